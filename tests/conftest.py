@@ -5,7 +5,7 @@ import math
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from contextlib import chdir
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture
-def tally(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], fault_figures.Tally]]:
+def tally(request):
     """Begin a tally of a fault, and of what it befalls; its figures come in the last lines of pytest."""
     tallies: list[fault_figures.Tally] = []
 
@@ -90,7 +90,7 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], fault
 
 
 @pytest.fixture(autouse=True, scope="session")
-def empty_folder() -> Iterator[Path]:
+def empty_folder():
     """Run the tests, and what they share, in an empty folder: where a clone is, a build may have left a store."""
     folder = Path(HOME.name) / "empty"
     folder.mkdir()
@@ -99,14 +99,14 @@ def empty_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def still_empty_folder(empty_folder: Path) -> Iterator[None]:
+def still_empty_folder(empty_folder):
     """Fail a test that writes where it was started, since the next one would find it."""
     yield
     assert not (left := os.listdir(empty_folder)), f"the test wrote {left} into its working directory"
 
 
 @pytest.fixture(autouse=True, scope="session")
-def unflushed() -> Iterator[None]:
+def unflushed():
     """Flush nothing: where the tests are not in memory, that takes most of the time of a small store.
 
     What a loss of power leaves is tested by a record of the flushes (:mod:`power_loss`), which notes these too.
@@ -117,7 +117,7 @@ def unflushed() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_duckdb() -> Iterator[None]:
+def one_duckdb():
     """Hold the DuckDB that stores share: to open one anew for each store takes longer than most tests do."""
     shared_connection = connections.open_shared()
     yield
@@ -125,7 +125,7 @@ def one_duckdb() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def untimed_progress() -> Iterator[None]:
+def untimed_progress():
     """Show no progress of brief steps, unless a test sets the time from which on it is shown: machines differ."""
     from embstore_cli import _progress
 
@@ -138,7 +138,7 @@ def untimed_progress() -> Iterator[None]:
 
 
 @pytest.fixture
-def make_store(tmp_path: Path) -> Callable[..., Synthetic]:
+def make_store(tmp_path):
     """Write a synthetic space into ``tmp_path / "store"`` (see :func:`synthetic.synthetic_store` for the arguments)."""
 
     def make(root: Path | str = "store", **arguments: object) -> Synthetic:
@@ -148,14 +148,14 @@ def make_store(tmp_path: Path) -> Callable[..., Synthetic]:
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data(tmp_path, monkeypatch):
     """Where datasets are kept during a test: a folder that is not there yet."""
     monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "data"))
     return tmp_path / "data"
 
 
 @pytest.fixture
-def shared() -> Path:
+def shared():
     """The folder ``../shared`` of the project's workplace; the test is skipped where there is none."""
     if not SHARED.is_dir():
         pytest.skip(f"there is no {SHARED}")
@@ -163,7 +163,7 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(tmp_path_factory):
     """A tiny GPT-2 in a folder called ``tiny`` (see :mod:`tiny_checkpoint`)."""
     pytest.importorskip("torch")
     pytest.importorskip("transformers")

@@ -13,14 +13,14 @@ IDS = st.lists(st.integers(0, 2**63 - 1) | st.integers(0, 5))
 
 
 @given(IDS)
-def test_distinct_ids_are_those_of_numpy(ids: list[int]) -> None:
+def test_distinct_ids_are_those_of_numpy(ids):
     array = np.asarray(ids, np.int64)
     found = distinct(array)
     assert found.dtype == np.int64
     assert np.array_equal(found, np.unique(array))
 
 
-def test_distinct_does_not_load_masked_arrays() -> None:
+def test_distinct_does_not_load_masked_arrays():
     code = (
         "import sys; import numpy as np; from embstore.base.arrays import distinct; distinct(np.array([2, 1, 2]));"
         "print('numpy.ma' in sys.modules)"

@@ -12,7 +12,7 @@ from embstore.base import atomic, disk, documents
 from embstore.base.errors import DamagedError, FileAccessError, StoreError
 
 
-def test_an_exception_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:
+def test_an_exception_leaves_the_old_file_and_no_temporary_one(tmp_path):
     target = tmp_path / "folder" / "file"
     atomic.write_bytes(target, b"old")
     with pytest.raises(ZeroDivisionError), atomic.temporary(target.parent) as temp:  # noqa: PT012
@@ -33,14 +33,14 @@ def test_an_exception_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -
         (errno.EMFILE, "cannot be written.*too many files open.*ulimit -n"),
     ],
 )
-def test_errors_of_the_system_say_what_to_do(tmp_path: Path, number: int, words: str) -> None:
+def test_errors_of_the_system_say_what_to_do(tmp_path, number, words):
     with pytest.raises(StoreError, match=words) as caught, atomic.temporary(tmp_path):
         raise OSError(number, "because")
     assert str(tmp_path) in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_documents(tmp_path: Path) -> None:
+def test_documents(tmp_path):
     path = tmp_path / "x.json"
     document = {"host": "naïve", "pid": 7}
     atomic.write_document(path, document, "lock-holder")
@@ -61,7 +61,7 @@ def test_documents(tmp_path: Path) -> None:
         ("\udcff", "surrogates not allowed"),
     ],
 )
-def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, host: object, words: str) -> None:
+def test_what_could_not_be_read_again_is_not_written(tmp_path, host, words):
     path = tmp_path / "x.json"
     with pytest.raises(
         StoreError, match=rf"x.json is not written, since it could not be read again: .*{words}.*give fewer"
@@ -74,20 +74,20 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, host: objec
     ("data", "words"),
     [(b"", "is not JSON"), (b"\xff", "is not JSON"), (b"[1]", "not a JSON object"), (b'{"a": 1}', "SHA-256")],
 )
-def test_what_is_no_document_is_named(tmp_path: Path, data: bytes, words: str) -> None:
+def test_what_is_no_document_is_named(tmp_path, data, words):
     path = tmp_path / "x.json"
     path.write_bytes(data)
     with pytest.raises(DamagedError, match=rf"x\.json is damaged: .*{words}.*Do this\."):
         atomic.read_document(path, "card", "Do this.")
 
 
-def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:
+def test_a_file_where_the_folder_should_be_is_named(tmp_path):
     (tmp_path / "folder").write_text("a file")
     with pytest.raises(StoreError, match=r"folder cannot be written: File exists.*move it away"):
         atomic.write_bytes(tmp_path / "folder" / "file", b"new")
 
 
-def test_a_rival_file_that_is_deleted_at_once_is_a_rival(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rival_file_that_is_deleted_at_once_is_a_rival(tmp_path, monkeypatch):
     """Old manifests are deleted; one may be gone between the system's refusal and the look at its content."""
 
     def refuse(source: Path, target: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_rival_file_that_is_deleted_at_once_is_a_rival(tmp_path: Path, monkeyp
     assert [*tmp_path.iterdir()] == []
 
 
-def test_what_dead_processes_of_this_machine_left_is_removed(tmp_path: Path) -> None:
+def test_what_dead_processes_of_this_machine_left_is_removed(tmp_path):
     code = """if True:
         import os, sys
         from pathlib import Path

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_a_smaller_set_of_clusters_is_the_beginning_of_a_larger_one() -> None:
+def test_a_smaller_set_of_clusters_is_the_beginning_of_a_larger_one():
     clusters = Clusters(24)
     large = np.concatenate(list(clusters.blocks(9_000)))
     assert large.shape == (9_000, 24)
@@ -37,7 +37,7 @@ def test_a_smaller_set_of_clusters_is_the_beginning_of_a_larger_one() -> None:
     assert not np.array_equal(held_out, Clusters(24, seed=1).held_out(50))
 
 
-def test_a_clustered_store_holds_the_vectors_that_the_peers_get(tmp_path: Path) -> None:
+def test_a_clustered_store_holds_the_vectors_that_the_peers_get(tmp_path):
     made = Workspace(tmp_path, TINY).clustered(70)
     store = Store(made.store)
     [space] = store.catalog.cards
@@ -50,7 +50,7 @@ def test_a_clustered_store_holds_the_vectors_that_the_peers_get(tmp_path: Path) 
     assert made.seconds.keys() == {"writing", "indexing"}
 
 
-def test_what_is_kept_is_made_once_unless_its_making_was_cut_short(tmp_path: Path) -> None:
+def test_what_is_kept_is_made_once_unless_its_making_was_cut_short(tmp_path):
     calls: list[Path] = []
 
     def make(path: Path) -> dict[str, float]:
@@ -69,7 +69,7 @@ def test_what_is_kept_is_made_once_unless_its_making_was_cut_short(tmp_path: Pat
     assert len(calls) == 2
 
 
-def test_the_exact_answer_is_the_sorted_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exact_answer_is_the_sorted_one(monkeypatch):
     monkeypatch.setattr(benchmark_search, "_ROWS", 64)
     rng = np.random.default_rng(0)
     vectors, queries = rng.standard_normal((300, 8), np.float32), rng.standard_normal((5, 8), np.float32)
@@ -77,7 +77,7 @@ def test_the_exact_answer_is_the_sorted_one(monkeypatch: pytest.MonkeyPatch) -> 
     np.testing.assert_array_equal(exact(vectors, queries), np.argsort(-cosines, axis=1)[:, :10])
 
 
-def test_a_run_replaces_only_its_own_figures(tmp_path: Path) -> None:
+def test_a_run_replaces_only_its_own_figures(tmp_path):
     file = tmp_path / "new" / "figures.json"
     save(file, "growth", FULL, [Result("a", "1", "2")], [Point("look", "embstore", 10, 1.5)])
     save(file, "start", FULL, [Result("b", "1", "2")], [])

@@ -27,7 +27,7 @@ def document(*lines: Result, costs: tuple[Point, ...] = ()) -> dict:
     }
 
 
-def test_the_table_has_every_line_with_its_verdict() -> None:
+def test_the_table_has_every_line_with_its_verdict():
     text = section(
         document(
             Result("a to b", "1 s", "2 s", 0.5, 0.6, rounds=7),
@@ -43,7 +43,7 @@ def test_the_table_has_every_line_with_its_verdict() -> None:
     assert PLOT.name not in text
 
 
-def test_the_summary_has_the_chosen_lines_in_their_order() -> None:
+def test_the_summary_has_the_chosen_lines_in_their_order():
     near = Result("neighbours of a word among 20,000 × 384, one process each, to LanceDB", "1 s", "2 s", 0.5, 0.6)
     mean = Result("anisotropy of 10,000 × 768, from the summaries, to scipy's pdist", "7 ms", "35 s", 5000, 100)
     other = Result("something else", "1 s", "2 s", 0.5, 0.6)
@@ -54,7 +54,7 @@ def test_the_summary_has_the_chosen_lines_in_their_order() -> None:
     ]
 
 
-def test_the_plot_has_a_line_for_each_contender_higher_where_it_takes_longer() -> None:
+def test_the_plot_has_a_line_for_each_contender_higher_where_it_takes_longer():
     lines = {"embstore": {1_000: 0.1, 1_000_000: 0.2}, "slow & old": {1_000: 1.0, 1_000_000: 300.0}}
     root = ElementTree.fromstring(plot({"a panel": lines, "another": lines}, "embstore"))
     drawn = root.findall(f".//{_SVG}polyline")
@@ -68,7 +68,7 @@ def test_the_plot_has_a_line_for_each_contender_higher_where_it_takes_longer() -
     assert texts.count("embstore") == texts.count("slow & old") == 2
 
 
-def test_the_summary_says_what_was_scaled_and_where_another_was_faster() -> None:
+def test_the_summary_says_what_was_scaled_and_where_another_was_faster():
     size = json.loads(_FIGURES.read_text("utf-8"))["encoding"]["size"]
     loop, *_, search = [peer for _, peer in CHOSEN.values()]
     assert f"scaled from {size['loop_words']} words" in loop
@@ -80,7 +80,7 @@ def test_the_summary_says_what_was_scaled_and_where_another_was_faster() -> None
 
 
 @pytest.mark.skipif(not _FIGURES.exists(), reason="no figures are kept yet")
-def test_the_pages_show_the_figures_that_are_kept() -> None:
+def test_the_pages_show_the_figures_that_are_kept():
     kept = json.loads(_FIGURES.read_text("utf-8"))
     for name, text, marker in ((PAGE, section(kept), MARKER), ("README.md", summary(kept), SUMMARY)):
         page = (ROOT / name).read_text("utf-8")

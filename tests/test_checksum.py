@@ -13,7 +13,7 @@ DOCUMENT = checksum.with_checksum(
 
 
 @given(st.integers(0, 8 * len(DOCUMENT) - 1))
-def test_any_flipped_bit_is_found(bit: int) -> None:
+def test_any_flipped_bit_is_found(bit):
     data = bytearray(DOCUMENT)
     data[bit // 8] ^= 1 << (bit % 8)
     assert checksum.has_valid_checksum(DOCUMENT)

@@ -18,7 +18,7 @@ SAMPLE = [
 ]  # fmt: skip
 
 
-def test_a_sample_passes_in_a_hostile_folder(tmp_path: Path) -> None:
+def test_a_sample_passes_in_a_hostile_folder(tmp_path):
     """With a store, datasets, a hub cache and variables that would each change what some test finds."""
     synthetic_store(tmp_path / "store", n=7, model="hostile")
     (tmp_path / "data").mkdir()

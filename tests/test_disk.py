@@ -2,11 +2,9 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from synthetic import Synthetic
 
 from embstore import Store
 from embstore.base import disk
@@ -15,7 +13,7 @@ DEPTH = 1500  # more than Python's limit of recursion, and less than the longest
 
 
 @pytest.fixture
-def deep(tmp_path: Path) -> Iterator[Path]:
+def deep(tmp_path):
     """A folder with folders in folders, a file at the bottom; pytest itself could not remove it."""
     os.chdir(tmp_path)  # the test's fixture of the working directory restores it
     for _ in range(DEPTH):
@@ -29,12 +27,12 @@ def deep(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def working_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def working_directory(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.slow
-def test_folders_in_folders_are_listed_and_removed(deep: Path) -> None:
+def test_folders_in_folders_are_listed_and_removed(deep):
     assert sum(1 for _ in disk.entries_below(deep)) == DEPTH
     disk.remove_tree(deep)
     assert not deep.exists()
@@ -42,9 +40,7 @@ def test_folders_in_folders_are_listed_and_removed(deep: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["damaged", ".1-ab.tmp"])
-def test_a_store_with_folders_in_folders_can_be_put_right(
-    deep: Path, place: str, make_store: Callable[..., Synthetic]
-) -> None:
+def test_a_store_with_folders_in_folders_can_be_put_right(deep, place, make_store):
     store = Store(make_store().root)
     os.rename(deep, store.path / place)
     store.verify()

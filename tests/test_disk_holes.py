@@ -1,14 +1,12 @@
 """Files that are not all there: a file may say that it has terabytes, and take no room."""
 
-from pathlib import Path
-
 import pytest
 
 from embstore.base import disk
 from embstore.base.errors import DamagedError
 
 
-def test_a_file_of_holes_is_damaged_and_not_read(tmp_path: Path) -> None:
+def test_a_file_of_holes_is_damaged_and_not_read(tmp_path):
     path = tmp_path / "large"
     path.write_bytes(b"PAR1")
     with path.open("ab") as file:
@@ -20,7 +18,7 @@ def test_a_file_of_holes_is_damaged_and_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("n_holes", "is_damaged"), [(0, False), (1, False), (3, True)])
-def test_few_holes_are_none(n_holes: int, is_damaged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_holes_are_none(n_holes, is_damaged, tmp_path, monkeypatch):
     """As a file system may leave them where zeros were written."""
     monkeypatch.setattr(disk, "_MAX_HOLES", 2 << 20)
     path = tmp_path / "some"

@@ -26,7 +26,7 @@ def changed(**change: Any) -> bytes:
     return json.dumps(CARD | change, ensure_ascii=False).encode()
 
 
-def test_a_document_is_read_as_it_was_written() -> None:
+def test_a_document_is_read_as_it_was_written():
     assert read(changed(model="naïve 🙂", max_tokens=None)) == CARD | {"model": "naïve 🙂", "max_tokens": None}
 
 
@@ -53,7 +53,7 @@ NOT_JSON = {
 
 
 @pytest.mark.parametrize("case", NOT_JSON)
-def test_what_is_no_document_is_refused_at_once(case: str) -> None:
+def test_what_is_no_document_is_refused_at_once(case):
     data, words = NOT_JSON[case]
     began = time.thread_time()
     with pytest.raises(InvalidDocument, match=words):
@@ -79,14 +79,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_its_schema_does_not_allow_is_named(case: str) -> None:
+def test_what_its_schema_does_not_allow_is_named(case):
     change, words = WRONG[case]
     with pytest.raises(InvalidDocument, match=words) as caught:
         read(changed(**change))
     assert len(str(caught.value)) <= 300
 
 
-def test_what_is_missing_is_named_and_another_format_before_all_else() -> None:
+def test_what_is_missing_is_named_and_another_format_before_all_else():
     with pytest.raises(InvalidDocument, match='"dim" is a required property'):
         read(json.dumps({name: value for name, value in CARD.items() if name != "dim"}).encode())
     with pytest.raises(UnsupportedFormat, match="has format 3, and this embstore reads up to 2"):
@@ -96,7 +96,7 @@ def test_what_is_missing_is_named_and_another_format_before_all_else() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_refuses_what_the_reference_validator_refuses(kind: Kind) -> None:
+def test_each_kind_refuses_what_the_reference_validator_refuses(kind):
     """The library that reads documents, and the one in which their schemas are tested, say the same of one name less,
     one name more and another type of each value."""
     schema = json.loads((Path(__file__).parents[1] / "schemas" / f"{kind}.schema.json").read_text("utf-8"))
@@ -122,14 +122,14 @@ def _example(schema: dict[str, Any]) -> Any:
     return {"string": "a", "array": [], "object": {}, "boolean": True, **numbers}[kind]
 
 
-def test_every_kind_has_a_limit_and_a_schema() -> None:
+def test_every_kind_has_a_limit_and_a_schema():
     assert set(MAX_BYTES) == {*KINDS}
     for kind in KINDS:
         with pytest.raises(InvalidDocument):
             read(b"{}", kind)
 
 
-def test_a_hundred_thousand_shards_are_no_damage() -> None:
+def test_a_hundred_thousand_shards_are_no_damage():
     document = {
         "format": 2, "space": "a", "layer": 0, "kind": "flat", "metric": "cosine", "n": 1, "n_zero": 0, "dim": 1,
         "shards": [f"part-{number:016x}" for number in range(100_000)], "sha256": "0" * 64, "faiss": "1",
@@ -139,7 +139,7 @@ def test_a_hundred_thousand_shards_are_no_damage() -> None:
     assert read(json.dumps(document, indent=2).encode(), "index-card") == document
 
 
-def test_a_document_of_another_program_is_as_deep_as_64() -> None:
+def test_a_document_of_another_program_is_as_deep_as_64():
     assert documents.parse_foreign(b"[" * 64 + b"]" * 64) == json.loads("[" * 64 + "]" * 64)
     assert documents.parse_foreign('{"a":' * 63 + "[1, 2]" + "}" * 63)["a"]
     for data in (b"[" * 65 + b"]" * 65, '{"a": [' * 33 + "]}" * 33, "[" * 900 + "]" * 900, b"[" * 100_000):
@@ -147,7 +147,7 @@ def test_a_document_of_another_program_is_as_deep_as_64() -> None:
             documents.parse_foreign(data)
 
 
-def test_a_document_of_another_program_has_a_size_and_a_syntax() -> None:
+def test_a_document_of_another_program_has_a_size_and_a_syntax():
     assert documents.parse_foreign(b"[1]", 3) == [1]
     for data, message in ((b"[10]", "it is larger than 0 KiB"), (b"[1", "Expecting"), (b"\xff", "utf-8")):
         with pytest.raises(InvalidDocument, match=message):

@@ -21,7 +21,7 @@ def is_unsafe(character: str) -> bool:
 
 @settings(deadline=None)
 @given(ANY)
-def test_no_control_character_passes_and_all_else_stays(text: str) -> None:
+def test_no_control_character_passes_and_all_else_stays(text):
     shown = printable(text)
     assert not any(map(is_unsafe, shown))
     assert shown == "".join(
@@ -32,7 +32,7 @@ def test_no_control_character_passes_and_all_else_stays(text: str) -> None:
 
 @settings(deadline=None)
 @given(ANY)
-def test_json_has_the_same_content(text: str) -> None:
+def test_json_has_the_same_content(text):
     document = printable_json(json.dumps({text: [text]}, ensure_ascii=False, indent=2))
     assert not any(is_unsafe(character) for character in document.replace("\n", ""))
     assert json.loads(document) == {text: [text]}
@@ -40,7 +40,7 @@ def test_json_has_the_same_content(text: str) -> None:
 
 @settings(deadline=None)
 @given(ANY)
-def test_errors_and_tables_are_safe_to_print(text: str) -> None:
+def test_errors_and_tables_are_safe_to_print(text):
     rows = table([{"text": text}], columns=("text",))
     for shown in (str(UsageError(f"no {text}")), str(UnknownNameError("space", "a", [text])), repr(rows)):
         assert not any(is_unsafe(character) for character in shown.replace("\n", ""))
@@ -49,11 +49,11 @@ def test_errors_and_tables_are_safe_to_print(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "dog", "हिन्दी", "می‌خواهم", "👩‍🔬", "é e\u0301", "tab is \\t"])
-def test_words_of_every_script_stay_as_they_are(text: str) -> None:
+def test_words_of_every_script_stay_as_they_are(text):
     assert printable(text) == text
 
 
-def test_what_duckdb_shows_is_safe_to_print(make_store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_duckdb_shows_is_safe_to_print(make_store, capsys):
     evil = "evil\x1b]0;title\x07\x1b[2J\x9b31m\x7f\u202e"
     store = make_store(texts=[evil], n_blocks=0, top_form=None, index=False).store
     found = store.sql("SELECT text FROM items")

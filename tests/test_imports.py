@@ -42,7 +42,7 @@ def test_importing_the_store_loads_no_heavy_library():
     assert not loaded_by("from embstore import Store") & (heavy | {"starlette", "uvicorn", "vl_convert"})
 
 
-def test_faiss_is_loaded_ahead_only_where_there_is_a_graph(tmp_path: Path):
+def test_faiss_is_loaded_ahead_only_where_there_is_a_graph(tmp_path):
     vectors, shards = [(np.arange(3), np.eye(3, dtype=np.float32))], ["part-" + "a" * 16]
     for layer, kind in ((0, "flat"), (1, "hnsw")):
         options = IndexOptions(choose(kind, 3, 3, 1 << 30), kind)
@@ -58,7 +58,7 @@ def test_faiss_is_loaded_ahead_only_where_there_is_a_graph(tmp_path: Path):
     assert "faiss" in loaded_by(statement.format(str(tmp_path / "space=toy" / "layer=01.faiss")))
 
 
-def test_a_store_in_a_folder_loads_nothing_for_those_at_urls(tmp_path: Path):
+def test_a_store_in_a_folder_loads_nothing_for_those_at_urls(tmp_path):
     statement = f"from embstore import Store; Store({str(tmp_path / 'none')!r})"
     assert not loaded_by(statement) & {"obstore", "boto3", "platformdirs"}
     run = f"{statement}\nassert not [name for name in sys.modules if name.startswith('embstore.storage.remote')]"
@@ -77,20 +77,20 @@ def test_every_module_has_its_place_on_the_map():
         assert {path.stem for path in folder.glob("*.py")} - {"__init__"} <= listed, folder.name
 
 
-def test_no_file_is_too_long_to_be_read_at_once() -> None:
+def test_no_file_is_too_long_to_be_read_at_once():
     files = [path for package in ("embstore", "cli", "schemas") for path in (ROOT / package).rglob("*.py")]
     lengths = {str(path): len(path.read_text("utf-8").splitlines()) for path in files}
     assert [path for path, length in lengths.items() if length > 500] == []
 
 
-def test_every_package_is_in_the_wheel() -> None:
+def test_every_package_is_in_the_wheel():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
     folders = [path.parent.relative_to(ROOT) for path in (ROOT / "embstore").rglob("__init__.py")]
     assert {*listed} == {".".join(folder.parts) for folder in folders} | {"embstore_cli", "embstore_schemas"}
 
 
 @pytest.mark.slow
-def test_an_import_of_vectors_loads_neither_pandas_nor_an_index(tmp_path: Path):
+def test_an_import_of_vectors_loads_neither_pandas_nor_an_index(tmp_path):
     """pyarrow would import pandas to look whether it is in use, 50 MB of an import that takes little more."""
     (tmp_path / "a.vec").write_text("2 2\ndog 1 2\ncat 3 4\n")
     statement = f"from embstore import Store; Store({str(tmp_path / 'store')!r}).import_vectors("

@@ -13,7 +13,7 @@ from embstore.store.opened import QueryOptions, SpaceFilters
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(tmp_path_factory):
     """A store that is only read."""
     return synthetic_store(tmp_path_factory.mktemp("keywords") / "store").store
 
@@ -28,12 +28,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         (lambda store: store.remove(space="toy.word.last"), "spaces="),
     ],
 )
-def test_a_singular_names_the_argument(store, call, use: str) -> None:
+def test_a_singular_names_the_argument(store, call, use):
     with pytest.raises(TypeError, match=f"use {use}"):
         call(store)
 
 
-def test_a_question_about_one_layer_names_the_argument(store) -> None:
+def test_a_question_about_one_layer_names_the_argument(store):
     for ask in (store.query, store.cache_state):
         with pytest.raises(UnknownNameError, match="use layers="):
             ask("norms", layer=1)
@@ -52,7 +52,7 @@ def test_a_question_about_one_layer_names_the_argument(store) -> None:
         (lambda _: Store(1, 2, 3), "Store.__init__() takes from 1 to 3 positional arguments but 4 were given"),
     ],
 )
-def test_wrong_arguments_name_the_class_that_users_know(store, call, message: str) -> None:
+def test_wrong_arguments_name_the_class_that_users_know(store, call, message):
     with pytest.raises(TypeError) as caught:
         call(store)
     assert str(caught.value).startswith(message)
@@ -61,7 +61,7 @@ def test_wrong_arguments_name_the_class_that_users_know(store, call, message: st
 TAKING_FILTERS = [name for name, method in getmembers(Store, isfunction) if "pooling" in signature(method).parameters]
 
 
-def test_the_filters_of_spaces_are_parameters_of_every_method_that_takes_them() -> None:
+def test_the_filters_of_spaces_are_parameters_of_every_method_that_takes_them():
     filters = {"models": (), "spaces": (), "unit": None, "pooling": None, "template": None, "revisions": ()}
     assert {*TAKING_FILTERS} == {
         "cache_state", "cosine", "drift", "explain_query", "index", "map", "maps", "missing", "neighbors", "neighbours",
@@ -79,7 +79,7 @@ def test_the_filters_of_spaces_are_parameters_of_every_method_that_takes_them() 
 
 
 @pytest.mark.parametrize("given", ["toy", ["toy"], ("toy",)])
-def test_a_filter_takes_one_name_or_several(make_store, given) -> None:
+def test_a_filter_takes_one_name_or_several(make_store, given):
     store = make_store().store
     make_store(model="other")
     assert {*store.query("norms", models=given)["space"]} == {"toy.word.last"}
@@ -87,20 +87,20 @@ def test_a_filter_takes_one_name_or_several(make_store, given) -> None:
     assert {*store.index(models=given)["space"]} == {"toy.word.last"}
 
 
-def test_a_store_is_pickled_by_its_public_name(store) -> None:
+def test_a_store_is_pickled_by_its_public_name(store):
     again = pickle.loads(pickle.dumps(store))
     assert (type(again), repr(again)) == (Store, repr(store))
     assert f"{Store.__module__}.{Store.__qualname__}" == "embstore.store.Store"
     assert again.info().rows == store.info().rows
 
 
-def test_neighbors_is_neighbours(store) -> None:
+def test_neighbors_is_neighbours(store):
     assert store.neighbors("text3", k=2).rows == store.neighbours("text3", k=2).rows
     assert "texts" in signature(Store.neighbours).parameters
 
 
 @pytest.mark.parametrize("address", ["ftp://example.org/store", "hf://models/x/y", "https://"])
-def test_an_address_of_another_kind_is_no_store(address: str) -> None:
+def test_an_address_of_another_kind_is_no_store(address):
     with pytest.raises(EmbstoreError, match=r"is no (URL of a bucket|dataset repository|address of a store)"):
         Store(address)
 
@@ -121,12 +121,12 @@ def test_an_address_of_another_kind_is_no_store(address: str) -> None:
         lambda store: store.sql(5),
     ],
 )
-def test_a_value_of_another_type_gets_no_answer(store, call) -> None:
+def test_a_value_of_another_type_gets_no_answer(store, call):
     with pytest.raises((TypeError, EmbstoreError)):
         call(store)
 
 
-def test_values_of_numpy_and_any_iterable_of_names_are_taken(store) -> None:
+def test_values_of_numpy_and_any_iterable_of_names_are_taken(store):
     expected = store.query("norms", layers=[0, 1], sample=4).to_pylist()
     assert store.query("norms", layers=np.arange(2), sample=np.int64(4), cache=np.True_).to_pylist() == expected
     assert store.query("norms", layers=iter(["0", 1]), sample=4, models=None, spaces=None).to_pylist() == expected
@@ -134,7 +134,7 @@ def test_values_of_numpy_and_any_iterable_of_names_are_taken(store) -> None:
     assert found.to_pylist() == store.neighbours((text for text in ("text1", "text2")), k=2).to_pylist()
 
 
-def test_words_and_edges_of_another_type_are_named(store) -> None:
+def test_words_and_edges_of_another_type_are_named(store):
     with pytest.raises(UsageError, match="words must be strings, not 1 of type int"):
         store.query("norms", words=[1, 2])
     with pytest.raises(UsageError, match="bins must be a number from 1 to 1,000"):
@@ -155,11 +155,11 @@ def test_words_and_edges_of_another_type_are_named(store) -> None:
         ("hubness", {"k": np.float64(2.5)}, "k must be a whole number, not 2.5"),
     ],
 )
-def test_a_parameter_of_another_type_is_named(store, metric: str, given: dict, message: str) -> None:
+def test_a_parameter_of_another_type_is_named(store, metric, given, message):
     with pytest.raises(UsageError, match=f"^{message}"):
         store.query(metric, **given)
 
 
-def test_a_parameter_takes_the_numbers_of_numpy(store) -> None:
+def test_a_parameter_takes_the_numbers_of_numpy(store):
     found, expected = (store.query("hubness", k=k, layers=0).to_pylist() for k in (np.int64(3), 3))
     assert found == expected

@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +23,7 @@ def result(notes: tuple[str, ...] = ()) -> Table:
     return table(ROWS, columns=list(ROWS[0]), pivot=PIVOT, intervals={"r": ("low", "high")}, notes=notes)
 
 
-def test_a_table_has_rules_intervals_and_the_best_in_bold() -> None:
+def test_a_table_has_rules_intervals_and_the_best_in_bold():
     assert result(("n = 5",)).to_latex() == (
         "% n = 5\n"
         "% gpt2_xl: gpt2_xl.word.last\n"
@@ -40,7 +39,7 @@ def test_a_table_has_rules_intervals_and_the_best_in_bold() -> None:
     )
 
 
-def test_spaces_are_called_as_in_figures_or_as_requested() -> None:
+def test_spaces_are_called_as_in_figures_or_as_requested():
     models = {"gpt2_xl.word.last": "minilm-untrained-0.word.last", "a&b.word.last": "minilm.word.last"}
     rows = [{**row, "space": models[row["space"]]} for row in ROWS]
     found = table(rows, columns=list(rows[0]), pivot=PIVOT)
@@ -55,7 +54,7 @@ def test_spaces_are_called_as_in_figures_or_as_requested() -> None:
         found.to_latex({"b.word.last": "Ours"})
 
 
-def test_texts_are_left_and_a_missing_value_is_a_dash() -> None:
+def test_texts_are_left_and_a_missing_value_is_a_dash():
     rows = [{"text": "sub-word", "value": None}, {"text": "-", "value": 1e-9}]
     lines = table(rows, columns=["text", "value"]).to_latex().splitlines()
     assert lines[0] == "\\begin{tabular}{lr}"
@@ -64,7 +63,7 @@ def test_texts_are_left_and_a_missing_value_is_a_dash() -> None:
 
 
 @pytest.mark.parametrize("text", ["100% & $5 #1 a_b {x} ~ ^ \\input{/etc/passwd}", '<a|b>"', "\x1b[31m\x07"])
-def test_special_characters_are_escaped(text: str) -> None:
+def test_special_characters_are_escaped(text):
     written = escaped(text)
     assert "\x1b" not in written
     unescaped = re.sub(r"\\[#$%&_{}]|\\text[a-z]+\{\}", "", written)
@@ -72,7 +71,7 @@ def test_special_characters_are_escaped(text: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_sets_the_table(tmp_path: Path) -> None:
+def test_latex_sets_the_table(tmp_path):
     hostile = table([{"text": '\\input{x} % & _ ^ ~ # $ {} <|> " é', "n": -1.5}], columns=["text", "n"])
     head = "\\documentclass{article}\\usepackage{booktabs}\\usepackage[T1]{fontenc}\\begin{document}\n"
     (tmp_path / "t.tex").write_text(f"{head}{result().to_latex()}{hostile.to_latex()}\\end{{document}}\n")

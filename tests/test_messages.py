@@ -17,7 +17,7 @@ from embstore.base.messages import command_line, rendered, set_call, written_as
 from embstore.base.table import Table
 
 
-def test_commands_name_the_store_of_the_command_that_runs() -> None:
+def test_commands_name_the_store_of_the_command_that_runs():
     message = "Run: ⦃embstore verify --deep⦄, or ⦃again unit=word⦄."
     assert rendered(message) == 'Run: embstore verify --deep, or unit="word".'
     with command_line():
@@ -54,7 +54,7 @@ def test_commands_name_the_store_of_the_command_that_runs() -> None:
         ("⦃⦄ ⦃A B⦄ ⦃x", "⦃⦄ ⦃A B⦄ ⦃x", "⦃⦄ ⦃A B⦄ ⦃x"),
     ],
 )  # fmt: skip
-def test_parameters_are_named_as_the_reader_writes_them(message: str, on_command_line: str, in_python: str) -> None:
+def test_parameters_are_named_as_the_reader_writes_them(message, on_command_line, in_python):
     assert rendered(message) == in_python
     assert str(pickle.loads(pickle.dumps(UsageError(message)))) == in_python
     assert Table((), (), (message,)).notes == (in_python,)
@@ -67,7 +67,7 @@ def test_parameters_are_named_as_the_reader_writes_them(message: str, on_command
             assert "--" not in rendered("⦃embed=True⦄ ⦃where⦄")
 
 
-def test_no_message_names_an_option_of_the_command_line() -> None:
+def test_no_message_names_an_option_of_the_command_line():
     """Options stand in commands, and in tables of options, alone."""
     command = re.compile(r"(embstore [a-z]|pip install|embedding-atlas|jq -c|iconv)(?:(?!\. |; ).)*", re.DOTALL)
     for path in sorted(Path(str(files("embstore"))).rglob("*.py")):
@@ -94,9 +94,7 @@ def test_no_message_names_an_option_of_the_command_line() -> None:
         ({"url": "file:///e-1.whl", "archive_info": {}}, "pip install 'embstore[build] @ file:///e-1.whl'"),
     ],
 )
-def test_what_to_install_comes_from_where_this_came_from(
-    monkeypatch: pytest.MonkeyPatch, origin: dict | None, command: str
-) -> None:
+def test_what_to_install_comes_from_where_this_came_from(monkeypatch, origin, command):
     text = None if origin is None else json.dumps(origin)
     monkeypatch.setattr(installation, "distribution", lambda _: SimpleNamespace(read_text=lambda _: text))
     assert installation.install_command("build") == command

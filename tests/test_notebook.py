@@ -1,7 +1,7 @@
 """Progress and results in notebooks: each long method shows a bar and removes it, and results show notes and n."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -38,7 +38,7 @@ METHODS: dict[str, tuple[str, Callable[[Store, Path], object]]] = {
 
 
 @pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[notebook.Bar]]:
+def shown(monkeypatch):
     """Return the bars that are shown, in a notebook that shows them at once."""
     bars: list[notebook.Bar] = []
     handle = SimpleNamespace(update=bars.append)
@@ -52,7 +52,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[notebook.Bar]]:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_that_may_take_long_shows_a_bar_and_removes_it(make_store, tmp_path: Path, shown, name: str) -> None:
+def test_a_method_that_may_take_long_shows_a_bar_and_removes_it(make_store, tmp_path, shown, name):
     verb, call = METHODS[name]
     make_store("other", n=20, model="other", index=False)
     store = make_store(n=30, index=name != "index").store
@@ -61,7 +61,7 @@ def test_a_method_that_may_take_long_shows_a_bar_and_removes_it(make_store, tmp_
     assert (shown[-1].line, shown[-1]._repr_html_()) == ("", "")
 
 
-def test_a_brief_task_shows_nothing_nor_does_a_program(make_store, shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_brief_task_shows_nothing_nor_does_a_program(make_store, shown, monkeypatch):
     monkeypatch.setattr(notebook, "_SECONDS_TO_FIRST", 60.0)
     make_store(n=30, index=False).store.query("norms", where="text <> 'x'")
     assert shown == []
@@ -70,7 +70,7 @@ def test_a_brief_task_shows_nothing_nor_does_a_program(make_store, shown, monkey
     assert notebook.notebook_observer() is None
 
 
-def test_the_bar_of_a_task_that_fails_is_removed_after_its_cell(shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_of_a_task_that_fails_is_removed_after_its_cell(shown, monkeypatch):
     callbacks: list[Callable[[], None]] = []
     events = SimpleNamespace(
         register=lambda name, callback: callbacks.append(callback) if name == "post_execute" else None,
@@ -91,9 +91,7 @@ def test_the_bar_of_a_task_that_fails_is_removed_after_its_cell(shown, monkeypat
 
 
 @pytest.mark.slow
-def test_a_build_shows_the_reading_and_the_embedding(
-    checkpoint: Path, tmp_path: Path, shown, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_build_shows_the_reading_and_the_embedding(checkpoint, tmp_path, shown, monkeypatch):
     monkeypatch.setattr(texts, "_REPORTED_ROWS", 25)
     words = (f"sea{number}" for number in range(60))
     report = Store(tmp_path / "store").build(words, models=f"tiny={checkpoint}", batch_tokens=40, shard_bytes=4000)

@@ -14,11 +14,11 @@ from embstore.base.space import as_name, parse_revisions, step_of, without_revis
         ("footstep12", None), ("", None), ("c0ffee", None), ("step-1.5", None), ("1" * 40, None),
     ],
 )  # fmt: skip
-def test_steps_are_read_from_names(name: str, step: int | None) -> None:
+def test_steps_are_read_from_names(name, step):
     assert step_of(name) == step
 
 
-def test_several_revisions_are_written_with_commas_and_one_becomes_part_of_a_name() -> None:
+def test_several_revisions_are_written_with_commas_and_one_becomes_part_of_a_name():
     assert (as_name("refs/pr/15"), as_name("../..")) == ("refs-pr-15", "")
     assert parse_revisions(["step0, step16", "step2,step0", ""]) == ("step0", "step16", "step2")
     assert parse_revisions("step0") == ("step0",)
@@ -37,5 +37,5 @@ def test_several_revisions_are_written_with_commas_and_one_becomes_part_of_a_nam
         ("step1", "step1", "step1"),
     ],
 )
-def test_spaces_of_two_revisions_have_the_same_name_without_them(space: str, revision: str | None, rest: str) -> None:
+def test_spaces_of_two_revisions_have_the_same_name_without_them(space, revision, rest):
     assert without_revision(space, revision) == rest

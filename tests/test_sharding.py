@@ -25,7 +25,7 @@ def _plan(n_items: int, item_bytes: int = 40_000, worker: ShardSpec | None = Non
 
 @settings(deadline=None, max_examples=60)
 @given(sizes, st.integers(1, 10**6), st.integers(0, 10**10), st.lists(keys, max_size=20))
-def test_every_key_is_in_one_window_of_one_part(n_items: int, item_bytes: int, n_chars: int, some: list[int]) -> None:
+def test_every_key_is_in_one_window_of_one_part(n_items, item_bytes, n_chars, some):
     parts = _plan(min(n_items, 10**15 // item_bytes), item_bytes, n_chars=n_chars)
     for key in [0, KEYS - 1, *some]:
         part = key * parts.n // KEYS
@@ -40,7 +40,7 @@ def test_every_key_is_in_one_window_of_one_part(n_items: int, item_bytes: int, n
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10**7), st.integers(1, 10**6))
-def test_a_part_is_about_a_shard(n_items: int, item_bytes: int) -> None:
+def test_a_part_is_about_a_shard(n_items, item_bytes):
     parts = _plan(n_items, item_bytes)
     n_bytes = n_items * item_bytes
     assert n_bytes / parts.n <= 128 << 20
@@ -49,14 +49,14 @@ def test_a_part_is_about_a_shard(n_items: int, item_bytes: int) -> None:
     assert n_items / (parts.n * parts.n_windows) <= 12_288
 
 
-def test_long_texts_make_small_windows() -> None:
+def test_long_texts_make_small_windows():
     parts = _plan(1000, n_chars=10**9)
     assert 10**9 / (parts.n * parts.n_windows) <= 8 << 20
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 10**7), st.integers(1, 9))
-def test_the_turns_take_each_part_once_and_cut_alike(n_items: int, of: int) -> None:
+def test_the_turns_take_each_part_once_and_cut_alike(n_items, of):
     turns = [_plan(n_items, worker=ShardSpec(number, of)) for number in range(1, of + 1)]
     alone = _plan(n_items)
     assert sorted(part for parts in turns for part in parts.own) == list(alone.own)
@@ -66,7 +66,7 @@ def test_the_turns_take_each_part_once_and_cut_alike(n_items: int, of: int) -> N
 @settings(deadline=None, max_examples=60)
 @given(turns(), st.integers(1, 60), st.integers(1, 3), st.data())
 @pytest.mark.slow
-def test_packing_keeps_every_missing_item_once(worker: ShardSpec, n: int, n_windows: int, data: st.DataObject) -> None:
+def test_packing_keeps_every_missing_item_once(worker, n, n_windows, data):
     parts = Parts(n, n_windows, worker)
     counts = {}
     for window in range(n * n_windows):
@@ -85,20 +85,20 @@ def test_packing_keeps_every_missing_item_once(worker: ShardSpec, n: int, n_wind
 
 @settings(deadline=None, max_examples=60)
 @given(turns(), st.integers(1, 60), st.integers(1, 3))
-def test_where_all_is_missing_packing_changes_nothing(worker: ShardSpec, n: int, n_windows: int) -> None:
+def test_where_all_is_missing_packing_changes_nothing(worker, n, n_windows):
     parts = Parts(n, n_windows, worker)
     counts = dict.fromkeys(range(n * n_windows), (7, 7))
     assert list(parts.pack(counts)) == [list(parts.windows(part)) for part in parts.own]
 
 
-def test_a_little_more_text_makes_one_shard() -> None:
+def test_a_little_more_text_makes_one_shard():
     parts = Parts(1000, 2, ShardSpec())
     counts = {window: (100, int(window % 50 == 0)) for window in range(2000)}
     assert [len(shard) for shard in parts.pack(counts)] == [1]
     assert list(parts.pack(dict.fromkeys(range(2000), (100, 0)))) == []
 
 
-def test_a_turn_is_written_as_a_fraction() -> None:
+def test_a_turn_is_written_as_a_fraction():
     assert ShardSpec.parse(" 2/3 ") == ShardSpec(2, 3)
     assert str(ShardSpec(2, 3)) == "2/3"
     for text in ("5/3", "0/3", "1/0", "-1/3", "1", "1/2/3", "a/b", "", "1.0/2", "١/٢"):

@@ -38,7 +38,7 @@ OUTPUT = Layers.of_recipe(12, None, output_only=True)
         (OUTPUT, "top", [14]),
     ],
 )  # fmt: skip
-def test_select(layers: Layers, spec: str, ids: object) -> None:
+def test_select(layers, spec, ids):
     assert layers.select(spec).ids == tuple(ids)
 
 
@@ -51,7 +51,7 @@ def test_select(layers: Layers, spec: str, ids: object) -> None:
         (PROJECTION, "-1", "-1"), (RECIPE, "14", "14"), (GPT2, "output", "output"),
     ],
 )  # fmt: skip
-def test_a_layer_that_is_not_there_is_named(layers: Layers, spec: str, part: str) -> None:
+def test_a_layer_that_is_not_there_is_named(layers, spec, part):
     with pytest.raises(UnknownNameError) as caught:
         layers.select(spec)
     assert caught.value.name == part
@@ -59,7 +59,7 @@ def test_a_layer_that_is_not_there_is_named(layers: Layers, spec: str, part: str
 
 
 @given(st.lists(st.integers(0, 12), min_size=1))
-def test_a_selection_can_be_selected_from(ids: list[int]) -> None:
+def test_a_selection_can_be_selected_from(ids):
     chosen = GPT2.select(",".join(map(str, ids)))
     assert list(chosen.ids) == sorted(set(ids))
     assert chosen.select("all") == chosen
@@ -76,29 +76,29 @@ def test_a_selection_can_be_selected_from(ids: list[int]) -> None:
         ("This is {text}.", "This is dog.", 8),
     ],
 )
-def test_templates(pattern: str, rendered: str, start: int) -> None:
+def test_templates(pattern, rendered, start):
     assert Template(pattern).render("dog", bos="<s>", eos="</s>") == (rendered, start)
 
 
 @given(st.text())
-def test_braces_in_a_text_are_only_text(text: str) -> None:
+def test_braces_in_a_text_are_only_text(text):
     rendered, start = Template("a {text} b").render(text + "{bos}{text}")
     assert rendered == f"a {text}{{bos}}{{text}} b"
     assert start == 2
 
 
 @pytest.mark.parametrize("pattern", ["", "no field", "{text}{text}", "{bos}"])
-def test_a_template_holds_the_text_once(pattern: str) -> None:
+def test_a_template_holds_the_text_once(pattern):
     with pytest.raises(UsageError, match="exactly once"):
         Template(pattern)
 
 
-def test_an_unknown_template_field_names_the_nearest() -> None:
+def test_an_unknown_template_field_names_the_nearest():
     with pytest.raises(UnknownNameError, match=r"unknown template field 'txt'. Did you mean 'text'"):
         Template("{txt}")
 
 
-def test_members() -> None:
+def test_members():
     assert parse_member(Unit, "occurrence") is Unit.OCCURRENCE
     with pytest.raises(UnknownNameError, match=r"unknown pooling 'maen'. Did you mean 'mean'"):
         parse_member(Pooling, "maen")
@@ -106,7 +106,7 @@ def test_members() -> None:
     assert TopForm.NORMED.other is TopForm.RAW
 
 
-def test_poolings_that_make_no_sense_for_a_unit() -> None:
+def test_poolings_that_make_no_sense_for_a_unit():
     with pytest.raises(QueryError, match=r"last, first, mean\. For whole sentences use unit=.sentence"):
         check_pooling(Unit.OCCURRENCE, Pooling.EOS)
     with pytest.raises(QueryError, match=r"unit=.sentence"):
@@ -118,7 +118,7 @@ def test_poolings_that_make_no_sense_for_a_unit() -> None:
         check_pooling(unit, pooling)
 
 
-def test_space_names() -> None:
+def test_space_names():
     assert default_space_name("gpt2", Unit.WORD, Pooling.LAST) == "gpt2.word.last"
     for bad in ("", "a/b", "..", ".hidden", "a b", "a\nb", "ü", "-x"):
         with pytest.raises(UsageError, match="cannot name a space"):

@@ -42,13 +42,13 @@ def brute_force(x: np.ndarray) -> dict[str, object]:
 
 
 @given(matrices())
-def test_every_sum_is_the_brute_force_sum(x: np.ndarray) -> None:
+def test_every_sum_is_the_brute_force_sum(x):
     summary = Summary.of(x)
     for name, value in brute_force(x).items():
         assert getattr(summary, name) == pytest.approx(value, rel=1e-12, abs=1e-12), name
 
 
-def test_the_sums_of_many_chunks_are_those_of_the_whole() -> None:
+def test_the_sums_of_many_chunks_are_those_of_the_whole():
     x = np.random.default_rng(0).normal(3, 1, (5000, 96)).astype(np.float32)  # more than one chunk of 1 MiB
     wide = x.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1)
@@ -59,7 +59,7 @@ def test_the_sums_of_many_chunks_are_those_of_the_whole() -> None:
 
 
 @given(matrices(), st.data())
-def test_summaries_of_any_parts_add_up_to_that_of_the_whole(x: np.ndarray, data: st.DataObject) -> None:
+def test_summaries_of_any_parts_add_up_to_that_of_the_whole(x, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(x)), max_size=4)))
     merged = Summary.empty(x.shape[1])
     for part in np.split(x, cuts):
@@ -69,7 +69,7 @@ def test_summaries_of_any_parts_add_up_to_that_of_the_whole(x: np.ndarray, data:
 
 
 @given(matrices(min_rows=1), st.data())
-def test_summaries_of_other_vectors_are_not_close(x: np.ndarray, data: st.DataObject) -> None:
+def test_summaries_of_other_vectors_are_not_close(x, data):
     row, column = data.draw(st.integers(0, len(x) - 1)), data.draw(st.integers(0, x.shape[1] - 1))
     other = x.copy()
     other[row, column] += 1 + abs(other[row, column])
@@ -77,20 +77,20 @@ def test_summaries_of_other_vectors_are_not_close(x: np.ndarray, data: st.DataOb
     assert not Summary.of(x[:-1]).isclose(Summary.of(x))
 
 
-def test_float16_does_not_overflow_in_the_sums() -> None:
+def test_float16_does_not_overflow_in_the_sums():
     summary = Summary.of(np.full((3, 4), 60000, np.float16))
     assert summary.norm_square_total == 3 * 4 * float(np.float16(60000)) ** 2
     assert summary.is_finite
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_value_that_is_not_finite_is_seen_without_a_warning(bad: float) -> None:
+def test_a_value_that_is_not_finite_is_seen_without_a_warning(bad):
     x = np.ones((5, 4), np.float32)
     x[3, 2] = bad
     assert not Summary.of(x).is_finite
     assert Summary.of(np.full((2, 4), 3e38, np.float32)).is_finite
 
 
-def test_the_mean_of_nothing_is_zero_not_nan() -> None:
+def test_the_mean_of_nothing_is_zero_not_nan():
     assert Summary.empty(3).mean.tolist() == [0, 0, 0]
     assert Summary.of(np.zeros((0, 3), np.float32)).isclose(Summary.empty(3))

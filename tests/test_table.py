@@ -25,7 +25,7 @@ def made(**arguments: object) -> Table:
     return table(ROWS, columns=COLUMNS, **arguments)
 
 
-def test_conversions_agree() -> None:
+def test_conversions_agree():
     t = made()
     assert t.to_pylist() == ROWS
     assert t.to_arrow().to_pylist() == ROWS
@@ -41,7 +41,7 @@ def test_conversions_agree() -> None:
     assert list(t) == ROWS
 
 
-def test_conversions_keep_types_where_a_column_has_lists_large_ids_or_nothing() -> None:
+def test_conversions_keep_types_where_a_column_has_lists_large_ids_or_nothing():
     rows = [{"id": 2**63 - 1, "dims": [1, 2], "none": None, "late": None}] * 200
     rows += [{"id": 0, "dims": None, "none": None, "late": 0.5}]
     t = table(rows, columns=("id", "dims", "none", "late"))
@@ -50,7 +50,7 @@ def test_conversions_keep_types_where_a_column_has_lists_large_ids_or_nothing() 
     assert t.to_pandas()["id"][0] == 2**63 - 1
 
 
-def test_a_column_without_any_value_has_the_type_that_was_declared() -> None:
+def test_a_column_without_any_value_has_the_type_that_was_declared():
     types = {
         "a": "number", "b": "integer", "c": "string", "d": "boolean", "e": "array of numbers", "f": "array of integers",
     }  # fmt: skip
@@ -62,7 +62,7 @@ def test_a_column_without_any_value_has_the_type_that_was_declared() -> None:
     assert table([], columns=("a",), types=types).to_arrow().schema.field("a").type == "double"
 
 
-def test_an_empty_table_has_its_columns_everywhere() -> None:
+def test_an_empty_table_has_its_columns_everywhere():
     t = table([], columns=COLUMNS)
     assert t.to_pylist() == []
     assert tuple(t.to_arrow().column_names) == tuple(t.to_pandas().columns) == tuple(t.to_polars().columns) == COLUMNS
@@ -73,19 +73,19 @@ def test_an_empty_table_has_its_columns_everywhere() -> None:
             t[unknown]
 
 
-def test_a_row_must_have_every_column_and_loses_what_is_no_column() -> None:
+def test_a_row_must_have_every_column_and_loses_what_is_no_column():
     with pytest.raises(KeyError):
         table([{"a": 1}], columns=("a", "b"))
     assert table([{"a": 1, "b": 2}], columns=("a",)).to_pylist() == [{"a": 1}]
 
 
-def test_layers_go_down_in_numeric_order_and_spaces_across() -> None:
+def test_layers_go_down_in_numeric_order_and_spaces_across():
     header, lines = made(pivot=PIVOT).layout()
     assert header == ["layer", "a", "b"]
     assert lines == [["2", "0.5000", "1.000e-07"], ["3", "", "0.1250"], ["10", "-", ""], ["raw", "0.2500", ""]]
 
 
-def test_several_values_have_a_column_each_or_share_one() -> None:
+def test_several_values_have_a_column_each_or_share_one():
     pivot = Pivot(down=("layer_name",), across=("space",), values=("n", "value"), order="layer")
     assert made(pivot=pivot).layout()[0] == ["layer_name", "a n", "a value", "b n", "b value"]
     alone = table(ROWS[:3], columns=COLUMNS, pivot=pivot)
@@ -96,13 +96,13 @@ def test_several_values_have_a_column_each_or_share_one() -> None:
     assert lines[0] == ["2", "3  0.5000", "3  1.000e-07"]
 
 
-def test_html_is_escaped() -> None:
+def test_html_is_escaped():
     shown = table([{"text": "<script>&"}], columns=("text",))._repr_html_()
     assert "<td>&lt;script&gt;&amp;</td>" in shown
     assert "<script>" not in shown
 
 
-def test_a_package_that_is_not_installed_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_not_installed_is_named_with_its_command(monkeypatch):
     for package in ("pandas", "polars"):
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(UsageError, match=rf"^{package} is not installed\. Run: pip install {package}$"):
@@ -123,5 +123,5 @@ def test_a_package_that_is_not_installed_is_named_with_its_command(monkeypatch: 
         ("a b", "a b"),
     ],
 )
-def test_values_for_the_eye(value: object, text: str) -> None:
+def test_values_for_the_eye(value, text):
     assert show(value) == text

@@ -17,14 +17,14 @@ texts = st.text(st.characters(), max_size=30)  # lone surrogates and NUL among t
 
 
 @pytest.mark.parametrize("golden", GOLDEN_IDS, ids=lambda golden: f"{golden['unit']} {golden['text']!a}")
-def test_ids_never_change(golden: dict) -> None:
+def test_ids_never_change(golden):
     """Stores are keyed by them: a change of any of these numbers is a change of the store's format."""
     span = golden["span"] and Span(*golden["span"])
     assert item_id(Unit(golden["unit"]), golden["text"], golden["context"], span) == golden["item_id"]
 
 
 @given(texts, st.sampled_from([Unit.WORD, Unit.SENTENCE]))
-def test_an_id_has_63_bits_and_depends_on_text_and_unit_alone(text: str, unit: Unit) -> None:
+def test_an_id_has_63_bits_and_depends_on_text_and_unit_alone(text, unit):
     item = Item.whole(unit, text)
     assert 0 <= item.id < 2**63
     assert item.id == Item.whole(unit, text).id
@@ -32,7 +32,7 @@ def test_an_id_has_63_bits_and_depends_on_text_and_unit_alone(text: str, unit: U
     assert item.id != Item.whole(Unit.WORD if unit is Unit.SENTENCE else Unit.SENTENCE, text).id
 
 
-def test_an_occurrence_has_an_id_of_its_own_in_each_place() -> None:
+def test_an_occurrence_has_an_id_of_its_own_in_each_place():
     sentence = "the bank of the bank"
     first, second = (Item.occurrence(sentence, span) for span in (Span(4, 8), Span(16, 20)))
     other = Item.occurrence(sentence + ".", Span(4, 8))
@@ -42,13 +42,13 @@ def test_an_occurrence_has_an_id_of_its_own_in_each_place() -> None:
 
 
 @given(st.text(st.sampled_from("ab é\ud800"), max_size=30))
-def test_the_occurrences_of_a_sentence_have_the_ids_that_each_has_by_itself(sentence: str) -> None:
+def test_the_occurrences_of_a_sentence_have_the_ids_that_each_has_by_itself(sentence):
     items = items_of(sentence, Unit.OCCURRENCE)
     assert items == [Item.occurrence(sentence, span) for span in words_in(sentence)]
 
 
 @pytest.mark.slow
-def test_a_sentence_is_too_long_by_its_different_words_and_by_half_a_million_of_them() -> None:
+def test_a_sentence_is_too_long_by_its_different_words_and_by_half_a_million_of_them():
     assert not is_too_long("ab " * 333_334)
     assert not is_too_long("ab " * (1 << 19))
     assert is_too_long("ab " * ((1 << 19) + 1))
@@ -57,12 +57,12 @@ def test_a_sentence_is_too_long_by_its_different_words_and_by_half_a_million_of_
     assert is_too_long("\ud800 " + " ".join(f"w{number}" for number in range(150_000)))
 
 
-def test_fields_cannot_run_into_each_other() -> None:
+def test_fields_cannot_run_into_each_other():
     assert item_id(Unit.WORD, "a\x00b") != item_id(Unit.WORD, "a")
     assert item_id(Unit.OCCURRENCE, "a", "bc", Span(0, 1)) != item_id(Unit.OCCURRENCE, "ab", "c", Span(0, 1))
 
 
-def test_a_draw_depends_on_seed_and_text_alone() -> None:
+def test_a_draw_depends_on_seed_and_text_alone():
     sentences = [f"one two three four five {number}" for number in range(50)]
 
     def drawn(order: list[str], seed: int, n: int = 2) -> dict[str, list[str]]:
@@ -79,7 +79,7 @@ def test_a_draw_depends_on_seed_and_text_alone() -> None:
     assert drawn(sentences, 0, n=6) == {s: s.split() for s in sentences} == drawn(sentences, 0, n=99)
 
 
-def test_a_word_has_one_passage_and_the_occurrences_of_a_sentence_share_one() -> None:
+def test_a_word_has_one_passage_and_the_occurrences_of_a_sentence_share_one():
     words = [Item.whole(Unit.WORD, text) for text in ("dog", "cat")]
     template = Template("{bos} This is {text}.{eos}")
     passages = list(passages_of(words, template, bos="<s>", eos="</s>"))
@@ -100,7 +100,7 @@ def test_a_word_has_one_passage_and_the_occurrences_of_a_sentence_share_one() ->
 
 
 @given(texts, texts, st.sampled_from(["{text}", " {text}", "{bos}{text}{eos}", "This is {text}"]))
-def test_an_items_span_in_its_passage_is_its_text(before: str, after: str, pattern: str) -> None:
+def test_an_items_span_in_its_passage_is_its_text(before, after, pattern):
     item = Item.occurrence(before + "word" + after, Span(len(before), len(before) + 4))
     [passage] = passages_of([item], Template(pattern), bos="<bos>", eos="<eos>")
     [span] = passage.spans
@@ -108,7 +108,7 @@ def test_an_items_span_in_its_passage_is_its_text(before: str, after: str, patte
 
 
 @given(texts, texts)
-def test_a_marked_sentence_is_read_as_it_is_shown(before: str, after: str) -> None:
+def test_a_marked_sentence_is_read_as_it_is_shown(before, after):
     before, after = (part.replace("[", "(").replace("]", ")") for part in (before, after))
     item = parse_marked(f"{before}[bank]{after}")
     assert (item.text, item.context, item.unit) == ("bank", f"{before}bank{after}", Unit.OCCURRENCE)
@@ -117,6 +117,6 @@ def test_a_marked_sentence_is_read_as_it_is_shown(before: str, after: str) -> No
 
 
 @pytest.mark.parametrize("text", ["the bank", "the [] bank", "[a] [b]", "[a", "a]", "[[a]]", "]a["])
-def test_a_sentence_that_does_not_mark_one_word_is_refused(text: str) -> None:
+def test_a_sentence_that_does_not_mark_one_word_is_refused(text):
     with pytest.raises(UsageError, match="exactly one word with brackets"):
         parse_marked(text)

@@ -45,7 +45,7 @@ def found(sentence: str) -> list[str]:
         ("", []),
     ],
 )
-def test_words(sentence: str, expected: list[str]) -> None:
+def test_words(sentence, expected):
     assert found(sentence) == expected
 
 
@@ -73,7 +73,7 @@ def test_words(sentence: str, expected: list[str]) -> None:
         ("WB999", "日|本|-|-|₂"),
     ],
 )
-def test_the_library_keeps_to_each_rule_of_the_standard(rule: str, segments: str) -> None:
+def test_the_library_keeps_to_each_rule_of_the_standard(rule, segments):
     text = segments.replace("|", "")
     assert "|".join(regex.split(r"\b", text, flags=regex.WORD | regex.VERSION1)).strip("|") == segments
 
@@ -117,13 +117,13 @@ _TELLING = st.sampled_from("a1_'.:;,\" -\u2010\u0301\u200d\u00adא\u05b0〱\U000
 
 @settings(deadline=None, max_examples=300)
 @given(st.text(_TELLING, max_size=12) | st.text(_ASSIGNED, max_size=12))
-def test_words_are_what_another_package_finds(sentence: str) -> None:
+def test_words_are_what_another_package_finds(sentence):
     assert found(sentence) == _witness(sentence)
 
 
 @settings(deadline=None, max_examples=150)
 @given(st.text(_TELLING | _ASSIGNED, max_size=20))
-def test_no_mark_is_cut_off_and_no_letter_or_number_is_lost(sentence: str) -> None:
+def test_no_mark_is_cut_off_and_no_letter_or_number_is_lost(sentence):
     sentence = sentence.replace("\u200d", "")  # joins a pictograph that is a letter, such as ℹ, to a space
     spans = list(word_spans(sentence))
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
@@ -134,7 +134,7 @@ def test_no_mark_is_cut_off_and_no_letter_or_number_is_lost(sentence: str) -> No
     assert not lost & {"Ll", "Lu", "Lt", "Lo", "Nd"}
 
 
-def test_the_versions_are_named() -> None:
+def test_the_versions_are_named():
     rule, _, versions = word_boundaries().partition("; ")
     assert rule == WORD_RULE == word_rule(word_boundaries())
     assert regex.fullmatch(r"Unicode \d+\.\d+\.\d+, regex [\d.]+", versions)

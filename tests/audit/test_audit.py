@@ -318,16 +318,14 @@ def distances_between_groups(layer: int) -> Values:
 @pytest.mark.parametrize(
     ("metric", "peer", "rel", "function"), COMPARED, ids=[f"{metric}, {peer}" for metric, peer, *_ in COMPARED]
 )
-def test_a_metric_is_that_of_its_peer(
-    metric: str, peer: str, rel: float, function: Callable[[int], Values], layer: int
-) -> None:
+def test_a_metric_is_that_of_its_peer(metric, peer, rel, function, layer):
     pairs = list(function(layer))
     assert pairs
     for ours, theirs in pairs:
         assert ours == pytest.approx(theirs, rel=rel, abs=1e-15), (metric, peer)
 
 
-def test_every_metric_has_a_peer_or_is_known_to_have_none() -> None:
+def test_every_metric_has_a_peer_or_is_known_to_have_none():
     with_peer = {metric for metric, *_ in COMPARED}
     assert with_peer | NO_PEER == set(METRICS)
     assert not with_peer & NO_PEER

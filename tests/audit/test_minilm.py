@@ -32,7 +32,7 @@ def build(folder: Path, shared: Path, files: dict[str, str], layers: str, **opti
 
 
 @pytest.mark.slow
-def test_the_intrinsic_dimension_of_words(shared: Path, data: Path, tmp_path: Path) -> None:
+def test_the_intrinsic_dimension_of_words(shared, data, tmp_path):
     """As DADApy 0.3.4 and scikit-dimension 0.5.0 give it, which both take F of the i-th smallest ratio as i/n."""
     store = build(tmp_path, shared, FILES, "0,3,6")
     found = store.query("intrinsic-dimension")["twonn_ls"]
@@ -40,7 +40,7 @@ def test_the_intrinsic_dimension_of_words(shared: Path, data: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_sentences_against_sentence_transformers(shared: Path, data: Path, tmp_path: Path) -> None:
+def test_sentences_against_sentence_transformers(shared, data, tmp_path):
     """Pooling ``model`` averages the special tokens too, as the package does; ``mean`` does not."""
     store = build(tmp_path, shared, {"stsb": "sts-test.csv"}, "6", poolings=["model", "mean"], limit=300)
     store.store_datasets("stsb")

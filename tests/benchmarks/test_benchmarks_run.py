@@ -1,7 +1,6 @@
 """The benchmarks run, at a size at which their figures mean nothing."""
 
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +20,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kept(tmp_path_factory):
     """What one benchmark makes and another uses: stores, and what Python compiles of all that they import."""
     return tmp_path_factory.mktemp("benchmarks")
 
@@ -31,14 +30,14 @@ NIGHTLY = {"encoding", "memory", "explorer", "geometry", "claims", "growth"}
 
 
 @pytest.mark.parametrize("name", [name for name in BENCHMARKS if FAULTS or name not in NIGHTLY])
-def test_every_benchmark_runs(name: str, kept: Path) -> None:
+def test_every_benchmark_runs(name, kept):
     results = run([name], TINY, keep=kept)
     assert results
     for line in markdown(results).splitlines():
         assert line.count("|") == len(HEADER) + 1
 
 
-def test_contenders_take_turns() -> None:
+def test_contenders_take_turns():
     order: list[str] = []
 
     def contender(name: str, seconds: float):
@@ -57,7 +56,7 @@ def test_contenders_take_turns() -> None:
     ("faster", "goal", "ratio", "holds"),
     [(False, 0.5, 0.5, True), (False, 0.4, 0.5, False), (True, 2.0, 2.0, True), (True, 2.1, 2.0, False)],
 )
-def test_a_ratio_is_judged_by_best_times(faster: bool, goal: float, ratio: float, holds: bool) -> None:
+def test_a_ratio_is_judged_by_best_times(faster, goal, ratio, holds):
     result = compare("x", [3.0, 1.0], [2.0, 9.0], goal=goal, faster=faster)
     assert result.ratio == ratio
     assert result.holds is holds

@@ -1,7 +1,6 @@
 """Builds of the tiny checkpoint."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +9,10 @@ from embstore import Store
 from embstore.build.report import BuildReport
 
 Build = Callable[..., BuildReport]
-Source = Callable[..., str]
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Source:
+def source(tmp_path):
     """Write a text file of some lines, and return its name."""
 
     def write(*lines: str, name: str = "texts.txt") -> str:
@@ -25,7 +23,7 @@ def source(tmp_path: Path) -> Source:
 
 
 @pytest.fixture
-def build(tmp_path: Path, checkpoint: Path) -> Build:
+def build(tmp_path, checkpoint):
     """Build sources with the tiny checkpoint, called ``tiny``, unless others are named."""
 
     def run(sources: Any = None, store: str = "store", **options: Any) -> BuildReport:

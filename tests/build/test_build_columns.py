@@ -3,14 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from embstore import Store
-from embstore.base.errors import DamagedError, EmbstoreError, SourceError, UnknownNameError, UsageError
+from embstore.base.errors import DamagedError, SourceError, UnknownNameError, UsageError
 from embstore.build.report import BuildReport
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.tables import column_schema
@@ -30,7 +29,7 @@ KINDS = {"pos": "string", "freq": "int64", "share": "float64", "known": "bool", 
 
 
 @pytest.fixture
-def build(build: Build, tmp_path: Path) -> Build:
+def build(build, tmp_path):
     """Build the column ``text`` of a file."""
     return lambda file, **options: build(str(tmp_path / file), **{"columns": "text", "index": "none", **options})
 
@@ -58,7 +57,7 @@ def _kinds(root: Path) -> dict[str, str]:
     return found
 
 
-def test_columns_of_a_csv_are_typed_and_stored_once(build: Build, tmp_path: Path) -> None:
+def test_columns_of_a_csv_are_typed_and_stored_once(build, tmp_path):
     (tmp_path / "a.csv").write_text(CSV)
     report = build("a.csv", keep="all")
     assert _kinds(tmp_path / "store") == KINDS
@@ -81,7 +80,7 @@ def test_columns_of_a_csv_are_typed_and_stored_once(build: Build, tmp_path: Path
     assert "column freq (int64): 0 values stored, 3 already there" in again.lines()
 
 
-def test_columns_are_added_to_items_that_have_vectors(build: Build, tmp_path: Path) -> None:
+def test_columns_are_added_to_items_that_have_vectors(build, tmp_path):
     (tmp_path / "a.csv").write_text(CSV)
     build("a.csv")
     assert _kinds(tmp_path / "store") == {}
@@ -91,7 +90,7 @@ def test_columns_are_added_to_items_that_have_vectors(build: Build, tmp_path: Pa
     assert _kinds(tmp_path / "store") == {"freq": "int64", "pos": "string"}
 
 
-def test_the_same_columns_from_every_kind_of_file(build: Build, tmp_path: Path) -> None:
+def test_the_same_columns_from_every_kind_of_file(build, tmp_path):
     frame = pd.DataFrame({
         "text": ["a", "b", "c"], "n": pd.array([1, None, 3], "Int64"), "x": [0.5, float("nan"), 2.0],
         "yes": pd.array([True, False, None], "boolean"), "pos": pd.Categorical(["N", None, "V"]),
@@ -112,7 +111,7 @@ def test_the_same_columns_from_every_kind_of_file(build: Build, tmp_path: Path) 
     assert found[0]["n"].tolist() == [1, None, 3]
 
 
-def test_occurrences_have_the_columns_of_their_sentence(build: Build, tmp_path: Path) -> None:
+def test_occurrences_have_the_columns_of_their_sentence(build, tmp_path):
     (tmp_path / "s.jsonl").write_text('{"text": "a bank here", "label": 1}\n{"text": "the bank", "label": 0}\n')
     build("s.jsonl", keep="label", unit="occurrence")
     catalog = Catalog(tmp_path / "store")
@@ -124,7 +123,7 @@ def test_occurrences_have_the_columns_of_their_sentence(build: Build, tmp_path: 
     assert sorted(values["position"].values.tolist()) == [0, 0, 1, 1, 2]
 
 
-def test_an_item_with_two_values_is_refused_with_both(build: Build, tmp_path: Path) -> None:
+def test_an_item_with_two_values_is_refused_with_both(build, tmp_path):
     (tmp_path / "a.csv").write_text("text,pos\ndog,NOUN\ncat,NOUN\ndog,VERB\n")
     message = r"1 item of .* several values of the column 'pos': 'dog' has 'NOUN' \(.*a.csv:2\) and 'VERB' \(.*:4\)"
     with pytest.raises(SourceError, match=message):
@@ -153,15 +152,13 @@ def test_an_item_with_two_values_is_refused_with_both(build: Build, tmp_path: Pa
         ("text,pos\na,N\n", ["all", "pos"], UsageError, "leave the other names out"),
     ],
 )
-def test_columns_that_cannot_be_kept(
-    build: Build, tmp_path: Path, content: str, keep: Any, error: type[EmbstoreError], message: str
-) -> None:
+def test_columns_that_cannot_be_kept(build, tmp_path, content, keep, error, message):
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(error, match=message):
         build("a.csv", keep=keep)
 
 
-def test_all_leaves_out_what_cannot_be_kept_and_says_so(build: Build, tmp_path: Path) -> None:
+def test_all_leaves_out_what_cannot_be_kept_and_says_so(build, tmp_path):
     rows = [{"text": "a", "step": 3, "tags": ["x"], "n": 1}, {"text": "b", "n": 2.5, "late": "x"}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     report = build("a.jsonl", keep="all")
@@ -171,7 +168,7 @@ def test_all_leaves_out_what_cannot_be_kept_and_says_so(build: Build, tmp_path: 
     assert any("'tags' is not kept: it has an array" in note for note in report.notes)
 
 
-def test_types_that_do_not_agree_and_sources_without_columns_are_refused(build: Build, tmp_path: Path) -> None:
+def test_types_that_do_not_agree_and_sources_without_columns_are_refused(build, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "a", "x": 1}\n{"text": "b", "x": "two"}\n')
     with pytest.raises(SourceError, match=r"'x' has values of several types: an integer '1' .*a string 'two' \(.*:2\)"):
         build("a.jsonl", keep="x")
@@ -190,7 +187,7 @@ def test_types_that_do_not_agree_and_sources_without_columns_are_refused(build: 
         build("a.txt", keep="pos", columns=())
 
 
-def test_a_lost_table_of_columns_is_named(build: Build, tmp_path: Path) -> None:
+def test_a_lost_table_of_columns_is_named(build, tmp_path):
     (tmp_path / "a.csv").write_text(CSV)
     build("a.csv", keep="all")
     [file] = [path for path in (tmp_path / "store" / "columns").iterdir() if "pos" in pd.read_parquet(path)]
@@ -201,7 +198,7 @@ def test_a_lost_table_of_columns_is_named(build: Build, tmp_path: Path) -> None:
             ask()
 
 
-def test_a_cell_that_turns_a_column_to_strings_is_named(build: Build, tmp_path: Path) -> None:
+def test_a_cell_that_turns_a_column_to_strings_is_named(build, tmp_path):
     (tmp_path / "a.csv").write_text(
         "text,freq,yes,code,none\na,1,true,1,NA\nb,2.5,false,x,\nc,NA,no,y,N/A\nd,n.a.,true,3,\ne,3,true,4,NA\n"
     )
@@ -215,9 +212,7 @@ def test_a_cell_that_turns_a_column_to_strings_is_named(build: Build, tmp_path: 
 
 
 @pytest.mark.parametrize("unit", ["word", "occurrence"])
-def test_numbers_of_tokens_are_those_of_the_tokenizer(
-    build: Build, tmp_path: Path, checkpoint: Path, unit: str
-) -> None:
+def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoint, unit):
     import transformers
 
     lines = ["the quick banks", "seashells", "a naïve é"]
@@ -273,7 +268,7 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(
     assert Catalog(tmp_path / "store").column_files == files
 
 
-def test_targets_have_the_columns_of_their_rows(build: Build, tmp_path: Path) -> None:
+def test_targets_have_the_columns_of_their_rows(build, tmp_path):
     rows = ["text,start,end,sense", "a bank by a bank,2,6,river", "a bank by a bank,12,16,money", "the bank,4,8,"]
     (tmp_path / "a.csv").write_text("\n".join(rows))
     build("a.csv", unit="occurrence", span="start,end", keep="sense")

@@ -1,7 +1,6 @@
 """What a build makes of datasets: their texts once each, their rows, and what queries read of them."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,8 @@ from embstore.base.errors import DamagedError, QueryError, UnknownNameError, Usa
 from embstore.base.progress import Progress
 from embstore.base.space import Unit
 from embstore.base.text import Item
-from embstore.build.report import BuildReport
 from embstore.sources.datasets import PLEASANT, UNPLEASANT
 from embstore.storage.transaction.commit import write_dataset
-
-Build = Callable[..., BuildReport]
 
 WORDS = "tiny.word.last"
 SENTENCES = "tiny.sentence.mean"
@@ -31,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("data")
 
 
 @pytest.fixture
-def at_hand(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def at_hand(data, monkeypatch):
     for name in FILES:
         put(data, monkeypatch, name)
 
@@ -52,7 +48,7 @@ def embedded(tmp_path: Path, space: str) -> set[int]:
 
 
 @pytest.mark.usefixtures("at_hand")
-def test_datasets_bring_their_units_and_each_text_is_embedded_once(build: Build, tmp_path: Path) -> None:
+def test_datasets_bring_their_units_and_each_text_is_embedded_once(build, tmp_path):
     report = build(["rg65", "simlex999", "stsb"])
     sentences = [text for line in STSB_LINES for text in line.split("\t")[5:7]]
     assert [(each.space, each.embedded) for each in report.spaces] == [(WORDS, 10), (SENTENCES, 10)]
@@ -68,7 +64,7 @@ def test_datasets_bring_their_units_and_each_text_is_embedded_once(build: Build,
 
 
 @pytest.mark.usefixtures("at_hand")
-def test_rows_are_joined_by_id_in_the_datasets_order(build: Build, tmp_path: Path) -> None:
+def test_rows_are_joined_by_id_in_the_datasets_order(build, tmp_path):
     build("simlex999")
     rows = rows_of(tmp_path, "simlex999", Unit.WORD)
     expected = [("old", "new", 1.58), ("sly", "strange", 1.97), ("sly", "strange", 2.07), ("cord", "old", 0.5)]
@@ -82,7 +78,7 @@ def test_rows_are_joined_by_id_in_the_datasets_order(build: Build, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("at_hand")
-def test_a_unit_that_is_given_wins_and_rows_of_other_units_stay(build: Build, tmp_path: Path) -> None:
+def test_a_unit_that_is_given_wins_and_rows_of_other_units_stay(build, tmp_path):
     build(["rg65", "stsb"], unit="sentence", poolings="mean")
     assert embedded(tmp_path, SENTENCES) >= ids(Unit.SENTENCE, RG65)
     assert WORDS not in Store(tmp_path / "store").catalog.cards
@@ -95,21 +91,21 @@ def test_a_unit_that_is_given_wins_and_rows_of_other_units_stay(build: Build, tm
 
 
 @pytest.mark.usefixtures("at_hand")
-def test_files_are_words_beside_datasets_of_sentences(build: Build, tmp_path: Path) -> None:
+def test_files_are_words_beside_datasets_of_sentences(build, tmp_path):
     (tmp_path / "notes.txt").write_text("dog\ncord\n")
     report = build(["stsb", str(tmp_path / "notes.txt"), "words:3"])
     assert {each.space: each.embedded for each in report.spaces} == {SENTENCES: 10, WORDS: 5}
 
 
 @pytest.mark.usefixtures("at_hand")
-def test_occurrences_of_a_dataset_have_no_scores(build: Build, tmp_path: Path) -> None:
+def test_occurrences_of_a_dataset_have_no_scores(build, tmp_path):
     build("stsb", unit="occurrence")
     assert Store(tmp_path / "store").catalog.datasets() == {}
     assert Store(tmp_path / "store").info()["items"][0] > 10
 
 
 @pytest.mark.usefixtures("at_hand")
-def test_the_words_that_a_lexicon_brings_are_embedded_and_are_no_rows(build: Build, tmp_path: Path) -> None:
+def test_the_words_that_a_lexicon_brings_are_embedded_and_are_no_rows(build, tmp_path):
     report = build("bellezza")
     assert embedded(tmp_path, WORDS) == ids(Unit.WORD, ["abuse", "world", *PLEASANT, *UNPLEASANT])
     assert report.n_items == 51  # "abuse" is one of the unpleasant words
@@ -121,7 +117,7 @@ def test_the_words_that_a_lexicon_brings_are_embedded_and_are_no_rows(build: Bui
 
 @pytest.mark.usefixtures("at_hand")
 @pytest.mark.parametrize(("limit", "kept"), [(1, False), (5, False), (6, False), (7, True)])
-def test_half_a_dataset_is_not_stored_as_a_dataset(build: Build, tmp_path: Path, limit: int, kept: bool) -> None:
+def test_half_a_dataset_is_not_stored_as_a_dataset(build, tmp_path, limit, kept):
     report = build("rg65", limit=limit)
     assert (report.n_texts, report.n_items) == (min(limit, 6), min(limit, 6))
     assert embedded(tmp_path, WORDS) == ids(Unit.WORD, RG65[:limit])
@@ -129,7 +125,7 @@ def test_half_a_dataset_is_not_stored_as_a_dataset(build: Build, tmp_path: Path,
 
 
 @pytest.mark.usefixtures("at_hand")
-def test_one_name_for_two_units_is_refused_and_leaves_no_store(build: Build, tmp_path: Path) -> None:
+def test_one_name_for_two_units_is_refused_and_leaves_no_store(build, tmp_path):
     with pytest.raises(UsageError, match=r"name= names one space.*word and sentence.*unit="):
         build(["rg65", "stsb"], name="both")
     assert not (tmp_path / "store").exists()
@@ -137,7 +133,7 @@ def test_one_name_for_two_units_is_refused_and_leaves_no_store(build: Build, tmp
     assert list(Store(tmp_path / "store").catalog.cards) == ["both"]
 
 
-def test_a_dataset_that_is_not_at_hand_is_downloaded(build: Build, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dataset_that_is_not_at_hand_is_downloaded(build, data, monkeypatch):
     observed: list[Progress] = []
     with serving(monkeypatch) as server:
         look_alike(monkeypatch, "rg65", address=server.address)
@@ -159,7 +155,7 @@ def pairs_of(made: Synthetic, n: int = 3) -> dict[str, list[Any]]:
     }  # fmt: skip
 
 
-def test_a_dataset_that_the_store_lacks_names_those_that_it_holds(make_store: Callable[..., Synthetic]) -> None:
+def test_a_dataset_that_the_store_lacks_names_those_that_it_holds(make_store):
     made = make_store()
     with pytest.raises(QueryError, match=r"'rg65' is not in the store, which holds none.*embstore build rg65"):
         made.store.catalog.dataset("rg65", Unit.WORD)
@@ -178,7 +174,7 @@ def test_a_dataset_that_the_store_lacks_names_those_that_it_holds(make_store: Ca
         made.store.query("similarity", dataset="word:20")
 
 
-def test_another_tables_rows_do_not_stay_under_its_name(make_store: Callable[..., Synthetic]) -> None:
+def test_another_tables_rows_do_not_stay_under_its_name(make_store):
     made = make_store()
     write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
     write_dataset(made.paths, "mine", "lexicon", Unit.SENTENCE, {"item_id": [1], "text": ["a"], "value": [1.0]})
@@ -187,7 +183,7 @@ def test_another_tables_rows_do_not_stay_under_its_name(make_store: Callable[...
         made.store.catalog.dataset("mine", Unit.WORD)
 
 
-def test_a_damaged_dataset_is_named_and_a_build_mends_it(make_store: Callable[..., Synthetic]) -> None:
+def test_a_damaged_dataset_is_named_and_a_build_mends_it(make_store):
     made = make_store()
     write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
     path = made.paths.datasets / "mine.parquet"
@@ -203,7 +199,7 @@ def test_a_damaged_dataset_is_named_and_a_build_mends_it(make_store: Callable[..
         made.store.catalog.datasets()
 
 
-def test_what_is_missing_in_a_foreign_file_is_nan_none_or_damage(make_store: Callable[..., Synthetic]) -> None:
+def test_what_is_missing_in_a_foreign_file_is_nan_none_or_damage(make_store):
     """DuckDB masks it, and what lies under the mask is 0."""
     made = make_store()
     whole = pairs_of(made)
@@ -221,7 +217,7 @@ def test_what_is_missing_in_a_foreign_file_is_nan_none_or_damage(make_store: Cal
             made.store.catalog.dataset("mine", Unit.WORD)
 
 
-def test_columns_have_the_types_that_are_published(make_store: Callable[..., Synthetic]) -> None:
+def test_columns_have_the_types_that_are_published(make_store):
     made = make_store()
     write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
     document = json.loads((Path(__file__).parents[2] / "schemas/tables.json").read_text("utf-8"))

@@ -4,7 +4,7 @@ import os
 import resource
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ WORDS = [f"w{i}" for i in range(4 * SHARD_ITEMS)]
 
 
 @pytest.fixture
-def build(tmp_path: Path, checkpoint: Path) -> Callable[..., Any]:
+def build(tmp_path, checkpoint):
     def run(*lines: str, store: str = "store", **options: Any) -> Any:
         (tmp_path / "words.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
         options = {"models": f"tiny={checkpoint}", "batch_tokens": 24, "shard_bytes": SHARD_BYTES, **options}
@@ -49,7 +49,7 @@ def _stored(root: Path) -> int:
     return len(content(root)["tiny.word.last"][0])
 
 
-def test_a_text_at_which_the_model_fails_is_skipped_with_its_place(build, tmp_path: Path, monkeypatch) -> None:
+def test_a_text_at_which_the_model_fails_is_skipped_with_its_place(build, tmp_path, monkeypatch):
     import transformers
 
     forward = transformers.GPT2Model.forward
@@ -73,7 +73,7 @@ def test_a_text_at_which_the_model_fails_is_skipped_with_its_place(build, tmp_pa
     assert (again.spaces[0].embedded, again.spaces[0].skipped.total()) == (0, 1)
 
 
-def test_a_model_that_fails_at_every_text_names_the_first(build, tmp_path: Path, monkeypatch) -> None:
+def test_a_model_that_fails_at_every_text_names_the_first(build, tmp_path, monkeypatch):
     import transformers
 
     build("cat")
@@ -92,9 +92,7 @@ def test_a_model_that_fails_at_every_text_names_the_first(build, tmp_path: Path,
     assert Store(tmp_path / "store").verify().ok
 
 
-def test_a_vector_that_is_not_finite_is_refused_with_its_text_and_what_was_written_before_stays(
-    build, tmp_path: Path
-) -> None:
+def test_a_vector_that_is_not_finite_is_refused_with_its_text_and_what_was_written_before_stays(build, tmp_path):
     broken = make_checkpoint(tmp_path / "broken", nan_token="z")
     last = max((f"{word}za" for word in WORDS), key=lambda text: Item.whole(Unit.WORD, text).id)
     with pytest.raises(EncodeError, match="layer 1 is not finite") as caught:
@@ -109,7 +107,7 @@ def test_a_vector_that_is_not_finite_is_refused_with_its_text_and_what_was_writt
     assert (report.spaces[0].embedded, report.spaces[0].present) == (len(WORDS) - kept, kept)
 
 
-def test_float16_overflow_names_the_remedy(build, tmp_path: Path) -> None:
+def test_float16_overflow_names_the_remedy(build, tmp_path):
     large = make_checkpoint(tmp_path / "large", scale=1e6)
     with pytest.raises(
         EncodeError, match=r"float16 ends at 65504.*dtype=\"float32\".*The text is 'w\d+' \(.*words\.txt"
@@ -122,7 +120,7 @@ def test_float16_overflow_names_the_remedy(build, tmp_path: Path) -> None:
     assert Store(tmp_path / "store").info()["dtype"] == ["float32"]
 
 
-def test_what_skips_every_text_makes_no_space(build, tmp_path: Path) -> None:
+def test_what_skips_every_text_makes_no_space(build, tmp_path):
     report = build("w1", models=f"tiny={make_checkpoint(tmp_path / 'short', positions=1)}")
     assert report.spaces[0].skipped.total() == 1
     store = Store(tmp_path / "store")
@@ -131,7 +129,7 @@ def test_what_skips_every_text_makes_no_space(build, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["a new store", "beside another space"])
-def test_a_disk_that_is_full_at_the_first_shard_leaves_no_space(build, tmp_path: Path, beside: bool) -> None:
+def test_a_disk_that_is_full_at_the_first_shard_leaves_no_space(build, tmp_path, beside):
     if beside:
         build(*WORDS, name="other")
     with _files_of_at_most(9000), pytest.raises(StoreError, match="no space left"):
@@ -153,7 +151,7 @@ def _files_of_at_most(n_bytes: int) -> Iterator[None]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path):
     """A file system of 64 kB."""
     mount, umount = shutil.which("mount"), shutil.which("umount")
     folder = tmp_path / "disk"
@@ -166,7 +164,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run([umount, "-l", folder], check=True)
 
 
-def test_a_store_that_cannot_be_written_is_queried_but_not_built(build, small_disk: Path) -> None:
+def test_a_store_that_cannot_be_written_is_queried_but_not_built(build, small_disk):
     subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
     build(*WORDS, store="disk/store")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
@@ -180,7 +178,7 @@ def test_a_store_that_cannot_be_written_is_queried_but_not_built(build, small_di
         build(*WORDS, "more", store="disk/store")
 
 
-def test_what_is_no_store_is_not_built_into(build, tmp_path: Path) -> None:
+def test_what_is_no_store_is_not_built_into(build, tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "thesis.tex").write_text("mine")
     with pytest.raises(StoreError, match=r"is not a store.*name a folder that is empty or does not exist"):
@@ -190,9 +188,7 @@ def test_what_is_no_store_is_not_built_into(build, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["thesis.tex"]
 
 
-def test_a_source_that_changes_while_it_is_read_builds_nothing(
-    build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_source_that_changes_while_it_is_read_builds_nothing(build, tmp_path, monkeypatch):
     def write_more(text: str) -> bool:
         if text == WORDS[2]:
             with (tmp_path / "words.txt").open("a") as file:
@@ -206,7 +202,7 @@ def test_a_source_that_changes_while_it_is_read_builds_nothing(
     assert not (tmp_path / "store").exists()
 
 
-def test_two_texts_with_one_id_build_nothing(build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_texts_with_one_id_build_nothing(build, tmp_path, monkeypatch):
     build("dog", store="old")
     real = Item.whole(Unit.WORD, "dog").id
     monkeypatch.setattr("embstore.storage.staging.staging.item_id", lambda unit, text: real)
@@ -220,7 +216,7 @@ def test_two_texts_with_one_id_build_nothing(build, tmp_path: Path, monkeypatch:
     assert _stored(tmp_path / "old") == 1
 
 
-def test_an_altered_text_of_the_store_is_not_taken_for_a_text_with_the_same_id(build, tmp_path: Path) -> None:
+def test_an_altered_text_of_the_store_is_not_taken_for_a_text_with_the_same_id(build, tmp_path):
     build("dog")
     [file] = (tmp_path / "store" / "items").glob("part-*.parquet")
     items = pq.read_table(file)
@@ -231,7 +227,7 @@ def test_an_altered_text_of_the_store_is_not_taken_for_a_text_with_the_same_id(b
 
 
 @pytest.mark.parametrize(("stage", "step"), [("load", 1), ("encode", 5), ("index", 3)])
-def test_an_interrupt_keeps_what_is_embedded(build, tmp_path: Path, stage: str, step: int) -> None:
+def test_an_interrupt_keeps_what_is_embedded(build, tmp_path, stage, step):
     """Ctrl-C at each stage; the real signal is in tests/faults."""
     seen: list[Progress] = []
 
@@ -258,10 +254,10 @@ class TestEmbed:
     """``neighbours(…, embed=True)``: by the very checkpoint that made the space, or not at all."""
 
     @pytest.fixture
-    def moved(self, checkpoint: Path, tmp_path: Path) -> Path:
+    def moved(self, checkpoint, tmp_path):
         return Path(shutil.copytree(checkpoint, tmp_path / "mine"))
 
-    def test_the_neighbours_are_those_of_the_stored_vector(self, build, tmp_path: Path, moved: Path) -> None:
+    def test_the_neighbours_are_those_of_the_stored_vector(self, build, tmp_path, moved):
         build(*WORDS, "sea", store="with", models=str(moved))
         build(*WORDS, store="without", models=str(moved))
         stored = Store(tmp_path / "with").neighbours("sea", layers="all", k=5)
@@ -273,7 +269,7 @@ class TestEmbed:
             near = [{row["item_id"] for row in rows if row["cosine"] > least} for rows in of_layer]
             assert near[0] == near[1]
 
-    def test_another_checkpoint_in_its_place_is_refused(self, build, tmp_path: Path, moved: Path) -> None:
+    def test_another_checkpoint_in_its_place_is_refused(self, build, tmp_path, moved):
         build(*WORDS, models=str(moved))
         make_checkpoint(moved, seed=3)
         with pytest.raises(
@@ -282,7 +278,7 @@ class TestEmbed:
             Store(tmp_path / "store").neighbours("sea", embed=True)
         assert str(moved) in str(caught.value)
 
-    def test_a_checkpoint_that_is_gone_is_named_with_the_remedy(self, build, tmp_path: Path, moved: Path) -> None:
+    def test_a_checkpoint_that_is_gone_is_named_with_the_remedy(self, build, tmp_path, moved):
         build(*WORDS, models=str(moved))
         moved.rename(tmp_path / "elsewhere")
         with pytest.raises(CheckpointError, match=r"no such folder now\. Put it back there.*models=.mine=FOLDER"):
@@ -292,7 +288,7 @@ class TestEmbed:
         assert report.spaces[0].embedded == 1
         assert len(Store(tmp_path / "store").neighbours("sea", k=3)) == 3
 
-    def test_pickles_need_the_users_word(self, build, tmp_path: Path, moved: Path) -> None:
+    def test_pickles_need_the_users_word(self, build, tmp_path, moved):
         import torch
         from safetensors.torch import load_file
 
@@ -303,9 +299,7 @@ class TestEmbed:
             Store(tmp_path / "store").neighbours("sea", embed=True)
         assert len(Store(tmp_path / "store").neighbours("sea", embed=True, allow_pickle=True, k=3)) == 3
 
-    def test_what_a_card_names_is_downloaded_only_with_the_users_word(
-        self, build, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_what_a_card_names_is_downloaded_only_with_the_users_word(self, build, checkpoint, tmp_path, monkeypatch):
         import huggingface_hub
 
         build(*WORDS)
@@ -327,7 +321,7 @@ class TestEmbed:
         assert len(Store(tmp_path / "store").neighbours("sea", embed=True, download=True, k=3)) == 3
         assert calls[1:] == [("org/tiny", "c0ffee", True), ("org/tiny", "c0ffee", False)]
 
-    def test_leave_without_use_is_a_mistake_and_a_text_without_tokens_is_said(self, build, tmp_path: Path) -> None:
+    def test_leave_without_use_is_a_mistake_and_a_text_without_tokens_is_said(self, build, tmp_path):
         build("sea")
         for leave in ({"download": True}, {"allow_pickle": True}):
             with pytest.raises(UsageError, match="add embed=True"):

@@ -2,8 +2,6 @@
 
 import json
 import random
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +19,7 @@ anything = st.text(st.characters(exclude_categories=()), max_size=20)
 
 
 @pytest.fixture
-def build(tmp_path: Path, checkpoint: Path) -> Callable[..., BuildReport]:
+def build(tmp_path, checkpoint):
     n_stores = 0
 
     def run(texts: list[str], unit: str) -> tuple[Store, BuildReport]:
@@ -72,7 +70,7 @@ def check(store: Store, report: BuildReport, texts: list[str], unit: str) -> Non
 
 @settings(deadline=None, max_examples=15)
 @given(st.lists(anything, max_size=20), st.sampled_from(["word", "sentence", "occurrence"]))
-def test_any_texts(build, texts: list[str], unit: str) -> None:
+def test_any_texts(build, texts, unit):
     texts = ["dog", *texts]
     check(*build(texts, unit), texts, unit)
 
@@ -86,7 +84,7 @@ def _random_text(rng: random.Random) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["word", "sentence", "occurrence"])
-def test_lines_of_a_million_characters(build, unit: str) -> None:
+def test_lines_of_a_million_characters(build, unit):
     """The words of one line are as many characters of context each, if they are not shared."""
     n = 10**6
     many = " ".join(f"w{number}" for number in range(n // 7))
@@ -98,7 +96,7 @@ def test_lines_of_a_million_characters(build, unit: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ["word", "sentence", "occurrence"])
-def test_a_long_line(build, unit: str) -> None:
+def test_a_long_line(build, unit):
     texts = ["dog runs", "ab " * 28_000]
     store, report = build(texts, unit)
     check(store, report, texts, unit)
@@ -106,7 +104,7 @@ def test_a_long_line(build, unit: str) -> None:
 
 
 @pytest.mark.slow
-def test_thousands_of_random_texts(build) -> None:
+def test_thousands_of_random_texts(build):
     rng = random.Random(7)
     texts = [_random_text(rng) for _ in range(N_TEXTS)]
     for number in range(N_LONG):

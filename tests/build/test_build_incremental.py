@@ -26,7 +26,7 @@ def _done(report: BuildReport) -> dict[str, tuple[int, int]]:
     return {space.space: (space.embedded, space.present) for space in report.spaces}
 
 
-def test_every_layer_of_every_word_is_stored_under_its_id(build, source, tmp_path: Path) -> None:
+def test_every_layer_of_every_word_is_stored_under_its_id(build, source, tmp_path):
     report = build(source(*WORDS))
     stored = content(tmp_path / "store")
     ids = {Item.whole(Unit.WORD, word).id for word in WORDS}
@@ -36,7 +36,7 @@ def test_every_layer_of_every_word_is_stored_under_its_id(build, source, tmp_pat
     assert Store(tmp_path / "store").verify().ok
 
 
-def test_neither_parts_nor_the_order_of_sources_matter(build, source, tmp_path: Path) -> None:
+def test_neither_parts_nor_the_order_of_sources_matter(build, source, tmp_path):
     whole, first, second = source(*WORDS), source(*WORDS[:11], name="a.txt"), source(*WORDS[7:], name="b.txt")
     build(whole, "whole")
     build(first, "parts")
@@ -47,7 +47,7 @@ def test_neither_parts_nor_the_order_of_sources_matter(build, source, tmp_path: 
     assert_same_content(tmp_path / "whole", tmp_path / "turned")
 
 
-def test_small_shards_hold_what_one_shard_holds(build, source, tmp_path: Path) -> None:
+def test_small_shards_hold_what_one_shard_holds(build, source, tmp_path):
     build(source(*WORDS), "one")
     build(source(*WORDS), "many", shard_bytes=5 * len(LAYERS) * DIM * 4)
     sizes = [
@@ -61,7 +61,7 @@ def test_small_shards_hold_what_one_shard_holds(build, source, tmp_path: Path) -
     assert Store(tmp_path / "many").verify().ok
 
 
-def test_building_again_writes_nothing_and_loads_nothing(build, source, tmp_path: Path, monkeypatch) -> None:
+def test_building_again_writes_nothing_and_loads_nothing(build, source, tmp_path, monkeypatch):
     build(source(*WORDS), poolings=["last", "mean"])
     before = _files(tmp_path / "store")
     monkeypatch.setattr("embstore.encode.Encoder", _fail)
@@ -72,7 +72,7 @@ def test_building_again_writes_nothing_and_loads_nothing(build, source, tmp_path
     assert _files(tmp_path / "store") == before
 
 
-def test_several_poolings_come_from_one_forward_pass(build, source, monkeypatch) -> None:
+def test_several_poolings_come_from_one_forward_pass(build, source, monkeypatch):
     calls = _count_forward_passes(monkeypatch)
     single = build(source(*WORDS), "one", poolings="last", batch_tokens=30)
     n_one = len(calls)
@@ -83,7 +83,7 @@ def test_several_poolings_come_from_one_forward_pass(build, source, monkeypatch)
     assert 0 <= n_one - single.n_forward_passes <= 3
 
 
-def test_a_pooling_can_be_added_later(build, source, tmp_path: Path) -> None:
+def test_a_pooling_can_be_added_later(build, source, tmp_path):
     build(source(*WORDS), "once", poolings=["last", "mean"])
     build(source(*WORDS[:9]), "later")
     report = build(source(*WORDS), "later", poolings=["mean", "last"])
@@ -91,9 +91,7 @@ def test_a_pooling_can_be_added_later(build, source, tmp_path: Path) -> None:
     assert_same_content(tmp_path / "once", tmp_path / "later")
 
 
-def test_several_models_stand_side_by_side_if_their_names_differ(
-    build, source, checkpoint: Path, tmp_path: Path
-) -> None:
+def test_several_models_stand_side_by_side_if_their_names_differ(build, source, checkpoint, tmp_path):
     report = build(source(*WORDS), models=[f"a={checkpoint}", f"b={checkpoint}"])
     assert _done(report) == {"a.word.last": (len(WORDS), 0), "b.word.last": (len(WORDS), 0)}
     stored = content(tmp_path / "store")
@@ -105,7 +103,7 @@ def test_several_models_stand_side_by_side_if_their_names_differ(
     assert len(build(source("dog"), "other", models=[str(checkpoint), str(checkpoint)]).spaces) == 1
 
 
-def test_float16_halves_the_vectors_and_is_close(build, source, tmp_path: Path) -> None:
+def test_float16_halves_the_vectors_and_is_close(build, source, tmp_path):
     build(source(*WORDS), "full")
     build(source(*WORDS), "half", dtype="float16")
     space = "tiny.word.last"
@@ -115,7 +113,7 @@ def test_float16_halves_the_vectors_and_is_close(build, source, tmp_path: Path) 
     assert np.array_equal(half, full.astype(np.float16).astype(np.float32))
 
 
-def test_occurrences_are_drawn_the_same_in_any_build(build, source, tmp_path: Path) -> None:
+def test_occurrences_are_drawn_the_same_in_any_build(build, source, tmp_path):
     single = build(source(*SENTENCES), "one", unit="occurrence", per_text=2, seed=5)
     build(source(SENTENCES[2], name="c.txt"), "two", unit="occurrence", per_text=2, seed=5)
     build(source(*SENTENCES), "two", unit="occurrence", per_text=2, seed=5)
@@ -125,7 +123,7 @@ def test_occurrences_are_drawn_the_same_in_any_build(build, source, tmp_path: Pa
     assert texts(tmp_path / "one") != texts(tmp_path / "other")
 
 
-def test_an_index_can_be_left_out_and_made_later_and_anew_if_its_card_is_damaged(build, source, tmp_path: Path) -> None:
+def test_an_index_can_be_left_out_and_made_later_and_anew_if_its_card_is_damaged(build, source, tmp_path):
     state = lambda: Store(tmp_path / "store").info()["index"]  # noqa: E731
     build(source(*WORDS), index="none")
     assert state() == ["none"]
@@ -140,7 +138,7 @@ def test_an_index_can_be_left_out_and_made_later_and_anew_if_its_card_is_damaged
     assert Store(tmp_path / "store").verify().ok
 
 
-def test_skipped_texts_are_listed_once_and_known_without_loading(build, source, tmp_path: Path, monkeypatch) -> None:
+def test_skipped_texts_are_listed_once_and_known_without_loading(build, source, tmp_path, monkeypatch):
     lines = ["dog", "", "far " * 90, "cat"]
     report = build(source(*lines), unit="sentence")
     assert (report.n_skipped, report.spaces[0].embedded) == (2, 2)
@@ -162,7 +160,7 @@ def test_skipped_texts_are_listed_once_and_known_without_loading(build, source, 
     assert [(row["text"], row["outcome"]) for row in listed] == [("far " * 90, "truncated"), ("", "skipped")]
 
 
-def test_poolings_that_lack_different_items_write_each_text_once(build, source, tmp_path: Path) -> None:
+def test_poolings_that_lack_different_items_write_each_text_once(build, source, tmp_path):
     """Their writers run side by side, and cut the items into shards differently."""
     few = source(*WORDS[::3], name="few.txt")
     every = source(*WORDS, *(f"{word} {n}" for word in WORDS for n in range(8)), name="all.txt")
@@ -176,7 +174,7 @@ def test_poolings_that_lack_different_items_write_each_text_once(build, source, 
     assert store.sql(joined).fetchall() == [(ids,)]
 
 
-def test_a_lost_shard_is_named_until_its_sources_are_built_again(build, source, tmp_path: Path) -> None:
+def test_a_lost_shard_is_named_until_its_sources_are_built_again(build, source, tmp_path):
     texts = source(*WORDS)
     build(texts, index="none")
     root = tmp_path / "store"
@@ -191,7 +189,7 @@ def test_a_lost_shard_is_named_until_its_sources_are_built_again(build, source, 
     assert lost.exists() or f"tiny.word.last: {lost.stem} was missing" in " ".join(done.notes)
 
 
-def test_a_lost_table_of_texts_is_mended_by_the_next_build(build, source, tmp_path: Path) -> None:
+def test_a_lost_table_of_texts_is_mended_by_the_next_build(build, source, tmp_path):
     texts = source(*WORDS)
     build(texts, index="none")
     for table in (tmp_path / "store" / "items").glob("*.parquet"):
@@ -205,7 +203,7 @@ def test_a_lost_table_of_texts_is_mended_by_the_next_build(build, source, tmp_pa
     assert set(Store(tmp_path / "store").vectors("tiny.word.last", 0)[1]) == set(WORDS)
 
 
-def test_a_text_that_one_checkpoint_could_not_hold_is_tried_again_by_another(build, source, tmp_path: Path) -> None:
+def test_a_text_that_one_checkpoint_could_not_hold_is_tried_again_by_another(build, source, tmp_path):
     from tiny_checkpoint import POSITIONS, make_checkpoint
 
     long = source("far " * 12, name="long.txt")
@@ -215,7 +213,7 @@ def test_a_text_that_one_checkpoint_could_not_hold_is_tried_again_by_another(bui
     assert _done(build(long, unit="word")) == {"tiny.word.last": (1, 0)}
 
 
-def test_a_pooling_has_the_same_texts_whatever_others_are_asked_for(build, source, tmp_path: Path) -> None:
+def test_a_pooling_has_the_same_texts_whatever_others_are_asked_for(build, source, tmp_path):
     texts = source("dog", "far " * 90)
     options: dict[str, Any] = {"unit": "sentence", "template": "{text}{eos}", "long": "truncate"}
     together = build(texts, "together", poolings=["mean", "eos"], **options)
@@ -225,7 +223,7 @@ def test_a_pooling_has_the_same_texts_whatever_others_are_asked_for(build, sourc
     assert_same_content(tmp_path / "together", tmp_path / "apart")
 
 
-def test_a_long_text_can_be_an_error(build, source, tmp_path: Path) -> None:
+def test_a_long_text_can_be_an_error(build, source, tmp_path):
     with pytest.raises(
         EncodeError, match=r"'far far .*too long: \d+ tokens.*holds 64.*long=\"truncate\".*texts\.txt:2"
     ):
@@ -238,12 +236,12 @@ def test_a_long_text_can_be_an_error(build, source, tmp_path: Path) -> None:
     assert Store(tmp_path / "store").info()["items"] == [1]
 
 
-def test_limit_counts_texts_and_not_empty_lines(build, source) -> None:
+def test_limit_counts_texts_and_not_empty_lines(build, source):
     report = build(source("dog", "", "cat", "fish"), limit=2)
     assert (report.n_texts, report.n_items) == (2, 2)
 
 
-def test_a_dry_run_says_what_the_build_then_does(build, source, tmp_path: Path) -> None:
+def test_a_dry_run_says_what_the_build_then_does(build, source, tmp_path):
     lines = [*WORDS, *SENTENCES, "", "far " * 90] + [f"number {i}" for i in range(400)]
     options: dict[str, Any] = {"unit": "sentence", "poolings": ["mean", "first"], "batch_tokens": 200}
     dry = build(source(*lines), dry_run=True, **options)
@@ -260,7 +258,7 @@ def test_a_dry_run_says_what_the_build_then_does(build, source, tmp_path: Path) 
     assert _done(half) == {space: (1, embedded) for space, (embedded, _) in _done(real).items()}
 
 
-def test_progress_tells_items_and_work(build, source) -> None:
+def test_progress_tells_items_and_work(build, source):
     observed: list[Progress] = []
     build(source(*WORDS, "far " * 30, "far " * 90), unit="sentence", batch_tokens=30, observe=observed.append)
     assert [each.stage for each in observed[:2]] == ["load", "encode"]
@@ -275,9 +273,7 @@ def test_progress_tells_items_and_work(build, source) -> None:
 
 
 @pytest.mark.parametrize("name", ["odd name (1)", "a=größe"])
-def test_a_folder_of_an_odd_name_can_be_built_and_embedded(
-    build, source, checkpoint: Path, tmp_path: Path, name: str
-) -> None:
+def test_a_folder_of_an_odd_name_can_be_built_and_embedded(build, source, checkpoint, tmp_path, name):
     (tmp_path / name).symlink_to(checkpoint)
     folder = tmp_path / name
     build(source("dog", "cat"), models=f"odd={folder}")
@@ -285,7 +281,7 @@ def test_a_folder_of_an_odd_name_can_be_built_and_embedded(
     assert sorted(found["text"]) == ["cat", "dog"]
 
 
-def test_what_differs_is_named_when_a_space_is_another_one(build, source, tmp_path: Path) -> None:
+def test_what_differs_is_named_when_a_space_is_another_one(build, source, tmp_path):
     from tiny_checkpoint import make_checkpoint
 
     build(source("dog"), name="mine")

@@ -1,8 +1,5 @@
 """``Store.build`` of texts that are given in Python."""
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -16,11 +13,11 @@ from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError, U
 
 
 @pytest.fixture
-def options(checkpoint: Path) -> dict[str, Any]:
+def options(checkpoint):
     return {"models": f"tiny={checkpoint}", "index": "none"}
 
 
-def test_texts_make_the_same_store_as_a_file_of_them(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_texts_make_the_same_store_as_a_file_of_them(tmp_path, options):
     words = ["the sea", "river bank", "the sea", "banks"]
     (tmp_path / "words.txt").write_text("\n".join(words), "utf-8")
     options |= {"unit": "word"}
@@ -31,7 +28,7 @@ def test_texts_make_the_same_store_as_a_file_of_them(tmp_path: Path, options: di
         assert_same_content(tmp_path / "file", tmp_path / f"given{number}")
 
 
-def test_a_list_is_texts_where_none_of_them_names_a_source(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_list_is_texts_where_none_of_them_names_a_source(tmp_path, options):
     store = Store(tmp_path / "store")
     single = "The string was taken for a text, since it is not the name of a dataset or file."
     assert store.build(["a cat"], dry_run=True, unit="word", **options).notes == (single,)
@@ -47,7 +44,7 @@ def test_a_list_is_texts_where_none_of_them_names_a_source(tmp_path: Path, optio
     assert (again.spaces[0].embedded, again.spaces[0].present) == (1, 2)
 
 
-def test_names_of_sources_stay_names(tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_sources_stay_names(tmp_path, options, monkeypatch):
     (tmp_path / "a.txt").write_text("sea\n", "utf-8")
     store = Store(tmp_path / "store")
     assert store.build([tmp_path / "a.txt", "words:3"], **options).n_items == 4
@@ -62,7 +59,7 @@ def test_names_of_sources_stay_names(tmp_path: Path, options: dict[str, Any], mo
         store.build(["words", "dog"], **options)
 
 
-def test_pairs_have_columns_and_spans(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_pairs_have_columns_and_spans(tmp_path, options):
     uses = [
         ("the bank of the river", {"start": np.int64(4), "end": 8, "sense": "land"}),
         ("a bank lends", {"start": 2, "end": 6, "sense": "money"}),
@@ -102,14 +99,12 @@ def test_pairs_have_columns_and_spans(tmp_path: Path, options: dict[str, Any]) -
         (UsageError, [("a b", {"start": 0, "end": 1})], {"span": ["start", "end"], "unit": "word"}, "are occurrences"),
     ],
 )
-def test_what_is_no_text_is_refused_with_its_place(
-    tmp_path: Path, options: dict[str, Any], error: type[EmbstoreError], given: Any, more: dict[str, Any], reason: str
-) -> None:
+def test_what_is_no_text_is_refused_with_its_place(tmp_path, options, error, given, more, reason):
     with pytest.raises(error, match=reason):
         Store(tmp_path / "store").build(texts=given, **options, **more)
 
 
-def test_a_table_of_pandas_is_refused_with_the_way_to_give_it(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_table_of_pandas_is_refused_with_the_way_to_give_it(tmp_path, options):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"text": ["sea", "shell", None], "pos": ["NOUN", "NOUN", "X"]})
     store = Store(tmp_path / "store")

@@ -28,12 +28,12 @@ def peak_of_build(folder: Path, checkpoint: Path, n: int, n_blank: int = 0) -> f
     return peak(_BUILD.format(store=store, source=str(source), model=f"tiny={checkpoint}", n=n))[0] / 1e3
 
 
-def test_ten_times_the_words_take_hardly_more_memory(tmp_path: Path, checkpoint: Path) -> None:
+def test_ten_times_the_words_take_hardly_more_memory(tmp_path, checkpoint):
     few, many = (peak_of_build(tmp_path, checkpoint, n) for n in (20_000, 200_000))
     assert many <= GROWTH * few, f"{many:.0f} MB for 200,000 words, {few:.0f} MB for 20,000"
 
 
-def test_nor_do_skipped_rows(tmp_path: Path, checkpoint: Path) -> None:
+def test_nor_do_skipped_rows(tmp_path, checkpoint):
     few, many = (peak_of_build(tmp_path, checkpoint, 1, n_blank) for n_blank in (200_000, 1_000_000))
     assert many <= GROWTH * few, f"{many:.0f} MB for 1,000,000 rows, {few:.0f} MB"
     skipped = tmp_path / "store-1-1000000" / "skipped"

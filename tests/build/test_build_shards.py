@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ SENTENCES = [f"The {word} flooded the bank and the {word} did not." for word in 
 
 
 @pytest.fixture
-def build(tmp_path: Path, checkpoint: Path) -> Callable[..., BuildReport]:
+def build(tmp_path, checkpoint):
     (tmp_path / "words.txt").write_text("".join(f"{word}\n" for word in WORDS))
     (tmp_path / "sentences.txt").write_text("".join(f"{sentence}\n" for sentence in SENTENCES))
 
@@ -50,7 +49,7 @@ def shards(root: Path) -> list[str]:
         ("sentences.txt", {"unit": "sentence", "dtype": "float16", "shard_bytes": 6 * ITEM_BYTES}),
     ],
 )
-def test_the_shards_are_those_of_a_single_build(build, tmp_path: Path, source: str, options: dict[str, Any]) -> None:
+def test_the_shards_are_those_of_a_single_build(build, tmp_path, source, options):
     build("whole", source, **options)
     assert len(shards(tmp_path / "whole")) >= 4
     reports = []
@@ -71,7 +70,7 @@ def test_the_shards_are_those_of_a_single_build(build, tmp_path: Path, source: s
         assert [each.embedded + each.present + each.elsewhere for each in done] == [n_items] * 3
 
 
-def test_machines_work_side_by_side_in_one_folder(build, tmp_path: Path, checkpoint: Path) -> None:
+def test_machines_work_side_by_side_in_one_folder(build, tmp_path, checkpoint):
     build("whole", poolings=["last", "mean"])
     code = (
         "import sys\nfrom embstore import Store\n"
@@ -88,7 +87,7 @@ def test_machines_work_side_by_side_in_one_folder(build, tmp_path: Path, checkpo
     assert len(texts(tmp_path / "store")) == len(WORDS)
 
 
-def test_a_killed_part_is_run_again(build, tmp_path: Path) -> None:
+def test_a_killed_part_is_run_again(build, tmp_path):
     build("whole")
     build(shard="1/2", index="none")
     lost = tmp_path / "store" / shards(tmp_path / "store")[0]
@@ -101,13 +100,13 @@ def test_a_killed_part_is_run_again(build, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shard", ["5/3", "0/2", "half", "1/0"])
-def test_what_is_no_part_is_refused(build, tmp_path: Path, shard: str) -> None:
+def test_what_is_no_part_is_refused(build, tmp_path, shard):
     with pytest.raises(UsageError, match=r"write i/n with 1 ≤ i ≤ n.*Three machines take 1/3"):
         build(shard=shard)
     assert not (tmp_path / "store").exists()
 
 
-def test_nobody_else_writes_beside_parts(build, tmp_path: Path) -> None:
+def test_nobody_else_writes_beside_parts(build, tmp_path):
     root = tmp_path / "store"
     me = f"process {os.getpid()} on {socket.gethostname()}"
     with StoreWriter(root, ShardSpec(1, 2)), StoreWriter(root, ShardSpec(2, 2)):
@@ -127,7 +126,7 @@ def test_nobody_else_writes_beside_parts(build, tmp_path: Path) -> None:
     assert [path.name for path in root.glob(".lock-shard*")] == []
 
 
-def test_parts_of_other_sources_are_refused(build, tmp_path: Path) -> None:
+def test_parts_of_other_sources_are_refused(build, tmp_path):
     """Their parts would be cut in other places, and a text could be embedded twice."""
     with StoreWriter(tmp_path / "store", ShardSpec(1, 2)) as store:
         store.compare_plan([{"unit": "word"}])
@@ -135,7 +134,7 @@ def test_parts_of_other_sources_are_refused(build, tmp_path: Path) -> None:
             build(shard="2/2")
 
 
-def test_what_another_part_is_writing_is_left_alone(tmp_path: Path) -> None:
+def test_what_another_part_is_writing_is_left_alone(tmp_path):
     root = tmp_path / "store"
     with StoreWriter(root, ShardSpec(1, 2)):
         (root / ".1-a.tmp").touch()
@@ -145,7 +144,7 @@ def test_what_another_part_is_writing_is_left_alone(tmp_path: Path) -> None:
         assert not (root / ".1-a.tmp").exists(), "nobody else is alive"
 
 
-def test_a_dry_run_counts_its_part(build, tmp_path: Path) -> None:
+def test_a_dry_run_counts_its_part(build, tmp_path):
     dry = [build(shard=f"{i}/2", dry_run=True) for i in (1, 2)]
     assert not (tmp_path / "store").exists()
     real = [build(f"own-{i}", shard=f"{i}/2") for i in (1, 2)]
@@ -154,7 +153,7 @@ def test_a_dry_run_counts_its_part(build, tmp_path: Path) -> None:
     assert [each.spaces[0].embedded for each in dry] == [each.spaces[0].embedded for each in real]
 
 
-def test_texts_are_looked_up_and_written_by_one_part_at_a_time(tmp_path: Path) -> None:
+def test_texts_are_looked_up_and_written_by_one_part_at_a_time(tmp_path):
     """Two models cut the parts at other ids, so that two machines may come upon the same text at once."""
     card = synthetic_card()
     wrote: list[str] = []

@@ -1,7 +1,6 @@
 """Occurrences at given spans: their vectors against plain transformers and minicons, and builds of them in parts."""
 
 import warnings
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     return cache(lambda kind: kind(root / kind.__name__))
 
@@ -48,7 +47,7 @@ def ids(rows: list[tuple[str, int, int]] = ROWS) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", [gpt2, bert, llama], ids=lambda kind: kind.__name__)
-def test_targets_equal_a_plain_call_of_transformers_under_all_poolings(tmp_path: Path, folder, kind) -> None:
+def test_targets_equal_a_plain_call_of_transformers_under_all_poolings(tmp_path, folder, kind):
     witness, store = Witness(folder(kind)), Store(tmp_path / "store")
     store.build(
         str(spans_file(tmp_path / "s.csv")), models=f"tiny={folder(kind)}", span="start,end", poolings=POOLINGS,
@@ -67,7 +66,7 @@ def test_targets_equal_a_plain_call_of_transformers_under_all_poolings(tmp_path:
 
 
 @pytest.mark.parametrize("kind", [gpt2, bert], ids=lambda kind: kind.__name__)
-def test_targets_equal_what_minicons_extracts(tmp_path: Path, folder, kind) -> None:
+def test_targets_equal_what_minicons_extracts(tmp_path, folder, kind):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         cwe = pytest.importorskip("minicons.cwe", reason="minicons is not installed")
@@ -83,7 +82,7 @@ def test_targets_equal_what_minicons_extracts(tmp_path: Path, folder, kind) -> N
         assert np.abs(actual - expected.numpy()).max() <= 1e-5
 
 
-def test_a_target_is_the_occurrence_that_all_words_have(tmp_path: Path, checkpoint: Path) -> None:
+def test_a_target_is_the_occurrence_that_all_words_have(tmp_path, checkpoint):
     model = f"tiny={checkpoint}"
     (tmp_path / "all.txt").write_text(ROWS[0][0], "utf-8")
     (tmp_path / "marked.txt").write_text("the [bank] of the river is where the bank was\n", "utf-8")
@@ -100,7 +99,7 @@ def test_a_target_is_the_occurrence_that_all_words_have(tmp_path: Path, checkpoi
     assert Store(tmp_path / "one").verify(deep=True).ok
 
 
-def test_parts_make_the_same_store(tmp_path: Path, checkpoint: Path) -> None:
+def test_parts_make_the_same_store(tmp_path, checkpoint):
     options: dict[str, Any] = {"models": f"tiny={checkpoint}", "span": "start,end", "shard_bytes": 2000}
     options |= {"index": "none"}
     source = str(spans_file(tmp_path / "s.csv"))
@@ -112,7 +111,7 @@ def test_parts_make_the_same_store(tmp_path: Path, checkpoint: Path) -> None:
     assert_same_content(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_target_without_tokens_is_skipped_with_its_reason(tmp_path: Path, folder) -> None:
+def test_a_target_without_tokens_is_skipped_with_its_reason(tmp_path, folder):
     rows = [("the bank", 4, 8), ("the \u200b bank", 4, 5), ("the  bank", 3, 5)]
     source = spans_file(tmp_path / "s.csv", rows)
     report = Store(tmp_path / "store").build(str(source), models=f"tiny={folder(bert)}", span="start,end")
@@ -130,7 +129,7 @@ def test_a_target_without_tokens_is_skipped_with_its_reason(tmp_path: Path, fold
         ({"targets": "brackets"}, "give one of them"),
     ],
 )
-def test_options_that_do_not_fit_targets_are_refused(tmp_path: Path, options: dict[str, Any], reason: str) -> None:
+def test_options_that_do_not_fit_targets_are_refused(tmp_path, options, reason):
     from embstore.base.errors import UsageError
 
     with pytest.raises(UsageError, match=reason):

@@ -15,7 +15,7 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "card.schema.json")
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Store:
+def built(tmp_path_factory, checkpoint):
     """A store of three spaces, from ``words.txt`` beside it; nothing may change it."""
     words = tmp_path_factory.mktemp("weights") / "words.txt"
     words.write_text("cat\nsea\nbank\n", "utf-8")
@@ -26,7 +26,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Store:
     return store
 
 
-def test_cards_names_and_embedding(built: Store, checkpoint: Path) -> None:
+def test_cards_names_and_embedding(built, checkpoint):
     cards = {path.stem: json.loads(path.read_text("utf-8")) for path in (built.path / "spaces").glob("*.json")}
     assert set(cards) == {"tiny.word.last", "tiny-untrained-7.word.last", "tiny.bf16"}
     for card in cards.values():
@@ -52,7 +52,7 @@ def test_cards_names_and_embedding(built: Store, checkpoint: Path) -> None:
         assert 0 < np.linalg.norm(vector - narrow[item]) / np.linalg.norm(vector) < 0.05
 
 
-def test_spaces_are_not_mixed(built: Store, checkpoint: Path) -> None:
+def test_spaces_are_not_mixed(built, checkpoint):
     words, model = str(built.path.with_name("words.txt")), f"tiny={checkpoint}"
     with pytest.raises(SpaceMismatchError, match=r'weights_dtype is "float32", not "bfloat16"'):
         built.build(words, models=model, weights_dtype="bfloat16")
@@ -64,7 +64,7 @@ def test_spaces_are_not_mixed(built: Store, checkpoint: Path) -> None:
         built.build(words, models=model, untrained=8, name="tiny-untrained-7.word.last")
 
 
-def test_random_weights_that_other_versions_make_are_not_taken_for_these(built: Store, monkeypatch) -> None:
+def test_random_weights_that_other_versions_make_are_not_taken_for_these(built, monkeypatch):
     from embstore.query import embed
 
     embed._load.cache_clear()

@@ -15,7 +15,7 @@ from embstore.base.errors import CheckpointError, SpaceMismatchError, UnknownNam
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(tmp_path_factory):
     root = tmp_path_factory.mktemp("recipe")
     folder = old_layout(root / "tiny", bert(root / "bert"), ["mean"], modules=["Normalize"], include_prompt=False)
     write_json(folder / "config_sentence_transformers.json", {"prompts": {"query": "find: ", "document": ""}})
@@ -23,7 +23,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sentences(tmp_path: Path) -> Path:
+def sentences(tmp_path):
     file = tmp_path / "sentences.txt"
     file.write_text("\n".join([*TEXTS, "a b c d " * 30]))
     return file
@@ -40,7 +40,7 @@ def output(store: Store, space: str, text: str) -> np.ndarray:
     return np.asarray(vectors["vector"][0], np.float32)
 
 
-def test_the_recipe_is_the_default_for_sentences(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+def test_the_recipe_is_the_default_for_sentences(tmp_path, sentences, checkpoint):
     report = build(tmp_path / "store", sentences, checkpoint)
     [space] = report.spaces
     assert (space.space, space.embedded, space.truncated) == ("tiny.sentence.model", len(TEXTS) + 1, 1)
@@ -62,7 +62,7 @@ def test_the_recipe_is_the_default_for_sentences(tmp_path: Path, sentences: Path
     assert (again.spaces[0].embedded, again.notes) == (0, ())
 
 
-def test_words_keep_their_default_and_may_have_the_recipe(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+def test_words_keep_their_default_and_may_have_the_recipe(tmp_path, sentences, checkpoint):
     sentences.write_text("dog\ncat\n")
     names = [
         space.space
@@ -72,7 +72,7 @@ def test_words_keep_their_default_and_may_have_the_recipe(tmp_path: Path, senten
     assert names == ["tiny.word.last", "tiny.word.model", "tiny.word.bos"]
 
 
-def test_prompts(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+def test_prompts(tmp_path, sentences, checkpoint):
     root = tmp_path / "store"
     build(root, sentences, checkpoint, prompt="query")
     store = Store(root)
@@ -110,7 +110,7 @@ def _check_token_counts(root: Path, sentences: Path, checkpoint: Path) -> None:
     assert columns(root) == counts
 
 
-def test_another_recipe_under_the_same_name_is_refused(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+def test_another_recipe_under_the_same_name_is_refused(tmp_path, sentences, checkpoint):
     copy, root = tmp_path / "tiny", tmp_path / "store"
     shutil.copytree(checkpoint, copy)
     build(root, sentences, copy)
@@ -124,7 +124,7 @@ def test_another_recipe_under_the_same_name_is_refused(tmp_path: Path, sentences
         build(root, sentences, copy, poolings="model")
 
 
-def test_a_recipe_that_cannot_be_followed(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+def test_a_recipe_that_cannot_be_followed(tmp_path, sentences, checkpoint):
     copy = tmp_path / "tiny"
     shutil.copytree(checkpoint, copy)
     modules = json.loads((copy / "modules.json").read_text())
@@ -137,7 +137,7 @@ def test_a_recipe_that_cannot_be_followed(tmp_path: Path, sentences: Path, check
     assert report.notes[0].endswith("The default is mean.")
 
 
-def test_untrained_models_have_no_trained_modules(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+def test_untrained_models_have_no_trained_modules(tmp_path, sentences, checkpoint):
     report = build(tmp_path / "store", sentences, checkpoint, untrained=0)
     assert [space.space.endswith(".sentence.model") for space in report.spaces] == [True]
     copy = Path(shutil.copytree(checkpoint, tmp_path / "tiny"))
@@ -151,7 +151,7 @@ def test_untrained_models_have_no_trained_modules(tmp_path: Path, sentences: Pat
         build(tmp_path / "other", sentences, copy)
 
 
-def test_a_dry_run_and_the_treatment_of_long_texts(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+def test_a_dry_run_and_the_treatment_of_long_texts(tmp_path, sentences, checkpoint):
     plan = build(tmp_path / "store", sentences, checkpoint, dry_run=True)
     assert (plan.spaces[0].space, plan.spaces[0].truncated) == ("tiny.sentence.model", 1)
     assert len(plan.notes) == 1

@@ -2,7 +2,6 @@
 
 import gc
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -29,7 +28,7 @@ SPACES = [f"tiny-neox.{name}.word.last" for name in IN_ORDER]
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[Path]:
+def hub(tmp_path_factory, checkpoint):
     """A local cache of the hub; nothing else of the hub can be reached."""
     cache = write_hub_cache(tmp_path_factory.mktemp("hub"), checkpoint)
     with pytest.MonkeyPatch.context() as patch:
@@ -38,19 +37,19 @@ def hub(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory):
     return write_run(tmp_path_factory.mktemp("training") / "run")
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def words(tmp_path_factory):
     file = tmp_path_factory.mktemp("texts") / "words.txt"
     file.write_text("\n".join(WORDS), "utf-8")
     return file
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory, hub: Path, words: Path) -> Store:
+def swept(tmp_path_factory, hub, words):
     """A store with a space of each revision; nothing may change it but its answers."""
     store = Store(tmp_path_factory.mktemp("swept") / "store")
     store.build(str(words), models=HUB_ID, revisions=["step0,step16", "step2"])
@@ -67,7 +66,7 @@ def vectors(store: Store, space: str, layer: int) -> dict[int, np.ndarray]:
     return {item: np.array(vector) for item, vector in rows}
 
 
-def test_each_revision_is_a_space_with_the_vectors_of_transformers(swept: Store, hub: Path) -> None:
+def test_each_revision_is_a_space_with_the_vectors_of_transformers(swept, hub):
     assert list(swept.catalog.cards) == SPACES
     for name, space in zip(IN_ORDER, SPACES, strict=True):
         card = swept.catalog.cards[space]
@@ -79,7 +78,7 @@ def test_each_revision_is_a_space_with_the_vectors_of_transformers(swept: Store,
             assert np.linalg.norm(found - expected) <= 1e-4 * np.linalg.norm(expected)
 
 
-def test_revisions_are_named_with_the_models_too(swept: Store, words: Path, tmp_path: Path) -> None:
+def test_revisions_are_named_with_the_models_too(swept, words, tmp_path):
     store = Store(tmp_path / "store")
     report = store.build(str(words), models=[f"{HUB_ID}@step0", f"{HUB_ID}@step16", f"{HUB_ID}@step2"])
     assert [space.space for space in report.spaces] == [SPACES[0], SPACES[2], SPACES[1]]
@@ -90,14 +89,14 @@ def test_revisions_are_named_with_the_models_too(swept: Store, words: Path, tmp_
     assert [(space.embedded, space.present) for space in again.spaces] == [(0, len(WORDS))] * 3
 
 
-def test_a_single_revision_named_with_the_model_keeps_its_space(hub: Path, words: Path, tmp_path: Path) -> None:
+def test_a_single_revision_named_with_the_model_keeps_its_space(hub, words, tmp_path):
     store = Store(tmp_path / "store")
     store.build(str(words), models=f"{HUB_ID}@step16", layers="0", index="none")
     assert list(store.catalog.cards) == ["tiny-neox.word.last"]
     assert store.query("anisotropy")["step"] == [16]
 
 
-def test_folders_of_a_training_run(run: Path, words: Path, tmp_path: Path) -> None:
+def test_folders_of_a_training_run(run, words, tmp_path):
     store = Store(tmp_path / "store")
     names = [f"checkpoint-{step}" for step in STEPS]
     store.build(str(words), models=str(run), revisions=names, layers="0", index="none")
@@ -114,7 +113,7 @@ def test_folders_of_a_training_run(run: Path, words: Path, tmp_path: Path) -> No
 
 
 @pytest.fixture
-def refs(hub: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def refs(hub, monkeypatch):
     """The hub's reply to a question for the refs of a repository; yields the repositories that it is asked for."""
     asked: list[str] = []
     branches = [GitRefInfo(name, f"refs/heads/{name}", commit) for name, commit in COMMITS.items()]
@@ -139,17 +138,13 @@ def refs(hub: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("step0", ["step0"]),
     ],
 )
-def test_patterns_name_revisions_on_the_hub(
-    refs: list[str], words: Path, tmp_path: Path, revisions: str | list[str], expected: list[str]
-) -> None:
+def test_patterns_name_revisions_on_the_hub(refs, words, tmp_path, revisions, expected):
     report = Store(tmp_path / "store").build(str(words), models=HUB_ID, revisions=revisions, layers="0", index="none")
     assert [space.space.split(".")[1] for space in report.spaces] == expected
     assert refs == ([] if revisions == "step0" else [HUB_ID])
 
 
-def test_revisions_that_cannot_be_listed_or_do_not_exist(
-    refs: list[str], words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_revisions_that_cannot_be_listed_or_do_not_exist(refs, words, tmp_path, monkeypatch):
     build = Store(tmp_path / "store").build
     with pytest.raises(
         CheckpointError, match=r"none of the 3 revisions of .* matches 'epoch\*': step0, step2, step16\."
@@ -160,9 +155,7 @@ def test_revisions_that_cannot_be_listed_or_do_not_exist(
         build(str(words), models=HUB_ID, revisions="all")
 
 
-def test_the_weights_of_one_checkpoint_are_loaded_at_a_time(
-    hub: Path, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_weights_of_one_checkpoint_are_loaded_at_a_time(hub, words, tmp_path, monkeypatch):
     loaded: WeakSet[Encoder] = WeakSet()
     alive: list[int] = []
     load = Encoder.__init__
@@ -188,18 +181,18 @@ def test_the_weights_of_one_checkpoint_are_loaded_at_a_time(
         ({"models": HUB_ID}, IN_ORDER),
     ],
 )
-def test_queries_choose_revisions(swept: Store, options: dict[str, object], expected: list[str]) -> None:
+def test_queries_choose_revisions(swept, options, expected):
     assert swept.query("anisotropy", layers="0", **options)["revision"] == expected
 
 
-def test_unknown_revisions_name_the_nearest(swept: Store) -> None:
+def test_unknown_revisions_name_the_nearest(swept):
     with pytest.raises(UnknownNameError, match=r"unknown revision 'step1'.*Known: step0, step2, step16"):
         swept.query("anisotropy", revisions="step1")
     with pytest.raises(QueryError, match="no space matches unit 'sentence', revision 'step0'"):
         swept.neighbours("dog", revisions="step0", unit="sentence")
 
 
-def test_every_result_has_the_revision_and_the_step(swept: Store) -> None:
+def test_every_result_has_the_revision_and_the_step(swept):
     last = SPACES[-1]
     for name, schema, found in (
         ("query", "query/anisotropy", swept.query("anisotropy", layers="1")),
@@ -224,7 +217,7 @@ def test_every_result_has_the_revision_and_the_step(swept: Store) -> None:
         check_schema(schema, found)
 
 
-def test_the_command_line_follows_training(hub: Path, words: Path, tmp_path: Path) -> None:
+def test_the_command_line_follows_training(hub, words, tmp_path):
     def run(*arguments: str | Path) -> str:
         result = CliRunner().invoke(app, [*map(str, arguments), "--store", str(tmp_path / "store")])
         assert result.exit_code == 0, result.stderr
@@ -243,7 +236,7 @@ def test_the_command_line_follows_training(hub: Path, words: Path, tmp_path: Pat
     assert {step for step, _ in expected} == {0, 2}
 
 
-def test_stores_without_revisions_have_no_such_columns(make_store: Callable[..., object], tmp_path: Path) -> None:
+def test_stores_without_revisions_have_no_such_columns(make_store, tmp_path):
     make_store(n=20)
     store = Store(tmp_path / "store")
     tables = [store.query("anisotropy"), store.query("cka"), store.neighbours("text3"), store.info(), store.map()]
@@ -251,7 +244,7 @@ def test_stores_without_revisions_have_no_such_columns(make_store: Callable[...,
     assert "revision_name" not in json.loads(next((store.path / "spaces").glob("*.json")).read_text("utf-8"))
 
 
-def test_refusals(hub: Path, run: Path, words: Path, tmp_path: Path) -> None:
+def test_refusals(hub, run, words, tmp_path):
     store = Store(tmp_path / "store")
     with pytest.raises(CheckpointError, match=r"has no config.json: .* In it are run: choose some with revisions="):
         store.build(str(words), models=str(run.parent))

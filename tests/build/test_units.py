@@ -3,9 +3,7 @@
 import io
 import os
 import subprocess
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -15,11 +13,10 @@ from embstore.build.report import BuildReport
 
 SENTENCES = [f"This is sentence {number}." for number in range(20)]
 WORDS = [f"word{number}" for number in range(20)]
-Build = Callable[..., BuildReport]
 
 
 @pytest.fixture
-def build(build: Build) -> Build:
+def build(build):
     """Say what a build would do."""
     return partial(build, dry_run=True, poolings="mean", layers="0")
 
@@ -29,7 +26,7 @@ def embedded(report: BuildReport) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("n_sentences", "unit"), [(20, "sentence"), (18, "sentence"), (2, "word"), (0, "word")])
-def test_most_texts_decide_and_only_sentences_are_said(build: Build, source, n_sentences: int, unit: str) -> None:
+def test_most_texts_decide_and_only_sentences_are_said(build, source, n_sentences, unit):
     name = source(*SENTENCES[:n_sentences], *WORDS[: 20 - n_sentences])
     report = build(name)
     assert embedded(report) == {unit: 20}
@@ -39,7 +36,7 @@ def test_most_texts_decide_and_only_sentences_are_said(build: Build, source, n_s
     assert embedded(build(texts=[*SENTENCES[:n_sentences], *WORDS[: 20 - n_sentences]])) == {unit: 20}
 
 
-def test_a_build_writes_what_its_dry_run_says(build: Build, source) -> None:
+def test_a_build_writes_what_its_dry_run_says(build, source):
     names = [source(*SENTENCES, name="a.txt"), source(*WORDS, name="b.txt"), "words:5"]
     estimate, report = build(names), build(names, dry_run=False)
     assert embedded(estimate) == embedded(report) == {"sentence": 20, "word": 25}
@@ -47,7 +44,7 @@ def test_a_build_writes_what_its_dry_run_says(build: Build, source) -> None:
 
 
 @pytest.mark.parametrize("n_sentences", [3, 10, 17])
-def test_a_mixed_source_is_refused_with_examples(build: Build, source, tmp_path: Path, n_sentences: int) -> None:
+def test_a_mixed_source_is_refused_with_examples(build, source, tmp_path, n_sentences):
     name = source(*SENTENCES[:n_sentences], *WORDS[: 20 - n_sentences])
     with pytest.raises(UsageError) as refused:
         build(name, dry_run=False, models="no/such")
@@ -65,9 +62,7 @@ def test_a_mixed_source_is_refused_with_examples(build: Build, source, tmp_path:
     ]  # fmt: skip
 
 
-def test_a_source_is_read_once_and_refused_at_its_end_if_its_beginning_deceived(
-    build: Build, source, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_source_is_read_once_and_refused_at_its_end_if_its_beginning_deceived(build, source, monkeypatch):
     monkeypatch.setattr(pipeline, "_FIRST_TEXTS", 10)
     stream = io.StringIO("".join(f"{line}\n" for line in SENTENCES))
     monkeypatch.setattr("sys.stdin", stream)
@@ -87,7 +82,7 @@ def test_a_source_is_read_once_and_refused_at_its_end_if_its_beginning_deceived(
     assert embedded(build(source("", *SENTENCES), limit=1)) == {"sentence": 1}
 
 
-def test_of_many_files_few_are_open(build: Build, source) -> None:
+def test_of_many_files_few_are_open(build, source):
     resource = pytest.importorskip("resource")
     names = [source(*SENTENCES * 60, name=f"{number}.txt") for number in range(40)]
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -99,7 +94,7 @@ def test_of_many_files_few_are_open(build: Build, source) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_what_declares_its_unit_keeps_it(build: Build, source, tmp_path: Path) -> None:
+def test_what_declares_its_unit_keeps_it(build, source, tmp_path):
     marked = source(*(f"the [{word}] is here" for word in WORDS))
     assert embedded(build(marked, targets="brackets")) == {"occurrence": 20}
     spans = [(text, {"start": 0, "end": 4}) for text in SENTENCES]
@@ -118,13 +113,13 @@ def test_what_declares_its_unit_keeps_it(build: Build, source, tmp_path: Path) -
         (b"\x89PNG\r\n\x1a\n\0\0", r"texts\.txt:1: byte 0x89 .* is not valid UTF-8.*if it is text at all"),
     ],
 )
-def test_files_that_are_no_texts(build: Build, tmp_path: Path, content: bytes, message: str) -> None:
+def test_files_that_are_no_texts(build, tmp_path, content, message):
     (tmp_path / "texts.txt").write_bytes(content)
     with pytest.raises(SourceError, match=message):
         build(str(tmp_path / "texts.txt"))
 
 
-def test_a_file_of_one_line_is_said(build: Build, source) -> None:
+def test_a_file_of_one_line_is_said(build, source):
     [note] = build(source("Many words in one line. " * 3)).notes
     assert "taken for sentences, since 1 of its 1 texts, one in each line or row, have white space" in note
     assert build(source("dog")).notes == ()

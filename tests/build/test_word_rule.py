@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,7 @@ from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction.commit import write_card
 
 
-def test_a_build_says_its_rule_adds_to_no_other_and_goes_on_with_other_versions(tmp_path: Path, build, source) -> None:
+def test_a_build_says_its_rule_adds_to_no_other_and_goes_on_with_other_versions(tmp_path, build, source):
     def n_words(text: str) -> int:
         [space] = build(source(text), unit="occurrence", name="old", index="none").spaces
         return space.embedded + sum(space.skipped.values())

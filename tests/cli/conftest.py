@@ -3,20 +3,16 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 from typer.testing import CliRunner, Result
-
-Cli = Callable[..., Result]
-Process = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def made(tmp_path_factory):
     """A store of two spaces of words and one of occurrences; nothing may change it."""
     root = tmp_path_factory.mktemp("synthetic") / "store"
     synthetic_store(root, texts=["the bank of the river", "a bank lends"], unit="occurrence")
@@ -25,7 +21,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+def cli(tmp_path, monkeypatch):
     """Run the command line in this process, in an empty folder."""
     from embstore_cli.main import app
 
@@ -41,7 +37,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
 
 
 @pytest.fixture
-def refusal(cli: Cli) -> Callable[..., str]:
+def refusal(cli):
     """Run a command that must be refused, with exit code 2 and no result; return what is said of it, as one line."""
 
     def run(*arguments: str | Path, **options: Any) -> str:
@@ -53,7 +49,7 @@ def refusal(cli: Cli) -> Callable[..., str]:
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Process:
+def process(tmp_path):
     """Run the command line in a process of its own, in an empty folder."""
 
     def run(*arguments: str | Path, env: dict[str, str] | None = None, **options: Any) -> Any:

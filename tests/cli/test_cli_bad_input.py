@@ -1,16 +1,14 @@
 """Bad input: exit 2, nothing on standard output, and a message that names the thing, the place and the remedy."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import Synthetic
 
 
 @pytest.fixture
-def refused(cli) -> Callable[..., str]:
+def refused(cli):
     def run(*call: str | Path, **options: object) -> str:
         result = cli(*call, **options)
         assert result.exit_code == 2, result.output
@@ -70,7 +68,7 @@ OF_A_STORE = {
 
 
 @pytest.mark.parametrize("case", OF_A_STORE)
-def test_a_question_that_cannot_be_answered(refused, made: Synthetic, case: str) -> None:
+def test_a_question_that_cannot_be_answered(refused, made, case):
     call, parts = OF_A_STORE[case]
     error_line = refused(*call, *(["--store", made.root] if "--store" not in call else []))
     for part in parts:
@@ -116,7 +114,7 @@ OF_A_CALL = {
 
 
 @pytest.mark.parametrize("case", OF_A_CALL)
-def test_a_build_that_cannot_be_done(cli, checkpoint: Path, tmp_path: Path, case: str) -> None:
+def test_a_build_that_cannot_be_done(cli, checkpoint, tmp_path, case):
     (tmp_path / "texts.txt").write_text("dog\n")
     (tmp_path / "table.csv").write_text("word,other\ndog,cat\n")
     call, parts = OF_A_CALL[case]
@@ -129,7 +127,7 @@ def test_a_build_that_cannot_be_done(cli, checkpoint: Path, tmp_path: Path, case
     assert not (tmp_path / "store").exists()
 
 
-def test_a_folder_that_is_no_store_or_one_of_a_newer_format(refused, tmp_path: Path, checkpoint: Path) -> None:
+def test_a_folder_that_is_no_store_or_one_of_a_newer_format(refused, tmp_path, checkpoint):
     error_line = refused("info", "--store", tmp_path)
     assert f"{tmp_path} is not a store: it has no store.json" in error_line
     assert "EMBSTORE_STORE" in error_line
@@ -141,7 +139,7 @@ def test_a_folder_that_is_no_store_or_one_of_a_newer_format(refused, tmp_path: P
         assert "pip install --upgrade embstore" in error_line
 
 
-def test_a_store_without_a_space(cli, tmp_path: Path) -> None:
+def test_a_store_without_a_space(cli, tmp_path):
     from embstore.storage.writer import StoreWriter
 
     with StoreWriter(tmp_path / "store"):
@@ -155,7 +153,7 @@ def test_a_store_without_a_space(cli, tmp_path: Path) -> None:
     assert "holds no space yet" in cli("query", "norms").stderr
 
 
-def test_too_little_memory_is_a_line(refused, made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_a_line(refused, made, monkeypatch):
     def fail(*_arguments: object, **_options: object) -> None:
         raise MemoryError("Unable to allocate 8.00 TiB")
 
@@ -176,9 +174,7 @@ def test_too_little_memory_is_a_line(refused, made: Synthetic, monkeypatch: pyte
     ],
     ids=" ".join,
 )
-def test_a_file_that_is_not_regular_is_refused(
-    refused: Callable[..., str], tmp_path: Path, made: Synthetic, call: list[str]
-) -> None:
+def test_a_file_that_is_not_regular_is_refused(refused, tmp_path, made, call):
     np.save(tmp_path / "vectors.npy", np.ones((2, 3), np.float32))
     [name] = (word for word in call if word.startswith("given"))
     os.mkfifo(tmp_path / name)  # nobody ever writes to it

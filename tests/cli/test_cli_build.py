@@ -13,13 +13,11 @@ from embstore import Store
 
 
 @pytest.fixture
-def model(checkpoint: Path) -> list[str]:
+def model(checkpoint):
     return ["--model", f"tiny={checkpoint}"]
 
 
-def test_the_summary_says_what_was_done_and_where_and_that_nothing_is_left(
-    cli, refusal, model: list[str], tmp_path: Path
-) -> None:
+def test_the_summary_says_what_was_done_and_where_and_that_nothing_is_left(cli, refusal, model, tmp_path):
     Path("a.txt").write_text("dog\n\ncat\nfish\ndog\n")
     result = cli("build", "a.txt", *model)
     assert (result.exit_code, result.stdout) == (0, "")
@@ -48,7 +46,7 @@ def test_the_summary_says_what_was_done_and_where_and_that_nothing_is_left(
 
 
 @pytest.mark.slow
-def test_the_summary_of_a_part_says_what_is_left_to_the_others(cli, model: list[str]) -> None:
+def test_the_summary_of_a_part_says_what_is_left_to_the_others(cli, model):
     messages = [cli("build", "words:40", *model, "--shard", f"{number}/2").stderr for number in (1, 2)]
     assert "40 embedded, 0 already there" in messages[0]  # so few make one part
     assert "0 embedded, 40 already there" in messages[1]
@@ -58,7 +56,7 @@ def test_the_summary_of_a_part_says_what_is_left_to_the_others(cli, model: list[
 
 
 @pytest.mark.slow
-def test_strict_exits_with_1_whenever_something_is_skipped(cli, model: list[str]) -> None:
+def test_strict_exits_with_1_whenever_something_is_skipped(cli, model):
     Path("a.txt").write_text("dog\n" + "far " * 90 + "\n")
     call = ["build", "a.txt", "--unit", "sentence", *model]
     assert cli(*call).exit_code == 0
@@ -70,7 +68,7 @@ def test_strict_exits_with_1_whenever_something_is_skipped(cli, model: list[str]
     assert cli(*call, "--strict", "--long", "truncate").exit_code == 0
 
 
-def test_a_dry_run_writes_nothing_at_all(cli, model: list[str], tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing_at_all(cli, model, tmp_path):
     Path("a.txt").write_text("dog\n\ncat\n")
     dry = cli("build", "a.txt", "--dry-run", *model)
     assert dry.exit_code == 0
@@ -80,7 +78,7 @@ def test_a_dry_run_writes_nothing_at_all(cli, model: list[str], tmp_path: Path) 
     assert re.search(r"\d+ tokens in \d forward pass(es)?; about [\d.]+ kB on disk and [\d.]+ s on this", dry.stderr)
 
 
-def test_standard_input_columns_of_tables_and_by_default_the_first_words_are_sources(cli, model: list[str]) -> None:
+def test_standard_input_columns_of_tables_and_by_default_the_first_words_are_sources(cli, model):
     Path("pairs.csv").write_text("left,right,score\ndog,cat,1\ncat,fish,2\n")
     result = cli("build", "-", *model, input="dog\ncow\n")
     assert result.exit_code == 0, result.stderr
@@ -92,9 +90,7 @@ def test_standard_input_columns_of_tables_and_by_default_the_first_words_are_sou
 
 
 @pytest.mark.slow
-def test_progress_is_plain_lines_when_piped(
-    cli, model: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_progress_is_plain_lines_when_piped(cli, model, monkeypatch, capfd):
     monkeypatch.setattr(_progress, "_SECONDS_TO_FIRST_LINE", 0.0)
     monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LINES", 0.0)
     done = cli("build", "words:300", *model)
@@ -110,9 +106,7 @@ def test_progress_is_plain_lines_when_piped(
 
 
 @pytest.mark.slow
-def test_a_checkpoint_of_the_hub_stays_at_its_revision(
-    cli, refusal, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_of_the_hub_stays_at_its_revision(cli, refusal, checkpoint, tmp_path, monkeypatch):
     from huggingface_hub import constants
     from tiny_checkpoint import make_checkpoint
 
@@ -138,7 +132,7 @@ def test_a_checkpoint_of_the_hub_stays_at_its_revision(
     assert f'revision is "{old}", not "{new}"' in refusal("build", "a.txt", "--model", "org/tiny")
 
 
-def test_a_first_line_that_may_be_a_text_is_reported_and_read_with_no_header(cli, refusal, checkpoint: Path) -> None:
+def test_a_first_line_that_may_be_a_text_is_reported_and_read_with_no_header(cli, refusal, checkpoint):
     model = ("--model", f"tiny={checkpoint}", "--index", "none")
     Path("words.csv").write_text("cat\ndog\n")
     for more in ((), ("--dry-run",)):
@@ -153,7 +147,7 @@ def test_a_first_line_that_may_be_a_text_is_reported_and_read_with_no_header(cli
     assert "--no-header does not fit 'words'" in refusal("build", "words.csv", "words", "--no-header", *model)
 
 
-def test_both_commands_run_as_they_are_shown(cli, checkpoint: Path, tmp_path: Path) -> None:
+def test_both_commands_run_as_they_are_shown(cli, checkpoint, tmp_path):
     Path("mixed.txt").write_text("dog\nA dog sleeps.\n")
     call = ["build", "mixed.txt", "--model", f"tiny={checkpoint}", "--pooling", "mean", "--dry-run"]
     refused = cli(*call, "--store", tmp_path / "my store")
@@ -167,7 +161,7 @@ def test_both_commands_run_as_they_are_shown(cli, checkpoint: Path, tmp_path: Pa
         assert f"tiny.{unit}.mean: 2 to embed" in cli(*arguments).stderr
 
 
-def test_suggested_commands_name_the_store_and_no_secret(cli, model: list[str], tmp_path: Path) -> None:
+def test_suggested_commands_name_the_store_and_no_secret(cli, model, tmp_path):
     store = tmp_path / "my store"
     Path("a.txt").write_text("dog\n\ncat\n")
     built = cli("build", "a.txt", *model, "--store", store).stderr

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from functools import wraps
 from inspect import getmembers_static, isfunction
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,7 +55,7 @@ WITHOUT_STORE = ("datasets fetch", "datasets add", "datasets --json", "completio
 
 
 @pytest.fixture
-def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def called(monkeypatch):
     """Return the list of the methods of Store that were called, without those that other methods called."""
     names: list[str] = []
     depth = [0]
@@ -84,7 +83,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     """What the commands read, of which each gets a copy."""
     folder = tmp_path_factory.mktemp("calls")
     synthetic_store(folder / "store", texts=["dog", "cat", "fox"])
@@ -98,9 +97,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.usefixtures("data")
 @pytest.mark.parametrize(("line", "method"), CALLS)
-def test_a_command_calls_one_method_of_store(
-    request: pytest.FixtureRequest, cli, folder: Path, tmp_path: Path, called: list[str], line: str, method: str | None
-) -> None:
+def test_a_command_calls_one_method_of_store(request, cli, folder, tmp_path, called, line, method):
     if line.startswith("plot"):
         pytest.importorskip("altair")
     if "MODEL" in line:
@@ -113,5 +110,5 @@ def test_a_command_calls_one_method_of_store(
     assert {*called} == ({method} if method else set())
 
 
-def test_every_command_is_tried() -> None:
+def test_every_command_is_tried():
     assert {line.split()[0] for line, _ in CALLS} == {*COMMANDS} - {"explore"}  # serves until Ctrl-C: tests/explore

@@ -1,7 +1,5 @@
 """``embstore cite``: BibTeX on standard output, what is not known on standard error."""
 
-from pathlib import Path
-
 import bibtexparser
 from synthetic import synthetic_store
 
@@ -14,12 +12,12 @@ def keys(text: str) -> list[str]:
     return [entry.key for entry in library.entries]
 
 
-def test_without_a_store_it_is_embstore(cli) -> None:
+def test_without_a_store_it_is_embstore(cli):
     result = cli("cite")
     assert (result.exit_code, keys(result.stdout), result.stderr) == (0, ["embstore"], "")
 
 
-def test_a_store_a_result_and_names(cli, tmp_path: Path) -> None:
+def test_a_store_a_result_and_names(cli, tmp_path):
     synthetic_store(tmp_path / "store", n=20, index=False)
     result = cli("cite")
     assert keys(result.stdout) == ["embstore", "checkpoint-toy-checkpoint"]
@@ -32,7 +30,7 @@ def test_a_store_a_result_and_names(cli, tmp_path: Path) -> None:
     assert keys((tmp_path / "refs.bib").read_text()) == ["rubenstein1965"]
 
 
-def test_mistakes_are_named(refusal, tmp_path: Path) -> None:
+def test_mistakes_are_named(refusal, tmp_path):
     (tmp_path / "r.json").write_text("{}")
     assert "unknown name 'isoscor'" in refusal("cite", "isoscor")
     assert "r.json is not a result" in refusal("cite", "--from", "r.json")

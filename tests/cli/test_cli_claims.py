@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ SENTENCES = [
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
+def stores(tmp_path_factory):
     """Words with columns, words whose embedding layer is constant, and occurrences of two years."""
     folder = tmp_path_factory.mktemp("claims")
     words = synthetic_store(folder / "words", n=60, dim=6, n_blocks=2, top_form=None)
@@ -143,7 +142,7 @@ def run(cli: Callable[..., Any], stores: Stores, call: str, *more: str) -> Any:
 
 
 @pytest.mark.parametrize("call", REFUSED)
-def test_what_cannot_be_asked_says_what_to_do(cli: Any, stores: Stores, call: str) -> None:
+def test_what_cannot_be_asked_says_what_to_do(cli, stores, call):
     result = run(cli, stores, call)
     assert (result.exit_code, result.stdout) == (2, ""), result.output
     assert result.stderr.startswith("embstore: ")
@@ -153,13 +152,13 @@ def test_what_cannot_be_asked_says_what_to_do(cli: Any, stores: Stores, call: st
 
 
 @pytest.mark.parametrize("call", ["--test williams", "--resample word"])
-def test_tests_of_correlations_and_pairs_are_no_options_of_shares(cli: Any, stores: Stores, call: str) -> None:
+def test_tests_of_correlations_and_pairs_are_no_options_of_shares(cli, stores, call):
     result = run(cli, stores, f"knn --label pos --versus best {call}")
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"No such option: {call.split()[0]}" in result.stderr
 
 
-def test_spaces_are_called_otherwise_where_label_is_a_column(cli: Any, stores: Stores, tmp_path: Path) -> None:
+def test_spaces_are_called_otherwise_where_label_is_a_column(cli, stores, tmp_path):
     called = ("--space-label", "toy.word.last=The toy")
     assert "The toy" in run(cli, stores, "knn --label pos --format latex", *called).stdout
     assert run(cli, stores, "knn --label pos", *called, "--json").stderr.startswith("embstore: --space-label is for")
@@ -169,7 +168,7 @@ def test_spaces_are_called_otherwise_where_label_is_a_column(cli: Any, stores: S
 
 
 @pytest.mark.parametrize("call", ANSWERED)
-def test_what_has_no_value_says_why(cli: Any, stores: Stores, call: str) -> None:
+def test_what_has_no_value_says_why(cli, stores, call):
     result = run(cli, stores, call)
     assert result.exit_code == 0, result.output
     assert "Warning" not in result.output
@@ -183,7 +182,7 @@ def test_what_has_no_value_says_why(cli: Any, stores: Stores, call: str) -> None
      "similarity --dataset rg65 --versus best --differences", f"{AXIS} --top", f"{CEAT} --draws",
      "change --by year --min-contexts", "intrinsic-dimension --estimator mle --neighbours"],
 )  # fmt: skip
-def test_what_is_no_whole_number_is_refused(cli: Any, stores: Stores, call: str) -> None:
+def test_what_is_no_whole_number_is_refused(cli, stores, call):
     for value in ("nan", "1e3", "inf", "x") if call.startswith("knn") else ("1e3",):
         result = run(cli, stores, f"{call} {value}")
         assert (result.exit_code, result.stdout) == (2, "")
@@ -217,7 +216,7 @@ def rows(cli: Any, stores: Stores, call: str, *more: str) -> list[dict[str, Any]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("call", ASKED)
-def test_each_option_has_an_effect_and_answers_are_kept(cli: Any, stores: Stores, call: str) -> None:
+def test_each_option_has_an_effect_and_answers_are_kept(cli, stores, call):
     first = rows(cli, stores, call)
     assert rows(cli, stores, call) == first
     assert rows(cli, stores, call, "--no-cache") == first

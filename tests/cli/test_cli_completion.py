@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from embstore_cli._completion import METRICS as NAMES
 from hanging import HUNG_SECONDS
-from synthetic import Synthetic
 
 from embstore.metrics import METRICS
 
@@ -43,7 +42,7 @@ def offered(words: str, **environment: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_the_names_of_metrics_are_those_that_are_declared() -> None:
+def test_the_names_of_metrics_are_those_that_are_declared():
     assert sorted(NAMES) == sorted(METRICS)
 
 
@@ -65,17 +64,17 @@ def test_the_names_of_metrics_are_those_that_are_declared() -> None:
         ("embstore completion ", ["bash", "zsh", "fish", "powershell"]),
     ],
 )
-def test_what_is_offered(made: Synthetic, words: str, wanted: list[str]) -> None:
+def test_what_is_offered(made, words, wanted):
     found = offered(words, EMBSTORE_STORE=str(made.root))
     assert found == wanted or (words.endswith("sts") and set(found) >= {"stsb"})
 
 
-def test_the_store_of_the_command_line_is_asked(made: Synthetic) -> None:
+def test_the_store_of_the_command_line_is_asked(made):
     assert "toy.word.last" in offered(f"embstore query norms --store {made.root} --space ")
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish", "powershell"])
-def test_every_shell_gets_the_spaces(made: Synthetic, shell: str) -> None:
+def test_every_shell_gets_the_spaces(made, shell):
     done = run("embstore query norms --space toy", shell, EMBSTORE_STORE=str(made.root))
     assert done.returncode == 0
     assert {"toy.word.last", "toy.occurrence.last"} <= set(re.findall(r"toy\.\w+\.last", done.stdout))
@@ -90,13 +89,13 @@ def test_every_shell_gets_the_spaces(made: Synthetic, shell: str) -> None:
         ("bash", "embstore x y"),
     ],
 )
-def test_silence_without_a_store(tmp_path: Path, shell: str, words: str) -> None:
+def test_silence_without_a_store(tmp_path, shell, words):
     done = run(words, shell, EMBSTORE_STORE=str(tmp_path / "none"))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip() in ("", "_files")
 
 
-def test_a_damaged_card_is_passed_over(tmp_path: Path) -> None:
+def test_a_damaged_card_is_passed_over(tmp_path):
     (tmp_path / "spaces").mkdir()
     (tmp_path / "spaces" / "a.word.last.json").write_text("{")
     (tmp_path / "spaces" / "b.word.last.json").write_text(json.dumps({"model": "b"}))
@@ -138,7 +137,7 @@ _SHELLS = {
 
 @pytest.mark.parametrize("shell", _SHELLS)
 @pytest.mark.parametrize(("line", "word"), [("query norms --space toy.w", "toy.word.last"), ("neighbou", "neighbours")])
-def test_a_shell_completes_by_its_script(made: Synthetic, tmp_path: Path, shell: str, line: str, word: str) -> None:
+def test_a_shell_completes_by_its_script(made, tmp_path, shell, line, word):
     """zsh waits for the word that it is to show, and so is stopped if it does not come."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
@@ -149,7 +148,7 @@ def test_a_shell_completes_by_its_script(made: Synthetic, tmp_path: Path, shell:
     assert done.stdout.split() == [word], done.stderr
 
 
-def test_the_scripts(cli, refusal) -> None:
+def test_the_scripts(cli, refusal):
     signs = {"bash": "complete -o", "zsh": "compdef", "fish": "complete --command", "powershell": "Register-"}
     for shell, sign in signs.items():
         shown = cli("completion", shell)

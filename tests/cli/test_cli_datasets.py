@@ -3,18 +3,13 @@
 import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from dataset_files import FILES, RG65, look_alike, put, serving
 from jsonschema import Draft202012Validator
-from synthetic import Synthetic
-from typer.testing import Result
 
 from embstore.sources import DATASETS
-
-Cli = Callable[..., Result]
 
 SCHEMA = Draft202012Validator(
     json.loads((Path(__file__).parents[2] / "schemas/datasets.schema.json").read_text("utf-8"))
@@ -22,7 +17,7 @@ SCHEMA = Draft202012Validator(
 pytestmark = pytest.mark.usefixtures("data")
 
 
-def test_the_list_for_the_eye(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_list_for_the_eye(cli, data, monkeypatch):
     put(data, monkeypatch, "stsb")
     look_alike(monkeypatch, "stsb-wolfe2022")
     result = cli("datasets")
@@ -35,7 +30,7 @@ def test_the_list_for_the_eye(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPa
     assert result.stderr == ""
 
 
-def test_the_list_for_programs(cli: Cli, tmp_path: Path) -> None:
+def test_the_list_for_programs(cli, tmp_path):
     (tmp_path / "own.csv").write_text("w|v\na,b|1\n")
     added = cli("datasets", "add", "mine", "own.csv", "--kind", "lexicon", "--columns", "w, v", "--delimiter", "|")
     assert (added.exit_code, added.stdout, "mine: 1 rows (lexicon)" in added.stderr) == (0, "", True)
@@ -51,7 +46,7 @@ def test_the_list_for_programs(cli: Cli, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "list.json").read_text()) == rows
 
 
-def test_fetch(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch(cli, data, monkeypatch):
     with serving(monkeypatch) as server:
         for name in ("rg65", "stsb"):
             spec = look_alike(monkeypatch, name, address=server.address)
@@ -86,7 +81,7 @@ def test_fetch(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--format", "xml"], ["xml"]),
     ],
 )
-def test_mistakes(cli: Cli, tmp_path: Path, arguments: list[str], parts: list[str]) -> None:
+def test_mistakes(cli, tmp_path, arguments, parts):
     (tmp_path / "own.csv").write_text("w,v\na,1\nb,much\n")
     result = cli("datasets", *arguments)
     assert result.exit_code == 2
@@ -96,7 +91,7 @@ def test_mistakes(cli: Cli, tmp_path: Path, arguments: list[str], parts: list[st
     assert "Traceback" not in result.stderr
 
 
-def test_without_a_network(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network(cli, data, monkeypatch):
     with serving(monkeypatch) as server:
         look_alike(monkeypatch, "rg65", address=server.address)
     for command in (["datasets", "fetch", "rg65"], ["build", "rg65", "--store", "store"]):
@@ -106,7 +101,7 @@ def test_without_a_network(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch
             assert part in result.stderr
 
 
-def test_add_says_how_to_go_on(cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_add_says_how_to_go_on(cli, data, tmp_path, monkeypatch):
     look_alike(monkeypatch, "rg65")
     (tmp_path / "copy").write_bytes(RG65)
     result = cli("datasets", "add", "rg65", "copy")
@@ -117,7 +112,7 @@ def test_add_says_how_to_go_on(cli: Cli, data: Path, tmp_path: Path, monkeypatch
     assert (data / "rg65.csv").read_bytes() == RG65
 
 
-def test_missing_lists_what_a_space_lacks(cli: Cli, made: Synthetic, tmp_path: Path) -> None:
+def test_missing_lists_what_a_space_lacks(cli, made, tmp_path):
     (tmp_path / "animals.txt").write_text("dog\nowl\n", "utf-8")
     at = ("--store", made.root, "--space", "toy.word.last")
     result = cli("datasets", "missing", "animals.txt", *at, "--format", "csv")

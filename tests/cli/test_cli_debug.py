@@ -3,16 +3,14 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from synthetic import Synthetic
 
 import embstore
 
 
 @pytest.mark.slow
-def test_the_package_is_a_program(made: Synthetic, tmp_path: Path) -> None:
+def test_the_package_is_a_program(made, tmp_path):
     call = [sys.executable, "-m", "embstore"]
     done = subprocess.run([*call, "--version"], capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, f"embstore {embstore.__version__}\n")
@@ -20,7 +18,7 @@ def test_the_package_is_a_program(made: Synthetic, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", [["--verbose", "info", "--store", "none"], ["info", "--verbose", "--store", "none"]])
-def test_verbose_shows_versions_causes_and_time(process, call: list[str]) -> None:
+def test_verbose_shows_versions_causes_and_time(process, call):
     done = process(*call)
     lines = done.stderr.splitlines()
     assert done.returncode == 2
@@ -30,7 +28,7 @@ def test_verbose_shows_versions_causes_and_time(process, call: list[str]) -> Non
     assert "Traceback" not in done.stderr
 
 
-def test_debug_shows_the_traceback(process) -> None:
+def test_debug_shows_the_traceback(process):
     done = process("info", "--store", "none", env={"EMBSTORE_DEBUG": "1"})
     assert done.returncode == 2
     assert "Traceback (most recent call last)" in done.stderr

@@ -1,7 +1,6 @@
 """``embstore drift``."""
 
 import json
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +10,7 @@ from synthetic import synthetic_store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Path:
+def store(tmp_path):
     return synthetic_store(tmp_path / "store", n=30, n_blocks=2, top_form=None, index=False).root
 
 
@@ -20,7 +19,7 @@ def check(rows: list[dict[str, object]]) -> None:
     Draft202012Validator(schema).validate(rows)
 
 
-def test_words_are_shown_pair_by_pair(cli, store: Path) -> None:
+def test_words_are_shown_pair_by_pair(cli, store):
     result = cli("drift", "text3", "text7", "-k", "3")
     assert result.exit_code == 0, result.output
     header, *lines = [line.split() for line in result.stdout.splitlines()]
@@ -31,7 +30,7 @@ def test_words_are_shown_pair_by_pair(cli, store: Path) -> None:
     assert "n = 30; lists of 3 drawn at random overlap by 0.1" in result.stderr
 
 
-def test_items_that_change_most_and_least_are_shown_with_their_means(cli, store: Path) -> None:
+def test_items_that_change_most_and_least_are_shown_with_their_means(cli, store):
     result = cli("drift", "--most", "2", "-k", "3")
     header, *lines = [line.split() for line in result.stdout.splitlines()]
     assert header == ["change", "rank", "item", "mean_overlap", "mean_turnover"]
@@ -42,7 +41,7 @@ def test_items_that_change_most_and_least_are_shown_with_their_means(cli, store:
 
 
 @pytest.mark.slow
-def test_rows_keep_their_schema(cli, store: Path) -> None:
+def test_rows_keep_their_schema(cli, store):
     synthetic_store(store, n=30, model="other", n_blocks=2, top_form=None, index=False, seed=1)
     arguments = ("drift", "text3", "-k", "2", "--pairs", "all", "--space", "toy.word.last")
     for more in ((), ("--against", "other.word.last"), ("--where", "item_id >= 0", "--sample", "20", "--seed", "1")):
@@ -56,7 +55,7 @@ def test_rows_keep_their_schema(cli, store: Path) -> None:
     assert as_text[0]["item_id"] == str(rows[0]["item_id"])
 
 
-def test_mistakes_end_with_2_and_the_remedy(refusal, store: Path) -> None:
+def test_mistakes_end_with_2_and_the_remedy(refusal, store):
     for arguments, text in (
         (("text",), "Nearest stored texts: 'text0'"),
         (("text3", "--layer", "top"), "choose at least two of toy.word.last, with --layer"),

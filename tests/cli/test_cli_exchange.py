@@ -8,12 +8,12 @@ import pytest
 
 
 @pytest.fixture
-def vectors(tmp_path: Path) -> Path:
+def vectors(tmp_path):
     (tmp_path / "vectors.txt").write_text("3 2\ndog 1 0\ncat 1 1\nsun 0 1\n")
     return tmp_path / "vectors.txt"
 
 
-def test_vectors_come_in_are_asked_and_go_out(cli, vectors: Path) -> None:
+def test_vectors_come_in_are_asked_and_go_out(cli, vectors):
     result = cli("import", vectors, "--name", "mine")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "mine: 3 imported (word2vec, 1 layer, dimension 2), 0 already there" in result.stderr
@@ -31,7 +31,7 @@ def test_vectors_come_in_are_asked_and_go_out(cli, vectors: Path) -> None:
     assert cli("import", vectors, "--name", "mine", "--quiet").stderr == ""
 
 
-def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, refusal, vectors: Path) -> None:
+def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, refusal, vectors):
     cli("import", vectors, "--name", "mine")
     Path("spaced.txt").write_text("1 2\nnew york 1 0\n")
     np.save("mine.npy", np.ones((3, 2)))
@@ -64,7 +64,7 @@ def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, refusal, vector
     assert vectors.read_text().startswith("3 2\n")
 
 
-def test_an_export_replaces_only_what_an_export_wrote(cli, vectors: Path) -> None:
+def test_an_export_replaces_only_what_an_export_wrote(cli, vectors):
     cli("import", vectors, "--name", "mine")
     assert cli("export", "out", "--space", "mine", "--as", "npy").exit_code == 0
     assert cli("export", "out", "--space", "mine", "--as", "npy").exit_code == 2
@@ -76,7 +76,7 @@ def test_an_export_replaces_only_what_an_export_wrote(cli, vectors: Path) -> Non
     assert Path("own/thesis.txt").read_text() == "mine"
 
 
-def test_word2vec_has_no_room_for_texts_with_spaces_or_several_layers(cli) -> None:
+def test_word2vec_has_no_room_for_texts_with_spaces_or_several_layers(cli):
     Path("texts.txt").write_text("a dog\na cat\n")
     np.save("a.npy", np.ones((2, 2, 3)))
     assert cli("import", "a.npy", "--texts", "texts.txt", "--name", "s", "--unit", "sentence").exit_code == 0

@@ -15,7 +15,7 @@ SCHEMAS = Path(__file__).parents[2] / "schemas"
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_explain_prints_all_that_is_declared(cli, metric: str) -> None:
+def test_explain_prints_all_that_is_declared(cli, metric):
     declared = METRICS[metric]
     result = cli("query", metric, "--explain")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -33,7 +33,7 @@ def test_explain_prints_all_that_is_declared(cli, metric: str) -> None:
         assert " ".join(rendered(parameter.help, as_option).split()) in words
 
 
-def test_explain_writes_one_object(cli) -> None:
+def test_explain_writes_one_object(cli):
     document = json.loads(cli("query", "rogue-dims", "--explain", "--format", "json").stdout)
     assert document == Store.explain("rogue-dims").to_dict()
     assert document["formula"] == "CC_i = ((Σu_i)² − Σu_i²) / (n (n − 1))"
@@ -52,7 +52,7 @@ def test_explain_writes_one_object(cli) -> None:
     assert json.loads(line) == document
 
 
-def test_explain_writes_to_a_file_and_refuses_formats_that_it_has_not(cli, refusal, tmp_path: Path) -> None:
+def test_explain_writes_to_a_file_and_refuses_formats_that_it_has_not(cli, refusal, tmp_path):
     assert cli("query", "norms", "--explain", "-o", "norms.txt").stdout == ""
     assert (tmp_path / "norms.txt").read_text("utf-8") == f"{Store.explain('norms')}\n"
     words = "embstore: no/folder.txt cannot be written: No such file or directory. Name another file with --output."
@@ -72,7 +72,7 @@ def explained(cli, *options: str | Path) -> list[str]:
     return [" ".join(" ".join(lines[at : lines.index("", at)]).split()).removeprefix("Cache ") for at in begin]
 
 
-def test_explain_says_which_answers_are_stored(cli, tmp_path: Path) -> None:
+def test_explain_says_which_answers_are_stored(cli, tmp_path):
     synthetic_store(tmp_path / "store", n=20, index=False)  # the default folder
     none = "0 of 4 answers are stored; 4 would be computed: toy.word.last layers 0, 1, 2, 3"
     assert explained(cli, "isoscore", "--layer", "0-3") == [none]
@@ -91,7 +91,7 @@ def test_explain_says_which_answers_are_stored(cli, tmp_path: Path) -> None:
     assert len(list((tmp_path / "store" / "answers").iterdir())) == 2, "to explain is not to compute"
 
 
-def test_explain_says_why_it_did_not_look_where_a_store_is_meant(cli, tmp_path: Path) -> None:
+def test_explain_says_why_it_did_not_look_where_a_store_is_meant(cli, tmp_path):
     assert explained(cli, "isoscore") == [], "there is no store at the default place"
     [words] = explained(cli, "isoscore", "--store", "nowhere")
     assert words.startswith("not looked at: there is no store at")

@@ -2,18 +2,14 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
-from synthetic import Synthetic
 
 CALL = ["query", "norms", "--space", "toy.word.last", "--layer", "0"]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "md", "parquet", "tex", "txt"])
-def test_the_suffix_of_the_output_chooses_the_format_unless_that_is_named(
-    cli, made: Synthetic, tmp_path: Path, suffix: str
-) -> None:
+def test_the_suffix_of_the_output_chooses_the_format_unless_that_is_named(cli, made, tmp_path, suffix):
     form = {"md": "markdown", "txt": "table", "tex": "latex"}.get(suffix, suffix)
     file, other = tmp_path / f"result.{suffix.upper()}", tmp_path / "other.csv"
     for call in ([*CALL, "--store", made.root], ["datasets"]):
@@ -29,9 +25,7 @@ def test_the_suffix_of_the_output_chooses_the_format_unless_that_is_named(
 
 
 @pytest.mark.parametrize(("suffix", "message"), [("xlsx", "Excel opens .csv"), ("dat", "--format")])
-def test_an_unknown_suffix_is_refused_before_anything_is_computed(
-    cli, made: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, message: str
-) -> None:
+def test_an_unknown_suffix_is_refused_before_anything_is_computed(cli, made, tmp_path, monkeypatch, suffix, message):
     monkeypatch.setattr("embstore.Store.query", lambda *_, **__: pytest.fail("it was computed"))
     result = cli(*CALL, "--store", made.root, "-o", tmp_path / f"x.{suffix}")
     assert (result.exit_code, result.stdout) == (2, "")
@@ -41,7 +35,7 @@ def test_an_unknown_suffix_is_refused_before_anything_is_computed(
     assert not (tmp_path / f"x.{suffix}").exists()
 
 
-def test_layers_may_be_repeated_and_plurals_are_understood(cli, made: Synthetic) -> None:
+def test_layers_may_be_repeated_and_plurals_are_understood(cli, made):
     def shown(*options: str) -> str:
         result = cli("query", "norms", "--store", made.root, *options)
         assert result.exit_code == 0, result.stderr
@@ -57,7 +51,7 @@ def test_layers_may_be_repeated_and_plurals_are_understood(cli, made: Synthetic)
         assert not {"--layers", "--models", "--spaces"} & set(listed.replace(",", " ").split())
 
 
-def test_what_is_centred_is_centered_too(cli, made: Synthetic) -> None:
+def test_what_is_centred_is_centered_too(cli, made):
     def shown(*options: str) -> str:
         result = cli("query", "anisotropy", "--store", made.root, "--space", "toy.word.last", *options)
         assert result.exit_code == 0, result.stderr
@@ -70,7 +64,7 @@ def test_what_is_centred_is_centered_too(cli, made: Synthetic) -> None:
     assert shown("--transform", "centred", "--transform", "standardise", "--json") == wanted
 
 
-def test_words_are_added_and_subtracted_by_lists_with_commas(cli, made: Synthetic) -> None:
+def test_words_are_added_and_subtracted_by_lists_with_commas(cli, made):
     calls = (
         ["--positive", "text1,text2", "--negative", "text3,"],
         ["--positive", "text1", "--positive", "text2", "--negative", "text3"],
@@ -86,7 +80,7 @@ def test_words_are_added_and_subtracted_by_lists_with_commas(cli, made: Syntheti
     assert "'Well, I see' is not in" in cli("neighbours", *sentence).stderr
 
 
-def test_printed_tables_have_the_labels_of_figures_or_given_ones(cli, refusal, made: Synthetic) -> None:
+def test_printed_tables_have_the_labels_of_figures_or_given_ones(cli, refusal, made):
     call = ["query", "anisotropy", *CALL[2:], "--store", made.root]
     assert "\nlayer & toy, words, last token " in cli(*call, "--format", "latex").stdout
     for form in ("table", "markdown", "latex"):

@@ -39,7 +39,7 @@ def shown(*words: str) -> str:
 
 
 @pytest.mark.parametrize("path", PATHS, ids=" ".join)
-def test_help_fits_a_terminal_and_all_of_it_is_one_option_away(path: tuple[str, ...]) -> None:
+def test_help_fits_a_terminal_and_all_of_it_is_one_option_away(path):
     """What does not fit is cut to first sentences, and no option is left out."""
     short, full = shown(*path, "--help"), shown(*path, "--help-all")
     assert short == shown(*path, "-h")
@@ -54,7 +54,7 @@ def test_help_fits_a_terminal_and_all_of_it_is_one_option_away(path: tuple[str, 
         assert short.split() == [word for word in full.replace(NOTE, "").split() if word != "--help-all"]
 
 
-def test_every_command_has_an_example_that_is_read_and_the_page_of_the_docs() -> None:
+def test_every_command_has_an_example_that_is_read_and_the_page_of_the_docs():
     assert {*COMMANDS} <= {*EXAMPLES} <= {" ".join(path) for path in PATHS}
     for path in [*EXAMPLES, *(f"query {metric}" for metric in METRICS)]:
         metric = path.partition(" ")[2]
@@ -70,14 +70,14 @@ def test_every_command_has_an_example_that_is_read_and_the_page_of_the_docs() ->
         assert shown(*path.split(), "--help").endswith(f"More in {example.url}\n")
 
 
-def test_commands_come_in_the_order_of_use() -> None:
+def test_commands_come_in_the_order_of_use():
     listing = shown("--help").partition("\nBuild:")[2]
     listed = re.findall(r"^  (\w+)  ", listing, re.MULTILINE)
     assert [name for name in listed if name in ORDER] == ORDER
     assert re.findall(r"^(\w+):$", listing, re.MULTILINE) == ["Ask", "See", "Share", "Keep", "Examples"]
 
 
-def test_the_help_of_build_has_six_sections_and_the_choices() -> None:
+def test_the_help_of_build_has_six_sections_and_the_choices():
     titles = ["Arguments", "Models", "Texts", "Vectors", "Computation", "Several machines", "Store and output"]
     assert re.findall(r"^([A-Z][\w ]+):$", shown("build", "--help"), re.MULTILINE) == [*titles, "Examples"]
     for choices in ("word|sentence|occurrence", "last|first|mean|bos|eos|projection", "float32|float16",
@@ -86,7 +86,7 @@ def test_the_help_of_build_has_six_sections_and_the_choices() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_help_of_a_metric_is_made_from_its_declaration(metric: str) -> None:
+def test_the_help_of_a_metric_is_made_from_its_declaration(metric):
     declared, full = METRICS[metric], shown("query", metric, "--help-all")
     assert re.search(rf"^  {metric} +{re.escape(declared.help[:30])}", shown("query", "--help"), re.MULTILINE)
     message = " ".join(full.split())
@@ -107,7 +107,7 @@ def test_the_help_of_a_metric_is_made_from_its_declaration(metric: str) -> None:
         assert option in shown("plot", metric, "--help")
 
 
-def test_without_a_command_help_is_shown_and_the_version_on_request(cli) -> None:
+def test_without_a_command_help_is_shown_and_the_version_on_request(cli):
     import embstore
 
     assert "Build:" in cli().output

@@ -1,9 +1,6 @@
 """Calls that are not understood: what may have been meant, and how it is written here."""
 
-from pathlib import Path
-
 import pytest
-from synthetic import Synthetic
 
 NORMS = ["query", "norms"]
 
@@ -32,7 +29,7 @@ NORMS = ["query", "norms"]
         ([*NORMS, "-o", "a.csv", "--output", "b.csv"], "--output takes one value"),
     ],
 )
-def test_what_was_meant_is_named(refusal, made: Synthetic, call: list[str], message: str) -> None:
+def test_what_was_meant_is_named(refusal, made, call, message):
     store = ["--store", made.root, "--space", "toy.word.last"] if call[0] in ("query", "neighbours") else []
     assert message in refusal(*call, *store)
 
@@ -56,13 +53,13 @@ def test_what_was_meant_is_named(refusal, made: Synthetic, call: list[str], mess
         ([*NORMS, "--timeout", "soon"], "Error: Invalid value for '--timeout': 'soon' is not a number."),
     ],
 )
-def test_an_argument_too_many_and_a_value_that_is_no_number_are_shown(cli, call: list[str], message: str) -> None:
+def test_an_argument_too_many_and_a_value_that_is_no_number_are_shown(cli, call, message):
     result = cli(*call)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines()[-1].endswith(message)
 
 
-def test_forgotten_quotes_round_a_sentence(cli, make_store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forgotten_quotes_round_a_sentence(cli, make_store, monkeypatch):
     import embstore.query.embed as embedding
 
     made = make_store(unit="sentence", texts=["a dog runs", "a cat sleeps"])
@@ -76,13 +73,13 @@ def test_forgotten_quotes_round_a_sentence(cli, make_store, monkeypatch: pytest.
     assert "quote it" not in cli("neighbours", "a dog runs", "a cat sleeps", "--store", made.root).stderr
 
 
-def test_an_address_is_no_store(refusal) -> None:
+def test_an_address_is_no_store(refusal):
     result = refusal("info", "--store", "ftp://example.org/store")
     assert "is no URL of a bucket, such as s3://bucket/prefix" in result
     assert "read at hf://datasets/OWNER/NAME and https://" in result
 
 
-def test_checkpoints_that_a_shell_made_of_a_pattern(refusal, tmp_path: Path) -> None:
+def test_checkpoints_that_a_shell_made_of_a_pattern(refusal, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")

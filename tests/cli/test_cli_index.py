@@ -11,11 +11,11 @@ from embstore.index.building import RecallQueries
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Path:
+def store(tmp_path):
     return synthetic_store(tmp_path / "store", n=80, n_blocks=1, top_form=None).root
 
 
-def test_it_says_what_was_done_for_each_layer(cli, store: Path) -> None:
+def test_it_says_what_was_done_for_each_layer(cli, store):
     result = cli("index", "--kind", "hnsw", "--format", "json")
     assert result.exit_code == 0
     assert [(row["layer"], row["did"], row["index"], row["n"]) for row in json.loads(result.stdout)] == [
@@ -33,7 +33,7 @@ def test_it_says_what_was_done_for_each_layer(cli, store: Path) -> None:
     assert re.fullmatch(r"m \d+, ef_construction \d+, ef_search \d+(-\d+)?", info["index_parameters"])
 
 
-def test_layers_spaces_and_models_are_chosen(cli, store: Path) -> None:
+def test_layers_spaces_and_models_are_chosen(cli, store):
     synthetic_store(store, n=20, model="other", n_blocks=1, top_form=None)
     done = json.loads(cli("index", "--kind", "ivf", "--model", "other", "--layer", "top", "--format", "json").stdout)
     assert [(row["space"], row["layer"]) for row in done] == [("other.word.last", 1)]
@@ -43,7 +43,7 @@ def test_layers_spaces_and_models_are_chosen(cli, store: Path) -> None:
     assert [row["index"] for row in json.loads(cli("info", "--json").stdout)] == ["none", "flat"]
 
 
-def test_a_recall_that_is_not_reached_exits_with_1(cli, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recall_that_is_not_reached_exits_with_1(cli, store, monkeypatch):
     monkeypatch.setattr(RecallQueries, "recall", lambda *_: (0.625, 0.0))
     result = cli("index", "--kind", "hnsw", "--layer", "1")
     assert result.exit_code == 1
@@ -53,7 +53,7 @@ def test_a_recall_that_is_not_reached_exits_with_1(cli, store: Path, monkeypatch
     assert (exact.exit_code, exact.stderr) == (0, "")
 
 
-def test_what_is_asked_wrongly_and_a_store_without_a_shard(cli, refusal, store: Path) -> None:
+def test_what_is_asked_wrongly_and_a_store_without_a_shard(cli, refusal, store):
     for options, message in (
         (("--recall", "1.5"), "recall must be above 0 and at most 1, not 1.5."),
         (("--index-memory", "2kB", "--force"), "2kB is too little memory for an index of 80 vectors of 8 components."),
@@ -68,7 +68,7 @@ def test_what_is_asked_wrongly_and_a_store_without_a_shard(cli, refusal, store: 
     assert "There is nothing to index: no space has a shard." in result.stderr
 
 
-def test_a_build_with_too_little_memory_is_refused_before_it_embeds(refusal, checkpoint: Path) -> None:
+def test_a_build_with_too_little_memory_is_refused_before_it_embeds(refusal, checkpoint):
     result = refusal("build", "words:9", "--model", f"tiny={checkpoint}", "--index-memory", "1kB", "--store", "new")
     assert "embstore: 1kB is too little memory for an index of 9 vectors" in result
     assert "The least that would do is --index-memory " in result
@@ -77,9 +77,7 @@ def test_a_build_with_too_little_memory_is_refused_before_it_embeds(refusal, che
 
 
 @pytest.mark.slow
-def test_a_build_says_that_the_recall_of_its_index_was_not_reached(
-    cli, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_build_says_that_the_recall_of_its_index_was_not_reached(cli, checkpoint, monkeypatch):
     monkeypatch.setattr(RecallQueries, "recall", lambda self, searched, gather: (0.5, 0.0))
     result = cli("build", "words:60", "--model", f"tiny={checkpoint}", "--index", "hnsw", "--store", "new")
     assert result.exit_code == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from store_damage import flip
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.storage.transaction.commit import Change, commit
@@ -14,11 +14,11 @@ from embstore.storage.writer import StoreWriter
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Synthetic:
+def store(tmp_path):
     return synthetic_store(tmp_path / "store", n=30, n_shards=5)
 
 
-def test_deep_finds_what_the_files_alone_do_not_tell(cli, store: Synthetic) -> None:
+def test_deep_finds_what_the_files_alone_do_not_tell(cli, store):
     """Tables and an index that are sound files, and say what is not so."""
     from embstore.base.space import Unit
     from embstore.index import write_index
@@ -40,7 +40,7 @@ def test_deep_finds_what_the_files_alone_do_not_tell(cli, store: Synthetic) -> N
     assert "is not the one in the shard" in problems[path.name]
 
 
-def test_a_text_that_is_not_its_items(cli, store: Synthetic) -> None:
+def test_a_text_that_is_not_its_items(cli, store):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -59,7 +59,7 @@ def test_a_text_that_is_not_its_items(cli, store: Synthetic) -> None:
     assert "(word 'other')" in found.stdout
 
 
-def test_compact(cli, store: Synthetic) -> None:
+def test_compact(cli, store):
     planned = cli("compact", "--dry-run")
     assert "5 shards into one" in planned.stdout
     done = cli("compact", "--format", "json", "--quiet")
@@ -74,7 +74,7 @@ def test_compact(cli, store: Synthetic) -> None:
 
 
 @pytest.mark.slow
-def test_repair(cli, store: Synthetic) -> None:
+def test_repair(cli, store):
     nothing = cli("repair")
     assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", "There is nothing to repair.\n")
     flip(store.shard_files[0])
@@ -92,7 +92,7 @@ def test_repair(cli, store: Synthetic) -> None:
 
 
 @pytest.mark.slow
-def test_merge(cli, store: Synthetic, tmp_path: Path) -> None:
+def test_merge(cli, store, tmp_path):
     other = synthetic_store(tmp_path / "other", n=40, space="more")
     done = cli("merge", "other", "--quiet")
     assert done.exit_code == 0
@@ -111,7 +111,7 @@ def test_merge(cli, store: Synthetic, tmp_path: Path) -> None:
     assert other.store.verify().ok
 
 
-def test_remove_asks_or_must_be_told(cli, refusal, store: Synthetic) -> None:
+def test_remove_asks_or_must_be_told(cli, refusal, store):
     assert "cannot be brought back: add --yes, or see what it is with --dry-run" in refusal(
         "remove", "--space", store.space
     )
@@ -126,9 +126,7 @@ def test_remove_asks_or_must_be_told(cli, refusal, store: Synthetic) -> None:
 
 
 @pytest.mark.parametrize(("answer", "items", "code"), [("y\n", [], 0), ("n\n", [30], 1), ("\n", [30], 1)])
-def test_the_answer_of_a_terminal(
-    cli, store: Synthetic, monkeypatch: pytest.MonkeyPatch, answer: str, items: list[int], code: int
-) -> None:
+def test_the_answer_of_a_terminal(cli, store, monkeypatch, answer, items, code):
     from embstore_cli import maintenance
 
     class Terminal:
@@ -145,7 +143,7 @@ def test_the_answer_of_a_terminal(
     assert Store(store.root).info()["items"] == items
 
 
-def test_where_there_is_no_store(cli) -> None:
+def test_where_there_is_no_store(cli):
     for command in (["repair"], ["compact"], ["merge", "store"], ["remove", "--space", "x", "--yes"]):
         result = cli(*command, "--store", "nowhere")
         assert (result.exit_code, result.stdout, Path("nowhere").exists()) == (2, "", False)

@@ -1,7 +1,6 @@
 """``embstore map``."""
 
 import json
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +10,7 @@ from synthetic import synthetic_store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Path:
+def store(tmp_path):
     return synthetic_store(tmp_path / "store", n=30, n_blocks=1, top_form=None, index=False).root
 
 
@@ -19,7 +18,7 @@ def check(name: str, rows: list[dict[str, object]]) -> None:
     Draft202012Validator(json.loads((FOLDER.parent / f"{name}.schema.json").read_text("utf-8"))).validate(rows)
 
 
-def test_it_writes_tables_of_positions_and_says_where(cli, store: Path) -> None:
+def test_it_writes_tables_of_positions_and_says_where(cli, store):
     result = cli("map", "--method", "tsne")
     assert result.exit_code == 0, result.output
     header, first, second = result.stdout.splitlines()
@@ -32,7 +31,7 @@ def test_it_writes_tables_of_positions_and_says_where(cli, store: Path) -> None:
         assert (table.column_names, len(table)) == (["item_id", "x", "y"], 30)
 
 
-def test_rows_keep_their_schema(cli, store: Path) -> None:
+def test_rows_keep_their_schema(cli, store):
     rows = json.loads(cli("map", "--method", "pca", "--sample", "20", "--where", "item_id >= 0", "--json").stdout)
     check("map", rows)
     assert [(row["layer"], row["n"], row["did"]) for row in rows] == [(0, 20, "made"), (1, 20, "made")]
@@ -41,7 +40,7 @@ def test_rows_keep_their_schema(cli, store: Path) -> None:
     assert pq.read_table("maps.parquet").to_pylist() == [row | {"did": "found"} for row in rows]
 
 
-def test_stored_maps_are_listed(cli, store: Path) -> None:
+def test_stored_maps_are_listed(cli, store):
     assert "No such map is stored. Make one with: embstore map" in cli("map", "--list").stderr
     cli("map", "--where", "text LIKE '%1%'", "--seed", "2")
     cli("map")
@@ -54,7 +53,7 @@ def test_stored_maps_are_listed(cli, store: Path) -> None:
     assert cli("map", "--list").stdout.splitlines()[0].split()[-2:] == ["state", "size"]
 
 
-def test_a_list_is_of_the_spaces_layers_and_methods_that_are_named(cli, store: Path) -> None:
+def test_a_list_is_of_the_spaces_layers_and_methods_that_are_named(cli, store):
     cli("map", "--layer", "0")
     cli("map", "--method", "tsne", "--sample", "20")
 
@@ -75,7 +74,7 @@ def test_a_list_is_of_the_spaces_layers_and_methods_that_are_named(cli, store: P
         assert (result.exit_code, text in result.stderr) == (2, True), result.output
 
 
-def test_mistakes_end_with_2_and_the_remedy(cli, refusal, store: Path) -> None:
+def test_mistakes_end_with_2_and_the_remedy(cli, refusal, store):
     for arguments, text in (
         (("--method", "umap"), "pca"),
         (("--sample", "0"), "sample must be at least 1"),

@@ -5,7 +5,6 @@ import html
 import io
 import json
 import re
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -37,7 +36,7 @@ def _expected(made: Synthetic, name: str) -> list[dict]:
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("form", ["json", "jsonl", "csv", "parquet"])
-def test_every_format_holds_every_row(cli, made: Synthetic, tmp_path: Path, name: str, form: str) -> None:
+def test_every_format_holds_every_row(cli, made, tmp_path, name, form):
     result = cli(*CALLS[name], "--store", made.root, "--format", form)
     assert result.exit_code == 0, result.stderr
     data, file = result.stdout_bytes, tmp_path / "result"
@@ -58,7 +57,7 @@ def test_every_format_holds_every_row(cli, made: Synthetic, tmp_path: Path, name
 
 
 @pytest.mark.parametrize("form", ["table", "markdown"])
-def test_a_text_with_line_breaks_and_bars_stays_one_row(cli, made: Synthetic, form: str) -> None:
+def test_a_text_with_line_breaks_and_bars_stays_one_row(cli, made, form):
     call = ["neighbours", "dog", "--space", "toy.word.last", "-k", "40", "--format", form, "--store", made.root]
     shown = cli(*call).stdout
     assert len(shown.splitlines()) == 33 + (2 if form == "markdown" else 1)
@@ -66,7 +65,7 @@ def test_a_text_with_line_breaks_and_bars_stays_one_row(cli, made: Synthetic, fo
     assert ("a\\|b" in shown) == (form == "markdown")
 
 
-def test_nothing_is_cut_when_piped(cli, make_store) -> None:
+def test_nothing_is_cut_when_piped(cli, make_store):
     long = "x" * 500
     made = make_store(texts=["dog", long], n_blocks=40, top_form=None)
     shown = cli("neighbours", "dog", "--layer", "all", "--store", made.root).stdout
@@ -74,7 +73,7 @@ def test_nothing_is_cut_when_piped(cli, make_store) -> None:
     assert len(shown.splitlines()) == 2
 
 
-def test_one_long_text_does_not_fill_a_terminal_and_is_whole_elsewhere() -> None:
+def test_one_long_text_does_not_fill_a_terminal_and_is_whole_elsewhere():
     table = Table(("space", "text"), ({"space": "a", "text": "long " * 2000}, {"space": "b", "text": "short"}))
     on_terminal, piped = (_text(table, Format.TABLE, width) for width in (80, None))
     assert max(map(cell_len, on_terminal.splitlines())) <= 2 * 80 + len("space  ")
@@ -82,7 +81,7 @@ def test_one_long_text_does_not_fill_a_terminal_and_is_whole_elsewhere() -> None
     assert ("long " * 2000).rstrip() in piped
 
 
-def test_the_columns_of_a_space_stay_together_on_a_terminal() -> None:
+def test_the_columns_of_a_space_stay_together_on_a_terminal():
     values = ("mean", "std", "min", "max")
     rows = [{"layer": 0, "space": space, **dict.fromkeys(values, 0.5)} for space in ("one", "two", "three")]
     table = Table(("layer", "space", *values), tuple(rows), pivot=Pivot(("layer",), ("space",), values))
@@ -99,7 +98,7 @@ def test_the_columns_of_a_space_stay_together_on_a_terminal() -> None:
     ]
 
 
-def test_a_space_too_wide_for_a_terminal_does_not_break_the_others() -> None:
+def test_a_space_too_wide_for_a_terminal_does_not_break_the_others():
     values = {"x": 0.5, "y": "w" * 30, "z": 1}
     rows = [{"layer": 0, "space": space, "a": value, "b": 0.5} for space, value in values.items()]
     table = Table(("layer", "space", "a", "b"), tuple(rows), pivot=Pivot(("layer",), ("space",), ("a", "b")))
@@ -112,7 +111,7 @@ def test_a_space_too_wide_for_a_terminal_does_not_break_the_others() -> None:
     ]
 
 
-def test_a_name_longer_than_its_columns_widens_them() -> None:
+def test_a_name_longer_than_its_columns_widens_them():
     rows = [{"layer": 0, "space": space * 20, "a": 1, "b": 2} for space in "pq"]
     table = Table(("layer", "space", "a", "b"), tuple(rows), pivot=Pivot(("layer",), ("space",), ("a", "b")))
     assert _text(table, Format.TABLE, 49).splitlines() == [
@@ -122,14 +121,14 @@ def test_a_name_longer_than_its_columns_widens_them() -> None:
     ]
 
 
-def test_notes_go_to_standard_error(cli, make_store) -> None:
+def test_notes_go_to_standard_error(cli, make_store):
     made = make_store(index=False)
     result = cli("neighbours", "text3", "--format", "json", "--store", made.root)
     assert "exact scan" in result.stderr
     assert len(json.loads(result.stdout)) == 10
 
 
-def test_the_store_of_the_environment(cli, refusal, made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_store_of_the_environment(cli, refusal, made, monkeypatch):
     monkeypatch.setenv("EMBSTORE_STORE", str(made.root))
     assert "toy.word.last" in cli("info").stdout
     assert cli("info", "--store", "elsewhere").exit_code == 2
@@ -137,7 +136,7 @@ def test_the_store_of_the_environment(cli, refusal, made: Synthetic, monkeypatch
     assert "store. Make one with: embstore build" in refusal("info")
 
 
-def test_texts_in_markdown_are_shown_as_they_are(cli, tmp_path: Path) -> None:
+def test_texts_in_markdown_are_shown_as_they_are(cli, tmp_path):
     texts = [
         "![x](http://a.example/x.png)", "[x](javascript:alert(1))", "<javascript:alert(1)>", "[x]: javascript:1", "*a*",
         "_a_ __b__", "`code`", "~~gone~~", "a|b", "a\\|b\\", "\\[x](y)", "&#60;b&#62;", "snake_case", "\\*a*",

@@ -1,10 +1,8 @@
 """``embstore plot``: files, options, stored results, and what is refused."""
 
 import json
-from pathlib import Path
 
 import pytest
-from synthetic import Synthetic
 
 from embstore.metrics import METRICS
 
@@ -13,7 +11,7 @@ WORDS = ("text3", "text7")
 
 
 @pytest.mark.slow
-def test_a_picture_goes_where_it_is_said_or_beside(cli, made: Synthetic, tmp_path: Path) -> None:
+def test_a_picture_goes_where_it_is_said_or_beside(cli, made, tmp_path):
     done = cli("plot", "anisotropy", *SPACE, "--store", made.root)
     assert (done.exit_code, done.stdout) == (0, "")
     assert "Written: anisotropy.svg" in done.stderr
@@ -26,7 +24,7 @@ def test_a_picture_goes_where_it_is_said_or_beside(cli, made: Synthetic, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.svg", "anisotropy.svg", "b.png", "c.vl.json"]
 
 
-def test_the_numbers_of_a_picture_are_those_of_the_query(cli, made: Synthetic, tmp_path: Path) -> None:
+def test_the_numbers_of_a_picture_are_those_of_the_query(cli, made, tmp_path):
     stored, drawn, again = (tmp_path / name for name in ("r.json", "a.vl.json", "b.vl.json"))
     assert cli("query", "norms", *SPACE, "--store", made.root, "-o", stored).exit_code == 0
     assert cli("plot", "norms", *SPACE, "--store", made.root, "-o", drawn).exit_code == 0
@@ -37,7 +35,7 @@ def test_the_numbers_of_a_picture_are_those_of_the_query(cli, made: Synthetic, t
     assert [(row["layer_name"], row["mean"]) for row in values] == [(row["layer_name"], row["mean"]) for row in rows]
 
 
-def test_drift_is_drawn_as_its_stored_result_is(cli, made: Synthetic, tmp_path: Path) -> None:
+def test_drift_is_drawn_as_its_stored_result_is(cli, made, tmp_path):
     request = ("drift", *WORDS, "-k", "3", *SPACE, "--store", made.root)
     stored, drawn, again, named = (tmp_path / name for name in ("r.json", "a.vl.json", "b.vl.json", "c.vl.json"))
     assert cli(*request, "-o", stored).exit_code == 0
@@ -55,7 +53,7 @@ def test_drift_is_drawn_as_its_stored_result_is(cli, made: Synthetic, tmp_path: 
     ]
 
 
-def test_mistakes_about_drift_are_named(cli, refusal, made: Synthetic, tmp_path: Path) -> None:
+def test_mistakes_about_drift_are_named(cli, refusal, made, tmp_path):
     options = ("-k", "2", *SPACE, "--store", made.root)
     assert cli("query", "anisotropy", *SPACE, "--store", made.root, "-o", "metric.json").exit_code == 0
     for words, message in (
@@ -83,7 +81,7 @@ def test_mistakes_about_drift_are_named(cli, refusal, made: Synthetic, tmp_path:
         (["-o", "a.svg"], "Name a metric, as in embstore plot anisotropy, or a stored result: --from result.json"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(refusal, made: Synthetic, tmp_path: Path, words: list[str], message: str) -> None:
+def test_what_cannot_be_drawn_is_said(refusal, made, tmp_path, words, message):
     store = ["--store", str(made.root)] if words[0] in METRICS else []
     assert message in refusal("plot", *words, *store, *(SPACE if store else ()))
     assert not list(tmp_path.iterdir())
@@ -98,14 +96,12 @@ def test_what_cannot_be_drawn_is_said(refusal, made: Synthetic, tmp_path: Path, 
         (["--label", "MiniLM"], 'write SPACE=TEXT, as in --label "minilm.word.last=MiniLM, words".'),
     ],
 )
-def test_options_that_cannot_work_are_refused_before_anything_is_computed(
-    refusal, made: Synthetic, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
-) -> None:
+def test_options_that_cannot_work_are_refused_before_anything_is_computed(refusal, made, monkeypatch, options, message):
     monkeypatch.setattr("embstore.Store.query", lambda *_, **__: pytest.fail("it was computed"))
     assert message in refusal("plot", "anisotropy", "--store", made.root, *options)
 
 
-def test_the_look_of_a_picture_is_as_requested(cli, made: Synthetic, tmp_path: Path) -> None:
+def test_the_look_of_a_picture_is_as_requested(cli, made, tmp_path):
     path = tmp_path / "a.vl.json"
     options = ["--label", "toy.word.last=Ours", "--x-label", "block", "--y-label", "cosine", "--range", "0,0.5"]
     done = cli("plot", "anisotropy", *SPACE, "--store", made.root, "-o", path, *options, "--caption", "none",
@@ -119,9 +115,7 @@ def test_the_look_of_a_picture_is_as_requested(cli, made: Synthetic, tmp_path: P
     assert spec["title"]["subtitle"] == []
 
 
-def test_without_the_extra_the_specification_is_left(
-    cli, refusal, made: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_extra_the_specification_is_left(cli, refusal, made, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "vl_convert", None)
     done = refusal("plot", "anisotropy", *SPACE, "--store", made.root, "-o", tmp_path / "a.svg")
     assert "vl-convert-python, which is not installed: pip install" in done

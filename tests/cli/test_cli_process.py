@@ -28,7 +28,7 @@ def _with_store(call: list[str], made: Synthetic) -> list[str]:
 
 
 @pytest.mark.parametrize("call", CALLS, ids=" ".join)
-def test_a_pipe_that_closes_is_no_error(made: Synthetic, tmp_path: Path, call: list[str]) -> None:
+def test_a_pipe_that_closes_is_no_error(made, tmp_path, call):
     reading, writing = os.pipe()
     os.close(reading)  # the reader has gone before anything is written
     command = [sys.executable, "-m", "embstore", *_with_store(call, made)]
@@ -39,7 +39,7 @@ def test_a_pipe_that_closes_is_no_error(made: Synthetic, tmp_path: Path, call: l
         assert sign not in done.stderr
 
 
-def test_a_command_goes_on_where_nobody_reads_what_it_says(tmp_path: Path) -> None:
+def test_a_command_goes_on_where_nobody_reads_what_it_says(tmp_path):
     (tmp_path / "words.vec").write_text("3 2\nfox 1 2\ndog 3 4\nsea 5 6\n", "utf-8")
     reading, writing = os.pipe()
     os.close(reading)
@@ -50,7 +50,7 @@ def test_a_command_goes_on_where_nobody_reads_what_it_says(tmp_path: Path) -> No
     assert Store(tmp_path / "store").info()["items"] == [3]
 
 
-def test_a_stream_that_is_closed_leads_nowhere(made: Synthetic, tmp_path: Path) -> None:
+def test_a_stream_that_is_closed_leads_nowhere(made, tmp_path):
     root = tmp_path / "store"
     shutil.copytree(made.root, root)
     for call, closed in {
@@ -65,7 +65,7 @@ def test_a_stream_that_is_closed_leads_nowhere(made: Synthetic, tmp_path: Path) 
     assert "toy.word.last" not in Store(root).info()["space"]
 
 
-def test_what_an_encoding_lacks_is_replaced_in_tables_and_stays_in_data(process, tmp_path: Path) -> None:
+def test_what_an_encoding_lacks_is_replaced_in_tables_and_stays_in_data(process, tmp_path):
     synthetic_store(tmp_path / "store", texts=["caf\u00e9", "\u732b\U0001f600"])
     query = ["sql", "SELECT text FROM items ORDER BY text", "--format"]
     table, *data = (
@@ -77,7 +77,7 @@ def test_what_an_encoding_lacks_is_replaced_in_tables_and_stays_in_data(process,
         assert "\u732b\U0001f600" in done.stdout.decode()
 
 
-def test_a_name_that_is_not_utf_8_is_refused(cli, made: Synthetic, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_is_refused(cli, made, tmp_path):
     folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
     try:
         shutil.copytree(made.root, f"{folder}/store")
@@ -104,7 +104,7 @@ def test_a_name_that_is_not_utf_8_is_refused(cli, made: Synthetic, tmp_path: Pat
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("call", [["query", "norms"], ["query", "norms", "--format", "parquet"], ["--help"]])
-def test_an_output_that_is_full_is_named(process, made: Synthetic, call: list[str]) -> None:
+def test_an_output_that_is_full_is_named(process, made, call):
     with open("/dev/full", "w") as full:
         done = process(*_with_store(call, made), stdout=full, stderr=subprocess.PIPE, capture_output=False)
     if call == ["--help"]:  # Python itself reports what it cannot write
@@ -115,7 +115,7 @@ def test_an_output_that_is_full_is_named(process, made: Synthetic, call: list[st
 
 
 @pytest.mark.parametrize("missing", ["torch", "huggingface_hub"])
-def test_build_without_the_extra_names_it(process, tmp_path: Path, missing: str) -> None:
+def test_build_without_the_extra_names_it(process, tmp_path, missing):
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / f"{missing}.py").write_text(f"raise ImportError('No module named {missing}')")
     (tmp_path / "tiny").mkdir()
@@ -131,7 +131,7 @@ def test_build_without_the_extra_names_it(process, tmp_path: Path, missing: str)
 
 
 @pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM"])
-def test_an_interrupt_while_loading_exits_with_130(tmp_path: Path, sent: str) -> None:
+def test_an_interrupt_while_loading_exits_with_130(tmp_path, sent):
     """SIGTERM, which batch schedulers send, ends a build as Ctrl-C does."""
     # The interrupt comes from inside, at the moment when the texts are read, so that the test depends on no clock.
     code = (
@@ -151,7 +151,7 @@ def test_an_interrupt_while_loading_exits_with_130(tmp_path: Path, sent: str) ->
         assert "Traceback" not in done.stderr
 
 
-def test_an_interrupt_while_the_program_starts_exits_with_130(made: Synthetic, tmp_path: Path) -> None:
+def test_an_interrupt_while_the_program_starts_exits_with_130(made, tmp_path):
     """The interrupt comes from inside, at the n-th function that is entered, so that the test depends on no clock."""
     code = (
         "import os, signal, sys\n"
@@ -199,9 +199,7 @@ run()
         (False, ["query", "anisotropy", "--no-such-option"], 2, ["thread", "atexit"]),
     ],
 )
-def test_only_with_torch_python_takes_all_apart_at_the_end(
-    torch: bool, arguments: list[str], status: int, printed: list[str]
-) -> None:
+def test_only_with_torch_python_takes_all_apart_at_the_end(torch, arguments, status, printed):
     """Triton prints hundreds of lines of what is left (nanobind: leaked …); for all else the end is to be quick."""
     command = [sys.executable, "-c", _ENDS.format(torch=torch, arguments=arguments)]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from embstore_cli import _progress
 from hanging import wait_until
-from synthetic import Synthetic
 
 from embstore import Store
 from embstore.base.progress import Progress, count, observing, time_left
@@ -28,9 +27,7 @@ WHERE = ["--where", "text <> 'x'"]
         (["verify", "--deep"], "verifying "),
     ],
 )
-def test_a_step_that_takes_long_is_shown(
-    cli, made: Synthetic, monkeypatch: pytest.MonkeyPatch, call: list[str], message: str
-) -> None:
+def test_a_step_that_takes_long_is_shown(cli, made, monkeypatch, call, message):
     brief = cli(*call, "--store", made.root).stderr
     monkeypatch.setattr(_progress, "_SECONDS_TO_FIRST_LINE", 0.0)
     monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LINES", 0.0)
@@ -39,9 +36,7 @@ def test_a_step_that_takes_long_is_shown(
     assert message not in brief
 
 
-def test_a_step_that_tells_nothing_is_shown_all_the_same(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_step_that_tells_nothing_is_shown_all_the_same(monkeypatch, capsys):
     monkeypatch.setattr(_progress, "_SECONDS_TO_FIRST_LINE", 0.1)
     monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LOOKS", 0.02)
     with _progress.show_progress(quiet=False) as observe:
@@ -54,7 +49,7 @@ def test_a_step_that_tells_nothing_is_shown_all_the_same(
     assert len(lines) == 1
 
 
-def test_the_rate_and_the_time_left() -> None:
+def test_the_rate_and_the_time_left():
     assert count(Progress("compute", "x", 2, 4, 0.5, n_vectors=10_000), 5) == "2 of 4 layers, 2,000 vectors/s"
     assert count(Progress("verify", "x", 300, 400, 0.75), 2) == "300 of 400 files, 150/s"
     assert count(Progress("merge", "x", 3, 4, 0.75), 6) == "3 of 4, 0.5/s"
@@ -75,7 +70,7 @@ def reported(run) -> list[Progress]:
     return found
 
 
-def test_a_query_tells_the_vectors_that_it_reads(make_store) -> None:
+def test_a_query_tells_the_vectors_that_it_reads(make_store):
     made = make_store(n=50)
     found = reported(lambda: made.store.query("norms", where="text <> 'x'"))
     assert [progress.stage for progress in found] == ["compute"] * len(found)
@@ -86,14 +81,14 @@ def test_a_query_tells_the_vectors_that_it_reads(make_store) -> None:
     assert any(0 < share % 0.2 < 0.1999 for share in shares)  # within a layer
 
 
-def test_verify_tells_each_file(make_store) -> None:
+def test_verify_tells_each_file(make_store):
     made = make_store(n=50)
     last = reported(made.store.verify)[-1]
     files = [path for kind in ("faiss", "parquet") for path in made.root.rglob(f"*.{kind}")]
     assert (last.done, last.total) == (last.total, sum("summaries" not in path.parts for path in files))
 
 
-def test_a_merge_tells_each_shard_of_each_space(make_store) -> None:
+def test_a_merge_tells_each_shard_of_each_space(make_store):
     ours = make_store(texts=["dog"])
     for model, n_shards in (("a", 3), ("b", 2)):
         theirs = make_store("other", n=30, model=model, n_shards=n_shards)
@@ -106,7 +101,7 @@ def test_a_merge_tells_each_shard_of_each_space(make_store) -> None:
     assert [progress.share for progress in found[:4]] == [0, 1 / 3, 2 / 3, 1]
 
 
-def test_a_compaction_tells_the_shards_that_it_has_merged(make_store) -> None:
+def test_a_compaction_tells_the_shards_that_it_has_merged(make_store):
     made = make_store(n=90, n_shards=9, index=False)
     found: list[Progress] = []
     size = 30 * 4 * made.card.dim * len(made.card.layers)  # the vectors of three shards
@@ -117,7 +112,7 @@ def test_a_compaction_tells_the_shards_that_it_has_merged(make_store) -> None:
     assert [progress.share for progress in found] == [0, 1 / 3, 2 / 3, 1]
 
 
-def test_flat_indexes_tell_how_far_each_is(make_store) -> None:
+def test_flat_indexes_tell_how_far_each_is(make_store):
     made = make_store(n=3000, dim=64, index=False)
     found: list[Progress] = []
     made.store.index(kind="flat", force=True, observe=found.append)
@@ -134,7 +129,7 @@ QUIET = [
 ]  # fmt: skip
 
 
-def test_quiet_leaves_standard_error_empty(cli, make_store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_quiet_leaves_standard_error_empty(cli, make_store, tmp_path, capfd):
     root, other = make_store(texts=["dog", "cat", "cow"]).root, make_store("other", texts=["sea"], model="other").root
     (tmp_path / "words.txt").write_text("dog\nfox\n")
     for call in QUIET:
@@ -142,7 +137,7 @@ def test_quiet_leaves_standard_error_empty(cli, make_store, tmp_path: Path, capf
         assert (done.exit_code, done.stderr, capfd.readouterr().err) == (0, "", ""), call
 
 
-def test_a_notebook_without_ipywidgets_can_read_a_store(make_store) -> None:
+def test_a_notebook_without_ipywidgets_can_read_a_store(make_store):
     """DuckDB takes the program for a notebook, and refuses to have its progress bar switched off there."""
     made = make_store(n=5)
     program = """
@@ -163,7 +158,7 @@ print(Store(sys.argv[1]).sql("SELECT count(*) FROM items").fetchall()[0][0])
     assert done.stdout.split() == ["refused", "5"], done.stderr
 
 
-def test_the_results_of_python_are_readable(make_store) -> None:
+def test_the_results_of_python_are_readable(make_store):
     made = make_store(n=20)
     found = made.store.query("norms", layers=0, sample=5)
     assert f"{made.space}: n = 5, a random sample (seed 0)" in repr(found).splitlines()[-1]
@@ -178,7 +173,7 @@ def test_the_results_of_python_are_readable(make_store) -> None:
     assert f"<td>{made.shard_files[0]}</td>" in damaged._repr_html_()
 
 
-def test_the_report_of_a_build_is_readable(checkpoint: Path, tmp_path: Path) -> None:
+def test_the_report_of_a_build_is_readable(checkpoint, tmp_path):
     (tmp_path / "words.txt").write_text("dog\n\ncat\n")
     report = Store(tmp_path / "store").build(str(tmp_path / "words.txt"), models=str(checkpoint), index="none")
     lines = repr(report).splitlines()
@@ -195,9 +190,7 @@ def state(root: Path) -> list[tuple[Path, int, int]]:
     return [(p, at.st_size, 0 if touches and p.name == ".lock" else at.st_mtime_ns) for p, at in found.items()]
 
 
-def test_dry_runs_say_so_alike_and_a_file_is_written_also_where_there_is_nothing(
-    cli, make_store, tmp_path: Path
-) -> None:
+def test_dry_runs_say_so_alike_and_a_file_is_written_also_where_there_is_nothing(cli, make_store, tmp_path):
     made, other = make_store(texts=["dog", "cat"]), make_store("other", texts=["sea"], model="other")
     before = state(made.root)
     for call in (["compact"], ["repair"], ["merge", str(other.root)], ["remove", "--space", "toy.word.last"]):
@@ -214,7 +207,7 @@ def test_dry_runs_say_so_alike_and_a_file_is_written_also_where_there_is_nothing
             assert file.exists()
 
 
-def test_short_stages_of_a_kind_have_one_line_where_it_is_piped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_stages_of_a_kind_have_one_line_where_it_is_piped(capsys):
     with _progress.show_progress(quiet=False) as observe:
         for space in ("a", "b", "c"):
             observe(Progress("load", "minilm"))

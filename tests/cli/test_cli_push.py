@@ -1,14 +1,13 @@
 """push and pull through the command line."""
 
 import json
-from pathlib import Path
 
 import pytest
 from store_damage import flip
 from web_server import serving
 
 
-def test_push_and_pull(cli, refusal, make_store, tmp_path: Path) -> None:
+def test_push_and_pull(cli, refusal, make_store, tmp_path):
     made = make_store()
     done = cli("push", str(tmp_path / "copy"), "--store", str(made.root), "--json")
     assert done.exit_code == 0
@@ -22,9 +21,7 @@ def test_push_and_pull(cli, refusal, make_store, tmp_path: Path) -> None:
 
 @pytest.mark.server
 @pytest.mark.parametrize("with_ranges", [True, False])
-def test_a_server_of_whole_files_is_named(
-    cli, refusal, make_store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_ranges: bool
-) -> None:
+def test_a_server_of_whole_files_is_named(cli, refusal, make_store, tmp_path, monkeypatch, with_ranges):
     monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
     assert cli("push", tmp_path / "served", "--store", make_store().root, "--quiet").exit_code == 0
     with serving(tmp_path / "served", with_ranges=with_ranges) as server:

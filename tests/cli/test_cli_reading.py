@@ -8,7 +8,6 @@ import pytest
 import typer
 from embstore_cli._options import Format, OutputFormat
 from embstore_cli._reading import PlainCommand
-from synthetic import Synthetic
 from typer.core import TyperCommand
 from typer.testing import CliRunner
 
@@ -49,9 +48,7 @@ def read_by(kind: type[TyperCommand], arguments: list[str], is_optional: bool) -
         "dog --no-such", "dog --name",
     ],
 )  # fmt: skip
-def test_a_command_is_called_as_by_typer(
-    arguments: str, is_optional: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_command_is_called_as_by_typer(arguments, is_optional, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hidden").mkdir(mode=0)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).is_dir() and Path(path).name != "hidden")
@@ -65,7 +62,7 @@ def test_a_command_is_called_as_by_typer(
     assert (called, code, output) == expected
 
 
-def test_a_short_question_loads_no_converters(made: Synthetic, process: Any):
+def test_a_short_question_loads_no_converters(made, process):
     call = ["neighbours", "dog", "-k", "3", "--format", "json", "--store", made.root]
     ran = process(*call, env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert ran.returncode == 0, ran.stderr

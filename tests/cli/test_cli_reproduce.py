@@ -39,7 +39,7 @@ reason = "it cannot be"
 
 
 @pytest.fixture
-def paper(tmp_path: Path) -> Path:
+def paper(tmp_path):
     """A recipe in the folder where commands run."""
     (tmp_path / "words.txt").write_text("fox\ndog\nsea\n", "utf-8")
     figures = [
@@ -53,7 +53,7 @@ def paper(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_result_for_the_eye_and_in_each_format(cli, paper: Path, checkpoint: Path):
+def test_the_result_for_the_eye_and_in_each_format(cli, paper, checkpoint):
     result = cli("reproduce", paper, "--models", checkpoint)
     assert result.exit_code == 0, result.output
     blocks = [block.splitlines() for block in result.stdout.split("\n\n")]
@@ -78,7 +78,7 @@ def test_the_result_for_the_eye_and_in_each_format(cli, paper: Path, checkpoint:
         assert printed.stdout.count("it cannot be") == 1
 
 
-def test_json_keeps_its_schema_and_goes_to_a_file(cli, paper: Path, checkpoint: Path, tmp_path: Path):
+def test_json_keeps_its_schema_and_goes_to_a_file(cli, paper, checkpoint, tmp_path):
     result = cli("reproduce", paper, "--model", checkpoint, "--quiet", "--format", "json", "-o", "out.json")
     assert (result.exit_code, result.stdout) == (0, "")
     rows = json.loads((tmp_path / "out.json").read_text("utf-8"))
@@ -91,7 +91,7 @@ def test_json_keeps_its_schema_and_goes_to_a_file(cli, paper: Path, checkpoint: 
         assert not validator.is_valid([{name: value for name, value in rows[0].items() if name != key}])
 
 
-def test_a_dry_run_shows_builds_and_queries_and_writes_nothing(cli, paper: Path, checkpoint: Path, tmp_path: Path):
+def test_a_dry_run_shows_builds_and_queries_and_writes_nothing(cli, paper, checkpoint, tmp_path):
     result = cli("reproduce", paper, "--models", checkpoint, "--dry-run", "--strict")
     assert result.exit_code == 0
     assert result.stdout.startswith("1 builds\nspace ")
@@ -99,12 +99,12 @@ def test_a_dry_run_shows_builds_and_queries_and_writes_nothing(cli, paper: Path,
     assert not (tmp_path / "store").exists()
 
 
-def test_strict_ends_with_1_if_a_number_is_missed(cli, paper: Path, checkpoint: Path):
+def test_strict_ends_with_1_if_a_number_is_missed(cli, paper, checkpoint):
     assert cli("reproduce", paper, "--models", checkpoint, "--strict").exit_code == 1
     assert cli("reproduce", paper, "--models", f"other={checkpoint}", "--strict").exit_code == 0
 
 
-def test_a_mistake_is_named(refusal, paper: Path):
+def test_a_mistake_is_named(refusal, paper):
     for arguments, message in (
         (["wolfe2023"], "unknown recipe 'wolfe2023'. Did you mean 'wolfe2022'?"),
         (["gone.toml"], "gone.toml cannot be read: No such file"),
@@ -149,12 +149,12 @@ def test_what_is_compared_stands_beside_the_band():
         (259.8288, 389.7432, "259.8–389.7"), (80000.0, 120000.0, "8.000e+04–1.200e+05"),
     ],
 )  # fmt: skip
-def test_a_band_is_short(low: float, high: float, band: str):
+def test_a_band_is_short(low, high, band):
     [(_, compared)] = laid_out(row(published=(low + high) / 2, relation="=", low=low, high=high, measured=1.0))
     assert compared["band"] == [band]
 
 
-def test_what_is_compared_fits_80_columns_of_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys):
+def test_what_is_compared_fits_80_columns_of_a_terminal(monkeypatch, capsys):
     """Whole where there is room, or nobody looks; else a variant at a time."""
     sections = laid_out(*COMPARED)
     emit_sections(sections, Format.TABLE)

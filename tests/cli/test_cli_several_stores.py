@@ -10,7 +10,7 @@ from embstore import Stores
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 
 
-def test_query_and_neighbours_take_several_stores(cli, make_store, tmp_path: Path) -> None:
+def test_query_and_neighbours_take_several_stores(cli, make_store, tmp_path):
     make_store("a", texts=["dog", "cat", "fox"])
     make_store("b", texts=["dog", "cat", "owl", "cow"])
     both = ["--store", "a", "--store", "b"]
@@ -25,7 +25,7 @@ def test_query_and_neighbours_take_several_stores(cli, make_store, tmp_path: Pat
     assert "store" not in same_twice[0]
 
 
-def test_what_is_about_one_store_refuses_several(refusal, make_store) -> None:
+def test_what_is_about_one_store_refuses_several(refusal, make_store):
     make_store("a", texts=["dog", "cat", "fox"])
     make_store("b", texts=["dog", "cat", "owl"])
     for command in (["query", "norms", "--explain"], ["info"], ["plot", "norms", "-o", "x.svg"]):

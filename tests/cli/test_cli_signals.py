@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hanging import HUNG_SECONDS
@@ -45,7 +44,7 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Start:
+def start(tmp_path):
     """Start a command that does some other work, for which the clock may stand still; Ctrl-C is ignored or not."""
 
     def start(work: str, *, clock_runs: bool = True, ctrl_c: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen[str]:
@@ -78,19 +77,19 @@ def _ended(process: subprocess.Popen[str], *signals: int, is_seen: bool = True) 
     return process.returncode, err
 
 
-def test_the_second_signal_ends_what_c_code_keeps_from_python(start: Start) -> None:
+def test_the_second_signal_ends_what_c_code_keeps_from_python(start):
     """The hash takes a day, and Python looks for no signal meanwhile."""
     hangs = f"import hashlib; {_READY}; hashlib.pbkdf2_hmac('sha256', b'a', b'b', 2**31 - 1, 3200)"
     assert _ended(start(hangs), signal.SIGINT, signal.SIGTERM) == (130, "\nInterrupted.\n")
 
 
-def test_a_signal_that_does_not_wake_the_main_thread_ends_what_it_waits_for(start: Start) -> None:
+def test_a_signal_that_does_not_wake_the_main_thread_ends_what_it_waits_for(start):
     """As one that comes just before it begins to wait: here another thread gets it."""
     blocked = f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]); {_READY}; time.sleep(HUNG)"
     assert _ended(start(blocked), signal.SIGINT) == (130, "\nInterrupted.\n")
 
 
-def test_the_second_signal_ends_what_will_not_end(start: Start) -> None:
+def test_the_second_signal_ends_what_will_not_end(start):
     endless = f"""
     {_READY}
     while True:
@@ -99,7 +98,7 @@ def test_the_second_signal_ends_what_will_not_end(start: Start) -> None:
     assert _ended(start(endless), signal.SIGTERM, signal.SIGTERM) == (130, "\nInterrupted.\n")
 
 
-def test_a_signal_that_comes_twice_at_once_is_one(start: Start) -> None:
+def test_a_signal_that_comes_twice_at_once_is_one(start):
     """As ``timeout`` sends it, and a terminal together with a shell that passes it on."""
     finishes = f"""
     try: {_READY}; time.sleep(HUNG)
@@ -111,7 +110,7 @@ def test_a_signal_that_comes_twice_at_once_is_one(start: Start) -> None:
     assert ended == (130, "finished\n\nInterrupted.\n")
 
 
-def test_a_signal_of_its_own_that_comes_late_is_not_the_second_one(start: Start) -> None:
+def test_a_signal_of_its_own_that_comes_late_is_not_the_second_one(start):
     """The main thread is woken when it has seen the signal already, and does what does not look for any."""
     finishes = f"""
     entry.received = lambda: False
@@ -124,7 +123,7 @@ def test_a_signal_of_its_own_that_comes_late_is_not_the_second_one(start: Start)
     assert _ended(start(finishes), signal.SIGINT) == (130, "finished\n\nInterrupted.\n")
 
 
-def test_an_interrupt_that_python_cannot_raise_is_not_lost(start: Start) -> None:
+def test_an_interrupt_that_python_cannot_raise_is_not_lost(start):
     """In a destructor Python only prints an exception."""
     loses = f"""
     class Lossy:
@@ -139,14 +138,14 @@ def test_an_interrupt_that_python_cannot_raise_is_not_lost(start: Start) -> None
 @pytest.mark.parametrize(
     "error", ["RuntimeError('Query interrupted')", "ImportError('half loaded')", "SystemExit(130)"]
 )
-def test_what_fails_after_an_interrupt_fails_by_it(start: Start, error: str) -> None:
+def test_what_fails_after_an_interrupt_fails_by_it(start, error):
     turns = f"""
     try: {_READY}; time.sleep(HUNG)
     except KeyboardInterrupt: raise {error}"""
     assert _ended(start(turns), signal.SIGINT) == (130, "\nInterrupted.\n")
 
 
-def test_an_error_after_an_interrupt_is_shown_too(start: Start) -> None:
+def test_an_error_after_an_interrupt_is_shown_too(start):
     fails = f"""
     from embstore.base.errors import StoreError
     try: {_READY}; time.sleep(HUNG)
@@ -154,7 +153,7 @@ def test_an_error_after_an_interrupt_is_shown_too(start: Start) -> None:
     assert _ended(start(fails), signal.SIGINT) == (130, "embstore: no space left.\n\nInterrupted.\n")
 
 
-def test_a_signal_while_python_ends_shows_no_traceback(start: Start) -> None:
+def test_a_signal_while_python_ends_shows_no_traceback(start):
     for when in ("atexit.register", "threading._register_atexit"):
         waits = f"""
     import atexit, threading
@@ -166,7 +165,7 @@ def test_a_signal_while_python_ends_shows_no_traceback(start: Start) -> None:
         assert _ended(start(waits), signal.SIGINT) == (130, "\nInterrupted.\n")
 
 
-def test_an_ignored_ctrl_c_stays_ignored(start: Start) -> None:
+def test_an_ignored_ctrl_c_stays_ignored(start):
     """As in a job that a shell without job control runs in the background."""
     goes_on = start(f"{_READY}; sys.stdin.readline(); raise SystemExit(7)", ctrl_c=signal.SIG_IGN)
     assert _ended(goes_on, signal.SIGINT, is_seen=False) == (7, "")

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,7 +10,7 @@ import pytest
 from embstore_cli.sql import _plain, _value
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import NotStoredError, UnknownNameError
@@ -19,7 +18,7 @@ from embstore.base.errors import NotStoredError, UnknownNameError
 COUNT = "SELECT unit, count(*) AS n FROM items GROUP BY unit ORDER BY unit"
 
 
-def test_a_query_is_an_argument_a_file_or_standard_input(cli, made: Synthetic, tmp_path: Path) -> None:
+def test_a_query_is_an_argument_a_file_or_standard_input(cli, made, tmp_path):
     expected = cli("sql", COUNT, "--store", made.root, "--json")
     assert expected.exit_code == 0, expected.stderr
     assert json.loads(expected.stdout) == [{"unit": unit, "n": n} for unit, n in Store(made.root).sql(COUNT).fetchall()]
@@ -29,7 +28,7 @@ def test_a_query_is_an_argument_a_file_or_standard_input(cli, made: Synthetic, t
     assert cli("sql", "-", "--store", made.root, "--json", input=COUNT).stdout == expected.stdout
 
 
-def test_parameters_are_numbers_or_texts(cli, made: Synthetic) -> None:
+def test_parameters_are_numbers_or_texts(cli, made):
     done = cli("sql", "SELECT $a AS a, $b AS b, $c AS c", "-p", "a", "1", "-p", "b", "x=y", "-p", "c=1.5",
                "--store", made.root, "--json")  # fmt: skip
     assert json.loads(done.stdout) == [{"a": 1, "b": "x=y", "c": 1.5}]
@@ -39,7 +38,7 @@ def test_parameters_are_numbers_or_texts(cli, made: Synthetic) -> None:
 
 
 @given(st.one_of(st.integers(-(10**17), 10**17), st.floats(allow_nan=False, allow_infinity=False)))
-def test_a_value_in_digits_is_a_number(value: int | float) -> None:
+def test_a_value_in_digits_is_a_number(value):
     read = _value(str(value))
     assert (read, type(read)) == (value, type(value))
 
@@ -47,12 +46,12 @@ def test_a_value_in_digits_is_a_number(value: int | float) -> None:
 @pytest.mark.parametrize(
     "text", ["nan", "infinity", "inf", "1_000", " 1", "1 ", "", "dog", "٣", "1e", ".", "0x10", "--1"]
 )
-def test_a_value_that_is_not_in_digits_is_text(text: str) -> None:
+def test_a_value_that_is_not_in_digits_is_text(text):
     assert _value(text) == text
 
 
 @pytest.mark.parametrize("form", ["table", "json", "jsonl", "csv", "markdown", "latex", "parquet"])
-def test_every_format_has_all_rows(cli, made: Synthetic, tmp_path: Path, form: str) -> None:
+def test_every_format_has_all_rows(cli, made, tmp_path, form):
     file = tmp_path / "out"
     select = "SELECT item_id, text, [1.5, 2] AS list FROM items ORDER BY item_id"
     done = cli("sql", select, "--store", made.root, "--format", form, "-o", file)
@@ -72,12 +71,12 @@ def test_every_format_has_all_rows(cli, made: Synthetic, tmp_path: Path, form: s
         assert len(lines) == len(rows) + {"table": 1, "markdown": 2, "latex": 6}[form]
 
 
-def test_more_rows_than_are_in_memory_at_a_time_are_written(cli, made: Synthetic) -> None:
+def test_more_rows_than_are_in_memory_at_a_time_are_written(cli, made):
     done = cli("sql", "SELECT range AS n FROM range(25000)", "--store", made.root, "--csv")
     assert done.stdout.split() == ["n", *map(str, range(25000))]
 
 
-def test_values_that_json_lacks_are_written_as_text_or_null(cli, made: Synthetic) -> None:
+def test_values_that_json_lacks_are_written_as_text_or_null(cli, made):
     select = ("SELECT date '2020-01-02' AS d, 1.5::DECIMAL(3, 1) AS x, 'NaN'::DOUBLE AS nan, 'ab'::BLOB AS b, "
               "{'k': [1, NULL]} AS s, true AS t")  # fmt: skip
     [row] = json.loads(cli("sql", select, "--store", made.root, "--json").stdout)
@@ -86,14 +85,14 @@ def test_values_that_json_lacks_are_written_as_text_or_null(cli, made: Synthetic
     assert _plain(float("-inf")) is None
 
 
-def test_raw_is_the_first_value_alone(cli, refusal, made: Synthetic) -> None:
+def test_raw_is_the_first_value_alone(cli, refusal, made):
     n = Store(made.root).sql("SELECT count(*) FROM items").fetchall()[0][0]
     assert cli("sql", "--raw", "SELECT count(*) FROM items", "--store", made.root).stdout == f"{n}\n"
     assert cli("sql", "--raw", "SELECT '\\xAA\\x00b'::BLOB", "--store", made.root).stdout_bytes == b"\xaa\x00b"
     assert "gives no row" in refusal("sql", "--raw", "SELECT 1 WHERE false", "--store", made.root)
 
 
-def test_the_views_and_macros_are_listed_a_line_each(cli, made: Synthetic) -> None:
+def test_the_views_and_macros_are_listed_a_line_each(cli, made):
     lines = cli("sql", "--tables", "--store", made.root).stdout.splitlines()
     by_name = {line.split()[0]: line for line in lines}
     assert {"items", "embeddings", "spaces", "summaries", "skipped", "vec(space,", "cosine(a,"} <= by_name.keys()
@@ -104,7 +103,7 @@ def test_the_views_and_macros_are_listed_a_line_each(cli, made: Synthetic) -> No
         assert described == ", ".join(f"{row[0]} {row[1]}" for row in columns)
 
 
-def test_a_plan_is_shown(cli, made: Synthetic) -> None:
+def test_a_plan_is_shown(cli, made):
     for call in (["--explain", COUNT], [f"EXPLAIN {COUNT}", "--raw"], [f"  explain analyze {COUNT}"]):
         done = cli("sql", *call, "--store", made.root)
         assert done.exit_code == 0, done.stderr
@@ -112,7 +111,7 @@ def test_a_plan_is_shown(cli, made: Synthetic) -> None:
         assert len(done.stdout.splitlines()) > 3
 
 
-def test_macros_give_what_the_store_gives(made: Synthetic) -> None:
+def test_macros_give_what_the_store_gives(made):
     store = Store(made.root)
     space = "toy.word.last"
     ids, texts, vectors = store.vectors(space, 1)
@@ -140,7 +139,7 @@ def test_macros_give_what_the_store_gives(made: Synthetic) -> None:
 
 
 @pytest.mark.slow
-def test_zero_vectors_have_no_cosine_and_are_no_neighbours(tmp_path: Path) -> None:
+def test_zero_vectors_have_no_cosine_and_are_no_neighbours(tmp_path):
     """As in the commands, with the same numbers, and ties in the order of the ids."""
     rng = np.random.default_rng(5)
     vectors = rng.normal(size=(1, 30, 8))
@@ -170,7 +169,7 @@ def test_zero_vectors_have_no_cosine_and_are_no_neighbours(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("select", ["*", "count(*)", "max(cosine)"])
-def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made: Synthetic, select: str) -> None:
+def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made, select):
     store = Store(made.root)
 
     def ask(*arguments: str | int | None) -> None:
@@ -219,11 +218,11 @@ def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made: Sy
         (["SELECT 1", "--timeout", "-1"], "timeout must be a number of seconds above 0"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_answered_is_said(refusal, made: Synthetic, words: list[str], message: str) -> None:
+def test_what_cannot_be_answered_is_said(refusal, made, words, message):
     assert message in refusal("sql", *words, "--store", made.root)
 
 
-def test_a_query_that_fails_leaves_the_output_file(cli, made: Synthetic, tmp_path: Path) -> None:
+def test_a_query_that_fails_leaves_the_output_file(cli, made, tmp_path):
     for name in ("out.csv", "out.jsonl", "out.parquet"):
         (tmp_path / name).write_text("kept")
         assert cli("sql", "SELECT error('no') FROM items", "--store", made.root, "-o", name).exit_code == 2

@@ -4,11 +4,9 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
-from synthetic import Synthetic
 from terminal import on_terminal
 
 from embstore import Store
@@ -19,7 +17,7 @@ pytestmark = pytest.mark.process
 EMBSTORE = [sys.executable, "-m", "embstore"]
 
 
-def test_info_fits_80_columns_and_has_human_sizes(cli, made: Synthetic, tmp_path: Path) -> None:
+def test_info_fits_80_columns_and_has_human_sizes(cli, made, tmp_path):
     code, shown, _ = on_terminal(
         [*EMBSTORE, "info", "--store", str(made.root)], 80, stderr=subprocess.PIPE, cwd=tmp_path
     )
@@ -36,7 +34,7 @@ def test_info_fits_80_columns_and_has_human_sizes(cli, made: Synthetic, tmp_path
     assert [row["bytes"] for row in json.loads(cli("info", "--json", "--store", made.root).stdout)] == rows["bytes"]
 
 
-def test_a_narrow_terminal_shows_no_empty_lines(make_store, tmp_path: Path) -> None:
+def test_a_narrow_terminal_shows_no_empty_lines(make_store, tmp_path):
     make_store(texts=["dog", "a long text that is cut on a terminal"], space="few")
     made = make_store(texts=["dog", *(f"another long text, of number {number}" for number in range(5))], space="many")
     call = [*EMBSTORE, "neighbours", "dog", "-k", "5", "--layer", "0", "--store", str(made.root)]
@@ -62,19 +60,19 @@ def test_a_narrow_terminal_shows_no_empty_lines(make_store, tmp_path: Path) -> N
         ([0.0, None], ["0.0000", "-"]),
     ],
 )
-def test_the_numbers_of_a_column_are_alike_but_for_very_small_and_large_ones(values: list, shown: list[str]) -> None:
+def test_the_numbers_of_a_column_are_alike_but_for_very_small_and_large_ones(values, shown):
     assert list(map(number_format(values), values)) == shown
     assert [line[0] for line in table([{"a": value} for value in values], columns=["a"]).layout()[1]] == shown
 
 
-def test_the_columns_of_all_spaces_have_one_format() -> None:
+def test_the_columns_of_all_spaces_have_one_format():
     rows = [{"layer": 0, "space": space, "p": p} for space, p in (("x", 0.5), ("y", 1e-6))]
     shown = table(rows, columns=["layer", "space", "p"], pivot=Pivot(("layer",), ("space",), ("p",)))
     assert shown.layout()[1] == [["0", "0.5000", "1.000e-06"]]
 
 
 @pytest.fixture
-def rated(make_store) -> Synthetic:
+def rated(make_store):
     from datasets_written import write_pairs
 
     made = make_store(n=40)
@@ -82,7 +80,7 @@ def rated(make_store) -> Synthetic:
     return made
 
 
-def test_a_star_only_where_several_layers_compete(cli, rated: Synthetic) -> None:
+def test_a_star_only_where_several_layers_compete(cli, rated):
     all_layers = cli("query", "similarity", "--store", rated.root).stdout
     assert all_layers.count("*") == 1
     alone = cli("query", "similarity", "--store", rated.root, "--layer", "0").stdout
@@ -90,7 +88,7 @@ def test_a_star_only_where_several_layers_compete(cli, rated: Synthetic) -> None
     assert re.search(r"-?0\.\d{4}", alone)
 
 
-def test_intervals_beside_their_value(cli, refusal, rated: Synthetic) -> None:
+def test_intervals_beside_their_value(cli, refusal, rated):
     call = ["query", "similarity", "--store", rated.root, "--layer", "0,1"]
     rows = json.loads(cli(*call, "--json").stdout)
     inline = cli(*call, "--intervals", "inline").stdout
@@ -103,7 +101,7 @@ def test_intervals_beside_their_value(cli, refusal, rated: Synthetic) -> None:
     assert "Did you mean 'inline'?" in cli(*call, "--intervals", "inlin").stderr
 
 
-def test_ids_as_text_only_where_they_are_wanted(cli, made: Synthetic) -> None:
+def test_ids_as_text_only_where_they_are_wanted(cli, made):
     call = ["neighbours", "dog", "--space", "toy.word.last", "--store", made.root]
     numbers = json.loads(cli(*call, "--json").stdout)
     for form in ("json", "jsonl"):
@@ -115,7 +113,7 @@ def test_ids_as_text_only_where_they_are_wanted(cli, made: Synthetic) -> None:
     assert "2^53" in cli("neighbours", "--help-all").stdout
 
 
-def test_layers_sort_by_number_in_pandas(make_store) -> None:
+def test_layers_sort_by_number_in_pandas(make_store):
     made = make_store(n_blocks=11)
     frame = made.store.query("norms").to_pandas()
     assert list(frame["layer_name"].cat.categories) == [*map(str, range(12)), "raw"]
@@ -128,9 +126,7 @@ def test_layers_sort_by_number_in_pandas(make_store) -> None:
 @pytest.mark.parametrize(
     ("arguments", "begin"), [(["query", "anisotropi", "--store", "x"], "embstore: "), (["save"], "Error: ")]
 )
-def test_messages_are_not_broken_within_words_on_a_terminal(
-    cli, tmp_path: Path, arguments: list[str], begin: str
-) -> None:
+def test_messages_are_not_broken_within_words_on_a_terminal(cli, tmp_path, arguments, begin):
     code, shown, _ = on_terminal([*EMBSTORE, *arguments], 60, stdout=subprocess.PIPE, cwd=tmp_path)
     piped = cli(*arguments).stderr
     assert code == 2
@@ -140,7 +136,7 @@ def test_messages_are_not_broken_within_words_on_a_terminal(
     assert max(map(len, message)) <= 60
 
 
-def test_rows_of_a_query_stay_together(cli, make_store) -> None:
+def test_rows_of_a_query_stay_together(cli, make_store):
     make_store(texts=["dog", "cat"], model="small")
     made = make_store(texts=["dog", "cat", "cow", "fox"])
     shown = cli("neighbours", "dog", "cat", "--store", made.root, "--layer", "0").stdout

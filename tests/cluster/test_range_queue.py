@@ -22,7 +22,7 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient(monkeypatch):
     monkeypatch.setattr(on_ray, "INTERRUPT_SECONDS", 60)
 
 
@@ -112,7 +112,7 @@ def done(outcomes: list[RangeOutcome]) -> list[tuple[int, tuple[str, ...]]]:
     return sorted((each.job, texts(each.task)) for each in outcomes if isinstance(each.result, RangeResult))
 
 
-def test_the_ranges_of_several_checkpoints_are_encoded_side_by_side() -> None:
+def test_the_ranges_of_several_checkpoints_are_encoded_side_by_side():
     first, second = Worker(), Worker()
     outcomes = [*queue_of([first, second], tasks("a b"), tasks("a b"), tasks("a b")).outcomes()]
     assert done(outcomes) == [(job, ("a", "b")) for job in range(3)]
@@ -123,7 +123,7 @@ def test_the_ranges_of_several_checkpoints_are_encoded_side_by_side() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 7, 16])
 @pytest.mark.parametrize("poison", ["first", "last", "both"])
-def test_exactly_the_texts_that_end_the_process_are_given_up(n: int, poison: str) -> None:
+def test_exactly_the_texts_that_end_the_process_are_given_up(n, poison):
     words = [f"w{number}" for number in range(n)]
     deadly = {words[0]} if poison == "first" else {words[-1]} if poison == "last" else {words[0], words[-1]}
     n_deaths = 0
@@ -143,7 +143,7 @@ def test_exactly_the_texts_that_end_the_process_are_given_up(n: int, poison: str
     assert n_deaths <= 3 + len(deadly) * (2 + int(np.ceil(np.log2(n))))
 
 
-def test_a_range_over_which_a_worker_died_by_chance_stays_whole() -> None:
+def test_a_range_over_which_a_worker_died_by_chance_stays_whole():
     n_deaths = 0
 
     def encode(task: RangeTask) -> Any:
@@ -154,14 +154,14 @@ def test_a_range_over_which_a_worker_died_by_chance_stays_whole() -> None:
     assert done([*queue_of([Worker(encode)], tasks("a b c d e")).outcomes()]) == [(0, ("a", "b", "c", "d", "e"))]
 
 
-def test_a_worker_that_lacks_something_ends_the_build_before_any_text_is_encoded() -> None:
+def test_a_worker_that_lacks_something_ends_the_build_before_any_text_is_encoded():
     worker = Worker(problem="the worker on here has torch 1.0 and not 99.0")
     with pytest.raises(ClusterError, match=r"has torch 1\.0 and not 99\.0"):
         [*queue_of([worker], tasks("a")).outcomes()]
     assert worker.given == []
 
 
-def test_after_an_interrupt_the_ranges_that_end_soon_are_yielded() -> None:
+def test_after_an_interrupt_the_ranges_that_end_soon_are_yielded():
     pressed = False
 
     def encode(task: RangeTask) -> Any:
@@ -182,7 +182,7 @@ def test_after_an_interrupt_the_ranges_that_end_soon_are_yielded() -> None:
     assert "2 ranges of texts, for up to 60 s (Ctrl-C again ends at once)" in [progress.subject for progress in seen]
 
 
-def test_the_time_after_an_interrupt_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_after_an_interrupt_is_limited(monkeypatch):
     monkeypatch.setattr(on_ray, "INTERRUPT_SECONDS", 0.2)
     worker = Worker()
 
@@ -197,7 +197,7 @@ def test_the_time_after_an_interrupt_is_limited(monkeypatch: pytest.MonkeyPatch)
     assert time.monotonic() - began >= 0.2
 
 
-def test_what_is_waited_for_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_waited_for_is_said(monkeypatch):
     worker, seen = Worker(), []
     worker.is_silent = True
 

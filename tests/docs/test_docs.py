@@ -21,19 +21,17 @@ def _name(page: Path) -> str:
     return page.relative_to(DOCS).as_posix() if page.is_relative_to(DOCS) else page.name
 
 
-def test_start_builds_a_store(start_folder: Path) -> None:
+def test_start_builds_a_store(start_folder):
     assert (start_folder / "store" / "store.json").is_file()
 
 
 @pytest.mark.parametrize("page", RUN, ids=_name)
-def test_the_commands_of_a_page_do_what_it_says(
-    page: Path, start_folder: Path, programs: Path | None, tmp_path: Path
-) -> None:
+def test_the_commands_of_a_page_do_what_it_says(page, start_folder, programs, tmp_path):
     run_page(page, tmp_path, start_folder / "store", programs)
 
 
 @pytest.mark.parametrize("page", pages(), ids=_name)
-def test_a_block_that_is_not_run_gives_a_reason(page: Path) -> None:
+def test_a_block_that_is_not_run_gives_a_reason(page):
     """A shell block is marked by its language, so that none escapes: no sh, shell or zsh, and no bare fence."""
     for block in blocks(page.read_text("utf-8")):
         assert block.language not in ("", "sh", "shell", "zsh", "pycon"), f"{_name(page)}:{block.line}"
@@ -50,7 +48,7 @@ def test_a_block_that_is_not_run_gives_a_reason(page: Path) -> None:
     ],
     ids=["bash", "console", "python", "output"],
 )
-def test_what_fails_is_named_by_page_and_line(tmp_path: Path, block: str, message: str) -> None:
+def test_what_fails_is_named_by_page_and_line(tmp_path, block, message):
     page = tmp_path / "page.md"
     page.write_text(f"# A page\n\n{block}\n", "utf-8")
     (folder := tmp_path / "run").mkdir()
@@ -72,5 +70,5 @@ def test_what_fails_is_named_by_page_and_line(tmp_path: Path, block: str, messag
         ((), "a\n", False),
     ],
 )
-def test_dots_stand_for_anything_and_all_else_for_itself(shown: tuple[str, ...], printed: str, same: bool) -> None:
+def test_dots_stand_for_anything_and_all_else_for_itself(shown, printed, same):
     assert matches(shown, printed) is same

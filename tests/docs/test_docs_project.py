@@ -23,13 +23,13 @@ README = (ROOT / "README.md").read_text("utf-8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
-def test_the_changelog_begins_with_the_version_of_the_package() -> None:
+def test_the_changelog_begins_with_the_version_of_the_package():
     first = re.search(r"^## \[([^\]]+)\] - (Unreleased|\d{4}-\d{2}-\d{2})$", CHANGELOG, re.MULTILINE)
     assert first
     assert first[1] == VERSION
 
 
-def test_each_version_has_its_link_and_sections_in_order() -> None:
+def test_each_version_has_its_link_and_sections_in_order():
     parts = re.split(r"^## \[(.+)\] - .+$", CHANGELOG, flags=re.MULTILINE)[1:]
     for version, text in zip(parts[::2], parts[1::2], strict=True):
         assert re.search(rf"^\[{re.escape(version)}\]: https://\S+$", CHANGELOG, re.MULTILINE)
@@ -37,18 +37,18 @@ def test_each_version_has_its_link_and_sections_in_order() -> None:
         assert found == [name for name in SECTIONS if name in found]
 
 
-def test_each_entry_of_the_changelog_is_one_line() -> None:
+def test_each_entry_of_the_changelog_is_one_line():
     entries = CHANGELOG.partition("\n## ")[2].splitlines()
     assert [line for line in entries if len(line) > 120 or line.startswith(" ")] == []
 
 
-def test_a_release_is_published_without_a_token_and_with_attestations() -> None:
+def test_a_release_is_published_without_a_token_and_with_attestations():
     [*_, upload] = _workflow("publish")["jobs"]["publish"]["steps"]
     assert upload == {"uses": "pypa/gh-action-pypi-publish@release/v1", "with": {"attestations": True}}
     assert _workflow("publish")["jobs"]["publish"]["permissions"] == {"id-token": "write"}
 
 
-def test_the_pages_of_a_release_stay_at_the_address_that_help_names() -> None:
+def test_the_pages_of_a_release_stay_at_the_address_that_help_names():
     site = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]
     assert site["extra"]["version"]["provider"] == "mike"
     assert f"{site['site_url']}latest/" == DOCS
@@ -56,7 +56,7 @@ def test_the_pages_of_a_release_stay_at_the_address_that_help_names() -> None:
     assert 'mike deploy --push --update-aliases "${TAG#v}" latest' in commands
 
 
-def test_the_start_page_has_pictures_and_the_glossary_each_metric() -> None:
+def test_the_start_page_has_pictures_and_the_glossary_each_metric():
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (DOCS_FOLDER / "index.md").read_text("utf-8"))
     assert {Path(name).suffix for name in pictures} == {".png", ".svg"}
     assert all((DOCS_FOLDER / name).is_file() for name in pictures)
@@ -65,7 +65,7 @@ def test_the_start_page_has_pictures_and_the_glossary_each_metric() -> None:
     assert [name for name in METRICS if f"[`{name}`](reference/metrics.md#{name})" not in glossary] == []
 
 
-def test_forms_ask_and_the_image_of_a_node_has_what_it_copies() -> None:
+def test_forms_ask_and_the_image_of_a_node_has_what_it_copies():
     for form in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"):
         assert {"name", "description", "body"} <= {*yaml.safe_load(form.read_text("utf-8"))}
     assert "- [ ]" in (ROOT / ".github" / "pull_request_template.md").read_text("utf-8")
@@ -80,11 +80,11 @@ def _workflow(name: str) -> dict[str, Any]:
     return yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text("utf-8"))
 
 
-def test_the_readme_stays_an_overview() -> None:
+def test_the_readme_stays_an_overview():
     assert len(README.splitlines()) <= 150
 
 
-def test_the_commands_of_the_readme_answer_ten_questions() -> None:
+def test_the_commands_of_the_readme_answer_ten_questions():
     """With ``--help`` at its end a command is read, options and all, and nothing is done."""
     rows = re.findall(r"^\| .+ \| (`embstore .+`) \|$", README, re.MULTILINE)
     assert len(rows) == 10
@@ -93,7 +93,7 @@ def test_the_commands_of_the_readme_answer_ten_questions() -> None:
         assert done.exit_code == 0, f"{line}\n{done.output}"
 
 
-def test_the_readme_links_to_every_how_to_page_in_the_groups_of_the_site_and_of_help() -> None:
+def test_the_readme_links_to_every_how_to_page_in_the_groups_of_the_site_and_of_help():
     nav = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"]
     [how_to] = [part["How-to"] for part in nav if "How-to" in part]
     groups = {name: pages for group in how_to for name, pages in group.items()}

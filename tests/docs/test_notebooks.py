@@ -25,7 +25,7 @@ def _cells(notebook: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_jupyter_runs_the_cells_of_a_notebook(notebook: Path, start_folder: Path, tmp_path: Path) -> None:
+def test_jupyter_runs_the_cells_of_a_notebook(notebook, start_folder, tmp_path):
     """In a folder that is to it as docs/notebooks is, with a store of the page Start."""
     pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
@@ -40,7 +40,7 @@ def test_jupyter_runs_the_cells_of_a_notebook(notebook: Path, start_folder: Path
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_opens_in_colab_installs_what_it_needs_and_belongs_to_a_tutorial(notebook: Path) -> None:
+def test_a_notebook_opens_in_colab_installs_what_it_needs_and_belongs_to_a_tutorial(notebook):
     words, install, *_ = ("".join(cell["source"]) for cell in _cells(notebook))
     address = f"https://colab.research.google.com/github/embstore/embstore/blob/main/docs/notebooks/{notebook.name}"
     assert f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({address})" in words
@@ -56,7 +56,7 @@ def test_a_notebook_opens_in_colab_installs_what_it_needs_and_belongs_to_a_tutor
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_has_the_form_of_version_4_5_and_no_outputs(notebook: Path) -> None:
+def test_a_notebook_has_the_form_of_version_4_5_and_no_outputs(notebook):
     found = json.loads(notebook.read_text("utf-8"))
     assert {*found} == {"cells", "metadata", "nbformat", "nbformat_minor"}
     assert (found["nbformat"], found["nbformat_minor"]) == (4, 5)

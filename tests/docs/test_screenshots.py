@@ -15,7 +15,7 @@ LARGEST_BYTES = 150_000
 SHOWN = _screenshots.SCREENSHOTS | {"report": _screenshots.REPORT}
 
 
-def test_each_picture_is_there_and_small() -> None:
+def test_each_picture_is_there_and_small():
     pictures = {path.stem: path for path in _screenshots.FOLDER.glob("*.png")}
     assert set(pictures) == set(SHOWN)
     for path in pictures.values():
@@ -24,7 +24,7 @@ def test_each_picture_is_there_and_small() -> None:
         assert (int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")) == (1280, 800)
 
 
-def test_each_picture_is_shown_with_its_text() -> None:
+def test_each_picture_is_shown_with_its_text():
     pages = [path.read_text("utf-8") for path in DOCS.rglob("*.md")]
     found = {
         name: alt for page in pages for alt, name in re.findall(r"!\[([^\]]+)\]\([^)]*screenshots/(.+?)\.png", page)
@@ -34,6 +34,6 @@ def test_each_picture_is_shown_with_its_text() -> None:
     }
 
 
-def test_the_pages_have_not_changed_their_looks_since() -> None:
+def test_the_pages_have_not_changed_their_looks_since():
     taken_of = _screenshots.STAMP.read_text("utf-8").strip()
     assert taken_of == _screenshots.stamp(), "the style of the pages has changed: run python docs/_screenshots.py"

@@ -1,8 +1,7 @@
 """Drift: overlap and turnover of neighbourhoods, against brute force, and what does not change them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import combinations, pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +13,9 @@ from embstore.base.progress import Progress, observing
 from embstore.index import exact_knn
 from embstore.storage.files import names
 
-Make = Callable[..., Synthetic]
-
 
 @pytest.fixture
-def made(make_store: Make) -> Synthetic:
+def made(make_store):
     return make_store(n=40, n_blocks=2, top_form=None)
 
 
@@ -60,7 +57,7 @@ def check(made: Synthetic, table: Iterable[dict], k: int) -> None:
 
 @pytest.mark.parametrize("pairs", ["adjacent", "all"])
 @pytest.mark.parametrize("k", [1, 5])
-def test_words_have_the_values_of_brute_force(made: Synthetic, pairs: str, k: int) -> None:
+def test_words_have_the_values_of_brute_force(made, pairs, k):
     table = made.store.drift(["text3", "text11", "text3"], k=k, pairs=pairs)
     choose = pairwise if pairs == "adjacent" else lambda layers: combinations(layers, 2)
     expected = [(text, *pair) for text in ("text3", "text11") for pair in choose((0, 1, 2))]
@@ -75,7 +72,7 @@ def test_words_have_the_values_of_brute_force(made: Synthetic, pairs: str, k: in
             assert row[f"mean_{name}"] == pytest.approx(np.mean([each[name] for each in of_item]))
 
 
-def test_lost_and_gained_are_the_neighbours_that_differ(made: Synthetic) -> None:
+def test_lost_and_gained_are_the_neighbours_that_differ(made):
     [row] = made.store.drift("text3", layers="0-1", k=5)
     below, above = (
         made.store.neighbours("text3", layers=layer, k=5, exact=True)["text"] for layer in (0, 1)
@@ -84,7 +81,7 @@ def test_lost_and_gained_are_the_neighbours_that_differ(made: Synthetic) -> None
     assert row["gained"] == [text for text in above if text not in below]
 
 
-def test_most_and_least_are_those_of_all_items(made: Synthetic) -> None:
+def test_most_and_least_are_those_of_all_items(made):
     table = made.store.drift(most=4, k=5)
     check(made, table, 5)
     every = made.store.drift(made.texts, k=5)
@@ -97,7 +94,7 @@ def test_most_and_least_are_those_of_all_items(made: Synthetic) -> None:
     assert len({row["item_id"] for row in made.store.drift(most=30, k=5)}) == 40, "no item is in both lists"
 
 
-def test_nothing_changes_between_equal_layers(make_store: Make) -> None:
+def test_nothing_changes_between_equal_layers(make_store):
     vectors = np.random.default_rng(0).normal(size=(1, 30, 8)).repeat(2, axis=0)
     made = make_store(n=30, n_blocks=1, top_form=None, vectors=vectors)
     for row in made.store.drift(most=3):
@@ -108,7 +105,7 @@ def test_nothing_changes_between_equal_layers(make_store: Make) -> None:
     assert [row["item_id"] for row in table if row["change"] == "most"] == np.sort(made.ids).tolist()[:15], "by id"
 
 
-def test_another_space_is_compared_by_items(make_store: Make) -> None:
+def test_another_space_is_compared_by_items(make_store):
     made = make_store(n=40, n_blocks=1, top_form=None)
     texts = [f"text{number}" for number in range(60, 9, -1)]  # 30 of them common, in another order
     other = synthetic_store(made.root, texts=texts, model="other", n_blocks=1, top_form=None, dim=5, seed=1)
@@ -135,7 +132,7 @@ def test_another_space_is_compared_by_items(make_store: Make) -> None:
         store.drift("text99", against=other.space)
 
 
-def test_spaces_without_common_items_are_refused(make_store: Make) -> None:
+def test_spaces_without_common_items_are_refused(make_store):
     made = make_store(n=12, n_blocks=1, top_form=None)
     synthetic_store(made.root, texts=["a", "b"], model="other", n_blocks=1, top_form=None)
     synthetic_store(made.root, texts=["a b"], unit="sentence", model="third", n_blocks=1, top_form=None)
@@ -148,7 +145,7 @@ def test_spaces_without_common_items_are_refused(make_store: Make) -> None:
         store.drift(spaces=made.space, against="other.word.lst")
 
 
-def test_only_selected_items_are_neighbours(made: Synthetic) -> None:
+def test_only_selected_items_are_neighbours(made):
     where = "text LIKE '%1%' OR text LIKE '%2%'"
     table = made.store.drift("text3", where=where, k=3)
     assert "1 of the words are not among the selected items, and are added" in " ".join(table.notes)
@@ -165,7 +162,7 @@ def test_only_selected_items_are_neighbours(made: Synthetic) -> None:
     assert [row["item_id"] for row in made.store.drift(sample=20, seed=4, most=2, k=3)] != sampled["item_id"]
 
 
-def test_zero_vectors_are_left_out(make_store: Make) -> None:
+def test_zero_vectors_are_left_out(make_store):
     vectors = np.random.default_rng(0).normal(size=(2, 20, 6))
     vectors[1, 4] = 0
     made = make_store(n=20, dim=6, n_blocks=1, top_form=None, vectors=vectors)
@@ -180,7 +177,7 @@ def test_zero_vectors_are_left_out(make_store: Make) -> None:
     assert (table["overlap"], table["turnover"]) == ([pytest.approx(overlap)], [pytest.approx(turnover)])
 
 
-def test_equal_items_have_no_drift(make_store: Make) -> None:
+def test_equal_items_have_no_drift(make_store):
     vectors = np.random.default_rng(0).normal(size=(2, 1, 6)).repeat(20, axis=1)
     vectors[1] = np.random.default_rng(1).normal(size=(20, 6))
     made = make_store(n=20, dim=6, n_blocks=1, top_form=None, vectors=vectors)
@@ -197,7 +194,7 @@ def test_equal_items_have_no_drift(make_store: Make) -> None:
     assert "all cosines of a layer are zero" in row["reason"]
 
 
-def test_a_tie_of_some_items_is_theirs_alone_whichever_others_are_requested(make_store: Make) -> None:
+def test_a_tie_of_some_items_is_theirs_alone_whichever_others_are_requested(make_store):
     # As occurrences in layer 0: the same word at the same position has the same vector in every sentence.
     vectors = np.random.default_rng(0).normal(size=(2, 20, 6))
     vectors[0, :8] = vectors[0, 0]
@@ -229,7 +226,7 @@ def test_a_tie_of_some_items_is_theirs_alone_whichever_others_are_requested(make
     assert any(f"n_tied = {len(tied)} " in note for note in ranked.notes)
 
 
-def test_items_are_tied_by_the_rounding_of_their_cosines_as_for_overlap(make_store: Make) -> None:
+def test_items_are_tied_by_the_rounding_of_their_cosines_as_for_overlap(make_store):
     vectors = np.random.default_rng(0).normal(size=(2, 20, 6))
     vectors[:, :, 0] += 2e5
     made = make_store(n=20, dim=6, n_blocks=1, top_form=None, vectors=vectors)
@@ -257,19 +254,19 @@ def test_items_are_tied_by_the_rounding_of_their_cosines_as_for_overlap(make_sto
         ({"where": "text = 'nothing'"}, QueryError, "10 neighbours of 0 other items"),
     ],
 )
-def test_mistakes(made: Synthetic, arguments: dict, error: type[Exception], message: str) -> None:
+def test_mistakes(made, arguments, error, message):
     with pytest.raises(error, match=message):
         made.store.drift(**arguments)
 
 
-def test_a_space_of_one_layer_has_no_drift_by_itself(tmp_path: Path) -> None:
+def test_a_space_of_one_layer_has_no_drift_by_itself(tmp_path):
     store = Store(tmp_path)
     store.add_vectors("mine", ["a", "b", "c"], np.eye(3, dtype=np.float32))
     with pytest.raises(UsageError, match=r'mine has a single one\. .* another space: against="SPACE"'):
         store.drift("a")
 
 
-def test_a_word_of_several_sentences_is_ambiguous(make_store: Make) -> None:
+def test_a_word_of_several_sentences_is_ambiguous(make_store):
     sentences = ["the bank of the river", "a bank lends money to a river"]
     made = make_store(texts=sentences, unit="occurrence", n_blocks=1, top_form=None)
     with pytest.raises(UsageError, match=r'occurs in 2 sentences.*marked="the \[bank\] of the river"'):
@@ -280,7 +277,7 @@ def test_a_word_of_several_sentences_is_ambiguous(make_store: Make) -> None:
 
 
 @pytest.mark.slow
-def test_answers_are_kept_as_those_of_metrics(made: Synthetic) -> None:
+def test_answers_are_kept_as_those_of_metrics(made):
     first = made.store.drift(most=3)
     [answer] = made.paths.files_of(names.ANSWERS)
     seen: list[Progress] = []
@@ -301,7 +298,7 @@ def test_answers_are_kept_as_those_of_metrics(made: Synthetic) -> None:
     assert not made.paths.files_of(names.ANSWERS)
 
 
-def test_drift_is_cited(made: Synthetic) -> None:
+def test_drift_is_cited(made):
     made.store.drift("text3")
     for found in (made.store.cite("drift"), made.store.cite()):
         text = str(found)
@@ -310,7 +307,7 @@ def test_drift_is_cited(made: Synthetic) -> None:
         assert not [note for note in found.notes if "drift" in note]
 
 
-def test_progress_and_memory(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_and_memory(made, monkeypatch):
     monkeypatch.setattr(exact_knn, "_QUERIES", -(-len(made.ids) // 2))
     seen: list[Progress] = []
     with observing(seen.append):

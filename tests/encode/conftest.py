@@ -1,7 +1,6 @@
 """Checkpoints for the encoder's tests; torch is loaded only by the tests that ask for one."""
 
 import shutil
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def tiny_folder(tmp_path_factory):
     """Make the tiny checkpoint of an architecture, once a session."""
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
@@ -20,7 +19,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_folder: Callable[[str], Path]):
+def tiny(tiny_folder):
     """Load the tiny checkpoint of an architecture on the CPU, once a session."""
     from embstore.encode import Encoder, resolve
 
@@ -28,7 +27,7 @@ def tiny(tiny_folder: Callable[[str], Path]):
 
 
 @pytest.fixture(scope="session")
-def witness(tiny_folder: Callable[[str], Path]):
+def witness(tiny_folder):
     """Load the tiny checkpoint of an architecture by transformers alone, once a session."""
     from encode_witness import Witness
 
@@ -36,6 +35,6 @@ def witness(tiny_folder: Callable[[str], Path]):
 
 
 @pytest.fixture
-def copy(tiny_folder: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+def copy(tiny_folder, tmp_path):
     """Copy the tiny checkpoint of an architecture, so that it can be changed."""
     return lambda name: Path(shutil.copytree(tiny_folder(name), tmp_path / name))

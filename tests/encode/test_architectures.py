@@ -1,8 +1,6 @@
 """A sample of the architectures: what the script finds, and what the two pages say of them."""
 
 import re
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -41,7 +39,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("model_type", ACCEPTED)
-def test_accepted_and_equal(model_type: str, tmp_path: Path) -> None:
+def test_accepted_and_equal(model_type, tmp_path):
     if model_type not in MODEL_MAPPING_NAMES:
         pytest.skip(f"this transformers has no {model_type}")
     verdict = judge(model_type, tmp_path)
@@ -52,7 +50,7 @@ def test_accepted_and_equal(model_type: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model_type", REFUSED)
-def test_refused_with_the_reason(model_type: str, tmp_path: Path) -> None:
+def test_refused_with_the_reason(model_type, tmp_path):
     if model_type not in MODEL_MAPPING_NAMES:
         pytest.skip(f"this transformers has no {model_type}")
     verdict = judge(model_type, tmp_path)
@@ -61,7 +59,7 @@ def test_refused_with_the_reason(model_type: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [lambda mine: mine * 1.001, lambda mine: np.roll(mine, 1, axis=0)])
-def test_what_is_not_equal_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable) -> None:
+def test_what_is_not_equal_is_told(tmp_path, monkeypatch, change):
     encode = architectures.Encoder.encode
 
     def changed(self, *args, **kwargs):
@@ -74,7 +72,7 @@ def test_what_is_not_equal_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert judge("gpt2", tmp_path).outcome == "different"
 
 
-def test_the_page_counts_what_it_lists() -> None:
+def test_the_page_counts_what_it_lists():
     found = [
         Verdict("a", "equal", "A", "raw", worst=1e-7),
         Verdict("b", "refused", reason="so"),
@@ -91,7 +89,7 @@ def test_the_page_counts_what_it_lists() -> None:
     assert made.endswith("## Not text models\n\nc\n")
 
 
-def test_the_page_on_checkpoints_lists_what_the_tests_cover() -> None:
+def test_the_page_on_checkpoints_lists_what_the_tests_cover():
     text = (PAGE.parent / "how-to" / "checkpoints.md").read_text("utf-8")
     table = text.partition("| the checkpoint is |")[2].partition("\n\n")[0]
     cells = [line.rpartition(" | ")[2] for line in table.splitlines()[2:]]
@@ -99,7 +97,7 @@ def test_the_page_on_checkpoints_lists_what_the_tests_cover() -> None:
     assert sorted(listed) == sorted({*ACCEPTED, *TINY} - {"clip_new_ids"})
 
 
-def test_the_page_on_layers_gives_the_number_of_this_page() -> None:
+def test_the_page_on_layers_gives_the_number_of_this_page():
     text = PAGE.read_text("utf-8")
     [n] = re.findall(r"\*\*(\d+) are accepted and equal\*\*", text)
     assert (

@@ -6,9 +6,7 @@ from embstore.encode.records import default_batch_tokens, plan_batches
 
 
 @given(st.lists(st.integers(0, 300), max_size=200), st.integers(1, 2000), st.booleans())
-def test_batches_hold_every_text_once_alike_in_length_within_the_budget(
-    lengths: list[int], budget: int, pad: bool
-) -> None:
+def test_batches_hold_every_text_once_alike_in_length_within_the_budget(lengths, budget, pad):
     batches = plan_batches(lengths, budget, pad=pad)
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     for batch in batches:
@@ -21,5 +19,5 @@ def test_batches_hold_every_text_once_alike_in_length_within_the_budget(
 
 
 @pytest.mark.parametrize(("device", "budget"), [("cpu", 1024), ("cuda:0", 16384), ("mps", 16384)])
-def test_default_budget(device: str, budget: int) -> None:
+def test_default_budget(device, budget):
     assert default_batch_tokens(device) == budget

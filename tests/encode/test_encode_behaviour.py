@@ -25,7 +25,7 @@ LONG = " ".join(["the quick brown fox"] * 60)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert", "t5", "clip"])
-def test_neither_batches_nor_order_matter(tiny, name: str) -> None:
+def test_neither_batches_nor_order_matter(tiny, name):
     """Of the others test_encode_equality.py holds batches of 200 tokens against texts alone."""
     encoder = tiny(name)
     given = [p for unit in Unit for p in passages(items(unit), encoder)]
@@ -37,7 +37,7 @@ def test_neither_batches_nor_order_matter(tiny, name: str) -> None:
         assert max(worst(actual[item], expected[item]) for item in expected) <= 1e-4
 
 
-def test_passages_are_consumed_in_windows(tiny, monkeypatch) -> None:
+def test_passages_are_consumed_in_windows(tiny, monkeypatch):
     monkeypatch.setattr(tokens_module, "WINDOW", 10)
     taken = 0
 
@@ -57,7 +57,7 @@ def test_passages_are_consumed_in_windows(tiny, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("pads", [True, False])
-def test_the_plan_is_what_happens(tiny, monkeypatch: pytest.MonkeyPatch, pads: bool) -> None:
+def test_the_plan_is_what_happens(tiny, monkeypatch, pads):
     encoder = tiny("opt")
     monkeypatch.setattr(encoder, "_contract", replace(encoder._contract, pads=pads))
     given = [*passages(items(Unit.OCCURRENCE), encoder), passage(LONG), passage("", 2), passage("\ud800", 3)]
@@ -72,7 +72,7 @@ def test_the_plan_is_what_happens(tiny, monkeypatch: pytest.MonkeyPatch, pads: b
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_what_cannot_be_embedded_is_skipped_with_its_reason(tiny, name: str) -> None:
+def test_what_cannot_be_embedded_is_skipped_with_its_reason(tiny, name):
     encoder = tiny(name)
     given = [passage(LONG, 1), passage("cat\x00", 2), passage("a \ud800 b", 3), passage("", 4), passage("   ", 5)]
     vectors, skipped = run(encoder, given)
@@ -87,7 +87,7 @@ def test_what_cannot_be_embedded_is_skipped_with_its_reason(tiny, name: str) -> 
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_truncated_as_transformers_does(tiny, witness, name: str) -> None:
+def test_truncated_as_transformers_does(tiny, witness, name):
     encoder = tiny(name)
     assert encoder.tokenizer.max_tokens == (77 if name.startswith("clip") else 64)
     options = {"truncation": True, "max_length": encoder.tokenizer.max_tokens}
@@ -98,13 +98,13 @@ def test_truncated_as_transformers_does(tiny, witness, name: str) -> None:
 
 
 @pytest.mark.parametrize("pooling", [Pooling.EOS, Pooling.PROJECTION])
-def test_truncated_clip_keeps_its_end_token(tiny, witness, pooling: Pooling) -> None:
+def test_truncated_clip_keeps_its_end_token(tiny, witness, pooling):
     vectors, _ = run(tiny("clip"), [passage(LONG)], pooling, long="truncate")
     options = {"truncation": True, "max_length": 77}
     assert worst(vectors[1], witness("clip").vector(LONG, 0, len(LONG), pooling, (0, 0), **options)) <= 1e-4
 
 
-def test_truncated_gpt2_has_no_end_token(tiny) -> None:
+def test_truncated_gpt2_has_no_end_token(tiny):
     encoder = tiny("gpt2")
     before, offset = Template("{bos}{text}{eos}").render(
         LONG, bos=encoder.tokenizer.bos or "", eos=encoder.tokenizer.eos or ""
@@ -116,7 +116,7 @@ def test_truncated_gpt2_has_no_end_token(tiny) -> None:
     assert "no special token at the end" in skipped[0].reason
 
 
-def test_what_is_beyond_the_cut_or_no_token_is_skipped_and_too_long_can_be_an_error(tiny, monkeypatch) -> None:
+def test_what_is_beyond_the_cut_or_no_token_is_skipped_and_too_long_can_be_an_error(tiny, monkeypatch):
     given = [Passage(LONG, (Span(4, 9), Span(len(LONG) - 3, len(LONG))), (1, 2))]
     vectors, skipped = run(tiny("bert"), given, long="truncate")
     assert vectors.keys() == {1}
@@ -138,7 +138,7 @@ def test_what_is_beyond_the_cut_or_no_token_is_skipped_and_too_long_can_be_an_er
         MemoryError(),
     ],
 )
-def test_out_of_memory_halves_the_batch(tiny, monkeypatch, failure: Exception) -> None:
+def test_out_of_memory_halves_the_batch(tiny, monkeypatch, failure):
     encoder: Encoder = tiny("gpt2")
     given = passages(items(Unit.SENTENCE), encoder) + [passage(f"cat {n}", n) for n in range(20)]
     expected, _ = run(encoder, given)
@@ -186,7 +186,7 @@ def fails_at(encoder: Encoder, monkeypatch: pytest.MonkeyPatch, text: str | None
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
-def test_a_text_at_which_the_model_fails_is_skipped_alone(tiny, monkeypatch, failure: Exception) -> None:
+def test_a_text_at_which_the_model_fails_is_skipped_alone(tiny, monkeypatch, failure):
     encoder: Encoder = tiny("gpt2")
     given = [passage(f"cat {number}", number) for number in range(40)]
     given[17] = Passage("dog !", (Span(0, 3), Span(4, 5)), (17, 117))
@@ -201,7 +201,7 @@ def test_a_text_at_which_the_model_fails_is_skipped_alone(tiny, monkeypatch, fai
     assert len(sizes) <= 3 * 6 + 4  # by halves, each failure followed by the reference text
 
 
-def test_a_model_that_fails_at_every_text_or_has_no_memory_for_one_is_an_error(tiny, monkeypatch) -> None:
+def test_a_model_that_fails_at_every_text_or_has_no_memory_for_one_is_an_error(tiny, monkeypatch):
     encoder: Encoder = tiny("gpt2")
     with monkeypatch.context() as patch:
         fails_at(encoder, patch, None, KeyError("full_attention"))
@@ -217,7 +217,7 @@ def test_a_model_that_fails_at_every_text_or_has_no_memory_for_one_is_an_error(t
         run(encoder, [passage("cat")])
 
 
-def test_arguments_are_checked_at_the_call(tiny) -> None:
+def test_arguments_are_checked_at_the_call(tiny):
     encoder = tiny("gpt2")
     with pytest.raises(UsageError, match="at least one pooling"):
         encoder.encode([[]], poolings=[])
@@ -242,14 +242,14 @@ def test_arguments_are_checked_at_the_call(tiny) -> None:
         ("modernbert", "{text}", Pooling.MEAN),
     ],
 )
-def test_default_pooling(tiny, name: str, pattern: str, expected: Pooling) -> None:
+def test_default_pooling(tiny, name, pattern, expected):
     tokenizer, template = tiny(name).tokenizer, Template(pattern)
     defaults = {Unit.SENTENCE: expected, Unit.WORD: Pooling.LAST, Unit.OCCURRENCE: Pooling.LAST}
     assert {unit: tokenizer.default_pooling(unit, template) for unit in Unit} == defaults
     tokenizer.check(Unit.SENTENCE, expected, template)
 
 
-def test_check_names_the_known_poolings_and_the_remedy(tiny) -> None:
+def test_check_names_the_known_poolings_and_the_remedy(tiny):
     with pytest.raises(UsageError, match=r"""eos.*"\{bos\}\{text\}\{eos\}".*Known for words: last, first, mean"""):
         tiny("gpt2").tokenizer.check(Unit.WORD, Pooling.EOS, Template())
     with pytest.raises(UsageError, match=r'''no pooling .eos.*"\{text\}\{eos\}"'''):
@@ -264,7 +264,7 @@ def test_check_names_the_known_poolings_and_the_remedy(tiny) -> None:
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_the_tokens_are_those_of_the_tokenizer_called_as_transformers_does(tiny, name: str) -> None:
+def test_the_tokens_are_those_of_the_tokenizer_called_as_transformers_does(tiny, name):
     tokenizer = tiny(name).tokenizer
     strings = [*WORDS, *SENTENCES, LONG, "<|endoftext|>cat</s>", ""]
     for truncated in (True, False, True, False):
@@ -275,7 +275,7 @@ def test_the_tokens_are_those_of_the_tokenizer_called_as_transformers_does(tiny,
             assert (mine.offsets, mine.special_tokens_mask) == (its.offsets, its.special_tokens_mask)
 
 
-def test_gpt2_with_its_marks_is_the_literal_string(tiny) -> None:
+def test_gpt2_with_its_marks_is_the_literal_string(tiny):
     encoder = tiny("gpt2")
     bos, eos = encoder.tokenizer.template_strings(Template("{bos}{text}{eos}"))
     assert Template("{bos}{text}{eos}").render("cat", bos=bos, eos=eos) == ("<|endoftext|>cat<|endoftext|>", 13)

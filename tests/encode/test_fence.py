@@ -23,7 +23,7 @@ from embstore.encode.models import fenced
 
 
 @pytest.fixture
-def forbidden(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def forbidden(monkeypatch):
     """What was tried of loading kernels, running a checkpoint's code and asking the hub."""
     tried: list[str] = []
 
@@ -71,7 +71,7 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize("changes", CONFIGS, ids=lambda changes: "-".join(changes)[:40])
-def test_what_a_config_says_of_code_is_not_followed(copy, tiny, forbidden: list[str], changes: dict) -> None:
+def test_what_a_config_says_of_code_is_not_followed(copy, tiny, forbidden, changes):
     folder = copy("bert")
     (folder / "evil.py").write_text("raise SystemExit('ran')")
     edit(folder, **changes)
@@ -85,7 +85,7 @@ def test_what_a_config_says_of_code_is_not_followed(copy, tiny, forbidden: list[
 
 
 @pytest.mark.slow
-def test_the_parts_of_a_config_are_fenced_too(copy, tiny, forbidden: list[str]) -> None:
+def test_the_parts_of_a_config_are_fenced_too(copy, tiny, forbidden):
     folder = copy("clip")
     config = json.loads((folder / "config.json").read_text())
     config["text_config"]["attn_implementation"] = "kernels-community/evil"
@@ -97,7 +97,7 @@ def test_the_parts_of_a_config_are_fenced_too(copy, tiny, forbidden: list[str]) 
 
 
 @pytest.mark.parametrize("method", ["bitsandbytes", "awq", "no-such"])
-def test_quantized_checkpoints_are_refused(copy, forbidden: list[str], method: str) -> None:
+def test_quantized_checkpoints_are_refused(copy, forbidden, method):
     folder = copy("bert")
     edit(folder, quantization_config={"quant_method": method, "load_in_8bit": True})
     with pytest.raises(CheckpointError, match=rf"is quantized by '{method}'.*weights_dtype=.bfloat16"):
@@ -105,7 +105,7 @@ def test_quantized_checkpoints_are_refused(copy, forbidden: list[str], method: s
     assert forbidden == []
 
 
-def test_other_files_of_the_folder_are_not_seen(copy, tiny, forbidden: list[str]) -> None:
+def test_other_files_of_the_folder_are_not_seen(copy, tiny, forbidden):
     folder = copy("bert")
     (folder / "adapter_config.json").write_text(
         json.dumps({"base_model_name_or_path": "org/evil", "peft_type": "LORA", "auto_mapping": {}})
@@ -127,7 +127,7 @@ def test_other_files_of_the_folder_are_not_seen(copy, tiny, forbidden: list[str]
     assert forbidden == []
 
 
-def test_a_pickle_does_not_run_code_even_where_it_is_allowed(copy) -> None:
+def test_a_pickle_does_not_run_code_even_where_it_is_allowed(copy):
     folder = copy("bert")
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Evil()))
@@ -148,9 +148,7 @@ def test_a_pickle_does_not_run_code_even_where_it_is_allowed(copy) -> None:
     ],
     ids=lambda changes: "-".join(changes)[:40],
 )
-def test_what_a_tokenizers_config_says_of_code_and_files_is_not_followed(
-    copy, tiny, forbidden: list[str], changes: dict
-) -> None:
+def test_what_a_tokenizers_config_says_of_code_and_files_is_not_followed(copy, tiny, forbidden, changes):
     folder = copy("bert")
     (folder / "evil.py").write_text("raise SystemExit('ran')")
     edit(folder, "tokenizer_config.json", **changes)
@@ -164,7 +162,7 @@ def test_what_a_tokenizers_config_says_of_code_and_files_is_not_followed(
     ["../secret.safetensors", "/etc/passwd", "sub/x.safetensors", "..", "x.bin", "x.safetensors\n", 3, None, ["x"],
      "C:\\x.safetensors", ".hidden.safetensors", "\x1b[31m.safetensors"],
 )  # fmt: skip
-def test_an_index_names_weights_in_its_folder_alone(copy, shard: object) -> None:
+def test_an_index_names_weights_in_its_folder_alone(copy, shard):
     folder = copy("bert")
     (folder / "model.safetensors").rename(folder.parent / "secret.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": shard}}))
@@ -174,7 +172,7 @@ def test_an_index_names_weights_in_its_folder_alone(copy, shard: object) -> None
 
 
 @pytest.mark.parametrize("kind", ["bart\x1b[31m", "\x1b]0;title\x07", "vit\x9b2J", "x\u202egpj"])
-def test_what_a_checkpoint_is_called_is_shown_escaped(copy, kind: str) -> None:
+def test_what_a_checkpoint_is_called_is_shown_escaped(copy, kind):
     folder = copy("bert")
     (folder / "config.json").write_text(json.dumps({"model_type": kind, "architectures": [kind]}))
     with pytest.raises(CheckpointError) as caught:
@@ -183,7 +181,7 @@ def test_what_a_checkpoint_is_called_is_shown_escaped(copy, kind: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_whatever_the_type_of_the_weights_all_is_computed_in_float32(copy, dtype: torch.dtype) -> None:
+def test_whatever_the_type_of_the_weights_all_is_computed_in_float32(copy, dtype):
     folder = copy("llama")
     weights = {name: weight.to(dtype) for name, weight in load_file(folder / "model.safetensors").items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

@@ -1,7 +1,6 @@
 """Distribution over devices, adapters and quantized checkpoints: loaded, or refused with what is missing."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from embstore.encode import Encoder, Weights, models, resolve
 
 
 @pytest.mark.parametrize(("name", "device_map"), [("gpt2", "balanced"), ("t5", "auto"), ("clip", "auto")])
-def test_a_distributed_model_gives_the_same_vectors(tiny_folder, tiny, name: str, device_map: str) -> None:
+def test_a_distributed_model_gives_the_same_vectors(tiny_folder, tiny, name, device_map):
     pytest.importorskip("accelerate")
     encoder = Encoder(resolve(str(tiny_folder(name))), weights=Weights(device_map=device_map))
     members = items(Unit.SENTENCE)
@@ -30,7 +29,7 @@ def test_a_distributed_model_gives_the_same_vectors(tiny_folder, tiny, name: str
         assert (np.linalg.norm(found[item] - vectors, axis=1) <= 1e-4 * np.linalg.norm(vectors, axis=1)).all()
 
 
-def test_a_distributed_model_in_16_bits(tiny_folder) -> None:
+def test_a_distributed_model_in_16_bits(tiny_folder):
     pytest.importorskip("accelerate")
     checkpoint, given = resolve(str(tiny_folder("gpt2"))), [passage("a dog")]
     found, expected = (
@@ -41,7 +40,7 @@ def test_a_distributed_model_in_16_bits(tiny_folder) -> None:
         assert np.array_equal(found, expected)
 
 
-def test_what_a_distribution_needs(tiny_folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_distribution_needs(tiny_folder, monkeypatch):
     checkpoint = resolve(str(tiny_folder("gpt2")))
     with pytest.raises(UsageError, match=r"device= .*device_map= .*leave out one"):
         Encoder(checkpoint, device="cpu", weights=Weights(device_map="auto"))
@@ -55,7 +54,7 @@ def test_what_a_distribution_needs(tiny_folder, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def adapter(tiny_folder, tmp_path: Path) -> Path:
+def adapter(tiny_folder, tmp_path):
     """An adapter of the tiny GPT-2, as peft saves it, with the tokenizer beside it."""
     peft = pytest.importorskip("peft")
     base = tf.AutoModelForCausalLM.from_pretrained(tiny_folder("gpt2"))
@@ -70,7 +69,7 @@ def adapter(tiny_folder, tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # of peft
-def test_an_adapter_is_refused_with_a_remedy_that_works(adapter: Path, tiny_folder, tiny, tmp_path: Path) -> None:
+def test_an_adapter_is_refused_with_a_remedy_that_works(adapter, tiny_folder, tiny, tmp_path):
     peft = pytest.importorskip("peft")
     with pytest.raises(
         CheckpointError, match=r"is an adapter \(adapter_config\.json\).*'org/base'.*not downloaded"
@@ -104,15 +103,13 @@ def test_an_adapter_is_refused_with_a_remedy_that_works(adapter: Path, tiny_fold
         ({"task_type": ["x"], "auto_mapping": []}, "AutoModelForCausalLM"),
     ],
 )
-def test_the_remedy_for_an_adapter_has_the_class_that_it_was_trained_on(
-    tmp_path: Path, config: dict[str, object], name: str
-) -> None:
+def test_the_remedy_for_an_adapter_has_the_class_that_it_was_trained_on(tmp_path, config, name):
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "org/base", **config}))
     with pytest.raises(CheckpointError, match=rf"from_pretrained\({name}\.from_pretrained\('org/base'\)"):
         resolve(str(tmp_path))
 
 
-def test_what_an_adapter_says_of_its_base_is_data(tmp_path: Path) -> None:
+def test_what_an_adapter_says_of_its_base_is_data(tmp_path):
     unknown = r"is an adapter \(adapter_config\.json\) without the model that it changes\."
     for content, message in (
         ("{", r"adapter_config\.json cannot be read as JSON"),

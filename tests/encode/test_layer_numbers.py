@@ -79,7 +79,7 @@ def encoded(encoder: Encoder, texts: tuple[str, ...]) -> dict[int, np.ndarray]:
 
 
 @pytest.mark.parametrize("model_type", BLOCKS)
-def test_layers_are_what_the_blocks_read_and_give(tmp_path: Path, model_type: str) -> None:
+def test_layers_are_what_the_blocks_read_and_give(tmp_path, model_type):
     folder = make(tmp_path / "tiny", model_type)
     encoder = Encoder(resolve(str(folder)), device="cpu")
     vectors = encoded(encoder, TEXTS)
@@ -91,7 +91,7 @@ def test_layers_are_what_the_blocks_read_and_give(tmp_path: Path, model_type: st
         assert worst(vectors[number], states[:, 1:-1].mean(axis=1)) <= 1e-4
 
 
-def test_where_rwkv_scales_its_states_between_blocks_they_are_what_the_next_block_reads(tmp_path: Path) -> None:
+def test_where_rwkv_scales_its_states_between_blocks_they_are_what_the_next_block_reads(tmp_path):
     folder = make(tmp_path / "tiny", "rwkv", num_hidden_layers=6, rescale_every=2)
     encoder = Encoder(resolve(str(folder)), device="cpu")
     states, last = read_and_given(folder, BLOCKS["rwkv"], TEXTS[0])
@@ -113,7 +113,7 @@ def test_where_rwkv_scales_its_states_between_blocks_they_are_what_the_next_bloc
     ids=["shifted without a raw top", "in another order", "shifted up", "another beginning", "too few", "none"],
 )
 @pytest.mark.parametrize("model_type", ["gpt2", "bert"])
-def test_states_that_are_not_the_blocks_are_refused(tmp_path: Path, monkeypatch, model_type: str, change) -> None:
+def test_states_that_are_not_the_blocks_are_refused(tmp_path, monkeypatch, model_type, change):
     checkpoint = resolve(str(make(tmp_path / "tiny", model_type)))
     kind = {"gpt2": tf.GPT2Model, "bert": tf.BertModel}[model_type]
     forward = kind.forward
@@ -128,7 +128,7 @@ def test_states_that_are_not_the_blocks_are_refused(tmp_path: Path, monkeypatch,
         Encoder(checkpoint, device="cpu")
 
 
-def test_the_architectures_that_were_shifted_are_known_and_new_cards_say_that_they_were_checked(tmp_path: Path) -> None:
+def test_the_architectures_that_were_shifted_are_known_and_new_cards_say_that_they_were_checked(tmp_path):
     kinds = []
     for model_type in ("mamba", "mamba2", "falcon_mamba", "rwkv"):
         encoder = Encoder(resolve(str(make(tmp_path / model_type, model_type))), device="cpu")

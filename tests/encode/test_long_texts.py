@@ -1,6 +1,5 @@
 """Of a very long text only a part is tokenised, and what the model reads is what transformers gives for all of it."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,7 @@ _TEXTS = st.lists(st.tuples(_FRAGMENTS | st.text(max_size=8), st.integers(1, 40)
 
 
 @pytest.fixture
-def load(tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tokenizer]:
+def load(tiny_folder, monkeypatch):
     """Load a tokenizer of a short context, for which some hundred characters are a very long text."""
     monkeypatch.setattr(module, "_WHOLE_CHARS", 0)
     monkeypatch.setattr(module, "_FIRST_CHARS", 64)
@@ -51,7 +50,7 @@ def load(tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(("name", "side"), [*((name, "right") for name in NAMES), ("gpt2", "left"), ("bert", "left")])
-def test_the_tokens_are_those_of_the_whole_text(load: Callable[..., Tokenizer], name: str, side: str) -> None:
+def test_the_tokens_are_those_of_the_whole_text(load, name, side):
     tokenizer = load(name, side)
 
     @settings(deadline=None, max_examples=30)
@@ -76,9 +75,7 @@ def test_the_tokens_are_those_of_the_whole_text(load: Callable[..., Tokenizer], 
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_the_items_are_those_of_the_whole_text(
-    load: Callable[..., Tokenizer], monkeypatch: pytest.MonkeyPatch, side: str
-) -> None:
+def test_the_items_are_those_of_the_whole_text(load, monkeypatch, side):
     tokenizer = load("bert", side)
     text = "the quick brown fox jumps over the lazy dog " * 400
     spans = (Span(0, 3), Span(4, 9), Span(len(text) - 4, len(text) - 1), Span(8000, 8004))
@@ -95,7 +92,7 @@ def test_the_items_are_those_of_the_whole_text(
     assert [item for text in parts[0] for item in text.item_ids] == ([1, 2] if side == "right" else [3])
 
 
-def test_a_very_long_text_is_skipped_truncated_or_an_error(load: Callable[..., Tokenizer]) -> None:
+def test_a_very_long_text_is_skipped_truncated_or_an_error(load):
     tokenizer = load("gpt2")
     passage = Passage("seashells " * 2000, (Span(0, 20_000),), (7,))
     [(texts, [skipped])] = tokenizer.windows([passage], poolings=[Pooling.LAST], long="skip")
@@ -108,9 +105,7 @@ def test_a_very_long_text_is_skipped_truncated_or_an_error(load: Callable[..., T
 
 
 @pytest.mark.parametrize("long", ["skip", "truncate"])
-def test_a_text_whose_beginning_does_not_fill_the_context_is_skipped_and_not_read_on(
-    load: Callable[..., Tokenizer], long: str
-) -> None:
+def test_a_text_whose_beginning_does_not_fill_the_context_is_skipped_and_not_read_on(load, long):
     """WordPiece makes one unknown token of a word of any length."""
     tokenizer = load("bert")
     passage = Passage("x" * 5000, (Span(0, 5000),), (7,))
@@ -123,9 +118,7 @@ def test_a_text_whose_beginning_does_not_fill_the_context_is_skipped_and_not_rea
         list(tokenizer.windows([passage], poolings=[Pooling.LAST], long="error"))
 
 
-def test_long_texts_are_tokenised_a_few_at_a_time(
-    load: Callable[..., Tokenizer], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_texts_are_tokenised_a_few_at_a_time(load, monkeypatch):
     tokenizer, sizes = load("gpt2"), []
     monkeypatch.setattr("embstore.encode.tokens._TOKENISED_CHARS", 100)
     inner = tokenizer._tokenise
@@ -148,7 +141,7 @@ assert report.spaces[0].embedded == {n}, report
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
-def test_a_line_of_20_mb_takes_little_memory(tmp_path: Path, checkpoint: Path) -> None:
+def test_a_line_of_20_mb_takes_little_memory(tmp_path, checkpoint):
     (tmp_path / "short.txt").write_text("dog\ncat\n")
     (tmp_path / "long.txt").write_text("dog\n" + "the quick brown fox " * 1_000_000 + "\ncat\n")
     short, long = (

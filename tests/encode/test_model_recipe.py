@@ -1,7 +1,6 @@
 """Pooling ``model`` against sentence-transformers itself, for every pooling mode and module."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,11 +24,11 @@ ATOL = 1e-5
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base(tmp_path_factory):
     return bert(tmp_path_factory.mktemp("base") / "bert")
 
 
-def test_modes_are_concatenated_in_the_order_of_the_package_and_of_the_new_layout(base: Path, tmp_path: Path) -> None:
+def test_modes_are_concatenated_in_the_order_of_the_package_and_of_the_new_layout(base, tmp_path):
     folder = old_layout(tmp_path / "tiny", base, MODES, modules=["Normalize"])
     found = outputs(folder, TEXTS)
     assert found.shape == (len(TEXTS), 6 * 32)
@@ -39,7 +38,7 @@ def test_modes_are_concatenated_in_the_order_of_the_package_and_of_the_new_layou
     np.testing.assert_allclose(outputs(folder, TEXTS), witness(folder, TEXTS), atol=ATOL)
 
 
-def test_a_model_in_a_subfolder_as_the_first_releases_saved_it(base: Path, tmp_path: Path) -> None:
+def test_a_model_in_a_subfolder_as_the_first_releases_saved_it(base, tmp_path):
     folder = old_layout(tmp_path / "tiny", base, ["mean", "max"])
     modules = json.loads((folder / "modules.json").read_text())
     modules[0]["path"] = "0_Transformer"
@@ -57,7 +56,7 @@ def test_a_model_in_a_subfolder_as_the_first_releases_saved_it(base: Path, tmp_p
         read_recipe(folder, "tiny")
 
 
-def test_layers_are_pooled_alike_and_the_output_is_a_layer_of_its_own(base: Path, tmp_path: Path) -> None:
+def test_layers_are_pooled_alike_and_the_output_is_a_layer_of_its_own(base, tmp_path):
     folder = saved(tmp_path / "tiny", base, parts.Pooling(32, ("max", "weightedmean")), parts.Normalize())
     encoder = Encoder(resolve(str(folder)), device="cpu")
     layers = encoder.layers_of(Pooling.MODEL)
@@ -74,7 +73,7 @@ def test_layers_are_pooled_alike_and_the_output_is_a_layer_of_its_own(base: Path
 
 
 @pytest.mark.parametrize(("out_features", "safe"), [(32, True), (8, False)])
-def test_dense_and_normalize(base: Path, tmp_path: Path, out_features: int, safe: bool) -> None:
+def test_dense_and_normalize(base, tmp_path, out_features, safe):
     modules = (
         parts.Pooling(32, "mean"),
         parts.Dense(32, 64, bias=False, activation_function=torch.nn.GELU()),
@@ -99,7 +98,7 @@ def test_dense_and_normalize(base: Path, tmp_path: Path, out_features: int, safe
     assert names == (("0", "1", "2", "3", "output") if out_features == 32 else ("output",))
 
 
-def test_the_default_activation_is_tanh_and_outputs_are_truncated(base: Path, tmp_path: Path) -> None:
+def test_the_default_activation_is_tanh_and_outputs_are_truncated(base, tmp_path):
     folder = saved(tmp_path / "tiny", base, parts.Pooling(32), parts.Dense(32, 16), parts.Normalize(), truncate_dim=5)
     config = folder / "2_Dense/config.json"
     config.write_text(config.read_text().replace('"activation_function"', '"unread"'))
@@ -109,7 +108,7 @@ def test_the_default_activation_is_tanh_and_outputs_are_truncated(base: Path, tm
 
 
 @pytest.mark.parametrize(("mode", "include"), [*((mode, False) for mode in MODES), ("mean", True)])
-def test_prompts(base: Path, tmp_path: Path, mode: str, include: bool) -> None:
+def test_prompts(base, tmp_path, mode, include):
     folder = saved(
         tmp_path / "tiny", base, parts.Pooling(32, mode, include_prompt=include),
         prompts={"query": "search for: ", "empty": ""}, default_prompt_name="query",
@@ -127,7 +126,7 @@ def test_prompts(base: Path, tmp_path: Path, mode: str, include: bool) -> None:
 
 
 @pytest.mark.parametrize(("make", "side"), [(llama, "left"), (llama, "right"), (roberta, "left"), (t5, "left")])
-def test_other_models_padded_on_either_side(tmp_path: Path, make, side: str) -> None:
+def test_other_models_padded_on_either_side(tmp_path, make, side):
     """A text's vector is the one it has alone, wherever a batch is padded."""
     folder = old_layout(
         tmp_path / "tiny", make(tmp_path / "base"), ["lasttoken", "weightedmean"], modules=["Normalize"]
@@ -137,7 +136,7 @@ def test_other_models_padded_on_either_side(tmp_path: Path, make, side: str) -> 
 
 
 @pytest.mark.parametrize("length", [7, None])
-def test_long_texts_are_truncated_as_by_the_package(base: Path, tmp_path: Path, length: int | None) -> None:
+def test_long_texts_are_truncated_as_by_the_package(base, tmp_path, length):
     folder = old_layout(tmp_path / "tiny", base, ["mean"])
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": length})
     texts = ["a b c d e f g h i j", "dog", "a b " * 60]
@@ -148,7 +147,7 @@ def test_long_texts_are_truncated_as_by_the_package(base: Path, tmp_path: Path, 
     assert f"the context of 'tiny' in its own recipe holds {length or 64}" in skipped[0].reason
 
 
-def test_lower_case(tmp_path: Path) -> None:
+def test_lower_case(tmp_path):
     folder = old_layout(tmp_path / "tiny", roberta(tmp_path / "base"), ["mean"])
     configure_tokenizer(folder)
     texts = ["The DOG", "ÜBER alles", "the dog"]
@@ -161,7 +160,7 @@ def test_lower_case(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "side"), [("siglip", "left"), ("siglip", "right"), ("siglip2", "left")])
-def test_siglip_pads_texts_as_in_training(tmp_path: Path, name: str, side: str) -> None:
+def test_siglip_pads_texts_as_in_training(tmp_path, name, side):
     """The output is ``get_text_features`` of transformers, for texts padded to the full length, without a mask."""
     words = tokenizer()
     torch.manual_seed(0)
@@ -183,14 +182,14 @@ def test_siglip_pads_texts_as_in_training(tmp_path: Path, name: str, side: str) 
     assert read_recipe(folder, "tiny").to_document()["pad_to"] == limit
 
 
-def test_the_packaged_minilm() -> None:
+def test_the_packaged_minilm():
     texts = [*TEXTS, "a long text " * 200]
     folder = resolve("minilm").folder
     found = outputs(folder, texts)
     np.testing.assert_allclose(found, witness(folder, texts), atol=ATOL)
 
 
-def test_a_prompt_without_a_text_behind_it_is_skipped(base: Path, tmp_path: Path) -> None:
+def test_a_prompt_without_a_text_behind_it_is_skipped(base, tmp_path):
     folder = old_layout(tmp_path / "tiny", base, ["mean"], include_prompt=False)
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": 4})
     encoder = Encoder(resolve(str(folder)), device="cpu")
@@ -199,7 +198,7 @@ def test_a_prompt_without_a_text_behind_it_is_skipped(base: Path, tmp_path: Path
     assert skipped.reason.startswith("beyond the cut")
 
 
-def test_poolings_of_a_checkpoint(base: Path, tmp_path: Path) -> None:
+def test_poolings_of_a_checkpoint(base, tmp_path):
     plain = Encoder(resolve(str(base)), device="cpu")
     with pytest.raises(UsageError, match=r"no pooling 'model': 'bert' declares no recipe of its own"):
         plain.tokenizer.check(Unit.SENTENCE, Pooling.MODEL, Template())

@@ -23,7 +23,7 @@ POOLINGS = [Pooling.LAST, Pooling.FIRST, Pooling.MEAN]
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_the_blanks_of_a_text_are_pooled_as_transformers_reads_them(tiny, witness, name: str) -> None:
+def test_the_blanks_of_a_text_are_pooled_as_transformers_reads_them(tiny, witness, name):
     encoder, plain = tiny(name), witness(name)
     given = passages([Item.whole(Unit.SENTENCE, text) for text in BLANKS], encoder)
     found, lengths, skipped = {}, {}, set()
@@ -67,7 +67,7 @@ def byte_level(case: str) -> tf.PreTrainedTokenizerFast:
         ("This is ", " dog", " "),
     ],
 )
-def test_a_template_takes_its_own_tokens_only(case: str, before: str, text: str, after: str) -> None:
+def test_a_template_takes_its_own_tokens_only(case, before, text, after):
     hf = byte_level(case)
     counts = [
         len(hf(part, add_special_tokens=False)["input_ids"]) if part else 0
@@ -83,7 +83,7 @@ def test_a_template_takes_its_own_tokens_only(case: str, before: str, text: str,
 
 
 @pytest.mark.parametrize("case", ["roberta", "bart", "sequence"])
-def test_the_words_of_a_sentence_keep_their_tokens(case: str) -> None:
+def test_the_words_of_a_sentence_keep_their_tokens(case):
     sentence = "The cat  sat on the mat , and she sells seashells. "
     hf = byte_level(case)
     expected = hf(sentence)

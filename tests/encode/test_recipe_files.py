@@ -19,7 +19,7 @@ from embstore.encode.recipe import module_paths
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(tmp_path_factory):
     root = tmp_path_factory.mktemp("recipes")
     folder = old_layout(root / "tiny", bert(root / "bert"), ["mean"], modules=["Dense", "Normalize"])
     write_json(folder / "2_Dense/config.json", {"in_features": 32, "out_features": 4})
@@ -30,7 +30,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copy(checkpoint: Path, tmp_path: Path) -> Path:
+def copy(checkpoint, tmp_path):
     return Path(shutil.copytree(checkpoint, tmp_path / "tiny"))
 
 
@@ -96,19 +96,19 @@ BERT, DENSE, POOLING, SETTINGS = (
         (lambda folder: (folder / "2_Dense/model.safetensors").unlink(), "its module Dense has no weights"),
     ],
 )  # fmt: skip
-def test_what_is_refused(copy: Path, spoil: Callable[[Path], None], message: str) -> None:
+def test_what_is_refused(copy, spoil, message):
     spoil(copy)
     with pytest.raises(CheckpointError, match=message):
         read_recipe(copy, "tiny")
 
 
-def test_a_checkpoint_without_a_recipe_has_none(copy: Path) -> None:
+def test_a_checkpoint_without_a_recipe_has_none(copy):
     assert module_paths(copy) == ["1_Pooling", "2_Dense", "3_Normalize"]
     (copy / "modules.json").unlink()
     assert (read_recipe(copy, "tiny"), module_paths(copy)) == (None, [])
 
 
-def test_harmless_settings_and_modules_are_passed_over(copy: Path, checkpoint: Path) -> None:
+def test_harmless_settings_and_modules_are_passed_over(copy, checkpoint):
     change(copy, BERT, model_args={"add_pooling_layer": False, "torch_dtype": "bfloat16"}, tokenizer_args={})
     change(copy, SETTINGS, prompts={"query": None}, truncate_dim=4, similarity_fn_name="dot")
     add_module(f"{OLD}Dropout")(copy)
@@ -121,7 +121,7 @@ def test_harmless_settings_and_modules_are_passed_over(copy: Path, checkpoint: P
     assert str(read_recipe(copy, "tiny")) == "mean, Dense 4 (Tanh), Normalize"
 
 
-def test_the_same_recipe_in_both_layouts_is_one(copy: Path, checkpoint: Path) -> None:
+def test_the_same_recipe_in_both_layouts_is_one(copy, checkpoint):
     write_json(copy / "1_Pooling/config.json", {"embedding_dimension": 32, "pooling_mode": "mean"})
     modules = json.loads((copy / "modules.json").read_text())
     for module in modules:
@@ -131,7 +131,7 @@ def test_the_same_recipe_in_both_layouts_is_one(copy: Path, checkpoint: Path) ->
     assert read_recipe(copy, "tiny").to_document() == read_recipe(checkpoint, "tiny").to_document()
 
 
-def test_weights_of_another_shape_or_name(copy: Path) -> None:
+def test_weights_of_another_shape_or_name(copy):
     assert np.isfinite(outputs(copy, TEXTS[:1])).all()
     save_file({"linear.weight": torch.zeros(4, 31), "linear.bias": torch.zeros(4)}, copy / "2_Dense/model.safetensors")
     with pytest.raises(CheckpointError, match=r"module Dense of 'tiny' \(.*\) have the shapes .*\(4, 31\).* says"):
@@ -141,14 +141,14 @@ def test_weights_of_another_shape_or_name(copy: Path) -> None:
         outputs(copy, TEXTS[:1])
 
 
-def test_a_recipe_for_another_model(copy: Path) -> None:
+def test_a_recipe_for_another_model(copy):
     change(copy, POOLING, word_embedding_dimension=16)
     change(copy, DENSE, in_features=16)
     with pytest.raises(CheckpointError, match=r"vectors of 16 dimensions, and its model gives 32"):
         outputs(copy, TEXTS[:1])
 
 
-def test_prompts_of_a_recipe_without_any(copy: Path) -> None:
+def test_prompts_of_a_recipe_without_any(copy):
     recipe = read_recipe(copy, "tiny")
     with pytest.raises(UsageError, match=r"no prompt 'query': 'tiny' has no prompts .* with a template"):
         recipe.prompt("query", "tiny")

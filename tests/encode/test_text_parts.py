@@ -40,7 +40,7 @@ WHOLE = {
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory):
+def whole(tmp_path_factory):
     root = tmp_path_factory.mktemp("whole")
     return cache(lambda name: _write(root / name, name))
 
@@ -71,7 +71,7 @@ def _plain(folder: Path, name: str, text: str) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_each_layer_is_what_the_published_model_gives(whole, name: str) -> None:
+def test_each_layer_is_what_the_published_model_gives(whole, name):
     folder = whole(name)
     encoder = Encoder(resolve(str(folder)), device="cpu")
     assert (encoder.architecture, encoder.tokenizer.causal) == WHOLE[name][1:]
@@ -86,7 +86,7 @@ def test_each_layer_is_what_the_published_model_gives(whole, name: str) -> None:
             assert np.linalg.norm(mine - expected) <= 1e-4 * np.linalg.norm(expected)
 
 
-def test_metaclip_has_the_projection_of_transformers(whole) -> None:
+def test_metaclip_has_the_projection_of_transformers(whole):
     folder = whole("metaclip_2")
     encoder = Encoder(resolve(str(folder)), device="cpu")
     assert Pooling.PROJECTION in encoder.tokenizer.poolings_of(Unit.SENTENCE, Template())
@@ -100,9 +100,7 @@ def test_metaclip_has_the_projection_of_transformers(whole) -> None:
 
 
 @pytest.mark.parametrize(("name", "part"), [("bart", "encoder"), ("gemma3", "language_model")])
-def test_weights_that_the_part_lacks_are_named_and_others_are_not_needed(
-    whole, tmp_path: Path, name: str, part: str
-) -> None:
+def test_weights_that_the_part_lacks_are_named_and_others_are_not_needed(whole, tmp_path, name, part):
     folder = Path(shutil.copytree(whole(name), tmp_path / name))
     weights = load_file(folder / "model.safetensors")
     unread = {k: v for k, v in weights.items() if "decoder.layers.0" not in k and "vision" not in k}
@@ -119,7 +117,7 @@ def test_weights_that_the_part_lacks_are_named_and_others_are_not_needed(
         Encoder(resolve(str(folder)), device="cpu")
 
 
-def test_parts_in_16_bits_and_untrained(whole) -> None:
+def test_parts_in_16_bits_and_untrained(whole):
     for name in ("bart", "siglip", "gemma3"):
         checkpoint = resolve(str(whole(name)))
         wide, narrow, untrained = (
@@ -130,7 +128,7 @@ def test_parts_in_16_bits_and_untrained(whole) -> None:
         assert not np.allclose(wide, untrained, atol=0.01)
 
 
-def test_the_encoder_of_t5_alone(tmp_path: Path) -> None:
+def test_the_encoder_of_t5_alone(tmp_path):
     words = tokenizer()
     config = config_of("t5", len(words))
     torch.manual_seed(0)
@@ -141,7 +139,7 @@ def test_the_encoder_of_t5_alone(tmp_path: Path) -> None:
     assert (encoder.architecture, encoder.tokenizer.max_tokens) == ("T5EncoderModel", None)
 
 
-def test_a_tower_by_itself(whole, tmp_path: Path) -> None:
+def test_a_tower_by_itself(whole, tmp_path):
     tf.SiglipTextModel.from_pretrained(whole("siglip")).save_pretrained(tmp_path)
     tokenizer().save_pretrained(tmp_path)
     found, expected = (

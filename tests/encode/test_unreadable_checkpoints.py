@@ -16,7 +16,7 @@ CODES = (errno.EACCES, errno.EIO, errno.EMFILE, errno.ESTALE)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     for name in ("config.json", "tokenizer.json", "model-1.safetensors"):
         (tmp_path / name).write_text("{}")
     write_index(tmp_path, "model-1.safetensors")
@@ -28,7 +28,7 @@ def write_index(folder: Path, *shards: str) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
-def test_each_operation_on_a_file(folder: Path) -> None:
+def test_each_operation_on_a_file(folder):
     def use() -> None:
         fingerprint(resolve(str(folder)))
 
@@ -53,14 +53,14 @@ def test_each_operation_on_a_file(folder: Path) -> None:
         assert not str(caught.value).endswith(f"{os.strerror(code)}. ")
 
 
-def test_a_name_that_is_too_long_for_the_system(folder: Path) -> None:
+def test_a_name_that_is_too_long_for_the_system(folder):
     shard = f"{'x' * 300}.safetensors"
     write_index(folder, shard)
     with pytest.raises(CheckpointAccessError, match=f"{shard} cannot be read: File name too long"):
         resolve(str(folder))
 
 
-def test_links_without_an_end(folder: Path) -> None:
+def test_links_without_an_end(folder):
     (folder / "config.json").unlink()
     (folder / "config.json").symlink_to("config.json")
     with pytest.raises(CheckpointAccessError, match=r"config\.json cannot be read: .*links lead from one to the other"):
@@ -69,14 +69,14 @@ def test_links_without_an_end(folder: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file of Linux that gives EIO")
 @pytest.mark.parametrize("name", ["model-1.safetensors", "model.safetensors.index.json"])
-def test_an_error_that_the_system_gives(folder: Path, name: str) -> None:
+def test_an_error_that_the_system_gives(folder, name):
     (folder / name).unlink()
     (folder / name).symlink_to("/proc/self/mem")
     with pytest.raises(CheckpointAccessError, match=f"{name} cannot be read: Input/output error. The disk or the"):
         fingerprint(resolve(str(folder)))
 
 
-def test_a_folder_that_is_not_listed_gives_no_near_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_not_listed_gives_no_near_names(folder, monkeypatch):
     def refuse(path: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 

@@ -3,8 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +27,7 @@ NAMES = ("gpt2", "llama", "bert", "t5", "clip", "modernbert")
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread():
     """Compute in one thread: how a busy machine divides a product among threads decides how 16 bits are rounded."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -40,7 +38,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("name", "dtype"), [*((name, "bfloat16") for name in NAMES), ("gpt2", "float16"), ("clip", "float16")]
 )
-def test_equals_a_batch_of_one_in_the_same_type(tiny_folder, witness, name: str, dtype: str) -> None:
+def test_equals_a_batch_of_one_in_the_same_type(tiny_folder, witness, name, dtype):
     folder = tiny_folder(name)
     encoder = Encoder(resolve(str(folder)), device="cpu", weights=Weights(dtype))
     same, wide = Witness(folder, dtype=TYPES[dtype]), witness(name)
@@ -60,7 +58,7 @@ def test_equals_a_batch_of_one_in_the_same_type(tiny_folder, witness, name: str,
 
 
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
-def test_shards_give_what_one_file_gives(tiny_folder, tmp_path: Path, stored: torch.dtype) -> None:
+def test_shards_give_what_one_file_gives(tiny_folder, tmp_path, stored):
     model = tf.LlamaForCausalLM.from_pretrained(tiny_folder("llama"), dtype=stored)
     for name, size in (("one", "1GB"), ("many", "20KB")):
         model.save_pretrained(tmp_path / name, max_shard_size=size)
@@ -76,7 +74,7 @@ def test_shards_give_what_one_file_gives(tiny_folder, tmp_path: Path, stored: to
     assert not np.array_equal(vectors[0], vectors[1])
 
 
-def test_missing_and_damaged_weights_are_refused_as_in_float32(copy) -> None:
+def test_missing_and_damaged_weights_are_refused_as_in_float32(copy):
     folder = copy("llama")
     weights = load_file(folder / "model.safetensors")
     save_file({k: v for k, v in weights.items() if "layers.1.mlp" not in k}, folder / "model.safetensors")
@@ -90,7 +88,7 @@ def test_missing_and_damaged_weights_are_refused_as_in_float32(copy) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert", "clip", "t5"])
-def test_untrained_weights_are_those_of_transformers_for_the_seed(tiny_folder, tmp_path: Path, name: str) -> None:
+def test_untrained_weights_are_those_of_transformers_for_the_seed(tiny_folder, tmp_path, name):
     folder = tiny_folder(name)
     config = tf.AutoConfig.from_pretrained(folder)
     torch.manual_seed(7)
@@ -116,7 +114,7 @@ def test_untrained_weights_are_those_of_transformers_for_the_seed(tiny_folder, t
     assert encoder.untrained_sha256 != other.untrained_sha256
 
 
-def test_another_process_makes_the_same_untrained_weights_also_in_16_bits(tiny_folder) -> None:
+def test_another_process_makes_the_same_untrained_weights_also_in_16_bits(tiny_folder):
     folder = tiny_folder("gpt2")
     code = (
         "import sys; from embstore.encode import Encoder, Weights, resolve\n"
@@ -130,7 +128,7 @@ def test_another_process_makes_the_same_untrained_weights_also_in_16_bits(tiny_f
     assert len(run(encoder, [passage("cat")])[0][1]) == 5
 
 
-def test_choices_that_do_not_exist_and_a_config_whose_sizes_do_not_fit_are_refused(copy) -> None:
+def test_choices_that_do_not_exist_and_a_config_whose_sizes_do_not_fit_are_refused(copy):
     with pytest.raises(UnknownNameError, match=r"'bfloat32'.*bfloat16"):
         Weights("bfloat32")
     for seed in (-1, 1 << 32):

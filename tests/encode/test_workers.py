@@ -36,7 +36,7 @@ def forward_of(encoder: Encoder) -> Forward:
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])
-def test_vectors_and_order_do_not_depend_on_the_workers(tiny, name: str) -> None:
+def test_vectors_and_order_do_not_depend_on_the_workers(tiny, name):
     encoder: Encoder = tiny(name)
     given = passages(items(Unit.OCCURRENCE), encoder)
     runs = []
@@ -52,7 +52,7 @@ def test_vectors_and_order_do_not_depend_on_the_workers(tiny, name: str) -> None
             np.testing.assert_allclose(passage.vectors[Pooling.LAST], other.vectors[Pooling.LAST], rtol=1e-4, atol=1e-5)
 
 
-def test_several_batches_are_in_the_model_at_once(tiny, monkeypatch) -> None:
+def test_several_batches_are_in_the_model_at_once(tiny, monkeypatch):
     forward = forward_of(tiny("gpt2"))
     together = threading.Barrier(3, timeout=HUNG_SECONDS)
     call = Forward.__call__
@@ -67,7 +67,7 @@ def test_several_batches_are_in_the_model_at_once(tiny, monkeypatch) -> None:
     assert [result.item_ids.tolist() for result in results] == [[n] for n in range(6)]
 
 
-def test_a_twin_has_modules_of_its_own_and_the_same_weights(tiny) -> None:
+def test_a_twin_has_modules_of_its_own_and_the_same_weights(tiny):
     forward = forward_of(tiny("llama"))
     twin = forward.thread_copy()
     assert not set(forward.model.modules()) & set(twin.model.modules())
@@ -78,7 +78,7 @@ def test_a_twin_has_modules_of_its_own_and_the_same_weights(tiny) -> None:
     )
 
 
-def test_what_is_skipped_is_passed_on(tiny) -> None:
+def test_what_is_skipped_is_passed_on(tiny):
     gone = Skipped(7, "no tokens", "skipped")
     results = list(run(forward_of(tiny("gpt2")), [gone, [text(3, 1)], gone], 8))
     assert len(results) == 3
@@ -88,7 +88,7 @@ def test_what_is_skipped_is_passed_on(tiny) -> None:
 
 
 @pytest.mark.parametrize("n_workers", [1, 4])
-def test_every_text_comes_once_when_the_memory_is_short(tiny, monkeypatch, n_workers: int) -> None:
+def test_every_text_comes_once_when_the_memory_is_short(tiny, monkeypatch, n_workers):
     sizes = []
     call = Forward.__call__
 
@@ -107,7 +107,7 @@ def test_every_text_comes_once_when_the_memory_is_short(tiny, monkeypatch, n_wor
     assert sum(size > 2 for size in sizes) <= 2 * (2 * n_workers)
 
 
-def test_leaving_early_stops_the_workers_and_gives_torch_its_threads_back(tiny) -> None:
+def test_leaving_early_stops_the_workers_and_gives_torch_its_threads_back(tiny):
     with threads(3):
         results = run(forward_of(tiny("gpt2")), ([text(4, n)] for n in range(1000)), 8)
         next(results)

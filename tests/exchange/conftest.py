@@ -1,27 +1,23 @@
 """A store to push, and a fake hub."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 from fake_hub import TOKEN, FakeHub
 from store_writing import SkippedText, write_skipped
-from synthetic import Synthetic
 
 from embstore.base.space import Unit
 from embstore.storage.transaction.commit import write_dataset
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch):
     """Folder of the mirrors of stores at URLs."""
     monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
-def made(make_store: Callable[..., Synthetic]) -> Synthetic:
+def made(make_store):
     """A store of two spaces with indexes, a dataset, a skipped text and an answer."""
     made = make_store(n=60, n_shards=3)
     make_store(unit="sentence", texts=["a river bank", "the bank of the river"])
@@ -33,7 +29,7 @@ def made(make_store: Callable[..., Synthetic]) -> Synthetic:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+def hub(monkeypatch):
     """A fake of the hub, which huggingface_hub's own client talks to; the hub itself could not be reached."""
     constants = pytest.importorskip("huggingface_hub.constants")
     with FakeHub() as hub:

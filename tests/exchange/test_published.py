@@ -1,18 +1,15 @@
 """Stores that are read in place: behind a static web server, and in a dataset repository (of a fake hub)."""
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from socketserver import StreamRequestHandler
 from threading import Event
 
 import numpy as np
 import pytest
-from fake_hub import FakeHub
 from local_server import LocalServer
 from store_damage import flip
-from synthetic import Synthetic
-from web_server import StaticServer, serving
+from web_server import serving
 
 from embstore import Store
 from embstore.base import documents
@@ -36,7 +33,7 @@ QUESTIONS: list[Callable[[Store], object]] = [
 
 
 @pytest.fixture
-def server(made: Synthetic, tmp_path: Path) -> Iterator[StaticServer]:
+def server(made, tmp_path):
     made.store.push(tmp_path / "served")
     with serving(tmp_path / "served") as server:
         yield server
@@ -73,21 +70,21 @@ class _EndlessHandler(StreamRequestHandler):
 
 
 @pytest.fixture
-def endless() -> Iterator[Endless]:
+def endless():
     with Endless() as server:
         yield server
         server.stop.set()
 
 
 @pytest.mark.parametrize("with_ranges", [True, False])
-def test_answers_equal_those_of_the_folder(made: Synthetic, server: StaticServer, with_ranges: bool) -> None:
+def test_answers_equal_those_of_the_folder(made, server, with_ranges):
     server.with_ranges = with_ranges
     for ask in QUESTIONS:
         assert ask(Store(server.url)) == ask(made.store)
     assert Store(server.url).verify(deep=True).ok
 
 
-def test_only_what_is_needed_is_fetched(make_store: Callable[..., Synthetic], tmp_path: Path) -> None:
+def test_only_what_is_needed_is_fetched(make_store, tmp_path):
     made = make_store(n=3000, dim=64, n_shards=3)
     made.store.push(tmp_path / "served")
     n_bytes = sum(path.stat().st_size for path in (made.root / "embeddings").rglob("*.parquet"))
@@ -101,12 +98,12 @@ def test_only_what_is_needed_is_fetched(make_store: Callable[..., Synthetic], tm
         assert {path for path, _ in server.requests[n_requests:]} == {"/manifest.json"}
 
 
-def test_an_error_that_passes_is_tried_again(made: Synthetic, server: StaticServer) -> None:
+def test_an_error_that_passes_is_tried_again(made, server):
     server.fail_next = [503, 500, 429]
     assert Store(server.url).query("anisotropy").rows == made.store.query("anisotropy").rows
 
 
-def test_damage_is_found(server: StaticServer, tmp_path: Path) -> None:
+def test_damage_is_found(server, tmp_path):
     flip(next((tmp_path / "served" / "items").glob("*.parquet")))
     with pytest.raises(DamagedError, match="items/part-"):
         Store(server.url).sql("SELECT count(text) FROM items").fetchall()
@@ -116,7 +113,7 @@ def test_damage_is_found(server: StaticServer, tmp_path: Path) -> None:
         Store(server.url).info()
 
 
-def test_a_manifest_names_nothing_outside_the_store(server: StaticServer, tmp_path: Path) -> None:
+def test_a_manifest_names_nothing_outside_the_store(server, tmp_path):
     from embstore.base import atomic
 
     manifest = tmp_path / "served" / "manifest.json"
@@ -129,9 +126,7 @@ def test_a_manifest_names_nothing_outside_the_store(server: StaticServer, tmp_pa
             Store(server.url).info()
 
 
-def test_a_redirection_to_another_server_is_not_followed(
-    server: StaticServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_redirection_to_another_server_is_not_followed(server, tmp_path, monkeypatch):
     server.redirect = "/store"  # within the server
     (tmp_path / "served").rename(tmp_path / "moved")
     (tmp_path / "served" / "store").parent.mkdir()
@@ -151,7 +146,7 @@ def test_a_redirection_to_another_server_is_not_followed(
         Store(server.url).info()
 
 
-def test_the_hub_redirects_to_servers_with_encryption_only(server: StaticServer, tmp_path: Path) -> None:
+def test_the_hub_redirects_to_servers_with_encryption_only(server, tmp_path):
     objects = WebObjects(server.url, has_other_hosts=True)
     content = (tmp_path / "served" / "manifest.json").read_bytes()
     with serving(tmp_path / "served") as other:
@@ -162,13 +157,13 @@ def test_the_hub_redirects_to_servers_with_encryption_only(server: StaticServer,
         objects.get("manifest.json")
 
 
-def test_a_content_that_is_too_long_is_refused(server: StaticServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_content_that_is_too_long_is_refused(server, monkeypatch):
     monkeypatch.setitem(documents.MAX_BYTES, "remote-manifest", 1000)
     with pytest.raises(DamagedError, match=r"manifest\.json is damaged: it is larger than"):
         Store(server.url).info()
 
 
-def test_an_endless_answer_is_read_to_its_limit(endless: Endless) -> None:
+def test_an_endless_answer_is_read_to_its_limit(endless):
     objects = WebObjects(endless.url)
     assert len(objects.get("manifest.json", 100_000)) == 100_001
     assert objects.get_range("part", (10, 300_000)) == b"x" * 299_990
@@ -177,7 +172,7 @@ def test_an_endless_answer_is_read_to_its_limit(endless: Endless) -> None:
         objects.get_range("part", (10, 300_000))
 
 
-def test_a_server_that_drips_is_left(endless: Endless, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_drips_is_left(endless, monkeypatch):
     monkeypatch.setattr(published, "_SECONDS", 0.2)
     for endless.first, endless.block in (
         (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
@@ -188,7 +183,7 @@ def test_a_server_that_drips_is_left(endless: Endless, monkeypatch: pytest.Monke
             Store(endless.url).info()
 
 
-def test_a_slow_link_is_waited_for(endless: Endless, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_link_is_waited_for(endless, monkeypatch):
     monkeypatch.setattr(published, "_SECONDS", 0.0)
     monkeypatch.setattr(published, "_BLOCK_BYTES", 1)
     allowance = published._Allowance()
@@ -197,7 +192,7 @@ def test_a_slow_link_is_waited_for(endless: Endless, monkeypatch: pytest.MonkeyP
     assert allowance.seconds_left > 0, "what has arrived gives more time"
 
 
-def test_files_are_made_when_they_are_needed(make_store: Callable[..., Synthetic], cache: Path, tmp_path: Path) -> None:
+def test_files_are_made_when_they_are_needed(make_store, cache, tmp_path):
     made, other = make_store(n=60, n_shards=3), make_store(n=60, n_shards=3, space="mine")
     write_all_merged(made.paths)
     made.store.push(tmp_path / "served")
@@ -210,7 +205,7 @@ def test_files_are_made_when_they_are_needed(make_store: Callable[..., Synthetic
     assert other.space == "mine"
 
 
-def test_a_store_that_is_only_read_is_not_written(server: StaticServer, make_store: Callable[..., Synthetic]) -> None:
+def test_a_store_that_is_only_read_is_not_written(server, make_store):
     store, other = Store(server.url), make_store("other", space="mine")
     for change in (
         lambda: store.remove("toy.word.last"), store.compact, store.repair, lambda: store.merge(other.root),
@@ -222,7 +217,7 @@ def test_a_store_that_is_only_read_is_not_written(server: StaticServer, make_sto
         other.store.push(server.url)
 
 
-def test_a_store_is_pulled_from_a_web_server(made: Synthetic, server: StaticServer, tmp_path: Path) -> None:
+def test_a_store_is_pulled_from_a_web_server(made, server, tmp_path):
     here = Store(tmp_path / "here")
     here.pull(server.url)
     assert here.verify(deep=True).ok
@@ -234,7 +229,7 @@ def test_a_store_is_pulled_from_a_web_server(made: Synthetic, server: StaticServ
     assert [row["space"] for row in part.info()] == [made.space]
 
 
-def test_addresses_without_a_store(tmp_path: Path) -> None:
+def test_addresses_without_a_store(tmp_path):
     with serving(tmp_path) as server, pytest.raises(StoreError, match="there is no store at http"):
         Store(server.url).info()
     with pytest.raises(UsageError, match="is not encrypted"):
@@ -246,9 +241,7 @@ def test_addresses_without_a_store(tmp_path: Path) -> None:
         Store("https://example.org/store", options={"region": "x"})
 
 
-def test_a_dataset_repository_is_read_and_pulled_and_a_revision_pinned(
-    made: Synthetic, make_store: Callable[..., Synthetic], hub: FakeHub, tmp_path: Path
-) -> None:
+def test_a_dataset_repository_is_read_and_pulled_and_a_revision_pinned(made, make_store, hub, tmp_path):
     made.store.push(URL)
     for ask in QUESTIONS:
         assert ask(Store(URL)) == ask(made.store)

@@ -16,8 +16,6 @@ from embstore.storage.transaction.commit import write_dataset
 
 pytestmark = pytest.mark.slow
 
-Make = Callable[..., Synthetic]
-
 
 def _operations(work: Callable[[], object]) -> list[str]:
     """Return the names of the files that were created while something was done."""
@@ -32,7 +30,7 @@ def _operations(work: Callable[[], object]) -> list[str]:
     return created
 
 
-def test_a_pushed_store_has_the_same_files_and_answers(made: Synthetic, tmp_path: Path) -> None:
+def test_a_pushed_store_has_the_same_files_and_answers(made, tmp_path):
     copy = tmp_path / "folder" / "copy"
     planned = made.store.push(copy, dry_run=True)
     assert not copy.exists()
@@ -52,7 +50,7 @@ def test_a_pushed_store_has_the_same_files_and_answers(made: Synthetic, tmp_path
     assert committed(here.path) == committed(made.root)
 
 
-def test_only_what_is_missing_travels(made: Synthetic, make_store: Make, tmp_path: Path) -> None:
+def test_only_what_is_missing_travels(made, make_store, tmp_path):
     copy = tmp_path / "copy"
     made.store.push(copy)
     assert _operations(lambda: made.store.push(copy)) == []
@@ -69,7 +67,7 @@ def test_only_what_is_missing_travels(made: Synthetic, make_store: Make, tmp_pat
     assert Store(copy).verify(deep=True).ok
 
 
-def test_a_space_is_pushed_with_its_texts_beside_other_spaces(made: Synthetic, make_store: Make) -> None:
+def test_a_space_is_pushed_with_its_texts_beside_other_spaces(made, make_store):
     other = make_store("other", unit="sentence", texts=["a river bank", "nothing else"], space="mine")
     made.store.push(other.root, spaces=made.space)
     store = Store(other.root)
@@ -82,7 +80,7 @@ def test_a_space_is_pushed_with_its_texts_beside_other_spaces(made: Synthetic, m
     assert not len(made.store.push(other.root, spaces=made.space))
 
 
-def test_some_layers_are_pushed_with_their_indexes(made: Synthetic, tmp_path: Path) -> None:
+def test_some_layers_are_pushed_with_their_indexes(made, tmp_path):
     copy = Store(tmp_path / "copy")
     made.store.push(copy.path, spaces=made.space, layers="0,top")
     assert copy.verify(deep=True).ok
@@ -99,7 +97,7 @@ def test_some_layers_are_pushed_with_their_indexes(made: Synthetic, tmp_path: Pa
     assert not len(made.store.push(copy.path, spaces=made.space, layers="0,top"))
 
 
-def test_a_space_with_fewer_layers_is_brought_up_to_date(made: Synthetic, make_store: Make, tmp_path: Path) -> None:
+def test_a_space_with_fewer_layers_is_brought_up_to_date(made, make_store, tmp_path):
     """By the same layers only; for others the message has the remedies, which work."""
     copy = Store(tmp_path / "copy")
     made.store.push(copy.path, spaces=made.space, layers="0,top")
@@ -124,9 +122,7 @@ def test_a_space_with_fewer_layers_is_brought_up_to_date(made: Synthetic, make_s
 
 
 @pytest.mark.parametrize("layers", ["all", "0,top"])
-def test_a_compacted_space_replaces_its_earlier_copy(
-    made: Synthetic, make_store: Make, tmp_path: Path, layers: str
-) -> None:
+def test_a_compacted_space_replaces_its_earlier_copy(made, make_store, tmp_path, layers):
     """Beside a space that the store does not have."""
     copy = make_store("copy", space="other.word.last", n=3).store
     made.store.push(copy.path, spaces=made.space, layers=layers)
@@ -146,7 +142,7 @@ def test_a_compacted_space_replaces_its_earlier_copy(
     assert not len(made.store.push(copy.path, spaces=made.space, layers=layers))
 
 
-def test_no_damaged_file_is_pushed(made: Synthetic, tmp_path: Path) -> None:
+def test_no_damaged_file_is_pushed(made, tmp_path):
     kinds = ("items", "skipped", "datasets", "summaries", "indexes", "embeddings", "spaces")
     for kind in kinds:
         copy, path = tmp_path / kind, min(path for path in (made.root / kind).rglob("*") if path.is_file())
@@ -158,7 +154,7 @@ def test_no_damaged_file_is_pushed(made: Synthetic, tmp_path: Path) -> None:
     made.store.push(copy)
 
 
-def test_other_content_is_refused(made: Synthetic, make_store: Make, tmp_path: Path) -> None:
+def test_other_content_is_refused(made, make_store, tmp_path):
     other = make_store("other", space="mine", n=3)
     with pytest.raises(StoreError, match=r"other has other content.*the space mine"):
         made.store.push(other.root)
@@ -179,7 +175,7 @@ def test_other_content_is_refused(made: Synthetic, make_store: Make, tmp_path: P
         made.store.push(tmp_path / "copy")
 
 
-def test_places_that_are_no_place_are_refused(made: Synthetic, tmp_path: Path) -> None:
+def test_places_that_are_no_place_are_refused(made, tmp_path):
     for place in (made.root, made.root / "copy", made.root / "embeddings" / "copy"):
         with pytest.raises(UsageError, match=r"is the store itself|is inside .*, and a store is no part of another"):
             made.store.push(place)
@@ -199,7 +195,7 @@ def test_places_that_are_no_place_are_refused(made: Synthetic, tmp_path: Path) -
     assert not (tmp_path / "here").exists()
 
 
-def test_links_among_incoming_files_are_not_followed(made: Synthetic, tmp_path: Path) -> None:
+def test_links_among_incoming_files_are_not_followed(made, tmp_path):
     copy = tmp_path / "copy"
     made.store.push(copy)
     (copy / ".incoming").mkdir()
@@ -210,7 +206,7 @@ def test_links_among_incoming_files_are_not_followed(made: Synthetic, tmp_path: 
     assert not [*(tmp_path / "elsewhere").iterdir()]
 
 
-def test_an_interrupted_push_goes_on(made: Synthetic, tmp_path: Path) -> None:
+def test_an_interrupted_push_goes_on(made, tmp_path):
     """At each file that arrives the push is stopped; the next one copies only the others."""
     copy = tmp_path / "copy"
 

@@ -5,14 +5,12 @@ The hub itself could not be reached when these tests were written.
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fake_hub import FakeHub, Repository
 from kept_columns import write_columns
 from store_damage import committed, flip
-from synthetic import Synthetic
 
 from embstore import Store
 from embstore.base.errors import DamagedError, RemoteError, SpaceMismatchError, StoreError, UsageError
@@ -32,7 +30,7 @@ def _committed(root: Path) -> dict[str, bytes]:
     return {key: data for key, data in committed(root).items() if key != "store.json"}
 
 
-def test_all_files_come_in_one_commit_with_the_manifest(made: Synthetic, hub: FakeHub) -> None:
+def test_all_files_come_in_one_commit_with_the_manifest(made, hub):
     done = made.store.push(URL)
     assert {row["action"] for row in done} == {"pushed"}
     repository, expected = hub.repositories[REPO], _committed(made.root)
@@ -47,7 +45,7 @@ def test_all_files_come_in_one_commit_with_the_manifest(made: Synthetic, hub: Fa
     }
 
 
-def test_only_what_is_missing_travels(made: Synthetic, make_store: Callable[..., Synthetic], hub: FakeHub) -> None:
+def test_only_what_is_missing_travels(made, make_store, hub):
     made.store.push(URL)
     n_commits, n_uploads = len(hub.repositories[REPO].commits), len(hub.uploaded)
     assert not len(made.store.push(URL))
@@ -62,7 +60,7 @@ def test_only_what_is_missing_travels(made: Synthetic, make_store: Callable[...,
     assert {path for path in _tree(hub) if "/" in path} == {*_committed(made.root)}, "what was merged is gone"
 
 
-def test_an_interrupted_push_uploads_nothing_twice(made: Synthetic, hub: FakeHub) -> None:
+def test_an_interrupted_push_uploads_nothing_twice(made, hub):
     class Stopped(BaseException):
         pass
 
@@ -77,9 +75,7 @@ def test_an_interrupted_push_uploads_nothing_twice(made: Synthetic, hub: FakeHub
     assert {path for path in _tree(hub) if "/" in path} == {*_committed(made.root)}
 
 
-def test_a_repository_that_moved_is_refused_with_both_commits(
-    made: Synthetic, make_store: Callable[..., Synthetic], hub: FakeHub
-) -> None:
+def test_a_repository_that_moved_is_refused_with_both_commits(made, make_store, hub):
     made.store.push(URL)
     make_store(texts=["new"])
     repository = hub.repositories[REPO]
@@ -99,7 +95,7 @@ def test_a_repository_that_moved_is_refused_with_both_commits(
     assert {*_tree(hub)} >= {*_committed(made.root), "notes.txt"}
 
 
-def test_a_branch_and_some_layers(made: Synthetic, hub: FakeHub) -> None:
+def test_a_branch_and_some_layers(made, hub):
     made.store.push(URL)
     main = _tree(hub)
     made.store.push(f"{URL}-small@layers", spaces=made.space, layers="top")
@@ -111,7 +107,7 @@ def test_a_branch_and_some_layers(made: Synthetic, hub: FakeHub) -> None:
     assert _tree(hub) == main
 
 
-def test_a_compacted_space_replaces_its_earlier_copy(made: Synthetic, hub: FakeHub) -> None:
+def test_a_compacted_space_replaces_its_earlier_copy(made, hub):
     made.store.push(URL, spaces=made.space, layers="0,top")
     made.store.compact()
     made.store.push(URL, spaces=made.space, layers="0,top")
@@ -126,7 +122,7 @@ def test_a_compacted_space_replaces_its_earlier_copy(made: Synthetic, hub: FakeH
         made.store.push(URL)
 
 
-def test_other_content_is_refused(made: Synthetic, make_store: Callable[..., Synthetic], hub: FakeHub) -> None:
+def test_other_content_is_refused(made, make_store, hub):
     made.store.push(URL)
     before = _tree(hub)
     other = make_store("other", space="mine", n=3)
@@ -139,14 +135,14 @@ def test_other_content_is_refused(made: Synthetic, make_store: Callable[..., Syn
     assert {path for path in files if path.startswith("spaces/")} >= {"spaces/mine.json", f"spaces/{made.space}.json"}
 
 
-def test_a_damaged_store_is_not_pushed(made: Synthetic, hub: FakeHub) -> None:
+def test_a_damaged_store_is_not_pushed(made, hub):
     flip(next((made.root / "embeddings").rglob("*.parquet")))
     with pytest.raises(DamagedError, match="SHA-256"):
         made.store.push(URL)
     assert "manifest.json" not in _tree(hub)
 
 
-def test_a_readme_of_the_user_stays(made: Synthetic, make_store: Callable[..., Synthetic], hub: FakeHub) -> None:
+def test_a_readme_of_the_user_stays(made, make_store, hub):
     made.store.push(URL)
     readme = _tree(hub)["README.md"].decode()
     assert "Columns" not in readme
@@ -165,9 +161,7 @@ def test_a_readme_of_the_user_stays(made: Synthetic, make_store: Callable[..., S
     assert _tree(hub)["README.md"] == own["README.md"]
 
 
-def test_the_dataset_is_loaded_by_datasets(
-    made: Synthetic, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_dataset_is_loaded_by_datasets(made, hub, tmp_path, monkeypatch):
     """From a copy of the repository's files, as ``datasets`` reads them from the hub."""
     made.store.push(URL)
     for path, data in _tree(hub).items():
@@ -189,15 +183,13 @@ def test_the_dataset_is_loaded_by_datasets(
 
 
 @pytest.mark.parametrize("url", ["hf://models/a/b", "hf://datasets/a", "hf://datasets/a/b@", "hf://datasets/../b"])
-def test_other_urls_are_refused(made: Synthetic, hub: FakeHub, url: str) -> None:
+def test_other_urls_are_refused(made, hub, url):
     with pytest.raises(UsageError, match="is no dataset repository"):
         made.store.push(url)
     assert not hub.requests
 
 
-def test_wrong_credentials_are_refused_without_them(
-    made: Synthetic, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_credentials_are_refused_without_them(made, hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_wrongsecret")
     with pytest.raises(RemoteError) as caught:
         made.store.push(URL)

@@ -2,7 +2,7 @@
 
 import http.client
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -32,7 +32,7 @@ SENTENCES = ("the bank of the river", "the bank lends <b>money</b>", "a river of
 
 
 @pytest.fixture(scope="session")
-def explored(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def explored(tmp_path_factory):
     """A store of words, occurrences and sentences with datasets of pairs and of valence; nothing may change it."""
     root = tmp_path_factory.mktemp("explored") / "<b>store"
     synthetic_store(root, texts=SENTENCES, unit="occurrence", n_blocks=2)
@@ -103,7 +103,7 @@ class Client:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+def browser():
     """Chromium; playwright runs once in a process, so that all tests of pages share it."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright (extra dev)")
     if CHROMIUM is None:
@@ -123,20 +123,20 @@ def _visited(*arguments: Any, **options: Any) -> Iterator[Visit]:
 
 
 @pytest.fixture
-def visit(browser: Any, client: Client) -> Iterator[Visit]:
+def visit(browser, client):
     """A visit to the page; in the end nothing may have gone wrong there."""
     with _visited(browser, client.url) as visit:
         yield visit
 
 
 @pytest.fixture(scope="session")
-def address_of(serve: Callable[[Path], Client]) -> Callable[[Path], str]:
+def address_of(serve):
     """Start an explorer of a store, one of each, and return its address."""
     return cache(lambda root: serve(root).url)
 
 
 @pytest.fixture
-def opened(browser: Any, address_of: Callable[[Path], str], tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def opened(browser, address_of, tmp_path):
     """Open pages of stores; in the end nothing may have gone wrong there but what is expected.
 
     The pages are closed before ``tmp_path`` is deleted, from which they may read.
@@ -151,7 +151,7 @@ def opened(browser: Any, address_of: Callable[[Path], str], tmp_path: Path) -> I
 
 
 @pytest.fixture(scope="session")
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Client]]:
+def serve(tmp_path_factory):
     """Start explorers of stores; they end with the tests."""
     from embstore import Store
 
@@ -169,13 +169,13 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path],
 
 
 @pytest.fixture(scope="session")
-def client(explored: Synthetic, serve: Callable[[Path], Client]) -> Client:
+def client(explored, serve):
     """A client of an explorer, with its cookie."""
     return serve(explored.root).enter()
 
 
 @pytest.fixture
-def patient(explored: Synthetic, serve: Callable[[Path], Client], monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+def patient(explored, serve, monkeypatch):
     """A client, with its cookie, of an explorer whose SQL has no limit of time: it ends only if it is cancelled."""
     from embstore.explore import workers
 
@@ -187,7 +187,7 @@ def patient(explored: Synthetic, serve: Callable[[Path], Client], monkeypatch: p
 
 
 @pytest.fixture
-def patient_visit(browser: Any, patient: Client) -> Iterator[Visit]:
+def patient_visit(browser, patient):
     """A visit to the page of such an explorer; in the end nothing may have gone wrong there."""
     with _visited(browser, patient.url) as visit:
         yield visit

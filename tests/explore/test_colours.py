@@ -13,7 +13,7 @@ SCALES = np.array([1, 1, 1e-30, 1e30, 1e-44, 1e37, 3000, 0, *np.ones(12)])
 
 
 @pytest.fixture(scope="module")
-def scaled(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def scaled(tmp_path_factory):
     """Items whose vectors are as long and as short as float32 has them, and zero."""
     vectors = np.random.default_rng(5).normal(size=(3, len(SCALES), 16)) * SCALES[:, None]
     vectors[:, ZEROS] = vectors[0, 1] = 0
@@ -37,14 +37,14 @@ def cosines(first: Any, second: Any) -> list[float | None]:
     return [float(dot / norm) if norm else None for dot, norm in zip(dots, norms, strict=True)]
 
 
-def test_norms_are_those_of_long_doubles(scaled: Synthetic) -> None:
+def test_norms_are_those_of_long_doubles(scaled):
     for layer in range(3):
         expected = np.sqrt((scaled.layer(layer).astype(np.longdouble) ** 2).sum(axis=1)).astype(np.float64)
         assert values(scaled, "norm", layer) == pytest.approx(expected.tolist(), rel=1e-15, abs=0)
 
 
 @pytest.mark.parametrize("text", [1, 2, 4, 6, 8])
-def test_cosines_are_those_of_long_doubles_and_of_the_command(scaled: Synthetic, text: int) -> None:
+def test_cosines_are_those_of_long_doubles_and_of_the_command(scaled, text):
     found = values(scaled, "cosine", 2, text=str(scaled.ids[text]))
     expected = cosines(scaled.layer(2), scaled.layer(2)[text])
     assert [value is None for value in found] == [at in ZEROS for at in range(len(SCALES))]
@@ -54,11 +54,11 @@ def test_cosines_are_those_of_long_doubles_and_of_the_command(scaled: Synthetic,
             assert [found[at]] == scaled.store.cosine([scaled.texts[text], scaled.texts[at]], layers="2")["cosine"]
 
 
-def test_with_a_vector_of_zeros_nothing_has_a_cosine(scaled: Synthetic) -> None:
+def test_with_a_vector_of_zeros_nothing_has_a_cosine(scaled):
     assert values(scaled, "cosine", 1, text=str(scaled.ids[0])) == [None] * len(SCALES)
 
 
-def test_a_change_from_or_to_a_vector_of_zeros_has_no_value(scaled: Synthetic) -> None:
+def test_a_change_from_or_to_a_vector_of_zeros_has_no_value(scaled):
     for layer, zeros in ((1, {*ZEROS, 1}), (2, {*ZEROS})):
         found = values(scaled, "change", layer)
         expected = cosines(scaled.layer(layer), scaled.layer(layer - 1))
@@ -66,7 +66,7 @@ def test_a_change_from_or_to_a_vector_of_zeros_has_no_value(scaled: Synthetic) -
             assert found[at] == (None if at in zeros else pytest.approx(1 - expected[at], abs=1e-15))
 
 
-def test_a_vector_of_zeros_is_in_no_cluster(scaled: Synthetic) -> None:
+def test_a_vector_of_zeros_is_in_no_cluster(scaled):
     found = values(scaled, "cluster", 0)
     assert [at for at, name in enumerate(found) if name is None] == sorted({*ZEROS, 1})
     named = {text for name in filter(None, found) for text in name.partition(": ")[2].split(", ")}

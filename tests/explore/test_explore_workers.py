@@ -72,14 +72,14 @@ def send(client: Any, path: str, **body: Any) -> socket.socket:
 
 
 @pytest.fixture
-def own(explored: Any, serve: Any) -> Any:
+def own(explored, serve):
     """A client of an explorer that has no other, and no process yet."""
     return serve(explored.root).enter()
 
 
 @is_linux
 @pytest.mark.parametrize("name", WITH_SQL)
-def test_what_a_client_asked_for_ends_when_it_leaves(own: Any, name: str) -> None:
+def test_what_a_client_asked_for_ends_when_it_leaves(own, name):
     before = workers()
     path, body = WITH_SQL[name]
     connection = send(own, path, **body)
@@ -89,7 +89,7 @@ def test_what_a_client_asked_for_ends_when_it_leaves(own: Any, name: str) -> Non
     wait_until(lambda: has_ended(process), "its end")  # at the limit of time the SQL would end, and the process live on
 
 
-def test_45_conditions_without_end_keep_nobody_else_waiting(own: Any) -> None:
+def test_45_conditions_without_end_keep_nobody_else_waiting(own):
     path, body = WITH_SQL["neighbours"]
     connections = [send(own, path, **body, k=k + 1) for k in range(45)]
     assert own.get("/api/store")["spaces"]
@@ -101,7 +101,7 @@ def test_45_conditions_without_end_keep_nobody_else_waiting(own: Any) -> None:
 
 
 @is_linux
-def test_a_condition_that_kills_its_process_is_an_error_of_that_request_alone(own: Any) -> None:
+def test_a_condition_that_kills_its_process_is_an_error_of_that_request_alone(own):
     before = workers()
     path, body = WITH_SQL["neighbours"]
     with ThreadPoolExecutor() as pool:
@@ -126,7 +126,7 @@ LONG = "(SELECT count(DISTINCT md5(range::VARCHAR)) FROM range(300000)) > length
 
 
 @pytest.fixture(scope="module")
-def mapped(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def mapped(tmp_path_factory):
     """A store with the map of a condition that takes long."""
     root = synthetic_store(tmp_path_factory.mktemp("mapped") / "s").root
     Store(root).map(method="pca", where=LONG)
@@ -146,7 +146,7 @@ def mapped(tmp_path_factory: pytest.TempPathFactory) -> Store:
     ],
     ids=["neighbours", "metric", "where", "column", "sql", "map"],
 )
-def test_every_condition_has_the_limits_of_sql(mapped: Store, monkeypatch: Any, ask: Any, limits: Limits) -> None:
+def test_every_condition_has_the_limits_of_sql(mapped, monkeypatch, ask, limits):
     for module in (questions, maps):
         monkeypatch.setattr(module, "SQL_LIMITS", limits)
     with pytest.raises(QueryError, match="longer than its limit" if limits.timeout else "memory"):
@@ -169,7 +169,7 @@ def process_id(store: Any, *, leaves_a_query: bool = False) -> int:
     return os.getpid()
 
 
-def test_a_process_in_which_sql_goes_on_is_ended() -> None:
+def test_a_process_in_which_sql_goes_on_is_ended():
     async def ask() -> list[int]:
         pool = Workers("store", most=1)
         options = ({}, {"leaves_a_query": True}, {})
@@ -184,7 +184,7 @@ def test_a_process_in_which_sql_goes_on_is_ended() -> None:
         os.kill(second, 0)
 
 
-def test_a_client_that_left_while_it_waited_costs_no_process() -> None:
+def test_a_client_that_left_while_it_waited_costs_no_process():
     async def ask() -> tuple[int, int]:
         pool = Workers("store", most=1)
         first = await pool.run(process_id, is_waiting)

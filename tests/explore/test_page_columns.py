@@ -26,7 +26,7 @@ AXIS = {"colour": "axis", "positive": "word1,word2", "negative": "word3,word4"}
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def kept(tmp_path_factory):
     root = tmp_path_factory.mktemp("kept") / "s"
     made = synthetic_store(root, texts=[f"word{at}" for at in range(N)], n_blocks=2, top_form=None)
     write_columns(made, COLUMNS)
@@ -58,7 +58,7 @@ def scores(made: Synthetic, layer: str) -> dict[str, float]:
     return {row["text"]: row["score"] for row in made.store.query("axis", layers=layer, top=0, cache=False, **poles)}
 
 
-def test_items_are_coloured_by_kept_columns(opened: Any, kept: Synthetic) -> None:
+def test_items_are_coloured_by_kept_columns(opened, kept):
     page = opened(kept)
     wait_for_map(page)
     for column, values in COLUMNS.items():
@@ -87,7 +87,7 @@ def test_items_are_coloured_by_kept_columns(opened: Any, kept: Synthetic) -> Non
     assert shown_values(page)["word2"] == pytest.approx(np.log(4), rel=1e-12)
 
 
-def test_a_condition_on_kept_columns_selects_what_the_copied_command_measures(opened: Any, kept: Synthetic) -> None:
+def test_a_condition_on_kept_columns_selects_what_the_copied_command_measures(opened, kept):
     page = opened(kept)
     wait_for_map(page)
     choose(page, "frequent")
@@ -113,7 +113,7 @@ def test_a_condition_on_kept_columns_selects_what_the_copied_command_measures(op
     assert [float(cell.get_attribute("title")) for cell in cells] == [row["mean"] for row in rows]
 
 
-def test_links_to_a_column_and_to_an_axis_are_accessible(opened: Any, kept: Synthetic) -> None:
+def test_links_to_a_column_and_to_an_axis_are_accessible(opened, kept):
     for state in ({"colour": "column", "column": '"my ""col"""', "where": "freq > 3"}, AXIS):
         page = opened(kept, 400, **state)
         wait_for_map(page)
@@ -130,12 +130,12 @@ def test_links_to_a_column_and_to_an_axis_are_accessible(opened: Any, kept: Synt
             assert violations(page) == [], scheme
 
 
-def test_a_condition_names_a_column_with_quotation_marks(kept: Synthetic) -> None:
+def test_a_condition_names_a_column_with_quotation_marks(kept):
     found = kept.store.query("norms", layers="0", where='"my ""col""" = 2')
     assert found["n"] == [sum(value == 2 for value in COLUMNS['my "col"'])]
 
 
-def test_items_are_coloured_by_their_place_between_words(opened: Any, kept: Synthetic) -> None:
+def test_items_are_coloured_by_their_place_between_words(opened, kept):
     for layer in ("0", "top"):
         found = colours(kept.store, kept.space, "axis", layer, positive="word1, word2", negative="word3\nword4")
         texts = [kept.texts[kept.ids.tolist().index(item)] for item in sorted(kept.ids.tolist())]
@@ -164,7 +164,7 @@ def test_items_are_coloured_by_their_place_between_words(opened: Any, kept: Synt
     assert page.evaluate("explorer.panels[0].found") is None
 
 
-def test_a_metric_is_computed_for_groups(opened: Any, kept: Synthetic) -> None:
+def test_a_metric_is_computed_for_groups(opened, kept):
     page = opened(kept, tab="metrics", metric="anisotropy", layers="1", by="pos")
     page.locator("td.n").first.wait_for()
     assert page.get_by_label("By", exact=True).input_value() == "pos"

@@ -1,8 +1,6 @@
 """The page in a real browser over stores that are empty, small, sampled or changing."""
 
 import shlex
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from embstore.explore.maps import place
 pytestmark = pytest.mark.server
 
 
-def test_an_empty_store_says_how_to_fill_it(opened: Any, tmp_path: Path):
+def test_an_empty_store_says_how_to_fill_it(opened, tmp_path):
     made = synthetic_store(tmp_path / "store", n=3)
     made.store.remove(made.space)
     page = opened(made)
@@ -22,14 +20,14 @@ def test_an_empty_store_says_how_to_fill_it(opened: Any, tmp_path: Path):
 
 
 @pytest.mark.parametrize(("texts", "n_blocks"), [(["one"], 2), (["one", "two"], 0)])
-def test_few_items_and_few_layers(opened: Any, tmp_path: Path, texts, n_blocks):
+def test_few_items_and_few_layers(opened, tmp_path, texts, n_blocks):
     made = synthetic_store(tmp_path / "store", texts=texts, n_blocks=n_blocks, top_form=None)
     page = opened(made, colour="cluster", q=texts[0])
     wait_for_map(page)
     assert page.evaluate("explorer.panels[0].view.half") > 0
 
 
-def test_a_store_that_changes_and_vanishes_is_said(opened: Any, tmp_path: Path):
+def test_a_store_that_changes_and_vanishes_is_said(opened, tmp_path):
     made = synthetic_store(tmp_path / "store", n=30, n_blocks=1, top_form=None)
     page = opened(made, expected="422", tab="store")  # chromium notes the answers that say so
     page.locator("table").first.wait_for()
@@ -55,7 +53,7 @@ def test_a_store_that_changes_and_vanishes_is_said(opened: Any, tmp_path: Path):
     page.locator("td.n").first.wait_for()
 
 
-def test_colours_and_selections_are_of_the_items_of_a_sampled_map(opened: Any, tmp_path: Path):
+def test_colours_and_selections_are_of_the_items_of_a_sampled_map(opened, tmp_path):
     made = synthetic_store(tmp_path / "store", texts=["x" * i for i in range(1, 60)], n_blocks=1, top_form=None)
     made.store.map(sample=20, seed=2)
     page = opened(made, colour="length", where="length(text) > 30")
@@ -69,7 +67,7 @@ def test_colours_and_selections_are_of_the_items_of_a_sampled_map(opened: Any, t
     page.get_by_text("a sample of 20 of 59 items").wait_for()
 
 
-def test_a_space_without_a_map_offers_to_make_one_which_can_be_cancelled_and_needs_webgl(opened: Any, tmp_path: Path):
+def test_a_space_without_a_map_offers_to_make_one_which_can_be_cancelled_and_needs_webgl(opened, tmp_path):
     made = synthetic_store(tmp_path / "it's a store", n=30, n_blocks=1, top_form=None)
     page = opened(made, make="", q="text3")
     page.get_by_role("heading", name=f"{made.space} has no map yet").wait_for()
@@ -96,7 +94,7 @@ def test_a_space_without_a_map_offers_to_make_one_which_can_be_cancelled_and_nee
     page.locator(".near-block li").first.wait_for()
 
 
-def test_occurrences_without_a_map_are_given_in_brackets(opened: Any, tmp_path: Path):
+def test_occurrences_without_a_map_are_given_in_brackets(opened, tmp_path):
     made = synthetic_store(tmp_path / "store", unit="occurrence", texts=["a bank of a river", "a bank"], n_blocks=1)
     page = opened(made, make="", q="bank", where="text = 'bank'")
     page.get_by_text("Its sentences are listed once there is a map. Or give one, with brackets").wait_for()
@@ -107,7 +105,7 @@ def test_occurrences_without_a_map_are_given_in_brackets(opened: Any, tmp_path: 
     assert sorted(page.locator(".contexts button").all_inner_texts()) == ["a bank", "a bank of a river"]
 
 
-def test_a_text_that_is_not_on_a_map_is_placed_there(opened: Any, tmp_path: Path):
+def test_a_text_that_is_not_on_a_map_is_placed_there(opened, tmp_path):
     pytest.importorskip("openTSNE", reason="t-SNE is openTSNE's (extra map)")
     made = synthetic_store(tmp_path / "store", n=60, n_blocks=2, top_form=None)
     made.store.map(sample=25, seed=3)

@@ -1,7 +1,5 @@
 """Where a text that is not on a map is placed there."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from synthetic import Synthetic, synthetic_store
@@ -14,7 +12,7 @@ LAYERS = (0, 1, 2)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def made(tmp_path_factory):
     return synthetic_store(tmp_path_factory.mktemp("placing") / "store", n=60, n_blocks=2, top_form=None)
 
 
@@ -30,7 +28,7 @@ def off_map(made: Synthetic, name: str) -> tuple[str, np.ndarray]:
     return made.texts[int(np.flatnonzero(~shown)[0])], np.flatnonzero(shown)
 
 
-def test_a_stored_text_has_its_own_place(made: Synthetic) -> None:
+def test_a_stored_text_has_its_own_place(made):
     shown = find_map(made.store, made.space, "pca")
     for at in (0, 30, 59):
         found = place(made.store, space=made.space, name="pca", text=shown.items.texts[at])
@@ -38,7 +36,7 @@ def test_a_stored_text_has_its_own_place(made: Synthetic) -> None:
         np.testing.assert_allclose(found["places"], shown.positions[:, at], atol=1e-6)
 
 
-def test_principal_components_place_other_texts_exactly(made: Synthetic) -> None:
+def test_principal_components_place_other_texts_exactly(made):
     made.store.map(sample=25, seed=3)
     name = "stored pca, sample 25, seed 3"
     text, rows = off_map(made, name)
@@ -58,7 +56,7 @@ def test_principal_components_place_other_texts_exactly(made: Synthetic) -> None
 
 
 @pytest.mark.slow
-def test_t_sne_places_other_texts_amid_their_five_nearest(made: Synthetic) -> None:
+def test_t_sne_places_other_texts_amid_their_five_nearest(made):
     pytest.importorskip("openTSNE", reason="t-SNE is openTSNE's (extra map)")
     made.store.map(method="tsne", sample=40, seed=1)
     name = "stored tsne, sample 40, seed 1"
@@ -79,7 +77,7 @@ def test_t_sne_places_other_texts_amid_their_five_nearest(made: Synthetic) -> No
     np.testing.assert_allclose(itself, shown.positions[:, 0], atol=1e-4 * np.abs(shown.positions).max())
 
 
-def test_a_vector_of_zeros_has_no_place(tmp_path: Path) -> None:
+def test_a_vector_of_zeros_has_no_place(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(2, 9, 4))
     vectors[1, 0] = 0
     texts = [f"text{at}" for at in range(9)]
@@ -89,13 +87,13 @@ def test_a_vector_of_zeros_has_no_place(tmp_path: Path) -> None:
     assert found[1] is None
 
 
-def test_a_text_that_is_not_stored_is_refused_unless_it_is_encoded(made: Synthetic) -> None:
+def test_a_text_that_is_not_stored_is_refused_unless_it_is_encoded(made):
     with pytest.raises(NotStoredError, match="'texx1' is not in"):
         place(made.store, space=made.space, text="texx1")
 
 
 @pytest.mark.slow
-def test_a_new_text_is_encoded_as_a_build_encodes_it(tmp_path: Path, checkpoint: Path) -> None:
+def test_a_new_text_is_encoded_as_a_build_encodes_it(tmp_path, checkpoint):
     words, space = ["dog", "cat", "horse", "car", "bus", "train"], "tiny.word.last"
     store, other = Store(tmp_path / "store"), Store(tmp_path / "other")
     for each, texts in ((store, words), (other, [*words, "puppy"])):

@@ -52,7 +52,7 @@ def test_the_overview_is_that_of_the_store(client, explored):
     assert [each["name"] for each in found["metrics"]] == explored.store.metrics()["name"]
 
 
-def test_a_map_has_the_positions_of_the_store(client, explored, tmp_path: Path):
+def test_a_map_has_the_positions_of_the_store(client, explored, tmp_path):
     header, ids, positions = unpacked(client.request("GET", f"/api/map?space={SPACE}")[2])
     assert header["layers"] == list(explored.card.layers.names)
     order = np.argsort(explored.ids)
@@ -82,7 +82,7 @@ def test_the_share_of_neighbours_that_a_map_keeps(client, explored):
 
 
 @pytest.mark.slow
-def test_stored_maps_come_first(serve, tmp_path: Path):
+def test_stored_maps_come_first(serve, tmp_path):
     made = synthetic_store(tmp_path / "store", n=30, n_blocks=2, top_form=None)
     made.store.map(where="item_id % 2 = 0", seed=5)
     client = serve(made.root).enter()
@@ -102,7 +102,7 @@ def test_stored_maps_come_first(serve, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_maps_of_other_layers_have_names_of_their_own(serve, tmp_path: Path):
+def test_maps_of_other_layers_have_names_of_their_own(serve, tmp_path):
     made = synthetic_store(tmp_path / "store", n=30, n_blocks=2, top_form=None)
     made.store.map(layers="0,2")
     made.store.map()
@@ -185,7 +185,7 @@ def test_what_looks_like_an_argument_in_a_command_or_a_condition_stays():
     assert rendered(f"{prose}⦃missing=skip⦄.", as_field) == f"{prose}“missing”: skip."
 
 
-def test_a_store_that_has_gone_is_named_in_the_words_of_the_page(tmp_path: Path):
+def test_a_store_that_has_gone_is_named_in_the_words_of_the_page(tmp_path):
     with pytest.raises(StoreError) as caught:
         Store(tmp_path / "gone").info()
     with written_as(as_field):
@@ -199,7 +199,7 @@ def test_a_store_that_has_gone_is_named_in_the_words_of_the_page(tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_metrics_take_words_in_lists_and_never_read_a_file(client, tmp_path: Path):
+def test_metrics_take_words_in_lists_and_never_read_a_file(client, tmp_path):
     words = tmp_path / "words.txt"
     words.write_text("dog\n")
     sets = {"x": "dog, dogs", "y": ["cat", "cats"], "a": "word01,word02,word03", "b": "word04\nword05\nword06"}

@@ -6,13 +6,11 @@ import io
 import json
 import re
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 import pytest
 from explorer_page import SIDEWAYS, new_page, violations
 from hanging import wait_until
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 from typer.testing import CliRunner
 
 from embstore import Store
@@ -23,13 +21,13 @@ HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def store(tmp_path_factory):
     texts = (HOSTILE, *(f"word{number}" for number in range(40)))
     return synthetic_store(tmp_path_factory.mktemp("report") / "toy & co", texts=texts)
 
 
 @pytest.fixture(scope="module")
-def page(store: Synthetic) -> str:
+def page(store):
     return Store(store.root).report()
 
 
@@ -39,7 +37,7 @@ def csv_of(page: str, name: str) -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_its_tables_are_those_of_the_store_and_its_texts_are_text(store: Synthetic, page: str) -> None:
+def test_its_tables_are_those_of_the_store_and_its_texts_are_text(store, page):
     opened = Store(store.root)
     for metric in ("anisotropy", "norms", "cka"):
         found = opened.query(metric)
@@ -73,14 +71,14 @@ def test_its_tables_are_those_of_the_store_and_its_texts_are_text(store: Synthet
 
 
 @pytest.mark.slow
-def test_the_same_store_gives_the_same_bytes(store: Synthetic, page: str) -> None:
+def test_the_same_store_gives_the_same_bytes(store, page):
     assert Store(store.root).report() == page
 
 
 @pytest.mark.slow
 def test_of_many_items_metrics_take_a_sample_a_smaller_one_where_all_are_compared_and_the_map_has_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr("embstore.explore.report._MOST_ITEMS", 200)  # pictures and tables do not grow with the items
     monkeypatch.setattr("embstore.explore.report._MOST_SEARCHED", 20)
     texts = [row.text for row in islice(open_source("words").rows(), 10_000) if isinstance(row, Row)]
@@ -106,7 +104,7 @@ SCALES = """() => [...document.querySelectorAll("figure img")].map((each) => eac
 
 
 @pytest.mark.server
-def test_it_is_accessible_and_only_tables_scroll_sideways(browser: Any, page: str, tmp_path: Path) -> None:
+def test_it_is_accessible_and_only_tables_scroll_sideways(browser, page, tmp_path):
     file = tmp_path / "report.html"
     file.write_text(page, "utf-8")
     context = browser.new_context(bypass_csp=True, offline=True)
@@ -125,14 +123,14 @@ def test_it_is_accessible_and_only_tables_scroll_sideways(browser: Any, page: st
     context.close()
 
 
-def test_an_empty_store_has_no_report(tmp_path: Path) -> None:
+def test_an_empty_store_has_no_report(tmp_path):
     made = synthetic_store(tmp_path / "s")
     made.store.remove(made.store.info()["space"])
     with pytest.raises(QueryError, match="no space to report on"):
         Store(made.root).report()
 
 
-def test_a_file_of_another_type_is_refused_before_anything_is_computed(store: Synthetic, tmp_path: Path) -> None:
+def test_a_file_of_another_type_is_refused_before_anything_is_computed(store, tmp_path):
     from embstore_cli.main import app
 
     done = CliRunner().invoke(app, ["report", "--store", str(store.root), "-o", str(tmp_path / "report.pdf")])
@@ -142,9 +140,7 @@ def test_a_file_of_another_type_is_refused_before_anything_is_computed(store: Sy
 
 @pytest.mark.server
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
-def test_it_opens_from_the_disk_and_its_map_moves(
-    browser: Any, page: str, tmp_path: Path, width: int, scheme: str
-) -> None:
+def test_it_opens_from_the_disk_and_its_map_moves(browser, page, tmp_path, width, scheme):
     file = tmp_path / "report.html"
     file.write_text(page, "utf-8")
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True)

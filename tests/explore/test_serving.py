@@ -11,7 +11,6 @@ import sys
 import threading
 import webbrowser
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import pytest
 from hanging import HUNG_SECONDS
@@ -89,7 +88,7 @@ def test_a_browser_is_opened_only_where_there_is_a_screen(explored, monkeypatch)
         assert urls == [server.url]
 
 
-def test_modules_in_the_working_directory_are_not_run(explored, serve, tmp_path: Path, monkeypatch):
+def test_modules_in_the_working_directory_are_not_run(explored, serve, tmp_path, monkeypatch):
     (tmp_path / "pickle.py").write_text("raise SystemExit")
     (tmp_path / "numpy.py").write_text("raise SystemExit")
     monkeypatch.chdir(tmp_path)
@@ -97,7 +96,7 @@ def test_modules_in_the_working_directory_are_not_run(explored, serve, tmp_path:
     assert client.post("/api/sql", select="SELECT 7")["rows"] == [{"0": 7}]
 
 
-def test_a_store_that_changes_and_vanishes(explored, serve, tmp_path: Path):
+def test_a_store_that_changes_and_vanishes(explored, serve, tmp_path):
     from synthetic import synthetic_store
 
     root = tmp_path / "store"
@@ -138,7 +137,7 @@ def test_a_request_that_is_cancelled_stops_computing(patient, monkeypatch):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_prints_its_address_and_ends_on_a_signal(explored, number, tmp_path: Path):
+def test_the_command_prints_its_address_and_ends_on_a_signal(explored, number, tmp_path):
     options = ["--no-open", "--port", "0", "--store", str(explored.root)]
     command = [sys.executable, "-m", "embstore", "explore", *options]
     with subprocess.Popen(

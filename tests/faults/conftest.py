@@ -1,12 +1,10 @@
 """What the tests at points of commands share."""
 
-from pathlib import Path
-
 import pytest
 
 
 @pytest.fixture(scope="session")
-def point_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def point_stores(tmp_path_factory):
     """A folder with a store of each kind that the commands of :mod:`fault_points` begin with."""
     from fault_points import make_stores
 

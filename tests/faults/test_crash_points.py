@@ -2,8 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 from fault_figures import FAULTS, HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
@@ -24,9 +23,7 @@ WRITING = [name for name, command in COMMANDS.items() if command.writes or name 
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_a_crash_before_each_operation(
-    point_stores: Path, name: str, tmp_path: Path, tally: Callable[[str, str], Tally]
-) -> None:
+def test_a_crash_before_each_operation(point_stores, name, tmp_path, tally):
     case = Case(name, point_stores, tmp_path)
     recorder = Recorder(case.start())
     with disk.watched(recorder):

@@ -8,7 +8,6 @@ import resource
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -51,7 +50,7 @@ _LEAST_LIMIT = 300
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stores(tmp_path_factory):
     folder = tmp_path_factory.mktemp("disks")
     for name, make in (("built", build), ("other", build_other), ("damaged", build_damaged)):
         make(folder / name)
@@ -66,7 +65,7 @@ def can_mount() -> bool:
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_a_full_disk(stores: Path, name: str, tmp_path: Path, tally: Callable[[str, str], Tally]) -> None:
+def test_a_full_disk(stores, name, tmp_path, tally):
     counts = tally("full disk", name)
     process = CONTEXT.Process(target=_work, args=(name, stores, tmp_path, TRUTH))
     process.start()

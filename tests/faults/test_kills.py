@@ -3,7 +3,6 @@
 Where builds and indexes are real ones, see test_kills_of_builds: 200 in all, and a third of them in CI.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import fault_stores
@@ -22,7 +21,7 @@ BEGINS = {"writer": "nothing", "compact": "built", "merge": "built", "repair": "
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stores(tmp_path_factory):
     """A folder with a store of each kind that the commands begin with."""
     folder = tmp_path_factory.mktemp("faults")
     (folder / "nothing").mkdir()
@@ -32,7 +31,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", KILLS)
-def test_kills(stores: Path, name: str, tally: Callable[[str, str], Tally]) -> None:
+def test_kills(stores, name, tally):
     command: Command = build if name == "writer" else getattr(fault_stores, name)
     begin, whole = stores / BEGINS[name], stores / f"whole-{name}"
     before = naming(lambda: stored_ids(begin)) or {}

@@ -1,6 +1,5 @@
 """kill -9 at random moments of real builds, of a checkpoint and texts some of which are skipped, and of indexing."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ KILLS = {"build": share(32), "index flat": share(13), "index hnsw": share(14), "
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stores(tmp_path_factory):
     """A folder with a store of each kind that the commands begin with, and what they are built from."""
     folder = tmp_path_factory.mktemp("builds")
     real_builds.set_up(folder)
@@ -30,7 +29,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", KILLS)
-def test_kills(stores: Path, name: str, tally: Callable[[str, str], Tally]) -> None:
+def test_kills(stores, name, tally):
     begin = stores / f"before {name}"
     command: Command = getattr(real_builds, name.replace(" ", "_"))
     is_build = name == "build"

@@ -43,7 +43,7 @@ def grow_and_compact(n_reads: Synchronized, root: Path) -> None:
             time.sleep(0.01)
 
 
-def test_readers_beside_all_commands(tmp_path: Path) -> None:
+def test_readers_beside_all_commands(tmp_path):
     """Answers are right at every moment, though files come and go; no reader is told of damage."""
     root = tmp_path / "store"
     build(root)
@@ -80,7 +80,7 @@ def _unless_removed(question):
         return None
 
 
-def test_two_writers(tmp_path: Path) -> None:
+def test_two_writers(tmp_path):
     """Of commands that are started at once some are refused, by name, and what is done is whole."""
     root = tmp_path / "store"
     build(root)

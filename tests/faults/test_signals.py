@@ -5,7 +5,6 @@ EMBSTORE_TEST_SIGNALS is the number of moments for each command; without it a th
 
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +75,7 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stores(tmp_path_factory):
     """A folder with a store of each kind that the commands begin with, and what they read."""
     folder = tmp_path_factory.mktemp("signals")
     real_builds.set_up(folder)
@@ -87,7 +86,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_signals(stores: Path, name: str, tally: Callable[[str, str], Tally]) -> None:
+def test_signals(stores, name, tally):
     case, counts = CASES[name], tally("SIGINT or SIGTERM", name)
     whole = _fresh(case, stores, f"whole {name}")
     plain = _run(case, whole)
@@ -135,7 +134,7 @@ def test_signals(stores: Path, name: str, tally: Callable[[str, str], Tally]) ->
         ("embstore.storage.writer", "_wait"),
     ],
 )
-def test_an_interrupt_where_python_cannot_stand_it_loses_nothing(stores: Path, place: tuple[str, str]) -> None:
+def test_an_interrupt_where_python_cannot_stand_it_loses_nothing(stores, place):
     """There it raised another error inside Python's library, which hid it from the writer, or left a lock locked."""
     case, folder = CASES["build"], _fresh(CASES["build"], stores, "place")
     ended = _run(case, folder, place=place)
@@ -146,7 +145,7 @@ def test_an_interrupt_where_python_cannot_stand_it_loses_nothing(stores: Path, p
     }  # fmt: skip
 
 
-def test_an_interrupt_waits_for_no_thread_for_longer_than_a_second(tmp_path: Path) -> None:
+def test_an_interrupt_waits_for_no_thread_for_longer_than_a_second(tmp_path):
     begun = tmp_path / "begun"
     code = (
         "import pathlib, threading; t = threading.Thread(target=threading.Event().wait, daemon=True); t.start(); "

@@ -6,9 +6,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import cycle
-from pathlib import Path
 
 import pytest
 from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
@@ -28,9 +27,7 @@ LONG_SECONDS = 120  # of CPU time
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_an_error_at_each_operation(
-    point_stores: Path, name: str, tmp_path: Path, tally: Callable[[str, str], Tally]
-) -> None:
+def test_an_error_at_each_operation(point_stores, name, tmp_path, tally):
     case, counts, found = Case(name, point_stores, tmp_path), tally("system error", name), []
     for n, code, lasts in _errors(len(case.operations)):
         case.start()
@@ -114,7 +111,7 @@ assert min(n_errors) >= 1, n_errors
 """
 
 
-def test_too_few_open_files(point_stores: Path, tmp_path: Path) -> None:
+def test_too_few_open_files(point_stores, tmp_path):
     """The system's own EMFILE, also in DuckDB, pyarrow and FAISS: every command meets it, none takes it for damage."""
     root = copy(point_stores / "small", tmp_path / "store")
     done = subprocess.run([sys.executable, "-c", _FEW_FILES, root], capture_output=True, text=True, check=False)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,11 @@ from embstore import Store
 from embstore.base import atomic
 from embstore.base.errors import DamagedError
 
-Make = Callable[..., Synthetic]
 N, DIM = 300, 8
 
 
 @pytest.fixture
-def made(request: pytest.FixtureRequest, make_store: Make) -> Synthetic:
+def made(request, make_store):
     """A store with indexes of a kind, which tests name."""
     made = make_store(n=N, dim=DIM, n_blocks=2, top_form=None, index=False)
     made.store.index(kind=request.param)
@@ -67,7 +65,7 @@ def check_each_answer(made: Synthetic, *, refused: bool) -> None:
     [("flat", "both"), ("flat", "index"), ("flat", "card"), ("hnsw", "both"), ("ivf", "both")],
     indirect=["made"],
 )
-def test_the_indexes_of_two_layers_exchanged(made: Synthetic, swapped: str) -> None:
+def test_the_indexes_of_two_layers_exchanged(made, swapped):
     check_each_answer(made, refused=False)
     for first, other in zip(paths(made, 1), paths(made, 2), strict=True):
         if swapped in ("both", "index" if first.suffix == ".faiss" else "card"):
@@ -79,7 +77,7 @@ def test_the_indexes_of_two_layers_exchanged(made: Synthetic, swapped: str) -> N
 
 
 @pytest.mark.parametrize("made", ["hnsw"], indirect=True)
-def test_the_index_of_another_space_or_of_an_older_state(made: Synthetic, make_store: Make, tmp_path: Path) -> None:
+def test_the_index_of_another_space_or_of_an_older_state(made, make_store, tmp_path):
     kept = shutil.copytree(made.paths.indexes(made.space), tmp_path / "older")
     other = make_store("other", n=N, dim=DIM, n_blocks=2, top_form=None, seed=9)
     other.store.index(kind="flat")
@@ -106,9 +104,7 @@ def reseal(card: Path, **changed: object) -> None:
 
 
 @pytest.mark.parametrize("made", ["flat", "hnsw"], indirect=True)
-def test_a_card_without_hashes_over_the_index_of_another_layer_is_refused_by_the_texts_own_vector(
-    made: Synthetic,
-) -> None:
+def test_a_card_without_hashes_over_the_index_of_another_layer_is_refused_by_the_texts_own_vector(made):
     for layer in range(3):
         reseal(paths(made, layer)[1], sample_sha256=None, crc32=None)
     exchange(paths(made, 1)[0], paths(made, 2)[0])
@@ -119,7 +115,7 @@ def test_a_card_without_hashes_over_the_index_of_another_layer_is_refused_by_the
 
 
 @pytest.mark.parametrize("made", ["flat", "hnsw"], indirect=True)  # of codes the cosines come from the shards
-def test_what_is_sealed_anew_is_found_by_a_deep_verify(made: Synthetic) -> None:
+def test_what_is_sealed_anew_is_found_by_a_deep_verify(made):
     for first, other in zip(paths(made, 1), paths(made, 2), strict=True):
         exchange(first, other)
     for layer in (1, 2):

@@ -1,13 +1,11 @@
 """The neighbours of all vectors among themselves, against brute force and scikit-learn."""
 
-from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import Synthetic
 
 from embstore.base.arrays import distinct_rows, has_direction
 from embstore.base.errors import UnknownNameError
@@ -15,7 +13,6 @@ from embstore.index import exact_knn
 from embstore.index.exact_knn import DISTANCES, Points, neighbours_of_all
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 
-Make = Callable[..., Synthetic]
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -76,7 +73,7 @@ def clouds(draw: st.DrawFn) -> np.ndarray:
 @settings(deadline=None, max_examples=150)
 @given(clouds(), st.integers(1, 130), st.sampled_from(DISTANCES))
 @pytest.mark.slow
-def test_neighbours_of_all_are_brute_force(x: np.ndarray, k: int, distance: str) -> None:
+def test_neighbours_of_all_are_brute_force(x, k, distance):
     assert_exact(x, k, distance)
 
 
@@ -96,7 +93,7 @@ def nearest_of_whole_numbers(x: np.ndarray, k: int, distance: str) -> list[list[
 
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize(("dim", "largest"), [(3, 2), (5, 1), (8, 1), (4, 3)])
-def test_ties_up_to_rounding_are_in_order_of_positions(dim: int, largest: int, distance: str) -> None:
+def test_ties_up_to_rounding_are_in_order_of_positions(dim, largest, distance):
     """Vectors of whole numbers, as they are, divided by 3, and turned: their ties are the same."""
     rng = np.random.default_rng(dim)
     x = rng.integers(-largest, largest + 1, (120, dim))
@@ -110,7 +107,7 @@ def test_ties_up_to_rounding_are_in_order_of_positions(dim: int, largest: int, d
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_neighbours_of_all_are_those_of_scikit_learn(distance: str) -> None:
+def test_neighbours_of_all_are_those_of_scikit_learn(distance):
     from sklearn.neighbors import NearestNeighbors
 
     x = np.random.default_rng(1).normal(0.5, 1, (700, 48)).astype(np.float32)
@@ -140,7 +137,7 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_few_rows_need_more_than_one_search(distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_rows_need_more_than_one_search(distance, monkeypatch):
     counts = searches(monkeypatch)
     neighbours_of_all(np.random.default_rng(3).normal(100, 1, (3000, 64)).astype(np.float32), 10, distance)
     assert counts["rough"][0] == 3000
@@ -150,9 +147,7 @@ def test_few_rows_need_more_than_one_search(distance: str, monkeypatch: pytest.M
 
 @pytest.mark.slow
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_a_knot_of_points_takes_more_candidates_and_a_larger_one_takes_float64(
-    distance: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_knot_of_points_takes_more_candidates_and_a_larger_one_takes_float64(distance, monkeypatch):
     counts = searches(monkeypatch)
     x = np.random.default_rng(3).normal(5, 1, (900, 16))
     x[:20] = x[0] + 1e-7 * np.random.default_rng(4).normal(size=(20, 16))
@@ -168,9 +163,7 @@ def test_a_knot_of_points_takes_more_candidates_and_a_larger_one_takes_float64(
 
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("rounding", [0.001, 0.01, 0.02])
-def test_a_rough_search_that_errs_within_its_bound_changes_nothing(
-    distance: str, rounding: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rough_search_that_errs_within_its_bound_changes_nothing(distance, rounding, monkeypatch):
     """FAISS with the largest errors that the bound allows, which no machine need make by itself."""
     import faiss
 
@@ -198,7 +191,7 @@ def test_a_rough_search_that_errs_within_its_bound_changes_nothing(
     np.testing.assert_allclose(values, wanted[1], rtol=1e-9)
 
 
-def test_a_zero_vector_has_no_cosine() -> None:
+def test_a_zero_vector_has_no_cosine():
     x = np.array([[1, 0], [0, 0], [0, 2]], np.float32)
     assert has_direction(x).tolist() == [True, False, True]
     with pytest.raises(ValueError, match="zero vector"):
@@ -211,14 +204,14 @@ def test_a_zero_vector_has_no_cosine() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-38, 1e-30, 1.0, 1e30, 1e38])
-def test_vectors_of_any_size(scale: float) -> None:
+def test_vectors_of_any_size(scale):
     x = (np.random.default_rng(7).normal(size=(50, 8)) * scale).astype(np.float32)
     for distance in DISTANCES:
         positions, _ = neighbours_of_all(x, 3, distance)
         assert (positions == nearest(brute_force(x.astype(np.float64) / scale, distance), 3, distance)).all()
 
 
-def test_distinct_rows_and_none() -> None:
+def test_distinct_rows_and_none():
     x = np.array([[1, 0], [2, 0], [1, -0.0], [2, 0], [0, 1]], np.float32)
     positions, values = neighbours_of_all(x[:0], 3, "euclidean")
     assert positions.shape == values.shape == (0, 0)
@@ -230,7 +223,7 @@ def test_distinct_rows_and_none() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_stored_layer_answers_by_id(make_store: Make, dtype: str) -> None:
+def test_a_stored_layer_answers_by_id(make_store, dtype):
     rng = np.random.default_rng(8)
     vectors = rng.normal(size=(1, 30, 6))
     vectors[0, 4] = 0

@@ -3,10 +3,9 @@
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import reduce
 from operator import add
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_search import search
 from numpy.typing import NDArray
-from synthetic import Synthetic
 
 from embstore.base.arrays import cosine_error
 from embstore.index import IndexOptions, choose, flat, search_exact, write_index
 from embstore.index.exact_search import Gather
 
-Make = Callable[..., Synthetic]
 SHARDS = ["part-" + "a" * 16]
 
 
@@ -63,15 +60,8 @@ def gather_of(ids: NDArray[np.int64], x: NDArray[np.float32]) -> Gather:
     many=st.sampled_from([0, 20]),
 )
 def test_index_and_scan_are_the_definition_to_the_last_bit(
-    tmp_path_factory: pytest.TempPathFactory,
-    seed: int,
-    n: int,
-    k: int,
-    n_queries: int,
-    n_distinct: int,
-    block: int,
-    many: int,
-) -> None:
+    tmp_path_factory, seed, n, k, n_queries, n_distinct, block, many
+):
     rng = np.random.default_rng(seed)
     distinct = rng.normal(size=(n_distinct, 48)).astype(np.float32) + 3  # many are near each other, and many are equal
     x = distinct[rng.integers(0, n_distinct, n)]
@@ -107,7 +97,7 @@ def with_outlier(outlier: float, dim: int) -> tuple[NDArray[np.int64], NDArray[n
 @pytest.mark.slow
 @pytest.mark.parametrize("dim", [64, 768])
 @pytest.mark.parametrize("outlier", [0, 300, 3000])
-def test_neighbours_among_massive_dimensions_are_those_of_float128(tmp_path: Path, outlier: float, dim: int) -> None:
+def test_neighbours_among_massive_dimensions_are_those_of_float128(tmp_path, outlier, dim):
     ids, x, queries = with_outlier(outlier, dim)
     wide, asked = x.astype(np.longdouble), queries.astype(np.longdouble)
     norms = np.sqrt((wide**2).sum(axis=1))
@@ -138,7 +128,7 @@ def test_neighbours_among_massive_dimensions_are_those_of_float128(tmp_path: Pat
             assert np.abs(right - best).max() <= rounding, "the nearest themselves"
 
 
-def test_given_vectors_of_any_size_have_the_same_cosines() -> None:
+def test_given_vectors_of_any_size_have_the_same_cosines():
     ids, x, queries = with_outlier(0, 64)
     small, large = (search_exact([(ids, x)], queries * np.float64(2.0**size), 5) for size in (-400, 400))
     assert (small[0] == large[0]).all()
@@ -146,7 +136,7 @@ def test_given_vectors_of_any_size_have_the_same_cosines() -> None:
     assert (small[1] == search_exact([(ids, x)], queries, 5)[1]).all()
 
 
-def test_neighbours_of_a_flat_index_load_no_faiss(make_store: Make) -> None:
+def test_neighbours_of_a_flat_index_load_no_faiss(make_store):
     made = make_store(n=50)
     code = "import sys; from embstore import Store; print(len(Store(sys.argv[1]).neighbours(sys.argv[2]))); " + (
         "sys.exit('faiss' in sys.modules)"

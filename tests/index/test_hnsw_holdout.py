@@ -21,17 +21,17 @@ def graph_of(data: Clustered, keep: np.ndarray) -> faiss.IndexIDMap:
 
 
 @pytest.fixture(scope="module")
-def data() -> Clustered:
+def data():
     return Clustered(N, DIM)
 
 
 @pytest.fixture(scope="module")
-def graph(data: Clustered) -> faiss.IndexIDMap:
+def graph(data):
     return graph_of(data, np.ones(N, bool))
 
 
 @pytest.fixture(scope="module")
-def out(graph: faiss.IndexIDMap) -> Ids:
+def out(graph):
     """Positions, which are rows of the data too, since they were added in this order."""
     fit = np.flatnonzero(is_on_ground_level(faiss_index.inner_of(graph).hnsw))
     return np.random.default_rng(5).choice(fit, N_OUT, replace=False)
@@ -46,7 +46,7 @@ def leading_around(graph: faiss.IndexIDMap, out: Ids) -> object:
     return unlinked(inner.hnsw, faiss_index.units_of(inner), out)
 
 
-def test_the_links_are_what_they_were_even_after_an_error(graph: faiss.IndexIDMap, out: Ids) -> None:
+def test_the_links_are_what_they_were_even_after_an_error(graph, out):
     before = links(graph)
 
     def fail_meanwhile() -> None:
@@ -61,7 +61,7 @@ def test_the_links_are_what_they_were_even_after_an_error(graph: faiss.IndexIDMa
         assert (links(graph) == before).all()
 
 
-def test_links_to_what_is_out_lead_to_the_nearest_behind_it(data: Clustered, graph: faiss.IndexIDMap, out: Ids) -> None:
+def test_links_to_what_is_out_lead_to_the_nearest_behind_it(data, graph, out):
     hnsw = faiss_index.inner_of(graph).hnsw
     starts, each = faiss.vector_to_array(hnsw.offsets).astype(np.int64), np.arange(hnsw.nb_neighbors(0))
     ground = starts[:-1, None] + each
@@ -83,7 +83,7 @@ def test_links_to_what_is_out_lead_to_the_nearest_behind_it(data: Clustered, gra
             assert units[new[place]] @ units[node] == pytest.approx(units[best] @ units[node], abs=1e-6)
 
 
-def test_it_finds_as_much_as_a_graph_that_never_had_them(data: Clustered, graph: faiss.IndexIDMap, out: Ids) -> None:
+def test_it_finds_as_much_as_a_graph_that_never_had_them(data, graph, out):
     keep = np.ones(N, bool)
     keep[out] = False
     wanted = list(data.exact(data.vectors[out], 10, keep))

@@ -1,7 +1,6 @@
 """The order in which a graph's vectors lie: any order finds the same, one that brings near ones together sooner."""
 
 from functools import partial
-from pathlib import Path
 
 import faiss
 import numpy as np
@@ -25,7 +24,7 @@ _PAGE = 16  # vectors
 
 @settings(max_examples=25)
 @given(arrays(np.float32, st.tuples(st.integers(0, 400), st.integers(1, 3)), elements=st.integers(-2, 2).map(float)))
-def test_every_position_is_there_once(vectors: Units) -> None:
+def test_every_position_is_there_once(vectors):
     assert sorted(similarity_order(unit_vectors(vectors)).tolist()) == list(range(len(vectors)))
 
 
@@ -36,7 +35,7 @@ def pages_of_neighbours(units: Units) -> float:
 
 
 @pytest.mark.parametrize("n_different", [1, 2, 300])
-def test_vectors_that_cannot_be_divided_take_few_products(n_different: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vectors_that_cannot_be_divided_take_few_products(n_different, monkeypatch):
     n, products = 100_000, 0
     knn = faiss.knn
 
@@ -55,14 +54,14 @@ def test_vectors_that_cannot_be_divided_take_few_products(n_different: int, monk
 
 
 @pytest.fixture
-def graph() -> faiss.IndexIDMap:
+def graph():
     data = Clustered(3_000, 24)
     index = faiss_index.make(choose("hnsw", 3_000, 24, 1 << 40), 24, np.empty((0, 24), np.float32))
     index.add_with_ids(unit_vectors(data.vectors), data.ids)
     return index
 
 
-def test_a_graph_finds_the_same_in_any_order(graph: faiss.IndexIDMap) -> None:
+def test_a_graph_finds_the_same_in_any_order(graph):
     queries = unit_vectors(Clustered(3_000, 24).queries)
     cosines, ids = graph.search(queries, _NEAREST)
     before = graph_ids(graph)
@@ -74,7 +73,7 @@ def test_a_graph_finds_the_same_in_any_order(graph: faiss.IndexIDMap) -> None:
     assert (np.sort(graph_ids(graph)) == np.sort(before)).all()
 
 
-def test_a_graph_is_written_in_this_order_also_after_it_has_grown(tmp_path: Path) -> None:
+def test_a_graph_is_written_in_this_order_also_after_it_has_grown(tmp_path):
     data, path = Clustered(4_000, 24), tmp_path / "space=toy" / "layer=00.faiss"
     options = IndexOptions(choose("hnsw", 4_000, 24, 1 << 40), "hnsw", n=4_000)
     write = partial(write_index, path, space="toy", layer=0, dim=24, options=options)
@@ -91,7 +90,7 @@ def graph_ids(graph: faiss.IndexIDMap) -> Positions:
     return faiss.vector_to_array(graph.id_map)
 
 
-def test_a_graph_is_ordered_without_a_copy_of_its_vectors() -> None:
+def test_a_graph_is_ordered_without_a_copy_of_its_vectors():
     n, dim = 50_000, 512
     prepare = f"""
 import faiss, numpy as np

@@ -22,7 +22,6 @@ from embstore.index.card import sample_hash
 
 pytestmark = pytest.mark.fault
 
-Make = Callable[..., Synthetic]
 D, N, LISTS = 16, 50, 2
 CARDS: dict[str, dict[str, Any]] = {
     "flat": {},
@@ -179,7 +178,7 @@ def put(made: Synthetic, kind: str, make: Callable[[Parts], bytes]) -> Path:
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_a_sound_index_is_searched(make_store: Make, name: str) -> None:
+def test_a_sound_index_is_searched(make_store, name):
     made = make_store(n=N, dim=D)
     right = made.store.neighbours("text3", layers=1, k=5)
     put(made, *SOUND[name])
@@ -189,7 +188,7 @@ def test_a_sound_index_is_searched(make_store: Make, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_index_is_damaged(make_store: Make, name: str) -> None:
+def test_a_hostile_index_is_damaged(make_store, name):
     made = make_store(n=N, dim=D)
     path = put(made, *HOSTILE[name])
     store = Store(made.root)
@@ -221,13 +220,13 @@ except DamagedError:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is in KiB on Linux")
 @pytest.mark.parametrize("name", ["flat: more ids", "ivf: a long list"])
-def test_its_lengths_take_no_memory(make_store: Make, name: str) -> None:
+def test_its_lengths_take_no_memory(make_store, name):
     path = put(make_store(n=N, dim=D), *HOSTILE[name])
     done = subprocess.run([sys.executable, "-c", _PEAK, str(path)], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 50 << 10  # 120 million ids are 940,000 KiB
 
 
-def test_the_limits_of_others_stay(make_store: Make) -> None:
+def test_the_limits_of_others_stay(make_store):
     before = faiss.get_deserialization_vector_byte_limit(), faiss.get_deserialization_loop_limit()
     made = make_store(n=N, dim=D)
     close_cached_indexes()

@@ -1,19 +1,14 @@
 """FAISS indexes and their cards: what they cover, and what is said of damage."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from index_cache import close_cached_indexes
-from synthetic import Synthetic
 
 from embstore.base.errors import DamagedError
 from embstore.index import IndexCard, remove_index, unit_vectors, write_index
 from embstore.index.flat import FlatIndex
-
-Make = Callable[..., Synthetic]
-
 
 SHARDS = [f"part-{letter * 16}" for letter in "ab"]
 
@@ -22,13 +17,13 @@ def write(path: Path, *blocks: tuple[np.ndarray, np.ndarray]) -> IndexCard:
     return write_index(path, blocks, space="toy", layer=0, dim=blocks[0][1].shape[1], shards=SHARDS)
 
 
-def test_unit_vectors_of_any_size_and_of_none() -> None:
+def test_unit_vectors_of_any_size_and_of_none():
     x = np.array([[3e30, 4e30], [3e-30, 4e-30], [0, 0]], np.float32)
     np.testing.assert_allclose(unit_vectors(x), [[0.6, 0.8], [0.6, 0.8], [0, 0]], rtol=1e-6)
     assert unit_vectors(np.ones((1, 4), np.float16)).tolist() == [[0.5] * 4]
 
 
-def test_the_card_says_what_the_index_covers(tmp_path: Path) -> None:
+def test_the_card_says_what_the_index_covers(tmp_path):
     path = tmp_path / "space=toy" / "layer=00.faiss"
     assert IndexCard.read(path) is None
     card = write(path, (np.arange(3), np.eye(3, dtype=np.float32)))
@@ -41,7 +36,7 @@ def test_the_card_says_what_the_index_covers(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_truncated_index_is_named_with_the_remedy(make_store: Make) -> None:
+def test_a_truncated_index_is_named_with_the_remedy(make_store):
     made = make_store(n=30)
     path = made.paths.index(made.space, made.card.layers.members[-1])
     path.write_bytes(path.read_bytes()[:-200])
@@ -54,9 +49,7 @@ def test_a_truncated_index_is_named_with_the_remedy(make_store: Make) -> None:
     assert any("exact scan" in note for note in found.notes), "the remedy works"
 
 
-def test_a_write_that_fails_leaves_no_index_that_looks_damaged(
-    make_store: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_no_index_that_looks_damaged(make_store, monkeypatch):
     from embstore.base import atomic
 
     made = make_store(n=10)
@@ -74,7 +67,7 @@ def test_a_write_that_fails_leaves_no_index_that_looks_damaged(
     assert len(made.store.neighbours("text1", layers=1, k=3)) == 3
 
 
-def test_a_flat_index_is_checked_once_while_it_is_open(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flat_index_is_checked_once_while_it_is_open(make_store, monkeypatch):
     made = make_store(n=50)
     close_cached_indexes()
     checked: list[Path] = []

@@ -38,18 +38,18 @@ def write(path: Path, data: Clustered, kind: str, *, stop: int | None = None, wa
 
 
 @pytest.fixture(scope="module")
-def data() -> Clustered:
+def data():
     return Clustered(N, DIM)
 
 
 @pytest.fixture(scope="module")
-def made(data: Clustered, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
+def made(data, tmp_path_factory):
     paths = {kind: tmp_path_factory.mktemp("indexes") / kind / "space=toy" / "layer=03.faiss" for kind in KINDS}
     return {kind: Made(data, path, write(path, data, kind)) for kind, path in paths.items()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_card_says_how_it_was_made_and_what_it_finds(made: dict[str, Made], kind: str) -> None:
+def test_the_card_says_how_it_was_made_and_what_it_finds(made, kind):
     card = made[kind].card
     assert IndexCard.read(made[kind].path) == card
     assert (card.kind, card.asked, card.n, card.dim, card.n_zero) == (kind, kind, N, DIM, 0)
@@ -71,7 +71,7 @@ def test_the_card_says_how_it_was_made_and_what_it_finds(made: dict[str, Made], 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("k", [1, 10, 100])
-def test_scores_are_cosines_whatever_the_kind(made: dict[str, Made], kind: str, k: int) -> None:
+def test_scores_are_cosines_whatever_the_kind(made, kind, k):
     data = made[kind].data
     queries = np.concatenate([data.queries[:20], 3 * data.vectors[:20]])
     found = search(made[kind].path, SHARDS, queries, k, gather=data.gather)
@@ -90,9 +90,7 @@ def test_scores_are_cosines_whatever_the_kind(made: dict[str, Made], kind: str, 
 @pytest.mark.parametrize(
     ("share", "scans"), [(0, True), *((share, scans) for share in (0.5, 0.01, 0.0001) for scans in (True, False))]
 )
-def test_a_filter_is_applied_inside_the_search(
-    made: dict[str, Made], kind: str, share: float, scans: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_filter_is_applied_inside_the_search(made, kind, share, scans, monkeypatch):
     if not scans:  # as if what is left were too much for an exact scan
         monkeypatch.setattr(faiss_side, "is_few", lambda *_: False)
     data = made[kind].data
@@ -112,7 +110,7 @@ def test_a_filter_is_applied_inside_the_search(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_adding_is_as_good_as_making_anew(made: dict[str, Made], tmp_path: Path, kind: str) -> None:
+def test_adding_is_as_good_as_making_anew(made, tmp_path, kind):
     data, path = made[kind].data, tmp_path / "space=toy" / "layer=03.faiss"
     old = write(path, data, kind, stop=9_000)
     assert open_index(path, [SHARDS[0]]) is not None
@@ -133,7 +131,7 @@ def test_adding_is_as_good_as_making_anew(made: dict[str, Made], tmp_path: Path,
     assert recall(found[0], list(data.exact(data.queries, 10))) >= 0.98
 
 
-def test_a_graph_has_all_its_links_after_tuning(made: dict[str, Made]) -> None:
+def test_a_graph_has_all_its_links_after_tuning(made):
     import faiss
 
     index = faiss_side.load(made["hnsw"].path, made["hnsw"].card, mapped=False)
@@ -145,9 +143,7 @@ def test_a_graph_has_all_its_links_after_tuning(made: dict[str, Made]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_index_is_opened_memory_mapped_and_once(
-    made: dict[str, Made], kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_index_is_opened_memory_mapped_and_once(made, kind, monkeypatch):
     import faiss
 
     close_cached_indexes()
@@ -166,7 +162,7 @@ def test_an_index_is_opened_memory_mapped_and_once(
     assert flags[-1] & faiss.IO_FLAG_MMAP_IFC
 
 
-def test_a_replaced_index_is_opened_anew(tmp_path: Path) -> None:
+def test_a_replaced_index_is_opened_anew(tmp_path):
     path, small, large = tmp_path / "space=toy" / "layer=03.faiss", Clustered(30, 8), Clustered(40, 8)
     for data in (small, large):
         write(path, data, "flat")
@@ -179,7 +175,7 @@ def test_a_replaced_index_is_opened_anew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", [1, 2, 11, 300])
-def test_small_layers_of_any_kind(tmp_path: Path, kind: str, n: int) -> None:
+def test_small_layers_of_any_kind(tmp_path, kind, n):
     data = Clustered(n, 5, n_queries=3)
     card = write(tmp_path / "space=toy" / "layer=03.faiss", data, kind)
     assert not card.is_below_target
@@ -190,7 +186,7 @@ def test_small_layers_of_any_kind(tmp_path: Path, kind: str, n: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_duplicates_count_as_what_they_are_and_zero_vectors_are_left_out(tmp_path: Path, kind: str) -> None:
+def test_duplicates_count_as_what_they_are_and_zero_vectors_are_left_out(tmp_path, kind):
     data, path = Clustered(2000, 16), tmp_path / "space=toy" / "layer=03.faiss"
     data.vectors[:] = data.vectors[np.random.default_rng(0).integers(40, size=2000)]
     data.vectors[::5] = 0
@@ -205,7 +201,7 @@ def test_duplicates_count_as_what_they_are_and_zero_vectors_are_left_out(tmp_pat
         np.testing.assert_allclose(found[1], 1, atol=1e-5)
 
 
-def test_a_link_that_leads_nowhere_is_damage_not_a_crash(made: dict[str, Made], tmp_path: Path) -> None:
+def test_a_link_that_leads_nowhere_is_damage_not_a_crash(made, tmp_path):
     import faiss
 
     path = tmp_path / "space=toy" / "layer=03.faiss"

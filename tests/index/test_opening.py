@@ -16,14 +16,14 @@ SHARDS = ["part-" + "a" * 16]
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path):
     path = tmp_path / "space=toy" / "layer=00.faiss"
     write_index(path, [(np.arange(3), np.eye(3, dtype=np.float32))], space="toy", layer=0, dim=3, shards=SHARDS)
     return path
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
+def reads(monkeypatch):
     """The threads that have begun to read an index, which takes a while."""
     begun: list[threading.Thread] = []
     read = opening.open_file
@@ -37,7 +37,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
     return begun
 
 
-def test_what_is_being_opened_is_waited_for(path: Path, reads: list[threading.Thread]) -> None:
+def test_what_is_being_opened_is_waited_for(path, reads):
     open_in_background([(path.with_name("none"), SHARDS), (path, SHARDS)])
     wait_until(lambda: reads, "the thread that opens it")
     opened = open_index(path, SHARDS)
@@ -48,7 +48,7 @@ def test_what_is_being_opened_is_waited_for(path: Path, reads: list[threading.Th
     assert open_index(path, SHARDS) == opened
 
 
-def test_what_is_open_is_not_opened_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_open_is_not_opened_again(path, monkeypatch):
     assert open_index(path, SHARDS) is not None
     monkeypatch.setattr(opening, "Thread", None)
     open_in_background([(path, SHARDS)])
@@ -56,20 +56,20 @@ def test_what_is_open_is_not_opened_again(path: Path, monkeypatch: pytest.Monkey
     open_in_background([])
 
 
-def test_what_covers_other_shards_is_not_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_covers_other_shards_is_not_opened(path, monkeypatch):
     monkeypatch.setattr(opening, "open_file", None)
     assert open_index(path, ["part-" + "b" * 16]) is None
     assert open_index(path.with_name("none"), SHARDS) is None
 
 
-def test_damage_that_the_background_meets_is_told_to_who_asks(path: Path) -> None:
+def test_damage_that_the_background_meets_is_told_to_who_asks(path):
     path.write_bytes(path.read_bytes()[:40])
     open_in_background([(path, SHARDS)])
     with pytest.raises(DamagedError, match=r"layer=00\.faiss is damaged"):
         open_index(path, SHARDS)
 
 
-def test_an_index_is_written_while_a_smaller_one_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_is_written_while_a_smaller_one_is_opened(tmp_path, monkeypatch):
     """FAISS has one limit on the size of vectors for the process, which belongs to the index that is being opened."""
     begun, may_go_on = threading.Event(), threading.Event()
     check = structure._check

@@ -30,9 +30,7 @@ def kind_or_none(n: int, dim: int, memory: int) -> str | None:
 
 
 @given(n=sizes, more=sizes, dim=dims, memory=memories)
-def test_what_is_chosen_fits_and_a_larger_layer_never_gets_a_kind_for_a_smaller_one(
-    n: int, more: int, dim: int, memory: int
-) -> None:
+def test_what_is_chosen_fits_and_a_larger_layer_never_gets_a_kind_for_a_smaller_one(n, more, dim, memory):
     order, kind = [*STORED_KINDS, None], kind_or_none(n, dim, memory)
     assert order.index(kind) <= order.index(kind_or_none(n + more, dim, memory))
     assert memory_of(kind, n, dim) <= memory if kind is not None else memory_of("ivf", n, dim) > memory
@@ -40,14 +38,12 @@ def test_what_is_chosen_fits_and_a_larger_layer_never_gets_a_kind_for_a_smaller_
 
 
 @given(kind=st.sampled_from(STORED_KINDS), n=sizes, more=sizes, dim=dims)
-def test_more_vectors_take_more_memory_and_never_less_than_the_index_itself(
-    kind: str, n: int, more: int, dim: int
-) -> None:
+def test_more_vectors_take_more_memory_and_never_less_than_the_index_itself(kind, n, more, dim):
     assert memory_of(kind, n, dim) <= memory_of(kind, n + more, dim)
     assert memory_of(kind, n, dim) >= n * dim * (1 if kind == "ivf" else 4)
 
 
-def test_small_layers_are_exact_large_ones_a_graph_and_scarce_memory_gives_lists() -> None:
+def test_small_layers_are_exact_large_ones_a_graph_and_scarce_memory_gives_lists():
     assert choose("auto", 10_000, 384, LARGE).kind == "flat"
     assert choose("auto", FLAT_BYTES // (4 * 384), 384, LARGE).kind == "flat"
     assert choose("auto", FLAT_BYTES // (4 * 384) + 1, 384, LARGE).kind == "hnsw"
@@ -57,7 +53,7 @@ def test_small_layers_are_exact_large_ones_a_graph_and_scarce_memory_gives_lists
 
 
 @given(n=st.integers(1, 50_000_000), dim=dims)
-def test_lists_are_trained_on_enough_vectors_in_little_memory(n: int, dim: int) -> None:
+def test_lists_are_trained_on_enough_vectors_in_little_memory(n, dim):
     parameters = choose("ivf", n, dim, LARGE).parameters
     assert 1 <= parameters["n_lists"] <= max(1, parameters["n_trained"])
     assert parameters["n_trained"] <= n
@@ -65,7 +61,7 @@ def test_lists_are_trained_on_enough_vectors_in_little_memory(n: int, dim: int) 
 
 
 @given(n=st.integers(1, 10_000_000), dim=dims, memory=memories)
-def test_the_least_that_would_do_does(n: int, dim: int, memory: int) -> None:
+def test_the_least_that_would_do_does(n, dim, memory):
     assume(kind_or_none(n, dim, memory) is None)
     with pytest.raises(UsageError, match=r"too little memory .* The least that would do is index_memory=") as caught:
         choose("auto", n, dim, memory)
@@ -73,18 +69,18 @@ def test_the_least_that_would_do_does(n: int, dim: int, memory: int) -> None:
     assert choose(kind.strip("();"), n, dim, parse_memory(least)).kind == kind.strip("();")
 
 
-def test_a_kind_that_does_not_fit_names_those_that_do() -> None:
+def test_a_kind_that_does_not_fit_names_those_that_do():
     with pytest.raises(UsageError, match=r"of the kind 'hnsw', which takes .* a kind that fits: ivf"):
         choose("hnsw", 1_000_000, 384, 1 << 30)
 
 
-def test_an_unknown_kind_names_the_known_ones() -> None:
+def test_an_unknown_kind_names_the_known_ones():
     with pytest.raises(UnknownNameError, match=r"unknown kind of index 'hnws'\. Did you mean 'hnsw'\?"):
         choose("hnws", 10, 10, LARGE)
     assert KINDS == ("auto", "flat", "hnsw", "ivf", "none")
 
 
-def test_lists_that_a_layer_has_outgrown_are_made_anew() -> None:
+def test_lists_that_a_layer_has_outgrown_are_made_anew():
     design = choose("ivf", 100_000, 64, LARGE)
     assert not has_outgrown(design, 150_000, 64)
     assert has_outgrown(design, 2_000_000, 64)
@@ -95,16 +91,16 @@ def test_lists_that_a_layer_has_outgrown_are_made_anew() -> None:
     ("text", "n_bytes"),
     [("8GB", 8 * 10**9), ("500 MB", 5 * 10**8), ("2GiB", 2 << 30), ("1.5g", 15 * 10**8), ("123", 123), ("4kb", 4000)],
 )
-def test_memory_is_read_as_people_write_it(text: str, n_bytes: int) -> None:
+def test_memory_is_read_as_people_write_it(text, n_bytes):
     assert parse_memory(text) == n_bytes
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "lots", "nan", "inf", "8 GBs", "1e400"])
-def test_what_is_no_memory_is_refused(text: str) -> None:
+def test_what_is_no_memory_is_refused(text):
     with pytest.raises(UsageError, match=r"is no amount of memory\. Give one as in 8GB"):
         parse_memory(text)
 
 
 @given(n_bytes=st.integers(1, 1 << 50))
-def test_memory_that_is_shown_is_never_less(n_bytes: int) -> None:
+def test_memory_that_is_shown_is_never_less(n_bytes):
     assert n_bytes <= parse_memory(shown_memory(n_bytes)) <= 1.12 * n_bytes + 1000

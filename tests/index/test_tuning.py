@@ -1,7 +1,5 @@
 """The least effort that finds enough of the exact answer."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from clustered import Clustered
@@ -16,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 @given(first=st.integers(1, 50), more=st.integers(0, 5000), at=st.floats(0, 1), worst=st.floats(0, 0.5))
-def test_of_recalls_that_grow_the_least_enough_is_found(first: int, more: int, at: float, worst: float) -> None:
+def test_of_recalls_that_grow_the_least_enough_is_found(first, more, at, worst):
     values = effort_steps(first, first + more)
     assert values == sorted(set(values))
     assert (values[0], values[-1]) == (first, first + more)
@@ -34,13 +32,13 @@ def test_of_recalls_that_grow_the_least_enough_is_found(first: int, more: int, a
     assert sum(measured) <= 20 * value
 
 
-def test_where_none_is_enough_the_best_is_taken_and_of_equals_the_cheapest() -> None:
+def test_where_none_is_enough_the_best_is_taken_and_of_equals_the_cheapest():
     recalls = {1: 0.2, 2: 0.8, 3: 0.5, 4: 0.8}
     assert least_sufficient(lambda value: (recalls[value], False), [1, 2, 3, 4]) == (2, 0.8)
 
 
 @pytest.mark.parametrize("rows", [64, 1000])
-def test_the_exact_answer_leaves_the_query_itself_out(rows: int) -> None:
+def test_the_exact_answer_leaves_the_query_itself_out(rows):
     data = Clustered(700, 12)
     ids, units = sample(data.blocks(), 40, 12)
     held_out = recall_queries(ids, units, data.blocks(), rows)
@@ -51,7 +49,7 @@ def test_the_exact_answer_leaves_the_query_itself_out(rows: int) -> None:
         assert tenth == pytest.approx(others[9], abs=2e-6)
 
 
-def test_a_sample_does_not_depend_on_the_blocks_and_is_even() -> None:
+def test_a_sample_does_not_depend_on_the_blocks_and_is_even():
     data = Clustered(3000, 4)
     ids, units = sample(data.blocks(), 500, 4)
     order = np.random.default_rng(0).permutation(3000)
@@ -65,7 +63,7 @@ def test_a_sample_does_not_depend_on_the_blocks_and_is_even() -> None:
 
 
 @given(rows=st.integers(1, 3000), zeros=st.integers(1, 50))
-def test_batches_hold_all_that_has_a_direction(rows: int, zeros: int) -> None:
+def test_batches_hold_all_that_has_a_direction(rows, zeros):
     data = Clustered(2500, 3)
     data.vectors[::zeros] = 0
     parts = list(batches(data.blocks(), rows))
@@ -74,7 +72,7 @@ def test_batches_hold_all_that_has_a_direction(rows: int, zeros: int) -> None:
     assert all(len(ids) < rows + 1024 for ids, _, _ in parts)
 
 
-def test_queries_are_a_small_part_and_their_candidates_small() -> None:
+def test_queries_are_a_small_part_and_their_candidates_small():
     assert n_queries("hnsw", 10, 4) == n_queries("ivf", 10, 4) == 1
     assert n_queries("hnsw", 10_000, 4) == n_queries("ivf", 10_000, 4) == 200
     assert n_queries("hnsw", 10**7, 384) == 3000 > n_queries("hnsw", 10**7, 8192) == 1024
@@ -82,7 +80,7 @@ def test_queries_are_a_small_part_and_their_candidates_small() -> None:
 
 
 @pytest.mark.parametrize(("kind", "effort"), [("hnsw", "ef_search"), ("ivf", "n_probe")])
-def test_more_recall_costs_more_effort(tmp_path: Path, kind: str, effort: str) -> None:
+def test_more_recall_costs_more_effort(tmp_path, kind, effort):
     data, path = Clustered(6000, 32), tmp_path / "space=toy" / "layer=00.faiss"
     spent = []
     for wanted in (0.7, 0.95, 0.999):

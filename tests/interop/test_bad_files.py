@@ -40,13 +40,13 @@ TEXT = {
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path):
     return Store(tmp_path / "store")
 
 
 @pytest.mark.parametrize(("data", "message"), TEXT.values(), ids=TEXT)
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_wrong_line_is_named(store: Store, tmp_path: Path, data: bytes, message: str, packed: bool) -> None:
+def test_a_wrong_line_is_named(store, tmp_path, data, message, packed):
     file = tmp_path / ("a.txt.gz" if packed else "a.txt")
     file.write_bytes(gzip.compress(data) if packed and data else data)
     with pytest.raises(EmbstoreError, match=message.replace("a.txt", file.name)):
@@ -54,7 +54,7 @@ def test_a_wrong_line_is_named(store: Store, tmp_path: Path, data: bytes, messag
     assert not store.path.exists(), "a store that was begun is removed"
 
 
-def test_a_header_is_needed_where_the_format_has_one(store: Store, tmp_path: Path) -> None:
+def test_a_header_is_needed_where_the_format_has_one(store, tmp_path):
     (tmp_path / "a.txt").write_text("a 1 2\n")
     with pytest.raises(EmbstoreError, match=r"a.txt:1: 'a 1 2' is not the header .*format=.glove"):
         store.import_vectors(tmp_path / "a.txt", "mine", format="word2vec")
@@ -80,7 +80,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize(("array", "texts", "message"), ARRAYS.values(), ids=ARRAYS)
-def test_a_wrong_array_is_refused(store: Store, tmp_path: Path, array: np.ndarray, texts: str, message: str) -> None:
+def test_a_wrong_array_is_refused(store, tmp_path, array, texts, message):
     file, names = _arrays(tmp_path, array, texts)
     with pytest.raises(EmbstoreError, match=message):
         store.import_vectors(file, "mine", texts=names)
@@ -107,7 +107,7 @@ FILES = {
 
 
 @pytest.mark.parametrize(("files", "message"), FILES.values(), ids=FILES)
-def test_a_wrong_file_is_refused(store: Store, tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+def test_a_wrong_file_is_refused(store, tmp_path, files, message):
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     paths = [tmp_path / name for name in files]
@@ -116,7 +116,7 @@ def test_a_wrong_file_is_refused(store: Store, tmp_path: Path, files: dict[str, 
         store.import_vectors(paths, "mine", texts=texts)
 
 
-def test_pickles_are_loaded_if_that_is_allowed(store: Store, tmp_path: Path) -> None:
+def test_pickles_are_loaded_if_that_is_allowed(store, tmp_path):
     rows = np.empty(2, object)
     rows[:] = [[1.0, 2.0], [3.0, 4.0]]
     file, names = _arrays(tmp_path, rows)
@@ -130,7 +130,7 @@ def test_pickles_are_loaded_if_that_is_allowed(store: Store, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_refused(store: Store, tmp_path: Path) -> None:
+def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_refused(store, tmp_path):
     line = b"a " + b"0" * (1 << 20) + b"\n"
     file = tmp_path / "a.txt.gz"
     with gzip.open(file, "wb") as packed:
@@ -153,7 +153,7 @@ _ENTRY = '"data_offsets": [0, 0], "dtype": "F32", "shape"'
         ('{"a": {' + _ENTRY + ": [" + "9, " * 64 + "9]}}", "a tensor of 65 axes"),
     ],
 )
-def test_a_hostile_header_of_safetensors_is_refused(store: Store, tmp_path: Path, header: str, message: str) -> None:
+def test_a_hostile_header_of_safetensors_is_refused(store, tmp_path, header, message):
     file = tmp_path / "a.safetensors"
     file.write_bytes(len(header).to_bytes(8, "little") + header.encode())
     with pytest.raises(EmbstoreError, match=f"a.safetensors is not safetensors: its header is damaged .*{message}"):
@@ -186,7 +186,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize(("table", "message"), TABLES.values(), ids=TABLES)
-def test_a_wrong_table_is_refused(store: Store, tmp_path: Path, table: pa.Table, message: str) -> None:
+def test_a_wrong_table_is_refused(store, tmp_path, table, message):
     pq.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(EmbstoreError, match=message):
         store.import_vectors(tmp_path / "a.parquet", "mine")
@@ -209,14 +209,14 @@ def test_a_wrong_table_is_refused(store: Store, tmp_path: Path, table: pa.Table,
         ({"vector_column": "v"}, r"a.txt: vector_column= is for files with several columns"),
     ],
 )
-def test_a_wrong_option_is_refused(store: Store, tmp_path: Path, call: dict[str, str], message: str) -> None:
+def test_a_wrong_option_is_refused(store, tmp_path, call, message):
     (tmp_path / "a.txt").write_text("1 2\na 1 2\n")
     with pytest.raises(EmbstoreError, match=message):
         store.import_vectors(tmp_path / "a.txt", **{"name": "mine", **call})
     assert not store.path.exists()
 
 
-def test_a_missing_file_a_folder_and_an_unknown_type_are_refused(store: Store, tmp_path: Path) -> None:
+def test_a_missing_file_a_folder_and_an_unknown_type_are_refused(store, tmp_path):
     (tmp_path / "a.xyz").write_text("a")
     for path, message in (
         ("none.txt", "does not exist"),
@@ -227,12 +227,12 @@ def test_a_missing_file_a_folder_and_an_unknown_type_are_refused(store: Store, t
             store.import_vectors(tmp_path / path, "mine")
 
 
-def test_a_vector_beyond_float16_is_refused_with_the_remedy(store: Store) -> None:
+def test_a_vector_beyond_float16_is_refused_with_the_remedy(store):
     with pytest.raises(EmbstoreError, match=r"component of size 70000, which float16 cannot represent. .*float32"):
         store.add_vectors("mine", ["a", "b"], np.array([[1.0], [70000.0]]), dtype="float16")
 
 
-def test_spans_that_are_not_the_word_are_refused(store: Store, tmp_path: Path) -> None:
+def test_spans_that_are_not_the_word_are_refused(store, tmp_path):
     np.save(tmp_path / "a.npy", np.ones((1, 2), np.float32))
     (tmp_path / "a.jsonl").write_text('{"text": "bank", "context": "the bank", "start": 3, "end": 7}\n')
     with pytest.raises(EmbstoreError, match="the characters 3 to 7 of its context are not 'bank'"):
@@ -242,7 +242,7 @@ def test_spans_that_are_not_the_word_are_refused(store: Store, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_card_that_could_not_be_read_again_is_not_written(store: Store, tmp_path: Path) -> None:
+def test_a_card_that_could_not_be_read_again_is_not_written(store, tmp_path):
     """A space whose card no command can read would take the whole store with it."""
     store.add_vectors("before", ["a"], np.ones((1, 2)))
     with pytest.raises(EmbstoreError, match=r"the array has 4,099 layers, and a space has at most 4,097"):

@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from column_writing import stored_columns, write_columns
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 from wordfreq import zipf_frequency
 
 from embstore.base.errors import UnknownNameError, UsageError
@@ -15,7 +15,7 @@ KINDS = {"freq": "int64", "pos": "string", "rare": "bool", "share": "float64"}
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Synthetic:
+def made(tmp_path):
     """A store of 12 words, of which 9 have four columns."""
     made = synthetic_store(tmp_path / "store", texts=[f"text{n}" for n in range(10)] + ["dog", "the"], index=False)
     rows = {item: (n, f"p{n % 2}", n > 4 or None, n / 3) for n, item in enumerate(made.ids.tolist()[:9])}
@@ -37,7 +37,7 @@ def read(dest: Path, name: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("name", ["parquet", "parquet-wide", "csv", "arrow", "datasets", "embedding-atlas"])
-def test_exports_carry_columns(made: Synthetic, tmp_path: Path, name: str) -> None:
+def test_exports_carry_columns(made, tmp_path, name):
     dest = tmp_path / "out"
     made.store.export(dest, made.space, format=name, layers="0,1", keep=[*KINDS, "zipf_frequency"])
     found = read(dest, name)
@@ -49,7 +49,7 @@ def test_exports_carry_columns(made: Synthetic, tmp_path: Path, name: str) -> No
     assert found["zipf_frequency"].tolist() == pytest.approx(frequencies)
 
 
-def test_all_columns_and_a_selection(made: Synthetic, tmp_path: Path) -> None:
+def test_all_columns_and_a_selection(made, tmp_path):
     made.store.export(tmp_path / "out.parquet", made.space, layers=0, keep="all", where="freq < 4")
     found = read(tmp_path / "out.parquet", "parquet")
     assert [name for name in found.columns if name in KINDS] == [*KINDS]
@@ -58,14 +58,14 @@ def test_all_columns_and_a_selection(made: Synthetic, tmp_path: Path) -> None:
     assert not {*KINDS} & {*read(tmp_path / "plain.parquet", "parquet").columns}
 
 
-def test_vectors_come_back_beside_columns(made: Synthetic, tmp_path: Path) -> None:
+def test_vectors_come_back_beside_columns(made, tmp_path):
     dest = tmp_path / "out.parquet"
     made.store.export(dest, made.space, keep="all")
     made.store.import_vectors(dest, "again", index="none")
     assert made.store.catalog.count("again") == 12
 
 
-def test_columns_that_cannot_be_exported(made: Synthetic, tmp_path: Path) -> None:
+def test_columns_that_cannot_be_exported(made, tmp_path):
     store = made.store
     with pytest.raises(UsageError, match=r"npy has no room for columns of items.*parquet"):
         store.export(tmp_path / "out", made.space, format="npy", keep="freq")

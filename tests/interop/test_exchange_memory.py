@@ -27,7 +27,7 @@ assert import_vectors(Path({store!r}), [file], options).imported == {n}
 _EXPORT = "assert Store({store!r}).export({dest!r}, 'mine').n == {n}"
 
 
-def test_four_times_the_vectors_take_hardly_more_memory(tmp_path: Path) -> None:
+def test_four_times_the_vectors_take_hardly_more_memory(tmp_path):
     peaks = []
     for n in (4_000, 16_000):  # 33 and 131 MB
         array = np.lib.format.open_memmap(tmp_path / f"{n}.npy", "w+", np.float32, (n, DIM))

@@ -26,7 +26,7 @@ def _content(dest: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", SUFFIXES)
-def test_an_export_that_is_killed_is_not_to_be_seen(name: str, tmp_path: Path) -> None:
+def test_an_export_that_is_killed_is_not_to_be_seen(name, tmp_path):
     root = synthetic_store(tmp_path / "store", n=30, index=False).root
     whole = tmp_path / f"whole{SUFFIXES[name]}"
     n_steps = count_steps(partial(_export, root, whole, name))
@@ -41,7 +41,7 @@ def test_an_export_that_is_killed_is_not_to_be_seen(name: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["npy", "datasets", "projector"])
-def test_an_exported_folder_is_flushed_before_its_name(name: str, tmp_path: Path) -> None:
+def test_an_exported_folder_is_flushed_before_its_name(name, tmp_path):
     """After a loss of power a folder has all its files, or is not there."""
     root = synthetic_store(tmp_path / "store", n=30, index=False).root
     done: list[tuple[str, Path]] = []

@@ -22,7 +22,7 @@ VECTORS = RNG.standard_normal((len(WORDS), 6)).astype(np.float32)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path):
     return Store(tmp_path / "store")
 
 
@@ -32,7 +32,7 @@ def _array_files(folder: Path, vectors: np.ndarray) -> tuple[Path, Path]:
     return folder / "a.npy", folder / "words.txt"
 
 
-def test_the_card_says_where_the_vectors_come_from(store: Store, tmp_path: Path) -> None:
+def test_the_card_says_where_the_vectors_come_from(store, tmp_path):
     array, texts = _array_files(tmp_path, VECTORS)
     report = store.import_vectors(array, "mine", texts=texts, layers=6)
     assert (report.imported, report.present, report.n_layers, report.dim) == (7, 0, 1, 6)
@@ -54,7 +54,7 @@ def test_the_card_says_where_the_vectors_come_from(store: Store, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_every_kind_of_array_gives_the_same_space(store: Store, tmp_path: Path) -> None:
+def test_every_kind_of_array_gives_the_same_space(store, tmp_path):
     array, texts = _array_files(tmp_path, VECTORS)
     store.add_vectors("array", WORDS, VECTORS)
     store.import_vectors(array, "npy", texts=texts)
@@ -77,7 +77,7 @@ def test_every_kind_of_array_gives_the_same_space(store: Store, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_several_files_become_one_space(store: Store, tmp_path: Path, packed: bool) -> None:
+def test_several_files_become_one_space(store, tmp_path, packed):
     import gzip
 
     files = [write_word2vec(tmp_path / f"{n}.vec", WORDS[n::2], VECTORS[n::2]) for n in (0, 1)]
@@ -98,7 +98,7 @@ def test_several_files_become_one_space(store: Store, tmp_path: Path, packed: bo
     ],
     ids=["big-endian", "int8"],
 )
-def test_conversions_are_said(store: Store, tmp_path: Path, array: np.ndarray, note: str) -> None:
+def test_conversions_are_said(store, tmp_path, array, note):
     file, texts = _array_files(tmp_path, array)
     report = store.import_vectors(file, "mine", texts=texts)
     assert any(note in line for line in report.notes)
@@ -114,7 +114,7 @@ def _written(store: Store) -> dict[Path, int | bytes]:
             for path in store.path.rglob("*") if path.is_file()}  # fmt: skip
 
 
-def test_the_same_again_writes_nothing(store: Store, tmp_path: Path) -> None:
+def test_the_same_again_writes_nothing(store, tmp_path):
     file = write_word2vec(tmp_path / "a.txt", WORDS, VECTORS)
     store.import_vectors(file, "mine")
     before = _written(store)
@@ -126,7 +126,7 @@ def test_the_same_again_writes_nothing(store: Store, tmp_path: Path) -> None:
     assert store.add_vectors("array", WORDS, VECTORS).imported == 0
 
 
-def test_other_vectors_of_that_name_are_refused_with_the_difference(store: Store) -> None:
+def test_other_vectors_of_that_name_are_refused_with_the_difference(store):
     store.add_vectors("mine", WORDS, VECTORS)
     with pytest.raises(SpaceMismatchError, match=r'its weights_sha256 is "[0-9a-f]{12}…", not "[0-9a-f]{12}…"\. Give'):
         store.add_vectors("mine", WORDS, VECTORS * 2)
@@ -137,7 +137,7 @@ def test_other_vectors_of_that_name_are_refused_with_the_difference(store: Store
     assert store.vectors("mine", 0)[2].shape == (7, 6)
 
 
-def test_a_text_cannot_be_encoded(store: Store) -> None:
+def test_a_text_cannot_be_encoded(store):
     store.add_vectors("mine", WORDS, VECTORS)
     with pytest.raises(CheckpointError, match="its vectors were imported"):
         store.neighbours("fish", embed=True)
@@ -149,7 +149,7 @@ def test_a_text_cannot_be_encoded(store: Store) -> None:
         store.build("words:5", models="minilm", poolings="imported")
 
 
-def test_layers_are_checked_against_the_file(store: Store) -> None:
+def test_layers_are_checked_against_the_file(store):
     with pytest.raises(UsageError, match="has 3 layers"):
         store.add_vectors("mine", WORDS, np.stack([VECTORS] * 3), layers="0,1")
     store.add_vectors("mine", WORDS, np.stack([VECTORS] * 3), layers="0,6,12")
@@ -171,7 +171,7 @@ OPTIONS = {
 
 
 @pytest.mark.slow
-def test_every_metric_has_the_same_rows_for_what_was_exported_and_imported(tmp_path: Path) -> None:
+def test_every_metric_has_the_same_rows_for_what_was_exported_and_imported(tmp_path):
     words, occurrences = tmp_path / "words", tmp_path / "occurrences"
     made = synthetic_store(words, n=60, n_blocks=1, top_form=None, dim=5)
     write_columns(made, {"freq": [float(number % 7) for number in range(60)]})
@@ -198,7 +198,7 @@ def test_every_metric_has_the_same_rows_for_what_was_exported_and_imported(tmp_p
                 assert own == (pytest.approx(value, abs=1e-9) if is_number else value), (name, key)
 
 
-def test_maintenance_treats_it_as_any_space(store: Store, tmp_path: Path) -> None:
+def test_maintenance_treats_it_as_any_space(store, tmp_path):
     store.add_vectors("mine", WORDS, VECTORS)
     other = Store(tmp_path / "other")
     other.add_vectors("theirs", WORDS, VECTORS * 2)

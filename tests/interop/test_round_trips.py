@@ -38,7 +38,7 @@ def spaces(draw: st.DrawFn, *, words: bool) -> tuple[list[str], NDArray[np.float
 
 
 @pytest.mark.parametrize("name", BACK)
-def test_any_texts_and_vectors_come_back(name: str) -> None:
+def test_any_texts_and_vectors_come_back(name):
     one_layer = not WRITERS[name].several_layers
 
     @settings(max_examples=5, deadline=None)
@@ -61,7 +61,7 @@ def test_any_texts_and_vectors_come_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in BACK if WRITERS[name].several_layers])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_layers_and_their_names_come_back(tmp_path: Path, name: str, dtype: str) -> None:
+def test_layers_and_their_names_come_back(tmp_path, name, dtype):
     """A model's top layer has two forms, and some layers are left out."""
     made = synthetic_store(tmp_path / "store", n=30, n_blocks=3, dtype=dtype, index=False)
     dest = tmp_path / f"out{SUFFIXES[name]}"
@@ -78,7 +78,7 @@ def test_layers_and_their_names_come_back(tmp_path: Path, name: str, dtype: str)
 
 
 @pytest.mark.parametrize("name", ["word2vec", "word2vec-binary"])
-def test_the_card_beside_a_file_names_its_layer(tmp_path: Path, name: str) -> None:
+def test_the_card_beside_a_file_names_its_layer(tmp_path, name):
     made = synthetic_store(tmp_path / "store", n=9, n_blocks=3, index=False)
     dest, store = tmp_path / f"out{SUFFIXES[name]}", made.store
     store.export(dest, made.space, format=name, layers=2)
@@ -94,7 +94,7 @@ def test_the_card_beside_a_file_names_its_layer(tmp_path: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("name", [name for name in BACK if WRITERS[name].several_layers])
-def test_occurrences_come_back_with_their_sentences(tmp_path: Path, name: str) -> None:
+def test_occurrences_come_back_with_their_sentences(tmp_path, name):
     made = synthetic_store(tmp_path / "store", texts=["the bank of the river", "a bank\nlends"], unit="occurrence")
     dest = tmp_path / f"out{SUFFIXES[name]}"
     made.store.export(dest, made.space, format=name)
@@ -106,7 +106,7 @@ def test_occurrences_come_back_with_their_sentences(tmp_path: Path, name: str) -
     assert store.verify(deep=True).ok
 
 
-def test_chosen_items_are_exported_transformed(tmp_path: Path) -> None:
+def test_chosen_items_are_exported_transformed(tmp_path):
     made = synthetic_store(tmp_path / "store", n=40, n_blocks=1, top_form=None, index=False)
     store = made.store
     store.export(tmp_path / "a.parquet", made.space, where="text LIKE '%1%'", transforms="center")

@@ -1,7 +1,5 @@
 """Vectors come back from the disk block by block, in the order of the shards."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,7 +10,7 @@ from embstore.storage.files.shards import SHARD_BYTES
 RNG = np.random.default_rng(3)
 
 
-def test_a_file_that_ends_early_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_ends_early_is_an_error(tmp_path):
     keys = np.arange(3)
     with Spool(tmp_path, 1, 4) as spool:
         spool.add(keys, keys, np.ones((1, 3, 4), np.float32))
@@ -25,7 +23,7 @@ def test_a_file_that_ends_early_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_shard_of_several_blocks_is_that_of_whole_layers(tmp_path: Path, dtype: str) -> None:
+def test_a_shard_of_several_blocks_is_that_of_whole_layers(tmp_path, dtype):
     words = [f"word{number}" for number in range(2_500)]
     vectors = RNG.standard_normal((2, len(words), 1024)).astype(np.float32)
     store = Store(tmp_path / "store")

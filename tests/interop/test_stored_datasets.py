@@ -1,7 +1,6 @@
 """Datasets are stored without a build; ``test_importing`` has each metric that needs one."""
 
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ PAIRS = [(a, b, float(score)) for (a, b), score in zip(permutations(WORDS[:5], 2
 
 
 @pytest.fixture
-def store(tmp_path: Path, data: Path) -> Store:
+def store(tmp_path, data):
     """A store of imported vectors alone, and tables that were added as datasets."""
     store = Store(tmp_path / "store")
     store.add_vectors("mine", WORDS, np.stack([*VECTORS.values()]))
@@ -32,7 +31,7 @@ def store(tmp_path: Path, data: Path) -> Store:
     return store
 
 
-def test_a_metric_with_a_dataset_is_that_of_the_imported_vectors(store: Store) -> None:
+def test_a_metric_with_a_dataset_is_that_of_the_imported_vectors(store):
     stored = store.store_datasets(["judged", "valence", "questions"])
     assert [tuple(row.values()) for row in stored] == [
         ("judged", "word pairs", "word", 20),
@@ -47,7 +46,7 @@ def test_a_metric_with_a_dataset_is_that_of_the_imported_vectors(store: Store) -
     assert store.verify(deep=True).ok
 
 
-def test_a_missing_text_is_counted(store: Store) -> None:
+def test_a_missing_text_is_counted(store):
     store.store_datasets("owl")
     found = store.query("similarity", dataset="owl")
     assert found["n"] == [20]
@@ -57,14 +56,14 @@ def test_a_missing_text_is_counted(store: Store) -> None:
         store.query("similarity", dataset="owl", missing="error")
 
 
-def test_stored_again_they_are_replaced(store: Store, tmp_path: Path) -> None:
+def test_stored_again_they_are_replaced(store, tmp_path):
     store.store_datasets("words:5")
     before = (store.path / "datasets" / "words_5.parquet").read_bytes()
     store.store_datasets(["words:5", "words:5"])
     assert (store.path / "datasets" / "words_5.parquet").read_bytes() == before
 
 
-def test_mistakes_are_told_with_the_remedy(store: Store, tmp_path: Path) -> None:
+def test_mistakes_are_told_with_the_remedy(store, tmp_path):
     with pytest.raises(QueryError, match=r"datasets store rg65"):
         store.query("similarity")
     with pytest.raises(QueryError, match=r"if its texts have vectors.* embstore datasets store rg65"):

@@ -3,7 +3,6 @@
 import json
 import re
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,12 +16,12 @@ WORDS = ["dog", "cat", "sun", "naïve", "日本"]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def made(tmp_path_factory):
     return synthetic_store(tmp_path_factory.mktemp("made") / "store", n=30, n_blocks=2, index=False)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path):
     return Store(tmp_path / "store")
 
 
@@ -30,7 +29,7 @@ def _expected(made: Synthetic, layer: int) -> dict[str, list[float]]:
     return dict(zip(made.texts, made.layer(layer).tolist(), strict=True))
 
 
-def test_safetensors_opens_its_export(made: Synthetic, tmp_path: Path) -> None:
+def test_safetensors_opens_its_export(made, tmp_path):
     from safetensors import safe_open
 
     made.store.export(tmp_path / "a.safetensors", made.space)
@@ -47,7 +46,7 @@ def test_safetensors_opens_its_export(made: Synthetic, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
-def test_safetensors_of_any_type_are_read(store: Store, tmp_path: Path, dtype: str) -> None:
+def test_safetensors_of_any_type_are_read(store, tmp_path, dtype):
     torch = pytest.importorskip("torch")
     from safetensors.torch import save_file
 
@@ -60,7 +59,7 @@ def test_safetensors_of_any_type_are_read(store: Store, tmp_path: Path, dtype: s
     assert (vectors == tensor.float().numpy()[[WORDS.index(text) for text in texts]]).all()
 
 
-def test_datasets_loads_its_export_and_what_it_saves_is_read(made: Synthetic, store: Store, tmp_path: Path) -> None:
+def test_datasets_loads_its_export_and_what_it_saves_is_read(made, store, tmp_path):
     datasets = pytest.importorskip("datasets")
 
     made.store.export(tmp_path / "out", made.space, format="datasets")
@@ -80,9 +79,7 @@ def test_datasets_loads_its_export_and_what_it_saves_is_read(made: Synthetic, st
 
 
 @pytest.mark.parametrize("binary", [False, True])
-def test_gensim_loads_its_export_and_what_it_saves_is_read(
-    made: Synthetic, store: Store, tmp_path: Path, binary: bool
-) -> None:
+def test_gensim_loads_its_export_and_what_it_saves_is_read(made, store, tmp_path, binary):
     models = pytest.importorskip("gensim.models")
 
     file = tmp_path / ("a.bin" if binary else "a.vec")
@@ -100,7 +97,7 @@ def test_gensim_loads_its_export_and_what_it_saves_is_read(
         assert_same_layer(store, "same", "1", "again", "0")  # the card beside the file names its layer
 
 
-def test_gensims_own_format_needs_consent(store: Store, tmp_path: Path) -> None:
+def test_gensims_own_format_needs_consent(store, tmp_path):
     models = pytest.importorskip("gensim.models")
 
     keyed = models.KeyedVectors(3)
@@ -118,7 +115,7 @@ def test_gensims_own_format_needs_consent(store: Store, tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:The 'future.infer_string' option is deprecated")  # of anndata's, not of ours
 @pytest.mark.parametrize("sparse", [False, True])
-def test_anndata_is_read(store: Store, tmp_path: Path, sparse: bool) -> None:
+def test_anndata_is_read(store, tmp_path, sparse):
     anndata = pytest.importorskip("anndata")
     from scipy.sparse import csr_matrix
 
@@ -134,7 +131,7 @@ def test_anndata_is_read(store: Store, tmp_path: Path, sparse: bool) -> None:
         assert (vectors == expected[[WORDS.index(text) for text in texts]]).all()
 
 
-def test_pandas_polars_and_duckdb_read_the_tables(made: Synthetic, tmp_path: Path) -> None:
+def test_pandas_polars_and_duckdb_read_the_tables(made, tmp_path):
     import duckdb
     import pandas as pd
     import polars as pl
@@ -157,7 +154,7 @@ def test_pandas_polars_and_duckdb_read_the_tables(made: Synthetic, tmp_path: Pat
     assert dict(zip(chosen["text"], numbers.tolist(), strict=True)) == expected
 
 
-def test_the_projector_gets_a_table_for_each_layer(made: Synthetic, tmp_path: Path) -> None:
+def test_the_projector_gets_a_table_for_each_layer(made, tmp_path):
     made.store.export(tmp_path / "out", made.space, format="projector")
     texts = (tmp_path / "out" / "metadata.tsv").read_text().splitlines()
     for layer in made.card.layers:
@@ -181,7 +178,7 @@ CHART = {
 """What embedding-atlas 0.26 accepts as a chart of the type embedding, as far as an export writes it."""
 
 
-def test_embedding_atlas_gets_maps_neighbours_and_a_state(tmp_path: Path) -> None:
+def test_embedding_atlas_gets_maps_neighbours_and_a_state(tmp_path):
     import pandas as pd
     from jsonschema import validate
 

@@ -1,23 +1,18 @@
 """Columns of items in the life of a store: verify, repair, compact, merge, remove, push and pull."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pandas as pd
 import pytest
 from column_writing import stored_columns, write_columns
-from synthetic import Synthetic
 
 from embstore import Store
 from embstore.base.errors import StoreError, UnknownNameError, UsageError
 from embstore.storage.catalog import Catalog
 
-Make = Callable[..., Synthetic]
 KINDS = {"freq": "int64", "pos": "string"}
 
 
 @pytest.fixture
-def made(make_store: Make) -> Synthetic:
+def made(make_store):
     """A store of 20 items, half of them with two columns in one table, half in another, and a third column of all."""
     made = make_store(n=20, index=False)
     rows = {item: (number, "NOUN" if number % 2 else None) for number, item in enumerate(made.ids.tolist())}
@@ -27,7 +22,7 @@ def made(make_store: Make) -> Synthetic:
     return made
 
 
-def test_compact_unites_the_tables(made: Synthetic) -> None:
+def test_compact_unites_the_tables(made):
     before = stored_columns(made.root)
     planned = made.store.compact(dry_run=True)
     assert ("columns", "3 tables into one") in [(row["file"], row["detail"]) for row in planned]
@@ -39,7 +34,7 @@ def test_compact_unites_the_tables(made: Synthetic) -> None:
     assert not [row for row in made.store.compact() if "columns" in row["file"]]
 
 
-def test_an_item_with_two_values_is_a_problem(made: Synthetic) -> None:
+def test_an_item_with_two_values_is_a_problem(made):
     extra = write_columns(made, {"freq": "int64"}, {int(made.ids[0]): (99,)})
     problems = made.store.verify().problems
     assert [("another value of the column 'freq'" in problem.problem) for problem in problems] == [True]
@@ -49,7 +44,7 @@ def test_an_item_with_two_values_is_a_problem(made: Synthetic) -> None:
     assert extra not in Catalog(made.root).column_files or problems[0].file != extra
 
 
-def test_merge_takes_the_values_that_are_new(made: Synthetic, make_store: Make) -> None:
+def test_merge_takes_the_values_that_are_new(made, make_store):
     before = stored_columns(made.root)
     other = make_store("other", n=30, index=False)
     write_columns(other, {"freq": "int64", "late": "bool"}, dict.fromkeys(other.ids.tolist()[20:], (7, True)))
@@ -65,9 +60,7 @@ def test_merge_takes_the_values_that_are_new(made: Synthetic, make_store: Make) 
     assert not [row for row in made.store.merge(other.root) if row["file"] == "columns"]
 
 
-def test_merge_and_push_of_a_space_take_its_numbers_of_tokens_alone(
-    made: Synthetic, make_store: Make, tmp_path: Path
-) -> None:
+def test_merge_and_push_of_a_space_take_its_numbers_of_tokens_alone(made, make_store, tmp_path):
     other = make_store("other", n=30, index=False, space="new")
     make_store("other", n=20, index=False, space="same")
     make_store(made.root, n=20, index=False, space="same")
@@ -80,7 +73,7 @@ def test_merge_and_push_of_a_space_take_its_numbers_of_tokens_alone(
     assert [*stored_columns(tmp_path / "pushed")] == ["n_tokens.new"]
 
 
-def test_merge_refuses_other_values_and_types(made: Synthetic, make_store: Make) -> None:
+def test_merge_refuses_other_values_and_types(made, make_store):
     before = stored_columns(made.root)
     other = make_store("other", n=20, index=False)
     write_columns(other, {"freq": "int64"}, {int(made.ids[3]): (4,)})
@@ -93,7 +86,7 @@ def test_merge_refuses_other_values_and_types(made: Synthetic, make_store: Make)
     pd.testing.assert_frame_equal(stored_columns(made.root), before)
 
 
-def test_remove_takes_a_column_of_all_items(made: Synthetic) -> None:
+def test_remove_takes_a_column_of_all_items(made):
     before = stored_columns(made.root)
     with pytest.raises(UnknownNameError, match=r"unknown column 'frek'. Did you mean 'freq'"):
         made.store.remove(columns="frek")
@@ -108,7 +101,7 @@ def test_remove_takes_a_column_of_all_items(made: Synthetic) -> None:
     assert len([*made.paths.columns.iterdir()]) == len(Catalog(made.root).column_files) == 2
 
 
-def test_push_and_pull_carry_columns(made: Synthetic, tmp_path: Path, make_store: Make) -> None:
+def test_push_and_pull_carry_columns(made, tmp_path, make_store):
     before = stored_columns(made.root)
     made.store.push(tmp_path / "copy")
     pd.testing.assert_frame_equal(stored_columns(tmp_path / "copy"), before)

@@ -1,6 +1,5 @@
 """compact: fewer files, the same items, vectors, sums and answers."""
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -21,8 +20,6 @@ from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.compaction import compact_shards, plan_shards
 from embstore.storage.transaction.commit import write_shard
 from embstore.storage.transaction.manifest import committed_shards
-
-Make = Callable[..., Synthetic]
 
 
 def answers(store: Store) -> list[object]:
@@ -46,7 +43,7 @@ def sums(made: Synthetic) -> dict[int, Summary]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_items_vectors_sums_and_answers_stay(make_store: Make, dtype: str) -> None:
+def test_items_vectors_sums_and_answers_stay(make_store, dtype):
     made = make_store(n=90, n_shards=9, dtype=dtype)
     for part in range(3):
         write_skipped(made.paths, [SkippedText("x", "skipped", "no tokens", made.space, part)])
@@ -74,7 +71,7 @@ def test_items_vectors_sums_and_answers_stay(make_store: Make, dtype: str) -> No
     assert made.store.neighbours("text3").notes == (), "the indexes are told the new name, not made anew"
 
 
-def test_a_second_compaction_finds_nothing_to_do(make_store: Make) -> None:
+def test_a_second_compaction_finds_nothing_to_do(make_store):
     made = make_store(n=64, n_shards=8)
     row_bytes = 4 * made.card.dim * len(made.card.layers)
     assert len(made.store.compact(shard_bytes=20 * row_bytes)) > 2
@@ -83,7 +80,7 @@ def test_a_second_compaction_finds_nothing_to_do(make_store: Make) -> None:
     assert made.store.verify(deep=True).ok
 
 
-def test_ranges_of_ids_stay_apart(make_store: Make) -> None:
+def test_ranges_of_ids_stay_apart(make_store):
     made = make_store(n=80, n_shards=1)
     ids, order = np.sort(made.ids), np.argsort(made.ids)
     made.shard_files[0].unlink()
@@ -103,7 +100,7 @@ def ids_of_shards(made: Synthetic) -> list[np.ndarray]:
     return [LayerVectors([shard], 0, made.card.dim).ids() for shard in committed_shards(made.paths, made.space)]
 
 
-def test_a_dry_run_says_what_and_writes_nothing(make_store: Make) -> None:
+def test_a_dry_run_says_what_and_writes_nothing(make_store):
     made = make_store(n=20, n_shards=4)
     before = sorted(made.root.rglob("*"))
     rows = made.store.compact(dry_run=True).to_pylist()
@@ -114,7 +111,7 @@ def test_a_dry_run_says_what_and_writes_nothing(make_store: Make) -> None:
     assert sorted(made.root.rglob("*")) == before
 
 
-def test_an_index_that_is_behind_is_brought_up_to_date_first(make_store: Make) -> None:
+def test_an_index_that_is_behind_is_brought_up_to_date_first(make_store):
     make_store(n=20, n_shards=2)
     made = make_store(texts=["new", "newer"], index=False)
     make_store(n=9, n_shards=3, space="plain", index=False)
@@ -124,7 +121,7 @@ def test_an_index_that_is_behind_is_brought_up_to_date_first(make_store: Make) -
     assert made.store.verify(deep=True).ok
 
 
-def test_an_index_of_half_a_new_shard_is_not_used(make_store: Make) -> None:
+def test_an_index_of_half_a_new_shard_is_not_used(make_store):
     """Only a faulty program leaves one there: it could not be told what it lacks."""
     make_store(n=20, n_shards=2)
     made = make_store(texts=["new", "newer"], index=False)
@@ -136,7 +133,7 @@ def test_an_index_of_half_a_new_shard_is_not_used(make_store: Make) -> None:
     assert made.store.verify(deep=True).ok
 
 
-def test_an_item_of_two_tables_is_in_one_after(make_store: Make) -> None:
+def test_an_item_of_two_tables_is_in_one_after(make_store):
 
     made = make_store(n=20, n_shards=2)
     write_items(made.paths, made.items[:5])
@@ -145,7 +142,7 @@ def test_an_item_of_two_tables_is_in_one_after(make_store: Make) -> None:
     assert made.store.verify().ok
 
 
-def test_damage_is_named_and_not_baked_in(make_store: Make) -> None:
+def test_damage_is_named_and_not_baked_in(make_store):
     made = make_store(n=40, n_shards=4)
     before = content(made.root)
     path = made.shard_files[2]
@@ -159,7 +156,7 @@ def test_damage_is_named_and_not_baked_in(make_store: Make) -> None:
     assert content(made.root).keys() == before.keys()
 
 
-def test_summaries_that_are_not_of_the_shards_are_not_added_up(make_store: Make) -> None:
+def test_summaries_that_are_not_of_the_shards_are_not_added_up(make_store):
 
     made = make_store(n=20, n_shards=2)
     shard = committed_shards(made.paths, made.space)[0]

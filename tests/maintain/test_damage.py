@@ -1,21 +1,16 @@
 """Damage that a question meets is named; it never answers."""
 
-from collections.abc import Callable
-
 import pyarrow.parquet as pq
 import pytest
 from store_damage import flip
-from synthetic import Synthetic
 
 from embstore.base.errors import DamagedError, QueryError
 from embstore.index import unit_vectors
 
 pytestmark = pytest.mark.fault
 
-Make = Callable[..., Synthetic]
 
-
-def test_a_lost_table_of_texts_filters_nothing(make_store: Make) -> None:
+def test_a_lost_table_of_texts_filters_nothing(make_store):
     made = make_store(n=30)
     for table in (made.root / "items").glob("*.parquet"):
         table.unlink()
@@ -24,7 +19,7 @@ def test_a_lost_table_of_texts_filters_nothing(make_store: Make) -> None:
     assert made.store.query("anisotropy", layers=1)["n"] == [30], "without a filter no text is needed"
 
 
-def test_an_altered_index_gives_no_impossible_cosine(make_store: Make) -> None:
+def test_an_altered_index_gives_no_impossible_cosine(make_store):
     made = make_store(n=30, dim=8)
     path = made.paths.index(made.space, made.card.layers.members[-1])
     at = path.read_bytes().index(unit_vectors(made.vectors[-1][3:4]).tobytes())
@@ -34,7 +29,7 @@ def test_an_altered_index_gives_no_impossible_cosine(make_store: Make) -> None:
 
 
 @pytest.mark.parametrize("metric", ["anisotropy", "norms", "isoscore", "hubness", "cka"])
-def test_what_has_no_value_since_its_shard_is_lost_says_so(make_store: Make, metric: str) -> None:
+def test_what_has_no_value_since_its_shard_is_lost_says_so(make_store, metric):
     made = make_store(n=40, n_shards=2)
     lost, left = made.shard_files
     where = f"item_id IN ({', '.join(map(str, pq.read_table(lost, columns=['item_id'])['item_id'].to_pylist()))})"
@@ -51,7 +46,7 @@ def test_what_has_no_value_since_its_shard_is_lost_says_so(make_store: Make, met
     assert {(row["n"], row["reason"]) for row in found} == {(0, reason)}
 
 
-def test_spaces_that_share_no_item_since_a_shard_is_lost_are_told_so(make_store: Make) -> None:
+def test_spaces_that_share_no_item_since_a_shard_is_lost_are_told_so(make_store):
     made = make_store(n=8)
     other = make_store(n=8, space="other", n_shards=1)
     [lost] = other.shard_files
@@ -60,7 +55,7 @@ def test_spaces_that_share_no_item_since_a_shard_is_lost_are_told_so(make_store:
         made.store.query("rsa", spaces=made.space, against="other")
 
 
-def test_words_and_words_in_sentences_stand_side_by_side(make_store: Make) -> None:
+def test_words_and_words_in_sentences_stand_side_by_side(make_store):
     make_store(texts=["bank", "river", "money"])
     made = make_store(unit="occurrence", texts=["a bank of stone", "the money"])
     found = made.store.neighbours("bank", layers=0, k=2)

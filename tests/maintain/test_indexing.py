@@ -35,7 +35,7 @@ def nearest(made: Synthetic, text: str, **options: object) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_answers_is_extended_and_verifies(make_store: Make, kind: str) -> None:
+def test_every_kind_answers_is_extended_and_verifies(make_store, kind):
     made = make_store(n=300, index=False)
     update_indexes(made.paths, made.card, kind)
     assert {card and (card.kind, card.asked, card.n) for card in cards(made)} == {(kind, kind, 300)}
@@ -53,7 +53,7 @@ def test_every_kind_answers_is_extended_and_verifies(make_store: Make, kind: str
     assert {row["did"] for row in made.store.index(force=True)} == {"built"}
 
 
-def test_a_kind_that_was_chosen_stays_until_another_is(make_store: Make) -> None:
+def test_a_kind_that_was_chosen_stays_until_another_is(make_store):
     made = make_store(n=60)
     assert made.store.index(kind="hnsw", layers=2)["did"] == ["built"]
     assert made.store.info()["index"] == ["flat+hnsw"]
@@ -65,7 +65,7 @@ def test_a_kind_that_was_chosen_stays_until_another_is(make_store: Make) -> None
     assert [card and card.asked for card in cards(made)][1:3] == ["flat", "flat"]
 
 
-def test_auto_goes_over_to_a_graph_when_a_layer_has_grown(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_goes_over_to_a_graph_when_a_layer_has_grown(make_store, monkeypatch):
     monkeypatch.setattr(index_card, "FLAT_BYTES", 100 * 4 * 8)
     made = make_store(n=80, index=False)
     update_indexes(made.paths, made.card, "auto")
@@ -75,7 +75,7 @@ def test_auto_goes_over_to_a_graph_when_a_layer_has_grown(make_store: Make, monk
     assert {card and (card.kind, card.asked) for card in cards(made)} == {("hnsw", "auto")}
 
 
-def test_an_altered_index_is_made_anew_when_it_would_be_extended(make_store: Make) -> None:
+def test_an_altered_index_is_made_anew_when_it_would_be_extended(make_store):
     made = make_store(n=60, index=False)
     made.store.index(kind="hnsw")
     flip(made.paths.index(made.space, made.card.layers.members[2]))
@@ -84,7 +84,7 @@ def test_an_altered_index_is_made_anew_when_it_would_be_extended(make_store: Mak
     assert made.store.verify().ok
 
 
-def test_a_card_of_a_later_format_is_not_guessed_at(make_store: Make) -> None:
+def test_a_card_of_a_later_format_is_not_guessed_at(make_store):
     made = make_store(n=20)
     path = made.paths.index(made.space, made.card.layers.members[2])
     document = json.loads(path.with_suffix(".json").read_text()) | {"format": 3, checksum.KEY: checksum.BLANK}
@@ -93,7 +93,7 @@ def test_a_card_of_a_later_format_is_not_guessed_at(make_store: Make) -> None:
         made.store.neighbours("text1", layers=2)
 
 
-def test_too_little_memory_says_the_least_that_would_do(make_store: Make) -> None:
+def test_too_little_memory_says_the_least_that_would_do(make_store):
     made = make_store(n=300, index=False)
     with pytest.raises(UsageError, match=r"too little memory .* The least that would do is index_memory=\"?\d+kB"):
         made.store.index(memory="1kB")
@@ -103,9 +103,7 @@ def test_too_little_memory_says_the_least_that_would_do(make_store: Make) -> Non
     assert made.store.info()["index"] == ["flat"]
 
 
-def test_a_recall_that_cannot_be_reached_is_said_and_the_best_kept(
-    make_store: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recall_that_cannot_be_reached_is_said_and_the_best_kept(make_store, monkeypatch):
     monkeypatch.setattr(RecallQueries, "recall", lambda self, searched, gather: (0.5, 0.0))
     made = make_store(n=300, index=False)
     table = made.store.index(kind="ivf", layers=2)
@@ -125,7 +123,7 @@ def test_a_recall_that_cannot_be_reached_is_said_and_the_best_kept(
     assert made.store.neighbours("text7", layers=2).notes[0].startswith("toy.word.last layer 2: an ivf index answered")
 
 
-def test_a_long_build_tells_its_progress_within_a_layer(make_store: Make) -> None:
+def test_a_long_build_tells_its_progress_within_a_layer(make_store):
     made = make_store(n=300, index=False)
     observed: list[Any] = []
     made.store.index(kind="hnsw", layers="1,2", observe=observed.append)
@@ -135,7 +133,7 @@ def test_a_long_build_tells_its_progress_within_a_layer(make_store: Make) -> Non
     assert any(0 < share < 0.5 for share in shares)
 
 
-def test_none_removes_the_indexes_of_the_layers(make_store: Make) -> None:
+def test_none_removes_the_indexes_of_the_layers(make_store):
     made = make_store(n=20)
     assert {row["did"] for row in made.store.index(kind="none", layers="0,1")} == {"removed"}
     assert made.store.info()["index"] == ["behind"]
@@ -144,7 +142,7 @@ def test_none_removes_the_indexes_of_the_layers(make_store: Make) -> None:
     assert len(made.store.index(kind="none")) == 0
 
 
-def test_what_is_asked_wrongly(make_store: Make) -> None:
+def test_what_is_asked_wrongly(make_store):
     made = make_store(n=5)
     for options, error, message in (
         ({"kind": "hnws"}, UnknownNameError, "Did you mean 'hnsw'"),
@@ -159,7 +157,7 @@ def test_what_is_asked_wrongly(make_store: Make) -> None:
             made.store.index(**options)
 
 
-def test_an_index_of_another_recall_keeps_it(make_store: Make) -> None:
+def test_an_index_of_another_recall_keeps_it(make_store):
     made = make_store(n=300, index=False)
     made.store.index(kind="hnsw", recall=0.8)
     more(make_store)
@@ -167,7 +165,7 @@ def test_an_index_of_another_recall_keeps_it(make_store: Make) -> None:
     assert {card and card.wanted_recall for card in cards(made)} == {0.8}
 
 
-def test_zero_vectors_alone_have_an_index_that_finds_nothing(make_store: Make) -> None:
+def test_zero_vectors_alone_have_an_index_that_finds_nothing(make_store):
     made = make_store(n=6, vectors=np.zeros((5, 6, 8)), index=False)
     for kind in KINDS:
         made.store.index(kind=kind, force=True)

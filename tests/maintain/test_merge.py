@@ -1,6 +1,6 @@
 """merge: a store takes in what another one has; the same items come out as from one store that was given both."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +17,6 @@ from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.writer import StoreWriter
-
-Make = Callable[..., Synthetic]
 
 
 def visible(root: Path) -> dict[str, bytes]:
@@ -40,7 +38,7 @@ def stored(root: Path, space: str) -> dict[int, bytes]:
     }
 
 
-def test_a_space_that_is_new_here_is_copied_as_it_is(make_store: Make) -> None:
+def test_a_space_that_is_new_here_is_copied_as_it_is(make_store):
     mine = make_store("mine", n=10)
     other = make_store("other", unit="occurrence", texts=["the bank of the river", "a bank"], n_shards=3)
     before = visible(other.root)
@@ -60,9 +58,7 @@ def test_a_space_that_is_new_here_is_copied_as_it_is(make_store: Make) -> None:
     assert len(mine.store.merge(other.root)) == 0
 
 
-def test_two_texts_with_one_id_are_refused_where_they_are_taken(
-    make_store: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_texts_with_one_id_are_refused_where_they_are_taken(make_store, monkeypatch):
     mine = make_store("mine", texts=["cat", "dog"], n_shards=1)
     ordinary, cat, zebra = synthetic.synthetic_items, mine.items[0], Item.whole(Unit.WORD, "zebra")
 
@@ -86,7 +82,7 @@ def test_two_texts_with_one_id_are_refused_where_they_are_taken(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_of_a_space_that_is_here_only_new_items_are_taken(make_store: Make, dtype: str) -> None:
+def test_of_a_space_that_is_here_only_new_items_are_taken(make_store, dtype):
     mine = make_store("mine", n=30, seed=1, dtype=dtype)
     other = make_store("other", texts=[f"text{place}" for place in range(25, 60)], n_shards=4, seed=2, dtype=dtype)
     done = mine.store.merge(other.store)
@@ -99,7 +95,7 @@ def test_of_a_space_that_is_here_only_new_items_are_taken(make_store: Make, dtyp
     assert set(mine.store.neighbours("text59", layers=0, k=59)["text"]) == {f"text{i}" for i in range(59)}
 
 
-def test_parts_of_one_source_come_together(make_store: Make) -> None:
+def test_parts_of_one_source_come_together(make_store):
     """As from several machines that each built a part of the texts."""
     words = [f"w{place}" for place in range(60)]
     vectors = np.random.default_rng(3).normal(size=(5, 60, 8)).astype(np.float32)
@@ -114,7 +110,7 @@ def test_parts_of_one_source_come_together(make_store: Make) -> None:
         assert mean["mean"] == pytest.approx(other["mean"], rel=1e-12)
 
 
-def test_only_the_spaces_that_are_named(make_store: Make) -> None:
+def test_only_the_spaces_that_are_named(make_store):
     mine = make_store("mine", n=5)
     make_store("other", n=9, space="plain")
     other = make_store("other", unit="occurrence", texts=["the bank of the river"], space="marked")
@@ -129,7 +125,7 @@ def test_only_the_spaces_that_are_named(make_store: Make) -> None:
         mine.store.merge(other.root, spaces="markd")
 
 
-def test_datasets_and_skipped_texts(make_store: Make) -> None:
+def test_datasets_and_skipped_texts(make_store):
     mine, other = make_store("mine", n=4), make_store("other", n=6)
     for made, n in ((mine, 4), (other, 6)):
         rows = {"item_id": made.ids[:n].tolist(), "text": made.texts[:n], "rank": [*range(n)]}
@@ -169,7 +165,7 @@ def test_datasets_and_skipped_texts(make_store: Make) -> None:
         ({"dtype": "float16"}, 'here its dtype is "float32", not "float16" there'),
     ],
 )
-def test_spaces_that_differ_are_refused_with_the_difference(make_store: Make, change: dict, message: str) -> None:
+def test_spaces_that_differ_are_refused_with_the_difference(make_store, change, message):
     mine = make_store("mine", n=5)
     make_store("other", n=7, space="another")
     other = make_store("other", n=7, space=mine.space, **change)
@@ -183,7 +179,7 @@ def test_spaces_that_differ_are_refused_with_the_difference(make_store: Make, ch
     assert mine.store.info()["space"] == ["another", mine.space]
 
 
-def test_what_is_no_store_or_the_store_itself_gives_nothing(make_store: Make, tmp_path: Path) -> None:
+def test_what_is_no_store_or_the_store_itself_gives_nothing(make_store, tmp_path):
     mine, newer = make_store("mine", n=5), make_store("newer", n=5)
     newer.paths.marker.write_text('{"format": 99}')
     (tmp_path / "empty").mkdir()
@@ -201,7 +197,7 @@ def test_what_is_no_store_or_the_store_itself_gives_nothing(make_store: Make, tm
 
 @pytest.mark.parametrize("kind", ["embeddings/*/*.parquet", "summaries/*/*.parquet", "items/*.parquet", "spaces/*.json",
                                   "datasets/*.parquet", "skipped/*.parquet"])  # fmt: skip
-def test_a_damaged_file_of_the_other_is_named_and_nothing_taken(make_store: Make, kind: str) -> None:
+def test_a_damaged_file_of_the_other_is_named_and_nothing_taken(make_store, kind):
     mine, other = make_store("mine", n=5), make_store("other", n=40, n_shards=4)
     write_skipped(other.paths, [SkippedText("t", "skipped", "why", other.space, 3)])
     rows = {"item_id": other.ids.tolist(), "text": other.texts}
@@ -214,7 +210,7 @@ def test_a_damaged_file_of_the_other_is_named_and_nothing_taken(make_store: Make
     assert visible(mine.root) == before
 
 
-def test_a_damaged_index_of_the_other_is_made_anew(make_store: Make) -> None:
+def test_a_damaged_index_of_the_other_is_made_anew(make_store):
     mine, other = make_store("mine", n=5, space="small"), make_store("other", n=20)
     path = other.paths.index(other.space, other.card.layers.members[0])
     path.write_bytes(path.read_bytes()[:-1])

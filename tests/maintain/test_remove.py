@@ -1,13 +1,12 @@
 """remove: a space is gone at once, its files after it; what is left of a killed removal does not count."""
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from store_writing import SkippedText, write_skipped
-from synthetic import Synthetic
 
 from embstore.base import disk
 from embstore.base.errors import UnknownNameError, UsageError
@@ -15,10 +14,8 @@ from embstore.storage.files.tables import read_part
 from embstore.storage.transaction.commit import rewrite_tables
 from embstore.storage.transaction.manifest import list_parts
 
-Make = Callable[..., Synthetic]
 
-
-def test_nothing_of_the_space_is_left_and_all_of_the_others(make_store: Make) -> None:
+def test_nothing_of_the_space_is_left_and_all_of_the_others(make_store):
     make_store(n=9, space="other")
     made = make_store(n=20)
     write_skipped(made.paths, [SkippedText("a", "skipped", "why", space, 1) for space in ("other", made.space)])
@@ -38,7 +35,7 @@ def test_nothing_of_the_space_is_left_and_all_of_the_others(make_store: Make) ->
     assert again.store.verify(deep=True).problems == ()
 
 
-def test_unknown_names_and_none(make_store: Make) -> None:
+def test_unknown_names_and_none(make_store):
     made = make_store(n=5)
     with pytest.raises(UnknownNameError, match=r"unknown space 'toy.word.lst'. Did you mean 'toy.word.last'"):
         made.store.remove(["toy.word.last", "toy.word.lst"])
@@ -47,7 +44,7 @@ def test_unknown_names_and_none(make_store: Make) -> None:
         made.store.remove([])
 
 
-def test_a_space_with_a_damaged_card_or_without_one_can_go(make_store: Make) -> None:
+def test_a_space_with_a_damaged_card_or_without_one_can_go(make_store):
     for damage in (lambda card: card.write_text("{"), Path.unlink):
         made = make_store(n=5)
         damage(made.paths.card(made.space))
@@ -58,7 +55,7 @@ def test_a_space_with_a_damaged_card_or_without_one_can_go(make_store: Make) -> 
 
 
 @pytest.mark.parametrize("step", [1, 4, 12])
-def test_what_is_left_of_a_killed_removal_does_not_count(make_store: Make, step: int) -> None:
+def test_what_is_left_of_a_killed_removal_does_not_count(make_store, step):
     make_store(n=9, space="other")
     made = make_store(n=20)
 
@@ -84,7 +81,7 @@ def test_what_is_left_of_a_killed_removal_does_not_count(make_store: Make, step:
     assert not [path for path in made.root.rglob("*") if made.space in str(path.relative_to(made.root))]
 
 
-def test_tables_are_rewritten_one_at_a_time(make_store: Make) -> None:
+def test_tables_are_rewritten_one_at_a_time(make_store):
     """Those of a large store are not in memory together."""
     made = make_store(n=5)
     alive: list[weakref.ref[pa.Table]] = []
@@ -105,7 +102,7 @@ def test_tables_are_rewritten_one_at_a_time(make_store: Make) -> None:
     assert max(n_alive) <= 2
 
 
-def test_a_reader_from_before_is_told_that_it_is_gone(make_store: Make) -> None:
+def test_a_reader_from_before_is_told_that_it_is_gone(make_store):
     make_store(n=9, space="other")
     made = make_store(n=20)
     reader = made.store

@@ -2,7 +2,6 @@
 
 import itertools
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,9 @@ from embstore.storage.transaction.commit import write_shard
 
 pytestmark = pytest.mark.fault
 
-Make = Callable[..., Synthetic]
-
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def full(tmp_path_factory):
     return full_store(tmp_path_factory.mktemp("full"))
 
 
@@ -41,7 +38,7 @@ def assert_planned(planned: list[dict], done: list[dict]) -> None:
 
 
 @pytest.mark.parametrize(("kind", "change"), [*zip(KINDS, itertools.cycle(["bit", "half", "zeros"]), strict=False)])
-def test_any_damaged_file_is_mended_or_named(full: Synthetic, tmp_path: Path, kind: str, change: str) -> None:
+def test_any_damaged_file_is_mended_or_named(full, tmp_path, kind, change):
     root = tmp_path / "store"
     shutil.copytree(full.root, root)
     path = sorted(root.glob(KINDS[kind]))[0]
@@ -65,7 +62,7 @@ def test_any_damaged_file_is_mended_or_named(full: Synthetic, tmp_path: Path, ki
     assert_same_content(root, full.root)
 
 
-def test_exactly_the_items_of_a_damaged_shard_are_missing(make_store: Make) -> None:
+def test_exactly_the_items_of_a_damaged_shard_are_missing(make_store):
     made = make_store(n=30, n_shards=3)
     lost = made.shard_files[1]
     flip(lost)
@@ -84,7 +81,7 @@ def test_exactly_the_items_of_a_damaged_shard_are_missing(make_store: Make) -> N
     assert again.store.info()["items"] == [30]
 
 
-def test_one_flipped_bit_in_a_table_of_texts_costs_one_text_at_most(make_store: Make) -> None:
+def test_one_flipped_bit_in_a_table_of_texts_costs_one_text_at_most(make_store):
     made = make_store(texts=["alpha", "bravo", "charlie", "delta", "echo"], n_shards=1)
     [table] = (made.root / "items").glob("*.parquet")
     data = table.read_bytes()
@@ -94,7 +91,7 @@ def test_one_flipped_bit_in_a_table_of_texts_costs_one_text_at_most(make_store: 
     assert texts(made.root) == {item.id: item.text for item in made.items if item.text != "charlie"}
 
 
-def test_what_killed_processes_left(make_store: Make) -> None:
+def test_what_killed_processes_left(make_store):
     made = make_store(n=20, n_shards=2)
     left = [made.paths.embeddings(made.space) / ".77-abc.tmp", made.paths.items / ".77-abd.tmp"]
     left.append(made.paths.summaries(made.space) / "part-00000000deadbeef.parquet")
@@ -113,7 +110,7 @@ def test_what_killed_processes_left(make_store: Make) -> None:
     assert made.store.verify().ok
 
 
-def test_what_is_lost_with_all_that_tells_of_it(make_store: Make) -> None:
+def test_what_is_lost_with_all_that_tells_of_it(make_store):
     """A shard with its summary, its indexes and the merged sums: only the manifest knows that there was one."""
     made = make_store(n=20, n_shards=2)
     write_all_merged(made.paths)
@@ -136,7 +133,7 @@ def test_what_is_lost_with_all_that_tells_of_it(make_store: Make) -> None:
     assert again.store.info()["items"] == [20]
 
 
-def test_a_compaction_does_not_forget_what_is_lost(make_store: Make) -> None:
+def test_a_compaction_does_not_forget_what_is_lost(make_store):
     made = make_store(n=30, n_shards=3)
     lost = made.shard_files[0]
     _lose(made, lost)
@@ -152,7 +149,7 @@ def _lose(made: Synthetic, shard: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"{", b"", None])
-def test_a_damaged_manifest_is_written_anew(make_store: Make, damage: bytes | None) -> None:
+def test_a_damaged_manifest_is_written_anew(make_store, damage):
     """Of all that is there: what a compaction had replaced is sorted out by its items."""
     made = make_store(n=20, n_shards=2)
     answer = made.store.query("norms", cache=False).to_pylist()
@@ -176,7 +173,7 @@ def test_a_damaged_manifest_is_written_anew(make_store: Make, damage: bytes | No
     assert made.store.query("norms", cache=False).to_pylist() == answer
 
 
-def test_items_that_are_there_twice(make_store: Make) -> None:
+def test_items_that_are_there_twice(make_store):
     """Of shards with the same items, the largest stays; each text stays in one table."""
     made = make_store(n=20, n_shards=1)
     write_items(made.paths, made.items[:3])
@@ -193,7 +190,7 @@ def test_items_that_are_there_twice(make_store: Make) -> None:
     assert all(np.array_equal(vectors[i], v) for i, v in zip(made.ids.tolist(), made.layer(2), strict=True))
 
 
-def test_shards_without_a_card_are_named(make_store: Make) -> None:
+def test_shards_without_a_card_are_named(make_store):
     made = make_store(n=20)
     card = made.paths.card(made.space)
     card.unlink()
@@ -202,7 +199,7 @@ def test_shards_without_a_card_are_named(make_store: Make) -> None:
     assert "embstore remove --space toy.word.last" in row["detail"]
 
 
-def test_the_card_of_another_space_is_named(make_store: Make) -> None:
+def test_the_card_of_another_space_is_named(make_store):
     make_store(n=5, space="other")
     made = make_store(n=20)
     shutil.copy(made.paths.card(made.space), made.paths.card("other"))

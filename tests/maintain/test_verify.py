@@ -1,6 +1,5 @@
 """verify: a sound store is sound, and whatever happens to a file is found and named."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,11 +23,9 @@ from embstore.storage.transaction.manifest import committed_shards
 
 pytestmark = pytest.mark.fault
 
-Make = Callable[..., Synthetic]
-
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def full(tmp_path_factory):
     return full_store(tmp_path_factory.mktemp("full"))
 
 
@@ -36,7 +33,7 @@ def found(made: Synthetic) -> list[Path]:
     return [problem.file for problem in made.store.verify().problems]
 
 
-def test_a_sound_store(full: Synthetic) -> None:
+def test_a_sound_store(full):
     result = full.store.verify()
     assert (result.ok, result.problems, result.n_files) == (True, (), len(files_of(full.root)))
     assert result.to_table().to_pylist() == []
@@ -46,7 +43,7 @@ def test_a_sound_store(full: Synthetic) -> None:
 
 
 @pytest.mark.parametrize("kind", ["marker", "card", "shard", "summary", "items", "skipped", "dataset"])
-def test_a_missing_file_is_named(full: Synthetic, kind: str) -> None:
+def test_a_missing_file_is_named(full, kind):
     for path in full.root.glob(KINDS[kind]):
         with damaged(path, None):
             problems = full.store.verify().problems
@@ -55,7 +52,7 @@ def test_a_missing_file_is_named(full: Synthetic, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["index", "index card"])
-def test_a_missing_index_is_a_state_and_no_damage(full: Synthetic, kind: str) -> None:
+def test_a_missing_index_is_a_state_and_no_damage(full, kind):
     path = full.paths.index(full.space, full.card.layers.members[0])
     with damaged(path if kind == "index" else path.with_suffix(".json"), None):
         assert full.store.verify().ok
@@ -67,7 +64,7 @@ def problems(made: Synthetic) -> str:
     return "\n".join(f"{first.file}: {first.problem}" for first in made.store.verify().problems)
 
 
-def test_what_a_faulty_program_writes_is_named(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_faulty_program_writes_is_named(make_store, monkeypatch):
     """Each shard has its own right summary and hash."""
     make_store(space="other")
     made = make_store()
@@ -104,7 +101,7 @@ def test_what_a_faulty_program_writes_is_named(make_store: Make, monkeypatch: py
         assert problem in found
 
 
-def test_sums_that_are_not_those_of_the_vectors(make_store: Make) -> None:
+def test_sums_that_are_not_those_of_the_vectors(make_store):
     made = make_store(n_shards=1)
     [shard] = committed_shards(made.paths, made.space)
     rows = pq.read_table(shard.summary_path, partitioning=None).to_pylist()
@@ -113,7 +110,7 @@ def test_sums_that_are_not_those_of_the_vectors(make_store: Make) -> None:
     assert f"{shard.summary_path}: the sums of layer 2 are not those of the shard's vectors" in problems(made)
 
 
-def test_a_shard_of_other_layers_or_dimensions_than_the_card_says(make_store: Make) -> None:
+def test_a_shard_of_other_layers_or_dimensions_than_the_card_says(make_store):
     made = make_store()
     write_card(made.paths, replace(made.card, dim=9))
     assert "its columns are not those of the format" in problems(made)
@@ -121,7 +118,7 @@ def test_a_shard_of_other_layers_or_dimensions_than_the_card_says(make_store: Ma
     assert "its layers are not those of the card" in problems(made)
 
 
-def test_an_index_of_other_ids(make_store: Make) -> None:
+def test_an_index_of_other_ids(make_store):
     from embstore.index import write_index
 
     made = make_store()
@@ -133,7 +130,7 @@ def test_an_index_of_other_ids(make_store: Make) -> None:
     assert problems(made) == f"{path}: its item ids are not those of the shards that its card names"
 
 
-def test_each_items_table_is_read_once_for_all_shards(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_items_table_is_read_once_for_all_shards(make_store, monkeypatch):
     made = make_store(n=40, n_shards=8)
     read: list[Path] = []
 
@@ -148,14 +145,14 @@ def test_each_items_table_is_read_once_for_all_shards(make_store: Make, monkeypa
     assert len(items) == len(set(items)) == 8
 
 
-def test_a_file_with_its_own_hash_is_still_read_by_others(full: Synthetic) -> None:
+def test_a_file_with_its_own_hash_is_still_read_by_others(full):
     [path] = full.root.glob(KINDS["dataset"])
     assert pq.read_metadata(path).metadata[checksum.KEY.encode()] in path.read_bytes()
     assert pq.read_table(path).column_names == ["unit", "item_id", "text", "rank", "note"]
     assert full.store.sql("SELECT sum(rank) FROM datasets.words").fetchall() == [(190,)]
 
 
-def test_a_text_that_looks_like_a_hash_misleads_nobody(make_store: Make) -> None:
+def test_a_text_that_looks_like_a_hash_misleads_nobody(make_store):
     made = make_store(texts=[f'file_sha256": "{"0" * 64}', f'"file_sha256": "{"a" * 64}"'])
     note = f'file_sha256": "{"0" * 64}"'
     columns = {"item_id": made.ids.tolist(), "text": made.texts, "note": [note] * 2}
@@ -164,7 +161,7 @@ def test_a_text_that_looks_like_a_hash_misleads_nobody(make_store: Make) -> None
     assert made.store.sql("SELECT DISTINCT note FROM datasets.odd").fetchall() == [(note,)]
 
 
-def test_what_has_no_place_for_a_hash_cannot_be_sealed() -> None:
+def test_what_has_no_place_for_a_hash_cannot_be_sealed():
     with pytest.raises(ValueError, match="no file_sha256"):
         checksum.with_checksum(b"{}")
     assert not checksum.has_valid_checksum(b"{}")

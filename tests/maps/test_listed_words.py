@@ -1,8 +1,6 @@
 """Maps, drift and exports of the items of a list of words: those of a store that has no others, and with `where`."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,14 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from embstore_schemas.generate import FOLDER
 from jsonschema import Draft202012Validator
-from synthetic import Synthetic
 
 from embstore.base.errors import QueryError, UsageError
 from embstore.explore.maps import find_map, place, stored_maps
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.maps import read_map
 
-Make = Callable[..., Synthetic]
 N = 40
 KEPT = [*range(0, N, 2), 7]
 LIST = [f"text{at}" for at in KEPT]
@@ -25,12 +21,12 @@ SENTENCES = ("the bank of the river", "the bank lends money", "a river of money"
 
 
 @pytest.fixture
-def made(make_store: Make) -> Synthetic:
+def made(make_store):
     return make_store(n=N, n_blocks=2, top_form=None, index=False)
 
 
 @pytest.fixture
-def alone(make_store: Make, made: Synthetic) -> Synthetic:
+def alone(make_store, made):
     """The same vectors of the listed words, in a store of their own."""
     return make_store("alone", texts=LIST, n_blocks=2, top_form=None, vectors=made.vectors[:, KEPT], index=False)
 
@@ -44,7 +40,7 @@ def schema_check(name: str, rows: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])
-def test_a_map_of_listed_words_is_that_of_a_store_of_them(made: Synthetic, alone: Synthetic, method: str) -> None:
+def test_a_map_of_listed_words_is_that_of_a_store_of_them(made, alone, method):
     if method == "tsne":
         pytest.importorskip("openTSNE")
     found = made.store.map(method=method, words=[*LIST, "absent"], word="text0")
@@ -64,7 +60,7 @@ def test_a_map_of_listed_words_is_that_of_a_store_of_them(made: Synthetic, alone
         np.testing.assert_allclose(positions, expected[1], atol=1e-5)
 
 
-def test_maps_of_lists_are_stored_beside_others(made: Synthetic, tmp_path: Path) -> None:
+def test_maps_of_lists_are_stored_beside_others(made, tmp_path):
     words = tmp_path / "nouns.txt"
     words.write_text("\n".join(LIST))
     first = made.store.map(words=words)
@@ -93,7 +89,7 @@ def test_maps_of_lists_are_stored_beside_others(made: Synthetic, tmp_path: Path)
     np.testing.assert_allclose(placed["places"], shown.positions[:, row], atol=1e-5)
 
 
-def test_drift_among_listed_words_is_that_of_a_store_of_them(made: Synthetic, alone: Synthetic) -> None:
+def test_drift_among_listed_words_is_that_of_a_store_of_them(made, alone):
     for arguments in ({"most": 4}, {"texts": ["text2", "text7"]}):
         found = made.store.drift(words=[*LIST, "absent"], k=3, **arguments)
         assert without(found, "words", "words_sha256", "words_missing") == without(alone.store.drift(k=3, **arguments))
@@ -109,7 +105,7 @@ def test_drift_among_listed_words_is_that_of_a_store_of_them(made: Synthetic, al
         made.store.drift(words="absent,missing", k=3)
 
 
-def test_an_export_of_listed_words_has_their_items(made: Synthetic, tmp_path: Path) -> None:
+def test_an_export_of_listed_words_has_their_items(made, tmp_path):
     report = made.store.export(tmp_path / "a.parquet", made.space, words=[*LIST, "absent"])
     assert any("lacks 1 of the 22 words of the list: 'absent'" in note for note in report.notes)
     found = pq.read_table(tmp_path / "a.parquet").to_pandas()
@@ -125,7 +121,7 @@ def test_an_export_of_listed_words_has_their_items(made: Synthetic, tmp_path: Pa
         made.store.export(tmp_path / "b.parquet", made.space, words=[])
 
 
-def test_all_occurrences_of_listed_words_are_taken(make_store: Make, tmp_path: Path) -> None:
+def test_all_occurrences_of_listed_words_are_taken(make_store, tmp_path):
     made = make_store(texts=SENTENCES, unit="occurrence", n_blocks=1)
     ids = [item.id for item in made.items if item.text in ("bank", "river", "money")]
     where = f"item_id IN ({','.join(map(str, ids))})"

@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,9 @@ from embstore import Store
 from embstore.base import checksum
 from embstore.storage.files.maps import MAP_SCHEMA, read_map, write_map
 
-Make = Callable[..., Synthetic]
-
 
 @pytest.fixture
-def made(make_store: Make) -> Synthetic:
+def made(make_store):
     """A store with PCA maps of its three layers."""
     made = make_store(n=40, n_blocks=2, top_form=None, index=False)
     made.store.map()
@@ -63,7 +60,7 @@ def check_damaged(made: Synthetic, path: Path) -> None:
     np.testing.assert_array_equal(made.store.map_points(made.space, "top")[1], expected)
 
 
-def test_a_damaged_map_is_made_again(made: Synthetic) -> None:
+def test_a_damaged_map_is_made_again(made):
     path = files_of(made.root)[1]
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
@@ -71,14 +68,14 @@ def test_a_damaged_map_is_made_again(made: Synthetic) -> None:
     assert path.read_bytes() == whole
 
 
-def test_a_map_in_the_place_of_another_is_found(made: Synthetic) -> None:
+def test_a_map_in_the_place_of_another_is_found(made):
     first, second, _ = files_of(made.root)
     shutil.copy(first, second)
     check_damaged(made, second)
 
 
 @pytest.mark.parametrize("fault", ["nan", "order", "rows", "columns", "no header", "format", "no json", "extra"])
-def test_a_forged_map_is_found(made: Synthetic, fault: str) -> None:
+def test_a_forged_map_is_found(made, fault):
     path = files_of(made.root)[1]
     table = pq.ParquetFile(path).read()  # without the space of its folder
     table = table.replace_schema_metadata({b"embstore_map": pq.read_metadata(path).metadata[b"embstore_map"]})
@@ -109,7 +106,7 @@ def test_a_forged_map_is_found(made: Synthetic, fault: str) -> None:
     assert len(made.store.maps()) == 2
 
 
-def test_new_items_leave_a_map_behind(made: Synthetic) -> None:
+def test_new_items_leave_a_map_behind(made):
     synthetic_store(
         made.root, texts=["one", "more"], n_blocks=2, top_form=None, index=False, new_only=True, seed=1
     )  # fmt: skip
@@ -121,7 +118,7 @@ def test_new_items_leave_a_map_behind(made: Synthetic) -> None:
     assert states(store) == ["current"] * 3, "in the place of those that were behind"
 
 
-def test_a_map_of_another_version_is_behind(made: Synthetic) -> None:
+def test_a_map_of_another_version_is_behind(made):
     from dataclasses import replace
 
     path = files_of(made.root)[1]
@@ -131,7 +128,7 @@ def test_a_map_of_another_version_is_behind(made: Synthetic) -> None:
     assert made.store.map()["did"] == ["found", "made", "found"]
 
 
-def test_maps_stay_when_shards_are_compacted(made: Synthetic) -> None:
+def test_maps_stay_when_shards_are_compacted(made):
     before = made.store.map_points(made.space, 1)
     assert len(made.shard_files) == 2
     made.store.compact()
@@ -143,7 +140,7 @@ def test_maps_stay_when_shards_are_compacted(made: Synthetic) -> None:
     assert made.store.verify().ok
 
 
-def test_a_merge_takes_no_maps_and_leaves_those_of_grown_spaces_behind(made: Synthetic, make_store: Make) -> None:
+def test_a_merge_takes_no_maps_and_leaves_those_of_grown_spaces_behind(made, make_store):
     other = make_store("other", texts=["one", "more"], n_blocks=2, top_form=None, index=False, seed=1)
     other.store.map()
     made.store.merge(other.root)
@@ -154,7 +151,7 @@ def test_a_merge_takes_no_maps_and_leaves_those_of_grown_spaces_behind(made: Syn
     assert empty.store.verify().ok
 
 
-def test_a_removed_space_leaves_no_map(made: Synthetic) -> None:
+def test_a_removed_space_leaves_no_map(made):
     other = synthetic_store(made.root, n=5, model="other", n_blocks=2, top_form=None, index=False)
     Store(made.root).map(spaces=other.space)
     assert len(files_of(made.root)) == 6
@@ -164,7 +161,7 @@ def test_a_removed_space_leaves_no_map(made: Synthetic) -> None:
     assert Store(made.root).verify().ok
 
 
-def test_lost_shards_leave_their_maps_behind(made: Synthetic) -> None:
+def test_lost_shards_leave_their_maps_behind(made):
     made.shard_files[0].unlink()
     assert states(made.store) == ["behind"] * 3
     table = made.store.map()
@@ -172,7 +169,7 @@ def test_lost_shards_leave_their_maps_behind(made: Synthetic) -> None:
     assert "is missing. Run: embstore verify" in " ".join(table.notes)
 
 
-def test_a_link_in_the_place_of_a_map_is_damage(made: Synthetic, tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_a_map_is_damage(made, tmp_path):
     path = files_of(made.root)[1]
     target = path.rename(tmp_path / "elsewhere.parquet")
     path.symlink_to(target)
@@ -183,7 +180,7 @@ def test_a_link_in_the_place_of_a_map_is_damage(made: Synthetic, tmp_path: Path)
     assert "it is not of the store" in made.store.verify().problems[0].problem
 
 
-def test_a_map_that_a_kill_left_half_written_goes_with_the_next_map(made: Synthetic) -> None:
+def test_a_map_that_a_kill_left_half_written_goes_with_the_next_map(made):
     [path, *_] = files_of(made.root)
     code = "import os, sys; from pathlib import Path; from embstore.base import atomic\n"
     code += "with atomic.temporary(Path(sys.argv[1])) as file: file.write_bytes(b'half'); os._exit(9)"

@@ -3,7 +3,6 @@
 import errno
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ from embstore.query import map_methods as kept_neighbours
 
 pytestmark = pytest.mark.slow
 
-Make = Callable[..., Synthetic]
 METHODS = ("pca", "tsne")
 
 
@@ -33,7 +31,7 @@ def clusters(n: int = 60, layers: int = 3, dim: int = 8, seed: int = 0) -> np.nd
 
 
 @pytest.fixture
-def made(make_store: Make) -> Synthetic:
+def made(make_store):
     return make_store(n=60, n_blocks=2, top_form=None, vectors=clusters(), index=False)
 
 
@@ -59,7 +57,7 @@ def brute_kept(vectors: np.ndarray, positions: np.ndarray, k: int = 10) -> np.nd
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_kept_is_the_share_of_brute_force(made: Synthetic, method: str) -> None:
+def test_kept_is_the_share_of_brute_force(made, method):
     table = made.store.map(method=method)
     assert [(row["layer"], row["n"], row["n_kept"], row["did"]) for row in table] == [
         (layer, 60, 60, "made") for layer in (0, 1, 2)
@@ -73,14 +71,14 @@ def test_kept_is_the_share_of_brute_force(made: Synthetic, method: str) -> None:
         assert (made.root / row["file"]).is_file()
 
 
-def test_tsne_keeps_more_than_chance_and_than_pca(make_store: Make) -> None:
+def test_tsne_keeps_more_than_chance_and_than_pca(make_store):
     made = make_store(n=200, dim=20, n_blocks=1, top_form=None, vectors=clusters(200, 2, 20), index=False)
     pca, found = (np.array(made.store.map(method=method)["kept"]) for method in METHODS)
     assert (found > pca).all()
     assert (found > 5 * 10 / 199).all(), "random lists share 10 of 199"
 
 
-def test_of_many_items_the_share_is_measured_over_some(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_items_the_share_is_measured_over_some(made, monkeypatch):
     monkeypatch.setattr(kept_neighbours, "SAMPLE", 25)
     table = made.store.map(seed=3)
     assert "kept is measured over 25 items, a random sample (seed 3)" in " ".join(table.notes)
@@ -92,7 +90,7 @@ def test_of_many_items_the_share_is_measured_over_some(made: Synthetic, monkeypa
         assert row["kept"] == pytest.approx(brute_kept(vectors, positions)[drawn].mean(), abs=1e-12)
 
 
-def test_pca_has_axes_that_all_layers_share(made: Synthetic) -> None:
+def test_pca_has_axes_that_all_layers_share(made):
     """Against the definition, with dense matrices."""
     centred = []
     for layer in range(3):
@@ -110,7 +108,7 @@ def test_pca_has_axes_that_all_layers_share(made: Synthetic) -> None:
     assert not np.allclose(alone, with_0, atol=1e-3), "the axes are those of the layers that are mapped together"
 
 
-def test_a_layer_of_tsne_starts_from_the_one_below(make_store: Make) -> None:
+def test_a_layer_of_tsne_starts_from_the_one_below(make_store):
     """Where neighbours are the same nothing moves much, though the components of the layer itself lie elsewhere."""
     vectors = clusters(layers=1)
     mirrored = make_store(n=60, n_blocks=1, top_form=None, vectors=np.concatenate([-vectors, vectors]))
@@ -126,7 +124,7 @@ def files_of(root: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.process
-def test_the_same_store_gives_the_same_bytes_in_every_process(make_store: Make) -> None:
+def test_the_same_store_gives_the_same_bytes_in_every_process(make_store):
     arguments = {"n": 60, "n_blocks": 2, "top_form": None, "vectors": clusters()}
     first, second = (make_store(name, **arguments) for name in ("one", "two"))
     command = [sys.executable, "-m", "embstore", "map", "--store", str(first.root), "--quiet", "--method", "tsne",
@@ -137,7 +135,7 @@ def test_the_same_store_gives_the_same_bytes_in_every_process(make_store: Make) 
     assert files_of(first.root) == files_of(second.root)
 
 
-def test_the_number_of_threads_does_not_change_a_map(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_threads_does_not_change_a_map(made, monkeypatch):
     made.store.map(method="tsne", layers="0-1")
     assert made.store.map(method="tsne", layers=1)["did"] == ["made"], "by itself it starts from its own components"
     found = files_of(made.root)
@@ -147,7 +145,7 @@ def test_the_number_of_threads_does_not_change_a_map(made: Synthetic, monkeypatc
     assert files_of(made.root) == found
 
 
-def test_an_interrupted_call_goes_on_after_the_last_layer(made: Synthetic, tmp_path: Path) -> None:
+def test_an_interrupted_call_goes_on_after_the_last_layer(made, tmp_path):
     def interrupt(operation: str, path: Path, _source: Path | None) -> None:
         if operation == "replace" and path.name.startswith("layer=02-"):
             raise KeyboardInterrupt
@@ -163,7 +161,7 @@ def test_an_interrupted_call_goes_on_after_the_last_layer(made: Synthetic, tmp_p
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_only_the_selected_items_are_on_a_map(made: Synthetic, method: str) -> None:
+def test_only_the_selected_items_are_on_a_map(made, method):
     where = "text LIKE '%1%' OR text LIKE '%2%'"
     table = made.store.map(method=method, where=where, sample=15, seed=4, layers=1)
     [row] = table
@@ -182,14 +180,14 @@ def test_only_the_selected_items_are_on_a_map(made: Synthetic, method: str) -> N
     assert "the sample of 500 is all 60 items." in " ".join(made.store.map(sample=500).notes)
 
 
-def test_what_selects_other_items_each_time_is_refused(made: Synthetic) -> None:
+def test_what_selects_other_items_each_time_is_refused(made):
     with pytest.raises(UsageError, match=r"may change \(random\).*sample="):
         made.store.map(where="random() < 0.5")
 
 
 def test_without_openTSNE_the_error_says_what_to_install(  # noqa: N802
-    made: Synthetic, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    made, monkeypatch
+):
     made.store.map(method="tsne", layers="0-1")
     monkeypatch.setitem(sys.modules, "openTSNE", None)
     with pytest.raises(UsageError, match=r"t-SNE needs openTSNE.*pip install.*\[map\].*pca"):
@@ -198,7 +196,7 @@ def test_without_openTSNE_the_error_says_what_to_install(  # noqa: N802
     assert len(made.store.map()) == 3
 
 
-def test_unknown_names_say_the_nearest(made: Synthetic) -> None:
+def test_unknown_names_say_the_nearest(made):
     with pytest.raises(UnknownNameError, match="tsne"):
         made.store.map(method="t-sne")
     with pytest.raises(UnknownNameError, match="toy"):
@@ -211,7 +209,7 @@ def test_unknown_names_say_the_nearest(made: Synthetic) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("n", [1, 2, 3, 11, 12])
-def test_few_items(make_store: Make, method: str, n: int) -> None:
+def test_few_items(make_store, method, n):
     made = make_store(n=n, n_blocks=1, top_form=None, vectors=clusters(n, 2))
     for row in made.store.map(method=method):
         _, positions = made.store.map_points(made.space, row["layer"], method=method)
@@ -222,7 +220,7 @@ def test_few_items(make_store: Make, method: str, n: int) -> None:
     assert made.store.verify().ok
 
 
-def test_no_items(made: Synthetic) -> None:
+def test_no_items(made):
     reason = f"no item of {made.space} is selected. Leave where= and words= out, or select others."
     with pytest.raises(QueryError, match=reason):
         made.store.map(where="text = 'nothing'")
@@ -232,7 +230,7 @@ def test_no_items(made: Synthetic) -> None:
     assert not list(made.root.glob("maps/*/*"))
 
 
-def test_a_space_without_selected_items_gets_no_map(tmp_path: Path) -> None:
+def test_a_space_without_selected_items_gets_no_map(tmp_path):
     store = Store(tmp_path / "two")
     for name, texts in (("one", ["a", "b", "c"]), ("other", ["b", "c", "d"])):
         store.add_vectors(name, texts, np.eye(3, dtype=np.float32))
@@ -242,7 +240,7 @@ def test_a_space_without_selected_items_gets_no_map(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_equal_items(make_store: Make, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_items(make_store, method, monkeypatch):
     vectors = np.random.default_rng(0).normal(size=(2, 1, 8)).repeat(40, axis=1)
     vectors *= np.random.default_rng(1).uniform(0.1, 10, size=(1, 40, 1))  # of different lengths
     made = make_store(n=40, n_blocks=1, top_form=None, vectors=vectors)
@@ -259,7 +257,7 @@ def test_equal_items(make_store: Make, method: str, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_zero_vectors_have_no_place(make_store: Make, method: str) -> None:
+def test_zero_vectors_have_no_place(make_store, method):
     """Items 0 to 2 are zero in layer 0 alone, and start in layer 1 amid their neighbours; item 3 is zero in both."""
     vectors = clusters(40, 2)
     vectors[0, :4] = 0
@@ -277,7 +275,7 @@ def test_zero_vectors_have_no_place(make_store: Make, method: str) -> None:
         assert row["kept"] == pytest.approx(brute_kept(found[keep], positions).mean(), abs=1e-12)
 
 
-def test_points_that_coincide_are_neighbours_by_position() -> None:
+def test_points_that_coincide_are_neighbours_by_position():
     points = np.array([[0, 0], [1, 0], [0, 0], [3, 4], [0, 0], [1, 0]], float)
     rows = np.arange(6)
     expected = nearest(-np.sqrt(((points[:, None] - points[None]) ** 2).sum(axis=2)), 2)
@@ -289,7 +287,7 @@ def test_points_that_coincide_are_neighbours_by_position() -> None:
     np.testing.assert_array_equal(nearest_in_plane(same, 2, np.array([0, 29])), [[1, 2], [0, 1]])
 
 
-def test_where_the_store_cannot_be_written(made: Synthetic) -> None:
+def test_where_the_store_cannot_be_written(made):
     """``map`` says so before it computes anything; points are computed all the same."""
 
     def refuse(operation: str, path: Path, _source: Path | None) -> None:
@@ -304,7 +302,7 @@ def test_where_the_store_cannot_be_written(made: Synthetic) -> None:
     assert not (made.root / "maps").exists()
 
 
-def test_positions_that_are_not_finite_are_refused(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_positions_that_are_not_finite_are_refused(made, monkeypatch):
     import openTSNE
 
     monkeypatch.setattr(openTSNE.TSNEEmbedding, "optimize", lambda self, *_, **__: self.fill(np.nan))
@@ -313,7 +311,7 @@ def test_positions_that_are_not_finite_are_refused(made: Synthetic, monkeypatch:
     assert not files_of(made.root)
 
 
-def test_progress_is_told_within_a_layer(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_told_within_a_layer(made, monkeypatch):
     monkeypatch.setattr(exact_knn, "_QUERIES", 20)
     seen: list[Progress] = []
     made.store.map(method="tsne", observe=seen.append)

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
 from datasets_written import write_analogies
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import NotStoredError, QueryError
@@ -36,7 +35,7 @@ def questions(n: int = 60) -> list[tuple[str, str, str, str]]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("words") / "store"
     result = synthetic_store(root, texts=TEXTS, dim=16, vectors=vectors(TEXTS), n_shards=3)
     quadruples = questions()
@@ -59,7 +58,7 @@ def answers(x: np.ndarray, texts: Sequence[str], question: Sequence[str], method
 
 @pytest.mark.parametrize("case", ["ignore", "exact"])
 @pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
-def test_accuracy_is_that_of_brute_force(made: Synthetic, method: str, case: str) -> None:
+def test_accuracy_is_that_of_brute_force(made, method, case):
     quadruples = [question for question in questions() if "missing" not in question and "missings" not in question]
     found = made.store.query("analogies", method=method, case=case, cache=False)
     for row, layer in zip(found, made.card.layers, strict=True):
@@ -73,7 +72,7 @@ def test_accuracy_is_that_of_brute_force(made: Synthetic, method: str, case: str
 
 @pytest.mark.parametrize("ignore_case", [True, False])
 @pytest.mark.parametrize("mixed", [True, False])
-def test_accuracy_is_that_of_gensim(tmp_path: Path, ignore_case: bool, mixed: bool) -> None:
+def test_accuracy_is_that_of_gensim(tmp_path, ignore_case, mixed):
     models = pytest.importorskip("gensim.models")
     texts = [*TEXTS, *(text.capitalize() for text in TEXTS[::3] if mixed)]
     made = synthetic_store(tmp_path / "store", texts=texts, dim=16, vectors=vectors(texts), index=False)
@@ -99,7 +98,7 @@ def test_accuracy_is_that_of_gensim(tmp_path: Path, ignore_case: bool, mixed: bo
     assert 0 < ours["accuracy"][0] < 1
 
 
-def test_missing_words_are_named_and_counted(made: Synthetic) -> None:
+def test_missing_words_are_named_and_counted(made):
     found = made.store.query("analogies", layers=LAYER)
     assert "toy.word.last lacks 2 of the 50 words of plurals: 'missing', 'missings'." in found.notes[0]
     assert f"{found['n'][0]} of 60 questions can be used." in found.notes[0]
@@ -107,7 +106,7 @@ def test_missing_words_are_named_and_counted(made: Synthetic) -> None:
         made.store.query("analogies", layers=LAYER, missing="error")
 
 
-def test_case_is_ignored_as_gensim_ignores_it(tmp_path: Path) -> None:
+def test_case_is_ignored_as_gensim_ignores_it(tmp_path):
     texts = ["man", "king", "woman", "Queen", "KING", "queen"]
     x = np.zeros((5, 6, 8), np.float32)
     x[:, :, :3] = [[1, 0, 0.1], [1, 1, 0.1], [0.1, 0, 1], [0.1, 1, 1], [0.1, 1, 1], [1, 0, 0]]
@@ -121,7 +120,7 @@ def test_case_is_ignored_as_gensim_ignores_it(tmp_path: Path) -> None:
     assert exact[2]["reason"] == "no question has vectors of all of its words"
 
 
-def test_one_of_several_answers_suffices(tmp_path: Path) -> None:
+def test_one_of_several_answers_suffices(tmp_path):
     made = synthetic_store(tmp_path / "store", texts=TEXTS, dim=16, vectors=vectors(TEXTS, 0.0), index=False)
     quadruples = [("no0", "no0s", "no1", "none"), ("no0", "no0s", "no1", "no5")]
     write_analogies(made, "bats", quadruples, ["a", "a"], answers=["none\tno1s\tno7", "no5\tno6"])
@@ -129,7 +128,7 @@ def test_one_of_several_answers_suffices(tmp_path: Path) -> None:
     assert (found["n"], found["n_correct"]) == ([2], [1])
 
 
-def test_zero_vectors_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_zero_vectors_are_left_out_and_counted(tmp_path):
     x = vectors(TEXTS, 0.0)
     x[:, [0, 3]] = 0  # no0 and no1s
     made = synthetic_store(tmp_path / "store", texts=TEXTS, dim=16, vectors=x, index=False)
@@ -142,14 +141,14 @@ def test_zero_vectors_are_left_out_and_counted(tmp_path: Path) -> None:
     assert "99" in nothing["reason"][0]
 
 
-def test_the_interval_is_wilsons() -> None:
+def test_the_interval_is_wilsons():
     stats = pytest.importorskip("scipy.stats")
     for n, right in [(1, 0), (1, 1), (10, 3), (19544, 14000), (7, 7), (1000, 0)]:
         ci = stats.binomtest(right, n).proportion_ci(method="wilson")
         assert wilson_interval(right, n) == pytest.approx((ci.low, ci.high), abs=1e-12)
 
 
-def test_other_datasets_are_refused(tmp_path: Path) -> None:
+def test_other_datasets_are_refused(tmp_path):
     made = synthetic_store(tmp_path / "store", texts=TEXTS, dim=16, vectors=vectors(TEXTS), index=False)
     with pytest.raises(QueryError, match="embstore datasets add NAME FILE --kind analogies"):
         made.store.query("analogies")

@@ -44,9 +44,7 @@ def vectors(seed: int, n: int, dim: int = 5, offset: float = 0.3, dtype: type = 
     dtype=st.sampled_from([np.float32, np.float16]),
     ddof=st.integers(0, 1),
 )
-def test_weat_is_that_of_loops_over_words_and_splits(
-    seed: int, sizes: tuple[int, ...], offset: float, dtype: type, ddof: int
-) -> None:
+def test_weat_is_that_of_loops_over_words_and_splits(seed, sizes, offset, dtype, ddof):
     vector = vectors(seed, sum(sizes), offset=offset, dtype=dtype)
     x, y, a, b = sets_of(*sizes)
     found = weat(Arrays(vector), x=x, y=y, a=a, b=b, ddof=ddof)
@@ -65,7 +63,7 @@ def test_weat_is_that_of_loops_over_words_and_splits(
 
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 1000), n_a=st.integers(1, 4), n_b=st.integers(1, 4), ddof=st.integers(0, 1))
-def test_sc_weat_is_that_of_loops_over_words_and_splits(seed: int, n_a: int, n_b: int, ddof: int) -> None:
+def test_sc_weat_is_that_of_loops_over_words_and_splits(seed, n_a, n_b, ddof):
     vector = vectors(seed, n_a + n_b + 6)
     a, b, targets = sets_of(n_a, n_b, 6)
     targets = words(*targets.ids, *a.ids)  # an attribute word as a target keeps its cosine of 1 with itself
@@ -89,7 +87,7 @@ def lexicon_of(ids: range, seed: int = 0) -> Lexicon:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_valnorm_is_that_of_loops_and_scipy(dtype: type) -> None:
+def test_valnorm_is_that_of_loops_and_scipy(dtype):
     for seed in range(5):
         vector = vectors(seed, 40, offset=seed, dtype=dtype)
         a, b, _ = sets_of(4, 5, 31)
@@ -107,7 +105,7 @@ def test_valnorm_is_that_of_loops_and_scipy(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 10, 399])
-def test_the_p_value_and_the_interval_of_r_are_scipys(n: int) -> None:
+def test_the_p_value_and_the_interval_of_r_are_scipys(n):
     rng = np.random.default_rng(n)
     vector = rng.normal(size=(n + 4, 5))
     a, b, targets = sets_of(2, 2, n)
@@ -128,7 +126,7 @@ def test_the_p_value_and_the_interval_of_r_are_scipys(n: int) -> None:
     assert 0 <= found["p_value"] <= 1
 
 
-def test_words_without_an_effect_size_are_left_out_and_counted() -> None:
+def test_words_without_an_effect_size_are_left_out_and_counted():
     """As those of one length for an EOS vector at layer 0, which are all the same."""
     vector = vectors(0, 30)
     vector[10] = 0
@@ -158,7 +156,7 @@ def test_words_without_an_effect_size_are_left_out_and_counted() -> None:
     assert found["reason"] == "all target words are associated alike"
 
 
-def test_an_r_of_one_has_no_interval() -> None:
+def test_an_r_of_one_has_no_interval():
     """The valence is the effect size itself, of words whose effect sizes are whole numbers but for their scale."""
     a, b, targets = sets_of(1, 1, 4)
     vector = np.array([[1, 0], [0, 1], [1, 0], [0, 1], [1, 0], [0, 1]], float)
@@ -169,7 +167,7 @@ def test_an_r_of_one_has_no_interval() -> None:
         assert found["reason"] == "interval: r is 1 or -1"
 
 
-def test_effect_sizes_that_differ_by_rounding_alone_have_no_correlation() -> None:
+def test_effect_sizes_that_differ_by_rounding_alone_have_no_correlation():
     """Words whose cosines with the attribute words are multiples of each other, and small: one effect size for all."""
     a, b, targets = sets_of(2, 2, 6)
     rng = np.random.default_rng(0)
@@ -182,13 +180,13 @@ def test_effect_sizes_that_differ_by_rounding_alone_have_no_correlation() -> Non
     assert (found["valnorm"], found["reason"]) == (None, "the effect sizes are all equal")
 
 
-def test_a_lexicon_of_one_value() -> None:
+def test_a_lexicon_of_one_value():
     a, b, targets = sets_of(4, 4, 22)
     found = valnorm(Arrays(vectors(0, 30)), lexicon=Lexicon(targets, np.ones(22)), pleasant=a, unpleasant=b)
     assert (found["valnorm"], found["reason"]) == (None, "the values of the lexicon are all equal")
 
 
-def test_missing_words_refuse_the_layer_or_are_left_out_and_counted() -> None:
+def test_missing_words_refuse_the_layer_or_are_left_out_and_counted():
     vector = vectors(1, 16)
     a, b, x, y = sets_of(4, 4, 4, 4)
     vector[7] = 0  # the last word of B
@@ -221,7 +219,7 @@ def test_missing_words_refuse_the_layer_or_are_left_out_and_counted() -> None:
 
 
 @pytest.mark.parametrize("there", [[], [0, 1, 2, 3]])
-def test_an_attribute_set_without_any_vector(there: list[int]) -> None:
+def test_an_attribute_set_without_any_vector(there):
     a, b, x, y = sets_of(2, 2, 2, 2)
     data = Arrays(vectors(0, 8)[there], ids=there)
     lexicon = lexicon_of(range(4, 8))
@@ -237,7 +235,7 @@ def test_an_attribute_set_without_any_vector(there: list[int]) -> None:
         assert "'word2" in found["reason"]
 
 
-def test_drawn_splits_are_those_of_a_permutation_test() -> None:
+def test_drawn_splits_are_those_of_a_permutation_test():
     """C(20, 10) = 184,756 splits: drawn unless as many are asked for, and then p is near, never 0, and seeded."""
     rng = np.random.default_rng(0)
     values = rng.normal(size=(4, 20)) + np.array([0, 0.5, 1, 9])[:, None] * (np.arange(20) < 10)
@@ -257,7 +255,7 @@ def test_drawn_splits_are_those_of_a_permutation_test() -> None:
     assert drawn[2] == pytest.approx(by_scipy.pvalue, abs=0.002)
 
 
-def test_each_split_is_drawn_as_often_as_any_other() -> None:
+def test_each_split_is_drawn_as_often_as_any_other():
     drawn = np.concatenate(list(statistics.random_splits(6, 2, 30_000, 3)))
     counts = Counter(tuple(np.flatnonzero(row).tolist()) for row in drawn)
     assert set(counts) == set(combinations(range(6), 2))
@@ -268,9 +266,7 @@ def test_each_split_is_drawn_as_often_as_any_other() -> None:
 @given(
     data=st.data(), n=st.integers(3, 9), scale=st.sampled_from([0.1, 1 / 3, 1e-5]), shift=st.sampled_from([0.0, 0.9])
 )
-def test_equal_sums_count_whatever_the_order_of_their_terms(
-    data: st.DataObject, n: int, scale: float, shift: float
-) -> None:
+def test_equal_sums_count_whatever_the_order_of_their_terms(data, n, scale, shift):
     """Multiples of a number that is not exact in binary: whole numbers tell which sums are equal."""
     whole = data.draw(st.lists(st.integers(-5, 5), min_size=n, max_size=n))
     n_first = data.draw(st.integers(1, n - 1))
@@ -281,7 +277,7 @@ def test_equal_sums_count_whatever_the_order_of_their_terms(
     assert (p[0], n_splits, exact) == (sum(each >= observed for each in splits) / len(splits), len(splits), True)
 
 
-def test_associations_that_tie_in_whole_numbers_tie_in_weat() -> None:
+def test_associations_that_tie_in_whole_numbers_tie_in_weat():
     """Vectors of whole numbers, whose cosines with unit axes are exact rational numbers over one root."""
     a, b, x, y = sets_of(1, 1, 3, 3)
     targets = np.array([[3, 1, 2], [1, 2, 3], [2, 1, 3], [1, 3, 2], [2, 3, 1], [3, 2, 1]])
@@ -293,7 +289,7 @@ def test_associations_that_tie_in_whole_numbers_tie_in_weat() -> None:
         assert weat(Arrays(vector), x=x, y=y, a=a, b=b)["p_value"] == p
 
 
-def test_ties_count_in_a_drawn_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ties_count_in_a_drawn_test(monkeypatch):
     values = np.array([[5.0, 0.1, 0.1, 0.1, 0.1]])
     monkeypatch.setattr(statistics, "EXACT_SPLITS", 1)
     monkeypatch.setattr(statistics, "_BLOCK_ROWS", 1)
@@ -303,7 +299,7 @@ def test_ties_count_in_a_drawn_test(monkeypatch: pytest.MonkeyPatch) -> None:
     assert p.tolist() == [(drawn[:, 0].sum() + 1) / 10] * 3
 
 
-def test_no_p_value_is_asked_for() -> None:
+def test_no_p_value_is_asked_for():
     data = Arrays(vectors(0, 8))
     a, b, x, y = sets_of(2, 2, 2, 2)
     for found in (weat(data, x=x, y=y, a=a, b=b, permutations=0), *sc_weat(data, words=x, a=a, b=b, permutations=0)):

@@ -1,6 +1,5 @@
 """Semantic axes by hand, with SemAxis' neighbours, and as a value that a column is held against."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ from kept_columns import write_columns
 from metric_data import Arrays, words
 from scipy.spatial.distance import cosine
 from scipy.stats import spearmanr
-from synthetic import Synthetic
 
 from embstore.base.errors import UsageError
 from embstore.metrics.axis import axis
@@ -21,7 +19,7 @@ def scores(x: np.ndarray, **arguments: Any) -> dict[int, float]:
     return {row["item_id"]: row["score"] for row in axis(Arrays(x), top=0, **arguments)}  # type: ignore[misc]
 
 
-def test_a_score_is_the_cosine_with_the_difference_of_the_poles() -> None:
+def test_a_score_is_the_cosine_with_the_difference_of_the_poles():
     found = scores(X, positive=words(3, 4), negative=words(5))
     direction = (X[3] + X[4]) / 2 - X[5]
     assert found == {number: pytest.approx(1 - cosine(X[number], direction)) for number in range(30)}
@@ -32,7 +30,7 @@ def test_a_score_is_the_cosine_with_the_difference_of_the_poles() -> None:
     assert pairs[0] == pytest.approx(1 - cosine(X[0], mean))
 
 
-def test_neighbours_are_added_to_each_word() -> None:
+def test_neighbours_are_added_to_each_word():
     """The mean of the seed and its three nearest, of raw vectors, as SemAxis' code has it."""
 
     def pole(number: int) -> np.ndarray:
@@ -45,7 +43,7 @@ def test_neighbours_are_added_to_each_word() -> None:
     assert found[7] == pytest.approx(1 - cosine(X[7], pole(3) - pole(5)))
 
 
-def test_both_ends_are_shown_in_order() -> None:
+def test_both_ends_are_shown_in_order():
     rows = axis(Arrays(X), positive=words(3), negative=words(5), top=2)
     every = axis(Arrays(X), positive=words(3), negative=words(5), top=0)
     assert [row["rank"] for row in rows] == [1, 2, 29, 30]
@@ -54,7 +52,7 @@ def test_both_ends_are_shown_in_order() -> None:
     assert len(axis(Arrays(X), positive=words(3), negative=words(5), top=20)) == 30
 
 
-def test_words_and_vectors_that_are_missing() -> None:
+def test_words_and_vectors_that_are_missing():
     x = X.copy()
     x[5] = 0
     [row] = axis(Arrays(x), positive=words(3), negative=words(5))
@@ -67,7 +65,7 @@ def test_words_and_vectors_that_are_missing() -> None:
     assert row["reason"] == "the two poles are the same"
 
 
-def test_a_store_names_the_items_and_correlates_them(make_store: Callable[..., Synthetic]) -> None:
+def test_a_store_names_the_items_and_correlates_them(make_store):
     made = make_store(n=40, dim=4, n_blocks=1, top_form=None)
     write_columns(made, {"valence": [float(number) for number in range(40)]})
     poles = {"positive": "text1,text2", "negative": ["text3"]}

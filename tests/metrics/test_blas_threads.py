@@ -15,7 +15,7 @@ def threads() -> list[int]:
     return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
 
 
-def test_one_thread_until_the_last_has_left() -> None:
+def test_one_thread_until_the_last_has_left():
     before = threads()
     first, second = one_thread(), one_thread()
     first.__enter__()
@@ -30,7 +30,7 @@ def test_one_thread_until_the_last_has_left() -> None:
     assert threads() == before
 
 
-def test_a_library_that_is_loaded_later_is_limited_too() -> None:
+def test_a_library_that_is_loaded_later_is_limited_too():
     code = """
 import sys, threadpoolctl
 from embstore.metrics.numerics.linear_algebra import one_thread
@@ -44,7 +44,7 @@ with one_thread():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_libraries_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_libraries_are_looked_for_once(monkeypatch):
     searches: list[object] = []
     real = threadpoolctl.ThreadpoolController
     monkeypatch.setattr(threadpoolctl, "ThreadpoolController", lambda: searches.append(None) or real())
@@ -54,7 +54,7 @@ def test_the_libraries_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(searches) <= 1
 
 
-def test_small_matrices_are_decomposed_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_matrices_are_decomposed_in_one_thread(monkeypatch):
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(50, 30)).T @ rng.normal(size=(50, 30))
     matrix += matrix.T

@@ -31,7 +31,7 @@ def occurrences(n: int, seed: int = 0) -> tuple[np.ndarray, Contexts]:
     return centres[groups] + 0.5 * rng.normal(size=(len(groups), 8)), Contexts(np.arange(len(groups)), groups, NAMES)
 
 
-def test_the_pooling_is_that_of_dersimonian_and_laird() -> None:
+def test_the_pooling_is_that_of_dersimonian_and_laird():
     ces, error = combine(np.array([0.5, 0.8, 0.2, 1.1]), np.array([0.04, 0.09, 0.05, 0.16]))
     assert (ces, error) == pytest.approx((0.558741, 0.171578), abs=1e-6)
     assert erfc(ces / error / sqrt(2)) == pytest.approx(0.001128, abs=1e-6)
@@ -39,7 +39,7 @@ def test_the_pooling_is_that_of_dersimonian_and_laird() -> None:
     assert equal == pytest.approx((0.3, np.sqrt(0.1 / 5)))
 
 
-def test_one_context_of_each_word_is_weat() -> None:
+def test_one_context_of_each_word_is_weat():
     x, contexts = occurrences(1)
     row = ceat(Arrays(x), contexts=contexts, draws=7, **sets())
     expected = weat(Arrays(x), permutations=0, **sets())["effect_size"]
@@ -49,7 +49,7 @@ def test_one_context_of_each_word_is_weat() -> None:
     assert (row["n"], row["sizes"], row["reason"]) == (10, [3, 3, 2, 2], None)
 
 
-def test_the_distribution_is_that_of_draws_by_hand() -> None:
+def test_the_distribution_is_that_of_draws_by_hand():
     x, contexts = occurrences(6)
     row = ceat(Arrays(x), contexts=contexts, draws=4000, seed=3, **sets())
     rng, effects = np.random.default_rng(9), []
@@ -64,7 +64,7 @@ def test_the_distribution_is_that_of_draws_by_hand() -> None:
     assert more["ces"] == pytest.approx(row["ces"], abs=0.03)
 
 
-def test_words_without_occurrences() -> None:
+def test_words_without_occurrences():
     x, contexts = occurrences(3)
     x[contexts.groups == NAMES.index("moth")] = 0
     assert "no occurrence of moth" in str(ceat(Arrays(x), contexts=contexts, **sets())["reason"])

@@ -33,7 +33,7 @@ def u_centred_gram(x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("n_copies", [0, 3])
 @pytest.mark.parametrize("variant", ["biased", "unbiased"])
-def test_cka_by_chance(variant: str, n_copies: int) -> None:
+def test_cka_by_chance(variant, n_copies):
     rng = np.random.default_rng(n_copies)
     x, y = rng.normal(size=(7, 3)) ** 3 + 2, rng.gamma(0.5, size=(7, 5))
     x[:n_copies] = x[0]
@@ -46,7 +46,7 @@ def test_cka_by_chance(variant: str, n_copies: int) -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5])
-def test_cka_of_few_items_by_chance(n: int) -> None:
+def test_cka_of_few_items_by_chance(n):
     rng = np.random.default_rng(n)
     x, y = rng.normal(size=(n, 3)), rng.gamma(0.5, size=(n, 2))
     k, l_ = centred_gram(x), centred_gram(y)
@@ -57,7 +57,7 @@ def test_cka_of_few_items_by_chance(n: int) -> None:
     assert row["chance_deviation"] == pytest.approx(shuffled.std(), abs=1e-8)
 
 
-def test_biased_cka_of_wide_gaussian_layers_by_chance() -> None:
+def test_biased_cka_of_wide_gaussian_layers_by_chance():
     """Of 100 items in 768 and 512 dimensions they look alike; β of d dimensions is about (n − 1) d/(n − 1 + d)."""
     rng = np.random.default_rng(0)
     row = single_row(cka, rng.normal(size=(100, 768)), rng.normal(size=(100, 512)), variant="biased")
@@ -66,7 +66,7 @@ def test_biased_cka_of_wide_gaussian_layers_by_chance() -> None:
     assert abs(row["cka"] - row["chance"]) < 4 * row["chance_deviation"]
 
 
-def test_rsa_by_chance_is_zero() -> None:
+def test_rsa_by_chance_is_zero():
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=(2, 7, 4)) + 1
     units = [each / np.sqrt((each * each).sum(axis=1))[:, None] for each in (x, y)]
@@ -78,7 +78,7 @@ def test_rsa_by_chance_is_zero() -> None:
     assert abs(shuffled.mean()) < 1e-12
 
 
-def test_predictivity_in_sample_by_chance_is_the_rank() -> None:
+def test_predictivity_in_sample_by_chance_is_the_rank():
     """Of the projection on the source, whose share of the target has this mean over all orders."""
     rng = np.random.default_rng(6)
     x, y = rng.normal(size=(7, 3)) + 2, rng.gamma(0.5, size=(7, 4))
@@ -91,7 +91,7 @@ def test_predictivity_in_sample_by_chance_is_the_rank() -> None:
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_neighbours_in_common_by_chance(k: int) -> None:
+def test_neighbours_in_common_by_chance(k):
     """The mean of all orders, and the variance of an item's count: hypergeometric, as the paper has it."""
     rng = np.random.default_rng(7)
     x, y = rng.normal(size=(7, 3)), rng.normal(size=(7, 4))
@@ -114,7 +114,7 @@ def neighbour_matrix(x: np.ndarray, k: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("k", [1, 2])
-def test_imbalance_by_chance_is_one(k: int) -> None:
+def test_imbalance_by_chance_is_one(k):
     rng = np.random.default_rng(8)
     x, y = rng.normal(size=(7, 3)), rng.normal(size=(7, 2))
     distances, distances_2 = (np.linalg.norm(each[:, None] - each, axis=2) for each in (x, y))
@@ -126,7 +126,7 @@ def test_imbalance_by_chance_is_one(k: int) -> None:
     assert np.mean(shuffled) == pytest.approx(1)
 
 
-def test_share_of_neighbours_with_the_label_by_chance() -> None:
+def test_share_of_neighbours_with_the_label_by_chance():
     """Of all orders of the labels; for one neighbour it is the accuracy, Σ m(m − 1) / (n(n − 1))."""
     x, codes = np.random.default_rng(9).normal(size=(7, 3)), np.array([0, 0, 0, 1, 1, 2, 2])
     for k in (1, 3):

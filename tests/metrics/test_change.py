@@ -1,6 +1,5 @@
 """Change of words between groups of occurrences: by brute force over pairs, shuffles by hand, and through a store."""
 
-from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -8,12 +7,9 @@ import numpy as np
 import pytest
 from metric_data import Arrays
 from scipy.spatial.distance import cdist, cosine, pdist
-from synthetic import Synthetic
 
 from embstore.metrics.change import change
 from embstore.metrics.data import Contexts
-
-Make = Callable[..., Synthetic]
 
 
 def occurrences(sizes: dict[str, tuple[int, ...]], shift: float = 0.0) -> tuple[np.ndarray, Contexts, list[Any]]:
@@ -27,7 +23,7 @@ def occurrences(sizes: dict[str, tuple[int, ...]], shift: float = 0.0) -> tuple[
     return x, Contexts(np.arange(len(words)), words, tuple(sizes)), members
 
 
-def test_distances_are_those_of_all_pairs() -> None:
+def test_distances_are_those_of_all_pairs():
     x, contexts, groups = occurrences({"bank": (7, 9), "dog": (5, 6)}, shift=1)
     rows = change(Arrays(x), contexts=contexts, groups=groups, permutations=0)
     assert [(row["word"], row["group_1"], row["group_2"], row["n_1"], row["n_2"]) for row in rows] == [
@@ -42,7 +38,7 @@ def test_distances_are_those_of_all_pairs() -> None:
         assert (row["p"], row["seed"]) == (None, None)
 
 
-def test_p_is_that_of_all_splits() -> None:
+def test_p_is_that_of_all_splits():
     """Of 4 and 4 occurrences, all 70 splits can be listed; the shuffles come near them."""
     x, contexts, groups = occurrences({"bank": (4, 4)}, shift=0.7)
     [row] = change(Arrays(x), contexts=contexts, groups=groups, min_contexts=2, permutations=20_000)
@@ -58,7 +54,7 @@ def test_p_is_that_of_all_splits() -> None:
     assert row["p"] == pytest.approx(np.mean(np.array(splits) >= splits[0] - 1e-9), abs=0.015)
 
 
-def test_words_that_change_are_found_and_others_are_not() -> None:
+def test_words_that_change_are_found_and_others_are_not():
     sizes = {f"w{number}": (12, 12) for number in range(40)}
     x, contexts, groups = occurrences(sizes)
     x[(contexts.groups == 3) & np.isin(contexts.ids, groups[1][1])] += [4, -4, 0, 0, 0, 0]
@@ -69,7 +65,7 @@ def test_words_that_change_are_found_and_others_are_not() -> None:
     assert 0.35 < np.mean(others) < 0.65, "uniform"  # type: ignore[arg-type]
 
 
-def test_rare_words_and_adjacent_groups() -> None:
+def test_rare_words_and_adjacent_groups():
     x, contexts, groups = occurrences({"bank": (6, 6, 6), "dog": (6, 2, 6)})
     rows = change(Arrays(x), contexts=contexts, groups=groups, permutations=9)
     assert [(row["word"], row["group_1"], row["group_2"]) for row in rows] == [

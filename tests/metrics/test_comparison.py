@@ -42,7 +42,7 @@ def close(value: float) -> Any:
 
 @settings(deadline=None, max_examples=60)
 @given(layers=two_layers())
-def test_cka_is_that_of_the_gram_matrices(layers: tuple[np.ndarray, np.ndarray]) -> None:
+def test_cka_is_that_of_the_gram_matrices(layers):
     for variant in ("unbiased", "biased"):
         row = single_row(cka, *layers, variant=variant)
         assert (row["cka"], row["n"], row["reason"]) == (close(gram_cka(*layers, variant)), len(layers[0]), None)
@@ -50,7 +50,7 @@ def test_cka_is_that_of_the_gram_matrices(layers: tuple[np.ndarray, np.ndarray])
 
 @settings(deadline=None, max_examples=60)
 @given(layers=two_layers(n_min=3))
-def test_rsa_is_that_of_the_triangles(layers: tuple[np.ndarray, np.ndarray]) -> None:
+def test_rsa_is_that_of_the_triangles(layers):
     n = len(layers[0])
     counts = {"chance": 0, "n": n, "n_pairs": n * (n - 1) // 2, "n_zero": 0, "reason": None, "seed": None}
     one_triangle, other = triangles(*layers)
@@ -62,7 +62,7 @@ def test_rsa_is_that_of_the_triangles(layers: tuple[np.ndarray, np.ndarray]) -> 
 
 @settings(deadline=None, max_examples=60)
 @given(layers=two_layers(n_min=2), data=st.data())
-def test_overlap_is_that_of_sets(layers: tuple[np.ndarray, np.ndarray], data: st.DataObject) -> None:
+def test_overlap_is_that_of_sets(layers, data):
     n = len(layers[0])
     assume(not any(map(nearly_tied, triangles(*layers))))
     k = data.draw(st.integers(1, n - 1))
@@ -75,13 +75,13 @@ def test_overlap_is_that_of_sets(layers: tuple[np.ndarray, np.ndarray], data: st
 
 
 @pytest.mark.parametrize(("others", "k"), [(3, 1), (5, 2), (6, 3), (6, 4), (7, 5), (7, 7)])
-def test_expected_jaccard_is_the_mean_over_all_pairs_of_lists(others: int, k: int) -> None:
+def test_expected_jaccard_is_the_mean_over_all_pairs_of_lists(others, k):
     lists = [set(chosen) for chosen in combinations(range(others), k)]
     mean = np.mean([len(a & b) / len(a | b) for a in lists for b in lists])
     assert expected_jaccard(others + 1, k) == pytest.approx(mean, abs=1e-12)
 
 
-def test_expected_jaccard_of_many() -> None:
+def test_expected_jaccard_of_many():
     """The figures of METRICS.md 3.11; and large lists, whose binomials overflow."""
     found = [expected_jaccard(n, 10) for n in (200, 1000, 5000)]
     assert found == pytest.approx([0.0271, 0.0053, 0.00105], abs=5e-5)
@@ -99,7 +99,7 @@ CASES = pytest.mark.parametrize(("metric", "given_", "column"), METRICS_OF_TWO)
 
 
 @CASES
-def test_each_pair_of_layers_in_its_place(metric: Any, given_: dict, column: str) -> None:
+def test_each_pair_of_layers_in_its_place(metric, given_, column):
     rng = np.random.default_rng(3)
     layers = [rng.normal(size=(25, dim)) for dim in (4, 7, 5)]
     others = [rng.normal(size=(25, dim)) for dim in (6, 3)]
@@ -121,7 +121,7 @@ def test_each_pair_of_layers_in_its_place(metric: Any, given_: dict, column: str
 
 
 @pytest.mark.parametrize(("product_bytes", "max_rows"), [(1, 4), (8 * 5 * 5 * 2, 7), (1 << 29, 1)])
-def test_blocks_and_batches_change_nothing(monkeypatch: pytest.MonkeyPatch, product_bytes: int, max_rows: int) -> None:
+def test_blocks_and_batches_change_nothing(monkeypatch, product_bytes, max_rows):
     rng = np.random.default_rng(4)
     layers = [rng.normal(size=(23, 5)) + 10 for _ in range(4)]
     expected = [[gram_cka(x, y) for x in layers] for y in layers]
@@ -135,7 +135,7 @@ def test_blocks_and_batches_change_nothing(monkeypatch: pytest.MonkeyPatch, prod
     np.testing.assert_allclose(np.reshape(found, (4, 4)), correlations, atol=1e-9, rtol=0)
 
 
-def test_a_narrow_cone_keeps_its_digits() -> None:
+def test_a_narrow_cone_keeps_its_digits():
     """Cosines of .9999999, as in the upper layers of GPT-2: the triangle of centred cosines in long double agrees."""
     rng = np.random.default_rng(1)
     x = rng.normal(size=(40, 20)) + 3000
@@ -155,7 +155,7 @@ def test_a_narrow_cone_keeps_its_digits() -> None:
     assert single_row(cka, x, y)["cka"] == close(gram_cka(x, y))
 
 
-def test_a_sample_of_pairs_is_seeded_and_said() -> None:
+def test_a_sample_of_pairs_is_seeded_and_said():
     rng = np.random.default_rng(6)
     x = rng.normal(size=(80, 10))
     y = x + rng.normal(size=(80, 10))
@@ -181,7 +181,7 @@ def exact_ranks(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("dim", "largest"), [(2, 2), (3, 1), (4, 2), (5, 3), (8, 1)])
-def test_cosines_that_tie_exactly_share_a_rank(dim: int, largest: int) -> None:
+def test_cosines_that_tie_exactly_share_a_rank(dim, largest):
     rng = np.random.default_rng(dim)
     lattices = [rng.integers(-largest, largest + 1, (40, dim)) for _ in range(2)]
     for x in lattices:
@@ -193,20 +193,20 @@ def test_cosines_that_tie_exactly_share_a_rank(dim: int, largest: int) -> None:
 
 
 @given(st.lists(st.integers(-30, 30), min_size=1, max_size=40), st.integers(0, 1000))
-def test_ranks_within_rounding_are_those_of_whole_numbers(whole: list[int], seed: int) -> None:
+def test_ranks_within_rounding_are_those_of_whole_numbers(whole, seed):
     noise = np.random.default_rng(seed).uniform(-1, 1, len(whole)) * 1e-9
     assert ranks(np.array(whole) + noise, 1e-9).tolist() == rankdata(whole).tolist()
     assert ranks(np.array(whole, float)).tolist() == rankdata(whole).tolist()
 
 
-def test_values_that_follow_closely_are_not_all_one_rank() -> None:
+def test_values_that_follow_closely_are_not_all_one_rank():
     """Ten thousand values a tenth of their rounding error apart: each group spans no more than twice the error."""
     found = ranks(np.arange(10_000) * 0.1, error=1.0)
     assert 400 < len(np.unique(found)) < 600
     assert np.abs(found - np.arange(1, 10_001)).max() <= 11
 
 
-def test_pairs_are_drawn_without_replacement() -> None:
+def test_pairs_are_drawn_without_replacement():
     everything = list(combinations(range(30), 2))
     assert sorted(zip(*(part.tolist() for part in draw_pairs(30, 10**6, 0)), strict=True)) == everything
     drawn = list(zip(*(part.tolist() for part in draw_pairs(30, 200, 0)), strict=True))
@@ -219,7 +219,7 @@ def test_pairs_are_drawn_without_replacement() -> None:
     assert np.abs(counts[np.triu_indices(5, 1)] - 600).max() < 100  # 4.9 standard deviations
 
 
-def test_pairs_of_any_number_are_told_apart() -> None:
+def test_pairs_of_any_number_are_told_apart():
     """Where the square root is rounded: at the first and last pair of a large second place."""
     for j in (2, 3, 1000, 94_906_267, 2**24 + 1, 2**25 - 1):
         first = j * (j - 1) // 2
@@ -229,7 +229,7 @@ def test_pairs_of_any_number_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_too_few_items(n: int) -> None:
+def test_too_few_items(n):
     x = np.random.default_rng(0).normal(size=(n, 4))
     expected = {"cka": None, "chance": None, "chance_deviation": None, "n": n}
     assert single_row(cka, x, x) == expected | {"reason": "unbiased CKA needs 4 items or more"}
@@ -244,7 +244,7 @@ def test_too_few_items(n: int) -> None:
 
 
 @pytest.mark.parametrize("tied", [np.full((9, 4), 0.1), np.eye(9), ortho_group.rvs(9, random_state=0), np.eye(9) + 7])
-def test_ties_share_no_neighbours(tied: np.ndarray) -> None:
+def test_ties_share_no_neighbours(tied):
     """Where all items are equally near, only their ids would make lists of neighbours."""
     x = np.random.default_rng(0).normal(size=(9, 4))
     rows = overlap([Arrays(x), Arrays(tied)], None, np.arange(9), k=3)
@@ -255,7 +255,7 @@ def test_ties_share_no_neighbours(tied: np.ndarray) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("alike", ["all equal", "equally far apart"])
-def test_a_layer_without_variance_is_named(alike: str, dtype: str) -> None:
+def test_a_layer_without_variance_is_named(alike, dtype):
     """All vectors equal, or a simplex: its triangle is constant, and so is its Gram matrix beside the diagonal."""
     x = np.random.default_rng(0).normal(size=(9, 9))
     y = np.full((9, 9), 0.1) * np.arange(1, 10) if alike == "all equal" else np.eye(9) * 0.1
@@ -272,7 +272,7 @@ def test_a_layer_without_variance_is_named(alike: str, dtype: str) -> None:
     assert [row["reason"] and row["reason"].split(":")[0] for row in rows] == [None, "layer_2", "layer", "layer"]
 
 
-def test_zero_vectors_are_left_out_of_what_needs_directions() -> None:
+def test_zero_vectors_are_left_out_of_what_needs_directions():
     rng = np.random.default_rng(2)
     layers = [rng.normal(size=(20, 6)) for _ in range(3)]
     layers[0][[3, 5]], layers[1][[5, 11]] = 0, 0
@@ -290,7 +290,7 @@ def test_zero_vectors_are_left_out_of_what_needs_directions() -> None:
     assert found[1]["cka"] == close(gram_cka(layers[0], layers[1]))
 
 
-def test_a_layer_that_lacks_items_is_never_a_smaller_sample() -> None:
+def test_a_layer_that_lacks_items_is_never_a_smaller_sample():
     x = np.random.default_rng(0).normal(size=(10, 3))
     data = [Arrays(x), Arrays(x[:9])]
     for metric, settings_ in ((cka, {}), (rsa, {}), (rsa, {"correlation": "spearman"}), (overlap, {"k": 3})):

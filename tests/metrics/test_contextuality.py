@@ -1,7 +1,6 @@
 """Self-similarity, intra-sentence similarity and MEV against every pair, scipy and a full SVD."""
 
 import gc
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +69,7 @@ def by_name(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(params=["in memory", "streamed", "streamed in batches"], autouse=True)
-def _sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _sizes(request, monkeypatch):
     """Let every test go through each way of reading: all at once, block by block, and a few groups at a time."""
     budget = {"in memory": 1 << 27, "streamed": 300, "streamed in batches": 1}[request.param]
     monkeypatch.setattr(group_module, "BATCH_BYTES", budget)
@@ -82,26 +81,26 @@ each = settings(max_examples=25, deadline=None)
 
 @each
 @given(corpora(), st.integers(2, 6))
-def test_self_similarity_is_the_mean_over_all_pairs_of_a_word(made: Occurrences, minimum: int) -> None:
+def test_self_similarity_is_the_mean_over_all_pairs_of_a_word(made, minimum):
     expected = {g: mean_cosine(made.of(g)) for g, size in enumerate(made.sizes) if size >= minimum}
     check("self_similarity", made, expected, minimum, min_contexts=minimum)
 
 
 @each
 @given(corpora(), st.integers(1, 6))
-def test_intra_sentence_is_the_mean_cosine_with_the_mean_vector(made: Occurrences, minimum: int) -> None:
+def test_intra_sentence_is_the_mean_cosine_with_the_mean_vector(made, minimum):
     expected = {g: plain_intra_sentence(made.of(g)) for g, size in enumerate(made.sizes) if size >= minimum}
     check("intra_sentence_similarity", made, expected, minimum, min_words=minimum)
 
 
 @each
 @given(corpora(), st.integers(2, 6), st.booleans())
-def test_mev_is_the_share_of_the_first_singular_value(made: Occurrences, minimum: int, is_centred: bool) -> None:
+def test_mev_is_the_share_of_the_first_singular_value(made, minimum, is_centred):
     expected = {g: plain_mev(made.of(g), is_centred=is_centred) for g, size in enumerate(made.sizes) if size >= minimum}
     check("mev", made, expected, minimum, min_contexts=minimum, variant="centred" if is_centred else "uncentred")
 
 
-def test_the_sums_of_one_batch_of_groups_are_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sums_of_one_batch_of_groups_are_in_memory_at_once(monkeypatch):
     alive = []
     empty = group_module.GroupSums.empty
 
@@ -139,7 +138,7 @@ def check(value: str, made: Occurrences, expected: dict[int, float], minimum: in
 
 @each
 @given(corpora())
-def test_the_baseline_is_that_of_all_occurrences_and_is_subtracted(made: Occurrences) -> None:
+def test_the_baseline_is_that_of_all_occurrences_and_is_subtracted(made):
     baselines = {
         self_similarity: mean_cosine(made.x) if len(made.x) > 1 else None,
         intra_sentence: mean_cosine(made.x) if len(made.x) > 1 else None,
@@ -168,7 +167,7 @@ def clouds() -> Occurrences:
     return occurrences(rng.normal(1, 1, (24, 6)), np.repeat(np.arange(4), 6))
 
 
-def test_words_that_were_asked_for_have_rows_with_a_reason_where_they_have_no_value() -> None:
+def test_words_that_were_asked_for_have_rows_with_a_reason_where_they_have_no_value():
     made = occurrences(np.random.default_rng(2).normal(size=(8, 3)), np.array([0] * 5 + [1] + [2] * 2))
     for value, function in {"self_similarity": self_similarity, "mev": mev}.items():
         rows = by_name(function(made.data, contexts=made.contexts, word=("word0", "word1", "word2")))
@@ -180,7 +179,7 @@ def test_words_that_were_asked_for_have_rows_with_a_reason_where_they_have_no_va
         assert (rows["word1"]["n_words"], rows["word1"]["n_words_left_out"]) == (0, 1)
 
 
-def test_one_vector_is_all_of_itself() -> None:
+def test_one_vector_is_all_of_itself():
     made = occurrences(np.array([[1.0, 2.0]]), np.array([0]))
     for variant in ("uncentred", "centred"):
         assert single_row(mev(made.data, contexts=made.contexts, min_contexts=1, variant=variant))["mev"] == 1
@@ -189,7 +188,7 @@ def test_one_vector_is_all_of_itself() -> None:
     assert single_row(intra_sentence(made.data, contexts=made.contexts))["reason"].startswith("no sentence has 2 words")
 
 
-def test_zero_vectors_are_no_contexts_and_are_counted() -> None:
+def test_zero_vectors_are_no_contexts_and_are_counted():
     x = np.random.default_rng(3).normal(size=(9, 4))
     x[5:7] = 0
     made = occurrences(x, np.array([0] * 7 + [1] * 2))
@@ -208,7 +207,7 @@ def test_zero_vectors_are_no_contexts_and_are_counted() -> None:
 
 @pytest.mark.parametrize("n", [2, 5, 40])  # fewer vectors than components, and more
 @pytest.mark.parametrize("value", [0.1, 1e-20, 1e20])
-def test_equal_occurrences_explain_all_and_have_no_variance(value: float, n: int) -> None:
+def test_equal_occurrences_explain_all_and_have_no_variance(value, n):
     made = occurrences(np.full((n, 6), value, np.float32), np.zeros(n))
     assert single_row(mev(made.data, contexts=made.contexts, min_contexts=2))["mev"] == pytest.approx(1, abs=1e-12)
     similarity = single_row(self_similarity(made.data, contexts=made.contexts, min_contexts=2))["self_similarity"]
@@ -222,7 +221,7 @@ def test_equal_occurrences_explain_all_and_have_no_variance(value: float, n: int
     assert (row["mev"], row["reason"]) == (None, undefined)
 
 
-def test_words_that_cancel_out_have_no_mean_direction() -> None:
+def test_words_that_cancel_out_have_no_mean_direction():
     u = np.random.default_rng(6).normal(size=(3, 5))
     made = occurrences(np.concatenate([u, -u, u]), np.repeat([0, 1], [6, 3]))
     rows = by_name(intra_sentence(made.data, contexts=made.contexts, per_sentence=True))
@@ -232,7 +231,7 @@ def test_words_that_cancel_out_have_no_mean_direction() -> None:
 
 @pytest.mark.parametrize("function", FUNCTIONS.values())
 @pytest.mark.parametrize("x", [np.zeros((0, 4)), np.zeros((7, 4))])
-def test_nothing_and_nothing_but_zeros_are_null_with_a_reason(function: Callable[..., Any], x: np.ndarray) -> None:
+def test_nothing_and_nothing_but_zeros_are_null_with_a_reason(function, x):
     made = occurrences(x, np.zeros(len(x)))
     found = single_row(function(made.data, contexts=made.contexts, adjusted=True))
     assert found["reason"]
@@ -240,7 +239,7 @@ def test_nothing_and_nothing_but_zeros_are_null_with_a_reason(function: Callable
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values())
-def test_only_the_selected_occurrences_count(function: Callable[..., Any]) -> None:
+def test_only_the_selected_occurrences_count(function):
     """The contexts are those of the space; the vectors may be fewer."""
     made = clouds()
     some = np.random.default_rng(7).random(24) < 0.6

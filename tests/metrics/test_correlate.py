@@ -1,7 +1,5 @@
 """Correlations of columns with values of items, against scipy and values computed item by item."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,6 @@ from embstore.metrics.correlate import correlate
 from embstore.metrics.data import ItemColumn
 from embstore.metrics.numerics.statistics import fisher_interval, percentile_interval, resampled_spearman
 
-Make = Callable[..., Synthetic]
 Floats = NDArray[np.float64]
 SENTENCES = [
     "the dog of the sea and a a", "the cat of the sea and a b", "the dog of the sky and a sea",
@@ -55,7 +52,7 @@ def value_of_each(made: Synthetic, layer: int, value: str, k: int) -> Floats:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Synthetic, Floats]:
+def made(tmp_path_factory):
     """A store of occurrences with a zero vector, and a column of theirs that is null for every fifth."""
     root = tmp_path_factory.mktemp("store") / "store"
     n = len(synthetic_store(root.with_name("other"), texts=SENTENCES, unit="occurrence", index=False).items)
@@ -69,7 +66,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Synthetic, Floats]:
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_the_correlations_are_those_of_scipy(made: tuple[Synthetic, Floats], value: str) -> None:
+def test_the_correlations_are_those_of_scipy(made, value):
     store, column = made
     found = store.store.query("correlate", column="freq", value=value, **({"k": 3} if value == "hubness" else {}))
     for row in found:
@@ -89,7 +86,7 @@ def test_the_correlations_are_those_of_scipy(made: tuple[Synthetic, Floats], val
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_selected_and_transformed_items(made: tuple[Synthetic, Floats], value: str) -> None:
+def test_selected_and_transformed_items(made, value):
     store, column = made
     kept = [at for at, item in enumerate(store.items) if item.text in ("the", "dog", "sea", "of")]
     found = store.store.query(
@@ -108,7 +105,7 @@ def test_selected_and_transformed_items(made: tuple[Synthetic, Floats], value: s
     assert found["spearman"] == pytest.approx([stats.spearmanr(each[used], column[kept][used]).statistic], abs=1e-9)
 
 
-def test_groups_correlate_within_themselves(made: tuple[Synthetic, Floats]) -> None:
+def test_groups_correlate_within_themselves(made):
     store, column = made
     found = store.store.query("correlate", column="freq", by="freq", bins=2, layers=0)
     norms = value_of_each(store, 0, "norm", 1)
@@ -119,9 +116,7 @@ def test_groups_correlate_within_themselves(made: tuple[Synthetic, Floats]) -> N
 
 
 @pytest.mark.parametrize("batch_bytes", [1, 1 << 25])
-def test_self_similarity_is_the_mean_over_the_items_of_a_word(
-    made: tuple[Synthetic, Floats], monkeypatch: pytest.MonkeyPatch, batch_bytes: int
-) -> None:
+def test_self_similarity_is_the_mean_over_the_items_of_a_word(made, monkeypatch, batch_bytes):
     monkeypatch.setattr(module, "BATCH_BYTES", batch_bytes)
     store, column = made
     [row] = store.store.query("correlate", column="freq", value="self-similarity", layers=0, cache=False)
@@ -133,7 +128,7 @@ def test_self_similarity_is_the_mean_over_the_items_of_a_word(
     assert word["self_similarity"] == pytest.approx(np.nanmean(of_word))
 
 
-def test_the_interval_of_many_items_is_that_of_a_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_interval_of_many_items_is_that_of_a_formula(monkeypatch):
     rng = np.random.default_rng(2)
     n, x = 600, rng.normal(size=(600, 4))
     y = np.linalg.norm(x, axis=1) + rng.normal(size=n)
@@ -162,16 +157,14 @@ def test_the_interval_of_many_items_is_that_of_a_formula(monkeypatch: pytest.Mon
         (np.empty((0, 3)), [], {}, "fewer than two items have both values"),
     ],
 )
-def test_what_cannot_be_computed_has_a_reason(
-    vectors: Floats, values: list[float], options: dict[str, Any], reason: str
-) -> None:
+def test_what_cannot_be_computed_has_a_reason(vectors, values, options, reason):
     column = ItemColumn(np.arange(len(values)), np.array(values))
     found = correlate(Arrays(vectors), column=column, **options)
     assert found["reason"] == reason
     assert (found["low"], found["high"], found["seed"]) == (None, None, None)
 
 
-def test_columns_that_cannot_be_correlated(made: tuple[Synthetic, Floats], make_store: Make) -> None:
+def test_columns_that_cannot_be_correlated(made, make_store):
     store = made[0].store
     for error, message, options in [
         (UsageError, r"correlate needs a column of the items\. Name it with column=: .*freq", {}),
@@ -188,7 +181,7 @@ def test_columns_that_cannot_be_correlated(made: tuple[Synthetic, Floats], make_
         words.store.query("correlate", column="freq", value="self-similarity")
 
 
-def test_answers_follow_the_column(tmp_path: Path) -> None:
+def test_answers_follow_the_column(tmp_path):
     made = synthetic_store(tmp_path / "store", n=20, index=False)
     write_columns(made, {"x": [*range(10)]})
     ask: dict[str, Any] = {"column": "x", "layers": "0"}
@@ -200,7 +193,7 @@ def test_answers_follow_the_column(tmp_path: Path) -> None:
     assert made.store.query("correlate", **ask)["n"] == [20]
 
 
-def test_norms_are_tied_by_their_own_rounding_whatever_the_largest() -> None:
+def test_norms_are_tied_by_their_own_rounding_whatever_the_largest():
     x = np.zeros((9, 3), np.float32)
     x[:, 1] = [*range(1, 8), 7 * (1 + 2**-20), 1e14]
     found = correlate(Arrays(x), column=ItemColumn(np.arange(9), np.arange(9.0)))

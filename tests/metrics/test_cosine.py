@@ -29,7 +29,7 @@ def split(x: np.ndarray, data: st.DataObject) -> Arrays:
 
 
 @given(clouds(), st.data(), st.sampled_from(["raw", "centred"]))
-def test_the_mean_and_the_spread_are_those_of_all_pairs(x: np.ndarray, data: st.DataObject, variant: str) -> None:
+def test_the_mean_and_the_spread_are_those_of_all_pairs(x, data, variant):
     blocks = split(x, data)
     found = anisotropy(blocks, variant=variant, std=True)
     y = centred(x) if variant == "centred" else x.astype(np.float64)
@@ -41,7 +41,7 @@ def test_the_mean_and_the_spread_are_those_of_all_pairs(x: np.ndarray, data: st.
 
 
 @given(clouds(), st.integers(1, 60))
-def test_a_contribution_is_the_mean_product_over_all_pairs(x: np.ndarray, k: int) -> None:
+def test_a_contribution_is_the_mean_product_over_all_pairs(x, k):
     units = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
     n, dim = x.shape
     products = np.einsum("id,jd->ijd", units, units)
@@ -56,14 +56,14 @@ def test_a_contribution_is_the_mean_product_over_all_pairs(x: np.ndarray, k: int
         assert sum(found["shares"]) == pytest.approx(1, abs=1e-6 / abs(found["anisotropy"]))
 
 
-def test_summaries_suffice_unless_the_spread_is_asked_for() -> None:
+def test_summaries_suffice_unless_the_spread_is_asked_for():
     data = Arrays(np.eye(3, dtype=np.float32))
     assert anisotropy(data)["std"] is None
     rogue_dims(data)
     assert data.n_reads == 0
 
 
-def test_a_large_mean_costs_no_digits() -> None:
+def test_a_large_mean_costs_no_digits():
     """Cosines of .99 and more, as in GPT-2's top layers: float32 sums would be 1e-6 off."""
     x = (np.random.default_rng(0).normal(size=(500, 768)) + 30).astype(np.float32)
     assert mean_cosine(x) > 0.99
@@ -72,7 +72,7 @@ def test_a_large_mean_costs_no_digits() -> None:
     assert anisotropy(Arrays(x), variant="centred")["anisotropy"] == pytest.approx(wanted, abs=1e-12, rel=0)
 
 
-def test_a_zero_vector_has_a_direction_once_centred() -> None:
+def test_a_zero_vector_has_a_direction_once_centred():
     x = np.concatenate([np.random.default_rng(1).normal(1, 1, (9, 5)), np.zeros((2, 5))]).astype(np.float32)
     found = anisotropy(Arrays(x), variant="centred")
     assert (found["n"], found["n_zero"]) == (11, 0)
@@ -81,7 +81,7 @@ def test_a_zero_vector_has_a_direction_once_centred() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 1e-20, 1e20, 3.3333])
 @pytest.mark.parametrize("n", [2, 3, 7, 1000])
-def test_equal_vectors_have_no_direction_once_centred(value: float, n: int) -> None:
+def test_equal_vectors_have_no_direction_once_centred(value, n):
     x = np.full((n, 6), value, np.float32)
     found = anisotropy(Arrays(x), variant="centred")
     assert (found["anisotropy"], found["n"], found["n_zero"], found["reason"]) == (None, 0, n, TOO_FEW)
@@ -89,7 +89,7 @@ def test_equal_vectors_have_no_direction_once_centred(value: float, n: int) -> N
         assert anisotropy(Arrays(x))["anisotropy"] == pytest.approx(1, abs=1e-12)
 
 
-def test_shares_of_no_anisotropy_are_null_with_a_reason() -> None:
+def test_shares_of_no_anisotropy_are_null_with_a_reason():
     found = rogue_dims(Arrays(np.array([[1, 0], [0, 1]], np.float32)), k=2)
     assert found["anisotropy"] == 0
     assert found["shares"] == [None, None]
@@ -97,7 +97,7 @@ def test_shares_of_no_anisotropy_are_null_with_a_reason() -> None:
 
 
 @pytest.mark.parametrize("n", [2, 9, 10, 11, 40])
-def test_a_small_spread_keeps_its_digits(n: int) -> None:
+def test_a_small_spread_keeps_its_digits(n):
     """Cosines of .9999 that differ by 1e-5: the squared mean would leave none of the spread."""
     x = np.random.default_rng(n).normal(size=(n, 10)) + 100
     wanted = np.std(1 - pdist(x, "cosine"))
@@ -111,6 +111,6 @@ def test_a_small_spread_keeps_its_digits(n: int) -> None:
      np.outer(np.arange(1, 301), np.linspace(-1, 2, 7))],
 )  # fmt: skip
 @pytest.mark.parametrize("seed", [None, 0, 1])
-def test_vectors_at_equal_angles_have_no_spread(x: np.ndarray, seed: int | None) -> None:
+def test_vectors_at_equal_angles_have_no_spread(x, seed):
     turned = x if seed is None else x @ ortho_group.rvs(x.shape[1], random_state=seed)
     assert anisotropy(Arrays(turned[:3], turned[3:]), std=True)["std"] == 0

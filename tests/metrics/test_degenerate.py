@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,7 +65,7 @@ OF_A_LAYER = [each for each in METRICS.values() if each.needs in ("summary", "ve
     ("case", "transforms"),
     [*((case, "") for case in VECTORS), *((case, "abtt:1") for case in ("two", "three", "equal", "one zero", "huge"))],
 )
-def test_every_metric_of_a_layer_gives_values_or_reasons(tmp_path: Path, case: str, transforms: str) -> None:
+def test_every_metric_of_a_layer_gives_values_or_reasons(tmp_path, case, transforms):
     x = VECTORS[case]
     made = synthetic_store(
         tmp_path / "store", dim=x.shape[1], n=len(x), n_blocks=1, top_form=None, vectors=np.stack([x, 2 * x[::-1]])
@@ -81,7 +80,7 @@ def test_every_metric_of_a_layer_gives_values_or_reasons(tmp_path: Path, case: s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in VECTORS if case != "one"])
-def test_labels_scales_shuffles_and_axes_stay_in_range(tmp_path: Path, case: str) -> None:
+def test_labels_scales_shuffles_and_axes_stay_in_range(tmp_path, case):
     x = VECTORS[case]
     made = synthetic_store(
         tmp_path / "store", dim=x.shape[1], n=len(x), n_blocks=1, top_form=None, vectors=np.stack([x, 2 * x[::-1]])

@@ -32,7 +32,7 @@ def counts(n: int, resamples: int, seed: int, words: Any = None) -> np.ndarray:
 @given(
     seed=st.integers(0, 2**32 - 1), by_word=st.booleans(), statistic=st.sampled_from(["mean", "pearson", "spearman"])
 )
-def test_a_statistic_of_a_resample_is_that_of_the_repeated_units(seed: int, by_word: bool, statistic: Any) -> None:
+def test_a_statistic_of_a_resample_is_that_of_the_repeated_units(seed, by_word, statistic):
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=40), rng.integers(0, 12, 40).astype(np.float64)
     words = rng.integers(0, 15, 40), rng.integers(5, 20, 40)
@@ -51,7 +51,7 @@ def test_a_statistic_of_a_resample_is_that_of_the_repeated_units(seed: int, by_w
         assert value == pytest.approx(expected, abs=1e-9)
 
 
-def test_words_are_drawn_and_pairs_follow() -> None:
+def test_words_are_drawn_and_pairs_follow():
     """A pair counts as often as the product of its words' counts."""
     first, second = np.array([0, 0, 1, 2]), np.array([1, 2, 2, 3])
     drawn = counts(4, 500, 3, (first, second))
@@ -59,7 +59,7 @@ def test_words_are_drawn_and_pairs_follow() -> None:
     assert drawn.mean(axis=0) == pytest.approx([0.75] * 4, abs=0.2), "E of the product of two multinomial counts"
 
 
-def test_only_common_units_are_compared() -> None:
+def test_only_common_units_are_compared():
     x = Scores(np.array([1, 3, 5, 7]), np.array([0.1, np.nan, 0.3, 0.4]), "pearson", np.array([1.0, 2, 3, np.nan]))
     y = Scores(np.array([1, 2, 5, 7]), np.array([0.5, 0.6, 0.7, 0.8]), "pearson", np.array([1.0, 2, 3, 4]), 0.1)
     first, second = common_units([x, y])
@@ -76,7 +76,7 @@ def test_only_common_units_are_compared() -> None:
         ((0.82, 0.80, 0.95, 1379), 4.1248, 4.1030),
     ],
 )
-def test_dependent_correlations(correlations: Any, williams: float, steiger: float) -> None:
+def test_dependent_correlations(correlations, williams, steiger):
     (t, p), (z, q) = williams_test(*correlations), steiger_test(*correlations)
     assert (t, z) == pytest.approx((williams, steiger), abs=1e-4)
     assert p == pytest.approx(q, abs=0.002)
@@ -85,7 +85,7 @@ def test_dependent_correlations(correlations: Any, williams: float, steiger: flo
 
 
 @pytest.mark.parametrize("test", [williams_test, steiger_test])
-def test_negative_correlations_keep_their_sign_and_equal_scores_have_no_test(test: Any) -> None:
+def test_negative_correlations_keep_their_sign_and_equal_scores_have_no_test(test):
     """Both of the other sign: the difference too, where nlpstats takes absolute values."""
     statistic, p = test(0.4, 0.5, 0.1, 103)
     assert test(-0.4, -0.5, 0.1, 103) == (pytest.approx(-statistic), pytest.approx(p))
@@ -93,7 +93,7 @@ def test_negative_correlations_keep_their_sign_and_equal_scores_have_no_test(tes
     assert np.isnan(test(0.4, 0.4, 1.0, 50)).all()
 
 
-def test_equal_scores_are_equal_whatever_their_rounding() -> None:
+def test_equal_scores_are_equal_whatever_their_rounding():
     """Of few units many resamples differ as the layers do, or not at all; processors round these otherwise."""
     rng = np.random.default_rng(0)
     right, drawn = rng.integers(0, 2, (4, 12)), counts(12, 500, 1).T
@@ -106,7 +106,7 @@ def test_equal_scores_are_equal_whatever_their_rounding() -> None:
             assert (found[layer].p, found[layer].best_share) == (expected[layer].p, expected[layer].best_share)
 
 
-def test_holm() -> None:
+def test_holm():
     assert holm(np.array([0.01, 0.04, 0.03, 0.005])).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([0.5, 0.9])).tolist() == [1, 1]
     assert holm(np.empty(0)).tolist() == []
@@ -123,7 +123,7 @@ def bootstrap(x: np.ndarray, rng: np.random.Generator, resamples: int = 200) -> 
     return means
 
 
-def test_where_nothing_differs_p_is_uniform_and_the_best_is_not_better() -> None:
+def test_where_nothing_differs_p_is_uniform_and_the_best_is_not_better():
     """1,000 draws: p of two equal layers passes KS; the interval covers 0; the truly best layer is rejected rarely."""
     rng = np.random.default_rng(0)
     p_values, covered, rejected, any_rejected = [], 0, 0, 0
@@ -144,7 +144,7 @@ def test_where_nothing_differs_p_is_uniform_and_the_best_is_not_better() -> None
     assert any_rejected / 1000 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
 
 
-def test_a_layer_that_is_worse_is_found() -> None:
+def test_a_layer_that_is_worse_is_found():
     rng = np.random.default_rng(1)
     x = equal_layers(4, 500, rng)
     x[2] -= 0.5

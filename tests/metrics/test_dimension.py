@@ -45,21 +45,21 @@ def clouds(draw: st.DrawFn) -> np.ndarray:
 
 @settings(deadline=None, max_examples=60)
 @given(clouds())
-def test_both_estimators_are_their_definitions(x: np.ndarray) -> None:
+def test_both_estimators_are_their_definitions(x):
     found = intrinsic_dimension(Arrays(x[: len(x) // 2], x[len(x) // 2 :]))
     assert [found[name] for name in VALUES] == pytest.approx(defined(x), rel=1e-7)
     n = len(np.unique(x, axis=0))
     assert (found["n"], found["n_duplicates"], found["reason"]) == (n, len(x) - n, None)
 
 
-def test_duplicates_change_nothing_but_their_count() -> None:
+def test_duplicates_change_nothing_but_their_count():
     x = np.random.default_rng(1).normal(size=(40, 5))
     found = intrinsic_dimension(Arrays(x, x[:7], x[:7]))
     assert found == intrinsic_dimension(Arrays(x)) | {"n_duplicates": 14}
 
 
 @pytest.mark.parametrize(("n", "discard", "n_kept"), [(10, 0.3, 7), (40, 0.1, 36), (12, 0.1, 10), (40, 0.0, 39)])
-def test_least_squares_leaves_out_the_largest(n: int, discard: float, n_kept: int) -> None:
+def test_least_squares_leaves_out_the_largest(n, discard, n_kept):
     x = np.random.default_rng(5).normal(size=(n, 4))
     found = intrinsic_dimension(Arrays(x), discard=discard)
     assert [found[name] for name in VALUES] == pytest.approx(defined(x, n_kept), rel=1e-9)
@@ -68,14 +68,14 @@ def test_least_squares_leaves_out_the_largest(n: int, discard: float, n_kept: in
 @pytest.mark.parametrize(
     ("x", "n"), [(np.zeros((0, 3)), 0), (np.ones((1, 3)), 1), (np.eye(2), 2), (np.ones((9, 3)), 1)]
 )
-def test_fewer_than_three_different_vectors_have_none(x: np.ndarray, n: int) -> None:
+def test_fewer_than_three_different_vectors_have_none(x, n):
     found = intrinsic_dimension(Arrays(x))
     assert [found[name] for name in VALUES] == [None] * 3
     assert (found["reason"], found["n"], found["n_duplicates"]) == (TOO_FEW, n, len(x) - n)
 
 
 @pytest.mark.parametrize("x", [np.eye(6), np.eye(6, dtype=np.float32) * 0.1, np.arange(6.0)[:, None][[0, 2, 4]]])
-def test_equal_distances_have_no_dimension(x: np.ndarray) -> None:
+def test_equal_distances_have_no_dimension(x):
     found = intrinsic_dimension(Arrays(x))
     if len(x) == 3:  # the middle one of three on a line has two equal distances, the others 1 : 2
         assert found["twonn_mle"] == pytest.approx(3 / (2 * math.log(2)))
@@ -85,13 +85,13 @@ def test_equal_distances_have_no_dimension(x: np.ndarray) -> None:
         assert found["reason"] == TOO_EQUAL
 
 
-def test_least_squares_of_no_ratio() -> None:
+def test_least_squares_of_no_ratio():
     found = intrinsic_dimension(Arrays(np.array([[0.0], [1], [3], [7]])), discard=0.9)
     assert (found["twonn_ls"], found["reason"]) == (None, "twonn_ls: of 4 ratios, none is left")
     assert found["twonn_mle"] > 0
 
 
-def test_least_squares_alone_may_have_none() -> None:
+def test_least_squares_alone_may_have_none():
     """Nine corners of a simplex are equally far from each other; only a point beside one of them has a ratio."""
     x = np.concatenate([np.eye(20), [np.eye(20)[0] * 1.5]])
     found = intrinsic_dimension(Arrays(x), discard=0.9)

@@ -10,7 +10,6 @@ import pytest
 from metric_data import Arrays, words
 from synthetic import synthetic_store
 
-from embstore import Store
 from embstore.index.exact_knn import neighbours_of_all
 from embstore.metrics import METRICS, rows_of
 from embstore.metrics.data import Contexts, ItemLabels, Pairs
@@ -165,24 +164,24 @@ REQUESTS_ADDED: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", [*REQUESTS, *REQUESTS_ADDED])
-def test_golden_metrics(name: str) -> None:
+def test_golden_metrics(name):
     found = (REQUESTS | REQUESTS_ADDED)[name]()
     assert found == pytest.approx((EXPECTED | ADDED)[name], abs=GOLDEN["tolerance"], rel=0)
 
 
 @pytest.mark.parametrize(("variant", "name"), [("centred", "pca1_ratio_centred"), ("uncentred", "mev_uncentred")])
-def test_the_spectrum_agrees_with_the_mev(variant: str, name: str) -> None:
+def test_the_spectrum_agrees_with_the_mev(variant, name):
     found = METRICS["spectrum"].function(of(X), k=1, variant=variant)
     assert found["top_share"] == pytest.approx(EXPECTED[name], abs=GOLDEN["tolerance"], rel=0)
 
 
-def test_the_self_similarity_of_one_word_is_the_anisotropy() -> None:
+def test_the_self_similarity_of_one_word_is_the_anisotropy():
     found = of_metric("self-similarity", "self_similarity", contexts=ONE_GROUP)()
     assert found == pytest.approx(EXPECTED["self_similarity"], abs=GOLDEN["tolerance"], rel=0)
 
 
 @pytest.fixture(scope="module", params=[("float32", 3e-7), ("float16", 3e-3)], ids=lambda param: param[0])
-def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, float]:
+def stored(request, tmp_path_factory):
     """A store of the matrix X in shards of four rows, and how far its rounding may move a value."""
     dtype, rounding = request.param
     root = tmp_path_factory.mktemp(dtype) / "store"
@@ -194,18 +193,18 @@ AFTER_ABTT = {"abtt_D1_self_similarity": ("anisotropy", "anisotropy", {"transfor
 
 
 @pytest.mark.parametrize("name", [*PLAIN, *AFTER_ABTT])
-def test_golden_metrics_through_a_store(stored: tuple[Store, float], name: str) -> None:
+def test_golden_metrics_through_a_store(stored, name):
     (store, rounding), (metric, column, parameters) = stored, (PLAIN | AFTER_ABTT)[name]
     [row] = store.query(metric, **parameters)
     assert row[column] == pytest.approx(EXPECTED[name], abs=rounding * max(1, abs(EXPECTED[name])), rel=0)
     assert (row["n"], row["reason"]) == (12, None)
 
 
-def test_every_value_of_the_reference_is_asked_for() -> None:
+def test_every_value_of_the_reference_is_asked_for():
     assert (set(REQUESTS), set(REQUESTS_ADDED)) == (set(EXPECTED), set(ADDED))
 
 
-def test_the_golden_numbers_are_those_of_the_reference(shared: Path) -> None:
+def test_the_golden_numbers_are_those_of_the_reference(shared):
     reference = json.loads((shared / "reference" / "metrics_reference.json").read_text("utf-8"))
     corrected = GOLDEN["corrected"]
     assert {name: value for name, value in EXPECTED.items() if name not in corrected} == {

@@ -84,7 +84,7 @@ def layers_of_items(draw: st.DrawFn, n_min: int) -> list[np.ndarray]:
 @CASES
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
-def test_both_routes_give_the_same_number(name: str, data: st.DataObject) -> None:
+def test_both_routes_give_the_same_number(name, data):
     vectors = data.draw(layers_of_items(FORMS[name][3]))
     if name == "rsa":  # which leaves out items without a direction
         keep = vectors[0].any(axis=1)
@@ -99,7 +99,7 @@ def test_both_routes_give_the_same_number(name: str, data: st.DataObject) -> Non
 @CASES
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("alike", ["all equal", "equally far apart", "all zero"])
-def test_what_has_no_variance_has_none_by_both_routes(name: str, alike: str, dtype: str) -> None:
+def test_what_has_no_variance_has_none_by_both_routes(name, alike, dtype):
     x = np.random.default_rng(0).normal(size=(9, 9))
     constant = {
         "all equal": np.full((9, 9), 0.1) * np.arange(1, 10), "equally far apart": np.eye(9) * 0.1,
@@ -113,7 +113,7 @@ def test_what_has_no_variance_has_none_by_both_routes(name: str, alike: str, dty
 
 @CASES
 @pytest.mark.parametrize("rows_bytes", [1, 8 * 3 * 23 * 5, 8 * 3 * 23 * 12, 1 << 30])
-def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch, name: str, rows_bytes: int) -> None:
+def test_blocks_of_rows_change_nothing(monkeypatch, name, rows_bytes):
     rng = np.random.default_rng(4)
     layers = [Arrays(rng.normal(size=(23, dim)) + 10) for dim in (30, 41, 35)]
     form, kernel, prepare, _ = FORMS[name]
@@ -125,7 +125,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch, name: st
     assert found == pytest.approx(expected, rel=1e-12)
 
 
-def test_memory_is_that_of_a_block_of_rows_and_of_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_that_of_a_block_of_rows_and_of_a_layer(monkeypatch):
     """Six layers of 300 × 300: 4 MB of Gram matrices, of which one is in memory at a time."""
     rng = np.random.default_rng(0)
     layers = [Arrays(rng.normal(size=(300, 300))) for _ in range(6)]
@@ -138,7 +138,7 @@ def test_memory_is_that_of_a_block_of_rows_and_of_a_layer(monkeypatch: pytest.Mo
     assert peak < 500_000 + 4 * layer, "a block, and a layer as it is gathered, copied and multiplied"
 
 
-def test_the_route_that_costs_less_is_taken() -> None:
+def test_the_route_that_costs_less_is_taken():
     all_pairs = [(i, j) for i in range(13) for j in range(i, 13)]
     crossing = 13 * 768 / 2
     assert prefers_gram(int(crossing) - 1, [768] * 13, all_pairs)
@@ -151,7 +151,7 @@ def test_the_route_that_costs_less_is_taken() -> None:
 
 
 @pytest.mark.parametrize(("metric", "column"), [(cka, "cka"), (rsa, "rsa")])
-def test_metrics_take_the_route(monkeypatch: pytest.MonkeyPatch, metric: Any, column: str) -> None:
+def test_metrics_take_the_route(monkeypatch, metric, column):
     rng = np.random.default_rng(1)
     layers = [Arrays(rng.normal(size=(12, 30)) + 1) for _ in range(3)]
     few = [row[column] for row in metric(layers, None, np.arange(12))]

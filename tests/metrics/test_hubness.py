@@ -35,7 +35,7 @@ def clouds(draw: st.DrawFn) -> np.ndarray:
 
 @settings(deadline=None, max_examples=50)
 @given(clouds(), st.integers(1, 4), st.sampled_from(["cosine", "euclidean"]))
-def test_hubness_is_its_definition(x: np.ndarray, k: int, distance: str) -> None:
+def test_hubness_is_its_definition(x, k, distance):
     found = hubness(Arrays(x), k=k, distance=distance)
     counts = occurrences(x, k, distance)
     n = len(x)
@@ -52,7 +52,7 @@ def test_hubness_is_its_definition(x: np.ndarray, k: int, distance: str) -> None
     assert (found["most"], found["n"], found["n_zero"], found["n_tied"]) == (max(counts), n, 0, 0)
 
 
-def test_equal_vectors_are_in_the_order_of_their_ids() -> None:
+def test_equal_vectors_are_in_the_order_of_their_ids():
     """The first k ids get all the places, and each of these the place of one more in return."""
     x = np.ones((10, 3))
     x[0] = 5
@@ -69,7 +69,7 @@ def test_equal_vectors_are_in_the_order_of_their_ids() -> None:
      (np.eye(10), "cosine"), (ROTATION, "cosine"), (ROTATION, "euclidean"),
      ((np.eye(10) + 1e4) @ ROTATION, "euclidean")],
 )  # fmt: skip
-def test_items_that_are_equally_near_have_no_hubs(x: np.ndarray, distance: str) -> None:
+def test_items_that_are_equally_near_have_no_hubs(x, distance):
     """Only their ids would make hubs of some of them."""
     found = hubness(Arrays(x), k=3, distance=distance)
     assert found["reason"] == "all items are equally near each other"
@@ -77,14 +77,14 @@ def test_items_that_are_equally_near_have_no_hubs(x: np.ndarray, distance: str) 
     assert found["n"] == 10
 
 
-def test_equally_near_neighbours_that_nothing_else_equals_are_no_ties() -> None:
+def test_equally_near_neighbours_that_nothing_else_equals_are_no_ties():
     angles = 2 * np.pi * np.arange(8) / 8
     found = hubness(Arrays(np.column_stack([np.cos(angles), np.sin(angles)])), k=2)
     assert (found["most"], found["antihub_share"], found["n_tied"]) == (2, 0, 0)
 
 
 @pytest.mark.parametrize("k", [5, 6, 100])
-def test_all_others_as_neighbours_have_no_skewness(k: int) -> None:
+def test_all_others_as_neighbours_have_no_skewness(k):
     found = hubness(Arrays(np.random.default_rng(2).normal(size=(6, 4))), k=k)
     assert found["skewness"] is None
     assert (
@@ -94,7 +94,7 @@ def test_all_others_as_neighbours_have_no_skewness(k: int) -> None:
     assert (found["most"], found["hub_share"], found["antihub_share"], found["n"]) == (5, 0, 0, 6)
 
 
-def test_zero_vectors_are_left_out_of_the_cosine_and_counted() -> None:
+def test_zero_vectors_are_left_out_of_the_cosine_and_counted():
     x = np.random.default_rng(3).normal(size=(20, 4))
     found = hubness(Arrays(np.concatenate([x[:7], np.zeros((3, 4)), x[7:]])), k=3)
     assert found == pytest.approx(hubness(Arrays(x), k=3) | {"n_zero": 3})

@@ -24,7 +24,7 @@ def isoscore_by_definition(covariance: np.ndarray) -> float:
 
 @settings(deadline=None)
 @given(clouds(), st.sampled_from([0.0, 0.2, 1.0]), st.data())
-def test_isoscore_is_its_definition_by_singular_values(x: np.ndarray, zeta: float, data: st.DataObject) -> None:
+def test_isoscore_is_its_definition_by_singular_values(x, zeta, data):
     covariance = np.cov(x.astype(np.float64), rowvar=False)
     wanted = isoscore_by_definition((1 - zeta) * covariance + zeta * np.eye(x.shape[1]))
     found = isoscore(split(x, data), zeta=zeta)
@@ -34,7 +34,7 @@ def test_isoscore_is_its_definition_by_singular_values(x: np.ndarray, zeta: floa
 
 
 @pytest.mark.parametrize(("n", "dim"), [(500, 20), (15, 60)])
-def test_isoscore_is_that_of_the_published_package(n: int, dim: int) -> None:
+def test_isoscore_is_that_of_the_published_package(n, dim):
     """Its constants are float32: 1e-7 off."""
     torch = pytest.importorskip("torch")
     package = pytest.importorskip("IsoScore.IsoScore")
@@ -44,7 +44,7 @@ def test_isoscore_is_that_of_the_published_package(n: int, dim: int) -> None:
     assert isoscore(Arrays(x), zeta=0.3)["isoscore"] == pytest.approx(star, abs=1e-6)
 
 
-def test_a_large_mean_costs_no_digits() -> None:
+def test_a_large_mean_costs_no_digits():
     x = np.random.default_rng(0).normal(size=(300, 50)) + 1e6
     wanted = isoscore_by_definition(np.cov(x - 1e6, rowvar=False))
     assert isoscore(Arrays(x[:100], x[100:]))["isoscore"] == pytest.approx(wanted, abs=1e-9)
@@ -61,7 +61,7 @@ def test_a_large_mean_costs_no_digits() -> None:
     ],
 )
 @pytest.mark.parametrize("zeta", [0.0, 0.5])
-def test_no_isoscore_without_spread(x: np.ndarray, reason: str, zeta: float) -> None:
+def test_no_isoscore_without_spread(x, reason, zeta):
     for blocks in ([x], np.array_split(x, 3)):
         with pytest.raises(NotComputable, match=reason):
             isoscore(Arrays(*[block.astype(np.float32) for block in blocks]), zeta=zeta)
@@ -81,7 +81,7 @@ def plain_partition(x: np.ndarray) -> tuple[float, float, float]:
 @settings(deadline=None)
 @given(clouds(min_dim=1), st.data())
 @pytest.mark.slow
-def test_partition_is_the_loop_over_directions(x: np.ndarray, data: st.DataObject) -> None:
+def test_partition_is_the_loop_over_directions(x, data):
     found = partition(split(x, data))
     log_ratio, first, second = plain_partition(x)
     assert found["log_partition"] == pytest.approx(log_ratio, abs=1e-9 * max(1, abs(log_ratio)))
@@ -91,7 +91,7 @@ def test_partition_is_the_loop_over_directions(x: np.ndarray, data: st.DataObjec
     assert found["n"] == len(x)
 
 
-def test_partition_of_long_vectors_has_a_logarithm() -> None:
+def test_partition_of_long_vectors_has_a_logarithm():
     """exp(c·w) is past float64 here: GPT-2's norms are in the thousands."""
     x = np.random.default_rng(1).normal(size=(50, 8)) * 100 + 1000
     found = partition(Arrays(x))
@@ -100,7 +100,7 @@ def test_partition_of_long_vectors_has_a_logarithm() -> None:
     assert found["partition"] == 0
 
 
-def test_partition_of_zero_vectors_is_isotropic_and_of_one_vector_is_none() -> None:
+def test_partition_of_zero_vectors_is_isotropic_and_of_one_vector_is_none():
     found = partition(Arrays(np.zeros((3, 4))))
     assert (found["partition"], found["log_partition"], found["first_order"], found["second_order"]) == (1, 0, 1, 1)
     for x in (np.zeros((0, 4)), np.ones((1, 4))):
@@ -110,7 +110,7 @@ def test_partition_of_zero_vectors_is_isotropic_and_of_one_vector_is_none() -> N
 
 @settings(deadline=None)
 @given(clouds(min_dim=1), st.data())
-def test_moments_are_numpys(x: np.ndarray, data: st.DataObject) -> None:
+def test_moments_are_numpys(x, data):
     found = moments(split(x, data))
     wide = x.astype(np.float64)
     scale = np.abs(wide).max() ** 2 * len(x)

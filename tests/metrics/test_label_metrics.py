@@ -1,6 +1,5 @@
 """Accuracy of nearest neighbours and agreement of clusters, against scikit-learn and by shuffling."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, balanced_accuracy_score, v_measure_score
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
-from synthetic import Synthetic
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.labels import ONE_CLASS, clusters, knn
-
-Make = Callable[..., Synthetic]
 
 
 def labelled(codes: Any, n_classes: int = 3) -> ItemLabels:
@@ -28,14 +24,14 @@ def labelled(codes: Any, n_classes: int = 3) -> ItemLabels:
 
 
 @pytest.fixture(scope="module")
-def three() -> tuple[np.ndarray, np.ndarray]:
+def three():
     """Vectors of three overlapping classes of different sizes."""
     rng = np.random.default_rng(0)
     codes = rng.choice(3, 150, p=[0.6, 0.3, 0.1])
     return rng.normal(size=(150, 6)) + 1.2 * np.eye(3, 6)[codes], codes
 
 
-def test_knn_is_scikit_learns_leave_one_out(three: tuple[np.ndarray, np.ndarray]) -> None:
+def test_knn_is_scikit_learns_leave_one_out(three):
     x, codes = three
     row = knn(Arrays(x), labels=labelled(codes), k=1)
     found = cross_val_predict(KNeighborsClassifier(1, metric="cosine", algorithm="brute"), x, codes, cv=LeaveOneOut())
@@ -48,7 +44,7 @@ def test_knn_is_scikit_learns_leave_one_out(three: tuple[np.ndarray, np.ndarray]
     assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
 
 
-def test_the_nearest_of_equally_frequent_labels_wins() -> None:
+def test_the_nearest_of_equally_frequent_labels_wins():
     """The neighbours of the first item are b, c, c, b, a: two b and two c, of which b is nearer."""
     angles = np.array([0, 1, 2, 3, 4, 5]) * 0.1
     x = np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -57,7 +53,7 @@ def test_the_nearest_of_equally_frequent_labels_wins() -> None:
     assert row["accuracy"] == np.mean(np.array(votes) == [1, 1, 2, 2, 1, 0])
 
 
-def test_items_without_a_label_and_zero_vectors_are_left_out(three: tuple[np.ndarray, np.ndarray]) -> None:
+def test_items_without_a_label_and_zero_vectors_are_left_out(three):
     x, codes = three
     x = x.copy()
     x[[0, 149]] = 0
@@ -69,7 +65,7 @@ def test_items_without_a_label_and_zero_vectors_are_left_out(three: tuple[np.nda
     assert (grouped["n"], grouped["n_zero"], grouped["null_left_out"]) == (99, 1, 50)
 
 
-def test_clusters_are_those_of_scikit_learn(three: tuple[np.ndarray, np.ndarray]) -> None:
+def test_clusters_are_those_of_scikit_learn(three):
     x, codes = three
     units = x / np.sqrt((x * x).sum(axis=1))[:, None]
     seeds = np.random.SeedSequence(5).generate_state(4).tolist()
@@ -86,19 +82,19 @@ def test_clusters_are_those_of_scikit_learn(three: tuple[np.ndarray, np.ndarray]
 
 @pytest.mark.parametrize("metric", [knn, clusters])
 @pytest.mark.parametrize("n", [0, 5])
-def test_one_class_has_no_accuracy(metric: Any, n: int) -> None:
+def test_one_class_has_no_accuracy(metric, n):
     row = metric(Arrays(np.random.default_rng(3).normal(size=(8, 3))), labels=labelled([1] * n))
     assert (row["reason"], row["n"], row["null_left_out"]) == (ONE_CLASS, n, 8 - n)
     assert row.get("accuracy", row.get("ami")) is None
 
 
-def test_too_many_neighbours_are_refused_in_words() -> None:
+def test_too_many_neighbours_are_refused_in_words():
     row = knn(Arrays(np.random.default_rng(4).normal(size=(8, 3))), labels=labelled([0, 1] * 4), k=8)
     assert row["reason"] == "8 neighbours of 7 other items: take a smaller k"
 
 
 @pytest.fixture
-def made(make_store: Make) -> Synthetic:
+def made(make_store):
     made = make_store(n=60, dim=6, index=False)
     columns = {
         "pos": [None if number % 10 == 9 else "NOUN" if number % 2 else "VERB" for number in range(60)],
@@ -110,7 +106,7 @@ def made(make_store: Make) -> Synthetic:
     return made
 
 
-def test_a_store_is_asked_by_the_name_of_a_column(made: Synthetic) -> None:
+def test_a_store_is_asked_by_the_name_of_a_column(made):
     table = made.store.query("knn", label="pos", k=3)
     assert table["label"] == ["pos"] * len(table.rows)
     assert table.rows[0]["null_left_out"] == 6
@@ -139,7 +135,7 @@ def test_a_store_is_asked_by_the_name_of_a_column(made: Synthetic) -> None:
         (QueryError, "text has 1,001 values, and 1,000", {"label": "text"}),
     ],
 )
-def test_labels_that_cannot_be(make_store: Make, error: type[Exception], text: str, asked: dict[str, Any]) -> None:
+def test_labels_that_cannot_be(make_store, error, text, asked):
     made = make_store(n=1001, dim=2, index=False)
     write_columns(made, {"pos": ["X"] * 1001, "freq": [0.5] * 1001})
     with pytest.raises(error) as caught:
@@ -147,7 +143,7 @@ def test_labels_that_cannot_be(make_store: Make, error: type[Exception], text: s
     assert text in str(caught.value)
 
 
-def test_vectors_come_with_columns_for_scikit_learn(made: Synthetic) -> None:
+def test_vectors_come_with_columns_for_scikit_learn(made):
     """Two lines from a store to a fitted model; missing values are NaN or None."""
     ids, texts, x, y, freq, pos = made.store.vectors(made.space, 0, columns=["long", "freq", "pos"])
     assert 0.5 < LogisticRegression().fit(x, y).score(x, y) <= 1

@@ -67,7 +67,7 @@ def numbers(metric: str, x: np.ndarray, ids: np.ndarray, inputs: dict[str, Any])
 
 
 @pytest.mark.parametrize(("metric", "kinds", "inputs"), UNCHANGED, ids=[f"{name} {how}" for name, how, _ in UNCHANGED])
-def test_what_changes_no_value(metric: str, kinds: str, inputs: dict[str, Any]) -> None:
+def test_what_changes_no_value(metric, kinds, inputs):
     for seed in range(3):
         rng = np.random.default_rng(seed)
         x = rng.normal(size=(24, 6)) * np.arange(1, 7) + 0.5
@@ -83,7 +83,7 @@ def test_what_changes_no_value(metric: str, kinds: str, inputs: dict[str, Any]) 
 
 @pytest.mark.parametrize("metric", ["anisotropy", "rogue-dims", "uniformity", "hubness"])
 @pytest.mark.parametrize("x", [np.zeros((0, 3)), np.ones((1, 3)), np.zeros((4, 3)), np.diag([1.0, 0, 0])])
-def test_fewer_than_two_directions_have_no_value(metric: str, x: np.ndarray) -> None:
+def test_fewer_than_two_directions_have_no_value(metric, x):
     [row] = rows_of(METRICS[metric].function(Arrays(x)))
     n = int(x.any(axis=1).sum())
     assert (row["reason"], row["n"], row["n_zero"]) == ("fewer than two non-zero vectors", n, len(x) - n)
@@ -93,7 +93,7 @@ def test_fewer_than_two_directions_have_no_value(metric: str, x: np.ndarray) -> 
 @pytest.mark.parametrize(
     ("metric", "options"), [("anisotropy", {"std": True}), ("uniformity", {}), ("hubness", {"k": 3})]
 )
-def test_zero_vectors_are_left_out_and_counted(metric: str, options: dict[str, Any]) -> None:
+def test_zero_vectors_are_left_out_and_counted(metric, options):
     x = np.random.default_rng(3).normal(size=(20, 4))
     function = METRICS[metric].function
     found = function(Arrays(x[:7], np.zeros((3, 4)), x[7:]), **options)

@@ -37,7 +37,7 @@ def close(value: float) -> Any:
 
 @settings(deadline=None, max_examples=40)
 @given(layers=two_layers(2))
-def test_procrustes_is_that_of_scipys_rotation_of_padded_layers(layers: tuple[Matrix, Matrix]) -> None:
+def test_procrustes_is_that_of_scipys_rotation_of_padded_layers(layers):
     width = max(x.shape[1] for x in layers)
     x, y = (np.pad(each - each.mean(axis=0), ((0, 0), (0, width - each.shape[1]))) for each in layers)
     cosine = min(1.0, orthogonal_procrustes(x, y)[1] / (np.linalg.norm(x) * np.linalg.norm(y)))
@@ -47,7 +47,7 @@ def test_procrustes_is_that_of_scipys_rotation_of_padded_layers(layers: tuple[Ma
     assert single_row(procrustes, *layers[::-1]) == pytest.approx(row, abs=1e-9)
 
 
-def test_angles_near_zero_keep_their_digits() -> None:
+def test_angles_near_zero_keep_their_digits():
     """Noise of ten times the size makes ten times the angle, down to where arccos only has zeros."""
     rng = np.random.default_rng(0)
     x, noise = rng.normal(size=(300, 16)), rng.normal(size=(300, 20))
@@ -69,7 +69,7 @@ def plain_imbalance(x: Matrix, y: Matrix, k: int, distance: str) -> float:
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
 @settings(deadline=None, max_examples=25)
 @given(layers=two_layers(), data=st.data())
-def test_imbalance_is_the_mean_rank(distance: str, layers: tuple[Matrix, Matrix], data: st.DataObject) -> None:
+def test_imbalance_is_the_mean_rank(distance, layers, data):
     k = data.draw(st.integers(1, len(layers[0]) - 1))
     row = single_row(imbalance, *layers, k=k, distance=distance)
     assert row["imbalance"] == close(plain_imbalance(*layers, k, distance))
@@ -77,7 +77,7 @@ def test_imbalance_is_the_mean_rank(distance: str, layers: tuple[Matrix, Matrix]
     assert (row["chance"], row["n"], row["reason"]) == (1, len(layers[0]), None)
 
 
-def test_imbalance_of_duplicates_and_of_too_few_items() -> None:
+def test_imbalance_of_duplicates_and_of_too_few_items():
     """Duplicates are ordered by id in both layers."""
     x = np.random.default_rng(4).normal(size=(40, 3))
     copies = np.repeat(x[:10], 3, axis=0)
@@ -109,14 +109,14 @@ def plain_cknna(x: Matrix, y: Matrix, k: int) -> float:
 
 @settings(deadline=None, max_examples=40)
 @given(layers=two_layers(), data=st.data())
-def test_cknna_is_that_of_masked_gram_matrices(layers: tuple[Matrix, Matrix], data: st.DataObject) -> None:
+def test_cknna_is_that_of_masked_gram_matrices(layers, data):
     k = data.draw(st.integers(2, len(layers[0]) - 1))
     row = single_row(cknna, *layers, k=k)
     if row["reason"] is None:
         assert row["cknna"] == pytest.approx(plain_cknna(*layers, k), rel=1e-6, abs=1e-9)
 
 
-def test_cknna_of_all_neighbours_is_cka_of_unit_vectors() -> None:
+def test_cknna_of_all_neighbours_is_cka_of_unit_vectors():
     rng = np.random.default_rng(5)
     x = rng.normal(size=(60, 5))
     y = x[:, :3] + rng.normal(size=(60, 3))
@@ -128,7 +128,7 @@ def test_cknna_of_all_neighbours_is_cka_of_unit_vectors() -> None:
 
 
 @pytest.mark.parametrize(("n", "dim", "dim_2", "n_groups"), [(60, 5, 4, 60), (40, 60, 7, 40), (80, 6, 3, 11)])
-def test_predictivity_is_that_of_scikit_learn(n: int, dim: int, dim_2: int, n_groups: int) -> None:
+def test_predictivity_is_that_of_scikit_learn(n, dim, dim_2, n_groups):
     """Ridge on each fold at the strength with the least generalised cross-validation, by hat matrices."""
     rng = np.random.default_rng(6)
     x = rng.normal(size=(n, dim)) + 3
@@ -156,7 +156,7 @@ def test_predictivity_is_that_of_scikit_learn(n: int, dim: int, dim_2: int, n_gr
 
 
 @pytest.mark.parametrize("metric", [procrustes, predictivity])
-def test_a_constant_layer_has_no_value_and_says_which(metric: Any) -> None:
+def test_a_constant_layer_has_no_value_and_says_which(metric):
     x = np.random.default_rng(9).normal(size=(20, 3))
     rows = metric([Arrays(x), Arrays(np.ones((20, 5)))], None, np.arange(20))
     value = next(iter(rows[0]))

@@ -1,7 +1,6 @@
 """Metrics that are given as objects: built-in ones, and a caller's own that no package registers."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,13 +22,13 @@ OWN = Metric(
 )  # fmt: skip
 
 
-def test_a_built_in_metric_may_be_given_by_name_or_as_an_object(make_store) -> None:
+def test_a_built_in_metric_may_be_given_by_name_or_as_an_object(make_store):
     store = make_store(n=20, index=False).store
     assert store.query(METRICS["norms"]).to_pylist() == store.query("norms").to_pylist()
     assert str(Store.explain(METRICS["norms"])) == str(Store.explain("norms"))
 
 
-def test_an_own_metric_is_computed_explained_and_not_stored(make_store, tmp_path: Path) -> None:
+def test_an_own_metric_is_computed_explained_and_not_stored(make_store, tmp_path):
     made = make_store(n=20, index=False)
     table = made.store.query(OWN, layers="0,1", power=2)
     for row in table:
@@ -53,6 +52,6 @@ def test_an_own_metric_is_computed_explained_and_not_stored(make_store, tmp_path
         (replace(OWN, function=lambda data, power: 1 / 0), "division by zero"),
     ],
 )
-def test_what_is_no_metric_is_refused(make_store, metric: Any, reason: str) -> None:
+def test_what_is_no_metric_is_refused(make_store, metric, reason):
     with pytest.raises(PluginError, match=reason):
         make_store(n=5, index=False).store.query(metric)

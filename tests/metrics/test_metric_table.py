@@ -22,7 +22,7 @@ every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=lambda me
 
 
 @every_metric
-def test_every_metric_is_declared_in_full(metric: Metric) -> None:
+def test_every_metric_is_declared_in_full(metric):
     assert problems(metric) == []
     assert len(metric.help) <= 90
     assert metric.help.endswith(".")
@@ -31,7 +31,7 @@ def test_every_metric_is_declared_in_full(metric: Metric) -> None:
 
 
 @every_metric
-def test_every_default_is_one_that_the_metric_takes(metric: Metric) -> None:
+def test_every_default_is_one_that_the_metric_takes(metric):
     defaults = {parameter.name: parameter.default for parameter in metric.parameters}
     assert metric.check({}) == defaults
     for parameter in metric.parameters:
@@ -39,7 +39,7 @@ def test_every_default_is_one_that_the_metric_takes(metric: Metric) -> None:
             assert metric.check({parameter.name: choice})
 
 
-def test_the_table_names_the_metrics_that_each_family_declares() -> None:
+def test_the_table_names_the_metrics_that_each_family_declares():
     declared = {family: tuple(table._load(family)) for family in table._FAMILIES}
     assert declared == table._FAMILIES
     names = [name for family in declared.values() for name in family]
@@ -52,7 +52,7 @@ def test_the_table_names_the_metrics_that_each_family_declares() -> None:
     assert files == set(table._FAMILIES)
 
 
-def test_the_reserved_options_are_those_that_all_metrics_have() -> None:
+def test_the_reserved_options_are_those_that_all_metrics_have():
     flags: set[str] = set()
     options = inspect.signature(command_line._query).parameters.values()
     for parameter in (*command_line.SELECTION, *options):
@@ -68,13 +68,13 @@ def _declared(annotation: Any) -> set[str]:
     return {flag.lstrip("-").replace("-", "_") for flag in (option.default, *option.param_decls)}
 
 
-def test_the_reserved_columns_are_those_that_the_schemas_know() -> None:
+def test_the_reserved_columns_are_those_that_the_schemas_know():
     identities = {name for identity in (generate._SPACE, *generate._IDENTITIES.values()) for name in identity}
     assert identities | set(generate._ROWS) == RESERVED_COLUMNS
     assert set(generate._TYPES) == set(COLUMN_TYPES)
 
 
-def test_every_need_is_explained() -> None:
+def test_every_need_is_explained():
     assert set(NEEDS) == set(get_args(Need))
 
 
@@ -125,13 +125,13 @@ GOOD = Metric(
           for change in ({"help": "a\x1b[2Jb"}, {"citation": "\x9b"}, {"parameters": (Parameter("k", 1, "\x07"),)})),
     ],
 )  # fmt: skip
-def test_a_mistake_in_a_declaration_is_named(change: dict[str, Any], message: str) -> None:
+def test_a_mistake_in_a_declaration_is_named(change, message):
     assert problems(GOOD) == []
     [found] = problems(replace(GOOD, **change))
     assert message in found
 
 
-def test_inputs_need_not_be_taken_by_the_function() -> None:
+def test_inputs_need_not_be_taken_by_the_function():
     assert problems(replace(GOOD, parameters=(Parameter("dataset", (), "x", is_input=True),))) == []
     assert problems(replace(GOOD, function=lambda data, **settings: {})) == []
 
@@ -149,11 +149,11 @@ def test_inputs_need_not_be_taken_by_the_function() -> None:
         (Parameter("at_most", None, "x", value_type=int), "--at-most", "N"),
     ],
 )
-def test_how_a_parameter_is_written_on_the_command_line(parameter: Parameter, flag: str, metavar: str) -> None:
+def test_how_a_parameter_is_written_on_the_command_line(parameter, flag, metavar):
     assert (flag_of(parameter), metavar_of(parameter)) == (flag, metavar)
 
 
-def test_an_explanation_says_what_is_declared() -> None:
+def test_an_explanation_says_what_is_declared():
     metric = replace(
         GOOD,
         estimator="Exact. " * 20,
@@ -194,7 +194,7 @@ def test_an_explanation_says_what_is_declared() -> None:
     assert [parameter["in_rows"] for parameter in document["parameters"]] == [True] * 4
 
 
-def test_the_store_lists_and_explains_the_metrics() -> None:
+def test_the_store_lists_and_explains_the_metrics():
     listed = Store.metrics()
     assert listed["name"] == list(all_metrics()[0])
     assert set(listed["name"]) >= set(METRICS)

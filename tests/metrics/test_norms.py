@@ -24,7 +24,7 @@ def share(x: np.ndarray, top: int) -> float:
 
 
 @given(matrices, st.data())
-def test_norms_are_numpys(x: np.ndarray, data: st.DataObject) -> None:
+def test_norms_are_numpys(x, data):
     cut, top = data.draw(st.integers(0, len(x))), data.draw(st.integers(1, x.shape[1]))
     found = norms(Arrays(x[:cut], x[cut:]), top=top)
     lengths = np.linalg.norm(x.astype(np.float64), axis=1)
@@ -39,7 +39,7 @@ def test_norms_are_numpys(x: np.ndarray, data: st.DataObject) -> None:
         assert (found["top_share"], found["reason"]) == (None, "shares: all vectors are zero")
 
 
-def test_a_rotation_changes_the_shares_alone_and_a_scale_the_norms_alone() -> None:
+def test_a_rotation_changes_the_shares_alone_and_a_scale_the_norms_alone():
     x = np.random.default_rng(1).normal(size=(40, 6)) + np.arange(6)
     before = norms(Arrays(x), top=2)
     rotated = norms(Arrays(x @ ortho_group.rvs(6, random_state=0)), top=2)
@@ -59,7 +59,7 @@ def test_a_rotation_changes_the_shares_alone_and_a_scale_the_norms_alone() -> No
 
 @pytest.mark.parametrize("spread", [1e-4, 0.1, 9.9, 10.1, 100])
 @pytest.mark.parametrize("top", [0, 2])
-def test_the_spread_of_norms_survives_a_large_mean(spread: float, top: int) -> None:
+def test_the_spread_of_norms_survives_a_large_mean(spread, top):
     """Norms of 1000 and a little, which is all that differs: on both sides of where the vectors are read."""
     x = np.zeros((1000, 4), np.float32)
     x[:, 0] = 1000 + spread * np.random.default_rng(0).normal(size=1000)
@@ -72,7 +72,7 @@ def test_the_spread_of_norms_survives_a_large_mean(spread: float, top: int) -> N
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("kind", ["equal", "the same components in another order", "turned"])
-def test_equal_norms_have_no_spread(kind: str, dtype: type) -> None:
+def test_equal_norms_have_no_spread(kind, dtype):
     for seed in range(20):
         rng = np.random.default_rng(seed)
         x = np.repeat(rng.normal(size=(1, 7)).astype(dtype).astype(np.float64) * 0.1, 300, axis=0)
@@ -84,14 +84,14 @@ def test_equal_norms_have_no_spread(kind: str, dtype: type) -> None:
         assert (norms(data, top=0)["std"], data.n_reads) == (0, 0)
 
 
-def test_no_vectors_have_no_norms() -> None:
+def test_no_vectors_have_no_norms():
     found = norms(Arrays(np.zeros((0, 5), np.float32)))
     assert {found[name] for name in ("mean", "std", "min", "max", "top_share", "top_share_abs")} == {None}
     assert found["reason"] == "no vectors"
 
 
 @pytest.mark.parametrize(("top", "reason"), [(0, "not asked for"), (6, "6 components of 5")])
-def test_shares_that_cannot_be_are_null_and_the_norms_stay(top: int, reason: str) -> None:
+def test_shares_that_cannot_be_are_null_and_the_norms_stay(top, reason):
     data = Arrays(np.ones((3, 5), np.float32))
     found = norms(data, top=top)
     assert (found["top_share"], found["top_share_abs"]) == (None, None)

@@ -45,7 +45,7 @@ OWN = declared(lambda data: {"value": 0.5, "dims": [1], "n": data.summary.n})
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+def install(tmp_path, monkeypatch):
     """Install a package of one module by its metadata, as pip would leave it, and return its folder."""
     folder = tmp_path / "site"
     folder.mkdir()
@@ -83,7 +83,7 @@ def example() -> dict[str, str]:
     return dict(found)
 
 
-def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install: Install, make_store) -> None:
+def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install, make_store):
     files = example()
     project = tomllib.loads(files["pyproject.toml"])
     points = project["project"]["entry-points"]["embstore.metrics"]
@@ -112,7 +112,7 @@ def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install: Instal
     assert Store.metrics().rows[-1]["package"] == "my-metrics 0.1"
 
 
-def test_the_rows_of_a_plugin_say_its_parameters_and_its_seed(install: Install, make_store) -> None:
+def test_the_rows_of_a_plugin_say_its_parameters_and_its_seed(install, make_store):
     own(
         install,
         """
@@ -144,7 +144,7 @@ def test_the_rows_of_a_plugin_say_its_parameters_and_its_seed(install: Install, 
         store.query("sows")
 
 
-def test_a_plugin_is_known_beside_the_built_in_metrics(install: Install) -> None:
+def test_a_plugin_is_known_beside_the_built_in_metrics(install):
     own(install, WORKS)
     metrics, refused = all_metrics()
     assert list(metrics) == [*METRICS, "own"]
@@ -169,9 +169,7 @@ def test_a_plugin_is_known_beside_the_built_in_metrics(install: Install) -> None
         ),
     ],
 )
-def test_a_broken_plugin_is_named_with_its_error_and_breaks_nothing_else(
-    install: Install, make_store, source: str, message: str
-) -> None:
+def test_a_broken_plugin_is_named_with_its_error_and_breaks_nothing_else(install, make_store, source, message):
     own(install, source)
     made = make_store(n=5, index=False)
     with pytest.raises(PluginError) as error:
@@ -190,7 +188,7 @@ def test_a_broken_plugin_is_named_with_its_error_and_breaks_nothing_else(
     assert run("query", "anisotropy", "--help")[0] == 0
 
 
-def test_a_plugin_cannot_take_the_name_of_a_built_in_metric(install: Install) -> None:
+def test_a_plugin_cannot_take_the_name_of_a_built_in_metric(install):
     own(install, "def __getattr__(name): raise RuntimeError('imported')", anisotropy="own_metrics:OWN")
     assert get_metric("anisotropy") is METRICS["anisotropy"]
     metrics, [refused] = all_metrics()
@@ -203,7 +201,7 @@ def test_a_plugin_cannot_take_the_name_of_a_built_in_metric(install: Install) ->
     assert error.value.known == tuple(METRICS)
 
 
-def test_two_packages_cannot_have_a_metric_of_the_same_name(install: Install) -> None:
+def test_two_packages_cannot_have_a_metric_of_the_same_name(install):
     own(install, WORKS)
     install(HEAD + WORKS, {"own": "other_metrics:OWN"}, package="other-metrics")
     with pytest.raises(PluginError, match=r"the metric 'own' of other-metrics 1.0 and own-metrics 1.0 is refused"):
@@ -226,7 +224,7 @@ def test_two_packages_cannot_have_a_metric_of_the_same_name(install: Install) ->
         ("{'value': True, 'dims': [], 'n': 2}", "returned True in 'value', which is no number."),
     ],
 )
-def test_a_plugin_that_fails_is_named(install: Install, make_store, source: str, message: str) -> None:
+def test_a_plugin_that_fails_is_named(install, make_store, source, message):
     own(install, f"OWN = declared(lambda data: {source})")
     made = make_store(n=5, index=False)
     with pytest.raises(PluginError) as error:
@@ -254,9 +252,7 @@ def test_a_plugin_that_fails_is_named(install: Install, make_store, source: str,
         ("no('no pairs')", {"value": None, "dims": None, "n": 40, "reason": "no pairs"}),
     ],
 )
-def test_numpy_numbers_become_pythons_and_what_is_not_finite_becomes_null(
-    install: Install, make_store, source: str, row: dict[str, object]
-) -> None:
+def test_numpy_numbers_become_pythons_and_what_is_not_finite_becomes_null(install, make_store, source, row):
     own(
         install,
         f"""
@@ -271,7 +267,7 @@ def test_numpy_numbers_become_pythons_and_what_is_not_finite_becomes_null(
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(install: Install, make_store) -> None:
+def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(install, make_store):
     own(
         install,
         """
@@ -301,7 +297,7 @@ def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(install: I
         assert re.search(line, shown), shown
 
 
-def test_a_plugin_may_need_a_dataset(install: Install, make_store) -> None:
+def test_a_plugin_may_need_a_dataset(install, make_store):
     own(
         install,
         """
@@ -326,7 +322,7 @@ def test_a_plugin_may_need_a_dataset(install: Install, make_store) -> None:
         made.store.query("own", datasett="few")
 
 
-def test_an_error_of_embstore_passes_as_it_is(install: Install, make_store) -> None:
+def test_an_error_of_embstore_passes_as_it_is(install, make_store):
     own(
         install,
         """
@@ -341,7 +337,7 @@ def test_an_error_of_embstore_passes_as_it_is(install: Install, make_store) -> N
 
 
 @pytest.mark.process
-def test_packages_are_looked_up_only_where_they_are_asked_for(install: Install, make_store) -> None:
+def test_packages_are_looked_up_only_where_they_are_asked_for(install, make_store):
     """Of the commands, only the last one looks for packages."""
     folder = install("print('own_metrics is read')" + HEAD + WORKS, {"own": "own_metrics:OWN"})
     made = make_store()
@@ -393,9 +389,7 @@ def fail(error):
     ],
     ids=["import", "declaration", "run", "rows", "drawn"],
 )
-def test_nothing_that_a_plugin_raises_breaks_the_others(
-    install: Install, make_store, source: str, message: str, error: str
-) -> None:
+def test_nothing_that_a_plugin_raises_breaks_the_others(install, make_store, source, message, error):
     install(HEAD + RAISES + source.format(error), {"own": "own_metrics:OWN"})
     install(HEAD + WORKS.replace("OWN =", "BESIDE =").replace("declared(", "declared(name='beside', function="),
             {"beside": "fine_metrics:BESIDE"}, package="fine-metrics")  # fmt: skip
@@ -410,7 +404,7 @@ def test_nothing_that_a_plugin_raises_breaks_the_others(
 
 
 @pytest.mark.parametrize("at", ["import", "run"])
-def test_a_users_ctrl_c_in_a_plugin_ends_the_command(install: Install, make_store, at: str) -> None:
+def test_a_users_ctrl_c_in_a_plugin_ends_the_command(install, make_store, at):
     before = signal.getsignal(signal.SIGINT)
     stop = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(5)"
     if at == "import":
@@ -423,7 +417,7 @@ def test_a_users_ctrl_c_in_a_plugin_ends_the_command(install: Install, make_stor
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_the_control_characters_of_a_plugins_error_are_escaped(install: Install) -> None:
+def test_the_control_characters_of_a_plugins_error_are_escaped(install):
     install("raise RuntimeError('\\x1b]0;x\\x07')", {"own": "own_metrics:OWN"})
     shown = run("query", "--help")[1]
     assert "\\x1b]0;x\\x07" in shown
@@ -440,7 +434,7 @@ def test_the_control_characters_of_a_plugins_error_are_escaped(install: Install)
          "    return 1 /"),
     ],
 )  # fmt: skip
-def test_an_error_of_a_plugin_names_the_file_and_the_line(install: Install, make_store, source: str, text: str) -> None:
+def test_an_error_of_a_plugin_names_the_file_and_the_line(install, make_store, source, text):
     own(install, f"\n\n{source}\n")
     with pytest.raises(PluginError) as found:
         make_store(n=5, index=False).store.query("own")

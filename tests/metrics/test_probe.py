@@ -1,6 +1,5 @@
 """Linear probes against scikit-learn's own pipeline, and what groups and the control task are for."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ from metric_data import Arrays
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
-from synthetic import Synthetic
 
 from embstore.base.errors import UsageError
 from embstore.metrics import METRICS
@@ -19,8 +17,6 @@ from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.predictivity import predictivity
 from embstore.metrics.probe import STRENGTHS, probe
 
-Make = Callable[..., Synthetic]
-
 
 def labelled(codes: Any, **more: Any) -> ItemLabels:
     codes = np.asarray(codes, np.int64)
@@ -28,13 +24,13 @@ def labelled(codes: Any, **more: Any) -> ItemLabels:
 
 
 @pytest.fixture(scope="module")
-def three() -> tuple[np.ndarray, np.ndarray]:
+def three():
     rng = np.random.default_rng(0)
     codes = rng.choice(3, 150, p=[0.5, 0.3, 0.2])
     return (rng.normal(size=(150, 5)) + 1.2 * np.eye(3, 5)[codes]) * [1, 10, 0.1, 1, 1] + 3, codes
 
 
-def test_a_probe_is_scikit_learns(three: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_probe_is_scikit_learns(three):
     x, codes = three
     groups = np.arange(150) // 3
     folds, found = draw_folds(groups, 4, 1), np.empty_like(codes)
@@ -67,14 +63,14 @@ def test_a_probe_is_scikit_learns(three: tuple[np.ndarray, np.ndarray]) -> None:
     assert row["low"] < row["accuracy"] < row["high"]
 
 
-def test_shuffled_labels_are_predicted_as_by_chance(three: tuple[np.ndarray, np.ndarray]) -> None:
+def test_shuffled_labels_are_predicted_as_by_chance(three):
     x, codes = three
     row = probe(Arrays(x), labels=labelled(np.random.default_rng(2).permutation(codes)), control=False)
     assert row["low"] <= row["majority"] + 0.05
     assert (row["control_accuracy"], row["selectivity"], row["control"]) == (None, None, None)
 
 
-def test_groups_keep_what_items_share_from_leaking() -> None:
+def test_groups_keep_what_items_share_from_leaking():
     """Items of a group have nearly one vector, and the groups' labels are random: nothing can be learnt of them."""
     rng = np.random.default_rng(3)
     groups = np.repeat(np.arange(60), 5)
@@ -85,7 +81,7 @@ def test_groups_keep_what_items_share_from_leaking() -> None:
     assert leaking["accuracy"] > 0.9 > 0.65 > honest["accuracy"]
 
 
-def test_the_control_task_is_learnt_where_types_are_told_apart() -> None:
+def test_the_control_task_is_learnt_where_types_are_told_apart():
     """Each type has its own place: a linear probe learns its random label by heart, and selectivity is low."""
     rng = np.random.default_rng(4)
     types = np.tile(np.arange(12), 20)
@@ -95,7 +91,7 @@ def test_the_control_task_is_learnt_where_types_are_told_apart() -> None:
     assert (row["selectivity"], row["control"]) == (0, "types")
 
 
-def test_numbers_are_predicted_by_ridge_regression() -> None:
+def test_numbers_are_predicted_by_ridge_regression():
     rng = np.random.default_rng(5)
     x = rng.normal(size=(90, 4))
     values = x @ [1.0, -2.0, 0, 0] + rng.normal(size=90)
@@ -118,12 +114,12 @@ def test_numbers_are_predicted_by_ridge_regression() -> None:
         ([0, 1] * 9 + [2, 2], {}, "accuracy: 1 of 3 classes have fewer items than there are folds"),
     ],
 )
-def test_labels_that_say_little(codes: list[int], more: dict[str, Any], reason: str) -> None:
+def test_labels_that_say_little(codes, more, reason):
     row = probe(Arrays(np.random.default_rng(6).normal(size=(20, 3))), labels=labelled(codes, **more), control=False)
     assert row["reason"] == reason
 
 
-def test_a_store_is_probed_by_columns_and_says_which_control_was_used(make_store: Make) -> None:
+def test_a_store_is_probed_by_columns_and_says_which_control_was_used(make_store):
     made = make_store(n=60, dim=4, n_blocks=1, index=False)
     columns = {"pos": ["N" if number % 3 else None for number in range(60)], "lemma": [n // 4 for n in range(60)]}
     write_columns(made, columns | {"kind": ["AB"[number % 2] for number in range(60)], "freq": [*range(60)]})
@@ -148,7 +144,7 @@ def test_a_store_is_probed_by_columns_and_says_which_control_was_used(make_store
     assert METRICS["probe"].drawn(row) == f"5 folds drawn at random, each sentence in one of them; {control}"
 
 
-def test_r2_of_layers_is_compared_on_the_same_items(make_store: Make) -> None:
+def test_r2_of_layers_is_compared_on_the_same_items(make_store):
     x = np.random.default_rng(7).normal(size=(2, 80, 4)).astype(np.float32)
     made = make_store(n=80, dim=4, n_blocks=1, top_form=None, vectors=x, index=False)
     write_columns(made, {"freq": x[1, :, 0].astype(float).tolist()})

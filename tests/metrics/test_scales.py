@@ -1,12 +1,9 @@
 """Dimension over scales, by GRIDE and Levina & Bickel: published values, known dimensions, and the unbiased TwoNN."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from metric_data import Arrays
 from scipy.spatial.distance import cdist
-from synthetic import Synthetic
 
 from embstore.metrics.neighbourhood import _maximise, gride, intrinsic_dimension, levina_bickel
 
@@ -15,14 +12,14 @@ def nearest(x: np.ndarray, k: int) -> np.ndarray:
     return np.sort(cdist(x, x), axis=1)[:, 1 : k + 1]
 
 
-def test_the_root_of_the_likelihood() -> None:
+def test_the_root_of_the_likelihood():
     """Computed by hand from the score."""
     assert _maximise(np.log([1.2, 1.35, 1.5, 1.15, 1.28]), 1, 3) == pytest.approx(2.904630, abs=1e-6)
     assert _maximise(np.log([1.1, 1.3, 1.25, 2, 1.05]), 0, 1) == pytest.approx(3.023991, abs=1e-6)
     assert levina_bickel(np.array([[1, 1.5, 1.8, 2.2, 2.5]]))[0] == pytest.approx(2.123758, abs=1e-6)
 
 
-def test_the_likelihood_is_highest_there() -> None:
+def test_the_likelihood_is_highest_there():
     """The log density of each ratio, summed, against the dimension, with n instead of n − 1."""
     rng = np.random.default_rng(0)
     distances = nearest(rng.normal(size=(400, 3)), 16)
@@ -42,7 +39,7 @@ def test_the_likelihood_is_highest_there() -> None:
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
-def test_a_uniform_torus_has_its_dimension_at_each_scale(dim: int) -> None:
+def test_a_uniform_torus_has_its_dimension_at_each_scale(dim):
     """Without an edge, by distances around the circle: within four standard errors, at every scale."""
     x = np.random.default_rng(dim).random((1500, dim))
     apart = np.abs(x[:, None] - x[None])
@@ -54,7 +51,7 @@ def test_a_uniform_torus_has_its_dimension_at_each_scale(dim: int) -> None:
     assert mean == pytest.approx(dim * 30 / 31, rel=0.05)
 
 
-def test_the_first_scale_is_the_unbiased_twonn_and_duplicates_count_once() -> None:
+def test_the_first_scale_is_the_unbiased_twonn_and_duplicates_count_once():
     rng = np.random.default_rng(3)
     x = rng.normal(size=(100, 4))
     twice = np.concatenate([x, x[:30]])
@@ -68,7 +65,7 @@ def test_the_first_scale_is_the_unbiased_twonn_and_duplicates_count_once() -> No
     assert 0 < row["standard_error"] < 1  # type: ignore[operator]
 
 
-def test_points_that_are_equally_far_have_none() -> None:
+def test_points_that_are_equally_far_have_none():
     rows = intrinsic_dimension(Arrays(np.eye(8)), estimator="gride")
     assert [row["dimension"] for row in rows] == [None, None]
     assert {row["reason"] for row in rows} == {"dimension: the two nearest neighbours are equally far, everywhere"}
@@ -76,7 +73,7 @@ def test_points_that_are_equally_far_have_none() -> None:
     assert row["dimension"] is None
 
 
-def test_a_store_has_a_row_for_each_scale(make_store: Callable[..., Synthetic]) -> None:
+def test_a_store_has_a_row_for_each_scale(make_store):
     store = make_store(n=50, n_blocks=1, top_form=None).store
     table = store.query("intrinsic-dimension", estimator="gride", neighbours=8)
     assert [(row["layer"], row["scale"]) for row in table.rows] == [(layer, k) for layer in (0, 1) for k in (2, 4, 8)]

@@ -31,7 +31,7 @@ def cosines(x: np.ndarray, pairs: Pairs) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("offset", [0, 1, 30])  # mean cosines of 0 to .999
-def test_the_correlations_are_scipys(dtype: type, offset: float) -> None:
+def test_the_correlations_are_scipys(dtype, offset):
     for seed in range(8):
         x, pairs = made(seed, offset=offset)
         x = x.astype(dtype).astype(np.float32)
@@ -62,9 +62,7 @@ def resampled(x: np.ndarray, y: np.ndarray, resamples: int, seed: int) -> list[f
     y_values=st.sampled_from([2, 5, 10_000]),
     block=st.sampled_from([1, 300, 1 << 22]),
 )
-def test_the_interval_is_that_of_resamples_ranked_one_by_one(
-    seed: int, n: int, x_values: int, y_values: int, block: int
-) -> None:
+def test_the_interval_is_that_of_resamples_ranked_one_by_one(seed, n, x_values, y_values, block):
     rng = np.random.default_rng(seed)
     x, y = rng.integers(0, x_values, n) / 7, rng.integers(0, y_values, n) / 3
     if not (np.ptp(x) and np.ptp(y)):
@@ -76,7 +74,7 @@ def test_the_interval_is_that_of_resamples_ranked_one_by_one(
     assert found == pytest.approx(np.quantile(right, [0.025, 0.975]) if right else (None, None), abs=1e-12)
 
 
-def test_too_few_pairs_for_an_interval_and_none_asked_for() -> None:
+def test_too_few_pairs_for_an_interval_and_none_asked_for():
     x, pairs = made(n_pairs=9)
     found = similarity(Arrays(x), pairs=pairs)
     assert (found["low"], found["high"], found["reason"]) == (None, None, "interval: fewer than 10 pairs")
@@ -88,7 +86,7 @@ def test_too_few_pairs_for_an_interval_and_none_asked_for() -> None:
 
 
 @pytest.mark.parametrize("there", [range(25), [3, 9, 17, 28], [5], []])
-def test_pairs_without_a_vector_are_counted_and_left_out(there: list[int]) -> None:
+def test_pairs_without_a_vector_are_counted_and_left_out(there):
     x, pairs = made(n_pairs=200)
     there = np.array(there, np.int64)
     kept = np.isin(pairs.left, there) & np.isin(pairs.right, there)
@@ -105,7 +103,7 @@ def test_pairs_without_a_vector_are_counted_and_left_out(there: list[int]) -> No
     assert refused["n"] == kept.sum()
 
 
-def test_zero_vectors_have_no_cosine_and_their_pairs_are_counted() -> None:
+def test_zero_vectors_have_no_cosine_and_their_pairs_are_counted():
     x, pairs = made()
     x[4] = 0
     hit = (pairs.left == 4) | (pairs.right == 4)
@@ -119,7 +117,7 @@ def test_zero_vectors_have_no_cosine_and_their_pairs_are_counted() -> None:
     assert (found["spearman"], found["n"], found["n_zero"]) == (None, 0, 60)
 
 
-def test_pairs_without_a_score_are_left_out_and_counted() -> None:
+def test_pairs_without_a_score_are_left_out_and_counted():
     x, pairs = made()
     pairs.score[:5] = np.nan
     found = similarity(Arrays(x), pairs=pairs)
@@ -138,7 +136,7 @@ def test_pairs_without_a_score_are_left_out_and_counted() -> None:
         (np.eye(30), None, "the cosines are all equal"),
     ],
 )
-def test_what_is_constant_has_no_correlation(x: np.ndarray, score: float | None, reason: str) -> None:
+def test_what_is_constant_has_no_correlation(x, score, reason):
     _, pairs = made()
     if score is not None:
         pairs.score[:] = score
@@ -147,12 +145,12 @@ def test_what_is_constant_has_no_correlation(x: np.ndarray, score: float | None,
     assert (found["reason"], found["n"]) == (reason, 60)
 
 
-def test_no_pairs_at_all() -> None:
+def test_no_pairs_at_all():
     found = similarity(Arrays(made()[0]), pairs=pairs_of([], [], []))
     assert (found["spearman"], found["n"], found["total"], found["coverage"]) == (None, 0, 0, None)
 
 
-def test_pairs_of_equal_vectors_share_a_rank() -> None:
+def test_pairs_of_equal_vectors_share_a_rank():
     """Their cosines are 1 exactly, and not 1 but for rounding, which would rank them by chance."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(50, 7)).astype(np.float32)
@@ -165,7 +163,7 @@ def test_pairs_of_equal_vectors_share_a_rank() -> None:
     assert found["spearman"] == pytest.approx(stats.spearmanr(right, pairs.score).statistic, abs=1e-12)
 
 
-def test_cosines_near_one_keep_their_order() -> None:
+def test_cosines_near_one_keep_their_order():
     """Of vectors like those of GPT-2's top layers: cosines of 1 - 1e-6, which float32 could not tell apart."""
     rng = np.random.default_rng(0)
     x = (10 + 0.01 * rng.normal(size=(400, 64))).astype(np.float32)
@@ -201,7 +199,7 @@ def short_cosines(seed: int) -> tuple[np.ndarray, Pairs, list[float]]:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_ranks_of_text_are_those_of_scipy_given_floats_and_strings(dtype: type) -> None:
+def test_ranks_of_text_are_those_of_scipy_given_floats_and_strings(dtype):
     """As the authors call it: ``spearmanr(list of floats, list of strings)``."""
     apart = []
     for seed in range(6):
@@ -220,7 +218,7 @@ def test_ranks_of_text_are_those_of_scipy_given_floats_and_strings(dtype: type) 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.floats(-1, 1), st.sampled_from(WRITTEN)), min_size=2, max_size=40))
-def test_codes_of_text_are_ranked_as_scipy_ranks_text(rows: list[tuple[float, str]]) -> None:
+def test_codes_of_text_are_ranked_as_scipy_ranks_text(rows):
     numbers, texts = (list(column) for column in zip(*rows, strict=True))
     if len({str(number) for number in numbers}) < 2 or len(set(texts)) < 2:
         return
@@ -228,7 +226,7 @@ def test_codes_of_text_are_ranked_as_scipy_ranks_text(rows: list[tuple[float, st
     assert ours == pytest.approx(stats.spearmanr(numbers, texts).statistic, abs=1e-12)
 
 
-def test_the_interval_of_text_is_that_of_its_ranks() -> None:
+def test_the_interval_of_text_is_that_of_its_ranks():
     x, pairs, right = short_cosines(3)
     found = similarity(Arrays(x), pairs=pairs, ranks="text", resamples=50, seed=4)
     orders = [sorted(map(str, right)), sorted(pairs.score_texts or ())]
@@ -242,7 +240,7 @@ def test_the_interval_of_text_is_that_of_its_ranks() -> None:
     assert (plain["low"], plain["high"]) != (found["low"], found["high"])
 
 
-def test_pairs_whose_score_is_not_written_are_left_out_and_counted() -> None:
+def test_pairs_whose_score_is_not_written_are_left_out_and_counted():
     x, pairs, right = short_cosines(0)
     texts = ["", *(pairs.score_texts or ())[1:]]
     given_pairs = pairs_of(pairs.left, pairs.right, pairs.score, texts)

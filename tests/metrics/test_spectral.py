@@ -31,7 +31,7 @@ def plain_rank(x: np.ndarray, variant: str) -> float:
 
 @settings(deadline=None)
 @given(clouds(min_dim=1), st.sampled_from(VARIANTS), st.data())
-def test_effective_rank_is_the_entropy_of_the_singular_values(x: np.ndarray, variant: str, data: st.DataObject) -> None:
+def test_effective_rank_is_the_entropy_of_the_singular_values(x, variant, data):
     found = effective_rank(split(x, data), variant=variant)
     assert found["effective_rank"] == pytest.approx(plain_rank(x, variant), rel=1e-9)
     assert (found["n"], found["reason"]) == (len(x), None)
@@ -40,7 +40,7 @@ def test_effective_rank_is_the_entropy_of_the_singular_values(x: np.ndarray, var
 
 @settings(deadline=None)
 @given(clouds(min_dim=1), st.data())
-def test_participation_ratio_is_that_of_the_eigenvalues(x: np.ndarray, data: st.DataObject) -> None:
+def test_participation_ratio_is_that_of_the_eigenvalues(x, data):
     values = singular_values(centred(x)) ** 2
     found = participation_ratio(split(x, data))
     assert found["participation_ratio"] == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=1e-9)
@@ -49,7 +49,7 @@ def test_participation_ratio_is_that_of_the_eigenvalues(x: np.ndarray, data: st.
 
 @settings(deadline=None)
 @given(clouds(min_dim=1), st.integers(1, 50), st.booleans(), st.data())
-def test_spectrum_is_the_squared_singular_values(x: np.ndarray, k: int, middle: bool, data: st.DataObject) -> None:
+def test_spectrum_is_the_squared_singular_values(x, k, middle, data):
     values = singular_values(centred(x) if middle else x) ** 2
     found = spectrum(split(x, data), k=k, variant="centred" if middle else "uncentred")
     shares = values / values.sum()
@@ -61,7 +61,7 @@ def test_spectrum_is_the_squared_singular_values(x: np.ndarray, k: int, middle: 
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_dimensions_without_variance_add_nothing(variant: str) -> None:
+def test_dimensions_without_variance_add_nothing(variant):
     """From second moments their singular values come as sqrt(eps), which would add 1e-4 and more to the entropy."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 4)) @ rng.normal(size=(4, 100))  # rank 4 in 100 dimensions
@@ -74,7 +74,7 @@ def test_dimensions_without_variance_add_nothing(variant: str) -> None:
     )
 
 
-def test_equal_vectors_have_no_variance() -> None:
+def test_equal_vectors_have_no_variance():
     x = np.full((9, 4), 0.1, np.float32)
     for metric, options in ((participation_ratio, {}), (spectrum, {}), (effective_rank, {"variant": "centred"}),
                              (effective_rank, {"variant": "eigenvalues"})):  # fmt: skip

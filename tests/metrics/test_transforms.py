@@ -80,7 +80,7 @@ def clouds(draw: st.DrawFn) -> np.ndarray:
 
 @settings(deadline=None)
 @given(clouds(), st.lists(st.sampled_from(STEPS), min_size=1, max_size=4), st.data())
-def test_any_chain_is_its_steps_one_after_the_other(x: np.ndarray, names: list[str], data: st.DataObject) -> None:
+def test_any_chain_is_its_steps_one_after_the_other(x, names, data):
     assume(all(names.count(name) < 2 for name in names if name.startswith("drop")))
     whitened = [name == "whiten" for name in names]
     # Once whitened there are no first components: all directions are alike, and the choice is arbitrary.
@@ -94,7 +94,7 @@ def test_any_chain_is_its_steps_one_after_the_other(x: np.ndarray, names: list[s
 
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize("n", [4, 40])
-def test_each_step_alone_with_fewer_vectors_than_dimensions_and_more(name: str, n: int) -> None:
+def test_each_step_alone_with_fewer_vectors_than_dimensions_and_more(name, n):
     x = (np.random.default_rng(1).normal(size=(n, 9)) * np.arange(1, 10) + 4).astype(np.float32)
     if n == 4 and name.endswith(":3"):
         with pytest.raises(NotComputable, match="abtt-original:3 removes everything: the centred vectors have rank 3"):
@@ -103,7 +103,7 @@ def test_each_step_alone_with_fewer_vectors_than_dimensions_and_more(name: str, 
     assert_same(after(Arrays(x[:3], x[3:]), name), plain(x, name))
 
 
-def test_standardize_is_scipys_zscore_and_whiten_the_inverse_square_root_of_the_covariance() -> None:
+def test_standardize_is_scipys_zscore_and_whiten_the_inverse_square_root_of_the_covariance():
     x = np.random.default_rng(2).normal(size=(50, 6)) @ np.random.default_rng(3).normal(size=(6, 6)) + 3
     assert_same(after(Arrays(x), "standardize"), zscore(x, axis=0))
     assert_same(after(Arrays(x), "whiten"), centred(x) @ fractional_matrix_power(np.cov(x.T), -0.5))
@@ -112,7 +112,7 @@ def test_standardize_is_scipys_zscore_and_whiten_the_inverse_square_root_of_the_
     np.testing.assert_allclose(np.cov(after(Arrays(x), "whiten").T), np.eye(6), atol=rounding)
 
 
-def test_a_rogue_dimension_costs_no_digits() -> None:
+def test_a_rogue_dimension_costs_no_digits():
     """One dimension a million times the others, as after GPT-2's blocks but worse; the rest is scaled afterwards."""
     x = np.random.default_rng(5).normal(size=(300, 20))
     x[:, 7] = 1e6 * x[:, 7] + 1e6
@@ -122,7 +122,7 @@ def test_a_rogue_dimension_costs_no_digits() -> None:
         np.testing.assert_allclose(found[:, kept], wanted[:, kept], rtol=0, atol=1e-7)
 
 
-def test_a_dead_dimension_that_is_standardized_does_not_hide_the_others() -> None:
+def test_a_dead_dimension_that_is_standardized_does_not_hide_the_others():
     """Values of 1e-32, as in two dimensions of MiniLM's last layer: the factor of one is no size of the errors."""
     x = np.random.default_rng(5).normal(size=(60, 8))
     x[:, 3] *= 1e-32
@@ -132,7 +132,7 @@ def test_a_dead_dimension_that_is_standardized_does_not_hide_the_others() -> Non
 
 
 @pytest.mark.parametrize("names", [["abtt:1"], ["standardize", "abtt:2"], ["whiten"]])
-def test_equal_vectors_stay_equal_wherever_they_stand(names: list[str]) -> None:
+def test_equal_vectors_stay_equal_wherever_they_stand(names):
     """A product may round the last rows of a matrix in another way than the first."""
     x = (3 * np.random.default_rng(0).normal(size=(130, 64)) + 5).astype(np.float32)
     data = transformed(Arrays(np.concatenate([x, x[::-1][:66], x[:3]])), *names)
@@ -142,7 +142,7 @@ def test_equal_vectors_stay_equal_wherever_they_stand(names: list[str]) -> None:
     assert len(data.neighbours(2, "euclidean", distinct=True)[0]) == 130
 
 
-def test_center_and_drop_read_no_vector_and_a_chain_reads_as_often_as_it_must() -> None:
+def test_center_and_drop_read_no_vector_and_a_chain_reads_as_often_as_it_must():
     x = np.random.default_rng(6).normal(size=(60, 12))
     for names, n_reads in (
         (["center"], 0), (["drop:1", "center", "drop:2"], 0), (["center", "abtt:3"], 1),
@@ -153,7 +153,7 @@ def test_center_and_drop_read_no_vector_and_a_chain_reads_as_often_as_it_must() 
         assert data.n_reads == n_reads, names
 
 
-def test_what_is_dropped_leaves_the_rest_exactly_as_it_is() -> None:
+def test_what_is_dropped_leaves_the_rest_exactly_as_it_is():
     x = np.random.default_rng(6).normal(size=(30, 6)).astype(np.float32)
     x[3, [0, 2, 3, 5]] = 1e-30  # tiny, and still a direction
     np.testing.assert_array_equal(after(Arrays(x), "drop:4,1"), x[:, [0, 2, 3, 5]])
@@ -162,9 +162,7 @@ def test_what_is_dropped_leaves_the_rest_exactly_as_it_is() -> None:
 
 @settings(deadline=None)
 @given(st.permutations(range(8)), st.lists(st.integers(1, 3), max_size=3), st.data())
-def test_dropping_one_after_the_other_is_dropping_at_once(
-    order: list[int], sizes: list[int], data: st.DataObject
-) -> None:
+def test_dropping_one_after_the_other_is_dropping_at_once(order, sizes, data):
     ends = np.cumsum([0, *sizes]).clip(max=7)
     groups = [order[start:end] for start, end in pairwise(ends) if end > start]
     between = [data.draw(st.sampled_from([None, "center", "standardize", "abtt:1"])) for _ in groups]
@@ -183,7 +181,7 @@ def test_dropping_one_after_the_other_is_dropping_at_once(
 
 
 @pytest.mark.parametrize("between", [[], ["center"], ["whiten", "abtt:1"]])
-def test_a_dimension_is_dropped_once(between: list[str]) -> None:
+def test_a_dimension_is_dropped_once(between):
     with pytest.raises(UsageError, match=r"drop:4,2: dimension 2 is already dropped, by drop:1,2\. .*in the space"):
         parse_transforms(["drop:1,2", *between, "drop:4,2"])
     with pytest.raises(UsageError, match=r"drop:4,2,4 names dimension 4 twice\. Name it once"):
@@ -192,13 +190,13 @@ def test_a_dimension_is_dropped_once(between: list[str]) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e-20, 3.3333, 1e20])
 @pytest.mark.parametrize("n", [1, 2, 3, 1000])
-def test_equal_vectors_become_exactly_zero(value: float, n: int) -> None:
+def test_equal_vectors_become_exactly_zero(value, n):
     x = np.full((n, 5), value, np.float32)
     assert not after(Arrays(x[:1], x[1:]), "center").any()
     assert not after(Arrays(x[:1], x[1:]), "center", "drop:1").any()
 
 
-def test_a_vector_that_is_the_mean_has_no_direction() -> None:
+def test_a_vector_that_is_the_mean_has_no_direction():
     x = np.random.default_rng(6).normal(size=(30, 6))
     x = np.concatenate([x + 0.1, 0.2 - (x + 0.1), np.full((1, 6), 0.1)])
     for names in (["center"], ["standardize"], ["whiten"], ["abtt:2"]):
@@ -206,7 +204,7 @@ def test_a_vector_that_is_the_mean_has_no_direction() -> None:
         assert (found["n"], found["n_zero"]) == (60, 1), names
 
 
-def test_standardize_notes_dimensions_that_vary_by_rounding_alone() -> None:
+def test_standardize_notes_dimensions_that_vary_by_rounding_alone():
     """Dimension 1 takes two neighbouring values of float32 near 100, dimension 4 has 1e-5 of its size as a spread."""
     rng = np.random.default_rng(9)
     x = rng.normal(size=(60, 6)).astype(np.float32)
@@ -225,7 +223,7 @@ def test_standardize_notes_dimensions_that_vary_by_rounding_alone() -> None:
     assert fit(Arrays(x[:, :1]), parse_transforms(["center"])).notes == ()
 
 
-def test_dimensions_and_directions_without_variance_become_zero_and_are_noted() -> None:
+def test_dimensions_and_directions_without_variance_become_zero_and_are_noted():
     x = np.random.default_rng(6).normal(size=(30, 6)).astype(np.float32)
     x[:, 2] = 0.1
     data = Arrays(x[:7], x[7:])
@@ -252,7 +250,7 @@ def test_dimensions_and_directions_without_variance_become_zero_and_are_noted() 
         (["drop:0,1,2", "drop:3,4,5"], "drop:3,4,5 removes everything"),
     ],
 )
-def test_what_removes_everything_is_refused(names: list[str], message: str) -> None:
+def test_what_removes_everything_is_refused(names, message):
     x = np.random.default_rng(6).normal(size=(30, 6)) + 4
     with pytest.raises(NotComputable, match=message):
         fit(Arrays(x), parse_transforms(names))
@@ -260,12 +258,12 @@ def test_what_removes_everything_is_refused(names: list[str], message: str) -> N
 
 @pytest.mark.parametrize("name", ["standardize", "whiten", "abtt:0", "abtt:1", "abtt-original:1"])
 @pytest.mark.parametrize("n", [1, 5])
-def test_equal_vectors_have_nothing_left(name: str, n: int) -> None:
+def test_equal_vectors_have_nothing_left(name, n):
     with pytest.raises(NotComputable, match=f"{name} removes everything"):
         fit(Arrays(np.full((n, 3), 0.1, np.float32)), parse_transforms([name]))
 
 
-def test_no_vectors_fit_nothing() -> None:
+def test_no_vectors_fit_nothing():
     for name in STEPS:
         with pytest.raises(NotComputable, match="no vectors"):
             fit(Arrays(np.zeros((0, 4))), parse_transforms([name]))
@@ -276,7 +274,7 @@ def test_no_vectors_fit_nothing() -> None:
     ["abtt", "abtt:", "abtt:x", "abtt:-1", "abtt:1.5", "abtt:1,2", "abtt-original:²", "drop", "drop:", "drop:1,,2",
      "drop:-1", "drop:a", "center:1", "whiten:2", "standardize:"],
 )  # fmt: skip
-def test_an_argument_that_is_none(name: str) -> None:
+def test_an_argument_that_is_none(name):
     kind = name.partition(":")[0]
     with pytest.raises(UsageError, match=f"the transform {kind} (needs|takes)"):
         parse_transforms([name])
@@ -285,12 +283,12 @@ def test_an_argument_that_is_none(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "near"), [("centr", "center"), ("abt:3", "abtt"), ("standartize", "standardize"), ("whitening", "whiten")]
 )
-def test_an_unknown_transform_names_the_nearest(name: str, near: str) -> None:
+def test_an_unknown_transform_names_the_nearest(name, near):
     with pytest.raises(UnknownNameError, match=f"unknown transform '{name.partition(':')[0]}'.*Did you mean '{near}'"):
         parse_transforms(["center", name])
 
 
-def test_a_layer_that_cannot_be_transformed_says_why_in_its_row(tmp_path: object) -> None:
+def test_a_layer_that_cannot_be_transformed_says_why_in_its_row(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(2, 12, 4))
     vectors[0] = vectors[0][:, :1]  # rank 1
     made = synthetic_store(tmp_path, n=12, dim=4, n_blocks=1, top_form=None, vectors=vectors, index=False)

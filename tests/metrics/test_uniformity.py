@@ -1,7 +1,6 @@
 """Uniformity and alignment against their definitions written out, and where there is none."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,13 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from metric_data import Arrays, pairs_of
 from scipy.spatial.distance import pdist
-from synthetic import Synthetic
 
 from embstore.metrics import uniformity as family
 from embstore.metrics.uniformity import alignment, uniformity
 from embstore.query.layer_data import StoredLayer
-
-Make = Callable[..., Synthetic]
 
 
 def units(x: np.ndarray) -> np.ndarray:
@@ -32,9 +28,7 @@ def plain_uniformity(x: np.ndarray, t: float) -> float:
 @settings(deadline=None, max_examples=60)
 @given(clouds(), st.sampled_from([0.1, 2.0, 5.0]), st.tuples(*[st.integers(1, 60)] * 3), st.data())
 @pytest.mark.slow
-def test_uniformity_is_its_definition_in_blocks_of_any_size(
-    x: np.ndarray, t: float, sizes: tuple[int, int, int], data: st.DataObject
-) -> None:
+def test_uniformity_is_its_definition_in_blocks_of_any_size(x, t, sizes, data):
     rows, columns, block_bytes = sizes
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(family, "_ROWS", rows)
@@ -46,9 +40,7 @@ def test_uniformity_is_its_definition_in_blocks_of_any_size(
 
 
 @pytest.mark.parametrize("transforms", [(), ("center",), ("abtt:1", "standardize")])
-def test_uniformity_holds_no_more_vectors_than_it_may(
-    make_store: Make, monkeypatch: pytest.MonkeyPatch, transforms: tuple[str, ...]
-) -> None:
+def test_uniformity_holds_no_more_vectors_than_it_may(make_store, monkeypatch, transforms):
     made = make_store(n=200, dim=8, n_shards=3, n_blocks=0, top_form=None, index=False)
     wanted = made.store.query("uniformity", transforms=transforms, cache=False)["uniformity"]
     monkeypatch.setattr(family, "_LOADED_BYTES", 8 * 8 * 30)
@@ -67,14 +59,14 @@ def test_uniformity_holds_no_more_vectors_than_it_may(
     assert found["n"] == [200]
 
 
-def test_terms_that_vanish_in_float64_have_a_logarithm() -> None:
+def test_terms_that_vanish_in_float64_have_a_logarithm():
     x = np.array([[1.0, 0], [0, 1], [-1, 0]])
     found = uniformity(Arrays(x), t=1e4)["uniformity"]  # two pairs at a squared distance of 2, one at 4
     assert found == pytest.approx(-2e4 + math.log(2 / 3), abs=1e-8)
 
 
 @pytest.mark.parametrize("n", [2, 3, 1500])
-def test_equal_directions_have_a_uniformity_of_zero(n: int) -> None:
+def test_equal_directions_have_a_uniformity_of_zero(n):
     x = np.outer(np.arange(1, n + 1), [0.3, 0.1, 0.7]).astype(np.float32)
     found = uniformity(Arrays(x))["uniformity"]
     assert found == pytest.approx(0, abs=1e-9)
@@ -83,7 +75,7 @@ def test_equal_directions_have_a_uniformity_of_zero(n: int) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(clouds(), seeds, st.sampled_from([1.0, 2.0, 3.5]))
-def test_alignment_is_its_definition(x: np.ndarray, seed: int, alpha: float) -> None:
+def test_alignment_is_its_definition(x, seed, alpha):
     rng = np.random.default_rng(seed)
     ids = rng.permutation(1000)[: len(x)]
     left, right = rng.integers(0, len(x), (2, 30))
@@ -99,7 +91,7 @@ def test_alignment_is_its_definition(x: np.ndarray, seed: int, alpha: float) -> 
     }  # fmt: skip
 
 
-def test_pairs_without_vectors_are_counted() -> None:
+def test_pairs_without_vectors_are_counted():
     x = np.array([[1.0, 0], [0, 2], [0, 0]])
     pairs = pairs_of([0, 0, 0, 7, 0, 0], [1, 2, 9, 8, 0, 1], [5, 5, 5, 4, 3.9, math.nan])
     found = alignment(Arrays(x), pairs=pairs)
@@ -108,7 +100,7 @@ def test_pairs_without_vectors_are_counted() -> None:
     assert (found["alignment"], found["reason"]) == (None, "3 of 4 pairs have no distance (missing: error)")
 
 
-def test_no_pair_to_align() -> None:
+def test_no_pair_to_align():
     x = np.array([[1.0, 0], [0, 0]])
     found = alignment(Arrays(x), pairs=pairs_of([0], [0], [5.0]), min_score=5.1)
     assert (found["alignment"], found["coverage"], found["reason"]) == (

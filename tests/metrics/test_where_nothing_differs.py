@@ -31,7 +31,7 @@ def unit_gram(x: np.ndarray) -> np.ndarray:
     return np.asarray(gram / np.linalg.norm(gram))
 
 
-def test_p_of_shuffled_items_is_uniform_and_so_is_that_of_the_highest() -> None:
+def test_p_of_shuffled_items_is_uniform_and_so_is_that_of_the_highest():
     rng = np.random.default_rng(1)
     p_values, smallest = [], []
     for number in range(1000):
@@ -43,7 +43,7 @@ def test_p_of_shuffled_items_is_uniform_and_so_is_that_of_the_highest() -> None:
     assert is_uniform(smallest, 1 / 40, rng), "the highest of a grid, against the highest of each shuffle"
 
 
-def test_p_of_ties_is_never_too_small() -> None:
+def test_p_of_ties_is_never_too_small():
     """Lists of neighbours in common are whole numbers: shuffles with as many are as high, whatever their rounding."""
     rng = np.random.default_rng(2)
     p_values = []
@@ -63,7 +63,7 @@ def test_p_of_ties_is_never_too_small() -> None:
 
 
 @pytest.mark.parametrize("statistic", ["spearman", "pearson"])
-def test_differences_of_equal_layers_are_covered(statistic: Any) -> None:
+def test_differences_of_equal_layers_are_covered(statistic):
     """Of 1,000 pairs of layers whose scores are equally good: coverage of 0, and p at most uniform at usual levels."""
     rng = np.random.default_rng(3)
     units, p_values, n_covered = np.arange(100), [], 0
@@ -81,7 +81,7 @@ def test_differences_of_equal_layers_are_covered(statistic: Any) -> None:
     assert np.mean(np.array(p_values) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
 
 
-def test_p_of_change_is_uniform() -> None:
+def test_p_of_change_is_uniform():
     rng = np.random.default_rng(4)
     groups = np.tile([0, 0, 0, 0, 0, 1, 1, 1, 1], 1000)
     words = np.repeat(np.arange(1000), 9)
@@ -95,7 +95,7 @@ def test_p_of_change_is_uniform() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_labels_without_meaning_are_predicted_as_by_chance() -> None:
+def test_labels_without_meaning_are_predicted_as_by_chance():
     """The interval of a probe covers the share of the classes, and that of the nearest neighbour its chance."""
     rng = np.random.default_rng(5)
     n_covered, n_near = 0, 0

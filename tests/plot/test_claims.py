@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,12 @@ import pytest
 from datasets_written import write_pairs
 from kept_columns import write_columns
 from picture_boxes import caption, faults, parts, texts
-from synthetic import Synthetic
 
 from embstore.base.table import Table, table
 from embstore.metrics import METRICS, get_metric
 from embstore.plot import Figure, read_result
 
 pytestmark = pytest.mark.slow
-
-Make = Callable[..., Synthetic]
 
 
 def result(metric: str, rows: list[dict[str, Any]], parameters: dict[str, Any] | None = None) -> Table:
@@ -62,7 +58,7 @@ def similarity(versus: str, space: str = "a.word.last", p_holm: tuple[float | No
 
 
 @pytest.mark.parametrize(("versus", "words", "width"), [("best", "the best layer", "80mm"), ("3", "layer 3", "170mm")])
-def test_exactly_the_layers_without_a_difference_are_marked(versus: str, words: str, width: str) -> None:
+def test_exactly_the_layers_without_a_difference_are_marked(versus, words, width):
     found = result("similarity", similarity(versus), {"versus": versus})
     figure = found.plot(width=width)
     assert {row["layer"] for row in data_of(figure) if row["no_difference"]} == {2, 3, 4}
@@ -71,14 +67,14 @@ def test_exactly_the_layers_without_a_difference_are_marked(versus: str, words: 
     assert not faults(figure)
 
 
-def test_a_space_that_others_are_compared_with_is_not_marked() -> None:
+def test_a_space_that_others_are_compared_with_is_not_marked():
     rows = similarity("b.word.last", p_holm=(0.001, 0.2)) + similarity("", "b.word.last", p_holm=(None, None))
     figure = result("similarity", rows, {"versus": "b.word.last"}).plot()
     assert [(row["space"], row["layer"]) for row in data_of(figure) if row["no_difference"]] == [("a", 1)]
     assert "circle: no difference from the same layer of b was found" in caption(figure)
 
 
-def test_without_equal_layers_or_a_test_nothing_is_marked() -> None:
+def test_without_equal_layers_or_a_test_nothing_is_marked():
     different = result("similarity", similarity("4", p_holm=(0.01, 0.02)), {"versus": "4"}).plot()
     assert circles(different) == []
     plain = result(
@@ -89,7 +85,7 @@ def test_without_equal_layers_or_a_test_nothing_is_marked() -> None:
         assert "circle" not in caption(figure)
 
 
-def test_marks_are_those_of_the_store_and_of_a_stored_result(make_store: Make, tmp_path: Path) -> None:
+def test_marks_are_those_of_the_store_and_of_a_stored_result(make_store, tmp_path):
     made = make_store(n=60, dim=6, n_blocks=4, top_form=None, index=False)
     write_pairs(made)
     found = made.store.query("similarity", dataset="rg65", versus="best")
@@ -127,7 +123,7 @@ def heat_map(over: str, calibrated: Callable[[int, int], float]) -> Table:
         ("max", "what the highest pair reaches in 5 % of 2,000 shuffles of the items", "80mm"),
     ],
 )
-def test_calibrated_goes_from_0_to_1_and_is_explained(over: str, words: str, width: str) -> None:
+def test_calibrated_goes_from_0_to_1_and_is_explained(over, words, width):
     for value in (0.0, 0.4, 1.0):
         figure = heat_map(over, lambda a, b, value=value: value).plot(width=width, column="calibrated")  # type: ignore[misc]
         scales = [part["color"]["scale"]["domain"] for part in parts(figure.spec) if "legend" in part.get("color", {})]
@@ -138,7 +134,7 @@ def test_calibrated_goes_from_0_to_1_and_is_explained(over: str, words: str, wid
     assert "outlined" not in caption(figure)  # as in the layers of two spaces
 
 
-def test_an_outline_is_explained() -> None:
+def test_an_outline_is_explained():
     rows = [
         {"layer": a, "layer_name": str(a), "space_2": "b.word.last", "layer_2": b, "layer_name_2": str(b), "cka": 0.9}
         for a in range(3) for b in range(3)
@@ -147,7 +143,7 @@ def test_an_outline_is_explained() -> None:
 
 
 @pytest.mark.parametrize("metric", [name for name, metric in METRICS.items() if metric.similarity is not None])
-def test_all_similarities_of_layers_can_be_drawn_calibrated(metric: str, make_store: Make, tmp_path: Path) -> None:
+def test_all_similarities_of_layers_can_be_drawn_calibrated(metric, make_store, tmp_path):
     made = make_store(n=30, dim=4, n_blocks=1, top_form=None, index=False)
     more = {"k": 5} if metric in ("cknna", "overlap") else {}
     found = made.store.query(metric, permutations=20, **more)
@@ -161,7 +157,7 @@ def test_all_similarities_of_layers_can_be_drawn_calibrated(metric: str, make_st
     assert circles(found.plot()) == []
 
 
-def test_a_directed_measure_says_which_layer_is_the_source() -> None:
+def test_a_directed_measure_says_which_layer_is_the_source():
     rows = [
         {"layer": a, "layer_name": str(a), "space_2": other, "layer_2": b, "layer_name_2": str(b), "imbalance": 0.1}
         for other in ("a.word.last", "b.word.last") for a in range(3) for b in range(3)
@@ -180,7 +176,7 @@ def gride(layers: int, **more: Any) -> Table:
 
 
 @pytest.mark.parametrize(("layers", "width"), [(1, "80mm"), (3, "170mm"), (13, "80mm"), (13, "170mm")])
-def test_dimension_is_drawn_over_the_scale_with_standard_errors(layers: int, width: str) -> None:
+def test_dimension_is_drawn_over_the_scale_with_standard_errors(layers, width):
     found = gride(layers)
     figure = found.plot(width=width)
     assert not faults(figure)
@@ -198,7 +194,7 @@ def test_dimension_is_drawn_over_the_scale_with_standard_errors(layers: int, wid
     assert layers > 1 or "layer: 0" in caption(figure)
 
 
-def test_one_scale_is_drawn_over_the_layers() -> None:
+def test_one_scale_is_drawn_over_the_layers():
     rows = [row for row in gride(4) if row["scale"] == 16]
     figure = result("intrinsic-dimension", [dict(row) for row in rows], {"estimator": "mle"}).plot()
     assert [row["place"] for row in data_of(figure)] == [0, 1, 2, 3]
@@ -206,7 +202,7 @@ def test_one_scale_is_drawn_over_the_layers() -> None:
     assert "band: ± standard error" in caption(figure)
 
 
-def test_scales_of_the_store_are_drawn_for_each_space_and_group(make_store: Make, tmp_path: Path) -> None:
+def test_scales_of_the_store_are_drawn_for_each_space_and_group(make_store, tmp_path):
     made = make_store(n=80, dim=4, n_blocks=1, top_form=None)
     write_columns(made, {"pos": ["NV"[number % 2] for number in range(80)]})
     found = made.store.query("intrinsic-dimension", estimator="gride", neighbours=16, by="pos")
@@ -220,7 +216,7 @@ def test_scales_of_the_store_are_drawn_for_each_space_and_group(make_store: Make
         ) == sorted((row["group"], f"layer {row['layer_name']}", row["scale"], row["dimension"]) for row in found)
 
 
-def test_stores_have_panels_of_their_own() -> None:
+def test_stores_have_panels_of_their_own():
     for found in (gride(2), change(("bank", "dog"))):
         assert found.chart is not None
         rows = tuple({**row, "store": name} for name in ("first", "second") for row in found)
@@ -246,7 +242,7 @@ def change(words: tuple[str, ...], groups: tuple[str, ...] = GROUPS, layers: int
 
 
 @pytest.mark.parametrize("width", ["80mm", "170mm"])
-def test_change_of_a_few_words_is_drawn_over_the_groups(width: str) -> None:
+def test_change_of_a_few_words_is_drawn_over_the_groups(width):
     found = change(("bank", "dog"))
     figure = found.plot(width=width)
     assert not faults(figure)
@@ -263,7 +259,7 @@ def test_change_of_a_few_words_is_drawn_over_the_groups(width: str) -> None:
 
 
 @pytest.mark.parametrize("groups", [GROUPS, GROUPS[:2]])
-def test_change_of_many_words_is_a_strip_for_each_pair_of_groups(groups: tuple[str, ...]) -> None:
+def test_change_of_many_words_is_a_strip_for_each_pair_of_groups(groups):
     words = tuple(f"word{number}" for number in range(9))
     figure = change(words, groups).plot()
     assert len(figure.spec.get("concat", [1])) == len(groups) - 1
@@ -280,7 +276,7 @@ def test_change_of_many_words_is_a_strip_for_each_pair_of_groups(groups: tuple[s
 
 
 @pytest.mark.parametrize("width", ["80mm", "170mm"])
-def test_each_layer_has_its_items_by_score(width: str) -> None:
+def test_each_layer_has_its_items_by_score(width):
     rows = [
         {"layer": at, "layer_name": str(at), "rank": rank, "item_id": 10 * at + rank, "text": f"word{at}{rank}",
          "score": 1 - rank / 5}
@@ -295,7 +291,7 @@ def test_each_layer_has_its_items_by_score(width: str) -> None:
     assert {"layer 0", "layer 1"} <= {*texts(figure)}
 
 
-def test_a_layer_without_scores_has_no_panel() -> None:
+def test_a_layer_without_scores_has_no_panel():
     rows: list[dict[str, Any]] = [{"layer": 0, "layer_name": "0", "reason": "the two poles are the same"}]
     rows += [{"layer": 1, "layer_name": "1", "rank": 1, "item_id": 1, "text": "dog", "score": 0.5}]
     figure = result("axis", rows).plot()
@@ -303,7 +299,7 @@ def test_a_layer_without_scores_has_no_panel() -> None:
     assert "1 of 2 without a value" in caption(figure)
 
 
-def test_accuracy_stands_beside_the_majority_and_the_control() -> None:
+def test_accuracy_stands_beside_the_majority_and_the_control():
     rows = [
         {"layer": at, "layer_name": str(at), "label": "pos", "accuracy": 0.8, "low": 0.7, "high": 0.9, "majority": 0.5,
          "control_accuracy": 0.3, "best": at == 0}
@@ -324,7 +320,7 @@ def test_accuracy_stands_beside_the_majority_and_the_control() -> None:
     assert {row["r2"] for row in data_of(numbers)} == {0.4}
 
 
-def test_the_distribution_of_effect_sizes_is_a_band() -> None:
+def test_the_distribution_of_effect_sizes_is_a_band():
     rows = [{"layer": at, "layer_name": str(at), "q05": -1.0, "q95": 1.5, "median": 0.2, "ces": 0.3, "se": 0.1}
             for at in range(2)]  # fmt: skip
     figure = result("ceat", rows).plot()
@@ -335,7 +331,7 @@ def test_the_distribution_of_effect_sizes_is_a_band() -> None:
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_charts_name_columns_of_their_metric(name: str) -> None:
+def test_charts_name_columns_of_their_metric(name):
     metric = METRICS[name]
     for optional in ((), *(parameter.columns for parameter in metric.parameters if parameter.columns)):
         columns = (*metric.columns, *optional)
@@ -350,7 +346,7 @@ def test_charts_name_columns_of_their_metric(name: str) -> None:
         assert len({*chart.values}) == len(chart.values)
 
 
-def test_metrics_of_a_store_have_pictures_by_default(make_store: Make) -> None:
+def test_metrics_of_a_store_have_pictures_by_default(make_store):
     made = make_store(n=60, dim=6, n_blocks=1, top_form=None, index=False)
     rng = np.random.default_rng(0)
     write_columns(made, {"pos": rng.choice(["N", "V"], 60).tolist()})

@@ -23,11 +23,11 @@ from embstore.plot.axes import N_PLACES, palette_places
         (["a.b.c"], ["a.b.c"], "a.b.c"),
     ],
 )  # fmt: skip
-def test_labels_are_the_parts_in_which_spaces_differ(spaces: list[str], labels: list[str], shared: str) -> None:
+def test_labels_are_the_parts_in_which_spaces_differ(spaces, labels, shared):
     assert space_labels(spaces) == (dict(zip(spaces, labels, strict=True)), shared)
 
 
-def test_labels_that_users_give_are_of_shown_spaces_and_differ() -> None:
+def test_labels_that_users_give_are_of_shown_spaces_and_differ():
     rows = [{"space": "a.word.last", "versus": "best"}, {"space": "b.word.last", "versus": "a.word.last"}]
     changed, labels, shared = labelled(rows, ["space", "space_2"], ["versus"], {"b.word.last": "Ours"})
     assert changed == ({"space": "a", "versus": "best"}, {"space": "Ours", "versus": "a"})
@@ -38,7 +38,7 @@ def test_labels_that_users_give_are_of_shown_spaces_and_differ() -> None:
         labelled(rows, ["space"], [], {"b.word.last": "a"})
 
 
-def test_a_model_has_one_place_whatever_else_is_drawn() -> None:
+def test_a_model_has_one_place_whatever_else_is_drawn():
     models = ["minilm", "minilm-untrained-0", "gpt2", "clip", "bert-base-uncased", "roberta-base", "pythia-70m"]
     spaces = [f"{model}.word.last" for model in models]
     alone = {space: palette_places([space], N_PLACES)[space] for space in spaces}
@@ -49,7 +49,7 @@ def test_a_model_has_one_place_whatever_else_is_drawn() -> None:
     assert palette_places(["minilm.occurrence.mean"], N_PLACES) == {"minilm.occurrence.mean": alone["minilm.word.last"]}
 
 
-def test_spaces_of_one_model_have_places_of_their_own() -> None:
+def test_spaces_of_one_model_have_places_of_their_own():
     spaces = [f"minilm.word.last.{number}" for number in range(3 * N_PLACES)]
     places = palette_places(spaces, N_PLACES)
     assert places == palette_places(spaces[::-1], N_PLACES)

@@ -60,7 +60,7 @@ def chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
         (heat_map(13), "80mm"),
     ],
 )
-def test_files_are_exactly_as_wide_as_requested(drawn: Table, width: str) -> None:
+def test_files_are_exactly_as_wide_as_requested(drawn, width):
     figure = drawn.plot(width=width)
     millimetres = read_length("width", width) / MM
     svg, png = figure.to_svg(), dict(chunks(figure.to_png()))
@@ -89,7 +89,7 @@ DRAWN = [
 @pytest.mark.parametrize("names", [[*map(str, range(7)), "output"], [*map(str, range(12)), "raw", "normed"],
                                    [*map(str, range(24))], ["0", "11", "12"]])  # fmt: skip
 @pytest.mark.parametrize("drawn", [curves(MODELS[:1]), heat_map()])
-def test_the_first_and_the_last_layer_are_labelled(drawn: Table, names: list[str]) -> None:
+def test_the_first_and_the_last_layer_are_labelled(drawn, names):
     pairs = [
         (at, other) for at in range(len(names)) for other in range(len(names) if "layer_2" in drawn.columns else 1)
     ]
@@ -101,7 +101,7 @@ def test_the_first_and_the_last_layer_are_labelled(drawn: Table, names: list[str
 
 
 @pytest.mark.parametrize("drawn", DRAWN)
-def test_a_long_word_makes_nothing_smaller(drawn: Table) -> None:
+def test_a_long_word_makes_nothing_smaller(drawn):
     word = "Donaudampfschifffahrtsgesellschaft" * 5
     figure = drawn.plot(width="80mm", title=word, x_label=word, y_label=word)
     assert not faults(figure)
@@ -110,20 +110,20 @@ def test_a_long_word_makes_nothing_smaller(drawn: Table) -> None:
     assert float(width[1]) / MM == pytest.approx(80, abs=0.01)
 
 
-def test_the_title_of_a_legend_is_whole() -> None:
+def test_the_title_of_a_legend_is_whole():
     chart = Chart("heat map", ("score",), "likeness", labels=(("score", "counterfactual agreement"),))
     rows = heat_map().rows
     shown = texts(table(rows, columns=list(rows[0]), chart=chart).plot(style="screen"))
     assert {"counterfactual", "agreement"} <= {*" ".join(shown).split()}
 
 
-def test_the_panels_and_not_a_margin_fill_the_width() -> None:
+def test_the_panels_and_not_a_margin_fill_the_width():
     svg = heat_map().plot(width="170mm").to_svg()
     labels = re.findall(r"<rect|<text[^>]*transform=\"translate\(([\d.]+)", svg)
     assert max(float(label) for label in labels if label) > 0.7 * 170 * MM
 
 
-def test_on_paper_nothing_lies_behind_a_figure() -> None:
+def test_on_paper_nothing_lies_behind_a_figure():
     assert 'fill="white"' not in curves().plot().to_svg()
     assert 'fill="white"' in curves().plot(style="screen").to_svg()
     sizes = [max(map(float, re.findall(r'font-size="([\d.]+)px"', curves().plot(style=style).to_svg())))
@@ -131,7 +131,7 @@ def test_on_paper_nothing_lies_behind_a_figure() -> None:
     assert sizes[0] < sizes[1]
 
 
-def test_what_a_caption_leaves_out_is_in_the_files() -> None:
+def test_what_a_caption_leaves_out_is_in_the_files():
     chart = Chart(
         "curves", ("score",), "agreement", settings=("k", "variant"), defaults=(("k", 10), ("variant", "raw"))
     )
@@ -144,7 +144,7 @@ def test_what_a_caption_leaves_out_is_in_the_files() -> None:
     assert told.encode("utf-16-be").hex().encode() in figure.to_pdf()
 
 
-def test_a_figure_has_the_words_that_a_reader_knows() -> None:
+def test_a_figure_has_the_words_that_a_reader_knows():
     metric = METRICS["anisotropy"]
     rows = rows_of(anisotropy=0.3, std=None, n_zero=0, variant="raw")
     shown = texts(table(rows, columns=list(rows[0]), chart=metric.chart).plot())
@@ -162,7 +162,7 @@ def look_of(svg: str, label: str) -> set[tuple[str, ...]]:
     return {match.groups() for match in found if match}
 
 
-def test_a_model_looks_the_same_beside_others() -> None:
+def test_a_model_looks_the_same_beside_others():
     both = curves().plot().to_svg()
     more = curves(("gpt2.word.last", *MODELS, "clip.word.last")).plot().to_svg()
     for label in ("MiniLM", "MiniLM, untrained"):
@@ -172,7 +172,7 @@ def test_a_model_looks_the_same_beside_others() -> None:
     assert {len({look[part] for each in looks for look in each}) for part in (0, 1)} == {4}
 
 
-def test_labels_titles_range_caption_and_colours_are_as_requested() -> None:
+def test_labels_titles_range_caption_and_colours_are_as_requested():
     figure = curves().plot(
         labels={MODELS[1]: "Random"}, x_label="block", y_label="Spearman", range=(0, 0.5), caption="Ours", title="",
         colours=["#123456", "#E69F00"],
@@ -190,11 +190,11 @@ def test_labels_titles_range_caption_and_colours_are_as_requested() -> None:
     assert heat_map().plot(range=(0, 2)).spec["layer"][0]["encoding"]["color"]["scale"]["domain"] == [0, 2]
 
 
-def test_a_distance_has_the_colours_of_a_similarity_the_other_way() -> None:
+def test_a_distance_has_the_colours_of_a_similarity_the_other_way():
     assert heat_map().plot().spec["layer"][0]["encoding"]["color"]["scale"]["reverse"] is True
 
 
-def test_given_colours_are_the_ends_of_a_scale_on_which_numbers_can_be_read() -> None:
+def test_given_colours_are_the_ends_of_a_scale_on_which_numbers_can_be_read():
     svg = heat_map().plot(colours=["#000000", "#ffffff"], range=(0, 0.3)).to_svg()
     numbers = {(text, fill) for fill, text in re.findall(r'<text[^>]* fill="(black|white)"[^>]*>(0\.\d0)</text>', svg)}
     assert numbers == {("0.00", "white"), ("0.10", "white"), ("0.20", "black"), ("0.30", "black")}
@@ -207,7 +207,7 @@ def test_given_colours_are_the_ends_of_a_scale_on_which_numbers_can_be_read() ->
         heat_map().plot(colours=["#000000"])
 
 
-def test_one_word_is_a_curve_over_the_layers_and_several_are_lines() -> None:
+def test_one_word_is_a_curve_over_the_layers_and_several_are_lines():
     chart = Chart("curves", ("score",), "Self-similarity", items="word")
     rows = rows_of(word="bank") + rows_of(word=None)
     one = table(rows, columns=list(rows[0]), chart=chart).plot()
@@ -218,7 +218,7 @@ def test_one_word_is_a_curve_over_the_layers_and_several_are_lines() -> None:
     assert {"bank", "river"} <= {*texts(several)}
 
 
-def test_items_without_a_value_are_named_in_the_caption() -> None:
+def test_items_without_a_value_are_named_in_the_caption():
     rows = [*rows_of(MODELS[:1], 2, word="bank"), *rows_of(MODELS[:1], 2, word="river")]
     rows += [row | {"score": None} for row in rows_of(MODELS[:1], 2, word="xyzzy")]
     chart = Chart("curves", ("score",), "Self-similarity", items="word")
@@ -232,7 +232,7 @@ def test_items_without_a_value_are_named_in_the_caption() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.chart.kind == "curves"])
-def test_the_title_of_an_axis_is_whole_at_80_mm(name: str) -> None:
+def test_the_title_of_an_axis_is_whole_at_80_mm(name):
     chart = METRICS[name].chart._replace(items=None, facets=(), intervals=(), bands=(), baselines=(), best=None)
     for column in chart.values:
         rows = [row | {column: 0.1 * row["layer"]} for row in rows_of(MODELS[:1])]
@@ -240,14 +240,14 @@ def test_the_title_of_an_axis_is_whole_at_80_mm(name: str) -> None:
         assert "…" not in " ".join(spec["layer"][0]["encoding"]["y"]["axis"]["title"]), column
 
 
-def test_the_panels_of_a_strip_are_equally_wide() -> None:
+def test_the_panels_of_a_strip_are_equally_wide():
     rows = [row | {"word": word} for word in ("a", "b") for row in rows_of(MODELS, 2)]
     rows += [row | {"word": "accusations"} for row in rows_of(MODELS[:1], 2)]
     panels = table(rows, columns=list(rows[0]), chart=STRIP).plot(width="80mm").spec["concat"]
     assert len({panel["width"] for panel in panels}) == 1
 
 
-def test_labels_keep_off_the_circles_round_points() -> None:
+def test_labels_keep_off_the_circles_round_points():
     def gap(same: bool) -> float:
         rows = rows_of(no_difference=same, dataset="rg65")
         label = table(rows, columns=list(rows[0]), chart=curves().chart).plot().spec["layer"][-1]
@@ -256,7 +256,7 @@ def test_labels_keep_off_the_circles_round_points() -> None:
     assert gap(True) >= 1 + (150 / 3.14159) ** 0.5 > gap(False)
 
 
-def test_a_figure_goes_on_in_altair(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_figure_goes_on_in_altair(monkeypatch):
     altair = pytest.importorskip("altair")
     for drawn in (curves(), curves(n_panels=3), heat_map()):
         chart = drawn.plot().to_altair()
@@ -293,12 +293,12 @@ def test_a_figure_goes_on_in_altair(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"style": "papre"}, "unknown style 'papre'"),
     ],
 )
-def test_what_cannot_work_is_refused_with_the_right_form(options: dict[str, Any], message: str) -> None:
+def test_what_cannot_work_is_refused_with_the_right_form(options, message):
     with pytest.raises((UsageError, UnknownNameError), match=message):
         PlotOptions(**options)
 
 
-def test_what_is_meant_is_read_as_it_is_given() -> None:
+def test_what_is_meant_is_read_as_it_is_given():
     assert PlotOptions(colours=None, labels=None) == PlotOptions(colours="") == PlotOptions()
     assert PlotOptions(labels="a=b=c") == PlotOptions(labels={"a": "b=c"})
     assert PlotOptions(colours="#123456,#ABCDEF") == PlotOptions(colours=["#123456", "#abcdef"])
@@ -308,5 +308,5 @@ def test_what_is_meant_is_read_as_it_is_given() -> None:
     ("text", "inches"),
     [("80mm", 80 / 25.4), ("8 cm", 8 / 2.54), ("3.3in", 3.3), ("240pt", 240 / 72), ("50mm", 50 / 25.4)],
 )
-def test_lengths_are_read_in_units(text: str, inches: float) -> None:
+def test_lengths_are_read_in_units(text, inches):
     assert read_length("width", text) == pytest.approx(96 * inches)

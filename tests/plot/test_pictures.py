@@ -4,7 +4,6 @@ import importlib.resources
 import json
 import math
 import re
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -27,7 +26,7 @@ CURVES = Chart("curves", ("score", "other"), "agreement", ranges=(("score", "−
 
 
 @pytest.fixture(scope="session")
-def vega_lite() -> jsonschema_rs.Draft7Validator:
+def vega_lite():
     """Return the validator of Vega-Lite's own schema, of the version that the pictures name."""
     pytest.importorskip("altair")
     text = (importlib.resources.files("altair") / "vegalite/v6/schema/vega-lite-schema.json").read_text()
@@ -70,9 +69,7 @@ score = st.one_of(st.none(), st.floats(-1, 1, allow_subnormal=False))
     st.sampled_from(("paper", "screen", "dark")),
     st.integers(1, 4),
 )
-def test_curves_have_legible_texts_and_the_values_of_the_table(
-    data: st.DataObject, spaces: tuple[str, ...], layers: tuple[str, ...], width: str, theme: str, n_sets: int
-) -> None:
+def test_curves_have_legible_texts_and_the_values_of_the_table(data, spaces, layers, width, theme, n_sets):
     drawn = data.draw(st.lists(score, min_size=len(spaces) * len(layers), max_size=len(spaces) * len(layers)))
     rows = [
         row | {"score": value, "dataset": f"set {number}"}
@@ -90,7 +87,7 @@ def test_curves_have_legible_texts_and_the_values_of_the_table(
 
 @settings(max_examples=8)
 @given(st.integers(1, 34), st.integers(1, 34), st.sampled_from(SIZES), st.booleans())
-def test_heat_maps_have_legible_texts(n_down: int, n_across: int, width: str, same: bool) -> None:
+def test_heat_maps_have_legible_texts(n_down, n_across, width, same):
     n_across = n_down if same else n_across
     rows = [
         row | {"space_2": row["space"] if same else "clip.word.eos", "layer_2": b, "layer_name_2": str(b)}
@@ -106,7 +103,7 @@ def test_heat_maps_have_legible_texts(n_down: int, n_across: int, width: str, sa
     ("width", "n_layers", "k"),
     [("80mm", 1, 1), ("170mm", 1, 50), ("80mm", 7, 5), ("170mm", 34, 5), ("80mm", 34, 50), ("170mm", 7, 1)],
 )
-def test_bars_stand_on_each_other_and_are_named(width: str, n_layers: int, k: int) -> None:
+def test_bars_stand_on_each_other_and_are_named(width, n_layers, k):
     def shares(_: int, at: int) -> list[float]:
         return [(-1) ** (rank % 5 == 4) * 0.4 / (rank + 1) for rank in range(k)]
 
@@ -126,7 +123,7 @@ def test_bars_stand_on_each_other_and_are_named(width: str, n_layers: int, k: in
 
 
 @pytest.mark.parametrize(("width", "n_words"), [("80mm", 2), ("170mm", 12), ("80mm", 300)])
-def test_words_stand_in_a_strip_highest_first(n_words: int, width: str) -> None:
+def test_words_stand_in_a_strip_highest_first(n_words, width):
     words = [f"word{number}" * (1 + number % 4) for number in range(n_words)]
     rows = [
         row | {"word": word, "score": math.sin(number + row["layer"])}
@@ -143,7 +140,7 @@ def test_words_stand_in_a_strip_highest_first(n_words: int, width: str) -> None:
 
 
 @pytest.mark.parametrize("width", SIZES)
-def test_drift_has_a_curve_for_each_item(width: str) -> None:
+def test_drift_has_a_curve_for_each_item(width):
     rows = [
         row | {"space_2": row["space"], "layer_2": row["layer"], "layer_name_2": row["layer_name"], "text": text,
                "overlap": number / 10,
@@ -164,7 +161,7 @@ def test_drift_has_a_curve_for_each_item(width: str) -> None:
     assert "against" not in str(figure.spec["title"])
 
 
-def test_overlapping_and_cut_texts_are_found() -> None:
+def test_overlapping_and_cut_texts_are_found():
     text = {"mark": {"type": "text", "text": "a label", "x": 50, "y": 20}}
     near = {"mark": {"type": "text", "text": "another", "x": 60, "y": 22}}
     base = {"data": {"values": [{}]}, "width": 200, "height": 60, "autosize": "none"}
@@ -174,7 +171,7 @@ def test_overlapping_and_cut_texts_are_found() -> None:
     assert faults(Figure({**base, "layer": [cut]})) == ["'beyond the edge' is cut"]
 
 
-def test_specifications_are_valid_and_rendered_bytes_are_stable(vega_lite: jsonschema_rs.Draft7Validator) -> None:
+def test_specifications_are_valid_and_rendered_bytes_are_stable(vega_lite):
     spaces = ("a.word.last", "b.word.last")
     curves = result(rows_of(spaces, score=lambda a, b: 0.1 * a + 0.05 * b, low=0.0, high=0.9, best=lambda _, b: b == 3),
                     Chart("curves", ("score",), "s", intervals=(("score", ("low", "high")),), best="best"))  # fmt: skip
@@ -188,7 +185,7 @@ def test_specifications_are_valid_and_rendered_bytes_are_stable(vega_lite: jsons
         assert figure.to_png() == figure.to_png()
 
 
-def test_files_are_what_their_suffix_says(tmp_path: Path) -> None:
+def test_files_are_what_their_suffix_says(tmp_path):
     figure = result(rows_of(score=0.5)).plot(width="80mm")
     beginnings = {".svg": b"<svg", ".png": b"\x89PNG", ".pdf": b"%PDF", ".html": b"<!DOCTYPE html>", ".vl.json": b"{"}
     for suffix, beginning in beginnings.items():
@@ -205,7 +202,7 @@ def test_files_are_what_their_suffix_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("width", SIZES)
-def test_a_picture_of_no_value_says_why(width: str) -> None:
+def test_a_picture_of_no_value_says_why(width):
     rows = rows_of(score=None)
     for row, why in zip(rows, ("needs at least 3 vectors", "a zero vector", "a zero vector", "<b>&"), strict=True):
         row["reason"] = why
@@ -217,12 +214,12 @@ def test_a_picture_of_no_value_says_why(width: str) -> None:
 
 
 @pytest.mark.parametrize("values", [[0.5], [0.0], [1e-9, 1e-9], [-3e8, 5e8], [1.0, 1.0 + 1e-15]])
-def test_one_layer_and_equal_values_have_a_scale(values: list[float]) -> None:
+def test_one_layer_and_equal_values_have_a_scale(values):
     rows = rows_of(layers=tuple(map(str, range(len(values)))), score=lambda _, at: values[at])
     assert not faults(result(rows).plot(width="80mm"))
 
 
-def test_texts_are_shown_as_text() -> None:
+def test_texts_are_shown_as_text():
     hostile = "</script><img src=x onerror=alert(1)>\x1b[31m"
     figure = result(rows_of((hostile,), score=0.5)).plot(title=hostile)
     for written in (figure.to_svg(), figure.to_html().partition("const spec")[2]):
@@ -234,13 +231,13 @@ def test_texts_are_shown_as_text() -> None:
     assert strip.to_html().count("</script") == 2
 
 
-def test_a_logarithmic_scale_needs_positive_values() -> None:
+def test_a_logarithmic_scale_needs_positive_values():
     assert "log" in json.dumps(result(rows_of(score=lambda _, at: 10.0**at)).plot(logy=True).spec)
     with pytest.raises(UsageError, match="logy= needs positive values, and the smallest is 0"):
         result(rows_of(score=lambda _, at: at / 1)).plot(logy=True)
 
 
-def test_options_that_do_not_exist_are_refused() -> None:
+def test_options_that_do_not_exist_are_refused():
     drawn = result(rows_of(score=0.5))
     with pytest.raises(UnknownNameError, match="style 'papre'"):
         drawn.plot(style="papre")
@@ -250,7 +247,7 @@ def test_options_that_do_not_exist_are_refused() -> None:
         table(rows_of(), columns=["space"]).plot()
 
 
-def test_a_stored_result_is_recognised_by_its_columns(tmp_path: Path) -> None:
+def test_a_stored_result_is_recognised_by_its_columns(tmp_path):
     row = {"space": "a.word.last", "layer": 0, "layer_name": "0", "n": 5, "anisotropy": 0.25, "std": None, "n_zero": 0,
            "reason": None, "variant": "raw"}  # fmt: skip
     path = tmp_path / "result.json"
@@ -276,7 +273,7 @@ def test_a_stored_result_is_recognised_by_its_columns(tmp_path: Path) -> None:
         read_result(tmp_path / "absent.json")
 
 
-def test_stored_cosines_are_drawn_as_they_are_computed(make_store, tmp_path: Path) -> None:
+def test_stored_cosines_are_drawn_as_they_are_computed(make_store, tmp_path):
     store = make_store(n=4, index=False).store
     for pairs in (["text1", "text2"], ["text0", "text1", "text2"]):
         table = store.cosine(pairs)
@@ -290,14 +287,14 @@ def test_stored_cosines_are_drawn_as_they_are_computed(make_store, tmp_path: Pat
             read_result(path)
 
 
-def test_a_name_of_a_layer_in_a_stored_result_is_text() -> None:
+def test_a_name_of_a_layer_in_a_stored_result_is_text():
     hostile = "it's' + datum.space + '\\"
     figure = result(rows_of(layers=("0", hostile), score=0.5)).plot()
     assert hostile in texts(figure)
 
 
 @pytest.mark.parametrize("width", SIZES)
-def test_a_caption_states_the_dataset_and_the_selected_and_transformed_items(width: str) -> None:
+def test_a_caption_states_the_dataset_and_the_selected_and_transformed_items(width):
     where = " OR ".join(f"text LIKE '{letter}%'" for letter in "abcdefghijklmnopq")
     selected = {"dataset": "rg65", "where": where, "sample": 500, "seed": 7, "transform": "center abtt:2"}
     chart = Chart("curves", ("score",), "agreement", facets=("dataset",), settings=("variant",))
@@ -313,14 +310,14 @@ def test_a_caption_states_the_dataset_and_the_selected_and_transformed_items(wid
 
 
 @pytest.mark.parametrize("width", SIZES)
-def test_a_caption_that_cannot_be_broken_is_shortened(width: str) -> None:
+def test_a_caption_that_cannot_be_broken_is_shortened(width):
     figure = result(rows_of(("x" * 300,), score=0.5)).plot(width=width)
     assert any(line.startswith("xxx") and line.endswith("…") for line in figure.spec["title"]["subtitle"])
     assert not faults(figure)
 
 
 @pytest.mark.parametrize(("layers", "n_bars"), [(("6",), 1), (("raw",), 1), (("0", "1", "raw"), 1), (("0", "1"), 0)])
-def test_the_interval_of_a_layer_that_stands_alone_is_a_bar(layers: tuple[str, ...], n_bars: int) -> None:
+def test_the_interval_of_a_layer_that_stands_alone_is_a_bar(layers, n_bars):
     chart = Chart("curves", ("score",), "s", intervals=(("score", ("low", "high")),))
     figure = result(rows_of(layers=layers, score=0.5, low=0.25, high=0.75), chart).plot()
     svg = figure.to_svg()
@@ -329,7 +326,7 @@ def test_the_interval_of_a_layer_that_stands_alone_is_a_bar(layers: tuple[str, .
     assert "95 % intervals" in caption(figure)
 
 
-def test_curves_differ_in_colour_or_dashes() -> None:
+def test_curves_differ_in_colour_or_dashes():
     spaces = tuple(f"{letter}.word.last" for letter in "abcdefghijklmnopqrst")
     svg = result(rows_of(spaces, score=lambda where, at: where + at)).plot().to_svg()
     looks = re.findall(
@@ -338,7 +335,7 @@ def test_curves_differ_in_colour_or_dashes() -> None:
     assert len(looks) == len(set(looks)) == len(spaces)
 
 
-def test_items_without_a_value_have_no_colour_of_an_interval(vega_lite: jsonschema_rs.Draft7Validator) -> None:
+def test_items_without_a_value_have_no_colour_of_an_interval(vega_lite):
     chart = Chart("curves", ("score",), "s", series="group", is_ordered=True)
     groups = ("[0, 1)", "[1, 2)", "[2, 3]", None)
     rows = [row | {"group": group} for at, group in enumerate(groups) for row in rows_of(score=0.1 * at)]
@@ -354,7 +351,7 @@ def test_items_without_a_value_have_no_colour_of_an_interval(vega_lite: jsonsche
 
 
 @pytest.mark.parametrize(("low", "high"), [(220.0, 340.0), (0.91, 0.97), (1.0, 9.0), (1e-9, 1e9)])
-def test_a_logarithmic_scale_has_several_ticks(low: float, high: float) -> None:
+def test_a_logarithmic_scale_has_several_ticks(low, high):
     figure = result(rows_of(layers=("0", "1"), score=lambda _, at: (low, high)[at])).plot(logy=True, width="80mm")
     ticks = next(part for part in parts(figure.spec) if "mark" in part)["encoding"]["y"]["axis"]["values"]
     assert len(ticks) >= 3

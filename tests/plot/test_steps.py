@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,7 +35,7 @@ def result(rows: list[dict[str, Any]], chart: Chart = CURVES) -> Table:
 
 
 @pytest.mark.parametrize(("runs", "logx", "width"), [(("pythia",), False, "80mm"), (("pythia", "olmo"), True, "170mm")])
-def test_each_layer_is_a_curve_over_the_steps(runs: tuple[str, ...], logx: bool, width: str) -> None:
+def test_each_layer_is_a_curve_over_the_steps(runs, logx, width):
     rows = rows_of(runs)
     figure = result(rows).plot(x="step", logx=logx, width=width)
     expected = {(f"layer {row['layer_name']}", row["step"], row["score"]) for row in rows}
@@ -50,26 +49,26 @@ def test_each_layer_is_a_curve_over_the_steps(runs: tuple[str, ...], logx: bool,
     assert "diamond" not in figure.to_json()
 
 
-def test_colours_of_many_layers_follow_their_order() -> None:
+def test_colours_of_many_layers_follow_their_order():
     figure = result(rows_of(layers=[str(layer) for layer in range(13)])).plot(x="step")
     assert faults(figure) == []
     assert '"viridis"' in figure.to_json()
 
 
-def test_runs_of_one_layer_are_curves_of_one_panel() -> None:
+def test_runs_of_one_layer_are_curves_of_one_panel():
     figure = result(rows_of(("pythia", "olmo"), layers=("6",))).plot(x="step")
     assert "concat" not in figure.spec
     assert {row["curve"] for row in drawn_rows(figure, "place")} == {"Pythia", "olmo"}
     assert any("layer: 6" in line for line in figure.spec["title"]["subtitle"])
 
 
-def test_spaces_without_a_step_are_named() -> None:
+def test_spaces_without_a_step_are_named():
     figure = result(rows_of(steps=(None, 1, 2))).plot(x="step")
     assert figure.notes == ("pythia.word.last is not drawn: it is of no revision named by its step.",)
     assert {row["place"] for row in drawn_rows(figure, "place")} == {1, 2}
 
 
-def test_layers_are_compared_with_the_same_one_of_another_space() -> None:
+def test_layers_are_compared_with_the_same_one_of_another_space():
     rows = [
         {**row, "space_2": "pythia.step143000.word.last", "revision_2": "step143000", "step_2": 143_000,
          "layer_2": at, "layer_name_2": name, "cka": row["score"] / 9, "variant": "unbiased"}
@@ -84,7 +83,7 @@ def test_layers_are_compared_with_the_same_one_of_another_space() -> None:
         result(alone, PAIRS).plot(x="step")
 
 
-def test_items_and_pairs_of_layers_name_the_curves() -> None:
+def test_items_and_pairs_of_layers_name_the_curves():
     rows = [
         row | {"text": word, "layer_2": row["layer"] + 1, "layer_name_2": str(row["layer"] + 1), "overlap": 0.5,
                "turnover": 0.1, "k": 10, "space_2": row["space"]}
@@ -95,7 +94,7 @@ def test_items_and_pairs_of_layers_name_the_curves() -> None:
     assert curves == {f"{word} · layer {pair}" for word in ("dog", "cat") for pair in ("0–1", "1–2")}
 
 
-def test_a_stored_result_is_drawn_over_steps(tmp_path: Path) -> None:
+def test_a_stored_result_is_drawn_over_steps(tmp_path):
     rows = [
         {key: value for key, value in row.items() if key not in ("dataset", "best", "score")}
         | {"anisotropy": row["score"], "std": None, "n_zero": 0, "variant": "raw"}
@@ -110,7 +109,7 @@ def test_a_stored_result_is_drawn_over_steps(tmp_path: Path) -> None:
         read_result(tmp_path / "result.json")
 
 
-def test_what_has_no_steps_is_refused() -> None:
+def test_what_has_no_steps_is_refused():
     with pytest.raises(UsageError, match="needs spaces of revisions that are named by their step"):
         result(rows_of(steps=(None,))).plot(x="step")
     with pytest.raises(UsageError, match="these results are arrays"):

@@ -1,18 +1,17 @@
 """A store whose answers the tests of this folder look at."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 from answer_queries import prepare
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(tmp_path_factory):
     """A store of words in two models, of sentences and of occurrences, with datasets; tests take a copy."""
     return prepare(tmp_path_factory.mktemp("prepared") / "store")
 
 
 @pytest.fixture
-def root(prepared: Path, tmp_path: Path) -> Path:
+def root(prepared, tmp_path):
     return shutil.copytree(prepared, tmp_path / "store")

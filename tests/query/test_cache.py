@@ -41,7 +41,7 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "answer.schema.json
 
 
 @pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
+def computed(monkeypatch):
     """The spaces and layers that were computed."""
     seen: Computed = []
     real = metric_query.compute_layers
@@ -55,7 +55,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
 
 
 @pytest.fixture
-def compared(monkeypatch: pytest.MonkeyPatch) -> Compared:
+def compared(monkeypatch):
     """The spaces that were compared."""
     seen: Compared = []
     real = layer_pairs._Pair.compute
@@ -72,7 +72,7 @@ def content(table: Table) -> tuple[Any, ...]:
     return table.to_pylist(), table.notes, table.columns, str(table)
 
 
-def test_stored_answers_are_the_computed_ones_and_need_no_vector(root: Path) -> None:
+def test_stored_answers_are_the_computed_ones_and_need_no_vector(root):
     questions = [each for each in QUERIES if "by" not in each[1]]  # groups are found in the tables of items
     answers = [content(ask(root, metric, **question)) for metric, question in questions]
     for (metric, question), answer in zip(questions, answers, strict=True):
@@ -88,7 +88,7 @@ def test_stored_answers_are_the_computed_ones_and_need_no_vector(root: Path) -> 
         assert content(ask(root, metric, **question)) == answer, (metric, question)
 
 
-def test_the_summaries_answers_are_not_kept(root: Path) -> None:
+def test_the_summaries_answers_are_not_kept(root):
     for metric in ("anisotropy", "rogue-dims"):
         ask(root, metric)
     assert not stored(root)
@@ -96,7 +96,7 @@ def test_the_summaries_answers_are_not_kept(root: Path) -> None:
     assert len(stored(root)) == 4
 
 
-def test_one_layer_more_is_one_layer_to_compute(root: Path, computed: Computed) -> None:
+def test_one_layer_more_is_one_layer_to_compute(root, computed):
     alone = ask(root, "isoscore", spaces="toy.word.last", layers="1,2")
     more = ask(root, "isoscore", spaces=["toy.word.last", "other.word.last"], layers="0-2")
     assert computed == [("toy.word.last", 1), ("toy.word.last", 2), ("other.word.last", 0), ("other.word.last", 1),
@@ -105,7 +105,7 @@ def test_one_layer_more_is_one_layer_to_compute(root: Path, computed: Computed) 
     assert content(ask(root, "isoscore", spaces=["toy.word.last", "other.word.last"], layers="0-2")) == content(more)
 
 
-def test_what_was_computed_before_an_interruption_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_computed_before_an_interruption_is_kept(root, monkeypatch):
     real = METRICS["isoscore"].function
     done: list[float] = []
 
@@ -122,7 +122,7 @@ def test_what_was_computed_before_an_interruption_is_kept(root: Path, monkeypatc
     assert str(state) == "2 of 4 answers are stored; 2 would be computed: toy.word.last layers 2, raw"
 
 
-def test_new_shards_are_asked_for_anew_and_those_of_other_spaces_are_not(root: Path, computed: Computed) -> None:
+def test_new_shards_are_asked_for_anew_and_those_of_other_spaces_are_not(root, computed):
     before = ask(root, "norms", unit="word", layers=0)
     synthetic_store(root, texts=["new"], dim=5, n_blocks=1, model="other", top_form=None, index=False)
     computed.clear()
@@ -145,9 +145,7 @@ def test_new_shards_are_asked_for_anew_and_those_of_other_spaces_are_not(root: P
         ({"sample": 20}, {"sample": 20, "seed": 1}),
     ],
 )
-def test_another_question_is_another_answer(
-    root: Path, computed: Computed, first: dict[str, Any], second: dict[str, Any]
-) -> None:
+def test_another_question_is_another_answer(root, computed, first, second):
     for question in (first, second):
         answer = ask(root, "isoscore", **question, spaces="toy.word.last", layers=1)
         anew = ask(root, "isoscore", **question, spaces="toy.word.last", layers=1, cache=False)
@@ -158,7 +156,7 @@ def test_another_question_is_another_answer(
     assert len(computed) == 4
 
 
-def test_a_seed_matters_only_where_something_is_drawn(root: Path, computed: Computed) -> None:
+def test_a_seed_matters_only_where_something_is_drawn(root, computed):
     for seed in (0, 1):
         ask(root, "isoscore", seed=seed, spaces="toy.word.last", layers=1)
     assert len(computed) == 1
@@ -167,7 +165,7 @@ def test_a_seed_matters_only_where_something_is_drawn(root: Path, computed: Comp
     assert len(computed) == 3, "the bootstrap draws"
 
 
-def test_versions_count(root: Path, computed: Computed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_count(root, computed, monkeypatch):
     def again() -> int:
         computed.clear()
         ask(root, "isoscore", where="true", spaces="toy.word.last", layers=1)
@@ -186,9 +184,7 @@ def test_versions_count(root: Path, computed: Computed, monkeypatch: pytest.Monk
     assert (again(), again()) == (1, 0)
 
 
-def test_a_metric_of_another_package_counts_with_its_version_and_its_function(
-    root: Path, computed: Computed, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_metric_of_another_package_counts_with_its_version_and_its_function(root, computed, monkeypatch):
     def constant(data: LayerData, *, zeta: float) -> Any:
         return METRICS["isoscore"].empty(data.summary.n, "one" if zeta in {0.0, 1.0} else "")
 
@@ -208,7 +204,7 @@ def test_a_metric_of_another_package_counts_with_its_version_and_its_function(
     assert call_of(constant, "own 1.0") == ("one", 0)
 
 
-def test_a_selection_by_sql_depends_on_the_tables_of_items(root: Path, computed: Computed) -> None:
+def test_a_selection_by_sql_depends_on_the_tables_of_items(root, computed):
     question = {"where": "item_id IN (SELECT max(item_id) FROM items)", "spaces": "toy.word.last", "layers": 0}
     ask(root, "isoscore", **question)
     ask(root, "isoscore", **question)
@@ -218,7 +214,7 @@ def test_a_selection_by_sql_depends_on_the_tables_of_items(root: Path, computed:
     assert len(computed) == 2
 
 
-def test_a_dataset_that_is_stored_anew_is_asked_for_anew(root: Path, computed: Computed) -> None:
+def test_a_dataset_that_is_stored_anew_is_asked_for_anew(root, computed):
     made = Synthetic(root, Store(root).catalog.cards["toy.word.last"], (), np.empty(0))
     question = {"spaces": "toy.word.last", "layers": 1}
     old = ask(root, "similarity", dataset="pairs", **question)
@@ -235,7 +231,7 @@ def test_a_dataset_that_is_stored_anew_is_asked_for_anew(root: Path, computed: C
     assert content(new) == content(ask(root, "similarity", dataset="pairs", **question, cache=False))
 
 
-def test_a_dataset_that_is_lost_is_named(root: Path) -> None:
+def test_a_dataset_that_is_lost_is_named(root):
     store = Store(root)
     assert store.catalog.datasets()
     (root / "datasets" / "pairs.parquet").unlink()
@@ -243,7 +239,7 @@ def test_a_dataset_that_is_lost_is_named(root: Path) -> None:
         store.query("similarity", dataset="pairs", spaces="toy.word.last")
 
 
-def test_an_answer_is_not_kept_where_a_dataset_changed_meanwhile(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_is_not_kept_where_a_dataset_changed_meanwhile(root, monkeypatch):
     made = Synthetic(root, Store(root).catalog.cards["toy.word.last"], (), np.empty(0))
     real = metric_query.compute_layers
 
@@ -256,7 +252,7 @@ def test_an_answer_is_not_kept_where_a_dataset_changed_meanwhile(root: Path, mon
     assert not stored(root)
 
 
-def test_words_count_by_what_their_file_holds(root: Path, computed: Computed, tmp_path: Path) -> None:
+def test_words_count_by_what_their_file_holds(root, computed, tmp_path):
     def again(**more: Any) -> list[Any]:
         given = {key: str(tmp_path / f"{key}.txt") for key in "xyab"} | more
         return ask(root, "weat", **given, spaces="toy.word.last", layers=1)["effect_size"]
@@ -275,7 +271,7 @@ def test_words_count_by_what_their_file_holds(root: Path, computed: Computed, tm
     assert len(computed) == 3
 
 
-def test_words_that_come_from_no_file_are_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_words_that_come_from_no_file_are_not_kept(root, monkeypatch):
     from io import StringIO
 
     sets = {key: value for key, value in SETS.items() if key != "x"} | {"spaces": "toy.word.last"}
@@ -296,7 +292,7 @@ def test_words_that_come_from_no_file_are_not_kept(root: Path, monkeypatch: pyte
     ["random() < 0.5", "year(current_date) > 2000", "NOW() IS NOT NULL",
      "item_id IN (SELECT item_id FROM items USING SAMPLE 20)", "text != E'\\'' AND random() < 0.5 AND text != ''"],
 )  # fmt: skip
-def test_a_selection_that_changes_is_computed_each_time(root: Path, computed: Computed, where: str) -> None:
+def test_a_selection_that_changes_is_computed_each_time(root, computed, where):
     question = {"where": where, "spaces": "toy.word.last", "layers": 1}
     for _ in range(2):
         ask(root, "isoscore", **question)
@@ -305,14 +301,14 @@ def test_a_selection_that_changes_is_computed_each_time(root: Path, computed: Co
     assert "may change from one time to the next" in str(Store(root).cache_state("isoscore", **question))
 
 
-def test_words_in_strings_do_not_change(root: Path, computed: Computed) -> None:
+def test_words_in_strings_do_not_change(root, computed):
     where = "text NOT IN ('random', 'it''s now', 'today') AND length(text) > 3"
     for _ in range(2):
         ask(root, "isoscore", where=where, spaces="toy.word.last", layers=1)
     assert len(computed) == 1
 
 
-def test_every_function_of_duckdb_that_changes_is_known() -> None:
+def test_every_function_of_duckdb_that_changes_is_known():
     found = duckdb.sql("SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE'").fetchall()
     assert len(found) > 10
     unknown = [name for (name,) in found if not changing_part(f"{name}() = 1")]
@@ -321,7 +317,7 @@ def test_every_function_of_duckdb_that_changes_is_known() -> None:
             check(connection, f"SELECT {name}()", ())
 
 
-def test_without_the_cache_all_is_computed_and_nothing_kept(root: Path, computed: Computed) -> None:
+def test_without_the_cache_all_is_computed_and_nothing_kept(root, computed):
     for _ in range(2):
         ask(root, "isoscore", layers=1, cache=False)
         ask(root, "cka", cache=False)
@@ -336,7 +332,7 @@ def test_without_the_cache_all_is_computed_and_nothing_kept(root: Path, computed
 
 
 @pytest.mark.parametrize("failure", ["a file in the way", "full", "read-only", "of a user without rights"])
-def test_a_store_that_cannot_be_written_answers(root: Path, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
+def test_a_store_that_cannot_be_written_answers(root, monkeypatch, failure):
     import errno
 
     expected = ask(root, "isoscore", cache=False)
@@ -360,9 +356,7 @@ def test_a_store_that_cannot_be_written_answers(root: Path, monkeypatch: pytest.
         root.chmod(0o755)
 
 
-def test_answers_that_are_there_are_given_where_others_cannot_be_written(
-    root: Path, compared: Compared, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_that_are_there_are_given_where_others_cannot_be_written(root, compared, monkeypatch):
     ask(root, "cka", spaces="toy.word.last")
     compared.clear()
 
@@ -375,7 +369,7 @@ def test_answers_that_are_there_are_given_where_others_cannot_be_written(
 
 
 @pytest.mark.slow
-def test_a_damaged_answer_is_computed_and_stored_anew(root: Path, computed: Computed) -> None:
+def test_a_damaged_answer_is_computed_and_stored_anew(root, computed):
     question = {"spaces": "toy.word.last", "layers": 1}
     expected = content(ask(root, "isoscore", **question))
     [path] = stored(root)
@@ -391,7 +385,7 @@ def test_a_damaged_answer_is_computed_and_stored_anew(root: Path, computed: Comp
         assert Store(root).verify().ok
 
 
-def test_the_answer_to_another_question_under_the_same_name_is_none(root: Path, computed: Computed) -> None:
+def test_the_answer_to_another_question_under_the_same_name_is_none(root, computed):
     ask(root, "isoscore", spaces="toy.word.last", layers=1)
     [first] = stored(root)
     wrong = ask(root, "isoscore", spaces="toy.word.last", layers=2)
@@ -406,7 +400,7 @@ def test_the_answer_to_another_question_under_the_same_name_is_none(root: Path, 
     assert len(computed) == 4, "of a newer format"
 
 
-def test_comparisons_are_kept_for_the_layers_that_were_asked(root: Path, compared: Compared) -> None:
+def test_comparisons_are_kept_for_the_layers_that_were_asked(root, compared):
     toy, other = "toy.word.last", "other.word.last"
     for _ in range(2):
         ask(root, "cka", unit="word")
@@ -420,7 +414,7 @@ def test_comparisons_are_kept_for_the_layers_that_were_asked(root: Path, compare
     assert compared == [(other, other), (toy, other)]
 
 
-def test_spaces_that_share_no_item_are_told_each_time(root: Path) -> None:
+def test_spaces_that_share_no_item_are_told_each_time(root):
     for _ in range(2):
         with pytest.raises(QueryError, match="have no item in common"):
             ask(root, "cka", spaces="toy.sentence.mean", against="toy.word.last")
@@ -428,7 +422,7 @@ def test_spaces_that_share_no_item_are_told_each_time(root: Path) -> None:
         assert any("have no item in common" in note for note in table.notes)
 
 
-def test_a_shard_that_is_lost_is_told_beside_stored_answers(root: Path, computed: Computed) -> None:
+def test_a_shard_that_is_lost_is_told_beside_stored_answers(root, computed):
     lost = committed_shards(StorePaths(root), "toy.word.last")[0]
     kept = lost.path.read_bytes()
     ask(root, "isoscore", spaces="toy.word.last")
@@ -442,7 +436,7 @@ def test_a_shard_that_is_lost_is_told_beside_stored_answers(root: Path, computed
     assert note not in ask(root, "isoscore", spaces="toy.word.last").notes
 
 
-def test_the_oldest_answers_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_answers_go(root, monkeypatch):
     ask(root, "isoscore", spaces="toy.word.last")
     old = stored(root)
     for age, path in enumerate(old):
@@ -458,7 +452,7 @@ def test_the_oldest_answers_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(stored(root)) == 3, "there is a look at the first one of a question"
 
 
-def test_a_very_large_answer_is_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_very_large_answer_is_not_kept(root, monkeypatch):
     monkeypatch.setattr(files, "MAX_ANSWER_BYTES", 10)
     ask(root, "norms")
     assert not (root / "answers").exists()
@@ -474,7 +468,7 @@ def test_a_very_large_answer_is_not_kept(root: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
-def test_processes_may_ask_at_once(root: Path) -> None:
+def test_processes_may_ask_at_once(root):
     code = (
         "import sys, json; from embstore import Store\n"
         "ask = Store(sys.argv[1]).query\n"
@@ -495,7 +489,7 @@ def test_processes_may_ask_at_once(root: Path) -> None:
     assert all(atomic.read_document(path, "answer") for path in stored(root))
 
 
-def test_which_answers_are_stored_is_told_before_they_are_asked_for(root: Path, computed: Computed) -> None:
+def test_which_answers_are_stored_is_told_before_they_are_asked_for(root, computed):
     store = Store(root)
     question = {"unit": "word", "layers": "0-2"}
     state = store.cache_state("isoscore", **question)

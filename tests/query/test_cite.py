@@ -3,7 +3,6 @@
 import json
 import re
 import tomllib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import bibtexparser
 import pytest
 from datasets_written import write_pairs
 from embstore_schemas import generate
-from synthetic import Synthetic, synthetic_card, synthetic_store
+from synthetic import synthetic_card, synthetic_store
 
 import embstore
 from embstore import Store
@@ -34,12 +33,12 @@ def parsed(text: Any) -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path):
     synthetic_store(tmp_path / "store", n=20, index=False)
     return Store(tmp_path / "store")
 
 
-def test_the_file_of_publications_is_bibtex() -> None:
+def test_the_file_of_publications_is_bibtex():
     text = (ROOT / "embstore" / "query" / "references.bib").read_text("utf-8")
     entries = parsed(text)
     assert list(entries) == sorted(entries) == list(publications())
@@ -50,7 +49,7 @@ def test_the_file_of_publications_is_bibtex() -> None:
         assert re.search(r"\d{4}", key)[0] == fields["year"]  # type: ignore[index]
 
 
-def test_every_publication_is_used_and_every_reference_is_there() -> None:
+def test_every_publication_is_used_and_every_reference_is_there():
     used = {key for metric in METRICS.values() for key in metric.references}
     used |= {key for spec in DATASETS.values() for key in spec.references}
     used |= {key for known in (CHECKPOINTS, COMMANDS, TESTS) for keys in known.values() for key in keys}
@@ -58,7 +57,7 @@ def test_every_publication_is_used_and_every_reference_is_there() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
-def test_the_references_of_a_metric_are_those_that_its_citation_names(metric: Any) -> None:
+def test_the_references_of_a_metric_are_those_that_its_citation_names(metric):
     entries = parsed("\n\n".join(publications()[key] for key in metric.references))
     years = re.findall(r"\((\d{4})\)", metric.citation)
     assert sorted(fields["year"] for fields in entries.values()) == sorted(years)
@@ -68,7 +67,7 @@ def test_the_references_of_a_metric_are_those_that_its_citation_names(metric: An
 
 
 @pytest.mark.parametrize("spec", DATASETS.values(), ids=lambda spec: spec.name)
-def test_the_first_reference_of_a_dataset_is_its_citation(spec: Any) -> None:
+def test_the_first_reference_of_a_dataset_is_its_citation(spec):
     fields = parsed(publications()[spec.references[0]])[spec.references[0]]
     title = re.sub("[{}]", "", fields["title"])
     assert title.lower() in spec.citation.lower()
@@ -76,7 +75,7 @@ def test_the_first_reference_of_a_dataset_is_its_citation(spec: Any) -> None:
     assert spec.citation.endswith(fields.get("doi", fields.get("url")))
 
 
-def test_embstore_is_cited_as_its_files_say() -> None:
+def test_embstore_is_cited_as_its_files_say():
     [(key, fields)] = parsed(Store("store").cite("embstore")).items()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     cff = (ROOT / "CITATION.cff").read_text("utf-8")
@@ -91,7 +90,7 @@ def test_embstore_is_cited_as_its_files_say() -> None:
     assert "abstract:" in cff
 
 
-def test_a_store_is_cited_by_its_checkpoints_datasets_and_answers(store: Store) -> None:
+def test_a_store_is_cited_by_its_checkpoints_datasets_and_answers(store):
     assert list(parsed(store.cite())) == ["embstore", "checkpoint-toy-checkpoint"]
     store.query("norms")
     store.query("isoscore", layers="0")
@@ -103,7 +102,7 @@ def test_a_store_is_cited_by_its_checkpoints_datasets_and_answers(store: Store) 
     assert found.notes[0].startswith("toy/checkpoint: no publication is known for this checkpoint.")
 
 
-def test_names_of_every_kind(store: Store, tmp_path: Path) -> None:
+def test_names_of_every_kind(store, tmp_path):
     assert list(parsed(store.cite(["cka", "stsb"]))) == [*METRICS["cka"].references, "cer2017"]
     assert list(parsed(store.cite("toy.word.last"))) == list(parsed(store.cite("toy"))) == ["checkpoint-toy-checkpoint"]
     assert list(parsed(store.cite(["gpt2", "openai-community/gpt2-large"]))) == ["radford2019"]
@@ -114,7 +113,7 @@ def test_names_of_every_kind(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
-def test_the_metric_of_a_result_is_told_by_its_columns(metric: Any) -> None:
+def test_the_metric_of_a_result_is_told_by_its_columns(metric):
     required = generate.query_schema(metric)["items"]["required"]
     row = dict.fromkeys(required, None) | {"space": "gpt2.word.last", "model": "gpt2"}
     found = Store().cite(result=[row])
@@ -122,7 +121,7 @@ def test_the_metric_of_a_result_is_told_by_its_columns(metric: Any) -> None:
     assert not found.notes
 
 
-def test_a_result_is_cited_from_a_table_and_from_a_file(store: Store, tmp_path: Path) -> None:
+def test_a_result_is_cited_from_a_table_and_from_a_file(store, tmp_path):
     result = store.query("uniformity")
     expected = ["embstore", "wang2020", "checkpoint-toy-checkpoint"]
     assert list(parsed(store.cite(result=result))) == expected
@@ -137,7 +136,7 @@ def test_a_result_is_cited_from_a_table_and_from_a_file(store: Store, tmp_path: 
         store.cite(result=tmp_path / "r.csv")
 
 
-def test_the_tests_of_a_result_are_cited(make_store: Callable[..., Synthetic]) -> None:
+def test_the_tests_of_a_result_are_cited(make_store):
     made = make_store(n=30, index=False)
     write_pairs(made)
     tested = made.store.query("similarity", versus=0, test="steiger")
@@ -150,13 +149,13 @@ def test_the_tests_of_a_result_are_cited(make_store: Callable[..., Synthetic]) -
     assert not plain & {"holm1979", "williams1959", "steiger1980", "groger2026"}
 
 
-def test_a_result_of_another_command_names_its_checkpoints(store: Store) -> None:
+def test_a_result_of_another_command_names_its_checkpoints(store):
     found = store.cite(result=store.neighbours("text1", layers="0"))
     assert list(parsed(found)) == ["embstore", "checkpoint-toy-checkpoint"]
     assert found.notes[0].startswith("no metric has the columns of the result")
 
 
-def test_what_is_known_of_checkpoints_is_cited() -> None:
+def test_what_is_known_of_checkpoints_is_cited():
     card = replace(synthetic_card(), revision="abc")
     entries = parsed("\n\n".join(citing._cite_card(replace(card, checkpoint="openai/clip-vit-base-patch32"))[0]))
     assert entries["checkpoint-openai-clip-vit-base-patch32"] == {
@@ -171,13 +170,13 @@ def test_what_is_known_of_checkpoints_is_cited() -> None:
     assert "no publication is known" in note
 
 
-def test_a_table_of_a_users_own_has_no_reference() -> None:
+def test_a_table_of_a_users_own_has_no_reference():
     assert citing._cite_dataset("mine") == (
         [], ["mine: no reference is known for this dataset, which is a table of a user's own."]
     )  # fmt: skip
 
 
-def test_a_metric_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_metric_of_another_package(monkeypatch):
     own = replace(METRICS["norms"], name="mine", package="their-package 1.0", references=(), citation="Me (2020) & you")
     monkeypatch.setattr(citing, "all_metrics", lambda: (METRICS | {"mine": own}, []))
     found = Store("store").cite("mine")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import NotStoredError, UnknownNameError, UsageError
@@ -16,13 +16,13 @@ LAYER = 1
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def made(tmp_path_factory):
     """A store of words without an index."""
     return synthetic_store(tmp_path_factory.mktemp("words") / "store", n=300, dim=16, index=False, seed=5)
 
 
 @pytest.fixture(scope="module")
-def indexed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Synthetic]:
+def indexed(tmp_path_factory):
     """The same store with indexes of each kind."""
     found = {}
     for kind in ("flat", "hnsw", "ivf"):
@@ -53,9 +53,7 @@ words = st.lists(st.integers(0, 299), max_size=4)
     filtered=st.booleans(),
 )  # fmt: skip
 @pytest.mark.slow
-def test_combinations_are_brute_force(
-    made: Synthetic, positive: list[int], negative: list[int], k: int, method: str, filtered: bool
-) -> None:
+def test_combinations_are_brute_force(made, positive, negative, k, method, filtered):
     if sorted(positive) == sorted(negative):
         return
     found = made.store.neighbours(
@@ -76,9 +74,7 @@ def test_combinations_are_brute_force(
 @pytest.mark.parametrize(
     ("positive", "negative"), [([1, 2], [3]), ([1], []), ([], [4, 5]), ([7, 7, 8], [9]), ([5, 6, 7], [8, 9])]
 )
-def test_combinations_are_those_of_gensim(
-    made: Synthetic, positive: list[int], negative: list[int], method: str
-) -> None:
+def test_combinations_are_those_of_gensim(made, positive, negative, method):
     keyed = pytest.importorskip("gensim.models").KeyedVectors(16)
     keyed.add_vectors(made.texts, made.layer(LAYER))
     signed: dict[str, Any] = {
@@ -95,9 +91,7 @@ def test_combinations_are_those_of_gensim(
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
 @pytest.mark.parametrize("where", [None, "text LIKE '%7%'"])
-def test_an_index_gives_what_a_scan_gives(
-    made: Synthetic, indexed: dict[str, Synthetic], kind: str, where: str | None
-) -> None:
+def test_an_index_gives_what_a_scan_gives(made, indexed, kind, where):
     call: dict[str, Any] = {
         "positive": ["text1", "text2"], "negative": ["text77"], "layers": LAYER, "k": 12, "where": where
     }  # fmt: skip
@@ -114,7 +108,7 @@ def test_an_index_gives_what_a_scan_gives(
 
 
 @pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
-def test_ties_are_in_the_order_of_the_ids(tmp_path, method: str) -> None:
+def test_ties_are_in_the_order_of_the_ids(tmp_path, method):
     x = np.random.default_rng(0).normal(size=(1, 10, 8)).astype(np.float32)
     copies = np.concatenate([x, x[:, 3:6], 2 * x[:, 3:6]], axis=1)  # of other lengths, and the same directions
     made = synthetic_store(tmp_path / "store", n=16, vectors=np.repeat(copies, 5, axis=0))
@@ -127,7 +121,7 @@ def test_ties_are_in_the_order_of_the_ids(tmp_path, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
-def test_words_are_transformed_before_they_are_combined(made: Synthetic, method: str) -> None:
+def test_words_are_transformed_before_they_are_combined(made, method):
     x = made.layer(LAYER).astype(np.float64)
     right = scores(x - x.mean(axis=0), [1, 2], [3], method)
     best = sorted((i for i in range(300) if i not in (1, 2, 3)), key=lambda i: -right[i])[:5]
@@ -137,7 +131,7 @@ def test_words_are_transformed_before_they_are_combined(made: Synthetic, method:
     assert found["text"] == [f"text{i}" for i in best]
 
 
-def test_every_layer_and_space_answers_that_has_all_of_the_words(tmp_path) -> None:
+def test_every_layer_and_space_answers_that_has_all_of_the_words(tmp_path):
     synthetic_store(tmp_path, n=20)
     synthetic_store(tmp_path, n=2, model="other")
     found = Store(tmp_path).neighbours(positive=["text0", "text1"], negative=["text5"], layers="all", k=3)
@@ -158,7 +152,7 @@ def test_every_layer_and_space_answers_that_has_all_of_the_words(tmp_path) -> No
         Store(tmp_path).neighbours(positive=["text9", "new"])
 
 
-def test_occurrences_are_combined(tmp_path) -> None:
+def test_occurrences_are_combined(tmp_path):
     made = synthetic_store(tmp_path, unit="occurrence", texts=["the bank of the river", "a bank lends money"])
     found = made.store.neighbours(
         positive=["the [bank] of the river", "money"], negative="a [bank] lends money", layers=0, k=3
@@ -168,7 +162,7 @@ def test_occurrences_are_combined(tmp_path) -> None:
         made.store.neighbours(positive=["bank", "money"])
 
 
-def test_a_combination_without_direction_has_no_neighbours(tmp_path) -> None:
+def test_a_combination_without_direction_has_no_neighbours(tmp_path):
     x = np.random.default_rng(0).normal(size=(5, 4, 8)).astype(np.float32)
     x[:, 3] = 0
     made = synthetic_store(tmp_path, n=4, vectors=x)
@@ -180,7 +174,7 @@ def test_a_combination_without_direction_has_no_neighbours(tmp_path) -> None:
     assert "'text3' is the zero vector" in found.notes[0]
 
 
-def test_wrong_combinations_are_refused(made: Synthetic) -> None:
+def test_wrong_combinations_are_refused(made):
     store = made.store
     with pytest.raises(UsageError, match="either texts or positive and negative words, not both"):
         store.neighbours("text0", positive="text1")
@@ -190,7 +184,7 @@ def test_wrong_combinations_are_refused(made: Synthetic) -> None:
         store.neighbours("text1", method="3cosmul")
 
 
-def test_given_vectors_are_queries(made: Synthetic, indexed: dict[str, Synthetic]) -> None:
+def test_given_vectors_are_queries(made, indexed):
     x = made.layer(LAYER)
     for store in (made.store, indexed["flat"].store):
         found = store.neighbours(vector=x[3] * 7, layers=LAYER, k=5)
@@ -219,12 +213,12 @@ def test_given_vectors_are_queries(made: Synthetic, indexed: dict[str, Synthetic
         ([[1, 2], [3]], r"not an array of numbers"),
     ],
 )
-def test_wrong_vectors_are_refused(made: Synthetic, vector: Any, message: str) -> None:
+def test_wrong_vectors_are_refused(made, vector, message):
     with pytest.raises(UsageError, match=message):
         made.store.neighbours(vector=vector)
 
 
-def test_a_vector_that_some_spaces_do_not_fit_names_those_that_fit(tmp_path) -> None:
+def test_a_vector_that_some_spaces_do_not_fit_names_those_that_fit(tmp_path):
     synthetic_store(tmp_path, n=4, dim=8)
     synthetic_store(tmp_path, n=4, dim=6, model="other")
     with pytest.raises(UsageError, match=r"and other.word.last has 6. Choose .* that fit: spaces=\['toy.word.last'\]"):

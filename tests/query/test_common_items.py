@@ -1,24 +1,21 @@
 """Spaces that are measured over the same items, and what results say of the items that they are over."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from datasets_written import write_lexicon, write_pairs
 from kept_columns import write_columns
-from synthetic import Synthetic
 
 from embstore import Store, Stores
 from embstore.base.errors import QueryError, UsageError
 from embstore.query import common
 
-Make = Callable[..., Synthetic]
 TEXTS = [f"text{number}" for number in range(30)]
 
 
 @pytest.fixture
-def store(make_store: Make) -> Store:
+def store(make_store):
     """Two spaces of 30 and 20 words, of which 15 are in both, with a dataset of pairs and a space of sentences."""
     first = make_store(texts=TEXTS, index=False)
     make_store(texts=[*TEXTS[15:], *(f"own{number}" for number in range(5))], model="other", seed=1, index=False)
@@ -34,7 +31,7 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("metric", "options"), ASKED, ids=[metric for metric, _ in ASKED])
-def test_common_items_are_those_of_a_list_of_them(store: Store, metric: str, options: dict[str, Any]) -> None:
+def test_common_items_are_those_of_a_list_of_them(store, metric, options):
     found = store.query(metric, unit="word", layers=[0, 2], common=True, **options)
     listed = store.query(metric, unit="word", layers=[0, 2], words=TEXTS[15:], **options)
     assert {*found["common"]} == {"other.word.last,toy.word.last"}
@@ -48,19 +45,19 @@ def test_common_items_are_those_of_a_list_of_them(store: Store, metric: str, opt
     assert found.rows == store.query(metric, unit="word", layers=[0, 2], common=True, **options).rows, "as it is stored"
 
 
-def test_an_answer_over_common_items_is_computed_again_when_they_change(store: Store, make_store: Make) -> None:
+def test_an_answer_over_common_items_is_computed_again_when_they_change(store, make_store):
     before = store.query("hubness", k=3, unit="word", common=True)["n"]
     make_store(texts=["own5"], model="toy", seed=4, index=False)
     make_store(texts=["own5"], model="other", seed=5, index=False)
     assert [n + 1 for n in before] == store.query("hubness", k=3, unit="word", common=True)["n"]
 
 
-def test_a_space_without_the_layer_does_not_restrict_the_others(store: Store, make_store: Make) -> None:
+def test_a_space_without_the_layer_does_not_restrict_the_others(store, make_store):
     make_store(texts=TEXTS[:2], model="low", n_blocks=0, index=False)
     assert {*store.query("anisotropy", unit="word", layers=2, common=True)["n"]} == {15}
 
 
-def test_spaces_over_different_items_are_noted(store: Store) -> None:
+def test_spaces_over_different_items_are_noted(store):
     note = "The 2 spaces of words are not measured over the same: n is {} to {}. To take what all of them have: "
     note += 'common=True unit="word"'  # with the space of sentences there is no common item
     assert note.format(20, 30) in store.query("anisotropy", layers=0).notes
@@ -75,7 +72,7 @@ def test_spaces_over_different_items_are_noted(store: Store) -> None:
     assert not any("not measured" in note for note in same.notes)
 
 
-def test_as_many_items_that_differ_are_noted(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_items_that_differ_are_noted(make_store, monkeypatch):
     store = make_store(texts=TEXTS[:20], index=False).store
     make_store(texts=TEXTS[10:], model="other", index=False)
     with monkeypatch.context() as few:
@@ -95,7 +92,7 @@ def test_as_many_items_that_differ_are_noted(make_store: Make, monkeypatch: pyte
     assert len(Store(store.path).query("anisotropy", layers=0)) == 2, "an answer from summaries needs no vectors"
 
 
-def test_a_column_that_each_space_has_of_its_own_selects_what_all_of_them_select(make_store: Make) -> None:
+def test_a_column_that_each_space_has_of_its_own_selects_what_all_of_them_select(make_store):
     made = make_store(texts=TEXTS, index=False)
     other = make_store(texts=TEXTS, model="other", index=False)
     write_columns(made, {f"n_tokens.{made.space}": [1] * 20 + [2] * 10})
@@ -107,7 +104,7 @@ def test_a_column_that_each_space_has_of_its_own_selects_what_all_of_them_select
     assert "The 2 spaces of words have the same items, but differ in their n_tokens: n is 5 to 25." in grouped.notes
 
 
-def test_spaces_without_common_items_are_refused_with_their_sizes(store: Store, make_store: Make) -> None:
+def test_spaces_without_common_items_are_refused_with_their_sizes(store, make_store):
     sizes = r"toy\.word\.last \(30\)"
     with pytest.raises(QueryError, match=rf"no item is in all of the spaces (?=.*{sizes}).*toy\.sentence\.last \(2\)"):
         store.query("anisotropy", common=True)
@@ -115,7 +112,7 @@ def test_spaces_without_common_items_are_refused_with_their_sizes(store: Store, 
         Stores([store, make_store("second", index=False).store]).query("anisotropy", common=True)
 
 
-def test_results_and_info_name_the_datasets_that_a_space_has_items_of(make_store: Make) -> None:
+def test_results_and_info_name_the_datasets_that_a_space_has_items_of(make_store):
     made = make_store(texts=TEXTS, index=False)
     assert made.store.query("norms", layers=0).notes == ("toy.word.last: n = 30",)
     write_lexicon(made, TEXTS[:7])
@@ -136,7 +133,7 @@ def test_results_and_info_name_the_datasets_that_a_space_has_items_of(make_store
     assert Store(made.root).info()["items"] == [30], "a damaged dataset is not counted"
 
 
-def test_the_baseline_of_selected_words_is_noted_and_that_of_the_word_itself_not_subtracted(make_store: Make) -> None:
+def test_the_baseline_of_selected_words_is_noted_and_that_of_the_word_itself_not_subtracted(make_store):
     made = make_store(texts=[f"the bank {n}" for n in range(4)], unit="occurrence", index=False)
     found = made.store.query("self-similarity", word="the", words="the,", adjusted=True, min_contexts=2, layers=0)
     [row] = found

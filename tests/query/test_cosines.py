@@ -1,14 +1,13 @@
 """The cosine of two texts at every layer, against a plain computation."""
 
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import NotStoredError, UsageError
@@ -18,7 +17,7 @@ from embstore.storage.files.card import SpaceFilter
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def made(tmp_path_factory):
     """Words in two models, the other with fewer items and other dimensions; three shards."""
     root = tmp_path_factory.mktemp("words") / "store"
     synthetic_store(root, n=4, dim=5, model="other", n_blocks=2, top_form=None, dtype="float16")
@@ -32,7 +31,7 @@ def right(x: np.ndarray, first: int, second: int) -> float:
 
 @settings(deadline=None, max_examples=8)
 @given(places=st.lists(st.integers(0, 29), min_size=2, max_size=4, unique=True))
-def test_cosines_of_all_pairs_are_exact(made: Synthetic, places: list[int]) -> None:
+def test_cosines_of_all_pairs_are_exact(made, places):
     found = made.store.cosine([f"text{place}" for place in places], spaces=made.space)
     expected = [
         (layer.id, f"text{i}", f"text{j}", pytest.approx(right(made.layer(layer.id), i, j), abs=4e-16))
@@ -43,7 +42,7 @@ def test_cosines_of_all_pairs_are_exact(made: Synthetic, places: list[int]) -> N
     assert found.notes == ()
 
 
-def test_each_space_has_its_layers(made: Synthetic) -> None:
+def test_each_space_has_its_layers(made):
     found = made.store.cosine(["text1", "text2"])
     assert [(row["space"], row["layer_name"]) for row in found] == [
         *(("other.word.last", name) for name in "012"),
@@ -57,7 +56,7 @@ def test_each_space_has_its_layers(made: Synthetic) -> None:
 
 
 @pytest.mark.parametrize("transform", ["abtt:2", "drop:0,3"])
-def test_vectors_are_transformed_as_for_metrics(made: Synthetic, transform: str) -> None:
+def test_vectors_are_transformed_as_for_metrics(made, transform):
     found = made.store.cosine(["text1", "text2"], spaces=made.space, layers=2, transforms=transform)
     [near] = [
         row["cosine"]
@@ -68,7 +67,7 @@ def test_vectors_are_transformed_as_for_metrics(made: Synthetic, transform: str)
     assert found["transform"] == [transform]
 
 
-def test_a_cosine_that_is_undefined_is_null_with_its_reason(tmp_path: Path) -> None:
+def test_a_cosine_that_is_undefined_is_null_with_its_reason(tmp_path):
     x = np.random.default_rng(0).normal(size=(2, 3, 8)).astype(np.float32)
     x[1, 0] = 0
     x[1, 2] = x[1, 1]
@@ -83,7 +82,7 @@ def test_a_cosine_that_is_undefined_is_null_with_its_reason(tmp_path: Path) -> N
     assert "9" in dropped["reason"][0]
 
 
-def test_occurrences_are_marked(tmp_path: Path) -> None:
+def test_occurrences_are_marked(tmp_path):
     made = synthetic_store(tmp_path, unit="occurrence", texts=["the bank of the river", "a bank lends"])
     marked = ["the [bank] of the river", "a [bank] lends"]
     found = made.store.cosine(marked=marked, layers=0)
@@ -96,7 +95,7 @@ def test_occurrences_are_marked(tmp_path: Path) -> None:
         made.store.cosine(["bank", "river"])
 
 
-def test_texts_that_are_not_stored_are_encoded_on_request(made: Synthetic) -> None:
+def test_texts_that_are_not_stored_are_encoded_on_request(made):
     vectors = {layer.id: made.layer(layer.id)[3] for layer in made.card.layers}
     table = cosines(
         made.store.catalog, parse_queries(["text3", "new"], []), SpaceFilter(spaces=made.space), "all",
@@ -105,7 +104,7 @@ def test_texts_that_are_not_stored_are_encoded_on_request(made: Synthetic) -> No
     assert table["cosine"] == [1.0] * 5
 
 
-def test_wrong_calls_are_refused(made: Synthetic, tmp_path: Path) -> None:
+def test_wrong_calls_are_refused(made, tmp_path):
     for texts in (["text1"], ["text1", "text1"], []):
         with pytest.raises(UsageError, match="as in: embstore cosine bank river"):
             made.store.cosine(texts)
@@ -119,7 +118,7 @@ def test_wrong_calls_are_refused(made: Synthetic, tmp_path: Path) -> None:
         Store(tmp_path).cosine(["a", "b"])
 
 
-def test_the_table_is_printed_with_layers_down(made: Synthetic) -> None:
+def test_the_table_is_printed_with_layers_down(made):
     call: dict[str, Any] = {"spaces": made.space, "layers": "0,1"}
     assert str(made.store.cosine(["text1", "text2"], **call)).splitlines()[0].split() == ["layer", made.space]
     lines = str(made.store.cosine(["text1", "text2", "text3"], **call)).splitlines()

@@ -3,7 +3,7 @@
 import json
 import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from embstore.query.missing import build_command
 from embstore.sources.datasets import PLEASANT, UNPLEASANT
 from embstore.storage.transaction.commit import write_dataset
 
-Make = Callable[..., Synthetic]
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 
 
@@ -39,7 +38,7 @@ def check_schema(metric: str, rows: Sequence[object], of: str = "query/{}") -> N
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_similarity_over_a_store_is_scipys(make_store: Make, dtype: str) -> None:
+def test_similarity_over_a_store_is_scipys(make_store, dtype):
     made = make_store(n=30, dtype=dtype, n_shards=3)
     first, second, scores = write_pairs(made)
     table = made.store.query("similarity", dataset="rg65")
@@ -60,7 +59,7 @@ def test_similarity_over_a_store_is_scipys(make_store: Make, dtype: str) -> None
     assert list(table.columns[-len(names) :]) == names
 
 
-def test_layers_that_are_as_high_as_the_best_are_named(make_store: Make) -> None:
+def test_layers_that_are_as_high_as_the_best_are_named(make_store):
     vectors = np.random.default_rng(0).normal(size=(1, 30, 8)).repeat(3, axis=0)
     made = make_store(n=30, n_blocks=2, top_form=None, vectors=vectors, index=False)
     write_pairs(made)
@@ -71,7 +70,7 @@ def test_layers_that_are_as_high_as_the_best_are_named(make_store: Make) -> None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_scores_as_text_over_a_store_are_those_of_scipy_given_strings(make_store: Make, dtype: str) -> None:
+def test_scores_as_text_over_a_store_are_those_of_scipy_given_strings(make_store, dtype):
     made = make_store(n=30, dtype=dtype, index=False)
     first, second, scores = write_pairs(made, "plain")
     written = [f"{score:.{place % 4}f}" if score % 1 == 0 else str(score) for place, score in enumerate(scores)]
@@ -94,7 +93,7 @@ def test_scores_as_text_over_a_store_are_those_of_scipy_given_strings(make_store
     assert plain["spearman"] != [row["spearman"] for row in table if row["dataset"] == "written"]
 
 
-def test_a_score_that_is_missing_in_a_foreign_file_is_no_zero(make_store: Make) -> None:
+def test_a_score_that_is_missing_in_a_foreign_file_is_no_zero(make_store):
     made = make_store(n=30, index=False)
     first, second, scores = write_pairs(made)
     columns = {"item_id": ids(first), "text": first, "item_id_2": ids(second), "text_2": second}
@@ -109,7 +108,7 @@ def test_a_score_that_is_missing_in_a_foreign_file_is_no_zero(make_store: Make) 
     assert set(made.store.query("similarity", missing="error")["spearman"]) == {None}
 
 
-def test_all_datasets_of_the_unit_are_asked_if_none_is_named(make_store: Make) -> None:
+def test_all_datasets_of_the_unit_are_asked_if_none_is_named(make_store):
     made = make_store(n=30, index=False)
     sentences = make_store(n=30, unit="sentence", index=False)
     write_pairs(made, "rg65", seed=1)
@@ -127,7 +126,7 @@ def test_all_datasets_of_the_unit_are_asked_if_none_is_named(make_store: Make) -
     assert not [note for note in only.notes if "highest" in note], "of one layer none is the best"
 
 
-def test_a_space_without_the_dataset_is_left_out_and_said(make_store: Make) -> None:
+def test_a_space_without_the_dataset_is_left_out_and_said(make_store):
     made = make_store(n=30, index=False)
     make_store(n=30, unit="sentence", index=False)
     make_store(unit="occurrence", texts=["a bank", "the bank"], index=False)
@@ -149,7 +148,7 @@ def test_a_space_without_the_dataset_is_left_out_and_said(make_store: Make) -> N
         made.store.query("similarity", unit="occurrence")
 
 
-def test_each_space_takes_the_named_datasets_of_its_unit(make_store: Make) -> None:
+def test_each_space_takes_the_named_datasets_of_its_unit(make_store):
     made = make_store(n=30, index=False)
     sentences = make_store(n=30, unit="sentence", index=False)
     write_pairs(made, "rg65", seed=1)
@@ -173,7 +172,7 @@ def test_each_space_takes_the_named_datasets_of_its_unit(make_store: Make) -> No
     assert store.query("alignment", dataset=["rg65", "stsb"], layers="0")["dataset"] == ["stsb", "rg65"]
 
 
-def test_missing_texts_are_named_and_counted_or_refused(make_store: Make) -> None:
+def test_missing_texts_are_named_and_counted_or_refused(make_store):
     made = make_store(n=30, index=False, template="This is {text}", pooling="mean")
     first, second, scores = write_pairs(made, texts=[*made.texts, "absent", "it's gone"], n=200)
     absent = {"absent", "it's gone"}
@@ -199,7 +198,7 @@ def test_missing_texts_are_named_and_counted_or_refused(make_store: Make) -> Non
     assert 'missing="skip"' in str(raised.value)
 
 
-def test_all_missing_texts_can_be_listed(make_store: Make, tmp_path: Path) -> None:
+def test_all_missing_texts_can_be_listed(make_store, tmp_path):
     made = make_store(n=30, index=False)
     make_store(n=5, index=False, model="few")
     sentences = make_store(n=30, unit="sentence", index=False)
@@ -233,7 +232,7 @@ def test_all_missing_texts_can_be_listed(make_store: Make, tmp_path: Path) -> No
     assert [field.type for field in none.to_arrow().schema] == ["string", "string", "int64", "string"]
 
 
-def test_missing_targets_of_sentences_can_be_listed(make_store: Make, tmp_path: Path) -> None:
+def test_missing_targets_of_sentences_can_be_listed(make_store, tmp_path):
     made = make_store(unit="occurrence", texts=["a bank", "the bank"], index=False)
     make_store(n=3, index=False)
     (tmp_path / "spans.csv").write_text("text,start,end\nthe bank,4,8\nthe bank,0,3\nmy bank,3,7\n", "utf-8")
@@ -249,7 +248,7 @@ def test_missing_targets_of_sentences_can_be_listed(make_store: Make, tmp_path: 
         made.store.missing(str(tmp_path / "marked.txt"), targets="brackets", unit="word")
 
 
-def test_what_cannot_be_missing_is_refused(make_store: Make) -> None:
+def test_what_cannot_be_missing_is_refused(make_store):
     made = make_store(n=30, index=False)
     make_store(unit="occurrence", texts=["a bank", "the bank"], index=False)
     write_pairs(made)
@@ -262,7 +261,7 @@ def test_what_cannot_be_missing_is_refused(make_store: Make) -> None:
     assert len(made.store.missing("words:50", unit="word")) == 50
 
 
-def test_items_that_are_not_selected_count_as_missing(make_store: Make) -> None:
+def test_items_that_are_not_selected_count_as_missing(make_store):
     made = make_store(n=30, index=False)
     first, second, _ = write_pairs(made)
     kept = sum(
@@ -281,7 +280,7 @@ def test_items_that_are_not_selected_count_as_missing(make_store: Make) -> None:
     assert f"toy.word.last, rg65: layers {layers}: {message}." in none.notes
 
 
-def test_a_layer_without_a_value_is_null_and_never_the_best(make_store: Make) -> None:
+def test_a_layer_without_a_value_is_null_and_never_the_best(make_store):
     vectors = np.random.default_rng(0).normal(size=(5, 20, 8))
     vectors[1] = 0
     vectors[2] = 1
@@ -297,7 +296,7 @@ def test_a_layer_without_a_value_is_null_and_never_the_best(make_store: Make) ->
         assert sum(row["best"] is True for row in rows) == 1
 
 
-def test_a_layer_without_vectors_has_the_rows_and_counts_of_others(make_store: Make) -> None:
+def test_a_layer_without_vectors_has_the_rows_and_counts_of_others(make_store):
     made = make_store(n=30, dim=8, index=False)
     write_pairs(made)
     write_lexicon(made, made.texts)
@@ -326,7 +325,7 @@ def test_a_layer_without_vectors_has_the_rows_and_counts_of_others(make_store: M
     assert set(table["n"]) == {4}
 
 
-def test_a_dataset_of_another_kind_is_refused(make_store: Make) -> None:
+def test_a_dataset_of_another_kind_is_refused(make_store):
     made = make_store(n=30, index=False)
     write_pairs(made)
     write_lexicon(made, made.texts)
@@ -353,7 +352,7 @@ def test_a_dataset_of_another_kind_is_refused(make_store: Make) -> None:
             made.store.query(metric, **{option: "warriner"})
 
 
-def test_valnorm_over_a_store_with_the_papers_words(make_store: Make) -> None:
+def test_valnorm_over_a_store_with_the_papers_words(make_store):
     assert (len(set(PLEASANT)), len(set(UNPLEASANT))) == (25, 25)
     made = make_store(texts=[*PLEASANT, *UNPLEASANT, *(f"text{n}" for n in range(20))], index=False, dim=16)
     lexicon = [*PLEASANT, *(f"text{n}" for n in range(18))]
@@ -376,7 +375,7 @@ def test_valnorm_over_a_store_with_the_papers_words(make_store: Make) -> None:
     assert sum(table["best"]) == 1
 
 
-def test_valnorm_of_a_lexicon_of_sentences(make_store: Make) -> None:
+def test_valnorm_of_a_lexicon_of_sentences(make_store):
     texts = [*PLEASANT, *UNPLEASANT, *(f"It is fine {n}." for n in range(20))]
     made = make_store(texts=texts, unit="sentence", index=False, dim=16)
     make_store(n=10, index=False)
@@ -396,7 +395,7 @@ def test_valnorm_of_a_lexicon_of_sentences(make_store: Make) -> None:
         bare.store.query("valnorm", lexicon="own")
 
 
-def test_missing_attribute_words_are_named(make_store: Make) -> None:
+def test_missing_attribute_words_are_named(make_store):
     made = make_store(texts=[*PLEASANT, *UNPLEASANT[:23], "text"], index=False)
     write_lexicon(made, made.texts)
     with pytest.raises(NotStoredError) as raised:
@@ -410,7 +409,7 @@ def test_missing_attribute_words_are_named(make_store: Make) -> None:
     assert "toy.word.last lacks 2 of the 25 unpleasant words: 'agony', 'prison'." in table.notes
 
 
-def test_the_column_of_a_lexicon(make_store: Make) -> None:
+def test_the_column_of_a_lexicon(make_store):
     made = make_store(n=30, index=False)
     words = made.texts
     rng = np.random.default_rng(1)
@@ -430,7 +429,7 @@ def test_the_column_of_a_lexicon(make_store: Make) -> None:
         made.store.query("valnorm", lexicon="two", value="arousel", **attributes)
 
 
-def test_word_sets_from_files_and_from_lists_are_the_same(make_store: Make, tmp_path: Path) -> None:
+def test_word_sets_from_files_and_from_lists_are_the_same(make_store, tmp_path):
     made = make_store(n=30, index=False)
     lists = {name: made.texts[5 * place : 5 * place + 5] for place, name in enumerate("xyab")}
     files = {}
@@ -459,7 +458,7 @@ def test_word_sets_from_files_and_from_lists_are_the_same(make_store: Make, tmp_
         assert row["effect_size"] == pytest.approx((np.mean(a) - np.mean(b)) / np.std(a + b), abs=1e-9)
 
 
-def test_the_papers_attribute_words_are_the_default_sets(make_store: Make) -> None:
+def test_the_papers_attribute_words_are_the_default_sets(make_store):
     made = make_store(texts=[*PLEASANT, *UNPLEASANT, "flower", "rose", "insect", "wasp"], index=False)
     sets = {"a": PLEASANT, "b": UNPLEASANT}
     targets = {"x": ["flower", "rose"], "y": ["insect", "wasp"]}
@@ -471,7 +470,7 @@ def test_the_papers_attribute_words_are_the_default_sets(make_store: Make) -> No
     assert single["p_value"] != made.store.query("sc-weat", word=["rose"], seed=1)["p_value"]
 
 
-def test_words_that_a_space_lacks_are_named_with_the_set(make_store: Make, tmp_path: Path) -> None:
+def test_words_that_a_space_lacks_are_named_with_the_set(make_store, tmp_path):
     made = make_store(n=10, index=False)
     file = tmp_path / "x y.txt"
     file.write_text("text1\nabsent\n", "utf-8")
@@ -502,7 +501,7 @@ def test_words_that_a_space_lacks_are_named_with_the_set(make_store: Make, tmp_p
     assert made.store.missing(str(file))["text"] == many
 
 
-def test_a_space_that_holds_no_word_of_the_sets_is_left_out_if_another_does(make_store: Make) -> None:
+def test_a_space_that_holds_no_word_of_the_sets_is_left_out_if_another_does(make_store):
     made = make_store(n=10, index=False)
     synthetic_store(made.root, texts=["a sentence"], unit="sentence")
     sets = {"x": ["text1"], "y": ["text2", "text3"], "a": ["text4"], "b": ["text5"]}
@@ -518,7 +517,7 @@ def test_a_space_that_holds_no_word_of_the_sets_is_left_out_if_another_does(make
         made.store.query("weat", **sets | {"y": ["text2", "absent"]})
 
 
-def test_a_space_without_all_that_is_needed_is_left_out_if_another_has_it(make_store: Make) -> None:
+def test_a_space_without_all_that_is_needed_is_left_out_if_another_has_it(make_store):
     made = make_store(n=10, index=False)
     make_store(texts=made.texts[:6], model="small", index=False)
     sets = {"x": ["text1", "text2"], "y": ["text3"], "a": ["text4", "text5"], "b": ["text7"]}
@@ -531,7 +530,7 @@ def test_a_space_without_all_that_is_needed_is_left_out_if_another_has_it(make_s
         made.store.query("weat", **sets, spaces="small.word.last")
 
 
-def test_a_space_without_any_pair_is_left_out_with_one_note(make_store: Make) -> None:
+def test_a_space_without_any_pair_is_left_out_with_one_note(make_store):
     made = make_store(n=10, index=False)
     make_store(texts=["own1", "text1"], model="small", index=False)
     write_pairs(made)
@@ -545,7 +544,7 @@ def test_a_space_without_any_pair_is_left_out_with_one_note(make_store: Make) ->
         made.store.query("similarity", spaces="small.word.last")
 
 
-def test_the_smallest_p_of_few_words_is_noted(make_store: Make) -> None:
+def test_the_smallest_p_of_few_words_is_noted(make_store):
     sets = {"x": ["text1", "text2", "text3"], "y": ["text4", "text5", "text6"], "a": ["text7"], "b": ["text8"]}
     table = make_store(n=10, index=False).store.query("weat", **sets)
     note = (
@@ -555,7 +554,7 @@ def test_the_smallest_p_of_few_words_is_noted(make_store: Make) -> None:
     assert min(table["p_value"]) >= 0.05
 
 
-def test_words_in_both_sets_are_said(make_store: Make) -> None:
+def test_words_in_both_sets_are_said(make_store):
     made = make_store(n=10, index=False)
     table = made.store.query(
         "weat", x=["text1", "text2"], y=["text2", "text3"], a=["text4", "text6"], b=["text5", "text6"]
@@ -564,7 +563,7 @@ def test_words_in_both_sets_are_said(make_store: Make) -> None:
     assert None not in table["effect_size"]
 
 
-def test_word_sets_that_are_not_given_or_cannot_be_read(make_store: Make, tmp_path: Path) -> None:
+def test_word_sets_that_are_not_given_or_cannot_be_read(make_store, tmp_path):
     store = make_store(n=10, index=False).store
     with pytest.raises(UsageError, match='weat needs target words: x="WORDS" and y="WORDS"'):
         store.query("weat", x=["text1"])
@@ -590,7 +589,7 @@ def test_word_sets_that_are_not_given_or_cannot_be_read(make_store: Make, tmp_pa
         store.query("sc-weat", word="text1", ddof=2)
 
 
-def test_word_sets_on_the_command_line(make_store: Make, tmp_path: Path) -> None:
+def test_word_sets_on_the_command_line(make_store, tmp_path):
     from embstore_cli.main import app
     from typer.testing import CliRunner
 
@@ -624,8 +623,8 @@ def test_word_sets_on_the_command_line(make_store: Make, tmp_path: Path) -> None
     ],
 )
 def test_the_command_that_embeds_more_names_the_checkpoint_as_a_build_takes_it(
-    tmp_path: Path, name: str, checkpoint: str, revision: str | None, revision_name: str | None, expected: str
-) -> None:
+    tmp_path, name, checkpoint, revision, revision_name, expected
+):
     folder = str(tmp_path / "tiny")
     card = synthetic_card(model=name, checkpoint=checkpoint.format(folder=folder), revision=revision)
     own = replace(card, revision_name=revision_name, weights_dtype="bfloat16", space="own")

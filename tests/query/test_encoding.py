@@ -1,7 +1,5 @@
 """Arrays of texts: encoded by the checkpoint of a space, or stored and in the order in which they are named."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -13,7 +11,7 @@ MARKED = ["the [bank] floods", "a [dog] by the sea"]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Store:
+def store(tmp_path_factory, checkpoint):
     store = Store(tmp_path_factory.mktemp("encoded") / "store")
     store.build(texts=WORDS, models=f"tiny={checkpoint}", poolings=["last", "mean"], index="none")
     store.build(texts=["A dog sleeps.", "The sea."], models=f"tiny={checkpoint}", poolings="mean", index="none")
@@ -28,7 +26,7 @@ SPACES = [
 
 
 @pytest.mark.parametrize(("space", "texts"), SPACES)
-def test_encoded_texts_are_those_that_a_build_stored(store: Store, space: str, texts: list[str]) -> None:
+def test_encoded_texts_are_those_that_a_build_stored(store, space, texts):
     wanted = [*texts[::-1], texts[0]]
     for layer in (0, 1, "top"):
         *_, stored = store.vectors(space, layer, words=wanted)
@@ -37,7 +35,7 @@ def test_encoded_texts_are_those_that_a_build_stored(store: Store, space: str, t
         np.testing.assert_allclose(encoded, stored, atol=1e-5 * np.abs(stored).max())
 
 
-def test_the_axes_of_encoded_texts(store: Store) -> None:
+def test_the_axes_of_encoded_texts(store):
     space, every = "tiny.word.last", len(store.catalog.cards["tiny.word.last"].layers)
     whole = store.encode(["river", "new words"], space, layers="all")
     assert whole.shape == (every, 2, 32)
@@ -47,7 +45,7 @@ def test_the_axes_of_encoded_texts(store: Store) -> None:
     assert store.encode(["river"], space, layers="0-1").shape == (2, 1, 32)
 
 
-def test_texts_that_cannot_be_encoded(store: Store, tmp_path: Path) -> None:
+def test_texts_that_cannot_be_encoded(store, tmp_path):
     with pytest.raises(UnknownNameError, match="unknown space"):
         store.encode("river", "tiny.word.lst")
     with pytest.raises(UsageError, match="there is no text"):
@@ -62,7 +60,7 @@ def test_texts_that_cannot_be_encoded(store: Store, tmp_path: Path) -> None:
         imported.encode("river", "mine")
 
 
-def test_vectors_are_in_the_order_of_the_words(store: Store) -> None:
+def test_vectors_are_in_the_order_of_the_words(store):
     every_id, every_text, every_vector = store.vectors("tiny.word.last", 1)
     wanted = ["sea", "bank", "sea"]
     ids, texts, vectors, lengths = store.vectors("tiny.word.last", 1, words=wanted, columns="n_tokens")
@@ -74,7 +72,7 @@ def test_vectors_are_in_the_order_of_the_words(store: Store) -> None:
     assert store.vectors("tiny.word.last", 1, words="sea,bank")[1] == ["sea", "bank"]
 
 
-def test_words_without_a_vector_are_named_or_left_out(store: Store) -> None:
+def test_words_without_a_vector_are_named_or_left_out(store):
     with pytest.raises(
         NotStoredError, match=r"lacks 2 of the 3 words: 'lake', 'ice cream'\. .*missing=\"skip\""
     ) as error:
@@ -88,14 +86,14 @@ def test_words_without_a_vector_are_named_or_left_out(store: Store) -> None:
         store.vectors("tiny.word.last", 1, words=["sea"], missing="drop")
 
 
-def test_vectors_of_several_layers_are_asked_for_one_after_the_other(store: Store) -> None:
+def test_vectors_of_several_layers_are_asked_for_one_after_the_other(store):
     with pytest.raises(UsageError, match=r"of one layer\. Of several: \[store\.vectors\(space, n\) for n in \[0, 1\]"):
         store.vectors("tiny.word.last", [0, 1])  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"'0-1' names 2\. Ask for one after the other"):
         store.vectors("tiny.word.last", "0-1")
 
 
-def test_a_note_says_what_several_words_are_in_a_space_of_words(store: Store) -> None:
+def test_a_note_says_what_several_words_are_in_a_space_of_words(store):
     spaces = ["tiny.word.last", "tiny.word.mean", "tiny.sentence.mean"]
     for found in (
         store.neighbours("The quick fox", spaces=spaces, embed=True, k=1),

@@ -1,8 +1,6 @@
 """Metrics by groups of items, against pandas and stores that have only the items of a group."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +12,11 @@ from hypothesis import strategies as st
 from kept_columns import write_columns
 from synthetic import Synthetic, synthetic_store
 
-from embstore import Store
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics import METRICS
 from embstore.query import compute
 from embstore.query.grouping import MAX_GROUPS, interval_names, parse_grouping, quantile_edges
 
-Make = Callable[..., Synthetic]
 N = 60
 OF_ITEMS = [name for name, metric in METRICS.items() if metric.needs in ("summary", "vectors", "neighbours", "layers")]
 PARAMETERS: dict[str, dict[str, Any]] = {"anisotropy": {"std": True}, "hubness": {"k": 3}, "overlap": {"k": 3}}
@@ -35,13 +31,13 @@ def frame_of(made: Synthetic) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Synthetic, pd.DataFrame, dict[str | None, Store]]:
+def made(tmp_path_factory):
     """A store with two columns, the columns in pandas, and for each part of speech a store of its items alone."""
     folder = tmp_path_factory.mktemp("groups")
     whole = synthetic_store(folder / "whole", n=N, n_blocks=1, index=False)
     frame = frame_of(whole)
     write_columns(whole, {name: frame[name].tolist() for name in frame})
-    parts: dict[str | None, Store] = {}
+    parts = {}
     for key, members in [*frame.groupby("pos").groups.items(), (None, frame.index[frame["pos"].isna()])]:
         kept = members.tolist()
         texts = [whole.texts[place] for place in kept]
@@ -54,12 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Synthetic, pd.DataFr
 
 @pytest.mark.parametrize("limit", [compute.MEMORY_BYTES, 0], ids=["in memory", "group by group"])
 @pytest.mark.parametrize("metric", OF_ITEMS)
-def test_a_group_has_the_values_of_a_store_of_its_items(
-    made: tuple[Synthetic, pd.DataFrame, dict[str | None, Store]],
-    monkeypatch: pytest.MonkeyPatch,
-    metric: str,
-    limit: int,
-) -> None:
+def test_a_group_has_the_values_of_a_store_of_its_items(made, monkeypatch, metric, limit):
     whole, frame, parts = made
     monkeypatch.setattr(compute, "MEMORY_BYTES", limit)
     options = PARAMETERS.get(metric, {})
@@ -78,9 +69,7 @@ def test_a_group_has_the_values_of_a_store_of_its_items(
     assert any("pos has no value for 7 items: the last group, without a name." in note for note in found.notes)
 
 
-def test_transforms_are_fitted_on_all_groups_together(
-    made: tuple[Synthetic, pd.DataFrame, dict[str | None, Store]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_transforms_are_fitted_on_all_groups_together(made, monkeypatch):
     whole, frame, _ = made
     for limit in (compute.MEMORY_BYTES, 0):
         monkeypatch.setattr(compute, "MEMORY_BYTES", limit)
@@ -94,9 +83,7 @@ def test_transforms_are_fitted_on_all_groups_together(
 
 
 @pytest.mark.parametrize("bins", [4, "4", [0, 2.5, 5, 12.25], "-inf,3,6,inf", [1, 4]])
-def test_intervals_are_those_of_pandas(
-    made: tuple[Synthetic, pd.DataFrame, dict[str | None, Store]], bins: Any
-) -> None:
+def test_intervals_are_those_of_pandas(made, bins):
     whole, frame, _ = made
     norms = pd.Series(np.linalg.norm(whole.layer(0).astype(np.float64), axis=1))
     found = whole.store.query("norms", by="freq", bins=bins, layers=0)
@@ -115,7 +102,7 @@ def test_intervals_are_those_of_pandas(
 
 
 @given(values=st.lists(st.floats(allow_nan=False), min_size=1, max_size=40), n_bins=st.integers(1, 12))
-def test_quantiles_are_ascending_edges_with_all_values_between(values: list[float], n_bins: int) -> None:
+def test_quantiles_are_ascending_edges_with_all_values_between(values, n_bins):
     edges = quantile_edges(np.array(values), n_bins)
     assert (edges[0], edges[-1]) == (min(values), max(values))
     assert len({*edges.tolist()}) == len(edges) or (len(edges) == 2 and len({*values}) == 1)
@@ -124,7 +111,7 @@ def test_quantiles_are_ascending_edges_with_all_values_between(values: list[floa
 
 
 @given(values=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=40), n_bins=st.integers(1, 6))
-def test_each_value_is_in_its_interval_as_it_is_written(values: list[float], n_bins: int) -> None:
+def test_each_value_is_in_its_interval_as_it_is_written(values, n_bins):
     array = np.array(values)
     edges = quantile_edges(array, n_bins)
     names = interval_names(edges.tolist(), array)
@@ -135,14 +122,14 @@ def test_each_value_is_in_its_interval_as_it_is_written(values: list[float], n_b
         assert np.array_equal(exact, (array >= low) & ((array <= high) if is_last else (array < high)))
 
 
-def test_edges_are_rounded_between_values_alone() -> None:
+def test_edges_are_rounded_between_values_alone():
     array = np.arange(3000.0)
     names = ["[0, 999.67)", "[999.67, 1999.3)", "[1999.3, 2999]"]  # 1999 is in the second, which [999.7, 1999) denies
     assert interval_names(quantile_edges(array, 3).tolist(), array) == names
     assert interval_names([0, 1999.3333, 2**53 + 2]) == ["[0, 1999.3333)", "[1999.3333, 9007199254740994]"]
 
 
-def test_intervals_with_equal_values_are_fewer(make_store: Make) -> None:
+def test_intervals_with_equal_values_are_fewer(make_store):
     made = make_store(n=10, index=False)
     write_columns(made, {"x": [0] * 7 + [3, 4, 5], "y": [2] * 10, "z": [1.0, float("nan"), *[None] * 8]})
     found = made.store.query("norms", by="x", bins=4, layers=0)
@@ -156,7 +143,7 @@ def test_intervals_with_equal_values_are_fewer(make_store: Make) -> None:
 
 
 @pytest.mark.parametrize("metric", ["self-similarity", "mev", "intra-sentence"])
-def test_groups_of_occurrences_are_those_that_sql_selects(make_store: Make, metric: str) -> None:
+def test_groups_of_occurrences_are_those_that_sql_selects(make_store, metric):
     made = make_store(texts=[*SENTENCES, "the money of the bank"], unit="occurrence", n_blocks=1, index=False)
     options = {} if metric == "intra-sentence" else {"min_contexts": 2, "word": ["the", "bank"]}
     positions = [len(item.context[: item.span.start].split()) for item in made.items if item.context and item.span]
@@ -172,7 +159,7 @@ def test_groups_of_occurrences_are_those_that_sql_selects(make_store: Make, metr
                 )
 
 
-def test_two_spaces_have_groups_of_their_common_items(make_store: Make) -> None:
+def test_two_spaces_have_groups_of_their_common_items(make_store):
     first = make_store(n=40, index=False)
     make_store(texts=first.texts[10:], model="other", seed=1, index=False)
     write_columns(first, {"half": [number % 2 == 0 for number in range(40)]})
@@ -185,7 +172,7 @@ def test_two_spaces_have_groups_of_their_common_items(make_store: Make) -> None:
     assert (again.to_pylist(), again.notes) == (found.to_pylist(), found.notes)
 
 
-def test_answers_of_groups_follow_the_column(tmp_path: Path) -> None:
+def test_answers_of_groups_follow_the_column(tmp_path):
     made = synthetic_store(tmp_path / "store", n=20, index=False)
     write_columns(made, {"x": [*range(10)]})
     ask = {"by": "x", "bins": 2, "layers": "0,1"}
@@ -200,7 +187,7 @@ def test_answers_of_groups_follow_the_column(tmp_path: Path) -> None:
     assert not any(lookup.is_stored for lookup in made.store.cache_state("isoscore", **ask).lookups)
 
 
-def test_pictures_have_a_curve_for_each_group(made: tuple[Synthetic, pd.DataFrame, dict[str | None, Store]]) -> None:
+def test_pictures_have_a_curve_for_each_group(made):
     table = made[0].store.query("norms", by="pos")
     drawn = json.dumps(table.plot().spec)
     assert table.chart is not None
@@ -210,7 +197,7 @@ def test_pictures_have_a_curve_for_each_group(made: tuple[Synthetic, pd.DataFram
     assert [panel["title"]["text"] for panel in panels] == [*list(dict.fromkeys(table["group"]))[:-1], "no value"]
 
 
-def test_groups_of_two_columns_are_combinations_of_their_values(make_store: Make) -> None:
+def test_groups_of_two_columns_are_combinations_of_their_values(make_store):
     made = make_store(n=24, n_blocks=0, index=False)
     pos = [None if number == 5 else "VN"[number % 2] for number in range(24)]
     write_columns(made, {"pos": pos, "freq": [number % 3 for number in range(24)], "a,b": ["X"] * 24})
@@ -228,7 +215,7 @@ def test_groups_of_two_columns_are_combinations_of_their_values(make_store: Make
         made.store.query("norms", by="pos,freq", bins=2)
 
 
-def test_columns_and_intervals_that_cannot_be(make_store: Make) -> None:
+def test_columns_and_intervals_that_cannot_be(make_store):
     made = make_store(n=MAX_GROUPS + 1, dim=2, n_blocks=0, index=False)
     write_columns(made, {"freq": [*range(MAX_GROUPS + 1)], "pos": ["X"] * (MAX_GROUPS + 1)})
     for error, message, options in [
@@ -248,7 +235,7 @@ def test_columns_and_intervals_that_cannot_be(make_store: Make) -> None:
             made.store.query(metric, by="pos")
 
 
-def test_spaces_without_the_column_are_left_out(make_store: Make) -> None:
+def test_spaces_without_the_column_are_left_out(make_store):
     make_store(n=10, index=False)
     made = make_store(texts=SENTENCES, unit="occurrence", index=False)
     found = made.store.query("norms", by="position", layers=0)
@@ -256,7 +243,7 @@ def test_spaces_without_the_column_are_left_out(make_store: Make) -> None:
     assert "toy.word.last is left out: its items have no column 'position'." in found.notes
 
 
-def test_edges_read_back() -> None:
+def test_edges_read_back():
     grouping = parse_grouping("x", [0, 0.1, 1e6, float("inf")])
     assert grouping is not None
     assert grouping.bins == "0,0.1,1e+06,inf"

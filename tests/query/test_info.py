@@ -1,17 +1,13 @@
 """What info says of a store."""
 
-from collections.abc import Callable
-
-from synthetic import Synthetic, index_space, synthetic_card
+from synthetic import index_space, synthetic_card
 
 from embstore.query.info import INFO_COLUMNS
 from embstore.query.provenance import REVISION_COLUMNS
 from embstore.storage.transaction.commit import write_card
 
-Make = Callable[..., Synthetic]
 
-
-def test_one_row_per_space(make_store: Make) -> None:
+def test_one_row_per_space(make_store):
     made = make_store(n=30, n_blocks=12, layers="0-3,7,10-12,raw", n_shards=3, dtype="float16")
     make_store(n=4, unit="sentence", pooling="eos", template="{text}{eos}", revision=None, index=False)
     word, sentence = sorted(made.store.info(), key=lambda row: row["unit"] != "word")
@@ -26,7 +22,7 @@ def test_one_row_per_space(make_store: Make) -> None:
     assert word["bytes"] == sum(path.stat().st_size for folder in folders for path in folder.iterdir())
 
 
-def test_what_a_build_left_that_was_killed_at_its_first_shard_is_told(make_store: Make) -> None:
+def test_what_a_build_left_that_was_killed_at_its_first_shard_is_told(make_store):
     made = make_store(n=4)
     write_card(made.paths, synthetic_card(space="begun"))
     found = made.store.info()
@@ -38,14 +34,14 @@ def test_what_a_build_left_that_was_killed_at_its_first_shard_is_told(make_store
     assert made.store.info().notes == ()
 
 
-def test_a_shard_that_is_lost_is_told(make_store: Make) -> None:
+def test_a_shard_that_is_lost_is_told(make_store):
     made = make_store(n=4, n_shards=1)
     [lost] = made.shard_files
     lost.unlink()
     assert made.store.info().notes == (f"toy.word.last: {lost.stem} is missing. Run: embstore verify",)
 
 
-def test_a_damaged_index_card_is_said_and_hides_nothing_else(make_store: Make) -> None:
+def test_a_damaged_index_card_is_said_and_hides_nothing_else(make_store):
     made = make_store(n=4)
     card = made.paths.index(made.space, made.card.layers.members[1]).with_suffix(".json")
     card.write_text(card.read_text().replace("cosine", "cosinf"))
@@ -53,7 +49,7 @@ def test_a_damaged_index_card_is_said_and_hides_nothing_else(make_store: Make) -
     assert (row["index"], row["items"]) == ("damaged", 4)
 
 
-def test_the_state_of_the_index(make_store: Make) -> None:
+def test_the_state_of_the_index(make_store):
     made = make_store(n=4)
     assert made.store.info()["index"] == ["flat"]
     make_store(texts=["new"], index=False)

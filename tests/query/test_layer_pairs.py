@@ -57,7 +57,7 @@ def of_texts(made: Synthetic, layer: int, texts: list[str]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_all_layers_of_a_space(make_store: Make, dtype: str) -> None:
+def test_all_layers_of_a_space(make_store, dtype):
     made = make_store(n=30, dim=6, dtype=dtype, n_shards=4)
     names = made.card.layers.names
     for metric, function, column, settings in METRICS:
@@ -71,7 +71,7 @@ def test_all_layers_of_a_space(make_store: Make, dtype: str) -> None:
         assert set(found["space_2"]) == {made.space}
 
 
-def test_two_spaces_on_the_items_that_both_have(make_store: Make) -> None:
+def test_two_spaces_on_the_items_that_both_have(make_store):
     left, right, common = two_spaces(make_store)
     for metric, function, column, settings in METRICS:
         found = left.store.query(metric, spaces=left.space, against=right.space, **settings)
@@ -91,7 +91,7 @@ def test_two_spaces_on_the_items_that_both_have(make_store: Make) -> None:
     assert matrix(turned, "rsa") == {(j, i): pytest.approx(value, abs=1e-12) for (i, j), value in straight.items()}
 
 
-def test_a_lattice_shares_all_neighbours_with_its_multiples(make_store: Make) -> None:
+def test_a_lattice_shares_all_neighbours_with_its_multiples(make_store):
     """Many cosines tie exactly, and only their rounding differs between the layers."""
     x = np.random.default_rng(0).integers(-1, 2, (200, 5))
     x[~x.any(axis=1), 0] = 1
@@ -101,7 +101,7 @@ def test_a_lattice_shares_all_neighbours_with_its_multiples(make_store: Make) ->
     assert len({(row["skewness"], row["most"]) for row in hubs}) == 1
 
 
-def test_where_sample_and_transforms_apply_to_both_sides(make_store: Make) -> None:
+def test_where_sample_and_transforms_apply_to_both_sides(make_store):
     left, right, common = two_spaces(make_store)
     kept = [text for text in common if text.endswith(("1", "2", "3", "4", "5"))]
     ask = {"spaces": left.space, "against": right.space, "layers": 1}
@@ -129,7 +129,7 @@ def test_where_sample_and_transforms_apply_to_both_sides(make_store: Make) -> No
     assert any(note.endswith(": n = 20, after center") for note in found.notes)
 
 
-def test_a_layer_that_is_lacking_or_cannot_be_transformed(make_store: Make) -> None:
+def test_a_layer_that_is_lacking_or_cannot_be_transformed(make_store):
     left, right, _ = two_spaces(make_store)
     for spaces, against in ((left.space, right.space), (right.space, left.space)):
         found = left.store.query("cka", spaces=spaces, against=against, layers="0,1", transforms="drop:7")
@@ -149,7 +149,7 @@ def test_a_layer_that_is_lacking_or_cannot_be_transformed(make_store: Make) -> N
         left.store.query("cka", spaces=left.space, against=right.space, layers=9)
 
 
-def test_what_chance_gives_is_noted_as_one_number_or_as_a_range(make_store: Make) -> None:
+def test_what_chance_gives_is_noted_as_one_number_or_as_a_range(make_store):
     store = make_store(n=30, dim=6, index=False).store
     for metric in ("cka", "rsa"):
         note = "toy.word.last: chance = 0.0000 (mean over all ways to shuffle the items)"
@@ -159,7 +159,7 @@ def test_what_chance_gives_is_noted_as_one_number_or_as_a_range(make_store: Make
     assert any(each.startswith(note) for each in biased.notes)
 
 
-def test_a_layer_without_variance_is_named_in_the_notes(make_store: Make) -> None:
+def test_a_layer_without_variance_is_named_in_the_notes(make_store):
     vectors = np.random.default_rng(0).normal(size=(4, 12, 5))
     vectors[1] = 0.1
     made = make_store(n=12, vectors=vectors, dim=5, top_form=None, index=False)
@@ -171,7 +171,7 @@ def test_a_layer_without_variance_is_named_in_the_notes(make_store: Make) -> Non
         assert sum("layer 1" in note for note in found.notes) == 1, "said once, not of each pair"
 
 
-def test_spaces_without_common_items(make_store: Make) -> None:
+def test_spaces_without_common_items(make_store):
     left = make_store(n=8, index=False)
     right = make_store(n=8, unit="sentence", model="other", index=False)
     make_store(n=6, model="third", index=False)
@@ -187,7 +187,7 @@ def test_spaces_without_common_items(make_store: Make) -> None:
     )
 
 
-def test_against_names_a_space_and_nothing_selected_has_rows(make_store: Make) -> None:
+def test_against_names_a_space_and_nothing_selected_has_rows(make_store):
     made = make_store(n=8, index=False)
     with pytest.raises(UnknownNameError, match=r"unknown space 'toy\.word\.lst'\. Did you mean 'toy\.word\.last'"):
         made.store.query("cka", against="toy.word.lst")
@@ -199,14 +199,14 @@ def test_against_names_a_space_and_nothing_selected_has_rows(make_store: Make) -
     assert "toy.word.last: no item is selected." in found.notes
 
 
-def test_a_metric_that_gives_too_few_rows_is_named(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_metric_that_gives_too_few_rows_is_named(make_store, monkeypatch):
     own = replace(get_metric("cka"), function=lambda left, right, ids, variant: [{"cka": 1.0, "n": 8, "reason": None}])
     monkeypatch.setitem(METRICS_TABLE, "cka", own)
     with pytest.raises(QueryError, match="cka gave 1 rows for 4 pairs of layers"):
         make_store(n=8, index=False).store.query("cka", layers="0,1")
 
 
-def test_layers_stand_down_and_across(make_store: Make) -> None:
+def test_layers_stand_down_and_across(make_store):
     made, other, _ = two_spaces(make_store)
     header, lines = made.store.query("cka", spaces=made.space).layout()
     assert header == ["layer", "0", "1", "2", "3", "raw"]
@@ -218,7 +218,7 @@ def test_layers_stand_down_and_across(make_store: Make) -> None:
     assert [line[:2] for line in lines] == [[s.space, layer] for s in (other, made) for layer in ("0", "1")]
 
 
-def test_what_holds_for_all_layers_is_said_once(make_store: Make) -> None:
+def test_what_holds_for_all_layers_is_said_once(make_store):
     made = make_store(n=40, index=False)
     notes = made.store.query("overlap", k=3).notes
     assert notes[0] == "toy.word.last: n = 40"
@@ -230,7 +230,7 @@ def test_what_holds_for_all_layers_is_said_once(make_store: Make) -> None:
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_number_of_items(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_does_not_grow_with_the_number_of_items(make_store, monkeypatch):
     monkeypatch.setattr(layer_pairs, "_MAX_ROWS", 256)
     monkeypatch.setattr(layer_pairs, "_MIN_ROWS", 256)
     peaks = []
@@ -247,7 +247,7 @@ def test_memory_does_not_grow_with_the_number_of_items(make_store: Make, monkeyp
     assert peaks[3] < 1.5 * peaks[1], peaks
 
 
-def test_ties_at_the_last_place_are_counted(make_store: Make) -> None:
+def test_ties_at_the_last_place_are_counted(make_store):
     """Words of one vector, as an uncased checkpoint has them: which of them count is decided by their ids."""
     vectors = np.random.default_rng(0).normal(size=(3, 20, 4))
     vectors[0, :5] = vectors[0, 0]

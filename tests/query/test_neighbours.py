@@ -1,6 +1,6 @@
 """The neighbours of a text through a store, against brute force."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -17,15 +17,11 @@ from embstore.query import neighbours as module
 from embstore.query.lookup import parse_queries
 from embstore.storage.files.card import Card, SpaceFilter
 
-Make = Callable[..., Synthetic]
-
 
 @settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.integers(1, 20), min_size=1, max_size=3), k=st.integers(1, 40))
 @pytest.mark.slow
-def test_neighbours_are_brute_force_after_any_builds(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, sizes: list[int], k: int
-) -> None:
+def test_neighbours_are_brute_force_after_any_builds(tmp_path_factory, seed, sizes, k):
     root = tmp_path_factory.mktemp("store")
     parts: list[Synthetic] = []
     for number, size in enumerate(sizes):
@@ -41,7 +37,7 @@ def test_neighbours_are_brute_force_after_any_builds(
         assert found["rank"] == list(range(1, min(k, len(texts) - 1) + 1))
 
 
-def test_rows_have_the_columns_of_the_format_and_wrong_questions_are_refused(make_store: Make) -> None:
+def test_rows_have_the_columns_of_the_format_and_wrong_questions_are_refused(make_store):
     made = make_store(n=5)
     rows = made.store.neighbours("text1", k=2, layers="2").to_pylist()
     assert " ".join(rows[0]) == "space model layer layer_name query rank item_id text context cosine"
@@ -57,19 +53,19 @@ def test_rows_have_the_columns_of_the_format_and_wrong_questions_are_refused(mak
         store.neighbours([])
 
 
-def test_a_space_of_one_item_says_that_there_is_no_other(make_store: Make) -> None:
+def test_a_space_of_one_item_says_that_there_is_no_other(make_store):
     found = make_store(n=1, index=False).store.neighbours("text0")
     assert (len(found), found.notes[-1]) == (0, "toy.word.last: there is no other item to compare with.")
 
 
-def test_the_default_layer_is_the_top_and_all_layers_are_in_numeric_order(make_store: Make) -> None:
+def test_the_default_layer_is_the_top_and_all_layers_are_in_numeric_order(make_store):
     made = make_store(n=5, n_blocks=11)
     assert made.store.neighbours("text1")["layer"] == [11] * 4
     layers = made.store.neighbours("text1", layers="all", k=1)["layer_name"]
     assert layers == [*map(str, range(12)), "raw"]
 
 
-def test_several_texts_spaces_and_layers_stand_side_by_side(make_store: Make) -> None:
+def test_several_texts_spaces_and_layers_stand_side_by_side(make_store):
     made = make_store(n=10)
     other = make_store(n=10, model="other", n_blocks=1, seed=5)
     found = made.store.neighbours(["text1", "text2"], layers="0,1", k=3)
@@ -85,7 +81,7 @@ def test_several_texts_spaces_and_layers_stand_side_by_side(make_store: Make) ->
 
 
 @pytest.mark.parametrize("state", ["none", "behind"])
-def test_without_a_whole_index_an_exact_scan_answers_and_says_so(make_store: Make, state: str) -> None:
+def test_without_a_whole_index_an_exact_scan_answers_and_says_so(make_store, state):
     first = make_store(n=15, index=state == "behind")
     more = make_store(texts=["a", "b", "c"], index=False, seed=9)
     found = first.store.neighbours("text1", layers="all", k=30)
@@ -100,7 +96,7 @@ def test_without_a_whole_index_an_exact_scan_answers_and_says_so(make_store: Mak
     assert_same(hits(first.store.neighbours("text1", layers=3, k=30)), nearest(texts, x, "text1", 30))
 
 
-def test_equal_vectors_are_in_order_of_ids_and_the_item_itself_is_left_out(make_store: Make) -> None:
+def test_equal_vectors_are_in_order_of_ids_and_the_item_itself_is_left_out(make_store):
     made = make_store(n=9, vectors=np.ones((5, 9, 8)))
     for index in (True, False):
         if not index:
@@ -114,7 +110,7 @@ def test_equal_vectors_are_in_order_of_ids_and_the_item_itself_is_left_out(make_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf", "none"])
-def test_neighbours_cosine_and_sql_give_the_same_number_to_the_last_bit(make_store: Make, kind: str) -> None:
+def test_neighbours_cosine_and_sql_give_the_same_number_to_the_last_bit(make_store, kind):
     vectors = np.random.default_rng(0).normal(size=(5, 60, 24))
     vectors[:, :, 3] += 300
     made = make_store(n=60, dim=24, vectors=vectors)
@@ -131,7 +127,7 @@ def test_neighbours_cosine_and_sql_give_the_same_number_to_the_last_bit(make_sto
     assert [row["cosine"] for row in found] == pytest.approx([c for _, c in right], abs=1e-14)
 
 
-def test_a_zero_vector_has_no_neighbours_and_says_so(make_store: Make) -> None:
+def test_a_zero_vector_has_no_neighbours_and_says_so(make_store):
     vectors = np.random.default_rng(0).normal(size=(5, 6, 8))
     vectors[2, 1] = 0
     made = make_store(n=6, vectors=vectors)
@@ -149,7 +145,7 @@ def test_a_zero_vector_has_no_neighbours_and_says_so(make_store: Make) -> None:
     assert scanned["text"] == [row["text"] for row in found if (row["query"], row["layer"]) == ("text2", 2)]
 
 
-def test_a_text_that_is_not_stored_names_the_nearest_and_the_remedy(make_store: Make) -> None:
+def test_a_text_that_is_not_stored_names_the_nearest_and_the_remedy(make_store):
     store = make_store(texts=["house", "horse", "zebra"]).store
     with pytest.raises(
         NotStoredError,
@@ -165,7 +161,7 @@ def test_a_text_that_is_not_stored_names_the_nearest_and_the_remedy(make_store: 
 SENTENCES = ["the bank of the river", "a bank for money", "the river runs"]
 
 
-def test_a_marked_word_is_found_in_its_sentence_and_a_word_of_one_sentence_needs_no_mark(make_store: Make) -> None:
+def test_a_marked_word_is_found_in_its_sentence_and_a_word_of_one_sentence_needs_no_mark(make_store):
     made = make_store(unit="occurrence", texts=SENTENCES)
     found = made.store.neighbours(marked="the [bank] of the river", k=20)
     assert len(found) == len(made.items) - 1
@@ -185,13 +181,13 @@ def test_a_marked_word_is_found_in_its_sentence_and_a_word_of_one_sentence_needs
     assert any("'bank' occurs in 2 sentences" in note for note in found.notes)
 
 
-def test_sentences_of_another_space_do_not_make_a_word_ambiguous(make_store: Make) -> None:
+def test_sentences_of_another_space_do_not_make_a_word_ambiguous(make_store):
     make_store(unit="occurrence", texts=SENTENCES[:1], model="one")
     made = make_store(unit="occurrence", texts=SENTENCES[1:2], model="two")
     assert len(made.store.neighbours("bank", models="two", k=2)) == 2
 
 
-def test_a_mark_needs_a_space_of_words_in_sentences(make_store: Make) -> None:
+def test_a_mark_needs_a_space_of_words_in_sentences(make_store):
     made = make_store(texts=["bank", "river"])
     with pytest.raises(NotStoredError, match=r"marks a word in its sentence.*unit=\"occurrence\""):
         made.store.neighbours(marked="the [bank] of the river")
@@ -204,7 +200,7 @@ def test_a_mark_needs_a_space_of_words_in_sentences(make_store: Make) -> None:
     occurrences.store.neighbours(marked="a [bank] for money", unit="occurrence")
 
 
-def test_a_text_that_is_no_unicode_is_not_stored_and_harms_nothing(make_store: Make) -> None:
+def test_a_text_that_is_no_unicode_is_not_stored_and_harms_nothing(make_store):
     """What a shell passes on that is not UTF-8 has lone surrogates in it, which DuckDB does not take."""
     make_store(texts=["bank", "river"])
     made = make_store(unit="occurrence", texts=SENTENCES)
@@ -215,7 +211,7 @@ def test_a_text_that_is_no_unicode_is_not_stored_and_harms_nothing(make_store: M
             made.store.neighbours(marked=marked, unit="occurrence")
 
 
-def test_a_text_that_is_embedded_now_keeps_all_neighbours(make_store: Make) -> None:
+def test_a_text_that_is_embedded_now_keeps_all_neighbours(make_store):
     made = make_store(n=8)
     searched: list[tuple[str, str]] = []
 
@@ -246,9 +242,7 @@ def page_of(made: Synthetic, layer: int, place: int) -> tuple[object, bytearray,
 
 
 @pytest.mark.parametrize(("byte", "value", "indexed"), [(3, 0x7F, True), (3, 0x45, False), (2, 0x80, True)])
-def test_a_damaged_vector_of_the_query_is_never_searched_for(
-    make_store: Make, byte: int, value: int, indexed: bool
-) -> None:
+def test_a_damaged_vector_of_the_query_is_never_searched_for(make_store, byte, value, indexed):
     made = make_store(n=200, dim=16, n_shards=1, index=indexed)
     path, data, at = page_of(made, 2, 5)
     assert len(made.store.neighbours("text5", layers=2, k=3)) == 3
@@ -261,6 +255,6 @@ def test_a_damaged_vector_of_the_query_is_never_searched_for(
 
 @settings(deadline=None, max_examples=5)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
-def test_any_text_can_be_asked_for(make_store: Make, text: str) -> None:
+def test_any_text_can_be_asked_for(make_store, text):
     store = make_store(f"store{abs(hash(text))}", texts=sorted({text, "other", "third"})).store
     assert set(store.neighbours(text, k=5)["text"]) == {text, "other", "third"} - {text}

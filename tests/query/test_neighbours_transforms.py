@@ -1,12 +1,11 @@
 """The neighbours of a text in a transformed space, against brute force on the transformed vectors."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 from metric_data import Arrays
 from nearest import assert_same, hits, nearest
-from synthetic import Synthetic
 
 from embstore.base.errors import QueryError
 from embstore.base.text import Item
@@ -14,9 +13,6 @@ from embstore.metrics.transforms import fit, parse_transforms
 from embstore.query import neighbours as module
 from embstore.query.lookup import parse_queries
 from embstore.storage.files.card import Card, SpaceFilter
-
-Make = Callable[..., Synthetic]
-
 
 CHAINS = ["center", "standardize", "abtt:2", "abtt-original:1", "drop:0,5", "whiten", "drop:3 standardize abtt:1"]
 
@@ -27,7 +23,7 @@ def transformed(x: np.ndarray, chain: str) -> np.ndarray:
 
 @pytest.mark.parametrize("chain", CHAINS)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_the_search_is_exact_in_the_transformed_space(make_store: Make, chain: str, dtype: str) -> None:
+def test_the_search_is_exact_in_the_transformed_space(make_store, chain, dtype):
     made = make_store(n=60, dtype=dtype, offset=2.0)
     for layer in (0, 3):
         y = transformed(made.layer(layer), chain)
@@ -38,7 +34,7 @@ def test_the_search_is_exact_in_the_transformed_space(make_store: Make, chain: s
         assert found.notes == (f"{made.space}: n = 60, after {chain}: answered by an exact scan.",)
 
 
-def test_a_transform_changes_the_neighbours_and_none_keeps_the_index(make_store: Make) -> None:
+def test_a_transform_changes_the_neighbours_and_none_keeps_the_index(make_store):
     made = make_store(n=60, offset=2.0)
     stored, centred = made.store.neighbours("text7"), made.store.neighbours("text7", transforms="center")
     assert stored["text"] != centred["text"]
@@ -47,7 +43,7 @@ def test_a_transform_changes_the_neighbours_and_none_keeps_the_index(make_store:
     assert "transform" not in stored.columns
 
 
-def test_several_texts_and_layers_and_spaces_are_each_fitted_by_themselves(make_store: Make) -> None:
+def test_several_texts_and_layers_and_spaces_are_each_fitted_by_themselves(make_store):
     large = make_store(n=30)
     other = make_store(n=20, dim=6, model="other", seed=4)
     found = large.store.neighbours(["text1", "text2"], layers="0,1", k=4, transforms=["abtt:2"])
@@ -64,7 +60,7 @@ def test_several_texts_and_layers_and_spaces_are_each_fitted_by_themselves(make_
     }
 
 
-def test_a_text_that_is_embedded_now_is_transformed_and_fits_nothing(make_store: Make) -> None:
+def test_a_text_that_is_embedded_now_is_transformed_and_fits_nothing(make_store):
     made = make_store(n=30, offset=2.0)
     x = made.layer(2).astype(np.float64)
     vector = np.random.default_rng(9).normal(size=8) + 2
@@ -79,7 +75,7 @@ def test_a_text_that_is_embedded_now_is_transformed_and_fits_nothing(make_store:
     assert_same(hits(found), nearest([*made.texts, "new"], y, "new", 30))
 
 
-def test_a_transform_that_removes_everything_is_an_error_or_a_note(make_store: Make) -> None:
+def test_a_transform_that_removes_everything_is_an_error_or_a_note(make_store):
     made = make_store(n=30)
     with pytest.raises(QueryError, match=r"toy\.word\.last layer 3: abtt:8 removes everything: .* rank 8\. Give"):
         made.store.neighbours("text1", transforms="abtt:8")
@@ -91,7 +87,7 @@ def test_a_transform_that_removes_everything_is_an_error_or_a_note(make_store: M
     assert "toy.word.last layer 3: abtt:8 removes everything: the centred vectors have rank 8." in found.notes
 
 
-def test_an_item_that_becomes_zero_has_no_neighbours_and_is_none(make_store: Make) -> None:
+def test_an_item_that_becomes_zero_has_no_neighbours_and_is_none(make_store):
     vectors = np.round(np.random.default_rng(0).normal(size=(5, 6, 8)) * 1024) / 1024  # exact in float32
     vectors[:, 3:] = 1 - vectors[:, :3]
     vectors = np.concatenate([vectors, np.full((5, 1, 8), 0.5)], axis=1)  # the last is the mean
@@ -103,7 +99,7 @@ def test_an_item_that_becomes_zero_has_no_neighbours_and_is_none(make_store: Mak
     assert sorted(found["text"]) == ["text0", "text2", "text3", "text4", "text5"]
 
 
-def test_dimensions_without_variance_are_noted(make_store: Make) -> None:
+def test_dimensions_without_variance_are_noted(make_store):
     vectors = np.random.default_rng(0).normal(size=(5, 20, 8))
     vectors[2, :, 1] = 0.25
     made = make_store(n=20, vectors=vectors)

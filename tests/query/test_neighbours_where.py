@@ -17,13 +17,12 @@ from embstore.index.flat import Index
 from embstore.storage.catalog import Catalog
 from embstore.storage.views import users_sql
 
-Make = Callable[..., Synthetic]
 KINDS = ("flat", "hnsw", "ivf", "none")
 N = 240
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Synthetic]:
+def made(tmp_path_factory):
     """A store for each kind of index, with the same vectors."""
     from synthetic import synthetic_store
 
@@ -42,9 +41,7 @@ def right(made: Synthetic, text: str, k: int, keep: Callable[[str], bool]) -> li
 @pytest.mark.parametrize("kind", KINDS)
 @settings(deadline=None, max_examples=6)
 @given(digit=st.integers(0, 9), text=st.integers(0, N - 1), k=st.integers(1, 30))
-def test_only_what_the_filter_keeps_is_found(
-    made: dict[str, Synthetic], kind: str, digit: int, text: int, k: int
-) -> None:
+def test_only_what_the_filter_keeps_is_found(made, kind, digit, text, k):
     query, where = f"text{text}", f"text LIKE '%{digit}'"
     found = made[kind].store.neighbours(query, layers=1, k=k, where=where)
     assert_same(hits(found), right(made[kind], query, k, lambda each: each.endswith(str(digit))))
@@ -60,14 +57,12 @@ def test_only_what_the_filter_keeps_is_found(
         ("none", "toy.word.last layer 1 has no index: answered by an exact scan."),
     ],
 )
-def test_a_scan_of_few_is_said(made: dict[str, Synthetic], kind: str, note: str | None) -> None:
+def test_a_scan_of_few_is_said(made, kind, note):
     found = made[kind].store.neighbours("text5", layers=1, where="text LIKE '%7' OR text = 'text5'")
     assert found.notes == (() if note is None else (note,))
 
 
-def test_a_graph_that_searches_many_says_that_its_recall_is_without_the_filter(
-    made: dict[str, Synthetic], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_graph_that_searches_many_says_that_its_recall_is_without_the_filter(made, monkeypatch):
     from embstore import index
     from embstore.index import faiss_index
 
@@ -80,7 +75,7 @@ def test_a_graph_that_searches_many_says_that_its_recall_is_without_the_filter(
     assert_same(hits(found), right(made["hnsw"], "text5", 10, lambda text: "1" in text))
 
 
-def test_filters_of_several_texts_and_filters_that_keep_nothing(made: dict[str, Synthetic]) -> None:
+def test_filters_of_several_texts_and_filters_that_keep_nothing(made):
     for kind in KINDS:
         found = made[kind].store.neighbours(["text5", "text6"], layers=1, k=300, where="text LIKE '%7'")
         assert {*found["text"]} == {text for text in made[kind].texts if text.endswith("7")}
@@ -91,7 +86,7 @@ def test_filters_of_several_texts_and_filters_that_keep_nothing(made: dict[str, 
         assert len(made[kind].store.neighbours("text5", layers=1, where="text = 'text5'")) == 0
 
 
-def test_a_transform_is_fitted_on_what_the_filter_keeps(made: dict[str, Synthetic]) -> None:
+def test_a_transform_is_fitted_on_what_the_filter_keeps(made):
     where, keep = "text LIKE '%3' OR text LIKE '%4'", [text[-1] in "34" for text in made["hnsw"].texts]
     found = made["hnsw"].store.neighbours("text3", layers=1, k=5, where=where, transforms="center")
     x = made["hnsw"].layer(1).astype(np.float64)
@@ -103,9 +98,7 @@ def test_a_transform_is_fitted_on_what_the_filter_keeps(made: dict[str, Syntheti
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
-def test_an_approximate_answer_says_so_and_exact_needs_no_index(
-    made: dict[str, Synthetic], kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_approximate_answer_says_so_and_exact_needs_no_index(made, kind, monkeypatch):
     notes = made[kind].store.neighbours("text5", layers=1).notes
     assert len(notes) == 1
     assert notes[0].startswith(f"toy.word.last layer 1: an {kind} index answered, whose recall@10 is ")
@@ -123,9 +116,7 @@ def test_an_approximate_answer_says_so_and_exact_needs_no_index(
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
-def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(
-    make_store: Make, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(make_store, kind, monkeypatch):
     made = make_store(n=200, dim=16, n_shards=1, index=False)
     made.store.index(kind=kind, layers=2)
     search = Index.search
@@ -142,9 +133,7 @@ def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(
         made.store.neighbours("text5", layers=2, k=5)
 
 
-def test_a_store_that_is_asked_often_opens_its_index_once(
-    made: dict[str, Synthetic], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_is_asked_often_opens_its_index_once(made, monkeypatch):
     import faiss
 
     close_cached_indexes()
@@ -159,7 +148,7 @@ def test_a_store_that_is_asked_often_opens_its_index_once(
 
 
 @pytest.mark.slow
-def test_few_items_are_filtered_as_many_are(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_items_are_filtered_as_many_are(make_store, monkeypatch):
     """A copy in memory and a file system of its own give the same: answers, and errors too."""
     made = make_store(n=30, index=False)
     conditions = ["length(text) > 4", "item_id % 2 = 0", "text IN (SELECT max(text) FROM items)", "unit = 'sentence'"]

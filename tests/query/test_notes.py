@@ -1,15 +1,10 @@
 """What is said beside the numbers: no value is missing, and no item left out, without a word."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
-from synthetic import Synthetic
 
 from embstore.metrics import METRICS
 from embstore.query.provenance import notes_of
-
-Make = Callable[..., Synthetic]
 
 
 def row(layer: int, n: int, **columns: object) -> dict[str, object]:
@@ -20,7 +15,7 @@ def similarity(layer: int, n: int, dataset: str, **columns: object) -> dict[str,
     return row(layer, n, dataset=dataset, total=65, n_zero=0, spearman=0.5) | columns
 
 
-def test_a_reason_stands_once_for_all_layers_and_datasets_that_have_it() -> None:
+def test_a_reason_stands_once_for_all_layers_and_datasets_that_have_it():
     missing = {"spearman": None, "reason": "the cosines are all equal"}
     rows = [similarity(layer, 65, name, **missing) for layer in (0, 1) for name in ("rg65", "mine")]
     rows.append(similarity(2, 65, "rg65", **missing))
@@ -32,23 +27,23 @@ def test_a_reason_stands_once_for_all_layers_and_datasets_that_have_it() -> None
     assert notes_of(METRICS["similarity"], rows[:4], (), ("dataset",))[0].startswith("toy, rg65, mine: layers 0, 1: ")
 
 
-def test_the_reason_of_some_columns_is_said_too(make_store: Make) -> None:
+def test_the_reason_of_some_columns_is_said_too(make_store):
     made = make_store(n=5, dim=4, n_blocks=1, top_form=None, index=False)
     assert "toy.word.last: layers 0, 1: shares: 5 components of 4." in made.store.query("norms").notes
 
 
-def test_a_dataset_of_which_not_all_is_used_says_how_much_is() -> None:
+def test_a_dataset_of_which_not_all_is_used_says_how_much_is():
     rows = [similarity(0, 65, "rg65"), similarity(0, 63, "mine"), similarity(1, 60, "mine")]
     assert notes_of(METRICS["similarity"], rows, (), ("dataset",)) == ["toy: n = 65", "toy, mine: n = 60–63 of 65"]
 
 
-def test_a_dataset_without_a_pair_that_counts_is_not_an_empty_selection() -> None:
+def test_a_dataset_without_a_pair_that_counts_is_not_an_empty_selection():
     rows = [row(0, 0, dataset="rg65", alignment=None, total=0, n_zero=0, reason="no pair has a score of 4 or more")]
     note = notes_of(METRICS["alignment"], rows, (), ("dataset",))
     assert note == ["toy, rg65: layer 0: no pair has a score of 4 or more.", "toy: n = 0"]
 
 
-def test_what_is_left_out_is_counted(make_store: Make) -> None:
+def test_what_is_left_out_is_counted(make_store):
     vectors = np.random.default_rng(0).normal(size=(2, 20, 8))
     vectors[:, :7] = 0
     vectors[1, 7:10] = 1
@@ -61,12 +56,12 @@ def test_what_is_left_out_is_counted(make_store: Make) -> None:
 
 
 @pytest.mark.parametrize(("described", "note"), [((), "no item is selected"), (("transform",), "too few")])
-def test_nothing_selected_is_told_from_nothing_left(described: tuple[str, ...], note: str) -> None:
+def test_nothing_selected_is_told_from_nothing_left(described, note):
     rows = [row(0, 0, isoscore=None, transform="center", reason="too few")]
     assert note in notes_of(METRICS["isoscore"], rows, described, ())[0]
 
 
-def test_many_words_are_not_all_named() -> None:
+def test_many_words_are_not_all_named():
     rows = [row(0, 1, word=f"w{i}", effect_size=None, total=1, reason="none") for i in range(100)]
     [note, _] = notes_of(METRICS["sc-weat"], rows, (), ())
     assert note.endswith("w28, w29 and 70 more: layer 0: none.")

@@ -63,8 +63,8 @@ def sentence(item: Any) -> str:
     ],
 )  # fmt: skip
 def test_every_group_of_every_layer_is_what_the_items_say(
-    make_store: Make, dtype: str, metric: str, key: Any, value: str, plain: Any, least: int, parameters: dict[str, Any]
-) -> None:
+    make_store, dtype, metric, key, value, plain, least, parameters
+):
     made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_shards=3, dtype=dtype)
     groups = {name: rows for name, rows in grouped(made, key).items() if len(rows) >= least}
     assert len(groups) >= 2
@@ -113,9 +113,7 @@ def plain_with_sentences(made: Synthetic, own: Synthetic, layer: int, *, shift: 
     ("dtype", "shift", "budget"),
     [("float32", False, 1 << 26), ("float32", True, 200), ("float16", False, 200), ("float16", True, 1 << 26)],
 )
-def test_a_sentence_may_have_the_vector_of_a_space_of_sentences(
-    make_store: Make, monkeypatch: pytest.MonkeyPatch, dtype: str, shift: bool, budget: int
-) -> None:
+def test_a_sentence_may_have_the_vector_of_a_space_of_sentences(make_store, monkeypatch, dtype, shift, budget):
     monkeypatch.setattr(group_module, "BATCH_BYTES", budget)
     made, own = with_sentences(make_store, dtype=dtype)
     request = {"spaces": made.space, "sentence_space": own.space, "transforms": "center" if shift else ()}
@@ -131,7 +129,7 @@ def test_a_sentence_may_have_the_vector_of_a_space_of_sentences(
         assert (mean["sentence_space"], mean["n_sentences"]) == (own.space, len(wanted))
 
 
-def test_sentences_and_layers_that_the_space_lacks_are_told(make_store: Make) -> None:
+def test_sentences_and_layers_that_the_space_lacks_are_told(make_store):
     made, own = with_sentences(make_store, texts=SENTENCES[:3], layers="0,2")
     found = made.store.query("intra-sentence", spaces=made.space, sentence_space=own.space)
     rows = {row["layer"]: row for row in found}
@@ -143,7 +141,7 @@ def test_sentences_and_layers_that_the_space_lacks_are_told(make_store: Make) ->
     assert any(f"{own.space} lacks 5 of the 8 sentences of {made.space}. Embed them: " in note for note in found.notes)
 
 
-def test_another_space_of_sentences_is_another_question(make_store: Make) -> None:
+def test_another_space_of_sentences_is_another_question(make_store):
     made, own = with_sentences(make_store)
     request = {"spaces": made.space, "layers": 0, "sentence_space": own.space}
     before = made.store.query("intra-sentence", **request).rows[0]["intra_sentence_similarity"]
@@ -152,7 +150,7 @@ def test_another_space_of_sentences_is_another_question(make_store: Make) -> Non
     assert made.store.query("intra-sentence", **request).rows[0]["intra_sentence_similarity"] != before
 
 
-def test_what_cannot_give_the_vectors_of_sentences_is_refused(make_store: Make) -> None:
+def test_what_cannot_give_the_vectors_of_sentences_is_refused(make_store):
     made, own = with_sentences(make_store)
     make_store(unit="sentence", index=False, texts=SENTENCES, space="strange", weights="9")
     make_store(unit="sentence", index=False, texts=["another"], space="apart", template="{text}{eos}")
@@ -172,7 +170,7 @@ def test_what_cannot_give_the_vectors_of_sentences_is_refused(make_store: Make) 
     )
 
 
-def test_words_and_transforms_of_occurrences(make_store: Make) -> None:
+def test_words_and_transforms_of_occurrences(make_store):
     made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_blocks=0, top_form=None)
     rows = made.store.query("self-similarity", word=["the", "bank", "the"], min_contexts=2).to_pylist()
     assert [row["word"] for row in rows] == ["the", "bank"]
@@ -195,7 +193,7 @@ def test_words_and_transforms_of_occurrences(make_store: Make) -> None:
     assert row["baseline"] == pytest.approx(plain_mev(x), abs=1e-9)
 
 
-def test_a_word_that_is_not_there_is_named_with_its_like(make_store: Make) -> None:
+def test_a_word_that_is_not_there_is_named_with_its_like(make_store):
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
     with pytest.raises(NotStoredError, match=r"'bnak' has no occurrence in toy.occurrence.last. Nearest .*'bank'"):
         made.store.query("self-similarity", word=["the", "bnak"])
@@ -209,7 +207,7 @@ def test_a_word_that_is_not_there_is_named_with_its_like(make_store: Make) -> No
 @pytest.mark.parametrize(
     ("unit", "metric"), [("sentence", "self-similarity"), ("word", "intra-sentence"), ("sentence", "mev")]
 )
-def test_a_space_of_another_unit_is_refused_with_the_remedy(make_store: Make, unit: str, metric: str) -> None:
+def test_a_space_of_another_unit_is_refused_with_the_remedy(make_store, unit, metric):
     made = make_store(unit=unit, index=False, texts=SENTENCES)
     instead = {"self-similarity": "query anisotropy", "intra-sentence": "--sentence-space", "mev": "query spectrum"}
     message = f"{metric} is about occurrence spaces.*build SOURCE --unit occurrence.*embstore .*{instead[metric]}"
@@ -217,7 +215,7 @@ def test_a_space_of_another_unit_is_refused_with_the_remedy(make_store: Make, un
         made.store.query(metric)
 
 
-def test_spaces_of_other_units_are_left_out_and_named(make_store: Make) -> None:
+def test_spaces_of_other_units_are_left_out_and_named(make_store):
     make_store(unit="sentence", index=False, texts=SENTENCES)
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
     answer = made.store.query("self-similarity", min_contexts=2)
@@ -225,7 +223,7 @@ def test_spaces_of_other_units_are_left_out_and_named(make_store: Make) -> None:
     assert any("toy.sentence.last is left out" in note for note in answer.notes)
 
 
-def test_only_the_selected_occurrences_count_and_each_space_has_its_own(make_store: Make) -> None:
+def test_only_the_selected_occurrences_count_and_each_space_has_its_own(make_store):
     made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_blocks=0, top_form=None)
     other = make_store(
         unit="occurrence", index=False, texts=SENTENCES[:2], n_blocks=0, top_form=None, space="other", seed=9
@@ -260,7 +258,7 @@ def write_items(made: Synthetic, keep: Callable[[pa.Table], pa.Table]) -> Path:
     return path
 
 
-def test_items_that_stand_in_several_tables_count_once(make_store: Make) -> None:
+def test_items_that_stand_in_several_tables_count_once(make_store):
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
     write_items(made, lambda items: items)
     for by, key in {"word": word, "folded word": folded, "sentence": sentence}.items():
@@ -271,7 +269,7 @@ def test_items_that_stand_in_several_tables_count_once(make_store: Make) -> None
         assert list(names) == sorted(set(names))
 
 
-def test_an_altered_or_lost_table_of_texts_never_answers(make_store: Make) -> None:
+def test_an_altered_or_lost_table_of_texts_never_answers(make_store):
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
     part = item_tables(made)[0]
     changes: dict[str, Callable[[], object]] = {
@@ -286,7 +284,7 @@ def test_an_altered_or_lost_table_of_texts_never_answers(make_store: Make) -> No
                 made.store.query(metric)
 
 
-def test_lost_sentences_are_missed_by_what_asks_for_them(make_store: Make) -> None:
+def test_lost_sentences_are_missed_by_what_asks_for_them(make_store):
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
     parts = item_tables(made)
     write_items(made, lambda items: items.filter(pc.equal(items["unit"], "occurrence")))

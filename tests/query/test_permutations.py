@@ -1,13 +1,11 @@
 """Similarities against shuffled items: as the package of the method's authors has them, and where nothing is alike."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from kept_columns import write_columns
 from scipy import stats
-from synthetic import Synthetic
 
 from embstore.base.errors import QueryError, UnknownNameError
 from embstore.metrics.numerics.statistics import (
@@ -20,8 +18,6 @@ from embstore.metrics.numerics.statistics import (
 from embstore.query.compute import GroupLayer
 from embstore.query.layer_pairs import ShuffledLayer
 
-Make = Callable[..., Synthetic]
-
 
 def centred_gram(x: np.ndarray) -> np.ndarray:
     x = x - x.mean(axis=0)
@@ -30,13 +26,13 @@ def centred_gram(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def layers() -> tuple[list[np.ndarray], list[np.ndarray]]:
+def layers():
     rng = np.random.default_rng(0)
     x = [rng.normal(size=(50, 5)) for _ in range(3)]
     return x, [x[0][:, :3] + rng.normal(size=(50, 3)), rng.normal(size=(50, 20))]
 
 
-def test_the_authors_package_gives_the_same(layers: tuple[list[np.ndarray], list[np.ndarray]]) -> None:
+def test_the_authors_package_gives_the_same(layers):
     """Their code in float32, for the same permutations: each pair of layers, and the highest of all."""
     torch = pytest.importorskip("torch")
     theirs = pytest.importorskip("calibrated_similarity")
@@ -64,7 +60,7 @@ def test_the_authors_package_gives_the_same(layers: tuple[list[np.ndarray], list
 
 
 @pytest.mark.parametrize("n", [20, 21])
-def test_the_shifts_of_a_cycle_are_permutations_that_are_all_computed_at_once(n: int) -> None:
+def test_the_shifts_of_a_cycle_are_permutations_that_are_all_computed_at_once(n):
     rng = np.random.default_rng(n)
     left = [centred_gram(rng.normal(size=(n, 3))) for _ in range(2)]
     right = [left[1], rng.normal(size=(n, n)) / n, left[0]]  # one is not symmetric
@@ -79,7 +75,7 @@ def test_the_shifts_of_a_cycle_are_permutations_that_are_all_computed_at_once(n:
     assert any((composed == each).all() for each in (*orders, np.arange(n)))
 
 
-def test_p_of_a_cycle_is_uniform_if_nothing_is_alike() -> None:
+def test_p_of_a_cycle_is_uniform_if_nothing_is_alike():
     rng = np.random.default_rng(8)
     p_values = []
     for number in range(1000):
@@ -90,7 +86,7 @@ def test_p_of_a_cycle_is_uniform_if_nothing_is_alike() -> None:
     assert stats.kstest(np.array(p_values) - rng.uniform(0, 0.05, 1000), "uniform").pvalue > 0.01
 
 
-def test_shuffled_blocks_stay_whole() -> None:
+def test_shuffled_blocks_stay_whole():
     """Blocks of equal size take each other's place, and others stay where they are; each item is there once."""
     blocks = np.array([2, 0, 1, 0, 2, 1])
     members = {tuple(np.flatnonzero(blocks == block)) for block in range(3)}
@@ -106,7 +102,7 @@ def test_shuffled_blocks_stay_whole() -> None:
         assert order[3:7].tolist() == [3, 4, 5, 6]
 
 
-def test_p_is_valid_for_items_that_depend_within_blocks_of_any_size() -> None:
+def test_p_is_valid_for_items_that_depend_within_blocks_of_any_size():
     rng = np.random.default_rng(5)
     n_found = 0
     for number in range(200):
@@ -123,7 +119,7 @@ OPTIONS: dict[str, dict[str, Any]] = {"overlap": {"k": 4}, "cknna": {"k": 4}}
 
 
 @pytest.mark.parametrize("metric", ["cka", "rsa", "overlap", "procrustes", "cknna", "imbalance", "predictivity"])
-def test_each_similarity_is_held_against_shuffles(make_store: Make, metric: str) -> None:
+def test_each_similarity_is_held_against_shuffles(make_store, metric):
     """A layer with itself is more alike than with all shuffles; two unrelated layers are not above the threshold."""
     made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     table = made.store.query(metric, permutations=19, **OPTIONS.get(metric, {}))
@@ -138,7 +134,7 @@ def test_each_similarity_is_held_against_shuffles(make_store: Make, metric: str)
     assert "p" not in made.store.query(metric, **OPTIONS.get(metric, {})).columns
 
 
-def test_blocks_groups_and_what_cannot_be(make_store: Make) -> None:
+def test_blocks_groups_and_what_cannot_be(make_store):
     made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     columns = {"lemma": [number // 4 for number in range(40)], "same": [1] * 40, "some": [None, *[1] * 39]}
     write_columns(made, columns | {"pos": ["NV"[number % 2] for number in range(40)]})
@@ -157,7 +153,7 @@ def test_blocks_groups_and_what_cannot_be(make_store: Make) -> None:
     assert [(row["cka"], row["p"], row["calibrated"]) for row in rows] == [(None, None, None)] * 4
 
 
-def test_a_layer_without_similarity_does_not_hide_the_highest() -> None:
+def test_a_layer_without_similarity_does_not_hide_the_highest():
     """NaN in the shuffles of another pair, and NaN counts as high for the pair itself."""
     observed = np.array([[np.nan, 0.3]])
     shuffled = np.stack([np.array([[np.nan, value]]) for value in np.linspace(0, 0.9, 19)])
@@ -167,7 +163,7 @@ def test_a_layer_without_similarity_does_not_hide_the_highest() -> None:
 
 
 @pytest.mark.parametrize("metric", ["procrustes", "predictivity", "imbalance", "cka"])
-def test_a_constant_layer_has_no_p_and_takes_none_from_others(make_store: Make, metric: str) -> None:
+def test_a_constant_layer_has_no_p_and_takes_none_from_others(make_store, metric):
     x = np.random.default_rng(1).normal(size=(3, 20, 4)).astype(np.float32)
     x[0] = 1
     made = make_store(n=20, dim=4, n_blocks=2, top_form=None, vectors=x, index=False)
@@ -179,7 +175,7 @@ def test_a_constant_layer_has_no_p_and_takes_none_from_others(make_store: Make, 
 
 
 @pytest.mark.parametrize("metric", ["rsa", "overlap", "cknna"])
-def test_zero_vectors_are_left_out_of_shuffles_too(make_store: Make, metric: str) -> None:
+def test_zero_vectors_are_left_out_of_shuffles_too(make_store, metric):
     x = np.random.default_rng(0).normal(size=(2, 20, 4)).astype(np.float32)
     x[1] = x[0] + 0.1 * x[1]
     x[0, 3] = 0
@@ -189,7 +185,7 @@ def test_zero_vectors_are_left_out_of_shuffles_too(make_store: Make, metric: str
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
-def test_neighbours_in_another_order_are_those_of_a_new_search(distance: str) -> None:
+def test_neighbours_in_another_order_are_those_of_a_new_search(distance):
     rng = np.random.default_rng(4)
     ids, order = np.arange(80) * 3, rng.permutation(80)
     vectors = rng.standard_normal((80, 6)).astype(np.float32)

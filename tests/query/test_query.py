@@ -2,22 +2,18 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metric_data import centred, mean_cosine
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
-
-Make = Callable[..., Synthetic]
 
 
 @settings(deadline=None, max_examples=8)
@@ -30,15 +26,7 @@ Make = Callable[..., Synthetic]
     n_shards=st.integers(1, 3),
 )
 @pytest.mark.slow
-def test_anisotropy_is_exact_after_any_builds(
-    tmp_path_factory: pytest.TempPathFactory,
-    seed: int,
-    sizes: list[int],
-    offset: float,
-    dim: int,
-    dtype: str,
-    n_shards: int,
-) -> None:
+def test_anisotropy_is_exact_after_any_builds(tmp_path_factory, seed, sizes, offset, dim, dtype, n_shards):
     """1 - pdist, averaged, of what is stored: to 1e-9, raw and centred, from summaries and from vectors."""
     root = tmp_path_factory.mktemp("store")
     parts = []
@@ -70,7 +58,7 @@ def test_anisotropy_is_exact_after_any_builds(
 
 
 @pytest.mark.slow
-def test_threads_may_ask_one_store(make_store: Make) -> None:
+def test_threads_may_ask_one_store(make_store):
     made = make_store(n=60, n_shards=6)
     words = [item.text for item in made.items]
 
@@ -89,7 +77,7 @@ def test_threads_may_ask_one_store(make_store: Make) -> None:
         assert list(pool.map(partial(ask, store), range(12))) == wanted
 
 
-def test_a_relation_is_read_while_others_are_made(make_store: Make) -> None:
+def test_a_relation_is_read_while_others_are_made(make_store):
     store = make_store(index=False).store
     relation = store.sql("SELECT count(*) FROM spaces")
     with ThreadPoolExecutor(1) as pool:
@@ -101,7 +89,7 @@ def test_a_relation_is_read_while_others_are_made(make_store: Make) -> None:
     assert counts == [[(1,)]] * len(counts)
 
 
-def test_sql_is_answered_after_an_interrupt(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sql_is_answered_after_an_interrupt(make_store, monkeypatch):
     store = make_store(index=False).store
 
     class Interrupting(dict):
@@ -116,7 +104,7 @@ def test_sql_is_answered_after_an_interrupt(make_store: Make, monkeypatch: pytes
     assert store.sql("SELECT count(*) FROM spaces").fetchall() == [(1,)]
 
 
-def test_where_keeps_the_rows_that_it_is_true_for(make_store: Make) -> None:
+def test_where_keeps_the_rows_that_it_is_true_for(make_store):
     made = make_store()
     kept = [place for place, text in enumerate(made.texts) if text.endswith("1")]
     for variant in ("raw", "centred"):
@@ -131,7 +119,7 @@ def test_where_keeps_the_rows_that_it_is_true_for(make_store: Make) -> None:
     assert "toy.word.last: no item is selected." in none.notes
 
 
-def test_where_filters_each_space_by_its_own_items(make_store: Make) -> None:
+def test_where_filters_each_space_by_its_own_items(make_store):
     make_store(n=10, index=False)
     made = make_store(n=15, unit="sentence", index=False)
     found = made.store.query("anisotropy", where="text < 'text12'", layers="top")
@@ -140,7 +128,7 @@ def test_where_filters_each_space_by_its_own_items(make_store: Make) -> None:
     assert dict(zip(only["unit"], only["n"], strict=True)) == {"word": 10, "sentence": 0}
 
 
-def test_a_sample_is_seeded_said_and_exact(make_store: Make) -> None:
+def test_a_sample_is_seeded_said_and_exact(make_store):
     made = make_store(n=60)
     rows = made.store.query("anisotropy", sample=20, seed=3).to_pylist()
     assert [(row["n"], row["sample"], row["seed"]) for row in rows] == [(20, 20, 3)] * 5
@@ -153,7 +141,7 @@ def test_a_sample_is_seeded_said_and_exact(make_store: Make) -> None:
         assert row["anisotropy"] == pytest.approx(mean_cosine(made.layer(row["layer"])[places]), abs=1e-9)
 
 
-def test_a_sample_does_not_depend_on_how_the_store_was_built(tmp_path: Path) -> None:
+def test_a_sample_does_not_depend_on_how_the_store_was_built(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(5, 30, 8)).astype(np.float32)
     texts = [f"text{number}" for number in range(30)]
     single = synthetic_store(tmp_path / "one", texts=texts, vectors=vectors, n_shards=1, index=False)
@@ -163,7 +151,7 @@ def test_a_sample_does_not_depend_on_how_the_store_was_built(tmp_path: Path) -> 
     assert first == pytest.approx(second, abs=1e-12)
 
 
-def test_where_comes_before_sample(make_store: Make) -> None:
+def test_where_comes_before_sample(make_store):
     made = make_store(n=60, index=False)
     found = made.store.query("anisotropy", where="text LIKE '%1'", sample=4)
     assert found["n"] == [4] * 5
@@ -176,7 +164,7 @@ def test_where_comes_before_sample(make_store: Make) -> None:
         made.store.query("anisotropy", sample=0)
 
 
-def test_filters_choose_spaces(make_store: Make) -> None:
+def test_filters_choose_spaces(make_store):
     make_store(n=3, index=False, model="gpt2", checkpoint="openai-community/gpt2")
     make_store(n=3, index=False, model="gpt2", checkpoint="openai-community/gpt2", pooling="mean")
     make_store(n=3, index=False, model="clip", unit="sentence", pooling="eos", template="{bos}{text}{eos}")
@@ -214,7 +202,7 @@ def test_filters_choose_spaces(make_store: Make) -> None:
         ({"varient": "raw"}, "unknown parameter of anisotropy 'varient'. Did you mean 'variant'"),
     ],
 )
-def test_unknown_names_say_the_nearest(make_store: Make, arguments: dict, words: str) -> None:
+def test_unknown_names_say_the_nearest(make_store, arguments, words):
     with pytest.raises(UnknownNameError, match=words):
         make_store(n=3, index=False).store.query(**{"metric": "anisotropy"} | arguments)
 
@@ -229,12 +217,12 @@ def test_unknown_names_say_the_nearest(make_store: Make, arguments: dict, words:
         ("norms", {"sample": 2, "seed": -1}, "seed must be at least 0, not -1"),
     ],
 )
-def test_parameters_out_of_range(make_store: Make, metric: str, parameters: dict, words: str) -> None:
+def test_parameters_out_of_range(make_store, metric, parameters, words):
     with pytest.raises(UsageError, match=words):
         make_store(n=3, index=False).store.query(metric, **parameters)
 
 
-def test_spaces_take_the_layers_that_they_have_and_notes_say_what_they_lack(make_store: Make) -> None:
+def test_spaces_take_the_layers_that_they_have_and_notes_say_what_they_lack(make_store):
     make_store(n=3, index=False, model="deep", n_blocks=12)
     store = make_store(n=3, index=False, model="flat", n_blocks=6, top_form=None).store
 
@@ -295,7 +283,7 @@ for question in sys.argv[2:]:
     ],
     ids=["summaries and neighbours", "sql and vectors"],
 )
-def test_a_question_imports_only_what_it_needs(make_store: Make, questions: dict[str, str]) -> None:
+def test_a_question_imports_only_what_it_needs(make_store, questions):
     """Questions of one process, each of which may load more than the ones before it."""
     made = make_store(n=20)
     command = [sys.executable, "-c", _IMPORTS, made.root, *questions]
@@ -308,7 +296,7 @@ def test_a_question_imports_only_what_it_needs(make_store: Make, questions: dict
 
 
 @pytest.mark.parametrize("metric", ["anisotropy", "rogue-dims", "hubness", "cka"])
-def test_results_with_and_without_values_have_the_same_types(make_store: Make, metric: str) -> None:
+def test_results_with_and_without_values_have_the_same_types(make_store, metric):
     store = make_store(n=20, index=False).store
     full, empty = (store.query(metric, sample=n, layers="0-1") for n in (19, 1))
     assert set(full["reason"]) == {None}

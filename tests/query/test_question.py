@@ -53,7 +53,7 @@ ARROW = {
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(tmp_path_factory):
     """A store in which every metric can be asked."""
     root = tmp_path_factory.mktemp("prepared") / "store"
     made = synthetic_store(root, texts=WORDS, dim=6, n_blocks=1, top_form=None, index=False)
@@ -116,7 +116,7 @@ EVERY = [(metric.name, parameter) for metric in METRICS.values() for parameter i
 
 
 @pytest.mark.parametrize(("metric", "parameter"), EVERY, ids=lambda each: getattr(each, "name", each))
-def test_rows_of_two_values_of_a_parameter_say_which(store: Store, metric: str, parameter: Parameter) -> None:
+def test_rows_of_two_values_of_a_parameter_say_which(store, metric, parameter):
     """Also where the metric has a column of that name, which the parameter fills (``std``, ``adjusted``, ``word``)."""
     if not parameter.is_in_rows:
         assert parameter.is_input
@@ -140,7 +140,7 @@ def test_rows_of_two_values_of_a_parameter_say_which(store: Store, metric: str, 
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_what_rows_say_has_the_declared_types(store: Store, metric: str) -> None:
+def test_what_rows_say_has_the_declared_types(store, metric):
     found = ask(store, metric)
     types = {name: ARROW[METRICS[metric].types[name]] for name in found.columns if name in ("reason", "seed")}
     for parameter in METRICS[metric].row_parameters:
@@ -149,13 +149,13 @@ def test_what_rows_say_has_the_declared_types(store: Store, metric: str) -> None
     assert {name: found.to_arrow().schema.field(name).type for name in types} == types
 
 
-def test_the_table_for_the_eye_is_as_wide_as_ever(store: Store) -> None:
+def test_the_table_for_the_eye_is_as_wide_as_ever(store):
     found = ask(store, "hubness", k=3, distance="euclidean")
     assert found.layout()[0] == ["layer", "skewness", "hub_share", "antihub_share"]
     assert "hubness: k = 3, distance = euclidean" in found.notes
 
 
-def test_a_row_without_a_value_says_how_it_was_asked_too(store: Store) -> None:
+def test_a_row_without_a_value_says_how_it_was_asked_too(store):
     [row] = ask(store, "isoscore", zeta=1, where="false", layers=0).to_pylist()
     assert (row["isoscore"], row["zeta"], type(row["zeta"])) == (None, 1.0, float)
     [row] = ask(store, "similarity", where="false", layers=0).to_pylist()
@@ -186,14 +186,12 @@ NOT_DRAWN: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def test_every_metric_that_draws_is_among_those_that_follow() -> None:
+def test_every_metric_that_draws_is_among_those_that_follow():
     assert {metric.name for metric in METRICS.values() if metric.is_seeded} == {metric for metric, _, _ in DRAWN}
 
 
 @pytest.mark.parametrize(("metric", "question", "expected"), DRAWN, ids=[metric for metric, _, _ in DRAWN])
-def test_what_was_drawn_has_a_note_with_its_seed(
-    store: Store, metric: str, question: dict[str, Any], expected: str
-) -> None:
+def test_what_was_drawn_has_a_note_with_its_seed(store, metric, question, expected):
     for _ in "computed", "from the cache":
         found = ask(store, metric, seed=5, **question)
         assert set(found["seed"]) == {5}
@@ -202,7 +200,7 @@ def test_what_was_drawn_has_a_note_with_its_seed(
 
 
 @pytest.mark.parametrize(("metric", "question"), NOT_DRAWN)
-def test_where_nothing_was_drawn_there_is_no_seed(store: Store, metric: str, question: dict[str, Any]) -> None:
+def test_where_nothing_was_drawn_there_is_no_seed(store, metric, question):
     found = ask(store, metric, seed=5, **question)
     assert set(found["seed"]) == {None}
     assert not any("seed" in note for note in found.notes)
@@ -212,7 +210,7 @@ def test_where_nothing_was_drawn_there_is_no_seed(store: Store, metric: str, que
     assert len(set(sampled.columns)) == len(sampled.columns)
 
 
-def test_an_interval_of_a_formula_counts_no_resamples(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interval_of_a_formula_counts_no_resamples(store, monkeypatch):
     monkeypatch.setattr("embstore.metrics.correlate.MAX_BOOTSTRAP_ITEMS", 10)
     found = ask(store, "correlate", seed=5, cache=False)
     assert None not in found["low"]
@@ -221,7 +219,7 @@ def test_an_interval_of_a_formula_counts_no_resamples(store: Store, monkeypatch:
     assert (set(sampled["resamples"]), set(sampled["seed"])) == ({None}, {5})
 
 
-def test_a_number_is_of_the_declared_type() -> None:
+def test_a_number_is_of_the_declared_type():
     share = Parameter("share", 2.0, "How much.")
     assert [type(share.check(value)) for value in (2, 3, 2.5)] == [float] * 3
     with pytest.raises(UsageError, match="share must be a number that a float can hold"):
@@ -230,7 +228,7 @@ def test_a_number_is_of_the_declared_type() -> None:
         Parameter("whether", False, "Whether.").check("yes")
 
 
-def test_a_parameter_cannot_have_the_name_of_a_column_of_every_row() -> None:
+def test_a_parameter_cannot_have_the_name_of_a_column_of_every_row():
     metric = replace(METRICS["norms"], parameters=(Parameter("n", 1, "How many."),))
     assert problems(metric) == [
         "its parameter 'n' has the name of an option that every metric has, or of a column of every row"

@@ -1,20 +1,15 @@
 """One query of several stores: the rows of each, and which store they are of."""
 
-from collections.abc import Callable
 from io import StringIO
-from pathlib import Path
 
 import pytest
-from synthetic import Synthetic
 
 from embstore import Store, Stores
 from embstore.base.errors import NotStoredError, UnknownNameError, UsageError
 
-Make = Callable[..., Synthetic]
-
 
 @pytest.fixture
-def both(make_store: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def both(make_store, tmp_path, monkeypatch):
     make_store("a", texts=["dog", "cat", "fox", "hen"], index=False)
     make_store("b", texts=["dog", "cat", "owl", "cow", "hen"], index=False)
     make_store("b", n=9, model="other", index=False)
@@ -23,7 +18,7 @@ def both(make_store: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 @pytest.mark.parametrize("metric", ["anisotropy", "norms", "cka", "hubness"])
-def test_the_rows_of_each_store_are_those_of_its_own_query(both: Path, metric: str) -> None:
+def test_the_rows_of_each_store_are_those_of_its_own_query(both, metric):
     table = Stores(["a", "b"]).query(metric)
     assert table.columns[:2] == ("store", "space")
     for name in ("a", "b"):
@@ -33,13 +28,13 @@ def test_the_rows_of_each_store_are_those_of_its_own_query(both: Path, metric: s
     assert len(table) == sum(len(Store(name).query(metric)) for name in ("a", "b"))
 
 
-def test_neighbours_say_their_store(both: Path) -> None:
+def test_neighbours_say_their_store(both):
     table = Stores([Store("a"), both / "b"]).neighbours("dog", k=2, models="toy")
     assert [row["store"] for row in table] == ["a", "a", str(both / "b"), str(both / "b")]
     assert table["text"] == [*Store("a").neighbours("dog", k=2)["text"], *Store("b").neighbours("dog", k=2)["text"][:2]]
 
 
-def test_notes_name_the_store_unless_they_hold_for_all(both: Path) -> None:
+def test_notes_name_the_store_unless_they_hold_for_all(both):
     notes = Stores(["a", "b"]).query("anisotropy", layers=0).notes
     assert {
         "a: toy.word.last: n = 4", "b: toy.word.last: n = 5", "b: other.word.last: n = 9",
@@ -51,7 +46,7 @@ def test_notes_name_the_store_unless_they_hold_for_all(both: Path) -> None:
     assert "<th>b other.word.last</th>" in html
 
 
-def test_a_store_that_lacks_something_is_left_out_and_named(both: Path) -> None:
+def test_a_store_that_lacks_something_is_left_out_and_named(both):
     table = Stores(["a", "b"]).query("anisotropy", models="other")
     assert {*table["store"]} == {"b"}
     assert table.notes[0].startswith("a is left out: unknown model 'other'")
@@ -64,7 +59,7 @@ def test_a_store_that_lacks_something_is_left_out_and_named(both: Path) -> None:
         Stores(["a", "b"]).neighbours("gnu")
 
 
-def test_stores_are_two_or_more_and_different(both: Path) -> None:
+def test_stores_are_two_or_more_and_different(both):
     for given in (["a"], "a", []):
         with pytest.raises(UsageError, match="two or more"):
             Stores(given)
@@ -72,7 +67,7 @@ def test_stores_are_two_or_more_and_different(both: Path) -> None:
         Stores(["a", both / "a"])
 
 
-def test_curves_have_a_panel_for_each_store_and_other_tables_no_picture(both: Path) -> None:
+def test_curves_have_a_panel_for_each_store_and_other_tables_no_picture(both):
     pytest.importorskip("altair")
     stores = Stores(["a", "b"])
     stores.query("anisotropy").plot().save(both / "a.vl.json")
@@ -81,9 +76,7 @@ def test_curves_have_a_panel_for_each_store_and_other_tables_no_picture(both: Pa
         stores.query("cka").plot()
 
 
-def test_words_of_standard_input_are_read_once_for_all_spaces_and_stores(
-    both: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_words_of_standard_input_are_read_once_for_all_spaces_and_stores(both, monkeypatch):
     def read(text: str) -> None:
         monkeypatch.setattr("sys.stdin", StringIO(text))
 

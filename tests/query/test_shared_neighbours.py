@@ -1,6 +1,5 @@
 """Neighbours that several metrics share are searched once, and are those of a search for each."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from embstore.query.layer_data import found_once, sharing_neighbours
 
 
 @pytest.fixture
-def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def searches(monkeypatch):
     """The number of neighbours of each search of all items."""
     made: list[int] = []
     search = exact_knn.neighbours_of_rows
@@ -39,7 +38,7 @@ def ask(made: Synthetic) -> list[Any]:
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_they_are_those_of_a_search_for_each(make_store: Callable[..., Synthetic], searches: list[int], ties) -> None:
+def test_they_are_those_of_a_search_for_each(make_store, searches, ties):
     rng = np.random.default_rng(0)
     vectors = rng.integers(-1, 2, (3, 60, 4)) + 0.0 if ties else rng.normal(size=(3, 60, 8))
     vectors[:, :, 0] += ~vectors.any(axis=2)  # no vector of zeros
@@ -54,7 +53,7 @@ def test_they_are_those_of_a_search_for_each(make_store: Callable[..., Synthetic
     assert sorted(searches) == sorted(3 * [11, 11, 16, 11, 11])
 
 
-def test_the_oldest_are_forgotten() -> None:
+def test_the_oldest_are_forgotten():
     calls: list[int] = []
 
     def search(k: int) -> Any:

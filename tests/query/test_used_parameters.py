@@ -1,19 +1,15 @@
 """The parameters in a result are those that had an effect; those that another makes useless are refused."""
 
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from datasets_written import write_lexicon
 from kept_columns import write_columns as write_kept
-from synthetic import Synthetic
 
 from embstore.base.errors import UsageError
 from embstore.metrics import METRICS
 
-Make = Callable[..., Synthetic]
 SETS: dict[str, Any] = {"x": "text0,text1,text2", "y": ["text3", "text4"], "a": "text5,text6,gone", "b": "text7,text8"}
 
 PLEASANT: dict[str, Any] = {"pleasant": "text1,text2", "unpleasant": "text3,text4"}
@@ -48,7 +44,7 @@ USED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.fixture
-def made(make_store: Make) -> Synthetic:
+def made(make_store):
     made = make_store(n=12, n_blocks=1, index=False)
     write_kept(made, {"freq": [float(n * n % 7) for n in range(12)], "kind": [f"k{n % 6}" for n in range(12)]})
     write_lexicon(made, made.texts)
@@ -56,9 +52,7 @@ def made(make_store: Make) -> Synthetic:
 
 
 @pytest.mark.parametrize(("metric", "asked", "used"), USED, ids=[metric for metric, *_ in USED])
-def test_rows_have_the_values_that_were_used(
-    made: Synthetic, metric: str, asked: dict[str, Any], used: dict[str, Any]
-) -> None:
+def test_rows_have_the_values_that_were_used(made, metric, asked, used):
     for _ in range(2):  # computed, and as stored
         found = made.store.query(metric, layers=1, **asked)
         assert {name: found.rows[0][name] for name in used} == used
@@ -76,13 +70,13 @@ USELESS = [
 
 
 @pytest.mark.parametrize(("metric", "asked", "message"), USELESS)
-def test_what_has_no_effect_is_refused(made: Synthetic, metric: str, asked: dict[str, Any], message: str) -> None:
+def test_what_has_no_effect_is_refused(made, metric, asked, message):
     with pytest.raises(UsageError) as refused:
         made.store.query(metric, **asked)
     assert message in str(refused.value)
 
 
-def test_long_lists_are_named_by_their_first_words_and_hash(made: Synthetic, tmp_path: Path) -> None:
+def test_long_lists_are_named_by_their_first_words_and_hash(made, tmp_path):
     words = "".join(f"text{n}\n" for n in range(8))
     (tmp_path / "words.txt").write_text(words)
     sha = hashlib.sha256(words.encode()).hexdigest()
@@ -95,7 +89,7 @@ def test_long_lists_are_named_by_their_first_words_and_hash(made: Synthetic, tmp
     assert listed["words_sha256"] == [sha]
 
 
-def test_parameters_of_text_take_numbers_as_the_command_line_does(made: Synthetic) -> None:
+def test_parameters_of_text_take_numbers_as_the_command_line_does(made):
     options: dict[str, Any] = {"label": "freq", "k": 2, "layers": 1}
     assert (
         made.store.query("knn", label_bins=2, **options).rows == made.store.query("knn", label_bins="2", **options).rows
@@ -114,5 +108,5 @@ def test_parameters_of_text_take_numbers_as_the_command_line_does(made: Syntheti
     ("similarity", {"resample", "test"}), ("correlate", {"test"}), ("valnorm", {"test"}), ("knn", set()),
     ("probe", set()), ("analogies", set()),
 ])  # fmt: skip
-def test_tests_are_offered_where_they_work(metric: str, names: set[str]) -> None:
+def test_tests_are_offered_where_they_work(metric, names):
     assert {parameter.name for parameter in METRICS[metric].parameters} & {"resample", "test"} == names

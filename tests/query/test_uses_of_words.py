@@ -1,6 +1,5 @@
 """Change of words and CEAT through a store of occurrences, by brute force from the vectors that it gives."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,19 +7,17 @@ import pytest
 from kept_columns import write_columns
 from metric_data import Arrays
 from scipy.spatial.distance import cdist, cosine, pdist
-from synthetic import Synthetic
 
 from embstore.base.errors import UsageError
 from embstore.metrics.ceat import ceat
 from embstore.metrics.data import Contexts, Words
 
-Make = Callable[..., Synthetic]
 PLACES = ["river", "sea", "money", "town", "road"]
 SENTENCES = [f"{first} bank and {first} dog by {last}" for first in ("old", "new", "my") for last in PLACES]
 
 
 @pytest.fixture
-def made(make_store: Make) -> Synthetic:
+def made(make_store):
     """Occurrences of sentences of 1900, 1950 and 2000, some without a year."""
     made = make_store(unit="occurrence", texts=SENTENCES, dim=5, n_blocks=1, top_form=None, index=False)
     years = {"old": 1900, "new": 1950, "my": 2000}
@@ -30,7 +27,7 @@ def made(make_store: Make) -> Synthetic:
     return made
 
 
-def test_change_is_that_of_the_vectors(made: Synthetic) -> None:
+def test_change_is_that_of_the_vectors(made):
     rows = made.store.query("change", by="year", min_contexts=3, permutations=0).rows
     assert {(row["word"], row["group_1"], row["group_2"]) for row in rows} == {
         (word, *years) for word in ("bank", "dog", "and", "by") for years in (("1900", "1950"), ("1950", "2000"))
@@ -51,7 +48,7 @@ def test_change_is_that_of_the_vectors(made: Synthetic) -> None:
             )
 
 
-def test_too_few_permutations_for_the_words_are_said(made: Synthetic) -> None:
+def test_too_few_permutations_for_the_words_are_said(made):
     few, enough = (
         str(made.store.query("change", by="year", min_contexts=3, permutations=n, layers=0).notes) for n in (39, 99)
     )
@@ -59,7 +56,7 @@ def test_too_few_permutations_for_the_words_are_said(made: Synthetic) -> None:
     assert "too few permutations" not in enough
 
 
-def test_requested_words_keep_their_p_and_rare_ones_say_why(made: Synthetic) -> None:
+def test_requested_words_keep_their_p_and_rare_ones_say_why(made):
     query = made.store.query
     every = {
         (row["word"], row["layer"], row["group_1"]): row["p"] for row in query("change", by="year", min_contexts=3)
@@ -70,7 +67,7 @@ def test_requested_words_keep_their_p_and_rare_ones_say_why(made: Synthetic) -> 
     assert {row["p"] == row["p_holm"] for row in some if row["word"] == "dog"} == {True}, "one word is tested"
 
 
-def test_ceat_is_that_of_the_selected_vectors(made: Synthetic) -> None:
+def test_ceat_is_that_of_the_selected_vectors(made):
     sets = {"x": ["river", "sea"], "y": ["money", "town"], "a": ["road"], "b": ["old"]}
     where = "text <> 'old' OR position > 3"
     [_, row] = made.store.query("ceat", **sets, draws=200, where=where).rows
@@ -85,7 +82,7 @@ def test_ceat_is_that_of_the_selected_vectors(made: Synthetic) -> None:
     )
 
 
-def test_vectors_of_occurrences_come_with_texts_and_columns(made: Synthetic) -> None:
+def test_vectors_of_occurrences_come_with_texts_and_columns(made):
     """One column by its name, of part of the items, in the order of the ids; the built-in ones too."""
     ids, texts, vectors, years, zipf = made.store.vectors(
         made.space, "top", "text IN ('bank', 'dog')", columns=["year", "zipf_frequency"]
@@ -99,7 +96,7 @@ def test_vectors_of_occurrences_come_with_texts_and_columns(made: Synthetic) -> 
     assert len(made.store.vectors(made.space, 0, columns="year")) == 4
 
 
-def test_folds_of_predictivity_keep_sentences_whole(made: Synthetic) -> None:
+def test_folds_of_predictivity_keep_sentences_whole(made):
     """Or the items of a column; the rows differ from those of folds of single items."""
     query = made.store.query
     whole = query("predictivity", folds=3).rows
@@ -111,7 +108,7 @@ def test_folds_of_predictivity_keep_sentences_whole(made: Synthetic) -> None:
         query("predictivity", folds=3, block="position")
 
 
-def test_shuffles_of_occurrences_move_whole_sentences(made: Synthetic) -> None:
+def test_shuffles_of_occurrences_move_whole_sentences(made):
     """Of one sentence there is nothing to shuffle; of all of them p is that of the default blocks."""
     query = made.store.query
     plain: Any = query("cka", permutations=39, cache=False)

@@ -1,33 +1,27 @@
 """``versus``: layers, spaces and the best layer compared on the same pairs and items, through a store."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 from datasets_written import write_pairs
 from kept_columns import write_columns
 from scipy.stats import spearmanr
-from synthetic import Synthetic
 
 from embstore.base.errors import EmbstoreError, QueryError, UnknownNameError, UsageError
 from embstore.metrics.numerics.differences import holm
 
-Make = Callable[..., Synthetic]
 COLUMNS = [
     "versus", "difference", "difference_low", "difference_high", "p", "p_holm", "best_share", "detectable", "n_common",
 ]  # fmt: skip
 
 
 @pytest.fixture
-def made(make_store: Make) -> Synthetic:
+def made(make_store):
     made = make_store(n=60, dim=6, n_blocks=2, top_form=None, index=False)
     write_pairs(made)
     return made
 
 
-def test_differences_are_of_the_numbers_shown_and_fit_into_80_columns(made: Synthetic) -> None:
+def test_differences_are_of_the_numbers_shown_and_fit_into_80_columns(made):
     plain, table = (made.store.query("similarity", dataset="rg65", **more) for more in ({}, {"versus": "1"}))
     assert not {*COLUMNS} & {*plain.columns}
     assert [name for name in table.columns if name in COLUMNS] == COLUMNS
@@ -51,7 +45,7 @@ def test_differences_are_of_the_numbers_shown_and_fit_into_80_columns(made: Synt
     assert {"low", "high", "coverage"} <= {*table.columns}
 
 
-def test_too_few_resamples_for_many_tests_are_said(made: Synthetic) -> None:
+def test_too_few_resamples_for_many_tests_are_said(made):
     names = ["first", "second"]
     for name in names:
         write_pairs(made, name)
@@ -62,7 +56,7 @@ def test_too_few_resamples_for_many_tests_are_said(made: Synthetic) -> None:
     assert "too few resamples" not in enough
 
 
-def test_the_best_layer_and_the_words_of_pairs(made: Synthetic) -> None:
+def test_the_best_layer_and_the_words_of_pairs(made):
     table = made.store.query("similarity", dataset="rg65", versus="best")
     assert [row["difference"] is None for row in table.rows] == table["best"]
     assert [row["versus"] for row in table.rows if not row["best"]] == ["best", "best"]
@@ -77,7 +71,7 @@ def test_the_best_layer_and_the_words_of_pairs(made: Synthetic) -> None:
 
 
 @pytest.mark.parametrize("test", ["williams", "steiger"])
-def test_tests_of_dependent_correlations(made: Synthetic, test: str) -> None:
+def test_tests_of_dependent_correlations(made, test):
     table = made.store.query("similarity", dataset="rg65", versus="0", test=test)
     bootstrap = made.store.query("similarity", dataset="rg65", versus="0")
     assert table["difference"] == bootstrap["difference"]
@@ -85,7 +79,7 @@ def test_tests_of_dependent_correlations(made: Synthetic, test: str) -> None:
     assert np.allclose(table["p"][1:], bootstrap["p"][1:], atol=0.15)
 
 
-def test_two_spaces_are_compared_on_common_items(make_store: Make, tmp_path: Path) -> None:
+def test_two_spaces_are_compared_on_common_items(make_store, tmp_path):
     """Layer by layer, on the items that both have; without what only one of them has."""
     rng = np.random.default_rng(0)
     first = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
@@ -106,7 +100,7 @@ def test_two_spaces_are_compared_on_common_items(make_store: Make, tmp_path: Pat
         assert row["difference"] == pytest.approx(rho[0] - rho[1])
 
 
-def test_shares_of_items(make_store: Make) -> None:
+def test_shares_of_items(make_store):
     made = make_store(n=60, dim=6, n_blocks=1, index=False)
     write_columns(made, {"pos": ["NV"[number % 2] for number in range(60)]})
     table = made.store.query("knn", label="pos", k=3, versus="best", layers="0,1")
@@ -129,14 +123,14 @@ def test_shares_of_items(make_store: Make) -> None:
         (UsageError, "differences must be at least 100", {"versus": "0", "differences": 7}),
     ],
 )
-def test_what_cannot_be_compared(made: Synthetic, error: Any, text: str, asked: dict[str, Any]) -> None:
+def test_what_cannot_be_compared(made, error, text, asked):
     write_columns(made, {"x": [*range(60)], "pos": ["NV"[number % 2] for number in range(60)]})
     with pytest.raises(error) as caught:
         made.store.query("correlate", column="x", **asked)
     assert text in str(caught.value)
 
 
-def test_the_layer_that_others_are_compared_with_is_added_to_them(made: Synthetic) -> None:
+def test_the_layer_that_others_are_compared_with_is_added_to_them(made):
     found = made.store.query("similarity", dataset="rg65", layers="0,1", versus="2")
     assert found.rows == made.store.query("similarity", dataset="rg65", layers="0-2", versus="2").rows
     assert found["versus"] == ["2", "2", None]
@@ -144,7 +138,7 @@ def test_the_layer_that_others_are_compared_with_is_added_to_them(made: Syntheti
 
 
 @pytest.mark.parametrize("test", ["bootstrap", "williams", "steiger"])
-def test_the_same_layer_twice_does_not_differ(make_store: Make, test: str) -> None:
+def test_the_same_layer_twice_does_not_differ(make_store, test):
     x = np.random.default_rng(0).normal(size=(1, 40, 4)).astype(np.float32)
     made = make_store(n=40, dim=4, n_blocks=1, top_form=None, vectors=np.concatenate([x, 2 * x]), index=False)
     write_pairs(made)
@@ -152,7 +146,7 @@ def test_the_same_layer_twice_does_not_differ(make_store: Make, test: str) -> No
     assert (row["difference"], row["p"], row["p_holm"]) == (0, 1, 1)
 
 
-def test_an_axis_is_placed_anew_if_its_file_changes(make_store: Make, tmp_path: Path) -> None:
+def test_an_axis_is_placed_anew_if_its_file_changes(make_store, tmp_path):
     made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     write_columns(made, {"x": [*range(40)]})
     file = tmp_path / "good.txt"
@@ -164,7 +158,7 @@ def test_an_axis_is_placed_anew_if_its_file_changes(make_store: Make, tmp_path: 
     assert found[0] != found[1]
 
 
-def test_rows_say_how_differences_and_shuffles_were_made(made: Synthetic) -> None:
+def test_rows_say_how_differences_and_shuffles_were_made(made):
     plain, tested = (made.store.query("similarity", dataset="rg65", **more) for more in ({}, {"versus": "0"}))
     assert not {"versus", "resample", "test", "differences"} & {*plain.columns}
     assert {(row["resample"], row["test"]) for row in tested} == {("unit", "bootstrap")}
@@ -174,7 +168,7 @@ def test_rows_say_how_differences_and_shuffles_were_made(made: Synthetic) -> Non
     assert "block" not in made.store.query("cka").columns
 
 
-def test_an_explanation_has_the_columns_of_options() -> None:
+def test_an_explanation_has_the_columns_of_options():
     from embstore import Store
 
     columns = {column["name"]: column["help"] for column in Store.explain("cka").to_dict()["columns"]}

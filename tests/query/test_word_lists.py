@@ -1,8 +1,6 @@
 """Metrics and neighbours restricted to a list of words, against stores that have only these words, and brute force."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +12,13 @@ from datasets_written import write_analogies, write_lexicon, write_pairs
 from embstore_cli.main import app
 from kept_columns import write_columns
 from nearest import assert_same, hits, nearest
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.metrics import METRICS
 
-Make = Callable[..., Synthetic]
 LISTED = [*WORDS[3:25:2], WORDS[4]]
 PARAMETERS: dict[str, dict[str, Any]] = {
     "anisotropy": {"std": True},
@@ -36,7 +33,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
+def words(tmp_path_factory):
     """A store of words with a dataset and a lexicon, and one that has only the listed words of it."""
     folder = tmp_path_factory.mktemp("words")
     whole = synthetic_store(folder / "whole", texts=WORDS, n_blocks=1, index=False)
@@ -55,9 +52,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
     "metric", [name for name, metric in METRICS.items() if name != "sc-weat" and "word" in (metric.units or ["word"])]
 )
 @pytest.mark.parametrize("options", [{}, {"transforms": "center"}], ids=["plain", "centred"])
-def test_a_metric_of_listed_words_is_that_of_a_store_of_them(
-    words: tuple[Store, Store], metric: str, options: dict[str, Any]
-) -> None:
+def test_a_metric_of_listed_words_is_that_of_a_store_of_them(words, metric, options):
     whole, part = words
     options = PARAMETERS.get(metric, {}) | options
     found = whole.query(metric, words=[*LISTED, "nowhere", "nobody"], **options)
@@ -72,7 +67,7 @@ def test_a_metric_of_listed_words_is_that_of_a_store_of_them(
 @pytest.mark.parametrize(
     "given", [np.array, pandas.Series, polars.Series, iter], ids=["numpy", "pandas", "polars", "iter"]
 )
-def test_words_in_arrays_are_those_of_a_list(words: tuple[Store, Store], given: Callable[[list[str]], Any]) -> None:
+def test_words_in_arrays_are_those_of_a_list(words, given):
     store, sets = words[0], {name: PARAMETERS["weat"][name] for name in "xyab"}
     assert store.query("norms", words=given(LISTED)).to_pylist() == store.query("norms", words=LISTED).to_pylist()
     found = store.query("weat", **{name: given(texts) for name, texts in sets.items()})
@@ -82,7 +77,7 @@ def test_words_in_arrays_are_those_of_a_list(words: tuple[Store, Store], given: 
 
 
 @pytest.mark.parametrize("metric", ["self-similarity", "mev", "anisotropy", "norms"])
-def test_listed_words_select_all_their_occurrences(make_store: Make, metric: str) -> None:
+def test_listed_words_select_all_their_occurrences(make_store, metric):
     whole = make_store("whole", texts=SENTENCES, unit="occurrence", n_blocks=1, index=False)
     kept = [place for place, item in enumerate(whole.items) if item.text in ("the", "bank", "river")]
     found = whole.store.query(metric, words=["the", "bank", "river", "lake"], cache=False)
@@ -94,14 +89,14 @@ def test_listed_words_select_all_their_occurrences(make_store: Make, metric: str
     assert found[value] == right[value]
 
 
-def test_a_metric_of_its_own_words_takes_the_list_as_these(words: tuple[Store, Store]) -> None:
+def test_a_metric_of_its_own_words_takes_the_list_as_these(words):
     sets = {"a": WORDS[8:12], "b": WORDS[12:16]}
     found = words[0].query("sc-weat", words=WORDS[:2], word=WORDS[2], layers=0, **sets)
     assert sorted(found["word"]) == sorted(WORDS[:3])
     assert "words_missing" not in found.columns
 
 
-def test_neighbours_among_listed_words_are_those_of_brute_force(make_store: Make) -> None:
+def test_neighbours_among_listed_words_are_those_of_brute_force(make_store):
     made = make_store(n=240, n_blocks=1)
     listed = [f"text{number}" for number in range(3, 240, 7)]
     for query in ("text5", "text10"):  # the second is in the list
@@ -113,7 +108,7 @@ def test_neighbours_among_listed_words_are_those_of_brute_force(make_store: Make
     assert {*both["text"]} == {text for text in listed if text.endswith("3")}
 
 
-def test_layers_of_two_spaces_count_what_either_lacks(make_store: Make) -> None:
+def test_layers_of_two_spaces_count_what_either_lacks(make_store):
     make_store(texts=WORDS, index=False)
     made = make_store(texts=WORDS[5:], model="other", seed=1, index=False)
     found = made.store.query("cka", spaces="toy.word.last", against="other.word.last", words=[*WORDS[:12], "nowhere"])
@@ -121,7 +116,7 @@ def test_layers_of_two_spaces_count_what_either_lacks(make_store: Make) -> None:
     assert {*found["n"]} == {7}
 
 
-def test_answers_of_a_list_are_stored_and_follow_its_file(tmp_path: Path) -> None:
+def test_answers_of_a_list_are_stored_and_follow_its_file(tmp_path):
     root = prepare(tmp_path / "store")
     file = tmp_path / "list.txt"
     file.write_text("word1\nword2\nword3\nword2\nnowhere\n")
@@ -139,9 +134,7 @@ def test_answers_of_a_list_are_stored_and_follow_its_file(tmp_path: Path) -> Non
     assert Store(root).verify(deep=True).ok
 
 
-def test_a_dataset_of_pairs_lists_the_words_of_both_columns(
-    make_store: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dataset_of_pairs_lists_the_words_of_both_columns(make_store, tmp_path, monkeypatch):
     monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "data"))
     (tmp_path / "pairs.csv").write_text("a,b,score\ntext1,text2,1\ntext2,text3,2\n")
     Store.add_dataset("mine", tmp_path / "pairs.csv", kind="pairs", columns=["a", "b", "score"])
@@ -150,7 +143,7 @@ def test_a_dataset_of_pairs_lists_the_words_of_both_columns(
     assert made.store.vectors(made.space, 0, words="mine")[1] == ["text1", "text2", "text3"]
 
 
-def test_lists_that_are_missing_or_empty(make_store: Make, tmp_path: Path) -> None:
+def test_lists_that_are_missing_or_empty(make_store, tmp_path):
     store = make_store(n=5, index=False).store
     none = store.query("norms", words=["nowhere"], layers=0)
     assert (none["n"], none["mean"], none["words_missing"]) == ([0], [None], [1])
@@ -164,7 +157,7 @@ def test_lists_that_are_missing_or_empty(make_store: Make, tmp_path: Path) -> No
 
 
 @pytest.fixture
-def shown(make_store: Make) -> Callable[..., Any]:
+def shown(make_store):
     made = make_store(n=20, index=False)
 
     def run(*arguments: str, stdin: str | None = None) -> Any:
@@ -175,7 +168,7 @@ def shown(make_store: Make) -> Callable[..., Any]:
     return run
 
 
-def test_lists_on_the_command_line(shown: Callable[..., Any], tmp_path: Path) -> None:
+def test_lists_on_the_command_line(shown, tmp_path):
     (tmp_path / "list.txt").write_text("text1\ntext2\ntext3\n")
     for options, stdin in {
         ("--words", str(tmp_path / "list.txt")): None,

@@ -81,7 +81,7 @@ def recipe(document: Any = None, figures: Any = None):
 # The recipe that comes with embstore ---------------------------------------------------------------------------------
 
 
-def test_it_holds_every_number_of_the_table_of_figures_in_its_place(shared: Path):
+def test_it_holds_every_number_of_the_table_of_figures_in_its_place(shared):
     table = json.loads((shared / "reference" / "paper_figures.json").read_text("utf-8"))
     numbers = [number.value for number in load_recipe("wolfe2022").published if number.value is not None]
     wanted = [entry["value"] for entry in table["figures"]]
@@ -186,7 +186,7 @@ def changed(path: str, value: Any, base: Any = DOCUMENT) -> Any:
         ("measures.0.padding", "occurrence.last", "measures[0]: padding must be the name of a space of sentences"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_a_recipe_names_its_place(path: str, value: Any, message: str):
+def test_a_mistake_in_a_recipe_names_its_place(path, value, message):
     with pytest.raises(EmbstoreError) as error:
         recipe(changed(path, value))
     assert message in str(error.value)
@@ -205,14 +205,14 @@ def test_a_mistake_in_a_recipe_names_its_place(path: str, value: Any, message: s
         ("sources", ..., "unknown source 'a'"),
     ],
 )
-def test_a_mistake_in_the_figures_names_its_place(path: str, value: Any, message: str):
+def test_a_mistake_in_the_figures_names_its_place(path, value, message):
     with pytest.raises(EmbstoreError) as error:
         recipe(figures=changed(path, value, FIGURES))
     assert message in str(error.value)
     assert "paper.toml: paper.json" in str(error.value)
 
 
-def test_a_recipe_of_one_s_own_is_a_file(tmp_path: Path):
+def test_a_recipe_of_one_s_own_is_a_file(tmp_path):
     (tmp_path / "mine.toml").write_text(
         """
         name = "mine"
@@ -246,7 +246,7 @@ def test_a_recipe_of_one_s_own_is_a_file(tmp_path: Path):
         ),
     ],
 )
-def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes, message: str):
+def test_a_file_that_is_no_recipe(tmp_path, content, message):
     path = tmp_path / "mine.toml"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=message) as error:
@@ -263,9 +263,7 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes, message: str):
         ("x = 1\nb = {a" + ".a" * 101 + " = 1}", "line 2 has more than 100 dots"),
     ],
 )
-def test_a_key_of_many_parts_is_never_parsed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
-):
+def test_a_key_of_many_parts_is_never_parsed(tmp_path, monkeypatch, content, message):
     parsed: list[str] = []
     monkeypatch.setattr("tomllib.loads", parsed.append)
     path = tmp_path / "mine.toml"
@@ -292,7 +290,7 @@ ONE_FIGURE = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """A folder of a recipe, beside files that it must not read."""
     (tmp_path / "secret.json").write_text(json.dumps(ONE_FIGURE), "utf-8")
     (tmp_path / "secret.txt").write_text("dog", "utf-8")
@@ -337,7 +335,7 @@ OUTSIDE = [
         ("50000.json", r"50000\.json cannot be read: it is nested too deeply"),
     ],
 )
-def test_figures_are_a_file_in_the_folder_of_the_recipe(folder: Path, name: str, problem: str):
+def test_figures_are_a_file_in_the_folder_of_the_recipe(folder, name, problem):
     for depth in (65, 50_000):
         (folder / f"{depth}.json").write_text("[" * depth + "]" * depth)
     assert [number.figure for number in load_minimal(folder).published] == ["a"]
@@ -346,7 +344,7 @@ def test_figures_are_a_file_in_the_folder_of_the_recipe(folder: Path, name: str,
 
 
 @pytest.mark.parametrize("name", ["mine.toml", "figures.json"])
-def test_what_the_system_refuses_is_said_of_the_file(folder: Path, name: str):
+def test_what_the_system_refuses_is_said_of_the_file(folder, name):
     def refuse(seen: str, path: Path, _: Path | None) -> None:
         if (seen, path.name) == ("read", name):
             raise PermissionError(errno.EACCES, "Permission denied")
@@ -357,7 +355,7 @@ def test_what_the_system_refuses_is_said_of_the_file(folder: Path, name: str):
         load_minimal(folder)
 
 
-def test_a_recipe_is_a_file_that_is_there(folder: Path):
+def test_a_recipe_is_a_file_that_is_there(folder):
     os.mkfifo(folder / "pipe.toml")
     with pytest.raises(UsageError, match=r"pipe\.toml is not a regular file"):
         load_recipe(str(folder / "pipe.toml"))
@@ -368,7 +366,7 @@ def test_a_recipe_is_a_file_that_is_there(folder: Path):
         load_recipe(str(EMPTY / "mine.toml"))
 
 
-def test_sources_are_datasets_or_files_below_the_folder_of_the_recipe(folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_sources_are_datasets_or_files_below_the_folder_of_the_recipe(folder, monkeypatch):
     monkeypatch.chdir(folder)
     for name in ("rg65", "words:500", "words.txt", "below/words.txt", str(folder / "words.txt")):
         assert load_minimal(folder, source=name).sources["words"].datasets == (name,)
@@ -460,7 +458,7 @@ def measure(band: float = 0.0, share: float = 0.0) -> Measure:
         (">", 0.501, True), (">", 0.5, False), (">=", 0.5, True), (">=", 0.499, False),
     ],
 )  # fmt: skip
-def test_a_number_hits_within_its_band_and_a_bound_as_it_stands(relation: str, measured: float, hit: bool):
+def test_a_number_hits_within_its_band_and_a_bound_as_it_stands(relation, measured, hit):
     verdict = published(relation).verdict(measured, measure(band=0.125))
     assert verdict is (Verdict.HIT if hit else Verdict.MISS)
 

@@ -101,17 +101,17 @@ def write_paper(folder: Path) -> Path:
 
 
 @pytest.fixture
-def paper(tmp_path: Path) -> Path:
+def paper(tmp_path):
     return write_paper(tmp_path)
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Store:
+def empty(tmp_path):
     return Store(tmp_path / "empty")
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+def built(tmp_path_factory, checkpoint):
     """A store in which the recipe has been carried out."""
     folder = tmp_path_factory.mktemp("built")
     Store(folder / "store").reproduce(str(write_paper(folder)), models=str(checkpoint))
@@ -119,11 +119,11 @@ def built(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
 
 
 @pytest.fixture
-def store(built: Path, tmp_path: Path) -> Store:
+def store(built, tmp_path):
     return Store(shutil.copytree(built, tmp_path / "store"))
 
 
-def test_measured_stands_beside_published_and_again_nothing_is_embedded(store: Store, paper: Path, checkpoint: Path):
+def test_measured_stands_beside_published_and_again_nothing_is_embedded(store, paper, checkpoint):
     result = store.reproduce(str(paper), models=str(checkpoint))
     assert sorted(store.info()["space"]) == ["tiny.tiny.occurrence.last", "tiny.tiny.word.eos", "tiny.tiny.word.last"]
     rows = {(row["figure"], row["variant"], row["layers"]): row for row in result}
@@ -150,7 +150,7 @@ def test_measured_stands_beside_published_and_again_nothing_is_embedded(store: S
     assert [step.share for step in measured] == [done / measured[0].total for done in range(measured[0].total + 1)]
 
 
-def test_a_report_begins_with_a_reproduction(store: Store, paper: Path, checkpoint: Path):
+def test_a_report_begins_with_a_reproduction(store, paper, checkpoint):
     page = store.report(recipe=str(paper), models=str(checkpoint))
     measured = store.reproduce(str(paper), models=str(checkpoint))
     sections = re.findall(r'<section id="([^"]+)">', page)
@@ -167,7 +167,7 @@ def test_a_report_begins_with_a_reproduction(store: Store, paper: Path, checkpoi
         store.report(quick=True)
 
 
-def test_another_name_has_nothing_published(store: Store, paper: Path, checkpoint: Path):
+def test_another_name_has_nothing_published(store, paper, checkpoint):
     result = store.reproduce(str(paper), models=f"mine={checkpoint}")
     assert set(result["verdict"]) == {"not published"}
     schema = result.to_arrow().schema
@@ -177,9 +177,7 @@ def test_another_name_has_nothing_published(store: Store, paper: Path, checkpoin
     assert any(note.startswith("nothing is published for mine.") for note in result.notes)
 
 
-def test_first_texts_and_own_sentences_have_spaces_of_their_own(
-    store: Store, paper: Path, checkpoint: Path, tmp_path: Path
-):
+def test_first_texts_and_own_sentences_have_spaces_of_their_own(store, paper, checkpoint, tmp_path):
     quick = store.reproduce(str(paper), models=str(checkpoint), quick=True)
     assert {row["n"] for row in quick if row["figure"] == "norm"} == {2}
     full = store.reproduce(str(paper), models=str(checkpoint))
@@ -197,7 +195,7 @@ def test_first_texts_and_own_sentences_have_spaces_of_their_own(
     assert len([space for space in store.info()["space"] if ".my-own-" in space]) == 2
 
 
-def test_a_dry_run_does_nothing(empty: Store, paper: Path, checkpoint: Path):
+def test_a_dry_run_does_nothing(empty, paper, checkpoint):
     plan = empty.reproduce(str(paper), models=str(checkpoint), dry_run=True)
     assert plan["step"].count("build") == 3
     assert plan["step"].count("query") == 3
@@ -211,7 +209,7 @@ def edited(paper: Path, old: str, new: str) -> str:
     return str(paper)
 
 
-def test_what_a_recipe_asks_is_checked_before_anything_is_built(empty: Store, paper: Path, checkpoint: Path):
+def test_what_a_recipe_asks_is_checked_before_anything_is_built(empty, paper, checkpoint):
     for old, new, message in (
         ('metric = "norms"', 'metric = "nroms"', "unknown metric 'nroms'. Did you mean 'norms'"),
         ("nroms", "norms", None),
@@ -230,7 +228,7 @@ def test_what_a_recipe_asks_is_checked_before_anything_is_built(empty: Store, pa
     assert not empty.path.exists()
 
 
-def test_a_measure_of_listed_words(store: Store, paper: Path, checkpoint: Path):
+def test_a_measure_of_listed_words(store, paper, checkpoint):
     old = 'spaces = ["word.last", "word.eos"]'
     name = edited(paper, old, f'{old}\nwords = ["fox", "dog", "sea", "unicorn"]')
     result = store.reproduce(name, models=str(checkpoint))
@@ -244,7 +242,7 @@ def test_a_measure_of_listed_words(store: Store, paper: Path, checkpoint: Path):
         store.reproduce(edited(Path(name), old, 'metric = "sc-weat"\ncolumn = "effect_size"'), models=str(checkpoint))
 
 
-def test_a_measure_by_groups(empty: Store, paper: Path, checkpoint: Path):
+def test_a_measure_by_groups(empty, paper, checkpoint):
     words = {"fox": ("NOUN", 1), "dog": ("NOUN", 5), "sea": ("NOUN", 9), "sells": ("VERB", 2), "raised": ("VERB", 7)}
     table = paper.with_name("words.csv")
     table.write_text("text,pos,freq\n" + "".join(f"{word},{pos},{n}\n" for word, (pos, n) in words.items()) + "the,,3")
@@ -292,7 +290,7 @@ def test_a_measure_by_groups(empty: Store, paper: Path, checkpoint: Path):
         empty.reproduce(recipe, models=str(checkpoint))
 
 
-def test_a_run_that_cannot_be_is_refused_before_anything_is_built(empty: Store, paper: Path, checkpoint: Path):
+def test_a_run_that_cannot_be_is_refused_before_anything_is_built(empty, paper, checkpoint):
     with pytest.raises(UsageError, match="two of the models are called 'tiny'"):
         empty.reproduce(str(paper), models=[str(checkpoint), f"tiny={checkpoint}"])
     with pytest.raises(UsageError, match="seed must be at least 0, not -1"):
@@ -303,7 +301,7 @@ def test_a_run_that_cannot_be_is_refused_before_anything_is_built(empty: Store, 
         empty.reproduce(edited(paper, "replaceable = true", ""), models=str(checkpoint), sentences=paper)
 
 
-def test_a_query_that_cannot_be_answered_says_why_in_its_rows(store: Store, paper: Path, checkpoint: Path):
+def test_a_query_that_cannot_be_answered_says_why_in_its_rows(store, paper, checkpoint):
     old = 'metric = "anisotropy"\ncolumn = "anisotropy"'
     name = edited(paper, old, 'metric = "similarity"\ncolumn = "spearman"\nparameters = { dataset = ["rg65"] }')
     result = store.reproduce(name, models=str(checkpoint))
@@ -317,9 +315,7 @@ def test_a_query_that_cannot_be_answered_says_why_in_its_rows(store: Store, pape
 
 
 @pytest.mark.slow
-def test_the_paper_on_a_tiny_checkpoint(
-    empty: Store, tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_paper_on_a_tiny_checkpoint(empty, tmp_path, shared, monkeypatch):
     """All of wolfe2022 on real datasets; correlations and self-similarities against scipy and a plain loop."""
     monkeypatch.setenv("EMBSTORE_DATA", str(shared / "data"))
     checkpoint = make_checkpoint(tmp_path / "tiny", positions=512)

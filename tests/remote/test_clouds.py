@@ -5,13 +5,10 @@ Google's is one of ours, after its documents; Azure's is Azurite, without which 
 
 import json
 import traceback
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import obstore
 import pytest
-from buckets import Bucket
 from gcs_server import TOKEN, GoogleServer
 from object_servers import azure_options, azurite, new_container
 from synthetic import synthetic_store
@@ -26,19 +23,19 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture
-def google(moto: str) -> Iterator[GoogleServer]:
+def google(moto):
     with GoogleServer(moto) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def azure(tmp_path_factory):
     with azurite(tmp_path_factory.mktemp("azurite")) as address:
         yield address
 
 
 @pytest.fixture(params=["google", "azure"])
-def place(request: pytest.FixtureRequest) -> tuple[str, str, dict[str, str]]:
+def place(request):
     """The URL of a store in a new bucket, that of one without a bucket, and the options that reach both."""
     server = request.getfixturevalue(request.param)
     if isinstance(server, GoogleServer):
@@ -46,7 +43,7 @@ def place(request: pytest.FixtureRequest) -> tuple[str, str, dict[str, str]]:
     return f"az://{new_container(server)}/some/prefix", "az://no-such-container/prefix", azure_options(server)
 
 
-def test_a_store_there_is_written_and_read(place: tuple[str, str, dict[str, str]], tmp_path: Path) -> None:
+def test_a_store_there_is_written_and_read(place, tmp_path):
     url, missing, options = place
     local = synthetic_store(tmp_path / "local", n=40, n_shards=3).store
     local.push(url, options=options)
@@ -64,7 +61,7 @@ def test_a_store_there_is_written_and_read(place: tuple[str, str, dict[str, str]
     assert TOKEN not in str(caught.value)
 
 
-def test_one_writer_is_named_to_others(google: GoogleServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_one_writer_is_named_to_others(google, monkeypatch, tmp_path):
     url = google.new_url()
     with RemoteStore(url, google.options).writing(is_new=True) as root:
         synthetic_store(root)
@@ -76,7 +73,7 @@ def test_one_writer_is_named_to_others(google: GoogleServer, monkeypatch: pytest
     assert google.n_conditional > n_before + 1, "a manifest is created, never replaced"
 
 
-def test_a_deletion_of_what_is_gone_does_not_matter(google: GoogleServer) -> None:
+def test_a_deletion_of_what_is_gone_does_not_matter(google):
     """The reply to a deletion may be lost, and the next try finds nothing; a rival may have deleted it, too."""
     objects = ObjectStore(google.new_url(), google.options)
     for key in ("a", "c"):
@@ -85,13 +82,13 @@ def test_a_deletion_of_what_is_gone_does_not_matter(google: GoogleServer) -> Non
     assert [*objects.list()] == []
 
 
-def test_a_server_without_the_condition_is_refused(google: GoogleServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_without_the_condition_is_refused(google, monkeypatch):
     monkeypatch.setattr("gcs_server._CONDITION", "x-not-known")
     with pytest.raises(StoreError, match="cannot be written safely"):
         remote_store.probe(ObjectStore(google.new_url(), google.options))
 
 
-def test_a_key_that_cannot_be_read_is_not_shown() -> None:
+def test_a_key_that_cannot_be_read_is_not_shown():
     """The client's error has the line of the key as a list of bytes: all of it, where its newlines were lost."""
     key = json.dumps(
         {"private_key": "-----BEGIN PRIVATE KEY-----\\nMIIEexample", "client_email": "", "private_key_id": ""}
@@ -103,7 +100,7 @@ def test_a_key_that_cannot_be_read_is_not_shown() -> None:
     assert "MIIE" not in shown
 
 
-def test_keys_before_the_offset_are_left_out_of_lists(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_before_the_offset_are_left_out_of_lists(bucket, monkeypatch):
     """Azure lists them, and a writer would take its own last commit for a rival's."""
     objects, real = bucket.objects(), obstore.list
     for number in range(4):

@@ -1,10 +1,8 @@
 """Commits and reads through a network that fails, and rivals: benchmarks/commit_faults.py tries more of them."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from buckets import Bucket
 from commit_attack import commit_through_faults, rivals
 from fault_proxy import FAULTS, FaultProxy
 
@@ -14,21 +12,21 @@ RATES = dict.fromkeys(FAULTS, 0.04)
 
 
 @pytest.fixture(params=["moto", "seaweed"])
-def server(request: pytest.FixtureRequest) -> Iterator[Bucket]:
+def server(request):
     return request.getfixturevalue({"moto": "bucket", "seaweed": "seaweed_bucket"}[request.param])
 
 
-def test_no_commit_is_lost_and_none_is_there_twice(server: Bucket) -> None:
+def test_no_commit_is_lost_and_none_is_there_twice(server):
     assert "none lost, none twice" in commit_through_faults(server, 25, RATES, seed=1)
 
 
-def test_of_rivals_at_one_base_one_wins(server: Bucket) -> None:
+def test_of_rivals_at_one_base_one_wins(server):
     found = rivals(server, 3, RATES, seed=2)
     assert "never two won" in found
     assert "'rounds with a winner': 3" in found
 
 
-def test_what_is_read_through_faults_is_what_was_written(server: Bucket) -> None:
+def test_what_is_read_through_faults_is_what_was_written(server):
     content = bytes(range(256)) * 400
     server.objects().put("key", content)
     with FaultProxy(server.endpoint, dict.fromkeys(FAULTS, 0.06), seed=2) as proxy:

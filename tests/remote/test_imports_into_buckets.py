@@ -24,7 +24,7 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture
-def vectors() -> np.ndarray:
+def vectors():
     """Vectors of two layers."""
     return np.random.default_rng(0).standard_normal((2, N, DIM)).astype(np.float32)
 

@@ -71,7 +71,7 @@ def _kinds(found: list[tuple[str, int]]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def stores(moto, tmp_path_factory) -> dict[int, Bucket]:
+def stores(moto, tmp_path_factory):
     """Stores of 24 and of 72 shards."""
     found = {n_shards: new_bucket(moto) for n_shards in (24, 72)}
     with pytest.MonkeyPatch.context() as patch:

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Timer
 
 import pytest
-from buckets import SECRET, Bucket
+from buckets import SECRET
 from embstore_cli.main import app
 from object_servers import new_bucket
 from synthetic import synthetic_store
@@ -39,7 +39,7 @@ QUESTIONS: list[Callable[[Store], object]] = [
 
 
 @pytest.fixture(scope="module")
-def bucket(moto, tmp_path_factory) -> Bucket:
+def bucket(moto, tmp_path_factory):
     """A bucket with a store of 600 words."""
     found = new_bucket(moto)
     with pytest.MonkeyPatch.context() as patch:
@@ -349,7 +349,7 @@ def test_content_that_another_process_may_need_is_not_deleted(bucket, cache, mon
     assert disk_bytes(cache) <= before
 
 
-def test_a_file_of_which_nothing_was_fetched_costs_one_operation(tmp_path: Path):
+def test_a_file_of_which_nothing_was_fetched_costs_one_operation(tmp_path):
     """A web server may have named 300,000 files."""
     contents = Contents(tmp_path, ObjectStore("s3://unused/store"))
     contents.reset()

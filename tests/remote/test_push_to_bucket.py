@@ -6,18 +6,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from buckets import Bucket
 from column_writing import stored_columns, write_columns
 from fault_proxy import FAULTS, FaultProxy
 from pandas.testing import assert_frame_equal
 from store_damage import flip
-from synthetic import Synthetic
 
 from embstore import Store
 from embstore.base.errors import DamagedError, LockedError, StoreError, UnknownNameError
@@ -25,11 +21,9 @@ from embstore.storage.remote.remote_store import RemoteStore
 
 pytestmark = pytest.mark.server
 
-Make = Callable[..., Synthetic]
-
 
 @pytest.fixture
-def made(make_store: Make) -> Synthetic:
+def made(make_store):
     """A store of two spaces, with a column."""
     make_store(unit="sentence", texts=["a river bank", "the bank of the river"])
     made = make_store(n=60, n_shards=3)
@@ -37,7 +31,7 @@ def made(make_store: Make) -> Synthetic:
     return made
 
 
-def test_a_store_is_pushed_and_pulled(made: Synthetic, bucket: Bucket, tmp_path: Path) -> None:
+def test_a_store_is_pushed_and_pulled(made, bucket, tmp_path):
     done = made.store.push(bucket.url, options=bucket.options)
     assert {row["action"] for row in done} == {"pushed"}
     assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
@@ -51,7 +45,7 @@ def test_a_store_is_pushed_and_pulled(made: Synthetic, bucket: Bucket, tmp_path:
     assert not len(here.pull(bucket.url, options=bucket.options))
 
 
-def test_only_what_is_missing_travels(made: Synthetic, make_store: Make, bucket: Bucket) -> None:
+def test_only_what_is_missing_travels(made, make_store, bucket):
     made.store.push(bucket.url, options=bucket.options)
     make_store(texts=["new"])
     with FaultProxy(bucket.endpoint, {}) as proxy:
@@ -68,7 +62,7 @@ def test_only_what_is_missing_travels(made: Synthetic, make_store: Make, bucket:
     assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
 
 
-def test_a_refused_push_leaves_a_new_bucket_empty(made: Synthetic, bucket: Bucket) -> None:
+def test_a_refused_push_leaves_a_new_bucket_empty(made, bucket):
     """Whatever is found before the store changes is found before there is one: no manifest, no lease, no probe."""
 
     def refused(error: type[StoreError | UnknownNameError], match: str, **part: str) -> None:
@@ -92,9 +86,7 @@ def test_a_refused_push_leaves_a_new_bucket_empty(made: Synthetic, bucket: Bucke
     assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
 
 
-def test_of_two_that_begin_a_store_the_later_is_refused(
-    made: Synthetic, make_store: Make, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_of_two_that_begin_a_store_the_later_is_refused(made, make_store, bucket, monkeypatch, tmp_path):
     """The first conditional manifest decides; a failure before anything was committed leaves nothing either."""
     begun = RemoteStore(bucket.url, bucket.options)
     with pytest.raises(ZeroDivisionError), begun.writing(is_new=True):
@@ -113,7 +105,7 @@ def test_of_two_that_begin_a_store_the_later_is_refused(
     assert bucket.store.verify(deep=True).ok
 
 
-def test_a_push_through_a_network_that_fails(made: Synthetic, bucket: Bucket) -> None:
+def test_a_push_through_a_network_that_fails(made, bucket):
     with FaultProxy(bucket.endpoint, dict.fromkeys(FAULTS, 0.03), seed=3) as proxy:
         made.store.push(bucket.url, options=replace(bucket, endpoint=proxy.endpoint).options)
     assert sum(proxy.counts[fault] for fault in FAULTS) >= 3, proxy.counts
@@ -122,7 +114,7 @@ def test_a_push_through_a_network_that_fails(made: Synthetic, bucket: Bucket) ->
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX systems kill so")
-def test_a_killed_push_goes_on(made: Synthetic, bucket: Bucket, tmp_path: Path) -> None:
+def test_a_killed_push_goes_on(made, bucket, tmp_path):
     """It is killed among its uploads: there is no store yet, or the whole one, and the next push makes it whole."""
     command = [sys.executable, "-m", "embstore", "push", bucket.url, "--store", str(made.root), "--quiet"]
     with FaultProxy(bucket.endpoint, {}, most=8) as proxy:

@@ -1,11 +1,9 @@
 """A store at a URL is read through a mirror, and its answers are those of the same store in a folder."""
 
 import shutil
-from pathlib import Path
 
 import numpy
 import pytest
-from buckets import Bucket
 from object_servers import new_bucket
 from synthetic import synthetic_store
 
@@ -16,7 +14,7 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture(scope="module")
-def made(moto, tmp_path_factory) -> tuple[Path, Bucket]:
+def made(moto, tmp_path_factory):
     """A store in a folder, and the same one in a bucket."""
     folder, bucket = tmp_path_factory.mktemp("made"), new_bucket(moto)
     with pytest.MonkeyPatch.context() as patch:

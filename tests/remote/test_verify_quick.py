@@ -1,11 +1,9 @@
 """A quick check of a store at a URL finds what is missing or truncated there, and fetches a few kilobytes."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from buckets import Bucket
 from fault_proxy import FaultProxy
 from store_damage import flipped
 from synthetic import Synthetic
@@ -19,7 +17,7 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture
-def made(make_store: Callable[..., Synthetic]) -> Synthetic:
+def made(make_store):
     return make_store(n=2000, dim=64, n_shards=3)
 
 
@@ -30,9 +28,7 @@ def _files(made: Synthetic) -> dict[str, Path]:
     return {path.relative_to(made.root).as_posix(): path for path in found}
 
 
-def test_a_quick_check_in_a_bucket_reads_kilobytes_and_no_content(
-    made: Synthetic, bucket: Bucket, caches: Callable[[str], None]
-) -> None:
+def test_a_quick_check_in_a_bucket_reads_kilobytes_and_no_content(made, bucket, caches):
     made.store.push(bucket.url, options=bucket.options)
     n_bytes = sum(path.stat().st_size for path in made.root.rglob("*") if path.is_file())
     with FaultProxy(bucket.endpoint, {}) as proxy:
@@ -55,7 +51,7 @@ def test_a_quick_check_in_a_bucket_reads_kilobytes_and_no_content(
 
 
 @pytest.mark.parametrize("change", ["truncated", "extended", "missing"])
-def test_what_is_lost_in_a_bucket_is_named(made: Synthetic, bucket: Bucket, change: str) -> None:
+def test_what_is_lost_in_a_bucket_is_named(made, bucket, change):
     made.store.push(bucket.url, options=bucket.options)
     objects, expected = bucket.objects(), []
     for key in [found.key for found in objects.list()]:
@@ -75,7 +71,7 @@ def test_what_is_lost_in_a_bucket_is_named(made: Synthetic, bucket: Bucket, chan
     assert found.is_damaged
 
 
-def test_a_folder_is_checked_too(made: Synthetic) -> None:
+def test_a_folder_is_checked_too(made):
     store = made.store
     assert store.verify(quick=True).ok
     files = [path for key, path in _files(made).items() if key.startswith(("embeddings/", "items/"))]
@@ -94,7 +90,7 @@ def test_a_folder_is_checked_too(made: Synthetic) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-def test_a_web_server_is_asked_for_the_last_byte_of_each_file(made: Synthetic, tmp_path: Path) -> None:
+def test_a_web_server_is_asked_for_the_last_byte_of_each_file(made, tmp_path):
     served = tmp_path / "served"
     made.store.push(served)
     with serving(served) as server:
@@ -110,9 +106,7 @@ def test_a_web_server_is_asked_for_the_last_byte_of_each_file(made: Synthetic, t
         Store(server.url).verify(quick=True)
 
 
-def test_a_footer_larger_than_what_is_fetched_at_first_is_read_whole(
-    made: Synthetic, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_footer_larger_than_what_is_fetched_at_first_is_read_whole(made, bucket, monkeypatch):
     """Of a shard with very many row groups."""
     monkeypatch.setattr(footer, "_USUAL_BYTES", 100)
     made.store.push(bucket.url, options=bucket.options)

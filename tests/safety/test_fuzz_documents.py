@@ -2,13 +2,12 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_figures import Tally
 from fuzzing import refusal, tries
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +50,7 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
+def cases(tmp_path_factory):
     root = tmp_path_factory.mktemp("documents")
     paths = StorePaths(root)
     create_store(paths)
@@ -164,7 +163,7 @@ def tried(case: Case, data: bytes) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_anything_in_any_place(cases: Mapping[str, Case], kind: str, tally: Callable[[str, str], Tally]) -> None:
+def test_anything_in_any_place(cases, kind, tally):
     case, counts = cases[kind], tally("fuzz: a value in a document", kind)
     spots = [*places(case.document)]
     assert tried(case, data_of(case.document, sealed=kind != "own dataset") or b"")
@@ -183,7 +182,7 @@ def test_anything_in_any_place(cases: Mapping[str, Case], kind: str, tally: Call
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_bytes(cases: Mapping[str, Case], kind: str, tally: Callable[[str, str], Tally]) -> None:
+def test_any_bytes(cases, kind, tally):
     case, counts = cases[kind], tally("fuzz: bytes in a document", kind)
     whole = data_of(case.document, sealed=kind != "own dataset") or b""
 

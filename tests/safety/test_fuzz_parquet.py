@@ -1,15 +1,12 @@
 """The hand-written readers of Parquet's structs, pages and footers, given anything: values, or the documented error."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from fault_figures import Tally
 from fuzzing import refusal, tries
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +23,6 @@ from embstore.storage.transaction.manifest import committed_shards
 
 pytestmark = pytest.mark.fault
 
-Tallies = Callable[[str, str], Tally]
 
 KINDS = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15])
 PIECES = st.one_of(st.binary(max_size=12), st.builds(lambda kind, n: bytes([n << 4 | kind]), KINDS, st.integers(0, 15)))
@@ -55,7 +51,7 @@ class File:
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> File:
+def file(tmp_path_factory):
     root = tmp_path_factory.mktemp("shard") / "store"
     made = synthetic_store(root, n=3, dim=2, n_blocks=1, top_form=None, n_shards=1, index=False)
     data = made.shard_files[0].read_bytes()
@@ -65,7 +61,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> File:
     return File(made, data, SimpleNamespace(**{name: getattr(column, name) for name in names}), len(data) - 8 - size)
 
 
-def test_structs(file: File, tally: Tallies) -> None:
+def test_structs(file, tally):
     """A struct that can be read is written so that it is read as the same."""
     counts = tally("fuzz: Parquet", "structs")
     footer = file.data[file.footer_at :]
@@ -88,7 +84,7 @@ def test_structs(file: File, tally: Tallies) -> None:
     run()
 
 
-def test_pages(file: File, tally: Tallies) -> None:
+def test_pages(file, tally):
     """What is read of altered pages is as many values as there should be, and is refused unless its CRC is right."""
     counts = tally("fuzz: Parquet", "pages")
     path = file.made.root / "altered.parquet"
@@ -113,7 +109,7 @@ def test_pages(file: File, tally: Tallies) -> None:
 NUMBERS = st.one_of(st.integers(-5, 400), st.sampled_from([1 << 31, 1 << 40, (1 << 63) - 1, -(1 << 63)]))
 
 
-def test_places_of_pages(file: File, tally: Tallies) -> None:
+def test_places_of_pages(file, tally):
     """A footer that says that pages are elsewhere, or hold more than memory does."""
     counts = tally("fuzz: Parquet", "places of pages")
     names = ("data_page_offset", "total_compressed_size", "num_values")
@@ -146,7 +142,7 @@ def sealed(data: bytes) -> bytes | None:
     return data[: max(0, footer_at)] + checksum.with_checksum(blank)
 
 
-def test_footers(file: File, tally: Tallies) -> None:
+def test_footers(file, tally):
     """A shard whose footer was altered and sealed again is damaged, or gives vectors of the right shape."""
     counts = tally("fuzz: Parquet", "footers")
     path = file.shard.path
@@ -176,7 +172,7 @@ def test_footers(file: File, tally: Tallies) -> None:
         path.write_bytes(file.data)
 
 
-def test_tails(file: File, tally: Tallies) -> None:
+def test_tails(file, tally):
     """The length of a footer is any number."""
     counts = tally("fuzz: Parquet", "tails")
     path = file.shard.path
@@ -208,7 +204,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_what_would_take_long_or_much_is_refused_at_once(file: File, bomb: str, tmp_path: Path) -> None:
+def test_what_would_take_long_or_much_is_refused_at_once(file, bomb, tmp_path):
     path = tmp_path / "bomb.parquet"
     data = BOMBS[bomb] + bytes(64)
     path.write_bytes(data)
@@ -219,7 +215,7 @@ def test_what_would_take_long_or_much_is_refused_at_once(file: File, bomb: str, 
     assert time.thread_time() - began < 2
 
 
-def test_plain_tables(file: File, tally: Tallies) -> None:
+def test_plain_tables(file, tally):
     """A summary with any bytes in it gives columns no larger than itself, or is refused."""
     counts = tally("fuzz: Parquet", "plain tables")
     summary = file.shard.summary_path.read_bytes()

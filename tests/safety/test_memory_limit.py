@@ -27,7 +27,7 @@ def run_limited(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)
 
 
-def test_pictures_are_drawn_under_the_recommended_limit(tmp_path: Path) -> None:
+def test_pictures_are_drawn_under_the_recommended_limit(tmp_path):
     pytest.importorskip("vl_convert", reason="pictures need vl-convert-python (extra plot)")
     root, file = synthetic_store(tmp_path / "store", n=30, n_blocks=1).root, tmp_path / "drawn.html"
     done = run_limited("-m", "embstore", "report", "--store", str(root), "-o", str(file))
@@ -35,6 +35,6 @@ def test_pictures_are_drawn_under_the_recommended_limit(tmp_path: Path) -> None:
     assert "data:image/svg+xml" in file.read_text("utf-8")
 
 
-def test_the_recommended_limit_holds() -> None:
+def test_the_recommended_limit_holds():
     done = run_limited("-c", f"bytearray({KILOBYTES << 10})")
     assert "MemoryError" in done.stderr

@@ -5,14 +5,12 @@ Methods that write are tried by their commands (see :mod:`test_received_stores`)
 
 import os
 import shutil
-from collections.abc import Callable
 from functools import partial
 from inspect import getmembers_static, unwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_figures import Tally
 from fuzzing import refusal
 from index_cache import close_cached_indexes
 from received_stores import limit, outside
@@ -89,7 +87,7 @@ OF_NO_STORE = {"add_dataset", "datasets", "explain", "fetch_datasets", "metrics"
 EVERY = 1 if os.environ.get("EMBSTORE_TEST_FAULTS") == "all" else 8
 
 
-def test_every_public_method_is_tried() -> None:
+def test_every_public_method_is_tried():
     """A new one must be put into one of the lists."""
     public = {name: member for name, member in getmembers_static(Store) if not name.startswith("_")}
     assert unwrap(public.pop("neighbors")) is unwrap(public["neighbours"])
@@ -116,7 +114,7 @@ def read(store: Store, name: str, arguments: Arguments) -> None:
 
 
 @pytest.fixture
-def folder(template: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Path]:
+def folder(template, checkpoint, tmp_path, monkeypatch):
     """Make the folder anew in which the store is, and go there."""
     folder = tmp_path / "all"
 
@@ -133,9 +131,7 @@ def folder(template: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_method_raises_an_error_of_embstores_and_changes_nothing_outside(
-    name: str, folder: Callable[[], Path], tally: Callable[[str, str], Tally]
-) -> None:
+def test_a_method_raises_an_error_of_embstores_and_changes_nothing_outside(name, folder, tally):
     counts = tally("tampered store", f"Store.{name}")
     for case in TAMPERINGS[[*CALLS].index(name) % EVERY :: EVERY]:
         root = folder()
@@ -155,7 +151,7 @@ def test_a_method_raises_an_error_of_embstores_and_changes_nothing_outside(
             assert outside(root) == before, call
 
 
-def test_the_calls_work_on_a_sound_store(folder: Callable[[], Path]) -> None:
+def test_the_calls_work_on_a_sound_store(folder):
     """Else an error on a tampered one would say nothing."""
     folder()
     for name, arguments in [(name, arguments) for name, calls in CALLS.items() for arguments in calls]:

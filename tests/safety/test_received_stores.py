@@ -1,15 +1,15 @@
 """A store that was tampered with does no harm, whatever is asked of it: nothing outside changes, and nothing hangs."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from fault_figures import FAULTS, Tally
+from fault_figures import FAULTS
 from index_cache import close_cached_indexes
 from received_stores import limit, outside
 from synthetic import synthetic_store
-from tampered_stores import ALL, MENDED, NONE, SPACE, TAMPERINGS, WRITERS, WRONG_SHARDS, Tampering
+from tampered_stores import ALL, MENDED, NONE, SPACE, TAMPERINGS, WRITERS, WRONG_SHARDS
 from typer.testing import CliRunner, Result
 
 pytestmark = pytest.mark.fault
@@ -63,9 +63,7 @@ REFUSING = {
 
 
 @pytest.mark.parametrize("case", TAMPERINGS, ids=lambda case: case.name)
-def test_no_command_is_led_outside(
-    case: Tampering, template: Path, checkpoint: Path, tmp_path: Path, tally: Callable[[str, str], Tally]
-) -> None:
+def test_no_command_is_led_outside(case, template, checkpoint, tmp_path, tally):
     counts = tally("tampered store", case.name.partition(":")[0])
     folder = tmp_path / "all"
     first = TAMPERINGS.index(case) % 3
@@ -129,7 +127,7 @@ ANSWERED = {
 
 
 @pytest.mark.parametrize("case", WRONG_SHARDS)
-def test_a_shard_that_is_not_as_its_card_says_is_named(case: str, tmp_path: Path) -> None:
+def test_a_shard_that_is_not_as_its_card_says_is_named(case, tmp_path):
     """Whatever all hashes in the store say of it."""
     root = tmp_path / "store"
     synthetic_store(root, n=30, dim=6, n_blocks=1, n_shards=1)
@@ -145,7 +143,7 @@ def test_a_shard_that_is_not_as_its_card_says_is_named(case: str, tmp_path: Path
     assert [file.name for file in tmp_path.iterdir()] == ["store"]
 
 
-def test_the_template_is_sound_and_every_command_works_on_it(template: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_the_template_is_sound_and_every_command_works_on_it(template, checkpoint, tmp_path):
     """Else a refusal of a tampered store would say nothing."""
     folder = tmp_path / "all"
     for name, arguments in commands(folder, checkpoint).items():

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -48,7 +47,7 @@ def limited(commands: Sequence[Sequence[str | Path]]) -> list[tuple[int, str]]:
 
 
 @pytest.fixture
-def root(template: Path, tmp_path: Path) -> Path:
+def root(template, tmp_path):
     return Path(shutil.copytree(template / "store", tmp_path / "store"))
 
 
@@ -92,14 +91,14 @@ BOMBS: dict[str, tuple[Callable[[Path, str], Path], Sequence[str], str]] = {
 
 @pytest.mark.parametrize("name", BOMBS)
 @pytest.mark.parametrize("codec", ["zstd", "snappy", "none"])
-def test_a_bomb_is_found_by_whatever_codec(name: str, codec: str, root: Path) -> None:
+def test_a_bomb_is_found_by_whatever_codec(name, codec, root):
     bomb, _, problem = BOMBS[name]
     path = bomb(root, codec)
     assert path.stat().st_size < (4 * MIB if codec == "none" else MIB)
     assert problem in str(unpacked_problem(path))
 
 
-def test_no_command_unpacks_a_bomb_and_repair_takes_it_out(template: Path, tmp_path: Path) -> None:
+def test_no_command_unpacks_a_bomb_and_repair_takes_it_out(template, tmp_path):
     commands: list[Sequence[str | Path]] = []
     for name, (bomb, reading, _) in BOMBS.items():
         root = Path(shutil.copytree(template / "store", tmp_path / name))
@@ -121,16 +120,14 @@ def test_no_command_unpacks_a_bomb_and_repair_takes_it_out(template: Path, tmp_p
         assert again == 0, f"{name}: {mended} {left}"
 
 
-def test_a_false_dim_is_damage_before_room_is_made(root: Path) -> None:
+def test_a_false_dim_is_damage_before_room_is_made(root):
     card = the(root, "card")
     seal(card, json.loads(card.read_bytes()) | {"dim": 40_000})  # a matrix of dim² takes 12.8 GB
     [(code, message)] = limited([("query", "partition", "--where", "true", "--no-cache", "--store", root)])
     assert (code, "40,000 components" in message) == (2, True), message
 
 
-def test_a_table_within_the_limit_is_read_and_the_variable_moves_it(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_within_the_limit_is_read_and_the_variable_moves_it(root, monkeypatch):
     path = put_part(root, "items", items_table(62 * MIB), "zstd")
     assert unpacked_problem(path) is None
     assert not Store(root).verify().problems
@@ -147,9 +144,7 @@ def test_a_table_within_the_limit_is_read_and_the_variable_moves_it(
         check_unpacked([path], "Remedy.")
 
 
-def test_the_size_of_texts_that_do_not_repeat_is_known_from_the_pages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_size_of_texts_that_do_not_repeat_is_known_from_the_pages(tmp_path, monkeypatch):
     """A query reads no text before it reads the few that it shows."""
     monkeypatch.setattr(unpacked, "_text_bytes", None)
     n = 20_000
@@ -169,7 +164,7 @@ def test_the_size_of_texts_that_do_not_repeat_is_known_from_the_pages(
     assert [name for name, has in dictionaries.items() if has] == ["unit", "context_id", "start", "end"]
 
 
-def test_a_large_table_may_unpack_to_many_times_its_size(tmp_path: Path) -> None:
+def test_a_large_table_may_unpack_to_many_times_its_size(tmp_path):
     """As tables of items do whose ids are hashes."""
     rng = np.random.default_rng(0)
     table = items_table(100 * MIB)
@@ -190,7 +185,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
-def test_a_footer_that_its_pages_contradict_is_damage(edit: Any, tmp_path: Path) -> None:
+def test_a_footer_that_its_pages_contradict_is_damage(edit, tmp_path):
     path = tmp_path / "x.parquet"
     sound = written(items_table(MIB), "snappy")
     path.write_bytes(sound)
@@ -200,7 +195,7 @@ def test_a_footer_that_its_pages_contradict_is_damage(edit: Any, tmp_path: Path)
 
 
 @pytest.mark.parametrize("settings", [{"column_encoding": {"text": "DELTA_BYTE_ARRAY"}}, {"data_page_version": "2.0"}])
-def test_encodings_that_repeat_a_text_in_part_are_refused(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_encodings_that_repeat_a_text_in_part_are_refused(settings, tmp_path):
     """A text may then be as long as all before it; version 2 of the pages is as good as the first."""
     path = tmp_path / "x.parquet"
     table = pa.table({"text": [f"text {number}" for number in range(100)]})
@@ -222,7 +217,7 @@ def _tables() -> dict[str, pa.Table]:
 
 @pytest.mark.parametrize("name", [*_tables()])
 @pytest.mark.parametrize("codec", ["none", "snappy", "zstd"])
-def test_what_pyarrow_holds_of_a_table_is_within_its_size(name: str, codec: str, tmp_path: Path) -> None:
+def test_what_pyarrow_holds_of_a_table_is_within_its_size(name, codec, tmp_path):
     path = tmp_path / "x.parquet"
     pq.write_table(_tables()[name], path, compression=codec)
     assert pq.read_table(path).nbytes <= sum(unpacked._unpacked_size(path))

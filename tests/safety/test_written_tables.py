@@ -1,6 +1,6 @@
 """What embstore writes can be read again, or is not stored: at a low limit, which small tables reach."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -17,12 +17,11 @@ from embstore.storage.transaction.commit import write_dataset, write_rows
 
 pytestmark = pytest.mark.fault
 
-Make = Callable[..., Synthetic]
 N = 1_500
 
 
 @pytest.fixture
-def made(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> Synthetic:
+def made(make_store, monkeypatch):
     """A store of words in which tables may unpack to 1 MiB."""
     made = make_store(n=N, dim=2, n_blocks=1, index=False)
     monkeypatch.setenv(VARIABLE, "1")
@@ -60,7 +59,7 @@ CASES = ["bool", "constant text", "null"]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_columns_that_repeat_are_cut_into_tables_that_can_be_read(name: str, made: Synthetic) -> None:
+def test_columns_that_repeat_are_cut_into_tables_that_can_be_read(name, made):
     kinds, columns = _values(name, N)
     write_rows(made.paths, made.paths.columns, [_table(made.ids.tolist(), kinds, columns)])
     _check(made, kinds, columns)
@@ -70,7 +69,7 @@ def test_columns_that_repeat_are_cut_into_tables_that_can_be_read(name: str, mad
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_compaction_joins_no_more_than_can_be_read(name: str, made: Synthetic) -> None:
+def test_compaction_joins_no_more_than_can_be_read(name, made):
     kinds, columns = _values(name, N)
     for begin in range(0, N, 75):
         part = {key: values[begin : begin + 75] for key, values in columns.items()}
@@ -91,7 +90,7 @@ def _pairs(texts: Sequence[str], ids: Sequence[int]) -> dict[str, Sequence[Any]]
     return columns | {"score": [0.5] * len(places)}
 
 
-def test_a_dataset_of_all_pairs_can_be_read(made: Synthetic) -> None:
+def test_a_dataset_of_all_pairs_can_be_read(made):
     texts = [item.text for item in made.items[:115]]
     columns = _pairs(texts, made.ids.tolist())
     write_dataset(made.paths, "mine", "word pairs", Unit.WORD, columns)
@@ -101,7 +100,7 @@ def test_a_dataset_of_all_pairs_can_be_read(made: Synthetic) -> None:
     assert made.store.verify().ok
 
 
-def test_a_table_that_could_not_be_read_again_is_not_stored(made: Synthetic) -> None:
+def test_a_table_that_could_not_be_read_again_is_not_stored(made):
     before = {path: path.read_bytes() for path in made.root.rglob("*") if path.is_file()}
     n = 1 << 12
     repeated: dict[str, Sequence[Any]] = {"item_id": [1] * n, "text": ["a" * 10_000] * n, "rank": [1] * n}

@@ -42,7 +42,7 @@ def schema(name: str) -> Draft202012Validator:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_each_schema_is_one_and_if_it_lists_poolings_lists_all(name: str):
+def test_each_schema_is_one_and_if_it_lists_poolings_lists_all(name):
     document = read(FOLDER / name)
     Draft202012Validator.check_schema(document)
     assert document["$id"] == f"embstore:{name.removesuffix('.schema.json').replace('/', '-')}"
@@ -76,7 +76,7 @@ def test_a_row_that_breaks_the_schema_is_refused():
 
 
 @pytest.mark.parametrize("kind", COLUMN_TYPES)
-def test_every_kind_of_column_has_a_schema(kind: str):
+def test_every_kind_of_column_has_a_schema(kind):
     """Of a metric of a user's own, which has no file in schemas/."""
     given = {"number": 0.5, "integer": 1, "string": "a", "boolean": True, "array of numbers": [0.5, None]}
     given["array of integers"] = [1]
@@ -118,7 +118,7 @@ def test_every_kind_of_parameter_has_a_schema():
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_what_explain_writes_keeps_its_schema(metric: str):
+def test_what_explain_writes_keeps_its_schema(metric):
     written = printed("query", metric, "--explain")
     schema("explain").validate(written)
     with command_line():
@@ -126,7 +126,7 @@ def test_what_explain_writes_keeps_its_schema(metric: str):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_the_documents_of_a_store_keep_their_schemas(make_store, dtype: str):
+def test_the_documents_of_a_store_keep_their_schemas(make_store, dtype):
     made = make_store(dtype=dtype)
     schema("store").validate(read(made.paths.marker))
     card = read(made.paths.card(made.space))
@@ -198,7 +198,7 @@ def queried(make_store):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", METRICS)
-def test_what_query_prints_keeps_its_schema(queried, metric: str):
+def test_what_query_prints_keeps_its_schema(queried, metric):
     options = [*OPTIONS.get(metric, ()), *([] if metric == "sc-weat" else [LISTED])]
     if metric != "change" and METRICS[metric].needs not in UNGROUPED:
         options.append(("--by", "zipf_frequency", "--bins", "-1,0,9"))

@@ -1,18 +1,15 @@
-from pathlib import Path
-
 import pytest
-from source_rows import Write
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path, monkeypatch):
     """Every test works in an empty folder of its own, so that sources have short names."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def write(folder: Path) -> Write:
+def write(folder):
     def write(name: str, content: str | bytes) -> str:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

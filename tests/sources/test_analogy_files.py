@@ -29,7 +29,7 @@ def add(path: Path, **options: object) -> object:
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_googles_format(tmp_path: Path, packed: bool) -> None:
+def test_googles_format(tmp_path, packed):
     path = tmp_path / ("questions-words.txt.gz" if packed else "questions-words.txt")
     content = b"\xef\xbb\xbf" + GOOGLE.encode()
     path.write_bytes(gzip.compress(content) if packed else content)
@@ -48,7 +48,7 @@ def test_googles_format(tmp_path: Path, packed: bool) -> None:
 
 
 @pytest.mark.parametrize("as_folder", [True, False])
-def test_bats_pairs_every_pair_with_every_other(tmp_path: Path, as_folder: bool) -> None:
+def test_bats_pairs_every_pair_with_every_other(tmp_path, as_folder):
     folder = tmp_path / "BATS_3.0" / "1_Inflectional_morphology"
     folder.mkdir(parents=True)
     for name, text in BATS.items():
@@ -78,7 +78,7 @@ def test_bats_pairs_every_pair_with_every_other(tmp_path: Path, as_folder: bool)
         ("a b c \udcff\n", r"questions.txt:1"),
     ],
 )
-def test_a_line_that_is_no_question_is_named(tmp_path: Path, data: Path, text: str, message: str) -> None:
+def test_a_line_that_is_no_question_is_named(tmp_path, data, text, message):
     path = tmp_path / "questions.txt"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(SourceError, match=message):
@@ -86,14 +86,14 @@ def test_a_line_that_is_no_question_is_named(tmp_path: Path, data: Path, text: s
     assert not data.exists()
 
 
-def test_a_line_of_a_folder_is_named_with_its_file(tmp_path: Path) -> None:
+def test_a_line_of_a_folder_is_named_with_its_file(tmp_path):
     (tmp_path / "a.txt").write_text("a\tb\nc\td\n")
     (tmp_path / "b.txt").write_text("a\tb\ne\n")
     with pytest.raises(SourceError, match=r"b.txt:2: 1 word"):
         add(tmp_path)
 
 
-def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+def test_what_does_not_fit_is_refused(tmp_path):
     path = tmp_path / "questions.txt"
     path.write_text(GOOGLE)
     with pytest.raises(UsageError, match="columns=, header=False, delimiter= and comment= are for tables"):
@@ -111,7 +111,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         add(tmp_path / "bad.txt.gz")
 
 
-def test_a_build_embeds_every_word_and_stores_the_questions(tmp_path: Path, checkpoint: Path) -> None:
+def test_a_build_embeds_every_word_and_stores_the_questions(tmp_path, checkpoint):
     (tmp_path / "bats").mkdir()
     (tmp_path / "bats" / "animals.txt").write_text("ape\tinfant/baby\ncat\tkitten\ndog\tpuppy/whelp\n")
     add(tmp_path / "bats")

@@ -1,7 +1,6 @@
 """A file that changes while it is read is refused: half of it would be of one state, half of another."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,7 +45,7 @@ def cut(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [append, replace, touch, cut])
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv", "a.tsv", "a.parquet"])
-def test_a_file_that_changes_is_refused(tmp_path: Path, name: str, change: Callable[[Path], None]) -> None:
+def test_a_file_that_changes_is_refused(tmp_path, name, change):
     path = tmp_path / name
     write(path)
     rows = open_source(str(path)).rows()
@@ -56,7 +55,7 @@ def test_a_file_that_changes_is_refused(tmp_path: Path, name: str, change: Calla
         list(rows)
 
 
-def test_a_file_that_was_written_between_opening_and_reading_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_was_written_between_opening_and_reading_is_refused(tmp_path):
     path = tmp_path / "a.txt"
     write(path)
     source = open_source(str(path))

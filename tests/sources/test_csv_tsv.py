@@ -1,11 +1,10 @@
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from source_rows import Write, texts
+from source_rows import texts
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import Blank, Row, open_source
@@ -14,13 +13,13 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 @pytest.fixture
-def field_limit() -> Iterator[int]:
+def field_limit():
     before = csv.field_size_limit()
     yield before
     csv.field_size_limit(before)
 
 
-def test_the_only_column_is_read(write: Write) -> None:
+def test_the_only_column_is_read(write):
     source = open_source(write("a.csv", "word\ncat\ndog\n"))
     assert list(source.rows()) == [Row("cat", "a.csv:2"), Row("dog", "a.csv:3")]
     assert list(source.rows()) == list(source.rows())
@@ -38,9 +37,7 @@ def test_the_only_column_is_read(write: Write) -> None:
         (b"id,text\n1,Hello,world\n", False, r":2: 3 values, but the header names 2 columns\. Quote"),
     ],
 )
-def test_a_table_that_cannot_be_read_is_named_with_the_place(
-    write: Write, name: str, content: bytes, is_known_at_once: bool, message: str
-) -> None:
+def test_a_table_that_cannot_be_read_is_named_with_the_place(write, name, content, is_known_at_once, message):
     write(name, content.replace(b",", b"\t" if name == "a.tsv" else b","))
     source = None
     with pytest.raises((UsageError, SourceError), match=f"{name}{message}"):  # noqa: PT012
@@ -50,7 +47,7 @@ def test_a_table_that_cannot_be_read_is_named_with_the_place(
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
-def test_several_columns_come_in_the_order_asked_for(write: Write, name: str) -> None:
+def test_several_columns_come_in_the_order_asked_for(write, name):
     write(name, "left,right\ncat,dog\nsun,\nsea\n".replace(",", "\t" if name == "a.tsv" else ","))
     assert list(open_source(name, columns=["right", "left"]).rows()) == [
         Row("dog", f"{name}:2 (right)"),
@@ -62,7 +59,7 @@ def test_several_columns_come_in_the_order_asked_for(write: Write, name: str) ->
     ]
 
 
-def test_an_unknown_column_and_one_that_is_there_or_asked_for_twice_are_errors(write: Write) -> None:
+def test_an_unknown_column_and_one_that_is_there_or_asked_for_twice_are_errors(write):
     with pytest.raises(UnknownNameError, match=r"Name a column of a\.csv with columns=") as caught:
         open_source(write("a.csv", "left,right\n1,2\n"), columns=["left", "rigth"])
     assert (caught.value.kind, caught.value.name, caught.value.known) == ("column", "rigth", ("left", "right"))
@@ -75,7 +72,7 @@ def test_an_unknown_column_and_one_that_is_there_or_asked_for_twice_are_errors(w
     assert texts(open_source("a.csv", columns=["b"])) == ["3"]
 
 
-def test_blanks_are_given_with_their_reason(write: Write) -> None:
+def test_blanks_are_given_with_their_reason(write):
     assert list(open_source(write("a.csv", 'id,text\n1\n\n2,\n3," "\n4,cat\n')).rows()) == [
         Blank("a.csv:2", "missing value"),
         Blank("a.csv:3", "empty line"),
@@ -85,7 +82,7 @@ def test_blanks_are_given_with_their_reason(write: Write) -> None:
     ]
 
 
-def test_quoting_is_rfc_4180_and_origins_are_lines_of_the_file(write: Write) -> None:
+def test_quoting_is_rfc_4180_and_origins_are_lines_of_the_file(write):
     content = 'text,n\r\n"a ""quote"", a comma\r\nand a line",1\r\n  b " c  ,2\r\n'
     assert list(open_source(write("a.csv", content)).rows()) == [
         Row('a "quote", a comma\r\nand a line', "a.csv:2"),
@@ -93,12 +90,12 @@ def test_quoting_is_rfc_4180_and_origins_are_lines_of_the_file(write: Write) -> 
     ]
 
 
-def test_a_byte_order_mark_is_not_part_of_the_first_column(write: Write) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_column(write):
     assert texts(open_source(write("a.csv", '\ufeff"text",n\ncat,1\n'))) == ["cat"]
     assert texts(open_source(write("a.tsv", "\ufefftext\tn\ncat\t1\n"))) == ["cat"]
 
 
-def test_a_field_of_a_million_characters_is_read_and_the_limit_never_lowered(write: Write, field_limit: int) -> None:
+def test_a_field_of_a_million_characters_is_read_and_the_limit_never_lowered(write, field_limit):
     assert texts(open_source(write("a.csv", f"text\n{'x' * 10**6}\n"))) == ["x" * 10**6]
     csv.field_size_limit(2**30)
     assert texts(open_source(write("a.csv", "text\ncat\n"))) == ["cat"]
@@ -106,17 +103,17 @@ def test_a_field_of_a_million_characters_is_read_and_the_limit_never_lowered(wri
 
 
 @pytest.mark.parametrize("bad", ['"never closed\nmore\n', '"closed"too early\n'])
-def test_bad_quoting_names_the_line_where_it_begins(write: Write, bad: str) -> None:
+def test_bad_quoting_names_the_line_where_it_begins(write, bad):
     source = open_source(write("a.csv", f"text\ncat\n{bad}"))
     with pytest.raises(SourceError, match=r"a\.csv:3: .* not valid CSV: .* close every quote"):
         list(source.rows())
 
 
-def test_empty_values_beyond_the_header_are_no_loss(write: Write) -> None:
+def test_empty_values_beyond_the_header_are_no_loss(write):
     assert texts(open_source(write("a.csv", "id,text\n1,cat,,\n"))) == ["cat"]
 
 
-def test_tsv_has_no_quoting(write: Write) -> None:
+def test_tsv_has_no_quoting(write):
     content = 'text\tn\n"cat"\t1\n"open\t2\n a, b \t3\r\n\n\t4\n'
     assert list(open_source(write("a.tsv", content)).rows()) == [
         Row('"cat"', "a.tsv:2"),
@@ -128,7 +125,7 @@ def test_tsv_has_no_quoting(write: Write) -> None:
 
 
 @given(rows=st.lists(st.tuples(TEXTS, TEXTS), min_size=1))
-def test_what_csv_writes_comes_back(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]) -> None:
+def test_what_csv_writes_comes_back(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "trip.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("left", "right"), *rows])
@@ -139,7 +136,7 @@ def test_what_csv_writes_comes_back(tmp_path_factory: pytest.TempPathFactory, ro
 
 
 @given(rows=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n"))))
-def test_what_tsv_holds_comes_back(tmp_path_factory: pytest.TempPathFactory, rows: list[str]) -> None:
+def test_what_tsv_holds_comes_back(tmp_path_factory, rows):
     path = Path(tmp_path_factory.getbasetemp()) / "trip.tsv"
     path.write_bytes("".join(f"{line}\n" for line in ["n\ttext", *(f"1\t{text}" for text in rows)]).encode())
     got = [row.text if isinstance(row, Row) else row.reason for row in open_source(str(path)).reader()]

@@ -3,12 +3,11 @@
 import gc
 import hashlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from dataset_files import FILES, RG65, Server, look_alike, put, serving
+from dataset_files import FILES, RG65, look_alike, put, serving
 
 from embstore import Store
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("data")
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(monkeypatch):
     with serving(monkeypatch) as server:
         for name in ("rg65", "stsb", "stsb-wolfe2022"):
             spec = look_alike(monkeypatch, name, address=server.address)
@@ -36,7 +35,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def test_the_folder_is_the_variables_else_the_platforms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_folder_is_the_variables_else_the_platforms(monkeypatch, tmp_path):
     assert data_folder() == tmp_path / "data"
     monkeypatch.delenv("EMBSTORE_DATA")
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name, appauthor: tmp_path / name)
@@ -45,7 +44,7 @@ def test_the_folder_is_the_variables_else_the_platforms(monkeypatch: pytest.Monk
     assert data_folder() == tmp_path / "embstore" / "datasets"
 
 
-def test_a_download_is_kept_and_repeated_only_if_the_file_was_altered(server: Server, data: Path) -> None:
+def test_a_download_is_kept_and_repeated_only_if_the_file_was_altered(server, data):
     assert fetch_dataset("rg65") == data / "rg65.csv"
     assert (data / "rg65.csv").read_bytes() == RG65
     assert fetch_dataset("rg65") == data / "rg65.csv"
@@ -60,7 +59,7 @@ def test_a_download_is_kept_and_repeated_only_if_the_file_was_altered(server: Se
     assert server.requested == ["rg65.csv", "rg65.csv", "sts-test.csv"]
 
 
-def test_the_progress_ends_with_the_size(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_progress_ends_with_the_size(server, monkeypatch):
     big = b"".join(b"a%d;b%d;%d\n" % (i, i, i) for i in range(5_000))
     look_alike(monkeypatch, "rg65", big, server.address)
     server.files["rg65.csv"] = big
@@ -73,7 +72,7 @@ def test_the_progress_ends_with_the_size(server: Server, monkeypatch: pytest.Mon
     assert (observed[-1].done, observed[-1].share) == (len(big), 1.0)
 
 
-def test_what_is_another_file_not_there_or_breaks_off_is_not_kept(server: Server, data: Path) -> None:
+def test_what_is_another_file_not_there_or_breaks_off_is_not_kept(server, data):
     server.files["rg65.csv"] = b"a page that says: log in"
     with pytest.raises(SourceError, match=r"gave another file .* not kept.* embstore datasets add rg65") as caught:
         fetch_dataset("rg65")
@@ -93,7 +92,7 @@ def test_what_is_another_file_not_there_or_breaks_off_is_not_kept(server: Server
     assert not data.exists()
 
 
-def test_all_are_tried_and_each_that_cannot_be_had_is_said(server: Server, data: Path) -> None:
+def test_all_are_tried_and_each_that_cannot_be_had_is_said(server, data):
     del server.files["sts-test.csv"]
     with pytest.raises(SourceError) as caught:
         Store.fetch_datasets(["stsb", "rg65", "words", "stsb-wolfe2022"])
@@ -112,9 +111,7 @@ def test_all_are_tried_and_each_that_cannot_be_had_is_said(server: Server, data:
     assert server.requested == []
 
 
-def test_without_a_network_the_file_is_given_by_hand(
-    monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path
-) -> None:
+def test_without_a_network_the_file_is_given_by_hand(monkeypatch, data, tmp_path):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serving(monkeypatch) as server:
         address = server.address
@@ -133,14 +130,12 @@ def test_without_a_network_the_file_is_given_by_hand(
 
 
 @pytest.mark.parametrize("name", ["rg66", "words:50", "", "rg65.csv", "../rg65"])
-def test_an_unknown_dataset_cannot_be_fetched(name: str) -> None:
+def test_an_unknown_dataset_cannot_be_fetched(name):
     with pytest.raises(UnknownNameError, match=r"unknown dataset .* embstore datasets lists them"):
         fetch_dataset(name)
 
 
-def test_a_dataset_that_is_not_at_hand_says_how_to_get_it_and_has_no_size(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dataset_that_is_not_at_hand_says_how_to_get_it_and_has_no_size(data, monkeypatch):
     with pytest.raises(SourceError, match=rf"'rg65' is not at hand: there is no {data}/rg65\.csv\. .*fetch rg65"):
         open_source("rg65")
     assert missing_datasets(["rg65", "words", "words:5", "a.txt", "-", "stsb", "rg65"]) == ["rg65", "stsb"]
@@ -151,7 +146,7 @@ def test_a_dataset_that_is_not_at_hand_says_how_to_get_it_and_has_no_size(
         open_source("rg65", columns=["a"])
 
 
-def test_a_local_copy_is_checked(monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path) -> None:
+def test_a_local_copy_is_checked(monkeypatch, data, tmp_path):
     look_alike(monkeypatch, "rg65")
     copy = tmp_path / "any name"
     copy.write_bytes(RG65 + b"\n")
@@ -166,7 +161,7 @@ def test_a_local_copy_is_checked(monkeypatch: pytest.MonkeyPatch, data: Path, tm
     assert (data / "rg65.csv").read_bytes() == RG65
 
 
-def test_a_missing_copy_and_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_copy_and_a_folder_that_cannot_be_written(monkeypatch, tmp_path):
     look_alike(monkeypatch, "rg65")
     with pytest.raises(
         UnknownNameError, match=r"Did you mean 'rg65'.*kind=.pairs\|lexicon\|analogies., and for a table"
@@ -182,7 +177,7 @@ def test_a_missing_copy_and_a_folder_that_cannot_be_written(monkeypatch: pytest.
         add_dataset("rg65", tmp_path / "rg65.csv")
 
 
-def test_the_list_says_what_is_damaged(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_list_says_what_is_damaged(data, monkeypatch, tmp_path):
     assert {row["damaged"] for row in LISTED.values()} == {False}
     put(data, monkeypatch, "rg65")
     put(data, monkeypatch, "simlex999")
@@ -207,7 +202,7 @@ def test_the_list_says_what_is_damaged(data: Path, monkeypatch: pytest.MonkeyPat
     assert lines[1][4:6] == ["no", "yes"]
 
 
-def test_the_list_has_address_hash_and_reference() -> None:
+def test_the_list_has_address_hash_and_reference():
     row = LISTED["stsb"]
     assert row["address"] == (
         "https://raw.githubusercontent.com/wolferobert3/clip_contrastive_acl_2022/"

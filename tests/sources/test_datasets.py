@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import wordfreq
-from source_rows import Write
 
 import embstore
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
@@ -18,7 +17,7 @@ def words(spec: str) -> list[Row]:
     return [row for row in rows if isinstance(row, Row)]
 
 
-def test_words_are_the_most_frequent_words_of_letters() -> None:
+def test_words_are_the_most_frequent_words_of_letters():
     found = [row.text for row in words("words")]
     assert found[0] == "the"
     assert len(found) == len(set(found)) == 10_000
@@ -26,7 +25,7 @@ def test_words_are_the_most_frequent_words_of_letters() -> None:
     assert found == [word for word in wordfreq.top_n_list("en", 20_000) if word.isalpha()][:10_000]
 
 
-def test_words_have_their_rank() -> None:
+def test_words_have_their_rank():
     rows = words("words:5000")
     assert [row.values for row in rows] == [{"rank": rank} for rank in range(1, 5001)]
     assert [row.text for row in rows] == [row.text for row in words("words")][:5000]
@@ -44,7 +43,7 @@ def test_words_have_their_rank() -> None:
         ("words:1", "words:1", "words_1"),
     ],
 )
-def test_the_name_and_the_stored_name(spec: str, name: str, stored: str) -> None:
+def test_the_name_and_the_stored_name(spec, name, stored):
     source = open_source(spec)
     assert (source.name, source.stored_name) == (name, stored)
     assert source.dataset is DATASETS["words"]
@@ -52,13 +51,13 @@ def test_the_name_and_the_stored_name(spec: str, name: str, stored: str) -> None
 
 
 @pytest.mark.parametrize("size", ["abc", "0", "-1", "", "1.5", "1e3", "5 000", "٥", "²", "9" * 5000, "txt"])
-def test_a_size_that_is_no_number_is_an_error(size: str) -> None:
+def test_a_size_that_is_no_number_is_an_error(size):
     with pytest.raises(UsageError, match=r"not a number of texts\. Write .* words:5000, or \./words:") as caught:
         open_source(f"words:{size}")
     assert repr(f"words:{size}") in str(caught.value)
 
 
-def test_more_words_than_there_are_is_an_error_that_says_how_many() -> None:
+def test_more_words_than_there_are_is_an_error_that_says_how_many():
     most = sum(word.isalpha() for word in wordfreq.top_n_list("en", 10**7))
     for size in ("5000000", str(most + 1), "9" * 30):
         with pytest.raises(SourceError, match=rf"words:{size}: .*'words' has {most:,} texts.*at most words:{most}"):
@@ -66,7 +65,7 @@ def test_more_words_than_there_are_is_an_error_that_says_how_many() -> None:
     assert open_source(f"words:{most}").name == f"words:{most}"
 
 
-def test_a_dataset_wins_over_a_file_of_its_name(write: Write) -> None:
+def test_a_dataset_wins_over_a_file_of_its_name(write):
     write("words", "from the file\n")
     write("words:2", "from the file\n")
     assert [row.text for row in words("words:2")] == ["the", "to"]
@@ -78,7 +77,7 @@ def test_a_dataset_wins_over_a_file_of_its_name(write: Write) -> None:
 
 
 @pytest.mark.parametrize("spec", ["wrods", "Words", "word", "wordss:500"])
-def test_an_unknown_dataset_names_the_nearest(spec: str) -> None:
+def test_an_unknown_dataset_names_the_nearest(spec):
     with pytest.raises(
         UnknownNameError, match=r"Did you mean 'words'.*Known: words, rg65, .* There is no file"
     ) as caught:
@@ -86,7 +85,7 @@ def test_an_unknown_dataset_names_the_nearest(spec: str) -> None:
     assert (caught.value.kind, caught.value.name) == ("dataset", spec)
 
 
-def test_every_dataset_is_described() -> None:
+def test_every_dataset_is_described():
     for name, spec in DATASETS.items():
         assert spec.name == name
         for text in (spec.kind, spec.help, spec.citation, spec.licence):
@@ -100,7 +99,7 @@ def test_every_dataset_is_described() -> None:
     assert {key: type(value) for key, value in words("words:1")[0].values.items()} == dict(DATASETS["words"].columns)
 
 
-def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
+def test_nothing_heavy_is_loaded_before_it_is_needed():
     heavy = {"wordfreq", "pyarrow", "numpy", "torch", "requests", "platformdirs"}
     code = f"import sys, embstore.sources; print({heavy} & set(sys.modules))"
     root = Path(embstore.__file__).parents[1]

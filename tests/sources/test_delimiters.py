@@ -16,7 +16,7 @@ def texts(path: Path, **options) -> list[str]:
 
 
 @pytest.fixture
-def write(tmp_path: Path):
+def write(tmp_path):
     def write(content: str, name: str = "table.csv") -> Path:
         (tmp_path / name).write_text(content)
         return tmp_path / name
@@ -25,7 +25,7 @@ def write(tmp_path: Path):
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
-def test_another_delimiter_is_found_and_said(write, delimiter: str) -> None:
+def test_another_delimiter_is_found_and_said(write, delimiter):
     path = write(f"word{delimiter}score\ndog{delimiter}1,5\n'a, b'{delimiter}2\n")
     source = open_source(str(path), columns=["word"])
     assert [row.text for row in source.rows()] == ["dog", "'a, b'"]
@@ -34,7 +34,7 @@ def test_another_delimiter_is_found_and_said(write, delimiter: str) -> None:
         open_source(str(path), columns=["wrod"])
 
 
-def test_a_sentence_with_semicolons_is_one_text(write) -> None:
+def test_a_sentence_with_semicolons_is_one_text(write):
     assert texts(write("text\na; b\nc; d\n")) == ["a; b", "c; d"]
     assert texts(write('text\n"a; b, c"\nd\n')) == ["a; b, c", "d"]
     assert texts(write("text,x\na; b,1\nc; d,2\n"), columns=["text"]) == ["a; b", "c; d"]
@@ -50,12 +50,12 @@ def test_a_sentence_with_semicolons_is_one_text(write) -> None:
         ("word,score\ndog,1\n", "t.tsv", {}),
     ],
 )
-def test_a_doubtful_delimiter_must_be_named(write, content: str, name: str, options: dict) -> None:
+def test_a_doubtful_delimiter_must_be_named(write, content, name, options):
     with pytest.raises(SourceError, match=r":1: columns may be separated by .* Say which with delimiter="):
         open_source(str(write(content, name)), **options)
 
 
-def test_the_delimiter_that_is_named_is_taken(write) -> None:
+def test_the_delimiter_that_is_named_is_taken(write):
     assert texts(write("dog;1,5\ncat;2,5\n"), header=False, columns=["1"], delimiter=";") == ["dog", "cat"]
     assert texts(write("dog;1,5\ncat;2,5\n"), header=False, columns=["1"], delimiter=",") == ["dog;1", "cat;2"]
     assert texts(write("a\tb\nc\td\n"), columns=["a"], delimiter="tab") == ["c"]
@@ -67,7 +67,7 @@ def test_the_delimiter_that_is_named_is_taken(write) -> None:
         open_source(str(write("dog\n", "t.txt")), delimiter=";")
 
 
-def test_a_record_that_goes_on_beyond_the_first_lines_changes_nothing(write) -> None:
+def test_a_record_that_goes_on_beyond_the_first_lines_changes_nothing(write):
     content = "a;b\n" + "c;d\n" * 98 + 'e;"f\n' + "g\n" * 50 + '"\n'
     assert len(texts(write(content), columns=["a"])) == 99
 
@@ -77,13 +77,13 @@ PACKED = {"t.txt": "dog\ncat\n", "t.csv": "text,x\ndog,1\ncat,2\n", "t.tsv": "te
 
 
 @pytest.mark.parametrize("name", PACKED)
-def test_packed_sources_are_read(tmp_path: Path, name: str) -> None:
+def test_packed_sources_are_read(tmp_path, name):
     path = tmp_path / f"{name}.gz"
     path.write_bytes(gzip.compress(PACKED[name].encode()))
     assert texts(path) == ["dog", "cat"]
 
 
-def test_a_packed_file_that_is_damaged_is_named(tmp_path: Path) -> None:
+def test_a_packed_file_that_is_damaged_is_named(tmp_path):
     whole = gzip.compress("\n".join(f"text {number}" for number in range(5000)).encode())
     path = tmp_path / "t.txt.gz"
     for data in (whole[: len(whole) // 2], b"no gzip at all", whole[:40] + bytes(40) + whole[80:]):
@@ -102,13 +102,13 @@ def test_a_packed_file_that_is_damaged_is_named(tmp_path: Path) -> None:
         ("t.zip", "Unpack"), ("t.pdf", "plain text"), ("t.log", "in its place"),
     ],
 )  # fmt: skip
-def test_other_files_say_the_way_out(write, name: str, way: str) -> None:
+def test_other_files_say_the_way_out(write, name, way):
     with pytest.raises(UnknownNameError, match=way) as found:
         open_source(str(write("dog\n", name)))
     assert ("in its place" in str(found.value)) == (name == "t.log")
 
 
-def test_what_was_found_is_said_though_only_some_rows_are_read(write) -> None:
+def test_what_was_found_is_said_though_only_some_rows_are_read(write):
     """A build with a limit does not read to the end."""
     source = open_source(str(write(SEMICOLON)), columns=["word"])
     assert next(iter(source.rows())).text == "dog"

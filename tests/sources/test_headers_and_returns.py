@@ -3,7 +3,7 @@
 from io import BytesIO
 
 import pytest
-from source_rows import Write, texts
+from source_rows import texts
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import Row, open_source
@@ -13,7 +13,7 @@ HEADERS = [("a.csv", ","), ("a.tsv", "\t")]
 
 
 @pytest.mark.parametrize(("name", "separator"), HEADERS)
-def test_the_name_of_an_only_column_is_reported_where_it_may_be_a_text(write: Write, name: str, separator: str) -> None:
+def test_the_name_of_an_only_column_is_reported_where_it_may_be_a_text(write, name, separator):
     source = open_source(write(name, "cat\ndog\n"))
     assert texts(source) == ["dog"]
     assert source.remarks == [
@@ -25,7 +25,7 @@ def test_the_name_of_an_only_column_is_reported_where_it_may_be_a_text(write: Wr
 
 
 @pytest.mark.parametrize("header", ["text", "Word", "sentence"])
-def test_plain_names_of_columns_and_chosen_columns_are_not_reported(write: Write, header: str) -> None:
+def test_plain_names_of_columns_and_chosen_columns_are_not_reported(write, header):
     source = open_source(write("a.csv", f"{header}\ndog\n"))
     assert (texts(source), source.remarks) == (["dog"], [])
     source = open_source(write("a.csv", "cat\ndog\n"), columns=["cat"])
@@ -35,7 +35,7 @@ def test_plain_names_of_columns_and_chosen_columns_are_not_reported(write: Write
 
 
 @pytest.mark.parametrize(("name", "separator"), HEADERS)
-def test_without_a_header_the_first_line_is_a_row(write: Write, name: str, separator: str) -> None:
+def test_without_a_header_the_first_line_is_a_row(write, name, separator):
     write(name, "\ncat\ndog\n")
     source = open_source(name, header=False)
     assert [row for row in source.rows() if isinstance(row, Row)] == [Row("cat", f"{name}:2"), Row("dog", f"{name}:3")]
@@ -51,7 +51,7 @@ def test_without_a_header_the_first_line_is_a_row(write: Write, name: str, separ
 
 
 @pytest.mark.parametrize(("name", "separator"), HEADERS)
-def test_errors_about_columns_say_what_to_do_without_a_header(write: Write, name: str, separator: str) -> None:
+def test_errors_about_columns_say_what_to_do_without_a_header(write, name, separator):
     write(name, "cat,dog\nsun,sea\n".replace(",", separator))
     for columns in ([], ["word"]):
         with pytest.raises(
@@ -64,7 +64,7 @@ def test_errors_about_columns_say_what_to_do_without_a_header(write: Write, name
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "-", "words"])
-def test_no_header_of_what_has_none_is_refused(write: Write, name: str) -> None:
+def test_no_header_of_what_has_none_is_refused(write, name):
     write("a.txt", "cat\n")
     write("a.jsonl", '{"text": "cat"}\n')
     with pytest.raises(UsageError, match=rf"header=False does not fit '{name}': only \.csv and \.tsv"):
@@ -73,7 +73,7 @@ def test_no_header_of_what_has_none_is_refused(write: Write, name: str) -> None:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize(("name", "header"), [("a.txt", ""), ("a.csv", "text{end}"), ("a.tsv", "text{end}")])
-def test_a_lone_carriage_return_among_line_feeds_is_reported(write: Write, name: str, header: str, end: str) -> None:
+def test_a_lone_carriage_return_among_line_feeds_is_reported(write, name, header, end):
     head = header.format(end=end)
     source = open_source(write(name, f"{head}cat{end}a\rb{end}c\rd{end}"))
     assert texts(source) == ["cat", "a", "b", "c", "d"]
@@ -83,7 +83,7 @@ def test_a_lone_carriage_return_among_line_feeds_is_reported(write: Write, name:
     assert remark.endswith("give the texts as .jsonl, or in quotes as .csv.")
 
 
-def test_lines_that_all_end_alike_are_not_reported_nor_returns_in_quotes_or_json(write: Write) -> None:
+def test_lines_that_all_end_alike_are_not_reported_nor_returns_in_quotes_or_json(write):
     for end in ("\n", "\r\n", "\r"):
         for name, header in (("a.txt", ""), ("a.csv", f"text{end}"), ("a.tsv", f"text{end}")):
             source = open_source(write(name, f"{header}cat{end}dog{end}sea"))
@@ -96,16 +96,14 @@ def test_lines_that_all_end_alike_are_not_reported_nor_returns_in_quotes_or_json
         texts(open_source(write("a.jsonl", '{"text": "a"}\r{"text": "b"}\r')))
 
 
-def test_standard_input_is_reported_too() -> None:
+def test_standard_input_is_reported_too():
     source = open_source("-", stdin=BytesIO(b"a\rb\nc\n"))
     assert texts(source) == ["a", "b", "c"]
     assert source.remarks[0].startswith("standard input:1: a carriage return")
 
 
 @pytest.mark.parametrize(("name", "place"), [("a.txt", 2), ("a.tsv", 3), ("a.csv", 3), ("a.jsonl", 2)])
-def test_a_line_that_is_longer_than_any_text_is_an_error(
-    write: Write, monkeypatch: pytest.MonkeyPatch, name: str, place: int
-) -> None:
+def test_a_line_that_is_longer_than_any_text_is_an_error(write, monkeypatch, name, place):
     monkeypatch.setattr(module, "MAX_TEXT_CHARS", 100)
     before = {"a.txt": "cat\n", "a.jsonl": '{"text": "cat"}\n'}.get(name, "text\ncat\n")
     for n, n_rows in ((99, 2), (200, 1)):

@@ -3,13 +3,13 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from source_rows import Write, texts
+from source_rows import texts
 
 from embstore.base.errors import SourceError, UnknownNameError
 from embstore.sources import Blank, Row, open_source
 
 
-def test_the_only_key_or_text_is_read(write: Write) -> None:
+def test_the_only_key_or_text_is_read(write):
     assert list(open_source(write("a.jsonl", '{"w": "cat"}\n{"w": "dog"}')).rows()) == [
         Row("cat", "a.jsonl:1"),
         Row("dog", "a.jsonl:2"),
@@ -17,7 +17,7 @@ def test_the_only_key_or_text_is_read(write: Write) -> None:
     assert texts(open_source(write("a.jsonl", '{"id": 1, "text": "null"}\n'))) == ["null"]
 
 
-def test_blanks_are_given_with_their_reason(write: Write) -> None:
+def test_blanks_are_given_with_their_reason(write):
     content = '\n{"a": null, "b": "x"}\n{"b": ""}\n{"a": "cat\\nsat", "b": " "}\n'
     assert list(open_source(write("a.jsonl", content), columns=["a", "b"]).rows()) == [
         Blank("a.jsonl:1", "empty line"),
@@ -30,12 +30,12 @@ def test_blanks_are_given_with_their_reason(write: Write) -> None:
     ]
 
 
-def test_a_column_may_begin_in_a_later_row(write: Write) -> None:
+def test_a_column_may_begin_in_a_later_row(write):
     source = open_source(write("a.jsonl", '{"a": "x"}\n{"b": "cat"}\n'), columns=["b"])
     assert list(source.rows()) == [Blank("a.jsonl:1", "missing value"), Row("cat", "a.jsonl:2")]
 
 
-def test_a_column_that_is_in_no_row_is_unknown_in_the_end(write: Write) -> None:
+def test_a_column_that_is_in_no_row_is_unknown_in_the_end(write):
     source = open_source(write("a.jsonl", '{"text": "x"}\n{"title": "y"}\n'), columns=["text", "titel"])
     with pytest.raises(UnknownNameError, match=r"Name a column of a\.jsonl") as caught:
         list(source.rows())
@@ -55,14 +55,14 @@ def test_a_column_that_is_in_no_row_is_unknown_in_the_end(write: Write) -> None:
         ("[" * 100_000, "recursion"),
     ],
 )
-def test_bad_json_names_the_line(write: Write, line: str, reason: str) -> None:
+def test_bad_json_names_the_line(write, line, reason):
     source = open_source(write("a.jsonl", f'{{"text": "a"}}\n{line}\n'))
     with pytest.raises(SourceError, match=r"a\.jsonl:2: not a JSON object: .*Each line must be") as caught:
         list(source.rows())
     assert reason in str(caught.value)
 
 
-def test_bad_json_in_the_first_line_is_known_at_once(write: Write) -> None:
+def test_bad_json_in_the_first_line_is_known_at_once(write):
     with pytest.raises(SourceError, match=r"a\.jsonl:1: not a JSON object"):
         open_source(write("a.jsonl", "text\ncat\n"))
 
@@ -71,22 +71,20 @@ def test_bad_json_in_the_first_line_is_known_at_once(write: Write) -> None:
     ("value", "kind"),
     [("1", "a number"), ("1.5", "a number"), ("NaN", "a number"), ("true", "a boolean"), ("[]", "an array")],
 )
-def test_a_value_that_is_no_string_is_an_error(write: Write, value: str, kind: str) -> None:
+def test_a_value_that_is_no_string_is_an_error(write, value, kind):
     source = open_source(write("a.jsonl", f'{{"text": "a"}}\n{{"text": {value}}}\n'))
     with pytest.raises(SourceError, match=rf"a\.jsonl:2: the value of 'text' is {kind}, not a string\. Put it"):
         list(source.rows())
 
 
-def test_a_lone_surrogate_passes_for_the_encoder_to_skip_and_a_lone_carriage_return_is_white_space(
-    write: Write,
-) -> None:
+def test_a_lone_surrogate_passes_for_the_encoder_to_skip_and_a_lone_carriage_return_is_white_space(write):
     source = open_source(write("a.jsonl", '{"text":\r"cat"}\r\n{"text": "dog"}\r\n'))
     assert list(source.rows()) == [Row("cat", "a.jsonl:1"), Row("dog", "a.jsonl:2")]
     source = open_source(write("a.jsonl", '{"text": "\\ud83d\\ude00"}\n{"text": "x\\ud83d"}\n'))
     assert [row.text for row in source.rows()] == ["😀", "x\ud83d"]
 
 
-def test_empty_objects_have_no_column(write: Write) -> None:
+def test_empty_objects_have_no_column(write):
     with pytest.raises(UnknownNameError, match=r"unknown column 'text'\. There are none"):
         list(open_source(write("a.jsonl", "{}\n{}\n")).rows())
 
@@ -96,9 +94,7 @@ def test_empty_objects_have_no_column(write: Write) -> None:
     ascii_only=st.booleans(),
     end=st.sampled_from(["\n", "\r\n"]),
 )
-def test_what_json_writes_comes_back(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[str], ascii_only: bool, end: str
-) -> None:
+def test_what_json_writes_comes_back(tmp_path_factory, rows, ascii_only, end):
     path = tmp_path_factory.getbasetemp() / "trip.jsonl"
     path.write_bytes("".join(json.dumps({"n": 1, "text": t}, ensure_ascii=ascii_only) + end for t in rows).encode())
     assert texts(open_source(str(path))) == rows

@@ -1,7 +1,6 @@
 """Datasets of pairs of occurrences, such as WiC: added, embedded, evaluated."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ COLUMNS = ("text1", "start1", "end1", "text2", "start2", "end2", "label")
 
 
 @pytest.fixture(autouse=True)
-def own(data: Path) -> Path:
+def own(data):
     return data
 
 
@@ -31,7 +30,7 @@ def write(path: Path, pairs: list[tuple[int, int, str]] = PAIRS) -> Path:
     return path
 
 
-def test_similarity_of_occurrences_equals_scipy_over_the_stored_vectors(tmp_path: Path, checkpoint: Path) -> None:
+def test_similarity_of_occurrences_equals_scipy_over_the_stored_vectors(tmp_path, checkpoint):
     [row] = Store.add_dataset("wic", write(tmp_path / "w.tsv"), kind="pairs", unit="occurrence", columns=COLUMNS)
     assert (row["kind"], row["unit"], row["rows"], row["score_min"], row["score_max"]) == (
         "occurrence pairs", "occurrence", 6, 0.0, 1.0,
@@ -51,7 +50,7 @@ def test_similarity_of_occurrences_equals_scipy_over_the_stored_vectors(tmp_path
     assert store.missing("wic").to_pylist() == []
 
 
-def test_missing_occurrences_are_shown_in_their_sentences(tmp_path: Path, checkpoint: Path) -> None:
+def test_missing_occurrences_are_shown_in_their_sentences(tmp_path, checkpoint):
     store = Store(tmp_path / "store")
     Store.add_dataset("wic", write(tmp_path / "w.tsv"), kind="pairs", unit="occurrence", columns=COLUMNS)
     (tmp_path / "one.txt").write_text("the [bank] of the river\n", "utf-8")
@@ -62,7 +61,7 @@ def test_missing_occurrences_are_shown_in_their_sentences(tmp_path: Path, checkp
         store.query("similarity")
 
 
-def test_targets_in_brackets_make_the_same_items(tmp_path: Path, checkpoint: Path) -> None:
+def test_targets_in_brackets_make_the_same_items(tmp_path, checkpoint):
     shown = [f"{text[:start]}[{text[start:end]}]{text[end:]}" for text, start, end in SENTENCES]
     pairs = [(left, right, label) for left, right, label in PAIRS if 4 not in (left, right)]
     rows = [f"{shown[left]},{shown[right]},{int(label == 'T')}" for left, right, label in pairs]
@@ -88,9 +87,7 @@ def test_targets_in_brackets_make_the_same_items(tmp_path: Path, checkpoint: Pat
         (SourceError, {"row": ["a bank", "2", "6", "a bank", "2", "6", "maybe"]}, "'maybe' is not a number"),
     ],
 )
-def test_bad_tables_are_refused_with_the_row(
-    tmp_path: Path, error: type[EmbstoreError], options: dict[str, Any], reason: str
-) -> None:
+def test_bad_tables_are_refused_with_the_row(tmp_path, error, options, reason):
     path = write(tmp_path / "w.tsv")
     if row := options.pop("row", None):
         path.write_text("\t".join(COLUMNS) + "\n" + "\t".join(row) + "\n", "utf-8")
@@ -98,7 +95,7 @@ def test_bad_tables_are_refused_with_the_row(
         Store.add_dataset("wic", path, **{"kind": "pairs", "unit": "occurrence", "columns": COLUMNS} | options)
 
 
-def test_a_marked_text_is_read_back_whatever_brackets_its_sentence_has() -> None:
+def test_a_marked_text_is_read_back_whatever_brackets_its_sentence_has():
     item = Item.occurrence("a [b] c]", Span(3, 4))
     assert item.shown == "a [[b]] c]"
     assert item in [*marked_items(item.shown)]

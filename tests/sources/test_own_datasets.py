@@ -41,7 +41,7 @@ def read(name: str) -> list[Row]:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
-def test_pairs_from_every_kind_of_table(tmp_path: Path, suffix: str) -> None:
+def test_pairs_from_every_kind_of_table(tmp_path, suffix):
     path = write(tmp_path, suffix, ROWS)
     spec = add_dataset("mine", path, kind="pairs", columns=COLUMNS)
     assert (spec.kind, spec.unit, spec.rows, spec.scores) == ("word pairs", Unit.WORD, 3, (-2.0, 3.0))
@@ -53,7 +53,7 @@ def test_pairs_from_every_kind_of_table(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
-def test_a_text_where_a_number_should_be_is_named_with_its_line(tmp_path: Path, data: Path, suffix: str) -> None:
+def test_a_text_where_a_number_should_be_is_named_with_its_line(tmp_path, data, suffix):
     path = write(tmp_path, suffix, [("a", "1.5"), ("b", "high")], ["word", "valence"])
     line = 3 if suffix in (".csv", ".tsv") else 2
     with pytest.raises(SourceError, match=rf"^{path}:{line} \(valence\): 'high' is not a number"):
@@ -61,7 +61,7 @@ def test_a_text_where_a_number_should_be_is_named_with_its_line(tmp_path: Path, 
     assert not data.exists()
 
 
-def test_lexicons_and_sentences(tmp_path: Path) -> None:
+def test_lexicons_and_sentences(tmp_path):
     lexicon = write(tmp_path, ".csv", [("a", 1), ("b", 2)], ["word", "item_id"])
     assert add_dataset("mine", lexicon, kind="lexicon", columns=["word", "item_id"]).kind == "lexicon"
     assert [(row.text, row.text_2, row.values) for row in read("mine")] == [
@@ -84,13 +84,13 @@ def test_lexicons_and_sentences(tmp_path: Path) -> None:
         {"a": 1},
     ],
 )  # fmt: skip
-def test_no_number(value: object) -> None:
+def test_no_number(value):
     with pytest.raises(SourceError, match=r"^here: .* is not a (finite )?number"):
         number_value(value, "here")
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["", " ", "\t ", "  "]))
-def test_a_number_is_read_exactly(value: float, blanks: str) -> None:
+def test_a_number_is_read_exactly(value, blanks):
     assert number_value(f"{blanks}{value!r}{blanks}", "here") == value
     assert number_value(value, "here") == value
 
@@ -108,7 +108,7 @@ def test_a_number_is_read_exactly(value: float, blanks: str) -> None:
         ('left,right,gold\n"a,b,1\n', "not valid CSV"),
     ],
 )
-def test_a_table_that_cannot_be_read(tmp_path: Path, data: Path, content: str, message: str) -> None:
+def test_a_table_that_cannot_be_read(tmp_path, data, content, message):
     (tmp_path / "table.csv").write_text(content)
     with pytest.raises(EmbstoreError, match=message):
         add_dataset("mine", tmp_path / "table.csv", kind="pairs", columns=COLUMNS)
@@ -126,7 +126,7 @@ def test_a_table_that_cannot_be_read(tmp_path: Path, data: Path, content: str, m
         ("[1]", "not a JSON object"),
     ],
 )
-def test_a_line_of_json_that_cannot_be_read(tmp_path: Path, line: str, message: str) -> None:
+def test_a_line_of_json_that_cannot_be_read(tmp_path, line, message):
     (tmp_path / "table.jsonl").write_text('{"left": "a", "right": "b", "gold": 1}\n' + line + "\n")
     with pytest.raises(EmbstoreError, match=message):
         add_dataset("mine", tmp_path / "table.jsonl", kind="pairs", columns=COLUMNS)
@@ -151,7 +151,7 @@ def test_a_line_of_json_that_cannot_be_read(tmp_path: Path, line: str, message: 
         ("mine", {"header": False, "unit": "occurrence", "columns": ()}, UsageError, "seven columns"),
     ],
 )
-def test_arguments_that_do_not_fit(tmp_path: Path, name: str, arguments: dict, error: type, message: str) -> None:
+def test_arguments_that_do_not_fit(tmp_path, name, arguments, error, message):
     path = write(tmp_path, ".csv", ROWS)
     with pytest.raises(error, match=message):
         add_dataset(name, path, **{"kind": "pairs", "columns": COLUMNS, **arguments})
@@ -172,12 +172,12 @@ LEXICON = {"kind": "lexicon", "columns": ["left", "gold"]}
         ("words", ".csv", {}, "is made by embstore"),
     ],
 )
-def test_options_of_tables_that_do_not_fit(tmp_path: Path, name: str, suffix: str, options: dict, message: str) -> None:
+def test_options_of_tables_that_do_not_fit(tmp_path, name, suffix, options, message):
     with pytest.raises(UsageError, match=message):
         add_dataset(name, write(tmp_path, suffix, ROWS), **options)
 
 
-def test_added_again_it_is_replaced_and_its_name_is_known(tmp_path: Path) -> None:
+def test_added_again_it_is_replaced_and_its_name_is_known(tmp_path):
     add_dataset("mine", write(tmp_path, ".csv", ROWS), kind="pairs", columns=COLUMNS)
     add_dataset("mine", write(tmp_path, ".tsv", ROWS[:1]), kind="pairs", columns=COLUMNS)
     assert len(read("mine")) == 1
@@ -187,7 +187,7 @@ def test_added_again_it_is_replaced_and_its_name_is_known(tmp_path: Path) -> Non
         open_source("my-pair")
 
 
-def test_what_was_altered_or_damaged_is_named(tmp_path: Path, data: Path) -> None:
+def test_what_was_altered_or_damaged_is_named(tmp_path, data):
     add_dataset("mine", write(tmp_path, ".csv", ROWS), kind="pairs", columns=COLUMNS)
     table, document = data / "own/mine.csv", data / "own/mine.json"
     table.write_text(table.read_text().replace("1.5", "2.5"))
@@ -214,8 +214,8 @@ def test_what_was_altered_or_damaged_is_named(tmp_path: Path, data: Path) -> Non
     ],
 )
 def test_a_delimiter_that_is_named_is_kept_with_the_dataset_and_a_doubtful_one_asked_for(
-    tmp_path: Path, suffix: str, delimiter: str, content: str, columns: list[str], text: str
-) -> None:
+    tmp_path, suffix, delimiter, content, columns, text
+):
     path = tmp_path / f"table.{suffix}"
     path.write_text(content)
     add_dataset("mine", path, kind="pairs", columns=columns, delimiter=delimiter)
@@ -227,7 +227,7 @@ def test_a_delimiter_that_is_named_is_kept_with_the_dataset_and_a_doubtful_one_a
         add_dataset("other", path, kind="lexicon", columns=["left,1", "right,2"])
 
 
-def test_a_table_without_a_header_and_with_comments(tmp_path: Path, data: Path) -> None:
+def test_a_table_without_a_header_and_with_comments(tmp_path, data):
     path = tmp_path / "table.csv"
     path.write_text('# ratings, with a "quote\n\ndog,cat,3\n# more\n"#a\n# b",sea,2\n')
     spec = add_dataset("mine", path, kind="pairs", header=False, comment="#")

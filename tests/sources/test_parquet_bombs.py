@@ -20,7 +20,7 @@ assert sum(len(row.text) for row in open_source({name!r}).rows()) == {n}
 """
 
 
-def test_a_column_that_unpacks_to_far_more_than_it_is_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_column_that_unpacks_to_far_more_than_it_is_is_refused(monkeypatch):
     monkeypatch.setattr(module, "_BOMB_BYTES", 1 << 20)
     sound = pa.table({"text": ["dog"] * 10})
     bomb = pa.table({"text": ["x" * (4 << 20)]})
@@ -37,14 +37,14 @@ def test_a_column_that_unpacks_to_far_more_than_it_is_is_refused(monkeypatch: py
         list(read_records(Path("a.parquet"), "a.parquet", ".parquet", ["text"]))
 
 
-def test_other_columns_of_such_a_file_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_columns_of_such_a_file_are_read(monkeypatch):
     monkeypatch.setattr(module, "_BOMB_BYTES", 1 << 20)
     table = pa.table({"text": ["dog"], "large": ["x" * (4 << 20)]})
     pq.write_table(table, "a.parquet", compression="zstd", use_dictionary=False)
     assert [row.text for row in open_source("a.parquet").rows()] == ["dog"]
 
 
-def test_a_large_column_that_is_packed_as_usual_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_column_that_is_packed_as_usual_is_read(monkeypatch):
     monkeypatch.setattr(module, "_BOMB_BYTES", 1 << 16)
     words = [f"word {number}" for number in range(50_000)]
     pq.write_table(pa.table({"text": words}), "a.parquet", compression="zstd", use_dictionary=False)
@@ -52,7 +52,7 @@ def test_a_large_column_that_is_packed_as_usual_is_read(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("encoding", ["PLAIN", "DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
-def test_batches_are_of_so_many_bytes_whatever_the_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_of_so_many_bytes_whatever_the_encoding(encoding, monkeypatch):
     """DELTA_BYTE_ARRAY makes each value from the one before it, so that a chunk says little of what it decodes to."""
     monkeypatch.setattr(module, "_BATCH_BYTES", 1 << 20)
     long = "x" * 50_000
@@ -65,7 +65,7 @@ def test_batches_are_of_so_many_bytes_whatever_the_encoding(encoding: str, monke
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
-def test_rows_that_point_to_one_long_value_hold_it_once() -> None:
+def test_rows_that_point_to_one_long_value_hold_it_once():
     n = 8192
     array = pa.DictionaryArray.from_arrays(pa.array([0] * n, pa.int32()), ["x" * 500_000])
     pq.write_table(pa.table({"text": array}), "a.parquet", compression="none")
@@ -77,7 +77,7 @@ def test_rows_that_point_to_one_long_value_hold_it_once() -> None:
     assert grown < 200_000, f"{grown} kB"
 
 
-def test_texts_that_a_dictionary_repeats_are_counted_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_that_a_dictionary_repeats_are_counted_each_time(monkeypatch):
     text = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), pa.array(["x" * (1 << 20)]))
     pq.write_table(pa.table({"text": text}), "a.parquet", compression="zstd")
     assert Path("a.parquet").stat().st_size < 10_000, "for 20 GB of text"

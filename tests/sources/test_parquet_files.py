@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from source_rows import Write, texts
+from source_rows import texts
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import Blank, Row, open_source
@@ -16,7 +16,7 @@ def save(columns: dict[str, pa.Array | list[str | None]], name: str = "a.parquet
     return name
 
 
-def test_columns_are_chosen_as_in_other_tables() -> None:
+def test_columns_are_chosen_as_in_other_tables():
     assert texts(open_source(save({"w": ["cat", "nan"]}))) == ["cat", "nan"]
     assert texts(open_source(save({"n": pa.array([1, 2]), "text": ["cat", "dog"]}))) == ["cat", "dog"]
     save({"left": ["a"], "right": ["b"]})
@@ -26,7 +26,7 @@ def test_columns_are_chosen_as_in_other_tables() -> None:
         open_source("a.parquet", columns=["rihgt"])
 
 
-def test_rows_are_numbered_and_blanks_given() -> None:
+def test_rows_are_numbered_and_blanks_given():
     source = open_source(save({"a": ["x", None], "b": [" ", "y\nz"]}), columns=["b", "a"])
     assert list(source.rows()) == [
         Blank("a.parquet:1 (b)", "empty value"),
@@ -40,7 +40,7 @@ def test_rows_are_numbered_and_blanks_given() -> None:
 @pytest.mark.parametrize(
     "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
 )
-def test_every_type_of_string_is_read(kind: pa.DataType) -> None:
+def test_every_type_of_string_is_read(kind):
     assert texts(open_source(save({"w": pa.array(["cat", "dog", "cat"]).cast(kind)}))) == ["cat", "dog", "cat"]
 
 
@@ -54,37 +54,37 @@ def test_every_type_of_string_is_read(kind: pa.DataType) -> None:
         (pa.nulls(1), "null"),
     ],
 )
-def test_other_types_are_an_error_that_names_them(array: pa.Array, kind: str) -> None:
+def test_other_types_are_an_error_that_names_them(array, kind):
     save({"w": array, "text": ["x"]})
     with pytest.raises(SourceError, match=rf"a\.parquet: the column 'w' is of type {kind}.*Name another"):
         open_source("a.parquet", columns=["w"])
 
 
-def test_names_with_dots_are_columns() -> None:
+def test_names_with_dots_are_columns():
     save({"a": pa.array([{"b": "inner"}]), "a.b": ["outer"]})
     assert texts(open_source("a.parquet", columns=["a.b"])) == ["outer"]
 
 
-def test_batches_and_row_groups_are_one_sequence() -> None:
+def test_batches_and_row_groups_are_one_sequence():
     words = [f"w{i}" for i in range(10_000)]
     pq.write_table(pa.table({"w": words}), "a.parquet", row_group_size=3_000)
     rows = list(open_source("a.parquet").rows())
     assert rows == [Row(word, f"a.parquet:{i}") for i, word in enumerate(words, 1)]
 
 
-def test_no_rows_are_an_error_at_once_and_nulls_alone_in_the_end() -> None:
+def test_no_rows_are_an_error_at_once_and_nulls_alone_in_the_end():
     with pytest.raises(SourceError, match=r"a\.parquet has no texts: it has columns, and no rows"):
         open_source(save({"w": pa.array([], pa.string())}))
     with pytest.raises(SourceError, match=r"a\.parquet has no texts: all 2 of its rows"):
         list(open_source(save({"w": pa.array([None, None], pa.string())})).rows())
 
 
-def test_a_file_that_is_not_parquet_is_an_error(write: Write) -> None:
+def test_a_file_that_is_not_parquet_is_an_error(write):
     with pytest.raises(SourceError, match=r"a\.parquet is not a Parquet file, or is damaged: .* Write or copy"):
         open_source(write("a.parquet", "text\ncat\n"))
 
 
-def test_damage_inside_is_an_error_while_reading() -> None:
+def test_damage_inside_is_an_error_while_reading():
     path = Path(save({"w": [f"word {i}" for i in range(1000)]}))
     data = bytearray(path.read_bytes())
     data[4:2000] = b"\xff" * 1996
@@ -93,14 +93,14 @@ def test_damage_inside_is_an_error_while_reading() -> None:
         list(open_source("a.parquet").rows())
 
 
-def test_invalid_utf8_names_the_row() -> None:
+def test_invalid_utf8_names_the_row():
     bad = pa.array([b"cat", b"x\xff"]).view(pa.string())
     with pytest.raises(SourceError, match=r"a\.parquet:2: byte 0xFF at position 2 of the value is not valid"):
         list(open_source(save({"w": bad})).rows())
 
 
 @given(rows=st.lists(st.none() | st.text(st.characters(exclude_categories=["Cs"])), min_size=1))
-def test_what_pyarrow_writes_comes_back(tmp_path_factory: pytest.TempPathFactory, rows: list[str | None]) -> None:
+def test_what_pyarrow_writes_comes_back(tmp_path_factory, rows):
     path = str(tmp_path_factory.getbasetemp() / "trip.parquet")
     save({"text": pa.array(rows, pa.string())}, path)
     got = [row.text if isinstance(row, Row) else row.reason for row in open_source(path).reader()]

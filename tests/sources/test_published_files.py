@@ -5,7 +5,6 @@ import hashlib
 import math
 from collections import Counter
 from io import StringIO
-from pathlib import Path
 
 import pytest
 from dataset_files import FILES, RG65, STSB, STSB_LINES, put
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("data")
 
 
 @pytest.fixture
-def rows(data: Path, monkeypatch: pytest.MonkeyPatch):
+def rows(data, monkeypatch):
     def read(name: str, content: bytes | None = None) -> list[Row]:
         put(data, monkeypatch, name, content)
         found = list(open_source(name).rows())
@@ -50,20 +49,20 @@ TRIPLES = {
 
 
 @pytest.mark.parametrize("name", TRIPLES)
-def test_words_and_scores_stay_as_they_are(rows, name: str) -> None:
+def test_words_and_scores_stay_as_they_are(rows, name):
     assert triples(rows(name)) == TRIPLES[name]
     if name == "rg65":
         assert [row.origin for row in rows(name)] == ["rg65.csv:1", "rg65.csv:2", "rg65.csv:3"]
 
 
-def test_the_score_of_simverb_is_its_fourth_column(rows) -> None:
+def test_the_score_of_simverb_is_its_fourth_column(rows):
     first, second = rows("simverb3500")
     assert (first.text, first.text_2) == ("take", "remove")
     assert first.values == {"score": 6.81, "pos": "V", "relation": "SYNONYMS"}
     assert second.values == {"score": 1.16, "pos": "V", "relation": "NONE"}
 
 
-def test_stsb_is_split_at_tabs_and_its_quotes_are_text(rows) -> None:
+def test_stsb_is_split_at_tabs_and_its_quotes_are_text(rows):
     found = rows("stsb")
     fields = [line.split("\t") for line in STSB_LINES]
     assert [(row.text, row.text_2) for row in found] == [(line[5], line[6]) for line in fields]
@@ -74,7 +73,7 @@ def test_stsb_is_split_at_tabs_and_its_quotes_are_text(rows) -> None:
     assert found[0].text == 'He said, "Go home."'
 
 
-def test_the_authors_reading_of_stsb_loses_pairs_and_commas(rows) -> None:
+def test_the_authors_reading_of_stsb_loses_pairs_and_commas(rows):
     # A quote after a comma opens a value, which ends at the next quote, lines later: with the lines in between two
     # pairs are lost. The commas go everywhere else. Worked out by hand.
     assert triples(rows("stsb-wolfe2022")) == [
@@ -93,7 +92,7 @@ def authors_reading(data: bytes) -> list[tuple[str, str]]:
     return [(fields[5], fields[6]) for fields in (pair.split("\t") for pair in pairs)]
 
 
-def test_a_lexicon_with_a_header_and_carriage_returns(rows) -> None:
+def test_a_lexicon_with_a_header_and_carriage_returns(rows):
     first, last = rows("bellezza")
     assert first.text == "abuse"
     assert first.text_2 is None
@@ -106,7 +105,7 @@ def test_a_lexicon_with_a_header_and_carriage_returns(rows) -> None:
     assert first.origin == "Bellezza_Lexicon.csv:2"
 
 
-def test_the_marks_of_men_become_columns(rows) -> None:
+def test_the_marks_of_men_become_columns(rows):
     first, second = rows("men")
     assert (first.text, first.text_2) == ("sun", "sunlight")
     assert first.values == {"score": 50.0, "pos": "n", "pos_2": "n"}
@@ -114,7 +113,7 @@ def test_the_marks_of_men_become_columns(rows) -> None:
     assert second.values == {"score": 40.0, "pos": "v", "pos_2": "j"}
 
 
-def test_every_row_has_the_columns_that_are_announced(rows) -> None:
+def test_every_row_has_the_columns_that_are_announced(rows):
     for name in FILES:
         for row in rows(name):
             assert {key: type(value) for key, value in row.values.items()} == dict(DATASETS[name].columns)
@@ -134,12 +133,12 @@ def test_every_row_has_the_columns_that_are_announced(rows) -> None:
         ("rg65", b"cord;smile;1\n\xff;b;2", r"^rg65\.csv:2: byte 0xFF .* not valid UTF-8"),
     ],
 )
-def test_a_line_that_is_wrong_is_named(rows, name: str, content: bytes, message: str) -> None:
+def test_a_line_that_is_wrong_is_named(rows, name, content, message):
     with pytest.raises(SourceError, match=message):
         rows(name, content)
 
 
-def test_a_file_that_was_altered_is_refused_with_both_hashes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_was_altered_is_refused_with_both_hashes(data, monkeypatch):
     spec = put(data, monkeypatch, "rg65")
     assert isinstance(spec.content, DataFile)
     (data / "rg65.csv").write_bytes(RG65 + b" ")
@@ -149,7 +148,7 @@ def test_a_file_that_was_altered_is_refused_with_both_hashes(data: Path, monkeyp
     assert hashlib.sha256(RG65 + b" ").hexdigest() in str(caught.value)
 
 
-def test_the_attribute_words_come_with_the_lexicon() -> None:
+def test_the_attribute_words_come_with_the_lexicon():
     assert DATASETS["bellezza"].extra == (*PLEASANT, *UNPLEASANT)
     assert (len(set(PLEASANT)), len(set(UNPLEASANT)), set(PLEASANT) & set(UNPLEASANT)) == (25, 25, set())
 
@@ -167,7 +166,7 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_the_whole_file(shared: Path, name: str) -> None:
+def test_the_whole_file(shared, name):
     spec = DATASETS[name]
     assert isinstance(spec.content, DataFile)
     add_dataset(name, shared / "data" / spec.content.name)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import Row, Targets, open_source
 from embstore.sources.rows import Keep
 
@@ -44,7 +44,7 @@ def write(path: Path, rows: Sequence[Sequence[Any]], names: Sequence[str]) -> Pa
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
-def test_spans_are_slices_of_python_in_every_format(tmp_path: Path, suffix: str) -> None:
+def test_spans_are_slices_of_python_in_every_format(tmp_path, suffix):
     path = write(tmp_path / f"spans{suffix}", ROWS, ("text", "start", "end"))
     expected = [(text, text[start:end]) for text, start, end in ROWS]
     assert [target for _, target in expected] == FOUND
@@ -53,14 +53,14 @@ def test_spans_are_slices_of_python_in_every_format(tmp_path: Path, suffix: str)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
-def test_one_column_may_have_start_and_end_as_in_dwug(tmp_path: Path, suffix: str) -> None:
+def test_one_column_may_have_start_and_end_as_in_dwug(tmp_path, suffix):
     rows = [("bank_nn", text, f"{start}:{end}") for text, start, end in ROWS]
     path = write(tmp_path / f"uses{suffix}", rows, ("lemma", "context", "indexes_target_token"))
     found = read(path, columns=["context"], span="indexes_target_token")
     assert [target for _, target in found] == FOUND
 
 
-def test_a_column_may_name_the_target_that_occurs_once(tmp_path: Path) -> None:
+def test_a_column_may_name_the_target_that_occurs_once(tmp_path):
     rows = [("The banker left the bank.", "bank"), ("a New York bank", "New York"), ("C++ is old", "C++"), ("x", "x")]
     path = write(tmp_path / "words.csv", rows, ("text", "word"))
     assert read(path, targets="word") == rows
@@ -68,7 +68,7 @@ def test_a_column_may_name_the_target_that_occurs_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".tsv", ".jsonl"])
-def test_the_columns_of_the_targets_may_be_kept_too(tmp_path: Path, suffix: str) -> None:
+def test_the_columns_of_the_targets_may_be_kept_too(tmp_path, suffix):
     names = ("text", "sense", "word", "begin", "stop")
     path = write(tmp_path / f"uses{suffix}", [("a New York bank", "place", "New York", 2, 10)], names)
     for targets, kept in (
@@ -84,7 +84,7 @@ def test_the_columns_of_the_targets_may_be_kept_too(tmp_path: Path, suffix: str)
         open_source(str(path), columns=["sense"], targets=Targets(column="word"), keep=Keep(("sense",)))
 
 
-def test_brackets_are_removed_only_on_request(tmp_path: Path) -> None:
+def test_brackets_are_removed_only_on_request(tmp_path):
     path = tmp_path / "marked.txt"
     path.write_text("the [bank] of the river\n[New York] sleeps\nit is [mine]\n", "utf-8")
     expected = [(RIVER, "bank"), ("New York sleeps", "New York"), ("it is mine", "mine")]
@@ -95,13 +95,13 @@ def test_brackets_are_removed_only_on_request(tmp_path: Path) -> None:
     assert read(table, targets="brackets") == expected[:1]
 
 
-def test_columns_without_a_header_are_numbered(tmp_path: Path) -> None:
+def test_columns_without_a_header_are_numbered(tmp_path):
     path = tmp_path / "plain.csv"
     path.write_text(f"{RIVER},4,8\n{RIVER},16,21\n", "utf-8")
     assert read(path, columns=["1"], span="2,3", header=False) == [(RIVER, "bank"), (RIVER, "river")]
 
 
-def test_an_empty_text_is_a_blank_row(tmp_path: Path) -> None:
+def test_an_empty_text_is_a_blank_row(tmp_path):
     path = write(tmp_path / "some.csv", [("", "", ""), (RIVER, "4.0", " 8 ")], ("text", "start", "end"))
     blank, row = open_source(str(path), targets=Targets.parse(None, "start,end")).rows()
     assert (blank.origin, blank.reason) == (f"{path}:2", "empty value")
@@ -128,9 +128,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 @pytest.mark.parametrize(("text", "start", "end", "reason"), REFUSED)
-def test_what_is_no_span_is_refused_with_file_and_row(
-    tmp_path: Path, suffix: str, text: str, start: Any, end: Any, reason: str
-) -> None:
+def test_what_is_no_span_is_refused_with_file_and_row(tmp_path, suffix, text, start, end, reason):
     path = write(tmp_path / f"bad{suffix}", [(RIVER, 4, 8), (text, start, end)], ("text", "start", "end"))
     with pytest.raises(SourceError) as refused:
         read(path, span="start,end")
@@ -152,16 +150,14 @@ def test_what_is_no_span_is_refused_with_file_and_row(
         (RIVER, "money", "does not occur"),
     ],
 )
-def test_a_text_without_its_one_target_is_refused_with_its_row(
-    tmp_path: Path, text: str, word: str, reason: str
-) -> None:
+def test_a_text_without_its_one_target_is_refused_with_its_row(tmp_path, text, word, reason):
     path = write(tmp_path / "words.csv", [(text, word)], ("text", "word"))
     with pytest.raises(SourceError, match=rf"words\.csv:2.*{'span=.start,end' if word else ''}") as refused:
         read(path, targets="word" if word else "brackets")
     assert reason in str(refused.value)
 
 
-def test_spans_that_part_words_are_remarked_on(tmp_path: Path) -> None:
+def test_spans_that_part_words_are_remarked_on(tmp_path):
     rows = [("naïve bank", 7, 11), ("Zoë's bank", 7, 10), ("銀行員", 0, 2)]
     path = write(tmp_path / "bytes.csv", [("naïve bank!", 7, 11), *rows[1:]], ("text", "start", "end"))
     source = open_source(str(path), targets=Targets.parse(None, "start,end"))
@@ -183,15 +179,13 @@ def test_spans_that_part_words_are_remarked_on(tmp_path: Path) -> None:
         (UsageError, {"span": "start,end", "columns": ["text", "start"]}, "in one column of sentences"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(
-    tmp_path: Path, error: type[EmbstoreError], options: dict[str, Any], reason: str
-) -> None:
+def test_options_that_do_not_fit_are_refused(tmp_path, error, options, reason):
     path = write(tmp_path / "spans.csv", ROWS, ("text", "start", "end"))
     with pytest.raises(error, match=reason):
         read(path, **options)
 
 
-def test_columns_of_targets_are_for_tables_and_none_holds_the_sentences(tmp_path: Path) -> None:
+def test_columns_of_targets_are_for_tables_and_none_holds_the_sentences(tmp_path):
     path = tmp_path / "plain.txt"
     path.write_text(RIVER, "utf-8")
     for source in (path, "-"):

@@ -1,11 +1,10 @@
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, TextIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from source_rows import Write, texts
+from source_rows import texts
 
 from embstore.base.errors import SourceError, UsageError
 from embstore.sources import Blank, Row, open_source
@@ -13,7 +12,7 @@ from embstore.sources import Blank, Row, open_source
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"))
 
 
-def test_each_line_is_one_text_with_its_origin(write: Write) -> None:
+def test_each_line_is_one_text_with_its_origin(write):
     source = open_source(write("words.txt", "cat\n  two words \n\n \t\ndog"))
     assert list(source.rows()) == [
         Row("cat", "words.txt:1"),
@@ -25,7 +24,7 @@ def test_each_line_is_one_text_with_its_origin(write: Write) -> None:
     assert (source.name, source.dataset, source.stored_name) == ("words.txt", None, None)
 
 
-def test_lines_end_at_the_three_terminators_alone(write: Write) -> None:
+def test_lines_end_at_the_three_terminators_alone(write):
     for end in ("\n", "\r\n", "\r"):
         assert texts(open_source(write("a.txt", f"one{end}two{end}"))) == ["one", "two"]
     for n_before in range(8189, 8194):  # across the edge of a buffer
@@ -36,7 +35,7 @@ def test_lines_end_at_the_three_terminators_alone(write: Write) -> None:
 
 
 @given(lines=st.lists(TEXTS), end=st.sampled_from(["\n", "\r\n", "\r"]))
-def test_every_text_without_newlines_comes_back(lines: list[str], end: str) -> None:
+def test_every_text_without_newlines_comes_back(lines, end):
     kept = [line for line in lines if line.strip()]
     data = "".join(line + end for line in ["\ufefffirst", *lines]).encode()
     rows = list(open_source("-", stdin=BytesIO(data)).rows())
@@ -45,7 +44,7 @@ def test_every_text_without_newlines_comes_back(lines: list[str], end: str) -> N
 
 
 @given(data=st.binary())
-def test_any_bytes_are_read_whole_or_refused(data: bytes) -> None:
+def test_any_bytes_are_read_whole_or_refused(data):
     source = open_source("-", stdin=BytesIO(data))
     try:
         rows = list(source.rows())
@@ -59,7 +58,7 @@ def test_any_bytes_are_read_whole_or_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("name", ["words.txt", "words.csv", "words.jsonl"])
-def test_utf_16_is_named(name: str, encoding: str, tmp_path: Path) -> None:
+def test_utf_16_is_named(name, encoding, tmp_path):
     path = tmp_path / name
     path.write_bytes("\ufeffcaf\u00e9\n".encode(encoding))
     with pytest.raises(SourceError, match=rf"{name}:1: .* begins a text in UTF-16.* iconv -f UTF-16"):
@@ -76,13 +75,13 @@ def test_utf_16_is_named(name: str, encoding: str, tmp_path: Path) -> None:
         ("cat\n".encode("utf-16"), "a.txt:1", "0xFF", 1),
     ],
 )
-def test_invalid_utf8_names_line_and_byte(write: Write, data: bytes, place: str, byte: str, position: int) -> None:
+def test_invalid_utf8_names_line_and_byte(write, data, place, byte, position):
     with pytest.raises(SourceError, match="Convert it to UTF-8") as caught:
         list(open_source(write("a.txt", data)).rows())
     assert f"{place}: byte {byte} at position {position} of the line" in str(caught.value)
 
 
-def test_a_file_of_blanks_is_an_error_after_its_last_row(write: Write) -> None:
+def test_a_file_of_blanks_is_an_error_after_its_last_row(write):
     rows = open_source(write("words.txt", "\n \n\n")).rows()
     assert [next(rows) for _ in range(3)] == [Blank(f"words.txt:{i}", "empty line") for i in (1, 2, 3)]
     with pytest.raises(SourceError, match=r"words\.txt has no texts: all 3 of its rows are empty"):
@@ -90,7 +89,7 @@ def test_a_file_of_blanks_is_an_error_after_its_last_row(write: Write) -> None:
 
 
 @pytest.mark.slow
-def test_a_large_file_is_not_held_in_memory(folder: Path) -> None:
+def test_a_large_file_is_not_held_in_memory(folder):
     import tracemalloc
 
     with Path("big.txt").open("w") as file:
@@ -112,14 +111,14 @@ def test_a_large_file_is_not_held_in_memory(folder: Path) -> None:
         TextIOWrapper(BytesIO(b"caf\xc3\xa9\ntea"), encoding="latin-1"),
     ],
 )
-def test_standard_input_may_be_text_or_bytes(stream: TextIO | BinaryIO) -> None:
+def test_standard_input_may_be_text_or_bytes(stream):
     source = open_source("-", stdin=stream)
     assert source.name == "standard input"
     assert list(source.rows()) == [Row("caf\u00e9", "standard input:1"), Row("tea", "standard input:2")]
     assert not stream.closed
 
 
-def test_standard_input_is_read_once_and_text_that_is_no_unicode_is_refused() -> None:
+def test_standard_input_is_read_once_and_text_that_is_no_unicode_is_refused():
     with pytest.raises(SourceError, match="standard input:2: byte 0xED at position 2"):
         list(open_source("-", stdin=StringIO("cat\nx\ud800")).rows())
     source = open_source("-", stdin=BytesIO(b"cat\n"))
@@ -128,7 +127,7 @@ def test_standard_input_is_read_once_and_text_that_is_no_unicode_is_refused() ->
         list(source.rows())
 
 
-def test_empty_or_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_or_closed_standard_input_is_an_error(monkeypatch):
     for data in (b"", b"\n\n", b"\xef\xbb\xbf"):
         with pytest.raises(SourceError, match="standard input has no texts"):
             list(open_source("-", stdin=BytesIO(data)).rows())
@@ -137,7 +136,7 @@ def test_empty_or_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPa
         list(open_source("-").rows())
 
 
-def test_columns_do_not_fit_lines(write: Write) -> None:
+def test_columns_do_not_fit_lines(write):
     write("words.txt", "cat\n")
     for spec, what in [("words.txt", r"words\.txt"), ("-", "standard input"), ("words", "dataset 'words'")]:
         with pytest.raises(UsageError, match=rf"columns=.text. does not fit .*{what}.*\.csv, \.tsv"):

@@ -61,7 +61,7 @@ def refusal(run: Callable[[], object], n: int, code: int) -> FileAccessError:
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_each_operation_on_a_file(name: str, folder: Path) -> None:
+def test_each_operation_on_a_file(name, folder):
     if name == "a.parquet":
         pq.write_table(pa.table({"text": TEXTS}), name, row_group_size=500, compression="none")
     else:
@@ -77,7 +77,7 @@ def test_each_operation_on_a_file(name: str, folder: Path) -> None:
 
 
 @pytest.fixture
-def pairs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def pairs(folder, monkeypatch):
     """Standing for a published dataset, and for one of the user's: a small file of each."""
     monkeypatch.setenv("EMBSTORE_DATA", str(folder / "data"))
     path = folder / "rg65.csv"
@@ -91,7 +91,7 @@ def pairs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", ["rg65", "mine"])
-def test_each_operation_on_a_dataset(name: str, pairs: Path) -> None:
+def test_each_operation_on_a_dataset(name, pairs):
     def add() -> object:
         if name == "rg65":
             return add_dataset("rg65", pairs)
@@ -107,7 +107,7 @@ def test_each_operation_on_a_dataset(name: str, pairs: Path) -> None:
     assert len(read(name)) == (10_000 if name == "rg65" else 1)
 
 
-def test_a_list_calls_no_dataset_damaged_that_cannot_be_read(pairs: Path) -> None:
+def test_a_list_calls_no_dataset_damaged_that_cannot_be_read(pairs):
     add_dataset("rg65", pairs)
 
     def fail(operation: str, path: Path, _: Path | None) -> None:
@@ -139,7 +139,7 @@ class Failing(io.RawIOBase):
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_standard_input(code: int) -> None:
+def test_standard_input(code):
     rows = open_source("-", stdin=io.BufferedReader(Failing(code))).rows()
     with pytest.raises(FileAccessError, match=f"^standard input cannot be read: {os.strerror(code)}") as caught:
         list(rows)
@@ -147,7 +147,7 @@ def test_standard_input(code: int) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file of Linux that gives EIO")
-def test_an_error_that_the_system_gives() -> None:
+def test_an_error_that_the_system_gives():
     with (
         Path("/proc/self/mem").open("rb") as memory,
         pytest.raises(FileAccessError, match=r"^standard input cannot be read: Input/output error"),

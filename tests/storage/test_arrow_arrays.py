@@ -1,7 +1,5 @@
 """Arrow arrays made without pandas are those that pyarrow makes."""
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -20,7 +18,7 @@ from embstore.storage.parquet.writer import from_numpy, from_values, to_numpy, t
     ],
     ids=lambda values: values.dtype.name,
 )
-def test_numpy(values: np.ndarray) -> None:
+def test_numpy(values):
     made = from_numpy(values)
     made.validate(full=True)
     assert made.type == pa.array(values).type
@@ -42,13 +40,13 @@ def test_numpy(values: np.ndarray) -> None:
         ([0.25, None], pa.float64()),
     ],
 )
-def test_values(values: list[Any], kind: pa.DataType) -> None:
+def test_values(values, kind):
     made = from_values(values, kind)
     made.validate(full=True)
     assert made.equals(pa.array(values, kind))
 
 
-def test_a_table_with_lists() -> None:
+def test_a_table_with_lists():
     element = pa.field("element", pa.float64(), nullable=False)
     fields = [("name", pa.string()), ("n", pa.int16()), ("sums", pa.list_(element)), ("x", pa.list_(pa.string()))]
     schema = pa.schema(fields)

@@ -1,12 +1,10 @@
 """Cards: there and back, and what keeps two spaces apart."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from synthetic import Synthetic, synthetic_card
+from synthetic import synthetic_card
 
 from embstore.base import atomic
 from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UnsupportedFormatError
@@ -15,8 +13,6 @@ from embstore.storage.files.card import CARD_FORMAT, Card, read_card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction.commit import create_store, write_card
 from embstore.storage.transaction.manifest import read_cards
-
-Make = Callable[..., Synthetic]
 
 
 @pytest.mark.parametrize(
@@ -28,7 +24,7 @@ Make = Callable[..., Synthetic]
         synthetic_card(template="{bos}é {text}{eos}", dtype="float16", layers="0,2,raw"),
     ],
 )
-def test_a_card_comes_back_as_it_was(tmp_path: Path, card: Card) -> None:
+def test_a_card_comes_back_as_it_was(tmp_path, card):
     paths = StorePaths(tmp_path)
     create_store(paths)
     write_card(paths, card)
@@ -50,14 +46,14 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("field", OTHERS)
-def test_another_space_under_the_same_name_is_refused_with_the_difference(field: str) -> None:
+def test_another_space_under_the_same_name_is_refused_with_the_difference(field):
     assert list(CARD.differences(OTHERS[field])) == [field]
     with pytest.raises(SpaceMismatchError, match=rf"its {field} is .*, not .*name=") as caught:
         CARD.check_same_space(OTHERS[field])
     assert CARD.space in str(caught.value)
 
 
-def test_versions_date_and_place_of_the_same_files_may_differ() -> None:
+def test_versions_date_and_place_of_the_same_files_may_differ():
     CARD.check_same_space(replace(CARD, versions={"torch": "9"}, created="now", checkpoint="folder", max_tokens=3))
 
 
@@ -79,21 +75,19 @@ REFUSED: list[tuple[dict[str, object], type[StoreError], str]] = [
 
 
 @pytest.mark.parametrize(("change", "error", "match"), REFUSED)
-def test_a_document_that_is_no_card_is_named(
-    tmp_path: Path, change: dict[str, object], error: type[StoreError], match: str
-) -> None:
+def test_a_document_that_is_no_card_is_named(tmp_path, change, error, match):
     path = tmp_path / f"{CARD.space}.json"
     path.write_bytes(atomic.document_bytes(CARD.to_dict() | change))
     with pytest.raises(error, match=match):
         read_card(path)
 
 
-def test_checkpoint_at_revision() -> None:
+def test_checkpoint_at_revision():
     assert CARD.checkpoint_at_revision == "toy/checkpoint@c0ffee"
     assert replace(CARD, revision=None).checkpoint_at_revision == "toy/checkpoint@sha256:000000000000"
 
 
-def test_a_recipe_and_its_layers_come_back_and_are_compared() -> None:
+def test_a_recipe_and_its_layers_come_back_and_are_compared():
     recipe = {
         "pooling": ["mean"], "include_prompt": True, "modules": [{"type": "Normalize"}], "max_seq_length": None,
         "do_lower_case": False, "prompt": "",

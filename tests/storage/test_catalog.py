@@ -2,12 +2,11 @@
 
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from kept_columns import write_columns
 from store_writing import SkippedText, write_skipped
-from synthetic import Synthetic, synthetic_items, synthetic_store
+from synthetic import synthetic_items, synthetic_store
 
 from embstore import Store
 from embstore.base import atomic
@@ -24,7 +23,6 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.writer import StoreWriter
 
-Make = Callable[..., Synthetic]
 COMMANDS: list[Callable[[Store], object]] = [
     Store.info, Store.verify, Store.repair, Store.compact, Store.index, lambda store: store.query("norms"),
     lambda store: store.remove("x"), lambda store: store.remove("x", dry_run=True),
@@ -36,7 +34,7 @@ NASTY = [
 
 
 @pytest.mark.parametrize("names", [NASTY, ["back\\slash"]], ids=["many", "a backslash"])
-def test_a_store_may_be_in_any_folder(tmp_path: Path, names: list[str]) -> None:
+def test_a_store_may_be_in_any_folder(tmp_path, names):
     made = synthetic_store(tmp_path.joinpath(*names, "store"), n=12, n_blocks=1)
     store = made.store
     assert store.query("anisotropy")["n"] == [12, 12, 12]
@@ -52,7 +50,7 @@ def test_a_store_may_be_in_any_folder(tmp_path: Path, names: list[str]) -> None:
     ("name", "matches"),
     [("s[12]", "s1"), ("s*", "s1"), ("s?", "s1"), ("s[!x]", "s1"), ("s]", "s"), ("a\\b", "ab"), ("a\\*", "a\\b")],
 )
-def test_a_path_that_is_a_pattern_is_that_path(make_store: Make, name: str, matches: str) -> None:
+def test_a_path_that_is_a_pattern_is_that_path(make_store, name, matches):
     """Beside the store is another one that its path matches, with the same items and other vectors."""
     made = make_store(name, texts=["dog", "cat", "fish"], n_blocks=0)
     make_store(matches, texts=["dog", "cat"], n_blocks=0, seed=2)
@@ -64,7 +62,7 @@ def test_a_path_that_is_a_pattern_is_that_path(make_store: Make, name: str, matc
     assert made.store.verify(deep=True).ok
 
 
-def test_where_is_one_expression_and_sql_one_select(make_store: Make) -> None:
+def test_where_is_one_expression_and_sql_one_select(make_store):
     """What is said of it; ``test_hostile_sql`` has more that is refused."""
     store = make_store(index=False).store
     for where in ("true); DROP TABLE items --", "text; INSTALL httpfs", "EXISTS (COPY items TO 'x')", "", "--"):
@@ -75,7 +73,7 @@ def test_where_is_one_expression_and_sql_one_select(make_store: Make) -> None:
             store.sql(sql)
 
 
-def test_views(make_store: Make) -> None:
+def test_views(make_store):
     made = make_store(n=12, n_blocks=1, template="This is {text}")
     columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(12)]}
     write_dataset(made.paths, "odd-name", "word list", Unit.WORD, columns)
@@ -95,7 +93,7 @@ def test_views(make_store: Make) -> None:
     assert store.sql("SELECT 1 AS one").arrow is not None
 
 
-def test_sql_sees_no_table_of_embstores_own(make_store: Make) -> None:
+def test_sql_sees_no_table_of_embstores_own(make_store):
     made = make_store(n=1100, n_blocks=0, index=False)
     make_store(texts=["a bank", "the bank"], unit="occurrence", n_blocks=0, index=False)
     store = made.store
@@ -108,7 +106,7 @@ def test_sql_sees_no_table_of_embstores_own(make_store: Make) -> None:
     assert [name for (name,) in found] == views
 
 
-def test_a_relation_that_outlives_its_files_fails_as_is_said_and_is_asked_again(make_store: Make) -> None:
+def test_a_relation_that_outlives_its_files_fails_as_is_said_and_is_asked_again(make_store):
     store = make_store(n=10, n_shards=5, index=False).store
     sql = "SELECT count(*) FROM embeddings"
     kept = store.sql(sql)
@@ -119,7 +117,7 @@ def test_a_relation_that_outlives_its_files_fails_as_is_said_and_is_asked_again(
     assert store.sql(sql).fetchall() == before
 
 
-def test_the_views_of_an_empty_store_are_there_and_empty(tmp_path: Path) -> None:
+def test_the_views_of_an_empty_store_are_there_and_empty(tmp_path):
     with StoreWriter(tmp_path / "store"):
         pass
     store = Store(tmp_path / "store")
@@ -133,7 +131,7 @@ def test_the_views_of_an_empty_store_are_there_and_empty(tmp_path: Path) -> None
             ask()
 
 
-def test_a_space_without_items_is_answered(make_store: Make) -> None:
+def test_a_space_without_items_is_answered(make_store):
     made = make_store(n=0, index=False)
     [row, *_] = made.store.query("anisotropy")
     assert (row["n"], row["anisotropy"]) == (0, None)
@@ -144,7 +142,7 @@ def test_a_space_without_items_is_answered(make_store: Make) -> None:
 
 
 @pytest.mark.slow
-def test_an_open_store_sees_what_was_committed_before_each_call(make_store: Make) -> None:
+def test_an_open_store_sees_what_was_committed_before_each_call(make_store):
     """Shards, items, columns, datasets, indexes and spaces alike."""
     made = make_store(n=10, index=False)
     store = Store(made.root)
@@ -177,7 +175,7 @@ def test_an_open_store_sees_what_was_committed_before_each_call(make_store: Make
     assert store.info()["space"] == ["other", "toy.sentence.last"]
 
 
-def test_a_call_sees_one_state(make_store: Make) -> None:
+def test_a_call_sees_one_state(make_store):
     """That of its beginning, whatever is committed while it runs; the pages of the explorer too, until a reload."""
     made = make_store(n=10)
     store, numbers = Store(made.root), itertools.count()
@@ -196,7 +194,7 @@ def test_a_call_sees_one_state(make_store: Make) -> None:
     assert page._ask(count)[0] == 14
 
 
-def test_items_come_back_as_they_were(make_store: Make) -> None:
+def test_items_come_back_as_they_were(make_store):
     texts = [
         "naïve",
         "日本語",
@@ -221,7 +219,7 @@ def test_items_come_back_as_they_were(make_store: Make) -> None:
     assert made.store.verify().ok
 
 
-def test_occurrences_come_with_their_sentence(make_store: Make) -> None:
+def test_occurrences_come_with_their_sentence(make_store):
     made = make_store(unit="occurrence", texts=["the bank of the river", "a bank"])
     catalog = Catalog(made.root)
     assert catalog.items(made.ids.tolist()) == {item.id: item for item in made.items}
@@ -231,7 +229,7 @@ def test_occurrences_come_with_their_sentence(make_store: Make) -> None:
     assert {item.id for item in synthetic_items("sentence", ["a bank"])} <= set(catalog.item_ids().tolist())
 
 
-def test_nearest_texts(make_store: Make) -> None:
+def test_nearest_texts(make_store):
     made = make_store(texts=["house", "horse", "zebra", "Hours", "it's"])
     make_store(unit="sentence", texts=["hous"])
     catalog = Catalog(made.root)
@@ -243,7 +241,7 @@ def test_nearest_texts(make_store: Make) -> None:
     assert Catalog(made.root).nearest_texts("h" * 5000, [made.space], n=1) != ["h" * 1001], "too long to be meant"
 
 
-def test_skipped_texts_are_listed_until_they_are_embedded(make_store: Make) -> None:
+def test_skipped_texts_are_listed_until_they_are_embedded(make_store):
     made = make_store(n=3)
     [later] = synthetic_items("word", ["later"])
     rows = [
@@ -270,7 +268,7 @@ OTHER_FORMATS = {
 
 
 @pytest.mark.parametrize("version", OTHER_FORMATS)
-def test_a_store_of_another_format_is_refused_by_every_command(make_store: Make, version: int) -> None:
+def test_a_store_of_another_format_is_refused_by_every_command(make_store, version):
     made = make_store(n=5, n_blocks=0)
     made.paths.marker.write_bytes(atomic.document_bytes({"format": version, "anything": "else"}))
     for command in COMMANDS:
@@ -281,7 +279,7 @@ def test_a_store_of_another_format_is_refused_by_every_command(make_store: Make,
 
 
 @pytest.mark.parametrize("make", [lambda root: None, lambda root: root.mkdir(), lambda root: root.write_text("file")])
-def test_what_is_no_store_is_named_by_every_command(tmp_path: Path, make: Callable[[Path], object]) -> None:
+def test_what_is_no_store_is_named_by_every_command(tmp_path, make):
     root = tmp_path / "some"
     make(root)
     before = root.exists()
@@ -292,7 +290,7 @@ def test_what_is_no_store_is_named_by_every_command(tmp_path: Path, make: Callab
         assert root.exists() == before
 
 
-def test_a_folder_with_other_things_is_never_made_a_store(tmp_path: Path) -> None:
+def test_a_folder_with_other_things_is_never_made_a_store(tmp_path):
     (tmp_path / "thesis.tex").write_text("important")
     with pytest.raises(EmbstoreError, match="is not a store"):
         synthetic_store(tmp_path)

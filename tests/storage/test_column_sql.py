@@ -1,23 +1,18 @@
 """Columns of items in --where and SQL, beside pandas."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import pytest
 from column_writing import stored_columns, write_columns
-from synthetic import Synthetic
 from wordfreq import zipf_frequency
 
 from embstore.base.errors import QueryError, UnknownNameError
 from embstore.storage.catalog import Catalog
 from embstore.storage.views import users_sql
 
-Make = Callable[..., Synthetic]
-
 
 @pytest.fixture(params=["copied", "read from its files"])
-def made(make_store: Make, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Synthetic:
+def made(make_store, request, monkeypatch):
     """A store of 20 items with a column for half of them, and two for all."""
     if request.param != "copied":
         monkeypatch.setattr(users_sql, "_COPIED_BYTES", 0)
@@ -28,7 +23,7 @@ def made(make_store: Make, request: pytest.FixtureRequest, monkeypatch: pytest.M
     return made
 
 
-def test_a_column_with_a_quote_in_its_name(made: Synthetic) -> None:
+def test_a_column_with_a_quote_in_its_name(made):
     ids = made.ids.tolist()
     write_columns(made, {'odd "name"': "int64"}, {item: (n,) for n, item in enumerate(ids)})
     catalog = Catalog(made.root)
@@ -37,7 +32,7 @@ def test_a_column_with_a_quote_in_its_name(made: Synthetic) -> None:
         catalog.select('"odd ""nam""" > 15 AND "odd ""name""" > 1')
 
 
-def test_where_over_stored_columns(made: Synthetic) -> None:
+def test_where_over_stored_columns(made):
     catalog, frame = Catalog(made.root), stored_columns(made.root)
     selected = {
         "freq > 12": frame.query("freq > 12"),
@@ -50,7 +45,7 @@ def test_where_over_stored_columns(made: Synthetic) -> None:
     assert len(catalog.select("text = 'dog'")) == 1
 
 
-def test_where_over_built_in_columns(made: Synthetic) -> None:
+def test_where_over_built_in_columns(made):
     expected = sorted(
         i for i, text in zip(made.ids.tolist(), made.texts, strict=True) if zipf_frequency(text, "en") > 3
     )
@@ -60,14 +55,14 @@ def test_where_over_built_in_columns(made: Synthetic) -> None:
     assert catalog.select("position IS NOT NULL").tolist() == []
 
 
-def test_where_names_the_nearest_column(made: Synthetic) -> None:
+def test_where_names_the_nearest_column(made):
     with pytest.raises(UnknownNameError, match=r"unknown column 'frq'\. Did you mean 'freq'"):
         Catalog(made.root).select("frq > 1")
     with pytest.raises(QueryError, match=r"Cannot compare values of type VARCHAR.*TRY_CAST"):
         Catalog(made.root).select('"a b" > 3')
 
 
-def test_metrics_and_their_cache_follow_the_columns(made: Synthetic) -> None:
+def test_metrics_and_their_cache_follow_the_columns(made):
     store = made.store
     assert store.query("norms", where="freq < 5", layers=0)["n"] == [5]
     assert store.query("norms", where="freq < 5", layers=0)["n"] == [5]
@@ -79,7 +74,7 @@ def test_metrics_and_their_cache_follow_the_columns(made: Synthetic) -> None:
     assert row["mean"] == pytest.approx(float(np.linalg.norm(values, axis=1).mean()))
 
 
-def test_sql_views(made: Synthetic) -> None:
+def test_sql_views(made):
     frame = stored_columns(made.root)
     found = made.store.sql("SELECT * FROM columns ORDER BY item_id").df().set_index("item_id")
     expected = frame.astype({"freq": "int64"})
@@ -98,7 +93,7 @@ def test_sql_views(made: Synthetic) -> None:
     assert tables["built_in"] == "item_id BIGINT, position BIGINT, zipf_frequency DOUBLE"
 
 
-def test_a_store_without_columns_has_empty_views(make_store: Make) -> None:
+def test_a_store_without_columns_has_empty_views(make_store):
     store = make_store(index=False).store
     assert store.sql("SELECT * FROM columns").fetchall() == []
     with pytest.raises(UnknownNameError, match="unknown column 'freq'"):
@@ -106,6 +101,6 @@ def test_a_store_without_columns_has_empty_views(make_store: Make) -> None:
 
 
 @pytest.mark.parametrize(("name", "view"), [("freq", "columns"), ("zipf_frequency", "built_in")])
-def test_sql_that_does_not_read_the_view_of_a_column_names_it(made: Synthetic, name: str, view: str) -> None:
+def test_sql_that_does_not_read_the_view_of_a_column_names_it(made, name, view):
     with pytest.raises(QueryError, match=f"'{name}' is a column of the view {view}.*JOIN {view} USING"):
         Catalog(made.root).relation(f"SELECT text, {name} FROM items")

@@ -1,7 +1,6 @@
 import gc
 import os
 import signal
-from pathlib import Path
 from weakref import WeakValueDictionary
 
 import duckdb
@@ -11,7 +10,7 @@ from hanging import HUNG_SECONDS
 from embstore.storage.sql import connections
 
 
-def test_it_is_shared_while_somebody_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_shared_while_somebody_holds_it(monkeypatch):
     monkeypatch.setattr(connections, "_instances", WeakValueDictionary())  # as in a process that has no store open
     first = connections.open_shared()
     assert connections.open_shared() is first
@@ -23,13 +22,13 @@ def test_it_is_shared_while_somebody_holds_it(monkeypatch: pytest.MonkeyPatch) -
         connections.open_shared().cursor().execute("SELECT n FROM kept")
 
 
-def test_all_connections_keep_footers_and_are_quiet() -> None:
+def test_all_connections_keep_footers_and_are_quiet():
     settings = "SELECT current_setting('parquet_metadata_cache'), current_setting('enable_progress_bar')"
     assert connections.open_shared().cursor().execute(settings).fetchall() == [(True, False)]
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-def test_a_forked_process_shares_none_of_before() -> None:
+def test_a_forked_process_shares_none_of_before():
     shared_connection = connections.open_shared()
     child = os.fork()
     if child == 0:
@@ -41,7 +40,7 @@ def test_a_forked_process_shares_none_of_before() -> None:
     assert connections.open_shared() is shared_connection
 
 
-def test_embstores_own_sql_below_a_folder_reads_nothing_outside_it(tmp_path: Path) -> None:
+def test_embstores_own_sql_below_a_folder_reads_nothing_outside_it(tmp_path):
     inside, outside = tmp_path / "store", tmp_path / "outside.csv"
     inside.mkdir()
     (inside / "inside.csv").write_text("n\n1\n")

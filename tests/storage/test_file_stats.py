@@ -1,24 +1,20 @@
 """Which files may hold an item."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from synthetic import Synthetic
 
 from embstore import Store
 from embstore.base.errors import DamagedError
 from embstore.storage.sql import reader
 from embstore.storage.sql.reader import Ranges, Reader
 
-Make = Callable[..., Synthetic]
-
 
 @pytest.fixture(autouse=True)
-def looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def looked_up(monkeypatch):
     """Let the statistics be looked up even of few files."""
     monkeypatch.setattr(reader, "_FEW", 0)
 
@@ -34,7 +30,7 @@ def files(folder: Path, *ids: list[int], statistics: bool = True) -> list[Path]:
     return made
 
 
-def test_only_files_whose_range_has_an_item(tmp_path: Path) -> None:
+def test_only_files_whose_range_has_an_item(tmp_path):
     low, high, wide, none = made = files(tmp_path, [-9, 4, 7], [8, 20], [-(2**63), 2**63 - 1], [])
     found = Ranges(Reader(tmp_path), made)
     assert found.files_of([4]) == [low, wide]
@@ -45,19 +41,19 @@ def test_only_files_whose_range_has_an_item(tmp_path: Path) -> None:
     assert found.files_of([]) == []
 
 
-def test_a_file_without_statistics_may_hold_any_item(tmp_path: Path) -> None:
+def test_a_file_without_statistics_may_hold_any_item(tmp_path):
     made = files(tmp_path, [1, 2]) + files(tmp_path, [5], statistics=False)
     assert Ranges(Reader(tmp_path), made).files_of([100]) == made[1:]
 
 
-def test_a_footer_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_a_footer_that_cannot_be_read_is_named(tmp_path):
     made = files(tmp_path, [1], [2])
     made[1].write_bytes(b"no Parquet")
     with pytest.raises(DamagedError, match=r"1-True.parquet is damaged"):
         Ranges(Reader(tmp_path), made).files_of([1])
 
 
-def test_answers_are_the_same_whichever_files_are_read(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_are_the_same_whichever_files_are_read(make_store, monkeypatch):
     made = make_store(n=40, n_shards=8)
     texts = [item.text for item in made.items][::7]
     looked_up = Store(made.root).neighbours(texts, layers="all", k=3).to_pylist()

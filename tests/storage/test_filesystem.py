@@ -3,13 +3,12 @@
 import errno
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 from filelock import FileLock
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import LockedError, StoreError
@@ -27,7 +26,7 @@ def refused(root: Path, worker: ShardSpec | None = None) -> str:
 
 
 @pytest.mark.parametrize("worker", [None, ShardSpec(1, 2)])
-def test_locks_that_exclude_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: ShardSpec | None) -> None:
+def test_locks_that_exclude_nobody(tmp_path, monkeypatch, worker):
     """As on a share that accepts flock and ignores it."""
     made = synthetic_store(tmp_path / "store", n=5)
     monkeypatch.setattr(FileLock, "acquire", lambda *_, **__: None)
@@ -36,9 +35,9 @@ def test_locks_that_exclude_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert Store(made.root).verify().ok
 
 
-def test_while_one_writes_every_other_command_that_writes_is_refused(make_store: Callable[..., Synthetic]) -> None:
+def test_while_one_writes_every_other_command_that_writes_is_refused(make_store):
     made, other = make_store(n=5, n_blocks=0), make_store("other", n=6, n_blocks=0)
-    commands: list[Callable[[Store], object]] = [
+    commands = [
         lambda store: StoreWriter(store.path).__enter__(), Store.compact, Store.index, Store.repair,
         lambda store: store.repair(dry_run=True), lambda store: store.remove(made.space),
         lambda store: store.merge(other.root), lambda store: StoreWriter(store.path).__enter__(),
@@ -53,7 +52,7 @@ def test_while_one_writes_every_other_command_that_writes_is_refused(make_store:
     assert made.store.info()["items"] == [6]
 
 
-def test_locks_that_cannot_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locks_that_cannot_be_taken(tmp_path, monkeypatch):
     """Where flock does not exist, filelock would take the existence of a file for one, which two hosts may not see."""
     fcntl = pytest.importorskip("fcntl")
     cases = [(lock.FileLock, "acquire", NotImplementedError("flock")), (lock.FileLock, "acquire", _error(errno.ENOLCK))]
@@ -70,9 +69,7 @@ def _error(code: int) -> OSError:
 
 
 @pytest.mark.parametrize("code", [errno.EBADF, errno.EINVAL])
-def test_a_file_system_that_locks_files_and_no_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
+def test_a_file_system_that_locks_files_and_no_folders(tmp_path, monkeypatch, code):
     """As NFS."""
     fcntl = pytest.importorskip("fcntl")
     real = fcntl.flock
@@ -95,14 +92,12 @@ def test_a_file_system_that_locks_files_and_no_folders(
         ("link", lambda source, target: Path(target).write_bytes(Path(source).read_bytes()), "replaces one by a link"),
     ],
 )
-def test_renames_that_do_not_replace_and_links_that_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[..., object], message: str
-) -> None:
+def test_renames_that_do_not_replace_and_links_that_do(tmp_path, monkeypatch, name, act, message):
     monkeypatch.setattr(os, name, act)
     assert message in refused(tmp_path / "store")
 
 
-def test_a_sound_file_system_is_left_as_it_was(tmp_path: Path) -> None:
+def test_a_sound_file_system_is_left_as_it_was(tmp_path):
     with StoreWriter(tmp_path / "store"):
         pass
     assert sorted(os.listdir(tmp_path / "store")) == [".lock", "manifests", "store.json"]

@@ -4,7 +4,6 @@ import hashlib
 import random
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +24,7 @@ _OTHER_TYPES = [
     ("schema", "columns"), [(ITEMS_SCHEMA, ITEM_COLUMNS), (SKIPPED_SCHEMA, SKIPPED_COLUMNS)], ids=["items", "skipped"]
 )
 @pytest.mark.parametrize("version", ["1.0", "2.4", "2.6"])
-def test_the_columns_of_a_table(tmp_path: Path, schema: pa.Schema, columns: tuple[Column, ...], version: Any) -> None:
+def test_the_columns_of_a_table(tmp_path, schema, columns, version):
     path = tmp_path / "t.parquet"
     pq.write_table(schema.empty_table(), path, version=version)
     assert read_columns(path) == columns
@@ -34,7 +33,7 @@ def test_the_columns_of_a_table(tmp_path: Path, schema: pa.Schema, columns: tupl
     assert [(f.name, f.type, f.nullable) for f in read] == [(c.name, types[c.kind], not c.is_required) for c in columns]
 
 
-def test_the_types_of_columns_of_items(tmp_path: Path) -> None:
+def test_the_types_of_columns_of_items(tmp_path):
     path = tmp_path / "t.parquet"
     types = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
     pq.write_table(pa.schema([pa.field(f"a {name}", kind) for name, kind in types.items()]).empty_table(), path)
@@ -42,7 +41,7 @@ def test_the_types_of_columns_of_items(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", _OTHER_TYPES, ids=str)
-def test_a_column_of_another_type_is_refused(tmp_path: Path, kind: pa.DataType) -> None:
+def test_a_column_of_another_type_is_refused(tmp_path, kind):
     path = tmp_path / "t.parquet"
     pq.write_table(pa.schema([pa.field("item_id", pa.int64()), pa.field("odd", kind)]).empty_table(), path)
     with pytest.raises(ValueError, match=r"'odd' has a type that is not in the format|nested"):
@@ -50,7 +49,7 @@ def test_a_column_of_another_type_is_refused(tmp_path: Path, kind: pa.DataType) 
 
 
 @pytest.mark.parametrize("change", ["name", "order", "null", "more", "fewer"])
-def test_other_columns_are_damage(tmp_path: Path, change: str) -> None:
+def test_other_columns_are_damage(tmp_path, change):
     fields = [*ITEMS_SCHEMA]
     changed = {
         "name": [fields[0].with_name("id"), *fields[1:]],
@@ -66,7 +65,7 @@ def test_other_columns_are_damage(tmp_path: Path, change: str) -> None:
 
 
 @pytest.mark.slow
-def test_any_altered_footer_is_read_or_refused(tmp_path: Path) -> None:
+def test_any_altered_footer_is_read_or_refused(tmp_path):
     path = tmp_path / "t.parquet"
     pq.write_table(ITEMS_SCHEMA.empty_table(), path)
     whole = path.read_bytes()

@@ -4,7 +4,7 @@ It runs with the DuckDB that is installed. CONTRIBUTING says how it is run with 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ import pytest
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 
-from embstore import Store
 from embstore.base.errors import EmbstoreError, QueryError
 from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
@@ -47,7 +46,7 @@ EXPRESSIONS = GROUPS["expressions"]
 STATEMENTS = [(name, sql) for name, group in GROUPS.items() if name not in ("endless", "expressions") for sql in group]
 
 
-def test_the_corpus_is_read() -> None:
+def test_the_corpus_is_read():
     assert len(STATEMENTS) + len(ENDLESS) + len(EXPRESSIONS) > 250
 
 
@@ -96,7 +95,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
+def attacked(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sql")
     made = synthetic_store(folder / "store", n=30, n_blocks=1)
     columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(30)]}
@@ -113,7 +112,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
 
 
 @pytest.fixture(scope="module")
-def store(attacked: Attacked) -> Store:
+def store(attacked):
     """One store, opened once: what one statement did to it the next one would meet."""
     return attacked.made.store
 
@@ -127,7 +126,7 @@ def answer(ask: Callable[[], object]) -> object:
 
 
 @pytest.mark.parametrize("group", sorted({name for name, _ in STATEMENTS}))
-def test_users_sql_is_refused(attacked: Attacked, store: Store, group: str) -> None:
+def test_users_sql_is_refused(attacked, store, group):
     secret_variable = {"a": [SECRET]}  # noqa: F841  # DuckDB would find it by its name
     for sql in attacked.statements(group):
         for ask in (
@@ -142,7 +141,7 @@ def test_users_sql_is_refused(attacked: Attacked, store: Store, group: str) -> N
 
 
 @pytest.mark.parametrize("ask", ["query", "neighbours", "vectors"])
-def test_where_is_fenced_wherever_it_is_taken(attacked: Attacked, store: Store, ask: str) -> None:
+def test_where_is_fenced_wherever_it_is_taken(attacked, store, ask):
     commands: dict[str, Callable[[str], object]] = {
         "query": lambda where: store.query("norms", where=where, cache=False, **LIMITS),
         "neighbours": lambda where: store.neighbours("text3", where=where, **LIMITS),
@@ -156,7 +155,7 @@ def test_where_is_fenced_wherever_it_is_taken(attacked: Attacked, store: Store, 
 
 @pytest.mark.parametrize("copied", [False, True], ids=["files", "copies"])
 @pytest.mark.parametrize("group", sorted(GROUPS.keys() - {"end the process"}))
-def test_the_connection_alone_can_write_nothing(attacked: Attacked, group: str, copied: bool) -> None:
+def test_the_connection_alone_can_write_nothing(attacked, group, copied):
     """Whatever the parser lets through: each statement is run as it is."""
     catalog = Catalog(attacked.made.root)
     limits = Limits(LIMITS["timeout"], 64_000_000)
@@ -178,7 +177,7 @@ def test_the_connection_alone_can_write_nothing(attacked: Attacked, group: str, 
         attacked.check(found, sql)
 
 
-def test_what_ends_the_transaction_changes_one_opened_store_at_most(attacked: Attacked) -> None:
+def test_what_ends_the_transaction_changes_one_opened_store_at_most(attacked):
     catalog = Catalog(attacked.made.root)
     session = catalog.users_sql.sandbox(Limits()).session(Limits(), ROWS)
     session.run(lambda it: it.execute("COMMIT; CREATE OR REPLACE VIEW items AS SELECT 1 AS owned").fetchall())
@@ -187,7 +186,7 @@ def test_what_ends_the_transaction_changes_one_opened_store_at_most(attacked: At
 
 
 @pytest.mark.parametrize("group", sorted({name for name, _ in STATEMENTS}))
-def test_the_parser_alone_lets_nothing_write(attacked: Attacked, tmp_path: Path, group: str) -> None:
+def test_the_parser_alone_lets_nothing_write(attacked, tmp_path, group):
     """Whatever the connection could do: what the check lets through is run by a DuckDB without any fence."""
     secret_variable = {"a": [SECRET]}  # noqa: F841
     with duckdb.connect() as connection:
@@ -205,7 +204,7 @@ def test_the_parser_alone_lets_nothing_write(attacked: Attacked, tmp_path: Path,
 
 
 @pytest.mark.parametrize("sql", ENDLESS)
-def test_what_would_not_end_ends_at_its_limits(attacked: Attacked, store: Store, sql: str) -> None:
+def test_what_would_not_end_ends_at_its_limits(attacked, store, sql):
     for ask in (
         lambda: store.sql(sql, **LIMITS).fetchall(),
         lambda: store.query("norms", where=f"EXISTS ({sql})", cache=False, **LIMITS),

@@ -1,7 +1,6 @@
 """A set of ids that grows part by part is Python's own set, and its cost does not grow with the square of the parts."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +12,7 @@ parts = st.lists(st.lists(st.integers(0, 50), max_size=8), max_size=20)
 
 @settings(deadline=None)
 @given(parts, st.lists(st.integers(0, 60)))
-def test_it_is_pythons_own_set(parts: list[list[int]], requested: list[int]) -> None:
+def test_it_is_pythons_own_set(parts, requested):
     ids, wanted = IdSet(), set()
     for part in parts:
         ids.add(np.array(part, np.int64))
@@ -22,7 +21,7 @@ def test_it_is_pythons_own_set(parts: list[list[int]], requested: list[int]) -> 
     assert ids.missing(np.array(requested, np.int64)).tolist() == [each for each in requested if each not in wanted]
 
 
-def test_each_id_is_sorted_a_logarithm_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_id_is_sorted_a_logarithm_of_times(monkeypatch):
     n_sorted = {}
     real = np.union1d
 

@@ -2,10 +2,9 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from synthetic import Synthetic
 
 from embstore import Store
 from embstore.storage.sql import interruptible
@@ -32,7 +31,7 @@ class Interrupts:
 
 
 @pytest.fixture
-def interrupts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Interrupts]:
+def interrupts(monkeypatch):
     found = Interrupts()
     execute = interruptible._Task.execute
 
@@ -48,9 +47,7 @@ def interrupts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Interrupts]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_a_store_answers_after_an_interrupt(
-    make_store: Callable[..., Synthetic], interrupts: Interrupts, name: str
-) -> None:
+def test_a_store_answers_after_an_interrupt(make_store, interrupts, name):
     root = make_store(texts=[f"word{n}" for n in range(20)], index=True).root
     QUESTIONS[name](Store(root))  # it keeps what the next ones need not ask
     interrupts.n = 0

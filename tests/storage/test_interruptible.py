@@ -5,7 +5,6 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
@@ -26,7 +25,7 @@ N_THREADS = 2
 
 
 @pytest.fixture
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+def connection():
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)  # what Ctrl-C does
     with duckdb.connect() as opened:
         interruptible.execute(opened, f"SET enable_progress_bar = false; SET threads = {N_THREADS}")
@@ -42,7 +41,7 @@ def _interrupted(connection: duckdb.DuckDBPyConnection, sql: str, after: float) 
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_query_and_the_connection_stays_usable(connection: duckdb.DuckDBPyConnection) -> None:
+def test_ctrl_c_ends_a_query_and_the_connection_stays_usable(connection):
     rng = random.Random(12)
     for moment in range(N_MOMENTS):
         sql, delay = STATEMENTS[moment % len(STATEMENTS)], rng.choice([0, 0.001, 0.01, 0.1]) * rng.random()
@@ -54,7 +53,7 @@ def test_ctrl_c_ends_a_query_and_the_connection_stays_usable(connection: duckdb.
         assert interruptible.rows(connection, "FROM duckdb_tables() SELECT table_name") == []
 
 
-def test_a_time_limit_holds_in_other_threads(connection: duckdb.DuckDBPyConnection) -> None:
+def test_a_time_limit_holds_in_other_threads(connection):
     def limited(_: int) -> str:
         with connection.cursor() as own, pytest.raises(TimeoutError):
             interruptible.run(own, lambda it: it.execute(LONG).fetchall(), timeout=0.2)
@@ -64,7 +63,7 @@ def test_a_time_limit_holds_in_other_threads(connection: duckdb.DuckDBPyConnecti
         assert len(set(pool.map(limited, range(3)))) > 1
 
 
-def test_an_interrupt_by_other_means_is_one(connection: duckdb.DuckDBPyConnection) -> None:
+def test_an_interrupt_by_other_means_is_one(connection):
     with ThreadPoolExecutor(1) as pool:
         for run in (interruptible.rows, lambda *query: pool.submit(interruptible.rows, *query).result()):
             has_ended = threading.Event()
@@ -82,7 +81,7 @@ def _interrupt_until(connection: duckdb.DuckDBPyConnection, has_ended: threading
         connection.interrupt()
 
 
-def test_queries_of_a_forked_process_have_threads_of_their_own(connection: duckdb.DuckDBPyConnection) -> None:
+def test_queries_of_a_forked_process_have_threads_of_their_own(connection):
     assert interruptible.rows(connection, "SELECT 1") == [(1,)]  # which leaves an idle thread behind
     child = multiprocessing.get_context("fork").Process(target=_ask_anew)
     child.start()

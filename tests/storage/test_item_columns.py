@@ -1,13 +1,10 @@
 """Columns of items: stored values beside those that pandas holds, built-in ones beside their definition."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore.base.errors import DamagedError, UnknownNameError
 from embstore.storage.catalog import Catalog
@@ -15,7 +12,6 @@ from embstore.storage.files.item_columns import ColumnValues
 from embstore.storage.item_lookup import column_types, column_values
 from embstore.storage.transaction.commit import write_rows
 
-Make = Callable[..., Synthetic]
 TYPES = {"freq": "int64", "length": "float64", "pos": "string", "rare": "bool"}
 
 
@@ -27,7 +23,7 @@ def in_pandas(column: ColumnValues) -> pd.Series:
 
 
 @pytest.fixture
-def made(make_store: Make) -> tuple[Synthetic, pd.DataFrame]:
+def made(make_store):
     """A store of 40 items with four columns in two tables, and the same columns in pandas."""
     made = make_store(n=40, index=False)
     rng = np.random.default_rng(3)
@@ -46,7 +42,7 @@ def made(make_store: Make) -> tuple[Synthetic, pd.DataFrame]:
     return made, frame
 
 
-def test_stored_columns_are_those_of_pandas(made: tuple[Synthetic, pd.DataFrame]) -> None:
+def test_stored_columns_are_those_of_pandas(made):
     store, frame = made
     catalog = Catalog(store.root)
     assert column_types(catalog, store.space) == TYPES | {"zipf_frequency": "float64"}
@@ -60,7 +56,7 @@ def test_stored_columns_are_those_of_pandas(made: tuple[Synthetic, pd.DataFrame]
         pd.testing.assert_series_equal(in_pandas(found[name]), series, check_names=False)
 
 
-def test_position_counts_the_words_before(tmp_path: Path) -> None:
+def test_position_counts_the_words_before(tmp_path):
     sentences = ["the bank of the river", "a bank"]
     made = synthetic_store(tmp_path / "store", texts=sentences, unit="occurrence")
     catalog = Catalog(made.root)
@@ -72,13 +68,13 @@ def test_position_counts_the_words_before(tmp_path: Path) -> None:
     assert column_types(catalog, made.space) == {"position": "int64", "zipf_frequency": "float64"}
 
 
-def test_a_column_that_does_not_exist_names_the_nearest(made: tuple[Synthetic, pd.DataFrame]) -> None:
+def test_a_column_that_does_not_exist_names_the_nearest(made):
     store, _ = made
     with pytest.raises(UnknownNameError, match=r"unknown column 'frek'\. Did you mean 'freq'.*--keep"):
         column_values(Catalog(store.root), store.space, ["frek"], store.ids)
 
 
-def test_tables_that_contradict_each_other_are_damaged(made: tuple[Synthetic, pd.DataFrame]) -> None:
+def test_tables_that_contradict_each_other_are_damaged(made):
     store, _ = made
     table = pa.table({"item_id": store.ids, "freq": ["many"] * 40})
     write_rows(
@@ -90,9 +86,7 @@ def test_tables_that_contradict_each_other_are_damaged(made: tuple[Synthetic, pd
         column_types(Catalog(store.root), store.space)
 
 
-def test_a_condition_reads_the_tables_whose_columns_it_names(
-    made: tuple[Synthetic, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_condition_reads_the_tables_whose_columns_it_names(made, monkeypatch):
     # Small tables are copied, and checked, as a whole.
     monkeypatch.setattr("embstore.storage.views.users_sql._COPIED_BYTES", 0)
     store, _ = made

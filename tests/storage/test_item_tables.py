@@ -1,16 +1,9 @@
 """An altered table of items gives no other text: the table is named, or the answer is what it was."""
 
-from collections.abc import Callable
-
-import pytest
-from synthetic import Synthetic
-
 from embstore.storage.files import items as items_module
 
-Make = Callable[..., Synthetic]
 
-
-def test_a_few_texts_are_vouched_for_by_their_ids(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_few_texts_are_vouched_for_by_their_ids(make_store, monkeypatch):
     made = make_store(n=30)
     hashed: list[object] = []
     monkeypatch.setattr(items_module, "file_hash", lambda file, *_: hashed.append(file) or file.stem[5:])
@@ -24,7 +17,7 @@ def test_a_few_texts_are_vouched_for_by_their_ids(make_store: Make, monkeypatch:
     assert sorted(hashed) == sorted((made.root / "items").glob("*.parquet")), "once for an opened store"
 
 
-def test_a_table_that_was_written_like_this_is_believed(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_was_written_like_this_is_believed(make_store, monkeypatch):
     made = make_store(n=30)
     right = made.store.neighbours("text3", layers=0)["text"]
     monkeypatch.setattr(items_module, "item_id", lambda *_: -1)

@@ -5,13 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hanging import HUNG_SECONDS
 from store_damage import snapshot
-from synthetic import Synthetic
 
 from embstore.base.errors import LockedError
 from embstore.base.sharding import ShardSpec
@@ -19,7 +17,6 @@ from embstore.storage.writer import StoreWriter
 
 pytestmark = pytest.mark.process
 
-Make = Callable[..., Synthetic]
 TESTS = Path(__file__).parents[1] / "support"
 
 _HOLD = """
@@ -32,7 +29,7 @@ with StoreWriter(Path(sys.argv[1])):
 """
 
 
-def test_a_second_writer_is_refused_and_a_killed_one_holds_nothing(make_store: Make) -> None:
+def test_a_second_writer_is_refused_and_a_killed_one_holds_nothing(make_store):
     made = make_store(index=False)
     with _start(_HOLD, made.root) as holder:
         with pytest.raises(LockedError) as caught, StoreWriter(made.root):
@@ -73,7 +70,7 @@ def _start(script: str, root: Path) -> subprocess.Popen[str]:
     return holder
 
 
-def test_deleting_the_lock_file_admits_no_second_writer(make_store: Make) -> None:
+def test_deleting_the_lock_file_admits_no_second_writer(make_store):
     made = make_store(index=False)
     with _start(_HOLD, made.root) as holder:
         (made.root / ".lock").unlink()
@@ -86,7 +83,7 @@ def test_deleting_the_lock_file_admits_no_second_writer(make_store: Make) -> Non
         pass
 
 
-def test_deleting_the_lock_file_of_a_part_admits_no_second_writer(make_store: Make) -> None:
+def test_deleting_the_lock_file_of_a_part_admits_no_second_writer(make_store):
     made = make_store(index=False)
     with _start(_HOLD_A_PART, made.root) as holder:
         (made.root / ".lock-shard-1-of-2").unlink()
@@ -100,7 +97,7 @@ def test_deleting_the_lock_file_of_a_part_admits_no_second_writer(make_store: Ma
         pass
 
 
-def test_two_parts_are_written_side_by_side(make_store: Make) -> None:
+def test_two_parts_are_written_side_by_side(make_store):
     made = make_store(index=False)
     with _start(_HOLD_A_PART, made.root) as holder, StoreWriter(made.root, ShardSpec(2, 2)):
         message, _ = holder.communicate("go on\n", timeout=HUNG_SECONDS)
@@ -149,7 +146,7 @@ for write in (StoreWriter(root).__enter__, store.repair, store.compact, lambda: 
 """
 
 
-def test_every_query_works_on_a_store_that_cannot_be_written(make_store: Make) -> None:
+def test_every_query_works_on_a_store_that_cannot_be_written(make_store):
     made = make_store(n=20)
     make_store(n=20, space="plain", index=False)
     make_store("other", n=3)
@@ -161,7 +158,7 @@ def test_every_query_works_on_a_store_that_cannot_be_written(make_store: Make) -
     assert done.stdout.count("Queries work on a read-only store") == 5
 
 
-def test_queries_write_nothing_but_their_answers(make_store: Make) -> None:
+def test_queries_write_nothing_but_their_answers(make_store):
     made = make_store(n=20)
     make_store(n=20, space="plain", index=False)
     before = snapshot(made.root)

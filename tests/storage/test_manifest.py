@@ -22,7 +22,7 @@ from embstore.storage.transaction.manifest import is_outdated, read_snapshot
 
 
 @pytest.fixture
-def paths(tmp_path: Path) -> StorePaths:
+def paths(tmp_path):
     paths = StorePaths(tmp_path.resolve() / "store")
     paths.root.mkdir()
     create_store(paths)
@@ -53,9 +53,7 @@ def chain_limits(patch: pytest.MonkeyPatch, few: int = 0, changes: int = 3) -> N
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9))), max_size=12), st.integers(0, 5))
 @pytest.mark.slow
-def test_a_store_is_what_its_commits_make_it(
-    tmp_path_factory: pytest.TempPathFactory, turns: list[tuple[set[int], set[int]]], changes: int
-) -> None:
+def test_a_store_is_what_its_commits_make_it(tmp_path_factory, turns, changes):
     """However many manifests are changes of others, and whether or not those were read before."""
     paths = StorePaths(tmp_path_factory.mktemp("chain").resolve() / "store")
     paths.root.mkdir()
@@ -80,9 +78,7 @@ def test_a_store_is_what_its_commits_make_it(
     assert n_manifests <= 2 * changes + 2
 
 
-def test_a_small_store_is_one_manifest_and_a_commit_to_a_large_one_is_small(
-    paths: StorePaths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_small_store_is_one_manifest_and_a_commit_to_a_large_one_is_small(paths, monkeypatch):
     read: list[Path] = []
     for number in range(60):
         commit(paths, Change((part(paths, number),)))
@@ -102,14 +98,14 @@ def test_a_small_store_is_one_manifest_and_a_commit_to_a_large_one_is_small(
     assert len(numbers(paths)) == 60 + 1000 + 16
 
 
-def test_nothing_is_written_where_nothing_changes(paths: StorePaths) -> None:
+def test_nothing_is_written_where_nothing_changes(paths):
     commit(paths, Change((part(paths, 1),)))
     before = paths.manifest_numbers()
     commit(paths, Change((part(paths, 1),), (part(paths, 2),)))
     assert paths.manifest_numbers() == before
 
 
-def test_rivals_lose_nothing(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rivals_lose_nothing(paths, monkeypatch):
     """Each takes a number of its own, and changes what those before it made."""
     chain_limits(monkeypatch)
 
@@ -126,7 +122,7 @@ def test_rivals_lose_nothing(paths: StorePaths, monkeypatch: pytest.MonkeyPatch)
     assert numbers(paths) == expected
 
 
-def test_a_writer_that_slept_while_others_committed(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_that_slept_while_others_committed(paths, monkeypatch):
     """The number that it meant to take is free again, as old manifests are deleted."""
     real, slept = atomic.create, []
 
@@ -145,7 +141,7 @@ def test_a_writer_that_slept_while_others_committed(paths: StorePaths, monkeypat
     assert numbers(paths) == {1, *range(10, 20)}
 
 
-def test_a_reader_that_slept_while_others_committed(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_slept_while_others_committed(paths, monkeypatch):
     """The parent of the manifest that it reads was deleted, and a writer that slept took its number."""
     chain_limits(monkeypatch)
     commit(paths, Change((part(paths, 1),)))
@@ -171,7 +167,7 @@ def test_a_reader_that_slept_while_others_committed(paths: StorePaths, monkeypat
     assert numbers(paths) == {1, 2, *range(10, 20)}
 
 
-def test_what_another_writer_has_replaced_is_not_replaced_twice(paths: StorePaths) -> None:
+def test_what_another_writer_has_replaced_is_not_replaced_twice(paths):
     first, second, third, fourth = (part(paths, number) for number in range(1, 5))
     commit(paths, Change((first, second)))
     commit(paths, Change((third,), (first, second), {third: (first, second)}))
@@ -184,7 +180,7 @@ def test_what_another_writer_has_replaced_is_not_replaced_twice(paths: StorePath
     assert not fourth.exists()
 
 
-def test_one_that_is_not_needed_is_skipped(paths: StorePaths) -> None:
+def test_one_that_is_not_needed_is_skipped(paths):
     for number in (1, 2, 3):
         commit(paths, Change((part(paths, number),)))
     paths.manifest(paths.manifest_numbers()[0]).write_bytes(b"torn")
@@ -192,7 +188,7 @@ def test_one_that_is_not_needed_is_skipped(paths: StorePaths) -> None:
     assert numbers(paths) == {1, 2, 3}
 
 
-def test_a_change_of_another_manifest_is_damage(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_of_another_manifest_is_damage(paths, monkeypatch):
     chain_limits(monkeypatch, changes=9)
     for number in (1, 2, 3):
         commit(paths, Change((part(paths, number),)))
@@ -219,7 +215,7 @@ EVIL = [
 
 @pytest.mark.parametrize("key", EVIL)
 @pytest.mark.parametrize("place", ["added", "removed", "replaced", "replaced old"])
-def test_no_other_name_becomes_a_path(paths: StorePaths, key: str, place: str) -> None:
+def test_no_other_name_becomes_a_path(paths, key, place):
     path = paths.manifest(1)
     document = json.loads(path.read_bytes())
     good = "items/part-0123456789abcdef.parquet"
@@ -237,7 +233,7 @@ def seal(path: Path, document: dict[str, object]) -> None:
     path.write_bytes(atomic.document_bytes({key: each for key, each in document.items() if key != checksum.KEY}))
 
 
-def test_a_file_system_without_hard_links(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_hard_links(paths, monkeypatch):
     def refuse(*_: object) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
@@ -248,7 +244,7 @@ def test_a_file_system_without_hard_links(paths: StorePaths, monkeypatch: pytest
     assert not list(paths.manifests.glob("*.tmp"))
 
 
-def test_a_commit_whose_reply_was_lost_is_done_once(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_whose_reply_was_lost_is_done_once(paths, monkeypatch):
     """As on a network file system that repeats a request: the link exists, and is this commit's own."""
     real = os.link
 
@@ -262,7 +258,7 @@ def test_a_commit_whose_reply_was_lost_is_done_once(paths: StorePaths, monkeypat
     assert read_snapshot(paths).number == 2
 
 
-def test_files_of_a_commit_that_is_there_are_kept(paths: StorePaths) -> None:
+def test_files_of_a_commit_that_is_there_are_kept(paths):
     """The folder cannot be flushed after the manifest was created: readers may have seen it."""
 
     def fail(operation: str, path: Path, _: Path | None) -> None:
@@ -280,7 +276,7 @@ def test_files_of_a_commit_that_is_there_are_kept(paths: StorePaths) -> None:
     assert numbers(paths) == {1}
 
 
-def test_new_files_are_deleted_if_they_cannot_be_committed(paths: StorePaths) -> None:
+def test_new_files_are_deleted_if_they_cannot_be_committed(paths):
     def full(operation: str, path: Path, _: Path | None) -> None:
         if operation == "write" and path.parent == paths.manifests:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -305,7 +301,7 @@ SIZES = st.lists(st.tuples(st.integers(0, 50), st.integers(1, 120)), max_size=30
 
 
 @given(SIZES)
-def test_the_plan_of_a_compaction(sizes: list[tuple[int, int]]) -> None:
+def test_the_plan_of_a_compaction(sizes):
     """Groups fit, hold neighbours, and of what comes out nothing fits together any more."""
     target = 100
     parts = [Sized(f"p{place:02d}", first, n_bytes) for place, (first, n_bytes) in enumerate(sizes)]

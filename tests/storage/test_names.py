@@ -2,19 +2,17 @@
 
 import ast
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import DamagedError, StoreError
 from embstore.storage.files import names
 from embstore.storage.files.names import Names
 from embstore.storage.files.paths import StorePaths
-
-Make = Callable[..., Synthetic]
 
 HEX = "0123456789abcdef"
 GOOD: list[tuple[Names, str, str]] = [
@@ -34,7 +32,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("kind", "name", "entry"), GOOD)
-def test_a_name_and_its_path(kind: Names, name: str, entry: str, tmp_path: Path) -> None:
+def test_a_name_and_its_path(kind, name, entry, tmp_path):
     assert kind.path(tmp_path, name) == tmp_path / entry
     assert kind.name(entry) == name
 
@@ -44,13 +42,13 @@ def test_a_name_and_its_path(kind: Names, name: str, entry: str, tmp_path: Path)
     [(kind, name) for kind, _, _ in GOOD for name in BAD]
     + [(names.PARTS, name) for name in ("part-0123", f"part-{HEX.upper()}", f"part-{HEX}0", f"Part-{HEX}", HEX)],
 )
-def test_no_other_name_becomes_a_path(kind: Names, name: str, tmp_path: Path) -> None:
+def test_no_other_name_becomes_a_path(kind, name, tmp_path):
     with pytest.raises(StoreError, match="cannot be a name in"):
         kind.path(tmp_path, name)
     assert kind.name(f"{kind.prefix}{name}{kind.suffix}") is None
 
 
-def test_what_bears_a_name_and_is_no_file_is_damage(tmp_path: Path) -> None:
+def test_what_bears_a_name_and_is_no_file_is_damage(tmp_path):
     (tmp_path / "other").write_text("x")
     (tmp_path / "b.json").symlink_to(tmp_path / "other")
     (tmp_path / "*.json").symlink_to(tmp_path / "other")  # is no name
@@ -68,7 +66,7 @@ def test_what_bears_a_name_and_is_no_file_is_damage(tmp_path: Path) -> None:
     assert names.CARDS.listed(tmp_path) == {}
 
 
-def test_every_file_of_a_store_has_a_name_of_the_store(make_store: Make) -> None:
+def test_every_file_of_a_store_has_a_name_of_the_store(make_store):
     made = make_store(n=20, unit="occurrence", texts=["the bank of the river"])
     made.store.query("partition", spaces=made.space, layers=0)
     contents = made.paths.contents()
@@ -77,7 +75,7 @@ def test_every_file_of_a_store_has_a_name_of_the_store(make_store: Make) -> None
     assert (contents.temporaries, contents.irregular, contents.foreign) == ([], [], [])
 
 
-def test_what_is_not_of_the_store_is_named_and_never_touched(make_store: Make) -> None:
+def test_what_is_not_of_the_store_is_named_and_never_touched(make_store):
     made = make_store(n=20)
     foreign = [made.paths.spaces / "*.removing", made.paths.spaces / "x y.json", made.paths.items / "notes.txt"]
     foreign += [made.paths.embeddings(made.space) / "part-1.parquet", made.root / "embeddings" / "space=.." / "a"]
@@ -98,7 +96,7 @@ def test_what_is_not_of_the_store_is_named_and_never_touched(make_store: Make) -
     assert [path for path in kept if not path.exists()] == [made.paths.embeddings(made.space) / "part-1.parquet"]
 
 
-def test_nested_stores_leave_each_other_alone(make_store: Make) -> None:
+def test_nested_stores_leave_each_other_alone(make_store):
     """One store in a folder of another: each removes its own temporaries, and no other's."""
     outer = make_store(n=20)
     inner = synthetic_store(outer.root / "inner", n=20)
@@ -129,7 +127,7 @@ _MAKERS = {
 _SUSPECT = {"glob", "rglob", "iglob", "with_suffix", "with_name", "with_stem", "joinpath", "scandir", "listdir"}
 
 
-def test_no_other_module_makes_paths_of_names() -> None:
+def test_no_other_module_makes_paths_of_names():
     package = Path(names.__file__).parents[2]
     folders = ("base", "storage", "maintain", "index", "query", "build")
     modules = [*package.glob("*.py"), *(path for folder in folders for path in (package / folder).rglob("*.py"))]
@@ -156,7 +154,7 @@ def _makes_paths(tree: ast.AST) -> Iterator[int]:
                 yield node.lineno
 
 
-def test_a_store_may_be_reached_by_a_link(make_store: Make, tmp_path: Path) -> None:
+def test_a_store_may_be_reached_by_a_link(make_store, tmp_path):
     made = make_store(n=20)
     link = tmp_path / "link"
     link.symlink_to(made.root)
@@ -167,6 +165,6 @@ def test_a_store_may_be_reached_by_a_link(make_store: Make, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("command", ["info", "verify", "repair", "compact"])
-def test_what_can_be_no_path_is_no_store(command: str) -> None:
+def test_what_can_be_no_path_is_no_store(command):
     with pytest.raises(StoreError, match="can be no path of a store"):
         getattr(Store("a\0b"), command)()

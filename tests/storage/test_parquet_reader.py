@@ -1,6 +1,5 @@
 """Values straight from the pages, against pyarrow's own reading of them."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore.storage.parquet.reader import read_values
-
-Make = Callable[..., Synthetic]
 
 
 def chunks(file: Path) -> list[tuple[object, np.ndarray]]:
@@ -29,7 +26,7 @@ def chunks(file: Path) -> list[tuple[object, np.ndarray]]:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize(("n", "dim"), [(1, 1), (1030, 3), (1024, 768)], ids=["one", "two groups", "several pages"])
-def test_values_are_those_that_pyarrow_reads(make_store: Make, dtype: str, n: int, dim: int) -> None:
+def test_values_are_those_that_pyarrow_reads(make_store, dtype, n, dim):
     made = make_store(n=n, dim=dim, n_blocks=1, top_form=None, n_shards=1, dtype=dtype, index=False)
     (file,) = made.shard_files
     for column, expected in chunks(file):
@@ -40,7 +37,7 @@ def test_values_are_those_that_pyarrow_reads(make_store: Make, dtype: str, n: in
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small(tmp_path_factory):
     made = synthetic_store(tmp_path_factory.mktemp("small"), n=3, dim=4, n_blocks=0, top_form=None, n_shards=1,
                            index=False)  # fmt: skip
     return made.shard_files[0]
@@ -49,7 +46,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(deadline=None, max_examples=400)
 @given(st.data())
 @pytest.mark.slow
-def test_a_flipped_bit_is_found_or_changes_nothing(small: Path, tmp_path: Path, data: st.DataObject) -> None:
+def test_a_flipped_bit_is_found_or_changes_nothing(small, tmp_path, data):
     _, (column, expected) = chunks(small)
     size = column.total_compressed_size
     place = column.data_page_offset + data.draw(st.integers(0, size - 1))
@@ -64,7 +61,7 @@ def test_a_flipped_bit_is_found_or_changes_nothing(small: Path, tmp_path: Path, 
     np.testing.assert_array_equal(values, expected)
 
 
-def test_a_file_that_is_cut_short_is_refused(small: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_cut_short_is_refused(small, tmp_path):
     _, (column, _) = chunks(small)
     file = tmp_path / small.name
     file.write_bytes(small.read_bytes()[: column.data_page_offset + 20])

@@ -2,7 +2,6 @@
 
 import hashlib
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -53,7 +52,7 @@ def by_pyarrow(layers: list[int], ids: np.ndarray, vectors: Vectors) -> bytes:
     ("n", "dim", "layers"),
     [(1, 1, [0]), (5, 3, [0, 3, -1]), (1023, 2, [7]), (1024, 384, [0, 1]), (2060, 768, [0, 12]), (1030, 4096, [33])],
 )  # one value; fewer than a group, a whole one, several; one page and several in a column chunk
-def test_the_bytes_are_those_of_pyarrow(n: int, dim: int, layers: list[int], dtype: str) -> None:
+def test_the_bytes_are_those_of_pyarrow(n, dim, layers, dtype):
     rng = np.random.default_rng(n)
     ids = np.sort(rng.integers(-(2**63), 2**63 - 1, n))
     vectors = rng.standard_normal((len(layers), n, dim)).astype(dtype)
@@ -62,7 +61,7 @@ def test_the_bytes_are_those_of_pyarrow(n: int, dim: int, layers: list[int], dty
     assert digest == hashlib.sha256(data).hexdigest()
 
 
-def test_no_vector_is_divided_between_pages(tmp_path: Path) -> None:
+def test_no_vector_is_divided_between_pages(tmp_path):
     """As pyarrow did before version 23, and single vectors are read from their pages."""
     vectors = np.random.default_rng(0).standard_normal((1, 2000, 385), dtype=np.float32)
     path = tmp_path / "part.parquet"
@@ -77,34 +76,34 @@ def test_no_vector_is_divided_between_pages(tmp_path: Path) -> None:
     st.integers(1, 40), st.integers(1, 20), st.lists(st.integers(-1, 200), min_size=1, max_size=40, unique=True),
     st.integers(0, 2**32),
 )  # fmt: skip
-def test_and_so_for_any_shape(n: int, dim: int, layers: list[int], seed: int) -> None:
+def test_and_so_for_any_shape(n, dim, layers, seed):
     rng = np.random.default_rng(seed)
     ids = np.sort(rng.integers(-(2**63), 2**63 - 1, n))
     vectors = rng.standard_normal((len(layers), n, dim), dtype=np.float32)
     assert stamped(layers, ids, vectors)[0] == by_pyarrow(layers, ids, vectors)
 
 
-def test_rows_that_are_not_contiguous_are_written_as_they_read() -> None:
+def test_rows_that_are_not_contiguous_are_written_as_they_read():
     ids, vectors = np.arange(50), np.random.default_rng(0).standard_normal((2, 100, 8), dtype=np.float32)[:, ::2]
     assert stamped([0, 1], ids, vectors)[0] == by_pyarrow([0, 1], ids, np.ascontiguousarray(vectors))
 
 
 @pytest.mark.parametrize("n", [14, 15, 16, 200])
-def test_a_list_that_is_written_is_read_again(n: int) -> None:
+def test_a_list_that_is_written_is_read_again(n):
     """Longer ones have their length beside their type; safety/test_fuzz_parquet has structs with anything in them."""
     struct = {1: (thrift.LIST, (thrift.BINARY, [b"text"] * n)), 40: (thrift.I64, -(2**63))}
     assert thrift.read(thrift.write(struct))[0] == struct
 
 
 @pytest.mark.parametrize("kind", [0, 7, 10, 11, 13, 14, 15])
-def test_types_that_parquet_does_not_use_are_refused(kind: int) -> None:
+def test_types_that_parquet_does_not_use_are_refused(kind):
     with pytest.raises(ValueError, match="no type of Parquet's structs"):
         thrift.read(bytes([0x10 | kind, 0, 0]))
     with pytest.raises(ValueError, match="no type of Parquet's structs"):
         thrift.read(bytes([0x10 | thrift.LIST, 0x10 | kind, 0, 0]))
 
 
-def test_a_list_of_booleans_is_refused_and_a_struct_that_is_cut_short() -> None:
+def test_a_list_of_booleans_is_refused_and_a_struct_that_is_cut_short():
     with pytest.raises(ValueError, match="no type of Parquet's lists"):
         thrift.read(bytes([0x10 | thrift.LIST, 0x10 | thrift.TRUE, 1, 0]))
     with pytest.raises(IndexError):

@@ -39,7 +39,7 @@ def values_of(kind: pa.DataType) -> st.SearchStrategy[Any]:
 @pytest.mark.parametrize("schema", [SUMMARY_SCHEMA, MERGED_SCHEMA], ids=["summary", "merged summary"])
 @settings(max_examples=30, deadline=None)
 @given(data=st.data(), n=st.integers(1, 5), width=st.integers(1, 4))
-def test_columns_are_those_that_pyarrow_reads(schema: pa.Schema, data: st.DataObject, n: int, width: int) -> None:
+def test_columns_are_those_that_pyarrow_reads(schema, data, n, width):
     def column(kind: pa.DataType) -> list[Any]:
         if pa.types.is_list(kind):
             return data.draw(st.lists(st.lists(values_of(kind.value_type), min_size=width, max_size=width),
@@ -50,7 +50,7 @@ def test_columns_are_those_that_pyarrow_reads(schema: pa.Schema, data: st.DataOb
     assert columns_of(written(table)) == table.to_pydict()
 
 
-def test_columns_may_have_several_pages() -> None:
+def test_columns_may_have_several_pages():
     vectors = np.random.default_rng(0).standard_normal((40, 1024))
     texts = [f"part-{i:016x}" * 50 for i in range(40)]
     kind = SUMMARY_SCHEMA.field("total").type
@@ -81,6 +81,6 @@ OF_LISTS = pa.schema([pa.field("v", LISTS, nullable=False)])
     ],
     ids=["nullable", "compressed", "dictionary", "groups", "no CRC", "no rows", "lists that differ", "no lists"],
 )
-def test_other_tables_are_refused(table: pa.Table, options: dict[str, Any]) -> None:
+def test_other_tables_are_refused(table, options):
     with pytest.raises(ValueError, match=r"page|footer|column|nullable"):
         read_plain_table(written(table, **options))

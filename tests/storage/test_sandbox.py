@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from hanging import HUNG_SECONDS
 from store_damage import flipped, snapshot
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore.base.errors import DamagedError, QueryError, StoreError, UsageError
 from embstore.base.space import Unit
@@ -28,7 +28,6 @@ from embstore.storage.views.users_sql import Limits
 
 pytestmark = pytest.mark.slow
 
-Make = Callable[..., Synthetic]
 
 ALLOWED = [
     "SELECT text FROM items ORDER BY text DESC",
@@ -69,7 +68,7 @@ VIEWS = ("spaces", "summaries", "skipped", "columns", "built_in")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def made(tmp_path_factory):
     made = synthetic_store(tmp_path_factory.mktemp("sandbox") / "store", n=12, n_blocks=1, index=False)
     columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(12)]}
     write_dataset(made.paths, "odd-name", "word list", Unit.WORD, columns)
@@ -77,7 +76,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
 
 
 @pytest.fixture(scope="module")
-def plain(made: Synthetic) -> Iterator[duckdb.DuckDBPyConnection]:
+def plain(made):
     """A DuckDB without any fence, with views of the same files."""
     with duckdb.connect() as plain:
         plain.execute("CREATE SCHEMA datasets")
@@ -95,7 +94,7 @@ def plain(made: Synthetic) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.mark.parametrize("sql", ALLOWED)
-def test_sql_that_reads_gives_what_duckdb_gives(made: Synthetic, plain: duckdb.DuckDBPyConnection, sql: str) -> None:
+def test_sql_that_reads_gives_what_duckdb_gives(made, plain, sql):
     expected = plain.execute(sql)
     names, rows = [column[0] for column in expected.description], expected.fetchall()
     found = made.store.sql(sql)
@@ -105,7 +104,7 @@ def test_sql_that_reads_gives_what_duckdb_gives(made: Synthetic, plain: duckdb.D
     assert str(found.fetchall()) == str(rows)
 
 
-def test_columns_of_the_same_name_are_numbered(made: Synthetic) -> None:
+def test_columns_of_the_same_name_are_numbered(made):
     assert made.store.sql("SELECT 1 AS a, 2 AS a").columns == ["a", "a_1"]
 
 
@@ -113,7 +112,7 @@ RESEARCH = Path(__file__).with_name("research_sql.txt").read_text(encoding="utf-
 
 
 @pytest.mark.parametrize("sql", RESEARCH)
-def test_ordinary_research_is_allowed(made: Synthetic, plain: duckdb.DuckDBPyConnection, sql: str) -> None:
+def test_ordinary_research_is_allowed(made, plain, sql):
     expected = plain.execute(sql).fetchall()
     assert expected
     assert _rounded(made.store.sql(sql).fetchall()) == _rounded(expected)
@@ -133,19 +132,19 @@ def _rounded(rows: object) -> str:
         ("SELECT current_setting('http_proxy')", "no function 'current_setting', or may not use it"),
     ],
 )
-def test_a_function_or_type_that_is_not_listed_names_the_nearest(made: Synthetic, sql: str, message: str) -> None:
+def test_a_function_or_type_that_is_not_listed_names_the_nearest(made, sql, message):
     with pytest.raises(QueryError, match=re.escape(message)):
         made.store.sql(sql)
 
 
-def test_each_listed_function_exists() -> None:
+def test_each_listed_function_exists():
     """A name that a later DuckDB gives to something else is not allowed beforehand."""
     with duckdb.connect() as plain:
         known = {name for (name,) in plain.execute("SELECT function_name FROM duckdb_functions()").fetchall()}
     assert known >= fence._FUNCTIONS
 
 
-def test_users_sql_has_no_setting_from_the_environment(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_sql_has_no_setting_from_the_environment(made, monkeypatch):
     """Even where a later DuckDB has a function that reads settings."""
     for name in ("HTTP_PROXY", "http_proxy", "HOME", "USER", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TMPDIR"):
         monkeypatch.setenv(name, f"/canary-{name}")
@@ -155,7 +154,7 @@ def test_users_sql_has_no_setting_from_the_environment(made: Synthetic, monkeypa
     assert "canary" not in found
 
 
-def test_a_view_that_does_not_exist_names_the_nearest(made: Synthetic) -> None:
+def test_a_view_that_does_not_exist_names_the_nearest(made):
     for sql, near in {
         "FROM itms": "items",
         "FROM embedding": "embeddings",
@@ -167,7 +166,7 @@ def test_a_view_that_does_not_exist_names_the_nearest(made: Synthetic) -> None:
         made.store.sql("SELECT vectr FROM embeddings")
 
 
-def test_a_relation_is_used_as_duckdbs_own(made: Synthetic) -> None:
+def test_a_relation_is_used_as_duckdbs_own(made):
     relation = made.store.sql("SELECT item_id, text FROM items ORDER BY text")
     rows = sorted(((item.id, item.text) for item in made.items), key=lambda row: row[1])
     assert relation.fetchall() == rows
@@ -198,7 +197,7 @@ WRITING: dict[str, Callable[[duckdb.DuckDBPyRelation, str], object]] = {
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_a_relation_writes_nothing_and_reads_nothing_else(made: Synthetic, tmp_path: Path, name: str) -> None:
+def test_a_relation_writes_nothing_and_reads_nothing_else(made, tmp_path, name):
     store, before = made.store, snapshot(made.root)
     for path in (tmp_path / "new", made.paths.marker, made.shard_files[0], made.root / "items" / "new.parquet"):
         with pytest.raises(QueryError):
@@ -208,7 +207,7 @@ def test_a_relation_writes_nothing_and_reads_nothing_else(made: Synthetic, tmp_p
     assert store.sql("SELECT count(*) FROM items").fetchall() == [(12,)]
 
 
-def test_a_time_limit_ends_a_run_and_the_relation_can_be_run_again(made: Synthetic) -> None:
+def test_a_time_limit_ends_a_run_and_the_relation_can_be_run_again(made):
     relation = made.store.sql("SELECT count(*) FROM range(100000000000)", timeout=1)
     for _ in range(2):
         start = time.process_time()
@@ -218,7 +217,7 @@ def test_a_time_limit_ends_a_run_and_the_relation_can_be_run_again(made: Synthet
     assert relation.aggregate("1").limit(1).columns == ["1"]
 
 
-def test_a_memory_limit_is_named_and_another_one_helps(made: Synthetic) -> None:
+def test_a_memory_limit_is_named_and_another_one_helps(made):
     store = made.store
     sql = "SELECT count(DISTINCT range) FROM range(3000000)"
     with pytest.raises(QueryError, match=r"more memory than its limit of 9\.5 MiB.*memory="):
@@ -232,7 +231,7 @@ def test_a_memory_limit_is_named_and_another_one_helps(made: Synthetic) -> None:
 
 @pytest.mark.parametrize("limits", [{"timeout": 0}, {"timeout": -1}, {"timeout": float("nan")}, {"memory": 0},
                                     {"memory": "much"}])  # fmt: skip
-def test_a_limit_is_a_positive_amount(made: Synthetic, limits: dict[str, object]) -> None:
+def test_a_limit_is_a_positive_amount(made, limits):
     for ask in (lambda: made.store.sql("SELECT 1", **limits), lambda: made.store.query("norms", **limits)):
         with pytest.raises(UsageError):
             ask()
@@ -248,7 +247,7 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize("text", TOO_MUCH.values(), ids=TOO_MUCH)
-def test_sql_that_a_parser_should_not_be_given_is_refused(made: Synthetic, text: str) -> None:
+def test_sql_that_a_parser_should_not_be_given_is_refused(made, text):
     with pytest.raises(QueryError, match=r"nested too deeply|characters|parentheses|not Unicode"):
         made.store.sql(text)
     with pytest.raises(QueryError) as caught:
@@ -256,7 +255,7 @@ def test_sql_that_a_parser_should_not_be_given_is_refused(made: Synthetic, text:
     assert len(str(caught.value)) < 400
 
 
-def test_the_operating_systems_files_are_switched_off(tmp_path: Path) -> None:
+def test_the_operating_systems_files_are_switched_off(tmp_path):
     """Not by the list of allowed folders alone, which DuckDB reads as allowed for writing too."""
     (tmp_path / "a.csv").write_text("a\n1\n")
     connection = connections.connect_for_users("100MB", ReadOnlyFiles(tmp_path, {}))
@@ -289,7 +288,7 @@ entry.run()
 """
 
 
-def test_a_command_does_not_wait_for_a_function_that_exceeds_the_time_limit() -> None:
+def test_a_command_does_not_wait_for_a_function_that_exceeds_the_time_limit():
     done = subprocess.run(
         [sys.executable, "-c", _UNENDING], capture_output=True, text=True, timeout=HUNG_SECONDS, check=False
     )
@@ -311,13 +310,13 @@ except TimeoutError:
 """
 
 
-def test_python_ends_after_a_function_that_exceeds_the_time_limit() -> None:
+def test_python_ends_after_a_function_that_exceeds_the_time_limit():
     """Else its thread comes back to a Python that is half taken apart, which aborts the process."""
     done = subprocess.run([sys.executable, "-c", _WAITED_FOR], capture_output=True, text=True, timeout=90, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended True\nat exit False\n", "")
 
 
-def test_threads_read_one_file_at_their_own_places(tmp_path: Path) -> None:
+def test_threads_read_one_file_at_their_own_places(tmp_path):
     """DuckDB seeks and then reads, and between the two another thread may do so."""
     data = np.arange(1_000_000, dtype=np.int64)
     path = tmp_path / "numbers"
@@ -340,7 +339,7 @@ def test_threads_read_one_file_at_their_own_places(tmp_path: Path) -> None:
     assert not wrong
 
 
-def test_the_file_system_opens_the_listed_files_for_reading_only(tmp_path: Path) -> None:
+def test_the_file_system_opens_the_listed_files_for_reading_only(tmp_path):
     listed, other = tmp_path / "listed", tmp_path / "other"
     for path in (listed, other):
         path.write_bytes(b"content")
@@ -362,7 +361,7 @@ def test_the_file_system_opens_the_listed_files_for_reading_only(tmp_path: Path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["listed", "other"]
 
 
-def test_a_file_that_the_system_does_not_open_is_no_damage(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_the_system_does_not_open_is_no_damage(made, monkeypatch):
     store, opened = made.store, os.open
 
     def refusing(path: object, *arguments: int, **options: int) -> int:
@@ -378,7 +377,7 @@ def test_a_file_that_the_system_does_not_open_is_no_damage(made: Synthetic, monk
     assert store.sql("SELECT count(*) FROM embeddings").fetchall() == [(36,)]
 
 
-def test_a_shard_whose_footer_is_damaged_is_damage(tmp_path: Path) -> None:
+def test_a_shard_whose_footer_is_damaged_is_damage(tmp_path):
     made = synthetic_store(tmp_path / "store", n=6, dim=3, n_blocks=1, index=False)
     shard, refused = made.shard_files[0], []
     data = shard.read_bytes()
@@ -392,7 +391,7 @@ def test_a_shard_whose_footer_is_damaged_is_damage(tmp_path: Path) -> None:
     assert all(shard.name in message and "verify" in message for message in refused)
 
 
-def test_sessions_of_one_sandbox_share_its_views_and_nothing_else(made: Synthetic) -> None:
+def test_sessions_of_one_sandbox_share_its_views_and_nothing_else(made):
     sandbox = Catalog(made.root).users_sql.sandbox(Limits())
     first, second = sandbox.session(Limits(), ["items"]), sandbox.session(Limits(), ["items"])
     first.run(lambda it: it.execute("SELECT setseed(0.5)"))

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -24,15 +23,13 @@ from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.writer import StoreWriter
 
-Make = Callable[..., Synthetic]
-
 
 def by_id(made: Synthetic, place: int) -> dict[int, list[float]]:
     return {item.id: vector.tolist() for item, vector in zip(made.items, made.vectors[place], strict=True)}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_shard_is_plain_parquet_with_the_schema_of_the_format(make_store: Make, dtype: str) -> None:
+def test_a_shard_is_plain_parquet_with_the_schema_of_the_format(make_store, dtype):
     made = make_store(n=2500, dim=4, n_shards=1, dtype=dtype, index=False)
     [path] = made.shard_files
     file = pq.ParquetFile(path)
@@ -64,7 +61,7 @@ def test_a_shard_is_plain_parquet_with_the_schema_of_the_format(make_store: Make
     assert len(set(seen)) == 5
 
 
-def test_a_shard_is_read_by_others_without_embstore(make_store: Make) -> None:
+def test_a_shard_is_read_by_others_without_embstore(make_store):
     made = make_store(n=30, dim=4, n_shards=1, index=False)
     [path] = made.shard_files
     wanted = by_id(made, 2)
@@ -79,7 +76,7 @@ def test_a_shard_is_read_by_others_without_embstore(make_store: Make) -> None:
     assert {i: list(v) for i, v in zip(found["item_id"], found["vector"], strict=True)} == wanted
 
 
-def test_duckdb_skips_the_other_layers(make_store: Make) -> None:
+def test_duckdb_skips_the_other_layers(make_store):
     """Garbage in the pages of every other layer is never looked at."""
     made = make_store(n=3000, dim=16, n_shards=1, index=False)
     [path] = made.shard_files
@@ -99,7 +96,7 @@ def test_duckdb_skips_the_other_layers(make_store: Make) -> None:
     assert total == pytest.approx(made.layer(2).sum(dtype=np.float64), rel=1e-5)
 
 
-def test_float16_halves_the_store_and_is_read_as_float32(make_store: Make) -> None:
+def test_float16_halves_the_store_and_is_read_as_float32(make_store):
     wide = make_store("wide", n=500, dim=64, index=False)
     narrow = make_store("narrow", n=500, dim=64, dtype="float16", index=False)
     size, half = (sum(path.stat().st_size for path in made.shard_files) for made in (wide, narrow))
@@ -119,7 +116,7 @@ def write_with(tmp_path: Path, value: float, dtype: str) -> Synthetic:
 
 
 @pytest.mark.parametrize("value", [65504.0, -65504.0])
-def test_the_largest_float16_is_stored(tmp_path: Path, value: float) -> None:
+def test_the_largest_float16_is_stored(tmp_path, value):
     made = write_with(tmp_path, value, "float16")
     _, _, vectors = made.store.vectors(made.space, 2)
     assert vectors.sum() == value
@@ -135,9 +132,7 @@ TOO_LARGE, NOT_FINITE = r"has a component of size .* dtype=.float32", "is not fi
         *((value, dtype, NOT_FINITE) for value in (np.nan, np.inf, -np.inf) for dtype in ("float32", "float16")),
     ],
 )
-def test_what_cannot_be_stored_is_refused_naming_item_and_layer(
-    tmp_path: Path, value: float, dtype: str, message: str
-) -> None:
+def test_what_cannot_be_stored_is_refused_naming_item_and_layer(tmp_path, value, dtype, message):
     with pytest.raises(EncodeError, match=f"at layer 2 {message}") as caught:
         write_with(tmp_path, value, dtype)
     assert isinstance(caught.value, shards.InvalidVectorError)
@@ -152,7 +147,7 @@ def assert_nothing_written(root: Path) -> None:
     assert Store(root).verify().ok
 
 
-def test_a_part_becomes_a_shard_when_it_is_cut(tmp_path: Path) -> None:
+def test_a_part_becomes_a_shard_when_it_is_cut(tmp_path):
     """What a part writer was given since the last cut is one shard, whatever its size, with its texts before it."""
     card = synthetic_card()
     items = synthetic_items("word", [f"text{number}" for number in range(9)])
@@ -177,7 +172,7 @@ def test_a_part_becomes_a_shard_when_it_is_cut(tmp_path: Path) -> None:
     assert Store(tmp_path / "store").verify().ok
 
 
-def test_an_error_of_the_writer_stops_the_next_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_writer_stops_the_next_block(tmp_path, monkeypatch):
     """Not only the next shard: hours may lie between two of them."""
     card = synthetic_card()
     monkeypatch.setattr(writer_module, "write_shard", _full)
@@ -192,9 +187,7 @@ def test_an_error_of_the_writer_stops_the_next_block(tmp_path: Path, monkeypatch
             pytest.fail("the error was not told")
 
 
-def test_a_space_whose_first_shard_cannot_be_written_leaves_no_card(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_space_whose_first_shard_cannot_be_written_leaves_no_card(tmp_path, monkeypatch):
     card = synthetic_card()
     monkeypatch.setattr(writer_module, "write_shard", _full)
 
@@ -214,7 +207,7 @@ def _full(*_: object) -> None:
     raise StoreError("no space left for it")
 
 
-def test_the_next_writer_removes_what_a_killed_one_left(make_store: Make) -> None:
+def test_the_next_writer_removes_what_a_killed_one_left(make_store):
     made = make_store(n_shards=2)
     temp = made.paths.embeddings(made.space) / ".1234-abcd.tmp"
     temp.write_bytes(b"half a shard")
@@ -231,7 +224,7 @@ def test_the_next_writer_removes_what_a_killed_one_left(make_store: Make) -> Non
     assert made.store.info()["items"] == [40]
 
 
-def test_blocks_of_any_size_make_the_same_store(tmp_path: Path) -> None:
+def test_blocks_of_any_size_make_the_same_store(tmp_path):
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(5, 23, 8)).astype(np.float32)
     items = synthetic_items("word", [f"text{number}" for number in range(23)])

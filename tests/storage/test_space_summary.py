@@ -1,6 +1,5 @@
 """The merged summary of a space: the same sums from one file, and never those of other shards."""
 
-from collections.abc import Callable
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_damage import flipped
-from synthetic import Synthetic, synthetic_card
+from synthetic import synthetic_card
 
 from embstore.base.errors import DamagedError
 from embstore.base.summary import Summary
@@ -22,7 +21,6 @@ from embstore.storage.maintenance.compaction import write_all_merged, write_merg
 from embstore.storage.transaction.commit import create_store, write_card, write_shard
 from embstore.storage.transaction.manifest import committed_shards
 
-Make = Callable[..., Synthetic]
 CARD = synthetic_card(n_blocks=1, top_form=None, dim=3)
 
 
@@ -36,7 +34,7 @@ def same(mine: Summary, its: Summary) -> bool:
 
 
 @pytest.fixture
-def made(make_store: Make) -> Synthetic:
+def made(make_store):
     made = make_store(n=30, n_shards=5, index=False)
     write_all_merged(made.paths)
     return made
@@ -51,8 +49,8 @@ def made(make_store: Make) -> Synthetic:
 )
 @pytest.mark.slow
 def test_the_sums_are_those_of_all_vectors_however_they_are_split_and_merged(
-    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], merged_after: int, scale: float, seed: int
-) -> None:
+    tmp_path_factory, sizes, merged_after, scale, seed
+):
     root = tmp_path_factory.mktemp("split")
     paths = StorePaths(root)
     create_store(paths)
@@ -78,13 +76,13 @@ def test_the_sums_are_those_of_all_vectors_however_they_are_split_and_merged(
         assert same(found[layer], reduce(add, in_order, Summary.empty(3)))
 
 
-def test_its_size_does_not_depend_on_the_number_of_shards(made: Synthetic, make_store: Make) -> None:
+def test_its_size_does_not_depend_on_the_number_of_shards(made, make_store):
     more = make_store("more", n=30, n_shards=9, index=False)
     write_all_merged(more.paths)
     assert len({each.paths.merged(each.space).stat().st_size for each in (made, more)}) == 1
 
 
-def test_a_merged_summary_of_shards_that_are_gone_is_not_used(made: Synthetic) -> None:
+def test_a_merged_summary_of_shards_that_are_gone_is_not_used(made):
     gone = committed_shards(made.paths, made.space)[2]
     gone.path.unlink()
     n = Catalog(made.root).count(made.space)
@@ -97,7 +95,7 @@ def test_a_merged_summary_of_shards_that_are_gone_is_not_used(made: Synthetic) -
     assert merged.sums[0].n == n
 
 
-def test_the_merged_summary_of_another_space_is_not_used(made: Synthetic, make_store: Make) -> None:
+def test_the_merged_summary_of_another_space_is_not_used(made, make_store):
     other = make_store("other", n=30, dim=4, n_shards=5, index=False)
     other.paths.merged(other.space).parent.mkdir()
     other.paths.merged(other.space).write_bytes(made.paths.merged(made.space).read_bytes())
@@ -105,7 +103,7 @@ def test_the_merged_summary_of_another_space_is_not_used(made: Synthetic, make_s
     assert read_merged(other.paths, other.card) is None, "it has other dimensions"
 
 
-def test_it_is_written_only_where_something_has_changed(made: Synthetic) -> None:
+def test_it_is_written_only_where_something_has_changed(made):
     path = made.paths.merged(made.space)
     before = path.stat()
     write_all_merged(made.paths)
@@ -113,13 +111,13 @@ def test_it_is_written_only_where_something_has_changed(made: Synthetic) -> None
     assert path.stat().st_ino == before.st_ino
 
 
-def test_one_shard_needs_no_merged_summary(make_store: Make) -> None:
+def test_one_shard_needs_no_merged_summary(make_store):
     made = make_store(n_shards=1, index=False)
     write_all_merged(made.paths)
     assert not made.paths.merged(made.space).exists()
 
 
-def test_a_damaged_summary_is_merged_into_nothing_and_named_by_a_question(make_store: Make) -> None:
+def test_a_damaged_summary_is_merged_into_nothing_and_named_by_a_question(make_store):
     made = make_store(n_shards=3, index=False)
     summary = committed_shards(made.paths, made.space)[1].summary_path
     summary.write_bytes(flipped(summary.read_bytes(), 5000))
@@ -129,7 +127,7 @@ def test_a_damaged_summary_is_merged_into_nothing_and_named_by_a_question(make_s
         sums(made.root)
 
 
-def test_a_build_writes_it_and_questions_need_nothing_else(tmp_path: Path, checkpoint: Path) -> None:
+def test_a_build_writes_it_and_questions_need_nothing_else(tmp_path, checkpoint):
     from embstore import Store
 
     store = Store(tmp_path / "store")

@@ -4,7 +4,7 @@ import hashlib
 import os
 import pickle
 import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import Synthetic, synthetic_items, synthetic_store
+from synthetic import synthetic_items, synthetic_store
 
 from embstore import Store
 from embstore.base.errors import DamagedError, FileAccessError, SourceError, StoreError
@@ -32,7 +32,6 @@ from embstore.storage.staging.staging import Staging
 from embstore.storage.transaction.commit import create_store
 from embstore.storage.transaction.manifest import list_parts
 
-Make = Callable[..., Synthetic]
 words = st.lists(st.text(alphabet="abcß\0\U0001f600 ", min_size=1, max_size=3), max_size=30)
 
 
@@ -60,7 +59,7 @@ def items_of(missing_items: MissingItems, spaces: list[str], parts: Parts) -> It
         yield from zip(window.items(), map(tuple, window.is_missing.T.tolist()), strict=True)
 
 
-def test_an_item_is_kept_where_it_came_first(tmp_path: Path) -> None:
+def test_an_item_is_kept_where_it_came_first(tmp_path):
     items = list(synthetic_items("word", ["dog", "cat", "dog", "cow", "cat"]))
     staging = staged(tmp_path, Unit.WORD, items[:2], items[2:])
     assert staging.n_items == 3
@@ -74,9 +73,7 @@ def test_an_item_is_kept_where_it_came_first(tmp_path: Path) -> None:
 @settings(deadline=None, max_examples=15)
 @given(words, words, words, st.integers(1, 4), st.integers(1, 3))
 @pytest.mark.slow
-def test_what_is_missing_is_what_a_set_says(
-    tmp_path: Path, texts: list[str], in_one: list[str], in_two: list[str], n: int, n_windows: int
-) -> None:
+def test_what_is_missing_is_what_a_set_says(tmp_path, texts, in_one, in_two, n, n_windows):
     """Of two spaces, against plain Python; the turns have each missing item once."""
     root = tmp_path / f"store-{len(os.listdir(tmp_path))}"
     for space, stored_texts in (("one", in_one), ("two", in_two)):
@@ -107,7 +104,7 @@ def test_what_is_missing_is_what_a_set_says(
     staging.__exit__()
 
 
-def test_the_words_of_a_sentence_stay_together(tmp_path: Path) -> None:
+def test_the_words_of_a_sentence_stay_together(tmp_path):
     items = list(synthetic_items("occurrence", [f"the {word} of the river" for word in ("bank", "bed", "mouth")]))
     staging = staged(tmp_path, Unit.OCCURRENCE, items)
     windows = list(MissingItems(staging, None).work(["space"], Parts(50, 1, ShardSpec())).windows())
@@ -117,7 +114,7 @@ def test_the_words_of_a_sentence_stay_together(tmp_path: Path) -> None:
     staging.__exit__()
 
 
-def test_a_window_is_sent_to_another_process_as_columns(tmp_path: Path) -> None:
+def test_a_window_is_sent_to_another_process_as_columns(tmp_path):
     """Words and occurrences arrive as they were, in whole and in part, and the cost of pickling is that of arrays."""
     sentences = [f"the {word} of the river" for word in ("bank", "bed", "mouth")]
     for unit, few, many in (
@@ -141,7 +138,7 @@ def test_a_window_is_sent_to_another_process_as_columns(tmp_path: Path) -> None:
         assert n_steps[0] == n_steps[1], unit
 
 
-def test_texts_are_written_once_with_their_sentences(tmp_path: Path) -> None:
+def test_texts_are_written_once_with_their_sentences(tmp_path):
     items = list(synthetic_items("occurrence", ["the bank of the river", "a bank"]))
     made = synthetic_store(tmp_path / "store", unit="occurrence", texts=["a bank"], index=False)
     with Staging(tmp_path, Unit.OCCURRENCE) as staging:
@@ -163,7 +160,7 @@ def _few_bits(unit: Unit, text: str, *rest: object) -> int:
 
 
 @pytest.mark.parametrize("unit", ["word", "sentence", "occurrence"])
-def test_two_texts_with_one_id_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str) -> None:
+def test_two_texts_with_one_id_are_refused(tmp_path, monkeypatch, unit):
     for module in ("base.text", "storage.staging.staging"):
         monkeypatch.setattr(f"embstore.{module}.item_id", _few_bits)
     texts = [f"some text {number}" for number in range(100)]
@@ -174,7 +171,7 @@ def test_two_texts_with_one_id_are_refused(tmp_path: Path, monkeypatch: pytest.M
             staging.deduplicate()
 
 
-def test_a_stored_text_with_the_id_of_another_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stored_text_with_the_id_of_another_is_refused(tmp_path, monkeypatch):
     for module in ("base.text", "storage.staging.staging"):
         monkeypatch.setattr(f"embstore.{module}.item_id", lambda unit, text, *_: len(text))
     made = synthetic_store(tmp_path / "store", texts=["dog", "sheep"], index=False)
@@ -185,7 +182,7 @@ def test_a_stored_text_with_the_id_of_another_is_refused(tmp_path: Path, monkeyp
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(staging_module, "_MEMORY", "128MB")
     n, seen = 400_000, False
     with Staging(tmp_path, Unit.WORD) as staging:
@@ -202,7 +199,7 @@ def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_skipped_rows_are_listed_once_and_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skipped_rows_are_listed_once_and_in_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(tables_module, "_PART_BYTES", 1 << 20)
     paths, n = StorePaths(tmp_path / "store"), 10_000
     create_store(paths)
@@ -220,7 +217,7 @@ def test_skipped_rows_are_listed_once_and_in_parts(tmp_path: Path, monkeypatch: 
     assert sorted(origins) == sorted(f"a.txt:{number}" for number in range(n + 1))
 
 
-def test_a_list_that_cannot_be_spilled_is_an_error_of_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_that_cannot_be_spilled_is_an_error_of_writing(tmp_path, monkeypatch):
     """While new skipped texts are told from those of the store, which is read: the message names the spill's folder."""
     paths, real = StorePaths(tmp_path / "store"), interruptible.rows
     create_store(paths)
@@ -242,7 +239,7 @@ def test_a_list_that_cannot_be_spilled_is_an_error_of_writing(tmp_path: Path, mo
             skips.record()
 
 
-def test_memory_and_disk_are_told_apart(tmp_path: Path) -> None:
+def test_memory_and_disk_are_told_apart(tmp_path):
     for cause, message in (
         ("failed to pin block of size 256.0 KiB (953.6 MiB/953.6 MiB used)", "too little memory .* not the disk"),
         ("failed to offload data block.\nThis limit was set by the 'max_temp_directory_size'", "no space left"),
@@ -255,7 +252,7 @@ def test_memory_and_disk_are_told_apart(tmp_path: Path) -> None:
             staging.connection = plain
 
 
-def test_a_damaged_table_is_named(make_store: Make, tmp_path: Path) -> None:
+def test_a_damaged_table_is_named(make_store, tmp_path):
     made = make_store(index=False)
     staging = staged(tmp_path, Unit.WORD, list(made.items))
     table = next(made.paths.items.glob("*.parquet"))

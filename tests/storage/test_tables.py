@@ -1,26 +1,20 @@
 """Parquet files in memory, whatever was altered in them."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from synthetic import Synthetic
 
 from embstore.storage.files.tables import read_table
 
-Make = Callable[..., Synthetic]
 
-
-def test_the_columns_asked_for(tmp_path: Path) -> None:
+def test_the_columns_asked_for(tmp_path):
     table = pa.table({"a": [1, 2], "b": ["x", "y"]})
     pq.write_table(table, tmp_path / "t.parquet")
     assert read_table(tmp_path / "t.parquet").equals(table)
     assert read_table(tmp_path / "t.parquet", ["b"]).to_pylist() == [{"b": "x"}, {"b": "y"}]
 
 
-def test_what_cannot_be_read_is_said_in_one_way(tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_said_in_one_way(tmp_path):
     path = tmp_path / "t.parquet"
     with pytest.raises(FileNotFoundError):
         read_table(path)
@@ -35,7 +29,7 @@ def test_what_cannot_be_read_is_said_in_one_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "column"), [("embeddings", b"item_id"), ("summaries", b"norm_min")])
-def test_an_altered_name_of_a_column_is_mended(make_store: Make, kind: str, column: bytes) -> None:
+def test_an_altered_name_of_a_column_is_mended(make_store, kind, column):
     made = make_store(n_shards=2)
     path = next(made.root.glob(f"{kind}/*/*.parquet"))
     path.write_bytes(path.read_bytes().replace(column, b"\xff" + column[1:]))

@@ -1,7 +1,6 @@
 """Reading the vectors of a layer: which, in what memory, and never wrong ones."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +19,9 @@ from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.parquet import footer
 from embstore.storage.transaction.manifest import committed_shards
 
-Make = Callable[..., Synthetic]
-
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def many(tmp_path_factory):
     """Three shards of two row groups a layer each."""
     return synthetic_store(tmp_path_factory.mktemp("many"), n=3 * 1500, dim=4, n_blocks=2, n_shards=3, index=False)
 
@@ -41,9 +38,7 @@ def reader(made: Synthetic, layer: int, only: np.ndarray | None = None) -> Layer
     layer=st.integers(0, 3),
 )
 @pytest.mark.slow
-def test_only_keeps_exactly_the_chosen_items(
-    many: Synthetic, seed: int, kept: int, n_strangers: int, layer: int
-) -> None:
+def test_only_keeps_exactly_the_chosen_items(many, seed, kept, n_strangers, layer):
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(many.ids), kept, replace=False)
     strangers = rng.integers(0, 2**62, n_strangers)
@@ -55,7 +50,7 @@ def test_only_keeps_exactly_the_chosen_items(
     assert reader(many, layer, only).summary.isclose(Summary.of(many.layer(layer)[chosen]))
 
 
-def test_all_vectors_of_a_layer_and_damage_for_a_layer_that_is_not_there(many: Synthetic) -> None:
+def test_all_vectors_of_a_layer_and_damage_for_a_layer_that_is_not_there(many):
     order = np.argsort(many.ids)
     ids, vectors = reader(many, 1).gather()
     np.testing.assert_array_equal(ids, many.ids[order])
@@ -64,7 +59,7 @@ def test_all_vectors_of_a_layer_and_damage_for_a_layer_that_is_not_there(many: S
         reader(many, 9).gather()
 
 
-def test_row_groups_without_a_chosen_item_are_not_read(many: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_groups_without_a_chosen_item_are_not_read(many, monkeypatch):
     n_read = 0
     real = LayerVectors._read_group
 
@@ -79,7 +74,7 @@ def test_row_groups_without_a_chosen_item_are_not_read(many: Synthetic, monkeypa
 
 
 @pytest.mark.slow
-def test_threads_that_share_a_file_do_not_disturb_each_other(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_share_a_file_do_not_disturb_each_other(make_store, monkeypatch):
     """Each gets its own rows, every time."""
     monkeypatch.setattr(vectors, "_THREADS", 8)
     made = make_store(n=20_000, dim=2, n_blocks=1, top_form=None, n_shards=1, index=False)
@@ -89,7 +84,7 @@ def test_threads_that_share_a_file_do_not_disturb_each_other(make_store: Make, m
         assert np.array_equal(np.sort(np.concatenate(blocks), axis=0), expected)
 
 
-def test_an_exception_of_the_function_comes_through(many: Synthetic) -> None:
+def test_an_exception_of_the_function_comes_through(many):
     def fail(block: np.ndarray) -> None:
         raise ZeroDivisionError
 
@@ -99,7 +94,7 @@ def test_an_exception_of_the_function_comes_through(many: Synthetic) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
-def test_memory_does_not_grow_with_n(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_n(tmp_path):
     """Ten times the vectors (8 and 80 MB) at the same peak, but for 20 MB that a noisy allocator may keep."""
     used = []
     for n in (8_000, 80_000):
@@ -120,7 +115,7 @@ def test_memory_does_not_grow_with_n(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 0.5, -1, -200])
-def test_a_truncated_shard_is_named_by_every_query_that_reads_it(make_store: Make, keep: float) -> None:
+def test_a_truncated_shard_is_named_by_every_query_that_reads_it(make_store, keep):
     made = make_store(n=60, n_shards=2)
     path = made.shard_files[0]
     data = path.read_bytes()
@@ -148,7 +143,7 @@ def test_a_truncated_shard_is_named_by_every_query_that_reads_it(make_store: Mak
     assert len(stored_in_it) == 60
 
 
-def test_single_vectors_are_the_same_whoever_reads_the_footer(many: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_vectors_are_the_same_whoever_reads_the_footer(many, monkeypatch):
     """Footers that embstore's writer would not write are parsed as a whole."""
     places = [3, 40]
     items = many.ids[places].tolist()
