@@ -1,6 +1,5 @@
 """Who may import whom, and what each command may load."""
 
-import re
 import subprocess
 import sys
 import tomllib
@@ -63,18 +62,6 @@ def test_a_store_in_a_folder_loads_nothing_for_those_at_urls(tmp_path):
     assert not loaded_by(statement) & {"obstore", "boto3", "platformdirs"}
     run = f"{statement}\nassert not [name for name in sys.modules if name.startswith('embstore.storage.remote')]"
     assert "embstore" in loaded_by(run)
-
-
-def test_every_module_has_its_place_on_the_map():
-    """docs/architecture.md names the modules and packages of embstore/, and each package the files in it."""
-    package = ROOT / "embstore"
-    shown = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
-    assert {name for name in modules if f"`{name}`" not in shown} == set()
-    for folder in sorted(path.parent for path in package.rglob("*/__init__.py")):
-        assert f"`{folder.name}/`" in shown
-        listed = set(re.findall(r"\w+", (folder / "__init__.py").read_text("utf-8")))
-        assert {path.stem for path in folder.glob("*.py")} - {"__init__"} <= listed, folder.name
 
 
 def test_no_file_is_too_long_to_be_read_at_once():

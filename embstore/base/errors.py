@@ -1,29 +1,6 @@
 """Define the errors of embstore.
 
-A message names the thing, the place and the remedy. The command line prints it and exits with 2. The tree:
-
-    EmbstoreError
-    ├── UnknownNameError         an unknown name: lists the nearest and the known ones
-    ├── UsageError               options that do not fit together, or a value out of range
-    │   └── RecipeAccessError        the system does not open or read a recipe (a FileAccessError too)
-    ├── SourceError              a file, line or dataset that cannot be read
-    │   └── SourceAccessError        the system does not open or read it (a FileAccessError too)
-    ├── CheckpointError          a checkpoint that cannot be used
-    │   ├── CheckpointAccessError        the system does not open or read a file of it (a FileAccessError too)
-    │   └── CheckpointUnavailableError   it is not on this machine and cannot be downloaded
-    ├── EncodeError              the model ran and the result cannot be used
-    ├── ClusterError             a cluster that cannot be used, or a worker of it
-    ├── StoreError               a store that cannot be opened, read or written
-    │   ├── LockedError          another build is writing
-    │   ├── DamagedError         a truncated, altered or missing file
-    │   │   └── UnsupportedFormatError  a file of a format that this version does not read
-    │   ├── FileAccessError      the system does not open, read or write a file
-    │   │   └── MissingFileError     there is no such file
-    │   ├── RemoteError          a store at a URL that cannot be reached, read or written
-    │   │   └── MissingObjectError   there is no such object
-    │   └── SpaceMismatchError   the name is taken by another space
-    └── QueryError               a query that cannot be answered
-        └── NotStoredError       a text that has no vector in the space
+A message names the thing, the place and the remedy. The command line prints it and exits with 2.
 """
 
 import errno

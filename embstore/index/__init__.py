@@ -2,16 +2,6 @@
 
 Each index file has a card beside it that lists the shards it covers. An index that does not cover all shards of its
 space is out of date and is not searched: the caller scans the vectors with :func:`search_exact` instead.
-
-    card.py         kind and parameters of an index, its shards and its measured recall
-    updating.py     keep the indexes of a space in step with its shards
-    building.py     build an index or add vectors to it, with a search effort that reaches the requested recall
-    flat.py         what every index can do; search an exact index, without FAISS
-    faiss_index.py  build, save, load and search an index with FAISS; unlink vectors of a graph temporarily
-    opening.py      open an index, and cache it
-    structure.py    check an untrusted index file while it is read
-    exact_search.py unit vectors, and exact search without an index: by cosine, or by products of cosines
-    exact_knn.py    exact nearest neighbours among all vectors of a layer, without an index, for metrics
 """
 
 from embstore.index.building import IndexOptions, remove_index, write_index

@@ -1,13 +1,4 @@
-"""Store: the object that users and the command line work with.
-
-opened.py       the folder and its catalog; arguments that several methods have in common
-building.py     build, of sources or of texts given in Python; datasets, fetch_datasets, add_dataset, store_datasets
-interop.py      import_vectors, add_vectors, export
-lookup.py       query, cache_state, metrics, explain, explain_query; neighbours, cosine, vectors, missing, info, sql …
-maintenance.py  index, verify, repair, compact, merge, remove; push, pull
-features.py     map, map_points, maps, drift; reproduce, cite, explore, report
-several.py      Stores: query and neighbours of several stores
-"""
+"""Store: the object that users and the command line work with."""
 
 from typing import Any
 
