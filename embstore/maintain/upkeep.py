@@ -1,9 +1,8 @@
 """Keep a store in shape: rebuild indexes, merge small files or another store, remove spaces and columns."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -256,142 +255,113 @@ def merge(root: Path, other: Path, spaces: Sequence[str] = (), *, dry_run: bool 
         with explaining_changes(source):
             cards = [card for card in SpaceFilter(spaces=spaces).select(source.cards) if source.shards[card.space]]
             requested = source.ids_of(card.space for card in cards) if spaces else None
-            work = _Merge(paths, source, Catalog(paths.root), cards, requested, dry_run, folder)
-            work.copy()
-        if not dry_run:
-            work.renew()
-        return tabulate(work.actions, paths.root, work.notes, dry_run=dry_run)
+            stored = Catalog(paths.root)  # as it was before
+            _check_same(source, stored, cards)
+            planned = [_new_shards(source, stored, card) for card in cards]
+            actions = [action for _, action in planned if action.n_items]
+            check_same_items(source, stored, requested)
+            incoming = Incoming(paths, folder)
+            keys: list[str] = []
+            for card, (shards, _) in zip(cards, planned, strict=True) if not dry_run else ():
+                keys += _copied(source, incoming, card, shards, is_new=_is_new(stored, card))
+            for new in write_new(source, stored, cards, requested, incoming.paths, dry_run=dry_run):
+                place = paths.root / new.place
+                actions += [Action("taken in", place, new.label, new.n_rows)] if new.n_rows else []
+                actions += [
+                    Action("kept", place, f"the rows of {unit} items are others there") for unit in new.differing
+                ]
+                keys += new.files
+            if not dry_run:
+                incoming.publish(keys)
+        notes = []
+        for card, (shards, _) in zip(cards, planned, strict=True) if not dry_run else ():
+            if shards:
+                write_merged(paths, card)
+                done, below_target = _renewed_indexes(paths, source.paths, card, keys)
+                actions += done
+                notes += below_target
+        return tabulate(actions, paths.root, notes, dry_run=dry_run)
 
 
-@dataclass
-class _Merge:
-    """The merge of one store into another, whose write lock is held.
+def _is_new(stored: Catalog, card: Card) -> bool:
+    """Return whether a store has no shards of a space."""
+    return not stored.shards.get(card.space)
 
-    Attributes:
-        paths: Paths of the store to copy into.
-        source: Catalog of the store to copy from.
-        stored: Catalog of the store to copy into, as it was before.
-        cards: Cards of the spaces to copy.
-        requested: Ids of the items to copy, ascending; None for all.
-        folder: Folder for the files on their way.
-        keys: Paths, below the store's folder, of the files to commit.
-        shards: Shards with missing items, by space, and the ids of these items; None for a whole shard.
-        n_indexed: Number of copied indexes, by space.
+
+def _check_same(source: Catalog, stored: Catalog, cards: Iterable[Card]) -> None:
+    """Raise SpaceMismatchError if both stores have a space and it is not the same."""
+    for card in cards:
+        here = None if _is_new(stored, card) else stored.cards.get(card.space)
+        if here is not None and (different := here.describe_differences(card)):
+            raise SpaceMismatchError(
+                f"the space {card.space!r} is another one in {source.paths.root}: here its {different} there. "
+                "Nothing was taken. To take other spaces, name them with ⦃space⦄."
+            )
+
+
+def _new_shards(source: Catalog, stored: Catalog, card: Card) -> tuple[dict[Shard, Ids | None], Action]:
+    """Return the shards with items that are missing here, with their ids, None for a whole shard; and the action."""
+    source.check_texts(card.space)
+    is_new, shards = _is_new(stored, card), source.shards[card.space]
+    found: dict[Shard, Ids | None] = {}
+    n_items, seen = 0, IdSet(None if is_new else stored.ids(card.space))
+    for shard in shards:
+        ids = LayerVectors([shard], card.layers.ids[0], card.dim).ids()
+        if len(new := seen.missing(ids)):
+            found[shard] = None if len(new) == len(ids) else new
+            seen.add(new)
+            n_items += len(new)
+    n_partial = sum(ids is not None for ids in found.values())
+    detail = f"{len(found)} of {len(shards)} shards" + (f", {n_partial} of them in part" if n_partial else "")
+    detail += ", a new space" if is_new else ""
+    return found, Action("taken in", stored.paths.embeddings(card.space), detail, n_items)
+
+
+def _copied(
+    source: Catalog, incoming: Incoming, card: Card, shards: Mapping[Shard, Ids | None], *, is_new: bool
+) -> Iterator[str]:
+    """Copy shards, or the missing items of one, and of a new space its card and indexes; yield the paths to commit.
+
+    The indexes are those of a space that is copied whole; damaged ones are rebuilt.
     """
 
-    paths: StorePaths
-    source: Catalog
-    stored: Catalog
-    cards: Sequence[Card]
-    requested: Ids | None
-    dry_run: bool
-    folder: Path
-    keys: list[str] = field(default_factory=list)
-    shards: dict[str, dict[Shard, Ids | None]] = field(default_factory=dict)
-    n_indexed: Counter[str] = field(default_factory=Counter)
-    actions: list[Action] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def copy(self) -> None:
-        """Plan, copy and commit, in this order."""
-        for card in self.cards:
-            stored = self.stored.cards.get(card.space)
-            if stored is not None and not self._is_new(card) and (different := stored.describe_differences(card)):
-                raise SpaceMismatchError(
-                    f"the space {card.space!r} is another one in {self.source.paths.root}: here its {different} there. "
-                    "Nothing was taken. To take other spaces, name them with ⦃space⦄."
-                )
-        self.shards = {card.space: self._new_shards(card) for card in self.cards}
-        check_same_items(self.source, self.stored, self.requested)
-        incoming = Incoming(self.paths, self.folder)
-        for card in self.cards if not self.dry_run else ():
-            self._copy_shards(incoming, card)
-            self._copy_indexes(incoming, card)
-        rows = write_new(self.source, self.stored, self.cards, self.requested, incoming.paths, dry_run=self.dry_run)
-        for new in rows:
-            place = self.paths.root / new.place
-            self._report(place, new.label, new.n_rows)
-            self.keys += new.files
-            for unit in new.differing:
-                self.actions.append(Action("kept", place, f"the rows of {unit} items are others there", None))
-        if not self.dry_run:
-            incoming.publish(self.keys)
-
-    def renew(self) -> None:
-        """Update the merged summaries and the indexes of the spaces with new items, after the commit."""
-        for card in self.cards:
-            if self.shards[card.space]:
-                write_merged(self.paths, card)
-                self._renew_indexes(card)
-
-    def _is_new(self, card: Card) -> bool:
-        """Return whether this store has no shards of a space."""
-        return not self.stored.shards.get(card.space)
-
-    def _new_shards(self, card: Card) -> dict[Shard, Ids | None]:
-        """Return the shards with items that are missing here, and report them."""
-        self.source.check_texts(card.space)
-        stored = self.source.shards[card.space]
-        found: dict[Shard, Ids | None] = {}
-        n_items, seen = 0, IdSet(None if self._is_new(card) else self.stored.ids(card.space))
-        for shard in stored:
-            ids = LayerVectors([shard], card.layers.ids[0], card.dim).ids()
-            if len(new := seen.missing(ids)):
-                found[shard] = None if len(new) == len(ids) else new
-                seen.add(new)
-                n_items += len(new)
-        n_partial = sum(ids is not None for ids in found.values())
-        detail = f"{len(found)} of {len(stored)} shards" + (f", {n_partial} of them in part" if n_partial else "")
-        detail += ", a new space" if self._is_new(card) else ""
-        self._report(self.paths.embeddings(card.space), detail, n_items)
-        return found
-
-    def _copy_shards(self, incoming: Incoming, card: Card) -> None:
-        """Copy the card of a new space, and shards; of those with items that are here, write the others."""
-        shards = self.shards[card.space]
-        for done, (shard, ids) in enumerate(shards.items()):
-            report_progress(Progress("merge", card.space, done, len(shards), done / len(shards)))
-            if ids is None:
-                self._receive(incoming, shard.summary_path, shard.path)
-            else:
-                names.check_content(shard.path)
-                new = write_subset(incoming.paths, shard, card, ids)
-                self.keys += map(incoming.paths.key, (new.path, new.summary_path))
-        if shards:
-            report_progress(Progress("merge", card.space, len(shards), len(shards), 1.0))
-            if self._is_new(card):
-                self._receive(incoming, self.source.paths.card(card.space))
-
-    def _receive(self, incoming: Incoming, *files: Path) -> None:
-        """Copy files of the other store."""
-        keys = [self.source.paths.key(file) for file in files]
+    def receive(*files: Path) -> list[str]:
+        keys = [source.paths.key(file) for file in files]
         for key, file in zip(keys, files, strict=True):
             incoming.receive(key, file)
-        self.keys += keys
+        return keys
 
-    def _copy_indexes(self, incoming: Incoming, card: Card) -> None:
-        """Copy the indexes of a space that is copied whole; damaged ones are rebuilt."""
-        shards = self.shards[card.space]
-        is_whole = self._is_new(card) and all(ids is None for ids in shards.values())
-        for layer in card.layers if is_whole else ():
-            index = self.source.paths.index(card.space, layer)
-            with suppress(DamagedError):
-                if (stored := readable_card(index)) is not None and stored.covers(shard.name for shard in shards):
-                    self._receive(incoming, self.source.paths.index_card(index), index)
-                    self.n_indexed[card.space] += 1
+    for done, (shard, ids) in enumerate(shards.items()):
+        report_progress(Progress("merge", card.space, done, len(shards), done / len(shards)))
+        if ids is None:
+            yield from receive(shard.summary_path, shard.path)
+        else:
+            names.check_content(shard.path)
+            new = write_subset(incoming.paths, shard, card, ids)
+            yield from map(incoming.paths.key, (new.path, new.summary_path))
+    if not shards:
+        return
+    report_progress(Progress("merge", card.space, len(shards), len(shards), 1.0))
+    if is_new:
+        yield from receive(source.paths.card(card.space))
+    for layer in card.layers if is_new and all(ids is None for ids in shards.values()) else ():
+        index = source.paths.index(card.space, layer)
+        with suppress(DamagedError):
+            if (stored := readable_card(index)) is not None and stored.covers(shard.name for shard in shards):
+                yield from receive(source.paths.index_card(index), index)
 
-    def _report(self, place: Path, detail: str, n_rows: int) -> None:
-        if n_rows:
-            self.actions.append(Action("taken in", place, detail, n_rows))
 
-    def _renew_indexes(self, card: Card) -> None:
-        """Build the indexes of a space that were not copied, if it has any here or there."""
-        kind = kind_of_indexes(self.paths, card) or kind_of_indexes(self.source.paths, card)
-        if kind is None:
-            return
-        folder, n_copied = self.paths.indexes(card.space), self.n_indexed[card.space]
-        if n_copied:
-            self.actions.append(Action("taken in", folder, f"the indexes of {n_copied} layers"))
-        if n_copied < len(card.layers):
-            self.notes += recall_notes(card, update_indexes(self.paths, card, kind))
-            self.actions.append(Action("rebuilt", folder, f"the indexes of {len(card.layers) - n_copied} layers"))
+def _renewed_indexes(
+    paths: StorePaths, source: StorePaths, card: Card, keys: Iterable[str]
+) -> tuple[list[Action], list[str]]:
+    """Build the indexes of a space that were not copied, if it has any here or there; return actions and notes."""
+    kind = kind_of_indexes(paths, card) or kind_of_indexes(source, card)
+    if kind is None:
+        return [], []
+    folder, n_layers = paths.indexes(card.space), len(card.layers)
+    n_copied = sum(names.kind_of(key) is names.INDEXES and names.space_of(key) == card.space for key in keys)
+    actions = [Action("taken in", folder, f"the indexes of {n_copied} layers")] if n_copied else []
+    if n_copied == n_layers:
+        return actions, []
+    notes = recall_notes(card, update_indexes(paths, card, kind))
+    return [*actions, Action("rebuilt", folder, f"the indexes of {n_layers - n_copied} layers")], notes
