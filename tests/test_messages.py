@@ -1,17 +1,14 @@
 """Errors and notes name arguments in Python and options on the command line; what to install fits its origin."""
 
 import ast
-import json
 import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from embstore.base import installation
 from embstore.base.errors import UsageError
 from embstore.base.messages import command_line, rendered, set_call, written_as
 from embstore.base.table import Table
@@ -79,22 +76,3 @@ def test_no_message_names_an_option_of_the_command_line():
             texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
             prose = command.sub("", "".join(texts))
             assert not re.search(r"\s--[a-z]", prose), f"{path}:{node.lineno}: {prose}"
-
-
-@pytest.mark.parametrize(
-    ("origin", "command"),
-    [
-        (None, "pip install 'embstore[build]'"),
-        ({"url": "file:///src/embstore", "dir_info": {"editable": True}}, "pip install -e '/src/embstore[build]'"),
-        ({"url": "file:///src/embstore", "dir_info": {}}, "pip install '/src/embstore[build]'"),
-        (
-            {"url": "https://example.org/e.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
-            "pip install 'embstore[build] @ git+https://example.org/e.git@abc'",
-        ),
-        ({"url": "file:///e-1.whl", "archive_info": {}}, "pip install 'embstore[build] @ file:///e-1.whl'"),
-    ],
-)
-def test_what_to_install_comes_from_where_this_came_from(monkeypatch, origin, command):
-    text = None if origin is None else json.dumps(origin)
-    monkeypatch.setattr(installation, "distribution", lambda _: SimpleNamespace(read_text=lambda _: text))
-    assert installation.install_command("build") == command

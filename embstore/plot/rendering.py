@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from embstore.base.errors import UsageError
+from embstore.base.installation import needing
 
 _VEGA_LITE = "6.1"
 _PRINT_PPI = 300
@@ -24,15 +24,9 @@ _SIZE = re.compile(r'width="([\d.]+)" height="([\d.]+)" viewBox="[^"]*">(?:<rect
 
 def convert(name: str, **arguments: Any) -> Any:
     """Return what a function of vl-convert returns."""
-    try:
+    more = ". Vega-Lite specifications need nothing more: embstore plot METRIC -o FIGURE.vl.json"
+    with needing("pictures are drawn by vl-convert-python", "plot", more=more):
         import vl_convert
-    except ModuleNotFoundError as error:
-        from embstore.base.installation import install_command  # loads importlib.metadata, which takes long
-
-        raise UsageError(
-            f"pictures are drawn by vl-convert-python, which is not installed: {install_command('plot')}. "
-            "Vega-Lite specifications need nothing more: embstore plot METRIC -o FIGURE.vl.json"
-        ) from error
     versions = {} if name.startswith("svg") else {"vl_version": _VEGA_LITE}
     return getattr(vl_convert, name)(**versions, **arguments)
 

@@ -118,6 +118,7 @@ def test_the_look_of_a_picture_is_as_requested(cli, made, tmp_path):
 def test_without_the_extra_the_specification_is_left(cli, refusal, made, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "vl_convert", None)
     done = refusal("plot", "anisotropy", *SPACE, "--store", made.root, "-o", tmp_path / "a.svg")
-    assert "vl-convert-python, which is not installed: pip install" in done
+    assert "vl-convert-python, which cannot be imported" in done
+    assert "pip install 'embstore[plot]'" in done
     assert "-o FIGURE.vl.json" in done
     assert cli("plot", "anisotropy", *SPACE, "--store", made.root, "-o", tmp_path / "a.vl.json").exit_code == 0
