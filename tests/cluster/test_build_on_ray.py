@@ -135,7 +135,7 @@ def test_a_build_of_targets_into_a_bucket_makes_the_shards_of_a_local_one(cluste
 
 
 def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(cluster, words, checkpoint, tmp_path):
-    words.write_text("\n".join(["poison", *(f"w{number}" for number in range(5))]))
+    words.write_text("poison\nw0\nw1\n")
     store = Store(tmp_path / "store")
     with pytest.raises(EncodeError) as caught:
         store.build(
@@ -143,11 +143,11 @@ def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(clust
         )
     assert "every worker died that encoded 1 text with the checkpoint 'tiny': 'poison'" in str(caught.value)
     assert f"({words}:1)" in str(caught.value)
-    assert store.info()["items"] == [5]
+    assert store.info()["items"] == [2]
     assert store.info()["index"] == ["flat"]
     words.write_text(words.read_text().replace("poison\n", ""))
     report = store.build(str(words), models=str(checkpoint))
-    assert (report.spaces[0].embedded, report.spaces[0].present) == (0, 5)
+    assert (report.spaces[0].embedded, report.spaces[0].present) == (0, 2)
     assert store.verify(deep=True).ok
 
 
