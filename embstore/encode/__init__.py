@@ -12,43 +12,5 @@
     records           types of weights, batches, and the results: vectors, skipped texts, plans
     extra             imports of the optional libraries; selection of the device
 
-Importing the package loads neither torch nor transformers; the first use of ``Encoder`` or ``Tokenizer`` does.
+Importing them loads neither torch nor transformers; the first use of ``Encoder`` or ``Tokenizer`` does.
 """
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from embstore.encode.checkpoint import Checkpoint, Fingerprint, expand_revisions, fingerprint, resolve
-from embstore.encode.checkpoint_files import SHORT_NAMES
-from embstore.encode.extra import installed_versions
-from embstore.encode.recipe import Recipe, read_recipe
-from embstore.encode.records import (
-    MODEL_FAILS,
-    Encoded,
-    Long,
-    ModelFailsError,
-    Skipped,
-    TooLongError,
-    Weights,
-    plan_batches,
-)
-
-if TYPE_CHECKING:
-    from embstore.encode.forward import Encoder
-    from embstore.encode.recipe_head import reader
-    from embstore.encode.tokens import Tokenizer
-
-__all__ = [
-    "MODEL_FAILS", "SHORT_NAMES", "Checkpoint", "Encoded", "Encoder", "Fingerprint", "Long", "ModelFailsError",
-    "Recipe", "Skipped", "Tokenizer", "TooLongError", "Weights", "expand_revisions",
-    "fingerprint", "installed_versions", "plan_batches", "read_recipe", "reader", "resolve",
-]  # fmt: skip
-
-
-_LAZY = {"Encoder": "forward", "Tokenizer": "tokens", "reader": "recipe_head"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -28,7 +28,7 @@ from embstore.base.space import Layers
 from embstore.base.table import Table
 from embstore.index.updating import readable_card
 from embstore.maintain.upkeep import Action, tabulate
-from embstore.sources import DATASETS
+from embstore.sources.datasets import DATASETS
 from embstore.storage.catalog import Catalog
 from embstore.storage.files import names
 from embstore.storage.files.card import Card, SpaceFilter, store_card

@@ -348,7 +348,7 @@ class LookupMethods(OpenStore):
             QueryError: No space is of the unit of a source.
         """
         from embstore.query.missing import missing
-        from embstore.sources import Targets
+        from embstore.sources.rows import Targets
 
         of_files = Targets.parse(targets, span)
         return self._ask(lambda catalog: missing(catalog, as_names(sources), SpaceFilter(**filters), of_files))
