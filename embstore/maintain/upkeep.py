@@ -22,22 +22,7 @@ from embstore.storage.files.items import PartChecks
 from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.shards import SHARD_BYTES
 from embstore.storage.files.vectors import Ids, LayerVectors
-from embstore.storage.maintenance.compaction import (
-    Compacted,
-    compact_shards,
-    compact_tables,
-    plan_shards,
-    plan_tables,
-    write_merged,
-)
-from embstore.storage.maintenance.copying import (
-    Incoming,
-    check_same_items,
-    explaining_changes,
-    open_source,
-    write_new,
-    write_subset,
-)
+from embstore.storage.maintenance import compaction, copying
 from embstore.storage.maintenance.file_checks import IdSet
 from embstore.storage.maintenance.part_tables import remove_columns
 from embstore.storage.sql.reader import Reader
@@ -166,13 +151,13 @@ def compact(root: Path, *, dry_run: bool = False, shard_bytes: int = SHARD_BYTES
     with nullcontext() if dry_run else maintenance_lock(paths):
         for kind in names.TABLES:
             folder = paths.root / kind.folder
-            tables = plan_tables(paths, folder)
+            tables = compaction.plan_tables(paths, folder)
             if dry_run:
                 actions += [_planned(folder, group, "tables") for group in tables]
             else:
-                actions += [_merged(table, "tables") for table in compact_tables(paths, folder, tables)]
+                actions += [_merged(table, "tables") for table in compaction.compact_tables(paths, folder, tables)]
         for card in read_cards(paths).values():
-            shards = plan_shards(paths, card, shard_bytes)
+            shards = compaction.plan_shards(paths, card, shard_bytes)
             if dry_run:
                 folder = paths.embeddings(card.space)
                 actions += [_planned(folder, [shard.path for shard in group], "shards") for group in shards]
@@ -181,15 +166,15 @@ def compact(root: Path, *, dry_run: bool = False, shard_bytes: int = SHARD_BYTES
                 notes += renew_indexes(paths, card)
                 done, total = 0, sum(map(len, shards))
                 report_progress(Progress("compact", card.space, 0, total, 0.0))
-                for shard in compact_shards(paths, card, shards):
+                for shard in compaction.compact_shards(paths, card, shards):
                     done += shard.n_old
                     report_progress(Progress("compact", card.space, done, total, done / total))
                     actions.append(_merged(shard, "shards"))
-                write_merged(paths, card)
+                compaction.write_merged(paths, card)
     return tabulate(actions, paths.root, notes, dry_run=dry_run)
 
 
-def _merged(new: Compacted, noun: str) -> Action:
+def _merged(new: compaction.Compacted, noun: str) -> Action:
     return Action("merged", new.path, f"from {new.n_old} {noun}", new.n_items, disk.size(new.path))
 
 
@@ -252,8 +237,8 @@ def merge(root: Path, other: Path, spaces: Sequence[str] = (), *, dry_run: bool 
     if paths.root == source_root or disk.is_same(paths.root, source_root):
         raise UsageError(f"{source_root} is the store itself: name another one to take in.")
     with maintenance_lock(paths), atomic.temporary(paths.root) as folder:
-        source = open_source(source_root)
-        with explaining_changes(source):
+        source = copying.open_source(source_root)
+        with copying.explaining_changes(source):
             cards = [card for card in SpaceFilter(spaces=spaces).select(source.cards) if source.shards[card.space]]
             requested = source.ids_of(card.space for card in cards) if spaces else None
             work = _Merge(paths, source, Catalog(paths.root), cards, requested, dry_run, folder)
@@ -302,12 +287,14 @@ class _Merge:
                     "Nothing was taken. To take other spaces, name them with ⦃space⦄."
                 )
         self.shards = {card.space: self._new_shards(card) for card in self.cards}
-        check_same_items(self.source, self.stored, self.requested)
-        incoming = Incoming(self.paths, self.folder)
+        copying.check_same_items(self.source, self.stored, self.requested)
+        incoming = copying.Incoming(self.paths, self.folder)
         for card in self.cards if not self.dry_run else ():
             self._copy_shards(incoming, card)
             self._copy_indexes(incoming, card)
-        rows = write_new(self.source, self.stored, self.cards, self.requested, incoming.paths, dry_run=self.dry_run)
+        rows = copying.write_new(
+            self.source, self.stored, self.cards, self.requested, incoming.paths, dry_run=self.dry_run
+        )
         for new in rows:
             place = self.paths.root / new.place
             self._report(place, new.label, new.n_rows)
@@ -321,7 +308,7 @@ class _Merge:
         """Update the merged summaries and the indexes of the spaces with new items, after the commit."""
         for card in self.cards:
             if self.shards[card.space]:
-                write_merged(self.paths, card)
+                compaction.write_merged(self.paths, card)
                 self._renew_indexes(card)
 
     def _is_new(self, card: Card) -> bool:
@@ -346,7 +333,7 @@ class _Merge:
         self._report(self.paths.embeddings(card.space), detail, n_items)
         return found
 
-    def _copy_shards(self, incoming: Incoming, card: Card) -> None:
+    def _copy_shards(self, incoming: copying.Incoming, card: Card) -> None:
         """Copy the card of a new space, and shards; of those with items that are here, write the others."""
         shards = self.shards[card.space]
         for done, (shard, ids) in enumerate(shards.items()):
@@ -355,21 +342,21 @@ class _Merge:
                 self._receive(incoming, shard.summary_path, shard.path)
             else:
                 names.check_content(shard.path)
-                new = write_subset(incoming.paths, shard, card, ids)
+                new = copying.write_subset(incoming.paths, shard, card, ids)
                 self.keys += map(incoming.paths.key, (new.path, new.summary_path))
         if shards:
             report_progress(Progress("merge", card.space, len(shards), len(shards), 1.0))
             if self._is_new(card):
                 self._receive(incoming, self.source.paths.card(card.space))
 
-    def _receive(self, incoming: Incoming, *files: Path) -> None:
+    def _receive(self, incoming: copying.Incoming, *files: Path) -> None:
         """Copy files of the other store."""
         keys = [self.source.paths.key(file) for file in files]
         for key, file in zip(keys, files, strict=True):
             incoming.receive(key, file)
         self.keys += keys
 
-    def _copy_indexes(self, incoming: Incoming, card: Card) -> None:
+    def _copy_indexes(self, incoming: copying.Incoming, card: Card) -> None:
         """Copy the indexes of a space that is copied whole; damaged ones are rebuilt."""
         shards = self.shards[card.space]
         is_whole = self._is_new(card) and all(ids is None for ids in shards.values())
