@@ -8,7 +8,8 @@ from benchmark_stores import Workspace
 from benchmark_timing import Result, compare, interleave
 from peak_memory import peak
 
-from embstore.encode import Tokenizer, resolve
+from embstore.encode.checkpoint import resolve
+from embstore.encode.tokens import Tokenizer
 
 _GROWTH = 1.2
 

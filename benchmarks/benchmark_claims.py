@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from embstore import Store
-from embstore.metrics.probe import STRENGTHS
+from embstore.metrics.labels import STRENGTHS
 
 _LENGTHS = ("short",) * 4 + ("middle",) * 2 + ("long",) * 2 + ("longest",)  # of a word's number of characters
 

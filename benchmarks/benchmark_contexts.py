@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embstore.encode import resolve
+from embstore.encode.checkpoint import resolve
 
 LAYER, DIM = 3, 384  # the middle one of six
 _WORDS, _VOCABULARY, _SEQUENCES = 20, 50_000, 64

@@ -14,7 +14,8 @@ from benchmark_timing import Contender, Result, compare, interleave, timed
 
 from embstore.base.space import Unit
 from embstore.base.text import Item
-from embstore.encode import Tokenizer, resolve
+from embstore.encode.checkpoint import resolve
+from embstore.encode.tokens import Tokenizer
 
 _SENTENCE_WORDS = 44  # of some 46 tokens
 _BEST_BATCH = 256  # of sentence-transformers, for words on this kind of machine: 32 is its default

@@ -17,10 +17,11 @@ from torch import nn
 
 from embstore.base.space import Pooling, Template, Unit
 from embstore.base.text import Item, passages_of
-from embstore.encode import Tokenizer, plan_batches
 from embstore.encode.forward import tensors
-from embstore.encode.records import CPU_BATCH_TOKENS
-from embstore.sources import Row, open_source
+from embstore.encode.records import CPU_BATCH_TOKENS, plan_batches
+from embstore.encode.tokens import Tokenizer
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Row
 
 Inputs = dict[str, torch.Tensor]
 _GEMM_SIZE = 1536

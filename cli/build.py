@@ -4,21 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
+from . import _options
 from ._errors import NO, explained
-from ._options import (
-    POOLINGS,
-    UNITS,
-    AllowPickle,
-    DeviceName,
-    DryRun,
-    IndexMemory,
-    QuietSummary,
-    StoreDir,
-    argument,
-    open_store,
-    option,
-    split_names,
-)
+from ._options import argument, open_store, option, split_names
 from ._progress import show_progress, summarise
 
 _STOPPED = "Interrupted."
@@ -35,11 +23,11 @@ def _arguments(
     revisions: Annotated[list[str] | None, option("--revision NAMES",
         "Revisions of each checkpoint on the hub, or subfolders of its folder, as in step0,step1000 (repeatable), a "
         "pattern such as 'step*', or all; each makes a space of its own.")] = None,
-    unit: Annotated[str | None, option(f"--unit {UNITS}",
+    unit: Annotated[str | None, option(f"--unit {_options.UNITS}",
         "What a vector stands for; occurrence: each word of each sentence, in its context. Each unit has a space of "
         "its own.  [default: that of a dataset; of a file sentence if most of its texts have white space, word if "
         "hardly any have some]")] = None,
-    poolings: Annotated[list[str] | None, option(f"--pooling {POOLINGS}",
+    poolings: Annotated[list[str] | None, option(f"--pooling {_options.POOLINGS}",
         "How tokens become one vector (repeatable). All but model take one forward pass; model: the checkpoint's own "
         "recipe, as in sentence-transformers.  [default: last; for sentences model if the checkpoint has a recipe, "
         "else eos if a causal model's input ends with it, else mean]")] = None,
@@ -75,15 +63,15 @@ def _arguments(
     name: Annotated[str | None, option("--name NAME", "Name of the space.  [default: model.unit.pooling]")] = None,
     index: Annotated[str, option("--index auto|flat|hnsw|ivf|none",
         "An index of each layer for neighbours, or none; auto: exact (flat) while that is fast.")] = "auto",
-    index_memory: IndexMemory = None,
+    index_memory: _options.IndexMemory = None,
     long: Annotated[str | None, option("--long skip|truncate|error",
         "What to do with a text longer than the context.  [default: skip; of --pooling model truncate]")] = None,
-    device: DeviceName = None,
+    device: _options.DeviceName = None,
     device_map: Annotated[str | None, option("--device-map auto|balanced|sequential",
         "Spread a model over all devices, by accelerate.")] = None,
     batch_tokens: Annotated[int | None, option("--batch-tokens N",
         "Number of tokens in a batch.  [default: what suits the device]")] = None,
-    allow_pickle: AllowPickle = False,
+    allow_pickle: _options.AllowPickle = False,
     shard: Annotated[str | None, option("--shard I/N",
         "Embed the I-th of N parts of the sources. N machines build one store between them, in a shared folder or each "
         "in its own, to be merged; items are divided by item id.")] = None,
@@ -97,7 +85,7 @@ def _arguments(
         "CPU cores of each worker.  [default: 1 beside a GPU, else all of the smallest node]")] = None,
     ray_address: Annotated[str | None, option("--ray-address HOST:PORT",
         "Address of the Ray cluster.  [default: $RAY_ADDRESS; without, Ray is started for this build]")] = None,
-    dry_run: DryRun = False,
+    dry_run: _options.DryRun = False,
 ) -> None:  # fmt: skip
     """Declare the arguments of :meth:`Store.build`; without a header a table has ``no_header``."""
 
@@ -106,8 +94,8 @@ def build(
     *,
     given: Annotated[dict[str, Any], _arguments],
     strict: Annotated[bool, option("--strict", "Exit with 1 if any text was skipped.")] = False,
-    quiet: QuietSummary = False,
-    store: StoreDir = None,
+    quiet: _options.QuietSummary = False,
+    store: _options.StoreDir = None,
 ) -> None:
     """Embed the texts that are not stored yet, at every layer, and index them."""
     with explained(_STOPPED if given["dry_run"] else _INTERRUPTED):

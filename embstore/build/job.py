@@ -18,22 +18,12 @@ from embstore.base.space import Layers, Pooling, Template, Unit, check_pooling, 
 from embstore.base.text import NOT_UNICODE, Item, Passage, passages_of, word_boundaries
 from embstore.build.report import reason_key
 from embstore.build.texts import Texts
-from embstore.encode import (
-    Checkpoint,
-    Encoded,
-    Encoder,
-    Fingerprint,
-    Long,
-    Recipe,
-    Skipped,
-    Tokenizer,
-    Weights,
-    expand_revisions,
-    fingerprint,
-    read_recipe,
-    reader,
-    resolve,
-)
+from embstore.encode.checkpoint import Checkpoint, Fingerprint, expand_revisions, fingerprint, resolve
+from embstore.encode.forward import Encoder
+from embstore.encode.recipe import Recipe, read_recipe
+from embstore.encode.recipe_head import reader
+from embstore.encode.records import Encoded, Long, Skipped, Weights
+from embstore.encode.tokens import Tokenizer
 from embstore.index import KINDS
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, cut_notes

@@ -37,9 +37,11 @@ from embstore.build.job import (
 from embstore.build.report import BuildReport
 from embstore.build.run import Counts, Run, Skips, encode_on_cluster, forget_token_counts, store_token_counts
 from embstore.build.texts import Opened, Sources, Texts, read_texts
-from embstore.encode import Encoded
+from embstore.encode.records import Encoded
 from embstore.index.updating import check_memory
-from embstore.sources import Blank, Row, Source, find_dataset
+from embstore.sources.datasets import find_dataset
+from embstore.sources.rows import Blank, Row
+from embstore.sources.source import Source
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.compaction import write_all_merged

@@ -25,18 +25,11 @@ from embstore.base.errors import ClusterError, EmbstoreError
 from embstore.base.text import Passage
 from embstore.build.job import Group, Model, Options, encode_windows, item_passages
 from embstore.build.report import work_of
-from embstore.encode import (
-    Checkpoint,
-    Encoded,
-    Encoder,
-    Fingerprint,
-    Skipped,
-    Tokenizer,
-    Weights,
-    fingerprint,
-    installed_versions,
-    resolve,
-)
+from embstore.encode.checkpoint import Checkpoint, Fingerprint, fingerprint, resolve
+from embstore.encode.extra import installed_versions
+from embstore.encode.forward import Encoder
+from embstore.encode.records import Encoded, Skipped, Weights
+from embstore.encode.tokens import Tokenizer
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import ShardContent, StagedShard, stage_shard

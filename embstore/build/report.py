@@ -10,7 +10,7 @@ from embstore.base.progress import Progress, duration, report_progress
 from embstore.base.sharding import SPECIAL_TOKENS_CHARS
 from embstore.base.table import Table, show_size, table
 from embstore.base.text import Item
-from embstore.encode import MODEL_FAILS
+from embstore.encode.records import MODEL_FAILS
 from embstore.storage.staging.columns import StoredColumn
 
 

@@ -18,7 +18,8 @@ from embstore.build.on_ray import RangeOutcome
 from embstore.build.ranges import RangeResult, Step, encode_ranges, range_tasks
 from embstore.build.report import Meter, SpaceReport, count, reason_key
 from embstore.build.texts import Texts
-from embstore.encode import ModelFailsError, Skipped, TooLongError, reader
+from embstore.encode.recipe_head import reader
+from embstore.encode.records import ModelFailsError, Skipped, TooLongError
 from embstore.index.updating import recall_notes, update_indexes
 from embstore.storage.files.item_columns import token_column
 from embstore.storage.files.paths import Shard, StorePaths

@@ -17,19 +17,10 @@ from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Unit
 from embstore.base.table import ShownColumn, Table, table
 from embstore.base.text import NO_WORD, TOO_LONG, Item, Span, escaped, is_too_long, items_of, name_problem
-from embstore.sources import (
-    NO_COLUMNS,
-    STDIN,
-    Blank,
-    Cell,
-    GivenTexts,
-    Keep,
-    Row,
-    Source,
-    Targets,
-    get_datasets,
-    open_source,
-)
+from embstore.sources.datasets import get_datasets
+from embstore.sources.opening import STDIN, GivenTexts, open_source
+from embstore.sources.rows import NO_COLUMNS, Blank, Cell, Keep, Row, Targets
+from embstore.sources.source import Source
 from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.staging.columns import KeptValue, StagedColumns
 from embstore.storage.staging.staging import Staging

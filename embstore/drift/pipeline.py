@@ -7,17 +7,10 @@ from embstore.base.chart import DRIFT
 from embstore.base.errors import StoreError, check_known
 from embstore.base.table import Pivot, ShownColumn, Table, table
 from embstore.drift.measure import DriftRequest, Sides, find_sides, measure
+from embstore.query import provenance
 from embstore.query.cache import question_about, vectors_key
 from embstore.query.lookup import look_up, missing_query_notes
 from embstore.query.missing import quoted_list
-from embstore.query.provenance import (
-    REVISION_COLUMNS,
-    REVISION_TYPES,
-    columns_with_values,
-    describe,
-    missing_shard_notes,
-    whole_samples,
-)
 from embstore.query.request import missing_words
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import SpaceFilter, select_layers
@@ -27,12 +20,12 @@ from embstore.storage.sql.connections import changing_part
 Row = dict[str, Any]
 
 COLUMNS = (
-    "space", "model", *REVISION_COLUMNS, "layer", "layer_name", "space_2", "revision_2", "step_2", "layer_2",
+    "space", "model", *provenance.REVISION_COLUMNS, "layer", "layer_name", "space_2", "revision_2", "step_2", "layer_2",
     "layer_name_2", "change", "rank", "item_id", "text", "context", "n", "k", "overlap", "turnover", "mean_overlap",
     "mean_turnover", "lost", "gained", "reason",
 )  # fmt: skip
 _TYPES = {
-    **REVISION_TYPES,
+    **provenance.REVISION_TYPES,
     "change": "string", "rank": "integer", "context": "string", "overlap": "number", "turnover": "number",
     "mean_overlap": "number", "mean_turnover": "number", "lost": "array of strings", "gained": "array of strings",
     "reason": "string",
@@ -63,7 +56,7 @@ def drift(catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: 
         sides = find_sides(catalog, request, compared, [chosen.get(each.space, ()) for each in compared])
         measured = _stored_or_measured(sides, request, items) if cache else measure(sides, request, items)
         word_columns, word_notes = missing_words(catalog, request.selection.words, *compared)
-        notes += [*(note for each in compared for note in missing_shard_notes(catalog, each)), *word_notes]
+        notes += [*(note for each in compared for note in provenance.missing_shard_notes(catalog, each)), *word_notes]
         notes += measured.notes
         rows += [row | word_columns for row in _rows_of(sides, request, measured)]
     return _tabulate(rows, request, notes)
@@ -103,12 +96,13 @@ def _rows_of(sides: Sides, request: DriftRequest, measured: Answer) -> list[Row]
     wanted = {item for row in measured.rows for item in (row["item_id"], *row["lost"], *row["gained"])}
     items = sides.catalog.items(wanted) if wanted else {}
     rows = []
+    shared = ("space", "model", *provenance.REVISION_COLUMNS, "layer", "layer_name")
     for row in measured.rows:
         (side, layer), (side_2, layer_2) = sides.pairs[row["pair"]]
         item = items[row["item_id"]]
-        names = describe(sides.cards[side], layer)
+        names = provenance.describe(sides.cards[side], layer)
         rows.append(
-            row | {name: names[name] for name in ("space", "model", *REVISION_COLUMNS, "layer", "layer_name")} | {
+            row | {name: names[name] for name in shared} | {
                 "revision_2": sides.cards[side_2].revision_name, "step_2": sides.cards[side_2].step,
                 "space_2": sides.cards[side_2].space, "layer_2": layer_2.id, "layer_name_2": layer_2.name,
                 "text": item.text, "context": None if item.context is None else item.shown, "k": request.k,
@@ -130,7 +124,7 @@ def _tabulate(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) 
     heads = {"layer_name": "layer", "layer_name_2": "layer_2"}
     means = Pivot(down, (), ("mean_overlap", "mean_turnover"), heads=(*down[:-1], "item"))
     return table(
-        [columns | row for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
+        [columns | row for row in rows], columns=[*provenance.columns_with_values(COLUMNS, rows), *columns],
         notes=all_notes, types=_TYPES, pivot=means if request.n_most else None,
         shown=(ShownColumn(name, "item"), *(ShownColumn(column, heads.get(column, "")) for column in across)),
         chart=DRIFT if request.pairs == "adjacent" else None,
@@ -143,7 +137,7 @@ def _name_column(rows: Sequence[Row]) -> str:
 
 def _counts(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) -> list[str]:
     drawn = "" if request.selection.sample is None else f", a random sample (seed {request.selection.seed})"
-    whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
+    whole = provenance.whole_samples(request.selection, {row["space"] for row in rows}, notes)
     found = dict.fromkeys((row["space"], row["space_2"], row["n"]) for row in rows)
     counts = [
         f"{space if space == other else f'{space} and {other}'}: n = {n}{'' if space in whole else drawn}; lists of "

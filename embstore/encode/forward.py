@@ -19,23 +19,12 @@ from numpy.typing import NDArray
 from embstore.base.errors import CheckpointError, EmbstoreError, EncodeError, UsageError
 from embstore.base.space import Layers, Pooling, Template, Unit
 from embstore.base.text import Passage
+from embstore.encode import records
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.contract import LAYER_CHECK, Contract, verify
 from embstore.encode.extra import choose_device, first_sentence, free_cached_memory, is_out_of_memory, need, versions
 from embstore.encode.models import hash_tensors, load_config, load_model
 from embstore.encode.recipe_head import Head, TokenPool, reader
-from embstore.encode.records import (
-    DEFAULT_WEIGHTS,
-    MODEL_FAILS,
-    Encoded,
-    Long,
-    ModelFailsError,
-    Plan,
-    Skipped,
-    Weights,
-    default_batch_tokens,
-    plan_batches,
-)
 from embstore.encode.spans import Text
 from embstore.encode.tokens import Tokenizer
 
@@ -66,7 +55,7 @@ class Encoder:
         *,
         device: str | None = None,
         allow_pickle: bool = False,
-        weights: Weights = DEFAULT_WEIGHTS,
+        weights: records.Weights = records.DEFAULT_WEIGHTS,
     ) -> None:
         """Load a checkpoint and verify its layers."""
         if device is not None and weights.device_map is not None:
@@ -128,20 +117,20 @@ class Encoder:
         *,
         poolings: Sequence[Pooling] = (),
         batch_tokens: int | None = None,
-        long: Long = "skip",
+        long: records.Long = "skip",
         prompt: str = "",
-    ) -> Plan:
+    ) -> records.Plan:
         """Count the tokens, batches and skipped texts of :meth:`encode`, without running the model."""
-        budget = batch_tokens or default_batch_tokens(self.device)
+        budget = batch_tokens or records.default_batch_tokens(self.device)
         n_tokens = n_batches = 0
-        skipped: list[Skipped] = []
+        skipped: list[records.Skipped] = []
         tokenizer = reader(self.tokenizer, poolings, prompt)
         for texts, dropped in tokenizer.windows(passages, poolings=poolings, long=long):
             lengths = [len(text.ids) for text in texts]
             n_tokens += sum(lengths)
-            n_batches += len(plan_batches(lengths, budget, pad=self._contract.pads))
+            n_batches += len(records.plan_batches(lengths, budget, pad=self._contract.pads))
             skipped += dropped
-        return Plan(n_tokens, n_batches, tuple(skipped))
+        return records.Plan(n_tokens, n_batches, tuple(skipped))
 
     def encode(
         self,
@@ -150,10 +139,10 @@ class Encoder:
         poolings: Sequence[Pooling],
         layers: Layers | None = None,
         batch_tokens: int | None = None,
-        long: Long = "skip",
+        long: records.Long = "skip",
         prompt: str = "",
         steady: bool = False,
-    ) -> Iterator[Encoded | Skipped]:
+    ) -> Iterator[records.Encoded | records.Skipped]:
         """Embed the items of windows of passages, with one forward pass for all items and poolings of a passage.
 
         No batch mixes passages of two windows, so that the batches of a window depend only on its own passages; the
@@ -181,18 +170,20 @@ class Encoder:
         chosen = (layers if layers is not None else known).ids
         if set(poolings) != {Pooling.PROJECTION} and not set(chosen) <= set(known.ids):
             raise UsageError(f"{self.checkpoint.name!r} has the layers {known.ids}, not {chosen}.")
-        budget = batch_tokens or default_batch_tokens(self.device)
+        budget = batch_tokens or records.default_batch_tokens(self.device)
         forward = Forward(
             self._model, self._contract, self.tokenizer.pad_id, list(dict.fromkeys(poolings)), chosen, self._reference,
             head,
         )  # fmt: skip
         tokenizer = reader(self.tokenizer, poolings, prompt)
 
-        def stream() -> Iterator[list[Text] | Skipped]:
+        def stream() -> Iterator[list[Text] | records.Skipped]:
             for window in windows:
                 for texts, skipped in tokenizer.windows(window, poolings=poolings, long=long):
                     yield from skipped
-                    for batch in plan_batches([len(text.ids) for text in texts], budget, pad=self._contract.pads):
+                    for batch in records.plan_batches(
+                        [len(text.ids) for text in texts], budget, pad=self._contract.pads
+                    ):
                         yield [texts[row] for row in batch]
 
         return run(forward, stream(), budget, steady=steady)
@@ -221,7 +212,7 @@ def _probe(model: Any, tokenizer: Tokenizer) -> Contract:
 
 Texts = Sequence[Text]
 _MAX_ERROR_CHARS = 200
-_Pending = Future[list[Encoded | Skipped] | None]
+_Pending = Future[list[records.Encoded | records.Skipped] | None]
 # <malloc.h>, GNU C library.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _MAX_MMAP_THRESHOLD = 32 << 20
@@ -251,7 +242,7 @@ class Forward:
         weights = {id(weight): weight for weight in self.model.parameters()}
         return replace(self, model=copy.deepcopy(self.model, weights))
 
-    def __call__(self, texts: Texts) -> list[Encoded | Skipped] | None:
+    def __call__(self, texts: Texts) -> list[records.Encoded | records.Skipped] | None:
         """Encode a batch of texts; return None if it does not fit in memory and can be split.
 
         Texts that the model fails on are skipped; the other texts of the batch are encoded.
@@ -272,25 +263,25 @@ class Forward:
         else:
             ids = np.array([item for text in texts for item in text.item_ids], dtype=np.int64)
             lengths = np.array([n for text in texts for n in text.item_lengths], dtype=np.int64)
-            return [Encoded(ids, vectors, sum(len(text.ids) for text in texts), lengths)]
+            return [records.Encoded(ids, vectors, sum(len(text.ids) for text in texts), lengths)]
         free_cached_memory(self.model.device)
         return None
 
-    def _encode_halves(self, texts: Texts, reason: str) -> list[Encoded | Skipped] | None:
+    def _encode_halves(self, texts: Texts, reason: str) -> list[records.Encoded | records.Skipped] | None:
         """Encode a batch that the model fails on in halves, recursively, and skip each text that fails alone."""
         try:
             with need("torch").inference_mode():
                 self._states(tensors(self.model, [self.reference], pad_id=self.pad_id))
         except Exception as error:  # any error means that the model itself fails
-            raise ModelFailsError(
+            raise records.ModelFailsError(
                 f"the model fails at every text, even at one that it read when it was loaded ({reason}). Run the same "
                 "build again; if it fails again, with another ⦃device⦄.",
                 texts[0].item_ids[0],
             ) from error
         if len(texts) == 1:
-            reason = f"{MODEL_FAILS}: {reason}"
-            return [Skipped(item, reason, "skipped") for item in texts[0].item_ids]
-        results: list[Encoded | Skipped] = []
+            reason = f"{records.MODEL_FAILS}: {reason}"
+            return [records.Skipped(item, reason, "skipped") for item in texts[0].item_ids]
+        results: list[records.Encoded | records.Skipped] = []
         for half in halves(texts):
             half_results = self(half)
             if half_results is None:
@@ -387,8 +378,8 @@ def _positions(text: Text, tokens: list[int], pooling: Pooling) -> list[int]:
 
 
 def run(
-    forward: Forward, stream: Iterable[Texts | Skipped], batch_tokens: int, *, steady: bool = False
-) -> Iterator[Encoded | Skipped]:
+    forward: Forward, stream: Iterable[Texts | records.Skipped], batch_tokens: int, *, steady: bool = False
+) -> Iterator[records.Encoded | records.Skipped]:
     """Run batches through the model, and yield their vectors in order.
 
     On a CPU each core runs its own batches, with a copy of the model that shares the weights, so that cores do not
@@ -398,11 +389,11 @@ def run(
     """
     unread = iter(stream)
     most = _max_parallel(forward, batch_tokens)
-    first: list[Texts | Skipped] = []  # up to as many batches, and what is skipped between them
+    first: list[Texts | records.Skipped] = []  # up to as many batches, and what is skipped between them
     n_first = 0
     while n_first < most and (member := next(unread, None)) is not None:
         first.append(member)
-        n_first += not isinstance(member, Skipped)
+        n_first += not isinstance(member, records.Skipped)
     unread, n_first = chain(first, unread), max(1, n_first)
     limit = batch_tokens
     repeated: list[Texts] = []  # batches to run again, the next one last
@@ -412,7 +403,7 @@ def run(
             while (
                 len(running) < 2 * n_first and (batch := repeated.pop() if repeated else next(unread, None)) is not None
             ):
-                if isinstance(batch, Skipped):
+                if isinstance(batch, records.Skipped):
                     yield batch
                 elif len(batch) > 1 and _size(batch) > limit:
                     repeated += halves(batch)[::-1]

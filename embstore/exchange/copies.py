@@ -28,37 +28,14 @@ from embstore.base.space import Layers
 from embstore.base.table import Table
 from embstore.index.updating import readable_card
 from embstore.maintain.upkeep import Action, tabulate
-from embstore.sources import DATASETS
+from embstore.sources.datasets import DATASETS
 from embstore.storage.catalog import Catalog
 from embstore.storage.files import names
 from embstore.storage.files.card import Card, SpaceFilter, store_card
 from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.files.vectors import LayerVectors
-from embstore.storage.maintenance.copying import (
-    LABELS,
-    Content,
-    Incoming,
-    content_problem,
-    explaining_changes,
-    in_order,
-    is_settled,
-    is_stored,
-    merged_dataset,
-    new_rows,
-    open_source,
-    shard_hash,
-    write_new,
-    write_subset,
-)
-from embstore.storage.remote import cache
-from embstore.storage.remote.manifest import (
-    PUBLISHED_NAME,
-    RemoteFile,
-    RemoteState,
-    parse_published,
-    published_bytes,
-    read_published,
-)
+from embstore.storage.maintenance import copying
+from embstore.storage.remote import cache, manifest
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectReader
 from embstore.storage.remote.published import HubDataset, HubObjects
@@ -79,7 +56,7 @@ class Selection:
 class Part:
     """The files of a store that travel, with the cards of their spaces, which say which layers travel."""
 
-    files: Content
+    files: copying.Content
     cards: Mapping[str, Card]
     is_whole: bool  # then they replace what the other place has
 
@@ -118,7 +95,7 @@ def make_part(source: Catalog, stored: Catalog | None, selection: Selection, fol
 
 def _of_spaces(source: Catalog, cards: Sequence[Card], layers: str, stored: Catalog | None, folder: Path) -> Part:
     paths, own = source.paths, StorePaths(folder)
-    files: Content = {}
+    files: copying.Content = {}
     chosen: dict[str, Card] = {}
     for card in cards:
         members = card.layers.select(layers).members
@@ -130,11 +107,11 @@ def _of_spaces(source: Catalog, cards: Sequence[Card], layers: str, stored: Cata
             chosen[card.space] = replace(card, layers=Layers(members, card.layers.n_blocks, card.layers.top_form))
             files |= _rewritten(source, chosen[card.space], own)
     requested = source.ids_of(card.space for card in cards)
-    new = (key for each in write_new(source, stored, cards, requested, own) for key in each.files)
+    new = (key for each in copying.write_new(source, stored, cards, requested, own) for key in each.files)
     return Part(files | {key: own.root / key for key in new}, chosen, is_whole=False)
 
 
-def _derived(source: Catalog, card: Card) -> Content:
+def _derived(source: Catalog, card: Card) -> copying.Content:
     """Return the summaries, current indexes and maps of a space."""
     paths, shards = source.paths, source.shards[card.space]
     files = [shard.summary_path for shard in shards]
@@ -147,14 +124,14 @@ def _derived(source: Catalog, card: Card) -> Content:
     return {paths.key(path): path for path in files}
 
 
-def _rewritten(source: Catalog, card: Card, own: StorePaths) -> Content:
+def _rewritten(source: Catalog, card: Card, own: StorePaths) -> copying.Content:
     """Write the shards of a space anew with some of its layers, and return them with its card and indexes."""
     store_card(own, card)
     files = [own.card(card.space)]
     new_names = {}
     for shard in source.shards[card.space]:
         ids = LayerVectors([shard], card.layers.ids[0], card.dim).ids()
-        new = write_subset(own, shard, card, ids)
+        new = copying.write_subset(own, shard, card, ids)
         new_names[shard.name] = new.name
         files += [new.path, new.summary_path]
     content = {own.key(path): path for path in files}
@@ -184,14 +161,14 @@ def _check_content(part: Part, source: Catalog, stored: Catalog, place: str) -> 
         if others := sorted({*stored.cards} - {*part.cards}):
             raise _other(place, f"the space {others[0]}" if len(others) == 1 else f"the spaces {', '.join(others)}")
         cards_of_both = {**source.cards, **stored.cards}.values()
-        for kind, tables in new_rows(stored, source, cards_of_both, None, source.paths.root).items():
+        for kind, tables in copying.new_rows(stored, source, cards_of_both, None, source.paths.root).items():
             if n_rows := sum(map(len, tables)):
-                raise _other(place, f"{n_rows:,} {LABELS[kind]}")
+                raise _other(place, f"{n_rows:,} {copying.LABELS[kind]}")
         for path in stored.paths.files_of(names.DATASETS):
             own = source.paths.dataset(path.stem)
             if not disk.exists(own):
                 raise _other(place, f"the dataset {path.stem}")
-            if (merged := merged_dataset(path, own, None)).n_new or merged.differing:
+            if (merged := copying.merged_dataset(path, own, None)).n_new or merged.differing:
                 raise _other(place, f"other rows of the dataset {path.stem}")
 
 
@@ -239,19 +216,19 @@ def copy_store(
     if own in paths.root.parents or paths.root in own.parents:
         inner, outer = sorted((own, paths.root), key=lambda folder: len(folder.parts), reverse=True)
         raise UsageError(f"{inner} is inside {outer}, and a store is no part of another one: name another place.")
-    source, name = open_source(own), name or str(paths.root)
+    source, name = copying.open_source(own), name or str(paths.root)
     with (
         TemporaryDirectory(prefix="embstore-") as temporary,
-        explaining_changes(source),
+        copying.explaining_changes(source),
         nullcontext() if dry_run else StoreWriter(target),
     ):
         stored = _stored(paths)
         part = make_part(source, stored, selection, Path(temporary), name)
         named = {} if stored is None else read_snapshot(paths).files
-        missing = [key for key in part.files if not is_stored(key, part.files, named, paths)]
+        missing = [key for key in part.files if not copying.is_stored(key, part.files, named, paths)]
         if not dry_run:
-            incoming = Incoming(paths, paths.root / INCOMING)
-            for done, key in enumerate(in_order(missing)):
+            incoming = copying.Incoming(paths, paths.root / INCOMING)
+            for done, key in enumerate(copying.in_order(missing)):
                 report_progress(Progress(verb, name, done, len(missing), done / len(missing)))
                 incoming.receive(key, part.files[key])
             incoming.publish(missing, part.superseded(named))
@@ -272,10 +249,10 @@ def _stored(paths: StorePaths) -> Catalog | None:
 
 def _write_published(paths: StorePaths) -> None:
     """Write ``manifest.json``, which names the files of a folder for readers through a web server."""
-    path, before = paths.root / PUBLISHED_NAME, None
+    path, before = paths.root / manifest.PUBLISHED_NAME, None
     with suppress(MissingFileError, DamagedError):
-        before = parse_published(disk.read(path), str(path))
-    old: Mapping[str, RemoteFile] = before.files if before is not None else {}
+        before = manifest.parse_published(disk.read(path), str(path))
+    old: Mapping[str, manifest.RemoteFile] = before.files if before is not None else {}
     files = {}
     for key in stored_files(paths, read_snapshot(paths)):
         kind, size = names.kind_of(key), disk.size(paths.root / key)
@@ -283,10 +260,10 @@ def _write_published(paths: StorePaths) -> None:
             files[key] = old[key]
             continue
         is_shard = kind is names.SHARDS  # of which the summary has the hash
-        sha256 = shard_hash(paths.root / names.hash_holder(key)) if is_shard else disk.sha256(paths.root / key)
-        files[key] = RemoteFile(key, size, sha256)
+        sha256 = copying.shard_hash(paths.root / names.hash_holder(key)) if is_shard else disk.sha256(paths.root / key)
+        files[key] = manifest.RemoteFile(key, size, sha256)
     if files != old:
-        atomic.write_bytes(path, published_bytes(files, before))
+        atomic.write_bytes(path, manifest.published_bytes(files, before))
 
 
 def report(verb: str, part: Part, files: Iterable[str], paths: StorePaths) -> Table:
@@ -328,12 +305,12 @@ MARK = "<!-- Written by embstore push, which replaces this file as long as this 
 
 def push_to_hub(root: Path, url: str, selection: Selection, *, dry_run: bool = False) -> Table:
     """Copy a store, or some of its spaces, into a dataset repository, which is created, private, if there is none."""
-    hub, source = HubDataset(url), open_source(disk.resolved(root))
+    hub, source = HubDataset(url), copying.open_source(disk.resolved(root))
     if (parent := hub.head()) is None and not dry_run:
         hub.create()
         parent = hub.head()
     objects = HubObjects(hub, parent) if parent is not None else None
-    before = read_published(objects) if objects is not None else None
+    before = manifest.read_published(objects) if objects is not None else None
     with TemporaryDirectory(prefix="embstore-") as folder, ExitStack() as in_use:
         with _mirrored(url, objects, before) as stored:
             part = make_part(source, stored, selection, Path(folder), url)
@@ -355,7 +332,7 @@ def push_to_hub(root: Path, url: str, selection: Selection, *, dry_run: bool = F
             for path in batch.values():
                 in_use.enter_context(supply.fetched(path))
             added += hub.upload(batch)
-        last: dict[str, Path | bytes] = {PUBLISHED_NAME: published_bytes(files, before)}
+        last: dict[str, Path | bytes] = {manifest.PUBLISHED_NAME: manifest.published_bytes(files, before)}
         if _is_own(objects):
             last[_README] = dataset_card(cards, files, url, counts, columns).encode()
         message = f"embstore push: {len(missing)} files" if missing else "embstore push: remove what was replaced"
@@ -373,7 +350,7 @@ def _columns(source: Catalog, part: Part, stored: Catalog | None) -> dict[str, t
 
 
 @contextmanager
-def _mirrored(url: str, objects: ObjectReader | None, state: RemoteState | None) -> Iterator[Catalog | None]:
+def _mirrored(url: str, objects: ObjectReader | None, state: manifest.RemoteState | None) -> Iterator[Catalog | None]:
     """Yield the catalog of what a repository has, whose content is fetched when it is read; None for no store."""
     if objects is None or state is None:
         yield None
@@ -387,19 +364,19 @@ def _mirrored(url: str, objects: ObjectReader | None, state: RemoteState | None)
         mirror.close()
 
 
-def _compared(part: Part, before: RemoteState | None) -> tuple[dict[str, RemoteFile], list[str]]:
+def _compared(part: Part, before: manifest.RemoteState | None) -> tuple[dict[str, manifest.RemoteFile], list[str]]:
     """Return the files that the repository is to have, and the paths of those that it does not have."""
-    old: Mapping[str, RemoteFile] = before.files if before is not None else {}
+    old: Mapping[str, manifest.RemoteFile] = before.files if before is not None else {}
     files = {key: old[key] for key in old.keys() - part.superseded(old)}
     missing = []
     for key, path in part.files.items():
-        if is_settled(key, old):
+        if copying.is_settled(key, old):
             files[key] = old[key]
             continue
         digest = disk.sha256(path)
-        if problem := content_problem(key, path, digest, part.files.__getitem__):
+        if problem := copying.content_problem(key, path, digest, part.files.__getitem__):
             raise DamagedError(f"{path} is damaged: {problem}. Nothing was committed. Run: ⦃embstore verify⦄")
-        files[key] = RemoteFile(key, disk.size(path), digest)
+        files[key] = manifest.RemoteFile(key, disk.size(path), digest)
         if old.get(key) != files[key]:
             missing.append(key)
     return files, missing

@@ -19,18 +19,9 @@ from embstore.base import documents
 from embstore.base.arrays import slices
 from embstore.base.errors import SourceError, UsageError, check_known
 from embstore.base.text import Span
+from embstore.interop import vector_file
 from embstore.interop.read_arrays import RawArray
 from embstore.interop.records import METADATA_KEY, parse_record, with_record
-from embstore.interop.vector_file import (
-    TEXTS_AT_ONCE,
-    Marked,
-    ReadOptions,
-    Texts,
-    VectorFile,
-    check_regular,
-    file_of_rows,
-    texts_of,
-)
 from embstore.sources.files import open_binary
 
 _MAX_HEADER, _MAX_AXES = 100 << 20, 64  # as the library and NumPy have it
@@ -41,9 +32,9 @@ _DTYPES = {
 _NOT_VECTORS = ("item_ids", "texts", "text_offsets", "contexts", "context_offsets", "starts", "ends")
 
 
-def open_safetensors(path: Path, options: ReadOptions) -> VectorFile:
+def open_safetensors(path: Path, options: vector_file.ReadOptions) -> vector_file.VectorFile:
     """Open a safetensors file, whose texts are its own or in the file of ``--texts``."""
-    size = check_regular(path)
+    size = vector_file.check_regular(path)
     tensors, metadata = _read_header(path, size)
     chosen = _vectors(path, tensors, options.vector_column)
     first = chosen[0]
@@ -51,14 +42,14 @@ def open_safetensors(path: Path, options: ReadOptions) -> VectorFile:
         if (tensor.shape, tensor.dtype, tensor.is_bfloat16) != (first.shape, first.dtype, first.is_bfloat16):
             raise SourceError(f"{path}: its layers differ in shape or type: {first.shape}, {tensor.shape}.")
     own = {name: tensors[name] for name in _NOT_VECTORS if name in tensors}
-    texts, hashed = texts_of(path, options, partial(_own_texts, own, path) if "texts" in own else None)
+    texts, hashed = vector_file.texts_of(path, options, partial(_own_texts, own, path) if "texts" in own else None)
 
     def rows(start: int, end: int) -> NDArray[Any]:
         return np.stack([tensor.rows(start, end) for tensor in chosen])
 
     shape = first.shape if len(chosen) == 1 else (len(chosen), *first.shape)
     rows_of = first.rows if len(chosen) == 1 else rows
-    file = file_of_rows(str(path), "safetensors", shape, first.dtype, rows_of, texts, hashed=hashed)
+    file = vector_file.file_of_rows(str(path), "safetensors", shape, first.dtype, rows_of, texts, hashed=hashed)
     if first.is_bfloat16:
         file = replace(file, dtype="bfloat16")
     return with_record(file, parse_record(metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None))
@@ -117,7 +108,7 @@ def _position(name: str) -> tuple[bool, int]:
     return (not layer.isdigit(), int(layer) if layer.isdigit() else 0)
 
 
-def _own_texts(arrays: Mapping[str, RawArray], path: Path) -> Texts:
+def _own_texts(arrays: Mapping[str, RawArray], path: Path) -> vector_file.Texts:
     """Yield the texts that an export stores as tensors: their UTF-8 in one, and where each ends in another.
 
     Args:
@@ -129,14 +120,14 @@ def _own_texts(arrays: Mapping[str, RawArray], path: Path) -> Texts:
         raise SourceError(f"{path} has texts without text_offsets. Name a file with the texts: ⦃texts=FILE⦄")
     n = arrays["text_offsets"].shape[0] - 1
     has_spans = {"contexts", "context_offsets", "starts", "ends"} <= {*arrays}
-    for part in slices(n, TEXTS_AT_ONCE):
+    for part in slices(n, vector_file.TEXTS_AT_ONCE):
         texts = _strings(arrays["texts"], arrays["text_offsets"], part, path)
         if not has_spans:
             yield from texts
             continue
         contexts = _strings(arrays["contexts"], arrays["context_offsets"], part, path)
         spans = map(Span, *(arrays[name].mapped()[part].tolist() for name in ("starts", "ends")))
-        yield from map(Marked, texts, contexts, spans)
+        yield from map(vector_file.Marked, texts, contexts, spans)
 
 
 def _strings(data: RawArray, offsets: RawArray, part: slice, path: Path) -> list[str]:

@@ -13,15 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.errors import SourceError
-from embstore.interop.vector_file import (
-    BLOCK_BYTES,
-    MAX_DIM,
-    Block,
-    ReadOptions,
-    VectorFile,
-    check_expansion,
-    check_regular,
-)
+from embstore.interop import vector_file
 from embstore.sources.files import open_decompressed
 
 _READ_BYTES = 1 << 20
@@ -30,7 +22,7 @@ _MAX_LINE_BYTES = 32 << 20
 _SHOWN = 60
 
 
-def open_word2vec(path: Path, _: ReadOptions) -> VectorFile:
+def open_word2vec(path: Path, _: vector_file.ReadOptions) -> vector_file.VectorFile:
     """Open a file of word2vec's text format, or fastText's .vec."""
     first = _first_line(path)
     if (header := _parse_header(first)) is None:
@@ -39,10 +31,12 @@ def open_word2vec(path: Path, _: ReadOptions) -> VectorFile:
             "vectors and dimension. A file without one is GloVe's: ⦃as=glove⦄"
         )
     n, dim = header
-    return VectorFile(str(path), "word2vec", 1, dim, "text", lambda: _blocks(path, dim, n), hashed=(path,), n=n)
+    return vector_file.VectorFile(
+        str(path), "word2vec", 1, dim, "text", lambda: _blocks(path, dim, n), hashed=(path,), n=n
+    )
 
 
-def open_glove(path: Path, _: ReadOptions) -> VectorFile:
+def open_glove(path: Path, _: vector_file.ReadOptions) -> vector_file.VectorFile:
     """Open a file of GloVe's format: lines of word2vec's, without a header."""
     first = _first_line(path)
     numbers = first.split(b" ")[1:]
@@ -56,7 +50,7 @@ def open_glove(path: Path, _: ReadOptions) -> VectorFile:
             f"{path}:1: {_shown(wrong)} is not a number: the line is neither a header (two whole numbers, vectors and "
             "dimension) nor a key and its numbers. Correct or remove it."
         )
-    return VectorFile(str(path), "glove", 1, dim, "text", lambda: _blocks(path, dim, None), hashed=(path,))
+    return vector_file.VectorFile(str(path), "glove", 1, dim, "text", lambda: _blocks(path, dim, None), hashed=(path,))
 
 
 def has_header(path: Path) -> bool:
@@ -74,7 +68,7 @@ def _parse_header(line: bytes) -> tuple[int, int] | None:
 
 def _first_line(path: Path) -> bytes:
     """Return the first line of a file, without its end and a byte order mark."""
-    check_regular(path)
+    vector_file.check_regular(path)
     with open_decompressed(path, str(path)) as stream:
         line = stream.readline(_MAX_LINE_BYTES + 1)
     if len(line) > _MAX_LINE_BYTES:
@@ -82,9 +76,9 @@ def _first_line(path: Path) -> bytes:
     return line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n ")
 
 
-def _blocks(path: Path, dim: int, n: int | None) -> Iterator[Block]:
+def _blocks(path: Path, dim: int, n: int | None) -> Iterator[vector_file.Block]:
     """Yield the rows of a file; ``n`` is the number of vectors by its header, None without one."""
-    if not 0 < dim <= MAX_DIM or n == 0:
+    if not 0 < dim <= vector_file.MAX_DIM or n == 0:
         raise SourceError(f"{path}:1: the header has no vectors, or none of a possible dimension: {n} of {dim}.")
     number = 1 if n is None else 2
     first = number
@@ -107,7 +101,7 @@ def _line_blocks(stream: IO[bytes], path: Path) -> Iterator[list[bytes]]:
     """Yield the lines of a stream, some megabytes at a time."""
     rest = b""
     while data := stream.read(_READ_BYTES):
-        check_expansion(path, stream)
+        vector_file.check_expansion(path, stream)
         *whole, rest = (rest + data).split(b"\n")
         if len(rest) > _MAX_LINE_BYTES:
             raise SourceError(f"{path}: a line has more than {_MAX_LINE_BYTES:,} bytes, and is none of vectors.")
@@ -117,7 +111,7 @@ def _line_blocks(stream: IO[bytes], path: Path) -> Iterator[list[bytes]]:
         yield [rest]
 
 
-def _parsed(lines: list[bytes], dim: int, path: Path, first: int) -> Block:
+def _parsed(lines: list[bytes], dim: int, path: Path, first: int) -> vector_file.Block:
     """Parse lines of a key and ``dim`` numbers."""
     keys, numbers = [], []
     for offset, line in enumerate(lines):
@@ -129,7 +123,7 @@ def _parsed(lines: list[bytes], dim: int, path: Path, first: int) -> Block:
     vectors = _parse_numbers(b" ".join(numbers), len(lines) * dim)
     if vectors is None:
         raise _first_wrong(numbers, dim, path, first)
-    return Block(_texts(keys, path, first), vectors.reshape(1, len(lines), dim), first)
+    return vector_file.Block(_texts(keys, path, first), vectors.reshape(1, len(lines), dim), first)
 
 
 def _parse_numbers(values: bytes, n: int) -> NDArray[np.float64] | None:
@@ -208,29 +202,29 @@ def _shown(line: bytes) -> str:
     return repr(text) + ("…" if len(line) > _SHOWN else "")
 
 
-def open_word2vec_binary(path: Path, _: ReadOptions) -> VectorFile:
+def open_word2vec_binary(path: Path, _: vector_file.ReadOptions) -> vector_file.VectorFile:
     """Open a file of word2vec's binary format."""
     header = _parse_header(_first_line(path))
-    if header is None or not header[0] or not 0 < header[1] <= MAX_DIM:
+    if header is None or not header[0] or not 0 < header[1] <= vector_file.MAX_DIM:
         raise SourceError(
             f"{path} does not begin with the header of word2vec's binary format, which is two whole numbers: vectors "
             "and dimension. Check the format, or name another with ⦃as⦄."
         )
     n, dim = header
-    return VectorFile(
+    return vector_file.VectorFile(
         str(path), "word2vec-binary", 1, dim, "<f4", lambda: _binary_blocks(path, n, dim), hashed=(path,), n=n
     )
 
 
-def _binary_blocks(path: Path, n: int, dim: int) -> Iterator[Block]:
+def _binary_blocks(path: Path, n: int, dim: int) -> Iterator[vector_file.Block]:
     """Yield the n rows of a file."""
     n_bytes, done = 4 * dim, 0
     with open_decompressed(path, str(path)) as stream:
         stream.readline()
         data, position = b"", 0
         while done < n:
-            more = stream.read(max(BLOCK_BYTES, n_bytes))
-            check_expansion(path, stream)
+            more = stream.read(max(vector_file.BLOCK_BYTES, n_bytes))
+            vector_file.check_expansion(path, stream)
             data, position = data[position:] + more, 0
             keys: list[bytes] = []
             vectors: list[bytes] = []
@@ -240,7 +234,7 @@ def _binary_blocks(path: Path, n: int, dim: int) -> Iterator[Block]:
                 position = space + 1 + n_bytes
             if keys:
                 found = np.frombuffer(b"".join(vectors), "<f4").reshape(1, len(keys), dim)
-                yield Block(_texts(keys, path, done + 1), found, done + 1)
+                yield vector_file.Block(_texts(keys, path, done + 1), found, done + 1)
                 done += len(keys)
             elif not more or (space < 0 and len(data) > _MAX_KEY + len(more)):
                 raise SourceError(

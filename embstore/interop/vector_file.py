@@ -20,8 +20,9 @@ from embstore.base.arrays import slices
 from embstore.base.errors import SourceError, UsageError
 from embstore.base.space import Layers
 from embstore.base.text import Span
-from embstore.sources import Blank, open_source
 from embstore.sources.files import file_lines, file_type, status, strip_terminator
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Blank
 
 BLOCK_BYTES = 8 << 20  # approximate bytes of the vectors of a block
 MAX_DIM = 1 << 20  # largest dimension that the header of a file may claim

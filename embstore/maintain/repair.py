@@ -24,25 +24,10 @@ from embstore.storage.files.card import Card, read_card
 from embstore.storage.files.derived import read_merged
 from embstore.storage.files.paths import Shard, StorePaths, write_marker
 from embstore.storage.files.tables import read_part
+from embstore.storage.maintenance import file_checks
 from embstore.storage.maintenance.compaction import write_merged
-from embstore.storage.maintenance.file_checks import (
-    IdSet,
-    Problem,
-    SoundShard,
-    check_shard,
-    problems_of,
-    verify_manifests,
-    verify_marker,
-)
 from embstore.storage.maintenance.part_tables import contradictions, move_out, rewrite_table, sound_rows
-from embstore.storage.transaction.commit import (
-    Change,
-    commit,
-    create_complete,
-    finish_replacements,
-    list_leftovers,
-    recover,
-)
+from embstore.storage.transaction import commit
 from embstore.storage.transaction.lock import write_lock
 from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_snapshot
 
@@ -60,7 +45,7 @@ def repair(root: Path, *, dry_run: bool = False) -> Table:
     rows that are intact stay. Damaged cards are left in place and reported.
     """
     paths = StorePaths(disk.resolved(root))
-    marker_problems = list(verify_marker(paths))
+    marker_problems = list(file_checks.verify_marker(paths))
     with _locked(paths, dry_run):
         work = _Repair(paths, dry_run)
         work.run(marker_problems)
@@ -89,7 +74,7 @@ class _Repair:
     dry_run: bool
     actions: list[Action] = field(default_factory=list)
 
-    def run(self, marker_problems: Sequence[Problem]) -> None:
+    def run(self, marker_problems: Sequence[file_checks.Problem]) -> None:
         """Repair documents, tables and spaces, in this order: each needs what comes before it."""
         snapshot = self._repair_documents(marker_problems)
         # The names of missing files leave the manifest; those of cards stay, as their spaces need them.
@@ -98,7 +83,7 @@ class _Repair:
             detail = f"it is missing; to have what was in it again, {_SAME_SOURCES}"
             self.actions.append(Action("removed", path, detail))
         if missing and not self.dry_run:
-            commit(self.paths, Change(removed=tuple(missing)))
+            commit.commit(self.paths, commit.Change(removed=tuple(missing)))
         text_ids = self._repair_texts(snapshot)
         self._repair_each(snapshot)
         self._remove_leftovers(snapshot)
@@ -121,7 +106,7 @@ class _Repair:
         detail = ". ".join(filter(None, [problem, rendered(kind.remedy) if kind else ""]))
         self._do(Action("taken out", path, detail, n_bytes=disk.size(path)), partial(move_out, self.paths, path))
 
-    def _repair_documents(self, marker_problems: Sequence[Problem]) -> Snapshot:
+    def _repair_documents(self, marker_problems: Sequence[file_checks.Problem]) -> Snapshot:
         """Rewrite ``store.json`` and the manifest if they have problems, and return the files of the store.
 
         If the manifest is damaged, the new one names all files that are there, so that items may be stored twice until
@@ -130,26 +115,28 @@ class _Repair:
         paths = self.paths
         for problem in marker_problems:
             self._do(Action("rewritten", problem.file, "it was missing, or altered"), partial(write_marker, paths))
-        snapshot, problems = verify_manifests(paths)
+        snapshot, problems = file_checks.verify_manifests(paths)
         needed = not snapshot.number
         for problem in problems:
             action, detail = ("rewritten", "what is there twice is below") if needed else ("removed", "it is old")
             self.actions.append(Action(action, problem.file, f"it was altered; {detail}"))
         if not self.dry_run:
             if problems and needed:
-                create_complete(paths, snapshot.files)
+                commit.create_complete(paths, snapshot.files)
             for path in (problem.file for problem in problems if problem.file != paths.manifests):
                 disk.remove(path, missing_ok=True)  # a new manifest may have deleted it
-            finish_replacements(paths)  # before the next commit, after which it is not known what was replaced
+            commit.finish_replacements(paths)  # before the next commit, after which it is not known what was replaced
         return snapshot
 
     def _repair_texts(self, snapshot: Snapshot) -> Ids:
         """Keep the intact rows of the tables of items, each item in one table; return the ids that have a text."""
         listed = snapshot.parts(self.paths, self.paths.items).files
-        damaged = {problem.file: problem.problem for problem in problems_of(self.paths, names.ITEMS, listed)}
+        damaged = {
+            problem.file: problem.problem for problem in file_checks.problems_of(self.paths, names.ITEMS, listed)
+        }
         sound = [path for path in listed if path not in damaged]
         salvaged = {path: sound_rows(path, sound) for path in damaged}
-        seen = IdSet()
+        seen = file_checks.IdSet()
         for path in (*sound, *damaged):
             rows = salvaged[path] if path in damaged else read_part(path, ["item_id"])
             new = np.unique(seen.missing(rows["item_id"].to_numpy()))
@@ -170,7 +157,7 @@ class _Repair:
         paths = self.paths
         for kind in (names.SKIPPED, names.COLUMNS, names.DATASETS, names.ANSWERS, names.MAPS):
             files = snapshot.parts(paths, paths.root / kind.folder).files if kind in names.TABLES else None
-            problems = [*problems_of(paths, kind, files)]
+            problems = [*file_checks.problems_of(paths, kind, files)]
             if kind is names.COLUMNS:
                 damaged = {problem.file for problem in problems}
                 problems += contradictions(paths.root, [file for file in files or () if file not in damaged])
@@ -187,12 +174,12 @@ class _Repair:
         if not self.dry_run:
             snapshot = read_snapshot(self.paths)
         listed = {action.file for action in self.actions}
-        for path in list_leftovers(self.paths, snapshot):
+        for path in commit.list_leftovers(self.paths, snapshot):
             if path not in listed and not disk.is_folder(path):
                 detail = "a process that was killed left it"
                 self.actions.append(Action("removed", path, detail, n_bytes=disk.size(path)))
         if not self.dry_run:
-            recover(self.paths)
+            commit.recover(self.paths)
 
     def _repair_space(self, path: Path, snapshot: Snapshot, text_ids: Ids) -> None:
         """Repair a space, given the path of its card; if that is damaged or missing, leave the space."""
@@ -219,16 +206,16 @@ class _Repair:
                 raise
             self._leave(Path(error.path), f"it could not be read: {error.reason}")
 
-    def _repair_shards(self, card: Card, snapshot: Snapshot) -> list[SoundShard]:
+    def _repair_shards(self, card: Card, snapshot: Snapshot) -> list[file_checks.SoundShard]:
         """Take out damaged shards, and those with items of a larger one; rebuild the summaries of the others."""
         sound = []
         for shard in snapshot.shards(self.paths, card.space):
-            found = check_shard(shard, card)
-            if isinstance(found, Problem):
+            found = file_checks.check_shard(shard, card)
+            if isinstance(found, file_checks.Problem):
                 self._take_out_shard(shard, found.problem)
             else:
                 sound.append(found)
-        seen, kept = IdSet(), []
+        seen, kept = file_checks.IdSet(), []
         for found in sorted(sound, key=lambda sound: (-len(sound.ids), sound.shard.name)):
             if len(seen.missing(found.ids)) < len(found.ids):
                 self._take_out_shard(found.shard, "another shard has items of it too")
@@ -245,7 +232,7 @@ class _Repair:
         if not self.dry_run:
             disk.remove(shard.summary_path, missing_ok=True)
 
-    def _repair_merged(self, card: Card, kept: Sequence[SoundShard]) -> None:
+    def _repair_merged(self, card: Card, kept: Sequence[file_checks.SoundShard]) -> None:
         """Rebuild the merged summary, if there is one, unless it is the sum of the summaries of the kept shards."""
         path = self.paths.merged(card.space)
         if not disk.exists(path):

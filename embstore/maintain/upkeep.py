@@ -21,22 +21,7 @@ from embstore.storage.files.items import PartChecks
 from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.shards import SHARD_BYTES
 from embstore.storage.files.vectors import Ids, LayerVectors
-from embstore.storage.maintenance.compaction import (
-    Compacted,
-    compact_shards,
-    compact_tables,
-    plan_shards,
-    plan_tables,
-    write_merged,
-)
-from embstore.storage.maintenance.copying import (
-    Incoming,
-    check_same_items,
-    explaining_changes,
-    open_source,
-    write_new,
-    write_subset,
-)
+from embstore.storage.maintenance import compaction, copying
 from embstore.storage.maintenance.file_checks import IdSet
 from embstore.storage.maintenance.part_tables import remove_columns
 from embstore.storage.sql.reader import Reader
@@ -165,13 +150,13 @@ def compact(root: Path, *, dry_run: bool = False, shard_bytes: int = SHARD_BYTES
     with nullcontext() if dry_run else maintenance_lock(paths):
         for kind in names.TABLES:
             folder = paths.root / kind.folder
-            tables = plan_tables(paths, folder)
+            tables = compaction.plan_tables(paths, folder)
             if dry_run:
                 actions += [_planned(folder, group, "tables") for group in tables]
             else:
-                actions += [_merged(table, "tables") for table in compact_tables(paths, folder, tables)]
+                actions += [_merged(table, "tables") for table in compaction.compact_tables(paths, folder, tables)]
         for card in read_cards(paths).values():
-            shards = plan_shards(paths, card, shard_bytes)
+            shards = compaction.plan_shards(paths, card, shard_bytes)
             if dry_run:
                 folder = paths.embeddings(card.space)
                 actions += [_planned(folder, [shard.path for shard in group], "shards") for group in shards]
@@ -180,15 +165,15 @@ def compact(root: Path, *, dry_run: bool = False, shard_bytes: int = SHARD_BYTES
                 notes += renew_indexes(paths, card)
                 done, total = 0, sum(map(len, shards))
                 report_progress(Progress("compact", card.space, 0, total, 0.0))
-                for shard in compact_shards(paths, card, shards):
+                for shard in compaction.compact_shards(paths, card, shards):
                     done += shard.n_old
                     report_progress(Progress("compact", card.space, done, total, done / total))
                     actions.append(_merged(shard, "shards"))
-                write_merged(paths, card)
+                compaction.write_merged(paths, card)
     return tabulate(actions, paths.root, notes, dry_run=dry_run)
 
 
-def _merged(new: Compacted, noun: str) -> Action:
+def _merged(new: compaction.Compacted, noun: str) -> Action:
     return Action("merged", new.path, f"from {new.n_old} {noun}", new.n_items, disk.size(new.path))
 
 
@@ -251,20 +236,20 @@ def merge(root: Path, other: Path, spaces: Sequence[str] = (), *, dry_run: bool 
     if paths.root == source_root or disk.is_same(paths.root, source_root):
         raise UsageError(f"{source_root} is the store itself: name another one to take in.")
     with maintenance_lock(paths), atomic.temporary(paths.root) as folder:
-        source = open_source(source_root)
-        with explaining_changes(source):
+        source = copying.open_source(source_root)
+        with copying.explaining_changes(source):
             cards = [card for card in SpaceFilter(spaces=spaces).select(source.cards) if source.shards[card.space]]
             requested = source.ids_of(card.space for card in cards) if spaces else None
             stored = Catalog(paths.root)  # as it was before
             _check_same(source, stored, cards)
             planned = [_new_shards(source, stored, card) for card in cards]
             actions = [action for _, action in planned if action.n_items]
-            check_same_items(source, stored, requested)
-            incoming = Incoming(paths, folder)
+            copying.check_same_items(source, stored, requested)
+            incoming = copying.Incoming(paths, folder)
             keys: list[str] = []
             for card, (shards, _) in zip(cards, planned, strict=True) if not dry_run else ():
                 keys += _copied(source, incoming, card, shards, is_new=_is_new(stored, card))
-            for new in write_new(source, stored, cards, requested, incoming.paths, dry_run=dry_run):
+            for new in copying.write_new(source, stored, cards, requested, incoming.paths, dry_run=dry_run):
                 place = paths.root / new.place
                 actions += [Action("taken in", place, new.label, new.n_rows)] if new.n_rows else []
                 actions += [
@@ -276,7 +261,7 @@ def merge(root: Path, other: Path, spaces: Sequence[str] = (), *, dry_run: bool 
         notes = []
         for card, (shards, _) in zip(cards, planned, strict=True) if not dry_run else ():
             if shards:
-                write_merged(paths, card)
+                compaction.write_merged(paths, card)
                 done, below_target = _renewed_indexes(paths, source.paths, card, keys)
                 actions += done
                 notes += below_target
@@ -318,7 +303,7 @@ def _new_shards(source: Catalog, stored: Catalog, card: Card) -> tuple[dict[Shar
 
 
 def _copied(
-    source: Catalog, incoming: Incoming, card: Card, shards: Mapping[Shard, Ids | None], *, is_new: bool
+    source: Catalog, incoming: copying.Incoming, card: Card, shards: Mapping[Shard, Ids | None], *, is_new: bool
 ) -> Iterator[str]:
     """Copy shards, or the missing items of one, and of a new space its card and indexes; yield the paths to commit.
 
@@ -337,7 +322,7 @@ def _copied(
             yield from receive(shard.summary_path, shard.path)
         else:
             names.check_content(shard.path)
-            new = write_subset(incoming.paths, shard, card, ids)
+            new = copying.write_subset(incoming.paths, shard, card, ids)
             yield from map(incoming.paths.key, (new.path, new.summary_path))
     if not shards:
         return

@@ -2,19 +2,11 @@
 
 Each is declared at the end of the file of its family, which is loaded when one of its metrics is used.
 
-cosine, norms, isotropy, neighbourhood, uniformity     of one layer
-similarity, analogies, association, ceat, axis         compared with human judgements
-correlate, labels, probe                               with columns of the items
-contextuality, change                                  of words in context
-comparison, procrustes, predictivity, cknna, imbalance of layers with layers
-
-declaration    the declaration of a metric, and the parameters and columns that several share
-significance   parameters and columns of tests between layers, and of similarities by chance
-data           inputs other than vectors: pairs, words, lexicons, occurrences
-transforms     transforms of the vectors before any metric
-plugins        metrics declared by other packages: check, load, contain their errors
-explain        a declaration as text and as JSON
-numerics/      arithmetic shared by several metrics
+geometry, isotropy, neighbourhood             of one layer
+judgements, association, ceat, axis           compared with human judgements
+correlate, labels                             with columns of the items
+contextuality, change                         of words in context
+comparison, arrangement, predictivity         of layers with layers
 """
 
 from functools import cache
@@ -32,30 +24,26 @@ __all__ = [
     "get_metric", "rows_of",
 ]  # fmt: skip
 
-# Names of the metrics that each file declares, in the order in which they are listed.
-_FAMILIES = {
-    "cosine": ("anisotropy", "rogue-dims"),
-    "norms": ("norms",),
-    "isotropy": ("isoscore", "partition", "effective-rank", "participation-ratio", "spectrum"),
-    "neighbourhood": ("intrinsic-dimension", "hubness"),
-    "uniformity": ("uniformity", "alignment"),
-    "similarity": ("similarity",),
-    "analogies": ("analogies",),
-    "correlate": ("correlate",),
-    "association": ("valnorm", "weat", "sc-weat"),
-    "ceat": ("ceat",),
-    "axis": ("axis",),
-    "labels": ("knn", "clusters"),
-    "probe": ("probe",),
-    "contextuality": ("self-similarity", "intra-sentence", "mev"),
-    "change": ("change",),
-    "comparison": ("cka", "rsa", "overlap"),
-    "procrustes": ("procrustes",),
-    "predictivity": ("predictivity",),
-    "cknna": ("cknna",),
-    "imbalance": ("imbalance",),
-}
-_FAMILY_OF = {name: family for family, names in _FAMILIES.items() for name in names}
+# Files, and names of metrics that they declare, in the order in which the metrics are listed.
+_FAMILIES = (
+    ("geometry", ("anisotropy", "rogue-dims", "norms")),
+    ("isotropy", ("isoscore", "partition", "effective-rank", "participation-ratio", "spectrum")),
+    ("neighbourhood", ("intrinsic-dimension", "hubness")),
+    ("geometry", ("uniformity", "alignment")),
+    ("judgements", ("similarity", "analogies")),
+    ("correlate", ("correlate",)),
+    ("association", ("valnorm", "weat", "sc-weat")),
+    ("ceat", ("ceat",)),
+    ("axis", ("axis",)),
+    ("labels", ("knn", "clusters", "probe")),
+    ("contextuality", ("self-similarity", "intra-sentence", "mev")),
+    ("change", ("change",)),
+    ("comparison", ("cka", "rsa", "overlap")),
+    ("arrangement", ("procrustes",)),
+    ("predictivity", ("predictivity",)),
+    ("arrangement", ("cknna", "imbalance")),
+)
+_FAMILY_OF = {name: family for family, names in _FAMILIES for name in names}
 
 
 @cache
@@ -66,7 +54,7 @@ def _load(family: str) -> dict[str, Metric]:
 
 @cache
 def _load_all() -> dict[str, Metric]:
-    return {name: metric for family in _FAMILIES for name, metric in _load(family).items()}
+    return {name: _load(family)[name] for name, family in _FAMILY_OF.items()}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,24 +6,13 @@ import numpy as np
 
 from embstore.base.arrays import Float64Array
 from embstore.base.space import Unit
+from embstore.metrics import declaration
 from embstore.metrics.data import Words
-from embstore.metrics.declaration import (
-    Block,
-    Column,
-    Ids,
-    LayerData,
-    Metric,
-    NotComputable,
-    Parameter,
-    Result,
-    missing_words,
-    word_file,
-)
 from embstore.metrics.numerics.linear_algebra import unit_rows
 
 
 def find_axis(
-    data: LayerData, positive: Words, negative: Words, missing: str = "error", k: int = 0
+    data: declaration.LayerData, positive: Words, negative: Words, missing: str = "error", k: int = 0
 ) -> tuple[Float64Array, tuple[int, int]]:
     """Return the axis from the mean of the negative to the mean of the positive words (An, Kwak & Ahn 2018, SemAxis).
 
@@ -40,24 +29,24 @@ def find_axis(
         has_direction = (vectors != 0).any(axis=1)
         lost = [text for text, item in zip(words.texts, words.ids, strict=True) if item not in ids[has_direction]]
         if lost and missing == "error":
-            raise NotComputable(f"no vector, or a zero vector, of {', '.join(lost)} (missing: error)")
+            raise declaration.NotComputable(f"no vector, or a zero vector, of {', '.join(lost)} (missing: error)")
         ids, vectors = ids[has_direction], vectors[has_direction].astype(np.float64)
         if not len(ids):
-            raise NotComputable("a pole has no word left")
+            raise declaration.NotComputable("a pole has no word left")
         poles.append((_with_nearest(data, ids, vectors, k) if k else vectors).mean(axis=0))
         sizes.append(len(ids))
     direction = poles[0] - poles[1]
     length = float(np.linalg.norm(direction))
     if length <= 1e-12 * max(float(np.linalg.norm(pole)) for pole in poles):
-        raise NotComputable("the two poles are the same")
+        raise declaration.NotComputable("the two poles are the same")
     return direction / length, (sizes[0], sizes[1])
 
 
-def _with_nearest(data: LayerData, ids: Ids, vectors: Float64Array, k: int) -> Float64Array:
+def _with_nearest(data: declaration.LayerData, ids: declaration.Ids, vectors: Float64Array, k: int) -> Float64Array:
     """Return the mean of each vector (n, dim) and those of its k nearest other items."""
     units, _ = unit_rows(vectors)
 
-    def nearest(block_ids: Ids, block: Block) -> tuple[Float64Array, Ids]:
+    def nearest(block_ids: declaration.Ids, block: declaration.Block) -> tuple[Float64Array, declaration.Ids]:
         others, is_zero = unit_rows(block)
         cosines = others @ units.T
         cosines[is_zero] = -np.inf
@@ -75,10 +64,10 @@ def _with_nearest(data: LayerData, ids: Ids, vectors: Float64Array, k: int) -> F
     return means
 
 
-def cosines_with(data: LayerData, direction: Float64Array) -> tuple[Ids, Float64Array]:
+def cosines_with(data: declaration.LayerData, direction: Float64Array) -> tuple[declaration.Ids, Float64Array]:
     """Return the ids of all items (n,), ascending, and their cosines with a unit vector, NaN for zero vectors."""
 
-    def cosines(ids: Ids, block: Block) -> tuple[Ids, Float64Array]:
+    def cosines(ids: declaration.Ids, block: declaration.Block) -> tuple[declaration.Ids, Float64Array]:
         units, is_zero = unit_rows(block)
         values = (units @ direction).clip(-1, 1)
         values[is_zero] = np.nan
@@ -87,7 +76,7 @@ def cosines_with(data: LayerData, direction: Float64Array) -> tuple[Ids, Float64
     return in_order(data.map_with_ids(cosines))
 
 
-def in_order(parts: Iterable[tuple[Ids, Float64Array]]) -> tuple[Ids, Float64Array]:
+def in_order(parts: Iterable[tuple[declaration.Ids, Float64Array]]) -> tuple[declaration.Ids, Float64Array]:
     """Return the ids and values of all blocks, by ascending id."""
     found = [(np.empty(0, np.int64), np.empty(0)), *parts]
     ids, values = (np.concatenate([part[at] for part in found]) for at in (0, 1))
@@ -96,9 +85,9 @@ def in_order(parts: Iterable[tuple[Ids, Float64Array]]) -> tuple[Ids, Float64Arr
 
 
 def axis(
-    data: LayerData, *, positive: Words, negative: Words, everywhere: LayerData | None = None, missing: str = "error",
-    k: int = 0, top: int = 10,
-) -> list[Result]:  # fmt: skip
+    data: declaration.LayerData, *, positive: Words, negative: Words,
+    everywhere: declaration.LayerData | None = None, missing: str = "error", k: int = 0, top: int = 10,
+) -> list[declaration.Result]:  # fmt: skip
     """Compute the cosine of each item with the axis between two poles; arguments as of :func:`find_axis`.
 
     Args:
@@ -114,17 +103,17 @@ def axis(
         A row per item, from the positive end: ``item_id``, ``score`` in [-1, 1], ``rank`` from 1; ``n`` items with a
         direction, ``n_zero``, ``n_positive`` and ``n_negative`` words, ``reason``.
     """
-    empty: Result = dict.fromkeys(("item_id", "text", "score", "rank", "n_positive", "n_negative"))
+    empty: declaration.Result = dict.fromkeys(("item_id", "text", "score", "rank", "n_positive", "n_negative"))
     try:
         direction, sizes = find_axis(everywhere or data, positive, negative, missing, k)
         ids, values = cosines_with(data, direction)
-    except NotComputable as error:
+    except declaration.NotComputable as error:
         return [empty | {"n": 0, "n_zero": None, "reason": str(error)}]
     has_value = np.isfinite(values)
     ids, values = ids[has_value], values[has_value]
     order = np.argsort(-values, kind="stable")
     shown = np.arange(len(ids)) if not top else np.union1d(np.arange(len(ids))[:top], np.arange(len(ids))[-top:])
-    shared: Result = {"n": len(ids), "n_zero": int((~has_value).sum()), "reason": None}
+    shared: declaration.Result = {"n": len(ids), "n_zero": int((~has_value).sum()), "reason": None}
     shared |= {"n_positive": sizes[0], "n_negative": sizes[1]}
     rows = [
         empty | {"item_id": int(ids[order[at]]), "score": float(values[order[at]]), "rank": at + 1} | shared
@@ -134,28 +123,29 @@ def axis(
 
 
 POLES = (
-    word_file("positive", "Words of the positive pole, one a line or with commas."),
-    word_file("negative", "Words of the negative pole, one a line or with commas."),
+    declaration.word_file("positive", "Words of the positive pole, one a line or with commas."),
+    declaration.word_file("negative", "Words of the negative pole, one a line or with commas."),
 )
 
 METRICS = (
-    Metric(
+    declaration.Metric(
         name="axis", label="Semantic axis",
         help="Items on a semantic axis between two poles of words, such as good and bad.", function=axis,
         columns=(
-            Column("rank", "integer", "place from the positive end", minimum=1, is_key=True),
-            Column("item_id", "integer", "id of the item", shown=False),
-            Column("text", "string", "text of the item"),
-            Column("score", "number", "cosine with the axis", minimum=-1, maximum=1, label="cosine"),
-            Column("n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False),
-            Column("n_positive", "integer", "words of the positive pole", minimum=0, shown=False),
-            Column("n_negative", "integer", "words of the negative pole", minimum=0, shown=False),
+            declaration.Column("rank", "integer", "place from the positive end", minimum=1, is_key=True),
+            declaration.Column("item_id", "integer", "id of the item", shown=False),
+            declaration.Column("text", "string", "text of the item"),
+            declaration.Column("score", "number", "cosine with the axis", minimum=-1, maximum=1, label="cosine"),
+            declaration.Column("n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False),
+            declaration.Column("n_positive", "integer", "words of the positive pole", minimum=0, shown=False),
+            declaration.Column("n_negative", "integer", "words of the negative pole", minimum=0, shown=False),
         ),
         parameters=(
             *POLES,
-            missing_words("Words of a pole"),
-            Parameter("k", 0, "Number of nearest items added to each word of a pole (SemAxis: 10).", minimum=0),
-            Parameter("top", 10, "Number of items at either end; 0 for all.", minimum=0),
+            declaration.missing_words("Words of a pole"),
+            declaration.Parameter("k", 0, "Number of nearest items added to each word of a pole (SemAxis: 10).",
+                                  minimum=0),
+            declaration.Parameter("top", 10, "Number of items at either end; 0 for all.", minimum=0),
         ),
         formula="cos(x, p − q), p and q the means of the words of either pole",
         citation="An, Kwak & Ahn (2018), ACL; of pairs: Kozlowski, Taddy & Evans (2019), Am. Sociol. Rev. 84",

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from embstore.base.space import Unit
 from embstore.base.summary import Float64Array
-from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import N_ZERO, Block, Column, LayerData, Metric, Parameter, Result
+from embstore.metrics.geometry import TOO_FEW, mean_pairwise_cosine
 from embstore.metrics.numerics import groups as group_module
 from embstore.metrics.numerics.groups import Groups, GroupSums, GroupValues, group_values, read_groups
 from embstore.metrics.numerics.linear_algebra import ROUNDING, Moments, moments

@@ -6,17 +6,7 @@ import numpy as np
 
 from embstore.base.summary import Float64Array
 from embstore.metrics.declaration import Block, Column, LayerData, Metric, NotComputable, Parameter, Result, Value
-from embstore.metrics.numerics.linear_algebra import (
-    TOO_FEW,
-    Moments,
-    eigenvalues_of,
-    eigenvectors_of,
-    ignore_spurious_flags,
-    moments,
-    one_thread,
-    varying_moments,
-    zero_insignificant,
-)
+from embstore.metrics.numerics import linear_algebra
 
 _RANKME_CONSTANT = 1e-7  # Garrido et al. (2023), eq. 1
 
@@ -39,7 +29,7 @@ def isoscore(data: LayerData, *, zeta: float = 0.0) -> Result:
     """
     if data.dim < 2:
         raise NotComputable("vectors of one dimension")
-    total = varying_moments(data)
+    total = linear_algebra.varying_moments(data)
     matrix = total.scatter
     if zeta:
         matrix *= (1 - zeta) / (total.n - 1)
@@ -71,13 +61,13 @@ def partition(data: LayerData) -> Result:
     Raises:
         NotComputable: There are fewer than two vectors.
     """
-    total = moments(data)
+    total = linear_algebra.moments(data)
     if total.n < 2:
-        raise NotComputable(TOO_FEW)
-    eigenvalues, vectors = eigenvectors_of(total.uncentred)
+        raise NotComputable(linear_algebra.TOO_FEW)
+    eigenvalues, vectors = linear_algebra.eigenvectors_of(total.uncentred)
     low, high = max(0.0, float(eigenvalues[0])) / 2, float(eigenvalues[-1]) / 2
     log_z = np.full((2, data.dim), -np.inf)
-    with one_thread():
+    with linear_algebra.one_thread():
         for block_log_z in data.map(partial(_log_z, directions=vectors)):
             np.logaddexp(log_z, block_log_z, out=log_z)
     log_ratio = float(log_z.min() - log_z.max())
@@ -94,7 +84,7 @@ def partition(data: LayerData) -> Result:
 
 def _log_z(block: Block, directions: Float64Array) -> Float64Array:
     """Return ln Σ exp(c·w) and ln Σ exp(−c·w), (2, dim), over the vectors w of a block, c the columns (dim, dim)."""
-    with ignore_spurious_flags():
+    with linear_algebra.ignore_spurious_flags():
         products = block.astype(np.float64, copy=False) @ directions
     log_sums = []
     for signed in (products, -products):
@@ -116,7 +106,7 @@ def participation_ratio(data: LayerData) -> Result:
     Raises:
         NotComputable: There are fewer than two vectors, or all are equal.
     """
-    total = varying_moments(data)
+    total = linear_algebra.varying_moments(data)
     return {"participation_ratio": _participation_of(total.scatter), "n": total.n, "reason": None}
 
 
@@ -174,17 +164,17 @@ def spectrum(data: LayerData, *, k: int = 10, variant: str = "centred") -> Resul
     return result | {"k": len(top), "n": total.n, "reason": None}
 
 
-def _eigenvalues(data: LayerData, *, centred: bool) -> tuple[Moments, Float64Array]:
+def _eigenvalues(data: LayerData, *, centred: bool) -> tuple[linear_algebra.Moments, Float64Array]:
     """Return the moments of a layer, and the squared singular values of its (centred) matrix, descending, (dim,)."""
     if centred:
-        total = varying_moments(data)
-        return total, zero_insignificant(eigenvalues_of(total.scatter), total.n - 1)[::-1]
-    total = moments(data)
+        total = linear_algebra.varying_moments(data)
+        return total, linear_algebra.zero_insignificant(linear_algebra.eigenvalues_of(total.scatter), total.n - 1)[::-1]
+    total = linear_algebra.moments(data)
     if total.n < 2:
-        raise NotComputable(TOO_FEW)
+        raise NotComputable(linear_algebra.TOO_FEW)
     if total.square_total == 0:
         raise NotComputable("all vectors are zero")
-    return total, zero_insignificant(eigenvalues_of(total.uncentred), total.n)[::-1]
+    return total, linear_algebra.zero_insignificant(linear_algebra.eigenvalues_of(total.uncentred), total.n)[::-1]
 
 
 _PRECISION = (

@@ -27,15 +27,7 @@ from embstore.base.errors import UsageError, check_known
 from embstore.base.space import same_spelling
 from embstore.base.summary import Float64Array
 from embstore.metrics.declaration import LayerData, NotComputable
-from embstore.metrics.numerics.linear_algebra import (
-    ROUNDING,
-    Moments,
-    eigenvectors_of,
-    ignore_spurious_flags,
-    moments,
-    one_thread,
-    zero_insignificant,
-)
+from embstore.metrics.numerics import linear_algebra
 
 _COMPONENTS = "a number of components, as in {}:3"
 # The argument of each transform, for messages; None if it has none.
@@ -137,7 +129,7 @@ class Affine:
     def __call__(self, block: NDArray[np.floating]) -> Float64Array:
         """Apply the map to vectors (n, components of x); return the transformed vectors, float64 (n, dim)."""
         y = block - self.shift
-        with ignore_spurious_flags():
+        with linear_algebra.ignore_spurious_flags():
             mixed = y @ self.left if self.left.shape[1] else None
             if mixed is not None and self.right is not None:
                 mixed = mixed @ self.right
@@ -209,7 +201,7 @@ class _Fitting:
         self._is_centred = False
         self.affine = Affine.identity(data.dim)
         if needs_scatter:
-            total = moments(data)
+            total = linear_algebra.moments(data)
             self._n, self._mean, self._scatter = total.n, total.mean, total.scatter
             self._rms = np.sqrt(np.diagonal(total.scatter) / max(1, total.n) + total.mean**2)
         else:
@@ -230,7 +222,7 @@ class _Fitting:
         self.center()
         std = np.sqrt(np.diagonal(scatter) / self._n)
         is_constant = std <= self.affine.rounding_error
-        is_nearly_constant = std <= self.affine.rounding_error * (_STORED_ROUNDING / ROUNDING)
+        is_nearly_constant = std <= self.affine.rounding_error * (_STORED_ROUNDING / linear_algebra.ROUNDING)
         if is_constant.all():
             raise NotComputable(f"{name} removes everything: no dimension has any variance")
         factors = np.divide(1.0, std, out=np.zeros_like(std), where=~is_constant)
@@ -294,15 +286,15 @@ class _Fitting:
 
     def _eigendecomposition(self) -> tuple[Float64Array, Float64Array]:
         """Return the eigenvalues, ascending, and eigenvectors (columns) of the scatter matrix; rounding counts as 0."""
-        eigenvalues, vectors = eigenvectors_of(self._current_scatter())
-        return zero_insignificant(eigenvalues, self._n - 1), vectors
+        eigenvalues, vectors = linear_algebra.eigenvectors_of(self._current_scatter())
+        return linear_algebra.zero_insignificant(eigenvalues, self._n - 1), vectors
 
     def _current_scatter(self) -> Float64Array:
         """Return the scatter matrix of the transformed vectors, (dim, dim), reading them if necessary."""
         if self._scatter is None:
-            total = Moments.empty(self.affine.dim)
-            with one_thread():
-                for part in self._data.map(lambda block: Moments.of(self.affine(block))):
+            total = linear_algebra.Moments.empty(self.affine.dim)
+            with linear_algebra.one_thread():
+                for part in self._data.map(lambda block: linear_algebra.Moments.of(self.affine(block))):
                     total += part
             self._scatter = total.scatter
         return self._scatter
@@ -315,7 +307,7 @@ class _Fitting:
         error = np.zeros(affine.dim)
         if self._is_centred:
             error = self._rms[affine.columns] * np.abs(affine.scale) + self._rms @ np.abs(affine.mixing_matrix)
-        self.affine = replace(affine, rounding_error=ROUNDING * error)
+        self.affine = replace(affine, rounding_error=linear_algebra.ROUNDING * error)
 
     def _add_note(self, note: str) -> None:
         self.affine = replace(self.affine, notes=(*self.affine.notes, note))
@@ -334,7 +326,7 @@ def fit(data: LayerData, steps: Sequence[Step]) -> Affine:
     Raises:
         NotComputable: There are no vectors, a transform would remove everything, or a dropped dimension does not exist.
     """
-    with ignore_spurious_flags():
+    with linear_algebra.ignore_spurious_flags():
         fitting = _Fitting(data, needs_scatter=any(step.kind in _NEEDS_SCATTER for step in steps))
         for step in steps:
             match step.kind:

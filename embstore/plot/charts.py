@@ -9,20 +9,7 @@ from embstore.base.chart import Chart, name_of
 from embstore.base.errors import UsageError
 from embstore.base.messages import printable
 from embstore.base.table import Row, Table, show
-from embstore.plot.axes import (
-    DASHES,
-    SHAPES,
-    Style,
-    ValueScale,
-    band_encoding,
-    layer_encoding,
-    quoted,
-    ramp,
-    shorten,
-    spread,
-    step_encoding,
-    text_width,
-)
+from embstore.plot import axes
 from embstore.plot.options import PlotOptions
 from embstore.plot.results import BASELINES, CURVE, NO_VALUE, SAME, LayerAxis, distinct, drawn_baselines, has_best
 
@@ -49,7 +36,7 @@ class Request:
     chart: Chart
     value: str
     options: PlotOptions
-    style: Style
+    style: axes.Style
     places: Mapping[str, int]  # label of a space → its place in the palette
 
     @property
@@ -82,16 +69,16 @@ class Request:
             return {"scheme": self.style.sequence}
         if len(given) == 1 and n != 1:
             raise UsageError("a scale needs two or more colours, as in ⦃colours=#FFFFFF,#0072B2⦄.")
-        return {"range": ramp(given, n)} if n else {"range": [*given], "interpolate": "rgb"}
+        return {"range": axes.ramp(given, n)} if n else {"range": [*given], "interpolate": "rgb"}
 
     def tint(self, value: str, is_light: str) -> dict[str, Any]:
         """Return the colour of a text on that of a value: black where a style's is light, or a requested one."""
         test = f"luminance(scale('color', {value})) > 0.18" if self.options.colours else is_light  # equal contrast
         return {"condition": {"test": test, "value": "black"}, "value": "white"}
 
-    def scale_of(self, values: Sequence[float], *, with_zero: bool = False) -> ValueScale:
+    def scale_of(self, values: Sequence[float], *, with_zero: bool = False) -> axes.ValueScale:
         """Return the scale for values of a column, or for the requested range."""
-        return ValueScale.covering(values, log=self.options.logy, with_zero=with_zero, limits=self.options.range)
+        return axes.ValueScale.covering(values, log=self.options.logy, with_zero=with_zero, limits=self.options.range)
 
     def panels_of(self, *columns: str) -> list[tuple[tuple[str, ...], list[Row]]]:
         """Return the distinct values of columns (and the group, if there are any) with their rows: one panel each."""
@@ -123,7 +110,7 @@ class Request:
         """Return the title of the x axis."""
         return default if self.options.x_label is None else self.options.x_label
 
-    def y(self, scale: ValueScale, field: str, height: float) -> dict[str, Any]:
+    def y(self, scale: axes.ValueScale, field: str, height: float) -> dict[str, Any]:
         """Return the Vega-Lite encoding of values along the y axis."""
         return {"field": field, "type": "quantitative", "scale": scale.scale,
                 "axis": scale.axis(self.y_title, height, self.style)}  # fmt: skip
@@ -139,7 +126,7 @@ class Request:
         spec: dict[str, Any] = {"width": inner, "height": height, "data": {"values": data}, "layer": layers}
         if title:
             size_of_text = self.style.size
-            spec["title"] = {"text": shorten(printable(title), inner, size_of_text), "fontSize": size_of_text,
+            spec["title"] = {"text": axes.shorten(printable(title), inner, size_of_text), "fontSize": size_of_text,
                              "fontWeight": "normal", "anchor": "start", "frame": "group", "offset": 4}  # fmt: skip
         return Panel(spec, width)
 
@@ -175,7 +162,7 @@ def curve_panels(request: Request) -> tuple[list[Panel], list[str]]:
     limits = dict(chart.intervals).get(request.value, ())
     drawn = (request.value, *limits, *drawn_baselines(request.table, chart, request.value))
     scale = request.scale_of([row[name] for name in drawn for row in rows if row[name] is not None])
-    longest = max((text_width(label, request.style.size) for label in labels), default=0.0)
+    longest = max((axes.text_width(label, request.style.size) for label in labels), default=0.0)
     width = request.panel_width(len(facets), _NARROWEST + longest)
     return [
         _curves(request, chosen, spaces, axis, scale, width, ", ".join(map(show, facet)) if len(facets) > 1 else "")
@@ -189,22 +176,24 @@ def _labels(request: Request, series: Sequence[str]) -> Sequence[str]:
 
 
 def _curves(
-    request: Request, rows: Sequence[Row], spaces: Sequence[str], axis: LayerAxis, scale: ValueScale, width: float,
+    request: Request, rows: Sequence[Row], spaces: Sequence[str], axis: LayerAxis, scale: axes.ValueScale, width: float,
     title: str,
 ) -> Panel:  # fmt: skip
     style, value, chart = request.style, request.value, request.chart
     labels = _labels(request, spaces)
-    room = min(max((text_width(label, style.size - 1) for label in labels), default=0.0), _CURVE_LABEL_SHARE * width)
+    room = min(
+        max((axes.text_width(label, style.size - 1) for label in labels), default=0.0), _CURVE_LABEL_SHARE * width
+    )
     height = request.height(width, 130.0)
     inner = width - scale.axis_width(request.y_title, height, style) - (room + 6 + request.label_gap if labels else 4)
     named = [printable(space) for space in spaces]
     colours = _colours(request, named)
-    dashes, shapes = _looks(request, named, DASHES), _looks(request, named, SHAPES)
+    dashes, shapes = _looks(request, named, axes.DASHES), _looks(request, named, axes.SHAPES)
     if chart.x in ("steps", "scales"):
         kind = "log" if chart.x == "scales" else "symlog" if request.options.logx else "linear"
-        x = step_encoding([*axis.places.values()], inner, style, request.x_title(chart.x_title), kind)
+        x = axes.step_encoding([*axis.places.values()], inner, style, request.x_title(chart.x_title), kind)
     else:
-        x = layer_encoding(axis, inner, style, request.x_title(chart.x_title))
+        x = axes.layer_encoding(axis, inner, style, request.x_title(chart.x_title))
     y = request.y(scale, value, height)
     data = [_datum(request, row, axis) for row in rows]
     numbered = {"filter": "datum.is_numbered"}
@@ -283,7 +272,7 @@ def _datum(request: Request, row: Row, axis: LayerAxis) -> dict[str, Any]:
 
 
 def _end_labels(
-    request: Request, rows: Sequence[Row], axis: LayerAxis, scale: ValueScale, size: tuple[float, float, float],
+    request: Request, rows: Sequence[Row], axis: LayerAxis, scale: axes.ValueScale, size: tuple[float, float, float],
     colours: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Return the layer with the label of each curve at the right, moved apart where they would overlap."""
@@ -293,9 +282,9 @@ def _end_labels(
     ordered = sorted(drawn, key=lambda row: axis.places[row[request.chart.layer_name]])
     ends = {row[series]: row[value] for row in ordered}
     ends = {name: end for name, end in ends.items() if request.has_room(end)}
-    places = spread([scale.at(end, height) for end in ends.values()], 1.15 * (style.size - 1), 2, height)
+    places = axes.spread([scale.at(end, height) for end in ends.values()], 1.15 * (style.size - 1), 2, height)
     data = [
-        {series: printable(name), "label": shorten(printable(name), room + 2, style.size - 1), "pixels": place}
+        {series: printable(name), "label": axes.shorten(printable(name), room + 2, style.size - 1), "pixels": place}
         for name, place in zip(ends, places, strict=True)
     ]
     mark = {"type": "text", "align": "left", "baseline": "middle", "dx": request.label_gap, "x": "width"}
@@ -331,12 +320,14 @@ def _stack(request: Request, row: Row) -> Iterator[dict[str, Any]]:
                "to": start + value}  # fmt: skip
 
 
-def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale: ValueScale, n_bars: int) -> Panel:
+def _bars(
+    request: Request, rows: Sequence[Row], title: str, width: float, scale: axes.ValueScale, n_bars: int
+) -> Panel:
     style, value, names = request.style, request.value, layer_names(rows)
     height = request.height(width, 150.0)
     inner = width - scale.axis_width(request.y_title, height, style) - 66
     data = [datum for row in rows for datum in _stack(request, row)]
-    x = band_encoding("layer_name", names, inner, style, request.x_title("layer")) | {
+    x = axes.band_encoding("layer_name", names, inner, style, request.x_title("layer")) | {
         "scale": {"paddingInner": 0.2, "paddingOuter": 0.1}
     }
     y = request.y(scale, "from", height)
@@ -354,7 +345,7 @@ def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale
         labelled = [
             {**datum, "middle": (datum["from"] + datum["to"]) / 2} for datum in data
             if abs(scale.at(datum["to"], height) - scale.at(datum["from"], height)) >= size + 1
-            and text_width(datum["name"], size) <= bar
+            and axes.text_width(datum["name"], size) <= bar
         ]  # fmt: skip
         tint = request.tint("datum.rank", f"datum.rank > {0.6 * n_bars!r}")
         layers.append({
@@ -378,7 +369,7 @@ def strip_panels(request: Request) -> tuple[list[Panel], list[str]]:
     scale = request.scale_of(request.values)
     items = [_items(request, chosen) for _, chosen in parts]
     most, size = _ITEM_LABEL_SHARE * width, request.style.size - 1
-    labels = {item: shorten(printable(item), most, size) for drawn, _ in items for item in drawn}
+    labels = {item: axes.shorten(printable(item), most, size) for drawn, _ in items for item in drawn}
     panels, notes = [], []
     for (names, chosen), (drawn, n_items) in zip(parts, items, strict=True):
         named = zip((*columns, "group"), names, strict=False)
@@ -407,10 +398,10 @@ def _items(request: Request, rows: Sequence[Row]) -> tuple[list[str], int]:
 
 def _strip(
     request: Request, rows: Sequence[Row], items: Sequence[str], labels: Mapping[str, str], width: float,
-    scale: ValueScale, title: str,
+    scale: axes.ValueScale, title: str,
 ) -> Panel:  # fmt: skip
     style, value, column = request.style, request.value, request.chart.items or ""
-    left = max(text_width(label, style.size - 1) for label in labels.values()) + 12  # in all panels
+    left = max(axes.text_width(label, style.size - 1) for label in labels.values()) + 12  # in all panels
     layers = layer_names(rows)
     legend = 66 if len(layers) > 1 else 8
     inner = width - left - legend
@@ -422,11 +413,11 @@ def _strip(
          value: row[value], "n": row["n"], **({SAME: row[SAME]} if SAME in row else {})}
         for row in rows if row[column] in at and row[value] is not None
     ]  # fmt: skip
-    names = " : ".join(f"datum.value == {line} ? {quoted(labels[item])}" for item, line in at.items())
+    names = " : ".join(f"datum.value == {line} ? {axes.quoted(labels[item])}" for item, line in at.items())
     lines: dict[str, Any] = {
         "field": "line", "type": "quantitative",
         "scale": {"domain": [len(items) - 0.5, -0.5], "nice": False, "zero": False},
-        "axis": {"title": shorten(request.options.y_label or "", height, style.size), "values": [*at.values()],
+        "axis": {"title": axes.shorten(request.options.y_label or "", height, style.size), "values": [*at.values()],
                  "labelExpr": f"{names} : ''", "grid": True, "domain": False, "ticks": False, "labelLimit": 0,
                  "labelPadding": 7, "minExtent": left - 4, "maxExtent": left - 4},
     }  # fmt: skip

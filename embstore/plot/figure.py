@@ -11,22 +11,10 @@ from embstore.base.chart import Chart
 from embstore.base.errors import UsageError, check_known
 from embstore.base.messages import printable
 from embstore.base.table import Row, Table
-from embstore.plot import rendering
+from embstore.plot import rendering, results
 from embstore.plot.axes import N_PLACES, STYLES, SURE, Style, band_encoding, break_lines, palette_places, text_width
 from embstore.plot.charts import GAP, Panel, Request, bar_panels, curve_panels, fields_of, layer_names, strip_panels
 from embstore.plot.options import PlotOptions
-from embstore.plot.results import (
-    about_results,
-    caption,
-    over_keys,
-    over_steps,
-    reasons,
-    with_band,
-    with_group_names,
-    with_labels,
-    with_pair_title,
-    with_single_item,
-)
 
 if TYPE_CHECKING:
     import altair
@@ -250,22 +238,22 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
             "this table has no picture: only the results of metrics, drift and cosine have. Maps are shown by: "
             "embstore explore"
         )
-    table = with_group_names(table)
+    table = results.with_group_names(table)
     notes: list[str] = []
     if options.x == "step":
-        table, notes = over_steps(table)
+        table, notes = results.over_steps(table)
     else:
-        table = with_single_item(over_keys(table))
-    table, labels, shared = with_labels(table, options.labels)
+        table = results.with_single_item(results.over_keys(table))
+    table, labels, shared = results.with_labels(table, options.labels)
     places = {labels[space]: place for space, place in palette_places([*labels], N_PLACES).items()}
     assert table.chart is not None
     value = _value(table, table.chart, options)
     style = STYLES[options.style]
-    drawn, chart = with_band(table, with_pair_title(table, table.chart), value)
+    drawn, chart = results.with_band(table, results.with_pair_title(table, table.chart), value)
     request = Request(drawn, chart, value, options, style, places)
     title = chart.title if options.title is None else options.title
-    parts = caption(table, table.chart, value, shared) if options.caption is None else [options.caption]
-    known = ". ".join(filter(None, (title, request.value_title, *about_results(table, value, labels, shared))))
+    parts = results.caption(table, table.chart, value, shared) if options.caption is None else [options.caption]
+    known = ". ".join(filter(None, (title, request.value_title, *results.about_results(table, value, labels, shared))))
     about = {
         "$schema": _SCHEMA, "config": style.config, "description": printable(known),
         "title": _title(title, [*filter(None, parts)], options.width, style),
@@ -329,7 +317,7 @@ def _composed(panels: list[Panel], options: PlotOptions) -> dict[str, Any]:
 def _empty(table: Table, value: str, options: PlotOptions, style: Style) -> dict[str, Any]:
     """Return a picture that says why there are no values."""
     width = options.width - 30
-    found = reasons(table, value) or ["no rows"]
+    found = results.reasons(table, value) or ["no rows"]
     lines = ["No values to draw."]
     for why in found[:4]:
         lines += break_lines(why, SURE * (width - 30), style.size)

@@ -13,7 +13,7 @@ from typing import Any
 from embstore.base import __version__, disk
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.messages import printable
-from embstore.encode import SHORT_NAMES
+from embstore.encode.checkpoint_files import SHORT_NAMES
 from embstore.metrics import METRICS, Metric, all_metrics
 from embstore.sources.datasets import find_dataset, known_datasets
 from embstore.storage.catalog import Catalog

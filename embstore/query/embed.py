@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from embstore.base.errors import CheckpointError, CheckpointUnavailableError, EncodeError
 from embstore.base.space import Pooling
 from embstore.base.text import Item, passages_of
-from embstore.encode import Checkpoint, Encoded, Encoder, Long, Skipped, Weights, fingerprint, read_recipe, resolve
+from embstore.encode.checkpoint import Checkpoint, fingerprint, resolve
+from embstore.encode.forward import Encoder
+from embstore.encode.recipe import read_recipe
+from embstore.encode.records import Encoded, Long, Skipped, Weights
 from embstore.storage.files.card import Card
 
 _MAX_SHOWN_CHARS = 60  # of a text in a message

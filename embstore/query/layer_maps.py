@@ -12,16 +12,9 @@ from embstore.base.errors import DamagedError, QueryError, StoreError, UsageErro
 from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
+from embstore.query import provenance
 from embstore.query.cache import minor_version
 from embstore.query.layer_data import stored_layers
-from embstore.query.provenance import (
-    NOTHING_SELECTED,
-    REVISION_COLUMNS,
-    REVISION_TYPES,
-    columns_with_values,
-    missing_shard_notes,
-    revision_of,
-)
 from embstore.query.request import Selection, missing_words, stored_ids
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files import names
@@ -83,23 +76,23 @@ def map_spaces(
     requests = [MapRequest(card.space, chosen[card.space], method, selection) for card in cards]
     for request in requests:  # before hours of work, if the store is read-only
         disk.make_folder(catalog.paths.maps(request.space))
-    notes = [*missing, *(note for card in cards for note in missing_shard_notes(catalog, card))]
+    notes = [*missing, *(note for card in cards for note in provenance.missing_shard_notes(catalog, card))]
     rows: list[dict[str, Any]] = []
     for request, card in zip(requests, cards, strict=True):
         word_columns, word_notes = missing_words(catalog, selection.words, card)
         notes += word_notes
         n_before = len(rows)
         for found, did in _maps(catalog, request, store=True, force=force):
-            own = {"model": card.model, "did": did, **revision_of(card), **word_columns}
+            own = {"model": card.model, "did": did, **provenance.revision_of(card), **word_columns}
             rows.append(own | _row_of(catalog.paths, found))
             notes += _notes_on(found)
         if len(rows) == n_before:
-            notes.append(f"{request.space}: {NOTHING_SELECTED}: no map is made.")
+            notes.append(f"{request.space}: {provenance.NOTHING_SELECTED}: no map is made.")
     if not rows:
         raise _nothing_selected(requests)
     columns = selection.columns() | ({} if selection.words is None else {"words_missing": None})
     return table(
-        [columns | row for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
+        [columns | row for row in rows], columns=[*provenance.columns_with_values(COLUMNS, rows), *columns],
         notes=[*notes, _KEPT], shown=_SHOWN, types=_TYPES,
     )  # fmt: skip
 
@@ -207,7 +200,7 @@ def _vectors(catalog: Catalog, request: MapRequest, selected: Ids) -> list["Laye
 Row = dict[str, Any]
 
 _OF_MAP = ("n", "n_zero", "kept", "n_kept", "reason")
-COLUMNS = ("space", "model", *REVISION_COLUMNS, "layer", "layer_name", "method", "did", *_OF_MAP, "file")
+COLUMNS = ("space", "model", *provenance.REVISION_COLUMNS, "layer", "layer_name", "method", "did", *_OF_MAP, "file")
 LISTED_COLUMNS = (
     "space", "layer", "layer_name", "method", "fitted_on", "where", "words", "words_sha256", "sample", "seed", *_OF_MAP,
     "state", "bytes",
@@ -220,7 +213,7 @@ _LISTED_SHOWN = (
     *_LAYER, ShownColumn("where"), ShownColumn("words"), ShownColumn("sample"), ShownColumn("seed"), *_NUMBERS,
     ShownColumn("state"), ShownColumn("bytes", "size", "bytes"),
 )  # fmt: skip
-_TYPES = {**REVISION_TYPES, "kept": "number", "reason": "string", "where": "string", "words": "string",
+_TYPES = {**provenance.REVISION_TYPES, "kept": "number", "reason": "string", "where": "string", "words": "string",
           "words_sha256": "string", "sample": "integer"}  # fmt: skip
 _KEPT = "kept: share of the ten nearest neighbours by cosine that are among the ten nearest on the map"
 

@@ -20,25 +20,12 @@ from embstore.metrics.explain import CacheLookup
 from embstore.metrics.numerics import statistics
 from embstore.metrics.numerics.layer_pairs import zero_ids
 from embstore.metrics.significance import PERMUTATION_COLUMNS
+from embstore.query import provenance
 from embstore.query.cache import Answers, Question
 from embstore.query.common import difference_notes, source_notes
 from embstore.query.compute import GroupLayer, restricted, selected_layers
 from embstore.query.grouping import Groups, item_groups
 from embstore.query.missing import build_command
-from embstore.query.provenance import (
-    NOTHING_SELECTED,
-    Row,
-    counts,
-    describe,
-    draw_notes,
-    missing_shard_notes,
-    provenance,
-    revision_of,
-    sample_notes,
-    tabulate,
-    whole_samples,
-    with_missing_shards,
-)
 from embstore.query.request import MetricRequest, missing_words, stored_ids
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card, select_layers
@@ -80,8 +67,8 @@ class ShuffledLayer(GroupLayer):
 
 def calibrated(
     request: MetricRequest, arguments: Mapping[str, Any], left: Sequence[LayerData], right: Sequence[LayerData] | None,
-    ids: Ids, rows: Sequence[Row], blocks: Positions | None,
-) -> Iterator[Row]:  # fmt: skip
+    ids: Ids, rows: Sequence[provenance.Row], blocks: Positions | None,
+) -> Iterator[provenance.Row]:  # fmt: skip
     """Yield the rows of a grid of layers (None on the right: with each other) with what shuffled items give.
 
     The arguments are as of the metric's function; ``blocks`` (n,) are the numbers of the items' blocks, if any.
@@ -208,7 +195,7 @@ class _Pair:
         message = f"{card.space} (of {card.unit}s) and {other.space} (of {other.unit}s) have no item in common. "
         if card.unit is other.unit:
             catalog = self.side.catalog
-            if missing := [*missing_shard_notes(catalog, card), *missing_shard_notes(catalog, other)]:
+            if missing := [note for each in (card, other) for note in provenance.missing_shard_notes(catalog, each)]:
                 return message + "; ".join(missing)
             return f"{message}Embed the same texts in both, as with: {build_command(['SOURCE'], card)}"
         return f"{message}Items of two units are never the same: choose spaces of one unit, with ⦃space⦄ and ⦃against⦄."
@@ -237,7 +224,7 @@ class _Pair:
             sizes = f"{len(side.ids)} and {len(other.ids)}"
             notes.append(f"{side.name} and {other.name} have {len(self.common_ids)} items in common, of {sizes}.")
         ids = self.selected() if groups is None else groups.ids
-        notes += sample_notes(request.selection, side.card, ids)
+        notes += provenance.sample_notes(request.selection, side.card, ids)
         down, down_notes = _layers(request, side, ids)
         across, across_notes = (None, []) if self.is_one_space else _layers(request, other, ids)
         notes += [*down_notes, *across_notes]
@@ -247,7 +234,7 @@ class _Pair:
             notes.append("p, threshold, calibrated: ⦃format=json⦄, or a plot of ⦃column=calibrated⦄")
         if groups is None:
             return Answer(tuple(self._calibrated(down, across, ids)), tuple(notes))
-        rows: list[Row] = []
+        rows: list[provenance.Row] = []
         for group in groups.members:
             left = _restricted(down, group.ids)
             right = None if across is None else _restricted(across, group.ids)
@@ -256,7 +243,7 @@ class _Pair:
 
     def _calibrated(
         self, down: Sequence[LayerData | NotComputable], across: Sequence[LayerData | NotComputable] | None, ids: Ids
-    ) -> Iterable[Row]:
+    ) -> Iterable[provenance.Row]:
         """Compute the metric's rows; if it is asked for, with what shuffled items give."""
         request, catalog, card = self.request, self.side.catalog, self.side.card
         arguments = dict(request.arguments)
@@ -285,7 +272,7 @@ def compare(
 ) -> Table:  # fmt: skip
     """Compute a metric of two layers for each pair of layers; notes on the choice of the spaces come first."""
     pairs, missing = _pairs(catalog, request, cards, layers)
-    rows: list[Row] = []
+    rows: list[provenance.Row] = []
     disjoint = []
     notes = [*notes, *missing]
     for pair in pairs:
@@ -298,8 +285,8 @@ def compare(
             with task("compute", f"{request.metric.name} of {side.name}", n_read):
                 answer = pair.compute(answers.groups(side.card, other.card))
             answers.store(question, answer)
-        notes += [*answer.notes, *draw_notes(request, answer.rows)]
-        notes += [note for each in (side, other) for note in missing_shard_notes(catalog, each.card)]
+        notes += [*answer.notes, *provenance.draw_notes(request, answer.rows)]
+        notes += [note for each in (side, other) for note in provenance.missing_shard_notes(catalog, each.card)]
         word_columns, word_notes = missing_words(catalog, request.selection.words, side.card, other.card)
         notes += word_notes
         rows += [row | word_columns for row in _described(request, side, other, answer)]
@@ -354,15 +341,15 @@ def _layers(request: MetricRequest, side: _Side, ids: Ids) -> tuple[list[LayerDa
     return [data for data, _ in layers], [note for _, notes in layers for note in notes]
 
 
-def _described(request: MetricRequest, side: _Side, other: _Side, answer: Answer) -> Iterator[Row]:
+def _described(request: MetricRequest, side: _Side, other: _Side, answer: Answer) -> Iterator[provenance.Row]:
     """Yield the rows of an answer with the columns that name their two layers, and their provenance."""
-    revision = revision_of(other.card).values()
+    revision = provenance.revision_of(other.card).values()
     pairs = [*product(side.layers, other.layers)]
     for (layer, layer_2), row in zip(cycle(pairs), answer.rows, strict=False):  # the pairs of each group
         second = dict(zip(SECOND_COLUMNS, (other.name, *revision, layer_2.id, layer_2.name), strict=True))
-        row = with_missing_shards(side.catalog, row, side.card, other.card)
+        row = provenance.with_missing_shards(side.catalog, row, side.card, other.card)
         row = row | {"reason": _with_layer_name(row["reason"], {"layer": (side, layer), "layer_2": (other, layer_2)})}
-        yield describe(side.card, layer) | second | row | provenance(request, row)
+        yield provenance.describe(side.card, layer) | second | row | provenance.provenance(request, row)
 
 
 def _with_layer_name(reason: str | None, sides: Mapping[str, tuple[_Side, Layer]]) -> str | None:
@@ -377,15 +364,15 @@ def _with_layer_name(reason: str | None, sides: Mapping[str, tuple[_Side, Layer]
 def _matrix(
     request: MetricRequest, down: Sequence[LayerData | NotComputable],
     across: Sequence[LayerData | NotComputable] | None, ids: Ids, arguments: Mapping[str, Any],
-) -> Iterator[Row]:  # fmt: skip
+) -> Iterator[provenance.Row]:  # fmt: skip
     """Compute the metric's rows, for each layer down and each across (None: the same layers).
 
     Layers that cannot be transformed get rows of nulls with the reason.
     """
-    metric, failure = request.metric, None if len(ids) else NOTHING_SELECTED
+    metric, failure = request.metric, None if len(ids) else provenance.NOTHING_SELECTED
     left = [layer for layer in down if not isinstance(layer, NotComputable)]
     right = None if across is None else [layer for layer in across if not isinstance(layer, NotComputable)]
-    rows: Iterator[Row] = iter(())
+    rows: Iterator[provenance.Row] = iter(())
     if failure is None and left and right != []:
         try:
             metric_rows = rows_of(metric.function(left, right, ids, **arguments))
@@ -412,21 +399,22 @@ def _matrix(
 SECOND_COLUMNS = ("space_2", "revision_2", "step_2", "layer_2", "layer_name_2")
 
 
-def _tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) -> Table:
+def _tabulate(request: MetricRequest, rows: Sequence[provenance.Row], notes: Sequence[str]) -> Table:
     """Return the rows as a table that is printed with layers down and layers across, with notes."""
     by, described = request.selection.by, [*request.selection.columns()]
     shown = next(column.name for column in request.metric.columns if column.shown)
-    whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
-    notes = [*notes, *_reasons(rows, shown), *counts(rows, described, (), whole), *_notes_on_pairs(request, rows)]
+    whole = provenance.whole_samples(request.selection, {row["space"] for row in rows}, notes)
+    notes = [*notes, *_reasons(rows, shown), *provenance.counts(rows, described, (), whole)]
+    notes += _notes_on_pairs(request, rows)
     down = ("layer_name",) if len({row["space"] for row in rows}) == 1 else ("space", "layer_name")
     heads = tuple("layer" if column == "layer_name" else column for column in down)
     if by is not None:
         down, heads = ("group", *down), (by.column, *heads)
     pivot = Pivot(down, across=("layer_name_2",), values=(shown,), heads=heads)
-    return tabulate(request, rows, notes, pivot, SECOND_COLUMNS)
+    return provenance.tabulate(request, rows, notes, pivot, SECOND_COLUMNS)
 
 
-def _reasons(rows: Sequence[Row], shown: str) -> Iterator[str]:
+def _reasons(rows: Sequence[provenance.Row], shown: str) -> Iterator[str]:
     """Yield the reason of each row whose printed value is missing, with its space unless the reason names it."""
     for row in rows:
         if row["reason"] is None or row[shown] is not None:
@@ -436,7 +424,7 @@ def _reasons(rows: Sequence[Row], shown: str) -> Iterator[str]:
         yield f"{row['reason']}." if names_layer else f"{subject}: {row['reason']}."
 
 
-def _notes_on_pairs(request: MetricRequest, rows: Sequence[Row]) -> Iterator[str]:
+def _notes_on_pairs(request: MetricRequest, rows: Sequence[provenance.Row]) -> Iterator[str]:
     """Yield notes on columns that are not printed, and that all pairs of layers of two spaces share."""
     for pair in dict.fromkeys((row["space"], row["space_2"]) for row in rows):
         pair_rows = [row for row in rows if (row["space"], row["space_2"]) == pair]

@@ -10,19 +10,10 @@ from embstore.base.table import Pivot, Table
 from embstore.metrics import Metric
 from embstore.metrics.explain import UNGROUPED, CacheLookup, CacheState
 from embstore.metrics.significance import VERSUS_COLUMNS
+from embstore.query import provenance
 from embstore.query.cache import Answers
 from embstore.query.common import OF_ITEMS, baseline_notes, difference_notes, source_notes, with_common
 from embstore.query.compute import compute_layers
-from embstore.query.provenance import (
-    describe,
-    draw_notes,
-    missing_shard_notes,
-    notes_of,
-    provenance,
-    tabulate,
-    whole_samples,
-    with_missing_shards,
-)
 from embstore.query.request import Case, MetricRequest, missing_words
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, SpaceFilter, select_layers
@@ -60,17 +51,17 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
     rows = []
     across: dict[str, None] = {}
     for card in (card for card in cards if card.space in space_answers):
-        notes += missing_shard_notes(catalog, card)
+        notes += provenance.missing_shard_notes(catalog, card)
         word_columns, word_notes = missing_words(catalog, request.selection.words, card)
         notes += word_notes
         for layer in chosen[card.space]:
             answer = space_answers[card.space][layer]
-            notes += [*answer.notes, *draw_notes(request, answer.rows)]
+            notes += [*answer.notes, *provenance.draw_notes(request, answer.rows)]
             across |= dict.fromkeys(answer.across)
             rows += [
-                describe(card, layer)
-                | with_missing_shards(catalog, row, card)
-                | provenance(request, row)
+                provenance.describe(card, layer)
+                | provenance.with_missing_shards(catalog, row, card)
+                | provenance.provenance(request, row)
                 | word_columns
                 | compared.get((card.space, layer, number), no_columns)
                 for number, row in enumerate(answer.rows)
@@ -258,11 +249,11 @@ def _tabulate(
     if "difference" in printed:  # which leaves no room for other columns
         value = metric.best if metric.best in printed else printed[0]
         printed = tuple(name for name in printed if name in (value, *(column.name for column in VERSUS_COLUMNS)))
-    whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
-    counts = notes_of(metric, rows, [*request.selection.columns()], across, whole)
+    whole = provenance.whole_samples(request.selection, {row["space"] for row in rows}, notes)
+    counts = provenance.notes_of(metric, rows, [*request.selection.columns()], across, whole)
     group, head, n = ((), (), ()) if by is None else (("group",), (by.column,), ("n",))
     pivot = Pivot(
         down=("layer_name", *group, *down), across=("space", *across), values=(*n, *printed),
         heads=("layer", *head, *down), order="layer", mark="best" if metric.best else None,
     )  # fmt: skip
-    return tabulate(request, rows, [*notes, *counts], pivot)
+    return provenance.tabulate(request, rows, [*notes, *counts], pivot)

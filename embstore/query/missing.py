@@ -16,7 +16,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, SpaceFilter
 
 if TYPE_CHECKING:
-    from embstore.sources import Targets
+    from embstore.sources.rows import Targets
 
 COLUMNS = ("source", "space", "item_id", "text")
 _TYPES = {"source": "string", "space": "string", "item_id": "integer", "text": "string"}
@@ -70,7 +70,9 @@ def _sides(
 
 def _read(source: str, units: set[Unit], targets: "Targets | None") -> tuple[dict[Unit, list[Words]], list[str]]:
     """Read the texts of a source that is not in the store."""
-    from embstore.sources import Row, find_dataset, open_source
+    from embstore.sources.datasets import find_dataset
+    from embstore.sources.opening import open_source
+    from embstore.sources.rows import Row
 
     opened = open_source(source, targets=None if find_dataset(source) else targets)
     own = opened.dataset.unit if opened.dataset else None if targets is None else Unit.OCCURRENCE
@@ -136,7 +138,7 @@ def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
 
 def embed_command(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
     """Return the command that embeds missing texts into a space, from their sources or else from standard input."""
-    from embstore.sources import find_dataset
+    from embstore.sources.datasets import find_dataset
 
     is_spaced = any(len(text.split()) > 1 for text in missing)  # a build may take them for sentences
     if sources or len(missing) > _MAX_IN_COMMAND or card.imported is not None:
@@ -172,7 +174,7 @@ def model_argument(card: Card) -> str:
 
     A name that the checkpoint has in this store alone is put before it: ``mine=/data/checkpoint``.
     """
-    from embstore.encode import SHORT_NAMES
+    from embstore.encode.checkpoint_files import SHORT_NAMES
 
     short = {address.partition("@")[0]: name for name, address in SHORT_NAMES.items()}
     if card.checkpoint.startswith("pypi:"):

@@ -76,7 +76,8 @@ def _from_stdin(name: str) -> tuple[str, ...]:
 
 def _from_file(file: str, name: str) -> tuple[str, ...]:
     """Return the words in a file; errors have the remedies for word files instead of those for builds."""
-    from embstore.sources import Row, open_source
+    from embstore.sources.opening import open_source
+    from embstore.sources.rows import Row
 
     try:
         source = open_source(file)

@@ -17,10 +17,11 @@ from embstore.base.space import Layer, Unit
 from embstore.base.summary import Summary
 from embstore.base.table import Table, table
 from embstore.base.text import item_id, words_in
-from embstore.encode import Tokenizer, resolve
+from embstore.encode.checkpoint import resolve
+from embstore.encode.tokens import Tokenizer
 from embstore.metrics import get_metric
-from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
 from embstore.metrics.explain import UNGROUPED
+from embstore.metrics.geometry import TOO_FEW, mean_pairwise_cosine
 from embstore.query.request import check_seed
 from embstore.recipes.recipe import (
     ALL,

@@ -14,25 +14,10 @@ from embstore.base.errors import SourceAccessError, SourceError, UnknownNameErro
 from embstore.base.space import Unit
 from embstore.base.table import Pivot, Table, table
 from embstore.base.text import source_name
+from embstore.sources import source
 from embstore.sources.files import decode_lines, file_sha256, is_file, open_binary, read_binary, strip_terminator
 from embstore.sources.own import add_own, own_dataset, own_datasets
 from embstore.sources.rows import Row, Value, number_value, text_value
-from embstore.sources.source import (
-    LEXICON,
-    SENTENCE_PAIRS,
-    WORD_LIST,
-    WORD_PAIRS,
-    DataFile,
-    DatasetSpec,
-    Source,
-    ValueType,
-    check_cached,
-    describe_damage,
-    download,
-    is_at_hand,
-    path_of,
-    write_file,
-)  # fmt: skip
 
 COLUMNS = (
     "name", "kind", "unit", "rows", "at_hand", "damaged", "columns", "score_min", "score_max", "licence", "help",
@@ -49,9 +34,9 @@ def _read_words(size: int) -> Iterator[Row]:
         yield Row(word, f"words rank {rank}", {"rank": rank})
 
 
-WORDS = DatasetSpec(
+WORDS = source.DatasetSpec(
     name="words",
-    kind=WORD_LIST,
+    kind=source.WORD_LIST,
     unit=Unit.WORD,
     rows=10_000,
     columns={"rank": int},
@@ -72,19 +57,19 @@ _VECTO = (
     "9b61d0e067e2e68af22160d09450f82d9544cd70/word-similarity/monolingual/en/"
 )
 _LICENCES = {_WOLFE: "MIT (of the repository)", _VECTO: "none stated in the repository"}
-_UNITS = {WORD_PAIRS: Unit.WORD, LEXICON: Unit.WORD, SENTENCE_PAIRS: Unit.SENTENCE}
-_SCORE: dict[str, ValueType] = {"score": float}
-_POS: dict[str, ValueType] = {**_SCORE, "pos": str, "pos_2": str}
-_SIMVERB: dict[str, ValueType] = {**_SCORE, "pos": str, "relation": str}
-_STSB: dict[str, ValueType] = {**_SCORE, "genre": str, "file": str, "year": str, "id": str}
-_STSB_WOLFE: dict[str, ValueType] = {**_STSB, "score_text": str}  # their code ranks the scores as strings
+_UNITS = {source.WORD_PAIRS: Unit.WORD, source.LEXICON: Unit.WORD, source.SENTENCE_PAIRS: Unit.SENTENCE}
+_SCORE: dict[str, source.ValueType] = {"score": float}
+_POS: dict[str, source.ValueType] = {**_SCORE, "pos": str, "pos_2": str}
+_SIMVERB: dict[str, source.ValueType] = {**_SCORE, "pos": str, "relation": str}
+_STSB: dict[str, source.ValueType] = {**_SCORE, "genre": str, "file": str, "year": str, "id": str}
+_STSB_WOLFE: dict[str, source.ValueType] = {**_STSB, "score_text": str}  # their code ranks the scores as strings
 _STSB_FILE = "sts-test.csv", "affe45928a66ee5a708531233c95b7dacbbdc57f974f002a3d32ea0180cf816a"
 _STSB_FIELDS = ("genre", "file", "year", "id", "score", "text", "text_2")
 _STSB_CITATION = (
     "Daniel Cer, Mona Diab, Eneko Agirre, Iñigo Lopez-Gazpio, Lucia Specia (2017). SemEval-2017 Task 1: Semantic "
     "Textual Similarity. SemEval, 1–14. https://doi.org/10.18653/v1/S17-2001"
 )
-_BELLEZZA: dict[str, ValueType] = {
+_BELLEZZA: dict[str, source.ValueType] = {
     "valence": float, "male_pleasantness": float, "female_pleasantness": float, "male_frequency": float,
     "female_frequency": float, "combined_frequency": float,
 }  # fmt: skip
@@ -121,7 +106,7 @@ class Layout:
     pos: bool = False
     records: Callable[[Iterator[str], str], _Records] = split_lines
 
-    def read(self, columns: dict[str, ValueType], path: Path) -> Iterator[Row]:
+    def read(self, columns: dict[str, source.ValueType], path: Path) -> Iterator[Row]:
         """Yield the rows of a file."""
         with open_binary(path, path.name) as stream:
             lines = decode_lines(stream, path.name, newline="\n")
@@ -129,7 +114,7 @@ class Layout:
                 if not (self.header and number == 1):
                     yield self._row(columns, values, f"{path.name}:{number}")
 
-    def _row(self, columns: dict[str, ValueType], values: list[str], place: str) -> Row:
+    def _row(self, columns: dict[str, source.ValueType], values: list[str], place: str) -> Row:
         """Return the row of one line's fields; raise SourceError if fields are missing or invalid."""
         if len(values) < len(self.fields):
             raise SourceError(
@@ -167,12 +152,12 @@ _BELLEZZA_LAYOUT = Layout(
 
 def _spec(
     name: str, kind: str, rows: int, base: str, file: tuple[str, str], layout: Layout,
-    columns: dict[str, ValueType] = _SCORE, **attributes: Any,
-) -> DatasetSpec:  # fmt: skip
+    columns: dict[str, source.ValueType] = _SCORE, **attributes: Any,
+) -> source.DatasetSpec:  # fmt: skip
     """Return the spec of a dataset whose ``file`` (name, SHA-256) is in the folder with the URL ``base``."""
     file_name, sha256 = file
-    content = DataFile(file_name, sha256, partial(layout.read, columns), base + file_name)
-    return DatasetSpec(name, kind, _UNITS[kind], rows, columns, content, licence=_LICENCES[base], **attributes)
+    content = source.DataFile(file_name, sha256, partial(layout.read, columns), base + file_name)
+    return source.DatasetSpec(name, kind, _UNITS[kind], rows, columns, content, licence=_LICENCES[base], **attributes)
 
 
 def wolfe2022_lines(lines: Iterator[str], separator: str) -> _Records:
@@ -190,7 +175,7 @@ def wolfe2022_lines(lines: Iterator[str], separator: str) -> _Records:
 
 PUBLISHED = (
     _spec(
-        "rg65", WORD_PAIRS, 65, _WOLFE,
+        "rg65", source.WORD_PAIRS, 65, _WOLFE,
         ("rg65.csv", "42dc8a52d3d58252f4c6b9fa3d6f38232c05ea8137d37f7bc8f203f2c99cc95d"), _TRIPLE,
         references=("rubenstein1965",),
         help="Similarity of 65 pairs of nouns, from 0 to 4.",
@@ -199,7 +184,7 @@ PUBLISHED = (
         "the ACM 8(10), 627–633. https://doi.org/10.1145/365628.365657",
     ),
     _spec(
-        "wordsim353", WORD_PAIRS, 353, _WOLFE,
+        "wordsim353", source.WORD_PAIRS, 353, _WOLFE,
         ("wordsim353.csv", "2371c9fd185be669345f9fdabe32b2e8df77b2471773a72e24cbd9fd55b03296"), _TRIPLE,
         references=("finkelstein2002",),
         help="Relatedness of 353 pairs of words, from 0 to 10; some with capitals, two pairs twice.",
@@ -209,7 +194,7 @@ PUBLISHED = (
         "https://doi.org/10.1145/503104.503110",
     ),
     _spec(
-        "simlex999", WORD_PAIRS, 999, _WOLFE,
+        "simlex999", source.WORD_PAIRS, 999, _WOLFE,
         ("simlex999.csv", "1a87c84ca4cbb985103829b7bd7a2c0b7db08f1adaac6811ff1499aee61a3a46"), _TRIPLE,
         references=("hill2015",),
         help="Similarity, not relatedness, of 999 pairs of words, from 0 to 10; one pair twice.",
@@ -218,7 +203,7 @@ PUBLISHED = (
         "(genuine) similarity estimation. Computational Linguistics 41(4), 665–695. https://doi.org/10.1162/COLI_a_00237",
     ),
     _spec(
-        "simverb3500", WORD_PAIRS, 3500, _WOLFE,
+        "simverb3500", source.WORD_PAIRS, 3500, _WOLFE,
         ("SimVerb-3500.txt", "b58f68454cf9354b94ecd8bfd778ff2cc784a25fc7dca02bc695319ad2b4157e"), _SIMVERB_LAYOUT,
         _SIMVERB,
         references=("gerz2016",),
@@ -228,7 +213,7 @@ PUBLISHED = (
         "large-scale evaluation set of verb similarity. EMNLP, 2173–2182. https://doi.org/10.18653/v1/D16-1235",
     ),
     _spec(
-        "men", WORD_PAIRS, 3000, _VECTO,
+        "men", source.WORD_PAIRS, 3000, _VECTO,
         ("men.csv", "ee7efb13c361afe12a6b1a58654833f97029e0b0540859f8db503c2f75782e44"),
         replace(_NUMBERED, pos=True), _POS,
         references=("bruni2014",),
@@ -238,7 +223,7 @@ PUBLISHED = (
         "Artificial Intelligence Research 49, 1–47. https://doi.org/10.1613/jair.4135",
     ),
     _spec(
-        "rw", WORD_PAIRS, 2034, _VECTO,
+        "rw", source.WORD_PAIRS, 2034, _VECTO,
         ("rw.csv", "b621a724cc748e4c722e97242da16f15bbb7d73bc7f9b1f6097c11051022a899"), _NUMBERED,
         references=("luong2013",),
         help="Similarity of 2,034 pairs of words, one of each pair rare, from 0 to 10.",
@@ -247,7 +232,7 @@ PUBLISHED = (
         "recursive neural networks for morphology. CoNLL, 104–113. https://aclanthology.org/W13-3512/",
     ),
     _spec(
-        "mturk771", WORD_PAIRS, 771, _VECTO,
+        "mturk771", source.WORD_PAIRS, 771, _VECTO,
         ("mturk-771.csv", "04213b3c30625e3e9c8b88b51bbf1dc9837289f2fa3d70c119d44aa65be43b8c"), _NUMBERED,
         references=("halawi2012",),
         help="Relatedness of 771 pairs of words, from 1 to 5.",
@@ -256,14 +241,14 @@ PUBLISHED = (
         "relatedness with constraints. KDD, 1406–1414. https://doi.org/10.1145/2339530.2339751",
     ),
     _spec(
-        "stsb", SENTENCE_PAIRS, 1379, _WOLFE, _STSB_FILE, Layout("\t", _STSB_FIELDS), _STSB,
+        "stsb", source.SENTENCE_PAIRS, 1379, _WOLFE, _STSB_FILE, Layout("\t", _STSB_FIELDS), _STSB,
         references=("cer2017",),
         help="Similarity of the 1,379 pairs of sentences of the STS Benchmark's test set, from 0 to 5.",
         scores=(0.0, 5.0),
         citation=_STSB_CITATION,
     ),
     _spec(
-        "stsb-wolfe2022", SENTENCE_PAIRS, 1273, _WOLFE, _STSB_FILE,
+        "stsb-wolfe2022", source.SENTENCE_PAIRS, 1273, _WOLFE, _STSB_FILE,
         Layout("\t", _STSB_FIELDS, records=wolfe2022_lines), _STSB_WOLFE,
         references=("cer2017", "wolfe2022"),
         help="The same file as the code of Wolfe & Caliskan (2022) reads it: 106 pairs are lost, 257 altered.",
@@ -271,7 +256,7 @@ PUBLISHED = (
         citation=_STSB_CITATION,
     ),
     _spec(
-        "bellezza", LEXICON, 399, _WOLFE,
+        "bellezza", source.LEXICON, 399, _WOLFE,
         ("Bellezza_Lexicon.csv", "730f4cf3909efbd6ba87d37fd9e1e9a1d7eb632497c8c27e24623a19ffaa84e0"), _BELLEZZA_LAYOUT,
         _BELLEZZA,
         references=("bellezza1986",),
@@ -285,22 +270,22 @@ PUBLISHED = (
 )  # fmt: skip
 
 
-DATASETS: Mapping[str, DatasetSpec] = {spec.name: spec for spec in (WORDS, *PUBLISHED)}
+DATASETS: Mapping[str, source.DatasetSpec] = {spec.name: spec for spec in (WORDS, *PUBLISHED)}
 """Name → dataset that embstore knows."""
 
 
-def known_datasets() -> dict[str, DatasetSpec]:
+def known_datasets() -> dict[str, source.DatasetSpec]:
     """Return name → dataset: those of ``DATASETS``, then the user's own."""
     return {**DATASETS, **own_datasets()}
 
 
-def find_dataset(spec: str) -> DatasetSpec | None:
+def find_dataset(spec: str) -> source.DatasetSpec | None:
     """Return the dataset named by ``name`` or ``name:size``; None if there is none."""
     name = source_name(spec).partition(":")[0]
     return DATASETS.get(name) or own_dataset(name)
 
 
-def get_datasets(specs: Iterable[str]) -> dict[str, DatasetSpec]:
+def get_datasets(specs: Iterable[str]) -> dict[str, source.DatasetSpec]:
     """Return the datasets named by ``name`` or ``name:size``, each once."""
     found = {spec: find_dataset(spec) for spec in specs}
     for spec, dataset in found.items():
@@ -310,13 +295,13 @@ def get_datasets(specs: Iterable[str]) -> dict[str, DatasetSpec]:
     return {spec: dataset for spec, dataset in found.items() if dataset is not None}
 
 
-def open_dataset(spec: str, dataset: DatasetSpec) -> Source:
+def open_dataset(spec: str, dataset: source.DatasetSpec) -> source.Source:
     """Open a dataset."""
     name, colon, number = source_name(spec).partition(":")
-    if isinstance(content := dataset.content, DataFile):
+    if isinstance(content := dataset.content, source.DataFile):
         if colon:
             raise UsageError(f"{spec!r}: the dataset {name!r} is always whole. Write {name}, without a number.")
-        return Source(name, partial(content.read, check_cached(dataset, content)), dataset)
+        return source.Source(name, partial(content.read, source.check_cached(dataset, content)), dataset)
     size = dataset.rows
     if colon:
         # int() fails on more than 4,300 digits.
@@ -332,23 +317,23 @@ def open_dataset(spec: str, dataset: DatasetSpec) -> Source:
         )
     # With its default size it has the same name as without, so that the store does not hold it under two names.
     stored_name = name if size == dataset.rows else f"{name}:{size}"
-    return Source(stored_name, partial(content, size), dataset)
+    return source.Source(stored_name, partial(content, size), dataset)
 
 
 def fetch_dataset(name: str) -> Path | None:
     """Download the file of a dataset, unless it exists with the right SHA-256."""
     spec = _get_dataset(name)
-    if not isinstance(file := spec.content, DataFile):
+    if not isinstance(file := spec.content, source.DataFile):
         return None
     if file.address is None:
-        return check_cached(spec, file)
-    path = path_of(file)
+        return source.check_cached(spec, file)
+    path = source.path_of(file)
     if not (is_file(path) and file_sha256(path) == file.sha256):
-        download(spec, file)
+        source.download(spec, file)
     return path
 
 
-def _get_dataset(name: str) -> DatasetSpec:
+def _get_dataset(name: str) -> source.DatasetSpec:
     """Return the dataset of a name; raise UnknownNameError if there is none, or if a size follows (``words:5000``)."""
     spec = find_dataset(name)
     if spec is None or ":" in name:
@@ -380,14 +365,14 @@ def fetch_datasets(names: Sequence[str]) -> dict[str, Path | None]:
 
 def missing_datasets(sources: Iterable[str]) -> list[str]:
     """Return the published datasets among some sources that must be downloaded before they can be read."""
-    named = dict.fromkeys(source for source in sources if source in DATASETS)
-    return [name for name in named if not is_at_hand(DATASETS[name])]
+    named = dict.fromkeys(name for name in sources if name in DATASETS)
+    return [name for name in named if not source.is_at_hand(DATASETS[name])]
 
 
 def add_dataset(
     name: str, file: Path, *, kind: str | None = None, columns: Sequence[str] = (), unit: str = "word",
     header: bool = True, delimiter: str | None = None, comment: str | None = None,
-) -> DatasetSpec:  # fmt: skip
+) -> source.DatasetSpec:  # fmt: skip
     """Add a dataset: a copy of a published one, whose SHA-256 is checked, or a user's own table."""
     given = {"header": None if header else False, "delimiter": delimiter, "comment": comment}
     layout = {option: value for option, value in given.items() if value is not None}
@@ -397,7 +382,7 @@ def add_dataset(
         hint = "For a table of your own add ⦃kind=pairs|lexicon|analogies⦄, and for a table its ⦃columns⦄."
         raise UnknownNameError("dataset", name, DATASETS, hint)
     spec = DATASETS[name]
-    if not isinstance(content := spec.content, DataFile):
+    if not isinstance(content := spec.content, source.DataFile):
         raise UsageError(f"the dataset {name!r} is made by embstore: no file is needed.")
     if columns or layout:
         option = "columns" if columns else next(iter(layout))
@@ -408,11 +393,11 @@ def add_dataset(
             f"{file} is not the file of the dataset {name!r}: its SHA-256 is {sha256}, and should be {content.sha256}. "
             f"Download it from {content.address}, or add yours under another name with ⦃kind⦄ and ⦃columns⦄."
         )
-    write_file(path_of(content), read_binary(file))
+    source.write_file(source.path_of(content), read_binary(file))
     return spec
 
 
-def list_datasets(specs: Collection[DatasetSpec] | None = None) -> Table:
+def list_datasets(specs: Collection[source.DatasetSpec] | None = None) -> Table:
     """Return a table with one row per dataset; by default of all known datasets.
 
     A dataset is ``at_hand`` if it can be read without a download. One whose file has a wrong SHA-256 is ``damaged``
@@ -423,17 +408,17 @@ def list_datasets(specs: Collection[DatasetSpec] | None = None) -> Table:
     rows, notes = [], []
     for spec in specs:
         try:
-            damage, is_readable = describe_damage(spec), is_at_hand(spec)
+            damage, is_readable = source.describe_damage(spec), source.is_at_hand(spec)
             note = damage
         except SourceAccessError as error:
             damage, is_readable, note = None, False, str(error)
         notes += [note] if note else []
         low, high = spec.scores or (None, None)
-        file = spec.content if isinstance(spec.content, DataFile) else None
+        file = spec.content if isinstance(spec.content, source.DataFile) else None
         values = (
             spec.name, spec.kind, spec.unit.value, spec.rows, is_readable and damage is None, damage is not None,
             list(spec.columns), low, high, spec.licence or None, spec.help, spec.citation or None,
-            file and file.address, file and file.sha256, file and str(path_of(file)),
+            file and file.address, file and file.sha256, file and str(source.path_of(file)),
         )  # fmt: skip
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     shown_states = ("at_hand", "damaged") if any(row["damaged"] for row in rows) else ("at_hand",)

@@ -14,20 +14,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError, nearest
 from embstore.base.messages import with_value
+from embstore.sources import rows
 from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
 from embstore.sources.files import Lines, decode_lines, file_lines, file_type, open_binary, status, text_reader
-from embstore.sources.rows import (
-    NO_COLUMNS,
-    OPTION,
-    Blank,
-    Keep,
-    PartedWords,
-    Row,
-    Targets,
-    in_brackets,
-    no_texts,
-    row_or_blank,
-)
 from embstore.sources.source import OCCURRENCE_PAIRS, File, Source
 from embstore.sources.table_files import DELIMITED, parse_delimiter
 from embstore.sources.tables import TABLES, open_table
@@ -55,7 +44,7 @@ _REMEDIES = {
 }
 NAME = "texts"
 
-SPAN = Targets(span=("start", "end"))
+SPAN = rows.Targets(span=("start", "end"))
 """The columns of a target, where a text has them and no others are named."""
 
 
@@ -63,10 +52,10 @@ def open_source(
     spec: str,
     *,
     columns: Sequence[str] = (),
-    keep: Keep = NO_COLUMNS,
+    keep: rows.Keep = rows.NO_COLUMNS,
     header: bool = True,
     delimiter: str | None = None,
-    targets: Targets | None = None,
+    targets: rows.Targets | None = None,
     stdin: TextIO | BinaryIO | None = None,
 ) -> Source:
     """Open a source, and check it as far as possible without reading all of it.
@@ -84,7 +73,7 @@ def open_source(
         raise UsageError(f"{why}. Leave it out, or build the sources one by one.")
     if spec == STDIN:
         _refuse_columns(_STDIN_NAME, columns, keep, targets)
-        return Source(_STDIN_NAME, in_brackets(text_reader(_stdin_lines(stdin), _STDIN_NAME), targets))
+        return Source(_STDIN_NAME, rows.in_brackets(text_reader(_stdin_lines(stdin), _STDIN_NAME), targets))
     if (dataset := find_dataset(spec)) is not None:
         _refuse_columns(f"the dataset {spec!r}", columns, keep)
         if targets is not None and dataset.kind != OCCURRENCE_PAIRS:
@@ -99,10 +88,10 @@ def open_source(
     suffix = _check_file(path, spec)
     if suffix == TEXT_SUFFIX:
         _refuse_columns(spec, columns, keep, targets)
-        rows = text_reader(partial(file_lines, path, spec), spec)
+        reader = text_reader(partial(file_lines, path, spec), spec)
     else:
-        rows = open_table(path, spec, suffix, columns, keep=keep, header=header, delimiter=delimiter, targets=targets)
-    return Source(spec, in_brackets(rows, targets), file=file)
+        reader = open_table(path, spec, suffix, columns, keep=keep, header=header, delimiter=delimiter, targets=targets)
+    return Source(spec, rows.in_brackets(reader, targets), file=file)
 
 
 def is_known_type(spec: str) -> bool:
@@ -131,7 +120,7 @@ def _check_file(path: Path, spec: str) -> str:
     if not S_ISREG(file_status.st_mode):
         raise SourceError(f"{spec} is not a regular file. Give its lines through standard input: {STDIN} < {spec}")
     if file_status.st_size == 0:
-        raise no_texts(spec)
+        raise rows.no_texts(spec)
     open_binary(path, spec).close()
     return suffix
 
@@ -154,14 +143,14 @@ def _missing(path: Path, spec: str) -> UnknownNameError | SourceError:
     return SourceError(f"{spec} does not exist. " + (f"Did you mean {' or '.join(near)}?" if near else others))
 
 
-def _refuse_columns(what: str, columns: Sequence[str], keep: Keep, targets: Targets | None = None) -> None:
+def _refuse_columns(what: str, columns: Sequence[str], keep: rows.Keep, targets: rows.Targets | None = None) -> None:
     """Raise UsageError if columns were requested from a source that has none."""
     if targets is not None and targets.columns:
         raise UsageError(
             f"{what} has no column {targets.columns[0]!r} of targets. Put them in brackets in the texts, "
             f"⦃targets=brackets⦄; or give a table: {', '.join(TABLES)}."
         )
-    for option, names in (("⦃column⦄", columns), (OPTION, keep.names)):
+    for option, names in (("⦃column⦄", columns), (rows.OPTION, keep.names)):
         if not names:
             continue
         raise UsageError(
@@ -194,7 +183,7 @@ class GivenTexts:
 
     # Strings, or pairs of a string and a mapping from columns to values; None and NaN are missing texts.
     texts: Iterable[object]
-    targets: Targets | None = None
+    targets: rows.Targets | None = None
 
     @classmethod
     def peek(cls, texts: Iterable[object]) -> "GivenTexts":
@@ -208,19 +197,21 @@ class GivenTexts:
         )
         return cls(chain(first, members), SPAN if has_span else None)
 
-    def open(self, keep: Keep) -> Source:
+    def open(self, keep: rows.Keep) -> Source:
         """Return the source of the texts."""
-        return Source(NAME, in_brackets(partial(_read, self.texts, keep, self.targets), self.targets))
+        return Source(NAME, rows.in_brackets(partial(_read, self.texts, keep, self.targets), self.targets))
 
 
-def _read(texts: Iterable[object], keep: Keep, targets: Targets | None) -> Iterator[Row | Blank | str]:
+def _read(
+    texts: Iterable[object], keep: rows.Keep, targets: rows.Targets | None
+) -> Iterator[rows.Row | rows.Blank | str]:
     """Yield the rows of an iterable, and a remark on spans that part words."""
-    parted, of_target = PartedWords(NAME), () if targets is None else targets.columns
+    parted, of_target = rows.PartedWords(NAME), () if targets is None else targets.columns
     for number, member in enumerate(texts):
         origin = f"{NAME}[{number}]"
         text, columns = _parts(member, origin)
-        row = row_or_blank(text, origin)
-        if isinstance(row, Row):
+        row = rows.row_or_blank(text, origin)
+        if isinstance(row, rows.Row):
             spans: tuple[Span, ...] = ()
             if targets is not None and of_target:
                 if absent := [name for name in of_target if name not in columns]:
@@ -233,7 +224,7 @@ def _read(texts: Iterable[object], keep: Keep, targets: Targets | None) -> Itera
                 raise SourceError(
                     f"{origin} has no column {absent[0]!r} to keep. Every text needs it, None if unknown."
                 )
-            row = Row(row.text, origin, {name: _plain(columns[name]) for name in kept}, spans=spans)
+            row = rows.Row(row.text, origin, {name: _plain(columns[name]) for name in kept}, spans=spans)
         yield row
     yield from parted.remarks()
 

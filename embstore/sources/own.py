@@ -19,31 +19,12 @@ from typing import Any
 from embstore.base import documents
 from embstore.base.errors import SourceError, UnknownNameError, UsageError, check_known
 from embstore.base.space import Unit, parse_member
-from embstore.sources.files import (
-    GZIP_SUFFIX,
-    decode_lines,
-    file_lines,
-    file_type,
-    is_file,
-    open_decompressed,
-    read_binary,
-)
+from embstore.sources import files, source
 from embstore.sources.rows import Row, Targets, label_value, number_value, remove_brackets, text_value
-from embstore.sources.source import (
-    ANALOGIES,
-    LEXICON,
-    OCCURRENCE_PAIRS,
-    SENTENCE_PAIRS,
-    WORD_PAIRS,
-    DataFile,
-    DatasetSpec,
-    data_folder,
-    write_file,
-)
 from embstore.sources.table_files import DELIMITED, parse_delimiter
 from embstore.sources.tables import COLUMNS_OPTION, TABLES, read_records
 
-KINDS = ("pairs", "lexicon", ANALOGIES)
+KINDS = ("pairs", "lexicon", source.ANALOGIES)
 _FOLDER = "own"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _N_COLUMNS = {
@@ -53,7 +34,7 @@ _N_COLUMNS = {
     "lexicon": f"two columns: the text and its value. Name them: {COLUMNS_OPTION} text,value",
 }
 _WIDTHS = {"pairs": (3,), "occurrence pairs": (3, 7), "lexicon": (2,)}
-_PAIRS = {Unit.WORD: WORD_PAIRS, Unit.SENTENCE: SENTENCE_PAIRS, Unit.OCCURRENCE: OCCURRENCE_PAIRS}
+_PAIRS = {Unit.WORD: source.WORD_PAIRS, Unit.SENTENCE: source.SENTENCE_PAIRS, Unit.OCCURRENCE: source.OCCURRENCE_PAIRS}
 
 SEPARATOR = "\t"
 """Separator of the right answers of a question in the column ``answers``."""
@@ -101,21 +82,21 @@ class OwnTable:
         return replace(row, spans=(Targets(span=tuple(span)).find(row.text, values[at[1] : at[-1] + 1], row.origin),))
 
 
-def own_datasets() -> dict[str, DatasetSpec]:
+def own_datasets() -> dict[str, source.DatasetSpec]:
     """Return name → dataset of the user's own datasets."""
-    return {path.stem: _read_spec(path) for path in sorted((data_folder() / _FOLDER).glob("*.json"))}
+    return {path.stem: _read_spec(path) for path in sorted((source.data_folder() / _FOLDER).glob("*.json"))}
 
 
-def own_dataset(name: str) -> DatasetSpec | None:
+def own_dataset(name: str) -> source.DatasetSpec | None:
     """Return one of the user's own datasets; None if there is none of that name."""
-    path = data_folder() / _FOLDER / f"{name}.json"
-    return _read_spec(path) if _NAME.fullmatch(name) and is_file(path) else None
+    path = source.data_folder() / _FOLDER / f"{name}.json"
+    return _read_spec(path) if _NAME.fullmatch(name) and files.is_file(path) else None
 
 
 def add_own(
     name: str, file: Path, kind: str, columns: Sequence[str], unit: str, other_names: Sequence[str],
     layout: Mapping[str, Any],
-) -> DatasetSpec:  # fmt: skip
+) -> source.DatasetSpec:  # fmt: skip
     """Check a user's table, file or folder of analogies, and copy it to the folder of datasets; replace a namesake.
 
     ``layout`` are those options of CSV and TSV files that are given: header (False), delimiter and comment.
@@ -129,7 +110,7 @@ def add_own(
         raise UsageError(f"{name!r} is the name of another dataset. Choose another for your own table.")
     check_known("kind of dataset", kind, KINDS)
     parsed_unit = parse_member(Unit, unit)
-    if kind == ANALOGIES:
+    if kind == source.ANALOGIES:
         if columns or layout:
             raise UsageError(
                 f"{COLUMNS_OPTION}, ⦃header=False⦄, ⦃delimiter⦄ and ⦃comment⦄ are for tables, and analogies are lines "
@@ -138,17 +119,17 @@ def add_own(
         if parsed_unit is not Unit.WORD:
             raise UsageError("analogies are of words: ⦃unit=word⦄.")
         content, n_rows = load_analogies(file)
-        document = {"kind": ANALOGIES, "unit": parsed_unit.value, "columns": [], "rows": n_rows}
+        document = {"kind": source.ANALOGIES, "unit": parsed_unit.value, "columns": [], "rows": n_rows}
         return _store(name, file, SUFFIX, content, document)
     of_occurrences = parsed_unit is Unit.OCCURRENCE
     if of_occurrences and kind != "pairs":
         raise UsageError(f"a {kind} is of words or of sentences: ⦃unit=word⦄ or ⦃unit=sentence⦄.")
-    shape = OCCURRENCE_PAIRS if of_occurrences else kind
+    shape = source.OCCURRENCE_PAIRS if of_occurrences else kind
     if "header" in layout and not columns and not of_occurrences:
         columns = [str(number + 1) for number in range(_WIDTHS[shape][0])]
     if len(columns) not in _WIDTHS[shape]:
         raise UsageError(f"a dataset of the kind {shape!r} has {_N_COLUMNS[shape]}")
-    suffix = file_type(file)
+    suffix = files.file_type(file)
     if suffix not in TABLES:
         raise UnknownNameError("file type", file.suffix or file.name, TABLES, "Write the table as one of these.")
     if layout and suffix not in DELIMITED:
@@ -168,28 +149,30 @@ def add_own(
     return _store(name, file, suffix, content, {"kind": kind, "unit": parsed_unit.value} | document)
 
 
-def _store(name: str, file: Path, suffix: str, content: bytes, document: Mapping[str, Any]) -> DatasetSpec:
+def _store(name: str, file: Path, suffix: str, content: bytes, document: Mapping[str, Any]) -> source.DatasetSpec:
     """Copy the content of a user's file to the folder of datasets, and write its document."""
     own = {
         "name": name, "file": f"{name}{suffix}", "original": file.name or str(file),
         "sha256": hashlib.sha256(content).hexdigest(),
     }  # fmt: skip
-    folder = data_folder() / _FOLDER
-    write_file(folder / f"{name}{suffix}", content)
-    write_file(folder / f"{name}.json", (json.dumps({**own, **document}, indent=2, ensure_ascii=False) + "\n").encode())
+    folder = source.data_folder() / _FOLDER
+    source.write_file(folder / f"{name}{suffix}", content)
+    source.write_file(
+        folder / f"{name}.json", (json.dumps({**own, **document}, indent=2, ensure_ascii=False) + "\n").encode()
+    )
     return _read_spec(folder / f"{name}.json")
 
 
 def _read(file: Path) -> bytes:
     """Return the bytes of a table, decompressed."""
-    with open_decompressed(file, str(file)) as stream:
+    with files.open_decompressed(file, str(file)) as stream:
         return stream.read()
 
 
-def _read_spec(path: Path) -> DatasetSpec:
+def _read_spec(path: Path) -> source.DatasetSpec:
     """Read the document of a user's dataset; raise SourceError if it is damaged."""
     try:
-        document = documents.parse(read_binary(path), "own-dataset")
+        document = documents.parse(files.read_binary(path), "own-dataset")
         documents.check(document, "own-dataset")
         return _spec_of(path.stem, document)
     except ValueError as error:
@@ -199,26 +182,26 @@ def _read_spec(path: Path) -> DatasetSpec:
         ) from error
 
 
-def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
+def _spec_of(name: str, document: dict[str, Any]) -> source.DatasetSpec:
     """Return the description of a user's dataset, from its document; raise ValueError if that is inconsistent."""
-    suffix, is_table = Path(document["file"]).suffix, document["kind"] != ANALOGIES
+    suffix, is_table = Path(document["file"]).suffix, document["kind"] != source.ANALOGIES
     known = TABLES if is_table else (SUFFIX,)
     if document["name"] != name or document["file"] != f"{name}{suffix}" or suffix not in known:
         raise ValueError("it is the document of another dataset")
     unit = Unit(document["unit"])
     file, sha256, original = f"{_FOLDER}/{document['file']}", document["sha256"], document["original"]
     if not is_table:
-        return DatasetSpec(
-            name, ANALOGIES, unit, document["rows"], {"section": str, "answers": str},
-            DataFile(file, sha256, lambda path: _questions_in(file_lines(path, original), original)),
+        return source.DatasetSpec(
+            name, source.ANALOGIES, unit, document["rows"], {"section": str, "answers": str},
+            source.DataFile(file, sha256, lambda path: _questions_in(files.file_lines(path, original), original)),
             help=f"Your own analogies, {original}.",
         )  # fmt: skip
     layout: dict[str, Any] = {name: document[name] for name in ("header", "delimiter", "comment") if name in document}
     table = OwnTable(tuple(document["columns"]), suffix, original, unit, layout)
     low, high = document["scores"]
-    kind = _PAIRS[unit] if document["kind"] == "pairs" else LEXICON
-    return DatasetSpec(
-        name, kind, unit, document["rows"], {table.value: float}, DataFile(file, sha256, table.read),
+    kind = _PAIRS[unit] if document["kind"] == "pairs" else source.LEXICON
+    return source.DatasetSpec(
+        name, kind, unit, document["rows"], {table.value: float}, source.DataFile(file, sha256, table.read),
         help=f"Your own table, {original}.", scores=(low, high),
     )  # fmt: skip
 
@@ -271,13 +254,15 @@ def load_analogies(file: Path) -> tuple[bytes, int]:
     """Return the text of a file of analogies, or of a folder of BATS as one text, and the number of its questions."""
     if file.is_dir():
         parts = sorted(file.rglob(f"*{SUFFIX}"))
-    elif file_type(file) == SUFFIX:
+    elif files.file_type(file) == SUFFIX:
         parts = [file]
     else:
-        raise SourceError(f"{file}: analogies are a {SUFFIX} file (also {SUFFIX}{GZIP_SUFFIX}), or a folder of such.")
+        raise SourceError(
+            f"{file}: analogies are a {SUFFIX} file (also {SUFFIX}{files.GZIP_SUFFIX}), or a folder of such."
+        )
     contents = [_read(part).removeprefix(b"\xef\xbb\xbf") for part in parts]
     named = [(str(part), io.BytesIO(text)) for part, text in zip(parts, contents, strict=True)]
-    n_rows = sum(1 for name, stream in named for _ in _questions_in(decode_lines(stream, name), name))
+    n_rows = sum(1 for name, stream in named for _ in _questions_in(files.decode_lines(stream, name), name))
     if not n_rows:
         raise SourceError(f"{file} has no question. Give four words a line, or two pairs or more in a section.")
     if not file.is_dir():

@@ -9,21 +9,7 @@ from typing import Any
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.messages import with_value
 from embstore.base.text import name_problem
-from embstore.sources.rows import (
-    DEFAULT_COLUMN,
-    EMPTY_LINE,
-    NO_VALUES,
-    OPTION,
-    Blank,
-    Keep,
-    PartedWords,
-    Row,
-    Rows,
-    Table,
-    Targets,
-    as_cell,
-    row_or_blank,
-)
+from embstore.sources import rows
 from embstore.sources.table_files import DELIMITED, DelimitedTable, JsonLinesTable, ParquetTable, type_name
 
 TABLES = (*DELIMITED, ".jsonl", ".parquet")
@@ -34,7 +20,7 @@ COLUMN_OPTION, COLUMNS_OPTION, TARGETS_OPTION = "⦃column⦄", "⦃columns⦄",
 
 def _table(
     path: Path, name: str, suffix: str, *, header: bool = True, delimiter: str | None = None, comment: str | None = None
-) -> Table:
+) -> rows.Table:
     """Open a table of the type that its suffix says."""
     if suffix == ".jsonl":
         return JsonLinesTable(path, name)
@@ -44,9 +30,9 @@ def _table(
 
 
 def open_table(
-    path: Path, name: str, suffix: str, columns: Sequence[str], *, keep: Keep, header: bool, delimiter: str | None,
-    targets: Targets | None = None,
-) -> Rows:  # fmt: skip
+    path: Path, name: str, suffix: str, columns: Sequence[str], *, keep: rows.Keep, header: bool, delimiter: str | None,
+    targets: rows.Targets | None = None,
+) -> rows.Rows:  # fmt: skip
     """Return a function that yields the texts in some columns of a table, with the values to keep.
 
     A header names the columns of CSV and TSV files; without one they are called 1, 2, 3 … The delimiter of their
@@ -97,19 +83,19 @@ def _required(record: Mapping[str, Any], columns: Sequence[str], line: str, opti
     return tuple(record[column] for column in columns)
 
 
-def _default_columns(table: Table) -> Sequence[str]:
+def _default_columns(table: rows.Table) -> Sequence[str]:
     """Return the column to read if none is requested: the only one, else the one named ``text``."""
     if len(table.names) == 1:
         return table.names
-    if DEFAULT_COLUMN in table.names or not table.names:
-        return (DEFAULT_COLUMN,)
+    if rows.DEFAULT_COLUMN in table.names or not table.names:
+        return (rows.DEFAULT_COLUMN,)
     raise UsageError(
         f"{table.name} has {len(table.names)} columns: {', '.join(table.names)}. Say which hold the texts, with "
         f"{COLUMN_OPTION}. {table.hint}".rstrip()
     )
 
 
-def _check_columns(table: Table, columns: Sequence[str], option: str) -> None:
+def _check_columns(table: rows.Table, columns: Sequence[str], option: str) -> None:
     """Raise an error if a column is requested twice, does not exist, or exists twice."""
     for i, name in enumerate(columns):
         if name in columns[:i]:
@@ -124,25 +110,27 @@ def _unknown_column(source: str, name: str, known: Sequence[str], option: str, h
     return UnknownNameError("column", name, known, f"Name a column of {source} with {option}. {hint}".rstrip())
 
 
-def _rows(table: Table, texts: Sequence[str], keep: Keep, targets: Targets | None) -> Iterator[Row | Blank | str]:
+def _rows(
+    table: rows.Table, texts: Sequence[str], keep: rows.Keep, targets: rows.Targets | None
+) -> Iterator[rows.Row | rows.Blank | str]:
     """Yield remarks on how a table is read, its rows, and what is known after the last of them.
 
     Since later rows of an open-ended table may have further columns, a column that none has is an error in the end.
     """
-    kept, parted = KeptColumns.choose(table, keep, texts), PartedWords(table.name)
+    kept, parted = KeptColumns.choose(table, keep, texts), rows.PartedWords(table.name)
     of_targets = () if targets is None else targets.columns
     unseen, seen, has_rows = {*texts}, dict[str, None](), False
     yield from (*table.first_remarks, *(() if table.is_open_ended else kept.remarks()))
     for number, record in table.records([*dict.fromkeys((*texts, *of_targets, *kept.names))]):
         line = f"{table.name}:{number}"
         if record is None:
-            yield Blank(line, EMPTY_LINE)
+            yield rows.Blank(line, rows.EMPTY_LINE)
             continue
         has_rows = True
         if table.is_open_ended and (unseen or keep):
             unseen.difference_update(record)
             seen.update(dict.fromkeys(record))
-        values = kept.values(record, line) if keep else NO_VALUES
+        values = kept.values(record, line) if keep else rows.NO_VALUES
         for column in texts:
             place = line if len(texts) == 1 else f"{line} ({column})"
             text = record.get(column)
@@ -150,17 +138,17 @@ def _rows(table: Table, texts: Sequence[str], keep: Keep, targets: Targets | Non
                 raise SourceError(
                     f"{place}: the value of {column!r} is {type_name(text)}, not a string. Put it in quotes."
                 )
-            row = row_or_blank(text, place, values=values)
-            if targets is not None and isinstance(row, Row):
+            row = rows.row_or_blank(text, place, values=values)
+            if targets is not None and isinstance(row, rows.Row):
                 span = targets.find(row.text, _required(record, of_targets, line, TARGETS_OPTION), place)
                 parted.count(row.text, span, place)
-                row = Row(row.text, place, values, spans=(span,))
+                row = rows.Row(row.text, place, values, spans=(span,))
             yield row
     if table.is_open_ended and has_rows:
         if missing := [column for column in texts if column in unseen]:
             raise _unknown_column(table.name, missing[0], list(seen), COLUMN_OPTION)
         if missing := [column for column in keep.names if column not in seen and not keep.is_all]:
-            raise _unknown_column(table.name, missing[0], list(seen), OPTION)
+            raise _unknown_column(table.name, missing[0], list(seen), rows.OPTION)
     yield from (*table.remarks, *(kept.remarks() if table.is_open_ended else ()), *parted.remarks())
 
 
@@ -168,8 +156,8 @@ def _rows(table: Table, texts: Sequence[str], keep: Keep, targets: Targets | Non
 class KeptColumns:
     """The columns of a table that are kept."""
 
-    table: Table
-    keep: Keep
+    table: rows.Table
+    keep: rows.Keep
     texts: frozenset[str] = frozenset()
     # Names of the kept columns, in the order of the table; more may follow in an open-ended table.
     names: dict[str, None] = field(default_factory=dict)
@@ -177,16 +165,17 @@ class KeptColumns:
     left_out: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def choose(cls, table: Table, keep: Keep, texts: Sequence[str]) -> "KeptColumns":
+    def choose(cls, table: rows.Table, keep: rows.Keep, texts: Sequence[str]) -> "KeptColumns":
         """Choose the columns to keep: of an open-ended table as they come."""
         found = cls(table, keep, frozenset(texts))
         if not keep.is_all and (both := found.texts.intersection(keep.names)):
             raise UsageError(
-                f"{with_value(OPTION, min(both))} does not fit {table.name}: the column holds the texts. Leave it out."
+                f"{with_value(rows.OPTION, min(both))} does not fit {table.name}: the column holds the texts. Leave it "
+                "out."
             )
         if not table.is_open_ended:
             names = [name for name in table.names if name not in found.texts] if keep.is_all else keep.names
-            _check_columns(table, [*dict.fromkeys(names)], OPTION)
+            _check_columns(table, [*dict.fromkeys(names)], rows.OPTION)
             for name in names:
                 if found.admits(name) and (problem := table.keeping_problem(name)):
                     found.leave_out(name, problem)
@@ -196,14 +185,14 @@ class KeptColumns:
         """Return the values of a row in the kept columns."""
         if not self.table.is_open_ended:
             read = {name: record[name] for name in self.names}
-            return read if self.table.is_typed else {name: as_cell(value) for name, value in read.items()}
+            return read if self.table.is_typed else {name: rows.as_cell(value) for name, value in read.items()}
         found = {}
         for name, value in record.items():
             if isinstance(value, list | dict) and name not in self.left_out and name not in self.texts:
                 if name in self.names or name in self.keep.names:
                     raise SourceError(
                         f"{place}: the value of {name!r} is {type_name(value)}, which cannot be kept. Leave the column "
-                        f"out of {OPTION}, or write a number, boolean or string."
+                        f"out of {rows.OPTION}, or write a number, boolean or string."
                     )
                 if self.keep.is_all:
                     self.leave_out(name, f"it has {type_name(value)}")
@@ -228,7 +217,7 @@ class KeptColumns:
         """Leave a column out if all were requested, and return False."""
         if not self.keep.is_all:
             raise SourceError(
-                f"{self.table.name}: the column {name!r} cannot be kept: {problem}. Leave it out of {OPTION}."
+                f"{self.table.name}: the column {name!r} cannot be kept: {problem}. Leave it out of {rows.OPTION}."
             )
         self.left_out[name] = problem
         self.names.pop(name, None)

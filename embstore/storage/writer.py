@@ -19,16 +19,7 @@ from embstore.storage.catalog import Ids
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.shards import ShardContent, StagedShard, publish_shard
-from embstore.storage.transaction.commit import (
-    Change,
-    commit,
-    committing,
-    create_store,
-    forget_missing,
-    recover,
-    write_card,
-    write_shard,
-)
+from embstore.storage.transaction import commit
 from embstore.storage.transaction.lock import SharedLock, owner_recorded, write_lock
 from embstore.storage.transaction.manifest import committed_shards, read_cards
 
@@ -77,11 +68,11 @@ class StoreWriter:
         if not is_new:
             check_marker(self.paths)
         if clear:
-            recover(self.paths)
+            commit.recover(self.paths)
         if is_new:
-            create_store(self.paths)
+            commit.create_store(self.paths)
         if clear:  # their texts are written anew, where they are in the sources
-            forget_missing(self.paths, [self.paths.items, self.paths.skipped])
+            commit.forget_missing(self.paths, [self.paths.items, self.paths.skipped])
 
     def compare_plan(self, plan: Sequence[Mapping[str, Any]]) -> None:
         """Check that builds sharing a source have the same plan; called before the first shard is written."""
@@ -116,7 +107,7 @@ class StoreWriter:
             stored.check_same_space(card)
             return stored
         if self._shared is None or stored is None or stored.differences(card):
-            write_card(self.paths, card)
+            commit.write_card(self.paths, card)
             self._new_spaces.append(card.space)
         return card
 
@@ -124,7 +115,7 @@ class StoreWriter:
         """Remove the cards of new spaces that have no shard."""
         for space in self._new_spaces:
             if not committed_shards(self.paths, space):
-                commit(self.paths, Change(removed=(self.paths.card(space),)))
+                commit.commit(self.paths, commit.Change(removed=(self.paths.card(space),)))
                 disk.remove(self.paths.card(space), missing_ok=True)
 
     def forget_missing_shards(self, spaces: Iterable[str]) -> list[str]:
@@ -132,29 +123,27 @@ class StoreWriter:
         folders = {self.paths.embeddings(space): space for space in spaces}
         return [
             f"{folders[path.parent]}: {path.stem} was missing; its items in these sources are embedded again."
-            for path in forget_missing(self.paths, folders)
+            for path in commit.forget_missing(self.paths, folders)
         ]
 
     def commit(self, card: Card, ids: Ids, write_texts: Callable[[Ids], None], staged: StagedShard) -> None:
         """Commit a shard that another process has written: its card and texts first, then the shard."""
         self._write_texts(card, ids, write_texts)
         disk.make_folder(staged.shard.path.parent)
-        with committing(self.paths, Change(added=(staged.shard.path,))):
+        with commit.committing(self.paths, commit.Change(added=(staged.shard.path,))):
             publish_shard(staged)
 
     def write_shard(self, content: ShardContent, write_texts: Callable[[Ids], None]) -> Shard:
         """Write a shard in this thread, and commit it, after the card of its space and its texts."""
         self._write_texts(content.card, content.item_ids, write_texts)
-        return write_shard(self.paths, content)
+        return commit.write_shard(self.paths, content)
 
     def space_writer(self, card: Card, write_texts: Callable[[Ids], None]) -> "SpaceWriter[Shard]":
         """Return a writer of vectors into a space, which writes a shard at each call of ``cut``.
 
         The space is created with its first shard: a build that ends before it leaves no card.
         """
-        return SpaceWriter(
-            self.paths, card, lambda ids: self._write_texts(card, ids, write_texts), lambda *shard: write_shard(*shard)
-        )
+        return SpaceWriter(self.paths, card, lambda ids: self._write_texts(card, ids, write_texts), commit.write_shard)
 
     def _write_texts(self, card: Card, ids: Ids, write_texts: Callable[[Ids], None]) -> None:
         """Write the card of a space, then the texts of items that get vectors in it."""

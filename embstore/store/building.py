@@ -35,7 +35,7 @@ class BuildMethods(OpenStore):
     @staticmethod
     def datasets() -> Table:
         """Return one row per dataset: kind, unit, rows, whether it is on this machine and sound, licence, address."""
-        from embstore.sources import list_datasets
+        from embstore.sources.datasets import list_datasets
 
         return list_datasets()
 
@@ -55,7 +55,7 @@ class BuildMethods(OpenStore):
             SourceError: Some cannot be downloaded, or differ from their published hash; says how to get each by hand.
                 The others are kept.
         """
-        from embstore.sources import fetch_datasets
+        from embstore.sources.datasets import fetch_datasets
 
         with observing(observe):
             return fetch_datasets(as_names(names))
@@ -98,7 +98,7 @@ class BuildMethods(OpenStore):
             SourceError: The file differs from the published one (shows both hashes), or has a text where a number
                 should be (names the line).
         """
-        from embstore.sources import add_dataset, list_datasets
+        from embstore.sources.datasets import add_dataset, list_datasets
 
         added = add_dataset(
             name, Path(file), kind=kind, columns=as_names(columns), unit=unit, header=header, delimiter=delimiter,
@@ -127,7 +127,7 @@ class BuildMethods(OpenStore):
         """
         from embstore.base.space import Unit, parse_member
         from embstore.build.texts import store_datasets
-        from embstore.sources import missing_datasets
+        from embstore.sources.datasets import missing_datasets
 
         chosen = None if unit is None else parse_member(Unit, unit)
         with observing(observe):
@@ -293,8 +293,10 @@ class BuildMethods(OpenStore):
         from embstore.build.job import Options
         from embstore.build.pipeline import build, estimate
         from embstore.build.texts import Sources
-        from embstore.encode import Weights
-        from embstore.sources import GivenTexts, Keep, Targets, missing_datasets
+        from embstore.encode.records import Weights
+        from embstore.sources.datasets import missing_datasets
+        from embstore.sources.opening import GivenTexts
+        from embstore.sources.rows import Keep, Targets
         from embstore.storage.files.shards import SHARD_BYTES
 
         source_names, given_texts, note = split_given(sources, texts, DEFAULT_SOURCES)

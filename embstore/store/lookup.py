@@ -14,19 +14,7 @@ from embstore.base.messages import rendered
 from embstore.base.table import Table
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import SpaceFilter
-from embstore.store.opened import (
-    FilterOptions,
-    LayerSpec,
-    OpenStore,
-    QueryOptions,
-    SpaceFilters,
-    as_filters,
-    as_layers,
-    as_limits,
-    item_filter,
-    metric_request,
-    selection_of,
-)
+from embstore.store import opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,14 +28,14 @@ if TYPE_CHECKING:
     from embstore.query.request import Selection, WordSource
 
 
-class LookupMethods(OpenStore):
+class LookupMethods(opened.OpenStore):
     """Compute and explain metrics; look up items, their neighbours and their vectors."""
 
     @overload
-    def query(self, metric: "str | Metric", *, cache: bool = True, **options: Unpack[QueryOptions]) -> Table: ...
+    def query(self, metric: "str | Metric", *, cache: bool = True, **options: Unpack[opened.QueryOptions]) -> Table: ...
     @overload
     def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Table: ...
-    @accepts(SpaceFilter, metric_request, selection_of)
+    @accepts(SpaceFilter, opened.metric_request, opened.selection_of)
     def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Table:
         """Compute a metric for each space and layer.
 
@@ -100,11 +88,11 @@ class LookupMethods(OpenStore):
         from embstore.metrics.declaration import CALLER
         from embstore.query.metric import query
 
-        request, spaces, layers = metric_request(metric, **parameters)
+        request, spaces, layers = opened.metric_request(metric, **parameters)
         cache = cache and request.metric.package != CALLER
         return self._ask(lambda catalog: query(catalog, request, spaces, layers, cache=cache))
 
-    @accepts(SpaceFilter, metric_request, selection_of)
+    @accepts(SpaceFilter, opened.metric_request, opened.selection_of)
     def cache_state(self, metric: "str | Metric", **options: Any) -> "CacheState":
         """Return which answers :meth:`query` would take from the store, and which it would compute.
 
@@ -112,10 +100,10 @@ class LookupMethods(OpenStore):
         """
         from embstore.query.metric import cache_state
 
-        request, spaces, layers = metric_request(metric, **options)
+        request, spaces, layers = opened.metric_request(metric, **options)
         return self._ask(lambda catalog: cache_state(catalog, request, spaces, layers))
 
-    @accepts(SpaceFilter, metric_request, selection_of)
+    @accepts(SpaceFilter, opened.metric_request, opened.selection_of)
     def explain_query(self, metric: "str | Metric", *, cache: bool = True, **options: Any) -> "Explanation":
         """Explain a metric as :meth:`explain` does, and say which answers of a query are stored. Nothing is computed.
 
@@ -168,13 +156,13 @@ class LookupMethods(OpenStore):
 
         return Explanation(as_metric(metric))
 
-    @accepts(item_filter, SpaceFilter)
+    @accepts(opened.item_filter, SpaceFilter)
     def neighbours(
         self,
         texts: Names = (),
         *,
         marked: Names = (),
-        layers: LayerSpec = "top",
+        layers: opened.LayerSpec = "top",
         k: int = 10,
         embed: bool = False,
         download: bool = False,
@@ -185,7 +173,7 @@ class LookupMethods(OpenStore):
         negative: Names = (),
         method: str = "3cosadd",
         vector: "ArrayLike | None" = None,
-        **filters: Unpack[FilterOptions],
+        **filters: Unpack[opened.FilterOptions],
     ) -> Table:
         """Find the k nearest items of each text by cosine, without the text itself.
 
@@ -230,11 +218,11 @@ class LookupMethods(OpenStore):
 
         wanted = _wanted(texts, marked, positive, negative, method, vector)
         steps = Selection(transforms=as_names(transforms)).steps
-        spaces, candidates = as_filters(filters, item_filter)
+        spaces, candidates = opened.as_filters(filters, opened.item_filter)
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
         return self._ask(
             lambda catalog: neighbours(
-                catalog, spaces=spaces, layers=as_layers(layers), k=k, embed=embedder, transforms=steps,
+                catalog, spaces=spaces, layers=opened.as_layers(layers), k=k, embed=embedder, transforms=steps,
                 candidates=candidates, exact=exact, **wanted,
             )
         )  # fmt: skip
@@ -247,12 +235,12 @@ class LookupMethods(OpenStore):
         texts: Names = (),
         *,
         marked: Names = (),
-        layers: LayerSpec = "all",
+        layers: opened.LayerSpec = "all",
         embed: bool = False,
         download: bool = False,
         allow_pickle: bool = False,
         transforms: Names = (),
-        **filters: Unpack[SpaceFilters],
+        **filters: Unpack[opened.SpaceFilters],
     ) -> Table:
         """Compute the cosine of each pair of texts, in every space and layer, exactly in float64.
 
@@ -282,7 +270,7 @@ class LookupMethods(OpenStore):
         queries = parse_queries(as_names(texts), as_names(marked), "cosine bank river")
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
         steps, spaces = Selection(transforms=as_names(transforms)).steps, SpaceFilter(**filters)
-        return self._ask(lambda catalog: cosines(catalog, queries, spaces, as_layers(layers), embedder, steps))
+        return self._ask(lambda catalog: cosines(catalog, queries, spaces, opened.as_layers(layers), embedder, steps))
 
     def vectors(
         self,
@@ -322,14 +310,14 @@ class LookupMethods(OpenStore):
         if not isinstance(layer, int | str | np.integer):
             raise UsageError(f"vectors are of one layer. Of several: [store.vectors(space, n) for n in {layer}]")
         check_known("treatment of missing words", missing, ("error", "skip"))
-        selection = Selection(where, limits=as_limits(timeout, memory))
+        selection = Selection(where, limits=opened.as_limits(timeout, memory))
         texts = None if words is None else read_texts(words, "words")
         names = as_names(columns)
         return self._ask(lambda catalog: _vectors(catalog, space, str(layer), selection, names, texts, missing))
 
     @accepts(SpaceFilter)
     def missing(
-        self, sources: Names, *, span: Names = (), targets: str | None = None, **filters: Unpack[SpaceFilters]
+        self, sources: Names, *, span: Names = (), targets: str | None = None, **filters: Unpack[opened.SpaceFilters]
     ) -> Table:
         """Return the texts of datasets and files that have no vector in the spaces.
 
@@ -348,7 +336,7 @@ class LookupMethods(OpenStore):
             QueryError: No space is of the unit of a source.
         """
         from embstore.query.missing import missing
-        from embstore.sources import Targets
+        from embstore.sources.rows import Targets
 
         of_files = Targets.parse(targets, span)
         return self._ask(lambda catalog: missing(catalog, as_names(sources), SpaceFilter(**filters), of_files))
@@ -409,7 +397,7 @@ class LookupMethods(OpenStore):
                 limit. The relation raises this too.
             DamagedError: A file that it may read was altered, unless it is a shard; names it.
         """
-        limits = as_limits(timeout, memory)
+        limits = opened.as_limits(timeout, memory)
         return self._ask(lambda catalog: catalog.relation(select, limits, parameters))
 
     def sql_views(self) -> Table:

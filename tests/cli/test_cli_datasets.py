@@ -9,7 +9,7 @@ import pytest
 from dataset_files import FILES, RG65, look_alike, put, serving
 from jsonschema import Draft202012Validator
 
-from embstore.sources import DATASETS
+from embstore.sources.datasets import DATASETS
 
 SCHEMA = Draft202012Validator(
     json.loads((Path(__file__).parents[2] / "schemas/datasets.schema.json").read_text("utf-8"))

@@ -16,7 +16,7 @@ from embstore.base import supply
 from embstore.base.errors import EmbstoreError, MissingFileError, UnknownNameError, UsageError
 from embstore.build.job import Model, Options
 from embstore.build.ranges import RangeWorker, Requirement
-from embstore.encode import TooLongError
+from embstore.encode.records import TooLongError
 
 pytestmark = pytest.mark.server
 

@@ -21,7 +21,8 @@ def tiny_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny(tiny_folder):
     """Load the tiny checkpoint of an architecture on the CPU, once a session."""
-    from embstore.encode import Encoder, resolve
+    from embstore.encode.checkpoint import resolve
+    from embstore.encode.forward import Encoder
 
     return cache(lambda name: Encoder(resolve(f"{name}={tiny_folder(name)}"), device="cpu"))
 

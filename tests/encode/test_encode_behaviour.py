@@ -16,8 +16,9 @@ from encode_witness import worst
 from embstore.base.errors import EncodeError, QueryError, UsageError
 from embstore.base.space import Pooling, Template, Unit
 from embstore.base.text import Passage, Span
-from embstore.encode import Encoder, ModelFailsError, Skipped
 from embstore.encode import tokens as tokens_module
+from embstore.encode.forward import Encoder
+from embstore.encode.records import ModelFailsError, Skipped
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,9 @@ from encode_witness import LAST_BLOCK, Witness, worst
 
 from embstore.base.errors import CheckpointError
 from embstore.base.space import Pooling, Template, TopForm, Unit
-from embstore.encode import Encoded, Encoder, plan_batches, resolve
+from embstore.encode.checkpoint import resolve
+from embstore.encode.forward import Encoder
+from embstore.encode.records import Encoded, plan_batches
 
 pytestmark = pytest.mark.slow
 

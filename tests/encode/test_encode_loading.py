@@ -16,8 +16,11 @@ from safetensors.torch import load_file, save_file
 
 from embstore.base.errors import CheckpointError, UsageError
 from embstore.base.space import Pooling, Template, Unit
-from embstore.encode import Encoder, Tokenizer, Weights, resolve
 from embstore.encode import models as models_module
+from embstore.encode.checkpoint import resolve
+from embstore.encode.forward import Encoder
+from embstore.encode.records import Weights
+from embstore.encode.tokens import Tokenizer
 
 
 def edit(folder: Path, **changes: object) -> None:

@@ -18,8 +18,10 @@ from safetensors.torch import load_file, save_file
 from transformers.integrations import hub_kernels
 
 from embstore.base.errors import CheckpointError
-from embstore.encode import Encoder, Tokenizer, resolve
+from embstore.encode.checkpoint import resolve
+from embstore.encode.forward import Encoder
 from embstore.encode.models import fenced
+from embstore.encode.tokens import Tokenizer
 
 
 @pytest.fixture

@@ -14,7 +14,10 @@ from encode_texts import items, passage, passages, run
 
 from embstore.base.errors import CheckpointError, UnknownNameError, UsageError
 from embstore.base.space import Unit
-from embstore.encode import Encoder, Weights, models, resolve
+from embstore.encode import models
+from embstore.encode.checkpoint import resolve
+from embstore.encode.forward import Encoder
+from embstore.encode.records import Weights
 
 
 @pytest.mark.parametrize(("name", "device_map"), [("gpt2", "balanced"), ("t5", "auto"), ("clip", "auto")])

@@ -19,8 +19,10 @@ from encode_witness import worst
 import embstore
 from embstore.base.errors import CheckpointError
 from embstore.base.space import Pooling, TopForm
-from embstore.encode import Encoded, Encoder, resolve
+from embstore.encode.checkpoint import resolve
 from embstore.encode.contract import LAYER_CHECK
+from embstore.encode.forward import Encoder
+from embstore.encode.records import Encoded
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,9 @@ from peak_memory import peak
 
 from embstore.base.space import Pooling
 from embstore.base.text import Passage, Span
-from embstore.encode import TooLongError, resolve
 from embstore.encode import spans as module
+from embstore.encode.checkpoint import resolve
+from embstore.encode.records import TooLongError
 from embstore.encode.spans import find_piece
 from embstore.encode.tokens import Tokenizer
 

@@ -12,7 +12,9 @@ from recipe_checkpoints import TEXTS, configure_tokenizer, encoded, old_layout, 
 
 from embstore.base.errors import CheckpointError, UnknownNameError, UsageError
 from embstore.base.space import Pooling, Template, Unit, parse_pooling
-from embstore.encode import Encoder, fingerprint, read_recipe, resolve
+from embstore.encode.checkpoint import fingerprint, resolve
+from embstore.encode.forward import Encoder
+from embstore.encode.recipe import read_recipe
 
 pytest.importorskip("sentence_transformers")
 from sentence_transformers.sentence_transformer import modules as parts

@@ -15,7 +15,7 @@ from tokenizers import processors
 
 from embstore.base.space import Pooling, Unit
 from embstore.base.text import Item, Passage, Span
-from embstore.encode import Skipped
+from embstore.encode.records import Skipped
 from embstore.encode.tokens import Tokenizer
 
 BLANKS = ["dog ", " dog", "dog  ", "a b ", " a  b  ", "dog\t", "dog\n ", "dog\u00a0", "dog\u3000", " ", "  ", "\n"]

@@ -14,8 +14,7 @@ from recipe_checkpoints import OLD, TEXTS, old_layout, outputs, write_json
 from safetensors.torch import save_file
 
 from embstore.base.errors import CheckpointError, UsageError
-from embstore.encode import read_recipe
-from embstore.encode.recipe import module_paths
+from embstore.encode.recipe import module_paths, read_recipe
 
 
 @pytest.fixture(scope="module")

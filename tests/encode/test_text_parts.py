@@ -19,7 +19,9 @@ from safetensors.torch import load_file, save_file
 
 from embstore.base.errors import CheckpointError
 from embstore.base.space import Pooling, Template, Unit
-from embstore.encode import Encoder, Weights, resolve
+from embstore.encode.checkpoint import resolve
+from embstore.encode.forward import Encoder
+from embstore.encode.records import Weights
 
 pytestmark = pytest.mark.slow
 

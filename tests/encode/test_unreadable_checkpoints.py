@@ -9,8 +9,7 @@ import pytest
 
 from embstore.base import disk
 from embstore.base.errors import CheckpointAccessError, CheckpointError, FileAccessError
-from embstore.encode import fingerprint, resolve
-from embstore.encode.checkpoint import _suggestions
+from embstore.encode.checkpoint import _suggestions, fingerprint, resolve
 
 CODES = (errno.EACCES, errno.EIO, errno.EMFILE, errno.ESTALE)
 

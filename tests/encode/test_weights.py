@@ -18,7 +18,9 @@ from safetensors.torch import load_file, save_file
 
 from embstore.base.errors import CheckpointError, UnknownNameError, UsageError
 from embstore.base.space import Pooling, Template, Unit
-from embstore.encode import Encoder, Weights, resolve
+from embstore.encode.checkpoint import resolve
+from embstore.encode.forward import Encoder
+from embstore.encode.records import Weights
 
 pytestmark = pytest.mark.slow
 
@@ -117,7 +119,8 @@ def test_untrained_weights_are_those_of_transformers_for_the_seed(tiny_folder, t
 def test_another_process_makes_the_same_untrained_weights_also_in_16_bits(tiny_folder):
     folder = tiny_folder("gpt2")
     code = (
-        "import sys; from embstore.encode import Encoder, Weights, resolve\n"
+        "import sys; from embstore.encode.checkpoint import resolve; from embstore.encode.forward import Encoder\n"
+        "from embstore.encode.records import Weights\n"
         "print(Encoder(resolve(sys.argv[1]), device='cpu', weights=Weights(untrained=7)).untrained_sha256)"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(folder)], check=True, capture_output=True)

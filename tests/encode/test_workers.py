@@ -11,8 +11,8 @@ from encode_texts import items, passages
 from hanging import HUNG_SECONDS
 
 from embstore.base.space import Pooling, Unit
-from embstore.encode import Encoded, Encoder, Skipped
-from embstore.encode.forward import Forward, run
+from embstore.encode.forward import Encoder, Forward, run
+from embstore.encode.records import Encoded, Skipped
 from embstore.encode.spans import Text
 
 

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.base.errors import QueryError
-from embstore.sources import Row, open_source
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Row
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 

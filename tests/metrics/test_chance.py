@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from metric_data import Arrays, single_row
 
+from embstore.metrics.arrangement import imbalance
 from embstore.metrics.comparison import cka, overlap, rsa
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.imbalance import imbalance
 from embstore.metrics.labels import knn
 from embstore.metrics.predictivity import predictivity
 

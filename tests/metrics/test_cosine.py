@@ -8,7 +8,7 @@ from metric_data import Arrays, centred, mean_cosine
 from scipy.spatial.distance import pdist
 from scipy.stats import ortho_group
 
-from embstore.metrics.cosine import TOO_FEW, anisotropy, rogue_dims
+from embstore.metrics.geometry import TOO_FEW, anisotropy, rogue_dims
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -12,12 +12,10 @@ from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
 from sklearn.linear_model import LinearRegression, Ridge
 
-from embstore.metrics.cknna import cknna
+from embstore.metrics.arrangement import cknna, imbalance, procrustes
 from embstore.metrics.comparison import cka
-from embstore.metrics.imbalance import imbalance
 from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.predictivity import _STRENGTHS, predictivity
-from embstore.metrics.procrustes import procrustes
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from metric_data import Arrays
 from scipy.stats import ortho_group
 
-from embstore.metrics.norms import norms
+from embstore.metrics.geometry import norms
 
 matrices = st.tuples(st.integers(1, 8), st.integers(1, 6)).flatmap(
     lambda shape: hnp.arrays(np.float32, shape, elements=st.floats(-100, 100, width=16))

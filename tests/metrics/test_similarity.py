@@ -9,9 +9,9 @@ from scipy import stats
 from scipy.spatial.distance import cosine as cosine_distance
 
 from embstore.metrics.data import Pairs
+from embstore.metrics.judgements import similarity, text_codes
 from embstore.metrics.numerics import statistics
 from embstore.metrics.numerics.statistics import percentile_interval, resampled_spearman
-from embstore.metrics.similarity import similarity, text_codes
 
 
 def made(seed: int = 0, n: int = 30, n_pairs: int = 60, offset: float = 0.5) -> tuple[np.ndarray, Pairs]:

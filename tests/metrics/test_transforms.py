@@ -13,8 +13,8 @@ from scipy.stats import zscore
 from synthetic import synthetic_store
 
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.metrics.cosine import anisotropy, rogue_dims
 from embstore.metrics.declaration import NotComputable
+from embstore.metrics.geometry import anisotropy, rogue_dims
 from embstore.metrics.transforms import fit, parse_transforms
 from embstore.query.layer_data import TransformedLayer
 

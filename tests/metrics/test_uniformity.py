@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from metric_data import Arrays, pairs_of
 from scipy.spatial.distance import pdist
 
-from embstore.metrics import uniformity as family
-from embstore.metrics.uniformity import alignment, uniformity
+from embstore.metrics import geometry as family
+from embstore.metrics.geometry import alignment, uniformity
 from embstore.query.layer_data import StoredLayer
 
 

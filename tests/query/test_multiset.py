@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 
-from embstore.metrics.cosine import TOO_FEW
+from embstore.metrics.geometry import TOO_FEW
 from embstore.recipes.reproduce import self_similarity, split_into_sets
 
 

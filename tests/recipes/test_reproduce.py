@@ -18,7 +18,8 @@ from tiny_checkpoint import make_checkpoint
 from embstore import Store
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.text import words_in
-from embstore.sources import Row, open_source
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Row
 
 pytestmark = pytest.mark.slow
 

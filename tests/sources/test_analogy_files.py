@@ -9,7 +9,9 @@ import pytest
 from embstore import Store
 from embstore.base.errors import SourceError, UsageError
 from embstore.base.space import Unit
-from embstore.sources import Row, add_dataset, open_source
+from embstore.sources.datasets import add_dataset
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Row
 
 pytestmark = pytest.mark.usefixtures("data")
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embstore.base.errors import SourceError
-from embstore.sources import open_source
+from embstore.sources.opening import open_source
 
 CHANGED = r"changed while it was read, so that nothing was built from it\. Wait until it is complete, or give a copy"
 

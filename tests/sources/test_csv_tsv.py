@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from source_rows import texts
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
-from embstore.sources import Blank, Row, open_source
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Blank, Row
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 

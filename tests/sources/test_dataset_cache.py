@@ -11,7 +11,8 @@ from dataset_files import FILES, RG65, look_alike, put, serving
 
 from embstore import Store
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
-from embstore.sources import add_dataset, fetch_dataset, missing_datasets, open_source
+from embstore.sources.datasets import add_dataset, fetch_dataset, missing_datasets
+from embstore.sources.opening import open_source
 from embstore.sources.source import DataFile, data_folder
 
 if TYPE_CHECKING:

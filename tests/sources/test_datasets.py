@@ -8,7 +8,9 @@ import wordfreq
 import embstore
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit
-from embstore.sources import DATASETS, Blank, Row, open_source
+from embstore.sources.datasets import DATASETS
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Blank, Row
 
 
 def words(spec: str) -> list[Row]:
@@ -101,7 +103,7 @@ def test_every_dataset_is_described():
 
 def test_nothing_heavy_is_loaded_before_it_is_needed():
     heavy = {"wordfreq", "pyarrow", "numpy", "torch", "requests", "platformdirs"}
-    code = f"import sys, embstore.sources; print({heavy} & set(sys.modules))"
+    code = f"import sys, embstore.sources.opening; print({heavy} & set(sys.modules))"
     root = Path(embstore.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout == "set()\n"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError
-from embstore.sources import Blank, open_source
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Blank
 
 SEMICOLON = "word;score\ndog;1,5\ncat;2,5\n"
 

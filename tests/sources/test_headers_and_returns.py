@@ -6,8 +6,9 @@ import pytest
 from source_rows import texts
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
-from embstore.sources import Row, open_source
 from embstore.sources import files as module
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Row
 
 HEADERS = [("a.csv", ","), ("a.tsv", "\t")]
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from source_rows import texts
 
 from embstore.base.errors import SourceError, UnknownNameError
-from embstore.sources import Blank, Row, open_source
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Blank, Row
 
 
 def test_the_only_key_or_text_is_read(write):

@@ -5,7 +5,8 @@ import pytest
 
 from embstore.base import disk
 from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
-from embstore.sources import Row, open_source
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Row
 
 
 @pytest.mark.parametrize("name", ["A.TXT", "a.Txt", "A.CSV", "A.TSV", "A.JSONL"])

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from embstore import Store
 from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit
-from embstore.sources import Row, add_dataset, fetch_dataset, open_source
-from embstore.sources.rows import number_value
+from embstore.sources.datasets import add_dataset, fetch_dataset
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Row, number_value
 
 ROWS = [("null", "nan", 1.5), ('say "hi", now', "café", -2.0), ("a", "a", 3.0)]
 COLUMNS = ["left", "right", "gold"]

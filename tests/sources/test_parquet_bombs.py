@@ -8,13 +8,13 @@ import pytest
 from peak_memory import peak
 
 from embstore.base.errors import SourceError
-from embstore.sources import open_source
 from embstore.sources import table_files as module
+from embstore.sources.opening import open_source
 from embstore.sources.tables import read_records
 
 _READ = """
-from embstore.sources import open_source
 from embstore.sources import table_files
+from embstore.sources.opening import open_source
 table_files._BOMB_BYTES = 1 << 40
 assert sum(len(row.text) for row in open_source({name!r}).rows()) == {n}
 """
@@ -72,7 +72,7 @@ def test_rows_that_point_to_one_long_value_hold_it_once():
     assert Path("a.parquet").stat().st_size < 1 << 20
     _, grown = peak(
         _READ.format(name="a.parquet", n=n * 500_000),
-        "from embstore.sources import open_source; import pyarrow.parquet",
+        "from embstore.sources.opening import open_source; import pyarrow.parquet",
     )
     assert grown < 200_000, f"{grown} kB"
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from source_rows import texts
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
-from embstore.sources import Blank, Row, open_source
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Blank, Row
 
 
 def save(columns: dict[str, pa.Array | list[str | None]], name: str = "a.parquet") -> str:

@@ -10,8 +10,9 @@ import pytest
 from dataset_files import FILES, RG65, STSB, STSB_LINES, put
 
 from embstore.base.errors import SourceError
-from embstore.sources import DATASETS, Blank, Row, add_dataset, open_source
-from embstore.sources.datasets import PLEASANT, UNPLEASANT
+from embstore.sources.datasets import DATASETS, PLEASANT, UNPLEASANT, add_dataset
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Blank, Row
 from embstore.sources.source import DataFile
 
 pytestmark = pytest.mark.usefixtures("data")

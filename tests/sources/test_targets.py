@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
-from embstore.sources import Row, Targets, open_source
-from embstore.sources.rows import Keep
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Keep, Row, Targets
 
 RIVER = "the bank of the river"
 ROWS = [(RIVER, 4, 8), ("Zoë's café, the bank", 16, 20), (RIVER, 4, 15), ("I 😀 New York", 4, 12)]

@@ -14,7 +14,10 @@ import pytest
 
 from embstore.base import disk
 from embstore.base.errors import FileAccessError, SourceError
-from embstore.sources import Row, add_dataset, datasets, list_datasets, open_source
+from embstore.sources import datasets
+from embstore.sources.datasets import add_dataset, list_datasets
+from embstore.sources.opening import open_source
+from embstore.sources.rows import Row
 from embstore.sources.source import DataFile
 
 TEXTS = [f"text {number} {'long ' * 10}" for number in range(2000)]

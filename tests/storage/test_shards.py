@@ -17,9 +17,9 @@ from synthetic import Synthetic, synthetic_card, synthetic_items, synthetic_stor
 
 from embstore import Store
 from embstore.base.errors import EncodeError, StoreError
-from embstore.storage import writer as writer_module
 from embstore.storage.files import shards
 from embstore.storage.files.paths import StorePaths
+from embstore.storage.transaction import commit
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.writer import StoreWriter
 
@@ -175,7 +175,7 @@ def test_a_part_becomes_a_shard_when_it_is_cut(tmp_path):
 def test_an_error_of_the_writer_stops_the_next_block(tmp_path, monkeypatch):
     """Not only the next shard: hours may lie between two of them."""
     card = synthetic_card()
-    monkeypatch.setattr(writer_module, "write_shard", _full)
+    monkeypatch.setattr(commit, "write_shard", _full)
     with StoreWriter(tmp_path / "store") as store:
         store.add_space(card)
         writer = store.space_writer(card, lambda ids: None)
@@ -189,7 +189,7 @@ def test_an_error_of_the_writer_stops_the_next_block(tmp_path, monkeypatch):
 
 def test_a_space_whose_first_shard_cannot_be_written_leaves_no_card(tmp_path, monkeypatch):
     card = synthetic_card()
-    monkeypatch.setattr(writer_module, "write_shard", _full)
+    monkeypatch.setattr(commit, "write_shard", _full)
 
     def write() -> None:
         with StoreWriter(tmp_path / "store") as store, store.space_writer(card, lambda ids: None) as writer:

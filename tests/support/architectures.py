@@ -28,7 +28,10 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
 from embstore.base.errors import CheckpointError, EmbstoreError
 from embstore.base.space import Pooling, TopForm
-from embstore.encode import Encoded, Encoder, Tokenizer, resolve
+from embstore.encode.checkpoint import resolve
+from embstore.encode.forward import Encoder
+from embstore.encode.records import Encoded
+from embstore.encode.tokens import Tokenizer
 
 PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
 TEXTS = ("The quick brown fox", "a dog", "She sells sea shells by the sea shore")

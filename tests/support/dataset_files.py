@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from embstore.sources import DATASETS
+from embstore.sources.datasets import DATASETS
 from embstore.sources.source import DataFile, DatasetSpec
 
 # Trailing blanks, words that look like missing values, no final newline.

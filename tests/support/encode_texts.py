@@ -2,7 +2,8 @@
 
 from embstore.base.space import Pooling, Template, Unit
 from embstore.base.text import Item, Passage, Span, items_of, passages_of
-from embstore.encode import Encoded, Encoder, Skipped
+from embstore.encode.forward import Encoder
+from embstore.encode.records import Encoded, Skipped
 
 WORDS = [
     "cat", "dog", "FBI", "McDonald", "antidisestablishmentarianism", "ice cream", "don't", "naïve", "🙂", "42", "a",

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from embstore.base.space import Pooling
 from embstore.base.text import Passage, Span
-from embstore.encode import Encoded, Encoder, Skipped, resolve
+from embstore.encode.checkpoint import resolve
+from embstore.encode.forward import Encoder
+from embstore.encode.records import Encoded, Skipped
 
 OLD = "sentence_transformers.models."
 SWITCHES = {

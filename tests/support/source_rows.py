@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from embstore.sources import Row, Source
+from embstore.sources.rows import Row
+from embstore.sources.source import Source
 
 Write = Callable[[str, str | bytes], str]
 

@@ -12,14 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore.base import atomic, disk, supply
-from embstore.base.errors import (
-    DamagedError,
-    FileAccessError,
-    MissingFileError,
-    MissingObjectError,
-    UnsupportedFormatError,
-)
+from embstore.base import atomic, disk, errors, supply
 from embstore.base.messages import rendered
 from embstore.base.progress import finish_part
 from embstore.base.space import Unit
@@ -52,14 +45,14 @@ class Problem:
     is_damage: bool = True  # else the system does not let it be read
 
     @classmethod
-    def of(cls, file: Path, error: DamagedError) -> "Problem":
+    def of(cls, file: Path, error: errors.DamagedError) -> "Problem":
         """Return the problem of a damaged file."""
         return cls(file, str(error).removeprefix(f"{file} is damaged: "))
 
 
-def read_problem(error: FileAccessError) -> Problem:
+def read_problem(error: errors.FileAccessError) -> Problem:
     """Return the problem of a file that the system does not let embstore read."""
-    if isinstance(error, MissingFileError):
+    if isinstance(error, errors.MissingFileError):
         raise error
     return Problem(Path(error.path), f"it could not be read: {error.reason}", is_damage=False)
 
@@ -68,7 +61,7 @@ def catch_unreadable(found: Iterable[Problem]) -> Iterator[Problem]:
     """Yield the problems that a check finds; if it fails to read a file, yield that as the last problem."""
     try:
         yield from found
-    except FileAccessError as error:
+    except errors.FileAccessError as error:
         yield read_problem(error)
 
 
@@ -79,9 +72,9 @@ def verify_marker(paths: StorePaths) -> Iterator[Problem]:
         return
     try:
         check_marker(paths)
-    except UnsupportedFormatError:
+    except errors.UnsupportedFormatError:
         raise
-    except DamagedError as error:
+    except errors.DamagedError as error:
         yield Problem.of(paths.marker, error)
 
 
@@ -94,7 +87,7 @@ def verify_manifests(paths: StorePaths) -> tuple[Snapshot, list[Problem]]:
     problems = [*problems_of(paths, names.MANIFESTS)]
     try:
         return read_newest(paths), problems
-    except DamagedError as error:
+    except errors.DamagedError as error:
         named = (kind for kind in names.KINDS if kind.is_named)
         files: Files = {paths.key(path): {} for kind in named for path in paths.files_of(kind)}
         return Snapshot(0, "", files), problems or [Problem.of(paths.manifests, error)]
@@ -106,11 +99,11 @@ def problems_of(paths: StorePaths, kind: names.Kind, files: Iterable[Path] | Non
         try:
             if isinstance(problem := _CHECKS[kind](paths, path), str):
                 yield Problem(path, problem)
-        except MissingFileError:
+        except errors.MissingFileError:
             if kind.is_named:
                 raise
-        except DamagedError as error:
-            if kind is names.MANIFESTS and isinstance(error, UnsupportedFormatError):
+        except errors.DamagedError as error:
+            if kind is names.MANIFESTS and isinstance(error, errors.UnsupportedFormatError):
                 raise
             if kind.is_named or disk.exists(path):
                 yield Problem.of(path, error)
@@ -178,7 +171,7 @@ def verify_space(
             found = check_shard(shard, card)
             if isinstance(found, SoundShard):
                 found = found.summary_problem(card) or found
-        except FileAccessError as error:
+        except errors.FileAccessError as error:
             found = read_problem(error)
         finish_part()
         if isinstance(found, Problem):
@@ -221,7 +214,7 @@ class SoundShard:
             return Problem(path, f"it is missing, and its shard {self.shard.path} is there")
         try:
             rows = read_sealed(path, SUMMARY_SCHEMA).to_pylist()
-        except DamagedError as error:
+        except errors.DamagedError as error:
             return Problem.of(path, error)
         if not rows or any(row["shard"] != self.shard.name for row in rows):
             return Problem(path, "it is not the summary of the shard of that name")
@@ -250,7 +243,7 @@ def check_shard(shard: Shard, card: Card) -> SoundShard | Problem:
         if problem := schema_problem(shard.path, embeddings_schema(card.dim, card.dtype)):
             return Problem(shard.path, problem)
         layers = [_layer_sums(shard, card, layer.id) for layer in card.layers]
-    except DamagedError as error:
+    except errors.DamagedError as error:
         return Problem.of(shard.path, error)
     ids = layers[0][0]
     for layer, (other, _) in zip(card.layers, layers, strict=True):
@@ -402,7 +395,7 @@ class QuickCheck:
                 elif (found := disk.size(path)) != size:
                     problem = f"it has {found:,} bytes, and its manifest says {size:,}: it was truncated or altered"
                     yield Problem(path, problem)
-            except (FileNotFoundError, MissingObjectError):
+            except (FileNotFoundError, errors.MissingObjectError):
                 missing.add(path)
                 yield Problem(path, "it is missing, and the manifest names it")
         for shards in ([shard for shard in shards if shard.path not in missing] for shards in spaces):

@@ -34,15 +34,7 @@ from embstore.base.supply import Range
 from embstore.base.table import show_size
 from embstore.storage.files import names
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.remote.manifest import (
-    FileList,
-    FileLists,
-    RemoteFile,
-    RemoteState,
-    Writer,
-    fetch_list,
-    parse_list,
-)
+from embstore.storage.remote import manifest
 from embstore.storage.remote.objects import ObjectReader
 from embstore.storage.transaction.lock import FolderLock
 
@@ -183,21 +175,22 @@ class Contents:
     def __init__(self, folder: Path, objects: ObjectReader) -> None:
         self._folder, self.objects = folder, objects
         self.root, self._records = folder / STORE, folder / "fetched"
-        self.state: RemoteState | None = None
-        self.files: dict[str, RemoteFile] = {}
+        self.state: manifest.RemoteState | None = None
+        self.files: dict[str, manifest.RemoteFile] = {}
         self.stamps: dict[str, disk.Stamp] = {}
 
-    def load(self) -> RemoteState | None:
+    def load(self) -> manifest.RemoteState | None:
         """Return the state on the disk; None if there is none that can be used."""
         if not disk.exists(StorePaths(self.root).marker):
             return None
         try:
             document = json.loads(disk.read(self._records / _STATE))
-            named = {path: RemoteFile(*entry) for path, entry in document["named"].items()}
-            lists = {group: FileList(*entry) for group, entry in document["lists"].items()}
-            state = RemoteState(
-                document["number"], document["sha256"], document["store"], FileLists(named, lists, self.read_list),
-                Writer(*document["writer"]), document["lease_seconds"], document["n_changes"], tag=document["tag"],
+            named = {path: manifest.RemoteFile(*entry) for path, entry in document["named"].items()}
+            lists = {group: manifest.FileList(*entry) for group, entry in document["lists"].items()}
+            state = manifest.RemoteState(
+                document["number"], document["sha256"], document["store"],
+                manifest.FileLists(named, lists, self.read_list), manifest.Writer(*document["writer"]),
+                document["lease_seconds"], document["n_changes"], tag=document["tag"],
             )  # fmt: skip
             self._load_files()
         except (FileNotFoundError, ValueError, LookupError, TypeError):
@@ -205,7 +198,7 @@ class Contents:
         self.state = state
         return state
 
-    def save(self, state: RemoteState) -> None:
+    def save(self, state: manifest.RemoteState) -> None:
         """Write a state and the files to the disk, and delete the lists of others."""
         self.save_files()
         document = {
@@ -240,13 +233,13 @@ class Contents:
         except FileNotFoundError:
             raise self._deleted() from None
 
-    def read_list(self, group: str, file_list: FileList) -> dict[str, RemoteFile]:
+    def read_list(self, group: str, file_list: manifest.FileList) -> dict[str, manifest.RemoteFile]:
         """Return the files of a group from its list, which is fetched once."""
         path = names.LISTS.path(self._records / _LISTS, file_list.sha256)
         with suppress(FileNotFoundError, DamagedError):
-            return parse_list(disk.read(path), group, file_list, str(path))
-        data = fetch_list(self.objects, file_list)
-        found = parse_list(data, group, file_list, f"{self.objects.url}/{file_list.key}")
+            return manifest.parse_list(disk.read(path), group, file_list, str(path))
+        data = manifest.fetch_list(self.objects, file_list)
+        found = manifest.parse_list(data, group, file_list, f"{self.objects.url}/{file_list.key}")
         disk.make_folder(path.parent)
         atomic.write_bytes(path, data, derived=True)
         return found
@@ -351,7 +344,7 @@ class Contents:
 
     def _load_files(self) -> None:
         document = json.loads(disk.read(self._records / _FILES))
-        self.files = {path: RemoteFile(*entry) for path, entry in document["files"].items()}
+        self.files = {path: manifest.RemoteFile(*entry) for path, entry in document["files"].items()}
         self.stamps = {path: (stamp[0], stamp[1], stamp[2]) for path, stamp in document["stamps"].items()}
 
     def _write(self, name: str, document: dict[str, Any]) -> None:

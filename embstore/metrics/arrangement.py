@@ -1,0 +1,363 @@
+"""Compare how two layers arrange the items: by the best rotation, and by what is near each item."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from math import acos, asin, pi, sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embstore.base.arrays import Float64Array, Positions, cosine_error, rounding_error_bound, slices
+from embstore.metrics.comparison import AGAINST, normalise_rows
+from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Similarity
+from embstore.metrics.numerics.layer_pairs import (
+    Grid,
+    LayerSums,
+    Pair,
+    PairSums,
+    check_complete,
+    read_vectors,
+    reduce_pairs,
+)
+from embstore.metrics.significance import PERMUTATIONS
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+# 1 − cos θ up to which θ is computed from the residual: arccos of a number near 1 has lost half of its digits.
+_NEAR = 1e-4
+_ROWS = 4096
+_VECTOR_BYTES = 1 << 29
+
+
+def procrustes(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids) -> list[Result]:
+    """Compute the angular Procrustes distance of each pair of layers (Williams et al. 2021, section 2).
+
+    θ = arccos(‖XᵀY‖₊ / (‖X‖ ‖Y‖)) of the centred vectors, where ‖·‖₊ is the nuclear norm, the sum of the singular
+    values, and ‖·‖ the Frobenius norm: the angle after the best rotation or reflection. It is a metric. Layers of
+    different dimensions are compared as if the smaller one were filled up with zeros.
+
+    Args:
+        left: Layers, each with all the items.
+        right: Layers to compare with; None compares ``left`` with each other.
+        ids: Item ids, ascending.
+
+    Returns:
+        A row for each layer of ``left`` with each of ``right``: ``procrustes``, θ in radians, in [0, π/2];
+        ``similarity``, cos θ, in [0, 1]; ``n``; ``reason``.
+    """
+    grid, n = Grid.of(left, right), len(ids)
+    cosines = _cosines(grid, ids) if n >= 2 else {}
+    angles: dict[Pair, float] = {}
+    rows: list[Result] = []
+    for i, j in product(grid.left, grid.right):
+        pair = min(i, j), max(i, j)
+        why = grid.why_constant(i, j) if cosines else "fewer than two items"
+        rows.append({"procrustes": None, "similarity": None, "n": n, "reason": why})
+        if why is None:
+            if pair not in angles:
+                is_near = i != j and cosines[pair] > 1 - _NEAR
+                angles[pair] = _small_angle(grid.layers[i], grid.layers[j], ids) if is_near else acos(cosines[pair])
+            rows[-1] |= {"procrustes": angles[pair], "similarity": cosines[pair]}
+    return rows
+
+
+def _cosines(grid: Grid, ids: Ids) -> dict[Pair, float]:
+    """Return the cosine of each pair, from n × n products where there are fewer items than dimensions."""
+    dims = [layer.dim for layer in grid.layers]
+    if len(ids) >= min(dims) or 8 * len(ids) * sum(dims) > _VECTOR_BYTES:
+        return reduce_pairs(grid.layers, grid.pairs, ids, _fit)
+    sides, coordinates = [], []
+    for layer in grid.layers:
+        vectors = read_vectors(layer, ids)
+        shift = vectors.mean(axis=0)
+        vectors -= shift
+        sides.append(LayerSums(shift, vectors.sum(axis=0), float(np.vdot(vectors, vectors))))
+        coordinates.append(np.transpose(np.linalg.qr(vectors.T, mode="r")))  # in an orthonormal basis of the rows
+    return {
+        (i, j): _cosine(coordinates[i].T @ coordinates[j], sides[i], sides[j], len(ids), is_same=i == j)
+        for i, j in grid.pairs
+    }
+
+
+def _fit(sums: PairSums) -> float:
+    return _cosine(_centred(sums), sums.left, sums.right, sums.n, is_same=sums.left.shift is sums.right.shift)
+
+
+def _centred(sums: PairSums) -> Float64Array:
+    """Return Σ (x − x̄)(y − ȳ)ᵀ, shape (dim, dim_2)."""
+    return sums.product - np.outer(sums.left.total / sums.n, sums.right.total)
+
+
+def _spread(side: LayerSums, n: int) -> float:
+    """Return ‖X‖, the Frobenius norm of the centred vectors."""
+    return sqrt(side.square_total - float(side.total @ side.total) / n)
+
+
+def _cosine(centred: Float64Array, left: LayerSums, right: LayerSums, n: int, *, is_same: bool) -> float:
+    if is_same or left.is_constant(n) or right.is_constant(n):  # of a constant layer it is not used
+        return 1.0
+    nuclear_norm = float(np.linalg.svd(centred, compute_uv=False).sum())
+    return min(1.0, nuclear_norm / (_spread(left, n) * _spread(right, n)))
+
+
+def _small_angle(first: LayerData, second: LayerData, ids: Ids) -> float:
+    """Return the angle of two layers that are nearly alike, 2 arcsin(‖X R − Y‖ / 2) of layers with norm 1.
+
+    R is the best rotation of the layer with fewer dimensions, so that it keeps the lengths.
+    """
+    if first.dim > second.dim:
+        first, second = second, first
+    [sums] = reduce_pairs([first, second], [(0, 1)], ids, lambda sums: sums).values()
+    u, _, v = np.linalg.svd(_centred(sums), full_matrices=False)
+    rotation, sides = u @ v, (sums.left, sums.right)
+    means = [side.shift + side.total / sums.n for side in sides]
+    spreads = [_spread(side, sums.n) for side in sides]
+    square = 0.0
+    for part in slices(len(ids), _ROWS):
+        x, y = (
+            (read_vectors(layer, ids[part]) - mean) / spread
+            for layer, mean, spread in zip((first, second), means, spreads, strict=True)
+        )
+        residual = x @ rotation - y
+        square += float(np.vdot(residual, residual))
+    return 2 * asin(min(1.0, sqrt(square) / 2))
+
+
+_MIN_ITEMS = 4
+
+
+def cknna(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 10) -> list[Result]:
+    """Compute centred kernel nearest-neighbour alignment of each pair of layers (Huh et al. 2024, appendix A).
+
+    HSIC_1 (Song et al. 2012, eq. 5) of the cosines of each item with those neighbours that are among its k nearest in
+    both layers, over the root of those of each layer with itself, of its own k nearest. k = n − 1 gives unbiased CKA of
+    unit vectors.
+
+    Args:
+        left: Layers, each with all the items.
+        right: Layers to compare with; None compares ``left`` with each other.
+        ids: Item ids, ascending.
+        k: Number of neighbours, 2 or more.
+
+    Returns:
+        A row for each layer of ``left`` with each of ``right``: ``cknna``, 1 for a layer with itself, up to about
+        k/(n − 1) by chance, and beyond these for small k; ``n``; ``n_zero`` items omitted because their vector is
+        zero in one of the two; ``reason``.
+    """
+    grid = Grid.of(left, right)
+    rows: dict[Pair, Result] = {}
+    for used_ids, pairs in grid.pairs_by_items(ids):
+        n = len(used_ids)
+        reason = f"{k} neighbours of {n - 1} other items: take a smaller k" if k >= n else None
+        if n < _MIN_ITEMS:
+            reason = f"fewer than {_MIN_ITEMS} items with a direction"
+        graphs: dict[int, csr_array] = {}
+        for position in () if reason else sorted({position for pair in pairs for position in pair}):
+            graphs[position] = _graph(grid.layers[position], used_ids, k)
+        squares = {position: _hsic1(graph, graph) for position, graph in graphs.items()}
+        for i, j in pairs:
+            value, why = (None, reason) if reason else _normalised(graphs[i], graphs[j], squares[i], squares[j])
+            rows[i, j] = {"cknna": value, "n": n, "n_zero": len(ids) - n, "reason": why}
+    found: list[Result] = []
+    for i, j in product(grid.left, grid.right):
+        row, why = rows[min(i, j), max(i, j)], grid.why_constant(i, j, by_direction=True)
+        found.append(row | {"cknna": None, "reason": row["reason"] or why} if why else dict(row))
+    return found
+
+
+def _graph(layer: LayerData, ids: Ids, k: int) -> "csr_array":
+    """Return the cosines (n, n) of each item with its k nearest neighbours, sparse, row by row."""
+    from scipy.sparse import csr_array  # slow to import
+
+    found, positions, cosines = layer.neighbours(k, only=ids)
+    check_complete(found, ids)
+    n = len(ids)
+    return csr_array((cosines.ravel(), positions.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+
+
+def _normalised(
+    first: "csr_array", second: "csr_array", square: float, square_2: float
+) -> tuple[float | None, str | None]:
+    common = (first, second) if first is second else (first * _edges(second), second * _edges(first))
+    if square <= 0 or square_2 <= 0:
+        return None, "a layer's nearest neighbours have no variance: take a larger k"
+    return _hsic1(*common) / (sqrt(square) * sqrt(square_2)), None
+
+
+def _edges(graph: "csr_array") -> "csr_array":
+    """Return 1 for each stored neighbour."""
+    edges = graph.copy()
+    edges.data = np.ones_like(edges.data)
+    return edges
+
+
+def _hsic1(k: "csr_array", l_: "csr_array") -> float:
+    """Return HSIC_1 of two matrices (n, n) without a diagonal, which need not be symmetric."""
+    n = k.shape[0]
+    trace = float((k * l_.T).sum())
+    totals = float(k.sum()) * float(l_.sum()) / ((n - 1) * (n - 2))
+    rows = float(k.sum(axis=0) @ l_.sum(axis=1))
+    value: float = (trace + totals - 2 * rows / (n - 2)) / (n * (n - 3))
+    return value
+
+
+_BLOCK_VALUES = 1 << 22
+
+
+def imbalance(
+    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 1, distance: str = "euclidean"
+) -> list[Result]:
+    """Compute the information imbalance of each pair of layers, in both directions (Glielmo et al. 2022, eq. 4).
+
+    Δ(A → B) = 2/n · the mean rank in B, from 1, of each item's nearest neighbour in A: (k + 1)/n if B has the same
+    neighbours, 1 by chance. One direction small and the other large: the first layer contains the second.
+
+    Args:
+        left: Layers, each with all the items.
+        right: Layers to compare with; None compares ``left`` with each other.
+        ids: Item ids, ascending.
+        k: Number of neighbours whose ranks are averaged.
+        distance: ``euclidean``, or ``cosine``, which omits items whose vector is zero in one of the two layers.
+
+    Returns:
+        A row for each layer of ``left`` with each of ``right``: ``imbalance``, Δ(left → right), and
+        ``imbalance_back``, Δ(right → left), in (0, 2); ``chance``, 1; ``n``; ``n_zero``; ``reason``.
+    """
+    grid = Grid.of(left, right)
+    by_items = grid.pairs_by_items(ids) if distance == "cosine" else [(ids, grid.pairs)]
+    values: dict[Pair, float] = {}
+    shared: dict[Pair, Result] = {}
+    for used_ids, pairs in by_items:
+        n = len(used_ids)
+        reason = None if k < n else f"{k} neighbours of {max(n - 1, 0)} other items: take a smaller k"
+        counts: Result = {"n": n, "n_zero": len(ids) - n, "reason": "fewer than two items" if n < 2 else reason}
+        directed = {*pairs, *((j, i) for i, j in pairs)}
+        for pair in directed:
+            why = grid.why_constant(*pair, by_direction=distance == "cosine")
+            shared[pair] = counts | {"reason": counts["reason"] or why}
+        directed = {pair for pair in directed if shared[pair]["reason"] is None}
+        values |= _imbalances(grid.layers, directed, used_ids, k, distance)
+    empty: Result = {"imbalance": None, "imbalance_back": None, "chance": None}
+    return [
+        {**empty, **shared[i, j]} if (i, j) not in values
+        else {"imbalance": values[i, j], "imbalance_back": values[j, i], "chance": 1.0, **shared[i, j]}
+        for i, j in product(grid.left, grid.right)
+    ]  # fmt: skip
+
+
+def _imbalances(layers: Sequence[LayerData], directed: set[Pair], ids: Ids, k: int, distance: str) -> dict[Pair, float]:
+    """Return Δ(i → j) of the pairs (i, j) of positions in ``layers``, over n > k items."""
+    nearest: dict[int, Positions] = {}
+    for i in sorted({i for i, _ in directed}):
+        found, nearest[i], _ = layers[i].neighbours(k, distance, only=ids)
+        check_complete(found, ids)
+    values: dict[Pair, float] = {}
+    for j in sorted({j for _, j in directed}):
+        sources = {i: nearest[i] for i, second in directed if second == j}
+        totals = _rank_totals(read_vectors(layers[j], ids), sources, distance)
+        values |= {(i, j): 2 * total / (len(ids) ** 2 * k) for i, total in totals.items()}
+    return values
+
+
+def _rank_totals(vectors: Float64Array, neighbours: Mapping[int, Positions], distance: str) -> dict[int, int]:
+    """Return, for several lists of k neighbours of each of n items, the sum of their ranks by distance, from 1.
+
+    Distances that differ by no more than their rounding errors are ordered by ascending position. The vectors (n, dim)
+    are overwritten; the lists are positions (n, k).
+    """
+    n, dim = vectors.shape
+    if distance == "cosine":
+        lengths, error = np.zeros(n), 2 * cosine_error(dim)
+        normalise_rows(vectors)
+    else:
+        vectors -= vectors.mean(axis=0)
+        lengths, error = np.sqrt(np.vecdot(vectors, vectors)), 0.0
+    totals = dict.fromkeys(neighbours, 0)
+    positions = np.arange(n)
+    for rows in slices(n, max(1, _BLOCK_VALUES // n)):
+        # |x|² is the same for all of a row, and −2 x·y of unit vectors has the order of the distances.
+        distances = lengths * lengths - 2 * (vectors[rows] @ vectors.T)
+        errors = rounding_error_bound(dim, np.float64) * (lengths[rows, None] + lengths) ** 2 + error
+        low, high = distances - errors, distances + errors
+        at = np.arange(len(distances))
+        low[at, positions[rows]] = high[at, positions[rows]] = np.inf  # no item is its own neighbour
+        for source, lists in neighbours.items():
+            for chosen in lists[rows].T:
+                least, most = low[at, chosen][:, None], high[at, chosen][:, None]
+                before = np.count_nonzero(high < least, axis=1)
+                for row in np.flatnonzero(np.count_nonzero(low <= most, axis=1) > before + 1):  # others are as near
+                    tied = (low[row] <= most[row]) & (high[row] >= least[row])
+                    before[row] += np.count_nonzero(tied[: chosen[row]])
+                totals[source] += int(before.sum()) + len(before)
+    return totals
+
+
+METRICS = (
+    Metric(
+        name="procrustes", label="Procrustes distance",
+        help="Angle between two layers after the best rotation: 0 for layers that are alike.",
+        function=procrustes,
+        columns=(
+            Column("procrustes", "number", "angle after the best rotation", minimum=0, maximum=pi / 2, unit="radians",
+                   label="angle", is_distance=True),
+            Column("similarity", "number", "its cosine", minimum=0, maximum=1, shown=False,
+                   label="cosine of the angle"),
+        ),
+        parameters=(AGAINST, *PERMUTATIONS),
+        similarity=Similarity("similarity"),
+        formula="θ = arccos(‖XᵀY‖₊ / (‖X‖ ‖Y‖)), X and Y centred",
+        citation="Williams, Kunz, Kornblith & Linderman (2021), NeurIPS", references=("williams2021",), needs="layers",
+        estimator="Exact, in float64: the nuclear norm from the singular values of the product of two layers, of one "
+        "pass over the vectors; angles near 0 from the residual, since arccos would lose their digits. A metric: it "
+        "obeys the triangle inequality. Centred, so that shifting a layer changes nothing, nor does rotating it or "
+        "scaling it as a whole. Its value by chance has no closed form, and falls where the dimensions are many for "
+        "the items: of independent Gaussian vectors with n = 100 and 768 dimensions it is about .26, as if they were "
+        "alike.",
+    ),
+    Metric(
+        name="cknna", label="CKNNA",
+        help="How alike two layers arrange items that are near each other: CKA over mutual neighbours.",
+        function=cknna,
+        columns=(Column("cknna", "number", "1: alike, near 0: by chance", label="CKNNA"), N_ZERO),
+        parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=2), AGAINST, *PERMUTATIONS),
+        similarity=Similarity("cknna", needs_direction=True),
+        formula="HSIC(K∘M, L∘M) / √(HSIC(K∘M_K, K∘M_K) HSIC(L∘M_L, L∘M_L)), M = M_K∘M_L the neighbours in both",
+        citation="Huh, Cheung, Wang & Isola (2024), ICML; HSIC_1 of Song et al. (2012), JMLR",
+        references=("huh2024", "song2012"), needs="layers",
+        estimator="The variant of the authors' code: unbiased HSIC_1, cosines of unit vectors, the neighbours by "
+        "cosine and exact, ties to the lower item id; but no value is clipped, and nothing is added to the "
+        "denominator (they add 10⁻⁶). The formula of Gröger et al. (2026), which centres the masked matrices, is "
+        "biased. By chance it is not 0 but up to about k/(n − 1), the share of neighbours in common; for small k it "
+        "may be above 1 or below 0. As theirs, it depends a little on which layer comes first, since neighbours are "
+        "directed. It needs the same transform in both layers.",
+    ),
+    Metric(
+        name="imbalance", label="Information imbalance",
+        help="Whether what is near in one layer is near in another: information imbalance.",
+        function=imbalance,
+        columns=(
+            Column("imbalance", "number", "from layer to layer_2: near 0 if the first says all of the second", 0, 2,
+                   label="imbalance", is_distance=True),
+            Column("imbalance_back", "number", "from layer_2 to layer", minimum=0, maximum=2, shown=False,
+                   is_distance=True),
+            Column("chance", "number", "of layers that have nothing in common", shown=False),
+            N_ZERO,
+        ),
+        parameters=(
+            Parameter("k", 1, "Number of nearest neighbours whose ranks are averaged.", minimum=1),
+            Parameter("distance", "euclidean", "euclidean, or cosine.", choices=("euclidean", "cosine")),
+            AGAINST, *PERMUTATIONS,
+        ),
+        similarity=Similarity("imbalance", is_distance=True, needs_direction=True),
+        formula="Δ(A → B) = 2/n · mean rank in B of the nearest neighbour in A",
+        citation="Glielmo, Zeni, Cheng, Csányi & Laio (2022), PNAS Nexus", references=("glielmo2022",),
+        needs="layers", drawn_values=("imbalance",), sides=("from layer", "to layer"),
+        estimator="Exact: all neighbours and the full ranks of all items, where the authors' DADApy takes subsets and "
+        "draws the ranks beyond the nearest ones at random. Not symmetric: both small, the layers are equivalent; one "
+        "small, the one contains the other; both near 1, they have nothing in common. The smallest value is "
+        "(k + 1)/n. Distances that differ by no more than their rounding errors are ordered by item id, so that "
+        "duplicates depend on it. Of k neighbours the mean of their ranks is taken. calibrated of equal layers is "
+        "(k + 1)/n or so below 1, since the smallest value is not 0.",
+    ),
+)  # fmt: skip
