@@ -1,6 +1,5 @@
 """Commands that copy between stores: ``embstore merge``, ``push`` and ``pull``."""
 
-from pathlib import Path
 from typing import Annotated
 
 from ._errors import explained
@@ -9,7 +8,7 @@ from ._output import Shown
 
 
 def merge(
-    other: Annotated[Path, argument("OTHER", "The folder of the other store; it is only read.")],
+    other: Annotated[str, argument("OTHER", "The folder or URL of the other store; it is only read.")],
     spaces: Spaces = None,
     dry_run: DryRun = False,
     *,

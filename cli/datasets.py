@@ -66,9 +66,15 @@ def add(
     """Keep a local copy of a dataset (its hash is checked), or a table of your own as a dataset."""
     from embstore.store import Store
 
-    chosen = [column.strip() for column in columns.split(",")] if columns else []
     [row] = Store.add_dataset(
-        name, file, kind=kind, columns=chosen, unit=unit, header=not no_header, delimiter=delimiter, comment=comment
+        name,
+        file,
+        kind=kind,
+        columns=columns or (),
+        unit=unit,
+        header=not no_header,
+        delimiter=delimiter,
+        comment=comment,
     )
     command = f"embstore build {name} --model MODEL"
     say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: {command}")

@@ -345,8 +345,8 @@ def _renewed_indexes(
         return [], []
     folder, n_layers = paths.indexes(card.space), len(card.layers)
     n_copied = sum(names.kind_of(key) is names.INDEXES and names.space_of(key) == card.space for key in keys)
-    actions = [Action("taken in", folder, f"the indexes of {n_copied} layers")] if n_copied else []
+    actions = [Action("taken in", folder, f"the indexes of {n_copied} of {n_layers} layers")] if n_copied else []
     if n_copied == n_layers:
         return actions, []
     notes = recall_notes(card, update_indexes(paths, card, kind))
-    return [*actions, Action("rebuilt", folder, f"the indexes of {n_layers - n_copied} layers")], notes
+    return [*actions, Action("rebuilt", folder, f"the indexes of {n_layers - n_copied} of {n_layers} layers")], notes

@@ -24,7 +24,7 @@ _SIZE = re.compile(r'width="([\d.]+)" height="([\d.]+)" viewBox="[^"]*">(?:<rect
 
 def convert(name: str, **arguments: Any) -> Any:
     """Return what a function of vl-convert returns."""
-    more = ". Vega-Lite specifications need nothing more: embstore plot METRIC -o FIGURE.vl.json"
+    more = ". A specification needs nothing more: name a file that ends in .vl.json"
     with needing("pictures are drawn by vl-convert-python", "plot", more=more):
         import vl_convert
     versions = {} if name.startswith("svg") else {"vl_version": _VEGA_LITE}

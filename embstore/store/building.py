@@ -100,8 +100,10 @@ class BuildMethods(OpenStore):
         """
         from embstore.sources.datasets import add_dataset, list_datasets
 
+        listed = columns.split(",") if isinstance(columns, str) and columns else as_names(columns or ())
+        chosen = [column.strip() for column in listed]
         added = add_dataset(
-            name, Path(file), kind=kind, columns=as_names(columns), unit=unit, header=header, delimiter=delimiter,
+            name, Path(file), kind=kind, columns=chosen, unit=unit, header=header, delimiter=delimiter,
             comment=comment,
         )  # fmt: skip
         return list_datasets([added])

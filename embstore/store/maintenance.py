@@ -165,7 +165,7 @@ class MaintenanceMethods(OpenStore):
         """
         from embstore.maintain.upkeep import merge
 
-        source = (other if isinstance(other, OpenStore) else OpenStore(other)).folder()
+        source = _source(other).folder()
         with self._writing(dry_run=dry_run) as folder, observing(observe):
             return merge(folder, source, as_names(spaces), dry_run=dry_run)
 
@@ -267,7 +267,14 @@ class MaintenanceMethods(OpenStore):
         """
         from embstore.exchange.copies import Selection, copy_store
 
-        selection, other = Selection(as_names(spaces), as_layers(layers)), OpenStore(source, options)
+        selection, other = Selection(as_names(spaces), as_layers(layers)), _source(source, options)
         with self._writing(dry_run=dry_run, is_new=True) as folder, observing(observe):
             name = self.url or str(self.path)
             return copy_store(other.folder(), folder, selection, "pull", name, dry_run=dry_run)
+
+
+def _source(other: str | os.PathLike[str] | OpenStore, options: Mapping[str, str] | None = None) -> OpenStore:
+    """Return the store to copy from, which has no default."""
+    if other is None:
+        raise UsageError("there is no default for the store to copy from. Name it by its folder or URL.")
+    return other if isinstance(other, OpenStore) else OpenStore(other, options)

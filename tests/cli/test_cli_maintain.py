@@ -100,6 +100,7 @@ def test_merge(cli, store, tmp_path):
     assert store.store.info()["items"] == [40, 30]
     assert cli("merge", "other").stderr == "There is nothing new to take in.\n"
     synthetic_store(tmp_path / "third", n=4, weights="7")
+    assert "http://example.org/store is not encrypted" in cli("merge", "http://example.org/store").stderr
     refused = cli("merge", "third")
     assert refused.exit_code == 2
     assert refused.stderr.count("\n") == 1

@@ -1,5 +1,6 @@
 """merge: a store takes in what another one has; the same items come out as from one store that was given both."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -193,6 +194,9 @@ def test_what_is_no_store_or_the_store_itself_gives_nothing(make_store, tmp_path
     ):  # fmt: skip
         with pytest.raises(UsageError if "itself" in message else StoreError, match=message):
             mine.store.merge(other)
+    for copy in (mine.store.merge, mine.store.pull):  # not the store at the default place
+        with pytest.raises(UsageError, match="there is no default"):
+            copy(None)
 
 
 @pytest.mark.parametrize("kind", ["embeddings/*/*.parquet", "summaries/*/*.parquet", "items/*.parquet", "spaces/*.json",
@@ -205,8 +209,10 @@ def test_a_damaged_file_of_the_other_is_named_and_nothing_taken(make_store, kind
     path = sorted(other.root.glob(kind))[-1]
     flip(path, path.stat().st_size * 2 // 3, bits=2)
     before = visible(mine.root)
-    with pytest.raises(DamagedError, match=path.name):
+    with pytest.raises(DamagedError, match=path.name) as caught:
         mine.store.merge(other.root)
+    commands = re.findall(r"embstore (?:verify|repair)(?: --store (\S+?)[.,]?(?= |$))?", str(caught.value))
+    assert {*commands} <= {str(other.root)}
     assert visible(mine.root) == before
 
 
@@ -216,6 +222,6 @@ def test_a_damaged_index_of_the_other_is_made_anew(make_store):
     path.write_bytes(path.read_bytes()[:-1])
     done = mine.store.merge(other.root).to_pylist()
     assert [row["detail"] for row in done if "indexes" in row["file"]] == [
-        "the indexes of 4 layers", "the indexes of 1 layers",
+        "the indexes of 4 of 5 layers", "the indexes of 1 of 5 layers",
     ]  # fmt: skip
     assert mine.store.verify(deep=True).problems == ()

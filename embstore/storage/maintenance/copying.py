@@ -1,6 +1,8 @@
 """Copy files of one store into another: find what is missing there, receive it checked, and commit all at once."""
 
 import hashlib
+import re
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embstore.base import atomic, checksum, disk
+from embstore.base import atomic, checksum, disk, supply
 from embstore.base.errors import DamagedError, StoreError
 from embstore.storage.catalog import Catalog
 from embstore.storage.files import names
@@ -36,9 +38,15 @@ _MISMATCH = "its content does not have the SHA-256 that it should have"
 
 def open_source(root: Path) -> Catalog:
     """Return the catalog of a store that is copied."""
-    source = Catalog(root)
-    source.paths.check_contents()
-    if not source.cards:
+    if not disk.exists(root):
+        raise StoreError(f"there is no store at {root}. Name the store to copy from by its folder or URL.")
+    try:
+        source = Catalog(root)
+        source.paths.check_contents()
+        cards = source.cards
+    except DamagedError as error:
+        raise _of_source(error, root) from error
+    if not cards:
         raise StoreError(f"{source.paths.root} holds no space: there is nothing to copy.")
     return source
 
@@ -54,7 +62,15 @@ def explaining_changes(source: Catalog) -> Iterator[None]:
                 f"{source.paths.root} was changed while it was read: another process writes to it. Nothing was "
                 "committed; run the same command again."
             ) from error
-        raise
+        raise _of_source(error, source.paths.root) from error
+
+
+def _of_source(error: DamagedError, root: Path) -> DamagedError:
+    """Return an error whose commands are about the store that is read, if a file of it is damaged."""
+    if type(error) is not DamagedError or str(root) not in error.args[0] or supply.supplier_of(root) is not None:
+        return error  # the folder of a store at a URL is of no use
+    command = re.compile("⦃(embstore [a-z]+)⦄")
+    return DamagedError(command.sub(lambda found: f"{found[1]} --store {shlex.quote(str(root))}", error.args[0]))
 
 
 def is_settled(key: str, named: Mapping[str, object]) -> bool:
