@@ -150,7 +150,8 @@ def test_measured_stands_beside_published_and_again_nothing_is_embedded(store, p
     assert [step.share for step in measured] == [done / measured[0].total for done in range(measured[0].total + 1)]
 
 
-def test_a_report_begins_with_a_reproduction(store, paper, checkpoint):
+def test_a_report_begins_with_a_reproduction(store, paper, checkpoint, monkeypatch):
+    monkeypatch.setattr("embstore.explore.report._pictures", lambda result: [])  # of metrics: most of a report's time
     page = store.report(recipe=str(paper), models=str(checkpoint))
     measured = store.reproduce(str(paper), models=str(checkpoint))
     sections = re.findall(r'<section id="([^"]+)">', page)
