@@ -1,6 +1,7 @@
 """Pooling ``model`` against sentence-transformers itself, for every pooling mode and module."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -16,13 +17,21 @@ from embstore.encode.checkpoint import fingerprint, resolve
 from embstore.encode.forward import Encoder
 from embstore.encode.recipe import read_recipe
 
-pytest.importorskip("sentence_transformers")
-from sentence_transformers.sentence_transformer import modules as parts
-
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("sentence_transformers") is None, reason="sentence_transformers is not installed"),
+]
 
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 ATOL = 1e-5
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """The modules of sentence-transformers, which take a second to load."""
+    from sentence_transformers.sentence_transformer import modules
+
+    return modules
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +39,7 @@ def base(tmp_path_factory):
     return bert(tmp_path_factory.mktemp("base") / "bert")
 
 
-def test_modes_are_concatenated_in_the_order_of_the_package_and_of_the_new_layout(base, tmp_path):
+def test_modes_are_concatenated_in_the_order_of_the_package_and_of_the_new_layout(base, parts, tmp_path):
     folder = old_layout(tmp_path / "tiny", base, MODES, modules=["Normalize"])
     found = outputs(folder, TEXTS)
     assert found.shape == (len(TEXTS), 6 * 32)
@@ -58,7 +67,7 @@ def test_a_model_in_a_subfolder_as_the_first_releases_saved_it(base, tmp_path):
         read_recipe(folder, "tiny")
 
 
-def test_layers_are_pooled_alike_and_the_output_is_a_layer_of_its_own(base, tmp_path):
+def test_layers_are_pooled_alike_and_the_output_is_a_layer_of_its_own(base, parts, tmp_path):
     folder = saved(tmp_path / "tiny", base, parts.Pooling(32, ("max", "weightedmean")), parts.Normalize())
     encoder = Encoder(resolve(str(folder)), device="cpu")
     layers = encoder.layers_of(Pooling.MODEL)
@@ -75,7 +84,7 @@ def test_layers_are_pooled_alike_and_the_output_is_a_layer_of_its_own(base, tmp_
 
 
 @pytest.mark.parametrize(("out_features", "safe"), [(32, True), (8, False)])
-def test_dense_and_normalize(base, tmp_path, out_features, safe):
+def test_dense_and_normalize(base, parts, tmp_path, out_features, safe):
     modules = (
         parts.Pooling(32, "mean"),
         parts.Dense(32, 64, bias=False, activation_function=torch.nn.GELU()),
@@ -100,7 +109,7 @@ def test_dense_and_normalize(base, tmp_path, out_features, safe):
     assert names == (("0", "1", "2", "3", "output") if out_features == 32 else ("output",))
 
 
-def test_the_default_activation_is_tanh_and_outputs_are_truncated(base, tmp_path):
+def test_the_default_activation_is_tanh_and_outputs_are_truncated(base, parts, tmp_path):
     folder = saved(tmp_path / "tiny", base, parts.Pooling(32), parts.Dense(32, 16), parts.Normalize(), truncate_dim=5)
     config = folder / "2_Dense/config.json"
     config.write_text(config.read_text().replace('"activation_function"', '"unread"'))
@@ -110,7 +119,7 @@ def test_the_default_activation_is_tanh_and_outputs_are_truncated(base, tmp_path
 
 
 @pytest.mark.parametrize(("mode", "include"), [*((mode, False) for mode in MODES), ("mean", True)])
-def test_prompts(base, tmp_path, mode, include):
+def test_prompts(base, parts, tmp_path, mode, include):
     folder = saved(
         tmp_path / "tiny", base, parts.Pooling(32, mode, include_prompt=include),
         prompts={"query": "search for: ", "empty": ""}, default_prompt_name="query",

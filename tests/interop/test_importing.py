@@ -167,6 +167,7 @@ OPTIONS = {
     "weat": {"x": ["text1"], "y": ["text2"], "a": ["text3", "text4"], "b": ["text5", "text6"]},
     "sc-weat": {"word": "text1", "a": ["text3", "text4"], "b": ["text5", "text6"]},
     "axis": {"positive": ["text1", "text2"], "negative": ["text3", "text4"]},
+    "probe": {"label": "freq", "label_bins": "3", "folds": 2},
 }
 
 

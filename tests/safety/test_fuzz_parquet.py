@@ -34,31 +34,29 @@ class File:
 
     Attributes:
         made: its store.
+        shard: as the store lists it.
         data: its bytes.
         column: the chunk of vectors of its first row group.
         footer_at: where its footer begins.
     """
 
     made: Synthetic
+    shard: Shard
     data: bytes
     column: SimpleNamespace
     footer_at: int
-
-    @property
-    def shard(self) -> Shard:
-        (shard,) = committed_shards(self.made.paths, self.made.space)
-        return shard
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     root = tmp_path_factory.mktemp("shard") / "store"
     made = synthetic_store(root, n=3, dim=2, n_blocks=1, top_form=None, n_shards=1, index=False)
-    data = made.shard_files[0].read_bytes()
-    column = pq.read_metadata(made.shard_files[0]).row_group(0).column(2)
+    (shard,) = committed_shards(made.paths, made.space)
+    data = shard.path.read_bytes()
+    column = pq.read_metadata(shard.path).row_group(0).column(2)
     names = ("data_page_offset", "total_compressed_size", "num_values", "physical_type")
-    size = int.from_bytes(data[-8:-4], "little")
-    return File(made, data, SimpleNamespace(**{name: getattr(column, name) for name in names}), len(data) - 8 - size)
+    chunk = SimpleNamespace(**{name: getattr(column, name) for name in names})
+    return File(made, shard, data, chunk, len(data) - 8 - int.from_bytes(data[-8:-4], "little"))
 
 
 def test_structs(file, tally):

@@ -3,9 +3,10 @@
 Methods that write are tried by their commands (see :mod:`test_received_stores`), here as far as they have a dry run.
 """
 
+import json
 import os
 import shutil
-from functools import partial
+from functools import cache, partial
 from inspect import getmembers_static, unwrap
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tampered_stores import NONE, SPACE, TAMPERINGS
 from embstore import Store
 from embstore.base.errors import EmbstoreError
 from embstore.base.space import Unit
+from embstore.plot import rendering
 from embstore.storage.catalog import Catalog
 
 pytestmark = pytest.mark.fault
@@ -111,6 +113,16 @@ def read(store: Store, name: str, arguments: Arguments) -> None:
             found.summaries(space)
             found.items(found.ids(space).tolist())
         found.dataset("words", Unit.WORD)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def rendered_once():
+    """Render equal pictures once: a report has dozens, and most ways to tamper change few of them."""
+    render = rendering._rendered
+    once = cache(lambda text: render(json.loads(text)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendering, "_rendered", lambda spec: once(json.dumps(spec)))
+        yield
 
 
 @pytest.fixture

@@ -74,13 +74,15 @@ def test_no_command_is_led_outside(case, template, checkpoint, tmp_path, tally):
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(template, folder)
             path = case.tamper(folder / "store")
-        before = outside(folder)
+            before = outside(folder)
         close_cached_indexes()
         counts["faults"] += 1
         result = run(arguments)
         outcome = f"{name}: {result.exit_code}, {result.output}"
         assert result.exception is None or isinstance(result.exception, SystemExit), outcome
-        assert _elsewhere(name, outside(folder)) == _elsewhere(name, before), outcome
+        after = outside(folder)
+        assert _elsewhere(name, after) == _elsewhere(name, before), outcome
+        before = after
         if name.startswith("verify"):
             assert (result.exit_code == 0) == case.sound, outcome
         elif name in REFUSING[case.refused]:
@@ -91,7 +93,7 @@ def test_no_command_is_led_outside(case, template, checkpoint, tmp_path, tally):
     shutil.rmtree(folder)
 
 
-def _elsewhere(name: str, found: dict[str, tuple[int, str]]) -> dict[str, tuple[int, str]]:
+def _elsewhere(name: str, found: dict[str, tuple[int, str | bytes]]) -> dict[str, tuple[int, str | bytes]]:
     """Return what is not where a command may write."""
     return {path: state for path, state in found.items() if name not in WRITTEN or not path.startswith(WRITTEN[name])}
 

@@ -17,7 +17,7 @@ from embstore.storage.transaction.commit import write_dataset, write_rows
 
 pytestmark = pytest.mark.fault
 
-N = 1_500
+N = 6_000
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def made(make_store, monkeypatch):
 def _values(name: str, n: int) -> tuple[dict[str, str], dict[str, Sequence[Any]]]:
     """Types and values of the columns of a case, for n items."""
     if name == "constant text":
-        return {"text_0": "string"}, {"text_0": ["a" * 1_000] * n}
-    kind, value, n_columns = {"bool": ("bool", True, 100), "null": ("string", None, 100)}[name]
+        return {"text_0": "string"}, {"text_0": ["a" * 250] * n}
+    kind, value, n_columns = {"bool": ("bool", True, 25), "null": ("string", None, 25)}[name]
     names = [f"{name}_{number}" for number in range(n_columns)]
     columns: dict[str, Sequence[Any]] = {column: [value] * n for column in names}
     if value is None:  # a column without any value is not stored
@@ -71,9 +71,9 @@ def test_columns_that_repeat_are_cut_into_tables_that_can_be_read(name, made):
 @pytest.mark.parametrize("name", CASES)
 def test_compaction_joins_no_more_than_can_be_read(name, made):
     kinds, columns = _values(name, N)
-    for begin in range(0, N, 75):
-        part = {key: values[begin : begin + 75] for key, values in columns.items()}
-        write_rows(made.paths, made.paths.columns, [_table(made.ids[begin : begin + 75].tolist(), kinds, part)])
+    for begin in range(0, N, 300):
+        part = {key: values[begin : begin + 300] for key, values in columns.items()}
+        write_rows(made.paths, made.paths.columns, [_table(made.ids[begin : begin + 300].tolist(), kinds, part)])
     n_before = len(made.store.catalog.column_files)
     made.store.compact()
     assert len(made.store.catalog.column_files) < n_before

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from embstore_schemas.generate import query_schema
 from jsonschema import Draft202012Validator
 from kept_columns import write_columns as keep_columns
 from store_writing import SkippedText, write_skipped
+from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
 
 from embstore import Store
@@ -158,39 +160,48 @@ OPTIONS = {
 }
 
 
-@pytest.fixture
-def queried(make_store):
-    """Return the options that give a metric what it needs."""
+@pytest.fixture(scope="module")
+def store_of(tmp_path_factory):
+    """Return the store of a unit, of few layers: words with all that a metric may need, or occurrences."""
 
-    def options(metric: str) -> tuple[str, ...]:
-        unit = next(iter(METRICS[metric].units), "word")
+    @cache
+    def make(unit: str) -> Synthetic:
+        root = tmp_path_factory.mktemp(unit) / "store"
         if unit == "occurrence":
             sentences = ["the bank of the river", "a bank by the sea", "the sea and the bank", "a river by a bank"]
-            options = {
-                "change": ("--by", "zipf_frequency", "--bins", "-1,5,9", "--min-contexts", "2"),
-                "ceat": ("-x", "bank,river", "-y", "sea,the", "-a", "by,", "-b", "a,"),
-            }
-            return "--store", str(make_store(unit=unit, texts=sentences).root), *options.get(metric, ())
-        made = make_store()
+            return synthetic_store(root, unit=unit, texts=sentences, n_blocks=1)
+        made = synthetic_store(root, unit=unit, n_blocks=1)
         first = {"item_id": made.ids[:15].tolist(), "text": made.texts[:15], "score": [*map(float, range(15))]}
         second = {"item_id_2": made.ids[15:30].tolist(), "text_2": made.texts[15:30]}
         write_dataset(made.paths, "few", f"{unit} pairs", Unit(unit), first | second)
         write_dataset(made.paths, "lexicon", "lexicon", Unit(unit), first)
         write_analogies(made, "questions", [made.texts[i : i + 4] for i in range(4)], [*"aabb"])
         keep_columns(made, {"kind": ["AB"[n % 2] for n in range(40)], "number": [n / 7 for n in range(40)]})
-        sets = [made.root.parent / f"{name}.txt" for name in "abxy"]
-        for number, path in enumerate(sets):
-            path.write_text("\n".join(made.texts[5 * number : 5 * number + 5]), "utf-8")
-        a, b, x, y = map(str, sets)
-        return "--store", str(made.root), *{
+        for number, name in enumerate("abxy"):
+            (root.parent / f"{name}.txt").write_text("\n".join(made.texts[5 * number : 5 * number + 5]), "utf-8")
+        return made
+
+    return make
+
+
+@pytest.fixture
+def queried(store_of):
+    """Return the options that give a metric what it needs."""
+
+    def options(metric: str) -> tuple[str, ...]:
+        root = store_of(next(iter(METRICS[metric].units), "word")).root
+        a, b, x, y = (str(root.parent / f"{name}.txt") for name in "abxy")
+        return "--store", str(root), *{
+            "change": ("--by", "zipf_frequency", "--bins", "-1,5,9", "--min-contexts", "2"),
+            "ceat": ("-x", "bank,river", "-y", "sea,the", "-a", "by,", "-b", "a,"),
             "valnorm": ("--lexicon", "lexicon", "--pleasant", a, "--unpleasant", b),
             "correlate": ("--column", "zipf_frequency"),
             "weat": ("-a", a, "-b", b, "-x", x, "-y", y),
             "sc-weat": ("-a", a, "-b", b, "--words", x, "--word", "text20"),
             "axis": ("--positive", a, "--negative", b, "--top", "2"),
-            "knn": ("--label", "kind", "-k", "2"),
-            "clusters": ("--label", "kind", "--runs", "2"),
-            "probe": ("--label", "kind"),
+            "knn": ("-k", "2", "--label", "kind"),
+            "clusters": ("--runs", "2", "--label", "kind"),
+            "probe": ("--folds", "2", "--label", "kind"),
         }.get(metric, ())  # fmt: skip
 
     return options

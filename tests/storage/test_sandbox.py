@@ -379,12 +379,12 @@ def test_a_file_that_the_system_does_not_open_is_no_damage(made, monkeypatch):
 
 def test_a_shard_whose_footer_is_damaged_is_damage(tmp_path):
     made = synthetic_store(tmp_path / "store", n=6, dim=3, n_blocks=1, index=False)
-    shard, refused = made.shard_files[0], []
+    shard, store, refused = made.shard_files[0], made.store, []
     data = shard.read_bytes()
     for bit in range(8 * (len(data) - 2_000), 8 * len(data), 67):
         shard.write_bytes(flipped(data, bit))
         try:
-            made.store.sql("SELECT * FROM embeddings").fetchall()
+            store.sql("SELECT * FROM embeddings").fetchall()
         except DamagedError as error:
             refused.append(str(error))
     assert len(refused) > 20

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NoReturn
 
 _MODULES = """
-model_loading embstore_cli.main embstore.store.opened embstore.store.building embstore.build.pipeline pandas
+model_loading embstore_cli.main embstore.store.opened embstore.store.building embstore.build.pipeline pandas wordfreq
 transformers.models.bert.modeling_bert transformers.models.bert.tokenization_bert
 """
 """Modules to load: none that starts threads, or whose presence changes what a command does (faiss, vl_convert)."""

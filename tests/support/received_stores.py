@@ -1,7 +1,7 @@
 """What the tests of tampered stores share: a folder with a store and what lies beside it, and a limit of CPU time."""
 
-import hashlib
 import os
+import stat
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -33,15 +33,19 @@ def make_folder(folder: Path) -> None:
     (folder / "words.txt").write_text("text1\nriver\n")
 
 
-def outside(folder: Path) -> dict[str, tuple[int, str]]:
+def outside(folder: Path) -> dict[str, tuple[int, str | bytes]]:
     """What is beside the store: of each file and link its kind and its content."""
-    found = {}
-    for parent, folders, files in os.walk(folder):
-        if Path(parent) == folder:
+    found: dict[str, tuple[int, str | bytes]] = {}
+    start = os.fspath(folder)
+    for parent, folders, files in os.walk(start):
+        if parent == start:
             folders[:] = [name for name in folders if name != "store"]
         for name in (*folders, *files):
-            path = Path(parent) / name
-            mode = path.lstat().st_mode
-            content = os.readlink(path) if path.is_symlink() else path.read_bytes().hex() if path.is_file() else ""
-            found[str(path.relative_to(folder))] = (mode, hashlib.sha256(content.encode()).hexdigest())
+            path = f"{parent}/{name}"
+            mode = os.lstat(path).st_mode
+            content: str | bytes = os.readlink(path) if stat.S_ISLNK(mode) else b""
+            if stat.S_ISREG(mode):
+                with open(path, "rb") as file:
+                    content = file.read()
+            found[path.removeprefix(f"{start}/")] = (mode, content)
     return found
