@@ -34,13 +34,15 @@ def contradictions(root: Path, files: Sequence[Path]) -> Iterator[Problem]:
     having: dict[str, list[Path]] = {}  # by column, the tables before that contradict none
     for path in files:
         columns = {column.name: column.kind for column in read_columns(path)[1:]}
-        problems = (
-            f"its column {name!r} is of type {kind}, and of type {kinds[name]} elsewhere"
-            for name, kind in columns.items()
-            if kinds.get(name, kind) != kind
-        )
-        found = (_other_value(reader, name, [*having.get(name, ()), path]) for name in columns)
-        if problem := next(filter(None, chain(problems, found)), None):
+        problem = next(
+            (
+                f"its column {name!r} is of type {kind}, and of type {kinds[name]} elsewhere"
+                for name, kind in columns.items()
+                if kinds.get(name, kind) != kind
+            ),
+            None,
+        ) or _other_value(reader, path, {name: having[name] for name in columns if name in having})
+        if problem:
             yield Problem(path, problem)
             continue
         kinds |= columns
@@ -48,12 +50,19 @@ def contradictions(root: Path, files: Sequence[Path]) -> Iterator[Problem]:
             having.setdefault(name, []).append(path)
 
 
-def _other_value(reader: Reader, name: str, files: Sequence[Path]) -> str | None:
-    """Return for which item the last table has another value of a column than those before; None if for none."""
-    value = connections.quote_name(name)
-    sql = f"""SELECT item_id FROM {COLUMN_FILES} GROUP BY item_id HAVING min({value}) <> max({value})
-              ORDER BY ALL LIMIT 1"""
-    rows = reader.rows(sql, files) if len(files) > 1 else []
+def _other_value(reader: Reader, path: Path, having: Mapping[str, Sequence[Path]]) -> str | None:
+    """Return for which item a table has another value of a column than the tables that have the column; None if none.
+
+    ``having`` are these tables, by column.
+    """
+    if not having:
+        return None
+    values = {name: connections.quote_name(name) for name in having}
+    differing = " ".join(f"WHEN min({value}) <> max({value}) THEN {at}" for at, value in enumerate(values.values()))
+    sql = f"""SELECT item_id, CASE {differing} END AS differing FROM {COLUMN_FILES} GROUP BY item_id
+              HAVING differing IS NOT NULL ORDER BY ALL LIMIT 1"""
+    rows = reader.rows(sql, [*dict.fromkeys(chain(*having.values())), path])
+    name = [*values][rows[0][1]] if rows else ""
     return f"item {rows[0][0]} has another value of the column {name!r} in another table" if rows else None
 
 
