@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import is_dataclass
 from enum import StrEnum
-from errno import EISDIR, ENOENT
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
@@ -103,9 +102,9 @@ def given_options(context: Any, besides: Iterable[str]) -> list[str]:
 
 def check_place(output: Path) -> None:
     """Raise UsageError if a file cannot be at a place, before anything is computed for it."""
-    code = EISDIR if output.is_dir() else 0 if output.parent.is_dir() else ENOENT
-    if code:
-        raise UsageError(f"{output} cannot be written: {os.strerror(code)}. Name another file with --output.")
+    if output.is_dir() or not output.parent.is_dir():
+        problem = "it is a folder" if output.is_dir() else f"there is no folder {output.parent}"
+        raise UsageError(f"{output} cannot be written: {problem}. Name another file with --output.")
 
 
 def _format_of(output: Path) -> Format:

@@ -50,7 +50,7 @@ def info(catalog: Catalog) -> Table:
         notes += missing_shard_notes(catalog, card)
         if not catalog.shards[space] and not catalog.missing_shards(space):
             notes.append(
-                f"{space} has no items yet: its first shard is being written, or the build that began it was stopped. "
+                f"{space} has no items: a build of it has begun, was stopped, or a repair took its shards out. "
                 f"Run the same build again, or: ⦃embstore remove --space {space}⦄"
             )
         sources, n_others = dataset_counts(catalog, card)

@@ -60,8 +60,8 @@ OF_A_STORE = {
     "no unit": (["query", "norms", "--unit", ""], ["unknown unit ''. Known: word"]),
     "no layer": (["query", "norms", "--layer", ""], ["no layer in the selection (--layer)", "such as top"]),
     "empty list of words": (["query", "norms", "--words", ""], ["words cannot be an empty string", "a file"]),
-    "folder of the output": (["query", "norms", "-o", "no/x.csv"], ["no/x.csv cannot be written: No such", "--output"]),
-    "folder as output": (["query", "norms", "-o", "."], [". cannot be written: Is a directory", "--output"]),
+    "folder of the output": (["query", "norms", "-o", "no/x.csv"], ["no/x.csv", "there is no folder no.", "--output"]),
+    "folder as output": (["query", "norms", "-o", "."], [". cannot be written: it is a folder", "--output"]),
     "ids as text in CSV": (["neighbours", "dog", "--csv", "--ids-as-text"], ["--ids-as-text is about JSON", "jsonl"]),
     "variant": (["query", "anisotropy", "--variant", "centerd"], ["Did you mean 'centred'?", "Known: raw, centred"]),
 }

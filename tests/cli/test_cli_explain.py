@@ -55,7 +55,7 @@ def test_explain_writes_one_object(cli):
 def test_explain_writes_to_a_file_and_refuses_formats_that_it_has_not(cli, refusal, tmp_path):
     assert cli("query", "norms", "--explain", "-o", "norms.txt").stdout == ""
     assert (tmp_path / "norms.txt").read_text("utf-8") == f"{Store.explain('norms')}\n"
-    words = "embstore: no/folder.txt cannot be written: No such file or directory. Name another file with --output."
+    words = "embstore: no/folder.txt cannot be written: there is no folder no. Name another file with --output."
     assert refusal("query", "norms", "--explain", "-o", "no/folder.txt") == words
     for form in ("csv", "markdown", "parquet"):
         words = f"embstore: --explain is written as table (text), json or jsonl, not as {form}."

@@ -68,7 +68,7 @@ def test_mistakes_about_drift_are_named(cli, refusal, made, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["anisotropy", "-o", "absent/x.svg"], "absent/x.svg cannot be written: No such file or directory"),
+        (["anisotropy", "-o", "absent/x.svg"], "absent/x.svg cannot be written: there is no folder absent"),
         (["anisotropy", "--style", "drak"], "unknown style 'drak'. Did you mean 'dark'?"),
         (["anisotropy", "--width", "3 ells"], "'3 ells' is no length: write it as in --width 80mm"),
         (["anisotropy", "--label", "other.word.last=Other"], "unknown space to label 'other.word.last'"),
