@@ -3,17 +3,13 @@
 import csv
 import io
 import json
-from pathlib import Path
 
 import pytest
 from dataset_files import FILES, RG65, look_alike, put, serving
-from jsonschema import Draft202012Validator
+from published import validate
 
 from embstore.sources import DATASETS
 
-SCHEMA = Draft202012Validator(
-    json.loads((Path(__file__).parents[2] / "schemas/datasets.schema.json").read_text("utf-8"))
-)
 pytestmark = pytest.mark.usefixtures("data")
 
 
@@ -35,7 +31,7 @@ def test_the_list_for_programs(cli, tmp_path):
     added = cli("datasets", "add", "mine", "own.csv", "--kind", "lexicon", "--columns", "w, v", "--delimiter", "|")
     assert (added.exit_code, added.stdout, "mine: 1 rows (lexicon)" in added.stderr) == (0, "", True)
     rows = json.loads(cli("datasets", "--format", "json").stdout)
-    SCHEMA.validate(rows)
+    validate("datasets", rows)
     assert [row["name"] for row in rows] == [*DATASETS, "mine"]
     assert (rows[-1]["at_hand"], rows[1]["at_hand"]) == (True, False)
     assert [json.loads(line) for line in cli("datasets", "--format", "jsonl").stdout.splitlines()] == rows
