@@ -45,7 +45,7 @@ def test_the_list_for_programs(cli, tmp_path):
 def test_fetch(cli, data, monkeypatch):
     with serving(monkeypatch) as server:
         for name in ("rg65", "stsb"):
-            spec = look_alike(monkeypatch, name, address=server.address)
+            spec = look_alike(monkeypatch, name, address=server.url)
             server.files[spec.content.name] = FILES[name]  # type: ignore[union-attr]
         result = cli("datasets", "fetch", "rg65", "stsb", "words")
         assert result.exit_code == 0
@@ -89,11 +89,11 @@ def test_mistakes(cli, tmp_path, arguments, parts):
 
 def test_without_a_network(cli, data, monkeypatch):
     with serving(monkeypatch) as server:
-        look_alike(monkeypatch, "rg65", address=server.address)
+        look_alike(monkeypatch, "rg65", address=server.url)
     for command in (["datasets", "fetch", "rg65"], ["build", "rg65", "--store", "store"]):
         result = cli(*command)
         assert result.exit_code == 2
-        for part in ("'rg65' cannot be downloaded", f"{server.address}/rg65.csv by hand", f"{data}/rg65.csv"):
+        for part in ("'rg65' cannot be downloaded", f"{server.url}/rg65.csv by hand", f"{data}/rg65.csv"):
             assert part in result.stderr
 
 

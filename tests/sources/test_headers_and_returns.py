@@ -3,7 +3,7 @@
 from io import BytesIO
 
 import pytest
-from source_rows import texts
+from source_files import texts
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import Row, open_source

@@ -1,12 +1,11 @@
 """A user's own tables as datasets."""
 
-import json
 from pathlib import Path
 
-import polars
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from source_files import write_table
 
 from embstore import Store
 from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
@@ -21,19 +20,7 @@ pytestmark = pytest.mark.usefixtures("data")
 
 def write(folder: Path, suffix: str, rows: list[tuple], columns: list[str] = COLUMNS) -> Path:
     """A table with a column more than is asked for."""
-    path = folder / f"table{suffix}"
-    frame = [dict(zip([*columns, "more"], [*row, 0], strict=True)) for row in rows]
-    if suffix == ".parquet":
-        polars.DataFrame(frame).write_parquet(path)
-    elif suffix == ".jsonl":
-        path.write_text("".join(json.dumps(row) + "\n" for row in frame), "utf-8")
-    elif suffix == ".csv":
-        quoted = [['"' + str(value).replace('"', '""') + '"' for value in row.values()] for row in frame]
-        path.write_text("\r\n".join(",".join(row) for row in [[*columns, "more"], *quoted]), "utf-8", newline="")
-    else:
-        lines = [[*columns, "more"], *(row.values() for row in frame)]
-        path.write_text("\n".join("\t".join(map(str, line)) for line in lines), "utf-8")
-    return path
+    return write_table(folder / f"table{suffix}", [(*row, 0) for row in rows], [*columns, "more"])
 
 
 def read(name: str) -> list[Row]:

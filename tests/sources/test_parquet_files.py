@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from source_rows import texts
+from source_files import texts
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import Blank, Row, open_source
