@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
-from answer_queries import QUERIES, SETS, WORDS, ask, stored
 from datasets_written import write_pairs
+from every_metric import QUERIES, SETS, WORDS, ask, stored
 from published import validate
 from store_writing import write_items
 from synthetic import Synthetic, synthetic_store

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from answer_queries import SENTENCES
+from every_metric import SENTENCES
 from hypothesis import given
 from hypothesis import strategies as st
 from kept_columns import write_columns
