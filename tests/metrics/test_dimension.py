@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_data import Arrays
+from metric_data import Arrays, seeds
 
 from embstore.metrics.neighbourhood import TOO_EQUAL, TOO_FEW, intrinsic_dimension
 
-seeds = st.integers(0, 2**32 - 1)
 VALUES = ("twonn_ls", "twonn_mle", "twonn_mle_unbiased")
 
 

@@ -1,11 +1,9 @@
 """Accuracy of nearest neighbours and agreement of clusters, against scikit-learn and by shuffling."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from kept_columns import write_columns
-from metric_data import Arrays
+from metric_data import Arrays, labelled
 from scipy.stats import binomtest
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
@@ -18,11 +16,6 @@ from embstore.metrics.data import ItemLabels
 from embstore.metrics.labels import ONE_CLASS, clusters, knn
 from embstore.metrics.numerics import neighbours
 from embstore.metrics.numerics.neighbours import spherical_clusters
-
-
-def labelled(codes: Any, n_classes: int = 3) -> ItemLabels:
-    codes = np.asarray(codes, np.int64)
-    return ItemLabels(np.arange(len(codes)), codes, tuple("abcdefghij"[:n_classes]))
 
 
 @pytest.fixture(scope="module")

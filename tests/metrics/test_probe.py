@@ -1,11 +1,9 @@
 """Linear probes against scikit-learn's own pipeline, and what groups and the control task are for."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from kept_columns import write_columns
-from metric_data import Arrays
+from metric_data import Arrays, labelled
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
@@ -16,11 +14,6 @@ from embstore.metrics.data import ItemLabels
 from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.predictivity import predictivity
 from embstore.metrics.probe import STRENGTHS, probe
-
-
-def labelled(codes: Any, **more: Any) -> ItemLabels:
-    codes = np.asarray(codes, np.int64)
-    return ItemLabels(np.arange(len(codes)), codes, ("a", "b", "c"), **more)
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from clouds import clouds, split
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_data import Arrays, centred
+from metric_data import Arrays, centred, clouds, split
 from scipy.stats import entropy
 
 from embstore.metrics.declaration import NotComputable
