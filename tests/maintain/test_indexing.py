@@ -145,9 +145,6 @@ def test_none_removes_the_indexes_of_the_layers(make_store):
 def test_what_is_asked_wrongly(make_store):
     made = make_store(n=5)
     for options, error, message in (
-        ({"kind": "hnws"}, UnknownNameError, "Did you mean 'hnsw'"),
-        ({"recall": 1.5}, UsageError, "recall must be above 0 and at most 1, not 1.5"),
-        ({"memory": "lots"}, UsageError, "'lots' is no amount of memory"),
         ({"memory": 0}, UsageError, "must be at least 1 byte"),
         ({"spaces": "toy.wrd.last"}, UnknownNameError, r"Did you mean 'toy\.word\.last'"),
         ({"layers": 9}, UnknownNameError, "unknown layer '9'"),

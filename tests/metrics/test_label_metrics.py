@@ -117,15 +117,7 @@ def test_a_store_is_asked_by_the_name_of_a_column(made):
 @pytest.mark.parametrize(
     ("error", "text", "asked"),
     [
-        (UsageError, "knn needs a column with labels. Name it with label=: ", {}),
         (UnknownNameError, "Did you mean 'pos'", {"label": "poss"}),
-        (UsageError, "needs classes, and 'freq' has numbers. Cut it: label_bins=4", {"label": "freq"}),
-        (
-            UsageError,
-            "label_bins= is for columns of numbers, and 'pos' has none: leave it out.",
-            {"label": "pos", "label_bins": "3"},
-        ),
-        (UsageError, "label_bins must be a number from 1 to 1,000", {"label": "freq", "label_bins": "5,1"}),
         (UsageError, "label_bins must be a number from 1 to 1,000", {"label": "freq", "label_bins": "nan,2"}),
         (QueryError, "text has 1,001 values, and 1,000", {"label": "text"}),
     ],
