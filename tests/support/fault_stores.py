@@ -27,7 +27,7 @@ MORE = [f"word{place}" for place in range(30, 70)]
 IMPORTED, N_IMPORTED_LAYERS = "mine", 2
 SENTENCES = ["the bank of the river", "a bank lends", "rivers run"]
 
-Vectors = Mapping[int, np.ndarray]
+SIZES: dict[str, Any] = {"dim": DIM, "n_blocks": N_BLOCKS}
 
 
 @dataclass
@@ -63,24 +63,13 @@ def words(root: Path, texts: list[str] = WORDS, *, n_shards: int = 4, index: boo
     """Build a space of words: what it lacks of these texts. A word has the same vectors in every store."""
     vectors = np.stack([vectors_of(text) for text in texts], axis=1)
     return TRUTH.add(
-        synthetic_store(
-            root,
-            n_shards=n_shards,
-            dim=DIM,
-            n_blocks=N_BLOCKS,
-            texts=texts,
-            vectors=vectors,
-            index=index,
-            new_only=True,
-        )
+        synthetic_store(root, texts=texts, vectors=vectors, n_shards=n_shards, index=index, new_only=True, **SIZES)
     )
 
 
 def occurrences(root: Path) -> Synthetic:
     """Build a space of words in sentences."""
-    return TRUTH.add(
-        synthetic_store(root, unit="occurrence", texts=SENTENCES, dim=DIM, n_blocks=N_BLOCKS, n_shards=2, new_only=True)
-    )
+    return TRUTH.add(synthetic_store(root, unit="occurrence", texts=SENTENCES, n_shards=2, new_only=True, **SIZES))
 
 
 def vectors_of(text: str) -> np.ndarray:
@@ -113,7 +102,7 @@ def build(root: Path) -> None:
 def build_other(root: Path) -> None:
     """Another store, with some of the same words, and a space of its own."""
     words(root, MORE, n_shards=3)
-    TRUTH.add(synthetic_store(root, texts=WORDS[:9], dim=DIM, n_blocks=N_BLOCKS, n_shards=2, space="theirs"))
+    TRUTH.add(synthetic_store(root, texts=WORDS[:9], n_shards=2, **SIZES, space="theirs"))
 
 
 LEFT_BEHIND = ".1-1ef7.tmp"
