@@ -16,7 +16,6 @@ from embstore.index import card as index_card
 from embstore.index.building import RecallQueries
 from embstore.index.updating import update_indexes
 
-Make = Callable[..., Synthetic]
 KINDS = ("flat", "hnsw", "ivf")
 
 
@@ -24,7 +23,7 @@ def cards(made: Synthetic) -> list[IndexCard | None]:
     return [IndexCard.read(made.paths.index(made.space, layer)) for layer in made.card.layers]
 
 
-def more(make_store: Make, **options: object) -> Synthetic:
+def more(make_store: Callable[..., Synthetic], **options: object) -> Synthetic:
     """Add texts to the store, without an index of them."""
     return make_store(texts=[f"more{number}" for number in range(40)], index=False, seed=7, **options)
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from kept_columns import write_columns
 from metric_data import Arrays
-from numpy.typing import NDArray
 from scipy import stats
 from synthetic import Synthetic, synthetic_store
 
@@ -14,7 +13,6 @@ from embstore.metrics.correlate import correlate
 from embstore.metrics.data import ItemColumn
 from embstore.metrics.numerics.statistics import fisher_interval, percentile_interval, resampled_spearman
 
-Floats = NDArray[np.float64]
 SENTENCES = [
     "the dog of the sea and a a", "the cat of the sea and a b", "the dog of the sky and a sea",
     "the fox of the sea and a dog", "the cat of the sky and a the", "the dog of the fox and a of",
@@ -22,7 +20,7 @@ SENTENCES = [
 VALUES = ("norm", "self-similarity", "hubness", "cosine-to-mean")
 
 
-def value_of_each(made: Synthetic, layer: int, value: str, k: int) -> Floats:
+def value_of_each(made: Synthetic, layer: int, value: str, k: int) -> np.ndarray:
     """The value of each item, one at a time; NaN where it is undefined."""
     x = made.layer(layer).astype(np.float64)
     if value == "norm":

@@ -34,14 +34,11 @@ from embstore.storage.sql.connections import changing_part
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.views.fence import check
 
-Computed = list[tuple[str, int]]
-Compared = list[tuple[str, str]]
-
 
 @pytest.fixture
 def computed(monkeypatch):
     """The spaces and layers that were computed."""
-    seen: Computed = []
+    seen: list[tuple[str, int]] = []
     real = metric_query.compute_layers
 
     def spy(catalog: Any, request: Any, card: Any, layers: Sequence[Any], *others: Any) -> Any:
@@ -55,7 +52,7 @@ def computed(monkeypatch):
 @pytest.fixture
 def compared(monkeypatch):
     """The spaces that were compared."""
-    seen: Compared = []
+    seen: list[tuple[str, str]] = []
     real = layer_pairs._Pair.compute
 
     def spy(pair: Any, groups: Any) -> Any:

@@ -75,10 +75,7 @@ def test_a_table_with_lists():
         assert made.equals(pa.Table.from_pylist(some, schema=schema))
 
 
-Vectors = np.ndarray
-
-
-def stamped(layers: list[int], ids: np.ndarray, vectors: Vectors) -> tuple[bytes, str]:
+def stamped(layers: list[int], ids: np.ndarray, vectors: np.ndarray) -> tuple[bytes, str]:
     """The file as embstore writes it, and the hash that it says the file has."""
     file = BytesIO()
     shard = ShardFile(file, embeddings_schema(vectors.shape[2], vectors.dtype.name), layers, ids)
@@ -88,7 +85,7 @@ def stamped(layers: list[int], ids: np.ndarray, vectors: Vectors) -> tuple[bytes
     return file.getvalue(), digest
 
 
-def by_pyarrow(layers: list[int], ids: np.ndarray, vectors: Vectors) -> bytes:
+def by_pyarrow(layers: list[int], ids: np.ndarray, vectors: np.ndarray) -> bytes:
     """The same as pyarrow writes it, with the hash of the footer filled in."""
     schema = embeddings_schema(vectors.shape[2], vectors.dtype.name)
     sink = pa.BufferOutputStream()

@@ -1,7 +1,7 @@
 """Real builds and indexes for the fault tests: a tiny checkpoint, texts of which some are skipped, and the truth."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,8 +18,6 @@ N_WORDS, N_FIRST = 300, 200
 POOLINGS = ("last", "mean")
 SHARD_BYTES = 60 * 4 * 32 * 4
 _TOO_LONG_EVERY = 25
-
-Command = Callable[[Path], None]
 
 
 def set_up(folder: Path) -> None:
