@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from embstore.base import atomic, disk, documents
+from embstore.base import atomic, checksum, disk, documents
 from embstore.base.errors import DamagedError, FileAccessError, StoreError
 
 
@@ -119,3 +121,16 @@ def test_what_dead_processes_of_this_machine_left_is_removed(tmp_path):
         live.write_bytes(b"half")
         atomic.discard_dead(tmp_path)
         assert sorted(tmp_path.iterdir()) == sorted([elsewhere, tmp_path / ".mine", live])
+
+
+DOCUMENT = checksum.with_checksum(
+    json.dumps({"space": "gpt2.word.last", "dim": 768, checksum.KEY: checksum.BLANK}, indent=2).encode()
+)
+
+
+@given(st.integers(0, 8 * len(DOCUMENT) - 1))
+def test_any_flipped_bit_is_found(bit):
+    data = bytearray(DOCUMENT)
+    data[bit // 8] ^= 1 << (bit % 8)
+    assert checksum.has_valid_checksum(DOCUMENT)
+    assert not checksum.has_valid_checksum(bytes(data))

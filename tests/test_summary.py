@@ -1,6 +1,8 @@
-"""A summary against sums by brute force, and against itself over any split."""
+"""A summary against sums by brute force, and against itself over any split; distinct ids against numpy."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from embstore.base.arrays import distinct
 from embstore.base.summary import Summary
 
 dtypes = st.sampled_from([np.float16, np.float32, np.float64])
@@ -94,3 +97,22 @@ def test_a_value_that_is_not_finite_is_seen_without_a_warning(bad):
 def test_the_mean_of_nothing_is_zero_not_nan():
     assert Summary.empty(3).mean.tolist() == [0, 0, 0]
     assert Summary.of(np.zeros((0, 3), np.float32)).isclose(Summary.empty(3))
+
+
+IDS = st.lists(st.integers(0, 2**63 - 1) | st.integers(0, 5))
+
+
+@given(IDS)
+def test_distinct_ids_are_those_of_numpy(ids):
+    array = np.asarray(ids, np.int64)
+    found = distinct(array)
+    assert found.dtype == np.int64
+    assert np.array_equal(found, np.unique(array))
+
+
+def test_distinct_does_not_load_masked_arrays():
+    code = (
+        "import sys; import numpy as np; from embstore.base.arrays import distinct; distinct(np.array([2, 1, 2]));"
+        "print('numpy.ma' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,14 +1,11 @@
 """Builds of the tiny checkpoint."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from embstore import Store
 from embstore.build.report import BuildReport
-
-Build = Callable[..., BuildReport]
 
 
 @pytest.fixture

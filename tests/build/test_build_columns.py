@@ -1,7 +1,6 @@
 """Columns that a build keeps with its items, beside what pandas reads from the same files."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -10,13 +9,11 @@ import pytest
 
 from embstore import Store
 from embstore.base.errors import DamagedError, SourceError, UnknownNameError, UsageError
-from embstore.build.report import BuildReport
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.tables import column_schema
 from embstore.storage.item_lookup import column_types, column_values
 from embstore.storage.transaction.commit import write_rows
 
-Build = Callable[..., BuildReport]
 CSV = """text,pos,freq,share,known,code,empty
 dog,NOUN,12,0.5,true,007,
 runs,VERB,-3,1e-3,FALSE,12,

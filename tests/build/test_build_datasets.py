@@ -136,7 +136,7 @@ def test_one_name_for_two_units_is_refused_and_leaves_no_store(build, tmp_path):
 def test_a_dataset_that_is_not_at_hand_is_downloaded(build, data, monkeypatch):
     observed: list[Progress] = []
     with serving(monkeypatch) as server:
-        look_alike(monkeypatch, "rg65", address=server.address)
+        look_alike(monkeypatch, "rg65", address=server.url)
         server.files["rg65.csv"] = FILES["rg65"]
         report = build("rg65", observe=observed.append)
         build("rg65")

@@ -1,6 +1,8 @@
 """What a build writes: the same whatever the order, the pieces and the number of builds."""
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +14,11 @@ from tiny_checkpoint import DIM, LAYERS, assert_same_content, content, texts
 from embstore import Store
 from embstore.base.errors import DamagedError, EncodeError, SpaceMismatchError, UsageError
 from embstore.base.space import Unit
-from embstore.base.text import Item
+from embstore.base.text import WORD_RULE, Item, word_boundaries
 from embstore.build.report import BuildReport
+from embstore.storage.files.card import read_card
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.transaction.commit import write_card
 
 if TYPE_CHECKING:
     from embstore.base.progress import Progress
@@ -323,3 +328,20 @@ def _count_forward_passes(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 
     monkeypatch.setattr(transformers.GPT2Model, "forward", forward)
     return calls
+
+
+def test_a_build_says_its_rule_adds_to_no_other_and_goes_on_with_other_versions(tmp_path, build, source):
+    def n_words(text: str) -> int:
+        [space] = build(source(text), unit="occurrence", name="old", index="none").spaces
+        return space.embedded + sum(space.skipped.values())
+
+    assert n_words("a na\u0308ive dog") == 3
+    paths = StorePaths(tmp_path / "store")
+    card = read_card(paths.card("old"))
+    assert card.word_boundaries == word_boundaries()
+    assert json.loads(paths.card("old").read_text("utf-8"))["word_boundaries"].startswith(WORD_RULE)
+    write_card(paths, replace(card, word_boundaries=f"{WORD_RULE}; Unicode 99.0.0, regex 2099.1.1"))
+    assert n_words("a red dog") == 3
+    write_card(paths, replace(card, word_boundaries="another rule; Unicode 99.0.0, regex 2099.1.1"))
+    with pytest.raises(SpaceMismatchError, match=r'its word_boundaries is "another rule; .*name='):
+        n_words("a cat")

@@ -1,17 +1,14 @@
 """Builds with 16-bit weights and of untrained models: the card, the name, and no mixing."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-from jsonschema import Draft202012Validator
+from published import validate
 from tiny_checkpoint import content
 
 from embstore import Store
 from embstore.base.errors import CheckpointError, SpaceMismatchError
-
-SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "card.schema.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +27,7 @@ def test_cards_names_and_embedding(built, checkpoint):
     cards = {path.stem: json.loads(path.read_text("utf-8")) for path in (built.path / "spaces").glob("*.json")}
     assert set(cards) == {"tiny.word.last", "tiny-untrained-7.word.last", "tiny.bf16"}
     for card in cards.values():
-        assert not list(Draft202012Validator(SCHEMA).iter_errors(card))
+        validate("card", card)
     assert not {"weights_dtype", "untrained"} & cards["tiny.word.last"].keys()
     assert cards["tiny-untrained-7.word.last"]["untrained"] == 7
     assert cards["tiny-untrained-7.word.last"]["model"] == "tiny-untrained-7"

@@ -3,17 +3,13 @@
 import csv
 import io
 import json
-from pathlib import Path
 
 import pytest
 from dataset_files import FILES, RG65, look_alike, put, serving
-from jsonschema import Draft202012Validator
+from published import validate
 
 from embstore.sources.datasets import DATASETS
 
-SCHEMA = Draft202012Validator(
-    json.loads((Path(__file__).parents[2] / "schemas/datasets.schema.json").read_text("utf-8"))
-)
 pytestmark = pytest.mark.usefixtures("data")
 
 
@@ -35,7 +31,7 @@ def test_the_list_for_programs(cli, tmp_path):
     added = cli("datasets", "add", "mine", "own.csv", "--kind", "lexicon", "--columns", "w, v", "--delimiter", "|")
     assert (added.exit_code, added.stdout, "mine: 1 rows (lexicon)" in added.stderr) == (0, "", True)
     rows = json.loads(cli("datasets", "--format", "json").stdout)
-    SCHEMA.validate(rows)
+    validate("datasets", rows)
     assert [row["name"] for row in rows] == [*DATASETS, "mine"]
     assert (rows[-1]["at_hand"], rows[1]["at_hand"]) == (True, False)
     assert [json.loads(line) for line in cli("datasets", "--format", "jsonl").stdout.splitlines()] == rows
@@ -49,7 +45,7 @@ def test_the_list_for_programs(cli, tmp_path):
 def test_fetch(cli, data, monkeypatch):
     with serving(monkeypatch) as server:
         for name in ("rg65", "stsb"):
-            spec = look_alike(monkeypatch, name, address=server.address)
+            spec = look_alike(monkeypatch, name, address=server.url)
             server.files[spec.content.name] = FILES[name]  # type: ignore[union-attr]
         result = cli("datasets", "fetch", "rg65", "stsb", "words")
         assert result.exit_code == 0
@@ -93,11 +89,11 @@ def test_mistakes(cli, tmp_path, arguments, parts):
 
 def test_without_a_network(cli, data, monkeypatch):
     with serving(monkeypatch) as server:
-        look_alike(monkeypatch, "rg65", address=server.address)
+        look_alike(monkeypatch, "rg65", address=server.url)
     for command in (["datasets", "fetch", "rg65"], ["build", "rg65", "--store", "store"]):
         result = cli(*command)
         assert result.exit_code == 2
-        for part in ("'rg65' cannot be downloaded", f"{server.address}/rg65.csv by hand", f"{data}/rg65.csv"):
+        for part in ("'rg65' cannot be downloaded", f"{server.url}/rg65.csv by hand", f"{data}/rg65.csv"):
             assert part in result.stderr
 
 

@@ -4,19 +4,13 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from embstore_schemas.generate import FOLDER
-from jsonschema import Draft202012Validator
+from published import validate
 from synthetic import synthetic_store
 
 
 @pytest.fixture
 def store(tmp_path):
     return synthetic_store(tmp_path / "store", n=30, n_blocks=2, top_form=None, index=False).root
-
-
-def check(rows: list[dict[str, object]]) -> None:
-    schema = json.loads((FOLDER.parent / "drift.schema.json").read_text("utf-8"))
-    Draft202012Validator(schema).validate(rows)
 
 
 def test_words_are_shown_pair_by_pair(cli, store):
@@ -46,11 +40,11 @@ def test_rows_keep_their_schema(cli, store):
     arguments = ("drift", "text3", "-k", "2", "--pairs", "all", "--space", "toy.word.last")
     for more in ((), ("--against", "other.word.last"), ("--where", "item_id >= 0", "--sample", "20", "--seed", "1")):
         rows = json.loads(cli(*arguments, *more, "--json").stdout)
-        check(rows)
+        validate("drift", rows)
         assert len(rows) == (9 if "--against" in more else 3)
         assert cli(*arguments, *more, "-o", "drift.parquet").exit_code == 0
         assert pq.read_table("drift.parquet").to_pylist() == rows
-    check(json.loads(cli("drift", "--most", "3", "-k", "2", "--json").stdout))
+    validate("drift", json.loads(cli("drift", "--most", "3", "-k", "2", "--json").stdout))
     as_text = json.loads(cli(*arguments, "--json", "--ids-as-text").stdout)
     assert as_text[0]["item_id"] == str(rows[0]["item_id"])
 

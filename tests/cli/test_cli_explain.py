@@ -4,14 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft202012Validator
+from published import validate
 from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.messages import as_option, command_line, rendered
 from embstore.metrics import METRICS
-
-SCHEMAS = Path(__file__).parents[2] / "schemas"
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -83,7 +81,7 @@ def test_explain_says_which_answers_are_stored(cli, tmp_path):
     assert cli("query", "isoscore", "--layer", "1,2").output == shown.output
     assert explained(cli, "isoscore", "--layer", "1,2") == ["all 2 answers are stored"]
     document = json.loads(cli("query", "isoscore", "--layer", "0-3", "--explain", "--format", "json").stdout)
-    Draft202012Validator(json.loads((SCHEMAS / "explain.schema.json").read_text("utf-8"))).validate(document)
+    validate("explain", document)
     assert document["cache"] == {
         "n_answers": 4, "n_stored": 2, "refused": None,
         "to_compute": [{"space": "toy.word.last", "space_2": None, "layers": ["0", "3"]}],

@@ -4,18 +4,13 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from embstore_schemas.generate import FOLDER
-from jsonschema import Draft202012Validator
+from published import validate
 from synthetic import synthetic_store
 
 
 @pytest.fixture
 def store(tmp_path):
     return synthetic_store(tmp_path / "store", n=30, n_blocks=1, top_form=None, index=False).root
-
-
-def check(name: str, rows: list[dict[str, object]]) -> None:
-    Draft202012Validator(json.loads((FOLDER.parent / f"{name}.schema.json").read_text("utf-8"))).validate(rows)
 
 
 def test_it_writes_tables_of_positions_and_says_where(cli, store):
@@ -33,7 +28,7 @@ def test_it_writes_tables_of_positions_and_says_where(cli, store):
 
 def test_rows_keep_their_schema(cli, store):
     rows = json.loads(cli("map", "--method", "pca", "--sample", "20", "--where", "item_id >= 0", "--json").stdout)
-    check("map", rows)
+    validate("map", rows)
     assert [(row["layer"], row["n"], row["did"]) for row in rows] == [(0, 20, "made"), (1, 20, "made")]
     again = cli("map", "--method", "pca", "--sample", "20", "--where", "item_id >= 0", "-o", "maps.parquet")
     assert (again.exit_code, again.stdout) == (0, "")
@@ -45,7 +40,7 @@ def test_stored_maps_are_listed(cli, store):
     cli("map", "--where", "text LIKE '%1%'", "--seed", "2")
     cli("map")
     rows = json.loads(cli("map", "--list", "--json").stdout)
-    check("maps", rows)
+    validate("maps", rows)
     assert {(row["layer"], row["where"], row["seed"], row["state"]) for row in rows} == {
         (layer, where, seed, "current") for layer in (0, 1) for where, seed in ((None, 0), ("text LIKE '%1%'", 2))
     }

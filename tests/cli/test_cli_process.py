@@ -1,4 +1,4 @@
-"""What only a real process shows: exit codes, separate streams, pipes that close, and Ctrl-C."""
+"""What only a real process shows: exit codes, streams, pipes that close, Ctrl-C, --verbose and EMBSTORE_DEBUG."""
 
 import os
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic, synthetic_store
 
+import embstore
 from embstore import Store
 
 pytestmark = pytest.mark.process
@@ -204,3 +205,30 @@ def test_only_with_torch_python_takes_all_apart_at_the_end(torch, arguments, sta
     command = [sys.executable, "-c", _ENDS.format(torch=torch, arguments=arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout.splitlines()[-len(printed) :]) == (status, printed)
+
+
+@pytest.mark.slow
+def test_the_package_is_a_program(made, tmp_path):
+    call = [sys.executable, "-m", "embstore"]
+    done = subprocess.run([*call, "--version"], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"embstore {embstore.__version__}\n")
+    assert subprocess.run([*call, "verify", "--store", str(made.root)], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("call", [["--verbose", "info", "--store", "none"], ["info", "--verbose", "--store", "none"]])
+def test_verbose_shows_versions_causes_and_time(process, call):
+    done = process(*call)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert lines[0].startswith(f"embstore {embstore.__version__}, Python 3.")
+    assert any(line.startswith("embstore: there is no store at") for line in lines)
+    assert re.fullmatch(r"\d+\.\d s", lines[-1])
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback(process):
+    done = process("info", "--store", "none", env={"EMBSTORE_DEBUG": "1"})
+    assert done.returncode == 2
+    assert "Traceback (most recent call last)" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("embstore: there is no store at")
+    assert "Traceback" not in process("info", "--store", "none", env={"EMBSTORE_DEBUG": "0"}).stderr

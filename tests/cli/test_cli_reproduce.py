@@ -7,13 +7,11 @@ from typing import Any
 import pytest
 from embstore_cli._options import Format
 from embstore_cli.papers import emit_sections, result_sections
-from jsonschema import Draft202012Validator
+from published import validator
 from rich.cells import cell_len
 
 from embstore.base.table import Table, table
 from embstore.recipes.reproduce import COLUMNS
-
-SCHEMA = Path(__file__).parents[2] / "schemas" / "reproduce.schema.json"
 
 RECIPE = """
 name = "tiny"
@@ -82,13 +80,13 @@ def test_json_keeps_its_schema_and_goes_to_a_file(cli, paper, checkpoint, tmp_pa
     result = cli("reproduce", paper, "--model", checkpoint, "--quiet", "--format", "json", "-o", "out.json")
     assert (result.exit_code, result.stdout) == (0, "")
     rows = json.loads((tmp_path / "out.json").read_text("utf-8"))
-    validator = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
-    validator.validate(rows)
+    schema = validator("reproduce")
+    schema.validate(rows)
     assert [row["verdict"] for row in rows] == ["not published", "hit", "not published", "miss", "not measured"]
     for wrong in ({"verdict": "maybe"}, {"verdict": "hit", "measured": None}, {"more": 1}, {"layers": "top"}):
-        assert not validator.is_valid([rows[1] | wrong])
+        assert not schema.is_valid([rows[1] | wrong])
     for key in rows[0]:
-        assert not validator.is_valid([{name: value for name, value in rows[0].items() if name != key}])
+        assert not schema.is_valid([{name: value for name, value in rows[0].items() if name != key}])
 
 
 def test_a_dry_run_shows_builds_and_queries_and_writes_nothing(cli, paper, checkpoint, tmp_path):

@@ -1,13 +1,10 @@
 """``--store`` given several times."""
 
 import json
-from pathlib import Path
 
-from jsonschema import Draft202012Validator
+from published import validate
 
 from embstore import Stores
-
-SCHEMAS = Path(__file__).parents[2] / "schemas"
 
 
 def test_query_and_neighbours_take_several_stores(cli, make_store, tmp_path):
@@ -18,7 +15,7 @@ def test_query_and_neighbours_take_several_stores(cli, make_store, tmp_path):
         result = cli(*command, *both, "--json")
         assert result.exit_code == 0, result.stderr
         rows = json.loads(result.stdout)
-        Draft202012Validator(json.loads((SCHEMAS / f"{schema}.schema.json").read_text("utf-8"))).validate(rows)
+        validate(schema, rows)
         assert [*dict.fromkeys(row["store"] for row in rows)] == ["a", "b"]
     assert rows == Stores(["a", "b"]).neighbours("dog").to_pylist()
     same_twice = json.loads(cli("query", "norms", "--store", "a", "--store", "a", "--json").stdout)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 import pytest
 from hanging import HUNG_SECONDS
@@ -39,8 +38,6 @@ run()
 """
 _READY = "print('ready', flush=True)"
 _SECONDS_BETWEEN = 0.3  # more than between two signals that are taken for one
-
-Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture

@@ -249,8 +249,6 @@ def test_items_are_tied_by_the_rounding_of_their_cosines_as_for_overlap(make_sto
         ({"most": 0}, UsageError, "most must be at least 1"),
         ({"most": 2, "texts": "text3"}, UsageError, "not both"),
         ({"pairs": "al"}, UnknownNameError, "all"),
-        ({"layers": 1}, UsageError, "choose at least two of toy.word.last"),
-        ({"texts": "texty3"}, NotStoredError, "Nearest stored texts: 'text3'"),
         ({"where": "text = 'nothing'"}, QueryError, "10 neighbours of 0 other items"),
     ],
 )

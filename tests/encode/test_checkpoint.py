@@ -1,7 +1,9 @@
-"""Checkpoints are found without torch and without the network."""
+"""Checkpoints are found without torch and the network; what the system refuses is said of the file, with the remedy."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,10 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from embstore.base.errors import CheckpointError, CheckpointUnavailableError, UsageError
+from embstore.base import disk
+from embstore.base.errors import (
+    CheckpointAccessError,
+    CheckpointError,
+    CheckpointUnavailableError,
+    FileAccessError,
+    UsageError,
+)
 from embstore.base.installation import install_command
 from embstore.encode import checkpoint as module
-from embstore.encode.checkpoint import fingerprint, resolve
+from embstore.encode.checkpoint import _suggestions, fingerprint, resolve
 
 
 @pytest.fixture
@@ -32,7 +41,7 @@ def sha(text: str) -> str:
 
 def test_importing_loads_nothing_heavy():
     heavy = "torch", "transformers", "huggingface_hub", "tokenizers"
-    code = f"import embstore.encode.forward, sys; assert not {{*{heavy}}} & {{*sys.modules}}"
+    code = f"import embstore.encode, sys; found = [m for m in {heavy} if m in sys.modules]; assert not found, found"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -341,3 +350,75 @@ else:
 """
     done = subprocess.run([sys.executable, "-c", program, module], capture_output=True, text=True, check=True)
     assert ("IProgress not found" in done.stderr) == (module == "tqdm.auto")  # which shows that there would be one
+
+
+CODES = (errno.EACCES, errno.EIO, errno.EMFILE, errno.ESTALE)
+
+
+@pytest.fixture
+def sharded(tmp_path):
+    for name in ("config.json", "tokenizer.json", "model-1.safetensors"):
+        (tmp_path / name).write_text("{}")
+    write_index(tmp_path, "model-1.safetensors")
+    return tmp_path
+
+
+def write_index(folder: Path, *shards: str) -> None:
+    index = {"weight_map": {str(n): shard for n, shard in enumerate(shards)}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def test_each_operation_on_a_file(sharded):
+    def use() -> None:
+        fingerprint(resolve(str(sharded)))
+
+    seen: list[tuple[str, str]] = []
+    with disk.watched(lambda name, path, _: seen.append((name, path.name))):
+        use()
+    assert {name for kind, name in seen if kind == "read"} == {path.name for path in sharded.iterdir()}
+    for n, (_, name) in enumerate(seen):
+        left, code = n, CODES[n % len(CODES)]
+
+        def fail(*_: object, code: int = code) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise OSError(code, os.strerror(code))
+
+        with disk.watched(fail), pytest.raises(CheckpointAccessError) as caught:
+            use()
+        assert isinstance(caught.value, CheckpointError)
+        assert isinstance(caught.value, FileAccessError)
+        assert str(caught.value).startswith(f"{sharded / name} cannot be read: {os.strerror(code)}. ")
+        assert not str(caught.value).endswith(f"{os.strerror(code)}. ")
+
+
+def test_a_name_that_is_too_long_for_the_system(sharded):
+    shard = f"{'x' * 300}.safetensors"
+    write_index(sharded, shard)
+    with pytest.raises(CheckpointAccessError, match=f"{shard} cannot be read: File name too long"):
+        resolve(str(sharded))
+
+
+def test_links_without_an_end(sharded):
+    (sharded / "config.json").unlink()
+    (sharded / "config.json").symlink_to("config.json")
+    with pytest.raises(CheckpointAccessError, match=r"config\.json cannot be read: .*links lead from one to the other"):
+        resolve(str(sharded))
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file of Linux that gives EIO")
+@pytest.mark.parametrize("name", ["model-1.safetensors", "model.safetensors.index.json"])
+def test_an_error_that_the_system_gives(sharded, name):
+    (sharded / name).unlink()
+    (sharded / name).symlink_to("/proc/self/mem")
+    with pytest.raises(CheckpointAccessError, match=f"{name} cannot be read: Input/output error. The disk or the"):
+        fingerprint(resolve(str(sharded)))
+
+
+def test_a_folder_that_is_not_listed_gives_no_near_names(sharded, monkeypatch):
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert _suggestions(f"mine={sharded / 'gone'}") == f" There is no folder {str(sharded / 'gone')!r} either."

@@ -1,4 +1,4 @@
-"""Batches side by side: the same vectors in the same order, whatever the number of workers."""
+"""Batches of texts alike in length; side by side, the same vectors in the same order whatever the number of workers."""
 
 import threading
 from collections.abc import Iterator
@@ -9,10 +9,12 @@ import pytest
 import torch
 from encode_texts import items, passages
 from hanging import HUNG_SECONDS
+from hypothesis import given
+from hypothesis import strategies as st
 
 from embstore.base.space import Pooling, Unit
 from embstore.encode.forward import Encoder, Forward, run
-from embstore.encode.records import Encoded, Skipped
+from embstore.encode.records import Encoded, Skipped, default_batch_tokens, plan_batches
 from embstore.encode.spans import Text
 
 
@@ -114,3 +116,21 @@ def test_leaving_early_stops_the_workers_and_gives_torch_its_threads_back(tiny):
         results.close()
         assert torch.get_num_threads() == 3
     assert not any(thread.name.startswith("embstore-encoder") for thread in threading.enumerate())
+
+
+@given(st.lists(st.integers(0, 300), max_size=200), st.integers(1, 2000), st.booleans())
+def test_batches_hold_every_text_once_alike_in_length_within_the_budget(lengths, budget, pad):
+    batches = plan_batches(lengths, budget, pad=pad)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    for batch in batches:
+        inside = [lengths[row] for row in batch]
+        assert lengths[batch[0]] == max(inside)
+        assert max(inside) - min(inside) <= (min(inside) // 8 if pad else 0)
+        assert len(batch) * max(inside) <= budget or len(batch) == 1
+    widths = [lengths[batch[0]] for batch in batches]
+    assert widths == sorted(widths, reverse=True), "the longest come first"
+
+
+@pytest.mark.parametrize(("device", "budget"), [("cpu", 1024), ("cuda:0", 16384), ("mps", 16384)])
+def test_default_budget(device, budget):
+    assert default_batch_tokens(device) == budget

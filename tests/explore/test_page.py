@@ -1,12 +1,11 @@
 """The page in a real browser: what it shows, what it asks for, and its use without a mouse."""
 
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import combinations
-from threading import Thread
 from typing import Any
 
 import pytest
 from explorer_page import SIDEWAYS, Visit, copied, new_page, pixels, run, until, until_drawn, violations, wait_for_map
+from local_server import LocalHandler, LocalServer
 
 pytestmark = pytest.mark.server
 
@@ -347,23 +346,16 @@ def test_the_keyboard_alone_suffices(visit):
 
 
 def test_a_link_on_another_page_leads_here(visit):
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(f'<a href="{visit.url}">explorer</a>'.encode())
+    class Page(LocalHandler):
+        def answer(self) -> None:
+            self.reply(200, f'<a href="{visit.url}">explorer</a>'.encode(), {"Content-Type": "text/html"})
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Page) as other:
-        Thread(target=other.serve_forever, daemon=True).start()
+    with LocalServer(Page) as other:
         page = new_page(visit.browser.new_context())
         page.goto(f"http://localhost:{other.server_port}/")
         page.get_by_role("link").click()
         page.get_by_role("heading", name="Map", exact=True).wait_for(state="attached")
         page.context.close()
-        other.shutdown()
 
 
 def test_a_slow_query_is_cancelled_and_rows_that_are_cut_are_said(patient_visit):

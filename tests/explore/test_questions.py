@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from column_writing import write_columns
 from datasets_written import write_pairs
 from explorer_page import run
+from kept_columns import write_columns
 from scipy.stats import rankdata
 from synthetic import synthetic_store
 
@@ -233,9 +233,7 @@ def test_colours(client, explored):
 @pytest.mark.slow
 def test_colours_by_a_column(make_store):
     made = make_store("columns", index=False)
-    write_columns(
-        made, {"freq": "int64", "pos": "string"}, {i: (n, f"p{n % 2}") for n, i in enumerate(made.ids.tolist())}
-    )
+    write_columns(made, {"freq": [*range(len(made.ids))], "pos": [f"p{n % 2}" for n in range(len(made.ids))]})
     rank = {item: number for number, item in enumerate(made.ids.tolist())}
     order = sorted(rank)
     found = colours(made.store, made.space, "column", column="freq + 1")
@@ -245,7 +243,7 @@ def test_colours_by_a_column(make_store):
     found = colours(made.store, made.space, "where", column="freq < 3 AND zipf_frequency = 0")
     assert [found["categories"][value] == "True" for value in found["values"]] == [rank[item] < 3 for item in order]
     assert overview(made.store)["columns"] == ["freq", "pos"]
-    write_columns(made, {f"n_tokens.{made.space}": "int64"}, {i: (rank[i] % 3,) for i in order})
+    write_columns(made, {f"n_tokens.{made.space}": [n % 3 for n in range(len(made.ids))]})
     assert overview(made.store)["columns"] == ["freq", "pos", "n_tokens"]
     found = colours(made.store, made.space, "column", column='"n_tokens"')
     assert (found["label"], found["values"]) == ("n_tokens", [rank[item] % 3 for item in order])
@@ -255,7 +253,7 @@ def test_colours_by_a_column(make_store):
 
 def test_categories_have_the_same_order_in_each_space_of_a_unit(make_store):
     made = make_store("two", index=False, n=6)
-    write_columns(made, {"pos": "string"}, {i: ("a" if n < 4 else "b",) for n, i in enumerate(made.ids.tolist())})
+    write_columns(made, {"pos": [*"aaaabb"]})
     other = make_store("two", index=False, model="other", texts=made.texts[3:])  # a once, b twice
     found = [colours(made.store, space, "column", column="pos") for space in (made.space, other.space)]
     assert [each["categories"] for each in found] == [["a", "b"]] * 2

@@ -5,9 +5,9 @@ from functools import partial
 
 import numpy as np
 import pytest
-from column_writing import write_columns
 from fault_figures import WRONG, share
 from fault_stores import MORE, TRUTH, WORDS, build, words, wrong_answers
+from kept_columns import write_columns
 from store_damage import bits, damaged, flipped, kinds
 
 from embstore import Store
@@ -45,7 +45,7 @@ def store(tmp_path_factory):
     build(root)
     Store(root).compact()
     made = words(root, MORE)
-    write_columns(made, {"freq": "int64", "note": "string"}, {item: (item % 7, "é") for item in made.ids.tolist()})
+    write_columns(made, {"freq": [item % 7 for item in made.ids.tolist()], "note": ["é"] * len(made.ids)})
     write_all_merged(made.paths)
     Store(root).query("partition", spaces=SPACE)
     Store(root).map(spaces=SPACE, layers=LAYER)

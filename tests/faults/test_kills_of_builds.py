@@ -47,7 +47,8 @@ def test_kills(stores, name, tally):
         build(root)
         _check_whole(whole, root, counts)
     assert not counts.harm
-    assert len(n_stored) >= ((4 if FAULTS else 3) if is_build else 1), "many were killed at the same stage"
+    # Of a third of the kills, fewer may be told apart.
+    assert len(n_stored) >= ((4 if FAULTS else 2) if is_build else 1), "many were killed at the same stage"
 
 
 def _check(whole: Whole, root: Path, before: dict[str, set[int]], tally: Tally) -> None:

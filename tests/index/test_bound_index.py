@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from index_cache import close_cached_indexes
+from nearest import nearest
 from synthetic import Synthetic
 
 from embstore import Store
@@ -36,11 +37,8 @@ def exchange(first: Path, other: Path) -> None:
     other.write_bytes(data)
 
 
-def brute_force(made: Synthetic, layer: int, place: int, k: int = 5) -> list[str]:
-    x = made.layer(layer).astype(np.float64)
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    order = [first for first in np.argsort(-(x @ x[place])).tolist() if first != place]
-    return [made.texts[first] for first in order[:k]]
+def brute_force(made: Synthetic, layer: int, place: int) -> list[str]:
+    return [text for text, _ in nearest(made.texts, made.layer(layer), made.texts[place], 5)]
 
 
 def check_each_answer(made: Synthetic, *, refused: bool) -> None:

@@ -3,7 +3,7 @@
 import faiss
 import numpy as np
 import pytest
-from clustered import Clustered, recall
+from index_search import Clustered, recall
 
 from embstore.index import choose, faiss_index
 from embstore.index.exact_search import Ids, unit_vectors

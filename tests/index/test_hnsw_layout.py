@@ -5,10 +5,10 @@ from functools import partial
 import faiss
 import numpy as np
 import pytest
-from clustered import Clustered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from index_search import Clustered
 from peak_memory import peak
 
 from embstore.index import IndexOptions, choose, faiss_index, write_index

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clustered import Clustered, recall
 from index_cache import close_cached_indexes
-from index_search import search
+from index_search import Clustered, recall, search
 
 from embstore.base.errors import DamagedError
 from embstore.index import IndexCard, IndexOptions, choose, open_index, stored_ids, write_index

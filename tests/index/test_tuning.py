@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from clustered import Clustered
 from hypothesis import given
 from hypothesis import strategies as st
+from index_search import Clustered
 
 from embstore.index import IndexOptions, choose, write_index
 from embstore.index.building import effort_steps, least_sufficient, n_queries, recall_queries

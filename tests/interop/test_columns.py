@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
-from column_writing import stored_columns, write_columns
+from kept_columns import stored_columns, write_columns
 from synthetic import synthetic_store
 from wordfreq import zipf_frequency
 
@@ -18,8 +18,8 @@ KINDS = {"freq": "int64", "pos": "string", "rare": "bool", "share": "float64"}
 def made(tmp_path):
     """A store of 12 words, of which 9 have four columns."""
     made = synthetic_store(tmp_path / "store", texts=[f"text{n}" for n in range(10)] + ["dog", "the"], index=False)
-    rows = {item: (n, f"p{n % 2}", n > 4 or None, n / 3) for n, item in enumerate(made.ids.tolist()[:9])}
-    write_columns(made, KINDS, rows)
+    rows = [(n, f"p{n % 2}", n > 4 or None, n / 3) for n in range(9)]
+    write_columns(made, dict(zip(KINDS, zip(*rows, strict=True), strict=True)))
     return made
 
 
@@ -71,7 +71,7 @@ def test_columns_that_cannot_be_exported(made, tmp_path):
         store.export(tmp_path / "out", made.space, format="npy", keep="freq")
     with pytest.raises(UnknownNameError, match=r"unknown column 'frek'\. Did you mean 'freq'"):
         store.export(tmp_path / "out.csv", made.space, keep="frek")
-    write_columns(made, {"layer_0": "int64"}, {int(made.ids[0]): (1,)})
+    write_columns(made, {"layer_0": [1]})
     with pytest.raises(UsageError, match="'layer_0' has the name of a column of this format"):
         made.store.export(tmp_path / "out.csv", made.space, keep="layer_0")
     assert not [*tmp_path.glob("out*")]

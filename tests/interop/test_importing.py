@@ -5,11 +5,10 @@ import shutil
 from hashlib import sha256
 from pathlib import Path
 
+import every_metric
 import numpy as np
 import pytest
-from datasets_written import write_analogies, write_lexicon, write_pairs
 from exchanged import assert_same_layer, write_word2vec
-from kept_columns import write_columns
 from synthetic import synthetic_store
 
 from embstore import Store
@@ -156,37 +155,18 @@ def test_layers_are_checked_against_the_file(store):
     assert store.catalog.cards["mine"].layers.names == ("0", "6", "12")
 
 
-OPTIONS = {
-    "correlate": {"column": "freq"},
-    "ceat": {"x": ["the"], "y": ["bank"], "a": ["river"], "b": ["lends"]},
-    "change": {"by": "position", "bins": "0,1,9", "min_contexts": 2},
-    "similarity": {"dataset": "rg65"},
-    "alignment": {"dataset": "rg65", "min_score": 2},
-    "analogies": {"dataset": "questions"},
-    "valnorm": {"pleasant": ["text1", "text2"], "unpleasant": ["text3", "text4"]},
-    "weat": {"x": ["text1"], "y": ["text2"], "a": ["text3", "text4"], "b": ["text5", "text6"]},
-    "sc-weat": {"word": "text1", "a": ["text3", "text4"], "b": ["text5", "text6"]},
-    "axis": {"positive": ["text1", "text2"], "negative": ["text3", "text4"]},
-    "probe": {"label": "freq", "label_bins": "3", "folds": 2},
-}
-
-
 @pytest.mark.slow
 def test_every_metric_has_the_same_rows_for_what_was_exported_and_imported(tmp_path):
     words, occurrences = tmp_path / "words", tmp_path / "occurrences"
-    made = synthetic_store(words, n=60, n_blocks=1, top_form=None, dim=5)
-    write_columns(made, {"freq": [float(number % 7) for number in range(60)]})
-    write_pairs(made)
-    write_lexicon(made, made.texts)
-    write_analogies(made, "questions", [made.texts[:4], made.texts[4:8]], ["family", "family"])
-    contexts = synthetic_store(occurrences, texts=["the bank of the river", "a bank lends", "the river"],
-                               unit="occurrence", n_blocks=1, top_form=None)  # fmt: skip
+    made = synthetic_store(words, texts=every_metric.WORDS, n_blocks=1, top_form=None, dim=5)
+    every_metric.write_inputs(made)
+    contexts = synthetic_store(occurrences, texts=every_metric.SENTENCES, unit="occurrence", n_blocks=1, top_form=None)
     for each in (made, contexts):
         each.store.export(tmp_path / f"{each.root.name}.parquet", each.space)
         each.store.import_vectors(tmp_path / f"{each.root.name}.parquet", "again", unit=each.card.unit)
     for name, metric in METRICS.items():
         each = contexts if metric.needs in ("contexts", "word contexts") else made
-        options = OPTIONS.get(name, {"label": "freq", "label_bins": "3"} if metric.needs == "labels" else {})
+        options = {"min_score": 2} if name == "alignment" else every_metric.INPUTS.get(name, {})
         table = each.store.query(name, **options)
         rows = {space: [dict(row) for row in table if row["space"] == space] for space in (each.space, "again")}
         assert len(rows["again"]) >= 1, name

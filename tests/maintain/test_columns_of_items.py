@@ -2,23 +2,20 @@
 
 import pandas as pd
 import pytest
-from column_writing import stored_columns, write_columns
+from kept_columns import stored_columns, write_columns
 
 from embstore import Store
 from embstore.base.errors import StoreError, UnknownNameError, UsageError
 from embstore.storage.catalog import Catalog
-
-KINDS = {"freq": "int64", "pos": "string"}
 
 
 @pytest.fixture
 def made(make_store):
     """A store of 20 items, half of them with two columns in one table, half in another, and a third column of all."""
     made = make_store(n=20, index=False)
-    rows = {item: (number, "NOUN" if number % 2 else None) for number, item in enumerate(made.ids.tolist())}
-    for half in (made.ids[:10], made.ids[10:]):
-        write_columns(made, KINDS, {item: rows[item] for item in half.tolist()})
-    write_columns(made, {"share": "float64"}, {item: (item / 7,) for item in made.ids.tolist()})
+    for first in (0, 10):
+        write_columns(made, {"freq": [*range(first, first + 10)], "pos": [None, "NOUN"] * 5}, first)
+    write_columns(made, {"share": [item / 7 for item in made.ids.tolist()]})
     return made
 
 
@@ -35,7 +32,7 @@ def test_compact_unites_the_tables(made):
 
 
 def test_an_item_with_two_values_is_a_problem(made):
-    extra = write_columns(made, {"freq": "int64"}, {int(made.ids[0]): (99,)})
+    extra = write_columns(made, {"freq": [99]})
     problems = made.store.verify().problems
     assert [("another value of the column 'freq'" in problem.problem) for problem in problems] == [True]
     made.store.repair()
@@ -47,10 +44,8 @@ def test_an_item_with_two_values_is_a_problem(made):
 def test_merge_takes_the_values_that_are_new(made, make_store):
     before = stored_columns(made.root)
     other = make_store("other", n=30, index=False)
-    write_columns(other, {"freq": "int64", "late": "bool"}, dict.fromkeys(other.ids.tolist()[20:], (7, True)))
-    write_columns(
-        other, {"freq": "int64", "pos": "string"}, {int(made.ids[3]): (3, None), int(made.ids[4]): (None, "X")}
-    )
+    write_columns(other, {"freq": [7] * 10, "late": [True] * 10}, first=20)
+    write_columns(other, {"freq": [3, None], "pos": [None, "X"]}, first=3)
     with_other = pd.concat([before, stored_columns(other.root)]).groupby(level=0).first()
     done = made.store.merge(other.root)
     assert ("columns", 11) in [(row["file"], row["items"]) for row in done]
@@ -64,11 +59,10 @@ def test_merge_and_push_of_a_space_take_its_numbers_of_tokens_alone(made, make_s
     other = make_store("other", n=30, index=False, space="new")
     make_store("other", n=20, index=False, space="same")
     make_store(made.root, n=20, index=False, space="same")
-    item = int(made.ids[3])
-    write_columns(made, {"n_tokens.same": "int64"}, {item: (1,)})
-    write_columns(other, {"n_tokens.same": "int64", "n_tokens.new": "int64"}, {item: (2, 3)})
+    write_columns(made, {"n_tokens.same": [1]})
+    write_columns(other, {"n_tokens.same": [2], "n_tokens.new": [3]})
     made.store.merge(other.root, spaces="new")
-    assert stored_columns(made.root).loc[item, ["n_tokens.new", "n_tokens.same"]].tolist() == [3, 1]
+    assert stored_columns(made.root).loc[made.ids[0], ["n_tokens.new", "n_tokens.same"]].tolist() == [3, 1]
     other.store.push(tmp_path / "pushed", spaces="new")
     assert [*stored_columns(tmp_path / "pushed")] == ["n_tokens.new"]
 
@@ -76,11 +70,11 @@ def test_merge_and_push_of_a_space_take_its_numbers_of_tokens_alone(made, make_s
 def test_merge_refuses_other_values_and_types(made, make_store):
     before = stored_columns(made.root)
     other = make_store("other", n=20, index=False)
-    write_columns(other, {"freq": "int64"}, {int(made.ids[3]): (4,)})
+    write_columns(other, {"freq": [4]}, first=3)
     with pytest.raises(StoreError, match=r"has the value 3 of the column 'freq' in .*store, and 4 in .*other"):
         made.store.merge(other.root)
     other = make_store("third", n=20, index=False)
-    write_columns(other, {"freq": "string"}, {int(made.ids[3]): ("3",)})
+    write_columns(other, {"freq": ["3"]}, first=3)
     with pytest.raises(StoreError, match=r"'freq' is of type int64 in .*, and of type string in"):
         made.store.merge(other.root)
     pd.testing.assert_frame_equal(stored_columns(made.root), before)
@@ -108,7 +102,7 @@ def test_push_and_pull_carry_columns(made, tmp_path, make_store):
     Store(tmp_path / "pulled").pull(tmp_path / "copy", spaces=[made.space])
     pulled = stored_columns(tmp_path / "pulled")
     pd.testing.assert_frame_equal(pulled, before)
-    write_columns(made, {"late": "bool"}, {int(made.ids[0]): (True,)})
+    write_columns(made, {"late": [True]})
     Store(tmp_path / "pulled").pull(made.root, spaces=[made.space])
     pd.testing.assert_frame_equal(stored_columns(tmp_path / "pulled"), stored_columns(made.root))
     with pytest.raises(StoreError, match="1 values of columns"):

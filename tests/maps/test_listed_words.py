@@ -1,13 +1,11 @@
 """Maps, drift and exports of the items of a list of words: those of a store that has no others, and with `where`."""
 
-import json
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from embstore_schemas.generate import FOLDER
-from jsonschema import Draft202012Validator
+from published import validate
 
 from embstore.base.errors import QueryError, UsageError
 from embstore.explore.maps import find_map, place, stored_maps
@@ -35,16 +33,12 @@ def without(table: Any, *names: str) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name not in names} for row in table]
 
 
-def schema_check(name: str, rows: list[dict[str, Any]]) -> None:
-    Draft202012Validator(json.loads((FOLDER.parent / f"{name}.schema.json").read_text("utf-8"))).validate(rows)
-
-
 @pytest.mark.parametrize("method", ["pca", "tsne"])
 def test_a_map_of_listed_words_is_that_of_a_store_of_them(made, alone, method):
     if method == "tsne":
         pytest.importorskip("openTSNE")
     found = made.store.map(method=method, words=[*LIST, "absent"], word="text0")
-    schema_check("map", found.to_pylist())
+    validate("map", found.to_pylist())
     assert {(row["n"], row["words_missing"]) for row in found} == {(len(LIST), 1)}
     assert found["words"][0] == f"{','.join(['text0', *LIST[1:20]])} and {len(LIST) + 1 - 20} more"
     assert any("lacks 1 of the 22 words of the list: 'absent'" in note for note in found.notes)
@@ -71,7 +65,7 @@ def test_maps_of_lists_are_stored_beside_others(made, tmp_path):
     assert {*made.store.map(words=words)["did"]} == {"made"}, "the list has changed"
     listed = made.store.maps()
     assert len(listed) == 9
-    schema_check("maps", listed.to_pylist())
+    validate("maps", listed.to_pylist())
     assert len({*listed["words_sha256"]}) == 3
     assert {*listed["state"]} == {"current"}
     catalog = Catalog(made.root)
@@ -94,7 +88,7 @@ def test_drift_among_listed_words_is_that_of_a_store_of_them(made, alone):
         found = made.store.drift(words=[*LIST, "absent"], k=3, **arguments)
         assert without(found, "words", "words_sha256", "words_missing") == without(alone.store.drift(k=3, **arguments))
         assert {*found["words_missing"]} == {1}
-        schema_check("drift", found.to_pylist())
+        validate("drift", found.to_pylist())
         assert any("'absent'" in note for note in found.notes)
         assert made.store.drift(words=[*LIST, "absent"], k=3, **arguments).rows == found.rows, "from the stored answer"
     assert {*made.store.drift(words=LIST[:10], k=3)["n"]} == {10}, "another list is another answer"

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from synthetic import Synthetic, synthetic_store
+from tampered_stores import write_sealed
 
 from embstore import Store
-from embstore.base import checksum
 from embstore.storage.files.maps import MAP_SCHEMA, read_map, write_map
 
 
@@ -30,15 +30,6 @@ def files_of(root: Path) -> list[Path]:
 
 def states(store: Store) -> list[str]:
     return store.maps()["state"]
-
-
-def reseal(path: Path, table: pa.Table) -> None:
-    """Write a map's table with the right SHA-256, as somebody who forges a map would."""
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, table.schema) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
-    path.write_bytes(checksum.with_checksum(sink.getvalue().to_pybytes()))
 
 
 def check_damaged(made: Synthetic, path: Path) -> None:
@@ -99,7 +90,7 @@ def test_a_forged_map_is_found(made, fault):
             "extra": {b"embstore_map": header[:-1] + b', "more": 1}'},
         }[fault]
         table = table.replace_schema_metadata(metadata)
-    reseal(path, table)
+    write_sealed(path, table)
     problems = made.store.verify().problems
     assert [problem.file for problem in problems] == [path]
     assert ("Upgrade" in problems[0].problem) == (fault == "format")

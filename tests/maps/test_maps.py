@@ -11,7 +11,7 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.base import disk
-from embstore.base.errors import FileAccessError, QueryError, UnknownNameError, UsageError
+from embstore.base.errors import FileAccessError, QueryError, UsageError
 from embstore.base.progress import Progress, observing
 from embstore.index import exact_knn
 from embstore.metrics.numerics.neighbours import nearest_in_plane
@@ -196,11 +196,7 @@ def test_without_openTSNE_the_error_says_what_to_install(  # noqa: N802
     assert len(made.store.map()) == 3
 
 
-def test_unknown_names_say_the_nearest(made):
-    with pytest.raises(UnknownNameError, match="tsne"):
-        made.store.map(method="t-sne")
-    with pytest.raises(UnknownNameError, match="toy"):
-        made.store.map(spaces="toy.word.lst")
+def test_points_are_of_one_layer(made):
     with pytest.raises(UsageError, match="is not one of these"):
         made.store.map_points(made.space, 2, layers="0-1")
     with pytest.raises(UsageError, match="is not one of these"):

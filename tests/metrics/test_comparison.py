@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from metric_data import Arrays, gram_cka, neighbour_sets, single_row, triangles
+from metric_data import Arrays, close, gram_cka, neighbour_sets, single_row, triangles
 from scipy.spatial.distance import pdist
 from scipy.stats import ortho_group, rankdata, spearmanr
 
@@ -34,10 +34,6 @@ def two_layers(draw: st.DrawFn, n_min: int = 4) -> tuple[np.ndarray, np.ndarray]
     y = x @ rng.normal(size=(dim, dim_2)) * draw(st.sampled_from([0.0, 0.3])) + rng.normal(size=(n, dim_2))
     dtype = draw(st.sampled_from(["float32", "float16"]))
     return tuple((layer + offset).astype(dtype).astype(np.float32) for layer in (x, y))  # type: ignore[return-value]
-
-
-def close(value: float) -> Any:
-    return pytest.approx(value, abs=1e-9, rel=0)
 
 
 @settings(deadline=None, max_examples=60)

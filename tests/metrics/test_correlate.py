@@ -1,12 +1,9 @@
 """Correlations of columns with values of items, against scipy and values computed item by item."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from kept_columns import write_columns
 from metric_data import Arrays
-from numpy.typing import NDArray
 from scipy import stats
 from synthetic import Synthetic, synthetic_store
 
@@ -16,7 +13,6 @@ from embstore.metrics.correlate import correlate
 from embstore.metrics.data import ItemColumn
 from embstore.metrics.numerics.statistics import fisher_interval, percentile_interval, resampled_spearman
 
-Floats = NDArray[np.float64]
 SENTENCES = [
     "the dog of the sea and a a", "the cat of the sea and a b", "the dog of the sky and a sea",
     "the fox of the sea and a dog", "the cat of the sky and a the", "the dog of the fox and a of",
@@ -24,7 +20,7 @@ SENTENCES = [
 VALUES = ("norm", "self-similarity", "hubness", "cosine-to-mean")
 
 
-def value_of_each(made: Synthetic, layer: int, value: str, k: int) -> Floats:
+def value_of_each(made: Synthetic, layer: int, value: str, k: int) -> np.ndarray:
     """The value of each item, one at a time; NaN where it is undefined."""
     x = made.layer(layer).astype(np.float64)
     if value == "norm":
@@ -179,18 +175,6 @@ def test_columns_that_cannot_be_correlated(made, make_store):
     write_columns(words, {"freq": [1, 2, 3, 4, 5]})
     with pytest.raises(QueryError, match=r"toy\.word\.last is a space of words\. Choose another value="):
         words.store.query("correlate", column="freq", value="self-similarity")
-
-
-def test_answers_follow_the_column(tmp_path):
-    made = synthetic_store(tmp_path / "store", n=20, index=False)
-    write_columns(made, {"x": [*range(10)]})
-    ask: dict[str, Any] = {"column": "x", "layers": "0"}
-    first = made.store.query("correlate", **ask)
-    assert made.store.cache_state("correlate", **ask).lookups[0].is_stored
-    assert made.store.query("correlate", **ask).to_pylist() == first.to_pylist()
-    assert not made.store.verify(deep=True).problems
-    write_columns(made, {"x": [*range(10)]}, first=10)
-    assert made.store.query("correlate", **ask)["n"] == [20]
 
 
 def test_norms_are_tied_by_their_own_rounding_whatever_the_largest():

@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from metric_data import Arrays, centred, mean_cosine
+from metric_data import Arrays, centred, mean_cosine, seeds, split
 from scipy.spatial.distance import pdist
 from scipy.stats import ortho_group
 
 from embstore.metrics.geometry import TOO_FEW, anisotropy, rogue_dims
-
-seeds = st.integers(0, 2**32 - 1)
 
 
 @st.composite
@@ -22,10 +20,6 @@ def clouds(draw: st.DrawFn, min_dim: int = 1) -> np.ndarray:
     scale = draw(st.sampled_from([1e-3, 1.0, 1e3]))
     x = scale * (rng.normal(size=(n, dim)) + offset)
     return x.astype(draw(st.sampled_from([np.float32, np.float64])))
-
-
-def split(x: np.ndarray, data: st.DataObject) -> Arrays:
-    return Arrays(*np.split(x, sorted(data.draw(st.lists(st.integers(0, len(x)), max_size=3)))))
 
 
 @given(clouds(), st.data(), st.sampled_from(["raw", "centred"]))

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_data import Arrays
+from metric_data import Arrays, seeds
 from scipy.stats import ortho_group, skew
 
 from embstore.metrics.neighbourhood import hubness
 
-seeds = st.integers(0, 2**32 - 1)
 ROTATION = ortho_group.rvs(10, random_state=0)
 
 

@@ -1,11 +1,9 @@
 """Accuracy of nearest neighbours and agreement of clusters, against scikit-learn and by shuffling."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from kept_columns import write_columns
-from metric_data import Arrays
+from metric_data import Arrays, labelled
 from scipy.stats import binomtest
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
@@ -16,11 +14,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.labels import ONE_CLASS, clusters, knn
-
-
-def labelled(codes: Any, n_classes: int = 3) -> ItemLabels:
-    codes = np.asarray(codes, np.int64)
-    return ItemLabels(np.arange(len(codes)), codes, tuple("abcdefghij"[:n_classes]))
+from embstore.metrics.numerics import neighbours
+from embstore.metrics.numerics.neighbours import spherical_clusters
 
 
 @pytest.fixture(scope="module")
@@ -122,15 +117,7 @@ def test_a_store_is_asked_by_the_name_of_a_column(made):
 @pytest.mark.parametrize(
     ("error", "text", "asked"),
     [
-        (UsageError, "knn needs a column with labels. Name it with label=: ", {}),
         (UnknownNameError, "Did you mean 'pos'", {"label": "poss"}),
-        (UsageError, "needs classes, and 'freq' has numbers. Cut it: label_bins=4", {"label": "freq"}),
-        (
-            UsageError,
-            "label_bins= is for columns of numbers, and 'pos' has none: leave it out.",
-            {"label": "pos", "label_bins": "3"},
-        ),
-        (UsageError, "label_bins must be a number from 1 to 1,000", {"label": "freq", "label_bins": "5,1"}),
         (UsageError, "label_bins must be a number from 1 to 1,000", {"label": "freq", "label_bins": "nan,2"}),
         (QueryError, "text has 1,001 values, and 1,000", {"label": "text"}),
     ],
@@ -155,3 +142,35 @@ def test_vectors_come_with_columns_for_scikit_learn(made):
     assert len(made.store.vectors(made.space, 0)) == 3
     with pytest.raises(UnknownNameError, match="Did you mean 'freq'"):
         made.store.vectors(made.space, 0, columns=["frek"])
+
+
+def directions(sizes: list[int], dim: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """Return unit vectors close to one axis each, in a random order, and the number of their axis."""
+    rng = np.random.default_rng(3)
+    labels = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    vectors = np.eye(dim)[labels] + 0.02 * rng.standard_normal((len(labels), dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("fitted", [10_000, 60])
+def test_separate_directions_are_found_and_numbered_by_size(monkeypatch, fitted):
+    monkeypatch.setattr(neighbours, "_FITTED", fitted)
+    vectors, labels = directions([10, 80, 40])
+    found = spherical_clusters(vectors, 3)
+    assert np.bincount(found).tolist() == [80, 40, 10]
+    for number in range(3):
+        assert len(set(found[labels == number])) == 1
+
+
+def test_the_same_seed_gives_the_same_clusters():
+    vectors = np.random.default_rng(0).standard_normal((200, 8)).astype(np.float32)
+    np.testing.assert_array_equal(spherical_clusters(vectors, 8, seed=1), spherical_clusters(vectors, 8, seed=1))
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_few_vectors_are_clusters_of_their_own(n):
+    assert spherical_clusters(np.eye(3, dtype=np.float32)[:n], 3).tolist() == list(range(n))
+
+
+def test_equal_vectors_are_one_cluster():
+    assert set(spherical_clusters(np.ones((50, 4), np.float32) / 2, 3).tolist()) == {0}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_data import Arrays, single_row
+from metric_data import Arrays, close, single_row
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
@@ -27,10 +27,6 @@ def two_layers(draw: st.DrawFn, n_min: int = 5) -> tuple[Matrix, Matrix]:
     n, dim, dim_2 = draw(st.integers(n_min, 30)), draw(st.integers(2, 40)), draw(st.integers(2, 40))
     x = rng.normal(size=(n, dim)) + draw(st.sampled_from([0.0, 5.0]))
     return x, x @ rng.normal(size=(dim, dim_2)) * draw(st.sampled_from([0.0, 0.3])) + rng.normal(size=(n, dim_2))
-
-
-def close(value: float) -> Any:
-    return pytest.approx(value, abs=1e-9, rel=0)
 
 
 @settings(deadline=None, max_examples=40)

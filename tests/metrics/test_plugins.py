@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,6 @@ from embstore.metrics.plugins import PluginError, find_plugins
 from embstore.storage.transaction.commit import write_dataset
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorials" / "own-metric.md"
-Install = Callable[..., Path]
 
 HEAD = """
 from embstore.metrics import Column, Metric, NotComputable, Parameter
@@ -66,8 +64,10 @@ def install(tmp_path, monkeypatch):
     return make
 
 
-def own(install: Install, source: str, **points: str) -> None:
-    install(HEAD + textwrap.dedent(source), points or {"own": "own_metrics:OWN"})
+@pytest.fixture
+def own(install):
+    """Install a metric called ``own``, given what defines it."""
+    return lambda source, **points: install(HEAD + textwrap.dedent(source), points or {"own": "own_metrics:OWN"})
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -112,10 +112,8 @@ def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install, make_s
     assert Store.metrics().rows[-1]["package"] == "my-metrics 0.1"
 
 
-def test_the_rows_of_a_plugin_say_its_parameters_and_its_seed(install, make_store):
-    own(
-        install,
-        """
+def test_the_rows_of_a_plugin_say_its_parameters_and_its_seed(own, make_store):
+    own("""
         def drawing(data, *, names, share, seed):
             row = {"value": share, "dims": [seed], "n": data.summary.n}
             return row | {"seed": None} if "exactly" in names else row
@@ -144,8 +142,8 @@ def test_the_rows_of_a_plugin_say_its_parameters_and_its_seed(install, make_stor
         store.query("sows")
 
 
-def test_a_plugin_is_known_beside_the_built_in_metrics(install):
-    own(install, WORKS)
+def test_a_plugin_is_known_beside_the_built_in_metrics(own):
+    own(WORKS)
     metrics, refused = all_metrics()
     assert list(metrics) == [*METRICS, "own"]
     assert refused == []
@@ -169,8 +167,8 @@ def test_a_plugin_is_known_beside_the_built_in_metrics(install):
         ),
     ],
 )
-def test_a_broken_plugin_is_named_with_its_error_and_breaks_nothing_else(install, make_store, source, message):
-    own(install, source)
+def test_a_broken_plugin_is_named_with_its_error_and_breaks_nothing_else(own, make_store, source, message):
+    own(source)
     made = make_store(n=5, index=False)
     with pytest.raises(PluginError) as error:
         get_metric("own")
@@ -188,8 +186,8 @@ def test_a_broken_plugin_is_named_with_its_error_and_breaks_nothing_else(install
     assert run("query", "anisotropy", "--help")[0] == 0
 
 
-def test_a_plugin_cannot_take_the_name_of_a_built_in_metric(install):
-    own(install, "def __getattr__(name): raise RuntimeError('imported')", anisotropy="own_metrics:OWN")
+def test_a_plugin_cannot_take_the_name_of_a_built_in_metric(own):
+    own("def __getattr__(name): raise RuntimeError('imported')", anisotropy="own_metrics:OWN")
     assert get_metric("anisotropy") is METRICS["anisotropy"]
     metrics, [refused] = all_metrics()
     assert metrics == METRICS
@@ -201,8 +199,8 @@ def test_a_plugin_cannot_take_the_name_of_a_built_in_metric(install):
     assert error.value.known == tuple(METRICS)
 
 
-def test_two_packages_cannot_have_a_metric_of_the_same_name(install):
-    own(install, WORKS)
+def test_two_packages_cannot_have_a_metric_of_the_same_name(install, own):
+    own(WORKS)
     install(HEAD + WORKS, {"own": "other_metrics:OWN"}, package="other-metrics")
     with pytest.raises(PluginError, match=r"the metric 'own' of other-metrics 1.0 and own-metrics 1.0 is refused"):
         get_metric("own")
@@ -224,8 +222,8 @@ def test_two_packages_cannot_have_a_metric_of_the_same_name(install):
         ("{'value': True, 'dims': [], 'n': 2}", "returned True in 'value', which is no number."),
     ],
 )
-def test_a_plugin_that_fails_is_named(install, make_store, source, message):
-    own(install, f"OWN = declared(lambda data: {source})")
+def test_a_plugin_that_fails_is_named(own, make_store, source, message):
+    own(f"OWN = declared(lambda data: {source})")
     made = make_store(n=5, index=False)
     with pytest.raises(PluginError) as error:
         made.store.query("own")
@@ -252,25 +250,20 @@ def test_a_plugin_that_fails_is_named(install, make_store, source, message):
         ("no('no pairs')", {"value": None, "dims": None, "n": 40, "reason": "no pairs"}),
     ],
 )
-def test_numpy_numbers_become_pythons_and_what_is_not_finite_becomes_null(install, make_store, source, row):
-    own(
-        install,
-        f"""
+def test_numpy_numbers_become_pythons_and_what_is_not_finite_becomes_null(own, make_store, source, row):
+    own(f"""
     import numpy as np
     def no(reason):
         raise NotComputable(reason)
     OWN = declared(lambda data: {source})
-    """,
-    )
+    """)
     [found] = make_store(n=40, index=False).store.query("own", layers=0)
     assert {name: found[name] for name in row} == row
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(install, make_store):
-    own(
-        install,
-        """
+def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(own, make_store):
+    own("""
     def function(data, *, words, count, share, strict, loose, at_most):
         told = f"{words} {count} {share} {strict} {loose} {at_most}"
         return [{"word": word, "value": 1.0, "told": told, "n": 1} for word in words]
@@ -281,8 +274,7 @@ def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(install, m
         Parameter("share", 0.5, "How much."), Parameter("strict", False, "Whether."),
         Parameter("loose", True, "Whether."), Parameter("at_most", None, "How many.", value_type=int),
     ))
-    """,
-    )
+    """)
     made = make_store(n=5, index=False)
     call = ("query", "own", "--layer", "0", "--format", "json", "--store", made.root)
     assert [(row["word"], row["told"]) for row in json.loads(run(*call)[1])] == [
@@ -297,10 +289,8 @@ def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(install, m
         assert re.search(line, shown), shown
 
 
-def test_a_plugin_may_need_a_dataset(install, make_store):
-    own(
-        install,
-        """
+def test_a_plugin_may_need_a_dataset(own, make_store):
+    own("""
     from embstore.metrics import METRICS
     def function(data, *, pairs, missing):
         return {"highest": pairs.score.max(), "n": len(pairs.score)}
@@ -308,8 +298,7 @@ def test_a_plugin_may_need_a_dataset(install, make_store):
         function, needs="pairs", parameters=METRICS["similarity"].parameters[:2],
         columns=(Column("dataset", "string", "which", is_key=True), Column("highest", "number", "x")),
     )
-    """,
-    )
+    """)
     made = make_store(n=4, index=False)
     left, right = made.ids[:2].tolist(), made.ids[2:].tolist()
     columns = {
@@ -322,16 +311,13 @@ def test_a_plugin_may_need_a_dataset(install, make_store):
         made.store.query("own", datasett="few")
 
 
-def test_an_error_of_embstore_passes_as_it_is(install, make_store):
-    own(
-        install,
-        """
+def test_an_error_of_embstore_passes_as_it_is(own, make_store):
+    own("""
     from embstore.base.errors import UsageError
     def function(data):
         raise UsageError("k and j exclude each other.")
     OWN = declared(function)
-    """,
-    )
+    """)
     with pytest.raises(EmbstoreError, match=r"^k and j exclude each other\.$"):
         make_store(n=5, index=False).store.query("own")
 
@@ -404,13 +390,13 @@ def test_nothing_that_a_plugin_raises_breaks_the_others(install, make_store, sou
 
 
 @pytest.mark.parametrize("at", ["import", "run"])
-def test_a_users_ctrl_c_in_a_plugin_ends_the_command(install, make_store, at):
+def test_a_users_ctrl_c_in_a_plugin_ends_the_command(install, own, make_store, at):
     before = signal.getsignal(signal.SIGINT)
     stop = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(5)"
     if at == "import":
         install(stop + HEAD + WORKS, {"own": "own_metrics:OWN"})
     else:
-        own(install, f"def function(data):\n    {stop}\nOWN = declared(function)")
+        own(f"def function(data):\n    {stop}\nOWN = declared(function)")
     store = make_store(n=5, index=False).store
     with pytest.raises(KeyboardInterrupt):
         store.query("own")
@@ -434,8 +420,8 @@ def test_the_control_characters_of_a_plugins_error_are_escaped(install):
          "    return 1 /"),
     ],
 )  # fmt: skip
-def test_an_error_of_a_plugin_names_the_file_and_the_line(install, make_store, source, text):
-    own(install, f"\n\n{source}\n")
+def test_an_error_of_a_plugin_names_the_file_and_the_line(own, make_store, source, text):
+    own(f"\n\n{source}\n")
     with pytest.raises(PluginError) as found:
         make_store(n=5, index=False).store.query("own")
     file, line = re.search(r"\((\S*own_metrics\.py), line (\d+)\)", str(found.value)).groups()

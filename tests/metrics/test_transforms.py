@@ -4,10 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from clouds import split
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from metric_data import Arrays, centred
+from metric_data import Arrays, centred, split
 from scipy.linalg import fractional_matrix_power
 from scipy.stats import zscore
 from synthetic import synthetic_store

@@ -4,10 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from clouds import clouds, seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_data import Arrays, pairs_of
+from metric_data import Arrays, clouds, pairs_of, seeds
 from scipy.spatial.distance import pdist
 
 from embstore.metrics import geometry as family

@@ -6,9 +6,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pytest
 from datasets_written import write_pairs
+from every_metric import INPUTS, prepare
 from kept_columns import write_columns
 from picture_boxes import caption, faults, parts, texts
 
@@ -346,16 +346,10 @@ def test_charts_name_columns_of_their_metric(name):
         assert len({*chart.values}) == len(chart.values)
 
 
-def test_metrics_of_a_store_have_pictures_by_default(make_store):
-    made = make_store(n=60, dim=6, n_blocks=1, top_form=None, index=False)
-    rng = np.random.default_rng(0)
-    write_columns(made, {"pos": rng.choice(["N", "V"], 60).tolist()})
-    poles = {"positive": made.texts[:2], "negative": made.texts[2:4]}
-    more: dict[str, dict[str, Any]] = {
-        "knn": {"label": "pos"}, "clusters": {"label": "pos"}, "probe": {"label": "pos", "control": False},
-        "axis": poles, "procrustes": {}, "cknna": {"k": 5}, "imbalance": {}, "predictivity": {},
-    }  # fmt: skip
-    for metric, parameters in more.items():
-        figure = made.store.query(metric, **parameters).plot(width="80mm")
+def test_metrics_of_a_store_have_pictures_by_default(tmp_path):
+    store = prepare(tmp_path / "store").store
+    for metric in ("knn", "clusters", "probe", "axis", "procrustes", "cknna", "imbalance", "predictivity"):
+        inputs = INPUTS.get(metric, {}) | ({"control": False} if metric == "probe" else {})
+        figure = store.query(metric, unit="word", **inputs).plot(width="80mm")
         assert not faults(figure), metric
         assert data_of(figure), metric

@@ -7,15 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 import pytest
-from answer_queries import QUERIES, SETS, WORDS, ask, stored
 from datasets_written import write_pairs
-from jsonschema import Draft202012Validator
+from every_metric import QUERIES, SETS, WORDS, ask, stored
+from published import validate
 from store_writing import write_items
 from synthetic import Synthetic, synthetic_store
 
@@ -35,15 +34,11 @@ from embstore.storage.sql.connections import changing_part
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.views.fence import check
 
-Computed = list[tuple[str, int]]
-Compared = list[tuple[str, str]]
-SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "answer.schema.json").read_text("utf-8"))
-
 
 @pytest.fixture
 def computed(monkeypatch):
     """The spaces and layers that were computed."""
-    seen: Computed = []
+    seen: list[tuple[str, int]] = []
     real = metric_query.compute_layers
 
     def spy(catalog: Any, request: Any, card: Any, layers: Sequence[Any], *others: Any) -> Any:
@@ -57,7 +52,7 @@ def computed(monkeypatch):
 @pytest.fixture
 def compared(monkeypatch):
     """The spaces that were compared."""
-    seen: Compared = []
+    seen: list[tuple[str, str]] = []
     real = layer_pairs._Pair.compute
 
     def spy(pair: Any, groups: Any) -> Any:
@@ -79,7 +74,7 @@ def test_stored_answers_are_the_computed_ones_and_need_no_vector(root):
         assert answer[0]
         assert content(ask(root, metric, **question, cache=False)) == answer, (metric, question)
     for path in stored(root):
-        Draft202012Validator(SCHEMA).validate(json.loads(path.read_bytes()))
+        validate("answer", json.loads(path.read_bytes()))
     assert Store(root).verify().ok
     for folder in ("embeddings", "items", "summaries"):
         for path in (root / folder).rglob("*.parquet"):

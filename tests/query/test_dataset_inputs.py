@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets_written import ids, write_lexicon, write_pairs
-from jsonschema import Draft202012Validator
+from published import validate
 from scipy import stats
 from scipy.spatial.distance import cosine as cosine_distance
 from synthetic import Synthetic, synthetic_card, synthetic_store
@@ -23,8 +23,6 @@ from embstore.query.missing import build_command
 from embstore.sources.datasets import PLEASANT, UNPLEASANT
 from embstore.storage.transaction.commit import write_dataset
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
-
 
 def cosines(made: Synthetic, layer: int, first: Sequence[str], second: Sequence[str]) -> list[float]:
     at = {text: made.layer(layer)[place].astype(np.float64) for place, text in enumerate(made.texts)}
@@ -33,8 +31,7 @@ def cosines(made: Synthetic, layer: int, first: Sequence[str], second: Sequence[
 
 def check_schema(metric: str, rows: Sequence[object], of: str = "query/{}") -> None:
     text = json.dumps(list(rows), allow_nan=False)
-    schema = json.loads((SCHEMAS / f"{of.format(metric)}.schema.json").read_text("utf-8"))
-    Draft202012Validator(schema).validate(json.loads(text))
+    validate(of.format(metric), json.loads(text))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

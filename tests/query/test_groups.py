@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from answer_queries import SENTENCES
+from every_metric import SENTENCES
 from hypothesis import given
 from hypothesis import strategies as st
 from kept_columns import write_columns
@@ -172,19 +172,25 @@ def test_two_spaces_have_groups_of_their_common_items(make_store):
     assert (again.to_pylist(), again.notes) == (found.to_pylist(), found.notes)
 
 
-def test_answers_of_groups_follow_the_column(tmp_path):
+BY = {"by": "x", "bins": 2, "layers": "0,1"}
+
+
+@pytest.mark.parametrize(
+    ("metric", "ask"), [("isoscore", BY), ("cka", BY), ("correlate", {"column": "x", "layers": "0"})]
+)
+def test_answers_follow_the_column(tmp_path, metric, ask):
     made = synthetic_store(tmp_path / "store", n=20, index=False)
     write_columns(made, {"x": [*range(10)]})
-    ask = {"by": "x", "bins": 2, "layers": "0,1"}
-    first = made.store.query("isoscore", **ask)
-    assert all(lookup.is_stored for lookup in made.store.cache_state("isoscore", **ask).lookups)
-    assert not any(lookup.is_stored for lookup in made.store.cache_state("isoscore", layers="0,1").lookups)
-    again = made.store.query("isoscore", **ask)
+    first = made.store.query(metric, **ask)
+    assert all(lookup.is_stored for lookup in made.store.cache_state(metric, **ask).lookups)
+    if metric != "correlate":
+        assert not any(lookup.is_stored for lookup in made.store.cache_state(metric, layers="0,1").lookups)
+    again = made.store.query(metric, **ask)
     assert (again.to_pylist(), again.notes) == (first.to_pylist(), first.notes)
-    made.store.query("cka", **ask)
     assert made.store.verify(deep=True).ok
     write_columns(made, {"x": [*range(10)]}, first=10)
-    assert not any(lookup.is_stored for lookup in made.store.cache_state("isoscore", **ask).lookups)
+    assert not any(lookup.is_stored for lookup in made.store.cache_state(metric, **ask).lookups)
+    assert {*made.store.query(metric, **ask)["n"]} == {20 if metric == "correlate" else 10}
 
 
 def test_pictures_have_a_curve_for_each_group(made):

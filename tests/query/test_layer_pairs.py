@@ -17,8 +17,6 @@ from embstore.metrics import METRICS as METRICS_TABLE
 from embstore.metrics import get_metric
 from embstore.metrics.numerics import layer_pairs
 
-Make = Callable[..., Synthetic]
-
 
 def biased(x: np.ndarray, y: np.ndarray) -> float:
     return gram_cka(x, y, "biased")
@@ -44,7 +42,7 @@ def matrix(table: Table, column: str) -> dict[tuple[str, str], Any]:
     return {(row["layer_name"], row["layer_name_2"]): row[column] for row in table}
 
 
-def two_spaces(make_store: Make, **other: Any) -> tuple[Synthetic, Synthetic, list[str]]:
+def two_spaces(make_store: Callable[..., Synthetic], **other: Any) -> tuple[Synthetic, Synthetic, list[str]]:
     """Two spaces with the items text10 to text29 in common, each in an order of its own."""
     left = make_store(n=30, dim=6, n_shards=3, **other)
     texts = [f"text{number}" for number in range(44, 9, -1)]

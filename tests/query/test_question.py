@@ -5,12 +5,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyarrow
 import pytest
-from datasets_written import write_analogies, write_lexicon, write_pairs
-from kept_columns import write_columns
-from synthetic import synthetic_store
+from every_metric import INPUTS, WORDS, prepare
 
 from embstore import Store
 from embstore.base.errors import UsageError
@@ -18,19 +15,6 @@ from embstore.base.table import Table, show_parameter
 from embstore.metrics import METRICS, Parameter
 from embstore.metrics.plugins import problems
 
-WORDS = [f"word{number}" for number in range(30)]
-SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money by the bank"]
-INPUTS: Mapping[str, Mapping[str, Any]] = {
-    "correlate": {"column": "freq"},
-    "valnorm": {"pleasant": WORDS[:5], "unpleasant": WORDS[5:10]},
-    "weat": {"x": WORDS[:10], "y": WORDS[10:20], "a": WORDS[20:24], "b": WORDS[24:28]},
-    "sc-weat": {"word": WORDS[20:22], "a": WORDS[:10], "b": WORDS[10:20]},
-    "axis": {"positive": WORDS[:3], "negative": WORDS[3:6]},
-    "ceat": {"x": ["the", "of"], "y": ["bank"], "a": ["river"], "b": ["money"]},
-    "change": {"by": "position", "bins": "0,3,9", "min_contexts": 2},
-    **{name: {"label": "freq", "label_bins": "2"} for name in ("knn", "clusters")},
-    "probe": {"label": "freq", "label_bins": "2", "folds": 2},
-}
 # Defaults that have another effect here, and what makes others effective.
 USED: Mapping[tuple[str, str], Any] = {
     ("valnorm", "value"): "valence", ("spectrum", "k"): 6, ("intrinsic-dimension", "neighbours"): 20,
@@ -54,21 +38,7 @@ ARROW = {
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """A store in which every metric can be asked."""
-    root = tmp_path_factory.mktemp("prepared") / "store"
-    made = synthetic_store(root, texts=WORDS, dim=6, n_blocks=1, top_form=None, index=False)
-    for unit, pooling in (("occurrence", "last"), ("sentence", "mean")):
-        synthetic_store(
-            root, texts=SENTENCES, unit=unit, pooling=pooling, dim=6, n_blocks=1, top_form=None, index=False
-        )
-    write_pairs(made, "pairs", texts=WORDS)
-    values = {
-        name: np.random.default_rng(seed).uniform(1, 5, 20).tolist() for seed, name in enumerate(("valence", "arousal"))
-    }
-    write_lexicon(made, WORDS[:20], **values)
-    write_analogies(made, "questions", [WORDS[i : i + 4] for i in range(6)], [*"aaabbb"])
-    write_columns(made, {"freq": [(number * 7) % 11 for number in range(30)]})
-    return Store(root)
+    return prepare(tmp_path_factory.mktemp("prepared") / "store").store
 
 
 def ask(store: Store, metric: str, **question: Any) -> Table:

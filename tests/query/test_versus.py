@@ -6,7 +6,7 @@ from datasets_written import write_pairs
 from kept_columns import write_columns
 from scipy.stats import spearmanr
 
-from embstore.base.errors import EmbstoreError, QueryError, UnknownNameError, UsageError
+from embstore.base.errors import QueryError, UnknownNameError
 from embstore.metrics.numerics.differences import holm
 
 COLUMNS = [
@@ -108,26 +108,11 @@ def test_shares_of_items(make_store):
     assert row["difference"] == pytest.approx(min(table["accuracy"]) - max(table["accuracy"]))
 
 
-@pytest.mark.parametrize(
-    ("error", "text", "asked"),
-    [
-        (QueryError, "must be one layer, a space, or best, not '0-1'", {"versus": "0-1"}),
-        (EmbstoreError, "unknown layer '7'. Known: 0, 1, 2", {"versus": "7"}),
-        (
-            EmbstoreError,
-            "unknown space or layer 'toy.word.lst'. Did you mean 'toy.word.last'",
-            {"versus": "toy.word.lst"},
-        ),
-        (UnknownNameError, "unknown parameter of correlate 'resample'", {"versus": "0", "resample": "word"}),
-        (UsageError, "not groups of items: leave out", {"versus": "0", "by": "pos"}),
-        (UsageError, "differences must be at least 100", {"versus": "0", "differences": 7}),
-    ],
-)
-def test_what_cannot_be_compared(made, error, text, asked):
-    write_columns(made, {"x": [*range(60)], "pos": ["NV"[number % 2] for number in range(60)]})
-    with pytest.raises(error) as caught:
-        made.store.query("correlate", column="x", **asked)
-    assert text in str(caught.value)
+def test_what_cannot_be_compared(made):
+    with pytest.raises(QueryError, match="must be one layer, a space, or best, not '0-1'"):
+        made.store.query("correlate", column="text", versus="0-1")
+    with pytest.raises(UnknownNameError, match="unknown parameter of correlate 'resample'"):
+        made.store.query("correlate", column="text", versus="0", resample="word")
 
 
 def test_the_layer_that_others_are_compared_with_is_added_to_them(made):

@@ -7,10 +7,9 @@ import numpy as np
 import pandas
 import polars
 import pytest
-from answer_queries import SENTENCES, WORDS, prepare, stored
-from datasets_written import write_analogies, write_lexicon, write_pairs
+from datasets_written import write_analogies
 from embstore_cli.main import app
-from kept_columns import write_columns
+from every_metric import INPUTS, SENTENCES, WORDS, stored, write_inputs
 from nearest import assert_same, hits, nearest
 from synthetic import synthetic_store
 from typer.testing import CliRunner
@@ -21,13 +20,12 @@ from embstore.metrics import METRICS
 
 LISTED = [*WORDS[3:25:2], WORDS[4]]
 PARAMETERS: dict[str, dict[str, Any]] = {
+    **INPUTS,
     "anisotropy": {"std": True},
-    "correlate": {"column": "zipf_frequency"},
     "valnorm": {"missing": "skip", "pleasant": WORDS[3:8], "unpleasant": WORDS[8:14]},
     "axis": {"positive": LISTED[:3], "negative": LISTED[3:6]},
-    "knn": {"label": "zipf_frequency", "label_bins": "2", "k": 3},
-    "clusters": {"label": "zipf_frequency", "label_bins": "0,5,9", "runs": 2},
-    "probe": {"label": "zipf_frequency", "folds": 3},
+    **{name: {"label": "freq", "label_bins": "0,5,11"} for name in ("knn", "clusters")},
+    "probe": {"label": "freq", "folds": 3},
     "weat": {"missing": "skip", "x": WORDS[:8], "y": WORDS[8:16], "a": WORDS[16:20], "b": WORDS[20:26]},
 }
 
@@ -40,10 +38,7 @@ def words(tmp_path_factory):
     kept = [whole.texts.index(word) for word in LISTED]
     part = synthetic_store(folder / "part", texts=LISTED, vectors=whole.vectors[:, kept], n_blocks=1, index=False)
     for made in (whole, part):
-        write_pairs(made, "pairs", texts=WORDS)
-        write_lexicon(made, WORDS)
-        write_columns(made, {"length": [int(text[4:]) * 7 % 11 for text in made.texts]})
-        write_analogies(made, "questions", [WORDS[i : i + 4] for i in range(0, 24, 2)], ["all"] * 12)
+        write_inputs(made)
         write_analogies(made, "listed", [LISTED[i : i + 4] for i in range(8)], [*"aaaabbbb"])
     return whole.store, part.store
 
@@ -116,8 +111,7 @@ def test_layers_of_two_spaces_count_what_either_lacks(make_store):
     assert {*found["n"]} == {7}
 
 
-def test_answers_of_a_list_are_stored_and_follow_its_file(tmp_path):
-    root = prepare(tmp_path / "store")
+def test_answers_of_a_list_are_stored_and_follow_its_file(root, tmp_path):
     file = tmp_path / "list.txt"
     file.write_text("word1\nword2\nword3\nword2\nnowhere\n")
     ask = {"words": file, "spaces": "toy.word.last", "layers": 1}

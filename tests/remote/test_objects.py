@@ -1,4 +1,4 @@
-"""Objects of a bucket: what is read and written, and how errors are worded."""
+"""Objects of a bucket: what is read and written, and how errors and refusals are worded."""
 
 import hashlib
 import socket
@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from buckets import SECRET
+from buckets import KEY, SECRET, Bucket
 from fault_proxy import FaultProxy
+from local_server import LocalHandler, LocalServer
 
 from embstore.base.errors import MissingObjectError, RemoteError, UsageError
 from embstore.storage.remote.objects import ObjectStore, check_url
@@ -108,3 +109,31 @@ def test_a_writer_waits_for_a_server_that_is_gone_for_seconds(bucket):
                 nobody.close()
                 assert created.result()
     assert bucket.objects().get("key") == b"content"
+
+
+DENIED = b"<Error><Code>AccessDenied</Code><Message>User is not authorized to perform s3:PutObject</Message></Error>"
+EMPTY = b"<ListBucketResult><Name>b</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"
+
+
+class _ReadOnly(LocalHandler):
+    """An empty bucket that may only be read."""
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.command != "GET":
+            self.reply(403, DENIED)
+        elif "list-type" in self.path:
+            self.reply(200, EMPTY)
+        else:
+            self.reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
+
+
+def test_a_bucket_that_is_read_only_is_not_written(tmp_path):
+    source = tmp_path / "words.txt"
+    source.write_text("dog\n")
+    refused = r"cannot be written: the server refuses .AccessDenied: User is not"
+    with LocalServer(_ReadOnly) as server, pytest.raises(RemoteError, match=refused) as caught:
+        Bucket("read-only", server.url).store.build([str(source)], models=["minilm"])
+    assert "permissions for the bucket" in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert KEY not in str(caught.value)

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
-from column_writing import stored_columns, write_columns
 from fault_proxy import FAULTS, FaultProxy
+from kept_columns import stored_columns, write_columns
 from pandas.testing import assert_frame_equal
 from store_damage import flip
 
@@ -27,7 +27,7 @@ def made(make_store):
     """A store of two spaces, with a column."""
     make_store(unit="sentence", texts=["a river bank", "the bank of the river"])
     made = make_store(n=60, n_shards=3)
-    write_columns(made, {"freq": "int64"}, {item: (item % 9,) for item in made.ids.tolist()})
+    write_columns(made, {"freq": [item % 9 for item in made.ids.tolist()]})
     return made
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from column_writing import write_columns
 from datasets_written import write_analogies
 from embstore_cli.main import app
 from embstore_schemas.generate import query_schema
 from jsonschema import Draft202012Validator
-from kept_columns import write_columns as keep_columns
+from kept_columns import write_columns
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
@@ -176,7 +175,7 @@ def store_of(tmp_path_factory):
         write_dataset(made.paths, "few", f"{unit} pairs", Unit(unit), first | second)
         write_dataset(made.paths, "lexicon", "lexicon", Unit(unit), first)
         write_analogies(made, "questions", [made.texts[i : i + 4] for i in range(4)], [*"aabb"])
-        keep_columns(made, {"kind": ["AB"[n % 2] for n in range(40)], "number": [n / 7 for n in range(40)]})
+        write_columns(made, {"kind": ["AB"[n % 2] for n in range(40)], "number": [n / 7 for n in range(40)]})
         for number, name in enumerate("abxy"):
             (root.parent / f"{name}.txt").write_text("\n".join(made.texts[5 * number : 5 * number + 5]), "utf-8")
         return made
@@ -271,7 +270,7 @@ def test_the_parquet_tables_have_the_columns_that_are_published(make_store):
     made = make_store(dim=8)
     write_all_merged(made.paths)
     made.store.map(layers=0)
-    write_columns(made, {"<column>": "float64"}, {int(made.ids[0]): (0.5,)})
+    write_columns(made, {"<column>": [0.5]})
     write_skipped(made.paths, [SkippedText("x", "skipped", "no tokens", made.space, 5, "a.txt:1")])
     tables = read(FOLDER / "tables.json")["tables"]
     for pattern, table in tables.items():

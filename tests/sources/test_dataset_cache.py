@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("data")
 def server(monkeypatch):
     with serving(monkeypatch) as server:
         for name in ("rg65", "stsb", "stsb-wolfe2022"):
-            spec = look_alike(monkeypatch, name, address=server.address)
+            spec = look_alike(monkeypatch, name, address=server.url)
             assert isinstance(spec.content, DataFile)
             server.files[spec.content.name] = FILES[name]
         yield server
@@ -62,7 +62,7 @@ def test_a_download_is_kept_and_repeated_only_if_the_file_was_altered(server, da
 
 def test_the_progress_ends_with_the_size(server, monkeypatch):
     big = b"".join(b"a%d;b%d;%d\n" % (i, i, i) for i in range(5_000))
-    look_alike(monkeypatch, "rg65", big, server.address)
+    look_alike(monkeypatch, "rg65", big, server.url)
     server.files["rg65.csv"] = big
     observed: list[Progress] = []
     Store.fetch_datasets("rg65", observed.append)
@@ -79,14 +79,14 @@ def test_what_is_another_file_not_there_or_breaks_off_is_not_kept(server, data):
         fetch_dataset("rg65")
     assert sha256(RG65) in str(caught.value)
     assert sha256(b"a page that says: log in") in str(caught.value)
-    assert f"{server.address}/rg65.csv" in str(caught.value)
+    assert f"{server.url}/rg65.csv" in str(caught.value)
     server.missing_bytes = 10
     with pytest.raises(SourceError, match=r"cannot be downloaded: .*by hand"):
         fetch_dataset("rg65")
     server.files.clear()
     with pytest.raises(SourceError, match="the server says 404 Not Found") as caught:
         fetch_dataset("rg65")
-    for part in (f"{server.address}/rg65.csv", "embstore datasets add rg65 rg65.csv", str(data / "rg65.csv")):
+    for part in (f"{server.url}/rg65.csv", "embstore datasets add rg65 rg65.csv", str(data / "rg65.csv")):
         assert part in str(caught.value)
     del caught
     gc.collect()
@@ -102,7 +102,7 @@ def test_all_are_tried_and_each_that_cannot_be_had_is_said(server, data):
     assert (data / "rg65.csv").read_bytes() == RG65
     for name, line in zip(("stsb", "stsb-wolfe2022"), reasons, strict=True):
         assert line.startswith(f"  '{name}' cannot be downloaded: the server says 404 Not Found. Download ")
-        for part in (f"{server.address}/sts-test.csv", f"datasets add {name} ", str(data / "sts-test.csv")):
+        for part in (f"{server.url}/sts-test.csv", f"datasets add {name} ", str(data / "sts-test.csv")):
             assert part in line
     del caught
     gc.collect()
@@ -115,7 +115,7 @@ def test_all_are_tried_and_each_that_cannot_be_had_is_said(server, data):
 def test_without_a_network_the_file_is_given_by_hand(monkeypatch, data, tmp_path):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serving(monkeypatch) as server:
-        address = server.address
+        address = server.url
     look_alike(monkeypatch, "rg65", address=address)  # where nobody listens any more
     with pytest.raises(SourceError, match=r"'rg65' cannot be downloaded: Connection refused\. Download http") as caught:
         fetch_dataset("rg65")

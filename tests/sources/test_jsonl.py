@@ -3,7 +3,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from source_rows import texts
+from source_files import texts
 
 from embstore.base.errors import SourceError, UnknownNameError
 from embstore.sources.opening import open_source

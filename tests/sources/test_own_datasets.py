@@ -1,12 +1,11 @@
 """A user's own tables as datasets."""
 
-import json
 from pathlib import Path
 
-import polars
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from source_files import write_table
 
 from embstore import Store
 from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
@@ -22,19 +21,7 @@ pytestmark = pytest.mark.usefixtures("data")
 
 def write(folder: Path, suffix: str, rows: list[tuple], columns: list[str] = COLUMNS) -> Path:
     """A table with a column more than is asked for."""
-    path = folder / f"table{suffix}"
-    frame = [dict(zip([*columns, "more"], [*row, 0], strict=True)) for row in rows]
-    if suffix == ".parquet":
-        polars.DataFrame(frame).write_parquet(path)
-    elif suffix == ".jsonl":
-        path.write_text("".join(json.dumps(row) + "\n" for row in frame), "utf-8")
-    elif suffix == ".csv":
-        quoted = [['"' + str(value).replace('"', '""') + '"' for value in row.values()] for row in frame]
-        path.write_text("\r\n".join(",".join(row) for row in [[*columns, "more"], *quoted]), "utf-8", newline="")
-    else:
-        lines = [[*columns, "more"], *(row.values() for row in frame)]
-        path.write_text("\n".join("\t".join(map(str, line)) for line in lines), "utf-8")
-    return path
+    return write_table(folder / f"table{suffix}", [(*row, 0) for row in rows], [*columns, "more"])
 
 
 def read(name: str) -> list[Row]:
@@ -101,11 +88,8 @@ def test_a_number_is_read_exactly(value, blanks):
     [
         ("left,right,gold\na,,1\n", r"table\.csv:2 \(right\): the text is empty"),
         ("left,right,gold\na,b,1\na\n", r"table\.csv:3 \(right\): the text is missing"),
-        ("left,right,gold\na,b,1,2\n", r"table\.csv:2: 4 values, but the header names 3"),
         ("left,right,gold\n", r"table\.csv has no rows"),
         ("left,right,score\na,b,1\n", "unknown column 'gold'.*with columns="),
-        ("left,right,gold,gold\na,b,1,2\n", "2 columns named 'gold'"),
-        ("", r"table\.csv:1: the header is missing"),
         ('left,right,gold\n"a,b,1\n', "not valid CSV"),
     ],
 )
@@ -124,7 +108,6 @@ def test_a_table_that_cannot_be_read(tmp_path, data, content, message):
         ('{"left": "a", "gold": 1}', "unknown column 'right'"),
         ('{"left": "a", "right": "\\ud800", "gold": 1}', r":2 \(right\): .* half of a surrogate pair"),
         ('{"left": "a", "right": "b", "gold": NaN}', r":2 \(gold\): nan is not a finite number"),
-        ("[1]", "not a JSON object"),
     ],
 )
 def test_a_line_of_json_that_cannot_be_read(tmp_path, line, message):

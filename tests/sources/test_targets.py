@@ -1,14 +1,12 @@
 """The targets of sentences: in brackets, or given by columns of a table; and what is refused."""
 
-import json
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from source_files import write_table
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources.opening import open_source
@@ -27,25 +25,9 @@ def read(path: Path | str, columns: Sequence[str] = (), **options: Any) -> list[
     return [(row.text, row.text[slice(*row.spans[0])]) for row in rows]
 
 
-def write(path: Path, rows: Sequence[Sequence[Any]], names: Sequence[str]) -> Path:
-    """Write a table in the format of its suffix."""
-    if path.suffix == ".parquet":
-        pq.write_table(pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))), path)
-    elif path.suffix == ".jsonl":
-        objects = (json.dumps(dict(zip(names, row, strict=True))) for row in rows)
-        path.write_text("\n".join(objects), "utf-8")
-    else:
-        import csv
-
-        with path.open("w", encoding="utf-8", newline="") as file:
-            options = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix == ".tsv" else {}
-            csv.writer(file, **options).writerows([names, *rows])
-    return path
-
-
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_spans_are_slices_of_python_in_every_format(tmp_path, suffix):
-    path = write(tmp_path / f"spans{suffix}", ROWS, ("text", "start", "end"))
+    path = write_table(tmp_path / f"spans{suffix}", ROWS, ("text", "start", "end"))
     expected = [(text, text[start:end]) for text, start, end in ROWS]
     assert [target for _, target in expected] == FOUND
     assert read(path, span="start,end") == expected
@@ -55,14 +37,14 @@ def test_spans_are_slices_of_python_in_every_format(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_one_column_may_have_start_and_end_as_in_dwug(tmp_path, suffix):
     rows = [("bank_nn", text, f"{start}:{end}") for text, start, end in ROWS]
-    path = write(tmp_path / f"uses{suffix}", rows, ("lemma", "context", "indexes_target_token"))
+    path = write_table(tmp_path / f"uses{suffix}", rows, ("lemma", "context", "indexes_target_token"))
     found = read(path, columns=["context"], span="indexes_target_token")
     assert [target for _, target in found] == FOUND
 
 
 def test_a_column_may_name_the_target_that_occurs_once(tmp_path):
     rows = [("The banker left the bank.", "bank"), ("a New York bank", "New York"), ("C++ is old", "C++"), ("x", "x")]
-    path = write(tmp_path / "words.csv", rows, ("text", "word"))
+    path = write_table(tmp_path / "words.csv", rows, ("text", "word"))
     assert read(path, targets="word") == rows
     assert open_source(str(path), targets=Targets.parse("word", ())).rows().__next__().spans == ((20, 24),)
 
@@ -70,7 +52,7 @@ def test_a_column_may_name_the_target_that_occurs_once(tmp_path):
 @pytest.mark.parametrize("suffix", [".tsv", ".jsonl"])
 def test_the_columns_of_the_targets_may_be_kept_too(tmp_path, suffix):
     names = ("text", "sense", "word", "begin", "stop")
-    path = write(tmp_path / f"uses{suffix}", [("a New York bank", "place", "New York", 2, 10)], names)
+    path = write_table(tmp_path / f"uses{suffix}", [("a New York bank", "place", "New York", 2, 10)], names)
     for targets, kept in (
         (Targets(column="word"), ("word", "sense")),
         (Targets(span=("begin", "stop")), ("stop", "word")),
@@ -91,7 +73,7 @@ def test_brackets_are_removed_only_on_request(tmp_path):
     assert read(path, targets="brackets") == expected
     assert [row.text for row in open_source(str(path)).rows()] == path.read_text("utf-8").splitlines()
     assert read("-", targets="brackets", stdin=StringIO(path.read_text("utf-8"))) == expected
-    table = write(tmp_path / "marked.csv", [("the [bank] of the river", 1)], ("text", "stars"))
+    table = write_table(tmp_path / "marked.csv", [("the [bank] of the river", 1)], ("text", "stars"))
     assert read(table, targets="brackets") == expected[:1]
 
 
@@ -102,7 +84,7 @@ def test_columns_without_a_header_are_numbered(tmp_path):
 
 
 def test_an_empty_text_is_a_blank_row(tmp_path):
-    path = write(tmp_path / "some.csv", [("", "", ""), (RIVER, "4.0", " 8 ")], ("text", "start", "end"))
+    path = write_table(tmp_path / "some.csv", [("", "", ""), (RIVER, "4.0", " 8 ")], ("text", "start", "end"))
     blank, row = open_source(str(path), targets=Targets.parse(None, "start,end")).rows()
     assert (blank.origin, blank.reason) == (f"{path}:2", "empty value")
     assert row.spans == ((4, 8),)
@@ -129,7 +111,7 @@ REFUSED = [
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 @pytest.mark.parametrize(("text", "start", "end", "reason"), REFUSED)
 def test_what_is_no_span_is_refused_with_file_and_row(tmp_path, suffix, text, start, end, reason):
-    path = write(tmp_path / f"bad{suffix}", [(RIVER, 4, 8), (text, start, end)], ("text", "start", "end"))
+    path = write_table(tmp_path / f"bad{suffix}", [(RIVER, 4, 8), (text, start, end)], ("text", "start", "end"))
     with pytest.raises(SourceError) as refused:
         read(path, span="start,end")
     row = 3 if suffix == ".csv" else 2
@@ -151,7 +133,7 @@ def test_what_is_no_span_is_refused_with_file_and_row(tmp_path, suffix, text, st
     ],
 )
 def test_a_text_without_its_one_target_is_refused_with_its_row(tmp_path, text, word, reason):
-    path = write(tmp_path / "words.csv", [(text, word)], ("text", "word"))
+    path = write_table(tmp_path / "words.csv", [(text, word)], ("text", "word"))
     with pytest.raises(SourceError, match=rf"words\.csv:2.*{'span=.start,end' if word else ''}") as refused:
         read(path, targets="word" if word else "brackets")
     assert reason in str(refused.value)
@@ -159,7 +141,7 @@ def test_a_text_without_its_one_target_is_refused_with_its_row(tmp_path, text, w
 
 def test_spans_that_part_words_are_remarked_on(tmp_path):
     rows = [("naïve bank", 7, 11), ("Zoë's bank", 7, 10), ("銀行員", 0, 2)]
-    path = write(tmp_path / "bytes.csv", [("naïve bank!", 7, 11), *rows[1:]], ("text", "start", "end"))
+    path = write_table(tmp_path / "bytes.csv", [("naïve bank!", 7, 11), *rows[1:]], ("text", "start", "end"))
     source = open_source(str(path), targets=Targets.parse(None, "start,end"))
     assert len([*source.rows()]) == 3
     [remark] = source.remarks
@@ -180,7 +162,7 @@ def test_spans_that_part_words_are_remarked_on(tmp_path):
     ],
 )
 def test_options_that_do_not_fit_are_refused(tmp_path, error, options, reason):
-    path = write(tmp_path / "spans.csv", ROWS, ("text", "start", "end"))
+    path = write_table(tmp_path / "spans.csv", ROWS, ("text", "start", "end"))
     with pytest.raises(error, match=reason):
         read(path, **options)
 
@@ -194,7 +176,7 @@ def test_columns_of_targets_are_for_tables_and_none_holds_the_sentences(tmp_path
     with pytest.raises(UsageError, match="'words' have no targets"):
         read("words", targets="brackets")
     for suffix in (".csv", ".jsonl", ".parquet"):
-        path = write(tmp_path / f"twice{suffix}", [(RIVER, "bank")], ("text", "word"))
+        path = write_table(tmp_path / f"twice{suffix}", [(RIVER, "bank")], ("text", "word"))
         for options in ({"targets": "text"}, {"columns": ["word"], "targets": "word"}):
             with pytest.raises(UsageError, match="was given twice"):
                 read(path, **options)

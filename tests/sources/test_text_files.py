@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from source_rows import texts
+from source_files import texts
 
 from embstore.base.errors import SourceError, UsageError
 from embstore.sources.opening import open_source

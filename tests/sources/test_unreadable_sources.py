@@ -1,4 +1,4 @@
-"""What the system refuses while a source is read is said as what it is, of the source, and never taken for damage."""
+"""A source that changes while it is read, or that the system refuses: said of the source, never taken for damage."""
 
 import errno
 import hashlib
@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from source_files import write_table
 
 from embstore.base import disk
 from embstore.base.errors import FileAccessError, SourceError
@@ -21,17 +20,9 @@ from embstore.sources.rows import Row
 from embstore.sources.source import DataFile
 
 TEXTS = [f"text {number} {'long ' * 10}" for number in range(2000)]
+NAMES = ["a.txt", "a.csv", "a.tsv", "a.jsonl", "a.parquet"]
 READING = {"status", "open", "read"}
 CODES = (errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE)
-
-
-LINES = {
-    "a.txt": TEXTS,
-    "a.csv": ["text", *TEXTS],
-    "a.tsv": ["text", *TEXTS],
-    "a.jsonl": [f'{{"text": "{text}"}}' for text in TEXTS],
-    "a.parquet": [],
-}
 
 
 def read(name: str) -> list[str]:
@@ -63,12 +54,9 @@ def refusal(run: Callable[[], object], n: int, code: int) -> FileAccessError:
     return caught.value
 
 
-@pytest.mark.parametrize("name", LINES)
+@pytest.mark.parametrize("name", NAMES)
 def test_each_operation_on_a_file(name, folder):
-    if name == "a.parquet":
-        pq.write_table(pa.table({"text": TEXTS}), name, row_group_size=500, compression="none")
-    else:
-        (folder / name).write_text("\n".join(LINES[name]))
+    write_table(folder / name, [(text,) for text in TEXTS])
     assert read(name) == TEXTS
     n = len(operations(lambda: read(name)))
     assert n > 8, "it is read in several pieces"
@@ -156,3 +144,49 @@ def test_an_error_that_the_system_gives():
         pytest.raises(FileAccessError, match=r"^standard input cannot be read: Input/output error"),
     ):
         list(open_source("-", stdin=memory).rows())
+
+
+CHANGED = r"changed while it was read, so that nothing was built from it\. Wait until it is complete, or give a copy"
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more\n")
+
+
+def rewrite(path: Path) -> None:
+    """Of the same size and time."""
+    before = path.stat()
+    new = path.with_suffix(".new")
+    new.write_bytes(path.read_bytes())
+    os.utime(new, ns=(before.st_atime_ns, before.st_mtime_ns))
+    new.replace(path)
+
+
+def touch(path: Path) -> None:
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 70_000)
+
+
+@pytest.mark.parametrize("change", [append, rewrite, touch, cut])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_that_changes_is_refused(tmp_path, name, change):
+    path = tmp_path / name
+    write_table(path, [(text,) for text in TEXTS])
+    rows = open_source(str(path)).rows()
+    next(rows)
+    change(path)
+    with pytest.raises(SourceError, match=f"{name} {CHANGED}"):
+        list(rows)
+
+
+def test_a_file_that_was_written_between_opening_and_reading_is_refused(tmp_path):
+    path = tmp_path / "a.txt"
+    write_table(path, [(text,) for text in TEXTS])
+    source = open_source(str(path))
+    append(path)
+    with pytest.raises(SourceError, match=CHANGED):
+        list(source.rows())

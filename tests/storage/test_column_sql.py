@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from column_writing import stored_columns, write_columns
+from kept_columns import stored_columns, write_columns
 from wordfreq import zipf_frequency
 
 from embstore.base.errors import QueryError, UnknownNameError
@@ -17,17 +17,15 @@ def made(make_store, request, monkeypatch):
     if request.param != "copied":
         monkeypatch.setattr(users_sql, "_COPIED_BYTES", 0)
     made = make_store(texts=[f"text{n}" for n in range(18)] + ["dog", "the"], index=False)
-    ids = made.ids.tolist()
-    write_columns(made, {"freq": "int64", "a b": "string"}, {i: (n, f"v{n % 3}") for n, i in enumerate(ids)})
-    write_columns(made, {"rare": "bool"}, {i: (n % 4 == 0,) for n, i in enumerate(ids[:10])})
+    write_columns(made, {"freq": [*range(20)], "a b": [f"v{n % 3}" for n in range(20)]})
+    write_columns(made, {"rare": [n % 4 == 0 for n in range(10)]})
     return made
 
 
 def test_a_column_with_a_quote_in_its_name(made):
-    ids = made.ids.tolist()
-    write_columns(made, {'odd "name"': "int64"}, {item: (n,) for n, item in enumerate(ids)})
+    write_columns(made, {'odd "name"': [*range(20)]})
     catalog = Catalog(made.root)
-    assert catalog.select('"odd ""name""" > 15').tolist() == sorted(ids[16:])
+    assert catalog.select('"odd ""name""" > 15').tolist() == sorted(made.ids.tolist()[16:])
     with pytest.raises(UnknownNameError, match=r"""unknown column 'odd "nam"'.*Did you mean 'odd "name"'"""):
         catalog.select('"odd ""nam""" > 15 AND "odd ""name""" > 1')
 
@@ -67,7 +65,7 @@ def test_metrics_and_their_cache_follow_the_columns(made):
     assert store.query("norms", where="freq < 5", layers=0)["n"] == [5]
     assert store.query("norms", where="freq < 5", layers=0)["n"] == [5]
     store.remove(columns="freq")
-    write_columns(made, {"freq": "int64"}, dict.fromkeys(made.ids.tolist(), (1,)))
+    write_columns(made, {"freq": [1] * 20})
     assert made.store.query("norms", where="freq < 5", layers=0)["n"] == [20]
     values = made.layer(0)[[n for n in range(10) if n % 4 == 0]]
     [row] = made.store.query("norms", where="rare", layers=0)

@@ -4,11 +4,10 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
+from local_server import LocalHandler, LocalServer
 
 from embstore.sources.datasets import DATASETS
 from embstore.sources.source import DataFile, DatasetSpec
@@ -62,54 +61,35 @@ def put(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes | 
     return spec
 
 
-class Server(ThreadingHTTPServer):
+class Server(LocalServer):
     """Gives files, and counts the requests.
 
     Attributes:
         files: by name; what is not there is not found.
         missing_bytes: bytes that are announced and never sent.
-        asked: the names that were asked for.
+        requested: the names that were asked for.
     """
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.files: dict[str, bytes] = {}
         self.missing_bytes = 0
         self.requested: list[str] = []
 
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
 
+class _Handler(LocalHandler):
+    protocol_version = "HTTP/1.0"  # closes the connection, which the missing bytes need
 
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
+    def answer(self) -> None:
         name = self.path.removeprefix("/")
         self.server.requested.append(name)
         if (data := self.server.files.get(name)) is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data) + self.server.missing_bytes))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *arguments: object) -> None:
-        pass
+            return self.reply(404, b"")
+        return self.reply(200, data, {"Content-Length": str(len(data) + self.server.missing_bytes)})
 
 
 @contextmanager
 def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with Server() as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+        yield server

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers as tf
@@ -25,6 +26,12 @@ def save(folder: Path, model: tf.PreTrainedModel, tokenizer: tf.PreTrainedTokeni
     return folder
 
 
+def small(folder: Path, model: Any, tokenizer: Any, **sizes: Any) -> Path:
+    """Write a model of a class, with the sizes of all here and others."""
+    sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": POSITIONS, **SMALL, **sizes}
+    return save(folder, model(model.config_class(**sizes)), tokenizer)
+
+
 def gpt2(folder: Path) -> Path:
     config = tf.GPT2Config(n_layer=3, n_head=4, n_embd=32, n_positions=POSITIONS)
     return save(folder, tf.GPT2LMHeadModel(config), real_gpt2())
@@ -46,37 +53,28 @@ def opt(folder: Path) -> Path:
 
 def gpt_neox(folder: Path) -> Path:
     tokenizer = tf.GPTNeoXTokenizer(**bpe(["<|endoftext|>", "<|padding|>"]))
-    config = tf.GPTNeoXConfig(vocab_size=len(tokenizer), max_position_embeddings=POSITIONS, **SMALL)
-    return save(folder, tf.GPTNeoXForCausalLM(config), tokenizer)
+    return small(folder, tf.GPTNeoXForCausalLM, tokenizer)
 
 
 def llama(folder: Path) -> Path:
     tokenizer = tf.LlamaTokenizer(**metaspace_bpe(["<unk>", "<s>", "</s>"]), add_bos_token=True)
-    config = tf.LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=POSITIONS, **SMALL)
-    return save(folder, tf.LlamaForCausalLM(config), tokenizer)
+    return small(folder, tf.LlamaForCausalLM, tokenizer)
 
 
 def qwen2(folder: Path) -> Path:
     tokenizer = tf.Qwen2Tokenizer(**bpe(["<|endoftext|>"]))
-    config = tf.Qwen2Config(
-        vocab_size=len(tokenizer), max_position_embeddings=POSITIONS, num_key_value_heads=2, **SMALL
-    )
-    return save(folder, tf.Qwen2ForCausalLM(config), tokenizer)
+    return small(folder, tf.Qwen2ForCausalLM, tokenizer, num_key_value_heads=2)
 
 
 def qwen3(folder: Path) -> Path:
     tokenizer = tf.Qwen2Tokenizer(**bpe(["<|endoftext|>"]))
-    config = tf.Qwen3Config(
-        vocab_size=len(tokenizer), max_position_embeddings=POSITIONS, num_key_value_heads=2, head_dim=8, **SMALL
-    )
-    return save(folder, tf.Qwen3ForCausalLM(config), tokenizer)
+    return small(folder, tf.Qwen3ForCausalLM, tokenizer, num_key_value_heads=2, head_dim=8)
 
 
 def bert(folder: Path) -> Path:
     vocab = wordpiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
     tokenizer = tf.BertTokenizer(vocab=vocab, model_max_length=POSITIONS)
-    config = tf.BertConfig(vocab_size=len(vocab), max_position_embeddings=POSITIONS, **SMALL)
-    return save(folder, tf.BertForMaskedLM(config), tokenizer)
+    return small(folder, tf.BertForMaskedLM, tokenizer)
 
 
 def distilbert(folder: Path) -> Path:
@@ -91,25 +89,20 @@ def distilbert(folder: Path) -> Path:
 def roberta(folder: Path) -> Path:
     parts = bpe(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
     tokenizer = tf.RobertaTokenizer(**parts, model_max_length=512)
-    config = tf.RobertaConfig(
-        vocab_size=len(tokenizer), max_position_embeddings=POSITIONS + 2, type_vocab_size=1, pad_token_id=1, **SMALL
-    )
-    return save(folder, tf.RobertaForMaskedLM(config), tokenizer)
+    own = {"max_position_embeddings": POSITIONS + 2, "type_vocab_size": 1, "pad_token_id": 1}
+    return small(folder, tf.RobertaForMaskedLM, tokenizer, **own)
 
 
 def mpnet(folder: Path) -> Path:
     vocab = wordpiece(["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>"])
     tokenizer = tf.MPNetTokenizer(vocab=vocab, model_max_length=512)
-    config = tf.MPNetConfig(vocab_size=len(tokenizer), max_position_embeddings=POSITIONS + 2, pad_token_id=1, **SMALL)
-    return save(folder, tf.MPNetForMaskedLM(config), tokenizer)
+    return small(folder, tf.MPNetForMaskedLM, tokenizer, max_position_embeddings=POSITIONS + 2, pad_token_id=1)
 
 
 def modernbert(folder: Path) -> Path:
     tokenizer = modernbert_tokenizer(POSITIONS)
     ids = {f"{mark}_token_id": tokenizer.convert_tokens_to_ids(f"[{mark.upper()}]") for mark in ("pad", "cls", "sep")}
-    marks = {"bos_token_id": None, "eos_token_id": None, **ids}
-    config = tf.ModernBertConfig(vocab_size=len(tokenizer), max_position_embeddings=POSITIONS, **marks, **SMALL)
-    return save(folder, tf.ModernBertForMaskedLM(config), tokenizer)
+    return small(folder, tf.ModernBertForMaskedLM, tokenizer, bos_token_id=None, eos_token_id=None, **ids)
 
 
 def t5(folder: Path) -> Path:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from column_writing import write_columns
 from fault_figures import FAULTS, share
 from fault_stores import (
     DIM,
@@ -27,6 +26,7 @@ from fault_stores import (
     write_vectors,
     wrong_answers,
 )
+from kept_columns import write_columns
 from real_builds import Whole, skipped
 from store_damage import flip
 from store_writing import SkippedText, write_items, write_skipped
@@ -63,7 +63,8 @@ def make_small(root: Path) -> None:
 
 def _write_columns(made: Synthetic, part: slice) -> None:
     """Write a table of columns of some items."""
-    write_columns(made, {"freq": "int64", "pos": "string"}, {item: (item % 5, "N") for item in made.ids[part].tolist()})
+    freq = [item % 5 for item in made.ids[part].tolist()]
+    write_columns(made, {"freq": freq, "pos": ["N"] * len(freq)}, part.start or 0)
 
 
 def make_damaged(root: Path) -> None:

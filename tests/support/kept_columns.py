@@ -1,19 +1,35 @@
-"""Columns of items written into a synthetic store, as a build with ``--keep`` does."""
+"""Columns of items in a synthetic store, as a build with ``--keep`` writes them and as pandas holds them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 from synthetic import Synthetic
 
+from embstore.storage.catalog import Catalog
 from embstore.storage.transaction.commit import write_rows
 
 
-def write_columns(made: Synthetic, columns: Mapping[str, Sequence[Any]], first: int = 0) -> None:
-    """Write columns of the items of a store from the first on, None for null; types follow from the values."""
+def write_columns(made: Synthetic, columns: Mapping[str, Sequence[Any]], first: int = 0) -> Path:
+    """Write one table of columns of the items of a store from the first on, None for null, and return the file.
+
+    Types follow from the values.
+    """
     item_id = pa.field("item_id", pa.int64(), nullable=False)
     values = [pa.array(column) for column in columns.values()]
     fields = [pa.field(name, array.type) for name, array in zip(columns, values, strict=True)]
     ids = pa.array(made.ids[first : first + len(values[0])])
-    schema = pa.schema([item_id, *fields])
-    write_rows(made.paths, made.paths.columns, [pa.table([ids, *values], schema=schema)])
+    table = pa.table([ids, *values], schema=pa.schema([item_id, *fields]))
+    [file] = write_rows(made.paths, made.paths.columns, [table.sort_by("item_id")])
+    return file
+
+
+def stored_columns(root: Path) -> pd.DataFrame:
+    """All values of all columns, by item id; read by pandas alone."""
+    found = pd.DataFrame()
+    for file in Catalog(root).column_files:
+        frame = pd.read_parquet(file, dtype_backend="pyarrow").set_index("item_id")
+        found = found.combine_first(frame)
+    return found.sort_index(axis=0).sort_index(axis=1)

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
+from hypothesis import assume
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist
 
 from embstore.base.summary import Summary
-from embstore.metrics.data import Pairs, Words
+from embstore.metrics.data import ItemLabels, Pairs, Words
 
 
 class Arrays:
@@ -60,6 +63,33 @@ class Arrays:
             first = sorted({tuple(row): place for place, row in reversed(list(enumerate(x.tolist())))}.values())
             ids, x = ids[first], x[first]
         return (ids, *plain_neighbours(x, k, distance))
+
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def clouds(draw: st.DrawFn, min_n: int = 2, min_dim: int = 2) -> np.ndarray:
+    """Clouds with axes of different lengths round a mean that may be large; fewer vectors than dimensions or more."""
+    rng = np.random.default_rng(draw(seeds))
+    n, dim = draw(st.integers(min_n, 40)), draw(st.integers(min_dim, 30))
+    x = rng.normal(size=(n, dim)) * rng.uniform(0.1, 3, dim) + draw(st.sampled_from([0.0, 1.0, 30.0]))
+    stored = x.astype(draw(st.sampled_from([np.float16, np.float32, np.float64])))
+    assume((stored != stored[0]).any())  # a few values of float16 may be equal
+    return stored.astype(draw(st.sampled_from([np.float32, np.float64])))
+
+
+def split(x: np.ndarray, data: st.DataObject) -> Arrays:
+    return Arrays(*np.split(x, sorted(data.draw(st.lists(st.integers(0, len(x)), max_size=3)))))
+
+
+def labelled(codes: Any, n_classes: int = 3, **more: Any) -> ItemLabels:
+    codes = np.asarray(codes, np.int64)
+    return ItemLabels(np.arange(len(codes)), codes, tuple("abcdefghij"[:n_classes]), **more)
+
+
+def close(value: float) -> Any:
+    return pytest.approx(value, abs=1e-9, rel=0)
 
 
 def plain_neighbours(x: NDArray[np.floating], k: int, distance: str) -> tuple[NDArray[Any], NDArray[Any]]:

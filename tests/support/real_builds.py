@@ -1,13 +1,14 @@
 """Real builds and indexes for the fault tests: a tiny checkpoint, texts of which some are skipped, and the truth."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from fault_stores import is_anisotropy, is_nearest
 from tiny_checkpoint import LAYERS, assert_same_content, content, make_checkpoint, texts
 
 from embstore import Store
@@ -17,8 +18,6 @@ N_WORDS, N_FIRST = 300, 200
 POOLINGS = ("last", "mean")
 SHARD_BYTES = 60 * 4 * 32 * 4
 _TOO_LONG_EVERY = 25
-
-Command = Callable[[Path], None]
 
 
 def set_up(folder: Path) -> None:
@@ -132,10 +131,14 @@ class Whole:
             if found != [self.texts[item] for item in ids.tolist()]:
                 wrong.append(f"{space}: other texts")
             if len(ids) > 1:
-                units = vectors / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-                wrong += _wrong_anisotropy(store, space, layer, units)
-                wrong += _wrong_neighbour(store, space, layer, found, units, is_exact=self.is_exact)
-                wrong += _wrong_neighbour(store, space, layer, found, units, exact=True)
+                row = store.query("anisotropy", spaces=space, layers=LAYERS[layer]).rows[0]
+                if not is_anisotropy(row, vectors, tolerance=1e-6):
+                    wrong.append(f"{space} layer {layer}: anisotropy {row}")
+                for exact in (False, True):
+                    call = {"spaces": space, "layers": LAYERS[layer], "k": 1, "exact": exact}
+                    near = store.neighbours(found[0], **call).to_pylist()[0]
+                    if not is_nearest(near, found, vectors, is_exact=exact or self.is_exact):
+                        wrong.append(f"{space} layer {layer}: nearest is {near}")
         return wrong
 
     def is_again(self, root: Path) -> list[str]:
@@ -146,35 +149,6 @@ class Whole:
         except AssertionError as error:
             wrong.append(f"other content: {error}")
         return wrong
-
-
-def _wrong_anisotropy(store: Store, space: str, layer: int, units: np.ndarray) -> list[str]:
-    n = len(units)
-    row = store.query("anisotropy", spaces=space, layers=LAYERS[layer]).rows[0]
-    right = (np.square(units.sum(axis=0)).sum() - n) / (n * (n - 1))
-    is_right = row["n"] == n and abs(row["anisotropy"] - right) < 1e-6
-    return [] if is_right else [f"{space} layer {layer}: anisotropy {row}, not {right} of {n}"]
-
-
-def _wrong_neighbour(
-    store: Store,
-    space: str,
-    layer: int,
-    texts: list[str],
-    units: np.ndarray,
-    *,
-    exact: bool = False,
-    is_exact: bool = True,
-) -> list[str]:
-    """Ask for the nearest of the others to the first text: it has the cosine that is said, and no other has more."""
-    near = store.neighbours(texts[0], spaces=space, layers=LAYERS[layer], k=1, exact=exact).to_pylist()[0]
-    cosines = dict(zip(texts[1:], units[1:] @ units[0], strict=True))
-    best = max(cosines.values())
-    is_right = abs(near["cosine"] - cosines.get(near["text"], 9.0)) < 1e-5
-    is_best = (
-        near["cosine"] > best - 1e-5 or not is_exact
-    )  # else what is found may be short of it: recall is no promise
-    return [] if is_right and is_best else [f"{space} layer {layer}: nearest is {near}, not of {best}"]
 
 
 def skipped(root: Path) -> frozenset[tuple[str, ...]]:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from encode_texts import passage, run
 from numpy.typing import NDArray
 
 from embstore.base.space import Pooling
-from embstore.base.text import Passage, Span
 from embstore.encode.checkpoint import resolve
 from embstore.encode.forward import Encoder
-from embstore.encode.records import Encoded, Skipped
+from embstore.encode.records import Skipped
 
 OLD = "sentence_transformers.models."
 SWITCHES = {
@@ -78,20 +78,10 @@ def witness(folder: Path, texts: Sequence[str], **options: Any) -> NDArray[np.fl
     return np.asarray(model.encode(list(texts), batch_size=1, **options), np.float32)
 
 
-def passages(texts: Sequence[str]) -> list[Passage]:
-    return [Passage(text, (Span(0, len(text)),), (i,)) for i, text in enumerate(texts)]
-
-
 def encoded(encoder: Encoder, texts: Sequence[str], prompt: str = "") -> tuple[Mapping[int, Any], list[Skipped]]:
     """The vectors (layers, dim) of each text by pooling ``model``, and what was skipped."""
-    vectors, skipped = {}, []
-    for result in encoder.encode([passages(texts)], poolings=[Pooling.MODEL], long="truncate", prompt=prompt):
-        if isinstance(result, Encoded):
-            for i, item in enumerate(result.item_ids.tolist()):
-                vectors[item] = result.vectors[Pooling.MODEL][:, i]
-        else:
-            skipped.append(result)
-    return vectors, skipped
+    passages = [passage(text, i) for i, text in enumerate(texts)]
+    return run(encoder, passages, Pooling.MODEL, long="truncate", prompt=prompt)
 
 
 def outputs(folder: Path, texts: Sequence[str], prompt: str = "", **options: Any) -> NDArray[np.float32]:

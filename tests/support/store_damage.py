@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from column_writing import write_columns
+from kept_columns import write_columns
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 
@@ -46,7 +46,7 @@ def full_store(root: Path) -> Synthetic:
     )
     columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(20)], "note": ["é"] * 20}
     write_dataset(made.paths, "words", "word list", Unit.WORD, columns)
-    write_columns(made, {"freq": "int64", "note": "string"}, {item: (item % 7, "é") for item in made.ids.tolist()})
+    write_columns(made, {"freq": [item % 7 for item in made.ids.tolist()], "note": ["é"] * len(made.ids)})
     write_skipped(made.paths, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
     write_all_merged(made.paths)
     made.store.query("partition", spaces=made.space, layers=0)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,18 +20,8 @@ from embstore.storage.transaction.commit import write_rows
 from embstore.storage.writer import SpaceWriter, StoreWriter
 
 
-@dataclass(frozen=True, slots=True)
-class SkippedText:
-    """A text that got no vector, or not a whole one.
-
-    Attributes:
-        text: the text; what UTF-8 cannot hold of it is escaped.
-        outcome: ``skipped``, or ``truncated`` for a text that was cut to the context length and embedded.
-        reason: why.
-        space: the space that lacks it; None where the source itself held no text.
-        item_id: its id; None where there was no text.
-        origin: where it stands in the source ("words.txt:12").
-    """
+class SkippedText(NamedTuple):
+    """A text that got no vector, or not a whole one: a row of the table ``skipped``, whose columns these are."""
 
     text: str
     outcome: str
@@ -39,16 +29,6 @@ class SkippedText:
     space: str | None = None
     item_id: int | None = None
     origin: str | None = None
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """The row of the table ``skipped`` that it becomes."""
-        return (self.space, self.item_id, self.stored_text, self.outcome, self.reason, self.origin)
-
-    @property
-    def stored_text(self) -> str:
-        """The text with what UTF-8 cannot hold escaped."""
-        return escaped(self.text)
 
 
 def write_items(paths: StorePaths, items: Iterable[Item]) -> Path | None:
@@ -65,13 +45,7 @@ def write_items(paths: StorePaths, items: Iterable[Item]) -> Path | None:
 
 def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path | None:
     """Write skipped texts and return the file; None if there is such a file already."""
-    rows: list[dict[str, object]] = [
-        {
-            "space": text.space, "item_id": text.item_id, "outcome": text.outcome, "reason": text.reason,
-            "origin": text.origin, "text": text.stored_text,
-        }
-        for text in skipped
-    ]  # fmt: skip
+    rows = [text._asdict() | {"text": escaped(text.text)} for text in skipped]
     before = set(paths.skipped.glob("*.parquet"))
     write_rows(paths, paths.skipped, [pa.Table.from_pylist(rows, schema=SKIPPED_SCHEMA)])
     return next(iter(set(paths.skipped.glob("*.parquet")) - before), None)

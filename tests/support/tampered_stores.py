@@ -189,19 +189,22 @@ def card_of(name: str) -> Callable[[Path], Path]:
     return tamper
 
 
+def write_sealed(path: Path, table: pa.Table) -> None:
+    """Write a small table with the right SHA-256."""
+    sink = pa.BufferOutputStream()
+    plain = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}  # as sums are written
+    with pq.ParquetWriter(sink, table.schema, **plain) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
+    path.write_bytes(checksum.with_checksum(sink.getvalue().to_pybytes()))
+
+
 def sealed_table(kind: str, change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], Path]:
     """A small table with other rows or columns, sealed again."""
 
     def tamper(root: Path) -> Path:
         path = the(root, kind)
-        table = change(pq.read_table(path, partitioning=None))
-        with tempfile.TemporaryFile() as file:
-            plain = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}  # as sums are written
-            with pq.ParquetWriter(file, table.schema, **plain) as writer:
-                writer.write_table(table)
-                writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
-            file.seek(0)
-            path.write_bytes(checksum.with_checksum(file.read()))
+        write_sealed(path, change(pq.read_table(path, partitioning=None)))
         return path
 
     return tamper

@@ -1,21 +1,33 @@
-"""A store, and queries of every kind whose answers it keeps."""
+"""A store in which every metric can be asked, and queries of every kind whose answers it keeps."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets_written import write_analogies, write_lexicon, write_pairs
 from kept_columns import write_columns
-from synthetic import synthetic_store
+from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.base.table import Table
 from embstore.metrics import METRICS
 
 WORDS = [f"word{number}" for number in range(30)]
-SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money"]
+SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money by the bank"]
+INPUTS: dict[str, dict[str, Any]] = {
+    "correlate": {"column": "freq"},
+    "valnorm": {"pleasant": WORDS[:5], "unpleasant": WORDS[5:10]},
+    "weat": {"x": WORDS[:10], "y": WORDS[10:20], "a": WORDS[20:24], "b": WORDS[24:28]},
+    "sc-weat": {"word": WORDS[20:22], "a": WORDS[:10], "b": WORDS[10:20]},
+    "axis": {"positive": WORDS[:3], "negative": WORDS[3:6]},
+    "ceat": {"x": ["the", "of"], "y": ["bank"], "a": ["river"], "b": ["money"]},
+    "change": {"by": "position", "bins": "0,3,9", "min_contexts": 2},
+    **{name: {"label": "freq", "label_bins": "2"} for name in ("knn", "clusters")},
+    "probe": {"label": "freq", "label_bins": "2", "folds": 2},
+}
 SETS = {"x": WORDS[:4], "y": WORDS[4:8], "a": WORDS[8:12], "b": [*WORDS[12:16], "nowhere"], "missing": "skip"}
 
-LABELS = {"label": "size", "spaces": "toy.word.last"}
+LABELS = {"label": "freq", "spaces": "toy.word.last"}
 ASKED_BELOW = {
     "anisotropy", "correlate", "rogue-dims", "weat", "sc-weat", "knn", "clusters", "probe", "axis", "ceat",
     "change",  # whose groups are looked up each time, as those of all groups are
@@ -35,9 +47,9 @@ QUERIES: list[tuple[str, dict[str, Any]]] = [
             "spaces": "toy.word.last",
         },
     ),
-    ("knn", {**LABELS, "label_bins": "0,6,9", "k": 3}),
-    ("clusters", {**LABELS, "label_bins": "0,6,9", "runs": 2}),
-    ("probe", {**LABELS, "label_bins": "0,6,9", "control": False, "layers": "0"}),
+    ("knn", {**LABELS, "label_bins": "0,6,11", "k": 3}),
+    ("clusters", {**LABELS, "label_bins": "0,6,11", "runs": 2}),
+    ("probe", {**LABELS, "label_bins": "0,6,11", "control": False, "layers": "0"}),
     ("probe", {**LABELS, "seed": 3}),
     ("axis", {"positive": WORDS[:2], "negative": WORDS[2:4], "spaces": "toy.word.last"}),
     ("ceat", {"x": ["bank", "river"], "y": ["money", "of"], "a": ["the"], "b": ["a", "nowhere"], "missing": "skip"}),
@@ -63,17 +75,25 @@ QUERIES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def prepare(root: Path) -> Path:
-    """A store of words in two models, of sentences and of occurrences, with datasets."""
-    made = synthetic_store(root, texts=WORDS, dim=6, n_blocks=2, index=False)
-    synthetic_store(root, texts=WORDS[5:], dim=5, n_blocks=1, model="other", top_form=None, seed=1, index=False)
-    synthetic_store(root, texts=SENTENCES, unit="occurrence", dim=6, n_blocks=1, index=False)
-    synthetic_store(root, texts=SENTENCES, unit="sentence", pooling="mean", dim=6, n_blocks=1, index=False)
-    write_columns(made, {"size": [len(word) for word in WORDS]})
-    write_pairs(made, "pairs", texts=[*WORDS, "nowhere"])
-    write_lexicon(made, WORDS[:20])
+def write_inputs(made: Synthetic) -> None:
+    """Write what metrics need of a store of words: pairs, a lexicon and analogies of ``WORDS``, and a column."""
+    values = {
+        name: np.random.default_rng(seed).uniform(1, 5, 20).tolist() for seed, name in enumerate(("valence", "arousal"))
+    }
+    write_pairs(made, "pairs", texts=WORDS)
+    write_lexicon(made, WORDS[:20], **values)
     write_analogies(made, "questions", [WORDS[i : i + 4] for i in range(6)], [*"aaabbb"])
-    return root
+    write_columns(made, {"freq": [WORDS.index(text) * 7 % 11 for text in made.texts]})
+
+
+def prepare(root: Path, **options: Any) -> Synthetic:
+    """A store of words, with what metrics need, of sentences and of occurrences."""
+    options = {"dim": 6, "n_blocks": 1, "top_form": None, "index": False, **options}
+    for unit, pooling in (("occurrence", "last"), ("sentence", "mean")):
+        synthetic_store(root, texts=SENTENCES, unit=unit, pooling=pooling, **options)
+    made = synthetic_store(root, texts=WORDS, **options)
+    write_inputs(made)
+    return made
 
 
 def ask(root: Path, metric: str, **question: Any) -> Table:
