@@ -47,7 +47,7 @@ def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, refusal, vector
         ("import", "no name.txt"): "embstore import 'no name.txt' --name NAME",
         ("export", "out.vec"): "the store has several spaces: mine, w. Name one: embstore export out.vec --space NAME",
         ("remove",): "name the space to remove with --space (mine, w)",
-        ("merge",): "Missing argument 'OTHER'. The folder of the other store",
+        ("merge",): "Missing argument 'OTHER'. The folder or URL of the other store",
         ("import", "spaced.txt", "--name", "b"): "spaced.txt:2: the key 'new york' has a space",
         ("import", vectors, "--name", "b", "--as", "wordvec"): "Did you mean 'word2vec'",
         ("import", vectors, "--name", "mine", "--layer", "3"): "layers is 0, not 3",

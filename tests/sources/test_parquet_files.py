@@ -114,7 +114,7 @@ def test_what_pyarrow_writes_comes_back(tmp_path_factory, rows):
 
 
 _READ = """
-from embstore.sources import open_source
+from embstore.sources.opening import open_source
 from embstore.sources import table_files
 table_files._BOMB_BYTES = 1 << 40
 assert sum(len(row.text) for row in open_source({name!r}).rows()) == {n}
@@ -173,7 +173,7 @@ def test_rows_that_point_to_one_long_value_hold_it_once():
     assert Path("a.parquet").stat().st_size < 1 << 20
     _, grown = peak(
         _READ.format(name="a.parquet", n=n * 500_000),
-        "from embstore.sources import open_source; import pyarrow.parquet",
+        "from embstore.sources.opening import open_source; import pyarrow.parquet",
     )
     assert grown < 200_000, f"{grown} kB"
 

@@ -1,7 +1,6 @@
 """Copy files of one store into another: find what is missing there, receive it checked, and commit all at once."""
 
 import hashlib
-import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -69,8 +68,9 @@ def _of_source(error: DamagedError, root: Path) -> DamagedError:
     """Return an error whose commands are about the store that is read, if a file of it is damaged."""
     if type(error) is not DamagedError or str(root) not in error.args[0] or supply.supplier_of(root) is not None:
         return error  # the folder of a store at a URL is of no use
-    command = re.compile("⦃(embstore [a-z]+)⦄")
-    return DamagedError(command.sub(lambda found: f"{found[1]} --store {shlex.quote(str(root))}", error.args[0]))
+    store = shlex.quote(str(root))
+    named = error.args[0].replace("⦃embstore verify⦄", f"embstore verify --store {store}")
+    return DamagedError(named.replace("⦃embstore repair⦄", f"embstore repair --store {store}"))
 
 
 def is_settled(key: str, named: Mapping[str, object]) -> bool:
