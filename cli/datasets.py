@@ -67,15 +67,9 @@ def add(
     from embstore.store import Store
 
     [row] = Store.add_dataset(
-        name,
-        file,
-        kind=kind,
-        columns=columns or (),
-        unit=unit,
-        header=not no_header,
-        delimiter=delimiter,
+        name, file, kind=kind, columns=columns or (), unit=unit, header=not no_header, delimiter=delimiter,
         comment=comment,
-    )
+    )  # fmt: skip
     command = f"embstore build {name} --model MODEL"
     say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: {command}")
 
