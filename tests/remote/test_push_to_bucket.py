@@ -31,7 +31,7 @@ def made(make_store):
     return made
 
 
-def test_a_store_is_pushed_and_pulled(made, bucket, tmp_path):
+def test_a_store_is_pushed_pulled_and_merged(made, make_store, bucket, tmp_path):
     done = made.store.push(bucket.url, options=bucket.options)
     assert {row["action"] for row in done} == {"pushed"}
     assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
@@ -43,6 +43,10 @@ def test_a_store_is_pushed_and_pulled(made, bucket, tmp_path):
     assert here.verify(deep=True).ok
     assert_frame_equal(stored_columns(here.path), stored_columns(made.root))
     assert not len(here.pull(bucket.url, options=bucket.options))
+    other = make_store("other", n=5, space="other").store
+    assert len(other.merge(bucket.store))
+    assert other.query("anisotropy", spaces=made.space).rows == made.store.query("anisotropy", spaces=made.space).rows
+    assert other.verify(deep=True).ok
 
 
 def test_only_what_is_missing_travels(made, make_store, bucket):
