@@ -27,7 +27,14 @@ from embstore.storage.files.tables import read_part
 from embstore.storage.maintenance import file_checks
 from embstore.storage.maintenance.compaction import write_merged
 from embstore.storage.maintenance.part_tables import contradictions, move_out, rewrite_table, sound_rows
-from embstore.storage.transaction import commit
+from embstore.storage.transaction.commit import (
+    Change,
+    commit,
+    create_complete,
+    finish_replacements,
+    list_leftovers,
+    recover,
+)
 from embstore.storage.transaction.lock import write_lock
 from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_snapshot
 
@@ -83,7 +90,7 @@ class _Repair:
             detail = f"it is missing; to have what was in it again, {_SAME_SOURCES}"
             self.actions.append(Action("removed", path, detail))
         if missing and not self.dry_run:
-            commit.commit(self.paths, commit.Change(removed=tuple(missing)))
+            commit(self.paths, Change(removed=tuple(missing)))
         text_ids = self._repair_texts(snapshot)
         self._repair_each(snapshot)
         self._remove_leftovers(snapshot)
@@ -122,10 +129,10 @@ class _Repair:
             self.actions.append(Action(action, problem.file, f"it was altered; {detail}"))
         if not self.dry_run:
             if problems and needed:
-                commit.create_complete(paths, snapshot.files)
+                create_complete(paths, snapshot.files)
             for path in (problem.file for problem in problems if problem.file != paths.manifests):
                 disk.remove(path, missing_ok=True)  # a new manifest may have deleted it
-            commit.finish_replacements(paths)  # before the next commit, after which it is not known what was replaced
+            finish_replacements(paths)  # before the next commit, after which it is not known what was replaced
         return snapshot
 
     def _repair_texts(self, snapshot: Snapshot) -> Ids:
@@ -174,12 +181,12 @@ class _Repair:
         if not self.dry_run:
             snapshot = read_snapshot(self.paths)
         listed = {action.file for action in self.actions}
-        for path in commit.list_leftovers(self.paths, snapshot):
+        for path in list_leftovers(self.paths, snapshot):
             if path not in listed and not disk.is_folder(path):
                 detail = "a process that was killed left it"
                 self.actions.append(Action("removed", path, detail, n_bytes=disk.size(path)))
         if not self.dry_run:
-            commit.recover(self.paths)
+            recover(self.paths)
 
     def _repair_space(self, path: Path, snapshot: Snapshot, text_ids: Ids) -> None:
         """Repair a space, given the path of its card; if that is damaged or missing, leave the space."""

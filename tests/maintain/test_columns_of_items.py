@@ -31,13 +31,16 @@ def test_compact_unites_the_tables(made):
     assert not [row for row in made.store.compact() if "columns" in row["file"]]
 
 
-def test_an_item_with_two_values_is_a_problem(made):
-    extra = write_columns(made, {"freq": [99]})
+@pytest.mark.parametrize("name", ["late", "place", "found", "differing", 'a "quoted" one'])
+def test_an_item_with_two_values_is_a_problem(made, name):
+    """Also of a column whose name the SQL of the check has."""
+    write_columns(made, {name: [0], "other": ["same"]})
+    extra = write_columns(made, {"other": ["same"], name: [99]})
     problems = made.store.verify().problems
-    assert [("another value of the column 'freq'" in problem.problem) for problem in problems] == [True]
+    assert [(f"another value of the column {name!r}" in problem.problem) for problem in problems] == [True]
     made.store.repair()
     assert made.store.verify().ok
-    assert len(Catalog(made.root).column_files) == 3
+    assert len(Catalog(made.root).column_files) == 4
     assert extra not in Catalog(made.root).column_files or problems[0].file != extra
 
 

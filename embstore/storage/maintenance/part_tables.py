@@ -34,20 +34,21 @@ def contradictions(root: Path, files: Sequence[Path]) -> Iterator[Problem]:
     having: dict[str, list[Path]] = {}  # by column, the tables before that contradict none
     for path in files:
         columns = {column.name: column.kind for column in read_columns(path)[1:]}
-        problem = next(
-            (
-                f"its column {name!r} is of type {kind}, and of type {kinds[name]} elsewhere"
-                for name, kind in columns.items()
-                if kinds.get(name, kind) != kind
-            ),
-            None,
-        ) or _other_value(reader, path, {name: having[name] for name in columns if name in having})
-        if problem:
+        stored = {name: having[name] for name in columns if name in having}
+        if problem := _other_type(columns, kinds) or _other_value(reader, path, stored):
             yield Problem(path, problem)
             continue
         kinds |= columns
         for name in columns:
             having.setdefault(name, []).append(path)
+
+
+def _other_type(columns: Mapping[str, str], kinds: Mapping[str, str]) -> str | None:
+    """Return which column of a table has another type than elsewhere; None if none has."""
+    for name, kind in columns.items():
+        if kinds.get(name, kind) != kind:
+            return f"its column {name!r} is of type {kind}, and of type {kinds[name]} elsewhere"
+    return None
 
 
 def _other_value(reader: Reader, path: Path, having: Mapping[str, Sequence[Path]]) -> str | None:
@@ -57,12 +58,12 @@ def _other_value(reader: Reader, path: Path, having: Mapping[str, Sequence[Path]
     """
     if not having:
         return None
-    values = {name: connections.quote_name(name) for name in having}
-    differing = " ".join(f"WHEN min({value}) <> max({value}) THEN {at}" for at, value in enumerate(values.values()))
-    sql = f"""SELECT item_id, CASE {differing} END AS differing FROM {COLUMN_FILES} GROUP BY item_id
-              HAVING differing IS NOT NULL ORDER BY ALL LIMIT 1"""
+    values = [connections.quote_name(name) for name in having]
+    differing = " ".join(f"WHEN min({value}) <> max({value}) THEN {at}" for at, value in enumerate(values))
+    sql = f"""SELECT * FROM (SELECT item_id, CASE {differing} END FROM {COLUMN_FILES} GROUP BY item_id)
+              AS found(item_id, place) WHERE place IS NOT NULL ORDER BY ALL LIMIT 1"""
     rows = reader.rows(sql, [*dict.fromkeys(chain(*having.values())), path])
-    name = [*values][rows[0][1]] if rows else ""
+    name = [*having][rows[0][1]] if rows else ""
     return f"item {rows[0][0]} has another value of the column {name!r} in another table" if rows else None
 
 
