@@ -31,16 +31,16 @@ def contradictions(root: Path, files: Sequence[Path]) -> Iterator[Problem]:
     """Yield the tables that contradict others before them: another type of a column, or value of an item."""
     reader = Reader(root)
     kinds: dict[str, str] = {}
-    having: dict[str, list[Path]] = {}  # by column, the tables before that contradict none
+    tables_of: dict[str, list[Path]] = {}  # by column, the tables before that contradict none
     for path in files:
         columns = {column.name: column.kind for column in read_columns(path)[1:]}
-        stored = {name: having[name] for name in columns if name in having}
-        if problem := _other_type(columns, kinds) or _other_value(reader, path, stored):
+        earlier = {name: tables_of[name] for name in columns if name in tables_of}
+        if problem := _other_type(columns, kinds) or _other_value(reader, path, earlier):
             yield Problem(path, problem)
             continue
         kinds |= columns
         for name in columns:
-            having.setdefault(name, []).append(path)
+            tables_of.setdefault(name, []).append(path)
 
 
 def _other_type(columns: Mapping[str, str], kinds: Mapping[str, str]) -> str | None:
@@ -51,19 +51,16 @@ def _other_type(columns: Mapping[str, str], kinds: Mapping[str, str]) -> str | N
     return None
 
 
-def _other_value(reader: Reader, path: Path, having: Mapping[str, Sequence[Path]]) -> str | None:
-    """Return for which item a table has another value of a column than the tables that have the column; None if none.
-
-    ``having`` are these tables, by column.
-    """
-    if not having:
+def _other_value(reader: Reader, path: Path, earlier: Mapping[str, Sequence[Path]]) -> str | None:
+    """Return for which item a table has another value of a column than earlier tables, by column; None if for none."""
+    if not earlier:
         return None
-    values = [connections.quote_name(name) for name in having]
+    values = [connections.quote_name(name) for name in earlier]
     differing = " ".join(f"WHEN min({value}) <> max({value}) THEN {at}" for at, value in enumerate(values))
     sql = f"""SELECT * FROM (SELECT item_id, CASE {differing} END FROM {COLUMN_FILES} GROUP BY item_id)
               AS found(item_id, place) WHERE place IS NOT NULL ORDER BY ALL LIMIT 1"""
-    rows = reader.rows(sql, [*dict.fromkeys(chain(*having.values())), path])
-    name = [*having][rows[0][1]] if rows else ""
+    rows = reader.rows(sql, [*dict.fromkeys(chain(*earlier.values())), path])
+    name = [*earlier][rows[0][1]] if rows else ""
     return f"item {rows[0][0]} has another value of the column {name!r} in another table" if rows else None
 
 
