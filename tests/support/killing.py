@@ -38,6 +38,7 @@ Command = Callable[[Path], object]
 # Before any of these, a process may be killed; and before it opens a file to write.
 _STEPS = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 _NEVER = 1 << 30
+_GOLDEN_RATIO = (1 + math.sqrt(5)) / 2
 SECONDS_TO_END = 5.0  # of CPU time, after the signal
 INTERRUPTED = 130
 
@@ -90,9 +91,10 @@ def kill_at(call: Callable[[], object], step: int) -> None:
 
 
 def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]:
-    """Kill a command at random moments: at a step of its own, and some time after one, in turn.
+    """Kill a command at moments spread over its work: at a step of its own, and some random time after one, in turn.
 
-    Steps are those of the machine as it is at that moment, however fast it was when the command was measured.
+    Steps are those of the machine as it is at that moment, however fast it was when the command was measured. Multiples
+    of the golden ratio spread them evenly, however many kills there are.
 
     Args:
         command: Function of the store's folder.
@@ -106,13 +108,15 @@ def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]
     n_steps, seconds = Work(partial(command, copy(begin, whole))).measure()
     assert n_steps > 10
     rng = random.Random(whole.name)
+    first = rng.random()
 
     def start(number: int) -> tuple[Work, Path]:
         root = copy(begin, whole.with_name(f"{whole.name}-{number % 2}"))
         call = partial(command, root)
+        step = 1 + int((first + number // 2 * _GOLDEN_RATIO) % 1 * n_steps)
         if number % 2:
-            return Work(call, at_step=rng.randint(1, n_steps)), root
-        return Work(call, at_step=rng.randint(0, n_steps), after=seconds * rng.random() ** 4), root
+            return Work(call, at_step=step), root
+        return Work(call, at_step=step - 1, after=seconds * rng.random() ** 4), root
 
     n_killed, number, (work, root) = 0, 0, start(0)
     while n_killed < n:
