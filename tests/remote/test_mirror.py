@@ -21,7 +21,7 @@ from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, RemoteError, UsageError
 from embstore.base.supply import fetched, supplied
 from embstore.base.table import show_size
-from embstore.storage.remote.cache import Contents, disk_bytes, in_use, missing_ranges
+from embstore.storage.remote.cache import Contents, disk_bytes, in_use, missing_ranges, room_for
 from embstore.storage.remote.manifest import FileLists, RemoteFile, RemoteState, Writer
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectReader, ObjectStore
@@ -334,6 +334,20 @@ def test_threads_that_take_each_others_room_get_the_same_answers(bucket, monkeyp
     monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "0.0002")  # a layer has 85 kB
     with ThreadPoolExecutor(4) as pool:
         assert [*pool.map(ask, range(40))] == expected * 10
+
+
+def test_what_is_being_fetched_takes_room(cache, monkeypatch):
+    monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "0.0001")
+    ranges = [(0, 60_000), (60_000, 80_000)]
+    with room_for(ranges, cache) as above:
+        assert above == 0
+        with room_for([(0, 50_000)], cache) as above:
+            assert above == 30_000
+        ranges.remove((0, 60_000))
+        with room_for([(0, 50_000)], cache) as above:
+            assert above == 0
+    with room_for([(0, 110_000)], cache) as above:
+        assert above == 10_000
 
 
 def test_content_that_another_process_may_need_is_not_deleted(bucket, cache, monkeypatch):

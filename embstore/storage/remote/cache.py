@@ -20,8 +20,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -45,6 +45,7 @@ _USED = "last-used"
 _PAUSE_SECONDS = 0.02
 _STATE, _FILES, _LISTS = "state.json", "files.json", "lists"
 _LOCK = Lock()  # while one thread locks a mirror for itself, others do not take it for unused
+_coming: dict[int, list[Range]] = {}  # ranges that threads are fetching into the room made for them
 
 
 def cache_folder() -> Path:
@@ -120,11 +121,13 @@ def disk_bytes(path: Path) -> int:
     return total
 
 
-def make_room(n_bytes: int, own: Path) -> int:
-    """Delete mirrors that no process uses, the longest unused first, until some bytes fit below the limit.
+@contextmanager
+def room_for(ranges: list[Range], own: Path) -> Iterator[int]:
+    """Delete mirrors that no process uses, the longest unused first, until some ranges of files fit below the limit.
 
-    If they do not fit then, files that this process does not use are emptied, of mirrors that only it uses. Return how
-    many bytes do not fit.
+    If they do not fit then, files that this process does not use are emptied, of mirrors that only it uses. Yield how
+    many bytes do not fit. Within the context, the ranges count as if they were there; remove from the list those that
+    are.
     """
     with _LOCK:
         sizes = {}
@@ -132,7 +135,8 @@ def make_room(n_bytes: int, own: Path) -> int:
             for mirror in disk.listed(place) if disk.is_folder(place) else ():
                 if disk.is_folder(mirror):
                     sizes[mirror] = disk_bytes(mirror)
-        above = sum(sizes.values()) + n_bytes - max_bytes()
+        n_coming = sum(end - start for found in (ranges, *_coming.values()) for start, end in [*found])
+        above = sum(sizes.values()) + n_coming - max_bytes()
         for mirror in sorted(sizes, key=lambda mirror: (disk.stamp_of(mirror / _USED) or (0, 0, 0))[2]):
             lock = FolderLock(mirror)
             if above > 0 and mirror != own and lock.acquire():
@@ -144,7 +148,12 @@ def make_room(n_bytes: int, own: Path) -> int:
         for mirror in sizes:
             if above > 0 and (supplier := supply.supplier_of(mirror / STORE)) is not None:
                 above -= supplier.free(above)
-    return max(0, above)
+        _coming[id(ranges)] = ranges
+    try:
+        yield max(0, above)
+    finally:
+        with _LOCK:
+            del _coming[id(ranges)]
 
 
 def is_full(n_bytes: int) -> RemoteError:

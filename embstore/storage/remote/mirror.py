@@ -6,7 +6,7 @@ Where the cache is full, shards and indexes are emptied that this process does n
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -230,7 +230,8 @@ class Mirror:
             above = self._fetch(by_path)
             yield
         if above:
-            cache.make_room(0, self._folder)
+            with cache.room_for([], self._folder):
+                pass
 
     @contextmanager
     def _using(self, paths: Iterable[str]) -> Iterator[None]:
@@ -265,23 +266,24 @@ class Mirror:
                 wanted[path] = merge_ranges(missing_ranges(requested, sparse.present), _GAP_BYTES)
                 pieces = ((at, min(at + piece, end)) for start, end in wanted[path] for at in range(start, end, piece))
                 jobs += [(path, files[path], sparse, part) for part in pieces]
-        above = 0
+        coming = [piece for *_, piece in jobs]
+
+        def fetch_piece(job: tuple[str, RemoteFile, Sparse, Range]) -> None:
+            path, file, sparse, piece = job
+            self.contents.fill(path, sparse, piece, self.contents.objects.get_range(file.key, piece))
+            coming.remove(piece)
+
         try:
-            if jobs:
-                above = cache.make_room(sum(end - start for *_, (start, end) in jobs), self._folder)
+            with cache.room_for(coming, self._folder) if jobs else nullcontext(0) as above:
                 if above and is_optional:
                     return above
                 if above and None in parts.values():
                     raise cache.is_full(above)
-                in_threads(self._fetch_piece, jobs, n_threads=n_threads)
+                in_threads(fetch_piece, jobs, n_threads=n_threads)
             self._finish(wanted)
         except FileAccessError as error:
             raise cache.refused(error) from error
         return above
-
-    def _fetch_piece(self, job: tuple[str, RemoteFile, Sparse, Range]) -> None:
-        path, file, sparse, piece = job
-        self.contents.fill(path, sparse, piece, self.contents.objects.get_range(file.key, piece))
 
     def _finish(self, wanted: Iterable[str]) -> None:
         """Check the files that are whole by now, and remove their records."""
