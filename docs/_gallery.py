@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
 from typing import NamedTuple
@@ -155,13 +156,17 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def draw(folder: Path) -> None:
-    """Build the store in a temporary folder, and write all pictures to ``folder``."""
+def draw(folder: Path, prepare: Callable[[Path], object] = lambda store: None) -> None:
+    """Build the store in a temporary folder, and write all pictures to ``folder``.
+
+    ``prepare`` may put a store there that has some of the texts.
+    """
     from embstore_cli.main import app
 
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work, chdir(work):
+        prepare(Path("store"))
         # In this process: to load torch and the renderer takes longer than to embed and to draw.
         for line in SETUP:
             program, *arguments = shlex.split(line.replace("\\\n", ""))

@@ -18,14 +18,32 @@ pytestmark = pytest.mark.docs
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 KEYS = {"markdown": {"cell_type", "id", "metadata", "source"}}
 KEYS["code"] = KEYS["markdown"] | {"execution_count", "outputs"}
+KERNEL = """
+import os
+from ipykernel import kernelapp
+del os.environ["JPY_PARENT_PID"]  # not that of a forked process
+kernelapp.launch_new_instance()
+"""
 
 
 def _cells(notebook: Path) -> list[dict[str, Any]]:
     return json.loads(notebook.read_text("utf-8"))["cells"]
 
 
+@pytest.fixture(scope="module")
+def jupyter_path(programs, tmp_path_factory):
+    """A folder with a kernel in which the libraries are loaded; where there is none, Jupyter finds its own."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    if programs is not None:
+        (own := folder / "kernels" / "python3").mkdir(parents=True)
+        (own / "kernel.py").write_text(KERNEL)
+        command = [f"{programs}/preloaded-python", f"{own}/kernel.py", "-f", "{connection_file}"]
+        (own / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "Python", "language": "python"}))
+    return folder
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_jupyter_runs_the_cells_of_a_notebook(notebook, start_folder, tmp_path):
+def test_jupyter_runs_the_cells_of_a_notebook(notebook, start_folder, jupyter_path, tmp_path):
     """In a folder that is to it as docs/notebooks is, with a store of the page Start."""
     pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
@@ -33,9 +51,11 @@ def test_jupyter_runs_the_cells_of_a_notebook(notebook, start_folder, tmp_path):
     shutil.copytree(DOCS / "tutorials", tmp_path / "tutorials")
     shutil.copy(notebook, own)
     link_store(start_folder / "store", own / "store")
-    settings = {**os.environ, "HF_HUB_OFFLINE": "1", "EMBSTORE_DATA": str(tmp_path / "data")}
+    settings = {"HF_HUB_OFFLINE": "1", "EMBSTORE_DATA": str(tmp_path / "data"), "JUPYTER_PATH": str(jupyter_path)}
     command = [sys.executable, "-c", "from nbclient.cli import main; main()", notebook.name]
-    done = subprocess.run(command, cwd=own, env=settings, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, cwd=own, env=os.environ | settings, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
 
