@@ -58,8 +58,9 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_unconfigure() -> None:
-    """Remove the home folder of the tests."""
+    """Remove the home folder of the tests, and let this process end without collecting what the libraries made."""
     HOME.cleanup()
+    gc.freeze()
 
 
 def pytest_xdist_auto_num_workers() -> int:

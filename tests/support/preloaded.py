@@ -84,7 +84,8 @@ def _serve(address: str) -> None:
         for stream in streams:
             os.close(stream)
         _, status = os.waitpid(command, 0)
-        connection.send(b"%d" % os.waitstatus_to_exitcode(status))
+        with suppress(BrokenPipeError):  # who asked was killed
+            connection.send(b"%d" % os.waitstatus_to_exitcode(status))
         os._exit(0)  # to take apart the modules of the server takes half a second
     connection.close()
     _end(_status(lambda: _run(streams, **json.loads(request))))
