@@ -1,7 +1,9 @@
 """The gallery: a picture of each metric, drawn anew from MiniLM and compared with the one in the documentation."""
 
+import os
 import re
 import sys
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -30,14 +32,14 @@ def test_every_metric_has_a_picture():
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the evaluation files beside the project")
-def test_the_commands_draw_the_pictures(start_folder, tmp_path, monkeypatch):
+def test_the_commands_draw_the_pictures(start_folder, tmp_path):
     from embstore import Store
 
-    monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "data"))
-    monkeypatch.delenv("EMBSTORE_STORE", raising=False)
-    for name, file in FILES.items():
-        Store.add_dataset(name, DATA / file)
-    _gallery.draw(tmp_path / "drawn", lambda store: link_store(start_folder / "store", store))  # the words are there
+    with patch.dict(os.environ, EMBSTORE_DATA=str(tmp_path / "data")):  # the command line sets more
+        os.environ.pop("EMBSTORE_STORE", None)
+        for name, file in FILES.items():
+            Store.add_dataset(name, DATA / file)
+        _gallery.draw(tmp_path / "drawn", lambda store: link_store(start_folder / "store", store))  # it has the words
     for metric in _gallery.PICTURES:
         drawn, shown = (folder / f"{metric}.svg" for folder in (tmp_path / "drawn", DOCS / "gallery"))
         found, expected = drawn.read_text("utf-8"), shown.read_text("utf-8")
