@@ -231,7 +231,7 @@ class Mirror:
             yield
         if above:
             with cache.room_for([], self._folder):
-                pass
+                pass  # what was above the limit is emptied
 
     @contextmanager
     def _using(self, paths: Iterable[str]) -> Iterator[None]:
