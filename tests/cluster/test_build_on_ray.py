@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fault_figures import FAULTS
 from hanging import HUNG_SECONDS, wait_until
 from object_servers import moto_server, new_bucket
 from ray_nodes import RayCluster, started_cluster
@@ -37,8 +36,6 @@ pytestmark = [
     # Ray leaves sockets and files open when it is shut down, and warns about options to come.
     pytest.mark.filterwarnings("default::ResourceWarning", "default::FutureWarning", "default::DeprecationWarning"),
 ]
-
-each_night = pytest.mark.skipif(not FAULTS, reason="is tried each night, with EMBSTORE_TEST_FAULTS=table")
 
 SENTENCES = ["The river bank was steep.", "She went to the bank.", "Nobody came.", "Rain fell all day, and all night."]
 
@@ -154,7 +151,6 @@ def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(clust
     assert store.verify(deep=True).ok
 
 
-@each_night
 def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
     cluster, words, checkpoint, tmp_path, monkeypatch
 ):
@@ -212,7 +208,6 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
     assert (report.spaces[0].embedded, report.spaces[0].present) == (120 - n_encoded, n_encoded)
 
 
-@each_night
 def test_after_the_driver_is_killed_the_same_build_goes_on(cluster, words, checkpoint, tmp_path):
     root = tmp_path / "store"
     options = {"models": str(checkpoint), "shard_bytes": 3000, "on": "ray", "ray_address": cluster.address}
@@ -269,7 +264,6 @@ def test_a_sweep_is_built_side_by_side_although_a_worker_is_killed(cluster, word
     assert Store(root).verify(deep=True).ok
 
 
-@each_night
 def test_a_build_ends_although_a_node_is_killed_and_does_not_come_back(cluster, words, checkpoint, tmp_path):
     """The ranges of its worker go to that of the other node."""
     root, is_killed = tmp_path / "store", False

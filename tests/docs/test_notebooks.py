@@ -21,7 +21,7 @@ KEYS["code"] = KEYS["markdown"] | {"execution_count", "outputs"}
 KERNEL = """
 import os
 from ipykernel import kernelapp
-del os.environ["JPY_PARENT_PID"]  # not that of a forked process
+del os.environ["JPY_PARENT_PID"]  # which is not the parent of a forked process, and the kernel would end
 kernelapp.launch_new_instance()
 """
 
