@@ -231,7 +231,7 @@ def _score(result: Result, n: int, n_correct: int, missing: str) -> Result:
         return result | {"reason": f"{total - n} of {total} questions have no vector of a word (missing: error)"}
     if not n:
         return result | {"reason": "no question has vectors of all of its words"}
-    low, high = wilson_interval(n_correct, n)
+    low, high = wilson_interval(n_correct / n, n)
     return result | {"accuracy": n_correct / n, "low": low, "high": high}
 
 

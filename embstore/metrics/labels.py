@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,61 +11,111 @@ from numpy.typing import NDArray
 from embstore.base.arrays import Float64Array, slices
 from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.declaration import N_ZERO, Column, LayerData, Metric, Parameter, Result, Scored
-from embstore.metrics.numerics.differences import Scores
+from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Scored
+from embstore.metrics.numerics.estimates import MIN_GROUPS, Estimate, estimate_of, fold_estimate, half_errors
 from embstore.metrics.numerics.layer_pairs import Grid
 from embstore.metrics.numerics.linear_algebra import unit_rows
-from embstore.metrics.numerics.statistics import draw_folds, percentile_interval, wilson_interval
+from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.predictivity import GROUP, Regression
-from embstore.metrics.significance import VERSUS
+from embstore.metrics.significance import VERSUS_BY_PARTS
 
 Codes = NDArray[np.int64]
 
 _ROW_VALUES = 1 << 22
+_MORE_NEIGHBOURS = 40  # beyond 2 k, so that nearly always k / 2 are in a half
+_LEAST_NEIGHBOURS = 3
 _NULLS: Result = dict.fromkeys(
     ("accuracy", "low", "high", "balanced_accuracy", "label_share", "chance", "majority", "best")
 )
 ONE_CLASS = "fewer than two classes"
 
 
-def knn(data: LayerData, *, labels: ItemLabels, k: int = 10) -> Result:
+def knn(data: LayerData, *, labels: ItemLabels, k: int = 10, seed: int = 0) -> Result:
     """Classify each item by the labels of its k nearest others (Fix & Hodges 1951), leaving itself out.
 
     The label that most of them have is taken, of equally frequent ones that of the nearest.
 
     Args:
         data: Vectors of a layer, all of which are read into memory.
-        labels: The label of each item that has one; others are neither classified nor neighbours.
+        labels: The label of each item that has one, with the items' groups; others are neither classified nor
+            neighbours.
         k: Number of neighbours, by cosine.
+        seed: Random seed of the halves that the interval is from.
 
     Returns:
         ``accuracy`` with ``low`` and ``high``, its 95 % interval; ``balanced_accuracy``, the mean over the classes;
         ``label_share``, the mean share of neighbours with the item's label, and ``chance``, its expectation if labels
         were shuffled, which for k = 1 is also that of accuracy; ``majority``, the share of the largest class; all in
-        [0, 1]; ``n_classes``; ``n`` items used; ``n_zero`` and ``null_left_out`` items omitted; ``reason``.
+        [0, 1]; ``n_classes``; ``n`` items used; ``n_zero`` and ``null_left_out`` items omitted; ``reason``, ``seed``.
     """
-    ids, positions, _ = data.neighbours(k, only=labels.ids)
-    counts = _counts(data, labels, len(ids))
-    own = labels.codes[np.searchsorted(labels.ids, ids)]
-    sizes = np.bincount(own, minlength=len(labels.names)).astype(np.float64)
+    ids, positions, _ = data.neighbours(2 * k + _MORE_NEIGHBOURS, only=labels.ids)
+    found = labels.restricted(ids)
+    sizes = np.bincount(found.codes, minlength=len(labels.names)).astype(np.float64)
     n, n_classes = len(ids), int((sizes > 0).sum())
-    counts |= {"n_classes": n_classes}
+    row: Result = {**_NULLS, **_counts(data, labels, n), "n_classes": n_classes, "seed": None}
     if why := why_no_classes(n, n_classes) or Grid.of([data], None).why_constant(0, 0, by_direction=True):
-        return {**_NULLS, **counts, "reason": why}
+        return row | {"reason": why}
     if k >= n:
-        return {**_NULLS, **counts, "reason": f"{k} neighbours of {n - 1} other items: take a smaller k"}
-    near = own[positions]
-    is_right = np.concatenate([_vote(near[rows]) for rows in slices(n, _ROW_VALUES // k**2 + 1)]) == own
-    n_right = np.bincount(own, is_right, minlength=len(sizes))
-    low, high = wilson_interval(int(is_right.sum()), n)
-    row: Result = {
-        "accuracy": float(is_right.mean()), "low": low, "high": high,
+        return row | {"reason": f"{k} neighbours of {n - 1} other items: take a smaller k"}
+    near = found.codes[positions[:, :k]]
+    is_right = _are_right(found.codes, near)
+    n_right = np.bincount(found.codes, is_right, minlength=len(sizes))
+    row |= {
+        "accuracy": float(is_right.mean()),
         "balanced_accuracy": float((n_right[sizes > 0] / sizes[sizes > 0]).mean()),
-        "label_share": float((near == own[:, None]).mean()),
+        "label_share": float((near == found.codes[:, None]).mean()),
         "chance": float((sizes * (sizes - 1)).sum() / (n * (n - 1))),
-        "majority": float(sizes.max() / n), "best": None, **counts, "reason": None,
-    }  # fmt: skip
-    return Scored(row, Scores(ids, is_right.astype(np.float64), "mean"))
+        "majority": float(sizes.max() / n),
+        "reason": _why_large(k, sizes),
+    }
+    groups = np.arange(n) if found.groups is None else np.unique(found.groups, return_inverse=True)[1]
+    if groups.max() + 1 < MIN_GROUPS:
+        items = "items" if found.groups is None else "groups of items"
+        return row | {"reason": row["reason"] or f"interval: fewer than {MIN_GROUPS} {items}"}
+
+    def recomputed(some: Ids) -> Estimate:
+        return estimate_of(knn(data, labels=labels.restricted(some), k=k, seed=seed))
+
+    errors, df = half_errors(partial(_half_accuracies, found.codes, positions, k), groups, seed)
+    estimate = Estimate(ids, float(is_right.mean()), is_right.astype(np.float64), errors, df, recomputed)
+    low, high = estimate.share_interval()
+    return Scored(row | {"low": low, "high": high, "seed": seed}, estimate)
+
+
+def _are_right(codes: Codes, near: Codes) -> NDArray[np.bool_]:
+    """Return whether the vote of each item's neighbours (n, k) is its own label (n,)."""
+    rows_at_once = _ROW_VALUES // near.shape[1] ** 2 + 1
+    are_right: NDArray[np.bool_] = (
+        np.concatenate([_vote(near[rows]) for rows in slices(len(near), rows_at_once)]) == codes
+    )
+    return are_right
+
+
+def _half_accuracies(codes: Codes, positions: Codes, k: int, is_first: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the accuracy in each of two halves, by half as many neighbours, but three if k has as many.
+
+    Neighbours are those of the list (n, 2 k + 40) that are in the item's half; where these are too few, they vote.
+    """
+    k = min(k, max(_LEAST_NEIGHBOURS, k // 2), int(np.bincount(is_first).min()) - 1)
+    is_near = is_first[positions] == is_first[:, None]
+    rank = np.cumsum(is_near, axis=1)
+    rows, columns = np.nonzero(is_near & (rank <= k))
+    near = np.tile(-1 - np.arange(k), (len(codes), 1))  # labels that no item has
+    near[rows, rank[rows, columns] - 1] = codes[positions[rows, columns]]
+    are_right = _are_right(codes, near)
+    return float(are_right[is_first].mean()), float(are_right[~is_first].mean())
+
+
+def _why_large(k: int, sizes: NDArray[np.float64]) -> str | None:
+    """Return the reason why k is too large for classes of these sizes, with the largest sensible one; else None."""
+    few = sizes[(sizes > 1) & (sizes <= k)]
+    if not len(few):
+        return None
+    n_classes = int((sizes > 0).sum())
+    return (
+        f"accuracy: {len(few)} of {n_classes} classes have no more than k = {k} items, whose neighbours are then of "
+        f"other classes: take a k of at most {int(few.min()) - 1}"
+    )
 
 
 def why_no_classes(n: int, n_classes: int) -> str | None:
@@ -162,25 +213,27 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of scikit-learn's C that are tried, the strongest regularisation first."""
 _INNER_FOLDS = 3
 _MAX_ITERATIONS = 2000
-_RESAMPLES = 1000
 _PROBE_NULLS: Result = dict.fromkeys(
     ("accuracy", "r2", "low", "high", "macro_f1", "majority", "control_accuracy", "selectivity", "control", "best")
 )
 
 
-def probe(data: LayerData, *, labels: ItemLabels, folds: int = 5, control: bool = True, seed: int = 0) -> Result:
+def probe(
+    data: LayerData, *, labels: ItemLabels, folds: int = 5, repeats: int = 5, control: bool = True, seed: int = 0
+) -> Result:
     """Predict a label from the vectors linearly, on items that the probe was not fitted to.
 
     Classes: multinomial logistic regression. Numbers: ridge regression. In each fold, components are standardised and
-    the strength of the regularisation is chosen on the other folds alone. The control task (Hewitt & Liang 2019) gives
-    each type, such as each word of occurrences, one random label, drawn from the labels of the items; where each item
-    is its own type, the labels are shuffled.
+    the strength of the regularisation is chosen on the other folds alone. The folds are drawn several times. The
+    control task (Hewitt & Liang 2019) gives each type, such as each word of occurrences, one random label, drawn from
+    the labels of the items; where each item is its own type, the labels are shuffled.
 
     Args:
         data: Vectors of a layer, all of which are read into memory.
         labels: The label of each item that has one, with the items' groups and types.
         folds: Number of folds, of whole groups.
-        control: Whether to run the control task, which takes as long again.
+        repeats: Number of times that the folds are drawn.
+        control: Whether to run the control task, in the first of the repeats.
         seed: Random seed of folds and control.
 
     Returns:
@@ -201,28 +254,43 @@ def probe(data: LayerData, *, labels: ItemLabels, folds: int = 5, control: bool 
         return row | {"reason": f"fewer than {max(folds, 2 * _INNER_FOLDS)} {items}"}
     if n_classes is not None and (why := why_no_classes(len(ids), n_classes)):
         return row | {"reason": why}
-    x, fold = vectors.astype(np.float64), draw_folds(groups, folds, seed)
+    if labels.values is not None and np.ptp(labels.values) == 0:
+        return row | {"reason": "the values of the column are all equal"}
+
+    def recomputed(some: Ids) -> Estimate:
+        result = probe(data, labels=labels.restricted(some), folds=folds, repeats=repeats, control=False, seed=seed)
+        return estimate_of(result)
+
+    x = vectors.astype(np.float64)
+    drawn = np.stack([draw_folds(groups, folds, [seed, 4, repeat] if repeat else seed) for repeat in range(repeats)])
     row |= {"reason": None, "seed": seed}
     if labels.values is not None:
-        return _ridge(row, x, labels, labels.values, fold, seed)
-    found = _classify(x, labels.codes, fold, groups, seed)
+        errors, totals = np.stack([_ridge(x, labels.values, fold) for fold in drawn], axis=1)
+        estimate = fold_estimate(ids, totals - errors, totals, drawn, recomputed)
+        low, high = estimate.interval()
+        return Scored(row | {"r2": estimate.value, "low": low, "high": min(1.0, high)}, estimate)
+    found = [_classify(x, labels.codes, fold, groups, seed) for fold in drawn]
     from sklearn.metrics import f1_score  # which is installed, since a probe was fitted
 
-    is_right = found == labels.codes
+    are_right = (np.stack(found) == labels.codes).astype(np.float64)
+    estimate = fold_estimate(ids, are_right, np.ones_like(are_right), drawn, recomputed)
+    low, high = estimate.share_interval()
     sizes = np.bincount(labels.codes)
-    low, high = wilson_interval(int(is_right.sum()), len(ids))
+    macro_f1 = np.mean([f1_score(labels.codes, each, average="macro") for each in found])
     row |= {
-        "accuracy": float(is_right.mean()), "low": low, "high": high,
-        "macro_f1": float(f1_score(labels.codes, found, average="macro")),
+        "accuracy": estimate.value,
+        "low": low,
+        "high": high,
+        "macro_f1": float(macro_f1),
         "majority": float(sizes.max() / len(ids)),
-    }  # fmt: skip
+    }
     if few := int(((sizes > 0) & (sizes < folds)).sum()):
         row["reason"] = f"accuracy: {few} of {n_classes} classes have fewer items than there are folds"
     if control:
         codes, name = _control_labels(labels, seed)
-        by_chance = float((_classify(x, codes, fold, groups, seed) == codes).mean())
-        row |= {"control_accuracy": by_chance, "selectivity": float(is_right.mean()) - by_chance, "control": name}
-    return Scored(row, Scores(ids, is_right.astype(np.float64), "mean"))
+        by_chance = float((_classify(x, codes, drawn[0], groups, seed) == codes).mean())
+        row |= {"control_accuracy": by_chance, "selectivity": estimate.value - by_chance, "control": name}
+    return Scored(row, estimate)
 
 
 def _control_labels(labels: ItemLabels, seed: int) -> tuple[Codes, str]:
@@ -271,8 +339,11 @@ def _fitted(x: Float64Array, codes: Codes, strength: float) -> Any:
         return LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS, solver="newton-cg").fit(x, codes)
 
 
-def _ridge(row: Result, x: Float64Array, labels: ItemLabels, values: Float64Array, fold: Codes, seed: int) -> Result:
-    """Return the row with R² of numbers on left-out items, as of :func:`.predictivity.predictivity`, and interval."""
+def _ridge(x: Float64Array, values: Float64Array, fold: Codes) -> tuple[Float64Array, Float64Array]:
+    """Return the squared errors of left-out items (n,), and those of the mean of the fitted ones.
+
+    By ridge regression as in :func:`.predictivity.predictivity`.
+    """
     errors, totals = np.empty(len(x)), np.empty(len(x))
     for number in range(int(fold.max()) + 1):
         train, test = fold != number, fold == number
@@ -282,11 +353,7 @@ def _ridge(row: Result, x: Float64Array, labels: ItemLabels, values: Float64Arra
             values[train, None], scaled[test], values[test, None]
         )
         errors[test], totals[test] = np.vecdot(residuals, residuals), np.vecdot(deviations, deviations)
-    if np.ptp(values) == 0:
-        return row | {"reason": "the values of the column are all equal", "seed": None}
-    scores = Scores(labels.ids, errors, "r2", totals)
-    low, high = percentile_interval(scores.resampled(_RESAMPLES, seed, by_word=False))
-    return Scored(row | {"r2": scores.value, "low": low, "high": high}, scores)
+    return errors, totals
 
 
 def _describe_draws(row: Mapping[str, Any]) -> str:
@@ -294,7 +361,8 @@ def _describe_draws(row: Mapping[str, Any]) -> str:
     types = "the control task of Hewitt & Liang (2019): one random label for each word"
     control = "" if row["control"] is None else f"; control: {types if row['control'] == 'types' else row['control']}"
     groups = f", each {row['grouped_by']} in one of them" if row["grouped_by"] else ""
-    return f"{row['folds']} folds drawn at random{groups}{control}"
+    times = f"{row['repeats']} × " if row["repeats"] > 1 else ""
+    return f"{times}{row['folds']} folds drawn at random{groups}{control}"
 
 
 METRICS = (
@@ -315,16 +383,20 @@ METRICS = (
             *LABEL_COUNTS,
             Column("best", "boolean", "whether accuracy is the highest of the requested layers of the space"),
         ),
-        parameters=(LABEL, LABEL_BINS, Parameter("k", 10, "Number of nearest neighbours.", minimum=1), *VERSUS),
+        parameters=(LABEL, LABEL_BINS, Parameter("k", 10, "Number of nearest neighbours.", minimum=1), VERSUS_BY_PARTS),
         formula="share of items i whose label is the most frequent one of their k nearest others by cosine",
         citation="Fix & Hodges (1951); leave-one-out as in Cover & Hart (1967), IEEE Trans. Inf. Theory 13; interval: "
         "Wilson (1927), JASA 22",
         references=("fix1951", "cover1967", "wilson1927"), needs="labels", best="accuracy",
         estimator="Exact neighbours by cosine, leaving the item itself out by its id. Of equally frequent labels that "
-        f"of the nearest neighbour is taken. {_LEFT_OUT}The interval is Wilson's "
-        "(1927) of a share of the items; it takes items for independent, which occurrences of one word or sentence are "
-        "not: they are each other's nearest neighbours, and lift the accuracy. "
-        "chance is Σ m(m − 1) / (n(n − 1)) over the class sizes m.",
+        f"of the nearest neighbour is taken. {_LEFT_OUT}Items that are neighbours are classified rightly or wrongly "
+        "together, so that the error is not that of independent items: it is estimated from 50 random halves of the "
+        "items (100 of fewer than 100 items), in which k is halved too, to no less than 3, and is at least that of "
+        "independent items; the interval is Wilson's (1927) of as many independent items as have this error. Halves "
+        "divide no sentence; occurrences of one word still are each other's neighbours, and lift the accuracy. "
+        "chance is Σ m(m − 1) / (n(n − 1)) over the class sizes m. With as many neighbours as a class has items, or "
+        "more, most of them are of other classes, and the accuracy falls to that of the largest class or below.",
+        drawn=lambda row: "intervals from random halves of the items", version=2,
     ),
     Metric(
         name="clusters", label="Agreement of clusters with a label",
@@ -384,11 +456,13 @@ METRICS = (
         ),
         parameters=(
             LABEL, LABEL_BINS, GROUP, Parameter("folds", 5, "Number of folds.", minimum=2),
-            Parameter("control", True, "Run the control task, which takes as long again."), *VERSUS,
+            Parameter("repeats", 5, "Number of times that the folds are drawn.", minimum=1),
+            Parameter("control", True, "Run the control task, which takes as long as one repeat."), VERSUS_BY_PARTS,
         ),
         formula="share of items i with argmax_c w_c·z_i + b_c = c_i, fitted to the folds without i; z standardised",
-        citation="Hewitt & Liang (2019), EMNLP (control task and selectivity); Alain & Bengio (2017), ICLR workshop",
-        references=("hewitt2019", "alain2017"), needs="labels", best="accuracy",
+        citation="Hewitt & Liang (2019), EMNLP (control task and selectivity); Alain & Bengio (2017), ICLR workshop; "
+        "interval: Nadeau & Bengio (2003), Machine Learning 52",
+        references=("hewitt2019", "alain2017", "nadeau2003"), needs="labels", best="accuracy",
         estimator="Linear only, by scikit-learn: multinomial logistic regression (solver newton-cg), C "
         "of 10⁻⁴ to 1 by the accuracy on three inner folds, components standardised on the fitted items. No group is "
         "divided between folds: of occurrences no sentence is, by default, since its occurrences come from one forward "
@@ -396,10 +470,10 @@ METRICS = (
         "an occurrence, one random label: what a probe of this capacity learns by heart. Items that are their own type "
         "get shuffled labels, and selectivity is then the distance from chance; so it is where ⦃group⦄ keeps each type "
         "on one side, whose label cannot be learnt. Columns of numbers are predicted by ridge regression, with the "
-        "strength of generalised cross-validation, and R² is of all folds together. The interval is of the items "
-        "(Wilson 1927; for R² the percentile bootstrap), taken for independent, though folds share training items: of "
-        "1,000 sets of 200 items with random labels, 85 % had chance in it. Compare an untrained model, with ⦃versus⦄, "
-        "which is of accuracies, or of R².",
-        drawn=_describe_draws,
+        "strength of generalised cross-validation, and R² is of all folds together. The folds are drawn five times, "
+        "and the number is of all of them; folds share the items that they are fitted to, so that the interval is "
+        "Nadeau & Bengio's (2003) of repeated folds, and no smaller than that of independent items: ⦃repeats=1⦄ is "
+        "faster, and its intervals are wide. Compare an untrained model, with ⦃versus⦄: of accuracies, or of R².",
+        version=2, drawn=_describe_draws,
     ),
 )  # fmt: skip

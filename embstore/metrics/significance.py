@@ -1,6 +1,7 @@
 """Declare the parameters and columns with which metrics test differences between layers, and similarities by chance."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from embstore.base.errors import UsageError
@@ -20,15 +21,47 @@ VERSUS_COLUMNS = (
     Column("n_common", "integer", "units that all compared layers have", minimum=0, shown=False),
 )  # fmt: skip
 _WITH_VERSUS, _WITH_PERMUTATIONS = ("versus", ()), ("permutations", ())
+_VERSUS = Parameter(
+    "versus",
+    None,
+    "Test each layer against a layer of its space, against the same layer of another space, or against the best layer.",
+    value_type=str,
+    metavar="LAYER|SPACE|best",
+    takes_numbers=True,
+    is_input=True,
+    columns=VERSUS_COLUMNS,
+)
 VERSUS = (
-    Parameter("versus", None,
-        "Test each layer against a layer of its space, against the same layer of another space, or against the best "
-        "layer.", value_type=str, metavar="LAYER|SPACE|best", takes_numbers=True, is_input=True,
-        columns=VERSUS_COLUMNS),
+    _VERSUS,
     Parameter("differences", None, "Number of resamples for the differences; by default those of the intervals, or "
               "1,000.", value_type=int, minimum=100, is_input=True, only_with=_WITH_VERSUS),
 )  # fmt: skip
-"""Parameters of metrics whose rows are :class:`Scored`; see :mod:`embstore.query.differences`."""
+"""Parameters of metrics whose rows have resampled scores of units; see :mod:`embstore.query.differences`."""
+_BY_PARTS = {
+    "difference_low": "lower limit of the 95 % interval of the difference",
+    "difference_high": "upper limit of the 95 % interval of the difference",
+    "p": "two-sided, of no difference from that layer, as if it had been named beforehand",
+    "p_holm": "p, adjusted for the tests shown (Holm); against the best layer for all pairs of layers",
+    "detectable": "difference that is found with a probability of .8",
+    "n_common": "items that all compared layers have",
+}
+VERSUS_BY_PARTS = replace(
+    _VERSUS,
+    columns=tuple(
+        replace(column, help=_BY_PARTS.get(column.name, column.help))
+        for column in VERSUS_COLUMNS
+        if column.name != "best_share"
+    ),
+)
+"""Parameter of metrics whose rows have an estimate, with errors in parts of the items."""
+
+
+def versus_columns(metric: Metric) -> list[str]:
+    """Return the names of the columns that the comparison with other rows adds."""
+    [versus] = [parameter for parameter in metric.parameters if parameter.name == "versus"]
+    return [column.name for column in versus.columns]
+
+
 TEST = Parameter("test", "bootstrap", "p of paired resamples, or of Williams' or Steiger's test of two correlations.",
                  choices=("bootstrap", "williams", "steiger"), is_input=True, only_with=_WITH_VERSUS)  # fmt: skip
 """Further parameter of metrics that are correlations."""

@@ -35,9 +35,10 @@ def with_common(catalog: Catalog, request: MetricRequest, cards: Sequence[Card],
     spaces = {space: catalog.ids(space) for space in measured}
     if not len(reduce(np.intersect1d, spaces.values())):
         sizes = ", ".join(f"{space} ({len(ids):,})" for space, ids in spaces.items())
+        option = "versus" if request.parameters.get("versus") in catalog.cards else "common"
         raise QueryError(
             f"no item is in all of the spaces {sizes}. Choose spaces that have items in common, with ⦃space⦄ or "
-            "⦃unit⦄, or leave out ⦃common⦄."
+            f"⦃unit⦄, or leave out ⦃{option}⦄."
         )
     return replace(request, selection=replace(request.selection, common=tuple(spaces)))
 

@@ -1,14 +1,16 @@
 """Compare the rows of a metric with that of another layer, of another space, or of the best layer: ``versus``."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.base.space import Layer, Unit
-from embstore.metrics.declaration import Scored
+from embstore.metrics.declaration import NotComputable, Scored
 from embstore.metrics.numerics.differences import (
     Scores,
     common_units,
@@ -17,7 +19,8 @@ from embstore.metrics.numerics.differences import (
     steiger_test,
     williams_test,
 )
-from embstore.metrics.significance import VERSUS_COLUMNS
+from embstore.metrics.numerics.estimates import Estimate, compare_estimates
+from embstore.metrics.significance import versus_columns
 from embstore.query.request import MetricRequest
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, select_layers
@@ -34,8 +37,13 @@ Place = tuple[str, Layer, int]
 """A space, a layer, and the number of a row of its answer."""
 
 
-def with_versus(catalog: Catalog, request: MetricRequest, cards: list[Card], layers: str) -> tuple[list[Card], str]:
-    """Return spaces and layers with those they are compared with; raise if they cannot be compared as requested."""
+def with_versus(
+    catalog: Catalog, request: MetricRequest, cards: list[Card], layers: str
+) -> tuple[MetricRequest, list[Card], str]:
+    """Return the request, spaces and layers with those they are compared with; raise if they cannot be compared.
+
+    A number that depends on all items is compared with that of another space over the items that both have.
+    """
     _check(request, cards)
     versus = request.parameters["versus"]
     names = {"top", *(layer.name for card in cards for layer in card.layers.members)}
@@ -52,7 +60,9 @@ def with_versus(catalog: Catalog, request: MetricRequest, cards: list[Card], lay
         raise UsageError(f"⦃versus={versus}⦄: there is nothing to compare it with. Take more layers, or another space.")
     if versus in catalog.cards and versus not in {card.space for card in cards}:
         cards = [*cards, catalog.cards[versus]]
-    return cards, layers
+    if versus in catalog.cards and "differences" not in request.parameters:
+        request = replace(request, common=True)
+    return request, cards, layers
 
 
 def _check(request: MetricRequest, cards: Sequence[Card]) -> None:
@@ -79,24 +89,39 @@ def differences(
     """
     columns: dict[Place, dict[str, Any]] = {}
     notes: list[str] = []
+    other_p: list[float] = []
+    is_resampled = "differences" in request.parameters
     for places, reference in _families(request, cards, space_answers):
         scored = {place: row.scores for place, row in places.items() if isinstance(row, Scored)}
         if len(scored) < 2 or (reference is not None and reference not in scored):
-            notes.append("versus: nothing to compare: fewer than two layers have a value that can be resampled.")
+            notes.append("versus: nothing to compare: fewer than two layers have a value with an error.")
             continue
-        found, note = _compare(request, scored, reference)
+        if is_resampled:
+            found, note = _compare(request, scored, reference)
+        else:
+            found, more_p, note = _compare_estimates(request, scored, reference)
+            other_p += more_p
         if reference is not None and len({space for space, *_ in scored}) > 1:
             found.pop(reference, None)  # it is compared with several
         columns |= found
         notes += [note]
     tested = [place for place, row in columns.items() if row["p"] is not None]
-    for place, p in zip(tested, holm(np.array([columns[place]["p"] for place in tested])).tolist(), strict=True):
+    adjusted = holm(np.array([*(columns[place]["p"] for place in tested), *other_p])).tolist()
+    for place, p in zip(tested, adjusted[: len(tested)], strict=True):
         columns[place]["p_holm"] = p
-    smallest = len(tested) * (1 if request.parameters["versus"] == BEST else 2) / (_n_resamples(request) + 1)
-    if _test(request) == "bootstrap" and smallest >= _LEVEL:
-        notes.append(f"too few resamples for {len(tested)} tests: no p_holm can be below {smallest:.2g}. Draw more: "
-                     "⦃differences=10000⦄")  # fmt: skip
+    if is_resampled and _test(request) == "bootstrap":
+        notes += _few_resamples(request, len(tested))
     return columns, list(dict.fromkeys(notes))
+
+
+def _few_resamples(request: MetricRequest, n_tests: int) -> list[str]:
+    """Return a note if no p_holm can be significant, whatever the resamples."""
+    smallest = n_tests * (1 if request.parameters["versus"] == BEST else 2) / (_n_resamples(request) + 1)
+    if smallest < _LEVEL:
+        return []
+    return [
+        f"too few resamples for {n_tests} tests: no p_holm can be below {smallest:.2g}. Draw more: ⦃differences=10000⦄"
+    ]
 
 
 def _families(
@@ -158,28 +183,88 @@ def _compare(
     found = compare_resamples(values, resampled, None if reference is None else target)
     columns: dict[Place, dict[str, Any]] = {}
     for at, (place, difference) in enumerate(zip(places, found, strict=True)):
-        row: dict[str, Any] = dict.fromkeys(column.name for column in VERSUS_COLUMNS)
+        row: dict[str, Any] = dict.fromkeys(versus_columns(request.metric))
         row |= {"best_share": difference.best_share, "n_common": n}
         if at != target:
             p = difference.p if test == "bootstrap" else _tested(test, scores, at, target)
             row |= {
-                "versus": BEST if reference is None else layer.name if place[0] == space else space,
+                "versus": _name_of_reference(place, places[target], reference),
                 "difference": difference.value, "difference_low": difference.low,
                 "difference_high": difference.high, "p": p, "detectable": difference.detectable,
                 "differences": n_resamples, "seed": request.selection.seed,
             }  # fmt: skip
         columns[place] = row
-    largest = max(row["detectable"] or 0.0 for row in columns.values())
     units = _UNITS.get(request.metric.needs, "items")
     drawn = "the words of the pairs" if by_word else f"the {units}"
     ranked = "" if request.metric.needs == "lexicon" else ", which is approximate for ranks"
     by_test = "" if test == "bootstrap" else f"; p by the test of {test.title()}{ranked}"
     note = (
         f"versus {name}: {n:,} {units} that all have, {n_resamples:,} resamples of {drawn} (seed "
-        f"{request.selection.seed}){by_test}. Against a layer named beforehand, a difference of {largest:.3f} is found "
-        "with a probability of .8; smaller ones less often."
+        f"{request.selection.seed}){by_test}. {_power(columns.values())}"
     )
     return columns, note
+
+
+def _compare_estimates(
+    request: MetricRequest, estimates: Mapping[Place, Estimate], reference: Place | None
+) -> tuple[dict[Place, dict[str, Any]], list[float], str]:
+    """Return the columns of rows that are compared with one of them or the best, further p-values, and a note.
+
+    The best is found by the same items that it is compared on, so that its tests count among those of all pairs: the
+    further p-values are of pairs without it.
+    """
+    places = list(estimates)
+    try:
+        common = dict(zip(places, common_units(list(estimates.values())), strict=True))
+    except NotComputable as error:
+        return {}, [], f"versus: nothing to compare on the items that all have: {error}."
+    best = max(places, key=lambda place: common[place].value)
+    target = best if reference is None else reference
+    n = len(common[target].units)
+    columns: dict[Place, dict[str, Any]] = {}
+    for place, estimate in common.items():
+        row: dict[str, Any] = dict.fromkeys(versus_columns(request.metric))
+        columns[place] = row | {"n_common": n}
+        if place == target:
+            continue
+        difference = compare_estimates(estimate, common[target])
+        columns[place] |= {
+            "versus": _name_of_reference(place, target, reference),
+            "difference": difference.value,
+            "difference_low": difference.low,
+            "difference_high": difference.high,
+            "p": difference.p,
+            "detectable": difference.detectable,
+            "seed": request.selection.seed,
+        }
+    others = [] if reference is not None else [place for place in places if place != target]
+    other_p = [compare_estimates(common[a], common[b]).p for a, b in combinations(others, 2)]
+    parts = f"random halves of these (seed {request.selection.seed})"
+    if request.metric.name == "probe":
+        parts = f"the folds (seed {request.selection.seed})"
+    name = f"{target[0]} layer {target[1].name}" + (", the best" if reference is None else "")
+    holm_note = f" p_holm is over all {math.comb(len(places), 2)} pairs of layers." if other_p else ""
+    both = ", and all numbers are of these" if request.common else ""
+    note = f"versus {name}: {n:,} items that all have{both}; errors from {parts}.{holm_note} {_power(columns.values())}"
+    return columns, other_p, note
+
+
+def _name_of_reference(place: Place, target: Place, reference: Place | None) -> str:
+    """Return what a row is compared with: the best, a layer of its space, or another space."""
+    if reference is None:
+        return BEST
+    return target[1].name if place[0] == target[0] else target[0]
+
+
+def _power(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return what difference would have been found, as a sentence."""
+    largest = max((row["detectable"] or 0.0 for row in rows), default=0.0)
+    if not largest:
+        return "No part of the units differs between them: there is no difference to be found."
+    return (
+        f"Against a layer named beforehand, a difference of {largest:.3f} is found with a probability of .8; smaller "
+        "ones less often."
+    )
 
 
 def _test(request: MetricRequest) -> str:

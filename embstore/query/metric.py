@@ -9,7 +9,7 @@ from embstore.base.space import Layer
 from embstore.base.table import Pivot, Table
 from embstore.metrics import Metric
 from embstore.metrics.explain import UNGROUPED, CacheLookup, CacheState
-from embstore.metrics.significance import VERSUS_COLUMNS
+from embstore.metrics.significance import versus_columns
 from embstore.query import provenance
 from embstore.query.cache import Answers
 from embstore.query.common import OF_ITEMS, baseline_notes, difference_notes, source_notes, with_common
@@ -32,7 +32,7 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
     if versus is not None:
         from embstore.query.differences import differences, with_versus  # which other requests do not need
 
-        cards, layers = with_versus(catalog, request, cards, layers)
+        request, cards, layers = with_versus(catalog, request, cards, layers)
     request = with_common(catalog, request, cards, layers)
     answers = Answers(catalog, request, use=cache and versus is None)  # stored rows are without their units
     if metric.needs == "layers":
@@ -44,7 +44,7 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
     space_answers, left_out = _find_or_compute(catalog, request, cards, chosen, answers)
     notes += [*missing, *left_out]
     compared: dict[Place, dict[str, Any]] = {}
-    no_columns = {} if versus is None else dict.fromkeys(column.name for column in VERSUS_COLUMNS)
+    no_columns = {} if versus is None else dict.fromkeys(versus_columns(metric))
     if versus is not None:
         compared, versus_notes = differences(request, cards, space_answers)
         notes += versus_notes
@@ -248,7 +248,7 @@ def _tabulate(
     printed = tuple(name for name in shown if any(row[name] is not None for row in rows)) or shown[:1]
     if "difference" in printed:  # which leaves no room for other columns
         value = metric.best if metric.best in printed else printed[0]
-        printed = tuple(name for name in printed if name in (value, *(column.name for column in VERSUS_COLUMNS)))
+        printed = tuple(name for name in printed if name in (value, *versus_columns(metric)))
     whole = provenance.whole_samples(request.selection, {row["space"] for row in rows}, notes)
     counts = provenance.notes_of(metric, rows, [*request.selection.columns()], across, whole)
     group, head, n = ((), (), ()) if by is None else (("group",), (by.column,), ("n",))

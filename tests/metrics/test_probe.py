@@ -47,7 +47,7 @@ def test_a_probe_is_scikit_learns(three):
         ]
         best = LogisticRegression(C=STRENGTHS[int(np.argmax(right))], max_iter=2000).fit(z, c)
         found[test] = best.predict(scaler.transform(x[test]))
-    row = probe(Arrays(x), labels=labelled(codes, groups=groups), folds=4, seed=1)
+    row = probe(Arrays(x), labels=labelled(codes, groups=groups), folds=4, repeats=1, seed=1)
     assert row["accuracy"] == (found == codes).mean() > 0.6
     assert row["macro_f1"] == pytest.approx(f1_score(codes, found, average="macro"))
     assert (row["majority"], row["n_groups"], row["n_classes"]) == (np.bincount(codes).max() / 150, 50, 3)
@@ -115,15 +115,15 @@ def test_a_store_is_probed_by_columns_and_says_which_control_was_used(make_store
     assert made.store.query("probe", label="pos", layers=0).rows[0]["reason"] == "fewer than two classes"
 
     plain = made.store.query("probe", label="kind", layers=0)
-    assert "probe: 5 folds drawn at random; control: shuffled labels (seed 0)" in plain.notes
+    assert "probe: 5 × 5 folds drawn at random; control: shuffled labels (seed 0)" in plain.notes
     assert {"control_accuracy", "selectivity"} <= {*plain.layout()[0]}
-    grouped = made.store.query("probe", label="kind", group="lemma", control=False, layers=0)
+    grouped = made.store.query("probe", label="kind", group="lemma", control=False, layers=0, repeats=1)
     assert "probe: 5 folds drawn at random, each lemma in one of them (seed 0)" in grouped.notes
     with pytest.raises(
         UsageError, match=r"probe needs a column with labels\. Name it with label=: text, freq, kind, lem"
     ):
         made.store.query("probe")
-    row = {"folds": 5, "grouped_by": "sentence", "control": "types"}
+    row = {"folds": 5, "repeats": 1, "grouped_by": "sentence", "control": "types"}
     control = "control: the control task of Hewitt & Liang (2019): one random label for each word"
     assert METRICS["probe"].drawn(row) == f"5 folds drawn at random, each sentence in one of them; {control}"
 

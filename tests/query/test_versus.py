@@ -108,6 +108,79 @@ def test_shares_of_items(make_store):
     assert row["difference"] == pytest.approx(min(table["accuracy"]) - max(table["accuracy"]))
 
 
+def test_differences_of_classifiers_have_errors_from_parts_of_the_items(make_store):
+    """Each layer against the best: p of the pair, and p_holm over all pairs, since the best is chosen among them."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(3, 80, 4)).astype(np.float32)
+    codes = np.arange(80) % 2
+    vectors[:, :, 0] += np.array([2.5, 1, 0])[:, None] * codes
+    made = make_store(n=80, dim=4, n_blocks=2, top_form=None, vectors=vectors, index=False)
+    write_columns(made, {"pos": ["NV"[code] for code in codes]})
+    asked = {"label": "pos", "k": 5}
+    first, second, best = (made.store.query("knn", versus=versus, **asked) for versus in ("0", "1", "best"))
+    assert best["best"] == [True, False, False]
+    pairs = np.array([*first["p"][1:], second["p"][2]])
+    assert best["p"] == [None, *first["p"][1:]]
+    assert best["p_holm"] == [None, *holm(pairs)[:2]]
+    assert first["p_holm"][1:] == holm(pairs[:2]).tolist()
+    assert second["difference"][0] == -first["difference"][1] == pytest.approx(np.subtract(*best["accuracy"][:2]))
+    assert all(low < value < high for low, value, high in zip(
+        first["difference_low"][1:], first["difference"][1:], first["difference_high"][1:], strict=True))  # fmt: skip
+    assert not {"best_share", "differences"} & {*best.columns}
+    notes = str(best.notes)
+    assert "80 items that all have; errors from random halves of these (seed 0). p_holm is over all 3 pairs" in notes
+    assert made.store.query("knn", versus="best", seed=1, **asked)["p"] != best["p"]
+    with pytest.raises(UnknownNameError, match="unknown parameter of knn 'differences'"):
+        made.store.query("knn", versus="best", differences=1000, **asked)
+
+
+@pytest.mark.parametrize(("metric", "more"), [("knn", {"k": 3}), ("probe", {"control": False})])
+def test_spaces_are_compared_by_the_items_of_both_in_both(make_store, metric, more):
+    """The same vectors in two spaces, of which one has more items, do not differ."""
+    rng = np.random.default_rng(1)
+    texts = [f"text{number}" for number in range(150)]
+    x = (rng.normal(size=(1, 150, 4)) + 1.5 * np.eye(2, 4)[np.arange(150) % 2]).astype(np.float32)
+    small = make_store(texts=texts[:60], dim=4, n_blocks=0, top_form=None, vectors=x[:, :60], index=False)
+    large = make_store(texts=texts, dim=4, n_blocks=0, top_form=None, model="other", vectors=x, index=False)
+    write_columns(large, {"pos": ["NV"[number % 2] for number in range(150)]})
+    table = large.store.query(metric, label="pos", versus=small.space, **more)
+    rows = {row["space"]: row for row in table.rows}
+    row, other = rows[large.space], rows[small.space]
+    assert (row["n"], other["n"], row["n_common"]) == (60, 60, 60)
+    assert row["accuracy"] == other["accuracy"]
+    assert (row["difference"], row["p"], row["p_holm"], other["difference"]) == (0, 1, 1, None)
+    assert row["common"] == f"{large.space},{small.space}"
+    assert "60 items that all have, and all numbers are of these" in str(table.notes)
+    assert "no difference to be found" in str(table.notes)
+    assert "a difference of 0.000" not in str(table.notes)
+    alone = large.store.query(metric, label="pos", spaces=large.space, **more).rows[0]
+    assert (alone["n"], alone["accuracy"] == row["accuracy"]) == (150, False)
+
+
+def test_spaces_without_common_items_cannot_be_compared(make_store):
+    first = make_store(texts=[f"a{n}" for n in range(30)], dim=4, n_blocks=0, top_form=None, index=False)
+    second = make_store(
+        texts=[f"b{n}" for n in range(20)], dim=4, n_blocks=0, top_form=None, model="other", index=False
+    )
+    write_columns(first, {"pos": ["NV"[number % 2] for number in range(30)]})
+    write_columns(second, {"pos": ["NV"[number % 2] for number in range(20)]})
+    with pytest.raises(QueryError) as caught:
+        first.store.query("knn", label="pos", versus=second.space)
+    expected = f"no item is in all of the spaces {second.space} (20), {first.space} (30). Choose spaces that have"
+    assert str(caught.value).startswith(expected)
+    assert "leave out versus=" in str(caught.value)
+
+
+def test_a_comparison_that_can_find_nothing_says_so(make_store):
+    """All layers are the same: no difference of any size would have been found."""
+    x = np.random.default_rng(0).normal(size=(1, 40, 4)).astype(np.float32)
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, vectors=np.concatenate([x, x]), index=False)
+    write_pairs(made)
+    notes = str(made.store.query("similarity", dataset="rg65", versus="1").notes)
+    assert "0.000 is found" not in notes
+    assert "No part of the units differs between them: there is no difference to be found." in notes
+
+
 def test_what_cannot_be_compared(made):
     with pytest.raises(QueryError, match="must be one layer, a space, or best, not '0-1'"):
         made.store.query("correlate", column="text", versus="0-1")

@@ -7,7 +7,7 @@ and a difference is that within each resample.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -28,8 +28,7 @@ class Scores:
 
     units: Ids  # number or item id of each, int64 (n,), ascending
     values: Float64Array  # of each unit, float64 (n,); NaN where it is undefined
-    # mean of the values; their correlation with gold; or 1 − their sum ÷ that of gold: squared errors and deviations
-    statistic: Literal["mean", "pearson", "spearman", "r2"]
+    statistic: Literal["mean", "pearson", "spearman"]  # mean of the values, or their correlation with gold
     gold: Float64Array | None = None  # what they are held against, float64 (n,), NaN where missing; None for a mean
     error: Float64Array | float = 0.0  # bound on the rounding error of each value (n,), or of all: these share a rank
     words: tuple[Ids, Ids] | None = None  # ids of the two words of pairs of words, each int64 (n,)
@@ -78,8 +77,6 @@ class Scores:
         """The statistic; all units must be usable."""
         if self.gold is None:
             return float(self.values.mean())
-        if self.statistic == "r2":
-            return 1 - float(self.values.sum() / self.gold.sum())
         if self.statistic == "spearman":
             return statistics.pearson(statistics.ranks(self.values, self.error), statistics.ranks(self.gold))
         return statistics.pearson(self.values, self.gold)
@@ -95,16 +92,24 @@ class Scores:
             words = numbers[: len(self.units)], numbers[len(self.units) :]
         if self.gold is None:
             return statistics.resampled_means(self.values, resamples, seed, words)
-        if self.statistic == "r2":
-            errors, totals = (statistics.resampled_means(x, resamples, seed) for x in (self.values, self.gold))
-            ratios: Float64Array = errors / np.where(totals > 0, totals, np.nan)
-            return 1 - ratios
         if self.statistic == "spearman":
             return statistics.resampled_spearman(self.values, self.gold, resamples, seed, self.error, words)
         return statistics.resampled_pearson(self.values, self.gold, resamples, seed, words)
 
 
-def common_units(scores: Sequence[Scores]) -> list[Scores]:
+class _OfUnits(Protocol):
+    """Something that is made of units, and can be restricted to some of them."""
+
+    @property
+    def usable(self) -> Ids: ...
+
+    def restricted(self, units: Ids) -> Self: ...
+
+
+S = TypeVar("S", bound=_OfUnits)
+
+
+def common_units(scores: Sequence[S]) -> list[S]:
     """Return the scores of several layers restricted to the units that are usable in all of them."""
     units = scores[0].usable
     for each in scores[1:]:

@@ -174,12 +174,17 @@ def fisher_interval(rho: float, n: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def wilson_interval(n_correct: int, n: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a proportion of n ≥ 1 (Wilson 1927, JASA 22)."""
-    square = NORMAL_QUANTILE**2
-    share = n_correct / n
+def wilson_interval(share: float, n: float, quantile: float = NORMAL_QUANTILE) -> tuple[float, float]:
+    """Return the score interval of a proportion (Wilson 1927, JASA 22), at 95 % with the normal quantile.
+
+    Args:
+        share: Proportion, in [0, 1].
+        n: Number of independent observations, above 0; it need not be whole.
+        quantile: Quantile of .975 of the distribution of the standardised proportion.
+    """
+    square = quantile**2
     centre = (share + square / (2 * n)) / (1 + square / n)
-    half = NORMAL_QUANTILE / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    half = quantile / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
@@ -429,7 +434,7 @@ def random_splits(n: int, n_first: int, permutations: int, seed: int | Sequence[
         yield rng.permuted(chosen, axis=1, out=chosen)
 
 
-def draw_folds(groups: Positions, n_folds: int, seed: int) -> Positions:
+def draw_folds(groups: Positions, n_folds: int, seed: int | Sequence[int]) -> Positions:
     """Return the fold of each item, int64 (n,), from 0: whole groups, drawn at random, folds of nearly equal size.
 
     The groups are shuffled and then, the largest first, each goes to the smallest fold.

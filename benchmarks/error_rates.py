@@ -1,0 +1,111 @@
+"""Simulate the tests of differences between layers, and the intervals, of ``knn`` and ``probe``.
+
+    python benchmarks/error_rates.py [--repeats 400] [--only knn|probe|r2] [--items 60 120 420] > error_rates.jsonl
+
+Layers are drawn anew in each repeat, independent of each other and alike: normally distributed vectors of 16
+dimensions, of which the first also has the class (or the number) if there is a signal. No layer is better than another,
+so that each difference with p ≤ .05 is an error, and the expectation of a number is its mean over layers and repeats.
+Everything is asked of a store, as a user would. A line of JSON for each cell: the share of repeats in which a named
+layer of two is found to differ (p), and in which any of seven is found to differ from the best (p_holm), and the share
+of intervals that hold the expectation.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
+import numpy as np
+from kept_columns import write_columns
+from synthetic import Synthetic, synthetic_store
+
+from embstore import Store
+from embstore.metrics import labels
+
+N_LAYERS, DIM, LEVEL = 7, 16, 0.05
+STRENGTH = 1e-2
+"""Regularisation of the probes, which is chosen in inner folds only with --chosen: that takes 16 times as long."""
+
+
+def drawn(folder: Path, n: int, values: np.ndarray, signal: float, rng: np.random.Generator) -> Synthetic:
+    """Write a store of layers that know the values alike."""
+    vectors = rng.normal(size=(N_LAYERS, n, DIM))
+    vectors[:, :, 0] += signal * values
+    return synthetic_store(
+        folder, n=n, dim=DIM, n_blocks=N_LAYERS - 1, top_form=None, vectors=vectors.astype(np.float32), index=False
+    )
+
+
+def asked(store: Store, metric: str, layers: str, versus: str, **options: Any) -> list[dict[str, Any]]:
+    """Return the rows of a metric of the label."""
+    return list(store.query(metric, label="y", layers=layers, versus=versus, cache=False, **options).rows)
+
+
+def repeated(repeats: int, n: int, signal: float, share: float | None, seed: int) -> Iterator[Store]:
+    """Yield stores with a label: a class of this share of the items, or a number if there is no share."""
+    for repeat in range(repeats):
+        rng = np.random.default_rng([seed, repeat])
+        values = rng.normal(size=n) if share is None else (rng.permutation(n) < share * n).astype(np.float64)
+        with tempfile.TemporaryDirectory() as folder:
+            made = drawn(Path(folder) / "store", n, values, signal, rng)
+            write_columns(made, {"y": values.tolist() if share is None else np.where(values, "a", "b").tolist()})
+            yield made.store
+
+
+def cell(rows: dict[str, list[list[dict[str, Any]]]], value: str) -> dict[str, Any]:
+    """Return the rates of errors of a cell, given the rows of each repeat for two layers and for all."""
+    found: dict[str, Any] = {}
+    values = [row[value] for tables in rows.values() for table in tables for row in table]
+    mean = float(np.mean(values))
+    intervals = [(row["low"], row["high"]) for row in (table[0] for table in rows["two"])]
+    found["repeats"] = len(rows["two"])
+    found["value"] = round(mean, 3)
+    found["named"] = float(np.mean([table[0]["p"] <= LEVEL for table in rows["two"]]))
+    if rows["all"]:
+        smallest = [min(row["p_holm"] for row in table if row["p_holm"] is not None) for table in rows["all"]]
+        found["best"] = float(np.mean(np.array(smallest) <= LEVEL))
+    found["coverage"] = float(np.mean([low <= mean <= high for low, high in intervals]))
+    found["width"] = round(float(np.mean([high - low for low, high in intervals])), 3)
+    return found
+
+
+def main() -> None:
+    """Print the cells that are asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=400)
+    parser.add_argument("--only", choices=("knn", "probe", "r2"))
+    parser.add_argument("--items", type=int, nargs="+", default=[60, 120, 420])
+    parser.add_argument("--signals", type=float, nargs="+", default=[0.0, 1.5])
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 0.1])
+    parser.add_argument("--all-layers", action="store_true", help="Compare probes of seven layers too.")
+    parser.add_argument("--chosen", action="store_true", help="Choose the regularisation of probes in inner folds.")
+    options = parser.parse_args()
+    if not options.chosen:
+        labels._strength = lambda *_: STRENGTH
+    for metric in ("knn", "probe", "r2"):
+        if options.only not in (None, metric):
+            continue
+        shares = [None] if metric == "r2" else options.shares
+        for n, signal, share in product(options.items, options.signals, shares):
+            settings: list[dict[str, Any]] = [{"k": 3}, {"k": 10}] if metric == "knn" else [{"control": False}]
+            rows: dict[int, dict[str, list[list[dict[str, Any]]]]] = defaultdict(lambda: {"two": [], "all": []})
+            for store in repeated(options.repeats, n, signal, share, n):
+                for number, setting in enumerate(settings):
+                    name = "knn" if metric == "knn" else "probe"
+                    rows[number]["two"].append(asked(store, name, "0,1", "1", **setting))
+                    if metric == "knn" or options.all_layers:
+                        rows[number]["all"].append(asked(store, name, "all", "best", **setting))
+            for number, setting in enumerate(settings):
+                value = "r2" if metric == "r2" else "accuracy"
+                about = {"metric": metric, "n": n, "share": share, "signal": signal, "k": setting.get("k")}
+                print(json.dumps(about | cell(rows[number], value)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Estimate the error of a number that the items make together, where to resample them would understate it.
+
+Whether an item is classified rightly depends on its neighbours, or on the items that a probe was fitted to: items are
+not independent, and a bootstrap over them gives p-values that are too small. Here a number is computed anew in parts of
+the items, the same parts in all layers, so that the error of a difference is the difference of the errors.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
+
+from embstore.base.arrays import Float64Array, Positions
+from embstore.metrics.declaration import Ids, NotComputable, Result, Scored
+from embstore.metrics.numerics.statistics import wilson_interval
+
+MIN_GROUPS = 10  # independent items below which there is no interval and no test
+SPLITS = 50  # into halves; twice as many below 100 items, where a half says less
+_FEW = 100
+_LEVEL, _POWER = 0.95, 0.8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """A number of a layer, with its errors in parts of the items."""
+
+    units: Ids  # item ids, int64 (n,), ascending
+    value: float
+    contributions: Float64Array  # of each item, float64 (n,): their mean is the value
+    errors: Float64Array  # of each part, float64 (parts,): the sum of squares is the squared standard error
+    df: float  # degrees of freedom of the standard error
+    recompute: "Callable[[Ids], Estimate]"  # of some of the items
+
+    @property
+    def usable(self) -> Ids:
+        """The items that the number is of."""
+        return self.units
+
+    def restricted(self, units: Ids) -> "Estimate":
+        """Return the number of some of the items, ascending: computed anew, since it depends on all of them."""
+        return self if np.array_equal(units, self.units) else self.recompute(units)
+
+    def standard_error(self, expected: float) -> float:
+        """Return the standard error: from the parts, or that of independent items if it is larger.
+
+        Args:
+            expected: Mean that the contributions deviate from: the value, or 0 of a difference under test, as in
+                McNemar (1947).
+        """
+        independent = float(np.linalg.norm(self.contributions - expected)) / len(self.units)
+        return max(float(np.linalg.norm(self.errors)), independent)
+
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % interval by Student's t."""
+        half = float(stdtrit(self.df, (1 + _LEVEL) / 2)) * self.standard_error(self.value)
+        return self.value - half, self.value + half
+
+    def share_interval(self) -> tuple[float, float]:
+        """Return the 95 % interval of a share: Wilson's (1927) of as many independent items as have this error."""
+        n = len(self.units)
+        share = (n * self.value + 1) / (n + 2)  # of a share of 1, errors say nothing of those that were not seen
+        error = self.standard_error(self.value)
+        n_effective = min(n, share * (1 - share) / error**2) if error else n
+        return wilson_interval(self.value, n_effective, float(stdtrit(self.df, (1 + _LEVEL) / 2)))
+
+
+@dataclass(frozen=True, slots=True)
+class EstimatedDifference:
+    """The difference of two estimates over the same items."""
+
+    value: float
+    low: float  # lower limit of the 95 % interval
+    high: float  # upper limit
+    p: float  # two-sided, of no difference
+    detectable: float  # difference that would have been found with a probability of .8
+
+
+def compare_estimates(first: Estimate, second: Estimate) -> EstimatedDifference:
+    """Test the difference of two numbers of the same items, with errors in the same parts, by Student's t."""
+    difference = first.value - second.value
+    paired = Estimate(
+        first.units,
+        difference,
+        first.contributions - second.contributions,
+        first.errors - second.errors,
+        first.df,
+        first.recompute,
+    )
+    error = paired.standard_error(0.0)
+    if not error:
+        return EstimatedDifference(difference, difference, difference, 1.0, 0.0)
+    quantile, power = stdtrit(paired.df, [(1 + _LEVEL) / 2, _POWER]).tolist()
+    p = 2 * float(stdtr(paired.df, -abs(difference) / error))
+    half = quantile * error
+    detectable = (quantile + power) * error
+    return EstimatedDifference(difference, difference - half, difference + half, p, detectable)
+
+
+def estimate_of(result: Result) -> Estimate:
+    """Return the estimate that a row was made of; raise NotComputable with the row's reason if it has none."""
+    if not isinstance(result, Scored):
+        raise NotComputable(str(result["reason"]))
+    estimate: Estimate = result.scores
+    return estimate
+
+
+def half_errors(
+    values: Callable[[NDArray[np.bool_]], tuple[float, float]], groups: Positions, seed: int
+) -> tuple[Float64Array, float]:
+    """Return errors of a number from random halves of the items, and their degrees of freedom.
+
+    The number of a half varies twice as much as that of all items, if its variance is inverse to their number, and
+    half the squared difference of two halves estimates it. e = (T(A) − T(Aᶜ)) / (2√S) in each of S splits; the squared
+    standard error is Σ e² (the random-halves estimate of McCarthy 1969, Review of the International Statistical
+    Institute 37, without strata).
+
+    Args:
+        values: Function from a mask of the items of a half, bool (n,), to the number in it and in the other half.
+        groups: Number of the group of each item, from 0, int64 (n,): none is divided.
+        seed: Random seed of the splits.
+    """
+    n_groups = int(groups.max()) + 1
+    n_splits = SPLITS if n_groups >= _FEW else 2 * SPLITS
+    rng = np.random.default_rng([seed, 3])
+    differences = np.empty(n_splits)
+    for split in range(n_splits):
+        first, second = values((rng.permutation(n_groups) < n_groups // 2)[groups])
+        differences[split] = first - second
+    return differences / (2 * math.sqrt(n_splits)), 1 / (1 / n_splits + 1 / (n_groups - 1))
+
+
+def fold_estimate(
+    units: Ids, gains: Float64Array, totals: Float64Array, folds: Positions, recompute: Callable[[Ids], Estimate]
+) -> Estimate:
+    """Return a ratio Σ gains / Σ totals of predictions in repeated folds, with errors from the folds.
+
+    Folds share the items that they are fitted to, which is why the variance of their mean is not s²/J but
+    (1/J + n_test/n_fitted) s² (Nadeau & Bengio 2003, Machine Learning 52, section 3), with J − 1 degrees of freedom.
+
+    Args:
+        units: Item ids, int64 (n,), ascending.
+        gains: Numerator of each item in each repeat, float64 (repeats, n): 1 if it was predicted rightly.
+        totals: Denominator, likewise.
+        folds: Fold of each item in each repeat, from 0, int64 (repeats, n).
+        recompute: Function that computes the estimate of some of the items.
+    """
+    value = float(gains.sum() / totals.sum())
+    deviations = (gains - value * totals) / totals.mean()
+    n_folds = int(folds.max()) + 1
+    fold_size = len(units) / n_folds
+    of_folds = [
+        np.bincount(numbers, weights, n_folds) / fold_size for numbers, weights in zip(folds, deviations, strict=True)
+    ]
+    errors = np.concatenate(of_folds)
+    n_parts = len(errors)
+    errors *= math.sqrt((1 / n_parts + 1 / (n_folds - 1)) / (n_parts - 1))
+    return Estimate(units, value, value + deviations.mean(axis=0), errors, n_parts - 1, recompute)

@@ -1,0 +1,170 @@
+"""Errors of numbers that items make together: against plain definitions, and how often they err."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metric_data import Arrays, labelled
+from scipy import stats
+from sklearn.neighbors import KNeighborsClassifier
+
+from embstore.metrics.labels import knn, probe
+from embstore.metrics.numerics.estimates import Estimate, compare_estimates, fold_estimate, half_errors
+from embstore.metrics.numerics.statistics import draw_folds, wilson_interval
+
+IDS = np.arange(60)
+
+
+def estimate(contributions: np.ndarray, errors: np.ndarray, df: float = 20) -> Estimate:
+    def refuse(_: np.ndarray) -> Estimate:
+        raise AssertionError("all items are common")
+
+    return Estimate(np.arange(len(contributions)), float(contributions.mean()), contributions, errors, df, refuse)
+
+
+def split(n_groups: int, n_splits: int, seed: int) -> list[np.ndarray]:
+    rng = np.random.default_rng([seed, 3])
+    return [rng.permutation(n_groups) < n_groups // 2 for _ in range(n_splits)]
+
+
+@pytest.mark.parametrize(("n", "n_splits"), [(60, 100), (99, 100), (100, 50), (420, 50)])
+def test_halves_of_independent_items_have_the_error_of_their_mean(n, n_splits):
+    x = np.random.default_rng(n).normal(size=n)
+    errors, df = half_errors(lambda half: (x[half].mean(), x[~half].mean()), np.arange(n), 7)
+    differences = [x[half].mean() - x[~half].mean() for half in split(n, n_splits, 7)]
+    assert np.sum(errors**2) == pytest.approx(np.mean(np.square(differences)) / 4)
+    assert np.linalg.norm(errors) == pytest.approx(x.std(ddof=1) / np.sqrt(n), rel=0.25)
+    assert df == pytest.approx(1 / (1 / n_splits + 1 / (n - 1)))
+
+
+def test_a_group_is_in_one_half():
+    groups = np.arange(60) // 5
+    seen: list[np.ndarray] = []
+    half_errors(lambda half: (float(len(seen)), float(seen.append(half) is None)), groups, 0)
+    assert all(len({*half[groups == group].tolist()}) == 1 for half in seen for group in range(12))
+    assert {int(half.sum()) for half in seen} == {30}
+
+
+@pytest.mark.parametrize("k", [1, 3, 4, 10])
+def test_the_interval_of_knn_is_from_scikit_learns_halves(k):
+    rng = np.random.default_rng(k)
+    codes = np.arange(120) % 3
+    x = rng.normal(size=(120, 6)) + 0.8 * np.eye(3, 6)[codes]
+    row = knn(Arrays(x), labels=labelled(codes), k=k, seed=5)
+    in_half = min(k, max(3, k // 2))
+
+    def accuracy(half: np.ndarray) -> float:
+        """Leave one out: the item itself is the first of its neighbours; of tied votes the nearest has it."""
+        near = KNeighborsClassifier(in_half, metric="cosine", algorithm="brute").fit(x[half], codes[half])
+        labels = codes[half][near.kneighbors(x[half], in_half + 1, return_distance=False)[:, 1:]]
+        votes = (labels[:, :, None] == labels[:, None, :]).sum(axis=2)
+        return float((labels[np.arange(len(labels)), votes.argmax(axis=1)] == codes[half]).mean())
+
+    squares = [(accuracy(half) - accuracy(~half)) ** 2 for half in split(120, 50, 5)]
+    share, n = row["accuracy"], 120
+    error = max(np.sqrt(np.mean(squares) / 4), np.sqrt(share * (1 - share) / n))
+    smooth = (n * share + 1) / (n + 2)
+    t = stats.t.ppf(0.975, 1 / (1 / 50 + 1 / 119))
+    n_effective = min(n, smooth * (1 - smooth) / error**2)
+    assert (row["low"], row["high"]) == pytest.approx(wilson_interval(share, n_effective, t))
+    assert row["low"] < share < row["high"]
+
+
+@pytest.mark.parametrize("accuracy", [0, 1])
+def test_the_interval_of_a_share_of_all_or_none_has_a_width(accuracy):
+    shared = estimate(np.full(60, float(accuracy)), np.zeros(100))
+    low, high = shared.share_interval()
+    assert 0.05 < high - low < 0.1
+    assert accuracy in (low, high)
+
+
+def test_repeated_folds_have_the_error_of_nadeau_and_bengio():
+    rng = np.random.default_rng(3)
+    folds = np.stack([draw_folds(IDS, 5, [1, repeat]) for repeat in range(4)])
+    right = rng.integers(0, 2, (4, 60)).astype(np.float64)
+    found = fold_estimate(IDS, right, np.ones_like(right), folds, lambda _: found)
+    shares = [right[repeat][folds[repeat] == fold].mean() for repeat in range(4) for fold in range(5)]
+    assert found.value == pytest.approx(np.mean(shares)) == pytest.approx(found.contributions.mean())
+    assert np.sum(found.errors**2) == pytest.approx((1 / 20 + 1 / 4) * np.var(shares, ddof=1))
+    assert found.df == 19
+    low, high = found.interval()
+    error = max(np.sqrt((1 / 20 + 1 / 4) * np.var(shares, ddof=1)), right.mean(axis=0).std() / np.sqrt(60))
+    assert (low, high) == pytest.approx(stats.t.interval(0.95, 19, found.value, error))
+
+
+def test_a_ratio_of_folds_is_that_of_all_items():
+    """R² is of all left-out items together, and its error by a first-order expansion in the folds' sums."""
+    rng = np.random.default_rng(4)
+    folds = draw_folds(IDS, 5, 0)[None]
+    totals = rng.gamma(2, size=(1, 60))
+    gains = totals - rng.gamma(1, size=(1, 60))
+    found = fold_estimate(IDS, gains, totals, folds, lambda _: found)
+    assert found.value == pytest.approx(gains.sum() / totals.sum())
+    sums = [[x[folds == fold].sum() for fold in range(5)] for x in (gains, totals)]
+    linear = (np.array(sums[0]) - found.value * np.array(sums[1])) / np.mean(sums[1])
+    assert np.sum(found.errors**2) == pytest.approx((1 / 5 + 1 / 4) * np.var(linear, ddof=1))
+
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=seeds)
+def test_a_difference_is_students_t_of_the_paired_errors(seed):
+    rng = np.random.default_rng(seed)
+    first, second = (estimate(rng.normal(size=60), rng.normal(size=50) / 20, 30) for _ in range(2))
+    found, mirrored = compare_estimates(first, second), compare_estimates(second, first)
+    gap = first.contributions - second.contributions
+    error = max(np.linalg.norm(first.errors - second.errors), np.linalg.norm(gap) / 60)
+    assert found.value == pytest.approx(gap.mean())
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(gap.mean()) / error, 30))
+    assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, 30, gap.mean(), error))
+    assert (mirrored.p, mirrored.value, mirrored.low) == pytest.approx((found.p, -found.value, -found.high))
+    detectable = stats.t.ppf(0.975, 30) + stats.t.ppf(0.8, 30)
+    assert found.detectable == pytest.approx(detectable * error)
+
+
+def test_what_is_the_same_does_not_differ_and_what_always_differs_does():
+    same = estimate(np.arange(60.0), np.ones(5))
+    found = compare_estimates(same, same)
+    assert (found.value, found.low, found.high, found.p, found.detectable) == (0, 0, 0, 1, 0)
+    right, wrong = (estimate(np.full(60, value), np.zeros(5)) for value in (1.0, 0.0))
+    assert 0 < compare_estimates(right, wrong).p < 1e-6, "as McNemar's test: 60 of 60 items differ"
+
+
+@pytest.mark.slow
+def test_layers_that_know_as_much_are_rarely_found_to_differ():
+    """Of 300 pairs of unrelated layers: a bootstrap of the items finds 12 % to differ, and holds 88 % of the time."""
+    rng = np.random.default_rng(0)
+    rejected = covered = 0
+    error = np.sqrt(0.05 * 0.95 / 300)
+    for repeat in range(300):
+        codes = rng.permutation(np.arange(120) % 2)
+        rows = [knn(Arrays(rng.normal(size=(120, 8))), labels=labelled(codes), k=10, seed=repeat) for _ in range(2)]
+        rejected += compare_estimates(*(row.scores for row in rows)).p <= 0.05  # type: ignore[union-attr]
+        covered += rows[0]["low"] <= 0.495 <= rows[0]["high"]  # others are of the other class a little more often
+    assert rejected / 300 <= 0.05 + 3 * error
+    assert covered / 300 >= 0.95 - 3 * error
+
+
+def test_knn_is_computed_anew_for_the_items_that_two_layers_have():
+    """A zero vector of one layer is no neighbour in the other either."""
+    rng = np.random.default_rng(1)
+    codes = np.arange(40) % 2
+    x = rng.normal(size=(40, 3)) + np.eye(2, 3)[codes]
+    whole = knn(Arrays(x), labels=labelled(codes), k=3).scores  # type: ignore[union-attr]
+    kept = np.arange(5, 40)
+    some = knn(Arrays(x[5:], ids=kept), labels=labelled(codes).restricted(kept), k=3).scores  # type: ignore[union-attr]
+    restricted = whole.restricted(kept)
+    assert restricted.value == some.value
+    assert restricted.errors.tolist() == some.errors.tolist()
+
+
+def test_probes_are_repeated_in_the_same_folds_of_each_layer():
+    rng = np.random.default_rng(2)
+    codes = np.arange(40) % 2
+    x = rng.normal(size=(40, 3)) + np.eye(2, 3)[codes]
+    once, twice = (probe(Arrays(x), labels=labelled(codes), repeats=r, control=False) for r in (1, 2))
+    assert once["accuracy"] != twice["accuracy"]
+    found, moved = (probe(Arrays(y), labels=labelled(codes), control=False) for y in (x, x + 3))
+    assert compare_estimates(found.scores, moved.scores).p == 1, "standardised in each fold"  # type: ignore[union-attr]
