@@ -111,6 +111,10 @@ def differences(
         columns[place]["p_holm"] = p
     if is_resampled and _test(request) == "bootstrap":
         notes += _few_resamples(request, len(tested))
+    if other_p:
+        notes.append(
+            f"p_holm is over all {len(adjusted)} pairs of layers, since the best was chosen by the same items."
+        )
     return columns, list(dict.fromkeys(notes))
 
 
@@ -243,9 +247,8 @@ def _compare_estimates(
     if request.metric.name == "probe":
         parts = f"the folds (seed {request.selection.seed})"
     name = f"{target[0]} layer {target[1].name}" + (", the best" if reference is None else "")
-    holm_note = f" p_holm is over all {math.comb(len(places), 2)} pairs of layers." if other_p else ""
     both = ", and all numbers are of these" if request.common else ""
-    note = f"versus {name}: {n:,} items that all have{both}; errors from {parts}.{holm_note} {_power(columns.values())}"
+    note = f"versus {name}: {n:,} items that all have{both}; errors from {parts}. {_power(columns.values())}"
     return columns, other_p, note
 
 

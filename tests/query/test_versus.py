@@ -128,7 +128,8 @@ def test_differences_of_classifiers_have_errors_from_parts_of_the_items(make_sto
         first["difference_low"][1:], first["difference"][1:], first["difference_high"][1:], strict=True))  # fmt: skip
     assert not {"best_share", "differences"} & {*best.columns}
     notes = str(best.notes)
-    assert "80 items that all have; errors from random halves of these (seed 0). p_holm is over all 3 pairs" in notes
+    assert "80 items that all have; errors from random halves of these (seed 0)." in notes
+    assert "p_holm is over all 3 pairs of layers, since the best was chosen by the same items." in notes
     assert made.store.query("knn", versus="best", seed=1, **asked)["p"] != best["p"]
     with pytest.raises(UnknownNameError, match="unknown parameter of knn 'differences'"):
         made.store.query("knn", versus="best", differences=1000, **asked)
