@@ -90,6 +90,7 @@ def differences(
     columns: dict[Place, dict[str, Any]] = {}
     notes: list[str] = []
     other_p: list[float] = []
+    compared: dict[str, list[dict[str, Any]]] = {}
     is_resampled = "differences" in request.parameters
     for places, reference in _families(request, cards, space_answers):
         scored = {place: row.scores for place, row in places.items() if isinstance(row, Scored)}
@@ -98,13 +99,15 @@ def differences(
             continue
         if is_resampled:
             found, note = _compare(request, scored, reference)
+            notes.append(note)
         else:
             found, more_p, note = _compare_estimates(request, scored, reference)
             other_p += more_p
+            compared.setdefault(note, []).extend(found.values())
         if reference is not None and len({space for space, *_ in scored}) > 1:
             found.pop(reference, None)  # it is compared with several
         columns |= found
-        notes += [note]
+    notes += [f"{note} {_power(rows)}" if rows else note for note, rows in compared.items()]
     tested = [place for place, row in columns.items() if row["p"] is not None]
     adjusted = holm(np.array([*(columns[place]["p"] for place in tested), *other_p])).tolist()
     for place, p in zip(tested, adjusted[: len(tested)], strict=True):
@@ -247,9 +250,10 @@ def _compare_estimates(
     if request.metric.name == "probe":
         parts = f"the folds (seed {request.selection.seed})"
     name = f"{target[0]} layer {target[1].name}" + (", the best" if reference is None else "")
-    both = ", and all numbers are of these" if request.common else ""
-    note = f"versus {name}: {n:,} items that all have{both}; errors from {parts}. {_power(columns.values())}"
-    return columns, other_p, note
+    both = ""
+    if any(place[0] != target[0] for place in places):
+        name, both = target[0], ", and all numbers are of these"
+    return columns, other_p, f"versus {name}: {n:,} items that all have{both}; errors from {parts}."
 
 
 def _name_of_reference(place: Place, target: Place, reference: Place | None) -> str:
