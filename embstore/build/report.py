@@ -129,6 +129,8 @@ class BuildReport(Report):
         for column in self.columns:
             lines.append(_column_line(column, self.dry_run))
             lines += [] if column.oddity is None else [f"  of type string, since {column.oddity}"]
+            if column.missing is not None:
+                lines.append(f"  {column.missing}. Leave a cell empty where there is no value.")
         return [*lines, _last_line(self)]
 
 

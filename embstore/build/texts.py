@@ -31,7 +31,10 @@ _WHOLE = r"(?:0|[1-9][0-9]*)"  # 007 is a text: as a number it would lose its ze
 _INTEGER = re.compile(rf"[ \t]*[+-]?{_WHOLE}[ \t]*")
 _NUMBER = re.compile(rf"[ \t]*[+-]?(?:{_WHOLE}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t]*")
 _BOOLEAN = re.compile(r"[ \t]*(?:true|false)[ \t]*", re.IGNORECASE)
-_MISSING = frozenset(("NA", "N/A", "NaN", "nan", "NULL", "null", "None"))
+_MISSING = frozenset((  # what pandas.read_csv takes for missing, beside the empty string
+    "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "#N/A N/A", "#NA",
+    "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
+))  # fmt: skip
 _INT64 = range(-(1 << 63), 1 << 63)
 _REPORTED_ROWS = 20_000
 COLUMNS = ("dataset", "kind", "unit", "rows")

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,6 +10,9 @@ from typing import Any
 from embstore.base.space import Pooling
 from embstore.base.text import Passage, Span
 from embstore.encode.records import Skipped
+
+BLANKS = ("▁", "Ġ")
+"""Tokens of a blank alone: SentencePiece's, and that of byte-level BPE."""
 
 _WHOLE_CHARS = 1 << 18
 _FIRST_CHARS = 1 << 14
@@ -45,17 +48,23 @@ class Text:
 
 
 def add_items(
-    passage: Passage, text: Text, tokens: Any, poolings: Collection[Pooling], cut: str
+    passage: Passage, text: Text, tokens: Any, poolings: Collection[Pooling], cut: str, blanks: Mapping[int, str]
 ) -> tuple[Text | None, list[Skipped]]:
     """Add the items of a passage to its tokenised text, and report those without tokens; None for a text without items.
 
     All items are skipped if the special token of one of the poolings is missing. ``cut`` is the reason of a truncation.
+    ``blanks`` are the tokens of a blank alone, by id.
     """
     skipped: list[Skipped] = []
     missing_token = _missing_token(text, poolings)
-    tokens_of = _finder(tokens.offsets, tokens.special_tokens_mask)
+    offsets = tokens.offsets
+    tokens_of = _finder(offsets, tokens.special_tokens_mask)
     for span, item_id in zip(passage.spans, passage.item_ids, strict=True):
         positions = tokens_of(span)
+        if positions and (blank := blanks.get(text.ids[positions[0]])):
+            characters = [offsets[position] for position in positions[:2]]
+            if _is_added(blank, characters, passage.text):
+                del positions[0]
         if missing_token or not positions:
             reason = missing_token or ("beyond the cut" if cut else "no tokens")
             skipped.append(Skipped(item_id, f"{reason}: {cut}" if cut else reason, "skipped"))
@@ -65,6 +74,21 @@ def add_items(
         text.item_ids.append(item_id)
         text.tokens.append(positions)
     return (text if text.item_ids else None), skipped
+
+
+def _is_added(blank: str, characters: Sequence[tuple[int, int]], text: str) -> bool:
+    """Return whether the tokenizer put a blank before an item, as before the first word of a text: it is no item's.
+
+    Such a token has the characters of the item's next token, and not a blank or its own sign to itself.
+
+    Args:
+        blank: The item's first token.
+        characters: Start and end of this token, and of the item's second one if it has one.
+        text: The text of the passage.
+    """
+    (start, end), *second = characters
+    is_in_text = text[start:end] == blank or text[start:end].isspace()
+    return not is_in_text or (bool(second) and second[0][0] == start)
 
 
 def shifted(spans: Sequence[Span], by: int) -> tuple[Span, ...]:

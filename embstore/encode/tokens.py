@@ -12,7 +12,7 @@ from embstore.encode.extra import first_sentence, need, quiet
 from embstore.encode.models import fenced, load_config, max_tokens, text_part
 from embstore.encode.recipe import read_recipe
 from embstore.encode.records import Long, Skipped, TooLongError
-from embstore.encode.spans import Piece, Text, add_items, find_piece, shifted, skip_all
+from embstore.encode.spans import BLANKS, Piece, Text, add_items, find_piece, shifted, skip_all
 
 if TYPE_CHECKING:
     from embstore.encode.recipe import Recipe
@@ -49,6 +49,8 @@ class Tokenizer:
         self._hf, self._config = hf, config
         hf.backend_tokenizer.encode_special_tokens = hf.split_special_tokens
         _keep_blanks(hf.backend_tokenizer)
+        ids = {blank: hf.backend_tokenizer.token_to_id(blank) for blank in BLANKS}
+        self._blanks = {number: blank for blank, number in ids.items() if number is not None}
         self._has_type_ids = "token_type_ids" in hf.model_input_names
         self._begin, self._end = marks(hf)
         self.vocab_size: int = getattr(part.config, "vocab_size", None) or len(hf)
@@ -238,7 +240,7 @@ class Tokenizer:
             return None, skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives")
         begin, end = self._ends(ids)
         text = Text(ids, self._type_ids(tokens), [], [], begin, end)
-        return add_items(passage, text, tokens, poolings, cut)
+        return add_items(passage, text, tokens, poolings, cut, self._blanks)
 
     def _special_tokens(self, template: Template) -> tuple[bool, bool]:
         """Return whether texts of a template begin and end with special tokens, found by tokenising one word."""

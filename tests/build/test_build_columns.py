@@ -1,6 +1,7 @@
 """Columns that a build keeps with its items, beside what pandas reads from the same files."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -284,3 +285,47 @@ def test_targets_have_the_columns_of_their_rows(build, tmp_path):
     }
     with pytest.raises(UsageError, match="Name the columns to keep"):
         build("a.csv", unit="occurrence", span="start,end", keep="all")
+
+
+MISSING = ["NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "#NA", "1.#IND",
+           "-1.#IND", "1.#QNAN", "-1.#QNAN", "#N/A N/A"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_what_pandas_takes_for_missing_is_text_in_a_column_of_strings_and_said(build, tmp_path, name):
+    words = [*MISSING, "NOUN", ""]
+    numbers = [*MISSING, "1.5", ""]
+    frame = pd.DataFrame({"text": [f"w{i:02}" for i in range(len(words))], "pos": words, "freq": numbers})
+    separator = "\t" if name == "t.tsv" else ","
+    frame.to_csv(tmp_path / name, index=False, sep=separator)
+    of_pandas = pd.read_csv(tmp_path / name, sep=separator)
+    assert (of_pandas["pos"].dropna().tolist(), of_pandas["freq"].dropna().tolist()) == (["NOUN"], [1.5])
+    report = build(name, keep="all")
+    stored = _stored(tmp_path / "store")
+    assert stored["pos"].tolist() == [*MISSING, "NOUN", None]
+    assert stored["freq"].tolist() == [*[None] * len(MISSING), 1.5, None]
+    note = (
+        f"  {len(MISSING)} cells are the text 'NA' ({tmp_path / name}:2) or another that pandas takes for missing. "
+        "Leave a cell empty where there is no value."
+    )
+    assert report.lines().count(note) == 1
+    assert note in build(name, keep="pos", dry_run=True).lines()
+
+
+def test_one_text_that_stands_for_missing_is_said_too(build, tmp_path):
+    (tmp_path / "a.csv").write_text("text,pos,freq\na,NOUN,1\nb,None,NA\n")
+    [note] = [line for line in build("a.csv", keep="all").lines() if "for missing" in line]
+    assert re.match(r"  1 cell is the text 'None' \(.*a\.csv:3\), which pandas takes for missing\. Leave a cell", note)
+    assert _stored(tmp_path / "store")["freq"].tolist() == [1, None]  # in a column of numbers it is missing
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.parquet"])
+def test_null_is_missing_in_files_with_types_and_every_string_is_a_value(build, tmp_path, name):
+    frame = pd.DataFrame({"text": ["a", "b", "c", "d"], "pos": ["NA", "", None, "NOUN"]})
+    if name == "t.jsonl":
+        frame.to_json(tmp_path / name, orient="records", lines=True)
+    else:
+        frame.to_parquet(tmp_path / name, index=False)
+    report = build(name, keep="pos")
+    assert _stored(tmp_path / "store")["pos"].tolist() == ["NA", "", None, "NOUN"]
+    assert "for missing" not in str(report)

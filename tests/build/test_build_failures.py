@@ -1,7 +1,6 @@
 """Builds that must fail: each names the thing, the place and the remedy, and leaves a store that verifies."""
 
 import os
-import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -128,6 +127,7 @@ def test_what_skips_every_text_makes_no_space(build, tmp_path):
     assert store.verify().ok
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("beside", [False, True], ids=["a new store", "beside another space"])
 def test_a_disk_that_is_full_at_the_first_shard_leaves_no_space(build, tmp_path, beside):
     if beside:
@@ -142,6 +142,7 @@ def test_a_disk_that_is_full_at_the_first_shard_leaves_no_space(build, tmp_path,
 @contextmanager
 def _files_of_at_most(n_bytes: int) -> Iterator[None]:
     """Let writing fail as on a full disk once a file is larger (the system then says EFBIG, not ENOSPC)."""
+    resource = pytest.importorskip("resource", reason="limits of a process are POSIX's")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
     try:
@@ -164,6 +165,7 @@ def small_disk(tmp_path):
     subprocess.run([umount, "-l", folder], check=True)
 
 
+@pytest.mark.fault
 def test_a_store_that_cannot_be_written_is_queried_but_not_built(build, small_disk):
     subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
     build(*WORDS, store="disk/store")
@@ -216,6 +218,7 @@ def test_two_texts_with_one_id_build_nothing(build, tmp_path, monkeypatch):
     assert _stored(tmp_path / "old") == 1
 
 
+@pytest.mark.fault
 def test_an_altered_text_of_the_store_is_not_taken_for_a_text_with_the_same_id(build, tmp_path):
     build("dog")
     [file] = (tmp_path / "store" / "items").glob("part-*.parquet")
@@ -226,6 +229,7 @@ def test_an_altered_text_of_the_store_is_not_taken_for_a_text_with_the_same_id(b
         build("dog", "cat")
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize(("stage", "step"), [("load", 1), ("encode", 5), ("index", 3)])
 def test_an_interrupt_keeps_what_is_embedded(build, tmp_path, stage, step):
     """Ctrl-C at each stage; the real signal is in tests/faults."""

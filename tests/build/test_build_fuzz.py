@@ -68,6 +68,7 @@ def check(store: Store, report: BuildReport, texts: list[str], unit: str) -> Non
     assert (reasons.count(TOO_LONG), reasons.count(NO_WORD)) == (len(too_long), len(wordless))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(st.lists(anything, max_size=20), st.sampled_from(["word", "sentence", "occurrence"]))
 def test_any_texts(build, texts, unit):

@@ -18,6 +18,7 @@ from embstore import Store
 from embstore.base.errors import LockedError, UsageError
 from embstore.base.sharding import ShardSpec
 from embstore.build.report import BuildReport
+from embstore.storage.transaction import lock
 from embstore.storage.writer import StoreWriter
 
 ITEM_BYTES = 4 * DIM * len(LAYERS)
@@ -41,6 +42,7 @@ def shards(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.glob("embeddings/*/part-*.parquet"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "options"),
     [
@@ -70,6 +72,7 @@ def test_the_shards_are_those_of_a_single_build(build, tmp_path, source, options
         assert [each.embedded + each.present + each.elsewhere for each in done] == [n_items] * 3
 
 
+@pytest.mark.process
 def test_machines_work_side_by_side_in_one_folder(build, tmp_path, checkpoint):
     build("whole", poolings=["last", "mean"])
     code = (
@@ -106,7 +109,8 @@ def test_what_is_no_part_is_refused(build, tmp_path, shard):
     assert not (tmp_path / "store").exists()
 
 
-def test_nobody_else_writes_beside_parts(build, tmp_path):
+def test_nobody_else_writes_beside_parts(build, tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "_START_SECONDS", 0.1)
     root = tmp_path / "store"
     me = f"process {os.getpid()} on {socket.gethostname()}"
     with StoreWriter(root, ShardSpec(1, 2)), StoreWriter(root, ShardSpec(2, 2)):

@@ -1,7 +1,10 @@
 """Nothing in a checkpoint's files runs code, connects, or reaches outside its folder."""
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +99,53 @@ def test_the_parts_of_a_config_are_fenced_too(copy, tiny, forbidden):
     expected, _ = run(tiny("clip"), [passage("cat")])
     assert (vectors[1] == expected[1]).all()
     assert forbidden == []
+
+
+_WITHOUT_NETWORK = """
+import socket, sys
+connections = []
+def refuse(*args, **kwargs):
+    connections.append(args)
+    raise OSError("this process has no network")
+socket.getaddrinfo = socket.socket.connect = socket.socket.connect_ex = refuse
+
+import huggingface_hub, transformers
+from huggingface_hub.errors import OfflineModeIsEnabled
+from embstore.encode.checkpoint import resolve
+from embstore.encode.forward import Encoder
+
+refusals = []
+def asking(load):  # as transformers does at times
+    def ask_and_load(*args, **kwargs):
+        try:
+            huggingface_hub.model_info("org/evil")
+        except OfflineModeIsEnabled:
+            refusals.append(load.__qualname__)
+        return load(*args, **kwargs)
+    return classmethod(ask_and_load)
+
+loaders = transformers.AutoConfig, transformers.AutoTokenizer, transformers.PreTrainedModel
+for loader in loaders:
+    loader.from_pretrained = asking(loader.from_pretrained.__func__)
+for name in sys.argv[1:]:
+    assert Encoder(resolve(name), device="cpu")
+    assert len(set(refusals)) == len(loaders), refusals
+    refusals.clear()
+assert not connections, connections
+try:
+    huggingface_hub.model_info("org/evil")
+except Exception as error:
+    assert not isinstance(error, OfflineModeIsEnabled), "the user did not ask to be offline"
+assert connections
+"""
+
+
+@pytest.mark.process
+def test_no_checkpoint_connects_though_the_user_is_online(tiny_folder):
+    online = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
+    command = [sys.executable, "-c", _WITHOUT_NETWORK, tiny_folder("bert"), tiny_folder("gpt2"), "minilm"]
+    done = subprocess.run(command, env=online, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize("method", ["bitsandbytes", "awq", "no-such"])

@@ -106,6 +106,17 @@ def test_equal_scores_are_equal_whatever_their_rounding():
             assert (found[layer].p, found[layer].best_share) == (expected[layer].p, expected[layer].best_share)
 
 
+@pytest.mark.parametrize("reference", [0, None])
+def test_without_a_finite_resample_there_are_differences_and_no_test(reference):
+    scores = np.array([0.2, 0.5, 0.4])
+    resampled = np.array([[np.nan, 0.1], [0.3, np.nan], [0.2, 0.6]])
+    found = compare_resamples(scores, resampled, reference)
+    target = 0.2 if reference == 0 else 0.5
+    assert [each.value for each in found] == pytest.approx([0.2 - target, 0.5 - target, 0.4 - target])
+    for each in found:
+        assert (each.low, each.high, each.p, each.detectable, each.best_share) == (None,) * 5
+
+
 def test_holm():
     assert holm(np.array([0.01, 0.04, 0.03, 0.005])).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([0.5, 0.9])).tolist() == [1, 1]

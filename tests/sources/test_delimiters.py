@@ -73,6 +73,14 @@ def test_a_record_that_goes_on_beyond_the_first_lines_changes_nothing(write):
     assert len(texts(write(content), columns=["a"])) == 99
 
 
+@pytest.mark.parametrize("n_before", range(97, 102))
+def test_a_record_that_is_cut_after_the_first_lines_is_not_counted(write, n_before):
+    """What is left of it has one value: as a whole record, it would speak against the delimiter."""
+    content = "a;b\n" + "c;d\n" * n_before + '"e\n' + "f\n" * 10 + '";g\n'
+    found = texts(write(content), columns=["a"])
+    assert found == ["c"] * n_before + ["e\n" + "f\n" * 10]
+
+
 PACKED = {"t.txt": "dog\ncat\n", "t.csv": "text,x\ndog,1\ncat,2\n", "t.tsv": "text\tx\ndog\t1\ncat\t2\n",
           "t.jsonl": '{"text": "dog"}\n{"text": "cat"}\n'}  # fmt: skip
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,21 @@ def test_two_parts_are_written_side_by_side(make_store):
     with _start(_HOLD_A_PART, made.root) as holder, StoreWriter(made.root, ShardSpec(2, 2)):
         message, _ = holder.communicate("go on\n", timeout=HUNG_SECONDS)
     assert message == "written\n"
+
+
+def test_a_part_that_another_process_builds_is_refused_at_once_with_its_name(make_store):
+    made = make_store(index=False)
+
+    def build_the_same_part() -> None:
+        with StoreWriter(made.root, ShardSpec(1, 2)):
+            pass
+
+    with _start(_HOLD_A_PART, made.root) as holder, ThreadPoolExecutor(1) as pool:
+        try:
+            with pytest.raises(LockedError, match=f'process {holder.pid} on .*shard="1/2"'):
+                pool.submit(build_the_same_part).result(timeout=HUNG_SECONDS)
+        finally:
+            holder.kill()
 
 
 def run_privately(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -96,10 +96,23 @@ class Witness:
             special = encoding.encodings[0].special_tokens_mask
             chosen = [place for place, mark in enumerate(special) if not mark]
             chosen = chosen[marks[0] : len(chosen) - marks[1]]
-        rows = states[:, chosen]
+        rows = states[:, chosen[self.n_added(text, start, [encoding.tokens()[place] for place in chosen]) :]]
         if pooling is Pooling.MEAN:
             return rows.mean(axis=1)
         return rows[:, 0] if pooling is Pooling.FIRST else rows[:, -1]
+
+    def n_added(self, text: str, start: int, tokens: list[str]) -> int:
+        """Return 1 if the first of an item's tokens is a blank that its tokenizer puts before words, else 0.
+
+        Args:
+            text: the whole string for the tokenizer.
+            start: where the item begins in it.
+            tokens: the names of the tokens that hold its characters.
+        """
+        lengths = [len(self.tokenizer(words)["input_ids"]) for words in ("a b", "a  b")]
+        reads_blanks = lengths[0] < lengths[1]
+        is_blank = tokens[:1] in (["▁"], ["Ġ"])
+        return int(is_blank and not (reads_blanks and text[start] == " "))
 
 
 def _is_inside(token: tuple[int, int], start: int, end: int) -> bool:

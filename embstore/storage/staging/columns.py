@@ -72,6 +72,8 @@ class StoredColumn:
     # Why a column is of strings although most of its cells look like numbers or booleans; names the first other cell.
     # None for other columns.
     oddity: str | None = None
+    # How many cells of a column of strings are ``NA`` or the like; names the first one. None if there are none.
+    missing: str | None = None
 
 
 @dataclass(slots=True)
@@ -187,6 +189,15 @@ class StagedColumns:
                 return f"{nouns}: {first}{'' if n_others == 1 else ' is the first'}"
         return None
 
+    def _missing(self, name: str) -> str | None:
+        """Return how many cells of a column of strings are texts that stand for a missing value, as ``NA`` does."""
+        cells = self._kinds[name].get("-")
+        if cells is None:
+            return None
+        if cells.n == 1:
+            return f"1 cell is the text {cells}, which pandas takes for missing"
+        return f"{cells.n:,} cells are the text {cells} or another that pandas takes for missing"
+
     def _collect(self, kinds: Mapping[str, str]) -> None:
         """Create the table ``kept``: least and greatest value of each column for each item (c0, d0, c1, d1 …)."""
         parts = []
@@ -266,10 +277,11 @@ class StagedColumns:
         source = "kept LEFT JOIN kept_before USING (item_id)"
         n_values = self._of_columns(len(kinds), "count(c{0})", source)
         n_new = self._of_columns(len(kinds), "count(c{0}) FILTER (WHERE s{0} IS NULL)", source)
-        return [
-            StoredColumn(name, kind, n_values[number], n_new[number], self._oddity(name) if kind == "string" else None)
-            for number, (name, kind) in enumerate(kinds.items())
-        ]
+        found = []
+        for number, (name, kind) in enumerate(kinds.items()):
+            of_strings = (self._oddity(name), self._missing(name)) if kind == "string" else ()
+            found.append(StoredColumn(name, kind, n_values[number], n_new[number], *of_strings))
+        return found
 
 
 class TokenColumn:
