@@ -362,7 +362,9 @@ class Metric:
     sides: tuple[str, str] = ("layer", "layer")
     similarity: Similarity | None = None
     label: str = ""
-    compares_groups: bool = False  # whether the function takes all groups of ``by``, as name and ids, instead of one
+    # Whether the function takes all groups of ``by``, as name and ids, instead of one, and ``is_ordered``: whether they
+    # are numbers or intervals.
+    compares_groups: bool = False
 
     def with_columns_for(self, parameters: Mapping[str, Any]) -> "Metric":
         """Return the declaration with the columns that the result has for these values of the parameters."""
