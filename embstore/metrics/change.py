@@ -6,7 +6,7 @@ from itertools import combinations, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, Positions
+from embstore.base.arrays import Float64Array, Positions, cosine_error
 from embstore.base.errors import check_known
 from embstore.base.space import Unit
 from embstore.metrics.data import Contexts
@@ -130,33 +130,54 @@ def _compare(
 def _test(
     units: Float64Array, is_second: NDArray[np.bool_], permutations: int, seed: list[int]
 ) -> tuple[Result, float | None]:
-    """Return apd, within and their difference, and the p-value, of unit vectors (n, dim) in two groups."""
-    n, n_2 = len(units), int(is_second.sum())
-    observed = _distances(units, is_second[None].astype(np.float64))
+    """Return apd, within and their difference, and the p-value, of unit vectors (n, dim) in two groups of 2 or more."""
+    n = len(units)
+    if 2 * is_second.sum() > n:  # the distances are the same, and sums of the smaller group have the smaller errors
+        is_second = ~is_second
+    vectors = units - units.mean(axis=0)
+    observed = _distances(vectors, is_second[None].astype(np.float64))
     change = float(observed[0][0] - observed[1][0])
     apd, within = (float(each[0].clip(0, 2)) for each in observed)
     values: Result = {"apd": apd, "within": within, "apd_change": change}
     if not permutations:
         return values, None
+    smallest = change - 2 * _rounding_error(vectors)
     n_large = 0
-    for chosen in random_splits(n, n_2, permutations, seed):
-        between, inside = _distances(units, chosen)
-        n_large += int((between - inside >= change - 1e-12 * n).sum())
+    for chosen in random_splits(n, int(is_second.sum()), permutations, seed):
+        between, inside = _distances(vectors, chosen)
+        n_large += int((between - inside >= smallest).sum())
     return values, (n_large + 1) / (permutations + 1)
 
 
-def _distances(units: Float64Array, second: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return the mean distances between and within two groups, (b,), for b choices (b, n) of the second: 1 or 0."""
-    total, squares = units.sum(axis=0), np.vecdot(units, units)
-    sums_2 = second @ units
+def _rounding_error(vectors: Float64Array) -> float:
+    """Return a bound on the rounding error of the difference of the two distances of :func:`_distances`.
+
+    It is made of products of means of at most n vectors of a length up to r. Such a mean has the error of the unit
+    vectors and, from its sum, up to n ε r (Higham 2002, Accuracy and Stability of Numerical Algorithms, section 4.2), a
+    product of two of them 2 r times that; the products and squares together have factors of up to 8.
+    """
+    n, dim = vectors.shape
+    longest = float(np.sqrt(np.vecdot(vectors, vectors).max()))
+    return 16 * longest * (cosine_error(dim) + n * float(np.finfo(np.float64).eps) * longest)
+
+
+def _distances(vectors: Float64Array, second: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return the mean distances between and within two groups, (b,), for b choices (b, n) of the second: 1 or 0.
+
+    The distance of two unit vectors is half the square of their difference, so that it is the same for ``vectors``, the
+    unit vectors minus their mean, whose products keep the digits of small distances.
+    """
+    total, squares = vectors.sum(axis=0), np.vecdot(vectors, vectors)
+    sums_2 = second @ vectors
     sums_1 = total - sums_2
     n_2 = second.sum(axis=1)
-    n_1 = len(units) - n_2
+    n_1 = len(vectors) - n_2
     squares_2 = second @ squares
-    between = 1 - np.vecdot(sums_1, sums_2) / (n_1 * n_2)
+    squares_1 = squares.sum() - squares_2
+    between = (squares_1 / n_1 + squares_2 / n_2) / 2 - np.vecdot(sums_1, sums_2) / (n_1 * n_2)
     within = [
-        1 - (np.vecdot(sums, sums) - own) / (n * (n - 1))
-        for sums, own, n in ((sums_1, squares.sum() - squares_2, n_1), (sums_2, squares_2, n_2))
+        own / n - (np.vecdot(sums, sums) - own) / (n * (n - 1))
+        for sums, own, n in ((sums_1, squares_1, n_1), (sums_2, squares_2, n_2))
     ]
     return between, (within[0] + within[1]) / 2
 

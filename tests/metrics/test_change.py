@@ -133,3 +133,51 @@ def test_each_group_is_compared_with_a_chosen_one_or_with_the_rest():
         assert (row["n_1"], row["n_2"]) == (len(members), len(others))
     with pytest.raises(UnknownNameError, match=r"unknown group '1921'.*1920"):
         change(Arrays(x), **call, against="1921")
+
+
+def exact_change(x: np.ndarray, is_second: np.ndarray) -> float:
+    """The mean distance between two groups, minus that within them, in extended precision."""
+    units = x.astype(np.longdouble)
+    units /= np.sqrt((units**2).sum(axis=1))[:, None]
+    units -= units.mean(axis=0)
+    squares = (units**2).sum(axis=1)
+    sums, totals, sizes = [], [], []
+    for side in (~is_second, is_second):
+        sums.append(units[side].sum(axis=0))
+        totals.append(squares[side].sum())
+        sizes.append(int(side.sum()))
+    between = (totals[0] / sizes[0] + totals[1] / sizes[1]) / 2 - (sums[0] @ sums[1]) / (sizes[0] * sizes[1])
+    within = [
+        total / n - ((each @ each) - total) / (n * (n - 1)) for each, total, n in zip(sums, totals, sizes, strict=True)
+    ]
+    return float(between - (within[0] + within[1]) / 2)
+
+
+def test_p_of_a_frequent_word_is_not_rounded_where_one_dimension_is_massive():
+    """The cosines differ by 1e-7, and their mean by less: 2,000 occurrences, moved by .2 of a standard deviation."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 8)).astype(np.float32)
+    is_second = np.arange(2000) >= 1000
+    x[is_second, 1] += np.float32(0.2)
+    x[:, 0] += 3000
+    contexts = Contexts(np.arange(2000), np.zeros(2000, np.int64), ("bank",))
+    groups = [("1900", np.arange(1000)), ("1910", np.arange(1000, 2000))]
+    [row] = change(Arrays(x), contexts=contexts, groups=groups)
+    expected = exact_change(x, is_second)
+    assert row["apd_change"] == pytest.approx(expected, rel=1e-6)
+    shuffled = [exact_change(x, rng.permutation(is_second)) for _ in range(300)]
+    assert max(shuffled) < expected
+    assert row["p"] == pytest.approx(1 / 1001)
+
+
+def test_equal_splits_count_as_large_whatever_the_rounding():
+    """Of 5 and 5 occurrences a split and its mirror image have one distance: p is that of all 252 splits."""
+    rng = np.random.default_rng(2)
+    x = (rng.normal(size=(10, 6)) + np.array([3000, 0, 0, 0, 0, 0])).astype(np.float32)
+    x[5:, 1] += 3
+    contexts = Contexts(np.arange(10), np.zeros(10, np.int64), ("bank",))
+    groups = [("1900", np.arange(5)), ("1910", np.arange(5, 10))]
+    [row] = change(Arrays(x), contexts=contexts, groups=groups, permutations=20_000)
+    splits = [exact_change(x, np.isin(np.arange(10), chosen)) for chosen in combinations(range(10), 5)]
+    observed = exact_change(x, np.arange(10) >= 5)
+    assert row["p"] == pytest.approx(np.mean(np.array(splits) >= observed * (1 - 1e-9)), abs=0.004)
