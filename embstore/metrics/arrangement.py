@@ -307,7 +307,8 @@ METRICS = (
         parameters=(AGAINST, *PERMUTATIONS),
         similarity=Similarity("similarity"),
         formula="θ = arccos(‖XᵀY‖₊ / (‖X‖ ‖Y‖)), X and Y centred",
-        citation="Williams, Kunz, Kornblith & Linderman (2021), NeurIPS", references=("williams2021",), needs="layers",
+        citation="Williams, Kunz, Kornblith & Linderman (2021), NeurIPS", references=("williams2021",),
+        needs="layers", version=2,
         estimator="Exact, in float64: the nuclear norm from the singular values of the product of two layers, of one "
         "pass over the vectors; angles near 0 from the residual, since arccos would lose their digits. A metric: it "
         "obeys the triangle inequality. Centred, so that shifting a layer changes nothing, nor does rotating it or "
@@ -324,7 +325,7 @@ METRICS = (
         similarity=Similarity("cknna", needs_direction=True),
         formula="HSIC(K∘M, L∘M) / √(HSIC(K∘M_K, K∘M_K) HSIC(L∘M_L, L∘M_L)), M = M_K∘M_L the neighbours in both",
         citation="Huh, Cheung, Wang & Isola (2024), ICML; HSIC_1 of Song et al. (2012), JMLR",
-        references=("huh2024", "song2012"), needs="layers",
+        references=("huh2024", "song2012"), needs="layers", version=2,
         estimator="The variant of the authors' code: unbiased HSIC_1, cosines of unit vectors, the neighbours by "
         "cosine and exact, ties to the lower item id; but no value is clipped, and nothing is added to the "
         "denominator (they add 10⁻⁶). The formula of Gröger et al. (2026), which centres the masked matrices, is "
@@ -349,10 +350,10 @@ METRICS = (
             Parameter("distance", "euclidean", "euclidean, or cosine.", choices=("euclidean", "cosine")),
             AGAINST, *PERMUTATIONS,
         ),
-        similarity=Similarity("imbalance", is_distance=True, needs_direction=True),
+        similarity=Similarity("imbalance", is_distance=True, needs_direction=True, chance="chance"),
         formula="Δ(A → B) = 2/n · mean rank in B of the nearest neighbour in A",
         citation="Glielmo, Zeni, Cheng, Csányi & Laio (2022), PNAS Nexus", references=("glielmo2022",),
-        needs="layers", drawn_values=("imbalance",), sides=("from layer", "to layer"),
+        needs="layers", version=2, drawn_values=("imbalance",), sides=("from layer", "to layer"),
         estimator="Exact: all neighbours and the full ranks of all items, where the authors' DADApy takes subsets and "
         "draws the ranks beyond the nearest ones at random. Not symmetric: both small, the layers are equivalent; one "
         "small, the one contains the other; both near 1, they have nothing in common. The smallest value is "

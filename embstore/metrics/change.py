@@ -83,7 +83,7 @@ def change(
     for row, adjusted in zip(tested, holm(np.array([row["p"] for row in tested], np.float64)), strict=True):
         row["p_holm"] = float(adjusted)
     if not rows:
-        few = f"no word has {min_contexts} contexts in two groups that are compared"
+        few = f"no word has {min_contexts} contexts in two groups"
         rows = [_empty(None) | {"reason": "fewer than two groups" if len(groups) < 2 else few}]
     return [row | {"n_rare": len(rare), "rare": ", ".join(rare) if len(rare) <= _MAX_NAMED else None} for row in rows]
 

@@ -420,11 +420,11 @@ METRICS = (
             *PERMUTATIONS,
         ),
         similarity=Similarity("cka", matrix=lambda layer, ids, *, variant: unit_gram(
-            read_vectors(layer, ids), hsic1_gram if variant == "unbiased" else biased_gram)),
+            read_vectors(layer, ids), hsic1_gram if variant == "unbiased" else biased_gram), chance="chance"),
         formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
         citation="Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al. (2021), ICLR; "
         "chance: Kazi-Aoual et al. (1995), CSDA 20; Josse, Pagès & Husson (2008), CSDA 53",
-        references=("kornblith2019", "song2012", "nguyen2021", "kazi1995", "josse2008"), needs="layers", version=2,
+        references=("kornblith2019", "song2012", "nguyen2021", "kazi1995", "josse2008"), needs="layers", version=3,
         estimator=f"Exact, {_ROUTES} unbiased takes HSIC_1, which needs 4 "
         "items and may make CKA negative; biased takes Kornblith's, which for n = 100 items with independent Gaussian "
         "vectors of 768 dimensions in both layers is about .885: chance says how much of it items in random order "
@@ -451,7 +451,7 @@ METRICS = (
         ),
         similarity=Similarity(
             "rsa", matrix=lambda layer, ids, **_: unit_gram(normalise_rows(read_vectors(layer, ids)), cosine_gram),
-            has_matrix=lambda given: given["correlation"] == "pearson", needs_direction=True),
+            has_matrix=lambda given: given["correlation"] == "pearson", needs_direction=True, chance="chance"),
         formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
         citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience", references=("kriegeskorte2008",),
         needs="layers",
@@ -460,7 +460,7 @@ METRICS = (
         "are no more than that; n_pairs says how many. Cosines that differ by no more than their rounding errors share "
         "a rank. Items that are a zero vector in one of the two layers are left out and counted in n_zero. Cosine "
         "distances give the same number as cosines.",
-        version=3,
+        version=4,
         drawn=lambda row: f"a random sample of {row['n_pairs']:,} of {row['n'] * (row['n'] - 1) // 2:,} pairs of items",
     ),
     Metric(
@@ -476,7 +476,7 @@ METRICS = (
             N_TIED,
         ),
         parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=1), AGAINST, *PERMUTATIONS),
-        similarity=Similarity("overlap", matrix=_overlap_matrix, needs_direction=True),
+        similarity=Similarity("overlap", matrix=_overlap_matrix, needs_direction=True, chance="chance"),
         formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
         citation="Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the same lists",
         references=("huh2024",), needs="layers",
@@ -484,6 +484,6 @@ METRICS = (
         "where they reach beyond the k-th place, as of duplicates, the ids decide which of them count, and n_tied says "
         "for how many items. Items that are a zero vector in one of the two layers are left out of both, as items and "
         "as neighbours, and counted in n_zero. k ≥ n gives null. Chance is by the hypergeometric distribution.",
-        version=4,
+        version=5,
     ),
 )  # fmt: skip

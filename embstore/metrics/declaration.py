@@ -284,6 +284,7 @@ class Similarity:
             products of two layers' matrices is the similarity; None to compute the metric anew for each permutation.
         has_matrix: Whether it has such a matrix with these arguments.
         needs_direction: Whether items that are a zero vector in some layer are left out.
+        chance: Column of the similarity by chance: one of the metric's own, or the mean over the permutations.
     """
 
     column: str
@@ -291,6 +292,7 @@ class Similarity:
     matrix: Callable[..., NDArray[np.float64]] | None = None
     has_matrix: Callable[[Mapping[str, Any]], bool] = lambda arguments: True
     needs_direction: bool = False
+    chance: str = "shuffled"
 
     def scores(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
         """Return the similarity of each row, float64 (rows,), NaN where it is undefined."""

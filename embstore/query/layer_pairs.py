@@ -1,7 +1,7 @@
 """Compute a metric of two layers for each pair of layers, and hold similarities against those of shuffled items."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import cycle, product
@@ -105,11 +105,13 @@ def calibrated(
     if parameters["over"] == "max":
         compared = np.ones(observed.shape, bool) if right is not None else ~np.eye(len(left), dtype=bool)
     found = statistics.calibrate(observed, shuffled, compared)
-    values = zip(found.p.ravel(), similarity.value_of(found.threshold).ravel(), found.calibrated.ravel(), strict=True)
-    for row, (p, threshold, score) in zip(rows, values, strict=True):
+    mean, threshold_of = similarity.value_of(shuffled.mean(axis=0)), similarity.value_of(found.threshold)
+    values = zip(mean.ravel(), found.p.ravel(), threshold_of.ravel(), found.calibrated.ravel(), strict=True)
+    for row, (by_chance, p, threshold, score) in zip(rows, values, strict=True):
         has_value = row[similarity.column] is not None and np.isfinite(threshold)
         yield row | {
             "permutations": parameters["permutations"], "over": parameters["over"],
+            "shuffled": float(by_chance) if has_value else None,
             "p": float(p) if has_value else None, "threshold": float(threshold) if has_value else None,
             "calibrated": float(score) if has_value else None,
         }  # fmt: skip
@@ -230,8 +232,6 @@ class _Pair:
         notes += [*down_notes, *across_notes]
         if 0 < (n_draws := request.parameters.get("permutations", 0)) < _MIN_DRAWS:
             notes.append(f"{n_draws} permutations: p is {1 / (n_draws + 1):.3f} at least. Take {_MIN_DRAWS} or more.")
-        if n_draws:
-            notes.append("p, threshold, calibrated: ⦃format=json⦄, or a plot of ⦃column=calibrated⦄")
         if groups is None:
             return Answer(tuple(self._calibrated(down, across, ids)), tuple(notes))
         rows: list[provenance.Row] = []
@@ -405,12 +405,15 @@ def _tabulate(request: MetricRequest, rows: Sequence[provenance.Row], notes: Seq
     shown = next(column.name for column in request.metric.columns if column.shown)
     whole = provenance.whole_samples(request.selection, {row["space"] for row in rows}, notes)
     notes = [*notes, *_reasons(rows, shown), *provenance.counts(rows, described, (), whole)]
-    notes += _notes_on_pairs(request, rows)
     down = ("layer_name",) if len({row["space"] for row in rows}) == 1 else ("space", "layer_name")
     heads = tuple("layer" if column == "layer_name" else column for column in down)
     if by is not None:
         down, heads = ("group", *down), (by.column, *heads)
     pivot = Pivot(down, across=("layer_name_2",), values=(shown,), heads=heads)
+    if request.parameters.get("permutations") and (similarity := request.metric.similarity):
+        values = dict.fromkeys((shown, similarity.column, similarity.chance, "p", "calibrated"))
+        pivot = Pivot((*down, "layer_name_2"), across=(), values=tuple(values), heads=(*heads, "layer_2"))
+    notes += _notes_on_pairs(request, rows, pivot.values)
     return provenance.tabulate(request, rows, notes, pivot, SECOND_COLUMNS)
 
 
@@ -424,12 +427,16 @@ def _reasons(rows: Sequence[provenance.Row], shown: str) -> Iterator[str]:
         yield f"{row['reason']}." if names_layer else f"{subject}: {row['reason']}."
 
 
-def _notes_on_pairs(request: MetricRequest, rows: Sequence[provenance.Row]) -> Iterator[str]:
+def _notes_on_pairs(
+    request: MetricRequest, rows: Sequence[provenance.Row], printed: Collection[str | tuple[str, ...]]
+) -> Iterator[str]:
     """Yield notes on columns that are not printed, and that all pairs of layers of two spaces share."""
     for pair in dict.fromkeys((row["space"], row["space_2"]) for row in rows):
         pair_rows = [row for row in rows if (row["space"], row["space_2"]) == pair]
         name = pair[0] if pair[0] == pair[1] else f"{pair[0]} (down) and {pair[1]} (across)"
         for column in request.metric.columns:
+            if column.name in printed:
+                continue
             values = {row[column.name] for row in pair_rows} - {None}
             if column.name in ("n_tied", "chance") and len(values) > 1:
                 yield f"{name}: {column.name} = {show(min(values))}–{show(max(values))} ({column.help})"

@@ -134,6 +134,48 @@ def test_each_similarity_is_held_against_shuffles(make_store, metric):
     assert "p" not in made.store.query(metric, **OPTIONS.get(metric, {})).columns
 
 
+PRINTED = {
+    "cka": ["cka", "chance"], "rsa": ["rsa", "chance"], "overlap": ["overlap", "chance"],
+    "imbalance": ["imbalance", "chance"], "cknna": ["cknna", "shuffled"], "predictivity": ["r2", "shuffled"],
+    "procrustes": ["procrustes", "similarity", "shuffled"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("metric", [*PRINTED])
+def test_the_printed_table_has_value_chance_and_p_of_each_pair(make_store, metric):
+    """A row for each pair of layers, in 80 columns, with the numbers of the rows; a matrix without permutations."""
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
+    table = made.store.query(metric, permutations=19, **OPTIONS.get(metric, {}))
+    header, lines = table.layout()
+    columns = [*PRINTED[metric], "p", "calibrated"]
+    assert header == ["layer", "layer_2", *columns]
+    for line, row in zip(lines, table.rows, strict=True):
+        assert line[:2] == [row["layer_name"], row["layer_name_2"]]
+        assert [float(cell) for cell in line[2:]] == pytest.approx([row[name] for name in columns], abs=1e-4)
+    assert max(map(len, str(table).splitlines()[:5])) <= 80
+    assert not [note for note in table.notes if "format=json" in note or "--format" in note]
+    plain = made.store.query(metric, **OPTIONS.get(metric, {}))
+    assert plain.layout()[0] == ["layer", "0", "1"]
+
+
+def test_pairs_of_several_spaces_and_groups_are_printed_with_their_names(make_store):
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
+    write_columns(made, {"pos": ["NV"[number % 2] for number in range(40)]})
+    header, lines = made.store.query("cka", permutations=19, by="pos").layout()
+    assert header == ["pos", "layer", "layer_2", "cka", "chance", "p", "calibrated"]
+    assert [line[:3] for line in lines] == [[pos, *pair] for pos in "NV" for pair in ("00", "01", "10", "11")]
+
+
+def test_the_mean_of_the_shuffles_is_the_level_of_chance(make_store):
+    """Of unbiased CKA it is 0, and its mean over 2,000 shuffles is near that; of R² it is below 0."""
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
+    rows = made.store.query("cka", permutations=2000).rows
+    assert [row["shuffled"] for row in rows] == pytest.approx([0] * 4, abs=0.01)
+    assert all(row["shuffled"] < 0 for row in made.store.query("predictivity", permutations=19).rows)
+    for row in made.store.query("imbalance", permutations=200).rows:
+        assert row["shuffled"] == pytest.approx(1, abs=0.05)
+
+
 def test_blocks_groups_and_what_cannot_be(make_store):
     made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     columns = {"lemma": [number // 4 for number in range(40)], "some": [None, *[1] * 39]}

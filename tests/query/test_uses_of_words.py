@@ -74,7 +74,7 @@ def test_senses_are_compared_in_all_pairs_and_what_is_left_out_is_named(made):
     assert sorted(note.removesuffix(".").rpartition(": ")[2].split(", ")) == rare.split(", ")
     chosen = made.store.query("change", by="sense", min_contexts=3, permutations=0, layers=0, against="late").rows
     assert {(row["group_1"], row["group_2"]) for row in chosen} == {("early", "late"), ("middle", "late")}
-    with pytest.raises(UnknownNameError, match="unknown group 'lat'.*'late'"):
+    with pytest.raises(UnknownNameError, match=r"unknown group 'lat'.*'late'"):
         made.store.query("change", by="sense", against="lat")
 
 
