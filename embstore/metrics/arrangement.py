@@ -322,7 +322,7 @@ METRICS = (
         function=cknna,
         columns=(Column("cknna", "number", "1: alike, near 0: by chance", label="CKNNA"), N_ZERO),
         parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=2), AGAINST, *PERMUTATIONS),
-        similarity=Similarity("cknna", needs_direction=True),
+        similarity=Similarity("cknna", needs_direction=lambda _: True),
         formula="HSIC(K∘M, L∘M) / √(HSIC(K∘M_K, K∘M_K) HSIC(L∘M_L, L∘M_L)), M = M_K∘M_L the neighbours in both",
         citation="Huh, Cheung, Wang & Isola (2024), ICML; HSIC_1 of Song et al. (2012), JMLR",
         references=("huh2024", "song2012"), needs="layers", version=2,
@@ -350,7 +350,8 @@ METRICS = (
             Parameter("distance", "euclidean", "euclidean, or cosine.", choices=("euclidean", "cosine")),
             AGAINST, *PERMUTATIONS,
         ),
-        similarity=Similarity("imbalance", is_distance=True, needs_direction=True, chance="chance"),
+        similarity=Similarity(
+            "imbalance", is_distance=True, needs_direction=lambda given: given["distance"] == "cosine", chance="chance"),
         formula="Δ(A → B) = 2/n · mean rank in B of the nearest neighbour in A",
         citation="Glielmo, Zeni, Cheng, Csányi & Laio (2022), PNAS Nexus", references=("glielmo2022",),
         needs="layers", version=2, drawn_values=("imbalance",), sides=("from layer", "to layer"),

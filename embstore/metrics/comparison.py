@@ -451,7 +451,7 @@ METRICS = (
         ),
         similarity=Similarity(
             "rsa", matrix=lambda layer, ids, **_: unit_gram(normalise_rows(read_vectors(layer, ids)), cosine_gram),
-            has_matrix=lambda given: given["correlation"] == "pearson", needs_direction=True, chance="chance"),
+            has_matrix=lambda given: given["correlation"] == "pearson", needs_direction=lambda _: True, chance="chance"),
         formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
         citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience", references=("kriegeskorte2008",),
         needs="layers",
@@ -476,7 +476,8 @@ METRICS = (
             N_TIED,
         ),
         parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=1), AGAINST, *PERMUTATIONS),
-        similarity=Similarity("overlap", matrix=_overlap_matrix, needs_direction=True, chance="chance"),
+        similarity=Similarity(
+            "overlap", matrix=_overlap_matrix, needs_direction=lambda _: True, chance="chance"),
         formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
         citation="Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the same lists",
         references=("huh2024",), needs="layers",

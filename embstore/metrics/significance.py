@@ -39,6 +39,8 @@ RESAMPLE = Parameter("resample", "unit", "With ⦃versus⦄, draw pairs (unit), 
 PERMUTATION_COLUMNS = (
     Column("permutations", "integer", "number of times the items were shuffled", minimum=0, shown=False),
     Column("over", "string", "pair: each pair has a threshold of its own; max: that of the highest pair", shown=False),
+    Column("n_shuffled", "integer", "items with a direction in all layers, which are shuffled for over = max",
+           minimum=0, shown=False),
     Column("shuffled", "number", "mean over the permutations", shown=False),
     Column("p", "number", "share of the permutations with as high a similarity", minimum=0, maximum=1, shown=False),
     Column("threshold", "number", "similarity that 5 % of the permutations reach", shown=False),

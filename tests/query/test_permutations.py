@@ -222,6 +222,59 @@ def test_zero_vectors_are_left_out_of_shuffles_too(make_store, metric):
     assert [(row["n"], row["p"]) for row in rows] == [(19, 0.05), (19, 0.05), (19, 0.05), (20, 0.05)]
 
 
+SHUFFLED = ("n", "shuffled", "p", "threshold", "calibrated")
+
+
+@pytest.mark.parametrize(
+    ("metric", "options"),
+    [("rsa", {}), ("rsa", {"correlation": "spearman"}), ("overlap", {"k": 4}), ("cknna", {"k": 4}),
+     ("imbalance", {"distance": "cosine"})],
+)  # fmt: skip
+def test_zero_vectors_of_another_layer_change_nothing_of_a_pair(make_store, metric, options):
+    """Each pair of layers is of its own items, as in a query of these two alone."""
+    x = np.random.default_rng(0).normal(size=(3, 24, 4)).astype(np.float32)
+    x[1] = x[0] + 0.7 * x[1]
+    x[2, :5] = 0
+    x[0, 3] = 0
+    made = make_store(n=24, dim=4, n_blocks=2, top_form=None, vectors=x, index=False)
+    rows = made.store.query(metric, permutations=39, **options).rows
+    for pair in ("0,1", "1,2", "0,2"):
+        alone = made.store.query(metric, permutations=39, layers=pair, **options).rows
+        beside = {(row["layer"], row["layer_2"]): [row[name] for name in SHUFFLED] for row in rows}
+        for row in alone:
+            expected = [row[name] for name in SHUFFLED]
+            assert beside[row["layer"], row["layer_2"]] == pytest.approx(expected, abs=1e-6)
+    assert {row["n_shuffled"] for row in rows} == {None}
+
+
+def test_the_highest_pair_is_of_the_items_that_all_pairs_have_and_says_how_many(make_store):
+    x = np.random.default_rng(0).normal(size=(3, 24, 4)).astype(np.float32)
+    x[2, :5] = 0
+    x[0, 4:7] = 0
+    made = make_store(n=24, dim=4, n_blocks=2, top_form=None, vectors=x, index=False)
+    table = made.store.query("rsa", permutations=39, over="max")
+    assert {row["n_shuffled"] for row in table.rows} == {17}
+    assert any("n_shuffled = 17" in note for note in table.notes)
+    ids = [item.id for item in made.items]
+    common = made.store.query(
+        "rsa", permutations=39, over="max", where=f"item_id NOT IN ({', '.join(map(str, ids[:7]))})"
+    )
+    assert [row["p"] for row in table.rows] == [row["p"] for row in common.rows]
+
+
+def test_euclidean_imbalance_leaves_no_zero_vector_out_of_the_shuffles(make_store):
+    x = np.random.default_rng(0).normal(size=(2, 24, 4)).astype(np.float32)
+    x[:, :6] = 0
+    x[1, :6, 0] = np.arange(6)
+    made = make_store(n=24, dim=4, n_blocks=1, top_form=None, vectors=x, index=False)
+    euclidean, cosine = (
+        made.store.query("imbalance", permutations=39, over="max", distance=distance).rows
+        for distance in ("euclidean", "cosine")
+    )
+    assert {row["n_shuffled"] for row in euclidean} == {24}
+    assert {row["n_shuffled"] for row in cosine} == {18}
+
+
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 def test_neighbours_in_another_order_are_those_of_a_new_search(distance):
     rng = np.random.default_rng(4)
