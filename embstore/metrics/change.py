@@ -158,7 +158,8 @@ def _rounding_error(vectors: Float64Array) -> float:
     """
     n, dim = vectors.shape
     longest = float(np.sqrt(np.vecdot(vectors, vectors).max()))
-    return 16 * longest * (cosine_error(dim) + n * float(np.finfo(np.float64).eps) * longest)
+    error: float = 16 * longest * (cosine_error(dim) + n * float(np.finfo(np.float64).eps) * longest)
+    return error
 
 
 def _distances(vectors: Float64Array, second: Float64Array) -> tuple[Float64Array, Float64Array]:

@@ -451,7 +451,8 @@ METRICS = (
         ),
         similarity=Similarity(
             "rsa", matrix=lambda layer, ids, **_: unit_gram(normalise_rows(read_vectors(layer, ids)), cosine_gram),
-            has_matrix=lambda given: given["correlation"] == "pearson", needs_direction=lambda _: True, chance="chance"),
+            has_matrix=lambda given: given["correlation"] == "pearson", needs_direction=lambda _: True,
+            chance="chance"),
         formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
         citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience", references=("kriegeskorte2008",),
         needs="layers",
