@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embstore.base.arrays import Float64Array, Positions, rounding_error_bound, slices
-from embstore.metrics.comparison import AGAINST, normalise_rows
+from embstore.metrics.comparison import AGAINST, WITHIN_ROUNDING, hsic1, hsic1_gram, normalise_rows
 from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Similarity
 from embstore.metrics.numerics.layer_pairs import (
     Grid,
@@ -16,8 +16,11 @@ from embstore.metrics.numerics.layer_pairs import (
     Pair,
     PairSums,
     check_complete,
+    normalise,
+    pair_forms,
     read_vectors,
     reduce_pairs,
+    with_self_pairs,
 )
 from embstore.metrics.significance import PERMUTATIONS
 
@@ -152,6 +155,12 @@ def cknna(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids
         reason = f"{k} neighbours of {n - 1} other items: take a smaller k" if k >= n else None
         if n < _MIN_ITEMS:
             reason = f"fewer than {_MIN_ITEMS} items with a direction"
+        if reason is None and k == n - 1:  # all items are neighbours
+            forms = pair_forms(grid.layers, with_self_pairs(pairs), used_ids, hsic1, hsic1_gram, normalise_rows)
+            for i, j in pairs:
+                value, why = normalise(forms, i, j, WITHIN_ROUNDING)
+                rows[i, j] = {"cknna": value, "n": n, "n_zero": len(ids) - n, "reason": why}
+            continue
         graphs: dict[int, csr_array] = {}
         for position in () if reason else sorted({position for pair in pairs for position in pair}):
             graphs[position] = _graph(grid.layers[position], used_ids, k)

@@ -131,6 +131,38 @@ def test_imbalance_of_duplicates_and_of_too_few_items():
     assert single_row(imbalance, x[:3], x[3:6], k=3)["reason"] == "3 neighbours of 2 other items: take a smaller k"
 
 
+@pytest.mark.parametrize("dim", [6, 90])
+@pytest.mark.parametrize("offset", [0, 3e3, 3e6])
+def test_cknna_of_all_neighbours_is_unbiased_cka_of_unit_vectors_whatever_their_mean(dim, offset):
+    """HSIC_1 of the U-centred matrices of Székely & Rizzo, in extended precision."""
+    rng = np.random.default_rng(dim)
+    n = 40
+    x = rng.normal(size=(n, dim)) * rng.uniform(0.2, 3, dim)
+    y = x + rng.normal(size=x.shape)
+    x[:, 0] += offset
+    y[:, 1] += offset
+    matrices = []
+    for each in (x, y):
+        units = each.astype(np.longdouble)
+        units /= np.sqrt((units**2).sum(axis=1))[:, None]
+        units -= units.mean(axis=0)
+        gram = units @ units.T
+        np.fill_diagonal(gram, 0)
+        sums = gram.sum(axis=1) / (n - 2)
+        gram += -sums[:, None] - sums + gram.sum() / ((n - 1) * (n - 2))
+        np.fill_diagonal(gram, 0)
+        matrices.append(gram / np.sqrt((gram**2).sum()))
+    row = single_row(cknna, x, y, k=n - 1)
+    assert (row["cknna"], row["reason"]) == (pytest.approx(float((matrices[0] * matrices[1]).sum()), abs=1e-8), None)
+
+
+def test_cknna_of_directions_that_differ_within_rounding_has_no_value():
+    x, y = np.random.default_rng(0).normal(size=(2, 40, 6))
+    x[:, 0] = 1e13
+    row = single_row(cknna, x, y, k=39)
+    assert (row["cknna"], row["reason"]) == (None, "layer: the differences of its cosines are within rounding")
+
+
 def plain_cknna(x: Matrix, y: Matrix, k: int) -> float:
     """As platonic-rep's code has it, without its clipping and its 10⁻⁶."""
 
@@ -208,4 +240,7 @@ def test_a_constant_layer_has_no_value_and_says_which(metric):
     value = next(iter(rows[0]))
     assert [row[value] is None for row in rows] == [False, True, True, True]
     sides = ["layer_2", "layer", "layer"]
-    assert [row["reason"] for row in rows] == [None, *(f"{side}: its vectors are all equal" for side in sides)]
+    assert [row["reason"] for row in rows] == [
+        None,
+        *(f"{side}: its vectors are all equal up to rounding" for side in sides),
+    ]
