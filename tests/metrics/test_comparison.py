@@ -304,6 +304,24 @@ def test_a_layer_without_variance_is_named(alike, dtype):
     assert [row["reason"] and row["reason"].split(":")[0] for row in rows] == [None, "layer_2", "layer", "layer"]
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("variant", ["unbiased", "biased"])
+def test_a_constant_layer_takes_no_value_from_the_others_by_gram_matrices(variant, place):
+    """Fewer items than dimensions: one layer without a Gram matrix, wherever it stands."""
+    rng = np.random.default_rng(place)
+    layers = [rng.normal(size=(20, 50)) for _ in range(3)]
+    layers[place] = np.full((20, 50), 0.3)
+    assert layer_pairs.prefers_gram(20, [50] * 3, [(i, j) for i in range(3) for j in range(i, 3)])
+    rows = cka([Arrays(x) for x in layers], None, np.arange(20), variant=variant)
+    for row, (i, j) in zip(rows, np.ndindex(3, 3), strict=True):
+        if place in (i, j):
+            side = "layer" if i == place else "layer_2"
+            assert (row["cka"], row["chance"]) == (None, None)
+            assert str(row["reason"]).startswith(f"{side}: its vectors are all alike")
+        else:
+            assert (row["cka"], row["reason"]) == (close(gram_cka(layers[i], layers[j], variant)), None)
+
+
 def test_zero_vectors_are_left_out_of_what_needs_directions():
     rng = np.random.default_rng(2)
     layers = [rng.normal(size=(20, 6)) for _ in range(3)]
