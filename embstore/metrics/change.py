@@ -95,17 +95,19 @@ def _pairs(
 
     Args:
         names: Names of all groups.
-        own: Numbers of the groups in which the word occurs.
+        own: Numbers of the groups in which the word occurs, ascending.
         is_ordered: Whether each group is compared with the next, instead of all pairs of ``own``.
         against: Name of the group that the others are compared with, or ``rest``.
     """
-    every = range(len(names))
+    compared = range(len(names)) if is_ordered else own
     if against is None:
-        return [((i,), (j,)) for i, j in (pairwise(every) if is_ordered else combinations(own, 2))]
-    if against not in names:  # the rest
-        return [((i,), [j for j in every if j != i]) for i in every if len(names) > 1]
-    number = names.index(against)
-    return [((i,), (number,)) for i in every if i != number]
+        return [((i,), (j,)) for i, j in (pairwise(compared) if is_ordered else combinations(compared, 2))]
+    if against in names:
+        number = names.index(against)
+        return [((i,), (number,)) for i in compared if i != number]
+    # Of two groups, either is the rest.
+    firsts = compared if len(compared) > 2 else compared[: len(compared) - 1]
+    return [((i,), [j for j in compared if j != i]) for i in firsts]
 
 
 def _empty(word: str | None, first: str | None = None, second: str | None = None) -> Result:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import compress, cycle, product
+from itertools import cycle, product
 from typing import Any, cast
 
 import numpy as np
@@ -80,13 +80,13 @@ def calibrated(
     is_candidate = np.ones(scores.shape, bool) if right is not None else ~np.eye(len(left), dtype=bool)
     values, n_shuffled = np.full((4, *scores.shape), np.nan), None
     for excluded, pairs in _pairs_by_zeros(similarity, arguments, left, others, together=is_over_max):
-        used, used_2 = pairs.any(axis=1), pairs.any(axis=0)
+        used, used_2 = np.flatnonzero(pairs.any(axis=1)), np.flatnonzero(pairs.any(axis=0))
         grid = np.ix_(used, used_2)
         if np.isnan(scores[grid]).all():
             continue
         is_kept = np.isin(ids, excluded, invert=True)
         kept_blocks = None if blocks is None else np.unique(blocks[is_kept], return_inverse=True)[1]
-        sides = [*compress(left, used)], [*compress(others, used_2)]
+        sides = [left[at] for at in used], [others[at] for at in used_2]
         observed, shuffled = _shuffled_similarities(request, arguments, *sides, ids[is_kept], kept_blocks)
         shuffled[:, np.isnan(scores[grid])] = np.nan
         found = statistics.calibrate(observed, shuffled, is_candidate if is_over_max else None)

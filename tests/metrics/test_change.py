@@ -131,6 +131,14 @@ def test_each_group_is_compared_with_a_chosen_one_or_with_the_rest():
         others = np.setdiff1d(np.arange(len(x)), members)
         assert row["apd"] == pytest.approx(cdist(x[members], x[others], "cosine").mean())
         assert (row["n_1"], row["n_2"]) == (len(members), len(others))
+    x, contexts, groups = occurrences({"bank": (6, 0, 7), "spring": (5, 6, 7), "mouse": (6, 0, 0)})
+    call = {"contexts": contexts, "groups": groups, "is_ordered": False, "permutations": 0}
+    rest = change(Arrays(x), **call, against="rest", word=("bank", "spring", "mouse"))
+    assert pairs(rest) == [
+        ("bank", "1900", "1920"), ("spring", "1900", "rest"), ("spring", "1910", "rest"), ("spring", "1920", "rest"),
+        ("mouse", None, None),
+    ]  # fmt: skip
+    assert [row["reason"] for row in rest] == [*[None] * 4, "in fewer than two of the groups"]
     with pytest.raises(UnknownNameError, match=r"unknown group '1921'.*1920"):
         change(Arrays(x), **call, against="1921")
 
