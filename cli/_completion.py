@@ -97,7 +97,7 @@ def _datasets(context: Any) -> list[str]:
 
 
 _VALUES: tuple[tuple[set[str], Callable[[Any], Iterable[str]]], ...] = (
-    ({"--space", "--against", "--sentence-space", "SPACE"}, lambda context: sorted(_stored(context, "spaces/*.json"))),
+    ({"--space", "--sentence-space", "SPACE"}, lambda context: sorted(_stored(context, "spaces/*.json"))),
     ({"--model"}, lambda context: _values_in_cards(context, "model")),
     ({"--revision"}, lambda context: _values_in_cards(context, "revision_name")),
     ({"--dataset", "--lexicon", "SOURCE", "DATASET", "ENTRY"}, _datasets),

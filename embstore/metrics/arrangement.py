@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embstore.base.arrays import Float64Array, Positions, cosine_error, rounding_error_bound, slices
-from embstore.metrics.comparison import AGAINST, normalise_rows
+from embstore.base.arrays import Float64Array, Positions, rounding_error_bound, slices
+from embstore.metrics.comparison import AGAINST, WITHIN_ROUNDING, hsic1, hsic1_gram, normalise_rows
 from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Similarity
 from embstore.metrics.numerics.layer_pairs import (
     Grid,
@@ -16,8 +16,11 @@ from embstore.metrics.numerics.layer_pairs import (
     Pair,
     PairSums,
     check_complete,
+    normalise,
+    pair_forms,
     read_vectors,
     reduce_pairs,
+    with_self_pairs,
 )
 from embstore.metrics.significance import PERMUTATIONS
 
@@ -152,6 +155,12 @@ def cknna(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids
         reason = f"{k} neighbours of {n - 1} other items: take a smaller k" if k >= n else None
         if n < _MIN_ITEMS:
             reason = f"fewer than {_MIN_ITEMS} items with a direction"
+        if reason is None and k == n - 1:  # all items are neighbours
+            forms = pair_forms(grid.layers, with_self_pairs(pairs), used_ids, hsic1, hsic1_gram, normalise_rows)
+            for i, j in pairs:
+                value, why = normalise(forms, i, j, WITHIN_ROUNDING)
+                rows[i, j] = {"cknna": value, "n": n, "n_zero": len(ids) - n, "reason": why}
+            continue
         graphs: dict[int, csr_array] = {}
         for position in () if reason else sorted({position for pair in pairs for position in pair}):
             graphs[position] = _graph(grid.layers[position], used_ids, k)
@@ -260,37 +269,51 @@ def _imbalances(layers: Sequence[LayerData], directed: set[Pair], ids: Ids, k: i
     return values
 
 
-def _rank_totals(vectors: Float64Array, neighbours: Mapping[int, Positions], distance: str) -> dict[int, int]:
+def _rank_totals(points: Float64Array, neighbours: Mapping[int, Positions], distance: str) -> dict[int, int]:
     """Return, for several lists of k neighbours of each of n items, the sum of their ranks by distance, from 1.
 
-    Distances that differ by no more than their rounding errors are ordered by ascending position. The vectors (n, dim)
-    are overwritten; the lists are positions (n, k).
+    Squared distances come from products, |x|² + |y|² − 2 x·y, and from differences where the rounding error of these
+    decides. Distances that then differ by no more than their rounding errors are ordered by ascending position.
+
+    Args:
+        points: Vectors of the items, float64 (n, dim), which are overwritten for cosine.
+        neighbours: Lists of positions (n, k).
+        distance: ``euclidean`` or ``cosine``.
     """
-    n, dim = vectors.shape
-    if distance == "cosine":
-        lengths, error = np.zeros(n), 2 * cosine_error(dim)
-        normalise_rows(vectors)
-    else:
-        vectors -= vectors.mean(axis=0)
-        lengths, error = np.sqrt(np.vecdot(vectors, vectors)), 0.0
+    n, dim = points.shape
+    is_unit, bound = distance == "cosine", rounding_error_bound(dim, np.float64)
+    if is_unit:
+        normalise_rows(points)
+    centred = points - np.median(points, axis=0)  # which, unlike the mean, is near most of them whatever the others
+    lengths = np.sqrt(np.vecdot(centred, centred))
     totals = dict.fromkeys(neighbours, 0)
     positions = np.arange(n)
     for rows in slices(n, max(1, _BLOCK_VALUES // n)):
-        # |x|² is the same for all of a row, and −2 x·y of unit vectors has the order of the distances.
-        distances = lengths * lengths - 2 * (vectors[rows] @ vectors.T)
-        errors = rounding_error_bound(dim, np.float64) * (lengths[rows, None] + lengths) ** 2 + error
-        low, high = distances - errors, distances + errors
-        at = np.arange(len(distances))
+        squares = lengths[rows, None] ** 2 + lengths**2 - 2 * (centred[rows] @ centred.T)
+        # Unit vectors have a rounding error of their own.
+        errors = bound * ((lengths[rows, None] + lengths + is_unit) ** 2)
+        low, high = squares - errors, squares + errors
+        at = np.arange(len(squares))
         low[at, positions[rows]] = high[at, positions[rows]] = np.inf  # no item is its own neighbour
         for source, lists in neighbours.items():
             for chosen in lists[rows].T:
                 least, most = low[at, chosen][:, None], high[at, chosen][:, None]
                 before = np.count_nonzero(high < least, axis=1)
                 for row in np.flatnonzero(np.count_nonzero(low <= most, axis=1) > before + 1):  # others are as near
-                    tied = (low[row] <= most[row]) & (high[row] >= least[row])
-                    before[row] += np.count_nonzero(tied[: chosen[row]])
+                    others = np.flatnonzero((low[row] <= most[row]) & (high[row] >= least[row]))
+                    before[row] += _n_before(points, rows.start + row, chosen[row], others, is_unit=is_unit)
                 totals[source] += int(before.sum()) + len(before)
     return totals
+
+
+def _n_before(points: Float64Array, item: int, chosen: int, others: Positions, *, is_unit: bool) -> int:
+    """Return how many of some others, ``chosen`` among them, are nearer to an item than that, by differences."""
+    differences = points[others] - points[item]
+    distances = np.sqrt(np.vecdot(differences, differences))
+    errors = rounding_error_bound(points.shape[1], np.float64) * (distances + is_unit)
+    gaps, tied_within = distances - distances[others == chosen], errors + errors[others == chosen]
+    is_before = (gaps < -tied_within) | ((np.abs(gaps) <= tied_within) & (others < chosen))
+    return int(np.count_nonzero(is_before))
 
 
 METRICS = (
@@ -307,7 +330,8 @@ METRICS = (
         parameters=(AGAINST, *PERMUTATIONS),
         similarity=Similarity("similarity"),
         formula="θ = arccos(‖XᵀY‖₊ / (‖X‖ ‖Y‖)), X and Y centred",
-        citation="Williams, Kunz, Kornblith & Linderman (2021), NeurIPS", references=("williams2021",), needs="layers",
+        citation="Williams, Kunz, Kornblith & Linderman (2021), NeurIPS", references=("williams2021",),
+        needs="layers", version=2,
         estimator="Exact, in float64: the nuclear norm from the singular values of the product of two layers, of one "
         "pass over the vectors; angles near 0 from the residual, since arccos would lose their digits. A metric: it "
         "obeys the triangle inequality. Centred, so that shifting a layer changes nothing, nor does rotating it or "
@@ -321,10 +345,10 @@ METRICS = (
         function=cknna,
         columns=(Column("cknna", "number", "1: alike, near 0: by chance", label="CKNNA"), N_ZERO),
         parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=2), AGAINST, *PERMUTATIONS),
-        similarity=Similarity("cknna", needs_direction=True),
+        similarity=Similarity("cknna", needs_direction=lambda _: True),
         formula="HSIC(K∘M, L∘M) / √(HSIC(K∘M_K, K∘M_K) HSIC(L∘M_L, L∘M_L)), M = M_K∘M_L the neighbours in both",
         citation="Huh, Cheung, Wang & Isola (2024), ICML; HSIC_1 of Song et al. (2012), JMLR",
-        references=("huh2024", "song2012"), needs="layers",
+        references=("huh2024", "song2012"), needs="layers", version=2,
         estimator="The variant of the authors' code: unbiased HSIC_1, cosines of unit vectors, the neighbours by "
         "cosine and exact, ties to the lower item id; but no value is clipped, and nothing is added to the "
         "denominator (they add 10⁻⁶). The formula of Gröger et al. (2026), which centres the masked matrices, is "
@@ -349,15 +373,18 @@ METRICS = (
             Parameter("distance", "euclidean", "euclidean, or cosine.", choices=("euclidean", "cosine")),
             AGAINST, *PERMUTATIONS,
         ),
-        similarity=Similarity("imbalance", is_distance=True, needs_direction=True),
+        similarity=Similarity(
+            "imbalance", is_distance=True, needs_direction=lambda given: given["distance"] == "cosine",
+            chance="chance"),
         formula="Δ(A → B) = 2/n · mean rank in B of the nearest neighbour in A",
         citation="Glielmo, Zeni, Cheng, Csányi & Laio (2022), PNAS Nexus", references=("glielmo2022",),
-        needs="layers", drawn_values=("imbalance",), sides=("from layer", "to layer"),
+        needs="layers", version=2, drawn_values=("imbalance",), sides=("from layer", "to layer"),
         estimator="Exact: all neighbours and the full ranks of all items, where the authors' DADApy takes subsets and "
         "draws the ranks beyond the nearest ones at random. Not symmetric: both small, the layers are equivalent; one "
         "small, the one contains the other; both near 1, they have nothing in common. The smallest value is "
-        "(k + 1)/n. Distances that differ by no more than their rounding errors are ordered by item id, so that "
-        "duplicates depend on it. Of k neighbours the mean of their ranks is taken. calibrated of equal layers is "
+        "(k + 1)/n. Distances are those of differences where products are too rounded to order them, so that an "
+        "item far away changes nothing of the others; what then differs by no more than rounding errors, as duplicates "
+        "do, is ordered by item id. Of k neighbours the mean of their ranks is taken. calibrated of equal layers is "
         "(k + 1)/n or so below 1, since the smallest value is not 0.",
     ),
 )  # fmt: skip

@@ -1,12 +1,13 @@
-"""Measure how the use of words changes between groups of their occurrences, such as years: APD and PRT."""
+"""Measure how the use of words changes between groups of their occurrences, such as years or senses: APD and PRT."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array
+from embstore.base.arrays import Float64Array, Positions, cosine_error
+from embstore.base.errors import check_known
 from embstore.base.space import Unit
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Column, Ids, LayerData, Metric, Parameter, Result
@@ -15,13 +16,16 @@ from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import random_splits
 
 _COLUMNS = ("apd", "within", "apd_change", "prt", "p", "p_holm", "n_1", "n_2")
+_REST = "rest"
+_MAX_NAMED = 20
 
 
 def change(
-    data: LayerData, *, contexts: Contexts, groups: Sequence[tuple[str, Ids]], word: tuple[str, ...] = (),
-    min_contexts: int = 5, permutations: int = 1000, seed: int = 0,
+    data: LayerData, *, contexts: Contexts, groups: Sequence[tuple[str, Ids]], is_ordered: bool = True,
+    word: tuple[str, ...] = (), against: str | None = None, min_contexts: int = 5, permutations: int = 1000,
+    seed: int = 0,
 ) -> list[Result]:  # fmt: skip
-    """Compare the occurrences of each word in a group with those in the next.
+    """Compare the occurrences of each word in two groups, for several pairs of groups.
 
     APD: the mean cosine distance of all pairs of one occurrence of each group (Giulianelli, Del Tredici & Fernández
     2020; Schlechtweg et al. 2020), 1 − ū·v̄ of the mean unit vectors. PRT: the cosine distance of the two mean vectors
@@ -30,80 +34,153 @@ def change(
     Args:
         data: Vectors of occurrences.
         contexts: Occurrences of each word, or of the requested words.
-        groups: Name and item ids (ascending) of each group, in their order, of which neighbours are compared.
+        groups: Name and item ids (ascending) of each group, in their order.
+        is_ordered: Whether the groups are numbers, each of which is compared with the next, instead of all pairs.
         word: Requested words; ``contexts`` has only these.
+        against: Group that each other group is compared with; ``rest`` compares each group with all others together.
         min_contexts: Number of non-zero vectors of a word that each of the two groups must have.
         permutations: Number of shuffles; 0 gives no p.
         seed: Random seed.
 
     Returns:
-        A row for each word and pair of adjacent groups: ``apd`` in [0, 2], ``within``, the mean distance of two
-        occurrences of one group, averaged over both, ``apd_change``, apd minus within; ``prt`` in [0, 2]; ``p`` of as
-        large an apd_change, and ``p_holm`` over the words; ``n_1`` and ``n_2``; ``n_rare``, the number of words
-        with too few contexts; ``n``, ``reason``, ``seed``.
+        A row for each word and pair of groups: ``apd`` in [0, 2], ``within``, the mean distance of two occurrences of
+        one group, averaged over both, ``apd_change``, apd minus within; ``prt`` in [0, 2]; ``p`` of as large an
+        apd_change, and ``p_holm`` over all rows; ``n_1`` and ``n_2``; ``n_rare`` and ``rare``, what is compared with
+        nothing; ``n``, ``reason``, ``seed``.
     """
+    names = [name for name, _ in groups]
+    check_known("group", against, [*names, _REST])
     ids, vectors = data.gather(contexts.ids)
     units, is_zero = unit_rows(vectors)
     word_of = contexts.groups[np.searchsorted(contexts.ids, ids)]
+    group_of = np.full(len(ids), -1)
+    for number, (_, members) in enumerate(groups):
+        group_of[np.isin(ids, members)] = number
+    group_of[is_zero] = -1
     rows: list[Result] = []
-    for (name, members), (name_2, members_2) in pairwise(groups):
-        sides = np.where(np.isin(ids, members), 0, np.where(np.isin(ids, members_2), 1, -1))
-        found = []
-        for number, text in enumerate(contexts.names):
-            at = np.flatnonzero((word_of == number) & (sides >= 0) & ~is_zero)
-            is_second = sides[at] == 1
+    rare: list[str] = []
+    for number, text in enumerate(contexts.names):
+        at = np.flatnonzero((word_of == number) & (group_of >= 0))
+        own, compared = np.unique(group_of[at]).tolist(), set[int]()
+        n_rows = len(rows)
+        for first, second in _pairs(names, own, is_ordered, against):
+            is_used = np.isin(group_of[at], (*first, *second))
+            is_second = np.isin(group_of[at][is_used], second)
+            row = _empty(text, *(names[side[0]] if len(side) == 1 else _REST for side in (first, second)))
             n_2 = int(is_second.sum())
-            row: Result = {"word": text, "group_1": name, "group_2": name_2, **dict.fromkeys(_COLUMNS)}
-            row |= {"n": len(at), "n_1": len(at) - n_2, "n_2": n_2, "reason": None, "seed": None}
-            if min(n_2, len(at) - n_2) < max(2, min_contexts):
-                if word:  # of all words, those that are rare are left out
-                    found.append(row | {"reason": f"fewer than {max(2, min_contexts)} contexts in a group"})
-                continue
-            wide = vectors[at].astype(np.float64)
-            values, p = _compare(units[at], is_second, permutations, [seed, *text.encode()])
-            mean, mean_2 = (wide[is_second == side].mean(axis=0) for side in (False, True))
-            lengths = float(np.linalg.norm(mean) * np.linalg.norm(mean_2))
-            row |= values | {"prt": float((1 - mean @ mean_2 / lengths).clip(0, 2)) if lengths else None}
-            found.append(row | {"p": p, "seed": None if p is None else seed})
-        tested = [row for row in found if row["p"] is not None]
-        for row, adjusted in zip(tested, holm(np.array([row["p"] for row in tested], np.float64)), strict=True):
-            row["p_holm"] = float(adjusted)
-        rows += [row | {"n_rare": len(contexts.names) - len(found)} for row in found]
-    empty: Result = {"word": None, "group_1": None, "group_2": None, **dict.fromkeys(_COLUMNS)}
-    reason = "fewer than two groups" if len(groups) < 2 else f"no word has {min_contexts} contexts in two groups"
-    return rows or [empty | {"n": 0, "n_rare": len(contexts.names), "reason": reason, "seed": None}]
+            row |= {"n": len(is_second), "n_1": len(is_second) - n_2, "n_2": n_2}
+            if min(n_2, len(is_second) - n_2) >= max(2, min_contexts):
+                compared.update(first, second)
+                rows.append(row | _compare(vectors, units, at[is_used], is_second, permutations, seed, text))
+            elif word:  # of all words, those that are rare are left out
+                rows.append(row | {"reason": f"fewer than {max(2, min_contexts)} contexts in a group"})
+        if word and len(rows) == n_rows:
+            rows.append(_empty(text) | {"n": len(at), "reason": "in fewer than two of the groups"})
+        elif not word:
+            left_out = [] if compared else [text]
+            rare += left_out or [f"{text} ({names[group]})" for group in own if group not in compared]
+    tested = [row for row in rows if row["p"] is not None]
+    for row, adjusted in zip(tested, holm(np.array([row["p"] for row in tested], np.float64)), strict=True):
+        row["p_holm"] = float(adjusted)
+    if not rows:
+        few = f"no word has {min_contexts} contexts in two groups"
+        rows = [_empty(None) | {"reason": "fewer than two groups" if len(groups) < 2 else few}]
+    return [row | {"n_rare": len(rare), "rare": ", ".join(rare) if len(rare) <= _MAX_NAMED else None} for row in rows]
+
+
+def _pairs(
+    names: Sequence[str], own: Sequence[int], is_ordered: bool, against: str | None
+) -> list[tuple[Sequence[int], Sequence[int]]]:
+    """Return the pairs of sides to compare, as the numbers of the groups of each side.
+
+    Args:
+        names: Names of all groups.
+        own: Numbers of the groups in which the word occurs, ascending.
+        is_ordered: Whether each group is compared with the next, instead of all pairs of ``own``.
+        against: Name of the group that the others are compared with, or ``rest``.
+    """
+    compared = range(len(names)) if is_ordered else own
+    if against is None:
+        return [((i,), (j,)) for i, j in (pairwise(compared) if is_ordered else combinations(compared, 2))]
+    if against in names:
+        number = names.index(against)
+        return [((i,), (number,)) for i in compared if i != number]
+    # Of two groups, either is the rest.
+    firsts = compared if len(compared) > 2 else compared[: len(compared) - 1]
+    return [((i,), [j for j in compared if j != i]) for i in firsts]
+
+
+def _empty(word: str | None, first: str | None = None, second: str | None = None) -> Result:
+    """Return a row without values."""
+    keys: Result = {"word": word, "group_1": first, "group_2": second}
+    return keys | dict.fromkeys(_COLUMNS) | {"n": 0, "reason": None, "seed": None}
 
 
 def _compare(
+    vectors: NDArray[np.floating], units: Float64Array, at: Positions, is_second: NDArray[np.bool_],
+    permutations: int, seed: int, text: str,
+) -> Result:  # fmt: skip
+    """Return the distances of the vectors of a word at some positions (n,), in two groups, and their p."""
+    wide = vectors[at].astype(np.float64)
+    mean, mean_2 = (wide[is_second == side].mean(axis=0) for side in (False, True))
+    lengths = float(np.linalg.norm(mean) * np.linalg.norm(mean_2))
+    values, p = _test(units[at], is_second, permutations, [seed, *text.encode()])
+    prt = float((1 - mean @ mean_2 / lengths).clip(0, 2)) if lengths else None
+    return values | {"prt": prt, "p": p, "seed": None if p is None else seed}
+
+
+def _test(
     units: Float64Array, is_second: NDArray[np.bool_], permutations: int, seed: list[int]
 ) -> tuple[Result, float | None]:
-    """Return apd, within and their difference, and the p-value, of unit vectors (n, dim) in two groups."""
-    n, n_2 = len(units), int(is_second.sum())
-    observed = _distances(units, is_second[None].astype(np.float64))
+    """Return apd, within and their difference, and the p-value, of unit vectors (n, dim) in two groups of 2 or more."""
+    n = len(units)
+    if 2 * is_second.sum() > n:  # the distances are the same, and sums of the smaller group have the smaller errors
+        is_second = ~is_second
+    vectors = units - units.mean(axis=0)
+    observed = _distances(vectors, is_second[None].astype(np.float64))
     change = float(observed[0][0] - observed[1][0])
     apd, within = (float(each[0].clip(0, 2)) for each in observed)
     values: Result = {"apd": apd, "within": within, "apd_change": change}
     if not permutations:
         return values, None
+    smallest = change - 2 * _rounding_error(vectors)
     n_large = 0
-    for chosen in random_splits(n, n_2, permutations, seed):
-        between, inside = _distances(units, chosen)
-        n_large += int((between - inside >= change - 1e-12 * n).sum())
+    for chosen in random_splits(n, int(is_second.sum()), permutations, seed):
+        between, inside = _distances(vectors, chosen)
+        n_large += int((between - inside >= smallest).sum())
     return values, (n_large + 1) / (permutations + 1)
 
 
-def _distances(units: Float64Array, second: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return the mean distances between and within two groups, (b,), for b choices (b, n) of the second: 1 or 0."""
-    total, squares = units.sum(axis=0), np.vecdot(units, units)
-    sums_2 = second @ units
+def _rounding_error(vectors: Float64Array) -> float:
+    """Return a bound on the rounding error of the difference of the two distances of :func:`_distances`.
+
+    It is made of products of means of at most n vectors of a length up to r. Such a mean has the error of the unit
+    vectors and, from its sum, up to n ε r (Higham 2002, Accuracy and Stability of Numerical Algorithms, section 4.2), a
+    product of two of them 2 r times that; the products and squares together have factors of up to 8.
+    """
+    n, dim = vectors.shape
+    longest = float(np.sqrt(np.vecdot(vectors, vectors).max()))
+    error: float = 16 * longest * (cosine_error(dim) + n * float(np.finfo(np.float64).eps) * longest)
+    return error
+
+
+def _distances(vectors: Float64Array, second: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return the mean distances between and within two groups, (b,), for b choices (b, n) of the second: 1 or 0.
+
+    The distance of two unit vectors is half the square of their difference, so that it is the same for ``vectors``, the
+    unit vectors minus their mean, whose products keep the digits of small distances.
+    """
+    total, squares = vectors.sum(axis=0), np.vecdot(vectors, vectors)
+    sums_2 = second @ vectors
     sums_1 = total - sums_2
     n_2 = second.sum(axis=1)
-    n_1 = len(units) - n_2
+    n_1 = len(vectors) - n_2
     squares_2 = second @ squares
-    between = 1 - np.vecdot(sums_1, sums_2) / (n_1 * n_2)
+    squares_1 = squares.sum() - squares_2
+    between = (squares_1 / n_1 + squares_2 / n_2) / 2 - np.vecdot(sums_1, sums_2) / (n_1 * n_2)
     within = [
-        1 - (np.vecdot(sums, sums) - own) / (n * (n - 1))
-        for sums, own, n in ((sums_1, squares.sum() - squares_2, n_1), (sums_2, squares_2, n_2))
+        own / n - (np.vecdot(sums, sums) - own) / (n * (n - 1))
+        for sums, own, n in ((sums_1, squares_1, n_1), (sums_2, squares_2, n_2))
     ]
     return between, (within[0] + within[1]) / 2
 
@@ -116,7 +193,7 @@ METRICS = (
         columns=(
             Column("word", "string", "the word", is_key=True),
             Column("group_1", "string", "the first group", is_key=True),
-            Column("group_2", "string", "the next one", is_key=True),
+            Column("group_2", "string", "the group it is compared with, or rest", is_key=True),
             Column("apd", "number", "mean cosine distance between occurrences of the two groups", 0, 2,
                    baselines=("within",), label="mean distance"),
             Column("within", "number", "mean cosine distance within a group, averaged over both", 0, 2, shown=False,
@@ -126,14 +203,19 @@ METRICS = (
             Column("prt", "number", "cosine distance of the groups' mean vectors", minimum=0, maximum=2,
                    label="distance of the mean vectors"),
             Column("p", "number", "of as large an apd_change in shuffled groups", minimum=0, maximum=1),
-            Column("p_holm", "number", "p, adjusted for the number of words (Holm)", minimum=0, maximum=1),
+            Column("p_holm", "number", "p, adjusted for all words and pairs of groups of the layer (Holm)", 0, 1),
             Column("n_1", "integer", "occurrences in the first group", minimum=0),
             Column("n_2", "integer", "occurrences in the second group", minimum=0),
-            Column("n_rare", "integer", "words left out: too few contexts in a group", minimum=0, shown=False),
+            Column("n_rare", "integer", "words, and groups of other words, that are compared with nothing", 0,
+                   shown=False),
+            Column("rare", "string", "these, up to 20: word, or word (group)", shown=False),
         ),
         parameters=(
             Parameter("word", (), "A word to measure (repeatable); none given: all with enough contexts.",
                       metavar="WORD", is_input=True),
+            Parameter("against", None,
+                      "Group that each other one is compared with; rest: compare each group with all others together.",
+                      value_type=str, metavar="GROUP|rest"),
             Parameter("min_contexts", 5, "Contexts of a word that each group must have.", minimum=2),
             Parameter("permutations", 1000, "Number of shuffles of the groups (0: no p).", minimum=0,
                       counts_draws=True),
@@ -142,12 +224,17 @@ METRICS = (
         citation="Kutuzov & Giulianelli (2020), SemEval; Liu, Medlar & Głowacka (2021), Eval4NLP (permutation test)",
         references=("kutuzov2020", "liu2021"), needs="contexts", drawn_values=("apd_change", "prt", "apd", "within"),
         units=(Unit.OCCURRENCE,), compares_groups=True,
-        estimator="Exact over all pairs of occurrences. ⦃by⦄ names the column with the groups, in ascending order; "
-        "each is compared with the next. APD of a word with varied uses is large without any change, so that within, "
-        "the distance inside the groups, is taken off. p is the share of shuffles of the word's groups with as large a "
-        "difference, the observed one included, so that it is never 0; p_holm is over the words of the same two "
-        "groups, and of m words at least m/(permutations + 1): raise permutations for many words. Both depend on how "
-        "often a word occurs: n_1 and n_2 are beside them. PRT is of the means of the vectors as they are stored.",
+        version=2,
+        estimator="Exact over all pairs of occurrences. ⦃by⦄ names the column with the groups. Numbers, and intervals "
+        "of them (⦃bins⦄), are in order: each is compared with the next. Other groups, such as senses, have no order: "
+        "all pairs of the groups in which a word occurs are compared. ⦃against=GROUP⦄ compares each other group with "
+        "that one, and ⦃against=rest⦄ each group with all others together. Words, and groups of words, that are "
+        "compared with nothing, since they have too few contexts, are counted in n_rare, and a note names them. APD of "
+        "a word with varied uses is large without any change, so that within, the distance inside the groups, is taken "
+        "off. p is the share of shuffles of the word's groups with as large a difference, up to rounding, the observed "
+        "one included, so that it is never 0. p_holm is over all tests of the layer that are shown, of all words and "
+        "pairs of groups, and of m tests at least m/(permutations + 1): raise permutations for many. Both depend on "
+        "how often a word occurs: n_1 and n_2 are beside them. PRT is of the means of the vectors as they are stored.",
         drawn=lambda row: f"p by {row['permutations']:,} shuffles of the groups",
     ),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 
-from embstore.base.arrays import Float64Array, Positions, cosine_error, slices
+from embstore.base.arrays import Float64Array, Positions, cosine_error, rounding_error_bound, slices
 from embstore.metrics.declaration import (
     N_TIED,
     N_ZERO,
@@ -41,6 +41,7 @@ from embstore.metrics.significance import PERMUTATIONS
 _ROUNDING = 1e-13  # share of the summed terms up to which their sum is rounding
 _MIN_CKA_ITEMS = {"unbiased": 4, "biased": 2}
 _NO_VARIANCE = "its vectors are all alike, or all equally far from each other"
+WITHIN_ROUNDING = "the differences of its cosines are within rounding"
 _MIN_RSA_ITEMS = 3
 _PAIRS_AT_ONCE = 2048
 _LISTS_AT_ONCE = 16_384
@@ -221,7 +222,7 @@ def rsa(
         all_pairs = n * (n - 1) // 2
         is_sample = correlation == "spearman" and pairs < all_pairs
         too_few = (None, "fewer than three items with a direction")
-        value, reason = normalise(forms, i, j, "all its cosines are alike") if forms else too_few
+        value, reason = normalise(forms, i, j, WITHIN_ROUNDING) if forms else too_few
         counts: Result = {"n": n, "n_pairs": pairs if is_sample else all_pairs, "n_zero": len(ids) - n}
         chance, drawn = None if value is None else 0.0, seed if is_sample else None
         rows.append({"rsa": value, "chance": chance, **counts, "reason": reason, "seed": drawn})
@@ -237,25 +238,26 @@ def normalise_rows(block: Float64Array) -> Float64Array:
 def covariance_of_cosines(sums: PairSums) -> float:
     """Return the covariance (ddof 0) of two layers' cosines over all pairs i < j of n ≥ 2 items.
 
-    With unit vectors u = m + x and v = l + y, a pair's cosine is ‖m‖² + aᵢ + aⱼ + xᵢ·xⱼ, where a = m·x; likewise
-    b = l·y. The constant ‖m‖² is omitted, so that cosines near 1 keep their digits; the products of the other terms are
-    summed over pairs in closed form, from sums over items. The covariance is zero if it is within rounding.
+    The cosine of two unit vectors, which are x here after a shift, is 1 − ‖xᵢ − xⱼ‖²/2 = c + aᵢ + aⱼ + xᵢ·xⱼ, where
+    2a is the mean of ‖x‖² minus ‖x‖², whose sum is 0; likewise b and y. The constant c is omitted, so that cosines near
+    1 keep their digits; the products of the other terms are summed over pairs in closed form, from sums over items. The
+    covariance is zero if it is within rounding.
     """
-    n, left, right, product = sums.n, sums.left, sums.right, sums.product
-    m, l_ = left.shift, right.shift
+    n, left, right = sums.n, sums.left, sums.right
+    if left.is_constant(n) or right.is_constant(n):
+        return 0.0
     n_pairs = n * (n - 1) / 2
-    mean_left, mean_right = (_deviation_total(n, side) / n_pairs for side in (left, right))
-    linear = (n - 2) * float(m @ product @ l_) + float(m @ left.total) * float(l_ @ right.total)
+    norm_products = sums.square_product - left.square_total * right.square_total / n  # 4 Σ aᵢbᵢ
     mixed = (
-        float(m @ product @ right.total)
-        - float(m @ sums.left_weighted)
-        + float(left.total @ product @ l_)
-        - float(l_ @ sums.right_weighted)
-    )
-    quadratic = (float(np.vdot(product, product)) - sums.square_product) / 2
-    mean_product = (linear + mixed + quadratic) / n_pairs
-    covariance = mean_product - mean_left * mean_right
-    smallest = max(1e-24, _ROUNDING * abs(mean_product))
+        float(right.total @ (right.total * (left.square_total / n) - sums.right_weighted))
+        + float(left.total @ (left.total * (right.square_total / n) - sums.left_weighted))
+    ) / 2 + norm_products
+    product_square = float(np.vdot(sums.product, sums.product))
+    quadratic = (product_square - sums.square_product) / 2
+    mean_product = ((n - 2) * norm_products / 4 + mixed + quadratic) / n_pairs
+    covariance = mean_product - _mean_deviation(n, left) * _mean_deviation(n, right)
+    terms = (n * sums.square_product / 4 + product_square) / n_pairs
+    smallest = max(_ROUNDING * terms, sqrt(_cosine_noise(n, left) * _cosine_noise(n, right)))
     return covariance if abs(covariance) > smallest else 0.0
 
 
@@ -265,15 +267,22 @@ def cosine_gram(vectors: CentredVectors) -> GramMatrix:
     The entries are aᵢ + aⱼ + xᵢ·xⱼ minus their mean over i < j: the part of a cosine that is not constant.
     """
     n, sums = len(vectors.x), vectors.sums
-    mean = _deviation_total(n, sums) / (n * (n - 1) / 2)
-    offsets = vectors.x @ sums.shift - mean / 2
-    error = max(1e-24, _ROUNDING * mean**2)
-    return GramMatrix(offsets, has_diagonal=False, scale=1 / (n * (n - 1)), rounding_error=error)
+    offsets = (vectors.squares.mean() - vectors.squares - _mean_deviation(n, sums)) / 2
+    return GramMatrix(offsets, has_diagonal=False, scale=1 / (n * (n - 1)), rounding_error=_cosine_noise(n, sums))
 
 
-def _deviation_total(n: int, sums: LayerSums) -> float:
-    """Return the sum of aᵢ + aⱼ + xᵢ·xⱼ over all pairs i < j of n items, a = m·x, m the shift of the layer."""
-    return (n - 1) * float(sums.shift @ sums.total) + (float(sums.total @ sums.total) - sums.square_total) / 2
+def _mean_deviation(n: int, sums: LayerSums) -> float:
+    """Return the mean of aᵢ + aⱼ + xᵢ·xⱼ over all pairs i < j of n items."""
+    return (float(sums.total @ sums.total) - sums.square_total) / (n * (n - 1))
+
+
+def _cosine_noise(n: int, sums: LayerSums) -> float:
+    """Return a bound on the variance that the rounding errors of n unit vectors give their cosines.
+
+    With errors of up to e in both vectors, half the squared distance d² has one of up to 2 e d; the mean of d² over all
+    pairs is at most 4/n Σ‖x‖².
+    """
+    return 16 * sums.square_total / n * cosine_error(len(sums.shift)) ** 2
 
 
 def draw_pairs(n: int, n_pairs: int, seed: int) -> tuple[Positions, Positions]:
@@ -298,27 +307,30 @@ def _rank_covariances(
 ) -> dict[Pair, float]:
     """Compute the covariance of the ranks of the cosines of two layers, for each pair of layers.
 
-    The cosines are of pairs of items at the positions ``first`` (m,) and ``second`` (m,) in ``ids``.
+    The cosines are of pairs of items at the positions ``first`` (m,) and ``second`` (m,) in ``ids``. Their ranks are
+    those of the distances of unit vectors in reverse, in both layers.
     """
     mean = (len(first) + 1) / 2
-    centred = {
-        number: ranks(_cosines(layers[number], ids, first, second), cosine_error(layers[number].dim)) - mean
-        for number in {number for pair in pairs for number in pair}
-    }
+    centred: dict[int, Float64Array] = {}
+    for number in {number for pair in pairs for number in pair}:
+        distances = _distances(layers[number], ids, first, second)
+        errors = rounding_error_bound(layers[number].dim, np.float64) * (1 + distances)  # with those of unit vectors
+        centred[number] = ranks(distances, errors) - mean
     return {(i, j): float(centred[i] @ centred[j]) / len(first) for i, j in pairs}
 
 
-def _cosines(layer: LayerData, ids: Ids, first: Positions, second: Positions) -> Float64Array:
-    """Return the cosines (m,) of pairs of items, reading their vectors into memory; arguments as above."""
+def _distances(layer: LayerData, ids: Ids, first: Positions, second: Positions) -> Float64Array:
+    """Return the distances (m,) of the unit vectors of pairs of items, read into memory; arguments as above."""
     used = np.union1d(first, second)
     found, vectors = layer.gather(ids[used])
     check_complete(found, ids[used])
     first, second = np.searchsorted(used, first), np.searchsorted(used, second)
-    cosines = np.empty(len(first))
+    distances = np.empty(len(first))
     for part in slices(len(first), _PAIRS_AT_ONCE):
         u, v = (normalise_rows(vectors[rows[part]].astype(np.float64)) for rows in (first, second))
-        cosines[part] = np.vecdot(u, v)
-    return cosines
+        u -= v
+        distances[part] = np.sqrt(np.vecdot(u, u))
+    return distances
 
 
 def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 10) -> list[Result]:
@@ -420,11 +432,11 @@ METRICS = (
             *PERMUTATIONS,
         ),
         similarity=Similarity("cka", matrix=lambda layer, ids, *, variant: unit_gram(
-            read_vectors(layer, ids), hsic1_gram if variant == "unbiased" else biased_gram)),
+            read_vectors(layer, ids), hsic1_gram if variant == "unbiased" else biased_gram), chance="chance"),
         formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
         citation="Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al. (2021), ICLR; "
         "chance: Kazi-Aoual et al. (1995), CSDA 20; Josse, Pagès & Husson (2008), CSDA 53",
-        references=("kornblith2019", "song2012", "nguyen2021", "kazi1995", "josse2008"), needs="layers", version=2,
+        references=("kornblith2019", "song2012", "nguyen2021", "kazi1995", "josse2008"), needs="layers", version=3,
         estimator=f"Exact, {_ROUTES} unbiased takes HSIC_1, which needs 4 "
         "items and may make CKA negative; biased takes Kornblith's, which for n = 100 items with independent Gaussian "
         "vectors of 768 dimensions in both layers is about .885: chance says how much of it items in random order "
@@ -451,7 +463,8 @@ METRICS = (
         ),
         similarity=Similarity(
             "rsa", matrix=lambda layer, ids, **_: unit_gram(normalise_rows(read_vectors(layer, ids)), cosine_gram),
-            has_matrix=lambda given: given["correlation"] == "pearson", needs_direction=True),
+            has_matrix=lambda given: given["correlation"] == "pearson", needs_direction=lambda _: True,
+            chance="chance"),
         formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
         citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience", references=("kriegeskorte2008",),
         needs="layers",
@@ -460,7 +473,7 @@ METRICS = (
         "are no more than that; n_pairs says how many. Cosines that differ by no more than their rounding errors share "
         "a rank. Items that are a zero vector in one of the two layers are left out and counted in n_zero. Cosine "
         "distances give the same number as cosines.",
-        version=3,
+        version=4,
         drawn=lambda row: f"a random sample of {row['n_pairs']:,} of {row['n'] * (row['n'] - 1) // 2:,} pairs of items",
     ),
     Metric(
@@ -476,7 +489,8 @@ METRICS = (
             N_TIED,
         ),
         parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=1), AGAINST, *PERMUTATIONS),
-        similarity=Similarity("overlap", matrix=_overlap_matrix, needs_direction=True),
+        similarity=Similarity(
+            "overlap", matrix=_overlap_matrix, needs_direction=lambda _: True, chance="chance"),
         formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
         citation="Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the same lists",
         references=("huh2024",), needs="layers",
@@ -484,6 +498,6 @@ METRICS = (
         "where they reach beyond the k-th place, as of duplicates, the ids decide which of them count, and n_tied says "
         "for how many items. Items that are a zero vector in one of the two layers are left out of both, as items and "
         "as neighbours, and counted in n_zero. k ≥ n gives null. Chance is by the hypergeometric distribution.",
-        version=4,
+        version=5,
     ),
 )  # fmt: skip

@@ -283,14 +283,16 @@ class Similarity:
         matrix: Function from a layer, the items' ids and the metric's arguments to a matrix (n, n), so that the sum of
             products of two layers' matrices is the similarity; None to compute the metric anew for each permutation.
         has_matrix: Whether it has such a matrix with these arguments.
-        needs_direction: Whether items that are a zero vector in some layer are left out.
+        needs_direction: Whether items that are a zero vector in one of the layers are left out with these arguments.
+        chance: Column of the similarity by chance: one of the metric's own, or the mean over the permutations.
     """
 
     column: str
     is_distance: bool = False
     matrix: Callable[..., NDArray[np.float64]] | None = None
     has_matrix: Callable[[Mapping[str, Any]], bool] = lambda arguments: True
-    needs_direction: bool = False
+    needs_direction: Callable[[Mapping[str, Any]], bool] = lambda arguments: False
+    chance: str = "shuffled"
 
     def scores(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
         """Return the similarity of each row, float64 (rows,), NaN where it is undefined."""
@@ -362,7 +364,9 @@ class Metric:
     sides: tuple[str, str] = ("layer", "layer")
     similarity: Similarity | None = None
     label: str = ""
-    compares_groups: bool = False  # whether the function takes all groups of ``by``, as name and ids, instead of one
+    # Whether the function takes all groups of ``by``, as name and ids, instead of one, and ``is_ordered``: whether they
+    # are numbers or intervals.
+    compares_groups: bool = False
 
     def with_columns_for(self, parameters: Mapping[str, Any]) -> "Metric":
         """Return the declaration with the columns that the result has for these values of the parameters."""

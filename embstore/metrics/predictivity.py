@@ -163,7 +163,7 @@ METRICS = (
         formula="1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖² over the items of all folds, ŷ by ridge regression on the other folds",
         citation="Golub, Heath & Wahba (1979), Technometrics 21 (strength of the ridge); linear predictivity as in "
         "Yamins et al. (2014), PNAS",
-        references=("golub1979", "yamins2014"), needs="layers", drawn_values=("r2", "r2_in_sample"),
+        references=("golub1979", "yamins2014"), needs="layers", version=2, drawn_values=("r2", "r2_in_sample"),
         sides=("from layer", "to layer"),
         estimator="Directed: from layer to layer_2. Errors are summed over all dimensions and folds before they are "
         "divided, so that dimensions count by their variance, where scikit-learn's mean over dimensions gives dead "

@@ -38,7 +38,8 @@ def compute_layers(
         divided: Iterable[tuple[Group | None, LayerData | NotComputable]] = [(None, data)]
         if groups is not None and request.metric.compares_groups:
             members = [(group.name, group.ids) for group in groups.members if group.name is not None]
-            cases = [case._replace(inputs={**case.inputs, "groups": members}) for case in cases]
+            inputs = {"groups": members, "is_ordered": groups.is_ordered}
+            cases = [case._replace(inputs={**case.inputs, **inputs}) for case in cases]
         elif groups is not None:
             divided = layers_of_groups(data, groups, with_summary=with_summary)
         rows = tuple(

@@ -88,11 +88,13 @@ class Groups:
     members: tuple[Group, ...]
     ids: Ids
     notes: tuple[str, ...]
+    is_ordered: bool  # whether they are values of one column of numbers, or intervals of it
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the names and ids of all groups, and of the notes."""
-        digest = hashlib.sha256(repr((self.notes, [(group.name, len(group.ids)) for group in self.members])).encode())
+        """SHA-256 of the names and ids of all groups, of their order and of the notes."""
+        sizes = [(group.name, len(group.ids)) for group in self.members]
+        digest = hashlib.sha256(repr((self.notes, self.is_ordered, sizes)).encode())
         for ids in (self.ids, *(group.ids for group in self.members)):
             digest.update(np.ascontiguousarray(ids).tobytes())
         return digest.hexdigest()
@@ -119,7 +121,7 @@ def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups
     if not has_value.all():
         members.append(Group(None, ids[~has_value]))
         notes.append(f"{subject} has no value for {_n_items(len(members[-1].ids))}: the last group, without a name.")
-    return Groups(tuple(members), ids, tuple(notes))
+    return Groups(tuple(members), ids, tuple(notes), is_ordered=len(found) == 1 and column.kind in NUMBERS)
 
 
 def _combined(parts: Sequence[tuple[list[str], Numbers]], subject: str) -> tuple[list[str], Numbers]:

@@ -1,7 +1,7 @@
 """Compute a metric of two layers for each pair of layers, and hold similarities against those of shuffled items."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import cycle, product
@@ -75,44 +75,81 @@ def calibrated(
     """
     similarity, parameters = request.metric.similarity, request.parameters
     assert similarity is not None
-    others = left if right is None else right
-    if similarity.needs_direction:
-        is_kept = ~np.isin(ids, np.concatenate([zero_ids(each) for each in (*left, *others)]))
-        ids, blocks = ids[is_kept], None if blocks is None else np.unique(blocks[is_kept], return_inverse=True)[1]
-    drawn = len(ids), parameters["permutations"], request.selection.seed
-    if similarity.matrix is not None and similarity.has_matrix(arguments):
-        matrices = _matrices(similarity, arguments, (*left, *others), ids)
-        firsts, seconds = matrices[: len(left)], matrices[len(left) :]
-        if blocks is None and parameters["permutations"] < len(ids):
-            observed, shuffled = statistics.cyclic_products(firsts, seconds, *statistics.draw_cycle(*drawn))
-        else:
-            observed, shuffled = statistics.permuted_products(
-                firsts, seconds, statistics.draw_permutations(*drawn, blocks)
-            )
-    else:
-        layers = {id(each): ShuffledLayer(ids, each.gather(ids)[1], each.dims) for each in (*left, *others)}
-        own, shown = ([layers[id(each)] for each in side] for side in (left, others))
-
-        def similarities(second: Sequence[LayerData]) -> NDArray[np.float64]:
-            found = similarity.scores(rows_of(request.metric.function(own, second, ids, **arguments)))
-            return found.reshape(len(left), len(others))
-
-        observed = similarities(shown)
-        orders = statistics.draw_permutations(*drawn, blocks)
-        shuffled = np.array([similarities([each.in_order(order) for each in shown]) for order in orders])
-    shuffled[:, np.isnan(similarity.scores(rows)).reshape(observed.shape)] = np.nan
-    compared = None
-    if parameters["over"] == "max":
-        compared = np.ones(observed.shape, bool) if right is not None else ~np.eye(len(left), dtype=bool)
-    found = statistics.calibrate(observed, shuffled, compared)
-    values = zip(found.p.ravel(), similarity.value_of(found.threshold).ravel(), found.calibrated.ravel(), strict=True)
-    for row, (p, threshold, score) in zip(rows, values, strict=True):
+    others, is_over_max = left if right is None else right, parameters["over"] == "max"
+    scores = similarity.scores(rows).reshape(len(left), len(others))
+    is_candidate = np.ones(scores.shape, bool) if right is not None else ~np.eye(len(left), dtype=bool)
+    values, n_shuffled = np.full((4, *scores.shape), np.nan), None
+    for excluded, pairs in _pairs_by_zeros(similarity, arguments, left, others, together=is_over_max):
+        used, used_2 = np.flatnonzero(pairs.any(axis=1)), np.flatnonzero(pairs.any(axis=0))
+        grid = np.ix_(used, used_2)
+        if np.isnan(scores[grid]).all():
+            continue
+        is_kept = np.isin(ids, excluded, invert=True)
+        kept_blocks = None if blocks is None else np.unique(blocks[is_kept], return_inverse=True)[1]
+        sides = [left[at] for at in used], [others[at] for at in used_2]
+        observed, shuffled = _shuffled_similarities(request, arguments, *sides, ids[is_kept], kept_blocks)
+        shuffled[:, np.isnan(scores[grid])] = np.nan
+        found = statistics.calibrate(observed, shuffled, is_candidate if is_over_max else None)
+        means = similarity.value_of(shuffled.mean(axis=0))
+        part = np.stack([means, found.p, similarity.value_of(found.threshold), found.calibrated])
+        values[:, pairs] = part[:, pairs[grid]]
+        n_shuffled = int(is_kept.sum()) if is_over_max else None
+    for row, (mean, p, threshold, score) in zip(rows, values.reshape(4, -1).T, strict=True):
         has_value = row[similarity.column] is not None and np.isfinite(threshold)
         yield row | {
-            "permutations": parameters["permutations"], "over": parameters["over"],
+            "permutations": parameters["permutations"], "over": parameters["over"], "n_shuffled": n_shuffled,
+            "shuffled": float(mean) if has_value and np.isfinite(mean) else None,
             "p": float(p) if has_value else None, "threshold": float(threshold) if has_value else None,
             "calibrated": float(score) if has_value else None,
         }  # fmt: skip
+
+
+def _pairs_by_zeros(
+    similarity: Similarity, arguments: Mapping[str, Any], left: Sequence[LayerData], right: Sequence[LayerData], *,
+    together: bool,
+) -> list[tuple[Ids, NDArray[np.bool_]]]:  # fmt: skip
+    """Group the pairs of a grid of layers by the items that are left out since their vector is zero in one of the two.
+
+    Returns:
+        The ids that are left out, and which pairs that holds for, bool (left, right); all pairs if the metric needs no
+        direction, or if all are to be compared ``together``, without the zero vectors of any layer.
+    """
+    everything = np.ones((len(left), len(right)), bool)
+    if not similarity.needs_direction(arguments):
+        return [(np.empty(0, np.int64), everything)]
+    zeros, zeros_2 = ([zero_ids(layer) for layer in side] for side in (left, right))
+    if together:
+        return [(np.concatenate([*zeros, *zeros_2]), everything)]
+    groups: dict[bytes, NDArray[np.bool_]] = {}
+    for i, j in np.ndindex(everything.shape):
+        groups.setdefault(np.union1d(zeros[i], zeros_2[j]).tobytes(), np.zeros_like(everything))[i, j] = True
+    return [(np.frombuffer(excluded, np.int64), pairs) for excluded, pairs in groups.items()]
+
+
+def _shuffled_similarities(
+    request: MetricRequest, arguments: Mapping[str, Any], left: Sequence[LayerData], right: Sequence[LayerData],
+    ids: Ids, blocks: Positions | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+    """Return the similarities (left, right) of a grid of layers, and those of each permutation of the items."""
+    similarity, n_draws = request.metric.similarity, request.parameters["permutations"]
+    assert similarity is not None
+    drawn = len(ids), n_draws, request.selection.seed
+    if similarity.matrix is not None and similarity.has_matrix(arguments):
+        matrices = _matrices(similarity, arguments, (*left, *right), ids)
+        firsts, seconds = matrices[: len(left)], matrices[len(left) :]
+        if blocks is None and n_draws < len(ids):
+            return statistics.cyclic_products(firsts, seconds, *statistics.draw_cycle(*drawn))
+        return statistics.permuted_products(firsts, seconds, statistics.draw_permutations(*drawn, blocks))
+    layers = {id(each): ShuffledLayer(ids, each.gather(ids)[1], each.dims) for each in (*left, *right)}
+    own, shown = ([layers[id(each)] for each in side] for side in (left, right))
+
+    def similarities(second: Sequence[LayerData]) -> NDArray[np.float64]:
+        found = similarity.scores(rows_of(request.metric.function(own, second, ids, **arguments)))
+        return found.reshape(len(left), len(right))
+
+    orders = statistics.draw_permutations(*drawn, blocks)
+    shuffled = np.array([similarities([each.in_order(order) for each in shown]) for order in orders])
+    return similarities(shown), shuffled
 
 
 def _matrices(
@@ -230,8 +267,6 @@ class _Pair:
         notes += [*down_notes, *across_notes]
         if 0 < (n_draws := request.parameters.get("permutations", 0)) < _MIN_DRAWS:
             notes.append(f"{n_draws} permutations: p is {1 / (n_draws + 1):.3f} at least. Take {_MIN_DRAWS} or more.")
-        if n_draws:
-            notes.append("p, threshold, calibrated: ⦃format=json⦄, or a plot of ⦃column=calibrated⦄")
         if groups is None:
             return Answer(tuple(self._calibrated(down, across, ids)), tuple(notes))
         rows: list[provenance.Row] = []
@@ -405,12 +440,15 @@ def _tabulate(request: MetricRequest, rows: Sequence[provenance.Row], notes: Seq
     shown = next(column.name for column in request.metric.columns if column.shown)
     whole = provenance.whole_samples(request.selection, {row["space"] for row in rows}, notes)
     notes = [*notes, *_reasons(rows, shown), *provenance.counts(rows, described, (), whole)]
-    notes += _notes_on_pairs(request, rows)
     down = ("layer_name",) if len({row["space"] for row in rows}) == 1 else ("space", "layer_name")
     heads = tuple("layer" if column == "layer_name" else column for column in down)
     if by is not None:
         down, heads = ("group", *down), (by.column, *heads)
     pivot = Pivot(down, across=("layer_name_2",), values=(shown,), heads=heads)
+    if request.parameters.get("permutations") and (similarity := request.metric.similarity):
+        values = dict.fromkeys((shown, similarity.column, similarity.chance, "p", "calibrated"))
+        pivot = Pivot((*down, "layer_name_2"), across=(), values=tuple(values), heads=(*heads, "layer_2"))
+    notes += _notes_on_pairs(request, rows, pivot.values)
     return provenance.tabulate(request, rows, notes, pivot, SECOND_COLUMNS)
 
 
@@ -424,12 +462,16 @@ def _reasons(rows: Sequence[provenance.Row], shown: str) -> Iterator[str]:
         yield f"{row['reason']}." if names_layer else f"{subject}: {row['reason']}."
 
 
-def _notes_on_pairs(request: MetricRequest, rows: Sequence[provenance.Row]) -> Iterator[str]:
+def _notes_on_pairs(
+    request: MetricRequest, rows: Sequence[provenance.Row], printed: Collection[str | tuple[str, ...]]
+) -> Iterator[str]:
     """Yield notes on columns that are not printed, and that all pairs of layers of two spaces share."""
     for pair in dict.fromkeys((row["space"], row["space_2"]) for row in rows):
         pair_rows = [row for row in rows if (row["space"], row["space_2"]) == pair]
         name = pair[0] if pair[0] == pair[1] else f"{pair[0]} (down) and {pair[1]} (across)"
         for column in request.metric.columns:
+            if column.name in printed:
+                continue
             values = {row[column.name] for row in pair_rows} - {None}
             if column.name in ("n_tied", "chance") and len(values) > 1:
                 yield f"{name}: {column.name} = {show(min(values))}–{show(max(values))} ({column.help})"

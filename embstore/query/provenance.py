@@ -1,7 +1,6 @@
 """Describe how each row of a result was computed, in columns and notes."""
 
 import math
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -111,11 +110,10 @@ def draw_notes(request: "MetricRequest", rows: Sequence[Mapping[str, Any]]) -> l
     texts = ["drawn at random" if drawn is None else drawn({**columns, **row}) for row in rows]
     notes += [f"{request.metric.name}: {text} (seed {request.selection.seed})" for text in dict.fromkeys(texts)]
     if request.metric.name == "change" and request.parameters["permutations"]:
-        tests = Counter((row["group_1"], row["group_2"]) for row in rows if row["p"] is not None)
-        n_tests, n_draws = max(tests.values(), default=0), request.parameters["permutations"]
+        n_tests, n_draws = sum(row["p"] is not None for row in rows), request.parameters["permutations"]
         if n_tests / (n_draws + 1) >= _LEVEL:
             notes.append(
-                f"too few permutations for {n_tests} words: no p_holm can be below {n_tests / (n_draws + 1):.2g}. Draw "
+                f"too few permutations for {n_tests} tests: no p_holm can be below {n_tests / (n_draws + 1):.2g}. Draw "
                 f"more: ⦃permutations={math.ceil(20 * n_tests / 1000) * 1000}⦄"
             )
     return notes
@@ -216,6 +214,15 @@ def _left_out(metric: "Metric", rows: Sequence[Mapping[str, Any]]) -> Iterator[s
         if row[first] is not None and row[column.name]
     ]
     yield from _merged(metric, counts)
+    rare = {(row["space"], row["layer_name"]): (row["n_rare"], row["rare"]) for row in rows if row.get("n_rare")}
+    text = "{:,} words, or groups of words, have too few contexts and are compared with nothing"
+    yield from _merged(
+        metric,
+        [
+            ({"space": space, "layer_name": layer}, text.format(n) + ("" if names is None else f": {names}"))
+            for (space, layer), (n, names) in rare.items()
+        ],
+    )
 
 
 def _merged(metric: "Metric", row_notes: Iterable[tuple[Mapping[str, Any], str]]) -> Iterator[str]:

@@ -6,10 +6,13 @@ from itertools import permutations
 import numpy as np
 import pytest
 from datasets_written import write_analogies
+from metric_data import Arrays
 from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import NotStoredError, QueryError
+from embstore.metrics.data import Analogies, Words
+from embstore.metrics.judgements import analogies
 from embstore.metrics.numerics.statistics import wilson_interval
 
 STEMS = [f"no{number}" for number in range(24)]
@@ -96,6 +99,50 @@ def test_accuracy_is_that_of_gensim(tmp_path, ignore_case, mixed):
     assert ours["n"] == [len(part["correct"]) + len(part["incorrect"]) for part in (theirs[-1], *theirs[:-1])]
     assert ours["accuracy"][0] == pytest.approx(total)
     assert 0 < ours["accuracy"][0] < 1
+
+
+def accuracy(blocks: Sequence[np.ndarray], ids: Sequence[int], method: str) -> float:
+    """The accuracy in one question, a : b = c : d, of items whose ids 10, 11, 12 and 5 are a, b, c and d."""
+    words = Words(np.array([10, 11, 12, 5]), ("a", "b", "c", "d"))
+    question = Analogies(
+        words, groups=np.arange(4), spelled_ids=np.array([5, 10, 11, 12]), spelled_groups=np.array([3, 0, 1, 2]),
+        questions=np.array([[0, 1, 2]]), answers=np.array([3]), answer_starts=np.array([0, 1]),
+        sections=np.array([0]), section_names=("all",),
+    )  # fmt: skip
+    row = analogies(Arrays(*blocks, ids=ids), analogies=question, method=method)
+    value = (row if isinstance(row, dict) else row[0])["accuracy"]
+    assert isinstance(value, float)
+    return value
+
+
+@pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_near_ties_between_blocks_are_decided_in_float64(method, is_first):
+    """d is the better answer by some 1e-9, which no float32 shows, in the block before or after the other's."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a, b, c = (each / np.linalg.norm(each) for each in rng.normal(size=(3, 8)) + 1)
+        target = b - a + c
+        worse = target + 0.3 * rng.normal(size=8)
+        better = worse + 3e-9 * target
+        blocks, ids = [np.stack([a, b, c, worse]), better[None]], [10, 11, 12, 1, 5]
+        if is_first:
+            blocks, ids = [np.stack([a, b, c, better]), worse[None]], [10, 11, 12, 5, 1]
+        assert accuracy(blocks, ids, method) == 1
+        swapped = [1 if each == 5 else 5 if each == 1 else each for each in ids]
+        assert accuracy(blocks, swapped, method) == 0
+
+
+@pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
+@pytest.mark.parametrize("other", [4, 6])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_ties_between_blocks_go_to_the_lower_id(method, other, is_first):
+    """Two items as near as can be: with a opposite to b and c, the product of cosines is a million."""
+    b = np.array([1.0, 0, 0, 0])
+    blocks, ids = [np.stack([-b, b, b, 2 * b]), 4 * b[None]], [10, 11, 12, other, 5]
+    if is_first:
+        ids = [10, 11, 12, 5, other]
+    assert accuracy(blocks, ids, method) == (other > 5)
 
 
 def test_missing_words_are_named_and_counted(made):

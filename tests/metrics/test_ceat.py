@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from metric_data import Arrays
 
+from embstore.metrics import ceat as ceat_module
 from embstore.metrics.association import weat
 from embstore.metrics.ceat import ceat, combine
 from embstore.metrics.data import Contexts, Words
@@ -62,6 +63,29 @@ def test_the_distribution_is_that_of_draws_by_hand():
     more = ceat(Arrays(x), contexts=contexts, draws=16_000, seed=3, **sets())
     assert more["se"] == pytest.approx(row["se"] / 2, rel=0.1), "the error falls with the draws, as the docs say"  # type: ignore[operator]
     assert more["ces"] == pytest.approx(row["ces"], abs=0.03)
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+def test_batches_have_as_many_draws_as_are_asked_for(monkeypatch, size):
+    """With one context a word all draws have one effect and variance, so that the error is √(variance / draws)."""
+    x, contexts = occurrences(1)
+    monkeypatch.setattr(ceat_module, "_BATCH_VALUES", 8 * size)
+    row = ceat(Arrays(x), contexts=contexts, draws=7, **sets())
+    effect = float(row["median"])  # type: ignore[arg-type]
+    variance = 6 / 9 + effect**2 / 12
+    assert row["se"] == pytest.approx(sqrt(variance / 7))
+
+
+@pytest.mark.parametrize("size", [1, 7, 250])
+def test_draws_of_several_batches_are_independent(monkeypatch, size):
+    """Their distribution is that of one batch: also of batches of a single draw, which would else all be the same."""
+    x, contexts = occurrences(6)
+    whole = ceat(Arrays(x), contexts=contexts, draws=2000, seed=5, **sets())
+    monkeypatch.setattr(ceat_module, "_BATCH_VALUES", 8 * size)
+    parts = ceat(Arrays(x), contexts=contexts, draws=2000, seed=5, **sets())
+    for name in ("q05", "q25", "median", "q75", "q95"):
+        assert parts[name] == pytest.approx(whole[name], abs=0.1)
+    assert parts["se"] == pytest.approx(whole["se"], rel=0.1)
 
 
 def test_words_without_occurrences():

@@ -8,6 +8,7 @@ import pytest
 from metric_data import Arrays
 from scipy.spatial.distance import cdist, cosine, pdist
 
+from embstore.base.errors import UnknownNameError
 from embstore.metrics.change import change
 from embstore.metrics.data import Contexts
 
@@ -71,7 +72,7 @@ def test_rare_words_and_adjacent_groups():
     assert [(row["word"], row["group_1"], row["group_2"]) for row in rows] == [
         ("bank", "1900", "1910"), ("bank", "1910", "1920"),
     ]  # fmt: skip
-    assert [row["n_rare"] for row in rows] == [1, 1]
+    assert [(row["n_rare"], row["rare"]) for row in rows] == [(1, "dog")] * 2
     asked = change(Arrays(x), contexts=contexts, groups=groups, permutations=9, word=("bank", "dog"))
     assert [row["reason"] for row in asked if row["word"] == "dog"] == ["fewer than 5 contexts in a group"] * 2
     [none] = change(Arrays(x), contexts=contexts, groups=groups, min_contexts=9)
@@ -80,3 +81,111 @@ def test_rare_words_and_adjacent_groups():
     assert none["reason"] == "fewer than two groups"
     x[contexts.groups == 1] = 0
     assert {row["word"] for row in change(Arrays(x), contexts=contexts, groups=groups, permutations=0)} == {"bank"}
+
+
+def pairs(rows: list[Any]) -> list[tuple[Any, ...]]:
+    return [(row["word"], row["group_1"], row["group_2"]) for row in rows]
+
+
+def test_groups_without_an_order_are_compared_in_all_pairs():
+    """Senses of three words, in the order of the alphabet: those of one word need not be neighbours there."""
+    senses = {"bank": (6, 0, 7, 2), "spring": (0, 8, 6, 6), "mouse": (5, 0, 0, 1)}
+    x, contexts, groups = occurrences(senses)
+    groups = [*zip(("money", "season", "water", "wheel"), (members for _, members in groups), strict=True)]
+    rows = change(Arrays(x), contexts=contexts, groups=groups, is_ordered=False, permutations=99)
+    assert pairs(rows) == [
+        ("bank", "money", "water"),
+        ("spring", "season", "water"), ("spring", "season", "wheel"), ("spring", "water", "wheel"),
+    ]  # fmt: skip
+    assert {(row["n_rare"], row["rare"]) for row in rows} == {(2, "bank (wheel), mouse")}
+    in_order = change(Arrays(x), contexts=contexts, groups=groups, permutations=0)
+    assert pairs(in_order) == [("spring", "season", "water"), ("spring", "water", "wheel")]
+    asked = change(
+        Arrays(x), contexts=contexts, groups=groups, is_ordered=False, permutations=0, word=("bank", "mouse", "spring")
+    )
+    assert [row["reason"] for row in asked if row["word"] == "mouse"] == ["fewer than 5 contexts in a group"]
+    assert {row["n_rare"] for row in asked} == {0}
+    distances = cdist(x[:6], x[6:13], "cosine")
+    assert rows[0]["apd"] == pytest.approx(distances.mean())
+
+
+def test_p_is_adjusted_for_all_tests_that_are_shown():
+    """Holm's rule by hand, over words and pairs of groups."""
+    x, contexts, groups = occurrences({"bank": (6, 7, 8), "dog": (5, 5, 0)}, shift=0.5)
+    rows = change(Arrays(x), contexts=contexts, groups=groups, is_ordered=False, permutations=999)
+    assert len(rows) == 4
+    ordered = sorted(rows, key=lambda row: float(row["p"]))
+    steps = [(4 - place) * float(row["p"]) for place, row in enumerate(ordered)]
+    expected = [min(1.0, max(steps[: place + 1])) for place in range(4)]
+    assert [row["p_holm"] for row in ordered] == pytest.approx(expected)
+
+
+def test_each_group_is_compared_with_a_chosen_one_or_with_the_rest():
+    x, contexts, groups = occurrences({"bank": (6, 5, 7)})
+    call: dict[str, Any] = {"contexts": contexts, "groups": groups, "permutations": 0}
+    chosen = change(Arrays(x), **call, against="1920")
+    assert pairs(chosen) == [("bank", "1900", "1920"), ("bank", "1910", "1920")]
+    rest = change(Arrays(x), **call, against="rest")
+    assert pairs(rest) == [("bank", "1900", "rest"), ("bank", "1910", "rest"), ("bank", "1920", "rest")]
+    for row, (_, members) in zip(rest, groups, strict=True):
+        others = np.setdiff1d(np.arange(len(x)), members)
+        assert row["apd"] == pytest.approx(cdist(x[members], x[others], "cosine").mean())
+        assert (row["n_1"], row["n_2"]) == (len(members), len(others))
+    x, contexts, groups = occurrences({"bank": (6, 0, 7), "spring": (5, 6, 7), "mouse": (6, 0, 0)})
+    call = {"contexts": contexts, "groups": groups, "is_ordered": False, "permutations": 0}
+    rest = change(Arrays(x), **call, against="rest", word=("bank", "spring", "mouse"))
+    assert pairs(rest) == [
+        ("bank", "1900", "1920"), ("spring", "1900", "rest"), ("spring", "1910", "rest"), ("spring", "1920", "rest"),
+        ("mouse", None, None),
+    ]  # fmt: skip
+    assert [row["reason"] for row in rest] == [*[None] * 4, "in fewer than two of the groups"]
+    with pytest.raises(UnknownNameError, match=r"unknown group '1921'.*1920"):
+        change(Arrays(x), **call, against="1921")
+
+
+def exact_change(x: np.ndarray, is_second: np.ndarray) -> float:
+    """The mean distance between two groups, minus that within them, in extended precision."""
+    units = x.astype(np.longdouble)
+    units /= np.sqrt((units**2).sum(axis=1))[:, None]
+    units -= units.mean(axis=0)
+    squares = (units**2).sum(axis=1)
+    sums, totals, sizes = [], [], []
+    for side in (~is_second, is_second):
+        sums.append(units[side].sum(axis=0))
+        totals.append(squares[side].sum())
+        sizes.append(int(side.sum()))
+    between = (totals[0] / sizes[0] + totals[1] / sizes[1]) / 2 - (sums[0] @ sums[1]) / (sizes[0] * sizes[1])
+    within = [
+        total / n - ((each @ each) - total) / (n * (n - 1)) for each, total, n in zip(sums, totals, sizes, strict=True)
+    ]
+    return float(between - (within[0] + within[1]) / 2)
+
+
+def test_p_of_a_frequent_word_is_not_rounded_where_one_dimension_is_massive():
+    """The cosines differ by 1e-7, and their mean by less: 2,000 occurrences, moved by .2 of a standard deviation."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 8)).astype(np.float32)
+    is_second = np.arange(2000) >= 1000
+    x[is_second, 1] += np.float32(0.2)
+    x[:, 0] += 3000
+    contexts = Contexts(np.arange(2000), np.zeros(2000, np.int64), ("bank",))
+    groups = [("1900", np.arange(1000)), ("1910", np.arange(1000, 2000))]
+    [row] = change(Arrays(x), contexts=contexts, groups=groups)
+    expected = exact_change(x, is_second)
+    assert row["apd_change"] == pytest.approx(expected, rel=1e-6)
+    shuffled = [exact_change(x, rng.permutation(is_second)) for _ in range(300)]
+    assert max(shuffled) < expected
+    assert row["p"] == pytest.approx(1 / 1001)
+
+
+def test_equal_splits_count_as_large_whatever_the_rounding():
+    """Of 5 and 5 occurrences a split and its mirror image have one distance: p is that of all 252 splits."""
+    rng = np.random.default_rng(2)
+    x = (rng.normal(size=(10, 6)) + np.array([3000, 0, 0, 0, 0, 0])).astype(np.float32)
+    x[5:, 1] += 3
+    contexts = Contexts(np.arange(10), np.zeros(10, np.int64), ("bank",))
+    groups = [("1900", np.arange(5)), ("1910", np.arange(5, 10))]
+    [row] = change(Arrays(x), contexts=contexts, groups=groups, permutations=20_000)
+    splits = [exact_change(x, np.isin(np.arange(10), chosen)) for chosen in combinations(range(10), 5)]
+    observed = exact_change(x, np.arange(10) >= 5)
+    assert row["p"] == pytest.approx(np.mean(np.array(splits) >= observed * (1 - 1e-9)), abs=0.004)

@@ -151,6 +151,42 @@ def test_a_narrow_cone_keeps_its_digits():
     assert single_row(cka, x, y)["cka"] == close(gram_cka(x, y))
 
 
+def exact_cosine_distances(x: np.ndarray) -> np.ndarray:
+    """The triangle of 1 − cosine in extended precision, as half the squares of the differences of unit vectors."""
+    units = x.astype(np.longdouble)
+    units /= np.sqrt((units**2).sum(axis=1))[:, None]
+    return np.array([((units[i] - units[j]) ** 2).sum() / 2 for i, j in combinations(range(len(x)), 2)])
+
+
+@pytest.mark.parametrize("dim", [6, 90])  # by sums of products, and by Gram matrices
+@pytest.mark.parametrize("offset", [3e3, 3e6])
+def test_cosines_that_differ_by_little_are_told_apart(dim, offset):
+    """With an offset of 3,000,000 they differ by 1e-12, and as they are rounded by 1e-16."""
+    rng = np.random.default_rng(dim)
+    x = rng.normal(size=(40, dim)) * rng.uniform(0.2, 3, dim)
+    y = x + rng.normal(size=x.shape)
+    x[:, 0] += offset
+    y[:, 1] += offset
+    triangle, other = (exact_cosine_distances(each) for each in (x, y))
+    assert 1e-14 < triangle.max() < 1e-3
+    expected = np.corrcoef(triangle.astype(float) / triangle.max(), other.astype(float) / other.max())[0, 1]
+    row = single_row(rsa, x, y)
+    assert (row["rsa"], row["reason"]) == (pytest.approx(expected, rel=1e-7), None)
+    by_rank = single_row(rsa, x, y, correlation="spearman")
+    assert by_rank["rsa"] == pytest.approx(spearmanr(triangle, other).statistic, abs=1e-4)
+
+
+@pytest.mark.parametrize(("correlation", "constant"), [("pearson", 1e13), ("spearman", 1e17)])
+@pytest.mark.parametrize("dim", [6, 90])
+def test_cosines_that_differ_within_rounding_are_said_to(correlation, constant, dim):
+    """A constant leaves no more than the last bits of the unit vectors."""
+    x, y = np.random.default_rng(0).normal(size=(2, 40, dim))
+    x[:, 0] = constant
+    row = single_row(rsa, x, y, correlation=correlation)
+    assert row["rsa"] is None
+    assert row["reason"] == "layer: the differences of its cosines are within rounding"
+
+
 def test_a_sample_of_pairs_is_seeded_and_said():
     rng = np.random.default_rng(6)
     x = rng.normal(size=(80, 10))
@@ -266,6 +302,24 @@ def test_a_layer_without_variance_is_named(alike, dtype):
     assert (biased["cka"] is None) is (alike == "all equal")
     rows = cka([Arrays(x), Arrays(y)], None, np.arange(9))
     assert [row["reason"] and row["reason"].split(":")[0] for row in rows] == [None, "layer_2", "layer", "layer"]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("variant", ["unbiased", "biased"])
+def test_a_constant_layer_takes_no_value_from_the_others_by_gram_matrices(variant, place):
+    """Fewer items than dimensions: one layer without a Gram matrix, wherever it stands."""
+    rng = np.random.default_rng(place)
+    layers = [rng.normal(size=(20, 50)) for _ in range(3)]
+    layers[place] = np.full((20, 50), 0.3)
+    assert layer_pairs.prefers_gram(20, [50] * 3, [(i, j) for i in range(3) for j in range(i, 3)])
+    rows = cka([Arrays(x) for x in layers], None, np.arange(20), variant=variant)
+    for row, (i, j) in zip(rows, np.ndindex(3, 3), strict=True):
+        if place in (i, j):
+            side = "layer" if i == place else "layer_2"
+            assert (row["cka"], row["chance"]) == (None, None)
+            assert str(row["reason"]).startswith(f"{side}: its vectors are all alike")
+        else:
+            assert (row["cka"], row["reason"]) == (close(gram_cka(layers[i], layers[j], variant)), None)
 
 
 def test_zero_vectors_are_left_out_of_what_needs_directions():

@@ -71,12 +71,96 @@ def test_imbalance_is_the_mean_rank(distance, layers, data):
     assert (row["chance"], row["n"], row["reason"]) == (1, len(layers[0]), None)
 
 
+def exact_imbalance(x: Matrix, y: Matrix, distance: str) -> float:
+    """The mean rank of each item's neighbour from differences in extended precision, ties by position."""
+    orders = []
+    for each in (x, y):
+        wide = each.astype(np.longdouble)
+        if distance == "cosine":
+            wide /= np.sqrt((wide**2).sum(axis=1))[:, None]
+        squares = np.array([((wide - row) ** 2).sum(axis=1) for row in wide])
+        np.fill_diagonal(squares, np.inf)
+        orders.append(np.argsort(squares, axis=1, kind="stable"))
+    ranks = [np.flatnonzero(order_2 == order[0])[0] + 1 for order, order_2 in zip(*orders, strict=True)]
+    return float(2 / len(x) * np.mean(ranks))
+
+
+@pytest.mark.parametrize("far", [1e4, 1e9])
+def test_one_item_far_away_does_not_change_the_ranks_of_the_others(make_store, far):
+    """The mean that it moves is no centre, and products with it have no digits left."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 10)).astype(np.float32)
+    y = (x + 0.3 * rng.normal(size=x.shape)).astype(np.float32)
+    x[7, 2], y[7, 3] = far, -far
+    made = make_store(n=200, dim=10, n_blocks=1, top_form=None, index=False, vectors=np.stack([x, y]))
+    [_, row, *_] = made.store.query("imbalance").rows
+    assert row["imbalance"] == close(exact_imbalance(x, y, "euclidean"))
+    assert row["imbalance_back"] == close(exact_imbalance(y, x, "euclidean"))
+    assert row["imbalance"] < 0.2
+
+
+def test_two_clouds_far_apart_are_ranked_by_differences():
+    """No point is near all vectors, so that products alone decide nothing."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(60, 5)).astype(np.float32)
+    y = x + (0.3 * rng.normal(size=x.shape)).astype(np.float32)
+    for each in (x, y):
+        each[::2, 0] = each[::2, 0] / 1000 + 1e10
+        each[1::2, 0] -= 1e10
+    assert single_row(imbalance, x, y)["imbalance"] == close(exact_imbalance(x, y, "euclidean"))
+
+
+def test_imbalance_by_cosine_orders_nearly_parallel_vectors(make_store):
+    """Cosines that differ by less than float64 distinguishes near 1."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(80, 6)).astype(np.float32)
+    y = (x + 0.3 * rng.normal(size=x.shape)).astype(np.float32)
+    x[:, 0], y[:, 0] = 1e7, 1e7
+    made = make_store(n=80, dim=6, n_blocks=1, top_form=None, index=False, vectors=np.stack([x, y]))
+    [_, row, *_] = made.store.query("imbalance", distance="cosine").rows
+    expected = exact_imbalance(x, y, "cosine")
+    assert expected < 0.5
+    assert row["imbalance"] == close(expected)
+
+
 def test_imbalance_of_duplicates_and_of_too_few_items():
     """Duplicates are ordered by id in both layers."""
     x = np.random.default_rng(4).normal(size=(40, 3))
     copies = np.repeat(x[:10], 3, axis=0)
     assert single_row(imbalance, copies, copies)["imbalance"] == close(2 / 30)
     assert single_row(imbalance, x[:3], x[3:6], k=3)["reason"] == "3 neighbours of 2 other items: take a smaller k"
+
+
+@pytest.mark.parametrize("dim", [6, 90])
+@pytest.mark.parametrize("offset", [0, 3e3, 3e6])
+def test_cknna_of_all_neighbours_is_unbiased_cka_of_unit_vectors_whatever_their_mean(dim, offset):
+    """HSIC_1 of the U-centred matrices of Székely & Rizzo, in extended precision."""
+    rng = np.random.default_rng(dim)
+    n = 40
+    x = rng.normal(size=(n, dim)) * rng.uniform(0.2, 3, dim)
+    y = x + rng.normal(size=x.shape)
+    x[:, 0] += offset
+    y[:, 1] += offset
+    matrices = []
+    for each in (x, y):
+        units = each.astype(np.longdouble)
+        units /= np.sqrt((units**2).sum(axis=1))[:, None]
+        units -= units.mean(axis=0)
+        gram = units @ units.T
+        np.fill_diagonal(gram, 0)
+        sums = gram.sum(axis=1) / (n - 2)
+        gram += -sums[:, None] - sums + gram.sum() / ((n - 1) * (n - 2))
+        np.fill_diagonal(gram, 0)
+        matrices.append(gram / np.sqrt((gram**2).sum()))
+    row = single_row(cknna, x, y, k=n - 1)
+    assert (row["cknna"], row["reason"]) == (pytest.approx(float((matrices[0] * matrices[1]).sum()), abs=1e-8), None)
+
+
+def test_cknna_of_directions_that_differ_within_rounding_has_no_value():
+    x, y = np.random.default_rng(0).normal(size=(2, 40, 6))
+    x[:, 0] = 1e13
+    row = single_row(cknna, x, y, k=39)
+    assert (row["cknna"], row["reason"]) == (None, "layer: the differences of its cosines are within rounding")
 
 
 def plain_cknna(x: Matrix, y: Matrix, k: int) -> float:
@@ -156,4 +240,7 @@ def test_a_constant_layer_has_no_value_and_says_which(metric):
     value = next(iter(rows[0]))
     assert [row[value] is None for row in rows] == [False, True, True, True]
     sides = ["layer_2", "layer", "layer"]
-    assert [row["reason"] for row in rows] == [None, *(f"{side}: its vectors are all equal" for side in sides)]
+    assert [row["reason"] for row in rows] == [
+        None,
+        *(f"{side}: its vectors are all equal up to rounding" for side in sides),
+    ]

@@ -67,6 +67,17 @@ def test_vectors_are_transformed_as_for_metrics(made, transform):
     assert found["transform"] == [transform]
 
 
+def test_notes_of_transforms_are_given_for_each_layer(tmp_path):
+    """Of a dimension that is the same in all vectors, whose deviation is rounding."""
+    x = np.random.default_rng(0).normal(size=(3, 20, 4)).astype(np.float32)
+    x[:2, :, 2] = 0.1
+    made = synthetic_store(tmp_path, n=20, dim=4, vectors=x, n_blocks=2, top_form=None)
+    found = made.store.cosine(["text1", "text2"], transforms="standardize")
+    assert [note.split(": ")[0] for note in found.notes] == ["toy.word.last layer 0", "toy.word.last layer 1"]
+    assert all("variance" in note for note in found.notes)
+    assert made.store.cosine(["text1", "text2"]).notes == ()
+
+
 def test_a_cosine_that_is_undefined_is_null_with_its_reason(tmp_path):
     x = np.random.default_rng(0).normal(size=(2, 3, 8)).astype(np.float32)
     x[1, 0] = 0

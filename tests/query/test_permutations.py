@@ -134,6 +134,48 @@ def test_each_similarity_is_held_against_shuffles(make_store, metric):
     assert "p" not in made.store.query(metric, **OPTIONS.get(metric, {})).columns
 
 
+PRINTED = {
+    "cka": ["cka", "chance"], "rsa": ["rsa", "chance"], "overlap": ["overlap", "chance"],
+    "imbalance": ["imbalance", "chance"], "cknna": ["cknna", "shuffled"], "predictivity": ["r2", "shuffled"],
+    "procrustes": ["procrustes", "similarity", "shuffled"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("metric", [*PRINTED])
+def test_the_printed_table_has_value_chance_and_p_of_each_pair(make_store, metric):
+    """A row for each pair of layers, in 80 columns, with the numbers of the rows; a matrix without permutations."""
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
+    table = made.store.query(metric, permutations=19, **OPTIONS.get(metric, {}))
+    header, lines = table.layout()
+    columns = [*PRINTED[metric], "p", "calibrated"]
+    assert header == ["layer", "layer_2", *columns]
+    for line, row in zip(lines, table.rows, strict=True):
+        assert line[:2] == [row["layer_name"], row["layer_name_2"]]
+        assert [float(cell) for cell in line[2:]] == pytest.approx([row[name] for name in columns], abs=1e-4)
+    assert max(map(len, str(table).splitlines()[:5])) <= 80
+    assert not [note for note in table.notes if "format=json" in note or "--format" in note]
+    plain = made.store.query(metric, **OPTIONS.get(metric, {}))
+    assert plain.layout()[0] == ["layer", "0", "1"]
+
+
+def test_pairs_of_several_spaces_and_groups_are_printed_with_their_names(make_store):
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
+    write_columns(made, {"pos": ["NV"[number % 2] for number in range(40)]})
+    header, lines = made.store.query("cka", permutations=19, by="pos").layout()
+    assert header == ["pos", "layer", "layer_2", "cka", "chance", "p", "calibrated"]
+    assert [line[:3] for line in lines] == [[pos, *pair] for pos in "NV" for pair in ("00", "01", "10", "11")]
+
+
+def test_the_mean_of_the_shuffles_is_the_level_of_chance(make_store):
+    """Of unbiased CKA it is 0, and its mean over 2,000 shuffles is near that; of R² it is below 0."""
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
+    rows = made.store.query("cka", permutations=2000).rows
+    assert [row["shuffled"] for row in rows] == pytest.approx([0] * 4, abs=0.01)
+    assert all(row["shuffled"] < 0 for row in made.store.query("predictivity", permutations=19).rows)
+    for row in made.store.query("imbalance", permutations=200).rows:
+        assert row["shuffled"] == pytest.approx(1, abs=0.05)
+
+
 def test_blocks_groups_and_what_cannot_be(make_store):
     made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     columns = {"lemma": [number // 4 for number in range(40)], "some": [None, *[1] * 39]}
@@ -178,6 +220,59 @@ def test_zero_vectors_are_left_out_of_shuffles_too(make_store, metric):
     made = make_store(n=20, dim=4, n_blocks=1, top_form=None, vectors=x, index=False)
     rows = made.store.query(metric, permutations=19, **({} if metric == "rsa" else {"k": 4})).rows
     assert [(row["n"], row["p"]) for row in rows] == [(19, 0.05), (19, 0.05), (19, 0.05), (20, 0.05)]
+
+
+SHUFFLED = ("n", "shuffled", "p", "threshold", "calibrated")
+
+
+@pytest.mark.parametrize(
+    ("metric", "options"),
+    [("rsa", {}), ("rsa", {"correlation": "spearman"}), ("overlap", {"k": 4}), ("cknna", {"k": 4}),
+     ("imbalance", {"distance": "cosine"})],
+)  # fmt: skip
+def test_zero_vectors_of_another_layer_change_nothing_of_a_pair(make_store, metric, options):
+    """Each pair of layers is of its own items, as in a query of these two alone."""
+    x = np.random.default_rng(0).normal(size=(3, 24, 4)).astype(np.float32)
+    x[1] = x[0] + 0.7 * x[1]
+    x[2, :5] = 0
+    x[0, 3] = 0
+    made = make_store(n=24, dim=4, n_blocks=2, top_form=None, vectors=x, index=False)
+    rows = made.store.query(metric, permutations=39, **options).rows
+    for pair in ("0,1", "1,2", "0,2"):
+        alone = made.store.query(metric, permutations=39, layers=pair, **options).rows
+        beside = {(row["layer"], row["layer_2"]): [row[name] for name in SHUFFLED] for row in rows}
+        for row in alone:
+            expected = [row[name] for name in SHUFFLED]
+            assert beside[row["layer"], row["layer_2"]] == pytest.approx(expected, abs=1e-6)
+    assert {row["n_shuffled"] for row in rows} == {None}
+
+
+def test_the_highest_pair_is_of_the_items_that_all_pairs_have_and_says_how_many(make_store):
+    x = np.random.default_rng(0).normal(size=(3, 24, 4)).astype(np.float32)
+    x[2, :5] = 0
+    x[0, 4:7] = 0
+    made = make_store(n=24, dim=4, n_blocks=2, top_form=None, vectors=x, index=False)
+    table = made.store.query("rsa", permutations=39, over="max")
+    assert {row["n_shuffled"] for row in table.rows} == {17}
+    assert any("n_shuffled = 17" in note for note in table.notes)
+    ids = [item.id for item in made.items]
+    common = made.store.query(
+        "rsa", permutations=39, over="max", where=f"item_id NOT IN ({', '.join(map(str, ids[:7]))})"
+    )
+    assert [row["p"] for row in table.rows] == [row["p"] for row in common.rows]
+
+
+def test_euclidean_imbalance_leaves_no_zero_vector_out_of_the_shuffles(make_store):
+    x = np.random.default_rng(0).normal(size=(2, 24, 4)).astype(np.float32)
+    x[:, :6] = 0
+    x[1, :6, 0] = np.arange(6)
+    made = make_store(n=24, dim=4, n_blocks=1, top_form=None, vectors=x, index=False)
+    euclidean, cosine = (
+        made.store.query("imbalance", permutations=39, over="max", distance=distance).rows
+        for distance in ("euclidean", "cosine")
+    )
+    assert {row["n_shuffled"] for row in euclidean} == {24}
+    assert {row["n_shuffled"] for row in cosine} == {18}
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])

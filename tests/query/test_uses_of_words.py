@@ -8,7 +8,7 @@ from kept_columns import write_columns
 from metric_data import Arrays
 from scipy.spatial.distance import cdist, cosine, pdist
 
-from embstore.base.errors import UsageError
+from embstore.base.errors import UnknownNameError, UsageError
 from embstore.metrics.ceat import ceat
 from embstore.metrics.data import Contexts, Words
 
@@ -48,12 +48,34 @@ def test_change_is_that_of_the_vectors(made):
             )
 
 
-def test_too_few_permutations_for_the_words_are_said(made):
+def test_too_few_permutations_for_the_tests_are_said(made):
+    """Of four words between three years: eight tests of a layer."""
     few, enough = (
-        str(made.store.query("change", by="year", min_contexts=3, permutations=n, layers=0).notes) for n in (39, 99)
+        str(made.store.query("change", by="year", min_contexts=3, permutations=n, layers=0).notes) for n in (79, 199)
     )
-    assert "too few permutations for 4 words: no p_holm can be below 0.1. Draw more: permutations=1000" in few
+    assert "too few permutations for 8 tests: no p_holm can be below 0.1. Draw more: permutations=1000" in few
     assert "too few permutations" not in enough
+
+
+def test_senses_are_compared_in_all_pairs_and_what_is_left_out_is_named(made):
+    """The years as names have no order: 2000 is compared with 1900 too; words with few contexts are in a note."""
+    names = {"old": "early", "new": "middle", "my": "late"}
+    senses = [names[item.context.split()[0]] for item in made.items]
+    write_columns(made, {"sense": senses})
+    table = made.store.query("change", by="sense", min_contexts=3, permutations=0, layers="0,1")
+    compared = {(row["word"], row["group_1"], row["group_2"]) for row in table.rows}
+    assert compared == {
+        (word, *pair) for word in ("bank", "dog", "and", "by")
+        for pair in (("early", "late"), ("early", "middle"), ("late", "middle"))
+    }  # fmt: skip
+    rare = ", ".join(sorted([*PLACES, "old", "new", "my"]))
+    [note] = [note for note in table.notes if "compared with nothing" in note]
+    assert note.startswith(f"{made.space}: layers 0, 1: 8 words, or groups of words, have too few contexts")
+    assert sorted(note.removesuffix(".").rpartition(": ")[2].split(", ")) == rare.split(", ")
+    chosen = made.store.query("change", by="sense", min_contexts=3, permutations=0, layers=0, against="late").rows
+    assert {(row["group_1"], row["group_2"]) for row in chosen} == {("early", "late"), ("middle", "late")}
+    with pytest.raises(UnknownNameError, match=r"unknown group 'lat'.*'late'"):
+        made.store.query("change", by="sense", against="lat")
 
 
 def test_requested_words_keep_their_p_and_rare_ones_say_why(made):
@@ -64,7 +86,10 @@ def test_requested_words_keep_their_p_and_rare_ones_say_why(made):
     some = query("change", by="year", min_contexts=3, word=["dog", "river"]).rows
     assert all(row["p"] == every[row["word"], row["layer"], row["group_1"]] for row in some if row["word"] == "dog")
     assert {row["reason"] for row in some if row["word"] == "river"} == {"fewer than 3 contexts in a group"}
-    assert {row["p"] == row["p_holm"] for row in some if row["word"] == "dog"} == {True}, "one word is tested"
+    for layer in (0, 1):  # one word, between three years
+        tested = [row for row in some if row["word"] == "dog" and row["layer"] == layer]
+        p, p_2 = sorted(row["p"] for row in tested)
+        assert sorted(row["p_holm"] for row in tested) == pytest.approx([min(1, 2 * p), min(1, max(2 * p, p_2))])
 
 
 def test_ceat_is_that_of_the_selected_vectors(made):

@@ -62,7 +62,7 @@ class Grid:
             n = sums.n - sums.n_zero if by_direction else sums.n
             total, square = (sums.unit_total, n) if by_direction else (sums.total, sums.norm_square_total)
             if square - float(total @ total) / max(n, 1) <= 1e-14 * square:
-                return f"{side}: its {'directions' if by_direction else 'vectors'} are all equal"
+                return f"{side}: its {'directions' if by_direction else 'vectors'} are all equal up to rounding"
         return None
 
     def pairs_by_items(self, ids: Ids) -> list[tuple[Ids, list[Pair]]]:
