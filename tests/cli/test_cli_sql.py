@@ -168,6 +168,21 @@ def test_zero_vectors_have_no_cosine_and_are_no_neighbours(tmp_path):
     assert store.sql("FROM neighbours($s, 0, 't3')", {"s": space}).fetchall() == []
 
 
+@pytest.mark.parametrize("spread", [0.01, 1, 100])
+def test_neighbours_of_nearly_constant_vectors_are_in_one_order(tmp_path, spread):
+    """Cosines that differ by no more than rounding: SQL, a scan and an index order the numbers that they show."""
+    vectors = 10_000 + spread * np.random.default_rng(0).normal(size=(1, 40, 16))
+    vectors[:, 30:] = vectors[:, :10]  # whose cosines are the same number
+    made = synthetic_store(tmp_path / "s", dim=16, vectors=vectors, n_blocks=0, top_form=None)
+    store, space = made.store, made.space
+    for text in made.texts:
+        rows = store.sql("SELECT item_id, cosine FROM neighbours($s, 0, $t)", {"s": space, "t": text}).fetchall()
+        assert rows == sorted(rows, key=lambda row: (-row[1], row[0]))
+        for exact in (True, False):
+            named = store.neighbours(text, spaces=space, exact=exact)
+            assert [*zip(named["item_id"], named["cosine"], strict=True)] == rows
+
+
 @pytest.mark.parametrize("select", ["*", "count(*)", "max(cosine)"])
 def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made, select):
     store = Store(made.root)
