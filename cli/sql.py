@@ -175,7 +175,7 @@ def _write_plan(found: Any, output: Path | None) -> None:
 
 def _write_first(found: Any, output: Path | None) -> None:
     """Write the first value alone; bytes as they are."""
-    rows = found.limit(1).fetchall()
+    rows = found.fetchmany(1)
     if not rows:
         raise UsageError("--raw writes the first value, and the query gives no row.")
     [row] = rows

@@ -10,6 +10,7 @@ import embstore
 from embstore import Store, Stores, Table, errors, metrics
 from embstore.base.keywords import public_members
 from embstore.plot import Figure
+from embstore.storage.views.users_sql import SqlResult
 
 INTERNAL = ("catalog", "folder", "has_ranges", "remote_bytes")
 """Public members of Store that no user needs."""
@@ -66,7 +67,11 @@ def python_page() -> str:
                 text = f"Another spelling of [`{first}`](#embstore.Store.{first})."
                 parts += [_heading("###", name, f"embstore.Store.{name}"), text]
     parts += ["## Several stores, tables and pictures"]
-    for kind, name in ((Stores, "embstore.Stores"), (Table, "embstore.Table"), (Figure, "embstore.plot.Figure")):
+    kinds = {
+        "embstore.Stores": Stores, "embstore.Table": Table, "embstore.plot.Figure": Figure,
+        "embstore.storage.views.users_sql.SqlResult": SqlResult,
+    }  # fmt: skip
+    for name, kind in kinds.items():
         parts += [_heading("###", kind.__name__, name), _of_class(kind, name)]
     return "\n\n".join(parts) + "\n"
 

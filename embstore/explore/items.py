@@ -63,13 +63,13 @@ class SpaceItems:
 def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
     """Return the items of a space; a sample by their ids, which are hashes of the texts, where there are more."""
     card = card_of(store, space)
-    n_stored = store.catalog.count(space)
+    stored = store.catalog.ids(space)
+    n_stored = len(stored)
+    step = _step(n_stored, most)
     where = sample_where(n_stored, most)
-    quoted = space.replace("'", "''")
     rows = store.sql(
-        f"""SELECT item_id, text, context_id, start, "end" FROM items
-        WHERE item_id IN (SELECT item_id FROM embeddings WHERE space = '{quoted}' AND layer = {card.layers.ids[0]})
-        AND {where or "true"} ORDER BY item_id""",
+        'SELECT item_id, text, context_id, start, "end" FROM items WHERE item_id IN (SELECT unnest($ids)) ORDER BY ALL',
+        {"ids": stored[stored % step == 0].tolist()},
         memory=SQL_LIMITS.memory,  # with another one DuckDB would start again
     ).fetchnumpy()
     ids = np.asarray(rows["item_id"], np.int64)
@@ -85,8 +85,13 @@ def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
 
 def sample_where(n: int, most: int = MOST) -> str | None:
     """Return the SQL expression that selects the sample of n items; None for all items."""
-    step = -(-n // most)
+    step = _step(n, most)
     return f"item_id % {step} = 0" if step > 1 else None
+
+
+def _step(n: int, most: int) -> int:
+    """Return the number of items of which one is shown."""
+    return max(1, -(-n // most))
 
 
 def card_of(store: Reading, space: str) -> Card:

@@ -118,12 +118,12 @@ def _picture(found: Table, theme: str, width: float) -> dict[str, Any]:
 
 def sql(store: Reading, *, select: str) -> dict[str, Any]:
     """Return the first rows of a SELECT over the views of the store."""
-    relation = store.sql(select, **asdict(SQL_LIMITS))
-    columns = list(relation.columns)
-    rows = relation.limit(SQL_ROWS + 1).fetchall()
+    found = store.sql(select, **asdict(SQL_LIMITS))
+    columns = found.columns
+    rows = found.fetchmany(SQL_ROWS + 1)
     shown = [{str(i): shortened(value) for i, value in enumerate(row)} for row in rows[:SQL_ROWS]]
     return {
-        "columns": columns, "types": [str(kind) for kind in relation.types], "rows": shown,
+        "columns": columns, "types": found.types, "rows": shown,
         "is_cut": len(rows) > SQL_ROWS, "limit": SQL_ROWS, **calls("sql", store.path, {}, select),
     }  # fmt: skip
 

@@ -2,8 +2,8 @@
 
 What is found depends on nothing but the vectors: neither on the other queries of a call, nor on how they are cut into
 blocks. Float32 rounds unit vectors and their products. This error is bounded, and all items that it lets be among the k
-nearest are compared by their cosines in float64. Cosines that differ by no more than their rounding errors are tied,
-and ordered by ascending id. Scores by 3CosMul, a product of cosines, are searched in the same way.
+nearest are compared by their cosines in float64: the numbers that are returned, and that SQL gives. Equal ones are
+ordered by ascending id. Scores by 3CosMul, a product of cosines, are searched in the same way.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,16 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import (
-    ROWS,
-    Float64Array,
-    Positions,
-    cosine_error,
-    cosines_of,
-    group_ties,
-    rounding_error_bound,
-    slices,
-)
+from embstore.base.arrays import ROWS, Float64Array, Positions, cosine_error, cosines_of, rounding_error_bound, slices
 from embstore.base.summary import in_float64
 
 Ids = NDArray[np.int64]
@@ -142,54 +133,44 @@ def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, Float64
         Item ids and cosines, each (q, k), best first; fewer columns if there are fewer items.
     """
     units = unit_vectors(queries)
-    # Of each query the ids (m,), cosines (m,) and vectors (m, dim) of the items that may be among the k nearest.
-    best = [[np.empty(0, np.int64), np.empty(0), np.empty((0, query.size), np.float32)] for query in units]
+    best = [(np.empty(0, np.int64), np.empty(0)) for _ in units]
     for all_ids, block in blocks:
         ids, vectors = with_direction(all_ids, block)
         products = inner_products(unit_vectors(vectors), units)
         for row, query in enumerate(queries):
-            lowest = float(best[row][1][k - 1]) if len(best[row][1]) >= k else -np.inf
-            near = candidates(products[row], k, query.size, lowest)
-            if len(near):
-                more = ids[near], approximate_cosines(vectors[near], query), vectors[near]
-                found = [np.concatenate(pair) for pair in zip(best[row], more, strict=True)]
-                # The errors of these cosines, and of those that nearest() computes.
-                order = kept(found[0], found[1], np.full(len(found[0]), 4 * cosine_error(query.size)), k)
-                best[row] = [each[order] for each in found]
+            near = candidates(products[row], k, query.size, _lowest_of(best[row], k))
+            best[row] = _merged(best[row], nearest(ids[near], vectors[near], query, k), k)
     if not best:
         return np.empty((0, 0), np.int64), np.empty((0, 0))
-    nearest_of = [nearest(ids, vectors, query, k) for (ids, _, vectors), query in zip(best, queries, strict=True)]
-    return np.stack([ids for ids, _ in nearest_of]), np.stack([cosines for _, cosines in nearest_of])
+    return np.stack([ids for ids, _ in best]), np.stack([cosines for _, cosines in best])
 
 
 def nearest(ids: Ids, vectors: Vectors, query: Vectors, k: int) -> tuple[Ids, Float64Array]:
-    """Return the ids and cosines of the k nearest of n items, best first, ties by ascending id.
+    """Return the ids and cosines of the k nearest of n items, best first, equal cosines by ascending id.
 
     Their vectors (n, dim), stored or transformed, and the query (dim,) are not zero.
     """
-    if len(ids) > k:  # each cosine has two errors: that of its approximation, and that of the one that is returned
-        near = above(approximate_cosines(vectors, query), k, 4 * cosine_error(query.size))
+    if len(ids) > k:
+        # Each cosine has two errors: that of its approximation, and that of the one that is returned.
+        near = above(approximate_cosines(vectors, query), k, 2 * cosine_error(query.size))
         ids, vectors = ids[near], vectors[near]
-    return first(ids, cosines_of(vectors, query), cosine_error(query.size), k)
+    return highest(ids, cosines_of(vectors, query), k)
 
 
-def kept(ids: Ids, values: Float64Array, errors: Float64Array, k: int) -> Positions:
-    """Return the positions of all values (n,) that can be among the k highest, highest first; of equal ones only k.
-
-    Ids (n,) order equal values; the errors (n,) are bounds on the rounding errors of the values, n > 0.
-    """
-    order = np.lexsort((ids, -values))
-    ascending, low = -values[order], (values - errors)[order]
-    place = np.arange(len(ids)) - np.searchsorted(ascending, ascending)  # among equal values
-    is_kept = (place < k) & (errors[order] - ascending >= low[min(k, len(ids)) - 1])
-    return np.asarray(order[is_kept])
-
-
-def first(ids: Ids, values: Float64Array, errors: Float64Array | float, k: int) -> tuple[Ids, Float64Array]:
-    """Return the ids and values of the k highest values (n,), best first; those tied within their errors by id."""
-    order, is_start = group_ties(-values, errors)
-    order = order[np.lexsort((ids[order], np.cumsum(is_start)))][:k]
+def highest(ids: Ids, values: Float64Array, k: int) -> tuple[Ids, Float64Array]:
+    """Return the ids and values of the k highest values (n,), best first, equal ones by ascending id."""
+    order = np.lexsort((ids, -values))[:k]
     return ids[order], values[order]
+
+
+def _merged(best: tuple[Ids, Float64Array], more: tuple[Ids, Float64Array], k: int) -> tuple[Ids, Float64Array]:
+    """Return the k best of two results."""
+    return highest(np.concatenate([best[0], more[0]]), np.concatenate([best[1], more[1]]), k)
+
+
+def _lowest_of(best: tuple[Ids, Float64Array], k: int) -> float:
+    """Return the value that an item must reach to be among the k best so far."""
+    return float(best[1][k - 1]) if len(best[1]) >= k else -np.inf
 
 
 def inner_products(units: Units, queries: Units) -> Units:
@@ -265,28 +246,15 @@ def search_products(
         negative: Rows of the negative words.
         k: Number of items; fewer are returned if there are fewer.
     """
-    best_ids, best, best_errors = np.empty(0, np.int64), np.empty(0), np.empty(0)
+    best = (np.empty(0, np.int64), np.empty(0))
     units, dim = unit_vectors(words), words.shape[1]
     for all_ids, block in blocks:
         ids, vectors = with_direction(all_ids, block)
-        lowest = float(best[k - 1]) if len(best) >= k else 0.0
+        lowest = max(0.0, _lowest_of(best, k))
         near = _candidates(inner_products(unit_vectors(vectors), units), positive, negative, k, (dim, lowest))
-        cosines = np.stack([approximate_cosines(vectors[near], word) for word in words]).clip(-1, 1)
-        scores, errors = _scores(cosines, positive, negative, cosine_error(dim))
-        all_ids, scores = np.concatenate([best_ids, ids[near]]), np.concatenate([best, scores])
-        errors = np.concatenate([best_errors, errors])
-        order = kept(all_ids, scores, errors, k)
-        best_ids, best, best_errors = all_ids[order], scores[order], errors[order]
-    return first(best_ids, best, best_errors, k)
-
-
-def _scores(
-    cosines: Float64Array, positive: Sequence[int], negative: Sequence[int], error: float
-) -> tuple[Float64Array, Float64Array]:
-    """Return the scores of cosines (words, n) that are exact to ``error``, and bounds on their rounding errors (n,)."""
-    scores = product_scores(cosines, positive, negative)
-    denominators = ((1 + cosines[negative]) / 2).prod(axis=0) + EPSILON
-    return scores, error * (len(positive) + (len(negative) + 1) * scores) / denominators
+        cosines = np.stack([cosines_of(vectors[near], word) for word in words])
+        best = _merged(best, (ids[near], product_scores(cosines, positive, negative)), k)
+    return best
 
 
 def _candidates(

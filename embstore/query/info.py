@@ -13,7 +13,7 @@ from embstore.query.provenance import REVISION_COLUMNS, columns_with_values, mis
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.item_columns import BUILT_IN, TOKEN_MEANING, is_token_column
-from embstore.storage.views.fence import MACROS
+from embstore.storage.views.macros import MACROS
 
 INFO_COLUMNS = (
     "space", "checkpoint", "model", *REVISION_COLUMNS, "unit", "pooling", "template", "dim", "dtype", "layers", "items",
@@ -139,9 +139,7 @@ FROM information_schema.columns GROUP BY table_schema, table_name ORDER BY table
 
 def sql_views(catalog: Catalog) -> Table:
     """Return one row per view and per macro: its name, kind, and columns with types, or its result."""
-    views = [
-        {"name": name, "kind": "view", "content": columns} for name, columns in catalog.relation(_COLUMNS).fetchall()
-    ]
+    views = [{"name": name, "kind": "view", "content": columns} for name, columns in catalog.sql(_COLUMNS).fetchall()]
     macros = [{"name": macro.signature, "kind": "macro", "content": macro.help} for macro in MACROS.values()]
     shown = (ShownColumn("name"), ShownColumn("content"))
     return table([*views, *macros], columns=["name", "kind", "content"], shown=shown)

@@ -26,10 +26,8 @@ from embstore.storage.sql.reader import FILES, REMEDY, Reader
 from embstore.storage.transaction.manifest import is_outdated, read_named_card, read_snapshot
 
 if TYPE_CHECKING:
-    import duckdb
-
     from embstore.storage.files.card import Card
-    from embstore.storage.views.users_sql import UsersSql
+    from embstore.storage.views.users_sql import SqlResult, UsersSql
 
 Ids = NDArray[np.int64]
 
@@ -249,16 +247,14 @@ class Catalog:
         self._tables.check()
         return self.item_files
 
-    def relation(
-        self, sql: str, limits: Limits = NO_LIMITS, parameters: Mapping[str, Any] | None = None
-    ) -> "duckdb.DuckDBPyRelation":
-        """Return the DuckDB relation of one SELECT over the views of the store.
+    def sql(self, sql: str, limits: Limits = NO_LIMITS, parameters: Mapping[str, Any] | None = None) -> "SqlResult":
+        """Return the rows of one SELECT over the views of the store.
 
         Views: ``items``, ``embeddings`` (space, layer, item_id, vector), ``summaries``, ``skipped``, ``spaces``,
         ``columns`` and ``built_in`` (a row per item), and ``datasets.<name>`` for each dataset. The statement can read
         nothing else, and cannot write. Parameters are values of its parameters ``$name``.
         """
-        return self.users_sql.relation(sql, limits, parameters)
+        return self.users_sql.rows(sql, limits, parameters or {})
 
     @cached_property
     def users_sql(self) -> "UsersSql":

@@ -19,13 +19,13 @@ from embstore.store import opened
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import duckdb
     from numpy.typing import ArrayLike
 
     from embstore.metrics import Metric
     from embstore.metrics.explain import CacheState, Explanation
     from embstore.query.lookup import Embed
     from embstore.query.request import Selection, WordSource
+    from embstore.storage.views.users_sql import SqlResult
 
 
 class LookupMethods(opened.OpenStore):
@@ -366,20 +366,20 @@ class LookupMethods(opened.OpenStore):
         *,
         timeout: float | None = None,
         memory: str | int | None = None,
-    ) -> "duckdb.DuckDBPyRelation":
-        """Return the DuckDB relation of one SELECT over the store, or of its EXPLAIN.
+    ) -> "SqlResult":
+        """Return the result of one SELECT over the store, or of its EXPLAIN.
 
         Views: ``items``, ``columns``, ``built_in``, ``embeddings``, ``summaries``, ``skipped``, ``spaces`` and
         ``datasets.<name>``; see :meth:`sql_views`. Macros: ``vec(space, layer, text)``, ``cosine(a, b)`` and the table
         ``neighbours(space, layer, text, k := 10)``.
 
         The SQL reads these views and nothing else: no other file, no variable, no network. It cannot write, neither in
-        the store nor elsewhere; nor can the relation's own methods, such as ``to_parquet`` (to write, use the result of
-        ``to_arrow_table()`` or ``df()``). ``timeout`` and ``memory`` limit it, and Ctrl-C ends it.
+        the store nor elsewhere. ``timeout`` and ``memory`` limit it, and Ctrl-C ends it.
 
-        The relation reads the files whenever it is run. One that is kept until its files have been replaced (by
-        ``compact``, ``repair`` or ``remove``, here or in another process) raises DamagedError, "… has gone since the
-        store was opened": call this method again.
+        Each method of the result runs the statement, and reads the files, again. One that is kept until its files have
+        been replaced (by ``compact``, ``repair`` or ``remove``, here or in another process) raises DamagedError,
+        "… has gone since the store was opened": call this method again. Of a store at a URL, the files of the views
+        that the statement names are fetched whole.
 
         What it may read of ``items``, ``skipped``, ``summaries`` and datasets is checked against its hash first.
         Vectors are not: :meth:`vectors` checks what it reads, and :meth:`verify` everything.
@@ -388,17 +388,17 @@ class LookupMethods(opened.OpenStore):
             select: The statement. Table functions in it: ``range``, ``generate_series``, ``unnest``, ``repeat``,
                 ``repeat_row``, ``json_each``, ``json_tree`` and ``neighbours``.
             parameters: Values of parameters that the statement names as ``$name``; it is then run at once.
-            timeout: Time limit of each run of the relation in seconds; None for no limit.
+            timeout: Time limit of each run in seconds, with all batches of ``to_arrow_reader``; None for no limit.
             memory: Memory limit of DuckDB, in bytes or as in ``"2GB"``; by default half of the machine's memory. Values
                 returned to Python, and single values that a function makes (up to 4 GiB), come on top.
 
         Raises:
             QueryError: It is not one SELECT, does something else than read the views, cannot be answered, or exceeds a
-                limit. The relation raises this too.
+                limit. The methods of the result raise this too.
             DamagedError: A file that it may read was altered, unless it is a shard; names it.
         """
         limits = opened.as_limits(timeout, memory)
-        return self._ask(lambda catalog: catalog.relation(select, limits, parameters))
+        return self._ask(lambda catalog: catalog.sql(select, limits, parameters))
 
     def sql_views(self) -> Table:
         """Return what :meth:`sql` can read: one row per view, and per macro, with columns and types or its result."""

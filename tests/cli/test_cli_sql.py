@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import time
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -168,6 +169,32 @@ def test_zero_vectors_have_no_cosine_and_are_no_neighbours(tmp_path):
     assert store.sql("FROM neighbours($s, 0, 't3')", {"s": space}).fetchall() == []
 
 
+@pytest.mark.parametrize("spread", [0.01, 1, 100])
+def test_neighbours_of_nearly_constant_vectors_are_in_one_order(tmp_path, spread):
+    """Cosines that differ by no more than rounding: SQL, a scan and an index order the numbers that they show."""
+    vectors = 10_000 + spread * np.random.default_rng(0).normal(size=(1, 40, 16))
+    vectors[:, 30:] = vectors[:, :10]  # whose cosines are the same number
+    made = synthetic_store(tmp_path / "s", dim=16, vectors=vectors, n_blocks=0, top_form=None)
+    store, space = made.store, made.space
+    for text in made.texts:
+        rows = store.sql("SELECT item_id, cosine FROM neighbours($s, 0, $t)", {"s": space, "t": text}).fetchall()
+        assert rows == sorted(rows, key=lambda row: (-row[1], row[0]))
+        for exact in (True, False):
+            named = store.neighbours(text, spaces=space, exact=exact)
+            assert [*zip(named["item_id"], named["cosine"], strict=True)] == rows
+
+
+def test_neighbours_of_each_row_are_those_of_each_text(tmp_path):
+    made = synthetic_store(tmp_path / "s", n=12, n_blocks=0, top_form=None)
+    select = f"SELECT n.rank, n.text, n.cosine FROM neighbours('{made.space}', 0, $text, k := 3) n ORDER BY rank"
+    of_each = f"SELECT i.text, n.rank, n.text, n.cosine FROM items i, neighbours('{made.space}', 0, i.text, k := 3) n"
+    found = made.store.sql(f"{of_each} ORDER BY ALL").fetchall()
+    assert len(found) == 36
+    for text in made.texts:
+        rows = made.store.sql(select, {"text": text}).fetchall()
+        assert [row[1:] for row in found if row[0] == text] == rows
+
+
 @pytest.mark.parametrize("select", ["*", "count(*)", "max(cosine)"])
 def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made, select):
     store = Store(made.root)
@@ -203,7 +230,6 @@ def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made, se
         (["SELECT $a"], "no value is given for the parameter $a: -p a VALUE"),
         (["SELECT $a", "-p", "a"], "-p takes a name and a value: -p a VALUE"),
         (["SELECT * FROM item"], "no view 'item', and SQL reads nothing else. Did you mean items?"),
-        (["SELECT n.text FROM items i, neighbours('toy.word.last', 1, i.text) n"], "neighbours are constants"),
         (["FROM neighbours('toy.word.last', 1, 'text\x1f3\n')"], "'text\\x1f3\\n' is not in toy.word.last. Nearest"),
         (["SELECT CAST('neighbours of what is not stored: [1]' AS INT)"], "Could not convert string"),
         (["SELECT * FROM embeddings WHERE layer = 'output'"], "In SQL a layer is its number"),
@@ -216,10 +242,21 @@ def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made, se
         (["SELECT count(*) FROM range(100000000) a, range(1000000)", "--timeout", "0.2"], "longer than its limit of"),
         (["SELECT list(range) FROM range(1000000000)", "--memory", "20MB"], "memory"),
         (["SELECT 1", "--timeout", "-1"], "timeout must be a number of seconds above 0"),
+        (["SELECT 1", "--memory", "1" + 22 * "0"], "the memory for SQL must be at most 9,223,372 TB"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_answered_is_said(refusal, made, words, message):
     assert message in refusal("sql", *words, "--store", made.root)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_the_time_limit_covers_what_is_written(refusal, made, form):
+    """Rows of which each batch is made at once, and all of them take many times the limit."""
+    words = ["SELECT range, hash(range) FROM range(300_000_000)", "--timeout", "1", "--format", form, "-o", "out"]
+    start = time.process_time()
+    assert "longer than its limit of 1 s" in refusal("sql", *words, "--store", made.root)
+    assert time.process_time() - start < 30
 
 
 def test_a_query_that_fails_leaves_the_output_file(cli, made, tmp_path):

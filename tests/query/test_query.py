@@ -267,7 +267,7 @@ for question in sys.argv[2:]:
             'for name in ("anisotropy", "rogue-dims"): store.query(name)': "pyarrow faiss scipy duckdb",
             'store.query("norms", top=0)': "pyarrow faiss scipy duckdb",
             "store.info(); store.skipped()": "pyarrow faiss scipy",
-            'store.neighbours("text1", where="length(text) > 0")': "pyarrow scipy fsspec",
+            'store.neighbours("text1", where="length(text) > 0")': "pyarrow scipy",
             'assert store.neighbours("text1", layers="all").notes == ()': "pyarrow scipy",
         },
         {

@@ -90,7 +90,6 @@ def test_views(make_store):
         (made.space, "word", "This is {text}", 8)
     ]
     assert store.sql('SELECT sum(rank)::INT FROM datasets."odd-name"').fetchall() == [(66,)]
-    assert store.sql("SELECT 1 AS one").arrow is not None
 
 
 def test_sql_sees_no_table_of_embstores_own(make_store):

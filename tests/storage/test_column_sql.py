@@ -8,14 +8,11 @@ from wordfreq import zipf_frequency
 
 from embstore.base.errors import QueryError, UnknownNameError
 from embstore.storage.catalog import Catalog
-from embstore.storage.views import users_sql
 
 
-@pytest.fixture(params=["copied", "read from its files"])
-def made(make_store, request, monkeypatch):
+@pytest.fixture
+def made(make_store):
     """A store of 20 items with a column for half of them, and two for all."""
-    if request.param != "copied":
-        monkeypatch.setattr(users_sql, "_COPIED_BYTES", 0)
     made = make_store(texts=[f"text{n}" for n in range(18)] + ["dog", "the"], index=False)
     write_columns(made, {"freq": [*range(20)], "a b": [f"v{n % 3}" for n in range(20)]})
     write_columns(made, {"rare": [n % 4 == 0 for n in range(10)]})
@@ -101,4 +98,4 @@ def test_a_store_without_columns_has_empty_views(make_store):
 @pytest.mark.parametrize(("name", "view"), [("freq", "columns"), ("zipf_frequency", "built_in")])
 def test_sql_that_does_not_read_the_view_of_a_column_names_it(made, name, view):
     with pytest.raises(QueryError, match=f"'{name}' is a column of the view {view}.*JOIN {view} USING"):
-        Catalog(made.root).relation(f"SELECT text, {name} FROM items")
+        Catalog(made.root).sql(f"SELECT text, {name} FROM items")

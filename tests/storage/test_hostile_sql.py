@@ -3,8 +3,7 @@
 It runs with the DuckDB that is installed. CONTRIBUTING says how it is run with others.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,22 +11,28 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sql_process import LIMITS, Answer, SqlProcess
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 
 from embstore.base.errors import EmbstoreError, QueryError
 from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
+from embstore.storage.sql.connections import Limits
 from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.views.fence import check
-from embstore.storage.views.users_sql import Limits, Sandbox
+from embstore.storage.views.users_sql import Session
 
 pytestmark = pytest.mark.slow
 
 SECRET = "canary-7f3a91"
-LIMITS = {"timeout": 0.2, "memory": "64MB"}
+ENVIRONMENT = dict.fromkeys(("SECRET", "HTTP_PROXY", "HOME", "USER", "AWS_SECRET_ACCESS_KEY"), f"/{SECRET}")
 ROWS = {"items": 30, "embeddings": 90, "summaries": 6, "skipped": 1, "spaces": 1, "datasets.ranks": 30}
+COUNTS = f"SELECT {', '.join(f'(SELECT count(*) FROM {view})' for view in ROWS)}"
 LISTED = Path(__file__).with_name("hostile_sql.txt").read_text(encoding="utf-8")
+ANSWERED = ("settings", "settings in expressions", "end the process", "endless")
+"""Groups of which some may be answered."""
+EXPRESSIONS = ("expressions", "settings in expressions")
 
 
 def _groups() -> dict[str, list[str]]:
@@ -41,13 +46,11 @@ def _groups() -> dict[str, list[str]]:
 
 
 GROUPS = _groups()
-ENDLESS = GROUPS["endless"]
-EXPRESSIONS = GROUPS["expressions"]
-STATEMENTS = [(name, sql) for name, group in GROUPS.items() if name not in ("endless", "expressions") for sql in group]
 
 
 def test_the_corpus_is_read():
-    assert len(STATEMENTS) + len(ENDLESS) + len(EXPRESSIONS) > 250
+    assert sum(map(len, GROUPS.values())) > 400
+    assert GROUPS.keys() >= {*ANSWERED, *EXPRESSIONS}
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Attacked:
         """A statement of the corpus, with the paths of this store."""
         names = {
             "{store}": self.made.root, "{victim}": self.victim, "{canary}": self.victim / "secret.txt", "{nul}": "\0",
-            "{file}": f"embstore://{self.made.shard_files[0].relative_to(self.made.paths.root)}",
+            "{file}": self.made.shard_files[0],
         }  # fmt: skip
         for name, value in names.items():
             text = text.replace(name, str(value))
@@ -112,81 +115,45 @@ def attacked(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def store(attacked):
-    """One store, opened once: what one statement did to it the next one would meet."""
-    return attacked.made.store
+def process(attacked):
+    """A process with one store, opened once: what one statement did to it the next one would meet."""
+    process = SqlProcess(attacked.made.root, ENVIRONMENT)
+    yield process
+    process.close()
 
 
-def answer(ask: Callable[[], object]) -> object:
-    """Return the answer, or what is said instead of it. Any other error than embstore's own fails the test."""
-    try:
-        return ask()
-    except EmbstoreError as error:
-        return error
-
-
-@pytest.mark.parametrize("group", sorted({name for name, _ in STATEMENTS}))
-def test_users_sql_is_refused(attacked, store, group):
-    secret_variable = {"a": [SECRET]}  # noqa: F841  # DuckDB would find it by its name
+@pytest.mark.parametrize("group", GROUPS)
+def test_users_sql_reads_the_store_and_does_nothing_else(attacked, process, group):
+    """As SQL, as a condition, and within one."""
+    asks = ["query", "neighbours", "vectors"] if group in EXPRESSIONS else ["sql", "query", "exists"]
+    if group == "end the process":  # which takes a second each time
+        asks = ["sql"]
     for sql in attacked.statements(group):
-        for ask in (
-            lambda sql=sql: store.sql(sql, **LIMITS).fetchall(),
-            lambda sql=sql: store.query("norms", where=sql, cache=False, **LIMITS),
-            lambda sql=sql: store.query("norms", where=f"EXISTS ({sql})", cache=False, **LIMITS),
-        ):
-            found = answer(ask)
-            assert isinstance(found, EmbstoreError), (sql, found)
+        for ask in asks:
+            found = process.answer(ask, sql)
             attacked.check(found, sql)
-    assert {view: store.sql(f"SELECT count(*) FROM {view}").fetchall()[0][0] for view in ROWS} == ROWS
+            assert group in ANSWERED or (found is not None and found.is_refused), (ask, sql, found)
+    assert process.answer("sql", COUNTS) == Answer(False, str([tuple(ROWS.values())]))
 
 
-@pytest.mark.parametrize("ask", ["query", "neighbours", "vectors"])
-def test_where_is_fenced_wherever_it_is_taken(attacked, store, ask):
-    commands: dict[str, Callable[[str], object]] = {
-        "query": lambda where: store.query("norms", where=where, cache=False, **LIMITS),
-        "neighbours": lambda where: store.neighbours("text3", where=where, **LIMITS),
-        "vectors": lambda where: store.vectors(attacked.made.space, 0, where, **LIMITS),
-    }
-    for sql in map(attacked.sql, EXPRESSIONS):
-        found = answer(lambda sql=sql: commands[ask](sql))
-        assert isinstance(found, EmbstoreError), (sql, found)
+@pytest.mark.parametrize("group", sorted(GROUPS.keys() - {"end the process", "endless"}))
+def test_the_connection_alone_opens_no_other_file(attacked, group):
+    """Whatever the check lets through: each statement is run as it is, but for those about a file that it may open."""
+    views = Catalog(attacked.made.root).users_sql.views(Limits(memory=64_000_000))
+    views.create(views.names)
+    session = Session(views, Limits(LIMITS["timeout"]))
+    secret_variable = {"a": [SECRET]}  # noqa: F841  # DuckDB would find it by its name
+    for sql in map(attacked.sql, (text for text in GROUPS[group] if "{file}" not in text)):
+        run = f"SELECT * FROM items WHERE {sql}" if group in EXPRESSIONS else sql
+        try:
+            found: object = session.run(lambda it, run=run: it.execute(run) and it.fetchmany(1000))
+        except (EmbstoreError, duckdb.Error) as error:
+            found = error
         attacked.check(found, sql)
 
 
-@pytest.mark.parametrize("copied", [False, True], ids=["files", "copies"])
-@pytest.mark.parametrize("group", sorted(GROUPS.keys() - {"end the process"}))
-def test_the_connection_alone_can_write_nothing(attacked, group, copied):
-    """Whatever the parser lets through: each statement is run as it is."""
-    catalog = Catalog(attacked.made.root)
-    limits = Limits(LIMITS["timeout"], 64_000_000)
-    sandbox = catalog.users_sql.sandbox(limits)
-    if copied:
-        users_sql = catalog.users_sql
-        datasets = {f"datasets.{file.stem}": {"": [file]} for file in users_sql.datasets}
-        views = {**users_sql.files, "spaces": {}, **datasets}
-        sandbox = Sandbox(users_sql, views, limits.memory, copied=True)
-        for view, n_rows in ROWS.items():
-            session = sandbox.session(Limits(memory=limits.memory), [view])
-            sql = f"SELECT count(*) FROM {view}"
-            assert session.run(lambda it, sql=sql: it.execute(sql).fetchall()) == [(n_rows,)]
-    secret_variable = {"a": [SECRET]}  # noqa: F841
-    for sql in attacked.statements(group):
-        run = f"SELECT * FROM items WHERE {sql}" if group == "expressions" else sql
-        session = sandbox.session(limits, ROWS)
-        found = answer(lambda run=run, session=session: session.run(lambda it: it.execute(run) and it.fetchmany(1000)))
-        attacked.check(found, sql)
-
-
-def test_what_ends_the_transaction_changes_one_opened_store_at_most(attacked):
-    catalog = Catalog(attacked.made.root)
-    session = catalog.users_sql.sandbox(Limits()).session(Limits(), ROWS)
-    session.run(lambda it: it.execute("COMMIT; CREATE OR REPLACE VIEW items AS SELECT 1 AS owned").fetchall())
-    assert attacked.made.store.sql("SELECT count(*) FROM items").fetchall() == [(30,)]
-    attacked.check("", "COMMIT")
-
-
-@pytest.mark.parametrize("group", sorted({name for name, _ in STATEMENTS}))
-def test_the_parser_alone_lets_nothing_write(attacked, tmp_path, group):
+@pytest.mark.parametrize("group", sorted(GROUPS.keys() - {*EXPRESSIONS, "settings", "end the process", "endless"}))
+def test_the_check_alone_lets_nothing_write(attacked, tmp_path, group):
     """Whatever the connection could do: what the check lets through is run by a DuckDB without any fence."""
     secret_variable = {"a": [SECRET]}  # noqa: F841
     with duckdb.connect() as connection:
@@ -199,18 +166,4 @@ def test_the_parser_alone_lets_nothing_write(attacked, tmp_path, group):
             except (QueryError, duckdb.Error) as error:
                 found = error
             attacked.check(found, sql)
-            counts = ", ".join(f"(SELECT count(*) FROM {view})" for view in ROWS)
-            assert connection.execute(f"SELECT {counts}").fetchall() == [tuple(ROWS.values())], sql
-
-
-@pytest.mark.parametrize("sql", ENDLESS)
-def test_what_would_not_end_ends_at_its_limits(attacked, store, sql):
-    for ask in (
-        lambda: store.sql(sql, **LIMITS).fetchall(),
-        lambda: store.query("norms", where=f"EXISTS ({sql})", cache=False, **LIMITS),
-    ):
-        start = time.process_time()
-        found = answer(ask)
-        assert time.process_time() - start < 30
-        attacked.check(found if isinstance(found, EmbstoreError) else "", sql)
-    assert store.sql("SELECT count(*) FROM items").fetchall() == [(30,)]
+            assert connection.execute(COUNTS).fetchall() == [tuple(ROWS.values())], sql

@@ -20,7 +20,6 @@ from embstore.storage.sql import interruptible
 
 if TYPE_CHECKING:
     import duckdb
-    from fsspec import AbstractFileSystem
 
 _HINTS = {  # by a pattern in DuckDB's message
     "Cannot compare values of type VARCHAR": "To read strings as numbers: TRY_CAST(name AS DOUBLE).",
@@ -30,7 +29,10 @@ _HINTS = {  # by a pattern in DuckDB's message
 }
 _STRING = r"'[^']*'"  # a doubled quote matches as two adjacent strings
 _OF_DISK = r"(?i)No space left|max_temp_directory_size"
-_CHANGING = r"(?i)\b(?:\w*random\w*|\w*uuid\w*|\w*sample|now|today|ago|age|local(?:time|timestamp)|\w*current\w*)\b"
+_CHANGING = (
+    r"(?i)\b(?:\w*random\w*|\w*uuid\w*|\w*sample|now|today|ago|age|local(?:time|timestamp)|\w*current\w*"
+    r"|transaction_timestamp|stats|vector_type)\b"
+)
 
 
 # Reading the footers of a hundred shards takes ten times as long as a lookup. DuckDB checks whether a file has changed.
@@ -79,24 +81,17 @@ def connect(root: Path) -> "duckdb.DuckDBPyConnection":
     return connection
 
 
-def connect_for_users(memory: str, files: "AbstractFileSystem | None") -> "duckdb.DuckDBPyConnection":
-    """Return an in-memory DuckDB connection for users' SQL, without access to the operating system's files.
+def connect_for_users(memory: str, files: Iterable[Path]) -> "duckdb.DuckDBPyConnection":
+    """Return an in-memory DuckDB connection for users' SQL, which opens the given files and no others.
 
-    Without a file system it reads any file until :func:`close_files` is called. Memory is in DuckDB's notation, as in
-    ``512MB`` or ``50%``.
+    DuckDB may also write these files: what keeps SQL from that is :mod:`.views.fence`. Memory is in DuckDB's notation,
+    as in ``512MB`` or ``50%``.
     """
-    # Else DuckDB would also cache in memory what it reads from this file system, as if it came from the network.
-    connection = _open(temp_directory="", memory_limit=memory, enable_external_file_cache=False)
-    if files is not None:
-        connection.register_filesystem(files)
-        connection.execute(f"{_KEPT_FOOTERS}; SET allowed_directories = ['{files.protocol}://']")
-        close_files(connection)
+    connection = _open(temp_directory="", memory_limit=memory)
+    files = [*files]
+    allowed = ", ".join(map(quote, {*map(str, files), *literal(files)}))
+    connection.execute(f"{_KEPT_FOOTERS}; SET allowed_paths = [{allowed}]; {_LOCKED}")
     return connection
-
-
-def close_files(connection: "duckdb.DuckDBPyConnection") -> None:
-    """Let a connection read and write no file of the operating system from here on, before users' SQL runs on it."""
-    connection.execute(f"SET disabled_filesystems = 'LocalFileSystem'; {_LOCKED}")
 
 
 def connect_to_spill(folder: Path, memory: str, threads: int | None = None) -> "duckdb.DuckDBPyConnection":
@@ -231,8 +226,8 @@ def quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-_LEAST = 1_000_000
-"""Least memory limit in bytes: with less DuckDB does not even start."""
+_LEAST, _MOST = 1_000_000, 2**63 - 1
+"""Least and largest memory limit in bytes: with less DuckDB does not even start, and it reads no larger number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +244,11 @@ class Limits:
             raise UsageError(
                 f"the memory for SQL must be at least {_LEAST // 1_000_000} MB, not {self.memory:,} bytes. Give a "
                 "larger limit by ⦃memory⦄."
+            )
+        if self.memory is not None and self.memory > _MOST:
+            raise UsageError(
+                f"the memory for SQL must be at most {_MOST // 10**12:,} TB, not {self.memory:,} bytes. Give a smaller "
+                "limit by ⦃memory⦄."
             )
 
 

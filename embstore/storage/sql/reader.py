@@ -89,11 +89,11 @@ class Reader:
         if "KeyboardInterrupt" in str(error):
             raise KeyboardInterrupt from None
         if isinstance(error, duckdb.IOException) and files:  # the system may not let DuckDB read a file
-            place = _named_file(files, str(error)) or files[0].parent
+            place = named_file(files, str(error)) or files[0].parent
             if (refused := disk.quoted_error(str(error), place)) is not None:
                 return refused
         message = connections.first_line(error).rstrip(".")
-        damaged = _named_file(files, message) or self._unreadable(files)
+        damaged = named_file(files, message) or self._unreadable(files)
         if damaged is None:  # each file can be read and is unchanged
             folder = files[0].parent if files else self._root
             if isinstance(error, duckdb.BinderException | duckdb.ConversionException):  # embstore's own SQL is correct
@@ -124,7 +124,7 @@ class Reader:
         return next((file for file in parts if file.stem != f"part-{disk.sha256(file)[:16]}"), None)
 
 
-def _named_file(files: Sequence[Path], message: str) -> Path | None:
+def named_file(files: Sequence[Path], message: str) -> Path | None:
     """Return the file that a DuckDB error names, either by its path or by its escaped path."""
     pairs = zip(files, connections.literal(files), strict=True)
     return next((file for file, pattern in pairs if str(file) in message or pattern in message), None)

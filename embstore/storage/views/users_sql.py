@@ -1,25 +1,24 @@
 """Answer users' statements and conditions over the views of one opened store: from the text to the rows.
 
-A statement is checked (:mod:`.fence`), and executed in a DuckDB that cannot write: the file system of the operating
-system is disabled there. Instead it has :mod:`embstore.storage.sql.readonly`, which serves the listed files only, or no
-files at all and copies of the tables. The views exist beforehand, and the statement runs in a read-only transaction.
+A statement is checked (:mod:`.fence`), and executed on a connection that opens the files of the store only. The views
+and macros that it needs are created beforehand.
 """
 
 import io
 import re
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
-from functools import wraps
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk
+from embstore.base import disk, supply
 from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError, EmbstoreError, QueryError, UnknownNameError
 from embstore.base.messages import printable
@@ -29,14 +28,16 @@ from embstore.storage.files.item_columns import BUILT_IN, ColumnTables, joined_i
 from embstore.storage.files.items import ITEM_COLUMNS, SKIPPED_COLUMNS
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.connections import Limits
-from embstore.storage.sql.reader import Reader
-from embstore.storage.views.fence import MACROS, Select, check, check_expression, in_order, not_stored
+from embstore.storage.sql.reader import Reader, named_file
+from embstore.storage.views.fence import check, check_expression
+from embstore.storage.views.macros import MACROS, VIEWS, not_stored
 
 if TYPE_CHECKING:
-    from embstore.storage.sql.readonly import ReadOnlyFiles as _Files
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
 
 T = TypeVar("T")
-PREFIX = "embstore://"
 BySpace = Mapping[str, Sequence[Path]]
 
 # Columns of each view while it has no file.
@@ -51,7 +52,6 @@ _EMPTY = {
     "built_in": {"item_id": "BIGINT", "position": "BIGINT", "zipf_frequency": "DOUBLE"},
 }  # fmt: skip
 
-_COPIED_BYTES = 1 << 20  # of tables that a condition gets as a copy; they may unpack to 200 times as much
 _END = object()
 
 
@@ -69,22 +69,23 @@ class UsersSql:
     checks: Mapping[str, Callable[[], None]]
     built_in: Callable[[], object]  # function that returns the rows of the view ``built_in`` as an Arrow table
     nearest_texts: Callable[[str, Sequence[str]], list[str]]  # see :meth:`.catalog.Catalog.nearest_texts`
-    _lock: Any = field(default_factory=RLock)  # guards the sandboxes and the creation of their views
-    _sandbox: "Sandbox | None" = None
-    _copied: "Sandbox | None" = None
+    _lock: Any = field(default_factory=RLock)  # guards the creation of the views
+    _views: "Views | None" = None
 
     def select(self, where: str, limits: Limits, space: str | None) -> NDArray[np.int64]:
         """Return the ids of the items for which a condition is true; see :meth:`.catalog.Catalog.select`."""
         self.checks["items"]()
         check_expression(where)
         names = self.columns.names
-        source, views = joined_items(where, names, space)
-        if "columns" in views:
+        source, readable = joined_items(where, names, space)
+        if "columns" in readable:
             self.columns.check()
-        with self._lock:
-            sandbox = self._items_sandbox(limits)
-            checked = sandbox.check(f"SELECT item_id FROM {source} WHERE (\n{where}\n)", limits, views)
-            session = sandbox.session(limits, views, (*_EMPTY["items"], *sorted(names), *BUILT_IN))
+        views = self.views(limits)
+        columns = (*_EMPTY["items"], *sorted(names), *BUILT_IN)
+        session = Session(views, limits, columns=columns)
+        sql = f"SELECT item_id FROM {source} WHERE (\n{where}\n)"
+        checked = session.run(lambda connection: check(connection, sql, readable))
+        session.files = self._prepare(views, checked.views)
         try:
             found = session.run(lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"])
         except UnknownNameError:
@@ -92,40 +93,39 @@ class UsersSql:
             raise
         return distinct(np.asarray(found, dtype=np.int64))
 
-    def relation(self, sql: str, limits: Limits, parameters: Mapping[str, Any] | None) -> duckdb.DuckDBPyRelation:
-        """Return the DuckDB relation of one SELECT over the views; see :meth:`.catalog.Catalog.relation`."""
-        with self._lock:
-            sandbox = self.sandbox(limits)
-            match = re.match(r"\s*EXPLAIN\s+(ANALYZE\s+)?", sql, re.IGNORECASE)
-            explaining, select = (f"EXPLAIN {match[1] or ''}", sql[match.end() :]) if match else ("", sql)
-            checked = sandbox.check(select, limits, has_parameters=bool(parameters))
-            self._check(checked.tables)
-            listed = sandbox.views if checked.shows else ()
-            views = {*checked.tables, *listed} - ({"built_in"} - checked.tables)
-            session = sandbox.session(limits, views, macros=checked.macros, listed=listed)
-        sql = explaining + checked.sql
+    def rows(self, sql: str, limits: Limits, parameters: Mapping[str, Any]) -> "SqlResult":
+        """Return the rows of one SELECT over the views; see :meth:`.catalog.Catalog.sql`."""
+        views = self.views(limits)
+        session = Session(views, limits)
+        match = re.match(r"\s*EXPLAIN\s+(ANALYZE\s+)?", sql, re.IGNORECASE)
+        explaining, select = (f"EXPLAIN {match[1] or ''}", sql[match.end() :]) if match else ("", sql)
+        checked = session.run(lambda connection: check(connection, select, views.names, parameters))
+        self._check(checked.views)
+        session.files = self._prepare(views, checked.views, all_views=checked.lists_views)
+        statement = explaining + checked.sql
 
         def prepare(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
-            return connection.sql(sql, params=dict(parameters)) if parameters else connection.sql(sql)
+            return connection.sql(statement, params=dict(parameters)) if parameters else connection.sql(statement)
 
-        return cast("duckdb.DuckDBPyRelation", LimitedRelation(session, session.run(prepare)))
+        return SqlResult(session, session.run(prepare))
 
-    def sandbox(self, limits: Limits) -> "Sandbox":
-        """Return the DuckDB over all views, created again if the memory limit differs from the last one."""
-        if self._sandbox is None or self._sandbox.memory != limits.memory:
-            datasets: dict[str, BySpace] = {f"datasets.{file.stem}": {"": [file]} for file in self.datasets}
-            self._sandbox = Sandbox(self, {**self.files, "spaces": {}, **datasets}, limits.memory)
-        return self._sandbox
+    def views(self, limits: Limits) -> "Views":
+        """Return the views, created again if the memory limit differs from the last one."""
+        with self._lock:
+            if self._views is None or self._views.memory != limits.memory:
+                self._views = Views(self, limits.memory)
+            return self._views
 
-    def _items_sandbox(self, limits: Limits) -> "Sandbox":
-        """Return the DuckDB for SQL over the items alone: a copy of them if they are few."""
-        views = {view: self.files[view] for view in ("items", "columns", "built_in")}
-        files = [file for by_space in views.values() for members in by_space.values() for file in members]
-        if sum(map(disk.size, files)) > _COPIED_BYTES:
-            return self.sandbox(limits)
-        if self._copied is None or self._copied.memory != limits.memory:
-            self._copied = Sandbox(self, views, limits.memory, copied=True)
-        return self._copied
+    def _prepare(self, views: "Views", read: frozenset[str], *, all_views: bool = False) -> list[Path]:
+        """Create the views that a statement reads, with the macros over them, and return their files."""
+        with self._lock:
+            views.create(read)
+            if all_views:
+                views.create(views.names - {"built_in"})
+                views.create_placeholder()
+            if read >= VIEWS:
+                views.create_macros()
+        return [file for view in read for file in views.files_of(view)]
 
     def _check(self, views: Collection[str]) -> None:
         """Raise DamagedError if a file of one of these views was altered; shards are not checked."""
@@ -136,107 +136,83 @@ class UsersSql:
                 check_dataset(file)
 
 
-class Sandbox:
-    """DuckDB for users' SQL over the listed files of a store.
+class Views:
+    """DuckDB with views over the files of a store, which reads no others."""
 
-    With ``copied`` the tables are copied into memory, and no file is opened afterwards: for small ones that is quicker
-    than to load fsspec.
-    """
-
-    def __init__(
-        self, store: UsersSql, views: Mapping[str, BySpace], memory: int | None = None, *, copied: bool = False
-    ) -> None:
-        self.memory = memory
-        self._store, self._views = store, views
+    def __init__(self, store: UsersSql, memory: int | None) -> None:
+        self.memory, self.store = memory, store
+        datasets: dict[str, BySpace] = {f"datasets.{file.stem}": {"": [file]} for file in store.datasets}
+        self._files: Mapping[str, BySpace] = {**store.files, "spaces": {}, **datasets}
+        self.names = frozenset(self._files)
+        self.all_files = [file for view in self.names for file in self.files_of(view)]
+        self.connection = connections.connect_for_users("50%" if memory is None else f"{memory}B", self.all_files)
+        [(self.limit,)] = self.connection.execute("SELECT current_setting('memory_limit')").fetchall()
+        self.connection.execute("CREATE SCHEMA datasets")
+        for macro in MACROS.values():
+            if not macro.reads_views:
+                self.connection.execute(f"CREATE OR REPLACE MACRO {macro.definition}")
         self._created: set[str] = set()
-        all_files = [file for by_space in views.values() for members in by_space.values() for file in members]
-        self._files: _Files | None = None
-        if copied:
-            self._names = dict(zip(all_files, connections.literal(all_files), strict=True))
-        else:
-            from embstore.storage.sql.readonly import ReadOnlyFiles
 
-            self._names = {file: f"{PREFIX}{file.relative_to(store.root)}" for file in all_files}
-            self._files = ReadOnlyFiles(store.root, {name: file for file, name in self._names.items()})
-        self._connection = connections.connect_for_users("50%" if memory is None else f"{memory}B", self._files)
-        [(self._limit,)] = self._connection.execute("SELECT current_setting('memory_limit')").fetchall()
-        self._connection.execute("CREATE SCHEMA datasets")
-        if copied:  # each view is over a copy of its rows, without the pseudo-columns of a table
-            self._connection.execute("CREATE SCHEMA copied")
-            for number, view in enumerate(self._views):
-                if view != "built_in":
-                    self._create(view, f"copied.t{number}")
-                    self._created.add(view)
-            connections.close_files(self._connection)
+    def files_of(self, view: str) -> list[Path]:
+        """Return the files of a view."""
+        return [file for members in self._files[view].values() for file in members]
 
-    @property
-    def views(self) -> Collection[str]:
-        """Names of all views."""
-        return self._views.keys()
-
-    def check(self, sql: str, limits: Limits, views: Collection[str] = (), *, has_parameters: bool = False) -> Select:
-        """Check a user's statement against the given views, or all with the macros, and return it as a subquery."""
-        macros = {} if views else MACROS
-        # Within the limits, since some statements take DuckDB's parser minutes.
-        return self.session(limits, ()).run(
-            lambda connection: check(connection, sql, views or self.views, macros, has_parameters=has_parameters)
-        )
-
-    def session(
-        self, limits: Limits, views: Collection[str], columns: Sequence[str] = (),
-        macros: frozenset[str] = frozenset(), *, listed: Collection[str] = (),
-    ) -> "Session":  # fmt: skip
-        """Return a session with its own connection, in which these views and macros exist."""
-        if "built_in" in listed and not {"built_in"} & {*views, *self._created}:
-            self._connection.execute(f"CREATE OR REPLACE VIEW built_in AS {self._without_files('built_in')}")
-        for view in views:
-            if view not in self._created:
+    def create(self, names: Collection[str]) -> None:
+        """Create views, unless they exist."""
+        for view in {*names} - self._created:
+            if view == "built_in":
+                self._compute_built_in()
+            else:
                 self._create(view)
-                self._created.add(view)
-        for macro in in_order(macros):
-            if macro not in self._created:
-                self._connection.execute(MACROS[macro].statement)
-                self._created.add(macro)
-        return Session(self, self._connection.cursor(), limits, columns)
+            self._created.add(view)
 
-    def _create(self, view: str, copy: str | None = None) -> None:
+    def create_placeholder(self) -> None:
+        """Create the view ``built_in`` without rows, unless it exists: to compute them takes long."""
+        if "built_in" not in self._created:
+            self.connection.execute(f"CREATE OR REPLACE TABLE built_in AS {self._without_files('built_in')}")
+
+    def create_macros(self) -> None:
+        """Create the macros that read views, unless they exist; the views exist."""
+        for name, macro in MACROS.items():
+            if macro.reads_views and name not in self._created:
+                self.connection.execute(f"CREATE OR REPLACE MACRO {macro.definition}")
+                self._created.add(name)
+
+    def _compute_built_in(self) -> None:
+        self.connection.register("computed", self.store.built_in())
+        self.connection.execute("CREATE OR REPLACE TABLE built_in AS FROM computed")
+        self.connection.unregister("computed")
+
+    def _create(self, view: str) -> None:
         """Create a view over its files, with the space as first column where files belong to a space."""
-        if view == "built_in":
-            self._connection.register("computed", self._store.built_in())
-            self._connection.execute("CREATE SCHEMA computed_columns; CREATE TABLE computed_columns.t AS FROM computed")
-            self._connection.unregister("computed")
-            self._connection.execute("CREATE OR REPLACE VIEW built_in AS FROM computed_columns.t")
-            return
-        by_space = self._views[view]
         parts = []
-        for space, members in by_space.items():
+        for space, members in self._files[view].items():
             if members:
-                listed = ", ".join(connections.quote(self._names[file]) for file in members)
+                listed = ", ".join(map(connections.quote, connections.literal(members)))
                 column = f"{connections.quote(space)} AS space, " if space else ""
                 parts.append(f"SELECT {column}* FROM read_parquet([{listed}], hive_partitioning = false)")
         if view == "columns" and parts:
-            names = [connections.quote_name(name) for name in self._store.columns.types]
+            names = [connections.quote_name(name) for name in self.store.columns.types]
             values = ", ".join(f"any_value({name}) AS {name}" for name in names)
             files = parts[0].removeprefix("SELECT * FROM ").removesuffix(")")
             parts = [f"SELECT item_id, {values} FROM {files}, union_by_name = true) GROUP BY item_id"]
         body = " UNION ALL ".join(parts) or self._without_files(view)
         name = ".".join(map(connections.quote_name, view.split(".", 1)))
-        try:
-            if copy is not None:
-                for file in (file for members in by_space.values() for file in members):
-                    with disk.opening(file):
-                        pass
-                interruptible.execute(self._connection, f"CREATE TABLE {copy} AS {body}")
-                body = f"SELECT * FROM {copy}"
-            self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {body}")
-        except duckdb.Error as error:
-            raise self.user_error(error, view=view) from error
+        files_of_view = self.files_of(view)
+        with in_use(files_of_view):
+            for file in files_of_view:
+                with disk.opening(file):  # a regular file, which the system lets this process read
+                    pass
+            try:
+                interruptible.execute(self.connection, f"CREATE OR REPLACE VIEW {name} AS {body}")
+            except duckdb.Error as error:
+                raise self.user_error(error, view=view) from error
 
     def _without_files(self, view: str) -> str:
         """Return a SELECT for a view that reads no files: one row per card for ``spaces``, no rows for other views."""
         columns = {connections.quote_name(name): kind for name, kind in _EMPTY[view].items()}
         typed = ", ".join(f"{name}::{kind} AS {name}" for name, kind in columns.items())
-        values = ", ".join(map(_row, self._store.cards) if view == "spaces" else ())
+        values = ", ".join(map(_row, self.store.cards) if view == "spaces" else ())
         nothing = f"({', '.join('NULL' for _ in columns)})"
         column_list = ", ".join(columns)
         condition = "" if values else " WHERE false"
@@ -244,31 +220,27 @@ class Sandbox:
 
     def user_error(self, error: duckdb.Error, columns: Sequence[str] = (), *, view: str = "") -> EmbstoreError:
         """Return the error for a DuckDB error in a user's SQL, or in a view that it reads."""
-        store = self._store
+        store = self.store
         if (missing_text := not_stored(str(error), store.cards, store.nearest_texts)) is not None:
             return missing_text
-        if self._files is not None and self._files.last_error is not None:
-            access_error, self._files.last_error = self._files.last_error, None
-            return access_error
         if isinstance(error, duckdb.OutOfMemoryException):
             return QueryError(
-                f"this SQL needs more memory than its limit of {self._limit}: {connections.first_line(error)} Select "
+                f"this SQL needs more memory than its limit of {self.limit}: {connections.first_line(error)} Select "
                 "less, or give a larger limit by ⦃memory⦄."
             )
-        error = type(error)(str(error).replace(PREFIX, f"{self._store.root}/"))
-        files = [file for file in self._names if str(file) in str(error)]
-        if gone := next((file for file in files if not disk.exists(file)), None):
+        file = named_file(self.all_files, str(error))
+        if file is not None and not disk.exists(file):
             return DamagedError(
-                f"{gone} has gone since the store was opened: its rows are in other files now, or its space was "
+                f"{file} has gone since the store was opened: its rows are in other files now, or its space was "
                 "removed. Run the query again; if it is still missing, run ⦃embstore verify⦄."
             )
         # Errors about the files that DuckDB reads, most of which name none of them.
         of_reading = type(error) in (duckdb.Error, duckdb.IOException) or "in parquet read" in str(error)
-        if of_reading or (files and (view or isinstance(error, duckdb.InvalidInputException))):
-            return self._store.reader.query_error(error, files or [*self._names])
+        if of_reading or (file is not None and (view or isinstance(error, duckdb.InvalidInputException))):
+            return store.reader.query_error(error, self.all_files if file is None else [file])
         missing = None if columns else re.search(r'Referenced column "(.+?)" not found', str(error))
-        if missing and (missing[1] in self._store.columns.types or missing[1] in BUILT_IN):
-            holder = "columns" if missing[1] in self._store.columns.types else "built_in"
+        if missing and (missing[1] in store.columns.types or missing[1] in BUILT_IN):
+            holder = "columns" if missing[1] in store.columns.types else "built_in"
             return QueryError(
                 f"{missing[1]!r} is a column of the view {holder}, which this SQL does not read. Write FROM items JOIN "
                 f"{holder} USING (item_id)."
@@ -276,42 +248,54 @@ class Sandbox:
         return connections.user_error(error, columns)
 
 
+@contextmanager
+def in_use(files: Sequence[Path]) -> Iterator[None]:
+    """Fetch files whole where their folder has a supplier; they stay within the context."""
+    supply.fetch(dict.fromkeys(files))
+    with ExitStack() as stack:
+        for file in files:
+            stack.enter_context(supply.fetched(file))
+        yield
+
+
 class Session:
     """Connection for one user's SQL, whose runs end at their limits and at Ctrl-C."""
 
-    def __init__(
-        self, sandbox: Sandbox, connection: duckdb.DuckDBPyConnection, limits: Limits, columns: Sequence[str] = ()
-    ) -> None:
-        self._sandbox, self._connection, self._limits, self._columns = sandbox, connection, limits, columns
-        self._has_transaction = False
+    def __init__(self, views: Views, limits: Limits, *, columns: Sequence[str] = ()) -> None:
+        self._views, self._limits, self._columns = views, limits, columns
+        self._connection = views.connection.cursor()
+        self.files: Sequence[Path] = ()  # files that the SQL reads
 
-    def run(self, query: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """Call a function with the connection, within the limits, and return its result."""
+    def run(self, query: Callable[[duckdb.DuckDBPyConnection], T], since: float | None = None) -> T:
+        """Call a function with the connection, within the limits, and return its result.
+
+        The time limit begins now, or at an earlier time of the monotonic clock.
+        """
+        timeout = self._limits.timeout
+        if timeout is not None and since is not None:
+            timeout = max(0.0, since + timeout - time.monotonic())
         try:
-            return interruptible.run(
-                self._connection, lambda it: query(self._in_transaction(it)), timeout=self._limits.timeout
-            )
-        except BaseException as error:
-            self._has_transaction = False
-            if isinstance(error, TimeoutError):
-                raise QueryError(
-                    f"this SQL took longer than its limit of {self._limits.timeout:g} s. Select less, or give a larger "
-                    "limit by ⦃timeout⦄."
-                ) from error
-            if isinstance(error, RuntimeError) and "nanobind" in str(error):  # its message is not Unicode text
-                raise self._sandbox.user_error(duckdb.Error("invalid data"), self._columns) from error
-            if isinstance(error, duckdb.Error):
-                raise self._sandbox.user_error(error, self._columns) from error
-            raise
+            with in_use(self.files):
+                return interruptible.run(self._connection, query, timeout=timeout)
+        except TimeoutError as error:
+            raise QueryError(
+                f"this SQL took longer than its limit of {self._limits.timeout:g} s. Select less, or give a larger "
+                "limit by ⦃timeout⦄."
+            ) from error
+        except RuntimeError as error:
+            if "nanobind" not in str(error):
+                raise
+            # DuckDB's message is not Unicode text.
+            raise self._views.user_error(duckdb.Error("invalid data"), self._columns) from error
+        except duckdb.Error as error:
+            raise self._views.user_error(error, self._columns) from error
 
-    def _in_transaction(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-        """Return the connection in a read-only transaction; one that failed is rolled back first."""
-        if not self._has_transaction:
-            with suppress(duckdb.TransactionException):  # no transaction is active
-                connection.rollback()
-            connection.execute("BEGIN TRANSACTION READ ONLY")
-            self._has_transaction = True
-        return connection
+    def steps(self, iterator: Iterator[T]) -> Iterator[T]:
+        """Yield what an iterator over the connection yields; the time limit is for all of it, with what is between."""
+        since = time.monotonic()
+        with in_use(self.files):
+            while (value := self.run(lambda _: next(iterator, _END), since)) is not _END:
+                yield value  # type: ignore[misc]
 
 
 def _row(card: Card) -> str:
@@ -324,61 +308,63 @@ def _row(card: Card) -> str:
     return f"({', '.join(shown)})"
 
 
-class LimitedRelation:
-    """DuckDB relation with all of its attributes, whose runs are executed by a session with limits."""
+class SqlResult:
+    """Rows of one SELECT over a store, in the forms that DuckDB gives them; each method runs the SELECT again."""
 
     def __init__(self, session: Session, relation: duckdb.DuckDBPyRelation) -> None:
         self._session, self._relation = session, relation
 
-    def __getattr__(self, name: str) -> Any:
-        return self._limited(self._session.run(lambda _: getattr(self._relation, name)))
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return self._relation.columns
 
-    def _limited(self, found: Any) -> Any:
-        """Wrap a relation, method or iterator so that its runs are the session's; return other values unchanged."""
-        if isinstance(found, duckdb.DuckDBPyRelation):
-            return LimitedRelation(self._session, found)
-        if hasattr(found, "read_next_batch"):
-            return self._reader(found)
-        if hasattr(found, "__next__"):
-            return self._steps(found)
-        return self._method(found) if callable(found) else found
+    @property
+    def types(self) -> list[str]:
+        """DuckDB's types of the columns."""
+        return [str(kind) for kind in self._relation.types]
 
-    def _method(self, method: Any) -> Any:
-        @wraps(method)
-        def limited(*args: Any, **options: Any) -> Any:
-            arguments = [arg._relation if isinstance(arg, LimitedRelation) else arg for arg in args]
-            return self._limited(self._session.run(lambda _: method(*arguments, **options)))
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return all rows."""
+        return self._session.run(lambda _: self._relation.fetchall())
 
-        return limited
+    def fetchmany(self, n: int) -> list[tuple[Any, ...]]:
+        """Return the first n rows."""
+        return self._session.run(lambda _: self._relation.limit(n).fetchall())
 
-    def _steps(self, iterator: Iterator[Any]) -> Iterator[Any]:
-        while (value := self._session.run(lambda _: next(iterator, _END))) is not _END:
-            yield value
+    def fetchnumpy(self) -> dict[str, NDArray[Any]]:
+        """Return the columns as arrays by name, masked where they have nulls."""
+        return self._session.run(lambda _: self._relation.fetchnumpy())
 
-    def _reader(self, reader: Any) -> Any:
+    def df(self) -> "pd.DataFrame":
+        """Return a data frame of pandas."""
+        frame: pd.DataFrame = self._session.run(lambda _: self._relation.df())
+        return frame
+
+    def pl(self) -> "pl.DataFrame":
+        """Return a data frame of Polars."""
+        return self._session.run(lambda _: self._relation.pl())
+
+    def to_arrow_table(self) -> "pa.Table":
+        """Return a table of Arrow."""
+        return self._session.run(lambda _: self._relation.to_arrow_table())
+
+    def to_arrow_reader(self, n: int = 1_000_000) -> "pa.RecordBatchReader":
+        """Return a reader of record batches of up to n rows; the time limit is for all of them."""
         import pyarrow as pa
 
-        return pa.RecordBatchReader.from_batches(reader.schema, self._steps(reader))
+        reader = self._session.run(lambda _: self._relation.to_arrow_reader(n))
+        return pa.RecordBatchReader.from_batches(reader.schema, self._session.steps(iter(reader)))
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.to_arrow_table().__arrow_c_stream__(requested_schema)
 
     def __repr__(self) -> str:
         return printable(self._session.run(lambda _: repr(self._relation)), lines=True)
 
-    def show(self, *args: Any, **options: Any) -> None:
+    def show(self) -> None:
         """Print the first rows as DuckDB does, with control characters escaped."""
         shown = io.StringIO()
         with redirect_stdout(shown):
-            self._session.run(lambda _: self._relation.show(*args, **options))
+            self._session.run(lambda _: self._relation.show())
         print(printable(shown.getvalue(), lines=True), end="")
-
-    def __len__(self) -> int:
-        return self._session.run(lambda _: len(self._relation))
-
-    def __contains__(self, name: str) -> bool:
-        return self._session.run(lambda _: name in self._relation)
-
-    def __getitem__(self, name: Any) -> Any:
-        return self._limited(self._session.run(lambda _: self._relation[name]))
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        table = self._session.run(lambda _: self._relation.to_arrow_table())
-        return table.__arrow_c_stream__(requested_schema)
