@@ -132,7 +132,8 @@ def test_a_hundred_thousand_shards_are_no_damage():
         "format": 2, "space": "a", "layer": 0, "kind": "flat", "metric": "cosine", "n": 1, "n_zero": 0, "dim": 1,
         "shards": [f"part-{number:016x}" for number in range(100_000)], "sha256": "0" * 64, "faiss": "1",
         "created": "", "asked": "flat", "parameters": {}, "effort": {}, "recall": 1.0, "wanted_recall": 1.0,
-        "n_queries": 0, "build_seconds": 0.0, "crc32": 0, "sample_sha256": "0" * 64, "file_sha256": "0" * 64,
+        "n_queries": 0, "n_measured": 0, "build_seconds": 0.0, "crc32": 0, "sample_sha256": "0" * 64,
+        "file_sha256": "0" * 64,
     }  # fmt: skip
     assert read(json.dumps(document, indent=2).encode(), "index-card") == document
 

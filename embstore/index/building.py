@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from embstore.base import atomic, disk
+from embstore.base.arrays import Float64Array, cosine_error, slices
 from embstore.base.errors import DamagedError
 from embstore.index import faiss_index
 from embstore.index.card import CANDIDATE_BYTES, N_EXACT, REMEDY, Design, IndexCard, card_path, sample_hash
-from embstore.index.exact_search import Blocks, Gather, Ids, Units, batches, sample
+from embstore.index.exact_search import Blocks, Gather, Ids, Vectors, batches, sample, unit_vectors
 from embstore.index.faiss_index import TUNED_K, FaissIndex
 
 if TYPE_CHECKING:
     import faiss
 
 TARGET_RECALL = 0.99
-_TIE = 1e-6
 _Z_95 = 1.645  # standard errors: the 95th percentile of the normal distribution
-_MAX_QUERIES, _MIN_QUERIES, _ONE_IN = 3000, 100, 50
+_MAX_QUERIES, _MIN_QUERIES, _ONE_IN = 1000, 100, 20
+_COMPARED_BYTES = 8 << 20  # size of the vectors that are compared with the queries at once, and of their cosines
 _RE_RANKED = {"n_exact": N_EXACT}
 _MIN_EF_SEARCH, _MAX_EF_SEARCH = 16, 4096
 
@@ -44,7 +45,7 @@ class IndexOptions(NamedTuple):
     design: Design = FLAT
     requested_kind: str = "flat"
     recall: float = TARGET_RECALL
-    n: int = 0
+    n: int = 0  # number of vectors, which determines the number of queries to measure recall with
     progress: Callable[[float], None] = lambda _: None
 
 
@@ -66,9 +67,9 @@ def write_index(
     start_time = time.perf_counter()
     design = options.design if old is None else Design(old.kind, old.parameters)
     if old is None:
-        training = np.empty((0, dim), np.float32)
+        new, training = blocks, np.empty((0, dim), np.float32)
         if design.kind == "ivf":
-            _, training = sample(blocks, design.parameters["n_trained"], dim)
+            training = unit_vectors(sample(blocks, design.parameters["n_trained"], dim)[1])
             if len(training) < design.parameters["n_lists"]:  # most vectors are zero
                 training = training if len(training) else np.full((1, dim), dim**-0.5, np.float32)
                 design = Design("ivf", {"n_lists": len(training), "n_trained": len(training)})
@@ -79,42 +80,65 @@ def write_index(
         index = faiss_index.load(path, old, mapped=False)
         if design.kind == "hnsw":
             faiss_index.prepare(faiss_index.inner_of(index), design.parameters)
-    n_zero = _add(index, design.kind, blocks if old is None else new, options)
     card = IndexCard(
-        space=space, layer=layer, kind=design.kind, metric="cosine", n=index.ntotal,
-        n_zero=n_zero if old is None else old.n_zero + n_zero, dim=dim, shards=tuple(sorted(shards)), sha256="",
-        faiss="", created="", asked=options.requested_kind, parameters=design.parameters,
+        space=space, layer=layer, kind=design.kind, metric="cosine", n=0, n_zero=0 if old is None else old.n_zero,
+        dim=dim, shards=tuple(sorted(shards)), sha256="", faiss="", created="", asked=options.requested_kind,
+        parameters=design.parameters,
     )  # fmt: skip
-    return _store(path, index, _tuned(index, card, blocks, options, gather), start_time)
+    if card.is_exact:
+        n_zero = _add(index, card.kind, new, options)
+    else:
+        held_out = sample(new, n_queries(options.n, dim), dim)
+        n_zero = _add(index, card.kind, new, options, excluded=held_out[0])
+        card = _tuned(index, card, blocks, held_out, options, gather, old)
+        n_zero += _add(index, card.kind, [held_out], options)
+    if card.kind == "hnsw":
+        faiss_index.reorder(index)
+    options.progress(1.0)
+    return _store(path, index, replace(card, n=index.ntotal, n_zero=card.n_zero + n_zero), start_time)
 
 
-def _add(index: "faiss.IndexIDMap", kind: str, blocks: Blocks, options: IndexOptions) -> int:
+def _add(
+    index: "faiss.IndexIDMap", kind: str, blocks: Blocks, options: IndexOptions, excluded: Ids | None = None
+) -> int:
     """Add vectors to an index, and return the number of zero vectors that were skipped."""
     n_zero = 0
     n_bytes = _FLAT_BATCH_BYTES if kind == "flat" else _BATCH_BYTES
     for ids, units, n_skipped in batches(blocks, _batch_rows(index.d, n_bytes)):
-        index.add_with_ids(units, ids)
+        is_added = slice(None) if excluded is None else ~np.isin(ids, excluded)
+        index.add_with_ids(units[is_added], ids[is_added])
         n_zero += n_skipped
         options.progress(_ADDING_SHARE * index.ntotal / max(1, options.n, index.ntotal))
-    if kind == "hnsw":
-        faiss_index.reorder(index)
     return n_zero
 
 
 def _tuned(
-    index: "faiss.IndexIDMap", card: IndexCard, blocks: Blocks, options: IndexOptions, gather: Gather | None
+    index: "faiss.IndexIDMap",
+    card: IndexCard,
+    blocks: Blocks,
+    held_out: tuple[Ids, Vectors],
+    options: IndexOptions,
+    gather: Gather | None,
+    old: IndexCard | None,
 ) -> IndexCard:
-    """Tune the search effort of an index, and return the card with that effort and its measured recall."""
-    if card.is_exact:
-        return card
+    """Tune the search effort of an index, and return the card with that effort and its measured recall.
+
+    If too few vectors are added to measure it with, the effort and the recall of the old card are kept.
+    """
+    n_held_out = len(held_out[0])
+    if old is not None and n_held_out < n_needed(options.n, card.dim):
+        return replace(
+            card, effort=old.effort, recall=old.recall, wanted_recall=options.recall, n_queries=old.n_queries,
+            n_measured=old.n_measured,
+        )  # fmt: skip
+    if gather is None and n_held_out:
+        raise TypeError("the recall of an approximate index is measured by the cosines of the stored vectors")
     searched = FaissIndex(index, card.kind, card.dim, {}, card.layer)
-    ids, units = sample(blocks, n_queries(card.kind, card.n, card.dim), card.dim)
-    usable = searched.can_unlink(ids)
-    ids, units = ids[usable], units[usable]
-    queries = recall_queries(ids, units, blocks, _batch_rows(card.dim), exclude_queries=card.kind == "hnsw")
-    recall = tune(searched, queries, options.recall, gather)
-    options.progress(1.0)
-    return replace(card, effort=searched.effort, recall=recall, wanted_recall=options.recall, n_queries=len(ids))
+    recall = tune(searched, recall_queries(*held_out, blocks), options.recall, gather)
+    return replace(
+        card, effort=searched.effort, recall=recall, wanted_recall=options.recall, n_queries=n_held_out,
+        n_measured=options.n,
+    )  # fmt: skip
 
 
 def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, start_time: float) -> IndexCard:
@@ -155,67 +179,66 @@ def _batch_rows(dim: int, n_bytes: int = _BATCH_BYTES) -> int:
 class RecallQueries(NamedTuple):
     """Queries with their exact answers."""
 
-    ids: Ids  # item ids of the queries (n,)
-    units: Units  # unit vectors of the queries (n, dim)
-    tenth_cosine: Units  # cosine of the tenth exact neighbour (n,), or of the last where there are fewer
-    n_others: int  # number of exact neighbours of each query: 10, or fewer
+    vectors: Vectors  # vectors of the queries (n, dim), which the index does not contain
+    tenth_cosine: Float64Array  # cosine of the tenth exact neighbour (n,), or of the last where there are fewer
+    n_nearest: int  # number of exact neighbours of each query: 10, or fewer
 
     def recall(self, index: FaissIndex, gather: Gather | None) -> tuple[float, float]:
-        """Return the recall@10 of an index at its current effort, and the standard error."""
-        if not len(self.ids) or not self.n_others:
+        """Return the recall@10 of an index at its current effort, and the standard error.
+
+        A found item is a hit if its cosine is that of the tenth exact neighbour or higher, up to rounding errors, so
+        that any of several equally near items counts.
+        """
+        if not len(self.vectors) or not self.n_nearest:
             return 1.0, 0.0
-        ids, cosines = index.search(self.units, self.n_others + 1, gather=gather)
-        is_other = (ids >= 0) & (ids != self.ids[:, None])
-        hits = is_other & (cosines >= self.tenth_cosine[:, None] - _TIE)
-        recalls = np.minimum(hits.sum(axis=1), self.n_others) / self.n_others
+        _, cosines = index.search(self.vectors, self.n_nearest, gather=gather)
+        recalls = (cosines >= self.tenth_cosine[:, None] - 2 * cosine_error(index.dim)).mean(axis=1)
         return float(recalls.mean()), float(recalls.std() / np.sqrt(len(recalls)))
 
 
-def n_queries(kind: str, n: int, dim: int) -> int:
-    """Return the number of queries to measure recall with: 3,000, or fewer if there are few vectors or long ones."""
-    max_queries = max(1, n // _ONE_IN)  # a graph without many of its vectors would be a different graph
-    query_bytes = 4 * dim * (N_EXACT if kind == "ivf" else 1)
-    return min(max_queries, _MAX_QUERIES, max(_MIN_QUERIES, CANDIDATE_BYTES // query_bytes))
+def n_queries(n: int, dim: int) -> int:
+    """Return the number of queries to measure recall with: 1,000, or fewer if there are few vectors or long ones."""
+    neighbour_bytes = 4 * dim * TUNED_K
+    return min(n // _ONE_IN, _MAX_QUERIES, max(_MIN_QUERIES, CANDIDATE_BYTES // neighbour_bytes))
 
 
-def recall_queries(
-    ids: Ids, units: Units, blocks: Blocks, rows: int, *, exclude_queries: bool = False
-) -> RecallQueries:
+def n_needed(n: int, dim: int) -> int:
+    """Return the least number of new vectors with which the recall of an extended index is measured again."""
+    return min(_MIN_QUERIES, n_queries(n, dim))
+
+
+def recall_queries(ids: Ids, vectors: Vectors, blocks: Blocks) -> RecallQueries:
     """Compute the exact neighbours of queries in one pass over the vectors, to measure recall against.
 
     Args:
-        ids: Item ids of the queries (n,).
-        units: Unit vectors of the queries (n, dim).
+        ids: Item ids of the queries (n,), which are excluded from the neighbours of each.
+        vectors: Vectors of the queries (n, dim).
         blocks: All vectors, in blocks.
-        rows: Number of vectors that are compared at once.
-        exclude_queries: Whether to exclude all queries from the neighbours of each.
     """
-    import faiss
+    queries, best = _normalized(vectors), np.empty((len(ids), 0))
+    rows = max(1, _COMPARED_BYTES // (8 * max(1, *vectors.shape)))
+    for all_ids, block in blocks if len(ids) else ():
+        others = block[~np.isin(all_ids, ids) & block.any(axis=1)]
+        for part in slices(len(others), rows):
+            cosines = np.concatenate([best, queries @ _normalized(others[part]).T], axis=1)
+            best = np.partition(cosines, -min(TUNED_K, cosines.shape[1]), axis=1)[:, -TUNED_K:]
+    n_nearest = best.shape[1]
+    return RecallQueries(vectors, best.min(axis=1, initial=1.0), n_nearest)
 
-    best = np.empty((len(ids), 0), np.float32)
-    for block_ids, block, _ in batches(blocks, rows):
-        if exclude_queries:
-            is_other = ~np.isin(block_ids, ids)
-            block_ids, block = block_ids[is_other], block[is_other]
-        if not len(block_ids):
-            continue
-        k = min(TUNED_K + 1, len(block_ids))
-        cosines, places = faiss.knn(units, block, k, faiss.METRIC_INNER_PRODUCT)
-        cosines[block_ids[places] == ids[:, None]] = -np.inf
-        best = -np.sort(-np.concatenate([best, cosines], axis=1), axis=1)[:, :TUNED_K]
-    n_others = int(np.isfinite(best).sum(axis=1).min(initial=TUNED_K)) if len(ids) else 0
-    tenth_cosine = best[:, n_others - 1] if n_others else np.zeros(len(ids), np.float32)
-    return RecallQueries(ids, units, tenth_cosine, n_others)
+
+def _normalized(vectors: Vectors) -> Float64Array:
+    """Return the unit vectors (n, dim) of vectors that are not zero, in float64."""
+    wide: Float64Array = vectors.astype(np.float64)
+    wide /= np.sqrt(np.vecdot(wide, wide))[:, None]
+    return wide
 
 
 def tune(index: FaissIndex, queries: RecallQueries, target_recall: float, gather: Gather | None) -> float:
     """Set the least search effort that reaches a recall, or the best one tried, and return its measured recall.
 
-    The measure is recall@10 over a random sample of the stored vectors, without a query's own item. In a graph all
-    queries are unlinked meanwhile (:mod:`.faiss_index`), and none is among the exact neighbours: with its links
-    a query would lead straight to its neighbours, and a text that is not stored has no links. A found item is a hit if
-    its cosine is at least the tenth exact cosine minus 1e-6, so that any of several equally near items counts. An
-    effort is enough if the lower end of a one-sided 95 % confidence interval reaches the requested recall.
+    The queries are vectors of the layer that were held out: a stored vector is easier to find, since its neighbours
+    link to it. An effort is enough if the lower end of a one-sided 95 % confidence interval reaches the requested
+    recall.
     """
     name, first, fixed = ("ef_search", _MIN_EF_SEARCH, {}) if index.kind == "hnsw" else ("n_probe", 1, _RE_RANKED)
 
@@ -224,8 +247,7 @@ def tune(index: FaissIndex, queries: RecallQueries, target_recall: float, gather
         recall, error = queries.recall(index, gather)
         return recall, recall - _Z_95 * error >= target_recall
 
-    with index.unlinking(queries.ids):
-        value, recall = least_sufficient(measure, effort_steps(first, max_effort(index)))
+    value, recall = least_sufficient(measure, effort_steps(first, max_effort(index)))
     index.effort = {name: value, **fixed}
     return recall
 

@@ -146,7 +146,8 @@ class IndexCard:
         parameters: Build parameters: ``m`` and ``ef_construction``, or ``n_lists`` and ``n_trained`` for ``ivf``.
         effort: Search parameters, tuned for 10 neighbours: ``ef_search`` for ``hnsw``; ``n_probe`` and ``n_exact`` for
             ``ivf``, where ``n_exact`` candidates are ranked again by the cosines of their stored vectors.
-        recall: Recall@10 in [0, 1] at that effort, averaged over ``n_queries``; wanted_recall: what was requested.
+        recall: Recall@10 in [0, 1] at that effort, averaged over ``n_queries``; wanted_recall: what was requested;
+            n_measured: number of vectors at that time.
         crc32: CRC-32 of the vectors and ids of a flat index, checked at every opening; None of other kinds.
         sample_sha256: SHA-256 of the file's length and sampled blocks (:func:`sample_hash`), checked at every opening.
     """
@@ -168,6 +169,7 @@ class IndexCard:
     recall: float = 1.0
     wanted_recall: float = 1.0
     n_queries: int = 0
+    n_measured: int = 0
     build_seconds: float | None = None
     crc32: int | None = None
     sample_sha256: str | None = None

@@ -71,37 +71,37 @@ def ordered(ids: Ids, cosines: Units) -> tuple[Ids, Units]:
     return np.take_along_axis(ids, order, axis=1), np.take_along_axis(cosines, order, axis=1)
 
 
-def sample(blocks: Blocks, n: int, dim: int) -> tuple[Ids, Units]:
-    """Return ids (m,) and unit vectors (m, dim) of a random sample of n items, or of all if there are fewer.
+def sample(blocks: Blocks, n: int, dim: int) -> tuple[Ids, Vectors]:
+    """Return ids (m,) and non-zero vectors (m, dim) of a random sample of n items, or of all if there are fewer.
 
     The sample is the n items with the lowest hash of their id, so that it does not depend on the blocks. Memory: at
     most 2.25 n vectors.
     """
-    ids, units, n_kept = [np.empty(0, np.int64)], [np.empty((0, dim), np.float32)], 0
+    ids, parts, n_kept = [np.empty(0, np.int64)], [np.empty((0, dim), np.float32)], 0
     bound = _NO_BOUND
     for all_ids, all_vectors in blocks:
         is_candidate = _hashes(all_ids) <= bound
         kept_ids, vectors = with_direction(all_ids[is_candidate], all_vectors[is_candidate])
         ids.append(kept_ids)
-        units.append(unit_vectors(vectors))
+        parts.append(vectors)
         n_kept += len(kept_ids)
         if n_kept > n + max(1024, n // 4):
-            kept_ids, kept_units, bound = _lowest(ids, units, n)
-            ids, units, n_kept = [kept_ids], [kept_units], n
-    kept_ids, kept_units, _ = _lowest(ids, units, n)
-    return kept_ids, kept_units
+            kept_ids, kept_vectors, bound = _lowest(ids, parts, n)
+            ids, parts, n_kept = [kept_ids], [kept_vectors], n
+    kept_ids, kept_vectors, _ = _lowest(ids, parts, n)
+    return kept_ids, kept_vectors
 
 
-def _lowest(ids: list[Ids], units: list[Units], n: int) -> tuple[Ids, Units, np.uint64]:
+def _lowest(ids: list[Ids], parts: list[Vectors], n: int) -> tuple[Ids, Vectors, np.uint64]:
     """Return the n items with the lowest hashes, ascending by hash, and the largest hash among them."""
     all_ids = np.concatenate(ids)
     hashes = _hashes(all_ids)
     order = np.argsort(hashes)[:n]
-    kept = np.empty((len(order), units[0].shape[1]), np.float32)
+    kept = np.empty((len(order), parts[0].shape[1]), np.float32)
     target_row = np.full(len(all_ids), -1)
     target_row[order] = np.arange(len(order))
     start = 0
-    for part in units:
+    for part in parts:
         target = target_row[start : start + len(part)]
         kept[target[target >= 0]] = part[target >= 0]
         start += len(part)
@@ -191,6 +191,23 @@ def candidates(products: NDArray[np.floating], k: int, dim: int, lowest: float =
     """
     # dim for the product, 2 for both unit vectors; the other 6 are far more than the errors of the cosines in float64.
     return above(products, k, rounding_error_bound(dim, np.float32), lowest)
+
+
+def candidates_by_distance(squares: NDArray[np.floating], k: int, dim: int) -> Positions:
+    """Return the positions of all vectors that can be among the k nearest, given the rounding error of the distances.
+
+    Unlike a product, a distance that is computed from differences has a small error where all vectors are nearly
+    parallel. That of the unit vectors themselves is added to it.
+
+    Args:
+        squares: Float32 squared distances (n,) of unit vectors to a query.
+        k: Number of neighbours.
+        dim: Dimension of the vectors.
+    """
+    distances = np.sqrt(squares, dtype=np.float64)
+    errors = distances * rounding_error_bound(dim, np.float32) + 2 * UNIT_ROUNDING
+    farthest = np.sort(distances + errors)[:k].max(initial=0.0)
+    return np.flatnonzero(distances - errors <= farthest)
 
 
 def above(values: NDArray[np.floating], k: int, error: float, lowest: float = -np.inf) -> Positions:

@@ -1,13 +1,14 @@
 """Build, save, load and search the three kinds of FAISS index; vectors are addressed by position.
 
-All vectors are unit vectors, so that their inner products are cosines. An index of compressed vectors only finds
-candidates, and :class:`FaissIndex` computes their cosines.
+All vectors are unit vectors, so that their inner products are cosines. A graph is linked and searched by Euclidean
+distances, which are in the same order: where a dimension dominates, all cosines are nearly 1, and float32 products
+cannot tell them apart. An index of compressed vectors only finds candidates, and :class:`FaissIndex` computes their
+cosines.
 """
 
 import errno
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,102 +19,26 @@ from numpy.typing import NDArray
 from zlib_ng.zlib_ng import crc32
 
 from embstore.base import disk
-from embstore.base.arrays import Positions, rounding_error_bound
+from embstore.base.arrays import Positions, slices
 from embstore.base.errors import FileAccessError, StoreError
 from embstore.index import structure
 from embstore.index.card import FLAT_BYTES, Design, IndexCard
-from embstore.index.exact_search import Gather, Ids, Units, Vectors, candidates, ordered, unit_vectors
+from embstore.index.exact_search import (
+    Gather,
+    Ids,
+    Units,
+    Vectors,
+    candidates,
+    candidates_by_distance,
+    inner_products,
+    ordered,
+    unit_vectors,
+)
 from embstore.index.flat import Index
 from embstore.index.structure import check_positions, damage
 
 if TYPE_CHECKING:
     import faiss
-
-_SCANNED_NODES = 1 << 16  # nodes whose links are scanned at once
-_COMPARED_BYTES = 16 << 20  # size of the vectors that are compared at once
-
-Links = NDArray[np.int32]
-Offsets = NDArray[np.int64]
-
-
-def is_on_ground_level(graph: Any) -> NDArray[np.bool_]:
-    """Return a mask (n,) of the vectors in the ground level only, without the entry point: most of them, at random."""
-    import faiss
-
-    levels = faiss.rev_swig_ptr(graph.levels.data(), graph.levels.size())
-    is_ground: NDArray[np.bool_] = levels == 1
-    is_ground[graph.entry_point] = False
-    return is_ground
-
-
-@contextmanager
-def unlinked(graph: Any, units: Units, positions: Positions) -> Iterator[None]:
-    """Temporarily unlink vectors of a graph, rerouting their incoming edges; restore the links at exit.
-
-    A stored vector is easy to find, since its neighbours link to it. An unlinked one has no links, and a vector that
-    linked to it links instead to that neighbour of the unlinked vector which is nearest to itself and not linked yet.
-    This simplifies the deletion of Singh et al. (2021, FreshDiskANN, arXiv:2105.09613, Algorithm 4).
-
-    Compared with queries that were never in the graph, the recall of unlinked vectors was the same within its standard
-    error (about .002) for words of MiniLM in layers 0, 3 and 6, and for clustered vectors. Without clusters it is too
-    high, near .99 by up to .007 (25,000 normally distributed vectors of 64 dimensions).
-    """
-    ground = _Ground(graph)
-    is_out = np.zeros(len(units), bool)
-    is_out[positions] = True
-    own_offsets = ground.offsets(positions)
-    incoming, replacements = ground.rerouted_links(units, is_out)
-    changed = np.concatenate([own_offsets.ravel(), incoming])
-    original = ground.links[changed]
-    try:
-        ground.links[incoming] = replacements
-        ground.links[own_offsets] = -1
-        yield
-    finally:
-        ground.links[changed] = original
-
-
-class _Ground:
-    """Links of the ground level of a graph."""
-
-    def __init__(self, graph: Any) -> None:
-        import faiss
-
-        self.links: Links = faiss.rev_swig_ptr(graph.neighbors.data(), graph.neighbors.size())
-        self._starts = faiss.rev_swig_ptr(graph.offsets.data(), graph.offsets.size())
-        self._each = np.arange(graph.nb_neighbors(0))
-
-    def offsets(self, nodes: Positions | Links) -> Offsets:
-        """Return the offsets in ``links`` of the ground-level links of some nodes: (n, links per node)."""
-        starts: Offsets = self._starts[nodes].astype(np.int64)
-        return starts[:, None] + self._each
-
-    def rerouted_links(self, units: Units, is_out: NDArray[np.bool_]) -> tuple[Offsets, Links]:
-        """Return the offsets of the links that lead to unlinked vectors, and their replacements."""
-        replaced, replacements = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
-        for start in range(0, len(is_out), _SCANNED_NODES):
-            nodes = np.arange(start, min(start + _SCANNED_NODES, len(is_out)))
-            offsets = self.offsets(nodes)
-            links = self.links[offsets]
-            row, column = np.nonzero(is_out[links] & (links >= 0) & ~is_out[nodes][:, None])
-            rows_at_once = max(1, _COMPARED_BYTES // (4 * units.shape[1] * len(self._each)))
-            for first in range(0, len(row), rows_at_once):
-                rows, columns = row[first : first + rows_at_once], column[first : first + rows_at_once]
-                replaced.append(offsets[rows, columns])
-                replacements.append(self._replace(units, is_out, nodes[rows], links[rows], links[rows, columns]))
-        return np.concatenate(replaced), np.concatenate(replacements)
-
-    def _replace(
-        self, units: Units, is_out: NDArray[np.bool_], nodes: Positions, links: Links, removed: Links
-    ) -> Links:
-        """Return the new target of a removed link of each node (n,), the node itself if there is none."""
-        candidates = self.links[self.offsets(removed)]
-        is_linked = (candidates[:, :, None] == links[:, None, :]).any(axis=2)
-        is_excluded = (candidates < 0) | is_out[candidates] | is_linked | (candidates == nodes[:, None])
-        cosines = np.einsum("nkd,nd->nk", units[candidates], units[nodes])
-        best = np.where(is_excluded, -np.inf, cosines).argmax(axis=1)
-        rows = np.arange(len(nodes))
-        return np.where(is_excluded[rows, best], nodes, candidates[rows, best]).astype(np.int32)
 
 
 # Groups of up to 64 vectors are not divided: they fill a few pages. A leader has at least 32 followers on average.
@@ -171,7 +96,7 @@ def make(design: Design, dim: int, trained_on: Units, n: int = 0) -> "faiss.Inde
         _reserve(flat, n)
         return faiss.IndexIDMap(flat)
     if design.kind == "hnsw":
-        graph = faiss.IndexHNSWFlat(dim, design.parameters["m"], faiss.METRIC_INNER_PRODUCT)
+        graph = faiss.IndexHNSWFlat(dim, design.parameters["m"], faiss.METRIC_L2)
         prepare(graph, design.parameters)
         _reserve(inner_storage(graph), n)
         return faiss.IndexIDMap(graph)
@@ -280,7 +205,8 @@ def find(
     """Search an index by position, with the effort of its card, among the members of a mask (n_total,) or all.
 
     Returns:
-        Positions and inner products, each (n, k), best first; position -1 where fewer were found.
+        Positions and squared distances (of a graph) or inner products, each (n, k), best first; position -1 where
+        fewer were found.
     """
     import faiss as untyped  # its stubs lack what its Python layer adds
 
@@ -307,6 +233,7 @@ def _unread(path: Path, card: IndexCard, error: Exception) -> StoreError:
 
 
 TUNED_K = 10
+_SCANNED_BYTES = 256 << 10  # size of the vectors that are compared at once: they stay in the processor's cache
 # A graph search computes about 16 distances per candidate; scanning all members may need fewer.
 _DISTANCES_PER_CANDIDATE = 16
 
@@ -349,21 +276,6 @@ class FaissIndex(Index):
         """Number of lists of an ``ivf`` index."""
         return int(self._inner.nlist)
 
-    def can_unlink(self, ids: Ids) -> NDArray[np.bool_]:
-        """Return a mask (n,) of the items that :meth:`unlinking` accepts."""
-        if self.kind != "hnsw" or not len(ids):
-            return np.ones(len(ids), bool)
-        return is_on_ground_level(self._inner.hnsw)[self._positions(ids)]
-
-    @contextmanager
-    def unlinking(self, ids: Ids) -> Iterator[None]:
-        """Temporarily unlink items of a graph, as if they were not stored; other kinds are unchanged."""
-        if self.kind != "hnsw":
-            yield
-            return
-        with unlinked(self._inner.hnsw, units_of(self._inner), self._positions(ids)):
-            yield
-
     def _units_at(self, positions: Positions) -> Units:
         units: Units = inner_storage(self._inner).reconstruct_batch(positions)
         return units
@@ -382,38 +294,30 @@ class FaissIndex(Index):
         units = unit_vectors(queries)
         n = len(self.ids) if members is None else int(members.sum())
         k = min(k, max(1, n))
-        if self.kind == "ivf" and gather is None:
-            raise TypeError("an index of codes needs the vectors of its candidates")
         effort = self._effort(k, n)
+        if self.kind == "ivf":
+            if gather is None:
+                raise TypeError("an index of codes needs the vectors of its candidates")
+            if members is not None:  # lists without an allowed item are of no use, and their number is unknown
+                effort["n_probe"] = math.ceil(effort["n_probe"] * len(self.ids) / max(1, n))
+            positions, _ = self._find(units, min(max(k, effort["n_exact"]), max(1, n)), effort, members)
+            self._ids_at(positions)  # of a damaged index some may be out of range
+            return self._ranked(queries, [row[row >= 0] for row in positions], k, gather)
+        if members is not None and (is_few(n, self.dim) or n <= _DISTANCES_PER_CANDIDATE * effort["ef_search"]):
+            return self._ranked(queries, self._scan(queries, units, k, members), k, gather)
         # Also those that were visited anyway: float32 may put some of the nearest behind others.
-        visited = effort["ef_search" if self.kind == "hnsw" else "n_exact"] if gather is not None else k
-        positions, products = self._candidates(units, k, min(max(k, visited), max(1, n)), effort, members)
+        width = k if gather is None else min(max(k, effort["ef_search"]), max(1, n))
+        positions, squares = self._find(units, width, effort, members)
+        ids = self._ids_at(positions)
+        if members is not None and (ids[:, :k] < 0).any():
+            return self._ranked(queries, self._scan(queries, units, k, members), k, gather)
         if gather is None:
-            ids, cosines = ordered(self._ids_at(positions), products)
-            return ids[:, :k], cosines[:, :k]
-        self._ids_at(positions)  # of a damaged index some may be out of range
-        near = []
-        for row, query in enumerate(queries):
-            found = positions[row, positions[row] >= 0]
-            if self.kind == "hnsw":
-                found = self._narrowed(found[candidates(products[row, : len(found)], k, self.dim)], query, k)
-            near.append(found)
+            ids, negative = ordered(ids, -squares)
+            return ids, 1 + negative / 2
+        n_found = (positions >= 0).sum(axis=1)
+        rows = zip(positions, squares, n_found, strict=True)
+        near = [found[candidates_by_distance(square[:count], k, self.dim)] for found, square, count in rows]
         return self._ranked(queries, near, k, gather)
-
-    def _candidates(
-        self, units: Units, k: int, width: int, effort: dict[str, int], members: NDArray[np.bool_] | None
-    ) -> tuple[Ids, Units]:
-        """Return the positions of the nearest items of each query and their inner products, (q, width) or more."""
-        if members is None:
-            return self._find(units, width, effort, members)
-        n = int(members.sum())
-        if self.kind == "ivf":  # lists without an allowed item are of no use, and their number is unknown
-            wider = effort | {"n_probe": math.ceil(effort["n_probe"] * len(self.ids) / max(1, n))}
-            return self._find(units, width, wider, members)
-        if is_few(n, self.dim) or n <= _DISTANCES_PER_CANDIDATE * effort["ef_search"]:
-            return self._scan(units, k, width, members)
-        positions, products = self._find(units, width, effort, members)
-        return (positions, products) if (positions[:, :k] >= 0).all() else self._scan(units, k, width, members)
 
     def _find(
         self, units: Units, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None
@@ -426,15 +330,16 @@ class FaissIndex(Index):
                 raise
             raise disk.quoted_error(str(error), self.path) or damage(self.path, "FAISS cannot search it") from error
 
-    def _scan(self, units: Units, k: int, width: int, members: NDArray[np.bool_]) -> tuple[Ids, Units]:
-        """Search all vectors, for as many as their float32 products let be among the k nearest."""
-        storage, n = inner_storage(self._inner), int(members.sum())
-        while True:
-            positions, products = find(storage, "flat", units, width, {}, members)
-            lowest = products[:, k - 1] - 2 * rounding_error_bound(self.dim, np.float32)
-            if width >= n or (products[:, -1] < lowest).all():
-                return positions, products
-            width = min(n, 4 * width)
+    def _scan(self, queries: Vectors, units: Units, k: int, members: NDArray[np.bool_]) -> list[Positions]:
+        """Return the positions of all members that can be among the k nearest of each query."""
+        positions, near = np.flatnonzero(members), []
+        products = np.empty((len(units), len(positions)), np.float32)
+        for part in slices(len(positions), max(1, _SCANNED_BYTES // (4 * self.dim))):
+            products[:, part] = inner_products(self._units_at(positions[part]), units)
+        for row, query in enumerate(queries):
+            found = positions[candidates(products[row], k, self.dim)]
+            near.append(self._narrowed(found, query, k))
+        return near
 
     def _effort(self, k: int, n: int) -> dict[str, int]:
         """Return the search parameters for k of n allowed items: in proportion, since other items are visited too."""

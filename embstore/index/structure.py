@@ -86,22 +86,21 @@ def _check(path: Path, index: Any, card: IndexCard, lists: type) -> None:
         raise damage(path, f"it is no index of the kind {card.kind!r}")
     if (index.d, inner.d, index.ntotal, inner.ntotal, index.id_map.size()) != (card.dim,) * 2 + (card.n,) * 3:
         raise damage(path, "it is not of the size that its card says")
-    if inner.metric_type != faiss.METRIC_INNER_PRODUCT:
-        raise damage(path, "it does not compute cosines")
+    if inner.metric_type != (faiss.METRIC_L2 if card.kind == "hnsw" else faiss.METRIC_INNER_PRODUCT):
+        raise damage(path, "it does not order vectors by their cosines")
     if card.kind == "flat":
-        _check_flat(path, inner, card.n, card.dim)
+        _check_flat(path, inner, faiss.IndexFlatIP, card.n, card.dim)
     elif card.kind == "hnsw":
-        _check_flat(path, faiss.downcast_index(inner.storage), card.n, card.dim)
+        _check_flat(path, faiss.downcast_index(inner.storage), faiss.IndexFlatL2, card.n, card.dim)
     else:
-        _check_flat(path, faiss.downcast_index(inner.quantizer), card.parameters.get("n_lists", -1), card.dim)
+        n_lists = card.parameters.get("n_lists", -1)
+        _check_flat(path, faiss.downcast_index(inner.quantizer), faiss.IndexFlatIP, n_lists, card.dim)
         _check_lists(path, inner, card, lists)
 
 
-def _check_flat(path: Path, flat: Any, n: int, dim: int) -> None:
+def _check_flat(path: Path, flat: Any, expected: type, n: int, dim: int) -> None:
     """Raise DamagedError unless a part is a flat index of n float32 vectors."""
-    import faiss
-
-    if type(flat) is not faiss.IndexFlatIP or flat.metric_type != faiss.METRIC_INNER_PRODUCT:
+    if type(flat) is not expected:
         raise damage(path, "it does not hold its vectors as they are written")
     if (flat.d, flat.ntotal, flat.codes.size()) != (dim, n, _FLOAT_BYTES * n * dim):
         raise damage(path, "it is not of the size that its card says")

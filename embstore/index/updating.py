@@ -16,7 +16,7 @@ from embstore.base.errors import DamagedError, UsageError, check_known
 from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.index import AUTO, IndexCard, IndexOptions
-from embstore.index.building import TARGET_RECALL
+from embstore.index.building import TARGET_RECALL, n_needed
 from embstore.index.card import Design, has_outgrown
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
@@ -25,7 +25,10 @@ from embstore.storage.transaction.manifest import committed_shards
 
 _PARALLEL_BYTES = 64 << 20  # memory limit in bytes for flat indexes that are built in parallel
 
-Action = Literal["built", "extended", "tuned", "kept"]
+# Growth since the recall was measured above which a graph is rebuilt, if too few vectors are new to measure it again.
+_OUTGROWN = 1.2
+
+Action = Literal["built", "extended", "kept"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,7 @@ class _Work:
             index.write_index, self.path, self._blocks(self.shards), space=self.card.space, layer=self.layer.id,
             dim=self.card.dim, shards=[shard.name for shard in self.shards], options=options, gather=self._gather,
         )  # fmt: skip
-        if self.action != "built" and self.stored is not None:
+        if self.action == "extended" and self.stored is not None:
             covered = set(self.stored.shards)
             new = self._blocks([shard for shard in self.shards if shard.name not in covered])
             with suppress(DamagedError):  # rebuild a damaged index; if a shard is damaged, the rebuild raises
@@ -188,15 +191,17 @@ class _Work:
 def _needed(
     stored: IndexCard | None, design: Design, shards: set[str], recall: float, n: int, dim: int, choice: Choice
 ) -> Action:
-    """Return whether an index must be built, extended or tuned, or can be kept."""
+    """Return whether an index must be built or extended, or can be kept."""
     if stored is None or choice.force or stored.kind != design.kind or not shards.issuperset(stored.shards):
         return "built"
     if has_outgrown(Design(stored.kind, stored.parameters), n, dim):
         return "built"
-    if not stored.covers(shards):
-        return "extended"
-    needs_tuning = not stored.is_exact and stored.recall < recall and stored.wanted_recall != recall
-    return "tuned" if needs_tuning else "kept"
+    if not stored.is_exact and stored.recall < recall and stored.wanted_recall != recall:
+        return "built"
+    if stored.covers(shards):
+        return "kept"
+    is_unmeasured = not stored.is_exact and n - stored.n - stored.n_zero < n_needed(n, dim)
+    return "built" if is_unmeasured and n > _OUTGROWN * stored.n_measured else "extended"
 
 
 def _n_parallel(works: Sequence[_Work]) -> int:

@@ -110,7 +110,7 @@ def test_neighbours_among_massive_dimensions_are_those_of_float128(tmp_path, out
     found = {"scan": search_exact(blocks, queries, 10)}
     for kind in ("flat", "hnsw", "ivf") if dim == 64 or outlier in (0, 3000) else ("flat",):
         path = tmp_path / kind / "space=toy" / "layer=00.faiss"
-        options = IndexOptions(choose(kind, 2000, dim, 1 << 40), kind)
+        options = IndexOptions(choose(kind, 2000, dim, 1 << 40), kind, n=2000)
         write_index(path, blocks, space="toy", layer=0, dim=dim, shards=SHARDS, options=options, gather=gather)
         indexed = search(path, SHARDS, queries, 10, gather=gather)
         assert indexed is not None

@@ -76,7 +76,7 @@ def test_a_graph_finds_the_same_in_any_order(graph):
 def test_a_graph_is_written_in_this_order_also_after_it_has_grown(tmp_path):
     data, path = Clustered(4_000, 24), tmp_path / "space=toy" / "layer=00.faiss"
     options = IndexOptions(choose("hnsw", 4_000, 24, 1 << 40), "hnsw", n=4_000)
-    write = partial(write_index, path, space="toy", layer=0, dim=24, options=options)
+    write = partial(write_index, path, space="toy", layer=0, dim=24, options=options, gather=data.gather)
     card = write(data.blocks(0, 2_000), shards=SHARDS[:1])
     for _ in range(2):
         index = faiss_index.load(path, card, mapped=False)

@@ -54,7 +54,7 @@ def with_ids(inner: Any, parts: Parts) -> bytes:
 
 
 def graph(parts: Parts, storage: Any = None) -> bytes:
-    made = filled(faiss.IndexHNSWFlat(D, 8, faiss.METRIC_INNER_PRODUCT), parts[1])
+    made = filled(faiss.IndexHNSWFlat(D, 8, faiss.METRIC_L2), parts[1])
     if storage is not None:
         made.own_fields, made.storage = False, storage
         parts[2].append(storage)
@@ -80,11 +80,11 @@ def flat_of(n: int, dim: int, kind: Callable[[int], Any] = faiss.IndexFlatIP) ->
 
 def null_storage(parts: Parts) -> bytes:
     data = graph(parts)
-    return data[: data.rindex(b"IxFI")] + b"null" + data[-8 * N - 8 :]
+    return data[: data.rindex(b"IxF2")] + b"null" + data[-8 * N - 8 :]
 
 
 def storage_with_ids(parts: Parts) -> bytes:
-    flat = faiss.IndexFlatIP(D)
+    flat = faiss.IndexFlatL2(D)
     parts[2].append(flat)
     storage = faiss.IndexIDMap(flat)
     storage.add_with_ids(parts[1], parts[0])
@@ -143,9 +143,9 @@ HOSTILE: dict[str, tuple[str, Callable[[Parts], bytes]]] = {
     "flat: L2": ("flat", lambda parts: with_ids(flat_of(N, D, faiss.IndexFlatL2), parts)),
     "hnsw: ids in the storage": ("hnsw", storage_with_ids),
     "hnsw: no storage": ("hnsw", null_storage),
-    "hnsw: L2 storage": ("hnsw", lambda parts: graph(parts, flat_of(N, D, faiss.IndexFlatL2))),
-    "hnsw: storage of another dimension": ("hnsw", lambda parts: graph(parts, flat_of(N, 3))),
-    "hnsw: short storage": ("hnsw", lambda parts: graph(parts, flat_of(N - 1, D))),
+    "hnsw: storage of products": ("hnsw", lambda parts: graph(parts, flat_of(N, D))),
+    "hnsw: storage of another dimension": ("hnsw", lambda parts: graph(parts, flat_of(N, 3, faiss.IndexFlatL2))),
+    "hnsw: short storage": ("hnsw", lambda parts: graph(parts, flat_of(N - 1, D, faiss.IndexFlatL2))),
     "ivf: more centres": ("ivf", lambda parts: lists(parts, centres=flat_of(500, D))),
     "ivf: no centres": ("ivf", lambda parts: lists(parts, centres=faiss.IndexFlatIP(D))),
     "ivf: wide centres": ("ivf", lambda parts: lists(parts, centres=flat_of(LISTS, 10 * D))),

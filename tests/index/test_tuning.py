@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from index_search import Clustered
 
-from embstore.index import IndexOptions, choose, write_index
+from embstore.base.arrays import cosine_error
+from embstore.index import IndexOptions, building, choose, write_index
 from embstore.index.building import effort_steps, least_sufficient, n_queries, recall_queries
-from embstore.index.exact_search import batches, sample, unit_vectors
+from embstore.index.exact_search import batches, sample
 
 pytestmark = pytest.mark.slow
 
@@ -37,26 +38,28 @@ def test_where_none_is_enough_the_best_is_taken_and_of_equals_the_cheapest():
     assert least_sufficient(lambda value: (recalls[value], False), [1, 2, 3, 4]) == (2, 0.8)
 
 
-@pytest.mark.parametrize("rows", [64, 1000])
-def test_the_exact_answer_leaves_the_query_itself_out(rows):
-    data = Clustered(700, 12)
-    ids, units = sample(data.blocks(), 40, 12)
-    held_out = recall_queries(ids, units, data.blocks(), rows)
-    assert held_out.n_others == 10
-    for item, tenth in zip(ids.tolist(), held_out.tenth_cosine.tolist(), strict=True):
-        own = data.vectors[data.ids == item]
-        others = [cosine for other, cosine in next(data.exact(own, 11)) if other != item]
-        assert tenth == pytest.approx(others[9], abs=2e-6)
+@pytest.mark.parametrize("compared_bytes", [1 << 10, 8 << 20])
+@pytest.mark.parametrize("n", [46, 700])
+def test_the_exact_answer_leaves_all_queries_out(n, compared_bytes, monkeypatch):
+    monkeypatch.setattr(building, "_COMPARED_BYTES", compared_bytes)
+    data = Clustered(n, 12)
+    data.vectors[:5] = 0
+    ids, vectors = sample(data.blocks(), 36, 12)
+    held_out = recall_queries(ids, vectors, data.blocks())
+    stored = ~np.isin(data.ids, ids) & data.vectors.any(axis=1)
+    assert held_out.n_nearest == min(10, stored.sum()) == (5 if n == 46 else 10)
+    right = [cosines[-1][1] for cosines in data.exact(vectors, held_out.n_nearest, stored)]
+    np.testing.assert_allclose(held_out.tenth_cosine, right, rtol=0, atol=cosine_error(12))
 
 
 def test_a_sample_does_not_depend_on_the_blocks_and_is_even():
     data = Clustered(3000, 4)
-    ids, units = sample(data.blocks(), 500, 4)
+    ids, vectors = sample(data.blocks(), 500, 4)
     order = np.random.default_rng(0).permutation(3000)
     again, _ = sample([(data.ids[order], data.vectors[order])], 500, 4)
     assert ids.tolist() == again.tolist()
     assert len(set(ids.tolist())) == 500
-    np.testing.assert_array_equal(units, unit_vectors(data.gather(np.sort(ids))[1])[np.argsort(np.argsort(ids))])
+    np.testing.assert_array_equal(vectors, data.gather(np.sort(ids))[1][np.argsort(np.argsort(ids))])
     assert abs((ids - data.ids.min()).mean() / np.ptp(data.ids) - 0.5) < 0.05
     assert len(sample(data.blocks(), 10_000, 4)[0]) == 3000
     assert len(sample([], 5, 4)[0]) == 0
@@ -72,11 +75,9 @@ def test_batches_hold_all_that_has_a_direction(rows, zeros):
     assert all(len(ids) < rows + 1024 for ids, _, _ in parts)
 
 
-def test_queries_are_a_small_part_and_their_candidates_small():
-    assert n_queries("hnsw", 10, 4) == n_queries("ivf", 10, 4) == 1
-    assert n_queries("hnsw", 10_000, 4) == n_queries("ivf", 10_000, 4) == 200
-    assert n_queries("hnsw", 10**7, 384) == 3000 > n_queries("hnsw", 10**7, 8192) == 1024
-    assert 1000 > n_queries("ivf", 10**7, 384) > n_queries("ivf", 10**7, 8192) == 100
+def test_queries_are_a_small_part_and_their_neighbours_small():
+    assert (n_queries(19, 4), n_queries(20, 4), n_queries(10_000, 4)) == (0, 1, 500)
+    assert n_queries(10**7, 384) == 1000 > n_queries(10**7, 1024) == 819 > n_queries(10**7, 8192) == 102
 
 
 @pytest.mark.parametrize(("kind", "effort"), [("hnsw", "ef_search"), ("ivf", "n_probe")])

@@ -1,4 +1,4 @@
-"""What brings the indexes of a space up to date: built, extended, tuned or kept, by what was asked for."""
+"""What brings the indexes of a space up to date: built, extended or kept, by what was asked for."""
 
 import json
 from collections.abc import Callable
@@ -118,7 +118,7 @@ def test_a_recall_that_cannot_be_reached_is_said_and_the_best_kept(make_store, m
     assert made.store.info()["index_recall"] == [0.5]
     monkeypatch.undo()
     assert made.store.index(layers=2)["did"] == ["kept"], "the same is not tried again"
-    assert made.store.index(layers=2, recall=0.9)["did"] == ["tuned"]
+    assert made.store.index(layers=2, recall=0.9)["did"] == ["built"]
     assert made.store.neighbours("text7", layers=2).notes[0].startswith("toy.word.last layer 2: an ivf index answered")
 
 

@@ -1,0 +1,71 @@
+"""The recall that an index states, against that of vectors that were never stored, where a dimension dominates."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from index_search import search
+from numpy.typing import NDArray
+from stated_recall import SHARDS, Dominated, stated_and_true
+
+from embstore.index import IndexCard, IndexOptions, choose, write_index
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Noisy:
+    """How vectors are drawn, and how many: n of dim components, one of which has an offset."""
+
+    n: int
+    dim: int
+    offset: float
+
+
+SMALL = [Noisy(4000, 24, 0), Noisy(4000, 24, 3000), Noisy(4000, 24, 10_000)]
+LARGE = [Noisy(3000, 768, 0), Noisy(3000, 768, 3000), Noisy(3000, 768, 100_000)]
+
+
+@pytest.mark.parametrize("drawn", [*SMALL, *LARGE], ids=str)
+def test_the_stated_recall_is_the_true_one_and_the_wanted_one(tmp_path, drawn):
+    stated, true, effort, _ = stated_and_true(tmp_path, "hnsw", drawn.n, drawn.dim, drawn.offset)
+    assert stated == pytest.approx(true, abs=0.012), effort
+    assert min(stated, true) >= 0.985
+
+
+@pytest.mark.parametrize("drawn", SMALL, ids=str)
+def test_a_graph_to_which_vectors_are_added_states_its_true_recall(tmp_path, drawn):
+    data, path = Dominated(drawn.n, drawn.dim, drawn.offset), tmp_path / "space=toy" / "layer=00.faiss"
+    card, n = write(path, data, drawn.n // 4), drawn.n // 4
+    for n_new in (3 * drawn.n // 4 - 50, 50):  # the last are too few to measure the recall with
+        old, n = card, n + n_new
+        card = write(path, data, n, old)
+        assert (card.n, card.n_queries) == (n, n // 20 if n < drawn.n else old.n_queries)
+        assert card.n_measured == (n if n < drawn.n else old.n_measured)
+    found = search(path, SHARDS, data.queries, 10, gather=data.gather)
+    assert found is not None
+    assert card.recall == pytest.approx(data.recall(found[0]), abs=0.012)
+    assert card.recall >= 0.985
+
+
+def write(path: Path, data: Dominated, n: int, old: IndexCard | None = None) -> IndexCard:
+    options = IndexOptions(choose("hnsw", n, data.vectors.shape[1], 1 << 40), "hnsw", n=n)
+    return write_index(
+        path, data.blocks(0, n), space="toy", layer=0, dim=data.vectors.shape[1], shards=SHARDS, options=options,
+        gather=data.gather, old=old, new=data.blocks(0 if old is None else old.n, n),
+    )  # fmt: skip
+
+
+def nearest_by_definition(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.int64]:
+    wide, asked = vectors.astype(np.longdouble), query.astype(np.longdouble)
+    cosines = (wide * asked).sum(axis=1) / np.sqrt((wide**2).sum(axis=1)) / np.sqrt((asked**2).sum())
+    return np.argsort(-cosines)[:10]
+
+
+def test_the_true_recall_is_that_of_cosines_in_extended_precision():
+    data = Dominated(500, 24, 3000, n_queries=20)
+    nearest = np.array([nearest_by_definition(data.vectors, query) for query in data.queries])
+    assert data.recall(nearest) == 1
+    nearest[:10, 9] = [(set(range(500)) - set(row.tolist())).pop() for row in nearest[:10]]
+    assert data.recall(nearest) == pytest.approx(0.95)
