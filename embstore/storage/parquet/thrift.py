@@ -28,7 +28,7 @@ TAIL_BYTES = 8
 # Fields of the structs in https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 SCHEMA, N_ROWS, ROW_GROUPS = 2, 3, 4  # FileMetaData; N_ROWS of RowGroup too
 COLUMNS, META = 1, 3  # RowGroup; ColumnChunk
-TYPE, PATH, N_VALUES, UNPACKED, PACKED, DATA_OFFSET, DICTIONARY_OFFSET, STATISTICS = 1, 3, 5, 6, 7, 9, 11, 12
+TYPE, PATH, N_VALUES, UNPACKED, PACKED, DATA_OFFSET, STATISTICS = 1, 3, 5, 6, 7, 9, 12
 """Fields of ColumnMetaData."""
 
 
