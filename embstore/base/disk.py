@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, StoreError, UsageError
 from embstore.base.messages import is_utf8
-from embstore.base.supply import Ranges, fetched, forget, supplier_of
+from embstore.base.supply import Ranges, fetched, forget
 
 Observer = Callable[[str, Path, Path | None], None]
 """Called before each operation with its name, its path and, for ``replace``, the path of the renamed file; an OSError
@@ -90,8 +90,6 @@ def quoted_error(message: str, path: Path, *, writing: bool = False) -> FileAcce
 
 Entry = os.DirEntry[str]
 
-_MAX_HOLES = 1 << 30  # bytes; embstore writes every byte, so larger holes are damage
-
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would block
 
 
@@ -101,14 +99,9 @@ def open_without_following(path: str, flags: int) -> int:
 
 
 def check_file(path: Path) -> None:
-    """Raise DamagedError unless the path is a regular file without large holes."""
-    status = os.lstat(path)
-    if problem := _problem(status.st_mode, folder=False):
+    """Raise DamagedError unless the path is a regular file."""
+    if problem := _problem(os.lstat(path).st_mode, folder=False):
         raise DamagedError(f"{path} is damaged: {problem}.")
-    if status.st_size > _MAX_HOLES and supplier_of(path) is None and _has_large_holes(path, status.st_size):
-        raise DamagedError(
-            f"{path} is damaged: of its {status.st_size:,} bytes most were never written. Run: ⦃embstore repair⦄"
-        )
 
 
 def irregular(entry: Entry, *, folder: bool) -> str | None:
@@ -129,24 +122,6 @@ def _problem(mode: int, *, folder: bool) -> str | None:
     }  # fmt: skip
     found = types.get(stat.S_IFMT(mode), "a device")
     return f"it is {found} where a {expected} should be. Put the {expected} itself there, or remove it"
-
-
-def _has_large_holes(path: Path, size: int) -> bool:
-    """Return whether the holes of a file exceed :data:`_MAX_HOLES`, as far as the file system reports them."""
-    if not hasattr(os, "SEEK_DATA"):
-        return False
-    with open(path, "rb", buffering=0, opener=open_without_following) as file:
-        holes = offset = 0
-        while offset < size and holes <= _MAX_HOLES:
-            try:
-                data = file.seek(offset, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno != errno.ENXIO:  # the file system does not report holes
-                    return False
-                data = size  # only a hole follows
-            holes += data - offset
-            offset = file.seek(data, os.SEEK_HOLE) if data < size else size
-    return holes > _MAX_HOLES
 
 
 def status(path: Path | str) -> os.stat_result:

@@ -28,7 +28,6 @@ from embstore.interop.vector_file import (
     VectorFile,
     array_texts,
     check_regular,
-    check_unpacked,
     file_of_rows,
     texts_of,
 )
@@ -122,10 +121,6 @@ def open_npz(path: Path, options: ReadOptions) -> VectorFile:
         raise SourceError(f"{path} is not a .npz file: {error}. Save it again with numpy.savez.") from error
     chosen = _chosen_array(path, list(members), options.vector_column)
     labels = next((name for name in _TEXT_ARRAYS if name in members), None)
-    for info in (members[chosen], members[labels] if labels else None):
-        if info is not None:
-            remedy = "save it with numpy.savez, which does not compress"
-            check_unpacked(str(path), info.file_size, info.compress_size, remedy)
     array = _uncompressed(path, members[chosen])
     own = None
     if labels is not None and options.texts is None:

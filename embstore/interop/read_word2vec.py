@@ -101,7 +101,6 @@ def _line_blocks(stream: IO[bytes], path: Path) -> Iterator[list[bytes]]:
     """Yield the lines of a stream, some megabytes at a time."""
     rest = b""
     while data := stream.read(_READ_BYTES):
-        vector_file.check_expansion(path, stream)
         *whole, rest = (rest + data).split(b"\n")
         if len(rest) > _MAX_LINE_BYTES:
             raise SourceError(f"{path}: a line has more than {_MAX_LINE_BYTES:,} bytes, and is none of vectors.")
@@ -224,7 +223,6 @@ def _binary_blocks(path: Path, n: int, dim: int) -> Iterator[vector_file.Block]:
         data, position = b"", 0
         while done < n:
             more = stream.read(max(vector_file.BLOCK_BYTES, n_bytes))
-            vector_file.check_expansion(path, stream)
             data, position = data[position:] + more, 0
             keys: list[bytes] = []
             vectors: list[bytes] = []

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,6 @@ from embstore.sources.rows import Blank
 BLOCK_BYTES = 8 << 20  # approximate bytes of the vectors of a block
 MAX_DIM = 1 << 20  # largest dimension that the header of a file may claim
 TEXTS_AT_ONCE = 8192  # of those that are stored as an array
-_BOMB_BYTES, _BOMB_RATIO = 64 << 20, 200
 
 
 class Marked(NamedTuple):
@@ -107,19 +106,6 @@ def is_folder(path: Path) -> bool:
     """Return whether there is a folder at a path."""
     found = status(path, str(path))
     return found is not None and S_ISDIR(found.st_mode)
-
-
-def check_expansion(path: Path, stream: IO[bytes]) -> None:
-    """Raise SourceError if what was read of an opened file is far more bytes than those of packed vectors."""
-    check_unpacked(str(path), stream.tell(), path.stat().st_size, "unpack it first, and give the unpacked file")
-
-
-def check_unpacked(name: str, unpacked: int, packed: int, remedy: str) -> None:
-    """Raise SourceError if compressed data unpack to far more bytes than vectors do."""
-    if unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * max(1, packed):
-        raise SourceError(
-            f"{name} unpacks to more than {_BOMB_RATIO} times its size, as vectors never do. If it is right, {remedy}."
-        )
 
 
 def texts_of(

@@ -28,7 +28,6 @@ T = TypeVar("T")
 
 _FEW = 256  # items whose pages are read one by one; those of more are most of a layer's
 _PART = 1 << 16  # components of vectors that are transformed at a time
-_LARGE_DIM = 8192  # a matrix of its square takes half a gigabyte
 
 
 class LayerMethods:
@@ -79,9 +78,7 @@ class StoredLayer(LayerMethods):
 
     @cached_property
     def dim(self) -> int:
-        """Number of components of a vector; checked against a shard if large, since metrics then allocate much."""
-        if self.card.dim > _LARGE_DIM:
-            self._opened(None).check_dim()
+        """Number of components of a vector."""
         return self.card.dim
 
     @property
@@ -119,9 +116,6 @@ class StoredLayer(LayerMethods):
     def _vectors(self, only: Ids | None) -> LayerVectors:
         """Open the vectors of some items of the layer, to be read; None for all."""
         self.was_read = True
-        return self._opened(only)
-
-    def _opened(self, only: Ids | None) -> LayerVectors:
         return LayerVectors(self.catalog.shards[self.card.space], self.layer.id, self.card.dim, only)
 
 

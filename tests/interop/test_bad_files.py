@@ -129,18 +129,6 @@ def test_pickles_are_loaded_if_that_is_allowed(store, tmp_path):
         store.import_vectors(file, "ragged", texts=names, allow_pickle=True)
 
 
-@pytest.mark.slow
-def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_refused(store, tmp_path):
-    line = b"a " + b"0" * (1 << 20) + b"\n"
-    file = tmp_path / "a.txt.gz"
-    with gzip.open(file, "wb") as packed:
-        for _ in range(200):
-            packed.write(line)
-    assert file.stat().st_size * 500 < 200 << 20
-    with pytest.raises(EmbstoreError, match="unpacks to more than 200 times"):
-        store.import_vectors(file, "mine")
-
-
 _ENTRY = '"data_offsets": [0, 0], "dtype": "F32", "shape"'
 
 

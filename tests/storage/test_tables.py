@@ -15,6 +15,13 @@ def test_the_columns_asked_for(tmp_path):
     assert read_table(tmp_path / "t.parquet", ["b"]).to_pylist() == [{"b": "x"}, {"b": "y"}]
 
 
+def test_a_table_may_hold_far_more_than_its_file(tmp_path):
+    table = pa.table({"text": ["a" * (1 << 20)] * 100})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < 1 << 18
+    assert read_table(tmp_path / "t.parquet").equals(table)
+
+
 def test_what_cannot_be_read_is_said_in_one_way(tmp_path):
     path = tmp_path / "t.parquet"
     with pytest.raises(FileNotFoundError):

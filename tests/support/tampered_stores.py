@@ -297,18 +297,6 @@ WRONG_SHARDS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-def holes(path_of: Callable[[Path], Path]) -> Callable[[Path], Path]:
-    """A file of terabytes that takes no room on the disk: to read it whole takes hours."""
-
-    def tamper(root: Path) -> Path:
-        path = path_of(root)
-        with path.open("ab") as file:
-            file.truncate(4 << 40)
-        return path
-
-    return tamper
-
-
 _PART = f"part-{'0' * 16}.parquet"
 _ITEMS = f"items/{_PART}"
 _EVIL = ["part-../../victim/precious", "../../victim/precious", "part-0123456789abcdef/../../victim", "/victim", "*"]
@@ -380,10 +368,6 @@ TAMPERINGS: list[Tampering] = [
         )
     ),
     Tampering("damaged/items: elsewhere", folder_elsewhere("damaged/items"), WRITERS),
-    Tampering("holes: items", holes(lambda root: the(root, "items")), NONE),
-    Tampering("holes: columns", holes(lambda root: the(root, "columns")), NONE),
-    Tampering("holes: shard", holes(lambda root: the(root, "shard")), NONE),
-    Tampering("holes: index", holes(lambda root: the(root, "index")), NONE),
     Tampering("a temporary link", temporary_link, NONE, sound=True),
     Tampering("summary: other columns", sealed_table("summary", lambda table: table.select(["layer"])), NONE),
     Tampering("summary: no rows", sealed_table("summary", lambda table: table.slice(0, 0)), NONE),

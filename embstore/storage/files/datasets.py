@@ -11,7 +11,6 @@ from embstore.base import atomic
 from embstore.base.errors import DamagedError, QueryError, nearest
 from embstore.base.space import Unit
 from embstore.base.text import source_name
-from embstore.storage.files.unpacked import check_unpacked
 from embstore.storage.sql.reader import FILES, Reader
 
 Columns = dict[str, NDArray[Any]]
@@ -84,7 +83,6 @@ def check_dataset(file: Path) -> None:
     from embstore.storage.files.tables import DATASET_TYPES
 
     data = atomic.read_checked(file, rebuild_remedy(file))
-    check_unpacked([file], rebuild_remedy(file))
     try:
         found = pq.read_schema(pa.BufferReader(data))
     except pa.ArrowException as error:

@@ -17,7 +17,6 @@ from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
 from embstore.base.text import Item, Span, escaped, item_id
 from embstore.storage.files import names
-from embstore.storage.files.unpacked import check_unpacked
 from embstore.storage.parquet.footer import Column, read_columns
 from embstore.storage.sql import connections
 from embstore.storage.sql.reader import FILES, TABLE_REMEDY, Ranges, Reader
@@ -152,10 +151,7 @@ class ItemTables:
         # A list in the SQL lets DuckDB skip row groups by their statistics.
         listed = ", ".join(str(int(item)) for item in ids) or "NULL"
         sql = f"SELECT {columns} FROM {FILES} WHERE item_id IN ({listed})"
-        files = self._ranges.files_of([*ids])
-        for file in files:
-            self._checks.check_size(file)
-        return self._reader.rows(sql, files)
+        return self._reader.rows(sql, self._ranges.files_of([*ids]))
 
     def _items_where(self, condition: str, **values: Any) -> dict[int, Item]:
         """Return the items for which an SQL condition over the columns of items is true, with their sentences."""
@@ -170,14 +166,6 @@ class PartChecks:
 
     def __init__(self) -> None:
         self._checked: dict[Path, disk.Stamp] = {}
-        self._size_checked: dict[Path, disk.Stamp] = {}
-
-    def check_size(self, file: Path) -> None:
-        """Raise DamagedError if the file would decompress to more than its size allows."""
-        stamp = _stamp(file)
-        if self._size_checked.get(file) != stamp:
-            check_unpacked([file], TABLE_REMEDY)
-            self._size_checked[file] = stamp
 
     def check(self, file: Path) -> None:
         """Raise DamagedError if the file was altered."""
@@ -186,7 +174,6 @@ class PartChecks:
             return
         if file.stem != names.part_name(file_hash(file)):
             raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {TABLE_REMEDY}")
-        self.check_size(file)
         try:
             found = read_columns(file)
         except ValueError as error:

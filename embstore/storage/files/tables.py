@@ -1,6 +1,5 @@
 """The small Parquet tables beside the vectors: items, datasets and skipped texts."""
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -8,10 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embstore.base import atomic, checksum, disk
-from embstore.base.errors import DamagedError, StoreError
+from embstore.base.errors import DamagedError
 from embstore.storage.files import names
 from embstore.storage.files.items import ITEM_COLUMNS, ITEM_ID, SKIPPED_COLUMNS
-from embstore.storage.files.unpacked import VALUE_BYTES, check_unpacked, unpacked_limit, unpacked_problem
 from embstore.storage.parquet.footer import Column
 
 _TYPES = {"int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_(), "string": pa.string()}
@@ -29,7 +27,7 @@ def column_schema(kinds: Mapping[str, str]) -> pa.Schema:
 ITEMS_SCHEMA, SKIPPED_SCHEMA = _schema(ITEM_COLUMNS), _schema(SKIPPED_COLUMNS)
 
 _ROW_GROUP_ROWS = 1 << 16
-_PART_BYTES = 56 << 20  # as a reader counts them
+_PART_BYTES = 28 << 20  # in memory
 
 DATASET_TYPES = {"unit": pa.string()} | {
     f"{name}{suffix}": kind
@@ -39,39 +37,21 @@ DATASET_TYPES = {"unit": pa.string()} | {
 
 
 def bounded(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Yield the rows of several tables as tables that :func:`.check_unpacked` lets pass."""
-    limit = min(_PART_BYTES, unpacked_limit() * 7 // 8)
+    """Yield the rows of several tables as fewer tables, which are joined up to a size."""
     pending: list[pa.Table] = []
     n_bytes = 0
-    for part in itertools.chain.from_iterable(_cut(table, limit) for table in tables):
-        if pending and n_bytes + most_unpacked(part) > limit:
+    for table in tables:
+        if pending and n_bytes + table.nbytes > _PART_BYTES:
             yield pa.concat_tables(pending)
             pending, n_bytes = [], 0
-        pending.append(part)
-        n_bytes += most_unpacked(part)
+        pending.append(table)
+        n_bytes += table.nbytes
     if pending:
         yield pa.concat_tables(pending)
 
 
-def _cut(table: pa.Table, limit: int) -> Iterator[pa.Table]:
-    """Yield the rows of a table as tables within a limit, or of one row."""
-    if len(table) < 2 or most_unpacked(table) <= limit:
-        yield table
-    else:
-        yield from _cut(table.slice(0, len(table) // 2), limit)
-        yield from _cut(table.slice(len(table) // 2), limit)
-
-
-def most_unpacked(table: pa.Table) -> int:
-    """Return about the most bytes that :func:`.unpacked_problem` counts for a table: pages, values, each in memory."""
-    return int(2 * (table.nbytes + VALUE_BYTES * len(table) * table.num_columns))
-
-
 def write_table(path: Path, table: pa.Table, *, plain: bool = False) -> None:
-    """Write a small Parquet file atomically, with its own hash in its metadata.
-
-    Ids of items are written as they are in memory, so that no file is so small that its rows are taken for damage.
-    """
+    """Write a small Parquet file atomically, with its own hash in its metadata."""
     buffer = pa.BufferOutputStream()
     packed = [] if plain else [name for name in table.column_names if not name.startswith("item_id")]
     codecs = "none" if plain else dict.fromkeys(packed, "snappy")
@@ -82,28 +62,18 @@ def write_table(path: Path, table: pa.Table, *, plain: bool = False) -> None:
         writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
     with atomic.temporary(path.parent) as temp:
         disk.write(temp, checksum.with_checksum(buffer.getvalue().to_pybytes()))
-        _check_readable(temp, path)
         atomic.publish(temp, path)
 
 
 def stage_part(temp: Path, table: pa.Table) -> Path:
     """Write a table to a temporary file, and return the path to rename it to, whose name contains its hash.
 
-    Only columns whose values mostly repeat get a dictionary: others become no smaller by it, and how long their texts
-    are is known from the sizes of pages alone, so that :func:`.check_unpacked` reads none of them.
+    Only columns whose values mostly repeat get a dictionary: others become no smaller by it.
     """
     packed = [name for name in table.column_names if 2 * len(table[name].unique()) <= len(table)]
     with disk.writing(temp) as file:
         pq.write_table(table, file, row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True, use_dictionary=packed)
-    target = names.PARTS.path(temp.parent, names.part_name(disk.sha256(temp)))
-    _check_readable(temp, target)
-    return target
-
-
-def _check_readable(temp: Path, target: Path) -> None:
-    """Raise StoreError if a table that was written to a temporary file could not be read again."""
-    if problem := unpacked_problem(temp):
-        raise StoreError(f"{target} was not stored, since it could not be read again: {problem}.")
+    return names.PARTS.path(temp.parent, names.part_name(disk.sha256(temp)))
 
 
 _REMEDY = "Run: ⦃embstore repair⦄"
@@ -143,7 +113,6 @@ def read_table(file: Path, columns: Sequence[str] | None = None, remedy: str = _
     try:
         with disk.opening(file), pq.ParquetFile(file) as parquet:
             _ = parquet.schema_arrow  # pyarrow raises if the file is not Parquet
-            check_unpacked([file], remedy)
             table = parquet.read(columns)
     except UnicodeDecodeError as error:
         raise pa.ArrowInvalid(f"the name of a column is no Unicode: {error}") from error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk, supply
+from embstore.base import supply
 from embstore.base.summary import Summary
 from embstore.storage.files.paths import Shard
 from embstore.storage.parquet.footer import Chunk, RowGroup, fetch_footers, read_row_groups
@@ -77,15 +77,6 @@ class LayerVectors:
         """Return the number of vectors of the layer, from the footers alone."""
         fetch_footers([shard.path for shard in self._shards])
         return sum(group.item_ids.num_values for _, group in self._listed_groups())
-
-    def check_dim(self) -> None:
-        """Check the dimension of the first shard against the card by its footer, before memory is allocated."""
-        for shard in self._shards[:1]:
-            for group in shard_row_groups(shard)[:1]:
-                n, n_values = group.item_ids.num_values, group.vectors.num_values
-                if n_values != n * self.dim or n_values > disk.size(shard.path):
-                    expected = f"its card says {self.dim:,} components for each of {n:,} vectors"
-                    raise shard.damage(f"{expected}, and there are {n_values:,} in {disk.size(shard.path):,} bytes")
 
     def ids(self) -> Ids:
         """Return the item ids, ascending, without reading the vectors."""

@@ -36,8 +36,7 @@ from embstore.storage.files.shards import (
     stored_sums,
     summary_row,
 )
-from embstore.storage.files.tables import ITEMS_SCHEMA, most_unpacked, read_part, read_table, write_table
-from embstore.storage.files.unpacked import unpacked_limit
+from embstore.storage.files.tables import ITEMS_SCHEMA, read_part, write_table
 from embstore.storage.files.vectors import LayerVectors, shard_row_groups
 from embstore.storage.maintenance.part_tables import joined
 from embstore.storage.parquet.writer import to_table
@@ -146,8 +145,6 @@ def compact_tables(paths: StorePaths, folder: Path, groups: Sequence[Sequence[Pa
     """Merge each group of small tables of a folder into one, without duplicate rows; yield each new table."""
     for files in groups:
         table = joined(paths.root, files) if folder == paths.columns else _merged_rows(files)
-        if most_unpacked(table) > unpacked_limit() // 2:  # by values that are null where tables have different columns
-            continue
         first, *others = files
         [path] = rewrite_tables(paths, folder, [(first, table), *((file, None) for file in others)])
         yield Compacted(path, len(files), len(table))
@@ -156,12 +153,8 @@ def compact_tables(paths: StorePaths, folder: Path, groups: Sequence[Sequence[Pa
 def plan_tables(paths: StorePaths, folder: Path) -> list[tuple[Path, ...]]:
     """Return the groups of a folder's tables to merge."""
     files = {file.stem: file for file in list_parts(paths, folder).files}
-    parts = [
-        Sized(name, _first(file), max(disk.size(file), most_unpacked(read_table(file)))) for name, file in files.items()
-    ]
-    return [
-        tuple(files[name] for name in group) for group in plan_groups(parts, min(TABLE_BYTES, unpacked_limit() // 2))
-    ]
+    parts = [Sized(name, _first(file), disk.size(file)) for name, file in files.items()]
+    return [tuple(files[name] for name in group) for group in plan_groups(parts, TABLE_BYTES)]
 
 
 def _first(file: Path) -> int:

@@ -27,7 +27,6 @@ from embstore.storage.files.maps import read_map
 from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums, summary_table
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_sealed, read_table, write_table
-from embstore.storage.files.unpacked import unpacked_problem
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.parquet.footer import fetch_footers, is_footer_sound, read_columns
 from embstore.storage.sql import connections, interruptible
@@ -115,7 +114,7 @@ def _part_problem(path: Path) -> str | None:
     """Return the problem of an immutable file, whose name has its hash."""
     if path.stem != names.part_name(disk.sha256(path)):
         return "its SHA-256 is not the one in its name, so it was altered or truncated"
-    return unpacked_problem(path)
+    return None
 
 
 def _columns_problem(path: Path) -> str | None:

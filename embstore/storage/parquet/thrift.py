@@ -8,10 +8,7 @@ https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.m
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from mmap import mmap
+from typing import Any
 
 TRUE, FALSE, I8, I16, I32, I64, BINARY, LIST, STRUCT = 1, 2, 3, 4, 5, 6, 8, 9, 12
 _NO_STEP, _MANY = 0, 15
@@ -28,7 +25,7 @@ TAIL_BYTES = 8
 # Fields of the structs in https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 SCHEMA, N_ROWS, ROW_GROUPS = 2, 3, 4  # FileMetaData; N_ROWS of RowGroup too
 COLUMNS, META = 1, 3  # RowGroup; ColumnChunk
-TYPE, PATH, N_VALUES, UNPACKED, PACKED, DATA_OFFSET, DICTIONARY_OFFSET, STATISTICS = 1, 3, 5, 6, 7, 9, 11, 12
+TYPE, PATH, N_VALUES, UNPACKED, PACKED, DATA_OFFSET, STATISTICS = 1, 3, 5, 6, 7, 9, 12
 """Fields of ColumnMetaData."""
 
 
@@ -171,10 +168,10 @@ def readable(what: str) -> Iterator[None]:
         raise ValueError(f"{what} cannot be read") from error
 
 
-def footer(data: "Buffer | mmap", most: int | None = None) -> Struct:
-    """Return the footer of a file, given the file or its end; raise ValueError if it has none, or one of more bytes."""
+def footer(data: Buffer) -> Struct:
+    """Return the footer of a file, given the file or its end; raise ValueError if it has none."""
     length = int.from_bytes(data[-TAIL_BYTES:-4], "little")
-    if not 0 < length <= min(len(data) - TAIL_BYTES, most or len(data)):
+    if not 0 < length <= len(data) - TAIL_BYTES:
         raise ValueError(f"its footer claims {length:,} bytes, or it is cut short")
     with readable("its footer"):
         return read(data[-TAIL_BYTES - length : -TAIL_BYTES])[0]
