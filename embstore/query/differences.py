@@ -12,6 +12,7 @@ from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.base.space import Layer, Unit
 from embstore.metrics.declaration import NotComputable, Scored
 from embstore.metrics.numerics.differences import (
+    Difference,
     Scores,
     common_units,
     compare_resamples,
@@ -31,6 +32,7 @@ _LEVEL = 0.05
 _RESAMPLES = 1000
 _FEW = 10  # units below which no difference is tested
 _UNITS = {"pairs": "pairs", "analogies": "questions", "lexicon": "words"}
+_PARTS = {"knn": "random halves of these", "probe": "the repeated folds"}
 
 LayerAnswers = dict[Layer, Answer]
 Place = tuple[str, Layer, int]
@@ -91,19 +93,14 @@ def differences(
     notes: list[str] = []
     other_p: list[float] = []
     compared: dict[str, list[dict[str, Any]]] = {}
-    is_resampled = "differences" in request.parameters
     for places, reference in _families(request, cards, space_answers):
         scored = {place: row.scores for place, row in places.items() if isinstance(row, Scored)}
         if len(scored) < 2 or (reference is not None and reference not in scored):
             notes.append("versus: nothing to compare: fewer than two layers have a value with an error.")
             continue
-        if is_resampled:
-            found, note = _compare(request, scored, reference)
-            notes.append(note)
-        else:
-            found, more_p, note = _compare_estimates(request, scored, reference)
-            other_p += more_p
-            compared.setdefault(note, []).extend(found.values())
+        found, more_p, note = _compare(request, scored, reference)
+        other_p += more_p
+        compared.setdefault(note, []).extend(found.values())
         if reference is not None and len({space for space, *_ in scored}) > 1:
             found.pop(reference, None)  # it is compared with several
         columns |= found
@@ -112,13 +109,13 @@ def differences(
     adjusted = holm(np.array([*(columns[place]["p"] for place in tested), *other_p])).tolist()
     for place, p in zip(tested, adjusted[: len(tested)], strict=True):
         columns[place]["p_holm"] = p
-    if is_resampled and _test(request) == "bootstrap":
+    if "differences" in request.parameters and _test(request) == "bootstrap":
         notes += _few_resamples(request, len(tested))
     if other_p:
         notes.append(
             f"p_holm is over all {len(adjusted)} pairs of layers, since the best was chosen by the same items."
         )
-    return columns, list(dict.fromkeys(notes))
+    return columns, notes
 
 
 def _few_resamples(request: MetricRequest, n_tests: int) -> list[str]:
@@ -172,88 +169,74 @@ def _layer(card: Card, versus: str) -> Layer:
 
 
 def _compare(
-    request: MetricRequest, scored: Mapping[Place, Scores], reference: Place | None
-) -> tuple[dict[Place, dict[str, Any]], str]:
-    """Return the columns of some rows that are compared with each other, and a note on how."""
-    parameters, places = request.parameters, list(scored)
-    scores = common_units(list(scored.values()))
+    request: MetricRequest, scored: Mapping[Place, Scores | Estimate], reference: Place | None
+) -> tuple[dict[Place, dict[str, Any]], list[float], str]:
+    """Return the columns of some rows that are compared with each other, further p-values, and a note on how.
+
+    The best is found by the same units that it is compared on. Of estimates, its tests therefore count among those of
+    all pairs of layers: the further p-values are of the pairs without it.
+    """
+    places, units = list(scored), _UNITS.get(request.metric.needs, "items")
+    try:
+        scores = common_units(list(scored.values()))
+    except NotComputable as error:
+        return {}, [], f"versus: nothing to compare on the {units} that all have: {error}."
     n = len(scores[0].units)
     values = np.array([each.value for each in scores]) if n >= _FEW else np.full(len(scores), np.nan)
     target = places.index(reference) if reference is not None else int(np.argmax(values))
     space, layer, _ = places[target]
-    name = f"{space} layer {layer.name}" + (", the best" if reference is None else "")
+    is_of_spaces = any(place[0] != space for place in places)
+    name = space if is_of_spaces else f"{space} layer {layer.name}" + (", the best" if reference is None else "")
     if n < _FEW or not np.isfinite(values).all():
-        return {}, f"versus {name}: {n} units in common, or values that are all equal: there is nothing to test."
-    by_word, test = parameters.get("resample") == "word", _test(request)
-    n_resamples = _n_resamples(request)
-    resampled = np.stack([each.resampled(n_resamples, request.selection.seed, by_word=by_word) for each in scores])
-    found = compare_resamples(values, resampled, None if reference is None else target)
+        return {}, [], f"versus {name}: {n} units in common, or values that are all equal: there is nothing to test."
+    other_p: list[float] = []
+    settings: dict[str, Any] = {"seed": request.selection.seed}
+    estimates = [each for each in scores if isinstance(each, Estimate)]
+    if estimates:
+        found = [compare_estimates(each, estimates[target]) for each in estimates]
+        if reference is None:
+            others = [each for at, each in enumerate(estimates) if at != target]
+            other_p = [compare_estimates(*pair).p for pair in combinations(others, 2)]
+        made = f"{', and all numbers are of these' * is_of_spaces}; errors from {_PARTS[request.metric.name]}"
+        by_test = ""
+    else:
+        found, drawn, by_test = _resample(request, [each for each in scores if isinstance(each, Scores)], target)
+        settings["differences"] = _n_resamples(request)
+        made = f", {settings['differences']:,} resamples of {drawn}"
     columns: dict[Place, dict[str, Any]] = {}
     for at, (place, difference) in enumerate(zip(places, found, strict=True)):
-        row: dict[str, Any] = dict.fromkeys(versus_columns(request.metric))
-        row |= {"best_share": difference.best_share, "n_common": n}
+        row: dict[str, Any] = dict.fromkeys(versus_columns(request.metric)) | {"n_common": n}
+        if "best_share" in row:
+            row["best_share"] = difference.best_share
         if at != target:
-            p = difference.p if test == "bootstrap" else _tested(test, scores, at, target)
-            row |= {
+            row |= settings | {
                 "versus": _name_of_reference(place, places[target], reference),
-                "difference": difference.value, "difference_low": difference.low,
-                "difference_high": difference.high, "p": p, "detectable": difference.detectable,
-                "differences": n_resamples, "seed": request.selection.seed,
-            }  # fmt: skip
+                "difference": difference.value,
+                "difference_low": difference.low,
+                "difference_high": difference.high,
+                "p": difference.p,
+                "detectable": difference.detectable,
+            }
         columns[place] = row
-    units = _UNITS.get(request.metric.needs, "items")
+    note = f"versus {name}: {n:,} {units} that all have{made} (seed {request.selection.seed}){by_test}."
+    return columns, other_p, note
+
+
+def _resample(request: MetricRequest, scores: Sequence[Scores], target: int) -> tuple[list[Difference], str, str]:
+    """Return the differences from one of several layers in paired resamples, what was drawn, and which test p is of."""
+    parameters, units = request.parameters, _UNITS.get(request.metric.needs, "items")
+    by_word, test = parameters.get("resample") == "word", _test(request)
+    n_resamples, seed = _n_resamples(request), request.selection.seed
+    resampled = np.stack([each.resampled(n_resamples, seed, by_word=by_word) for each in scores])
+    values = np.array([each.value for each in scores])
+    found = compare_resamples(values, resampled, None if parameters["versus"] == BEST else target)
     drawn = "the words of the pairs" if by_word else f"the {units}"
+    if test == "bootstrap":
+        return found, drawn, ""
     ranked = "" if request.metric.needs == "lexicon" else ", which is approximate for ranks"
-    by_test = "" if test == "bootstrap" else f"; p by the test of {test.title()}{ranked}"
-    note = (
-        f"versus {name}: {n:,} {units} that all have, {n_resamples:,} resamples of {drawn} (seed "
-        f"{request.selection.seed}){by_test}. {_power(columns.values())}"
-    )
-    return columns, note
-
-
-def _compare_estimates(
-    request: MetricRequest, estimates: Mapping[Place, Estimate], reference: Place | None
-) -> tuple[dict[Place, dict[str, Any]], list[float], str]:
-    """Return the columns of rows that are compared with one of them or the best, further p-values, and a note.
-
-    The best is found by the same items that it is compared on, so that its tests count among those of all pairs: the
-    further p-values are of pairs without it.
-    """
-    places = list(estimates)
-    try:
-        common = dict(zip(places, common_units(list(estimates.values())), strict=True))
-    except NotComputable as error:
-        return {}, [], f"versus: nothing to compare on the items that all have: {error}."
-    best = max(places, key=lambda place: common[place].value)
-    target = best if reference is None else reference
-    n = len(common[target].units)
-    columns: dict[Place, dict[str, Any]] = {}
-    for place, estimate in common.items():
-        row: dict[str, Any] = dict.fromkeys(versus_columns(request.metric))
-        columns[place] = row | {"n_common": n}
-        if place == target:
-            continue
-        difference = compare_estimates(estimate, common[target])
-        columns[place] |= {
-            "versus": _name_of_reference(place, target, reference),
-            "difference": difference.value,
-            "difference_low": difference.low,
-            "difference_high": difference.high,
-            "p": difference.p,
-            "detectable": difference.detectable,
-            "seed": request.selection.seed,
-        }
-    others = [] if reference is not None else [place for place in places if place != target]
-    other_p = [compare_estimates(common[a], common[b]).p for a, b in combinations(others, 2)]
-    parts = f"random halves of these (seed {request.selection.seed})"
-    if request.metric.name == "probe":
-        parts = f"the folds (seed {request.selection.seed})"
-    name = f"{target[0]} layer {target[1].name}" + (", the best" if reference is None else "")
-    both = ""
-    if any(place[0] != target[0] for place in places):
-        name, both = target[0], ", and all numbers are of these"
-    return columns, other_p, f"versus {name}: {n:,} items that all have{both}; errors from {parts}."
+    p = [None if at == target else _tested(test, scores, at, target) for at in range(len(scores))]
+    tested = [replace(each, p=value) for each, value in zip(found, p, strict=True)]
+    return tested, drawn, f"; p by the test of {test.title()}{ranked}"
 
 
 def _name_of_reference(place: Place, target: Place, reference: Place | None) -> str:

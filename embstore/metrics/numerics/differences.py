@@ -122,11 +122,11 @@ class Difference:
     """A layer compared with a reference."""
 
     value: float  # score of the layer minus that of the reference
-    low: float | None  # lower limit of the 95 % percentile interval of value; None without resamples
+    low: float | None  # lower limit of the 95 % interval of value; None without resamples
     high: float | None  # upper limit
     p: float | None  # two-sided, of no difference, in (0, 1]; against the best layer one-sided, of being as good
     detectable: float | None  # difference that would have been found with a probability of .8
-    best_share: float | None  # share of the resamples in which the layer has the highest score of all
+    best_share: float | None = None  # share of the resamples in which the layer has the highest score of all
 
 
 def compare_resamples(scores: Float64Array, resampled: Float64Array, reference: int | None) -> list[Difference]:
@@ -147,7 +147,7 @@ def compare_resamples(scores: Float64Array, resampled: Float64Array, reference: 
     target = int(scores.argmax()) if reference is None else reference
     values = scores - scores[target]
     if not n_resamples:
-        return [Difference(float(value), None, None, None, None, None) for value in values]
+        return [Difference(float(value), None, None, None, None) for value in values]
     is_best = resampled >= resampled.max(axis=0) - _ROUNDING
     shares = (is_best / is_best.sum(axis=0)).mean(axis=1)
     deviations = resampled - scores[:, None]

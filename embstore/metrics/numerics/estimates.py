@@ -15,6 +15,7 @@ from scipy.special import stdtr, stdtrit
 
 from embstore.base.arrays import Float64Array, Positions
 from embstore.metrics.declaration import Ids, NotComputable, Result, Scored
+from embstore.metrics.numerics.differences import Difference
 from embstore.metrics.numerics.statistics import wilson_interval
 
 MIN_GROUPS = 10  # independent items below which there is no interval and no test
@@ -67,18 +68,7 @@ class Estimate:
         return wilson_interval(self.value, n_effective, float(stdtrit(self.df, (1 + _LEVEL) / 2)))
 
 
-@dataclass(frozen=True, slots=True)
-class EstimatedDifference:
-    """The difference of two estimates over the same items."""
-
-    value: float
-    low: float  # lower limit of the 95 % interval
-    high: float  # upper limit
-    p: float  # two-sided, of no difference
-    detectable: float  # difference that would have been found with a probability of .8
-
-
-def compare_estimates(first: Estimate, second: Estimate) -> EstimatedDifference:
+def compare_estimates(first: Estimate, second: Estimate) -> Difference:
     """Test the difference of two numbers of the same items, with errors in the same parts, by Student's t."""
     difference = first.value - second.value
     paired = Estimate(
@@ -91,12 +81,12 @@ def compare_estimates(first: Estimate, second: Estimate) -> EstimatedDifference:
     )
     error = paired.standard_error(0.0)
     if not error:
-        return EstimatedDifference(difference, difference, difference, 1.0, 0.0)
+        return Difference(difference, difference, difference, 1.0, 0.0)
     quantile, power = stdtrit(paired.df, [(1 + _LEVEL) / 2, _POWER]).tolist()
     p = 2 * float(stdtr(paired.df, -abs(difference) / error))
     half = quantile * error
     detectable = (quantile + power) * error
-    return EstimatedDifference(difference, difference - half, difference + half, p, detectable)
+    return Difference(difference, difference - half, difference + half, p, detectable)
 
 
 def estimate_of(result: Result) -> Estimate:
