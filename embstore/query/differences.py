@@ -196,7 +196,8 @@ def _compare(
         found = [compare_estimates(each, estimates[target]) for each in estimates]
         if reference is None:
             others = [each for at, each in enumerate(estimates) if at != target]
-            other_p = [compare_estimates(*pair).p for pair in combinations(others, 2)]
+            pairs = [compare_estimates(*pair) for pair in combinations(others, 2)]
+            other_p = [each.p for each in pairs if each.p is not None]
         made = f"{', and all numbers are of these' * is_of_spaces}; errors from {_PARTS[request.metric.name]}"
         by_test = ""
     else:
