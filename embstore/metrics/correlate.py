@@ -1,5 +1,7 @@
 """Correlate a column of the items with a value of each item's vector, by rank and linearly."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -211,7 +213,9 @@ METRICS = (
             Parameter("k", 10, "Number of neighbours, for hubness.", minimum=1, only_with=("value", ("hubness",))),
             Parameter("resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0,
                       counts_draws=True),
-            *VERSUS, TEST,
+            replace(VERSUS[0], metavar="LAYER|SPACE", help="Test each layer against a layer of its space, or against "
+                    "the same layer of another space."),
+            *VERSUS[1:], TEST,
         ),
         formula="ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x, y), N_k(x) or "
         "cos(x, mean)",

@@ -56,6 +56,29 @@ def test_the_pages_of_a_release_stay_at_the_address_that_help_names():
     assert 'mike deploy --push --update-aliases "${TAG#v}" latest' in commands
 
 
+CHOOSE = (DOCS_FOLDER / "reference" / "choose.md").read_text("utf-8")
+OF_ALL_METRICS = {"transform", "by", "bins"}
+
+
+@pytest.mark.parametrize("row", re.findall(r"^\| [^|]+ \| .*`.+$", CHOOSE, re.MULTILINE))
+def test_each_question_names_options_and_columns_of_its_metrics(row):
+    named = [name for code in re.findall(r"`([^`]+)`", row) for name in re.split(r" (?=--)", code)]
+    metrics = [METRICS[name] for name in dict.fromkeys(named) if name in METRICS]
+    assert metrics
+    columns = {column.name for metric in metrics for column in (*metric.columns, *metric.optional)}
+    options = {option.name: option for metric in metrics for option in metric.parameters}
+    for name in named:
+        if not name.startswith("--"):
+            assert name in {*METRICS, *columns, "drift", "n", "d/n"}
+            continue
+        option, _, value = name.removeprefix("--").partition(" ")
+        assert option in {*options, *OF_ALL_METRICS}
+        assert option not in options or not options[option].choices or value in options[option].choices
+    if "--versus best" in named:
+        refusing = [metric.name for metric in metrics if metric.best is None]
+        assert re.findall(r"`--versus best`[^;]* but `([a-z-]+)`", row) == refusing
+
+
 def test_the_start_page_has_pictures_and_the_glossary_each_metric():
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (DOCS_FOLDER / "index.md").read_text("utf-8"))
     assert {Path(name).suffix for name in pictures} == {".png", ".svg"}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from metric_data import Arrays, seeds
 from scipy.spatial.distance import cdist
 
-from embstore.metrics.neighbourhood import TOO_EQUAL, TOO_FEW, _maximise, gride, intrinsic_dimension, levina_bickel
+from embstore.metrics.neighbourhood import TOO_EQUAL, TOO_FEW, _solve, gride, intrinsic_dimension, levina_bickel
 
 VALUES = ("twonn_ls", "twonn_mle", "twonn_mle_unbiased")
 
@@ -106,8 +106,8 @@ def nearest(x: np.ndarray, k: int) -> np.ndarray:
 
 def test_the_root_of_the_likelihood():
     """Computed by hand from the score."""
-    assert _maximise(np.log([1.2, 1.35, 1.5, 1.15, 1.28]), 1, 3) == pytest.approx(2.904630, abs=1e-6)
-    assert _maximise(np.log([1.1, 1.3, 1.25, 2, 1.05]), 0, 1) == pytest.approx(3.023991, abs=1e-6)
+    assert _solve(np.log([1.2, 1.35, 1.5, 1.15, 1.28]), 1, 3) == pytest.approx(2.904630, abs=1e-6)
+    assert _solve(np.log([1.1, 1.3, 1.25, 2, 1.05]), 0, 1) == pytest.approx(3.023991, abs=1e-6)
     assert levina_bickel(np.array([[1, 1.5, 1.8, 2.2, 2.5]]))[0] == pytest.approx(2.123758, abs=1e-6)
 
 
