@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,8 @@ def change(
         elif not word:
             left_out = [] if compared else [text]
             rare += left_out or [f"{text} ({names[group]})" for group in own if group not in compared]
+    places: dict[Any, int] = {name: place for place, name in enumerate([*names, _REST, None])}
+    rows.sort(key=lambda row: (places[row["group_1"]], places[row["group_2"]]))
     tested = [row for row in rows if row["p"] is not None]
     for row, adjusted in zip(tested, holm(np.array([row["p"] for row in tested], np.float64)), strict=True):
         row["p_holm"] = float(adjusted)

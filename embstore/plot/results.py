@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +266,8 @@ def over_keys(table: Table) -> Table:
         return replace(table, rows=rows, chart=chart)
     rows = tuple(row for row in rows if {*_GROUPS} <= {*chart.facets} and row["group_1"] is not None)
     pairs = distinct(rows, _GROUPS)
-    if len(pairs) < 2 or len({row["word"] for row in rows}) > _MOST_CURVES:
+    is_in_order = all(pair[1] == following[0] for pair, following in pairwise(pairs))
+    if len(pairs) < 2 or not is_in_order or len({row["word"] for row in rows}) > _MOST_CURVES:
         return table
     chart = chart._replace(
         x="groups", x_title=f"{rows[0].get('by', 'group')}, compared with the one before", series="word", items=None,

@@ -80,7 +80,7 @@ def calibrated(
     is_candidate = np.ones(scores.shape, bool) if right is not None else ~np.eye(len(left), dtype=bool)
     values, n_shuffled = np.full((4, *scores.shape), np.nan), None
     for excluded, pairs in _pairs_by_zeros(similarity, arguments, left, others, together=is_over_max):
-        used, used_2 = np.flatnonzero(pairs.any(axis=1)), np.flatnonzero(pairs.any(axis=0))
+        used, used_2 = (np.flatnonzero(pairs.any(axis=axis)).tolist() for axis in (1, 0))
         grid = np.ix_(used, used_2)
         if np.isnan(scores[grid]).all():
             continue

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
@@ -230,12 +230,12 @@ def test_stores_have_panels_of_their_own():
 GROUPS = ("[2, 10)", "[10, 30)", "[30, 40]")  # not in alphabetical order
 
 
-def change(words: tuple[str, ...], groups: tuple[str, ...] = GROUPS, layers: int = 2) -> Table:
+def change(words: tuple[str, ...], groups: tuple[str, ...] = GROUPS, layers: int = 2, pairs: Any = pairwise) -> Table:
     rows = [
         {"space": "a.occurrence.last", "layer": at, "layer_name": str(at), "word": word, "group_1": before,
          "group_2": after, "apd": 0.5, "within": 0.3, "apd_change": 0.1 * at + 0.01 * number, "prt": 0.2,
          "p_holm": 0.05 if number else 0.01, "p": 0.01}
-        for at in range(layers) for before, after in pairwise(groups)
+        for at in range(layers) for before, after in pairs(groups)
         for number, word in enumerate(words)
     ]  # fmt: skip
     return result("change", rows)
@@ -256,6 +256,17 @@ def test_change_of_a_few_words_is_drawn_over_the_groups(width):
     baseline = found.plot(column="apd")
     assert {row["within"] for row in data_of(baseline)} == {0.3}
     assert "dotted: mean distance within a group" in caption(baseline)
+
+
+@pytest.mark.parametrize("pairs", [
+    lambda groups: [*combinations(groups, 2)], lambda groups: [(group, groups[0]) for group in groups[1:]],
+])  # fmt: skip
+def test_change_between_groups_without_an_order_is_a_strip_for_each_pair(pairs):
+    """All pairs of groups, or each with one: no curve joins them, and none is said to be the one before."""
+    figure = change(("bank", "dog"), pairs=pairs).plot()
+    assert not faults(figure)
+    assert "compared with the one before" not in " ".join(texts(figure))
+    assert not any("place" in row for row in data_of(figure))
 
 
 @pytest.mark.parametrize("groups", [GROUPS, GROUPS[:2]])

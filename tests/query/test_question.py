@@ -21,7 +21,8 @@ USED: Mapping[tuple[str, str], Any] = {
     ("rsa", "pairs"): None,
     **{(metric, "permutations"): 10_000 for metric in ("weat", "sc-weat")},
 }  # fmt: skip
-ANOTHER = {("spectrum", "k"): 3, ("rsa", "pairs"): 50}  # of which no more are there
+# Of the first two no more are there.
+ANOTHER = {("spectrum", "k"): 3, ("rsa", "pairs"): 50, ("change", "against"): "rest"}
 # Names, which a type does not give.
 TEXTS: Mapping[str, Any] = {
     "sentence_space": "toy.sentence.mean",
