@@ -227,9 +227,6 @@ def type_name(value: object) -> str:
 
 
 _BATCH_ROWS, _BATCH_BYTES = 4096, 64 << 20
-# A column that decompresses to more than this size and this multiple of its size is taken for a decompression bomb, as
-# are texts, counted as often as they occur, that come to more than this size and this multiple of that of the file.
-_BOMB_BYTES, _BOMB_RATIO = 256 << 20, 200
 
 
 class ParquetTable(Table):
@@ -270,23 +267,17 @@ class ParquetTable(Table):
     def records(self, columns: Sequence[str]) -> Iterator[Record]:
         """Yield the rows; small batches are in memory."""
         with parquet_file(self.path, self.name) as file:
-            n_rows, dictionaries = _plan(file.metadata, columns, self.name)
-        number, n_chars, n_bytes = 1, 0, self.path.stat().st_size
+            n_rows, dictionaries = _plan(file.metadata, columns)
+        number = 1
         with parquet_file(self.path, self.name, dictionaries) as file:
             for batch in file.iter_batches(n_rows, columns=list(columns)):
                 values = [_values(batch.column(column), self.name, column, number) for column in columns]
-                n_chars += sum(len(value) for column in values for value in column if isinstance(value, str))
-                if n_chars > max(_BOMB_BYTES, _BOMB_RATIO * n_bytes):  # a dictionary repeats a long text for one bit
-                    raise SourceError(
-                        f"{self.name}: {n_bytes:,} bytes unpack to {n_chars:,} characters or more, over {_BOMB_RATIO} "
-                        "times as many, and are not read. If it is what you want, write the texts as .txt or .csv."
-                    )
                 rows = (dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True))
                 yield from enumerate(rows, number)
                 number += batch.num_rows
 
 
-def _plan(metadata: Any, columns: Sequence[str], name: str) -> tuple[int, list[str]]:
+def _plan(metadata: Any, columns: Sequence[str]) -> tuple[int, list[str]]:
     """Return the number of rows that decompress to about 64 MiB at most, and the columns with dictionaries."""
     n_rows, dictionaries = _BATCH_ROWS, list[str]()
     first = metadata.row_group(0) if metadata.num_row_groups else None
@@ -294,13 +285,7 @@ def _plan(metadata: Any, columns: Sequence[str], name: str) -> tuple[int, list[s
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         for leaf, column in ((group.column(i), top) for i, top in enumerate(tops) if top in columns):
-            compressed, encoded = leaf.total_compressed_size, leaf.total_uncompressed_size
-            if encoded > max(_BOMB_BYTES, _BOMB_RATIO * compressed):
-                raise SourceError(
-                    f"{name}: the column {column!r} of row group {number + 1} would unpack from {compressed:,} to "
-                    f"{encoded:,} bytes, and is not read. If it is what you want, write the file again in smaller row "
-                    "groups."
-                )
+            encoded = leaf.total_uncompressed_size
             if column not in dictionaries and any("DICTIONARY" in encoding for encoding in leaf.encodings):
                 dictionaries.append(column)
             # With delta encoding, a value may extend the previous one: each may have nearly all bytes.

@@ -2,12 +2,10 @@
 
 import json
 from collections.abc import Callable
-from socketserver import StreamRequestHandler
-from threading import Event
 
 import numpy as np
 import pytest
-from local_server import LocalServer
+from local_server import LocalHandler, LocalServer
 from store_damage import flip
 from web_server import serving
 
@@ -15,7 +13,6 @@ from embstore import Store
 from embstore.base import documents
 from embstore.base.errors import DamagedError, RemoteError, StoreError, UsageError
 from embstore.storage.maintenance.compaction import write_all_merged
-from embstore.storage.remote import published
 from embstore.storage.remote.published import WebObjects
 
 pytestmark = [pytest.mark.server, pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")]
@@ -37,43 +34,6 @@ def server(made, tmp_path):
     made.store.push(tmp_path / "served")
     with serving(tmp_path / "served") as server:
         yield server
-
-
-class Endless(LocalServer):
-    """A server whose answers do not end.
-
-    Attributes:
-        code: status of the answers.
-        first: beginning of an answer that drips; None for one that comes as fast as it can.
-        block: what follows again and again.
-        stop: set when the server shuts down.
-    """
-
-    block_on_close = False
-
-    def __init__(self) -> None:
-        super().__init__(_EndlessHandler)
-        self.code, self.block, self.stop = 200, b"x" * 10_000, Event()
-        self.first: bytes | None = None
-
-
-class _EndlessHandler(StreamRequestHandler):
-    server: Endless
-
-    def handle(self) -> None:
-        while self.rfile.readline().strip():
-            pass
-        head = f"HTTP/1.1 {self.server.code} OK\r\nContent-Range: bytes 10-299999/300000\r\n\r\n"
-        self.wfile.write(head.encode() if self.server.first is None else self.server.first)
-        while not self.server.stop.wait(0 if self.server.first is None else 0.05):
-            self.wfile.write(self.server.block)
-
-
-@pytest.fixture
-def endless():
-    with Endless() as server:
-        yield server
-        server.stop.set()
 
 
 @pytest.mark.parametrize("with_ranges", [True, False])
@@ -126,35 +86,14 @@ def test_a_manifest_names_nothing_outside_the_store(server, tmp_path):
             Store(server.url).info()
 
 
-def test_a_redirection_to_another_server_is_not_followed(server, tmp_path, monkeypatch):
-    server.redirect = "/store"  # within the server
-    (tmp_path / "served").rename(tmp_path / "moved")
-    (tmp_path / "served" / "store").parent.mkdir()
-    (tmp_path / "moved").rename(tmp_path / "served" / "store")
-    assert len(Store(server.url).info()) == 2
-    with serving(tmp_path / "served" / "store") as other:
-        server.redirect = other.url
-        with pytest.raises(RemoteError, match=f"{server.url} redirects to {other.url}/manifest.json, another server"):
-            Store(server.url).info()
-        assert not other.requests
-    server.redirect = "https://192.0.2.1/secret?token=x#"
-    with pytest.raises(RemoteError, match=r"redirects to https://192\.0\.2\.1/secret, another server"):
-        Store(server.url).info()
-    server.redirect = "http://[x"
-    monkeypatch.setattr(published, "_PAUSES", ())
-    with pytest.raises(RemoteError, match="cannot be read: ValueError"):
-        Store(server.url).info()
-
-
-def test_the_hub_redirects_to_servers_with_encryption_only(server, tmp_path):
-    objects = WebObjects(server.url, has_other_hosts=True)
-    content = (tmp_path / "served" / "manifest.json").read_bytes()
-    with serving(tmp_path / "served") as other:
-        server.redirect = other.url
-        assert objects.get("manifest.json") == content, "another port of this machine"
-    server.redirect = "http://192.0.2.1/secret?token=x#"
-    with pytest.raises(RemoteError, match=r"redirects to http://192\.0\.2\.1/secret, which is not encrypted"):
-        objects.get("manifest.json")
+def test_a_redirection_is_followed(made, server, tmp_path):
+    (tmp_path / "elsewhere" / "store").mkdir(parents=True)
+    for path in (tmp_path / "served").iterdir():
+        path.rename(tmp_path / "elsewhere" / "store" / path.name)
+    with serving(tmp_path / "elsewhere") as other:
+        server.redirect = f"{other.url}/store"
+        assert Store(server.url).query("anisotropy").rows == made.store.query("anisotropy").rows
+        assert len(other.requests) == len(server.requests) > 1
 
 
 def test_a_content_that_is_too_long_is_refused(server, monkeypatch):
@@ -163,33 +102,27 @@ def test_a_content_that_is_too_long_is_refused(server, monkeypatch):
         Store(server.url).info()
 
 
-def test_an_endless_answer_is_read_to_its_limit(endless):
-    objects = WebObjects(endless.url)
-    assert len(objects.get("manifest.json", 100_000)) == 100_001
-    assert objects.get_range("part", (10, 300_000)) == b"x" * 299_990
-    endless.code = 206
-    with pytest.raises(RemoteError, match="the server sent something else than it was asked for"):
-        objects.get_range("part", (10, 300_000))
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"x"], ids=["shorter", "longer"])
+def test_a_file_of_another_size_than_the_manifest_says_is_refused(change, server, tmp_path):
+    card = next((tmp_path / "served" / "spaces").iterdir())
+    card.write_bytes(change(card.read_bytes()))
+    with pytest.raises(DamagedError, match=rf"spaces/{card.name} is damaged: its content is not that which"):
+        Store(server.url).info()
 
 
-def test_a_server_that_drips_is_left(endless, monkeypatch):
-    monkeypatch.setattr(published, "_SECONDS", 0.2)
-    for endless.first, endless.block in (
-        (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
-        (b"", b""),
-        (b"HTTP/1.1 200 OK\r\nA: ", b"x"),
-    ):
-        with pytest.raises(RemoteError, match=f"{endless.url}/manifest.json cannot be read: the server is too slow"):
-            Store(endless.url).info()
+class _Longer(LocalHandler):
+    """A server that sends more than the part that it says."""
+
+    def answer(self) -> None:
+        self.reply(206, b"x" * 11, {"Content-Range": "bytes 10-19/300"})
 
 
-def test_a_slow_link_is_waited_for(endless, monkeypatch):
-    monkeypatch.setattr(published, "_SECONDS", 0.0)
-    monkeypatch.setattr(published, "_BLOCK_BYTES", 1)
-    allowance = published._Allowance()
-    assert allowance.seconds_left <= 0
-    allowance.n_bytes = 3600 * published._BYTES_PER_SECOND
-    assert allowance.seconds_left > 0, "what has arrived gives more time"
+def test_a_part_of_another_size_than_requested_is_refused():
+    with LocalServer(_Longer) as server:
+        objects = WebObjects(server.url)
+        with pytest.raises(RemoteError, match="the server sent something else than it was asked for"):
+            objects.get_range("part", (10, 20))
+        assert objects.get_range("part", (10, 21)) == b"x" * 11
 
 
 def test_files_are_made_when_they_are_needed(make_store, cache, tmp_path):

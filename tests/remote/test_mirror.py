@@ -139,7 +139,7 @@ class Objects(ObjectReader):
         self.content[key] = content
         return RemoteFile(key, len(content), hashlib.sha256(content).hexdigest())
 
-    def get(self, key: str, max_bytes: int = 0) -> bytes:
+    def get(self, key: str) -> bytes:
         return self.content[key]
 
     def _get_range(self, key: str, start: int, end: int) -> bytes:

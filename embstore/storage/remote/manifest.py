@@ -198,7 +198,7 @@ def read_list(objects: ObjectReader, group: str, file_list: FileList) -> dict[st
 def fetch_list(objects: ObjectReader, file_list: FileList) -> bytes:
     """Return the content of a list, unchecked."""
     try:
-        return objects.get(file_list.key, file_list.bytes)
+        return objects.get(file_list.key)
     except MissingObjectError as error:
         raise DamagedError(f"{objects.url}/{file_list.key} is missing. {_REMEDY}") from error
 
@@ -262,7 +262,7 @@ def list_numbers(objects: ObjectStore, after: int = 0) -> dict[int, ObjectInfo]:
 def whole(objects: ObjectReader, number: int) -> dict[str, Any] | None:
     """Return the manifest of a number; None if it was torn, or is gone."""
     try:
-        data = objects.get(key_of(number), documents.MAX_BYTES["remote-manifest"])
+        data = objects.get(key_of(number))
         return parse(data, f"{objects.url}/{key_of(number)}", number)
     except (DamagedError, MissingObjectError) as error:
         if isinstance(error, UnsupportedFormatError):
@@ -397,7 +397,7 @@ def _check_rivals(objects: ObjectStore, numbers: Iterable[int]) -> None:
 def read_published(objects: ObjectReader) -> RemoteState | None:
     """Return the store whose files a ``manifest.json`` names; None if there is none."""
     try:
-        data = objects.get(PUBLISHED_NAME, documents.MAX_BYTES["remote-manifest"])
+        data = objects.get(PUBLISHED_NAME)
     except MissingObjectError:
         return None
     return parse_published(data, f"{objects.url}/{PUBLISHED_NAME}")

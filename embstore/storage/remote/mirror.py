@@ -192,7 +192,7 @@ class Mirror:
 
     def _place(self, path: str, file: RemoteFile) -> None:
         """Fetch a whole file, and check it."""
-        data = self.contents.objects.get(file.key, file.size)
+        data = self.contents.objects.get(file.key)
         if self._is_checked and (len(data) != file.size or sha256(data).hexdigest() != file.sha256):
             raise self._damaged(file)
         atomic.write_bytes(self.root / path, data)

@@ -18,8 +18,6 @@ from embstore.base.installation import needing
 from embstore.base.supply import Range
 
 SCHEMES = ("s3", "gs", "az")
-MAX_BYTES = 1 << 30
-"""Maximum size in bytes of an object that is read whole."""
 
 _CLIENT_OPTIONS = (
     "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only", "pool_idle_timeout",
@@ -58,8 +56,8 @@ class ObjectReader(ABC):
         return True
 
     @abstractmethod
-    def get(self, key: str, max_bytes: int = MAX_BYTES) -> bytes:
-        """Return the content of an object; of a longer one only the beginning, longer than ``max_bytes``."""
+    def get(self, key: str) -> bytes:
+        """Return the content of an object."""
 
     def get_range(self, key: str, part: Range) -> bytes:
         """Return a part of an object, of exactly the requested size."""
@@ -106,15 +104,10 @@ class ObjectStore(ObjectReader):
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
             raise UsageError(f"{self.url} cannot be opened: {self._first_line(error)} Check ⦃store-option⦄.") from None
 
-    def get(self, key: str, max_bytes: int = MAX_BYTES) -> bytes:
+    def get(self, key: str) -> bytes:
         """Return the content of an object."""
         with self._errors("read", key):
-            data = bytearray()
-            for block in self._obstore.get(self._store, key):
-                data += block
-                if len(data) > max_bytes:
-                    break
-            return bytes(data)
+            return bytes(self._obstore.get(self._store, key).bytes())
 
     def _get_range(self, key: str, start: int, end: int) -> bytes:
         with self._errors("read", key):
