@@ -338,12 +338,11 @@ class SqlResult:
 
     def df(self) -> "pd.DataFrame":
         """Return a data frame of pandas."""
-        frame: pd.DataFrame = self._session.run(lambda _: self._relation.df())
-        return frame
+        return self._session.run(lambda _: self._relation.df())
 
     def pl(self) -> "pl.DataFrame":
         """Return a data frame of Polars."""
-        return self._session.run(lambda _: self._relation.pl())
+        return self._session.run(lambda _: self._relation.pl())  # type: ignore[no-any-return]
 
     def to_arrow_table(self) -> "pa.Table":
         """Return a table of Arrow."""
