@@ -4,11 +4,10 @@ A statement is checked (:mod:`.fence`), and executed on a connection that opens 
 and macros that it needs are created beforehand.
 """
 
-import io
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
@@ -290,9 +289,8 @@ class Session:
         except duckdb.Error as error:
             raise self._views.user_error(error, self._columns) from error
 
-    def steps(self, iterator: Iterator[T]) -> Iterator[T]:
+    def steps(self, iterator: Iterator[T], since: float) -> Iterator[T]:
         """Yield what an iterator over the connection yields; the time limit is for all of it, with what is between."""
-        since = time.monotonic()
         with in_use(self.files):
             while (value := self.run(lambda _: next(iterator, _END), since)) is not _END:
                 yield value  # type: ignore[misc]
@@ -338,12 +336,11 @@ class SqlResult:
 
     def df(self) -> "pd.DataFrame":
         """Return a data frame of pandas."""
-        frame: pd.DataFrame = self._session.run(lambda _: self._relation.df())
-        return frame
+        return self._session.run(lambda _: self._relation.df())
 
     def pl(self) -> "pl.DataFrame":
         """Return a data frame of Polars."""
-        return self._session.run(lambda _: self._relation.pl())
+        return self._session.run(lambda _: self._relation.pl())  # type: ignore[no-any-return]
 
     def to_arrow_table(self) -> "pa.Table":
         """Return a table of Arrow."""
@@ -353,18 +350,12 @@ class SqlResult:
         """Return a reader of record batches of up to n rows; the time limit is for all of them."""
         import pyarrow as pa
 
+        since = time.monotonic()
         reader = self._session.run(lambda _: self._relation.to_arrow_reader(n))
-        return pa.RecordBatchReader.from_batches(reader.schema, self._session.steps(iter(reader)))
+        return pa.RecordBatchReader.from_batches(reader.schema, self._session.steps(iter(reader), since))
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.to_arrow_table().__arrow_c_stream__(requested_schema)
 
     def __repr__(self) -> str:
         return printable(self._session.run(lambda _: repr(self._relation)), lines=True)
-
-    def show(self) -> None:
-        """Print the first rows as DuckDB does, with control characters escaped."""
-        shown = io.StringIO()
-        with redirect_stdout(shown):
-            self._session.run(lambda _: self._relation.show())
-        print(printable(shown.getvalue(), lines=True), end="")
