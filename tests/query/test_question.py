@@ -142,9 +142,10 @@ DRAWN: list[tuple[str, dict[str, Any], str]] = [
     ("rsa", {"correlation": "spearman", "pairs": 50}, "rsa: a random sample of 50 of 435 pairs of items (seed 5)"),
     ("ceat", {"draws": 50}, "ceat: 50 draws of one occurrence of each word (seed 5)"),
     ("change", {"word": ["the"]}, "change: p by 1,000 shuffles of the groups (seed 5)"),
+    ("knn", {"k": 3}, "knn: intervals from random halves of the items (seed 5)"),
     ("clusters", {"runs": 2}, "clusters: 2 random starts of k-means (seed 5)"),
     ("predictivity", {}, "predictivity: 5 folds (seed 5)"),
-    ("probe", {"control": False}, "probe: 2 folds drawn at random (seed 5)"),
+    ("probe", {"control": False, "repeats": 3}, "probe: 3 × 2 folds drawn at random (seed 5)"),
 ]
 NOT_DRAWN: list[tuple[str, dict[str, Any]]] = [
     ("correlate", {"resamples": 0}),
