@@ -200,7 +200,7 @@ def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path, monkeypatch):
 
 
 def test_skipped_rows_are_listed_once_and_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables_module, "_PART_BYTES", 1 << 20)
+    monkeypatch.setattr(tables_module, "_PART_BYTES", 1 << 18)
     paths, n = StorePaths(tmp_path / "store"), 10_000
     create_store(paths)
     for more in (0, 1):
