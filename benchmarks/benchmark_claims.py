@@ -54,7 +54,7 @@ def _labels(space: Workspace) -> list[Result]:
     chosen = f"item_id IN (SELECT item_id FROM items ORDER BY item_id LIMIT {n})"
     arrays = [store.vectors(name, layer, where=chosen, columns=["length"]) for layer in range(layers)]
     tasks = [(vectors.astype(np.float64), classes) for _, _, vectors, classes in arrays]
-    probe = query(path, "probe", where=chosen, label="length", control=False)
+    probe = query(path, "probe", where=chosen, label="length", control=False, repeats=1)
     alone = timed(lambda: [_with_scikit_learn(*task) for task in tasks])
     seconds = interleave({"probe": probe, "alone": alone}, 1, warmups=0)
     of_knn = f"knn of {space.size.words:,} words × 384, one layer, to the search alone"

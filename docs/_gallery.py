@@ -99,7 +99,7 @@ PICTURES = {
     ),
     "probe": Picture(
         f"{WORDS} --label length_class --sample 400 --folds 3 --layer 0,2,4,6",
-        "Accuracy of a linear probe, with the control task and the largest class: layer 6 has both in its interval.",
+        "Accuracy of a linear probe, with control task and largest class: layers 4 and 6 have both in their intervals.",
     ),
     "self-similarity": Picture(f"{OCCURRENCES} --per-word", "Words whose contexts change them most and least."),
     "intra-sentence": Picture(f"{OCCURRENCES} --adjusted", "Words and their sentence, above the baseline."),
