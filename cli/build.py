@@ -61,7 +61,7 @@ def _arguments(
     per_text: Annotated[int | None, option("--per-text N", "Draw N occurrences from each sentence.")] = None,
     seed: Annotated[int, option("--seed S", "Random seed of --per-text.")] = 0,
     name: Annotated[str | None, option("--name NAME", "Name of the space.  [default: model.unit.pooling]")] = None,
-    index: Annotated[str, option("--index auto|flat|hnsw|ivf|none",
+    index: Annotated[str, option("--index auto|flat|hnsw|none",
         "An index of each layer for neighbours, or none; auto: exact (flat) while that is fast.")] = "auto",
     index_memory: _options.IndexMemory = None,
     long: Annotated[str | None, option("--long skip|truncate|error",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def index(
-    kind: Annotated[str | None, option("--kind auto|flat|hnsw|ivf|none",
+    kind: Annotated[str | None, option("--kind auto|flat|hnsw|none",
         "Kind of index; later builds keep to it.  [default: the kind chosen before, else auto]")] = None,
     index_memory: _options.IndexMemory = None,
     recall: Annotated[float | None, option("--recall R",

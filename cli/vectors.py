@@ -29,7 +29,7 @@ def _arguments(
         "Column or array with the vectors.  [default: the only one that fits]")] = None,
     dtype: Annotated[str | None, option("--dtype float32|float16",
         "Type of the stored vectors.  [default: float16 for vectors of this type, else float32]")] = None,
-    index: Annotated[str, option("--index auto|flat|hnsw|ivf|none", "An index of each layer, as in a build.")] = "auto",
+    index: Annotated[str, option("--index auto|flat|hnsw|none", "An index of each layer, as in a build.")] = "auto",
     index_memory: IndexMemory = None,
     allow_pickle: Annotated[bool, option("--allow-pickle",
         "Load pickles, which can run code: of files that you trust.")] = False,

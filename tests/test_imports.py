@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embstore.index import IndexOptions, choose, write_index
+from embstore.index import write_index
 
 ROOT = Path(__file__).parent.parent
 
@@ -41,20 +41,16 @@ def test_importing_the_store_loads_no_heavy_library():
     assert not loaded_by("from embstore import Store") & (heavy | {"starlette", "uvicorn", "vl_convert"})
 
 
-def test_faiss_is_loaded_ahead_only_where_there_is_a_graph(tmp_path):
+def test_faiss_is_loaded_ahead_only_where_there_is_an_index(tmp_path):
     vectors, shards = [(np.arange(3), np.eye(3, dtype=np.float32))], ["part-" + "a" * 16]
-    for layer, kind in ((0, "flat"), (1, "hnsw")):
-        options = IndexOptions(choose(kind, 3, 3, 1 << 30), kind)
-        path = tmp_path / "space=toy" / f"layer={layer:02d}.faiss"
-        write_index(path, vectors, space="toy", layer=layer, dim=3, shards=shards, options=options)
+    write_index(tmp_path / "space=toy" / "layer=00.faiss", vectors, space="toy", layer=0, dim=3, shards=shards)
     statement = (
         "import threading; from pathlib import Path; from embstore import index\n"
         "index.open_in_background([(Path({!r}), ['part-' + 'a' * 16])])\n"
         "for thread in threading.enumerate()[1:]: thread.join()"
     )
     assert "faiss" not in loaded_by(statement.format(str(tmp_path / "none" / "layer=00.faiss")))
-    assert "faiss" not in loaded_by(statement.format(str(tmp_path / "space=toy" / "layer=00.faiss")))
-    assert "faiss" in loaded_by(statement.format(str(tmp_path / "space=toy" / "layer=01.faiss")))
+    assert "faiss" in loaded_by(statement.format(str(tmp_path / "space=toy" / "layer=00.faiss")))
 
 
 def test_a_store_in_a_folder_loads_nothing_for_those_at_urls(tmp_path):

@@ -7,8 +7,8 @@ space is out of date and is not searched: the caller scans the vectors with :fun
 from embstore.index.building import IndexOptions, remove_index, write_index
 from embstore.index.card import AUTO, KINDS, IndexCard, choose, parse_memory, shown_parameters
 from embstore.index.exact_search import search_exact, unit_vectors
-from embstore.index.faiss_index import is_few
 from embstore.index.opening import differing_items, open_in_background, open_index, stored_ids
+from embstore.index.searching import is_few
 
 __all__ = [
     "AUTO", "KINDS", "IndexCard", "IndexOptions", "choose", "differing_items", "is_few", "open_in_background",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,9 +18,9 @@ from embstore.base import atomic, disk
 from embstore.base.arrays import Float64Array, cosine_error, slices
 from embstore.base.errors import DamagedError
 from embstore.index import faiss_index
-from embstore.index.card import CANDIDATE_BYTES, N_EXACT, REMEDY, Design, IndexCard, card_path, sample_hash
-from embstore.index.exact_search import Blocks, Gather, Ids, Vectors, batches, sample, unit_vectors
-from embstore.index.faiss_index import TUNED_K, FaissIndex
+from embstore.index.card import REMEDY, Design, IndexCard, card_path, sample_hash
+from embstore.index.exact_search import Blocks, Gather, Ids, Vectors, batches, sample
+from embstore.index.searching import TUNED_K, Index
 
 if TYPE_CHECKING:
     import faiss
@@ -29,7 +29,7 @@ TARGET_RECALL = 0.99
 _Z_95 = 1.645  # standard errors: the 95th percentile of the normal distribution
 _MAX_QUERIES, _MIN_QUERIES, _ONE_IN = 1000, 100, 20
 _COMPARED_BYTES = 8 << 20  # size of the vectors that are compared with the queries at once, and of their cosines
-_RE_RANKED = {"n_exact": N_EXACT}
+_NEIGHBOUR_BYTES = 32 << 20  # size of the exact neighbours of all queries
 _MIN_EF_SEARCH, _MAX_EF_SEARCH = 16, 4096
 
 
@@ -62,18 +62,15 @@ def write_index(
     old: IndexCard | None = None,
     new: Blocks = (),
 ) -> IndexCard:
-    """Build a cosine index from blocks of vectors, or add new ones of them to an old index; store it with its card."""
+    """Build a cosine index from blocks of vectors, or add new ones of them to an old index; store it with its card.
+
+    Some of the vectors that are added to a graph are held out until its recall is measured with them.
+    """
     options = options or IndexOptions()
     start_time = time.perf_counter()
     design = options.design if old is None else Design(old.kind, old.parameters)
     if old is None:
-        new, training = blocks, np.empty((0, dim), np.float32)
-        if design.kind == "ivf":
-            training = unit_vectors(sample(blocks, design.parameters["n_trained"], dim)[1])
-            if len(training) < design.parameters["n_lists"]:  # most vectors are zero
-                training = training if len(training) else np.full((1, dim), dim**-0.5, np.float32)
-                design = Design("ivf", {"n_lists": len(training), "n_trained": len(training)})
-        index = faiss_index.make(design, dim, training, options.n)
+        new, index = blocks, faiss_index.make(design, dim, options.n)
     elif disk.sha256(path) != old.sha256:
         raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in its card. {REMEDY}")
     else:
@@ -86,25 +83,31 @@ def write_index(
         parameters=design.parameters,
     )  # fmt: skip
     if card.is_exact:
-        n_zero = _add(index, card.kind, new, options)
+        n_zero = _add(index, new, options, _FLAT_BATCH_BYTES)
     else:
         held_out = sample(new, n_queries(options.n, dim), dim)
-        n_zero = _add(index, card.kind, new, options, excluded=held_out[0])
-        card = _tuned(index, card, blocks, held_out, options, gather, old)
-        n_zero += _add(index, card.kind, [held_out], options)
-    if card.kind == "hnsw":
+        n_zero = _add(index, new, options, excluded=held_out[0])
+        if old is not None and len(held_out[0]) < n_needed(options.n, dim):
+            measured = {name: getattr(old, name) for name in ("effort", "recall", "n_queries", "n_measured")}
+        else:
+            measured = _measured(index, held_out, blocks, options, gather)
+        card = replace(card, wanted_recall=options.recall, **measured)
+        _add(index, [held_out], options)
         faiss_index.reorder(index)
     options.progress(1.0)
     return _store(path, index, replace(card, n=index.ntotal, n_zero=card.n_zero + n_zero), start_time)
 
 
 def _add(
-    index: "faiss.IndexIDMap", kind: str, blocks: Blocks, options: IndexOptions, excluded: Ids | None = None
+    index: "faiss.IndexIDMap",
+    blocks: Blocks,
+    options: IndexOptions,
+    n_bytes: int = _BATCH_BYTES,
+    excluded: Ids | None = None,
 ) -> int:
-    """Add vectors to an index, and return the number of zero vectors that were skipped."""
+    """Add vectors to an index in batches of a size; return the number of zero vectors, which are skipped."""
     n_zero = 0
-    n_bytes = _FLAT_BATCH_BYTES if kind == "flat" else _BATCH_BYTES
-    for ids, units, n_skipped in batches(blocks, _batch_rows(index.d, n_bytes)):
+    for ids, units, n_skipped in batches(blocks, max(256, n_bytes // (4 * index.d))):
         is_added = slice(None) if excluded is None else ~np.isin(ids, excluded)
         index.add_with_ids(units[is_added], ids[is_added])
         n_zero += n_skipped
@@ -112,33 +115,19 @@ def _add(
     return n_zero
 
 
-def _tuned(
+def _measured(
     index: "faiss.IndexIDMap",
-    card: IndexCard,
-    blocks: Blocks,
     held_out: tuple[Ids, Vectors],
+    blocks: Blocks,
     options: IndexOptions,
     gather: Gather | None,
-    old: IndexCard | None,
-) -> IndexCard:
-    """Tune the search effort of an index, and return the card with that effort and its measured recall.
-
-    If too few vectors are added to measure it with, the effort and the recall of the old card are kept.
-    """
-    n_held_out = len(held_out[0])
-    if old is not None and n_held_out < n_needed(options.n, card.dim):
-        return replace(
-            card, effort=old.effort, recall=old.recall, wanted_recall=options.recall, n_queries=old.n_queries,
-            n_measured=old.n_measured,
-        )  # fmt: skip
-    if gather is None and n_held_out:
-        raise TypeError("the recall of an approximate index is measured by the cosines of the stored vectors")
-    searched = FaissIndex(index, card.kind, card.dim, {}, card.layer)
+) -> dict[str, Any]:
+    """Tune the search effort of a graph; return that effort and the measured recall, as fields of its card."""
+    if gather is None and len(held_out[0]):
+        raise TypeError("the recall of a graph is measured by the cosines of the stored vectors")
+    searched = Index(index, "hnsw", index.d, {}, -1)
     recall = tune(searched, recall_queries(*held_out, blocks), options.recall, gather)
-    return replace(
-        card, effort=searched.effort, recall=recall, wanted_recall=options.recall, n_queries=n_held_out,
-        n_measured=options.n,
-    )  # fmt: skip
+    return {"effort": searched.effort, "recall": recall, "n_queries": len(held_out[0]), "n_measured": options.n}
 
 
 def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, start_time: float) -> IndexCard:
@@ -171,11 +160,6 @@ def remove_index(path: Path) -> None:
     disk.remove(path, missing_ok=True)
 
 
-def _batch_rows(dim: int, n_bytes: int = _BATCH_BYTES) -> int:
-    """Return the number of float32 vectors that fit in some bytes, at least 256."""
-    return max(256, n_bytes // (4 * dim))
-
-
 class RecallQueries(NamedTuple):
     """Queries with their exact answers."""
 
@@ -183,7 +167,7 @@ class RecallQueries(NamedTuple):
     tenth_cosine: Float64Array  # cosine of the tenth exact neighbour (n,), or of the last where there are fewer
     n_nearest: int  # number of exact neighbours of each query: 10, or fewer
 
-    def recall(self, index: FaissIndex, gather: Gather | None) -> tuple[float, float]:
+    def recall(self, index: Index, gather: Gather | None) -> tuple[float, float]:
         """Return the recall@10 of an index at its current effort, and the standard error.
 
         A found item is a hit if its cosine is that of the tenth exact neighbour or higher, up to rounding errors, so
@@ -198,8 +182,7 @@ class RecallQueries(NamedTuple):
 
 def n_queries(n: int, dim: int) -> int:
     """Return the number of queries to measure recall with: 1,000, or fewer if there are few vectors or long ones."""
-    neighbour_bytes = 4 * dim * TUNED_K
-    return min(n // _ONE_IN, _MAX_QUERIES, max(_MIN_QUERIES, CANDIDATE_BYTES // neighbour_bytes))
+    return min(n // _ONE_IN, _MAX_QUERIES, max(_MIN_QUERIES, _NEIGHBOUR_BYTES // (4 * dim * TUNED_K)))
 
 
 def n_needed(n: int, dim: int) -> int:
@@ -233,28 +216,24 @@ def _normalized(vectors: Vectors) -> Float64Array:
     return wide
 
 
-def tune(index: FaissIndex, queries: RecallQueries, target_recall: float, gather: Gather | None) -> float:
+def tune(index: Index, queries: RecallQueries, target_recall: float, gather: Gather | None) -> float:
     """Set the least search effort that reaches a recall, or the best one tried, and return its measured recall.
 
     The queries are vectors of the layer that were held out: a stored vector is easier to find, since its neighbours
     link to it. An effort is enough if the lower end of a one-sided 95 % confidence interval reaches the requested
     recall.
     """
-    name, first, fixed = ("ef_search", _MIN_EF_SEARCH, {}) if index.kind == "hnsw" else ("n_probe", 1, _RE_RANKED)
 
     def measure(value: int) -> tuple[float, bool]:
-        index.effort = {name: value, **fixed}
+        index.effort = {"ef_search": value}
         recall, error = queries.recall(index, gather)
         return recall, recall - _Z_95 * error >= target_recall
 
-    value, recall = least_sufficient(measure, effort_steps(first, max_effort(index)))
-    index.effort = {name: value, **fixed}
+    # At the largest effort a search is as slow as an exact scan.
+    most = min(_MAX_EF_SEARCH, max(_MIN_EF_SEARCH, len(index.ids)))
+    value, recall = least_sufficient(measure, effort_steps(_MIN_EF_SEARCH, most))
+    index.effort = {"ef_search": value}
     return recall
-
-
-def max_effort(index: FaissIndex) -> int:
-    """Return the largest effort to try: at it, a search is as slow as an exact scan or reads all lists."""
-    return min(_MAX_EF_SEARCH, max(16, len(index.ids))) if index.kind == "hnsw" else index.n_lists
 
 
 def effort_steps(first: int, last: int) -> list[int]:

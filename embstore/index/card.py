@@ -1,8 +1,7 @@
 """Choose the kind and parameters of a layer's index, and keep them in its card with its shards and measured recall.
 
 An exact scan reads all vectors at memory speed. Above ``FLAT_BYTES`` it is too slow, and a graph (HNSW) answers in a
-fraction of a millisecond, with memory for the vectors and their links; where that does not fit, inverted lists of 8-bit
-codes (IVF) take a quarter of it.
+fraction of a millisecond, with memory for the vectors and their links. Where that does not fit, the scan stays.
 """
 
 import hashlib
@@ -16,7 +15,7 @@ from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, UsageError, check_known
 
 AUTO = "auto"
-STORED_KINDS = ("flat", "hnsw", "ivf")
+STORED_KINDS = ("flat", "hnsw")
 KINDS = (AUTO, *STORED_KINDS, "none")
 
 FLAT_BYTES = 250_000_000
@@ -27,19 +26,8 @@ FLAT_BYTES = 250_000_000
 # selection drops lead to the same regions again.
 M = 16
 EF_CONSTRUCTION = 200
-# Training sample of the IVF centroids: 32 vectors per list, at most one vector in four, and at most 64 MiB.
-_TRAINED_PER_LIST = 32
-_TRAINED_PART = 4
-_TRAINED_BYTES = 64 << 20
-# Candidates of an IVF search for 10 neighbours, ranked again by the cosines of their stored vectors; the limit of the
-# candidates' memory during tuning; and the number of copies: they are read, concatenated, ordered and normalised.
-N_EXACT = 48
-CANDIDATE_BYTES = 32 << 20
-_COPIES = 4
 # Memory for blocks of vectors and queries during a build.
 _WORK_BYTES = 128 << 20
-# Growth since the training of the centroids above which they are trained again.
-_OUTGROWN = 4
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
@@ -55,43 +43,18 @@ def choose(kind: str, n: int, dim: int, memory: int) -> Design:
     """Choose the kind and the parameters of an index of n vectors."""
     check_known("kind of index", kind, STORED_KINDS if kind != AUTO else KINDS)
     if kind == AUTO:
-        wanted = "flat" if 4 * n * dim <= FLAT_BYTES else "hnsw"
-        kind = wanted if memory_of(wanted, n, dim) <= memory else "ivf"
+        kind = "flat" if 4 * n * dim <= FLAT_BYTES or memory_of("hnsw", n, dim) > memory else "hnsw"
     if memory_of(kind, n, dim) > memory:
         raise UsageError(_memory_message(kind, n, dim, memory))
-    parameters = {"m": M, "ef_construction": EF_CONSTRUCTION} if kind == "hnsw" else {}
-    if kind == "ivf":
-        parameters = {"n_lists": n_lists(n, dim), "n_trained": n_trained(n, dim)}
-    return Design(kind, parameters)
+    return Design(kind, {"m": M, "ef_construction": EF_CONSTRUCTION} if kind == "hnsw" else {})
 
 
 def memory_of(kind: str, n: int, dim: int) -> int:
     """Return an estimate of the memory, in bytes, that building an index of n vectors takes."""
     vector = 4 * dim
-    work = min(_WORK_BYTES, 3 * n * vector)
-    if kind == "flat":
-        return n * (vector + 8) + work
-    if kind == "hnsw":  # links grow by doubling, and are copied when the vectors are reordered
-        return n * (vector + 8 + 2 * 4 * (2 * M + 2) + 16) + work
-    # Lists grow by doubling, and are on average three quarters full; drawing a sample takes more than twice its size.
-    lists = 3 * n * (dim + 8) // 2 + 8 * n + n_lists(n, dim) * vector
-    candidates = _COPIES * min(n * vector, max(CANDIDATE_BYTES, 100 * N_EXACT * vector))
-    return lists + max(5 * n_trained(n, dim) * vector // 2, work, candidates)
-
-
-def n_lists(n: int, dim: int) -> int:
-    """Return the number of lists of an IVF index: 4 √n, as FAISS advises, limited by the memory for training."""
-    return max(1, min(int(4 * math.sqrt(n)), n // _TRAINED_PART // _TRAINED_PER_LIST, _TRAINED_BYTES // (4 * dim * 8)))
-
-
-def n_trained(n: int, dim: int) -> int:
-    """Return the size of the training sample of an IVF index, in vectors."""
-    return max(1, min(n // _TRAINED_PART, n_lists(n, dim) * _TRAINED_PER_LIST, _TRAINED_BYTES // (4 * dim)))
-
-
-def has_outgrown(design: Design, n: int, dim: int) -> bool:
-    """Return whether an ``ivf`` index should be rebuilt with more lists for n vectors; False for other kinds."""
-    return design.kind == "ivf" and n_lists(n, dim) ** 2 > _OUTGROWN * design.parameters["n_lists"] ** 2
+    # Links grow by doubling, and are copied when the vectors are reordered.
+    links = 2 * 4 * (2 * M + 2) + 16 if kind == "hnsw" else 0
+    return n * (vector + 8 + links) + min(_WORK_BYTES, 3 * n * vector)
 
 
 def parse_memory(text: str) -> int:
@@ -143,9 +106,8 @@ class IndexCard:
     """Metadata of an index, stored beside it as JSON.
 
     Attributes:
-        parameters: Build parameters: ``m`` and ``ef_construction``, or ``n_lists`` and ``n_trained`` for ``ivf``.
-        effort: Search parameters, tuned for 10 neighbours: ``ef_search`` for ``hnsw``; ``n_probe`` and ``n_exact`` for
-            ``ivf``, where ``n_exact`` candidates are ranked again by the cosines of their stored vectors.
+        parameters: Build parameters of ``hnsw``: ``m`` and ``ef_construction``.
+        effort: Search parameter of ``hnsw``, tuned for 10 neighbours: ``ef_search``.
         recall: Recall@10 in [0, 1] at that effort, averaged over ``n_queries``; wanted_recall: what was requested;
             n_measured: number of vectors at that time.
         crc32: CRC-32 of the vectors and ids of a flat index, checked at every opening; None of other kinds.
@@ -154,8 +116,8 @@ class IndexCard:
 
     space: str
     layer: int  # number of the layer
-    kind: str  # ``flat`` (exact), ``hnsw`` (a graph over the vectors) or ``ivf`` (8-bit codes in lists by centroid)
-    metric: str  # ``cosine``: inner products of unit vectors
+    kind: str  # ``flat`` (exact) or ``hnsw`` (a graph over the vectors)
+    metric: str  # ``cosine``
     n: int
     n_zero: int  # number of zero vectors, which have no direction and are not indexed
     dim: int

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 
 import numpy as np
 
@@ -12,9 +12,7 @@ from embstore.base import disk
 from embstore.base.errors import DamagedError
 from embstore.index.card import IndexCard
 from embstore.index.exact_search import Blocks, Ids, unit_vectors, with_direction
-from embstore.index.faiss_index import FaissIndex
-from embstore.index.flat import UNIT_ERROR, FlatIndex, Index
-from embstore.index.structure import reading
+from embstore.index.searching import UNIT_ERROR, Index
 
 # Maximum number of cached indexes. They are memory-mapped; each has its ids in memory, and a graph also its levels.
 _MAX_CACHED = 32
@@ -22,20 +20,16 @@ _MAX_CACHED = 32
 _Stamp = tuple[disk.Stamp, disk.Stamp]
 _Opened = tuple[IndexCard, Index]
 _opened: dict[Path, tuple[_Stamp, IndexCard, Index]] = {}
+lock = Lock()
 
 
 def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | None:
     """Return the card and the index at a path if the index covers exactly these shards; opened indexes are cached."""
     found = _cached(path)
     if found is None:
-        with reading:  # else two threads would read the same index
+        with lock:  # else two threads would read the same index
             found = _cached(path) or _open(path, shards)
     return found if found is not None and found[0].covers(shards) else None
-
-
-def open_file(path: Path, card: IndexCard) -> Index:
-    """Open an index file, memory-mapped, and check its structure against its card."""
-    return FlatIndex.open(path, card) if card.is_exact else FaissIndex.open(path, card)
 
 
 def open_in_background(candidates: Iterable[tuple[Path, Iterable[str]]]) -> None:
@@ -70,9 +64,8 @@ def _open(path: Path, shards: Iterable[str]) -> _Opened | None:
         return None
     try:
         card.check_sample(path)
-        opened = open_file(path, card)
-        if isinstance(opened, FlatIndex):
-            opened.check(card)
+        opened = Index.open(path, card)
+        opened.check(card)
     except (DamagedError, FileNotFoundError):
         if _stamp(path) != stamp:
             return None
@@ -99,22 +92,17 @@ def stored_ids(path: Path) -> Ids:
     card = IndexCard.read(path)
     if card is None:
         raise FileNotFoundError(path)
-    index = open_file(path, card)  # referenced until its ids are copied: they are in mapped memory
-    if isinstance(index, FaissIndex):
-        index.check_positions()
+    index = Index.open(path, card)  # referenced until its ids are copied
     ids: Ids = np.sort(index.ids)
     return ids
 
 
 def differing_items(path: Path, blocks: Blocks) -> Iterator[int]:
-    """Yield the ids of items whose vector in an index differs from the unit vector of the given one.
-
-    An ``ivf`` index stores codes rather than vectors: it yields nothing.
-    """
+    """Yield the ids of items whose vector in an index differs from the unit vector of the given one."""
     card = IndexCard.read(path)
-    if card is None or card.kind == "ivf":
+    if card is None:
         return
-    index = open_file(path, card)
+    index = Index.open(path, card)
     for all_ids, block in blocks:
         ids, vectors = with_direction(all_ids, block)
         with np.errstate(invalid="ignore"):

@@ -17,7 +17,7 @@ from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.index import AUTO, IndexCard, IndexOptions
 from embstore.index.building import TARGET_RECALL, n_needed
-from embstore.index.card import Design, has_outgrown
+from embstore.index.card import Design
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.vectors import Block, Ids, LayerVectors
@@ -193,8 +193,6 @@ def _needed(
 ) -> Action:
     """Return whether an index must be built or extended, or can be kept."""
     if stored is None or choice.force or stored.kind != design.kind or not shards.issuperset(stored.shards):
-        return "built"
-    if has_outgrown(Design(stored.kind, stored.parameters), n, dim):
         return "built"
     if not stored.is_exact and stored.recall < recall and stored.wanted_recall != recall:
         return "built"

@@ -152,8 +152,6 @@ class LayerSearch:
                 candidates = np.setdiff1d(self.only, query_ids) if is_left_out else self.only
                 n = int(layer_index.members(candidates).sum())
                 notes = [f"{where}: n = {n} after the filter: answered by an exact scan of just those."] if n else []
-                if index_card.kind == "ivf":
-                    return *scan(data, vectors, k), notes
                 return *layer_index.search(vectors, k, members=members, gather=data.gather), notes
         notes = [] if index_card.is_exact else [f"{where}: {_approximate(index_card, filtered=only is not None)}"]
         return *layer_index.search(vectors, k, members=members, gather=data.gather), notes

@@ -260,8 +260,8 @@ class BuildMethods(OpenStore):
             per_text: Number of occurrences to draw from each sentence; None for all.
             seed: Random seed of that draw.
             name: Name of the space; by default ``model.unit.pooling``.
-            index: Index of each layer: ``auto`` (exact for small layers, then HNSW, or IVF where memory is scarce; a
-                kind that :meth:`index` chose stays), ``flat``, ``hnsw``, ``ivf`` or ``none``.
+            index: Index of each layer: ``auto`` (exact for small layers or where memory is scarce, else HNSW; a kind
+                that :meth:`index` chose stays), ``flat``, ``hnsw`` or ``none``.
             index_memory: Memory limit for building an index, in bytes or as in ``"8GB"``; by default half of the
                 machine's memory.
             long: Treatment of texts longer than the model's context: ``skip``, ``truncate`` or ``error``. By default

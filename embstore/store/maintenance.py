@@ -37,7 +37,7 @@ class MaintenanceMethods(OpenStore):
 
         Args:
             layers: Layers, as in :meth:`query`.
-            kind: ``auto``, ``flat``, ``hnsw``, ``ivf`` or ``none``; by default the kind chosen before, else ``auto``.
+            kind: ``auto``, ``flat``, ``hnsw`` or ``none``; by default the kind chosen before, else ``auto``.
                 Later builds keep to it.
             memory: Memory limit for building an index, in bytes or as in ``"8GB"``; by default half of the machine's
                 memory.

@@ -83,7 +83,7 @@ OF_A_CALL = {
     "poolings known to the field": (["words:9", "--pooling", "CLS"], ["unknown pooling 'CLS'", "Did you mean 'bos'?"]),
     "dtype": (["words:9", "--dtype", "float8"], ["unknown dtype 'float8'", "Known: float32, float16"]),
     "long": (["words:9", "--long", "cut"], ["unknown treatment of long texts 'cut'", "Known: skip, truncate, error"]),
-    "index": (["words:9", "--index", "hsnw"], ["Did you mean 'hnsw'?", "Known: auto, flat, hnsw, ivf, none"]),
+    "index": (["words:9", "--index", "hsnw"], ["Did you mean 'hnsw'?", "Known: auto, flat, hnsw, none"]),
     "index memory": (["words:9", "--index-memory", "lots"], ["'lots' is no amount of memory", "8GB"]),
     "template field": (["words:9", "--template", "{txt}"], ["unknown template field 'txt'", "Did you mean 'text'?"]),
     "name": (["words:9", "--name", "a/b"], ["'a/b' cannot name a space", "letters, digits"]),

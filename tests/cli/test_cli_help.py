@@ -81,7 +81,7 @@ def test_the_help_of_build_has_six_sections_and_the_choices():
     titles = ["Arguments", "Models", "Texts", "Vectors", "Computation", "Several machines", "Store and output"]
     assert re.findall(r"^([A-Z][\w ]+):$", shown("build", "--help"), re.MULTILINE) == [*titles, "Examples"]
     for choices in ("word|sentence|occurrence", "last|first|mean|bos|eos|projection", "float32|float16",
-                    "auto|flat|hnsw|ivf|none", "skip|truncate|error"):  # fmt: skip
+                    "auto|flat|hnsw|none", "skip|truncate|error"):  # fmt: skip
         assert choices in shown("build", "--help")
 
 

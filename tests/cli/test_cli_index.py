@@ -35,10 +35,10 @@ def test_it_says_what_was_done_for_each_layer(cli, store):
 
 def test_layers_spaces_and_models_are_chosen(cli, store):
     synthetic_store(store, n=20, model="other", n_blocks=1, top_form=None)
-    done = json.loads(cli("index", "--kind", "ivf", "--model", "other", "--layer", "top", "--format", "json").stdout)
+    done = json.loads(cli("index", "--kind", "hnsw", "--model", "other", "--layer", "top", "--format", "json").stdout)
     assert [(row["space"], row["layer"]) for row in done] == [("other.word.last", 1)]
     states = {row["space"]: row["index"] for row in json.loads(cli("info", "--json").stdout)}
-    assert states == {"other.word.last": "flat+ivf", "toy.word.last": "flat"}
+    assert states == {"other.word.last": "flat+hnsw", "toy.word.last": "flat"}
     assert cli("index", "--kind", "none", "--space", "other.word.last").exit_code == 0
     assert [row["index"] for row in json.loads(cli("info", "--json").stdout)] == ["none", "flat"]
 
@@ -55,6 +55,7 @@ def test_a_recall_that_is_not_reached_exits_with_1(cli, store, monkeypatch):
 
 def test_what_is_asked_wrongly_and_a_store_without_a_shard(cli, refusal, store):
     for options, message in (
+        (("--kind", "ivf"), "unknown kind of index 'ivf'. Known: auto, flat, hnsw, none."),
         (("--recall", "1.5"), "recall must be above 0 and at most 1, not 1.5."),
         (("--index-memory", "2kB", "--force"), "2kB is too little memory for an index of 80 vectors of 8 components."),
         (("--store", "nowhere"), "there is no store at"),

@@ -38,7 +38,7 @@ import real_builds
 
 pytestmark = pytest.mark.fault
 
-TABLE = {"build": 5, "index flat": 2, "index hnsw": 2, "index ivf": 2, "compact": 4, "merge": 4, "repair": 4}
+TABLE = {"build": 5, "index flat": 3, "index hnsw": 3, "compact": 4, "merge": 4, "repair": 4}
 FULL = {name: share(n) for name, n in TABLE.items()}
 REAL = {name for name in FULL if name.startswith(("build", "index"))}
 BEGINS = {"compact": "built", "merge": "built", "repair": "damaged"} | {

@@ -15,7 +15,7 @@ from real_builds import Whole
 
 pytestmark = pytest.mark.fault
 
-KILLS = {"build": share(32), "index flat": share(13), "index hnsw": share(14), "index ivf": share(13)}
+KILLS = {"build": share(32), "index flat": share(20), "index hnsw": share(20)}
 
 
 @pytest.fixture(scope="module")

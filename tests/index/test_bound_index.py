@@ -59,9 +59,7 @@ def check_each_answer(made: Synthetic, *, refused: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "swapped"),
-    [("flat", "both"), ("flat", "index"), ("flat", "card"), ("hnsw", "both"), ("ivf", "both")],
-    indirect=["made"],
+    ("made", "swapped"), [("flat", "both"), ("flat", "index"), ("flat", "card"), ("hnsw", "both")], indirect=["made"]
 )
 def test_the_indexes_of_two_layers_exchanged(made, swapped):
     check_each_answer(made, refused=False)
@@ -112,7 +110,7 @@ def test_a_card_without_hashes_over_the_index_of_another_layer_is_refused_by_the
             Store(made.root).neighbours(made.texts[place], layers=1, k=5)
 
 
-@pytest.mark.parametrize("made", ["flat", "hnsw"], indirect=True)  # of codes the cosines come from the shards
+@pytest.mark.parametrize("made", ["flat", "hnsw"], indirect=True)
 def test_what_is_sealed_anew_is_found_by_a_deep_verify(made):
     for first, other in zip(paths(made, 1), paths(made, 2), strict=True):
         exchange(first, other)

@@ -56,7 +56,7 @@ def test_vectors_that_cannot_be_divided_take_few_products(n_different, monkeypat
 @pytest.fixture
 def graph():
     data = Clustered(3_000, 24)
-    index = faiss_index.make(choose("hnsw", 3_000, 24, 1 << 40), 24, np.empty((0, 24), np.float32))
+    index = faiss_index.make(choose("hnsw", 3_000, 24, 1 << 40), 24)
     index.add_with_ids(unit_vectors(data.vectors), data.ids)
     return index
 
@@ -96,8 +96,7 @@ def test_a_graph_is_ordered_without_a_copy_of_its_vectors():
 import faiss, numpy as np
 from embstore.index import faiss_index
 from embstore.index.card import Design
-none = np.empty((0, {dim}), np.float32)
-index = faiss_index.make(Design("hnsw", dict(m=4, ef_construction=4)), {dim}, none, {n})
+index = faiss_index.make(Design("hnsw", dict(m=4, ef_construction=4)), {dim}, {n})
 rng = np.random.default_rng(0)
 for start in range(0, {n}, 1000):
     units = rng.standard_normal((1000, {dim}), dtype=np.float32)

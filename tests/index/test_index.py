@@ -2,28 +2,26 @@
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hanging import HUNG_SECONDS, wait_until
+from hanging import wait_until
 from index_cache import close_cached_indexes
 
 from embstore.base.errors import DamagedError
 from embstore.index import (
     IndexCard,
-    IndexOptions,
-    choose,
+    faiss_index,
     open_in_background,
     open_index,
     opening,
     remove_index,
-    structure,
     unit_vectors,
     write_index,
 )
-from embstore.index.flat import FlatIndex
+from embstore.index.searching import Index
 
 SHARDS = [f"part-{letter * 16}" for letter in "ab"]
 
@@ -86,8 +84,8 @@ def test_a_flat_index_is_checked_once_while_it_is_open(make_store, monkeypatch):
     made = make_store(n=50)
     close_cached_indexes()
     checked: list[Path] = []
-    check = FlatIndex.check
-    monkeypatch.setattr(FlatIndex, "check", lambda index, card: checked.append(index.path) or check(index, card))
+    check = Index.check
+    monkeypatch.setattr(Index, "check", lambda index, card: checked.append(index.path) or check(index, card))
     for text in made.texts[:5]:
         made.store.neighbours(text, layers=1)
     assert len(checked) == 1
@@ -104,14 +102,14 @@ def path(tmp_path):
 def reads(monkeypatch):
     """The threads that have begun to read an index, which takes a while."""
     begun: list[threading.Thread] = []
-    read = opening.open_file
+    read = faiss_index.load
 
-    def slowly(*arguments: object) -> object:
+    def slowly(*arguments: Any) -> Any:
         begun.append(threading.current_thread())
         time.sleep(0.3)
         return read(*arguments)
 
-    monkeypatch.setattr(opening, "open_file", slowly)
+    monkeypatch.setattr(faiss_index, "load", slowly)
     return begun
 
 
@@ -135,7 +133,7 @@ def test_what_is_open_is_not_opened_again(path, monkeypatch):
 
 
 def test_what_covers_other_shards_is_not_opened(path, monkeypatch):
-    monkeypatch.setattr(opening, "open_file", None)
+    monkeypatch.setattr(faiss_index, "load", None)
     assert open_index(path, ["part-" + "b" * 16]) is None
     assert open_index(path.with_name("none"), SHARDS) is None
 
@@ -145,34 +143,3 @@ def test_damage_that_the_background_meets_is_told_to_who_asks(path):
     open_in_background([(path, SHARDS)])
     with pytest.raises(DamagedError, match=r"layer=00\.faiss is damaged"):
         open_index(path, SHARDS)
-
-
-def test_an_index_is_written_while_a_smaller_one_is_opened(tmp_path, monkeypatch):
-    """FAISS has one limit on the size of vectors for the process, which belongs to the index that is being opened."""
-    begun, may_go_on = threading.Event(), threading.Event()
-    check = structure._check
-
-    def waiting(*arguments: object) -> None:
-        begun.set()
-        may_go_on.wait(HUNG_SECONDS)
-        check(*arguments)
-
-    def write(name: str, n: int) -> Path:
-        path = tmp_path / name / "space=toy" / "layer=00.faiss"
-        vectors = np.random.default_rng(n).normal(size=(n, 8)).astype(np.float32)
-        write_index(
-            path, [(np.arange(n), vectors)], space="toy", layer=0, dim=8, shards=SHARDS,
-            options=IndexOptions(choose("hnsw", n, 8, 1 << 30)),
-        )  # fmt: skip
-        return path
-
-    small = write("small", 3)
-    monkeypatch.setattr(structure, "_check", waiting)
-    with ThreadPoolExecutor(2) as pool:
-        opens = pool.submit(open_index, small, SHARDS)
-        assert begun.wait(HUNG_SECONDS)
-        writes = pool.submit(write, "large", 500)
-        assert not wait([writes], timeout=0.5).done
-        may_go_on.set()
-        assert writes.result(HUNG_SECONDS).exists()
-        assert opens.result(HUNG_SECONDS) is not None

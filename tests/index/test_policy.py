@@ -5,16 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.index.card import (
-    FLAT_BYTES,
-    KINDS,
-    STORED_KINDS,
-    choose,
-    has_outgrown,
-    memory_of,
-    parse_memory,
-    shown_memory,
-)
+from embstore.index.card import FLAT_BYTES, KINDS, STORED_KINDS, choose, memory_of, parse_memory, shown_memory
 
 sizes = st.integers(0, 50_000_000)
 dims = st.integers(1, 8192)
@@ -33,31 +24,23 @@ def kind_or_none(n: int, dim: int, memory: int) -> str | None:
 def test_what_is_chosen_fits_and_a_larger_layer_never_gets_a_kind_for_a_smaller_one(n, more, dim, memory):
     order, kind = [*STORED_KINDS, None], kind_or_none(n, dim, memory)
     assert order.index(kind) <= order.index(kind_or_none(n + more, dim, memory))
-    assert memory_of(kind, n, dim) <= memory if kind is not None else memory_of("ivf", n, dim) > memory
+    assert memory_of(kind, n, dim) <= memory if kind is not None else memory_of("flat", n, dim) > memory
     assert kind != "hnsw" or 4 * n * dim > FLAT_BYTES
 
 
 @given(kind=st.sampled_from(STORED_KINDS), n=sizes, more=sizes, dim=dims)
 def test_more_vectors_take_more_memory_and_never_less_than_the_index_itself(kind, n, more, dim):
     assert memory_of(kind, n, dim) <= memory_of(kind, n + more, dim)
-    assert memory_of(kind, n, dim) >= n * dim * (1 if kind == "ivf" else 4)
+    assert memory_of(kind, n, dim) >= 4 * n * dim
 
 
-def test_small_layers_are_exact_large_ones_a_graph_and_scarce_memory_gives_lists():
+def test_small_layers_are_exact_large_ones_a_graph_unless_memory_is_scarce():
     assert choose("auto", 10_000, 384, LARGE).kind == "flat"
     assert choose("auto", FLAT_BYTES // (4 * 384), 384, LARGE).kind == "flat"
     assert choose("auto", FLAT_BYTES // (4 * 384) + 1, 384, LARGE).kind == "hnsw"
     assert choose("auto", 1_000_000, 384, 4 << 30).kind == "hnsw"
-    assert choose("auto", 1_000_000, 384, 1 << 30).kind == "ivf"
+    assert choose("auto", 1_000_000, 384, 1_800_000_000).kind == "flat"
     assert choose("auto", 0, 384, LARGE).kind == "flat"
-
-
-@given(n=st.integers(1, 50_000_000), dim=dims)
-def test_lists_are_trained_on_enough_vectors_in_little_memory(n, dim):
-    parameters = choose("ivf", n, dim, LARGE).parameters
-    assert 1 <= parameters["n_lists"] <= max(1, parameters["n_trained"])
-    assert parameters["n_trained"] <= n
-    assert 4 * dim * parameters["n_trained"] <= 64 << 20
 
 
 @given(n=st.integers(1, 10_000_000), dim=dims, memory=memories)
@@ -70,21 +53,14 @@ def test_the_least_that_would_do_does(n, dim, memory):
 
 
 def test_a_kind_that_does_not_fit_names_those_that_do():
-    with pytest.raises(UsageError, match=r"of the kind 'hnsw', which takes .* a kind that fits: ivf"):
-        choose("hnsw", 1_000_000, 384, 1 << 30)
+    with pytest.raises(UsageError, match=r"of the kind 'hnsw', which takes .* a kind that fits: flat"):
+        choose("hnsw", 1_000_000, 384, 1_800_000_000)
 
 
 def test_an_unknown_kind_names_the_known_ones():
     with pytest.raises(UnknownNameError, match=r"unknown kind of index 'hnws'\. Did you mean 'hnsw'\?"):
         choose("hnws", 10, 10, LARGE)
-    assert KINDS == ("auto", "flat", "hnsw", "ivf", "none")
-
-
-def test_lists_that_a_layer_has_outgrown_are_made_anew():
-    design = choose("ivf", 100_000, 64, LARGE)
-    assert not has_outgrown(design, 150_000, 64)
-    assert has_outgrown(design, 2_000_000, 64)
-    assert not has_outgrown(choose("hnsw", 100_000, 64, LARGE), 20_000_000, 64)
+    assert KINDS == ("auto", "flat", "hnsw", "none")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from embstore.index import card as index_card
 from embstore.index.building import RecallQueries
 from embstore.index.updating import update_indexes
 
-KINDS = ("flat", "hnsw", "ivf")
+KINDS = ("flat", "hnsw")
 
 
 def cards(made: Synthetic) -> list[IndexCard | None]:
@@ -105,21 +105,21 @@ def test_too_little_memory_says_the_least_that_would_do(make_store):
 def test_a_recall_that_cannot_be_reached_is_said_and_the_best_kept(make_store, monkeypatch):
     monkeypatch.setattr(RecallQueries, "recall", lambda self, searched, gather: (0.5, 0.0))
     made = make_store(n=300, index=False)
-    table = made.store.index(kind="ivf", layers=2)
+    table = made.store.index(kind="hnsw", layers=2)
     assert (table["recall"], table["wanted_recall"]) == ([0.5], [0.99])
     assert table.notes == (
-        "toy.word.last layer 2: the best ivf index (n_probe 1, n_exact 48) has recall@10 0.5000; 0.99 was wanted. It "
+        "toy.word.last layer 2: the best hnsw index (ef_search 16) has recall@10 0.5000; 0.99 was wanted. It "
         "is kept. For exact answers: embstore neighbours TEXT --exact, or embstore index --kind flat.",
     )
     notes = made.store.neighbours("text7", layers=2).notes
     assert notes == (
-        "toy.word.last layer 2: an ivf index answered, whose recall@10 is 0.500 (wanted: 0.99). For all: exact=True",
+        "toy.word.last layer 2: an hnsw index answered, whose recall@10 is 0.500 (wanted: 0.99). For all: exact=True",
     )
     assert made.store.info()["index_recall"] == [0.5]
     monkeypatch.undo()
     assert made.store.index(layers=2)["did"] == ["kept"], "the same is not tried again"
     assert made.store.index(layers=2, recall=0.9)["did"] == ["built"]
-    assert made.store.neighbours("text7", layers=2).notes[0].startswith("toy.word.last layer 2: an ivf index answered")
+    assert made.store.neighbours("text7", layers=2).notes[0].startswith("toy.word.last layer 2: an hnsw index answered")
 
 
 def test_a_long_build_tells_its_progress_within_a_layer(make_store):

@@ -25,7 +25,7 @@ def made(tmp_path_factory):
 def indexed(tmp_path_factory):
     """The same store with indexes of each kind."""
     found = {}
-    for kind in ("flat", "hnsw", "ivf"):
+    for kind in ("flat", "hnsw"):
         found[kind] = synthetic_store(tmp_path_factory.mktemp(kind) / "store", n=300, dim=16, index=False, seed=5)
         found[kind].store.index(kind=kind)
     return found
@@ -89,7 +89,7 @@ def test_combinations_are_those_of_gensim(made, positive, negative, method):
     assert ours[value] == pytest.approx([score for _, score in theirs], rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
 @pytest.mark.parametrize("where", [None, "text LIKE '%7%'"])
 def test_an_index_gives_what_a_scan_gives(made, indexed, kind, where):
     call: dict[str, Any] = {

@@ -109,7 +109,7 @@ def test_equal_vectors_are_in_order_of_ids_and_the_item_itself_is_left_out(make_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf", "none"])
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "none"])
 def test_neighbours_cosine_and_sql_give_the_same_number_to_the_last_bit(make_store, kind):
     vectors = np.random.default_rng(0).normal(size=(5, 60, 24))
     vectors[:, :, 3] += 300

@@ -13,10 +13,10 @@ from synthetic import Synthetic
 
 from embstore import Store
 from embstore.base.errors import DamagedError, EmbstoreError
-from embstore.index.flat import Index
+from embstore.index.searching import Index
 from embstore.storage.catalog import Catalog
 
-KINDS = ("flat", "hnsw", "ivf", "none")
+KINDS = ("flat", "hnsw", "none")
 N = 240
 
 
@@ -52,7 +52,6 @@ def test_only_what_the_filter_keeps_is_found(made, kind, digit, text, k):
     [
         ("flat", None),
         ("hnsw", "toy.word.last layer 1: n = 24 after the filter: answered by an exact scan of just those."),
-        ("ivf", "toy.word.last layer 1: n = 24 after the filter: answered by an exact scan of just those."),
         ("none", "toy.word.last layer 1 has no index: answered by an exact scan."),
     ],
 )
@@ -63,11 +62,11 @@ def test_a_scan_of_few_is_said(made, kind, note):
 
 def test_a_graph_that_searches_many_says_that_its_recall_is_without_the_filter(made, monkeypatch):
     from embstore import index
-    from embstore.index import faiss_index
+    from embstore.index import searching
 
-    for module in (index, faiss_index):
+    for module in (index, searching):
         monkeypatch.setattr(module, "is_few", lambda *_: False)
-    monkeypatch.setattr(faiss_index, "_DISTANCES_PER_CANDIDATE", 0)
+    monkeypatch.setattr(searching, "_DISTANCES_PER_CANDIDATE", 0)
     found = made["hnsw"].store.neighbours("text5", layers=1, where="text LIKE '%1%'")
     assert found.notes[0].startswith("toy.word.last layer 1: an hnsw index answered, whose recall@10 is ")
     assert found.notes[0].endswith(" without a filter. For all: exact=True")
@@ -96,28 +95,26 @@ def test_a_transform_is_fitted_on_what_the_filter_keeps(made):
     assert found["text"] == [made["hnsw"].texts[place] for place in np.argsort(-cosines)[:5]]
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
-def test_an_approximate_answer_says_so_and_exact_needs_no_index(made, kind, monkeypatch):
-    notes = made[kind].store.neighbours("text5", layers=1).notes
+def test_an_approximate_answer_says_so_and_exact_needs_no_index(made, monkeypatch):
+    notes = made["hnsw"].store.neighbours("text5", layers=1).notes
     assert len(notes) == 1
-    assert notes[0].startswith(f"toy.word.last layer 1: an {kind} index answered, whose recall@10 is ")
+    assert notes[0].startswith("toy.word.last layer 1: an hnsw index answered, whose recall@10 is ")
     assert notes[0].endswith(". For all: exact=True")
 
-    wanted = right(made[kind], "text5", 40, lambda _: True)
+    wanted = right(made["hnsw"], "text5", 40, lambda _: True)
 
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("the index was asked")
 
     monkeypatch.setattr(Index, "search", fail)
-    found = made[kind].store.neighbours("text5", layers=1, k=40, exact=True)
+    found = made["hnsw"].store.neighbours("text5", layers=1, k=40, exact=True)
     assert_same(hits(found), wanted)
     assert found.notes == ()
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
-def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(make_store, kind, monkeypatch):
+def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(make_store, monkeypatch):
     made = make_store(n=200, dim=16, n_shards=1, index=False)
-    made.store.index(kind=kind, layers=2)
+    made.store.index(kind="hnsw", layers=2)
     search = Index.search
 
     def miss(self: Index, *arguments: object, **options: object) -> object:

@@ -27,7 +27,7 @@ def search(
         queries: Vectors (n, dim).
         k: Number of neighbours.
         only: Ascending ids of the items that may be found; None for all.
-        gather: Gives vectors to an index that has only codes of them (``ivf``).
+        gather: Gives the stored vectors, whose cosines rank the items.
     """
     if (found := open_index(path, shards)) is None:
         return None

@@ -13,7 +13,7 @@ from tiny_checkpoint import LAYERS, assert_same_content, content, make_checkpoin
 
 from embstore import Store
 
-KINDS = ("flat", "hnsw", "ivf")
+KINDS = ("flat", "hnsw")
 N_WORDS, N_FIRST = 300, 200
 POOLINGS = ("last", "mean")
 SHARD_BYTES = 60 * 4 * 32 * 4
@@ -56,7 +56,7 @@ def build_behind(folder: Path) -> None:
     for kind in KINDS:
         root = shutil.copytree(first, folder / f"first {kind}")
         with _one_thread():
-            Store(root).index(kind="ivf" if kind == "flat" else "flat", layers="2,raw")
+            Store(root).index(kind="hnsw" if kind == "flat" else "flat", layers="2,raw")
             Store(root).index(kind=kind, layers="0,1")
         behind = shutil.copytree(both, folder / f"before index {kind}")
         shutil.rmtree(behind / "indexes", ignore_errors=True)
@@ -70,7 +70,7 @@ def index(root: Path, kind: str) -> None:
     assert {row["index"] for row in done.to_pylist()} == {kind}
 
 
-index_flat, index_hnsw, index_ivf = (partial(index, kind=kind) for kind in KINDS)
+index_flat, index_hnsw = (partial(index, kind=kind) for kind in KINDS)
 
 
 @contextmanager
