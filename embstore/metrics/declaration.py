@@ -441,12 +441,14 @@ class Metric:
         values = (*self.drawn_values, *(c.name for c in ordered if c.name in optional or not self.drawn_values))
         items = next((column.name for column in self.columns if column.name in ITEM_COLUMNS), None)
         keys = [column for column in self.columns if column.is_key and column.name != items]  # integers rank items
+        by_neighbours = self.needs in ("neighbours", "labels", "layers")
         own = [(column.name, column) for column in self.columns]
         return Chart(
             kind, values, title=self.label or self.name.replace("-", " ").capitalize(),
             labels=tuple((name, column.label) for name, column in own if column.label),
             distances=tuple(name for name, column in own if column.is_distance),
-            defaults=tuple((parameter.name, parameter.default) for parameter in self.row_parameters),
+            # No default number of neighbours is so usual that a reader could know it: captions always state it.
+            defaults=tuple((p.name, p.default) for p in self.row_parameters if p.name != "k" or not by_neighbours),
             units=tuple((name, column.unit) for name, column in own if column.unit),
             ranges=tuple((name, words) for name, column in own if (words := column.range_in_words)),
             intervals=tuple((name, column.interval) for name, column in own if column.interval),

@@ -167,16 +167,13 @@ def _against(table: Table, chart: Chart) -> str:
 
 
 def _settings(table: Table, chart: Chart, *, is_complete: bool) -> list[str]:
-    """Return the selection and the settings that all rows share; those with default values only if requested.
-
-    The number of neighbours is always among them: no default of it is so usual that a reader could know it.
-    """
+    """Return the selection and the settings that all rows share; those with default values only if requested."""
     defaults, parts = dict(chart.defaults), []
     for column in dict.fromkeys((*_SELECTION, *chart.settings, *_DRAWS)):
         if column in _DRAWS and not is_complete:
             continue
         values = {_setting(row[column]): row[column] for row in table.rows if row.get(column) is not None}
-        is_default = column in defaults and column != "k" and [*values] == [_setting(defaults[column])]
+        is_default = column in defaults and [*values] == [_setting(defaults[column])]
         if len(values) == 1 and (is_complete or not is_default):
             [shared] = values.values()
             parts.append(f"{column.replace('_', ' ')}: {printable(_setting(shared, with_hash=is_complete))}")

@@ -133,18 +133,24 @@ def test_on_paper_nothing_lies_behind_a_figure():
 
 def test_what_a_caption_leaves_out_is_in_the_files():
     chart = Chart(
-        "curves", ("score",), "agreement", settings=("k", "folds", "variant"),
-        defaults=(("k", 10), ("folds", 5), ("variant", "raw")),
-    )  # fmt: skip
-    rows = rows_of(MODELS[:1], k=10, folds=5, variant="centred", seed=7)
-    figure = table(rows, columns=list(rows[0]), chart=chart).plot()
-    assert figure.spec["title"]["subtitle"] == ["MiniLM, words, last token · n = 100 · k: 10 · variant: centred"], (
-        "the number of neighbours is always said"
+        "curves", ("score",), "agreement", settings=("k", "variant"), defaults=(("k", 10), ("variant", "raw"))
     )
-    told = "minilm.word.last. n = 100; k: 10; folds: 5; variant: centred; seed: 7"
+    rows = rows_of(MODELS[:1], k=10, variant="centred", seed=7)
+    figure = table(rows, columns=list(rows[0]), chart=chart).plot()
+    assert figure.spec["title"]["subtitle"] == ["MiniLM, words, last token · n = 100 · variant: centred"]
+    told = "minilm.word.last. n = 100; k: 10; variant: centred; seed: 7"
     assert told in (re.search(r"<desc>(.*?)</desc>", figure.to_svg()) or [""])[0]
     assert told.encode() in b"".join(data for name, data in chunks(figure.to_png()) if name == b"iTXt")
     assert told.encode("utf-16-be").hex().encode() in figure.to_pdf()
+
+
+def test_a_caption_always_states_the_number_of_neighbours():
+    """Of which no default is known; where k counts dimensions, it is stated if it is another."""
+    defaults = {name: dict(METRICS[name].chart.defaults) for name in ("knn", "hubness", "overlap", "spectrum")}
+    assert [name for name, found in defaults.items() if "k" in found] == ["spectrum"]
+    rows = rows_of(MODELS[:1], label="pos", accuracy=0.5, low=None, high=None, majority=0.3, best=None, k=10)
+    [caption] = table(rows, columns=list(rows[0]), chart=METRICS["knn"].chart).plot().spec["title"]["subtitle"]
+    assert caption.endswith(" · k: 10")
 
 
 def test_a_figure_has_the_words_that_a_reader_knows():
