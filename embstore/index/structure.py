@@ -21,8 +21,9 @@ def read(path: Path, card: IndexCard, *, mapped: bool) -> "faiss.IndexIDMap":
     import faiss as untyped  # its stubs lack what its Python layer adds
 
     faiss: Any = untyped
-    # IO_FLAG_MMAP_IFC maps the vectors, and makes FAISS refuse inverted lists, which it would open in another file.
-    index: untyped.IndexIDMap = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
+    # The first flag maps the vectors. With it, the second makes FAISS refuse lists that are in another file.
+    flags = faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY
+    index: untyped.IndexIDMap = faiss.read_index(str(path), flags)
     _check(path, index, card)
     return index if mapped else faiss.read_index(str(path))
 

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_search import search
 from numpy.typing import NDArray
+from stated_recall import Dominated, normalized
 
 from embstore.base.arrays import cosine_error
 from embstore.index import IndexOptions, choose, search_exact, searching, write_index
-from embstore.index.exact_search import Gather
+from embstore.index.exact_search import Gather, candidates_by_distance, unit_vectors
 
 SHARDS = ["part-" + "a" * 16]
 
@@ -77,6 +78,18 @@ def test_index_and_scan_are_the_definition_to_the_last_bit(tmp_path_factory, see
         alone = search(path, SHARDS, queries[row : row + 1], k, gather=gather_of(ids, x))
         assert alone is not None
         assert hits(alone, 0) == right
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 99), dim=st.sampled_from([24, 300]), offset=st.sampled_from([0, 3000, 1e5]))
+def test_the_nearest_are_among_the_candidates_by_distance_which_are_few(seed, dim, offset):
+    data = Dominated(500, dim, offset, n_queries=5, seed=seed)
+    units, cosines = unit_vectors(data.vectors), normalized(data.queries) @ normalized(data.vectors).T
+    for query, row in zip(unit_vectors(data.queries), cosines, strict=True):
+        squares = ((units - query) ** 2).sum(axis=1, dtype=np.float32)
+        found = candidates_by_distance(squares, 10, dim)
+        assert {*np.argsort(-row)[:10]} <= {*found}
+        assert len(found) < 20
 
 
 def with_outlier(outlier: float, dim: int) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:

@@ -16,6 +16,7 @@ from synthetic import Synthetic
 from embstore import Store
 from embstore.base import atomic, checksum
 from embstore.base.errors import DamagedError
+from embstore.index import structure
 from embstore.index.card import sample_hash
 
 pytestmark = pytest.mark.fault
@@ -58,11 +59,14 @@ def graph(parts: Parts, storage: Any = None) -> bytes:
     return with_ids(made, parts)
 
 
-def lists(parts: Parts) -> bytes:
+def lists(parts: Parts, file: Path | None = None) -> bytes:
     quantizer = faiss.IndexFlatIP(D)
     made = faiss.IndexIVFFlat(quantizer, D, LISTS, faiss.METRIC_INNER_PRODUCT)
     made.cp.min_points_per_centroid = 1
     parts[2].append(quantizer)
+    if file is not None:
+        parts[2].append(faiss.OnDiskInvertedLists(LISTS, made.code_size, str(file)))
+        made.replace_invlists(parts[2][-1])
     return with_ids(filled(made, parts[1]), parts)
 
 
@@ -146,3 +150,12 @@ def test_a_hostile_index_is_damaged(make_store, name):
     assert {problem.file for problem in store.verify().problems} == {path}
     assert str(made.space) in str(store.info())
     assert len(store.neighbours("text3", layers=1, k=5, exact=True)) == 5
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_lists_in_another_file_are_not_opened(make_store, tmp_path, kind, monkeypatch):
+    made = make_store(n=N, dim=D)
+    put(made, kind, lambda parts: lists(parts, tmp_path / "lists"))
+    monkeypatch.setattr(structure, "_check", lambda *_: pytest.fail("FAISS has opened them"))
+    with pytest.raises(DamagedError, match="FAISS cannot read it"):
+        Store(made.root).neighbours("text3", layers=1, k=5)

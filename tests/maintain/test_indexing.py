@@ -11,7 +11,7 @@ from synthetic import Synthetic, index_space
 
 from embstore.base import checksum
 from embstore.base.errors import DamagedError, QueryError, UnknownNameError, UsageError
-from embstore.index import IndexCard
+from embstore.index import IndexCard, updating
 from embstore.index import card as index_card
 from embstore.index.building import RecallQueries
 from embstore.index.updating import update_indexes
@@ -62,6 +62,21 @@ def test_a_kind_that_was_chosen_stays_until_another_is(make_store):
     assert made.store.index(kind="auto", layers=2)["index"] == ["flat"]
     assert made.store.index(kind="flat", layers=2)["did"] == ["kept"]
     assert [card and card.asked for card in cards(made)][1:3] == ["flat", "flat"]
+
+
+def test_few_new_vectors_leave_the_recall_as_it_was_measured_until_a_graph_has_outgrown_it(make_store, monkeypatch):
+    monkeypatch.setattr(updating, "_OUTGROWN", 1.05)
+    made = make_store(n=300, index=False)
+    made.store.index(kind="hnsw", layers=2)
+    path, start = made.paths.index(made.space, made.card.layers.members[2]), 300
+    for stop, did, n_queries, n_measured in (
+        (310, "extended", 15, 300), (320, "built", 16, 320), (360, "extended", 18, 360), (361, "extended", 18, 360)
+    ):  # fmt: skip
+        make_store(texts=[f"more{number}" for number in range(start, stop)], index=False, seed=stop)
+        assert made.store.index(layers=2)["did"] == [did]
+        card, start = IndexCard.read(path), stop
+        assert card is not None
+        assert (card.n, card.n_queries, card.n_measured) == (stop, n_queries, n_measured)
 
 
 def test_auto_goes_over_to_a_graph_when_a_layer_has_grown(make_store, monkeypatch):
