@@ -310,12 +310,11 @@ def _rank_covariances(
     The cosines are of pairs of items at the positions ``first`` (m,) and ``second`` (m,) in ``ids``. Their ranks are
     those of the distances of unit vectors in reverse, in both layers.
     """
-    mean = (len(first) + 1) / 2
     centred: dict[int, Float64Array] = {}
     for number in {number for pair in pairs for number in pair}:
         distances = _distances(layers[number], ids, first, second)
         errors = rounding_error_bound(layers[number].dim, np.float64) * (1 + distances)  # with those of unit vectors
-        centred[number] = ranks(distances, errors) - mean
+        centred[number] = ranks(distances, errors) - (len(first) + 1) / 2
     return {(i, j): float(centred[i] @ centred[j]) / len(first) for i, j in pairs}
 
 
@@ -328,8 +327,7 @@ def _distances(layer: LayerData, ids: Ids, first: Positions, second: Positions) 
     distances = np.empty(len(first))
     for part in slices(len(first), _PAIRS_AT_ONCE):
         u, v = (normalise_rows(vectors[rows[part]].astype(np.float64)) for rows in (first, second))
-        u -= v
-        distances[part] = np.sqrt(np.vecdot(u, u))
+        distances[part] = np.linalg.norm(u - v, axis=1)
     return distances
 
 
@@ -489,8 +487,7 @@ METRICS = (
             N_TIED,
         ),
         parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=1), AGAINST, *PERMUTATIONS),
-        similarity=Similarity(
-            "overlap", matrix=_overlap_matrix, needs_direction=lambda _: True, chance="chance"),
+        similarity=Similarity("overlap", matrix=_overlap_matrix, needs_direction=lambda _: True, chance="chance"),
         formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
         citation="Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the same lists",
         references=("huh2024",), needs="layers",

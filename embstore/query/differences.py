@@ -96,7 +96,7 @@ def differences(
     for places, reference in _families(request, cards, space_answers):
         scored = {place: row.scores for place, row in places.items() if isinstance(row, Scored)}
         if len(scored) < 2 or (reference is not None and reference not in scored):
-            notes.append("versus: nothing to compare: fewer than two layers have a value with an error.")
+            notes.append("versus: nothing to compare: fewer than two layers have a value that can be compared.")
             continue
         found, more_p, note = _compare(request, scored, reference)
         other_p += more_p
