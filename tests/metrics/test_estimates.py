@@ -87,9 +87,8 @@ def test_repeated_folds_have_the_error_of_nadeau_and_bengio():
     assert found.value == pytest.approx(np.mean(shares)) == pytest.approx(found.contributions.mean())
     assert np.sum(found.errors**2) == pytest.approx((1 / 20 + 1 / 4) * np.var(shares, ddof=1))
     assert found.df == 19
-    low, high = found.interval()
     error = max(np.sqrt((1 / 20 + 1 / 4) * np.var(shares, ddof=1)), right.mean(axis=0).std() / np.sqrt(60))
-    assert (low, high) == pytest.approx(stats.t.interval(0.95, 19, found.value, error))
+    assert found.standard_error(found.value) == pytest.approx(error)
 
 
 def test_a_ratio_of_folds_is_that_of_all_items():
@@ -103,6 +102,17 @@ def test_a_ratio_of_folds_is_that_of_all_items():
     sums = [[x[folds == fold].sum() for fold in range(5)] for x in (gains, totals)]
     linear = (np.array(sums[0]) - found.value * np.array(sums[1])) / np.mean(sums[1])
     assert np.sum(found.errors**2) == pytest.approx((1 / 5 + 1 / 4) * np.var(linear, ddof=1))
+    wider = fold_estimate(IDS, gains, totals, folds, lambda _: wider, inflation=2.25)
+    assert wider.errors == pytest.approx(1.5 * found.errors)
+    low, high = stats.t.interval(0.95, 4, found.value, wider.standard_error(found.value))
+    assert wider.r2_interval() == pytest.approx((low, min(1, high)))
+
+
+def test_the_interval_of_r2_is_not_narrower_than_chance_makes_it():
+    """Where nothing is predicted, all folds may have an R² of 0."""
+    nothing = estimate(np.zeros(60), np.zeros(25), 24)
+    assert nothing.r2_interval() == pytest.approx(stats.t.interval(0.95, 24, 0, 2 / 60))
+    assert estimate(np.ones(60), np.zeros(25), 24).r2_interval()[1] == 1
 
 
 seeds = st.integers(0, 2**32 - 1)

@@ -54,10 +54,15 @@ class Estimate:
         independent = float(np.linalg.norm(self.contributions - expected)) / len(self.units)
         return max(float(np.linalg.norm(self.errors)), independent)
 
-    def interval(self) -> tuple[float, float]:
-        """Return the 95 % interval by Student's t."""
-        half = float(stdtrit(self.df, (1 + _LEVEL) / 2)) * self.standard_error(self.value)
-        return self.value - half, self.value + half
+    def r2_interval(self) -> tuple[float, float]:
+        """Return the 95 % interval of R² by Student's t, with an error of no less than 2/n.
+
+        That is the standard deviation of R² of unrelated numbers for two predictors: where there is nothing to predict,
+        most sets of folds have nearly the same R² of 0, and their spread says little.
+        """
+        error = max(self.standard_error(self.value), 2 / len(self.units))
+        half = float(stdtrit(self.df, (1 + _LEVEL) / 2)) * error
+        return self.value - half, min(1.0, self.value + half)
 
     def share_interval(self) -> tuple[float, float]:
         """Return the 95 % interval of a share: Wilson's (1927) of as many independent items as have this error."""
@@ -123,8 +128,9 @@ def half_errors(
 
 
 def fold_estimate(
-    units: Ids, gains: Float64Array, totals: Float64Array, folds: Positions, recompute: Callable[[Ids], Estimate]
-) -> Estimate:
+    units: Ids, gains: Float64Array, totals: Float64Array, folds: Positions, recompute: Callable[[Ids], Estimate], *,
+    inflation: float = 1.0,
+) -> Estimate:  # fmt: skip
     """Return a ratio Σ gains / Σ totals of predictions in repeated folds, with errors from the folds.
 
     Folds share the items that they are fitted to, which is why the variance of their mean is not s²/J but
@@ -136,6 +142,7 @@ def fold_estimate(
         totals: Denominator, likewise.
         folds: Fold of each item in each repeat, from 0, int64 (repeats, n).
         recompute: Function that computes the estimate of some of the items.
+        inflation: Factor of the variance.
     """
     value = float(gains.sum() / totals.sum())
     deviations = (gains - value * totals) / totals.mean()
@@ -146,5 +153,5 @@ def fold_estimate(
     ]
     errors = np.concatenate(of_folds)
     n_parts = len(errors)
-    errors *= math.sqrt((1 / n_parts + 1 / (n_folds - 1)) / (n_parts - 1))
+    errors *= math.sqrt(inflation * (1 / n_parts + 1 / (n_folds - 1)) / (n_parts - 1))
     return Estimate(units, value, value + deviations.mean(axis=0), errors, n_parts - 1, recompute)
