@@ -193,7 +193,13 @@ def test_what_is_no_whole_number_is_refused(cli, stores, call):
 ASKED: dict[str, list[str]] = {
     "knn --label pos -k 3": ["-k 4", "--label rare", "--versus best --layer all"],
     "clusters --label pos --runs 2": ["--runs 3", "--seed 3"],
-    "probe --label pos --folds 2": ["--folds 3", "--seed 4", "--no-control", "--group giant"],
+    "probe --label pos --folds 2 --repeats 1": [
+        "--folds 3",
+        "--repeats 2",
+        "--seed 4",
+        "--no-control",
+        "--group giant",
+    ],
     "procrustes": ["--permutations 19"],
     "predictivity": ["--folds 4", "--seed 3", "--group giant", "--permutations 19"],
     "cknna -k 5": ["-k 6", "--permutations 19"],

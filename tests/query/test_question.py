@@ -145,7 +145,7 @@ DRAWN: list[tuple[str, dict[str, Any], str]] = [
     ("knn", {"k": 3}, "knn: intervals from random halves of the items (seed 5)"),
     ("clusters", {"runs": 2}, "clusters: 2 random starts of k-means (seed 5)"),
     ("predictivity", {}, "predictivity: 5 folds (seed 5)"),
-    ("probe", {"control": False, "repeats": 3}, "probe: 3 × 2 folds drawn at random (seed 5)"),
+    ("probe", {"control": False, "repeats": 2}, "probe: 2 × 2 folds drawn at random (seed 5)"),
 ]
 NOT_DRAWN: list[tuple[str, dict[str, Any]]] = [
     ("correlate", {"resamples": 0}),

@@ -25,7 +25,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "valnorm": {"missing": "skip", "pleasant": WORDS[3:8], "unpleasant": WORDS[8:14]},
     "axis": {"positive": LISTED[:3], "negative": LISTED[3:6]},
     **{name: {"label": "freq", "label_bins": "0,5,11"} for name in ("knn", "clusters")},
-    "probe": {"label": "freq", "folds": 3},
+    "probe": {"label": "freq", "folds": 3, "repeats": 1},
     "weat": {"missing": "skip", "x": WORDS[:8], "y": WORDS[8:16], "a": WORDS[16:20], "b": WORDS[20:26]},
 }
 

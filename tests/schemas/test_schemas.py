@@ -200,7 +200,7 @@ def queried(store_of):
             "axis": ("--positive", a, "--negative", b, "--top", "2"),
             "knn": ("-k", "2", "--label", "kind"),
             "clusters": ("--runs", "2", "--label", "kind"),
-            "probe": ("--folds", "2", "--label", "kind"),
+            "probe": ("--folds", "2", "--repeats", "1", "--label", "kind"),
         }.get(metric, ())  # fmt: skip
 
     return options

@@ -23,7 +23,7 @@ INPUTS: dict[str, dict[str, Any]] = {
     "ceat": {"x": ["the", "of"], "y": ["bank"], "a": ["river"], "b": ["money"]},
     "change": {"by": "position", "bins": "0,3,9", "min_contexts": 2},
     **{name: {"label": "freq", "label_bins": "2"} for name in ("knn", "clusters")},
-    "probe": {"label": "freq", "label_bins": "2", "folds": 2},
+    "probe": {"label": "freq", "label_bins": "2", "folds": 2, "repeats": 1},
 }
 SETS = {"x": WORDS[:4], "y": WORDS[4:8], "a": WORDS[8:12], "b": [*WORDS[12:16], "nowhere"], "missing": "skip"}
 

@@ -27,7 +27,7 @@ def column_schema(kinds: Mapping[str, str]) -> pa.Schema:
 ITEMS_SCHEMA, SKIPPED_SCHEMA = _schema(ITEM_COLUMNS), _schema(SKIPPED_COLUMNS)
 
 _ROW_GROUP_ROWS = 1 << 16
-_PART_BYTES = 28 << 20  # in memory
+_PART_BYTES = 20 << 20  # in memory
 
 DATASET_TYPES = {"unit": pa.string()} | {
     f"{name}{suffix}": kind
