@@ -113,7 +113,7 @@ def _why_large(k: int, sizes: NDArray[np.float64]) -> str | None:
         return None
     n_classes = int((sizes > 0).sum())
     return (
-        f"accuracy: {len(few)} of {n_classes} classes have no more than k = {k} items, whose neighbours are then of "
+        f"accuracy: {len(few)} of {n_classes} classes have no more than k = {k} items, so that neighbours are of "
         f"other classes: take a k of at most {int(few.min()) - 1}"
     )
 
