@@ -5,7 +5,7 @@
 Layers are drawn anew in each repeat, independent of each other and alike: normally distributed vectors of 16
 dimensions, of which the first also has the class (or the number) if there is a signal. No layer is better than another,
 so that each difference with p ≤ .05 is an error, and the expectation of a number is its mean over layers and repeats.
-Everything is asked of a store, as a user would. A line of JSON for each cell: the share of repeats in which a named
+Every number is queried from a store, as a user would. A line of JSON for each cell: the share of repeats in which a named
 layer of two is found to differ (p), and in which any of seven is found to differ from the best (p_holm), and the share
 of intervals that hold the expectation.
 """
@@ -42,7 +42,7 @@ def drawn(folder: Path, n: int, values: np.ndarray, signal: float, rng: np.rando
     )
 
 
-def asked(store: Store, metric: str, layers: str, versus: str, **options: Any) -> list[dict[str, Any]]:
+def query_rows(store: Store, metric: str, layers: str, versus: str, **options: Any) -> list[dict[str, Any]]:
     """Return the rows of a metric of the label."""
     return list(store.query(metric, label="y", layers=layers, versus=versus, cache=False, **options).rows)
 
@@ -76,7 +76,7 @@ def cell(rows: dict[str, list[list[dict[str, Any]]]], value: str) -> dict[str, A
 
 
 def main() -> None:
-    """Print the cells that are asked for."""
+    """Print the requested cells."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--only", choices=("knn", "probe", "r2"))
@@ -98,9 +98,9 @@ def main() -> None:
             for store in repeated(options.repeats, n, signal, share, n):
                 for number, setting in enumerate(settings):
                     name = "knn" if metric == "knn" else "probe"
-                    rows[number]["two"].append(asked(store, name, "0,1", "1", **setting))
+                    rows[number]["two"].append(query_rows(store, name, "0,1", "1", **setting))
                     if metric == "knn" or options.all_layers:
-                        rows[number]["all"].append(asked(store, name, "all", "best", **setting))
+                        rows[number]["all"].append(query_rows(store, name, "all", "best", **setting))
             for number, setting in enumerate(settings):
                 value = "r2" if metric == "r2" else "accuracy"
                 about = {"metric": metric, "n": n, "share": share, "signal": signal, "k": setting.get("k")}
