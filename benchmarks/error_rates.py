@@ -5,7 +5,7 @@
 Layers are drawn anew in each repeat, independent of each other and alike: normally distributed vectors of 16
 dimensions, of which the first also has the class (or the number) if there is a signal. No layer is better than another,
 so that each difference with p ≤ .05 is an error, and the expectation of a number is its mean over layers and repeats.
-Every number is queried from a store, as a user would. A line of JSON for each cell: the share of repeats in which a named
+Every number is queried from a store, as users do. A line of JSON for each cell: the share of repeats in which a named
 layer of two is found to differ (p), and in which any of seven is found to differ from the best (p_holm), and the share
 of intervals that hold the expectation.
 """
