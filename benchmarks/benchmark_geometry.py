@@ -30,7 +30,7 @@ _STREAMING: Mapping[str, Mapping[str, Any]] = {
 _OF_OCCURRENCES = ("self-similarity", "intra-sentence", "mev")
 
 _OURS = (
-    "import embstore.storage.files.vectors; from embstore import Store; store = Store({path!r}); "
+    "import embstore.storage.vectors; from embstore import Store; store = Store({path!r}); "
     "store.query('anisotropy')",
     "store.query({metric!r}, cache=False, **{settings!r})",
 )

@@ -22,9 +22,9 @@ from embstore import Store, index
 from embstore.base.space import Layers, Pooling, Template, Unit
 from embstore.base.text import Item, Span
 from embstore.index.updating import update_indexes
-from embstore.storage.files.card import Card
+from embstore.storage.card import Card
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.shards import SHARD_BYTES
+from embstore.storage.vectors import SHARD_BYTES
 from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.writer import StoreWriter
 

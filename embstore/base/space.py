@@ -11,7 +11,7 @@ from embstore.base.keywords import as_names
 
 _Member = TypeVar("_Member", bound=StrEnum)
 
-SPACE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,239}"
+SPACE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
 """Regular expression of the names of spaces, which are also names of files and folders."""
 
 

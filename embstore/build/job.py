@@ -26,9 +26,9 @@ from embstore.encode.records import Encoded, Long, Skipped, Weights
 from embstore.encode.tokens import Tokenizer
 from embstore.index import KINDS
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card, cut_notes
+from embstore.storage.card import Card, cut_notes
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.shards import SHARD_BYTES
+from embstore.storage.vectors import SHARD_BYTES
 from embstore.storage.staging.missing import MissingItems, Work
 from embstore.storage.staging.staging import Ids, Staging
 

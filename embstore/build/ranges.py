@@ -30,9 +30,9 @@ from embstore.encode.extra import installed_versions
 from embstore.encode.forward import Encoder
 from embstore.encode.records import Encoded, Skipped, Weights
 from embstore.encode.tokens import Tokenizer
-from embstore.storage.files.card import Card
+from embstore.storage.card import Card
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.shards import ShardContent, StagedShard, stage_shard
+from embstore.storage.vectors import ShardContent, StagedShard, stage_shard
 from embstore.storage.staging.staging import Ids, Window
 from embstore.storage.writer import SpaceWriter
 

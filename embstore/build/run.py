@@ -21,10 +21,10 @@ from embstore.build.texts import Texts
 from embstore.encode.recipe_head import reader
 from embstore.encode.records import ModelFailsError, Skipped, TooLongError
 from embstore.index.updating import recall_notes, update_indexes
-from embstore.storage.files.item_columns import token_column
+from embstore.storage.item_columns import token_column
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import InvalidVectorError
-from embstore.storage.maintenance.part_tables import remove_columns
+from embstore.storage.vectors import InvalidVectorError
+from embstore.storage.column_tables import remove_columns
 from embstore.storage.staging.columns import StoredColumn, TokenColumn
 from embstore.storage.staging.missing import SkipList, StoredTexts
 from embstore.storage.staging.staging import Ids

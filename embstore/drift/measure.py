@@ -30,8 +30,8 @@ from embstore.query.lookup import Query
 from embstore.query.provenance import sample_notes
 from embstore.query.request import Selection, stored_ids
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.card import Card
-from embstore.storage.files.derived import Answer
+from embstore.storage.card import Card
+from embstore.storage.answers import Answer
 
 PAIRS = ("adjacent", "all")
 N_MOST = 10

@@ -13,8 +13,8 @@ from embstore.query.lookup import look_up, missing_query_notes
 from embstore.query.missing import quoted_list
 from embstore.query.request import missing_words
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import SpaceFilter, select_layers
-from embstore.storage.files.derived import Answer, read_answer, trim_answers, write_answer
+from embstore.storage.card import SpaceFilter, select_layers
+from embstore.storage.answers import Answer, read_answer, trim_answers, write_answer
 from embstore.storage.sql.connections import changing_part
 
 Row = dict[str, Any]

@@ -30,10 +30,10 @@ from embstore.index.updating import readable_card
 from embstore.maintain.upkeep import Action, tabulate
 from embstore.sources.datasets import DATASETS
 from embstore.storage.catalog import Catalog
-from embstore.storage.files import names
-from embstore.storage.files.card import Card, SpaceFilter, store_card
+from embstore.storage import keys
+from embstore.storage.card import Card, SpaceFilter, store_card
 from embstore.storage.files.paths import StorePaths, check_marker
-from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.vectors import LayerVectors
 from embstore.storage.maintenance import copying
 from embstore.storage.remote import cache, manifest
 from embstore.storage.remote.mirror import Mirror

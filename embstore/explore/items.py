@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.space import Unit
-from embstore.storage.files.card import Card, SpaceFilter
+from embstore.storage.card import Card, SpaceFilter
 from embstore.storage.sql.connections import Limits
 
 SQL_LIMITS = Limits(timeout=10.0, memory=2_000_000_000)

@@ -26,8 +26,8 @@ from embstore.explore.rendering import calls, command, python, shortened
 from embstore.index import unit_vectors
 from embstore.metrics import all_metrics, get_metric
 from embstore.query.request import SETS
-from embstore.storage.files.card import Card
-from embstore.storage.files.item_columns import is_token_column, joined_items
+from embstore.storage.card import Card
+from embstore.storage.item_columns import is_token_column, joined_items
 from embstore.storage.sql.connections import quote_name
 from embstore.storage.views.fence import check_expression
 

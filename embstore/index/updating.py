@@ -18,9 +18,9 @@ from embstore.base.space import Layer
 from embstore.index import AUTO, IndexCard, IndexOptions
 from embstore.index.building import TARGET_RECALL, n_needed
 from embstore.index.card import Design
-from embstore.storage.files.card import Card
+from embstore.storage.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.vectors import Block, Ids, LayerVectors
+from embstore.storage.vectors import Block, Ids, LayerVectors
 from embstore.storage.transaction.manifest import committed_shards
 
 _PARALLEL_BYTES = 64 << 20  # memory limit in bytes for flat indexes that are built in parallel

@@ -24,10 +24,10 @@ from embstore.metrics.transforms import fit
 from embstore.query.layer_data import StoredLayer
 from embstore.query.request import Selection, missing_words
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.card import Card, SpaceFilter, cut_notes
-from embstore.storage.files.item_columns import ColumnValues
+from embstore.storage.card import Card, SpaceFilter, cut_notes
+from embstore.storage.item_columns import ColumnValues
 from embstore.storage.files.paths import Shard
-from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.vectors import LayerVectors
 from embstore.storage.item_lookup import chosen_columns, column_values
 
 _BLOCK_ITEMS = 8192

@@ -28,9 +28,9 @@ from embstore.interop.staging import Spool, Stager
 from embstore.interop.vector_file import VectorFile
 from embstore.sources.files import file_sha256
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import MAX_BLOCKS, Card, card_bytes
+from embstore.storage.card import MAX_BLOCKS, Card, card_bytes
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.shards import SHARD_BYTES, ShardContent
+from embstore.storage.vectors import SHARD_BYTES, ShardContent
 from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.staging.missing import MissingItems, StoredTexts
 from embstore.storage.staging.staging import Staging

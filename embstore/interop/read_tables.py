@@ -20,7 +20,7 @@ from embstore.interop.records import METADATA_KEY, parse_record, read_record, wi
 from embstore.interop.vector_file import Block, Marked, ReadOptions, VectorFile, check_regular, rows_per_block
 from embstore.sources.files import is_file, open_binary
 from embstore.sources.table_files import parquet_file
-from embstore.storage.parquet.writer import numpy_type
+from embstore.storage.arrow import numpy_type
 
 _TEXT_COLUMNS = ("text", "word", "token", "key", "sentence")
 _SPAN_COLUMNS = ("context", "start", "end")

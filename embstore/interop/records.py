@@ -17,7 +17,7 @@ from embstore.base.space import Layer, Layers
 from embstore.base.table import show_size
 from embstore.interop.vector_file import VectorFile, check_regular
 from embstore.sources.files import is_file, read_binary
-from embstore.storage.files.card import Card
+from embstore.storage.card import Card
 
 CARD_FILE = "card.json"  # file with the record in each exported folder
 METADATA_KEY = "embstore"  # key of the record in the metadata of a file that has room for it

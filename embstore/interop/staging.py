@@ -21,9 +21,9 @@ from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Unit
 from embstore.base.text import Item, is_unicode
 from embstore.interop.vector_file import Block, Marked, VectorFile
-from embstore.storage.files.card import Card
-from embstore.storage.files.shards import FLOAT16_MAX
-from embstore.storage.parquet.writer import ROW_GROUP_ROWS
+from embstore.storage.card import Card
+from embstore.storage.vectors import FLOAT16_MAX
+from embstore.storage.arrow import ROW_GROUP_ROWS
 from embstore.storage.staging.staging import Staging
 
 _SHOWN = 80

@@ -27,7 +27,7 @@ from embstore.base.text import Item
 from embstore.interop.exporting import Selected
 from embstore.interop.records import METADATA_KEY, record_text, write_card_file
 from embstore.storage.catalog import Ids
-from embstore.storage.files.tables import column_schema
+from embstore.storage.tables import column_schema
 
 _DATA = "data/train-00000-of-00001.parquet"
 _RESERVED = re.compile(r"layer|layer_.*|vector|[xy]_.*|neighbors_.*|v[0-9]+")

@@ -19,14 +19,14 @@ from embstore.base.table import Table
 from embstore.index.updating import readable_card, update_indexes
 from embstore.maintain.upkeep import Action, kind_of_indexes, tabulate
 from embstore.maintain.verify import verify_index, without_card
-from embstore.storage.files import names
-from embstore.storage.files.card import Card, read_card
-from embstore.storage.files.derived import read_merged
+from embstore.storage import keys
+from embstore.storage.card import Card, read_card
+from embstore.storage.answers import read_merged
 from embstore.storage.files.paths import Shard, StorePaths, write_marker
-from embstore.storage.files.tables import read_part
+from embstore.storage.tables import read_part
 from embstore.storage.maintenance import file_checks
 from embstore.storage.maintenance.compaction import write_merged
-from embstore.storage.maintenance.part_tables import contradictions, move_out, rewrite_table, sound_rows
+from embstore.storage.column_tables import contradictions, move_out, rewrite_table, sound_rows
 from embstore.storage.transaction.commit import (
     Change,
     commit,
@@ -35,7 +35,7 @@ from embstore.storage.transaction.commit import (
     list_leftovers,
     recover,
 )
-from embstore.storage.transaction.lock import write_lock
+from embstore.storage.lock import write_lock
 from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_snapshot
 
 Ids = NDArray[np.int64]

@@ -14,16 +14,16 @@ from embstore.base.table import ShownColumn, Table, table
 from embstore.index import remove_index, shown_parameters
 from embstore.index.updating import Choice, Indexed, index_layers, readable_card, recall_notes, update_indexes
 from embstore.storage.catalog import Catalog
-from embstore.storage.files import names
-from embstore.storage.files.card import Card, SpaceFilter, select_layers
-from embstore.storage.files.item_columns import ColumnTables, token_column
-from embstore.storage.files.items import PartChecks
+from embstore.storage import keys
+from embstore.storage.card import Card, SpaceFilter, select_layers
+from embstore.storage.item_columns import ColumnTables, token_column
+from embstore.storage.items import PartChecks
 from embstore.storage.files.paths import Shard, StorePaths, check_marker
-from embstore.storage.files.shards import SHARD_BYTES
-from embstore.storage.files.vectors import Ids, LayerVectors
+from embstore.storage.vectors import SHARD_BYTES
+from embstore.storage.vectors import Ids, LayerVectors
 from embstore.storage.maintenance import compaction, copying
-from embstore.storage.maintenance.file_checks import IdSet
-from embstore.storage.maintenance.part_tables import remove_columns
+from embstore.storage.check import IdSet
+from embstore.storage.column_tables import remove_columns
 from embstore.storage.sql.reader import Reader
 from embstore.storage.transaction.commit import count_items, leftover_spaces, maintenance_lock, remove_space
 from embstore.storage.transaction.manifest import list_parts, read_cards, read_snapshot

@@ -19,12 +19,12 @@ from embstore.base.progress import finish_part, task
 from embstore.base.space import Layer
 from embstore.base.table import Table, table
 from embstore.index.updating import readable_card
-from embstore.storage.files import names
-from embstore.storage.files.card import Card, read_card
-from embstore.storage.files.derived import add_summaries, read_merged
+from embstore.storage import keys
+from embstore.storage.card import Card, read_card
+from embstore.storage.answers import add_summaries, read_merged
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.vectors import LayerVectors
-from embstore.storage.maintenance.file_checks import (
+from embstore.storage.vectors import LayerVectors
+from embstore.storage.check import (
     Problem,
     QuickCheck,
     catch_unreadable,
@@ -37,7 +37,7 @@ from embstore.storage.maintenance.file_checks import (
     verify_marker,
     verify_space,
 )
-from embstore.storage.maintenance.part_tables import contradictions
+from embstore.storage.column_tables import contradictions
 from embstore.storage.transaction.manifest import Snapshot, is_outdated, read_snapshot
 
 T = TypeVar("T")

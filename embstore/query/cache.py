@@ -24,8 +24,8 @@ from embstore.base.space import Layer
 from embstore.metrics import Metric
 from embstore.query.request import SETS, MetricRequest, Selection, is_file
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card
-from embstore.storage.files.derived import Answer, read_answer, trim_answers, write_answer
+from embstore.storage.card import Card
+from embstore.storage.answers import Answer, read_answer, trim_answers, write_answer
 from embstore.storage.files.names import hash_of
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part

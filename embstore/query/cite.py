@@ -17,8 +17,8 @@ from embstore.encode.checkpoint_files import SHORT_NAMES
 from embstore.metrics import METRICS, Metric, all_metrics
 from embstore.sources.datasets import find_dataset, known_datasets
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card
-from embstore.storage.files.derived import stored_metrics
+from embstore.storage.card import Card
+from embstore.storage.answers import stored_metrics
 
 SOFTWARE = "embstore"
 

@@ -13,7 +13,7 @@ from embstore.base.errors import DamagedError, QueryError
 from embstore.base.space import Unit
 from embstore.query.request import MetricRequest, stored_ids
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.card import Card, select_layers
+from embstore.storage.card import Card, select_layers
 
 _MOST_NAMED = 6
 _MOST_COMPARED = 20_000  # items of a space, whose ids are read in a few milliseconds
@@ -66,7 +66,7 @@ def difference_notes(catalog: Catalog, request: MetricRequest, rows: Sequence[Ma
 
 def _items_differ(catalog: Catalog, request: MetricRequest, spaces: Sequence[str]) -> bool:
     """Return whether spaces have different items; no where all of many would be read for it, or any from a URL."""
-    is_remote, selection = supply.supplier_of(catalog.paths.root) is not None, request.selection
+    is_remote, selection = supply.supplier_of(catalog.root) is not None, request.selection
     if is_remote or len(spaces) < 2 or request.metric.needs not in OF_ITEMS or request.parameters.get("against"):
         return False
     try:
@@ -107,7 +107,7 @@ def dataset_counts(catalog: Catalog, card: Card) -> tuple[dict[str, int], int]:
     They are not counted in a store at a URL, which would be read for it.
     """
     counts: dict[str, int] = {}
-    if not catalog.dataset_names or supply.supplier_of(catalog.paths.root) is not None:
+    if not catalog.dataset_names or supply.supplier_of(catalog.root) is not None:
         return counts, 0
     ids = catalog.ids(card.space)
     is_other = np.ones(len(ids), np.bool_)

@@ -15,8 +15,8 @@ from embstore.query.layer_data import Block, LayerMethods, StoredLayer, Transfor
 from embstore.query.provenance import Row, sample_notes
 from embstore.query.request import Case, MetricRequest, Selection
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.card import Card
-from embstore.storage.files.derived import Answer
+from embstore.storage.card import Card
+from embstore.storage.answers import Answer
 
 if TYPE_CHECKING:
     from embstore.query.grouping import Group, Groups

@@ -24,8 +24,8 @@ from embstore.metrics.numerics.estimates import Estimate, compare_estimates
 from embstore.metrics.significance import versus_columns
 from embstore.query.request import MetricRequest
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card, select_layers
-from embstore.storage.files.derived import Answer
+from embstore.storage.card import Card, select_layers
+from embstore.storage.answers import Answer
 
 BEST = "best"
 _LEVEL = 0.05

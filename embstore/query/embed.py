@@ -15,7 +15,7 @@ from embstore.encode.checkpoint import Checkpoint, fingerprint, resolve
 from embstore.encode.forward import Encoder
 from embstore.encode.recipe import read_recipe
 from embstore.encode.records import Encoded, Long, Skipped, Weights
-from embstore.storage.files.card import Card
+from embstore.storage.card import Card
 
 _MAX_SHOWN_CHARS = 60  # of a text in a message
 

@@ -11,8 +11,8 @@ from embstore.index import IndexCard, shown_parameters
 from embstore.query.common import dataset_counts
 from embstore.query.provenance import REVISION_COLUMNS, columns_with_values, missing_shard_notes, revision_of
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card
-from embstore.storage.files.item_columns import BUILT_IN, TOKEN_MEANING, is_token_column
+from embstore.storage.card import Card
+from embstore.storage.item_columns import BUILT_IN, TOKEN_MEANING, is_token_column
 from embstore.storage.views.macros import MACROS
 
 INFO_COLUMNS = (

@@ -15,8 +15,8 @@ from embstore.base.arrays import distinct, distinct_rows, has_direction, slices
 from embstore.base.progress import current_task
 from embstore.base.summary import Summary
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.card import Card
-from embstore.storage.files.vectors import LayerVectors, read_items
+from embstore.storage.card import Card
+from embstore.storage.vectors import LayerVectors, read_items
 
 if TYPE_CHECKING:
     from embstore.base.space import Layer

@@ -17,9 +17,9 @@ from embstore.query.cache import minor_version
 from embstore.query.layer_data import stored_layers
 from embstore.query.request import Selection, missing_words, stored_ids
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files import names
-from embstore.storage.files.card import SpaceFilter, select_layers
-from embstore.storage.files.maps import LayerMap, MapKey, Positions, find_map, read_map, write_map
+from embstore.storage import keys
+from embstore.storage.card import SpaceFilter, select_layers
+from embstore.storage.maps import LayerMap, MapKey, Positions, find_map, read_map, write_map
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part

@@ -28,8 +28,8 @@ from embstore.query.grouping import Groups, item_groups
 from embstore.query.missing import build_command
 from embstore.query.request import MetricRequest, missing_words, stored_ids
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.card import Card, select_layers
-from embstore.storage.files.derived import Answer
+from embstore.storage.card import Card, select_layers
+from embstore.storage.answers import Answer
 
 Positions = NDArray[np.int64]
 

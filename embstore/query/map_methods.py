@@ -22,7 +22,7 @@ from embstore.metrics import LayerData
 from embstore.metrics.numerics.linear_algebra import Moments, one_thread
 from embstore.metrics.numerics.neighbours import TIED, are_equal, n_shared, nearest_in_plane
 from embstore.query.layer_data import neighbours_of
-from embstore.storage.files.maps import Ids, LayerMap, Positions
+from embstore.storage.maps import Ids, LayerMap, Positions
 
 _ROUNDING = 2.0**-22  # distance between unit vectors within which float32 does not tell them apart
 

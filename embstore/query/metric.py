@@ -16,8 +16,8 @@ from embstore.query.common import OF_ITEMS, baseline_notes, difference_notes, so
 from embstore.query.compute import compute_layers
 from embstore.query.request import Case, MetricRequest, missing_words
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card, SpaceFilter, select_layers
-from embstore.storage.files.derived import Answer
+from embstore.storage.card import Card, SpaceFilter, select_layers
+from embstore.storage.answers import Answer
 
 if TYPE_CHECKING:
     from embstore.query.differences import Place

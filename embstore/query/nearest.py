@@ -18,7 +18,7 @@ from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import FoundQueries, Query
 from embstore.query.provenance import describe
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.card import Card
+from embstore.storage.card import Card
 
 if TYPE_CHECKING:
     from embstore.metrics import LayerData

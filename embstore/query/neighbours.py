@@ -20,7 +20,7 @@ from embstore.query.nearest import LayerSearch, Vectors, with_all_words
 from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, describe
 from embstore.query.request import ALL_ITEMS, Selection, missing_words
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card, SpaceFilter, select_layers
+from embstore.storage.card import Card, SpaceFilter, select_layers
 
 if TYPE_CHECKING:
     from embstore.metrics.transforms import Step

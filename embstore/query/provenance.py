@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from embstore.base.chart import with_groups
 from embstore.base.table import Pivot, Table, show_parameter, table
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.card import Card
+from embstore.storage.card import Card
 
 if TYPE_CHECKING:
     from embstore.base.space import Layer

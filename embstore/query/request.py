@@ -21,8 +21,8 @@ from embstore.base.keywords import as_names
 from embstore.base.space import Unit
 from embstore.base.text import N_TOKENS, item_id, sha256_of_words
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.card import Card
-from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.card import Card
+from embstore.storage.vectors import LayerVectors
 from embstore.storage.sql.connections import NO_LIMITS, Limits
 
 if TYPE_CHECKING:

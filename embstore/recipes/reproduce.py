@@ -42,7 +42,7 @@ from embstore.recipes.recipe import (
 from embstore.recipes.recipe_file import load_recipe
 from embstore.sources.files import file_sha256
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.vectors import LayerVectors
 
 PLAN_COLUMNS = ("step", "model", "space", "sources", "unit", "pooling", "template", "metric", "column", "figure")
 

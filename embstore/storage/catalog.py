@@ -1,138 +1,167 @@
 """List and query the contents of a store as of the moment it was opened."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import cache, cached_property
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import atomic, disk, supply
 from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
 from embstore.base.summary import Summary
 from embstore.base.text import Item, source_name
-from embstore.storage.files import names
-from embstore.storage.files.datasets import rebuild_remedy, stored_kinds, stored_rows
-from embstore.storage.files.derived import add_summaries, read_merged
-from embstore.storage.files.item_columns import ColumnTables, built_in_table
-from embstore.storage.files.items import ItemTables, PartChecks, file_hash
-from embstore.storage.files.paths import Shard, StorePaths, check_marker
-from embstore.storage.files.vectors import LayerVectors, read_items
+from embstore.storage import keys, sums
+from embstore.storage.cache import StoredFile, StoreFiles
+from embstore.storage.card import Card, read_card
+from embstore.storage.datasets import name_of, stored_kinds, stored_rows
+from embstore.storage.item_columns import ColumnTables, built_in_table
+from embstore.storage.items import ItemTables
+from embstore.storage.keys import Kind
+from embstore.storage.manifest import ItemSet
 from embstore.storage.sql.connections import NO_LIMITS, Limits
-from embstore.storage.sql.reader import FILES, REMEDY, Reader
-from embstore.storage.transaction.manifest import is_outdated, read_named_card, read_snapshot
+from embstore.storage.sql.reader import FILES, Reader
+from embstore.storage.vectors import LayerVectors, Shard, read_items
 
 if TYPE_CHECKING:
-    from embstore.storage.files.card import Card
     from embstore.storage.views.users_sql import SqlResult, UsersSql
 
 Ids = NDArray[np.int64]
 
 
 class Catalog:
-    """Consistent view of a store: the cards and shards that were complete when it was opened.
+    """Consistent view of a store: what its newest manifest named when it was opened.
+
+    Attributes:
+        files: Files of the store.
+        root: Folder of the store, or of its copies in the cache.
+        name: Folder or URL of the store, as messages name it.
+        manifest: The manifest.
+        cards: Cards of the spaces, by name.
 
     Raises:
-        StoreError: There is no store, or its format is newer.
+        StoreError: There is no store, or its format is another one.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.paths = StorePaths(disk.resolved(root))
-        self._is_mirror = supply.supplier_of(self.paths.root) is not None
-        check_marker(self.paths)
-        self.cards: dict[str, Card] = {}
+    def __init__(self, place: Path | StoreFiles) -> None:
+        self.files = StoreFiles.of_folder(place)
+        self.root, self.name = self.files.root, self.files.name
         while not self._list():
             pass
-        self._dataset_files = self.paths.files_of(names.DATASETS)
-        self._part_checks = PartChecks()
-        self.reader = Reader(self.paths.root)
+        self.reader = Reader(self.root)
+        self._shards: dict[tuple[str, int], tuple[Shard, ...]] = {}
+        self._ids: dict[str, Ids] = {}
 
     def _list(self) -> bool:
-        """List the files of the store; return False if one is missing since another process has removed it."""
-        paths = self.paths
-        self._snapshot = snapshot = read_snapshot(paths)
+        """Read the manifest and the cards; return False if another process has replaced a card meanwhile."""
+        self.manifest = self.files.manifest()
         try:
-            cards = [read_named_card(paths, space) for space in snapshot.spaces]
+            named = {space: self._named(keys.CARDS, space) for space in self.manifest.names_of(keys.CARDS)}
+            self.files.fetch(file for files in named.values() for file in files)
+            cards = [read_card(files[0], space) for space, files in named.items()]
         except DamagedError:
-            if is_outdated(paths, snapshot):
+            if self.files.is_outdated(self.manifest):
                 return False
             raise
-        self.cards = {card.space: card for card in sorted(cards, key=lambda card: card.order)}
-        self._parts = parts = Deferred(
-            [paths.items, paths.columns, paths.skipped, *map(paths.embeddings, self.cards)],
-            lambda folder: snapshot.parts(paths, folder),
-        )
-        self.shards = Deferred(self.cards, lambda space: tuple(map(Shard, parts[paths.embeddings(space)].files)))
-        if self._is_mirror:  # to list all parts would take requests
-            return True
-        return not (any(listed.missing for listed in parts.values()) and is_outdated(paths, snapshot))
+        self.cards: dict[str, Card] = {card.space: card for card in sorted(cards, key=lambda card: card.order)}
+        return True
 
-    @property
-    def item_files(self) -> list[Path]:
+    def _named(self, kind: Kind, name: str = "", layer: int | None = None) -> list[StoredFile]:
+        """Return the files of a kind: of a space or dataset, and of a layer of it."""
+        return self.files.files_of(self.manifest, self.manifest.keys_of(kind, name, layer))
+
+    @cached_property
+    def item_files(self) -> list[StoredFile]:
         """Tables of items."""
-        return self._tables_in(self.paths.items)
+        return self._named(keys.ITEMS)
 
-    @property
-    def column_files(self) -> list[Path]:
+    @cached_property
+    def column_files(self) -> list[StoredFile]:
         """Tables of the items' columns, which :attr:`columns` reads."""
-        return self._tables_in(self.paths.columns)
+        return self._named(keys.COLUMNS)
 
-    @property
-    def skipped_files(self) -> list[Path]:
+    @cached_property
+    def skipped_files(self) -> list[StoredFile]:
         """Tables of skipped texts."""
-        return self._tables_in(self.paths.skipped)
+        return self._named(keys.SKIPPED)
 
-    def _tables_in(self, folder: Path) -> list[Path]:
-        parts = self._parts[folder]
-        return sorted([*parts.files, *parts.missing])  # what reads a missing one names it
+    @cached_property
+    def dataset_files(self) -> list[StoredFile]:
+        """Files of the datasets."""
+        return [file for name in self.manifest.names_of(keys.DATASETS) for file in self._named(keys.DATASETS, name)]
 
     @cached_property
     def _tables(self) -> ItemTables:
-        return ItemTables(self.reader, self.item_files, self.paths.items, self._part_checks)
+        return ItemTables(self.reader, self.item_files, f"{self.name}/{keys.ITEMS.folder}")
 
     @cached_property
     def columns(self) -> ColumnTables:
         """Columns of the items."""
-        return ColumnTables(self.reader, self.column_files, self._part_checks)
+        return ColumnTables(self.reader, self.column_files)
 
     @property
     def is_newest(self) -> bool:
         """Whether nothing was committed since the store was listed: no space, shard, text, column or dataset."""
-        newest = read_snapshot(self.paths)
-        return (newest.number, newest.sha256) == (self._snapshot.number, self._snapshot.sha256)
+        return self.files.manifest() is self.manifest
 
     @property
     def is_outdated(self) -> bool:
         """Whether listed files may be gone, because they were replaced or their space was removed."""
-        return is_outdated(self.paths, self._snapshot)
+        return self.files.is_outdated(self.manifest)
 
-    def summaries(self, space: str) -> dict[int, Summary]:
-        """Return the merged summaries of a space, by layer id."""
-        card, merged = self.cards[space], read_merged(self.paths, self.cards[space])
-        if merged is not None and merged.shards_sha256 == self.shards_hash(space):
-            return merged.sums
-        return add_summaries(card, self.shards[space])
+    def shards(self, space: str, layer: int) -> tuple[Shard, ...]:
+        """Return the shards of a layer of a space."""
+        found = self._shards.get((space, layer))
+        if found is None:
+            card = self.cards[space]
+            named = self._named(keys.VECTORS, space, layer)
+            found = tuple(Shard(file, card.dim, card.dtype) for file in named)
+            if self.items_of(space) != ItemSet.of_entries(file.entry for file in named):
+                raise DamagedError(
+                    f"{self.name} is damaged: layer {layer} of {space} has other items than its first layer. Run: "
+                    "⦃embstore repair⦄"
+                )
+            self._shards[space, layer] = found
+        return found
+
+    def vectors(self, space: str, layer: int, only: Ids | None = None) -> LayerVectors:
+        """Return the vectors of a layer of a space, optionally only of items with some ids, ascending."""
+        return LayerVectors(self.shards(space, layer), self.cards[space].dim, only)
+
+    def index(self, space: str, layer: int) -> StoredFile | None:
+        """Return the file of the index of a layer; None if there is none."""
+        found = self._named(keys.INDEXES, space, layer)
+        return found[-1] if found else None
+
+    def items_of(self, space: str) -> ItemSet:
+        """Return the items of a space by their number and digest; nothing is read."""
+        return self.manifest.items_of(space, self.cards[space].layers.ids[0])
+
+    def is_empty(self, space: str) -> bool:
+        """Return whether a space has no items, or is not stored."""
+        return space not in self.cards or not self.items_of(space).n
+
+    def summaries(self, space: str) -> Mapping[int, Summary]:
+        """Return the sums of a space, by layer id: the stored ones, or those of its vectors if these are of others."""
+        card = self.cards[space]
+        for file in self._named(keys.SUMS, space):
+            if ItemSet.of_entry(file.entry) == self.items_of(space):
+                return sums.read(file, card.layers.ids, card.dim)
+        return {layer: self.vectors(space, layer).summary for layer in card.layers.ids}
 
     def count(self, space: str) -> int:
-        """Return the number of items of a space, from its summaries."""
-        first = self.cards[space].layers.members[0].id
-        if self._is_mirror:  # the merged summary is here
-            return self.summaries(space)[first].n
-        files = [shard.summary_path for shard in self.shards[space]]
-        rows = self.reader.rows(f"SELECT sum(n) FROM {FILES} WHERE layer = $layer", files, layer=first)
-        return int(rows[0][0] or 0) if rows else 0
+        """Return the number of items of a space; nothing is read."""
+        return self.items_of(space).n
 
     def ids(self, space: str) -> Ids:
         """Return the item ids of a space, ascending."""
-        first = self.cards[space].layers.members[0].id
-        if self._is_mirror:  # DuckDB does not say which parts of a file it will read
-            return LayerVectors(self.shards[space], first, self.cards[space].dim).ids()
-        sql = f"SELECT item_id FROM {FILES} WHERE layer = $layer"
-        files = [shard.path for shard in self.shards[space]]
-        return np.sort(self.reader.columns(sql, files, layer=first)["item_id"])
+        if space not in self._ids:
+            found = self.vectors(space, self.cards[space].layers.ids[0]).ids()
+            found.flags.writeable = False
+            self._ids[space] = found
+        return self._ids[space]
 
     def check_texts(self, space: str) -> None:
         """Raise DamagedError if the text of an item of a space is missing."""
@@ -140,21 +169,20 @@ class Catalog:
         if len(missing):
             raise self._tables.missing_text_error(int(missing[0]))
 
-    def shard_names(self, space: str) -> tuple[str, ...]:
-        """Return the names of the shards of a space, ascending."""
-        return tuple(shard.name for shard in self.shards[space])
+    def space_hash(self, space: str) -> str:
+        """Return a hash of the card and the vectors of a space, on which answers depend."""
+        named = [*self.manifest.keys_of(keys.CARDS, space)]
+        for layer in self.cards[space].layers.ids:
+            named += self.manifest.keys_of(keys.VECTORS, space, layer)
+        return keys.hash_of(named)
 
-    def shards_hash(self, space: str) -> str:
-        """Return the hash of the names of the shards of a space, which are hashes of their content."""
-        if self._is_mirror:  # known without the names
-            return self._snapshot.names_hash(self.paths, self.paths.embeddings(space))
-        return names.hash_of(self.shard_names(space))
+    def n_batches(self, space: str) -> int:
+        """Return the number of shards of each layer of a space."""
+        return len(self.manifest.keys_of(keys.VECTORS, space, self.cards[space].layers.ids[0]))
 
-    def missing_shards(self, space: str) -> list[str]:
-        """Return the names of the shards of a space that were missing when the store was opened."""
-        if self._is_mirror:  # what is missing in a bucket is found when it is fetched
-            return []
-        return [path.stem for path in self._parts[self.paths.embeddings(space)].missing]
+    def n_bytes(self, space: str) -> int:
+        """Return the bytes of the files of a space: card, vectors, sums and indexes."""
+        return sum(self.manifest.files[key]["bytes"] for key in self.manifest.keys_of_space(space))
 
     def item_ids(self) -> Ids:
         """Return the ids of all items, ascending."""
@@ -197,17 +225,13 @@ class Catalog:
     def vectors_of(
         self, space: str, layers: Iterable[int], items: Iterable[int]
     ) -> dict[int, dict[int, NDArray[np.float32]]]:
-        """Return the stored vectors of items, by item and layer id: float32 (dim,), checked by their checksums."""
+        """Return the stored vectors of items, by item and layer id: float32 (dim,)."""
+        ids = distinct(np.array([*items], np.int64))
         found: dict[int, dict[int, NDArray[np.float32]]] = {}
-        ids, requested = distinct(np.array([*items], np.int64)), {*layers}
-        for layer, part, rows in read_items(self.shards[space], requested, ids, self.cards[space].dim):
-            for item, row in zip(part.tolist(), rows, strict=True):
-                found.setdefault(item, {})[layer] = row
-        if any(found_layers.keys() != requested for found_layers in found.values()):
-            raise DamagedError(
-                f"{self.paths.embeddings(space)} is damaged: an item has not a vector in each layer. Run: "
-                "⦃embstore verify⦄. To repair it, run ⦃embstore repair⦄, and build the same sources again."
-            )
+        for layer in layers:
+            for part, rows in read_items(self.shards(space, layer), ids):
+                for item, row in zip(part.tolist(), rows, strict=True):
+                    found.setdefault(item, {})[layer] = row
         return found
 
     def skipped(self) -> list[tuple[Any, ...]]:
@@ -220,29 +244,28 @@ class Catalog:
 
     def datasets(self, kinds: Collection[str] = ()) -> dict[str, str]:
         """Return the kind of each stored dataset, by name; only the given kinds, or all if none is given."""
-        return stored_kinds(self.reader, self._dataset_files, kinds)
+        return stored_kinds(self.dataset_files, kinds)
 
     @property
     def dataset_names(self) -> tuple[str, ...]:
         """Names of the stored datasets, which are not read."""
-        return tuple(source_name(file.stem) for file in self._dataset_files)
+        return tuple(source_name(name_of(file)) for file in self.dataset_files)
 
     def dataset(self, name: str, unit: Unit) -> dict[str, NDArray[Any]]:
         """Return the rows of a dataset for a unit, as columns; see :func:`.datasets.stored_rows`."""
-        return stored_rows(self.reader, self._dataset_files, name, unit)
+        return stored_rows(self.reader, self.dataset_files, name, unit)
 
     def dataset_hashes(self, names: Collection[str] = ()) -> dict[str, str]:
-        """Return the SHA-256 of the files of the given datasets, or of all, by file stem; missing ones are left out."""
+        """Return the SHA-256 of the given datasets, or of all, by name in keys; missing ones are left out."""
         stems = {name.replace(":", "_") for name in names}
-        files = [file for file in self._dataset_files if not stems or file.stem in stems]
-        return {file.stem: file_hash(file, rebuild_remedy(file)) for file in files}
+        return {name_of(file): file.entry["sha256"] for file in self.dataset_files if not stems or name_of(file) in stems}
 
     @property
     def item_tables(self) -> list[str]:
-        """Names of the tables of items and of their columns, which are hashes of their contents."""
-        return [file.stem for file in (*self.item_files, *self.column_files)]
+        """Keys of the tables of items and of their columns, which have hashes of their contents."""
+        return [file.key for file in (*self.item_files, *self.column_files)]
 
-    def checked_item_tables(self) -> list[Path]:
+    def checked_item_tables(self) -> list[StoredFile]:
         """Return the tables of items, after a check against their hashes."""
         self._tables.check()
         return self.item_files
@@ -263,56 +286,20 @@ class Catalog:
 
         return UsersSql(
             self.reader,
-            self.paths.root,
-            files={
-                "items": {"": self.item_files},
-                "columns": {"": self.column_files},
-                "built_in": {},
-                "skipped": {"": self.skipped_files},
-                "embeddings": {space: [shard.path for shard in shards] for space, shards in self.shards.items()},
-                "summaries": {space: [shard.summary_path for shard in shards] for space, shards in self.shards.items()},
-            },
-            datasets=self._dataset_files,
+            self.files,
+            tables={"items": self.item_files, "columns": self.column_files, "skipped": self.skipped_files},
+            shards={space: {layer: self._named(keys.VECTORS, space, layer) for layer in card.layers.ids}
+                    for space, card in self.cards.items()},
+            datasets={name_of(file): file for file in self.dataset_files},
             cards=tuple(self.cards.values()),
             columns=self.columns,
-            checks={
-                "items": self._tables.check, "columns": self.columns.check, "skipped": self._check_skipped,
-                "summaries": self._check_summaries,
-            },
+            checks={"items": self._tables.check, "columns": self.columns.check, "skipped": self._check_skipped},
             built_in=lambda: built_in_table(self.items(self.item_ids().tolist())),
+            summaries=lambda: sums.table({space: self.summaries(space) for space in self.cards}),
             nearest_texts=self.nearest_texts,
         )  # fmt: skip
 
     def _check_skipped(self) -> None:
+        self.files.fetch(self.skipped_files)
         for file in self.skipped_files:
-            self._part_checks.check(file)
-
-    def _check_summaries(self) -> None:
-        for shards in self.shards.values():
-            for shard in shards:
-                atomic.read_checked(shard.summary_path, REMEDY)
-
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class Deferred(Mapping[K, V]):
-    """Mapping of known keys, in order, whose values are computed at their first use."""
-
-    def __init__(self, keys: Iterable[K], compute: Callable[[K], V]) -> None:
-        self._keys, self._computed = dict.fromkeys(keys), cache(compute)
-
-    def __getitem__(self, key: K) -> V:
-        if key not in self._keys:
-            raise KeyError(key)
-        return self._computed(key)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._keys
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
+            file.check()

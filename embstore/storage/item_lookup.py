@@ -11,7 +11,7 @@ from embstore.base.errors import DamagedError, UnknownNameError
 from embstore.base.space import Unit
 from embstore.base.text import N_TOKENS, escaped
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.item_columns import BUILT_IN, ColumnValues, computed, is_token_column, token_column
+from embstore.storage.item_columns import BUILT_IN, ColumnValues, computed, is_token_column, token_column
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
 
@@ -108,8 +108,8 @@ def group_occurrences(
     if not (files := catalog.item_files):
         return ids, np.empty(0, np.int64), tuple(words)
     # A DuckDB of its own: the memory for all texts is released with it.
-    with connections.connect(catalog.paths.root) as connection, connections.with_ids(connection, "wanted", ids):
-        reader = Reader(catalog.paths.root, connection)
+    with connections.connect(catalog.root) as connection, connections.with_ids(connection, "wanted", ids):
+        reader = Reader(catalog.root, connection)
         if by == "folded word":
             words = [interruptible.rows(connection, "SELECT lower(?)", [word])[0][0] for word in words]
         names = tuple(dict.fromkeys(words))
@@ -123,7 +123,7 @@ def group_occurrences(
             names = tuple(row[0] for row in interruptible.rows(connection, "SELECT name FROM groups ORDER BY place"))
     if None in names[-1:]:
         raise DamagedError(
-            f"a sentence of {space} has no text in {catalog.paths.items}: a table is lost. Build the same sources "
+            f"a sentence of {space} has no text in {catalog.name}/items: a table is lost. Build the same sources "
             "again: their texts are written anew."
         )
     # An item may be in several files: after builds that were interrupted, or stores that were copied together.

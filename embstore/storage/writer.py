@@ -1,185 +1,324 @@
-"""Write shards to a store in the background, under a lock that excludes other writers."""
+"""Write vectors to a store: shards as they are made, in the background, and commits that gather those of some seconds.
 
-import hashlib
-import json
+What a killed process has written and not committed is named by no manifest: it is garbage, which is deleted after a day.
+"""
+
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embstore.base import disk
-from embstore.base.errors import FileAccessError
+from embstore.base.errors import FileAccessError, StoreError
 from embstore.base.sharding import ShardSpec
-from embstore.storage.catalog import Ids
-from embstore.storage.files.card import Card
-from embstore.storage.files.paths import Shard, StorePaths, check_marker
-from embstore.storage.files.shards import ShardContent, StagedShard, publish_shard
-from embstore.storage.transaction import commit
-from embstore.storage.transaction.lock import SharedLock, owner_recorded, write_lock
-from embstore.storage.transaction.manifest import committed_shards, read_cards
+from embstore.base.space import Unit
+from embstore.base.summary import Summary
+from embstore.storage import keys, sums, tables
+from embstore.storage.cache import StoreFiles, entry_of
+from embstore.storage.card import Card, card_bytes, read_card
+from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.lock import other_workers, write_lock
+from embstore.storage.manifest import Change, Files, ItemSet, Manifest
+from embstore.storage.sums import Sums
+from embstore.storage.vectors import LayerVectors, Shard, as_stored, is_among, write_shard
 
 Block = tuple[Ids, NDArray[np.float32]]
 Error = type[BaseException] | None
-T = TypeVar("T")
+NewTexts = Callable[[Manifest, Ids], Files]
+"""Function that writes the texts of items that a manifest lacks, and returns their tables."""
+
+_COMMIT_SECONDS = 2.0
+"""Least time between two commits of a space, unless it ends."""
+_LAYERS_AT_ONCE = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Vectors of some items of a space, which were written and may be committed."""
+
+    card: Card
+    item_ids: Ids  # item ids (n,), ascending
+    files: Files  # a shard of each layer
+    sums: Sums
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the shards."""
+        return sum(entry["bytes"] for entry in self.files.values())
+
+
+def write_batch(files: StoreFiles, card: Card, item_ids: Ids, layers: Iterable[NDArray[np.float32]]) -> Batch:
+    """Write vectors as a shard of each layer.
+
+    Args:
+        files: Files of the store.
+        card: Card of the space, with its layers and the stored dtype.
+        item_ids: Distinct item ids (n,).
+        layers: Vectors of each layer of the card, float32 (n, dim), read once; a few are held at a time.
+
+    Raises:
+        InvalidVectorError: A component is NaN, infinite, or too large for float16.
+    """
+    order = np.argsort(item_ids)
+    in_order = bool((order[1:] > order[:-1]).all())
+    ascending = item_ids[order]
+
+    def write(layer: int, name: str, vectors: NDArray[np.float32]) -> tuple[int, Files, Summary]:
+        stored = as_stored(vectors if in_order else vectors[order], ascending, name, card.dtype)
+        with files.temporary() as temp:
+            facts = write_shard(temp, ascending, stored)
+            entry = entry_of(temp, **facts)
+            key = keys.make(keys.VECTORS, entry["sha256"], name=card.space, layer=layer)
+            files.write({key: temp})
+        return layer, {key: entry}, Summary.of(stored)
+
+    found: list[tuple[int, Files, Summary]] = []
+    with ThreadPoolExecutor(_LAYERS_AT_ONCE, "embstore-shard") as pool:
+        writing: list[Future[tuple[int, Files, Summary]]] = []
+        for layer, vectors in zip(card.layers, layers, strict=True):
+            if len(writing) >= _LAYERS_AT_ONCE:
+                found.append(writing.pop(0).result())
+            writing.append(pool.submit(write, layer.id, layer.name, vectors))
+        found += [done.result() for done in writing]
+    written = {key: entry for _, of_layer, _ in found for key, entry in of_layer.items()}
+    return Batch(card, ascending, written, {layer: summary for layer, _, summary in found})
 
 
 class StoreWriter:
-    """Exclusive writer of a store, or one of several that divide a source among them.
+    """Writer of a store, or one of several workers that share a build.
 
-    As a context it locks the store and rolls back what a killed build left. A new store is removed again if an error
-    occurs before anything is written.
+    As a context it locks the store. A new store is removed again if an error occurs before anything is committed.
+
+    Attributes:
+        files: Files of the store.
     """
 
-    def __init__(self, root: Path, worker: ShardSpec | None = None) -> None:
-        self.paths = StorePaths(disk.resolved(root))
-        self._shared = SharedLock(self.paths, str(worker)) if worker is not None and worker.total > 1 else None
+    def __init__(self, place: Path | StoreFiles, worker: ShardSpec | None = None) -> None:
+        self.files = StoreFiles.of_folder(place)
+        self._worker = worker
         self._stack = ExitStack()
-        self._new_spaces: list[str] = []
+        self._known: set[str] = set()  # shards that the store had when it was locked, and those committed since
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            is_new = not disk.exists(self.paths.marker)
-            created = _make_root(self.paths) if is_new else []
-            stack.push(lambda kind, *_: _remove_folders(created) if kind else None)
-            if self._shared is None:
-                stack.enter_context(write_lock(self.paths))
-                self._begin(clear=True)
-                stack.push(lambda kind, *_: _remove_new_store(self.paths) if kind and is_new else None)
-                stack.push(lambda kind, *_: self._remove_empty_spaces() if kind else None)
-            else:
-                with self._shared.gate(is_starting=True) as others:
-                    self._shared.acquire(others)
-                    stack.callback(self._shared.release)
-                    self._begin(clear=not others)
+            found = self.files.find_manifest()
+            if found is None:
+                self.files.objects.check_writable()
+                created = _make_root(self.files)
+                stack.push(lambda kind, *_: self._remove_if_new(created) if kind else None)
+            stack.enter_context(write_lock(self.files, self._worker))
+            found = self.files.find_manifest()
+            self._known = {*found.files} if found is not None else set()
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: Error, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None and self.files.find_manifest() is None:
+            self.files.commit(Change())
         self._stack.__exit__(kind, error, trace)
 
-    def _begin(self, *, clear: bool) -> None:
-        """Create or check the store; if no other writer is alive, finish or roll back interrupted writes."""
-        is_new = not disk.exists(self.paths.marker)
-        if not is_new:
-            check_marker(self.paths)
-        if clear:
-            commit.recover(self.paths)
-        if is_new:
-            commit.create_store(self.paths)
-        if clear:  # their texts are written anew, where they are in the sources
-            commit.forget_missing(self.paths, [self.paths.items, self.paths.skipped])
+    def _remove_if_new(self, created: Sequence[Path]) -> None:
+        """Remove what was made of a new store, unless something was committed."""
+        with suppress(StoreError):
+            if self.files.find_manifest() is None and self.files.is_local:
+                for path in disk.listed(self.files.root):
+                    if path.name.startswith(".lock"):
+                        disk.remove(path, missing_ok=True)
+                with suppress(FileAccessError):  # a folder is not empty
+                    for folder in created:
+                        disk.remove_folder(folder)
 
-    def compare_plan(self, plan: Sequence[Mapping[str, Any]]) -> None:
-        """Check that builds sharing a source have the same plan; called before the first shard is written."""
-        if self._shared is not None:
-            digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
-            with self._shared.gate() as others:
-                self._shared.compare_plan(digest, others)
+    def add_card(self, base: Manifest, card: Card) -> Files:
+        """Write the card of a space, and return it as a manifest names it; if it has one, check that it is the same.
+
+        The card of a space without shards is replaced.
+        """
+        stored = base.keys_of(keys.CARDS, card.space)
+        if stored and base.layers_of(keys.VECTORS, card.space):
+            read_card(self.files.file(stored[0], base.files[stored[0]]), card.space).check_same_space(card)
+            return {}
+        return write_card(self.files, card)
+
+    def commit(self, batches: Sequence[tuple[Batch, NewTexts]]) -> None:
+        """Commit batches, with the cards of their spaces and the texts of their items.
+
+        Raises:
+            StoreError: Another process has stored some of the items meanwhile.
+        """
+        if not batches:
+            return
+
+        def change(base: Manifest) -> Change:
+            added: dict[str, Any] = {}
+            removed: list[str] = []
+            spaces: dict[str, list[Batch]] = {}
+            for batch, new_texts in batches:
+                space = batch.card.space
+                if space not in spaces:
+                    added |= self.add_card(base, batch.card)
+                    removed += base.keys_of(keys.CARDS, space) if any(_is_card(key, space) for key in added) else ()
+                spaces.setdefault(space, []).append(batch)
+                self._check_new(base, batch)
+                added |= {**new_texts(base, batch.item_ids), **batch.files}
+            for space, of_space in spaces.items():
+                new, old = self._summed(base, of_space)
+                added |= new
+                removed += old
+            return Change(added, removed)
+
+        self.files.commit(change)
+        self._known.update(key for batch, _ in batches for key in batch.files)
+
+    def _check_new(self, base: Manifest, batch: Batch) -> None:
+        """Raise StoreError if another process has stored items of a batch since the store was locked."""
+        card, ids = batch.card, batch.item_ids
+        layer = card.layers.ids[0]
+        others = [key for key in base.keys_of(keys.VECTORS, card.space, layer) if key not in self._known]
+        shards = [Shard(self.files.file(key, base.files[key]), card.dim, card.dtype) for key in others]
+        stored = LayerVectors(shards, card.dim, ids).ids()
+        if n := int(np.count_nonzero(is_among(ids, stored))):
+            raise StoreError(
+                f"another process has stored {n:,} of the same items of {card.space} in {self.files.name} meanwhile. "
+                "Nothing is stored twice; what else this build had embedded is stored. Run the same command again: it "
+                "embeds what is missing."
+            )
+
+    def _summed(self, base: Manifest, batches: Sequence[Batch]) -> tuple[Files, Sequence[str]]:
+        """Write the sums of a space with new batches, and return them and the keys of the old ones.
+
+        If there are none of the items before, there are none with the new ones either, until they are computed anew.
+        """
+        card = batches[0].card
+        stored = base.keys_of(keys.SUMS, card.space)
+        items = base.items_of(card.space, card.layers.ids[0])
+        total = batches[0].sums
+        for batch in batches[1:]:
+            total = sums.add(total, batch.sums)
+        if items.n:
+            current = [key for key in stored if ItemSet.of_entry(base.files[key]) == items]
+            if not current:
+                return {}, stored
+            before = sums.read(self.files.file(current[0], base.files[current[0]]), card.layers.ids, card.dim)
+            total = sums.add(before, total)
+        for batch in batches:
+            items = items + ItemSet(len(batch.item_ids), int(batch.item_ids.view(np.uint64).sum(dtype=np.uint64)))
+        return write_sums(self.files, card.space, total, items), stored
+
+    def complete_sums(self, spaces: Iterable[Card]) -> None:
+        """Commit the sums of spaces that have none of their current items."""
+        for card in spaces:
+            commit_sums(Catalog(self.files), card.space)
 
     def is_last(self) -> bool:
-        """Return whether this is the last of the builds that share a source; if so, keep others out until the end.
+        """Return whether no other worker that shares the build is at work in the store's folder."""
+        return self._worker is None or self._worker.total == 1 or not other_workers(self.files, self._worker)
 
-        A build that is not the last one releases its lock.
+    def write_batch(self, card: Card, ids: Ids, layers: Iterable[NDArray[np.float32]], new_texts: NewTexts) -> Batch:
+        """Write a batch in this thread, and commit it with the texts of its items."""
+        batch = write_batch(self.files, card, ids, layers)
+        self.commit([(batch, new_texts)])
+        return batch
+
+    def space_writer(self, card: Card, new_texts: NewTexts) -> "SpaceWriter":
+        """Return a writer of vectors into a space, which writes a batch at each call of ``cut``.
+
+        The space is created with its first batch: a build that ends before it leaves no card.
         """
-        if self._shared is None:
-            return True
-        with ExitStack() as gate:
-            others = gate.enter_context(self._shared.gate())
-            if others:
-                self._shared.release()
-                return False
-            gate.enter_context(owner_recorded(self.paths))
-            self._stack.push(gate.pop_all())
-        return True
-
-    def add_space(self, card: Card) -> Card:
-        """Create the space of a card, or check that the stored space is the same, and return the stored card.
-
-        The card of a space without shards is replaced: the build that created it wrote nothing.
-        """
-        stored = read_cards(self.paths).get(card.space)
-        if stored is not None and committed_shards(self.paths, card.space):
-            stored.check_same_space(card)
-            return stored
-        if self._shared is None or stored is None or stored.differences(card):
-            commit.write_card(self.paths, card)
-            self._new_spaces.append(card.space)
-        return card
-
-    def _remove_empty_spaces(self) -> None:
-        """Remove the cards of new spaces that have no shard."""
-        for space in self._new_spaces:
-            if not committed_shards(self.paths, space):
-                commit.commit(self.paths, commit.Change(removed=(self.paths.card(space),)))
-                disk.remove(self.paths.card(space), missing_ok=True)
-
-    def forget_missing_shards(self, spaces: Iterable[str]) -> list[str]:
-        """Commit that missing shards of some spaces are not of the store any more; called at the end of their build."""
-        folders = {self.paths.embeddings(space): space for space in spaces}
-        return [
-            f"{folders[path.parent]}: {path.stem} was missing; its items in these sources are embedded again."
-            for path in commit.forget_missing(self.paths, folders)
-        ]
-
-    def commit(self, card: Card, ids: Ids, write_texts: Callable[[Ids], None], staged: StagedShard) -> None:
-        """Commit a shard that another process has written: its card and texts first, then the shard."""
-        self._write_texts(card, ids, write_texts)
-        disk.make_folder(staged.shard.path.parent)
-        with commit.committing(self.paths, commit.Change(added=(staged.shard.path,))):
-            publish_shard(staged)
-
-    def write_shard(self, content: ShardContent, write_texts: Callable[[Ids], None]) -> Shard:
-        """Write a shard in this thread, and commit it, after the card of its space and its texts."""
-        self._write_texts(content.card, content.item_ids, write_texts)
-        return commit.write_shard(self.paths, content)
-
-    def space_writer(self, card: Card, write_texts: Callable[[Ids], None]) -> "SpaceWriter[Shard]":
-        """Return a writer of vectors into a space, which writes a shard at each call of ``cut``.
-
-        The space is created with its first shard: a build that ends before it leaves no card.
-        """
-        return SpaceWriter(self.paths, card, lambda ids: self._write_texts(card, ids, write_texts), commit.write_shard)
-
-    def _write_texts(self, card: Card, ids: Ids, write_texts: Callable[[Ids], None]) -> None:
-        """Write the card of a space, then the texts of items that get vectors in it."""
-        with self.writing_texts():
-            self.add_space(card)
-            write_texts(ids)
-
-    def writing_texts(self) -> AbstractContextManager[None]:
-        """Return a context in which no other build that shares the source writes texts."""
-        return nullcontext() if self._shared is None else self._shared.texts()
+        return SpaceWriter(self.files, card, lambda batches: self.commit([(batch, new_texts) for batch in batches]))
 
 
-class SpaceWriter(Generic[T]):
-    """Writer that collects vectors of one space and writes them as shards in a background thread.
+def write_card(files: StoreFiles, card: Card) -> Files:
+    """Write the card of a space, and return it as a manifest names it."""
+    with files.temporary() as temp:
+        disk.write(temp, card_bytes(card))
+        entry = entry_of(temp)
+        key = keys.make(keys.CARDS, entry["sha256"], name=card.space)
+        files.write({key: temp})
+    return {key: entry}
 
-    At most one shard is written while the next is collected. At exit, the collected vectors are written if the build
-    ended normally or by Ctrl-C; after an error they are dropped, since they may be its cause.
+
+def write_sums(files: StoreFiles, space: str, total: Sums, items: ItemSet) -> Files:
+    """Write the sums of some items of a space, and return them as a manifest names them."""
+    with files.temporary() as temp:
+        sums.write(temp, total)
+        entry = entry_of(temp, **items.facts)
+        key = keys.make(keys.SUMS, entry["sha256"], name=space)
+        files.write({key: temp})
+    return {key: entry}
+
+
+def commit_sums(catalog: Catalog, space: str) -> None:
+    """Commit the sums of a space, unless those of its current items are stored."""
+    items = catalog.items_of(space)
+    stored = catalog.manifest.keys_of(keys.SUMS, space)
+    if not items.n or any(ItemSet.of_entry(catalog.manifest.files[key]) == items for key in stored):
+        return
+    added = write_sums(catalog.files, space, catalog.summaries(space), items)
+
+    def change(base: Manifest) -> Change:
+        is_current = base.items_of(space, catalog.cards[space].layers.ids[0]) == items
+        return Change(added, base.keys_of(keys.SUMS, space)) if is_current else Change()
+
+    catalog.files.commit(change)
+
+
+def write_dataset(
+    files: StoreFiles, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]
+) -> None:
+    """Commit the rows of a dataset for a unit; rows of other units are kept.
+
+    The columns are ``item_id`` and ``text``, for pairs also ``item_id_2`` and ``text_2``, then the dataset's own ones
+    (score, rank …), in its order. The kind of the dataset is stored in the file's metadata too.
+    """
+    arrays = {"unit": pa.array([unit.value] * len(columns["item_id"]))}
+    for key, values in columns.items():
+        arrays[key] = pa.array(values, tables.DATASET_TYPES.get(key))
+    table = pa.table(arrays)
+
+    def change(base: Manifest) -> Change:
+        rows, stored_keys = table, base.keys_of(keys.DATASETS, name)
+        for file in files.files_of(base, stored_keys):
+            stored = tables.read(file).replace_schema_metadata(None)
+            if stored.schema.equals(table.schema):
+                rows = pa.concat_tables([stored.filter(pc.not_equal(stored["unit"], unit.value)), rows])
+        added = tables.write(files, keys.DATASETS, rows.replace_schema_metadata({"kind": kind}), name=name, kind=kind)
+        return Change(added, stored_keys)
+
+    files.commit(change)
+
+
+class SpaceWriter:
+    """Writer that collects vectors of one space and writes them as batches in a background thread.
+
+    At most one batch is written while the next is collected; batches are committed in the calling thread, those of some
+    seconds together. At exit, the collected vectors are written if the build ended normally or by Ctrl-C; after an
+    error they are dropped, since they may be its cause.
 
     Attributes:
-        shards: Results of ``write_shard`` so far.
-        n_written: Number of items in these shards.
+        batches: Batches written so far, without those that were committed.
+        n_written: Number of items written.
+        n_bytes: Number of bytes written.
     """
 
     def __init__(
-        self,
-        paths: StorePaths,
-        card: Card,
-        write_texts: Callable[[Ids], None],
-        write_shard: Callable[[StorePaths, ShardContent], T],
+        self, files: StoreFiles, card: Card, commit: Callable[[Sequence[Batch]], None] | None = None
     ) -> None:
-        self._paths, self._card, self._write_texts, self._write_shard = paths, card, write_texts, write_shard
+        self._files, self._card, self._commit = files, card, commit
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="embstore-writer")
-        self._writing: list[Future[tuple[T, int]]] = []
+        self._writing: list[Future[Batch]] = []
         self._blocks: list[Block] = []
-        self.shards: list[T] = []
-        self.n_written = 0
+        self._last_commit = time.monotonic()
+        self.batches: list[Batch] = []
+        self.n_written = self.n_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -188,15 +327,19 @@ class SpaceWriter(Generic[T]):
         try:
             if kind is None or issubclass(kind, KeyboardInterrupt):
                 self._finish()
-        except KeyboardInterrupt:  # while the last shard was being written: it is kept, like those before it
+            elif kind is not None and issubclass(kind, Exception) and self._commit is not None:
+                with suppress(StoreError):  # the first error is raised
+                    self._commit_written()
+        except KeyboardInterrupt:  # while the last batch was being written: it is kept, like those before it
             self._finish()
             raise
         finally:
             self._pool.shutdown(wait=True)
 
     def _finish(self) -> None:
-        self._submit()  # the last shard may be written while the one before it is unfinished
+        self._submit()  # the last batch may be written while the one before it is unfinished
         self._wait()
+        self._commit_written()
 
     def add(self, item_ids: Ids, vectors: NDArray[np.float32]) -> None:
         """Add vectors of new items.
@@ -206,8 +349,8 @@ class SpaceWriter(Generic[T]):
             vectors: Vectors (layers, n, dim); referenced, not copied, until they are written.
 
         Raises:
-            EncodeError: A vector of an earlier shard was not finite or does not fit the dtype.
-            StoreError: An earlier shard could not be written.
+            EncodeError: A vector of an earlier batch was not finite or does not fit the dtype.
+            StoreError: An earlier batch could not be written.
         """
         if self._writing and self._writing[0].done():
             self._wait()
@@ -215,28 +358,37 @@ class SpaceWriter(Generic[T]):
             self._blocks.append((item_ids, vectors))
 
     def cut(self) -> None:
-        """Write the collected vectors as a shard, after waiting for the shard before it."""
+        """Write the collected vectors as a batch, after waiting for the batch before it."""
         self._wait()
         self._submit()
+        if time.monotonic() - self._last_commit > _COMMIT_SECONDS:
+            self._commit_written()
 
     def _submit(self) -> None:
-        """Start writing the collected vectors as a shard in the background, after their texts."""
+        """Start writing the collected vectors as a batch in the background."""
         if self._blocks:
-            ids = np.concatenate([ids for ids, _ in self._blocks])
-            self._write_texts(ids)
-            self._writing.append(self._pool.submit(self._write, ids, self._blocks))
+            self._writing.append(self._pool.submit(self._write, self._blocks))
             self._blocks = []
 
     def _wait(self) -> None:
-        """Wait until the shards in the background are written; raise the error of one that failed."""
+        """Wait until the batches in the background are written; raise the error of one that failed."""
         while self._writing:
-            shard, n = self._writing[0].result()  # Ctrl-C may interrupt the wait, which is then repeated
+            batch = self._writing[0].result()  # Ctrl-C may interrupt the wait, which is then repeated
             self._writing.pop(0)
-            self.shards.append(shard)
-            self.n_written += n
+            self.batches.append(batch)
 
-    def _write(self, ids: Ids, blocks: list[Block]) -> tuple[T, int]:
-        """Write blocks of vectors as one shard, and return it with its number of items."""
+    def _commit_written(self) -> None:
+        """Commit the batches that were written."""
+        if self._commit is not None and self.batches:
+            self._commit(self.batches)
+            self.n_written += sum(len(batch.item_ids) for batch in self.batches)
+            self.n_bytes += sum(batch.n_bytes for batch in self.batches)
+            self.batches = []
+            self._last_commit = time.monotonic()
+
+    def _write(self, blocks: list[Block]) -> Batch:
+        """Write blocks of vectors as one batch."""
+        ids = np.concatenate([ids for ids, _ in blocks])
         order = np.argsort(ids)
         places = np.empty_like(order)
         places[order] = np.arange(len(ids))
@@ -248,31 +400,18 @@ class SpaceWriter(Generic[T]):
                 vectors[own] = block[layer]
             return vectors
 
-        vectors = map(gathered, range(len(self._card.layers)))
-        return self._write_shard(self._paths, ShardContent(self._card, ids[order], vectors)), len(ids)
+        return write_batch(self._files, self._card, ids[order], map(gathered, range(len(self._card.layers))))
 
 
-def _make_root(paths: StorePaths) -> list[Path]:
+def _is_card(key: str, space: str) -> bool:
+    parts = keys.parse(key)
+    return parts is not None and parts.kind is keys.CARDS and parts.name == space
+
+
+def _make_root(files: StoreFiles) -> list[Path]:
     """Create the folder of a new store, and return the created folders, innermost first."""
-    if any(not path.name.startswith(".") and path != paths.manifests for path in disk.listed(paths.root)):
-        check_marker(paths)  # raises for a folder that contains other files
-    created = [folder for folder in (paths.root, *paths.root.parents) if not disk.exists(folder)]
-    disk.make_folder(paths.root)
+    if not files.is_local:
+        return []
+    created = [folder for folder in (files.root, *files.root.parents) if not disk.exists(folder)]
+    disk.make_folder(files.root)
     return created
-
-
-def _remove_new_store(paths: StorePaths) -> None:
-    """Remove the marker, manifests and lock of a new store that contains no other files."""
-    own = (paths.marker, paths.manifests)
-    if not any(path for path in disk.listed(paths.root) if path not in own and not path.name.startswith(".")):
-        disk.remove(paths.marker, missing_ok=True)
-        disk.remove_tree(paths.manifests)
-        with suppress(FileAccessError):  # Windows does not remove a locked file
-            disk.remove(paths.lock, missing_ok=True)
-
-
-def _remove_folders(folders: Iterable[Path]) -> None:
-    """Remove folders, as long as they are empty."""
-    with suppress(FileAccessError):  # a folder is not empty
-        for folder in folders:
-            disk.remove_folder(folder)

@@ -160,7 +160,7 @@ class BuildMethods(OpenStore):
         """
         from embstore.query.embed import Trust, embed_items
         from embstore.query.lookup import items_of_texts
-        from embstore.storage.files.card import SpaceFilter
+        from embstore.storage.card import SpaceFilter
 
         if wrong := [text for text in as_names(texts) if not isinstance(text, str)]:
             raise UsageError(f"texts must be strings, not {wrong[0]!r} of type {type(wrong[0]).__name__}.")
@@ -299,7 +299,7 @@ class BuildMethods(OpenStore):
         from embstore.sources.datasets import missing_datasets
         from embstore.sources.opening import GivenTexts
         from embstore.sources.rows import Keep, Targets
-        from embstore.storage.files.shards import SHARD_BYTES
+        from embstore.storage.vectors import SHARD_BYTES
 
         source_names, given_texts, note = split_given(sources, texts, DEFAULT_SOURCES)
         given = None if unit is None else parse_member(Unit, unit)

@@ -13,7 +13,7 @@ from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.messages import rendered
 from embstore.base.table import Table
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import SpaceFilter
+from embstore.storage.card import SpaceFilter
 from embstore.store import opened
 
 if TYPE_CHECKING:
@@ -413,7 +413,7 @@ def _vectors(
 ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32], *tuple[NDArray[Any], ...]]:  # fmt: skip
     from embstore.query.grouping import read_column
     from embstore.query.lookup import ids_of_words
-    from embstore.storage.files.vectors import LayerVectors
+    from embstore.storage.vectors import LayerVectors
 
     [card] = SpaceFilter(spaces=[space]).select(catalog.cards)
     layers = card.layers.select(layer).members

@@ -9,7 +9,7 @@ from embstore.base.errors import UsageError
 from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
-from embstore.storage.files.card import SpaceFilter
+from embstore.storage.card import SpaceFilter
 from embstore.store.opened import LayerSpec, OpenStore, SpaceFilters, as_bytes, as_layers
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class MaintenanceMethods(OpenStore):
             The numbers of files and bytes read, and the problems found.
         """
         from embstore.maintain.verify import verify
-        from embstore.storage.maintenance.file_checks import QuickCheck
+        from embstore.storage.check import QuickCheck
 
         if quick and deep:
             raise UsageError("⦃quick=True⦄ reads no content, and ⦃deep=True⦄ all of it. Leave one of them out.")
@@ -131,7 +131,7 @@ class MaintenanceMethods(OpenStore):
             StoreError: Another process writes to the store, a file was altered, or the disk is full.
         """
         from embstore.maintain.upkeep import compact
-        from embstore.storage.files.shards import SHARD_BYTES
+        from embstore.storage.vectors import SHARD_BYTES
 
         size = SHARD_BYTES if shard_bytes is None else shard_bytes
         with self._writing(dry_run=dry_run) as folder, observing(observe):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 from embstore.base.errors import DamagedError, EmbstoreError, MissingFileError, MissingObjectError, UsageError
 from embstore.base.keywords import Names, accepts, as_names
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import SpaceFilter
+from embstore.storage.card import SpaceFilter
 from embstore.storage.sql.connections import Limits
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class OpenStore:
         while True:
             catalog = self._newest()
             try:
-                with self._named_by_url(catalog.paths.root):
+                with self._named_by_url(catalog.root):
                     return query(catalog)
             except (DamagedError, FileNotFoundError, MissingObjectError):
                 if not (catalog.is_outdated or (self._remote is not None and self._remote.is_outdated())):

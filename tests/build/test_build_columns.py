@@ -11,7 +11,7 @@ import pytest
 from embstore import Store
 from embstore.base.errors import DamagedError, SourceError, UnknownNameError, UsageError
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.tables import column_schema
+from embstore.storage.tables import column_schema
 from embstore.storage.item_lookup import column_types, column_values
 from embstore.storage.transaction.commit import write_rows
 
@@ -250,7 +250,7 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
     assert len(catalog.select("N_TOKENS > 1", space=space)) == int((found.values > 1).sum())
     with pytest.raises(UnknownNameError, match="n_tokens"):
         catalog.select("n_tokens > 1")
-    store = Store(catalog.paths.root)
+    store = Store(catalog.root)
     assert set(store.query("norms", where="n_tokens > 1", spaces=space)["n"]) == {int((found.values > 1).sum())}
     assert not store.info().notes, "only columns of sources are pointed out"
     [row] = [dict(row) for row in store.columns() if row["origin"] == "stored"]

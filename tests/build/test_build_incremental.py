@@ -16,7 +16,7 @@ from embstore.base.errors import DamagedError, EncodeError, SpaceMismatchError, 
 from embstore.base.space import Unit
 from embstore.base.text import WORD_RULE, Item, word_boundaries
 from embstore.build.report import BuildReport
-from embstore.storage.files.card import read_card
+from embstore.storage.card import read_card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction.commit import write_card
 

@@ -5,7 +5,7 @@ import pytest
 
 from embstore import Store
 from embstore.interop.staging import Spool
-from embstore.storage.files.shards import SHARD_BYTES
+from embstore.storage.vectors import SHARD_BYTES
 
 RNG = np.random.default_rng(3)
 

@@ -14,9 +14,9 @@ from tiny_checkpoint import content, texts
 from embstore import Store
 from embstore.base.errors import DamagedError
 from embstore.base.summary import Summary
-from embstore.storage.files.shards import SUMMARY_SCHEMA, ShardContent
-from embstore.storage.files.tables import write_table
-from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.vectors import SUMMARY_SCHEMA, ShardContent
+from embstore.storage.tables import write_table
+from embstore.storage.vectors import LayerVectors
 from embstore.storage.maintenance.compaction import compact_shards, plan_shards
 from embstore.storage.transaction.commit import write_shard
 from embstore.storage.transaction.manifest import committed_shards

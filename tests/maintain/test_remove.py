@@ -10,7 +10,7 @@ from store_writing import SkippedText, write_skipped
 
 from embstore.base import disk
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.storage.files.tables import read_part
+from embstore.storage.tables import read_part
 from embstore.storage.transaction.commit import rewrite_tables
 from embstore.storage.transaction.manifest import list_parts
 

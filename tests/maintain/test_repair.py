@@ -14,7 +14,7 @@ from tiny_checkpoint import assert_same_content, content, texts
 from embstore import Store
 from embstore.base.errors import StoreError
 from embstore.storage.files.paths import Shard
-from embstore.storage.files.shards import ShardContent
+from embstore.storage.vectors import ShardContent
 from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.transaction.commit import write_shard
 

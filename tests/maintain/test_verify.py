@@ -15,8 +15,8 @@ from embstore.base import checksum
 from embstore.base.space import Unit
 from embstore.base.summary import Summary
 from embstore.storage.files import shards as shard_files
-from embstore.storage.files.shards import ShardContent
-from embstore.storage.files.tables import write_table
+from embstore.storage.vectors import ShardContent
+from embstore.storage.tables import write_table
 from embstore.storage.parquet import writer
 from embstore.storage.transaction.commit import write_card, write_dataset, write_shard
 from embstore.storage.transaction.manifest import committed_shards

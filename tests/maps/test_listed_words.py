@@ -10,7 +10,7 @@ from published import validate
 from embstore.base.errors import QueryError, UsageError
 from embstore.explore.maps import find_map, place, stored_maps
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.maps import read_map
+from embstore.storage.maps import read_map
 
 N = 40
 KEPT = [*range(0, N, 2), 7]

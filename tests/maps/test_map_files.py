@@ -13,7 +13,7 @@ from synthetic import Synthetic, synthetic_store
 from tampered_stores import write_sealed
 
 from embstore import Store
-from embstore.storage.files.maps import MAP_SCHEMA, read_map, write_map
+from embstore.storage.maps import MAP_SCHEMA, read_map, write_map
 
 
 @pytest.fixture

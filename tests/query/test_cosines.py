@@ -13,7 +13,7 @@ from embstore import Store
 from embstore.base.errors import NotStoredError, UsageError
 from embstore.query.lookup import parse_queries
 from embstore.query.neighbours import cosines
-from embstore.storage.files.card import SpaceFilter
+from embstore.storage.card import SpaceFilter
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from embstore.base.table import Table
 from embstore.base.text import Item
 from embstore.query import neighbours as module
 from embstore.query.lookup import parse_queries
-from embstore.storage.files.card import Card, SpaceFilter
+from embstore.storage.card import Card, SpaceFilter
 
 
 @settings(deadline=None, max_examples=10)

@@ -12,7 +12,7 @@ from embstore.base.text import Item
 from embstore.metrics.transforms import fit, parse_transforms
 from embstore.query import neighbours as module
 from embstore.query.lookup import parse_queries
-from embstore.storage.files.card import Card, SpaceFilter
+from embstore.storage.card import Card, SpaceFilter
 
 CHAINS = ["center", "standardize", "abtt:2", "abtt-original:1", "drop:0,5", "whiten", "drop:3 standardize abtt:1"]
 

@@ -26,7 +26,7 @@ from embstore.storage.remote.manifest import FileLists, RemoteFile, RemoteState,
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectReader, ObjectStore
 from embstore.storage.remote.remote_store import RemoteStore
-from embstore.storage.transaction.lock import FolderLock
+from embstore.storage.lock import FolderLock
 
 pytestmark = pytest.mark.server
 

@@ -15,7 +15,7 @@ from synthetic import Synthetic, synthetic_store
 from embstore.base import checksum
 from embstore.base.errors import DamagedError
 from embstore.storage.files.paths import Shard
-from embstore.storage.files.vectors import LayerVectors, shard_row_groups
+from embstore.storage.vectors import LayerVectors, shard_row_groups
 from embstore.storage.parquet import thrift
 from embstore.storage.parquet.footer import is_footer_sound
 from embstore.storage.parquet.reader import read_plain_table, read_values

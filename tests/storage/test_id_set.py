@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embstore.storage.maintenance import file_checks
-from embstore.storage.maintenance.file_checks import IdSet
+from embstore.storage.check import IdSet
 
 parts = st.lists(st.lists(st.integers(0, 50), max_size=8), max_size=20)
 

@@ -8,7 +8,7 @@ from synthetic import synthetic_store
 
 from embstore.base.errors import DamagedError, UnknownNameError
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.item_columns import ColumnValues
+from embstore.storage.item_columns import ColumnValues
 from embstore.storage.item_lookup import column_types, column_values
 from embstore.storage.transaction.commit import write_rows
 

@@ -10,7 +10,7 @@ from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import DamagedError, StoreError
-from embstore.storage.files import names
+from embstore.storage import keys
 from embstore.storage.files.names import Names
 from embstore.storage.files.paths import StorePaths
 

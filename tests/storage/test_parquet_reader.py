@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from synthetic import synthetic_store
 
 from embstore.base.errors import DamagedError
-from embstore.storage.files.items import ITEM_COLUMNS, SKIPPED_COLUMNS, PartChecks
-from embstore.storage.files.shards import SUMMARY_SCHEMA
-from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
+from embstore.storage.items import ITEM_COLUMNS, SKIPPED_COLUMNS, PartChecks
+from embstore.storage.vectors import SUMMARY_SCHEMA
+from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.maintenance.compaction import MERGED_SCHEMA
 from embstore.storage.parquet.footer import Column, read_columns
 from embstore.storage.parquet.reader import read_plain_table, read_values

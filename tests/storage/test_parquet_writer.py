@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embstore.base import checksum
-from embstore.storage.files.shards import embeddings_schema
+from embstore.storage.vectors import embeddings_schema
 from embstore.storage.parquet import thrift
 from embstore.storage.parquet.reader import read_rows
-from embstore.storage.parquet.writer import (
+from embstore.storage.arrow import (
     ROW_GROUP_ROWS,
     WRITER_OPTIONS,
     ShardFile,

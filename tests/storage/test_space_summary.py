@@ -14,9 +14,9 @@ from synthetic import synthetic_card
 from embstore.base.errors import DamagedError
 from embstore.base.summary import Summary
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.derived import read_merged
+from embstore.storage.answers import read_merged
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import ShardContent
+from embstore.storage.vectors import ShardContent
 from embstore.storage.maintenance.compaction import write_all_merged, write_merged
 from embstore.storage.transaction.commit import create_store, write_card, write_shard
 from embstore.storage.transaction.manifest import committed_shards

@@ -24,7 +24,7 @@ from embstore.base.text import Item
 from embstore.storage.catalog import Catalog
 from embstore.storage.files import tables as tables_module
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.tables import read_part
+from embstore.storage.tables import read_part
 from embstore.storage.sql import interruptible
 from embstore.storage.staging import staging as staging_module
 from embstore.storage.staging.missing import MissingItems, SkipList, StoredTexts

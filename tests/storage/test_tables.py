@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embstore.storage.files import items as items_module
-from embstore.storage.files.tables import read_table
+from embstore.storage.tables import read_table
 
 
 def test_the_columns_asked_for(tmp_path):

@@ -15,7 +15,7 @@ from embstore.base.errors import DamagedError
 from embstore.base.summary import Summary
 from embstore.storage.catalog import Catalog
 from embstore.storage.files import vectors
-from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.vectors import LayerVectors
 from embstore.storage.parquet import footer
 from embstore.storage.transaction.manifest import committed_shards
 
@@ -106,7 +106,7 @@ def test_memory_does_not_grow_with_n(tmp_path):
         )
         del vectors
         prepare = (
-            f"import embstore.storage.files.vectors; from embstore import Store; store = Store({str(root)!r}); "
+            f"import embstore.storage.vectors; from embstore import Store; store = Store({str(root)!r}); "
             "store.query('norms', layers='0', top=0)"
         )
         ask = f"[row] = store.query('anisotropy', layers='0', variant='centred'); assert row['n'] == {n}"

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from embstore.base.space import Unit
 from embstore.base.text import Item, escaped
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card
+from embstore.storage.card import Card
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.shards import SHARD_BYTES
-from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
+from embstore.storage.vectors import SHARD_BYTES
+from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.transaction.commit import write_rows
 from embstore.storage.writer import SpaceWriter, StoreWriter
 

@@ -20,7 +20,7 @@ from embstore.base.space import Layers, Pooling, Template, TopForm, Unit, defaul
 from embstore.base.text import Item, word_boundaries, words_in
 from embstore.index.updating import update_indexes
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card
+from embstore.storage.card import Card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.writer import StoreWriter

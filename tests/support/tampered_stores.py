@@ -22,7 +22,7 @@ from store_damage import KINDS
 
 from embstore.base import atomic, checksum
 from embstore.base.documents import MAX_BYTES
-from embstore.storage.parquet.writer import WRITER_OPTIONS
+from embstore.storage.arrow import WRITER_OPTIONS
 
 SPACE = "toy.word.last"
 ALL = "all"

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from itertools import compress
 from pathlib import Path
 from threading import local
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -11,22 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk, supply
+from embstore.base import disk
 from embstore.base.errors import DamagedError, StoreError
+from embstore.storage.cache import StoredFile, fetch
 from embstore.storage.sql import connections, interruptible
 
 if TYPE_CHECKING:
     import duckdb
 
 T = TypeVar("T")
-NamedFiles = Mapping[str, Sequence[Path]]
+NamedFiles = Mapping[str, Sequence[StoredFile]]
 
 # Else DuckDB would add columns for folders above the store with names like "layer=7".
 FILES = "read_parquet($files, hive_partitioning = false)"
-
-REMEDY = "To repair it, run ⦃embstore repair⦄, and build the same sources again: exactly its items are embedded anew."
-_TABLES = ("items", "columns", "skipped")
-TABLE_REMEDY = "To repair it, run ⦃embstore repair⦄, and build the same sources again: its texts are written anew."
 
 
 class Reader:
@@ -53,17 +49,17 @@ class Reader:
     def _shared(self) -> "duckdb.DuckDBPyConnection":
         return connections.open_shared()
 
-    def columns(self, sql: str, files: Sequence[Path], **values: Any) -> dict[str, NDArray[Any]]:
+    def columns(self, sql: str, files: Sequence[StoredFile], **values: Any) -> dict[str, NDArray[Any]]:
         """Return the columns of a query over ``$files``, without nulls; empty ones of int64 if there are no files."""
         if not files:
             return defaultdict(lambda: np.empty(0, np.int64))
         return self.run(interruptible.columns, sql, files, **values)
 
-    def rows(self, sql: str, files: Sequence[Path], **values: Any) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, files: Sequence[StoredFile], **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query over ``$files``; an empty list if there are no files."""
         return self.run(interruptible.rows, sql, files, **values) if files else []
 
-    def run(self, fetch: Callable[..., T], sql: str, files: Sequence[Path] | NamedFiles, **values: Any) -> T:
+    def run(self, function: Callable[..., T], sql: str, files: Sequence[StoredFile] | NamedFiles, **values: Any) -> T:
         """Return what a function of a connection, SQL and its parameters returns; errors name the file at fault.
 
         Files are the parameter ``$files``, or several parameters by name; one without any is no parameter.
@@ -71,95 +67,47 @@ class Reader:
         import duckdb
 
         named = files if isinstance(files, Mapping) else {"files": files}
-        values |= {name: connections.literal(found) for name, found in named.items() if found}
+        values |= {name: connections.literal(fetch(found)) for name, found in named.items() if found}
         files = [file for found in named.values() for file in found]
-        supply.fetch(dict.fromkeys(files))
-        for file in files:
-            with disk.opening(file):
-                pass
+        check_readable(files)
         try:
-            return fetch(self.connection, sql, values)
+            return function(self.connection, sql, values)
         except duckdb.Error as error:
             raise connections.exhausted(error) or self.query_error(error, files) from error
 
-    def query_error(self, error: "duckdb.Error", files: Sequence[Path]) -> StoreError:
+    def query_error(self, error: "duckdb.Error", files: Sequence[StoredFile]) -> StoreError:
         """Return the error for a failed query: DamagedError with the file's name if a file is damaged."""
         import duckdb
 
         if "KeyboardInterrupt" in str(error):
             raise KeyboardInterrupt from None
+        named = named_file(files, str(error))
         if isinstance(error, duckdb.IOException) and files:  # the system may not let DuckDB read a file
-            place = named_file(files, str(error)) or files[0].parent
+            place = named.path if named else self._root
             if (refused := disk.quoted_error(str(error), place)) is not None:
                 return refused
         message = connections.first_line(error).rstrip(".")
-        damaged = named_file(files, message) or self._unreadable(files)
-        if damaged is None:  # each file can be read and is unchanged
-            folder = files[0].parent if files else self._root
-            if isinstance(error, duckdb.BinderException | duckdb.ConversionException):  # embstore's own SQL is correct
-                where = files[0] if len(files) == 1 else folder
-                return DamagedError(
-                    f"{where} is damaged: its columns are not those of the format ({message}). {REMEDY}"
-                )
-            return StoreError(
-                f"{folder} cannot be read: {message}. Run the command again; ⦃embstore verify⦄ checks all files."
-            )
-        if disk.exists(damaged):
-            disk.sha256(damaged)  # read to the end, because a system error is not damage
-        remedy = TABLE_REMEDY if damaged.parent.name in _TABLES else REMEDY
-        return DamagedError(f"{damaged} is damaged: {message}. Run: ⦃embstore verify⦄. {remedy}")
-
-    def _unreadable(self, files: Sequence[Path]) -> Path | None:
-        """Return the first file that DuckDB cannot read, else one that does not match the hash in its name, or None."""
-        import duckdb
-
-        for file in files:
-            try:
-                interruptible.rows(
-                    self.connection, "SELECT * FROM read_parquet(?) LIMIT 1", connections.literal([file])
-                )
-            except duckdb.Error:
-                return file
-        parts = (file for file in files if file.stem.startswith("part-"))
-        return next((file for file in parts if file.stem != f"part-{disk.sha256(file)[:16]}"), None)
+        for file in files if named is None else [named]:
+            file.check()
+        if named is not None:
+            return named.damage(message)
+        if len(files) == 1 and isinstance(error, duckdb.BinderException | duckdb.ConversionException):
+            return files[0].damage(f"its columns are not those of the format ({message})")
+        return StoreError(
+            f"{self._root} cannot be read: {message}. Run the command again; ⦃embstore verify⦄ checks all files."
+        )
 
 
-def named_file(files: Sequence[Path], message: str) -> Path | None:
-    """Return the file that a DuckDB error names, either by its path or by its escaped path."""
-    pairs = zip(files, connections.literal(files), strict=True)
-    return next((file for file, pattern in pairs if str(file) in message or pattern in message), None)
+def check_readable(files: Sequence[StoredFile]) -> None:
+    """Raise an error unless each file is a regular one that the system lets this process read."""
+    for file in files:
+        try:
+            with disk.opening(file.path):
+                pass
+        except FileNotFoundError as error:
+            raise file.damage("it is missing, and the manifest names it") from error
 
 
-_FEW = 16
-"""Number of files up to which reading the statistics takes as long as reading the files."""
-
-
-class Ranges:
-    """Minimum and maximum item id of each file, read at first use."""
-
-    def __init__(self, reader: Reader, files: Sequence[Path]) -> None:
-        self._reader, self._files = reader, files
-
-    def files_of(self, ids: Sequence[int]) -> list[Path]:
-        """Return the files that may contain at least one of these items."""
-        if len(self._files) <= _FEW:
-            return list(self._files)
-        ascending = np.sort(np.asarray(ids, np.int64))
-        lows, highs = self._bounds
-        is_candidate = np.searchsorted(ascending, lows, "left") < np.searchsorted(ascending, highs, "right")
-        return list(compress(self._files, is_candidate.tolist()))
-
-    @cached_property
-    def _bounds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Minimum and maximum id of each file, both (n_files,); the full int64 range for a file without statistics."""
-        limits = np.iinfo(np.int64)
-        sql = """SELECT file_name, min(stats_min_value::BIGINT), max(stats_max_value::BIGINT),
-                     bool_or(stats_min_value IS NULL OR stats_max_value IS NULL)
-                 FROM parquet_metadata($files) WHERE path_in_schema = 'item_id' GROUP BY file_name"""
-        found = {
-            file: (int(limits.min), int(limits.max)) if unknown else (low, high)
-            for file, low, high, unknown in self._reader.rows(sql, self._files)
-        }
-        # A file without a row group has no ids: its minimum is above its maximum.
-        bounds = [found.get(str(file), (int(limits.max), int(limits.min))) for file in self._files]
-        return np.array([low for low, _ in bounds], np.int64), np.array([high for _, high in bounds], np.int64)
+def named_file(files: Sequence[StoredFile], message: str) -> StoredFile | None:
+    """Return the file that a DuckDB error names."""
+    return next((file for file in files if file.key in message), None)

@@ -6,27 +6,22 @@ the narrowest one.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore.base import disk
 from embstore.base.errors import DamagedError, FileAccessError, SourceError
-from embstore.storage.files.item_columns import COLUMN_FILES, ColumnTables, token_column
-from embstore.storage.files.items import PartChecks
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.tables import column_schema
-from embstore.storage.parquet.footer import read_columns
-from embstore.storage.parquet.writer import from_numpy
+from embstore.storage import keys
+from embstore.storage.arrow import from_numpy
+from embstore.storage.cache import StoredFile, StoreFiles
+from embstore.storage.item_columns import COLUMN_FILES, ColumnTables, token_column
+from embstore.storage.manifest import EMPTY, Change, Files, Manifest
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import Reader
 from embstore.storage.staging.staging import INT, SHOWN, TEXT, Appender, Ids, Staging
-from embstore.storage.transaction.commit import write_rows
-from embstore.storage.transaction.manifest import PartFiles, list_parts
+from embstore.storage.tables import column_schema, write_all
 
 # Kinds of values. Small letters: of files with types; capitals: cells, as they look; "-" is a cell that stands for no
 # value unless the column is of strings.
@@ -123,29 +118,43 @@ class StagedColumns:
                 self._values.add(row, place, *value)
                 kinds.setdefault(value.kind, _OfKind(row, origin, value.text)).n += 1
 
-    def write(self, paths: StorePaths, *, dry_run: bool = False) -> list[StoredColumn]:
-        """Write the values that are not stored yet, and return the columns; one without any value is not stored."""
+    def write(self, files: StoreFiles, *, dry_run: bool = False) -> list[StoredColumn]:
+        """Commit the values that are not stored yet, and return the columns; one without any value is not stored."""
         self._staging.flush()
         if not self._names:
             return []
-        parts = list_parts(paths, paths.columns) if disk.exists(paths.marker) else PartFiles((), ())
-        files = sorted([*parts.files, *parts.missing])
-        reader = Reader(paths.root, self._staging.connection)
-        stored = ColumnTables(reader, files, PartChecks()).types
+        found: list[StoredColumn] = []
+
+        def new_values(base: Manifest) -> Change:
+            nonlocal found
+            found, tables = self._compared(files, base, dry_run=dry_run)
+            return Change(tables)
+
+        if dry_run:
+            new_values(files.find_manifest() or EMPTY)
+        else:
+            files.commit(new_values)
+        return found
+
+    def _compared(self, files: StoreFiles, base: Manifest, *, dry_run: bool) -> tuple[list[StoredColumn], Files]:
+        """Compare the values with those that a manifest names; return the columns, and tables of the new values."""
+        tables = files.files_of(base, base.keys_of(keys.COLUMNS))
+        reader = Reader(files.root, self._staging.connection)
+        stored = ColumnTables(reader, tables).types
         kinds = self._types(stored)
         without = [StoredColumn(name, stored.get(name, "string"), 0, 0) for name in self._names if name not in kinds]
         if not kinds:
-            return without
+            return without, {}
         self._collect(kinds)
-        self._check_values(kinds, "d", "kept")
-        self._load_stored(reader, files, kinds, stored)
-        self._check_values(kinds, "s", "kept JOIN kept_before USING (item_id)")
-        if not dry_run:
-            write_rows(paths, paths.columns, self._new_rows(kinds))
-        found = self._counts(kinds)
-        for table in ("kept", "kept_before"):
-            interruptible.execute(self._staging.connection, f"DROP TABLE {table}")
-        return [*found, *without]
+        try:
+            self._check_values(kinds, "d", "kept")
+            self._load_stored(reader, tables, kinds, stored)
+            self._check_values(kinds, "s", "kept JOIN kept_before USING (item_id)")
+            new = {} if dry_run else write_all(files, keys.COLUMNS, self._new_rows(kinds))
+            return [*self._counts(kinds), *without], new
+        finally:
+            for table in ("kept", "kept_before"):
+                interruptible.execute(self._staging.connection, f"DROP TABLE IF EXISTS {table}")
 
     def _types(self, stored: Mapping[str, str]) -> dict[str, str]:
         """Return the type of each column that has a value."""
@@ -248,7 +257,7 @@ class StagedColumns:
         return found
 
     def _load_stored(
-        self, reader: Reader, files: Sequence[Path], kinds: Mapping[str, str], stored: Mapping[str, str]
+        self, reader: Reader, files: Sequence[StoredFile], kinds: Mapping[str, str], stored: Mapping[str, str]
     ) -> None:
         """Create the table ``kept_before``: the stored values of the columns for these items (s0, s1 …)."""
         parts = [
@@ -290,35 +299,42 @@ class TokenColumn:
     Values in a damaged table count as missing: the repair of the store removes it.
     """
 
-    def __init__(self, paths: StorePaths, space: str) -> None:
+    def __init__(self, files: StoreFiles, space: str) -> None:
         self.name = token_column(space)
-        self._paths = paths
+        self._files = files
 
-    @cached_property
-    def _tables(self) -> ColumnTables:
-        """The sound tables that have the column."""
-        checks = PartChecks()
-        files = [file for file in list_parts(self._paths, self._paths.columns).files if self._has_column(file, checks)]
-        return ColumnTables(Reader(self._paths.root), files, checks)
+    def _tables(self, base: Manifest) -> ColumnTables:
+        """Return the sound tables that a manifest names and that have the column."""
+        tables = self._files.files_of(base, base.keys_of(keys.COLUMNS))
+        sound = [file for file in tables if file.entry["columns"].get(self.name) == "int64" and _is_sound(file)]
+        return ColumnTables(Reader(self._files.root), sound)
 
-    def _has_column(self, file: Path, checks: PartChecks) -> bool:
-        try:
-            if (self.name, "int64") not in ((column.name, column.kind) for column in read_columns(file)):
-                return False
-            checks.check(file)
-        except (DamagedError, FileAccessError, ValueError):
-            return False
-        return True
-
-    def without_value(self, ids: Ids) -> Ids:
+    def without_value(self, ids: Ids, base: Manifest | None = None) -> Ids:
         """Return those of some items (n,) without a number, in the same order."""
-        if not len(ids) or not self._tables.files:
+        tables = self._tables(self._files.manifest() if base is None else base)
+        if not len(ids) or not tables.files:
             return ids
-        return ids[self._tables.values([self.name], ids)[self.name].is_null]
+        return ids[tables.values([self.name], ids)[self.name].is_null]
 
     def write(self, ids: Ids, n_tokens: NDArray[np.int64]) -> int:
-        """Write the numbers of tokens (n,) of items, by ascending ids (n,), without one; return how many were new."""
-        is_new = np.isin(ids, self.without_value(ids))
-        values = [from_numpy(ids[is_new]), from_numpy(n_tokens[is_new])]
-        write_rows(self._paths, self._paths.columns, [pa.table(values, schema=column_schema({self.name: "int64"}))])
+        """Commit the numbers of tokens (n,) of items, by ascending ids (n,), without one; return how many were new."""
+        is_new = np.zeros(len(ids), np.bool_)
+
+        def new_values(base: Manifest) -> Change:
+            nonlocal is_new
+            is_new = np.isin(ids, self.without_value(ids, base))
+            values = [from_numpy(ids[is_new]), from_numpy(n_tokens[is_new])]
+            table = pa.table(values, schema=column_schema({self.name: "int64"}))
+            return Change(write_all(self._files, keys.COLUMNS, [table]))
+
+        self._files.commit(new_values)
         return int(is_new.sum())
+
+
+def _is_sound(file: StoredFile) -> bool:
+    """Return whether the content of a table has its hash."""
+    try:
+        file.check()
+    except (DamagedError, FileAccessError):
+        return False
+    return True

@@ -4,23 +4,21 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from embstore.base import supply
 from embstore.base.sharding import KEYS, SPECIAL_TOKENS_CHARS, Parts, Range
 from embstore.base.text import NOT_UNICODE, Item
+from embstore.storage import keys
+from embstore.storage.arrow import to_numpy
+from embstore.storage.cache import StoreFiles
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.items import PartChecks
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
-from embstore.storage.parquet.writer import to_numpy
+from embstore.storage.manifest import Change, Files, Manifest
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.staging.staging import INT, SHOWN, TEXT, Appender, Ids, Staging, Window, collision, content
-from embstore.storage.transaction.commit import write_rows
-from embstore.storage.transaction.manifest import list_parts
+from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, write_all
 
 # Table ``resolved``: items that a space has (present), or that the build cannot embed there.
 _PRESENT = """
-INSERT INTO resolved SELECT DISTINCT $space, item_id, true FROM {stored} AS stored SEMI JOIN item USING (item_id)
+INSERT INTO resolved SELECT $space, item_id, true FROM stored_ids SEMI JOIN item USING (item_id)
 """
 _PREVIOUSLY_SKIPPED = f"""
 SELECT item_id, key FROM item
@@ -45,16 +43,10 @@ class MissingItems:
     def load_present(self, space: str) -> int:
         """Record the staged items that are present in a stored space, and return their number."""
         catalog = self._catalog
-        if catalog is None or not (shards := catalog.shards.get(space)):
+        if catalog is None or catalog.is_empty(space):
             return 0
-        if supply.supplier_of(catalog.paths.root) is not None:  # only parts of the shards are on this machine
-            with connections.with_ids(self.staging.connection, "stored_ids", catalog.ids(space)):
-                self.staging.rows(_PRESENT.format(stored="stored_ids"), space=space)
-            return self._count("resolved WHERE space = $space", space=space)
-        files = [shard.path for shard in shards]
-        reader = Reader(catalog.paths.root, self.staging.connection)
-        sql = _PRESENT.format(stored=f"(SELECT item_id FROM {FILES} WHERE layer = $layer)")
-        reader.run(interruptible.execute, sql, files, space=space, layer=catalog.cards[space].layers.ids[0])
+        with connections.with_ids(self.staging.connection, "stored_ids", catalog.ids(space)):
+            self.staging.rows(_PRESENT, space=space)
         return self._count("resolved WHERE space = $space", space=space)
 
     def previously_skipped(self, space: str) -> Iterator[list[Item]]:
@@ -65,7 +57,7 @@ class MissingItems:
         catalog = self._catalog
         if catalog is None or not catalog.skipped_files:
             return
-        reader = Reader(catalog.paths.root, self.staging.connection)
+        reader = Reader(catalog.root, self.staging.connection)
         listed = reader.columns(_PREVIOUSLY_SKIPPED, catalog.skipped_files, space=space)
         yield from self.staging.batches(listed["item_id"], listed["key"])
 
@@ -152,10 +144,9 @@ class Work:
 
 
 def parts_condition(parts: Parts) -> str:
-    """Return the SQL condition on ``key`` for the parts that a build processes."""
-    if parts.worker.total == 1:
-        return "true"
-    return f"((key::HUGEINT * {parts.n}) // {KEYS}) % {parts.worker.total} = {parts.worker.index - 1}"
+    """Return the SQL condition on ``key`` for the items of a worker: their key modulo the number of workers."""
+    worker = parts.worker
+    return "true" if worker.total == 1 else f"key % {worker.total} = {worker.index - 1}"
 
 
 def _missing_table_sql(table: str, spaces: Sequence[str], parts: Parts) -> str:
@@ -196,38 +187,39 @@ ORDER BY item_id
 class StoredTexts:
     """Staged texts that a store has; writes the missing ones."""
 
-    def __init__(self, staging: Staging, paths: StorePaths) -> None:
-        self._staging, self._paths = staging, paths
-        self._loaded_files: set[str] = set()
+    def __init__(self, staging: Staging, files: StoreFiles) -> None:
+        self._staging, self._files = staging, files
+        self._loaded: set[str] = set()
         interruptible.execute(staging.connection, "CREATE TABLE stored_text (item_id BIGINT, content UBIGINT)")
-        self._load_new_tables()
 
-    def write(self, ids: Ids) -> None:
-        """Write the missing texts of these items and of their sentences.
+    def missing(self, base: Manifest, ids: Ids) -> Files:
+        """Write the texts of items and of their sentences that a manifest lacks, and return their tables.
 
-        Texts that another build of the same source has written meanwhile are not repeated.
+        They count once a manifest names them. Texts that another build has committed meanwhile are not repeated.
         """
-        self._load_new_tables()
+        self._load(base)
         with connections.with_ids(self._staging.connection, "requested", ids):
             missing = self._staging.table(_MISSING, unit=self._staging.unit.value)
-        if missing.num_rows:
-            write_rows(self._paths, self._paths.items, [missing.cast(ITEMS_SCHEMA)])
+        return write_all(self._files, keys.ITEMS, [missing.cast(ITEMS_SCHEMA)])
 
-    def _load_new_tables(self) -> None:
-        """Read the tables of texts that were written since the last call."""
-        files = [
-            file for file in list_parts(self._paths, self._paths.items).files if file.name not in self._loaded_files
-        ]
-        if not files:
+    def write(self, ids: Ids) -> None:
+        """Commit the missing texts of these items and of their sentences."""
+        self._files.commit(lambda base: Change(self.missing(base, ids)))
+
+    def _load(self, base: Manifest) -> None:
+        """Read the tables of texts that were committed since the last call."""
+        new = [key for key in base.keys_of(keys.ITEMS) if key not in self._loaded]
+        if not new:
             return
-        reader = Reader(self._paths.root, self._staging.connection)
+        files = self._files.files_of(base, new)
+        reader = Reader(self._files.root, self._staging.connection)
         reader.run(interruptible.execute, _LOAD, files)
-        self._loaded_files.update(file.name for file in files)
+        self._loaded.update(new)
         for item, text, origin in self._staging.rows(_COLLIDING):
             for file in files:
-                PartChecks().check(file)  # raises DamagedError if the stored text was altered
+                file.check()  # raises DamagedError if the stored text was altered
             stored = next(row[0] for row in reader.rows(_STORED, files, item=item))
-            stored_in = f"{stored[:SHOWN]!r} (stored in {self._paths.root})"
+            stored_in = f"{stored[:SHOWN]!r} (stored in {self._files.name})"
             raise collision(f"{text[:SHOWN]!r} ({origin})", stored_in)
 
 
@@ -242,8 +234,8 @@ _LISTED = f"SELECT space, item_id, text, outcome, reason, origin FROM {FILES}"
 class SkipList:
     """Skipped and truncated items of a build."""
 
-    def __init__(self, staging: Staging, paths: StorePaths) -> None:
-        self._staging, self._paths = staging, paths
+    def __init__(self, staging: Staging, files: StoreFiles) -> None:
+        self._staging, self._files = staging, files
         staging.rows("CREATE TABLE skip (space VARCHAR, item_id BIGINT, outcome VARCHAR, reason VARCHAR)")
         self._skips = Appender(staging, "skip", {"space": TEXT, "item_id": INT, "outcome": TEXT, "reason": TEXT})
 
@@ -264,12 +256,18 @@ class SkipList:
     def record(self) -> None:
         """Write the skipped texts that are not listed in the store yet."""
         self._skips.flush()
+        self._files.commit(lambda base: Change(self._unlisted(base)))
+
+    def _unlisted(self, base: Manifest) -> Files:
+        """Write the skipped texts that a manifest lacks, and return their tables."""
         connection = self._staging.connection
-        files, reader = list_parts(self._paths, self._paths.skipped).files, Reader(self._paths.root, connection)
+        files = self._files.files_of(base, base.keys_of(keys.SKIPPED))
+        reader = Reader(self._files.root, connection)
         sql = f"{_FOUND} EXCEPT {_LISTED}" if files else f"SELECT DISTINCT * FROM ({_FOUND})"
         # Through a DuckDB table, which spills to disk, and during whose creation a damaged file is found.
         create = f"CREATE OR REPLACE TABLE unlisted AS {sql}"
         reader.run(lambda _, query, values: self._staging.rows(query, **values), create, files)
         unlisted = self._staging.stream("FROM unlisted ORDER BY ALL", SKIPPED_SCHEMA, _BATCH_ROWS)
-        write_rows(self._paths, self._paths.skipped, unlisted)
+        found = write_all(self._files, keys.SKIPPED, unlisted)
         interruptible.execute(connection, "DROP TABLE unlisted")
+        return found

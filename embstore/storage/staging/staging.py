@@ -19,7 +19,7 @@ from embstore.base import atomic, disk
 from embstore.base.errors import SourceError
 from embstore.base.space import Unit
 from embstore.base.text import Item, Span, escaped, is_unicode, item_id
-from embstore.storage.parquet.writer import from_values, to_numpy
+from embstore.storage.arrow import from_values, to_numpy
 from embstore.storage.sql import connections, interruptible
 
 _MEMORY = "1GB"

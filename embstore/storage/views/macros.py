@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from embstore.base.errors import EmbstoreError, NotStoredError, UnknownNameError, shortened
-from embstore.storage.files.card import Card
+from embstore.storage.card import Card
 
 _NOT_STORED = "neighbours of what is not stored: "
 _FAILURE = f"error('{_NOT_STORED}' || to_json([_space::VARCHAR, _layer::VARCHAR, _text::VARCHAR]))"

@@ -7,9 +7,7 @@ and macros that it needs are created beforehand.
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,17 +15,17 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk, supply
+from embstore.base import disk
 from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError, EmbstoreError, QueryError, UnknownNameError
 from embstore.base.messages import printable
-from embstore.storage.files.card import Card
-from embstore.storage.files.datasets import check_dataset
-from embstore.storage.files.item_columns import BUILT_IN, ColumnTables, joined_items
-from embstore.storage.files.items import ITEM_COLUMNS, SKIPPED_COLUMNS
+from embstore.storage.cache import StoredFile, StoreFiles, fetch
+from embstore.storage.card import Card
+from embstore.storage.item_columns import BUILT_IN, ColumnTables, joined_items
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.connections import Limits
-from embstore.storage.sql.reader import Reader, named_file
+from embstore.storage.sql.reader import Reader, check_readable, named_file
+from embstore.storage.tables import ITEM_COLUMNS, SKIPPED_COLUMNS
 from embstore.storage.views.fence import check, check_expression
 from embstore.storage.views.macros import MACROS, VIEWS, not_stored
 
@@ -37,14 +35,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
-BySpace = Mapping[str, Sequence[Path]]
 
 # Columns of each view while it has no file.
 _EMPTY = {
     **{view: {c.name: connections.SQL_TYPES[c.kind] for c in columns}
        for view, columns in (("items", ITEM_COLUMNS), ("skipped", SKIPPED_COLUMNS))},
     "embeddings": {"space": "VARCHAR", "layer": "SMALLINT", "item_id": "BIGINT", "vector": "FLOAT[]"},
-    "summaries": {"space": "VARCHAR", "shard": "VARCHAR", "layer": "SMALLINT", "n": "BIGINT"},
+    "summaries": {"space": "VARCHAR", "layer": "SMALLINT", "n": "BIGINT"},
     "spaces": {"space": "VARCHAR", "model": "VARCHAR", "checkpoint": "VARCHAR", "unit": "VARCHAR", "pooling": "VARCHAR",
                "template": "VARCHAR", "dim": "INTEGER", "revision": "VARCHAR", "step": "BIGINT"},
     "columns": {"item_id": "BIGINT"},
@@ -59,14 +56,16 @@ class UsersSql:
     """The views of a store for users' SQL; they are created at first use."""
 
     reader: Reader  # reader that identifies damaged files of the store
-    root: Path
-    files: Mapping[str, BySpace]  # files of each view, by view and by space ("" for files without a space)
-    datasets: Sequence[Path]  # files of the datasets, each the view ``datasets.<name>``
+    files: StoreFiles
+    tables: Mapping[str, Sequence[StoredFile]]  # files of the views items, columns and skipped
+    shards: Mapping[str, Mapping[int, Sequence[StoredFile]]]  # files of the view embeddings, by space and layer id
+    datasets: Mapping[str, StoredFile]  # file of each dataset, which is the view ``datasets.<name>``
     cards: Sequence[Card]  # cards that are the rows of the view ``spaces``
     columns: ColumnTables  # tables of the view ``columns``
     # Functions that raise DamagedError if a file of a view was altered, by view; shards are not checked.
     checks: Mapping[str, Callable[[], None]]
     built_in: Callable[[], object]  # function that returns the rows of the view ``built_in`` as an Arrow table
+    summaries: Callable[[], object]  # function that returns the rows of the view ``summaries`` as an Arrow table
     nearest_texts: Callable[[str, Sequence[str]], list[str]]  # see :meth:`.catalog.Catalog.nearest_texts`
     _lock: Any = field(default_factory=RLock)  # guards the creation of the views
     _views: "Views | None" = None
@@ -84,7 +83,7 @@ class UsersSql:
         session = Session(views, limits, columns=columns)
         sql = f"SELECT item_id FROM {source} WHERE (\n{where}\n)"
         checked = session.run(lambda connection: check(connection, sql, readable))
-        session.files = self._prepare(views, checked.views)
+        self._prepare(views, checked.views)
         try:
             found = session.run(lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"])
         except UnknownNameError:
@@ -94,13 +93,18 @@ class UsersSql:
 
     def rows(self, sql: str, limits: Limits, parameters: Mapping[str, Any]) -> "SqlResult":
         """Return the rows of one SELECT over the views; see :meth:`.catalog.Catalog.sql`."""
+        if not self.files.is_local:
+            raise QueryError(
+                f"SQL reads whole stores, and {self.files.name} is elsewhere. Pull it first: embstore pull "
+                f"{self.files.name} FOLDER; then ask with ⦃store=FOLDER⦄."
+            )
         views = self.views(limits)
         session = Session(views, limits)
         match = re.match(r"\s*EXPLAIN\s+(ANALYZE\s+)?", sql, re.IGNORECASE)
         explaining, select = (f"EXPLAIN {match[1] or ''}", sql[match.end() :]) if match else ("", sql)
         checked = session.run(lambda connection: check(connection, select, views.names, parameters))
         self._check(checked.views)
-        session.files = self._prepare(views, checked.views, all_views=checked.lists_views)
+        self._prepare(views, checked.views, all_views=checked.lists_views)
         statement = explaining + checked.sql
 
         def prepare(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
@@ -115,24 +119,27 @@ class UsersSql:
                 self._views = Views(self, limits.memory)
             return self._views
 
-    def _prepare(self, views: "Views", read: frozenset[str], *, all_views: bool = False) -> list[Path]:
-        """Create the views that a statement reads, with the macros over them, and return their files."""
+    def _prepare(self, views: "Views", read: frozenset[str], *, all_views: bool = False) -> None:
+        """Create the views that a statement reads, with the macros over them."""
         with self._lock:
             views.create(read)
             if all_views:
-                views.create(views.names - {"built_in"})
-                views.create_placeholder()
+                views.create(views.names - _COMPUTED)
+                views.create_placeholders()
             if read >= VIEWS:
                 views.create_macros()
-        return [file for view in read for file in views.files_of(view)]
 
     def _check(self, views: Collection[str]) -> None:
         """Raise DamagedError if a file of one of these views was altered; shards are not checked."""
         for view in self.checks.keys() & {*views}:
             self.checks[view]()
-        for file in self.datasets:
-            if f"datasets.{file.stem}" in views:
-                check_dataset(file)
+        for name, file in self.datasets.items():
+            if f"datasets.{name}" in views:
+                file.check()
+
+
+_COMPUTED = frozenset(("built_in", "summaries"))
+"""Views that are computed when they are first read."""
 
 
 class Views:
@@ -140,11 +147,15 @@ class Views:
 
     def __init__(self, store: UsersSql, memory: int | None) -> None:
         self.memory, self.store = memory, store
-        datasets: dict[str, BySpace] = {f"datasets.{file.stem}": {"": [file]} for file in store.datasets}
-        self._files: Mapping[str, BySpace] = {**store.files, "spaces": {}, **datasets}
+        self._files: dict[str, Sequence[StoredFile]] = {**store.tables, "spaces": (), "built_in": (), "summaries": ()}
+        self._files |= {f"datasets.{name}": [file] for name, file in store.datasets.items()}
+        self._files["embeddings"] = [
+            file for layers in store.shards.values() for files in layers.values() for file in files
+        ]
         self.names = frozenset(self._files)
-        self.all_files = [file for view in self.names for file in self.files_of(view)]
-        self.connection = connections.connect_for_users("50%" if memory is None else f"{memory}B", self.all_files)
+        self.all_files = [file for files in self._files.values() for file in files]
+        paths = [store.files.root / file.key for file in self.all_files]
+        self.connection = connections.connect_for_users("50%" if memory is None else f"{memory}B", paths)
         [(self.limit,)] = self.connection.execute("SELECT current_setting('memory_limit')").fetchall()
         self.connection.execute("CREATE SCHEMA datasets")
         for macro in MACROS.values():
@@ -152,23 +163,19 @@ class Views:
                 self.connection.execute(f"CREATE OR REPLACE MACRO {macro.definition}")
         self._created: set[str] = set()
 
-    def files_of(self, view: str) -> list[Path]:
-        """Return the files of a view."""
-        return [file for members in self._files[view].values() for file in members]
-
     def create(self, names: Collection[str]) -> None:
         """Create views, unless they exist."""
         for view in {*names} - self._created:
-            if view == "built_in":
-                self._compute_built_in()
+            if view in _COMPUTED:
+                self._compute(view)
             else:
                 self._create(view)
             self._created.add(view)
 
-    def create_placeholder(self) -> None:
-        """Create the view ``built_in`` without rows, unless it exists: to compute them takes long."""
-        if "built_in" not in self._created:
-            self.connection.execute(f"CREATE OR REPLACE TABLE built_in AS {self._without_files('built_in')}")
+    def create_placeholders(self) -> None:
+        """Create the views that are computed without rows, unless they exist: to compute them may take long."""
+        for view in _COMPUTED - self._created:
+            self.connection.execute(f"CREATE OR REPLACE TABLE {view} AS {self._without_files(view)}")
 
     def create_macros(self) -> None:
         """Create the macros that read views, unless they exist; the views exist."""
@@ -177,35 +184,43 @@ class Views:
                 self.connection.execute(f"CREATE OR REPLACE MACRO {macro.definition}")
                 self._created.add(name)
 
-    def _compute_built_in(self) -> None:
-        self.connection.register("computed", self.store.built_in())
-        self.connection.execute("CREATE OR REPLACE TABLE built_in AS FROM computed")
+    def _compute(self, view: str) -> None:
+        rows = self.store.built_in() if view == "built_in" else self.store.summaries()
+        self.connection.register("computed", rows)
+        self.connection.execute(f"CREATE OR REPLACE TABLE {view} AS FROM computed")
         self.connection.unregister("computed")
 
     def _create(self, view: str) -> None:
-        """Create a view over its files, with the space as first column where files belong to a space."""
-        parts = []
-        for space, members in self._files[view].items():
-            if members:
-                listed = ", ".join(map(connections.quote, connections.literal(members)))
-                column = f"{connections.quote(space)} AS space, " if space else ""
-                parts.append(f"SELECT {column}* FROM read_parquet([{listed}], hive_partitioning = false)")
-        if view == "columns" and parts:
+        """Create a view over its files."""
+        files = self._files[view]
+        fetch(files)
+        if view == "embeddings":
+            body = self._embeddings()
+        elif view == "columns" and files:
             names = [connections.quote_name(name) for name in self.store.columns.types]
             values = ", ".join(f"any_value({name}) AS {name}" for name in names)
-            files = parts[0].removeprefix("SELECT * FROM ").removesuffix(")")
-            parts = [f"SELECT item_id, {values} FROM {files}, union_by_name = true) GROUP BY item_id"]
-        body = " UNION ALL ".join(parts) or self._without_files(view)
+            body = f"SELECT item_id, {values} FROM {_parquet(files, ', union_by_name = true')} GROUP BY item_id"
+        else:
+            body = f"SELECT * FROM {_parquet(files)}" if files else ""
         name = ".".join(map(connections.quote_name, view.split(".", 1)))
-        files_of_view = self.files_of(view)
-        with in_use(files_of_view):
-            for file in files_of_view:
-                with disk.opening(file):  # a regular file, which the system lets this process read
-                    pass
-            try:
-                interruptible.execute(self.connection, f"CREATE OR REPLACE VIEW {name} AS {body}")
-            except duckdb.Error as error:
-                raise self.user_error(error, view=view) from error
+        check_readable(files)
+        try:
+            interruptible.execute(
+                self.connection, f"CREATE OR REPLACE VIEW {name} AS {body or self._without_files(view)}"
+            )
+        except duckdb.Error as error:
+            raise self.user_error(error, view=view) from error
+
+    def _embeddings(self) -> str:
+        """Return the SELECT of the view ``embeddings``: space, layer and the columns of the shards."""
+        parts = [
+            f"SELECT {connections.quote(space)} AS space, {layer}::SMALLINT AS layer, item_id, vector "
+            f"FROM {_parquet(files)}"
+            for space, layers in self.store.shards.items()
+            for layer, files in layers.items()
+            if files
+        ]
+        return " UNION ALL ".join(parts)
 
     def _without_files(self, view: str) -> str:
         """Return a SELECT for a view that reads no files: one row per card for ``spaces``, no rows for other views."""
@@ -228,9 +243,9 @@ class Views:
                 "less, or give a larger limit by ⦃memory⦄."
             )
         file = named_file(self.all_files, str(error))
-        if file is not None and not disk.exists(file):
+        if file is not None and not disk.exists(file.path):
             return DamagedError(
-                f"{file} has gone since the store was opened: its rows are in other files now, or its space was "
+                f"{file.place} has gone since the store was opened: its rows are in other files now, or its space was "
                 "removed. Run the query again; if it is still missing, run ⦃embstore verify⦄."
             )
         # Errors about the files that DuckDB reads, most of which name none of them.
@@ -247,14 +262,10 @@ class Views:
         return connections.user_error(error, columns)
 
 
-@contextmanager
-def in_use(files: Sequence[Path]) -> Iterator[None]:
-    """Fetch files whole where their folder has a supplier; they stay within the context."""
-    supply.fetch(dict.fromkeys(files))
-    with ExitStack() as stack:
-        for file in files:
-            stack.enter_context(supply.fetched(file))
-        yield
+def _parquet(files: Sequence[StoredFile], options: str = "") -> str:
+    """Return the SQL of the rows of some Parquet files."""
+    listed = ", ".join(map(connections.quote, connections.literal(fetch(files))))
+    return f"read_parquet([{listed}], hive_partitioning = false{options})"
 
 
 class Session:
@@ -263,7 +274,6 @@ class Session:
     def __init__(self, views: Views, limits: Limits, *, columns: Sequence[str] = ()) -> None:
         self._views, self._limits, self._columns = views, limits, columns
         self._connection = views.connection.cursor()
-        self.files: Sequence[Path] = ()  # files that the SQL reads
 
     def run(self, query: Callable[[duckdb.DuckDBPyConnection], T], since: float | None = None) -> T:
         """Call a function with the connection, within the limits, and return its result.
@@ -274,8 +284,7 @@ class Session:
         if timeout is not None and since is not None:
             timeout = max(0.0, since + timeout - time.monotonic())
         try:
-            with in_use(self.files):
-                return interruptible.run(self._connection, query, timeout=timeout)
+            return interruptible.run(self._connection, query, timeout=timeout)
         except TimeoutError as error:
             raise QueryError(
                 f"this SQL took longer than its limit of {self._limits.timeout:g} s. Select less, or give a larger "
@@ -291,9 +300,8 @@ class Session:
 
     def steps(self, iterator: Iterator[T], since: float) -> Iterator[T]:
         """Yield what an iterator over the connection yields; the time limit is for all of it, with what is between."""
-        with in_use(self.files):
-            while (value := self.run(lambda _: next(iterator, _END), since)) is not _END:
-                yield value  # type: ignore[misc]
+        while (value := self.run(lambda _: next(iterator, _END), since)) is not _END:
+            yield value  # type: ignore[misc]
 
 
 def _row(card: Card) -> str:

@@ -13,11 +13,11 @@ from embstore.base import disk
 from embstore.base.errors import DamagedError, StoreError
 from embstore.base.space import Unit
 from embstore.base.text import item_id
-from embstore.storage.files.item_columns import COLUMN_FILES, ColumnTables, ColumnValues, is_token_column, token_column
-from embstore.storage.files.items import PartChecks, has_its_id
+from embstore.storage.item_columns import COLUMN_FILES, ColumnTables, ColumnValues, is_token_column, token_column
+from embstore.storage.items import PartChecks, has_its_id
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.tables import ITEMS_SCHEMA, column_schema, read_part, read_table
-from embstore.storage.maintenance.file_checks import Problem
+from embstore.storage.tables import ITEMS_SCHEMA, column_schema, read_part, read_table
+from embstore.storage.check import Problem
 from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql import connections
 from embstore.storage.sql.reader import Reader

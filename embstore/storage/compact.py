@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError
 from embstore.base.space import Layer
-from embstore.storage.files import names
-from embstore.storage.files.card import Card
-from embstore.storage.files.derived import add_summaries, read_merged
+from embstore.storage import keys
+from embstore.storage.card import Card
+from embstore.storage.answers import add_summaries, read_merged
 from embstore.storage.files.names import check_content
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import (
+from embstore.storage.vectors import (
     SHARD_BYTES,
     SUMMARY_SCHEMA,
     ShardContent,
@@ -36,10 +36,10 @@ from embstore.storage.files.shards import (
     stored_sums,
     summary_row,
 )
-from embstore.storage.files.tables import ITEMS_SCHEMA, read_part, write_table
-from embstore.storage.files.vectors import LayerVectors, shard_row_groups
-from embstore.storage.maintenance.part_tables import joined
-from embstore.storage.parquet.writer import to_table
+from embstore.storage.tables import ITEMS_SCHEMA, read_part, write_table
+from embstore.storage.vectors import LayerVectors, shard_row_groups
+from embstore.storage.column_tables import joined
+from embstore.storage.arrow import to_table
 from embstore.storage.transaction.commit import replacing, rewrite_tables
 from embstore.storage.transaction.manifest import committed_shards, list_parts, read_cards
 

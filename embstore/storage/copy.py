@@ -14,15 +14,15 @@ import pyarrow.compute as pc
 from embstore.base import atomic, checksum, disk, supply
 from embstore.base.errors import DamagedError, StoreError
 from embstore.storage.catalog import Catalog
-from embstore.storage.files import names
-from embstore.storage.files.card import Card
-from embstore.storage.files.datasets import check_dataset
+from embstore.storage import keys
+from embstore.storage.card import Card
+from embstore.storage.datasets import check_dataset
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import SUMMARY_SCHEMA, ShardContent, publish_shard, stage_shard
-from embstore.storage.files.tables import bounded, read_part, read_sealed, read_table, stage_part, write_table
-from embstore.storage.files.vectors import Ids, LayerVectors
-from embstore.storage.maintenance.file_checks import IdSet
-from embstore.storage.maintenance.part_tables import new_columns
+from embstore.storage.vectors import SUMMARY_SCHEMA, ShardContent, publish_shard, stage_shard
+from embstore.storage.tables import bounded, read_part, read_sealed, read_table, stage_part, write_table
+from embstore.storage.vectors import Ids, LayerVectors
+from embstore.storage.check import IdSet
+from embstore.storage.column_tables import new_columns
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import REMEDY, Reader
 from embstore.storage.staging.staging import SHOWN, collision

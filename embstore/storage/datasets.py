@@ -1,37 +1,39 @@
 """Read the rows of stored datasets: item ids, texts and scores."""
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import atomic
-from embstore.base.errors import DamagedError, QueryError, nearest
+from embstore.base.errors import QueryError, nearest
 from embstore.base.space import Unit
 from embstore.base.text import source_name
+from embstore.storage import keys
+from embstore.storage.cache import StoredFile
 from embstore.storage.sql.reader import FILES, Reader
 
 Columns = dict[str, NDArray[Any]]
 
 _JOIN_COLUMNS = tuple(f"{name}{suffix}" for suffix in ("", "_2", "_3", "_4") for name in ("item_id", "text"))
-_KIND = "SELECT decode(value) FROM parquet_kv_metadata($files) WHERE decode(key) = 'kind'"
 _ROWS = """SELECT * EXCLUDE (unit, file_row_number)
            FROM read_parquet($files, hive_partitioning = false, file_row_number = true)
            WHERE unit = $unit ORDER BY file_row_number"""
 
 
-def stored_kinds(reader: Reader, files: Sequence[Path], kinds: Collection[str] = ()) -> dict[str, str]:
+def name_of(file: StoredFile) -> str:
+    """Return the name of a dataset in its file's key, such as ``words_5000``."""
+    parts = keys.parse(file.key)
+    return parts.name if parts else ""
+
+
+def stored_kinds(files: Sequence[StoredFile], kinds: Collection[str] = ()) -> dict[str, str]:
     """Return the kind of each dataset, by name; only the given kinds, or all if none is given."""
-    found = {}
-    for file in files:
-        rows = reader.rows(_KIND, [file])
-        found[source_name(file.stem)] = rows[0][0] if rows else ""
+    found = {source_name(name_of(file)): file.entry.get("kind", "") for file in files}
     return {name: kind for name, kind in found.items() if not kinds or kind in kinds}
 
 
-def stored_rows(reader: Reader, files: Sequence[Path], name: str, unit: Unit) -> Columns:
+def stored_rows(reader: Reader, files: Sequence[StoredFile], name: str, unit: Unit) -> Columns:
     """Return the rows of a dataset (``words:5000`` or ``words_5000``) for a unit, as columns in the dataset's order.
 
     Returns:
@@ -40,16 +42,16 @@ def stored_rows(reader: Reader, files: Sequence[Path], name: str, unit: Unit) ->
         strings None.
     """
     name = source_name(name)
-    file = next((file for file in files if source_name(file.stem) == name), None)
+    file = next((file for file in files if source_name(name_of(file)) == name), None)
     if file is None:
-        stored = [source_name(file.stem) for file in files]
+        stored = [source_name(name_of(file)) for file in files]
         suggestion = "".join(f"Did you mean {near!r}? " for near in nearest(name, stored, n=1))
         raise QueryError(
             f"the dataset {name!r} is not in the store, which holds {', '.join(stored) or 'none'}. {suggestion}"
             f"{'If not, e' if suggestion else 'E'}mbed it with: ⦃embstore build {name} --model MODEL⦄; or, if its "
             f"texts have vectors, as imported ones, store it with: ⦃embstore datasets store {name}⦄"
         )
-    check_dataset(file)
+    file.check()
     columns = reader.columns(_ROWS, [file], unit=unit.value)
     if not len(columns["item_id"]):
         [units] = reader.rows(f"SELECT list(DISTINCT unit) FROM {FILES}", [file])
@@ -63,40 +65,13 @@ def stored_rows(reader: Reader, files: Sequence[Path], name: str, unit: Unit) ->
     return {key: _without_mask(column, key, file) for key, column in columns.items()}
 
 
-def _without_mask(column: NDArray[Any], key: str, file: Path) -> NDArray[Any]:
+def _without_mask(column: NDArray[Any], key: str, file: StoredFile) -> NDArray[Any]:
     """Return a column in which NaN or None replaces DuckDB's mask, under which a missing score would read as 0."""
     missing = np.ma.getmaskarray(column)
     if not missing.any():
         return np.asarray(column)
     if key in _JOIN_COLUMNS:
-        raise _damage(file, f"{key} is missing in row {int(missing.argmax()) + 1}.")
+        raise file.damage(f"{key} is missing in row {int(missing.argmax()) + 1}")
     values = np.ma.getdata(column).astype(np.float64 if column.dtype.kind in "iuf" else object)
     values[missing] = np.nan if values.dtype.kind == "f" else None
     return values
-
-
-def check_dataset(file: Path) -> None:
-    """Raise DamagedError if the file of a dataset was altered or cannot be read."""
-    import pyarrow as pa  # slow, and most queries need no dataset
-    import pyarrow.parquet as pq
-
-    from embstore.storage.files.tables import DATASET_TYPES
-
-    data = atomic.read_checked(file, rebuild_remedy(file))
-    try:
-        found = pq.read_schema(pa.BufferReader(data))
-    except pa.ArrowException as error:
-        raise _damage(file, str(error).splitlines()[0]) from error
-    types = dict(zip(found.names, found.types, strict=True))
-    is_complete = {"unit", "item_id", "text"} <= types.keys()
-    if not is_complete or any(types.get(name, kind) != kind for name, kind in DATASET_TYPES.items()):
-        raise _damage(file, "its columns are not those of a dataset.")
-
-
-def _damage(file: Path, problem: str) -> DamagedError:
-    return DamagedError(f"{file} is damaged: {problem} {rebuild_remedy(file)}")
-
-
-def rebuild_remedy(file: Path) -> str:
-    """Return the remedy for a damaged dataset, as a sentence."""
-    return f"To repair it, build the dataset again: ⦃embstore build {source_name(file.stem)}⦄"

@@ -18,16 +18,16 @@ from embstore.base.progress import finish_part
 from embstore.base.space import Unit
 from embstore.base.summary import Summary
 from embstore.base.text import marked_items
-from embstore.storage.files import names
-from embstore.storage.files.card import Card
-from embstore.storage.files.datasets import check_dataset
-from embstore.storage.files.items import has_its_id, is_column_table
-from embstore.storage.files.maps import REMEDY as DERIVED_REMEDY
-from embstore.storage.files.maps import read_map
+from embstore.storage import keys
+from embstore.storage.card import Card
+from embstore.storage.datasets import check_dataset
+from embstore.storage.items import has_its_id, is_column_table
+from embstore.storage.maps import REMEDY as DERIVED_REMEDY
+from embstore.storage.maps import read_map
 from embstore.storage.files.paths import Shard, StorePaths, check_marker
-from embstore.storage.files.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums, summary_table
-from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_sealed, read_table, write_table
-from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.vectors import SUMMARY_SCHEMA, embeddings_schema, stored_sums, summary_table
+from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_sealed, read_table, write_table
+from embstore.storage.vectors import LayerVectors
 from embstore.storage.parquet.footer import fetch_footers, is_footer_sound, read_columns
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.transaction.manifest import Files, Snapshot, card_remedy, read_manifest, read_newest

@@ -8,17 +8,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
 from embstore.base.text import N_TOKENS, Item, word_spans
-from embstore.storage.files.items import PartChecks, is_column_table
-from embstore.storage.parquet.footer import read_columns
+from embstore.storage.cache import StoredFile, fetch
 from embstore.storage.sql import connections
 from embstore.storage.sql.reader import Reader
 
@@ -26,8 +23,6 @@ Ids = NDArray[np.int64]
 
 DTYPES: Mapping[str, Any] = {"int64": np.int64, "float64": np.float64, "bool": np.bool_, "string": np.object_}
 """dtype of the values of each type of columns."""
-
-REMEDY = "To repair it, run ⦃embstore repair⦄, and build the same sources again with the same ⦃keep⦄."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,50 +153,35 @@ def _plain(name: str) -> str:
 class ColumnTables:
     """Tables of the columns of a store's items."""
 
-    def __init__(self, reader: Reader, files: Sequence[Path], checks: PartChecks) -> None:
+    def __init__(self, reader: Reader, files: Sequence[StoredFile]) -> None:
         self.files = files
-        self._reader, self._checks = reader, checks
+        self._reader = reader
 
     def check(self) -> None:
         """Raise DamagedError if a table was altered."""
+        fetch(self.files)
         for file in self.files:
-            self._checks.check(file)
-            if not is_column_table(read_columns(file)):
-                raise DamagedError(f"{file} is damaged: it is not a table of columns. {REMEDY}")
+            file.check()
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Names of the stored columns by the footers of the tables, whose content is not checked.
-
-        They say whether a request reads the tables at all: to hash them takes much longer.
-        """
-        try:
-            return frozenset(column.name for file in self.files for column in read_columns(file)) - {"item_id"}
-        except (ValueError, OSError):
-            self.check()
-            raise
+        """Names of the stored columns; no table is read."""
+        return frozenset(name for file in self.files for name in file.entry["columns"])
 
     @property
     def has_kept(self) -> bool:
-        """Whether some columns were kept from sources, by the footers of the tables; true for damaged ones."""
-        try:
-            return not all(map(is_token_column, self.names))
-        except DamagedError:
-            return True
+        """Whether some columns were kept from sources."""
+        return not all(map(is_token_column, self.names))
 
     @cached_property
     def types(self) -> dict[str, str]:
-        """Type of each stored column, by name, sorted."""
-        self.check()
-        found: dict[str, tuple[str, Path]] = {}
+        """Type of each stored column, by name, sorted; no table is read."""
+        found: dict[str, tuple[str, StoredFile]] = {}
         for file in self.files:
-            for column in read_columns(file)[1:]:
-                kind, other = found.setdefault(column.name, (column.kind, file))
-                if kind != column.kind:
-                    raise DamagedError(
-                        f"{file} is damaged: its column {column.name!r} is of type {column.kind}, and of type {kind} "
-                        f"in {other}. {REMEDY}"
-                    )
+            for name, kind in file.entry["columns"].items():
+                known, other = found.setdefault(name, (kind, file))
+                if kind != known:
+                    raise file.damage(f"its column {name!r} is of type {kind}, and of type {known} in {other.key}")
         return {name: found[name][0] for name in sorted(found)}
 
     def counts(self) -> dict[str, int]:
@@ -212,6 +192,7 @@ class ColumnTables:
         values = ", ".join(
             f"count(DISTINCT item_id) FILTER (WHERE {connections.quote_name(name)} IS NOT NULL)" for name in names
         )
+        self.check()
         [row] = self._reader.rows(f"SELECT {values} FROM {COLUMN_FILES}", self.files)
         return dict(zip(names, row, strict=True))
 
@@ -219,6 +200,7 @@ class ColumnTables:
         """Return the values of stored columns for some items (n,), in the order of their ids, by name."""
         if not names:
             return {}
+        self.check()
         kinds = [self.types[name] for name in names]
         quoted = ", ".join(
             f"any_value({connections.quote_name(name)}) AS c{number}" for number, name in enumerate(names)

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Self
 
 from embstore.base import atomic
@@ -34,7 +33,7 @@ from embstore.base.space import (
     without_revision,
 )
 from embstore.base.text import word_rule
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.cache import StoredFile
 
 CARD_FORMAT = 2
 MAX_BLOCKS = 4096
@@ -206,25 +205,24 @@ def _layers(document: dict[str, Any]) -> Layers:
     return Layers(members, n_blocks, top_form)
 
 
-def store_card(paths: StorePaths, card: Card) -> None:
-    """Write the file of a card; errors: :func:`card_bytes`."""
-    atomic.write_bytes(paths.card(card.space), card_bytes(paths, card))
-
-
-def card_bytes(paths: StorePaths, card: Card) -> bytes:
+def card_bytes(card: Card) -> bytes:
     """Return the content of the file of a card."""
-    return atomic.checked_bytes(paths.card(card.space), card.to_dict(), "card")
+    return atomic.checked_bytes(f"the card of {card.space}", card.to_dict(), "card")
 
 
-def read_card(path: Path) -> Card:
-    """Return the card in a file."""
-    document = atomic.read_document(path, "card")
+def read_card(file: StoredFile, space: str) -> Card:
+    """Return the card of a space from its file."""
     try:
+        document = atomic.read_document(file.path, "card")
         card = Card.from_dict(document)
+    except FileNotFoundError as error:
+        raise file.damage("it is missing, and the manifest names it") from error
+    except DamagedError:
+        raise
     except (ValueError, EmbstoreError) as error:
-        raise DamagedError(f"{path} is damaged: {str(error)[:_MAX_MESSAGE_CHARS]} Run: ⦃embstore verify⦄") from error
-    if card.space != path.stem:
-        raise DamagedError(f"{path} is the card of another space, {card.space!r}: it was copied or renamed. Remove it.")
+        raise file.damage(str(error)[:_MAX_MESSAGE_CHARS]) from error
+    if card.space != space:
+        raise file.damage(f"it is the card of another space, {card.space!r}")
     return card
 
 

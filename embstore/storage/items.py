@@ -1,54 +1,23 @@
 """Look up the texts of items by their ids.
 
 A few items are read from the files that may contain them, and checked by their ids, which are hashes of the other
-columns. Before a table is read in bulk, it is checked against the SHA-256 in its name, once until the file changes.
+columns. Before a table is read in bulk, it is checked against its SHA-256, once until the file changes.
 """
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk, supply
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
 from embstore.base.text import Item, Span, escaped, item_id
-from embstore.storage.files import names
-from embstore.storage.parquet.footer import Column, read_columns
+from embstore.storage.cache import StoredFile, fetch
 from embstore.storage.sql import connections
-from embstore.storage.sql.reader import FILES, TABLE_REMEDY, Ranges, Reader
-
-ITEM_COLUMNS = (
-    Column("item_id", "int64", is_required=True),
-    Column("unit", "string", is_required=True),
-    Column("text", "string", is_required=True),
-    Column("context_id", "int64"),
-    Column("start", "int64"),
-    Column("end", "int64"),
-)
-
-SKIPPED_COLUMNS = (
-    Column("space", "string"),
-    Column("item_id", "int64"),
-    Column("text", "string", is_required=True),
-    Column("outcome", "string", is_required=True),
-    Column("reason", "string", is_required=True),
-    Column("origin", "string"),
-)
-
-ITEM_ID = Column("item_id", "int64", is_required=True)
-"""First column of each table of items' columns."""
-
-
-def is_column_table(columns: Sequence[Column]) -> bool:
-    """Return whether the columns of a table are an item's id and columns that may be null, with different names."""
-    first, *others = columns or (None,)
-    names = {column.name.lower() for column in others}
-    return first == ITEM_ID and bool(others) and len(names) == len(others) and not any(c.is_required for c in others)
-
+from embstore.storage.sql.reader import FILES, Reader
 
 _MAX_LISTED = 1000  # number of items up to which their ids are listed in the SQL
 _MAX_CHARS = 1000  # maximum length of a text in a search by spelling, whose memory grows with it
@@ -64,17 +33,15 @@ _ROW_TYPES = (int, str, str, str | None, int | None, int | None)
 class ItemTables:
     """Tables of the items of a store."""
 
-    def __init__(self, reader: Reader, files: Sequence[Path], folder: Path, checks: "PartChecks") -> None:
+    def __init__(self, reader: Reader, files: Sequence[StoredFile], place: str) -> None:
         self.files = files
-        self._reader, self._folder = reader, folder
-        self._ranges = Ranges(reader, files)
-        self._checks = checks
+        self._reader, self._place = reader, place
 
     def check(self) -> None:
         """Raise DamagedError if a table was altered."""
-        supply.fetch(dict.fromkeys(self.files))
+        fetch(self.files)
         for file in self.files:
-            self._checks.check(file)
+            file.check()
 
     def ids(self) -> Ids:
         """Return the ids of all items, ascending."""
@@ -132,7 +99,7 @@ class ItemTables:
         """Return the error for an item without a stored text."""
         self.check()
         return DamagedError(
-            f"item {item} has no text in {self._folder}: a table is lost. Build the same sources again: their "
+            f"item {item} has no text in {self._place}: a table is lost. Build the same sources again: their "
             "texts are written anew."
         )
 
@@ -151,7 +118,8 @@ class ItemTables:
         # A list in the SQL lets DuckDB skip row groups by their statistics.
         listed = ", ".join(str(int(item)) for item in ids) or "NULL"
         sql = f"SELECT {columns} FROM {FILES} WHERE item_id IN ({listed})"
-        return self._reader.rows(sql, self._ranges.files_of([*ids]))
+        ascending = sorted(ids)
+        return self._reader.rows(sql, [file for file in self.files if _may_have(file, ascending)])
 
     def _items_where(self, condition: str, **values: Any) -> dict[int, Item]:
         """Return the items for which an SQL condition over the columns of items is true, with their sentences."""
@@ -161,41 +129,10 @@ class ItemTables:
         return _items(self._reader.rows(sql, self.files, **values))
 
 
-class PartChecks:
-    """Cached checks of files against the SHA-256 in their names."""
-
-    def __init__(self) -> None:
-        self._checked: dict[Path, disk.Stamp] = {}
-
-    def check(self, file: Path) -> None:
-        """Raise DamagedError if the file was altered."""
-        stamp = _stamp(file)
-        if self._checked.get(file) == stamp:
-            return
-        if file.stem != names.part_name(file_hash(file)):
-            raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {TABLE_REMEDY}")
-        try:
-            found = read_columns(file)
-        except ValueError as error:
-            raise DamagedError(f"{file} is damaged: {error}. {TABLE_REMEDY}") from error
-        if found not in (ITEM_COLUMNS, SKIPPED_COLUMNS) and not is_column_table(found):
-            raise DamagedError(f"{file} is damaged: its columns are not those of the format. {TABLE_REMEDY}")
-        self._checked[file] = stamp
-
-
-def _stamp(file: Path) -> disk.Stamp:
-    """Return inode, size and modification time of a file, which change when it is replaced."""
-    if (stamp := disk.stamp_of(file)) is None:
-        raise DamagedError(f"{file} cannot be read: No such file or directory. {TABLE_REMEDY}")
-    return stamp
-
-
-def file_hash(file: Path, remedy: str = TABLE_REMEDY) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    try:
-        return disk.sha256(file)
-    except FileNotFoundError as error:
-        raise DamagedError(f"{file} cannot be read: No such file or directory. {remedy}") from error
+def _may_have(file: StoredFile, ascending: Sequence[int]) -> bool:
+    """Return whether a table may have one of some items, by the range of its ids in the manifest."""
+    place = bisect_left(ascending, file.entry["first"])
+    return place < len(ascending) and ascending[place] <= file.entry["last"]
 
 
 def has_its_id(row: Row) -> bool:

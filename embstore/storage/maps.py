@@ -1,28 +1,28 @@
 """Read and write maps: the positions in the plane of the items of one layer, in a Parquet table with a header.
 
-The header, in the table's metadata, holds all that the positions depend on and the names of the shards with the
-vectors. A map is used only if it is the requested one, of the current shards: one in the place of another, or of shards
-that have changed since, is as good as missing. Maps are derived and may be deleted at any time. They need no lock,
+The header, in the table's metadata, holds all that the positions depend on and a digest of the items of the layer. A map
+is used only if it is the requested one, of the current items: one in the place of another, or of other items, is as good
+as missing. Maps are derived and may be deleted at any time. They need no lock,
 since a file is written whole and its content is checked when it is read.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore.base import atomic
+from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.tables import read_sealed, write_table
+from embstore.storage.keys import MAPS, folder_of, parse
+from embstore.storage.manifest import ItemSet
 
-MAPS_FORMAT = 1
+MAPS_FORMAT = 2
 REMEDY = "It is not used, and may be deleted; ⦃embstore repair⦄ removes it."
 
 MAP_SCHEMA = pa.schema(
@@ -69,12 +69,12 @@ class MapKey:
     words: str | None = None
     words_sha256: str | None = None
 
-    def path(self, paths: StorePaths) -> Path:
+    def path(self, root: Path) -> Path:
         """Return the path of the map, whose name has a hash of what was requested; versions are not part of it."""
         request = [list(self.fitted_on), self.where, self.sample, self.seed]
         request += [] if self.words_sha256 is None else [self.words_sha256]
         digest = hashlib.blake2b(json.dumps(request).encode(), digest_size=8).hexdigest()
-        return paths.map(self.space, self.layer, self.method, digest)
+        return root / f"{folder_of(MAPS, self.space)}/layer={self.layer:02d}-{self.method}-{digest}.parquet"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +82,7 @@ class LayerMap:
     """A map of one layer.
 
     Attributes:
-        shards: Names of the shards with the vectors, ascending.
+        items: Items of the layer when the map was made.
         ids: Item ids, int64 (n,), ascending.
         positions: Positions of the items, float32 (n, 2).
         n_zero: Number of selected items without a position, since their vector is zero.
@@ -93,7 +93,7 @@ class LayerMap:
     """
 
     key: MapKey
-    shards: tuple[str, ...]
+    items: ItemSet
     ids: Ids
     positions: Positions
     n_zero: int
@@ -106,43 +106,67 @@ class LayerMap:
         """Return the header as a JSON object."""
         key = {name: value for name, value in asdict(self.key).items() if name not in _OF_WORDS or value is not None}
         return {
-            "format": MAPS_FORMAT, **key, "shards": self.shards, "n": len(self.ids), "n_zero": self.n_zero,
+            "format": MAPS_FORMAT, **key, "items": self.items.facts, "sha256": _hash_of(self.ids, self.positions), "n": len(self.ids), "n_zero": self.n_zero,
             "kept": self.kept, "n_kept": self.n_kept, "reason": self.reason, "made_with": self.made_with,
         }  # fmt: skip
 
 
-def write_map(paths: StorePaths, made: LayerMap) -> Path:
-    """Write a map, and return its path."""
-    path = made.key.path(paths)
+def write_map(root: Path, made: LayerMap) -> Path:
+    """Write a map below the folder of a store, and return its path."""
+    path = made.key.path(root)
     columns = [made.ids, made.positions[:, 0], made.positions[:, 1]]
     table = pa.table([pa.array(np.ascontiguousarray(column)) for column in columns], schema=MAP_SCHEMA)
     header = json.dumps(made.header(), ensure_ascii=False, allow_nan=False)
+    disk.make_folder(path.parent)
     atomic.discard_dead(path.parent)
-    write_table(path, table.replace_schema_metadata({_HEADER: header.encode()}))
+    with atomic.temporary(path.parent) as temp:
+        pq.write_table(table.replace_schema_metadata({_HEADER: header.encode()}), temp)
+        disk.replace(temp, path)
     return path
 
 
-def find_map(paths: StorePaths, key: MapKey, shards: Iterable[str]) -> LayerMap | None:
-    """Return the stored map of some shards; None if it is missing, damaged, or of another request or other shards."""
+def stored_maps(root: Path, space: str) -> list[Path]:
+    """Return the files of the stored maps of a space below the folder of a store."""
+    folder = folder_of(MAPS, space)
+    return [path for path in disk.listed(root / folder) if parse(f"{folder}/{path.name}") is not None]
+
+
+def find_map(root: Path, key: MapKey, items: ItemSet) -> LayerMap | None:
+    """Return the stored map of some items; None if it is missing, damaged, or of another request or other items."""
     try:
-        found = read_map(paths, key.path(paths))
-    except DamagedError:
+        found = read_map(root, key.path(root))
+    except (DamagedError, FileNotFoundError):
         return None
-    return found if found.key == key and found.shards == tuple(sorted(shards)) else None
+    return found if found.key == key and found.items == items else None
 
 
-def read_map(paths: StorePaths, path: Path) -> LayerMap:
+def read_map(root: Path, path: Path) -> LayerMap:
     """Read the map in a file."""
-    table = read_sealed(path, MAP_SCHEMA, REMEDY)
+    try:
+        with disk.opening(path), pq.ParquetFile(path) as parquet:
+            table = parquet.read()
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise _damage(path, str(error).splitlines()[0]) from error
+    if not table.schema.remove_metadata().equals(MAP_SCHEMA):
+        raise _damage(path, "its columns are not those of a map")
     data = (table.schema.metadata or {}).get(_HEADER, b"")
     header = atomic.parse_document(data, path, "map-header", REMEDY, is_sealed=False)
     values: dict[str, Any] = {field.name: header.get(field.name) for field in fields(MapKey)}
     key = MapKey(**{**values, "fitted_on": tuple(header["fitted_on"])})
-    if key.path(paths) != path:
-        raise DamagedError(f"{path} is damaged: it is the map that belongs in {key.path(paths).name}. {REMEDY}")
+    if key.path(root) != path:
+        raise _damage(path, f"it is the map that belongs in {key.path(root).name}")
     ids = table["item_id"].to_numpy()
     positions = np.stack([table[axis].to_numpy() for axis in ("x", "y")], axis=1)
-    if len(ids) != header["n"] or (np.diff(ids) <= 0).any() or not np.isfinite(positions).all():
-        raise DamagedError(f"{path} is damaged: its rows are not those that its header describes. {REMEDY}")
+    if len(ids) != header["n"] or header["sha256"] != _hash_of(ids, positions):
+        raise _damage(path, "its rows are not those that its header describes")
     others = ("n_zero", "kept", "n_kept", "reason", "made_with")
-    return LayerMap(key, tuple(header["shards"]), ids, positions, **{name: header[name] for name in others})
+    return LayerMap(key, ItemSet.of_entry(header["items"]), ids, positions, **{name: header[name] for name in others})
+
+
+def _hash_of(ids: Ids, positions: Positions) -> str:
+    """Return the SHA-256 of the rows of a map."""
+    return hashlib.sha256(ids.tobytes() + positions.astype(np.float32).tobytes()).hexdigest()
+
+
+def _damage(path: Path, problem: str) -> DamagedError:
+    return DamagedError(f"{path} is damaged: {problem}. {REMEDY}")

@@ -1,0 +1,288 @@
+"""Give the files of a store as files of this machine: those of a folder, or whole copies of objects in a cache.
+
+A file of a store at a URL is fetched whole when it is first used, compared with its hash in the manifest, and kept in a
+folder of the cache under its key, which has its hash: it is never stale. If the cache is full, the files that were not
+used for the longest time go first.
+"""
+
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embstore.base import atomic, disk, installation
+from embstore.base.errors import DamagedError, FileAccessError, RemoteError, StoreError, UsageError
+from embstore.base.table import show_size
+from embstore.storage import keys, manifest
+from embstore.storage.manifest import Change, Edit, Entry, Manifest
+from embstore.storage.objects import Folder, Objects
+
+FOLDER_VARIABLE, SIZE_VARIABLE = "EMBSTORE_CACHE", "EMBSTORE_CACHE_SIZE"
+_DEFAULT_GB = 50
+_N_DOWNLOADS = 16
+
+
+class StoreFiles:
+    """The files of a store, in a folder or at a URL.
+
+    Attributes:
+        objects: Objects of the store.
+        root: Folder with the files of the store, or with copies of them; derived files are there too.
+        name: Folder or URL of the store, as messages name it.
+    """
+
+    def __init__(self, objects: Objects, root: Path) -> None:
+        self.objects, self.root, self.name = objects, root, objects.url
+        self._known: Manifest | None = None
+        self._checked: dict[str, disk.Stamp] = {}
+
+    @classmethod
+    def of_folder(cls, root: "Path | StoreFiles") -> "StoreFiles":
+        """Return the files of the store in a folder, which may not exist; files of a store are returned as they are."""
+        if isinstance(root, StoreFiles):
+            return root
+        resolved = disk.resolved(root)
+        return cls(Folder(resolved), resolved)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is in a folder, not at a URL."""
+        return self.objects.is_local
+
+    def find_manifest(self) -> Manifest | None:
+        """Return the newest manifest; None if there is no store.
+
+        Raises:
+            UnsupportedFormatError: The store has an older format.
+            StoreError: The folder has other files and is no store.
+        """
+        self._known = manifest.read(self.objects, self._known)
+        if self._known is None and self.is_local:
+            self._check_other_files()
+        return self._known
+
+    def manifest(self) -> Manifest:
+        """Return the newest manifest; raise StoreError if there is no store."""
+        found = self.find_manifest()
+        if found is None:
+            raise manifest.no_store(self.name, is_url=not self.is_local)
+        return found
+
+    def _check_other_files(self) -> None:
+        """Raise StoreError if the folder has files, but no manifest."""
+        for marker in ("store.json", "manifests"):
+            if disk.exists(self.root / marker):
+                known = disk.read(self.root / marker, 1 << 16) if marker == "store.json" else b""
+                raise manifest.older_format(self.name, manifest.format_of_marker(known) or 3)
+        others = [path.name for path in disk.listed(self.root) if not path.name.startswith(".")]
+        if any((self.root / kind.folder).name in others for kind in (keys.VECTORS, keys.CARDS, keys.ITEMS)):
+            raise DamagedError(
+                f"{self.root}/{keys.MANIFESTS.folder} is damaged: it has no manifest, and the rest of a store is "
+                "there. Restore it from a copy; or build the store anew, in another folder."
+            )
+        if others:
+            raise StoreError(
+                f"{self.root} is not a store: it has no manifest. Name the store's folder with ⦃store⦄ or "
+                "EMBSTORE_STORE; to build a new store, name a folder that is empty or does not exist."
+            )
+
+    def commit(self, change: Change | Edit) -> Manifest:
+        """Commit a change, or what a function makes of the newest manifest; see :func:`.manifest.commit`."""
+        edit = (lambda _: change) if isinstance(change, Change) else change
+        self._known = manifest.commit(self.objects, edit, self._known)
+        return self._known
+
+    def file(self, key: str, entry: Entry) -> "StoredFile":
+        """Return a file that a manifest names."""
+        return StoredFile(self, key, entry)
+
+    def files_of(self, named: Manifest, found: Iterable[str]) -> "list[StoredFile]":
+        """Return files that a manifest names, by key."""
+        return [StoredFile(self, key, named.files[key]) for key in found]
+
+    def fetch(self, files: "Iterable[StoredFile]") -> list[Path]:
+        """Return the paths of files on this machine; those of a store at a URL are fetched at the same time."""
+        files = [*files]
+        if not self.is_local:
+            missing = [file for file in files if not disk.exists(self.root / file.key)]
+            if missing:
+                make_room(sum(file.entry["bytes"] for file in missing), {self.root / file.key for file in files})
+                with ThreadPoolExecutor(min(_N_DOWNLOADS, len(missing))) as pool:
+                    for _ in pool.map(self._download, missing):
+                        pass
+            for file in files:
+                with suppress(FileNotFoundError):
+                    os.utime(self.root / file.key)  # it was used now
+        return [self.root / file.key for file in files]
+
+    def _download(self, file: "StoredFile") -> None:
+        target = self.root / file.key
+        with writing_to_cache(), atomic.temporary(target.parent) as temp:
+            self.objects.download(file.key, temp)
+            if disk.size(temp) != file.entry["bytes"] or disk.sha256(temp) != file.entry["sha256"]:
+                raise DamagedError(
+                    f"{self.name}/{file.key} is damaged: its content does not have the size and SHA-256 in the "
+                    "manifest. Run: ⦃embstore verify⦄"
+                )
+            disk.replace(temp, target)
+
+    def write(self, files: Mapping[str, Path]) -> None:
+        """Store files by key from temporary ones, which are moved; of a store at a URL, a copy stays in the cache."""
+        self.objects.put(files)
+        if not self.is_local:
+            for key, temp in files.items():
+                target = self.root / key
+                with writing_to_cache():
+                    disk.make_folder(target.parent)
+                    disk.replace(temp, target)
+
+    @contextmanager
+    def temporary(self) -> Iterator[Path]:
+        """Provide the path of a new temporary file on the disk of the files, removed when the context ends."""
+        with atomic.temporary(self.root) as temp:
+            yield temp
+
+    def check(self, file: "StoredFile") -> None:
+        """Raise DamagedError unless the content of a file has its hash, once until the file changes."""
+        path = file.path
+        stamp = disk.stamp_of(path)
+        if stamp is None or self._checked.get(file.key) != stamp:
+            if stamp is None:
+                raise file.damage("it is missing, and the manifest names it")
+            if stamp[1] != file.entry["bytes"] or disk.sha256(path) != file.entry["sha256"]:
+                raise file.damage("its SHA-256 is not the one in the manifest, so it was altered or truncated")
+            self._checked[file.key] = stamp
+
+    def is_outdated(self, named: Manifest) -> bool:
+        """Return whether files that a manifest names are of the store no more, so that they may be gone."""
+        newest = self.find_manifest()
+        return newest is None or not newest.files.keys() >= named.files.keys()
+
+    def collect(self) -> list[str]:
+        """Delete the files that no manifest of the last day names, and manifests before it; return their keys."""
+        named = self.manifest()
+        newest = keys.manifest_key(named.number)
+        garbage = []
+        for folder in dict.fromkeys(kind.folder for kind in keys.KINDS if not kind.is_derived):
+            for info in self.objects.list(folder):
+                if (key := keys.parse(info.key)) is None or info.key == newest:
+                    continue
+                if manifest.is_garbage(named, info.key, info.modified.timestamp()):
+                    garbage.append(info.key)
+                elif key.kind is keys.MANIFESTS and key.name < f"{named.number - _KEPT_MANIFESTS:020d}":
+                    garbage.append(info.key)
+        self.objects.delete(garbage)
+        return garbage
+
+
+_KEPT_MANIFESTS = 1000
+"""Number of manifests after which older ones are deleted before a day has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that a manifest names: its key, and what the manifest says of it."""
+
+    files: StoreFiles
+    key: str
+    entry: Entry
+
+    @property
+    def path(self) -> Path:
+        """Path of the file on this machine; it is fetched if need be."""
+        return self.files.fetch([self])[0]
+
+    @property
+    def place(self) -> str:
+        """Folder or URL, and key, as messages name the file."""
+        return f"{self.files.name}/{self.key}"
+
+    def check(self) -> None:
+        """Raise DamagedError unless the content has the hash in the manifest, once until the file changes."""
+        self.files.check(self)
+
+    def damage(self, cause: object) -> DamagedError:
+        """Return the error for a file that was read and found wrong, with the remedy."""
+        parts = keys.parse(self.key)
+        remedy = f"To repair it, run ⦃embstore repair⦄. {parts.kind.remedy}." if parts else ""
+        return DamagedError(f"{self.place} is damaged: {str(cause).rstrip('.')}. {remedy}")
+
+
+def fetch(files: Sequence[StoredFile]) -> list[Path]:
+    """Return the paths of files of one store on this machine; see :meth:`StoreFiles.fetch`."""
+    return files[0].files.fetch(files) if files else []
+
+
+def entry_of(path: Path, **facts: Any) -> dict[str, Any]:
+    """Return what a manifest says of a file: size, SHA-256, and facts."""
+    return {"bytes": disk.size(path), "sha256": disk.sha256(path), **facts}
+
+
+def cache_folder() -> Path:
+    """Return the folder of the copies: ``$EMBSTORE_CACHE``, else in the user's cache folder."""
+    if folder := os.environ.get(FOLDER_VARIABLE):
+        return Path(folder).resolve()
+    return installation.user_cache_folder("stores").resolve()
+
+
+def max_bytes() -> int:
+    """Return the size limit of the cache in bytes: ``$EMBSTORE_CACHE_SIZE`` in GB."""
+    value = os.environ.get(SIZE_VARIABLE) or str(_DEFAULT_GB)
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
+        raise UsageError(f"{SIZE_VARIABLE} is {value!r}: give a number of GB, such as {_DEFAULT_GB}.")
+    return int(float(value) * 1e9)
+
+
+def folder_for(url: str, endpoint: str = "") -> Path:
+    """Return the folder of the cache for a URL, created; its name begins with what is readable of the URL."""
+    digest = hashlib.sha256(f"{url}\n{endpoint}".encode()).hexdigest()[:16]
+    folder = cache_folder() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', url)[:60]}-{digest}"
+    with writing_to_cache():
+        disk.make_folder(folder)
+        (cache_folder() / "CACHEDIR.TAG").write_text(  # backups leave the folder out: bford.info/cachedir
+            "Signature: 8a477f597d28d172789f06886806bc55\n# Copies of files of embstore's stores; may be deleted.\n"
+        )
+    return folder
+
+
+def make_room(n_bytes: int, kept: set[Path]) -> None:
+    """Delete the files of the cache that were not used for the longest time until some bytes fit below its limit."""
+    if n_bytes > max_bytes():
+        raise RemoteError(
+            f"the cache {cache_folder()} is too small: {show_size(n_bytes)} are needed at once, and its limit is "
+            f"{show_size(max_bytes())}. Set {SIZE_VARIABLE} to a larger number of GB."
+        )
+    statuses = []
+    for path in disk.files_below(cache_folder()):
+        with suppress(FileNotFoundError):
+            statuses.append((path, disk.status(path)))
+    above = sum(status.st_size for _, status in statuses) + n_bytes - max_bytes()
+    for path, status in sorted(statuses, key=lambda found: found[1].st_mtime_ns):
+        if above <= 0:
+            break
+        if path not in kept:
+            disk.remove(path, missing_ok=True)
+            above -= status.st_size
+
+
+@contextmanager
+def writing_to_cache() -> Iterator[None]:
+    """Raise RemoteError, with the remedy, if the cache cannot be written within the context."""
+    try:
+        yield
+    except FileAccessError as error:
+        if not error.writing:
+            raise
+        place = cache_folder()
+        remedy = f"Change its permissions, or set {FOLDER_VARIABLE} to a folder that can be written."
+        if error.code in (errno.ENOSPC, errno.EDQUOT):
+            remedy = f"Free some space, delete {place}, or set {FOLDER_VARIABLE} to a folder on a larger disk."
+        raise RemoteError(
+            f"the cache {place}, which a store at a URL needs, cannot be written: {error.reason} {remedy}"
+        ) from error

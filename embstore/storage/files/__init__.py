@@ -1,1 +1,0 @@
-"""Read and write the file types of a store: paths, formats and checks."""

@@ -1,1 +1,0 @@
-"""Check, salvage, rewrite and copy the files of a store."""

@@ -1,0 +1,205 @@
+"""Read and write the objects of a store by key: in a folder, in a bucket, on a web server or on the hub.
+
+Objects are whole files that never change. The one thing that rivals compete for is the next manifest, which is created
+by :meth:`Objects.put_new` and never replaced.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock
+
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError, FileAccessError, StoreError
+
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
+
+
+class ObjectInfo(NamedTuple):
+    """An object of a store.
+
+    Attributes:
+        key: Path below the folder or URL.
+        size: Size in bytes.
+        modified: Time at which it was written, by the clock of the disk or server.
+        tag: Text that differs if another object of the key was written since.
+    """
+
+    key: str
+    size: int
+    modified: datetime
+    tag: str
+
+
+class Objects(ABC):
+    """Objects below a folder or URL."""
+
+    url: str
+    """Folder or URL, as messages name it."""
+
+    @abstractmethod
+    def get(self, key: str, max_bytes: int | None = None) -> bytes:
+        """Return the content of an object.
+
+        Raises:
+            MissingObjectError, MissingFileError: There is none of this key.
+            DamagedError: It is larger than ``max_bytes``.
+        """
+
+    @abstractmethod
+    def download(self, key: str, target: Path) -> None:
+        """Write the content of an object to a file."""
+
+    @abstractmethod
+    def newest_manifest(self) -> ObjectInfo | None:
+        """Return the manifest of the highest number; None if there is none."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the objects are files of a folder of this machine."""
+        return False
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield the objects whose keys begin with the name of a folder."""
+        raise self._only_read()
+
+    def put(self, sources: Mapping[str, Path]) -> None:
+        """Store the content of some files under keys that have its hash, and flush them to the disk.
+
+        In a folder the files are moved. An object that exists has the same content.
+        """
+        raise self._only_read()
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Create an object that must not be replaced; return False, and change nothing, if there is one of this key."""
+        raise self._only_read()
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Write an object, in place of another one of this key."""
+        raise self._only_read()
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; missing ones do not matter."""
+        raise self._only_read()
+
+    def check_writable(self) -> None:
+        """Raise StoreError unless the next manifest can be created without replacing a rival's."""
+
+    def _only_read(self) -> StoreError:
+        return StoreError(
+            f"{self.url} is only read: its server takes no changes. Change a copy of it: embstore pull {self.url}"
+        )
+
+
+class Folder(Objects):
+    """The files below a folder. No symbolic link is followed, and only regular files are read."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.url = str(root)
+
+    @property
+    def is_local(self) -> bool:
+        """True."""
+        return True
+
+    def get(self, key: str, max_bytes: int | None = None) -> bytes:
+        """Return the content of a file."""
+        return disk.read(self.root / key, disk.MAX_BYTES if max_bytes is None else max_bytes)
+
+    def download(self, key: str, target: Path) -> None:
+        """Copy a file."""
+        disk.copy(self.root / key, target)
+
+    def newest_manifest(self) -> ObjectInfo | None:
+        """Return the manifest of the highest number."""
+        return max(self.list("manifest"), default=None, key=lambda info: info.key)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield the regular files below a folder, by ascending key."""
+        for entry in disk.entries_below(self.root / prefix):
+            if atomic.is_temporary(entry.name):
+                continue
+            with suppress(FileNotFoundError):  # it was deleted meanwhile
+                if entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+                    key = Path(entry.path).relative_to(self.root).as_posix()
+                    yield ObjectInfo(key, status.st_size, modified, f"{status.st_ino}-{status.st_mtime_ns}")
+
+    def put(self, sources: Mapping[str, Path]) -> None:
+        """Flush temporary files to the disk, move them to their places, and flush the folders with the new names."""
+        targets = {key: self.root / key for key in sources}
+        for folder in sorted({target.parent for target in targets.values()}):
+            disk.make_folder(folder)
+        for source in sources.values():
+            disk.sync(source)
+        for key, source in sources.items():
+            disk.replace(source, targets[key])
+        for folder in sorted({target.parent for target in targets.values()}):
+            disk.sync_folder(folder)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Create a file by a hard link, or under a lock where the file system has none."""
+        target = self.root / key
+        disk.make_folder(target.parent)
+        try:
+            return atomic.create(target, data)
+        except FileAccessError as error:
+            if error.code not in _NO_LINKS:
+                raise
+        with FileLock(self.root / ".lock-commit"):
+            if disk.exists(target):
+                return False
+            atomic.write_bytes(target, data)
+        return True
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Write a file atomically."""
+        atomic.write_bytes(self.root / key, data)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete files, and the folders that become empty."""
+        folders = set()
+        for key in keys:
+            disk.remove(self.root / key, missing_ok=True)
+            folders |= {folder for folder in (self.root / key).parents if folder.is_relative_to(self.root)}
+        for folder in sorted(folders - {self.root}, key=lambda folder: -len(folder.parts)):
+            if disk.is_folder(folder) and not disk.entries(folder):
+                with suppress(FileAccessError):  # another process has written to it
+                    disk.remove_folder(folder)
+
+
+def copy_hashed(source: Path, target: Path) -> tuple[int, str]:
+    """Copy a file, and return its size in bytes and its SHA-256."""
+    disk.make_folder(target.parent)
+    with disk.reading(source) as old, disk.writing(target) as new:
+        shutil.copyfileobj(old, new)
+    return disk.size(target), disk.sha256(target)
+
+
+def check_hash(path: Path, sha256: str, place: str) -> None:
+    """Raise DamagedError, which names the place, unless the content of a file has this SHA-256."""
+    if disk.sha256(path) != sha256:
+        raise DamagedError(
+            f"{place} is damaged: its content does not have the SHA-256 in the manifest, so it was altered or "
+            "truncated. Run: ⦃embstore verify⦄"
+        )
+
+
+def hash_of(data: bytes) -> str:
+    """Return the SHA-256 of some bytes in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def is_same_folder(path: Path, other: Path) -> bool:
+    """Return whether two paths lead to the same folder."""
+    return os.path.realpath(path) == os.path.realpath(other)

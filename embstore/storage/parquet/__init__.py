@@ -1,1 +1,0 @@
-"""Read and write Parquet files page by page, where pyarrow cannot, or is slower."""

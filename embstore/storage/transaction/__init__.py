@@ -1,1 +1,0 @@
-"""Lock a store, list its committed files, and recover from interrupted writes."""

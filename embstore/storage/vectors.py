@@ -1,0 +1,335 @@
+"""Write and read shards: immutable Parquet files with the vectors of one layer of one batch of items.
+
+pyarrow writes each column as one page, uncompressed, whose last bytes are the values. So a shard is read by mapping it:
+the manifest says at which bytes the ids and the components begin. Each value is checked to be finite when it is first
+read; that the bytes are those that were written is checked by ``verify``, which computes their SHA-256.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.base import disk
+from embstore.base.errors import EncodeError
+from embstore.base.summary import Summary
+from embstore.storage.cache import StoredFile, fetch
+from embstore.storage.manifest import ItemSet
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    import pyarrow as pa
+
+Ids = NDArray[np.int64]
+Block = NDArray[np.float32]
+T = TypeVar("T")
+
+SHARD_BYTES, SHARD_ITEMS = 16 << 20, 8192
+"""Approximate size of a shard's vectors in bytes, and largest number of its items."""
+BLOCK_ROWS = 1024
+"""Largest number of vectors in the blocks that a layer is read in."""
+FLOAT16_MAX = float(np.finfo(np.float16).max)
+_NOT_FINITE = "is not finite"
+_THREADS = min(8, os.cpu_count() or 1)
+
+
+class InvalidVectorError(EncodeError):
+    """A vector of an item has a component that is NaN, infinite, or too large for float16."""
+
+    def __init__(self, item_id: int, layer: str, problem: str) -> None:
+        super().__init__(f"the vector of item {item_id} at layer {layer} {problem}.")
+        self.item_id = item_id
+        self.layer = layer
+
+
+def vectors_schema(dim: int, dtype: str) -> "pa.Schema":
+    """Return the Parquet schema of a shard; no column is nullable."""
+    import pyarrow as pa
+
+    element = pa.field("element", pa.type_for_alias(dtype), nullable=False)
+    return pa.schema(
+        [
+            pa.field("item_id", pa.int64(), nullable=False),
+            pa.field("vector", pa.list_(element, dim), nullable=False),
+        ]
+    )
+
+
+def write_shard(path: Path, item_ids: Ids, vectors: NDArray[np.floating]) -> dict[str, Any]:
+    """Write a shard to a file, and return what a manifest says of it beside size and SHA-256.
+
+    Args:
+        path: New file.
+        item_ids: Item ids (n,), ascending.
+        vectors: Finite vectors (n, dim) of the stored dtype, float32 or float16.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    n, dim = vectors.shape
+    schema = vectors_schema(dim, vectors.dtype.name)
+    vectors = np.ascontiguousarray(vectors)
+    values = pa.Array.from_buffers(schema.field("vector").type.value_type, vectors.size, [None, pa.py_buffer(vectors)])
+    ids = pa.Array.from_buffers(pa.int64(), n, [None, pa.py_buffer(np.ascontiguousarray(item_ids))])
+    rows = pa.FixedSizeListArray.from_arrays(values, type=schema.field("vector").type)
+    with disk.writing(path) as file:
+        writer = pq.ParquetWriter(
+            file, schema, compression="NONE", use_dictionary=False, write_statistics=["item_id"],
+            data_page_size=1 << 30, write_batch_size=max(1, n),
+        )  # fmt: skip
+        with writer:
+            writer.write_table(pa.table([ids, rows], schema=schema), row_group_size=max(1, n))
+    columns = [pq.read_metadata(path).row_group(0).column(number) for number in (0, 1)]
+    ends = [column.data_page_offset + column.total_compressed_size for column in columns]
+    return {
+        **ItemSet(n, int(item_ids.view(np.uint64).sum(dtype=np.uint64))).facts,
+        "first": int(item_ids[0]), "last": int(item_ids[-1]),
+        "offsets": [ends[0] - item_ids.nbytes, ends[1] - vectors.nbytes],
+    }  # fmt: skip
+
+
+def as_stored(rows: NDArray[np.float32], item_ids: Ids, layer: str, dtype: str) -> NDArray[np.floating]:
+    """Return vectors (n, dim) in the stored dtype.
+
+    Raises:
+        InvalidVectorError: A component is NaN, infinite, or too large for float16.
+    """
+    if is_finite(rows):
+        if dtype == "float32":
+            return rows
+        with np.errstate(over="ignore"):
+            cast = rows.astype(np.float16)
+        over = np.flatnonzero(np.isinf(cast).any(axis=1))
+        if not len(over):
+            return cast
+        largest = np.abs(rows[over[0]]).max()
+        problem = f"has a component of size {largest:.6g}; float16 ends at {FLOAT16_MAX:.0f}"
+        raise InvalidVectorError(int(item_ids[over[0]]), layer, f"{problem}. Build this space with ⦃dtype=float32⦄")
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    raise InvalidVectorError(int(item_ids[bad[0]]), layer, _NOT_FINITE)
+
+
+def is_finite(vectors: NDArray[np.floating]) -> bool:
+    """Return whether all components are finite."""
+    values = vectors.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):  # the product of finite values is quick, and may overflow
+        return bool(np.isfinite(np.dot(values, values)) or np.isfinite(values).all())
+
+
+class Shard:
+    """A shard of a layer, mapped into memory when it is first read."""
+
+    def __init__(self, file: StoredFile, dim: int, dtype: str) -> None:
+        self.file, self.dim, self.dtype = file, dim, np.dtype(dtype).newbyteorder("<")
+        self.n: int = file.entry["n"]
+        self.first: int = file.entry["first"]
+        self.last: int = file.entry["last"]
+        self._is_finite = np.zeros(-(-self.n // BLOCK_ROWS), np.bool_)  # of the blocks that were read
+
+    @cached_property
+    def _bytes(self) -> NDArray[np.uint8]:
+        path = self.file.path
+        try:
+            if disk.size(path) != self.file.entry["bytes"]:
+                raise self.file.damage("it has not the size in the manifest, so it was altered or truncated")
+            with disk.opening(path):
+                return np.memmap(path, np.uint8, "r")
+        except FileNotFoundError as error:
+            raise self.file.damage("it is missing, and the manifest names it") from error
+
+    def _values(self, column: int, dtype: np.dtype[Any], n: int) -> NDArray[Any]:
+        """Return the n values of a column, which are the last bytes of its page."""
+        offset = self.file.entry["offsets"][column]
+        if offset + n * dtype.itemsize > len(self._bytes):
+            raise self.file.damage("the manifest says that it has values beyond its end")
+        return np.frombuffer(self._bytes, dtype, n, offset)
+
+    @cached_property
+    def ids(self) -> Ids:
+        """Item ids, int64 (n,), ascending."""
+        ids = self._values(0, np.dtype("<i8"), self.n)
+        if self.n and ((ids[0], ids[-1]) != (self.first, self.last) or not (ids[1:] > ids[:-1]).all()):
+            raise self.file.damage("its item ids are not those in the manifest, ascending")
+        return ids
+
+    @cached_property
+    def _vectors(self) -> NDArray[np.floating]:
+        return self._values(1, self.dtype, self.n * self.dim).reshape(self.n, self.dim)
+
+    def block(self, start: int) -> tuple[Ids, Block]:
+        """Return the item ids (m,) and vectors, float32 (m, dim), of :data:`BLOCK_ROWS` rows from one on."""
+        rows = slice(start, start + BLOCK_ROWS)
+        vectors = self._vectors[rows]
+        if vectors.dtype != np.float32 or not vectors.flags.aligned:
+            vectors = vectors.astype(np.float32)
+        if not self._is_finite[start // BLOCK_ROWS]:
+            self._check_finite(vectors)
+            self._is_finite[start // BLOCK_ROWS] = True
+        return self.ids[rows], vectors
+
+    def rows(self, places: NDArray[np.int64]) -> Block:
+        """Return the vectors of some rows, float32 (m, dim)."""
+        vectors = self._vectors[places].astype(np.float32, copy=False)
+        self._check_finite(vectors)
+        return vectors
+
+    def _check_finite(self, vectors: Block) -> None:
+        if not is_finite(vectors):
+            raise self.file.damage("it has a value that is not finite")
+
+
+class LayerVectors:
+    """Vectors of one layer of a space, optionally only of items with some ids, ascending."""
+
+    def __init__(self, shards: Sequence[Shard], dim: int, only: Ids | None = None) -> None:
+        self.dim, self._only = dim, only
+        self._shards = [*shards]
+        if only is not None:
+            self._shards = [shard for shard in shards if _has_any(only, shard.first, shard.last)]
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Sums over these vectors, computed by reading them once."""
+        return Summary.sum_of(self.map(Summary.of), self.dim)
+
+    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
+        """Yield ``function(block)`` for every block, in the order on disk.
+
+        The blocks (float32, shape (n, dim), read-only) are read and worked on by a few threads; no more than two
+        blocks per thread are held at a time.
+        """
+        return self.map_with_ids(lambda _, block: function(block))
+
+    def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
+        """Yield ``function(item_ids, block)`` for every block that contains a selected item."""
+        from concurrent.futures import ThreadPoolExecutor  # and logging, which reading a few vectors does not need
+
+        def work(shard: Shard, start: int) -> T | None:
+            ids, block = self._selected(*shard.block(start))
+            return function(ids, block) if len(ids) else None
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            pending: deque[Future[T | None]] = deque()
+            for shard, start in self._starts():
+                pending.append(pool.submit(work, shard, start))
+                if len(pending) >= 2 * _THREADS:
+                    yield from _result(pending.popleft())
+            while pending:
+                yield from _result(pending.popleft())
+
+    def __iter__(self) -> Iterator[tuple[Ids, Block]]:
+        """Yield the item ids and vectors of each block, read lazily and each time again."""
+        for shard, start in self._starts():
+            ids, block = self._selected(*shard.block(start))
+            if len(ids):
+                yield ids, block
+
+    def count(self) -> int:
+        """Return the number of vectors of the layer; nothing is read."""
+        return sum(shard.n for shard in self._shards)
+
+    def ids(self) -> Ids:
+        """Return the item ids, ascending, without reading the vectors."""
+        self.fetch()
+        found = np.sort(np.concatenate([np.empty(0, np.int64), *(shard.ids for shard in self._shards)]))
+        return found if self._only is None else np.intersect1d(found, self._only, assume_unique=True)
+
+    def gather(self) -> tuple[Ids, Block]:
+        """Return all item ids (n,), ascending, and their vectors (n, dim)."""
+        self.fetch()
+        places = [self._places(shard) for shard in self._shards]
+        ids = np.concatenate([np.empty(0, np.int64), *(s.ids[rows] for s, rows in zip(self._shards, places, strict=True))])
+        order = np.argsort(ids)
+        targets = np.empty_like(order)
+        targets[order] = np.arange(len(ids))
+        vectors = np.empty((len(ids), self.dim), np.float32)
+        at = 0
+        for shard, rows in zip(self._shards, places, strict=True):
+            n = len(shard.ids[rows])
+            own = targets[at : at + n]
+            at += n
+            if isinstance(rows, slice):
+                for start in range(0, n, BLOCK_ROWS):
+                    vectors[_as_slice(own[start : start + BLOCK_ROWS])] = shard.block(start)[1]
+            else:
+                vectors[own] = shard.rows(rows)
+        return ids[order], vectors
+
+    def fetch(self) -> None:
+        """Fetch the shards of a store at a URL, all at the same time."""
+        fetch([shard.file for shard in self._shards])
+
+    def _places(self, shard: Shard) -> slice | NDArray[np.int64]:
+        """Return the rows of a shard that are selected: all as a slice, or their numbers."""
+        if self._only is None:
+            return slice(None)
+        places = np.searchsorted(shard.ids, self._only)
+        places = places[np.take(shard.ids, places, mode="clip") == self._only]
+        return slice(None) if len(places) == shard.n else places
+
+    def _starts(self) -> Iterator[tuple[Shard, int]]:
+        """Yield the blocks that may contain selected items: shard and first row."""
+        self.fetch()
+        for shard in self._shards:
+            for start in range(0, shard.n, BLOCK_ROWS):
+                if self._only is None:
+                    yield shard, start
+                else:
+                    ids = shard.ids[start : start + BLOCK_ROWS]
+                    if _has_any(self._only, int(ids[0]), int(ids[-1])):
+                        yield shard, start
+
+    def _selected(self, ids: Ids, block: Block) -> tuple[Ids, Block]:
+        if self._only is None:
+            return ids, block
+        is_kept = is_among(ids, self._only)
+        return (ids, block) if is_kept.all() else (ids[is_kept], block[is_kept])
+
+
+def is_among(ids: Ids, ascending: Ids) -> NDArray[np.bool_]:
+    """Return which of some ids (n,) are among others, ascending, bool (n,)."""
+    if not len(ascending):
+        return np.zeros(len(ids), np.bool_)
+    found: NDArray[np.bool_] = ascending[np.searchsorted(ascending, ids).clip(max=len(ascending) - 1)] == ids
+    return found
+
+
+def _has_any(ascending: Ids, first: int, last: int) -> bool:
+    """Return whether one of some ids, ascending, is in a range."""
+    place = int(np.searchsorted(ascending, first))
+    return place < len(ascending) and int(ascending[place]) <= last
+
+
+def _as_slice(places: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """Return consecutive places as a slice, which is copied to faster."""
+    if len(places) and places[-1] - places[0] == len(places) - 1 and (np.diff(places) == 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places
+
+
+def _result(future: "Future[T | None]") -> Iterator[T]:
+    result = future.result()
+    if result is not None:
+        yield result
+
+
+def read_items(shards: Sequence[Shard], ids: Ids) -> Iterator[tuple[Ids, Block]]:
+    """Yield the ids (m,) and the vectors (m, dim) of some items, given by ascending ids, shard by shard."""
+    candidates = [shard for shard in shards if _has_any(ids, shard.first, shard.last)]
+    fetch([shard.file for shard in candidates])
+    for shard in candidates:
+        places = np.searchsorted(shard.ids, ids)
+        places = places[np.take(shard.ids, places, mode="clip") == ids]
+        if len(places):
+            yield shard.ids[places], shard.rows(places)
+
+
+def sum_of(shards: Iterable[Shard]) -> ItemSet:
+    """Return the items of some shards together, as the manifest has them."""
+    return ItemSet.of_entries(shard.file.entry for shard in shards)
