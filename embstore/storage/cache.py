@@ -134,6 +134,8 @@ class StoreFiles:
 
     def write(self, files: Mapping[str, Path]) -> None:
         """Store files by key from temporary ones, which are moved; of a store at a URL, a copy stays in the cache."""
+        if self._known is None and self.find_manifest() is None:
+            self.commit(Change())  # so that files without a manifest are never those of a store that lost it
         self.objects.put(files)
         if not self.is_local:
             for key, temp in files.items():

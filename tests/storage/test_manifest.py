@@ -28,7 +28,7 @@ def added(files: StoreFiles, text: str) -> dict[str, dict[str, object]]:
         disk.write(temp, text.encode())
         entry = entry_of(temp, n=1)
         key = keys.make(keys.SKIPPED, entry["sha256"])
-        files.write({key: temp})
+        files.objects.put({key: temp})
     return {key: entry}
 
 
