@@ -18,6 +18,7 @@ from store_writing import NewItems, write_items
 from embstore import Store
 from embstore.base.space import Layers, Pooling, Template, TopForm, Unit, default_space_name
 from embstore.base.text import Item, word_boundaries, words_in
+from embstore.index.updating import update_indexes
 from embstore.storage import keys
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card
@@ -198,6 +199,4 @@ def synthetic_store(
 
 def index_space(root: Path, card: Card) -> None:
     """Index all layers of a space."""
-    from embstore.index.updating import update_indexes
-
     update_indexes(root, card, "flat")
