@@ -77,7 +77,7 @@ def bounded(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(pending)
 
 
-def write(files: StoreFiles, kind: Kind, table: pa.Table, *, name: str = "", **facts: Any) -> Files:
+def write(files: StoreFiles, kind: Kind, table: pa.Table, /, *, name: str = "", **facts: Any) -> Files:
     """Write a table to a store, and return it as a manifest names it once it is committed.
 
     Only columns whose values mostly repeat get a dictionary: others become no smaller by it.
