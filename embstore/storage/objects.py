@@ -7,6 +7,7 @@ by :meth:`Objects.put_new` and never replaced.
 import errno
 import hashlib
 import os
+import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from filelock import FileLock
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, FileAccessError, StoreError
 
+_IS_MANIFEST = re.compile(r"[0-9]{20}\.json", re.ASCII)
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 
 
@@ -121,7 +123,16 @@ class Folder(Objects):
 
     def newest_manifest(self) -> ObjectInfo | None:
         """Return the manifest of the highest number."""
-        return max(self.list("manifest"), default=None, key=lambda info: info.key)
+        try:
+            names = [name for name in os.listdir(self.root / "manifest") if _IS_MANIFEST.fullmatch(name)]
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        while names:
+            names.remove(newest := max(names))
+            with suppress(FileNotFoundError):  # it was deleted meanwhile
+                status = disk.status(self.root / "manifest" / newest)
+                return _info(f"manifest/{newest}", status)
+        return None
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the regular files below a folder, by ascending key."""
@@ -130,10 +141,8 @@ class Folder(Objects):
                 continue
             with suppress(FileNotFoundError):  # it was deleted meanwhile
                 if entry.is_file(follow_symlinks=False):
-                    status = entry.stat(follow_symlinks=False)
-                    modified = datetime.fromtimestamp(status.st_mtime, UTC)
                     key = Path(entry.path).relative_to(self.root).as_posix()
-                    yield ObjectInfo(key, status.st_size, modified, f"{status.st_ino}-{status.st_mtime_ns}")
+                    yield _info(key, entry.stat(follow_symlinks=False))
 
     def put(self, sources: Mapping[str, Path]) -> None:
         """Flush temporary files to the disk, move them to their places, and flush the folders with the new names."""
@@ -176,6 +185,12 @@ class Folder(Objects):
             if disk.is_folder(folder) and not disk.entries(folder):
                 with suppress(FileAccessError):  # another process has written to it
                     disk.remove_folder(folder)
+
+
+def _info(key: str, status: os.stat_result) -> ObjectInfo:
+    """Return the description of a file."""
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    return ObjectInfo(key, status.st_size, modified, f"{status.st_ino}-{status.st_mtime_ns}")
 
 
 def copy_hashed(source: Path, target: Path) -> tuple[int, str]:

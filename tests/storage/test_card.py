@@ -4,15 +4,15 @@ import json
 from dataclasses import replace
 
 import pytest
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.transaction.commit import create_store, write_card
+from embstore.storage.transaction.manifest import read_cards
 from synthetic import synthetic_card
 
 from embstore.base import atomic
 from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UnsupportedFormatError
 from embstore.base.space import Layers, Template, TopForm
 from embstore.storage.card import CARD_FORMAT, Card, read_card
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.transaction.commit import create_store, write_card
-from embstore.storage.transaction.manifest import read_cards
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable
 
 import pytest
+from embstore.storage.transaction.commit import write_dataset
 from kept_columns import write_columns
 from store_writing import SkippedText, write_skipped
 from synthetic import synthetic_items, synthetic_store
@@ -20,7 +21,6 @@ from embstore.base.errors import (
 )
 from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
-from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.writer import StoreWriter
 
 COMMANDS: list[Callable[[Store], object]] = [

@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from embstore.storage.transaction.commit import write_dataset
 from sql_process import LIMITS, Answer, SqlProcess
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
@@ -19,7 +20,6 @@ from embstore.base.errors import EmbstoreError, QueryError
 from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.sql.connections import Limits
-from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.views.fence import check
 from embstore.storage.views.users_sql import Session
 

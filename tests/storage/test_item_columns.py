@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from embstore.storage.transaction.commit import write_rows
 from synthetic import synthetic_store
 
 from embstore.base.errors import DamagedError, UnknownNameError
 from embstore.storage.catalog import Catalog
 from embstore.storage.item_columns import ColumnValues
 from embstore.storage.item_lookup import column_types, column_values
-from embstore.storage.transaction.commit import write_rows
 
 TYPES = {"freq": "int64", "length": "float64", "pos": "string", "rare": "bool"}
 

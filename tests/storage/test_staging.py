@@ -12,6 +12,10 @@ from unittest.mock import Mock
 import duckdb
 import numpy as np
 import pytest
+from embstore.storage.files import tables as tables_module
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.transaction.commit import create_store
+from embstore.storage.transaction.manifest import list_parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import synthetic_items, synthetic_store
@@ -22,15 +26,11 @@ from embstore.base.sharding import KEYS, Parts, ShardSpec
 from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.storage.catalog import Catalog
-from embstore.storage.files import tables as tables_module
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.tables import read_part
 from embstore.storage.sql import interruptible
 from embstore.storage.staging import staging as staging_module
 from embstore.storage.staging.missing import MissingItems, SkipList, StoredTexts
 from embstore.storage.staging.staging import Staging
-from embstore.storage.transaction.commit import create_store
-from embstore.storage.transaction.manifest import list_parts
+from embstore.storage.tables import read_part
 
 words = st.lists(st.text(alphabet="abcß\0\U0001f600 ", min_size=1, max_size=3), max_size=30)
 

@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
 from embstore.storage.files import items as items_module
+
 from embstore.storage.tables import read_table
 
 

@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from embstore.base.sharding import SHARD_ITEMS
 from embstore.base.space import Unit
 from embstore.base.text import Item, escaped
 from embstore.storage import keys, tables
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card
 from embstore.storage.manifest import Change, Files, Manifest
-from embstore.storage.vectors import SHARD_BYTES, SHARD_ITEMS
+from embstore.storage.vectors import SHARD_BYTES
 from embstore.storage.writer import SpaceWriter, StoreWriter
 
 
