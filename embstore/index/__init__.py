@@ -4,11 +4,11 @@ The manifest says which items an index covers. One that does not cover all items
 searched: the caller scans the vectors with :func:`search_exact` instead.
 """
 
-from embstore.index.card import AUTO, KINDS, IndexCard, choose, parse_memory, shown_parameters
+from embstore.index.card import AUTO, KINDS, IndexCard, choose, parse_memory, readable_card, shown_parameters
 from embstore.index.exact_search import search_exact, unit_vectors
 from embstore.index.searching import is_few, open_graph, stored_ids
 
 __all__ = [
-    "AUTO", "KINDS", "IndexCard", "choose", "is_few", "open_graph", "parse_memory", "search_exact", "shown_parameters",
-    "stored_ids", "unit_vectors",
+    "AUTO", "KINDS", "IndexCard", "choose", "is_few", "open_graph", "parse_memory", "readable_card", "search_exact",
+    "shown_parameters", "stored_ids", "unit_vectors",
 ]  # fmt: skip

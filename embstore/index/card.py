@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Self
 
 from embstore.base.errors import UsageError, check_known
-from embstore.storage.manifest import Entry, ItemSet
+from embstore.storage import keys
+from embstore.storage.manifest import Entry, ItemSet, Manifest
 
 AUTO = "auto"
 STORED_KINDS = ("flat", "hnsw")
@@ -158,6 +159,12 @@ class IndexCard:
     def covers(self, items: ItemSet) -> bool:
         """Return whether the index was built from exactly these items."""
         return self.items == items
+
+
+def readable_card(manifest: Manifest, space: str, layer: int) -> IndexCard | None:
+    """Return the facts of the index of a layer; None if it has none."""
+    named = manifest.keys_of(keys.INDEXES, space, layer)
+    return IndexCard.from_entry(manifest.files[named[-1]]) if named else None
 
 
 def shown_parameters(cards: Iterable[IndexCard]) -> str:

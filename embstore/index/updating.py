@@ -17,7 +17,7 @@ from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.index import faiss_index
 from embstore.index.building import TARGET_RECALL, IndexOptions, build_index, n_needed
-from embstore.index.card import AUTO, KINDS, Design, IndexCard, choose
+from embstore.index.card import AUTO, KINDS, Design, IndexCard, choose, readable_card
 from embstore.storage import keys
 from embstore.storage.cache import StoredFile, StoreFiles, entry_of
 from embstore.storage.card import Card
@@ -107,12 +107,6 @@ def check_memory(place: Path | StoreFiles, card: Card, n_new: int, kind: str, me
     stored = readable_card(base, card.space, layer) if kind == AUTO else None
     n = base.items_of(card.space, layer).n + n_new
     choose(stored.asked if stored is not None else kind, n, card.dim, memory)
-
-
-def readable_card(base: Manifest, space: str, layer: int) -> IndexCard | None:
-    """Return the facts of the index of a layer; None if it has none."""
-    named = base.keys_of(keys.INDEXES, space, layer)
-    return IndexCard.from_entry(base.files[named[-1]]) if named else None
 
 
 def index_layers(place: Path | StoreFiles, card: Card, layers: Sequence[Layer], choice: Choice) -> list[Indexed]:
