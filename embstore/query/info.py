@@ -9,9 +9,9 @@ from embstore.base.errors import DamagedError
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import IndexCard, shown_parameters
 from embstore.query.common import dataset_counts
-from embstore.query.provenance import REVISION_COLUMNS, columns_with_values, missing_shard_notes, revision_of
-from embstore.storage.catalog import Catalog
+from embstore.query.provenance import REVISION_COLUMNS, columns_with_values, revision_of
 from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog
 from embstore.storage.item_columns import BUILT_IN, TOKEN_MEANING, is_token_column
 from embstore.storage.views.macros import MACROS
 
@@ -40,15 +40,14 @@ def info(catalog: Catalog) -> Table:
             **revision_of(card), "unit": card.unit.value, "pooling": card.pooling.value,
             "template": card.template.pattern, "dim": card.dim,
             "dtype": card.dtype, "layers": _ranges(card), "items": catalog.count(card.space),
-            "shards": len(catalog.shards[card.space]), "bytes": _size(catalog, card),
+            "shards": catalog.n_batches(card.space), "bytes": catalog.n_bytes(card.space),
             **_index(catalog, card),
         }
         for card in catalog.cards.values()
     ]  # fmt: skip
     notes = []
     for space, card in catalog.cards.items():
-        notes += missing_shard_notes(catalog, card)
-        if not catalog.shards[space] and not catalog.missing_shards(space):
+        if catalog.is_empty(space):
             notes.append(
                 f"{space} has no items: a build of it has begun, was stopped, or a repair took its shards out. "
                 f"Run the same build again, or: ⦃embstore remove --space {space}⦄"

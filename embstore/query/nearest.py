@@ -17,8 +17,8 @@ from embstore.index.exact_search import search_products
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import FoundQueries, Query
 from embstore.query.provenance import describe
-from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog, Ids
 
 if TYPE_CHECKING:
     from embstore.metrics import LayerData

@@ -19,8 +19,8 @@ from embstore.query.lookup import Embed, FoundQueries, Query, look_up_all, look_
 from embstore.query.nearest import LayerSearch, Vectors, with_all_words
 from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, describe
 from embstore.query.request import ALL_ITEMS, Selection, missing_words
-from embstore.storage.catalog import Catalog
 from embstore.storage.card import Card, SpaceFilter, select_layers
+from embstore.storage.catalog import Catalog
 
 if TYPE_CHECKING:
     from embstore.metrics.transforms import Step

@@ -111,7 +111,9 @@ class Manifest:
     def keys_of_space(self, space: str) -> list[str]:
         """Return the keys of all files of a space."""
         folders = {kind.folder for kind in (keys.CARDS, keys.VECTORS, keys.SUMS, keys.INDEXES)}
-        return [key for (folder, name, _), of in self._groups.items() if name == space and folder in folders for key in of]
+        return [
+            key for (folder, name, _), of in self._groups.items() if name == space and folder in folders for key in of
+        ]
 
     def items_of(self, space: str, layer: int) -> ItemSet:
         """Return the items that have vectors in a layer of a space."""

@@ -30,8 +30,8 @@ Ids = NDArray[np.int64]
 Block = NDArray[np.float32]
 T = TypeVar("T")
 
-SHARD_BYTES, SHARD_ITEMS = 16 << 20, 8192
-"""Approximate size of a shard's vectors in bytes, and largest number of its items."""
+SHARD_BYTES = 16 << 20
+"""Approximate size of a shard's vectors in bytes."""
 BLOCK_ROWS = 1024
 """Largest number of vectors in the blocks that a layer is read in."""
 FLOAT16_MAX = float(np.finfo(np.float16).max)
@@ -54,10 +54,7 @@ def vectors_schema(dim: int, dtype: str) -> "pa.Schema":
 
     element = pa.field("element", pa.type_for_alias(dtype), nullable=False)
     return pa.schema(
-        [
-            pa.field("item_id", pa.int64(), nullable=False),
-            pa.field("vector", pa.list_(element, dim), nullable=False),
-        ]
+        [pa.field("item_id", pa.int64(), nullable=False), pa.field("vector", pa.list_(element, dim), nullable=False)]
     )
 
 
@@ -244,7 +241,9 @@ class LayerVectors:
         """Return all item ids (n,), ascending, and their vectors (n, dim)."""
         self.fetch()
         places = [self._places(shard) for shard in self._shards]
-        ids = np.concatenate([np.empty(0, np.int64), *(s.ids[rows] for s, rows in zip(self._shards, places, strict=True))])
+        ids = np.concatenate(
+            [np.empty(0, np.int64), *(s.ids[rows] for s, rows in zip(self._shards, places, strict=True))]
+        )
         order = np.argsort(ids)
         targets = np.empty_like(order)
         targets[order] = np.arange(len(ids))

@@ -1,6 +1,6 @@
 """Write vectors to a store: shards as they are made, in the background, and commits that gather those of some seconds.
 
-What a killed process has written and not committed is named by no manifest: it is garbage, which is deleted after a day.
+What a killed process has written and not committed is named by no manifest: it is garbage, deleted after a day.
 """
 
 import time
@@ -169,7 +169,7 @@ class StoreWriter:
                 spaces.setdefault(space, []).append(batch)
                 self._check_new(base, batch)
                 added |= {**new_texts(base, batch.item_ids), **batch.files}
-            for space, of_space in spaces.items():
+            for of_space in spaces.values():
                 new, old = self._summed(base, of_space)
                 added |= new
                 removed += old
@@ -271,9 +271,7 @@ def commit_sums(catalog: Catalog, space: str) -> None:
     catalog.files.commit(change)
 
 
-def write_dataset(
-    files: StoreFiles, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]
-) -> None:
+def write_dataset(files: StoreFiles, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
     """Commit the rows of a dataset for a unit; rows of other units are kept.
 
     The columns are ``item_id`` and ``text``, for pairs also ``item_id_2`` and ``text_2``, then the dataset's own ones
@@ -309,9 +307,7 @@ class SpaceWriter:
         n_bytes: Number of bytes written.
     """
 
-    def __init__(
-        self, files: StoreFiles, card: Card, commit: Callable[[Sequence[Batch]], None] | None = None
-    ) -> None:
+    def __init__(self, files: StoreFiles, card: Card, commit: Callable[[Sequence[Batch]], None] | None = None) -> None:
         self._files, self._card, self._commit = files, card, commit
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="embstore-writer")
         self._writing: list[Future[Batch]] = []
