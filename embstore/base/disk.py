@@ -16,14 +16,13 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, StoreError, UsageError
 from embstore.base.messages import is_utf8
-from embstore.base.supply import Ranges, fetched, forget
 
 Observer = Callable[[str, Path, Path | None], None]
 """Called before each operation with its name, its path and, for ``replace``, the path of the renamed file; an OSError
@@ -204,12 +203,12 @@ MAX_BYTES = 1 << 30  # of a file that is read whole
 
 
 @contextmanager
-def opening(path: Path, operation: str = "open", ranges: Ranges = None) -> Iterator[None]:
+def opening(path: Path, operation: str = "open") -> Iterator[None]:
     """Announce that a library opens a file within the context, and check that it is a regular file.
 
-    The operation is ``create`` if the library writes the file, or ``lock``; it may read some parts, by default any.
+    The operation is ``create`` if the library writes the file, or ``lock``.
     """
-    with fetched(path, ranges) if operation == "open" else nullcontext(), Operation(operation, path):
+    with Operation(operation, path):
         with suppress(FileNotFoundError):
             check_file(path)
         yield
@@ -242,14 +241,13 @@ class _File(io.FileIO):
 
 
 @contextmanager
-def reading(path: Path, ranges: Ranges = None) -> Iterator["io.BufferedReader[_File]"]:
-    """Open a file for reading, by default of any part of it."""
-    with fetched(path, ranges):
-        with Operation("open", path):
-            check_file(path)
-            file = io.BufferedReader(_File(path, "r"))
-        with file, Operation("read", path):
-            yield file
+def reading(path: Path) -> Iterator["io.BufferedReader[_File]"]:
+    """Open a file for reading."""
+    with Operation("open", path):
+        check_file(path)
+        file = io.BufferedReader(_File(path, "r"))
+    with file, Operation("read", path):
+        yield file
 
 
 def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
@@ -295,9 +293,8 @@ def sync_open(file: BinaryIO, path: Path) -> None:
 
 def replace(source: Path, target: Path) -> None:
     """Rename a file atomically, replacing any file at the target path."""
-    with fetched(source), Operation("replace", target, source):
+    with Operation("replace", target, source):
         os.replace(source, target)
-    forget(target)
 
 
 def link(source: Path, target: Path) -> None:
@@ -311,7 +308,6 @@ def remove(path: Path, *, missing_ok: bool = False) -> None:
     try:
         with Operation("remove", path):
             os.unlink(path)
-        forget(path)
     except MissingFileError:
         if not missing_ok:
             raise

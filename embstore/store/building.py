@@ -340,10 +340,10 @@ class BuildMethods(OpenStore):
             self.fetch_datasets(missing_datasets(source_names))
             cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
             if dry_run:
-                report = estimate(self._existing(), [read], as_names(models), options)
+                report = estimate(self._files, [read], as_names(models), options)
             else:
-                with self._writing(is_new=True) as folder:
-                    report = build(folder, [read], as_names(models), options, cluster)
+                with self._writing() as files:
+                    report = build(files, [read], as_names(models), options, cluster)
                 report = report if self.url is None else replace(report, store=self.url)
         return report if note is None else replace(report, notes=(note, *report.notes))
 
