@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from embstore.base import atomic, disk, installation
@@ -45,6 +46,7 @@ class StoreFiles:
         self.root = Path(self.name) if objects.is_local else folder_for(objects.url, objects.endpoint)
         self._known: Manifest | None = None
         self._checked: dict[str, disk.Stamp] = {}
+        self._beginning = Lock()
 
     def __reduce__(self) -> tuple[type["StoreFiles"], tuple[Objects]]:
         return StoreFiles, (self.objects,)
@@ -88,7 +90,8 @@ class StoreFiles:
             if disk.exists(self.root / marker):
                 known = disk.read(self.root / marker, 1 << 16) if marker == "store.json" else b""
                 raise manifest.older_format(self.name, manifest.format_of_marker(known) or 3)
-        others = [path.name for path in disk.listed(self.root) if not path.name.startswith(".")]
+        names = [path.name for path in disk.listed(self.root)]
+        others = [name for name in names if not name.startswith(".") and name != keys.MANIFESTS.folder]
         if any((self.root / kind.folder).name in others for kind in (keys.VECTORS, keys.CARDS, keys.ITEMS)):
             raise DamagedError(
                 f"{self.root}/{keys.MANIFESTS.folder} is damaged: it has no manifest, and the rest of a store is "
@@ -138,6 +141,9 @@ class StoreFiles:
 
     def write(self, files: Mapping[str, Path]) -> None:
         """Store files by key from temporary ones, which are moved; of a store at a URL, copies stay in the cache."""
+        with self._beginning:
+            if self._known is None and self.find_manifest() is None:
+                self.commit(Change())  # so that files without a manifest are never those of a store that lost it
         self.objects.put(files)
         if not self.is_local:
             n_bytes = sum(map(disk.size, files.values()))

@@ -9,7 +9,7 @@ made to the rival's state and tried again.
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -186,23 +186,24 @@ def commit(objects: "Objects", edit: Edit, known: Manifest | None = None) -> Man
         if new is base:
             return base
         key = keys.manifest_key(new.number)
-        if objects.put_new(key, to_bytes(new)) and _follows(objects, base, key):
-            return new
+        if objects.put_new(key, to_bytes(new)):
+            newest = objects.newest_manifest()
+            if newest is not None and newest.key == key:
+                return replace(new, tag=newest.tag)
+            if _exists(objects, base):
+                return new
 
 
-def _follows(objects: "Objects", base: Manifest, key: str) -> bool:
-    """Return whether a manifest that was just created is one of the newest.
+def _exists(objects: "Objects", base: Manifest) -> bool:
+    """Return whether the manifest that another one follows still exists.
 
     The number of a writer that slept for a day may be free again, since the manifests of its rivals were deleted. They
-    are deleted in order, so that its base is gone then too.
+    are deleted in order, so that the one before it is gone then too, and its commit is made anew.
     """
-    newest = objects.newest_manifest()
-    if newest is None or newest.key == key or not base.number:
-        return newest is not None
     try:
         objects.get(keys.manifest_key(base.number))
     except (FileNotFoundError, MissingObjectError):
-        return False
+        return not base.number
     return True
 
 

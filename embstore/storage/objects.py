@@ -16,7 +16,7 @@ from typing import NamedTuple
 from filelock import FileLock
 
 from embstore.base import atomic, disk
-from embstore.base.errors import DamagedError, FileAccessError, StoreError
+from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, StoreError
 from embstore.storage import keys
 
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
@@ -130,29 +130,25 @@ class Folder(Objects):
 
     def newest_manifest(self) -> ObjectInfo | None:
         """Return the manifest of the highest number."""
-        for entry in reversed(disk.entries(self.root / keys.MANIFESTS.folder)):
-            if keys.parse(f"{keys.MANIFESTS.folder}/{entry.name}") and (info := self._info(entry)):
-                return info
+        folder = self.root / keys.MANIFESTS.folder
+        with suppress(MissingFileError), disk.Access(folder):
+            names = [name for name in os.listdir(folder) if keys.parse(f"{keys.MANIFESTS.folder}/{name}")]
+            while names:
+                names.remove(newest := max(names))
+                with suppress(MissingFileError):  # it was deleted meanwhile
+                    return _info(f"{keys.MANIFESTS.folder}/{newest}", disk.status(folder / newest))
         return None
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the regular files below a folder, by ascending key."""
         folder = self.root / prefix
         for entry in disk.entries_below(folder) if disk.is_folder(folder) else ():
-            if not atomic.is_temporary(entry.name) and (info := self._info(entry)):
-                yield info
-
-    def _info(self, entry: disk.Entry) -> ObjectInfo | None:
-        """Return what is known of a regular file; None if it is none, or was deleted meanwhile."""
-        try:
-            if not entry.is_file(follow_symlinks=False):
-                return None
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        modified = datetime.fromtimestamp(status.st_mtime, UTC)
-        key = entry.path[len(self.url) + 1 :].replace(os.sep, "/")
-        return ObjectInfo(key, status.st_size, modified, f"{status.st_ino}-{status.st_mtime_ns}")
+            if atomic.is_temporary(entry.name):
+                continue
+            with suppress(FileNotFoundError):  # it was deleted meanwhile
+                if entry.is_file(follow_symlinks=False):
+                    key = Path(entry.path).relative_to(self.root).as_posix()
+                    yield _info(key, entry.stat(follow_symlinks=False))
 
     def put(self, sources: Mapping[str, Path]) -> None:
         """Flush temporary files to the disk, move them to their places, and flush the folders with the new names."""
@@ -203,3 +199,9 @@ class Folder(Objects):
             if disk.is_folder(folder) and not disk.entries(folder):
                 with suppress(FileAccessError):  # another process has written to it
                     disk.remove_folder(folder)
+
+
+def _info(key: str, status: os.stat_result) -> ObjectInfo:
+    """Return the description of a file."""
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    return ObjectInfo(key, status.st_size, modified, f"{status.st_ino}-{status.st_mtime_ns}")

@@ -127,15 +127,14 @@ class StoreWriter:
         self._stack.__exit__(kind, error, trace)
 
     def _remove_if_new(self, created: Sequence[Path]) -> None:
-        """Remove what was made of a new store, unless something was committed."""
+        """Remove the folder of a new store again, unless something was committed or another worker may be there."""
+        is_alone = self._worker is None or self._worker.total == 1
         with suppress(StoreError):
-            if self.files.find_manifest() is None and self.files.is_local:
-                for path in disk.listed(self.files.root):
-                    if path.name.startswith(".lock"):
-                        disk.remove(path, missing_ok=True)
-                with suppress(FileAccessError):  # a folder is not empty
-                    for folder in created:
-                        disk.remove_folder(folder)
+            found = self.files.find_manifest()
+            if created and is_alone and (found is None or not found.files):
+                disk.remove_tree(self.files.root)
+                for folder in created[1:]:
+                    disk.remove_folder(folder)
 
     def add_card(self, base: Manifest, card: Card) -> Files:
         """Write the card of a space, and return it as a manifest names it; if it has one, check that it is the same.
