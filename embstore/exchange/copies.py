@@ -23,9 +23,10 @@ from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card, SpaceFilter
 from embstore.storage.catalog import Catalog
 from embstore.storage.copy import copy_files, explaining_changes, open_source, write_new
+from embstore.storage.lock import write_lock
 from embstore.storage.manifest import Change, Files, ItemSet, Manifest
 from embstore.storage.vectors import LayerVectors
-from embstore.storage.writer import StoreWriter, write_card, write_sums
+from embstore.storage.writer import write_card, write_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,13 @@ class Plan:
     """What a place lacks of a store.
 
     Attributes:
+        base: Files that the place has.
         files: Files to copy, of the store or written for the copy.
         removed: Keys of files there that they replace.
         cards: Cards of the spaces, with the layers that are copied.
     """
 
+    base: Files
     files: list[StoredFile] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     cards: dict[str, Card] = field(default_factory=dict)
@@ -60,27 +63,31 @@ def copy_store(
     """
     _check_apart(source, target)
     here = open_source(source)
-    copied: dict[str, StoredFile] = {}
     with TemporaryDirectory(prefix="embstore-") as folder, explaining_changes(here):
         own = StoreFiles.of_folder(Path(folder))
+        plan = make_plan(here, stored_catalog(target), selection, own, target.name)
         if dry_run:
-            plan = make_plan(here, stored_catalog(target), selection, own, target.name)
             return report(f"would {verb}", plan.files)
 
-        def change(_: Manifest) -> Change:
-            plan = make_plan(here, stored_catalog(target), selection, own, target.name)
+        def change(base: Manifest) -> Change:
+            nonlocal plan
+            if base.files != plan.base:
+                plan = make_plan(here, stored_catalog(target), selection, own, target.name)
             added: Files = {}
             for files in (source, own):
                 found = [file for file in plan.files if file.files is files]
                 added = {**added, **copy_files(files, found, target, _progress(verb, target.name, len(found)))}
-            copied.update((file.key, file) for file in plan.files)
             return Change(added, plan.removed)
 
-        with StoreWriter(target):
+        if target.find_manifest() is None:
+            target.objects.check_writable()
+            if target.is_local:
+                disk.make_folder(target.root)
+        with write_lock(target):
             committed = target.commit(change)
             if verb == "push":
                 target.objects.replace(keys.PUBLISHED, manifest.to_bytes(committed))
-    return report(f"{verb}ed", copied.values())
+    return report(f"{verb}ed", plan.files)
 
 
 def _progress(verb: str, name: str, total: int) -> Callable[[int], None]:
@@ -114,7 +121,7 @@ def make_plan(source: Catalog, stored: Catalog | None, selection: Selection, own
         SpaceMismatchError: A space of the same name was made differently there.
         StoreError: The place has other items of a space, or other values of a column or rows of a dataset.
     """
-    plan = Plan()
+    plan = Plan(stored.manifest.files if stored is not None else {})
     for card in SpaceFilter(spaces=selection.spaces).select(source.cards):
         members = card.layers.select(selection.layers).members
         part = card

@@ -180,8 +180,12 @@ class StoreFiles:
         newest = self.find_manifest()
         return newest is None or not newest.files.keys() >= named.files.keys()
 
-    def collect(self) -> list[str]:
-        """Delete the files that no manifest of the last day names, and manifests before it; return their keys."""
+    def collect(self) -> None:
+        """Delete the files that no manifest of the last day names, and manifests before it."""
+        self.objects.delete(self.garbage())
+
+    def garbage(self) -> list[str]:
+        """Return the keys of the files that no manifest of the last day names, and of manifests before it."""
         named = self.manifest()
         newest = keys.manifest_key(named.number)
         garbage = []
@@ -193,7 +197,6 @@ class StoreFiles:
                     garbage.append(info.key)
                 elif key.kind is keys.MANIFESTS and key.name < f"{named.number - _KEPT_MANIFESTS:020d}":
                     garbage.append(info.key)
-        self.objects.delete(garbage)
         return garbage
 
 

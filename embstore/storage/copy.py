@@ -1,21 +1,32 @@
 """Copy files of one store into another: only what is missing there, each checked against its hash.
 
 Nothing is committed here: the caller commits all that was copied at once. What an interrupted copy has left is found
-again by the next one.
+again by the next one. Of tables, the rows that are missing are written as new tables.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from embstore.base import disk
 from embstore.base.errors import DamagedError, MissingFileError, MissingObjectError, StoreError
-from embstore.storage import keys
+from embstore.storage import keys, tables
 from embstore.storage.cache import StoredFile, StoreFiles
-from embstore.storage.catalog import Catalog
-from embstore.storage.manifest import EMPTY, GARBAGE_SECONDS, Files
+from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.column_tables import new_columns
+from embstore.storage.datasets import name_of
+from embstore.storage.item_columns import ColumnTables
+from embstore.storage.keys import Kind
+from embstore.storage.manifest import GARBAGE_SECONDS, Change, Files
+from embstore.storage.sql.reader import Reader
 
 _BATCH = 32
 """Number of files that are copied at the same time, and stored together."""
@@ -38,7 +49,9 @@ def copy_files(
     Raises:
         DamagedError: A file is missing, or does not have the size and the hash that the manifest says.
     """
-    named = (target.find_manifest() or EMPTY).files
+    if (found := target.find_manifest()) is None:
+        found = target.commit(Change())  # a folder with files and without a manifest would be a damaged store
+    named = found.files
     missing = [file for file in files if file.key not in named]
     if missing:
         present = _left_by_earlier_copy(target, missing)
@@ -105,3 +118,150 @@ def explaining_changes(source: Catalog) -> Iterator[None]:
                 "run the same command again."
             ) from error
         raise
+
+
+class New(NamedTuple):
+    """What a store does not have of the tables of a kind, or of a dataset.
+
+    Attributes:
+        place: Key of the folder of the tables, or name of the dataset's.
+        label: What the rows are.
+        n_rows: Number of new rows.
+        added: Tables with these rows; empty if nothing was written.
+        removed: Keys of the tables in whose place these are.
+        differing: Units of which both stores have rows of a dataset, and other ones.
+    """
+
+    place: str
+    label: str
+    n_rows: int
+    added: Files
+    removed: Sequence[str] = ()
+    differing: Sequence[str] = ()
+
+
+def write_new(
+    source: Catalog,
+    stored: Catalog | None,
+    cards: Collection[Card],
+    requested: Ids | None,
+    target: StoreFiles,
+    *,
+    dry_run: bool = False,
+) -> Iterator[New]:
+    """Write what a store does not have of texts, columns, skipped texts and datasets.
+
+    Args:
+        source: The other store.
+        stored: This store; None if it is a new one.
+        cards: Spaces of which the skipped texts and the numbers of tokens are taken.
+        requested: Ids of the items of which rows are taken, ascending; None for all.
+        target: Files of this store.
+        dry_run: Whether to write nothing.
+    """
+    spaces = {card.space for card in cards}
+    known = stored.manifest.files if stored is not None else {}
+    ours = {kind: _tables(stored, kind) for kind in keys.TABLES}
+    theirs = {kind: _tables(source, kind, known) for kind in keys.TABLES}
+    own_columns = ColumnTables(Reader(target.root), ours[keys.COLUMNS])
+    columns = ColumnTables(Reader(source.root), theirs[keys.COLUMNS])
+    skipped_of = spaces if requested is not None else {*spaces, None}
+    rows = (
+        (keys.ITEMS, "texts", _new_items(theirs[keys.ITEMS], ours[keys.ITEMS], requested)),
+        (
+            keys.COLUMNS,
+            "values of columns",
+            new_columns(own_columns, columns, (target.name, source.name), spaces, requested),
+        ),
+        (keys.SKIPPED, "skipped texts", _new_skipped(theirs[keys.SKIPPED], ours[keys.SKIPPED], skipped_of)),
+    )
+    for kind, label, new in rows:
+        if dry_run:
+            yield New(kind.folder, label, sum(map(len, new)), {})
+        else:
+            added = tables.write_all(target, kind, new)
+            yield New(kind.folder, label, sum(entry["n"] for entry in added.values()), added)
+    units = {card.unit.value for card in cards} if requested is not None else None
+    own_datasets = {name_of(file): file for file in stored.dataset_files} if stored is not None else {}
+    for file in source.dataset_files:
+        yield _new_rows_of_dataset(file, own_datasets.get(name_of(file)), units, None if dry_run else target)
+
+
+def _tables(catalog: Catalog | None, kind: Kind, known: Collection[str] = ()) -> list[StoredFile]:
+    """Return the tables of a kind, without those of known keys, which have the same rows."""
+    if catalog is None:
+        return []
+    named = catalog.manifest.keys_of(kind)
+    return catalog.files.files_of(catalog.manifest, (key for key in named if key not in known))
+
+
+def _new_items(theirs: Sequence[StoredFile], ours: Sequence[StoredFile], requested: Ids | None) -> Iterator[pa.Table]:
+    """Yield, for each table of items of another store, the requested rows that are new to this store."""
+    seen = _ids_in(ours) if theirs else np.empty(0, np.int64)
+    if requested is not None:
+        sentences = [requested]  # and the sentences of occurrences
+        for file in theirs:
+            table = tables.read(file, ["item_id", "context_id"])
+            occurrences = table.filter(pa.array(np.isin(table["item_id"].to_numpy(), requested)))
+            sentences.append(occurrences["context_id"].drop_null().to_numpy())
+        requested = np.unique(np.concatenate(sentences))
+    for file in theirs:
+        table = tables.read(file)
+        ids = table["item_id"].to_numpy()
+        is_new = ~np.isin(ids, seen)
+        if requested is not None:
+            is_new &= np.isin(ids, requested)
+        if is_new.any():
+            yield table.filter(pa.array(is_new))
+            seen = np.union1d(seen, ids[is_new])
+
+
+def _ids_in(files: Sequence[StoredFile]) -> Ids:
+    """Return the ids of the items in some tables, ascending."""
+    parts = [tables.read(file, ["item_id"])["item_id"].to_numpy() for file in files]
+    return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
+
+
+def _new_skipped(
+    theirs: Sequence[StoredFile], ours: Sequence[StoredFile], spaces: Collection[str | None]
+) -> Iterator[pa.Table]:
+    """Yield the rows of skipped texts of some spaces, None for none, that are new here, as at most one table."""
+    if not theirs:
+        return
+    listed = {tuple(row.values()) for file in ours for row in tables.read(file).to_pylist()}
+    table = pa.concat_tables([tables.read(file) for file in theirs])
+    is_new = []
+    for row in table.to_pylist():
+        values = tuple(row.values())
+        is_new.append(row["space"] in spaces and values not in listed)
+        listed.add(values)
+    if any(is_new):
+        yield table.filter(pa.array(is_new, pa.bool_()))
+
+
+def _new_rows_of_dataset(
+    theirs: StoredFile, ours: StoredFile | None, units: Collection[str] | None, target: StoreFiles | None
+) -> New:
+    """Add the rows of units that a dataset does not have, or of some of them; write nothing without a target."""
+    table = tables.read(theirs)
+    rows = {unit: table.filter(pc.equal(table["unit"], unit)) for unit in table["unit"].unique().to_pylist()}
+    rows = {unit: part for unit, part in rows.items() if units is None or unit in units}
+    parts, differing = [], []
+    if ours is not None:
+        stored = tables.read(ours)
+        parts.append(stored)
+        for unit in [*rows]:
+            own_rows = stored.filter(pc.equal(stored["unit"], unit))
+            if len(own_rows) or not stored.schema.equals(table.schema):
+                if not own_rows.equals(rows[unit]):
+                    differing.append(unit)
+                del rows[unit]
+    added: Files = {}
+    if rows and target is not None:
+        kind = (ours or theirs).entry.get("kind", "")
+        whole = pa.concat_tables([part.replace_schema_metadata({"kind": kind}) for part in (*parts, *rows.values())])
+        added = tables.write(target, keys.DATASETS, whole, name=name_of(theirs), kind=kind)
+    place = f"{keys.DATASETS.folder}/{name_of(theirs)}"
+    n_rows = sum(map(len, rows.values()))
+    removed = [ours.key] if ours is not None and added else []
+    return New(place, "rows of the dataset", n_rows, added, removed, differing)

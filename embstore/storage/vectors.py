@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 Ids = NDArray[np.int64]
 Block = NDArray[np.float32]
@@ -82,13 +83,23 @@ def write_shard(path: Path, item_ids: Ids, vectors: NDArray[np.floating]) -> dic
         )  # fmt: skip
         with writer:
             writer.write_table(pa.table([ids, rows], schema=schema), row_group_size=max(1, n))
-    columns = [pq.read_metadata(path).row_group(0).column(number) for number in (0, 1)]
-    ends = [column.data_page_offset + column.total_compressed_size for column in columns]
     return {
-        **ItemSet(n, int(item_ids.view(np.uint64).sum(dtype=np.uint64))).facts,
+        **items_with(item_ids).facts,
         "first": int(item_ids[0]), "last": int(item_ids[-1]),
-        "offsets": [ends[0] - item_ids.nbytes, ends[1] - vectors.nbytes],
+        "offsets": offsets_of(pq.read_metadata(path), item_ids.nbytes, vectors.nbytes),
     }  # fmt: skip
+
+
+def offsets_of(metadata: "pq.FileMetaData", *n_bytes: int) -> list[int]:
+    """Return at which bytes of a shard the ids and the components begin, given how many bytes they take."""
+    columns = [metadata.row_group(0).column(number) for number in range(len(n_bytes))]
+    ends = [column.data_page_offset + column.total_compressed_size for column in columns]
+    return [end - size for end, size in zip(ends, n_bytes, strict=True)]
+
+
+def items_with(item_ids: Ids) -> ItemSet:
+    """Return the set of the items with some distinct ids."""
+    return ItemSet(len(item_ids), int(np.ascontiguousarray(item_ids).view(np.uint64).sum(dtype=np.uint64)))
 
 
 def as_stored(rows: NDArray[np.float32], item_ids: Ids, layer: str, dtype: str) -> NDArray[np.floating]:
