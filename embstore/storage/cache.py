@@ -132,10 +132,11 @@ class StoreFiles:
 
     def _download(self, file: "StoredFile") -> None:
         target = self.root / file.key
-        with writing_to_cache(), atomic.temporary(target.parent) as temp:
+        with writing_to_cache(), atomic.temporary(self.root) as temp:
             self.objects.download(file.key, temp)
             if disk.size(temp) != file.entry["bytes"] or disk.sha256(temp) != file.entry["sha256"]:
                 raise file.damage("its content does not have the size and the SHA-256 that the manifest says")
+            disk.make_folder(target.parent)
             disk.sync(temp)
             disk.replace(temp, target)
 
@@ -193,9 +194,8 @@ class StoreFiles:
             for info in self.objects.list(folder):
                 if (key := keys.parse(info.key)) is None or info.key == newest:
                     continue
-                if manifest.is_garbage(named, info.key, info.modified.timestamp()):
-                    garbage.append(info.key)
-                elif key.kind is keys.MANIFESTS and key.name < f"{named.number - _KEPT_MANIFESTS:020d}":
+                is_old = key.kind is keys.MANIFESTS and key.name < f"{named.number - _KEPT_MANIFESTS:020d}"
+                if is_old or manifest.is_garbage(named, info.key, info.modified.timestamp()):
                     garbage.append(info.key)
         return garbage
 
@@ -264,6 +264,7 @@ def folder_for(url: str, endpoint: str = "") -> Path:
     folder = cache_folder() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', url)[:60]}-{digest}"
     with writing_to_cache():
         disk.make_folder(folder)
+        atomic.discard_dead(folder)
         (cache_folder() / "CACHEDIR.TAG").write_text(  # backups leave the folder out: bford.info/cachedir
             "Signature: 8a477f597d28d172789f06886806bc55\n# Copies of files of embstore's stores; may be deleted.\n"
         )
@@ -290,8 +291,10 @@ def make_room(n_bytes: int, kept: set[Path]) -> None:
         )
     statuses = []
     for path in disk.files_below(cache_folder()):
+        key = path.relative_to(cache_folder()).as_posix().partition("/")[2]
         with suppress(FileNotFoundError):
-            statuses.append((path, disk.status(path)))
+            if keys.parse(key) is not None:  # what is being written, too, is below the folder
+                statuses.append((path, disk.status(path)))
     above = sum(status.st_size for _, status in statuses) + n_bytes - max_bytes()
     for path, status in sorted(statuses, key=lambda found: found[1].st_atime_ns):
         if above <= 0:
