@@ -173,13 +173,7 @@ def write_new(
             "values of columns",
             new_columns(own_columns, columns, (target.name, source.name), spaces, requested),
         ),
-        (
-            keys.SKIPPED,
-            "skipped texts",
-            _new_skipped(
-                theirs[keys.SKIPPED], ours[keys.SKIPPED], spaces if requested is not None else {*spaces, None}
-            ),
-        ),
+        (keys.SKIPPED, "skipped texts", _new_skipped(theirs[keys.SKIPPED], ours[keys.SKIPPED], skipped_of)),
     )
     for kind, label, new in rows:
         if dry_run:

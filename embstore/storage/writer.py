@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embstore.base import disk
-from embstore.base.errors import FileAccessError, StoreError
+from embstore.base.errors import StoreError
 from embstore.base.sharding import ShardSpec
 from embstore.base.space import Layer, Unit
 from embstore.base.summary import Summary
