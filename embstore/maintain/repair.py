@@ -25,7 +25,7 @@ from embstore.storage.check import BUILD_AGAIN, Ids, Problem, StoreCheck, first_
 from embstore.storage.compact import in_place
 from embstore.storage.items import has_its_id
 from embstore.storage.keys import Kind
-from embstore.storage.manifest import Entry, ItemSet
+from embstore.storage.manifest import NO_ITEMS, Entry, ItemSet
 from embstore.storage.vectors import LayerVectors, is_among, items_with
 from embstore.storage.writer import commit_sums, write_layer
 
@@ -103,9 +103,8 @@ class _Repair:
             self._removed.append(key)
             self._act("removed", key, problem.problem, entry.get("n"))
         else:
-            self._act(
-                "taken out", key, f"{problem.problem.rstrip('.')}. {parts.kind.remedy}", entry.get("n"), entry["bytes"]
-            )
+            detail = f"{problem.problem.rstrip('.')}. {parts.kind.remedy}"
+            self._act("taken out", key, detail, entry.get("n"), entry["bytes"])
             self._take_out(key)
 
     def _take_out(self, key: str) -> None:
@@ -148,9 +147,13 @@ class _Repair:
         Shards with others are dropped, or rewritten if they have both.
         """
         check, space = self.check, card.space
+        named = {key for layer in card.layers.ids for key in check.named.keys_of(keys.VECTORS, space, layer)}
+        if any(check.problems[key].state == "unreadable" for key in named & check.problems.keys()):
+            return NO_ITEMS
         shards = {layer: sorted(check.shards(card, layer), key=lambda shard: -shard.n) for layer in card.layers.ids}
         ids_of = {
-            layer: np.unique(np.concatenate([_NO_IDS, *(shard.ids for shard in shards[layer])])) for layer in shards
+            layer: np.unique(np.concatenate([_NO_IDS, *(shard.ids for shard in of_layer)]))
+            for layer, of_layer in shards.items()
         }
         common = reduce(np.intersect1d, ids_of.values())
         n_dropped = n_rewritten = 0
@@ -174,9 +177,11 @@ class _Repair:
                 self._act(verb, folder, f"{n} shards {lacking}. {keys.VECTORS.remedy}", n_lost)
         if n_missing := len(np.setdiff1d(common, texts)):
             self._act(LEFT, keys.ITEMS.folder, f"items of {space} have no text here. {BUILD_AGAIN}", n_missing)
-        check.check_sums(card)
-        check_indexes(check, card, common)
-        return items_with(common)
+        items = items_with(common)
+        if items == check.named.items_of(space, card.layers.ids[0]):
+            check.check_sums(card)
+            check_indexes(check, card, common)
+        return items
 
     def _rebuild(self, card: Card, items: ItemSet) -> None:
         """Compute the sums of a space again, and its indexes if it had any, unless there are those of its items."""
