@@ -1,35 +1,24 @@
 """The operations on the files of a store, in one place.
 
-Nothing else in embstore opens, lists, renames or removes a file of a store. A library that does so itself (DuckDB,
-pyarrow, FAISS, filelock) is announced by :func:`opening`. So tests can observe each operation before it happens, count
-it, let it fail, or end the process there (:func:`watched`); and an error of the operating system is a
-:class:`~embstore.base.errors.FileAccessError` everywhere, which names the remedy. It is never taken for damage.
-
-A store may come from others: no operation follows a symbolic link, and only regular files are opened whose bytes were
-written: the SHA-256 of a file of terabytes that occupies no disk space would take hours.
+An error of the operating system is a :class:`~embstore.base.errors.FileAccessError` everywhere, which names the remedy.
+It is never taken for damage. A store may come from others: no operation follows a symbolic link, and only regular files
+are opened.
 """
 
 import errno
 import hashlib
-import io
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, StoreError, UsageError
 from embstore.base.messages import is_utf8
-from embstore.base.supply import Ranges, fetched, forget
 
-Observer = Callable[[str, Path, Path | None], None]
-"""Called before each operation with its name, its path and, for ``replace``, the path of the renamed file; an OSError
-that it raises is treated as one of the system."""
-
-_READING = ("open", "read", "list", "status")
 # Errors whose description a library may quote in its own message. ENOENT is excluded: files may come and go.
 _QUOTED = tuple(
     getattr(errno, name)
@@ -37,41 +26,21 @@ _QUOTED = tuple(
     if hasattr(errno, name)
 )
 
-_observer: Observer | None = None
 
+class Access:
+    """Context in which errors of the system are raised as FileAccessError."""
 
-@contextmanager
-def watched(observer: Observer) -> Iterator[None]:
-    """Call an observer before each operation within the context, in all threads."""
-    global _observer
-    before, _observer = _observer, observer
-    try:
-        yield
-    finally:
-        _observer = before
+    __slots__ = ("path", "writing")
 
-
-class Operation:
-    """Context of one operation, such as ``open``: calls the observer, and raises system errors as FileAccessError."""
-
-    __slots__ = ("name", "path", "source")
-
-    def __init__(self, name: str, path: Path | str, source: Path | None = None) -> None:
-        self.name, self.path, self.source = name, path, source
+    def __init__(self, path: Path | str, *, writing: bool = False) -> None:
+        self.path, self.writing = path, writing
 
     def __enter__(self) -> None:
-        if _observer is not None:
-            try:
-                _observer(self.name, Path(self.path), self.source)
-            except OSError as error:
-                raise self._translated(error) from error
+        pass
 
     def __exit__(self, _: object, error: BaseException | None, __: TracebackType | None) -> None:
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileAccessError):
-            raise self._translated(error) from error
-
-    def _translated(self, error: OSError) -> FileAccessError:
-        return access_error(error, self.path, writing=self.name not in _READING)
+            raise access_error(error, self.path, writing=self.writing) from error
 
 
 def access_error(error: OSError, path: Path | str, *, writing: bool = False) -> FileAccessError:
@@ -126,7 +95,7 @@ def _problem(mode: int, *, folder: bool) -> str | None:
 
 def status(path: Path | str) -> os.stat_result:
     """Return the status of a file or folder, or of the symbolic link itself."""
-    with Operation("status", path):
+    with Access(path):
         return os.lstat(path)
 
 
@@ -189,7 +158,7 @@ def _mode(path: Path) -> int:
 def resolved(path: Path) -> Path:
     """Return the absolute path of a store's folder, with symbolic links resolved."""
     try:
-        with Operation("status", path):
+        with Access(path):
             found = path.resolve()
         if not is_utf8(str(found)):
             raise StoreError(f"{found} is not UTF-8, as the paths of a store are. Rename that folder.")
@@ -204,51 +173,20 @@ MAX_BYTES = 1 << 30  # of a file that is read whole
 
 
 @contextmanager
-def opening(path: Path, operation: str = "open", ranges: Ranges = None) -> Iterator[None]:
-    """Announce that a library opens a file within the context, and check that it is a regular file.
-
-    The operation is ``create`` if the library writes the file, or ``lock``; it may read some parts, by default any.
-    """
-    with fetched(path, ranges) if operation == "open" else nullcontext(), Operation(operation, path):
+def opening(path: Path, *, writing: bool = False) -> Iterator[None]:
+    """Check that a file is a regular one, for a library that opens it within the context."""
+    with Access(path, writing=writing):
         with suppress(FileNotFoundError):
             check_file(path)
         yield
 
 
-class _File(io.FileIO):
-    """Open file whose reads and writes are observed."""
-
-    def __init__(self, path: Path, mode: str) -> None:
-        super().__init__(path, mode, opener=open_without_following)
-        self._path = path
-
-    def readinto(self, buffer: Any, /) -> int:
-        with Operation("read", self._path):
-            return super().readinto(buffer)
-
-    def readall(self) -> bytes:
-        with Operation("read", self._path):
-            return super().readall()
-
-    def write(self, data: Any, /) -> int:
-        with Operation("write", self._path):
-            return super().write(data)
-
-    def close(self) -> None:
-        try:
-            super().close()
-        except OSError as error:  # a network file system may report only now that it is full
-            raise access_error(error, self._path, writing=True) from error
-
-
 @contextmanager
-def reading(path: Path, ranges: Ranges = None) -> Iterator["io.BufferedReader[_File]"]:
-    """Open a file for reading, by default of any part of it."""
-    with fetched(path, ranges):
-        with Operation("open", path):
-            check_file(path)
-            file = io.BufferedReader(_File(path, "r"))
-        with file, Operation("read", path):
+def reading(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading."""
+    with Access(path):
+        check_file(path)
+        with open(path, "rb", opener=open_without_following) as file:
             yield file
 
 
@@ -267,11 +205,9 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator["io.BufferedWriter[_File]"]:
+def writing(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing; create it, or truncate an existing one."""
-    with Operation("create", path):
-        file = io.BufferedWriter(_File(path, "w"))
-    with file:
+    with Access(path, writing=True), open(path, "wb", opener=open_without_following) as file:
         yield file
 
 
@@ -283,35 +219,27 @@ def write(path: Path, data: bytes) -> None:
 
 def sync(path: Path) -> None:
     """Flush the content of a file from the system's cache to the disk."""
-    with Operation("sync", path), open(path, "rb") as file:
-        os.fsync(file.fileno())
-
-
-def sync_open(file: BinaryIO, path: Path) -> None:
-    """Flush what was written so far to an open file from the system's cache to the disk."""
-    with Operation("sync", path):
+    with Access(path, writing=True), open(path, "rb") as file:
         os.fsync(file.fileno())
 
 
 def replace(source: Path, target: Path) -> None:
     """Rename a file atomically, replacing any file at the target path."""
-    with fetched(source), Operation("replace", target, source):
+    with Access(target, writing=True):
         os.replace(source, target)
-    forget(target)
 
 
 def link(source: Path, target: Path) -> None:
     """Give a file a second name, atomically, unless there is a file of that name: FileAccessError (EEXIST)."""
-    with Operation("link", target, source):
+    with Access(target, writing=True):
         os.link(source, target)
 
 
 def remove(path: Path, *, missing_ok: bool = False) -> None:
     """Remove a file."""
     try:
-        with Operation("remove", path):
+        with Access(path, writing=True):
             os.unlink(path)
-        forget(path)
     except MissingFileError:
         if not missing_ok:
             raise
@@ -327,7 +255,7 @@ def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk, so that renames survive a power loss; POSIX systems only."""
     if os.name != "posix":
         return
-    with Operation("sync folder", folder):
+    with Access(folder, writing=True):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -339,14 +267,14 @@ def make_folder(folder: Path) -> None:
     """Create a folder and its missing parents, and flush their names to the disk."""
     if not is_folder(folder):
         make_folder(folder.parent)
-        with Operation("make folder", folder):
+        with Access(folder, writing=True):
             folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
 
 
 def remove_folder(folder: Path) -> None:
     """Remove an empty folder."""
-    with Operation("remove folder", folder):
+    with Access(folder, writing=True):
         os.rmdir(folder)
 
 
@@ -386,17 +314,17 @@ def entries_below(folder: Path) -> Iterator[Entry]:
 def entries(folder: Path) -> list[Entry]:
     """Return the entries of a folder, sorted by name; empty if the folder does not exist."""
     try:
-        with Operation("list", folder), os.scandir(folder) as found:
+        with Access(folder), os.scandir(folder) as found:
             return sorted(found, key=lambda entry: entry.name)
     except MissingFileError:
         return []
 
 
 @contextmanager
-def foreign(name: str, path: Path, kind: type[FileAccessError], called: str = "") -> Iterator[None]:
+def foreign(path: Path, kind: type[FileAccessError], called: str = "") -> Iterator[None]:
     """Raise the system errors of an operation on a file outside a store, ``called`` so in messages, as ``kind``."""
     try:
-        with Operation(name, path):
+        with Access(path):
             yield
     except FileAccessError as error:
         raise kind(called or path, error.code) from error
@@ -421,7 +349,7 @@ def read_foreign(path: Path) -> bytes:
 def foreign_status(path: Path, kind: type[FileAccessError], called: str = "") -> os.stat_result | None:
     """Return the status of a file or folder outside a store, or None if it does not exist; see :func:`foreign`."""
     try:
-        with foreign("status", path, kind, called):
+        with foreign(path, kind, called):
             return path.stat()
     except ValueError:  # the path contains a NUL
         return None

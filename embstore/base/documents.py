@@ -11,18 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
 
-Kind = Literal[
-    "store", "manifest", "remote-manifest", "remote-list", "card", "index-card", "answer", "lock-holder", "own-dataset",
-    "map-header",
-]  # fmt: skip
+Kind = Literal["manifest", "card", "answer", "lock-holder", "own-dataset", "map-header"]
 
 _KIB, _MIB = 1 << 10, 1 << 20
 
-# Several times the size of the largest real documents: cards of 4,096 layers, index cards of 100,000 shards, answers
-# of 8 MiB.
+# Several times the size of the largest real documents: manifests of 100,000 files, cards of 4,096 layers, answers of
+# 8 MiB.
 MAX_BYTES: dict[Kind, int] = {
-    "store": 64 * _KIB, "manifest": 64 * _MIB, "remote-manifest": 256 * _MIB, "remote-list": 256 * _MIB, "card": _MIB,
-    "index-card": 32 * _MIB, "answer": 16 * _MIB, "lock-holder": 64 * _KIB, "own-dataset": 64 * _KIB,
+    "manifest": 128 * _MIB, "card": _MIB, "answer": 16 * _MIB, "lock-holder": 64 * _KIB, "own-dataset": 64 * _KIB,
     "map-header": 32 * _MIB,
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""Divide the items of a build into parts, ranges of item ids that each become one shard.
+"""Divide the items of a build into parts, ranges of item ids whose vectors become one shard of each layer.
 
 Ids are hashes, so equal ranges contain about equally many items. The ranges depend on the sources only, not on the
-store, so that several workers together write the same shards as a single one.
+store, so that a cluster writes the same shards as a single process.
 """
 
 import re
@@ -21,7 +21,8 @@ SPECIAL_TOKENS_CHARS = 4
 # written while the next is encoded, and a kill loses less.
 _MIN_PART_FRACTION = 6
 _SMALL_BUILD_PARTS = 4
-_PART_ITEMS = 24_576  # parts of small vectors have about this many items, and at least a twelfth of a shard's bytes
+SHARD_ITEMS = 8192
+"""Largest number of items that a shard is planned for."""
 _WINDOW_ITEMS = 12_288
 _WINDOW_CHARS = 8 << 20
 
@@ -38,7 +39,8 @@ class Range:
 class ShardSpec:
     """Worker ``index`` (from 1) of ``total`` workers that share a build; by default the only worker.
 
-    The worker builds the parts ``index``, ``index + total``, ``index + 2 total`` …, counted from 1.
+    The worker builds the items whose key modulo ``total`` is ``index`` - 1, whatever the sources of the others are: no
+    text belongs to two workers.
     """
 
     index: int = 1
@@ -69,30 +71,21 @@ class Parts:
 
     @classmethod
     def plan(cls, n_items: int, n_chars: int, item_bytes: int, shard_bytes: int, worker: ShardSpec) -> Self:
-        """Divide the keys so that the vectors of a part take about a shard's bytes.
+        """Divide the keys so that the vectors of a part, in one layer, take about a shard's bytes.
 
         Args:
             n_items: Number of items of the sources, stored or not.
             n_chars: Number of characters of their texts.
-            item_bytes: Bytes of one item's vectors, all layers.
+            item_bytes: Bytes of one item's vector in one layer.
             shard_bytes: Target bytes of vectors in a shard.
-            worker: Worker whose parts this build takes.
+            worker: Worker whose items this build takes.
         """
+        n_items, n_chars = _ceil(n_items, worker.total), _ceil(n_chars, worker.total)
         n_bytes = n_items * item_bytes
         n_smallest = n_bytes * _MIN_PART_FRACTION // shard_bytes
-        n = max(
-            1,
-            _ceil(n_bytes, shard_bytes),
-            min(_SMALL_BUILD_PARTS, n_smallest),
-            min(n_items // _PART_ITEMS, 2 * n_smallest),
-        )
+        n = max(1, _ceil(n_bytes, shard_bytes), min(_SMALL_BUILD_PARTS, n_smallest), _ceil(n_items, SHARD_ITEMS))
         n_windows = max(1, _ceil(n_items, n * _WINDOW_ITEMS), _ceil(n_chars, n * _WINDOW_CHARS))
         return cls(n, n_windows, worker)
-
-    @property
-    def own(self) -> range:
-        """The numbers, from 0, of the parts that this build takes."""
-        return range(self.worker.index - 1, self.n, self.worker.total)
 
     def windows(self, part: int) -> Iterator[Range]:
         """Yield the key ranges of a part's windows, ascending."""
@@ -113,7 +106,7 @@ class Parts:
         n_items = sum(n for n, _ in counts.values())
         items_per_part, items_per_window = n_items / self.n, n_items / (self.n * self.n_windows)
         combined: list[tuple[Range, int]] = []
-        for part in self.own:
+        for part in range(self.n):
             first = part * self.n_windows
             windows = [(counts.get(first + i, (0, 0)), window) for i, window in enumerate(self.windows(part))]
             incomplete = [(window, n_missing) for (_, n_missing), window in windows if n_missing]

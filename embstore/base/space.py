@@ -91,7 +91,7 @@ def check_space_name(name: str) -> str:
     """Return ``name`` if it is valid for a space and its files, else raise UsageError."""
     if not re.fullmatch(SPACE_NAME, name):
         raise UsageError(
-            f"{name!r} cannot name a space: use up to 240 letters, digits, '.', '_' and '-', beginning with a letter "
+            f"{name!r} cannot name a space: use up to 200 letters, digits, '.', '_' and '-', beginning with a letter "
             "or digit."
         )
     return name

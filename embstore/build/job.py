@@ -6,11 +6,11 @@ from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
-from embstore.base import __version__, disk
+from embstore.base import __version__
 from embstore.base.errors import CheckpointError, SpaceMismatchError, UsageError, check_known
 from embstore.base.progress import Progress, report_progress
 from embstore.base.sharding import Parts, ShardSpec
@@ -25,12 +25,12 @@ from embstore.encode.recipe_head import reader
 from embstore.encode.records import Encoded, Long, Skipped, Weights
 from embstore.encode.tokens import Tokenizer
 from embstore.index import KINDS
-from embstore.storage.catalog import Catalog
+from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card, cut_notes
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.vectors import SHARD_BYTES
+from embstore.storage.catalog import Catalog
 from embstore.storage.staging.missing import MissingItems, Work
 from embstore.storage.staging.staging import Ids, Staging
+from embstore.storage.vectors import SHARD_BYTES
 
 DTYPES = ("float32", "float16")
 
@@ -58,7 +58,7 @@ class Options:
     allow_pickle: bool = False
     weights: Weights = field(default_factory=Weights)
     worker: ShardSpec = field(default_factory=ShardSpec)  # share of the work that this build does: worker i of n
-    shard_bytes: int = SHARD_BYTES  # approximate bytes of vectors per shard
+    shard_bytes: int = SHARD_BYTES  # approximate bytes of vectors in a shard: one layer of a batch of items
     # Name of a prompt of the checkpoint's own recipe, for the pooling ``model``; "" for none, None for the default of
     # the recipe.
     prompt: str | None = None
@@ -181,16 +181,6 @@ class Job:
         """Ids of the items of this build whose vectors are stored, ascending."""
         return self.missing.present([space.card.space for space in self.spaces], self.parts)
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Description of the job, which must be equal for all workers of a shared build."""
-        staging = self.missing.staging
-        return {
-            "unit": staging.unit.value, "items": staging.n_items, "digest": staging.digest,
-            "parts": [self.parts.n, self.parts.n_windows], "of": self.parts.worker.total,
-            "spaces": [space.card.identity for space in self.spaces],
-        }  # fmt: skip
-
 
 def item_passages(items: list[Item], tokenizer: Tokenizer, options: Options) -> Iterator[Passage]:
     """Yield the passages of items: the items in the template of the options, those of one sentence together."""
@@ -244,10 +234,10 @@ def resolve_models(specs: Sequence[str], options: Options) -> list[Model]:
     return models
 
 
-def open_catalog(root: Path) -> Catalog | None:
-    """Open the store at ``root``; return None if there is none yet."""
-    has_files = any(not path.name.startswith(".") for path in disk.listed(root))
-    return Catalog(root) if has_files or disk.exists(StorePaths(disk.resolved(root)).marker) else None
+def open_catalog(place: Path | StoreFiles) -> Catalog | None:
+    """Open a store; return None if there is none yet."""
+    files = StoreFiles.of_folder(place)
+    return None if files.find_manifest() is None else Catalog(files)
 
 
 def plan_build(
@@ -277,7 +267,7 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
             name = options.name or default_space_name(
                 model.checkpoint.name, options.unit, pooling, model.space_revision
             )
-            stored = catalog.cards.get(name) if catalog and catalog.shards.get(name) else None
+            stored = catalog.cards.get(name) if catalog and not catalog.is_empty(name) else None
             recipe = recipe_of(model, options) if pooling is Pooling.MODEL else None
             prompt = "" if recipe is None else recipe.prompt(options.prompt, model.checkpoint.name)
             card = _card(model, options, pooling, name, stored, prompt)
@@ -287,7 +277,7 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
         if len(models) > N_LOADED:
             model.release()
         parts = Parts.plan(
-            staging.n_items, staging.n_chars, max(map(item_bytes, cards)), options.shard_bytes, options.worker
+            staging.n_items, staging.n_chars, max(map(layer_bytes, cards)), options.shard_bytes, options.worker
         )
         spaces = tuple(_space_plan(missing, card, model, options, parts) for card in cards)
         jobs.append(Job(model, options, spaces, missing, parts, notes))
@@ -298,9 +288,9 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
     return [replace(jobs[0], notes=(*jobs[0].notes, *cut)), *jobs[1:]]
 
 
-def item_bytes(card: Card) -> int:
-    """Return the bytes of one item's vectors in a space, all layers."""
-    return len(card.layers) * card.dim * (2 if card.dtype == "float16" else 4)
+def layer_bytes(card: Card) -> int:
+    """Return the bytes of one item's vector in a layer of a space."""
+    return card.dim * (2 if card.dtype == "float16" else 4)
 
 
 def _space_plan(missing: MissingItems, card: Card, model: Model, options: Options, parts: Parts) -> SpacePlan:
@@ -403,7 +393,7 @@ def _default(model: Model, options: Options, catalog: Catalog | None) -> tuple[t
     if recipe is None:
         return (model.tokenizer.default_pooling(options.unit, options.template),), ()
     name = options.name or default_space_name(model.checkpoint.name, options.unit, Pooling.MODEL, model.space_revision)
-    if catalog is not None and catalog.shards.get(name) and catalog.cards[name].pooling is Pooling.MODEL:
+    if catalog is not None and not catalog.is_empty(name) and catalog.cards[name].pooling is Pooling.MODEL:
         return (Pooling.MODEL,), ()
     return (Pooling.MODEL,), (
         f"{name}: pooled by the own recipe of {model.checkpoint.name!r} ({recipe}), as by "

@@ -12,17 +12,16 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from embstore.base import atomic, disk
+from embstore.base import disk
 from embstore.base.errors import ClusterError, EmbstoreError, UsageError
 from embstore.base.installation import needing
 from embstore.base.progress import Progress, report_progress
 from embstore.build.job import Model
 from embstore.build.ranges import RangeResult, RangeTask, RangeWorker, Requirement
 from embstore.build.report import count
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.cache import StoreFiles
 
 _STOP_SECONDS = 5.0
 _RAY_TEXTS_BYTES = 512 << 20  # of a local instance's memory for the texts of ranges
@@ -78,9 +77,8 @@ class ClusterWorker:
 class Cluster:
     """A connection to a Ray cluster, with the workers of a build; a context manager."""
 
-    def __init__(self, options: ClusterOptions, root: Path) -> None:
-        self._options, self._paths = options, StorePaths(disk.resolved(root))
-        self._build = os.urandom(8).hex()
+    def __init__(self, options: ClusterOptions, files: StoreFiles) -> None:
+        self._options, self._files = options, files
         self._workers: list[ClusterWorker] = []
         self._stack = ExitStack()
         self.n_workers = 0
@@ -98,19 +96,17 @@ class Cluster:
 
     def encode(self, jobs: Sequence[tuple[Model, Iterator[RangeTask]]]) -> Generator[RangeOutcome]:
         """Start the workers, encode ranges on them, and yield what becomes of each, in any order; called once."""
-        with atomic.temporary(self._paths.root) as sign:
-            content = os.urandom(16)
-            disk.write(sign, content)
+        with self._files.temporary() as path:
+            sign = (path, os.urandom(16)) if self._files.is_local else None
+            if sign is not None:
+                disk.write(*sign)
             has_gpu = bool(self._options.worker_gpus != 0 and self._resources["num_gpus"])
 
             def adapted(task: RangeTask) -> RangeTask:  # a worker without a GPU must not use one that its machine has
                 device = task.options.device or (None if has_gpu else "cpu")
                 return replace(task, options=replace(task.options, device=device))
 
-            queued = [
-                RangeJob(Requirement.of(model, self._paths.root, self._build, (sign, content)), map(adapted, tasks))
-                for model, tasks in jobs
-            ]
+            queued = [RangeJob(Requirement.of(model, self._files, sign), map(adapted, tasks)) for model, tasks in jobs]
             kind = self._ray.remote(RangeWorker).options(
                 **self._resources, max_restarts=-1, max_task_retries=0, max_concurrency=IN_FLIGHT + 1,
                 scheduling_strategy="SPREAD",
@@ -119,7 +115,7 @@ class Cluster:
             yield from RangeQueue(self._ray, self._workers, queued).outcomes()
 
     def _stop_workers(self) -> None:
-        """End the workers, then remove what they have left: a process that is killed may still write for a moment."""
+        """End the workers, once the files that they are writing are complete."""
         stops = [worker.actor.stop.remote() for worker in self._workers if worker.is_ready]
         try:
             if stops:
@@ -127,9 +123,6 @@ class Cluster:
         finally:
             for worker in self._workers:
                 self._ray.kill(worker.actor)
-            for path in disk.listed(self._paths.root):
-                if atomic.is_temporary(path.name) and f"-{self._build}" in path.name:
-                    atomic.discard(path)
 
 
 @contextmanager

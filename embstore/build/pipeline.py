@@ -18,7 +18,6 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
-from embstore.base import disk
 from embstore.base.errors import SourceError, UsageError, shortened
 from embstore.base.space import Unit
 from embstore.base.text import Passage
@@ -28,8 +27,8 @@ from embstore.build.job import (
     Job,
     Options,
     encode_windows,
-    item_bytes,
     item_passages,
+    layer_bytes,
     open_catalog,
     plan_build,
     resolve_models,
@@ -42,13 +41,10 @@ from embstore.index.updating import check_memory
 from embstore.sources.datasets import find_dataset
 from embstore.sources.rows import Blank, Row
 from embstore.sources.source import Source
-from embstore.storage.catalog import Catalog
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.maintenance.compaction import write_all_merged
+from embstore.storage.cache import StoreFiles
 from embstore.storage.staging.missing import StoredTexts
 from embstore.storage.staging.staging import Staging, Window
-from embstore.storage.transaction.commit import write_dataset
-from embstore.storage.writer import StoreWriter
+from embstore.storage.writer import StoreWriter, write_dataset
 
 if TYPE_CHECKING:
     from embstore.build.on_ray import Cluster
@@ -57,17 +53,16 @@ if TYPE_CHECKING:
 
 _SAMPLE_PASSES = 8
 _SAMPLE_SECONDS = 5.0
-_ROW_BYTES = 12  # of a vector's layer and item id in a shard
-_ID_BYTES = 8  # of a vector's item id in an index
+_ID_BYTES = 8  # of a vector's item id in a shard, and in an index
 _BYTES_PER_SECOND = 2e8  # of writing and indexing, measured on 2 cores and a cloud disk
 
 
 def build(
-    root: Path,
+    place: Path | StoreFiles,
     sources: Sequence[Sources],
     specs: Sequence[str],
     options: Options,
-    connect: Callable[[Path], "Cluster"] | None = None,
+    connect: Callable[[StoreFiles], "Cluster"] | None = None,
 ) -> BuildReport:
     """Embed the texts whose vectors are missing from the store, and index them.
 
@@ -79,28 +74,28 @@ def build(
     # The workers have the accelerators, and this process needs the model for the cards only.
     models = resolve_models(specs, options if connect is None else replace(options, device="cpu"))
     with ExitStack() as stack:
-        cluster = None if connect is None else stack.enter_context(connect(root))
-        store = stack.enter_context(StoreWriter(root, options.worker))
-        texts = _staged(stack, opened, store.paths.root)
-        plan = plan_build(Catalog(root), texts, models, options)
-        store.compare_plan([job.identity for _, jobs in plan for job in jobs])
+        files = StoreFiles.of_folder(place)
+        cluster = None if connect is None else stack.enter_context(connect(files))
+        store = stack.enter_context(StoreWriter(files, options.worker))
+        texts = _staged(stack, opened, files.root)
+        plan = plan_build(open_catalog(files), texts, models, options)
         for job in (job for _, jobs in plan for job in jobs):
             for space in job.spaces:
-                check_memory(store.paths, space.card, space.n_missing, options.index, options.index_memory)
+                check_memory(files, space.card, space.n_missing, options.index, options.index_memory)
         runs: list[Run] = []
         notes = [note for _, jobs in plan for job in jobs for note in job.notes]
         columns: list[StoredColumn] = []
         with ExitStack() as skip_lists:
             for part, jobs in plan:
-                item_texts = StoredTexts(part.staging, store.paths)
-                with store.writing_texts():
-                    columns += part.columns.write(store.paths)
-                    for job in jobs:
+                item_texts = StoredTexts(part.staging, files)
+                columns += part.columns.write(files)
+                for job in jobs:
+                    if len(job.present):
                         item_texts.write(job.present)  # the text of a stored vector may be missing
-                        forget_token_counts(job, store.paths)
+                    forget_token_counts(job, files)
                 for rows in part.datasets:
-                    write_dataset(store.paths, rows.name, rows.kind, part.unit, rows.columns)
-                skips = Skips(part, jobs, store.paths)
+                    write_dataset(files, rows.name, rows.kind, part.unit, rows.columns)
+                skips = Skips(part, jobs, files)
                 skip_lists.enter_context(skips.recorded())
                 runs += [Run(store, job, item_texts, skips) for job in jobs]
             for model in models:  # so that its weights are loaded once for all units
@@ -111,28 +106,27 @@ def build(
                 model.release()
             if cluster is not None:
                 encode_on_cluster(cluster, runs)
-        with store.writing_texts():
-            for run in runs:
-                counted = store_token_counts(run.job, store.paths, run.lengths)
-                columns += counted if options.reports_tokens else []
+        for run in runs:
+            counted = store_token_counts(run.job, files, run.lengths)
+            columns += counted if options.reports_tokens else []
+        store.complete_sums(space.card for run in runs for space in run.job.spaces)
         if store.is_last():
-            notes += store.forget_missing_shards(run_space for run in runs for run_space in run.spaces)
-            write_all_merged(store.paths)
             for run in runs:
                 run.index()
         for run in runs:
             run.check_lost()
     notes = [*(note for run in runs for note in run.notes), *notes]
-    return _report(store.paths.root, texts, columns, runs, notes, began)
+    return _report(files, texts, columns, runs, notes, began)
 
 
 def _report(
-    root: Path, texts: Sequence[Texts], columns: Sequence["StoredColumn"], counts: Sequence[Counts],
+    files: StoreFiles, texts: Sequence[Texts], columns: Sequence["StoredColumn"], counts: Sequence[Counts],
     notes: Sequence[str], began: float, *, dry_run: bool = False,
 ) -> BuildReport:  # fmt: skip
     """Return the report of a build, or of its estimate, which began at a time of the clock for intervals."""
     return BuildReport(
-        store=root, n_texts=sum(part.n_texts for part in texts), n_items=sum(part.staging.n_items for part in texts),
+        store=files.root, n_texts=sum(part.n_texts for part in texts),
+        n_items=sum(part.staging.n_items for part in texts),
         blanks=sum((part.blanks for part in texts), start=Counter()), columns=tuple(columns),
         spaces=tuple(report for each in counts for report in each.reports()),
         n_tokens=sum(each.n_tokens for each in counts),
@@ -148,7 +142,9 @@ def _staged(stack: ExitStack, sources: Sequence[tuple[Unit, Sources]], folder: P
     return [read_texts(each, stack.enter_context(Staging(folder, unit))) for unit, each in sources]
 
 
-def estimate(root: Path, sources: Sequence[Sources], specs: Sequence[str], options: Options) -> BuildReport:
+def estimate(
+    place: Path | StoreFiles, sources: Sequence[Sources], specs: Sequence[str], options: Options
+) -> BuildReport:
     """Estimate the tokens, forward passes, bytes and seconds of a build without running it.
 
     Texts, tokens and forward passes are counted exactly, bytes computed. Encoding time is measured on a sample of
@@ -157,21 +153,21 @@ def estimate(root: Path, sources: Sequence[Sources], specs: Sequence[str], optio
     began = time.perf_counter()
     opened = [part for each in sources for part in by_unit(each)]
     models = resolve_models(specs, options)
-    catalog = open_catalog(root)
+    files = StoreFiles.of_folder(place)
+    catalog = open_catalog(files)
     with ExitStack() as stack:
         texts = _staged(stack, opened, Path(gettempdir()))
         plan = plan_build(catalog, texts, models, options)
-        paths = StorePaths(disk.resolved(root))
-        columns = [column for part in texts for column in part.columns.write(paths, dry_run=True)]
+        columns = [column for part in texts for column in part.columns.write(files, dry_run=True)]
         counts = []
         for part, jobs in plan:
-            skips = Skips(part, jobs, paths)
+            skips = Skips(part, jobs, files)
             for job in jobs:
                 counts.append(_estimated(Counts(job, skips)))
                 if len(models) > N_LOADED:
                     job.model.release()
     notes = [note for _, jobs in plan for job in jobs for note in job.notes]
-    return _report(root.resolve(), texts, columns, counts, notes, began, dry_run=True)
+    return _report(files, texts, columns, counts, notes, began, dry_run=True)
 
 
 def _estimated(counts: Counts) -> Counts:
@@ -201,7 +197,7 @@ def _estimated(counts: Counts) -> Counts:
         card = space.card
         embedded = space.n_missing + space.unfit.total() - counts.skips.reasons[card.space].total()
         index_bytes = 0 if job.options.index == "none" else card.dim * 4 + _ID_BYTES
-        n_bytes = embedded * (item_bytes(card) + len(card.layers) * (_ROW_BYTES + index_bytes))
+        n_bytes = embedded * len(card.layers) * (layer_bytes(card) + _ID_BYTES + index_bytes)
         counts.embedded[card.space] = embedded
         counts.n_bytes += n_bytes
         counts.seconds += n_bytes / _BYTES_PER_SECOND

@@ -1,26 +1,23 @@
 """Encode one range of item ids of a job: the unit of work of a build, in this process or in a worker of a cluster.
 
 Nothing is committed here: the vectors go to writers, and what becomes of their files is decided by who runs the task.
-A worker, which may be on another machine that shares the store's folder, writes shards under temporary names, and
-returns what a commit needs.
+A worker, which may be on another machine that shares the store's folder or bucket, writes shards, which count once a
+manifest names them, and returns what a commit needs.
 """
 
-import hashlib
-import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, groupby, repeat
 from pathlib import Path
 from threading import Condition, Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import atomic, disk, supply
+from embstore.base import disk
 from embstore.base.errors import ClusterError, EmbstoreError
 from embstore.base.text import Passage
 from embstore.build.job import Group, Model, Options, encode_windows, item_passages
@@ -30,11 +27,10 @@ from embstore.encode.extra import installed_versions
 from embstore.encode.forward import Encoder
 from embstore.encode.records import Encoded, Skipped, Weights
 from embstore.encode.tokens import Tokenizer
+from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.vectors import ShardContent, StagedShard, stage_shard
 from embstore.storage.staging.staging import Ids, Window
-from embstore.storage.writer import SpaceWriter
+from embstore.storage.writer import Batch, SpaceWriter
 
 
 class Lengths(NamedTuple):
@@ -87,7 +83,7 @@ class RangeTask:
 
 
 def encode_ranges(
-    tasks: Iterable[RangeTask], encoder: Encoder, writers: Sequence[SpaceWriter[Any]], *, steady: bool = False
+    tasks: Iterable[RangeTask], encoder: Encoder, writers: Sequence[SpaceWriter], *, steady: bool = False
 ) -> Iterator[Step]:
     """Encode the ranges of a group of spaces and give their vectors to writers, which write a shard of each range.
 
@@ -169,22 +165,17 @@ class _Windows:
 class Requirement:
     """What a worker must have in order to take part in the job of a checkpoint."""
 
-    root: Path
-    build: str  # identifier of the build, hexadecimal; part of the names of its temporary files
-    sign: tuple[Path, bytes]  # file in the store that its build has written, and its content
+    files: StoreFiles
+    sign: tuple[Path, bytes] | None  # file in the store's folder that its build has written, and its content
     checkpoint: str  # checkpoint, in a notation that is resolved to the same files on every machine
     fingerprint: Fingerprint
     versions: dict[str, str]
     weights: Weights
     allow_pickle: bool
-    remedy: str = "put it in a folder that all nodes share"  # what to do if a worker does not see the store's folder
 
     @classmethod
-    def of(cls, model: Model, root: Path, build: str, sign: tuple[Path, bytes]) -> "Requirement":
+    def of(cls, model: Model, files: StoreFiles, sign: tuple[Path, bytes] | None) -> "Requirement":
         """Return the requirement of a checkpoint that this process has."""
-        remedy = cls.remedy
-        if supply.supplier_of(root) is not None:  # of a bucket
-            remedy = "set EMBSTORE_CACHE to a folder that all nodes share, and build again"
         checkpoint = model.checkpoint
         portable = f"{checkpoint.name}={checkpoint.recipe_folder}"  # without short names and the working directory
         if checkpoint.revision is not None:
@@ -192,8 +183,8 @@ class Requirement:
             at = "minilm" if is_packaged else f"{checkpoint.id}@{checkpoint.revision}"
             portable = f"{checkpoint.name}={at}"
         return cls(
-            root, build, sign, portable, model.fingerprint, installed_versions(),
-            model.options.weights, model.options.allow_pickle, remedy,
+            files, sign, portable, model.fingerprint, installed_versions(), model.options.weights,
+            model.options.allow_pickle,
         )  # fmt: skip
 
     def find(self) -> tuple[Checkpoint, Fingerprint]:
@@ -207,8 +198,7 @@ class Requirement:
 class RangeResult:
     """What a worker made of a range."""
 
-    # Uncommitted shard of each space, in the order of the task's cards; None for a space without vectors.
-    shards: tuple[StagedShard | None, ...]
+    batches: tuple[Batch, ...]  # uncommitted vectors of the spaces that have some
     steps: tuple[Step, ...]  # what became of the items
 
 
@@ -232,11 +222,10 @@ class RangeWorker:
             listed = ", ".join(f"{name} {own[name] or 'not at all'} and not {v}" for name, v in different.items())
             return f"{where} has {listed}: install the same versions on every node of the cluster."
         try:
-            sign, content = requirement.sign
-            if disk.read(sign) != content:
+            if requirement.sign is not None and disk.read(requirement.sign[0]) != requirement.sign[1]:
                 raise FileNotFoundError
         except (OSError, EmbstoreError):
-            return f"{where} does not see the store {requirement.root}: {requirement.remedy}."
+            return f"{where} does not see the store {requirement.files.name}: put it in a folder that all nodes share."
         try:
             checkpoint, found = requirement.find()
         except EmbstoreError as error:
@@ -256,22 +245,17 @@ class RangeWorker:
             self._writes.wait_for(lambda: not self._n_writes)
 
     def encode(self, task: RangeTask, requirement: Requirement) -> RangeResult | EmbstoreError:
-        """Encode a range and write its shards under temporary names; an error of embstore is returned, not raised."""
-        paths = StorePaths(requirement.root)
-        process = hashlib.blake2b(f"{socket.gethostname()} {os.getpid()}".encode(), digest_size=4).hexdigest()
-        stage = partial(self._stage, owner=requirement.build + process)
+        """Encode a range and write its shards; an error of embstore is returned, not raised."""
         try:
             with ExitStack() as stack:
-                # The process that commits writes the texts.
-                writers: list[SpaceWriter[StagedShard]] = [
-                    stack.enter_context(SpaceWriter(paths, card, lambda _: None, stage)) for card in task.cards
-                ]
+                stack.enter_context(self._writing())
+                writers = [stack.enter_context(SpaceWriter(requirement.files, card)) for card in task.cards]
                 with self._encoding:
                     encoder = self._encoder(requirement, task.options)
                     steps = tuple(encode_ranges([task], encoder, writers, steady=True))
                     for writer in writers:
                         writer.cut()  # it is written while the next range is encoded
-            return RangeResult(tuple(next(iter(writer.shards), None) for writer in writers), steps)
+            return RangeResult(tuple(batch for writer in writers for batch in writer.batches), steps)
         except EmbstoreError as error:
             return error
 
@@ -291,23 +275,15 @@ class RangeWorker:
             self._encoders[key] = encoder
         return self._encoders[key]
 
-    def _stage(self, paths: StorePaths, content: ShardContent, *, owner: str) -> StagedShard:
-        """Write a shard to a temporary file that stays, in the store's own folder.
-
-        The name contains the build's and the host's identifier, since process ids are distinct only on one machine.
-        """
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Count the calls that may write files within the context; begin none once the worker was stopped."""
         with self._writes:
             if self._is_stopped:
                 raise ClusterError("this worker was stopped, since its build has ended.")
             self._n_writes += 1
-        temp = atomic.temporary_path(paths.root, owner)
         try:
-            staged = stage_shard(temp, paths, content)
-            disk.sync(temp)  # the machine that commits it cannot flush what is in this one's memory
-            return staged
-        except BaseException:
-            atomic.discard(temp)
-            raise
+            yield
         finally:
             with self._writes:
                 self._n_writes -= 1

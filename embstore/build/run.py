@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embstore.base import disk
 from embstore.base.errors import EmbstoreError, EncodeError, UsageError
 from embstore.base.progress import Progress, report_progress
 from embstore.build.job import Group, Job, Model, SpacePlan, item_passages
@@ -21,14 +20,14 @@ from embstore.build.texts import Texts
 from embstore.encode.recipe_head import reader
 from embstore.encode.records import ModelFailsError, Skipped, TooLongError
 from embstore.index.updating import recall_notes, update_indexes
-from embstore.storage.item_columns import token_column
-from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.vectors import InvalidVectorError
+from embstore.storage import keys
+from embstore.storage.cache import StoreFiles
 from embstore.storage.column_tables import remove_columns
+from embstore.storage.item_columns import token_column
 from embstore.storage.staging.columns import StoredColumn, TokenColumn
 from embstore.storage.staging.missing import SkipList, StoredTexts
 from embstore.storage.staging.staging import Ids
-from embstore.storage.transaction.manifest import committed_shards
+from embstore.storage.vectors import InvalidVectorError
 from embstore.storage.writer import SpaceWriter, StoreWriter
 
 if TYPE_CHECKING:
@@ -45,8 +44,8 @@ TokenCounts = tuple[Ids, Ids]
 class Skips:
     """The skipped and truncated items of a build."""
 
-    def __init__(self, texts: Texts, jobs: Sequence[Job], paths: StorePaths) -> None:
-        self._list = SkipList(texts.staging, paths)
+    def __init__(self, texts: Texts, jobs: Sequence[Job], files: StoreFiles) -> None:
+        self._list = SkipList(texts.staging, files)
         for job in jobs:
             self._list.add_invalid([space.card.space for space in job.spaces], job.parts)
         self.n_truncated: Counter[str] = Counter()
@@ -117,33 +116,31 @@ class Run(Counts):
     def _encode(self, group: Group) -> None:
         meter = Meter(self.model.label, group.work.n_items, group.work.size)
         encoder = self.model.encoder  # loads the weights
-        writers: dict[str, SpaceWriter[Shard]] = {}
+        writers: dict[str, SpaceWriter] = {}
         try:
             with ExitStack() as stack:
                 for card in group.cards:
-                    writers[card.space] = stack.enter_context(self._store.space_writer(card, self._item_texts.write))
+                    writers[card.space] = stack.enter_context(self._store.space_writer(card, self._item_texts.missing))
                 for step in encode_ranges(range_tasks(group, self.job.options), encoder, [*writers.values()]):
                     self.record(step, group, meter)
         finally:
             for name, writer in writers.items():
                 self.embedded[name] = writer.n_written
-                self.n_bytes += sum(disk.size(shard.path) for shard in writer.shards)
+                self.n_bytes += writer.n_bytes
 
     def commit(self, group: Group, outcome: RangeOutcome) -> None:
-        """Commit the shards of a range that a worker of a cluster has encoded."""
+        """Commit the batches of a range that a worker of a cluster has encoded."""
         task, result = outcome.task, outcome.result
         if isinstance(result, EmbstoreError):
             raise result
         if result is None:
             self.lost += [item for window in task.windows for item in window.items()]
             return
-        lengths = [step.lengths for step in result.steps if step.lengths is not None]
-        for at, (card, shard) in enumerate(zip(group.cards, result.shards, strict=True)):
-            if shard is not None:
-                ids = np.concatenate([some.ids[some.is_new[at]] for some in lengths])
-                self._store.commit(card, ids, self._item_texts.write, shard)
-                self.embedded[card.space] = self.embedded.get(card.space, 0) + len(ids)
-                self.n_bytes += disk.size(shard.shard.path)
+        self._store.commit([(batch, self._item_texts.missing) for batch in result.batches])
+        for batch in result.batches:
+            space = batch.card.space
+            self.embedded[space] = self.embedded.get(space, 0) + len(batch.item_ids)
+            self.n_bytes += batch.n_bytes
 
     def check_lost(self) -> None:
         """Raise EncodeError, with the texts, if workers died again and again over some."""
@@ -175,7 +172,7 @@ class Run(Counts):
             with self.timed():
                 options = self.job.options
                 try:
-                    indexes = update_indexes(self._store.paths, space.card, options.index, memory=options.index_memory)
+                    indexes = update_indexes(self._store.files, space.card, options.index, memory=options.index_memory)
                 except UsageError as error:
                     raise UsageError(
                         f"{error} The vectors are kept. Go on with: ⦃embstore index --index-memory …⦄"
@@ -207,14 +204,16 @@ class Run(Counts):
             raise EncodeError(f"{error} {which} is {item.shown[:200]!r} ({place}){more}") from error
 
 
-def forget_token_counts(job: Job, paths: StorePaths) -> None:
+def forget_token_counts(job: Job, files: StoreFiles) -> None:
     """Remove the numbers of tokens of spaces that have no vectors: those of a space of the same name before."""
+    if (manifest := files.find_manifest()) is None:
+        return
     names = [space.card.space for space in job.spaces]
-    if empty := [token_column(name) for name in names if not committed_shards(paths, name)]:
-        remove_columns(paths, empty)
+    if empty := [token_column(name) for name in names if not manifest.layers_of(keys.VECTORS, name)]:
+        remove_columns(files, empty)
 
 
-def store_token_counts(job: Job, paths: StorePaths, encoded: dict[str, list[TokenCounts]]) -> list[StoredColumn]:
+def store_token_counts(job: Job, files: StoreFiles, encoded: dict[str, list[TokenCounts]]) -> list[StoredColumn]:
     """Store the number of tokens of each item of a job that has a vector, for each of its spaces.
 
     The tokens are those of the item itself, without special tokens, the template and the prompt. They are counted anew
@@ -222,7 +221,7 @@ def store_token_counts(job: Job, paths: StorePaths, encoded: dict[str, list[Toke
     """
     columns = []
     for space in job.spaces:
-        column = TokenColumn(paths, space.card.space)
+        column = TokenColumn(files, space.card.space)
         present = job.missing.present([space.card.space], job.parts)
         uncounted = column.without_value(present)
         counts = [(np.empty(0, np.int64),) * 2, *encoded[space.card.space]]

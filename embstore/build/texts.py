@@ -11,7 +11,6 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from embstore.base import disk
 from embstore.base.errors import SourceError, UsageError
 from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Unit
@@ -21,11 +20,10 @@ from embstore.sources.datasets import get_datasets
 from embstore.sources.opening import STDIN, GivenTexts, open_source
 from embstore.sources.rows import NO_COLUMNS, Blank, Cell, Keep, Row, Targets
 from embstore.sources.source import Source
-from embstore.storage.files.paths import StorePaths, check_marker
+from embstore.storage.cache import StoreFiles
 from embstore.storage.staging.columns import KeptValue, StagedColumns
 from embstore.storage.staging.staging import Staging
-from embstore.storage.transaction.commit import write_dataset
-from embstore.storage.writer import StoreWriter
+from embstore.storage.writer import StoreWriter, write_dataset
 
 _WHOLE = r"(?:0|[1-9][0-9]*)"  # 007 is a text: as a number it would lose its zeros
 _INTEGER = re.compile(rf"[ \t]*[+-]?{_WHOLE}[ \t]*")
@@ -260,16 +258,16 @@ def _kind_of_cell(cell: str) -> str:
     return "-" if cell.strip() in _MISSING else "S"
 
 
-def store_datasets(root: Path, names: Sequence[str], unit: Unit | None) -> Table:
+def store_datasets(place: Path | StoreFiles, names: Sequence[str], unit: Unit | None) -> Table:
     """Write the rows of datasets to a store; those that are stored for the same unit are replaced."""
     datasets = get_datasets(names)
-    paths = StorePaths(disk.resolved(root))
-    check_marker(paths)
+    files = StoreFiles.of_folder(place)
+    files.manifest()
     rows: list[dict[str, Any]] = []
-    with StoreWriter(root) as store:
+    with StoreWriter(files):
         for name, dataset in datasets.items():
             chosen = unit or dataset.unit
-            with Staging(store.paths.root, chosen) as staging:
+            with Staging(files.root, chosen) as staging:
                 found = read_texts(Sources((name,), chosen), staging).datasets
             if not found:
                 raise UsageError(
@@ -277,7 +275,7 @@ def store_datasets(root: Path, names: Sequence[str], unit: Unit | None) -> Table
                     f"{chosen.value}s. Leave out ⦃unit⦄."
                 )
             [each] = found
-            write_dataset(store.paths, each.name, each.kind, chosen, each.columns)
+            write_dataset(files, each.name, each.kind, chosen, each.columns)
             values = (each.name, each.kind, chosen.value, len(each.columns["text"]))
             rows.append(dict(zip(COLUMNS, values, strict=True)))
     return table(rows, columns=COLUMNS, shown=_SHOWN)

@@ -29,9 +29,9 @@ from embstore.query.layer_data import StoredLayer, neighbours_of
 from embstore.query.lookup import Query
 from embstore.query.provenance import sample_notes
 from embstore.query.request import Selection, stored_ids
-from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.card import Card
 from embstore.storage.answers import Answer
+from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog, Ids
 
 PAIRS = ("adjacent", "all")
 N_MOST = 10

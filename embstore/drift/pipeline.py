@@ -12,9 +12,9 @@ from embstore.query.cache import question_about, vectors_key
 from embstore.query.lookup import look_up, missing_query_notes
 from embstore.query.missing import quoted_list
 from embstore.query.request import missing_words
-from embstore.storage.catalog import Catalog
-from embstore.storage.card import SpaceFilter, select_layers
 from embstore.storage.answers import Answer, read_answer, trim_answers, write_answer
+from embstore.storage.card import SpaceFilter, select_layers
+from embstore.storage.catalog import Catalog
 from embstore.storage.sql.connections import changing_part
 
 Row = dict[str, Any]
@@ -56,7 +56,7 @@ def drift(catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: 
         sides = find_sides(catalog, request, compared, [chosen.get(each.space, ()) for each in compared])
         measured = _stored_or_measured(sides, request, items) if cache else measure(sides, request, items)
         word_columns, word_notes = missing_words(catalog, request.selection.words, *compared)
-        notes += [*(note for each in compared for note in provenance.missing_shard_notes(catalog, each)), *word_notes]
+        notes += word_notes
         notes += measured.notes
         rows += [row | word_columns for row in _rows_of(sides, request, measured)]
     return _tabulate(rows, request, notes)
@@ -64,16 +64,16 @@ def drift(catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: 
 
 def _stored_or_measured(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Answer:
     """Return the stored drift of the same items; else measure it, and store it where the store can be written."""
-    selection, paths = request.selection, sides.catalog.paths
+    selection, root = request.selection, sides.catalog.root
     if selection.where is not None and changing_part(selection.where) is not None:
         return measure(sides, request, words)  # the condition may select other items another time
     question = _question(sides, request, words)
-    if (answer := read_answer(paths, question)) is not None:
+    if (answer := read_answer(root, question)) is not None:
         return answer
     measured = measure(sides, request, words)
     try:
-        write_answer(paths, question, measured)
-        trim_answers(paths)
+        write_answer(root, question, measured)
+        trim_answers(root)
     except StoreError:
         pass  # a read-only store or a full disk: the next request measures it again
     return measured

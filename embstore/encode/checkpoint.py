@@ -199,7 +199,7 @@ def _local(path: Path, spec: str, revision: str | None) -> Checkpoint:
         return Checkpoint(name, str(path), None, path, path.name if is_step else None)
     folder = path / revision
     if not os.path.isdir(folder):
-        with disk.foreign("read", path, CheckpointAccessError):
+        with disk.foreign(path, CheckpointAccessError):
             existing = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
         listed = ", ".join(nearest(revision, existing) or existing[:3])
         raise CheckpointError(

@@ -43,13 +43,13 @@ def is_file(path: Path) -> bool:
 
 def sha256(path: Path) -> str:
     """Compute the SHA-256 of a file, in hexadecimal; raise CheckpointAccessError if it cannot be read."""
-    with disk.foreign("read", path, CheckpointAccessError), path.open("rb") as file:
+    with disk.foreign(path, CheckpointAccessError), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path, max_bytes: int = 4 << 20) -> Any:
     """Read a JSON file of a checkpoint; raise CheckpointError if it cannot be read or parsed."""
-    with disk.foreign("read", path, CheckpointAccessError), path.open("rb") as file:
+    with disk.foreign(path, CheckpointAccessError), path.open("rb") as file:
         data = file.read(max_bytes + 1)
     try:
         return documents.parse_foreign(data, max_bytes)

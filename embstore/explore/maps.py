@@ -20,8 +20,8 @@ from embstore.query.layer_maps import shared_basis
 from embstore.query.lookup import Embed, look_up, missing_query_notes, parse_queries
 from embstore.query.map_methods import SharedBasis, kept_of_some
 from embstore.query.request import Selection, word_list
-from embstore.storage.catalog import Catalog
 from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog
 from embstore.storage.maps import read_map
 
 NOW = "pca"  # name of the map by principal components that is computed when it is asked for
@@ -117,7 +117,7 @@ def _mapped_together(row: Row, rows: Sequence[Row]) -> list[tuple[str, ...]]:
 def _stored_points(store: Reading, space: str, rows: list[Row]) -> list[Points]:
     """Return the ids and positions of each layer of a stored map."""
     if rows[0]["words"]:  # the list itself is not stored
-        found = [read_map(store.catalog.paths, store.catalog.root / row["file"]) for row in rows]
+        found = [read_map(store.catalog.root, store.catalog.root / row["file"]) for row in rows]
         return [(each.ids, each.positions) for each in found]
     options = {name: rows[0][name] for name in ("method", "where", "sample", "seed")}
     together = ",".join(rows[-1]["fitted_on"])

@@ -1,26 +1,23 @@
-"""Build an index from blocks of vectors, or add vectors to one, and store it with its card.
+"""Build an index from blocks of vectors, or add vectors to one.
 
-Vectors are streamed: memory holds the index itself, a sample, and one batch. The old card is removed before the index
-is replaced, so that a crash in between leaves an index without a card, which is not searched.
+Vectors are streamed: memory holds the index itself, a sample, and one batch.
 """
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from embstore.base import atomic, disk
 from embstore.base.arrays import Float64Array, cosine_error, slices
-from embstore.base.errors import DamagedError
 from embstore.index import faiss_index
-from embstore.index.card import REMEDY, Design, IndexCard, card_path, sample_hash
-from embstore.index.exact_search import Blocks, Gather, Ids, Vectors, batches, sample
-from embstore.index.searching import TUNED_K, Index
+from embstore.index.card import Design, IndexCard
+from embstore.index.exact_search import Blocks, Gather, Ids, Vectors, batches, sample, with_direction
+from embstore.index.searching import TUNED_K, Graph
+from embstore.storage.manifest import ItemSet
+from embstore.storage.vectors import LayerVectors
 
 if TYPE_CHECKING:
     import faiss
@@ -32,6 +29,9 @@ _COMPARED_BYTES = 8 << 20  # size of the vectors that are compared with the quer
 _NEIGHBOUR_BYTES = 32 << 20  # size of the exact neighbours of all queries
 _MIN_EF_SEARCH, _MAX_EF_SEARCH = 16, 4096
 
+
+Read = Callable[[Ids | None], LayerVectors]
+"""Function that returns the vectors of a layer, optionally only of items with some ids, ascending."""
 
 FLAT = Design("flat", {})
 _BATCH_BYTES = 32 << 20
@@ -45,119 +45,63 @@ class IndexOptions(NamedTuple):
     design: Design = FLAT
     requested_kind: str = "flat"
     recall: float = TARGET_RECALL
-    n: int = 0  # number of vectors, which determines the number of queries to measure recall with
     progress: Callable[[float], None] = lambda _: None
 
 
-def write_index(
-    path: Path,
-    blocks: Blocks,
-    *,
-    space: str,
-    layer: int,
-    dim: int,
-    shards: Iterable[str],
-    options: IndexOptions | None = None,
-    gather: Gather | None = None,
-    old: IndexCard | None = None,
-    new: Blocks = (),
-) -> IndexCard:
-    """Build a cosine index from blocks of vectors, or add new ones of them to an old index; store it with its card.
+def build_index(
+    read: Read, items: ItemSet, dim: int, options: IndexOptions, old: tuple["faiss.IndexIDMap", IndexCard] | None = None
+) -> tuple["faiss.IndexIDMap", IndexCard]:
+    """Build a cosine index of the vectors of a layer, or add those to an old index that it does not have.
 
     Some of the vectors that are added to a graph are held out until its recall is measured with them.
+
+    Args:
+        read: Function that returns the vectors of the layer.
+        items: Their items.
+        dim: Number of components of a vector.
+        options: Kind, parameters and wanted recall.
+        old: Index of some of the items, and its card.
     """
-    options = options or IndexOptions()
-    start_time = time.perf_counter()
-    design = options.design if old is None else Design(old.kind, old.parameters)
-    if old is None:
-        new, index = blocks, faiss_index.make(design, dim, options.n)
-    elif disk.sha256(path) != old.sha256:
-        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in its card. {REMEDY}")
-    else:
-        index = faiss_index.load(path, old, mapped=False)
-        if design.kind == "hnsw":
-            faiss_index.prepare(faiss_index.inner_of(index), design.parameters)
-    card = IndexCard(
-        space=space, layer=layer, kind=design.kind, metric="cosine", n=0, n_zero=0 if old is None else old.n_zero,
-        dim=dim, shards=tuple(sorted(shards)), sha256="", faiss="", created="", asked=options.requested_kind,
-        parameters=design.parameters,
-    )  # fmt: skip
-    if card.is_exact:
-        n_zero = _add(index, new, options, _FLAT_BATCH_BYTES)
-    else:
-        held_out = sample(new, n_queries(options.n, dim), dim)
-        n_zero = _add(index, new, options, excluded=held_out[0])
-        if old is not None and len(held_out[0]) < n_needed(options.n, dim):
-            measured = {name: getattr(old, name) for name in ("effort", "recall", "n_queries", "n_measured")}
-        else:
-            measured = _measured(index, held_out, blocks, options, gather)
-        card = replace(card, wanted_recall=options.recall, **measured)
-        _add(index, [held_out], options)
-        faiss_index.reorder(index)
-    options.progress(1.0)
-    return _store(path, index, replace(card, n=index.ntotal, n_zero=card.n_zero + n_zero), start_time)
-
-
-def _add(
-    index: "faiss.IndexIDMap",
-    blocks: Blocks,
-    options: IndexOptions,
-    n_bytes: int = _BATCH_BYTES,
-    excluded: Ids | None = None,
-) -> int:
-    """Add vectors to an index in batches of a size; return the number of zero vectors, which are skipped."""
-    n_zero = 0
-    for ids, units, n_skipped in batches(blocks, max(256, n_bytes // (4 * index.d))):
-        is_added = slice(None) if excluded is None else ~np.isin(ids, excluded)
-        index.add_with_ids(units[is_added], ids[is_added])
-        n_zero += n_skipped
-        options.progress(_ADDING_SHARE * index.ntotal / max(1, options.n, index.ntotal))
-    return n_zero
-
-
-def _measured(
-    index: "faiss.IndexIDMap",
-    held_out: tuple[Ids, Vectors],
-    blocks: Blocks,
-    options: IndexOptions,
-    gather: Gather | None,
-) -> dict[str, Any]:
-    """Tune the search effort of a graph; return that effort and the measured recall, as fields of its card."""
-    if gather is None and len(held_out[0]):
-        raise TypeError("the recall of a graph is measured by the cosines of the stored vectors")
-    searched = Index(index, "hnsw", index.d, {}, -1)
-    recall = tune(searched, recall_queries(*held_out, blocks), options.recall, gather)
-    return {"effort": searched.effort, "recall": recall, "n_queries": len(held_out[0]), "n_measured": options.n}
-
-
-def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, start_time: float) -> IndexCard:
-    """Write an index and its card, completed with hashes, versions and times; return the completed card."""
     import faiss
 
-    with atomic.temporary(path.parent) as temp:
-        faiss_index.save(index, temp)
-        stored = replace(
-            card, sha256=disk.sha256(temp), faiss=faiss.__version__,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            build_seconds=round(time.perf_counter() - start_time, 3),
-            crc32=faiss_index.crc32_of(index) if card.is_exact else None, sample_sha256=sample_hash(temp),
-        )  # fmt: skip
-        if disk.exists(card_path(path)):
-            disk.remove(card_path(path))
-            disk.sync_folder(path.parent)  # else a power loss could leave the old card beside the new index
-        try:
-            atomic.publish(temp, path)
-            stored.write(path)
-        except BaseException:
-            disk.remove(path, missing_ok=True)  # an index without its card would be reported as damaged
-            raise
-    return stored
+    start_time = time.perf_counter()
+    if old is None:
+        design, new_ids = options.design, None
+        index = faiss_index.make(design, dim, items.n)
+    else:
+        index, card = old
+        design = Design(card.kind, card.parameters)
+        new_ids = np.setdiff1d(read(None).ids(), faiss_index.ids_of(index), assume_unique=True)
+        faiss_index.prepare(index, design)
+    measured: dict[str, Any] = {}
+    if design.kind == "flat":
+        _add(index, read(new_ids), options, items.n, _FLAT_BATCH_BYTES)
+    else:
+        new_ids = read(None).ids() if new_ids is None else new_ids
+        held_out = with_direction(*read(sample(new_ids, n_queries(items.n, dim))).gather())
+        _add(index, read(np.setdiff1d(new_ids, held_out[0], assume_unique=True)), options, items.n)
+        if old is not None and len(held_out[0]) < n_needed(items.n, dim):
+            measured = {name: getattr(old[1], name) for name in ("effort", "recall", "n_queries", "n_measured")}
+        else:
+            graph = Graph(index, {})
+            recall = tune(graph, recall_queries(*held_out, read(None)), options.recall, lambda ids: read(ids).gather())
+            measured = {"effort": graph.effort, "recall": recall, "n_queries": len(held_out[0]), "n_measured": items.n}
+        measured["wanted_recall"] = options.recall
+        _add(index, [held_out], options, items.n)
+        faiss_index.reorder(index)
+    options.progress(1.0)
+    return index, IndexCard(
+        items, design.kind, items.n - index.ntotal, dim, faiss.__version__,
+        datetime.now(UTC).isoformat(timespec="seconds"), options.requested_kind, design.parameters,
+        build_seconds=round(time.perf_counter() - start_time, 3), **measured,
+    )  # fmt: skip
 
 
-def remove_index(path: Path) -> None:
-    """Delete an index and its card, where they exist."""
-    disk.remove(card_path(path), missing_ok=True)
-    disk.remove(path, missing_ok=True)
+def _add(index: "faiss.IndexIDMap", blocks: Blocks, options: IndexOptions, n: int, n_bytes: int = _BATCH_BYTES) -> None:
+    """Add vectors to an index of n in the end, in batches of a size; zero vectors are skipped."""
+    for ids, units in batches(blocks, max(256, n_bytes // (4 * index.d))):
+        index.add_with_ids(units, ids)
+        options.progress(_ADDING_SHARE * index.ntotal / max(n, index.ntotal))
 
 
 class RecallQueries(NamedTuple):
@@ -167,16 +111,17 @@ class RecallQueries(NamedTuple):
     tenth_cosine: Float64Array  # cosine of the tenth exact neighbour (n,), or of the last where there are fewer
     n_nearest: int  # number of exact neighbours of each query: 10, or fewer
 
-    def recall(self, index: Index, gather: Gather | None) -> tuple[float, float]:
-        """Return the recall@10 of an index at its current effort, and the standard error.
+    def recall(self, graph: Graph, gather: Gather) -> tuple[float, float]:
+        """Return the recall@10 of a graph at its current effort, and the standard error.
 
         A found item is a hit if its cosine is that of the tenth exact neighbour or higher, up to rounding errors, so
         that any of several equally near items counts.
         """
         if not len(self.vectors) or not self.n_nearest:
             return 1.0, 0.0
-        _, cosines = index.search(self.vectors, self.n_nearest, gather=gather)
-        recalls = (cosines >= self.tenth_cosine[:, None] - 2 * cosine_error(index.dim)).mean(axis=1)
+        found = graph.search(self.vectors, self.n_nearest, gather)
+        assert found is not None  # all items may be found
+        recalls = (found[1] >= self.tenth_cosine[:, None] - 2 * cosine_error(graph.dim)).mean(axis=1)
         return float(recalls.mean()), float(recalls.std() / np.sqrt(len(recalls)))
 
 
@@ -216,7 +161,7 @@ def _normalized(vectors: Vectors) -> Float64Array:
     return wide
 
 
-def tune(index: Index, queries: RecallQueries, target_recall: float, gather: Gather | None) -> float:
+def tune(graph: Graph, queries: RecallQueries, target_recall: float, gather: Gather) -> float:
     """Set the least search effort that reaches a recall, or the best one tried, and return its measured recall.
 
     The queries are vectors of the layer that were held out: a stored vector is easier to find, since its neighbours
@@ -225,14 +170,14 @@ def tune(index: Index, queries: RecallQueries, target_recall: float, gather: Gat
     """
 
     def measure(value: int) -> tuple[float, bool]:
-        index.effort = {"ef_search": value}
-        recall, error = queries.recall(index, gather)
+        graph.effort = {"ef_search": value}
+        recall, error = queries.recall(graph, gather)
         return recall, recall - _Z_95 * error >= target_recall
 
     # At the largest effort a search is as slow as an exact scan.
-    most = min(_MAX_EF_SEARCH, max(_MIN_EF_SEARCH, len(index.ids)))
+    most = min(_MAX_EF_SEARCH, max(_MIN_EF_SEARCH, len(graph.ids)))
     value, recall = least_sufficient(measure, effort_steps(_MIN_EF_SEARCH, most))
-    index.effort = {"ef_search": value}
+    graph.effort = {"ef_search": value}
     return recall
 
 

@@ -1,18 +1,17 @@
-"""Choose the kind and parameters of a layer's index, and keep them in its card with its shards and measured recall.
+"""Choose the kind and parameters of a layer's index, and state them in the manifest with its measured recall.
 
 An exact scan reads all vectors at memory speed. Above ``FLAT_BYTES`` it is too slow, and a graph (HNSW) answers in a
 fraction of a millisecond, with memory for the vectors and their links. Where that does not fit, the scan stays.
 """
 
-import hashlib
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import NamedTuple, Self
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple, Self
 
-from embstore.base import atomic, disk
-from embstore.base.errors import DamagedError, UsageError, check_known
+from embstore.base.errors import UsageError, check_known
+from embstore.storage import keys
+from embstore.storage.manifest import Entry, ItemSet, Manifest
 
 AUTO = "auto"
 STORED_KINDS = ("flat", "hnsw")
@@ -36,7 +35,7 @@ class Design(NamedTuple):
     """Kind and parameters of an index."""
 
     kind: str
-    parameters: dict[str, int]
+    parameters: Mapping[str, int]
 
 
 def choose(kind: str, n: int, dim: int, memory: int) -> Design:
@@ -96,45 +95,56 @@ def _memory_message(kind: str, n: int, dim: int, memory: int) -> str:
     )
 
 
-INDEX_FORMAT = 2
-_SAMPLE_BLOCKS, _BLOCK_BYTES = 16, 4096
-REMEDY = "Delete it, and an exact scan answers; ⦃embstore index⦄ makes it anew."
-
-
 @dataclass(frozen=True, slots=True)
 class IndexCard:
-    """Metadata of an index, stored beside it as JSON.
+    """Facts of an index, which the manifest has with its file.
 
     Attributes:
+        items: Items that the index covers: all of the layer, also those whose vector is zero.
+        kind: ``flat`` (exact) or ``hnsw`` (a graph over the vectors).
+        n_zero: Number of zero vectors, which have no direction and are not in the file.
+        dim: Number of components of the vectors.
+        faiss: Version of FAISS that wrote it.
+        created: Time of its writing.
+        asked: Requested kind: ``auto``, or the same as ``kind``.
         parameters: Build parameters of ``hnsw``: ``m`` and ``ef_construction``.
         effort: Search parameter of ``hnsw``, tuned for 10 neighbours: ``ef_search``.
-        recall: Recall@10 in [0, 1] at that effort, averaged over ``n_queries``; wanted_recall: what was requested;
-            n_measured: number of vectors at that time.
-        crc32: CRC-32 of the vectors and ids of a flat index, checked at every opening; None of other kinds.
-        sample_sha256: SHA-256 of the file's length and sampled blocks (:func:`sample_hash`), checked at every opening.
+        recall: Recall@10 in [0, 1] at that effort, averaged over ``n_queries``.
+        wanted_recall: Requested recall.
+        n_queries: Number of queries that the recall was measured with.
+        n_measured: Number of vectors at that time.
+        build_seconds: Seconds that building it, or adding to it, took.
     """
 
-    space: str
-    layer: int  # number of the layer
-    kind: str  # ``flat`` (exact) or ``hnsw`` (a graph over the vectors)
-    metric: str  # ``cosine``
-    n: int
-    n_zero: int  # number of zero vectors, which have no direction and are not indexed
+    items: ItemSet
+    kind: str
+    n_zero: int
     dim: int
-    shards: tuple[str, ...]  # names of the shards that the index covers
-    sha256: str  # SHA-256 of the index file
     faiss: str
     created: str
-    asked: str = "auto"  # requested kind: ``auto``, or the same as ``kind``
-    parameters: dict[str, int] = field(default_factory=dict)
-    effort: dict[str, int] = field(default_factory=dict)
+    asked: str = AUTO
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    effort: Mapping[str, int] = field(default_factory=dict)
     recall: float = 1.0
     wanted_recall: float = 1.0
     n_queries: int = 0
     n_measured: int = 0
     build_seconds: float | None = None
-    crc32: int | None = None
-    sample_sha256: str | None = None
+
+    @classmethod
+    def from_entry(cls, entry: Entry) -> Self:
+        """Return the facts in the entry of an index in a manifest."""
+        return cls(ItemSet.of_entry(entry), **entry["index"])
+
+    def to_facts(self) -> dict[str, Any]:
+        """Return the facts as members of the entry of an index in a manifest."""
+        facts = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "items"}
+        return {**self.items.facts, "index": facts}
+
+    @property
+    def n(self) -> int:
+        """Number of vectors in the index."""
+        return self.items.n - self.n_zero
 
     @property
     def is_below_target(self) -> bool:
@@ -143,61 +153,25 @@ class IndexCard:
 
     @property
     def is_exact(self) -> bool:
-        """Whether a search returns the exact nearest neighbours."""
+        """Whether the index has no other answers than an exact scan."""
         return self.kind == "flat"
 
-    def covers(self, shards: Iterable[str]) -> bool:
-        """Return whether the index was built from exactly these shards."""
-        listed = tuple(shards)
-        return self.shards == listed or set(self.shards) == set(listed)
-
-    def write(self, index: Path) -> None:
-        """Write the card beside the index at this path."""
-        atomic.write_document(card_path(index), {"format": INDEX_FORMAT, **asdict(self)}, "index-card")
-
-    @classmethod
-    def read(cls, index: Path) -> Self | None:
-        """Return the card of the index at this path, or None if the index or its card does not exist."""
-        path = card_path(index)
-        if not disk.exists(index):
-            return None
-        try:
-            document = atomic.read_document(path, "index-card", REMEDY)
-        except FileNotFoundError:
-            return None
-        values = {name: document[name] for name in document.keys() & {field.name for field in fields(cls)}}
-        card = cls(**{**values, "shards": tuple(values["shards"])})
-        if (index.parent.name, index.stem) != (f"space={card.space}", f"layer={card.layer:02d}"):
-            raise DamagedError(f"{path} is damaged: it is of the index of {card.space} layer {card.layer}. {REMEDY}")
-        return card
-
-    def check_sample(self, index: Path) -> None:
-        """Check sampled blocks of the index file against the card, which is fast and detects an exchanged file."""
-        if self.sample_sha256 is not None and sample_hash(index) != self.sample_sha256:
-            raise DamagedError(f"{index} is damaged: it is not the index that its card was written for. {REMEDY}")
+    def covers(self, items: ItemSet) -> bool:
+        """Return whether the index was built from exactly these items."""
+        return self.items == items
 
 
-def card_path(index: Path) -> Path:
-    """Return the path of an index's card, which is beside the index."""
-    return index.with_suffix(".json")
-
-
-def sample_hash(index: Path) -> str:
-    """Return the SHA-256 of a file's length, as decimal digits, and of 16 blocks of 4 KiB spaced evenly over it."""
-    n_bytes = disk.size(index)
-    digest = hashlib.sha256(str(n_bytes).encode())
-    with disk.reading(index) as file:
-        for block in range(_SAMPLE_BLOCKS):
-            file.seek(block * max(0, n_bytes - _BLOCK_BYTES) // (_SAMPLE_BLOCKS - 1))
-            digest.update(file.read(_BLOCK_BYTES))
-    return digest.hexdigest()
+def readable_card(manifest: Manifest, space: str, layer: int) -> IndexCard | None:
+    """Return the facts of the index of a layer; None if it has none."""
+    named = manifest.keys_of(keys.INDEXES, space, layer)
+    return IndexCard.from_entry(manifest.files[named[-1]]) if named else None
 
 
 def shown_parameters(cards: Iterable[IndexCard]) -> str:
     """Format the parameters of some indexes for display, as ranges: ``m 32, ef_search 40-65``."""
     values: dict[str, set[int]] = {}
     for card in cards:
-        for name, value in (card.parameters | card.effort).items():
+        for name, value in {**card.parameters, **card.effort}.items():
             values.setdefault(name, set()).add(value)
     return ", ".join(
         f"{name} {min(used)}" + (f"-{max(used)}" if len(used) > 1 else "") for name, used in values.items()

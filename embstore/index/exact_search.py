@@ -21,8 +21,6 @@ Blocks = Iterable[tuple[Ids, Vectors]]
 Gather = Callable[[Ids], tuple[Ids, Vectors]]
 """Function that returns the ids, ascending, and the vectors of the items with the given ids."""
 
-_NO_BOUND = np.uint64(np.iinfo(np.uint64).max)
-
 
 def unit_vectors(vectors: Vectors) -> Units:
     """Return x/‖x‖ for each row, float32 of shape (n, dim), with norms computed in float64; zero rows stay zero."""
@@ -42,70 +40,24 @@ def with_direction(ids: Ids, vectors: Vectors) -> tuple[Ids, Vectors]:
     return (ids, vectors) if keep.all() else (ids[keep], vectors[keep])
 
 
-def batches(blocks: Blocks, rows: int) -> Iterator[tuple[Ids, Units, int]]:
-    """Yield ids (n,), unit vectors (n, dim) and the number of skipped zero vectors, in batches of at least ``rows``."""
+def batches(blocks: Blocks, rows: int) -> Iterator[tuple[Ids, Units]]:
+    """Yield ids (n,) and unit vectors (n, dim), in batches of at least ``rows``; zero vectors are skipped."""
     ids: list[Ids] = []
     units: list[Units] = []
-    n_zero = 0
     for all_ids, all_vectors in blocks:
         kept_ids, vectors = with_direction(all_ids, all_vectors)
-        n_zero += len(all_ids) - len(kept_ids)
         ids.append(kept_ids)
         units.append(unit_vectors(vectors))
         if sum(map(len, ids)) >= rows:
-            yield *_concatenated(ids, units), n_zero
-            ids, units, n_zero = [], [], 0
+            yield np.concatenate(ids), np.concatenate(units)
+            ids, units = [], []
     if ids:
-        yield *_concatenated(ids, units), n_zero
+        yield np.concatenate(ids), np.concatenate(units)
 
 
-def _concatenated(ids: list[Ids], units: list[Units]) -> tuple[Ids, Units]:
-    return (ids[0], units[0]) if len(ids) == 1 else (np.concatenate(ids), np.concatenate(units))
-
-
-def ordered(ids: Ids, cosines: Units) -> tuple[Ids, Units]:
-    """Sort ids and cosines (n, k) of each row, best first, ties by ascending id."""
-    if (cosines[:, :-1] > cosines[:, 1:]).all():
-        return ids, cosines
-    order = np.lexsort((ids, -cosines), axis=1)
-    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(cosines, order, axis=1)
-
-
-def sample(blocks: Blocks, n: int, dim: int) -> tuple[Ids, Vectors]:
-    """Return ids (m,) and non-zero vectors (m, dim) of a random sample of n items, or of all if there are fewer.
-
-    The sample is the n items with the lowest hash of their id, so that it does not depend on the blocks. Memory: at
-    most 2.25 n vectors.
-    """
-    ids, parts, n_kept = [np.empty(0, np.int64)], [np.empty((0, dim), np.float32)], 0
-    bound = _NO_BOUND
-    for all_ids, all_vectors in blocks:
-        is_candidate = _hashes(all_ids) <= bound
-        kept_ids, vectors = with_direction(all_ids[is_candidate], all_vectors[is_candidate])
-        ids.append(kept_ids)
-        parts.append(vectors)
-        n_kept += len(kept_ids)
-        if n_kept > n + max(1024, n // 4):
-            kept_ids, kept_vectors, bound = _lowest(ids, parts, n)
-            ids, parts, n_kept = [kept_ids], [kept_vectors], n
-    kept_ids, kept_vectors, _ = _lowest(ids, parts, n)
-    return kept_ids, kept_vectors
-
-
-def _lowest(ids: list[Ids], parts: list[Vectors], n: int) -> tuple[Ids, Vectors, np.uint64]:
-    """Return the n items with the lowest hashes, ascending by hash, and the largest hash among them."""
-    all_ids = np.concatenate(ids)
-    hashes = _hashes(all_ids)
-    order = np.argsort(hashes)[:n]
-    kept = np.empty((len(order), parts[0].shape[1]), np.float32)
-    target_row = np.full(len(all_ids), -1)
-    target_row[order] = np.arange(len(order))
-    start = 0
-    for part in parts:
-        target = target_row[start : start + len(part)]
-        kept[target[target >= 0]] = part[target >= 0]
-        start += len(part)
-    return all_ids[order], kept, np.uint64(hashes[order[-1]]) if len(order) else _NO_BOUND
+def sample(ids: Ids, n: int) -> Ids:
+    """Return a random sample of n ids, ascending, or all if there are fewer: those with the lowest hashes."""
+    return np.sort(ids[np.argsort(_hashes(ids))[:n]])
 
 
 def _hashes(ids: Ids) -> NDArray[np.uint64]:
@@ -116,6 +68,11 @@ def _hashes(ids: Ids) -> NDArray[np.uint64]:
     hashes: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
     return hashes
 
+
+FLOAT32_ROUNDING = 1.5
+"""Error of a cosine by float32 products and norms, relative to that of a product: half of it is that of the norm."""
+_SQUARES = (1e-20, 1e20)  # squared norms of vectors whose products neither overflow nor lose digits
+_PENDING = 4  # items of each query, in multiples of k, that are compared in float64 at once
 
 UNIT_ROUNDING = 2.0**-24 + 2.0**-40
 """Bound on the norm of a unit vector's rounding error in float32, with that of a float64 product with it."""
@@ -133,16 +90,78 @@ def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, Float64
         Item ids and cosines, each (q, k), best first; fewer columns if there are fewer items.
     """
     units = unit_vectors(queries)
-    best = [(np.empty(0, np.int64), np.empty(0)) for _ in units]
-    for all_ids, block in blocks:
-        ids, vectors = with_direction(all_ids, block)
-        products = inner_products(unit_vectors(vectors), units)
-        for row, query in enumerate(queries):
-            near = candidates(products[row], k, query.size, _lowest_of(best[row], k))
-            best[row] = _merged(best[row], nearest(ids[near], vectors[near], query, k), k)
-    if not best:
-        return np.empty((0, 0), np.int64), np.empty((0, 0))
-    return np.stack([ids for ids, _ in best]), np.stack([cosines for _, cosines in best])
+    found = _Nearest(queries, k)
+    for ids, vectors in blocks:
+        found.add(ids, vectors, float32_cosines(vectors, units))
+    return found.result()
+
+
+class _Nearest:
+    """The k nearest items of some queries, among those that were added.
+
+    Items that float32 does not exclude are pending until there are several of each query: then their cosines are
+    computed in float64.
+    """
+
+    def __init__(self, queries: Vectors, k: int) -> None:
+        self._queries, self._k = queries, k
+        self._error = FLOAT32_ROUNDING * rounding_error_bound(queries.shape[1], np.float32)
+        self._best = [(np.empty(0, np.int64), np.empty(0)) for _ in queries]
+        self._lowest = np.full(len(queries), -np.inf)  # cosine that the k nearest of each query have, or more
+        self._pending: list[tuple[Positions, Ids, Vectors]] = []  # query, item and vector
+        self._n_pending = 0
+
+    def add(self, ids: Ids, vectors: Vectors, cosines: NDArray[np.float32]) -> None:
+        """Add items (n,), with their vectors (n, dim) and approximate cosines (q, n)."""
+        if self._k <= len(ids) and np.isneginf(self._lowest).any():
+            kth_highest = np.partition(cosines, -self._k, axis=1)[:, -self._k]
+            self._lowest = np.maximum(self._lowest, kth_highest - self._error)
+        near = cosines >= (self._lowest - self._error)[:, None]
+        query, place = np.nonzero(near & (cosines > -np.inf))
+        if len(query):
+            self._pending.append((query, ids[place], vectors[place]))
+            self._n_pending += len(query)
+            if self._n_pending >= _PENDING * self._k * len(self._best):
+                self._compare()
+
+    def _compare(self) -> None:
+        """Compare the pending items by their cosines in float64, and keep the k nearest."""
+        query, ids, vectors = (np.concatenate(parts) for parts in zip(*self._pending, strict=True))
+        order = np.argsort(query, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(query[order])) + 1):
+            row = query[rows[0]]
+            new_ids, new = nearest(ids[rows], vectors[rows], self._queries[row], self._k)
+            best_ids, best = self._best[row]
+            best_ids, best = highest(np.concatenate([best_ids, new_ids]), np.concatenate([best, new]), self._k)
+            self._best[row] = best_ids, best
+            if len(best) == self._k:
+                self._lowest[row] = best[-1]
+        self._pending, self._n_pending = [], 0
+
+    def result(self) -> tuple[Ids, Float64Array]:
+        """Return the item ids and cosines, each (q, k), best first; fewer columns if there are fewer items."""
+        if self._pending:
+            self._compare()
+        if not self._best:
+            return np.empty((0, 0), np.int64), np.empty((0, 0))
+        return np.stack([ids for ids, _ in self._best]), np.stack([cosines for _, cosines in self._best])
+
+
+def float32_cosines(vectors: Vectors, units: Units) -> NDArray[np.float32]:
+    """Return the float32 cosines (q, n) of vectors (n, dim) with unit vectors (q, dim); −∞ for zero vectors.
+
+    Their rounding errors are at most ``FLOAT32_ROUNDING`` times :func:`.rounding_error_bound`.
+    """
+    if vectors.dtype == np.float32:
+        with np.errstate(over="ignore", under="ignore"):
+            squares = np.vecdot(vectors, vectors)
+        if _SQUARES[0] < squares.min(initial=1) and squares.max(initial=1) < _SQUARES[1]:
+            products = inner_products(vectors, units)
+            products /= np.sqrt(squares)
+            return products
+    products = inner_products(unit_vectors(vectors), units)
+    products[:, ~vectors.any(axis=1)] = -np.inf
+    return products
 
 
 def nearest(ids: Ids, vectors: Vectors, query: Vectors, k: int) -> tuple[Ids, Float64Array]:
@@ -163,34 +182,11 @@ def highest(ids: Ids, values: Float64Array, k: int) -> tuple[Ids, Float64Array]:
     return ids[order], values[order]
 
 
-def _merged(best: tuple[Ids, Float64Array], more: tuple[Ids, Float64Array], k: int) -> tuple[Ids, Float64Array]:
-    """Return the k best of two results."""
-    return highest(np.concatenate([best[0], more[0]]), np.concatenate([best[1], more[1]]), k)
-
-
-def _lowest_of(best: tuple[Ids, Float64Array], k: int) -> float:
-    """Return the value that an item must reach to be among the k best so far."""
-    return float(best[1][k - 1]) if len(best[1]) >= k else -np.inf
-
-
 def inner_products(units: Units, queries: Units) -> Units:
     """Return the float32 inner products (q, n) of unit vectors (n, dim) with queries (q, dim)."""
     with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
         products: Units = queries @ units.T
     return products
-
-
-def candidates(products: NDArray[np.floating], k: int, dim: int, lowest: float = -np.inf) -> Positions:
-    """Return the positions of all vectors that can be among the k nearest, given the rounding error of the products.
-
-    Args:
-        products: Float32 inner products (n,) of unit vectors with a query; −∞ where a vector must not be found.
-        k: Number of neighbours.
-        dim: Dimension of the vectors.
-        lowest: Cosine that a neighbour must reach.
-    """
-    # dim for the product, 2 for both unit vectors; the other 6 are far more than the errors of the cosines in float64.
-    return above(products, k, rounding_error_bound(dim, np.float32), lowest)
 
 
 def candidates_by_distance(squares: NDArray[np.floating], k: int, dim: int) -> Positions:
@@ -210,11 +206,9 @@ def candidates_by_distance(squares: NDArray[np.floating], k: int, dim: int) -> P
     return np.flatnonzero(distances - errors <= farthest)
 
 
-def above(values: NDArray[np.floating], k: int, error: float, lowest: float = -np.inf) -> Positions:
-    """Return the positions of all values (n,), exact to ``error``, that can be among the k highest."""
-    if k < len(values):
-        lowest = max(lowest, float(np.partition(values, -k)[-k]))
-    return np.flatnonzero((values >= lowest - 2 * error) & (values > -np.inf))
+def above(values: NDArray[np.floating], k: int, error: float) -> Positions:
+    """Return the positions of all values (n,), n > k, exact to ``error``, that can be among the k highest."""
+    return np.flatnonzero(values >= np.partition(values, -k)[-k] - 2 * error)
 
 
 def approximate_cosines(vectors: Vectors, query: Vectors) -> Float64Array:
@@ -267,10 +261,11 @@ def search_products(
     units, dim = unit_vectors(words), words.shape[1]
     for all_ids, block in blocks:
         ids, vectors = with_direction(all_ids, block)
-        lowest = max(0.0, _lowest_of(best, k))
+        lowest = float(best[1][-1]) if len(best[1]) == k else 0.0
         near = _candidates(inner_products(unit_vectors(vectors), units), positive, negative, k, (dim, lowest))
         cosines = np.stack([cosines_of(vectors[near], word) for word in words])
-        best = _merged(best, (ids[near], product_scores(cosines, positive, negative)), k)
+        scores = product_scores(cosines, positive, negative)
+        best = highest(np.concatenate([best[0], ids[near]]), np.concatenate([best[1], scores]), k)
     return best
 
 

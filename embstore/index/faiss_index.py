@@ -1,4 +1,4 @@
-"""Make, reorder, save, load and walk the FAISS indexes; vectors are addressed by position.
+"""Make, reorder, save, load and search the FAISS indexes; vectors are addressed by position.
 
 All vectors are unit vectors, so that their inner products are cosines. A graph is linked and searched by Euclidean
 distances, which are in the same order: where a dimension dominates, all cosines are nearly 1, and float32 products
@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from zlib_ng.zlib_ng import crc32
 
 from embstore.base import disk
 from embstore.base.arrays import Positions
-from embstore.base.errors import FileAccessError, StoreError
-from embstore.index import structure
+from embstore.base.errors import FileAccessError
 from embstore.index.card import Design, IndexCard
-from embstore.index.exact_search import Units
+from embstore.index.exact_search import Ids, Units
+from embstore.storage.cache import StoredFile
 
 if TYPE_CHECKING:
     import faiss
@@ -78,9 +77,10 @@ def make(design: Design, dim: int, n: int = 0) -> "faiss.IndexIDMap":
     inner: Any = faiss.IndexFlatIP(dim)
     if design.kind == "hnsw":
         inner = faiss.IndexHNSWFlat(dim, design.parameters["m"], faiss.METRIC_L2)
-        prepare(inner, design.parameters)
     _reserve(storage_of(inner), n)
-    return faiss.IndexIDMap(inner)
+    index = faiss.IndexIDMap(inner)
+    prepare(index, design)
+    return index
 
 
 def _reserve(flat: Any, n: int) -> None:
@@ -89,9 +89,10 @@ def _reserve(flat: Any, n: int) -> None:
     flat.codes.resize(0)
 
 
-def prepare(graph: Any, parameters: dict[str, int]) -> None:
+def prepare(index: "faiss.IndexIDMap", design: Design) -> None:
     """Set the construction parameters of a graph, which its file does not store."""
-    graph.hnsw.efConstruction = parameters["ef_construction"]
+    if design.kind == "hnsw":
+        inner_of(index).hnsw.efConstruction = design.parameters["ef_construction"]
 
 
 def reorder(index: "faiss.IndexIDMap") -> None:
@@ -108,45 +109,61 @@ def reorder(index: "faiss.IndexIDMap") -> None:
     for start in range(0, graph.d, _COLUMNS):  # column by column, since FAISS would copy all vectors
         columns = slice(start, start + _COLUMNS)
         units[:, columns] = units[order, columns]
-    ids = faiss.rev_swig_ptr(index.id_map.data(), index.id_map.size())
+    ids = ids_of(index)
     ids[:] = ids[order]
 
 
 def save(index: "faiss.IndexIDMap", path: Path) -> None:
     """Write an index to a file."""
-    import faiss
+    import faiss as untyped  # its stubs lack what its Python layer adds
 
+    faiss: Any = untyped
+    with disk.writing(path) as file:  # FAISS itself only prints a line where the closing of a file fails
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
+
+
+def load(file: StoredFile, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDMap":
+    """Return the index in a file: a flat index, or a graph over one, of as many vectors as its card says.
+
+    FAISS reads whatever a file declares: any kind of index nested in any other, with lists in other files.
+    """
+    import faiss as untyped
+
+    faiss: Any = untyped
+    # The first flag maps the vectors. With it, the second makes FAISS refuse lists that are in another file.
+    flags = faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY
+    path = file.path
     try:
-        with disk.opening(path, "create"):
-            faiss.write_index(index, str(path))
+        with disk.opening(path):
+            if disk.size(path) != file.entry["bytes"]:
+                raise file.damage("it has not the size in the manifest, so it was altered or truncated")
+            index: untyped.IndexIDMap = faiss.read_index(str(path), flags)
+            if not _is_sound(index, card):
+                raise file.damage("it is no index of the kind and size in the manifest")
+            return index if mapped else faiss.read_index(str(path))
+    except FileNotFoundError as error:
+        raise file.damage("it is missing, and the manifest names it") from error
+    except MemoryError as error:
+        raise FileAccessError(path, errno.ENOMEM) from error
     except RuntimeError as error:
-        # FAISS raises RuntimeError for a failed write; only the words in its text tell a full disk from the rest.
-        code = errno.ENOSPC if "write error" in str(error) else errno.EIO
-        raise disk.quoted_error(str(error), path, writing=True) or FileAccessError(path, code, writing=True) from error
-    try:  # read back: where a full disk makes the closing of the file fail, FAISS only prints a line
-        with disk.opening(path):
-            faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-    except (RuntimeError, MemoryError) as error:
-        raise disk.quoted_error(str(error), path) or FileAccessError(path, errno.ENOSPC, writing=True) from error
+        raise disk.quoted_error(str(error), path) or file.damage("FAISS cannot read it") from error
 
 
-def load(path: Path, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDMap":
-    """Return the index stored in a file."""
-    try:
-        with disk.opening(path):
-            return structure.read(path, card, mapped=mapped)
-    except (RuntimeError, MemoryError) as error:
-        raise disk.quoted_error(str(error), path) or _unread(path, card, error) from error
-
-
-def crc32_of(index: "faiss.IndexIDMap") -> int:
-    """Return the CRC-32 of the vectors and ids of a flat index, which is all that its results depend on."""
+def _is_sound(index: Any, card: IndexCard) -> bool:
+    """Return whether an index and its parts have the kinds and sizes in its card."""
     import faiss
 
-    codes = inner_of(index).codes
-    vectors = faiss.rev_swig_ptr(codes.data(), codes.size())
-    ids = faiss.rev_swig_ptr(index.id_map.data(), index.id_map.size())
-    return int(crc32(ids.view(np.uint8), crc32(vectors)))
+    if type(index) is not faiss.IndexIDMap:
+        return False
+    inner = inner_of(index)
+    storage = storage_of(inner)
+    kinds = (type(inner), type(storage))
+    if kinds != ((faiss.IndexHNSWFlat, faiss.IndexFlatL2) if card.kind == "hnsw" else (faiss.IndexFlatIP,) * 2):
+        return False
+    parts = (index, inner, storage)
+    sizes = {index.id_map.size(), storage.codes.size() // (4 * card.dim), *(part.ntotal for part in parts)}
+    is_same_metric = inner.metric_type == storage.metric_type
+    return is_same_metric and sizes == {card.n} and {part.d for part in parts} == {card.dim}
 
 
 def inner_of(index: "faiss.IndexIDMap") -> Any:
@@ -154,6 +171,14 @@ def inner_of(index: "faiss.IndexIDMap") -> Any:
     import faiss
 
     return faiss.downcast_index(index.index)
+
+
+def ids_of(index: "faiss.IndexIDMap") -> Ids:
+    """Return the item id of each position (n,) of an index, as a view."""
+    import faiss
+
+    ids: Ids = faiss.rev_swig_ptr(index.id_map.data(), index.id_map.size())
+    return ids
 
 
 def storage_of(inner: Any) -> Any:
@@ -188,10 +213,3 @@ def find(
         selected["sel"] = faiss.IDSelectorBitmap(np.packbits(members, bitorder="little"))
     squares, positions = graph.search(units, k, params=faiss.SearchParametersHNSW(efSearch=max(k, effort), **selected))
     return positions, squares
-
-
-def _unread(path: Path, card: IndexCard, error: Exception) -> StoreError:
-    """Return the error for a file that FAISS cannot read: damaged, or too large for memory if its SHA-256 is right."""
-    if isinstance(error, MemoryError) and disk.sha256(path) == card.sha256:
-        return FileAccessError(path, errno.ENOMEM)
-    return structure.damage(path, "FAISS cannot read it")

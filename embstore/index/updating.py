@@ -1,27 +1,31 @@
-"""Keep the indexes of a space up to date with its shards: an index covers all shards of its layer."""
+"""Keep the indexes of a space up to date: an index covers all items of its layer."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from embstore import index
-from embstore.base import disk
+import numpy as np
+
 from embstore.base.errors import DamagedError, UsageError, check_known
 from embstore.base.progress import task
 from embstore.base.space import Layer
-from embstore.index import AUTO, IndexCard, IndexOptions
-from embstore.index.building import TARGET_RECALL, n_needed
-from embstore.index.card import Design
+from embstore.index import faiss_index
+from embstore.index.building import TARGET_RECALL, IndexOptions, build_index, n_needed
+from embstore.index.card import AUTO, KINDS, Design, IndexCard, choose, readable_card
+from embstore.storage import keys
+from embstore.storage.cache import StoredFile, StoreFiles, entry_of
 from embstore.storage.card import Card
-from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.vectors import Block, Ids, LayerVectors
-from embstore.storage.transaction.manifest import committed_shards
+from embstore.storage.catalog import Catalog
+from embstore.storage.manifest import EMPTY, Change, Entry, ItemSet, Manifest
+
+if TYPE_CHECKING:
+    import faiss
 
 _PARALLEL_BYTES = 64 << 20  # memory limit in bytes for flat indexes that are built in parallel
 
@@ -41,7 +45,7 @@ class Choice:
     force: bool = False
 
     def __post_init__(self) -> None:
-        check_known("kind of index", self.kind, index.KINDS)
+        check_known("kind of index", self.kind, KINDS)
         if self.memory is not None and self.memory < 1:
             raise UsageError(f"the memory for indexes must be at least 1 byte, not {self.memory}.")
         if self.recall is not None and not 0 < self.recall <= 1:
@@ -53,22 +57,33 @@ class Indexed:
     """The result of updating the index of one layer."""
 
     layer: Layer
+    file: StoredFile
     card: IndexCard
     action: Action
-    n_bytes: int
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the file in bytes."""
+        return int(self.file.entry["bytes"])
 
 
-def update_indexes(paths: StorePaths, card: Card, kind: str, *, memory: int | None = None) -> list[Indexed]:
-    """Build or extend the outdated indexes of a space; with ``kind="none"``, remove all of them.
-
-    The caller must hold the write lock of the store.
-    """
+def update_indexes(place: Path | StoreFiles, card: Card, kind: str, *, memory: int | None = None) -> list[Indexed]:
+    """Build or extend the outdated indexes of a space, and commit them; with ``kind="none"``, remove all of them."""
     if kind == "none":
-        for path, _ in paths.index_pairs(card.space):
-            index.remove_index(path)
+        remove_indexes(place, card.space)
         return []
-    results = index_layers(paths, card, card.layers.members, Choice(None if kind == AUTO else kind, memory))
+    results = index_layers(place, card, card.layers.members, Choice(None if kind == AUTO else kind, memory))
     return [result for result in results if result.action != "kept"]
+
+
+def remove_indexes(place: Path | StoreFiles, space: str, layers: Iterable[int] | None = None) -> None:
+    """Commit the removal of the indexes of some layers of a space, or of all."""
+
+    def change(base: Manifest) -> Change:
+        named = base.layers_of(keys.INDEXES, space) if layers is None else layers
+        return Change(removed=[key for layer in named for key in base.keys_of(keys.INDEXES, space, layer)])
+
+    StoreFiles.of_folder(place).commit(change)
 
 
 def recall_notes(card: Card, results: Sequence[Indexed]) -> list[str]:
@@ -84,122 +99,139 @@ def recall_notes(card: Card, results: Sequence[Indexed]) -> list[str]:
     return notes
 
 
-def check_memory(paths: StorePaths, card: Card, n_new: int, kind: str, memory: int | None) -> None:
+def check_memory(place: Path | StoreFiles, card: Card, n_new: int, kind: str, memory: int | None) -> None:
     """Raise UsageError if the memory limit is too small for an index of a space's stored and new vectors."""
     if kind == "none" or memory is None or not n_new:
         return
-    layer = card.layers.members[0]
-    stored = readable_card(paths.index(card.space, layer)) if kind == AUTO else None
-    n = LayerVectors(committed_shards(paths, card.space), layer.id, card.dim).count() + n_new
-    index.choose(stored.asked if stored is not None else kind, n, card.dim, memory)
+    base, layer = StoreFiles.of_folder(place).find_manifest() or EMPTY, card.layers.ids[0]
+    stored = readable_card(base, card.space, layer) if kind == AUTO else None
+    n = base.items_of(card.space, layer).n + n_new
+    choose(stored.asked if stored is not None else kind, n, card.dim, memory)
 
 
-def index_layers(paths: StorePaths, card: Card, layers: Sequence[Layer], choice: Choice) -> list[Indexed]:
-    """Update the indexes of some layers, several flat ones in parallel; return the result for each layer.
-
-    The caller must hold the write lock of the store.
-    """
-    shards = committed_shards(paths, card.space)
-    works = [_Work.of(paths, card, layer, shards, choice) for layer in layers] if shards else []
+def index_layers(place: Path | StoreFiles, card: Card, layers: Sequence[Layer], choice: Choice) -> list[Indexed]:
+    """Update the indexes of some layers, several flat ones in parallel, and commit them together."""
+    catalog = Catalog(place)
+    if catalog.is_empty(card.space):
+        return []
+    works = [_Work.of(catalog, catalog.cards[card.space], layer, choice) for layer in layers]
     pending = [work for work in works if work.action != "kept"]
     results = [work.kept() for work in works if work.action == "kept"]
-    if not pending:
-        return sorted(results, key=lambda result: result.layer)
+    if pending:
+        results += _run(catalog.files, card.space, pending)
+    catalog.files.commit(partial(_change, results, card.space))
+    return sorted(results, key=lambda result: result.layer)
+
+
+def _run(files: StoreFiles, space: str, works: "Sequence[_Work]") -> list[Indexed]:
+    """Build or extend indexes, and report the progress."""
     lock = Lock()
-    with task("index", card.space, len(pending)) as indexing, ThreadPoolExecutor(_n_parallel(pending)) as pool:
-        indexing.shares |= dict.fromkeys(range(len(pending)), 0.0)  # no thread changes the size of this dictionary
+    with task("index", space, len(works)) as indexing, ThreadPoolExecutor(_n_parallel(works)) as pool:
+        indexing.shares |= dict.fromkeys(range(len(works)), 0.0)  # no thread changes the size of this dictionary
 
         def run(number: int, work: _Work) -> Indexed:
             def advance(share: float) -> None:
                 with lock:
                     indexing.advance(number, share)
 
-            result = work.run(advance)
+            result = work.run(files, advance)
             with lock:
                 indexing.finish(number)
             return result
 
-        results += pool.map(run, range(len(pending)), pending)
-    return sorted(results, key=lambda result: result.layer)
+        return [*pool.map(run, range(len(works)), works)]
+
+
+def _change(results: Sequence[Indexed], space: str, base: Manifest) -> Change:
+    """Return the change that names indexes in place of the old ones of their layers.
+
+    If a rival has changed the items of the space, its own indexes of them are kept.
+    """
+    added: dict[str, Entry] = {}
+    removed: list[str] = []
+    for result in results:
+        layer = result.layer.id
+        items = base.items_of(space, layer)
+        stored = base.keys_of(keys.INDEXES, space, layer)
+        is_current = any(ItemSet.of_entry(base.files[key]) == items for key in stored)
+        if items.n and (result.card.covers(items) or not is_current):
+            added[result.file.key] = result.file.entry
+            removed += stored
+    return Change(added, removed)
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
     """The work on the index of one layer."""
 
-    path: Path
+    catalog: Catalog
     card: Card
     layer: Layer
-    shards: Sequence[Shard]
-    n: int
-    stored: IndexCard | None
+    items: ItemSet
+    stored: tuple[StoredFile, IndexCard] | None
     design: Design
     requested_kind: str
     recall: float
     action: Action
 
     @classmethod
-    def of(cls, paths: StorePaths, card: Card, layer: Layer, shards: Sequence[Shard], choice: Choice) -> "_Work":
-        """Decide how to update the index of a layer, from its existing card and the request."""
-        path = paths.index(card.space, layer)
-        stored = readable_card(path)
-        requested_kind = choice.kind or (stored.asked if stored is not None else AUTO)
-        recall = choice.recall or (
-            stored.wanted_recall if stored is not None and not stored.is_exact else TARGET_RECALL
-        )
-        names = {shard.name for shard in shards}
-        covered = stored is not None and stored.covers(names)
-        is_kept = covered and choice.kind is None and not choice.force
-        n = stored.n if is_kept and stored is not None else LayerVectors(shards, layer.id, card.dim).count()
-        design = (
-            Design(stored.kind, stored.parameters)
-            if is_kept and stored is not None
-            else index.choose(requested_kind if n else "flat", n, card.dim, choice.memory or machine_memory() // 2)
-        )
-        action = _needed(stored, design, names, recall, n, card.dim, choice)
-        return cls(path, card, layer, shards, n, stored, design, requested_kind, recall, action)
+    def of(cls, catalog: Catalog, card: Card, layer: Layer, choice: Choice) -> "_Work":
+        """Decide how to update the index of a layer, from the facts of its existing one and the request."""
+        file = catalog.index(card.space, layer.id)
+        stored = None if file is None else IndexCard.from_entry(file.entry)
+        requested_kind = choice.kind or (AUTO if stored is None else stored.asked)
+        recall = choice.recall or (TARGET_RECALL if stored is None or stored.is_exact else stored.wanted_recall)
+        items = catalog.items_of(card.space)
+        if stored is not None and stored.covers(items) and choice.kind is None and not choice.force:
+            design = Design(stored.kind, stored.parameters)
+        else:
+            design = choose(requested_kind, items.n, card.dim, choice.memory or machine_memory() // 2)
+        action = _needed(stored, design, items, recall, choice)
+        old = None if file is None or stored is None else (file, stored)
+        return cls(catalog, card, layer, items, old, design, requested_kind, recall, action)
 
     def kept(self) -> Indexed:
-        """Keep the existing index, updating its card."""
+        """Keep the existing index; its kind may now be fixed, or automatic again."""
         assert self.stored is not None
-        card = replace(self.stored, asked=self.requested_kind)  # the kind may now be fixed, or automatic again
-        if card != self.stored:
-            card.write(self.path)
-        return Indexed(self.layer, card, "kept", disk.size(self.path))
+        file, stored = self.stored
+        card = replace(stored, asked=self.requested_kind)
+        return Indexed(self.layer, replace(file, entry={**file.entry, **card.to_facts()}), card, "kept")
 
-    def run(self, progress: Callable[[float], None]) -> Indexed:
+    def run(self, files: StoreFiles, progress: Callable[[float], None]) -> Indexed:
         """Extend the existing index, or build a new one; report the finished share, in [0, 1]."""
-        options = IndexOptions(self.design, self.requested_kind, self.recall, self.n, progress)
-        build = partial(
-            index.write_index, self.path, self._blocks(self.shards), space=self.card.space, layer=self.layer.id,
-            dim=self.card.dim, shards=[shard.name for shard in self.shards], options=options, gather=self._gather,
-        )  # fmt: skip
-        if self.action == "extended" and self.stored is not None:
-            covered = set(self.stored.shards)
-            new = self._blocks([shard for shard in self.shards if shard.name not in covered])
-            with suppress(DamagedError):  # rebuild a damaged index; if a shard is damaged, the rebuild raises
-                return Indexed(self.layer, build(old=self.stored, new=new), self.action, disk.size(self.path))
-        return Indexed(self.layer, build(), "built", disk.size(self.path))
+        read = partial(self.catalog.vectors, self.card.space, self.layer.id)
+        options = IndexOptions(self.design, self.requested_kind, self.recall, progress)
+        old = self._old() if self.action == "extended" else None
+        built, card = build_index(read, self.items, self.card.dim, options, old)
+        with files.temporary() as temp:
+            faiss_index.save(built, temp)
+            entry = entry_of(temp, **card.to_facts())
+            key = keys.make(keys.INDEXES, entry["sha256"], name=self.card.space, layer=self.layer.id)
+            files.write({key: temp})
+        return Indexed(self.layer, files.file(key, entry), card, "built" if old is None else "extended")
 
-    def _blocks(self, shards: Sequence[Shard]) -> LayerVectors:
-        return LayerVectors(shards, self.layer.id, self.card.dim)
+    def _old(self) -> "tuple[faiss.IndexIDMap, IndexCard] | None":
+        """Load the existing index to extend it; None if it is damaged, or has an item that the layer has not."""
+        assert self.stored is not None
+        file, card = self.stored
+        with suppress(DamagedError):
+            file.check()
+            index = faiss_index.load(file, card, mapped=False)
+            if np.isin(faiss_index.ids_of(index), self.catalog.ids(self.card.space)).all():
+                return index, card
+        return None
 
-    def _gather(self, ids: Ids) -> tuple[Ids, Block]:
-        return LayerVectors(self.shards, self.layer.id, self.card.dim, ids).gather()
 
-
-def _needed(
-    stored: IndexCard | None, design: Design, shards: set[str], recall: float, n: int, dim: int, choice: Choice
-) -> Action:
+def _needed(stored: IndexCard | None, design: Design, items: ItemSet, recall: float, choice: Choice) -> Action:
     """Return whether an index must be built or extended, or can be kept."""
-    if stored is None or choice.force or stored.kind != design.kind or not shards.issuperset(stored.shards):
+    if stored is None or choice.force or stored.kind != design.kind or stored.items.n > items.n:
         return "built"
     if not stored.is_exact and stored.recall < recall and stored.wanted_recall != recall:
         return "built"
-    if stored.covers(shards):
+    if stored.covers(items):
         return "kept"
-    is_unmeasured = not stored.is_exact and n - stored.n - stored.n_zero < n_needed(n, dim)
-    return "built" if is_unmeasured and n > _OUTGROWN * stored.n_measured else "extended"
+    is_unmeasured = not stored.is_exact and items.n - stored.items.n < n_needed(items.n, stored.dim)
+    return "built" if is_unmeasured and items.n > _OUTGROWN * stored.n_measured else "extended"
 
 
 def _n_parallel(works: Sequence[_Work]) -> int:
@@ -210,16 +242,8 @@ def _n_parallel(works: Sequence[_Work]) -> int:
     """
     if any(work.design.kind != "flat" for work in works):
         return 1
-    n_bytes = max(4 * work.n * work.card.dim for work in works)
+    n_bytes = max(4 * work.items.n * work.card.dim for work in works)
     return max(1, min((os.cpu_count() or 1) + 1, _PARALLEL_BYTES // max(1, n_bytes)))
-
-
-def readable_card(path: Path) -> IndexCard | None:
-    """Return the card of the index at a path; None if it is missing or damaged, so that the index is rebuilt."""
-    try:
-        return IndexCard.read(path)
-    except DamagedError:
-        return None
 
 
 def machine_memory() -> int:

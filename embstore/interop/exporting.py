@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base import __version__, atomic, disk
-from embstore.base.errors import DamagedError, QueryError, UsageError
+from embstore.base.errors import QueryError, UsageError
 from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Layer
 from embstore.base.text import Item
@@ -23,12 +23,11 @@ from embstore.metrics import NotComputable
 from embstore.metrics.transforms import fit
 from embstore.query.layer_data import StoredLayer
 from embstore.query.request import Selection, missing_words
-from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.card import Card, SpaceFilter, cut_notes
+from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.item_columns import ColumnValues
-from embstore.storage.files.paths import Shard
-from embstore.storage.vectors import LayerVectors
 from embstore.storage.item_lookup import chosen_columns, column_values
+from embstore.storage.vectors import LayerVectors
 
 _BLOCK_ITEMS = 8192
 
@@ -54,7 +53,7 @@ class Selected:
         self._report = report
         self.columns = chosen_columns(catalog, card.space, keep)
         self._only = selection.select(catalog, card.space)
-        self._shards = self._in_order()
+        self._batches = self._in_order()
         if not self.n:
             raise QueryError(f"no item of {card.space} is selected. Leave ⦃where⦄ and ⦃words⦄ out, or select others.")
         missing, self.notes = missing_words(catalog, selection.words, card)
@@ -79,7 +78,7 @@ class Selected:
     @cached_property
     def n(self) -> int:
         """Number of items."""
-        return sum(len(ids) for _, ids in self._shards)
+        return sum(map(len, self._batches))
 
     @property
     def dim(self) -> int:
@@ -92,13 +91,11 @@ class Selected:
         return np.dtype(np.float32 if self._transforms else self.card.dtype)
 
     def rows(self) -> Iterator[Rows]:
-        """Yield the items with all their layers, in blocks that belong to one shard each, and report the progress."""
+        """Yield the items with all their layers, in blocks, and report the progress."""
         start = 0
         self._report(start, self.n)
-        for shard, ids in self._shards:
-            gathered = [LayerVectors([shard], layer.id, self.card.dim, ids).gather() for layer in self.layers]
-            if any(not np.array_equal(found, ids) for found, _ in gathered):
-                raise DamagedError(f"{shard.path} is damaged: its layers have different items. Run: ⦃embstore verify⦄")
+        for ids in self._batches:
+            gathered = [self._catalog.vectors(self.card.space, layer.id, ids).gather() for layer in self.layers]
             for first in range(0, len(ids), _BLOCK_ITEMS):
                 part = ids[first : first + _BLOCK_ITEMS]
                 vectors = np.stack([found[first : first + _BLOCK_ITEMS] for _, found in gathered])
@@ -143,15 +140,11 @@ class Selected:
         layers = [transform(block) for transform, block in zip(self._transforms, vectors, strict=True)]
         return np.stack(layers).astype(np.float32)
 
-    def _in_order(self) -> list[tuple[Shard, Ids]]:
-        """Return the shards that contain selected items, with these, by their first id."""
-        first = self.card.layers.ids[0]
-        found = []
-        for shard in self._catalog.shards[self.card.space]:
-            ids = LayerVectors([shard], first, self.card.dim, self._only).ids()
-            if len(ids):
-                found.append((shard, ids))
-        return sorted(found, key=lambda pair: int(pair[1][0]))
+    def _in_order(self) -> list[Ids]:
+        """Return the selected items of each shard that has some, by their first id."""
+        shards = self._catalog.shards(self.card.space, self.card.layers.ids[0])
+        found = [LayerVectors([shard], self.card.dim, self._only).ids() for shard in shards]
+        return sorted((ids for ids in found if len(ids)), key=lambda ids: int(ids[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +167,7 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
     card, *others = SpaceFilter(spaces=[request.space] if request.space else []).select(catalog.cards)
     if others:
         raise UsageError(f"the store has several spaces: {', '.join(catalog.cards)}. Name one: ⦃again space=NAME⦄")
-    if not catalog.shards[card.space]:
+    if catalog.is_empty(card.space):
         raise UsageError(f"{card.space} has no vectors yet: its build was interrupted. Run it again.")
     layers = card.layers.select(request.layers or ("all" if writer.several_layers else "top"))
     if len(layers) > 1 and not writer.several_layers:

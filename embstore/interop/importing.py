@@ -27,13 +27,13 @@ from embstore.interop.records import ImportReport
 from embstore.interop.staging import Spool, Stager
 from embstore.interop.vector_file import VectorFile
 from embstore.sources.files import file_sha256
-from embstore.storage.catalog import Catalog
+from embstore.storage.cache import StoreFiles
+from embstore.storage.keys import CARDS
 from embstore.storage.card import MAX_BLOCKS, Card, card_bytes
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.vectors import SHARD_BYTES, ShardContent
-from embstore.storage.maintenance.compaction import write_all_merged
+from embstore.storage.catalog import Catalog
 from embstore.storage.staging.missing import MissingItems, StoredTexts
 from embstore.storage.staging.staging import Staging
+from embstore.storage.vectors import SHARD_BYTES
 from embstore.storage.writer import StoreWriter
 
 DTYPES = ("float32", "float16")
@@ -59,44 +59,46 @@ class ImportOptions:
 
 
 def import_vectors(
-    root: Path, files: Sequence[VectorFile], options: ImportOptions, digest: str | None = None
+    place: Path | StoreFiles, files: Sequence[VectorFile], options: ImportOptions, digest: str | None = None
 ) -> ImportReport:
     """Import the vectors of some files into one space, and index them."""
     began = time.perf_counter()
     _check_alike(files)
-    _check_disk(root, files, options)
+    stored_files = StoreFiles.of_folder(place)
+    root = stored_files.root
+    _check_disk(stored_files, files, options)
     report_progress(Progress("hash", files[0].name))
     card = _imported_card(options, files, digest)
-    _check_names(StorePaths(root), card, len(files))
+    _check_names(card, len(files))
     with ExitStack() as stack:
         stack.enter_context(_system_memory_pool())
-        store = stack.enter_context(StoreWriter(root))
-        catalog = Catalog(root)
-        if (stored := catalog.cards.get(card.space)) is not None and catalog.shards[card.space]:
-            stored.check_same_space(card)
-            card = stored
-        staging = stack.enter_context(Staging(store.paths.root, options.unit, _staging_memory(files)))
-        spool = stack.enter_context(Spool(store.paths.root, len(card.layers), card.dim))
-        present = catalog.ids(card.space) if catalog.shards.get(card.space) else np.empty(0, np.int64)
+        store = stack.enter_context(StoreWriter(stored_files))
+        catalog = None if stored_files.find_manifest() is None else Catalog(stored_files)
+        present = np.empty(0, np.int64)
+        if catalog is not None and not catalog.is_empty(card.space):
+            catalog.cards[card.space].check_same_space(card)
+            card, present = catalog.cards[card.space], catalog.ids(card.space)
+        staging = stack.enter_context(Staging(root, options.unit, _staging_memory(files)))
+        spool = stack.enter_context(Spool(root, len(card.layers), card.dim))
         stager = Stager(staging, spool, present, card)
         for file in files:
             stager.read(file)
         stager.finish()
         missing = MissingItems(staging, catalog)
         n_present = missing.load_present(card.space)
-        item_bytes = len(card.layers) * card.dim * (2 if card.dtype == "float16" else 4)
-        parts = Parts.plan(staging.n_items, staging.n_chars, item_bytes, options.shard_bytes, ShardSpec())
-        check_memory(store.paths, card, staging.n_items - n_present, options.index, options.index_memory)
-        texts = StoredTexts(staging, store.paths)
-        texts.write(missing.present([card.space], parts))
+        layer_bytes = card.dim * (2 if card.dtype == "float16" else 4)
+        parts = Parts.plan(staging.n_items, staging.n_chars, layer_bytes, options.shard_bytes, ShardSpec())
+        check_memory(stored_files, card, staging.n_items - n_present, options.index, options.index_memory)
+        texts = StoredTexts(staging, stored_files)
+        if n_present:
+            texts.write(missing.present([card.space], parts))
         n_bytes = _write(store, card, texts, missing, parts, spool)
-        notes = store.forget_missing_shards([card.space])
-        write_all_merged(store.paths)
-        indexes = update_indexes(store.paths, card, options.index, memory=options.index_memory)
+        store.complete_sums([card])
+        indexes = update_indexes(stored_files, card, options.index, memory=options.index_memory)
     return ImportReport(
-        store.paths.root, card.space, files[0].format, staging.n_items - n_present, n_present, len(card.layers),
+        root, card.space, files[0].format, staging.n_items - n_present, n_present, len(card.layers),
         card.dim, n_bytes + sum(index.n_bytes for index in indexes), time.perf_counter() - began,
-        (*stager.notes, *notes, *recall_notes(card, indexes)),
+        (*stager.notes, *recall_notes(card, indexes)),
     )  # fmt: skip
 
 
@@ -109,8 +111,7 @@ def _write(
     for keys, ids in work.shards():
         order = np.argsort(ids)
         keys, ids = keys[order], ids[order]
-        shard = store.write_shard(ShardContent(card, ids, spool.read(keys, ids)), texts.write)
-        n_bytes += disk.size(shard.path)
+        n_bytes += store.write_batch(card, ids, spool.read(keys, ids), texts.missing).n_bytes
         n_done += len(ids)
         report_progress(Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items)))
     return n_bytes
@@ -203,27 +204,30 @@ def _check_alike(files: Sequence[VectorFile]) -> None:
                 )
 
 
-def _check_names(paths: StorePaths, card: Card, n_files: int) -> None:
+def _check_names(card: Card, n_files: int) -> None:
     """Raise StoreError if a card cannot name that many files, before they are read."""
     try:
         if n_files > 1:
-            card_bytes(paths, card)
+            card_bytes(card)
     except StoreError as error:
         raise StoreError(f"{error} It names {n_files:,} files with their hashes: join them into fewer.") from error
 
 
-def _check_disk(root: Path, files: Sequence[VectorFile], options: ImportOptions) -> None:
+def _check_disk(stored: StoreFiles, files: Sequence[VectorFile], options: ImportOptions) -> None:
     """Raise StoreError if the disk is too small for new vectors: a copy in float32 while they are read, and shards."""
     n_values = sum((file.n or 0) * file.n_layers * file.dim for file in files)
-    stored = n_values * (2 if _dtype(files, options) == "float16" else 4)
-    n_bytes = stored + 4 * n_values
-    free = disk.free_bytes(root)
-    if free is None or n_bytes <= free or disk.exists(StorePaths(root).card(options.name)):  # some may be there already
+    final_bytes = n_values * (2 if _dtype(files, options) == "float16" else 4)
+    n_bytes = final_bytes + 4 * n_values
+    free = disk.free_bytes(stored.root)
+    if free is None or n_bytes <= free:
+        return
+    manifest = stored.find_manifest()
+    if manifest is not None and manifest.keys_of(CARDS, options.name):  # some may be there already
         return
     raise StoreError(
         f"{files[0].name} has {sum(file.n or 0 for file in files):,} vectors, for which the import needs "
-        f"{show_size(n_bytes)} in {root} while it runs, and {show_size(stored)} after it; {show_size(free)} are free. "
-        "Free some space, or choose another folder with ⦃store⦄."
+        f"{show_size(n_bytes)} in {stored.root} while it runs, and {show_size(final_bytes)} after it; "
+        f"{show_size(free)} are free. Free some space, or choose another folder with ⦃store⦄."
     )
 
 

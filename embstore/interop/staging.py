@@ -6,8 +6,6 @@ is read back from one or two of them, in memory that does not grow with their nu
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import partial
-from itertools import starmap
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,16 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base import atomic, disk
-from embstore.base.arrays import slices
 from embstore.base.errors import SourceError
 from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Unit
 from embstore.base.text import Item, is_unicode
 from embstore.interop.vector_file import Block, Marked, VectorFile
 from embstore.storage.card import Card
-from embstore.storage.vectors import FLOAT16_MAX
-from embstore.storage.arrow import ROW_GROUP_ROWS
 from embstore.storage.staging.staging import Staging
+from embstore.storage.vectors import FLOAT16_MAX
 
 _SHOWN = 80
 _EXACT_INTEGERS = 1 << 24  # every whole number up to it is a float32
@@ -70,8 +66,8 @@ class Spool:
         """End the writing; called before the first :meth:`read`."""
         self._open.close()
 
-    def read(self, keys: Ids, ids: Ids) -> Iterator[Iterator[NDArray[np.float32]]]:
-        """Yield for each layer the vectors (n, dim) of items that were added, some thousands at a time.
+    def read(self, keys: Ids, ids: Ids) -> Iterator[NDArray[np.float32]]:
+        """Yield for each layer the vectors (n, dim) of items that were added.
 
         Args:
             keys: Keys (n,), as in :meth:`add`.
@@ -83,10 +79,8 @@ class Spool:
             stored = np.frombuffer(disk.read(self._id_file(number)), np.int64)
             order = np.argsort(stored)
             places[rows] = order[np.searchsorted(stored, ids[rows], sorter=order)]
-        n_rows = max(1, _BLOCK_BYTES // (4 * self._dim) // ROW_GROUP_ROWS) * ROW_GROUP_ROWS
-        parts = [(numbers[part], places[part]) for part in slices(len(ids), n_rows)]
         for layer in range(self._n_layers):
-            yield starmap(partial(self._read, layer), parts)
+            yield self._read(layer, numbers, places)
 
     def _read(self, layer: int, numbers: Ids, places: Ids) -> NDArray[np.float32]:
         """Return the vectors (n, dim) of a layer at some places of files.

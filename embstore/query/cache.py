@@ -23,10 +23,10 @@ from embstore.base.messages import rendered
 from embstore.base.space import Layer
 from embstore.metrics import Metric
 from embstore.query.request import SETS, MetricRequest, Selection, is_file
-from embstore.storage.catalog import Catalog
-from embstore.storage.card import Card
 from embstore.storage.answers import Answer, read_answer, trim_answers, write_answer
-from embstore.storage.files.names import hash_of
+from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog
+from embstore.storage.keys import hash_of
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 
@@ -75,7 +75,7 @@ class Answers:
 
     def find(self, question: Question | None) -> Answer | None:
         """Return the stored answer to a question; None if there is none, or not with the metric's columns."""
-        answer = read_answer(self._catalog.paths, question) if question is not None else None
+        answer = read_answer(self._catalog.root, question) if question is not None else None
         names = () if self._request.grouping is None else ("group",)
         return answer if answer is not None and _has_columns(self._request.metric, answer, names) else None
 
@@ -83,11 +83,11 @@ class Answers:
         """Store an answer, unless it was read off the summaries, which is as fast, or what it depends on changed."""
         if question is None or answer.from_sums or not self._can_write or not self._is_unchanged():
             return
-        paths = self._catalog.paths
+        root = self._catalog.root
         try:
-            write_answer(paths, question, answer)
+            write_answer(root, question, answer)
             if not self._trimmed:
-                trim_answers(paths)
+                trim_answers(root)
         except (StoreError, ValueError):
             # A read-only store, a full disk or a name that is not UTF-8: the next query computes the answer again.
             self._can_write = False
@@ -168,9 +168,9 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     words = request.selection.words
     hashes: dict[str, str] = {} if words is None else {"selected words": words.sha256}
     if request.selection.common:
-        hashes["common items"] = hash_of([catalog.shards_hash(space) for space in request.selection.common])
+        hashes["common items"] = hash_of([catalog.space_hash(space) for space in request.selection.common])
     if (space := values.get("sentence_space")) in catalog.cards:
-        hashes["sentence space"] = catalog.shards_hash(space)
+        hashes["sentence space"] = catalog.space_hash(space)
     if metric.needs in ("pairs", "analogies", "lexicon"):
         names = [values["lexicon"]] if metric.needs == "lexicon" else values["dataset"]
         try:
@@ -249,7 +249,7 @@ def vectors_key(catalog: Catalog, card: Card, layers: Layer | Sequence[Layer]) -
     """Return what identifies vectors in a question: the space with a hash of its shards, and one or several layers."""
     members = [layers] if isinstance(layers, Layer) else layers
     names = [f"{layer.id} {layer.name}" for layer in members]
-    return [[card.space, catalog.shards_hash(card.space)], names[0] if isinstance(layers, Layer) else names]
+    return [[card.space, catalog.space_hash(card.space)], names[0] if isinstance(layers, Layer) else names]
 
 
 def minor_version(version: str) -> str:

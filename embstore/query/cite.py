@@ -16,9 +16,9 @@ from embstore.base.messages import printable
 from embstore.encode.checkpoint_files import SHORT_NAMES
 from embstore.metrics import METRICS, Metric, all_metrics
 from embstore.sources.datasets import find_dataset, known_datasets
-from embstore.storage.catalog import Catalog
-from embstore.storage.card import Card
 from embstore.storage.answers import stored_metrics
+from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog
 
 SOFTWARE = "embstore"
 
@@ -150,7 +150,7 @@ def _cite_store(catalog: Catalog) -> Iterator[_References]:
     """Yield the references of the checkpoints, datasets and stored answers of a store."""
     yield from (_cite_card(card) for card in catalog.cards.values())
     yield from (_cite_dataset(name) for name in catalog.datasets())
-    names = stored_metrics(catalog.paths)
+    names = stored_metrics(catalog.root)
     metrics = all_metrics()[0] if names - set(METRICS) else METRICS
     for name in sorted(names):
         if name in COMMANDS:

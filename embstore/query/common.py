@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from embstore.base import supply
 from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError, QueryError
 from embstore.base.space import Unit
 from embstore.query.request import MetricRequest, stored_ids
-from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.card import Card, select_layers
+from embstore.storage.catalog import Catalog, Ids
 
 _MOST_NAMED = 6
 _MOST_COMPARED = 20_000  # items of a space, whose ids are read in a few milliseconds
@@ -66,11 +65,11 @@ def difference_notes(catalog: Catalog, request: MetricRequest, rows: Sequence[Ma
 
 def _items_differ(catalog: Catalog, request: MetricRequest, spaces: Sequence[str]) -> bool:
     """Return whether spaces have different items; no where all of many would be read for it, or any from a URL."""
-    is_remote, selection = supply.supplier_of(catalog.root) is not None, request.selection
+    is_remote, selection = not catalog.files.is_local, request.selection
     if is_remote or len(spaces) < 2 or request.metric.needs not in OF_ITEMS or request.parameters.get("against"):
         return False
     try:
-        most = max((each.n for space in spaces for each in catalog.summaries(space).values()), default=0)
+        most = max(map(catalog.count, spaces), default=0)
         if most > _MOST_COMPARED and not selection.columns():
             return False
         ids = {stored_ids(catalog, space).tobytes() for space in spaces}
@@ -107,7 +106,7 @@ def dataset_counts(catalog: Catalog, card: Card) -> tuple[dict[str, int], int]:
     They are not counted in a store at a URL, which would be read for it.
     """
     counts: dict[str, int] = {}
-    if not catalog.dataset_names or supply.supplier_of(catalog.root) is not None:
+    if not catalog.dataset_names or not catalog.files.is_local:
         return counts, 0
     ids = catalog.ids(card.space)
     is_other = np.ones(len(ids), np.bool_)

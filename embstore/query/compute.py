@@ -14,9 +14,9 @@ from embstore.metrics.declaration import Scored
 from embstore.query.layer_data import Block, LayerMethods, StoredLayer, TransformedLayer, stored_layers, transformed
 from embstore.query.provenance import Row, sample_notes
 from embstore.query.request import Case, MetricRequest, Selection
-from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.card import Card
 from embstore.storage.answers import Answer
+from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog, Ids
 
 if TYPE_CHECKING:
     from embstore.query.grouping import Group, Groups

@@ -23,9 +23,9 @@ from embstore.metrics.numerics.differences import (
 from embstore.metrics.numerics.estimates import Estimate, compare_estimates
 from embstore.metrics.significance import versus_columns
 from embstore.query.request import MetricRequest
-from embstore.storage.catalog import Catalog
-from embstore.storage.card import Card, select_layers
 from embstore.storage.answers import Answer
+from embstore.storage.card import Card, select_layers
+from embstore.storage.catalog import Catalog
 
 BEST = "best"
 _LEVEL = 0.05

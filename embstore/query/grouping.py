@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.base.space import Unit
 from embstore.base.text import N_TOKENS
-from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.item_columns import ColumnValues
 from embstore.storage.item_lookup import GroupBy, column_types, column_values, group_occurrences
 

@@ -1,17 +1,13 @@
 """List the spaces and the skipped texts of a store, as tables."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from embstore.base import disk, supply
-from embstore.base.errors import DamagedError
 from embstore.base.table import ShownColumn, Table, table
-from embstore.index import IndexCard, shown_parameters
+from embstore.index import readable_card, shown_parameters
 from embstore.query.common import dataset_counts
-from embstore.query.provenance import REVISION_COLUMNS, columns_with_values, missing_shard_notes, revision_of
-from embstore.storage.catalog import Catalog
+from embstore.query.provenance import REVISION_COLUMNS, columns_with_values, revision_of
 from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog
 from embstore.storage.item_columns import BUILT_IN, TOKEN_MEANING, is_token_column
 from embstore.storage.views.macros import MACROS
 
@@ -30,9 +26,9 @@ SKIPPED_COLUMNS = ("space", "item_id", "text", "outcome", "reason", "origin")
 def info(catalog: Catalog) -> Table:
     """List the spaces, one per row.
 
-    ``index`` is the kind of the indexes that cover every shard (several with ``+``), ``behind``, ``none`` or
-    ``damaged``; ``index_recall`` is the lowest recall@10 of the layers; ``bytes`` is of shards, summaries and indexes.
-    Notes name missing shards and spaces without items.
+    ``index`` is the kind of the indexes that cover all items (several with ``+``), ``behind`` or ``none``;
+    ``index_recall`` is the lowest recall@10 of the layers; ``bytes`` is of card, shards, sums and indexes. Notes name
+    spaces without items.
     """
     rows = [
         {
@@ -40,15 +36,14 @@ def info(catalog: Catalog) -> Table:
             **revision_of(card), "unit": card.unit.value, "pooling": card.pooling.value,
             "template": card.template.pattern, "dim": card.dim,
             "dtype": card.dtype, "layers": _ranges(card), "items": catalog.count(card.space),
-            "shards": len(catalog.shards[card.space]), "bytes": _size(catalog, card),
+            "shards": catalog.n_batches(card.space), "bytes": catalog.n_bytes(card.space),
             **_index(catalog, card),
         }
         for card in catalog.cards.values()
     ]  # fmt: skip
     notes = []
     for space, card in catalog.cards.items():
-        notes += missing_shard_notes(catalog, card)
-        if not catalog.shards[space] and not catalog.missing_shards(space):
+        if catalog.is_empty(space):
             notes.append(
                 f"{space} has no items: a build of it has begun, was stopped, or a repair took its shards out. "
                 f"Run the same build again, or: ⦃embstore remove --space {space}⦄"
@@ -92,42 +87,20 @@ def _ranges(card: Card) -> str:
     return ",".join(ranges + [layer.name for layer in card.layers if not layer.name.isdigit()])
 
 
-def _size(catalog: Catalog, card: Card) -> int:
-    """Return the bytes of the shards, summaries and indexes of a space."""
-    paths = catalog.paths
-    folders = (paths.embeddings(card.space), paths.summaries(card.space), paths.indexes(card.space))
-    return sum(disk.size(path) for folder in folders for path in disk.listed(folder) if disk.is_file(path))
-
-
 def _index(catalog: Catalog, card: Card) -> dict[str, Any]:
     """Return the columns on the indexes of a space."""
-    shards = catalog.shard_names(card.space)
-    supply.fetch({path: None for _, path in catalog.paths.index_pairs(card.space)})
-    layers = [_read(catalog.paths.index(card.space, layer)) for layer in card.layers]
-    cards = [index for index in layers if isinstance(index, IndexCard)]
+    layers = [readable_card(catalog.manifest, card.space, layer) for layer in card.layers.ids]
+    cards = [index for index in layers if index is not None]
     seconds = [index.build_seconds for index in cards if index.build_seconds is not None]
+    items = catalog.items_of(card.space)
+    is_complete = all(index is not None and index.covers(items) for index in layers)
+    kinds = "+".join(sorted({index.kind for index in cards}))
     return {
-        "index": _state(layers, shards),
+        "index": kinds if is_complete else "behind" if cards else "none",
         "index_recall": min((index.recall for index in cards), default=None),
         "index_parameters": shown_parameters(cards) or None,
         "index_seconds": round(sum(seconds), 3) if seconds else None,
     }
-
-
-def _state(layers: Sequence[IndexCard | str], shards: tuple[str, ...]) -> str:
-    """Return the state of a space's indexes in one word; ``layers`` are index cards, ``none`` or ``damaged``."""
-    states = {index if isinstance(index, str) else index.kind if index.covers(shards) else "behind" for index in layers}
-    if "damaged" in states or states == {"none"}:
-        return "damaged" if "damaged" in states else "none"
-    return "behind" if states & {"none", "behind"} else "+".join(sorted(states))
-
-
-def _read(path: Path) -> IndexCard | str:
-    """Return the card of an index, ``none`` if there is no index, or ``damaged``."""
-    try:
-        return IndexCard.read(path) or "none"
-    except DamagedError:
-        return "damaged"
 
 
 _COLUMNS = """

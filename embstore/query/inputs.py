@@ -34,8 +34,8 @@ from embstore.query.missing import (
     remedy,
 )
 from embstore.query.request import SETS, STDIN, Case, as_given, is_file, read_texts
-from embstore.storage.catalog import Catalog
 from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog
 from embstore.storage.item_lookup import GroupBy, group_occurrences, spellings
 
 PAIR_KINDS = ("word pairs", "sentence pairs", "occurrence pairs")

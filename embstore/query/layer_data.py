@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from embstore.base.arrays import distinct, distinct_rows, has_direction, slices
 from embstore.base.progress import current_task
 from embstore.base.summary import Summary
-from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.vectors import LayerVectors, read_items
 
 if TYPE_CHECKING:
@@ -107,16 +107,16 @@ class StoredLayer(LayerMethods):
         if ids is None or len(ids) > _FEW:
             return self._vectors(self.only if ids is None else distinct(ids)).gather()
         self.was_read = True
-        parts = [*read_items(self.catalog.shards[self.card.space], {self.layer.id}, distinct(ids), self.dim)]
-        found_ids = np.concatenate([np.empty(0, np.int64), *(part for _, part, _ in parts)])
-        vectors = np.concatenate([np.empty((0, self.dim), np.float32), *(rows for _, _, rows in parts)])
+        parts = [*read_items(self.catalog.shards(self.card.space, self.layer.id), distinct(ids))]
+        found_ids = np.concatenate([np.empty(0, np.int64), *(part for part, _ in parts)])
+        vectors = np.concatenate([np.empty((0, self.dim), np.float32), *(rows for _, rows in parts)])
         order = np.argsort(found_ids)
         return found_ids[order], vectors[order]
 
     def _vectors(self, only: Ids | None) -> LayerVectors:
         """Open the vectors of some items of the layer, to be read; None for all."""
         self.was_read = True
-        return LayerVectors(self.catalog.shards[self.card.space], self.layer.id, self.card.dim, only)
+        return self.catalog.vectors(self.card.space, self.layer.id, only)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +17,11 @@ from embstore.query import provenance
 from embstore.query.cache import minor_version
 from embstore.query.layer_data import stored_layers
 from embstore.query.request import Selection, missing_words, stored_ids
-from embstore.storage.catalog import Catalog, Ids
 from embstore.storage import keys
 from embstore.storage.card import SpaceFilter, select_layers
+from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.maps import LayerMap, MapKey, Positions, find_map, read_map, write_map
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.maps import stored_maps as stored_map_files
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 
@@ -75,8 +76,8 @@ def map_spaces(
     cards = [card for card in cards if card.space in chosen]
     requests = [MapRequest(card.space, chosen[card.space], method, selection) for card in cards]
     for request in requests:  # before hours of work, if the store is read-only
-        disk.make_folder(catalog.paths.maps(request.space))
-    notes = [*missing, *(note for card in cards for note in provenance.missing_shard_notes(catalog, card))]
+        disk.make_folder(catalog.root / keys.folder_of(keys.MAPS, request.space))
+    notes = [*missing]
     rows: list[dict[str, Any]] = []
     for request, card in zip(requests, cards, strict=True):
         word_columns, word_notes = missing_words(catalog, selection.words, card)
@@ -84,7 +85,7 @@ def map_spaces(
         n_before = len(rows)
         for found, did in _maps(catalog, request, store=True, force=force):
             own = {"model": card.model, "did": did, **provenance.revision_of(card), **word_columns}
-            rows.append(own | _row_of(catalog.paths, found))
+            rows.append(own | _row_of(found))
             notes += _notes_on(found)
         if len(rows) == n_before:
             notes.append(f"{request.space}: {provenance.NOTHING_SELECTED}: no map is made.")
@@ -162,11 +163,13 @@ def _maps(
                     method = map_methods.METHODS[request.method](vectors, request.selection.seed)
                 advance = partial(mapping.advance, part)
                 ids, positions, kept = method.place(request.layers.index(layer), below, advance)
-                shards, n_zero = tuple(sorted(catalog.shard_names(request.space))), len(selected) - len(ids)
-                found = LayerMap(request.key(layer), shards, ids, positions, n_zero, *kept, method.versions)
+                n_zero = len(selected) - len(ids)
+                found = LayerMap(
+                    request.key(layer), catalog.items_of(request.space), ids, positions, n_zero, *kept, method.versions
+                )
                 did = MADE
                 try:
-                    write_map(catalog.paths, found)
+                    write_map(catalog.root, found)
                 except StoreError:
                     if store:
                         raise  # else a read-only store, or a full disk: the next request computes the map again
@@ -182,7 +185,7 @@ def _nothing_selected(requests: Sequence[MapRequest]) -> QueryError:
 
 def _stored(catalog: Catalog, request: MapRequest, layer: Layer) -> LayerMap | None:
     """Return the stored map of a layer if it is current."""
-    return find_map(catalog.paths, request.key(layer), catalog.shard_names(request.space))
+    return find_map(catalog.root, request.key(layer), catalog.items_of(request.space))
 
 
 def _selected(catalog: Catalog, request: MapRequest) -> Ids:
@@ -228,9 +231,9 @@ def stored_maps(catalog: Catalog, spaces: SpaceFilter, layers: str | None = None
     chosen, notes = ({}, []) if layers is None or not cards else select_layers(cards, layers)
     rows = []
     for space in (card.space for card in cards):
-        for path in catalog.paths.files_of(names.MAPS, space):
+        for path in stored_map_files(catalog.root, space):
             try:
-                found = read_map(catalog.paths, path)
+                found = read_map(catalog.root, path)
                 size = disk.size(path)
             except DamagedError as error:
                 notes.append(str(error))
@@ -241,7 +244,7 @@ def stored_maps(catalog: Catalog, spaces: SpaceFilter, layers: str | None = None
             is_chosen = layers is None or any(layer.id == key.layer for layer in chosen.get(space, ()))
             if method not in (None, key.method) or not is_chosen:
                 continue
-            is_current = found.shards == tuple(sorted(catalog.shard_names(space))) and (
+            is_current = found.items == catalog.items_of(space) and (
                 key.version == METHODS.get(key.method)
                 and key.numpy in (None, minor_version(np.__version__))
                 and key.duckdb in (None, minor_version(connections.version()))
@@ -250,19 +253,19 @@ def stored_maps(catalog: Catalog, spaces: SpaceFilter, layers: str | None = None
                 {
                     "fitted_on": list(key.fitted_on), "where": key.where, "words": key.words,
                     "words_sha256": key.words_sha256, "sample": key.sample, "seed": key.seed,
-                    "state": "current" if is_current else "behind", "bytes": size, **_row_of(catalog.paths, found),
+                    "state": "current" if is_current else "behind", "bytes": size, **_row_of(found),
                 }
             )  # fmt: skip
     return table(rows, columns=LISTED_COLUMNS, notes=notes, shown=_LISTED_SHOWN, types=_TYPES)
 
 
-def _row_of(paths: StorePaths, found: LayerMap) -> Row:
+def _row_of(found: LayerMap) -> Row:
     """Return the columns that describe a map."""
     key = found.key
     return {
         "space": key.space, "layer": key.layer, "layer_name": key.layer_name, "method": key.method, "n": len(found.ids),
         "n_zero": found.n_zero, "kept": found.kept, "n_kept": found.n_kept, "reason": found.reason,
-        "file": key.path(paths).relative_to(paths.root).as_posix(),
+        "file": key.path(Path()).as_posix(),
     }  # fmt: skip
 
 

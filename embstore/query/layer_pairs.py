@@ -27,9 +27,9 @@ from embstore.query.compute import GroupLayer, restricted, selected_layers
 from embstore.query.grouping import Groups, item_groups
 from embstore.query.missing import build_command
 from embstore.query.request import MetricRequest, missing_words, stored_ids
-from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.card import Card, select_layers
 from embstore.storage.answers import Answer
+from embstore.storage.card import Card, select_layers
+from embstore.storage.catalog import Catalog, Ids
 
 Positions = NDArray[np.int64]
 
@@ -231,9 +231,6 @@ class _Pair:
         card, other = self.side.card, self.other.card
         message = f"{card.space} (of {card.unit}s) and {other.space} (of {other.unit}s) have no item in common. "
         if card.unit is other.unit:
-            catalog = self.side.catalog
-            if missing := [note for each in (card, other) for note in provenance.missing_shard_notes(catalog, each)]:
-                return message + "; ".join(missing)
             return f"{message}Embed the same texts in both, as with: {build_command(['SOURCE'], card)}"
         return f"{message}Items of two units are never the same: choose spaces of one unit, with ⦃space⦄ and ⦃against⦄."
 
@@ -321,7 +318,6 @@ def compare(
                 answer = pair.compute(answers.groups(side.card, other.card))
             answers.store(question, answer)
         notes += [*answer.notes, *provenance.draw_notes(request, answer.rows)]
-        notes += [note for each in (side, other) for note in provenance.missing_shard_notes(catalog, each.card)]
         word_columns, word_notes = missing_words(catalog, request.selection.words, side.card, other.card)
         notes += word_notes
         rows += [row | word_columns for row in _described(request, side, other, answer)]
@@ -382,7 +378,6 @@ def _described(request: MetricRequest, side: _Side, other: _Side, answer: Answer
     pairs = [*product(side.layers, other.layers)]
     for (layer, layer_2), row in zip(cycle(pairs), answer.rows, strict=False):  # the pairs of each group
         second = dict(zip(SECOND_COLUMNS, (other.name, *revision, layer_2.id, layer_2.name), strict=True))
-        row = provenance.with_missing_shards(side.catalog, row, side.card, other.card)
         row = row | {"reason": _with_layer_name(row["reason"], {"layer": (side, layer), "layer_2": (other, layer_2)})}
         yield provenance.describe(side.card, layer) | second | row | provenance.provenance(request, row)
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from embstore.base.errors import NotStoredError, UsageError, shortened
 from embstore.base.space import Layer, Pooling, Unit
 from embstore.base.text import Item, parse_marked
-from embstore.storage.catalog import Catalog
 from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog
 
 _POOLED = {Pooling.LAST: "that of its last token", Pooling.MEAN: "the mean over its tokens"}
 Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]

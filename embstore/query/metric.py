@@ -15,9 +15,9 @@ from embstore.query.cache import Answers
 from embstore.query.common import OF_ITEMS, baseline_notes, difference_notes, source_notes, with_common
 from embstore.query.compute import compute_layers
 from embstore.query.request import Case, MetricRequest, missing_words
-from embstore.storage.catalog import Catalog
-from embstore.storage.card import Card, SpaceFilter, select_layers
 from embstore.storage.answers import Answer
+from embstore.storage.card import Card, SpaceFilter, select_layers
+from embstore.storage.catalog import Catalog
 
 if TYPE_CHECKING:
     from embstore.query.differences import Place
@@ -51,7 +51,6 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
     rows = []
     across: dict[str, None] = {}
     for card in (card for card in cards if card.space in space_answers):
-        notes += provenance.missing_shard_notes(catalog, card)
         word_columns, word_notes = missing_words(catalog, request.selection.words, card)
         notes += word_notes
         for layer in chosen[card.space]:
@@ -60,7 +59,7 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
             across |= dict.fromkeys(answer.across)
             rows += [
                 provenance.describe(card, layer)
-                | provenance.with_missing_shards(catalog, row, card)
+                | row
                 | provenance.provenance(request, row)
                 | word_columns
                 | compared.get((card.space, layer, number), no_columns)

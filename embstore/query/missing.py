@@ -12,8 +12,8 @@ from embstore.base.table import Table, table
 from embstore.base.text import Item, item_id, source_name
 from embstore.metrics.data import Ids, Words
 from embstore.query.request import STDIN
-from embstore.storage.catalog import Catalog
 from embstore.storage.card import Card, SpaceFilter
+from embstore.storage.catalog import Catalog
 
 if TYPE_CHECKING:
     from embstore.sources.rows import Targets

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embstore import index
 from embstore.base.arrays import Float64Array
-from embstore.base.errors import DamagedError, NotStoredError, check_known
+from embstore.base.errors import NotStoredError, check_known
 from embstore.base.space import Layer, same_spelling
 from embstore.base.text import parse_marked
 from embstore.index import IndexCard
@@ -17,13 +17,12 @@ from embstore.index.exact_search import search_products
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import FoundQueries, Query
 from embstore.query.provenance import describe
-from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.vectors import is_among
 
 if TYPE_CHECKING:
     from embstore.metrics import LayerData
-
-_SELF_COSINE_ERROR = 1e-4  # tolerance of the cosine of an item with itself, which is 1
 
 Vectors = NDArray[np.floating]
 Hit = tuple[int, float]  # an item, and its cosine or score
@@ -50,9 +49,7 @@ class LayerSearch:
         card, rows = found.card, []
         described = describe(card, layer)
         for query, own, near in hits:
-            ids = np.array([item for item, _ in near], np.int64)
-            may_be = np.ones(len(ids), bool) if self.only is None else np.isin(ids, self.only)
-            others = [hit for hit, is_candidate in zip(near, may_be, strict=True) if is_candidate and hit[0] not in own]
+            others = [hit for hit in near if hit[0] not in own]
             rows += [
                 {**described, "query": query, "rank": rank, "item_id": item, self.value: number}
                 for rank, (item, number) in enumerate(others[: self.k], 1)
@@ -79,29 +76,29 @@ class LayerSearch:
         if len(queries) < (1 if combination is None else len(combination.queries)):  # a note names zero vectors
             return [], []
         stored = [{found.stored[query]} if query in found.stored else set() for query in queries]
-        targets, searched = [(query.shown, own) for query, own in zip(queries, stored, strict=True)], queries
+        targets = [(query.shown, own) for query, own in zip(queries, stored, strict=True)]
         if combination is not None:
-            shown, own = combination.shown, set[int]().union(*stored)
-            if combination.method == "3cosmul":
-                data = transformed or StoredLayer(self.catalog, card, layer, self.only)
-                blocks = data.map_with_ids(lambda ids, block: (ids, block))
-                ids, scores = search_products(blocks, vectors, *combination.signed(queries), self.k + len(own))
-                notes = [] if self.exact else ["3cosmul: answered by an exact scan."]
-                return [(shown, own, _pairs(ids[None], scores[None])[0])], notes
-            if (mean := combination.mean(queries, vectors)) is None:
-                return [], [f"{card.space} layer {layer.name}: the vectors of {shown!r} cancel out: no direction."]
-            targets, searched = [(shown, own)], [Query(shown), *queries]
-            vectors = np.concatenate([mean[None], vectors])  # an index that disagrees with a word's vector is damaged
+            targets = [(combination.shown, set[int]().union(*stored))]
+        k = self.k + max(len(own) for _, own in targets)
+        if combination is not None and combination.method == "3cosmul":
+            data = transformed or StoredLayer(self.catalog, card, layer, self.only)
+            blocks = data.map_with_ids(lambda ids, block: (ids, block))
+            ids, values = search_products(blocks, vectors, *combination.signed(queries), k)
+            near, notes = _pairs(ids[None], values[None]), ["3cosmul: answered by an exact scan."]
+            return [(*targets[0], near[0])], [] if self.exact else notes
+        if combination is not None:
+            mean = combination.mean(queries, vectors)
+            if mean is None:
+                problem = f"the vectors of {combination.shown!r} cancel out: no direction."
+                return [], [f"{card.space} layer {layer.name}: {problem}"]
+            vectors = mean[None]
         if transformed is not None:
-            k = self.k + max(1, *(len(own) for _, own in targets))
-            near, notes = _pairs(*scan(transformed, vectors[: len(targets)], k)), []
+            near, notes = _pairs(*scan(transformed, vectors, k)), []
         else:
-            query_ids = np.array(sorted(set[int]().union(*stored)), np.int64)
-            ids, cosines, notes = self._search(card, layer, vectors, query_ids)
-            near = _pairs(ids, cosines)
-            for query, vector, hits in zip(searched, vectors, near, strict=True):
-                self._check_hits(found, query, layer, vector, hits)
-        return [(*target, hits) for target, hits in zip(targets, near, strict=False)], notes
+            left_out = targets[0][1] if len(targets) == 1 else set[int]()
+            ids, values, notes = self._search(card, layer, vectors, k, left_out)
+            near = _pairs(ids, values)
+        return [(*target, hits) for target, hits in zip(targets, near, strict=True)], notes
 
     def _with_direction(
         self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
@@ -124,67 +121,33 @@ class LayerSearch:
         return kept, vectors[has_direction], notes
 
     def _search(
-        self, card: Card, layer: Layer, vectors: Vectors, query_ids: Ids
-    ) -> tuple[Ids, NDArray[np.floating], list[str]]:
-        """Search stored vectors; return ids, cosines and notes.
-
-        The queries' own items, whose cosine must be 1, are among the results, so that damage is detected.
-        """
-        where, only = f"{card.space} layer {layer.name}", self.only
-        k = self.k + (max(1, len(query_ids)) if only is not None or self.combination else 1)
-        if only is not None:
-            only = np.union1d(only, query_ids)
-        data = StoredLayer(self.catalog, card, layer, only)
+        self, card: Card, layer: Layer, vectors: Vectors, k: int, left_out: set[int]
+    ) -> tuple[Ids, Float64Array, list[str]]:
+        """Search stored vectors; return ids, also those that will be left out, cosines and notes."""
+        where = f"{card.space} layer {layer.name}"
+        data = StoredLayer(self.catalog, card, layer, self.only)
         if self.exact:
             return *scan(data, vectors, k), []
-        path = self.catalog.paths.index(card.space, layer)
-        opened = index.open_index(path, self.catalog.shard_names(card.space))
-        if opened is None:
-            state = "has no index" if IndexCard.read(path) is None else "has an index of other shards (it is behind)"
+        file = self.catalog.index(card.space, layer.id)
+        facts = None if file is None else IndexCard.from_entry(file.entry)
+        if file is None or facts is None or not facts.covers(self.catalog.items_of(card.space)):
+            state = "has no index" if file is None else "has an index of other items (it is behind)"
             return *scan(data, vectors, k), [f"{where} {state}: answered by an exact scan."]
-        index_card, layer_index = opened
-        members = None
-        if only is not None:
-            members = layer_index.members(only)
-            if not index_card.is_exact and index.is_few(int(members.sum()), card.dim):
-                assert self.only is not None
-                is_left_out = self.combination is not None or len(query_ids) == 1
-                candidates = np.setdiff1d(self.only, query_ids) if is_left_out else self.only
-                n = int(layer_index.members(candidates).sum())
-                notes = [f"{where}: n = {n} after the filter: answered by an exact scan of just those."] if n else []
-                return *layer_index.search(vectors, k, members=members, gather=data.gather), notes
-        notes = [] if index_card.is_exact else [f"{where}: {_approximate(index_card, filtered=only is not None)}"]
-        return *layer_index.search(vectors, k, members=members, gather=data.gather), notes
-
-    def _check_hits(
-        self, found: FoundQueries, query: Query, layer: Layer, vector: Vectors, hits: list[tuple[int, float]]
-    ) -> None:
-        """Raise DamagedError if the index disagrees with the query's stored vector.
-
-        The query's own item must be among the hits with cosine 1, unless k other items have cosine 1 too, or an
-        approximate index missed it.
-        """
-        path = self.catalog.paths.index(found.card.space, layer)
-        if query not in found.stored:
-            return
-        item = found.stored[query]
-        cosine = dict(hits).get(item, hits[-1][1] if hits else 0.0)
-        is_missed = item not in dict(hits) and self._is_in_index(found.card, layer, item, vector)
-        if is_missed or abs(cosine - 1) <= _SELF_COSINE_ERROR:
-            return
-        raise DamagedError(
-            f"the vector of {query.shown!r} in {self.catalog.paths.embeddings(found.card.space)} and the index {path} "
-            f"disagree about layer {layer.name}: one of them is damaged. Run: ⦃embstore verify⦄"
-        )
-
-    def _is_in_index(self, card: Card, layer: Layer, item: int, vector: Vectors) -> bool:
-        """Return whether an approximate index has this vector for an item; True if a scan was used instead."""
-        path = self.catalog.paths.index(card.space, layer)
-        opened = None if self.exact else index.open_index(path, self.catalog.shard_names(card.space))
-        return opened is None or (not opened[0].is_exact and opened[1].agrees(item, vector))
+        if facts.is_exact:  # a scan of the stored vectors takes no longer than one of the index
+            return *scan(data, vectors, k), []
+        kept = None if self.only is None else self.only[is_among(self.only, self.catalog.ids(card.space))]
+        if kept is None or not index.is_few(len(kept), card.dim):
+            graph = index.open_graph(file)
+            members = None if kept is None else is_among(graph.ids, kept)
+            hits = graph.search(vectors, k, data.gather, members)
+            if hits is not None:
+                return *hits, [f"{where}: {_approximate(facts, filtered=kept is not None)}"]
+        n = 0 if kept is None else len(np.setdiff1d(kept, [*left_out]))
+        notes = [f"{where}: n = {n} after the filter: answered by an exact scan of just those."] if n else []
+        return *scan(data, vectors, k), notes
 
 
-def scan(data: "LayerData", vectors: Vectors, k: int) -> tuple[Ids, NDArray[np.float64]]:
+def scan(data: "LayerData", vectors: Vectors, k: int) -> tuple[Ids, Float64Array]:
     """Search the k nearest items of vectors (n, dim) by a scan; return ids and cosines (n, k), best first."""
     return index.search_exact(data.map_with_ids(lambda ids, block: (ids, block)), vectors, k)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import index
 from embstore.base.arrays import cosines_of
 from embstore.base.chart import COSINE
 from embstore.base.errors import NotStoredError, QueryError, UsageError
@@ -19,8 +18,8 @@ from embstore.query.lookup import Embed, FoundQueries, Query, look_up_all, look_
 from embstore.query.nearest import LayerSearch, Vectors, with_all_words
 from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, describe
 from embstore.query.request import ALL_ITEMS, Selection, missing_words
-from embstore.storage.catalog import Catalog
 from embstore.storage.card import Card, SpaceFilter, select_layers
+from embstore.storage.catalog import Catalog
 
 if TYPE_CHECKING:
     from embstore.metrics.transforms import Step
@@ -47,18 +46,13 @@ def neighbours(
 ) -> Table:
     """Find the k nearest items of each query, or of a combination of them, in each space and layer.
 
-    The queries' own items are left out. Transformed layers, and layers without an index of all shards, are scanned
+    The queries' own items are left out. Transformed layers, and layers without an index of all items, are scanned
     exactly. Notes say which layers were scanned, and give the recall of approximate indexes.
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}.")
     cards = _cards(catalog, queries, spaces)
     chosen, notes = select_layers(cards, layers)
-    if not exact and not transforms:
-        index.open_in_background(
-            (catalog.paths.index(space, layer), catalog.shard_names(space))
-            for space in chosen for layer in chosen[space]
-        )  # fmt: skip
     if combination is None:
         notes += _maybe_one_sentence(queries, cards, embed)
     if vectors is None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from embstore.base.chart import with_groups
 from embstore.base.table import Pivot, Table, show_parameter, table
-from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.card import Card
+from embstore.storage.catalog import Ids
 
 if TYPE_CHECKING:
     from embstore.base.space import Layer
@@ -133,22 +133,6 @@ def whole_samples(selection: "Selection", spaces: Iterable[str], notes: Sequence
 
 def _all_items(space: str, selection: "Selection") -> str:
     return f"{space}: the sample of {selection.sample} is all "
-
-
-def missing_shard_notes(catalog: Catalog, card: Card) -> list[str]:
-    """Return a note for each shard of a space that is missing."""
-    return [f"{card.space}: {shard} is missing. Run: ⦃embstore verify⦄" for shard in catalog.missing_shards(card.space)]
-
-
-def with_missing_shards(catalog: Catalog, row: Row, *cards: Card) -> Row:
-    """Return a row; if it has no vectors and shards of its spaces are missing, with a reason that names them."""
-    if row["n"] or row.get("n_zero") or not row["reason"]:
-        return row
-    spaces = dict.fromkeys(card.space for card in cards)
-    missing = [shard for space in spaces for shard in catalog.missing_shards(space)]
-    if not missing:
-        return row
-    return row | {"reason": f"{NONE_LEFT}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"}
 
 
 def tabulate(

@@ -20,9 +20,8 @@ from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.keywords import as_names
 from embstore.base.space import Unit
 from embstore.base.text import N_TOKENS, item_id, sha256_of_words
-from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.card import Card
-from embstore.storage.vectors import LayerVectors
+from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.sql.connections import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -296,8 +295,8 @@ ALL_ITEMS = Selection()
 
 def stored_ids(catalog: Catalog, space: str, only: Ids | None = None) -> Ids:
     """Return the ids of the items of a space, ascending; only those in ``only`` if it is given."""
-    card = catalog.cards[space]
-    return LayerVectors(catalog.shards[space], card.layers.ids[0], card.dim, only).ids()
+    ids = catalog.ids(space)
+    return ids if only is None else np.intersect1d(ids, only, assume_unique=True)
 
 
 # Parameters that are word files or lists of words → their names in messages.

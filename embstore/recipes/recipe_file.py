@@ -89,7 +89,7 @@ def _is_below(path: Path, folder: Path) -> bool:
 
 def _read(path: Path, parse: Callable[[str], Any]) -> Any:
     """Read a text file and parse it; raise UsageError if it is too large, no UTF-8 or cannot be parsed."""
-    with disk.foreign("read", path, RecipeAccessError), open(path, "rb", opener=disk.open_regular) as file:
+    with disk.foreign(path, RecipeAccessError), open(path, "rb", opener=disk.open_regular) as file:
         data = file.read(_MAX_BYTES + 1)
     try:
         return documents.parse_foreign(data, _MAX_BYTES, parse)

@@ -42,7 +42,6 @@ from embstore.recipes.recipe import (
 from embstore.recipes.recipe_file import load_recipe
 from embstore.sources.files import file_sha256
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.vectors import LayerVectors
 
 PLAN_COLUMNS = ("step", "model", "space", "sources", "unit", "pooling", "template", "metric", "column", "figure")
 
@@ -309,7 +308,7 @@ def self_similarity(catalog: Catalog, ids_by_space: Mapping[str, Ids], layers: S
     dim = catalog.cards[next(iter(ids_by_space))].dim
     values = []
     for layer in layers:
-        summaries = (LayerVectors(catalog.shards[space], layer.id, dim, ids).summary for space, ids in sets)
+        summaries = (catalog.vectors(space, layer.id, ids).summary for space, ids in sets)
         total = sum(summaries, start=Summary.empty(dim))
         n = total.n - total.n_zero
         value = mean_pairwise_cosine(n, total.unit_total, total.unit_square_total)

@@ -90,15 +90,15 @@ class _File(io.FileIO):
 
     def __init__(self, path: Path, name: str) -> None:
         self._path, self._name = path, name
-        with disk.foreign("open", path, SourceAccessError, name):
+        with disk.foreign(path, SourceAccessError, name):
             super().__init__(path, "r", opener=disk.open_regular)
 
     def readinto(self, buffer: Any, /) -> int:
-        with disk.foreign("read", self._path, SourceAccessError, self._name):
+        with disk.foreign(self._path, SourceAccessError, self._name):
             return super().readinto(buffer)
 
     def readall(self) -> bytes:
-        with disk.foreign("read", self._path, SourceAccessError, self._name):
+        with disk.foreign(self._path, SourceAccessError, self._name):
             return super().readall()
 
 

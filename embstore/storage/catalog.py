@@ -258,7 +258,9 @@ class Catalog:
     def dataset_hashes(self, names: Collection[str] = ()) -> dict[str, str]:
         """Return the SHA-256 of the given datasets, or of all, by name in keys; missing ones are left out."""
         stems = {name.replace(":", "_") for name in names}
-        return {name_of(file): file.entry["sha256"] for file in self.dataset_files if not stems or name_of(file) in stems}
+        return {
+            name_of(file): file.entry["sha256"] for file in self.dataset_files if not stems or name_of(file) in stems
+        }
 
     @property
     def item_tables(self) -> list[str]:

@@ -9,12 +9,12 @@ made to the rival's state and tried again.
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from embstore.base import atomic, checksum, documents
-from embstore.base.errors import DamagedError, StoreError, UnsupportedFormatError
+from embstore.base.errors import DamagedError, MissingObjectError, StoreError, UnsupportedFormatError
 from embstore.storage import keys
 from embstore.storage.keys import Kind
 
@@ -111,7 +111,9 @@ class Manifest:
     def keys_of_space(self, space: str) -> list[str]:
         """Return the keys of all files of a space."""
         folders = {kind.folder for kind in (keys.CARDS, keys.VECTORS, keys.SUMS, keys.INDEXES)}
-        return [key for (folder, name, _), of in self._groups.items() if name == space and folder in folders for key in of]
+        return [
+            key for (folder, name, _), of in self._groups.items() if name == space and folder in folders for key in of
+        ]
 
     def items_of(self, space: str, layer: int) -> ItemSet:
         """Return the items that have vectors in a layer of a space."""
@@ -132,11 +134,12 @@ def read(objects: "Objects", known: Manifest | None = None) -> Manifest | None:
         info = objects.newest_manifest()
         if info is None:
             return None
-        if known is not None and (info.tag, keys.manifest_key(known.number)) == (known.tag, info.key):
+        is_known = known is not None and info.key in (keys.manifest_key(known.number), keys.PUBLISHED)
+        if known is not None and is_known and known.tag == info.tag:
             return known
         try:
             data = objects.get(info.key, documents.MAX_BYTES["manifest"])
-        except (FileNotFoundError, LookupError):
+        except (FileNotFoundError, MissingObjectError):
             if objects.newest_manifest() == info:
                 raise
             continue  # another process has committed since, and deleted it
@@ -183,23 +186,24 @@ def commit(objects: "Objects", edit: Edit, known: Manifest | None = None) -> Man
         if new is base:
             return base
         key = keys.manifest_key(new.number)
-        if objects.put_new(key, to_bytes(new)) and _follows(objects, base, key):
-            return new
+        if objects.put_new(key, to_bytes(new)):
+            newest = objects.newest_manifest()
+            if newest is not None and newest.key == key:
+                return replace(new, tag=newest.tag)
+            if _exists(objects, base):
+                return new
 
 
-def _follows(objects: "Objects", base: Manifest, key: str) -> bool:
-    """Return whether a manifest that was just created is one of the newest.
+def _exists(objects: "Objects", base: Manifest) -> bool:
+    """Return whether the manifest that another one follows still exists.
 
     The number of a writer that slept for a day may be free again, since the manifests of its rivals were deleted. They
-    are deleted in order, so that its base is gone then too.
+    are deleted in order, so that the one before it is gone then too, and its commit is made anew.
     """
-    newest = objects.newest_manifest()
-    if newest is None or newest.key == key or not base.number:
-        return newest is not None
     try:
         objects.get(keys.manifest_key(base.number))
-    except (FileNotFoundError, LookupError):
-        return False
+    except (FileNotFoundError, MissingObjectError):
+        return not base.number
     return True
 
 

@@ -1,9 +1,9 @@
 """Read and write maps: the positions in the plane of the items of one layer, in a Parquet table with a header.
 
-The header, in the table's metadata, holds all that the positions depend on and a digest of the items of the layer. A map
-is used only if it is the requested one, of the current items: one in the place of another, or of other items, is as good
-as missing. Maps are derived and may be deleted at any time. They need no lock,
-since a file is written whole and its content is checked when it is read.
+The header, in the table's metadata, holds all that the positions depend on and a digest of the items of the layer. A
+map is used only if it is the requested one, of the current items: one in the place of another, or of other items, is as
+good as missing. Maps are derived and may be deleted at any time. They need no lock, since a file is written whole and
+its content is checked when it is read.
 """
 
 import hashlib
@@ -106,7 +106,8 @@ class LayerMap:
         """Return the header as a JSON object."""
         key = {name: value for name, value in asdict(self.key).items() if name not in _OF_WORDS or value is not None}
         return {
-            "format": MAPS_FORMAT, **key, "items": self.items.facts, "sha256": _hash_of(self.ids, self.positions), "n": len(self.ids), "n_zero": self.n_zero,
+            "format": MAPS_FORMAT, **key, "items": self.items.facts,
+            "sha256": _hash_of(self.ids, self.positions), "n": len(self.ids), "n_zero": self.n_zero,
             "kept": self.kept, "n_kept": self.n_kept, "reason": self.reason, "made_with": self.made_with,
         }  # fmt: skip
 

@@ -7,7 +7,7 @@ read; that the bytes are those that were written is checked by ``verify``, which
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,8 +31,8 @@ Ids = NDArray[np.int64]
 Block = NDArray[np.float32]
 T = TypeVar("T")
 
-SHARD_BYTES, SHARD_ITEMS = 16 << 20, 8192
-"""Approximate size of a shard's vectors in bytes, and largest number of its items."""
+SHARD_BYTES = 16 << 20
+"""Approximate size of a shard's vectors in bytes."""
 BLOCK_ROWS = 1024
 """Largest number of vectors in the blocks that a layer is read in."""
 FLOAT16_MAX = float(np.finfo(np.float16).max)
@@ -55,10 +55,7 @@ def vectors_schema(dim: int, dtype: str) -> "pa.Schema":
 
     element = pa.field("element", pa.type_for_alias(dtype), nullable=False)
     return pa.schema(
-        [
-            pa.field("item_id", pa.int64(), nullable=False),
-            pa.field("vector", pa.list_(element, dim), nullable=False),
-        ]
+        [pa.field("item_id", pa.int64(), nullable=False), pa.field("vector", pa.list_(element, dim), nullable=False)]
     )
 
 
@@ -184,11 +181,19 @@ class Shard:
             self._is_finite[start // BLOCK_ROWS] = True
         return self.ids[rows], vectors
 
-    def rows(self, places: NDArray[np.int64]) -> Block:
+    def rows(self, places: Ids) -> Block:
         """Return the vectors of some rows, float32 (m, dim)."""
         vectors = self._vectors[places].astype(np.float32, copy=False)
         self._check_finite(vectors)
         return vectors
+
+    def copy(self, rows: slice | Ids, target: Block) -> None:
+        """Copy the vectors of some rows, or of all, to an array (m, dim)."""
+        if isinstance(rows, slice):
+            for start in range(0, self.n, BLOCK_ROWS):
+                target[start : start + BLOCK_ROWS] = self.block(start)[1]
+        else:
+            target[:] = self.rows(rows)
 
     def _check_finite(self, vectors: Block) -> None:
         if not is_finite(vectors):
@@ -200,9 +205,9 @@ class LayerVectors:
 
     def __init__(self, shards: Sequence[Shard], dim: int, only: Ids | None = None) -> None:
         self.dim, self._only = dim, only
-        self._shards = [*shards]
+        self._shards = sorted(shards, key=lambda shard: shard.first)
         if only is not None:
-            self._shards = [shard for shard in shards if _has_any(only, shard.first, shard.last)]
+            self._shards = [shard for shard in self._shards if _has_any(only, shard.first, shard.last)]
 
     @cached_property
     def summary(self) -> Summary:
@@ -253,30 +258,38 @@ class LayerVectors:
 
     def gather(self) -> tuple[Ids, Block]:
         """Return all item ids (n,), ascending, and their vectors (n, dim)."""
+        from concurrent.futures import ThreadPoolExecutor
+
         self.fetch()
-        places = [self._places(shard) for shard in self._shards]
-        ids = np.concatenate([np.empty(0, np.int64), *(s.ids[rows] for s, rows in zip(self._shards, places, strict=True))])
-        order = np.argsort(ids)
-        targets = np.empty_like(order)
-        targets[order] = np.arange(len(ids))
-        vectors = np.empty((len(ids), self.dim), np.float32)
-        at = 0
-        for shard, rows in zip(self._shards, places, strict=True):
-            n = len(shard.ids[rows])
-            own = targets[at : at + n]
-            at += n
-            if isinstance(rows, slice):
-                for start in range(0, n, BLOCK_ROWS):
-                    vectors[_as_slice(own[start : start + BLOCK_ROWS])] = shard.block(start)[1]
-            else:
-                vectors[own] = shard.rows(rows)
-        return ids[order], vectors
+        ids, tasks, n = [np.empty(0, np.int64)], [], 0
+        for shard in self._shards:
+            rows = self._rows(shard)
+            ids.append(shard.ids[rows])
+            tasks.append((shard, rows, slice(n, n + len(ids[-1]))))
+            n += len(ids[-1])
+        vectors = np.empty((n, self.dim), np.float32)
+
+        def copy(task: tuple[Shard, slice | Ids, slice]) -> None:
+            shard, rows, target = task
+            shard.copy(rows, vectors[target])
+
+        if len(tasks) == 1:
+            copy(tasks[0])
+        else:
+            with ThreadPoolExecutor(_THREADS) as pool:
+                for _ in pool.map(copy, tasks):
+                    pass
+        found = np.concatenate(ids)
+        if (found[1:] > found[:-1]).all():  # as in a store of one build: no copy
+            return found, vectors
+        order = np.argsort(found)
+        return found[order], vectors[order]
 
     def fetch(self) -> None:
         """Fetch the shards of a store at a URL, all at the same time."""
         fetch([shard.file for shard in self._shards])
 
-    def _places(self, shard: Shard) -> slice | NDArray[np.int64]:
+    def _rows(self, shard: Shard) -> slice | Ids:
         """Return the rows of a shard that are selected: all as a slice, or their numbers."""
         if self._only is None:
             return slice(None)
@@ -317,13 +330,6 @@ def _has_any(ascending: Ids, first: int, last: int) -> bool:
     return place < len(ascending) and int(ascending[place]) <= last
 
 
-def _as_slice(places: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-    """Return consecutive places as a slice, which is copied to faster."""
-    if len(places) and places[-1] - places[0] == len(places) - 1 and (np.diff(places) == 1).all():
-        return slice(int(places[0]), int(places[-1]) + 1)
-    return places
-
-
 def _result(future: "Future[T | None]") -> Iterator[T]:
     result = future.result()
     if result is not None:
@@ -339,8 +345,3 @@ def read_items(shards: Sequence[Shard], ids: Ids) -> Iterator[tuple[Ids, Block]]
         places = places[np.take(shard.ids, places, mode="clip") == ids]
         if len(places):
             yield shard.ids[places], shard.rows(places)
-
-
-def sum_of(shards: Iterable[Shard]) -> ItemSet:
-    """Return the items of some shards together, as the manifest has them."""
-    return ItemSet.of_entries(shard.file.entry for shard in shards)

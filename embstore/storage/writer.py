@@ -1,6 +1,6 @@
 """Write vectors to a store: shards as they are made, in the background, and commits that gather those of some seconds.
 
-What a killed process has written and not committed is named by no manifest: it is garbage, which is deleted after a day.
+What a killed process has written and not committed is named by no manifest: it is garbage, deleted after a day.
 """
 
 import time
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embstore.base import disk
-from embstore.base.errors import FileAccessError, StoreError
+from embstore.base.errors import StoreError
 from embstore.base.sharding import ShardSpec
 from embstore.base.space import Layer, Unit
 from embstore.base.summary import Summary
@@ -134,15 +134,14 @@ class StoreWriter:
         self._stack.__exit__(kind, error, trace)
 
     def _remove_if_new(self, created: Sequence[Path]) -> None:
-        """Remove what was made of a new store, unless something was committed."""
+        """Remove the folder of a new store again, unless something was committed or another worker may be there."""
+        is_alone = self._worker is None or self._worker.total == 1
         with suppress(StoreError):
-            if self.files.find_manifest() is None and self.files.is_local:
-                for path in disk.listed(self.files.root):
-                    if path.name.startswith(".lock"):
-                        disk.remove(path, missing_ok=True)
-                with suppress(FileAccessError):  # a folder is not empty
-                    for folder in created:
-                        disk.remove_folder(folder)
+            found = self.files.find_manifest()
+            if created and is_alone and (found is None or not found.files):
+                disk.remove_tree(self.files.root)
+                for folder in created[1:]:
+                    disk.remove_folder(folder)
 
     def add_card(self, base: Manifest, card: Card) -> Files:
         """Write the card of a space, and return it as a manifest names it; if it has one, check that it is the same.
@@ -176,7 +175,7 @@ class StoreWriter:
                 spaces.setdefault(space, []).append(batch)
                 self._check_new(base, batch)
                 added |= {**new_texts(base, batch.item_ids), **batch.files}
-            for space, of_space in spaces.items():
+            for of_space in spaces.values():
                 new, old = self._summed(base, of_space)
                 added |= new
                 removed += old
@@ -278,9 +277,7 @@ def commit_sums(catalog: Catalog, space: str) -> None:
     catalog.files.commit(change)
 
 
-def write_dataset(
-    files: StoreFiles, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]
-) -> None:
+def write_dataset(files: StoreFiles, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
     """Commit the rows of a dataset for a unit; rows of other units are kept.
 
     The columns are ``item_id`` and ``text``, for pairs also ``item_id_2`` and ``text_2``, then the dataset's own ones
@@ -316,9 +313,7 @@ class SpaceWriter:
         n_bytes: Number of bytes written.
     """
 
-    def __init__(
-        self, files: StoreFiles, card: Card, commit: Callable[[Sequence[Batch]], None] | None = None
-    ) -> None:
+    def __init__(self, files: StoreFiles, card: Card, commit: Callable[[Sequence[Batch]], None] | None = None) -> None:
         self._files, self._card, self._commit = files, card, commit
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="embstore-writer")
         self._writing: list[Future[Batch]] = []

@@ -13,8 +13,8 @@ from embstore.base.errors import UsageError
 from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
-from embstore.storage.catalog import Catalog
 from embstore.storage.card import SpaceFilter
+from embstore.storage.catalog import Catalog
 from embstore.store.building import BuildMethods
 from embstore.store.lookup import LookupMethods
 from embstore.store.opened import LayerSpec, SelectionOptions, SpaceFilters, as_filters, as_int, as_layers, selection_of

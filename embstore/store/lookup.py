@@ -12,8 +12,8 @@ from embstore.base.errors import EmbstoreError, UsageError, check_known
 from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.messages import rendered
 from embstore.base.table import Table
-from embstore.storage.catalog import Catalog
 from embstore.storage.card import SpaceFilter
+from embstore.storage.catalog import Catalog
 from embstore.store import opened
 
 if TYPE_CHECKING:
@@ -413,7 +413,6 @@ def _vectors(
 ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32], *tuple[NDArray[Any], ...]]:  # fmt: skip
     from embstore.query.grouping import read_column
     from embstore.query.lookup import ids_of_words
-    from embstore.storage.vectors import LayerVectors
 
     [card] = SpaceFilter(spaces=[space]).select(catalog.cards)
     layers = card.layers.select(layer).members
@@ -423,7 +422,7 @@ def _vectors(
     if words is not None:
         listed = ids_of_words(catalog, card, words, only, missing)
         only = distinct(listed)
-    ids, vectors = LayerVectors(catalog.shards[space], layers[0].id, card.dim, only).gather()
+    ids, vectors = catalog.vectors(space, layers[0].id, only).gather()
     order = slice(None) if words is None else np.searchsorted(ids, listed)
     items = catalog.items(ids.tolist())
     values = (read_column(catalog, space, name, ids).with_missing()[order] for name in columns)

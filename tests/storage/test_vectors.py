@@ -1,156 +1,286 @@
-"""Reading the vectors of a layer: which, in what memory, and never wrong ones."""
+"""Shards and the vectors read from them: what was written is read, by embstore and by others."""
 
-import re
+import json
 from pathlib import Path
 
+import duckdb
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peak_memory import peak
-from store_damage import damaged
-from synthetic import Synthetic, synthetic_store
+from synthetic import Synthetic
 
 from embstore.base.errors import DamagedError
-from embstore.base.summary import Summary
-from embstore.storage.catalog import Catalog
-from embstore.storage.files import vectors
-from embstore.storage.vectors import LayerVectors
-from embstore.storage.parquet import footer
-from embstore.storage.transaction.manifest import committed_shards
+from embstore.storage import keys, vectors
+from embstore.storage.vectors import BLOCK_ROWS, InvalidVectorError, LayerVectors, Shard, read_items, vectors_schema
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    """Three shards of two row groups a layer each."""
-    return synthetic_store(tmp_path_factory.mktemp("many"), n=3 * 1500, dim=4, n_blocks=2, n_shards=3, index=False)
+def many(tmp_path_factory) -> Synthetic:
+    from synthetic import synthetic_store
+
+    return synthetic_store(tmp_path_factory.mktemp("many") / "store", n=2500, dim=6, shards=3, index=False)
+
+
+def by_id(made: Synthetic, layer: int) -> dict[int, list[float]]:
+    return dict(zip(made.ids.tolist(), made.layer(layer).tolist(), strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_shard_is_plain_parquet_with_one_page_a_column(make_store, dtype):
+    made = make_store(n=30, dim=5, dtype=dtype)
+    for path in made.shard_files:
+        assert pq.read_schema(path).remove_metadata().equals(vectors_schema(5, dtype))
+        found = pq.read_metadata(path)
+        assert found.num_row_groups == 1
+        for column in range(found.num_columns):
+            chunk = found.row_group(0).column(column)
+            assert chunk.compression == "UNCOMPRESSED"
+            assert not chunk.has_dictionary_page
+        ids = pq.read_table(path)["item_id"].to_numpy()
+        assert (np.diff(ids) > 0).all()
+
+
+def read_by_duckdb(pattern: str) -> list[tuple[int, list[float]]]:
+    return duckdb.sql(f"SELECT item_id, vector FROM '{pattern}'").fetchall()
+
+
+def read_by_pandas(folder: str) -> list[tuple[int, list[float]]]:
+    frames = [pd.read_parquet(path) for path in Path(folder).parent.glob("*.parquet")]
+    return [(row.item_id, list(row.vector)) for frame in frames for row in frame.itertuples()]
+
+
+def read_by_polars(pattern: str) -> list[tuple[int, list[float]]]:
+    frame = pl.read_parquet(pattern, hive_partitioning=False)
+    return [(row[0], list(row[1])) for row in frame.select("item_id", "vector").rows()]
+
+
+def read_by_datasets(pattern: str) -> list[tuple[int, list[float]]]:
+    from datasets import Dataset
+
+    found = Dataset.from_parquet([str(path) for path in Path(pattern).parent.glob("*.parquet")])
+    return [(row["item_id"], list(row["vector"])) for row in found]
+
+
+@pytest.mark.parametrize("read", [read_by_duckdb, read_by_pandas, read_by_polars, read_by_datasets])
+def test_a_layer_is_read_by_others_without_embstore(make_store, tmp_path, monkeypatch, read):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    made = make_store(n=40, dim=4, shards=3)
+    found = dict(read(f"{made.root}/vectors/space={made.space}/layer=02/*.parquet"))
+    assert {item: np.float32(row).tolist() for item, row in found.items()} == by_id(made, 2)
+
+
+def test_folders_name_space_and_layer_for_others(make_store):
+    made = make_store(n=12, dim=3)
+    sql = f"""SELECT space, layer, count(*) FROM read_parquet('{made.root}/vectors/**/*.parquet', hive_partitioning = true)
+              GROUP BY ALL ORDER BY layer"""
+    assert duckdb.sql(sql).fetchall() == [(made.space, layer, 12) for layer in made.card.layers.ids]
 
 
 def reader(made: Synthetic, layer: int, only: np.ndarray | None = None) -> LayerVectors:
-    return LayerVectors(committed_shards(made.paths, made.space), layer, made.card.dim, only)
+    return made.catalog.vectors(made.space, layer, only)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(
-    seed=st.integers(0, 2**32 - 1),
-    kept=st.sampled_from([0, 1, 2, 5, 700, 4000, 4500]),
-    n_strangers=st.sampled_from([0, 3]),
+    seed=st.integers(0, 99), kept=st.sampled_from([0, 1, 5, 700, 2500]), n_strangers=st.integers(0, 3),
     layer=st.integers(0, 3),
-)
-@pytest.mark.slow
+)  # fmt: skip
 def test_only_keeps_exactly_the_chosen_items(many, seed, kept, n_strangers, layer):
     rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(many.ids), kept, replace=False)
-    strangers = rng.integers(0, 2**62, n_strangers)
-    only = np.unique(np.concatenate([many.ids[chosen], strangers]))
-    ids, vectors = reader(many, layer, only).gather()
-    chosen = chosen[np.argsort(many.ids[chosen])]
-    np.testing.assert_array_equal(ids, many.ids[chosen])
-    np.testing.assert_array_equal(vectors, many.layer(layer)[chosen])
-    assert reader(many, layer, only).summary.isclose(Summary.of(many.layer(layer)[chosen]))
+    chosen = rng.choice(many.ids, kept, replace=False)
+    only = np.unique(np.concatenate([chosen, rng.integers(0, 1 << 62, n_strangers)]))
+    vectors_of = reader(many, layer, only)
+    expected = {item: row for item, row in by_id(many, layer).items() if item in set(chosen.tolist())}
+    ids, rows = vectors_of.gather()
+    assert (np.diff(ids) > 0).all()
+    assert dict(zip(ids.tolist(), rows.tolist(), strict=True)) == expected
+    blocks = dict(pair for part, block in vectors_of for pair in zip(part.tolist(), block.tolist(), strict=True))
+    assert blocks == expected
+    mapped = {}
+    for pairs in vectors_of.map_with_ids(lambda part, block: [*zip(part.tolist(), block.tolist(), strict=True)]):
+        mapped |= dict(pairs)
+    assert mapped == expected
+    assert vectors_of.ids().tolist() == sorted(expected)
+    single = {}
+    for part, block in read_items(many.catalog.shards(many.space, layer), only):
+        single |= dict(zip(part.tolist(), block.tolist(), strict=True))
+    assert single == expected
 
 
-def test_all_vectors_of_a_layer_and_damage_for_a_layer_that_is_not_there(many):
-    order = np.argsort(many.ids)
-    ids, vectors = reader(many, 1).gather()
-    np.testing.assert_array_equal(ids, many.ids[order])
-    np.testing.assert_array_equal(vectors, many.layer(1)[order])
-    with pytest.raises(DamagedError, match="it has no layer 9"):
-        reader(many, 9).gather()
+def test_blocks_are_aligned_float32_of_bounded_size(many):
+    for ids, block in reader(many, 1):
+        assert block.dtype == np.float32
+        assert block.flags.aligned
+        assert len(ids) == len(block) <= BLOCK_ROWS
 
 
-def test_row_groups_without_a_chosen_item_are_not_read(many, monkeypatch):
-    n_read = 0
-    real = LayerVectors._read_group
-
-    def read(*arguments: object) -> object:
-        nonlocal n_read
-        n_read += 1
-        return real(*arguments)
-
-    monkeypatch.setattr(LayerVectors, "_read_group", read)
-    reader(many, 1, np.sort(many.ids[:1])).gather()
-    assert n_read < 6
+def test_counts_and_sums_are_those_of_the_vectors(many):
+    found = reader(many, 2)
+    assert found.count() == 2500
+    assert found.summary.n == 2500
+    np.testing.assert_allclose(found.summary.total, many.layer(2).astype(np.float64).sum(axis=0), atol=1e-9)
 
 
-@pytest.mark.slow
-def test_threads_that_share_a_file_do_not_disturb_each_other(make_store, monkeypatch):
-    """Each gets its own rows, every time."""
-    monkeypatch.setattr(vectors, "_THREADS", 8)
-    made = make_store(n=20_000, dim=2, n_blocks=1, top_form=None, n_shards=1, index=False)
-    expected = np.sort(made.layer(0), axis=0)
-    for _ in range(100):
-        blocks = list(reader(made, 0).map(np.array))
-        assert np.array_equal(np.sort(np.concatenate(blocks), axis=0), expected)
+def test_float16_halves_the_store_and_is_read_as_float32(make_store):
+    made, half = make_store(n=200, dim=64), make_store(n=200, dim=64, dtype="float16")
+    sizes = [sum(path.stat().st_size for path in each.shard_files) for each in (made, half)]
+    assert sizes[1] < 0.6 * sizes[0]
+    ids, rows = half.catalog.vectors(half.space, 1).gather()
+    assert rows.dtype == np.float32
+    assert dict(zip(ids.tolist(), rows.tolist(), strict=True)) == by_id(half, 1)
 
 
 def test_an_exception_of_the_function_comes_through(many):
     def fail(block: np.ndarray) -> None:
-        raise ZeroDivisionError
+        raise RuntimeError("from the function")
 
-    with pytest.raises(ZeroDivisionError):
-        list(reader(many, 1).map(fail))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
-def test_memory_does_not_grow_with_n(tmp_path):
-    """Ten times the vectors (8 and 80 MB) at the same peak, but for 20 MB that a noisy allocator may keep."""
-    used = []
-    for n in (8_000, 80_000):
-        rng = np.random.default_rng(0)
-        vectors = rng.standard_normal((1, n, 256), np.float32)
-        root = tmp_path / str(n)
-        synthetic_store(
-            root, n=n, dim=256, n_blocks=0, top_form=None, n_shards=n // 8_000, vectors=vectors, index=False
-        )
-        del vectors
-        prepare = (
-            f"import embstore.storage.vectors; from embstore import Store; store = Store({str(root)!r}); "
-            "store.query('norms', layers='0', top=0)"
-        )
-        ask = f"[row] = store.query('anisotropy', layers='0', variant='centred'); assert row['n'] == {n}"
-        used.append(peak(ask, prepare)[1])
-    assert used[1] - used[0] < 20_000, f"{used} kB"
+    with pytest.raises(RuntimeError, match="from the function"):
+        list(reader(many, 0).map(fail))
 
 
-@pytest.mark.parametrize("keep", [0, 0.5, -1, -200])
+def damage(path: Path, change) -> None:
+    data = bytearray(path.read_bytes())
+    path.write_bytes(bytes(change(data)))
+
+
+@pytest.mark.parametrize("keep", [0, 7, -1])
 def test_a_truncated_shard_is_named_by_every_query_that_reads_it(make_store, keep):
-    made = make_store(n=60, n_shards=2)
-    path = made.shard_files[0]
-    data = path.read_bytes()
-    end = int(keep * len(data)) if isinstance(keep, float) else keep
-    exact = made.store.query("anisotropy").to_pylist()
-    stored_in_it = np.unique(reader(made, 0).gather()[0])
-    with damaged(path, data[:end]):
-        store = made.store
-        assert store.query("anisotropy").to_pylist() == exact, "summaries answer"
-        questions = {
-            "centred": lambda: store.query("anisotropy", variant="centred"),
-            "shares": lambda: store.query("norms"),
-            "filtered": lambda: store.query("anisotropy", where="true"),
-            "sample": lambda: store.query("anisotropy", sample=3),
-            "vectors": lambda: store.vectors(made.space, 1),
-            "neighbours": lambda: store.neighbours(made.texts[0]),
-            "sql": lambda: store.sql("SELECT sum(list_sum(vector)) FROM embeddings").fetchall(),
-        }
-        for name, ask in questions.items():
-            with pytest.raises(DamagedError) as caught:
-                ask()
-            assert str(path) in str(caught.value), name
-            assert "build the same sources again" in str(caught.value), name
-        assert [problem.file for problem in store.verify().problems] == [path.resolve()]
-    assert len(stored_in_it) == 60
+    made = make_store(n=30, dim=4, index=False)
+    path = made.shards_of(1)[0]
+    damage(path, lambda data: data[:keep])
+    for ask in (lambda: made.store.query("norms", layers="1"), lambda: made.store.vectors(made.space, 1)):
+        with pytest.raises(DamagedError, match=f"{path.name} is damaged: it has not the size in the manifest"):
+            ask()
 
 
-def test_single_vectors_are_the_same_whoever_reads_the_footer(many, monkeypatch):
-    """Footers that embstore's writer would not write are parsed as a whole."""
-    places = [3, 40]
-    items = many.ids[places].tolist()
-    for reads_itself in (True, False):
-        if not reads_itself:
-            monkeypatch.setattr(footer, "_GROUP", re.compile(b"nothing like this"))
-        found = Catalog(many.root).vectors_of(many.space, [0, 1], items)
-        for place, item in zip(places, items, strict=True):
-            for layer in (0, 1):
-                np.testing.assert_array_equal(found[item][layer], many.layer(layer)[place])
+def test_a_missing_shard_is_named_with_the_remedy(make_store):
+    made = make_store(n=30, dim=4, index=False)
+    path = made.shards_of(1)[0]
+    path.unlink()
+    with pytest.raises(DamagedError, match=f"{path.name} is damaged: it is missing, and the manifest names it.*repair"):
+        made.store.vectors(made.space, 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_never_computed_with(make_store, value):
+    made = make_store(n=30, dim=4, index=False)
+    [path] = made.shards_of(1)
+    [entry] = [entry for key, entry in made.files.manifest().files.items() if key.endswith(path.name)]
+    place = entry["offsets"][1] + 4 * 17
+    damage(path, lambda data: data[:place] + np.float32(value).tobytes() + data[place + 4 :])
+    for ask in (
+        lambda: made.store.query("norms", layers="1"),
+        lambda: made.store.vectors(made.space, 1),
+        lambda: made.catalog.vectors_of(made.space, [1], made.ids.tolist()),
+    ):
+        with pytest.raises(DamagedError, match="has a value that is not finite"):
+            ask()
+
+
+def reseal(made: Synthetic, change) -> None:
+    """Change the newest manifest, and give it a valid hash again: a store that a stranger made."""
+    from embstore.base import checksum
+
+    path = made.root / keys.manifest_key(made.files.manifest().number)
+    document = json.loads(path.read_bytes())
+    change(document["files"])
+    document["file_sha256"] = checksum.BLANK
+    path.write_bytes(checksum.with_checksum(json.dumps(document).encode()))
+
+
+def of_layer(files: dict[str, dict[str, object]], layer: int) -> dict[str, object]:
+    [entry] = [entry for key, entry in files.items() if f"vectors/space=toy.word.last/layer={layer:02d}/" in key]
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda entry: entry["offsets"].__setitem__(1, 10**9), "values beyond its end"),
+        (lambda entry: entry["offsets"].__setitem__(0, 10**9), "values beyond its end"),
+        (lambda entry: entry["offsets"].__setitem__(0, 0), "ids are not those in the manifest"),
+        (lambda entry: entry.update(first=entry["first"] + 1), "ids are not those in the manifest"),
+        (lambda entry: entry.update(last=entry["last"] - 1), "ids are not those in the manifest"),
+        (lambda entry: entry.update(n=10**9), "other items than its first layer"),
+        (lambda entry: entry.update(ids="0" * 16), "other items than its first layer"),
+    ],
+)
+def test_a_manifest_that_lies_about_a_shard_is_found_out(make_store, change, message):
+    made = make_store(n=30, dim=4, index=False)
+    reseal(made, lambda files: change(of_layer(files, 1)))
+    with pytest.raises(DamagedError, match=message):
+        made.store.vectors(made.space, 1)
+
+
+def test_ids_that_are_there_twice_are_found(tmp_path, make_store):
+    made = make_store(n=30, dim=4, index=False)
+    [shard] = made.catalog.shards(made.space, 0)
+    ids = shard.ids.copy()
+    ids[3] = ids[2]
+    facts = vectors.write_shard(tmp_path / "twice.parquet", ids, made.layer(0))
+    (tmp_path / "twice.parquet").replace(shard.file.path)
+    entry = {**shard.file.entry, **facts, "bytes": shard.file.path.stat().st_size}
+    twice = Shard(made.files.file(shard.file.key, entry), 4, "float32")
+    with pytest.raises(DamagedError, match="ascending"):
+        _ = twice.ids
+
+
+def write(value: float, dtype: str) -> np.ndarray:
+    rows = np.ones((3, 4), np.float32)
+    rows[1, 2] = value
+    return vectors.as_stored(rows, np.array([5, 6, 7]), "2", dtype)
+
+
+@pytest.mark.parametrize("value", [65504.0, -65504.0, 65519.0])
+def test_the_largest_float16_is_stored(value):
+    assert abs(float(write(value, "float16")[1, 2])) == 65504.0
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (np.nan, "float32", "item 6 at layer 2 is not finite"),
+        (np.inf, "float16", "item 6 at layer 2 is not finite"),
+        (65520.0, "float16", "item 6 at layer 2 has a component of size 65520; float16 ends at 65504"),
+        (-1e9, "float16", "Build this space with"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_naming_item_and_layer(value, dtype, message):
+    with pytest.raises(InvalidVectorError, match=message):
+        write(value, dtype)
+
+
+def test_large_finite_values_are_no_damage(make_store):
+    rows = np.full((5, 3, 2), 3e38, np.float32)
+    made = make_store(n=3, dim=2, vectors=rows, index=False)
+    assert np.array_equal(made.store.vectors(made.space, 1)[2], rows[1])
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    n=st.integers(1, 40), dim=st.integers(1, 9), dtype=st.sampled_from([np.float32, np.float16]), seed=st.integers(0, 9)
+)
+def test_offsets_are_where_pyarrow_reads_the_values(tmp_path_factory, n, dim, dtype, seed):
+    rng = np.random.default_rng(seed)
+    ids = np.unique(rng.integers(0, 1 << 63, n))
+    rows = rng.normal(size=(len(ids), dim)).astype(dtype)
+    path = tmp_path_factory.mktemp("shard") / "shard.parquet"
+    facts = vectors.write_shard(path, ids, rows)
+    table, data = pq.read_table(path), path.read_bytes()
+    assert (
+        np.frombuffer(data, "<i8", len(ids), facts["offsets"][0]).tolist()
+        == table["item_id"].to_pylist()
+        == ids.tolist()
+    )
+    mapped = np.frombuffer(data, np.dtype(dtype).newbyteorder("<"), rows.size, facts["offsets"][1])
+    read = np.array(table["vector"].to_pylist(), dtype).reshape(len(ids), dim)
+    assert np.array_equal(mapped.reshape(rows.shape), rows)
+    assert np.array_equal(read, rows)
+    assert facts["n"] == len(ids)
+    assert int(facts["ids"], 16) == sum(ids.tolist()) % (1 << 64)
+    assert isinstance(table, pa.Table)

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from embstore import Store
 from embstore.storage.remote.objects import ObjectStore
+
+from embstore import Store
 
 KEY, SECRET = "AKIAEXAMPLE", "wJalrXUtnFEMIexample"
 

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from buckets import Bucket
-from fault_proxy import FaultProxy
-
-from embstore.base.errors import LockedError, RemoteError
 from embstore.storage.remote import manifest
 from embstore.storage.remote.manifest import RemoteFile, RemoteState, Writer
 from embstore.storage.remote.objects import ObjectStore
+from fault_proxy import FaultProxy
+
+from embstore.base.errors import LockedError, RemoteError
 
 RIVALS = 12
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from embstore.storage.transaction.commit import write_dataset
 from synthetic import Synthetic
 
 from embstore.base.space import Unit
 from embstore.base.text import item_id
-from embstore.storage.transaction.commit import write_dataset
 
 
 def ids(texts: Sequence[str], unit: str = "word") -> list[int]:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from embstore.storage.maintenance.compaction import write_all_merged
+from embstore.storage.transaction.commit import write_dataset
+from embstore.storage.transaction.manifest import committed_shards
 from fault_figures import FAULTS, share
 from fault_stores import (
     DIM,
@@ -40,9 +43,6 @@ from embstore.base.space import Unit
 from embstore.interop.formats import open_vectors
 from embstore.interop.importing import ImportOptions, import_vectors
 from embstore.interop.vector_file import ReadOptions
-from embstore.storage.maintenance.compaction import write_all_merged
-from embstore.storage.transaction.commit import write_dataset
-from embstore.storage.transaction.manifest import committed_shards
 
 SMALL, OTHER, FEW = WORDS[:6], WORDS[4:9], WORDS[:9]
 SPACE, OCCURRENCES = "toy.word.last", "toy.occurrence.last"

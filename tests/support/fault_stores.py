@@ -8,6 +8,9 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from embstore.storage.maintenance.compaction import write_all_merged
+from embstore.storage.transaction.commit import write_dataset
+from embstore.storage.transaction.manifest import committed_shards
 from store_damage import flip
 from store_writing import SkippedText, write_items, write_skipped
 from synthetic import Synthetic, synthetic_items, synthetic_store
@@ -17,9 +20,6 @@ from embstore.base.errors import EmbstoreError
 from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics.isotropy import partition  # noqa: F401  # loads what the queries load, before any fork
-from embstore.storage.maintenance.compaction import write_all_merged
-from embstore.storage.transaction.commit import write_dataset
-from embstore.storage.transaction.manifest import committed_shards
 
 DIM, N_BLOCKS, TOP = 4, 1, "1"
 WORDS = [f"word{place}" for place in range(40)]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+from embstore.storage.transaction.commit import write_rows
 from synthetic import Synthetic
 
 from embstore.storage.catalog import Catalog
-from embstore.storage.transaction.commit import write_rows
 
 
 def write_columns(made: Synthetic, columns: Mapping[str, Sequence[Any]], first: int = 0) -> Path:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from embstore.storage.maintenance.compaction import write_all_merged
+from embstore.storage.transaction.commit import write_dataset
 from kept_columns import write_columns
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 
 from embstore.base.space import Unit
-from embstore.storage.maintenance.compaction import write_all_merged
-from embstore.storage.transaction.commit import write_dataset
 
 
 def kinds(space: str = "*") -> dict[str, str]:

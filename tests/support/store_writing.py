@@ -3,20 +3,20 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from embstore.base.sharding import SHARD_ITEMS
 from embstore.base.space import Unit
 from embstore.base.text import Item, escaped
-from embstore.storage.catalog import Catalog
+from embstore.storage import keys, tables
+from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.manifest import Change, Files, Manifest
 from embstore.storage.vectors import SHARD_BYTES
-from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
-from embstore.storage.transaction.commit import write_rows
 from embstore.storage.writer import SpaceWriter, StoreWriter
 
 
@@ -31,24 +31,69 @@ class SkippedText(NamedTuple):
     origin: str | None = None
 
 
-def write_items(paths: StorePaths, items: Iterable[Item]) -> Path | None:
-    """Write items, by ascending id, and return the file (None if there were none)."""
-    rows: list[dict[str, object]] = [
+def write_items(place: Path | StoreFiles, items: Iterable[Item]) -> Path | None:
+    """Commit items to a store as one table, and return its path (None if there were none)."""
+    files = StoreFiles.of_folder(place)
+    return _committed(files, tables.write_all(files, keys.ITEMS, [item_table(items)]))
+
+
+def write_skipped(place: Path | StoreFiles, skipped: Iterable[SkippedText]) -> Path | None:
+    """Commit skipped texts to a store as one table, and return its path (None if there were none)."""
+    files = StoreFiles.of_folder(place)
+    rows = [text._asdict() | {"text": escaped(text.text)} for text in skipped]
+    table = pa.Table.from_pylist(rows, schema=tables.SKIPPED_SCHEMA)
+    return _committed(files, tables.write_all(files, keys.SKIPPED, [table]))
+
+
+def _committed(files: StoreFiles, written: Files) -> Path | None:
+    files.commit(Change(written))
+    return next((files.root / key for key in written), None)
+
+
+def item_table(items: Iterable[Item]) -> pa.Table:
+    """Return items as rows, by ascending id."""
+    rows: list[dict[str, Any]] = [
         {
             "item_id": item.id, "unit": item.unit.value, "text": item.text, "context_id": item.context_id,
             "start": item.span and item.span.start, "end": item.span and item.span.end,
         }
         for item in sorted(items, key=lambda item: item.id)
     ]  # fmt: skip
-    return next(iter(write_rows(paths, paths.items, [pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA)])), None)
+    return pa.Table.from_pylist(rows, schema=tables.ITEMS_SCHEMA)
 
 
-def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path | None:
-    """Write skipped texts and return the file; None if there is such a file already."""
-    rows = [text._asdict() | {"text": escaped(text.text)} for text in skipped]
-    before = set(paths.skipped.glob("*.parquet"))
-    write_rows(paths, paths.skipped, [pa.Table.from_pylist(rows, schema=SKIPPED_SCHEMA)])
-    return next(iter(set(paths.skipped.glob("*.parquet")) - before), None)
+class NewItems:
+    """Writes the items that a manifest lacks, and the sentences that they stand in.
+
+    Args:
+        files: Files of the store.
+        items: All items that may be asked for, by id.
+    """
+
+    def __init__(self, files: StoreFiles, items: Mapping[int, Item]) -> None:
+        self._files, self._items = files, items
+        self._base: Manifest | None = None
+        self._seen: set[int] = set()
+
+    def __call__(self, base: Manifest, ids: Iterable[int]) -> Files:
+        """Write the items of some ids, and return their tables."""
+        if base is not self._base:
+            self._base, self._seen = base, stored_item_ids(self._files, base)
+        wanted = (self._items[int(item)] for item in ids)
+        missing = {item.id: item for own in wanted for item in with_context(own) if item.id not in self._seen}
+        self._seen |= missing.keys()
+        return tables.write_all(self._files, keys.ITEMS, [item_table(missing.values())])
+
+
+def stored_item_ids(files: StoreFiles, base: Manifest) -> set[int]:
+    """Return the ids of the items whose texts a manifest has."""
+    named = files.files_of(base, base.keys_of(keys.ITEMS))
+    return {item for file in named for item in tables.read(file, ["item_id"])["item_id"].to_pylist()}
+
+
+def with_context(item: Item) -> tuple[Item, ...]:
+    """Return an item, and the sentence that it stands in."""
+    return (item,) if item.context is None else (item, Item.whole(Unit.SENTENCE, item.context))
 
 
 class ShardFiller:
@@ -85,30 +130,8 @@ def space_writer(
         store: The writer of the store.
         card: Card of the space.
         items: All items that vectors are given of, by id.
-        shard_bytes: Bytes of vectors in a shard.
+        shard_bytes: Bytes of vectors in a shard of one layer.
     """
-    seen: set[int] = set(Catalog(store.paths.root).item_ids().tolist())
-
-    def write_texts(ids: NDArray[np.int64]) -> None:
-        write_missing_items(store.paths, (items[item] for item in ids.tolist()), seen)
-
-    n_items = max(1, shard_bytes // (4 * card.dim * len(card.layers)))
-    with store.space_writer(card, write_texts) as writer:
+    n_items = max(1, min(SHARD_ITEMS, shard_bytes // (4 * card.dim)))
+    with store.space_writer(card, NewItems(store.files, items)) as writer:
         yield ShardFiller(writer, n_items)
-
-
-def write_missing_items(paths: StorePaths, items: Iterable[Item], seen: set[int]) -> None:
-    """Write the items that a store lacks, and the sentences that they stand in.
-
-    Args:
-        paths: The store.
-        items: The items.
-        seen: Ids of the items in the store; grows.
-    """
-    missing = {item.id: item for given in items for item in _with_context(given) if item.id not in seen}
-    seen.update(missing)
-    write_items(paths, missing.values())
-
-
-def _with_context(item: Item) -> tuple[Item, ...]:
-    return (item,) if item.context is None else (item, Item.whole(Unit.SENTENCE, item.context))

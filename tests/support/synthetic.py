@@ -13,17 +13,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from store_writing import space_writer, write_missing_items
+from store_writing import NewItems, write_items
 
 from embstore import Store
 from embstore.base.space import Layers, Pooling, Template, TopForm, Unit, default_space_name
 from embstore.base.text import Item, word_boundaries, words_in
 from embstore.index.updating import update_indexes
-from embstore.storage.catalog import Catalog
+from embstore.storage import keys
+from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.transaction.manifest import committed_shards
-from embstore.storage.writer import StoreWriter
+from embstore.storage.catalog import Catalog
+from embstore.storage.manifest import Change
+from embstore.storage.writer import StoreWriter, write_batch
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,14 @@ class Synthetic:
     vectors: NDArray[np.float32] = field(repr=False)
 
     @property
-    def paths(self) -> StorePaths:
-        return StorePaths(self.root.resolve())
+    def files(self) -> StoreFiles:
+        """The store's files, newly opened."""
+        return StoreFiles.of_folder(self.root)
+
+    @property
+    def catalog(self) -> Catalog:
+        """A newly opened catalog of the store."""
+        return Catalog(self.root)
 
     @property
     def space(self) -> str:
@@ -69,7 +76,18 @@ class Synthetic:
 
     @property
     def shard_files(self) -> list[Path]:
-        return [shard.path for shard in committed_shards(self.paths, self.space)]
+        """The shards of the first layer, by name."""
+        return self.shards_of(self.card.layers.ids[0])
+
+    def shards_of(self, layer_id: int) -> list[Path]:
+        return self._paths(keys.VECTORS, layer_id)
+
+    def index_file(self, layer_id: int) -> Path:
+        [path] = self._paths(keys.INDEXES, layer_id)
+        return path
+
+    def _paths(self, kind: keys.Kind, layer_id: int) -> list[Path]:
+        return [self.root / key for key in self.files.manifest().keys_of(kind, self.space, layer_id)]
 
 
 def synthetic_card(
@@ -159,16 +177,21 @@ def synthetic_store(
         shape = (len(made.layers), len(items), dim)
         vectors = np.random.default_rng(seed).normal(size=shape) + offset
     given = np.ascontiguousarray(vectors, np.float32)
-    by_id = {item.id: item for item in items}
-    shard_rows = max(1, -(-len(items) // n_shards))
+    ids = np.array([item.id for item in items], np.int64)
     with StoreWriter(root) as store:
-        stored = store.add_space(made)
-        ids = np.array([item.id for item in items], np.int64)
-        missing = ~np.isin(ids, Catalog(root).ids(stored.space)) if new_only else np.ones(len(ids), bool)
+        new = np.arange(len(items))
+        if new_only and (known := store.files.find_manifest()) and known.keys_of(keys.CARDS, made.space):
+            new = np.flatnonzero(~np.isin(ids, Catalog(root).ids(made.space)))
+        texts_of = NewItems(store.files, {item.id: item for item in items})
+        rows = max(1, -(-len(items) // n_shards))
+        parts = [new[start : start + rows] for start in range(0, len(new), rows)]
+        store.commit([(write_batch(store.files, made, ids[part], given[:, part]), texts_of) for part in parts])
+        if not parts:
+            store.files.commit(lambda base: Change(store.add_card(base, made)))
         if new_only:
-            write_missing_items(store.paths, items, set(Catalog(root).item_ids().tolist()))
-        with space_writer(store, stored, by_id, shard_rows * 4 * dim * len(made.layers)) as writer:
-            writer.add(ids[missing], given[:, missing])
+            known_ids = set(Catalog(root).item_ids().tolist())
+            write_items(store.files, (item for item in items if item.id not in known_ids))
+        stored = Catalog(root).cards[made.space]
         if index:
             index_space(root, stored)
     return Synthetic(Path(root), stored, items, given.astype(dtype).astype(np.float32))
@@ -176,4 +199,4 @@ def synthetic_store(
 
 def index_space(root: Path, card: Card) -> None:
     """Index all layers of a space."""
-    update_indexes(StorePaths(Path(root).resolve()), card, "flat")
+    update_indexes(root, card, "flat")

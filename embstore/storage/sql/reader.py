@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base import disk
-from embstore.base.errors import DamagedError, StoreError
+from embstore.base.errors import StoreError
 from embstore.storage.cache import StoredFile, fetch
 from embstore.storage.sql import connections, interruptible
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from embstore.base.sharding import KEYS, SPECIAL_TOKENS_CHARS, Parts, Range
 from embstore.base.text import NOT_UNICODE, Item
-from embstore.storage import keys
 from embstore.storage.arrow import to_numpy
 from embstore.storage.cache import StoreFiles
 from embstore.storage.catalog import Catalog
+from embstore.storage.keys import ITEMS, SKIPPED
 from embstore.storage.manifest import Change, Files, Manifest
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
@@ -200,7 +200,7 @@ class StoredTexts:
         self._load(base)
         with connections.with_ids(self._staging.connection, "requested", ids):
             missing = self._staging.table(_MISSING, unit=self._staging.unit.value)
-        return write_all(self._files, keys.ITEMS, [missing.cast(ITEMS_SCHEMA)])
+        return write_all(self._files, ITEMS, [missing.cast(ITEMS_SCHEMA)])
 
     def write(self, ids: Ids) -> None:
         """Commit the missing texts of these items and of their sentences."""
@@ -208,7 +208,7 @@ class StoredTexts:
 
     def _load(self, base: Manifest) -> None:
         """Read the tables of texts that were committed since the last call."""
-        new = [key for key in base.keys_of(keys.ITEMS) if key not in self._loaded]
+        new = [key for key in base.keys_of(ITEMS) if key not in self._loaded]
         if not new:
             return
         files = self._files.files_of(base, new)
@@ -261,13 +261,13 @@ class SkipList:
     def _unlisted(self, base: Manifest) -> Files:
         """Write the skipped texts that a manifest lacks, and return their tables."""
         connection = self._staging.connection
-        files = self._files.files_of(base, base.keys_of(keys.SKIPPED))
+        files = self._files.files_of(base, base.keys_of(SKIPPED))
         reader = Reader(self._files.root, connection)
         sql = f"{_FOUND} EXCEPT {_LISTED}" if files else f"SELECT DISTINCT * FROM ({_FOUND})"
         # Through a DuckDB table, which spills to disk, and during whose creation a damaged file is found.
         create = f"CREATE OR REPLACE TABLE unlisted AS {sql}"
         reader.run(lambda _, query, values: self._staging.rows(query, **values), create, files)
         unlisted = self._staging.stream("FROM unlisted ORDER BY ALL", SKIPPED_SCHEMA, _BATCH_ROWS)
-        found = write_all(self._files, keys.SKIPPED, unlisted)
+        found = write_all(self._files, SKIPPED, unlisted)
         interruptible.execute(connection, "DROP TABLE unlisted")
         return found
