@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embstore.base.errors import DamagedError, StoreError
+from embstore.base.sharding import SHARD_ITEMS
 from embstore.base.space import Layer
 from embstore.storage import keys, tables
 from embstore.storage.cache import StoredFile, StoreFiles
@@ -18,7 +19,7 @@ from embstore.storage.card import Card
 from embstore.storage.column_tables import joined
 from embstore.storage.keys import Kind
 from embstore.storage.manifest import Change, Entry, Files, Manifest
-from embstore.storage.vectors import SHARD_BYTES, SHARD_ITEMS, LayerVectors, Shard
+from embstore.storage.vectors import SHARD_BYTES, LayerVectors, Shard
 from embstore.storage.writer import write_batch
 
 TABLE_BYTES = 32 << 20
