@@ -84,9 +84,8 @@ def plan_shards(files: StoreFiles, named: Manifest, card: Card, max_bytes: int =
     by_items = [{(file.entry["n"], file.entry["ids"]): file for file in of_layer} for of_layer in stored]
     row_bytes = card.dim * np.dtype(card.dtype).itemsize
     shared = [file for items, file in by_items[0].items() if all(items in layer for layer in by_items)]
-    groups = _neighbours(
-        shared, lambda entry: entry["n"] * row_bytes, max_bytes, max(1, SHARD_ITEMS * max_bytes // SHARD_BYTES)
-    )
+    max_items = SHARD_ITEMS * max(1, max_bytes // SHARD_BYTES)
+    groups = _neighbours(shared, lambda entry: entry["n"] * row_bytes, max_bytes, max_items)
     return [
         {
             layer: [of_layer[file.entry["n"], file.entry["ids"]] for file in group]
