@@ -46,7 +46,7 @@ def verify(
         "Also compute each id from its text, and compare the vectors in the indexes, and the sums of a space, with the "
         "shards.")] = False,
     quick: Annotated[bool, option("--quick",
-        "Check instead only that each file is there with its size. Of a store in a bucket, fetches a listing.")] = False,
+        "Check instead only that each file is there with its size: of a store in a bucket by a listing.")] = False,
     *,
     shown: Shown,
 ) -> None:  # fmt: skip
