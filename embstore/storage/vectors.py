@@ -8,7 +8,7 @@ read; that the bytes are those that were written is checked by ``verify``, which
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +34,8 @@ SHARD_BYTES = 16 << 20
 """Approximate size of a shard's vectors in bytes."""
 BLOCK_ROWS = 1024
 """Largest number of vectors in the blocks that a layer is read in."""
+_ALIGNMENT = 64
+"""Multiple of bytes at which the vectors of a shard begin, so that a mapped file is read without a copy."""
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 _NOT_FINITE = "is not finite"
 _THREADS = min(8, os.cpu_count() or 1)
@@ -67,6 +69,19 @@ def write_shard(path: Path, item_ids: Ids, vectors: NDArray[np.floating]) -> dic
         vectors: Finite vectors (n, dim) of the stored dtype, float32 or float16.
     """
     import pyarrow as pa
+
+    with disk.writing(path) as file:
+        padding = _padding(*vectors.shape, vectors.dtype.name)
+        offsets = _write_parquet(pa.PythonFile(file, "w"), item_ids, vectors, padding)
+    return {
+        **ItemSet(len(item_ids), int(item_ids.view(np.uint64).sum(dtype=np.uint64))).facts,
+        "first": int(item_ids[0]), "last": int(item_ids[-1]), "offsets": offsets,
+    }  # fmt: skip
+
+
+def _write_parquet(sink: "pa.NativeFile", item_ids: Ids, vectors: NDArray[np.floating], padding: int) -> list[int]:
+    """Write ids and vectors after some bytes of padding, and return where the values of both columns begin."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     n, dim = vectors.shape
@@ -75,20 +90,27 @@ def write_shard(path: Path, item_ids: Ids, vectors: NDArray[np.floating]) -> dic
     values = pa.Array.from_buffers(schema.field("vector").type.value_type, vectors.size, [None, pa.py_buffer(vectors)])
     ids = pa.Array.from_buffers(pa.int64(), n, [None, pa.py_buffer(np.ascontiguousarray(item_ids))])
     rows = pa.FixedSizeListArray.from_arrays(values, type=schema.field("vector").type)
-    with disk.writing(path) as file:
-        writer = pq.ParquetWriter(
-            file, schema, compression="NONE", use_dictionary=False, write_statistics=["item_id"],
-            data_page_size=1 << 30, write_batch_size=max(1, n),
-        )  # fmt: skip
-        with writer:
-            writer.write_table(pa.table([ids, rows], schema=schema), row_group_size=max(1, n))
-    columns = [pq.read_metadata(path).row_group(0).column(number) for number in (0, 1)]
+    metadata: list[pq.FileMetaData] = []
+    writer = pq.ParquetWriter(
+        sink, schema, compression="NONE", use_dictionary=False, write_statistics=["item_id"],
+        data_page_size=1 << 30, write_batch_size=max(1, n), metadata_collector=metadata,
+    )  # fmt: skip
+    with writer:  # which has written the magic number that a Parquet file begins with
+        sink.write(bytes(padding))
+        writer.write_table(pa.table([ids, rows], schema=schema), row_group_size=max(1, n))
+    columns = [metadata[0].row_group(0).column(number) for number in (0, 1)]
     ends = [column.data_page_offset + column.total_compressed_size for column in columns]
-    return {
-        **ItemSet(n, int(item_ids.view(np.uint64).sum(dtype=np.uint64))).facts,
-        "first": int(item_ids[0]), "last": int(item_ids[-1]),
-        "offsets": [ends[0] - item_ids.nbytes, ends[1] - vectors.nbytes],
-    }  # fmt: skip
+    return [ends[0] - item_ids.nbytes, ends[1] - vectors.nbytes]
+
+
+@lru_cache(maxsize=64)
+def _padding(n: int, dim: int, dtype: str) -> int:
+    """Return how many bytes before the pages align the vectors; where they begin depends on their shape alone."""
+    import pyarrow as pa
+
+    ids, vectors = np.zeros(n, np.int64), np.zeros((n, dim), dtype)
+    _, begin = _write_parquet(pa.MockOutputStream(), ids, vectors, 0)
+    return -begin % _ALIGNMENT
 
 
 def as_stored(rows: NDArray[np.float32], item_ids: Ids, layer: str, dtype: str) -> NDArray[np.floating]:
@@ -150,7 +172,7 @@ class Shard:
     @cached_property
     def ids(self) -> Ids:
         """Item ids, int64 (n,), ascending."""
-        ids = self._values(0, np.dtype("<i8"), self.n)
+        ids = self._values(0, np.dtype("<i8"), self.n).copy()  # aligned, as searches need them
         if self.n and ((ids[0], ids[-1]) != (self.first, self.last) or not (ids[1:] > ids[:-1]).all()):
             raise self.file.damage("its item ids are not those in the manifest, ascending")
         return ids
