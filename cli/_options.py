@@ -280,16 +280,10 @@ def read_store_options(values: Sequence[str], *, quiet: bool = False) -> None:
 
 
 def open_store(store: str | None, *, takes_options: bool = True) -> "Store":
-    """Return the store of this folder or URL; by default ``$EMBSTORE_STORE``, else ``./store``.
-
-    Unless the command is quiet, say that a web server sends only whole files.
-    """
+    """Return the store of this folder or URL; by default ``$EMBSTORE_STORE``, else ``./store``."""
     from embstore.store import Store
 
-    found = Store(store, options=(_options if takes_options else None) or None)
-    if found.url is not None and found.url.startswith("http") and not _is_quiet and not found.has_ranges:
-        say(f"{found.url}: the server does not send parts of files, so each file that is needed is fetched whole.")
-    return found
+    return Store(store, options=(_options if takes_options else None) or None)
 
 
 def open_all(store: str | None, remedy: str) -> "Store":

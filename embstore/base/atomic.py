@@ -35,20 +35,27 @@ def temporary(folder: Path) -> Iterator[Path]:
 
 
 def discard_dead(folder: Path) -> None:
-    """Remove the temporary files and folders in a folder of processes of this machine that have died since.
-
-    It is for folders that no lock protects: what live processes and other machines write is left.
-    """
+    """Remove the temporary files and folders in a folder of processes of this machine that have died since."""
     for path in disk.listed(folder):
-        found = re.fullmatch(rf"\.([0-9]+)-{_machine()}[0-9a-f]{{8}}\.tmp", path.name)
-        if not found or not _machine():
-            continue
-        try:
-            os.kill(int(found[1]), 0)
-        except ProcessLookupError:
+        if is_of_dead_process(path.name):
             discard(path)
-        except (OSError, OverflowError):  # of another user, or no number of a process
-            continue
+
+
+def is_of_dead_process(name: str) -> bool:
+    """Return whether a name is that of a temporary file or folder of a process of this machine that has died.
+
+    What live processes and other machines write needs no lock then.
+    """
+    found = re.fullmatch(rf"\.([0-9]+)-{_machine()}[0-9a-f]{{8}}\.tmp", name)
+    if not found or not _machine():
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # of another user, or no number of a process
+        return False
+    return False
 
 
 @cache

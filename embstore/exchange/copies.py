@@ -1,47 +1,32 @@
-"""Copy a store, or some of its spaces and layers, to another place: choose the files, check, copy, commit them at once.
+"""Copy a store, or some of its spaces and layers, to another place: files that it lacks, and one commit.
 
-Files come into the folder ``.incoming`` first, where a copy that was interrupted finds them again. No reader sees them
-there, and no other writer deletes them.
+Files never change, so that a copy only adds: of a space that both have, the larger of two sets of items counts, and it
+is refused if neither has all items of the other. A copy that was interrupted finds what it had copied.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from embstore.base import atomic, disk, supply
-from embstore.base.errors import (
-    DamagedError,
-    MissingFileError,
-    MissingObjectError,
-    SpaceMismatchError,
-    StoreError,
-    UsageError,
-)
+from embstore.base import disk
+from embstore.base.errors import SpaceMismatchError, StoreError, UsageError
 from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Layers
 from embstore.base.table import Table
-from embstore.index.updating import readable_card
 from embstore.maintain.upkeep import Action, tabulate
-from embstore.sources.datasets import DATASETS
+from embstore.storage import keys, manifest
+from embstore.storage.cache import StoredFile, StoreFiles
+from embstore.storage.card import Card, SpaceFilter
 from embstore.storage.catalog import Catalog
-from embstore.storage import keys
-from embstore.storage.card import Card, SpaceFilter, store_card
-from embstore.storage.files.paths import StorePaths, check_marker
+from embstore.storage.copy import copy_files, explaining_changes, open_source, write_new
+from embstore.storage.lock import write_lock
+from embstore.storage.manifest import Change, Files, ItemSet, Manifest
 from embstore.storage.vectors import LayerVectors
-from embstore.storage.maintenance import copying
-from embstore.storage.remote import cache, manifest
-from embstore.storage.remote.mirror import Mirror
-from embstore.storage.remote.objects import ObjectReader
-from embstore.storage.remote.published import HubDataset, HubObjects
-from embstore.storage.remote.remote_store import stored_files
-from embstore.storage.transaction.manifest import read_snapshot
-from embstore.storage.writer import StoreWriter
+from embstore.storage.writer import write_card, write_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,124 +37,195 @@ class Selection:
     layers: str = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The files of a store that travel, with the cards of their spaces, which say which layers travel."""
+@dataclass(slots=True)
+class Plan:
+    """What a place lacks of a store.
 
-    files: copying.Content
-    cards: Mapping[str, Card]
-    is_whole: bool  # then they replace what the other place has
-
-    def superseded(self, stored: Iterable[str]) -> list[str]:
-        """Return those files of a place whose content is in these files under other names, as after a compaction."""
-        folders = {names.SPACES.prefix + space for space in self.cards}
-        others = (key for key in stored if key not in self.files)
-        return [
-            key for key in others
-            if self.is_whole
-            or (names.kind_of(key) in (names.SHARDS, names.SUMMARIES) and Path(key).parent.name in folders)
-        ]  # fmt: skip
-
-
-def make_part(source: Catalog, stored: Catalog | None, selection: Selection, folder: Path, place: str) -> Part:
-    """Return the files that travel, after the check that a place has nothing that would be lost.
-
-    ``stored`` is the store of that place; its texts do not travel again. The folder gets tables and shards that are
-    rewritten.
+    Attributes:
+        base: Files that the place has.
+        files: Files to copy, of the store or written for the copy.
+        removed: Keys of files there that they replace.
+        cards: Cards of the spaces, with the layers that are copied.
     """
-    if not selection.spaces and selection.layers == "all":
-        snapshot = read_snapshot(source.paths)
-        if missing := next(snapshot.missing(source.paths), None):
-            raise DamagedError(f"{missing} is missing, and the manifest names it. Run: ⦃embstore repair⦄")
-        files = {key: source.paths.file(key) for key in snapshot.files}
-        for card in source.cards.values():
-            files |= _derived(source, card)
-        part = Part(files, dict(source.cards), is_whole=True)
-    else:
-        cards = SpaceFilter(spaces=selection.spaces).select(source.cards)
-        part = _of_spaces(source, cards, selection.layers, stored, folder)
-    if stored is not None:
-        _check_content(part, source, stored, place)
-    return part
+
+    base: Files
+    files: list[StoredFile] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    cards: dict[str, Card] = field(default_factory=dict)
 
 
-def _of_spaces(source: Catalog, cards: Sequence[Card], layers: str, stored: Catalog | None, folder: Path) -> Part:
-    paths, own = source.paths, StorePaths(folder)
-    files: copying.Content = {}
-    chosen: dict[str, Card] = {}
-    for card in cards:
-        members = card.layers.select(layers).members
-        if members == card.layers.members:
-            chosen[card.space] = card
-            own_files = [paths.card(card.space), *(shard.path for shard in source.shards[card.space])]
-            files |= {paths.key(path): path for path in own_files} | _derived(source, card)
-        else:
-            chosen[card.space] = replace(card, layers=Layers(members, card.layers.n_blocks, card.layers.top_form))
-            files |= _rewritten(source, chosen[card.space], own)
-    requested = source.ids_of(card.space for card in cards)
-    new = (key for each in copying.write_new(source, stored, cards, requested, own) for key in each.files)
-    return Part(files | {key: own.root / key for key in new}, chosen, is_whole=False)
+def copy_store(
+    source: StoreFiles, target: StoreFiles, selection: Selection, verb: str = "push", *, dry_run: bool = False
+) -> Table:
+    """Copy a store into a place that is empty or has a store, which gets what it lacks.
+
+    The same call goes on after an interruption, and copies only what is missing.
+    """
+    _check_apart(source, target)
+    here = open_source(source)
+    with TemporaryDirectory(prefix="embstore-") as folder, explaining_changes(here):
+        own = StoreFiles.of_folder(Path(folder))
+        plan = make_plan(here, stored_catalog(target), selection, own, target.name)
+        if dry_run:
+            return report(f"would {verb}", plan.files)
+
+        def change(base: Manifest) -> Change:
+            nonlocal plan
+            if base.files != plan.base:
+                plan = make_plan(here, stored_catalog(target), selection, own, target.name)
+            added: Files = {}
+            for files in (source, own):
+                found = [file for file in plan.files if file.files is files]
+                added = {**added, **copy_files(files, found, target, _progress(verb, target.name, len(found)))}
+            return Change(added, plan.removed)
+
+        if target.find_manifest() is None:
+            target.objects.check_writable()
+            if target.is_local:
+                disk.make_folder(target.root)
+        with write_lock(target):
+            committed = target.commit(change)
+            if verb == "push":
+                target.objects.replace(keys.PUBLISHED, manifest.to_bytes(committed))
+    return report(f"{verb}ed", plan.files)
 
 
-def _derived(source: Catalog, card: Card) -> copying.Content:
-    """Return the summaries, current indexes and maps of a space."""
-    paths, shards = source.paths, source.shards[card.space]
-    files = [shard.summary_path for shard in shards]
-    for layer in card.layers:
-        path = paths.index(card.space, layer)
-        stored = readable_card(path)
-        if stored is not None and stored.covers(shard.name for shard in shards):
-            files += [path, paths.index_card(path)]
-    files += [path for path in (paths.merged(card.space), *paths.files_of(names.MAPS, card.space)) if disk.exists(path)]
-    return {paths.key(path): path for path in files}
+def _progress(verb: str, name: str, total: int) -> Callable[[int], None]:
+    """Return a function that reports the number of files that were copied."""
+    return lambda done: report_progress(Progress(verb, name, done, total, done / total if total else 1.0))
 
 
-def _rewritten(source: Catalog, card: Card, own: StorePaths) -> copying.Content:
-    """Write the shards of a space anew with some of its layers, and return them with its card and indexes."""
-    store_card(own, card)
-    files = [own.card(card.space)]
-    new_names = {}
-    for shard in source.shards[card.space]:
-        ids = LayerVectors([shard], card.layers.ids[0], card.dim).ids()
-        new = copying.write_subset(own, shard, card, ids)
-        new_names[shard.name] = new.name
-        files += [new.path, new.summary_path]
-    content = {own.key(path): path for path in files}
-    for layer in card.layers:
-        path = source.paths.index(card.space, layer)
-        stored = readable_card(path)
-        if stored is not None and stored.covers(new_names):
-            key = source.paths.key(path)
-            replace(stored, shards=tuple(sorted(new_names.values()))).write(own.root / key)
-            index_card = own.index_card(own.root / key)
-            content |= {key: path, own.key(index_card): index_card}
-    return content
+def _check_apart(source: StoreFiles, target: StoreFiles) -> None:
+    """Raise UsageError if one of two folders is the other, or is inside it."""
+    if not (source.is_local and target.is_local):
+        if source.name == target.name:
+            raise UsageError(f"{source.name} is the store itself: name another place.")
+        return
+    own, other = source.root, target.root
+    if own == other or (disk.exists(other) and disk.is_same(own, other)):
+        raise UsageError(f"{own} is the store itself: name another place.")
+    if own in other.parents or other in own.parents:
+        inner, outer = sorted((own, other), key=lambda folder: len(folder.parts), reverse=True)
+        raise UsageError(f"{inner} is inside {outer}, and a store is no part of another one: name another place.")
 
 
-def _check_content(part: Part, source: Catalog, stored: Catalog, place: str) -> None:
-    """Check that all that a place has is part of what is copied there."""
-    for space, card in part.cards.items():
-        if (known := stored.cards.get(space)) is None:
-            continue
-        if different := known.differences(card):
-            raise _mismatch(known, card, source.cards[space], [*different], place)
-        shards = [shard for shard in stored.shards[space] if stored.paths.key(shard.path) not in part.files]
-        ids = LayerVectors(shards, known.layers.ids[0], known.dim).ids()
-        if n := len(np.setdiff1d(ids, source.ids(space))) if shards else 0:
-            raise _other(place, f"{n:,} items of {space}")
-    if part.is_whole:
-        if others := sorted({*stored.cards} - {*part.cards}):
-            raise _other(place, f"the space {others[0]}" if len(others) == 1 else f"the spaces {', '.join(others)}")
-        cards_of_both = {**source.cards, **stored.cards}.values()
-        for kind, tables in copying.new_rows(stored, source, cards_of_both, None, source.paths.root).items():
-            if n_rows := sum(map(len, tables)):
-                raise _other(place, f"{n_rows:,} {copying.LABELS[kind]}")
-        for path in stored.paths.files_of(names.DATASETS):
-            own = source.paths.dataset(path.stem)
-            if not disk.exists(own):
-                raise _other(place, f"the dataset {path.stem}")
-            if (merged := copying.merged_dataset(path, own, None)).n_new or merged.differing:
-                raise _other(place, f"other rows of the dataset {path.stem}")
+def stored_catalog(target: StoreFiles) -> Catalog | None:
+    """Return the catalog of a place; None if there is no store."""
+    return None if target.find_manifest() is None else Catalog(target)
+
+
+def make_plan(source: Catalog, stored: Catalog | None, selection: Selection, own: StoreFiles, place: str) -> Plan:
+    """Return what a place lacks of a store, and write what has to be written for it into a folder of its own.
+
+    Raises:
+        SpaceMismatchError: A space of the same name was made differently there.
+        StoreError: The place has other items of a space, or other values of a column or rows of a dataset.
+    """
+    plan = Plan(stored.manifest.files if stored is not None else {})
+    for card in SpaceFilter(spaces=selection.spaces).select(source.cards):
+        members = card.layers.select(selection.layers).members
+        part = card
+        if members != card.layers.members:
+            part = replace(card, layers=Layers(members, card.layers.n_blocks, card.layers.top_form))
+        _add_space(plan, source, stored, part, own, place)
+    _add_tables(plan, source, stored, own, is_whole=not selection.spaces)
+    return plan
+
+
+def _add_space(plan: Plan, source: Catalog, stored: Catalog | None, part: Card, own: StoreFiles, place: str) -> None:
+    """Add to a plan what a place lacks of a space, of which some layers are copied."""
+    space, layers, card = part.space, part.layers.ids, source.cards[part.space]
+    plan.cards[space] = part
+    named = stored.manifest if stored is not None else manifest.EMPTY
+    known = stored.cards.get(space) if stored is not None and not stored.is_empty(space) else None
+    items, items_there = source.items_of(space), named.items_of(space, layers[0])
+    if known is None:
+        plan.removed += named.keys_of(keys.CARDS, space)
+        plan.files += _files(source, keys.CARDS, space) if part is card else _written(own, write_card(own, part))
+    elif different := known.differences(part):
+        raise _mismatch(known, part, card, [*different], place)
+    if known is None or items != items_there:
+        if stored is not None and known is not None and not _has_more(source, stored, space):
+            return
+        vectors = [file for layer in layers for file in _files(source, keys.VECTORS, space, layer)]
+        plan.files += [file for file in vectors if file.key not in named.files]
+        there = {key for layer in layers for key in named.keys_of(keys.VECTORS, space, layer)}
+        plan.removed += sorted(there - {file.key for file in vectors})
+    sums = [file for file in _files(source, keys.SUMS, space) if ItemSet.of_entry(file.entry) == items]
+    if sums and not any(ItemSet.of_entry(named.files[key]) == items for key in named.keys_of(keys.SUMS, space)):
+        if part is not card:
+            summaries = source.summaries(space)
+            sums = _written(own, write_sums(own, space, {layer: summaries[layer] for layer in layers}, items))
+        plan.files += sums
+        plan.removed += named.keys_of(keys.SUMS, space)
+    for layer in layers:
+        index, old = source.index(space, layer), named.keys_of(keys.INDEXES, space, layer)
+        is_current = any(ItemSet.of_entry(named.files[key]) == items for key in old)
+        if index is not None and ItemSet.of_entry(index.entry) == items and not is_current:
+            plan.files.append(index)
+            plan.removed += old
+
+
+def _files(catalog: Catalog, kind: keys.Kind, name: str = "", layer: int | None = None) -> list[StoredFile]:
+    """Return the files of a kind that a store has."""
+    return catalog.files.files_of(catalog.manifest, catalog.manifest.keys_of(kind, name, layer))
+
+
+def _written(own: StoreFiles, files: Files) -> list[StoredFile]:
+    """Return files that were written for a copy."""
+    return [own.file(key, entry) for key, entry in files.items()]
+
+
+def _has_more(source: Catalog, stored: Catalog, space: str) -> bool:
+    """Return whether a store has items of a space beside those of a place; raise StoreError if both have own ones."""
+    n_here, n_there = _n_only(source, stored, space), _n_only(stored, source, space)
+    if n_here and n_there:
+        here, there = source.name, stored.name
+        remedy = f"unite them: embstore merge {here} --store {there}"
+        if there.startswith("hf://"):
+            remedy = f"take them in, and copy again: embstore merge {there} --store {here}"
+        raise StoreError(
+            f"{there} has other content: {n_there:,} items of {space} that {here} does not have, which has {n_here:,} "
+            f"others. Nothing was copied. To have all, {remedy}"
+        )
+    return n_here > 0
+
+
+def _n_only(catalog: Catalog, other: Catalog, space: str) -> int:
+    """Return the number of items of a space that another store does not have; shards of both are not read."""
+    card = catalog.cards[space]
+    layer = next(layer for layer in card.layers.ids if layer in other.cards[space].layers.ids)
+    shards = [shard for shard in catalog.shards(space, layer) if shard.file.key not in other.manifest.files]
+    if not shards:
+        return 0
+    ids = LayerVectors(shards, card.dim).ids()
+    return len(np.setdiff1d(ids, other.ids(space), assume_unique=True))
+
+
+def _add_tables(plan: Plan, source: Catalog, stored: Catalog | None, own: StoreFiles, *, is_whole: bool) -> None:
+    """Add to a plan what a place lacks of the texts, columns, skipped texts and datasets of a store, or of its spaces.
+
+    Tables are copied as they are if all that the place has are of the store; else the rows that it lacks are written.
+    """
+    theirs, ours = (_tables(catalog) if catalog is not None else {} for catalog in (source, stored))
+    if is_whole and ours.keys() <= theirs.keys():
+        plan.files += [file for key, file in theirs.items() if key not in ours]
+        return
+    requested = None if is_whole else source.ids_of(plan.cards)
+    for new in write_new(source, stored, [*plan.cards.values()], requested, own):
+        if new.differing:
+            raise StoreError(
+                f"{stored.name if stored else ''} has other content: other rows in {new.place} of {new.differing[0]} "
+                "items. Nothing was copied. Name another place, or remove these there."
+            )
+        plan.files += _written(own, new.added)
+        plan.removed += new.removed
+
+
+def _tables(catalog: Catalog) -> dict[str, StoredFile]:
+    """Return the tables and datasets of a store, by key."""
+    files = (catalog.item_files, catalog.column_files, catalog.skipped_files, catalog.dataset_files)
+    return {file.key: file for of_kind in files for file in of_kind}
 
 
 def _mismatch(stored: Card, copied: Card, source: Card, different: Sequence[str], place: str) -> SpaceMismatchError:
@@ -192,283 +248,27 @@ def _mismatch(stored: Card, copied: Card, source: Card, different: Sequence[str]
     )
 
 
-def _other(place: str, what: str) -> StoreError:
-    return StoreError(
-        f"{place} has other content, which a copy would remove: {what}. Nothing was copied. To keep both, copy single "
-        "spaces with ⦃space⦄, or unite the stores with embstore merge; else name another place."
-    )
+def report(verb: str, files: Iterable[StoredFile]) -> Table:
+    """Return a row for each space, for each folder of tables, and for each dataset, with new files."""
+    n_bytes: Counter[str] = Counter()
+    counts: dict[str, Counter[str]] = {}
+    for file in files:
+        key = keys.parse(file.key)
+        assert key is not None
+        of_space = key.kind in (keys.CARDS, keys.VECTORS, keys.SUMS, keys.INDEXES)
+        place = keys.folder_of(keys.VECTORS, key.name) if of_space else key.kind.folder
+        place = file.key if key.kind is keys.DATASETS else place
+        n_bytes[place] += file.entry["bytes"]
+        counts.setdefault(place, Counter())[key.kind.noun] += key.kind not in (keys.CARDS, keys.SUMS, keys.DATASETS)
+    actions = []
+    for place in sorted(counts):
+        found = (_counted(noun, n) for noun, n in sorted(counts[place].items()) if n)
+        actions.append(Action(verb, Path(place), ", ".join(found), None, n_bytes[place]))
+    return tabulate(actions, Path())
 
 
-INCOMING = ".incoming"
-
-
-def copy_store(
-    root: Path, target: Path, selection: Selection, verb: str = "push", name: str = "", *,
-    dry_run: bool = False,
-) -> Table:  # fmt: skip
-    """Copy a store into a folder: an empty one, an earlier copy, or with single spaces also another store.
-
-    The same call goes on after an interruption, and copies only what is missing.
-    """
-    own, paths = disk.resolved(root), StorePaths(disk.resolved(target))
-    if own == paths.root or (disk.exists(target) and disk.is_same(own, paths.root)):
-        raise UsageError(f"{own} is the store itself: name another place.")
-    if own in paths.root.parents or paths.root in own.parents:
-        inner, outer = sorted((own, paths.root), key=lambda folder: len(folder.parts), reverse=True)
-        raise UsageError(f"{inner} is inside {outer}, and a store is no part of another one: name another place.")
-    source, name = copying.open_source(own), name or str(paths.root)
-    with (
-        TemporaryDirectory(prefix="embstore-") as temporary,
-        copying.explaining_changes(source),
-        nullcontext() if dry_run else StoreWriter(target),
-    ):
-        stored = _stored(paths)
-        part = make_part(source, stored, selection, Path(temporary), name)
-        named = {} if stored is None else read_snapshot(paths).files
-        missing = [key for key in part.files if not copying.is_stored(key, part.files, named, paths)]
-        if not dry_run:
-            incoming = copying.Incoming(paths, paths.root / INCOMING)
-            for done, key in enumerate(copying.in_order(missing)):
-                report_progress(Progress(verb, name, done, len(missing), done / len(missing)))
-                incoming.receive(key, part.files[key])
-            incoming.publish(missing, part.superseded(named))
-            if verb == "push" and "://" not in name:
-                _write_published(paths)
-            report_progress(Progress(verb, name, len(missing), len(missing), 1.0))
-        return report(f"would {verb}" if dry_run else f"{verb}ed", part, missing, paths)
-
-
-def _stored(paths: StorePaths) -> Catalog | None:
-    """Return the catalog of a folder; None if it is missing or empty."""
-    if not disk.exists(paths.marker):
-        if any(not path.name.startswith(".") for path in disk.listed(paths.root)):
-            check_marker(paths)  # raises for a folder that contains other files
-        return None
-    return Catalog(paths.root)
-
-
-def _write_published(paths: StorePaths) -> None:
-    """Write ``manifest.json``, which names the files of a folder for readers through a web server."""
-    path, before = paths.root / manifest.PUBLISHED_NAME, None
-    with suppress(MissingFileError, DamagedError):
-        before = manifest.parse_published(disk.read(path), str(path))
-    old: Mapping[str, manifest.RemoteFile] = before.files if before is not None else {}
-    files = {}
-    for key in stored_files(paths, read_snapshot(paths)):
-        kind, size = names.kind_of(key), disk.size(paths.root / key)
-        if key in old and old[key].size == size and kind is not None and kind.is_immutable:
-            files[key] = old[key]
-            continue
-        is_shard = kind is names.SHARDS  # of which the summary has the hash
-        sha256 = copying.shard_hash(paths.root / names.hash_holder(key)) if is_shard else disk.sha256(paths.root / key)
-        files[key] = manifest.RemoteFile(key, size, sha256)
-    if files != old:
-        atomic.write_bytes(path, manifest.published_bytes(files, before))
-
-
-def report(verb: str, part: Part, files: Iterable[str], paths: StorePaths) -> Table:
-    """Return a row for each space, and for each folder of tables, with new files."""
-    n_bytes: Counter[Path] = Counter()
-    n_files: dict[Path, Counter[str]] = {}
-    for key in files:
-        place, noun = _place(key, paths)
-        n_bytes[place] += disk.size(part.files[key])
-        n_files.setdefault(place, Counter())[noun] += 1
-    found = []
-    for place in sorted(n_files):
-        counts = sorted((noun, n) for noun, n in n_files[place].items() if noun)
-        ends = [("" if n == 1 else "es" if noun == "index" else "s") for noun, n in counts]
-        detail = ", ".join(f"{n} {noun}{end}" for (noun, n), end in zip(counts, ends, strict=True))
-        found.append(Action(verb, place, detail, None, n_bytes[place]))
-    return tabulate(found, paths.root)
-
-
-def rest_of_copy(n_files: int, n_bytes: int) -> Table:
-    """Return the report on a copy into a bucket that was interrupted after its mirror had all files."""
-    detail = f"{n_files} files, the rest of an interrupted copy"
-    return tabulate([Action("pushed", Path(), detail, None, n_bytes)], Path())
-
-
-def _place(key: str, paths: StorePaths) -> tuple[Path, str]:
-    """Return the folder or file that a file is reported with, and the noun that is counted there."""
-    kind, space = names.kind_of(key), names.space_of(key)
-    assert kind is not None
-    if space is not None:
-        return paths.embeddings(space), kind.noun
-    return (paths.root / key if kind is names.DATASETS else paths.root / kind.folder), kind.noun
-
-
-_BATCH = 64
-_README = "README.md"
-MARK = "<!-- Written by embstore push, which replaces this file as long as this line is in it. -->"
-
-
-def push_to_hub(root: Path, url: str, selection: Selection, *, dry_run: bool = False) -> Table:
-    """Copy a store, or some of its spaces, into a dataset repository, which is created, private, if there is none."""
-    hub, source = HubDataset(url), copying.open_source(disk.resolved(root))
-    if (parent := hub.head()) is None and not dry_run:
-        hub.create()
-        parent = hub.head()
-    objects = HubObjects(hub, parent) if parent is not None else None
-    before = manifest.read_published(objects) if objects is not None else None
-    with TemporaryDirectory(prefix="embstore-") as folder, ExitStack() as in_use:
-        with _mirrored(url, objects, before) as stored:
-            part = make_part(source, stored, selection, Path(folder), url)
-            cards = {**(stored.cards if stored is not None and not part.is_whole else {}), **part.cards}
-            counts = {space: stored.count(space) for space in stored.cards} if stored is not None else {}
-            columns = _columns(source, part, None if part.is_whole else stored)
-        counts |= {space: source.count(space) for space in part.cards}
-        files, missing = _compared(part, before)
-        table = report("would push" if dry_run else "pushed", part, missing, StorePaths(Path("/") / "hub"))
-        gone = sorted(before.files.keys() - files.keys()) if before is not None else []
-        if dry_run or not (missing or gone):
-            return table
-        if parent is None:
-            raise StoreError(f"{url} was created, and is not there yet. Run the same command again.")
-        added = []
-        for start in range(0, len(missing), _BATCH):
-            report_progress(Progress("push", url, start, len(missing), start / len(missing)))
-            batch = {key: part.files[key] for key in missing[start : start + _BATCH]}
-            for path in batch.values():
-                in_use.enter_context(supply.fetched(path))
-            added += hub.upload(batch)
-        last: dict[str, Path | bytes] = {manifest.PUBLISHED_NAME: manifest.published_bytes(files, before)}
-        if _is_own(objects):
-            last[_README] = dataset_card(cards, files, url, counts, columns).encode()
-        message = f"embstore push: {len(missing)} files" if missing else "embstore push: remove what was replaced"
-        hub.commit(added, last, gone, parent, message)
-        report_progress(Progress("push", url, len(missing), len(missing), 1.0))
-    return table
-
-
-def _columns(source: Catalog, part: Part, stored: Catalog | None) -> dict[str, tuple[str, int | None]]:
-    """Return the type of each column of items that travels or that the place has, and its number of values if known."""
-    counts: dict[str, int | None] = {**source.columns.counts()} if part.is_whole else {}
-    travels = any(names.kind_of(key) is names.COLUMNS for key in part.files)
-    types = {**({} if stored is None else stored.columns.types), **(source.columns.types if travels else {})}
-    return {name: (kind, counts.get(name)) for name, kind in types.items()}
-
-
-@contextmanager
-def _mirrored(url: str, objects: ObjectReader | None, state: manifest.RemoteState | None) -> Iterator[Catalog | None]:
-    """Yield the catalog of what a repository has, whose content is fetched when it is read; None for no store."""
-    if objects is None or state is None:
-        yield None
-        return
-    mirror = Mirror(cache.mirror_folder(url, state.store) / "pushing", objects)
-    try:
-        with mirror.locked(), supply.supplied(mirror.root, mirror):
-            mirror.synchronise(state)
-            yield Catalog(mirror.root)
-    finally:
-        mirror.close()
-
-
-def _compared(part: Part, before: manifest.RemoteState | None) -> tuple[dict[str, manifest.RemoteFile], list[str]]:
-    """Return the files that the repository is to have, and the paths of those that it does not have."""
-    old: Mapping[str, manifest.RemoteFile] = before.files if before is not None else {}
-    files = {key: old[key] for key in old.keys() - part.superseded(old)}
-    missing = []
-    for key, path in part.files.items():
-        if copying.is_settled(key, old):
-            files[key] = old[key]
-            continue
-        digest = disk.sha256(path)
-        if problem := copying.content_problem(key, path, digest, part.files.__getitem__):
-            raise DamagedError(f"{path} is damaged: {problem}. Nothing was committed. Run: ⦃embstore verify⦄")
-        files[key] = manifest.RemoteFile(key, disk.size(path), digest)
-        if old.get(key) != files[key]:
-            missing.append(key)
-    return files, missing
-
-
-def _is_own(objects: ObjectReader | None) -> bool:
-    """Return whether the README of a repository is missing, or one that embstore wrote."""
-    try:
-        return objects is None or MARK.encode() in objects.get(_README)
-    except MissingObjectError:
-        return True
-
-
-def dataset_card(
-    cards: Mapping[str, Card], files: Iterable[str], url: str, counts: Mapping[str, int],
-    columns: Mapping[str, tuple[str, int | None]],
-) -> str:  # fmt: skip
-    """Return the content of the README, in Markdown with a header in YAML."""
-    folders = {key.rpartition("/")[0] for key in files}
-    tables = [name for name in ("items", "skipped") if name in folders]
-    datasets = sorted(Path(key).stem for key in files if names.kind_of(key) is names.DATASETS)
-    shown = [cards[space] for space in sorted(cards) if f"embeddings/space={space}" in folders]
-    spaces = [
-        (card.space, card.checkpoint, card.unit.value, card.pooling.value, card.template.pattern,
-         ", ".join(card.layers.names), card.dim, card.dtype, f"{counts.get(card.space, 0):,}")
-        for card in shown
-    ]  # fmt: skip
-    address = url.removeprefix("hf://datasets/").partition("@")[0]
-    of_known = {name: spec.licence for name, spec in DATASETS.items()}
-    licences = [f"* `{_cell(name)}`: licence {of_known.get(name) or 'not known to embstore'}" for name in datasets]
-    counted = [(name, kind, "–" if n is None else f"{n:,}") for name, (kind, n) in columns.items()]
-    parts = [
-        _header([card.space for card in shown], tables, datasets), MARK, f"# Embeddings: {address}",
-        "A store of [embstore](https://github.com/embstore/embstore): vectors of every layer of language models, in "
-        "Parquet, with FAISS indexes.",
-        "## Spaces",
-        _table(("space", "checkpoint", "unit", "pooling", "template", "layers", "dim", "dtype", "items"), spaces),
-        "The layers are numbered as Hugging Face's `hidden_states` are: 0 is the embedding output. Each space has a "
-        "card with its whole provenance in `spaces/`.",
-        "## Checkpoints", _checkpoints(shown),
-        "Vectors are derived from the weights of a checkpoint: its licence applies to them. See the page of each.",
-        *(["## Columns of the items", _table(("column", "type", "items with a value"), counted)] if columns else []),
-        *(["## Datasets", "\n".join(licences)] if datasets else []),
-        "## Use", _use(url, shown[0].space if shown else "", address),
-    ]  # fmt: skip
-    return "\n\n".join(parts) + "\n"
-
-
-def _header(spaces: Iterable[str], tables: Iterable[str], datasets: Iterable[str]) -> str:
-    """Return the YAML header, whose configurations tell ``datasets.load_dataset`` where each table is."""
-    files = {space: f"embeddings/space={space}/*.parquet" for space in spaces}
-    files |= {table: f"{table}/*.parquet" for table in tables}
-    files |= {f"dataset.{name}": f"datasets/{name}.parquet" for name in datasets}
-    lines = ["---", "pretty_name: Embeddings of every layer", "tags:", "- embeddings", "- embstore", "configs:"]
-    for name, pattern in files.items():
-        lines += [f"- config_name: {json.dumps(name)}", f"  data_files: {json.dumps(pattern)}"]
-    return "\n".join([*lines, "---"])
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table in Markdown."""
-    lines = ["| " + " | ".join(map(_cell, cells)) + " |" for cells in (columns, *rows)]
-    return "\n".join([lines[0], "|" + "---|" * len(columns), *lines[1:]])
-
-
-def _checkpoints(cards: Iterable[Card]) -> str:
-    lines = {}
-    for card in cards:
-        at = f"revision `{card.revision}`" if card.revision else "a local folder"
-        lines[card.fingerprint] = (
-            f"* `{_cell(card.checkpoint)}`, {at}: SHA-256 of the weights `{card.weights_sha256}`, of the tokenizer "
-            f"`{card.tokenizer_sha256}`, of the configuration `{card.config_sha256}`."
-        )
-    return "\n".join(lines.values())
-
-
-def _use(url: str, space: str, address: str) -> str:
-    return f"""```bash
-pip install "embstore[remote]"
-embstore query anisotropy --store {url}      # in place: only what the answer needs is fetched
-embstore pull {url} --store ./store          # all of it
-```
-
-```python
-from datasets import load_dataset
-
-vectors = load_dataset("{address}", "{space}", split="train")  # columns: layer, item_id, vector
-texts = load_dataset("{address}", "items", split="train")
-```"""
-
-
-def _cell(value: object) -> str:
-    """Return a value of a card as text that means nothing in Markdown."""
-    text = str(value).replace("\n", " ").replace("`", "'")
-    return "".join(f"\\{char}" if char in "|<>[]*_\\" else char for char in text)
+def _counted(noun: str, n: int) -> str:
+    """Return a number with its noun, such as ``2 indexes`` or ``3 tables of texts``."""
+    head, _, rest = noun.partition(" ")
+    plural = head if n == 1 else f"{head}es" if head == "index" else f"{head}s"
+    return " ".join(filter(None, (str(n), plural, rest)))

@@ -1,21 +1,24 @@
 """Read and write the objects of a bucket below a URL; alone imports obstore.
 
-What is read from a server may be lost on the way, and so may the reply to what was written. Reads are tried again by
-obstore. A commit is one object that must not be replaced: see :meth:`ObjectStore.put_new`.
+What is read from a server may be lost on the way, and so may the reply to what was written. Requests are tried again by
+obstore. A commit is one object that must not be replaced: see :meth:`Bucket.put_new`.
 """
 
 import os
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from embstore.base.errors import MissingObjectError, RemoteError, UsageError
+from embstore.base import disk
+from embstore.base.errors import DamagedError, MissingObjectError, RemoteError, StoreError, UsageError
 from embstore.base.installation import needing
-from embstore.base.supply import Range
+from embstore.storage import keys
+from embstore.storage.objects import ObjectInfo, Objects
 
 SCHEMES = ("s3", "gs", "az")
 
@@ -23,10 +26,10 @@ _CLIENT_OPTIONS = (
     "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only", "pool_idle_timeout",
     "proxy_ca_certificate", "proxy_excludes", "proxy_url", "timeout", "user_agent",
 )  # fmt: skip
-_RETRIES = {"max_retries": 7, "retry_timeout": timedelta(seconds=60)}  # some two seconds of an address without a server
-_PATIENT = {
-    "max_retries": 100, "retry_timeout": timedelta(seconds=30), "backoff": {"max_backoff": timedelta(seconds=3)},
-}  # fmt: skip
+RETRIES = {"max_retries": 7}  # some two seconds of an address without a server
+TIMEOUT = timedelta(minutes=5)  # of a whole file
+_N_UPLOADS = 8
+_CHUNK_BYTES = 1 << 20
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _LOOPBACK = r"http://(localhost|127(\.\d+){3}|\[::1\])(:\d+)?(/|$)"
 _IS_SECRET = r"(?i)key|secret|token|sas|signature|password|credential"
@@ -36,129 +39,43 @@ _BYTES = r"\[\d+(?:, ?\d+)+\]"  # as an error names the line of a private key th
 _FROM_SERVER = r"<(Code|Message)>([^<]*)</"
 
 
-class ObjectInfo(NamedTuple):
-    """An object of a bucket."""
+class ServedObjects(Objects):
+    """The objects below a URL that obstore can read.
 
-    key: str
-    size: int
-    modified: datetime
-    tag: str
+    Args:
+        url: URL, as messages name it.
+        open_store: Function that returns the store of obstore, given obstore.
+        secret_values: Values that no message may have.
+    """
 
-
-class ObjectReader(ABC):
-    """What a store that is only read needs of a bucket, a dataset repository or a web server."""
-
-    url: str
-
-    @property
-    def has_ranges(self) -> bool:
-        """Whether parts of objects can be read; else whole objects are."""
-        return True
-
-    @abstractmethod
-    def get(self, key: str) -> bytes:
-        """Return the content of an object."""
-
-    def get_range(self, key: str, part: Range) -> bytes:
-        """Return a part of an object, of exactly the requested size."""
-        start, end = part
-        data = self._get_range(key, start, end)
-        if len(data) != end - start:
-            raise RemoteError(
-                f"{self.url}/{key} is shorter than its manifest says: {len(data):,} of {end - start:,} bytes at "
-                f"{start:,}. It was changed meanwhile, or is damaged. Run: ⦃embstore verify⦄"
-            )
-        return data
-
-    @abstractmethod
-    def _get_range(self, key: str, start: int, end: int) -> bytes:
-        """Return a part of an object; less where the object is shorter."""
-
-
-class ObjectStore(ObjectReader):
-    """The objects below a URL ``s3://bucket/prefix``, ``gs://…`` or ``az://…``."""
-
-    def __init__(self, url: str, options: Mapping[str, str] | None = None, *, is_patient: bool = False) -> None:
+    def __init__(self, url: str, open_store: Callable[[Any], Any], secret_values: Iterable[str] = ()) -> None:
         with needing("stores at URLs need obstore", "remote", RemoteError):
             import obstore
-        self._obstore = obstore
-        self.url = check_url(url)
-        options = dict(options or {})
-        self._secrets = [value for name, value in options.items() if re.search(_IS_SECRET, name) and value]
-        of_environment = [name for name in _ENDPOINTS if self.url.startswith("s3://") and os.environ.get(name)]
-        endpoint = options.get("endpoint") or os.environ.get((of_environment or [""])[0], "")
-        if endpoint.startswith("http://") and not (options.get("allow_http") or os.environ.get("AWS_ALLOW_HTTP")):
-            if "endpoint" not in options and not re.match(_LOOPBACK, endpoint):  # a call did not name it
-                raise UsageError(
-                    f"{of_environment[0]} is {endpoint}, which is not encrypted. Set it to https://, or allow http: "
-                    "set AWS_ALLOW_HTTP=true, or add ⦃store-option=allow_http=true⦄."
-                )
-            options["allow_http"] = "true"
-        client = {name: options.pop(name) for name in _CLIENT_OPTIONS if name in options}
+        self.url, self._obstore, self._secrets = url, obstore, [*secret_values]
         try:
-            self._store = obstore.store.from_url(
-                self.url, config=options or None, client_options=client or None,
-                retry_config=_PATIENT if is_patient else _RETRIES,
-                credential_provider=_credentials(self.url, options),
-            )  # fmt: skip
+            self._store = open_store(obstore.store)
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
             raise UsageError(f"{self.url} cannot be opened: {self._first_line(error)} Check ⦃store-option⦄.") from None
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, max_bytes: int | None = None) -> bytes:
         """Return the content of an object."""
         with self._errors("read", key):
-            return bytes(self._obstore.get(self._store, key).bytes())
+            found = self._obstore.get(self._store, key)
+            if max_bytes is not None and found.meta["size"] > max_bytes:
+                raise DamagedError(f"{self.url}/{key} is damaged: it is larger than {max_bytes >> 10:,} KiB.")
+            return bytes(found.bytes())
 
-    def _get_range(self, key: str, start: int, end: int) -> bytes:
+    def download(self, key: str, target: Path) -> None:
+        """Write the content of an object to a file."""
+        with disk.writing(target) as file:
+            chunks = self._chunks(key)
+            for chunk in chunks:
+                file.write(chunk)
+
+    def _chunks(self, key: str) -> Iterator[Any]:
+        """Yield the content of an object in parts."""
         with self._errors("read", key):
-            return bytes(self._obstore.get_range(self._store, key, start=start, end=end))
-
-    def head(self, key: str) -> ObjectInfo:
-        """Return size and time of an object."""
-        with self._errors("read", key):
-            return _info(self._obstore.head(self._store, key))
-
-    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects below a folder, by ascending key."""
-        with self._errors("listed", prefix):
-            for chunk in self._obstore.list(self._store, prefix or None, offset=after or None):
-                yield from (info for info in map(_info, chunk) if info.key > after)  # Azure lists the earlier ones too
-
-    def put(self, key: str, content: bytes | Path) -> None:
-        """Write an object whose key has a hash of its content, so that it does not matter who wrote it."""
-        size = len(content) if isinstance(content, bytes) else content.stat().st_size
-        with self._errors("written", key):
-            self._obstore.put(self._store, key, content)
-        if (stored := self.head(key).size) != size:
-            raise RemoteError(f"{self.url}/{key} was cut on its way: {stored:,} of {size:,} bytes. Run the same again.")
-
-    def put_new(self, key: str, data: bytes) -> bool:
-        """Create an object that must not be replaced, in one request; return False if there is another of this key.
-
-        The server's answer is not trusted: "it exists" may be about the own request, whose first reply was lost. So
-        after any error the object is read back, and counts as written only if it has exactly these bytes.
-        """
-        try:
-            with self._errors("written", key):
-                self._obstore.put(self._store, key, data, mode="create", use_multipart=False)
-        except RemoteError as error:
-            try:
-                return self.get(key) == data
-            except MissingObjectError:
-                raise error from None
-        return True
-
-    def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects; missing ones do not matter, which Google and Azure take for an error."""
-        if not keys:
-            return
-        try:
-            with self._errors("deleted", keys[0]):
-                self._obstore.delete(self._store, list(keys))
-        except MissingObjectError:
-            for key in keys:
-                with suppress(MissingObjectError), self._errors("deleted", key):
-                    self._obstore.delete(self._store, key)
+            yield from self._obstore.get(self._store, key).stream(min_chunk_size=_CHUNK_BYTES)
 
     @contextmanager
     def _errors(self, done: str, key: str) -> Iterator[None]:
@@ -202,6 +119,100 @@ class ObjectStore(ObjectReader):
         return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", text)
 
 
+class Bucket(ServedObjects):
+    """The objects below a URL ``s3://bucket/prefix``, ``gs://…`` or ``az://…``."""
+
+    def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
+        url, self._options = check_url(url), dict(options or {})
+        self.endpoint = self._options.get("endpoint", "")
+        config, client = _configuration(url, self._options)
+        super().__init__(
+            url,
+            lambda store: store.from_url(
+                url, config=config or None, client_options=client, retry_config=RETRIES,
+                credential_provider=_credentials(url, config),
+            ),
+            (value for name, value in self._options.items() if re.search(_IS_SECRET, name) and value),
+        )  # fmt: skip
+
+    def __reduce__(self) -> tuple[type["Bucket"], tuple[str, dict[str, str]]]:
+        return Bucket, (self.url, self._options)
+
+    def newest_manifest(self) -> ObjectInfo | None:
+        """Return the manifest of the highest number."""
+        found = (info for info in self.list(keys.MANIFESTS.folder) if keys.parse(info.key))
+        return max(found, default=None, key=lambda info: info.key)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield the objects below a folder, by ascending key."""
+        with self._errors("listed", prefix):
+            for chunk in self._obstore.list(self._store, prefix):
+                yield from map(_info, chunk)
+
+    def put(self, sources: Mapping[str, Path]) -> None:
+        """Store the content of some files, several at the same time."""
+        with ThreadPoolExecutor(_N_UPLOADS, "embstore-upload") as pool:
+            for _ in pool.map(self._put, sources.keys(), sources.values()):
+                pass
+
+    def _put(self, key: str, source: Path) -> None:
+        """Store the content of a file, and check that all of it came."""
+        size = disk.size(source)
+        with self._errors("written", key):
+            self._obstore.put(self._store, key, source)
+            stored = self._obstore.head(self._store, key)["size"]
+        if stored != size:
+            raise RemoteError(f"{self.url}/{key} was cut on its way: {stored:,} of {size:,} bytes. Run the same again.")
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Create an object that must not be replaced, in one request; return False if there is another of this key.
+
+        The server's answer is not trusted: "it exists" may be about the own request, whose first reply was lost. So
+        after any error the object is read back, and counts as written only if it has exactly these bytes.
+        """
+        try:
+            with self._errors("written", key):
+                self._obstore.put(self._store, key, data, mode="create", use_multipart=False)
+        except RemoteError as error:
+            try:
+                return self.get(key) == data
+            except MissingObjectError:
+                raise error from None
+        return True
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Write an object, in place of another one of this key."""
+        with self._errors("written", key):
+            self._obstore.put(self._store, key, data, use_multipart=False)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; missing ones do not matter, which Google and Azure take for an error."""
+        if not (found := [*keys]):
+            return
+        try:
+            with self._errors("deleted", found[0]):
+                self._obstore.delete(self._store, found)
+        except MissingObjectError:
+            for key in found:
+                with suppress(MissingObjectError), self._errors("deleted", key):
+                    self._obstore.delete(self._store, key)
+
+    def check_writable(self) -> None:
+        """Raise StoreError unless the server refuses to replace an object that must be new."""
+        key = f"{keys.MANIFESTS.folder}/probe-{secrets.token_hex(16)}"
+        try:
+            self.put_new(key, b"first")
+            if self.put_new(key, b"second") or self.get(key) != b"first":
+                raise StoreError(
+                    f"{self.url} cannot be written safely: its server replaces objects where it is told not to (it "
+                    "ignores If-None-Match: *), so two writers could overwrite each other's changes. Use a server "
+                    "that has conditional writes, or build in a folder and copy it."
+                )
+        finally:
+            with suppress(RemoteError):
+                self.delete([key])
+
+
 _NO_BUCKET = (
     "is no URL of a bucket, such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. Stores that were "
     "pushed are read at hf://datasets/OWNER/NAME and https:// too. Credentials come from the environment or from "
@@ -218,8 +229,30 @@ def check_url(url: str, schemes: Collection[str] = SCHEMES, problem: str = _NO_B
     return url.rstrip("/")
 
 
+def is_loopback(address: str) -> bool:
+    """Return whether an address without encryption is of this machine."""
+    return re.match(_LOOPBACK, address) is not None
+
+
 def _info(found: Mapping[str, Any]) -> ObjectInfo:
     return ObjectInfo(found["path"], found["size"], found["last_modified"], found["e_tag"] or "")
+
+
+def _configuration(url: str, options: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the options of the bucket, and those of the client, from those that a user gives and the environment."""
+    config = dict(options)
+    client: dict[str, Any] = {"timeout": TIMEOUT}
+    client |= {name: config.pop(name) for name in _CLIENT_OPTIONS if name in config}
+    of_environment = [name for name in _ENDPOINTS if url.startswith("s3://") and os.environ.get(name)]
+    endpoint = options.get("endpoint") or os.environ.get((of_environment or [""])[0], "")
+    if endpoint.startswith("http://") and not (client.get("allow_http") or os.environ.get("AWS_ALLOW_HTTP")):
+        if "endpoint" not in options and not is_loopback(endpoint):  # a call did not name it
+            raise UsageError(
+                f"{of_environment[0]} is {endpoint}, which is not encrypted. Set it to https://, or allow http: set "
+                "AWS_ALLOW_HTTP=true, or add ⦃store-option=allow_http=true⦄."
+            )
+        client["allow_http"] = "true"
+    return config, client
 
 
 def _credentials(url: str, options: Mapping[str, str]) -> Any:

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -32,25 +33,28 @@ _N_DOWNLOADS = 16
 class StoreFiles:
     """The files of a store, in a folder or at a URL.
 
+    They can be pickled: another machine has a cache of its own.
+
     Attributes:
         objects: Objects of the store.
         root: Folder with the files of the store, or with copies of them; derived files are there too.
         name: Folder or URL of the store, as messages name it.
     """
 
-    def __init__(self, objects: Objects, root: Path) -> None:
-        self.objects, self.root, self.name = objects, root, objects.url
+    def __init__(self, objects: Objects) -> None:
+        self.objects, self.name = objects, objects.url
+        self.root = Path(self.name) if objects.is_local else folder_for(objects.url, objects.endpoint)
         self._known: Manifest | None = None
         self._checked: dict[str, disk.Stamp] = {}
         self._beginning = Lock()
 
+    def __reduce__(self) -> tuple[type["StoreFiles"], tuple[Objects]]:
+        return StoreFiles, (self.objects,)
+
     @classmethod
     def of_folder(cls, root: "Path | StoreFiles") -> "StoreFiles":
         """Return the files of the store in a folder, which may not exist; files of a store are returned as they are."""
-        if isinstance(root, StoreFiles):
-            return root
-        resolved = disk.resolved(root)
-        return cls(Folder(resolved), resolved)
+        return root if isinstance(root, StoreFiles) else cls(Folder(disk.resolved(root)))
 
     @property
     def is_local(self) -> bool:
@@ -65,7 +69,7 @@ class StoreFiles:
             StoreError: The folder has other files and is no store.
         """
         self._known = manifest.read(self.objects, self._known)
-        if self._known is None and self.is_local:
+        if self._known is None:
             self._check_other_files()
         return self._known
 
@@ -77,7 +81,11 @@ class StoreFiles:
         return found
 
     def _check_other_files(self) -> None:
-        """Raise StoreError if the folder has files, but no manifest."""
+        """Raise StoreError if the folder has files, but no manifest, or the bucket has a store of an older format."""
+        if not self.is_local:
+            if next(self.objects.list("manifests"), None):
+                raise manifest.older_format(self.name, 3)
+            return
         for marker in ("store.json", "manifests"):
             if disk.exists(self.root / marker):
                 known = disk.read(self.root / marker, 1 << 16) if marker == "store.json" else b""
@@ -113,40 +121,41 @@ class StoreFiles:
         """Return the paths of files on this machine; those of a store at a URL are fetched at the same time."""
         files = [*files]
         if not self.is_local:
-            missing = [file for file in files if not disk.exists(self.root / file.key)]
+            missing = [file for file in files if not _use(self.root / file.key, file.entry["bytes"])]
             if missing:
-                make_room(sum(file.entry["bytes"] for file in missing), {self.root / file.key for file in files})
+                with writing_to_cache():
+                    make_room(sum(file.entry["bytes"] for file in missing), {self.root / file.key for file in files})
                 with ThreadPoolExecutor(min(_N_DOWNLOADS, len(missing))) as pool:
                     for _ in pool.map(self._download, missing):
                         pass
-            for file in files:
-                with suppress(FileNotFoundError):
-                    os.utime(self.root / file.key)  # it was used now
         return [self.root / file.key for file in files]
 
     def _download(self, file: "StoredFile") -> None:
         target = self.root / file.key
-        with writing_to_cache(), atomic.temporary(target.parent) as temp:
+        with writing_to_cache(), atomic.temporary(self.root) as temp:
             self.objects.download(file.key, temp)
             if disk.size(temp) != file.entry["bytes"] or disk.sha256(temp) != file.entry["sha256"]:
-                raise DamagedError(
-                    f"{self.name}/{file.key} is damaged: its content does not have the size and SHA-256 in the "
-                    "manifest. Run: ⦃embstore verify⦄"
-                )
+                raise file.damage("its content does not have the size and the SHA-256 that the manifest says")
+            disk.make_folder(target.parent)
+            disk.sync(temp)
             disk.replace(temp, target)
 
     def write(self, files: Mapping[str, Path]) -> None:
-        """Store files by key from temporary ones, which are moved; of a store at a URL, a copy stays in the cache."""
+        """Store files by key from temporary ones, which are moved; of a store at a URL, copies stay in the cache."""
         with self._beginning:
             if self._known is None and self.find_manifest() is None:
                 self.commit(Change())  # so that files without a manifest are never those of a store that lost it
         self.objects.put(files)
         if not self.is_local:
-            for key, temp in files.items():
-                target = self.root / key
-                with writing_to_cache():
-                    disk.make_folder(target.parent)
-                    disk.replace(temp, target)
+            n_bytes = sum(map(disk.size, files.values()))
+            if n_bytes > max_bytes():
+                return
+            with writing_to_cache():
+                make_room(n_bytes, set(files.values()))
+                for key, temp in files.items():
+                    disk.make_folder((self.root / key).parent)
+                    disk.sync(temp)
+                    disk.replace(temp, self.root / key)
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:
@@ -157,6 +166,8 @@ class StoreFiles:
     def check(self, file: "StoredFile") -> None:
         """Raise DamagedError unless the content of a file has its hash, once until the file changes."""
         path = file.path
+        if not self.is_local:  # it was compared when it was fetched
+            return
         stamp = disk.stamp_of(path)
         if stamp is None or self._checked.get(file.key) != stamp:
             if stamp is None:
@@ -170,8 +181,12 @@ class StoreFiles:
         newest = self.find_manifest()
         return newest is None or not newest.files.keys() >= named.files.keys()
 
-    def collect(self) -> list[str]:
-        """Delete the files that no manifest of the last day names, and manifests before it; return their keys."""
+    def collect(self) -> None:
+        """Delete the files that no manifest of the last day names, and manifests before it."""
+        self.objects.delete(self.garbage())
+
+    def garbage(self) -> list[str]:
+        """Return the keys of the files that no manifest of the last day names, and of manifests before it."""
         named = self.manifest()
         newest = keys.manifest_key(named.number)
         garbage = []
@@ -179,11 +194,9 @@ class StoreFiles:
             for info in self.objects.list(folder):
                 if (key := keys.parse(info.key)) is None or info.key == newest:
                     continue
-                if manifest.is_garbage(named, info.key, info.modified.timestamp()):
+                is_old = key.kind is keys.MANIFESTS and key.name < f"{named.number - _KEPT_MANIFESTS:020d}"
+                if is_old or manifest.is_garbage(named, info.key, info.modified.timestamp()):
                     garbage.append(info.key)
-                elif key.kind is keys.MANIFESTS and key.name < f"{named.number - _KEPT_MANIFESTS:020d}":
-                    garbage.append(info.key)
-        self.objects.delete(garbage)
         return garbage
 
 
@@ -251,10 +264,22 @@ def folder_for(url: str, endpoint: str = "") -> Path:
     folder = cache_folder() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', url)[:60]}-{digest}"
     with writing_to_cache():
         disk.make_folder(folder)
+        atomic.discard_dead(folder)
         (cache_folder() / "CACHEDIR.TAG").write_text(  # backups leave the folder out: bford.info/cachedir
             "Signature: 8a477f597d28d172789f06886806bc55\n# Copies of files of embstore's stores; may be deleted.\n"
         )
     return folder
+
+
+def _use(path: Path, n_bytes: int) -> bool:
+    """Return whether a file of this size is in the cache, and note that it is used now."""
+    try:
+        status = disk.status(path)
+    except FileNotFoundError:
+        return False
+    with suppress(OSError):  # a cache that cannot be written
+        os.utime(path, ns=(time.time_ns(), status.st_mtime_ns))
+    return status.st_size == n_bytes
 
 
 def make_room(n_bytes: int, kept: set[Path]) -> None:
@@ -266,10 +291,12 @@ def make_room(n_bytes: int, kept: set[Path]) -> None:
         )
     statuses = []
     for path in disk.files_below(cache_folder()):
+        key = path.relative_to(cache_folder()).as_posix().partition("/")[2]
         with suppress(FileNotFoundError):
-            statuses.append((path, disk.status(path)))
+            if keys.parse(key) is not None:  # what is being written, too, is below the folder
+                statuses.append((path, disk.status(path)))
     above = sum(status.st_size for _, status in statuses) + n_bytes - max_bytes()
-    for path, status in sorted(statuses, key=lambda found: found[1].st_mtime_ns):
+    for path, status in sorted(statuses, key=lambda found: found[1].st_atime_ns):
         if above <= 0:
             break
         if path not in kept:

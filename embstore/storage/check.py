@@ -1,408 +1,344 @@
-"""Check a store's files against each other: hashes, rows, finite values, summaries, and the same ids in every layer."""
+"""Check the files of a store: each by itself, by the readers that queries use, and then against each other."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore.base import atomic, disk, errors, supply
-from embstore.base.messages import rendered
+from embstore.base import atomic, disk, errors
 from embstore.base.progress import finish_part
 from embstore.base.space import Unit
-from embstore.base.summary import Summary
 from embstore.base.text import marked_items
-from embstore.storage import keys
-from embstore.storage.card import Card
-from embstore.storage.datasets import check_dataset
-from embstore.storage.items import has_its_id, is_column_table
-from embstore.storage.maps import REMEDY as DERIVED_REMEDY
-from embstore.storage.maps import read_map
-from embstore.storage.files.paths import Shard, StorePaths, check_marker
-from embstore.storage.vectors import SUMMARY_SCHEMA, embeddings_schema, stored_sums, summary_table
-from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_sealed, read_table, write_table
-from embstore.storage.vectors import LayerVectors
-from embstore.storage.parquet.footer import fetch_footers, is_footer_sound, read_columns
-from embstore.storage.sql import connections, interruptible
-from embstore.storage.transaction.manifest import Files, Snapshot, card_remedy, read_manifest, read_newest
+from embstore.storage import answers, keys, maps, sums, tables
+from embstore.storage.cache import StoredFile, StoreFiles
+from embstore.storage.card import Card, read_card
+from embstore.storage.column_tables import contradictions
+from embstore.storage.items import has_its_id
+from embstore.storage.keys import Kind
+from embstore.storage.manifest import ItemSet, Manifest
+from embstore.storage.sql import interruptible
+from embstore.storage.sql.reader import FILES, Reader
+from embstore.storage.vectors import BLOCK_ROWS, LayerVectors, Shard, items_with, offsets_of, vectors_schema
 
 Ids = NDArray[np.int64]
+State = Literal["damaged", "missing", "unreadable"]
+
+BUILD_AGAIN = "To repair it, build the same sources again"
+_FOREIGN = "it is not of the store: embstore writes no file of that name, and never touches it. Move it elsewhere"
+_ALTERED = "it does not have the size and the SHA-256 in the manifest, so it was altered or truncated"
+_FOLDERS = {keys.DAMAGED, *(kind.folder.partition("/")[0] for kind in keys.KINDS)}
+_THREADS = min(8, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Problem of a file."""
+    """Problem of a file.
+
+    Attributes:
+        file: Path of the file; of a store at a URL, its key.
+        problem: What is wrong, as a sentence.
+        state: Whether it was read and found wrong, is missing, or could not be read.
+    """
 
     file: Path
     problem: str
-    is_damage: bool = True  # else the system does not let it be read
+    state: State = "damaged"
 
-    @classmethod
-    def of(cls, file: Path, error: errors.DamagedError) -> "Problem":
-        """Return the problem of a damaged file."""
-        return cls(file, str(error).removeprefix(f"{file} is damaged: "))
-
-
-def read_problem(error: errors.FileAccessError) -> Problem:
-    """Return the problem of a file that the system does not let embstore read."""
-    if isinstance(error, errors.MissingFileError):
-        raise error
-    return Problem(Path(error.path), f"it could not be read: {error.reason}", is_damage=False)
+    @property
+    def is_damage(self) -> bool:
+        """Whether the content is lost or wrong; a file that the system does not let embstore read may be intact."""
+        return self.state != "unreadable"
 
 
-def catch_unreadable(found: Iterable[Problem]) -> Iterator[Problem]:
-    """Yield the problems that a check finds; if it fails to read a file, yield that as the last problem."""
-    try:
-        yield from found
-    except errors.FileAccessError as error:
-        yield read_problem(error)
-
-
-def verify_marker(paths: StorePaths) -> Iterator[Problem]:
-    """Yield the problems of ``store.json``."""
-    if disk.is_folder(paths.spaces) and not disk.exists(paths.marker):
-        yield Problem(paths.marker, "it is missing, and the rest of a store is there")
-        return
-    try:
-        check_marker(paths)
-    except errors.UnsupportedFormatError:
-        raise
-    except errors.DamagedError as error:
-        yield Problem.of(paths.marker, error)
-
-
-def verify_manifests(paths: StorePaths) -> tuple[Snapshot, list[Problem]]:
-    """Check the manifests, and return the files of the store with the problems.
-
-    If the newest manifest is damaged, or one that it depends on, all files that are there count; the number of the
-    snapshot is 0 then.
-    """
-    problems = [*problems_of(paths, names.MANIFESTS)]
-    try:
-        return read_newest(paths), problems
-    except errors.DamagedError as error:
-        named = (kind for kind in names.KINDS if kind.is_named)
-        files: Files = {paths.key(path): {} for kind in named for path in paths.files_of(kind)}
-        return Snapshot(0, "", files), problems or [Problem.of(paths.manifests, error)]
-
-
-def problems_of(paths: StorePaths, kind: names.Kind, files: Iterable[Path] | None = None) -> Iterator[Problem]:
-    """Yield the problems of some or all files of a kind, each by itself; others may remove derived ones meanwhile."""
-    for path in paths.files_of(kind) if files is None else files:
-        try:
-            if isinstance(problem := _CHECKS[kind](paths, path), str):
-                yield Problem(path, problem)
-        except errors.MissingFileError:
-            if kind.is_named:
-                raise
-        except errors.DamagedError as error:
-            if kind is names.MANIFESTS and isinstance(error, errors.UnsupportedFormatError):
-                raise
-            if kind.is_named or disk.exists(path):
-                yield Problem.of(path, error)
-        if path.suffix == ".parquet":
-            finish_part()
-
-
-def _part_problem(path: Path) -> str | None:
-    """Return the problem of an immutable file, whose name has its hash."""
-    if path.stem != names.part_name(disk.sha256(path)):
-        return "its SHA-256 is not the one in its name, so it was altered or truncated"
-    return None
-
-
-def _columns_problem(path: Path) -> str | None:
-    """Return the problem of a table of columns by itself."""
-    if problem := _part_problem(path):
-        return problem
-    try:
-        if not is_column_table(read_columns(path)):
-            return "its columns are not those of the format"
-        ids = read_table(path, ["item_id"])["item_id"].to_numpy()
-    except (ValueError, OSError, pa.ArrowException) as error:
-        return f"it cannot be read: {str(error).splitlines()[0]}"
-    return "it has an item twice" if len(np.unique(ids)) < len(ids) else None
-
-
-_CHECKS: Mapping[names.Kind, Callable[[StorePaths, Path], object]] = {
-    names.MANIFESTS: lambda _, path: read_manifest(path),
-    names.ITEMS: lambda _, path: _part_problem(path) or schema_problem(path, ITEMS_SCHEMA),
-    names.SKIPPED: lambda _, path: _part_problem(path) or schema_problem(path, SKIPPED_SCHEMA),
-    names.COLUMNS: lambda _, path: _columns_problem(path),
-    names.DATASETS: lambda _, path: check_dataset(path),
-    names.MERGED: lambda _, path: read_sealed(path, remedy=DERIVED_REMEDY.replace("removes", "rebuilds")),
-    names.ANSWERS: lambda _, path: atomic.read_document(path, "answer", DERIVED_REMEDY),
-    names.MAPS: read_map,
-}
-"""Functions that raise DamagedError for a file that is damaged by itself, or return its problem as a text, by kind."""
-
-
-def stored_texts(files: Iterable[Path]) -> tuple[Ids, list[Problem]]:
-    """Return the ids of all items, ascending, and a problem for each table that repeats an item."""
-    seen = IdSet()
-    problems = []
-    for path in files:
-        ids = read_table(path, columns=["item_id"])["item_id"].to_numpy()
-        if len(np.unique(seen.missing(ids))) != len(ids):
-            problems.append(Problem(path, "it has an item that another table, or another row, has too"))
-        seen.add(ids)
-    return seen.ids(), problems
-
-
-def verify_space(
-    paths: StorePaths, card: Card, shards: Sequence[Shard], texts: Ids | None
-) -> tuple[list[Problem], Ids | None]:
-    """Return the problems of a space's shards and summaries, and its item ids, ascending; None if a shard is damaged.
-
-    The shards were listed before the ids with a stored text were read, if these are known: a build may add others.
-    """
-    problems = []
-    sound = True
-    seen, ids_with_text = IdSet(), None if texts is None else IdSet(texts)
-    for shard in shards:
-        try:
-            found = check_shard(shard, card)
-            if isinstance(found, SoundShard):
-                found = found.summary_problem(card) or found
-        except errors.FileAccessError as error:
-            found = read_problem(error)
-        finish_part()
-        if isinstance(found, Problem):
-            problems.append(found)
-            sound = False
-            continue
-        ids = found.ids
-        if len(new := seen.missing(ids)) != len(ids):
-            duplicate = np.setdiff1d(ids, new)[0]
-            problems.append(Problem(shard.path, f"item {duplicate} is in another shard of the space too"))
-        if ids_with_text is not None and len(missing := ids_with_text.missing(ids)):
-            detail = f"{len(missing)} items of {shard.path} have no text here, as {missing[0]}"
-            problems.append(Problem(paths.items, f"{detail}. To repair it, build the same sources again"))
-        seen.add(ids)
-    return problems, seen.ids() if sound else None
-
-
-def missing_files(paths: StorePaths, snapshot: Snapshot) -> Iterator[Problem]:
-    """Yield the files of a snapshot that are missing; spaces whose cards are missing are named by these."""
-    for path in snapshot.missing(paths):
-        remedy = card_remedy(path) if path.parent == paths.spaces else "To repair it, build the same sources again"
-        yield Problem(path, rendered(f"it is missing, and the manifest names it. {remedy}"))
-
-
-@dataclass(frozen=True, slots=True)
-class SoundShard:
-    """A shard whose content is intact, whatever its summary says."""
-
-    shard: Shard
-    ids: Ids
-    """Item ids, ascending."""
-    sha256: str
-    sums: tuple[Summary, ...]
-    """Summary of each layer, in the order of the card."""
-
-    def summary_problem(self, card: Card) -> Problem | None:
-        """Return the problem of the shard's summary, or None."""
-        path, size = self.shard.summary_path, disk.size(self.shard.path)
-        if not disk.is_file(path):
-            return Problem(path, f"it is missing, and its shard {self.shard.path} is there")
-        try:
-            rows = read_sealed(path, SUMMARY_SCHEMA).to_pylist()
-        except errors.DamagedError as error:
-            return Problem.of(path, error)
-        if not rows or any(row["shard"] != self.shard.name for row in rows):
-            return Problem(path, "it is not the summary of the shard of that name")
-        if tuple(row["layer"] for row in rows) != card.layers.ids:
-            return Problem(path, f"its layers are not those of the card, {card.layers.ids}")
-        if any((row["sha256"], row["bytes"]) != (self.sha256, size) for row in rows):
-            return Problem(path, "its SHA-256 or size is not that of the shard")
-        for row, total in zip(rows, self.sums, strict=True):
-            if not stored_sums(row).isclose(total):
-                return Problem(path, f"the sums of layer {row['layer']} are not those of the shard's vectors")
-        return None
-
-    def write_summary(self, card: Card) -> None:
-        """Rewrite the summary of this shard."""
-        size = disk.size(self.shard.path)
-        summary = summary_table(self.shard, self.sha256, size, card.layers, self.sums)
-        write_table(self.shard.summary_path, summary, plain=True)
-
-
-def check_shard(shard: Shard, card: Card) -> SoundShard | Problem:
-    """Check a shard without its summary: the hash in its name, its columns, layers, ids and values."""
-    try:
-        digest = disk.sha256(shard.path)
-        if shard.name != names.part_name(digest):
-            return Problem(shard.path, "its SHA-256 is not the one in its name, so it was altered or truncated")
-        if problem := schema_problem(shard.path, embeddings_schema(card.dim, card.dtype)):
-            return Problem(shard.path, problem)
-        layers = [_layer_sums(shard, card, layer.id) for layer in card.layers]
-    except errors.DamagedError as error:
-        return Problem.of(shard.path, error)
-    ids = layers[0][0]
-    for layer, (other, _) in zip(card.layers, layers, strict=True):
-        if not np.array_equal(other, ids):
-            return Problem(shard.path, f"layer {layer.id} does not have the ids of layer {card.layers.ids[0]}")
-    if len(np.unique(ids)) != len(ids):
-        return Problem(shard.path, f"layer {card.layers.ids[0]} has an item twice")
-    with disk.opening(shard.path):
-        n_rows = int(pq.read_metadata(shard.path).num_rows)
-    if n_rows != len(ids) * len(layers):
-        return Problem(shard.path, f"its layers are not those of the card, {card.layers.ids}")
-    return SoundShard(shard, ids, digest, tuple(sums for _, sums in layers))
-
-
-def _layer_sums(shard: Shard, card: Card, layer: int) -> tuple[Ids, Summary]:
-    """Return the ids and the sums of one layer of a shard."""
-    total = Summary.empty(card.dim)
-    parts = [np.empty(0, np.int64)]
-    for ids, part in LayerVectors([shard], layer, card.dim).map_with_ids(lambda ids, block: (ids, Summary.of(block))):
-        parts.append(ids)
-        total = total + part
-    return np.concatenate(parts), total
-
-
-def schema_problem(path: Path, schema: pa.Schema) -> str | None:
-    """Return a description of the problem if a file is not Parquet of this schema, or None."""
-    try:
-        with disk.opening(path):
-            found = pq.read_schema(path)
-        if not found.equals(schema):
-            return "its columns are not those of the format"
-    except (OSError, pa.ArrowException) as error:
-        return f"it cannot be read: {str(error).splitlines()[0]}"
-    return None
-
-
-_ROWS = 8192
-_FILES = "read_parquet($files, hive_partitioning = false)"
-_FILE = "read_parquet($file, hive_partitioning = false)"
-_SENTENCES = f"""CREATE TEMP TABLE sentences AS SELECT item_id, any_value(text) AS text FROM {_FILES}
-                 WHERE unit = 'sentence' AND item_id IN (SELECT context_id FROM {_FILES}) GROUP BY item_id"""
-_ITEMS = f"""SELECT item.item_id, item.unit, item.text, item.context_id, sentences.text, item.start, item."end"
-             FROM {_FILE} AS item LEFT JOIN sentences ON sentences.item_id = item.context_id"""
-
-
-def verify_ids(paths: StorePaths, items: Sequence[Path], datasets: Sequence[Path]) -> Iterator[Problem]:
-    """Yield the tables in which an id is not the hash of its item."""
-    with connections.connect(paths.root) as connection:
-        if items:
-            interruptible.execute(connection, _SENTENCES, {"files": connections.literal(items)})
-        checks = [(file, _ITEMS) for file in items]
-        for file in datasets:
-            with disk.opening(file):
-                columns = interruptible.columns(connection, f"SELECT * FROM {_FILE} LIMIT 0", _parameter(file))
-            checks += [
-                (file, f"SELECT item_id{suffix}, unit, text{suffix}, NULL, NULL, NULL, NULL FROM {_FILE}")
-                for suffix in ("", "_2")
-                if {f"item_id{suffix}", f"text{suffix}"} <= columns.keys()
-            ]
-        for file, sql in checks:
-            problem_of = partial(_row_problem, in_dataset=sql != _ITEMS)
-            if problem := next(filter(None, map(problem_of, _rows(connection, sql, file))), None):
-                yield Problem(file, problem)
-
-
-def _parameter(file: Path) -> dict[str, list[str]]:
-    return {"file": connections.literal([file])}
-
-
-def _row_problem(row: tuple[Any, ...], *, in_dataset: bool) -> str | None:
-    """Return the problem of an item joined with its sentence, or of a text of a dataset; None if it has none."""
-    item, unit, text, context_id, context, start, end = row
-    if context_id is not None and context is None:
-        return f"item {item} is in a sentence that has no text. To repair it, build the same sources again"
-    if in_dataset and text is None:
-        return "a row has no text"
-    if in_dataset and unit == Unit.OCCURRENCE and any(found.id == item for found in marked_items(text)):
-        return None
-    is_sound = has_its_id((item, unit, text, context, start, end))
-    return None if is_sound else f"item {item} is not the hash of its unit and text ({unit} {text[:40]!r})"
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str, file: Path) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a query over the file ``$file``, some thousands at a time."""
-    with disk.opening(file):
-        interruptible.execute(connection, sql, _parameter(file))
-    while rows := interruptible.run(connection, lambda it: it.fetchmany(_ROWS)):
-        yield from rows
-
-
-class IdSet:
-    """A set of item ids that grows part by part, in O(N log² N) for N ids, whatever the number of parts.
-
-    The ids are held in sorted runs of which each is more than twice as long as the next, so that an id is sorted again
-    only log N times: to sort all of them for each part would take time that grows with the square of the parts.
-    """
-
-    def __init__(self, ids: Ids | None = None) -> None:
-        self._runs: list[Ids] = []
-        if ids is not None:
-            self.add(ids)
-
-    def add(self, ids: Ids) -> None:
-        """Add item ids (n,), in any order."""
-        run = np.unique(ids)
-        while self._runs and len(self._runs[-1]) <= 2 * len(run):
-            run = np.union1d(self._runs.pop(), run)
-        if len(run):
-            self._runs.append(run)
-
-    def missing(self, ids: Ids) -> Ids:
-        """Return those of some ids (n,) that are not in the set, in the order given."""
-        is_member = np.zeros(len(ids), bool)
-        for run in self._runs:
-            at = np.minimum(np.searchsorted(run, ids), len(run) - 1)
-            is_member |= run[at] == ids
-        return ids[~is_member]
-
-    def ids(self) -> Ids:
-        """Return all ids of the set, ascending."""
-        return np.unique(np.concatenate([np.empty(0, np.int64), *self._runs]))
-
-
-@dataclass(frozen=True, slots=True)
-class QuickCheck:
-    """A check of names, sizes and footers.
+class StoreCheck:
+    """Check of the files that a manifest names, and of those derived from them.
 
     Attributes:
-        sizes: Sizes in bytes that the manifest of a store at a URL has, by path; None for those that the manifest of
-            the folder has, which names those of files that are never replaced.
-        is_listed: Whether the files have the sizes that the server lists; else the last byte of each is fetched.
+        problems: The first problem of each file, by key.
+        cards: Cards of the spaces, by name, without damaged ones.
     """
 
-    sizes: Mapping[str, int] | None = None
-    is_listed: bool = True
+    def __init__(self, files: StoreFiles, named: Manifest) -> None:
+        self.files, self.named = files, named
+        self.problems: dict[str, Problem] = {}
+        self.cards: dict[str, Card] = {}
+        self._reader = Reader(files.root)
 
-    def problems(self, paths: StorePaths, snapshot: Snapshot, spaces: Iterable[Sequence[Shard]]) -> Iterator[Problem]:
-        """Yield the problems of a store; missing files that the manifest of the folder names are found elsewhere."""
-        sizes = self.sizes
-        if sizes is None:
-            sizes = {key: properties["bytes"] for key, properties in snapshot.files.items() if "bytes" in properties}
-        missing = set()
-        for key, size in sorted(sizes.items()):
-            path = paths.root / key  # checked by the grammar of names when the manifest was read
-            try:
-                if not self.is_listed:
-                    with supply.fetched(path, [(max(0, size - 1), size)]):
-                        pass
-                elif (found := disk.size(path)) != size:
-                    problem = f"it has {found:,} bytes, and its manifest says {size:,}: it was truncated or altered"
-                    yield Problem(path, problem)
-            except (FileNotFoundError, errors.MissingObjectError):
-                missing.add(path)
-                yield Problem(path, "it is missing, and the manifest names it")
-        for shards in ([shard for shard in shards if shard.path not in missing] for shards in spaces):
-            fetch_footers([shard.path for shard in shards])
-            for shard in shards:
-                finish_part()
-                if not disk.is_file(shard.summary_path):
-                    yield Problem(shard.summary_path, f"it is missing, and its shard {shard.path} is there")
-                if not is_footer_sound(shard.path):
-                    problem = "its footer does not agree with the SHA-256 in it: it was truncated or altered"
-                    yield Problem(shard.path, problem)
+    def add(self, key: str, problem: str, state: State = "damaged") -> None:
+        """Note a problem of a file."""
+        file = self.files.root / key if self.files.is_local else Path(key)
+        self.problems.setdefault(key, Problem(file, problem, state))
+
+    def check_entries(self) -> bool:
+        """Check that the folder has no links, pipes and devices, and note foreign files; return whether it has none."""
+        irregular, foreign = unexpected_entries(self.files)
+        for key, problem in irregular.items():
+            self.add(key, problem)
+        for key in foreign if not irregular else ():
+            self.add(key, _FOREIGN)
+        return not irregular
+
+    def check_sizes(self) -> None:
+        """Check that each file is there with its size; none is read."""
+        folders = dict.fromkeys(kind.folder for kind in keys.KINDS if not kind.is_derived)
+        found = {info.key: info.size for folder in folders for info in self.files.objects.list(folder)}
+        for key, entry in sorted(self.named.files.items()):
+            if key not in found:
+                self.add(key, _missing(key), "missing")
+            elif found[key] != entry["bytes"]:
+                problem = f"it has {found[key]:,} bytes, and the manifest says {entry['bytes']:,}"
+                self.add(key, f"{problem}: it was truncated or altered")
+
+    def check_contents(self) -> None:
+        """Read each file; several at the same time, cards first, since they say what the vectors have to be."""
+        cards = [key for space in self.named.names_of(keys.CARDS) for key in self.named.keys_of(keys.CARDS, space)]
+        others = sorted(self.named.files.keys() - {*cards})
+        with ThreadPoolExecutor(_THREADS, "embstore-check") as pool:
+            for group in (cards, others):
+                files = self.files.files_of(self.named, group)
+                for file, result in zip(files, pool.map(self._result, files), strict=True):
+                    finish_part()
+                    if result is not None:
+                        self.add(file.key, *result)
+        for space in self.named.names_of(keys.VECTORS):
+            if not self.named.keys_of(keys.CARDS, space):
+                self.add(f"{keys.CARDS.folder}/{space}", f"there is no card of {space}, and there are shards of it")
+        for key, problem in _derived_problems(self.files.root):
+            self.add(key, problem)
+
+    def _result(self, file: StoredFile) -> tuple[str, State] | None:
+        """Return the problem of a file by itself, and whether it is there; None if it is sound."""
+        try:
+            problem = self._problem(file)
+        except (errors.MissingFileError, errors.MissingObjectError):
+            return _missing(file.key), "missing"
+        except errors.FileAccessError as error:
+            return f"it could not be read: {error.reason}", "unreadable"
+        except errors.DamagedError as error:
+            problem = str(error).removeprefix(f"{file.place} is damaged: ")
+        return None if problem is None else (problem, "damaged")
+
+    def _problem(self, file: StoredFile) -> str | None:
+        parts = keys.parse(file.key)
+        assert parts is not None  # or the manifest would not have been read
+        if not self.files.is_local:  # a copy in the cache says nothing of the object
+            disk.remove(self.files.root / file.key, missing_ok=True)
+        sha256 = file.entry["sha256"]
+        if disk.size(file.path) != file.entry["bytes"] or disk.sha256(file.path) != sha256:
+            return _ALTERED
+        if not sha256.startswith(parts.hash):
+            return "its name does not have the SHA-256 in the manifest"
+        if parts.kind is keys.CARDS:
+            self.cards[parts.name] = read_card(file, parts.name)
+        elif parts.kind in (*keys.TABLES, keys.DATASETS):
+            return _table_problem(file, parts.kind)
+        elif (card := self.cards.get(parts.name)) is None:
+            return None
+        elif parts.kind is keys.SUMS:
+            sums.read(file, card.layers.ids, card.dim)
+        elif parts.kind is keys.VECTORS:
+            return _shard_problem(Shard(file, card.dim, card.dtype))
+        return None
+
+    def sound(self, kind: Kind, name: str = "", layer: int | None = None) -> list[StoredFile]:
+        """Return the files of a kind that have no problem: of a space or dataset, and of a layer of it."""
+        named = self.named.keys_of(kind, name, layer)
+        return self.files.files_of(self.named, (key for key in named if key not in self.problems))
+
+    def shards(self, card: Card, layer: int) -> list[Shard]:
+        """Return the sound shards of a layer of a space."""
+        return [Shard(file, card.dim, card.dtype) for file in self.sound(keys.VECTORS, card.space, layer)]
+
+    def is_whole(self, kind: Kind, space: str = "") -> bool:
+        """Return whether no file of a kind, and of a space, has a problem."""
+        found = (keys.parse(key) for key in self.problems)
+        return not any(parts and parts.kind is kind and parts.name in (space, "") for parts in found)
+
+    def check_tables(self) -> Ids | None:
+        """Check the tables against each other; return the ids that have a text, None if a table of texts is damaged."""
+        for file, problem in contradictions(self._reader, self.sound(keys.COLUMNS)):
+            self.add(file.key, problem)
+        if not self.is_whole(keys.ITEMS):
+            return None
+        texts = self.sound(keys.ITEMS)
+        parts = [tables.read_unchecked(file, ["item_id"])["item_id"].to_numpy() for file in texts]
+        for number in repeats(parts):
+            self.add(texts[number].key, "it has an item that another table, or another row, has too")
+        return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
+
+    def check_ids(self) -> None:
+        """Check that the ids in the tables of items and the datasets are the hashes of their texts."""
+        texts = self.sound(keys.ITEMS)
+        datasets = [file for name in self.named.names_of(keys.DATASETS) for file in self.sound(keys.DATASETS, name)]
+        for file in (*texts, *datasets):
+            if (problem := next(self._id_problems(file, texts), None)) is not None:
+                self.add(file.key, problem)
+
+    def _id_problems(self, file: StoredFile, texts: Sequence[StoredFile]) -> Iterator[str]:
+        """Yield the problems of the ids in a table of items or a dataset."""
+        if file in texts:
+            named = {"files": [file], "texts": texts}
+            for row in self._reader.run(interruptible.rows, _ITEMS, named):
+                if row[3] is not None and row[4] is None:
+                    yield f"item {row[0]} is in a sentence that has no text. {BUILD_AGAIN}"
+                elif not has_its_id((*row[:3], *row[4:])):
+                    yield f"item {row[0]} is not the hash of its unit and text ({row[1]} {row[2][:40]!r})"
+            return
+        names = tables.read_unchecked(file).column_names
+        for suffix in ("", "_2", "_3", "_4"):
+            if f"item_id{suffix}" not in names:
+                continue
+            sql = f"SELECT item_id{suffix}, unit, text{suffix} FROM {FILES}"
+            for item, unit, text in self._reader.rows(sql, [file]):
+                if text is None:
+                    yield "a row has no text"
+                elif not _has_marked_id(item, unit, text):
+                    yield f"item {item} is not the hash of its unit and text ({unit} {text[:40]!r})"
+
+    def check_space(self, card: Card, texts: Ids | None) -> Ids | None:
+        """Check the shards of a space against each other and the ids with a text, where these are known.
+
+        Returns:
+            Item ids of the space, ascending; None if a shard is damaged.
+        """
+        space, layers = card.space, card.layers.ids
+        if others := sorted({*self.named.layers_of(keys.VECTORS, space)} - {*layers}):
+            self.add(keys.folder_of(keys.VECTORS, space), f"it has vectors of layer {others[0]}, and its card has none")
+        if not self.is_whole(keys.VECTORS, space):
+            return None
+        ids = self._layer_ids(card, layers[0])
+        for layer in layers[1:]:
+            if not np.array_equal(self._layer_ids(card, layer), ids):
+                folder = f"{keys.folder_of(keys.VECTORS, space)}/layer={layer:02d}"
+                self.add(folder, f"it does not have the items of layer {layers[0]}")
+        if texts is not None and len(missing := np.setdiff1d(ids, texts)):
+            problem = f"{len(missing)} items of {space} have no text here, as {missing[0]}. {BUILD_AGAIN}"
+            self.add(keys.ITEMS.folder, problem)
+        return ids
+
+    def _layer_ids(self, card: Card, layer: int) -> Ids:
+        """Return the ids of a layer, ascending; note the shards with items that are in others too."""
+        shards = self.shards(card, layer)
+        parts = [shard.ids for shard in shards]
+        for number, item in repeats(parts).items():
+            self.add(shards[number].file.key, f"item {item} is in another shard of the layer too")
+        return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
+
+    def check_sums(self, card: Card) -> None:
+        """Check that the sums of a space, if they are those of its current items, are the sums of its vectors."""
+        items = self.named.items_of(card.space, card.layers.ids[0])
+        for file in self.sound(keys.SUMS, card.space):
+            if ItemSet.of_entry(file.entry) == items and self.is_whole(keys.VECTORS, card.space):
+                stored = sums.read(file, card.layers.ids, card.dim)
+                for layer, summary in stored.items():
+                    if not LayerVectors(self.shards(card, layer), card.dim).summary.isclose(summary):
+                        self.add(file.key, f"the sums of layer {layer} are not those of its vectors")
+
+
+def _missing(key: str) -> str:
+    parts = keys.parse(key)
+    return f"it is missing, and the manifest names it. {parts.kind.remedy if parts else ''}"
+
+
+def _table_problem(file: StoredFile, kind: Kind) -> str | None:
+    """Return how a table differs from what the manifest says of it, or None."""
+    table = tables.read_unchecked(file)
+    if len(table) != file.entry["n"]:
+        return f"it has {len(table)} rows, and the manifest says {file.entry['n']}"
+    ids = table["item_id"].drop_null().to_numpy()
+    if len(ids) and (ids.min(), ids.max()) != (file.entry.get("first"), file.entry.get("last")):
+        return "its item ids are not in the range that the manifest says"
+    if kind is keys.COLUMNS and len(np.unique(ids)) < len(ids):
+        return "it has an item twice"
+    if "unit" in table.column_names and not pc.all(pc.is_in(table["unit"], pa.array([*Unit], pa.string()))).as_py():
+        return "a row has a unit that there is not"
+    return None
+
+
+def _shard_problem(shard: Shard) -> str | None:
+    """Return how a shard differs from what the manifest says of it, or None."""
+    try:
+        with disk.opening(shard.file.path), pq.ParquetFile(shard.file.path) as parquet:
+            metadata, schema = parquet.metadata, parquet.schema_arrow
+    except pa.ArrowException as error:
+        return f"it is no table ({str(error).splitlines()[0]})"
+    if not schema.equals(vectors_schema(shard.dim, shard.dtype.name)) or metadata.num_rows != shard.n:
+        return "its columns, or the number of its rows, are not those of the space and the manifest"
+    n_bytes = (8 * shard.n, shard.n * shard.dim * shard.dtype.itemsize)
+    if metadata.num_row_groups != 1 or offsets_of(metadata, *n_bytes) != [*shard.file.entry["offsets"]]:
+        return "its values are not where the manifest says"
+    if items_with(shard.ids) != ItemSet.of_entry(shard.file.entry):
+        return "its item ids are not those in the manifest"
+    for start in range(0, shard.n, BLOCK_ROWS):
+        shard.block(start)  # which must be finite
+    return None
+
+
+def repeats(parts: Sequence[Ids]) -> dict[int, int]:
+    """Return the places of those of some arrays of ids that have one of an earlier array, or one twice, with the id."""
+    ids = np.concatenate([np.empty(0, np.int64), *parts])
+    owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    again = np.ones(len(ids), np.bool_)
+    again[np.unique(ids, return_index=True)[1]] = False
+    return dict(zip(owners[again][::-1].tolist(), ids[again][::-1].tolist(), strict=True))
+
+
+def unexpected_entries(files: StoreFiles) -> tuple[dict[str, str], list[str]]:
+    """Return the problems of links, pipes and devices in the folders of a store, by key, and the keys of foreign files.
+
+    Files beside those folders are of no concern, nor are hidden ones, which file managers leave.
+    """
+    irregular, foreign = {}, []
+    for entry in disk.entries_below(files.root) if files.is_local else ():
+        key = Path(entry.path).relative_to(files.root).as_posix()
+        top, _, rest = key.partition("/")
+        if top not in _FOLDERS or entry.name.startswith("."):
+            continue
+        is_own = keys.parse(key) is not None
+        with suppress(FileNotFoundError):  # it was deleted meanwhile
+            is_file = entry.is_file(follow_symlinks=False)
+            if problem := disk.irregular(entry, folder=not rest or not (is_own or is_file)):
+                irregular[key] = problem
+            elif is_file and not is_own and top != keys.DAMAGED:
+                foreign.append(key)
+    return irregular, foreign
+
+
+def _derived_problems(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield the keys of damaged answers and maps, with their problems; others may remove them meanwhile."""
+    found: list[tuple[Path, Callable[[Path], object]]] = [
+        (path, lambda path: atomic.read_document(path, "answer", maps.REMEDY)) for path in answers.stored_answers(root)
+    ]
+    for path in disk.files_below(root / keys.MAPS.folder):
+        if keys.parse(path.relative_to(root).as_posix()) is not None:
+            found.append((path, lambda path: maps.read_map(root, path)))
+    for path, read in found:
+        try:
+            read(path)
+        except errors.MissingFileError:
+            continue
+        except errors.DamagedError as error:
+            yield path.relative_to(root).as_posix(), str(error).removeprefix(f"{path} is damaged: ")
+
+
+_ITEMS = f"""SELECT item.item_id, item.unit, item.text, item.context_id, sentences.text, item.start, item."end"
+             FROM {FILES} AS item LEFT JOIN (
+                 SELECT item_id, any_value(text) AS text FROM read_parquet($texts, hive_partitioning = false)
+                 WHERE unit = 'sentence' GROUP BY item_id
+             ) AS sentences ON sentences.item_id = item.context_id"""
+
+
+def _has_marked_id(item: int, unit: str, text: str) -> bool:
+    """Return whether an id in a dataset is the hash of its text, in which a word may be marked."""
+    if unit == Unit.OCCURRENCE and any(occurrence.id == item for occurrence in marked_items(text)):
+        return True
+    return has_its_id((item, unit, text, None, None, None))

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from embstore.base import atomic, checksum, documents
-from embstore.base.errors import DamagedError, StoreError, UnsupportedFormatError
+from embstore.base.errors import DamagedError, MissingObjectError, StoreError, UnsupportedFormatError
 from embstore.storage import keys
 from embstore.storage.keys import Kind
 
@@ -134,11 +134,12 @@ def read(objects: "Objects", known: Manifest | None = None) -> Manifest | None:
         info = objects.newest_manifest()
         if info is None:
             return None
-        if known is not None and (info.tag, keys.manifest_key(known.number)) == (known.tag, info.key):
+        is_known = known is not None and info.key in (keys.manifest_key(known.number), keys.PUBLISHED)
+        if known is not None and is_known and known.tag == info.tag:
             return known
         try:
             data = objects.get(info.key, documents.MAX_BYTES["manifest"])
-        except (FileNotFoundError, LookupError):
+        except (FileNotFoundError, MissingObjectError):
             if objects.newest_manifest() == info:
                 raise
             continue  # another process has committed since, and deleted it
@@ -201,7 +202,7 @@ def _exists(objects: "Objects", base: Manifest) -> bool:
     """
     try:
         objects.get(keys.manifest_key(base.number))
-    except (FileNotFoundError, LookupError):
+    except (FileNotFoundError, MissingObjectError):
         return not base.number
     return True
 

@@ -5,10 +5,7 @@ by :meth:`Objects.put_new` and never replaced.
 """
 
 import errno
-import hashlib
 import os
-import re
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -19,9 +16,9 @@ from typing import NamedTuple
 from filelock import FileLock
 
 from embstore.base import atomic, disk
-from embstore.base.errors import DamagedError, FileAccessError, StoreError
+from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, StoreError
+from embstore.storage import keys
 
-_IS_MANIFEST = re.compile(r"[0-9]{20}\.json", re.ASCII)
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 
 
@@ -42,10 +39,17 @@ class ObjectInfo(NamedTuple):
 
 
 class Objects(ABC):
-    """Objects below a folder or URL."""
+    """Objects below a folder or URL.
+
+    Attributes:
+        url: Folder or URL, as messages name it.
+        endpoint: Address of the server, if options name it.
+        takes_changes: Whether objects can be written.
+    """
 
     url: str
-    """Folder or URL, as messages name it."""
+    endpoint = ""
+    takes_changes = True
 
     @abstractmethod
     def get(self, key: str, max_bytes: int | None = None) -> bytes:
@@ -70,32 +74,35 @@ class Objects(ABC):
         return False
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield the objects whose keys begin with the name of a folder."""
-        raise self._only_read()
+        """Yield the objects below a folder, by ascending key; web servers list none."""
+        return iter(())
 
     def put(self, sources: Mapping[str, Path]) -> None:
         """Store the content of some files under keys that have its hash, and flush them to the disk.
 
         In a folder the files are moved. An object that exists has the same content.
         """
-        raise self._only_read()
+        raise self.only_read()
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Create an object that must not be replaced; return False, and change nothing, if there is one of this key."""
-        raise self._only_read()
+        raise self.only_read()
 
     def replace(self, key: str, data: bytes) -> None:
         """Write an object, in place of another one of this key."""
-        raise self._only_read()
+        raise self.only_read()
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; missing ones do not matter."""
-        raise self._only_read()
+        raise self.only_read()
 
     def check_writable(self) -> None:
         """Raise StoreError unless the next manifest can be created without replacing a rival's."""
+        if not self.takes_changes:
+            raise self.only_read()
 
-    def _only_read(self) -> StoreError:
+    def only_read(self) -> StoreError:
+        """Return the error for a change of objects that are only read."""
         return StoreError(
             f"{self.url} is only read: its server takes no changes. Change a copy of it: embstore pull {self.url}"
         )
@@ -123,20 +130,19 @@ class Folder(Objects):
 
     def newest_manifest(self) -> ObjectInfo | None:
         """Return the manifest of the highest number."""
-        try:
-            names = [name for name in os.listdir(self.root / "manifest") if _IS_MANIFEST.fullmatch(name)]
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        while names:
-            names.remove(newest := max(names))
-            with suppress(FileNotFoundError):  # it was deleted meanwhile
-                status = disk.status(self.root / "manifest" / newest)
-                return _info(f"manifest/{newest}", status)
+        folder = self.root / keys.MANIFESTS.folder
+        with suppress(MissingFileError), disk.Access(folder):
+            names = [name for name in os.listdir(folder) if keys.parse(f"{keys.MANIFESTS.folder}/{name}")]
+            while names:
+                names.remove(newest := max(names))
+                with suppress(MissingFileError):  # it was deleted meanwhile
+                    return _info(f"{keys.MANIFESTS.folder}/{newest}", disk.status(folder / newest))
         return None
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the regular files below a folder, by ascending key."""
-        for entry in disk.entries_below(self.root / prefix):
+        folder = self.root / prefix
+        for entry in disk.entries_below(folder) if disk.is_folder(folder) else ():
             if atomic.is_temporary(entry.name):
                 continue
             with suppress(FileNotFoundError):  # it was deleted meanwhile
@@ -148,7 +154,7 @@ class Folder(Objects):
         """Flush temporary files to the disk, move them to their places, and flush the folders with the new names."""
         targets = {key: self.root / key for key in sources}
         for folder in sorted({target.parent for target in targets.values()}):
-            disk.make_folder(folder)
+            self._make_folder(folder)
         for source in sources.values():
             disk.sync(source)
         for key, source in sources.items():
@@ -159,7 +165,7 @@ class Folder(Objects):
     def put_new(self, key: str, data: bytes) -> bool:
         """Create a file by a hard link, or under a lock where the file system has none."""
         target = self.root / key
-        disk.make_folder(target.parent)
+        self._make_folder(target.parent)
         try:
             return atomic.create(target, data)
         except FileAccessError as error:
@@ -170,6 +176,14 @@ class Folder(Objects):
                 return False
             atomic.write_bytes(target, data)
         return True
+
+    def _make_folder(self, folder: Path) -> None:
+        """Create a folder for files; raise DamagedError if there is a link in its place, which may lead elsewhere."""
+        disk.make_folder(folder)
+        while folder != self.root:
+            if not disk.is_folder(folder):
+                raise DamagedError(f"{folder} is damaged: it is no folder. Put the folder itself there, or remove it.")
+            folder = folder.parent
 
     def replace(self, key: str, data: bytes) -> None:
         """Write a file atomically."""
@@ -191,30 +205,3 @@ def _info(key: str, status: os.stat_result) -> ObjectInfo:
     """Return the description of a file."""
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
     return ObjectInfo(key, status.st_size, modified, f"{status.st_ino}-{status.st_mtime_ns}")
-
-
-def copy_hashed(source: Path, target: Path) -> tuple[int, str]:
-    """Copy a file, and return its size in bytes and its SHA-256."""
-    disk.make_folder(target.parent)
-    with disk.reading(source) as old, disk.writing(target) as new:
-        shutil.copyfileobj(old, new)
-    return disk.size(target), disk.sha256(target)
-
-
-def check_hash(path: Path, sha256: str, place: str) -> None:
-    """Raise DamagedError, which names the place, unless the content of a file has this SHA-256."""
-    if disk.sha256(path) != sha256:
-        raise DamagedError(
-            f"{place} is damaged: its content does not have the SHA-256 in the manifest, so it was altered or "
-            "truncated. Run: ⦃embstore verify⦄"
-        )
-
-
-def hash_of(data: bytes) -> str:
-    """Return the SHA-256 of some bytes in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def is_same_folder(path: Path, other: Path) -> bool:
-    """Return whether two paths lead to the same folder."""
-    return os.path.realpath(path) == os.path.realpath(other)

@@ -77,12 +77,12 @@ def bounded(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(pending)
 
 
-def write(files: StoreFiles, table_kind: Kind, table: pa.Table, *, name: str = "", **facts: Any) -> Files:
+def write(files: StoreFiles, kind: Kind, table: pa.Table, /, *, name: str = "", **facts: Any) -> Files:
     """Write a table to a store, and return it as a manifest names it once it is committed.
 
     Only columns whose values mostly repeat get a dictionary: others become no smaller by it.
     """
-    if table_kind is keys.COLUMNS:
+    if kind is keys.COLUMNS:
         facts["columns"] = {field.name: _KINDS[str(field.type)] for field in table.schema if field.name != "item_id"}
     if "item_id" in table.column_names and len(ids := table["item_id"].drop_null()):
         ids = ids.to_numpy()
@@ -92,7 +92,7 @@ def write(files: StoreFiles, table_kind: Kind, table: pa.Table, *, name: str = "
         with disk.writing(temp) as file:
             pq.write_table(table, file, row_group_size=_ROW_GROUP_ROWS, use_dictionary=packed)
         entry = entry_of(temp, n=len(table), **facts)
-        key = keys.make(table_kind, entry["sha256"], name=name)
+        key = keys.make(kind, entry["sha256"], name=name)
         files.write({key: temp})
     return {key: entry}
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 Ids = NDArray[np.int64]
 Block = NDArray[np.float32]
@@ -74,7 +75,7 @@ def write_shard(path: Path, item_ids: Ids, vectors: NDArray[np.floating]) -> dic
         padding = _padding(*vectors.shape, vectors.dtype.name)
         offsets = _write_parquet(pa.PythonFile(file, "w"), item_ids, vectors, padding)
     return {
-        **ItemSet(len(item_ids), int(item_ids.view(np.uint64).sum(dtype=np.uint64))).facts,
+        **items_with(item_ids).facts,
         "first": int(item_ids[0]), "last": int(item_ids[-1]), "offsets": offsets,
     }  # fmt: skip
 
@@ -98,9 +99,7 @@ def _write_parquet(sink: "pa.NativeFile", item_ids: Ids, vectors: NDArray[np.flo
     with writer:  # which has written the magic number that a Parquet file begins with
         sink.write(bytes(padding))
         writer.write_table(pa.table([ids, rows], schema=schema), row_group_size=max(1, n))
-    columns = [metadata[0].row_group(0).column(number) for number in (0, 1)]
-    ends = [column.data_page_offset + column.total_compressed_size for column in columns]
-    return [ends[0] - item_ids.nbytes, ends[1] - vectors.nbytes]
+    return offsets_of(metadata[0], item_ids.nbytes, vectors.nbytes)
 
 
 @lru_cache(maxsize=64)
@@ -111,6 +110,18 @@ def _padding(n: int, dim: int, dtype: str) -> int:
     ids, vectors = np.zeros(n, np.int64), np.zeros((n, dim), dtype)
     _, begin = _write_parquet(pa.MockOutputStream(), ids, vectors, 0)
     return -begin % _ALIGNMENT
+
+
+def offsets_of(metadata: "pq.FileMetaData", *n_bytes: int) -> list[int]:
+    """Return at which bytes of a shard the ids and the components begin, given how many bytes they take."""
+    columns = [metadata.row_group(0).column(number) for number in range(len(n_bytes))]
+    ends = [column.data_page_offset + column.total_compressed_size for column in columns]
+    return [end - size for end, size in zip(ends, n_bytes, strict=True)]
+
+
+def items_with(item_ids: Ids) -> ItemSet:
+    """Return the set of the items with some distinct ids."""
+    return ItemSet(len(item_ids), int(np.ascontiguousarray(item_ids).view(np.uint64).sum(dtype=np.uint64)))
 
 
 def as_stored(rows: NDArray[np.float32], item_ids: Ids, layer: str, dtype: str) -> NDArray[np.floating]:

@@ -1,141 +1,74 @@
-"""Read the files of a store from a web server, in parts where it serves ranges, else whole; or from the hub.
+"""Read the files of a store from a web server, or from a dataset repository on the Hugging Face hub.
 
-The dataset repositories on the Hugging Face hub are written here too, commit by commit.
+Neither lists its files: ``manifest.json`` is a copy of the manifest. Dataset repositories are written by commits, here
+too.
 """
 
 import os
 import re
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from http import HTTPStatus
+from datetime import UTC, datetime
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
-from threading import local
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from typing import Any
 
+from embstore.base import documents
 from embstore.base.errors import MissingObjectError, RemoteError, StoreError, UsageError
 from embstore.base.installation import needing
-from embstore.base.supply import Range
-from embstore.storage.remote.objects import ObjectReader, check_url
-
-_TIMEOUT = (5, 30)
-"""Seconds to connect, and between two parts of an answer."""
-_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
-"""Seconds between attempts."""
-_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+from embstore.storage import keys
+from embstore.storage.bucket import RETRIES, TIMEOUT, ServedObjects, check_url, is_loopback
+from embstore.storage.objects import ObjectInfo
 
 
-class _Answer(NamedTuple):
-    """The answer of a server."""
-
-    code: int
-    content_range: str
-    data: bytes
-
-    @property
-    def is_part(self) -> bool:
-        """Whether it is the part that was requested."""
-        return self.code == HTTPStatus.PARTIAL_CONTENT
-
-
-class WebObjects(ObjectReader):
+class Web(ServedObjects):
     """The files below an address of a web server."""
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None, name: str = "") -> None:
-        self._address, self._headers = check_web_url(url), dict(headers or {})
-        self.url = name or self._address
-        self._sessions = local()
-        self._has_ranges: bool | None = None
+    takes_changes = False
 
-    @property
-    def has_ranges(self) -> bool:
-        """Whether the server sends parts of files."""
-        if self._has_ranges is None:
-            try:
-                self._has_ranges = self._answer("manifest.json", (0, 1)).is_part
-            except MissingObjectError:  # what reads the store says so
-                return True
-        return self._has_ranges
+    def __init__(self, url: str) -> None:
+        address = _check_web_url(url)
+        self._published: bytes | None = None
+        super().__init__(address, lambda store: _open(store, address, {}))
 
-    def renew(self) -> None:
-        """Look for a newer state from here on, where states have addresses of their own."""
+    def __reduce__(self) -> tuple[type["Web"], tuple[str]]:
+        return type(self), (self.url,)
 
-    def get(self, key: str) -> bytes:
-        """Return the content of a file."""
-        return self._answer(key).data
+    def get(self, key: str, max_bytes: int | None = None) -> bytes:
+        """Return the content of a file; of the manifest, that which was found last."""
+        if key == keys.PUBLISHED and self._published is not None:
+            return self._published
+        return super().get(key, max_bytes)
 
-    def _get_range(self, key: str, start: int, end: int) -> bytes:
-        answer = self._answer(key, (start, end))
-        return answer.data if answer.is_part else answer.data[start:end]
-
-    def _answer(self, key: str, part: Range | None = None) -> _Answer:
-        """Return the answer to a request for a file or a part of it, tried again after errors that pass."""
-        import requests
-
-        reason = ""
-        for pause in (*_PAUSES, None):
-            try:
-                found = self._request(key, part)
-                if found.code not in _TRANSIENT:
-                    return self._checked(found, key, part)
-                reason = f"the server answers {found.code}"
-            except (requests.RequestException, OSError, ValueError) as error:
-                reason = type(error).__name__
-            if pause is not None:
-                time.sleep(pause)
-        raise RemoteError(
-            f"{self.url}/{key} cannot be read: {reason}. Check the network and the address, and run the same command "
-            "again."
-        )
-
-    def _request(self, key: str, part: Range | None) -> _Answer:
-        """Send a request, and return the answer."""
-        headers = {**self._headers, "Accept-Encoding": "identity"}
-        if part is not None:
-            headers["Range"] = f"bytes={part[0]}-{part[1] - 1}"
-        answer = self._session().get(f"{self._address}/{quote(key)}", headers=headers, timeout=_TIMEOUT)
-        return _Answer(answer.status_code, answer.headers.get("Content-Range", ""), answer.content)
-
-    def _checked(self, answer: _Answer, key: str, part: Range | None) -> _Answer:
-        """Return the answer if it has the content; else raise the error that it means."""
-        if answer.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-            raise MissingObjectError(f"{self.url}/{key} does not exist. Check the URL.")
-        if answer.code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-            is_refused = answer.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-            remedy = "Check whether you may read it." if is_refused else "Check the address."
-            raise RemoteError(f"{self.url}/{key} cannot be read: the server answers {answer.code}. {remedy}")
-        start, end = part or (0, 0)  # no part was requested
-        is_other = len(answer.data) > end - start or not answer.content_range.startswith(f"bytes {start}-")
-        if answer.is_part and is_other:
-            raise RemoteError(f"{self.url}/{key}: the server sent something else than it was asked for. Check the URL.")
-        return answer
-
-    def _session(self) -> Any:
-        """Return the connections of this thread."""
-        import requests
-
-        if not hasattr(self._sessions, "session"):
-            self._sessions.session = requests.Session()
-        return self._sessions.session
+    def newest_manifest(self) -> ObjectInfo | None:
+        """Return the copy of the manifest, which is fetched."""
+        try:
+            self._published = super().get(keys.PUBLISHED, documents.MAX_BYTES["manifest"])
+        except MissingObjectError:
+            self._published = None
+            return None
+        tag = sha256(self._published).hexdigest()
+        return ObjectInfo(keys.PUBLISHED, len(self._published), datetime.fromtimestamp(0, UTC), tag)
 
 
-def _is_local(address: str) -> bool:
-    return re.match(r"http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?(/|$)", address) is not None
+def _open(store: Any, address: str, headers: Mapping[str, str]) -> Any:
+    """Return obstore's store of an address."""
+    client = {"timeout": TIMEOUT, "default_headers": dict(headers), "allow_http": is_loopback(address)}
+    return store.HTTPStore.from_url(address, client_options=client, retry_config=RETRIES)
 
 
-def check_web_url(url: str) -> str:
+def _check_web_url(url: str) -> str:
     """Return the address of a store without a slash at its end."""
     problem = "is no address of a store, such as https://host/path, without a user and a query."
     address = check_url(url, ("https", "http"), problem)
-    if url.startswith("http:") and not _is_local(url):
+    if url.startswith("http:") and not is_loopback(url):
         raise UsageError(f"{url} is not encrypted: what comes from there could be altered on its way. Give https://")
     return address
 
 
-PREFIX = "hf://"
+HUB_PREFIX = "hf://"
 _URL = r"hf://datasets/([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w./-]*))?/?"
 _MAX_OPERATIONS = 1000
 """Number of files of a commit; the last one has the manifest."""
@@ -254,20 +187,24 @@ class HubDataset:
         return (text.replace(token, "…") if token else text).rstrip(".")
 
 
-class HubObjects(WebObjects):
-    """The files of a dataset repository at a commit, by default that of its revision at the last :meth:`renew`."""
+class Hub(Web):
+    """The files of a dataset repository, at the commit of its revision when the manifest was read last."""
 
-    def __init__(self, dataset: HubDataset, commit: str = "") -> None:
-        self._dataset = dataset
-        name = f"{PREFIX}datasets/{dataset.repo}@{commit[:12]}" if commit else dataset.url
-        super().__init__(*dataset.address(commit or dataset.revision), name)
-        self._has_ranges = True
+    def __init__(self, url: str) -> None:
+        self.dataset = HubDataset(url)
+        self.commit = ""
+        self._published = None
+        address, headers = self.dataset.address(self.dataset.revision)
+        super(Web, self).__init__(self.dataset.url, lambda store: _open(store, address, headers))
 
-    def renew(self) -> None:
-        """Go to the commit at which the revision is now."""
-        commit = self._dataset.head()
+    def newest_manifest(self) -> ObjectInfo | None:
+        """Return the copy of the manifest at the commit at which the revision is now."""
+        commit = self.dataset.head()
         if commit is None:
             raise RemoteError(
                 f"{self.url}: there is no such dataset repository or revision, or you may not read it. {_CHECK_NAME}"
             )
-        self._address, self._headers = self._dataset.address(commit)
+        if commit != self.commit:
+            self.commit = commit
+            self._store = _open(self._obstore.store, *self.dataset.address(commit))
+        return super().newest_manifest()

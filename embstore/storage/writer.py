@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embstore.base import disk
-from embstore.base.errors import FileAccessError, StoreError
+from embstore.base.errors import StoreError
 from embstore.base.sharding import ShardSpec
-from embstore.base.space import Unit
+from embstore.base.space import Layer, Unit
 from embstore.base.summary import Summary
 from embstore.storage import keys, sums, tables
 from embstore.storage.cache import StoreFiles, entry_of
@@ -29,7 +29,7 @@ from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.lock import other_workers, write_lock
 from embstore.storage.manifest import Change, Files, ItemSet, Manifest
 from embstore.storage.sums import Sums
-from embstore.storage.vectors import LayerVectors, Shard, as_stored, is_among, write_shard
+from embstore.storage.vectors import LayerVectors, Shard, as_stored, is_among, items_with, write_shard
 
 Block = tuple[Ids, NDArray[np.float32]]
 Error = type[BaseException] | None
@@ -72,25 +72,32 @@ def write_batch(files: StoreFiles, card: Card, item_ids: Ids, layers: Iterable[N
     in_order = bool((order[1:] > order[:-1]).all())
     ascending = item_ids[order]
 
-    def write(layer: int, name: str, vectors: NDArray[np.float32]) -> tuple[int, Files, Summary]:
-        stored = as_stored(vectors if in_order else vectors[order], ascending, name, card.dtype)
-        with files.temporary() as temp:
-            facts = write_shard(temp, ascending, stored)
-            entry = entry_of(temp, **facts)
-            key = keys.make(keys.VECTORS, entry["sha256"], name=card.space, layer=layer)
-            files.write({key: temp})
-        return layer, {key: entry}, Summary.of(stored)
+    def write(layer: Layer, vectors: NDArray[np.float32]) -> tuple[Files, Summary]:
+        return write_layer(files, card, layer, ascending, vectors if in_order else vectors[order])
 
-    found: list[tuple[int, Files, Summary]] = []
+    found: list[tuple[Files, Summary]] = []
     with ThreadPoolExecutor(_LAYERS_AT_ONCE, "embstore-shard") as pool:
-        writing: list[Future[tuple[int, Files, Summary]]] = []
+        writing: list[Future[tuple[Files, Summary]]] = []
         for layer, vectors in zip(card.layers, layers, strict=True):
             if len(writing) >= _LAYERS_AT_ONCE:
                 found.append(writing.pop(0).result())
-            writing.append(pool.submit(write, layer.id, layer.name, vectors))
+            writing.append(pool.submit(write, layer, vectors))
         found += [done.result() for done in writing]
-    written = {key: entry for _, of_layer, _ in found for key, entry in of_layer.items()}
-    return Batch(card, ascending, written, {layer: summary for layer, _, summary in found})
+    written = {key: entry for of_layer, _ in found for key, entry in of_layer.items()}
+    return Batch(card, ascending, written, dict(zip(card.layers.ids, (summary for _, summary in found), strict=True)))
+
+
+def write_layer(
+    files: StoreFiles, card: Card, layer: Layer, item_ids: Ids, vectors: NDArray[np.float32]
+) -> tuple[Files, Summary]:
+    """Write the vectors (n, dim) of items (n,), by ascending id, as a shard of one layer; return it and its sums."""
+    stored = as_stored(vectors, item_ids, layer.name, card.dtype)
+    with files.temporary() as temp:
+        facts = write_shard(temp, item_ids, stored)
+        entry = entry_of(temp, **facts)
+        key = keys.make(keys.VECTORS, entry["sha256"], name=card.space, layer=layer.id)
+        files.write({key: temp})
+    return {key: entry}, Summary.of(stored)
 
 
 class StoreWriter:
@@ -209,7 +216,7 @@ class StoreWriter:
             before = sums.read(self.files.file(current[0], base.files[current[0]]), card.layers.ids, card.dim)
             total = sums.add(before, total)
         for batch in batches:
-            items = items + ItemSet(len(batch.item_ids), int(batch.item_ids.view(np.uint64).sum(dtype=np.uint64)))
+            items = items + items_with(batch.item_ids)
         return write_sums(self.files, card.space, total, items), stored
 
     def complete_sums(self, spaces: Iterable[Card]) -> None:

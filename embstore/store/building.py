@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from embstore.build.on_ray import Cluster
     from embstore.build.report import BuildReport
+    from embstore.storage.cache import StoreFiles
 
 DEFAULT_MODELS = ("gpt2", "clip")
 DEFAULT_SOURCES = ("words",)
@@ -134,8 +135,8 @@ class BuildMethods(OpenStore):
         chosen = None if unit is None else parse_member(Unit, unit)
         with observing(observe):
             self.fetch_datasets(missing_datasets(as_names(names)))
-            with self._writing() as folder:
-                return store_datasets(folder, as_names(names), chosen)
+            with self._writing() as files:
+                return store_datasets(files, as_names(names), chosen)
 
     def encode(
         self, texts: Names, space: str, *, layers: LayerSpec = "top", download: bool = False, allow_pickle: bool = False
@@ -340,18 +341,18 @@ class BuildMethods(OpenStore):
             self.fetch_datasets(missing_datasets(source_names))
             cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
             if dry_run:
-                report = estimate(self._existing(), [read], as_names(models), options)
+                report = estimate(self._files, [read], as_names(models), options)
             else:
-                with self._writing(is_new=True) as folder:
-                    report = build(folder, [read], as_names(models), options, cluster)
+                with self._writing() as files:
+                    report = build(files, [read], as_names(models), options, cluster)
                 report = report if self.url is None else replace(report, store=self.url)
         return report if note is None else replace(report, notes=(note, *report.notes))
 
 
 def _cluster(
     on: str | None, workers: int | None, worker_gpus: float | None, worker_cpus: int | None, address: str | None
-) -> "Callable[[Path], Cluster] | None":
-    """Return the function that connects to the cluster of a build, given the folder of the store; None for none.
+) -> "Callable[[StoreFiles], Cluster] | None":
+    """Return the function that connects to the cluster of a build, given the files of the store; None for none.
 
     Raises:
         UnknownNameError: ``on`` is not ``ray``.
@@ -366,7 +367,7 @@ def _cluster(
     from embstore.build.on_ray import Cluster, ClusterOptions
 
     options = ClusterOptions(workers, worker_gpus, worker_cpus, address)
-    return lambda root: Cluster(options, root)
+    return lambda files: Cluster(options, files)
 
 
 def split_given(

@@ -72,8 +72,8 @@ class InteropMethods(OpenStore):
         options = _options(name or stem, unit, layers, dtype, index, index_memory)
         read = ReadOptions(None if texts is None else Path(texts), column, vector_column, allow_pickle)
         opened = [open_vectors(path, format, read) for path in paths]
-        with self._writing(is_new=True) as folder, observing(observe):
-            report = import_vectors(folder, opened, options)
+        with self._writing() as store_files, observing(observe):
+            report = import_vectors(store_files, opened, options)
         return report if self.url is None else replace(report, store=self.url)
 
     def add_vectors(
@@ -110,8 +110,8 @@ class InteropMethods(OpenStore):
         options = _options(name, unit, layers, dtype, index, index_memory)
         texts, values = as_names(texts), np.asarray(array)
         file = array_file(texts, values, options.unit)
-        with self._writing(is_new=True) as folder, observing(observe):
-            report = import_vectors(folder, [file], options, array_digest(texts, values))
+        with self._writing() as store_files, observing(observe):
+            report = import_vectors(store_files, [file], options, array_digest(texts, values))
         return report if self.url is None else replace(report, store=self.url)
 
     @accepts(item_filter)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from embstore.base.errors import UsageError
@@ -58,8 +57,8 @@ class MaintenanceMethods(OpenStore):
         from embstore.maintain.upkeep import reindex
 
         choice = None if kind == "none" else Choice(kind, as_bytes(memory), recall, force)
-        with self._writing() as folder, observing(observe):
-            return reindex(folder, SpaceFilter(**filters), as_layers(layers), choice)
+        with self._writing() as files, observing(observe):
+            return reindex(files, SpaceFilter(**filters), as_layers(layers), choice)
 
     def verify(self, *, deep: bool = False, quick: bool = False) -> "Verification":
         """Read every file, and check hashes, rows, finite values, summaries, ids and indexes against each other.
@@ -67,34 +66,19 @@ class MaintenanceMethods(OpenStore):
         Args:
             deep: Whether to compute each id from its text, and compare the vectors in the indexes with those in the
                 shards.
-            quick: Whether to check instead only that each file is there with its size, and the footers of the shards:
-                of a store at a URL a listing and some kilobytes for each shard, not all of it.
+            quick: Whether to check instead only that each file is there with its size: of a store in a bucket a
+                listing, not all of it.
 
         Returns:
             The numbers of files and bytes read, and the problems found.
         """
         from embstore.maintain.verify import verify
-        from embstore.storage.check import QuickCheck
 
         if quick and deep:
             raise UsageError("⦃quick=True⦄ reads no content, and ⦃deep=True⦄ all of it. Leave one of them out.")
-        if quick and not self.has_ranges:
-            raise UsageError(
-                f"{self.url} sends only whole files, so that no check of it is quick. Leave ⦃quick=True⦄ out."
-            )
-        with self._checking() as (folder, sizes):
-            is_listed = self._remote is None or self._remote.is_listed
-            found = verify(folder, deep=deep, quick=QuickCheck(sizes, is_listed) if quick else None)
-        if self.url is None:
-            return found
-        problems = (
-            replace(
-                each, file=each.file.relative_to(folder) if each.file.is_relative_to(folder) else each.file,
-                problem=self._by_url(folder, each.problem),
-            )
-            for each in found.problems
-        )  # fmt: skip
-        return replace(found, store=self.url, problems=tuple(problems))
+        if quick and not self._files.objects.takes_changes:
+            raise UsageError(f"{self.url} lists no files, so that no check of it is quick. Leave ⦃quick=True⦄ out.")
+        return verify(self._files, deep=deep, quick=quick)
 
     def repair(self, *, dry_run: bool = False, observe: Observer | None = None) -> Table:
         """Repair what can be repaired: remove leftovers, rebuild summaries and indexes, and take out damaged shards.
@@ -111,8 +95,8 @@ class MaintenanceMethods(OpenStore):
         """
         from embstore.maintain.repair import repair
 
-        with self._writing(dry_run=dry_run, is_repair=True) as folder, observing(observe):
-            return repair(folder, dry_run=dry_run)
+        with self._writing(dry_run=dry_run) as files, observing(observe):
+            return repair(files, dry_run=dry_run)
 
     def compact(
         self, *, dry_run: bool = False, shard_bytes: int | None = None, observe: Observer | None = None
@@ -134,8 +118,8 @@ class MaintenanceMethods(OpenStore):
         from embstore.storage.vectors import SHARD_BYTES
 
         size = SHARD_BYTES if shard_bytes is None else shard_bytes
-        with self._writing(dry_run=dry_run) as folder, observing(observe):
-            return compact(folder, dry_run=dry_run, shard_bytes=size)
+        with self._writing(dry_run=dry_run) as files, observing(observe):
+            return compact(files, dry_run=dry_run, shard_bytes=size)
 
     def merge(
         self,
@@ -165,9 +149,9 @@ class MaintenanceMethods(OpenStore):
         """
         from embstore.maintain.upkeep import merge
 
-        source = _source(other).folder()
-        with self._writing(dry_run=dry_run) as folder, observing(observe):
-            return merge(folder, source, as_names(spaces), dry_run=dry_run)
+        source = _source(other)._files
+        with self._writing(dry_run=dry_run) as files, observing(observe):
+            return merge(files, source, as_names(spaces), dry_run=dry_run)
 
     def remove(self, spaces: Names = (), *, columns: Names = (), dry_run: bool = False) -> Table:
         """Remove spaces: their vectors, summaries, indexes and cards. Texts stay, since other spaces may use them.
@@ -186,8 +170,8 @@ class MaintenanceMethods(OpenStore):
         """
         from embstore.maintain.upkeep import remove
 
-        with self._writing(dry_run=dry_run) as folder:
-            return remove(folder, as_names(spaces), as_names(columns), dry_run=dry_run)
+        with self._writing(dry_run=dry_run) as files:
+            return remove(files, as_names(spaces), as_names(columns), dry_run=dry_run)
 
     def push(
         self,
@@ -223,23 +207,19 @@ class MaintenanceMethods(OpenStore):
             StoreError: The place has other content, or cannot be written. Nothing was committed.
             DamagedError: A file of this store is damaged. Nothing was committed.
         """
-        from embstore.exchange.copies import Selection, copy_store, rest_of_copy
+        from embstore.exchange.copies import Selection, copy_store
+        from embstore.storage.location import HUB_PREFIX, WEB_PREFIXES
 
         selection, place = Selection(as_names(spaces), as_layers(layers)), os.fspath(dest)
-        if place.startswith("hf://"):
-            from embstore.exchange.copies import push_to_hub
+        if place.startswith(HUB_PREFIX):
+            from embstore.exchange.hub import push_to_hub
 
             with observing(observe):
-                return push_to_hub(self.folder(), place, selection, dry_run=dry_run)
-        if place.startswith(("http://", "https://")):
+                return push_to_hub(self._files, place, selection, dry_run=dry_run)
+        if place.startswith(WEB_PREFIXES):
             raise UsageError(f"{place} takes no changes. Push into a folder that the web server serves.")
-        other = OpenStore(dest, options)
-        with other._writing(dry_run=dry_run, is_new=True) as folder, observing(observe):
-            name = other.url or str(other.path)
-            done = copy_store(self.folder(), folder, selection, name=name, dry_run=dry_run)
-        if not len(done) and other._remote is not None and other._remote.n_uploaded:
-            return rest_of_copy(other._remote.n_uploaded, other._remote.uploaded_bytes)
-        return done
+        with OpenStore(dest, options)._writing(dry_run=dry_run) as files, observing(observe):
+            return copy_store(self._files, files, selection, dry_run=dry_run)
 
     def pull(
         self,
@@ -268,9 +248,8 @@ class MaintenanceMethods(OpenStore):
         from embstore.exchange.copies import Selection, copy_store
 
         selection, other = Selection(as_names(spaces), as_layers(layers)), _source(source, options)
-        with self._writing(dry_run=dry_run, is_new=True) as folder, observing(observe):
-            name = self.url or str(self.path)
-            return copy_store(other.folder(), folder, selection, "pull", name, dry_run=dry_run)
+        with self._writing(dry_run=dry_run) as files, observing(observe):
+            return copy_store(other._files, files, selection, "pull", dry_run=dry_run)
 
 
 def _source(other: str | os.PathLike[str] | OpenStore, options: Mapping[str, str] | None = None) -> OpenStore:

@@ -2,7 +2,6 @@
 
 import operator
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -12,17 +11,18 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
-from embstore.base.errors import DamagedError, EmbstoreError, MissingFileError, MissingObjectError, UsageError
+from embstore.base.errors import DamagedError, MissingObjectError, UsageError
 from embstore.base.keywords import Names, accepts, as_names
-from embstore.storage.catalog import Catalog
+from embstore.storage.cache import StoreFiles
 from embstore.storage.card import SpaceFilter
+from embstore.storage.catalog import Catalog
+from embstore.storage.location import open_files
 from embstore.storage.sql.connections import Limits
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric
     from embstore.query.grouping import Bins
     from embstore.query.request import MetricRequest, Selection, WordSource
-    from embstore.storage.remote.remote_store import RemoteStore
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class OpenStore:
         UsageError: ``path`` is an empty string, or a URL of another kind; or options are given for a folder.
 
     Attributes:
-        path: Folder of the store; of a store at a URL, the folder of its mirror in the cache.
+        path: Folder of the store; of a store at a URL, that of the copies of its files in the cache.
         url: URL of the store; None for a folder.
     """
 
@@ -50,17 +50,12 @@ class OpenStore:
             )
         named = os.fspath(path or os.environ.get("EMBSTORE_STORE") or "")
         self._is_named, self._is_pinned = bool(named), False
-        self._remote = _remote(named or "store", options)
-        self.path = self._remote.root if self._remote else Path(named or "store")
-        self.url = self._remote.url if self._remote else None
+        self._files = open_files(named or "store", options)
+        self.path = Path(named or "store") if self._files.is_local else self._files.root
+        self.url = None if self._files.is_local else self._files.name
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url or str(self.path)!r})"
-
-    @property
-    def has_ranges(self) -> bool:
-        """Whether parts of files can be fetched; some web servers send only whole files."""
-        return self._remote is None or self._remote.has_ranges
 
     def remote_bytes(self) -> int:
         """Return the number of bytes of the files of a store at a URL; 0 for a folder.
@@ -69,87 +64,42 @@ class OpenStore:
             StoreError: There is no store at the URL.
             RemoteError: The server cannot be reached.
         """
-        return self._remote.n_bytes() if self._remote else 0
+        return 0 if self.url is None else sum(entry["bytes"] for entry in self._files.manifest().files.values())
 
     @cached_property
     def catalog(self) -> Catalog:
         """The cards, shards and tables of the store as the last query found them."""
-        return Catalog(self.folder())
+        return Catalog(self._files)
 
     def _newest(self) -> Catalog:
-        """Return the catalog; read it again if something was committed to the folder since."""
-        if not self._is_pinned and self._remote is None and "catalog" in self.__dict__ and not self.catalog.is_newest:
+        """Return the catalog; of a folder read it again if something was committed since."""
+        is_fixed = self._is_pinned or self.url is not None or "catalog" not in self.__dict__
+        if not is_fixed and not self.catalog.is_newest:
             self.refresh()
         return self.catalog
 
     def _pinned(self) -> Self:
         """Return the same store for a task of several queries, which sees one state until :meth:`refresh`."""
-        if self._remote is not None:
+        if self.url is not None:
             return self
         pinned = copy(self)
         pinned._is_pinned = True
         pinned.refresh()
         return pinned
 
-    def folder(self) -> Path:
-        """Return the folder of the store, brought up to date if it mirrors one at a URL."""
-        return self._remote.synchronise() if self._remote else self.path
-
-    def _existing(self) -> Path:
-        """Return the folder of the store, which may not exist."""
-        return self.path if self._remote is None or not self._remote.exists() else self.folder()
-
     def refresh(self) -> None:
         """Forget what was read of the store: of one at a URL, the next query sees what was written since."""
         self.__dict__.pop("catalog", None)
 
     @contextmanager
-    def _writing(self, *, dry_run: bool = False, is_new: bool = False, is_repair: bool = False) -> Iterator[Path]:
-        """Yield the folder to change within the context, and forget at its end what was read of the store."""
+    def _writing(self, *, dry_run: bool = False) -> Iterator[StoreFiles]:
+        """Yield the files to change within the context, and forget at its end what was read of the store."""
+        if not (dry_run or self._files.objects.takes_changes):
+            raise self._files.objects.only_read()
         try:
-            if self._remote is None:
-                yield self.path
-            elif dry_run and is_repair:
-                with self._checking() as (folder, _):
-                    yield folder
-            elif dry_run:
-                yield self._remote.synchronise(is_listed=True)
-            else:
-                with (
-                    self._remote.writing(is_new=is_new, is_repair=is_repair, collects=not is_new) as folder,
-                    self._named_by_url(folder),
-                ):
-                    yield folder
+            yield self._files
         finally:
             self.refresh()
-
-    @contextmanager
-    def _checking(self) -> Iterator[tuple[Path, dict[str, int] | None]]:
-        """Yield the folder to look for damage in within the context.
-
-        With it come the sizes in bytes that the manifest of a store at a URL has, by path; None for a folder.
-        """
-        if self._remote is None:
-            yield self.path, None
-        else:
-            with self._remote.fresh() as mirror, self._named_by_url(mirror.root):
-                files = mirror.state.files if mirror.state else {}
-                yield mirror.root, {path: file.size for path, file in files.items()}
-
-    @contextmanager
-    def _named_by_url(self, folder: Path) -> Iterator[None]:
-        """Name the URL instead of the folder of its mirror in errors within the context."""
-        try:
-            yield
-        except EmbstoreError as error:
-            error.args = tuple(self._by_url(folder, part) if isinstance(part, str) else part for part in error.args)
-            if isinstance(error, MissingFileError):
-                error.path = self._by_url(folder, error.path)
-            raise
-
-    def _by_url(self, folder: Path, text: str) -> str:
-        """Return a text with the URL instead of the folder of its mirror."""
-        return text.replace(str(folder), self.url) if self.url else text
 
     def _ask(self, query: Callable[[Catalog], T]) -> T:
         """Return the result of a query of one state of the store: the newest one.
@@ -160,23 +110,11 @@ class OpenStore:
         while True:
             catalog = self._newest()
             try:
-                with self._named_by_url(catalog.root):
-                    return query(catalog)
+                return query(catalog)
             except (DamagedError, FileNotFoundError, MissingObjectError):
-                if not (catalog.is_outdated or (self._remote is not None and self._remote.is_outdated())):
+                if not catalog.is_outdated:
                     raise
                 self.refresh()
-
-
-def _remote(path: str, options: Mapping[str, str] | None) -> "RemoteStore | None":
-    """Return the store at a URL; None if the path is of a folder."""
-    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path) or os.path.isdir(path):
-        if options:
-            raise UsageError(f"{path} is a folder, and options are for stores at URLs. Leave out ⦃store-option⦄.")
-        return None
-    from embstore.storage.remote.remote_store import RemoteStore
-
-    return RemoteStore(path, options)
 
 
 LayerSpec = str | int | Sequence[int]

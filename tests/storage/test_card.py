@@ -4,9 +4,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.transaction.commit import create_store, write_card
-from embstore.storage.transaction.manifest import read_cards
+from embstore.storage.cache import StoreFiles
+from embstore.storage.catalog import Catalog
+from embstore.storage.manifest import Change
+from embstore.storage.writer import write_card
 from synthetic import synthetic_card
 
 from embstore.base import atomic
@@ -25,11 +26,11 @@ from embstore.storage.card import CARD_FORMAT, Card, read_card
     ],
 )
 def test_a_card_comes_back_as_it_was(tmp_path, card):
-    paths = StorePaths(tmp_path)
-    create_store(paths)
-    write_card(paths, card)
-    assert read_cards(paths) == {card.space: card}
-    assert next(iter(json.loads(paths.card(card.space).read_text("utf-8")))) == "format"
+    files = StoreFiles.of_folder(tmp_path)
+    files.commit(Change(write_card(files, card)))
+    assert Catalog(tmp_path).cards == {card.space: card}
+    [path] = (tmp_path / "spaces").glob(f"{card.space}-*.json")
+    assert next(iter(json.loads(path.read_text("utf-8")))) == "format"
 
 
 CARD = synthetic_card()

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from embstore.storage.transaction.commit import write_dataset
+from embstore.storage.writer import write_dataset
 from sql_process import LIMITS, Answer, SqlProcess
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
@@ -102,8 +102,8 @@ def attacked(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sql")
     made = synthetic_store(folder / "store", n=30, n_blocks=1)
     columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(30)]}
-    write_dataset(made.paths, "ranks", "word list", Unit.WORD, columns)
-    write_skipped(made.paths, [SkippedText("x", "skipped", "why", made.space)])
+    write_dataset(made.files, "ranks", "word list", Unit.WORD, columns)
+    write_skipped(made.files, [SkippedText("x", "skipped", "why", made.space)])
     victim = folder / "victim"
     victim.mkdir()
     (victim / "secret.txt").write_text(f"a,b\n{SECRET},2\n")

@@ -4,7 +4,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from embstore.storage.transaction.commit import write_rows
+from embstore.storage import keys
+from embstore.storage.cache import StoreFiles
+from embstore.storage.manifest import Change
+from embstore.storage.tables import column_schema, write
 from synthetic import synthetic_store
 
 from embstore.base.errors import DamagedError, UnknownNameError
@@ -22,6 +25,10 @@ def in_pandas(column: ColumnValues) -> pd.Series:
     )
 
 
+def add_columns(files: StoreFiles, table: pa.Table) -> None:
+    files.commit(Change(write(files, keys.COLUMNS, table)))
+
+
 @pytest.fixture
 def made(make_store):
     """A store of 40 items with four columns in two tables, and the same columns in pandas."""
@@ -37,8 +44,8 @@ def made(make_store):
     other = pa.schema([schema.field(0), ("rare", pa.bool_()), ("length", pa.float64())])
     for part in (schema, other):
         table = pa.Table.from_pylist(frame[part.names].to_dict("records"), part)
-        write_rows(made.paths, made.paths.columns, [table.slice(0, 11), table.slice(11)])
-        write_rows(made.paths, made.paths.columns, [table.slice(30)])  # twice the same values
+        for rows in (table.slice(0, 11), table.slice(11), table.slice(30)):  # some values are there twice
+            add_columns(made.files, rows)
     return made, frame
 
 
@@ -77,11 +84,7 @@ def test_a_column_that_does_not_exist_names_the_nearest(made):
 def test_tables_that_contradict_each_other_are_damaged(made):
     store, _ = made
     table = pa.table({"item_id": store.ids, "freq": ["many"] * 40})
-    write_rows(
-        store.paths,
-        store.paths.columns,
-        [table.cast(pa.schema([pa.field("item_id", pa.int64(), nullable=False), ("freq", pa.string())]))],
-    )
+    add_columns(store.files, table.cast(column_schema({"freq": "string"})))
     with pytest.raises(DamagedError, match=r"column 'freq' is of type"):
         column_types(Catalog(store.root), store.space)
 
@@ -90,9 +93,9 @@ def test_a_condition_reads_the_tables_whose_columns_it_names(made):
     store, _ = made
     expected = Catalog(store.root).select("unit = 'word'").tolist()
     file = Catalog(store.root).column_files[0]
-    data = bytearray(file.read_bytes())
+    data = bytearray(file.path.read_bytes())
     data[len(data) // 3] ^= 1  # the footer is at the end
-    file.write_bytes(data)
+    file.path.write_bytes(data)
     catalog = Catalog(store.root)
     assert catalog.select("unit = 'word'").tolist() == expected
     for condition in ("freq > 1", "no_such_column > 1"):

@@ -54,11 +54,7 @@ from embstore.storage.writer import StoreWriter
 with StoreWriter(Path(sys.argv[1]), ShardSpec(1, 2)) as store:
     print("held", flush=True)
     sys.stdin.readline()
-    try:
-        with store.writing_texts():
-            print("written", flush=True)
-    except LockedError as error:
-        print(error, flush=True)
+    print("written", flush=True)
 """
 
 
@@ -69,33 +65,6 @@ def _start(script: str, root: Path) -> subprocess.Popen[str]:
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     return holder
-
-
-def test_deleting_the_lock_file_admits_no_second_writer(make_store):
-    made = make_store(index=False)
-    with _start(_HOLD, made.root) as holder:
-        (made.root / ".lock").unlink()
-        message = rf"process {holder.pid} on .*lock file was deleted"
-        for shard in (None, ShardSpec(1, 2)):
-            with pytest.raises(LockedError, match=message), StoreWriter(made.root, shard):
-                pytest.fail("it was opened for writing")
-        holder.kill()
-    with StoreWriter(made.root):
-        pass
-
-
-def test_deleting_the_lock_file_of_a_part_admits_no_second_writer(make_store):
-    made = make_store(index=False)
-    with _start(_HOLD_A_PART, made.root) as holder:
-        (made.root / ".lock-shard-1-of-2").unlink()
-        with pytest.raises(LockedError, match="lock file was deleted"), StoreWriter(made.root):
-            pytest.fail("it was opened for writing")
-        with StoreWriter(made.root, ShardSpec(1, 2)):  # the same part: the first one notices before it writes
-            message, _ = holder.communicate("go on\n", timeout=HUNG_SECONDS)
-    assert "was deleted while this build was at work" in message
-    assert "part 1/2" in message
-    with StoreWriter(made.root):
-        pass
 
 
 def test_two_parts_are_written_side_by_side(make_store):
@@ -114,7 +83,7 @@ def test_a_part_that_another_process_builds_is_refused_at_once_with_its_name(mak
 
     with _start(_HOLD_A_PART, made.root) as holder, ThreadPoolExecutor(1) as pool:
         try:
-            with pytest.raises(LockedError, match=f'process {holder.pid} on .*shard="1/2"'):
+            with pytest.raises(LockedError, match=f"process {holder.pid} on "):
                 pool.submit(build_the_same_part).result(timeout=HUNG_SECONDS)
         finally:
             holder.kill()
@@ -187,5 +156,5 @@ def test_queries_write_nothing_but_their_answers(make_store):
     store.sql("SELECT * FROM embeddings").fetchall()
     store.verify()
     after = snapshot(made.root)
-    assert {name: what for name, what in after.items() if not name.startswith("answers/")} == before
+    assert {name: what for name, what in after.items() if not name.startswith("derived/")} == before
     assert len(after) - len(before) == 4 * 5, "an answer for each space, layer and question"

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
-from embstore.storage.transaction.commit import write_dataset
+from embstore.storage.writer import write_dataset
 from hanging import HUNG_SECONDS
 from store_damage import flipped
 from synthetic import synthetic_store
@@ -68,7 +68,7 @@ VIEWS = ("spaces", "summaries", "skipped", "columns", "built_in")
 def made(tmp_path_factory):
     made = synthetic_store(tmp_path_factory.mktemp("sandbox") / "store", n=12, n_blocks=1, index=False)
     columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(12)]}
-    write_dataset(made.paths, "odd-name", "word list", Unit.WORD, columns)
+    write_dataset(made.files, "odd-name", "word list", Unit.WORD, columns)
     return made
 
 

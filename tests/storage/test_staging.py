@@ -13,9 +13,8 @@ import duckdb
 import numpy as np
 import pytest
 from embstore.storage.files import tables as tables_module
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.transaction.commit import create_store
-from embstore.storage.transaction.manifest import list_parts
+from embstore.storage.cache import StoreFiles
+from embstore.storage.manifest import Change
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import synthetic_items, synthetic_store
@@ -30,7 +29,7 @@ from embstore.storage.sql import interruptible
 from embstore.storage.staging import staging as staging_module
 from embstore.storage.staging.missing import MissingItems, SkipList, StoredTexts
 from embstore.storage.staging.staging import Staging
-from embstore.storage.tables import read_part
+from embstore.storage.tables import read
 
 words = st.lists(st.text(alphabet="abcß\0\U0001f600 ", min_size=1, max_size=3), max_size=30)
 
@@ -144,10 +143,10 @@ def test_texts_are_written_once_with_their_sentences(tmp_path):
     with Staging(tmp_path, Unit.OCCURRENCE) as staging:
         add(staging, items)
         staging.deduplicate()
-        stored_texts = StoredTexts(staging, made.paths)
+        stored_texts = StoredTexts(staging, made.files)
         for _ in range(2):
             stored_texts.write(np.array([item.id for item in items if item.text != "of"]))
-        StoredTexts(staged(tmp_path, Unit.OCCURRENCE, items), made.paths).write(np.array([items[0].id]))
+        StoredTexts(staged(tmp_path, Unit.OCCURRENCE, items), made.files).write(np.array([items[0].id]))
     rows = Store(made.root).sql("SELECT unit, text FROM items ORDER BY ALL").fetchall()
     assert rows == sorted(
         [("occurrence", item.text) for item in items if item.text != "of"]
@@ -177,7 +176,7 @@ def test_a_stored_text_with_the_id_of_another_is_refused(tmp_path, monkeypatch):
     made = synthetic_store(tmp_path / "store", texts=["dog", "sheep"], index=False)
     staging = staged(tmp_path, Unit.WORD, list(synthetic_items("word", ["cow", "sheep"])))
     with pytest.raises(SourceError, match=r"'cow' \(a\.txt:1\) and 'dog' \(stored in .*store\)"):
-        StoredTexts(staging, made.paths)
+        StoredTexts(staging, made.files).write(np.array([1]))
     staging.__exit__()
 
 
@@ -200,16 +199,16 @@ def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path, monkeypatch):
 
 
 def test_skipped_rows_are_listed_once_and_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables_module, "_PART_BYTES", 1 << 18)
-    paths, n = StorePaths(tmp_path / "store"), 10_000
-    create_store(paths)
+    monkeypatch.setattr(tables_module, "_TABLE_BYTES", 1 << 18)
+    files, n = StoreFiles.of_folder(tmp_path / "store"), 10_000
+    files.commit(Change())
     for more in (0, 1):
         with Staging(tmp_path, Unit.WORD) as staging:
             for number in range(n + more):
                 staging.add_blank("no text", f"a.txt:{number}")
             staging.deduplicate()
-            SkipList(staging, paths).record()
-    tables = [read_part(file) for file in list_parts(paths, paths.skipped).files]
+            SkipList(staging, files).record()
+    tables = [read(file) for file in Catalog(files).skipped_files]
     assert sorted(map(len, tables))[0] == 1
     assert max(map(len, tables)) < 7000
     assert all(table["origin"].to_pylist() == sorted(table["origin"].to_pylist()) for table in tables)
@@ -219,8 +218,8 @@ def test_skipped_rows_are_listed_once_and_in_parts(tmp_path, monkeypatch):
 
 def test_a_list_that_cannot_be_spilled_is_an_error_of_writing(tmp_path, monkeypatch):
     """While new skipped texts are told from those of the store, which is read: the message names the spill's folder."""
-    paths, real = StorePaths(tmp_path / "store"), interruptible.rows
-    create_store(paths)
+    files, real = StoreFiles.of_folder(tmp_path / "store"), interruptible.rows
+    files.commit(Change())
 
     def rows(connection: Any, sql: str, values: Any = ()) -> Any:
         if "unlisted" in sql:
@@ -231,7 +230,7 @@ def test_a_list_that_cannot_be_spilled_is_an_error_of_writing(tmp_path, monkeypa
         with Staging(tmp_path, Unit.WORD) as staging:
             staging.add_blank("no text", f"a.txt:{n_listed}")
             staging.deduplicate()
-            skips = SkipList(staging, paths)
+            skips = SkipList(staging, files)
             with monkeypatch.context() as patch:
                 patch.setattr(interruptible, "rows", rows)
                 with pytest.raises(FileAccessError, match=f"no space left for {tmp_path}: Disk quota exceeded"):
@@ -255,10 +254,10 @@ def test_memory_and_disk_are_told_apart(tmp_path):
 def test_a_damaged_table_is_named(make_store, tmp_path):
     made = make_store(index=False)
     staging = staged(tmp_path, Unit.WORD, list(made.items))
-    table = next(made.paths.items.glob("*.parquet"))
+    table = next((made.root / "items").glob("*.parquet"))
     table.write_bytes(b"PAR1 nonsense")
     with pytest.raises(DamagedError, match=table.name):
-        StoredTexts(staging, made.paths)
+        StoredTexts(staging, made.files).write(made.ids)
     made.shard_files[0].write_bytes(b"PAR1 nonsense")
     with pytest.raises(DamagedError, match=made.shard_files[0].name):
         MissingItems(staging, Catalog(made.root)).load_present(made.space)

@@ -3,53 +3,103 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from embstore.storage.files import items as items_module
 
-from embstore.storage.tables import read_table
+from embstore.base import disk
+from embstore.base.errors import DamagedError
+from embstore.storage import items as items_module
+from embstore.storage import keys, tables
+from embstore.storage.cache import StoreFiles, entry_of
 
-
-def test_the_columns_asked_for(tmp_path):
-    table = pa.table({"a": [1, 2], "b": ["x", "y"]})
-    pq.write_table(table, tmp_path / "t.parquet")
-    assert read_table(tmp_path / "t.parquet").equals(table)
-    assert read_table(tmp_path / "t.parquet", ["b"]).to_pylist() == [{"b": "x"}, {"b": "y"}]
-
-
-def test_a_table_may_hold_far_more_than_its_file(tmp_path):
-    table = pa.table({"text": ["a" * (1 << 20)] * 100})
-    pq.write_table(table, tmp_path / "t.parquet")
-    assert (tmp_path / "t.parquet").stat().st_size < 1 << 18
-    assert read_table(tmp_path / "t.parquet").equals(table)
+ROWS = {"item_id": [3, 5], "unit": ["word", "word"], "text": ["a", "b"], "context_id": None, "start": None, "end": None}
+ITEMS = pa.table({name: values or pa.nulls(2, pa.int64()) for name, values in ROWS.items()}).cast(tables.ITEMS_SCHEMA)
 
 
-def test_what_cannot_be_read_is_said_in_one_way(tmp_path):
-    path = tmp_path / "t.parquet"
-    with pytest.raises(FileNotFoundError):
-        read_table(path)
-    pq.write_table(pa.table({"name": [1, 2]}), path)
-    with pytest.raises(pa.ArrowInvalid, match="no column other"):
-        read_table(path, ["name", "other"])
+@pytest.fixture
+def files(tmp_path) -> StoreFiles:
+    return StoreFiles.of_folder(tmp_path / "store")
+
+
+def test_what_was_written_is_read(files):
+    [(key, entry)] = tables.write(files, keys.ITEMS, ITEMS).items()
+    file = files.file(key, entry)
+    assert tables.read(file).equals(ITEMS)
+    assert tables.read(file, ["text"]).to_pylist() == [{"text": "a"}, {"text": "b"}]
+    assert (entry["n"], entry["first"], entry["last"]) == (2, 3, 5)
+
+
+def test_types_of_columns_are_in_the_manifest(files):
+    kinds = {"a": "int64", "b": "float64", "c": "bool", "d": "string"}
+    values = {"item_id": [1], "a": [1], "b": [0.5], "c": [True], "d": ["x"]}
+    table = pa.table(values).cast(tables.column_schema(kinds))
+    [(key, entry)] = tables.write(files, keys.COLUMNS, table).items()
+    assert entry["columns"] == kinds
+    assert tables.read(files.file(key, entry)).equals(table)
+
+
+def test_rows_become_tables_of_bounded_size(files, monkeypatch):
+    monkeypatch.setattr(tables, "_TABLE_BYTES", 100)
+    parts = [ITEMS, ITEMS.slice(0, 0), ITEMS, ITEMS.slice(1)]
+    found = tables.write_all(files, keys.ITEMS, parts)
+    assert sum(entry["n"] for entry in found.values()) >= 3
+    assert tables.write_all(files, keys.ITEMS, [ITEMS.slice(0, 0)]) == {}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        ITEMS.rename_columns(["item", *ITEMS.column_names[1:]]),
+        ITEMS.select(["item_id", "unit"]),
+        ITEMS.set_column(0, "item_id", pa.array(["3", "5"])),
+        ITEMS.set_column(2, "text", pa.array([None, "b"], pa.string())),
+    ],
+)
+def test_a_table_of_other_columns_is_no_table_of_texts(files, tmp_path, table):
+    pq.write_table(table, tmp_path / "other.parquet")
+    entry = entry_of(tmp_path / "other.parquet", n=2, first=3, last=5)
+    key = keys.make(keys.ITEMS, entry["sha256"])
+    files.write({key: tmp_path / "other.parquet"})
+    with pytest.raises(DamagedError, match="its columns are not those of the format"):
+        tables.read(files.file(key, entry))
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1 nonsense PAR1", b"\0" * 1000])
+def test_what_is_no_parquet_is_damaged(files, tmp_path, content):
+    (tmp_path / "other").write_bytes(content)
+    entry = entry_of(tmp_path / "other", n=2, first=3, last=5)
+    key = keys.make(keys.ITEMS, entry["sha256"])
+    files.write({key: tmp_path / "other"})
+    with pytest.raises(DamagedError, match="it is no table"):
+        tables.read(files.file(key, entry))
+
+
+def test_text_that_is_no_unicode_is_damaged(files, tmp_path):
+    """pyarrow reads invalid UTF-8 as it is; Python's strings would fail later, somewhere else."""
+    invalid = pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", b"\xff\xfe"], pa.binary()).buffers())
+    pq.write_table(ITEMS.set_column(2, ITEMS.schema.field("text"), invalid), tmp_path / "other")
+    entry = entry_of(tmp_path / "other", n=2, first=3, last=5)
+    key = keys.make(keys.ITEMS, entry["sha256"])
+    files.write({key: tmp_path / "other"})
+    with pytest.raises(DamagedError, match="it is no table"):
+        tables.read(files.file(key, entry))
+
+
+def test_an_altered_table_and_a_missing_one_are_named(files):
+    [(key, entry)] = tables.write(files, keys.ITEMS, ITEMS).items()
+    path = files.root / key
     data = path.read_bytes()
-    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
-    path.write_bytes(data[:footer] + data[footer:].replace(b"name", b"n\xffme"))
-    with pytest.raises(pa.ArrowException):
-        read_table(path, ["name"])
-
-
-@pytest.mark.parametrize(("kind", "column"), [("embeddings", b"item_id"), ("summaries", b"norm_min")])
-def test_an_altered_name_of_a_column_is_mended(make_store, kind, column):
-    made = make_store(n_shards=2)
-    path = next(made.root.glob(f"{kind}/*/*.parquet"))
-    path.write_bytes(path.read_bytes().replace(column, b"\xff" + column[1:]))
-    assert made.store.remove(made.space, dry_run=True)["action"][0] == "would remove"
-    assert made.store.repair()["action"][0] == ("taken out" if kind == "embeddings" else "rebuilt")
-    assert not made.store.verify().problems or kind == "embeddings"
+    path.write_bytes(data[:10] + b"?" + data[11:])
+    with pytest.raises(DamagedError, match=f"{key} is damaged: its SHA-256 is not the one in the manifest"):
+        tables.read(files.file(key, entry))
+    disk.remove(path)
+    with pytest.raises(DamagedError, match=f"{key} is damaged: it is missing"):
+        tables.read(files.file(key, entry))
 
 
 def test_a_few_texts_are_vouched_for_by_their_ids(make_store, monkeypatch):
     made = make_store(n=30)
     hashed: list[object] = []
-    monkeypatch.setattr(items_module, "file_hash", lambda file, *_: hashed.append(file) or file.stem[5:])
+    real = disk.sha256
+    monkeypatch.setattr(disk, "sha256", lambda path: hashed.append(path) or real(path))
     store = made.store
     assert len(store.neighbours("text3", layers=0)) == 10
     assert not hashed, "a short question must not read whole tables"
