@@ -116,8 +116,8 @@ class _Nearest:
         if self._k <= len(ids) and np.isneginf(self._lowest).any():
             kth_highest = np.partition(cosines, -self._k, axis=1)[:, -self._k]
             self._lowest = np.maximum(self._lowest, kth_highest - self._error)
-        near = cosines >= (self._lowest - self._error)[:, None]
-        query, place = np.nonzero(near & (cosines > -np.inf))
+        near = (cosines >= (self._lowest - self._error)[:, None]) & (cosines > -np.inf)
+        query, place = np.divmod(np.flatnonzero(near), max(1, len(ids)))  # np.nonzero takes far longer
         if len(query):
             self._pending.append((query, ids[place], vectors[place]))
             self._n_pending += len(query)

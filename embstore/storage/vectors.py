@@ -7,7 +7,7 @@ read; that the bytes are those that were written is checked by ``verify``, which
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -173,6 +173,11 @@ class Shard:
         except FileNotFoundError as error:
             raise self.file.damage("it is missing, and the manifest names it") from error
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the file is mapped into memory."""
+        return "_bytes" in self.__dict__
+
     def _values(self, column: int, dtype: np.dtype[Any], n: int) -> NDArray[Any]:
         """Return the n values of a column, which are the last bytes of its page."""
         offset = self.file.entry["offsets"][column]
@@ -309,7 +314,7 @@ class LayerVectors:
 
     def fetch(self) -> None:
         """Fetch the shards of a store at a URL, all at the same time."""
-        fetch([shard.file for shard in self._shards])
+        _fetch(self._shards)
 
     def _rows(self, shard: Shard) -> slice | Ids:
         """Return the rows of a shard that are selected: all as a slice, or their numbers."""
@@ -338,6 +343,11 @@ class LayerVectors:
         return (ids, block) if is_kept.all() else (ids[is_kept], block[is_kept])
 
 
+def _fetch(shards: Iterable[Shard]) -> None:
+    """Fetch those shards that are not mapped yet, all at the same time."""
+    fetch([shard.file for shard in shards if not shard.is_mapped])
+
+
 def is_among(ids: Ids, ascending: Ids) -> NDArray[np.bool_]:
     """Return which of some ids (n,) are among others, ascending, bool (n,)."""
     if not len(ascending):
@@ -361,7 +371,7 @@ def _result(future: "Future[T | None]") -> Iterator[T]:
 def read_items(shards: Sequence[Shard], ids: Ids) -> Iterator[tuple[Ids, Block]]:
     """Yield the ids (m,) and the vectors (m, dim) of some items, given by ascending ids, shard by shard."""
     candidates = [shard for shard in shards if _has_any(ids, shard.first, shard.last)]
-    fetch([shard.file for shard in candidates])
+    _fetch(candidates)
     for shard in candidates:
         places = np.searchsorted(shard.ids, ids)
         places = places[np.take(shard.ids, places, mode="clip") == ids]
