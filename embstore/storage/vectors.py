@@ -160,7 +160,6 @@ class Shard:
         self.n: int = file.entry["n"]
         self.first: int = file.entry["first"]
         self.last: int = file.entry["last"]
-        self._is_finite = np.zeros(-(-self.n // BLOCK_ROWS), np.bool_)  # of the blocks that were read
 
     @cached_property
     def _bytes(self) -> NDArray[np.uint8]:
@@ -203,10 +202,16 @@ class Shard:
         vectors = self._vectors[rows]
         if vectors.dtype != np.float32 or not vectors.flags.aligned:
             vectors = vectors.astype(np.float32)
-        if not self._is_finite[start // BLOCK_ROWS]:
+        if np.isnan(self.squares[start]):
             self._check_finite(vectors)
-            self._is_finite[start // BLOCK_ROWS] = True
+            with np.errstate(over="ignore"):
+                np.vecdot(vectors, vectors, out=self.squares[rows])
         return self.ids[rows], vectors
+
+    @cached_property
+    def squares(self) -> NDArray[np.float32]:
+        """Squared norms, float32 (n,), of the vectors in the blocks that were read, NaN of the others."""
+        return np.full(self.n, np.nan, np.float32)
 
     def rows(self, places: Ids) -> Block:
         """Return the vectors of some rows, float32 (m, dim)."""
@@ -254,7 +259,7 @@ class LayerVectors:
         from concurrent.futures import ThreadPoolExecutor  # and logging, which reading a few vectors does not need
 
         def work(shard: Shard, start: int) -> T | None:
-            ids, block = self._selected(*shard.block(start))
+            ids, block, _ = self._selected(shard, start)
             return function(ids, block) if len(ids) else None
 
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -268,10 +273,14 @@ class LayerVectors:
 
     def __iter__(self) -> Iterator[tuple[Ids, Block]]:
         """Yield the item ids and vectors of each block, read lazily and each time again."""
+        return ((ids, block) for ids, block, _ in self.with_squares())
+
+    def with_squares(self) -> Iterator[tuple[Ids, Block, NDArray[np.float32]]]:
+        """Yield the item ids, vectors and squared norms, float32 (n,), of each block; norms are computed only once."""
         for shard, start in self._starts():
-            ids, block = self._selected(*shard.block(start))
+            ids, block, squares = self._selected(shard, start)
             if len(ids):
-                yield ids, block
+                yield ids, block, squares
 
     def count(self) -> int:
         """Return the number of vectors of the layer; nothing is read."""
@@ -336,11 +345,14 @@ class LayerVectors:
                     if _has_any(self._only, int(ids[0]), int(ids[-1])):
                         yield shard, start
 
-    def _selected(self, ids: Ids, block: Block) -> tuple[Ids, Block]:
+    def _selected(self, shard: Shard, start: int) -> tuple[Ids, Block, NDArray[np.float32]]:
+        """Return the ids, vectors and squared norms of the selected items of a block."""
+        ids, block = shard.block(start)
+        squares = shard.squares[start : start + BLOCK_ROWS]
         if self._only is None:
-            return ids, block
+            return ids, block, squares
         is_kept = is_among(ids, self._only)
-        return (ids, block) if is_kept.all() else (ids[is_kept], block[is_kept])
+        return (ids, block, squares) if is_kept.all() else (ids[is_kept], block[is_kept], squares[is_kept])
 
 
 def _fetch(shards: Iterable[Shard]) -> None:
