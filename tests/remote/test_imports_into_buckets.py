@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from embstore.storage.remote import remote_store
+from embstore.storage.remote.objects import ObjectStore
 from embstore_cli.main import app
 from exchanged import write_word2vec
 from typer.testing import CliRunner
@@ -14,8 +16,6 @@ from embstore import Store
 from embstore.base import disk
 from embstore.base.errors import SpaceMismatchError
 from embstore.interop import importing
-from embstore.storage.remote import remote_store
-from embstore.storage.remote.objects import ObjectStore
 
 N, DIM = 60, 8
 WORDS = [f"word{number}" for number in range(N)]

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
+from embstore.storage.remote.remote_store import RemoteStore
 from fault_proxy import FAULTS, FaultProxy
 from kept_columns import stored_columns, write_columns
 from pandas.testing import assert_frame_equal
@@ -17,7 +18,6 @@ from store_damage import flip
 
 from embstore import Store
 from embstore.base.errors import DamagedError, LockedError, StoreError, UnknownNameError
-from embstore.storage.remote.remote_store import RemoteStore
 
 pytestmark = pytest.mark.server
 

