@@ -100,6 +100,7 @@ def test_a_query_runs_again_if_files_were_replaced(bucket, caches):
     caches("elsewhere")
     opened = bucket.store
     before = opened.query("anisotropy", layers="1").rows
+    caches("third")
     bucket.store.compact()
     files = bucket.store._files
     gone = opened.catalog.manifest.files.keys() - files.manifest().files.keys()
