@@ -184,7 +184,7 @@ class Folder(Objects):
             if path.is_relative_to(self.root) and path != self.root:
                 disk.make_folder(path)
                 if not disk.is_folder(path):
-                    raise DamagedError(f"{path} is damaged: it is no folder. Put the folder itself there, or remove it.")
+                    raise DamagedError(f"{path} is damaged: it is no folder. Put the folder there, or remove it.")
 
     def replace(self, key: str, data: bytes) -> None:
         """Write a file atomically."""
