@@ -264,9 +264,11 @@ def write_sums(files: StoreFiles, space: str, total: Sums, items: ItemSet) -> Fi
 
 def commit_sums(catalog: Catalog, space: str) -> None:
     """Commit the sums of a space, unless those of its current items are stored."""
+    if catalog.is_empty(space):
+        return
     items = catalog.items_of(space)
     stored = catalog.manifest.keys_of(keys.SUMS, space)
-    if not items.n or any(ItemSet.of_entry(catalog.manifest.files[key]) == items for key in stored):
+    if any(ItemSet.of_entry(catalog.manifest.files[key]) == items for key in stored):
         return
     added = write_sums(catalog.files, space, catalog.summaries(space), items)
 
