@@ -73,9 +73,9 @@ def test_columns_of_a_csv_are_typed_and_stored_once(build, tmp_path):
     assert {column.name: column.n_new for column in report.columns} == n_new
     assert "column empty: no value in these sources, so nothing is stored" in str(report)
     assert "column freq (int64): 3 values stored" in report.lines()
-    before = Catalog(tmp_path / "store").column_files
+    before = stored_files(tmp_path / "store", "columns/")
     again = build("a.csv", keep="all")
-    assert Catalog(tmp_path / "store").column_files == before
+    assert stored_files(tmp_path / "store", "columns/") == before
     assert "column freq (int64): 0 values stored, 3 already there" in again.lines()
 
 
@@ -219,7 +219,7 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
     space = f"tiny.{unit}.last"
     before = build("a.txt", columns=(), unit=unit, template=" {text}")
     assert not before.columns
-    files = Catalog(tmp_path / "store").column_files
+    files = stored_files(tmp_path / "store", "columns/")
     report = build("a.txt", columns=(), unit=unit, template=" {text}", keep="n_tokens")
     [column] = report.columns
     assert (column.name, column.n_values, column.n_new) == (f"n_tokens.{space}", before.n_items, 0)
@@ -228,7 +228,7 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
     assert [(space.embedded, space.present) for space in report.spaces] == [(0, before.n_items)]
     [column] = report.columns
     assert (column.name, column.n_values, column.n_new) == (f"n_tokens.{space}", before.n_items, before.n_items)
-    assert Catalog(tmp_path / "store").column_files == files  # the same numbers, without the model
+    assert stored_files(tmp_path / "store", "columns/") == files  # the same numbers, without the model
     catalog = Catalog(tmp_path / "store")
     assert column_types(catalog, space)["n_tokens"] == "int64"
     items = catalog.items(catalog.ids(space).tolist())
@@ -262,7 +262,7 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
     stale = pa.table([sorted(items), [99] * len(items)], schema=column_schema({column.name: "int64"}))
     write_column_table(catalog.files, stale)  # as a space of that name may have left it in an older version
     build("a.txt", columns=(), unit=unit, template=" {text}")
-    assert Catalog(tmp_path / "store").column_files == files
+    assert stored_files(tmp_path / "store", "columns/") == files
 
 
 def test_targets_have_the_columns_of_their_rows(build, tmp_path):

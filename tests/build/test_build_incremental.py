@@ -184,7 +184,9 @@ def test_a_lost_file_is_named_until_a_repair_and_built_again_after_it(build, sou
     lost = stored_files(store.path, f"{folder}/")[0]
     lost.unlink()
     for read in (lambda: build(lines), lambda: store.vectors("tiny.word.last", 0)):
-        with pytest.raises(DamagedError, match=rf"{lost.name} is damaged: it is missing.*run embstore repair.*same sources"):
+        with pytest.raises(
+            DamagedError, match=rf"{lost.name} is damaged: it is missing.*run embstore repair.*same sources"
+        ):
             read()
     assert store.repair()
     build(lines, index="none")
