@@ -60,10 +60,15 @@ def make_checkpoint(
     return folder
 
 
-def stored_files(root: Path, folder: str = "") -> list[Path]:
-    """Return the files that the newest manifest of a store names, by name; those of a folder of it."""
+def named(root: Path, prefix: str = "") -> list[str]:
+    """Return the keys of the files that the newest manifest names, read as JSON alone."""
     newest = max((root / "manifest").glob("*.json"))
-    return sorted(root / key for key in json.loads(newest.read_bytes())["files"] if key.startswith(folder))
+    return sorted(key for key in json.loads(newest.read_bytes())["files"] if key.startswith(prefix))
+
+
+def stored_files(root: Path, prefix: str = "") -> list[Path]:
+    """Return the files that the newest manifest names, by key."""
+    return [root / key for key in named(root, prefix)]
 
 
 def content(root: Path) -> dict[str, dict[int, dict[int, np.ndarray]]]:
