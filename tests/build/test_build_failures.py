@@ -112,9 +112,8 @@ def test_float16_overflow_names_the_remedy(build, tmp_path):
         EncodeError, match=r"float16 ends at 65504.*dtype=\"float32\".*The text is 'w\d+' \(.*words\.txt"
     ):
         build(*WORDS, models=f"tiny={large}", dtype="float16")
-    assert Store(tmp_path / "store").verify().ok
-    assert not len(Store(tmp_path / "store").info()), "a space without a shard is none"
-    # The remedy works as it stands: the space that came to nothing is not in the way.
+    assert not (tmp_path / "store").exists()
+    # The remedy works as it stands.
     assert build(*WORDS, models=f"tiny={large}").spaces[0].embedded == len(WORDS)
     assert Store(tmp_path / "store").info()["dtype"] == ["float32"]
 
@@ -135,8 +134,10 @@ def test_a_disk_that_is_full_at_the_first_shard_leaves_no_space(build, tmp_path,
     with _files_of_at_most(9000), pytest.raises(StoreError, match="no space left"):
         build(*WORDS, shard_bytes=1 << 20)
     store = Store(tmp_path / "store")
-    assert store.info()["space"] == (["other"] if beside else [])
-    assert store.verify().ok
+    assert store.path.exists() == beside
+    if beside:
+        assert store.info()["space"] == ["other"]
+        assert store.verify().ok
 
 
 @contextmanager

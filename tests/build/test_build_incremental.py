@@ -123,7 +123,7 @@ def test_occurrences_are_drawn_the_same_in_any_build(build, source, tmp_path):
     assert texts(tmp_path / "one") != texts(tmp_path / "other")
 
 
-def test_an_index_can_be_left_out_and_made_later_and_anew_if_it_is_missing(build, source, tmp_path):
+def test_an_index_can_be_left_out_and_made_later(build, source, tmp_path):
     state = lambda: Store(tmp_path / "store").info()["index"]  # noqa: E731
     build(source(*WORDS), index="none")
     assert state() == ["none"]
@@ -134,9 +134,6 @@ def test_an_index_can_be_left_out_and_made_later_and_anew_if_it_is_missing(build
     assert report.n_bytes == sum(file.stat().st_size for file in indexes)
     assert {each.stage for each in observed} == {"index"}
     assert (observed[-1].done, observed[-1].total, observed[-1].share) == (4, 4, 1.0)
-    indexes[1].unlink()
-    build(source(*WORDS))
-    assert Store(tmp_path / "store").verify().ok
 
 
 def test_skipped_texts_are_listed_once_and_known_without_loading(build, source, tmp_path, monkeypatch):
