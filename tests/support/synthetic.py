@@ -82,6 +82,12 @@ class Synthetic:
     def shards_of(self, layer_id: int) -> list[Path]:
         return self._paths(keys.VECTORS, layer_id)
 
+    def overwrite_vector(self, layer_id: int, place: int, value: float) -> None:
+        """Write a value over all components of a float32 vector in its shard."""
+        old, new = self.layer(layer_id)[place], np.full(self.card.dim, value, np.float32)
+        for path in self.shards_of(layer_id):
+            path.write_bytes(path.read_bytes().replace(old.tobytes(), new.tobytes()))
+
     def index_file(self, layer_id: int) -> Path:
         [path] = self._paths(keys.INDEXES, layer_id)
         return path
