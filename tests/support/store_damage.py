@@ -6,36 +6,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embstore.storage.maintenance.compaction import write_all_merged
-from embstore.storage.transaction.commit import write_dataset
 from kept_columns import write_columns
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
+from tiny_checkpoint import named
 
 from embstore.base.space import Unit
+from embstore.storage.writer import write_dataset
+
+KINDS = {
+    "manifest": "manifest/*.json",
+    "items": "items/*.parquet",
+    "columns": "columns/*.parquet",
+    "skipped": "skipped/*.parquet",
+    "dataset": "datasets/*.parquet",
+    "card": "spaces/*.json",
+    "shard": "vectors/space=*/layer=*/*.parquet",
+    "sums": "sums/*.npz",
+    "index": "indexes/space=*/*.faiss",
+    "answer": "derived/answers/*.json",
+    "map": "derived/maps/space=*/*.parquet",
+}
+"""Where the files of each kind are."""
+_UNNAMED = ("manifest", "answer", "map")  # by the manifest
 
 
-def kinds(space: str = "*") -> dict[str, str]:
-    """The kinds of files of a store, and where those of a space are."""
-    return {
-        "marker": "store.json",
-        "manifest": "manifests/*.json",
-        "items": "items/*.parquet",
-        "columns": "columns/*.parquet",
-        "skipped": "skipped/*.parquet",
-        "dataset": "datasets/*.parquet",
-        "card": f"spaces/{space}.json",
-        "shard": f"embeddings/space={space}/*.parquet",
-        "summary": f"summaries/space={space}/*.parquet",
-        "merged summary": f"merged/{space}.parquet",
-        "index": f"indexes/space={space}/*.faiss",
-        "index card": f"indexes/space={space}/*.json",
-        "answer": "answers/*.json",
-        "map": f"maps/space={space}/*.parquet",
-    }
-
-
-KINDS = kinds()
+def the(root: Path, kind: str, space: str = "toy.word.last") -> Path:
+    """Return a file of a kind that is part of a store: of a space, if it has any; the newest manifest."""
+    found = sorted(root.glob(KINDS[kind]))
+    if kind not in _UNNAMED:
+        current = {*named(root, "")}
+        found = [path for path in found if path in current]
+    return found[-1] if kind == "manifest" else next((path for path in found if space in str(path)), found[0])
 
 
 def full_store(root: Path) -> Synthetic:
@@ -45,10 +47,9 @@ def full_store(root: Path) -> Synthetic:
         root, unit="occurrence", texts=["the bank of the river", "a bank"], dim=6, n_blocks=1, new_only=True
     )
     columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(20)], "note": ["é"] * 20}
-    write_dataset(made.paths, "words", "word list", Unit.WORD, columns)
+    write_dataset(made.files, "words", "word list", Unit.WORD, columns)
     write_columns(made, {"freq": [item % 7 for item in made.ids.tolist()], "note": ["é"] * len(made.ids)})
-    write_skipped(made.paths, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
-    write_all_merged(made.paths)
+    write_skipped(made.root, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
     made.store.query("partition", spaces=made.space, layers=0)
     made.store.map(spaces=made.space, layers=0)
     return made
@@ -60,9 +61,9 @@ def files_of(root: Path) -> list[Path]:
 
 
 def committed(root: Path) -> dict[str, bytes]:
-    """The content of what a store is made of, by path: without locks, manifests and answers."""
+    """The content of what a store is made of, by path: without locks, manifests and derived files."""
     own = {path: path.relative_to(root).as_posix() for path in files_of(root)}
-    return {key: path.read_bytes() for path, key in own.items() if not key.startswith((".", "manifest", "answers/"))}
+    return {key: path.read_bytes() for path, key in own.items() if not key.startswith((".", "manifest", "derived/"))}
 
 
 def snapshot(root: Path) -> dict[str, tuple[str, int]]:

@@ -60,18 +60,24 @@ def make_checkpoint(
     return folder
 
 
+def named(root: Path, folder: str) -> list[Path]:
+    """Return the files of a store that its newest manifest names: those below a folder."""
+    newest = max((root / "manifest").glob("*.json"))
+    return sorted(root / key for key in json.loads(newest.read_bytes())["files"] if key.startswith(folder))
+
+
 def content(root: Path) -> dict[str, dict[int, dict[int, np.ndarray]]]:
     """Return what a store holds, read from its Parquet files alone: space → layer → item id → vector."""
     import pyarrow.parquet as pq
 
     found: dict[str, dict[int, dict[int, np.ndarray]]] = {}
-    for file in sorted(root.glob("embeddings/space=*/part-*.parquet")):
+    for file in named(root, "vectors"):
         table = pq.ParquetFile(file).read()
-        space = found.setdefault(file.parent.name.removeprefix("space="), {})
+        space, number = file.parent.parent.name.removeprefix("space="), int(file.parent.name.removeprefix("layer="))
+        layer = found.setdefault(space, {}).setdefault(number, {})
         vectors = table["vector"].combine_chunks()
         rows = vectors.flatten().to_numpy().reshape(len(vectors), -1).astype(np.float32)
-        for number, item, row in zip(table["layer"].to_pylist(), table["item_id"].to_pylist(), rows, strict=True):
-            layer = space.setdefault(number, {})
+        for item, row in zip(table["item_id"].to_pylist(), rows, strict=True):
             assert item not in layer, "an item has two vectors"
             layer[item] = row
     return found
@@ -82,7 +88,7 @@ def texts(root: Path) -> dict[int, str]:
     import pyarrow.parquet as pq
 
     found = {}
-    for file in sorted(root.glob("items/part-*.parquet")):
+    for file in named(root, "items"):
         for row in pq.ParquetFile(file).read().to_pylist():
             assert row["item_id"] not in found, "an item is stored twice"
             found[row["item_id"]] = row["text"]
@@ -93,11 +99,9 @@ def columns(root: Path) -> dict[str, dict[int, object]]:
     """Column → item id → value, read by pyarrow alone; a value that stands in two tables must be the same."""
     import pyarrow.parquet as pq
 
-    from embstore.storage.catalog import Catalog
-
     found: dict[str, dict[int, object]] = {}
-    for file in Catalog(root).column_files:
-        item_ids, *values = pq.read_table(file).to_pydict().items()
+    for file in named(root, "columns"):
+        item_ids, *values = pq.ParquetFile(file).read().to_pydict().items()
         for name, listed in values:
             for item, value in zip(item_ids[1], listed, strict=True):
                 if value is not None:
@@ -124,4 +128,5 @@ def assert_same_vectors(left: Mapping[int, np.ndarray], right: Mapping[int, np.n
 
 
 def card(root: Path, space: str) -> dict:
-    return json.loads((root / "spaces" / f"{space}.json").read_text("utf-8"))
+    [file] = [file for file in named(root, "spaces") if file.name.startswith(f"{space}-")]
+    return json.loads(file.read_text("utf-8"))
