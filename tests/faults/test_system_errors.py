@@ -12,12 +12,12 @@ from itertools import cycle
 import pytest
 from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
 from fault_stores import copy
+from file_operations import Failing, watched
 
-from embstore.base import disk
 from embstore.base.errors import EmbstoreError
 
 pytest.importorskip("transformers")
-from fault_points import ALL, COMMANDS, Case, Failing, Refused, some
+from fault_points import ALL, COMMANDS, Case, Refused, some
 
 pytestmark = pytest.mark.fault
 
@@ -61,7 +61,7 @@ def _errors(n_operations: int) -> Iterator[tuple[int, int, bool]]:
 def _run(case: Case, n: int, code: int, counts: Tally, found: list[str], *, lasts: bool) -> str:
     """Run a command of which an operation fails, and return the message of its error."""
     try:
-        with disk.watched(Failing(n, code, lasts=lasts)):
+        with watched(Failing(n, code, lasts=lasts), case.root):
             case.command.run(case.root)
     except (EmbstoreError, Refused) as error:
         message = str(error)
