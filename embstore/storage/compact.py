@@ -127,20 +127,16 @@ def _damage(files: StoreFiles, card: Card, problem: str) -> DamagedError:
     return DamagedError(f"{place} is damaged: {problem}. To repair it, run ⦃embstore repair⦄")
 
 
-def commit_in_place(files: StoreFiles, added: Files, removed: Collection[str]) -> Manifest:
-    """Commit files in place of others, which they were made from.
+def in_place(files: StoreFiles, base: Manifest, added: Files, removed: Collection[str]) -> Change:
+    """Return the change that puts files in place of others, which they were made from.
 
     Raises:
         StoreError: Another process has replaced or removed some of these meanwhile.
     """
-
-    def change(base: Manifest) -> Change:
-        for key in removed:
-            if key not in base.files:
-                raise StoreError(
-                    f"another process has replaced or removed {key} in {files.name} meanwhile. Nothing was changed; "
-                    "run the same command again."
-                )
-        return Change(added, removed)
-
-    return files.commit(change)
+    for key in removed:
+        if key not in base.files:
+            raise StoreError(
+                f"another process has replaced or removed {key} in {files.name} meanwhile. Nothing was changed; run "
+                "the same command again."
+            )
+    return Change(added, removed)
