@@ -4,6 +4,7 @@ Bytes are sure to be there once their file is synced, and names once their folde
 part may be there: each file and each name by itself, as file systems that reorder writes leave them.
 """
 
+import os
 import random
 import shutil
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from file_operations import CREATE, LINK, MAKE_FOLDER, REMOVE, REMOVE_FOLDER, RE
 
 CHANGING = (CREATE, SYNC, REPLACE, LINK, REMOVE, MAKE_FOLDER, REMOVE_FOLDER)
 KILLED = "kill -9"
+_DEAD = (1 << 22) + 1  # no process has a number like this; names of temporary files begin with it
 VARIANTS = (KILLED, "nothing unsynced", "names and no bytes", "some of each", "others of each")
 
 
@@ -54,9 +56,10 @@ class Moment:
         """Make the store that is there afterwards."""
         shutil.rmtree(root, ignore_errors=True)
         rng = random.Random(f"{variant} {seed}")
-        for path, file in sorted(self._chosen(variant, rng).items()):
-            if path != root and not path.parent.is_dir():
+        for name, file in sorted(self._chosen(variant, rng).items()):
+            if name != root and not name.parent.is_dir():
                 continue  # the name of its folder is not there
+            path = name.with_name(name.name.replace(f".{os.getpid()}-", f".{_DEAD}-", 1))
             if file.is_folder:
                 path.mkdir()
             else:
