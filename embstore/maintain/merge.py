@@ -10,6 +10,7 @@ import numpy as np
 from embstore.base import disk
 from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UsageError
 from embstore.base.progress import Progress, report_progress
+from embstore.base.sharding import SHARD_ITEMS
 from embstore.base.table import Table
 from embstore.index.updating import recall_notes, update_indexes
 from embstore.maintain.upkeep import Action, kind_of_indexes, locked, tabulate
@@ -21,7 +22,7 @@ from embstore.storage.check import repeats
 from embstore.storage.compact import in_place
 from embstore.storage.copy import copy_files, explaining_changes, open_source, write_new
 from embstore.storage.manifest import Change, Entry, Files, ItemSet, Manifest
-from embstore.storage.vectors import SHARD_BYTES, SHARD_ITEMS, Shard, is_among
+from embstore.storage.vectors import SHARD_BYTES, Shard, is_among
 from embstore.storage.writer import commit_sums, write_batch, write_sums
 
 

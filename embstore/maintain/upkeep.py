@@ -12,7 +12,8 @@ from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import shown_parameters
-from embstore.index.updating import Choice, Indexed, index_layers, readable_card, recall_notes, remove_indexes
+from embstore.index.card import readable_card
+from embstore.index.updating import Choice, Indexed, index_layers, recall_notes, remove_indexes
 from embstore.storage import keys
 from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card, SpaceFilter, select_layers

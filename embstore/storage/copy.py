@@ -25,7 +25,7 @@ from embstore.storage.column_tables import new_columns
 from embstore.storage.datasets import name_of
 from embstore.storage.item_columns import ColumnTables
 from embstore.storage.keys import Kind
-from embstore.storage.manifest import GARBAGE_SECONDS, Change, Files
+from embstore.storage.manifest import EMPTY, GARBAGE_SECONDS, Files
 from embstore.storage.sql.reader import Reader
 
 _BATCH = 32
@@ -49,9 +49,7 @@ def copy_files(
     Raises:
         DamagedError: A file is missing, or does not have the size and the hash that the manifest says.
     """
-    if (found := target.find_manifest()) is None:
-        found = target.commit(Change())  # a folder with files and without a manifest would be a damaged store
-    named = found.files
+    named = (target.find_manifest() or EMPTY).files
     missing = [file for file in files if file.key not in named]
     if missing:
         present = _left_by_earlier_copy(target, missing)

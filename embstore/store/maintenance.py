@@ -147,7 +147,7 @@ class MaintenanceMethods(OpenStore):
             SourceError: Two different texts have the same item id in the two stores; shows both.
             StoreError: See :mod:`embstore.base.errors`. Nothing was copied.
         """
-        from embstore.maintain.upkeep import merge
+        from embstore.maintain.merge import merge
 
         source = _source(other)._files
         with self._writing(dry_run=dry_run) as files, observing(observe):

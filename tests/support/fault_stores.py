@@ -114,7 +114,7 @@ def build_damaged(root: Path) -> None:
         flip(the(root, kind), bits=8)
     (root / LEFT_BEHIND).write_bytes(b"left")
     write_items(root, synthetic_items("word", WORDS)[:3])
-    [sentences] = [path for path in named(root, "items") if b"lends" in path.read_bytes()]
+    [sentences] = [path for path in (root / key for key in named(root, "items/")) if b"lends" in path.read_bytes()]
     sentences.write_bytes(sentences.read_bytes().replace(b"parquet-cpp", b"parquet-cpq"))  # its texts are intact
 
 

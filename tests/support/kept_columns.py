@@ -23,9 +23,10 @@ def write_columns(made: Synthetic, columns: Mapping[str, Sequence[Any]], first: 
     fields = [pa.field(name, array.type) for name, array in zip(columns, values, strict=True)]
     ids = pa.array(made.ids[first : first + len(values[0])])
     table = pa.table([ids, *values], schema=pa.schema([item_id, *fields]))
-    [(key, entry)] = tables.write(made.files, keys.COLUMNS, table.sort_by("item_id")).items()
-    made.files.commit(Change({key: entry}))
-    return made.root / key
+    files = made.files
+    added = tables.write(files, keys.COLUMNS, table.sort_by("item_id"))
+    files.commit(Change(added))
+    return files.root / next(iter(added))
 
 
 def stored_columns(root: Path) -> pd.DataFrame:

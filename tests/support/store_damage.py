@@ -12,22 +12,28 @@ from synthetic import Synthetic, synthetic_store
 from tiny_checkpoint import named
 
 from embstore.base.space import Unit
+from embstore.storage.cache import StoreFiles
 from embstore.storage.writer import write_dataset
 
-KINDS = {
-    "manifest": "manifest/*.json",
-    "items": "items/*.parquet",
-    "columns": "columns/*.parquet",
-    "skipped": "skipped/*.parquet",
-    "dataset": "datasets/*.parquet",
-    "card": "spaces/*.json",
-    "shard": "vectors/space=*/layer=*/*.parquet",
-    "sums": "sums/*.npz",
-    "index": "indexes/space=*/*.faiss",
-    "answer": "derived/answers/*.json",
-    "map": "derived/maps/space=*/*.parquet",
-}
-"""Where the files of each kind are."""
+
+def kinds(space: str = "*") -> dict[str, str]:
+    """The kinds of files of a store, and where those of a space are."""
+    return {
+        "manifest": "manifest/*.json",
+        "items": "items/*.parquet",
+        "columns": "columns/*.parquet",
+        "skipped": "skipped/*.parquet",
+        "dataset": "datasets/*.parquet",
+        "card": f"spaces/{space}-*.json",
+        "shard": f"vectors/space={space}/*/*.parquet",
+        "sums": f"sums/{space}-*.npz",
+        "index": f"indexes/space={space}/*.faiss",
+        "answer": "derived/answers/*.json",
+        "map": f"derived/maps/space={space}/*.parquet",
+    }
+
+
+KINDS = kinds()
 _UNNAMED = ("manifest", "answer", "map")  # by the manifest
 
 
@@ -35,7 +41,7 @@ def the(root: Path, kind: str, space: str = "toy.word.last") -> Path:
     """Return a file of a kind that is part of a store: of a space, if it has any; the newest manifest."""
     found = sorted(root.glob(KINDS[kind]))
     if kind not in _UNNAMED:
-        current = {*named(root, "")}
+        current = {root / key for key in named(root, "")}
         found = [path for path in found if path in current]
     return found[-1] if kind == "manifest" else next((path for path in found if space in str(path)), found[0])
 
@@ -49,10 +55,16 @@ def full_store(root: Path) -> Synthetic:
     columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(20)], "note": ["é"] * 20}
     write_dataset(made.files, "words", "word list", Unit.WORD, columns)
     write_columns(made, {"freq": [item % 7 for item in made.ids.tolist()], "note": ["é"] * len(made.ids)})
-    write_skipped(made.root, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
+    write_skipped(made.files, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
     made.store.query("partition", spaces=made.space, layers=0)
     made.store.map(spaces=made.space, layers=0)
     return made
+
+
+def named_files(root: Path) -> list[Path]:
+    """The files that the newest manifest names, and those derived from them."""
+    made = StoreFiles.of_folder(root)
+    return sorted([*(made.root / key for key in made.manifest().files), *(made.root / "derived").rglob("*.*")])
 
 
 def files_of(root: Path) -> list[Path]:
@@ -61,7 +73,7 @@ def files_of(root: Path) -> list[Path]:
 
 
 def committed(root: Path) -> dict[str, bytes]:
-    """The content of what a store is made of, by path: without locks, manifests and derived files."""
+    """The content of what a store is made of, by path: without locks, manifests and answers."""
     own = {path: path.relative_to(root).as_posix() for path in files_of(root)}
     return {key: path.read_bytes() for path, key in own.items() if not key.startswith((".", "manifest", "derived/"))}
 

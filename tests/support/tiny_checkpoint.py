@@ -60,27 +60,27 @@ def make_checkpoint(
     return folder
 
 
-def named(root: Path, folder: str) -> list[Path]:
-    """Return the files of a store that its newest manifest names: those below a folder."""
-    newest = max((root / "manifest").glob("*.json"))
-    return sorted(root / key for key in json.loads(newest.read_bytes())["files"] if key.startswith(folder))
-
-
 def content(root: Path) -> dict[str, dict[int, dict[int, np.ndarray]]]:
-    """Return what a store holds, read from its Parquet files alone: space → layer → item id → vector."""
+    """Return what a store holds, read from its Parquet files by pyarrow alone: space → layer → item id → vector."""
     import pyarrow.parquet as pq
 
     found: dict[str, dict[int, dict[int, np.ndarray]]] = {}
-    for file in named(root, "vectors"):
-        table = pq.ParquetFile(file).read()
-        space, number = file.parent.parent.name.removeprefix("space="), int(file.parent.name.removeprefix("layer="))
-        layer = found.setdefault(space, {}).setdefault(number, {})
+    for key in named(root, "vectors/"):
+        _, space, layer, _ = key.split("/")
+        table = pq.ParquetFile(root / key).read()
+        of_layer = found.setdefault(space.removeprefix("space="), {}).setdefault(int(layer.removeprefix("layer=")), {})
         vectors = table["vector"].combine_chunks()
         rows = vectors.flatten().to_numpy().reshape(len(vectors), -1).astype(np.float32)
         for item, row in zip(table["item_id"].to_pylist(), rows, strict=True):
-            assert item not in layer, "an item has two vectors"
-            layer[item] = row
+            assert item not in of_layer, "an item has two vectors"
+            of_layer[item] = row
     return found
+
+
+def named(root: Path, prefix: str = "") -> list[str]:
+    """Return the keys of the files that the newest manifest names, read as JSON alone."""
+    newest = max((root / "manifest").glob("*.json"))
+    return [key for key in json.loads(newest.read_bytes())["files"] if key.startswith(prefix)]
 
 
 def texts(root: Path) -> dict[int, str]:
@@ -88,8 +88,8 @@ def texts(root: Path) -> dict[int, str]:
     import pyarrow.parquet as pq
 
     found = {}
-    for file in named(root, "items"):
-        for row in pq.ParquetFile(file).read().to_pylist():
+    for key in named(root, "items/"):
+        for row in pq.ParquetFile(root / key).read().to_pylist():
             assert row["item_id"] not in found, "an item is stored twice"
             found[row["item_id"]] = row["text"]
     return found
@@ -100,8 +100,8 @@ def columns(root: Path) -> dict[str, dict[int, object]]:
     import pyarrow.parquet as pq
 
     found: dict[str, dict[int, object]] = {}
-    for file in named(root, "columns"):
-        item_ids, *values = pq.ParquetFile(file).read().to_pydict().items()
+    for key in named(root, "columns/"):
+        item_ids, *values = pq.read_table(root / key).to_pydict().items()
         for name, listed in values:
             for item, value in zip(item_ids[1], listed, strict=True):
                 if value is not None:
@@ -128,5 +128,5 @@ def assert_same_vectors(left: Mapping[int, np.ndarray], right: Mapping[int, np.n
 
 
 def card(root: Path, space: str) -> dict:
-    [file] = [file for file in named(root, "spaces") if file.name.startswith(f"{space}-")]
-    return json.loads(file.read_text("utf-8"))
+    [key] = named(root, f"spaces/{space}-")
+    return json.loads((root / key).read_text("utf-8"))
