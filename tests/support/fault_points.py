@@ -1,5 +1,6 @@
 """The commands at each of whose operations on files a fault is tried, and what each must have made in the end."""
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -214,6 +215,7 @@ class Case:
         self.before = naming(lambda: stored_ids(self.begin)) or {}
         self.operations = self._operations()
         self.whole = Whole(folder / "whole", content(self.root), texts(self.root), skipped(self.root), is_exact=True)
+        assert not [*self.root.rglob("*.tmp")]
         self.root.rename(self.whole.root)
         self.columns = [columns(root) for root in (self.begin, self.whole.root) if self._keeps_columns]
         self.damaged_path = _below(self.whole.root / "damaged")
@@ -258,8 +260,8 @@ class Case:
         if self.is_repair:
             self.command.run(self.root)
         wrong = [f"{problem.file}: {problem.problem}" for problem in Store(self.root).verify().problems]
-        if self.command.writes:  # of others, what they could not remove is left to the next that does
-            wrong += [str(path) for path in self.root.rglob("*.tmp")]
+        if self.command.writes:  # what this process could not remove is left to the next one
+            wrong += [str(path) for path in self.root.rglob("*.tmp") if not path.name.startswith(f".{os.getpid()}-")]
         if self.is_repair:
             return wrong
         if stored_ids(self.root) != stored_ids(self.whole.root) or texts(self.root) != self.whole.texts:

@@ -14,6 +14,7 @@ from synthetic import Synthetic, synthetic_items, synthetic_store
 from tiny_checkpoint import named
 
 from embstore import Store
+from embstore.base import atomic
 from embstore.base.errors import EmbstoreError
 from embstore.base.space import Unit
 from embstore.base.text import item_id
@@ -103,7 +104,9 @@ def build_other(root: Path) -> None:
     TRUTH.add(synthetic_store(root, texts=WORDS[:9], n_shards=2, **SIZES, space="theirs"))
 
 
-LEFT_BEHIND = ".1-1ef7.tmp"
+DEAD = (1 << 22) + 1
+"""Number that no process has."""
+LEFT_BEHIND = f".{DEAD}-{atomic._machine()}0badcafe.tmp"
 """Name of a temporary file of a writer that was killed."""
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from fault_stores import DEAD
 from file_operations import CREATE, LINK, MAKE_FOLDER, REMOVE, REMOVE_FOLDER, REPLACE, SYNC
 
 CHANGING = (CREATE, SYNC, REPLACE, LINK, REMOVE, MAKE_FOLDER, REMOVE_FOLDER)
 KILLED = "kill -9"
-_DEAD = (1 << 22) + 1  # no process has a number like this; names of temporary files begin with it
 VARIANTS = (KILLED, "nothing unsynced", "names and no bytes", "some of each", "others of each")
 
 
@@ -59,7 +59,7 @@ class Moment:
         for name, file in sorted(self._chosen(variant, rng).items()):
             if name != root and not name.parent.is_dir():
                 continue  # the name of its folder is not there
-            path = name.with_name(name.name.replace(f".{os.getpid()}-", f".{_DEAD}-", 1))
+            path = name.with_name(name.name.replace(f".{os.getpid()}-", f".{DEAD}-", 1))
             if file.is_folder:
                 path.mkdir()
             else:
