@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from embstore.index.opening import open_index
 from numpy.typing import NDArray
 
 from embstore.index.exact_search import Gather, Ids, Units, Vectors
-from embstore.index.opening import open_index
 
 
 def search(

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 from tiny_checkpoint import named
 
+from embstore.base import checksum
 from embstore.base.space import Unit
 from embstore.storage.cache import StoreFiles
 from embstore.storage.writer import write_dataset
@@ -106,6 +108,12 @@ def flip(path: Path, at: int | None = None, bits: int = 1) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2 if at is None else at] ^= bits
     path.write_bytes(data)
+
+
+def reseal(path: Path, old: bytes, new: bytes) -> None:
+    """Change a document, and the hash in it too."""
+    data = re.sub(rb'(file_sha256": ")[0-9a-f]{64}', rb"\g<1>" + b"0" * 64, path.read_bytes())
+    path.write_bytes(checksum.with_checksum(data.replace(old, new)))
 
 
 def flipped(data: bytes, bit: int) -> bytes:
