@@ -29,7 +29,7 @@ def index(
     shown: Shown,
 ) -> None:  # fmt: skip
     """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not reached."""
-    with explained("Interrupted. The indexes that were done are kept; the others are as they were."):
+    with explained("Interrupted. The indexes of the spaces that were done are kept; the others are as they were."):
         with shown.progress():
             done = open_store(shown.store).index(
                 **filters, layers=layers, kind=kind, memory=index_memory, recall=recall, force=force
@@ -46,8 +46,7 @@ def verify(
         "Also compute each id from its text, and compare the vectors in the indexes, and the sums of a space, with the "
         "shards.")] = False,
     quick: Annotated[bool, option("--quick",
-        "Check instead only that each file is there with its size, and the footers of the shards. Of a store at a URL, "
-        "fetches a listing and some kilobytes per shard.")] = False,
+        "Check instead only that each file is there with its size: of a store in a bucket, a listing.")] = False,
     *,
     shown: Shown,
 ) -> None:  # fmt: skip
@@ -67,9 +66,9 @@ def verify(
 
 
 def repair(dry_run: DryRun = False, *, shown: Shown) -> None:
-    """Repair a store: remove leftovers, rebuild summaries and indexes, take out what is damaged.
+    """Repair a store: take out what is damaged, rebuild sums and indexes, delete garbage.
 
-    A damaged shard is moved into the folder "damaged" of the store, and the next build of the same sources embeds
+    A damaged file is moved into the folder "damaged" of the store, and the next build of the same sources embeds
     exactly its items again. Exit 1 if something is left that must be repaired in another way.
     """
     with explained("Interrupted. What was repaired stays; run the same command again."):
@@ -86,11 +85,14 @@ def compact(
     dry_run: DryRun = False,
     shard_megabytes: Annotated[
         int, typer.Option("--shard-megabytes", min=1, metavar="N", help="The most megabytes of vectors in a shard.")
-    ] = 128,
+    ] = 16,
     *,
     shown: Shown,
 ) -> None:
-    """Merge small shards into large ones, and small tables of texts; every answer stays what it was."""
+    """Merge small shards into large ones, and small tables of texts; every answer stays what it was.
+
+    Also deletes the files that no state of the store has had for a day.
+    """
     with explained("Interrupted. The store is as it was, but for what was merged already."):
         with shown.progress():
             done = open_store(shown.store).compact(dry_run=dry_run, shard_bytes=shard_megabytes << 20)
@@ -106,11 +108,12 @@ def remove(
     *,
     shown: Shown,
 ) -> None:  # fmt: skip
-    """Remove spaces: their vectors, summaries, indexes and cards; or columns of items, with --column.
+    """Remove spaces: their vectors, sums, indexes and cards; or columns of items, with --column.
 
-    Texts and datasets stay, since other spaces may have them too.
+    Texts and datasets stay, since other spaces may have them too. Disk space is free after a day, by the next of
+    these commands: remove, compact, repair.
     """
-    with explained("Interrupted. The next command that writes finishes what was begun."):
+    with explained("Interrupted. The same command again removes what is left."):
         opened = open_store(shown.store)
         planned = opened.remove(spaces or (), columns=columns or (), dry_run=True)
         if not dry_run and not yes and not _agreed(planned):

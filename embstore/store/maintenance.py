@@ -32,7 +32,7 @@ class MaintenanceMethods(OpenStore):
     ) -> Table:
         """Bring indexes up to date, or change their kind.
 
-        An index without the newest shards gets their vectors; one that is complete and of the right kind stays.
+        An index without the newest items gets their vectors; one that is complete and of the right kind stays.
 
         Args:
             layers: Layers, as in :meth:`query`.
@@ -61,11 +61,11 @@ class MaintenanceMethods(OpenStore):
             return reindex(files, SpaceFilter(**filters), as_layers(layers), choice)
 
     def verify(self, *, deep: bool = False, quick: bool = False) -> "Verification":
-        """Read every file, and check hashes, rows, finite values, summaries, ids and indexes against each other.
+        """Read every file, and check hashes, rows, finite values, ids and indexes against each other.
 
         Args:
-            deep: Whether to compute each id from its text, and compare the vectors in the indexes with those in the
-                shards.
+            deep: Whether to compute each id from its text, and compare the vectors in the indexes, and the sums of the
+                spaces, with the shards.
             quick: Whether to check instead only that each file is there with its size: of a store in a bucket a
                 listing, not all of it.
 
@@ -81,7 +81,7 @@ class MaintenanceMethods(OpenStore):
         return verify(self._files, deep=deep, quick=quick)
 
     def repair(self, *, dry_run: bool = False, observe: Observer | None = None) -> Table:
-        """Repair what can be repaired: remove leftovers, rebuild summaries and indexes, and take out damaged shards.
+        """Repair what can be repaired: take out damaged files, rebuild sums and indexes, and delete garbage.
 
         What is taken out moves into the folder ``damaged`` of the store; the next build of the same sources embeds
         exactly its items again.
@@ -105,7 +105,7 @@ class MaintenanceMethods(OpenStore):
 
         Args:
             dry_run: Whether to write nothing, and only report what would be merged.
-            shard_bytes: Maximum bytes of vectors in a merged shard; by default 128 MiB.
+            shard_bytes: Maximum bytes of vectors in a merged shard; by default 16 MiB.
             observe: Function that is called with the progress; by default a notebook shows it.
 
         Returns:
@@ -154,7 +154,9 @@ class MaintenanceMethods(OpenStore):
             return merge(files, source, as_names(spaces), dry_run=dry_run)
 
     def remove(self, spaces: Names = (), *, columns: Names = (), dry_run: bool = False) -> Table:
-        """Remove spaces: their vectors, summaries, indexes and cards. Texts stay, since other spaces may use them.
+        """Remove spaces: their vectors, sums, indexes and cards. Texts stay, since other spaces may use them.
+
+        Their files are deleted when a day has passed, by the next ``remove``, ``compact`` or ``repair``.
 
         Args:
             spaces: Names of the spaces.
@@ -191,7 +193,7 @@ class MaintenanceMethods(OpenStore):
         Args:
             dest: Folder, URL of a bucket (``s3://bucket/prefix``, ``gs://…``, ``az://…``) or of a dataset repository
                 on the Hugging Face hub (``hf://datasets/owner/name``, with ``@branch`` or without; created, private, if
-                it does not exist). It has nothing, or an earlier copy; with ``spaces`` also other spaces.
+                it does not exist). It has nothing, or a store, which gets what it lacks.
             spaces: Names of the spaces to copy, with their texts; by default the whole store.
             layers: Layers to copy, as in :meth:`query`.
             options: Options of the client of a bucket.
@@ -204,7 +206,8 @@ class MaintenanceMethods(OpenStore):
         Raises:
             UnknownNameError: There is no such space or layer.
             SpaceMismatchError: The place has another space of the same name.
-            StoreError: The place has other content, or cannot be written. Nothing was committed.
+            StoreError: Each side has items of a space that the other lacks, or other rows of a dataset; or the place
+                cannot be written. Nothing was committed.
             DamagedError: A file of this store is damaged. Nothing was committed.
         """
         from embstore.exchange.copies import Selection, copy_store
@@ -231,7 +234,7 @@ class MaintenanceMethods(OpenStore):
         dry_run: bool = False,
         observe: Observer | None = None,
     ) -> Table:
-        """Copy another store, or a part of it, into this one, which is missing, empty or an earlier copy.
+        """Copy another store, or a part of it, into this one, which may not exist and gets what it lacks.
 
         Args:
             source: Folder or URL of the other store, as ``dest`` of :meth:`push`, or ``https://host/path``; it is only
