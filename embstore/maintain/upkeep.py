@@ -1,20 +1,22 @@
 """Keep a store in shape: rebuild indexes, merge small files, remove spaces and columns."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from embstore.base import disk
-from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.errors import DamagedError, UnknownNameError, UsageError
 from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import shown_parameters
 from embstore.index.card import readable_card
 from embstore.index.updating import Choice, Indexed, index_layers, recall_notes, remove_indexes
-from embstore.storage import keys
+from embstore.storage import keys, tables
 from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card, SpaceFilter, select_layers
 from embstore.storage.catalog import Catalog
@@ -136,10 +138,10 @@ def compact(place: Path | StoreFiles, *, dry_run: bool = False, shard_bytes: int
     with locked(files, dry_run=dry_run):
         catalog = Catalog(files)
         for kind in keys.TABLES:
-            tables = plan_tables(files, catalog.manifest, kind)
-            actions += [_action(files.root / kind.folder, f"{len(group)} tables into one", group) for group in tables]
+            groups = plan_tables(files, catalog.manifest, kind)
+            actions += [_action(files.root / kind.folder, f"{len(group)} tables into one", group) for group in groups]
             if not dry_run:
-                _commit(files, merge_tables(files, kind, tables))
+                _commit(files, merge_tables(files, kind, groups))
         for card in catalog.cards.values():
             shards = plan_shards(files, catalog.manifest, card, shard_bytes)
             folder = files.root / keys.folder_of(keys.VECTORS, card.space)
@@ -189,21 +191,28 @@ def remove(
             raise UsageError(f"name the space to remove with ⦃space⦄ ({known}), or the column of items with ⦃column⦄.")
         actions = [*_removed_spaces(files, named, spaces), *_removed_columns(files, named, columns)]
         if not dry_run:
-            # A later space of the same name must not have the numbers of tokens of this one.
-            all_columns = [*columns, *map(token_column, spaces)]
-
-            def change(base: Manifest) -> Change:
-                of_tables = without_columns(files, base, all_columns)
-                return Change(
-                    of_tables.added,
-                    [*of_tables.removed, *(key for space in spaces for key in base.keys_of_space(space))],
-                )
-
-            files.commit(change)
+            files.commit(lambda base: _without(files, base, spaces, columns))
             for path in (path for space in spaces for path in stored_maps(files.root, space)):
                 disk.remove(path, missing_ok=True)
             files.collect()
     return tabulate(actions, files.root, dry_run=dry_run)
+
+
+def _without(files: StoreFiles, base: Manifest, spaces: Sequence[str], columns: Sequence[str]) -> Change:
+    """Return the change that removes spaces and columns; damaged tables stay as they are.
+
+    A later space of the same name must not have the numbers of tokens and the skipped texts of this one.
+    """
+    change = without_columns(files, base, [*columns, *map(token_column, spaces)])
+    added, removed = dict(change.added), [*change.removed]
+    for file in files.files_of(base, base.keys_of(keys.SKIPPED)):
+        with suppress(DamagedError):
+            rows = tables.read(file)
+            kept = rows.filter(pa.array([space not in spaces for space in rows["space"].to_pylist()], pa.bool_()))
+            if len(kept) < len(rows):
+                added |= tables.write_all(files, keys.SKIPPED, [kept])
+                removed.append(file.key)
+    return Change(added, removed + [key for space in spaces for key in base.keys_of_space(space)])
 
 
 def _spaces(named: Manifest) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from embstore import index
-from embstore.base.errors import DamagedError, UnsupportedFormatError
+from embstore.base.errors import DamagedError, MissingFileError, UnsupportedFormatError
 from embstore.base.messages import printable
 from embstore.base.progress import task
 from embstore.base.table import Table, table
@@ -92,11 +92,16 @@ def verify(place: Path | StoreFiles, *, deep: bool = False, quick: bool = False)
             path, _, problem = str(error).partition(" is damaged: ")
             return Verification(store, 1, (Problem(Path(path), problem),), quick)
         check = StoreCheck(files, named)
-        with task("verify", str(store), 1 if quick else len(named.files)):
-            if quick:
-                check.check_sizes()
-            else:
-                _check_all(check, deep=deep)
+        try:
+            with task("verify", str(store), 1 if quick else len(named.files)):
+                if quick:
+                    check.check_sizes()
+                else:
+                    _check_all(check, deep=deep)
+        except (DamagedError, MissingFileError):  # of a file that was sound a moment ago
+            if not files.is_outdated(named):
+                raise
+            continue
         if not check.problems or not files.is_outdated(named):
             problems = (*foreign, *check.problems.values())
             return Verification(store, len(named.files) + 1, problems, quick)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore.base import atomic, disk, errors
+from embstore.base.messages import rendered
 from embstore.base.progress import finish_part
 from embstore.base.space import Unit
 from embstore.base.text import marked_items
@@ -56,7 +57,7 @@ class Problem:
     @classmethod
     def of(cls, files: StoreFiles, key: str, problem: str, state: State = "damaged") -> "Problem":
         """Return the problem of a file of a store, by its key."""
-        return cls(files.root / key if files.is_local else Path(key), problem, state)
+        return cls(files.root / key if files.is_local else Path(key), rendered(problem), state)
 
     @property
     def is_damage(self) -> bool:
@@ -244,7 +245,8 @@ class StoreCheck:
 
 
 def _cause(file: StoredFile, error: errors.DamagedError) -> str:
-    return str(error).removeprefix(f"{file.place} is damaged: ")
+    """Return what an error says of a file, without its name and the remedy."""
+    return str(error).removeprefix(f"{file.place} is damaged: ").partition(". To repair it, run")[0]
 
 
 def _missing(key: str) -> str:

@@ -57,15 +57,15 @@ def copy_files(
         missing = [file for file in missing if file.key not in present]
     done = len(files) - len(missing)
     progress(done)
-    with ThreadPoolExecutor(_BATCH, "embstore-copy") as pool:
-        for start in range(0, len(missing), _BATCH):
-            batch = missing[start : start + _BATCH]
-            with ExitStack() as stack:
-                temps = [stack.enter_context(target.temporary()) for _ in batch]
+    for start in range(0, len(missing), _BATCH):
+        batch = missing[start : start + _BATCH]
+        with ExitStack() as stack:
+            temps = [stack.enter_context(target.temporary()) for _ in batch]
+            with ThreadPoolExecutor(_BATCH, "embstore-copy") as pool:  # ends before the temporary files are removed
                 list(pool.map(_download, [source] * len(batch), batch, temps))
-                target.write({file.key: temp for file, temp in zip(batch, temps, strict=True)})
-            done += len(batch)
-            progress(done)
+            target.write({file.key: temp for file, temp in zip(batch, temps, strict=True)})
+        done += len(batch)
+        progress(done)
     return {file.key: named.get(file.key, file.entry) for file in files}
 
 

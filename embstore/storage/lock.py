@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, FileAccessError, LockedError
 from embstore.base.sharding import ShardSpec
+from embstore.storage import keys
 from embstore.storage.cache import StoreFiles
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
@@ -25,6 +26,8 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 @contextmanager
 def write_lock(files: StoreFiles, worker: ShardSpec | None = None) -> Iterator[None]:
     """Lock a store within the context; the system releases the lock if the process dies.
+
+    What processes of this machine that have died have left half-written is removed first.
 
     Workers that share a build have a lock each, since no text belongs to two of them.
 
@@ -47,6 +50,8 @@ def write_lock(files: StoreFiles, worker: ShardSpec | None = None) -> Iterator[N
         if error.errno not in _NO_LOCKS:
             raise disk.access_error(error, files.root, writing=True) from error
     try:
+        for folder in (files.root, files.root / keys.MANIFESTS.folder):
+            atomic.discard_dead(folder)
         atomic.write_document(_owner(path), {"host": socket.gethostname(), "pid": os.getpid()}, "lock-holder")
         yield
     finally:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 from fault_figures import FAULTS, HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
 from fault_stores import stored_ids
+from file_operations import watched
 
-from embstore.base import disk
 from embstore.base.errors import EmbstoreError
 
 pytest.importorskip("transformers")
@@ -26,7 +26,7 @@ WRITING = [name for name, command in COMMANDS.items() if command.writes or name 
 def test_a_crash_before_each_operation(point_stores, name, tmp_path, tally):
     case = Case(name, point_stores, tmp_path)
     recorder = Recorder(case.start())
-    with disk.watched(recorder):
+    with watched(recorder, case.root.parent):
         case.command.run(case.root)
     recorder.end()
     found: list[str] = []

@@ -26,11 +26,11 @@ from fault_stores import (
     stored_ids,
     wrong_answers,
 )
+from file_operations import LINK, REPLACE, watched
 from killing import CONTEXT, Command
 from tiny_checkpoint import assert_same_content
 
 from embstore import Store
-from embstore.base import disk
 from embstore.base.errors import StoreError
 
 pytest.importorskip("transformers")
@@ -155,10 +155,10 @@ def _run(name: str, stores: Path, folder: Path) -> int:
 
     def look(operation: str, *_: object) -> None:
         nonlocal most
-        if operation in ("replace", "link"):
+        if operation in (REPLACE, LINK):
             most = max(most, _used(folder) - before)
 
-    with disk.watched(look):
+    with watched(look, root):
         command(root)
     assert most >= 3 * _PAGE
     return most

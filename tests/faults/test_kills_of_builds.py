@@ -41,7 +41,7 @@ def test_kills(stores, name, tally):
         if not counts["faults"]:
             whole = Whole.of(stores / f"whole {name}", is_exact=is_build)
         counts["faults"] += 1
-        if (root / "store.json").exists():
+        if any(root.glob("manifest/*.json")):
             _check(whole, root, before, counts)
             n_stored.add(sum(map(len, stored_ids(root).values())))
         build(root)

@@ -1,24 +1,28 @@
-"""Several processes on one store: readers see one state or another, and of two writers one at a time writes."""
+"""Several processes on one store: readers see one state or another, and what writers commit is there once."""
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from unittest import mock
 
 import fault_stores
+import numpy as np
 import pytest
-from fault_stores import WORDS, build, build_other, stored_ids, words, wrong_answers
-from hanging import wait_until
+from fault_figures import LOST, UNSOUND, WRONG, share
+from fault_stores import DIM, N_BLOCKS, TRUTH, WORDS, build, build_other, stored_ids, vectors_of, words, wrong_answers
 from killing import CONTEXT, Work
+from store_writing import NewItems
+from synthetic import synthetic_card, synthetic_items
+from tiny_checkpoint import content, texts
 
 from embstore import Store
-from embstore.base.errors import LockedError, UnknownNameError
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.transaction import lock
+from embstore.base.errors import LockedError, StoreError, UnknownNameError
+from embstore.base.sharding import ShardSpec
+from embstore.storage import manifest
+from embstore.storage.cache import StoreFiles
+from embstore.storage.lock import write_lock
+from embstore.storage.writer import StoreWriter
 
 pytestmark = pytest.mark.fault
 
@@ -26,12 +30,13 @@ ROUNDS = 6
 
 
 def grow_and_compact(n_reads: Synchronized, root: Path) -> None:
-    """Add shards, compact, take in another store, remove a space and build it again, over and over.
+    """Add shards, compact, take in another store, remove a space and build it again; delete garbage at once.
 
     Args:
-        n_reads: number of times that the reader has looked; each round goes on until it has done so once more.
-        root: the store.
+        n_reads: Number of times that the reader has looked; each round goes on until it has done so once more.
+        root: The store.
     """
+    manifest.GARBAGE_SECONDS = -60
     parent = os.getppid()
     for number in range(ROUNDS):
         n_before = n_reads.value
@@ -80,47 +85,117 @@ def _unless_removed(question):
         return None
 
 
-def test_two_writers(tmp_path):
-    """Of commands that are started at once some are refused, by name, and what is done is whole."""
+def compact_over_and_over(root: Path) -> None:
+    manifest.GARBAGE_SECONDS = -60
+    for number in range(4 * ROUNDS):
+        words(root, [f"compacted{number}-{place}" for place in range(4)], n_shards=2)
+        Store(root).compact()
+
+
+def test_verify_beside_compact(tmp_path):
+    """Files and indexes vanish while they are checked: that is no damage."""
+    root = tmp_path / "store"
+    build(root)
+    work = Work(partial(compact_over_and_over, root))
+    n_checks = 0
+    try:
+        while work.is_alive:
+            assert Store(root).verify(deep=n_checks % 2 == 1).problems == ()
+            n_checks += 1
+        assert not work.was_killed()
+    finally:
+        work.kill()
+    assert n_checks >= 3
+
+
+def until_free(command: str, root: Path) -> None:
+    """Run a command again and again until no other one writes to the store."""
+    while True:
+        try:
+            return getattr(fault_stores, command)(root)
+        except LockedError as error:
+            assert "is being written by" in str(error)  # noqa: PT017
+            (root.parent / f"refused {command}").touch()
+            time.sleep(0.05)
+
+
+def test_of_several_commands_one_writes_and_the_others_are_refused(tmp_path):
     root = tmp_path / "store"
     build(root)
     build_other(tmp_path / "other")
-    for _ in range(5):
-        works = [Work(partial(command, root)) for command in (merge_or_not, compact_or_not, build_or_not)]
-        for work in works:
-            assert not work.was_killed()
-    refused = sum(int(line) for line in (tmp_path / "refused").read_text().split())
-    assert refused >= 1
+    commands = ("merge", "compact", "build", "repair")
+    with write_lock(StoreFiles.of_folder(root)):
+        works = [Work(partial(until_free, command, root)) for command in commands]
+        while not all((tmp_path / f"refused {command}").exists() for command in commands):
+            assert all(work.is_alive for work in works)
+            time.sleep(0.05)
+    for work in works:
+        assert not work.was_killed()
     assert Store(root).verify(deep=True).problems == ()
     assert wrong_answers(Store(root)) == []
+    assert len(stored_ids(root)["toy.word.last"]) == len({*WORDS, *fault_stores.MORE})
 
 
-def _tried(command, root: Path) -> None:
-    """Run a command, and note whether it is refused; the first that writes waits until another one is."""
-    refused, recorded = root.parent / "refused", lock.owner_recorded
-
-    @contextmanager
-    def waiting(paths: StorePaths) -> Iterator[None]:
-        with recorded(paths):
-            wait_until(refused.exists, "the refusal of another command")
-            yield
-
-    try:
-        with mock.patch.object(lock, "owner_recorded", waiting):
-            command(root)
-    except LockedError as error:
-        assert "is being written by" in str(error)  # noqa: PT017
-        with refused.open("a") as file:
-            file.write("1\n")
+N_RIVALS, N_PARTS, PART = 6, 4, 5
 
 
-def merge_or_not(root: Path) -> None:
-    _tried(fault_stores.merge, root)
+def write(root: Path, reports: Path, space: str, first: int, rival: int) -> None:
+    """Write the missing parts of a space as a worker without a common lock, and report those that were committed."""
+    card = synthetic_card(space=space, n_blocks=N_BLOCKS, dim=DIM)
+    with StoreWriter(root, ShardSpec(rival + 1, N_RIVALS)) as store:
+        stored = stored_ids(root).get(space, set())
+        for start in range(first, first + N_PARTS * PART, PART):
+            items = synthetic_items("word", _texts(start))
+            if items[0].id in stored:
+                continue
+            vectors = np.stack([vectors_of(item.text) for item in items], axis=1)
+            ids = np.array([item.id for item in items])
+            try:
+                store.write_batch(card, ids, vectors, NewItems(store.files, {item.id: item for item in items}))
+            except StoreError as error:
+                assert "of the same items" in str(error)  # noqa: PT017
+            else:
+                with reports.open("a") as file:
+                    file.write(f"{space} {start}\n")
 
 
-def compact_or_not(root: Path) -> None:
-    _tried(fault_stores.compact, root)
+def _texts(start: int) -> list[str]:
+    return [f"rival{number}" for number in range(start, start + PART)]
 
 
-def build_or_not(root: Path) -> None:
-    _tried(build, root)
+def test_rivals_without_a_lock(tmp_path, tally):
+    """Rivals write spaces of their own, other items of one space, and the same ones; some are killed."""
+    counts = tally("rivals", "six writers")
+    rng = np.random.default_rng(0)
+    for text in (text for start in range(0, 2 * N_PARTS * PART, PART) for text in _texts(start)):
+        [item] = synthetic_items("word", [text])
+        TRUTH.texts[item.id] = text
+        for space in ("own0", "own1", "shared"):
+            TRUTH.vectors.setdefault(space, {})[item.id] = vectors_of(text)
+    plans = [("own0", 0), ("own1", 0), ("shared", 0), ("shared", 0), ("shared", N_PARTS * PART), ("shared", 0)]
+    for number in range(share(13)):
+        root, reports = tmp_path / f"store{number}", tmp_path / f"reports{number}"
+        reports.touch()
+        StoreFiles.of_folder(root).commit(manifest.Change())
+        steps = {int(rival): int(rng.integers(5, 120)) for rival in rng.choice(N_RIVALS, number % 3, replace=False)}
+        works = [
+            Work(partial(write, root, reports, space, first, rival), at_step=steps.get(rival, 1 << 30))
+            for rival, (space, first) in enumerate(plans)
+        ]
+        killed = [work.was_killed() for work in works]
+        counts["faults"] += N_RIVALS
+        stored, known = content(root), texts(root)  # which fails if an item is there twice
+        reported = [line.split() for line in reports.read_text().splitlines()]
+        wanted = [(space, item.id) for space, start in reported for item in synthetic_items("word", _texts(int(start)))]
+        counts[LOST] += sum(item not in stored[space][layer] for space, item in wanted for layer in range(3))
+        counts[LOST] += sum(item not in known for _, item in wanted)
+        wrong = wrong_answers(Store(root))
+        counts[WRONG] += len(wrong)
+        problems = Store(root).verify(deep=True).problems
+        counts[UNSOUND] += len(problems)
+        assert not [*wrong, *problems]
+        if not any(killed):
+            assert {space: len(of_space[0]) for space, of_space in stored.items()} == {
+                "own0": N_PARTS * PART, "own1": N_PARTS * PART, "shared": 2 * N_PARTS * PART
+            }  # fmt: skip
+    assert not counts.harm

@@ -189,7 +189,7 @@ def _check_export(file: Path, whole: Path) -> None:
 
 def _check_store(case: Case, root: Path, before: dict[str, set[int]], ended: Ended, counts: Tally) -> None:
     """Look at what an interrupt left."""
-    if not (root / "store.json").exists():
+    if not any(root.glob("manifest/*.json")):
         assert case.begin == "nothing"
         counts[LOST] += ended.n_given
         return
@@ -216,6 +216,6 @@ def _check_whole(root: Path, whole: Path, counts: Tally) -> None:
 
 
 def _files(root: Path) -> dict[str, bytes]:
-    """Return what a store holds, without answers, which questions may add."""
-    found = [path for path in sorted(root.rglob("*")) if path.is_file() and "answers" not in path.parts]
+    """Return what a store holds, without derived files, which questions may add."""
+    found = [path for path in sorted(root.rglob("*")) if path.is_file() and "derived" not in path.parts]
     return {str(path.relative_to(root)): path.read_bytes() for path in found}

@@ -12,12 +12,12 @@ from itertools import cycle
 import pytest
 from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
 from fault_stores import copy
+from file_operations import Failing, watched
 
-from embstore.base import disk
 from embstore.base.errors import EmbstoreError
 
 pytest.importorskip("transformers")
-from fault_points import ALL, COMMANDS, Case, Failing, Refused, some
+from fault_points import ALL, COMMANDS, Case, Refused, some
 
 pytestmark = pytest.mark.fault
 
@@ -61,7 +61,7 @@ def _errors(n_operations: int) -> Iterator[tuple[int, int, bool]]:
 def _run(case: Case, n: int, code: int, counts: Tally, found: list[str], *, lasts: bool) -> str:
     """Run a command of which an operation fails, and return the message of its error."""
     try:
-        with disk.watched(Failing(n, code, lasts=lasts)):
+        with watched(Failing(n, code, lasts=lasts), case.root):
             case.command.run(case.root)
     except (EmbstoreError, Refused) as error:
         message = str(error)
@@ -81,7 +81,7 @@ from pathlib import Path
 from embstore import Store
 from embstore.base.errors import FileAccessError
 
-store, n_errors = Store(Path(sys.argv[1])), []
+root, n_errors = Path(sys.argv[1]), []
 
 
 def limit(n):
@@ -90,14 +90,14 @@ def limit(n):
     return [number for number in range(max(used) + n + 2) if number not in used][n]
 
 
-for command in (store.repair, store.compact, lambda: store.query("partition", cache=False), store.verify,
-                lambda: store.neighbours("word1", spaces="toy.word.last", k=1)):
-    command()  # loads what it needs
+for command in (Store.repair, Store.compact, lambda store: store.query("partition", cache=False), Store.verify,
+                lambda store: store.neighbours("word1", spaces="toy.word.last", k=1)):
+    command(Store(root))  # loads what it needs
     n_errors.append(0)
     for n in range(11):
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit(n), 4096))
         try:
-            found = command()
+            found = command(Store(root))
             problems = [finding.problem for finding in getattr(found, "problems", ())]
         except FileAccessError as error:
             problems = [str(error)]
@@ -105,8 +105,8 @@ for command in (store.repair, store.compact, lambda: store.query("partition", ca
             resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
         assert all("Too many open files" in text and "ulimit -n" in text for text in problems), problems
         n_errors[-1] += len(problems)
-assert not (Path(sys.argv[1]) / "damaged").exists()
-assert store.verify(deep=True).ok
+assert not (root / "damaged").exists()
+assert Store(root).verify(deep=True).ok
 assert min(n_errors) >= 1, n_errors
 """
 

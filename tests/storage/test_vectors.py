@@ -23,7 +23,7 @@ from embstore.storage.vectors import BLOCK_ROWS, InvalidVectorError, LayerVector
 def many(tmp_path_factory) -> Synthetic:
     from synthetic import synthetic_store
 
-    return synthetic_store(tmp_path_factory.mktemp("many") / "store", n=2500, dim=6, shards=3, index=False)
+    return synthetic_store(tmp_path_factory.mktemp("many") / "store", n=2500, dim=6, n_shards=3, index=False)
 
 
 def by_id(made: Synthetic, layer: int) -> dict[int, list[float]]:
@@ -69,16 +69,16 @@ def read_by_datasets(pattern: str) -> list[tuple[int, list[float]]]:
 @pytest.mark.parametrize("read", [read_by_duckdb, read_by_pandas, read_by_polars, read_by_datasets])
 def test_a_layer_is_read_by_others_without_embstore(make_store, tmp_path, monkeypatch, read):
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    made = make_store(n=40, dim=4, shards=3)
+    made = make_store(n=40, dim=4, n_shards=3)
     found = dict(read(f"{made.root}/vectors/space={made.space}/layer=02/*.parquet"))
     assert {item: np.float32(row).tolist() for item, row in found.items()} == by_id(made, 2)
 
 
 def test_folders_name_space_and_layer_for_others(make_store):
     made = make_store(n=12, dim=3)
-    sql = f"""SELECT space, layer, count(*) FROM read_parquet('{made.root}/vectors/**/*.parquet', hive_partitioning = true)
-              GROUP BY ALL ORDER BY layer"""
-    assert duckdb.sql(sql).fetchall() == [(made.space, layer, 12) for layer in made.card.layers.ids]
+    files = f"read_parquet('{made.root}/vectors/**/*.parquet', hive_partitioning = true)"
+    sql = f"SELECT space, layer, count(*) FROM {files} GROUP BY ALL ORDER BY layer"
+    assert duckdb.sql(sql).fetchall() == [(made.space, f"{layer:02d}", 12) for layer in made.card.layers.ids]
 
 
 def reader(made: Synthetic, layer: int, only: np.ndarray | None = None) -> LayerVectors:
@@ -127,7 +127,7 @@ def test_counts_and_sums_are_those_of_the_vectors(many):
 
 
 def test_float16_halves_the_store_and_is_read_as_float32(make_store):
-    made, half = make_store(n=200, dim=64), make_store(n=200, dim=64, dtype="float16")
+    made, half = make_store(n=200, dim=64), make_store("half", n=200, dim=64, dtype="float16")
     sizes = [sum(path.stat().st_size for path in each.shard_files) for each in (made, half)]
     assert sizes[1] < 0.6 * sizes[0]
     ids, rows = half.catalog.vectors(half.space, 1).gather()
@@ -153,7 +153,7 @@ def test_a_truncated_shard_is_named_by_every_query_that_reads_it(make_store, kee
     made = make_store(n=30, dim=4, index=False)
     path = made.shards_of(1)[0]
     damage(path, lambda data: data[:keep])
-    for ask in (lambda: made.store.query("norms", layers="1"), lambda: made.store.vectors(made.space, 1)):
+    for ask in (lambda: made.store.query("norms", layers="1", where="true"), lambda: made.store.vectors(made.space, 1)):
         with pytest.raises(DamagedError, match=f"{path.name} is damaged: it has not the size in the manifest"):
             ask()
 
@@ -174,7 +174,7 @@ def test_a_value_that_is_not_finite_is_never_computed_with(make_store, value):
     place = entry["offsets"][1] + 4 * 17
     damage(path, lambda data: data[:place] + np.float32(value).tobytes() + data[place + 4 :])
     for ask in (
-        lambda: made.store.query("norms", layers="1"),
+        lambda: made.store.query("norms", layers="1", where="true"),
         lambda: made.store.vectors(made.space, 1),
         lambda: made.catalog.vectors_of(made.space, [1], made.ids.tolist()),
     ):

@@ -5,11 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
-from embstore.storage.maintenance.compaction import write_all_merged
-from embstore.storage.transaction.commit import write_dataset
-from embstore.storage.transaction.manifest import committed_shards
 from fault_figures import FAULTS, share
 from fault_stores import (
     DIM,
@@ -29,20 +25,21 @@ from fault_stores import (
     write_vectors,
     wrong_answers,
 )
+from file_operations import watched
 from kept_columns import write_columns
 from real_builds import Whole, skipped
-from store_damage import flip
+from store_damage import flip, the
 from store_writing import SkippedText, write_items, write_skipped
 from synthetic import Synthetic, synthetic_items, synthetic_store
 from tiny_checkpoint import columns, content, make_checkpoint, texts
 
 from embstore import Store
-from embstore.base import disk
 from embstore.base.errors import UnknownNameError
 from embstore.base.space import Unit
 from embstore.interop.formats import open_vectors
 from embstore.interop.importing import ImportOptions, import_vectors
 from embstore.interop.vector_file import ReadOptions
+from embstore.storage.writer import write_dataset
 
 SMALL, OTHER, FEW = WORDS[:6], WORDS[4:9], WORDS[:9]
 SPACE, OCCURRENCES = "toy.word.last", "toy.occurrence.last"
@@ -54,11 +51,10 @@ def make_small(root: Path) -> None:
     made = words(root, SMALL, n_shards=2)
     TRUTH.add(synthetic_store(root, unit="occurrence", texts=["a bank closes"], dim=4, n_blocks=1, n_shards=1))
     rows = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(len(SMALL))]}
-    write_dataset(made.paths, "ranks", "word list", Unit.WORD, rows)
+    write_dataset(made.files, "ranks", "word list", Unit.WORD, rows)
     for part in (slice(0, 2), slice(2, 4)):
         _write_columns(made, part)
-    write_all_merged(made.paths)
-    write_skipped(made.paths, [SkippedText("x" * 9, "skipped", "no tokens", made.space, 7, "words.txt:3")])
+    write_skipped(root, [SkippedText("x" * 9, "skipped", "no tokens", made.space, 7, "words.txt:3")])
 
 
 def _write_columns(made: Synthetic, part: slice) -> None:
@@ -71,14 +67,10 @@ def make_damaged(root: Path) -> None:
     """Write the small store with a damaged file of each kind that a repair mends, and an item in two tables."""
     make_small(root)
     query(root)
-    paths = Store(root).catalog.paths
-    shards = committed_shards(paths, SPACE)
-    first = (sorted(root.glob(pattern))[0] for pattern in ("answers/*.json", f"indexes/space={SPACE}/*.faiss"))
-    for path in (shards[0].path, shards[1].summary_path, paths.merged(SPACE), *first):
-        flip(path, bits=8)
-    (root / "items" / LEFT_BEHIND).write_bytes(b"left")
-    write_items(paths, synthetic_items("word", SMALL)[:2])
-    (root / "store.json").write_text("{}")
+    for kind in ("shard", "sums", "answer", "index"):
+        flip(the(root, kind), bits=8)
+    (root / LEFT_BEHIND).write_bytes(b"left")
+    write_items(root, synthetic_items("word", SMALL)[:2])
 
 
 def make_stores(folder: Path) -> None:
@@ -223,6 +215,7 @@ class Case:
         self.before = naming(lambda: stored_ids(self.begin)) or {}
         self.operations = self._operations()
         self.whole = Whole(folder / "whole", content(self.root), texts(self.root), skipped(self.root), is_exact=True)
+        assert not [*self.root.rglob("*.tmp")]
         self.root.rename(self.whole.root)
         self.columns = [columns(root) for root in (self.begin, self.whole.root) if self._keeps_columns]
         self.damaged_path = _below(self.whole.root / "damaged")
@@ -230,7 +223,7 @@ class Case:
     def _operations(self) -> list[tuple[str, Path]]:
         found: list[tuple[str, Path]] = []
         self.start()
-        with disk.watched(lambda operation, path, _: found.append((operation, path))):
+        with watched(lambda operation, path, _: found.append((operation, path)), self.root):
             self.command.run(self.root)
         return found
 
@@ -240,7 +233,7 @@ class Case:
 
     def look(self) -> tuple[int, list[str]]:
         """Return how many items are lost, and what answers wrongly, after a fault."""
-        if not (self.root / "store.json").exists() or not (self.root / "spaces").exists():
+        if not any(self.root.glob("manifest/*.json")):
             return sum(map(len, self.before.values())), []
         allowed = naming if self.is_repair else at_once
         after = allowed(lambda: stored_ids(self.root)) or {}
@@ -267,8 +260,8 @@ class Case:
         if self.is_repair:
             self.command.run(self.root)
         wrong = [f"{problem.file}: {problem.problem}" for problem in Store(self.root).verify().problems]
-        if self.command.writes:  # of others, what they could not remove is left to the next that does
-            wrong += [str(path) for path in self.root.rglob("*.tmp")]
+        if self.command.writes:  # what this process could not remove is left to the next one
+            wrong += [str(path) for path in self.root.rglob("*.tmp") if not path.name.startswith(f".{os.getpid()}-")]
         if self.is_repair:
             return wrong
         if stored_ids(self.root) != stored_ids(self.whole.root) or texts(self.root) != self.whole.texts:
@@ -293,26 +286,3 @@ def some(n: int, most: int) -> list[int]:
     if FAULTS not in ("", "table"):
         return [*range(n, 0, -1 if ALL else -int(FAULTS))][::-1]
     return sorted({round(1 + (n - 1) * k / (most - 1)) for k in range(most)})
-
-
-class Failing:
-    """Lets the n-th operation fail with an error of the system.
-
-    Args:
-        n: Number of the operation, from 1.
-        code: Number of the error.
-        lasts: Whether all later operations on the same file fail too.
-    """
-
-    def __init__(self, n: int, code: int, *, lasts: bool = False) -> None:
-        self._left, self._code, self._lasts, self._lock = n, code, lasts, Lock()
-        self._path: Path | None = None
-
-    def __call__(self, operation: str, path: Path, source: Path | None) -> None:
-        with self._lock:
-            self._left -= 1
-            if self._left == 0:
-                self._path = path
-            elif self._left > 0 or not self._lasts or path != self._path:
-                return
-        raise OSError(self._code, os.strerror(self._code))

@@ -8,18 +8,18 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-from embstore.storage.maintenance.compaction import write_all_merged
-from embstore.storage.transaction.commit import write_dataset
-from embstore.storage.transaction.manifest import committed_shards
-from store_damage import flip
+from store_damage import flip, the
 from store_writing import SkippedText, write_items, write_skipped
 from synthetic import Synthetic, synthetic_items, synthetic_store
+from tiny_checkpoint import named
 
 from embstore import Store
+from embstore.base import atomic
 from embstore.base.errors import EmbstoreError
 from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics.isotropy import partition  # noqa: F401  # loads what the queries load, before any fork
+from embstore.storage.writer import write_dataset
 
 DIM, N_BLOCKS, TOP = 4, 1, "1"
 WORDS = [f"word{place}" for place in range(40)]
@@ -93,10 +93,9 @@ def build(root: Path) -> None:
     made = words(root)
     occurrences(root)
     rows = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(len(WORDS))]}
-    write_dataset(made.paths, "ranks", "word list", Unit.WORD, rows)
-    write_all_merged(made.paths)
+    write_dataset(made.files, "ranks", "word list", Unit.WORD, rows)
     if not len(Store(root).skipped()):
-        write_skipped(made.paths, [SkippedText("x" * 9, "skipped", "no tokens", made.space, 7, "words.txt:3")])
+        write_skipped(root, [SkippedText("x" * 9, "skipped", "no tokens", made.space, 7, "words.txt:3")])
 
 
 def build_other(root: Path) -> None:
@@ -105,22 +104,21 @@ def build_other(root: Path) -> None:
     TRUTH.add(synthetic_store(root, texts=WORDS[:9], n_shards=2, **SIZES, space="theirs"))
 
 
-LEFT_BEHIND = ".1-1ef7.tmp"
+DEAD = (1 << 22) + 1
+"""Number that no process has."""
+LEFT_BEHIND = f".{DEAD}-{atomic._machine()}0badcafe.tmp"
 """Name of a temporary file of a writer that was killed."""
 
 
 def build_damaged(root: Path) -> None:
     """The store with most of what a repair mends."""
     build(root)
-    paths = Store(root).catalog.paths
-    shards = committed_shards(paths, "toy.word.last")
-    for path in (shards[0].path, shards[1].summary_path, sorted(paths.indexes("toy.word.last").glob("*.faiss"))[0]):
-        flip(path, bits=8)
-    (paths.items / LEFT_BEHIND).write_bytes(b"left")
-    write_items(paths, synthetic_items("word", WORDS)[:3])
-    [sentences] = [path for path in sorted(paths.items.iterdir()) if b"lends" in path.read_bytes()]
+    for kind in ("shard", "sums", "index"):
+        flip(the(root, kind), bits=8)
+    (root / LEFT_BEHIND).write_bytes(b"left")
+    write_items(root, synthetic_items("word", WORDS)[:3])
+    [sentences] = [path for path in (root / key for key in named(root, "items/")) if b"lends" in path.read_bytes()]
     sentences.write_bytes(sentences.read_bytes().replace(b"parquet-cpp", b"parquet-cpq"))  # its texts are intact
-    (paths.root / "store.json").write_text("{}")
 
 
 def compact(root: Path) -> None:

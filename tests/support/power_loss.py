@@ -4,6 +4,7 @@ Bytes are sure to be there once their file is synced, and names once their folde
 part may be there: each file and each name by itself, as file systems that reorder writes leave them.
 """
 
+import os
 import random
 import shutil
 from collections.abc import Mapping
@@ -11,23 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-CHANGING = ("create", "write", "sync", "sync folder", "replace", "link", "remove", "make folder", "remove folder")
+from fault_stores import DEAD
+from file_operations import CREATE, LINK, MAKE_FOLDER, REMOVE, REMOVE_FOLDER, REPLACE, SYNC
+
+CHANGING = (CREATE, SYNC, REPLACE, LINK, REMOVE, MAKE_FOLDER, REMOVE_FOLDER)
 KILLED = "kill -9"
 VARIANTS = (KILLED, "nothing unsynced", "names and no bytes", "some of each", "others of each")
 
 
 @dataclass(eq=False)
 class File:
-    """A file, or a folder, whatever its name.
+    """A file, which is written before it is synced and not again, or a folder, whatever its name.
 
     Attributes:
         data: Its bytes in the end; None of a folder, and of a file that never had a name that counts.
-        synced: Its bytes that are sure to be on the disk; None if none are.
         is_folder: Whether it is a folder.
     """
 
     data: bytes | None = None
-    synced: bytes | None = None
     is_folder: bool = False
 
 
@@ -42,21 +44,22 @@ class Moment:
         operation: What comes next, and its path.
         names: The names as all processes see them.
         durable: The names that are on the disk.
-        synced: Of each file, the bytes that are on the disk.
+        synced: The files whose bytes are on the disk.
     """
 
     operation: tuple[str, Path]
     names: Names
     durable: Names
-    synced: Mapping[File, bytes | None]
+    synced: frozenset[File]
 
-    def make(self, root: Path, variant: str, seed: int) -> None:
+    def make(self, root: Path, variant: str, seed: int = 0) -> None:
         """Make the store that is there afterwards."""
         shutil.rmtree(root, ignore_errors=True)
         rng = random.Random(f"{variant} {seed}")
-        for path, file in sorted(self._chosen(variant, rng).items()):
-            if path != root and not path.parent.is_dir():
+        for name, file in sorted(self._chosen(variant, rng).items()):
+            if name != root and not name.parent.is_dir():
                 continue  # the name of its folder is not there
+            path = name.with_name(name.name.replace(f".{os.getpid()}-", f".{DEAD}-", 1))
             if file.is_folder:
                 path.mkdir()
             else:
@@ -75,34 +78,32 @@ class Moment:
         return chosen
 
     def _bytes(self, file: File, variant: str, rng: random.Random) -> bytes:
-        data, synced = file.data or b"", self.synced.get(file) or b""
-        if variant == KILLED:
+        data = file.data or b""
+        if variant == KILLED or file in self.synced:
             return data
-        if variant in ("nothing unsynced", "names and no bytes"):
-            return synced
-        return rng.choice((data, synced, data[: max(len(synced), len(data) // 2)]))
+        return rng.choice((data, b"", data[: len(data) // 2])) if variant.endswith("of each") else b""
 
 
 class Recorder:
-    """Watches the operations below a folder.
+    """Watches the operations below a folder: those of this process, or those of a trace.
 
     Args:
         root: The folder of a store, or where one will be.
+        is_trace: Whether the operations were done long ago, so that files are found by their last names.
 
     Attributes:
         moments: Before each operation that changes something, and after the last.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root, self._lock = root, Lock()
-        there = [root, *root.rglob("*")] if root.exists() else []
-        self._names = {path: _file(path) for path in there}
+    def __init__(self, root: Path, before: Names | None = None, *, is_trace: bool = False) -> None:
+        self._root, self._is_trace, self._lock = root, is_trace, Lock()
+        self._names = dict(names_below(root) if before is None else before)
         self._durable = dict(self._names)
-        self._files = set(self._names.values())
+        self._synced = {*self._names.values()}
         self.moments: list[Moment] = []
 
     def __call__(self, operation: str, path: Path, source: Path | None) -> None:
-        if operation not in CHANGING or not (path == self._root.parent or path.is_relative_to(self._root)):
+        if operation not in CHANGING:
             return
         with self._lock:
             self._note(operation, path)
@@ -110,39 +111,41 @@ class Recorder:
 
     def end(self) -> None:
         """Note how it is after the last operation."""
-        for path, file in self._names.items():
-            if file.data is None and not file.is_folder:
-                file.data = path.read_bytes()
+        for path in self._names:
+            self._read(path, path)
         self._note("end", self._root)
 
     def _note(self, operation: str, path: Path) -> None:
-        synced = {file: file.synced for file in self._files}
-        self.moments.append(Moment((operation, path), dict(self._names), dict(self._durable), synced))
+        self.moments.append(Moment((operation, path), dict(self._names), dict(self._durable), frozenset(self._synced)))
 
     def _change(self, operation: str, path: Path, source: Path | None) -> None:
-        if operation in ("create", "make folder"):
-            if operation == "create" or path not in self._names:
-                self._names[path] = File(is_folder=operation == "make folder")
-                self._files.add(self._names[path])
-        elif operation == "sync":
-            self._names[path].synced = path.read_bytes()
-        elif operation == "sync folder":
+        if operation == CREATE:
+            self._names[path] = File()
+        elif operation == MAKE_FOLDER:
+            self._names.setdefault(path, File(is_folder=True))
+        elif operation == SYNC and path in self._names and not self._names[path].is_folder:
+            self._synced.add(self._names[path])
+        elif operation == SYNC:
             self._durable = {name: file for name, file in self._durable.items() if name.parent != path}
             self._durable |= {name: file for name, file in self._names.items() if name.parent == path}
-        elif operation == "replace" and source is not None:
-            file = self._names.pop(source)
-            if file.data is None:
-                file.data = source.read_bytes()
-            self._names[path] = file
-        elif operation == "link" and source is not None and path not in self._names:
-            file = self._names[path] = self._names[source]
-            if file.data is None:
-                file.data = source.read_bytes()
-        elif operation in ("remove", "remove folder"):
+        elif operation == REPLACE and source is not None:
+            self._read(source, path)
+            self._names[path] = self._names.pop(source)
+        elif operation == LINK and source is not None and path not in self._names:
+            self._read(source, path)
+            self._names[path] = self._names[source]
+        elif operation in (REMOVE, REMOVE_FOLDER):
             self._names.pop(path, None)
 
+    def _read(self, path: Path, target: Path) -> None:
+        """Learn the bytes of a file, which has a name now, and in the end another one."""
+        file = self._names.setdefault(path, File())  # a library may have created it
+        found = target if self._is_trace else path
+        if file.data is None and not file.is_folder and found.exists():
+            file.data = found.read_bytes()
 
-def _file(path: Path) -> File:
-    if path.is_dir():
-        return File(is_folder=True)
-    return File(data=path.read_bytes(), synced=path.read_bytes())
+
+def names_below(root: Path) -> dict[Path, File]:
+    """Return the files and folders of a store that is on the disk."""
+    found = [root, *root.rglob("*")] if root.exists() else []
+    return {path: File(is_folder=True) if path.is_dir() else File(path.read_bytes()) for path in found}

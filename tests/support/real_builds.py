@@ -12,6 +12,8 @@ from fault_stores import is_anisotropy, is_nearest
 from tiny_checkpoint import LAYERS, assert_same_content, content, make_checkpoint, texts
 
 from embstore import Store
+from embstore.storage.cache import StoreFiles
+from embstore.storage.manifest import Change
 
 KINDS = ("flat", "hnsw")
 N_WORDS, N_FIRST = 300, 200
@@ -48,19 +50,22 @@ build_one_space = partial(build, poolings=POOLINGS[:1])
 
 
 def build_behind(folder: Path) -> None:
-    """Build stores ``before index KIND`` with shards that the indexes do not cover: some are of that kind, some not."""
+    """Build stores ``before index KIND`` whose indexes lack the newest shards: some are of that kind, some not."""
     first, both = folder / "first", folder / "both"
     build_one_space(first, source="first.txt", index="none")
     shutil.copytree(first, both)
     build_one_space(both, index="none")
     for kind in KINDS:
-        root = shutil.copytree(first, folder / f"first {kind}")
+        root = shutil.copytree(first, folder / f"before index {kind}")
         with _one_thread():
             Store(root).index(kind="hnsw" if kind == "flat" else "flat", layers="2,raw")
             Store(root).index(kind=kind, layers="0,1")
-        behind = shutil.copytree(both, folder / f"before index {kind}")
-        shutil.rmtree(behind / "indexes", ignore_errors=True)
-        shutil.move(root / "indexes", behind / "indexes")
+        indexed = StoreFiles.of_folder(root).manifest()
+        build_one_space(root, index="none")
+        files = StoreFiles.of_folder(root)
+        of_first = {key: entry for key, entry in indexed.files.items() if key.startswith("indexes/")}
+        assert of_first
+        files.commit(lambda base, kept=of_first: Change(kept))
 
 
 def index(root: Path, kind: str) -> None:
@@ -153,5 +158,5 @@ class Whole:
 
 def skipped(root: Path) -> frozenset[tuple[str, ...]]:
     """Return the texts without a vector, with all that the store says of them but where they stand."""
-    rows = Store(root).skipped().to_pylist() if (root / "skipped").exists() else []
+    rows = Store(root).skipped().to_pylist() 
     return frozenset((row["text"], row["outcome"], row["reason"], str(row["space"])) for row in rows)

@@ -10,6 +10,7 @@ from pathlib import Path
 from kept_columns import write_columns
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
+from tiny_checkpoint import named
 
 from embstore.base import checksum
 from embstore.base.space import Unit
@@ -35,6 +36,16 @@ def kinds(space: str = "*") -> dict[str, str]:
 
 
 KINDS = kinds()
+_UNNAMED = ("manifest", "answer", "map")  # by the manifest
+
+
+def the(root: Path, kind: str, space: str = "toy.word.last") -> Path:
+    """Return a file of a kind that is part of a store: of a space, if it has any; the newest manifest."""
+    found = sorted(root.glob(KINDS[kind]))
+    if kind not in _UNNAMED:
+        current = {root / key for key in named(root, "")}
+        found = [path for path in found if path in current]
+    return found[-1] if kind == "manifest" else next((path for path in found if space in str(path)), found[0])
 
 
 def full_store(root: Path) -> Synthetic:

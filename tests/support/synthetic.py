@@ -137,7 +137,7 @@ def synthetic_items(unit: str, texts: Sequence[str]) -> tuple[Item, ...]:
 
 
 def synthetic_store(
-    root: Path,
+    root: Path | StoreFiles,
     n: int = 40,
     dim: int = 8,
     n_blocks: int = 3,
@@ -157,7 +157,7 @@ def synthetic_store(
     """Write one space. Called again with the same root it adds to the store: new texts, or another space.
 
     Args:
-        root: the store's folder.
+        root: the store's folder, or its files.
         n: how many texts, if ``texts`` is not given: ``text0``, ``text1`` …
         dim: components of a vector.
         n_blocks: L; the layers are 0…L, and L+1 for the other side of the final norm where there is one.
@@ -200,9 +200,10 @@ def synthetic_store(
         stored = Catalog(root).cards[made.space]
         if index:
             index_space(root, stored)
-    return Synthetic(Path(root), stored, items, given.astype(dtype).astype(np.float32))
+    folder = root.root if isinstance(root, StoreFiles) else Path(root)
+    return Synthetic(folder, stored, items, given.astype(dtype).astype(np.float32))
 
 
-def index_space(root: Path, card: Card) -> None:
+def index_space(root: Path | StoreFiles, card: Card) -> None:
     """Index all layers of a space."""
     update_indexes(root, card, "flat")
