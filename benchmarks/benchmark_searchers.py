@@ -4,16 +4,17 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 from benchmark_peers import DuckDB, K, key, lance_table
 from benchmark_stores import Clustered, Workspace
-from index_search import search
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from embstore import Store, index
+from embstore import Store
+from embstore.index import open_graph, readable_card, search_exact
 
 CORES = os.cpu_count() or 1
 _WIDTHS = tuple(dict.fromkeys(int(10 * 1.2**step) for step in range(27)))  # 10 … 1144
@@ -71,15 +72,19 @@ class Embstore(Searcher):
     def __init__(self, space: Workspace, made: Clustered) -> None:
         catalog = Store(made.store).catalog
         [card] = catalog.cards.values()
-        self._path = catalog.paths.index(card.space, card.layers.members[0])
-        self._shards = [shard.name for shard in catalog.shards[card.space]]
+        layer = card.layers.ids[0]
+        self._read = partial(catalog.vectors, card.space, layer)
+        file = catalog.index(card.space, layer)
+        facts = readable_card(catalog.manifest, card.space, layer)
+        self.how = f"{facts.kind} index" if facts else "no index"
+        self._graph = open_graph(file) if file and facts and not facts.is_exact else None
         self._by_id = np.argsort(made.ids)
         self._ids = made.ids[self._by_id]
-        stored = index.IndexCard.read(self._path)
-        self.how = f"{stored.kind} index" if stored else "no index"
 
     def search(self, queries: Vectors) -> Any:
-        return search(self._path, self._shards, queries, K)
+        if self._graph is None:
+            return search_exact(self._read().with_squares(), queries, K)
+        return self._graph.search(queries, K, lambda ids: self._read(ids).gather())
 
     def rows(self, found: Any) -> Rows:
         return self._by_id[np.searchsorted(self._ids, found[0]).clip(max=len(self._ids) - 1)]

@@ -9,39 +9,27 @@ rounding errors of both.
 
 import argparse
 import tempfile
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from index_search import VectorsInMemory
 from numpy.typing import NDArray
 
-from embstore.index import IndexOptions, choose, open_index, write_index
+from embstore.index import IndexCard
 
 K = 10
-SHARDS = ("part-" + "a" * 16,)
-_BLOCK = 1024
 
 Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 
-class Dominated:
+class Dominated(VectorsInMemory):
     """Stored vectors (n, dim) with the ids 0 … n − 1, and queries (n_queries, dim) that are drawn like them."""
 
     def __init__(self, n: int, dim: int, offset: float, *, n_queries: int = 1000, seed: int = 0) -> None:
         vectors = np.random.default_rng(seed).standard_normal((n + n_queries, dim), dtype=np.float32)
         vectors[:, dim // 3] += np.float32(offset)
-        self.vectors, self.queries = vectors[:n], vectors[n:]
-
-    def blocks(self, start: int = 0, stop: int | None = None) -> list[tuple[Ids, Vectors]]:
-        """Return ids and vectors in blocks."""
-        stop = len(self.vectors) if stop is None else stop
-        ends = [*range(start, stop, _BLOCK), stop]
-        return [(np.arange(first, end), self.vectors[first:end]) for first, end in pairwise(ends)]
-
-    def gather(self, ids: Ids) -> tuple[Ids, Vectors]:
-        """Return the vectors with some ids."""
-        return ids, self.vectors[ids]
+        self.vectors, self.queries, self.ids = vectors[:n], vectors[n:], np.arange(n)
 
     def recall(self, ids: Ids) -> float:
         """Return the recall@10 of the ids (n_queries, 10) that were found, by brute force in float64."""
@@ -60,14 +48,10 @@ def normalized(vectors: Vectors) -> NDArray[np.float64]:
 
 def stated_and_true(folder: Path, kind: str, n: int, dim: int, offset: float) -> tuple[float, float, str, float]:
     """Return the stated recall of an index, its true one, its search parameters and the seconds to build it."""
-    data, path = Dominated(n, dim, offset), folder / "space=toy" / "layer=00.faiss"
-    card = write_index(
-        path, data.blocks(), space="toy", layer=0, dim=dim, shards=SHARDS, gather=data.gather,
-        options=IndexOptions(choose(kind, n, dim, 1 << 40), kind, n=n),
-    )  # fmt: skip
-    opened = open_index(path, SHARDS)
-    assert opened is not None
-    ids, _ = opened[1].search(data.queries, K, gather=data.gather)
+    data = Dominated(n, dim, offset)
+    file = data.build(folder, kind)
+    card = IndexCard.from_entry(file.entry)
+    ids, _ = data.search(file, data.queries, K)
     effort = ", ".join(f"{name} {value}" for name, value in card.effort.items())
     return card.recall, data.recall(ids), effort, card.build_seconds or 0.0
 

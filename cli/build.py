@@ -73,10 +73,10 @@ def _arguments(
         "Number of tokens in a batch.  [default: what suits the device]")] = None,
     allow_pickle: _options.AllowPickle = False,
     shard: Annotated[str | None, option("--shard I/N",
-        "Embed the I-th of N parts of the sources. N machines build one store between them, in a shared folder or each "
-        "in its own, to be merged; items are divided by item id.")] = None,
+        "Embed the I-th of N parts of the sources. N machines build one store between them, in a shared folder or "
+        "bucket, or each in its own, to be merged; items are divided by item id.")] = None,
     on: Annotated[str | None, option("--on ray",
-        "Encode on a Ray cluster. Its nodes share the store's folder.")] = None,
+        "Encode on a Ray cluster. Its nodes share the store's folder, or reach its bucket.")] = None,
     workers: Annotated[int | None, option("--workers N",
         "Number of workers on Ray.  [default: as many as fit]")] = None,
     worker_gpus: Annotated[float | None, option("--worker-gpus G",

@@ -20,7 +20,7 @@ def merge(
     of the same name with another checkpoint, template or layers is refused, and the difference shown. Where there
     is no store yet, embstore pull makes a copy of the other.
     """
-    with explained("Interrupted. What was not taken in whole is undone; run the same command again."):
+    with explained("Interrupted. Nothing counts but what was committed; run the same command again."):
         with shown.progress():
             done = open_store(shown.store).merge(other, spaces=spaces or (), dry_run=dry_run)
         shown.emit_actions(done, nothing="There is nothing new to take in.", dry_run=dry_run)
@@ -28,7 +28,7 @@ def merge(
 
 def push(
     dest: Annotated[str, argument("DEST",
-        "Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with an earlier copy.")],
+        "Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with a store.")],
     spaces: Spaces = None,
     layers: PartLayers = "all",
     dry_run: DryRun = False,
@@ -38,8 +38,8 @@ def push(
     """Copy the store, or some of its spaces and layers, to another place.
 
     Only what is missing there travels. The files come first and the manifest last, so that the copy is complete or
-    not to be seen, and each is checked against its hash. The same command goes on after an interruption. A place
-    with other content is refused; with --space, its other spaces stay.
+    not to be seen, and each is checked against its hash. The same command goes on after an interruption. What else
+    the place has stays; if each side has items of a space that the other lacks, it is refused.
     """
     with explained("Interrupted. Nothing was committed; the same command goes on with what is missing."):
         with shown.progress():
@@ -59,9 +59,9 @@ def pull(
 ) -> None:  # fmt: skip
     """Copy another store, or some of its spaces and layers, into this one.
 
-    This one is missing, empty, or an earlier copy, of which only what is missing travels; with --space, its other
-    spaces stay. Other content is refused. Each file is checked against its hash, and the same command goes on after
-    an interruption.
+    This one may not exist; else only what it lacks travels, and what else it has stays. If each side has items of a
+    space that the other lacks, it is refused. Each file is checked against its hash, and the same command goes on
+    after an interruption.
     """
     with explained("Interrupted. Nothing was committed; the same command goes on with what is missing."):
         with shown.progress():

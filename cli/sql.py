@@ -62,7 +62,8 @@ def sql(
     """Run one SELECT over the store, in DuckDB's SQL; it reads the store and nothing else, and cannot write.
 
     Views: items, columns, built_in, embeddings, summaries, skipped, spaces and datasets.NAME (--tables). Macros:
-    vec(space, layer, text), cosine(a, b), and the table neighbours(space, layer, text, k := 10).
+    vec(space, layer, text), cosine(a, b), and the table neighbours(space, layer, text, k := 10). A store at a URL has
+    to be pulled first.
     """  # fmt: skip
     _check_together(tables=tables, explain=explain, raw=raw, query=query, file=file, parameter=parameter)
     opened = open_store(store)

@@ -12,7 +12,7 @@ from embstore.base.keywords import public_members
 from embstore.plot import Figure
 from embstore.storage.views.users_sql import SqlResult
 
-INTERNAL = ("catalog", "folder", "has_ranges", "remote_bytes")
+INTERNAL = ("catalog", "remote_bytes")
 """Public members of Store that no user needs."""
 
 _DECLARATIONS = ("Metric", "Column", "Parameter", "Value")  # are made, not called: their methods are embstore's own

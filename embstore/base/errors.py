@@ -114,7 +114,7 @@ class DamagedError(StoreError):
 
 
 class UnsupportedFormatError(DamagedError):
-    """A file of the store has a format that this version does not read: a later one, or one before 0.2.0."""
+    """The store has a format that this version does not read."""
 
 
 _RESUMABLE = (

@@ -5,10 +5,10 @@ searched: the caller scans the vectors with :func:`search_exact` instead.
 """
 
 from embstore.index.card import AUTO, KINDS, IndexCard, choose, parse_memory, readable_card, shown_parameters
-from embstore.index.exact_search import search_exact, unit_vectors
+from embstore.index.exact_search import search_exact, unit_vectors, with_squares
 from embstore.index.searching import is_few, open_graph, stored_ids
 
 __all__ = [
     "AUTO", "KINDS", "IndexCard", "choose", "is_few", "open_graph", "parse_memory", "readable_card", "search_exact",
-    "shown_parameters", "stored_ids", "unit_vectors",
+    "shown_parameters", "stored_ids", "unit_vectors", "with_squares",
 ]  # fmt: skip

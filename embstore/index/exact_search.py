@@ -18,6 +18,7 @@ Ids = NDArray[np.int64]
 Vectors = NDArray[np.floating]
 Units = NDArray[np.float32]
 Blocks = Iterable[tuple[Ids, Vectors]]
+BlocksWithSquares = Iterable[tuple[Ids, Vectors, NDArray[np.floating]]]
 Gather = Callable[[Ids], tuple[Ids, Vectors]]
 """Function that returns the ids, ascending, and the vectors of the items with the given ids."""
 
@@ -78,11 +79,11 @@ UNIT_ROUNDING = 2.0**-24 + 2.0**-40
 """Bound on the norm of a unit vector's rounding error in float32, with that of a float64 product with it."""
 
 
-def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, Float64Array]:
+def search_exact(blocks: BlocksWithSquares, queries: Vectors, k: int) -> tuple[Ids, Float64Array]:
     """Search blocks of vectors without an index.
 
     Args:
-        blocks: Pairs of item ids (n,) and vectors (n, dim); zero vectors are skipped.
+        blocks: Item ids (n,), vectors (n, dim) and their squared norms (n,); zero vectors are skipped.
         queries: Vectors (q, dim), not necessarily normalised.
         k: Number of neighbours.
 
@@ -91,8 +92,8 @@ def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, Float64
     """
     units = unit_vectors(queries)
     found = _Nearest(queries, k)
-    for ids, vectors in blocks:
-        found.add(ids, vectors, float32_cosines(vectors, units))
+    for ids, vectors, squares in blocks:
+        found.add(ids, vectors, float32_cosines(vectors, squares, units))
     return found.result()
 
 
@@ -116,8 +117,8 @@ class _Nearest:
         if self._k <= len(ids) and np.isneginf(self._lowest).any():
             kth_highest = np.partition(cosines, -self._k, axis=1)[:, -self._k]
             self._lowest = np.maximum(self._lowest, kth_highest - self._error)
-        near = cosines >= (self._lowest - self._error)[:, None]
-        query, place = np.nonzero(near & (cosines > -np.inf))
+        near = (cosines >= (self._lowest - self._error)[:, None]) & (cosines > -np.inf)
+        query, place = np.divmod(np.flatnonzero(near), max(1, len(ids)))  # np.nonzero takes far longer
         if len(query):
             self._pending.append((query, ids[place], vectors[place]))
             self._n_pending += len(query)
@@ -147,18 +148,26 @@ class _Nearest:
         return np.stack([ids for ids, _ in self._best]), np.stack([cosines for _, cosines in self._best])
 
 
-def float32_cosines(vectors: Vectors, units: Units) -> NDArray[np.float32]:
+def with_squares(blocks: Blocks) -> Iterator[tuple[Ids, Vectors, NDArray[np.floating]]]:
+    """Yield blocks of vectors with their squared norms (n,)."""
+    for ids, vectors in blocks:
+        yield ids, vectors, np.vecdot(vectors, vectors)
+
+
+def float32_cosines(vectors: Vectors, squares: NDArray[np.floating], units: Units) -> NDArray[np.float32]:
     """Return the float32 cosines (q, n) of vectors (n, dim) with unit vectors (q, dim); −∞ for zero vectors.
 
     Their rounding errors are at most ``FLOAT32_ROUNDING`` times :func:`.rounding_error_bound`.
+
+    Args:
+        vectors: Vectors (n, dim).
+        squares: Their squared norms (n,), of the same dtype.
+        units: Unit vectors (q, dim).
     """
-    if vectors.dtype == np.float32:
-        with np.errstate(over="ignore", under="ignore"):
-            squares = np.vecdot(vectors, vectors)
-        if _SQUARES[0] < squares.min(initial=1) and squares.max(initial=1) < _SQUARES[1]:
-            products = inner_products(vectors, units)
-            products /= np.sqrt(squares)
-            return products
+    if vectors.dtype == np.float32 and _SQUARES[0] < squares.min() and squares.max() < _SQUARES[1]:
+        products = inner_products(vectors, units)
+        products /= np.sqrt(squares)
+        return products
     products = inner_products(unit_vectors(vectors), units)
     products[:, ~vectors.any(axis=1)] = -np.inf
     return products

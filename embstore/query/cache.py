@@ -173,10 +173,7 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
         hashes["sentence space"] = catalog.space_hash(space)
     if metric.needs in ("pairs", "analogies", "lexicon"):
         names = [values["lexicon"]] if metric.needs == "lexicon" else values["dataset"]
-        try:
-            hashes |= {f"dataset {name}": sha for name, sha in catalog.dataset_hashes(names).items()}
-        except OSError as error:
-            raise UncachedError(f"a dataset cannot be read: {error}") from error
+        hashes |= {f"dataset {name}": sha for name, sha in catalog.dataset_hashes(names).items()}
     if metric.needs in ("column", "labels") or {values.get("block"), values.get("group")} != {None}:
         hashes["columns"] = hash_of([*catalog.item_tables, _installed("wordfreq")])  # what columns are made from
     if metric.name in ("clusters", "probe"):

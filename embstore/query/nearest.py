@@ -124,32 +124,38 @@ class LayerSearch:
         self, card: Card, layer: Layer, vectors: Vectors, k: int, left_out: set[int]
     ) -> tuple[Ids, Float64Array, list[str]]:
         """Search stored vectors; return ids, also those that will be left out, cosines and notes."""
+        hits, notes = (None, []) if self.exact else self._search_graph(card, layer, vectors, k, left_out)
+        if hits is None:
+            stored = self.catalog.vectors(card.space, layer.id, self.only)
+            hits = index.search_exact(stored.with_squares(), vectors, k)
+        return *hits, notes
+
+    def _search_graph(
+        self, card: Card, layer: Layer, vectors: Vectors, k: int, left_out: set[int]
+    ) -> tuple[tuple[Ids, Float64Array] | None, list[str]]:
+        """Return what the graph of a layer finds, None if a scan is to answer; and notes."""
         where = f"{card.space} layer {layer.name}"
-        data = StoredLayer(self.catalog, card, layer, self.only)
-        if self.exact:
-            return *scan(data, vectors, k), []
         file = self.catalog.index(card.space, layer.id)
         facts = None if file is None else IndexCard.from_entry(file.entry)
         if file is None or facts is None or not facts.covers(self.catalog.items_of(card.space)):
             state = "has no index" if file is None else "has an index of other items (it is behind)"
-            return *scan(data, vectors, k), [f"{where} {state}: answered by an exact scan."]
+            return None, [f"{where} {state}: answered by an exact scan."]
         if facts.is_exact:  # a scan of the stored vectors takes no longer than one of the index
-            return *scan(data, vectors, k), []
+            return None, []
         kept = None if self.only is None else self.only[is_among(self.only, self.catalog.ids(card.space))]
         if kept is None or not index.is_few(len(kept), card.dim):
             graph = index.open_graph(file)
             members = None if kept is None else is_among(graph.ids, kept)
-            hits = graph.search(vectors, k, data.gather, members)
+            hits = graph.search(vectors, k, StoredLayer(self.catalog, card, layer).gather, members)
             if hits is not None:
-                return *hits, [f"{where}: {_approximate(facts, filtered=kept is not None)}"]
+                return hits, [f"{where}: {_approximate(facts, filtered=kept is not None)}"]
         n = 0 if kept is None else len(np.setdiff1d(kept, [*left_out]))
-        notes = [f"{where}: n = {n} after the filter: answered by an exact scan of just those."] if n else []
-        return *scan(data, vectors, k), notes
+        return None, [f"{where}: n = {n} after the filter: answered by an exact scan of just those."] if n else []
 
 
 def scan(data: "LayerData", vectors: Vectors, k: int) -> tuple[Ids, Float64Array]:
     """Search the k nearest items of vectors (n, dim) by a scan; return ids and cosines (n, k), best first."""
-    return index.search_exact(data.map_with_ids(lambda ids, block: (ids, block)), vectors, k)
+    return index.search_exact(index.with_squares(data.map_with_ids(lambda ids, block: (ids, block))), vectors, k)
 
 
 def _pairs(ids: Ids, values: NDArray[np.floating]) -> list[list[Hit]]:

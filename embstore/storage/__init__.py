@@ -1,1 +1,1 @@
-"""Store shards, summaries, cards and texts, and read them through the catalog: the only package that imports duckdb."""
+"""Read and write the files of a store, by their manifest: the only package that imports DuckDB and obstore."""

@@ -1,12 +1,13 @@
 """Look up the texts of items by their ids.
 
-A few items are read from the files that may contain them, and checked by their ids, which are hashes of the other
-columns. Before a table is read in bulk, it is checked against its SHA-256, once until the file changes.
+A few items are taken from memory, into which tables of moderate size are read once, else from the files that may
+contain them, and checked by their ids, which are hashes of the other columns. Before a table is read in bulk, it is
+checked against its SHA-256, once until the file changes.
 """
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from embstore.storage.sql.reader import FILES, Reader
 
 _MAX_LISTED = 1000  # number of items up to which their ids are listed in the SQL
 _MAX_CHARS = 1000  # maximum length of a text in a search by spelling, whose memory grows with it
-_COLUMNS = 'item_id, unit, text, context_id, start, "end"'
+_MAX_LOADED_BYTES = 32 << 20  # size of the tables that are read into memory
+_COLUMNS = ("item_id", "unit", "text", "context_id", "start", "end")
 
 Ids = NDArray[np.int64]
 Row = tuple[Any, ...]
@@ -107,19 +109,27 @@ class ItemTables:
         """Return a few items from the files that may contain them; sentences are read only for occurrences."""
         rows = self._rows_of(ids, _COLUMNS)
         contexts = {row[3] for row in rows if row[3] is not None}
-        sentences: dict[int, str] = dict(self._rows_of(contexts, "item_id, text")) if contexts else {}
+        sentences: dict[int, str] = dict(self._rows_of(contexts, ("item_id", "text"))) if contexts else {}
         complete = [(*row[:3], sentences.get(row[3]), *row[4:]) for row in rows]
         if not all(map(has_its_id, complete)):
             self.check()  # raises if a table was altered; else the rows were written like this
         return _items(complete)
 
-    def _rows_of(self, ids: Collection[int], columns: str) -> list[Row]:
-        """Return columns of the rows with these ids, reading only files that may contain them."""
+    def _rows_of(self, ids: Collection[int], columns: Sequence[str]) -> list[Row]:
+        """Return columns of the rows with these ids."""
+        if self._loaded is not None:
+            return self._loaded.rows(ids, columns)
         # A list in the SQL lets DuckDB skip row groups by their statistics.
         listed = ", ".join(str(int(item)) for item in ids) or "NULL"
-        sql = f"SELECT {columns} FROM {FILES} WHERE item_id IN ({listed})"
+        sql = f"SELECT {', '.join(map(connections.quote_name, columns))} FROM {FILES} WHERE item_id IN ({listed})"
         ascending = sorted(ids)
         return self._reader.rows(sql, [file for file in self.files if _may_have(file, ascending)])
+
+    @cached_property
+    def _loaded(self) -> "_LoadedRows | None":
+        """The rows of all tables in memory; None if they are too large."""
+        n_bytes = sum(file.entry["bytes"] for file in self.files)
+        return _LoadedRows(self.files) if 0 < n_bytes <= _MAX_LOADED_BYTES else None
 
     def _items_where(self, condition: str, **values: Any) -> dict[int, Item]:
         """Return the items for which an SQL condition over the columns of items is true, with their sentences."""
@@ -127,6 +137,32 @@ class ItemTables:
                   SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
                   FROM item LEFT JOIN {FILES} AS context ON context.item_id = item.context_id"""
         return _items(self._reader.rows(sql, self.files, **values))
+
+
+class _LoadedRows:
+    """Rows of tables of items in memory, of which some are found in far less time than a query takes."""
+
+    def __init__(self, files: Sequence[StoredFile]) -> None:
+        import pyarrow as pa
+
+        from embstore.storage import tables
+        from embstore.storage.arrow import to_numpy
+
+        fetch(files)
+        self._table = pa.concat_tables([tables.read_unchecked(file) for file in files]).combine_chunks()
+        ids = to_numpy(self._table["item_id"])
+        self._order = np.argsort(ids)
+        self._ids = ids[self._order]
+
+    def rows(self, ids: Collection[int], columns: Sequence[str]) -> list[Row]:
+        """Return columns of the rows with these ids."""
+        from embstore.storage.arrow import from_numpy
+
+        wanted = np.fromiter(ids, np.int64, len(ids))
+        places = np.searchsorted(self._ids, wanted)
+        places = places[np.take(self._ids, places, mode="clip") == wanted]
+        found = self._table.take(from_numpy(self._order[places]))
+        return [*zip(*(found[name].to_pylist() for name in columns), strict=True)]
 
 
 def _may_have(file: StoredFile, ascending: Sequence[int]) -> bool:

@@ -179,11 +179,12 @@ class Folder(Objects):
 
     def _make_folder(self, folder: Path) -> None:
         """Create a folder for files; raise DamagedError if there is a link in its place, which may lead elsewhere."""
-        disk.make_folder(folder)
-        while folder != self.root:
-            if not disk.is_folder(folder):
-                raise DamagedError(f"{folder} is damaged: it is no folder. Put the folder itself there, or remove it.")
-            folder = folder.parent
+        disk.make_folder(self.root)
+        for path in reversed((folder, *folder.parents)):
+            if path.is_relative_to(self.root) and path != self.root:
+                disk.make_folder(path)
+                if not disk.is_folder(path):
+                    raise DamagedError(f"{path} is damaged: it is no folder. Put the folder there, or remove it.")
 
     def replace(self, key: str, data: bytes) -> None:
         """Write a file atomically."""

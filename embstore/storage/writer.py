@@ -264,9 +264,11 @@ def write_sums(files: StoreFiles, space: str, total: Sums, items: ItemSet) -> Fi
 
 def commit_sums(catalog: Catalog, space: str) -> None:
     """Commit the sums of a space, unless those of its current items are stored."""
+    if catalog.is_empty(space):
+        return
     items = catalog.items_of(space)
     stored = catalog.manifest.keys_of(keys.SUMS, space)
-    if not items.n or any(ItemSet.of_entry(catalog.manifest.files[key]) == items for key in stored):
+    if any(ItemSet.of_entry(catalog.manifest.files[key]) == items for key in stored):
         return
     added = write_sums(catalog.files, space, catalog.summaries(space), items)
 
@@ -329,9 +331,8 @@ class SpaceWriter:
         try:
             if kind is None or issubclass(kind, KeyboardInterrupt):
                 self._finish()
-            elif kind is not None and issubclass(kind, Exception) and self._commit is not None:
-                with suppress(StoreError):  # the first error is raised
-                    self._commit_written()
+            elif issubclass(kind, Exception):
+                self._commit_after_error()
         except KeyboardInterrupt:  # while the last batch was being written: it is kept, like those before it
             self._finish()
             raise
@@ -340,8 +341,17 @@ class SpaceWriter:
 
     def _finish(self) -> None:
         self._submit()  # the last batch may be written while the one before it is unfinished
-        self._wait()
+        try:
+            self._wait()
+        except Exception:
+            self._commit_after_error()
+            raise
         self._commit_written()
+
+    def _commit_after_error(self) -> None:
+        """Commit the batches that were written before an error, which is the one to raise."""
+        with suppress(StoreError):
+            self._commit_written()
 
     def add(self, item_ids: Ids, vectors: NDArray[np.float32]) -> None:
         """Add vectors of new items.

@@ -272,9 +272,9 @@ class BuildMethods(OpenStore):
                 over all, with accelerate.
             batch_tokens: Number of tokens in a batch; by default what suits the device.
             allow_pickle: Whether to load pickled weights if there are no safetensors.
-            shard: ``i/n``: embed the i-th of n parts of the sources, divided by item id. n machines with the same
-                sources build one store together, in a shared folder or each in its own, to be merged.
-            shard_bytes: Approximate bytes of vectors in a shard; by default 128 MiB.
+            shard: ``i/n``: embed the i-th of n parts of the sources, the items whose id modulo n is i - 1. n machines
+                build one store together, in a shared folder or bucket, or each in its own, to be merged.
+            shard_bytes: Approximate bytes of vectors in a shard, which has at most 8,192 items; by default 16 MiB.
             on: ``"ray"`` to encode on a Ray cluster whose nodes share the store's folder; by default in this process.
             workers: Number of workers on Ray; by default as many as fit.
             worker_gpus: GPUs of each worker; by default one if the cluster has any.

@@ -376,13 +376,12 @@ class LookupMethods(opened.OpenStore):
         The SQL reads these views and nothing else: no other file, no variable, no network. It cannot write, neither in
         the store nor elsewhere. ``timeout`` and ``memory`` limit it, and Ctrl-C ends it.
 
-        Each method of the result runs the statement, and reads the files, again. One that is kept until its files have
-        been replaced (by ``compact``, ``repair`` or ``remove``, here or in another process) raises DamagedError,
-        "… has gone since the store was opened": call this method again. Of a store at a URL, the files of the views
-        that the statement names are fetched whole.
+        Each method of the result runs the statement, and reads the files, again. One that is kept until its files are
+        deleted (a day after they were replaced, by ``compact`` for instance) raises DamagedError: call this method
+        again. SQL reads whole stores: one at a URL has to be pulled first.
 
-        What it may read of ``items``, ``skipped``, ``summaries`` and datasets is checked against its hash first.
-        Vectors are not: :meth:`vectors` checks what it reads, and :meth:`verify` everything.
+        What it may read of ``items``, ``columns``, ``skipped`` and datasets is checked against its hash first. Vectors
+        are not: :meth:`verify` finds what was altered in them.
 
         Args:
             select: The statement. Table functions in it: ``range``, ``generate_series``, ``unnest``, ``repeat``,
@@ -394,7 +393,7 @@ class LookupMethods(opened.OpenStore):
 
         Raises:
             QueryError: It is not one SELECT, does something else than read the views, cannot be answered, or exceeds a
-                limit. The methods of the result raise this too.
+                limit; or the store is at a URL. The methods of the result raise this too.
             DamagedError: A file that it may read was altered, unless it is a shard; names it.
         """
         limits = opened.as_limits(timeout, memory)

@@ -7,13 +7,14 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
+from kept_columns import write_column_table
+from tiny_checkpoint import stored_files
 
 from embstore import Store
 from embstore.base.errors import DamagedError, SourceError, UnknownNameError, UsageError
 from embstore.storage.catalog import Catalog
-from embstore.storage.tables import column_schema
 from embstore.storage.item_lookup import column_types, column_values
-from embstore.storage.transaction.commit import write_rows
+from embstore.storage.tables import column_schema
 
 CSV = """text,pos,freq,share,known,code,empty
 dog,NOUN,12,0.5,true,007,
@@ -72,9 +73,9 @@ def test_columns_of_a_csv_are_typed_and_stored_once(build, tmp_path):
     assert {column.name: column.n_new for column in report.columns} == n_new
     assert "column empty: no value in these sources, so nothing is stored" in str(report)
     assert "column freq (int64): 3 values stored" in report.lines()
-    before = Catalog(tmp_path / "store").column_files
+    before = stored_files(tmp_path / "store", "columns/")
     again = build("a.csv", keep="all")
-    assert Catalog(tmp_path / "store").column_files == before
+    assert stored_files(tmp_path / "store", "columns/") == before
     assert "column freq (int64): 0 values stored, 3 already there" in again.lines()
 
 
@@ -103,7 +104,7 @@ def test_the_same_columns_from_every_kind_of_file(build, tmp_path):
         found.append(_stored(tmp_path / "store"))
         report = build("t.csv", keep="all")  # the same values in files with and without types
         assert [column.n_new for column in report.columns] == [0, 0, 0, 0]
-        assert len(list((tmp_path / "store").glob("columns/*"))) == 2  # the other one is of the numbers of tokens
+        assert len(stored_files(tmp_path / "store", "columns/")) == 2  # the other one is of the numbers of tokens
     for other in found[1:]:
         pd.testing.assert_frame_equal(found[0][sorted(found[0])], other[sorted(other)])
     assert found[0]["n"].tolist() == [1, None, 3]
@@ -188,11 +189,11 @@ def test_types_that_do_not_agree_and_sources_without_columns_are_refused(build, 
 def test_a_lost_table_of_columns_is_named(build, tmp_path):
     (tmp_path / "a.csv").write_text(CSV)
     build("a.csv", keep="all")
-    [file] = [path for path in (tmp_path / "store" / "columns").iterdir() if "pos" in pd.read_parquet(path)]
+    [file] = [path for path in stored_files(tmp_path / "store", "columns/") if "pos" in pd.read_parquet(path)]
     file.unlink()
     build("a.csv")
     for ask in (lambda: build("a.csv", keep="all"), lambda: _stored(tmp_path / "store")):
-        with pytest.raises(DamagedError, match=f"{file.name} cannot be read"):
+        with pytest.raises(DamagedError, match=f"{file.name} is damaged: it is missing"):
             ask()
 
 
@@ -218,7 +219,7 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
     space = f"tiny.{unit}.last"
     before = build("a.txt", columns=(), unit=unit, template=" {text}")
     assert not before.columns
-    files = Catalog(tmp_path / "store").column_files
+    files = stored_files(tmp_path / "store", "columns/")
     report = build("a.txt", columns=(), unit=unit, template=" {text}", keep="n_tokens")
     [column] = report.columns
     assert (column.name, column.n_values, column.n_new) == (f"n_tokens.{space}", before.n_items, 0)
@@ -227,7 +228,7 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
     assert [(space.embedded, space.present) for space in report.spaces] == [(0, before.n_items)]
     [column] = report.columns
     assert (column.name, column.n_values, column.n_new) == (f"n_tokens.{space}", before.n_items, before.n_items)
-    assert Catalog(tmp_path / "store").column_files == files  # the same numbers, without the model
+    assert stored_files(tmp_path / "store", "columns/") == files  # the same numbers, without the model
     catalog = Catalog(tmp_path / "store")
     assert column_types(catalog, space)["n_tokens"] == "int64"
     items = catalog.items(catalog.ids(space).tolist())
@@ -259,11 +260,9 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
     store.remove(space)
     assert Catalog(tmp_path / "store").columns.types == {}
     stale = pa.table([sorted(items), [99] * len(items)], schema=column_schema({column.name: "int64"}))
-    write_rows(
-        catalog.paths, catalog.paths.columns, [stale]
-    )  # as a space of that name may have left it in an older version
+    write_column_table(catalog.files, stale)  # as a space of that name may have left it in an older version
     build("a.txt", columns=(), unit=unit, template=" {text}")
-    assert Catalog(tmp_path / "store").column_files == files
+    assert stored_files(tmp_path / "store", "columns/") == files
 
 
 def test_targets_have_the_columns_of_their_rows(build, tmp_path):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from dataset_files import FILES, STSB_LINES, look_alike, put, serving
 from synthetic import Synthetic
-from tiny_checkpoint import content
+from tiny_checkpoint import content, stored_files
 
 from embstore import Store
 from embstore.base.errors import DamagedError, QueryError, UnknownNameError, UsageError
@@ -17,7 +17,7 @@ from embstore.base.progress import Progress
 from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.sources.datasets import PLEASANT, UNPLEASANT
-from embstore.storage.transaction.commit import write_dataset
+from embstore.storage.writer import write_dataset
 
 WORDS = "tiny.word.last"
 SENTENCES = "tiny.sentence.mean"
@@ -155,12 +155,17 @@ def pairs_of(made: Synthetic, n: int = 3) -> dict[str, list[Any]]:
     }  # fmt: skip
 
 
+def dataset_file(made: Synthetic) -> Path:
+    [path] = stored_files(made.root, "datasets/mine-")
+    return path
+
+
 def test_a_dataset_that_the_store_lacks_names_those_that_it_holds(make_store):
     made = make_store()
     with pytest.raises(QueryError, match=r"'rg65' is not in the store, which holds none.*embstore build rg65"):
         made.store.catalog.dataset("rg65", Unit.WORD)
-    write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
-    write_dataset(made.paths, "words_20", "word list", Unit.WORD, {"item_id": [1], "text": ["a"], "rank": [1]})
+    write_dataset(made.files, "mine", "word pairs", Unit.WORD, pairs_of(made))
+    write_dataset(made.files, "words_20", "word list", Unit.WORD, {"item_id": [1], "text": ["a"], "rank": [1]})
     catalog = made.store.catalog
     with pytest.raises(QueryError, match="'rg65' is not in the store, which holds mine, words:20"):
         catalog.dataset("rg65", Unit.WORD)
@@ -176,27 +181,26 @@ def test_a_dataset_that_the_store_lacks_names_those_that_it_holds(make_store):
 
 def test_another_tables_rows_do_not_stay_under_its_name(make_store):
     made = make_store()
-    write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
-    write_dataset(made.paths, "mine", "lexicon", Unit.SENTENCE, {"item_id": [1], "text": ["a"], "value": [1.0]})
+    write_dataset(made.files, "mine", "word pairs", Unit.WORD, pairs_of(made))
+    write_dataset(made.files, "mine", "lexicon", Unit.SENTENCE, {"item_id": [1], "text": ["a"], "value": [1.0]})
     assert made.store.catalog.datasets() == {"mine": "lexicon"}
     with pytest.raises(QueryError, match="for the unit sentence, not for word"):
         made.store.catalog.dataset("mine", Unit.WORD)
 
 
-def test_a_damaged_dataset_is_named_and_a_build_mends_it(make_store):
+def test_a_damaged_dataset_is_named_and_a_build_replaces_it_after_a_repair(make_store):
     made = make_store()
-    write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
-    path = made.paths.datasets / "mine.parquet"
+    write_dataset(made.files, "mine", "word pairs", Unit.WORD, pairs_of(made))
+    path = dataset_file(made)
     whole = path.read_bytes()
-    for damage in (whole[:-1], whole[: len(whole) // 2], b"", whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
+    for damage in (whole[:-1], b"", b"no Parquet", whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
         path.write_bytes(damage)
-        with pytest.raises(DamagedError, match=rf"{path}.*To repair it, build the dataset again: embstore build mine"):
+        with pytest.raises(DamagedError, match=rf"{path} is damaged: its SHA-256.*embstore repair. Build it again"):
             made.store.catalog.dataset("mine", Unit.WORD)
-    write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
+    assert made.store.catalog.datasets() == {"mine": "word pairs"}, "the manifest knows the kind"
+    made.store.repair()
+    write_dataset(made.files, "mine", "word pairs", Unit.WORD, pairs_of(made))
     assert path.read_bytes() == whole
-    path.write_bytes(b"no Parquet")
-    with pytest.raises(DamagedError, match=rf"{path} is damaged"):
-        made.store.catalog.datasets()
 
 
 def test_what_is_missing_in_a_foreign_file_is_nan_none_or_damage(make_store):
@@ -204,7 +208,7 @@ def test_what_is_missing_in_a_foreign_file_is_nan_none_or_damage(make_store):
     made = make_store()
     whole = pairs_of(made)
     more = {"score": [None, 0.5, None], "rank": [1, None, 3], "pos": ["n", None, "v"], "year": [1, 2, 3]}
-    write_dataset(made.paths, "mine", "word pairs", Unit.WORD, whole | more)
+    write_dataset(made.files, "mine", "word pairs", Unit.WORD, whole | more)
     columns = made.store.catalog.dataset("mine", Unit.WORD)
     assert not any(isinstance(column, np.ma.MaskedArray) for column in columns.values())
     np.testing.assert_array_equal(columns["score"], [np.nan, 0.5, np.nan])
@@ -212,18 +216,20 @@ def test_what_is_missing_in_a_foreign_file_is_nan_none_or_damage(make_store):
     assert columns["pos"].tolist() == ["n", None, "v"]
     assert (columns["year"].dtype, columns["item_id"].dtype) == (np.int64, np.int64)
     for key in ("item_id", "text", "item_id_2", "text_2"):
-        write_dataset(made.paths, "mine", "word pairs", Unit.WORD, whole | {key: [*whole[key][:2], None]})
-        with pytest.raises(DamagedError, match=rf"mine\.parquet is damaged: {key} is missing in row 3\. To repair it"):
+        write_dataset(made.files, "mine", "word pairs", Unit.WORD, whole | {key: [*whole[key][:2], None]})
+        with pytest.raises(
+            DamagedError, match=rf"mine-\w+\.parquet is damaged: {key} is missing in row 3\. To repair it"
+        ):
             made.store.catalog.dataset("mine", Unit.WORD)
 
 
 def test_columns_have_the_types_that_are_published(make_store):
     made = make_store()
-    write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
+    write_dataset(made.files, "mine", "word pairs", Unit.WORD, pairs_of(made))
     document = json.loads((Path(__file__).parents[2] / "schemas/tables.json").read_text("utf-8"))
     columns = document["tables"]["datasets/<name>.parquet"]["columns"]
     published = {name: column for name, column in columns.items() if not name.endswith(("_3", "_4"))}  # of analogies
-    schema = pq.read_schema(made.paths.datasets / "mine.parquet")
+    schema = pq.read_schema(dataset_file(made))
     assert {name: str(schema.field(name).type) for name in published} == {
         name: column["type"] for name, column in published.items()
     }

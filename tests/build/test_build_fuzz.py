@@ -43,7 +43,7 @@ def check(store: Store, report: BuildReport, texts: list[str], unit: str) -> Non
     lost_rows = [*too_long, *wordless]
     taken = [text for text in texts if text.strip() and text not in lost_rows]
     wanted: dict[int, Item] = {item.id: item for text in taken for item in items_of(text, Unit(unit))}
-    stored = {} if not (store.path / "store.json").exists() else dict(
+    stored = {} if not store.path.exists() else dict(
         store.sql("SELECT DISTINCT item_id, text FROM embeddings JOIN items USING (item_id)").fetchall()
     )  # fmt: skip
     skipped = {row["item_id"]: row for row in store.skipped() if row["item_id"] is not None}

@@ -1,7 +1,5 @@
 """What a build writes: the same whatever the order, the pieces and the number of builds."""
 
-import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tiny_checkpoint import DIM, LAYERS, assert_same_content, content, texts
+from store_writing import replace_card
+from tiny_checkpoint import DIM, LAYERS, assert_same_content, card, content, stored_files, texts
 
 from embstore import Store
 from embstore.base.errors import DamagedError, EncodeError, SpaceMismatchError, UsageError
 from embstore.base.space import Unit
 from embstore.base.text import WORD_RULE, Item, word_boundaries
 from embstore.build.report import BuildReport
-from embstore.storage.card import read_card
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.transaction.commit import write_card
 
 if TYPE_CHECKING:
     from embstore.base.progress import Progress
@@ -54,10 +50,9 @@ def test_neither_parts_nor_the_order_of_sources_matter(build, source, tmp_path):
 
 def test_small_shards_hold_what_one_shard_holds(build, source, tmp_path):
     build(source(*WORDS), "one")
-    build(source(*WORDS), "many", shard_bytes=5 * len(LAYERS) * DIM * 4)
-    sizes = [
-        pq.ParquetFile(file).metadata.num_rows // len(LAYERS) for file in (tmp_path / "many").glob("embeddings/*/*")
-    ]
+    build(source(*WORDS), "many", shard_bytes=5 * DIM * 4)
+    shards = stored_files(tmp_path / "many", "vectors/space=tiny.word.last/layer=00/")
+    sizes = [pq.ParquetFile(file).metadata.num_rows for file in shards]
     assert sum(sizes) == len(WORDS)
     # Ranges of ids of equal length hold about equally many.
     assert -(-len(WORDS) // 5) >= len(sizes) >= len(WORDS) // 10
@@ -128,19 +123,17 @@ def test_occurrences_are_drawn_the_same_in_any_build(build, source, tmp_path):
     assert texts(tmp_path / "one") != texts(tmp_path / "other")
 
 
-def test_an_index_can_be_left_out_and_made_later_and_anew_if_its_card_is_damaged(build, source, tmp_path):
+def test_an_index_can_be_left_out_and_made_later(build, source, tmp_path):
     state = lambda: Store(tmp_path / "store").info()["index"]  # noqa: E731
     build(source(*WORDS), index="none")
     assert state() == ["none"]
     observed: list[Progress] = []
     report = build(source(*WORDS), observe=observed.append)
     assert state() == ["flat"]
-    assert report.n_bytes == sum(file.stat().st_size for file in tmp_path.glob("store/indexes/*/*.faiss"))
+    indexes = stored_files(tmp_path / "store", "indexes/")
+    assert report.n_bytes == sum(file.stat().st_size for file in indexes)
     assert {each.stage for each in observed} == {"index"}
     assert (observed[-1].done, observed[-1].total, observed[-1].share) == (4, 4, 1.0)
-    next(tmp_path.glob("store/indexes/*/layer=01.json")).write_text("{")
-    build(source(*WORDS))
-    assert Store(tmp_path / "store").verify().ok
 
 
 def test_skipped_texts_are_listed_once_and_known_without_loading(build, source, tmp_path, monkeypatch):
@@ -179,33 +172,23 @@ def test_poolings_that_lack_different_items_write_each_text_once(build, source, 
     assert store.sql(joined).fetchall() == [(ids,)]
 
 
-def test_a_lost_shard_is_named_until_its_sources_are_built_again(build, source, tmp_path):
-    texts = source(*WORDS)
-    build(texts, index="none")
-    root = tmp_path / "store"
-    [lost] = (root / "embeddings").rglob("*.parquet")
-    lost.unlink()
-    shutil.rmtree(root / "summaries")
-    build(source("a sentence of words", name="sentences.txt"), unit="sentence", index="none")
-    assert [problem.file for problem in Store(root).verify().problems] == [lost.resolve()]
-    done = build(texts, index="none")
-    assert _done(done) == {"tiny.word.last": (len(WORDS), 0)}
-    assert Store(root).verify().ok
-    assert lost.exists() or f"tiny.word.last: {lost.stem} was missing" in " ".join(done.notes)
-
-
-def test_a_lost_table_of_texts_is_mended_by_the_next_build(build, source, tmp_path):
-    texts = source(*WORDS)
-    build(texts, index="none")
-    for table in (tmp_path / "store" / "items").glob("*.parquet"):
-        table.unlink()
+@pytest.mark.parametrize("folder", ["vectors", "items"])
+def test_a_lost_file_is_named_until_a_repair_and_built_again_after_it(build, source, tmp_path, folder):
+    lines = source(*WORDS)
+    build(lines, "whole", index="none")
+    build(lines, index="none")
     store = Store(tmp_path / "store")
-    assert "it is missing, and the manifest names it" in store.verify().problems[0].problem
-    with pytest.raises(DamagedError, match="build the same sources again"):
-        store.vectors("tiny.word.last", 0)
-    assert _done(build(texts, index="none")) == {"tiny.word.last": (0, len(WORDS))}
-    assert Store(tmp_path / "store").verify().ok
-    assert set(Store(tmp_path / "store").vectors("tiny.word.last", 0)[1]) == set(WORDS)
+    lost = stored_files(store.path, f"{folder}/")[0]
+    lost.unlink()
+    for read in (lambda: build(lines), lambda: store.vectors("tiny.word.last", 0)):
+        with pytest.raises(
+            DamagedError, match=rf"{lost.name} is damaged: it is missing.*run embstore repair.*same sources"
+        ):
+            read()
+    assert store.repair()
+    build(lines, index="none")
+    assert store.verify().ok
+    assert_same_content(store.path, tmp_path / "whole")
 
 
 def test_a_text_that_one_checkpoint_could_not_hold_is_tried_again_by_another(build, source, tmp_path):
@@ -336,12 +319,12 @@ def test_a_build_says_its_rule_adds_to_no_other_and_goes_on_with_other_versions(
         return space.embedded + sum(space.skipped.values())
 
     assert n_words("a na\u0308ive dog") == 3
-    paths = StorePaths(tmp_path / "store")
-    card = read_card(paths.card("old"))
-    assert card.word_boundaries == word_boundaries()
-    assert json.loads(paths.card("old").read_text("utf-8"))["word_boundaries"].startswith(WORD_RULE)
-    write_card(paths, replace(card, word_boundaries=f"{WORD_RULE}; Unicode 99.0.0, regex 2099.1.1"))
+    root = tmp_path / "store"
+    stored = Store(root).catalog.cards["old"]
+    assert stored.word_boundaries == word_boundaries()
+    assert card(root, "old")["word_boundaries"].startswith(WORD_RULE)
+    replace_card(root, replace(stored, word_boundaries=f"{WORD_RULE}; Unicode 99.0.0, regex 2099.1.1"))
     assert n_words("a red dog") == 3
-    write_card(paths, replace(card, word_boundaries="another rule; Unicode 99.0.0, regex 2099.1.1"))
+    replace_card(root, replace(stored, word_boundaries="another rule; Unicode 99.0.0, regex 2099.1.1"))
     with pytest.raises(SpaceMismatchError, match=r'its word_boundaries is "another rule; .*name='):
         n_words("a cat")

@@ -1,11 +1,9 @@
 """Builds with 16-bit weights and of untrained models: the card, the name, and no mixing."""
 
-import json
-
 import numpy as np
 import pytest
 from published import validate
-from tiny_checkpoint import content
+from tiny_checkpoint import card, content
 
 from embstore import Store
 from embstore.base.errors import CheckpointError, SpaceMismatchError
@@ -24,10 +22,10 @@ def built(tmp_path_factory, checkpoint):
 
 
 def test_cards_names_and_embedding(built, checkpoint):
-    cards = {path.stem: json.loads(path.read_text("utf-8")) for path in (built.path / "spaces").glob("*.json")}
+    cards = {space: card(built.path, space) for space in built.catalog.cards}
     assert set(cards) == {"tiny.word.last", "tiny-untrained-7.word.last", "tiny.bf16"}
-    for card in cards.values():
-        validate("card", card)
+    for document in cards.values():
+        validate("card", document)
     assert not {"weights_dtype", "untrained"} & cards["tiny.word.last"].keys()
     assert cards["tiny-untrained-7.word.last"]["untrained"] == 7
     assert cards["tiny-untrained-7.word.last"]["model"] == "tiny-untrained-7"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from encode_models import bert
 from recipe_checkpoints import OLD, TEXTS, old_layout, outputs, write_json
-from tiny_checkpoint import columns
+from tiny_checkpoint import card, columns
 
 from embstore import Store
 from embstore.base.errors import CheckpointError, SpaceMismatchError, UnknownNameError, UsageError
@@ -47,8 +47,7 @@ def test_the_recipe_is_the_default_for_sentences(tmp_path, sentences, checkpoint
     [note] = report.notes
     assert note.startswith("tiny.sentence.model: pooled by the own recipe of 'tiny' (mean, Normalize)")
     store = Store(tmp_path / "store")
-    card = json.loads((tmp_path / "store/spaces/tiny.sentence.model.json").read_text())
-    assert card["recipe"] == {
+    assert card(tmp_path / "store", "tiny.sentence.model")["recipe"] == {
         "pooling": ["mean"], "include_prompt": False, "modules": [{"type": "Normalize"}], "max_seq_length": None,
         "do_lower_case": False, "prompt": "",
     }  # fmt: skip

@@ -13,6 +13,7 @@ from embstore_cli.main import app
 from huggingface_hub.hf_api import GitRefInfo, GitRefs
 from published import validate
 from sweep import COMMITS, HUB_ID, STEPS, WORDS, hidden_states, write_hub_cache, write_run
+from tiny_checkpoint import card
 from typer.testing import CliRunner
 
 from embstore import Store
@@ -230,11 +231,11 @@ def test_the_command_line_follows_training(hub, words, tmp_path):
 
 
 def test_stores_without_revisions_have_no_such_columns(make_store, tmp_path):
-    make_store(n=20)
-    store = Store(tmp_path / "store")
+    made = make_store(n=20)
+    store = made.store
     tables = [store.query("anisotropy"), store.query("cka"), store.neighbours("text3"), store.info(), store.map()]
     assert not {"revision", "step", "revision_2", "step_2"} & {column for found in tables for column in found.columns}
-    assert "revision_name" not in json.loads(next((store.path / "spaces").glob("*.json")).read_text("utf-8"))
+    assert "revision_name" not in card(store.path, made.space)
 
 
 def test_refusals(hub, run, words, tmp_path):

@@ -22,7 +22,7 @@ def test_deep_finds_what_the_files_alone_do_not_tell(cli, store):
     """Tables and an index that are sound files, and say what is not so."""
     from embstore.base.space import Unit
     from embstore.index import write_index
-    from embstore.storage.transaction.commit import write_dataset
+    from embstore.storage.writer import write_dataset
 
     ids = store.ids.tolist()
     write_dataset(store.paths, "words", "word list", Unit.WORD, {"item_id": [*ids[1:], ids[0]], "text": store.texts})

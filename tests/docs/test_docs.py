@@ -22,7 +22,7 @@ def _name(page: Path) -> str:
 
 
 def test_start_builds_a_store(start_folder):
-    assert (start_folder / "store" / "store.json").is_file()
+    assert (start_folder / "store" / "manifest").is_dir()
 
 
 @pytest.mark.parametrize("page", RUN, ids=_name)

@@ -6,12 +6,12 @@ from fake_hub import TOKEN, FakeHub
 from store_writing import SkippedText, write_skipped
 
 from embstore.base.space import Unit
-from embstore.storage.transaction.commit import write_dataset
+from embstore.storage.writer import write_dataset
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """Folder of the mirrors of stores at URLs."""
+    """Folder of the copies of files of stores at URLs."""
     monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -22,8 +22,8 @@ def made(make_store):
     made = make_store(n=60, n_shards=3)
     make_store(unit="sentence", texts=["a river bank", "the bank of the river"])
     columns = {"item_id": made.ids[:3], "text": list(made.texts[:3]), "score": np.arange(3.0)}
-    write_dataset(made.paths, "scores", "lexicon", Unit.WORD, columns)
-    write_skipped(made.paths, [SkippedText("long", "skipped", "too long", made.space, 7, "words.txt:1")])
+    write_dataset(made.files, "scores", "lexicon", Unit.WORD, columns)
+    write_skipped(made.files, [SkippedText("long", "skipped", "too long", made.space, 7, "words.txt:1")])
     made.store.query("anisotropy")
     return made
 

@@ -5,15 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from local_server import LocalHandler, LocalServer
-from store_damage import flip
+from store_damage import flipped
 from web_server import serving
 
 from embstore import Store
-from embstore.base import documents
+from embstore.base import atomic, documents
 from embstore.base.errors import DamagedError, RemoteError, StoreError, UsageError
-from embstore.storage.maintenance.compaction import write_all_merged
-from embstore.storage.remote.published import WebObjects
 
 pytestmark = [pytest.mark.server, pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")]
 
@@ -24,7 +21,7 @@ QUESTIONS: list[Callable[[Store], object]] = [
     lambda store: store.query("isoscore", layers="2", spaces="toy.word.last").rows,
     lambda store: store.neighbours("text7", k=3, spaces="toy.word.last").rows,
     lambda store: store.neighbours("text7", k=3, spaces="toy.word.last", layers="1", exact=True).rows,
-    lambda store: store.sql("SELECT unit, count(*) FROM items GROUP BY 1 ORDER BY 1").fetchall(),
+    lambda store: sorted(store.catalog.items(store.catalog.item_ids().tolist())),
     lambda store: [np.asarray(part).tolist() for part in store.vectors("toy.word.last", 3)],
 ]
 
@@ -36,26 +33,30 @@ def server(made, tmp_path):
         yield server
 
 
-@pytest.mark.parametrize("with_ranges", [True, False])
-def test_answers_equal_those_of_the_folder(made, server, with_ranges):
-    server.with_ranges = with_ranges
+def test_answers_equal_those_of_the_folder(made, server):
     for ask in QUESTIONS:
         assert ask(Store(server.url)) == ask(made.store)
     assert Store(server.url).verify(deep=True).ok
 
 
 def test_only_what_is_needed_is_fetched(make_store, tmp_path):
-    made = make_store(n=3000, dim=64, n_shards=3)
+    made = make_store(n=300, n_shards=3)
     made.store.push(tmp_path / "served")
-    n_bytes = sum(path.stat().st_size for path in (made.root / "embeddings").rglob("*.parquet"))
     with serving(tmp_path / "served") as server:
+
+        def requested() -> list[str]:
+            found = [path.split("/")[1] for path, _ in server.requests]
+            server.requests.clear()
+            return found
+
+        assert Store(server.url).catalog.cards
+        assert requested() == ["manifest.json", "spaces"], "opening"
         Store(server.url).query("anisotropy")
-        assert not [path for path, _ in server.requests if "embeddings" in path]
+        assert requested() == ["manifest.json", "sums"]
         Store(server.url).query("isoscore", layers="2")
-        assert 0 < server.n_bytes < n_bytes / 2
-        n_requests = len(server.requests)
+        assert requested() == ["manifest.json", *["vectors"] * 3]
         Store(server.url).query("isoscore", layers="2")
-        assert {path for path, _ in server.requests[n_requests:]} == {"/manifest.json"}
+        assert requested() == ["manifest.json"]
 
 
 def test_an_error_that_passes_is_tried_again(made, server):
@@ -64,25 +65,26 @@ def test_an_error_that_passes_is_tried_again(made, server):
 
 
 def test_damage_is_found(server, tmp_path):
-    flip(next((tmp_path / "served" / "items").glob("*.parquet")))
-    with pytest.raises(DamagedError, match="items/part-"):
-        Store(server.url).sql("SELECT count(text) FROM items").fetchall()
-    manifest = tmp_path / "served" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"items/', '"../items/'))
+    path = next((tmp_path / "served" / "sums").glob("toy.word.last-*"))
+    whole = path.read_bytes()
+    for change in (lambda data: data[:-1], lambda data: data + b"x", lambda data: flipped(data, 4000)):
+        path.write_bytes(change(whole))
+        with pytest.raises(DamagedError, match=rf"{server.url}/sums/{path.name} is damaged: its content does not have"):
+            Store(server.url).query("anisotropy")
+    document = tmp_path / "served" / "manifest.json"
+    document.write_text(document.read_text().replace('"items/', '"../items/'))
     with pytest.raises(DamagedError, match=r"manifest\.json is damaged"):
         Store(server.url).info()
 
 
 def test_a_manifest_names_nothing_outside_the_store(server, tmp_path):
-    from embstore.base import atomic
-
-    manifest = tmp_path / "served" / "manifest.json"
-    document = json.loads(manifest.read_text())
+    place = tmp_path / "served" / "manifest.json"
+    document = json.loads(place.read_text())
     del document["file_sha256"]
     path, entry = next((path, entry) for path, entry in document["files"].items() if path.startswith("spaces/"))
-    for files in ({"../../escaped.json": entry}, {path: {**entry, "key": "../../secret"}}):
-        manifest.write_bytes(atomic.document_bytes({**document, "files": files}))
-        with pytest.raises(DamagedError, match=r"is no (file|key) of a store"):
+    for key in ("../../escaped.json", "/etc/passwd", f"{path}/../../secret", "derived/answers/x.json"):
+        place.write_bytes(atomic.document_bytes({**document, "files": {key: entry}}))
+        with pytest.raises(DamagedError, match=r"manifest\.json is damaged"):
             Store(server.url).info()
 
 
@@ -97,45 +99,9 @@ def test_a_redirection_is_followed(made, server, tmp_path):
 
 
 def test_a_content_that_is_too_long_is_refused(server, monkeypatch):
-    monkeypatch.setitem(documents.MAX_BYTES, "remote-manifest", 1000)
+    monkeypatch.setitem(documents.MAX_BYTES, "manifest", 1024)
     with pytest.raises(DamagedError, match=r"manifest\.json is damaged: it is larger than"):
         Store(server.url).info()
-
-
-@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"x"], ids=["shorter", "longer"])
-def test_a_file_of_another_size_than_the_manifest_says_is_refused(change, server, tmp_path):
-    card = next((tmp_path / "served" / "spaces").iterdir())
-    card.write_bytes(change(card.read_bytes()))
-    with pytest.raises(DamagedError, match=rf"spaces/{card.name} is damaged: its content is not that which"):
-        Store(server.url).info()
-
-
-class _Longer(LocalHandler):
-    """A server that sends more than the part that it says."""
-
-    def answer(self) -> None:
-        self.reply(206, b"x" * 11, {"Content-Range": "bytes 10-19/300"})
-
-
-def test_a_part_of_another_size_than_requested_is_refused():
-    with LocalServer(_Longer) as server:
-        objects = WebObjects(server.url)
-        with pytest.raises(RemoteError, match="the server sent something else than it was asked for"):
-            objects.get_range("part", (10, 20))
-        assert objects.get_range("part", (10, 21)) == b"x" * 11
-
-
-def test_files_are_made_when_they_are_needed(make_store, cache, tmp_path):
-    made, other = make_store(n=60, n_shards=3), make_store(n=60, n_shards=3, space="mine")
-    write_all_merged(made.paths)
-    made.store.push(tmp_path / "served")
-    with serving(tmp_path / "served") as server:
-        rows = Store(server.url).query("anisotropy").rows
-        assert not list(cache.rglob("part-*.parquet"))
-        Store(server.url).query("isoscore", spaces=made.space)
-        assert {path.parent.name for path in cache.rglob("embeddings/*/part-*.parquet")} == {f"space={made.space}"}
-    assert rows == made.store.query("anisotropy").rows
-    assert other.space == "mine"
 
 
 def test_a_store_that_is_only_read_is_not_written(server, make_store):
@@ -148,6 +114,8 @@ def test_a_store_that_is_only_read_is_not_written(server, make_store):
             change()
     with pytest.raises(UsageError, match="takes no changes"):
         other.store.push(server.url)
+    with pytest.raises(UsageError, match="lists no files, so that no check of it is quick"):
+        store.verify(quick=True)
 
 
 def test_a_store_is_pulled_from_a_web_server(made, server, tmp_path):

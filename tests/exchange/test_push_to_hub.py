@@ -5,7 +5,6 @@ The hub itself could not be reached when these tests were written.
 
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 from fake_hub import FakeHub, Repository
@@ -25,15 +24,10 @@ def _tree(hub: FakeHub, branch: str = "main") -> dict[str, bytes]:
     return hub.repositories[REPO].commits[hub.repositories[REPO].branches[branch]]
 
 
-def _committed(root: Path) -> dict[str, bytes]:
-    """Return the content of the files of a store that a repository has."""
-    return {key: data for key, data in committed(root).items() if key != "store.json"}
-
-
 def test_all_files_come_in_one_commit_with_the_manifest(made, hub):
     done = made.store.push(URL)
     assert {row["action"] for row in done} == {"pushed"}
-    repository, expected = hub.repositories[REPO], _committed(made.root)
+    repository, expected = hub.repositories[REPO], committed(made.root)
     assert repository.private
     assert len(repository.commits) == 2, "that of the new repository, and this one"
     tree = _tree(hub)
@@ -50,14 +44,13 @@ def test_only_what_is_missing_travels(made, make_store, hub):
     n_commits, n_uploads = len(hub.repositories[REPO].commits), len(hub.uploaded)
     assert not len(made.store.push(URL))
     assert (len(hub.repositories[REPO].commits), len(hub.uploaded)) == (n_commits, n_uploads)
-    before = _committed(made.root)
+    before = committed(made.root)
     make_store(texts=["new"])
     made.store.push(URL)
-    new = [data for path, data in _committed(made.root).items() if before.get(path) != data and path[-5:] != ".json"]
-    assert sorted(hub.uploaded[n_uploads:]) == sorted(hashlib.sha256(data).hexdigest() for data in new)
-    made.store.compact()
-    made.store.push(URL)
-    assert {path for path in _tree(hub) if "/" in path} == {*_committed(made.root)}, "what was merged is gone"
+    new = {path: data for path, data in committed(made.root).items() if path not in before}
+    large = [data for path, data in new.items() if path.endswith((".parquet", ".faiss"))]
+    assert sorted(hub.uploaded[n_uploads:]) == sorted(hashlib.sha256(data).hexdigest() for data in large)
+    assert {path for path in _tree(hub) if "/" in path} == {*made.catalog.manifest.files}, "the sums before are gone"
 
 
 def test_an_interrupted_push_uploads_nothing_twice(made, hub):
@@ -72,7 +65,7 @@ def test_an_interrupted_push_uploads_nothing_twice(made, hub):
         made.store.push(URL, observe=stop)
     made.store.push(URL)
     assert len(hub.uploaded) == len({*hub.uploaded}) > 0
-    assert {path for path in _tree(hub) if "/" in path} == {*_committed(made.root)}
+    assert {path for path in _tree(hub) if "/" in path} == {*committed(made.root)}
 
 
 def test_a_repository_that_moved_is_refused_with_both_commits(made, make_store, hub):
@@ -92,7 +85,7 @@ def test_a_repository_that_moved_is_refused_with_both_commits(made, make_store, 
     assert repository.branches["main"] in str(caught.value)
     assert _tree(hub) == {**before, "notes.txt": b"by another"}
     made.store.push(URL)
-    assert {*_tree(hub)} >= {*_committed(made.root), "notes.txt"}
+    assert {*_tree(hub)} >= {*made.catalog.manifest.files, "notes.txt"}
 
 
 def test_a_branch_and_some_layers(made, hub):
@@ -102,17 +95,17 @@ def test_a_branch_and_some_layers(made, hub):
     small = hub.repositories[f"{REPO}-small"]
     tree = small.commits[small.branches["layers"]]
     assert "manifest.json" not in small.commits[small.branches["main"]]
-    assert len([path for path in tree if path.startswith("embeddings/")]) == 3
+    assert len([path for path in tree if path.startswith("vectors/")]) == 3
     assert {path.partition("/")[0] for path in tree if "sentence" in path} == set()
     assert _tree(hub) == main
 
 
-def test_a_compacted_space_replaces_its_earlier_copy(made, hub):
+def test_a_compacted_space_with_new_items_replaces_its_earlier_copy(made, make_store, hub):
     made.store.push(URL, spaces=made.space, layers="0,top")
     made.store.compact()
+    make_store(texts=["new"])
     made.store.push(URL, spaces=made.space, layers="0,top")
-    folders = [path.rpartition("/")[0] for path in _tree(hub) if path.startswith(("embeddings/", "summaries/"))]
-    assert sorted(folders) == [f"embeddings/space={made.space}", f"summaries/space={made.space}"]
+    assert len([path for path in _tree(hub) if path.startswith("vectors/")]) == 4, "of two layers two shards"
     copy = Store(URL)
     assert copy.query("anisotropy", layers="top").rows == (
         made.store.query("anisotropy", spaces=made.space, layers="top").rows
@@ -122,21 +115,24 @@ def test_a_compacted_space_replaces_its_earlier_copy(made, hub):
         made.store.push(URL)
 
 
-def test_other_content_is_refused(made, make_store, hub):
+def test_other_content_stays(made, make_store, hub):
     made.store.push(URL)
     before = _tree(hub)
     other = make_store("other", space="mine", n=3)
-    with pytest.raises(StoreError, match=r"hf://datasets/group/store has other content.*the spaces"):
-        other.store.push(URL)
-    assert _tree(hub) == before
-    other.store.push(URL, spaces="mine")
+    other.store.push(URL)
     assert {*_tree(hub)} > {*before}
-    files = json.loads(_tree(hub)["manifest.json"])["files"]
-    assert {path for path in files if path.startswith("spaces/")} >= {"spaces/mine.json", f"spaces/{made.space}.json"}
+    assert {*Store(URL).catalog.cards} == {"mine", *made.catalog.cards}
+    assert Store(URL).verify(deep=True).ok
+    assert "| mine |" in _tree(hub)["README.md"].decode()
+    apart = make_store("apart", texts=["text1", "only there"])
+    before = _tree(hub)
+    with pytest.raises(StoreError, match=rf"{URL} has other content: .* embstore merge {URL} --store .*apart"):
+        apart.store.push(URL)
+    assert _tree(hub) == before
 
 
 def test_a_damaged_store_is_not_pushed(made, hub):
-    flip(next((made.root / "embeddings").rglob("*.parquet")))
+    flip(next((made.root / "vectors").rglob("*.parquet")))
     with pytest.raises(DamagedError, match="SHA-256"):
         made.store.push(URL)
     assert "manifest.json" not in _tree(hub)
@@ -170,14 +166,13 @@ def test_the_dataset_is_loaded_by_datasets(made, hub, tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets"))
 
-    def load(name: str):
-        return datasets.load_dataset(str(tmp_path / "clone"), name, split="train", cache_dir=str(tmp_path / "datasets"))
+    def load(name: str, split: str = "train"):
+        return datasets.load_dataset(str(tmp_path / "clone"), name, split=split, cache_dir=str(tmp_path / "datasets"))
 
-    vectors = load(made.space)
-    assert len(vectors) == 60 * len(made.card.layers)
-    rows = {(row["layer"], row["item_id"]): row["vector"] for row in vectors}
-    place = made.card.layers.ids.index(2)
-    assert rows[2, int(made.ids[5])] == pytest.approx(made.vectors[place, 5].tolist())
+    vectors = load(made.space, "layer_02")
+    assert len(vectors) == 60
+    rows = {row["item_id"]: row["vector"] for row in vectors}
+    assert rows[int(made.ids[5])] == pytest.approx(made.layer(2)[5].tolist())
     assert {*load("items")["text"]} >= {*made.texts}
     assert load("dataset.scores")["score"] == [0, 1, 2]
 

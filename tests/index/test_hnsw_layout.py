@@ -1,7 +1,5 @@
 """The order in which a graph's vectors lie: any order finds the same, one that brings near ones together sooner."""
 
-from functools import partial
-
 import faiss
 import numpy as np
 import pytest
@@ -11,13 +9,12 @@ from hypothesis.extra.numpy import arrays
 from index_search import Clustered
 from peak_memory import peak
 
-from embstore.index import IndexOptions, choose, faiss_index, write_index
+from embstore.index import IndexCard, choose, faiss_index
 from embstore.index.exact_search import Units, unit_vectors
 from embstore.index.faiss_index import Positions, similarity_order
 
 pytestmark = pytest.mark.slow
 
-SHARDS = [f"part-{letter * 16}" for letter in "ab"]
 _NEAREST = 10
 _PAGE = 16  # vectors
 
@@ -74,16 +71,12 @@ def test_a_graph_finds_the_same_in_any_order(graph):
 
 
 def test_a_graph_is_written_in_this_order_also_after_it_has_grown(tmp_path):
-    data, path = Clustered(4_000, 24), tmp_path / "space=toy" / "layer=00.faiss"
-    options = IndexOptions(choose("hnsw", 4_000, 24, 1 << 40), "hnsw", n=4_000)
-    write = partial(write_index, path, space="toy", layer=0, dim=24, options=options, gather=data.gather)
-    card = write(data.blocks(0, 2_000), shards=SHARDS[:1])
-    for _ in range(2):
-        index = faiss_index.load(path, card, mapped=False)
+    data, file = Clustered(4_000, 24), None
+    for stop in (2_000, 4_000):
+        file = data.build(tmp_path, "hnsw", stop=stop, old=file)
+        index = faiss_index.load(file, IndexCard.from_entry(file.entry), mapped=False)
+        assert index.ntotal == stop
         assert pages_of_neighbours(faiss_index.units_of(faiss_index.inner_of(index))) < 0.6 * _NEAREST
-        if card.n == 2_000:
-            card = write(data.blocks(), shards=SHARDS, old=card, new=data.blocks(2_000))
-    assert card.n == 4_000
 
 
 def graph_ids(graph: faiss.IndexIDMap) -> Positions:

@@ -1,33 +1,40 @@
-"""FAISS indexes and their cards: what they cover, what is said of damage; each is opened once, by the first thread."""
+"""Indexes of a store: what the manifest says of them, how they follow its items, and what is said of damage."""
 
 import threading
 import time
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
-from hanging import wait_until
-from index_cache import close_cached_indexes
+from index_search import Clustered, close_graphs
+from nearest import assert_same, hits, nearest
+from synthetic import Synthetic
 
-from embstore.base.errors import DamagedError
-from embstore.index import (
-    IndexCard,
-    faiss_index,
-    open_in_background,
-    open_index,
-    opening,
-    remove_index,
-    unit_vectors,
-    write_index,
-)
-from embstore.index.searching import Index
+from embstore.base.errors import DamagedError, UsageError
+from embstore.index import IndexCard, faiss_index, open_graph, readable_card, unit_vectors
+from embstore.index.updating import Choice, check_memory, index_layers, remove_indexes, update_indexes
+from embstore.storage import keys
+from embstore.storage.catalog import Catalog
+from embstore.storage.manifest import Change
 
-SHARDS = [f"part-{letter * 16}" for letter in "ab"]
+DIM = 6
 
 
-def write(path: Path, *blocks: tuple[np.ndarray, np.ndarray]) -> IndexCard:
-    return write_index(path, blocks, space="toy", layer=0, dim=blocks[0][1].shape[1], shards=SHARDS)
+@pytest.fixture
+def made(make_store) -> Synthetic:
+    return make_store(n=120, dim=DIM, n_blocks=1, top_form=None, index=False)
+
+
+def index(made: Synthetic, kind: str | None = "hnsw", **settings: Any) -> list[str]:
+    """Update all indexes, and return what was done."""
+    results = index_layers(made.root, made.card, made.card.layers.members, Choice(kind, **settings))
+    return [result.action for result in results]
+
+
+def cards(made: Synthetic) -> list[IndexCard | None]:
+    return [readable_card(made.files.manifest(), made.space, layer) for layer in made.card.layers.ids]
 
 
 def test_unit_vectors_of_any_size_and_of_none():
@@ -36,110 +43,189 @@ def test_unit_vectors_of_any_size_and_of_none():
     assert unit_vectors(np.ones((1, 4), np.float16)).tolist() == [[0.5] * 4]
 
 
-def test_the_card_says_what_the_index_covers(tmp_path):
-    path = tmp_path / "space=toy" / "layer=00.faiss"
-    assert IndexCard.read(path) is None
-    card = write(path, (np.arange(3), np.eye(3, dtype=np.float32)))
-    assert IndexCard.read(path) == card
-    assert (card.n, card.dim, card.kind, card.metric) == (3, 3, "flat", "cosine")
-    assert card.covers(SHARDS[::-1])
-    assert not card.covers(SHARDS[:1])
-    assert not card.covers([*SHARDS, "part-" + "c" * 16])
-    remove_index(path)
-    assert list(path.parent.iterdir()) == []
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_the_manifest_has_the_facts_of_an_index_that_faiss_reads(made, kind):
+    before = made.files.manifest().number
+    assert index(made, kind) == ["built", "built"]
+    catalog = made.catalog
+    assert catalog.manifest.number == before + 1, "all layers are committed at once"
+    for layer in made.card.layers.ids:
+        file = catalog.index(made.space, layer)
+        card = IndexCard.from_entry(file.entry)
+        assert IndexCard.from_entry({**file.entry, **card.to_facts()}) == card
+        assert (card.kind, card.n, card.n_zero, card.dim) == (kind, 120, 0, DIM)
+        assert card.covers(catalog.items_of(made.space))
+        assert file.key == f"indexes/space={made.space}/layer={layer:02d}-{file.entry['sha256'][:32]}.faiss"
+        stored = faiss.read_index(str(made.index_file(layer)))
+        query = unit_vectors(made.layer(layer)[3:4])
+        assert stored.search(query, 1)[1].tolist() == [[made.ids[3]]]
 
 
-def test_a_truncated_index_is_named_with_the_remedy(make_store):
-    made = make_store(n=30)
-    path = made.paths.index(made.space, made.card.layers.members[-1])
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(DamagedError, match=r"is damaged: .*Delete it, and an exact scan answers") as caught:
-        made.store.neighbours("text1", layers="raw")
-    assert str(path) in str(caught.value)
-    path.unlink()
-    found = made.store.neighbours("text1", layers="raw", k=3)
-    assert len(found) == 3
-    assert any("exact scan" in note for note in found.notes), "the remedy works"
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_zero_vectors_are_covered_and_left_out(make_store, kind):
+    vectors = np.random.default_rng(0).normal(size=(1, 60, DIM))
+    vectors[0, ::4] = 0
+    made = make_store(n=60, dim=DIM, n_blocks=0, top_form=None, vectors=vectors, index=False)
+    index(made, kind)
+    [card] = cards(made)
+    assert (card.n, card.n_zero) == (45, 15)
+    assert card.covers(made.catalog.items_of(made.space))
+    assert index(made, None) == ["kept"]
+    assert {*made.store.neighbours("text1", k=100)["text"]} == {t for i, t in enumerate(made.texts) if i % 4 and i != 1}
 
 
-def test_a_write_that_fails_leaves_no_index_that_looks_damaged(make_store, monkeypatch):
-    from embstore.base import atomic
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_an_index_is_extended_by_the_items_that_it_does_not_have(make_store, made, kind):
+    index(made, kind)
+    old = [made.index_file(layer) for layer in made.card.layers.ids]
+    more = make_store(texts=["a", "b", "c"], dim=DIM, n_blocks=1, top_form=None, index=False, seed=5)
+    assert made.store.neighbours("a").notes[0].endswith("has an index of other items (it is behind): answered by an "
+                                                        "exact scan.")  # fmt: skip
+    assert index(made, None) == ["extended", "extended"]
+    assert [card.n for card in cards(made)] == [123, 123]
+    for layer, path in zip(made.card.layers.ids, old, strict=True):
+        assert made.index_file(layer) != path, "the only index of the layer"
+        assert path.exists(), "for readers of the last state"
+        texts = [*made.texts, *more.texts]
+        vectors = np.concatenate([made.layer(layer), more.layer(layer)])
+        for text in ("a", "text7"):
+            found = hits(made.store.neighbours(text, layers=layer, k=5))
+            assert_same(found, nearest(texts, vectors, text, 5))
 
-    made = make_store(n=10)
-    path = made.paths.index(made.space, made.card.layers.members[1])
 
-    def fail(*_: object) -> None:
-        raise ZeroDivisionError
+def test_an_index_of_items_that_are_gone_or_that_is_damaged_is_built_anew(make_store, made):
+    index(made, "flat")
+    before = made.files.manifest()
+    batch = before.files[before.keys_of(keys.VECTORS, made.space, 0)[0]]["ids"]
+    shards = [key for key, entry in before.files.items() if key.startswith("vectors/") and entry["ids"] == batch]
+    make_store(texts=["a", "b"], dim=DIM, n_blocks=1, top_form=None, index=False)
+    index_file = made.index_file(1)
+    index_file.write_bytes(index_file.read_bytes()[:-9] + b"x" * 9)
+    assert index(made, None) == ["extended", "built"], "of the second only the content is wrong"
+    made.files.commit(Change(removed=shards))
+    assert index(made, None) == ["built", "built"]
+    n = made.catalog.count(made.space)
+    assert [card.n for card in cards(made)] == [n, n]
 
-    monkeypatch.setattr(atomic, "write_document", fail)
-    with pytest.raises(ZeroDivisionError):
-        write(path, (np.arange(3), np.eye(3, dtype=np.float32)))
+
+def test_the_requested_kind_is_kept_and_changed_without_a_build(made):
+    index(made, "auto")
+    before = [made.index_file(layer) for layer in made.card.layers.ids]
+    assert index(made, "flat") == ["kept", "kept"]
+    assert [card.asked for card in cards(made)] == ["flat", "flat"]
+    assert before == [made.index_file(layer) for layer in made.card.layers.ids]
+    assert index(made, None, force=True) == ["built", "built"]
+    assert index(made, "hnsw", recall=0.9) == ["built", "built"]
+    assert [card.wanted_recall for card in cards(made)] == [0.9, 0.9]
+    assert update_indexes(made.root, made.card, "none") == []
+    assert cards(made) == [None, None]
+
+
+def test_indexes_of_some_layers_are_removed_and_their_files_are_garbage(made):
+    index(made, "flat")
+    path = made.index_file(1)
+    remove_indexes(made.root, made.space, [1])
+    assert [card is None for card in cards(made)] == [False, True]
+    assert path.exists()
+    assert set(made.files.manifest().removed) == {path.relative_to(made.root).as_posix()}
+
+
+def test_an_index_that_a_rival_has_made_of_newer_items_is_kept(make_store, made, monkeypatch):
+    index(made, "flat")
+    rival = threading.Event()
+    commit = type(made.files).commit
+
+    def commit_after_rival(files: Any, change: Any) -> Any:
+        if not rival.is_set():
+            rival.set()
+            make_store(texts=["newer"], dim=DIM, n_blocks=1, top_form=None)
+        return commit(files, change)
+
+    monkeypatch.setattr(type(made.files), "commit", commit_after_rival)
+    assert index(made, None, force=True) == ["built", "built"]
+    assert [card.n for card in cards(made)] == [121, 121]
+    assert "newer" in made.store.neighbours("text1", k=200)["text"]
+
+
+def test_indexes_of_a_space_that_a_rival_has_removed_are_not_committed(made, monkeypatch):
+    commit = type(made.files).commit
+
+    def commit_after_rival(files: Any, change: Any) -> Any:
+        commit(files, lambda base: Change(removed=base.keys_of_space(made.space)))
+        return commit(files, change)
+
+    monkeypatch.setattr(type(made.files), "commit", commit_after_rival)
+    index(made, "flat")
+    assert not made.files.manifest().names_of(keys.INDEXES)
     monkeypatch.undo()
-    assert not path.exists()
-    assert made.store.verify().ok
-    assert len(made.store.neighbours("text1", layers=1, k=3)) == 3
+    assert index(made, "flat") == []
 
 
-def test_a_flat_index_is_checked_once_while_it_is_open(make_store, monkeypatch):
-    made = make_store(n=50)
-    close_cached_indexes()
-    checked: list[Path] = []
-    check = Index.check
-    monkeypatch.setattr(Index, "check", lambda index, card: checked.append(index.path) or check(index, card))
-    for text in made.texts[:5]:
-        made.store.neighbours(text, layers=1)
-    assert len(checked) == 1
+def test_memory_that_is_too_small_is_said_before_anything_is_embedded(made):
+    check_memory(made.root, made.card, 10, "flat", None)
+    check_memory(made.root, made.card, 0, "flat", 1)
+    with pytest.raises(UsageError, match=r"too little memory for an index of 130 vectors"):
+        check_memory(made.root, made.card, 10, "flat", 1)
+    with pytest.raises(UsageError, match=r"too little memory for an index of 10 vectors"):
+        check_memory(made.root / "none", replace(made.card, space="new"), 10, "auto", 1)
 
 
-@pytest.fixture
-def path(tmp_path):
-    path = tmp_path / "space=toy" / "layer=00.faiss"
-    write_index(path, [(np.arange(3), np.eye(3, dtype=np.float32))], space="toy", layer=0, dim=3, shards=SHARDS)
-    return path
+def test_a_flat_index_and_none_give_the_exact_answer(made):
+    index(made, "flat")
+    indexed = made.store.neighbours("text5", k=7)
+    remove_indexes(made.root, made.space)
+    scanned = made.store.neighbours("text5", k=7)
+    assert [*map(dict, indexed)] == [*map(dict, scanned)]
+    assert indexed.notes == ()
+    assert scanned.notes == (f"{made.space} layer 1 has no index: answered by an exact scan.",)
+    assert_same(hits(indexed), nearest(made.texts, made.layer(1), "text5", 7))
 
 
-@pytest.fixture
-def reads(monkeypatch):
-    """The threads that have begun to read an index, which takes a while."""
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-200]), "it has not the size in the manifest"),
+        (lambda path: path.unlink(), "it is missing, and the manifest names it"),
+        (lambda path: path.write_bytes(b"nonsense".ljust(path.stat().st_size)), "FAISS cannot read it"),
+    ],
+)
+def test_a_damaged_graph_is_named_with_the_remedy(made, change, problem):
+    index(made)
+    path = made.index_file(1)
+    change(path)
+    close_graphs()
+    with pytest.raises(DamagedError, match=rf"is damaged: {problem}.*embstore repair.*Make it again: ") as caught:
+        made.store.neighbours("text1")
+    assert str(path) in str(caught.value)
+    assert len(made.store.neighbours("text1", k=3, exact=True)) == 3
+
+
+def test_a_graph_of_other_items_than_its_layer_is_damaged(made, tmp_path):
+    index(made)
+    file = made.catalog.index(made.space, 1)
+    other = Clustered(120, DIM).build(tmp_path / "other", "hnsw")
+    made.index_file(1).write_bytes(other.path.read_bytes().ljust(file.entry["bytes"])[: file.entry["bytes"]])
+    close_graphs()
+    with pytest.raises(DamagedError, match=r"is damaged|names items that its layer does not have"):
+        made.store.neighbours("text1")
+
+
+def test_two_threads_open_a_graph_once(made, monkeypatch):
+    index(made)
+    close_graphs()
     begun: list[threading.Thread] = []
-    read = faiss_index.load
+    load = faiss_index.load
 
     def slowly(*arguments: Any) -> Any:
         begun.append(threading.current_thread())
-        time.sleep(0.3)
-        return read(*arguments)
+        time.sleep(0.1)
+        return load(*arguments)
 
     monkeypatch.setattr(faiss_index, "load", slowly)
-    return begun
-
-
-def test_what_is_being_opened_is_waited_for(path, reads):
-    open_in_background([(path.with_name("none"), SHARDS), (path, SHARDS)])
-    wait_until(lambda: reads, "the thread that opens it")
-    opened = open_index(path, SHARDS)
-    assert opened is not None
-    assert opened[1].ids.tolist() == [0, 1, 2]
-    assert len(reads) == 1
-    assert reads[0] is not threading.main_thread()
-    assert open_index(path, SHARDS) == opened
-
-
-def test_what_is_open_is_not_opened_again(path, monkeypatch):
-    assert open_index(path, SHARDS) is not None
-    monkeypatch.setattr(opening, "Thread", None)
-    open_in_background([(path, SHARDS)])
-    open_in_background([(path.with_name("none"), SHARDS)])
-    open_in_background([])
-
-
-def test_what_covers_other_shards_is_not_opened(path, monkeypatch):
-    monkeypatch.setattr(faiss_index, "load", None)
-    assert open_index(path, ["part-" + "b" * 16]) is None
-    assert open_index(path.with_name("none"), SHARDS) is None
-
-
-def test_damage_that_the_background_meets_is_told_to_who_asks(path):
-    path.write_bytes(path.read_bytes()[:40])
-    open_in_background([(path, SHARDS)])
-    with pytest.raises(DamagedError, match=r"layer=00\.faiss is damaged"):
-        open_index(path, SHARDS)
+    file = Catalog(made.root).index(made.space, 1)
+    other = threading.Thread(target=open_graph, args=(file,))
+    other.start()
+    graph = open_graph(file)
+    other.join()
+    assert len(begun) == 1
+    assert open_graph(Catalog(made.root).index(made.space, 1)) is graph

@@ -1,15 +1,13 @@
 """The recall that an index states, against that of vectors that were never stored, where a dimension dominates."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
-from index_search import search
 from numpy.typing import NDArray
-from stated_recall import SHARDS, Dominated, stated_and_true
+from stated_recall import Dominated, stated_and_true
 
-from embstore.index import IndexCard, IndexOptions, choose, write_index
+from embstore.index import IndexCard
 
 pytestmark = pytest.mark.slow
 
@@ -36,25 +34,18 @@ def test_the_stated_recall_is_the_true_one_and_the_wanted_one(tmp_path, drawn):
 
 @pytest.mark.parametrize("drawn", SMALL, ids=str)
 def test_a_graph_to_which_vectors_are_added_states_its_true_recall(tmp_path, drawn):
-    data, path = Dominated(drawn.n, drawn.dim, drawn.offset), tmp_path / "space=toy" / "layer=00.faiss"
-    card, n = write(path, data, drawn.n // 4), drawn.n // 4
+    data, n = Dominated(drawn.n, drawn.dim, drawn.offset), drawn.n // 4
+    file = data.build(tmp_path, "hnsw", stop=n)
+    card = IndexCard.from_entry(file.entry)
     for n_new in (3 * drawn.n // 4 - 50, 50):  # the last are too few to measure the recall with
         old, n = card, n + n_new
-        card = write(path, data, n, old)
+        file = data.build(tmp_path, "hnsw", stop=n, old=file)
+        card = IndexCard.from_entry(file.entry)
         assert (card.n, card.n_queries) == (n, n // 20 if n < drawn.n else old.n_queries)
         assert card.n_measured == (n if n < drawn.n else old.n_measured)
-    found = search(path, SHARDS, data.queries, 10, gather=data.gather)
-    assert found is not None
-    assert card.recall == pytest.approx(data.recall(found[0]), abs=0.012)
+    ids, _ = data.search(file, data.queries, 10)
+    assert card.recall == pytest.approx(data.recall(ids), abs=0.012)
     assert card.recall >= 0.985
-
-
-def write(path: Path, data: Dominated, n: int, old: IndexCard | None = None) -> IndexCard:
-    options = IndexOptions(choose("hnsw", n, data.vectors.shape[1], 1 << 40), "hnsw", n=n)
-    return write_index(
-        path, data.blocks(0, n), space="toy", layer=0, dim=data.vectors.shape[1], shards=SHARDS, options=options,
-        gather=data.gather, old=old, new=data.blocks(0 if old is None else old.n, n),
-    )  # fmt: skip
 
 
 def nearest_by_definition(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ from embstore.base.errors import EmbstoreError, UnknownNameError
 from embstore.base.space import Unit
 from embstore.metrics import METRICS, all_metrics, get_metric
 from embstore.metrics.plugins import PluginError, find_plugins
-from embstore.storage.transaction.commit import write_dataset
+from embstore.storage.writer import write_dataset
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorials" / "own-metric.md"
 
@@ -304,7 +304,7 @@ def test_a_plugin_may_need_a_dataset(own, make_store):
     columns = {
         "item_id": left, "text": made.texts[:2], "item_id_2": right, "text_2": made.texts[2:], "score": [1.0, 3.5],
     }  # fmt: skip
-    write_dataset(made.paths, "few", "word pairs", Unit.WORD, columns)
+    write_dataset(made.files, "few", "word pairs", Unit.WORD, columns)
     [row] = made.store.query("own", layers=0)
     assert (row["dataset"], row["highest"], row["n"]) == ("few", 3.5, 2)
     with pytest.raises(UnknownNameError, match="unknown parameter of own 'datasett'"):

@@ -17,6 +17,7 @@ from every_metric import QUERIES, SETS, WORDS, ask, stored
 from published import validate
 from store_writing import write_items
 from synthetic import Synthetic, synthetic_store
+from tiny_checkpoint import stored_files
 
 from embstore import Store
 from embstore.base import atomic, disk
@@ -27,11 +28,9 @@ from embstore.base.text import Item
 from embstore.metrics import METRICS, LayerData
 from embstore.query import cache, layer_pairs
 from embstore.query import metric as metric_query
-from embstore.storage.files import derived as files
-from embstore.storage.files.paths import StorePaths
+from embstore.storage import answers as files
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
-from embstore.storage.transaction.manifest import committed_shards
 
 
 @pytest.fixture
@@ -75,8 +74,8 @@ def test_stored_answers_are_the_computed_ones_and_need_no_vector(root):
     for path in stored(root):
         validate("answer", json.loads(path.read_bytes()))
     assert Store(root).verify().ok
-    for folder in ("embeddings", "items", "summaries"):
-        for path in (root / folder).rglob("*.parquet"):
+    for folder in ("vectors/", "items/", "sums/"):
+        for path in stored_files(root, folder):
             path.write_bytes(b"")
     for (metric, question), answer in zip(questions, answers, strict=True):
         assert content(ask(root, metric, **question)) == answer, (metric, question)
@@ -203,7 +202,7 @@ def test_a_selection_by_sql_depends_on_the_tables_of_items(root, computed):
     ask(root, "isoscore", **question)
     ask(root, "isoscore", **question)
     assert len(computed) == 1
-    write_items(StorePaths(root), [Item.whole(Unit.WORD, "another")])
+    write_items(root, [Item.whole(Unit.WORD, "another")])
     ask(root, "isoscore", **question)
     assert len(computed) == 2
 
@@ -228,21 +227,22 @@ def test_a_dataset_that_is_stored_anew_is_asked_for_anew(root, computed):
 def test_a_dataset_that_is_lost_is_named(root):
     store = Store(root)
     assert store.catalog.datasets()
-    (root / "datasets" / "pairs.parquet").unlink()
-    with pytest.raises(DamagedError, match=r"pairs\.parquet cannot be read.*embstore build pairs"):
+    [file] = stored_files(root, "datasets/pairs-")
+    file.unlink()
+    with pytest.raises(DamagedError, match=rf"{file.name} is damaged: it is missing.*embstore repair.*Build it again"):
         store.query("similarity", dataset="pairs", spaces="toy.word.last")
 
 
-def test_an_answer_is_not_kept_where_a_dataset_changed_meanwhile(root, monkeypatch):
-    made = Synthetic(root, Store(root).catalog.cards["toy.word.last"], (), np.empty(0))
+def test_an_answer_is_not_kept_where_a_file_of_words_changed_meanwhile(root, monkeypatch, tmp_path):
+    (tmp_path / "x.txt").write_text("\n".join(SETS["x"]))
     real = metric_query.compute_layers
 
     def slow(*arguments: Any) -> Any:
-        write_pairs(made, "pairs", texts=WORDS, seed=9)
+        (tmp_path / "x.txt").write_text("\n".join(WORDS[16:20]))
         return real(*arguments)
 
     monkeypatch.setattr(metric_query, "compute_layers", slow)
-    ask(root, "similarity", spaces="toy.word.last", layers=1)
+    ask(root, "weat", **SETS | {"x": str(tmp_path / "x.txt")}, spaces="toy.word.last", layers=1)
     assert not stored(root)
 
 
@@ -316,7 +316,7 @@ def test_without_the_cache_all_is_computed_and_nothing_kept(root, computed):
         ask(root, "isoscore", layers=1, cache=False)
         ask(root, "cka", cache=False)
     assert len(computed) == 2 * 4
-    assert not (root / "answers").exists()
+    assert not (root / "derived" / "answers").exists()
     ask(root, "isoscore", layers=1)
     [altered, *_] = stored(root)
     altered.write_bytes(altered.read_bytes().replace(b'"n": ', b'"n": 1'))
@@ -331,7 +331,7 @@ def test_a_store_that_cannot_be_written_answers(root, monkeypatch, failure):
 
     expected = ask(root, "isoscore", cache=False)
     if failure == "a file in the way":
-        (root / "answers").write_text("")
+        (root / "derived").write_text("")
     elif failure == "of a user without rights":
         root.chmod(0o555)  # root may write all the same
     else:
@@ -416,29 +416,15 @@ def test_spaces_that_share_no_item_are_told_each_time(root):
         assert any("have no item in common" in note for note in table.notes)
 
 
-def test_a_shard_that_is_lost_is_told_beside_stored_answers(root, computed):
-    lost = committed_shards(StorePaths(root), "toy.word.last")[0]
-    kept = lost.path.read_bytes()
-    ask(root, "isoscore", spaces="toy.word.last")
-    lost.path.unlink()
-    table = ask(root, "isoscore", spaces="toy.word.last")
-    assert computed == 2 * [("toy.word.last", layer) for layer in range(4)]
-    note = f"toy.word.last: {lost.name} is missing. Run: embstore verify"
-    assert note in table.notes
-    assert content(ask(root, "isoscore", spaces="toy.word.last")) == content(table)
-    lost.path.write_bytes(kept)
-    assert note not in ask(root, "isoscore", spaces="toy.word.last").notes
-
-
 def test_the_oldest_answers_go(root, monkeypatch):
     ask(root, "isoscore", spaces="toy.word.last")
     old = stored(root)
     for age, path in enumerate(old):
         os.utime(path, (1000 - age, 1000 - age))
     size = 4 * 4096  # small files take a block each
-    files.trim_answers(StorePaths(root), size)
+    files.trim_answers(root, size)
     assert stored(root) == old
-    files.trim_answers(StorePaths(root), size - 1)
+    files.trim_answers(root, size - 1)
     assert stored(root) == old[:3]
     monkeypatch.setattr(files.trim_answers, "__defaults__", (2 * 4096,))
     ask(root, "isoscore", spaces="toy.word.last", zeta=0.5, layers="0,1")
@@ -449,7 +435,7 @@ def test_the_oldest_answers_go(root, monkeypatch):
 def test_a_very_large_answer_is_not_kept(root, monkeypatch):
     monkeypatch.setattr(files, "MAX_ANSWER_BYTES", 10)
     ask(root, "norms")
-    assert not (root / "answers").exists()
+    assert not (root / "derived" / "answers").exists()
     monkeypatch.setattr(files, "MAX_ANSWER_BYTES", 2000)
     question = {"unit": "occurrence", "layers": 0}
     ask(root, "self-similarity", **question)
@@ -479,7 +465,7 @@ def test_processes_may_ask_at_once(root):
         ask(root, metric, seed=seed, cache=False).to_pylist() for seed in range(2) for metric in ("similarity", "norms")
     ]
     assert json.loads(printed[0]) == expected
-    assert not list((root / "answers").glob(".*"))
+    assert not list((root / "derived" / "answers").glob(".*"))
     assert all(atomic.read_document(path, "answer") for path in stored(root))
 
 

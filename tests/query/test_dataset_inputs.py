@@ -21,7 +21,7 @@ from embstore.base.space import Unit
 from embstore.metrics import METRICS
 from embstore.query.missing import build_command
 from embstore.sources.datasets import PLEASANT, UNPLEASANT
-from embstore.storage.transaction.commit import write_dataset
+from embstore.storage.writer import write_dataset
 
 
 def cosines(made: Synthetic, layer: int, first: Sequence[str], second: Sequence[str]) -> list[float]:
@@ -71,7 +71,7 @@ def test_scores_as_text_over_a_store_are_those_of_scipy_given_strings(make_store
     made = make_store(n=30, dtype=dtype, index=False)
     first, second, scores = write_pairs(made, "plain")
     written = [f"{score:.{place % 4}f}" if score % 1 == 0 else str(score) for place, score in enumerate(scores)]
-    write_dataset(made.paths, "written", "word pairs", Unit.WORD, {
+    write_dataset(made.files, "written", "word pairs", Unit.WORD, {
         "item_id": ids(first), "text": first, "item_id_2": ids(second), "text_2": second,
         "score": scores, "score_text": written,
     })  # fmt: skip
@@ -94,7 +94,7 @@ def test_a_score_that_is_missing_in_a_foreign_file_is_no_zero(make_store):
     made = make_store(n=30, index=False)
     first, second, scores = write_pairs(made)
     columns = {"item_id": ids(first), "text": first, "item_id_2": ids(second), "text_2": second}
-    write_dataset(made.paths, "rg65", "word pairs", Unit.WORD, {
+    write_dataset(made.files, "rg65", "word pairs", Unit.WORD, {
         **columns, "score": [None, *scores[1:]], "score_text": ["1", None, *map(str, scores[2:])],
     })  # fmt: skip
     for row in made.store.query("similarity"):
@@ -378,7 +378,7 @@ def test_valnorm_of_a_lexicon_of_sentences(make_store):
     make_store(n=10, index=False)
     valence = np.random.default_rng(0).uniform(1, 5, 21)
     lexicon = {"item_id": ids([*texts[50:], "gone"], "sentence"), "text": [*texts[50:], "gone"]}
-    write_dataset(made.paths, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()})
+    write_dataset(made.files, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()})
     table = made.store.query("valnorm", lexicon="own")
     assert set(table["space"]) == {"toy.sentence.last"}
     assert "toy.word.last is left out: the store has the dataset 'own' for the unit sentence" in table.notes[0]
@@ -386,7 +386,7 @@ def test_valnorm_of_a_lexicon_of_sentences(make_store):
     assert {(row["n"], row["total"]) for row in table} == {(20, 21)}
     assert None not in table["valnorm"]
     bare = make_store("bare", texts=texts[50:], unit="sentence", index=False)
-    write_dataset(bare.paths, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()})
+    write_dataset(bare.files, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()})
     command = r"printf '%s\\n' caress freedom .* \| embstore build - --model toy=toy/checkpoint --unit sentence "
     with pytest.raises(QueryError, match=rf"holds none of the 50 words of the sets\. Embed them: {command}"):
         bare.store.query("valnorm", lexicon="own")

@@ -1,10 +1,13 @@
 """What info says of a store."""
 
+from store_writing import replace_card
 from synthetic import index_space, synthetic_card
+from tiny_checkpoint import stored_files
 
 from embstore.query.info import INFO_COLUMNS
 from embstore.query.provenance import REVISION_COLUMNS
-from embstore.storage.transaction.commit import write_card
+from embstore.storage import keys
+from embstore.storage.manifest import Change
 
 
 def test_one_row_per_space(make_store):
@@ -18,13 +21,13 @@ def test_one_row_per_space(make_store):
     assert (word["index"], sentence["index"]) == ("flat", "none")
     assert sentence["checkpoint"] == "toy/checkpoint@sha256:000000000000"
     assert (sentence["pooling"], sentence["template"]) == ("eos", "{text}{eos}")
-    folders = [made.paths.embeddings(made.space), made.paths.summaries(made.space), made.paths.indexes(made.space)]
-    assert word["bytes"] == sum(path.stat().st_size for folder in folders for path in folder.iterdir())
+    files = [path for path in stored_files(made.root) if made.space in str(path.relative_to(made.root))]
+    assert word["bytes"] == sum(path.stat().st_size for path in files)
 
 
 def test_what_a_build_left_that_was_killed_at_its_first_shard_is_told(make_store):
     made = make_store(n=4)
-    write_card(made.paths, synthetic_card(space="begun"))
+    replace_card(made.root, synthetic_card(space="begun"))
     found = made.store.info()
     assert {row["space"]: row["items"] for row in found} == {"begun": 0, "toy.word.last": 4}
     [note] = found.notes
@@ -34,21 +37,6 @@ def test_what_a_build_left_that_was_killed_at_its_first_shard_is_told(make_store
     assert made.store.info().notes == ()
 
 
-def test_a_shard_that_is_lost_is_told(make_store):
-    made = make_store(n=4, n_shards=1)
-    [lost] = made.shard_files
-    lost.unlink()
-    assert made.store.info().notes == (f"toy.word.last: {lost.stem} is missing. Run: embstore verify",)
-
-
-def test_a_damaged_index_card_is_said_and_hides_nothing_else(make_store):
-    made = make_store(n=4)
-    card = made.paths.index(made.space, made.card.layers.members[1]).with_suffix(".json")
-    card.write_text(card.read_text().replace("cosine", "cosinf"))
-    row = made.store.info().to_pylist()[0]
-    assert (row["index"], row["items"]) == ("damaged", 4)
-
-
 def test_the_state_of_the_index(make_store):
     made = make_store(n=4)
     assert made.store.info()["index"] == ["flat"]
@@ -56,5 +44,5 @@ def test_the_state_of_the_index(make_store):
     assert made.store.info()["index"] == ["behind"]
     index_space(made.root, made.card)
     assert made.store.info()["index"] == ["flat"]
-    made.paths.index(made.space, made.card.layers.members[2]).unlink()
+    made.files.commit(lambda base: Change(removed=base.keys_of(keys.INDEXES, made.space, 2)))
     assert made.store.info()["index"] == ["behind"], "one layer without is not whole"

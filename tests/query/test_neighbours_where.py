@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from index_cache import close_cached_indexes
 from nearest import assert_same, hits, nearest
-from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store
 from embstore.base.errors import DamagedError, EmbstoreError
-from embstore.index.searching import Index
+from embstore.index import searching
+from embstore.index.searching import Graph
 from embstore.storage.catalog import Catalog
 
 KINDS = ("flat", "hnsw", "none")
@@ -62,7 +61,6 @@ def test_a_scan_of_few_is_said(made, kind, note):
 
 def test_a_graph_that_searches_many_says_that_its_recall_is_without_the_filter(made, monkeypatch):
     from embstore import index
-    from embstore.index import searching
 
     for module in (index, searching):
         monkeypatch.setattr(module, "is_few", lambda *_: False)
@@ -106,7 +104,7 @@ def test_an_approximate_answer_says_so_and_exact_needs_no_index(made, monkeypatc
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("the index was asked")
 
-    monkeypatch.setattr(Index, "search", fail)
+    monkeypatch.setattr(Graph, "search", fail)
     found = made["hnsw"].store.neighbours("text5", layers=1, k=40, exact=True)
     assert_same(hits(found), wanted)
     assert found.notes == ()
@@ -115,16 +113,15 @@ def test_an_approximate_answer_says_so_and_exact_needs_no_index(made, monkeypatc
 def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(make_store, monkeypatch):
     made = make_store(n=200, dim=16, n_shards=1, index=False)
     made.store.index(kind="hnsw", layers=2)
-    search = Index.search
+    search = Graph.search
 
-    def miss(self: Index, *arguments: object, **options: object) -> object:
+    def miss(self: Graph, *arguments: object, **options: object) -> object:
         ids, cosines = search(self, *arguments, **options)  # type: ignore[arg-type]
         return ids[:, 1:], cosines[:, 1:]
 
-    monkeypatch.setattr(Index, "search", miss)
+    monkeypatch.setattr(Graph, "search", miss)
     assert len(made.store.neighbours("text5", layers=2, k=5)) == 5
-    path = made.shard_files[0]
-    flip(path, path.read_bytes().index(made.layer(2)[5].astype("<f4").tobytes()) + 3, 0x80)
+    made.overwrite_vector(2, 5, np.nan)
     with pytest.raises(DamagedError, match="damaged"):
         made.store.neighbours("text5", layers=2, k=5)
 
@@ -132,7 +129,7 @@ def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(make
 def test_a_store_that_is_asked_often_opens_its_index_once(made, monkeypatch):
     import faiss
 
-    close_cached_indexes()
+    monkeypatch.setattr(searching, "_open", {})
     opened: list[str] = []
     read = faiss.read_index
     monkeypatch.setattr(faiss, "read_index", lambda path, flags: opened.append(path) or read(path, flags))

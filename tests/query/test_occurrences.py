@@ -1,25 +1,22 @@
 """Contextuality through a real store: which occurrences make a word or a sentence, and what is said of bad input."""
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 from metric_data import mean_cosine, plain_intra_sentence, plain_mev
-from store_damage import flip
 from synthetic import Synthetic
 
 from embstore.base.errors import DamagedError, NotStoredError, QueryError, UnknownNameError
 from embstore.metrics.numerics import groups as group_module
+from embstore.storage import keys, tables
 from embstore.storage.item_lookup import group_occurrences
-from embstore.storage.transaction.commit import Change, commit
+from embstore.storage.manifest import Change
 
 Make = Callable[..., Synthetic]
 
@@ -244,18 +241,10 @@ def test_only_the_selected_occurrences_count_and_each_space_has_its_own(make_sto
     assert nothing["reason"]
 
 
-def item_tables(made: Synthetic) -> list[Path]:
-    return sorted(made.paths.items.glob("part-*.parquet"))
-
-
-def write_items(made: Synthetic, keep: Callable[[pa.Table], pa.Table]) -> Path:
-    """Commit a table of the items of all tables, as ``keep`` gives them, under the name that it must have."""
-    written = made.paths.items / "written.parquet"
-    pq.write_table(keep(pa.concat_tables([pq.read_table(part) for part in item_tables(made)])), written)
-    path = made.paths.items / f"part-{hashlib.sha256(written.read_bytes()).hexdigest()[:16]}.parquet"
-    written.rename(path)
-    commit(made.paths, Change(added=(path,)))
-    return path
+def write_items(made: Synthetic, keep: Callable[[pa.Table], pa.Table]) -> None:
+    """Commit a table of the items of all tables, as ``keep`` gives them."""
+    stored = pa.concat_tables([tables.read(file) for file in made.catalog.item_files])
+    made.files.commit(Change(tables.write(made.files, keys.ITEMS, keep(stored))))
 
 
 def test_items_that_stand_in_several_tables_count_once(make_store):
@@ -271,11 +260,11 @@ def test_items_that_stand_in_several_tables_count_once(make_store):
 
 def test_an_altered_or_lost_table_of_texts_never_answers(make_store):
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
-    part = item_tables(made)[0]
+    file = made.catalog.item_files[0]
     changes: dict[str, Callable[[], object]] = {
-        f"{part.name} is damaged": lambda: flip(part, bits=1),
-        f"{part.name} cannot be read: No such file": part.unlink,
-        "a table is lost": lambda: commit(made.paths, Change(removed=(part,))),
+        f"{file.key} is damaged: its SHA-256": lambda: file.path.write_bytes(file.path.read_bytes()[::-1]),
+        f"{file.key} is damaged: it is missing": file.path.unlink,
+        "a table is lost": lambda: made.files.commit(Change(removed=(file.key,))),
     }
     for message, change in changes.items():
         change()
@@ -286,9 +275,9 @@ def test_an_altered_or_lost_table_of_texts_never_answers(make_store):
 
 def test_lost_sentences_are_missed_by_what_asks_for_them(make_store):
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
-    parts = item_tables(made)
+    stored = [file.key for file in made.catalog.item_files]
     write_items(made, lambda items: items.filter(pc.equal(items["unit"], "occurrence")))
-    commit(made.paths, Change(removed=tuple(parts)))
+    made.files.commit(Change(removed=stored))
     assert made.store.query("self-similarity", min_contexts=2).rows[0]["self_similarity"] is not None
     with pytest.raises(DamagedError, match=r"a sentence of toy\.occurrence\.last has no text"):
         made.store.query("intra-sentence")

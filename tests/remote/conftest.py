@@ -3,8 +3,6 @@
 import pytest
 from object_servers import moto_server, new_bucket, rclone, seaweedfs
 
-from embstore.storage.remote import manifest
-
 
 @pytest.fixture(scope="session")
 def moto():
@@ -44,7 +42,7 @@ def rclone_bucket(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """Folder of the mirrors."""
+    """Folder of the copies of files."""
     monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -58,10 +56,3 @@ def caches(cache, monkeypatch):
 
     change("here")
     return change
-
-
-@pytest.fixture
-def listing(monkeypatch):
-    """Let manifests name all groups of files by lists, as those of many files do."""
-    monkeypatch.setattr(manifest, "_FEW_FILES", 0)
-    monkeypatch.setattr(manifest, "_FEW_OF_GROUP", 0)

@@ -5,19 +5,16 @@ Google's is one of ours, after its documents; Azure's is Azurite, without which 
 
 import json
 import traceback
-from typing import Any
 
-import obstore
+import numpy as np
 import pytest
 from gcs_server import TOKEN, GoogleServer
 from object_servers import azure_options, azurite, new_container
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.base.errors import LockedError, RemoteError, StoreError, UsageError
-from embstore.storage.remote import remote_store
-from embstore.storage.remote.objects import ObjectStore
-from embstore.storage.remote.remote_store import RemoteStore
+from embstore.base.errors import RemoteError, StoreError, UsageError
+from embstore.storage.bucket import Bucket
 
 pytestmark = pytest.mark.server
 
@@ -61,31 +58,26 @@ def test_a_store_there_is_written_and_read(place, tmp_path):
     assert TOKEN not in str(caught.value)
 
 
-def test_one_writer_is_named_to_others(google, monkeypatch, tmp_path):
-    url = google.new_url()
-    with RemoteStore(url, google.options).writing(is_new=True) as root:
-        synthetic_store(root)
-        monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "elsewhere"))
-        with pytest.raises(LockedError, match=r"is being written by .* on "):
-            Store(url, options=google.options).compact()
-    n_before = google.n_conditional
-    Store(url, options=google.options).compact()
-    assert google.n_conditional > n_before + 1, "a manifest is created, never replaced"
+def test_a_manifest_is_created_never_replaced(google):
+    store, n_before = Store(google.new_url(), options=google.options), google.n_conditional
+    store.add_vectors("mine", ["a", "b"], np.eye(2))
+    manifests = [*store._files.objects.list("manifest")]
+    assert google.n_conditional == n_before + len(manifests) + 2, "and of two tries that check the server"
 
 
 def test_a_deletion_of_what_is_gone_does_not_matter(google):
     """The reply to a deletion may be lost, and the next try finds nothing; a rival may have deleted it, too."""
-    objects = ObjectStore(google.new_url(), google.options)
-    for key in ("a", "c"):
-        objects.put(key, b"content")
-    objects.delete(["a", "b", "c"])
-    assert [*objects.list()] == []
+    objects = Bucket(google.new_url(), google.options)
+    for key in ("folder/a", "folder/c"):
+        objects.replace(key, b"content")
+    objects.delete(["folder/a", "folder/b", "folder/c"])
+    assert [*objects.list("folder")] == []
 
 
 def test_a_server_without_the_condition_is_refused(google, monkeypatch):
     monkeypatch.setattr("gcs_server._CONDITION", "x-not-known")
     with pytest.raises(StoreError, match="cannot be written safely"):
-        remote_store.probe(ObjectStore(google.new_url(), google.options))
+        Bucket(google.new_url(), google.options).check_writable()
 
 
 def test_a_key_that_cannot_be_read_is_not_shown():
@@ -98,16 +90,3 @@ def test_a_key_that_cannot_be_read_is_not_shown():
     shown = "".join(traceback.format_exception(caught.value))
     assert str(ord("-")) + ", " not in shown
     assert "MIIE" not in shown
-
-
-def test_keys_before_the_offset_are_left_out_of_lists(bucket, monkeypatch):
-    """Azure lists them, and a writer would take its own last commit for a rival's."""
-    objects, real = bucket.objects(), obstore.list
-    for number in range(4):
-        objects.put(f"folder/{number}", b"x")
-
-    def of_azure(store: Any, prefix: str | None, offset: str | None) -> Any:
-        return real(store, prefix)
-
-    monkeypatch.setattr(obstore, "list", of_azure)
-    assert [info.key for info in objects.list("folder", after="folder/1")] == ["folder/2", "folder/3"]

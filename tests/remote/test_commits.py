@@ -20,19 +20,20 @@ def test_no_commit_is_lost_and_none_is_there_twice(server):
     assert "none lost, none twice" in commit_through_faults(server, 25, RATES, seed=1)
 
 
-def test_of_rivals_at_one_base_one_wins(server):
+def test_of_rivals_at_once_none_is_lost(server):
     found = rivals(server, 3, RATES, seed=2)
-    assert "never two won" in found
-    assert "'rounds with a winner': 3" in found
+    assert "none lost" in found
+    assert "'told'" in found
 
 
-def test_what_is_read_through_faults_is_what_was_written(server):
-    content = bytes(range(256)) * 400
-    server.objects().put("key", content)
+def test_what_is_read_through_faults_is_what_was_written(server, tmp_path):
+    content = bytes(range(256)) * 4000
+    (tmp_path / "file").write_bytes(content)
+    server.objects().put({"key": tmp_path / "file"})
     with FaultProxy(server.endpoint, dict.fromkeys(FAULTS, 0.06), seed=2) as proxy:
         objects = replace(server, endpoint=proxy.endpoint).objects()
-        for _ in range(20):
+        for _ in range(40):
             assert objects.get("key") == content
-            for start, end in ((5, 700), (90_000, 90_100)):
-                assert objects.get_range("key", (start, end)) == content[start:end]
+            objects.download("key", tmp_path / "copy")
+            assert (tmp_path / "copy").read_bytes() == content
     assert sum(proxy.counts[fault] for fault in FAULTS), proxy.counts

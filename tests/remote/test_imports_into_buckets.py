@@ -11,11 +11,9 @@ from exchanged import write_word2vec
 from typer.testing import CliRunner
 
 from embstore import Store
-from embstore.base import disk
 from embstore.base.errors import SpaceMismatchError
 from embstore.interop import importing
-from embstore.storage.remote import remote_store
-from embstore.storage.remote.objects import ObjectStore
+from embstore.storage.bucket import Bucket as Objects
 
 N, DIM = 60, 8
 WORDS = [f"word{number}" for number in range(N)]
@@ -86,28 +84,21 @@ class Gone(BaseException):
 @pytest.mark.parametrize("machine", ["here", "elsewhere"])
 def test_an_import_that_was_cut_off_goes_on(bucket, caches, vectors, monkeypatch, tmp_path, machine):
     """What was committed before stays, for the same machine and for another; the shards are those of a whole import."""
-    monkeypatch.setattr(remote_store, "_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(remote_store, "LEASE_SECONDS", 0)
+    monkeypatch.setattr("embstore.storage.writer._COMMIT_SECONDS", 0.0)
     monkeypatch.setattr(importing.ImportOptions.__init__, "__defaults__", _small_shards())
-    n_written = 0
+    put, n_written = Objects._put, 0
 
-    def end(operation: str, path: Path, _: Path | None) -> None:
+    def put_until_gone(objects: Objects, key: str, source: Path) -> None:
         nonlocal n_written
-        n_written += operation == "replace" and "embeddings" in path.parts
-        if n_written == 4:
+        n_written += key.startswith("vectors/")
+        if n_written > 8:
             raise Gone
+        put(objects, key, source)
 
-    put = ObjectStore.put_new
-
-    def put_new(*request: object) -> bool:
-        if n_written == 4:
-            raise Gone
-        return put(*request)
-
-    monkeypatch.setattr(ObjectStore, "put_new", put_new)
-    with pytest.raises(Gone), disk.watched(end):
+    monkeypatch.setattr(Objects, "_put", put_until_gone)
+    with pytest.raises(Gone):
         bucket.store.add_vectors("mine", WORDS, vectors)
-    monkeypatch.setattr(ObjectStore, "put_new", put)
+    monkeypatch.setattr(Objects, "_put", put)
     caches("reader")
     [row] = bucket.store.info()
     assert 0 < row["items"] < N
@@ -121,13 +112,12 @@ def test_an_import_that_was_cut_off_goes_on(bucket, caches, vectors, monkeypatch
     assert bucket.store.verify(deep=True).ok
     whole = Store(tmp_path / "whole")
     whole.add_vectors("mine", WORDS, vectors)
-    shards = whole.catalog.shards["mine"]
-    assert {shard.name for shard in bucket.store.catalog.shards["mine"]} == {shard.name for shard in shards}
-    ids = [pq.read_table(shard.path, columns=["item_id"])["item_id"].to_numpy() for shard in shards]
-    ranges = sorted((part.min(), part.max()) for part in ids)
+    shards = whole.catalog.shards("mine", 0)
+    assert {shard.file.key for shard in bucket.store.catalog.shards("mine", 0)} == {shard.file.key for shard in shards}
+    ranges = sorted((shard.first, shard.last) for shard in shards)
     assert all(first[1] < second[0] for first, second in pairwise(ranges)), "as a build makes them"
 
 
 def _small_shards() -> tuple[object, ...]:
     """Return the defaults of ImportOptions, with shards of a few items."""
-    return (*importing.ImportOptions.__init__.__defaults__[:-1], N * DIM * 2 * 4 // 6)
+    return (*importing.ImportOptions.__init__.__defaults__[:-1], N * DIM * 4 // 6)

@@ -1,17 +1,17 @@
 """Objects of a bucket: what is read and written, and how errors and refusals are worded."""
 
-import hashlib
-import socket
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
+import obstore
 import pytest
-from buckets import KEY, SECRET, Bucket
-from fault_proxy import FaultProxy
+from buckets import KEY, SECRET
+from buckets import Bucket as Place
 from local_server import LocalHandler, LocalServer
 
-from embstore.base.errors import MissingObjectError, RemoteError, UsageError
-from embstore.storage.remote.objects import ObjectStore, check_url
+from embstore.base.errors import DamagedError, MissingObjectError, RemoteError, StoreError, UsageError
+from embstore.storage.bucket import Bucket, check_url
+from embstore.storage.keys import manifest_key
 
 pytestmark = pytest.mark.server
 
@@ -19,21 +19,25 @@ pytestmark = pytest.mark.server
 def test_objects_are_written_listed_read_and_deleted(bucket, tmp_path):
     objects = bucket.objects()
     data = bytes(range(256)) * 50_000  # more than the part of a multipart upload
-    (tmp_path / "file").write_bytes(data)
-    objects.put("folder/a", b"0123456789")
-    objects.put("folder/b", tmp_path / "file")
-    objects.put("other", b"x")
+    (tmp_path / "large").write_bytes(data)
+    (tmp_path / "small").write_bytes(b"0123456789")
+    objects.put({"folder/a": tmp_path / "small", "folder/b": tmp_path / "large", "other": tmp_path / "small"})
     assert [(found.key, found.size) for found in objects.list("folder")] == [("folder/a", 10), ("folder/b", len(data))]
-    assert [found.key for found in objects.list()] == ["folder/a", "folder/b", "other"]
-    assert [found.key for found in objects.list("folder", after="folder/a")] == ["folder/b"]
-    assert [objects.get_range("folder/a", part) for part in ((0, 3), (8, 10))] == [b"012", b"89"]
-    assert hashlib.sha256(objects.get("folder/b")).digest() == hashlib.sha256(data).digest()
+    assert objects.get("folder/a") == b"0123456789"
+    with pytest.raises(DamagedError, match="folder/b is damaged: it is larger than 4 KiB"):
+        objects.get("folder/b", 4096)
+    objects.download("folder/b", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == data
     stored = bucket.client().head_object(Bucket=bucket.name, Key="some/prefix/folder/a")  # a second client
-    assert (stored["ContentLength"], stored["LastModified"]) == (10, objects.head("folder/a").modified)
+    [first, _] = objects.list("folder")
+    assert (stored["ContentLength"], stored["LastModified"]) == (10, first.modified)
+    objects.replace("other", b"changed")
+    assert objects.get("other") == b"changed"
     objects.delete(["folder/a", "folder/missing"])
-    assert [found.key for found in objects.list()] == ["folder/b", "other"]
-    with pytest.raises(MissingObjectError, match="folder/a"):
-        objects.get("folder/a")
+    assert [found.key for found in objects.list("folder")] == ["folder/b"]
+    for call in (objects.get, lambda key: objects.download(key, tmp_path / "none")):
+        with pytest.raises(MissingObjectError, match="folder/a"):
+            call("folder/a")
 
 
 def test_an_object_is_created_once(bucket):
@@ -44,26 +48,55 @@ def test_an_object_is_created_once(bucket):
     assert objects.get("manifest") == b"first"
 
 
-def test_a_range_beyond_the_end_is_no_part_of_an_object(bucket):
+def test_the_newest_manifest_is_that_of_the_highest_number(bucket):
     objects = bucket.objects()
-    objects.put("key", b"0123456789")
-    with pytest.raises(RemoteError, match="shorter than its manifest says: 2 of 8 bytes"):
-        objects.get_range("key", (8, 16))
+    assert objects.newest_manifest() is None
+    for key in (manifest_key(9), manifest_key(10), "manifest/probe-1", "manifest/99.json"):
+        objects.replace(key, b"x")
+    assert objects.newest_manifest().key == manifest_key(10)
 
 
-def test_a_missing_bucket_is_named(bucket):
+def test_a_cut_upload_is_never_taken_as_whole(bucket, tmp_path):
+    """The server that got a part of it says that it has it."""
+    objects, whole = bucket.objects(), tmp_path / "whole"
+    whole.write_bytes(b"0123456789")
+
+    class Cutting:
+        def __getattr__(self, name):
+            return getattr(obstore, name)
+
+        def put(self, store, key, source, **options):
+            return obstore.put(store, key, source.read_bytes()[:4], **options)
+
+    objects._obstore = Cutting()
+    with pytest.raises(RemoteError, match="key was cut on its way: 4 of 10 bytes"):
+        objects.put({"key": whole})
+
+
+def test_a_bucket_is_checked_before_it_is_written(bucket, rclone_bucket):
+    bucket.objects().check_writable()
+    assert not [*bucket.objects().list("manifest")]
+    with pytest.raises(StoreError, match="cannot be written safely: its server replaces objects"):
+        rclone_bucket.objects().check_writable()
+    with pytest.raises(StoreError, match="cannot be written safely"):
+        rclone_bucket.store.add_vectors("mine", ["a", "b"], np.eye(2))
+    assert not [*rclone_bucket.objects().list("manifest")]
+
+
+def test_a_missing_bucket_is_named(bucket, tmp_path):
+    (tmp_path / "file").touch()
     objects = replace(bucket, name="no-such-bucket").objects()
     for call in (
-        lambda: objects.get("key"), lambda: [*objects.list()], lambda: objects.put_new("key", b""),
-        lambda: objects.put("key", b""),
+        lambda: objects.get("key"), lambda: [*objects.list("folder")], lambda: objects.put_new("key", b""),
+        lambda: objects.replace("key", b""), lambda: objects.put({"key": tmp_path / "file"}),
     ):  # fmt: skip
         with pytest.raises(RemoteError, match="s3://no-such-bucket/some/prefix: there is no such bucket"):
             call()
 
 
 def test_a_server_that_cannot_be_reached_is_named_without_secrets(bucket, monkeypatch):
-    monkeypatch.setattr("embstore.storage.remote.objects._RETRIES", {"max_retries": 1})
-    objects = ObjectStore(bucket.url, {**bucket.options, "endpoint": "http://127.0.0.1:9"})
+    monkeypatch.setattr("embstore.storage.bucket.RETRIES", {"max_retries": 1})
+    objects = Bucket(bucket.url, {**bucket.options, "endpoint": "http://127.0.0.1:9"})
     with pytest.raises(RemoteError, match="cannot be read") as caught:
         objects.get("key")
     assert SECRET not in str(caught.value)
@@ -74,12 +107,12 @@ def test_a_server_that_cannot_be_reached_is_named_without_secrets(bucket, monkey
 def test_an_endpoint_of_the_environment_may_be_http_on_this_machine_alone(bucket, variable, monkeypatch):
     options = {name: value for name, value in bucket.options.items() if name != "endpoint"}
     monkeypatch.setenv(variable, bucket.endpoint)
-    ObjectStore(bucket.url, options).put("over-http", b"x")
+    Bucket(bucket.url, options).replace("over-http", b"x")
     monkeypatch.setenv(variable, "http://minio.example:9000")
     with pytest.raises(UsageError, match=rf"{variable} is http://minio.example:9000, .* set AWS_ALLOW_HTTP=true"):
-        ObjectStore(bucket.url, options)
+        Bucket(bucket.url, options)
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    ObjectStore(bucket.url, options)
+    Bucket(bucket.url, options)
 
 
 @pytest.mark.parametrize("url", ["s4://bucket", "s3://", "s3://key:secret@bucket/x", "s3://bucket?sig=secret", "s3:/b"])
@@ -91,24 +124,7 @@ def test_other_urls_are_refused_without_their_credentials(url):
 
 def test_an_unknown_option_is_named():
     with pytest.raises(UsageError, match="endpoin"):
-        ObjectStore("s3://bucket", {"endpoin": "x"})
-
-
-def test_a_writer_waits_for_a_server_that_is_gone_for_seconds(bucket):
-    with socket.socket() as nobody:  # has the port, and refuses
-        nobody.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        nobody.bind(("127.0.0.1", 0))
-        port = nobody.getsockname()[1]
-        through = replace(bucket, endpoint=f"http://127.0.0.1:{port}")
-        patient, other = ObjectStore(through.url, through.options, is_patient=True), through.objects()
-        with ThreadPoolExecutor(1) as pool:
-            created = pool.submit(patient.put_new, "key", b"content")
-            with pytest.raises(RemoteError, match="cannot be written"):
-                other.put("other", b"content")
-            with FaultProxy(bucket.endpoint, {}, port=port):  # beside it, so that no other process takes the port
-                nobody.close()
-                assert created.result()
-    assert bucket.objects().get("key") == b"content"
+        Bucket("s3://bucket", {"endpoin": "x"})
 
 
 DENIED = b"<Error><Code>AccessDenied</Code><Message>User is not authorized to perform s3:PutObject</Message></Error>"
@@ -128,12 +144,10 @@ class _ReadOnly(LocalHandler):
             self.reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
 
 
-def test_a_bucket_that_is_read_only_is_not_written(tmp_path):
-    source = tmp_path / "words.txt"
-    source.write_text("dog\n")
+def test_a_bucket_that_is_read_only_is_not_written():
     refused = r"cannot be written: the server refuses .AccessDenied: User is not"
     with LocalServer(_ReadOnly) as server, pytest.raises(RemoteError, match=refused) as caught:
-        Bucket("read-only", server.url).store.build([str(source)], models=["minilm"])
+        Place("read-only", server.url).store.add_vectors("mine", ["a", "b"], np.eye(2))
     assert "permissions for the bucket" in str(caught.value)
     assert SECRET not in str(caught.value)
     assert KEY not in str(caught.value)

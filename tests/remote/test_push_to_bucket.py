@@ -6,18 +6,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from fault_proxy import FAULTS, FaultProxy
 from kept_columns import stored_columns, write_columns
 from pandas.testing import assert_frame_equal
-from store_damage import flip
+from store_damage import damaged, flip
 
 from embstore import Store
-from embstore.base.errors import DamagedError, LockedError, StoreError, UnknownNameError
-from embstore.storage.remote.remote_store import RemoteStore
+from embstore.base.errors import DamagedError, UnknownNameError
 
 pytestmark = pytest.mark.server
 
@@ -55,58 +54,51 @@ def test_only_what_is_missing_travels(made, make_store, bucket):
     with FaultProxy(bucket.endpoint, {}) as proxy:
         through = replace(bucket, endpoint=proxy.endpoint)
         made.store.push(bucket.url, options=through.options)
-        sent = [path for method, path in proxy.requests if method == "PUT" and "/embeddings/" in path]
-        assert len(sent) == 1
+        sent = [path for method, path in proxy.requests if method == "PUT" and "/vectors/" in path]
+        assert len(sent) == len(made.card.layers)
         n_requests = len(proxy.requests)
         assert not len(made.store.push(bucket.url, options=through.options))
         again = [path for method, path in proxy.requests[n_requests:] if method == "PUT"]
-        assert not [path for path in again if "/manifests/" not in path and "/probes/" not in path]
+        assert [path.rpartition("/")[2] for path in again] == ["manifest.json"]
     made.store.compact()
     made.store.push(bucket.url, options=bucket.options)
     assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
 
 
 def test_a_refused_push_leaves_a_new_bucket_empty(made, bucket):
-    """Whatever is found before the store changes is found before there is one: no manifest, no lease, no probe."""
-
-    def refused(error: type[StoreError | UnknownNameError], match: str, **part: str) -> None:
-        with pytest.raises(error, match=match):
+    """Whatever is found before something is copied is found before there is a store; damage commits nothing."""
+    for part in ({"spaces": "toy.word.lost"}, {"spaces": made.space, "layers": "9"}):
+        with pytest.raises(UnknownNameError):
             made.store.push(bucket.url, options=bucket.options, **part)
-        assert [found.key for found in bucket.objects().list()] == []
-
-    refused(UnknownNameError, "unknown space", spaces="toy.word.lost")
-    refused(UnknownNameError, "9", spaces=made.space, layers="9")
-    shard = max((made.root / "embeddings").rglob("*.parquet"))
+        assert bucket.objects().newest_manifest() is None
+    shard = max((made.root / "vectors").rglob("*.parquet"))
     whole = shard.read_bytes()
-    flip(shard)  # found when it has been copied, after all that comes before it
-    refused(DamagedError, shard.name)
-    shard.write_bytes(whole[:-40])
-    refused(DamagedError, shard.name)
-    shard.unlink()
-    refused(DamagedError, f"{shard.name} is missing")
+    flip(shard)
+    for content in (shard.read_bytes(), whole[:-40], None):
+        with damaged(shard, content), pytest.raises(DamagedError, match=shard.name):
+            made.store.push(bucket.url, options=bucket.options)
+        assert not bucket.store.catalog.manifest.files
     shard.write_bytes(whole)
     assert len(made.store.push(bucket.url, options=bucket.options))
     assert bucket.store.verify(deep=True).ok
     assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
 
 
-def test_of_two_that_begin_a_store_the_later_is_refused(made, make_store, bucket, monkeypatch, tmp_path):
-    """The first conditional manifest decides; a failure before anything was committed leaves nothing either."""
-    begun = RemoteStore(bucket.url, bucket.options)
-    with pytest.raises(ZeroDivisionError), begun.writing(is_new=True):
-        raise ZeroDivisionError
-    assert [found.key for found in bucket.objects().list()] == []
-    late, writing = make_store("late", texts=["late"]), ExitStack()
-    folder = writing.enter_context(begun.writing(is_new=True))
-    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "elsewhere"))
-    made.store.push(bucket.url, options=bucket.options)
-    for change in (lambda: late.store.push(folder), writing.close):
-        with pytest.raises(
-            LockedError, match=rf"{bucket.url} was written meanwhile by process {os.getpid()} on .* again"
-        ):
-            change()
-    assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
-    assert bucket.store.verify(deep=True).ok
+def test_two_stores_are_pushed_to_a_new_place_at_once(made, make_store, bucket):
+    """Both are there then: a copy adds."""
+    late = make_store("late", space="late.word.last", texts=["late"])
+    with ThreadPoolExecutor(2) as pool:
+        for job in [pool.submit(each.store.push, bucket.url, options=bucket.options) for each in (made, late)]:
+            job.result()
+    store = bucket.store
+    assert store.verify(deep=True).ok
+    assert {*store.catalog.cards} == {*made.catalog.cards, "late.word.last"}
+    for each in (made, late):
+        rows = [
+            store.query("anisotropy", spaces=each.space).rows,
+            each.store.query("anisotropy", spaces=each.space).rows,
+        ]
+        assert rows[0] == rows[1]
 
 
 def test_a_push_through_a_network_that_fails(made, bucket):
@@ -132,6 +124,7 @@ def test_a_killed_push_goes_on(made, bucket, tmp_path):
         assert not len(bucket.store.info())
         assert len(made.store.push(bucket.url, options=through.options)), "it says what it has done"
         sent = Counter(path for method, path in proxy.requests if method == "PUT" and path.endswith("parquet"))
-        assert sum(sent.values()) <= len(sent) + 1, "only what was on its way is sent again"
+        assert max(sent.values()) <= 2
+        assert sum(sent.values()) < 1.5 * len(sent), "only what was on its way is sent again"
     assert bucket.store.verify(deep=True).ok
     assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows

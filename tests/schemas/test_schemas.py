@@ -24,7 +24,7 @@ from embstore.metrics import METRICS, Column, Parameter
 from embstore.metrics.explain import UNGROUPED
 from embstore.metrics.plugins import COLUMN_TYPES
 from embstore.storage.maintenance.compaction import write_all_merged
-from embstore.storage.transaction.commit import write_dataset
+from embstore.storage.writer import write_dataset
 
 FOLDER = Path(__file__).parents[2] / "schemas"
 ROW = {
@@ -172,8 +172,8 @@ def store_of(tmp_path_factory):
         made = synthetic_store(root, unit=unit, n_blocks=1)
         first = {"item_id": made.ids[:15].tolist(), "text": made.texts[:15], "score": [*map(float, range(15))]}
         second = {"item_id_2": made.ids[15:30].tolist(), "text_2": made.texts[15:30]}
-        write_dataset(made.paths, "few", f"{unit} pairs", Unit(unit), first | second)
-        write_dataset(made.paths, "lexicon", "lexicon", Unit(unit), first)
+        write_dataset(made.files, "few", f"{unit} pairs", Unit(unit), first | second)
+        write_dataset(made.files, "lexicon", "lexicon", Unit(unit), first)
         write_analogies(made, "questions", [made.texts[i : i + 4] for i in range(4)], [*"aabb"])
         write_columns(made, {"kind": ["AB"[n % 2] for n in range(40)], "number": [n / 7 for n in range(40)]})
         for number, name in enumerate("abxy"):

@@ -4,16 +4,17 @@ import json
 from dataclasses import replace
 
 import pytest
-from embstore.storage.cache import StoreFiles
-from embstore.storage.catalog import Catalog
-from embstore.storage.manifest import Change
-from embstore.storage.writer import write_card
 from synthetic import synthetic_card
 
 from embstore.base import atomic
 from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UnsupportedFormatError
 from embstore.base.space import Layers, Template, TopForm
+from embstore.storage.cache import StoreFiles, entry_of
 from embstore.storage.card import CARD_FORMAT, Card, read_card
+from embstore.storage.catalog import Catalog
+from embstore.storage.keys import CARDS, make
+from embstore.storage.manifest import Change
+from embstore.storage.writer import write_card
 
 
 @pytest.mark.parametrize(
@@ -77,10 +78,13 @@ REFUSED: list[tuple[dict[str, object], type[StoreError], str]] = [
 
 @pytest.mark.parametrize(("change", "error", "match"), REFUSED)
 def test_a_document_that_is_no_card_is_named(tmp_path, change, error, match):
-    path = tmp_path / f"{CARD.space}.json"
-    path.write_bytes(atomic.document_bytes(CARD.to_dict() | change))
+    files = StoreFiles.of_folder(tmp_path)
+    (tmp_path / "card.json").write_bytes(atomic.document_bytes(CARD.to_dict() | change))
+    entry = entry_of(tmp_path / "card.json")
+    key = make(CARDS, entry["sha256"], name=CARD.space)
+    files.write({key: tmp_path / "card.json"})
     with pytest.raises(error, match=match):
-        read_card(path)
+        read_card(files.file(key, entry), CARD.space)
 
 
 def test_checkpoint_at_revision():

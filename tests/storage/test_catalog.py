@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from embstore.storage.writer import write_dataset
 from kept_columns import write_columns
 from store_writing import SkippedText, write_skipped
 from synthetic import synthetic_items, synthetic_store
@@ -21,7 +20,7 @@ from embstore.base.errors import (
 )
 from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
-from embstore.storage.writer import StoreWriter
+from embstore.storage.writer import StoreWriter, write_dataset
 
 COMMANDS: list[Callable[[Store], object]] = [
     Store.info, Store.verify, Store.repair, Store.compact, Store.index, lambda store: store.query("norms"),

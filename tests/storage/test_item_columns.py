@@ -4,16 +4,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from embstore.storage import keys
-from embstore.storage.cache import StoreFiles
-from embstore.storage.manifest import Change
-from embstore.storage.tables import column_schema, write
 from synthetic import synthetic_store
 
 from embstore.base.errors import DamagedError, UnknownNameError
+from embstore.storage import keys
+from embstore.storage.cache import StoreFiles
 from embstore.storage.catalog import Catalog
 from embstore.storage.item_columns import ColumnValues
 from embstore.storage.item_lookup import column_types, column_values
+from embstore.storage.manifest import Change
+from embstore.storage.tables import column_schema, write
 
 TYPES = {"freq": "int64", "length": "float64", "pos": "string", "rare": "bool"}
 

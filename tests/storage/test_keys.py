@@ -36,8 +36,9 @@ def test_keys_are_made_and_read(kind, name, layer, key):
     [
         "", ".", "..", "/etc/passwd", "items", "items/", f"items/{DIGITS}", f"items/../{DIGITS}.parquet",
         f"../items/{DIGITS}.parquet", f"items/{DIGITS}.parquet/x", f"items/{DIGITS.upper()}.parquet",
-        f"items/{DIGITS[:-1]}.parquet", f"items//{DIGITS}.parquet", f"./items/{DIGITS}.parquet", f"items/{DIGITS}.parquet\n",
-        f"items\\{DIGITS}.parquet", f"vectors/space=a/layer=7/{DIGITS}.parquet", f"vectors/space=a/layer=007/{DIGITS}.parquet",
+        f"items/{DIGITS[:-1]}.parquet", f"items//{DIGITS}.parquet", f"./items/{DIGITS}.parquet",
+        f"items/{DIGITS}.parquet\n", f"items\\{DIGITS}.parquet", f"vectors/space=a/layer=7/{DIGITS}.parquet",
+        f"vectors/space=a/layer=007/{DIGITS}.parquet",
         f"vectors/space=../layer=07/{DIGITS}.parquet", f"vectors/space=a/b/layer=07/{DIGITS}.parquet",
         f"vectors/layer=07/{DIGITS}.parquet", f"spaces/-{DIGITS}.json", f"spaces/.a-{DIGITS}.json",
         f"derived/{DIGITS}.json", f"derived/answers/../{DIGITS}.json", "manifest/1.json", "store.json",

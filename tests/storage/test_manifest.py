@@ -38,7 +38,7 @@ def numbers(files: StoreFiles) -> list[int]:
 
 def test_a_folder_without_a_manifest_is_no_store(files):
     assert files.find_manifest() is None
-    with pytest.raises(StoreError, match="there is no store at .*Make one with: embstore build"):
+    with pytest.raises(StoreError, match=r"there is no store at .*Make one with: embstore build"):
         files.manifest()
 
 
@@ -186,7 +186,8 @@ def test_every_altered_byte_of_a_manifest_is_found(files):
 @pytest.mark.parametrize(
     "key",
     [
-        "../outside.parquet", "/etc/passwd", "items/../../x.parquet", "items/x.parquet", "derived/answers/" + "0" * 32 + ".json",
+        "../outside.parquet", "/etc/passwd", "items/../../x.parquet", "items/x.parquet",
+        "derived/answers/" + "0" * 32 + ".json",
         "vectors/space=../layer=00/" + "0" * 32 + ".parquet",
     ],
 )  # fmt: skip
@@ -223,7 +224,7 @@ def test_a_document_of_another_schema_is_refused(files, change, message):
 def test_a_later_format_asks_for_an_upgrade(files):
     files.commit(Change(added(files, "a")))
     rewrite(files.root / keys.manifest_key(1), lambda document: document.update(format=5))
-    with pytest.raises(UnsupportedFormatError, match="format 5, and this embstore reads up to 4. Upgrade"):
+    with pytest.raises(UnsupportedFormatError, match=r"format 5, and this embstore reads up to 4\. Upgrade"):
         StoreFiles.of_folder(files.root).manifest()
 
 

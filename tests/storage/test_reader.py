@@ -3,79 +3,53 @@
 import gc
 import os
 import signal
-from pathlib import Path
 from weakref import WeakValueDictionary
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hanging import HUNG_SECONDS
 
-from embstore import Store
 from embstore.base.errors import DamagedError, StoreError
-from embstore.storage.sql import connections, reader
-from embstore.storage.sql.reader import Ranges, Reader
+from embstore.storage import keys, tables
+from embstore.storage.cache import StoredFile, StoreFiles
+from embstore.storage.items import _may_have
+from embstore.storage.sql import connections
+from embstore.storage.sql.reader import FILES, Reader
 
 
-@pytest.fixture(autouse=True)
-def looked_up(monkeypatch):
-    """Let the statistics be looked up even of few files."""
-    monkeypatch.setattr(reader, "_FEW", 0)
+def table_of(files: StoreFiles, ids: list[int]) -> StoredFile:
+    rows = pa.table({"item_id": ids, "n": ids}).cast(tables.column_schema({"n": "int64"}))
+    [(key, entry)] = tables.write(files, keys.COLUMNS, rows).items()
+    return files.file(key, entry)
 
 
-def files(folder: Path, *ids: list[int], statistics: bool = True) -> list[Path]:
-    made = []
-    for number, some in enumerate(ids):
-        made.append(folder / f"{number}-{statistics}.parquet")
-        table = pa.table({"item_id": np.array(some, np.int64)})
-        with pq.ParquetWriter(made[-1], table.schema, write_statistics=statistics) as writer:
-            if some:  # else the file has no row group
-                writer.write_table(table, row_group_size=2)
-    return made
+def test_only_tables_whose_range_has_an_item_are_read(tmp_path):
+    files = StoreFiles.of_folder(tmp_path / "store")
+    low, high = table_of(files, [2, 4, 7]), table_of(files, [8, 20])
+    for ids, expected in (([4], [low]), ([7, 8], [low, high]), ([21], []), ([], []), ([1, 30], []), ([3], [low])):
+        assert [file for file in (low, high) if _may_have(file, ids)] == expected
 
 
-def test_only_files_whose_range_has_an_item(tmp_path):
-    low, high, wide, none = made = files(tmp_path, [-9, 4, 7], [8, 20], [-(2**63), 2**63 - 1], [])
-    found = Ranges(Reader(tmp_path), made)
-    assert found.files_of([4]) == [low, wide]
-    assert found.files_of([7, 8]) == [low, high, wide]
-    assert found.files_of([21]) == [wide]
-    assert found.files_of([-(2**63)]) == [wide]
-    assert none not in found.files_of(range(-20, 30))
-    assert found.files_of([]) == []
-
-
-def test_a_file_without_statistics_may_hold_any_item(tmp_path):
-    made = files(tmp_path, [1, 2]) + files(tmp_path, [5], statistics=False)
-    assert Ranges(Reader(tmp_path), made).files_of([100]) == made[1:]
-
-
-def test_a_footer_that_cannot_be_read_is_named(tmp_path):
-    made = files(tmp_path, [1], [2])
-    made[1].write_bytes(b"no Parquet")
-    with pytest.raises(DamagedError, match=r"1-True.parquet is damaged"):
-        Ranges(Reader(tmp_path), made).files_of([1])
-
-
-def test_answers_are_the_same_whichever_files_are_read(make_store, monkeypatch):
-    made = make_store(n=40, n_shards=8)
-    texts = [item.text for item in made.items][::7]
-    looked_up = Store(made.root).neighbours(texts, layers="all", k=3).to_pylist()
-    monkeypatch.setattr(reader, "_FEW", 100)
-    assert Store(made.root).neighbours(texts, layers="all", k=3).to_pylist() == looked_up
+def test_a_table_that_cannot_be_read_is_named(tmp_path):
+    files = StoreFiles.of_folder(tmp_path / "store")
+    tables_read = [table_of(files, [1]), table_of(files, [2])]
+    tables_read[1].path.write_bytes(b"no Parquet")
+    with pytest.raises(DamagedError, match=f"{tables_read[1].key} is damaged"):
+        Reader(files.root).rows(f"SELECT * FROM {FILES}", tables_read)
+    tables_read[1].path.unlink()
+    with pytest.raises(DamagedError, match=f"{tables_read[1].key} is damaged: it is missing"):
+        Reader(files.root).rows(f"SELECT * FROM {FILES}", tables_read)
 
 
 def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path):
-    file = tmp_path / "part-1.parquet"
+    file = table_of(StoreFiles.of_folder(tmp_path / "store"), [1])
 
     def refused(*_: object) -> None:
-        raise duckdb.IOException(f'IO Error: Cannot open file "{file}": Permission denied')
+        raise duckdb.IOException(f'IO Error: Cannot open file "{file.path}": Permission denied')
 
-    with pytest.raises(
-        StoreError, match=r"part-1\.parquet cannot be read: Permission denied\. Check its perm"
-    ) as caught:
+    message = rf"{file.path.name} cannot be read: Permission denied\. Check its perm"
+    with pytest.raises(StoreError, match=message) as caught:
         Reader(tmp_path).run(refused, "SELECT 1", [file])
     assert not isinstance(caught.value, DamagedError)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
-from embstore.storage.writer import write_dataset
 from hanging import HUNG_SECONDS
 from store_damage import flipped
 from synthetic import synthetic_store
@@ -22,6 +21,7 @@ from embstore.storage.sql import connections
 from embstore.storage.sql.connections import Limits, quote
 from embstore.storage.views import fence
 from embstore.storage.views.macros import MACROS
+from embstore.storage.writer import write_dataset
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,6 @@ from unittest.mock import Mock
 import duckdb
 import numpy as np
 import pytest
-from embstore.storage.files import tables as tables_module
-from embstore.storage.cache import StoreFiles
-from embstore.storage.manifest import Change
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import synthetic_items, synthetic_store
@@ -24,7 +21,10 @@ from embstore.base.errors import DamagedError, FileAccessError, SourceError, Sto
 from embstore.base.sharding import KEYS, Parts, ShardSpec
 from embstore.base.space import Unit
 from embstore.base.text import Item
+from embstore.storage import tables as tables_module
+from embstore.storage.cache import StoreFiles
 from embstore.storage.catalog import Catalog
+from embstore.storage.manifest import Change
 from embstore.storage.sql import interruptible
 from embstore.storage.staging import staging as staging_module
 from embstore.storage.staging.missing import MissingItems, SkipList, StoredTexts

@@ -76,9 +76,9 @@ def test_a_layer_is_read_by_others_without_embstore(make_store, tmp_path, monkey
 
 def test_folders_name_space_and_layer_for_others(make_store):
     made = make_store(n=12, dim=3)
-    sql = f"""SELECT space, layer::INTEGER, count(*) FROM read_parquet('{made.root}/vectors/**/*.parquet', hive_partitioning = true)
-              GROUP BY ALL ORDER BY ALL"""
-    assert duckdb.sql(sql).fetchall() == [(made.space, layer, 12) for layer in made.card.layers.ids]
+    files = f"read_parquet('{made.root}/vectors/**/*.parquet', hive_partitioning = true)"
+    sql = f"SELECT space, layer, count(*) FROM {files} GROUP BY ALL ORDER BY layer"
+    assert duckdb.sql(sql).fetchall() == [(made.space, f"{layer:02d}", 12) for layer in made.card.layers.ids]
 
 
 def reader(made: Synthetic, layer: int, only: np.ndarray | None = None) -> LayerVectors:
@@ -150,16 +150,16 @@ def damage(path: Path, change) -> None:
 
 @pytest.mark.parametrize("keep", [0, 7, -1])
 def test_a_truncated_shard_is_named_by_every_query_that_reads_it(make_store, keep):
-    made = make_store(n=30, dim=4, index=False, n_shards=1)
+    made = make_store(n=30, dim=4, index=False)
     path = made.shards_of(1)[0]
     damage(path, lambda data: data[:keep])
-    for ask in (lambda: made.store.query("hubness", layers="1", k=2), lambda: made.store.vectors(made.space, 1)):
+    for ask in (lambda: made.store.query("norms", layers="1", where="true"), lambda: made.store.vectors(made.space, 1)):
         with pytest.raises(DamagedError, match=f"{path.name} is damaged: it has not the size in the manifest"):
             ask()
 
 
 def test_a_missing_shard_is_named_with_the_remedy(make_store):
-    made = make_store(n=30, dim=4, index=False, n_shards=1)
+    made = make_store(n=30, dim=4, index=False)
     path = made.shards_of(1)[0]
     path.unlink()
     with pytest.raises(DamagedError, match=f"{path.name} is damaged: it is missing, and the manifest names it.*repair"):
@@ -168,13 +168,13 @@ def test_a_missing_shard_is_named_with_the_remedy(make_store):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_not_finite_is_never_computed_with(make_store, value):
-    made = make_store(n=30, dim=4, index=False, n_shards=1)
+    made = make_store(n=30, dim=4, index=False)
     [path] = made.shards_of(1)
     [entry] = [entry for key, entry in made.files.manifest().files.items() if key.endswith(path.name)]
     place = entry["offsets"][1] + 4 * 17
     damage(path, lambda data: data[:place] + np.float32(value).tobytes() + data[place + 4 :])
     for ask in (
-        lambda: made.store.query("hubness", layers="1", k=2),
+        lambda: made.store.query("norms", layers="1", where="true"),
         lambda: made.store.vectors(made.space, 1),
         lambda: made.catalog.vectors_of(made.space, [1], made.ids.tolist()),
     ):
@@ -211,14 +211,14 @@ def of_layer(files: dict[str, dict[str, object]], layer: int) -> dict[str, objec
     ],
 )
 def test_a_manifest_that_lies_about_a_shard_is_found_out(make_store, change, message):
-    made = make_store(n=30, dim=4, index=False, n_shards=1)
+    made = make_store(n=30, dim=4, index=False)
     reseal(made, lambda files: change(of_layer(files, 1)))
     with pytest.raises(DamagedError, match=message):
         made.store.vectors(made.space, 1)
 
 
 def test_ids_that_are_there_twice_are_found(tmp_path, make_store):
-    made = make_store(n=30, dim=4, index=False, n_shards=1)
+    made = make_store(n=30, dim=4, index=False)
     [shard] = made.catalog.shards(made.space, 0)
     ids = shard.ids.copy()
     ids[3] = ids[2]

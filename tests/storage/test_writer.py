@@ -143,14 +143,19 @@ def test_sums_that_are_lost_are_computed_anew(tmp_path):
     assert_stored(root, first, second)
 
 
+def commit_and_fail(made: Made, root: Path) -> None:
+    with StoreWriter(root) as store:
+        made.commit(store)
+        raise EncodeError("later.")
+
+
 def test_a_new_store_is_removed_again_after_an_error_before_its_first_commit(tmp_path):
     with pytest.raises(EncodeError), StoreWriter(tmp_path / "a" / "store"):
         raise EncodeError("nothing yet.")
     assert not (tmp_path / "a").exists()
     made = Made(3)
-    with pytest.raises(EncodeError), StoreWriter(tmp_path / "a" / "store") as store:
-        made.commit(store)
-        raise EncodeError("later.")
+    with pytest.raises(EncodeError):
+        commit_and_fail(made, tmp_path / "a" / "store")
     assert_stored(tmp_path / "a" / "store", made)
 
 
@@ -214,34 +219,39 @@ def test_blocks_of_any_size_make_the_same_shards(files):
     assert written[0] == written[1] == written[2]
 
 
+def write_in_halves(files: StoreFiles, made: Made, commits: Collected, error: BaseException | None = None) -> None:
+    """Write the first half as a batch, then the second one; or raise an error before that is written."""
+    half = len(made.ids) // 2
+    with SpaceWriter(files, CARD, commits) as space:
+        space.add(made.ids[:half], made.vectors[:, :half])
+        space.cut()
+        space._wait()
+        space.add(made.ids[half:], made.vectors[:, half:])
+        if error is not None:
+            raise error
+        space.cut()
+
+
 def test_an_error_of_the_writer_stops_the_next_block(files):
-    made = Made(6)
+    made, commits = Made(6), Collected()
     made.vectors[0, 0, 0] = np.nan
-    with pytest.raises(EncodeError, match="is not finite"), SpaceWriter(files, CARD, Collected()) as space:
-        space.add(made.ids[:3], made.vectors[:, :3])
-        space.cut()
-        space.add(made.ids[3:], made.vectors[:, 3:])
-        space.cut()
-        pytest.fail("the error of the first batch was not raised")
+    with pytest.raises(EncodeError, match="is not finite"):
+        write_in_halves(files, made, commits)
+    assert commits == []
 
 
 def test_what_was_written_before_an_error_is_committed_and_the_rest_dropped(files):
-    made, commits = Made(6), Collected()
-    with pytest.raises(EncodeError, match="of the model"), SpaceWriter(files, CARD, commits) as space:
-        space.add(made.ids[:3], made.vectors[:, :3])
-        space.cut()
-        space._wait()
-        space.add(made.ids[3:], made.vectors[:, 3:])
-        raise EncodeError("of the model.")
+    commits = Collected()
+    with pytest.raises(EncodeError, match="of the model"):
+        write_in_halves(files, Made(6), commits, EncodeError("of the model."))
     assert commits == [[3]]
 
 
 def test_ctrl_c_keeps_what_was_encoded(files):
-    made, commits = Made(6), Collected()
-    with pytest.raises(KeyboardInterrupt), SpaceWriter(files, CARD, commits) as space:
-        space.add(made.ids, made.vectors)
-        raise KeyboardInterrupt
-    assert commits == [[6]]
+    commits = Collected()
+    with pytest.raises(KeyboardInterrupt):
+        write_in_halves(files, Made(6), commits, KeyboardInterrupt())
+    assert commits == [[3, 3]]
 
 
 def test_rows_of_a_dataset_are_kept_for_each_unit(files):
@@ -259,4 +269,4 @@ def test_rows_of_a_dataset_are_kept_for_each_unit(files):
 def test_no_temporary_file_is_left(tmp_path):
     with StoreWriter(tmp_path / "store") as store:
         Made(5).commit(store)
-    assert not [path for path in (tmp_path / "store").rglob("*.tmp")]
+    assert not list((tmp_path / "store").rglob("*.tmp"))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from embstore.storage.remote.objects import ObjectStore
+from embstore.storage.bucket import Bucket as Objects
 
 from embstore import Store
 
@@ -36,8 +36,8 @@ class Bucket:
         """The store, newly opened."""
         return Store(self.url, options=self.options)
 
-    def objects(self) -> ObjectStore:
-        return ObjectStore(self.url, self.options)
+    def objects(self) -> Objects:
+        return Objects(self.url, self.options)
 
     def client(self):
         import boto3

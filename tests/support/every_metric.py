@@ -105,4 +105,4 @@ def ask(root: Path, metric: str, **question: Any) -> Table:
 
 
 def stored(root: Path) -> list[Path]:
-    return sorted((root / "answers").glob("*"))
+    return sorted((root / "derived" / "answers").glob("*"))

@@ -1,42 +1,94 @@
 """Vectors in clusters, as embeddings are, and their neighbours by an index and by numpy."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from embstore.index.opening import open_index
 from numpy.typing import NDArray
 
-from embstore.index.exact_search import Gather, Ids, Units, Vectors
+from embstore.index import choose, faiss_index, open_graph, searching
+from embstore.index.building import IndexOptions, build_index
+from embstore.index.card import IndexCard
+from embstore.index.exact_search import Ids, Units, Vectors
+from embstore.storage import keys
+from embstore.storage.cache import StoredFile, StoreFiles, entry_of
+from embstore.storage.vectors import items_with
+
+_BLOCK = 1024
+LARGE = 1 << 40
 
 
-def search(
-    path: Path,
-    shards: Iterable[str],
-    queries: Vectors,
-    k: int,
-    *,
-    only: Ids | None = None,
-    gather: Gather | None = None,
-) -> tuple[Ids, Units] | None:
-    """Return ids and cosines, each of shape (n, k), if the index at a path covers exactly these shards.
+class LayerInMemory:
+    """Vectors (n, dim) of a layer by item id, read as those of a store are, in the order in which they are given."""
 
-    Args:
-        path: Index file.
-        shards: Names of shards.
-        queries: Vectors (n, dim).
-        k: Number of neighbours.
-        only: Ascending ids of the items that may be found; None for all.
-        gather: Gives the stored vectors, whose cosines rank the items.
-    """
-    if (found := open_index(path, shards)) is None:
-        return None
-    _, index = found
-    return index.search(queries, k, members=None if only is None else index.members(only), gather=gather)
+    def __init__(self, ids: Ids, vectors: Vectors, only: Ids | None = None) -> None:
+        kept = slice(None) if only is None else np.isin(ids, only)
+        self._ids, self._vectors = ids[kept], vectors[kept]
+
+    def __iter__(self) -> Iterator[tuple[Ids, Vectors]]:
+        for start in range(0, len(self._ids), _BLOCK):
+            yield self._ids[start : start + _BLOCK], self._vectors[start : start + _BLOCK]
+
+    def ids(self) -> Ids:
+        return np.sort(self._ids)
+
+    def gather(self) -> tuple[Ids, Vectors]:
+        order = np.argsort(self._ids)
+        return self._ids[order], self._vectors[order]
 
 
-class Clustered:
-    """n vectors (n, dim) of any length under ids that are no positions, block by block; and queries of their kind.
+class VectorsInMemory:
+    """n vectors (n, dim) under any ids, of which the first are a layer that indexes are built of."""
+
+    ids: Ids
+    vectors: Vectors
+
+    def read(self, only: Ids | None = None, stop: int | None = None) -> LayerInMemory:
+        """Return the vectors of the first items, or of those of them with some ids."""
+        return LayerInMemory(self.ids[:stop], self.vectors[:stop], only)
+
+    def gather(self, ids: Ids) -> tuple[Ids, Vectors]:
+        return self.read(ids).gather()
+
+    def build(
+        self, folder: Path, kind: str, *, stop: int | None = None, recall: float = 0.99, old: StoredFile | None = None
+    ) -> StoredFile:
+        """Write an index of the first vectors, or add them to an old one."""
+        items, dim = items_with(self.ids[:stop]), self.vectors.shape[1]
+        options = IndexOptions(choose(kind, items.n, dim, LARGE), kind, recall)
+        known = None
+        if old is not None:
+            card = IndexCard.from_entry(old.entry)
+            known = faiss_index.load(old, card, mapped=False), card
+        index, card = build_index(lambda only: self.read(only, stop), items, dim, options, known)
+        return write(folder, index, card)
+
+    def search(self, file: StoredFile, queries: Vectors, k: int, only: Ids | None = None) -> tuple[Ids, Units]:
+        """Return ids and cosines, each of shape (n, k), that the graph in a file finds."""
+        graph = open_graph(file)
+        found = graph.search(queries, k, self.gather, None if only is None else np.isin(graph.ids, only))
+        assert found is not None
+        return found
+
+
+def write(folder: Path, index: object, card: IndexCard) -> StoredFile:
+    """Write an index as that of a layer of a store, which no manifest names."""
+    files = StoreFiles.of_folder(folder)
+    with files.temporary() as temp:
+        faiss_index.save(index, temp)
+        entry = entry_of(temp, **card.to_facts())
+        key = keys.make(keys.INDEXES, entry["sha256"], name="toy", layer=3)
+        files.objects.put({key: temp})
+    return files.file(key, entry)
+
+
+def close_graphs() -> None:
+    """Let the next search open its file anew, as a new process does."""
+    searching._open.clear()
+
+
+class Clustered(VectorsInMemory):
+    """n vectors (n, dim) of any length under ids that are no positions; and queries of their kind.
 
     The queries are not among the vectors.
     """
@@ -50,18 +102,6 @@ class Clustered:
         self.vectors, self.queries = drawn[:n], drawn[n:]
         self.ids = rng.permutation(2**40 + 7919 * np.arange(n))
         self.dim = dim
-
-    def blocks(self, start: int = 0, stop: int | None = None) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        stop = len(self.ids) if stop is None else stop
-        return [
-            (self.ids[at : min(stop, at + 1024)], self.vectors[at : min(stop, at + 1024)])
-            for at in range(start, stop, 1024)
-        ]
-
-    def gather(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        order = np.argsort(self.ids)
-        places = order[np.searchsorted(self.ids[order], ids)]
-        return self.ids[places], self.vectors[places]
 
     def cosines(self, queries: NDArray[np.floating]) -> NDArray[np.float64]:
         """Of each query with each vector, in float64."""

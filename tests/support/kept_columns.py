@@ -9,6 +9,7 @@ import pyarrow as pa
 from synthetic import Synthetic
 
 from embstore.storage import keys, tables
+from embstore.storage.cache import StoreFiles
 from embstore.storage.catalog import Catalog
 from embstore.storage.manifest import Change
 
@@ -23,10 +24,14 @@ def write_columns(made: Synthetic, columns: Mapping[str, Sequence[Any]], first: 
     fields = [pa.field(name, array.type) for name, array in zip(columns, values, strict=True)]
     ids = pa.array(made.ids[first : first + len(values[0])])
     table = pa.table([ids, *values], schema=pa.schema([item_id, *fields]))
-    files = made.files
-    added = tables.write(files, keys.COLUMNS, table.sort_by("item_id"))
-    files.commit(Change(added))
-    return files.root / next(iter(added))
+    return write_column_table(made.files, table.sort_by("item_id"))
+
+
+def write_column_table(files: StoreFiles, table: pa.Table) -> Path:
+    """Commit a table of columns, whatever others have."""
+    written = tables.write(files, keys.COLUMNS, table)
+    files.commit(Change(written))
+    return files.root / next(iter(written))
 
 
 def stored_columns(root: Path) -> pd.DataFrame:

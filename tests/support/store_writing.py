@@ -17,7 +17,7 @@ from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card
 from embstore.storage.manifest import Change, Files, Manifest
 from embstore.storage.vectors import SHARD_BYTES
-from embstore.storage.writer import SpaceWriter, StoreWriter
+from embstore.storage.writer import SpaceWriter, StoreWriter, write_card
 
 
 class SkippedText(NamedTuple):
@@ -43,6 +43,13 @@ def write_skipped(place: Path | StoreFiles, skipped: Iterable[SkippedText]) -> P
     rows = [text._asdict() | {"text": escaped(text.text)} for text in skipped]
     table = pa.Table.from_pylist(rows, schema=tables.SKIPPED_SCHEMA)
     return _committed(files, tables.write_all(files, keys.SKIPPED, [table]))
+
+
+def replace_card(place: Path | StoreFiles, card: Card) -> None:
+    """Commit a card of a space in place of the one that it has, whatever its vectors are."""
+    files = StoreFiles.of_folder(place)
+    written = write_card(files, card)
+    files.commit(lambda base: Change(written, base.keys_of(keys.CARDS, card.space)))
 
 
 def _committed(files: StoreFiles, written: Files) -> Path | None:

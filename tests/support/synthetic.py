@@ -82,6 +82,12 @@ class Synthetic:
     def shards_of(self, layer_id: int) -> list[Path]:
         return self._paths(keys.VECTORS, layer_id)
 
+    def overwrite_vector(self, layer_id: int, place: int, value: float) -> None:
+        """Write a value over all components of a float32 vector in its shard."""
+        old, new = self.layer(layer_id)[place], np.full(self.card.dim, value, np.float32)
+        for path in self.shards_of(layer_id):
+            path.write_bytes(path.read_bytes().replace(old.tobytes(), new.tobytes()))
+
     def index_file(self, layer_id: int) -> Path:
         [path] = self._paths(keys.INDEXES, layer_id)
         return path
@@ -131,7 +137,7 @@ def synthetic_items(unit: str, texts: Sequence[str]) -> tuple[Item, ...]:
 
 
 def synthetic_store(
-    root: Path,
+    root: Path | StoreFiles,
     n: int = 40,
     dim: int = 8,
     n_blocks: int = 3,
@@ -151,7 +157,7 @@ def synthetic_store(
     """Write one space. Called again with the same root it adds to the store: new texts, or another space.
 
     Args:
-        root: the store's folder.
+        root: the store's folder, or its files.
         n: how many texts, if ``texts`` is not given: ``text0``, ``text1`` …
         dim: components of a vector.
         n_blocks: L; the layers are 0…L, and L+1 for the other side of the final norm where there is one.
@@ -194,9 +200,10 @@ def synthetic_store(
         stored = Catalog(root).cards[made.space]
         if index:
             index_space(root, stored)
-    return Synthetic(Path(root), stored, items, given.astype(dtype).astype(np.float32))
+    folder = root.root if isinstance(root, StoreFiles) else Path(root)
+    return Synthetic(folder, stored, items, given.astype(dtype).astype(np.float32))
 
 
-def index_space(root: Path, card: Card) -> None:
+def index_space(root: Path | StoreFiles, card: Card) -> None:
     """Index all layers of a space."""
     update_indexes(root, card, "flat")

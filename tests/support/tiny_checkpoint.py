@@ -60,27 +60,32 @@ def make_checkpoint(
     return folder
 
 
-def content(root: Path) -> dict[str, dict[int, dict[int, np.ndarray]]]:
-    """Return what a store holds, read from its Parquet files by pyarrow alone: space → layer → item id → vector."""
-    import pyarrow.parquet as pq
-
-    found: dict[str, dict[int, dict[int, np.ndarray]]] = {}
-    for key in named(root, "vectors/"):
-        _, space, layer, _ = key.split("/")
-        table = pq.ParquetFile(root / key).read()
-        of_layer = found.setdefault(space.removeprefix("space="), {}).setdefault(int(layer.removeprefix("layer=")), {})
-        vectors = table["vector"].combine_chunks()
-        rows = vectors.flatten().to_numpy().reshape(len(vectors), -1).astype(np.float32)
-        for item, row in zip(table["item_id"].to_pylist(), rows, strict=True):
-            assert item not in of_layer, "an item has two vectors"
-            of_layer[item] = row
-    return found
-
-
 def named(root: Path, prefix: str = "") -> list[str]:
     """Return the keys of the files that the newest manifest names, read as JSON alone."""
     newest = max((root / "manifest").glob("*.json"))
-    return [key for key in json.loads(newest.read_bytes())["files"] if key.startswith(prefix)]
+    return sorted(key for key in json.loads(newest.read_bytes())["files"] if key.startswith(prefix))
+
+
+def stored_files(root: Path, prefix: str = "") -> list[Path]:
+    """Return the files that the newest manifest names, by key."""
+    return [root / key for key in named(root, prefix)]
+
+
+def content(root: Path) -> dict[str, dict[int, dict[int, np.ndarray]]]:
+    """Return what a store holds, read from its Parquet files alone: space → layer → item id → vector."""
+    import pyarrow.parquet as pq
+
+    found: dict[str, dict[int, dict[int, np.ndarray]]] = {}
+    for file in stored_files(root, "vectors/"):
+        space, number = (folder.name.partition("=")[2] for folder in (file.parents[1], file.parents[0]))
+        layer = found.setdefault(space, {}).setdefault(int(number), {})
+        shard = pq.ParquetFile(file).read()
+        vectors = shard["vector"].combine_chunks()
+        rows = vectors.flatten().to_numpy().reshape(len(vectors), -1).astype(np.float32)
+        for item, row in zip(shard["item_id"].to_pylist(), rows, strict=True):
+            assert item not in layer, "an item has two vectors"
+            layer[item] = row
+    return found
 
 
 def texts(root: Path) -> dict[int, str]:
@@ -88,8 +93,8 @@ def texts(root: Path) -> dict[int, str]:
     import pyarrow.parquet as pq
 
     found = {}
-    for key in named(root, "items/"):
-        for row in pq.ParquetFile(root / key).read().to_pylist():
+    for file in stored_files(root, "items/"):
+        for row in pq.ParquetFile(file).read().to_pylist():
             assert row["item_id"] not in found, "an item is stored twice"
             found[row["item_id"]] = row["text"]
     return found
@@ -100,8 +105,8 @@ def columns(root: Path) -> dict[str, dict[int, object]]:
     import pyarrow.parquet as pq
 
     found: dict[str, dict[int, object]] = {}
-    for key in named(root, "columns/"):
-        item_ids, *values = pq.read_table(root / key).to_pydict().items()
+    for file in stored_files(root, "columns/"):
+        item_ids, *values = pq.read_table(file).to_pydict().items()
         for name, listed in values:
             for item, value in zip(item_ids[1], listed, strict=True):
                 if value is not None:
@@ -128,5 +133,5 @@ def assert_same_vectors(left: Mapping[int, np.ndarray], right: Mapping[int, np.n
 
 
 def card(root: Path, space: str) -> dict:
-    [key] = named(root, f"spaces/{space}-")
-    return json.loads((root / key).read_text("utf-8"))
+    [file] = stored_files(root, f"spaces/{space}-")
+    return json.loads(file.read_text("utf-8"))

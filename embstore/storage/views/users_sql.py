@@ -96,7 +96,7 @@ class UsersSql:
         if not self.files.is_local:
             raise QueryError(
                 f"SQL reads whole stores, and {self.files.name} is elsewhere. Pull it first: embstore pull "
-                f"{self.files.name} FOLDER; then ask with ⦃store=FOLDER⦄."
+                f"{self.files.name} --store FOLDER; then ask with ⦃store=FOLDER⦄."
             )
         views = self.views(limits)
         session = Session(views, limits)
