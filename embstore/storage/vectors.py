@@ -187,14 +187,9 @@ class Shard:
     @cached_property
     def ids(self) -> Ids:
         """Item ids, int64 (n,), ascending."""
-<<<<<<< HEAD
-        ids = self._values(0, np.dtype("<i8"), self.n)
+        ids = self._values(0, np.dtype("<i8"), self.n).copy()  # aligned, as searches need them
         is_range = not self.n or (ids[0], ids[-1]) == (self.first, self.last)
         if not is_range or not (ids[1:] > ids[:-1]).all() or items_with(ids) != ItemSet.of_entry(self.file.entry):
-=======
-        ids = self._values(0, np.dtype("<i8"), self.n).copy()  # aligned, as searches need them
-        if self.n and ((ids[0], ids[-1]) != (self.first, self.last) or not (ids[1:] > ids[:-1]).all()):
->>>>>>> d2920522d8bf1c5d49f268591ea3b58f01805aed
             raise self.file.damage("its item ids are not those in the manifest, ascending")
         return ids
 
