@@ -46,12 +46,11 @@ def verify(
         "Also compute each id from its text, and compare the vectors in the indexes, and the sums of a space, with the "
         "shards.")] = False,
     quick: Annotated[bool, option("--quick",
-        "Check instead only that each file is there with its size, and the footers of the shards. Of a store at a URL, "
-        "fetches a listing and some kilobytes per shard.")] = False,
+        "Check instead only that each file is there with its size: of a store in a bucket by a listing.")] = False,
     *,
     shown: Shown,
 ) -> None:  # fmt: skip
-    """Check every file of a store: hashes, rows, finite values, ids and indexes.
+    """Check every file of a store: hashes, columns, finite values, ids and indexes.
 
     Exit 1 if something is wrong, 2 if nothing is but something could not be read.
     """
@@ -67,10 +66,10 @@ def verify(
 
 
 def repair(dry_run: DryRun = False, *, shown: Shown) -> None:
-    """Repair a store: remove leftovers, rebuild summaries and indexes, take out what is damaged.
+    """Repair a store: take out what is damaged, rebuild sums and indexes, remove leftovers.
 
-    A damaged shard is moved into the folder "damaged" of the store, and the next build of the same sources embeds
-    exactly its items again. Exit 1 if something is left that must be repaired in another way.
+    A damaged shard is moved into the folder "damaged" of the store, and its items go out of all layers: the next build
+    of the same sources embeds exactly these again. Exit 1 if something is left that must be repaired in another way.
     """
     with explained("Interrupted. What was repaired stays; run the same command again."):
         from embstore.maintain.repair import LEFT
@@ -86,7 +85,7 @@ def compact(
     dry_run: DryRun = False,
     shard_megabytes: Annotated[
         int, typer.Option("--shard-megabytes", min=1, metavar="N", help="The most megabytes of vectors in a shard.")
-    ] = 128,
+    ] = 16,
     *,
     shown: Shown,
 ) -> None:
@@ -106,11 +105,12 @@ def remove(
     *,
     shown: Shown,
 ) -> None:  # fmt: skip
-    """Remove spaces: their vectors, summaries, indexes and cards; or columns of items, with --column.
+    """Remove spaces: their vectors, sums, indexes and cards; or columns of items, with --column.
 
-    Texts and datasets stay, since other spaces may have them too.
+    Texts and datasets stay, since other spaces may have them too. The files are deleted a day later, by the next
+    compact, repair or remove.
     """
-    with explained("Interrupted. The next command that writes finishes what was begun."):
+    with explained("Interrupted. The store is as it was, unless that was removed already."):
         opened = open_store(shown.store)
         planned = opened.remove(spaces or (), columns=columns or (), dry_run=True)
         if not dry_run and not yes and not _agreed(planned):

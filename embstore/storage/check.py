@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore.base import atomic, disk, errors
+from embstore.base.messages import rendered
 from embstore.base.progress import finish_part
 from embstore.base.space import Unit
 from embstore.base.text import marked_items
@@ -53,6 +54,11 @@ class Problem:
     problem: str
     state: State = "damaged"
 
+    @classmethod
+    def of(cls, files: StoreFiles, key: str, problem: str, state: State = "damaged") -> "Problem":
+        """Return the problem of a file of a store, by its key."""
+        return cls(files.root / key if files.is_local else Path(key), rendered(problem), state)
+
     @property
     def is_damage(self) -> bool:
         """Whether the content is lost or wrong; a file that the system does not let embstore read may be intact."""
@@ -75,17 +81,11 @@ class StoreCheck:
 
     def add(self, key: str, problem: str, state: State = "damaged") -> None:
         """Note a problem of a file."""
-        file = self.files.root / key if self.files.is_local else Path(key)
-        self.problems.setdefault(key, Problem(file, problem, state))
+        self.problems.setdefault(key, Problem.of(self.files, key, problem, state))
 
-    def check_entries(self) -> bool:
-        """Check that the folder has no links, pipes and devices, and note foreign files; return whether it has none."""
-        irregular, foreign = unexpected_entries(self.files)
-        for key, problem in irregular.items():
-            self.add(key, problem)
-        for key in foreign if not irregular else ():
-            self.add(key, _FOREIGN)
-        return not irregular
+    def add_error(self, file: StoredFile, error: errors.DamagedError) -> None:
+        """Note the damage of a file that its reader has found."""
+        self.add(file.key, _cause(file, error))
 
     def check_sizes(self) -> None:
         """Check that each file is there with its size; none is read."""
@@ -124,7 +124,7 @@ class StoreCheck:
         except errors.FileAccessError as error:
             return f"it could not be read: {error.reason}", "unreadable"
         except errors.DamagedError as error:
-            problem = str(error).removeprefix(f"{file.place} is damaged: ")
+            problem = _cause(file, error)
         return None if problem is None else (problem, "damaged")
 
     def _problem(self, file: StoredFile) -> str | None:
@@ -244,6 +244,11 @@ class StoreCheck:
                         self.add(file.key, f"the sums of layer {layer} are not those of its vectors")
 
 
+def _cause(file: StoredFile, error: errors.DamagedError) -> str:
+    """Return what an error says of a file, without its name and the remedy."""
+    return str(error).removeprefix(f"{file.place} is damaged: ").partition(". To repair it, run")[0]
+
+
 def _missing(key: str) -> str:
     parts = keys.parse(key)
     return f"it is missing, and the manifest names it. {parts.kind.remedy if parts else ''}"
@@ -283,21 +288,27 @@ def _shard_problem(shard: Shard) -> str | None:
     return None
 
 
-def repeats(parts: Sequence[Ids]) -> dict[int, int]:
-    """Return the places of those of some arrays of ids that have one of an earlier array, or one twice, with the id."""
+def first_occurrences(parts: Sequence[Ids]) -> list[NDArray[np.bool_]]:
+    """Return a mask for each of some arrays of ids, of those that are not earlier in it or in an array before it."""
     ids = np.concatenate([np.empty(0, np.int64), *parts])
-    owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    again = np.ones(len(ids), np.bool_)
-    again[np.unique(ids, return_index=True)[1]] = False
-    return dict(zip(owners[again][::-1].tolist(), ids[again][::-1].tolist(), strict=True))
+    is_first = np.zeros(len(ids), np.bool_)
+    is_first[np.unique(ids, return_index=True)[1]] = True
+    ends = np.cumsum([len(part) for part in parts])
+    return np.split(is_first, ends[:-1]) if parts else []
 
 
-def unexpected_entries(files: StoreFiles) -> tuple[dict[str, str], list[str]]:
-    """Return the problems of links, pipes and devices in the folders of a store, by key, and the keys of foreign files.
+def repeats(parts: Sequence[Ids]) -> dict[int, int]:
+    """Return an id that occurred before, by the place of the array of ids that has it again."""
+    masks = zip(parts, first_occurrences(parts), strict=True)
+    return {place: int(part[~is_first][0]) for place, (part, is_first) in enumerate(masks) if not is_first.all()}
+
+
+def unexpected_entries(files: StoreFiles) -> tuple[list[Problem], list[Problem]]:
+    """Return the links, pipes and devices in the folders of a store, and the foreign files.
 
     Files beside those folders are of no concern, nor are hidden ones, which file managers leave.
     """
-    irregular, foreign = {}, []
+    irregular, foreign = [], []
     for entry in disk.entries_below(files.root) if files.is_local else ():
         key = Path(entry.path).relative_to(files.root).as_posix()
         top, _, rest = key.partition("/")
@@ -307,9 +318,9 @@ def unexpected_entries(files: StoreFiles) -> tuple[dict[str, str], list[str]]:
         with suppress(FileNotFoundError):  # it was deleted meanwhile
             is_file = entry.is_file(follow_symlinks=False)
             if problem := disk.irregular(entry, folder=not rest or not (is_own or is_file)):
-                irregular[key] = problem
+                irregular.append(Problem.of(files, key, problem))
             elif is_file and not is_own and top != keys.DAMAGED:
-                foreign.append(key)
+                foreign.append(Problem.of(files, key, _FOREIGN))
     return irregular, foreign
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embstore.base.errors import DamagedError, StoreError
+from embstore.base.sharding import SHARD_ITEMS
 from embstore.base.space import Layer
 from embstore.storage import keys, tables
 from embstore.storage.cache import StoredFile, StoreFiles
@@ -18,7 +19,7 @@ from embstore.storage.card import Card
 from embstore.storage.column_tables import joined
 from embstore.storage.keys import Kind
 from embstore.storage.manifest import Change, Entry, Files, Manifest
-from embstore.storage.vectors import SHARD_BYTES, SHARD_ITEMS, LayerVectors, Shard
+from embstore.storage.vectors import SHARD_BYTES, LayerVectors, Shard
 from embstore.storage.writer import write_batch
 
 TABLE_BYTES = 32 << 20
@@ -83,9 +84,8 @@ def plan_shards(files: StoreFiles, named: Manifest, card: Card, max_bytes: int =
     by_items = [{(file.entry["n"], file.entry["ids"]): file for file in of_layer} for of_layer in stored]
     row_bytes = card.dim * np.dtype(card.dtype).itemsize
     shared = [file for items, file in by_items[0].items() if all(items in layer for layer in by_items)]
-    groups = _neighbours(
-        shared, lambda entry: entry["n"] * row_bytes, max_bytes, max(1, SHARD_ITEMS * max_bytes // SHARD_BYTES)
-    )
+    max_items = SHARD_ITEMS * max(1, max_bytes // SHARD_BYTES)
+    groups = _neighbours(shared, lambda entry: entry["n"] * row_bytes, max_bytes, max_items)
     return [
         {
             layer: [of_layer[file.entry["n"], file.entry["ids"]] for file in group]
@@ -127,20 +127,16 @@ def _damage(files: StoreFiles, card: Card, problem: str) -> DamagedError:
     return DamagedError(f"{place} is damaged: {problem}. To repair it, run ⦃embstore repair⦄")
 
 
-def commit_in_place(files: StoreFiles, added: Files, removed: Collection[str]) -> Manifest:
-    """Commit files in place of others, which they were made from.
+def in_place(files: StoreFiles, base: Manifest, added: Files, removed: Collection[str]) -> Change:
+    """Return the change that puts files in place of others, which they were made from.
 
     Raises:
         StoreError: Another process has replaced or removed some of these meanwhile.
     """
-
-    def change(base: Manifest) -> Change:
-        for key in removed:
-            if key not in base.files:
-                raise StoreError(
-                    f"another process has replaced or removed {key} in {files.name} meanwhile. Nothing was changed; "
-                    "run the same command again."
-                )
-        return Change(added, removed)
-
-    return files.commit(change)
+    for key in removed:
+        if key not in base.files:
+            raise StoreError(
+                f"another process has replaced or removed {key} in {files.name} meanwhile. Nothing was changed; run "
+                "the same command again."
+            )
+    return Change(added, removed)

@@ -4,6 +4,7 @@ Nothing is committed here: the caller commits all that was copied at once. What 
 again by the next one. Of tables, the rows that are missing are written as new tables.
 """
 
+import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from embstore.storage.column_tables import new_columns
 from embstore.storage.datasets import name_of
 from embstore.storage.item_columns import ColumnTables
 from embstore.storage.keys import Kind
-from embstore.storage.manifest import GARBAGE_SECONDS, Change, Files
+from embstore.storage.manifest import EMPTY, GARBAGE_SECONDS, Files
 from embstore.storage.sql.reader import Reader
 
 _BATCH = 32
@@ -49,9 +50,7 @@ def copy_files(
     Raises:
         DamagedError: A file is missing, or does not have the size and the hash that the manifest says.
     """
-    if (found := target.find_manifest()) is None:
-        found = target.commit(Change())  # a folder with files and without a manifest would be a damaged store
-    named = found.files
+    named = (target.find_manifest() or EMPTY).files
     missing = [file for file in files if file.key not in named]
     if missing:
         present = _left_by_earlier_copy(target, missing)
@@ -100,7 +99,11 @@ def _left_by_earlier_copy(target: StoreFiles, files: Sequence[StoredFile]) -> se
 
 def open_source(place: Path | StoreFiles) -> Catalog:
     """Return the catalog of a store that is copied, which has a space."""
-    source = Catalog(place)
+    files = StoreFiles.of_folder(place)
+    try:
+        source = Catalog(files)
+    except DamagedError as error:
+        raise _of_source(error, files) from error
     if not source.cards:
         raise StoreError(f"{source.name} holds no space: there is nothing to copy.")
     return source
@@ -108,7 +111,7 @@ def open_source(place: Path | StoreFiles) -> Catalog:
 
 @contextmanager
 def explaining_changes(source: Catalog) -> Iterator[None]:
-    """Report files that are missing since another process has changed the store that is read within the context."""
+    """Report damage of the store that is read within the context with its name, or as a change by another process."""
     try:
         yield
     except DamagedError as error:
@@ -117,7 +120,17 @@ def explaining_changes(source: Catalog) -> Iterator[None]:
                 f"{source.name} was changed while it was read: another process writes to it. Nothing was committed; "
                 "run the same command again."
             ) from error
-        raise
+        raise _of_source(error, source.files) from error
+
+
+def _of_source(error: DamagedError, source: StoreFiles) -> DamagedError:
+    """Return an error whose commands name the store that is read, if a file of that is damaged."""
+    message = str(error.args[0])
+    if type(error) is not DamagedError or source.name not in message:
+        return error
+    for verb in ("repair", "verify"):
+        message = message.replace(f"⦃embstore {verb}⦄", f"embstore {verb} --store {shlex.quote(source.name)}")
+    return DamagedError(message)
 
 
 class New(NamedTuple):

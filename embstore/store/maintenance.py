@@ -61,11 +61,11 @@ class MaintenanceMethods(OpenStore):
             return reindex(files, SpaceFilter(**filters), as_layers(layers), choice)
 
     def verify(self, *, deep: bool = False, quick: bool = False) -> "Verification":
-        """Read every file, and check hashes, rows, finite values, summaries, ids and indexes against each other.
+        """Read every file, and check hashes, columns, finite values, ids and indexes against each other.
 
         Args:
-            deep: Whether to compute each id from its text, and compare the vectors in the indexes with those in the
-                shards.
+            deep: Whether to compute each id from its text, and compare the vectors in the indexes, and the sums of a
+                space, with those in the shards.
             quick: Whether to check instead only that each file is there with its size: of a store in a bucket a
                 listing, not all of it.
 
@@ -81,10 +81,10 @@ class MaintenanceMethods(OpenStore):
         return verify(self._files, deep=deep, quick=quick)
 
     def repair(self, *, dry_run: bool = False, observe: Observer | None = None) -> Table:
-        """Repair what can be repaired: remove leftovers, rebuild summaries and indexes, and take out damaged shards.
+        """Repair what can be repaired: take out damaged files, rebuild sums and indexes, and remove leftovers.
 
-        What is taken out moves into the folder ``damaged`` of the store; the next build of the same sources embeds
-        exactly its items again.
+        What is taken out moves into the folder ``damaged`` of the store. With a damaged shard, its items go out of all
+        layers; the next build of the same sources embeds exactly these again.
 
         Args:
             dry_run: Whether to write nothing, and only report what would be done.
@@ -92,6 +92,10 @@ class MaintenanceMethods(OpenStore):
 
         Returns:
             One row per action: action (``left`` where something else must be done), file, items, bytes, detail.
+
+        Raises:
+            DamagedError: The newest manifest is damaged: restore it from a copy. No older state is taken for the store.
+            LockedError: Another process writes to the store.
         """
         from embstore.maintain.repair import repair
 
@@ -105,11 +109,11 @@ class MaintenanceMethods(OpenStore):
 
         Args:
             dry_run: Whether to write nothing, and only report what would be merged.
-            shard_bytes: Maximum bytes of vectors in a merged shard; by default 128 MiB.
+            shard_bytes: Maximum bytes of vectors in a merged shard, which has one layer; by default 16 MiB.
             observe: Function that is called with the progress; by default a notebook shows it.
 
         Returns:
-            One row per new file: action, file, items, bytes, detail.
+            One row per group of files that became one: action, folder, items, bytes, detail.
 
         Raises:
             StoreError: Another process writes to the store, a file was altered, or the disk is full.
@@ -144,17 +148,19 @@ class MaintenanceMethods(OpenStore):
 
         Raises:
             SpaceMismatchError: A space of the same name was made differently there; shows the differences.
-            SourceError: Two different texts have the same item id in the two stores; shows both.
-            StoreError: See :mod:`embstore.base.errors`. Nothing was copied.
+            StoreError: See :mod:`embstore.base.errors`. Nothing was taken.
         """
-        from embstore.maintain.upkeep import merge
+        from embstore.maintain.merge import merge
 
         source = _source(other)._files
         with self._writing(dry_run=dry_run) as files, observing(observe):
             return merge(files, source, as_names(spaces), dry_run=dry_run)
 
     def remove(self, spaces: Names = (), *, columns: Names = (), dry_run: bool = False) -> Table:
-        """Remove spaces: their vectors, summaries, indexes and cards. Texts stay, since other spaces may use them.
+        """Remove spaces: their vectors, sums, indexes and cards. Texts stay, since other spaces may use them.
+
+        They are gone at once; their files are deleted a day later, when a command compacts, repairs or removes again,
+        so that what others are reading stays until then.
 
         Args:
             spaces: Names of the spaces.

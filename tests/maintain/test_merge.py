@@ -1,23 +1,25 @@
 """merge: a store takes in what another one has; the same items come out as from one store that was given both."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
-import synthetic
-from store_damage import flip
+from kept_columns import write_columns
+from store_damage import KINDS, flip, named_files, reseal
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic
 from tiny_checkpoint import content, texts
 
-from embstore.base.errors import DamagedError, SourceError, SpaceMismatchError, StoreError, UnknownNameError, UsageError
+from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UnknownNameError, UsageError
 from embstore.base.space import Unit
 from embstore.base.text import Item
-from embstore.storage.transaction.commit import write_dataset
-from embstore.storage.writer import StoreWriter
+from embstore.maintain import merge
+from embstore.storage import copy
+from embstore.storage.objects import Folder
+from embstore.storage.writer import StoreWriter, write_dataset
 
 
 def visible(root: Path) -> dict[str, bytes]:
@@ -47,39 +49,16 @@ def test_a_space_that_is_new_here_is_copied_as_it_is(make_store):
     assert [(row["action"], row["items"]) for row in done] == [
         ("taken in", 7), ("taken in", 9), ("taken in", None),
     ]  # fmt: skip
-    assert done["detail"][0] == "3 of 3 shards, a new space"
+    assert done["detail"][0] == "15 shards, a new space"
     assert visible(other.root) == before
     after = visible(mine.root)
     for name, data in before.items():
-        if name.startswith(("embeddings/space", "summaries/", "spaces/", "indexes/")):
+        if name.startswith(("vectors/", "sums/", "spaces/", "indexes/")):
             assert after[name] == data, name
     assert mine.store.verify(deep=True).problems == ()
     assert mine.store.info()["index"] == ["flat", "flat"]
     assert texts(mine.root) == {**{item.id: item.text for item in mine.items}, **texts(other.root)}
     assert len(mine.store.merge(other.root)) == 0
-
-
-def test_two_texts_with_one_id_are_refused_where_they_are_taken(make_store, monkeypatch):
-    mine = make_store("mine", texts=["cat", "dog"], n_shards=1)
-    ordinary, cat, zebra = synthetic.synthetic_items, mine.items[0], Item.whole(Unit.WORD, "zebra")
-
-    def forced(unit: str, words: Sequence[str]) -> tuple[Item, ...]:
-        return tuple(replace(zebra, id=cat.id) if each == zebra else each for each in ordinary(unit, words))
-
-    with monkeypatch.context() as patched:
-        patched.setattr(synthetic, "synthetic_items", forced)
-        other = make_store("other", texts=["zebra", "fox"], n_shards=1, seed=3)
-    make_store("other", unit="occurrence", texts=["a cat"], n_shards=1)
-    before = visible(mine.root)
-    message = r"same item id: 'cat' \(in .*mine\) and 'zebra' \(in .*other, nothing was taken\)"
-    for options in ({}, {"dry_run": True}, {"spaces": "toy.word.last"}):
-        with pytest.raises(SourceError, match=message):
-            mine.store.merge(other.root, **options)
-    assert visible(mine.root) == before
-    with pytest.raises(SourceError, match=r"'zebra'.*'cat'"):
-        other.store.merge(mine.root)
-    mine.store.merge(other.root, spaces="toy.occurrence.last")
-    assert set(mine.store.info()["space"]) == {"toy.occurrence.last", "toy.word.last"}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -88,7 +67,7 @@ def test_of_a_space_that_is_here_only_new_items_are_taken(make_store, dtype):
     other = make_store("other", texts=[f"text{place}" for place in range(25, 60)], n_shards=4, seed=2, dtype=dtype)
     done = mine.store.merge(other.store)
     assert done["items"][0] == 30
-    assert done["detail"][0] == "4 of 4 shards, 1 of them in part"
+    assert done["detail"][0] == "15 shards, 4 items of other shards"
     assert mine.store.verify(deep=True).problems == ()
     assert stored(mine.root, mine.space) == {**vectors_of(other), **vectors_of(mine)}
     assert mine.store.info()["items"] == [60]
@@ -130,12 +109,12 @@ def test_datasets_and_skipped_texts(make_store):
     mine, other = make_store("mine", n=4), make_store("other", n=6)
     for made, n in ((mine, 4), (other, 6)):
         rows = {"item_id": made.ids[:n].tolist(), "text": made.texts[:n], "rank": [*range(n)]}
-        write_dataset(made.paths, "both", "word list", Unit.WORD, rows)
-        write_skipped(made.paths, [SkippedText(f"t{i}", "skipped", "why", made.space, i) for i in range(n)])
+        write_dataset(made.files, "both", "word list", Unit.WORD, rows)
+        write_skipped(made.files, [SkippedText(f"t{i}", "skipped", "why", made.space, i) for i in range(n)])
     sentences = {key: value[:2] for key, value in rows.items()}
     sentences["item_id"] = [Item.whole(Unit.SENTENCE, text).id for text in sentences["text"]]
-    write_dataset(other.paths, "both", "word list", Unit.SENTENCE, sentences)
-    write_dataset(other.paths, "theirs", "word list", Unit.WORD, rows)
+    write_dataset(other.files, "both", "word list", Unit.SENTENCE, sentences)
+    write_dataset(other.files, "theirs", "word list", Unit.WORD, rows)
     planned = mine.store.merge(other.root, dry_run=True).to_pylist()
     done = mine.store.merge(other.root).to_pylist()
     verbs = {"would take in": "taken in", "would keep": "kept"}
@@ -143,9 +122,9 @@ def test_datasets_and_skipped_texts(make_store):
         {**row, "action": verbs[row["action"]]} for row in planned
     ]
     assert [(row["action"], row["file"], row["items"]) for row in done if "datasets" in row["file"]] == [
-        ("taken in", "datasets/both.parquet", 2),
-        ("kept", "datasets/both.parquet", None),
-        ("taken in", "datasets/theirs.parquet", 6),
+        ("taken in", "datasets/both", 2),
+        ("kept", "datasets/both", None),
+        ("taken in", "datasets/theirs", 6),
     ]
     assert [(row["file"], row["items"]) for row in done if row["file"] == "skipped"] == [("skipped", 2)]
     assert mine.store.sql("SELECT unit, count(*) FROM datasets.both GROUP BY unit ORDER BY unit").fetchall() == [
@@ -182,46 +161,85 @@ def test_spaces_that_differ_are_refused_with_the_difference(make_store, change, 
 
 def test_what_is_no_store_or_the_store_itself_gives_nothing(make_store, tmp_path):
     mine, newer = make_store("mine", n=5), make_store("newer", n=5)
-    newer.paths.marker.write_text('{"format": 99}')
+    for path in newer.root.rglob("manifest/*.json"):
+        reseal(path, b'"format": 4', b'"format": 99')
     (tmp_path / "empty").mkdir()
     (tmp_path / "link").symlink_to(mine.root)
     with StoreWriter(tmp_path / "bare"):
         pass
     for other, message in (
-        (tmp_path / "nowhere", "no store at"), (tmp_path / "empty", "is not a store"), (newer.root, "has format 99"),
+        (tmp_path / "nowhere", "no store at"), (tmp_path / "empty", "no store at"), (newer.root, "has format 99"),
         (tmp_path / "bare", "holds no space"),
         *((path, "is the store itself") for path in (mine.root, tmp_path / "link", mine.root / ".." / "mine")),
     ):  # fmt: skip
         with pytest.raises(UsageError if "itself" in message else StoreError, match=message):
             mine.store.merge(other)
-    for copy in (mine.store.merge, mine.store.pull):  # not the store at the default place
+    for take in (mine.store.merge, mine.store.pull):  # not the store at the default place
         with pytest.raises(UsageError, match="there is no default"):
-            copy(None)
+            take(None)
 
 
-@pytest.mark.parametrize("kind", ["embeddings/*/*.parquet", "summaries/*/*.parquet", "items/*.parquet", "spaces/*.json",
-                                  "datasets/*.parquet", "skipped/*.parquet"])  # fmt: skip
-def test_a_damaged_file_of_the_other_is_named_and_nothing_taken(make_store, kind):
-    mine, other = make_store("mine", n=5), make_store("other", n=40, n_shards=4)
-    write_skipped(other.paths, [SkippedText("t", "skipped", "why", other.space, 3)])
+@pytest.mark.parametrize("kind", ["shard", "items", "card", "dataset", "skipped", "columns"])
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_damaged_file_of_the_other_is_named_and_nothing_taken(make_store, kind, overlap):
+    mine, other = make_store("mine", n=5 if overlap else 0), make_store("other", n=40, n_shards=4)
+    write_skipped(other.files, [SkippedText("t", "skipped", "why", other.space, 3)])
     rows = {"item_id": other.ids.tolist(), "text": other.texts}
-    write_dataset(other.paths, "words", "word list", Unit.WORD, rows)
-    path = sorted(other.root.glob(kind))[-1]
+    write_dataset(other.files, "words", "word list", Unit.WORD, rows)
+    write_columns(other, {"freq": [7] * 40})
+    path = max({*other.root.glob(KINDS[kind])} & {*named_files(other.root)})
     flip(path, path.stat().st_size * 2 // 3, bits=2)
-    before = visible(mine.root)
+    before = mine.store.info().to_pylist()
     with pytest.raises(DamagedError, match=path.name) as caught:
         mine.store.merge(other.root)
     commands = re.findall(r"embstore (?:verify|repair)(?: --store (\S+?)[.,]?(?= |$))?", str(caught.value))
     assert {*commands} <= {str(other.root)}
-    assert visible(mine.root) == before
+    assert mine.store.info().to_pylist() == before
 
 
 def test_a_damaged_index_of_the_other_is_made_anew(make_store):
     mine, other = make_store("mine", n=5, space="small"), make_store("other", n=20)
-    path = other.paths.index(other.space, other.card.layers.members[0])
+    path = other.index_file(0)
     path.write_bytes(path.read_bytes()[:-1])
     done = mine.store.merge(other.root).to_pylist()
     assert [row["detail"] for row in done if "indexes" in row["file"]] == [
         "the indexes of 4 of 5 layers", "the indexes of 1 of 5 layers",
     ]  # fmt: skip
+    assert mine.store.verify(deep=True).problems == ()
+
+
+def test_a_rival_that_stores_items_of_the_space_meanwhile_is_named(make_store, monkeypatch):
+    mine, other = make_store("mine", n=5), make_store("other", n=40, n_shards=4)
+
+    def write_new(*arguments: object, **options: object) -> Iterator[object]:
+        if not monkeypatch_done:
+            monkeypatch_done.append(1)
+            make_store("mine", texts=["text20"], index=False)
+        yield from copy.write_new(*arguments, **options)
+
+    monkeypatch_done: list[int] = []
+    monkeypatch.setattr(merge, "write_new", write_new)
+    monkeypatch.setattr("embstore.storage.writer.write_lock", lambda *_: nullcontext())
+    with pytest.raises(StoreError, match=f"another process has stored items of {mine.space} in .*mine meanwhile"):
+        mine.store.merge(other.root)
+    assert mine.store.info()["items"] == [6]
+    mine.store.merge(other.root)
+    assert mine.store.info()["items"] == [40]
+    assert mine.store.verify(deep=True).problems == ()
+
+
+def test_what_an_interrupted_copy_has_left_is_not_copied_again(make_store, monkeypatch):
+    mine, other = make_store("mine", n=5, space="small"), make_store("other", n=40, n_shards=4)
+    with monkeypatch.context() as patch:
+        patch.setattr(merge, "_change", lambda *_: pytest.exit())
+        with pytest.raises(pytest.exit.Exception):
+            mine.store.merge(other.root)
+    taken: list[str] = []
+    download = Folder.download
+    monkeypatch.setattr(Folder, "download", lambda own, key, target: (taken.append(key), download(own, key, target)))
+    flip(mine.root / other.shard_files[0].relative_to(other.root))
+    mine.store.merge(other.root)
+    assert [key for key in taken if key.startswith("vectors/")] == [
+        other.shard_files[0].relative_to(other.root).as_posix()
+    ]
     assert mine.store.verify(deep=True).problems == ()

@@ -1,22 +1,26 @@
 """repair: whatever is wrong with a store, after it (and the next build) the store is sound and holds what it held."""
 
 import itertools
+import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from store_damage import KINDS, damaged_bytes, flip, full_store
+from store_damage import KINDS, damaged_bytes, flip, full_store, named_files
 from store_writing import write_items
-from synthetic import Synthetic
-from tiny_checkpoint import assert_same_content, content, texts
+from tiny_checkpoint import assert_same_content, content, named, texts
 
 from embstore import Store
-from embstore.base.errors import StoreError
-from embstore.storage.files.paths import Shard
-from embstore.storage.vectors import ShardContent
-from embstore.storage.maintenance.compaction import write_all_merged
-from embstore.storage.transaction.commit import write_shard
+from embstore.base import disk
+from embstore.base.errors import DamagedError
+from embstore.storage import keys
+from embstore.storage.cache import StoreFiles
+from embstore.storage.manifest import Change
+from embstore.storage.writer import write_batch
 
 pytestmark = pytest.mark.fault
 
@@ -37,22 +41,31 @@ def assert_planned(planned: list[dict], done: list[dict]) -> None:
     assert planned == [{**row, "action": verbs[row["action"]]} for row in done]
 
 
-@pytest.mark.parametrize(("kind", "change"), [*zip(KINDS, itertools.cycle(["bit", "half", "zeros"]), strict=False)])
-def test_any_damaged_file_is_mended_or_named(full, tmp_path, kind, change):
+@pytest.mark.parametrize(
+    ("kind", "change"), [*zip([*KINDS][1:], itertools.cycle(["bit", "half", "zeros", None]), strict=False)]
+)
+def test_any_damaged_file_is_repaired_or_named(full, tmp_path, kind, change):
     root = tmp_path / "store"
     shutil.copytree(full.root, root)
-    path = sorted(root.glob(KINDS[kind]))[0]
-    path.write_bytes(damaged_bytes(path.read_bytes(), change))
+    path = min({*root.glob(KINDS[kind])} & {*named_files(root)})
+    data = None if change is None else damaged_bytes(path.read_bytes(), change)
+    if data is None:
+        path.unlink()
+    else:
+        path.write_bytes(data)
+    before = {path for path in root.rglob("*") if path.is_file()}
     planned = Store(root).repair(dry_run=True).to_pylist()
-    assert path.read_bytes() == damaged_bytes((full.root / path.relative_to(root)).read_bytes(), change)
+    assert {path for path in root.rglob("*") if path.is_file()} == before
     done = Store(root).repair().to_pylist()
     assert_planned(planned, done)
-    named = {row["file"] for row in done}
-    assert path.relative_to(root).as_posix() in named | {str(Path(name).with_suffix(".json")) for name in named}
+    key = path.relative_to(root).as_posix()
+    assert key in {row["file"] for row in done}
     if kind == "card":
         assert [row["action"] for row in done] == ["left"]
-        assert Store(root).verify().problems[0].file == path.resolve()
+        assert Store(root).verify().problems[0].file == path
         return
+    if data is not None and kind not in ("answer", "map"):
+        assert (root / "damaged" / key).read_bytes() == data
     if kind not in ("items", "shard"):
         assert Store(root).verify(deep=True).problems == ()
         assert "left" not in {row["action"] for row in done}
@@ -64,21 +77,47 @@ def test_any_damaged_file_is_mended_or_named(full, tmp_path, kind, change):
 
 def test_exactly_the_items_of_a_damaged_shard_are_missing(make_store):
     made = make_store(n=30, n_shards=3)
-    lost = made.shard_files[1]
+    lost = made.shards_of(2)[1]
     flip(lost)
-    data = lost.read_bytes()
-    [row, rebuilt] = made.store.repair().to_pylist()
-    assert (row["action"], row["file"]) == ("taken out", str(lost.relative_to(made.root.resolve())))
-    assert "build the same sources again" in row["detail"]
-    assert rebuilt["action"] == "rebuilt"
+    rows = made.store.repair().to_pylist()
+    assert [(row["action"], row["file"], row["items"]) for row in rows] == [
+        ("removed", f"vectors/space={made.space}", 10),
+        ("taken out", lost.relative_to(made.root).as_posix(), 10),
+        ("rebuilt", "sums", 20),
+        ("rebuilt", f"indexes/space={made.space}", 20),
+    ]
+    assert rows[0]["detail"].startswith("4 shards with items that another layer lacks")
+    assert "build the same sources again" in rows[1]["detail"]
     assert made.store.verify(deep=True).ok
     assert made.store.info()["items"] == [20]
     assert made.store.info()["index"] == ["flat"]
-    kept = made.root / "damaged" / lost.relative_to(made.root.resolve())
-    assert kept.read_bytes() == data
-    assert not list(kept.parent.glob("*.jsonl"))
+    before = made.store.query("norms", cache=False).to_pylist()
     again = make_store(n=30, n_shards=3, new_only=True)
     assert again.store.info()["items"] == [30]
+    assert [row["n"] for row in before] == [20] * 5
+    assert content(again.root)[made.space][2].keys() == {*made.ids.tolist()}
+
+
+def test_shards_of_layers_that_were_cut_in_other_places_keep_what_all_have(make_store):
+    made = make_store(n=30, n_shards=3, index=False)
+    base = made.files.manifest()
+    order = np.argsort(made.ids)
+    halves = [order[:15], order[15:]]
+    found: dict[str, object] = {}
+    for half in halves:
+        written = write_batch(made.files, made.card, made.ids[half], made.vectors[:, half]).files
+        found |= {key: entry for key, entry in written.items() if "layer=01" in key}
+    made.files.commit(Change(found, base.keys_of(keys.VECTORS, made.space, 1)))
+    assert made.store.verify(deep=True).ok
+    flip(made.shards_of(1)[0])
+    rows = made.store.repair().to_pylist()
+    assert {"rewritten", "taken out"} <= {row["action"] for row in rows}
+    assert made.store.verify(deep=True).ok
+    kept = content(made.root)[made.space]
+    assert {len(vectors) for vectors in kept.values()} == {15}
+    assert all(
+        np.array_equal(kept[2][i], v) for i, v in zip(made.ids.tolist(), made.layer(2), strict=True) if i in kept[2]
+    )
 
 
 def test_one_flipped_bit_in_a_table_of_texts_costs_one_text_at_most(make_store):
@@ -89,120 +128,129 @@ def test_one_flipped_bit_in_a_table_of_texts_costs_one_text_at_most(make_store):
     table.write_bytes(data[: at + 4] + b"x" + data[at + 5 :])
     assert actions(made.root) == ["rewritten", "left"]
     assert texts(made.root) == {item.id: item.text for item in made.items if item.text != "charlie"}
+    make_store(texts=["alpha", "bravo", "charlie", "delta", "echo"], n_shards=1, new_only=True)
+    assert made.store.verify(deep=True).ok
 
 
 def test_what_killed_processes_left(make_store):
     made = make_store(n=20, n_shards=2)
-    left = [made.paths.embeddings(made.space) / ".77-abc.tmp", made.paths.items / ".77-abd.tmp"]
-    left.append(made.paths.summaries(made.space) / "part-00000000deadbeef.parquet")
-    left.append(made.paths.indexes(made.space) / "layer=17.faiss")
-    left.append(made.paths.damaged / "embeddings" / f"space={made.space}" / ".1-1ef7.tmp")  # of a killed repair
-    for path in left:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    killed = "from embstore.base import atomic; from pathlib import Path; import sys\n"
+    killed += "[atomic.temporary_path(Path(folder)).touch() for folder in sys.argv[1:]]"
+    folders = [made.root, made.root / "items"]
+    subprocess.run([sys.executable, "-c", killed, *map(str, folders)], check=True)
+    [key] = made.files.manifest().keys_of(keys.SUMS, made.space)
+    old, young = (made.root / key.replace(key[-36:-4], digit * 32) for digit in "ab")
+    for path in (old, young):
         path.touch()
-    unnamed = made.paths.embeddings(made.space) / "part-00000000feedface.parquet"
-    unnamed.touch()
+    os.utime(old, (time.time() - 2 * 24 * 3600,) * 2)
     assert made.store.verify().ok
-    rows = made.store.repair().to_pylist()
-    assert {row["action"] for row in rows} == {"removed"}
-    assert {row["file"] for row in rows} == {path.relative_to(made.root).as_posix() for path in [*left, unnamed]}
-    assert not [path for path in [*left, unnamed] if path.exists()]
-    assert made.store.verify().ok
-
-
-def test_what_is_lost_with_all_that_tells_of_it(make_store):
-    """A shard with its summary, its indexes and the merged sums: only the manifest knows that there was one."""
-    made = make_store(n=20, n_shards=2)
-    write_all_merged(made.paths)
-    lost = made.shard_files[0]
-    _lose(made, lost)
-    [problem] = made.store.verify().problems
-    assert problem.file == lost
-    assert problem.problem.startswith("it is missing, and the manifest names it. To repair it, build the same sources")
-    note = f"{made.space}: {lost.stem} is missing. Run: embstore verify"
-    assert note in made.store.query("anisotropy", layers=0, cache=False).notes
-    assert note in made.store.info().notes
     planned = made.store.repair(dry_run=True).to_pylist()
     rows = made.store.repair().to_pylist()
     assert_planned(planned, rows)
-    assert [(row["action"], row["file"]) for row in rows] == [("removed", made.paths.key(lost))]
-    assert "build the same sources again" in rows[0]["detail"]
-    assert made.store.verify().ok
-    assert made.store.info()["items"] == [10]
-    again = make_store(n=20, n_shards=2, new_only=True)
-    assert again.store.info()["items"] == [20]
+    assert [row["detail"] for row in rows] == [
+        *["a process that was killed left it"] * 2, "1 files that no manifest of the last day names",
+    ]  # fmt: skip
+    assert not list(made.root.rglob("*.tmp"))
+    assert young.exists()
+    assert not old.exists()
 
 
-def test_a_compaction_does_not_forget_what_is_lost(make_store):
-    made = make_store(n=30, n_shards=3)
-    lost = made.shard_files[0]
-    _lose(made, lost)
-    made.store.compact()
-    assert [problem.file for problem in made.store.verify().problems] == [lost]
+@pytest.mark.parametrize("damage", [b"{", b"", b"half"])
+def test_a_damaged_manifest_is_never_replaced_by_an_older_state(make_store, damage):
+    make_store(n=20, n_shards=2)
+    made = make_store(texts=["new"])
+    path = max((made.root / "manifest").iterdir())
+    path.write_bytes(damage if damage != b"half" else path.read_bytes()[:-100])
+    before = {path: path.read_bytes() for path in made.root.rglob("*") if path.is_file()}
+    for run in (made.store.repair, made.store.compact, lambda: made.store.query("anisotropy")):
+        with pytest.raises(DamagedError, match=rf"{path.name} is damaged.*Restore that file from a copy"):
+            run()
+    after = {path: path.read_bytes() for path in made.root.rglob("*") if path.is_file() and ".lock" not in path.name}
+    assert {path: data for path, data in before.items() if ".lock" not in path.name} == after
 
 
-def _lose(made: Synthetic, shard: Path) -> None:
-    shard.unlink()
-    Shard(shard).summary_path.unlink()
-    shutil.rmtree(made.paths.indexes(made.space))
-    made.paths.merged(made.space).unlink(missing_ok=True)
-
-
-@pytest.mark.parametrize("damage", [b"{", b"", None])
-def test_a_damaged_manifest_is_written_anew(make_store, damage):
-    """Of all that is there: what a compaction had replaced is sorted out by its items."""
-    made = make_store(n=20, n_shards=2)
-    answer = made.store.query("norms", cache=False).to_pylist()
-    before = made.paths.manifest_numbers()
-    path = made.paths.manifest(before[-1])
-    if damage is None:
-        shutil.rmtree(made.paths.manifests)
-        path = made.paths.manifests
-    else:
-        path.write_bytes(damage)
-    assert [problem.file for problem in made.store.verify().problems] == [path]
-    with pytest.raises(StoreError, match=rf"{path.name} is (damaged|missing).*embstore repair"):
-        made.store.query("anisotropy")
-    with pytest.raises(StoreError, match=rf"{path.name} is (damaged|missing).*embstore repair"):
-        made.store.compact()
-    assert actions(made.root, dry_run=True) == ["would rewrite"]
-    assert actions(made.root) == ["rewritten"]
-    assert actions(made.root) == []
-    assert made.store.verify().ok
-    assert damage is None or made.paths.manifest_numbers()[-1] > before[-1]
-    assert made.store.query("norms", cache=False).to_pylist() == answer
+def test_a_link_is_refused(make_store, tmp_path):
+    made = make_store(n=20)
+    shutil.move(made.root / "items", tmp_path / "elsewhere")
+    (made.root / "items").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DamagedError, match="items is damaged: it is a symbolic link"):
+        made.store.repair()
 
 
 def test_items_that_are_there_twice(make_store):
     """Of shards with the same items, the largest stays; each text stays in one table."""
     made = make_store(n=20, n_shards=1)
-    write_items(made.paths, made.items[:3])
+    write_items(made.files, made.items[:3])
     for part in (slice(0, 4), slice(0, 1)):
-        write_shard(made.paths, ShardContent(made.card, made.ids[part], made.vectors[:, part]))
+        made.files.commit(Change(write_batch(made.files, made.card, made.ids[part], made.vectors[:, part]).files))
     extra = np.append(made.ids[5:7], [7])
-    write_shard(made.paths, ShardContent(made.card, extra, np.ones((5, 3, 8), np.float32)))
+    made.files.commit(Change(write_batch(made.files, made.card, extra, np.ones((5, 3, 8), np.float32)).files))
     done = made.store.repair().to_pylist()
-    assert sorted(row["file"].split("/")[0] for row in done) == [*["embeddings"] * 3, "items"]
-    assert {row["action"] for row in done if row["file"].startswith("embeddings")} == {"taken out"}
-    assert made.store.verify(deep=True).ok
+    assert [(row["action"], row["detail"][:9]) for row in done if row["file"].startswith("vectors")] == [
+        ("removed", "10 shards"), ("rewritten", "5 shards "),
+    ]  # fmt: skip
     vectors = content(made.root)[made.space][2]
-    assert len(vectors) == 20
+    assert vectors.keys() == {*made.ids.tolist(), 7}
     assert all(np.array_equal(vectors[i], v) for i, v in zip(made.ids.tolist(), made.layer(2), strict=True))
+    assert texts(made.root).keys() == {*made.ids.tolist()}
+    assert [problem.problem[:30] for problem in made.store.verify(deep=True).problems] == [
+        f"1 items of {made.space} have no text here"[:30]
+    ]
+
+
+def test_a_file_that_cannot_be_read_is_left_with_all_that_belongs_to_it(make_store, monkeypatch):
+    made = make_store(n=20, n_shards=2)
+    sha256, before = disk.sha256, named(made.root)
+
+    def failing(path: Path) -> str:
+        if path == made.shard_files[0]:
+            raise disk.access_error(OSError(5, "Input/output error"), path)
+        return sha256(path)
+
+    monkeypatch.setattr(disk, "sha256", failing)
+    [row] = made.store.repair().to_pylist()
+    assert (row["action"], row["file"]) == ("left", made.shard_files[0].relative_to(made.root).as_posix())
+    assert named(made.root) == before
 
 
 def test_shards_without_a_card_are_named(make_store):
     made = make_store(n=20)
-    card = made.paths.card(made.space)
-    card.unlink()
+    made.files.commit(Change(removed=made.files.manifest().keys_of(keys.CARDS, made.space)))
     [row] = made.store.repair().to_pylist()
-    assert (row["action"], row["file"]) == ("left", f"spaces/{card.name}")
-    assert "embstore remove --space toy.word.last" in row["detail"]
+    assert (row["action"], row["file"]) == ("left", f"spaces/{made.space}")
+    assert made.store.remove(made.space)["action"] == ["removed"]
+    assert made.store.verify().ok
 
 
 def test_the_card_of_another_space_is_named(make_store):
-    make_store(n=5, space="other")
+    other = make_store(n=5, space="other")
     made = make_store(n=20)
-    shutil.copy(made.paths.card(made.space), made.paths.card("other"))
+    base = made.files.manifest()
+    [card], [of_other] = (base.keys_of(keys.CARDS, space) for space in (made.space, other.space))
+    key = f"spaces/other-{card.rpartition('-')[2]}"
+    shutil.copy(made.root / card, made.root / key)
+    made.files.commit(Change({key: base.files[card]}, [of_other]))
+    assert "is the card of another space" in made.store.verify().problems[0].problem
     assert actions(made.root) == ["left"]
     assert made.store.remove("other")["action"] == ["removed"]
     assert made.store.verify().ok
+
+
+def test_a_repair_that_was_interrupted_is_done_again(make_store, monkeypatch):
+    made = make_store(texts=["alpha", "bravo", "charlie", "delta", "echo"], n_shards=1)
+    [table] = (made.root / "items").glob("*.parquet")
+    data = table.read_bytes()
+    table.write_bytes(data.replace(b"charlie", b"charlix"))
+    flip(made.shard_files[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreFiles, "commit", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            made.store.repair()
+    assert {"rewritten", "taken out"} <= {*actions(made.root)}
+    assert len(texts(made.root)) == 4
+    make_store(texts=["alpha", "bravo", "charlie", "delta", "echo"], n_shards=1, new_only=True)
+    assert made.store.verify(deep=True).ok
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

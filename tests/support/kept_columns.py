@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from embstore.storage.transaction.commit import write_rows
 from synthetic import Synthetic
 
+from embstore.storage import keys, tables
 from embstore.storage.catalog import Catalog
+from embstore.storage.manifest import Change
 
 
 def write_columns(made: Synthetic, columns: Mapping[str, Sequence[Any]], first: int = 0) -> Path:
@@ -22,14 +23,16 @@ def write_columns(made: Synthetic, columns: Mapping[str, Sequence[Any]], first: 
     fields = [pa.field(name, array.type) for name, array in zip(columns, values, strict=True)]
     ids = pa.array(made.ids[first : first + len(values[0])])
     table = pa.table([ids, *values], schema=pa.schema([item_id, *fields]))
-    [file] = write_rows(made.paths, made.paths.columns, [table.sort_by("item_id")])
-    return file
+    files = made.files
+    added = tables.write(files, keys.COLUMNS, table.sort_by("item_id"))
+    files.commit(Change(added))
+    return files.root / next(iter(added))
 
 
 def stored_columns(root: Path) -> pd.DataFrame:
     """All values of all columns, by item id; read by pandas alone."""
     found = pd.DataFrame()
     for file in Catalog(root).column_files:
-        frame = pd.read_parquet(file, dtype_backend="pyarrow").set_index("item_id")
+        frame = pd.read_parquet(file.path, dtype_backend="pyarrow").set_index("item_id")
         found = found.combine_first(frame)
     return found.sort_index(axis=0).sort_index(axis=1)

@@ -2,36 +2,35 @@
 
 import hashlib
 import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embstore.storage.maintenance.compaction import write_all_merged
-from embstore.storage.transaction.commit import write_dataset
 from kept_columns import write_columns
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 
+from embstore.base import checksum
 from embstore.base.space import Unit
+from embstore.storage.cache import StoreFiles
+from embstore.storage.writer import write_dataset
 
 
 def kinds(space: str = "*") -> dict[str, str]:
     """The kinds of files of a store, and where those of a space are."""
     return {
-        "marker": "store.json",
-        "manifest": "manifests/*.json",
+        "manifest": "manifest/*.json",
         "items": "items/*.parquet",
         "columns": "columns/*.parquet",
         "skipped": "skipped/*.parquet",
         "dataset": "datasets/*.parquet",
-        "card": f"spaces/{space}.json",
-        "shard": f"embeddings/space={space}/*.parquet",
-        "summary": f"summaries/space={space}/*.parquet",
-        "merged summary": f"merged/{space}.parquet",
+        "card": f"spaces/{space}-*.json",
+        "shard": f"vectors/space={space}/*/*.parquet",
+        "sums": f"sums/{space}-*.npz",
         "index": f"indexes/space={space}/*.faiss",
-        "index card": f"indexes/space={space}/*.json",
-        "answer": "answers/*.json",
-        "map": f"maps/space={space}/*.parquet",
+        "answer": "derived/answers/*.json",
+        "map": f"derived/maps/space={space}/*.parquet",
     }
 
 
@@ -45,13 +44,18 @@ def full_store(root: Path) -> Synthetic:
         root, unit="occurrence", texts=["the bank of the river", "a bank"], dim=6, n_blocks=1, new_only=True
     )
     columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(20)], "note": ["é"] * 20}
-    write_dataset(made.paths, "words", "word list", Unit.WORD, columns)
+    write_dataset(made.files, "words", "word list", Unit.WORD, columns)
     write_columns(made, {"freq": [item % 7 for item in made.ids.tolist()], "note": ["é"] * len(made.ids)})
-    write_skipped(made.paths, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
-    write_all_merged(made.paths)
+    write_skipped(made.files, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
     made.store.query("partition", spaces=made.space, layers=0)
     made.store.map(spaces=made.space, layers=0)
     return made
+
+
+def named_files(root: Path) -> list[Path]:
+    """The files that the newest manifest names, and those derived from them."""
+    made = StoreFiles.of_folder(root)
+    return sorted([*(made.root / key for key in made.manifest().files), *(made.root / "derived").rglob("*.*")])
 
 
 def files_of(root: Path) -> list[Path]:
@@ -62,7 +66,7 @@ def files_of(root: Path) -> list[Path]:
 def committed(root: Path) -> dict[str, bytes]:
     """The content of what a store is made of, by path: without locks, manifests and answers."""
     own = {path: path.relative_to(root).as_posix() for path in files_of(root)}
-    return {key: path.read_bytes() for path, key in own.items() if not key.startswith((".", "manifest", "answers/"))}
+    return {key: path.read_bytes() for path, key in own.items() if not key.startswith((".", "manifest", "derived/"))}
 
 
 def snapshot(root: Path) -> dict[str, tuple[str, int]]:
@@ -93,6 +97,12 @@ def flip(path: Path, at: int | None = None, bits: int = 1) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2 if at is None else at] ^= bits
     path.write_bytes(data)
+
+
+def reseal(path: Path, old: bytes, new: bytes) -> None:
+    """Change a document, and the hash in it too."""
+    data = re.sub(rb'(file_sha256": ")[0-9a-f]{64}', rb"\g<1>" + b"0" * 64, path.read_bytes())
+    path.write_bytes(checksum.with_checksum(data.replace(old, new)))
 
 
 def flipped(data: bytes, bit: int) -> bytes:

@@ -61,20 +61,26 @@ def make_checkpoint(
 
 
 def content(root: Path) -> dict[str, dict[int, dict[int, np.ndarray]]]:
-    """Return what a store holds, read from its Parquet files alone: space → layer → item id → vector."""
+    """Return what a store holds, read from its Parquet files by pyarrow alone: space → layer → item id → vector."""
     import pyarrow.parquet as pq
 
     found: dict[str, dict[int, dict[int, np.ndarray]]] = {}
-    for file in sorted(root.glob("embeddings/space=*/part-*.parquet")):
-        table = pq.ParquetFile(file).read()
-        space = found.setdefault(file.parent.name.removeprefix("space="), {})
+    for key in named(root, "vectors/"):
+        _, space, layer, _ = key.split("/")
+        table = pq.ParquetFile(root / key).read()
+        of_layer = found.setdefault(space.removeprefix("space="), {}).setdefault(int(layer.removeprefix("layer=")), {})
         vectors = table["vector"].combine_chunks()
         rows = vectors.flatten().to_numpy().reshape(len(vectors), -1).astype(np.float32)
-        for number, item, row in zip(table["layer"].to_pylist(), table["item_id"].to_pylist(), rows, strict=True):
-            layer = space.setdefault(number, {})
-            assert item not in layer, "an item has two vectors"
-            layer[item] = row
+        for item, row in zip(table["item_id"].to_pylist(), rows, strict=True):
+            assert item not in of_layer, "an item has two vectors"
+            of_layer[item] = row
     return found
+
+
+def named(root: Path, prefix: str = "") -> list[str]:
+    """Return the keys of the files that the newest manifest names, read as JSON alone."""
+    newest = max((root / "manifest").glob("*.json"))
+    return [key for key in json.loads(newest.read_bytes())["files"] if key.startswith(prefix)]
 
 
 def texts(root: Path) -> dict[int, str]:
@@ -82,8 +88,8 @@ def texts(root: Path) -> dict[int, str]:
     import pyarrow.parquet as pq
 
     found = {}
-    for file in sorted(root.glob("items/part-*.parquet")):
-        for row in pq.ParquetFile(file).read().to_pylist():
+    for key in named(root, "items/"):
+        for row in pq.ParquetFile(root / key).read().to_pylist():
             assert row["item_id"] not in found, "an item is stored twice"
             found[row["item_id"]] = row["text"]
     return found
@@ -93,11 +99,9 @@ def columns(root: Path) -> dict[str, dict[int, object]]:
     """Column → item id → value, read by pyarrow alone; a value that stands in two tables must be the same."""
     import pyarrow.parquet as pq
 
-    from embstore.storage.catalog import Catalog
-
     found: dict[str, dict[int, object]] = {}
-    for file in Catalog(root).column_files:
-        item_ids, *values = pq.read_table(file).to_pydict().items()
+    for key in named(root, "columns/"):
+        item_ids, *values = pq.read_table(root / key).to_pydict().items()
         for name, listed in values:
             for item, value in zip(item_ids[1], listed, strict=True):
                 if value is not None:
@@ -124,4 +128,5 @@ def assert_same_vectors(left: Mapping[int, np.ndarray], right: Mapping[int, np.n
 
 
 def card(root: Path, space: str) -> dict:
-    return json.loads((root / "spaces" / f"{space}.json").read_text("utf-8"))
+    [key] = named(root, f"spaces/{space}-")
+    return json.loads((root / key).read_text("utf-8"))
