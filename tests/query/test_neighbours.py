@@ -13,6 +13,7 @@ from embstore import Store
 from embstore.base.errors import DamagedError, NotStoredError, UsageError
 from embstore.base.table import Table
 from embstore.base.text import Item
+from embstore.index.updating import remove_indexes, update_indexes
 from embstore.query import neighbours as module
 from embstore.query.lookup import parse_queries
 from embstore.storage.card import Card, SpaceFilter
@@ -86,7 +87,7 @@ def test_without_a_whole_index_an_exact_scan_answers_and_says_so(make_store, sta
     more = make_store(texts=["a", "b", "c"], index=False, seed=9)
     found = first.store.neighbours("text1", layers="all", k=30)
     assert len(found.notes) == 5
-    message = "has no index" if state == "none" else "has an index of other shards (it is behind)"
+    message = "has no index" if state == "none" else "has an index of other items (it is behind)"
     assert all(message in note and "exact scan" in note for note in found.notes)
     index_space(first.root, first.card)
     indexed = first.store.neighbours("text1", layers="all", k=30)
@@ -100,8 +101,7 @@ def test_equal_vectors_are_in_order_of_ids_and_the_item_itself_is_left_out(make_
     made = make_store(n=9, vectors=np.ones((5, 9, 8)))
     for index in (True, False):
         if not index:
-            for path in made.paths.indexes(made.space).iterdir():
-                path.unlink()
+            remove_indexes(made.root, made.space)
         found = made.store.neighbours("text4", k=20)
         assert found["item_id"] == sorted(item.id for item in made.items if item.text != "text4")
         assert found["cosine"] == pytest.approx([1.0] * 8)
@@ -231,25 +231,17 @@ def test_a_text_that_is_embedded_now_keeps_all_neighbours(make_store):
     assert len(searched) == 1, "what is stored is not encoded again"
 
 
-def page_of(made: Synthetic, layer: int, place: int) -> tuple[object, bytearray, int]:
-    """The shard of an item, its bytes, and where the item's vector of a layer is in them."""
-    needle = made.layer(layer)[place].astype("<f4").tobytes()
-    for path in made.shard_files:
-        data = bytearray(path.read_bytes())
-        if (at := data.find(needle)) >= 0:
-            return path, data, at
-    raise AssertionError("the vector is in no shard")
-
-
-@pytest.mark.parametrize(("byte", "value", "indexed"), [(3, 0x7F, True), (3, 0x45, False), (2, 0x80, True)])
-def test_a_damaged_vector_of_the_query_is_never_searched_for(make_store, byte, value, indexed):
-    made = make_store(n=200, dim=16, n_shards=1, index=indexed)
-    path, data, at = page_of(made, 2, 5)
-    assert len(made.store.neighbours("text5", layers=2, k=3)) == 3
-    data[at + byte] ^= value
-    path.write_bytes(data)
-    with pytest.raises(DamagedError, match=r"damaged.*embstore verify"):
-        made.store.neighbours("text5", layers=2, k=3)
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "none"])
+def test_a_vector_that_is_not_finite_is_never_searched_for_or_found(make_store, kind):
+    made = make_store(n=200, dim=16, n_shards=1, index=False)
+    update_indexes(made.root, made.card, kind)
+    [path] = made.shards_of(2)
+    needle = made.layer(2)[5].astype("<f4").tobytes()
+    path.write_bytes(path.read_bytes().replace(needle, np.full(16, np.nan, "<f4").tobytes()))
+    near = made.texts[int(np.argsort(-made.layer(2) @ made.layer(2)[5])[1])]
+    for text in ("text5", near):
+        with pytest.raises(DamagedError, match=r"damaged: it has a value that is not finite.*embstore repair"):
+            made.store.neighbours(text, layers=2, k=199)
     assert made.store.neighbours("text5", layers=3, k=3), "other layers still answer"
 
 

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from index_cache import close_cached_indexes
+from index_search import close_graphs
 from nearest import assert_same, hits, nearest
-from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store
-from embstore.base.errors import DamagedError, EmbstoreError
-from embstore.index.searching import Index
+from embstore.base.errors import EmbstoreError
+from embstore.index.searching import Graph
 from embstore.storage.catalog import Catalog
 
 KINDS = ("flat", "hnsw", "none")
@@ -64,8 +63,7 @@ def test_a_graph_that_searches_many_says_that_its_recall_is_without_the_filter(m
     from embstore import index
     from embstore.index import searching
 
-    for module in (index, searching):
-        monkeypatch.setattr(module, "is_few", lambda *_: False)
+    monkeypatch.setattr(index, "is_few", lambda *_: False)
     monkeypatch.setattr(searching, "_DISTANCES_PER_CANDIDATE", 0)
     found = made["hnsw"].store.neighbours("text5", layers=1, where="text LIKE '%1%'")
     assert found.notes[0].startswith("toy.word.last layer 1: an hnsw index answered, whose recall@10 is ")
@@ -106,33 +104,37 @@ def test_an_approximate_answer_says_so_and_exact_needs_no_index(made, monkeypatc
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("the index was asked")
 
-    monkeypatch.setattr(Index, "search", fail)
+    monkeypatch.setattr(Graph, "search", fail)
     found = made["hnsw"].store.neighbours("text5", layers=1, k=40, exact=True)
     assert_same(hits(found), wanted)
     assert found.notes == ()
 
 
-def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(make_store, monkeypatch):
-    made = make_store(n=200, dim=16, n_shards=1, index=False)
-    made.store.index(kind="hnsw", layers=2)
-    search = Index.search
+def test_an_item_that_the_graph_misses_is_no_damage(made, monkeypatch):
+    search = Graph.search
 
-    def miss(self: Index, *arguments: object, **options: object) -> object:
-        ids, cosines = search(self, *arguments, **options)  # type: ignore[arg-type]
+    def miss(self: Graph, *arguments: object) -> object:
+        ids, cosines = search(self, *arguments)  # type: ignore[misc]
         return ids[:, 1:], cosines[:, 1:]
 
-    monkeypatch.setattr(Index, "search", miss)
-    assert len(made.store.neighbours("text5", layers=2, k=5)) == 5
-    path = made.shard_files[0]
-    flip(path, path.read_bytes().index(made.layer(2)[5].astype("<f4").tobytes()) + 3, 0x80)
-    with pytest.raises(DamagedError, match="damaged"):
-        made.store.neighbours("text5", layers=2, k=5)
+    monkeypatch.setattr(Graph, "search", miss)
+    assert len(made["hnsw"].store.neighbours("text5", layers=1, k=5)) == 5
+
+
+def test_what_the_graph_does_not_reach_is_left_to_a_scan(made, monkeypatch):
+    from embstore import index
+
+    monkeypatch.setattr(index, "is_few", lambda *_: False)
+    where = "text LIKE '%7' OR text = 'text5'"
+    found = made["hnsw"].store.neighbours("text5", layers=1, where=where)
+    assert found.notes == ("toy.word.last layer 1: n = 24 after the filter: answered by an exact scan of just those.",)
+    assert_same(hits(found), right(made["hnsw"], "text5", 10, lambda text: text.endswith("7")))
 
 
 def test_a_store_that_is_asked_often_opens_its_index_once(made, monkeypatch):
     import faiss
 
-    close_cached_indexes()
+    close_graphs()
     opened: list[str] = []
     read = faiss.read_index
     monkeypatch.setattr(faiss, "read_index", lambda path, flags: opened.append(path) or read(path, flags))

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from embstore.storage.transaction.commit import write_dataset
 from synthetic import Synthetic
 
 from embstore.base.space import Unit
 from embstore.base.text import item_id
+from embstore.storage.writer import write_dataset
 
 
 def ids(texts: Sequence[str], unit: str = "word") -> list[int]:
@@ -32,13 +32,13 @@ def write_pairs(
     columns = {
         "item_id": ids(first, unit), "text": first, "item_id_2": ids(second, unit), "text_2": second, "score": scores,
     }  # fmt: skip
-    write_dataset(made.paths, name, f"{unit} pairs", Unit(unit), columns)
+    write_dataset(made.files, name, f"{unit} pairs", Unit(unit), columns)
     return first, second, scores
 
 
 def write_lexicon(made: Synthetic, texts: Sequence[str], name: str = "bellezza", **columns: Sequence[object]) -> None:
     values = columns or {"valence": np.random.default_rng(0).uniform(1, 5, len(texts)).tolist()}
-    write_dataset(made.paths, name, "lexicon", Unit.WORD, {"item_id": ids(texts), "text": list(texts), **values})
+    write_dataset(made.files, name, "lexicon", Unit.WORD, {"item_id": ids(texts), "text": list(texts), **values})
 
 
 def write_analogies(
@@ -54,4 +54,4 @@ def write_analogies(
         texts = [question[place] for question in questions]
         columns |= {f"item_id{suffix}": ids(texts), f"text{suffix}": texts}
     columns |= {"section": list(sections), "answers": list(answers or columns["text_4"])}
-    write_dataset(made.paths, name, "analogies", Unit.WORD, columns)
+    write_dataset(made.files, name, "analogies", Unit.WORD, columns)

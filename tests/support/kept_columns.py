@@ -9,7 +9,9 @@ import pyarrow as pa
 from synthetic import Synthetic
 
 from embstore.storage import keys, tables
+from embstore.storage import keys, tables
 from embstore.storage.catalog import Catalog
+from embstore.storage.manifest import Change
 from embstore.storage.manifest import Change
 
 
