@@ -2,9 +2,11 @@
 
 from synthetic import index_space, synthetic_card
 
+from embstore.index.updating import remove_indexes
 from embstore.query.info import INFO_COLUMNS
 from embstore.query.provenance import REVISION_COLUMNS
-from embstore.storage.transaction.commit import write_card
+from embstore.storage.manifest import Change
+from embstore.storage.writer import write_card
 
 
 def test_one_row_per_space(make_store):
@@ -18,13 +20,14 @@ def test_one_row_per_space(make_store):
     assert (word["index"], sentence["index"]) == ("flat", "none")
     assert sentence["checkpoint"] == "toy/checkpoint@sha256:000000000000"
     assert (sentence["pooling"], sentence["template"]) == ("eos", "{text}{eos}")
-    folders = [made.paths.embeddings(made.space), made.paths.summaries(made.space), made.paths.indexes(made.space)]
-    assert word["bytes"] == sum(path.stat().st_size for folder in folders for path in folder.iterdir())
+    files = made.files.manifest().keys_of_space(made.space)
+    assert len(files) == 1 + 9 * 3 + 1 + 9, "card, shards, sums and indexes"
+    assert word["bytes"] == sum((made.root / key).stat().st_size for key in files)
 
 
 def test_what_a_build_left_that_was_killed_at_its_first_shard_is_told(make_store):
     made = make_store(n=4)
-    write_card(made.paths, synthetic_card(space="begun"))
+    made.files.commit(Change(write_card(made.files, synthetic_card(space="begun"))))
     found = made.store.info()
     assert {row["space"]: row["items"] for row in found} == {"begun": 0, "toy.word.last": 4}
     [note] = found.notes
@@ -34,21 +37,6 @@ def test_what_a_build_left_that_was_killed_at_its_first_shard_is_told(make_store
     assert made.store.info().notes == ()
 
 
-def test_a_shard_that_is_lost_is_told(make_store):
-    made = make_store(n=4, n_shards=1)
-    [lost] = made.shard_files
-    lost.unlink()
-    assert made.store.info().notes == (f"toy.word.last: {lost.stem} is missing. Run: embstore verify",)
-
-
-def test_a_damaged_index_card_is_said_and_hides_nothing_else(make_store):
-    made = make_store(n=4)
-    card = made.paths.index(made.space, made.card.layers.members[1]).with_suffix(".json")
-    card.write_text(card.read_text().replace("cosine", "cosinf"))
-    row = made.store.info().to_pylist()[0]
-    assert (row["index"], row["items"]) == ("damaged", 4)
-
-
 def test_the_state_of_the_index(make_store):
     made = make_store(n=4)
     assert made.store.info()["index"] == ["flat"]
@@ -56,5 +44,5 @@ def test_the_state_of_the_index(make_store):
     assert made.store.info()["index"] == ["behind"]
     index_space(made.root, made.card)
     assert made.store.info()["index"] == ["flat"]
-    made.paths.index(made.space, made.card.layers.members[2]).unlink()
+    remove_indexes(made.root, made.space, [2])
     assert made.store.info()["index"] == ["behind"], "one layer without is not whole"
