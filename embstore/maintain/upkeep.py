@@ -86,8 +86,9 @@ def tabulate(actions: Iterable[Action], root: Path, notes: Sequence[str] = (), *
     return table(rows, columns=_ACTION_COLUMNS, notes=notes, shown=_SHOWN_ACTIONS)
 
 
-def locked(files: StoreFiles, *, dry_run: bool) -> AbstractContextManager[None]:
-    """Lock a store within the context; a dry run needs no lock, since it writes nothing."""
+def locked(files: StoreFiles, *, dry_run: bool = False) -> AbstractContextManager[None]:
+    """Lock a store, which exists, within the context; a dry run needs no lock, since it writes nothing."""
+    files.manifest()
     return nullcontext() if dry_run else write_lock(files)
 
 
@@ -100,7 +101,7 @@ def kind_of_indexes(named: Manifest, space: str) -> str | None:
 def reindex(place: Path | StoreFiles, spaces: SpaceFilter, layers: str, choice: Choice | None) -> Table:
     """Update the indexes of some layers, or remove them without a choice; return a table with one row per layer."""
     files = StoreFiles.of_folder(place)
-    with write_lock(files):
+    with locked(files):
         catalog = Catalog(files)
         cards = spaces.select(catalog.cards)
         chosen, notes = select_layers(cards, layers)

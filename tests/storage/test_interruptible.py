@@ -99,10 +99,8 @@ def _ask_anew() -> None:
 
 QUESTIONS: dict[str, Callable[[Store], object]] = {
     "query where": lambda store: store.query("anisotropy", where="length(text) = 5", cache=False).to_pylist(),
-    "neighbours": lambda store: store.neighbours("word1", k=3).to_pylist(),
     "neighbours where": lambda store: store.neighbours("word1", k=3, where="length(text) = 5").to_pylist(),
     "sql": lambda store: store.sql("SELECT count(*) AS n FROM embeddings SEMI JOIN items USING (item_id)").fetchall(),
-    "info": lambda store: store.info().to_pylist(),
 }
 
 

@@ -150,7 +150,7 @@ def damage(path: Path, change) -> None:
 
 @pytest.mark.parametrize("keep", [0, 7, -1])
 def test_a_truncated_shard_is_named_by_every_query_that_reads_it(make_store, keep):
-    made = make_store(n=30, dim=4, index=False)
+    made = make_store(n=30, dim=4, n_shards=1, index=False)
     path = made.shards_of(1)[0]
     damage(path, lambda data: data[:keep])
     for ask in (lambda: made.store.query("norms", layers="1", where="true"), lambda: made.store.vectors(made.space, 1)):
@@ -159,7 +159,7 @@ def test_a_truncated_shard_is_named_by_every_query_that_reads_it(make_store, kee
 
 
 def test_a_missing_shard_is_named_with_the_remedy(make_store):
-    made = make_store(n=30, dim=4, index=False)
+    made = make_store(n=30, dim=4, n_shards=1, index=False)
     path = made.shards_of(1)[0]
     path.unlink()
     with pytest.raises(DamagedError, match=f"{path.name} is damaged: it is missing, and the manifest names it.*repair"):
@@ -168,7 +168,7 @@ def test_a_missing_shard_is_named_with_the_remedy(make_store):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_not_finite_is_never_computed_with(make_store, value):
-    made = make_store(n=30, dim=4, index=False)
+    made = make_store(n=30, dim=4, n_shards=1, index=False)
     [path] = made.shards_of(1)
     [entry] = [entry for key, entry in made.files.manifest().files.items() if key.endswith(path.name)]
     place = entry["offsets"][1] + 4 * 17
@@ -211,14 +211,14 @@ def of_layer(files: dict[str, dict[str, object]], layer: int) -> dict[str, objec
     ],
 )
 def test_a_manifest_that_lies_about_a_shard_is_found_out(make_store, change, message):
-    made = make_store(n=30, dim=4, index=False)
+    made = make_store(n=30, dim=4, n_shards=1, index=False)
     reseal(made, lambda files: change(of_layer(files, 1)))
     with pytest.raises(DamagedError, match=message):
         made.store.vectors(made.space, 1)
 
 
 def test_ids_that_are_there_twice_are_found(tmp_path, make_store):
-    made = make_store(n=30, dim=4, index=False)
+    made = make_store(n=30, dim=4, n_shards=1, index=False)
     [shard] = made.catalog.shards(made.space, 0)
     ids = shard.ids.copy()
     ids[3] = ids[2]

@@ -250,8 +250,9 @@ class Views:
             )
         # Errors about the files that DuckDB reads, most of which name none of them.
         of_reading = type(error) in (duckdb.Error, duckdb.IOException) or "in parquet read" in str(error)
-        if of_reading or (file is not None and (view or isinstance(error, duckdb.InvalidInputException))):
-            return store.reader.query_error(error, self.all_files if file is None else [file])
+        if view or of_reading or (file is not None and isinstance(error, duckdb.InvalidInputException)):
+            files = self._files[view] if view else self.all_files
+            return store.reader.query_error(error, files if file is None else [file])
         missing = None if columns else re.search(r'Referenced column "(.+?)" not found', str(error))
         if missing and (missing[1] in store.columns.types or missing[1] in BUILT_IN):
             holder = "columns" if missing[1] in store.columns.types else "built_in"
