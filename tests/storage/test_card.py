@@ -77,7 +77,7 @@ REFUSED: list[tuple[dict[str, object], type[StoreError], str]] = [
 
 @pytest.mark.parametrize(("change", "error", "match"), REFUSED)
 def test_a_document_that_is_no_card_is_named(tmp_path, change, error, match):
-    files = StoreFiles.of_folder(tmp_path)
+    files = StoreFiles.of_folder(tmp_path / "store")
     (tmp_path / "card.json").write_text(json.dumps(CARD.to_dict() | change))
     entry = entry_of(tmp_path / "card.json")
     key = make(CARDS, entry["sha256"], name=CARD.space)
