@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from typing import Any
 from embstore.base import checksum, disk, documents
 from embstore.base.errors import DamagedError, FileAccessError, StoreError, UnsupportedFormatError
 
+_LEFTOVER_SECONDS = 24 * 3600
 _TEMPORARY = r"\.[0-9]+-[0-9a-f]+\.tmp"
 
 _RESTORE = "Restore that file from a copy; ⦃embstore verify⦄ lists all that are damaged."
@@ -34,27 +36,30 @@ def temporary(folder: Path) -> Iterator[Path]:
         discard(path)
 
 
-def discard_dead(folder: Path) -> None:
-    """Remove the temporary files and folders in a folder of processes of this machine that have died since."""
+def discard_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders in a folder that processes which have died since have left."""
     for path in disk.listed(folder):
-        if is_of_dead_process(path.name):
+        if is_leftover(path):
             discard(path)
 
 
-def is_of_dead_process(name: str) -> bool:
-    """Return whether a name is that of a temporary file or folder of a process of this machine that has died.
+def is_leftover(path: Path) -> bool:
+    """Return whether a temporary file or folder is of a process of this machine that has died, or a day old.
 
     What live processes and other machines write needs no lock then.
     """
-    found = re.fullmatch(rf"\.([0-9]+)-{_machine()}[0-9a-f]{{8}}\.tmp", name)
-    if not found or not _machine():
+    if not is_temporary(path.name):
         return False
-    try:
-        os.kill(int(found[1]), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):  # of another user, or no number of a process
-        return False
+    found = re.fullmatch(rf"\.([0-9]+)-{_machine()}[0-9a-f]{{8}}\.tmp", path.name)
+    with suppress(FileNotFoundError):
+        if not found or not _machine():
+            return disk.status(path).st_mtime < time.time() - _LEFTOVER_SECONDS
+        try:
+            os.kill(int(found[1]), 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):  # of another user, or no number of a process
+            return False
     return False
 
 
