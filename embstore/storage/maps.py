@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore.base import atomic, disk
-from embstore.base.errors import DamagedError
+from embstore.base.errors import DamagedError, MissingFileError
 from embstore.storage.keys import MAPS, folder_of, parse
 from embstore.storage.manifest import ItemSet
 
@@ -146,7 +146,9 @@ def read_map(root: Path, path: Path) -> LayerMap:
     try:
         with disk.opening(path), pq.ParquetFile(path) as parquet:
             table = parquet.read()
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except MissingFileError:
+        raise
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise _damage(path, str(error).splitlines()[0]) from error
     if not table.schema.remove_metadata().equals(MAP_SCHEMA):
         raise _damage(path, "its columns are not those of a map")

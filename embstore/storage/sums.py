@@ -3,7 +3,7 @@
 They are kept in one file of NumPy arrays, with a row for each layer. Sums of disjoint sets of items are added.
 """
 
-import zipfile
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -44,11 +44,13 @@ def read(file: StoredFile, layers: Iterable[int], dim: int) -> Sums:
     """Return the sums in a file, of these layers and of vectors of ``dim`` components."""
     expected = sorted(layers)
     try:
-        with disk.opening(file.path), np.load(file.path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in ("layer", *_NAMES)}
+        data = disk.read(file.path)
     except FileNotFoundError as error:
         raise file.damage("it is missing, and the manifest names it") from error
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in ("layer", *_NAMES)}
+    except Exception as error:  # zipfile and NumPy raise many kinds, and nothing is read from the disk here
         raise file.damage(f"it is no file of sums ({error})") from error
     shapes = {name: (len(expected), dim) if name in _ROWS else (len(expected),) for name in found}
     if any(found[name].shape != shape for name, shape in shapes.items()) or found["layer"].tolist() != expected:

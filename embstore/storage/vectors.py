@@ -188,7 +188,8 @@ class Shard:
     def ids(self) -> Ids:
         """Item ids, int64 (n,), ascending."""
         ids = self._values(0, np.dtype("<i8"), self.n).copy()  # aligned, as searches need them
-        if self.n and ((ids[0], ids[-1]) != (self.first, self.last) or not (ids[1:] > ids[:-1]).all()):
+        is_range = not self.n or (ids[0], ids[-1]) == (self.first, self.last)
+        if not is_range or not (ids[1:] > ids[:-1]).all() or items_with(ids) != ItemSet.of_entry(self.file.entry):
             raise self.file.damage("its item ids are not those in the manifest, ascending")
         return ids
 

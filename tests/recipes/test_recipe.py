@@ -134,7 +134,6 @@ def test_the_paper_s_protocol_has_the_variants_of_the_authors():
     variants = {(each.measure.figure, each.measure.variant) for each in steps.measures}
     assert ("stsb_test_spearman", "") in variants
     assert ("stsb_test_spearman", "authors' reader") in variants
-    assert ("stsb_test_spearman", "authors' scores as text") in variants
     assert ("cwe_self_similarity", "no first token") in variants
     [draws] = {each.query for each in steps.measures if each.measure.variant == "authors' PAD draws"}
     assert draws.space, draws.padding == ("wolfe2022.gpt2.occurrence.last", "wolfe2022.gpt2.padding.eos")
