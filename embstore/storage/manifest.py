@@ -27,6 +27,7 @@ GARBAGE_SECONDS = 24 * 3600
 """How long a file is kept after the last manifest that names it was the newest."""
 
 _MASK = (1 << 64) - 1
+_REMEDY = "Restore that file from a copy of the store; or build it anew, in another folder."
 
 Entry = Mapping[str, Any]
 """What a manifest says of a file: ``bytes`` and ``sha256``, and by kind ``n``, ``first``, ``last``, ``ids`` …"""
@@ -143,27 +144,31 @@ def read(objects: "Objects", known: Manifest | None = None) -> Manifest | None:
             if objects.newest_manifest() == info:
                 raise
             continue  # another process has committed since, and deleted it
-        return parse(data, f"{objects.url}/{info.key}", info.tag)
+        place = f"{objects.url}/{info.key}"
+        found = parse(data, place, info.tag)
+        if info.key not in (keys.manifest_key(found.number), keys.PUBLISHED):
+            raise DamagedError(f"{place} is damaged: it is the manifest of another number, {found.number}. {_REMEDY}")
+        return found
 
 
 def parse(data: bytes, place: str, tag: str = "") -> Manifest:
     """Return the manifest in a document; its hash is checked before anything else."""
-    remedy = "Restore that file from a copy of the store; or build it anew, in another folder."
-    checksum.check(place, data, remedy)
-    document = atomic.parse_document(data, place, "manifest", remedy, is_sealed=False)
-    for key in document["files"]:
-        if keys.parse(key) is None or keys.parse(key).kind.is_derived:  # type: ignore[union-attr]
-            raise DamagedError(f"{place} is damaged: {key[:300]!r} is no file of a store. {remedy}")
+    checksum.check(place, data, _REMEDY)
+    document = atomic.parse_document(data, place, "manifest", _REMEDY, is_sealed=False)
+    for text in document["files"]:
+        key = keys.parse(text)
+        if key is None or key.kind.is_derived or key.kind is keys.MANIFESTS:
+            raise DamagedError(f"{place} is damaged: {text[:300]!r} is no file of a store. {_REMEDY}")
     return Manifest(document["number"], document["files"], document["removed"], tag)
 
 
 def to_bytes(manifest: Manifest) -> bytes:
-    """Return the document of a manifest."""
+    """Return the document of a manifest; raise StoreError if it could not be read again."""
     document = {
         "format": FORMAT, "number": manifest.number, "created": int(time.time()),
         "files": dict(sorted(manifest.files.items())), "removed": dict(sorted(manifest.removed.items())),
     }  # fmt: skip
-    return atomic.document_bytes(document, indent=None)
+    return atomic.checked_bytes(keys.manifest_key(manifest.number), document, "manifest", indent=None)
 
 
 @dataclass(frozen=True, slots=True)

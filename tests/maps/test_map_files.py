@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from synthetic import Synthetic, synthetic_store
-from tampered_stores import write_sealed
 
 from embstore import Store
 from embstore.storage.maps import MAP_SCHEMA, read_map, write_map
@@ -90,7 +89,7 @@ def test_a_forged_map_is_found(made, fault):
             "extra": {b"embstore_map": header[:-1] + b', "more": 1}'},
         }[fault]
         table = table.replace_schema_metadata(metadata)
-    write_sealed(path, table)
+    pq.write_table(table, path)
     problems = made.store.verify().problems
     assert [problem.file for problem in problems] == [path]
     assert ("Upgrade" in problems[0].problem) == (fault == "format")
