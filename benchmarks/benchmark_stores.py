@@ -14,6 +14,8 @@ import benchmark_clusters
 import numpy as np
 from benchmark_clusters import Clusters
 from benchmark_timing import Contender, Point, Size, timed
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.maintenance.compaction import write_all_merged
 from numpy.typing import NDArray
 from store_writing import space_writer
 
@@ -23,9 +25,7 @@ from embstore.base.space import Layers, Pooling, Template, Unit
 from embstore.base.text import Item, Span
 from embstore.index.updating import update_indexes
 from embstore.storage.card import Card
-from embstore.storage.files.paths import StorePaths
 from embstore.storage.vectors import SHARD_BYTES
-from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.writer import StoreWriter
 
 _BLOCK_ROWS = 1_000

@@ -19,13 +19,13 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 import numpy as np
 from benchmark_stores import blocks, write_synthetic
+from embstore.storage.remote.objects import ObjectStore
+from embstore.storage.remote.remote_store import RemoteStore
 from object_servers import new_bucket, seaweedfs
 
 from embstore import Store
 from embstore.base.space import Unit
 from embstore.base.text import Item
-from embstore.storage.remote.objects import ObjectStore
-from embstore.storage.remote.remote_store import RemoteStore
 
 LAYERS, DIM, SHARD_BYTES = 7, 48, 16 << 20
 

@@ -56,7 +56,7 @@ def test_faiss_is_loaded_ahead_only_where_there_is_an_index(tmp_path):
 def test_a_store_in_a_folder_loads_nothing_for_those_at_urls(tmp_path):
     statement = f"from embstore import Store; Store({str(tmp_path / 'none')!r})"
     assert not loaded_by(statement) & {"obstore", "boto3", "platformdirs"}
-    run = f"{statement}\nassert not [name for name in sys.modules if name in ('embstore.storage.bucket', 'embstore.storage.web')]"
+    run = f"{statement}\nassert not {{'embstore.storage.bucket', 'embstore.storage.web'}} & {{*sys.modules}}"
     assert "embstore" in loaded_by(run)
 
 

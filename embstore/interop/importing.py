@@ -28,9 +28,9 @@ from embstore.interop.staging import Spool, Stager
 from embstore.interop.vector_file import VectorFile
 from embstore.sources.files import file_sha256
 from embstore.storage.cache import StoreFiles
-from embstore.storage.keys import CARDS
 from embstore.storage.card import MAX_BLOCKS, Card, card_bytes
 from embstore.storage.catalog import Catalog
+from embstore.storage.keys import CARDS
 from embstore.storage.staging.missing import MissingItems, StoredTexts
 from embstore.storage.staging.staging import Staging
 from embstore.storage.vectors import SHARD_BYTES

@@ -1,29 +1,32 @@
 """Repair a store: move damaged files into its folder ``damaged``, commit that, and compute what is derived again."""
 
-from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError
 from embstore.base.messages import rendered
-from embstore.base.space import Unit
 from embstore.base.table import Table
-from embstore.base.text import item_id
 from embstore.index.updating import update_indexes
 from embstore.maintain.upkeep import Action, kind_of_indexes, locked, tabulate
 from embstore.maintain.verify import check_indexes
 from embstore.storage import keys, tables
-from embstore.storage.cache import StoredFile, StoreFiles
+from embstore.storage.arrow import from_numpy
+from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
-from embstore.storage.check import BUILD_AGAIN, Ids, Problem, StoreCheck, first_occurrences, unexpected_entries
+from embstore.storage.check import (
+    BUILD_AGAIN,
+    Ids,
+    Problem,
+    StoreCheck,
+    first_occurrences,
+    sound_rows,
+    unexpected_entries,
+)
 from embstore.storage.compact import in_place
-from embstore.storage.items import has_its_id
 from embstore.storage.keys import Kind
 from embstore.storage.manifest import NO_ITEMS, Entry, ItemSet
 from embstore.storage.vectors import LayerVectors, is_among, items_with
@@ -122,7 +125,7 @@ class _Repair:
         sound = check.sound(keys.ITEMS)
         others = [key for key in check.named.keys_of(keys.ITEMS) if key in check.problems]
         damaged = check.files.files_of(check.named, (key for key in others if check.problems[key].state == "damaged"))
-        salvaged = {file.key: _sound_rows(file, sound) for file in damaged}
+        salvaged = {file.key: sound_rows(file, sound) for file in damaged}
         ids = [tables.read_unchecked(file, ["item_id"])["item_id"].to_numpy() for file in sound]
         ids += [rows["item_id"].to_numpy() for rows in salvaged.values()]
         for file, is_kept in zip((*sound, *damaged), first_occurrences(ids), strict=True):
@@ -138,7 +141,7 @@ class _Repair:
             rows = salvaged[file.key] if problem else tables.read_unchecked(file)
             self._take_out(file.key)
             if not self.dry_run:
-                self._added |= tables.write(self.files, keys.ITEMS, rows.filter(pa.array(is_kept)))
+                self._added |= tables.write(self.files, keys.ITEMS, rows.filter(from_numpy(is_kept)))
         return np.unique(np.concatenate([_NO_IDS, *ids]))
 
     def _repair_space(self, card: Card, texts: Ids) -> ItemSet:
@@ -215,25 +218,3 @@ class _Repair:
             self._act("removed", "", f"{len(garbage)} files that no manifest of the last day names")
             if not self.dry_run:
                 self.files.objects.delete(garbage)
-
-
-def _sound_rows(file: StoredFile, others: Sequence[StoredFile]) -> pa.Table:
-    """Return the intact rows of a damaged table of items: their ids are hashes of the other columns."""
-    try:
-        table = tables.read_unchecked(file)
-    except DamagedError:
-        return tables.ITEMS_SCHEMA.empty_table()
-    rows = table.to_pylist()
-    sentences = {row["item_id"]: row["text"] for row in rows if row["unit"] == Unit.SENTENCE}
-    context_ids = pa.array({row["context_id"] for row in rows if row["context_id"] is not None}, pa.int64())
-    for other in others:
-        found = tables.read_unchecked(other, ["item_id", "text"])
-        found = found.filter(pc.is_in(found["item_id"], context_ids))
-        sentences |= dict(zip(found["item_id"].to_pylist(), found["text"].to_pylist(), strict=True))
-    sentences = {item: text for item, text in sentences.items() if item_id(Unit.SENTENCE, text) == item}
-    is_sound = []
-    for row in rows:
-        context = sentences.get(row["context_id"])
-        values = (row["item_id"], row["unit"], row["text"], context, row["start"], row["end"])
-        is_sound.append((context is None) == (row["context_id"] is None) and has_its_id(values))
-    return table.filter(pa.array(is_sound, pa.bool_()))

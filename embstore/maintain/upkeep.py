@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 
 from embstore.base import disk
 from embstore.base.errors import DamagedError, UnknownNameError, UsageError
@@ -17,6 +17,7 @@ from embstore.index import shown_parameters
 from embstore.index.card import readable_card
 from embstore.index.updating import Choice, Indexed, index_layers, recall_notes, remove_indexes
 from embstore.storage import keys, tables
+from embstore.storage.arrow import from_numpy
 from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card, SpaceFilter, select_layers
 from embstore.storage.catalog import Catalog
@@ -208,7 +209,8 @@ def _without(files: StoreFiles, base: Manifest, spaces: Sequence[str], columns: 
     for file in files.files_of(base, base.keys_of(keys.SKIPPED)):
         with suppress(DamagedError):
             rows = tables.read(file)
-            kept = rows.filter(pa.array([space not in spaces for space in rows["space"].to_pylist()], pa.bool_()))
+            is_kept = np.array([space not in spaces for space in rows["space"].to_pylist()], np.bool_)
+            kept = rows.filter(from_numpy(is_kept))
             if len(kept) < len(rows):
                 added |= tables.write_all(files, keys.SKIPPED, [kept])
                 removed.append(file.key)

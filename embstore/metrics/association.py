@@ -24,7 +24,7 @@ from embstore.metrics.declaration import (
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import NORMAL_QUANTILE, pearson, permutation_test
-from embstore.metrics.significance import TEST, VERSUS
+from embstore.metrics.significance import VERSUS
 
 MIN_INTERVAL_WORDS = 4
 
@@ -312,7 +312,7 @@ METRICS = (
             word_file("pleasant", "Pleasant words, one a line or with commas; by default the paper's 25."),
             word_file("unpleasant", "Unpleasant words, one a line or with commas; by default the paper's 25."),
             missing_words("Attribute words"),
-            *VERSUS, TEST,
+            *VERSUS,
         ),
         formula="Pearson(es(w), valence(w)), es(w) = (mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
         citation="Toney-Wails & Caliskan (2021), EMNLP; Wolfe & Caliskan (2022), ACL; words: Bellezza et al. (1986)",

@@ -14,7 +14,7 @@ from embstore.metrics.numerics.groups import BATCH_BYTES
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.neighbours import TIED, find_nearest
 from embstore.metrics.numerics.statistics import fisher_interval, pearson
-from embstore.metrics.significance import TEST, VERSUS
+from embstore.metrics.significance import VERSUS
 
 ItemValues = tuple[Ids, Float64Array, Float64Array]
 """Item ids (n,), ascending; the value of each, NaN where it is undefined; and bounds on their rounding errors, (n,)."""
@@ -215,7 +215,7 @@ METRICS = (
                       counts_draws=True),
             replace(VERSUS[0], metavar="LAYER|SPACE", help="Test each layer against a layer of its space, or against "
                     "the same layer of another space."),
-            *VERSUS[1:], TEST,
+            *VERSUS[1:],
         ),
         formula="ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x, y), N_k(x) or "
         "cos(x, mean)",

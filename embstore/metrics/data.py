@@ -10,19 +10,13 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """The pairs of a dataset with human scores.
-
-    Attributes:
-        score_texts: Scores as written in the dataset's file (n), empty if missing; None if the dataset does not store
-            them.
-    """
+    """The pairs of a dataset with human scores."""
 
     left: Ids  # item ids (n,)
     right: Ids  # item ids (n,)
     score: NDArray[np.float64]  # human scores, float64 (n,)
     left_texts: tuple[str, ...]  # texts of ``left`` (n)
     right_texts: tuple[str, ...]  # texts of ``right`` (n)
-    score_texts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,6 +1,5 @@
 """Compare cosines with human judgements: similarity scores of pairs, and answers to analogies."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,25 +23,18 @@ from embstore.metrics.declaration import (
 from embstore.metrics.numerics.differences import MIN_INTERVAL_UNITS, Scores
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, unit_rows
 from embstore.metrics.numerics.statistics import pearson, wilson_interval
-from embstore.metrics.significance import RESAMPLE, TEST, VERSUS
+from embstore.metrics.significance import VERSUS
 
-NO_TEXTS = (
-    "the stored dataset has no score_text, the scores as they stand in its file; stsb-wolfe2022 has them: "
-    "⦃embstore build stsb-wolfe2022⦄"
-)
 _BLOCK_PAIRS = 128  # their vectors fit in the processor's cache
 
 
-def similarity(
-    data: LayerData, *, pairs: Pairs, missing: str = "skip", ranks: str = "number", resamples: int = 1000, seed: int = 0
-) -> Result:
+def similarity(data: LayerData, *, pairs: Pairs, missing: str = "skip", resamples: int = 1000, seed: int = 0) -> Result:
     """Correlate the cosine of each pair with its human score.
 
     Args:
         data: Vectors of a layer.
         pairs: Dataset of pairs.
         missing: ``skip`` omits pairs without a cosine; ``error`` gives no value if there is one.
-        ranks: Order for Spearman's ranks: ``number``, or ``text`` for that of :func:`text_codes`.
         resamples: Number of bootstrap resamples; 0 omits the interval.
         seed: Random seed of the resamples, which are the same for all layers with the same pairs.
 
@@ -58,36 +50,16 @@ def similarity(
     except NotComputable as error:
         return result | {"n": 0, "total": total, "coverage": 0.0, "n_zero": None, "reason": str(error)}
     usable = np.isfinite(cosines) & np.isfinite(pairs.score)
-    texts = None
-    if ranks == "text" and pairs.score_texts is not None:
-        texts = np.array(pairs.score_texts, np.str_)
-        usable &= texts != ""
     n = int(usable.sum())
     result |= {"n": n, "total": total, "coverage": n / total if total else None, "n_zero": n_zero}
-    if ranks == "text" and texts is None:
-        return result | {"reason": NO_TEXTS}
     x, y = cosines[usable], pairs.score[usable]
-    positions = np.flatnonzero(usable)
     if missing == "error" and n < total:
         return result | {"reason": f"{total - n} of {total} pairs have no cosine or no score (missing: error)"}
-    scores = Scores(positions, x, "spearman", y, cosine_error(data.dim), (pairs.left[usable], pairs.right[usable]))
+    scores = Scores(np.flatnonzero(usable), x, "spearman", y, cosine_error(data.dim))
     if reason := scores.why_undefined("pairs with a cosine and a score", "the cosines", "the scores"):
         return result | {"reason": reason}
-    result |= {"pearson": pearson(x, y), "reason": None}
-    if texts is not None:
-        scores = replace(scores, values=text_codes(x), gold=text_codes(texts[usable]), error=0.0)
-    return scores.with_interval(result | {"spearman": scores.value}, resamples, seed, "pairs")
-
-
-def text_codes(values: Float64Array | NDArray[np.str_]) -> Float64Array:
-    """Return numbers in the order of the values as text: "-0.1" < "-0.2" < "0.1" < "1e-06" < "4" < "4.0".
-
-    This is what ``scipy.stats.spearmanr`` ranks if one list has numbers and the other strings: numpy converts both to
-    strings of 32 characters, numbers with as few digits as needed to read them back exactly. Equal texts have equal
-    numbers, which are integers from 0.
-    """
-    _, codes = np.unique(values.astype(np.str_), return_inverse=True)
-    return codes.astype(np.float64)
+    result |= {"spearman": scores.value, "pearson": pearson(x, y), "reason": None}
+    return scores.with_interval(result, resamples, seed, "pairs")
 
 
 def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, int]:
@@ -374,25 +346,19 @@ METRICS = (
         parameters=(
             DATASET,
             MISSING_PAIRS,
-            Parameter("ranks", "number",
-                "Rank cosines and scores as number, or as text, letter by letter, as Wolfe & Caliskan's code does.",
-                choices=("number", "text")),
             Parameter("resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0,
                       counts_draws=True),
-            *VERSUS, RESAMPLE, TEST,
+            *VERSUS,
         ),
         formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",
         citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 13",
         references=("wolfe2022", "efron1993"), needs="pairs",
-        estimator="Exact over all pairs that have both vectors; cosines in float64, ranks of ties averaged, scores as "
-        "numbers. n, total and coverage say how many pairs that is. Pairs with a zero vector are left out and "
+        estimator="Exact over all pairs that have both vectors; cosines in float64, ranks of ties averaged. "
+        "n, total and coverage say how many pairs that is. Pairs with a zero vector are left out and "
         "counted. The interval is the 95 % percentile bootstrap: pairs drawn with replacement, each resample ranked "
         "anew, the same resamples for each layer. It is of the sampling of pairs, which share words, and so is "
         f"somewhat too narrow; it needs {MIN_INTERVAL_UNITS} pairs. Cosines that differ by no more than their rounding "
-        "errors share a rank. The variant ranks = text is what scipy.stats.spearmanr makes of a list of numbers "
-        "and one of strings, as in the code of Wolfe & Caliskan (2022): both are ranked letter by letter, so that 4 "
-        "and 4.0 differ, negative cosines run backwards and 1e-06 is above 0.5. spearman and its interval are of these "
-        "ranks; pearson stays one of numbers. It needs the scores as they stand in the file: stsb-wolfe2022 has them.",
+        "errors share a rank.",
         units=(Unit.WORD, Unit.SENTENCE, Unit.OCCURRENCE), best="spearman", version=2,
         drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the pairs",
     ),

@@ -62,13 +62,6 @@ def versus_columns(metric: Metric) -> list[str]:
     return [column.name for column in versus.columns]
 
 
-TEST = Parameter("test", "bootstrap", "p of paired resamples, or of Williams' or Steiger's test of two correlations.",
-                 choices=("bootstrap", "williams", "steiger"), is_input=True, only_with=_WITH_VERSUS)  # fmt: skip
-"""Further parameter of metrics that are correlations."""
-RESAMPLE = Parameter("resample", "unit", "With ⦃versus⦄, draw pairs (unit), or the words of pairs of words (word).",
-                     choices=("unit", "word"), is_input=True, only_with=_WITH_VERSUS)  # fmt: skip
-"""Further parameter of metrics of pairs."""
-
 PERMUTATION_COLUMNS = (
     Column("permutations", "integer", "number of times the items were shuffled", minimum=0, shown=False),
     Column("over", "string", "pair: each pair has a threshold of its own; max: that of the highest pair", shown=False),

@@ -43,11 +43,8 @@ CHECKPOINTS = {
 }
 # Commands and methods beside the metrics → the keys of their publications.
 COMMANDS = {"drift": ("gonen2020", "hamilton2016"), "tsne": ("vandermaaten2008", "policar2024")}
-# Columns of results, with the value of those that have several → the keys of the publications of a test.
-TESTS = {
-    ("p_holm", None): ("holm1979",), ("test", "williams"): ("williams1959", "steiger1980"),
-    ("test", "steiger"): ("steiger1980",), ("calibrated", None): ("groger2026",),
-}  # fmt: skip
+# Columns of results → the keys of the publications of a test.
+TESTS = {"p_holm": ("holm1979",), "calibrated": ("groger2026",)}
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _IN_TEX = _SPECIAL | {char: f"\\{char}" for char in "{}#$%&_"}
 _IN_URL = {char: f"%{ord(char):02X}" for char in "{}\\"}
@@ -171,8 +168,8 @@ def _cite_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> It
     yield from map(_cite_command, commands or ())
     if not metrics and commands is None:
         yield [], ["no metric has the columns of the result: name it, as in: embstore cite cka"]
-    for (column, value), keys in TESTS.items():
-        if any(row.get(column) is not None and value in (None, row[column]) for row in rows):
+    for column, keys in TESTS.items():
+        if any(row.get(column) is not None for row in rows):
             yield [publications()[key] for key in keys], []
     cards = {} if catalog is None else catalog.cards
     for row in rows:

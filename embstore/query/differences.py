@@ -1,6 +1,5 @@
 """Compare the rows of a metric with that of another layer, of another space, or of the best layer: ``versus``."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -9,17 +8,9 @@ from typing import Any
 import numpy as np
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
-from embstore.base.space import Layer, Unit
+from embstore.base.space import Layer
 from embstore.metrics.declaration import NotComputable, Scored
-from embstore.metrics.numerics.differences import (
-    Difference,
-    Scores,
-    common_units,
-    compare_resamples,
-    holm,
-    steiger_test,
-    williams_test,
-)
+from embstore.metrics.numerics.differences import Scores, common_units, compare_resamples, holm
 from embstore.metrics.numerics.estimates import Estimate, compare_estimates
 from embstore.metrics.significance import versus_columns
 from embstore.query.request import MetricRequest
@@ -46,7 +37,7 @@ def with_versus(
 
     A number that depends on all items is compared with that of another space over the items that both have.
     """
-    _check(request, cards)
+    _check(request)
     versus = request.parameters["versus"]
     names = {"top", *(layer.name for card in cards for layer in card.layers.members)}
     if versus != BEST and versus not in catalog.cards:
@@ -67,18 +58,10 @@ def with_versus(
     return request, cards, layers
 
 
-def _check(request: MetricRequest, cards: Sequence[Card]) -> None:
-    parameters = request.parameters
+def _check(request: MetricRequest) -> None:
     if request.selection.by is not None:
         raise UsageError("⦃versus⦄ compares layers, not groups of items: leave out ⦃by⦄.")
-    is_of_words = request.metric.needs == "pairs" and all(card.unit is Unit.WORD for card in cards)
-    if parameters.get("resample") == "word" and not is_of_words:
-        raise UsageError("⦃resample=word⦄ is for pairs of words. Leave it out, or ask of words alone: ⦃unit=word⦄")
-    test, by_word = _test(request), parameters.get("resample") == "word"
-    if test != "bootstrap" and (parameters["versus"] == BEST or by_word):
-        ignored = "choosing the best layer" if parameters["versus"] == BEST else "pairs that share words"
-        raise UsageError(f"⦃test={test}⦄ does not account for {ignored}: leave it out.")
-    if parameters["versus"] == BEST and request.metric.best is None:
+    if request.parameters["versus"] == BEST and request.metric.best is None:
         raise UsageError(f"{request.metric.name} has no best layer, since low values may matter as much. Name a layer.")
 
 
@@ -109,7 +92,7 @@ def differences(
     adjusted = holm(np.array([*(columns[place]["p"] for place in tested), *other_p])).tolist()
     for place, p in zip(tested, adjusted[: len(tested)], strict=True):
         columns[place]["p_holm"] = p
-    if "differences" in request.parameters and _test(request) == "bootstrap":
+    if "differences" in request.parameters:
         notes += _few_resamples(request, len(tested))
     if other_p:
         notes.append(
@@ -199,11 +182,12 @@ def _compare(
             pairs = [compare_estimates(*pair) for pair in combinations(others, 2)]
             other_p = [each.p for each in pairs if each.p is not None]
         made = f"{', and all numbers are of these' * is_of_spaces}; errors from {_PARTS[request.metric.name]}"
-        by_test = ""
     else:
-        found, drawn, by_test = _resample(request, [each for each in scores if isinstance(each, Scores)], target)
-        settings["differences"] = _n_resamples(request)
-        made = f", {settings['differences']:,} resamples of {drawn}"
+        n_resamples = settings["differences"] = _n_resamples(request)
+        of_units = [each for each in scores if isinstance(each, Scores)]
+        resampled = np.stack([each.resampled(n_resamples, request.selection.seed) for each in of_units])
+        found = compare_resamples(values, resampled, None if reference is None else target)
+        made = f", {n_resamples:,} resamples of the {units}"
     columns: dict[Place, dict[str, Any]] = {}
     for at, (place, difference) in enumerate(zip(places, found, strict=True)):
         row: dict[str, Any] = dict.fromkeys(versus_columns(request.metric)) | {"n_common": n}
@@ -219,25 +203,8 @@ def _compare(
                 "detectable": difference.detectable,
             }
         columns[place] = row
-    note = f"versus {name}: {n:,} {units} that all have{made} (seed {request.selection.seed}){by_test}."
+    note = f"versus {name}: {n:,} {units} that all have{made} (seed {request.selection.seed})."
     return columns, other_p, note
-
-
-def _resample(request: MetricRequest, scores: Sequence[Scores], target: int) -> tuple[list[Difference], str, str]:
-    """Return the differences from one of several layers in paired resamples, what was drawn, and which test p is of."""
-    parameters, units = request.parameters, _UNITS.get(request.metric.needs, "items")
-    by_word, test = parameters.get("resample") == "word", _test(request)
-    n_resamples, seed = _n_resamples(request), request.selection.seed
-    resampled = np.stack([each.resampled(n_resamples, seed, by_word=by_word) for each in scores])
-    values = np.array([each.value for each in scores])
-    found = compare_resamples(values, resampled, None if parameters["versus"] == BEST else target)
-    drawn = "the words of the pairs" if by_word else f"the {units}"
-    if test == "bootstrap":
-        return found, drawn, ""
-    ranked = "" if request.metric.needs == "lexicon" else ", which is approximate for ranks"
-    p = [None if at == target else _tested(test, scores, at, target) for at in range(len(scores))]
-    tested = [replace(each, p=value) for each, value in zip(found, p, strict=True)]
-    return tested, drawn, f"; p by the test of {test.title()}{ranked}"
 
 
 def _name_of_reference(place: Place, target: Place, reference: Place | None) -> str:
@@ -258,23 +225,6 @@ def _power(rows: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def _test(request: MetricRequest) -> str:
-    """Return the test that p is of; metrics that are no correlation have the bootstrap alone."""
-    return str(request.parameters.get("test", "bootstrap"))
-
-
 def _n_resamples(request: MetricRequest) -> int:
     """Return the number of resamples: by default those of the intervals, which need not be drawn anew."""
     return request.parameters["differences"] or request.parameters.get("resamples") or _RESAMPLES
-
-
-def _tested(test: str, scores: Sequence[Scores], at: int, target: int) -> float | None:
-    """Return p of Williams' or Steiger's test of two layers' correlations with the same scores."""
-    first, second = scores[at], scores[target]
-    n = len(first.units)
-    if n <= 3:
-        return None
-    between = Scores(first.units, first.values, first.statistic, second.values, first.error).value
-    function = williams_test if test == "williams" else steiger_test
-    p = function(first.value, second.value, between, n)[1]
-    return p if math.isfinite(p) else 1.0 if first.value == second.value else None

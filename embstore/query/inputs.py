@@ -172,11 +172,9 @@ def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
 
 def _pairs(columns: Columns, name: str, card: Card, stored: Ids, if_missing: str) -> Case:
     """Return the inputs from one dataset of pairs; ``stored`` are the item ids of the space."""
-    score_texts = columns.get("score_text")  # the scores as in the dataset's file, if they are stored
     dataset = Pairs(
         columns["item_id"], columns["item_id_2"], _numbers(columns, name, "score"),
         tuple(columns["text"]), tuple(columns["text_2"]),
-        None if score_texts is None else tuple(text or "" for text in score_texts),
     )  # fmt: skip
     left, right = Words(dataset.left, dataset.left_texts), Words(dataset.right, dataset.right_texts)
     missing = find_missing([left, right], stored)

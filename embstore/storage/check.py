@@ -18,7 +18,7 @@ from embstore.base import atomic, disk, errors
 from embstore.base.messages import rendered
 from embstore.base.progress import finish_part
 from embstore.base.space import Unit
-from embstore.base.text import marked_items
+from embstore.base.text import item_id, marked_items
 from embstore.storage import answers, keys, maps, sums, tables
 from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card, read_card
@@ -353,3 +353,25 @@ def _has_marked_id(item: int, unit: str, text: str) -> bool:
     if unit == Unit.OCCURRENCE and any(occurrence.id == item for occurrence in marked_items(text)):
         return True
     return has_its_id((item, unit, text, None, None, None))
+
+
+def sound_rows(file: StoredFile, others: Sequence[StoredFile]) -> pa.Table:
+    """Return the intact rows of a damaged table of items: their ids are hashes of the other columns."""
+    try:
+        table = tables.read_unchecked(file)
+    except errors.DamagedError:
+        return tables.ITEMS_SCHEMA.empty_table()
+    rows = table.to_pylist()
+    sentences = {row["item_id"]: row["text"] for row in rows if row["unit"] == Unit.SENTENCE}
+    context_ids = pa.array({row["context_id"] for row in rows if row["context_id"] is not None}, pa.int64())
+    for other in others:
+        found = tables.read_unchecked(other, ["item_id", "text"])
+        found = found.filter(pc.is_in(found["item_id"], context_ids))
+        sentences |= dict(zip(found["item_id"].to_pylist(), found["text"].to_pylist(), strict=True))
+    sentences = {item: text for item, text in sentences.items() if item_id(Unit.SENTENCE, text) == item}
+    is_sound = []
+    for row in rows:
+        context = sentences.get(row["context_id"])
+        values = (row["item_id"], row["unit"], row["text"], context, row["start"], row["end"])
+        is_sound.append((context is None) == (row["context_id"] is None) and has_its_id(values))
+    return table.filter(pa.array(is_sound, pa.bool_()))

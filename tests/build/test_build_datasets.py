@@ -217,9 +217,7 @@ def test_what_is_missing_in_a_foreign_file_is_nan_none_or_damage(make_store):
     assert (columns["year"].dtype, columns["item_id"].dtype) == (np.int64, np.int64)
     for key in ("item_id", "text", "item_id_2", "text_2"):
         write_dataset(made.files, "mine", "word pairs", Unit.WORD, whole | {key: [*whole[key][:2], None]})
-        with pytest.raises(
-            DamagedError, match=rf"mine-\w+\.parquet is damaged: {key} is missing in row 3\. To repair it"
-        ):
+        with pytest.raises(DamagedError, match=rf"mine-.*parquet is damaged: {key} is missing in row 3\. To"):
             made.store.catalog.dataset("mine", Unit.WORD)
 
 

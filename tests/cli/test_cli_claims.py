@@ -56,8 +56,7 @@ REFUSED = {
     "similarity --dataset rg65 --versus toy.word.lst": ["Did you mean 'toy.word.last'? Known: best, toy.word.last."],
     "similarity --dataset rg65 --versus best --by pos": ["leave out --by"],
     "similarity --dataset rg65 --versus best --differences 0": ["differences must be at least 100, not 0."],
-    "similarity --dataset rg65 --test williams": ["--test williams is of --versus: add that, or leave test out."],
-    "similarity --dataset rg65 --resample word": ["--resample word is of --versus"],
+    "similarity --dataset rg65 --differences 100": ["--differences 100 is of --versus: add that, or leave differences"],
     "cka --over max": ["--over max is of --permutations: add that, or leave over out."],
     "cka --block pos": ["--block pos is of --permutations"],
     "cka --permutations -1": ["permutations must be at least 0, not -1."],
@@ -115,7 +114,6 @@ ANSWERED = {
     "probe --label const --versus best": ["fewer than two layers have a value that can be compared."],
     "predictivity --group one": ["fewer than 5 groups."],
     "imbalance -k 60": ["60 neighbours of 59 other items: take a smaller k."],
-    "similarity --dataset rg65 --versus top --test williams": ["p by the test of Williams, which is approximate"],
     "similarity --dataset rg65 --versus best @flat": ["fewer than two layers have a value that can be compared."],
     "cka --permutations 5": ["5 permutations: p is 0.167 at least. Take 19 or more."],
     "cka @flat": ["layer 0: its vectors are all alike"],
@@ -151,11 +149,10 @@ def test_what_cannot_be_asked_says_what_to_do(cli, stores, call):
         assert part in result.stderr
 
 
-@pytest.mark.parametrize("call", ["--test williams", "--resample word"])
-def test_tests_of_correlations_and_pairs_are_no_options_of_shares(cli, stores, call):
-    result = run(cli, stores, f"knn --label pos --versus best {call}")
+def test_resamples_are_no_option_of_errors_from_parts(cli, stores):
+    result = run(cli, stores, "knn --label pos --versus best --differences 1000")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"No such option: {call.split()[0]}" in result.stderr
+    assert "No such option: --differences" in result.stderr
 
 
 def test_spaces_are_called_otherwise_where_label_is_a_column(cli, stores, tmp_path):

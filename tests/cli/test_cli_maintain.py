@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from embstore.storage.transaction.commit import Change, commit
+from embstore.storage.transaction.manifest import committed_shards
 from store_damage import flip
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.storage.transaction.commit import Change, commit
-from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.writer import StoreWriter
 
 

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from embstore.storage.transaction.commit import write_card
 from embstore_cli import _output, _progress
 from embstore_cli._options import Format
 from hypothesis import given, settings
@@ -18,7 +19,6 @@ from terminal import on_terminal
 from embstore.base.errors import UsageError
 from embstore.base.progress import Progress
 from embstore.base.table import table
-from embstore.storage.transaction.commit import write_card
 
 pytestmark = pytest.mark.process
 

@@ -11,7 +11,6 @@ from embstore import Store
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.base.progress import Progress, observing
 from embstore.index import exact_knn
-from embstore.storage import keys
 
 
 @pytest.fixture

@@ -41,14 +41,17 @@ def test_an_export_that_is_killed_is_not_to_be_seen(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["npy", "datasets", "projector"])
-def test_an_exported_folder_is_flushed_before_its_name(name, tmp_path):
+def test_an_exported_folder_is_flushed_before_its_name(name, tmp_path, monkeypatch):
     """After a loss of power a folder has all its files, or is not there."""
     root = synthetic_store(tmp_path / "store", n=30, index=False).root
     done: list[tuple[str, Path]] = []
-    with disk.watched(lambda operation, path, _: done.append((operation, path))):
-        _export(root, tmp_path / "out", name)
+    for operation in ("sync", "sync_folder", "replace"):
+        real = getattr(disk, operation)
+        note = lambda *paths, kind=operation, real=real: (done.append((kind, paths[-1])), real(*paths))  # noqa: E731
+        monkeypatch.setattr(disk, operation, note)
+    _export(root, tmp_path / "out", name)
     renamed = done.index(("replace", tmp_path / "out"))
-    made = [place for place, (operation, path) in enumerate(done[:renamed]) if operation in ("create", "replace")]
-    after = [path for operation, path in done[made[-1] : renamed] if operation == "sync folder"]
-    assert tmp_path in {path.parent for path in after}
-    assert ("sync folder", tmp_path) in done[renamed:]
+    synced = {path.name for operation, path in done[:renamed] if operation == "sync"}
+    assert synced >= {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert tmp_path in {path.parent for operation, path in done[:renamed] if operation == "sync_folder"}
+    assert ("sync_folder", tmp_path) in done[renamed:]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from exchanged import assert_same_layer, write_word2vec
 from synthetic import synthetic_store
+from tiny_checkpoint import card
 
 from embstore import Store
 from embstore.base.errors import CheckpointError, QueryError, SpaceMismatchError, UsageError
@@ -35,7 +36,7 @@ def test_the_card_says_where_the_vectors_come_from(store, tmp_path):
     array, texts = _array_files(tmp_path, VECTORS)
     report = store.import_vectors(array, "mine", texts=texts, layers=6)
     assert (report.imported, report.present, report.n_layers, report.dim) == (7, 0, 1, 6)
-    document = json.loads((store.path / "spaces" / "mine.json").read_text("utf-8"))
+    document = card(store.path, "mine")
     assert document["pooling"] == "imported"
     assert document["layers"] == [{"id": 6, "name": "6"}]
     assert document["tokenizer_sha256"] is None

@@ -70,7 +70,7 @@ def test_maps_of_lists_are_stored_beside_others(made, tmp_path):
     assert {*listed["state"]} == {"current"}
     catalog = Catalog(made.root)
     for row in listed:
-        read = read_map(catalog.paths, made.root / row["file"])
+        read = read_map(catalog.root, made.root / row["file"])
         assert ("words" in read.header()) == (row["words"] is not None)
     names = list(stored_maps(made.store)[made.space])
     assert names[0] == "stored pca", "that of all items comes first"

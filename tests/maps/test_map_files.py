@@ -24,7 +24,7 @@ def made(make_store):
 
 
 def files_of(root: Path) -> list[Path]:
-    return sorted((root / "maps").rglob("*.parquet"))
+    return sorted((root / "derived" / "maps").rglob("*.parquet"))
 
 
 def states(store: Store) -> list[str]:
@@ -45,7 +45,7 @@ def check_damaged(made: Synthetic, path: Path) -> None:
     made.store.repair()
     assert made.store.verify().ok
     assert not path.exists()
-    layer = read_map(made.paths, files_of(made.root)[0]).key.layer
+    layer = read_map(made.root, files_of(made.root)[0]).key.layer
     assert made.store.map()["did"].count("made") == 1, layer
     np.testing.assert_array_equal(made.store.map_points(made.space, "top")[1], expected)
 
@@ -112,8 +112,8 @@ def test_a_map_of_another_version_is_behind(made):
     from dataclasses import replace
 
     path = files_of(made.root)[1]
-    found = read_map(made.paths, path)
-    write_map(made.paths, replace(found, key=replace(found.key, version=99)))
+    found = read_map(made.root, path)
+    write_map(made.root, replace(found, key=replace(found.key, version=99)))
     assert states(made.store) == ["current", "behind", "current"]
     assert made.store.map()["did"] == ["found", "made", "found"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from file_access import before_access
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
-from embstore.base import disk
 from embstore.base.errors import FileAccessError, QueryError, UsageError
 from embstore.base.progress import Progress, observing
 from embstore.index import exact_knn
@@ -146,14 +146,14 @@ def test_the_number_of_threads_does_not_change_a_map(made, monkeypatch):
 
 
 def test_an_interrupted_call_goes_on_after_the_last_layer(made, tmp_path):
-    def interrupt(operation: str, path: Path, _source: Path | None) -> None:
-        if operation == "replace" and path.name.startswith("layer=02-"):
+    def interrupt(path: Path, writing: bool) -> None:
+        if writing and path.name.startswith("layer=02-"):
             raise KeyboardInterrupt
 
-    with disk.watched(interrupt), pytest.raises(KeyboardInterrupt):
+    with before_access(interrupt), pytest.raises(KeyboardInterrupt):
         made.store.map(method="tsne")
     assert [name[:8] for name in files_of(made.root)] == ["layer=00", "layer=01"]
-    assert not list((made.root / "maps").rglob(".*.tmp"))
+    assert not list((made.root / "derived" / "maps").rglob(".*.tmp"))
     assert made.store.map(method="tsne")["did"] == ["found", "found", "made"]
     whole = synthetic_store(tmp_path / "whole", n=60, n_blocks=2, top_form=None, vectors=clusters(), index=False)
     whole.store.map(method="tsne")
@@ -286,16 +286,16 @@ def test_points_that_coincide_are_neighbours_by_position():
 def test_where_the_store_cannot_be_written(made):
     """``map`` says so before it computes anything; points are computed all the same."""
 
-    def refuse(operation: str, path: Path, _source: Path | None) -> None:
-        if operation not in ("open", "read", "list", "status"):
+    def refuse(path: Path, writing: bool) -> None:
+        if writing:
             raise OSError(errno.EROFS, "read-only", str(path))
 
-    with disk.watched(refuse):
+    with before_access(refuse):
         with pytest.raises(FileAccessError, match="maps"):
             made.store.map(method="tsne")
         ids, _ = made.store.map_points(made.space, "top")
     assert len(ids) == 60
-    assert not (made.root / "maps").exists()
+    assert not (made.root / "derived" / "maps").exists()
 
 
 def test_positions_that_are_not_finite_are_refused(made, monkeypatch):

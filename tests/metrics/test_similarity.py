@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.spatial.distance import cosine as cosine_distance
 
 from embstore.metrics.data import Pairs
-from embstore.metrics.judgements import similarity, text_codes
+from embstore.metrics.judgements import similarity
 from embstore.metrics.numerics import statistics
 from embstore.metrics.numerics.statistics import percentile_interval, resampled_spearman
 
@@ -173,78 +173,3 @@ def test_cosines_near_one_keep_their_order():
     assert similarity(Arrays(x), pairs=pairs, resamples=0)["spearman"] == pytest.approx(1, abs=1e-12)
     units = x / np.linalg.norm(x, axis=1, keepdims=True)
     assert len({*np.einsum("nd,nd->n", units[:200], units[200:]).tolist()}) < 150, "float32 is enough here"
-
-
-# Scores ranked as text: PAPER.md 1.6 (b) ------------------------------------------------------------------------------
-
-WRITTEN = ("4", "4.0", "4.000", "3.8", "0", "0.000", "1e-06", "5.0", "10", "2.25")
-
-
-def made_of_texts(seed: int = 0) -> tuple[np.ndarray, Pairs]:
-    """Vectors with cosines of both signs, and scores that are written in several ways."""
-    x, pairs = made(seed, n_pairs=80, offset=0)
-    texts = np.random.default_rng(seed).choice(WRITTEN, 80).tolist()
-    return x, pairs_of(pairs.left, pairs.right, [float(text) for text in texts], texts)
-
-
-def short_cosines(seed: int) -> tuple[np.ndarray, Pairs, list[float]]:
-    """Pairs whose cosines have few digits, so that rounding changes none of their texts; they have ties."""
-    x, pairs = made_of_texts(seed)
-    n = len(pairs.left)
-    wanted = np.random.default_rng(seed).choice([-0.8, -0.6, -0.28, 0.28, 0.6, 0.8, 0.0], n)
-    x = np.zeros((n + 1, 2))
-    x[0, 0] = 1
-    x[1:] = [[25 * c, {0.8: 15, 0.6: 20, 0.28: 24, 0: 25}[abs(c)]] for c in wanted]
-    return x, pairs_of(np.zeros(n), np.arange(1, n + 1), pairs.score, pairs.score_texts), wanted.tolist()
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_ranks_of_text_are_those_of_scipy_given_floats_and_strings(dtype):
-    """As the authors call it: ``spearmanr(list of floats, list of strings)``."""
-    apart = []
-    for seed in range(6):
-        x, pairs, right = short_cosines(seed)
-        x = x.astype(dtype).astype(np.float32)
-        found = similarity(Arrays(x), pairs=pairs, ranks="text", resamples=0)
-        assert pairs.score_texts is not None
-        wanted = stats.spearmanr(right, list(pairs.score_texts)).statistic
-        assert found["spearman"] == pytest.approx(wanted, abs=1e-9)
-        plain = similarity(Arrays(x), pairs=pairs, resamples=0)
-        assert plain["spearman"] == pytest.approx(stats.spearmanr(right, pairs.score).statistic, abs=1e-9)
-        assert found["pearson"] == plain["pearson"]
-        apart.append(abs(found["spearman"] - plain["spearman"]))
-    assert max(apart) > 0.05, "the two rankings must differ here"
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.lists(st.tuples(st.floats(-1, 1), st.sampled_from(WRITTEN)), min_size=2, max_size=40))
-def test_codes_of_text_are_ranked_as_scipy_ranks_text(rows):
-    numbers, texts = (list(column) for column in zip(*rows, strict=True))
-    if len({str(number) for number in numbers}) < 2 or len(set(texts)) < 2:
-        return
-    ours = stats.spearmanr(text_codes(np.array(numbers)), text_codes(np.array(texts))).statistic
-    assert ours == pytest.approx(stats.spearmanr(numbers, texts).statistic, abs=1e-12)
-
-
-def test_the_interval_of_text_is_that_of_its_ranks():
-    x, pairs, right = short_cosines(3)
-    found = similarity(Arrays(x), pairs=pairs, ranks="text", resamples=50, seed=4)
-    orders = [sorted(map(str, right)), sorted(pairs.score_texts or ())]
-    at = [
-        np.array([order.index(str(value)) for value in side], float)
-        for order, side in zip(orders, (right, pairs.score_texts or ()), strict=True)
-    ]
-    ends = np.quantile(resampled(*at, 50, 4), [0.025, 0.975])
-    assert (found["low"], found["high"]) == pytest.approx(tuple(ends), abs=1e-12)
-    plain = similarity(Arrays(x), pairs=pairs, resamples=50, seed=4)
-    assert (plain["low"], plain["high"]) != (found["low"], found["high"])
-
-
-def test_pairs_whose_score_is_not_written_are_left_out_and_counted():
-    x, pairs, right = short_cosines(0)
-    texts = ["", *(pairs.score_texts or ())[1:]]
-    given_pairs = pairs_of(pairs.left, pairs.right, pairs.score, texts)
-    found = similarity(Arrays(x), pairs=given_pairs, ranks="text", resamples=0)
-    assert (found["n"], found["total"]) == (79, 80)
-    assert found["spearman"] == pytest.approx(stats.spearmanr(right[1:], texts[1:]).statistic, abs=1e-9)
-    assert similarity(Arrays(x), pairs=given_pairs, resamples=0)["n"] == 80

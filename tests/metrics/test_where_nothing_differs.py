@@ -80,7 +80,7 @@ def test_differences_of_equal_layers_are_covered():
         layers = [gold + rng.normal(size=100) for _ in range(2)]
         for statistic, found_p in p_values.items():  # of the same resamples, which are kept
             scores = [Scores(units, values, statistic, gold) for values in layers]
-            resampled = np.stack([each.resampled(200, number, by_word=False) for each in scores])
+            resampled = np.stack([each.resampled(200, number) for each in scores])
             found = compare_resamples(np.array([each.value for each in scores]), resampled, 0)[1]
             assert found.low is not None
             assert found.high is not None

@@ -52,7 +52,7 @@ def test_similarity_over_a_store_is_scipys(make_store, dtype):
     message = f"toy.word.last, rg65: spearman is highest in layer {best['layer_name']} ({best['spearman']:.4f})."
     assert message in table.notes
     names = ["dataset", "n", "spearman", "pearson", "low", "high", "total", "coverage", "n_zero", "best", "reason"]
-    names += ["missing", "ranks", "resamples", "seed"]
+    names += ["missing", "resamples", "seed"]
     assert list(table.columns[-len(names) :]) == names
 
 
@@ -66,42 +66,17 @@ def test_layers_that_are_as_high_as_the_best_are_named(make_store):
     assert f"toy.word.last, rg65: spearman is highest in layer 0 ({value}, as high in 1, 2)." in table.notes
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_scores_as_text_over_a_store_are_those_of_scipy_given_strings(make_store, dtype):
-    made = make_store(n=30, dtype=dtype, index=False)
-    first, second, scores = write_pairs(made, "plain")
-    written = [f"{score:.{place % 4}f}" if score % 1 == 0 else str(score) for place, score in enumerate(scores)]
-    write_dataset(made.files, "written", "word pairs", Unit.WORD, {
-        "item_id": ids(first), "text": first, "item_id_2": ids(second), "text_2": second,
-        "score": scores, "score_text": written,
-    })  # fmt: skip
-    table = made.store.query("similarity", ranks="text")
-    check_schema("similarity", table.to_pylist())
-    for row in table:
-        if row["dataset"] == "plain":
-            assert row["spearman"] is None
-            assert "stsb-wolfe2022 has them" in row["reason"]
-        else:
-            right = cosines(made, row["layer"], first, second)
-            assert row["spearman"] == pytest.approx(stats.spearmanr(right, written).statistic, abs=1e-9)
-            assert row["low"] < row["spearman"] < row["high"]
-    plain = made.store.query("similarity", dataset="written")
-    assert plain["spearman"] == made.store.query("similarity", dataset="plain")["spearman"]
-    assert plain["spearman"] != [row["spearman"] for row in table if row["dataset"] == "written"]
-
-
 def test_a_score_that_is_missing_in_a_foreign_file_is_no_zero(make_store):
     made = make_store(n=30, index=False)
     first, second, scores = write_pairs(made)
     columns = {"item_id": ids(first), "text": first, "item_id_2": ids(second), "text_2": second}
     write_dataset(made.files, "rg65", "word pairs", Unit.WORD, {
-        **columns, "score": [None, *scores[1:]], "score_text": ["1", None, *map(str, scores[2:])],
+        **columns, "score": [None, *scores[1:]],
     })  # fmt: skip
     for row in made.store.query("similarity"):
         assert (row["n"], row["total"]) == (59, 60)
         right = cosines(made, row["layer"], first[1:], second[1:])
         assert row["spearman"] == pytest.approx(stats.spearmanr(right, scores[1:]).statistic, abs=1e-9)
-    assert set(made.store.query("similarity", ranks="text")["n"]) == {58}
     assert set(made.store.query("similarity", missing="error")["spearman"]) == {None}
 
 

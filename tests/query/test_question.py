@@ -130,7 +130,7 @@ def test_a_row_without_a_value_says_how_it_was_asked_too(store):
     [row] = ask(store, "isoscore", zeta=1, where="false", layers=0).to_pylist()
     assert (row["isoscore"], row["zeta"], type(row["zeta"])) == (None, 1.0, float)
     [row] = ask(store, "similarity", where="false", layers=0).to_pylist()
-    assert (row["spearman"], row["ranks"], row["seed"], row["resamples"]) == (None, "number", None, None)
+    assert (row["spearman"], row["missing"], row["seed"], row["resamples"]) == (None, "skip", None, None)
 
 
 SPLITS = "one-sided p-values, from 50 random splits of the words into two sets of these sizes (seed 5)"

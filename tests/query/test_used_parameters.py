@@ -8,7 +8,6 @@ from datasets_written import write_lexicon
 from kept_columns import write_columns as write_kept
 
 from embstore.base.errors import UsageError
-from embstore.metrics import METRICS
 
 SETS: dict[str, Any] = {"x": "text0,text1,text2", "y": ["text3", "text4"], "a": "text5,text6,gone", "b": "text7,text8"}
 
@@ -102,11 +101,3 @@ def test_parameters_of_text_take_numbers_as_the_command_line_does(made):
     assert (
         made.store.query("correlate", versus=1, **both).rows == made.store.query("correlate", versus="1", **both).rows
     )
-
-
-@pytest.mark.parametrize(("metric", "names"), [
-    ("similarity", {"resample", "test"}), ("correlate", {"test"}), ("valnorm", {"test"}), ("knn", set()),
-    ("probe", set()), ("analogies", set()),
-])  # fmt: skip
-def test_tests_are_offered_where_they_work(metric, names):
-    assert {parameter.name for parameter in METRICS[metric].parameters} & {"resample", "test"} == names

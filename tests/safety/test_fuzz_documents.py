@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from embstore.storage.files.paths import StorePaths, check_marker
+from embstore.storage.transaction.commit import Change, commit, create_store
+from embstore.storage.transaction.manifest import read_manifest
 from fuzzing import refusal, tries
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,13 +20,9 @@ from embstore.base import checksum
 from embstore.base.errors import DamagedError, EmbstoreError, SourceError
 from embstore.index import IndexCard
 from embstore.sources.own import own_dataset
-from embstore.storage import keys
-from embstore.storage.card import read_card
 from embstore.storage.answers import Answer, read_answer, write_answer
-from embstore.storage.files.paths import StorePaths, check_marker
-from embstore.storage.transaction.commit import Change, commit, create_store
+from embstore.storage.card import read_card
 from embstore.storage.lock import _read_metadata as read_holder
-from embstore.storage.transaction.manifest import read_manifest
 
 pytestmark = pytest.mark.fault
 

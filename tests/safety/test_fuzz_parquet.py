@@ -7,6 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from embstore.storage.files.paths import Shard
+from embstore.storage.parquet import thrift
+from embstore.storage.parquet.footer import is_footer_sound
+from embstore.storage.parquet.reader import read_plain_table, read_values
+from embstore.storage.transaction.manifest import committed_shards
 from fuzzing import refusal, tries
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,12 +19,7 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore.base import checksum
 from embstore.base.errors import DamagedError
-from embstore.storage.files.paths import Shard
 from embstore.storage.vectors import LayerVectors, shard_row_groups
-from embstore.storage.parquet import thrift
-from embstore.storage.parquet.footer import is_footer_sound
-from embstore.storage.parquet.reader import read_plain_table, read_values
-from embstore.storage.transaction.manifest import committed_shards
 
 pytestmark = pytest.mark.fault
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from datasets_written import write_analogies
+from embstore.storage.maintenance.compaction import write_all_merged
 from embstore_cli.main import app
 from embstore_schemas.generate import query_schema
 from jsonschema import Draft202012Validator
@@ -23,7 +24,6 @@ from embstore.base.space import Pooling, Unit
 from embstore.metrics import METRICS, Column, Parameter
 from embstore.metrics.explain import UNGROUPED
 from embstore.metrics.plugins import COLUMN_TYPES
-from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.writer import write_dataset
 
 FOLDER = Path(__file__).parents[2] / "schemas"

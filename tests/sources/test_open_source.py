@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import wordfreq
+from file_access import before_access
 
 import embstore
-from embstore.base import disk
 from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit
 from embstore.sources.datasets import DATASETS
@@ -77,13 +77,12 @@ def test_a_file_of_size_0_has_no_texts(write, name):
 
 @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.parquet"])
 def test_a_file_that_may_not_be_read_is_an_error(write, name):
-    def refuse(operation: str, path: Path, _: Path | None) -> None:
-        if operation == "open":
-            raise PermissionError(13, "Permission denied", str(path))
+    def refuse(path: Path, _: bool) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
 
     write(name, "x\n")
     words = rf"^{name} cannot be read: Permission denied\. Check its permissions, and those of the folders above it\.$"
-    with disk.watched(refuse), pytest.raises(SourceError, match=words):
+    with before_access(refuse), pytest.raises(SourceError, match=words):
         open_source(name)
 
 

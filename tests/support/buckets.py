@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from embstore.storage.bucket import Bucket as Objects
-
 from embstore import Store
+from embstore.storage.bucket import Bucket as Objects
 
 KEY, SECRET = "AKIAEXAMPLE", "wJalrXUtnFEMIexample"
 

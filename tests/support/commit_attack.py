@@ -74,7 +74,11 @@ def rivals(bucket: Bucket, n_rounds: int, rates: Mapping[str, float], seed: int)
             outcomes = dict(zip(names, pool.map(run, names), strict=True))
             newest = manifest.read(bucket.objects())
             assert newest is not None
-            lost = [name for name in names if outcomes[name] == "told" and not added_file(name).keys() <= newest.files.keys()]
+            lost = [
+                name
+                for name in names
+                if outcomes[name] == "told" and not added_file(name).keys() <= newest.files.keys()
+            ]
             assert not lost, f"{lost} were told that they had committed, and are not there"
             counts.update(outcomes.values())
     return f"{n_rounds} rounds of {RIVALS} rivals: none lost. {dict(counts)}"

@@ -172,8 +172,7 @@ def words(*ids: int) -> Words:
     return Words(np.array(ids, np.int64), tuple(f"word{item}" for item in ids))
 
 
-def pairs_of(left: object, right: object, score: object, score_texts: Sequence[str] | None = None) -> Pairs:
+def pairs_of(left: object, right: object, score: object) -> Pairs:
     left, right = np.asarray(left, np.int64), np.asarray(right, np.int64)
     texts = [tuple(f"text{item}" for item in side.tolist()) for side in (left, right)]
-    written = None if score_texts is None else tuple(score_texts)
-    return Pairs(left, right, np.asarray(score, np.float64), *texts, written)
+    return Pairs(left, right, np.asarray(score, np.float64), *texts)

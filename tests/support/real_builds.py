@@ -158,5 +158,5 @@ class Whole:
 
 def skipped(root: Path) -> frozenset[tuple[str, ...]]:
     """Return the texts without a vector, with all that the store says of them but where they stand."""
-    rows = Store(root).skipped().to_pylist() 
+    rows = Store(root).skipped().to_pylist()
     return frozenset((row["text"], row["outcome"], row["reason"], str(row["space"])) for row in rows)

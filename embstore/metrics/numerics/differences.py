@@ -1,10 +1,9 @@
-"""Test whether scores differ between layers: paired resamples, comparison with the best, tests of correlations.
+"""Test whether scores differ between layers: paired resamples, comparison with the best.
 
 The layers are scored on the same units (pairs, questions or items), so that one set of resamples serves all of them,
 and a difference is that within each resample.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, Self, TypeVar
@@ -31,7 +30,6 @@ class Scores:
     statistic: Literal["mean", "pearson", "spearman"]  # mean of the values, or their correlation with gold
     gold: Float64Array | None = None  # what they are held against, float64 (n,), NaN where missing; None for a mean
     error: Float64Array | float = 0.0  # bound on the rounding error of each value (n,), or of all: these share a rank
-    words: tuple[Ids, Ids] | None = None  # ids of the two words of pairs of words, each int64 (n,)
     known: Float64Array | None = None  # the statistic in each resample of the units with a value, if it is known
 
     def restricted(self, units: Ids) -> "Scores":
@@ -41,8 +39,7 @@ class Scores:
         at = np.searchsorted(self.units, units)
         return replace(
             self, units=units, values=self.values[at], gold=None if self.gold is None else self.gold[at],
-            error=self.error if isinstance(self.error, float) else self.error[at],
-            words=None if self.words is None else (self.words[0][at], self.words[1][at]), known=None,
+            error=self.error if isinstance(self.error, float) else self.error[at], known=None,
         )  # fmt: skip
 
     @property
@@ -68,7 +65,7 @@ class Scores:
             return Scored(row | {"reason": "interval: not asked for (resamples 0)"}, self)
         if len(self.units) < MIN_INTERVAL_UNITS:
             return Scored(row | {"reason": f"interval: fewer than {MIN_INTERVAL_UNITS} {noun}"}, self)
-        resampled = self.resampled(resamples, seed, by_word=False)
+        resampled = self.resampled(resamples, seed)
         low, high = statistics.percentile_interval(resampled)
         return Scored(row | {"low": low, "high": high, "seed": seed}, replace(self, known=resampled))
 
@@ -81,20 +78,15 @@ class Scores:
             return statistics.pearson(statistics.ranks(self.values, self.error), statistics.ranks(self.gold))
         return statistics.pearson(self.values, self.gold)
 
-    def resampled(self, resamples: int, seed: int, *, by_word: bool) -> Float64Array:
-        """Return the statistic in each resample (resamples,) of the units, or of the words of pairs."""
-        words = None
-        if self.known is not None and len(self.known) == resamples and not by_word:
+    def resampled(self, resamples: int, seed: int) -> Float64Array:
+        """Return the statistic in each resample (resamples,) of the units."""
+        if self.known is not None and len(self.known) == resamples:
             return self.known
-        if by_word:
-            assert self.words is not None
-            numbers = np.unique(np.concatenate(self.words), return_inverse=True)[1]
-            words = numbers[: len(self.units)], numbers[len(self.units) :]
         if self.gold is None:
-            return statistics.resampled_means(self.values, resamples, seed, words)
+            return statistics.resampled_means(self.values, resamples, seed)
         if self.statistic == "spearman":
-            return statistics.resampled_spearman(self.values, self.gold, resamples, seed, self.error, words)
-        return statistics.resampled_pearson(self.values, self.gold, resamples, seed, words)
+            return statistics.resampled_spearman(self.values, self.gold, resamples, seed, self.error)
+        return statistics.resampled_pearson(self.values, self.gold, resamples, seed)
 
 
 class _OfUnits(Protocol):
@@ -173,37 +165,3 @@ def holm(p_values: Float64Array) -> Float64Array:
     adjusted = np.empty(m)
     adjusted[order] = np.minimum(1, np.maximum.accumulate((m - np.arange(m)) * p_values[order]))
     return adjusted
-
-
-def williams_test(r12: float, r13: float, r23: float, n: int) -> tuple[float, float]:
-    """Test whether two dependent correlations with the same variable are equal (Williams 1959, in Steiger 1980, eq. 7).
-
-    Args:
-        r12: Correlation of the shared variable with the first score.
-        r13: Correlation of the shared variable with the second score.
-        r23: Correlation of the two scores.
-        n: Number of units, 4 or more.
-
-    Returns:
-        t with n − 3 degrees of freedom, and the two-sided p-value; NaN where the two scores are the same up to scale.
-    """
-    from scipy.stats import t as student  # slow to import
-
-    determinant = 1 - r12**2 - r13**2 - r23**2 + 2 * r12 * r13 * r23
-    mean = (r12 + r13) / 2
-    spread = 2 * (n - 1) / (n - 3) * determinant + mean**2 * (1 - r23) ** 3
-    if spread <= _ROUNDING:
-        return math.nan, math.nan
-    t = (r12 - r13) * math.sqrt((n - 1) * (1 + r23) / spread)
-    return t, float(2 * student.sf(abs(t), n - 3))
-
-
-def steiger_test(r12: float, r13: float, r23: float, n: int) -> tuple[float, float]:
-    """Test the same by Fisher's z with the pooled correlation (Steiger 1980, eq. 14); return Z and two-sided p."""
-    mean = (r12 + r13) / 2
-    if max(abs(r12), abs(r13), abs(r23)) >= 1 - _ROUNDING:
-        return math.nan, math.nan
-    psi = r23 * (1 - 2 * mean**2) - 0.5 * mean**2 * (1 - 2 * mean**2 - r23**2)
-    covariance = psi / (1 - mean**2) ** 2
-    z = (math.atanh(r12) - math.atanh(r13)) * math.sqrt(n - 3) / math.sqrt(2 - 2 * covariance)
-    return z, math.erfc(abs(z) / math.sqrt(2))

@@ -212,17 +212,8 @@ def percentile_interval(resampled: Float64Array) -> tuple[float, float] | tuple[
     return float(low), float(high)
 
 
-Words = tuple[Positions, Positions]
-"""The number of the first and of the second word of each of n pairs, from 0."""
-
-
 def resampled_spearman(
-    x: Float64Array,
-    y: Float64Array,
-    resamples: int,
-    seed: int,
-    error: Float64Array | float = 0.0,
-    words: Words | None = None,
+    x: Float64Array, y: Float64Array, resamples: int, seed: int, error: Float64Array | float = 0.0
 ) -> Float64Array:
     """Return Spearman's rho in each resample (Efron & Tibshirani 1993, section 13.3), NaN where it is undefined.
 
@@ -235,30 +226,26 @@ def resampled_spearman(
         resamples: Number of resamples.
         seed: Random seed of the resamples.
         error: Bound on the rounding error of each x (n,), or of all: see :func:`group_ties`.
-        words: The words of pairs, which are then drawn instead of pairs: see :func:`_draw_counts`.
     """
     order, is_start = group_ties(x, error)
     starts, scores = np.flatnonzero(is_start), y.tobytes()
-    batches = _batches(len(y), resamples, seed, words)
+    batches = _batches(len(y), resamples, seed)
     return np.concatenate([_resampled_rho(_draw_resamples(scores, *batch), order, starts) for batch in batches])
 
 
-def resampled_means(x: Float64Array, resamples: int, seed: int, words: Words | None = None) -> Float64Array:
-    """Return the mean of x (n,) in each resample (resamples,); NaN for a resample without any."""
-    counts = (_draw_counts(len(x), *batch) for batch in _batches(len(x), resamples, seed, words))
-    return np.concatenate([_ratio(x @ each, each.sum(axis=0)) for each in counts])
+def resampled_means(x: Float64Array, resamples: int, seed: int) -> Float64Array:
+    """Return the mean of x (n,) in each resample (resamples,)."""
+    batches = _batches(len(x), resamples, seed)
+    return np.concatenate([x @ _draw_counts(len(x), *batch) / len(x) for batch in batches])
 
 
-def resampled_pearson(
-    x: Float64Array, y: Float64Array, resamples: int, seed: int, words: Words | None = None
-) -> Float64Array:
+def resampled_pearson(x: Float64Array, y: Float64Array, resamples: int, seed: int) -> Float64Array:
     """Return Pearson's r of x and y (n,) in each resample (resamples,), NaN where it is undefined."""
     x, y = x - x.mean(), y - y.mean()
     products = np.stack([x, y, x * x, y * y, x * y])
     found = []
-    for batch in _batches(len(x), resamples, seed, words):
-        counts = _draw_counts(len(x), *batch)
-        mean_x, mean_y, xx, yy, xy = _ratio(products @ counts, counts.sum(axis=0))
+    for batch in _batches(len(x), resamples, seed):
+        mean_x, mean_y, xx, yy, xy = products @ _draw_counts(len(x), *batch) / len(x)
         square = (xx - mean_x**2) * (yy - mean_y**2)
         is_defined = square > (_EPSILON * xx) * (_EPSILON * yy)
         found.append(_ratio(xy - mean_x * mean_y, np.sqrt(np.where(is_defined, square, 0))).clip(-1, 1))
@@ -272,13 +259,10 @@ def _ratio(numerator: Float64Array, denominator: Float64Array) -> Float64Array:
     return ratios
 
 
-def _batches(
-    n: int, resamples: int, seed: int, words: Words | None
-) -> Iterator[tuple[int, int, int, "WordBytes | None"]]:
-    """Yield the size of each batch of resamples, the seed, the number of the batch, and the words, hashable."""
-    key = None if words is None else (words[0].tobytes(), words[1].tobytes())
+def _batches(n: int, resamples: int, seed: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the size of each batch of resamples, the seed, and the number of the batch."""
     size = max(1, _BATCH_VALUES // n)
-    return ((min(size, resamples - first), seed, number, key) for number, first in enumerate(range(0, resamples, size)))
+    return ((min(size, resamples - first), seed, number) for number, first in enumerate(range(0, resamples, size)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -287,49 +271,34 @@ class _Resamples:
 
     counts: Counts  # number of times that each pair is in each resample, float32 or float64 (n, b)
     weighted: Counts  # that count times the rank of the pair's y in the resample, likewise (n, b)
-    total: Float64Array  # Σ count, float64 (b,): n, unless words are drawn
     rank_spread: Float64Array  # Σ (rank of y − mean rank)² over the resample, float64 (b,)
     weighted_total: Float64Array  # Σ count · weighted, float64 (b,)
     cube_total: Float64Array  # Σ count³, float64 (b,)
 
 
-WordBytes = tuple[bytes, bytes]
-
-
 @lru_cache(maxsize=_CACHED_BATCHES)
-def _draw_counts(n: int, size: int, seed: int, number: int, words: WordBytes | None = None) -> Counts:
-    """Draw how often each of n pairs is in each of a batch of resamples, float32 or float64 (n, size).
-
-    Pairs are drawn with replacement; if ``words``, as the bytes of two int64 arrays (n,), are given, words are, and a
-    pair counts as often as the product of the counts of its words says (the pigeonhole bootstrap of Owen 2007).
-    """
+def _draw_counts(n: int, size: int, seed: int, number: int) -> Counts:
+    """Draw how often each of n pairs is in each of a batch of resamples, float32 or float64 (n, size)."""
     rng = np.random.default_rng([seed, number])
     # Whole numbers, and halves of them, which float32 holds exactly up to 2²³: no count is ever above 32.
-    dtype = np.float32 if n < _FLOAT32_MAX_PAIRS and words is None else np.float64
-    n_drawn = n
-    if words is not None:
-        first, second = (np.frombuffer(each, np.int64) for each in words)
-        n_drawn = int(max(first.max(), second.max())) + 1
-    drawn = np.empty((size, n_drawn), dtype)
+    dtype = np.float32 if n < _FLOAT32_MAX_PAIRS else np.float64
+    drawn = np.empty((size, n), dtype)
     for row in drawn:
-        row[:] = np.bincount(rng.integers(0, n_drawn, n_drawn), minlength=n_drawn)
-    if words is not None:
-        drawn = drawn[:, first] * drawn[:, second]
+        row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
     return np.ascontiguousarray(drawn.T)
 
 
 @lru_cache(maxsize=_CACHED_BATCHES)
-def _draw_resamples(y: bytes, size: int, seed: int, number: int, words: WordBytes | None = None) -> _Resamples:
+def _draw_resamples(y: bytes, size: int, seed: int, number: int) -> _Resamples:
     """Draw a batch of resamples of y, the bytes of a float64 array (n,), which are hashable.
 
     Cached, since all layers use the same ones.
     """
     scores = np.frombuffer(y)
-    counts = _draw_counts(len(scores), size, seed, number, words)
+    counts = _draw_counts(len(scores), size, seed, number)
     weighted = np.empty_like(counts)
     n_before, weighted_total, cube_total = np.zeros((3, size))
-    total = counts.sum(axis=0, dtype=np.float64)
-    rank_spread = total**3 / 12
+    rank_spread = np.full(size, len(scores) ** 3 / 12)
     order, is_start = group_ties(scores)
     for members in np.split(order, np.flatnonzero(is_start)[1:]):
         in_group = counts[members].sum(axis=0, dtype=np.float64)
@@ -341,7 +310,7 @@ def _draw_resamples(y: bytes, size: int, seed: int, number: int, words: WordByte
         wide = count.astype(np.float64)
         weighted_total += wide * weight
         cube_total += wide * wide * wide
-    return _Resamples(counts, weighted, total, rank_spread, weighted_total, cube_total)
+    return _Resamples(counts, weighted, rank_spread, weighted_total, cube_total)
 
 
 def _resampled_rho(resamples: _Resamples, order: Positions, starts: Positions) -> Float64Array:
@@ -352,7 +321,6 @@ def _resampled_rho(resamples: _Resamples, order: Positions, starts: Positions) -
     ascending order, (n,), and ``starts`` the first of each group of tied x in it.
     """
     n, size = resamples.counts.shape
-    total = resamples.total
     n_before, covariance, product = np.zeros((3, size))
     weighted_total, cube_total = resamples.weighted_total.copy(), resamples.cube_total.copy()
     stops = [*starts[1:].tolist(), n]
@@ -368,11 +336,9 @@ def _resampled_rho(resamples: _Resamples, order: Positions, starts: Positions) -
         np.add(n_before, count, out=n_before)
         np.multiply(n_before, weight, out=product)
         np.add(covariance, product, out=covariance)
-    covariance -= (weighted_total - total * (total + 1) / 2) / 2 + total * ((total + 1) / 2) ** 2
-    square = resamples.rank_spread * (total**3 - cube_total) / 12
-    rho = np.full(size, np.nan)
-    np.divide(covariance, np.sqrt(square), out=rho, where=square > 0)
-    return rho.clip(-1, 1)
+    covariance -= (weighted_total - n * (n + 1) / 2) / 2 + n * ((n + 1) / 2) ** 2
+    square = resamples.rank_spread * (n**3 - cube_total) / 12
+    return _ratio(covariance, np.sqrt(square)).clip(-1, 1)
 
 
 def permutation_test(
