@@ -27,6 +27,7 @@ GARBAGE_SECONDS = 24 * 3600
 """How long a file is kept after the last manifest that names it was the newest."""
 
 _MASK = (1 << 64) - 1
+_REMEDY = "Restore that file from a copy of the store; or build it anew, in another folder."
 
 Entry = Mapping[str, Any]
 """What a manifest says of a file: ``bytes`` and ``sha256``, and by kind ``n``, ``first``, ``last``, ``ids`` …"""
@@ -148,22 +149,25 @@ def read(objects: "Objects", known: Manifest | None = None) -> Manifest | None:
             if objects.newest_manifest() == info:
                 raise
             continue  # another process has committed since, and deleted it
-        return parse(data, f"{objects.url}/{info.key}", info.tag)
+        place = f"{objects.url}/{info.key}"
+        found = parse(data, place, info.tag)
+        if info.key not in (keys.manifest_key(found.number), keys.PUBLISHED):
+            raise DamagedError(f"{place} is damaged: it is the manifest of another number, {found.number}. {_REMEDY}")
+        return found
 
 
 def parse(data: bytes, place: str, tag: str = "") -> Manifest:
     """Return the manifest in a document; its hash is checked before anything else."""
-    remedy = "Restore that file from a copy of the store; or build it anew, in another folder."
-    checksum.check(place, data, remedy)
-    document = atomic.parse_document(data, place, "manifest", remedy, is_sealed=False)
+    checksum.check(place, data, _REMEDY)
+    document = atomic.parse_document(data, place, "manifest", _REMEDY, is_sealed=False)
     found = Manifest(document["number"], document["files"], document["removed"], tag)
     for key, parts in found.parsed.items():
-        entry = found.files[key]
-        problem = (
-            "is no file of a store" if parts is None or parts.kind.is_derived else _entry_problem(parts.kind, entry)
-        )
+        if parts is None or parts.kind.is_derived or parts.kind is keys.MANIFESTS:
+            problem: str | None = "is no file of a store"
+        else:
+            problem = _entry_problem(parts.kind, found.files[key])
         if problem:
-            raise DamagedError(f"{place} is damaged: {key[:300]!r} {problem}. {remedy}")
+            raise DamagedError(f"{place} is damaged: {key[:300]!r} {problem}. {_REMEDY}")
     return found
 
 
@@ -184,12 +188,12 @@ def _entry_problem(kind: Kind, entry: Entry) -> str | None:
 
 
 def to_bytes(manifest: Manifest) -> bytes:
-    """Return the document of a manifest."""
+    """Return the document of a manifest; raise StoreError if it could not be read again."""
     document = {
         "format": FORMAT, "number": manifest.number, "created": int(time.time()),
         "files": dict(sorted(manifest.files.items())), "removed": dict(sorted(manifest.removed.items())),
     }  # fmt: skip
-    return atomic.document_bytes(document, indent=None)
+    return atomic.checked_bytes(keys.manifest_key(manifest.number), document, "manifest", indent=None)
 
 
 @dataclass(frozen=True, slots=True)
