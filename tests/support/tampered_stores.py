@@ -318,7 +318,10 @@ _SHARDS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "infinite": (shard_with(lambda ids, rows: (ids, rows + np.inf)), ("exact", "index")),
     "strings": (shard_of(lambda rows: ["x" * 9 for _ in rows], pa.string()), ("exact",)),
     "doubles": (shard_of(lambda rows: rows, pa.list_(pa.float64())), ("exact",)),
-    "differing lengths": (shard_of(lambda rows: [row[: n % 3] for n, row in enumerate(rows)], pa.list_(pa.float32())), ("exact",)),
+    "differing lengths": (
+        shard_of(lambda rows: [row[: n % 3] for n, row in enumerate(rows)], pa.list_(pa.float32())),
+        ("exact",),
+    ),
     "nulls": (shard_of(lambda rows: [None for _ in rows], pa.list_(pa.float32())), ("exact",)),
     "n": (entry_with("shard", n=1 << 50), ()),
     "offsets": (entry_with("shard", offsets=[1 << 52, 1 << 52]), ("exact",)),
