@@ -133,10 +133,12 @@ def write_document(path: Path, document: dict[str, Any], kind: documents.Kind) -
     write_bytes(path, checked_bytes(path, document, kind))
 
 
-def checked_bytes(path: Path | str, document: dict[str, Any], kind: documents.Kind, indent: int | None = 2) -> bytes:
-    """Serialize a JSON document, given without its SHA-256, and check that :func:`read_document` will accept it."""
+def checked_bytes(
+    path: Path | str, document: dict[str, Any], kind: documents.Kind, indent: int | None = 2, *, is_sealed: bool = True
+) -> bytes:
+    """Serialize a JSON document, with its own SHA-256 if it is sealed, and check that it can be read again."""
     try:
-        data = document_bytes(document, indent)
+        data = document_bytes(document, indent) if is_sealed else _plain_bytes(document, indent)
         documents.check(documents.parse(data, kind), kind)
     except (UnicodeEncodeError, documents.InvalidDocument) as error:
         raise StoreError(
@@ -148,24 +150,18 @@ def checked_bytes(path: Path | str, document: dict[str, Any], kind: documents.Ki
 
 def document_bytes(document: dict[str, Any], indent: int | None = 2) -> bytes:
     """Serialize a JSON document, with its own SHA-256 as last member."""
-    blank = {**document, checksum.KEY: checksum.BLANK}
-    text = json.dumps(blank, indent=indent, ensure_ascii=False, allow_nan=False)
-    return checksum.with_checksum((text + "\n").encode())
+    return checksum.with_checksum(_plain_bytes({**document, checksum.KEY: checksum.BLANK}, indent))
 
 
-def read_checked(path: Path, remedy: str) -> bytes:
-    """Return the content of a file that contains its own hash; raise DamagedError if it was altered or is missing."""
-    try:
-        data = disk.read(path)
-    except FileNotFoundError as error:
-        raise DamagedError(f"{path} cannot be read: {error.strerror}. {remedy}") from error
-    checksum.check(path, data, remedy)
-    return data
+def _plain_bytes(document: dict[str, Any], indent: int | None) -> bytes:
+    return (json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> dict[str, Any]:
-    """Read a JSON document that :func:`write_document` wrote, and check its SHA-256 and its published schema."""
-    return parse_document(disk.read(path, documents.MAX_BYTES[kind]), path, kind, remedy)
+def read_document(
+    path: Path, kind: documents.Kind, remedy: str = _RESTORE, *, is_sealed: bool = True
+) -> dict[str, Any]:
+    """Read a JSON document, and check its own SHA-256, if it is sealed, and its published schema."""
+    return parse_document(disk.read(path, documents.MAX_BYTES[kind]), path, kind, remedy, is_sealed=is_sealed)
 
 
 def parse_document(

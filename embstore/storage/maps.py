@@ -119,6 +119,7 @@ def write_map(root: Path, made: LayerMap) -> Path:
     columns = [made.ids, made.positions[:, 0], made.positions[:, 1]]
     table = pa.table([pa.array(np.ascontiguousarray(column)) for column in columns], schema=MAP_SCHEMA)
     header = json.dumps(made.header(), ensure_ascii=False, allow_nan=False)
+    disk.check_inside(root, path.parent)
     disk.make_folder(path.parent)
     atomic.discard_leftovers(path.parent)
     with atomic.temporary(path.parent) as temp:
@@ -130,6 +131,7 @@ def write_map(root: Path, made: LayerMap) -> Path:
 def stored_maps(root: Path, space: str) -> list[Path]:
     """Return the files of the stored maps of a space below the folder of a store."""
     folder = folder_of(MAPS, space)
+    disk.check_inside(root, root / folder)
     return [path for path in disk.listed(root / folder) if parse(f"{folder}/{path.name}") is not None]
 
 

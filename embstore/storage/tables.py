@@ -1,6 +1,7 @@
 """Write and read the Parquet tables beside the vectors: items, their columns, skipped texts and datasets."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -111,22 +112,39 @@ def read(file: StoredFile, columns: Sequence[str] | None = None) -> pa.Table:
 
     ``pyarrow.parquet.read_table`` would import pyarrow.dataset, and with it pandas where installed: half a second.
     """
-    file.check()
+    check(file)
     return read_unchecked(file, columns)
+
+
+def check(file: StoredFile) -> None:
+    """Raise DamagedError unless a table has its hash, and the columns of its kind, once until the file changes."""
+
+    def check_columns() -> None:
+        with _opened(file):
+            pass
+
+    file.files.check(file, check_columns)
 
 
 def read_unchecked(file: StoredFile, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a table, or some of its columns, after a check of its columns."""
+    with _opened(file) as parquet:
+        table = parquet.read(columns)
+        table.validate(full=True)
+    return table
+
+
+@contextmanager
+def _opened(file: StoredFile) -> Iterator[pq.ParquetFile]:
+    """Open a table within the context, and check its columns; raise DamagedError for what pyarrow cannot read."""
     try:
         with disk.opening(file.path), pq.ParquetFile(file.path) as parquet:
             check_schema(file, parquet.schema_arrow)
-            table = parquet.read(columns)
-        table.validate(full=True)
+            yield parquet
     except FileNotFoundError as error:
         raise file.damage("it is missing, and the manifest names it") from error
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise file.damage(f"it is no table ({str(error).splitlines()[0]})") from error
-    return table
 
 
 def check_schema(file: StoredFile, schema: pa.Schema) -> None:
