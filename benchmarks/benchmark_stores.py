@@ -14,13 +14,11 @@ import benchmark_clusters
 import numpy as np
 from benchmark_clusters import Clusters
 from benchmark_timing import Contender, Point, Size, timed
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.maintenance.compaction import write_all_merged
 from numpy.typing import NDArray
 from store_writing import space_writer
 
 import embstore
-from embstore import Store, index
+from embstore import Store
 from embstore.base.space import Layers, Pooling, Template, Unit
 from embstore.base.text import Item, Span
 from embstore.index.updating import update_indexes
@@ -127,7 +125,7 @@ class Workspace:
         dim = dim or self.size.dim
         self.room(4 * n * n_layers * dim)
         path = self.new(f"synthetic-{n}-{n_layers}-{dim}")
-        shard_bytes = SHARD_BYTES if n_shards is None else -(-n // n_shards) * 4 * dim * n_layers
+        shard_bytes = SHARD_BYTES if n_shards is None else -(-n // n_shards) * 4 * dim
         write_synthetic(path, blocks(n, n_layers, dim), n, n_layers, dim, shard_bytes=shard_bytes)
         return path
 
@@ -213,14 +211,13 @@ def write_synthetic(
         dim: of the space.
         items: of these ids; by default w0, w1 … with ids 0, 1 …
         unit: of the items.
-        shard_bytes: bytes of vectors in a shard.
+        shard_bytes: bytes of vectors in a shard of one layer.
     """
     card = synthetic_card(n_layers, dim, unit)
     if items is None:
         items = {number: Item(Unit.WORD, f"w{number}", None, None, number) for number in range(n)}
     seconds = 0.0
     with StoreWriter(root) as store:
-        store.add_space(card)
         with space_writer(store, card, items, shard_bytes) as writer:
             for ids, block in vectors:
                 began = time.perf_counter()
@@ -228,7 +225,6 @@ def write_synthetic(
                 seconds += time.perf_counter() - began
             began = time.perf_counter()
         seconds += time.perf_counter() - began
-        write_all_merged(store.paths)  # as a build does
     return seconds
 
 
@@ -250,15 +246,14 @@ def _write_clustered(path: Path, vectors: NDArray[np.float32], items: Sequence[I
     )
     writing = write_synthetic(path, made, n, 1, dim, {item.id: item for item in items})
     began = time.perf_counter()
-    kind = "auto" if "auto" in index.KINDS else "flat"
-    update_indexes(StorePaths(path.resolve()), synthetic_card(1, dim), kind)
+    update_indexes(path, synthetic_card(1, dim), "auto")
     return {"writing": writing, "indexing": time.perf_counter() - began}
 
 
 def _written_by() -> list[Path]:
     """Return the code that decides what lies on disk."""
     root = Path(embstore.__file__).parent
-    return sorted([*root.glob("storage/*.py"), *root.glob("index*.py"), *root.glob("index/*.py")])
+    return sorted([*root.glob("storage/*.py"), *root.glob("index/*.py")])
 
 
 def _hash(files: Sequence[Path]) -> str:

@@ -24,11 +24,9 @@ from peak_memory import peak
 from embstore import Store
 
 N_ITEMS, DIM, N_LAYERS = 60_000, 768, (2, 6)
-"""The larger store has 1.1 GB of vectors in ten shards, and as much in its indexes; a file is as large in both."""
+"""The larger store has 1.1 GB of vectors in shards of 16 MB, and as much in its indexes; a file is as large in both."""
 
-PREPARE = (
-    "from embstore import Store; from embstore.exchange import copies; from embstore.storage.remote import remote_store"
-)
+PREPARE = "from embstore import Store; from embstore.exchange import copies; from embstore.storage import bucket"
 
 
 def make_store(folder: Path, n_layers: int) -> float:

@@ -2,9 +2,8 @@
 
     python benchmarks/remote_requests.py [--items 10000 100000 1000000]
 
-The store is synthetic: 7 layers of 48 components, in shards of 16 MiB, of which a million items have as many as a
-million of MiniLM in shards of 128 MiB. The server is SeaweedFS on this machine. Each answer is compared with that of
-the same store in a folder, to the last digit.
+The store is synthetic: 7 layers of 48 components, in shards of 8,192 items, as many as MiniLM's have. The server is
+SeaweedFS on this machine. Each answer is compared with that of the same store in a folder, to the last digit.
 """
 
 import argparse
@@ -15,19 +14,20 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 import numpy as np
 from benchmark_stores import blocks, write_synthetic
-from embstore.storage.remote.objects import ObjectStore
-from embstore.storage.remote.remote_store import RemoteStore
 from object_servers import new_bucket, seaweedfs
 
 from embstore import Store
 from embstore.base.space import Unit
 from embstore.base.text import Item
+from embstore.storage.bucket import Bucket
+from embstore.storage.objects import ObjectInfo
 
-LAYERS, DIM, SHARD_BYTES = 7, 48, 16 << 20
+LAYERS, DIM = 7, 48
 
 QUESTIONS: dict[str, Callable[[Store], object]] = {
     "open": lambda store: [*store.catalog.cards],
@@ -44,40 +44,45 @@ QUESTIONS: dict[str, Callable[[Store], object]] = {
 @contextmanager
 def counted() -> Iterator[list[int]]:
     """Count the requests that read, and their bytes, within the context."""
-    counts, own = [0, 0], {name: getattr(ObjectStore, name) for name in ("get", "get_range", "head", "list")}
+    counts = [0, 0]
+    get, download, listed = Bucket.get, Bucket.download, Bucket.list
 
-    def counting(name: str) -> Callable[..., object]:
-        def request(self: ObjectStore, *arguments: object, **options: object) -> object:
-            found = own[name](self, *arguments, **options)
-            counts[0] += 1
-            counts[1] += len(found) if isinstance(found, bytes) else 0
-            return found
+    def count(n_bytes: int) -> None:
+        counts[0] += 1
+        counts[1] += n_bytes
 
-        return request
+    def counted_get(self: Bucket, key: str, max_bytes: int | None = None) -> bytes:
+        data = get(self, key, max_bytes)
+        count(len(data))
+        return data
 
-    for name in own:
-        setattr(ObjectStore, name, counting(name))
-    try:
+    def counted_download(self: Bucket, key: str, target: Path) -> None:
+        download(self, key, target)
+        count(target.stat().st_size)
+
+    def counted_list(self: Bucket, prefix: str) -> Iterator[ObjectInfo]:
+        count(0)
+        return listed(self, prefix)
+
+    with (
+        patch.object(Bucket, "get", counted_get),
+        patch.object(Bucket, "download", counted_download),
+        patch.object(Bucket, "list", counted_list),
+    ):
         yield counts
-    finally:
-        for name, function in own.items():
-            setattr(ObjectStore, name, function)
 
 
 def measure(n: int, endpoint: str, folder: Path) -> dict[str, tuple[int, int]]:
     """Return the requests and bytes of each question to a store of ``n`` items."""
     os.environ["EMBSTORE_CACHE"] = str(folder / "cache")
     bucket = new_bucket(endpoint)
-    with RemoteStore(bucket.url, bucket.options).writing(is_new=True) as root:
-        items = [Item.whole(Unit.WORD, f"w{number}") for number in range(n)]
-        ids = np.sort(np.array([item.id for item in items], np.int64))  # a build divides its items by id into shards
-        vectors = ((ids[rows], block) for rows, block in blocks(n, LAYERS, DIM))
-        by_id = {item.id: item for item in items}
-        write_synthetic(root, vectors, n, LAYERS, DIM, by_id, shard_bytes=SHARD_BYTES)
-    Store(bucket.url, options=bucket.options).index(kind="flat", layers="top")
-    [writing] = (folder / "cache").glob("*/writing/store")
-    shutil.move(writing, folder / "local")
-    shutil.rmtree(folder / "cache")
+    items = [Item.whole(Unit.WORD, f"w{number}") for number in range(n)]
+    ids = np.sort(np.array([item.id for item in items], np.int64))  # a build divides its items by id into shards
+    vectors = ((ids[rows], block) for rows, block in blocks(n, LAYERS, DIM))
+    write_synthetic(folder / "local", vectors, n, LAYERS, DIM, {item.id: item for item in items})
+    Store(folder / "local").index(kind="flat", layers="top")
+    Store(folder / "local").push(bucket.url, options=bucket.options)
+    shutil.rmtree(folder / "cache")  # where the push has left copies
     found = {}
     for question, ask in QUESTIONS.items():
         with counted() as counts:
