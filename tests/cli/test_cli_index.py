@@ -62,8 +62,7 @@ def test_what_is_asked_wrongly_and_a_store_without_a_shard(cli, refusal, store):
     ):
         assert message in refusal("index", *options)
         assert cli("verify").exit_code == 0
-    for path in (store / "embeddings").rglob("*.parquet"):
-        path.unlink()
+    assert cli("remove", "--space", "toy.word.last", "--yes").exit_code == 0
     result = cli("index")
     assert result.exit_code == 0
     assert "There is nothing to index: no space has a shard." in result.stderr
