@@ -130,6 +130,7 @@ def test_a_build_that_cannot_be_done(cli, checkpoint, tmp_path, case):
 
 
 def test_a_folder_that_is_no_store_or_one_of_another_format(refused, tmp_path, checkpoint):
+    (tmp_path / "thesis.tex").write_text("mine")
     error_line = refused("info", "--store", tmp_path)
     assert f"{tmp_path} is not a store: it has no manifest" in error_line
     assert "EMBSTORE_STORE" in error_line
