@@ -74,6 +74,14 @@ def check_file(path: Path) -> None:
         raise DamagedError(f"{path} is damaged: {problem}.")
 
 
+def check_inside(root: Path, folder: Path) -> None:
+    """Raise DamagedError if the way from a store's folder to one below it leads through a link, or no folder."""
+    while folder != root:
+        if (mode := _mode(folder)) and (problem := _problem(mode, folder=True)):
+            raise DamagedError(f"{folder} is damaged: {problem}.")
+        folder = folder.parent
+
+
 def irregular(entry: Entry, *, folder: bool) -> str | None:
     """Return the problem of an entry that is not a regular folder (or file, if ``folder`` is False), or None."""
     if entry.is_dir(follow_symlinks=False) if folder else entry.is_file(follow_symlinks=False):

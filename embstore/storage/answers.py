@@ -72,6 +72,7 @@ def write_answer(root: Path, question: Question, answer: Answer) -> None:
         "across": answer.across,
     }  # fmt: skip
     path = _path(root, question)
+    disk.check_inside(root, path.parent)
     data = atomic.checked_bytes(path, document, "answer", indent=None)
     if len(data) <= MAX_ANSWER_BYTES:
         atomic.write_bytes(path, data, derived=True)
@@ -96,6 +97,7 @@ def disk_space(size: int) -> int:
 def stored_answers(root: Path) -> list[Path]:
     """Return the files of the stored answers below the folder of a store."""
     folder = root / keys.ANSWERS.folder
+    disk.check_inside(root, folder)
     return [path for path in disk.listed(folder) if keys.parse(f"{keys.ANSWERS.folder}/{path.name}") is not None]
 
 

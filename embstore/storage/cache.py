@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -47,6 +47,7 @@ class StoreFiles:
         self._known: Manifest | None = None
         self._checked: dict[str, disk.Stamp] = {}
         self._beginning = Lock()
+        self._folders: set[Path] = set()  # those without a link on the way to them
 
     def __reduce__(self) -> tuple[type["StoreFiles"], tuple[Objects]]:
         return StoreFiles, (self.objects,)
@@ -120,7 +121,11 @@ class StoreFiles:
     def fetch(self, files: "Iterable[StoredFile]") -> list[Path]:
         """Return the paths of files on this machine; those of a store at a URL are fetched at the same time."""
         files = [*files]
-        if not self.is_local:
+        if self.is_local:
+            for folder in {(self.root / file.key).parent for file in files} - self._folders:
+                disk.check_inside(self.root, folder)
+                self._folders.add(folder)
+        else:
             missing = [file for file in files if not _use(self.root / file.key, file.entry["bytes"])]
             if missing:
                 with writing_to_cache():
@@ -163,8 +168,13 @@ class StoreFiles:
         with atomic.temporary(self.root) as temp:
             yield temp
 
-    def check(self, file: "StoredFile") -> None:
-        """Raise DamagedError unless the content of a file has its hash, once until the file changes."""
+    def check(self, file: "StoredFile", also: Callable[[], object] | None = None) -> None:
+        """Raise DamagedError unless the content of a file has its hash, once until the file changes.
+
+        Args:
+            file: The file.
+            also: Function that checks more of the content, and raises DamagedError.
+        """
         path = file.path
         if not self.is_local:  # it was compared when it was fetched
             return
@@ -174,6 +184,8 @@ class StoreFiles:
                 raise file.damage("it is missing, and the manifest names it")
             if stamp[1] != file.entry["bytes"] or disk.sha256(path) != file.entry["sha256"]:
                 raise file.damage("its SHA-256 is not the one in the manifest, so it was altered or truncated")
+            if also is not None:
+                also()
             self._checked[file.key] = stamp
 
     def is_outdated(self, named: Manifest) -> bool:
@@ -264,7 +276,7 @@ def folder_for(url: str, endpoint: str = "") -> Path:
     folder = cache_folder() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', url)[:60]}-{digest}"
     with writing_to_cache():
         disk.make_folder(folder)
-        atomic.discard_dead(folder)
+        atomic.discard_leftovers(folder)
         (cache_folder() / "CACHEDIR.TAG").write_text(  # backups leave the folder out: bford.info/cachedir
             "Signature: 8a477f597d28d172789f06886806bc55\n# Copies of files of embstore's stores; may be deleted.\n"
         )

@@ -302,6 +302,8 @@ class Catalog:
         )  # fmt: skip
 
     def _check_skipped(self) -> None:
+        from embstore.storage import tables  # and pyarrow
+
         self.files.fetch(self.skipped_files)
         for file in self.skipped_files:
-            file.check()
+            tables.check(file)

@@ -41,6 +41,8 @@ def stored_rows(reader: Reader, files: Sequence[StoredFile], name: str, unit: Un
         ``text_4``, then the dataset's own columns; strings have dtype object. Missing numbers are NaN and missing
         strings None.
     """
+    from embstore.storage import tables  # and pyarrow
+
     name = source_name(name)
     file = next((file for file in files if source_name(name_of(file)) == name), None)
     if file is None:
@@ -51,7 +53,7 @@ def stored_rows(reader: Reader, files: Sequence[StoredFile], name: str, unit: Un
             f"{'If not, e' if suggestion else 'E'}mbed it with: ⦃embstore build {name} --model MODEL⦄; or, if its "
             f"texts have vectors, as imported ones, store it with: ⦃embstore datasets store {name}⦄"
         )
-    file.check()
+    tables.check(file)
     columns = reader.columns(_ROWS, [file], unit=unit.value)
     if not len(columns["item_id"]):
         [units] = reader.rows(f"SELECT list(DISTINCT unit) FROM {FILES}", [file])

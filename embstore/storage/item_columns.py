@@ -159,9 +159,11 @@ class ColumnTables:
 
     def check(self) -> None:
         """Raise DamagedError if a table was altered."""
+        from embstore.storage import tables  # and pyarrow
+
         fetch(self.files)
         for file in self.files:
-            file.check()
+            tables.check(file)
 
     @cached_property
     def names(self) -> frozenset[str]:

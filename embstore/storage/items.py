@@ -41,9 +41,11 @@ class ItemTables:
 
     def check(self) -> None:
         """Raise DamagedError if a table was altered."""
+        from embstore.storage import tables  # and pyarrow
+
         fetch(self.files)
         for file in self.files:
-            file.check()
+            tables.check(file)
 
     def ids(self) -> Ids:
         """Return the ids of all items, ascending."""

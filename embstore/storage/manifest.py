@@ -27,6 +27,7 @@ GARBAGE_SECONDS = 24 * 3600
 """How long a file is kept after the last manifest that names it was the newest."""
 
 _MASK = (1 << 64) - 1
+_REMEDY = "Restore that file from a copy of the store; or build it anew, in another folder."
 
 Entry = Mapping[str, Any]
 """What a manifest says of a file: ``bytes`` and ``sha256``, and by kind ``n``, ``first``, ``last``, ``ids`` …"""
@@ -85,11 +86,16 @@ class Manifest:
     tag: str = ""
 
     @cached_property
+    def parsed(self) -> Mapping[str, keys.Key | None]:
+        """Parts of each key, by key, ascending; None for one that is none of a store."""
+        return {key: keys.parse(key) for key in sorted(self.files)}
+
+    @cached_property
     def _groups(self) -> Mapping[tuple[str, str, int | None], tuple[str, ...]]:
         """Keys by folder, name and layer, ascending."""
         found: dict[tuple[str, str, int | None], list[str]] = {}
-        for text in sorted(self.files):
-            if (key := keys.parse(text)) is not None:
+        for text, key in self.parsed.items():
+            if key is not None:
                 found.setdefault((key.kind.folder, key.name, key.layer), []).append(text)
         return {group: tuple(members) for group, members in found.items()}
 
@@ -143,27 +149,51 @@ def read(objects: "Objects", known: Manifest | None = None) -> Manifest | None:
             if objects.newest_manifest() == info:
                 raise
             continue  # another process has committed since, and deleted it
-        return parse(data, f"{objects.url}/{info.key}", info.tag)
+        place = f"{objects.url}/{info.key}"
+        found = parse(data, place, info.tag)
+        if info.key not in (keys.manifest_key(found.number), keys.PUBLISHED):
+            raise DamagedError(f"{place} is damaged: it is the manifest of another number, {found.number}. {_REMEDY}")
+        return found
 
 
 def parse(data: bytes, place: str, tag: str = "") -> Manifest:
     """Return the manifest in a document; its hash is checked before anything else."""
-    remedy = "Restore that file from a copy of the store; or build it anew, in another folder."
-    checksum.check(place, data, remedy)
-    document = atomic.parse_document(data, place, "manifest", remedy, is_sealed=False)
-    for key in document["files"]:
-        if keys.parse(key) is None or keys.parse(key).kind.is_derived:  # type: ignore[union-attr]
-            raise DamagedError(f"{place} is damaged: {key[:300]!r} is no file of a store. {remedy}")
-    return Manifest(document["number"], document["files"], document["removed"], tag)
+    checksum.check(place, data, _REMEDY)
+    document = atomic.parse_document(data, place, "manifest", _REMEDY, is_sealed=False)
+    found = Manifest(document["number"], document["files"], document["removed"], tag)
+    for key, parts in found.parsed.items():
+        if parts is None or parts.kind.is_derived or parts.kind is keys.MANIFESTS:
+            problem: str | None = "is no file of a store"
+        else:
+            problem = _entry_problem(parts.kind, found.files[key])
+        if problem:
+            raise DamagedError(f"{place} is damaged: {key[:300]!r} {problem}. {_REMEDY}")
+    return found
+
+
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    keys.ITEMS.folder: ("n", "first", "last"), keys.COLUMNS.folder: ("n", "first", "last", "columns"),
+    keys.VECTORS.folder: ("n", "first", "last", "ids", "offsets"), keys.SUMS.folder: ("n", "ids"),
+    keys.INDEXES.folder: ("n", "ids", "index"),
+}  # fmt: skip
+"""Members of entries that a kind of files has beside size and hash, by folder."""
+
+
+def _entry_problem(kind: Kind, entry: Entry) -> str | None:
+    """Return what is wrong with an entry that has the schema; None if nothing is."""
+    if any(name not in entry for name in _NEEDED.get(kind.folder, ())):
+        return f"lacks what is needed of a {kind.noun}"
+    numbers = [entry.get(name, 0) for name in ("bytes", "n", "first", "last")] + entry.get("offsets", [])
+    return None if all(type(number) is int for number in numbers) else "has a number with a fraction"
 
 
 def to_bytes(manifest: Manifest) -> bytes:
-    """Return the document of a manifest."""
+    """Return the document of a manifest; raise StoreError if it could not be read again."""
     document = {
         "format": FORMAT, "number": manifest.number, "created": int(time.time()),
         "files": dict(sorted(manifest.files.items())), "removed": dict(sorted(manifest.removed.items())),
     }  # fmt: skip
-    return atomic.document_bytes(document, indent=None)
+    return atomic.checked_bytes(keys.manifest_key(manifest.number), document, "manifest", indent=None)
 
 
 @dataclass(frozen=True, slots=True)

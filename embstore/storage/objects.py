@@ -16,7 +16,7 @@ from typing import NamedTuple
 from filelock import FileLock
 
 from embstore.base import atomic, disk
-from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, StoreError
+from embstore.base.errors import FileAccessError, MissingFileError, StoreError
 from embstore.storage import keys
 
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
@@ -120,13 +120,19 @@ class Folder(Objects):
         """True."""
         return True
 
+    def _path(self, key: str) -> Path:
+        """Return the path of a file, to which no link leads."""
+        path = self.root / key
+        disk.check_inside(self.root, path.parent)
+        return path
+
     def get(self, key: str, max_bytes: int | None = None) -> bytes:
         """Return the content of a file."""
-        return disk.read(self.root / key, disk.MAX_BYTES if max_bytes is None else max_bytes)
+        return disk.read(self._path(key), disk.MAX_BYTES if max_bytes is None else max_bytes)
 
     def download(self, key: str, target: Path) -> None:
         """Copy a file."""
-        disk.copy(self.root / key, target)
+        disk.copy(self._path(key), target)
 
     def newest_manifest(self) -> ObjectInfo | None:
         """Return the manifest of the highest number."""
@@ -142,7 +148,8 @@ class Folder(Objects):
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the regular files below a folder, by ascending key."""
         folder = self.root / prefix
-        for entry in disk.entries_below(folder) if disk.is_folder(folder) else ():
+        disk.check_inside(self.root, folder)
+        for entry in disk.entries_below(folder):
             if atomic.is_temporary(entry.name):
                 continue
             with suppress(FileNotFoundError):  # it was deleted meanwhile
@@ -152,9 +159,9 @@ class Folder(Objects):
 
     def put(self, sources: Mapping[str, Path]) -> None:
         """Flush temporary files to the disk, move them to their places, and flush the folders with the new names."""
-        targets = {key: self.root / key for key in sources}
+        targets = {key: self._path(key) for key in sources}
         for folder in sorted({target.parent for target in targets.values()}):
-            self._make_folder(folder)
+            disk.make_folder(folder)
         for source in sources.values():
             disk.sync(source)
         for key, source in sources.items():
@@ -164,8 +171,8 @@ class Folder(Objects):
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Create a file by a hard link, or under a lock where the file system has none."""
-        target = self.root / key
-        self._make_folder(target.parent)
+        target = self._path(key)
+        disk.make_folder(target.parent)
         try:
             return atomic.create(target, data)
         except FileAccessError as error:
@@ -177,24 +184,15 @@ class Folder(Objects):
             atomic.write_bytes(target, data)
         return True
 
-    def _make_folder(self, folder: Path) -> None:
-        """Create a folder for files; raise DamagedError if there is a link in its place, which may lead elsewhere."""
-        disk.make_folder(self.root)
-        for path in reversed((folder, *folder.parents)):
-            if path.is_relative_to(self.root) and path != self.root:
-                disk.make_folder(path)
-                if not disk.is_folder(path):
-                    raise DamagedError(f"{path} is damaged: it is no folder. Put the folder there, or remove it.")
-
     def replace(self, key: str, data: bytes) -> None:
         """Write a file atomically."""
-        atomic.write_bytes(self.root / key, data)
+        atomic.write_bytes(self._path(key), data)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete files, and the folders that become empty."""
         folders = set()
         for key in keys:
-            disk.remove(self.root / key, missing_ok=True)
+            disk.remove(self._path(key), missing_ok=True)
             folders |= {folder for folder in (self.root / key).parents if folder.is_relative_to(self.root)}
         for folder in sorted(folders - {self.root}, key=lambda folder: -len(folder.parts)):
             if disk.is_folder(folder) and not disk.entries(folder):

@@ -1,6 +1,7 @@
 """Write and read the Parquet tables beside the vectors: items, their columns, skipped texts and datasets."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 
 from embstore.base import disk
 from embstore.storage import keys
+from embstore.storage.arrow import to_numpy
 from embstore.storage.cache import StoredFile, StoreFiles, entry_of
 from embstore.storage.keys import Kind
 from embstore.storage.manifest import Files
@@ -85,7 +87,7 @@ def write(files: StoreFiles, kind: Kind, table: pa.Table, /, *, name: str = "", 
     if kind is keys.COLUMNS:
         facts["columns"] = {field.name: _KINDS[str(field.type)] for field in table.schema if field.name != "item_id"}
     if "item_id" in table.column_names and len(ids := table["item_id"].drop_null()):
-        ids = ids.to_numpy()
+        ids = to_numpy(ids)
         facts |= {"first": int(ids.min()), "last": int(ids.max())}
     packed = [column for column in table.column_names if 2 * len(table[column].unique()) <= len(table)]
     with files.temporary() as temp:
@@ -110,22 +112,39 @@ def read(file: StoredFile, columns: Sequence[str] | None = None) -> pa.Table:
 
     ``pyarrow.parquet.read_table`` would import pyarrow.dataset, and with it pandas where installed: half a second.
     """
-    file.check()
+    check(file)
     return read_unchecked(file, columns)
+
+
+def check(file: StoredFile) -> None:
+    """Raise DamagedError unless a table has its hash, and the columns of its kind, once until the file changes."""
+
+    def check_columns() -> None:
+        with _opened(file):
+            pass
+
+    file.files.check(file, check_columns)
 
 
 def read_unchecked(file: StoredFile, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a table, or some of its columns, after a check of its columns."""
+    with _opened(file) as parquet:
+        table = parquet.read(columns)
+        table.validate(full=True)
+    return table
+
+
+@contextmanager
+def _opened(file: StoredFile) -> Iterator[pq.ParquetFile]:
+    """Open a table within the context, and check its columns; raise DamagedError for what pyarrow cannot read."""
     try:
         with disk.opening(file.path), pq.ParquetFile(file.path) as parquet:
             check_schema(file, parquet.schema_arrow)
-            table = parquet.read(columns)
-        table.validate(full=True)
+            yield parquet
     except FileNotFoundError as error:
         raise file.damage("it is missing, and the manifest names it") from error
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise file.damage(f"it is no table ({str(error).splitlines()[0]})") from error
-    return table
 
 
 def check_schema(file: StoredFile, schema: pa.Schema) -> None:

@@ -195,7 +195,11 @@ class Shard:
 
     @cached_property
     def _vectors(self) -> NDArray[np.floating]:
-        return self._values(1, self.dtype, self.n * self.dim).reshape(self.n, self.dim)
+        values = self._values(1, self.dtype, self.n * self.dim)
+        footer_bytes = int.from_bytes(self._bytes[-8:-4], "little")
+        if self.file.entry["offsets"][1] + values.nbytes != len(self._bytes) - 8 - footer_bytes:
+            raise self.file.damage("its values do not end where its footer begins: their shape or type is another one")
+        return values.reshape(self.n, self.dim)
 
     def block(self, start: int) -> tuple[Ids, Block]:
         """Return the item ids (m,) and vectors, float32 (m, dim), of :data:`BLOCK_ROWS` rows from one on."""

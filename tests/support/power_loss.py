@@ -15,14 +15,15 @@ from threading import Lock
 from fault_stores import DEAD
 from file_operations import CREATE, LINK, MAKE_FOLDER, REMOVE, REMOVE_FOLDER, REPLACE, SYNC
 
-CHANGING = (CREATE, SYNC, REPLACE, LINK, REMOVE, MAKE_FOLDER, REMOVE_FOLDER)
+WRITE = "write"
+CHANGING = (CREATE, WRITE, SYNC, REPLACE, LINK, REMOVE, MAKE_FOLDER, REMOVE_FOLDER)
 KILLED = "kill -9"
 VARIANTS = (KILLED, "nothing unsynced", "names and no bytes", "some of each", "others of each")
 
 
 @dataclass(eq=False)
 class File:
-    """A file, which is written before it is synced and not again, or a folder, whatever its name.
+    """A file or a folder, whatever its name.
 
     Attributes:
         data: Its bytes in the end; None of a folder, and of a file that never had a name that counts.
@@ -123,6 +124,8 @@ class Recorder:
             self._names[path] = File()
         elif operation == MAKE_FOLDER:
             self._names.setdefault(path, File(is_folder=True))
+        elif operation == WRITE and path in self._names:
+            self._synced.discard(self._names[path])
         elif operation == SYNC and path in self._names and not self._names[path].is_folder:
             self._synced.add(self._names[path])
         elif operation == SYNC:

@@ -1,38 +1,36 @@
 """Stores as somebody might hand them over who means harm: each function tampers with one, and names the file.
 
-Who tampers knows how the hashes inside are computed: documents and tables are sealed again.
+Who tampers knows how hashes are computed: a file that was altered gets its name and its entry in the manifest anew, and
+the manifest its own hash.
 """
 
-import hashlib
+import io
 import json
 import os
 import shutil
 import socket
 import tempfile
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from store_damage import KINDS
+from store_damage import the
 
 from embstore.base import atomic, checksum
 from embstore.base.documents import MAX_BYTES
-from embstore.storage.arrow import WRITER_OPTIONS
+from embstore.storage import keys
+from embstore.storage.vectors import items_with, offsets_of, write_shard
 
 SPACE = "toy.word.last"
-ALL = "all"
-"""Every command refuses the store, but verify, which says what is wrong."""
-MENDED = "mended"
-"""Likewise, but repair and remove, which may do something about it."""
-WRITERS = "writers"
-"""Commands that write refuse it; others do not need the file, as one that is derived."""
-NONE = "none"
-"""Commands may go on without the file."""
+EVERY = ("every",)
+"""All commands that read the store refuse it."""
+OF_SPACES = ("info", "anisotropy", "neighbours", "export", "push", "merge from", "build", "index", "compact")
+"""Commands that read the cards of spaces."""
 
 
 @dataclass(frozen=True)
@@ -40,68 +38,183 @@ class Tampering:
     """One way to tamper.
 
     Attributes:
-        name: of the case.
-        tamper: does it to the store at a path, beside which there is a folder ``victim``; returns the file at fault.
-        refused: which commands refuse the store; the others take no notice, as of what is derived.
-        sound: whether verify has nothing to say: what is left is removed, or belongs to nobody.
+        name: Name of the case.
+        tamper: Function that does it to a store, beside which there is a folder ``victim``, and returns the file.
+        refusing: Commands that must refuse the store, as they read the file.
+        sound: Whether verify has nothing to say: what is left belongs to nobody.
     """
 
     name: str
     tamper: Callable[[Path], Path]
-    refused: str = MENDED
+    refusing: tuple[str, ...] = ()
     sound: bool = False
 
 
 def seal(path: Path, document: dict[str, Any]) -> Path:
     """Write a document as embstore does, whatever it says."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(atomic.document_bytes({key: kept for key, kept in document.items() if key != checksum.KEY}))
     return path
 
 
-def the(root: Path, kind: str) -> Path:
-    """The file of a kind that belongs to the space, or the first one."""
-    found = sorted(root.glob(KINDS.get(kind, kind)))
-    return next((path for path in found if SPACE in str(path)), found[0])
-
-
-def changed(kind: str, /, **change: Any) -> Callable[[Path], Path]:
-    """A document with other members, sealed again."""
+def manifest_with(**change: Any) -> Callable[[Path], Path]:
+    """Give the newest manifest other members."""
 
     def tamper(root: Path) -> Path:
-        path = the(root, kind)
+        path = the(root, "manifest")
         return seal(path, json.loads(path.read_bytes()) | change)
 
     return tamper
 
 
-def manifest(root: Path, number: int = -1) -> Path:
-    """The newest manifest."""
-    return sorted(root.glob(KINDS["manifest"]))[number]
-
-
-def naming(**change: Any) -> Callable[[Path], Path]:
-    """The newest manifest with other members, sealed again."""
+def naming(key: str) -> Callable[[Path], Path]:
+    """Let the newest manifest name another file."""
 
     def tamper(root: Path) -> Path:
-        path = manifest(root)
-        return seal(path, json.loads(path.read_bytes()) | change)
+        path = the(root, "manifest")
+        document = json.loads(path.read_bytes())
+        document["files"][key] = {"bytes": 8, "sha256": sha256(b"precious").hexdigest(), "n": 1}
+        return seal(path, document)
 
     return tamper
 
 
-def written(kind: str, data: bytes) -> Callable[[Path], Path]:
+def put(root: Path, old: Path, data: bytes, **facts: Any) -> Path:
+    """Put a file in place of another one, with everything that names it."""
+    path, digest = the(root, "manifest"), sha256(data).hexdigest()
+    document = json.loads(path.read_bytes())
+    key = old.relative_to(root).as_posix()
+    parts = keys.parse(key)
+    new = keys.make(parts.kind, digest, name=parts.name, layer=parts.layer)
+    entry = document["files"].pop(key)
+    document["files"][new] = entry | {"bytes": len(data), "sha256": digest} | facts
+    old.unlink()
+    (root / new).write_bytes(data)
+    seal(path, document)
+    return root / new
+
+
+def written(kind: str, data: bytes, **facts: Any) -> Callable[[Path], Path]:
+    """Give a file other bytes."""
+
     def tamper(root: Path) -> Path:
         path = the(root, kind)
-        path.write_bytes(data)
-        return path
+        if kind in ("manifest", "answer", "map"):
+            path.write_bytes(data)
+            return path
+        return put(root, path, data, **facts)
 
     return tamper
 
 
-def _written(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
-    return path
+def document_with(kind: str, **change: Any) -> Callable[[Path], Path]:
+    """Give a card or an answer other members."""
+
+    def tamper(root: Path) -> Path:
+        path = the(root, kind)
+        document = json.loads(path.read_bytes()) | change
+        data = atomic.document_bytes({key: kept for key, kept in document.items() if key != checksum.KEY})
+        return written(kind, data)(root)
+
+    return tamper
+
+
+def entry_with(kind: str, **change: Any) -> Callable[[Path], Path]:
+    """Let the manifest say something else of a file."""
+
+    def tamper(root: Path) -> Path:
+        path = the(root, kind)
+        return put(root, path, path.read_bytes(), **change)
+
+    return tamper
+
+
+def index_with(**change: Any) -> Callable[[Path], Path]:
+    """Let the manifest state other facts of an index."""
+
+    def tamper(root: Path) -> Path:
+        path = the(root, "index")
+        document = json.loads(the(root, "manifest").read_bytes())
+        facts = document["files"][path.relative_to(root).as_posix()]["index"]
+        return put(root, path, path.read_bytes(), index=facts | change)
+
+    return tamper
+
+
+def table_with(kind: str, change: Callable[[pa.Table], pa.Table], **facts: Any) -> Callable[[Path], Path]:
+    """Give a table other rows or columns."""
+
+    def tamper(root: Path) -> Path:
+        path = the(root, kind)
+        table, sink = change(pq.ParquetFile(path).read()), io.BytesIO()
+        pq.write_table(table, sink)
+        return written(kind, sink.getvalue(), **{"n": len(table), **facts})(root)
+
+    return tamper
+
+
+def column(name: str, values: Callable[[int], Any], kind: pa.DataType) -> Callable[[pa.Table], pa.Table]:
+    """Return a change that puts other values in place of a column."""
+
+    def change(table: pa.Table) -> pa.Table:
+        place = table.schema.get_field_index(name)
+        array = pa.array([values(row) for row in range(len(table))], pa.binary() if kind == pa.string() else kind)
+        field = table.schema.field(place).with_type(kind)
+        return table.set_column(place, field, array.view(kind))
+
+    return change
+
+
+def shard_with(change: Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]) -> Callable[[Path], Path]:
+    """Give a shard other ids (n,) and vectors (n, dim), with the facts that a writer would state of them."""
+
+    def tamper(root: Path) -> Path:
+        path = the(root, "shard")
+        table = pq.ParquetFile(path).read()
+        vectors = np.array(table["vector"].to_pylist(), np.float32)
+        ids, vectors = change(table["item_id"].to_numpy().copy(), vectors)
+        with tempfile.TemporaryDirectory() as folder:
+            facts = write_shard(Path(folder, "shard"), ids, vectors)
+            data = Path(folder, "shard").read_bytes()
+        return put(root, path, data, **facts)
+
+    return tamper
+
+
+def shard_of(vectors: Callable[[list[list[float]]], Any], kind: pa.DataType) -> Callable[[Path], Path]:
+    """Give a shard vectors of another type."""
+
+    def tamper(root: Path) -> Path:
+        path, sink = the(root, "shard"), io.BytesIO()
+        table = pq.ParquetFile(path).read()
+        table = table.set_column(1, "vector", pa.array(vectors(table["vector"].to_pylist()), kind))
+        pq.write_table(table, sink, compression="NONE", use_dictionary=False)
+        ids = table["item_id"].to_numpy()
+        metadata = pq.read_metadata(io.BytesIO(sink.getvalue()))
+        facts = items_with(ids).facts | {"offsets": offsets_of(metadata, ids.nbytes, 0)}
+        return put(root, path, sink.getvalue(), **facts)
+
+    return tamper
+
+
+class Harm:
+    """What a pickle runs when it is read."""
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return os.mkdir, ("harm",)
+
+
+def sums_with(change: Callable[[dict[str, np.ndarray]], None], *, pickled: bool = False) -> Callable[[Path], Path]:
+    """Give a file of sums other arrays."""
+
+    def tamper(root: Path) -> Path:
+        path, sink = the(root, "sums"), io.BytesIO()
+        with np.load(path) as arrays:
+            found = dict(arrays)
+        change(found)
+        np.savez(sink, allow_pickle=pickled, **found)
+        return put(root, path, sink.getvalue())
+
+    return tamper
 
 
 def victim_of(path: Path) -> Path:
@@ -116,12 +229,12 @@ def link_to_same(path: Path) -> None:
 
 
 def link_to_victim(path: Path) -> None:
-    path.unlink()
+    path.unlink(missing_ok=True)
     path.symlink_to(victim_of(path) / "precious")
 
 
 def dangling(path: Path) -> None:
-    path.unlink()
+    path.unlink(missing_ok=True)
     path.symlink_to(victim_of(path) / "made-by-the-store")
 
 
@@ -132,35 +245,30 @@ def folder(path: Path) -> None:
 
 
 def pipe(path: Path) -> None:
-    path.unlink()
+    path.unlink(missing_ok=True)
     os.mkfifo(path)
 
 
 def unix_socket(path: Path) -> None:
     path.unlink()
-    with tempfile.TemporaryDirectory(prefix="s") as folder, socket.socket(socket.AF_UNIX) as server:
-        server.bind(f"{folder}/s")  # an address has 100 characters at most
-        os.rename(f"{folder}/s", path)
+    with tempfile.TemporaryDirectory(prefix="s") as place, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{place}/s")  # an address has 100 characters at most
+        os.rename(f"{place}/s", path)
 
 
-PLACES = (link_to_same, dangling, folder, pipe)
-
-
-def in_place_of(path_of: Callable[[Path], Path], put: Callable[[Path], None]) -> Callable[[Path], Path]:
-    """Something that is no file where one should be."""
+def in_place_of(kind: str, put_there: Callable[[Path], None]) -> Callable[[Path], Path]:
+    """Put something that is no file where one should be."""
 
     def tamper(root: Path) -> Path:
-        path = path_of(root)
-        if not path.exists():
-            path.write_bytes(b"")
-        put(path)
+        path = root / kind if kind.startswith(".") else the(root, kind)
+        put_there(path)
         return path
 
     return tamper
 
 
 def folder_elsewhere(name: str) -> Callable[[Path], Path]:
-    """A folder of the store moved out of it, with a link in its place."""
+    """Move a folder out of the store, and put a link in its place."""
 
     def tamper(root: Path) -> Path:
         path = root / name
@@ -173,209 +281,142 @@ def folder_elsewhere(name: str) -> Callable[[Path], Path]:
 
 
 def temporary_link(root: Path) -> Path:
-    """A temporary folder that is a link: the next writer removes the link alone."""
-    path = root / "items" / ".1-0badcafe.tmp"
+    """Put a link in place of a temporary folder of a dead process: the next writer removes the link alone."""
+    path = root / f".{(1 << 22) + 1}-{atomic._machine()}0badcafe.tmp"
     path.symlink_to(root.parent / "victim", target_is_directory=True)
     return path
 
 
-def card_of(name: str) -> Callable[[Path], Path]:
-    """The card of a space by a name that leads out of the store."""
-
-    def tamper(root: Path) -> Path:
-        path = the(root, "card")
-        return seal(path, json.loads(path.read_bytes()) | {"space": name})
-
-    return tamper
+def large_manifest(root: Path) -> Path:
+    path = the(root, "manifest")
+    os.truncate(path, MAX_BYTES["manifest"] + 1)
+    return path
 
 
-def write_sealed(path: Path, table: pa.Table) -> None:
-    """Write a small table with the right SHA-256."""
-    sink = pa.BufferOutputStream()
-    plain = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}  # as sums are written
-    with pq.ParquetWriter(sink, table.schema, **plain) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
-    path.write_bytes(checksum.with_checksum(sink.getvalue().to_pybytes()))
-
-
-def sealed_table(kind: str, change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], Path]:
-    """A small table with other rows or columns, sealed again."""
-
-    def tamper(root: Path) -> Path:
-        path = the(root, kind)
-        write_sealed(path, change(pq.read_table(path, partitioning=None)))
-        return path
-
-    return tamper
-
-
-def with_numbers(name: str, kind: str) -> Callable[[pa.Table], pa.Table]:
-    """Numbers in the place of one column."""
-
-    def change(table: pa.Table) -> pa.Table:
-        return table.set_column(table.schema.get_field_index(name), name, pa.array([1] * len(table), kind))
-
-    return change
-
-
-def sealed_shard(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], Path]:
-    """A shard with other rows or vectors, with all hashes that name it, and a summary that counts them."""
-
-    def tamper(root: Path) -> Path:
-        path = the(root, "shard")
-        table = change(pq.read_table(path, partitioning=None))
-        with tempfile.TemporaryFile() as file:
-            with pq.ParquetWriter(file, table.schema, **WRITER_OPTIONS) as writer:
-                for layer in table["layer"].unique().to_pylist():
-                    writer.write_table(table.filter(pc.equal(table["layer"], layer)))
-                writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
-            file.seek(0)
-            data = file.read()
-        footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
-        data = data[:footer] + checksum.with_checksum(data[footer:])
-        digest = hashlib.sha256(data).hexdigest()
-        new = path.with_name(f"part-{digest[:16]}.parquet")
-        path.unlink()
-        new.write_bytes(data)
-        summary = root / "summaries" / new.relative_to(root / "embeddings")
-        counts = Counter(table["layer"].to_pylist())
-
-        def described(rows: pa.Table) -> pa.Table:
-            new_values = {"shard": new.stem, "sha256": digest, "bytes": len(data)}
-            described_rows = [row | new_values | {"n": counts[row["layer"]]} for row in rows.to_pylist()]
-            return pa.Table.from_pylist(described_rows, rows.schema)
-
-        summary.with_name(path.name).rename(summary)
-        sealed_table(str(summary.relative_to(root)), described)(root)
-        document = json.loads(manifest(root).read_bytes())
-        added = {key: value for key, value in document["added"].items() if path.name not in key}
-        seal(manifest(root), document | {"added": added | {str(new.relative_to(root)): {"bytes": len(data)}}})
-        for file in (*root.glob("merged/*"), *root.glob("indexes/*/*")):
-            file.unlink()
-        return new
-
-    return tamper
-
-
-def vectors_of(change: Callable[[list[list[float]]], Any], kind: pa.DataType) -> Callable[[pa.Table], pa.Table]:
-    """Other vectors, of another type."""
-
-    def changed_table(table: pa.Table) -> pa.Table:
-        return table.set_column(2, "vector", pa.array(change(table["vector"].to_pylist()), kind))
-
-    return changed_table
-
-
-def without_last_item(table: pa.Table, layer: int) -> pa.Table:
-    """One item less in a layer."""
-    is_last = pc.equal(table["item_id"], pc.max(table["item_id"]))
-    return table.filter(pc.invert(pc.and_(is_last, pc.equal(table["layer"], layer))))
-
-
-_LIST = pa.list_(pa.field("element", pa.float32(), nullable=False))
-_TEXTS = pa.list_(pa.string())
-_VECTORS: dict[str, tuple[Callable[[list[list[float]]], Any], pa.DataType]] = {
-    "infinite": (lambda rows: [[float("inf"), *row[1:]] for row in rows], _LIST),
-    "NaN": (lambda rows: [[*row[:-1], float("nan")] for row in rows], _LIST),
-    "strings": (lambda rows: [[str(value) for value in row] for row in rows], _TEXTS),
-    "one string": (lambda rows: ["x"] * len(rows), pa.string()),
-    "doubles": (lambda rows: rows, pa.list_(pa.float64())),
-    "differing lengths": (lambda rows: [row[: 1 + n % len(row)] for n, row in enumerate(rows)], _LIST),
-    "short": (lambda rows: [row[:-1] for row in rows], _LIST),
-    "nulls": (lambda rows: [None] * len(rows), pa.list_(pa.float32())),
-}
-WRONG_SHARDS: dict[str, Callable[[Path], Path]] = {
-    **{name: sealed_shard(vectors_of(change, kind)) for name, (change, kind) in _VECTORS.items()},
-    "no layer 1": sealed_shard(lambda table: table.filter(pc.not_equal(table["layer"], 1))),
-    "an item less in layer 1": sealed_shard(lambda table: without_last_item(table, 1)),
-    "other items in layer 1": sealed_shard(
-        lambda table: table.set_column(
-            1, table.schema.field(1), pc.add(table["item_id"], pc.equal(table["layer"], 1).cast("int64"))
-        )
-    ),
-}
-
-
-_PART = f"part-{'0' * 16}.parquet"
-_ITEMS = f"items/{_PART}"
-_EVIL = ["part-../../victim/precious", "../../victim/precious", "part-0123456789abcdef/../../victim", "/victim", "*"]
+_HASH = "0" * 32
+_EVIL_KEYS = (
+    "../victim/precious", "items/../../victim/precious", "/etc/passwd", f"vectors/space=../layer=00/{_HASH}.parquet",
+    f"items/{_HASH}.parquet\n", f"items//{_HASH}.parquet", "items/*.parquet", "store.json", f"derived/answers/{_HASH}.json",
+    f"damaged/items/{_HASH}.parquet", "manifest/00000000000000009999.json", f"spaces/..-{_HASH}.json",
+)  # fmt: skip
 _CARD_CHANGES: dict[str, dict[str, Any]] = {
-    "dim -32": {"dim": -32}, "dim text": {"dim": "32"}, "dim null": {"dim": None}, "dim float": {"dim": 6.0},
-    "dim huge": {"dim": 1 << 60}, "no layers": {"layers": []}, "layers twice": {"layers": [{"id": 0, "name": "0"}] * 2},
-    "many layers": {"layers": [{"id": 1, "name": "1"}] * 20_000}, "no format": {"format": None},
-    "format 99": {"format": 99}, "format text": {"format": "2"}, "n_blocks": {"n_blocks": -1}, "unit": {"unit": "x"},
-    "template": {"template": "{text}{text}"}, "other member": {"evil": {"a": [1]}}, "long": {"model": "x" * 100_000},
+    "dim -32": {"dim": -32}, "dim text": {"dim": "32"}, "dim float": {"dim": 6.0}, "dim huge": {"dim": 1 << 60},
+    "no layers": {"layers": []}, "layers twice": {"layers": [{"id": 0, "name": "0"}] * 2},
+    "many layers": {"layers": [{"id": 1, "name": "1"}] * 20_000}, "format 99": {"format": 99}, "no format": {"format": None},
+    "n_blocks": {"n_blocks": -1}, "unit": {"unit": "x"}, "template": {"template": "{text}{text}"},
+    "other member": {"evil": {"a": [1]}}, "long": {"model": "x" * 100_000},
+}  # fmt: skip
+_SHARDS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
+    "float16": (shard_with(lambda ids, rows: (ids, rows.astype(np.float16))), ("exact",)),
+    "wider": (shard_with(lambda ids, rows: (ids, np.hstack([rows, rows]))), ("exact",)),
+    "narrower": (shard_with(lambda ids, rows: (ids, rows[:, :-1])), ("exact",)),
+    "fewer items": (shard_with(lambda ids, rows: (ids[:-1], rows[:-1])), ("exact", "partition")),
+    "other items": (shard_with(lambda ids, rows: (ids + 1, rows)), ("exact", "partition")),
+    "ids twice": (shard_with(lambda ids, rows: (np.repeat(ids[::2], 2)[: len(ids)], rows)), ("exact",)),
+    "ids descending": (shard_with(lambda ids, rows: (ids[::-1].copy(), rows)), ("export",)),
+    "NaN": (shard_with(lambda ids, rows: (ids, rows * np.nan)), ("exact", "index")),
+    "infinite": (shard_with(lambda ids, rows: (ids, rows + np.inf)), ("exact", "index")),
+    "strings": (shard_of(lambda rows: ["x" * 9 for _ in rows], pa.string()), ("exact",)),
+    "doubles": (shard_of(lambda rows: rows, pa.list_(pa.float64())), ("exact",)),
+    "differing lengths": (
+        shard_of(lambda rows: [row[: n % 3] for n, row in enumerate(rows)], pa.list_(pa.float32())),
+        ("exact",),
+    ),
+    "nulls": (shard_of(lambda rows: [None for _ in rows], pa.list_(pa.float32())), ("exact",)),
+    "n": (entry_with("shard", n=1 << 50), ()),
+    "offsets": (entry_with("shard", offsets=[1 << 52, 1 << 52]), ("exact",)),
+    "overlapping offsets": (entry_with("shard", offsets=[4, 4]), ("exact",)),
+    "range": (entry_with("shard", first=0, last=0), ("export",)),
+    "no facts": (entry_with("shard", bytes=0), ("exact",)),
+}
+
+
+def _no_numbers(arrays: dict[str, np.ndarray]) -> None:
+    arrays["total"] = arrays["total"].astype(str)
+
+
+def _harmful(arrays: dict[str, np.ndarray]) -> None:
+    arrays["total"] = np.array([Harm()] * len(arrays["layer"]), object)
+
+
+_SUMS: dict[str, Callable[[Path], Path]] = {
+    "a pickle": sums_with(_harmful, pickled=True),
+    "no numbers": sums_with(_no_numbers),
+    "other layers": sums_with(lambda arrays: arrays.update(layer=arrays["layer"] + 1)),
+    "another shape": sums_with(lambda arrays: arrays.update(total=arrays["total"][:, :2])),
+    "a column less": sums_with(lambda arrays: arrays.pop("unit_total")),
+    "no npz": written("sums", b"PK\x05\x06" + bytes(40)),
+}
+_BAD_TEXT = column("text", lambda row: b"\xff\xfe", pa.string())
+_TABLES: dict[str, tuple[str, Callable[[pa.Table], pa.Table], tuple[str, ...]]] = {
+    "no UTF-8": ("items", _BAD_TEXT, ("where",)),
+    "texts as numbers": ("items", column("text", lambda row: row, pa.int64()), ("where",)),
+    "ids as floats": ("items", column("item_id", float, pa.float64()), ("where",)),
+    "other columns": ("items", lambda table: table.select(["item_id"]), ("where",)),
+    "a unit that is none": ("items", column("unit", lambda row: b"planet", pa.string()), ()),
+    "ids twice": ("items", lambda table: pa.concat_tables([table, table]), ()),
+    "dataset no UTF-8": ("dataset", _BAD_TEXT, ("missing",)),
+    "dataset other columns": ("dataset", lambda table: table.select(["unit", "text"]), ("missing",)),
+    "dataset unit": ("dataset", column("unit", lambda row: row, pa.int64()), ("missing",)),
+    "dataset ids": ("dataset", column("item_id", lambda row: row, pa.float64()), ("missing",)),
+    "skipped no UTF-8": ("skipped", _BAD_TEXT, ("info --skipped",)),
+    "skipped other columns": ("skipped", lambda table: table.select(["text"]), ("info --skipped",)),
+    "columns of another type": ("columns", column("freq", float, pa.float64()), ("columns",)),
+    "columns no UTF-8": ("columns", column("note", lambda row: b"\xff", pa.string()), ()),
+}
+_READ_BY = {
+    "manifest": EVERY, "card": OF_SPACES, "items": ("where",), "columns": ("columns",), "skipped": ("info --skipped",),
+    "dataset": ("missing",), "shard": ("exact", "export"), "sums": ("anisotropy",), "index": (), "answer": (), "map": (),
 }  # fmt: skip
 
 TAMPERINGS: list[Tampering] = [
-    *(Tampering(f"card: {name}", changed("card", **change)) for name, change in _CARD_CHANGES.items()),
-    *(Tampering(f"card: space {name!r}", card_of(name)) for name in ("../../victim", "/victim", "a/b", "other", "*")),
-    Tampering("card: nested", written("card", b'{"a":' * 100_000 + b"1" + b"}" * 100_000)),
-    Tampering("card: not JSON", written("card", b"\xff\xfe")),
-    Tampering("card: large", written("card", b'{"a": "' + b"x" * MAX_BYTES["card"] + b'"}')),
-    Tampering("marker: format text", changed("marker", format="1")),
-    Tampering("marker: other member", changed("marker", more=1)),
-    Tampering("marker: nested", written("marker", b"[" * 100_000)),
+    *(Tampering(f"manifest: {key!r}", naming(key), EVERY) for key in _EVIL_KEYS),
     *(
-        Tampering(f"manifest: {place} {name!r}", naming(**{place: value}))
-        for name in (
-            *(f"items/{name}" for name in _EVIL), *_EVIL, "store.json", f"embeddings/space=../{_PART}", f"{_ITEMS}/",
-        )
-        for place, value in (("added", {name: {}}), ("removed", [name]), ("replaced", {_ITEMS: [name]}))
-    ),
-    *(
-        Tampering(f"manifest: {name}", naming(**change))
-        for name, change in {
-            "number": {"number": 1 << 52}, "huge": {"number": 1 << 60}, "added": {"added": []}, "more": {"more": 1},
-            "no parent": {"parent": None, "complete": False}, "bytes": {"added": {f"items/{_PART}": {"bytes": -1}}},
-            "its own parent": {"parent": {"number": 1 << 52, "sha256": "0" * 64}}, "format 99": {"format": 99},
-            "complete": {"complete": 1},
+        Tampering(f"manifest: {name}", tamper, EVERY)
+        for name, tamper in {
+            "another number": manifest_with(number=1), "a huge number": manifest_with(number=1 << 60),
+            "files as a list": manifest_with(files=[]), "more": manifest_with(more=1), "format 99": manifest_with(format=99),
+            "format 3": manifest_with(format=3), "no files": manifest_with(files=None), "large": large_manifest,
+            "255 deep": written("manifest", b'{"a":' * 255 + b"1" + b"}" * 255),
+            "nested": written("manifest", b"[" * 100_000), "not JSON": written("manifest", b"\xff\xfe"),
         }.items()
     ),
-    Tampering("manifest: nested", lambda root: _written(manifest(root), b"[" * 100_000)),
-    Tampering("manifest: not JSON", lambda root: _written(manifest(root), b"\xff\xfe")),
-    *(Tampering(f"index card: shard {name!r}", changed("index card", shards=[name]), NONE) for name in _EVIL),
-    Tampering("index card: kind", changed("index card", kind="hnsw"), NONE),
-    Tampering("index card: dim", changed("index card", dim=-1), NONE),
-    Tampering("index card: nested", written("index card", b"[" * 100_000), NONE),
-    Tampering("answer: rows", changed("answer", rows=[{"n": {"a": 1}}]), NONE),
-    Tampering("answer: nested", written("answer", b"[" * 100_000), NONE),
+    *(Tampering(f"card: {name}", document_with("card", **change), OF_SPACES) for name, change in _CARD_CHANGES.items()),
     *(
-        Tampering(f"{kind}: {put.__name__}", in_place_of(lambda root, kind=kind: the(root, kind), put), refused)
-        for kind, refused in {
-            "marker": ALL, "manifest": ALL, "card": ALL, "items": ALL, "columns": ALL, "skipped": ALL, "dataset": ALL,
-            "shard": ALL,
-            "summary": WRITERS, "merged summary": WRITERS, "index": WRITERS, "index card": WRITERS, "answer": WRITERS,
+        Tampering(f"card: space {name!r}", document_with("card", space=name), OF_SPACES)
+        for name in ("../../victim", "/victim", "a/b", "other", "*")
+    ),
+    Tampering("card: 255 deep", written("card", b'{"a":' * 255 + b"1" + b"}" * 255), OF_SPACES),
+    Tampering("card: nested", written("card", b'{"a":' * 100_000 + b"1" + b"}" * 100_000), OF_SPACES),
+    Tampering("card: not JSON", written("card", b"\xff\xfe"), OF_SPACES),
+    Tampering("card: large", written("card", b'{"a": "' + b"x" * MAX_BYTES["card"] + b'"}'), OF_SPACES),
+    *(Tampering(f"shard: {name}", tamper, refusing) for name, (tamper, refusing) in _SHARDS.items()),
+    *(Tampering(f"sums: {name}", tamper, ("anisotropy",)) for name, tamper in _SUMS.items()),
+    *(Tampering(f"table: {name}", table_with(kind, change), refusing) for name, (kind, change, refusing) in _TABLES.items()),
+    Tampering("index: no index", written("index", b"IxFl" + bytes(60))),
+    Tampering("index: dim", index_with(dim=1 << 20)),
+    Tampering("index: zero vectors", index_with(n_zero=1 << 40)),
+    Tampering("answer: rows", document_with("answer", rows=[{"n": {"a": 1}}])),
+    Tampering("answer: nested", written("answer", b"[" * 100_000)),
+    Tampering("map: no table", written("map", b"PAR1" + bytes(60))),
+    *(
+        Tampering(f"{kind}: {put_there.__name__}", in_place_of(kind, put_there), refusing)
+        for kind, refusing in _READ_BY.items()
+        for put_there in (link_to_same, dangling, folder, pipe, *((link_to_victim, unix_socket) if kind == "card" else ()))
+    ),
+    *(
+        Tampering(f"{name}: {put_there.__name__}", in_place_of(name, put_there), sound=True)
+        for name in (".lock", ".lock.json", ".lock-commit")
+        for put_there in (link_to_victim, dangling, pipe)
+    ),
+    *(
+        Tampering(f"{name}: elsewhere", folder_elsewhere(name), refusing)
+        for name, refusing in {
+            "manifest": EVERY, "items": ("where",), "columns": ("columns",), "skipped": ("info --skipped",),
+            "datasets": ("missing",), "spaces": OF_SPACES, "vectors": ("exact",), f"vectors/space={SPACE}": ("exact",),
+            f"vectors/space={SPACE}/layer=00": ("exact",), "sums": ("anisotropy",), "indexes": (), "derived": (),
+            "derived/answers": (), "derived/maps": (), f"derived/maps/space={SPACE}": (), "damaged": (), "damaged/items": (),
         }.items()
-        for put in (*PLACES, *((link_to_victim, unix_socket) if kind == "card" else ()))
     ),
-    *(
-        Tampering(f"{name}: {put.__name__}", in_place_of(lambda root, name=name: root / name, put), refused)
-        for name, refused in {
-            ".lock": WRITERS,
-            ".lock-texts": WRITERS, ".lock-holder.json": WRITERS, ".lock-shard-1-of-2": WRITERS,
-            ".lock-shard-1-of-2-holder.json": WRITERS,
-        }.items()
-        for put in (link_to_victim, dangling, pipe)
-    ),
-    *(
-        Tampering(f"{name}: elsewhere", folder_elsewhere(name), ALL)
-        for name in (
-            "manifests", "items", "columns", "skipped", "datasets", "spaces", "merged", "answers", "embeddings",
-            "summaries", "indexes", "maps", "damaged", f"maps/space={SPACE}",
-            f"embeddings/space={SPACE}", f"summaries/space={SPACE}", f"indexes/space={SPACE}",
-        )
-    ),
-    Tampering("damaged/items: elsewhere", folder_elsewhere("damaged/items"), WRITERS),
-    Tampering("a temporary link", temporary_link, NONE, sound=True),
-    Tampering("summary: other columns", sealed_table("summary", lambda table: table.select(["layer"])), NONE),
-    Tampering("summary: no rows", sealed_table("summary", lambda table: table.slice(0, 0)), NONE),
-    Tampering("merged summary: other columns", sealed_table("merged summary", lambda table: table.select([1])), NONE,
-              sound=True),
-    Tampering("dataset: other columns", sealed_table("dataset", lambda table: table.select([1])), NONE),
-    *(
-        Tampering(f"dataset: {name} of another type", sealed_table("dataset", with_numbers(name, kind)), NONE)
-        for name, kind in (("text", "int64"), ("item_id", "float64"), ("unit", "int64"))
-    ),
+    Tampering("a temporary link", temporary_link, sound=True),
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from embstore.base import disk
 from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError, EmbstoreError, QueryError, UnknownNameError
 from embstore.base.messages import printable
+from embstore.storage import tables as parquet_tables
 from embstore.storage.cache import StoredFile, StoreFiles, fetch
 from embstore.storage.card import Card
 from embstore.storage.item_columns import BUILT_IN, ColumnTables, joined_items
@@ -137,7 +138,7 @@ class UsersSql:
             self.checks[view]()
         for name, file in self.datasets.items():
             if f"datasets.{name}" in views:
-                file.check()
+                parquet_tables.check(file)
 
 
 _COMPUTED = frozenset(("built_in", "summaries"))
