@@ -1,5 +1,6 @@
 """Repair a store: move damaged files into its folder ``damaged``, commit that, and compute what is derived again."""
 
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 
@@ -48,20 +49,28 @@ def repair(place: Path | StoreFiles, *, dry_run: bool = False) -> Table:
             or a device among the files.
     """
     files = StoreFiles.of_folder(place)
+    leftovers = _leftovers(files)  # some of which are removed when the store is locked
     with locked(files, dry_run=dry_run):
         irregular, _ = unexpected_entries(files)
         if irregular:
             raise DamagedError(f"{irregular[0].file} is damaged: {irregular[0].problem}.")
-        work = _Repair(files, dry_run)
+        work = _Repair(files, dry_run, leftovers)
         work.run()
         return tabulate(work.actions, files.root, dry_run=dry_run)
+
+
+def _leftovers(files: StoreFiles) -> Mapping[Path, int]:
+    """Return the temporary files of killed processes, with their sizes in bytes."""
+    entries = disk.entries_below(files.root) if files.is_local else ()
+    paths = [Path(entry.path) for entry in entries if atomic.is_of_dead_process(entry.name)]
+    return {path: disk.size(path) for path in paths}
 
 
 class _Repair:
     """The repair of one store, whose write lock is held; in a dry run, actions are listed without being done."""
 
-    def __init__(self, files: StoreFiles, dry_run: bool) -> None:
-        self.files, self.dry_run = files, dry_run
+    def __init__(self, files: StoreFiles, dry_run: bool, leftovers: Mapping[Path, int]) -> None:
+        self.files, self.dry_run, self._leftovers = files, dry_run, leftovers
         self.check = StoreCheck(files, files.manifest())
         self.actions: list[Action] = []
         self._added: dict[str, Entry] = {}
@@ -208,10 +217,9 @@ class _Repair:
 
     def _remove_leftovers(self) -> None:
         """Remove the temporary files of killed processes, and what no manifest of the last day names."""
-        entries = disk.entries_below(self.files.root) if self.files.is_local else ()
-        for path in [Path(entry.path) for entry in entries if atomic.is_of_dead_process(entry.name)]:
+        for path, n_bytes in self._leftovers.items():
             detail = "a process that was killed left it"
-            self._act("removed", path.relative_to(self.files.root).as_posix(), detail, n_bytes=disk.size(path))
+            self._act("removed", path.relative_to(self.files.root).as_posix(), detail, n_bytes=n_bytes)
             if not self.dry_run:
                 atomic.discard(path)
         if garbage := self.files.garbage():

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from filelock import FileLock
 
 from embstore.base import atomic, disk
-from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, StoreError
+from embstore.base.errors import FileAccessError, MissingFileError, StoreError
 from embstore.storage import keys
 
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)

@@ -97,8 +97,8 @@ _NUMBERS = st.one_of(
 _TEXTS = st.one_of(
     st.text(max_size=20),
     st.sampled_from(
-        ["", "../../victim", "/", "*", "items/0.parquet", _KEYS[0], _KEYS[0] + "\n", "\x00", "\x1b[2J", "\ud800", "x" * 5000,
-         "toy.occurrence.last", "{text}", "projection", "hnsw", "1/3", "0" * 64]
+        ["", "../../victim", "/", "*", "items/0.parquet", _KEYS[0], _KEYS[0] + "\n", "\x00", "\x1b[2J", "\ud800",
+         "x" * 5000, "toy.occurrence.last", "{text}", "projection", "hnsw", "1/3", "0" * 64]
     ),
 )  # fmt: skip
 _SCALARS = st.one_of(st.none(), st.booleans(), _NUMBERS, _TEXTS)
@@ -158,7 +158,11 @@ def test_anything_in_any_place(cases, kind, tally):
     @given(VALUES, _TEXTS, st.booleans())
     def run(value: Any, name: str, sealed: bool) -> None:
         changed = [put(case.document, path, new) for path in spots for new in (value, _ABSENT) if path or new is value]
-        changed += [put(case.document, (*path, name), value) for path in spots if path == () or path[-1] in ("versions", "files")]
+        changed += [
+            put(case.document, (*path, name), value)
+            for path in spots
+            if path == () or path[-1] in ("versions", "files")
+        ]
         for document in changed:
             if (data := data_of(document, sealed=sealed)) is not None:
                 tried(case, data)

@@ -35,7 +35,12 @@ def make_folder(folder: Path) -> None:
 
 def is_of_several_files(message: str) -> bool:
     """Return whether an error is about what several files say, each of which is sound by itself."""
-    known = ("other items than its first layer", "a table is lost", "Nearest stored texts", "this SQL cannot be answered")
+    known = (
+        "other items than its first layer",
+        "a table is lost",
+        "Nearest stored texts",
+        "this SQL cannot be answered",
+    )
     return any(part in message for part in known)
 
 
