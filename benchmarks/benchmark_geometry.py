@@ -30,8 +30,7 @@ _STREAMING: Mapping[str, Mapping[str, Any]] = {
 _OF_OCCURRENCES = ("self-similarity", "intra-sentence", "mev")
 
 _OURS = (
-    "import embstore.storage.vectors; from embstore import Store; store = Store({path!r}); "
-    "store.query('anisotropy')",
+    "import embstore.storage.vectors; from embstore import Store; store = Store({path!r}); store.query('anisotropy')",
     "store.query({metric!r}, cache=False, **{settings!r})",
 )
 _PACKAGE = ("import numpy, torch; from IsoScore.IsoScore import IsoScore", "float(IsoScore(numpy.load({path!r})))")

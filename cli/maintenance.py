@@ -108,7 +108,7 @@ def remove(
     """Remove spaces: their vectors, sums, indexes and cards; or columns of items, with --column.
 
     Texts and datasets stay, since other spaces may have them too. The files are deleted a day later, by the next
-    compact, repair or remove.
+    command that writes to the store.
     """
     with explained("Interrupted. The store is as it was, unless that was removed already."):
         opened = open_store(shown.store)

@@ -2,8 +2,10 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -119,8 +121,12 @@ def test_what_dead_processes_of_this_machine_left_is_removed(tmp_path):
     (tmp_path / ".mine").write_bytes(b"of a user")
     with atomic.temporary(tmp_path) as live:
         live.write_bytes(b"half")
-        atomic.discard_dead(tmp_path)
+        atomic.discard_leftovers(tmp_path)
         assert sorted(tmp_path.iterdir()) == sorted([elsewhere, tmp_path / ".mine", live])
+        for path in (elsewhere, tmp_path / ".mine", live):
+            os.utime(path, (time.time() - 25 * 3600,) * 2)
+        atomic.discard_leftovers(tmp_path)
+        assert sorted(tmp_path.iterdir()) == sorted([tmp_path / ".mine", live])
 
 
 DOCUMENT = checksum.with_checksum(

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ def test_folders_in_folders_are_listed_and_removed(deep):
 def test_a_store_with_folders_in_folders_can_be_put_right(deep, place, make_store):
     store = Store(make_store().root)
     os.rename(deep, store.path / place)
+    os.utime(store.path / place, (time.time() - 25 * 3600,) * 2)
     store.verify()
     store.repair()
     assert store.verify().ok

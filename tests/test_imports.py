@@ -5,10 +5,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-from embstore.index import write_index
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,18 +36,6 @@ def test_the_vocabulary_is_light_and_the_command_line_loads_no_engine_until_a_co
 def test_importing_the_store_loads_no_heavy_library():
     heavy = {"pyarrow", "duckdb", "faiss", "scipy", "torch", "transformers", "huggingface_hub", "pandas", "wordfreq"}
     assert not loaded_by("from embstore import Store") & (heavy | {"starlette", "uvicorn", "vl_convert"})
-
-
-def test_faiss_is_loaded_ahead_only_where_there_is_an_index(tmp_path):
-    vectors, shards = [(np.arange(3), np.eye(3, dtype=np.float32))], ["part-" + "a" * 16]
-    write_index(tmp_path / "space=toy" / "layer=00.faiss", vectors, space="toy", layer=0, dim=3, shards=shards)
-    statement = (
-        "import threading; from pathlib import Path; from embstore import index\n"
-        "index.open_in_background([(Path({!r}), ['part-' + 'a' * 16])])\n"
-        "for thread in threading.enumerate()[1:]: thread.join()"
-    )
-    assert "faiss" not in loaded_by(statement.format(str(tmp_path / "none" / "layer=00.faiss")))
-    assert "faiss" in loaded_by(statement.format(str(tmp_path / "space=toy" / "layer=00.faiss")))
 
 
 def test_a_store_in_a_folder_loads_nothing_for_those_at_urls(tmp_path):

@@ -5,16 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embstore.base.errors import UsageError
-from embstore.base.sharding import KEYS, Parts, ShardSpec
+from embstore.base.sharding import KEYS, SHARD_ITEMS, Parts, ShardSpec
 
 sizes = st.integers(0, 10**9)
 keys = st.integers(0, KEYS - 1)
-
-
-@st.composite
-def turns(draw: st.DrawFn) -> ShardSpec:
-    of = draw(st.integers(1, 7))
-    return ShardSpec(draw(st.integers(1, of)), of)
 
 
 def _plan(n_items: int, item_bytes: int = 40_000, worker: ShardSpec | None = None, n_chars: int | None = None) -> Parts:
@@ -44,8 +38,10 @@ def test_a_part_is_about_a_shard(n_items, item_bytes):
     parts = _plan(n_items, item_bytes)
     n_bytes = n_items * item_bytes
     assert n_bytes / parts.n <= 128 << 20
-    assert parts.n == 1 or n_bytes / parts.n >= 10 << 20
-    assert parts.n <= 4 or n_bytes / parts.n >= 96 << 20 or n_items / parts.n >= 24_576
+    assert n_items / parts.n <= SHARD_ITEMS
+    is_full = n_items / parts.n >= SHARD_ITEMS / 2
+    assert parts.n == 1 or n_bytes / parts.n >= 10 << 20 or is_full
+    assert parts.n <= 4 or n_bytes / parts.n >= 96 << 20 or is_full
     assert n_items / (parts.n * parts.n_windows) <= 12_288
 
 
@@ -56,18 +52,16 @@ def test_long_texts_make_small_windows():
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 10**7), st.integers(1, 9))
-def test_the_turns_take_each_part_once_and_cut_alike(n_items, of):
-    turns = [_plan(n_items, worker=ShardSpec(number, of)) for number in range(1, of + 1)]
-    alone = _plan(n_items)
-    assert sorted(part for parts in turns for part in parts.own) == list(alone.own)
-    assert {(parts.n, parts.n_windows) for parts in turns} == {(alone.n, alone.n_windows)}
+def test_a_worker_cuts_its_share_of_the_items_like_a_build_of_as_many(n_items, of):
+    shared, alone = _plan(n_items * of, worker=ShardSpec(1, of)), _plan(n_items)
+    assert (shared.n, shared.n_windows) == (alone.n, alone.n_windows)
 
 
 @settings(deadline=None, max_examples=60)
-@given(turns(), st.integers(1, 60), st.integers(1, 3), st.data())
+@given(st.integers(1, 60), st.integers(1, 3), st.data())
 @pytest.mark.slow
-def test_packing_keeps_every_missing_item_once(worker, n, n_windows, data):
-    parts = Parts(n, n_windows, worker)
+def test_packing_keeps_every_missing_item_once(n, n_windows, data):
+    parts = Parts(n, n_windows, ShardSpec())
     counts = {}
     for window in range(n * n_windows):
         wanted = data.draw(st.integers(0, 5))
@@ -78,17 +72,15 @@ def test_packing_keeps_every_missing_item_once(worker, n, n_windows, data):
         for at, window in enumerate(parts.windows(part)):
             missing = counts[part * n_windows + at][1]
             covering = [each for each in ranges if each.first <= window.first and window.end <= each.end]
-            if part in parts.own and missing:
-                assert len(covering) == 1
-            assert len(covering) <= 1
+            assert len(covering) == 1 if missing else len(covering) <= 1
 
 
 @settings(deadline=None, max_examples=60)
-@given(turns(), st.integers(1, 60), st.integers(1, 3))
-def test_where_all_is_missing_packing_changes_nothing(worker, n, n_windows):
-    parts = Parts(n, n_windows, worker)
+@given(st.integers(1, 60), st.integers(1, 3))
+def test_where_all_is_missing_packing_changes_nothing(n, n_windows):
+    parts = Parts(n, n_windows, ShardSpec())
     counts = dict.fromkeys(range(n * n_windows), (7, 7))
-    assert list(parts.pack(counts)) == [list(parts.windows(part)) for part in parts.own]
+    assert list(parts.pack(counts)) == [list(parts.windows(part)) for part in range(n)]
 
 
 def test_a_little_more_text_makes_one_shard():

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from typing import Any
 from embstore.base import checksum, disk, documents
 from embstore.base.errors import DamagedError, FileAccessError, StoreError, UnsupportedFormatError
 
+_LEFTOVER_SECONDS = 24 * 3600
 _TEMPORARY = r"\.[0-9]+-[0-9a-f]+\.tmp"
 
 _RESTORE = "Restore that file from a copy; ⦃embstore verify⦄ lists all that are damaged."
@@ -34,27 +36,30 @@ def temporary(folder: Path) -> Iterator[Path]:
         discard(path)
 
 
-def discard_dead(folder: Path) -> None:
-    """Remove the temporary files and folders in a folder of processes of this machine that have died since."""
+def discard_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders in a folder that processes which have died since have left."""
     for path in disk.listed(folder):
-        if is_of_dead_process(path.name):
+        if is_leftover(path):
             discard(path)
 
 
-def is_of_dead_process(name: str) -> bool:
-    """Return whether a name is that of a temporary file or folder of a process of this machine that has died.
+def is_leftover(path: Path) -> bool:
+    """Return whether a temporary file or folder is of a process of this machine that has died, or a day old.
 
     What live processes and other machines write needs no lock then.
     """
-    found = re.fullmatch(rf"\.([0-9]+)-{_machine()}[0-9a-f]{{8}}\.tmp", name)
-    if not found or not _machine():
+    if not is_temporary(path.name):
         return False
-    try:
-        os.kill(int(found[1]), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):  # of another user, or no number of a process
-        return False
+    found = re.fullmatch(rf"\.([0-9]+)-{_machine()}[0-9a-f]{{8}}\.tmp", path.name)
+    with suppress(FileNotFoundError):
+        if not found or not _machine():
+            return disk.status(path).st_mtime < time.time() - _LEFTOVER_SECONDS
+        try:
+            os.kill(int(found[1]), 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):  # of another user, or no number of a process
+            return False
     return False
 
 
@@ -128,10 +133,12 @@ def write_document(path: Path, document: dict[str, Any], kind: documents.Kind) -
     write_bytes(path, checked_bytes(path, document, kind))
 
 
-def checked_bytes(path: Path | str, document: dict[str, Any], kind: documents.Kind, indent: int | None = 2) -> bytes:
-    """Serialize a JSON document, given without its SHA-256, and check that :func:`read_document` will accept it."""
+def checked_bytes(
+    path: Path | str, document: dict[str, Any], kind: documents.Kind, indent: int | None = 2, *, is_sealed: bool = True
+) -> bytes:
+    """Serialize a JSON document, with its own SHA-256 if it is sealed, and check that it can be read again."""
     try:
-        data = document_bytes(document, indent)
+        data = document_bytes(document, indent) if is_sealed else _plain_bytes(document, indent)
         documents.check(documents.parse(data, kind), kind)
     except (UnicodeEncodeError, documents.InvalidDocument) as error:
         raise StoreError(
@@ -143,24 +150,18 @@ def checked_bytes(path: Path | str, document: dict[str, Any], kind: documents.Ki
 
 def document_bytes(document: dict[str, Any], indent: int | None = 2) -> bytes:
     """Serialize a JSON document, with its own SHA-256 as last member."""
-    blank = {**document, checksum.KEY: checksum.BLANK}
-    text = json.dumps(blank, indent=indent, ensure_ascii=False, allow_nan=False)
-    return checksum.with_checksum((text + "\n").encode())
+    return checksum.with_checksum(_plain_bytes({**document, checksum.KEY: checksum.BLANK}, indent))
 
 
-def read_checked(path: Path, remedy: str) -> bytes:
-    """Return the content of a file that contains its own hash; raise DamagedError if it was altered or is missing."""
-    try:
-        data = disk.read(path)
-    except FileNotFoundError as error:
-        raise DamagedError(f"{path} cannot be read: {error.strerror}. {remedy}") from error
-    checksum.check(path, data, remedy)
-    return data
+def _plain_bytes(document: dict[str, Any], indent: int | None) -> bytes:
+    return (json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> dict[str, Any]:
-    """Read a JSON document that :func:`write_document` wrote, and check its SHA-256 and its published schema."""
-    return parse_document(disk.read(path, documents.MAX_BYTES[kind]), path, kind, remedy)
+def read_document(
+    path: Path, kind: documents.Kind, remedy: str = _RESTORE, *, is_sealed: bool = True
+) -> dict[str, Any]:
+    """Read a JSON document, and check its own SHA-256, if it is sealed, and its published schema."""
+    return parse_document(disk.read(path, documents.MAX_BYTES[kind]), path, kind, remedy, is_sealed=is_sealed)
 
 
 def parse_document(

@@ -188,7 +188,7 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
         report_progress(Progress("write", str(dest), n_done, n, n_done / max(1, n)))
 
     selected = Selected(catalog, card, layers.members, request.selection, request.keep, report)
-    atomic.discard_dead(dest.parent)
+    atomic.discard_leftovers(dest.parent)
     with atomic.temporary(dest.parent) as temp:
         if writer.is_folder:
             disk.make_folder(temp)

@@ -1,6 +1,7 @@
 """Repair a store: move damaged files into its folder ``damaged``, commit that, and compute what is derived again."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import reduce
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from embstore.index.updating import update_indexes
 from embstore.maintain.upkeep import Action, kind_of_indexes, locked, tabulate
 from embstore.maintain.verify import check_indexes
 from embstore.storage import keys, tables
-from embstore.storage.arrow import from_numpy
+from embstore.storage.arrow import from_numpy, to_numpy
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
@@ -49,28 +50,32 @@ def repair(place: Path | StoreFiles, *, dry_run: bool = False) -> Table:
             or a device among the files.
     """
     files = StoreFiles.of_folder(place)
-    leftovers = _leftovers(files)  # some of which are removed when the store is locked
+    leftovers = _leftovers(files)  # of which the lock removes some
     with locked(files, dry_run=dry_run):
         irregular, _ = unexpected_entries(files)
         if irregular:
             raise DamagedError(f"{irregular[0].file} is damaged: {irregular[0].problem}.")
-        work = _Repair(files, dry_run, leftovers)
+        work = _Repair(files, dry_run)
         work.run()
+        work.remove_leftovers(leftovers)
         return tabulate(work.actions, files.root, dry_run=dry_run)
 
 
-def _leftovers(files: StoreFiles) -> Mapping[Path, int]:
-    """Return the temporary files of killed processes, with their sizes in bytes."""
-    entries = disk.entries_below(files.root) if files.is_local else ()
-    paths = [Path(entry.path) for entry in entries if atomic.is_of_dead_process(entry.name)]
-    return {path: disk.size(path) for path in paths}
+def _leftovers(files: StoreFiles) -> dict[Path, int]:
+    """Return the temporary files and folders that killed processes have left in a store, with their bytes."""
+    found: dict[Path, int] = {}
+    for entry in disk.entries_below(files.root) if files.is_local else ():
+        if atomic.is_leftover(path := Path(entry.path)):
+            with suppress(FileNotFoundError):  # another process has removed it meanwhile
+                found[path] = disk.size(path)
+    return found
 
 
 class _Repair:
     """The repair of one store, whose write lock is held; in a dry run, actions are listed without being done."""
 
-    def __init__(self, files: StoreFiles, dry_run: bool, leftovers: Mapping[Path, int]) -> None:
-        self.files, self.dry_run, self._leftovers = files, dry_run, leftovers
+    def __init__(self, files: StoreFiles, dry_run: bool) -> None:
+        self.files, self.dry_run = files, dry_run
         self.check = StoreCheck(files, files.manifest())
         self.actions: list[Action] = []
         self._added: dict[str, Entry] = {}
@@ -92,7 +97,6 @@ class _Repair:
         for space, of_space in items.items():
             if of_space.n:
                 self._rebuild(check.cards[space], of_space)
-        self._remove_leftovers()
 
     def _act(self, verb: str, key: str, detail: str, n_items: int | None = None, n_bytes: int | None = None) -> None:
         self.actions.append(Action(verb, self.files.root / key, rendered(detail), n_items, n_bytes))
@@ -135,8 +139,8 @@ class _Repair:
         others = [key for key in check.named.keys_of(keys.ITEMS) if key in check.problems]
         damaged = check.files.files_of(check.named, (key for key in others if check.problems[key].state == "damaged"))
         salvaged = {file.key: sound_rows(file, sound) for file in damaged}
-        ids = [tables.read_unchecked(file, ["item_id"])["item_id"].to_numpy() for file in sound]
-        ids += [rows["item_id"].to_numpy() for rows in salvaged.values()]
+        ids = [to_numpy(tables.read_unchecked(file, ["item_id"])["item_id"]) for file in sound]
+        ids += [to_numpy(rows["item_id"]) for rows in salvaged.values()]
         for file, is_kept in zip((*sound, *damaged), first_occurrences(ids), strict=True):
             problem = check.problems.get(file.key)
             if problem is None and is_kept.all():
@@ -215,9 +219,9 @@ class _Repair:
         found = (key for key in named.keys_of(kind, space, layer) if key not in self._removed)
         return any(ItemSet.of_entry(named.files[key]) == items for key in found)
 
-    def _remove_leftovers(self) -> None:
-        """Remove the temporary files of killed processes, and what no manifest of the last day names."""
-        for path, n_bytes in self._leftovers.items():
+    def remove_leftovers(self, leftovers: Mapping[Path, int]) -> None:
+        """Remove temporary files of killed processes, and what no manifest of the last day names."""
+        for path, n_bytes in leftovers.items():
             detail = "a process that was killed left it"
             self._act("removed", path.relative_to(self.files.root).as_posix(), detail, n_bytes=n_bytes)
             if not self.dry_run:

@@ -10,7 +10,7 @@ import numpy as np
 
 from embstore.base import disk
 from embstore.base.errors import DamagedError, UnknownNameError, UsageError
-from embstore.base.progress import Progress, report_progress
+from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import shown_parameters
@@ -175,9 +175,10 @@ def _commit(files: StoreFiles, merged: Iterable[Merged]) -> None:
 
 def _reported(space: str, total: int, merged: Iterable[Merged]) -> Iterator[Merged]:
     """Yield merged shards, and report the progress."""
-    for done, group in enumerate(merged):
-        report_progress(Progress("compact", space, done + 1, total, (done + 1) / total))
-        yield group
+    with task("compact", space, total) as compacting:
+        for number, group in enumerate(merged):
+            compacting.finish(number)
+            yield group
 
 
 def remove(

@@ -276,7 +276,7 @@ def folder_for(url: str, endpoint: str = "") -> Path:
     folder = cache_folder() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', url)[:60]}-{digest}"
     with writing_to_cache():
         disk.make_folder(folder)
-        atomic.discard_dead(folder)
+        atomic.discard_leftovers(folder)
         (cache_folder() / "CACHEDIR.TAG").write_text(  # backups leave the folder out: bford.info/cachedir
             "Signature: 8a477f597d28d172789f06886806bc55\n# Copies of files of embstore's stores; may be deleted.\n"
         )

@@ -207,14 +207,14 @@ def _layers(document: dict[str, Any]) -> Layers:
 
 def card_bytes(card: Card) -> bytes:
     """Return the content of the file of a card."""
-    return atomic.checked_bytes(f"the card of {card.space}", card.to_dict(), "card")
+    return atomic.checked_bytes(f"the card of {card.space}", card.to_dict(), "card", is_sealed=False)
 
 
 def read_card(file: StoredFile, space: str) -> Card:
     """Return the card of a space from its file."""
     try:
-        document = atomic.read_document(file.path, "card")
-        card = Card.from_dict(document)
+        file.check()
+        card = Card.from_dict(atomic.read_document(file.path, "card", is_sealed=False))
     except FileNotFoundError as error:
         raise file.damage("it is missing, and the manifest names it") from error
     except DamagedError:

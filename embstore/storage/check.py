@@ -20,6 +20,7 @@ from embstore.base.progress import finish_part
 from embstore.base.space import Unit
 from embstore.base.text import item_id, marked_items
 from embstore.storage import answers, keys, maps, sums, tables
+from embstore.storage.arrow import to_numpy
 from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card, read_card
 from embstore.storage.column_tables import contradictions
@@ -170,7 +171,7 @@ class StoreCheck:
         if not self.is_whole(keys.ITEMS):
             return None
         texts = self.sound(keys.ITEMS)
-        parts = [tables.read_unchecked(file, ["item_id"])["item_id"].to_numpy() for file in texts]
+        parts = [to_numpy(tables.read_unchecked(file, ["item_id"])["item_id"]) for file in texts]
         for number in repeats(parts):
             self.add(texts[number].key, "it has an item that another table, or another row, has too")
         return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
@@ -259,7 +260,7 @@ def _table_problem(file: StoredFile, kind: Kind) -> str | None:
     table = tables.read_unchecked(file)
     if len(table) != file.entry["n"]:
         return f"it has {len(table)} rows, and the manifest says {file.entry['n']}"
-    ids = table["item_id"].drop_null().to_numpy()
+    ids = to_numpy(table["item_id"].drop_null())
     if len(ids) and (ids.min(), ids.max()) != (file.entry.get("first"), file.entry.get("last")):
         return "its item ids are not in the range that the manifest says"
     if kind is keys.COLUMNS and len(np.unique(ids)) < len(ids):

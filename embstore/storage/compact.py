@@ -14,6 +14,7 @@ from embstore.base.errors import DamagedError, StoreError
 from embstore.base.sharding import SHARD_ITEMS
 from embstore.base.space import Layer
 from embstore.storage import keys, tables
+from embstore.storage.arrow import to_numpy
 from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card
 from embstore.storage.column_tables import joined
@@ -71,7 +72,7 @@ def _distinct_rows(kind: Kind, parts: Iterable[pa.Table]) -> pa.Table:
     """Return the distinct rows of several tables, sorted by item id and then by the other columns."""
     table = pa.concat_tables(parts).combine_chunks()
     if kind is keys.ITEMS:
-        _, first = np.unique(table["item_id"].to_numpy(), return_index=True)
+        _, first = np.unique(to_numpy(table["item_id"]), return_index=True)
         return table.take(first)
     names = table.column_names
     distinct = table.group_by(names).aggregate([]).select(names).cast(table.schema)

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from embstore.base import disk
 from embstore.base.errors import DamagedError, MissingFileError, MissingObjectError, StoreError
 from embstore.storage import keys, tables
+from embstore.storage.arrow import to_numpy
 from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
@@ -129,7 +130,8 @@ def _of_source(error: DamagedError, source: StoreFiles) -> DamagedError:
     if type(error) is not DamagedError or source.name not in message:
         return error
     for verb in ("repair", "verify"):
-        message = message.replace(f"⦃embstore {verb}⦄", f"embstore {verb} --store {shlex.quote(source.name)}")
+        command = shlex.join(["embstore", verb, "--store", source.name])
+        message = message.replace(f"⦃embstore {verb}⦄", command)
     return DamagedError(message)
 
 
@@ -215,12 +217,12 @@ def _new_items(theirs: Sequence[StoredFile], ours: Sequence[StoredFile], request
         sentences = [requested]  # and the sentences of occurrences
         for file in theirs:
             table = tables.read(file, ["item_id", "context_id"])
-            occurrences = table.filter(pa.array(np.isin(table["item_id"].to_numpy(), requested)))
-            sentences.append(occurrences["context_id"].drop_null().to_numpy())
+            occurrences = table.filter(pa.array(np.isin(to_numpy(table["item_id"]), requested)))
+            sentences.append(to_numpy(occurrences["context_id"].drop_null()))
         requested = np.unique(np.concatenate(sentences))
     for file in theirs:
         table = tables.read(file)
-        ids = table["item_id"].to_numpy()
+        ids = to_numpy(table["item_id"])
         is_new = ~np.isin(ids, seen)
         if requested is not None:
             is_new &= np.isin(ids, requested)
@@ -231,7 +233,7 @@ def _new_items(theirs: Sequence[StoredFile], ours: Sequence[StoredFile], request
 
 def _ids_in(files: Sequence[StoredFile]) -> Ids:
     """Return the ids of the items in some tables, ascending."""
-    parts = [tables.read(file, ["item_id"])["item_id"].to_numpy() for file in files]
+    parts = [to_numpy(tables.read(file, ["item_id"])["item_id"]) for file in files]
     return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
 
 

@@ -27,7 +27,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 def write_lock(files: StoreFiles, worker: ShardSpec | None = None) -> Iterator[None]:
     """Lock a store within the context; the system releases the lock if the process dies.
 
-    What processes of this machine that have died have left half-written is removed first.
+    What processes that have died have left half-written is removed first.
 
     Workers that share a build have a lock each, since no text belongs to two of them.
 
@@ -51,7 +51,7 @@ def write_lock(files: StoreFiles, worker: ShardSpec | None = None) -> Iterator[N
             raise disk.access_error(error, files.root, writing=True) from error
     try:
         for folder in (files.root, files.root / keys.MANIFESTS.folder):
-            atomic.discard_dead(folder)
+            atomic.discard_leftovers(folder)
         atomic.write_document(_owner(path), {"host": socket.gethostname(), "pid": os.getpid()}, "lock-holder")
         yield
     finally:

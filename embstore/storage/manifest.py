@@ -86,11 +86,16 @@ class Manifest:
     tag: str = ""
 
     @cached_property
+    def parsed(self) -> Mapping[str, keys.Key | None]:
+        """Parts of each key, by key, ascending; None for one that is none of a store."""
+        return {key: keys.parse(key) for key in sorted(self.files)}
+
+    @cached_property
     def _groups(self) -> Mapping[tuple[str, str, int | None], tuple[str, ...]]:
         """Keys by folder, name and layer, ascending."""
         found: dict[tuple[str, str, int | None], list[str]] = {}
-        for text in sorted(self.files):
-            if (key := keys.parse(text)) is not None:
+        for text, key in self.parsed.items():
+            if key is not None:
                 found.setdefault((key.kind.folder, key.name, key.layer), []).append(text)
         return {group: tuple(members) for group, members in found.items()}
 
@@ -155,11 +160,31 @@ def parse(data: bytes, place: str, tag: str = "") -> Manifest:
     """Return the manifest in a document; its hash is checked before anything else."""
     checksum.check(place, data, _REMEDY)
     document = atomic.parse_document(data, place, "manifest", _REMEDY, is_sealed=False)
-    for text in document["files"]:
-        key = keys.parse(text)
-        if key is None or key.kind.is_derived or key.kind is keys.MANIFESTS:
-            raise DamagedError(f"{place} is damaged: {text[:300]!r} is no file of a store. {_REMEDY}")
-    return Manifest(document["number"], document["files"], document["removed"], tag)
+    found = Manifest(document["number"], document["files"], document["removed"], tag)
+    for key, parts in found.parsed.items():
+        if parts is None or parts.kind.is_derived or parts.kind is keys.MANIFESTS:
+            problem: str | None = "is no file of a store"
+        else:
+            problem = _entry_problem(parts.kind, found.files[key])
+        if problem:
+            raise DamagedError(f"{place} is damaged: {key[:300]!r} {problem}. {_REMEDY}")
+    return found
+
+
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    keys.ITEMS.folder: ("n", "first", "last"), keys.COLUMNS.folder: ("n", "first", "last", "columns"),
+    keys.VECTORS.folder: ("n", "first", "last", "ids", "offsets"), keys.SUMS.folder: ("n", "ids"),
+    keys.INDEXES.folder: ("n", "ids", "index"),
+}  # fmt: skip
+"""Members of entries that a kind of files has beside size and hash, by folder."""
+
+
+def _entry_problem(kind: Kind, entry: Entry) -> str | None:
+    """Return what is wrong with an entry that has the schema; None if nothing is."""
+    if any(name not in entry for name in _NEEDED.get(kind.folder, ())):
+        return f"lacks what is needed of a {kind.noun}"
+    numbers = [entry.get(name, 0) for name in ("bytes", "n", "first", "last")] + entry.get("offsets", [])
+    return None if all(type(number) is int for number in numbers) else "has a number with a fraction"
 
 
 def to_bytes(manifest: Manifest) -> bytes:

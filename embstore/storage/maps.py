@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, MissingFileError
+from embstore.storage.arrow import to_numpy
 from embstore.storage.keys import MAPS, folder_of, parse
 from embstore.storage.manifest import ItemSet
 
@@ -120,7 +121,7 @@ def write_map(root: Path, made: LayerMap) -> Path:
     header = json.dumps(made.header(), ensure_ascii=False, allow_nan=False)
     disk.check_inside(root, path.parent)
     disk.make_folder(path.parent)
-    atomic.discard_dead(path.parent)
+    atomic.discard_leftovers(path.parent)
     with atomic.temporary(path.parent) as temp:
         pq.write_table(table.replace_schema_metadata({_HEADER: header.encode()}), temp)
         disk.replace(temp, path)
@@ -160,8 +161,8 @@ def read_map(root: Path, path: Path) -> LayerMap:
     key = MapKey(**{**values, "fitted_on": tuple(header["fitted_on"])})
     if key.path(root) != path:
         raise _damage(path, f"it is the map that belongs in {key.path(root).name}")
-    ids = table["item_id"].to_numpy()
-    positions = np.stack([table[axis].to_numpy() for axis in ("x", "y")], axis=1)
+    ids = to_numpy(table["item_id"])
+    positions = np.stack([to_numpy(table[axis]) for axis in ("x", "y")], axis=1)
     if len(ids) != header["n"] or header["sha256"] != _hash_of(ids, positions):
         raise _damage(path, "its rows are not those that its header describes")
     others = ("n_zero", "kept", "n_kept", "reason", "made_with")

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from embstore.base import disk
 from embstore.base.space import Unit
 from embstore.storage import keys
+from embstore.storage.arrow import to_numpy
 from embstore.storage.cache import StoredFile, StoreFiles, entry_of
 from embstore.storage.keys import Kind
 from embstore.storage.manifest import Files
@@ -88,7 +89,7 @@ def write(files: StoreFiles, kind: Kind, table: pa.Table, /, *, name: str = "", 
     if kind is keys.COLUMNS:
         facts["columns"] = {field.name: _KINDS[str(field.type)] for field in table.schema if field.name != "item_id"}
     if "item_id" in table.column_names and len(ids := table["item_id"].drop_null()):
-        ids = ids.to_numpy()
+        ids = to_numpy(ids)
         facts |= {"first": int(ids.min()), "last": int(ids.max())}
     packed = [column for column in table.column_names if 2 * len(table[column].unique()) <= len(table)]
     with files.temporary() as temp:

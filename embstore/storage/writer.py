@@ -129,8 +129,11 @@ class StoreWriter:
         return self
 
     def __exit__(self, kind: Error, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None and self.files.find_manifest() is None:
-            self.files.commit(Change())
+        if kind is None:
+            if self.files.find_manifest() is None:
+                self.files.commit(Change())
+            if self.files.is_local:  # in a bucket that takes requests
+                self.files.collect()
         self._stack.__exit__(kind, error, trace)
 
     def _remove_if_new(self, created: Sequence[Path]) -> None:

@@ -159,7 +159,7 @@ class MaintenanceMethods(OpenStore):
     def remove(self, spaces: Names = (), *, columns: Names = (), dry_run: bool = False) -> Table:
         """Remove spaces: their vectors, sums, indexes and cards. Texts stay, since other spaces may use them.
 
-        They are gone at once; their files are deleted a day later, when a command compacts, repairs or removes again,
+        They are gone at once; their files are deleted a day later, by the next command that writes to the store,
         so that what others are reading stays until then.
 
         Args:

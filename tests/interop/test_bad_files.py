@@ -235,7 +235,7 @@ def test_a_card_that_could_not_be_read_again_is_not_written(store, tmp_path):
     files = [tmp_path / f"{number:04}{'n' * 247}.txt" for number in range(2_700)]
     for number, file in enumerate(files):
         file.write_text(f"w{number} 1 2\n")
-    with pytest.raises(EmbstoreError, match=r"files.json is not written.* larger than 1,024 KiB.* 2,700 files"):
+    with pytest.raises(EmbstoreError, match=r"the card of files is not written.* larger than 1,024 KiB.* 2,700 files"):
         store.import_vectors(files, "files", format="glove")
     assert store.info()["space"] == ["before"]
     assert store.verify().ok

@@ -84,7 +84,7 @@ def test_a_forged_map_is_found(made, fault):
     else:
         metadata = {
             "no header": {},
-            "format": {b"embstore_map": header.replace(b'"format": 1', b'"format": 2')},
+            "format": {b"embstore_map": header.replace(b'"format": 2', b'"format": 3')},
             "no json": {b"embstore_map": header[:-1]},
             "extra": {b"embstore_map": header[:-1] + b', "more": 1}'},
         }[fault]
@@ -145,18 +145,9 @@ def test_a_removed_space_leaves_no_map(made):
     other = synthetic_store(made.root, n=5, model="other", n_blocks=2, top_form=None, index=False)
     Store(made.root).map(spaces=other.space)
     assert len(files_of(made.root)) == 6
-    [row] = made.store.remove(made.space)
-    assert "maps" in row["detail"]
+    made.store.remove(made.space)
     assert [path.parent.name for path in files_of(made.root)] == [f"space={other.space}"] * 3
     assert Store(made.root).verify().ok
-
-
-def test_lost_shards_leave_their_maps_behind(made):
-    made.shard_files[0].unlink()
-    assert states(made.store) == ["behind"] * 3
-    table = made.store.map()
-    assert table["did"] == ["made"] * 3
-    assert "is missing. Run: embstore verify" in " ".join(table.notes)
 
 
 def test_a_link_in_the_place_of_a_map_is_damage(made, tmp_path):

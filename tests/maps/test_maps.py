@@ -120,7 +120,7 @@ def test_a_layer_of_tsne_starts_from_the_one_below(make_store):
 
 
 def files_of(root: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((root / "maps").rglob("*.parquet"))}
+    return {path.name: path.read_bytes() for path in sorted((root / "derived" / "maps").rglob("*.parquet"))}
 
 
 @pytest.mark.process
@@ -291,7 +291,7 @@ def test_where_the_store_cannot_be_written(made):
             raise OSError(errno.EROFS, "read-only", str(path))
 
     with before_access(refuse):
-        with pytest.raises(FileAccessError, match="maps"):
+        with pytest.raises(FileAccessError, match="derived"):
             made.store.map(method="tsne")
         ids, _ = made.store.map_points(made.space, "top")
     assert len(ids) == 60

@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from datasets_written import write_analogies
-from embstore.storage.maintenance.compaction import write_all_merged
 from embstore_cli.main import app
 from embstore_schemas.generate import query_schema
 from jsonschema import Draft202012Validator
 from kept_columns import write_columns
+from store_damage import the
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
@@ -24,6 +24,7 @@ from embstore.base.space import Pooling, Unit
 from embstore.metrics import METRICS, Column, Parameter
 from embstore.metrics.explain import UNGROUPED
 from embstore.metrics.plugins import COLUMN_TYPES
+from embstore.storage import keys
 from embstore.storage.writer import write_dataset
 
 FOLDER = Path(__file__).parents[2] / "schemas"
@@ -129,13 +130,18 @@ def test_what_explain_writes_keeps_its_schema(metric):
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_the_documents_of_a_store_keep_their_schemas(make_store, dtype):
     made = make_store(dtype=dtype)
-    schema("store").validate(read(made.paths.marker))
-    card = read(made.paths.card(made.space))
-    schema("card").validate(card)
-    cards = sorted(made.paths.indexes(made.space).glob("*.json"))
-    assert len(cards) == len(made.card.layers)
-    for card in cards:
-        schema("index-card").validate(read(card))
+    made.store.index(kind="hnsw", layers=1)
+    made.store.query("partition", layers=0)
+    made.store.compact()
+    written = {
+        "manifest": sorted(made.root.glob("manifest/*.json")),
+        "card": [made.root / key for key in made.files.manifest().keys_of(keys.CARDS, made.space)],
+        "answer": [*made.root.glob("derived/answers/*.json")],
+    }
+    for name, paths in written.items():
+        assert paths
+        for path in paths:
+            schema(name).validate(read(path))
 
 
 def printed(*arguments: str):
@@ -221,7 +227,7 @@ def test_what_query_prints_keeps_its_schema(queried, metric):
 
 def test_what_commands_print_keeps_its_schema(make_store):
     made = make_store(unit="occurrence", texts=["the bank of the river", "a bank"])
-    write_skipped(made.paths, [SkippedText("x", "skipped", "no tokens", made.space, 5, "a.txt:1")])
+    write_skipped(made.files, [SkippedText("x", "skipped", "no tokens", made.space, 5, "a.txt:1")])
     at = ("--store", str(made.root))
     for name, arguments in {
         "neighbours": ("neighbours", "--text", "the [bank] of the river", "--where", "true", "--words", "a,the"),
@@ -236,8 +242,6 @@ def test_what_commands_print_keeps_its_schema(make_store):
         rows = printed(*arguments, *at)
         assert rows
         schema(arguments[0] if arguments[0] == "neighbours" else name).validate(rows)
-    for card in made.paths.indexes(made.space).glob("*.json"):
-        schema("index-card").validate(read(card))
     schema("index").validate(printed("index", "--kind", "none", *at))
     assert printed("verify", *at) == []
     schema("verify").validate([{"file": "a", "problem": "b"}])
@@ -256,10 +260,7 @@ def test_what_the_commands_of_maintenance_print_keeps_its_schema(make_store):
         rows = printed(*command, *at)
         assert rows, command
         schema("actions").validate(rows)
-    documents = sorted(made.root.glob("manifests/*.json"))
-    assert len(documents) == 2
-    for document in documents:
-        schema("manifest").validate(read(document))
+    schema("manifest").validate(read(the(made.root, "manifest")))
 
 
 def columns_of(path: Path) -> dict[str, str]:
@@ -268,13 +269,12 @@ def columns_of(path: Path) -> dict[str, str]:
 
 def test_the_parquet_tables_have_the_columns_that_are_published(make_store):
     made = make_store(dim=8)
-    write_all_merged(made.paths)
     made.store.map(layers=0)
     write_columns(made, {"<column>": [0.5]})
-    write_skipped(made.paths, [SkippedText("x", "skipped", "no tokens", made.space, 5, "a.txt:1")])
+    write_skipped(made.files, [SkippedText("x", "skipped", "no tokens", made.space, 5, "a.txt:1")])
     tables = read(FOLDER / "tables.json")["tables"]
     for pattern, table in tables.items():
-        folder = pattern.split("/<")[0].split("/part")[0].split("/layer=")[0].replace("<space>", made.space)
+        folder = pattern.split("/<")[0].split("/space=")[0]
         published = {
             name: column["type"]
             .replace("int64, double, bool or string", "double")
@@ -282,7 +282,7 @@ def test_the_parquet_tables_have_the_columns_that_are_published(make_store):
             .replace("[dim]", "[8]")
             for name, column in table["columns"].items()
         }
-        files = list((made.root / folder).glob("*.parquet"))
+        files = list((made.root / folder).rglob("*.parquet"))
         assert files or folder == "datasets", folder
         for path in files:
             written = {name: kind.replace("element: ", "") for name, kind in columns_of(path).items()}

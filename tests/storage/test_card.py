@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 from synthetic import synthetic_card
 
-from embstore.base import atomic
 from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UnsupportedFormatError
 from embstore.base.space import Layers, Template, TopForm
 from embstore.storage.cache import StoreFiles, entry_of
@@ -78,8 +77,8 @@ REFUSED: list[tuple[dict[str, object], type[StoreError], str]] = [
 
 @pytest.mark.parametrize(("change", "error", "match"), REFUSED)
 def test_a_document_that_is_no_card_is_named(tmp_path, change, error, match):
-    files = StoreFiles.of_folder(tmp_path)
-    (tmp_path / "card.json").write_bytes(atomic.document_bytes(CARD.to_dict() | change))
+    files = StoreFiles.of_folder(tmp_path / "store")
+    (tmp_path / "card.json").write_text(json.dumps(CARD.to_dict() | change))
     entry = entry_of(tmp_path / "card.json")
     key = make(CARDS, entry["sha256"], name=CARD.space)
     files.write({key: tmp_path / "card.json"})

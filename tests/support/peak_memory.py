@@ -1,4 +1,4 @@
-"""The peak memory of some work, in a process of its own."""
+"""The peak memory of some work, in a process of its own: without files that it maps, which the system may take back."""
 
 import subprocess
 import sys
@@ -8,7 +8,10 @@ _SCRIPT = """
 import re
 from pathlib import Path
 def peak():
-    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+    status = Path("/proc/self/status").read_text()
+    names = ("VmHWM", "RssFile", "RssShmem")
+    peak, *mapped = (int(re.search(rf"{{name}}:\\s+(\\d+)", status)[1]) for name in names)
+    return peak - sum(mapped)
 {prepare}
 before = peak()
 {work}

@@ -380,8 +380,9 @@ TAMPERINGS: list[Tampering] = [
         Tampering(f"manifest: {name}", tamper, EVERY)
         for name, tamper in {
             "another number": manifest_with(number=1), "a huge number": manifest_with(number=1 << 60),
-            "files as a list": manifest_with(files=[]), "more": manifest_with(more=1), 
-            "format 99": manifest_with(format=99), "format 3": manifest_with(format=3), "no files": manifest_with(files=None),
+            "files as a list": manifest_with(files=[]), "more": manifest_with(more=1),
+            "format 99": manifest_with(format=99), "format 3": manifest_with(format=3),
+            "no files": manifest_with(files=None),
             "large": large_manifest, "255 deep": written("manifest", b'{"a":' * 255 + b"1" + b"}" * 255),
             "nested": written("manifest", b"[" * 100_000), "not JSON": written("manifest", b"\xff\xfe"),
         }.items()
