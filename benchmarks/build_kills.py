@@ -33,7 +33,7 @@ from embstore import Store
 from embstore.base.errors import StoreError
 
 _N_NEW = 40  # words of each build
-_SHARD_BYTES = 9000
+_SHARD_BYTES = 1500
 _CODE = """
 from embstore import Store
 from embstore.storage import writer
