@@ -2,7 +2,7 @@
 
     python benchmarks/build_kills.py [--kills 45] [--seed 0]
 
-Before each build its source gets new words. The build runs in a process of its own, which commits each shard and
+Before each build its source gets new words. The build runs in a process of its own, which commits each batch and
 is killed (SIGKILL) shortly after a random one of its requests: most requests are those of commits. Then the store must
 be sound and have all items that it had before, and the same build again must complete it. In the end it must be the
 store that builds into a folder make. The bucket is of moto, through a proxy with latency.
@@ -33,11 +33,11 @@ from embstore import Store
 from embstore.base.errors import StoreError
 
 _N_NEW = 40  # words of each build
-_SHARD_BYTES = 9000
+_SHARD_BYTES = 1500
 _CODE = """
 from embstore import Store
-from embstore.storage.remote import remote_store
-remote_store._PAUSE_SECONDS = 0
+from embstore.storage import writer
+writer._COMMIT_SECONDS = 0
 Store({store!r}, options={options!r}).build({source!r}, models={checkpoint!r}, shard_bytes={shard_bytes})
 """
 

@@ -72,17 +72,24 @@ def values_of(parameter: Any, context: Any) -> Iterable[str]:
     return ()
 
 
-def _stored(context: Any, pattern: str) -> dict[str, Path]:
-    """Return the files of the store by name, without the suffix."""
+def _stored(context: Any, folder: str) -> dict[str, Path]:
+    """Return the files of the store in a folder by the name of their space or dataset, as the newest manifest says."""
+    from embstore.storage.keys import parse
+
     given = context.params.get("store")
     first = given[0] if isinstance(given, list | tuple) and given else given
-    return {path.stem: path for path in Path(first or os.environ.get("EMBSTORE_STORE") or "store").glob(pattern)}
+    root = Path(first or os.environ.get("EMBSTORE_STORE") or "store")
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        manifest = max((root / "manifest").glob("*.json"))
+        named = {text: parse(text) for text in json.loads(manifest.read_bytes())["files"]}
+        return {key.name: root / text for text, key in named.items() if key and key.kind.folder == folder}
+    return {}
 
 
 def _values_in_cards(context: Any, key: str) -> list[str]:
     is_model = key == "model" and context.info_name in ("build", "reproduce")
     found = {"gpt2", "clip", "minilm"} if is_model else set()
-    for path in _stored(context, "spaces/*.json").values():
+    for path in _stored(context, "spaces").values():
         with suppress(OSError, ValueError, KeyError, TypeError):
             found.add(str(json.loads(path.read_bytes())[key]))
     return sorted(found)
@@ -93,11 +100,11 @@ def _datasets(context: Any) -> list[str]:
         from embstore.sources.datasets import known_datasets
 
         return sorted(known_datasets())
-    return sorted(_stored(context, "datasets/*.parquet"))
+    return sorted(_stored(context, "datasets"))
 
 
 _VALUES: tuple[tuple[set[str], Callable[[Any], Iterable[str]]], ...] = (
-    ({"--space", "--sentence-space", "SPACE"}, lambda context: sorted(_stored(context, "spaces/*.json"))),
+    ({"--space", "--sentence-space", "SPACE"}, lambda context: sorted(_stored(context, "spaces"))),
     ({"--model"}, lambda context: _values_in_cards(context, "model")),
     ({"--revision"}, lambda context: _values_in_cards(context, "revision_name")),
     ({"--dataset", "--lexicon", "SOURCE", "DATASET", "ENTRY"}, _datasets),

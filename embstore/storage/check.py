@@ -265,8 +265,6 @@ def _table_problem(file: StoredFile, kind: Kind) -> str | None:
         return "its item ids are not in the range that the manifest says"
     if kind is keys.COLUMNS and len(np.unique(ids)) < len(ids):
         return "it has an item twice"
-    if "unit" in table.column_names and not pc.all(pc.is_in(table["unit"], pa.array([*Unit], pa.string()))).as_py():
-        return "a row has a unit that there is not"
     return None
 
 

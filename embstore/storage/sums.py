@@ -51,7 +51,7 @@ def read(file: StoredFile, layers: Iterable[int], dim: int) -> Sums:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in ("layer", *_NAMES)}
     except Exception as error:  # zipfile and NumPy raise many kinds, and nothing is read from the disk here
-        raise file.damage(f"it is no file of sums ({error})") from error
+        raise file.damage(f"it is no file of sums ({str(error)[:100]})") from error
     shapes = {name: (len(expected), dim) if name in _ROWS else (len(expected),) for name in found}
     if any(found[name].shape != shape for name, shape in shapes.items()) or found["layer"].tolist() != expected:
         raise file.damage("its layers or dimensions are not those of the space")

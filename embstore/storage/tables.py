@@ -5,9 +5,11 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embstore.base import disk
+from embstore.base.space import Unit
 from embstore.storage import keys
 from embstore.storage.arrow import to_numpy
 from embstore.storage.cache import StoredFile, StoreFiles, entry_of
@@ -117,11 +119,12 @@ def read(file: StoredFile, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def check(file: StoredFile) -> None:
-    """Raise DamagedError unless a table has its hash, and the columns of its kind, once until the file changes."""
+    """Raise DamagedError unless a table has its hash, columns of its kind, and units, once until the file changes."""
 
     def check_columns() -> None:
-        with _opened(file):
-            pass
+        with _opened(file) as parquet:
+            if "unit" in parquet.schema_arrow.names:
+                _check_units(file, parquet.read(["unit"]))
 
     file.files.check(file, check_columns)
 
@@ -131,7 +134,16 @@ def read_unchecked(file: StoredFile, columns: Sequence[str] | None = None) -> pa
     with _opened(file) as parquet:
         table = parquet.read(columns)
         table.validate(full=True)
+        if "unit" in table.column_names:
+            _check_units(file, table)
     return table
+
+
+def _check_units(file: StoredFile, table: pa.Table) -> None:
+    """Raise DamagedError if a row has a unit that there is not."""
+    units = pa.array([*Unit], pa.string())
+    if not pc.all(pc.is_in(table["unit"], units)).as_py():
+        raise file.damage("a row has a unit that there is not")
 
 
 @contextmanager

@@ -165,7 +165,8 @@ class Shard:
     def _bytes(self) -> NDArray[np.uint8]:
         path = self.file.path
         try:
-            if disk.size(path) != self.file.entry["bytes"]:
+            size = disk.size(path)
+            if not size or size != self.file.entry["bytes"]:
                 raise self.file.damage("it has not the size in the manifest, so it was altered or truncated")
             with disk.opening(path):
                 return np.memmap(path, np.uint8, "r")

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from embstore.base.atomic import document_bytes
+
 
 @pytest.fixture
 def refused(cli):
@@ -127,16 +129,18 @@ def test_a_build_that_cannot_be_done(cli, checkpoint, tmp_path, case):
     assert not (tmp_path / "store").exists()
 
 
-def test_a_folder_that_is_no_store_or_one_of_a_newer_format(refused, tmp_path, checkpoint):
+def test_a_folder_that_is_no_store_or_one_of_another_format(refused, tmp_path, checkpoint):
+    (tmp_path / "thesis.tex").write_text("mine")
     error_line = refused("info", "--store", tmp_path)
-    assert f"{tmp_path} is not a store: it has no store.json" in error_line
+    assert f"{tmp_path} is not a store: it has no manifest" in error_line
     assert "EMBSTORE_STORE" in error_line
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / "store.json").write_text('{"format": 99, "tables": []}')
-    for call in (["info"], ["build", "words:9", "--model", f"tiny={checkpoint}"]):
-        error_line = refused(*call)
-        assert "has format 99" in error_line
-        assert "pip install --upgrade embstore" in error_line
+    (tmp_path / "older").mkdir()
+    (tmp_path / "older" / "store.json").write_text('{"format": 3}')
+    (tmp_path / "newer" / "manifest").mkdir(parents=True)
+    (tmp_path / "newer" / "manifest" / f"{1:020d}.json").write_bytes(document_bytes({"format": 99}))
+    for folder, words in {"older": "is a store of format 3", "newer": "pip install --upgrade embstore"}.items():
+        for call in (["info"], ["build", "words:9", "--model", f"tiny={checkpoint}"]):
+            assert words in refused(*call, "--store", folder)
 
 
 def test_a_store_without_a_space(cli, tmp_path):

@@ -1,6 +1,5 @@
 """Completion in shells: what is offered, without slow imports, and silence where nothing is known."""
 
-import json
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from embstore_cli._completion import METRICS as NAMES
 from hanging import HUNG_SECONDS
+from tiny_checkpoint import stored_files
 
 from embstore.metrics import METRICS
 
@@ -95,12 +95,14 @@ def test_silence_without_a_store(tmp_path, shell, words):
     assert done.stdout.strip() in ("", "_files")
 
 
-def test_a_damaged_card_is_passed_over(tmp_path):
-    (tmp_path / "spaces").mkdir()
-    (tmp_path / "spaces" / "a.word.last.json").write_text("{")
-    (tmp_path / "spaces" / "b.word.last.json").write_text(json.dumps({"model": "b"}))
-    assert offered("embstore info --store x --model ", EMBSTORE_STORE=str(tmp_path)) == []
-    assert offered("embstore query norms --model ", EMBSTORE_STORE=str(tmp_path)) == ["b"]
+def test_a_damaged_card_and_a_damaged_manifest_are_passed_over(make_store):
+    root = make_store(n=2, model="a").root
+    make_store(n=2, model="b")
+    stored_files(root, "spaces/a.")[0].write_text("{")
+    assert offered("embstore info --store x --model ", EMBSTORE_STORE=str(root)) == []
+    assert offered("embstore query norms --model ", EMBSTORE_STORE=str(root)) == ["b"]
+    max((root / "manifest").iterdir()).write_text('{"files": {"spaces/../../a.json"')
+    assert offered("embstore query norms --model ", EMBSTORE_STORE=str(root)) == []
 
 
 # Each prints what its shell makes of a line that ends in the first argument.

@@ -86,7 +86,7 @@ def test_explain_says_which_answers_are_stored(cli, tmp_path):
         "n_answers": 4, "n_stored": 2, "refused": None,
         "to_compute": [{"space": "toy.word.last", "space_2": None, "layers": ["0", "3"]}],
     }  # fmt: skip
-    assert len(list((tmp_path / "store" / "answers").iterdir())) == 2, "to explain is not to compute"
+    assert len(list((tmp_path / "store" / "derived" / "answers").iterdir())) == 2, "to explain is not to compute"
 
 
 def test_explain_says_why_it_did_not_look_where_a_store_is_meant(cli, tmp_path):
@@ -99,6 +99,6 @@ def test_explain_says_why_it_did_not_look_where_a_store_is_meant(cli, tmp_path):
     ]
     assert explained(cli, "isoscore", "--layer", "9") != explained(cli, "isoscore")
     assert explained(cli, "isoscore", "--zeta", "-1")[0].startswith("not looked at: zeta must be at least")
-    (tmp_path / "store" / "store.json").write_text("{}")
+    max((tmp_path / "store" / "manifest").iterdir()).write_text("{}")
     assert "\nCache      not looked at:" in cli("query", "isoscore", "--explain").stdout
     assert "bypassed (--no-cache)" in cli("query", "isoscore", "--no-cache", "--explain").stdout

@@ -53,7 +53,7 @@ def test_a_recall_that_is_not_reached_exits_with_1(cli, store, monkeypatch):
     assert (exact.exit_code, exact.stderr) == (0, "")
 
 
-def test_what_is_asked_wrongly_and_a_store_without_a_shard(cli, refusal, store):
+def test_what_is_asked_wrongly_and_a_store_without_a_space(cli, refusal, store):
     for options, message in (
         (("--kind", "ivf"), "unknown kind of index 'ivf'. Known: auto, flat, hnsw, none."),
         (("--recall", "1.5"), "recall must be above 0 and at most 1, not 1.5."),
@@ -62,11 +62,8 @@ def test_what_is_asked_wrongly_and_a_store_without_a_shard(cli, refusal, store):
     ):
         assert message in refusal("index", *options)
         assert cli("verify").exit_code == 0
-    for path in (store / "embeddings").rglob("*.parquet"):
-        path.unlink()
-    result = cli("index")
-    assert result.exit_code == 0
-    assert "There is nothing to index: no space has a shard." in result.stderr
+    assert cli("remove", "--space", "toy.word.last", "--yes").exit_code == 0
+    assert "the store holds no space yet. Fill it with: embstore build" in refusal("index")
 
 
 def test_a_build_with_too_little_memory_is_refused_before_it_embeds(refusal, checkpoint):

@@ -3,14 +3,17 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from embstore.storage.transaction.commit import Change, commit
-from embstore.storage.transaction.manifest import committed_shards
 from store_damage import flip
 from synthetic import synthetic_store
+from tiny_checkpoint import stored_files
 
 from embstore import Store
-from embstore.storage.writer import StoreWriter
+from embstore.base.space import Unit
+from embstore.storage import keys, tables
+from embstore.storage.manifest import Change
+from embstore.storage.writer import StoreWriter, write_dataset
 
 
 @pytest.fixture
@@ -19,44 +22,22 @@ def store(tmp_path):
 
 
 def test_deep_finds_what_the_files_alone_do_not_tell(cli, store):
-    """Tables and an index that are sound files, and say what is not so."""
-    from embstore.base.space import Unit
-    from embstore.index import write_index
-    from embstore.storage.writer import write_dataset
-
+    """Tables that are sound files, and say what is not so."""
     ids = store.ids.tolist()
-    write_dataset(store.paths, "words", "word list", Unit.WORD, {"item_id": [*ids[1:], ids[0]], "text": store.texts})
-    layer = store.card.layers.members[1]
-    path = store.paths.index(store.space, layer)
-    names = [shard.name for shard in committed_shards(store.paths, store.space)]
-    vectors = store.layer(1)[::-1].copy()
-    write_index(path, [(store.ids, vectors)], space=store.space, layer=1, dim=8, shards=names)
+    write_dataset(store.files, "words", "word list", Unit.WORD, {"item_id": [*ids[1:], ids[0]], "text": store.texts})
+    [first, *_] = store.catalog.item_files
+    items = tables.read(first)
+    place = items.column_names.index("text")
+    other = pa.array(["other", *items["text"].to_pylist()[1:]])
+    altered = items.set_column(place, items.schema.field("text"), other)
+    store.files.commit(Change(tables.write(store.files, keys.ITEMS, altered), [first.key]))
     assert cli("verify").exit_code == 0
     found = cli("verify", "--deep", "--format", "json")
     assert found.exit_code == 1
-    problems = {Path(row["file"]).name: row["problem"] for row in json.loads(found.stdout)}
-    assert problems.keys() == {"words.parquet", path.name}
-    assert "is not the hash of its unit and text (word 'text0')" in problems["words.parquet"]
-    assert "is not the one in the shard" in problems[path.name]
-
-
-def test_a_text_that_is_not_its_items(cli, store):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from embstore.base import disk
-
-    path = sorted((store.root / "items").glob("*.parquet"))[0]
-    rows = pq.read_table(path, partitioning=None)
-    texts = ["other", *rows["text"].to_pylist()[1:]]
-    at = rows.schema.get_field_index("text")
-    pq.write_table(rows.set_column(at, rows.schema.field(at), pa.array(texts)), path)
-    renamed = path.rename(path.with_name(f"part-{disk.sha256(path)[:16]}.parquet"))
-    commit(store.paths, Change((store.paths.items / renamed.name,), (store.paths.items / path.name,)))
-    assert cli("verify").exit_code == 0
-    found = cli("verify", "--deep")
-    assert found.exit_code == 1
-    assert "(word 'other')" in found.stdout
+    problems = {Path(row["file"]).parent.name: row["problem"] for row in json.loads(found.stdout)}
+    assert problems.keys() == {"datasets", "items"}
+    assert "is not the hash of its unit and text (word 'text0')" in problems["datasets"]
+    assert "(word 'other')" in problems["items"]
 
 
 def test_compact(cli, store):
@@ -64,8 +45,8 @@ def test_compact(cli, store):
     assert "5 shards into one" in planned.stdout
     done = cli("compact", "--format", "json", "--quiet")
     assert [(row["action"], row["detail"]) for row in json.loads(done.stdout)] == [
-        ("merged", "from 5 tables"),
-        ("merged", "from 5 shards"),
+        ("merged", "5 tables into one"),
+        ("merged", "5 shards into one, in each of 5 layers"),
     ]
     assert done.stderr == ""
     again = cli("compact")
@@ -82,10 +63,16 @@ def test_repair(cli, store):
     planned = cli("repair", "--dry-run")
     assert "would take out" in planned.stdout
     assert cli("verify").exit_code == 1, "a dry run mends nothing"
-    done = cli("repair", "--quiet").stdout.replace("taken out", "would take out").replace("rebuilt", "would rebuild")
+    done = cli("repair", "--quiet").stdout
+    for verb, planned_verb in (
+        ("taken out", "would take out"),
+        ("rebuilt", "would rebuild"),
+        ("removed", "would remove"),
+    ):
+        done = done.replace(verb, planned_verb)
     assert [line.split() for line in done.splitlines()] == [line.split() for line in planned.stdout.splitlines()]
     assert cli("verify", "--deep").exit_code == 0
-    store.paths.card(store.space).write_text("{}")
+    stored_files(store.root, "spaces/")[0].write_text("{}")
     left = cli("repair", "--format", "json")
     assert left.exit_code == 1
     assert [row["action"] for row in json.loads(left.stdout)] == ["left"]
@@ -96,7 +83,7 @@ def test_merge(cli, store, tmp_path):
     other = synthetic_store(tmp_path / "other", n=40, space="more")
     done = cli("merge", "other", "--quiet")
     assert done.exit_code == 0
-    assert "2 of 2 shards, a new space" in done.stdout
+    assert "10 shards, a new space" in done.stdout
     assert store.store.info()["items"] == [40, 30]
     assert cli("merge", "other").stderr == "There is nothing new to take in.\n"
     synthetic_store(tmp_path / "third", n=4, weights="7")
@@ -140,7 +127,7 @@ def test_the_answer_of_a_terminal(cli, store, monkeypatch, answer, items, code):
     monkeypatch.setattr(maintenance, "sys", type("sys", (), {"stdin": Terminal}))
     done = cli("remove", "--space", store.space, input=answer)
     assert done.exit_code == code
-    assert f"spaces/{store.space}.json: 30 items, " in done.stderr
+    assert f"vectors/space={store.space}: 30 items, " in done.stderr
     assert Store(store.root).info()["items"] == items
 
 

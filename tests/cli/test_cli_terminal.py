@@ -8,11 +8,11 @@ import sys
 from dataclasses import replace
 
 import pytest
-from embstore.storage.transaction.commit import write_card
 from embstore_cli import _output, _progress
 from embstore_cli._options import Format
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from store_writing import replace_card
 from synthetic import synthetic_store
 from terminal import on_terminal
 
@@ -50,7 +50,7 @@ def evil(tmp_path_factory):
     made = synthetic_store(
         tmp_path_factory.mktemp("evil") / "store", texts=["dog", EVIL, f"{EVIL}2", "cat"], n_blocks=1
     )
-    write_card(made.paths, replace(made.card, checkpoint=EVIL, versions={EVIL: EVIL}))
+    replace_card(made.files, replace(made.card, checkpoint=EVIL, versions={EVIL: EVIL}))
     return made
 
 

@@ -11,14 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hanging import HUNG_SECONDS, wait_until
 from object_servers import moto_server, new_bucket
 from ray_nodes import RayCluster, started_cluster
 from sweep import STEPS, write_run
-from tiny_checkpoint import columns
+from tiny_checkpoint import assert_same_content, named
 
 from embstore import Store
 from embstore.base.errors import ClusterError, EncodeError
@@ -29,6 +27,7 @@ from embstore.build.job import Options
 from embstore.build.on_ray import Cluster, ClusterOptions
 from embstore.build.pipeline import build
 from embstore.build.texts import Sources
+from embstore.storage.cache import StoreFiles
 from embstore.storage.writer import StoreWriter
 
 pytestmark = [
@@ -62,19 +61,6 @@ def no_faults(cluster):
         path.unlink()
 
 
-def _files(root: Path) -> dict[str, object]:
-    """Return the content of what a build commits, without the cards, which have a date.
-
-    The texts are returned as rows: which table has which depends on the order in which the workers finish, as a
-    sentence is written with the first of its ranges.
-    """
-    found = (path for kind in ("embeddings", "summaries", "skipped") for path in (root / kind).rglob("*"))
-    texts = pa.concat_tables(pq.read_table(path) for path in (root / "items").iterdir())
-    return {str(path.relative_to(root)): path.read_bytes() for path in found if path.is_file()} | {
-        "items": texts.sort_by("item_id").to_pylist(), "columns": columns(root),
-    }  # fmt: skip
-
-
 def _temporaries(root: Path) -> list[Path]:
     return [*root.rglob(".*.tmp")]
 
@@ -96,7 +82,7 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster,
     sources += [Sources((str(sentences),), unit) for unit in (Unit.SENTENCE, Unit.OCCURRENCE)]
     options, seen = Options(index="none", shard_bytes=300_000), []
 
-    def build_in(root: Path, connect: Callable[[Path], Cluster] | None = None) -> None:
+    def build_in(root: Path, connect: Callable[[StoreFiles], Cluster] | None = None) -> None:
         with observing(seen.append):
             report = build(root, sources, ["minilm"], options, connect)
         assert [space.embedded for space in report.spaces] == [90, 5, 19]  # the recipe cuts long sentences
@@ -104,10 +90,10 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster,
     build_in(tmp_path / "local")
     seen.clear()
     cluster.order("kill after the write")
-    build_in(tmp_path / "ray", lambda root: Cluster(ClusterOptions(address=cluster.address), root))
+    build_in(tmp_path / "ray", partial(Cluster, ClusterOptions(address=cluster.address)))
     assert not (cluster.faults / "kill after the write").exists(), "a worker was killed"
-    assert _files(tmp_path / "ray") == _files(tmp_path / "local")
-    assert len([name for name in _files(tmp_path / "ray") if name.startswith("embeddings/")]) >= 4
+    assert named(tmp_path / "ray", "vectors/") == named(tmp_path / "local", "vectors/")
+    assert_same_content(tmp_path / "ray", tmp_path / "local")
     assert not _temporaries(tmp_path / "ray")
     assert Store(tmp_path / "ray").verify(deep=True).ok
     encoded = [progress for progress in seen if progress.stage == "encode"]
@@ -117,7 +103,6 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster,
 
 
 def test_a_build_of_targets_into_a_bucket_makes_the_shards_of_a_local_one(cluster, checkpoint, tmp_path, monkeypatch):
-    """The workers write to the local mirror, which they share, and this process uploads what it commits."""
     uses = [(f"the bank of river {n}", {"start": 4, "end": end}) for n in range(20) for end in (8, 17)]
     for package in ("obstore", "moto"):
         pytest.importorskip(package)
@@ -131,7 +116,8 @@ def test_a_build_of_targets_into_a_bucket_makes_the_shards_of_a_local_one(cluste
         assert ([space.embedded for space in report.spaces], report.store) == ([40, 40], bucket.url)
         assert store.verify(deep=True).ok
         Store(tmp_path / "pulled").pull(bucket.url, options=bucket.options)
-    assert _files(tmp_path / "pulled") == _files(tmp_path / "local")
+    assert named(tmp_path / "pulled", "vectors/") == named(tmp_path / "local", "vectors/")
+    assert_same_content(tmp_path / "pulled", tmp_path / "local")
 
 
 def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(cluster, words, checkpoint, tmp_path):
@@ -192,7 +178,7 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
         with pytest.raises(KeyboardInterrupt), observing(observe):
             build(
                 root, [Sources((str(words),))], [str(checkpoint)], Options(shard_bytes=3000),
-                lambda root: Cluster(options, root),
+                partial(Cluster, options),
             )  # fmt: skip
     finally:
         held.unlink(missing_ok=True)
@@ -214,8 +200,8 @@ def test_after_the_driver_is_killed_the_same_build_goes_on(cluster, words, check
     cluster.order("hold after 3 ranges")
     code = f"from embstore import Store; Store({str(root)!r}).build({str(words)!r}, **{options!r})"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as driver:
-        while driver.poll() is None and len([*(root / "embeddings").rglob("part-*.parquet")]) < 2:
-            time.sleep(0.02)  # the first one is committed before the second one is there
+        while driver.poll() is None and len([*root.glob("manifest/*.json")]) < 3:
+            time.sleep(0.02)
         driver.kill()
     assert driver.returncode == -signal.SIGKILL
     # Ray ends them, and until then they may write.
@@ -259,7 +245,8 @@ def test_a_sweep_is_built_side_by_side_although_a_worker_is_killed(cluster, word
     assert {each.subject for each in seen if each.stage == "encode"} == {"2 checkpoints on 2 workers"}
     assert len({pid for pid, _ in _encoded(cluster)}) >= 2
     assert [space.embedded for space in report.spaces] == [120, 120]
-    assert _files(root) == _files(local)
+    assert named(root, "vectors/") == named(local, "vectors/")
+    assert_same_content(root, local)
     assert not _temporaries(root)
     assert Store(root).verify(deep=True).ok
 

@@ -7,16 +7,15 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import pytest
 
 from embstore import Store
-from embstore.base import supply
 from embstore.base.errors import EmbstoreError, MissingFileError, UnknownNameError, UsageError
 from embstore.build.job import Model, Options
 from embstore.build.ranges import RangeWorker, Requirement
 from embstore.encode.records import TooLongError
+from embstore.storage.cache import StoreFiles
 
 pytestmark = pytest.mark.server
 
@@ -26,7 +25,8 @@ def requirement(checkpoint, tmp_path):
     """What this process has itself."""
     sign = tmp_path / "sign"
     sign.write_bytes(b"of this build")
-    return Requirement.of(Model(str(checkpoint), Options()), tmp_path, "0" * 16, (sign, b"of this build"))
+    files = StoreFiles.of_folder(tmp_path)
+    return Requirement.of(Model(str(checkpoint), Options()), files, (sign, b"of this build"))
 
 
 def test_a_worker_that_lacks_something_is_refused(requirement, tmp_path):
@@ -48,14 +48,6 @@ def test_a_worker_that_lacks_something_is_refused(requirement, tmp_path):
         problem = RangeWorker().problem(replace(requirement, **change))
         assert problem is not None
         assert message in problem
-
-
-def test_the_remedy_of_a_bucket_is_a_shared_mirror(checkpoint, tmp_path):
-    with supply.supplied(tmp_path, MagicMock()):
-        requirement = Requirement.of(Model(str(checkpoint), Options()), tmp_path, "0" * 16, (tmp_path / "sign", b""))
-    problem = RangeWorker().problem(requirement)
-    assert problem is not None
-    assert "set EMBSTORE_CACHE to a folder that all nodes share" in problem
 
 
 @pytest.mark.parametrize(

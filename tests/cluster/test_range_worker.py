@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from hanging import HUNG_SECONDS
 from item_windows import window_of
+from tiny_checkpoint import LAYERS, stored_files
 
 from embstore import Store
-from embstore.base import atomic
 from embstore.base.errors import ClusterError
 from embstore.base.space import Unit
 from embstore.base.text import Item
-from embstore.build import ranges as worker_module
 from embstore.build.job import Model, Options
 from embstore.build.ranges import RangeResult, RangeTask, RangeWorker, Requirement
+from embstore.storage import writer as writer_module
 from embstore.storage.catalog import Catalog
 
 pytestmark = pytest.mark.server
@@ -27,40 +27,41 @@ def call(checkpoint, tmp_path):
     """A range of three words, and what a worker must have for it."""
     root, options = tmp_path / "store", Options()
     Store(root).build(["dog"], models=str(checkpoint), index="none")
-    cards = tuple(Catalog(root).cards.values())
+    catalog = Catalog(root)
     sign = root / "sign"
     sign.write_bytes(b"of this build")
     return (
-        RangeTask(0, cards, options, (window_of(WORDS),)),
-        Requirement.of(Model(str(checkpoint), options), root, "0" * 16, (sign, b"of this build")),
+        RangeTask(0, tuple(catalog.cards.values()), options, (window_of(WORDS),)),
+        Requirement.of(Model(str(checkpoint), options), catalog.files, (sign, b"of this build")),
     )
 
 
-def _temporaries(root: Path) -> list[str]:
-    return [path.name for path in root.iterdir() if atomic.is_temporary(path.name)]
+def _shards(requirement: Requirement) -> set[Path]:
+    """The shards that are there, whether a manifest names them or not."""
+    return {*(requirement.files.root / "vectors").rglob("*.parquet")}
 
 
 def test_a_stopped_worker_writes_nothing(call):
     task, requirement = call
-    worker = RangeWorker()
+    worker, before = RangeWorker(), _shards(requirement)
     worker.stop()
     error = worker.encode(task, requirement)
     assert isinstance(error, ClusterError)
     assert "this worker was stopped" in str(error)
-    assert not _temporaries(requirement.root)
+    assert _shards(requirement) == before
 
 
 def test_stopping_waits_for_what_is_being_written(call, monkeypatch):
     task, requirement = call
     worker, writes, may_go_on = RangeWorker(), threading.Event(), threading.Event()
-    real, results = worker_module.stage_shard, []
+    before, real, results = _shards(requirement), writer_module.write_batch, []
 
-    def stage_shard(*args: object) -> object:
+    def write_batch(*args: object) -> object:
         writes.set()
         may_go_on.wait(HUNG_SECONDS)
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(worker_module, "stage_shard", stage_shard)
+    monkeypatch.setattr(writer_module, "write_batch", write_batch)
     encodes = threading.Thread(target=lambda: results.append(worker.encode(task, requirement)))
     encodes.start()
     assert writes.wait(HUNG_SECONDS)
@@ -72,5 +73,9 @@ def test_stopping_waits_for_what_is_being_written(call, monkeypatch):
     stops.join(HUNG_SECONDS)
     assert not stops.is_alive()
     encodes.join(HUNG_SECONDS)
-    assert [type(each) for each in results] == [RangeResult]
-    assert len(_temporaries(requirement.root)) == 1
+    [result] = results
+    assert isinstance(result, RangeResult)
+    written = {requirement.files.root / key for batch in result.batches for key in batch.files}
+    assert len(written) == len(LAYERS)
+    assert _shards(requirement) == before | written
+    assert not written & {*stored_files(requirement.files.root)}

@@ -71,7 +71,7 @@ def test_a_loss_of_power_after_any_call_leaves_a_whole_store(strace, begin, tmp_
 
 
 def operations(trace: str, root: Path) -> Iterator[tuple[str, Path, Path | None]]:
-    """Yield the operations below a folder that succeeded: their kind, path, and of links and renames the path before."""
+    """Yield the operations below a folder that were done: kind, path, and of links and renames the path before."""
     begun: dict[str, str] = {}
     for line in trace.splitlines():
         process, _, text = line.partition(" ")

@@ -8,27 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from embstore.storage.files.paths import StorePaths, check_marker
-from embstore.storage.transaction.commit import Change, commit, create_store
-from embstore.storage.transaction.manifest import read_manifest
 from fuzzing import refusal, tries
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import synthetic_card
+from synthetic import synthetic_store
 
-from embstore.base import checksum
+from embstore.base import atomic, checksum
 from embstore.base.errors import DamagedError, EmbstoreError, SourceError
-from embstore.index import IndexCard
 from embstore.sources.own import own_dataset
-from embstore.storage.answers import Answer, read_answer, write_answer
+from embstore.storage import keys, lock, manifest
+from embstore.storage.answers import Answer, _read, stored_answers, write_answer
+from embstore.storage.cache import StoreFiles
 from embstore.storage.card import read_card
-from embstore.storage.lock import _read_metadata as read_holder
 
 pytestmark = pytest.mark.fault
 
 Path_ = tuple[str | int, ...]
 _ABSENT = object()
-_PARTS = [f"part-{digit * 16}" for digit in "0123456789abcdef"]
+_KEYS = [f"items/{digit * 32}.parquet" for digit in "01"]
 
 
 @dataclass(frozen=True)
@@ -51,57 +48,47 @@ class Case:
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
     root = tmp_path_factory.mktemp("documents")
-    paths = StorePaths(root)
-    create_store(paths)
-    folder = paths.items
-    folder.mkdir()
-    old, new = (folder / f"{name}.parquet" for name in _PARTS[:2])
-    for part in (old, new):
-        part.write_bytes(b"x")
-        commit(paths, Change((part,)) if part == old else Change((part,), (old,), {part: (old,)}))
-    newest = paths.manifest(paths.manifest_numbers()[-1])
-    card = synthetic_card(n_blocks=2, unit="occurrence")
-    index = paths.indexes(card.space) / "layer=00.faiss"
-    index.parent.mkdir(parents=True)
-    index.write_bytes(b"")
-    IndexCard(
-        space=card.space, layer=0, kind="hnsw", metric="cosine", n=3, n_zero=0, dim=8, shards=tuple(_PARTS[:2]),
-        sha256="0" * 64, faiss="1.15", created="2025", parameters={"m": 16, "ef_construction": 200},
-        effort={"ef_search": 40}, recall=1.0, build_seconds=0.5,
-    ).write(index)  # fmt: skip
-    query = {
+    made = synthetic_store(root / "store", n=3, dim=2, n_blocks=2, unit="occurrence", texts=["a bank", "the bank"])
+    files = made.files
+    files.commit(manifest.Change(removed=files.manifest().keys_of(keys.ITEMS)))
+    newest = files.manifest()
+    [key] = newest.keys_of(keys.CARDS, made.space)
+    question = {
         "metric": {"name": "norms", "version": [1, 1], "package": None}, "parameters": {"k": 3, "names": ["a"]},
         "rows": {"where": None, "sample": None, "transforms": []}, "seed": None, "inputs": {"a": "b"}, "numpy": "2.3",
-        "of": [card.space, "0 0"],
+        "of": [made.space, "0 0"],
     }  # fmt: skip
-    write_answer(paths, query, Answer(({"n": 3, "mean": 0.5, "text": "é", "reason": None, "all": [1.0]},), ("note",)))
-    [answer] = paths.files_of(names.ANSWERS)
-    holder = {"host": "here", "pid": 77, "shard": "1/3", "plan": "0" * 64}
+    answer = Answer(({"n": 3, "mean": 0.5, "text": "é", "reason": None, "all": [1.0]},), ("note",))
+    write_answer(made.root, question, answer)
+    [stored] = stored_answers(made.root)
     own = root / "data" / "own"
     own.mkdir(parents=True)
     spec = {
         "name": "mine", "kind": "pairs", "unit": "word", "columns": ["a", "b", "score"], "file": "mine.csv",
         "original": "m.csv", "sha256": "0" * 64, "rows": 3, "scores": [0.0, 1.5],
     }  # fmt: skip
-    made = {
-        "card": Case(paths.card(card.space), lambda: read_card(paths.card(card.space)), card.to_dict()),
-        "manifest": _stored(newest, lambda: read_manifest(newest)),
-        "index card": _stored(index.with_suffix(".json"), lambda: IndexCard.read(index)),
-        "answer": _stored(answer, lambda: read_answer(paths, query)),
-        "marker": _stored(paths.marker, lambda: check_marker(paths)),
-        "lock holder": Case(paths.holder(paths.lock), lambda: read_holder(paths.lock), holder),
+    with lock.write_lock(files):
+        owner = made.root / ".lock.json"
+        holder = json.loads(owner.read_bytes())
+    of_card = files.files_of(newest, [key])[0]
+    place = made.root / keys.manifest_key(newest.number)
+    made_cases = {
+        "card": _stored(of_card.path, lambda: read_card(of_card, made.space)),
+        "manifest": _stored(place, lambda: StoreFiles.of_folder(made.root).manifest()),
+        "answer": _stored(stored, lambda: _read(stored)),
+        "lock holder": Case(owner, lambda: atomic.read_document(owner, "lock-holder"), holder),
         "own dataset": Case(own / "mine.json", lambda: own_dataset("mine"), spec, SourceError),
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EMBSTORE_DATA", str(root / "data"))
-        yield made
+        yield made_cases
 
 
 def _stored(path: Path, read: Callable[[], object]) -> Case:
     return Case(path, read, json.loads(path.read_bytes()))
 
 
-KINDS = ["card", "manifest", "index card", "answer", "marker", "lock holder", "own dataset"]
+KINDS = ["card", "manifest", "answer", "lock holder", "own dataset"]
 
 _NUMBERS = st.one_of(
     st.integers(), st.integers(-3, 5), st.sampled_from([1 << 31, 1 << 53, 1 << 63, 1 << 64, 10**40, -(1 << 63)]),
@@ -110,8 +97,8 @@ _NUMBERS = st.one_of(
 _TEXTS = st.one_of(
     st.text(max_size=20),
     st.sampled_from(
-        ["", "../../victim", "/", "*", "part-0", _PARTS[0], _PARTS[0] + "\n", "\x00", "\x1b[2J", "\ud800", "x" * 5000,
-         "toy.occurrence.last", "{text}", "projection", "hnsw", "1/3", "0" * 64]
+        ["", "../../victim", "/", "*", "items/0.parquet", _KEYS[0], _KEYS[0] + "\n", "\x00", "\x1b[2J", "\ud800",
+         "x" * 5000, "toy.occurrence.last", "{text}", "projection", "hnsw", "1/3", "0" * 64]
     ),
 )  # fmt: skip
 _SCALARS = st.one_of(st.none(), st.booleans(), _NUMBERS, _TEXTS)
@@ -171,7 +158,11 @@ def test_anything_in_any_place(cases, kind, tally):
     @given(VALUES, _TEXTS, st.booleans())
     def run(value: Any, name: str, sealed: bool) -> None:
         changed = [put(case.document, path, new) for path in spots for new in (value, _ABSENT) if path or new is value]
-        changed += [put(case.document, (*path, name), value) for path in spots if path == () or path[-1] == "versions"]
+        changed += [
+            put(case.document, (*path, name), value)
+            for path in spots
+            if path == () or path[-1] in ("versions", "files")
+        ]
         for document in changed:
             if (data := data_of(document, sealed=sealed)) is not None:
                 tried(case, data)

@@ -27,7 +27,8 @@ from hanging import HUNG_SECONDS, cpu_seconds
 
 CONTEXT = multiprocessing.get_context("forkserver")
 _MODULES = """
-model_loading fault_stores real_builds embstore.build.pipeline embstore.maintain.upkeep embstore.maintain.repair embstore.interop.importing faiss duckdb pandas transformers.models.gpt2.modeling_gpt2
+model_loading fault_stores real_builds embstore.build.pipeline embstore.maintain.upkeep embstore.maintain.repair
+embstore.interop.importing faiss duckdb pandas transformers.models.gpt2.modeling_gpt2
 transformers.tokenization_utils_fast embstore_cli.main
 """
 CONTEXT.set_forkserver_preload(_MODULES.split())  # what a command imports, loaded once; pyarrow loads pandas

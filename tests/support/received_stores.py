@@ -33,6 +33,17 @@ def make_folder(folder: Path) -> None:
     (folder / "words.txt").write_text("text1\nriver\n")
 
 
+def is_of_several_files(message: str) -> bool:
+    """Return whether an error is about what several files say, each of which is sound by itself."""
+    known = (
+        "other items than its first layer",
+        "a table is lost",
+        "Nearest stored texts",
+        "this SQL cannot be answered",
+    )
+    return any(part in message for part in known)
+
+
 def outside(folder: Path) -> dict[str, tuple[int, str | bytes]]:
     """What is beside the store: of each file and link its kind and its content."""
     found: dict[str, tuple[int, str | bytes]] = {}

@@ -256,6 +256,9 @@ def unix_socket(path: Path) -> None:
         os.rename(f"{place}/s", path)
 
 
+PLACES = (link_to_same, dangling, folder, pipe)
+
+
 def in_place_of(kind: str, put_there: Callable[[Path], None]) -> Callable[[Path], Path]:
     """Put something that is no file where one should be."""
 
@@ -296,15 +299,16 @@ def large_manifest(root: Path) -> Path:
 _HASH = "0" * 32
 _EVIL_KEYS = (
     "../victim/precious", "items/../../victim/precious", "/etc/passwd", f"vectors/space=../layer=00/{_HASH}.parquet",
-    f"items/{_HASH}.parquet\n", f"items//{_HASH}.parquet", "items/*.parquet", "store.json", f"derived/answers/{_HASH}.json",
-    f"damaged/items/{_HASH}.parquet", "manifest/00000000000000009999.json", f"spaces/..-{_HASH}.json",
+    f"items/{_HASH}.parquet\n", f"items//{_HASH}.parquet", "items/*.parquet", "store.json",
+    f"derived/answers/{_HASH}.json", f"damaged/items/{_HASH}.parquet", "manifest/00000000000000009999.json",
+    f"spaces/..-{_HASH}.json",
 )  # fmt: skip
 _CARD_CHANGES: dict[str, dict[str, Any]] = {
     "dim -32": {"dim": -32}, "dim text": {"dim": "32"}, "dim float": {"dim": 6.0}, "dim huge": {"dim": 1 << 60},
     "no layers": {"layers": []}, "layers twice": {"layers": [{"id": 0, "name": "0"}] * 2},
-    "many layers": {"layers": [{"id": 1, "name": "1"}] * 20_000}, "format 99": {"format": 99}, "no format": {"format": None},
-    "n_blocks": {"n_blocks": -1}, "unit": {"unit": "x"}, "template": {"template": "{text}{text}"},
-    "other member": {"evil": {"a": [1]}}, "long": {"model": "x" * 100_000},
+    "many layers": {"layers": [{"id": 1, "name": "1"}] * 20_000}, "format 99": {"format": 99},
+    "no format": {"format": None}, "n_blocks": {"n_blocks": -1}, "unit": {"unit": "x"},
+    "template": {"template": "{text}{text}"}, "other member": {"evil": {"a": [1]}}, "long": {"model": "x" * 100_000},
 }  # fmt: skip
 _SHARDS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "float16": (shard_with(lambda ids, rows: (ids, rows.astype(np.float16))), ("exact",)),
@@ -366,7 +370,8 @@ _TABLES: dict[str, tuple[str, Callable[[pa.Table], pa.Table], tuple[str, ...]]] 
 }
 _READ_BY = {
     "manifest": EVERY, "card": OF_SPACES, "items": ("where",), "columns": ("columns",), "skipped": ("info --skipped",),
-    "dataset": ("missing",), "shard": ("exact", "export"), "sums": ("anisotropy",), "index": (), "answer": (), "map": (),
+    "dataset": ("missing",), "shard": ("exact", "export"), "sums": ("anisotropy",), "index": (), "answer": (),
+    "map": (),
 }  # fmt: skip
 
 TAMPERINGS: list[Tampering] = [
@@ -375,9 +380,10 @@ TAMPERINGS: list[Tampering] = [
         Tampering(f"manifest: {name}", tamper, EVERY)
         for name, tamper in {
             "another number": manifest_with(number=1), "a huge number": manifest_with(number=1 << 60),
-            "files as a list": manifest_with(files=[]), "more": manifest_with(more=1), "format 99": manifest_with(format=99),
-            "format 3": manifest_with(format=3), "no files": manifest_with(files=None), "large": large_manifest,
-            "255 deep": written("manifest", b'{"a":' * 255 + b"1" + b"}" * 255),
+            "files as a list": manifest_with(files=[]), "more": manifest_with(more=1),
+            "format 99": manifest_with(format=99), "format 3": manifest_with(format=3),
+            "no files": manifest_with(files=None),
+            "large": large_manifest, "255 deep": written("manifest", b'{"a":' * 255 + b"1" + b"}" * 255),
             "nested": written("manifest", b"[" * 100_000), "not JSON": written("manifest", b"\xff\xfe"),
         }.items()
     ),
@@ -392,7 +398,10 @@ TAMPERINGS: list[Tampering] = [
     Tampering("card: large", written("card", b'{"a": "' + b"x" * MAX_BYTES["card"] + b'"}'), OF_SPACES),
     *(Tampering(f"shard: {name}", tamper, refusing) for name, (tamper, refusing) in _SHARDS.items()),
     *(Tampering(f"sums: {name}", tamper, ("anisotropy",)) for name, tamper in _SUMS.items()),
-    *(Tampering(f"table: {name}", table_with(kind, change), refusing) for name, (kind, change, refusing) in _TABLES.items()),
+    *(
+        Tampering(f"table: {name}", table_with(kind, change), refusing)
+        for name, (kind, change, refusing) in _TABLES.items()
+    ),
     Tampering("index: no index", written("index", b"IxFl" + bytes(60))),
     Tampering("index: dim", index_with(dim=1 << 20)),
     Tampering("index: zero vectors", index_with(n_zero=1 << 40)),
@@ -402,7 +411,7 @@ TAMPERINGS: list[Tampering] = [
     *(
         Tampering(f"{kind}: {put_there.__name__}", in_place_of(kind, put_there), refusing)
         for kind, refusing in _READ_BY.items()
-        for put_there in (link_to_same, dangling, folder, pipe, *((link_to_victim, unix_socket) if kind == "card" else ()))
+        for put_there in (*PLACES, *((link_to_victim, unix_socket) if kind == "card" else ()))
     ),
     *(
         Tampering(f"{name}: {put_there.__name__}", in_place_of(name, put_there), sound=True)
@@ -415,7 +424,8 @@ TAMPERINGS: list[Tampering] = [
             "manifest": EVERY, "items": ("where",), "columns": ("columns",), "skipped": ("info --skipped",),
             "datasets": ("missing",), "spaces": OF_SPACES, "vectors": ("exact",), f"vectors/space={SPACE}": ("exact",),
             f"vectors/space={SPACE}/layer=00": ("exact",), "sums": ("anisotropy",), "indexes": (), "derived": (),
-            "derived/answers": (), "derived/maps": (), f"derived/maps/space={SPACE}": (), "damaged": (), "damaged/items": (),
+            "derived/answers": (), "derived/maps": (), f"derived/maps/space={SPACE}": (), "damaged": (),
+            "damaged/items": (),
         }.items()
     ),
     Tampering("a temporary link", temporary_link, sound=True),

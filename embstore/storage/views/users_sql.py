@@ -42,7 +42,9 @@ _EMPTY = {
     **{view: {c.name: connections.SQL_TYPES[c.kind] for c in columns}
        for view, columns in (("items", ITEM_COLUMNS), ("skipped", SKIPPED_COLUMNS))},
     "embeddings": {"space": "VARCHAR", "layer": "SMALLINT", "item_id": "BIGINT", "vector": "FLOAT[]"},
-    "summaries": {"space": "VARCHAR", "layer": "SMALLINT", "n": "BIGINT"},
+    "summaries": {"space": "VARCHAR", "layer": "SMALLINT", "n": "BIGINT", "n_zero": "BIGINT",
+                  **dict.fromkeys(("total", "unit_total", "unit_square_total"), "DOUBLE[]"),
+                  **dict.fromkeys(("norm_total", "norm_square_total", "norm_min", "norm_max"), "DOUBLE")},
     "spaces": {"space": "VARCHAR", "model": "VARCHAR", "checkpoint": "VARCHAR", "unit": "VARCHAR", "pooling": "VARCHAR",
                "template": "VARCHAR", "dim": "INTEGER", "revision": "VARCHAR", "step": "BIGINT"},
     "columns": {"item_id": "BIGINT"},
