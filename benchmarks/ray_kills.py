@@ -18,8 +18,6 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 from ray_nodes import RayCluster, started_cluster
 from tiny_checkpoint import make_checkpoint
@@ -89,9 +87,8 @@ class Trial:
 
     def check(self) -> tuple[int, int, bool]:
         """Return the number of items lost, of items stored twice, and whether the store is sound."""
-        rows = [("layer", "=", 0)]
-        files = (self.root / "embeddings").rglob("part-*.parquet")
-        ids = [item for path in files for item in pq.read_table(path, filters=rows)["item_id"].to_pylist()]
+        catalog = Store(self.root).catalog
+        ids = [item for space in catalog.cards for shard in catalog.shards(space, 0) for item in shard.ids.tolist()]
         left = list(self.root.rglob(".*.tmp"))
         return N_WORDS - len(set(ids)), len(ids) - len(set(ids)), Store(self.root).verify(deep=True).ok and not left
 

@@ -8,8 +8,11 @@ rounding errors of both.
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import numpy as np
 from index_search import VectorsInMemory
