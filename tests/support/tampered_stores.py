@@ -424,9 +424,9 @@ TAMPERINGS: list[Tampering] = [
         for name, refusing in {
             "manifest": EVERY, "items": ("where",), "columns": ("columns",), "skipped": ("info --skipped",),
             "datasets": ("missing",), "spaces": OF_SPACES, "vectors": ("exact",), f"vectors/space={SPACE}": ("exact",),
-            f"vectors/space={SPACE}/layer=00": ("exact",), "sums": ("anisotropy",), "indexes": (), "derived": (),
-            "derived/answers": (), "derived/maps": (), f"derived/maps/space={SPACE}": (), "damaged": (),
-            "damaged/items": (),
+            f"vectors/space={SPACE}/layer=00": ("exact",), "sums": ("anisotropy",), "indexes": (),
+            "derived": ("remove",), "derived/answers": (), "derived/maps": ("remove",), f"derived/maps/space={SPACE}": ("remove",),
+            "damaged": (), "damaged/items": (),
         }.items()
     ),
     Tampering("a temporary link", temporary_link, sound=True),
