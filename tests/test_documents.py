@@ -11,7 +11,7 @@ from synthetic import synthetic_card
 from embstore.base import documents
 from embstore.base.documents import MAX_BYTES, InvalidDocument, Kind, UnsupportedFormat
 
-CARD = synthetic_card().to_dict() | {"file_sha256": "0" * 64}
+CARD = synthetic_card().to_dict()
 KINDS = get_args(Kind)
 
 

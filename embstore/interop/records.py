@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embstore.base import checksum, disk, documents
+from embstore.base import disk, documents
 from embstore.base.errors import EmbstoreError
 from embstore.base.messages import Report
 from embstore.base.progress import duration
@@ -75,7 +75,7 @@ def _card(record: Any) -> Card | None:
     """Return the card in a record; None if there is none, or it is no card."""
     if not isinstance(record, dict) or not isinstance(record.get("card"), dict):
         return None
-    document = {**record["card"], checksum.KEY: checksum.BLANK}
+    document = record["card"]
     try:
         documents.check(document, "card")
         return Card.from_dict(document)

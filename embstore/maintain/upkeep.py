@@ -152,7 +152,7 @@ def compact(place: Path | StoreFiles, *, dry_run: bool = False, shard_bytes: int
                 detail = f"{len(first)} shards into one, in each of {len(group)} layers"
                 old = [file for of_layer in group.values() for file in of_layer]
                 actions.append(_action(folder, detail, old, sum(file.entry["n"] for file in first)))
-            if not dry_run:
+            if shards and not dry_run:
                 _commit(files, _reported(card.space, len(shards), merge_shards(files, card, shards)))
         if not dry_run:
             files.collect()

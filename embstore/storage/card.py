@@ -156,12 +156,6 @@ class Card:
         return "; ".join(f"{name} is {_short(a)}, not {_short(b)}" for name, (a, b) in different.items())
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """The name of the space and the fields that must agree between builds that write into it."""
-        own = self._comparable
-        return {name: own[name] for name in ("space", *_IDENTITY, "recipe") if name in own}
-
-    @property
     def _comparable(self) -> dict[str, Any]:
         """The card as a JSON document, with the fields that documents leave out if they have the usual value."""
         return {name: getattr(self, name) for name in _WEIGHTS} | self.to_dict()

@@ -1,5 +1,6 @@
 """The process dies, or the power fails, before an operation on a file: what is left answers, and nothing is lost."""
 
+import sys
 import time
 import traceback
 from collections.abc import Sequence
@@ -15,7 +16,10 @@ pytest.importorskip("transformers")
 from fault_points import COMMANDS, Case, some
 from power_loss import KILLED, VARIANTS, Moment, Recorder
 
-pytestmark = pytest.mark.fault
+pytestmark = [
+    pytest.mark.fault,
+    pytest.mark.skipif(sys.platform != "linux", reason="the paths of descriptors are read from /proc"),
+]
 
 MOST = 14
 LONG_SECONDS = 120  # of CPU time

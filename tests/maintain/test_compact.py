@@ -35,7 +35,7 @@ def answers(store: Store) -> list[object]:
 def test_items_vectors_sums_indexes_and_answers_stay(make_store, dtype):
     made = make_store(n=90, n_shards=9, dtype=dtype)
     for part in range(3):
-        write_skipped(made.files, [SkippedText("x", "skipped", "no tokens", made.space, part)])
+        write_skipped(made.files, [SkippedText("x", "skipped", f"no tokens: {part}", made.space, 7)])
     write_items(made.files, made.items[:3])
     before = answers(made.store), content(made.root)
     derived = named(made.root, "sums/") + named(made.root, "indexes/")

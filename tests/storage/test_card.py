@@ -103,5 +103,5 @@ def test_a_recipe_and_its_layers_come_back_and_are_compared():
     assert (
         card.describe_differences(other) == 'recipe.max_seq_length is null, not 8; recipe.prompt is "", not "query: "'
     )
-    assert card.identity["recipe"] == recipe
-    assert "recipe" not in synthetic_card().identity
+    assert card.to_dict()["recipe"] == recipe
+    assert "recipe" not in synthetic_card().to_dict()

@@ -14,6 +14,7 @@ from store_damage import snapshot
 
 from embstore.base.errors import LockedError
 from embstore.base.sharding import ShardSpec
+from embstore.storage.lock import other_workers, write_lock
 from embstore.storage.writer import StoreWriter
 
 pytestmark = pytest.mark.process
@@ -72,6 +73,17 @@ def test_two_parts_are_written_side_by_side(make_store):
     with _start(_HOLD_A_PART, made.root) as holder, StoreWriter(made.root, ShardSpec(2, 2)):
         message, _ = holder.communicate("go on\n", timeout=HUNG_SECONDS)
     assert message == "written\n"
+
+
+def test_a_worker_knows_whether_others_are_at_work(make_store):
+    made = make_store(index=False)
+    first, second = ShardSpec(1, 2), ShardSpec(2, 2)
+    with write_lock(made.files, first):
+        assert other_workers(made.files, second)
+        assert not other_workers(made.files, first)
+    assert not other_workers(made.files, second)
+    with write_lock(made.files):  # a writer of all is no worker
+        assert not other_workers(made.files, first)
 
 
 def test_a_part_that_another_process_builds_is_refused_at_once_with_its_name(make_store):

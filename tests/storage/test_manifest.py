@@ -221,6 +221,37 @@ def test_a_document_of_another_schema_is_refused(files, change, message):
         StoreFiles.of_folder(files.root).manifest()
 
 
+def test_a_manifest_of_another_number_is_refused(files):
+    """Its next number would be taken, and a commit would try for ever."""
+    for text in ("a", "b"):
+        files.commit(Change(added(files, text)))
+    rewrite(files.root / keys.manifest_key(2), lambda document: document.update(number=1))
+    with pytest.raises(DamagedError, match=r"0002\.json is damaged: it is the manifest of another number, 1"):
+        StoreFiles.of_folder(files.root).commit(Change(added(files, "c")))
+
+
+def test_no_manifest_is_written_that_could_not_be_read(files):
+    files.commit(Change(added(files, "a")))
+    [(key, entry)] = added(files, "b").items()
+    with pytest.raises(StoreError, match="is not written, since it could not be read again"):
+        files.commit(Change({key: {**entry, "kind": "x" * 101}}))
+    assert numbers(files) == [1]
+
+
+def test_no_link_leads_to_files(files, tmp_path):
+    files.commit(Change(added(files, "a")))
+    (files.root / "skipped").rename(tmp_path / "elsewhere")
+    (files.root / "skipped").symlink_to(tmp_path / "elsewhere")
+    before = sorted((tmp_path / "elsewhere").iterdir())
+    with pytest.raises(DamagedError, match="skipped is damaged: it is a symbolic link where a folder should be"):
+        added(files, "b")
+    with pytest.raises(DamagedError, match="skipped is damaged"):
+        files.garbage()
+    with pytest.raises(DamagedError, match="skipped is damaged"):
+        files.fetch(files.files_of(files.manifest(), files.manifest().files))
+    assert sorted((tmp_path / "elsewhere").iterdir()) == before
+
+
 def test_a_later_format_asks_for_an_upgrade(files):
     files.commit(Change(added(files, "a")))
     rewrite(files.root / keys.manifest_key(1), lambda document: document.update(format=5))

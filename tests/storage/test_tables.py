@@ -27,6 +27,19 @@ def test_what_was_written_is_read(files):
     assert (entry["n"], entry["first"], entry["last"]) == (2, 3, 5)
 
 
+def test_an_altered_byte_is_found_until_it_is_mended(files):
+    [(key, entry)] = tables.write(files, keys.ITEMS, ITEMS).items()
+    file = files.file(key, entry)
+    data = file.path.read_bytes()
+    place = data.index(b"word")
+    file.path.write_bytes(data[:place] + b"W" + data[place + 1 :])
+    for _ in range(2):
+        with pytest.raises(DamagedError, match=f"{key} is damaged: its SHA-256 is not the one in the manifest"):
+            tables.read(file)
+    file.path.write_bytes(data)
+    assert tables.read(file).equals(ITEMS)
+
+
 def test_types_of_columns_are_in_the_manifest(files):
     kinds = {"a": "int64", "b": "float64", "c": "bool", "d": "string"}
     values = {"item_id": [1], "a": [1], "b": [0.5], "c": [True], "d": ["x"]}

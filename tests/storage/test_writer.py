@@ -206,6 +206,26 @@ def test_a_commit_gathers_the_batches_of_some_seconds(files, monkeypatch):
     assert space.n_bytes > 0
 
 
+def test_what_was_written_is_committed_before_the_end(files, monkeypatch):
+    monkeypatch.setattr(writer, "_COMMIT_SECONDS", 0.0)
+    made, commits = Made(12), Collected()
+    with SpaceWriter(files, CARD, commits) as space:
+        for start in range(0, 12, 4):
+            space.add(made.ids[start : start + 4], made.vectors[:, start : start + 4])
+            space.cut()
+            assert sum(map(sum, commits)) == start  # all but the batch that is being written
+
+
+def test_sums_are_read_without_the_vectors(tmp_path):
+    made = Made(9)
+    with StoreWriter(tmp_path / "store") as store:
+        made.commit(store)
+    catalog = Catalog(tmp_path / "store")
+    for path in (tmp_path / "store" / "vectors").rglob("*.parquet"):
+        path.unlink()
+    assert catalog.summaries(CARD.space)[1].isclose(Summary.of(made.vectors[1]))
+
+
 def test_blocks_of_any_size_make_the_same_shards(files):
     made = Made(50)
     written = []

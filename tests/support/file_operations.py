@@ -51,7 +51,8 @@ def watched(watcher: Watcher, root: Path) -> Iterator[None]:
             watcher(operation, path, source)
 
     def sync(descriptor: int) -> None:
-        below(SYNC, Path(os.readlink(f"/proc/self/fd/{descriptor}")), None)
+        if sys.platform == "linux":
+            below(SYNC, Path(os.readlink(f"/proc/self/fd/{descriptor}")), None)
 
     def status(path: str | Path, **options: int) -> os.stat_result:
         below("status", Path(path), None)
