@@ -11,6 +11,7 @@ from embstore.base.space import Layer, Pooling, Unit
 from embstore.base.text import Item, parse_marked
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
+from embstore.storage.vectors import is_among
 
 _POOLED = {Pooling.LAST: "that of its last token", Pooling.MEAN: "the mean over its tokens"}
 Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]
@@ -113,7 +114,7 @@ def ids_of_words(
 ) -> NDArray[np.int64]:
     """Return the ids of the items of a space with some texts, in their order; of ``only`` these, unless it is None."""
     ids = np.array([item.id for item in items_of_texts(card.unit, words)], np.int64)
-    is_stored = np.isin(ids, catalog.ids(card.space) if only is None else only)
+    is_stored = is_among(ids, catalog.ids(card.space) if only is None else only)
     if if_missing == "error" and not is_stored.all():
         from embstore.query.missing import missing_note, remedy
 

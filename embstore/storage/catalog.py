@@ -205,6 +205,10 @@ class Catalog:
         """Return the stored items with these ids, by id; an occurrence includes its sentence."""
         return self._tables.items(ids)
 
+    def texts(self, ids: Ids) -> list[str]:
+        """Return the texts of stored items with some ids (n,), in their order."""
+        return self._tables.texts(ids)
+
     def occurrences(self, text: str) -> list[Item]:
         """Return the occurrences of a word, by ascending id."""
         found = self._tables.occurrences(text)

@@ -29,6 +29,7 @@ Ids = NDArray[np.int64]
 Row = tuple[Any, ...]
 
 _unit = lru_cache(maxsize=8)(Unit)  # the enum's own lookup is slow for a unit per row
+_UNITS = frozenset(Unit)
 _ROW_TYPES = (int, str, str, str | None, int | None, int | None)
 
 
@@ -69,6 +70,16 @@ class ItemTables:
         if missing := sorted(requested - found.keys()):
             raise self.missing_text_error(missing[0])
         return found
+
+    def texts(self, ids: Ids) -> list[str]:
+        """Return the texts of the stored items with some ids (n,), in their order."""
+        if len(ids) > _MAX_LISTED and self._loaded is not None:
+            self.check()
+            rows = self._loaded.rows(ids.tolist(), ("text",))
+            if len(rows) == len(ids):
+                return [text for (text,) in rows]
+        items = self.items(ids.tolist())
+        return [items[item].text for item in ids.tolist()]
 
     def occurrences(self, text: str) -> dict[int, Item]:
         """Return the occurrences of a word, by id."""
@@ -181,10 +192,10 @@ def has_its_id(row: Row) -> bool:
             items other than occurrences.
     """
     item, unit, text, context, start, end = row
-    if not all(map(isinstance, row, _ROW_TYPES)) or unit not in set(Unit):
+    if not all(map(isinstance, row, _ROW_TYPES)) or unit not in _UNITS:
         return False
     span = None if start is None or end is None else Span(start, end)
-    return (context is None) == (span is None) and item_id(Unit(unit), text, context, span) == item
+    return (context is None) == (span is None) and item_id(_unit(unit), text, context, span) == item
 
 
 def _items(rows: Iterable[Row]) -> dict[int, Item]:

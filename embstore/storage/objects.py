@@ -138,11 +138,11 @@ class Folder(Objects):
         """Return the manifest of the highest number."""
         folder = self.root / keys.MANIFESTS.folder
         with suppress(MissingFileError), disk.Access(folder):
-            names = [name for name in os.listdir(folder) if keys.parse(f"{keys.MANIFESTS.folder}/{name}")]
-            while names:
-                names.remove(newest := max(names))
+            for name in sorted(os.listdir(folder), reverse=True):
+                key = f"{keys.MANIFESTS.folder}/{name}"
                 with suppress(MissingFileError):  # it was deleted meanwhile
-                    return _info(f"{keys.MANIFESTS.folder}/{newest}", disk.status(folder / newest))
+                    if keys.parse(key):
+                        return _info(key, disk.status(folder / name))
         return None
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:

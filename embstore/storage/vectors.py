@@ -209,9 +209,11 @@ class Shard:
         if vectors.dtype != np.float32 or not vectors.flags.aligned:
             vectors = vectors.astype(np.float32)
         if np.isnan(self.squares[start]):
-            self._check_finite(vectors)
-            with np.errstate(over="ignore"):
-                np.vecdot(vectors, vectors, out=self.squares[rows])
+            with np.errstate(over="ignore", invalid="ignore"):
+                squares = np.vecdot(vectors, vectors)
+            if not np.isfinite(squares).all():  # or they are too large for float32
+                self._check_finite(vectors)
+            self.squares[rows] = squares
         return self.ids[rows], vectors
 
     @cached_property
@@ -315,8 +317,9 @@ class LayerVectors:
             shard, rows, target = task
             shard.copy(rows, vectors[target])
 
-        if len(tasks) == 1:
-            copy(tasks[0])
+        if len(tasks) == 1 or n <= BLOCK_ROWS:
+            for task in tasks:
+                copy(task)
         else:
             with ThreadPoolExecutor(_THREADS) as pool:
                 for _ in pool.map(copy, tasks):

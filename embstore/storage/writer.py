@@ -123,18 +123,23 @@ class StoreWriter:
                 created = _make_root(self.files)
                 stack.push(lambda kind, *_: self._remove_if_new(created) if kind else None)
             stack.enter_context(write_lock(self.files, self._worker))
+            stack.push(self._finish)
             found = self.files.find_manifest()
             self._known = {*found.files} if found is not None else set()
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: Error, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
-            if self.files.find_manifest() is None:
-                self.files.commit(Change())
-            if self.files.is_local:  # in a bucket that takes requests
-                self.files.collect()
         self._stack.__exit__(kind, error, trace)
+
+    def _finish(self, kind: Error, *_: object) -> None:
+        """Begin the store if nothing was committed, and delete garbage, unless an error ends the work."""
+        if kind is not None:
+            return
+        if self.files.find_manifest() is None:
+            self.files.commit(Change())
+        if self.files.is_local:  # in a bucket that takes requests
+            self.files.collect()
 
     def _remove_if_new(self, created: Sequence[Path]) -> None:
         """Remove the folder of a new store again, unless something was committed or another worker may be there."""

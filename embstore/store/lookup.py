@@ -423,10 +423,8 @@ def _vectors(
         only = distinct(listed)
     ids, vectors = catalog.vectors(space, layers[0].id, only).gather()
     order = slice(None) if words is None else np.searchsorted(ids, listed)
-    items = catalog.items(ids.tolist())
     values = (read_column(catalog, space, name, ids).with_missing()[order] for name in columns)
-    texts = [items[item].text for item in ids[order].tolist()]
-    return ids[order], texts, vectors[order], *values
+    return ids[order], catalog.texts(ids[order]), vectors[order], *values
 
 
 def _wanted(

@@ -266,12 +266,12 @@ for question in sys.argv[2:]:
         {
             'for name in ("anisotropy", "rogue-dims"): store.query(name)': "pyarrow faiss scipy duckdb",
             'store.query("norms", top=0)': "pyarrow faiss scipy duckdb",
-            "store.info(); store.skipped()": "pyarrow faiss scipy",
-            'store.neighbours("text1", where="length(text) > 0")': "pyarrow scipy",
-            'assert store.neighbours("text1", layers="all").notes == ()': "pyarrow scipy",
+            "store.info(); store.skipped()": "faiss scipy",
+            'store.neighbours("text1", where="length(text) > 0")': "scipy",
+            'assert store.neighbours("text1", layers="all").notes == ()': "scipy",
         },
         {
-            'store.sql("SELECT count(*) FROM embeddings").fetchall()': "pyarrow faiss scipy",
+            'store.sql("SELECT count(*) FROM embeddings").fetchall()': "faiss scipy",
             'store.query("anisotropy", variant="centred", where="true", sample=3)': "faiss scipy",
         },
     ],

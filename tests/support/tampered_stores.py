@@ -426,8 +426,7 @@ TAMPERINGS: list[Tampering] = [
             "datasets": ("missing",), "spaces": OF_SPACES, "vectors": ("exact",), f"vectors/space={SPACE}": ("exact",),
             f"vectors/space={SPACE}/layer=00": ("exact",), "sums": ("anisotropy",), "indexes": (),
             "derived": ("remove",), "derived/answers": (), "derived/maps": ("remove",),
-            f"derived/maps/space={SPACE}": ("remove",),
-            "damaged": (), "damaged/items": (),
+            f"derived/maps/space={SPACE}": ("remove",), "damaged": (), "damaged/items": (),
         }.items()
     ),
     Tampering("a temporary link", temporary_link, sound=True),
