@@ -1,6 +1,7 @@
 """Folders in folders, deeper than Python may recurse."""
 
 import os
+import stat
 import subprocess
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from embstore import Store
 from embstore.base import disk
+from embstore.base.errors import DamagedError
 
 DEPTH = 1500  # more than Python's limit of recursion, and less than the longest path
 
@@ -49,3 +51,17 @@ def test_a_store_with_folders_in_folders_can_be_put_right(deep, place, make_stor
     store.repair()
     assert store.verify().ok
     assert (store.path / place).exists() == (place == "damaged")
+
+
+def test_a_device_in_place_of_a_file_is_never_opened(make_store):
+    made = make_store()
+    path = made.shards_of(0)[0]
+    path.unlink()
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))  # /dev/zero, which never ends
+    except PermissionError:
+        pytest.skip("making a device needs rights that this system does not give")
+    for ask in (lambda store: store.vectors(made.space, 0), lambda store: store.query("norms", where="true")):
+        with pytest.raises(DamagedError, match=path.name):
+            ask(Store(made.root))
+    assert not Store(made.root).verify().ok
