@@ -33,10 +33,6 @@ CHOSEN = {
         "10 neighbours among 20,000 × 384, whole program",
         "LanceDB",
     ),
-    ("contextual", "… p50 of one query a call, one thread, to hnswlib"): (
-        "10 neighbours among 1,000,000 words in contexts (MiniLM), recall 0.99, one thread",
-        "hnswlib, which was faster among 292,003 single words (425 against 496 µs)",
-    ),
 }
 """The lines that the README shows: the benchmark of each and how it begins, what is measured in short, and the peer."""
 _HEADER = ("what", "embstore", "peer", "ratio", "goal", "rounds")
