@@ -194,8 +194,15 @@ class StoreFiles:
         return newest is None or not newest.files.keys() >= named.files.keys()
 
     def collect(self) -> None:
-        """Delete the files that no manifest of the last day names, and manifests before it."""
+        """Delete what no manifest of the last day names, manifests before it, and what killed processes left."""
+        self.discard_leftovers()
         self.objects.delete(self.garbage())
+
+    def discard_leftovers(self) -> None:
+        """Remove what processes that have died have left half-written in a folder."""
+        if self.is_local:
+            for folder in (self.root, self.root / keys.MANIFESTS.folder):
+                atomic.discard_leftovers(folder)
 
     def garbage(self) -> list[str]:
         """Return the keys of the files that no manifest of the last day names, and of manifests before it."""

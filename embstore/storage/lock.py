@@ -17,7 +17,6 @@ from filelock import FileLock, Timeout
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, FileAccessError, LockedError
 from embstore.base.sharding import ShardSpec
-from embstore.storage import keys
 from embstore.storage.cache import StoreFiles
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
@@ -50,8 +49,7 @@ def write_lock(files: StoreFiles, worker: ShardSpec | None = None) -> Iterator[N
         if error.errno not in _NO_LOCKS:
             raise disk.access_error(error, files.root, writing=True) from error
     try:
-        for folder in (files.root, files.root / keys.MANIFESTS.folder):
-            atomic.discard_leftovers(folder)
+        files.discard_leftovers()
         atomic.write_document(_owner(path), {"host": socket.gethostname(), "pid": os.getpid()}, "lock-holder")
         yield
     finally:
