@@ -15,6 +15,7 @@ from synthetic import Synthetic
 
 from embstore.base import disk
 from embstore.base.errors import UnsupportedFormatError
+from embstore.base.space import Unit
 from embstore.storage import cache, keys, sums, vectors, writer
 from embstore.storage.check import StoreCheck
 from embstore.storage.manifest import Change
@@ -303,6 +304,15 @@ def test_deep_ids_are_those_of_the_texts(full):
         assert f"{new}: item {rows['item_id'][0]} is not the hash of its unit and text" in problems(full, deep=True)
         full.files.commit(Change({key: base.files[key]}, [new]))
     assert full.store.verify(deep=True).ok
+
+
+def test_deep_ids_of_marked_words_are_those_of_the_occurrences(make_store):
+    made = make_store(unit="occurrence", texts=["the bank of the river"], index=False)
+    ids, shown = [item.id for item in made.items], [item.shown for item in made.items]
+    writer.write_dataset(made.files, "marked", "word list", Unit.OCCURRENCE, {"item_id": ids, "text": shown})
+    assert problems(made, deep=True) == ""
+    writer.write_dataset(made.files, "marked", "word list", Unit.OCCURRENCE, {"item_id": ids, "text": shown[::-1]})
+    assert f"item {ids[0]} is not the hash of its unit and text (occurrence {shown[-1]!r})" in problems(made, deep=True)
 
 
 def test_an_index_of_other_items_or_vectors(make_store):

@@ -54,6 +54,11 @@ def test_another_space_under_the_same_name_is_refused_with_the_difference(field)
     assert CARD.space in str(caught.value)
 
 
+def test_other_weights_are_named_after_their_checkpoint():
+    other = replace(CARD, checkpoint="another", weights_sha256="f" * 64)
+    assert list(CARD.differences(other)) == ["checkpoint", "weights_sha256"]
+
+
 def test_versions_date_and_place_of_the_same_files_may_differ():
     CARD.check_same_space(replace(CARD, versions={"torch": "9"}, created="now", checkpoint="folder", max_tokens=3))
 

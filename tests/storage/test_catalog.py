@@ -196,6 +196,12 @@ def test_a_call_sees_one_state(make_store):
     assert page._ask(count)[0] == 14
 
 
+def test_the_shards_of_a_layer_are_opened_once(make_store):
+    made = make_store(n=10)
+    catalog = Catalog(made.root)
+    assert catalog.shards(made.space, 3) is catalog.shards(made.space, 3)
+
+
 def test_items_come_back_as_they_were(make_store):
     texts = [
         "naïve",

@@ -1,5 +1,7 @@
 """Writing vectors: what a build commits, what rivals do to it, and what is left after an error."""
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from store_writing import NewItems
 from synthetic import synthetic_card, synthetic_items
 
-from embstore.base.errors import EncodeError, LockedError, SpaceMismatchError, StoreError
+from embstore.base.errors import DamagedError, EncodeError, LockedError, SpaceMismatchError, StoreError
 from embstore.base.sharding import ShardSpec
 from embstore.base.space import Unit
 from embstore.base.summary import Summary
@@ -226,6 +228,16 @@ def test_sums_are_read_without_the_vectors(tmp_path):
     assert catalog.summaries(CARD.space)[1].isclose(Summary.of(made.vectors[1]))
 
 
+def test_sums_whose_file_is_missing_are_damage(tmp_path):
+    with StoreWriter(tmp_path / "store") as store:
+        Made(9).commit(store)
+    catalog = Catalog(tmp_path / "store")
+    [key] = catalog.manifest.keys_of(keys.SUMS, CARD.space)
+    (tmp_path / "store" / key).unlink()
+    with pytest.raises(DamagedError, match="it is missing, and the manifest names it"):
+        catalog.summaries(CARD.space)
+
+
 def test_blocks_of_any_size_make_the_same_shards(files):
     made = Made(50)
     written = []
@@ -283,6 +295,8 @@ def test_rows_of_a_dataset_are_kept_for_each_unit(files):
     assert catalog.dataset("words", Unit.SENTENCE)["item_id"].tolist() == [3]
     assert catalog.dataset("words", Unit.WORD)["rank"].tolist() == [7]
     assert catalog.datasets() == {"words": "words"}
+    assert catalog.datasets(("words", "pairs")) == {"words": "words"}
+    assert catalog.datasets(("pairs",)) == {}
     assert len(catalog.dataset_files) == 1
 
 
@@ -290,3 +304,17 @@ def test_no_temporary_file_is_left(tmp_path):
     with StoreWriter(tmp_path / "store") as store:
         Made(5).commit(store)
     assert not list((tmp_path / "store").rglob("*.tmp"))
+
+
+def test_what_others_left_half_written_a_day_ago_is_removed(tmp_path):
+    root = tmp_path / "store"
+    with StoreWriter(root) as store:
+        Made(3).commit(store)
+    old, new = time.time() - 25 * 3600, time.time()
+    left = {root / folder / f".1-{age}.tmp": age for folder in ("", keys.MANIFESTS.folder) for age in ("0d", "0e")}
+    for path, age in left.items():
+        path.touch()
+        os.utime(path, (old, old) if age == "0d" else (new, new))
+    with StoreWriter(root):
+        pass
+    assert {path: path.exists() for path in left} == {path: age == "0e" for path, age in left.items()}
