@@ -1,7 +1,6 @@
 """What the documentation and the README show is what the run measured."""
 
 import json
-import re
 from dataclasses import asdict
 from pathlib import Path
 from xml.etree import ElementTree
@@ -68,15 +67,10 @@ def test_the_plot_has_a_line_for_each_contender_higher_where_it_takes_longer():
     assert texts.count("embstore") == texts.count("slow & old") == 2
 
 
-def test_the_summary_says_what_was_scaled_and_where_another_was_faster():
+def test_the_summary_says_what_was_scaled():
     size = json.loads(_FIGURES.read_text("utf-8"))["encoding"]["size"]
-    loop, *_, search = [peer for _, peer in CHOSEN.values()]
+    loop, *_ = [peer for _, peer in CHOSEN.values()]
     assert f"scaled from {size['loop_words']} words" in loop
-    found = re.search(r"hnswlib, which was faster among ([\d,]+) single words \((\d+) against (\d+) µs\)", search)
-    assert found
-    n, its, ours = found.groups()
-    noted = rf"Among {n} words of MiniLM, hnswlib takes {its} µs .* and embstore {ours} µs"
-    assert re.search(noted, (ROOT / PAGE).read_text("utf-8"))
 
 
 @pytest.mark.skipif(not _FIGURES.exists(), reason="no figures are kept yet")
