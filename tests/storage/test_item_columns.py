@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from synthetic import synthetic_store
+from wordfreq import zipf_frequency
 
 from embstore.base.errors import DamagedError, UnknownNameError
 from embstore.storage import keys
@@ -73,6 +74,14 @@ def test_position_counts_the_words_before(tmp_path):
     assert len(catalog.select("text = 'bank' AND position = 1")) == 2
     assert made.store.sql("SELECT max(position) FROM built_in").fetchall() == [(4,)]
     assert column_types(catalog, made.space) == {"position": "int64", "zipf_frequency": "float64"}
+
+
+def test_zipf_frequencies_are_those_of_wordfreq(tmp_path):
+    made = synthetic_store(tmp_path / "store", texts=["the", "bank", "xqzzy"])
+    [column] = column_values(Catalog(made.root), made.space, ["zipf_frequency"], made.ids).values()
+    expected = {item.id: zipf_frequency(item.text, "en") for item in made.items}
+    assert column.values.tolist() == [expected[item] for item in made.ids.tolist()]
+    assert sorted(expected.values())[0] == 0 < sorted(expected.values())[1]
 
 
 def test_a_column_that_does_not_exist_names_the_nearest(made):
