@@ -187,10 +187,10 @@ class _Repair:
                     self._added |= write_layer(self.files, card, layer, kept, vectors)[0]
         folder = keys.folder_of(keys.VECTORS, space)
         n_lost = len(reduce(np.union1d, ids_of.values())) - len(common)
-        lacking = "with items that another layer lacks, or that other shards have too"
+        reason = "with items that another layer lacks, or that other shards have too"
         for verb, n in (("removed", n_dropped), ("rewritten", n_rewritten)):
             if n:
-                self._act(verb, folder, f"{n} shards {lacking}. {keys.VECTORS.remedy}", n_lost)
+                self._act(verb, folder, f"{n} shards {reason}. {keys.VECTORS.remedy}", n_lost)
         if n_missing := len(np.setdiff1d(common, texts)):
             self._act(LEFT, keys.ITEMS.folder, f"items of {space} have no text here. {BUILD_AGAIN}", n_missing)
         items = items_with(common)

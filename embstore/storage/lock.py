@@ -26,9 +26,8 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 def write_lock(files: StoreFiles, worker: ShardSpec | None = None) -> Iterator[None]:
     """Lock a store within the context; the system releases the lock if the process dies.
 
-    What processes that have died have left half-written is removed first.
-
-    Workers that share a build have a lock each, since no text belongs to two of them.
+    Half-written files of processes that have died are removed first. Workers that share a
+    build have a lock each, since no text belongs to two of them.
 
     Raises:
         LockedError: Another process has the lock.
