@@ -106,7 +106,7 @@ class IndexCard:
         dim: Number of components of the vectors.
         faiss: Version of FAISS that wrote it.
         created: Time of its writing.
-        asked: Requested kind: ``auto``, or the same as ``kind``.
+        requested_kind: Requested kind: ``auto``, or the same as ``kind``.
         parameters: Build parameters of ``hnsw``: ``m`` and ``ef_construction``.
         effort: Search parameter of ``hnsw``, tuned for 10 neighbours: ``ef_search``.
         recall: Recall@10 in [0, 1] at that effort, averaged over ``n_queries``.
@@ -122,7 +122,7 @@ class IndexCard:
     dim: int
     faiss: str
     created: str
-    asked: str = AUTO
+    requested_kind: str = AUTO
     parameters: Mapping[str, int] = field(default_factory=dict)
     effort: Mapping[str, int] = field(default_factory=dict)
     recall: float = 1.0

@@ -106,7 +106,7 @@ def check_memory(place: Path | StoreFiles, card: Card, n_new: int, kind: str, me
     base, layer = StoreFiles.of_folder(place).find_manifest() or EMPTY, card.layers.ids[0]
     stored = readable_card(base, card.space, layer) if kind == AUTO else None
     n = base.items_of(card.space, layer).n + n_new
-    choose(stored.asked if stored is not None else kind, n, card.dim, memory)
+    choose(stored.requested_kind if stored is not None else kind, n, card.dim, memory)
 
 
 def index_layers(place: Path | StoreFiles, card: Card, layers: Sequence[Layer], choice: Choice) -> list[Indexed]:
@@ -179,7 +179,7 @@ class _Work:
         """Decide how to update the index of a layer, from the facts of its existing one and the request."""
         file = catalog.index(card.space, layer.id)
         stored = None if file is None else IndexCard.from_entry(file.entry)
-        requested_kind = choice.kind or (AUTO if stored is None else stored.asked)
+        requested_kind = choice.kind or (AUTO if stored is None else stored.requested_kind)
         recall = choice.recall or (TARGET_RECALL if stored is None or stored.is_exact else stored.wanted_recall)
         items = catalog.items_of(card.space)
         if stored is not None and stored.covers(items) and choice.kind is None and not choice.force:
@@ -194,7 +194,7 @@ class _Work:
         """Keep the existing index; its kind may now be fixed, or automatic again."""
         assert self.stored is not None
         file, stored = self.stored
-        card = replace(stored, asked=self.requested_kind)
+        card = replace(stored, requested_kind=self.requested_kind)
         return Indexed(self.layer, replace(file, entry={**file.entry, **card.to_facts()}), card, "kept")
 
     def run(self, files: StoreFiles, progress: Callable[[float], None]) -> Indexed:

@@ -95,7 +95,7 @@ def locked(files: StoreFiles, *, dry_run: bool = False) -> AbstractContextManage
 def kind_of_indexes(named: Manifest, space: str) -> str | None:
     """Return the requested kind of a space's indexes; None if it has no indexes."""
     stored = (readable_card(named, space, layer) for layer in named.layers_of(keys.INDEXES, space))
-    return next((facts.asked for facts in stored if facts is not None), None)
+    return next((facts.requested_kind for facts in stored if facts is not None), None)
 
 
 def reindex(place: Path | StoreFiles, spaces: SpaceFilter, layers: str, choice: Choice | None) -> Table:

@@ -32,7 +32,7 @@ def made(tmp_path_factory):
 
 def test_the_card_says_how_it_was_made_and_what_it_finds(made):
     data, card = made.data, made.card
-    assert (card.kind, card.asked, card.n, card.dim, card.n_zero) == ("hnsw", "hnsw", N, DIM, 0)
+    assert (card.kind, card.requested_kind, card.n, card.dim, card.n_zero) == ("hnsw", "hnsw", N, DIM, 0)
     assert card.build_seconds > 0
     assert ([*card.parameters], [*card.effort]) == (["m", "ef_construction"], ["ef_search"])
     assert (card.n_queries, card.n_measured) == (600, N)

@@ -112,7 +112,7 @@ def test_the_requested_kind_is_kept_and_changed_without_a_build(made):
     index(made, "auto")
     before = [made.index_file(layer) for layer in made.card.layers.ids]
     assert index(made, "flat") == ["kept", "kept"]
-    assert [card.asked for card in cards(made)] == ["flat", "flat"]
+    assert [card.requested_kind for card in cards(made)] == ["flat", "flat"]
     assert before == [made.index_file(layer) for layer in made.card.layers.ids]
     assert index(made, None, force=True) == ["built", "built"]
     assert index(made, "hnsw", recall=0.9) == ["built", "built"]

@@ -36,7 +36,7 @@ def nearest(made: Synthetic, text: str, **options: object) -> list[str]:
 def test_every_kind_answers_is_extended_and_verifies(make_store, kind):
     made = make_store(n=300, index=False)
     update_indexes(made.files, made.card, kind)
-    assert {card and (card.kind, card.asked, card.n) for card in cards(made)} == {(kind, kind, 300)}
+    assert {card and (card.kind, card.requested_kind, card.n) for card in cards(made)} == {(kind, kind, 300)}
     exact = nearest(made, "text7", exact=True)
     assert len({*nearest(made, "text7")} & {*exact}) >= 9
     more(make_store)
@@ -60,7 +60,7 @@ def test_a_kind_that_was_chosen_stays_until_another_is(make_store):
     assert [card and card.kind for card in cards(made)] == ["flat", "flat", "hnsw", "flat", "flat"]
     assert made.store.index(kind="auto", layers=2)["index"] == ["flat"]
     assert made.store.index(kind="flat", layers=2)["did"] == ["kept"]
-    assert [card and card.asked for card in cards(made)][1:3] == ["flat", "flat"]
+    assert [card and card.requested_kind for card in cards(made)][1:3] == ["flat", "flat"]
 
 
 def test_few_new_vectors_leave_the_recall_as_it_was_measured_until_a_graph_has_outgrown_it(make_store, monkeypatch):
@@ -82,10 +82,10 @@ def test_auto_goes_over_to_a_graph_when_a_layer_has_grown(make_store, monkeypatc
     monkeypatch.setattr(index_card, "FLAT_BYTES", 100 * 4 * 8)
     made = make_store(n=80, index=False)
     update_indexes(made.files, made.card, "auto")
-    assert {card and (card.kind, card.asked) for card in cards(made)} == {("flat", "auto")}
+    assert {card and (card.kind, card.requested_kind) for card in cards(made)} == {("flat", "auto")}
     more(make_store)
     update_indexes(made.files, made.card, "auto")
-    assert {card and (card.kind, card.asked) for card in cards(made)} == {("hnsw", "auto")}
+    assert {card and (card.kind, card.requested_kind) for card in cards(made)} == {("hnsw", "auto")}
 
 
 def test_an_altered_index_is_made_anew_when_it_would_be_extended(make_store):
