@@ -30,10 +30,17 @@ def building(space: Workspace) -> list[Result]:
     inputs = batches(model, Tokenizer.load(resolve(name)), words_of(source))
     with builder(space) as new_build:
         build = new_build(source, models=name)
-        seconds = interleave({"build": build, "bare": lambda: bare(model, inputs), "gemm": gemm}, size.gpt2_builds)
+        seconds = interleave(
+            {"build": build, "bare": lambda: bare(model, inputs), "gemm": gemm}, size.gpt2_builds
+        )
     n_flops = flops(model, inputs)
-    rates = {each: n_flops / min(seconds[each]) for each in ("build", "bare")} | {"gemm": 1 / min(seconds["gemm"])}
-    what = f"build of {size.gpt2_words:,} words, GPT-2 ({_weights(model)}), all layers, written and indexed,"
+    rates = {each: n_flops / min(seconds[each]) for each in ("build", "bare")} | {
+        "gemm": 1 / min(seconds["gemm"])
+    }
+    what = (
+        f"build of {size.gpt2_words:,} words, GPT-2 ({_weights(model)}), all layers, written and"
+        " indexed,"
+    )
     shown = {each: f"{rate / 1e9:.0f} GFLOP/s" for each, rate in rates.items()}
     return [
         compare(f"{what} rate to that of the bare forward passes", seconds["build"], seconds["bare"],
@@ -53,7 +60,14 @@ def memory(space: Workspace) -> list[Result]:
     peaks = {n: _peak(space, n, f"tiny={folder}") for n in (space.size.short, space.size.long)}
     few, many = peaks
     what = f"peak memory of a build of {many:,} words with a tiny model, to that of {few:,}"
-    return [Result(what, *(f"{peaks[n] / 1e3:.0f} MB" for n in (many, few)), peaks[many] / peaks[few], _GROWTH)]
+    return [
+        Result(
+            what,
+            *(f"{peaks[n] / 1e3:.0f} MB" for n in (many, few)),
+            peaks[many] / peaks[few],
+            _GROWTH,
+        )
+    ]
 
 
 def _peak(space: Workspace, n: int, model: str) -> int:
@@ -61,7 +75,10 @@ def _peak(space: Workspace, n: int, model: str) -> int:
     source = space.root / f"words-{n}.txt"
     source.write_text("".join(f"word{number}\n" for number in range(n)), "utf-8")
     store = space.new("memory")
-    return peak(f"from embstore import Store; Store({str(store)!r}).build({str(source)!r}, models={model!r})")[0]
+    return peak(
+        f"from embstore import Store; Store({str(store)!r}).build({str(source)!r},"
+        f" models={model!r})"
+    )[0]
 
 
 def _weights(model: torch.nn.Module) -> str:

@@ -17,7 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from embstore import Store
 from embstore.metrics.labels import STRENGTHS
 
-_LENGTHS = ("short",) * 4 + ("middle",) * 2 + ("long",) * 2 + ("longest",)  # of a word's number of characters
+_LENGTHS = (
+    ("short",) * 4 + ("middle",) * 2 + ("long",) * 2 + ("longest",)
+)  # of a word's number of characters
 
 
 def claims(space: Workspace) -> list[Result]:
@@ -27,7 +29,10 @@ def claims(space: Workspace) -> list[Result]:
 
 def _versus(space: Workspace) -> list[Result]:
     path, _ = people_store(space)
-    contenders = {"versus": query(path, "similarity", versus="best"), "plain": query(path, "similarity")}
+    contenders = {
+        "versus": query(path, "similarity", versus="best"),
+        "plain": query(path, "similarity"),
+    }
     seconds = interleave(contenders, space.size.reads)
     what = "similarity of 3,500 pairs in 7 layers, --versus best, to without"
     return [compare(what, seconds["versus"], seconds["plain"], goal=1.1)]
@@ -48,17 +53,27 @@ def _labels(space: Workspace) -> list[Result]:
     [(name, card)] = store.catalog.cards.items()
     layers = len(card.layers)
     found = interleave(
-        {"knn": query(path, "knn", label="length", layers=0), "search": timed(lambda: layer.neighbours(10))},
+        {
+            "knn": query(path, "knn", label="length", layers=0),
+            "search": timed(lambda: layer.neighbours(10)),
+        },
         3 * space.size.reads,  # they differ by less than the rounds do
     )
     chosen = f"item_id IN (SELECT item_id FROM items ORDER BY item_id LIMIT {n})"
-    arrays = [store.vectors(name, layer, where=chosen, columns=["length"]) for layer in range(layers)]
+    arrays = [
+        store.vectors(name, layer, where=chosen, columns=["length"]) for layer in range(layers)
+    ]
     tasks = [(vectors.astype(np.float64), classes) for _, _, vectors, classes in arrays]
     probe = query(path, "probe", where=chosen, label="length", control=False, repeats=1)
     alone = timed(lambda: [_with_scikit_learn(*task) for task in tasks])
     seconds = interleave({"probe": probe, "alone": alone}, 1, warmups=0)
-    of_knn = f"knn of {space.size.words:,} words × 384, one layer, with its interval, to the search alone"
-    of_probe = f"probe of {n:,} words × 384 × {layers} layers, to scikit-learn alone, on arrays in memory"
+    of_knn = (
+        f"knn of {space.size.words:,} words × 384, one layer, with its interval, to the search"
+        " alone"
+    )
+    of_probe = (
+        f"probe of {n:,} words × 384 × {layers} layers, to scikit-learn alone, on arrays in memory"
+    )
     return [
         compare(of_knn, found["knn"], found["search"], goal=1.5),
         compare(of_probe, seconds["probe"], seconds["alone"], goal=1.2),
@@ -70,7 +85,9 @@ def _labelled_store(space: Workspace) -> Path:
     path = space.new("labelled")
     source = space.root / "lengths.csv"
     words = [item.text for item in words_of(f"words:{space.size.words}")]
-    source.write_text("word,length\n" + "".join(f"{word},{_LENGTHS[min(len(word), 8)]}\n" for word in words))
+    source.write_text(
+        "word,length\n" + "".join(f"{word},{_LENGTHS[min(len(word), 8)]}\n" for word in words)
+    )
     Store(path).build(source, columns=["word"], keep=["length"], models="minilm")
     return path
 
@@ -78,7 +95,9 @@ def _labelled_store(space: Workspace) -> Path:
 def _with_scikit_learn(vectors: NDArray[np.float64], classes: NDArray[np.int64]) -> None:
     """Predict classes in five folds, with the strength of the regularisation from three inner folds, as probe does."""
     steps = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, solver="newton-cg"))
-    chosen = GridSearchCV(steps, {"logisticregression__C": STRENGTHS}, cv=KFold(3, shuffle=True, random_state=0))
+    chosen = GridSearchCV(
+        steps, {"logisticregression__C": STRENGTHS}, cv=KFold(3, shuffle=True, random_state=0)
+    )
     cross_val_predict(chosen, vectors, classes, cv=KFold(5, shuffle=True, random_state=0))
 
 
@@ -91,5 +110,8 @@ def _scales(space: Workspace) -> list[Result]:
         "search": timed(lambda: layer.neighbours(64, "euclidean")),
     }
     seconds = interleave(contenders, max(1, space.size.reads // 2))
-    what = f"intrinsic dimension of {n:,} × {space.size.dim} at 6 scales (GRIDE), to a search of 64 neighbours"
+    what = (
+        f"intrinsic dimension of {n:,} × {space.size.dim} at 6 scales (GRIDE), to a search of 64"
+        " neighbours"
+    )
     return [compare(what, seconds["gride"], seconds["search"], goal=1.1)]

@@ -68,9 +68,13 @@ class Clusters:
         mean = rng.standard_normal(dim, dtype=np.float32)
         topics = self._deviations(rng, _TOPICS)[rng.integers(0, _TOPICS, _CLUSTERS)]
         within = self._deviations(rng, _CLUSTERS)
-        centres = _TOPIC * topics + np.sqrt(1 - _TOPIC**2) * within + _MEAN / np.linalg.norm(mean) * mean
+        centres = (
+            _TOPIC * topics + np.sqrt(1 - _TOPIC**2) * within + _MEAN / np.linalg.norm(mean) * mean
+        )
         self._centres = centres.astype(np.float32)
-        local = self._deviations(rng, _CLUSTERS * _LOCAL_DIM) * np.float32(_LOCAL / np.sqrt(_LOCAL_DIM))
+        local = self._deviations(rng, _CLUSTERS * _LOCAL_DIM) * np.float32(
+            _LOCAL / np.sqrt(_LOCAL_DIM)
+        )
         self._local = local.reshape(_CLUSTERS, _LOCAL_DIM, dim)
         sizes = np.arange(1, _CLUSTERS + 1) ** -_SIZES
         self._until = np.cumsum(sizes / sizes.sum())
@@ -90,7 +94,9 @@ class Clusters:
         along = rng.standard_normal((n, 1, _LOCAL_DIM), dtype=np.float32)
         vectors = self._centres[clusters] + (along @ self._local[clusters])[:, 0]
         vectors += np.float32(_REST) * self._deviations(rng, n)
-        lengths: Vectors = np.exp(np.float32(_LENGTHS) * rng.standard_normal((n, 1), dtype=np.float32))
+        lengths: Vectors = np.exp(
+            np.float32(_LENGTHS) * rng.standard_normal((n, 1), dtype=np.float32)
+        )
         return vectors * lengths
 
     def _deviations(self, rng: np.random.Generator, n: int) -> Vectors:

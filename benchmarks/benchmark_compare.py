@@ -9,7 +9,13 @@ from benchmark_stores import Workspace, query
 from benchmark_timing import Contender, Result, compare, interleave, timed
 
 from embstore import Store
-from embstore.metrics.comparison import cosine_gram, covariance_of_cosines, hsic1, hsic1_gram, normalise_rows
+from embstore.metrics.comparison import (
+    cosine_gram,
+    covariance_of_cosines,
+    hsic1,
+    hsic1_gram,
+    normalise_rows,
+)
 from embstore.metrics.numerics.layer_pairs import Grid, gram_forms, reduce_pairs
 from embstore.query.layer_data import StoredLayer
 
@@ -42,9 +48,20 @@ def _products(space: Workspace) -> list[Result]:
     )
     what = f"of all pairs of {_LAYERS} layers of {n:,} × {dim}, read from the store,"
     return [
-        compare(f"CKA {what} to the products XᵀY in float64, in memory", seconds["cka"], seconds["products"], goal=3),
-        compare(f"RSA (Pearson, exact) {what} to these", seconds["rsa"], seconds["products"], goal=3),
-        compare("… Spearman of 100,000 pairs of items, to these", seconds["spearman"], seconds["products"]),
+        compare(
+            f"CKA {what} to the products XᵀY in float64, in memory",
+            seconds["cka"],
+            seconds["products"],
+            goal=3,
+        ),
+        compare(
+            f"RSA (Pearson, exact) {what} to these", seconds["rsa"], seconds["products"], goal=3
+        ),
+        compare(
+            "… Spearman of 100,000 pairs of items, to these",
+            seconds["spearman"],
+            seconds["products"],
+        ),
     ]
 
 
@@ -60,17 +77,34 @@ def routes(space: Workspace) -> list[Result]:
         forms: dict[str, dict[tuple[int, int], float]] = {}
         seconds = interleave(
             {
-                "matrices": timed(lambda: forms.update(m=gram_forms(layers, grid.pairs, ids, kernel, prepare))),  # noqa: B023
-                "products": timed(lambda: forms.update(p=reduce_pairs(layers, grid.pairs, ids, form, prepare))),  # noqa: B023
+                "matrices": timed(
+                    lambda: forms.update(m=gram_forms(layers, grid.pairs, ids, kernel, prepare))
+                ),  # noqa: B023
+                "products": timed(
+                    lambda: forms.update(p=reduce_pairs(layers, grid.pairs, ids, form, prepare))
+                ),  # noqa: B023
             },
             1,
             warmups=0,
         )
-        apart = max(abs(_value(forms["m"], *pair) - _value(forms["p"], *pair)) for pair in grid.pairs)
+        apart = max(
+            abs(_value(forms["m"], *pair) - _value(forms["p"], *pair)) for pair in grid.pairs
+        )
         what = f"{name} of all pairs of {n_layers} layers of {n:,} × {dim}, read from the store,"
         lines += [
-            compare(f"{what} from Gram matrices to sums of products", seconds["matrices"], seconds["products"], goal=1),
-            Result("… largest difference of the two, to 1e-12", f"{apart:.1e}", "1.0e-12", apart / 1e-12, 1),
+            compare(
+                f"{what} from Gram matrices to sums of products",
+                seconds["matrices"],
+                seconds["products"],
+                goal=1,
+            ),
+            Result(
+                "… largest difference of the two, to 1e-12",
+                f"{apart:.1e}",
+                "1.0e-12",
+                apart / 1e-12,
+                1,
+            ),
         ]
     return lines
 
@@ -88,11 +122,20 @@ def _searches(space: Workspace) -> list[Result]:
     for vectors in units:
         faiss.normalize_L2(vectors)
     seconds = interleave(
-        {"overlap": query(path, "overlap", layers=f"0-{_SEARCHED - 1}", k=_K), "search": _all_searches(units)},
+        {
+            "overlap": query(path, "overlap", layers=f"0-{_SEARCHED - 1}", k=_K),
+            "search": _all_searches(units),
+        },
         space.size.builds,
     )
-    what = f"overlap of the {_K} nearest of {n:,} × {dim} in {_SEARCHED} layers, read from the store,"
-    return [compare(f"{what} to FAISS's search, in memory", seconds["overlap"], seconds["search"], goal=1.5)]
+    what = (
+        f"overlap of the {_K} nearest of {n:,} × {dim} in {_SEARCHED} layers, read from the store,"
+    )
+    return [
+        compare(
+            f"{what} to FAISS's search, in memory", seconds["overlap"], seconds["search"], goal=1.5
+        )
+    ]
 
 
 def _all_products(n: int, dim: int) -> Contender:

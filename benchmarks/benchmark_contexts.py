@@ -29,9 +29,14 @@ def words_in_context(n: int, seed: int) -> Iterator[NDArray[np.float32]]:
     from transformers import AutoModel, AutoTokenizer
 
     folder = resolve("minilm").folder
-    model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    model, tokenizer = (
+        AutoModel.from_pretrained(folder).eval(),
+        AutoTokenizer.from_pretrained(folder),
+    )
     del model.encoder.layer[LAYER:]  # those above are not asked for
-    frequencies = {word: value for word, value in wordfreq.get_frequency_dict("en").items() if word.isalpha()}
+    frequencies = {
+        word: value for word, value in wordfreq.get_frequency_dict("en").items() if word.isalpha()
+    }
     words = sorted(frequencies, key=lambda word: (-frequencies[word], word))[:_VOCABULARY]
     shares = np.array([frequencies[word] for word in words])
     rng = np.random.default_rng(seed)

@@ -27,7 +27,9 @@ def encoding(space: Workspace) -> list[Result]:
     source = f"words:{space.size.words}"
     items = words_of(source)
     words = [item.text for item in items]
-    from sentence_transformers import SentenceTransformer  # both take seconds to load, which only this needs
+    from sentence_transformers import (
+        SentenceTransformer,
+    )  # both take seconds to load, which only this needs
     from transformers import AutoModel, AutoTokenizer
 
     model = AutoModel.from_pretrained(checkpoint.folder, dtype=torch.float32).eval()
@@ -43,7 +45,9 @@ def encoding(space: Workspace) -> list[Result]:
                 "bare": lambda: bare(model, inputs),
                 "loop": lambda: per_word * _loop(model, plain, loop_words),
                 "default": timed(lambda: sentences.encode(words, show_progress_bar=False)),
-                "best": timed(lambda: sentences.encode(words, batch_size=_BEST_BATCH, show_progress_bar=False)),
+                "best": timed(
+                    lambda: sentences.encode(words, batch_size=_BEST_BATCH, show_progress_bar=False)
+                ),
                 "gemm": gemm,
             },
             space.size.builds,
@@ -67,11 +71,17 @@ def encoding(space: Workspace) -> list[Result]:
 
 
 def _sentences(
-    space: Workspace, building: Callable[..., Contender], peer: Any, model: Any, tokenizer: Tokenizer
+    space: Workspace,
+    building: Callable[..., Contender],
+    peer: Any,
+    model: Any,
+    tokenizer: Tokenizer,
 ) -> list[Result]:
     """Build a store of sentences of some 46 tokens, one layer and all, against one layer of sentence-transformers."""
     words = [item.text for item in words_of(f"words:{space.size.words}")]
-    chosen = np.random.default_rng(0).integers(0, len(words), (space.size.sentences, _SENTENCE_WORDS))
+    chosen = np.random.default_rng(0).integers(
+        0, len(words), (space.size.sentences, _SENTENCE_WORDS)
+    )
     texts = [" ".join(words[number] for number in row) for row in chosen]
     source = space.root / "sentences.txt"
     source.write_text("\n".join(texts), "utf-8")
@@ -85,11 +95,25 @@ def _sentences(
         "peer": timed(lambda: peer.encode(texts, show_progress_bar=False)),
     }
     seconds = interleave(contenders, space.size.builds)
-    what = f"build of {len(texts):,} sentences of {n_tokens:.0f} tokens, MiniLM, the top layer, written and indexed,"
+    what = (
+        f"build of {len(texts):,} sentences of {n_tokens:.0f} tokens, MiniLM, the top layer,"
+        " written and indexed,"
+    )
     return [
-        compare(f"{what} to SentenceTransformer.encode", seconds["one"], seconds["peer"], goal=1.8, faster=True),
+        compare(
+            f"{what} to SentenceTransformer.encode",
+            seconds["one"],
+            seconds["peer"],
+            goal=1.8,
+            faster=True,
+        ),
         compare("… all 7 layers, to the same", seconds["all"], seconds["peer"], faster=True),
-        compare("… the bare forward passes, to the same: the limit", seconds["bare"], seconds["peer"], faster=True),
+        compare(
+            "… the bare forward passes, to the same: the limit",
+            seconds["bare"],
+            seconds["peer"],
+            faster=True,
+        ),
     ]
 
 
@@ -98,16 +122,24 @@ def _first(space: Workspace) -> Result:
     folder, source = resolve("minilm").folder, space.root / "first.txt"
     source.write_text("\n".join(item.text for item in words_of("words:50")), "utf-8")
     load = (
-        "import torch, transformers; "
-        f"[each.from_pretrained({str(folder)!r}) for each in (transformers.AutoTokenizer, transformers.AutoModel)]"
+        f"import torch, transformers; [each.from_pretrained({str(folder)!r}) for each in"
+        " (transformers.AutoTokenizer, transformers.AutoModel)]"
     )
 
     def build() -> float:
         store = space.new("first")
-        return process(("build", str(source), "--model", "minilm", "--store", str(store)), space.root)()
+        return process(
+            ("build", str(source), "--model", "minilm", "--store", str(store)), space.root
+        )()
 
-    seconds = interleave({"build": build, "load": program((sys.executable, "-c", load), space.root)}, space.size.builds)
-    what = "embstore build of 50 words, MiniLM, one process, to importing torch and transformers and loading it"
+    seconds = interleave(
+        {"build": build, "load": program((sys.executable, "-c", load), space.root)},
+        space.size.builds,
+    )
+    what = (
+        "embstore build of 50 words, MiniLM, one process, to importing torch and transformers and"
+        " loading it"
+    )
     return compare(what, seconds["build"], seconds["load"], goal=1.15)
 
 

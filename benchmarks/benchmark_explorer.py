@@ -43,10 +43,21 @@ def explorer(space: Workspace) -> list[Result]:
     )  # fmt: skip
     return [
         compare(
-            "explorer: neighbours in 3 layers, to Store.neighbours", seconds["explorer"], seconds["store"], goal=1.5
+            "explorer: neighbours in 3 layers, to Store.neighbours",
+            seconds["explorer"],
+            seconds["store"],
+            goal=1.5,
         ),
-        _within("explorer: neighbours of a word in 3 layers, warm", seconds["explorer"], _NEIGHBOURS_SECONDS),
-        compare('explorer: first page, to python -c "import …" of its libraries', starts["page"], starts["imports"]),
+        _within(
+            "explorer: neighbours of a word in 3 layers, warm",
+            seconds["explorer"],
+            _NEIGHBOURS_SECONDS,
+        ),
+        compare(
+            'explorer: first page, to python -c "import …" of its libraries',
+            starts["page"],
+            starts["imports"],
+        ),
         _within("explorer: from the command to the first page", starts["page"], _PAGE_SECONDS),
         *_frames(space),
         *_report(space),
@@ -80,7 +91,10 @@ def _neighbours(space: Workspace, path: Path) -> Mapping[str, list[float]]:
                 raise AssertionError(f"the explorer answers {answer.status}")
             connection.close()
 
-        contenders = {"explorer": timed(ask), "store": timed(lambda: store.neighbours(text, layers=_LAYERS, k=_K))}
+        contenders = {
+            "explorer": timed(ask),
+            "store": timed(lambda: store.neighbours(text, layers=_LAYERS, k=_K)),
+        }
         return interleave(contenders, space.size.reads, warmups=2 if space.size.reads > 1 else 0)
 
 
@@ -91,10 +105,17 @@ def _frames(space: Workspace) -> list[Result]:
     """
     if CHROMIUM is None:
         return []
-    sizes = [_FEW, *(most if space.size.words >= 8_000 else min(most, space.size.many) for most in _FRAMES)]
+    sizes = [
+        _FEW,
+        *(most if space.size.words >= 8_000 else min(most, space.size.many) for most in _FRAMES),
+    ]
     with ExitStack() as servers:
         urls = {
-            str(n): servers.enter_context(Store(space.synthetic(n, _MAP_LAYERS, _MAP_DIM)).explore(port=0)).url
+            str(n): (
+                servers.enter_context(
+                    Store(space.synthetic(n, _MAP_LAYERS, _MAP_DIM)).explore(port=0)
+                ).url
+            )
             for n in sizes
         }
         drawn = subprocess.run(
@@ -107,9 +128,14 @@ def _frames(space: Workspace) -> list[Result]:
     for what, of in (("while layers morph", "morph"), ("at rest, all drawn", "rest")):
         for n in sizes[1:]:
             thinned = " (20,000 drawn)" if of == "morph" and n > 20_000 else ""
-            name = f"explorer: frame of {n:,} items {what}{thinned}, without a graphics card, to one of {_FEW} items"
+            name = (
+                f"explorer: frame of {n:,} items {what}{thinned}, without a graphics card, to one"
+                f" of {_FEW} items"
+            )
             ours, peer = frames[str(n)][of], frames[str(_FEW)][of]
-            lines.append(Result(name, _shown(ours), _shown(peer), ours / peer, rounds=space.size.reads))
+            lines.append(
+                Result(name, _shown(ours), _shown(peer), ours / peer, rounds=space.size.reads)
+            )
     return lines
 
 
@@ -144,7 +170,11 @@ def _first_page(path: Path, root: Path) -> None:
     """Start the command in a new process, and read its page with what that asks for first."""
     command = embstore_command("explore", "--no-open", "--port", "0", "--store", str(path))
     with subprocess.Popen(
-        command, env=_environment(root), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        env=_environment(root),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as process:
         try:
             assert process.stdout is not None

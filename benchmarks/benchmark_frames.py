@@ -47,7 +47,9 @@ def main(urls: dict[str, str], n_rounds: int) -> None:
         for page in pages.values():
             wait_for_map(page)
             page.wait_for_timeout(1_000)
-        found: dict[str, dict[str, list[float]]] = {name: {"morph": [], "rest": []} for name in pages}
+        found: dict[str, dict[str, list[float]]] = {
+            name: {"morph": [], "rest": []} for name in pages
+        }
         for _ in range(n_rounds):
             for name, page in pages.items():
                 page.bring_to_front()
@@ -56,7 +58,14 @@ def main(urls: dict[str, str], n_rounds: int) -> None:
         for visit in visits.values():
             visit.close()
         browser.close()
-    print(json.dumps({name: {what: min(medians) for what, medians in each.items()} for name, each in found.items()}))
+    print(
+        json.dumps(
+            {
+                name: {what: min(medians) for what, medians in each.items()}
+                for name, each in found.items()
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

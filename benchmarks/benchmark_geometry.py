@@ -30,10 +30,16 @@ _STREAMING: Mapping[str, Mapping[str, Any]] = {
 _OF_OCCURRENCES = ("self-similarity", "intra-sentence", "mev")
 
 _OURS = (
-    "import embstore.storage.vectors; from embstore import Store; store = Store({path!r}); store.query('anisotropy')",
+    (
+        "import embstore.storage.vectors; from embstore import Store; store = Store({path!r});"
+        " store.query('anisotropy')"
+    ),
     "store.query({metric!r}, cache=False, **{settings!r})",
 )
-_PACKAGE = ("import numpy, torch; from IsoScore.IsoScore import IsoScore", "float(IsoScore(numpy.load({path!r})))")
+_PACKAGE = (
+    "import numpy, torch; from IsoScore.IsoScore import IsoScore",
+    "float(IsoScore(numpy.load({path!r})))",
+)
 
 
 def geometry(space: Workspace) -> list[Result]:
@@ -110,10 +116,16 @@ def _peaks(space: Workspace) -> list[Result]:
 
 
 def _growth(
-    space: Workspace, store: Callable[[int], Path], metric: str, long: int, settings: Mapping[str, Any]
+    space: Workspace,
+    store: Callable[[int], Path],
+    metric: str,
+    long: int,
+    settings: Mapping[str, Any],
 ) -> Result:
     sizes = (long, space.size.short)
-    peaks = [_peak(_OURS, path=str(store(n)), metric=metric, settings=dict(settings))[0] for n in sizes]
+    peaks = [
+        _peak(_OURS, path=str(store(n)), metric=metric, settings=dict(settings))[0] for n in sizes
+    ]
     after = f" after {' '.join(settings['transforms'])}" if "transforms" in settings else ""
     of = f"{long:,} {'occurrences' if metric in _OF_OCCURRENCES else ''}".rstrip()
     what = f"peak memory of {metric}{after}, {of} × {space.size.dim} to {space.size.short:,}"

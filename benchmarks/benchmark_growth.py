@@ -25,7 +25,9 @@ def oneshot(space: Workspace) -> list[Result]:
     answers = {name: _words(output_of(command, space.root)) for name, command in commands.items()}
     for name, words in answers.items():
         if words != answers["embstore"]:
-            raise AssertionError(f"{name} finds other neighbours: {sorted(words ^ answers['embstore'])}")
+            raise AssertionError(
+                f"{name} finds other neighbours: {sorted(words ^ answers['embstore'])}"
+            )
     seconds = interleave(
         {name: program(command, space.root) for name, command in commands.items()},
         space.size.one_shots,
@@ -38,7 +40,10 @@ def oneshot(space: Workspace) -> list[Result]:
             for name in commands
             if name != "embstore"
         ),
-        *(Result(f"{what} {peer.name}", "", f"{peer.package} is not installed") for peer in not_installed()),
+        *(
+            Result(f"{what} {peer.name}", "", f"{peer.package} is not installed")
+            for peer in not_installed()
+        ),
     ]
 
 
@@ -74,7 +79,10 @@ def growth(space: Workspace) -> list[Result]:
 
 
 def _grow(
-    space: Workspace, made: dict[int, Clustered], cost: str, contenders: Callable[[Clustered], dict[str, Contender]]
+    space: Workspace,
+    made: dict[int, Clustered],
+    cost: str,
+    contenders: Callable[[Clustered], dict[str, Contender]],
 ) -> dict[int, dict[str, list[float]]]:
     """Let all contenders at all sizes take turns, and keep their best times as points."""
     ours = {(n, name): run for n, each in made.items() for name, run in contenders(each).items()}
@@ -94,8 +102,9 @@ def _words(output: str) -> set[str]:
 
 def _numpy_anisotropy(file: Path) -> tuple[str, ...]:
     script = (
-        f"import numpy as np; x = np.load({str(file)!r}); u = x / np.linalg.norm(x, axis=1, keepdims=True); "
-        "s = u.sum(0, dtype=float); n = len(x); print((s @ s - n) / (n * (n - 1)))"
+        f"import numpy as np; x = np.load({str(file)!r}); u = x / np.linalg.norm(x, axis=1,"
+        " keepdims=True); s = u.sum(0, dtype=float); n = len(x); print((s @ s - n) / (n * (n -"
+        " 1)))"
     )
     return (embstore_command()[0], "-c", script)
 

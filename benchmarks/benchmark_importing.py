@@ -34,13 +34,15 @@ def importing(space: Workspace) -> list[Result]:
     store = space.new("imported")
     ours = _run(
         "from embstore import Store\nimport embstore.interop.importing",
-        f"Store({str(store)!r}).import_vectors({str(file)!r}, 'imported', format='word2vec', index='none')",
+        f"Store({str(store)!r}).import_vectors({str(file)!r}, 'imported', format='word2vec',"
+        " index='none')",
     )
     what = f"import of {n:,} × {dim} from word2vec's text format"
     if find_spec("gensim") is None:
         return [Result(what, *(_shown(ours)), None)]
     peer = _run(
-        "from gensim.models import KeyedVectors", f"KeyedVectors.load_word2vec_format({str(file)!r}, binary=False)"
+        "from gensim.models import KeyedVectors",
+        f"KeyedVectors.load_word2vec_format({str(file)!r}, binary=False)",
     )
     (seconds, memory), (its_seconds, its_memory) = _shown(ours), _shown(peer)
     return [
@@ -62,7 +64,9 @@ def _write(path: Path, n: int, dim: int) -> None:
 def _run(prepare: str, work: str) -> tuple[float, float]:
     """Return the seconds of some work in a process of its own, and the peak memory of the process in kB."""
     code = _SCRIPT.format(prepare=prepare, work=work)
-    done = subprocess.run((sys.executable, "-W", "ignore", "-c", code), check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        (sys.executable, "-W", "ignore", "-c", code), check=True, capture_output=True, text=True
+    )
     seconds, memory = map(float, done.stdout.split()[-2:])
     return seconds, memory
 

@@ -38,7 +38,9 @@ def maps(space: Workspace) -> list[Result]:
         warmups=0,
     )
     kept = min(share or 0.0 for share in store.map(method="tsne", layers=_LAYERS)["kept"])
-    components = interleave({"pca": timed(lambda: store.map(layers=_LAYERS, force=True))}, space.size.reads)["pca"]
+    components = interleave(
+        {"pca": timed(lambda: store.map(layers=_LAYERS, force=True))}, space.size.reads
+    )["pca"]
     n = space.size.words
     return [
         compare(
@@ -79,11 +81,18 @@ class _OpenTsne:
         for place, (near, cosines) in enumerate(self._near):
             neighbours = PrecomputedNeighbors(near, np.sqrt(np.maximum(0, 2 - 2 * cosines)))
             affinities = PerplexityBasedNN(
-                perplexity=min(map_methods.PERPLEXITY, near.shape[1] / 3), knn_index=neighbours, n_jobs=2
+                perplexity=min(map_methods.PERPLEXITY, near.shape[1] / 3),
+                knn_index=neighbours,
+                n_jobs=2,
             )
             found = TSNEEmbedding(positions, affinities, negative_gradient_method="bh", n_jobs=2)
             for n_iterations, exaggeration in (
                 map_methods.FROM_COMPONENTS if place == 0 else map_methods.FROM_LAYER_BELOW
             ):
-                found.optimize(n_iterations, exaggeration=exaggeration, momentum=map_methods.MOMENTUM, inplace=True)
+                found.optimize(
+                    n_iterations,
+                    exaggeration=exaggeration,
+                    momentum=map_methods.MOMENTUM,
+                    inplace=True,
+                )
             positions = np.asarray(found)

@@ -23,7 +23,9 @@ def nearest(space: Workspace) -> list[Result]:
         "hubness": query(path, "hubness", k=_K),
         "euclidean": query(path, "hubness", k=_K, distance="euclidean"),
         "dimension": query(path, "intrinsic-dimension"),
-        "search": timed(lambda: faiss.knn(units, units, min(_K + 1, n), faiss.METRIC_INNER_PRODUCT)),
+        "search": timed(
+            lambda: faiss.knn(units, units, min(_K + 1, n), faiss.METRIC_INNER_PRODUCT)
+        ),
         "uniformity": query(path, "uniformity"),
         "products": timed(lambda: wide[: n // 2] @ wide.T),
     }
@@ -31,8 +33,12 @@ def nearest(space: Workspace) -> list[Result]:
     what = f"of {n:,} × {dim}, read from the store,"
     search, products = seconds["search"], seconds["products"]
     return [
-        compare(f"hubness {what} to FAISS's search, in memory", seconds["hubness"], search, goal=1.4),
+        compare(
+            f"hubness {what} to FAISS's search, in memory", seconds["hubness"], search, goal=1.4
+        ),
         compare("… by Euclidean distance, to the same", seconds["euclidean"], search, goal=1.4),
         compare("… intrinsic dimension, to the same", seconds["dimension"], search),
-        compare(f"uniformity {what} to half the products in float64", seconds["uniformity"], products),
+        compare(
+            f"uniformity {what} to half the products in float64", seconds["uniformity"], products
+        ),
     ]

@@ -57,7 +57,12 @@ class Gensim:
 
     def one_shot(self, space: Workspace, made: Clustered, word: str) -> Sequence[str]:
         """See :meth:`Peer.one_shot`."""
-        path = space.made(f"gensim-{key(self.package, made)}", lambda path: self._make(path, made)).path / "vectors.kv"
+        path = (
+            space.made(
+                f"gensim-{key(self.package, made)}", lambda path: self._make(path, made)
+            ).path
+            / "vectors.kv"
+        )
         return _python(
             "from gensim.models import KeyedVectors",
             f"print(KeyedVectors.load({str(path)!r}, mmap='r').most_similar({word!r}, topn={K}))",
@@ -84,17 +89,20 @@ class DuckDB:
         """See :meth:`Peer.one_shot`."""
         path = self.database(space, made)
         select = (
-            "SELECT text, array_cosine_similarity(vector, (SELECT vector FROM vectors WHERE text = ?)) AS cosine "
-            f"FROM vectors ORDER BY cosine DESC LIMIT {K + 1}"
+            "SELECT text, array_cosine_similarity(vector, (SELECT vector FROM vectors WHERE text ="
+            f" ?)) AS cosine FROM vectors ORDER BY cosine DESC LIMIT {K + 1}"
         )
         return _python(
             "import duckdb",
-            f"print(duckdb.connect({str(path)!r}, read_only=True).execute({select!r}, [{word!r}]).fetchall())",
+            f"print(duckdb.connect({str(path)!r}, read_only=True).execute({select!r},"
+            f" [{word!r}]).fetchall())",
         )
 
     def database(self, space: Workspace, made: Clustered) -> Path:
         """Return the file with the table ``vectors``."""
-        return space.made(f"duckdb-{key(self.package, made)}", lambda path: self._make(path, made)).path
+        return space.made(
+            f"duckdb-{key(self.package, made)}", lambda path: self._make(path, made)
+        ).path
 
     def _make(self, path: Path, made: Clustered) -> None:
         import duckdb
@@ -102,7 +110,8 @@ class DuckDB:
         with duckdb.connect(path) as connection:
             rows = arrow_table(made)
             connection.execute(
-                f"CREATE TABLE vectors AS SELECT text, vector::FLOAT[{made.vectors.shape[1]}] AS vector FROM rows"
+                f"CREATE TABLE vectors AS SELECT text, vector::FLOAT[{made.vectors.shape[1]}] AS"
+                " vector FROM rows"
             )
             del rows
 
@@ -136,8 +145,21 @@ class Llm:
 
     def one_shot(self, space: Workspace, made: Clustered, word: str) -> Sequence[str]:
         """See :meth:`Peer.one_shot`."""
-        path = space.made(f"llm-{key(self.package, made)}", lambda path: self._make(path, made)).path
-        return (sys.executable, "-m", "llm", "similar", "vectors", word, "-n", str(K), "-d", str(path))
+        path = space.made(
+            f"llm-{key(self.package, made)}", lambda path: self._make(path, made)
+        ).path
+        return (
+            sys.executable,
+            "-m",
+            "llm",
+            "similar",
+            "vectors",
+            word,
+            "-n",
+            str(K),
+            "-d",
+            str(path),
+        )
 
     def _make(self, path: Path, made: Clustered) -> None:
         import llm
@@ -153,7 +175,12 @@ class Llm:
         collection = llm.Collection("vectors", database, model=Model())
         shape = f"<{made.vectors.shape[1]}f"
         database["embeddings"].insert_all(
-            {"collection_id": collection.id, "id": text, "embedding": struct.pack(shape, *vector), "updated": 0}
+            {
+                "collection_id": collection.id,
+                "id": text,
+                "embedding": struct.pack(shape, *vector),
+                "updated": 0,
+            }
             for text, vector in zip(made.texts, made.vectors, strict=True)
         )
         database.close()
@@ -200,7 +227,12 @@ def arrow_table(made: Clustered):  # type: ignore[no-untyped-def]
     import pyarrow as pa
 
     flat = pa.array(np.asarray(made.vectors).reshape(-1))
-    return pa.table({"text": made.texts, "vector": pa.FixedSizeListArray.from_arrays(flat, made.vectors.shape[1])})
+    return pa.table(
+        {
+            "text": made.texts,
+            "vector": pa.FixedSizeListArray.from_arrays(flat, made.vectors.shape[1]),
+        }
+    )
 
 
 def key(package: str, made: Clustered) -> str:

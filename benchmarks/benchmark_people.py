@@ -35,7 +35,10 @@ def people(space: Workspace) -> list[Result]:
     )
     ours, start = (min(seconds[name]) for name in ("ours", "start"))
     beyond = [mine - its for mine, its in zip(*seconds.values(), strict=True)]
-    what = f"similarity of {_PAIRS:,} pairs of {n_words} words, 7 layers, with intervals: seconds beyond `{_START}`"
+    what = (
+        f"similarity of {_PAIRS:,} pairs of {n_words} words, 7 layers, with intervals: seconds"
+        f" beyond `{_START}`"
+    )
     return [Result(what, milliseconds(ours), milliseconds(start), ours - start, _BEYOND, rounds=len(beyond),
                    median_ratio=float(np.median(beyond)))]  # fmt: skip
 
@@ -46,7 +49,9 @@ def people_store(space: Workspace) -> tuple[Path, int]:
     words = [item.text for item in words_of(f"words:{n_words}")]
     path = space.new("people")
     with _data_folder(space.root / "data"):
-        Store.add_dataset("people", _pairs(space.root / "pairs.csv", words), kind="pairs", columns=_COLUMNS)
+        Store.add_dataset(
+            "people", _pairs(space.root / "pairs.csv", words), kind="pairs", columns=_COLUMNS
+        )
         Store(path).build("people", models="minilm")
     return path, n_words
 
@@ -68,6 +73,8 @@ def _pairs(file: Path, words: list[str]) -> Path:
     rng = np.random.default_rng(0)
     drawn = rng.integers(0, len(words), (_PAIRS, 2))
     scores = rng.uniform(0, 10, _PAIRS)
-    lines = [f"{words[a]},{words[b]},{score:.2f}\n" for (a, b), score in zip(drawn, scores, strict=True)]
+    lines = [
+        f"{words[a]},{words[b]},{score:.2f}\n" for (a, b), score in zip(drawn, scores, strict=True)
+    ]
     file.write_text("".join([",".join(_COLUMNS) + "\n", *lines]), "utf-8")
     return file

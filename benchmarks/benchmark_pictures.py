@@ -14,7 +14,8 @@ def pictures(space: Workspace) -> list[Result]:
     for suffix in ("svg", "vl.json"):
         contenders[suffix] = ("plot", _METRIC, *store, "-o", str(space.root / f"picture.{suffix}"))
     seconds = interleave(
-        {name: process(arguments, space.root) for name, arguments in contenders.items()}, space.size.starts
+        {name: process(arguments, space.root) for name, arguments in contenders.items()},
+        space.size.starts,
     )
     return [
         compare(f"plot {_METRIC} -o FILE.{suffix}, to the query", seconds[suffix], seconds["query"])

@@ -22,7 +22,12 @@ def scale(space: Workspace) -> list[Result]:
         *_anisotropy(space, space.synthetic(size.many, _LAYERS), size.many, size.dim),
         *_anisotropy(space, most, size.most, size.low_dim),
         *_again(space, most, "isoscore", f"{size.most:,} × {_LAYERS} × {size.low_dim}"),
-        *_again(space, space.synthetic(size.few, _LAYERS), "hubness", f"{size.few:,} × {_LAYERS} × {size.dim}"),
+        *_again(
+            space,
+            space.synthetic(size.few, _LAYERS),
+            "hubness",
+            f"{size.few:,} × {_LAYERS} × {size.dim}",
+        ),
     ]
 
 
@@ -31,8 +36,12 @@ def _anisotropy(space: Workspace, many: Path, n: int, dim: int) -> list[Result]:
     few = space.synthetic(size.few, _LAYERS, dim)
     shape = f"anisotropy of {{:,}} × {_LAYERS} × {dim}"
     what = f"{shape.format(n)} to {shape.format(size.few)},"
-    processes = interleave({path.name: _process(space, "anisotropy", path) for path in (many, few)}, size.starts)
-    calls = interleave({path.name: query(path, "anisotropy", variant="raw") for path in (many, few)}, size.reads)
+    processes = interleave(
+        {path.name: _process(space, "anisotropy", path) for path in (many, few)}, size.starts
+    )
+    calls = interleave(
+        {path.name: query(path, "anisotropy", variant="raw") for path in (many, few)}, size.reads
+    )
     return [
         compare(f"{what} one process each", processes[many.name], processes[few.name], goal=1.5),
         compare(f"{what} in one process", calls[many.name], calls[few.name]),
@@ -42,7 +51,9 @@ def _anisotropy(space: Workspace, many: Path, n: int, dim: int) -> list[Result]:
 def _again(space: Workspace, path: Path, metric: str, shape: str) -> list[Result]:
     """Ask a question that has been asked before: the store has its answer."""
     first = _process(space, metric, path)()
-    seconds = interleave({name: _process(space, name, path) for name in (metric, "anisotropy")}, space.size.starts)
+    seconds = interleave(
+        {name: _process(space, name, path) for name in (metric, "anisotropy")}, space.size.starts
+    )
     return [
         compare(f"{metric} of {shape}, asked again, to its anisotropy", seconds[metric], seconds["anisotropy"],
                 goal=1.5),
@@ -59,7 +70,9 @@ def centred(space: Workspace) -> list[Result]:
     size = space.size
     long, short = space.synthetic(size.long, 1), space.synthetic(size.short, 1)
     n_bytes = 4 * size.long * size.dim
-    seconds = interleave({"all": query(long, "anisotropy", variant="centred"), "read": _read(long)}, size.reads)
+    seconds = interleave(
+        {"all": query(long, "anisotropy", variant="centred"), "read": _read(long)}, size.reads
+    )
     gigabytes = n_bytes / min(seconds["all"]) / 1e9
     peaks = [_peak(path) for path in (long, short)]
     shown = rate(n_bytes)

@@ -33,24 +33,40 @@ def contextual(space: Workspace) -> list[Result]:
     n, n_queries = max(space.size.growth), space.size.queries
     made = space.indexed(f"contextual-{n}", n, DIM, lambda path: save_words_in_context(path, n))
     queries = next(words_in_context(n_queries, seed=1))[:n_queries]
-    lines = _search(space, made, queries, f"{K} nearest of {n:,} words in contexts, MiniLM, layer {LAYER}")
+    lines = _search(
+        space, made, queries, f"{K} nearest of {n:,} words in contexts, MiniLM, layer {LAYER}"
+    )
     space.points.clear()  # those are of clustered vectors
     return lines
 
 
-def _search(space: Workspace, made: Clustered, queries: Vectors, what: str | None = None) -> list[Result]:
+def _search(
+    space: Workspace, made: Clustered, queries: Vectors, what: str | None = None
+) -> list[Result]:
     n, dim = made.vectors.shape
     nearest = exact(made.vectors, queries)
     unwanted = [kind for kind in SEARCHERS if kind.name in space.size.without]
-    there = [kind for kind in SEARCHERS if kind not in unwanted and (kind is Embstore or installed(kind.package))]
+    there = [
+        kind
+        for kind in SEARCHERS
+        if kind not in unwanted and (kind is Embstore or installed(kind.package))
+    ]
     left_out = left_out_of(there, n, space.size.slow)
     there = [kind for kind in there if kind not in left_out]
     searchers = {kind.name: kind(space, made) for kind in there}
     tuned = {name: _tune(searcher, queries, nearest) for name, searcher in searchers.items()}
-    one_by_one = {name: _one_by_one(space, searcher, queries) for name, searcher in searchers.items()}
+    one_by_one = {
+        name: _one_by_one(space, searcher, queries) for name, searcher in searchers.items()
+    }
     single = interleave(one_by_one, space.size.builds)
-    few = {name: queries[: max(_FEWEST, int(space.size.search_seconds / min(single[name])))] for name in searchers}
-    batch = interleave({name: _at_once(searcher, few[name]) for name, searcher in searchers.items()}, space.size.builds)
+    few = {
+        name: queries[: max(_FEWEST, int(space.size.search_seconds / min(single[name])))]
+        for name in searchers
+    }
+    batch = interleave(
+        {name: _at_once(searcher, few[name]) for name, searcher in searchers.items()},
+        space.size.builds,
+    )
     for name in searchers:
         rounds = len(single[name])
         space.points += [
@@ -62,7 +78,10 @@ def _search(space: Workspace, made: Clustered, queries: Vectors, what: str | Non
     return [
         *_lines(n, what or f"{K} nearest of {n:,} × {dim}", searchers, tuned, single, batch),
         *_missing([*there, *left_out, *unwanted]),
-        *(Result(f"… to {kind.name}", "", f"left out of {n:,}: the same kind of graph") for kind in left_out),
+        *(
+            Result(f"… to {kind.name}", "", f"left out of {n:,}: the same kind of graph")
+            for kind in left_out
+        ),
         *(Result(f"… to {kind.name}", "", "left out, as asked") for kind in unwanted),
     ]
 
@@ -85,7 +104,16 @@ def _lines(
     recall = tuned["embstore"][1]
     goal = 1.0 if n >= _LARGE else None
     own = searchers["embstore"].how
-    lines = [Result(f"{what}, in one process: recall of embstore's {own}", f"{recall:.4f}", "", recall, _RECALL, True)]
+    lines = [
+        Result(
+            f"{what}, in one process: recall of embstore's {own}",
+            f"{recall:.4f}",
+            "",
+            recall,
+            _RECALL,
+            True,
+        )
+    ]
     for name, searcher in searchers.items():
         if name == "embstore":
             continue
@@ -104,7 +132,9 @@ def _lines(
 
 def _missing(there: Sequence[type[Searcher]]) -> list[Result]:
     return [
-        Result(f"… to {kind.name}", "", f"{kind.package} is not installed") for kind in SEARCHERS if kind not in there
+        Result(f"… to {kind.name}", "", f"{kind.package} is not installed")
+        for kind in SEARCHERS
+        if kind not in there
     ]
 
 
@@ -123,7 +153,11 @@ def exact(vectors: Vectors, queries: Vectors) -> Rows:
 
 def recall_of(found: Rows, nearest: Rows) -> float:
     """Return the share of the nearest that was found."""
-    return float(np.mean([len({*mine} & {*true}) / len(true) for mine, true in zip(found, nearest, strict=True)]))
+    return float(
+        np.mean(
+            [len({*mine} & {*true}) / len(true) for mine, true in zip(found, nearest, strict=True)]
+        )
+    )
 
 
 def _tune(searcher: Searcher, queries: Vectors, nearest: Rows) -> tuple[Any, float]:

@@ -113,7 +113,9 @@ class Usearch(Searcher):
         self.building = kept.seconds["all"]
 
     def search(self, queries: Vectors) -> Any:
-        return self._graph.search(queries if len(queries) > 1 else queries[0], K, threads=self._threads)
+        return self._graph.search(
+            queries if len(queries) > 1 else queries[0], K, threads=self._threads
+        )
 
     def rows(self, found: Any) -> Rows:
         return np.atleast_2d(found.keys).astype(np.int64)
@@ -181,18 +183,25 @@ class LanceDB(Searcher):
         self._table = lancedb.connect(kept.path).open_table("vectors")
         self._n = len(made.texts)
         if any("vector" in each.columns for each in self._table.list_indices()):
-            self.settings, self.how = [width for width in _WIDTHS if width >= 3 * K], "IVF_HNSW_SQ, refined, ef"
+            self.settings, self.how = (
+                [width for width in _WIDTHS if width >= 3 * K],
+                "IVF_HNSW_SQ, refined, ef",
+            )
         self.building = kept.seconds.get("indexing")
 
     def search(self, queries: Vectors) -> Any:
         query = self._table.search(queries if len(queries) > 1 else queries[0])
-        query = query.distance_type("cosine").with_row_id(True).select(["_distance"]).limit(K)  # ids, as the others
+        query = (
+            query.distance_type("cosine").with_row_id(True).select(["_distance"]).limit(K)
+        )  # ids, as the others
         if self.setting is not None:
             query = query.ef(self.setting).refine_factor(3)
         return query.to_arrow()
 
     def rows(self, found: Any) -> Rows:
-        rows = found["_rowid"].to_numpy().astype(np.int64)  # positions, since the table was written as one fragment
+        rows = (
+            found["_rowid"].to_numpy().astype(np.int64)
+        )  # positions, since the table was written as one fragment
         if rows.max() >= self._n:
             raise AssertionError("LanceDB has split the table")
         if "query_index" in found.column_names:
@@ -212,7 +221,9 @@ class ScikitLearn(Searcher):
     def __init__(self, space: Workspace, made: Clustered) -> None:
         from sklearn.neighbors import NearestNeighbors
 
-        self._model = NearestNeighbors(n_neighbors=K, metric="cosine", algorithm="brute").fit(np.array(made.vectors))
+        self._model = NearestNeighbors(n_neighbors=K, metric="cosine", algorithm="brute").fit(
+            np.array(made.vectors)
+        )
 
     def search(self, queries: Vectors) -> Any:
         return self._model.kneighbors(queries, return_distance=False)
@@ -231,13 +242,15 @@ class DuckDBScan(Searcher):
 
         self._connection = duckdb.connect(DuckDB().database(space, made), read_only=True)
         self._select = (
-            f"SELECT text FROM vectors ORDER BY array_cosine_similarity(vector, ?::FLOAT[{made.vectors.shape[1]}]) "
-            f"DESC LIMIT {K}"
+            "SELECT text FROM vectors ORDER BY array_cosine_similarity(vector,"
+            f" ?::FLOAT[{made.vectors.shape[1]}]) DESC LIMIT {K}"
         )
         self._rows = {text: row for row, text in enumerate(made.texts)}
 
     def search(self, queries: Vectors) -> Any:
-        return [self._connection.execute(self._select, [query]).fetchall() for query in queries.tolist()]
+        return [
+            self._connection.execute(self._select, [query]).fetchall() for query in queries.tolist()
+        ]
 
     def rows(self, found: Any) -> Rows:
         return np.array([[self._rows[text] for (text,) in hits] for hits in found])
@@ -248,5 +261,12 @@ class DuckDBScan(Searcher):
         yield
 
 
-SEARCHERS: tuple[type[Searcher], ...] = (Embstore, Usearch, Hnswlib, LanceDB, ScikitLearn, DuckDBScan)
+SEARCHERS: tuple[type[Searcher], ...] = (
+    Embstore,
+    Usearch,
+    Hnswlib,
+    LanceDB,
+    ScikitLearn,
+    DuckDBScan,
+)
 EXACT = ("scikit-learn", "DuckDB")

@@ -12,7 +12,11 @@ from benchmark_timing import Contender, Result, compare, interleave, timed
 
 HEAVY = ("torch", "transformers", "scipy.stats")
 
-_COMMAND = (sys.executable, "-c", "import sys; sys.argv[0] = 'embstore'; from embstore_cli.entry import run; run()")
+_COMMAND = (
+    sys.executable,
+    "-c",
+    "import sys; sys.argv[0] = 'embstore'; from embstore_cli.entry import run; run()",
+)
 
 
 def start(space: Workspace) -> list[Result]:
@@ -27,11 +31,16 @@ def start(space: Workspace) -> list[Result]:
     commands = {name: (*_COMMAND, *arguments) for name, arguments in questions.items()}
     for name, command in commands.items():
         _check_imports(name, command, environment)
-    imports = {name: (sys.executable, "-c", f"import {name}") for name in ("typer, duckdb, faiss", "typer")}
+    imports = {
+        name: (sys.executable, "-c", f"import {name}") for name in ("typer, duckdb, faiss", "typer")
+    }
     seconds = interleave(
-        {name: _process(command, environment) for name, command in (commands | imports).items()}, space.size.starts
+        {name: _process(command, environment) for name, command in (commands | imports).items()},
+        space.size.starts,
     )
-    goals = dict.fromkeys(questions, ("typer, duckdb, faiss", 1.1)) | {"embstore --help": ("typer", 2.0)}
+    goals = dict.fromkeys(questions, ("typer, duckdb, faiss", 1.1)) | {
+        "embstore --help": ("typer", 2.0)
+    }
     return [
         compare(f'{name} to python -c "import {peer}"', seconds[name], seconds[peer], goal=goal)
         for name, (peer, goal) in goals.items()
@@ -50,7 +59,9 @@ def program(command: Sequence[str], root: Path) -> Contender:
 
 def output_of(command: Sequence[str], root: Path) -> str:
     """Run a program once, and return what it prints."""
-    done = subprocess.run(command, check=True, env=_environment(root), capture_output=True, text=True)
+    done = subprocess.run(
+        command, check=True, env=_environment(root), capture_output=True, text=True
+    )
     return done.stdout
 
 
@@ -67,14 +78,20 @@ def _process(command: Sequence[str], environment: Mapping[str, str]) -> Contende
 def _environment(root: Path) -> dict[str, str]:
     """Let every contender find compiled modules, as installed programs do."""
     environment = {**os.environ, "LLM_USER_PATH": str(root / "llm")}
-    if environment.pop("PYTHONDONTWRITEBYTECODE", None) is not None:  # there may be none beside the sources
+    if (
+        environment.pop("PYTHONDONTWRITEBYTECODE", None) is not None
+    ):  # there may be none beside the sources
         environment["PYTHONPYCACHEPREFIX"] = str(root / "pycache")
     return environment
 
 
 def _check_imports(name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
     traced = subprocess.run(
-        (command[0], "-X", "importtime", *command[1:]), check=True, env=environment, capture_output=True, text=True
+        (command[0], "-X", "importtime", *command[1:]),
+        check=True,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     imported = set(re.findall(r"^import time:.*\| +(\S+)$", traced.stderr, re.MULTILINE))
     if found := imported & {*HEAVY}:

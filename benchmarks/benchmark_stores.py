@@ -106,13 +106,18 @@ class Workspace:
             began = time.perf_counter()
             steps = make(path)
             whole = {"all": time.perf_counter() - began}
-            note.write_text(json.dumps(dict(steps) if isinstance(steps, Mapping) else whole), "utf-8")
+            note.write_text(
+                json.dumps(dict(steps) if isinstance(steps, Mapping) else whole), "utf-8"
+            )
         return Made(path, json.loads(note.read_text("utf-8")))
 
     def room(self, n_bytes: int) -> None:
         """Stop if the disk cannot hold twice as much."""
         if shutil.disk_usage(self.root).free < 2 * n_bytes:
-            raise SystemExit(f"{self.root} has no room for {2 * n_bytes / 1e9:.1f} GB: set TMPDIR to another disk.")
+            raise SystemExit(
+                f"{self.root} has no room for {2 * n_bytes / 1e9:.1f} GB: set TMPDIR to another"
+                " disk."
+            )
 
     def _words(self) -> Path:
         """Return a store of the words in MiniLM."""
@@ -120,7 +125,9 @@ class Workspace:
         Store(path).build(f"words:{self.size.words}", models="minilm")
         return path
 
-    def _synthetic(self, n: int, n_layers: int, dim: int | None = None, n_shards: int | None = None) -> Path:
+    def _synthetic(
+        self, n: int, n_layers: int, dim: int | None = None, n_shards: int | None = None
+    ) -> Path:
         """Return a store of ``n`` random vectors in each of ``n_layers`` layers, not indexed."""
         dim = dim or self.size.dim
         self.room(4 * n * n_layers * dim)
@@ -149,7 +156,9 @@ class Workspace:
         items = [Item.whole(Unit.WORD, f"w{row}") for row in range(n)]
         file = self.made(f"{name}.npy", save).path
         vectors = np.load(file, mmap_mode="r")
-        made = self.made(f"{name}-{_hash(_written_by())}", lambda path: _write_clustered(path, vectors, items))
+        made = self.made(
+            f"{name}-{_hash(_written_by())}", lambda path: _write_clustered(path, vectors, items)
+        )
         ids = np.array([item.id for item in items], np.int64)
         return Clustered(made.path, made.seconds, vectors, file, [item.text for item in items], ids)
 
@@ -237,7 +246,9 @@ def _save_clustered(path: Path, n: int, dim: int) -> None:
     file.flush()
 
 
-def _write_clustered(path: Path, vectors: NDArray[np.float32], items: Sequence[Item]) -> Mapping[str, float]:
+def _write_clustered(
+    path: Path, vectors: NDArray[np.float32], items: Sequence[Item]
+) -> Mapping[str, float]:
     n, dim = vectors.shape
     ids = np.array([item.id for item in items], np.int64)
     made = (

@@ -212,7 +212,11 @@ def compare(
 
 def milliseconds(seconds: float) -> str:
     """Return seconds as text."""
-    return f"{seconds:.2f} s" if seconds >= 10 else f"{seconds * 1e3:,.{0 if seconds >= 0.1 else 2}f} ms"
+    return (
+        f"{seconds:.2f} s"
+        if seconds >= 10
+        else f"{seconds * 1e3:,.{0 if seconds >= 0.1 else 2}f} ms"
+    )
 
 
 def rate(n_bytes: int) -> Callable[[float], str]:
@@ -225,7 +229,8 @@ def markdown(results: list[Result]) -> str:
     rows = [HEADER, *(result.cells for result in results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)
@@ -240,7 +245,10 @@ def machine() -> str:
     versions = ", ".join(f"{name} {version}" for name in names if (version := installed(name)))
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    computer = f"{os.cpu_count()} cores, {_processor()}, {memory:.0f} GiB, {platform.system()}, load {load}"
+    computer = (
+        f"{os.cpu_count()} cores, {_processor()}, {memory:.0f} GiB, {platform.system()}, load"
+        f" {load}"
+    )
     return f"{computer}\nPython {platform.python_version()}, {versions}"
 
 
@@ -257,7 +265,10 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def _number(value: float | None) -> str:

@@ -25,9 +25,16 @@ def _written(space: Workspace, n: int, goal: float | None = None) -> list[Result
     def ours() -> float:
         return write_synthetic(space.new("writing"), iter(made), n, _LAYERS, dim)
 
-    seconds = interleave({"ours": ours, "save": lambda: _save(space.root / "vectors.npy", made)}, space.size.reads)
-    what = f"writing {n_bytes / 1e9:.2f} GB, hashed, checked and summed up, rate to that of numpy.save and fsync"
-    return [compare(what, seconds["ours"], seconds["save"], goal=goal, faster=True, show=rate(n_bytes))]
+    seconds = interleave(
+        {"ours": ours, "save": lambda: _save(space.root / "vectors.npy", made)}, space.size.reads
+    )
+    what = (
+        f"writing {n_bytes / 1e9:.2f} GB, hashed, checked and summed up, rate to that of numpy.save"
+        " and fsync"
+    )
+    return [
+        compare(what, seconds["ours"], seconds["save"], goal=goal, faster=True, show=rate(n_bytes))
+    ]
 
 
 def _save(path: Path, made: list[Block]) -> float:

@@ -55,7 +55,10 @@ class Trial:
     def __init__(self, folder: Path, proxy: FaultProxy, bucket: Bucket, rng: random.Random) -> None:
         self._folder, self._proxy, self._rng = folder, proxy, rng
         self._url, self._options = bucket.url, bucket.options
-        self._source, self._checkpoint = folder / "words.txt", f"tiny={make_checkpoint(folder / 'tiny')}"
+        self._source, self._checkpoint = (
+            folder / "words.txt",
+            f"tiny={make_checkpoint(folder / 'tiny')}",
+        )
         self._n_requests: list[int] = []  # of whole builds
 
     def run(self, n_kills: int) -> str:
@@ -67,9 +70,19 @@ class Trial:
                 was_killed = self._killed()
                 counts["killed" if was_killed else "too late to kill"] += 1
                 found = _count(self._url, self._options)
-                assert n_before <= found <= n_words, f"{found} items of {n_before} before and {n_words} after the build"
+                assert n_before <= found <= n_words, (
+                    f"{found} items of {n_before} before and {n_words} after the build"
+                )
                 if was_killed:
-                    counts["part" if n_before < found < n_words else "all" if found == n_words else "none"] += 1
+                    counts[
+                        (
+                            "part"
+                            if n_before < found < n_words
+                            else "all"
+                            if found == n_words
+                            else "none"
+                        )
+                    ] += 1
             self._build(self._url, self._options)
             assert _count(self._url, self._options) == n_words
             n_before, n_words = n_words, n_words + _N_NEW
@@ -78,11 +91,13 @@ class Trial:
         _compare(Store(self._url, options=self._options), Store(self._folder / "local"))
         committed = ", ".join(f"{name} {counts[name]}" for name in ("none", "part", "all"))
         return (
-            f"{counts['killed']} kills in {time.monotonic() - began:.0f} s; of the new items the store had then "
-            f"{committed}; nothing lost, torn or twice"
+            f"{counts['killed']} kills in {time.monotonic() - began:.0f} s; of the new items the"
+            f" store had then {committed}; nothing lost, torn or twice"
         )
 
-    def _build(self, store: str, options: dict[str, str] | None, kill: "_Moment | None" = None) -> Ended:
+    def _build(
+        self, store: str, options: dict[str, str] | None, kill: "_Moment | None" = None
+    ) -> Ended:
         code = _CODE.format(
             store=store,
             options=options,
@@ -136,7 +151,9 @@ def _compare(remote: Store, local: Store) -> None:
     assert remote.verify(deep=True).ok
     [space] = local.catalog.cards
     for layer in local.catalog.cards[space].layers.names:
-        (ids, _, vectors), (expected_ids, _, expected) = (it.vectors(space, layer) for it in (remote, local))
+        (ids, _, vectors), (expected_ids, _, expected) = (
+            it.vectors(space, layer) for it in (remote, local)
+        )
         order, expected_order = np.argsort(ids), np.argsort(expected_ids)
         assert np.array_equal(ids[order], expected_ids[expected_order])
         assert np.array_equal(vectors[order], expected[expected_order])

@@ -41,7 +41,9 @@ def peaks(*arguments: str) -> tuple[float, float]:
     return most["VmHWM"] / 1e6, most["RssAnon"] / 1e6
 
 
-def write(folder: Path, stored: str, *, dim: int, blocks: int, intermediate: int, kv_heads: int) -> float:
+def write(
+    folder: Path, stored: str, *, dim: int, blocks: int, intermediate: int, kv_heads: int
+) -> float:
     """Write a checkpoint, one shard a block; return the size of its weights in GB."""
     import torch
     from safetensors.torch import save_file
@@ -61,7 +63,9 @@ def write(folder: Path, stored: str, *, dim: int, blocks: int, intermediate: int
         shapes = {name: tensor.shape for name, tensor in LlamaModel(config).state_dict().items()}
     groups: dict[str, list[str]] = {}
     for name in shapes:
-        groups.setdefault(name.split(".")[1] if name.startswith("layers.") else "other", []).append(name)
+        groups.setdefault(name.split(".")[1] if name.startswith("layers.") else "other", []).append(
+            name
+        )
     block = {}
     for name in (name for name in shapes if name.startswith("layers.0.")):
         values = torch.ones(shapes[name]) if "norm" in name else 0.02 * torch.randn(shapes[name])
@@ -77,18 +81,24 @@ def write(folder: Path, stored: str, *, dim: int, blocks: int, intermediate: int
         save_file(tensors, folder / file, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(names, file)
         n_bytes += sum(tensor.nbytes for tensor in tensors.values())
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": weight_map})
+    )
     return n_bytes / 1e9
 
 
 def main(argv: list[str] | None = None) -> None:
     """Write a checkpoint, load it with each type of weights, and print the peaks."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dim", type=int, default=2048)
     parser.add_argument("--blocks", type=int, default=12)
     parser.add_argument("--intermediate", type=int, default=8192)
     parser.add_argument("--kv-heads", type=int, default=0, help="0: as many as heads")
-    parser.add_argument("--stored", choices=DTYPES, default="bfloat16", help="type of the weights in the files")
+    parser.add_argument(
+        "--stored", choices=DTYPES, default="bfloat16", help="type of the weights in the files"
+    )
     sizes = vars(parser.parse_args(argv))
     with tempfile.TemporaryDirectory() as name:
         checkpoint, words = Path(name, "checkpoint"), Path(name, "words.txt")
@@ -97,8 +107,14 @@ def main(argv: list[str] | None = None) -> None:
         size = write(checkpoint, stored, **sizes)
         words.write_text("cat\ndog\nriver bank\n")
         layers = sizes["blocks"] + 1
-        print(f"{sizes['dim']:,} x {layers} layers, {size:.2f} GB of {stored} in shards of a block", flush=True)
-        print("imports alone: {:.2f} GB resident, {:.2f} GB anonymous".format(*peaks("-c", _IMPORTS)), flush=True)
+        print(
+            f"{sizes['dim']:,} x {layers} layers, {size:.2f} GB of {stored} in shards of a block",
+            flush=True,
+        )
+        print(
+            "imports alone: {:.2f} GB resident, {:.2f} GB anonymous".format(*peaks("-c", _IMPORTS)),
+            flush=True,
+        )
         resident = {}
         for dtype in DTYPES:
             build = (
@@ -114,9 +130,14 @@ def main(argv: list[str] | None = None) -> None:
                 dtype,
             )
             resident[dtype], anonymous = peaks(*build, "--store", str(Path(name, dtype)))
-            print(f"{dtype}: {resident[dtype]:.2f} GB resident, {anonymous:.2f} GB anonymous", flush=True)
+            print(
+                f"{dtype}: {resident[dtype]:.2f} GB resident, {anonymous:.2f} GB anonymous",
+                flush=True,
+            )
     ratio = resident["bfloat16"] / resident["float32"]
-    print(f"ratio of the resident {ratio:.2f}, at most {LIMIT}: {'yes' if ratio <= LIMIT else 'no'}")
+    print(
+        f"ratio of the resident {ratio:.2f}, at most {LIMIT}: {'yes' if ratio <= LIMIT else 'no'}"
+    )
 
 
 if __name__ == "__main__":

@@ -25,13 +25,21 @@ def main() -> None:
     parser.add_argument("--commits", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each request")
-    parser.add_argument("--rate", type=float, default=0.02, help="share of the requests that each fault befalls")
+    parser.add_argument(
+        "--rate", type=float, default=0.02, help="share of the requests that each fault befalls"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rates = dict.fromkeys(FAULTS, options.rate)
     with ExitStack() as stack:
-        endpoint = stack.enter_context(seaweedfs() if options.server == "seaweed" else moto_server())
-        print(commit_through_faults(new_bucket(endpoint), options.commits, rates, options.seed, options.latency))
+        endpoint = stack.enter_context(
+            seaweedfs() if options.server == "seaweed" else moto_server()
+        )
+        print(
+            commit_through_faults(
+                new_bucket(endpoint), options.commits, rates, options.seed, options.latency
+            )
+        )
         print(rivals(new_bucket(endpoint), options.rounds, rates, options.seed))
 
 

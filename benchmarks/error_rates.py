@@ -33,28 +33,49 @@ STRENGTH = 1e-2
 """Regularisation of the probes, which is chosen in inner folds only with --chosen: that takes 16 times as long."""
 
 
-def drawn(folder: Path, n: int, values: np.ndarray, signal: float, rng: np.random.Generator) -> Synthetic:
+def drawn(
+    folder: Path, n: int, values: np.ndarray, signal: float, rng: np.random.Generator
+) -> Synthetic:
     """Write a store of layers that know the values alike."""
     vectors = rng.normal(size=(N_LAYERS, n, DIM))
     vectors[:, :, 0] += signal * values
     return synthetic_store(
-        folder, n=n, dim=DIM, n_blocks=N_LAYERS - 1, top_form=None, vectors=vectors.astype(np.float32), index=False
+        folder,
+        n=n,
+        dim=DIM,
+        n_blocks=N_LAYERS - 1,
+        top_form=None,
+        vectors=vectors.astype(np.float32),
+        index=False,
     )
 
 
-def query_rows(store: Store, metric: str, layers: str, versus: str, **options: Any) -> list[dict[str, Any]]:
+def query_rows(
+    store: Store, metric: str, layers: str, versus: str, **options: Any
+) -> list[dict[str, Any]]:
     """Return the rows of a metric of the label."""
-    return list(store.query(metric, label="y", layers=layers, versus=versus, cache=False, **options).rows)
+    return list(
+        store.query(metric, label="y", layers=layers, versus=versus, cache=False, **options).rows
+    )
 
 
-def repeated(repeats: int, n: int, signal: float, share: float | None, seed: int) -> Iterator[Store]:
+def repeated(
+    repeats: int, n: int, signal: float, share: float | None, seed: int
+) -> Iterator[Store]:
     """Yield stores with a label: a class of this share of the items, or a number if there is no share."""
     for repeat in range(repeats):
         rng = np.random.default_rng([seed, repeat])
-        values = rng.normal(size=n) if share is None else (rng.permutation(n) < share * n).astype(np.float64)
+        values = (
+            rng.normal(size=n)
+            if share is None
+            else (rng.permutation(n) < share * n).astype(np.float64)
+        )
         with tempfile.TemporaryDirectory() as folder:
             made = drawn(Path(folder) / "store", n, values, signal, rng)
-            write_columns(made, {"y": values.tolist() if share is None else np.where(values, "a", "b").tolist()})
+            write_columns(
+                made,
+                {"y": values.tolist() if share is None else np.where(values, "a", "b").tolist()},
+            )
             yield made.store
 
 
@@ -68,7 +89,10 @@ def cell(rows: dict[str, list[list[dict[str, Any]]]], value: str) -> dict[str, A
     found["value"] = round(mean, 3)
     found["named"] = float(np.mean([table[0]["p"] <= LEVEL for table in rows["two"]]))
     if rows["all"]:
-        smallest = [min(row["p_holm"] for row in table if row["p_holm"] is not None) for table in rows["all"]]
+        smallest = [
+            min(row["p_holm"] for row in table if row["p_holm"] is not None)
+            for table in rows["all"]
+        ]
         found["best"] = float(np.mean(np.array(smallest) <= LEVEL))
     found["coverage"] = float(np.mean([low <= mean <= high for low, high in intervals]))
     found["width"] = round(float(np.mean([high - low for low, high in intervals])), 3)
@@ -83,8 +107,12 @@ def main() -> None:
     parser.add_argument("--items", type=int, nargs="+", default=[60, 120, 420])
     parser.add_argument("--signals", type=float, nargs="+", default=[0.0, 1.5])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 0.1])
-    parser.add_argument("--all-layers", action="store_true", help="Compare probes of seven layers too.")
-    parser.add_argument("--chosen", action="store_true", help="Choose the regularisation of probes in inner folds.")
+    parser.add_argument(
+        "--all-layers", action="store_true", help="Compare probes of seven layers too."
+    )
+    parser.add_argument(
+        "--chosen", action="store_true", help="Choose the regularisation of probes in inner folds."
+    )
     options = parser.parse_args()
     if not options.chosen:
         labels._strength = lambda *_: STRENGTH
@@ -93,17 +121,29 @@ def main() -> None:
             continue
         shares = [None] if metric == "r2" else options.shares
         for n, signal, share in product(options.items, options.signals, shares):
-            settings: list[dict[str, Any]] = [{"k": 3}, {"k": 10}] if metric == "knn" else [{"control": False}]
-            rows: dict[int, dict[str, list[list[dict[str, Any]]]]] = defaultdict(lambda: {"two": [], "all": []})
+            settings: list[dict[str, Any]] = (
+                [{"k": 3}, {"k": 10}] if metric == "knn" else [{"control": False}]
+            )
+            rows: dict[int, dict[str, list[list[dict[str, Any]]]]] = defaultdict(
+                lambda: {"two": [], "all": []}
+            )
             for store in repeated(options.repeats, n, signal, share, n):
                 for number, setting in enumerate(settings):
                     name = "knn" if metric == "knn" else "probe"
                     rows[number]["two"].append(query_rows(store, name, "0,1", "1", **setting))
                     if metric == "knn" or options.all_layers:
-                        rows[number]["all"].append(query_rows(store, name, "all", "best", **setting))
+                        rows[number]["all"].append(
+                            query_rows(store, name, "all", "best", **setting)
+                        )
             for number, setting in enumerate(settings):
                 value = "r2" if metric == "r2" else "accuracy"
-                about = {"metric": metric, "n": n, "share": share, "signal": signal, "k": setting.get("k")}
+                about = {
+                    "metric": metric,
+                    "n": n,
+                    "share": share,
+                    "signal": signal,
+                    "k": setting.get("k"),
+                }
                 print(json.dumps(about | cell(rows[number], value)), flush=True)
 
 

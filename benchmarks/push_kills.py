@@ -51,12 +51,28 @@ class Place(NamedTuple):
 def kill_pushes(root: Path, place: Place, n_kills: int, rng: random.Random) -> str:
     """Kill pushes, and return what was found; raise AssertionError if something was lost or torn."""
     counts, n_items, n_store = Counter[str](), 0, 40
-    arguments = [part for name, value in place.options.items() for part in ("--store-option", f"{name}={value}")]
-    command = [sys.executable, "-m", "embstore", "push", place.name, "--store", str(root), "--quiet", *arguments]
+    arguments = [
+        part
+        for name, value in place.options.items()
+        for part in ("--store-option", f"{name}={value}")
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "embstore",
+        "push",
+        place.name,
+        "--store",
+        str(root),
+        "--quiet",
+        *arguments,
+    ]
     began, usual = time.monotonic(), 3.0  # seconds that a push takes
     synthetic_store(root, n=n_store, n_shards=4)
     while counts["killed"] < n_kills:
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as process:
             try:
                 _, errors = process.communicate(timeout=usual * rng.uniform(0.4, 1.1))
                 assert process.returncode == 0, errors.decode()
@@ -66,17 +82,27 @@ def kill_pushes(root: Path, place: Place, n_kills: int, rng: random.Random) -> s
                 process.communicate()
                 counts["killed"] += 1
         found = _count(place.open())
-        assert found in (n_items, n_store), f"{found} items of {n_items} before and {n_store} after the push"
+        assert found in (n_items, n_store), (
+            f"{found} items of {n_items} before and {n_store} after the push"
+        )
         counts["committed" if found == n_store else "not committed"] += 1
         started = time.monotonic()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         usual = (usual + time.monotonic() - started) / 2
         assert _count(place.open()) == n_store
         n_items, n_store = n_store, n_store + 20
-        synthetic_store(root, texts=[f"new{number}" for number in range(n_items, n_store)], n_shards=2, seed=n_store)
+        synthetic_store(
+            root,
+            texts=[f"new{number}" for number in range(n_items, n_store)],
+            n_shards=2,
+            seed=n_store,
+        )
     problems = place.open().verify(deep=True).problems
     assert not problems, problems
-    return f"{place.name.partition('://')[0]}: {dict(counts)} in {time.monotonic() - began:.0f} s; nothing lost or torn"
+    return (
+        f"{place.name.partition('://')[0]}: {dict(counts)} in {time.monotonic() - began:.0f} s;"
+        " nothing lost or torn"
+    )
 
 
 def _count(store: Store) -> int:
@@ -104,15 +130,27 @@ def main() -> None:
         os.environ["EMBSTORE_CACHE"] = str(folder / "cache")
         if options.to in ("folder", "all"):
             copy = folder / "copy"
-            print(kill_pushes(folder / "a", Place(str(copy), {}, lambda: Store(copy)), options.kills, rng), flush=True)
+            print(
+                kill_pushes(
+                    folder / "a", Place(str(copy), {}, lambda: Store(copy)), options.kills, rng
+                ),
+                flush=True,
+            )
         if options.to in ("bucket", "all"):
             bucket = started_bucket(stack)
-            remote = Place(bucket.url, bucket.options, lambda: Store(bucket.url, options=bucket.options))
+            remote = Place(
+                bucket.url, bucket.options, lambda: Store(bucket.url, options=bucket.options)
+            )
             print(kill_pushes(folder / "b", remote, options.kills, rng), flush=True)
         if options.to in ("hub", "all"):
             hub, url = stack.enter_context(FakeHub()), "hf://datasets/group/store"
-            os.environ.update(HF_ENDPOINT=hub.url, HF_TOKEN=TOKEN, HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1")
-            print(kill_pushes(folder / "c", Place(url, {}, lambda: Store(url)), options.kills, rng), flush=True)
+            os.environ.update(
+                HF_ENDPOINT=hub.url, HF_TOKEN=TOKEN, HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1"
+            )
+            print(
+                kill_pushes(folder / "c", Place(url, {}, lambda: Store(url)), options.kills, rng),
+                flush=True,
+            )
 
 
 def started_bucket(stack: ExitStack) -> Bucket:

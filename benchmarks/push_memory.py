@@ -26,7 +26,10 @@ from embstore import Store
 N_ITEMS, DIM, N_LAYERS = 60_000, 768, (2, 6)
 """The larger store has 1.1 GB of vectors in shards of 16 MB, and as much in its indexes; a file is as large in both."""
 
-PREPARE = "from embstore import Store; from embstore.exchange import copies; from embstore.storage import bucket"
+PREPARE = (
+    "from embstore import Store; from embstore.exchange import copies; from embstore.storage import"
+    " bucket"
+)
 
 
 def make_store(folder: Path, n_layers: int) -> float:
@@ -41,7 +44,9 @@ def make_store(folder: Path, n_layers: int) -> float:
     (folder / "texts.txt").write_text("".join(f"w{number}\n" for number in range(N_ITEMS)))
     Store(folder / "store").import_vectors(file, "random", texts=folder / "texts.txt", index="flat")
     file.unlink()
-    return sum(path.stat().st_size for path in (folder / "store").rglob("*") if path.is_file()) / 1e9
+    return (
+        sum(path.stat().st_size for path in (folder / "store").rglob("*") if path.is_file()) / 1e9
+    )
 
 
 def measure(folder: Path, server: str) -> dict[str, float]:
@@ -53,8 +58,12 @@ def measure(folder: Path, server: str) -> dict[str, float]:
         works = {
             "push to a folder": f"Store({str(folder / 'store')!r}).push({copy!r})",
             "pull from a folder": f"Store({str(folder / 'pulled')!r}).pull({copy!r})",
-            f"push to {server}": f"Store({str(folder / 'store')!r}).push({url!r}, options={bucket.options!r})",
-            f"pull from {server}": f"Store({str(folder / 'back')!r}).pull({url!r}, options={bucket.options!r})",
+            f"push to {server}": (
+                f"Store({str(folder / 'store')!r}).push({url!r}, options={bucket.options!r})"
+            ),
+            f"pull from {server}": (
+                f"Store({str(folder / 'back')!r}).pull({url!r}, options={bucket.options!r})"
+            ),
         }
         found = {}
         for name, work in works.items():

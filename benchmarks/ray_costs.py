@@ -86,7 +86,9 @@ def measure(folder: Path, model: str, n: int, shard_mib: int, on: str | None) ->
     from embstore import Store
     from embstore.storage.staging import staging
 
-    staging._MEMORY = "64MB"  # of DuckDB, which may fill it: what is in memory beside it must not grow
+    staging._MEMORY = (  # of DuckDB, which may fill it: what is in memory beside it must not grow
+        "64MB"
+    )
     source = folder / f"{n}.txt"
     source.write_text("".join(f"w{number}\n" for number in range(n)), "utf-8")
     costs = Costs()
@@ -100,7 +102,9 @@ def measure(folder: Path, model: str, n: int, shard_mib: int, on: str | None) ->
 
 def main() -> None:
     """Measure each number of words with and without Ray in a process of its own, and print what they cost."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--words", type=int, nargs=2, default=WORDS)
     parser.add_argument("--shard-mib", type=int, default=SHARD_MIB)
@@ -109,7 +113,11 @@ def main() -> None:
     given = parser.parse_args()
     if given.one:
         folder, on = given.one
-        print(json.dumps(measure(Path(folder), given.model, given.words[0], given.shard_mib, on or None)))
+        print(
+            json.dumps(
+                measure(Path(folder), given.model, given.words[0], given.shard_mib, on or None)
+            )
+        )
         return
     sys.path.insert(0, str(SUPPORT))
     from tiny_checkpoint import make_checkpoint
@@ -128,24 +136,32 @@ def main() -> None:
 
 def _in_a_process(folder: str, n: int, on: str, options: Sequence[str]) -> dict[str, float]:
     command = [sys.executable, __file__, *options, "--words", str(n), str(n), "--one", folder, on]
-    done = subprocess.run(command, env=os.environ | {MARK: os.urandom(8).hex()}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env=os.environ | {MARK: os.urandom(8).hex()}, capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(done.stderr)
     costs: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     shown = ", ".join(
-        f"{name} {value:.0f}" if "MB" in name else f"{name} {value:.1f} s" for name, value in costs.items()
+        f"{name} {value:.0f}" if "MB" in name else f"{name} {value:.1f} s"
+        for name, value in costs.items()
     )
     print(f"{n:>9,} words {'on Ray' if on else 'locally'}: {shown}", flush=True)
     return costs
 
 
-def _print(words: tuple[int, int], turns: Sequence[dict[tuple[str, int], dict[str, float]]]) -> None:
+def _print(
+    words: tuple[int, int], turns: Sequence[dict[tuple[str, int], dict[str, float]]]
+) -> None:
     few, many = words
     n = many - few
 
     def beyond(on: str, parts: Sequence[str]) -> tuple[list[float], float]:
         """Return the cost of the additional words in each turn, and of the builds that cost least."""
-        totals = {size: [sum(turn[on, size][part] for part in parts) for turn in turns] for size in (few, many)}
+        totals = {
+            size: [sum(turn[on, size][part] for part in parts) for turn in turns]
+            for size in (few, many)
+        }
         each = [more - less for less, more in zip(totals[few], totals[many], strict=True)]
         return each, min(totals[many]) - min(totals[few])
 
@@ -159,7 +175,10 @@ def _print(words: tuple[int, int], turns: Sequence[dict[tuple[str, int], dict[st
             f"(turns {min(ratios):.2f} to {max(ratios):.2f}, least x {least / least_local:.2f})"
         )
     drivers, least = beyond("ray", ("driver",))
-    print(f"driver: {median(drivers) / n * 1e6:.1f} CPU-s per million words (least {least / n * 1e6:.1f})")
+    print(
+        f"driver: {median(drivers) / n * 1e6:.1f} CPU-s per million words (least"
+        f" {least / n * 1e6:.1f})"
+    )
     for part in ("driver MB", "worker MB"):
         grows = [turn["ray", many][part] / turn["ray", few][part] for turn in turns]
         print(f"{part}: x {median(grows):.2f}")

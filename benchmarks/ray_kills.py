@@ -25,20 +25,30 @@ from tiny_checkpoint import make_checkpoint
 from embstore import Store
 
 N_WORDS = 300
-FAULTS = {"kill a worker": 6, "kill a worker after its write": 6, "kill a node": 1, "kill the driver": 1}
+FAULTS = {
+    "kill a worker": 6,
+    "kill a worker after its write": 6,
+    "kill a node": 1,
+    "kill the driver": 1,
+}
 """Faults, with their relative frequency."""
 
 
 class Trial:
     """A store that is built while parts of the cluster are killed."""
 
-    def __init__(self, cluster: RayCluster, folder: Path, checkpoint: Path, rng: random.Random) -> None:
+    def __init__(
+        self, cluster: RayCluster, folder: Path, checkpoint: Path, rng: random.Random
+    ) -> None:
         self.cluster, self.root, self.rng = cluster, folder / "store", rng
         self.source = folder / "words.txt"
         self.source.write_text("".join(f"w{number}\n" for number in range(N_WORDS)))
         options = {"models": str(checkpoint), "shard_bytes": 3000, "index": "none", "on": "ray",
                    "ray_address": cluster.address}  # fmt: skip
-        self.code = f"from embstore import Store; Store({str(self.root)!r}).build({str(self.source)!r}, **{options!r})"
+        self.code = (
+            f"from embstore import Store; Store({str(self.root)!r}).build({str(self.source)!r},"
+            f" **{options!r})"
+        )
         self.driver = self._started()
         self.n_runs = 1
 
@@ -88,9 +98,18 @@ class Trial:
     def check(self) -> tuple[int, int, bool]:
         """Return the number of items lost, of items stored twice, and whether the store is sound."""
         catalog = Store(self.root).catalog
-        ids = [item for space in catalog.cards for shard in catalog.shards(space, 0) for item in shard.ids.tolist()]
+        ids = [
+            item
+            for space in catalog.cards
+            for shard in catalog.shards(space, 0)
+            for item in shard.ids.tolist()
+        ]
         left = list(self.root.rglob(".*.tmp"))
-        return N_WORDS - len(set(ids)), len(ids) - len(set(ids)), Store(self.root).verify(deep=True).ok and not left
+        return (
+            N_WORDS - len(set(ids)),
+            len(ids) - len(set(ids)),
+            Store(self.root).verify(deep=True).ok and not left,
+        )
 
 
 def _workers(faults: Path) -> list[int]:
@@ -98,7 +117,9 @@ def _workers(faults: Path) -> list[int]:
     found = []
     for process in Path("/proc").iterdir():
         with suppress(OSError):
-            is_worker = process.name.isdigit() and b"ray::RangeWorker" in (process / "cmdline").read_bytes()
+            is_worker = (
+                process.name.isdigit() and b"ray::RangeWorker" in (process / "cmdline").read_bytes()
+            )
             if is_worker and str(faults).encode() in (process / "environ").read_bytes():
                 found.append(int(process.name))
     return found
@@ -126,7 +147,9 @@ def main() -> None:
                 totals = [totals[0] + n_lost, totals[1] + n_twice, totals[2] + (not is_sound)]
                 n_trials, n_runs = n_trials + 1, n_runs + trial.n_runs
                 print(
-                    dict(counts), f"lost {n_lost}, twice {n_twice}, sound {is_sound}, runs {trial.n_runs}", flush=True
+                    dict(counts),
+                    f"lost {n_lost}, twice {n_twice}, sound {is_sound}, runs {trial.n_runs}",
+                    flush=True,
                 )
     print(f"{counts.total()} faults in {n_trials} stores and {n_runs} builds: {dict(counts)}")
     print(f"items lost {totals[0]}, stored twice {totals[1]}, unsound stores {totals[2]}")

@@ -77,7 +77,9 @@ def measure(n: int, endpoint: str, folder: Path) -> dict[str, tuple[int, int]]:
     os.environ["EMBSTORE_CACHE"] = str(folder / "cache")
     bucket = new_bucket(endpoint)
     items = [Item.whole(Unit.WORD, f"w{number}") for number in range(n)]
-    ids = np.sort(np.array([item.id for item in items], np.int64))  # a build divides its items by id into shards
+    ids = np.sort(
+        np.array([item.id for item in items], np.int64)
+    )  # a build divides its items by id into shards
     vectors = ((ids[rows], block) for rows, block in blocks(n, LAYERS, DIM))
     write_synthetic(folder / "local", vectors, n, LAYERS, DIM, {item.id: item for item in items})
     Store(folder / "local").index(kind="flat", layers="top")
@@ -96,14 +98,20 @@ def measure(n: int, endpoint: str, folder: Path) -> dict[str, tuple[int, int]]:
 def shown(n_bytes: int) -> str:
     """Return a number of bytes in words."""
     return next(
-        (f"{n_bytes / size:,.1f} {unit}" for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if n_bytes >= size),
+        (
+            f"{n_bytes / size:,.1f} {unit}"
+            for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+            if n_bytes >= size
+        ),
         f"{n_bytes} B",
     )
 
 
 def main() -> None:
     """Measure stores of several sizes, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     sizes = parser.parse_args().items
     measured = []

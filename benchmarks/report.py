@@ -17,14 +17,17 @@ ROOT = Path(__file__).parents[1]
 PAGE, PLOT = Path("docs/benchmarks/results.md"), Path("docs/growth.svg")
 MARKER, SUMMARY = "benchmarks", "speed"
 CHOSEN = {
-    ("encoding", "build of 8,000 words, MiniLM, 7 layers, written and indexed, to one text per call"): (
+    (
+        "encoding",
+        "build of 8,000 words, MiniLM, 7 layers, written and indexed, to one text per call",
+    ): (
         "embed 8,000 words with MiniLM, store and index 7 layers",
         "one text per call, scaled from 300 words",
     ),
-    ("encoding", "build of 8,000 words, MiniLM, 7 layers, written and indexed, to SentenceTransformer"): (
-        "the same",
-        "`SentenceTransformer.encode`, one layer",
-    ),
+    (
+        "encoding",
+        "build of 8,000 words, MiniLM, 7 layers, written and indexed, to SentenceTransformer",
+    ): ("the same", "`SentenceTransformer.encode`, one layer"),
     ("geometry", "anisotropy of 10,000 × 768, from the summaries, to scipy's pdist"): (
         "mean cosine over all pairs of 10,000 × 768",
         "scipy's `pdist`",
@@ -52,7 +55,11 @@ def section(document: Document) -> str:
     parts = [_where(document), "", *_ratios(document)]
     if costs := points(document):
         dim = next(part["size"]["search_dim"] for part in document.values() if part["points"])
-        parts += ["", f"How costs grow with the items (clustered vectors of {dim} components, one layer):", ""]
+        parts += [
+            "",
+            f"How costs grow with the items (clustered vectors of {dim} components, one layer):",
+            "",
+        ]
         parts += _growth(costs)
         parts += ["", f"![How costs grow with the items](../{PLOT.name})"]
     return "\n".join(parts)
@@ -63,7 +70,9 @@ def points(document: Document) -> dict[str, dict[str, dict[int, float]]]:
     costs: dict[str, dict[str, dict[int, float]]] = {}
     for part in document.values():
         for point in part["points"]:
-            costs.setdefault(point["cost"], {}).setdefault(point["who"], {})[point["n"]] = point["seconds"]
+            costs.setdefault(point["cost"], {}).setdefault(point["who"], {})[point["n"]] = point[
+                "seconds"
+            ]
     return costs
 
 
@@ -75,8 +84,14 @@ def growth_plot(document: Document) -> str | None:
         for cost, lines in costs.items()
         if max(len(line) for line in lines.values()) > 1
     }
-    panels: dict[str, dict[str, Line]] = {cost: dict(grown[cost]) for cost in _QUERIED if cost in grown}
-    if own := {label: grown[cost]["embstore"] for cost, label in _OWN.items() if "embstore" in grown.get(cost, {})}:
+    panels: dict[str, dict[str, Line]] = {
+        cost: dict(grown[cost]) for cost in _QUERIED if cost in grown
+    }
+    if own := {
+        label: grown[cost]["embstore"]
+        for cost, label in _OWN.items()
+        if "embstore" in grown.get(cost, {})
+    }:
         panels["other costs of embstore"] = dict(own)
     return plot(panels, "embstore") if panels else None
 
@@ -86,7 +101,12 @@ def summary(document: Document) -> str:
     rows: list[tuple[str, ...]] = [("what", "embstore", "compared with", "its time")]
     for (part, begins), (what, peer) in CHOSEN.items():
         rows += [
-            (what, line["ours"], peer, line["peer"] or (f"≥ {line['goal']:g}" if line["goal"] else ""))
+            (
+                what,
+                line["ours"],
+                peer,
+                line["peer"] or (f"≥ {line['goal']:g}" if line["goal"] else ""),
+            )
             for line in document.get(part, {"lines": []})["lines"]
             if line["what"].startswith(begins)
         ]
@@ -108,11 +128,15 @@ def _where(document: Document) -> str:
     machines = {part["machine"][0].partition(", load")[0] for part in document.values()}
     versions = {part["machine"][1] for part in document.values()}
     days = sorted(part["finished"].partition("T")[0] for part in document.values())
-    loads = [float(part["machine"][0].rpartition("load ")[2].partition(",")[0]) for part in document.values()]
+    loads = [
+        float(part["machine"][0].rpartition("load ")[2].partition(",")[0])
+        for part in document.values()
+    ]
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
     return (
-        f"Measured on {' and on '.join(sorted(machines))}, {when}, with a load of {min(loads):g} to {max(loads):g} at "
-        f"the end of each. Best of the rounds, contenders taking turns. {'; '.join(sorted(versions))}."
+        f"Measured on {' and on '.join(sorted(machines))}, {when}, with a load of {min(loads):g} to"
+        f" {max(loads):g} at the end of each. Best of the rounds, contenders taking turns."
+        f" {'; '.join(sorted(versions))}."
     )
 
 
@@ -144,9 +168,13 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
 
 def main() -> int:
     """Write the page of results, the README's table and the plot."""
-    parser = argparse.ArgumentParser(description="Write the tables of speed and the plot from a run's figures.")
+    parser = argparse.ArgumentParser(
+        description="Write the tables of speed and the plot from a run's figures."
+    )
     parser.add_argument("figures", type=Path, help="what run.py --json wrote")
-    parser.add_argument("--root", type=Path, default=ROOT, help="the folder of the README and of docs/")
+    parser.add_argument(
+        "--root", type=Path, default=ROOT, help="the folder of the README and of docs/"
+    )
     options = parser.parse_args()
     if not options.figures.is_file():
         parser.error(f"there is no {options.figures}: run.py --json {options.figures} writes it")

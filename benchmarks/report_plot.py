@@ -24,33 +24,53 @@ def plot(panels: Mapping[str, Mapping[str, Line]], ours: str) -> str:
     compared = {name for lines in panels.values() if ours in lines for name in lines}
     width, height = 2 * _WIDTH, -(-len(panels) // 2) * _HEIGHT
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'font-family="Helvetica, Arial, sans-serif" font-size="11" fill="{_INK}">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+            f' width="{width}" height="{height}" font-family="Helvetica, Arial, sans-serif"'
+            f' font-size="11" fill="{_INK}">'
+        ),
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
     for place, (title, lines) in enumerate(panels.items()):
         parts.append(f'<g transform="translate({place % 2 * _WIDTH},{place // 2 * _HEIGHT})">')
-        names = sorted((compared if ours in lines else set(lines)) - {ours})  # the same colour in every comparison
-        colours = {name: _COLOURS[at % len(_COLOURS)] for at, name in enumerate(names)} | {ours: _OURS}
+        names = sorted(
+            (compared if ours in lines else set(lines)) - {ours}
+        )  # the same colour in every comparison
+        colours = {name: _COLOURS[at % len(_COLOURS)] for at, name in enumerate(names)} | {
+            ours: _OURS
+        }
         parts += _panel(title, lines, colours, ours)
         parts.append("</g>")
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _panel(title: str, lines: Mapping[str, Line], colours: Mapping[str, str], ours: str) -> list[str]:
+def _panel(
+    title: str, lines: Mapping[str, Line], colours: Mapping[str, str], ours: str
+) -> list[str]:
     x = _axis([n for line in lines.values() for n in line], _LEFT, _WIDTH - _RIGHT)
-    y = _axis([seconds for line in lines.values() for seconds in line.values()], _HEIGHT - _BOTTOM, _TOP)
+    y = _axis(
+        [seconds for line in lines.values() for seconds in line.values()], _HEIGHT - _BOTTOM, _TOP
+    )
     parts = [f'<text x="{_LEFT}" y="20" font-size="13" font-weight="bold">{escape(title)}</text>']
     parts.append(f'<text x="{_WIDTH - _RIGHT + 14}" y="{_HEIGHT - _BOTTOM + 16}">items</text>')
     for n in x.ticks:
         parts += [
-            f'<line x1="{x(n):.1f}" x2="{x(n):.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}" stroke="{_GRID}"/>',
-            f'<text x="{x(n):.1f}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">{_items(n)}</text>',
+            (
+                f'<line x1="{x(n):.1f}" x2="{x(n):.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"'
+                f' stroke="{_GRID}"/>'
+            ),
+            (
+                f'<text x="{x(n):.1f}" y="{_HEIGHT - _BOTTOM + 16}"'
+                f' text-anchor="middle">{_items(n)}</text>'
+            ),
         ]
     for seconds in y.ticks:
         at = y(seconds)
         parts += [
-            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{at:.1f}" y2="{at:.1f}" stroke="{_GRID}"/>',
+            (
+                f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{at:.1f}" y2="{at:.1f}"'
+                f' stroke="{_GRID}"/>'
+            ),
             f'<text x="{_LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{duration(seconds)}</text>',
         ]
     ends = {name: y(line[max(line)]) for name, line in lines.items()}
@@ -59,17 +79,25 @@ def _panel(title: str, lines: Mapping[str, Line], colours: Mapping[str, str], ou
         colour, points = colours[name], [(x(n), y(lines[name][n])) for n in sorted(lines[name])]
         shown = " ".join(f"{left:.1f},{top:.1f}" for left, top in points)
         weight = 2.6 if name == ours else 1.5
-        parts.append(f'<polyline points="{shown}" fill="none" stroke="{colour}" stroke-width="{weight}"/>')
-        parts += [f'<circle cx="{left:.1f}" cy="{top:.1f}" r="2.6" fill="{colour}"/>' for left, top in points]
+        parts.append(
+            f'<polyline points="{shown}" fill="none" stroke="{colour}" stroke-width="{weight}"/>'
+        )
+        parts += [
+            f'<circle cx="{left:.1f}" cy="{top:.1f}" r="2.6" fill="{colour}"/>'
+            for left, top in points
+        ]
         parts.append(
             f'<text x="{_WIDTH - _RIGHT + 8}" y="{labels[name] + 4:.1f}" fill="{colour}"'
             f"{' font-weight=' + chr(34) + 'bold' + chr(34) if name == ours else ''}>{escape(name)}</text>"
         )
-        if max(lines[name]) < x.most:  # the label stands at the panel's edge: say where its line ends
+        if (
+            max(lines[name]) < x.most
+        ):  # the label stands at the panel's edge: say where its line ends
             left, top = points[-1]
             parts.append(
-                f'<line x1="{left:.1f}" y1="{top:.1f}" x2="{_WIDTH - _RIGHT + 5}" y2="{labels[name]:.1f}" '
-                f'stroke="{colour}" stroke-dasharray="2 3" stroke-width="0.8"/>'
+                f'<line x1="{left:.1f}" y1="{top:.1f}" x2="{_WIDTH - _RIGHT + 5}"'
+                f' y2="{labels[name]:.1f}" stroke="{colour}" stroke-dasharray="2 3"'
+                ' stroke-width="0.8"/>'
             )
     return parts
 
@@ -79,7 +107,10 @@ class _axis:  # noqa: N801  # used as a function
 
     def __init__(self, values: Sequence[float], start: float, end: float) -> None:
         self.most = max(values)
-        low, high = math.floor(math.log10(min(values)) + 1e-9), math.ceil(math.log10(self.most) - 1e-9)
+        low, high = (
+            math.floor(math.log10(min(values)) + 1e-9),
+            math.ceil(math.log10(self.most) - 1e-9),
+        )
         self._low, self._high = low, max(high, low + 1)
         self._start, self._end = start, end
         self.ticks = [10.0**power for power in range(self._low, self._high + 1)]
@@ -108,7 +139,11 @@ def duration(seconds: float) -> str:
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size * 0.9995 or unit == "µs":
             value = seconds / size
-            return f"{value:,.0f} {unit}" if value >= 10 or abs(value - round(value)) < 1e-6 else f"{value:.1f} {unit}"
+            return (
+                f"{value:,.0f} {unit}"
+                if value >= 10 or abs(value - round(value)) < 1e-6
+                else f"{value:.1f} {unit}"
+            )
     raise AssertionError("one of them is returned")
 
 

@@ -120,14 +120,29 @@ def save(path: Path, name: str, size: Size, lines: list[Result], points: list[Po
 
 def main() -> int:
     """Print the table; 1 if a goal is missed."""
-    parser = argparse.ArgumentParser(description="Run the benchmarks and print one table of ratios.")
-    parser.add_argument("--only", action="append", choices=list(BENCHMARKS), help="run this one (repeatable)")
-    parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds: not for the goals")
-    parser.add_argument("--largest", type=int, metavar="N", help="of the clustered stores: no more than N items")
+    parser = argparse.ArgumentParser(
+        description="Run the benchmarks and print one table of ratios."
+    )
+    parser.add_argument(
+        "--only", action="append", choices=list(BENCHMARKS), help="run this one (repeatable)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller sizes and fewer rounds: not for the goals"
+    )
+    parser.add_argument(
+        "--largest", type=int, metavar="N", help="of the clustered stores: no more than N items"
+    )
     parser.add_argument("--without", action="append", choices=[each.name for each in SEARCHERS[1:]],
                         default=[], help="leave this peer out (repeatable)")  # fmt: skip
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep there what takes long to make, and use it")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, over those of these names")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep there what takes long to make, and use it"
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write all figures there, over those of these names",
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     gc.set_threshold(200_000)  # as the command line of embstore does, for its peers too
@@ -135,7 +150,9 @@ def main() -> int:
     size = size if options.largest is None else size.up_to(options.largest)
     size = replace(size, without=tuple(options.without))
     if not size.growth:
-        parser.error(f"--largest {options.largest} leaves no size: the smallest is {min(FULL.growth):,}")
+        parser.error(
+            f"--largest {options.largest} leaves no size: the smallest is {min(FULL.growth):,}"
+        )
 
     def report(name: str, lines: list[Result], points: list[Point]) -> None:
         print(f"{name}: {len(lines)} lines, {len(points)} points", file=sys.stderr)
@@ -144,7 +161,9 @@ def main() -> int:
 
     results = run(options.only or list(BENCHMARKS), size, report, options.keep)
     print(machine())
-    print("best times of the rounds, contenders taking turns; median: of the ratio within a round\n")
+    print(
+        "best times of the rounds, contenders taking turns; median: of the ratio within a round\n"
+    )
     print(markdown(results))
     return int(any(result.holds is False for result in results))
 

@@ -29,8 +29,12 @@ Ids = NDArray[np.int64]
 class Dominated(VectorsInMemory):
     """Stored vectors (n, dim) with the ids 0 … n − 1, and queries (n_queries, dim) that are drawn like them."""
 
-    def __init__(self, n: int, dim: int, offset: float, *, n_queries: int = 1000, seed: int = 0) -> None:
-        vectors = np.random.default_rng(seed).standard_normal((n + n_queries, dim), dtype=np.float32)
+    def __init__(
+        self, n: int, dim: int, offset: float, *, n_queries: int = 1000, seed: int = 0
+    ) -> None:
+        vectors = np.random.default_rng(seed).standard_normal(
+            (n + n_queries, dim), dtype=np.float32
+        )
         vectors[:, dim // 3] += np.float32(offset)
         self.vectors, self.queries, self.ids = vectors[:n], vectors[n:], np.arange(n)
 
@@ -49,7 +53,9 @@ def normalized(vectors: Vectors) -> NDArray[np.float64]:
     return wide / np.linalg.norm(wide, axis=1, keepdims=True)
 
 
-def stated_and_true(folder: Path, kind: str, n: int, dim: int, offset: float) -> tuple[float, float, str, float]:
+def stated_and_true(
+    folder: Path, kind: str, n: int, dim: int, offset: float
+) -> tuple[float, float, str, float]:
     """Return the stated recall of an index, its true one, its search parameters and the seconds to build it."""
     data = Dominated(n, dim, offset)
     file = data.build(folder, kind)
@@ -64,14 +70,22 @@ def main() -> None:
     parser.add_argument("--kind", default="hnsw")
     parser.add_argument("--n", type=int, default=20_000)
     parser.add_argument("--dims", type=int, nargs="+", default=[24, 256, 768])
-    parser.add_argument("--offsets", type=float, nargs="+", default=[0, 10, 100, 1000, 3000, 10_000])
+    parser.add_argument(
+        "--offsets", type=float, nargs="+", default=[0, 10, 100, 1000, 3000, 10_000]
+    )
     arguments = parser.parse_args()
     print("| dim | offset | stated | true | effort | build |\n|---|---|---|---|---|---|")
     for dim in arguments.dims:
         for offset in arguments.offsets:
             with tempfile.TemporaryDirectory() as folder:
-                stated, true, effort, seconds = stated_and_true(Path(folder), arguments.kind, arguments.n, dim, offset)
-            print(f"| {dim} | {offset:,.0f} | {stated:.4f} | {true:.4f} | {effort} | {seconds:.0f} s |", flush=True)
+                stated, true, effort, seconds = stated_and_true(
+                    Path(folder), arguments.kind, arguments.n, dim, offset
+                )
+            print(
+                f"| {dim} | {offset:,.0f} | {stated:.4f} | {true:.4f} | {effort} |"
+                f" {seconds:.0f} s |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -82,7 +82,11 @@ def _stored(context: Any, folder: str) -> dict[str, Path]:
     with suppress(OSError, ValueError, KeyError, TypeError):
         manifest = max((root / "manifest").glob("*.json"))
         named = {text: parse(text) for text in json.loads(manifest.read_bytes())["files"]}
-        return {key.name: root / text for text, key in named.items() if key and key.kind.folder == folder}
+        return {
+            key.name: root / text
+            for text, key in named.items()
+            if key and key.kind.folder == folder
+        }
     return {}
 
 

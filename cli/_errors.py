@@ -48,8 +48,9 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
             refuse(error)
         except MemoryError as error:
             say(
-                f"embstore: there is not enough memory{f' ({error})' if str(error) else ''}. End other programs, or "
-                "ask for less: fewer layers (--layer), fewer items (--where, --sample)."
+                f"embstore: there is not enough memory{f' ({error})' if str(error) else ''}. End"
+                " other programs, or ask for less: fewer layers (--layer), fewer items (--where,"
+                " --sample)."
             )
             raise typer.Exit(MISTAKE) from None
         except BrokenPipeError:
@@ -61,7 +62,9 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
             raise typer.Exit(MISTAKE) from None
         except Exception as error:
             _leave_out_unlike(error)
-            if (missing := getattr(error, "param", None)) is not None and hasattr(error, "param_type"):
+            if (missing := getattr(error, "param", None)) is not None and hasattr(
+                error, "param_type"
+            ):
                 error.message = missing.help  # type: ignore[attr-defined]
             if hasattr(error, "format_message"):  # Typer does not export the class of its errors
                 message = _wrapped(f"{_ERROR}{error.format_message()}").removeprefix(_ERROR)
@@ -76,7 +79,9 @@ def _leave_out_unlike(error: Any) -> None:
 
         name = error.option_name.lstrip("-")
         ratios = {flag: SequenceMatcher(None, flag.lstrip("-"), name).ratio() for flag in similar}
-        error.possibilities = [flag for flag in similar if ratios[flag] > (0.7 if len(name) < 5 else 0.6)]
+        error.possibilities = [
+            flag for flag in similar if ratios[flag] > (0.7 if len(name) < 5 else 0.6)
+        ]
 
 
 def refuse(error: EmbstoreError) -> NoReturn:
@@ -105,7 +110,9 @@ def _wrapped(message: str) -> str:
         width = max(20, os.get_terminal_size(sys.stderr.fileno()).columns or 80)
     except (OSError, ValueError):  # the stream is no file, or has gone
         return message
-    return "\n".join(line if len(line) <= width else wrapped(line, width) for line in message.split("\n"))
+    return "\n".join(
+        line if len(line) <= width else wrapped(line, width) for line in message.split("\n")
+    )
 
 
 def wrapped(text: str, width: int, indent: str = "") -> str:

@@ -80,7 +80,11 @@ def follow_suffix(context: Any) -> None:
         check_place(output)
     if "form" not in values:
         return
-    if output is not None and context.get_parameter_source("form").name == "DEFAULT" and output.suffix:
+    if (
+        output is not None
+        and context.get_parameter_source("form").name == "DEFAULT"
+        and output.suffix
+    ):
         values["form"] = _format_of(output)
     if values.get("csv_safe") and values["form"] is not Format.CSV:
         raise UsageError("--csv-safe is about CSV: add --format csv.")
@@ -112,8 +116,8 @@ def _format_of(output: Path) -> Format:
     if suffix not in _SUFFIXES:
         hint = "Excel opens .csv. " if suffix in (".xlsx", ".xls", ".ods") else ""
         raise UsageError(
-            f"--output {output}: unknown file type {output.suffix!r}. Known: {', '.join(_SUFFIXES)}. {hint}Rename it, "
-            "or name the format with --format."
+            f"--output {output}: unknown file type {output.suffix!r}. Known:"
+            f" {', '.join(_SUFFIXES)}. {hint}Rename it, or name the format with --format."
         )
     return _SUFFIXES[suffix]
 
@@ -184,7 +188,9 @@ IdsAsText = Annotated[bool, option("--ids-as-text",
     "2^53.")]  # fmt: skip
 CsvSafe = Annotated[bool, option("--csv-safe",
     "In CSV: put ' before texts that a spreadsheet would take for formulas (= + - @).")]  # fmt: skip
-DeviceName = Annotated[str | None, option("--device NAME", "cpu, cuda, mps …  [default: an accelerator if any]")]
+DeviceName = Annotated[
+    str | None, option("--device NAME", "cpu, cuda, mps …  [default: an accelerator if any]")
+]
 LayerNames = Annotated[str, option("--layer LAYERS", LAYER_HELP)]
 PartLayers = Annotated[str, option("--layer --layers LAYERS", LAYER_HELP)]
 Marked = Annotated[list[str] | None, option("--text TEXT",
@@ -208,7 +214,9 @@ Encoding = Annotated[dict[str, Any], _encoding]
 _QUIET = "Show only the result and errors; no progress and no notes."
 Quiet = Annotated[bool, option("--quiet -q", _QUIET)]
 QuietQuery = Annotated[bool, option("--quiet", _QUIET)]  # -q may be a parameter of a metric
-QuietSummary = Annotated[bool, option("--quiet -q", "Show no progress and no summary, only errors.")]
+QuietSummary = Annotated[
+    bool, option("--quiet -q", "Show no progress and no summary, only errors.")
+]
 
 
 def split_names(values: list[str] | None) -> list[str]:
@@ -223,12 +231,18 @@ def grouped(command: F) -> F:
     function declares, by name.
     """
     parameters = inspect.signature(command).parameters.values()
-    groups = {each.name: group for each in parameters if (group := _group(each.annotation)) is not None}
+    groups = {
+        each.name: group for each in parameters if (group := _group(each.annotation)) is not None
+    }
 
     @wraps(command)
     def run(**options: Any) -> Any:
         for name, group in groups.items():
-            given = {each.name: options.pop(each.name) for each in parameters_of(group) if each.name in options}
+            given = {
+                each.name: options.pop(each.name)
+                for each in parameters_of(group)
+                if each.name in options
+            }
             options[name] = group(**given) if isinstance(group, type) else given
         return command(**options)
 
@@ -275,7 +289,9 @@ def read_store_options(values: Sequence[str], *, quiet: bool = False) -> None:
     for value in values:
         key, is_there, given = value.partition("=")
         if not (key and is_there):
-            raise UsageError("--store-option takes key=value, as in --store-option region=eu-central-1.")
+            raise UsageError(
+                "--store-option takes key=value, as in --store-option region=eu-central-1."
+            )
         _options[key] = given
 
 
@@ -316,4 +332,6 @@ def open_both(store: str | None, other: str) -> "tuple[Store, dict[str, str] | N
     own = store or os.environ.get("EMBSTORE_STORE") or ""
     for_own, for_other = own.startswith(_BUCKETS), other.startswith(_BUCKETS)
     # Without any bucket, the store refuses them.
-    return open_store(store, takes_options=for_own or not for_other), _options if for_other else None
+    return open_store(store, takes_options=for_own or not for_other), (
+        _options if for_other else None
+    )

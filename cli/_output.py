@@ -18,7 +18,16 @@ from embstore.base.labels import read_labels
 from embstore.base.messages import printable, printable_json, rendered
 
 from ._errors import say as say  # for commands, which write nothing else to standard error
-from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, Quiet, StoreDir, StoreDirs
+from ._options import (
+    CsvSafe,
+    Format,
+    IdsAsText,
+    OutputFile,
+    OutputFormat,
+    Quiet,
+    StoreDir,
+    StoreDirs,
+)
 from ._progress import show_progress
 
 if TYPE_CHECKING:
@@ -40,7 +49,10 @@ def emit(
         table = table.with_labels(read_labels(labels))
     if ids_as_text and form in (Format.JSON, Format.JSONL):
         ids = [column for column in table.columns if column.startswith("item_id")]
-        rows = ({**row, **{name: None if row[name] is None else str(row[name]) for name in ids}} for row in table)
+        rows = (
+            {**row, **{name: None if row[name] is None else str(row[name]) for name in ids}}
+            for row in table
+        )
         table = replace(table, rows=tuple(rows))
     for note in () if quiet else table.notes:
         say(note)
@@ -53,7 +65,10 @@ def emit(
         _write_bytes(whole.getvalue(), output)
     elif form is Format.CSV:
         values = ([row[column] for column in table.columns] for row in table)
-        write("".join(csv_lines(table.columns, values, safe=csv_safe, for_terminal=for_terminal)), output)
+        write(
+            "".join(csv_lines(table.columns, values, safe=csv_safe, for_terminal=for_terminal)),
+            output,
+        )
     else:
         text = _text(table, form, _terminal_width() if for_terminal else None)
         write(text, output, is_data=form is not Format.TABLE)
@@ -76,7 +91,14 @@ class Shown:
 
     def emit(self, table: "Table") -> None:
         """Write a table, and its notes, as :func:`emit` does."""
-        emit(table, self.form, self.output, csv_safe=self.csv_safe, ids_as_text=self.ids_as_text, quiet=self.quiet)
+        emit(
+            table,
+            self.form,
+            self.output,
+            csv_safe=self.csv_safe,
+            ids_as_text=self.ids_as_text,
+            quiet=self.quiet,
+        )
 
     def emit_actions(self, done: "Table", *, nothing: str, dry_run: bool = False) -> None:
         """Write a table of what a command did, or found, in a store; if it has no rows, a sentence on standard error.
@@ -108,7 +130,9 @@ class ShownOfStores(ShownItems):
 def write(text: str, output: Path | None, *, is_data: bool = True) -> None:
     """Write text to a file, or data to a pipe, in UTF-8; to a terminal, or a table, in the encoding of the output."""
     if output is None and (not is_data or sys.stdout.isatty()):
-        sys.stdout.write(text)  # typer.echo takes ANSI escapes out of what is piped, and so alters texts
+        sys.stdout.write(
+            text
+        )  # typer.echo takes ANSI escapes out of what is piped, and so alters texts
     else:
         _write_bytes(text.encode(), output)
 
@@ -151,17 +175,24 @@ def csv_lines(
     """Yield the lines of a CSV file, the columns first; ``safe`` puts ' before what spreadsheets take for formulas."""
     for row in chain([columns], rows):
         line = io.StringIO()
-        writer = csv.writer(line, lineterminator="\r\n")  # only what is in it is quoted, and a lone \r must be
+        writer = csv.writer(
+            line, lineterminator="\r\n"
+        )  # only what is in it is quoted, and a lone \r must be
         writer.writerow(_csv_cell(value, safe=safe, for_terminal=for_terminal) for value in row)
         yield line.getvalue().removesuffix("\r\n") + "\n"
 
 
-def json_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, ids_as_text: bool) -> Iterator[str]:
+def json_lines(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, ids_as_text: bool
+) -> Iterator[str]:
     """Yield one line of JSON for each row."""
     ids = {name for name in columns if ids_as_text and name.startswith("item_id")}
     for row in rows:
         named = zip(columns, row, strict=True)
-        values = {name: str(value) if name in ids and value is not None else value for name, value in named}
+        values = {
+            name: str(value) if name in ids and value is not None else value
+            for name, value in named
+        }
         yield f"{json_text(values)}\n"
 
 
@@ -175,7 +206,9 @@ def open_output(output: Path | None) -> Iterator[BinaryIO]:
         with output.open("wb") as sink:
             yield sink
     except OSError as error:
-        raise UsageError(f"{output} cannot be written: {error.strerror}. Name another file with --output.") from error
+        raise UsageError(
+            f"{output} cannot be written: {error.strerror}. Name another file with --output."
+        ) from error
 
 
 def _csv_cell(value: object, *, safe: bool, for_terminal: bool) -> object:
@@ -227,7 +260,9 @@ def _n_naming(header: Sequence[str], lines: Sequence[Sequence[str]], width: int 
     return 1
 
 
-_NUMBER_COLUMNS = 9  # columns of a terminal that the number beside a text takes, with the space before it
+_NUMBER_COLUMNS = (
+    9  # columns of a terminal that the number beside a text takes, with the space before it
+)
 
 
 def _cut(table: "Table", width: int | None) -> Callable[[str], str]:
@@ -279,7 +314,9 @@ def _fitted(cell: str, longest: int | None) -> str:
     return set_cell_size(cell, longest - 1) + "…"
 
 
-def _columns_that_fit(widths: Sequence[int], fixed: int, together: int, width: int | None) -> list[list[int]]:
+def _columns_that_fit(
+    widths: Sequence[int], fixed: int, together: int, width: int | None
+) -> list[list[int]]:
     """Return groups of columns, each with the first ``fixed`` ones, that fit the width (at least one more each).
 
     Columns that belong ``together`` (those of one space) stay so if they fit by themselves; else they have groups of
@@ -293,7 +330,11 @@ def _columns_that_fit(widths: Sequence[int], fixed: int, together: int, width: i
         is_whole = width is None or _total(widths, head + part) <= width
         for number, columns in enumerate([part] if is_whole else [[column] for column in part]):
             is_apart = number == 0 and not (is_whole and was_whole)
-            if groups and not is_apart and (width is None or _total(widths, groups[-1] + columns) <= width):
+            if (
+                groups
+                and not is_apart
+                and (width is None or _total(widths, groups[-1] + columns) <= width)
+            ):
                 groups[-1] += columns
             else:
                 groups.append(head + columns)

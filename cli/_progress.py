@@ -8,7 +8,16 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Self
 
 from embstore.base.messages import Report, printable, rendered
-from embstore.base.progress import BRIEF, Clock, Progress, count, describe, ignore, observing, time_left
+from embstore.base.progress import (
+    BRIEF,
+    Clock,
+    Progress,
+    count,
+    describe,
+    ignore,
+    observing,
+    time_left,
+)
 
 from ._errors import escape_terminals, say
 
@@ -26,7 +35,9 @@ _Stage = tuple[str, str]
 def show_progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """Yield the observer that shows the progress of all tasks that begin in the context."""
     if quiet:
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the hub's own, which it shows for downloads
+        os.environ.setdefault(
+            "HF_HUB_DISABLE_PROGRESS_BARS", "1"
+        )  # the hub's own, which it shows for downloads
         with observing(ignore):
             yield ignore
         return
@@ -59,7 +70,9 @@ class _Shown:
             self._clock.seconds(progress)
             self._show(progress)
             if _has_ended(progress):
-                self._clock.began.pop((progress.stage, progress.subject), None)  # it may begin again
+                self._clock.began.pop(
+                    (progress.stage, progress.subject), None
+                )  # it may begin again
         if self._thread is None:
             self._thread = Thread(target=self._repeat, daemon=True)
             self._thread.start()
@@ -101,7 +114,10 @@ class _Bar(_Shown):
             if self._task is not None:
                 self._bars.update(self._task, visible=False)
             self._task = self._bars.add_task(
-                printable(describe(progress)), total=1.0 if progress.total else None, count="", left=""
+                printable(describe(progress)),
+                total=1.0 if progress.total else None,
+                count="",
+                left="",
             )
             self._stage = stage
         self._bars.update(

@@ -36,10 +36,18 @@ _LONGEST_DEFAULT = 14  # characters of a default that is shown after a first sen
 _WIDEST = 26  # characters of an option with its value, beside its first sentence
 _SENTENCE = re.compile(r"(?:\([^)]*\)|[^.;(]|[.;](?!\s|$))*")
 _FIRST = ("Arguments", "Options", "Picture")
-_SHARED = ("Spaces", "Layers and items", "Picture", "Output")  # are of the same options in many commands
+_SHARED = (
+    "Spaces",
+    "Layers and items",
+    "Picture",
+    "Output",
+)  # are of the same options in many commands
 
 LEVEL = "embstore.help"  # key of a context's ``meta``: how much a help shows
-IN_FULL, _BY_SENTENCE = -1, 1  # 0: all, if that fits; from 2 on: the first of the shared sections by name
+IN_FULL, _BY_SENTENCE = (
+    -1,
+    1,
+)  # 0: all, if that fits; from 2 on: the first of the shared sections by name
 
 _SECTIONS: Mapping[str, Sequence[str]] = {
     "Spaces": ("models", "revisions", "spaces", "space", "unit", "pooling", "template"),
@@ -71,7 +79,9 @@ class LaidOut:
     sections of options that many commands have are shown by name. ``--help-all`` shows all.
     """
 
-    own: Sequence[str] = ()  # names of a metric's parameters, which come first whatever other options have their names
+    own: Sequence[
+        str
+    ] = ()  # names of a metric's parameters, which come first whatever other options have their names
     rest: str = "Options"  # title of the section of options that are in no other
 
     def get_help(self: Any, ctx: Any) -> str:
@@ -99,11 +109,15 @@ class LaidOut:
         level = ctx.meta.get(LEVEL, 0)
         sections: dict[str, list[tuple[str, str]]] = {}
         titles = [*_FIRST, *self._sections()]
-        for parameter in sorted(self.get_params(ctx), key=lambda each: titles.index(self._section(each))):
+        for parameter in sorted(
+            self.get_params(ctx), key=lambda each: titles.index(self._section(each))
+        ):
             if (record := parameter.get_help_record(ctx)) is not None:
                 sections.setdefault(self._section(parameter), []).append(record)
         if level:
-            list(sections.values())[-1].append(("--help-all", "Show the whole text of each option."))
+            list(sections.values())[-1].append(
+                ("--help-all", "Show the whole text of each option.")
+            )
         for title, rows in sections.items():
             if title in _SHARED[: max(level - 1, 0)]:
                 with formatter.section(f"{title} (--help-all explains these)"):
@@ -111,7 +125,9 @@ class LaidOut:
                 continue
             with formatter.section(title):
                 if level >= _BY_SENTENCE:
-                    formatter.write_dl([(name, _first_sentence(text)) for name, text in rows], col_max=_WIDEST)
+                    formatter.write_dl(
+                        [(name, _first_sentence(text)) for name, text in rows], col_max=_WIDEST
+                    )
                 else:
                     formatter.write_dl(rows)
         if hasattr(self, "format_commands"):
@@ -126,7 +142,9 @@ class LaidOut:
         if len(self.params) <= _MOST_OPTIONS or parameter.name in self.own:
             return "Options"
         rest: str = self.rest
-        return next((title for title, names in self._sections().items() if parameter.name in names), rest)
+        return next(
+            (title for title, names in self._sections().items() if parameter.name in names), rest
+        )
 
     def format_epilog(self: Any, ctx: Any, formatter: Any) -> None:
         """Write the last lines of the help: an example, and the page of the documentation that is about it."""
@@ -137,7 +155,9 @@ class LaidOut:
         if example is None:
             return
         with formatter.section("Examples" if len(example.lines) > 1 else "Example"):
-            formatter.write("".join(f"{' ' * formatter.current_indent}{line}\n" for line in example.lines))
+            formatter.write(
+                "".join(f"{' ' * formatter.current_indent}{line}\n" for line in example.lines)
+            )
         formatter.write(f"\nMore in {example.url}\n")
 
 
@@ -169,7 +189,9 @@ _JOINED = ("--layer", "--by")
 _MOST_DIGITS = 18  # of a number that is read here
 _NOT_PLAIN = object()
 _STORE_OPTION = "store_option"
-_SECRET = re.compile(r"((?:--store-option=)?\w*(?:key|secret|token|sas|signature|password|credential)\w*=).*", re.I)
+_SECRET = re.compile(
+    r"((?:--store-option=)?\w*(?:key|secret|token|sas|signature|password|credential)\w*=).*", re.I
+)
 
 
 class _Helpful(LaidOut):
@@ -213,8 +235,15 @@ class PlainCommand(_Helpful, TyperCommand):
         rest = self._parsed(ctx, args)
         store, options = ctx.params.get("store"), ctx.params.pop(_STORE_OPTION, None) or ()
         named = [*store] if isinstance(store, list) else [store] if isinstance(store, str) else []
-        of_store = ["--store", *named, *(word for option in options for word in ("--store-option", option))]
-        set_call(["embstore", *call_names(ctx), *_masked(given)], _masked(of_store) if len(named) == 1 else ())
+        of_store = [
+            "--store",
+            *named,
+            *(word for option in options for word in ("--store-option", option)),
+        ]
+        set_call(
+            ["embstore", *call_names(ctx), *_masked(given)],
+            _masked(of_store) if len(named) == 1 else (),
+        )
         read_store_options(options, quiet=bool(ctx.params.get("quiet")))
         return rest
 
@@ -292,11 +321,19 @@ class _PlainOption(_Plain, TyperOption):
             super().add_to_parser(parser, ctx)
             return
         taken = {flag for parameter in ctx.command.params for flag in parameter.opts}
-        other = [_SPELLINGS[flag] for flag in self.opts if flag in _SPELLINGS and _SPELLINGS[flag] not in taken]
-        parser.add_option(obj=self, opts=[*self.opts, *other], dest=self.name, action="append", nargs=self.nargs)
+        other = [
+            _SPELLINGS[flag]
+            for flag in self.opts
+            if flag in _SPELLINGS and _SPELLINGS[flag] not in taken
+        ]
+        parser.add_option(
+            obj=self, opts=[*self.opts, *other], dest=self.name, action="append", nargs=self.nargs
+        )
         for flag in self.opts:
             for shortcut, value in _SHORTCUTS.get(flag, {}).items():
-                parser.add_option(obj=self, opts=[shortcut], dest=self.name, action="append_const", const=value)
+                parser.add_option(
+                    obj=self, opts=[shortcut], dest=self.name, action="append_const", const=value
+                )
 
     def consume_value(self, ctx: Any, opts: Any) -> Any:
         """Return the value and its source; refuse two different values of an option that takes a single value."""
@@ -331,14 +368,20 @@ def _without_verbose(args: Sequence[str]) -> list[str]:
 
 def _repeated(parameters: Sequence[Any], given: Sequence[str], extra: str) -> str:
     """Return how to give an option several values, if an unexpected argument seems to be one of them."""
-    flags = {flag for parameter in parameters if getattr(parameter, "multiple", False) for flag in parameter.opts}
+    flags = {
+        flag
+        for parameter in parameters
+        if getattr(parameter, "multiple", False)
+        for flag in parameter.opts
+    }
     for place, word in enumerate(given):
         flag, is_joined, value = word.partition("=")
         after = takewhile(lambda following: not following.startswith("-"), given[place + 1 :])
         values = [*([value] if is_joined else []), *after]
         if flag in flags and extra in values[1:]:
             return (
-                f" To give several values, repeat the option: {' '.join(f'{flag} {quote(value)}' for value in values)}"
+                " To give several values, repeat the option:"
+                f" {' '.join(f'{flag} {quote(value)}' for value in values)}"
             )
     return ""
 

@@ -10,7 +10,9 @@ from ._options import argument, open_store, option, split_names
 from ._progress import show_progress, summarise
 
 _STOPPED = "Interrupted."
-_INTERRUPTED = "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
+_INTERRUPTED = (
+    "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
+)
 
 
 def _arguments(
@@ -103,7 +105,9 @@ def build(
 
         given["models"] = given["models"] or DEFAULT_MODELS
         with show_progress(quiet):
-            report = open_store(store).build(given.pop("sources") or None, header=not given.pop("no_header"), **given)
+            report = open_store(store).build(
+                given.pop("sources") or None, header=not given.pop("no_header"), **given
+            )
         if not quiet:
             summarise(report)
         if strict and report.n_skipped:

@@ -20,7 +20,9 @@ def merge(
     of the same name with another checkpoint, template or layers is refused, and the difference shown. Where there
     is no store yet, embstore pull makes a copy of the other.
     """
-    with explained("Interrupted. Nothing counts but what was committed; run the same command again."):
+    with explained(
+        "Interrupted. Nothing counts but what was committed; run the same command again."
+    ):
         with shown.progress():
             done = open_store(shown.store).merge(other, spaces=spaces or (), dry_run=dry_run)
         shown.emit_actions(done, nothing="There is nothing new to take in.", dry_run=dry_run)
@@ -41,10 +43,14 @@ def push(
     not to be seen, and each is checked against its hash. The same command goes on after an interruption. What else
     the place has stays; if each side has items of a space that the other lacks, it is refused.
     """
-    with explained("Interrupted. Nothing was committed; the same command goes on with what is missing."):
+    with explained(
+        "Interrupted. Nothing was committed; the same command goes on with what is missing."
+    ):
         with shown.progress():
             here, options = open_both(shown.store, dest)
-            done = here.push(dest, spaces=spaces or (), layers=layers, options=options, dry_run=dry_run)
+            done = here.push(
+                dest, spaces=spaces or (), layers=layers, options=options, dry_run=dry_run
+            )
         shown.emit_actions(done, nothing="There is nothing new to copy.", dry_run=dry_run)
 
 
@@ -63,8 +69,12 @@ def pull(
     space that the other lacks, it is refused. Each file is checked against its hash, and the same command goes on
     after an interruption.
     """
-    with explained("Interrupted. Nothing was committed; the same command goes on with what is missing."):
+    with explained(
+        "Interrupted. Nothing was committed; the same command goes on with what is missing."
+    ):
         with shown.progress():
             here, options = open_both(shown.store, source)
-            done = here.pull(source, spaces=spaces or (), layers=layers, options=options, dry_run=dry_run)
+            done = here.pull(
+                source, spaces=spaces or (), layers=layers, options=options, dry_run=dry_run
+            )
         shown.emit_actions(done, nothing="There is nothing new to copy.", dry_run=dry_run)

@@ -87,7 +87,10 @@ def store_(
         stored = open_store(store).store_datasets(names, unit=unit)
     if not quiet:
         for row in stored:
-            say(f"{row['dataset']}: {row['rows']:,} rows ({row['kind']}) stored for spaces of {row['unit']}s")
+            say(
+                f"{row['dataset']}: {row['rows']:,} rows ({row['kind']}) stored for spaces of"
+                f" {row['unit']}s"
+            )
 
 
 @app.command("missing", cls=PlainCommand)
@@ -103,4 +106,6 @@ def missing(
     shown: ShownItems,
 ) -> None:  # fmt: skip
     """List the texts of datasets and files that are missing in the spaces of a store."""
-    shown.emit(open_store(shown.store).missing(sources, span=span or (), targets=targets, **filters))
+    shown.emit(
+        open_store(shown.store).missing(sources, span=span or (), targets=targets, **filters)
+    )

@@ -93,13 +93,21 @@ def _end() -> None:
 INTERRUPTED = 130
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the second is what batch schedulers send
-_SECONDS_OF_DUPLICATES = 0.2  # ``timeout``, and a shell with its process group, may send one signal twice
+_SECONDS_OF_DUPLICATES = (
+    0.2  # ``timeout``, and a shell with its process group, may send one signal twice
+)
 _AGAIN = 0  # to the watching thread: raise KeyboardInterrupt again
 _SECONDS_TO_AGAIN = 0.005
 _SECONDS_TO_POSTPONE = 1.0  # the main thread may wait for a thread as long as that runs
 _SECONDS_TO_WAKE = (0.01, 0.05, 0.1)  # after the first signal, if the main thread has not seen it
 
-_LOCKING = {"threading", "queue", "contextlib", "concurrent.futures._base", "concurrent.futures.thread"}
+_LOCKING = {
+    "threading",
+    "queue",
+    "contextlib",
+    "concurrent.futures._base",
+    "concurrent.futures.thread",
+}
 
 _raises = False
 _is_reported = False
@@ -111,7 +119,9 @@ _to_watcher = -1
 def begin() -> None:
     """Take the signals; until :func:`raise_from_now_on` the first of them ends the process."""
     for number in _SIGNALS:
-        if number != signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # as in the background
+        if (
+            number != signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN
+        ):  # as in the background
             signal.signal(number, _handle)
     atexit.register(_ignore)  # the first that is registered is the last that runs
     sys.unraisablehook = _unraisable
@@ -186,7 +196,9 @@ def _can_be_interrupted(frame: FrameType | None) -> bool:
         return True
     function = frame.f_code.co_name
     if frame.f_globals.get("__name__") in _LOCKING:
-        return function == "wait" and "gotit" in frame.f_locals  # threading.Condition has a ``try`` from there on
+        return (
+            function == "wait" and "gotit" in frame.f_locals
+        )  # threading.Condition has a ``try`` from there on
     return function not in ("__enter__", "__exit__")
 
 

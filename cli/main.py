@@ -54,7 +54,9 @@ _GROUPS = {
 """Group → name → help, in the order in which users need them."""
 
 _SPELLINGS = {"neighbors": "neighbours"}
-COMMANDS = {name: text for group in _GROUPS.values() for name, text in group.items()} | dict.fromkeys(_SPELLINGS, "")
+COMMANDS = {
+    name: text for group in _GROUPS.values() for name, text in group.items()
+} | dict.fromkeys(_SPELLINGS, "")
 """Name → help; other spellings of a name have none and are not listed."""
 
 _MODULES = {
@@ -97,7 +99,10 @@ class Commands(PlainGroup):
         with explained():
             for text in args:
                 if not is_utf8(text):
-                    raise UsageError(f"{text} is not UTF-8. Rename that file or folder, or write the text in UTF-8.")
+                    raise UsageError(
+                        f"{text} is not UTF-8. Rename that file or folder, or write the text in"
+                        " UTF-8."
+                    )
             return super().make_context(info_name, args, *rest, **extra)
 
     def invoke(self, ctx: Any) -> Any:
@@ -158,13 +163,18 @@ def _load(name: str) -> Any:
         app.add_typer(module.app, name=name, short_help=text)
         return typer.main.get_group(app).commands[name]
     function = getattr(module, f"{own_name}_" if iskeyword(own_name) else own_name)
-    return made(function, name, getattr(module, "COMMAND", PlainCommand), short_help=text, hidden=not text)
+    return made(
+        function, name, getattr(module, "COMMAND", PlainCommand), short_help=text, hidden=not text
+    )
 
 
 app = typer.Typer(
     name="embstore",
     cls=Commands,
-    help="Embed words and sentences once, keep every layer, and query their geometry without a model.",
+    help=(
+        "Embed words and sentences once, keep every layer, and query their geometry without a"
+        " model."
+    ),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -235,7 +245,10 @@ _EXAMPLES = {
     ),
     "datasets": ("how-to/datasets.md", "embstore datasets", "embstore datasets fetch rg65 stsb"),
     "datasets fetch": ("how-to/datasets.md", "embstore datasets fetch rg65 stsb"),
-    "datasets add": ("how-to/datasets.md", "embstore datasets add mine pairs.csv --kind pairs --columns a,b,score"),
+    "datasets add": (
+        "how-to/datasets.md",
+        "embstore datasets add mine pairs.csv --kind pairs --columns a,b,score",
+    ),
     "datasets store": ("how-to/bring-vectors.md", "embstore datasets store rg65 simlex999"),
     "datasets missing": ("how-to/datasets.md", "embstore datasets missing rg65 --model gpt2"),
     "query": (
@@ -275,11 +288,22 @@ _EXAMPLES = {
         "embstore drift bank river --space gpt2.word.last --layer 0,6,top",
         "embstore drift --most 20 --model minilm",
     ),
-    "map": ("how-to/maps.md", "embstore map --model minilm", "embstore map --method tsne --sample 4000 --layer 0-6"),
+    "map": (
+        "how-to/maps.md",
+        "embstore map --model minilm",
+        "embstore map --method tsne --sample 4000 --layer 0-6",
+    ),
     "explore": ("how-to/explore.md", "embstore explore", "embstore explore --port 9000 --no-open"),
-    "report": ("how-to/report.md", "embstore report", "embstore report --recipe wolfe2022 -o wolfe2022.html"),
+    "report": (
+        "how-to/report.md",
+        "embstore report",
+        "embstore report --recipe wolfe2022 -o wolfe2022.html",
+    ),
     "index": ("how-to/indexes.md", "embstore index --kind hnsw --recall 0.99"),
-    "reproduce": ("tutorials/wolfe-caliskan.md", "embstore reproduce wolfe2022 --quick --model minilm"),
+    "reproduce": (
+        "tutorials/wolfe-caliskan.md",
+        "embstore reproduce wolfe2022 --quick --model minilm",
+    ),
     "info": ("how-to/maintenance.md", "embstore info", "embstore info --skipped -o skipped.csv"),
     "verify": ("how-to/maintenance.md", "embstore verify --deep"),
     "repair": ("how-to/maintenance.md", "embstore repair --dry-run"),
@@ -296,7 +320,11 @@ _EXAMPLES = {
         "embstore pull ../other/store --space gpt2.word.last --dry-run",
     ),
     "remove": ("how-to/maintenance.md", "embstore remove --space gpt2.word.last"),
-    "cite": ("how-to/scripts.md", "embstore cite > references.bib", "embstore cite similarity rg65"),
+    "cite": (
+        "how-to/scripts.md",
+        "embstore cite > references.bib",
+        "embstore cite similarity rg65",
+    ),
     "completion": (
         "reference/cli.md",
         "embstore completion bash > ~/.local/share/bash-completion/completions/embstore",

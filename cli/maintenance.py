@@ -29,7 +29,9 @@ def index(
     shown: Shown,
 ) -> None:  # fmt: skip
     """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not reached."""
-    with explained("Interrupted. The indexes that were done are kept; the others are as they were."):
+    with explained(
+        "Interrupted. The indexes that were done are kept; the others are as they were."
+    ):
         with shown.progress():
             done = open_store(shown.store).index(
                 **filters, layers=layers, kind=kind, memory=index_memory, recall=recall, force=force
@@ -75,7 +77,9 @@ def repair(dry_run: DryRun = False, *, shown: Shown) -> None:
         from embstore.maintain.repair import LEFT
 
         with shown.progress():
-            done = open_all(shown.store, "begin with embstore verify --quick.").repair(dry_run=dry_run)
+            done = open_all(shown.store, "begin with embstore verify --quick.").repair(
+                dry_run=dry_run
+            )
         shown.emit_actions(done, nothing="There is nothing to repair.", dry_run=dry_run)
         if LEFT in done["action"]:
             raise typer.Exit(NO)
@@ -84,7 +88,13 @@ def repair(dry_run: DryRun = False, *, shown: Shown) -> None:
 def compact(
     dry_run: DryRun = False,
     shard_megabytes: Annotated[
-        int, typer.Option("--shard-megabytes", min=1, metavar="N", help="The most megabytes of vectors in a shard.")
+        int,
+        typer.Option(
+            "--shard-megabytes",
+            min=1,
+            metavar="N",
+            help="The most megabytes of vectors in a shard.",
+        ),
     ] = 16,
     *,
     shown: Shown,
@@ -92,7 +102,9 @@ def compact(
     """Merge small shards into large ones, and small tables of texts; every answer stays what it was."""
     with explained("Interrupted. The store is as it was, but for what was merged already."):
         with shown.progress():
-            done = open_store(shown.store).compact(dry_run=dry_run, shard_bytes=shard_megabytes << 20)
+            done = open_store(shown.store).compact(
+                dry_run=dry_run, shard_bytes=shard_megabytes << 20
+            )
         shown.emit_actions(done, nothing="There is nothing to merge.", dry_run=dry_run)
 
 
@@ -122,7 +134,9 @@ def remove(
 
 def _agreed(planned: "Table") -> bool:
     if not sys.stdin.isatty():
-        raise UsageError("what is removed cannot be brought back: add --yes, or see what it is with --dry-run.")
+        raise UsageError(
+            "what is removed cannot be brought back: add --yes, or see what it is with --dry-run."
+        )
     for row in planned:
         items = "" if row["items"] is None else f"{row['items']:,} items, "
         size = "" if row["bytes"] is None else f"{row['bytes']:,} bytes, "
@@ -148,5 +162,9 @@ def info(
     table = opened.skipped() if skipped else opened.columns() if columns else opened.info()
     shown.emit_actions(
         table.exact_sizes() if exact else table,
-        nothing="No text was skipped." if skipped else "The store holds no space yet. Fill it with: ⦃embstore build⦄",
+        nothing=(
+            "No text was skipped."
+            if skipped
+            else "The store holds no space yet. Fill it with: ⦃embstore build⦄"
+        ),
     )

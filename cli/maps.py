@@ -79,16 +79,21 @@ def map(
 
     The layers of one call are mapped together, so that a point moves where its neighbours change.
     """
-    with explained("Interrupted. The layers that were done are stored; the same command goes on after them."):
+    with explained(
+        "Interrupted. The layers that were done are stored; the same command goes on after them."
+    ):
         opened = open_store(shown.store)
         if stored:
             if given := _options.given_options(context, _OF_LIST):
                 raise UsageError(
-                    f"--list lists stored maps with their settings, and {given[0]} is about new ones. Leave "
-                    f"{given[0]} out; --space, --layer and --method choose what is listed."
+                    f"--list lists stored maps with their settings, and {given[0]} is about new"
+                    f" ones. Leave {given[0]} out; --space, --layer and --method choose what is"
+                    " listed."
                 )
             stored_maps = opened.maps(method=method, layers=layers, **filters)
-            shown.emit_actions(stored_maps, nothing="No such map is stored. Make one with: ⦃embstore map⦄")
+            shown.emit_actions(
+                stored_maps, nothing="No such map is stored. Make one with: ⦃embstore map⦄"
+            )
             return
         with shown.progress():
             done = opened.map(

@@ -53,6 +53,11 @@ def cosine(
     """Show the cosine of two texts, layers down and models side by side: exact, in float64."""
     with shown.progress():
         found = open_store(shown.store).cosine(
-            texts or (), marked=marked or (), layers=layers, transforms=transforms or (), **encoding, **filters
+            texts or (),
+            marked=marked or (),
+            layers=layers,
+            transforms=transforms or (),
+            **encoding,
+            **filters,
         )
     shown.emit(found)

@@ -53,10 +53,15 @@ def report(
     The file opens without a network, in any browser. It needs the extra plot.
     """
     if output is not None and output.suffix.lower() not in ("", ".html", ".htm"):
-        raise UsageError(f"--output {output}: a report is an HTML page. Name it {output.with_suffix('.html').name}.")
+        raise UsageError(
+            f"--output {output}: a report is an HTML page. Name it"
+            f" {output.with_suffix('.html').name}."
+        )
 
     with show_progress(quiet):
-        page = open_store(store).report(recipe=recipe, models=models or (), sentences=sentences, quick=quick)
+        page = open_store(store).report(
+            recipe=recipe, models=models or (), sentences=sentences, quick=quick
+        )
     write(page, output)
     if output is not None and not quiet:
         say(f"Written: {output}")

@@ -22,11 +22,17 @@ _NOT_MEASURED = "not measured"
 
 def emit_sections(sections: Sequence[Section], form: Format, output: Path | None = None) -> None:
     """Write several tables, each under its heading; a table too wide for a terminal is divided by variant."""
-    width = _terminal_width() if output is None and sys.stdout.isatty() and form is Format.TABLE else None
+    width = (
+        _terminal_width()
+        if output is None and sys.stdout.isatty() and form is Format.TABLE
+        else None
+    )
     if width is not None:
         sections = [part for section in sections for part in _that_fit(section, width)]
     mark, between = ("### ", "\n") if form is Format.MARKDOWN else ("", "")
-    text = "\n".join(f"{mark}{head}\n{between}{_text(table, form, width)}" for head, table in sections)
+    text = "\n".join(
+        f"{mark}{head}\n{between}{_text(table, form, width)}" for head, table in sections
+    )
     write(text, output, is_data=form is not Format.TABLE)
 
 
@@ -38,24 +44,42 @@ def _that_fit(section: Section, width: int) -> list[Section]:
         return [section]
     columns = tuple(column for column in whole.columns if column != "variant")
     variants = dict.fromkeys(whole["variant"])
-    parts = {variant: tuple(row for row in whole if row["variant"] == variant) for variant in variants}
-    return [(f"{head}; {variant}" if variant else head, Table(columns, rows)) for variant, rows in parts.items()]
+    parts = {
+        variant: tuple(row for row in whole if row["variant"] == variant) for variant in variants
+    }
+    return [
+        (f"{head}; {variant}" if variant else head, Table(columns, rows))
+        for variant, rows in parts.items()
+    ]
 
 
 def result_sections(result: Table, helps: Mapping[str, str]) -> list[Section]:
     """Return a heading and a table for each figure, and at the end for each reason what was not measured."""
     sections: list[Section] = []
     for figure in dict.fromkeys(result["figure"]):
-        rows = [row for row in result if row["figure"] == figure and row["verdict"] != _NOT_MEASURED]
+        rows = [
+            row for row in result if row["figure"] == figure and row["verdict"] != _NOT_MEASURED
+        ]
         if compared := [row for row in rows if row["relation"] is not None]:
-            sections.append((_heading(figure, helps, "beside what is published"), _compared(compared)))
+            sections.append(
+                (_heading(figure, helps, "beside what is published"), _compared(compared))
+            )
         if others := [row for row in rows if row["relation"] is None]:
-            pivot = Pivot(("layers",), ("model", "variant"), ("measured",), heads=("layer",), order="layer")
+            pivot = Pivot(
+                ("layers",), ("model", "variant"), ("measured",), heads=("layer",), order="layer"
+            )
             measured = table(others, columns=tuple(others[0]), pivot=pivot)
             sections.append((_heading(figure, helps, "nothing published"), measured))
     missing = [row for row in result if row["verdict"] == _NOT_MEASURED]
-    for reason in dict.fromkeys(row["reason"] for row in missing):  # a column of reasons would be too wide
-        sections.append((f"not measured: {reason}", _unmeasured(row for row in missing if row["reason"] == reason)))
+    for reason in dict.fromkeys(
+        row["reason"] for row in missing
+    ):  # a column of reasons would be too wide
+        sections.append(
+            (
+                f"not measured: {reason}",
+                _unmeasured(row for row in missing if row["reason"] == reason),
+            )
+        )
     return sections
 
 
@@ -69,8 +93,14 @@ def plan_sections(plan: Table) -> list[Section]:
         "build": ("builds", ("space", "sources", "template")),
         "query": ("queries", ("space", "metric", "column", "figure")),
     }
-    parts = [([row for row in plan if row["step"] == step], *shown) for step, shown in steps.items()]
-    return [(f"{len(rows)} {head}", table(rows, columns=columns)) for rows, head, columns in parts if rows]
+    parts = [
+        ([row for row in plan if row["step"] == step], *shown) for step, shown in steps.items()
+    ]
+    return [
+        (f"{len(rows)} {head}", table(rows, columns=columns))
+        for rows, head, columns in parts
+        if rows
+    ]
 
 
 def _compared(rows: Sequence[Row]) -> Table:
@@ -139,7 +169,9 @@ def _unmeasured(rows: Iterable[Row]) -> Table:
     return table(shown, columns=("model", "figure", "published"))
 
 
-_STOPPED = "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
+_STOPPED = (
+    "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
+)
 
 
 def reproduce(
@@ -179,7 +211,11 @@ def _show(result: "Table", recipe: str, shown: Shown, *, dry_run: bool) -> None:
     for note in () if shown.quiet else result.notes:
         say(note)
     helps = {measure.figure: measure.help for measure in load_recipe(recipe).measures}
-    emit_sections(plan_sections(result) if dry_run else result_sections(result, helps), shown.form, shown.output)
+    emit_sections(
+        plan_sections(result) if dry_run else result_sections(result, helps),
+        shown.form,
+        shown.output,
+    )
 
 
 def cite(

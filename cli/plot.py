@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from embstore.base.table import Table
     from embstore.metrics import Metric
 
-_NoCache = Annotated[bool, option("--no-cache", "Compute again; use nothing stored, and store nothing.")]
+_NoCache = Annotated[
+    bool, option("--no-cache", "Compute again; use nothing stored, and store nothing.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,22 @@ class _Drawing:
         "[default: METRIC.svg]")] = None  # fmt: skip
     result: Annotated[Path | None, option("--from FILE",
         "Draw a result that query wrote as JSON; read no store.")] = None  # fmt: skip
-    column: Annotated[str | None, option("--column COLUMN", "Column to draw, where the metric has several.")] = None
-    title: Annotated[str | None, option("--title TEXT", "Title; '' for none.  [default: the metric's name]")] = None
-    width: Annotated[str, option("--width LENGTH", "Width of the whole picture on paper: 80mm, 3.3in.")] = "170mm"
+    column: Annotated[
+        str | None, option("--column COLUMN", "Column to draw, where the metric has several.")
+    ] = None
+    title: Annotated[
+        str | None, option("--title TEXT", "Title; '' for none.  [default: the metric's name]")
+    ] = None
+    width: Annotated[
+        str, option("--width LENGTH", "Width of the whole picture on paper: 80mm, 3.3in.")
+    ] = "170mm"
     height: Annotated[str | None, option("--height LENGTH",
         "Height of each panel.  [default: one that suits the width]")] = None  # fmt: skip
     style: Annotated[str, option("--style paper|screen|dark",
         "paper (black on white, small type), screen (larger type) or dark.")] = "paper"  # fmt: skip
-    labels: Annotated[list[str] | None, option("--label SPACE=TEXT", "Call a space so (repeatable).")] = None
+    labels: Annotated[
+        list[str] | None, option("--label SPACE=TEXT", "Call a space so (repeatable).")
+    ] = None
     x_label: Annotated[str | None, option("--x-label TEXT", "Title of the x axis.")] = None
     y_label: Annotated[str | None, option("--y-label TEXT", "Title of the y axis.")] = None
     range_: Annotated[str | None, option("--range MIN,MAX", "Ends of the scale of values.")] = None
@@ -49,7 +59,9 @@ class _Drawing:
     colours: Annotated[str, option("--colours LIST",
         "Colours of the curves or the scale, with commas: '#0072B2,#D55E00'.")] = ""  # fmt: skip
     logy: Annotated[bool, option("--logy", "Make the scale of the values logarithmic.")] = False
-    x_axis: Annotated[str, option("--x layer|step", "What the x axis shows: layers, or training steps.")] = "layer"
+    x_axis: Annotated[
+        str, option("--x layer|step", "What the x axis shows: layers, or training steps.")
+    ] = "layer"
     logx: Annotated[bool, option("--logx", "With --x step: make its scale logarithmic.")] = False
     quiet: _options.QuietQuery = False
 
@@ -57,7 +69,8 @@ class _Drawing:
         """Raise UsageError if a stored result is drawn, and options are given of what would be computed."""
         if self.result is not None and (given := _options.given_options(context, _NAMES)):
             raise UsageError(
-                f"{given[0]} is about what is computed, and --from draws a stored result. Leave {given[0]} out."
+                f"{given[0]} is about what is computed, and --from draws a stored result. Leave"
+                f" {given[0]} out."
             )
 
     def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None) -> None:
@@ -90,7 +103,10 @@ _NAMES = {field.name for field in fields(_Drawing)}
 
 
 def _plot_metric(
-    context: typer.Context, store: _options.StoreDir = None, no_cache: _NoCache = False, **options: Any
+    context: typer.Context,
+    store: _options.StoreDir = None,
+    no_cache: _NoCache = False,
+    **options: Any,
 ) -> None:
     metric = options.pop("metric")
     own = {name: options.pop(name) for name in options.pop("own_names") if name in _NAMES}
@@ -144,11 +160,19 @@ class PlotGroup(MetricGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a metric or of drift, or end with a message that gives the reason."""
-        return made(_plot_drift, "drift") if cmd_name == "drift" else super().get_command(ctx, cmd_name)
+        return (
+            made(_plot_drift, "drift")
+            if cmd_name == "drift"
+            else super().get_command(ctx, cmd_name)
+        )
 
 
 app = typer.Typer(
-    cls=PlotGroup, add_completion=False, rich_markup_mode=None, subcommand_metavar="METRIC ...", no_args_is_help=True
+    cls=PlotGroup,
+    add_completion=False,
+    rich_markup_mode=None,
+    subcommand_metavar="METRIC ...",
+    no_args_is_help=True,
 )
 
 
@@ -164,8 +188,11 @@ def plot(*, context: typer.Context, drawing: _Drawing) -> None:
     if context.invoked_subcommand is None and drawing.result is not None:
         drawing.draw(None)
     elif context.invoked_subcommand is None:
-        raise UsageError("Name a metric, as in embstore plot anisotropy, or a stored result: --from result.json")
+        raise UsageError(
+            "Name a metric, as in embstore plot anisotropy, or a stored result: --from result.json"
+        )
     elif are_given:
         raise UsageError(
-            f"Options stand after the metric: embstore plot {context.invoked_subcommand} --layer 0-6 -o figure.svg"
+            f"Options stand after the metric: embstore plot {context.invoked_subcommand} --layer"
+            " 0-6 -o figure.svg"
         )

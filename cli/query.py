@@ -70,8 +70,14 @@ def _query(
     is_printed = form in (_options.Format.TABLE, _options.Format.MARKDOWN, _options.Format.LATEX)
     if not is_printed and (intervals == "inline" or labels):
         flag = "--space-label" if "label" in options else "--label"
-        given, kept = (flag, "spaces by name") if labels else ("--intervals inline", "low and high in columns")
-        raise UsageError(f"{given} is for table, markdown and latex: {form.value} has {kept}. Leave it out.")
+        given, kept = (
+            (flag, "spaces by name")
+            if labels
+            else ("--intervals inline", "low and high in columns")
+        )
+        raise UsageError(
+            f"{given} is for table, markdown and latex: {form.value} has {kept}. Leave it out."
+        )
     read_labels(labels)
     if explain:
         _explain(metric, store, options, form, output, cache=not no_cache)
@@ -87,10 +93,14 @@ def _explain(
     cache: bool,
 ) -> None:  # fmt: skip
     if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
-        raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
+        raise UsageError(
+            f"--explain is written as table (text), json or jsonl, not as {form.value}."
+        )
     names = dict.fromkeys(store or ())
     if len(names) > 1:
-        raise UsageError(f"--explain is about one store, and --store names {len(names)}. Keep one of them.")
+        raise UsageError(
+            f"--explain is about one store, and --store names {len(names)}. Keep one of them."
+        )
     explanation = open_store(next(iter(names), None)).explain_query(metric, cache=cache, **options)
     if form is _options.Format.TABLE:
         text = str(explanation)
@@ -99,7 +109,9 @@ def _explain(
     write(f"{text}\n", output, is_data=form is not _options.Format.TABLE)
 
 
-def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[inspect.Parameter]) -> Any:
+def metric_command(
+    metric: "Metric", run: Callable[..., None], shared: Sequence[inspect.Parameter]
+) -> Any:
     """Return the command of a metric."""
     from embstore.metrics.explain import UNGROUPED
 
@@ -116,7 +128,9 @@ def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[
     for parameter in built.params if "label" in own else ():
         if parameter.name in ("space_label", "labels"):  # whose usual name is that of a column
             parameter.opts = ["--space-label"]
-    for parameter in built.params if metric.needs in UNGROUPED else ():  # is still there, and refused with the reason
+    for parameter in (
+        built.params if metric.needs in UNGROUPED else ()
+    ):  # is still there, and refused with the reason
         parameter.hidden = parameter.hidden or parameter.name in ("by", "bins")
     return built
 
@@ -130,10 +144,17 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
         shown = f"{shown.rstrip('.')} (repeatable)."
     option = typer.Option(flag_of(parameter), help=shown, metavar=metavar_of(parameter) or None)
     kind: Any = list[str] if is_repeatable else parameter.kind
-    default: Any = list(parameter.default) or None if isinstance(parameter.default, tuple) else parameter.default
+    default: Any = (
+        list(parameter.default) or None
+        if isinstance(parameter.default, tuple)
+        else parameter.default
+    )
     kind = kind if default is not None else kind | None
     return inspect.Parameter(
-        parameter.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+        parameter.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, option],
     )
 
 
@@ -142,7 +163,10 @@ def _query_command(metric: "Metric") -> Any:
     if any(column.interval for column in metric.columns):
         more = {"intervals": _Intervals, **more}
     kind = inspect.Parameter.KEYWORD_ONLY
-    shown = [inspect.Parameter(name, kind, default=None, annotation=option) for name, option in more.items()]
+    shown = [
+        inspect.Parameter(name, kind, default=None, annotation=option)
+        for name, option in more.items()
+    ]
     return metric_command(metric, _query, [*shown, *parameters_of(_query)])
 
 
@@ -161,8 +185,13 @@ class MetricGroup(PlainGroup):
             return super().parse_args(ctx, args)
         except Exception as error:
             unknown: Any = error
-            if hasattr(error, "possibilities"):  # Typer does not export the class of the error on an unknown option
-                unknown.message += f". Options follow the metric: {ctx.command_path} METRIC {unknown.option_name} …"
+            if hasattr(
+                error, "possibilities"
+            ):  # Typer does not export the class of the error on an unknown option
+                unknown.message += (
+                    f". Options follow the metric: {ctx.command_path} METRIC"
+                    f" {unknown.option_name} …"
+                )
             raise
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -181,7 +210,9 @@ class MetricGroup(PlainGroup):
         if refused:
             with formatter.section("Not usable"):
                 for problem in refused:
-                    formatter.write(f"{wrapped(problem, formatter.width, ' ' * formatter.current_indent)}\n")
+                    formatter.write(
+                        f"{wrapped(problem, formatter.width, ' ' * formatter.current_indent)}\n"
+                    )
 
     def names(self) -> Iterable[str]:
         """Return the metrics, and the other commands; packages are named, and none is imported."""
@@ -205,7 +236,11 @@ class MetricGroup(PlainGroup):
 
 
 app = typer.Typer(
-    cls=MetricGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=None, subcommand_metavar="METRIC ..."
+    cls=MetricGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    subcommand_metavar="METRIC ...",
 )
 
 

@@ -65,14 +65,19 @@ def sql(
     vec(space, layer, text), cosine(a, b), and the table neighbours(space, layer, text, k := 10). A store at a URL has
     to be pulled first.
     """  # fmt: skip
-    _check_together(tables=tables, explain=explain, raw=raw, query=query, file=file, parameter=parameter)
+    _check_together(
+        tables=tables, explain=explain, raw=raw, query=query, file=file, parameter=parameter
+    )
     opened = open_store(store)
     if tables:
         emit(opened.sql_views(), form, output, csv_safe=csv_safe)
         return
     select = _text(query, file)
     if explain:
-        _write_plan(opened.sql(f"EXPLAIN {select}", _values(parameter), timeout=timeout, memory=memory), output)
+        _write_plan(
+            opened.sql(f"EXPLAIN {select}", _values(parameter), timeout=timeout, memory=memory),
+            output,
+        )
         return
     found = opened.sql(select, _values(parameter), timeout=timeout, memory=memory)
     if found.columns == _PLAN and form is _options.Format.TABLE:
@@ -106,7 +111,10 @@ def _text(query: str | None, file: Path | None) -> str:
             raise UsageError("a query was given, and --file too. Give one of them.")
         return query
     if file is None and query is None and sys.stdin.isatty():
-        raise UsageError('Give a query, as in embstore sql "SELECT count(*) FROM items"; --tables lists the views.')
+        raise UsageError(
+            'Give a query, as in embstore sql "SELECT count(*) FROM items"; --tables lists the'
+            " views."
+        )
     try:
         return sys.stdin.read() if file is None else disk.read_foreign(file).decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -171,7 +179,11 @@ def _plain(value: Any) -> Any:
 
 
 def _write_plan(found: Any, output: Path | None) -> None:
-    write("".join(printable(str(row[-1]), lines=True) for row in found.fetchall()), output, is_data=False)
+    write(
+        "".join(printable(str(row[-1]), lines=True) for row in found.fetchall()),
+        output,
+        is_data=False,
+    )
 
 
 def _write_first(found: Any, output: Path | None) -> None:
@@ -185,10 +197,15 @@ def _write_first(found: Any, output: Path | None) -> None:
             sink.write(bytes(row[0]))
         return
     text = str(_plain(row[0])) if row[0] is not None else ""
-    write(f"{printable(text, lines=True) if output is None and sys.stdout.isatty() else text}\n", output)
+    write(
+        f"{printable(text, lines=True) if output is None and sys.stdout.isatty() else text}\n",
+        output,
+    )
 
 
-def _stream(found: Any, form: _options.Format, output: Path | None, *, csv_safe: bool, ids_as_text: bool) -> None:
+def _stream(
+    found: Any, form: _options.Format, output: Path | None, *, csv_safe: bool, ids_as_text: bool
+) -> None:
     """Write rows as they come, in memory for a few thousand at a time."""
     for_terminal = output is None and sys.stdout.isatty()
     if form is _options.Format.PARQUET:

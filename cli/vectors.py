@@ -38,10 +38,16 @@ def _arguments(
 
 
 def import_(
-    *, given: Annotated[dict[str, Any], _arguments], quiet: QuietSummary = False, store: StoreDir = None
+    *,
+    given: Annotated[dict[str, Any], _arguments],
+    quiet: QuietSummary = False,
+    store: StoreDir = None,
 ) -> None:
     """Import vectors that were made elsewhere into a space of their own, and index them."""
-    with explained("Interrupted. What was imported is kept: run the same command again and it goes on from there."):
+    with explained(
+        "Interrupted. What was imported is kept: run the same command again and it goes on from"
+        " there."
+    ):
         with show_progress(quiet):
             report = open_store(store).import_vectors(**given)
         if not quiet:
@@ -70,7 +76,10 @@ def _export_arguments(
 
 
 def export(
-    *, given: Annotated[dict[str, Any], _export_arguments], quiet: QuietSummary = False, store: StoreDir = None
+    *,
+    given: Annotated[dict[str, Any], _export_arguments],
+    quiet: QuietSummary = False,
+    store: StoreDir = None,
 ) -> None:
     """Write the vectors of a space to a file or folder in the format of another program."""
     with explained("Interrupted. Nothing was written."):

@@ -15,7 +15,12 @@ from embstore.storage.views.users_sql import SqlResult
 INTERNAL = ("catalog", "remote_bytes")
 """Public members of Store that no user needs."""
 
-_DECLARATIONS = ("Metric", "Column", "Parameter", "Value")  # are made, not called: their methods are embstore's own
+_DECLARATIONS = (
+    "Metric",
+    "Column",
+    "Parameter",
+    "Value",
+)  # are made, not called: their methods are embstore's own
 _HIDDEN = ("layout", "exact_sizes")  # what printing a table needs
 
 TASKS = {
@@ -38,29 +43,46 @@ METRICS = (
     "as_metric", "rows_of",
 )  # fmt: skip
 _CONSTANTS = {"METRICS": "The built-in metrics: name → [`Metric`](#embstore.metrics.Metric)."}
-_SECTIONS = {"Args": "Arguments", "Attributes": "Attributes", "Returns": "Returns", "Raises": "Raises"}
+_SECTIONS = {
+    "Args": "Arguments",
+    "Attributes": "Attributes",
+    "Returns": "Returns",
+    "Raises": "Raises",
+}
 _HEAD = re.compile(r"^(Args|Attributes|Returns|Raises):$", re.MULTILINE)
 _ENTRY = re.compile(r"^(?=\S)", re.MULTILINE)
 _ROLE = re.compile(r":\w+:`~?([^`]+)`")
-_MODULES = re.compile(r"\b(?:collections\.abc|typing|os|pathlib|numpy|np|embstore(?:\.\w+)+)\.(?=[A-Za-z])")
+_MODULES = re.compile(
+    r"\b(?:collections\.abc|typing|os|pathlib|numpy|np|embstore(?:\.\w+)+)\.(?=[A-Za-z])"
+)
 _ARRAY = re.compile(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]")
 _WIDTH = 80
 
 
 def python_page() -> str:
     """Return the reference of Store, by task, and of what its methods return."""
-    members = {name: member for name, member in public_members(Store).items() if name not in INTERNAL}
+    members = {
+        name: member for name, member in public_members(Store).items() if name not in INTERNAL
+    }
     left = [name for name in members if not any(name in names for names in TASKS.values())]
     tasks = {title: [name for name in names if name in members] for title, names in TASKS.items()}
     tasks[[*tasks][-1]] += left
     lines = ["| task | methods of `Store` |", "|---|---|"]
     for title, names in tasks.items():
-        lines.append(f"| {title} | {', '.join(f'[`{name}`](#embstore.Store.{name})' for name in names)} |")
-    parts = ["\n".join(lines), _heading("##", "Store", "embstore.Store"), _of_class(Store, "embstore.Store", ())]
+        lines.append(
+            f"| {title} | {', '.join(f'[`{name}`](#embstore.Store.{name})' for name in names)} |"
+        )
+    parts = [
+        "\n".join(lines),
+        _heading("##", "Store", "embstore.Store"),
+        _of_class(Store, "embstore.Store", ()),
+    ]
     for title, names in tasks.items():
         parts.append(f"## {title}")
         for name in names:
-            first = next(other for other in members if members[other].__doc__ == members[name].__doc__)
+            first = next(
+                other for other in members if members[other].__doc__ == members[name].__doc__
+            )
             if first == name:
                 parts.append(_member(name, members[name], "embstore.Store"))
             else:
@@ -84,7 +106,10 @@ def metrics_page() -> str:
         if name in _CONSTANTS:
             parts += [_heading("###", name, full), _CONSTANTS[name]]
         elif inspect.isclass(member := getattr(metrics, name)):
-            parts += [_heading("###", name, full), _of_class(member, full, () if name in _DECLARATIONS else None)]
+            parts += [
+                _heading("###", name, full),
+                _of_class(member, full, () if name in _DECLARATIONS else None),
+            ]
         else:
             parts.append(_member(name, member, "embstore.metrics"))
     return "\n\n".join(parts) + "\n"
@@ -93,13 +118,19 @@ def metrics_page() -> str:
 def errors_page() -> str:
     """Return the errors that embstore raises on purpose."""
     kinds = [
-        kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, embstore.EmbstoreError)
+        kind
+        for kind in vars(errors).values()
+        if inspect.isclass(kind) and issubclass(kind, embstore.EmbstoreError)
     ]
     parts = []
     for kind in kinds:
         name = f"embstore.base.errors.{kind.__name__}"
         bases = ", ".join(base.__name__ for base in kind.__bases__)
-        parts += [_heading("###", kind.__name__, name), f"`{kind.__name__}({bases})`", *_text(kind, name)]
+        parts += [
+            _heading("###", kind.__name__, name),
+            f"`{kind.__name__}({bases})`",
+            *_text(kind, name),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -112,14 +143,20 @@ def _of_class(kind: type, name: str, members: tuple[str, ...] | None = None) -> 
     parts = [_signature(kind.__name__, kind)] if kind.__doc__ and "Args:" in kind.__doc__ else []
     parts += _text(kind, name)
     for member, value in public_members(kind).items() if members is None else ():
-        if member not in _HIDDEN and _unbound(value).__doc__ and _is_ours(value) and not _is_field(kind, member):
+        if (
+            member not in _HIDDEN
+            and _unbound(value).__doc__
+            and _is_ours(value)
+            and not _is_field(kind, member)
+        ):
             parts.append(_member(member, value, name, "####"))
     return "\n\n".join(parts)
 
 
 def _is_field(kind: type, name: str) -> bool:
     return name in getattr(kind, "__dataclass_fields__", {}) or not (
-        callable(_unbound(public_members(kind)[name])) or isinstance(public_members(kind)[name], property)
+        callable(_unbound(public_members(kind)[name]))
+        or isinstance(public_members(kind)[name], property)
     )
 
 
@@ -137,17 +174,25 @@ def _member(name: str, member: Any, owner: str, marks: str = "###") -> str:
     parts = [_heading(marks, name, full)]
     called = _unbound(member)
     if callable(called):
-        prefix = f"{owner.rpartition('.')[2]}." if isinstance(member, staticmethod | classmethod) else ""
+        prefix = (
+            f"{owner.rpartition('.')[2]}." if isinstance(member, staticmethod | classmethod) else ""
+        )
         parts.append(_signature(f"{prefix}{name}", called))
     return "\n\n".join([*parts, *_text(called, full)])
 
 
 def _signature(name: str, called: Any) -> str:
     """Return the call with its defaults, in a block of code; types are in the list of arguments."""
-    parameters = [p for p in inspect.signature(called).parameters.values() if p.name not in ("self", "cls")]
+    parameters = [
+        p for p in inspect.signature(called).parameters.values() if p.name not in ("self", "cls")
+    ]
     shown: list[str] = []
     for parameter in parameters:
-        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in shown and not any(s[:1] == "*" for s in shown):
+        if (
+            parameter.kind is parameter.KEYWORD_ONLY
+            and "*" not in shown
+            and not any(s[:1] == "*" for s in shown)
+        ):
             shown.append("*")
         mark = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
         default = parameter.default
@@ -155,7 +200,9 @@ def _signature(name: str, called: Any) -> str:
         shown.append(f"{mark}{parameter.name}{tail}")
     text = f"{name}({', '.join(shown)})"
     if len(text) > _WIDTH:
-        inner = textwrap.fill(", ".join(shown), _WIDTH, initial_indent="    ", subsequent_indent="    ")
+        inner = textwrap.fill(
+            ", ".join(shown), _WIDTH, initial_indent="    ", subsequent_indent="    "
+        )
         text = f"{name}(\n{inner},\n)".replace("*,\n)", "*\n)")
     return f"```py\n{text}\n```"  # py, since the tests run blocks of python
 
@@ -184,7 +231,11 @@ def _entries(section: str, types: dict[str, str], name: str) -> str:
     for entry in filter(None, _ENTRY.split(section)):
         names, _, text = entry.partition(":")
         names = names.partition(" (")[0]
-        kind = f" ({types[names.strip(chr(42))]})" if names.strip("*") in types and "," not in names else ""
+        kind = (
+            f" ({types[names.strip(chr(42))]})"
+            if names.strip("*") in types and "," not in names
+            else ""
+        )
         listed = ", ".join(f"`{part.strip()}`" for part in names.split(","))
         shown.append(f"* {listed}{kind}: {_markdown(' '.join(text.split()), name)}")
     return "\n".join(shown)
@@ -194,7 +245,10 @@ def _types(member: Any) -> dict[str, str]:
     """Return the types of arguments or fields, as code."""
     found: dict[str, str] = {}
     if inspect.isclass(member):
-        found = {field: str(kind.type) for field, kind in getattr(member, "__dataclass_fields__", {}).items()}
+        found = {
+            field: str(kind.type)
+            for field, kind in getattr(member, "__dataclass_fields__", {}).items()
+        }
     if callable(member):
         try:
             parameters = inspect.signature(member).parameters.values()

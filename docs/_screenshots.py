@@ -62,7 +62,10 @@ SCREENSHOTS = {
     ),
 }  # fmt: skip
 REPORT = Screenshot(
-    "A report: its list of sections, and the interactive map with its layer slider", {}, "light", "#map"
+    "A report: its list of sections, and the interactive map with its layer slider",
+    {},
+    "light",
+    "#map",
 )
 
 
@@ -81,18 +84,26 @@ def take(store: Path) -> None:
     from embstore import Store
 
     FOLDER.mkdir(exist_ok=True)
-    with Store(store).explore(port=0) as server, sync_playwright() as playwright, tempfile.TemporaryDirectory() as work:
+    with (
+        Store(store).explore(port=0) as server,
+        sync_playwright() as playwright,
+        tempfile.TemporaryDirectory() as work,
+    ):
         browser = launch(playwright)
         for name, screenshot in SCREENSHOTS.items():
             _save(_page(browser, server.url, screenshot), name)
         report = Path(work) / "report.html"
         report.write_text(Store(store).report(), "utf-8")
-        page = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme=REPORT.scheme).new_page()
+        page = browser.new_context(
+            viewport={"width": 1280, "height": 800}, color_scheme=REPORT.scheme
+        ).new_page()
         page.goto(report.as_uri())
         page.locator("#space").select_option(label=WORDS)
         page.locator("#find").fill("dog")
         page.locator("#layer").fill("4")
-        page.evaluate("document.activeElement.blur(); document.querySelector('#map').scrollIntoView()")
+        page.evaluate(
+            "document.activeElement.blur(); document.querySelector('#map').scrollIntoView()"
+        )
         _save(page, "report")
         browser.close()
     STAMP.write_text(f"{stamp()}\n", "utf-8")
@@ -128,10 +139,15 @@ def main() -> None:
     """Take the pictures of the store that is named, or of one that is built now."""
     if len(sys.argv) > 1:
         return take(Path(sys.argv[1]))
-    with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):  # the pages show the path of the store
+    with (
+        tempfile.TemporaryDirectory() as work,
+        contextlib.chdir(work),
+    ):  # the pages show the path of the store
         store = Path("words")
         for arguments in _SETUP:
-            subprocess.run([sys.executable, "-m", "embstore", *arguments, "--store", str(store)], check=True)
+            subprocess.run(
+                [sys.executable, "-m", "embstore", *arguments, "--store", str(store)], check=True
+            )
         return take(store)
 
 

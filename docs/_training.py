@@ -27,7 +27,13 @@ def train(run: Path) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     config = transformers.GPT2Config(
-        vocab_size=len(tokenizer), n_layer=4, n_head=4, n_embd=64, n_positions=CONTEXT, bos_token_id=0, eos_token_id=0
+        vocab_size=len(tokenizer),
+        n_layer=4,
+        n_head=4,
+        n_embd=64,
+        n_positions=CONTEXT,
+        bos_token_id=0,
+        eos_token_id=0,
     )
     model = transformers.GPT2LMHeadModel(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -47,7 +53,9 @@ def _tokenizer(text: str) -> transformers.PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=2000, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet)
+    trainer = trainers.BpeTrainer(
+        vocab_size=2000, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet
+    )
     tokenizer.train_from_iterator([text], trainer)
     end = "<|endoftext|>"
     return transformers.PreTrainedTokenizerFast(
@@ -62,10 +70,24 @@ def main() -> None:
         revisions = ",".join(f"checkpoint-{step}" for step in STEPS)
         environment = os.environ | {"HF_HUB_OFFLINE": "1"}
         for command in (
-            ["build", "words:2000", "--model", "./run", "--revision", revisions, "--template", " {text}"],
+            [
+                "build",
+                "words:2000",
+                "--model",
+                "./run",
+                "--revision",
+                revisions,
+                "--template",
+                " {text}",
+            ],
             ["plot", *PLOT.split(), "-o", str(DOCS / "training.svg")],
         ):
-            subprocess.run([sys.executable, "-m", "embstore", *command], cwd=folder, env=environment, check=True)
+            subprocess.run(
+                [sys.executable, "-m", "embstore", *command],
+                cwd=folder,
+                env=environment,
+                check=True,
+            )
 
 
 if __name__ == "__main__":

@@ -38,22 +38,41 @@ _SPACE: dict[str, Any] = {
     "pooling": {"enum": ["last", "first", "mean", "bos", "eos", "projection", "model", "imported"]},
     "template": {"type": "string"},
     "layer": {"type": "integer", "minimum": 0},
-    "layer_name": {"type": "string", "description": "The number, or raw, normed, projection or output."},
-    "n": {"type": "integer", "minimum": 0, "description": "Vectors that the values are computed from."},
+    "layer_name": {
+        "type": "string",
+        "description": "The number, or raw, normed, projection or output.",
+    },
+    "n": {
+        "type": "integer",
+        "minimum": 0,
+        "description": "Vectors that the values are computed from.",
+    },
 }
 _TWO_LAYERS: dict[str, Any] = {
     **{name: schema for name, schema in _SPACE.items() if name != "n"},
-    "space_2": {**_SPACE["space"], "description": "The space of the second layer: the same, or that of --against."},
+    "space_2": {
+        **_SPACE["space"],
+        "description": "The space of the second layer: the same, or that of --against.",
+    },
     **{f"{name}_2": schema for name, schema in _REVISION.items()},
     "layer_2": _SPACE["layer"],
     "layer_name_2": _SPACE["layer_name"],
-    "n": {**_SPACE["n"], "description": "Items that the values are computed from, which both layers hold."},
+    "n": {
+        **_SPACE["n"],
+        "description": "Items that the values are computed from, which both layers hold.",
+    },
 }
 _ROWS: dict[str, Any] = {
-    "store": {"type": "string", "description": "Present if several stores were queried: folder or URL, as given."},
+    "store": {
+        "type": "string",
+        "description": "Present if several stores were queried: folder or URL, as given.",
+    },
     "reason": {"type": ["string", "null"], "description": "Why a value is null."},
     "where": {"type": "string", "description": "Present if the items were filtered: the SQL."},
-    "words": {"type": "string", "description": "Present if the items are those of a list of words: its file or words."},
+    "words": {
+        "type": "string",
+        "description": "Present if the items are those of a list of words: its file or words.",
+    },
     "words_sha256": {
         "type": "string",
         "description": "Present with words: SHA-256 of the words, one a line, as of a file.",
@@ -65,20 +84,42 @@ _ROWS: dict[str, Any] = {
     },
     "group": {
         "type": ["string", "null"],
-        "description": "Present with by: the value of that column, or the interval; null for items without a value.",
+        "description": (
+            "Present with by: the value of that column, or the interval; null for items without a"
+            " value."
+        ),
     },
-    "by": {"type": "string", "description": "Present if the items are in groups: the column that divides them."},
-    "bins": {"type": "string", "description": "Present if the groups are intervals: how many, or their edges."},
-    "common": {"type": "string", "description": "Present with common: the spaces that all have the items."},
-    "sample": {"type": "integer", "minimum": 1, "description": "Present if the items were drawn: how many."},
+    "by": {
+        "type": "string",
+        "description": "Present if the items are in groups: the column that divides them.",
+    },
+    "bins": {
+        "type": "string",
+        "description": "Present if the groups are intervals: how many, or their edges.",
+    },
+    "common": {
+        "type": "string",
+        "description": "Present with common: the spaces that all have the items.",
+    },
+    "sample": {
+        "type": "integer",
+        "minimum": 1,
+        "description": "Present if the items were drawn: how many.",
+    },
     "seed": {"type": "integer", "description": "Present with sample: the seed of the draw."},
-    "transform": {"type": "string", "description": "Present if the vectors were transformed first: how."},
+    "transform": {
+        "type": "string",
+        "description": "Present if the vectors were transformed first: how.",
+    },
 }
 
 
 # Of a metric that draws at random, instead of that of _ROWS.
 _SEED: dict[str, Any] = {
-    "seed": {"type": ["integer", "null"], "description": "The seed of what was drawn; null where nothing was."}
+    "seed": {
+        "type": ["integer", "null"],
+        "description": "The seed of what was drawn; null where nothing was.",
+    }
 }
 
 # Columns that name the vectors of a row, by what the metric needs; _SPACE where none are given.
@@ -94,13 +135,16 @@ def query_schema(metric: Metric) -> dict[str, Any]:
     identity = _IDENTITIES.get(metric.needs, _SPACE)
     columns = {column.name: _column(column) for column in metric.columns}
     optional = {
-        column.name: {**(schema := _column(column)), "description": f"With {each.name}: {schema['description']}"}
+        column.name: {
+            **(schema := _column(column)),
+            "description": f"With {each.name}: {schema['description']}",
+        }
         for each in metric.parameters
         for column in each.columns
     } | {parameter.name: _parameter(parameter) for parameter in metric.recorded}
-    row_parameters = {parameter.name: _parameter(parameter) for parameter in metric.row_parameters} | (
-        _SEED if metric.is_seeded else {}
-    )
+    row_parameters = {
+        parameter.name: _parameter(parameter) for parameter in metric.row_parameters
+    } | (_SEED if metric.is_seeded else {})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"embstore:query-{metric.name}",
@@ -110,7 +154,12 @@ def query_schema(metric: Metric) -> dict[str, Any]:
         "items": {
             "type": "object",
             "additionalProperties": False,
-            "required": [*(name for name in identity if name not in _OPTIONAL), *columns, "reason", *row_parameters],
+            "required": [
+                *(name for name in identity if name not in _OPTIONAL),
+                *columns,
+                "reason",
+                *row_parameters,
+            ],
             "properties": {**identity, **columns, **optional, **_ROWS, **row_parameters},
         },
     }
@@ -120,9 +169,13 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     """Return the schema of the column of a parameter, which has a value unless it has none by default."""
     if parameter.type == "array of strings":
         kind = ["array", "null"] if parameter.is_words else "array"
-        help = f"{rendered(parameter.help, as_option)}{' Those that were used.' * parameter.is_words}"
+        help = (
+            f"{rendered(parameter.help, as_option)}{' Those that were used.' * parameter.is_words}"
+        )
         return {"type": kind, "items": {"type": "string"}, "description": help}
-    schema: dict[str, Any] = {"enum": list(parameter.choices)} if parameter.choices else {"type": parameter.type}
+    schema: dict[str, Any] = (
+        {"enum": list(parameter.choices)} if parameter.choices else {"type": parameter.type}
+    )
     if parameter.default is None or parameter.counts_draws or parameter.only_with is not None:
         schema = {"anyOf": [schema, {"type": "null"}]}
     limits = {"minimum": parameter.minimum, "maximum": parameter.maximum}
@@ -149,7 +202,9 @@ def write() -> None:
             path.unlink()
     for metric in METRICS.values():
         path = FOLDER / f"{metric.name}.schema.json"
-        path.write_text(json.dumps(query_schema(metric), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        path.write_text(
+            json.dumps(query_schema(metric), indent=2, ensure_ascii=False) + "\n", "utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ import clean_environment
 clean_environment.use_memory()
 # What the tests have started, as a browser, may write there for a moment after it was ended.
 HOME = tempfile.TemporaryDirectory(prefix="embstore-tests-", ignore_cleanup_errors=True)
-clean_environment.enter(Path(HOME.name))  # before huggingface_hub and torch are imported, which read variables once
+clean_environment.enter(
+    Path(HOME.name)
+)  # before huggingface_hub and torch are imported, which read variables once
 
 import fault_figures  # noqa: E402
 import fuzzing  # noqa: E402
@@ -31,7 +33,9 @@ settings.register_profile(
 )  # fmt: skip
 settings.load_profile("untimed")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job in the background, and in all that it starts
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in a job in the background, and in all that it starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -41,7 +45,9 @@ LATER = "process or server or fault or docs or slow"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Leave out the tests of these markers if neither tests nor markers are named; so does each process of xdist."""
-    is_plain = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+    is_plain = (
+        config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+    )
     if is_plain and not config.option.markexpr:
         config.option.markexpr = f"not ({LATER})"
 
@@ -103,7 +109,9 @@ def empty_folder():
 def still_empty_folder(empty_folder):
     """Fail a test that writes where it was started, since the next one would find it."""
     yield
-    assert not (left := os.listdir(empty_folder)), f"the test wrote {left} into its working directory"
+    assert not (left := os.listdir(empty_folder)), (
+        f"the test wrote {left} into its working directory"
+    )
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -68,7 +68,8 @@ def test_documents(tmp_path):
 def test_what_could_not_be_read_again_is_not_written(tmp_path, host, words):
     path = tmp_path / "x.json"
     with pytest.raises(
-        StoreError, match=rf"x.json is not written, since it could not be read again: .*{words}.*give fewer"
+        StoreError,
+        match=rf"x.json is not written, since it could not be read again: .*{words}.*give fewer",
     ):
         atomic.write_document(path, {"host": host, "pid": 7}, "lock-holder")
     assert list(tmp_path.iterdir()) == []
@@ -76,7 +77,12 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path, host, words):
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [(b"", "is not JSON"), (b"\xff", "is not JSON"), (b"[1]", "not a JSON object"), (b'{"a": 1}', "SHA-256")],
+    [
+        (b"", "is not JSON"),
+        (b"\xff", "is not JSON"),
+        (b"[1]", "not a JSON object"),
+        (b'{"a": 1}', "SHA-256"),
+    ],
 )
 def test_what_is_no_document_is_named(tmp_path, data, words):
     path = tmp_path / "x.json"
@@ -130,7 +136,9 @@ def test_what_dead_processes_of_this_machine_left_is_removed(tmp_path):
 
 
 DOCUMENT = checksum.with_checksum(
-    json.dumps({"space": "gpt2.word.last", "dim": 768, checksum.KEY: checksum.BLANK}, indent=2).encode()
+    json.dumps(
+        {"space": "gpt2.word.last", "dim": 768, checksum.KEY: checksum.BLANK}, indent=2
+    ).encode()
 )
 
 

@@ -72,7 +72,10 @@ def test_what_is_kept_is_made_once_unless_its_making_was_cut_short(tmp_path):
 def test_the_exact_answer_is_the_sorted_one(monkeypatch):
     monkeypatch.setattr(benchmark_search, "_ROWS", 64)
     rng = np.random.default_rng(0)
-    vectors, queries = rng.standard_normal((300, 8), np.float32), rng.standard_normal((5, 8), np.float32)
+    vectors, queries = (
+        rng.standard_normal((300, 8), np.float32),
+        rng.standard_normal((5, 8), np.float32),
+    )
     cosines = queries @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
     np.testing.assert_array_equal(exact(vectors, queries), np.argsort(-cosines, axis=1)[:, :10])
 

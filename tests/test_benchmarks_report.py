@@ -7,7 +7,19 @@ from xml.etree import ElementTree
 
 import pytest
 from benchmark_timing import Point, Result
-from report import CHOSEN, MARKER, PAGE, PLOT, ROOT, SUMMARY, growth_plot, points, renew, section, summary
+from report import (
+    CHOSEN,
+    MARKER,
+    PAGE,
+    PLOT,
+    ROOT,
+    SUMMARY,
+    growth_plot,
+    points,
+    renew,
+    section,
+    summary,
+)
 from report_plot import plot
 
 _FIGURES = ROOT / "docs" / "benchmarks.json"
@@ -17,7 +29,10 @@ _SVG = "{http://www.w3.org/2000/svg}"
 def document(*lines: Result, costs: tuple[Point, ...] = ()) -> dict:
     return {
         "one": {
-            "machine": ["2 cores, a processor, 24 GiB, Linux, load 0.5, 0.4, 0.3", "Python 3.11.7, numpy 2.1"],
+            "machine": [
+                "2 cores, a processor, 24 GiB, Linux, load 0.5, 0.4, 0.3",
+                "Python 3.11.7, numpy 2.1",
+            ],
             "finished": "2026-11-25T10:00+00:00",
             "size": {"search_dim": 384},
             "lines": [asdict(line) for line in lines],
@@ -43,10 +58,24 @@ def test_the_table_has_every_line_with_its_verdict():
 
 
 def test_the_summary_has_the_chosen_lines_in_their_order():
-    near = Result("neighbours of a word among 20,000 × 384, one process each, to LanceDB", "1 s", "2 s", 0.5, 0.6)
-    mean = Result("anisotropy of 10,000 × 768, from the summaries, to scipy's pdist", "7 ms", "35 s", 5000, 100)
+    near = Result(
+        "neighbours of a word among 20,000 × 384, one process each, to LanceDB",
+        "1 s",
+        "2 s",
+        0.5,
+        0.6,
+    )
+    mean = Result(
+        "anisotropy of 10,000 × 768, from the summaries, to scipy's pdist",
+        "7 ms",
+        "35 s",
+        5000,
+        100,
+    )
     other = Result("something else", "1 s", "2 s", 0.5, 0.6)
-    text = summary({"oneshot": document(near, mean, other)["one"], "geometry": document(other, mean)["one"]})
+    text = summary(
+        {"oneshot": document(near, mean, other)["one"], "geometry": document(other, mean)["one"]}
+    )
     assert text.split("\n")[2:] == [
         "| mean cosine over all pairs of 10,000 × 768 | 7 ms | scipy's `pdist` | 35 s |",
         "| 10 neighbours among 20,000 × 384, whole program | 1 s | LanceDB | 2 s |",
@@ -58,7 +87,9 @@ def test_the_plot_has_a_line_for_each_contender_higher_where_it_takes_longer():
     root = ElementTree.fromstring(plot({"a panel": lines, "another": lines}, "embstore"))
     drawn = root.findall(f".//{_SVG}polyline")
     assert len(drawn) == 4
-    heights = [[float(point.split(",")[1]) for point in line.attrib["points"].split()] for line in drawn]
+    heights = [
+        [float(point.split(",")[1]) for point in line.attrib["points"].split()] for line in drawn
+    ]
     slow, ours = heights[:2]  # ours is drawn last, on top
     assert slow[0] > slow[1]
     assert ours[0] > ours[1]
@@ -76,7 +107,10 @@ def test_the_summary_says_what_was_scaled():
 @pytest.mark.skipif(not _FIGURES.exists(), reason="no figures are kept yet")
 def test_the_pages_show_the_figures_that_are_kept():
     kept = json.loads(_FIGURES.read_text("utf-8"))
-    for name, text, marker in ((PAGE, section(kept), MARKER), ("README.md", summary(kept), SUMMARY)):
+    for name, text, marker in (
+        (PAGE, section(kept), MARKER),
+        ("README.md", summary(kept), SUMMARY),
+    ):
         page = (ROOT / name).read_text("utf-8")
         assert renew(page, text, marker) == page
     assert summary(kept).count("\n") == 1 + len(CHOSEN)

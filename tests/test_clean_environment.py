@@ -11,7 +11,18 @@ from synthetic import synthetic_store
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[1]
-PYTEST = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml"]
+PYTEST = [
+    sys.executable,
+    "-m",
+    "pytest",
+    "-n",
+    "0",
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-c",
+    ROOT / "pyproject.toml",
+]
 SAMPLE = [
     "tests/cli/test_cli_datasets.py", "tests/sources/test_dataset_cache.py", "tests/cli/test_cli_cite.py",
     "tests/query/test_info.py",
@@ -36,6 +47,8 @@ def test_a_sample_passes_in_a_hostile_folder(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     command = [*PYTEST, *(ROOT / file for file in SAMPLE)]
     environment = os.environ | hostile
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     assert sorted(tmp_path.rglob("*")) == before

@@ -20,5 +20,7 @@ def test_every_test_file_is_collected(pytestconfig):
     sources = ("benchmarks", "cli", "embstore", "schemas", "tests")
     files = [file for name in sources for file in (ROOT / name).rglob("test_*.py")]
     assert Path(__file__) in files
-    left_out = [str(file.relative_to(ROOT)) for file in files if not is_collected(file, pytestconfig)]
+    left_out = [
+        str(file.relative_to(ROOT)) for file in files if not is_collected(file, pytestconfig)
+    ]
     assert left_out == []

@@ -61,7 +61,10 @@ def test_a_device_in_place_of_a_file_is_never_opened(make_store):
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))  # /dev/zero, which never ends
     except PermissionError:
         pytest.skip("making a device needs rights that this system does not give")
-    for ask in (lambda store: store.vectors(made.space, 0), lambda store: store.query("norms", where="true")):
+    for ask in (
+        lambda store: store.vectors(made.space, 0),
+        lambda store: store.query("norms", where="true"),
+    ):
         with pytest.raises(DamagedError, match=path.name):
             ask(Store(made.root))
     assert not Store(made.root).verify().ok

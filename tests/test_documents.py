@@ -26,7 +26,10 @@ def changed(**change: Any) -> bytes:
 
 
 def test_a_document_is_read_as_it_was_written():
-    assert read(changed(model="naïve 🙂", max_tokens=None)) == CARD | {"model": "naïve 🙂", "max_tokens": None}
+    assert read(changed(model="naïve 🙂", max_tokens=None)) == CARD | {
+        "model": "naïve 🙂",
+        "max_tokens": None,
+    }
 
 
 NOT_JSON = {
@@ -66,10 +69,16 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "null": ({"dim": None}, "dim: None is not of type"),
     "a fraction": ({"dim": 8.5}, "dim: 8.5 is not of type"),
     "whole, as a fraction": ({"dim": 8.0}, "dim: 8.0 is written with a fraction"),
-    "inside": ({"layers": [{"id": 0.0, "name": "0"}]}, r"layers\[0\]\.id: 0.0 is written with a fraction"),
+    "inside": (
+        {"layers": [{"id": 0.0, "name": "0"}]},
+        r"layers\[0\]\.id: 0.0 is written with a fraction",
+    ),
     "true": ({"dim": True}, "dim: True is not of type"),
     "huge": ({"dim": 1 << 70}, "dim: .* is greater than the maximum of 1048576"),
-    "layers": ({"layers": [{"id": 1, "name": "1"}] * 10_000}, "layers: .* has more than 4099 items"),
+    "layers": (
+        {"layers": [{"id": 1, "name": "1"}] * 10_000},
+        "layers: .* has more than 4099 items",
+    ),
     "a name": ({"space": "../../victim"}, "space: '../../victim' does not match"),
     "a line": ({"space": "a\n"}, "space: .* does not match"),
     "a long name": ({"space": "a" * 300}, "space: .* is longer than 200"),
@@ -90,7 +99,10 @@ def test_what_is_missing_is_named_and_another_format_before_all_else():
         read(json.dumps({name: value for name, value in CARD.items() if name != "dim"}).encode())
     with pytest.raises(UnsupportedFormat, match="has format 3, and this embstore reads up to 2"):
         documents.parse(b'{"format": 3, "mystery": []}', "card")
-    with pytest.raises(UnsupportedFormat, match=r"has format 1 of a version before 0\.2\.0, .* reads from 2\. Build"):
+    with pytest.raises(
+        UnsupportedFormat,
+        match=r"has format 1 of a version before 0\.2\.0, .* reads from 2\. Build",
+    ):
         read(b'{"format": 1, "mystery": []}')
 
 
@@ -101,8 +113,14 @@ def test_each_kind_refuses_what_the_reference_validator_refuses(kind):
     reference = validator(kind)
     whole = {name: _example(part) for name, part in reference.schema["properties"].items()}
     others = [whole, whole | {"mystery": 1}]
-    others += [{name: value for name, value in whole.items() if name != missing} for missing in whole]
-    others += [whole | {name: value} for name in whole for value in (None, [], {}, "", "é", -1, 1, 0.5, True)]
+    others += [
+        {name: value for name, value in whole.items() if name != missing} for missing in whole
+    ]
+    others += [
+        whole | {name: value}
+        for name in whole
+        for value in (None, [], {}, "", "é", -1, 1, 0.5, True)
+    ]
     for document in others:
         try:
             documents.check(document, kind)
@@ -128,22 +146,48 @@ def test_every_kind_has_a_limit_and_a_schema():
 
 
 def test_a_manifest_of_a_hundred_thousand_files_is_read():
-    entry = {"bytes": 16 << 20, "sha256": "0" * 64, "n": 8192, "ids": "0" * 16, "first": 1 << 61, "last": 1 << 62}
-    files = {f"vectors/space={'a' * 60}/layer=00/{number:032x}.parquet": entry for number in range(100_000)}
-    document = {"format": 4, "number": 1, "created": 0, "files": files, "removed": {}, "file_sha256": "0" * 64}
+    entry = {
+        "bytes": 16 << 20,
+        "sha256": "0" * 64,
+        "n": 8192,
+        "ids": "0" * 16,
+        "first": 1 << 61,
+        "last": 1 << 62,
+    }
+    files = {
+        f"vectors/space={'a' * 60}/layer=00/{number:032x}.parquet": entry
+        for number in range(100_000)
+    }
+    document = {
+        "format": 4,
+        "number": 1,
+        "created": 0,
+        "files": files,
+        "removed": {},
+        "file_sha256": "0" * 64,
+    }
     assert read(json.dumps(document).encode(), "manifest") == document
 
 
 def test_a_document_of_another_program_is_as_deep_as_64():
     assert documents.parse_foreign(b"[" * 64 + b"]" * 64) == json.loads("[" * 64 + "]" * 64)
     assert documents.parse_foreign('{"a":' * 63 + "[1, 2]" + "}" * 63)["a"]
-    for data in (b"[" * 65 + b"]" * 65, '{"a": [' * 33 + "]}" * 33, "[" * 900 + "]" * 900, b"[" * 100_000):
+    for data in (
+        b"[" * 65 + b"]" * 65,
+        '{"a": [' * 33 + "]}" * 33,
+        "[" * 900 + "]" * 900,
+        b"[" * 100_000,
+    ):
         with pytest.raises(InvalidDocument, match="it is nested too deeply"):
             documents.parse_foreign(data)
 
 
 def test_a_document_of_another_program_has_a_size_and_a_syntax():
     assert documents.parse_foreign(b"[1]", 3) == [1]
-    for data, message in ((b"[10]", "it is larger than 0 KiB"), (b"[1", "Expecting"), (b"\xff", "utf-8")):
+    for data, message in (
+        (b"[10]", "it is larger than 0 KiB"),
+        (b"[1", "Expecting"),
+        (b"\xff", "utf-8"),
+    ):
         with pytest.raises(InvalidDocument, match=message):
             documents.parse_foreign(data, 3)

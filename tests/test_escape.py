@@ -12,7 +12,9 @@ from embstore.base.messages import printable, printable_json
 from embstore.base.table import table
 
 BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
-ANY = st.text(st.characters(codec=None), max_size=40) | st.text("\x00\t\n\r\x1b[31m\x7f\x85\x9b\u2028\u202e\ud800a")
+ANY = st.text(st.characters(codec=None), max_size=40) | st.text(
+    "\x00\t\n\r\x1b[31m\x7f\x85\x9b\u2028\u202e\ud800a"
+)
 
 
 def is_unsafe(character: str) -> bool:
@@ -25,7 +27,8 @@ def test_no_control_character_passes_and_all_else_stays(text):
     shown = printable(text)
     assert not any(map(is_unsafe, shown))
     assert shown == "".join(
-        character.encode("unicode_escape").decode() if is_unsafe(character) else character for character in text
+        character.encode("unicode_escape").decode() if is_unsafe(character) else character
+        for character in text
     )
     assert printable(text, lines=True).split("\n") == [printable(line) for line in text.split("\n")]
 
@@ -42,7 +45,11 @@ def test_json_has_the_same_content(text):
 @given(ANY)
 def test_errors_and_tables_are_safe_to_print(text):
     rows = table([{"text": text}], columns=("text",))
-    for shown in (str(UsageError(f"no {text}")), str(UnknownNameError("space", "a", [text])), repr(rows)):
+    for shown in (
+        str(UsageError(f"no {text}")),
+        str(UnknownNameError("space", "a", [text])),
+        repr(rows),
+    ):
         assert not any(is_unsafe(character) for character in shown.replace("\n", ""))
     assert not any(map(is_unsafe, rows._repr_html_()))
     assert rows.to_pylist() == [{"text": text}]

@@ -13,14 +13,19 @@ ROOT = Path(__file__).parent.parent
 def test_the_import_contracts_are_kept():
     """The contracts are in pyproject.toml, under tool.importlinter."""
     code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
-    run = subprocess.run([sys.executable, "-c", code, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code, "--no-cache"], cwd=ROOT, capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "0 broken" in run.stdout
 
 
 def loaded_by(statement: str) -> set[str]:
     """Return the top-level modules that a statement loads in a fresh interpreter."""
-    code = f"import sys\n{statement}\nprint('\\n'.join(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    code = (
+        f"import sys\n{statement}\nprint('\\n'.join(sorted({{name.split('.')[0] for name in"
+        " sys.modules})))"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(run.stdout.split())
 
@@ -29,32 +34,61 @@ HEAVY = {"numpy", "pyarrow", "duckdb", "faiss", "scipy", "torch", "transformers"
 
 
 def test_the_vocabulary_is_light_and_the_command_line_loads_no_engine_until_a_command_runs():
-    assert not loaded_by("import embstore; from embstore.base import errors, space, text") & (HEAVY | {"typer"})
-    assert not loaded_by("from embstore_cli.main import app; app(['--help'], standalone_mode=False)") & HEAVY
+    assert not loaded_by("import embstore; from embstore.base import errors, space, text") & (
+        HEAVY | {"typer"}
+    )
+    assert (
+        not loaded_by("from embstore_cli.main import app; app(['--help'], standalone_mode=False)")
+        & HEAVY
+    )
 
 
 def test_importing_the_store_loads_no_heavy_library():
-    heavy = {"pyarrow", "duckdb", "faiss", "scipy", "torch", "transformers", "huggingface_hub", "pandas", "wordfreq"}
-    assert not loaded_by("from embstore import Store") & (heavy | {"starlette", "uvicorn", "vl_convert"})
+    heavy = {
+        "pyarrow",
+        "duckdb",
+        "faiss",
+        "scipy",
+        "torch",
+        "transformers",
+        "huggingface_hub",
+        "pandas",
+        "wordfreq",
+    }
+    assert not loaded_by("from embstore import Store") & (
+        heavy | {"starlette", "uvicorn", "vl_convert"}
+    )
 
 
 def test_a_store_in_a_folder_loads_nothing_for_those_at_urls(tmp_path):
     statement = f"from embstore import Store; Store({str(tmp_path / 'none')!r})"
     assert not loaded_by(statement) & {"obstore", "boto3", "platformdirs"}
-    run = f"{statement}\nassert not {{'embstore.storage.bucket', 'embstore.storage.web'}} & {{*sys.modules}}"
+    run = (
+        f"{statement}\nassert not {{'embstore.storage.bucket', 'embstore.storage.web'}} &"
+        " {*sys.modules}"
+    )
     assert "embstore" in loaded_by(run)
 
 
 def test_no_file_is_too_long_to_be_read_at_once():
-    files = [path for package in ("embstore", "cli", "schemas") for path in (ROOT / package).rglob("*.py")]
+    files = [
+        path
+        for package in ("embstore", "cli", "schemas")
+        for path in (ROOT / package).rglob("*.py")
+    ]
     lengths = {str(path): len(path.read_text("utf-8").splitlines()) for path in files}
     assert [path for path, length in lengths.items() if length > 500] == []
 
 
 def test_every_package_is_in_the_wheel():
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"][
+        "packages"
+    ]
     folders = [path.parent.relative_to(ROOT) for path in (ROOT / "embstore").rglob("__init__.py")]
-    assert {*listed} == {".".join(folder.parts) for folder in folders} | {"embstore_cli", "embstore_schemas"}
+    assert {*listed} == {".".join(folder.parts) for folder in folders} | {
+        "embstore_cli",
+        "embstore_schemas",
+    }
 
 
 @pytest.mark.slow

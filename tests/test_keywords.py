@@ -37,7 +37,9 @@ def test_a_question_about_one_layer_names_the_argument(store):
     for ask in (store.query, store.cache_state):
         with pytest.raises(UnknownNameError, match="use layers="):
             ask("norms", layer=1)
-    with pytest.raises(TypeError, match=r"^Store.neighbours\(\) got an unexpected keyword argument 'nonsense'$"):
+    with pytest.raises(
+        TypeError, match=r"^Store.neighbours\(\) got an unexpected keyword argument 'nonsense'$"
+    ):
         store.neighbours("dog", nonsense=1)
     with pytest.raises(TypeError, match=r"'modles'\. Did you mean models="):
         store.index(modles="toy")
@@ -47,9 +49,15 @@ def test_a_question_about_one_layer_names_the_argument(store):
     ("call", "message"),
     [
         (lambda store: store.cosine("dog", "cat"), "Store.cosine() takes "),
-        (lambda store: store.push("a", "b"), "Store.push() takes 2 positional arguments but 3 were given"),
+        (
+            lambda store: store.push("a", "b"),
+            "Store.push() takes 2 positional arguments but 3 were given",
+        ),
         (lambda store: store.push(), "Store.push() missing 1 required positional argument: 'dest'"),
-        (lambda _: Store(1, 2, 3), "Store.__init__() takes from 1 to 3 positional arguments but 4 were given"),
+        (
+            lambda _: Store(1, 2, 3),
+            "Store.__init__() takes from 1 to 3 positional arguments but 4 were given",
+        ),
     ],
 )
 def test_wrong_arguments_name_the_class_that_users_know(store, call, message):
@@ -58,11 +66,22 @@ def test_wrong_arguments_name_the_class_that_users_know(store, call, message):
     assert str(caught.value).startswith(message)
 
 
-TAKING_FILTERS = [name for name, method in getmembers(Store, isfunction) if "pooling" in signature(method).parameters]
+TAKING_FILTERS = [
+    name
+    for name, method in getmembers(Store, isfunction)
+    if "pooling" in signature(method).parameters
+]
 
 
 def test_the_filters_of_spaces_are_parameters_of_every_method_that_takes_them():
-    filters = {"models": (), "spaces": (), "unit": None, "pooling": None, "template": None, "revisions": ()}
+    filters = {
+        "models": (),
+        "spaces": (),
+        "unit": None,
+        "pooling": None,
+        "template": None,
+        "revisions": (),
+    }
     assert {*TAKING_FILTERS} == {
         "cache_state", "cosine", "drift", "explain_query", "index", "map", "maps", "missing", "neighbors", "neighbours",
         "query",
@@ -101,7 +120,9 @@ def test_neighbors_is_neighbours(store):
 
 @pytest.mark.parametrize("address", ["ftp://example.org/store", "hf://models/x/y", "https://"])
 def test_an_address_of_another_kind_is_no_store(address):
-    with pytest.raises(EmbstoreError, match=r"is no (URL of a bucket|dataset repository|address of a store)"):
+    with pytest.raises(
+        EmbstoreError, match=r"is no (URL of a bucket|dataset repository|address of a store)"
+    ):
         Store(address)
 
 
@@ -128,10 +149,19 @@ def test_a_value_of_another_type_gets_no_answer(store, call):
 
 def test_values_of_numpy_and_any_iterable_of_names_are_taken(store):
     expected = store.query("norms", layers=[0, 1], sample=4).to_pylist()
-    assert store.query("norms", layers=np.arange(2), sample=np.int64(4), cache=np.True_).to_pylist() == expected
-    assert store.query("norms", layers=iter(["0", 1]), sample=4, models=None, spaces=None).to_pylist() == expected
+    assert (
+        store.query("norms", layers=np.arange(2), sample=np.int64(4), cache=np.True_).to_pylist()
+        == expected
+    )
+    assert (
+        store.query("norms", layers=iter(["0", 1]), sample=4, models=None, spaces=None).to_pylist()
+        == expected
+    )
     found = store.neighbours(np.array(["text1", "text2"]), k=np.int32(2), timeout=np.float32(60))
-    assert found.to_pylist() == store.neighbours((text for text in ("text1", "text2")), k=2).to_pylist()
+    assert (
+        found.to_pylist()
+        == store.neighbours((text for text in ("text1", "text2")), k=2).to_pylist()
+    )
 
 
 def test_words_and_edges_of_another_type_are_named(store):
@@ -148,7 +178,11 @@ def test_words_and_edges_of_another_type_are_named(store):
         ("cka", {"against": ["toy.word.last"]}, "against must be a string, not"),
         ("correlate", {"column": 1.5}, "column must be a string, not 1.5"),
         ("similarity", {"dataset": 5}, "dataset must be a string or several strings, not 5"),
-        ("similarity", {"dataset": ["rg65", 5]}, "dataset must be a string or several strings, not"),
+        (
+            "similarity",
+            {"dataset": ["rg65", 5]},
+            "dataset must be a string or several strings, not",
+        ),
         ("weat", {"x": 5, "y": ["text1"]}, "x must be a string, not 5"),
         ("valnorm", {"lexicon": []}, "lexicon must be a string"),
         ("anisotropy", {"variant": True}, "variant must be a string, not True"),

@@ -19,8 +19,10 @@ def test_commands_name_the_store_of_the_command_that_runs():
     assert rendered(message) == 'Run: embstore verify --deep, or unit="word".'
     with command_line():
         set_call(["embstore", "build", "a b.txt"], ["--store", "my store"])
-        assert rendered(message) == (
-            "Run: embstore verify --deep --store 'my store', or embstore build 'a b.txt' --unit word."
+        assert (
+            rendered(message)
+            == "Run: embstore verify --deep --store 'my store', or embstore build 'a b.txt' --unit"
+            " word."
         )
         set_call(["embstore", "build", "--", "-a.txt"], [])
         assert rendered("⦃again unit=word⦄") == "embstore build --unit word -- -a.txt"
@@ -66,13 +68,27 @@ def test_parameters_are_named_as_the_reader_writes_them(message, on_command_line
 
 def test_no_message_names_an_option_of_the_command_line():
     """Options stand in commands, and in tables of options, alone."""
-    command = re.compile(r"(embstore [a-z]|pip install|embedding-atlas|jq -c|iconv)(?:(?!\. |; ).)*", re.DOTALL)
+    command = re.compile(
+        r"(embstore [a-z]|pip install|embedding-atlas|jq -c|iconv)(?:(?!\. |; ).)*", re.DOTALL
+    )
     for path in sorted(Path(str(files("embstore"))).rglob("*.py")):
         nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
         inner = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # docstrings
-        inner |= {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+        inner |= {
+            id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values
+        }
         for node in nodes:
-            parts = node.values if isinstance(node, ast.JoinedStr) else [] if id(node) in inner else [node]
-            texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+            parts = (
+                node.values
+                if isinstance(node, ast.JoinedStr)
+                else []
+                if id(node) in inner
+                else [node]
+            )
+            texts = [
+                part.value
+                for part in parts
+                if isinstance(part, ast.Constant) and isinstance(part.value, str)
+            ]
             prose = command.sub("", "".join(texts))
             assert not re.search(r"\s--[a-z]", prose), f"{path}:{node.lineno}: {prose}"

@@ -73,10 +73,16 @@ def test_a_brief_task_shows_nothing_nor_does_a_program(make_store, shown, monkey
 def test_the_bar_of_a_task_that_fails_is_removed_after_its_cell(shown, monkeypatch):
     callbacks: list[Callable[[], None]] = []
     events = SimpleNamespace(
-        register=lambda name, callback: callbacks.append(callback) if name == "post_execute" else None,
+        register=lambda name, callback: (
+            callbacks.append(callback) if name == "post_execute" else None
+        ),
         unregister=lambda name, callback: callbacks.remove(callback),
     )
-    monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: SimpleNamespace(kernel=object(), events=events))
+    monkeypatch.setattr(
+        sys.modules["IPython"],
+        "get_ipython",
+        lambda: SimpleNamespace(kernel=object(), events=events),
+    )
     observe = notebook.notebook_observer()
     assert observe is not None
     observe(Progress("verify", "toy", 1, 4, 0.25))
@@ -94,9 +100,16 @@ def test_the_bar_of_a_task_that_fails_is_removed_after_its_cell(shown, monkeypat
 def test_a_build_shows_the_reading_and_the_embedding(checkpoint, tmp_path, shown, monkeypatch):
     monkeypatch.setattr(texts, "_REPORTED_ROWS", 25)
     words = (f"sea{number}" for number in range(60))
-    report = Store(tmp_path / "store").build(words, models=f"tiny={checkpoint}", batch_tokens=40, shard_bytes=4000)
+    report = Store(tmp_path / "store").build(
+        words, models=f"tiny={checkpoint}", batch_tokens=40, shard_bytes=4000
+    )
     lines = "\n".join(bar.line for bar in shown)
-    for verb in ("reading texts", "loading tiny", "embedding with tiny: ", "indexing tiny.word.last: "):
+    for verb in (
+        "reading texts",
+        "loading tiny",
+        "embedding with tiny: ",
+        "indexing tiny.word.last: ",
+    ):
         assert verb in lines
     assert shown[-1].line == ""
     assert "tiny.word.last: 60 embedded" in report._repr_html_()

@@ -11,9 +11,18 @@ sizes = st.integers(0, 10**9)
 keys = st.integers(0, KEYS - 1)
 
 
-def _plan(n_items: int, item_bytes: int = 40_000, worker: ShardSpec | None = None, n_chars: int | None = None) -> Parts:
+def _plan(
+    n_items: int,
+    item_bytes: int = 40_000,
+    worker: ShardSpec | None = None,
+    n_chars: int | None = None,
+) -> Parts:
     return Parts.plan(
-        n_items, 8 * n_items if n_chars is None else n_chars, item_bytes, 128 << 20, worker or ShardSpec()
+        n_items,
+        8 * n_items if n_chars is None else n_chars,
+        item_bytes,
+        128 << 20,
+        worker or ShardSpec(),
     )
 
 
@@ -71,7 +80,9 @@ def test_packing_keeps_every_missing_item_once(n, n_windows, data):
     for part in range(n):
         for at, window in enumerate(parts.windows(part)):
             missing = counts[part * n_windows + at][1]
-            covering = [each for each in ranges if each.first <= window.first and window.end <= each.end]
+            covering = [
+                each for each in ranges if each.first <= window.first and window.end <= each.end
+            ]
             assert len(covering) == 1 if missing else len(covering) <= 1
 
 

@@ -21,7 +21,9 @@ from embstore.base.space import (
     without_revision,
 )
 
-GPT2 = Layers.of_model(12, TopForm.NORMED)  # hidden_states[12] is after the final norm; raw is layer 13
+GPT2 = Layers.of_model(
+    12, TopForm.NORMED
+)  # hidden_states[12] is after the final norm; raw is layer 13
 CLIP = Layers.of_model(12, TopForm.RAW)  # before it; normed is layer 13
 BERT = Layers.of_model(12, None)  # no final norm
 PROJECTION = Layers.of_projection(12, TopForm.RAW)
@@ -98,7 +100,9 @@ def test_a_template_holds_the_text_once(pattern):
 
 
 def test_an_unknown_template_field_names_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"unknown template field 'txt'. Did you mean 'text'"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown template field 'txt'. Did you mean 'text'"
+    ):
         Template("{txt}")
 
 
@@ -111,14 +115,18 @@ def test_members():
 
 
 def test_poolings_that_make_no_sense_for_a_unit():
-    with pytest.raises(QueryError, match=r"last, first, mean\. For whole sentences use unit=.sentence"):
+    with pytest.raises(
+        QueryError, match=r"last, first, mean\. For whole sentences use unit=.sentence"
+    ):
         check_pooling(Unit.OCCURRENCE, Pooling.EOS)
     with pytest.raises(QueryError, match=r"unit=.sentence"):
         check_pooling(Unit.WORD, Pooling.PROJECTION)
     with pytest.raises(QueryError, match="embstore import"):
         check_pooling(Unit.WORD, Pooling.IMPORTED)
     of_checkpoints = [pooling for pooling in Pooling if pooling is not Pooling.IMPORTED]
-    for unit, pooling in [(Unit.SENTENCE, p) for p in of_checkpoints] + [(Unit.OCCURRENCE, Pooling.MEAN)]:
+    for unit, pooling in [(Unit.SENTENCE, p) for p in of_checkpoints] + [
+        (Unit.OCCURRENCE, Pooling.MEAN)
+    ]:
         check_pooling(unit, pooling)
 
 

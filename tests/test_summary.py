@@ -29,7 +29,9 @@ def brute_force(x: np.ndarray) -> dict[str, object]:
     """The sums, one vector at a time, with exact float64 addition (math.fsum)."""
     rows = [[float(value) for value in row] for row in x]
     norms = [math.hypot(*row) for row in rows]
-    units = [[value / norm for value in row] for row, norm in zip(rows, norms, strict=True) if norm > 0]
+    units = [
+        [value / norm for value in row] for row, norm in zip(rows, norms, strict=True) if norm > 0
+    ]
     dim = x.shape[1]
     return {
         "n": len(rows),
@@ -52,7 +54,9 @@ def test_every_sum_is_the_brute_force_sum(x):
 
 
 def test_the_sums_of_many_chunks_are_those_of_the_whole():
-    x = np.random.default_rng(0).normal(3, 1, (5000, 96)).astype(np.float32)  # more than one chunk of 1 MiB
+    x = (
+        np.random.default_rng(0).normal(3, 1, (5000, 96)).astype(np.float32)
+    )  # more than one chunk of 1 MiB
     wide = x.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1)
     summary = Summary.of(x)
@@ -112,7 +116,12 @@ def test_distinct_ids_are_those_of_numpy(ids):
 
 def test_distinct_does_not_load_masked_arrays():
     code = (
-        "import sys; import numpy as np; from embstore.base.arrays import distinct; distinct(np.array([2, 1, 2]));"
-        "print('numpy.ma' in sys.modules)"
+        "import sys; import numpy as np; from embstore.base.arrays import distinct;"
+        " distinct(np.array([2, 1, 2]));print('numpy.ma' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "False\n"
+    )

@@ -18,7 +18,9 @@ ROWS = [
     ]
 ]
 COLUMNS = ("space", "layer", "layer_name", "n", "value")
-PIVOT = Pivot(down=("layer_name",), across=("space",), values=("value",), heads=("layer",), order="layer")
+PIVOT = Pivot(
+    down=("layer_name",), across=("space",), values=("value",), heads=("layer",), order="layer"
+)
 
 
 def made(**arguments: object) -> Table:
@@ -55,7 +57,11 @@ def test_a_column_without_any_value_has_the_type_that_was_declared():
         "a": "number", "b": "integer", "c": "string", "d": "boolean", "e": "array of numbers", "f": "array of integers",
     }  # fmt: skip
     found = table([dict.fromkeys(types)], columns=tuple(types), types=types)
-    full = table([{"a": 0.5, "b": 1, "c": "x", "d": True, "e": [0.5], "f": [1]}], columns=tuple(types), types=types)
+    full = table(
+        [{"a": 0.5, "b": 1, "c": "x", "d": True, "e": [0.5], "f": [1]}],
+        columns=tuple(types),
+        types=types,
+    )
     assert found.to_arrow().schema == full.to_arrow().schema
     assert found.to_polars().schema == full.to_polars().schema
     assert found.to_pylist() == [dict.fromkeys(types)]
@@ -65,11 +71,18 @@ def test_a_column_without_any_value_has_the_type_that_was_declared():
 def test_an_empty_table_has_its_columns_everywhere():
     t = table([], columns=COLUMNS)
     assert t.to_pylist() == []
-    assert tuple(t.to_arrow().column_names) == tuple(t.to_pandas().columns) == tuple(t.to_polars().columns) == COLUMNS
+    assert (
+        tuple(t.to_arrow().column_names)
+        == tuple(t.to_pandas().columns)
+        == tuple(t.to_polars().columns)
+        == COLUMNS
+    )
     assert repr(t) == "space  layer  layer_name  n  value"
     assert t["value"] == []
     for unknown in ("valeu", 0):
-        with pytest.raises(KeyError, match=f"unknown column '{unknown}'.*Known: space, .*list.table. has its rows"):
+        with pytest.raises(
+            KeyError, match=f"unknown column '{unknown}'.*Known: space, .*list.table. has its rows"
+        ):
             t[unknown]
 
 
@@ -82,7 +95,12 @@ def test_a_row_must_have_every_column_and_loses_what_is_no_column():
 def test_layers_go_down_in_numeric_order_and_spaces_across():
     header, lines = made(pivot=PIVOT).layout()
     assert header == ["layer", "a", "b"]
-    assert lines == [["2", "0.5000", "1.000e-07"], ["3", "", "0.1250"], ["10", "-", ""], ["raw", "0.2500", ""]]
+    assert lines == [
+        ["2", "0.5000", "1.000e-07"],
+        ["3", "", "0.1250"],
+        ["10", "-", ""],
+        ["raw", "0.2500", ""],
+    ]
 
 
 def test_several_values_have_a_column_each_or_share_one():
@@ -105,7 +123,9 @@ def test_html_is_escaped():
 def test_a_package_that_is_not_installed_is_named_with_its_command(monkeypatch):
     for package in ("pandas", "polars"):
         monkeypatch.setitem(sys.modules, package, None)
-        with pytest.raises(UsageError, match=rf"^{package} is not installed\. Run: pip install {package}$"):
+        with pytest.raises(
+            UsageError, match=rf"^{package} is not installed\. Run: pip install {package}$"
+        ):
             getattr(table([{"a": 1}], columns=("a",)), f"to_{package}")()
 
 

@@ -10,17 +10,30 @@ from hypothesis import strategies as st
 
 from embstore.base.errors import UsageError
 from embstore.base.space import Template, Unit
-from embstore.base.text import Item, Span, is_too_long, item_id, items_of, parse_marked, passages_of, words_in
+from embstore.base.text import (
+    Item,
+    Span,
+    is_too_long,
+    item_id,
+    items_of,
+    parse_marked,
+    passages_of,
+    words_in,
+)
 
 GOLDEN_IDS = json.loads((Path(__file__).parent / "golden" / "item_ids.json").read_text("utf-8"))
 texts = st.text(st.characters(), max_size=30)  # lone surrogates and NUL among them
 
 
-@pytest.mark.parametrize("golden", GOLDEN_IDS, ids=lambda golden: f"{golden['unit']} {golden['text']!a}")
+@pytest.mark.parametrize(
+    "golden", GOLDEN_IDS, ids=lambda golden: f"{golden['unit']} {golden['text']!a}"
+)
 def test_ids_never_change(golden):
     """Stores are keyed by them: a change of any of these numbers is a change of the store's format."""
     span = golden["span"] and Span(*golden["span"])
-    assert item_id(Unit(golden["unit"]), golden["text"], golden["context"], span) == golden["item_id"]
+    assert (
+        item_id(Unit(golden["unit"]), golden["text"], golden["context"], span) == golden["item_id"]
+    )
 
 
 @given(texts, st.sampled_from([Unit.WORD, Unit.SENTENCE]))
@@ -36,7 +49,13 @@ def test_an_occurrence_has_an_id_of_its_own_in_each_place():
     sentence = "the bank of the bank"
     first, second = (Item.occurrence(sentence, span) for span in (Span(4, 8), Span(16, 20)))
     other = Item.occurrence(sentence + ".", Span(4, 8))
-    ids = {first.id, second.id, other.id, Item.whole(Unit.WORD, "bank").id, Item.whole(Unit.SENTENCE, sentence).id}
+    ids = {
+        first.id,
+        second.id,
+        other.id,
+        Item.whole(Unit.WORD, "bank").id,
+        Item.whole(Unit.SENTENCE, sentence).id,
+    }
     assert len(ids) == 5
     assert first.context_id == Item.whole(Unit.SENTENCE, sentence).id
 
@@ -59,24 +78,35 @@ def test_a_sentence_is_too_long_by_its_different_words_and_by_half_a_million_of_
 
 def test_fields_cannot_run_into_each_other():
     assert item_id(Unit.WORD, "a\x00b") != item_id(Unit.WORD, "a")
-    assert item_id(Unit.OCCURRENCE, "a", "bc", Span(0, 1)) != item_id(Unit.OCCURRENCE, "ab", "c", Span(0, 1))
+    assert item_id(Unit.OCCURRENCE, "a", "bc", Span(0, 1)) != item_id(
+        Unit.OCCURRENCE, "ab", "c", Span(0, 1)
+    )
 
 
 def test_a_draw_depends_on_seed_and_text_alone():
     sentences = [f"one two three four five {number}" for number in range(50)]
 
     def drawn(order: list[str], seed: int, n: int = 2) -> dict[str, list[str]]:
-        return {s: [item.text for item in items_of(s, Unit.OCCURRENCE, per_text=n, seed=seed)] for s in order}
+        return {
+            s: [item.text for item in items_of(s, Unit.OCCURRENCE, per_text=n, seed=seed)]
+            for s in order
+        }
 
     first = drawn(sentences, 0)
     assert drawn(random.Random(1).sample(sentences, 50), 0) == first
     assert drawn(sentences, 1) != first
     assert {len(words) for words in first.values()} == {2}
     assert len({tuple(words) for words in first.values()}) > 5
-    positions = [sentence.split().index(word) for sentence, words in first.items() for word in words]
+    positions = [
+        sentence.split().index(word) for sentence, words in first.items() for word in words
+    ]
     assert set(positions) == set(range(6))
-    assert all(w == sorted(w, key=s.split().index) for s, w in first.items()), "in the order of the sentence"
-    assert drawn(sentences, 0, n=6) == {s: s.split() for s in sentences} == drawn(sentences, 0, n=99)
+    assert all(w == sorted(w, key=s.split().index) for s, w in first.items()), (
+        "in the order of the sentence"
+    )
+    assert (
+        drawn(sentences, 0, n=6) == {s: s.split() for s in sentences} == drawn(sentences, 0, n=99)
+    )
 
 
 def test_a_word_has_one_passage_and_the_occurrences_of_a_sentence_share_one():

@@ -30,12 +30,18 @@ def found(sentence: str) -> list[str]:
         ("مَرْحَبًا بِكَ؟", ["مَرْحَبًا", "بِكَ"]),
         ("สวัสดี ครับ", ["สวัสดี", "ครับ"]),
         ("សួស្តី ສະບາຍດີ မင်္ဂလာပါ", ["សួស្តី", "ສະບາຍດີ", "မင်္ဂလာပါ"]),
-        (unicodedata.normalize("NFD", "한국어 각"), unicodedata.normalize("NFD", "한국어 각").split()),
+        (
+            unicodedata.normalize("NFD", "한국어 각"),
+            unicodedata.normalize("NFD", "한국어 각").split(),
+        ),
         ("日本語テキスト、ひらがな。", ["日本語テキスト", "ひらがな"]),
         ("தமிழ் తెలుగు বাংলা", ["தமிழ்", "తెలుగు", "বাংলা"]),
         ("1,000 and 3.14, 1'000.", ["1,000", "and", "3.14", "1'000"]),
         ("can't l’été rock'n'roll 'quoted'", ["can't", "l’été", "rock'n'roll", "quoted"]),
-        ("well-known well‐known well‑known a--b -a b-", ["well-known", "well‐known", "well‑known", "a", "b", "a", "b"]),
+        (
+            "well-known well‐known well‑known a--b -a b-",
+            ["well-known", "well‐known", "well‑known", "a", "b", "a", "b"],
+        ),
         ("covid-19 2020-01-02 3-D", ["covid-19", "2020-01-02", "3-D"]),
         ("the U.S.A. e.g. this", ["the", "U.S.A", "e.g", "this"]),
         ("foo_bar __init__ _ ___", ["foo_bar", "__init__"]),
@@ -75,7 +81,9 @@ def test_words(sentence, expected):
 )
 def test_the_library_keeps_to_each_rule_of_the_standard(rule, segments):
     text = segments.replace("|", "")
-    assert "|".join(regex.split(r"\b", text, flags=regex.WORD | regex.VERSION1)).strip("|") == segments
+    assert (
+        "|".join(regex.split(r"\b", text, flags=regex.WORD | regex.VERSION1)).strip("|") == segments
+    )
 
 
 def _is_letter(character: str) -> bool:
@@ -84,7 +92,12 @@ def _is_letter(character: str) -> bool:
 
 
 def _in_word(character: str) -> bool:
-    return word_break(character) in (WB.ALETTER, WB.KATAKANA, WB.NUMERIC, WB.EXTENDNUMLET) or _is_letter(character)
+    return word_break(character) in (
+        WB.ALETTER,
+        WB.KATAKANA,
+        WB.NUMERIC,
+        WB.EXTENDNUMLET,
+    ) or _is_letter(character)
 
 
 def _last(segment: str) -> str:
@@ -103,7 +116,12 @@ def _witness(sentence: str) -> list[str]:
     is_word = [_in_word(row[0]) and any(map(_is_letter, row)) for row in rows]
     found: list[str] = []
     for at in (at for at, row in enumerate(rows) if is_word[at]):
-        if at > 1 and rows[at - 1] in "-\u2010\u2011" and is_word[at - 2] and _in_word(_last(rows[at - 2])):
+        if (
+            at > 1
+            and rows[at - 1] in "-\u2010\u2011"
+            and is_word[at - 2]
+            and _in_word(_last(rows[at - 2]))
+        ):
             found[-1] += rows[at - 1] + rows[at]
         else:
             found.append(rows[at])
@@ -112,7 +130,9 @@ def _witness(sentence: str) -> list[str]:
 
 # The cedilla is a letter since a later version of Unicode than uniseg's.
 _ASSIGNED = st.characters(exclude_categories=["Cn", "Cs", "Co"], exclude_characters="¸")
-_TELLING = st.sampled_from("a1_'.:;,\" -\u2010\u0301\u200d\u00adא\u05b0〱\U0001f1e6👶🏻⌚あ日アสั\u0903िक²Ⓜ\n\r٠각ᄀ’")
+_TELLING = st.sampled_from(
+    "a1_'.:;,\" -\u2010\u0301\u200d\u00adא\u05b0〱\U0001f1e6👶🏻⌚あ日アสั\u0903िक²Ⓜ\n\r٠각ᄀ’"
+)
 
 
 @settings(deadline=None, max_examples=300)
@@ -124,12 +144,17 @@ def test_words_are_what_another_package_finds(sentence):
 @settings(deadline=None, max_examples=150)
 @given(st.text(_TELLING | _ASSIGNED, max_size=20))
 def test_no_mark_is_cut_off_and_no_letter_or_number_is_lost(sentence):
-    sentence = sentence.replace("\u200d", "")  # joins a pictograph that is a letter, such as ℹ, to a space
+    sentence = sentence.replace(
+        "\u200d", ""
+    )  # joins a pictograph that is a letter, such as ℹ, to a space
     spans = list(word_spans(sentence))
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
     for _, end in spans:
         assert end == len(sentence) or word_break(sentence[end]) not in _MARKS
-    left = "".join(sentence[end:start] for (_, end), (start, _) in pairwise([(0, 0), *spans, (len(sentence), 0)]))
+    left = "".join(
+        sentence[end:start]
+        for (_, end), (start, _) in pairwise([(0, 0), *spans, (len(sentence), 0)])
+    )
     lost = {unicodedata.category(c) for c in left if word_break(c) is not WB.EXTEND}
     assert not lost & {"Ll", "Lu", "Lt", "Lo", "Nd"}
 

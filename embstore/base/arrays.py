@@ -49,16 +49,22 @@ def cosines_of(vectors: Vectors, query: Vectors) -> Float64Array:
     root is of a product, so that the cosine of equal vectors is 1.
     """
     exponent = int(np.frexp(np.abs(query).max())[1])
-    wide = np.ldexp(query.astype(np.float64), -exponent)  # so that no square overflows; the digits stay the same
+    wide = np.ldexp(
+        query.astype(np.float64), -exponent
+    )  # so that no square overflows; the digits stay the same
     cosines = np.empty(len(vectors))
     for part in slices(len(vectors), ROWS):
         block = vectors[part].astype(np.float64)
-        products, squares, square = (np.add.accumulate(x, -1)[..., -1] for x in (block * wide, block**2, wide**2))
+        products, squares, square = (
+            np.add.accumulate(x, -1)[..., -1] for x in (block * wide, block**2, wide**2)
+        )
         cosines[part] = np.clip(products / np.sqrt(squares * square), -1, 1)
     return cosines
 
 
-def group_ties(values: Float64Array, errors: Float64Array | float = 0.0) -> tuple[Positions, NDArray[np.bool_]]:
+def group_ties(
+    values: Float64Array, errors: Float64Array | float = 0.0
+) -> tuple[Positions, NDArray[np.bool_]]:
     """Sort values along the last axis, and group those that are equal up to rounding.
 
     Two values are tied if they differ by no more than the sum of the bounds on their rounding errors. A longer run of
@@ -68,11 +74,16 @@ def group_ties(values: Float64Array, errors: Float64Array | float = 0.0) -> tupl
         The positions of the values in ascending order (..., n), and whether a group starts there (..., n).
     """
     order = np.argsort(values, axis=-1, kind="stable")
-    ascending, bounds = (np.take_along_axis(np.broadcast_to(x, values.shape), order, -1) for x in (values, errors))
+    ascending, bounds = (
+        np.take_along_axis(np.broadcast_to(x, values.shape), order, -1) for x in (values, errors)
+    )
     is_start = np.ones(values.shape, np.bool_)
     is_start[..., 1:] = np.diff(ascending) > bounds[..., 1:] + bounds[..., :-1]
     start = np.maximum.accumulate(np.where(is_start, np.arange(values.shape[-1]), 0), axis=-1)
-    distances, widths = ascending - np.take_along_axis(ascending, start, -1), 2 * np.take_along_axis(bounds, start, -1)
+    distances, widths = (
+        ascending - np.take_along_axis(ascending, start, -1),
+        2 * np.take_along_axis(bounds, start, -1),
+    )
     cells = np.floor_divide(distances, widths, out=np.zeros_like(ascending), where=widths > 0)
     is_start[..., 1:] |= np.diff(cells) > 0
     return order, is_start
@@ -90,7 +101,9 @@ def distinct_rows(vectors: Vectors) -> tuple[Positions, Positions]:
         The position of the first copy of each of the m distinct rows, int64 (m,), ascending; and for each row, the
         index in that array of the distinct row that it equals, int64 (n,).
     """
-    rows = np.ascontiguousarray(vectors + vectors.dtype.type(0))  # turns -0 into 0, so that they are equal as bytes
+    rows = np.ascontiguousarray(
+        vectors + vectors.dtype.type(0)
+    )  # turns -0 into 0, so that they are equal as bytes
     if not rows.size:
         return np.arange(min(len(rows), 1)), np.zeros(len(rows), np.int64)
     row_bytes = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
@@ -104,7 +117,9 @@ def distinct_rows(vectors: Vectors) -> tuple[Positions, Positions]:
 def distinct(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the distinct ids, int64 (m,), ascending, as ``numpy.unique`` does, which loads ``numpy.ma`` (10 ms)."""
     ordered = np.sort(ids)
-    return ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))] if len(ordered) else ordered
+    return (
+        ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))] if len(ordered) else ordered
+    )
 
 
 def slices(stop: int, size: int, start: int = 0) -> list[slice]:
@@ -112,7 +127,9 @@ def slices(stop: int, size: int, start: int = 0) -> list[slice]:
     return [slice(first, min(stop, first + size)) for first in range(start, stop, size)]
 
 
-def in_threads(function: Callable[..., T], *arguments: Iterable[Any], n_threads: int = _THREADS) -> list[T]:
+def in_threads(
+    function: Callable[..., T], *arguments: Iterable[Any], n_threads: int = _THREADS
+) -> list[T]:
     """Apply a function as ``map`` does, in up to eight threads by default; return the results in order.
 
     A single call is made in the thread of the caller, where Ctrl-C interrupts it.
@@ -120,7 +137,9 @@ def in_threads(function: Callable[..., T], *arguments: Iterable[Any], n_threads:
     calls = [*zip(*arguments, strict=True)]
     if len(calls) < 2:
         return [function(*values) for values in calls]
-    from concurrent.futures import ThreadPoolExecutor  # loads logging, and what comes from summaries needs no threads
+    from concurrent.futures import (
+        ThreadPoolExecutor,
+    )  # loads logging, and what comes from summaries needs no threads
 
     with ThreadPoolExecutor(n_threads) as pool:
         return list(pool.map(function, *zip(*calls, strict=True)))
@@ -131,7 +150,9 @@ def square_norms(vectors: Vectors) -> Float64Array:
     squares = np.empty(len(vectors))
 
     def fill(rows: slice) -> None:
-        np.concatenate([np.vecdot(chunk, chunk) for chunk in in_float64(vectors[rows])], out=squares[rows])
+        np.concatenate(
+            [np.vecdot(chunk, chunk) for chunk in in_float64(vectors[rows])], out=squares[rows]
+        )
 
     in_threads(fill, slices(len(vectors), ROWS))
     return squares

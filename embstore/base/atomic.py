@@ -134,7 +134,12 @@ def write_document(path: Path, document: dict[str, Any], kind: documents.Kind) -
 
 
 def checked_bytes(
-    path: Path | str, document: dict[str, Any], kind: documents.Kind, indent: int | None = 2, *, is_sealed: bool = True
+    path: Path | str,
+    document: dict[str, Any],
+    kind: documents.Kind,
+    indent: int | None = 2,
+    *,
+    is_sealed: bool = True,
 ) -> bytes:
     """Serialize a JSON document, with its own SHA-256 if it is sealed, and check that it can be read again."""
     try:
@@ -142,8 +147,8 @@ def checked_bytes(
         documents.check(documents.parse(data, kind), kind)
     except (UnicodeEncodeError, documents.InvalidDocument) as error:
         raise StoreError(
-            f"{path} is not written, since it could not be read again: {error}. It records layers, sources and "
-            "options: give fewer of them at a time, or shorter names."
+            f"{path} is not written, since it could not be read again: {error}. It records layers,"
+            " sources and options: give fewer of them at a time, or shorter names."
         ) from error
     return data
 
@@ -154,14 +159,18 @@ def document_bytes(document: dict[str, Any], indent: int | None = 2) -> bytes:
 
 
 def _plain_bytes(document: dict[str, Any], indent: int | None) -> bytes:
-    return (json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (
+        json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    ).encode()
 
 
 def read_document(
     path: Path, kind: documents.Kind, remedy: str = _RESTORE, *, is_sealed: bool = True
 ) -> dict[str, Any]:
     """Read a JSON document, and check its own SHA-256, if it is sealed, and its published schema."""
-    return parse_document(disk.read(path, documents.MAX_BYTES[kind]), path, kind, remedy, is_sealed=is_sealed)
+    return parse_document(
+        disk.read(path, documents.MAX_BYTES[kind]), path, kind, remedy, is_sealed=is_sealed
+    )
 
 
 def parse_document(

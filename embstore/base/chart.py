@@ -23,23 +23,37 @@ class Chart(NamedTuple):
     kind: ChartKind
     values: tuple[str, ...]
     title: str = ""  # name of what is measured, as a title has it
-    labels: tuple[tuple[str, str], ...] = ()  # column → what it is called on an axis, of those with a name of its own
-    defaults: tuple[tuple[str, object], ...] = ()  # setting → its default, which a caption does not state
+    labels: tuple[
+        tuple[str, str], ...
+    ] = ()  # column → what it is called on an axis, of those with a name of its own
+    defaults: tuple[
+        tuple[str, object], ...
+    ] = ()  # setting → its default, which a caption does not state
     distances: tuple[str, ...] = ()  # columns whose small values mean that two layers are alike
-    units: tuple[tuple[str, str], ...] = ()  # column → unit of measurement, of the columns that have one
+    units: tuple[
+        tuple[str, str], ...
+    ] = ()  # column → unit of measurement, of the columns that have one
     ranges: tuple[tuple[str, str], ...] = ()
     intervals: tuple[tuple[str, tuple[str, str]], ...] = ()
-    bands: tuple[tuple[str, tuple[str, ...]], ...] = ()  # column → those of the deviation, or the limits, of a band
-    baselines: tuple[tuple[str, tuple[str, ...]], ...] = ()  # column → those that are thin lines beside its curve
+    bands: tuple[
+        tuple[str, tuple[str, ...]], ...
+    ] = ()  # column → those of the deviation, or the limits, of a band
+    baselines: tuple[
+        tuple[str, tuple[str, ...]], ...
+    ] = ()  # column → those that are thin lines beside its curve
     facets: tuple[str, ...] = ()
     items: str | None = None
-    bar_names: str | None = None  # column of arrays with the name of each bar; None to number the bars from 1
+    bar_names: str | None = (
+        None  # column of arrays with the name of each bar; None to number the bars from 1
+    )
     settings: tuple[str, ...] = ()  # columns with the settings that the caption states
     best: str | None = None  # boolean column that marks the best layer; None for none
     series: str = "space"  # column whose values have a curve each
     layer: str = "layer"  # column with the numbers of the layers, along the x axis of curves
     layer_name: str = "layer_name"  # column with their names
-    x: Literal["layers", "steps", "scales", "groups"] = "layers"  # what is along the x axis of curves
+    x: Literal["layers", "steps", "scales", "groups"] = (
+        "layers"  # what is along the x axis of curves
+    )
     x_title: str = "layer"  # title of the x axis of curves
     sides: tuple[str, str] = ("layer", "layer")  # titles of a heat map's layers, down and across
     is_ordered: bool = False  # whether the curves have an order, which their colours show

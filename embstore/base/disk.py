@@ -17,13 +17,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, StoreError, UsageError
+from embstore.base.errors import (
+    DamagedError,
+    FileAccessError,
+    MissingFileError,
+    StoreError,
+    UsageError,
+)
 from embstore.base.messages import is_utf8
 
 # Errors whose description a library may quote in its own message. ENOENT is excluded: files may come and go.
 _QUOTED = tuple(
     getattr(errno, name)
-    for name in ("EMFILE", "ENFILE", "ENOMEM", "EACCES", "EPERM", "ESTALE", "EIO", "ENOSPC", "EDQUOT", "EROFS")
+    for name in (
+        "EMFILE",
+        "ENFILE",
+        "ENOMEM",
+        "EACCES",
+        "EPERM",
+        "ESTALE",
+        "EIO",
+        "ENOSPC",
+        "EDQUOT",
+        "EROFS",
+    )
     if hasattr(errno, name)
 )
 
@@ -40,7 +57,11 @@ class Access:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: TracebackType | None) -> None:
-        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileAccessError):
+        if (
+            isinstance(error, OSError)
+            and error.errno is not None
+            and not isinstance(error, FileAccessError)
+        ):
             raise access_error(error, self.path, writing=self.writing) from error
 
 
@@ -60,7 +81,9 @@ def quoted_error(message: str, path: Path, *, writing: bool = False) -> FileAcce
 
 Entry = os.DirEntry[str]
 
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would block
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(
+    os, "O_NONBLOCK", 0
+)  # opening a named pipe would block
 
 
 def open_without_following(path: str, flags: int) -> int:
@@ -99,7 +122,9 @@ def _problem(mode: int, *, folder: bool) -> str | None:
         stat.S_IFSOCK: "a socket",
     }  # fmt: skip
     found = types.get(stat.S_IFMT(mode), "a device")
-    return f"it is {found} where a {expected} should be. Put the {expected} itself there, or remove it"
+    return (
+        f"it is {found} where a {expected} should be. Put the {expected} itself there, or remove it"
+    )
 
 
 def status(path: Path | str) -> os.stat_result:
@@ -128,7 +153,9 @@ def stamp_of(path: Path | str) -> Stamp | None:
 def free_bytes(path: Path) -> int | None:
     """Return the bytes that are free on the file system of a path, which need not exist; None if that is unknown."""
     try:
-        return shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.is_dir())).free
+        return shutil.disk_usage(
+            next(folder for folder in (path, *path.parents) if folder.is_dir())
+        ).free
     except (OSError, StopIteration):
         return None
 
@@ -170,12 +197,16 @@ def resolved(path: Path) -> Path:
         with Access(path):
             found = path.resolve()
         if not is_utf8(str(found)):
-            raise StoreError(f"{found} is not UTF-8, as the paths of a store are. Rename that folder.")
+            raise StoreError(
+                f"{found} is not UTF-8, as the paths of a store are. Rename that folder."
+            )
         return found
     except RuntimeError as error:
         raise FileAccessError(path, errno.ELOOP) from error
     except ValueError as error:  # the path contains a NUL
-        raise StoreError(f"{str(path)!r} can be no path of a store: {error}. Name its folder.") from error
+        raise StoreError(
+            f"{str(path)!r} can be no path of a store: {error}. Name its folder."
+        ) from error
 
 
 MAX_BYTES = 1 << 30  # of a file that is read whole
@@ -292,7 +323,9 @@ def remove_tree(folder: Path) -> None:
     if not is_folder(folder):
         remove(folder, missing_ok=True)
         return
-    found = [(Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries_below(folder)]
+    found = [
+        (Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries_below(folder)
+    ]
     for path, is_inner_folder in [*reversed(found), (folder, True)]:  # contents before their folder
         with suppress(MissingFileError):
             (remove_folder if is_inner_folder else remove)(path)
@@ -305,12 +338,16 @@ def listed(folder: Path) -> list[Path]:
 
 def files_below(folder: Path) -> list[Path]:
     """Return the regular files in a folder and its subfolders."""
-    return [Path(entry.path) for entry in entries_below(folder) if entry.is_file(follow_symlinks=False)]
+    return [
+        Path(entry.path) for entry in entries_below(folder) if entry.is_file(follow_symlinks=False)
+    ]
 
 
 def entries_below(folder: Path) -> Iterator[Entry]:
     """Yield the entries of a folder and of its subfolders."""
-    pending = [iter(entries(folder))]  # not recursive: a received store may nest folders without limit
+    pending = [
+        iter(entries(folder))
+    ]  # not recursive: a received store may nest folders without limit
     while pending:
         if (entry := next(pending[-1], None)) is None:
             pending.pop()
@@ -345,7 +382,9 @@ def open_regular(path: str, flags: int) -> int:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # open refuses a folder itself
         os.close(descriptor)
-        raise UsageError(f"{path} is not a regular file. Write its content to a file first, and give that file.")
+        raise UsageError(
+            f"{path} is not a regular file. Write its content to a file first, and give that file."
+        )
     return descriptor
 
 
@@ -355,7 +394,9 @@ def read_foreign(path: Path) -> bytes:
         return file.read()
 
 
-def foreign_status(path: Path, kind: type[FileAccessError], called: str = "") -> os.stat_result | None:
+def foreign_status(
+    path: Path, kind: type[FileAccessError], called: str = ""
+) -> os.stat_result | None:
     """Return the status of a file or folder outside a store, or None if it does not exist; see :func:`foreign`."""
     try:
         with foreign(path, kind, called):

@@ -47,7 +47,9 @@ def parse(data: bytes, kind: Kind) -> dict[str, Any]:
         raise InvalidDocument(f"it is larger than {MAX_BYTES[kind] // _KIB:,} KiB")
     try:
         hook = None if kind == "manifest" else _object
-        document = json.loads(data.decode(), object_pairs_hook=hook, parse_float=_finite, parse_constant=_finite)
+        document = json.loads(
+            data.decode(), object_pairs_hook=hook, parse_float=_finite, parse_constant=_finite
+        )
         if b"\\u" in data:  # half a surrogate pair is no Unicode
             json.dumps(document, ensure_ascii=False).encode()
     except RecursionError:
@@ -59,13 +61,15 @@ def parse(data: bytes, kind: Kind) -> dict[str, Any]:
     version, newest = _format_of(document), max(_formats(kind), default=None)
     if newest is not None and version is not None and version > newest:
         raise UnsupportedFormat(
-            f"has format {_REPR.repr(version)}, and this embstore reads up to {newest}. Upgrade: pip install --upgrade "
-            "embstore."
+            f"has format {_REPR.repr(version)}, and this embstore reads up to {newest}. Upgrade:"
+            " pip install --upgrade embstore."
         )
     return document
 
 
-def parse_foreign(data: bytes | str, max_bytes: int | None = None, parse: Callable[[str], Any] = json.loads) -> Any:
+def parse_foreign(
+    data: bytes | str, max_bytes: int | None = None, parse: Callable[[str], Any] = json.loads
+) -> Any:
     """Parse a document of another program, in UTF-8; raise InvalidDocument if it is too large, too deep or invalid."""
     if max_bytes is not None and len(data) > max_bytes:
         raise InvalidDocument(f"it is larger than {max_bytes // _KIB:,} KiB")
@@ -77,7 +81,11 @@ def parse_foreign(data: bytes | str, max_bytes: int | None = None, parse: Callab
         raise InvalidDocument(str(error)) from error
     level = [content]
     for _ in range(_MAX_DEPTH):
-        parts = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list))
+        parts = (
+            part.values() if isinstance(part, dict) else part
+            for part in level
+            if isinstance(part, dict | list)
+        )
         level = [inner for part in parts for inner in part]
     if any(isinstance(part, dict | list) for part in level):
         raise InvalidDocument("it is nested too deeply")
@@ -89,14 +97,18 @@ def check(document: dict[str, Any], kind: Kind) -> None:
     version, oldest = _format_of(document), min(_formats(kind), default=None)
     if oldest is not None and version is not None and version < oldest:
         raise UnsupportedFormat(
-            f"has format {version} of a version before 0.2.0, and this embstore reads from {oldest}. Build the store "
-            "again in another folder."
+            f"has format {version} of a version before 0.2.0, and this embstore reads from"
+            f" {oldest}. Build the store again in another folder."
         )
     validator = _validator(kind)
     if not validator.is_valid(document):
         error = next(iter(validator.iter_errors(document)))
-        raise _invalid(error.instance_path, error.message.replace(_VALUE, _REPR.repr(error.instance)))
-    if kind != "manifest":  # which may have 100,000 entries, whose integers are checked where they are read
+        raise _invalid(
+            error.instance_path, error.message.replace(_VALUE, _REPR.repr(error.instance))
+        )
+    if (
+        kind != "manifest"
+    ):  # which may have 100,000 entries, whose integers are checked where they are read
         _check_integers(document, _schema(kind), ())
 
 
@@ -108,7 +120,9 @@ def _check_integers(value: Any, schema: dict[str, Any], place: tuple[str | int, 
     properties, others = schema.get("properties", {}), schema.get("additionalProperties")
     if isinstance(value, dict):
         members = value.items()
-    elif isinstance(value, list) and "'integer'" in str(others := schema.get("items")):  # not every row of an answer
+    elif isinstance(value, list) and "'integer'" in str(
+        others := schema.get("items")
+    ):  # not every row of an answer
         members = enumerate(value)
     for name, part in members:
         if isinstance(inner := properties.get(name, others), dict):
@@ -118,12 +132,16 @@ def _check_integers(value: Any, schema: dict[str, Any], place: tuple[str | int, 
 def _invalid(place: Iterable[str | int], message: str) -> InvalidDocument:
     """Return the error for a value, given its path in the document."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
-    return InvalidDocument(f"{path.removeprefix('.')}: {message}".removeprefix(": ")[:_MAX_MESSAGE_CHARS])
+    return InvalidDocument(
+        f"{path.removeprefix('.')}: {message}".removeprefix(": ")[:_MAX_MESSAGE_CHARS]
+    )
 
 
 @cache
 def _schema(kind: Kind) -> dict[str, Any]:
-    schema: dict[str, Any] = json.loads(get_data("embstore_schemas", f"{kind}.schema.json") or b"{}")
+    schema: dict[str, Any] = json.loads(
+        get_data("embstore_schemas", f"{kind}.schema.json") or b"{}"
+    )
     return schema
 
 
@@ -157,5 +175,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _finite(text: str) -> float:
     """Parse a float; raise ValueError for one that is none or overflows."""
     if not math.isfinite(value := float(text)):
-        raise ValueError("a number is too large" if text[-1].isdecimal() else f"{text} is no number of JSON")
+        raise ValueError(
+            "a number is too large" if text[-1].isdecimal() else f"{text} is no number of JSON"
+        )
     return value

@@ -26,7 +26,9 @@ class EmbstoreError(Exception):
         return _restored, (type(self), self.args, vars(self))
 
 
-def _restored(kind: type[EmbstoreError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> EmbstoreError:
+def _restored(
+    kind: type[EmbstoreError], arguments: tuple[Any, ...], attributes: dict[str, Any]
+) -> EmbstoreError:
     """Return a pickled error."""
     error = kind.__new__(kind, *arguments)
     vars(error).update(attributes)
@@ -118,29 +120,46 @@ class UnsupportedFormatError(DamagedError):
 
 
 _RESUMABLE = (
-    "What was written before is whole; free some space and run the same build again: it goes on where it stopped."
+    "What was written before is whole; free some space and run the same build again: it goes on"
+    " where it stopped."
 )
 _NOT_WRITABLE = (
-    "Queries work on a read-only store; to build, choose another folder with ⦃store⦄, or change the permissions."
+    "Queries work on a read-only store; to build, choose another folder with ⦃store⦄, or change the"
+    " permissions."
 )
 _REMEDIES: dict[int, tuple[str, str]] = {
     errno.ENOENT: ("", "Check the path."),
-    errno.EMFILE: ("", "This process has too many files open: raise the limit, as with ulimit -n 65536."),
+    errno.EMFILE: (
+        "",
+        "This process has too many files open: raise the limit, as with ulimit -n 65536.",
+    ),
     errno.ENFILE: ("", "All programs together have too many files open: end some of them."),
     errno.ENOMEM: ("", "The system has no memory left: free some, or ask for less at a time."),
     errno.EACCES: (_NOT_WRITABLE, "Check its permissions, and those of the folders above it."),
     errno.EPERM: (_NOT_WRITABLE, "Check its permissions, and those of the folders above it."),
     errno.EROFS: (_NOT_WRITABLE, "Its file system is read-only."),
     errno.ESTALE: ("", "The network file system has lost it: mount that again."),
-    errno.EIO: ("", "The disk or the network failed: look at the system's log, and check the device."),
-    errno.ETIMEDOUT: ("", "The network file system does not answer: check the network, or mount it again."),
+    errno.EIO: (
+        "",
+        "The disk or the network failed: look at the system's log, and check the device.",
+    ),
+    errno.ETIMEDOUT: (
+        "",
+        "The network file system does not answer: check the network, or mount it again.",
+    ),
     errno.ENOTCONN: ("", "The network file system is not connected: mount it again."),
-    errno.EHOSTDOWN: ("", "The network file system does not answer: check the network, or mount it again."),
+    errno.EHOSTDOWN: (
+        "",
+        "The network file system does not answer: check the network, or mount it again.",
+    ),
     errno.ENAMETOOLONG: ("", "Choose a folder with a shorter name."),
     errno.ELOOP: ("", "Symbolic links lead from one to the other without an end: remove them."),
     errno.ENOTDIR: ("", "A folder above it is a file: move that away, or name another folder."),
     errno.EISDIR: ("", "A folder stands where a file belongs: move it away."),
-    errno.EEXIST: ("", "A file stands where a folder belongs: move it away, or name another folder."),
+    errno.EEXIST: (
+        "",
+        "A file stands where a folder belongs: move it away, or name another folder.",
+    ),
     errno.EBUSY: ("", "Another program holds it: wait for it to end."),
 }
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -174,7 +193,9 @@ class FileAccessError(StoreError):
 class MissingFileError(FileAccessError, FileNotFoundError):
     """There is no such file or folder."""
 
-    def __init__(self, path: "str | os.PathLike[str]", code: int = errno.ENOENT, *, writing: bool = False) -> None:
+    def __init__(
+        self, path: "str | os.PathLike[str]", code: int = errno.ENOENT, *, writing: bool = False
+    ) -> None:
         super().__init__(path, code, writing=writing)
 
     def __str__(self) -> str:
@@ -229,9 +250,14 @@ def nearest(name: str, known: Iterable[str], n: int = 3, *, by_part: bool = True
 
     lowered = {candidate.lower(): candidate for candidate in known}
     wanted = name.lower()
-    anagrams = [candidate for candidate in lowered if len(wanted) > 2 and sorted(candidate) == sorted(wanted)]
+    anagrams = [
+        candidate
+        for candidate in lowered
+        if len(wanted) > 2 and sorted(candidate) == sorted(wanted)
+    ]
     close = [] if wanted.isdecimal() else get_close_matches(wanted, lowered, n=n)
     containing = sorted(
-        (candidate for candidate in lowered if by_part and len(wanted) > 2 and wanted in candidate), key=len
+        (candidate for candidate in lowered if by_part and len(wanted) > 2 and wanted in candidate),
+        key=len,
     )
     return [lowered[match] for match in dict.fromkeys([*anagrams, *close, *containing])][:n]

@@ -8,12 +8,16 @@ from embstore.base.errors import EmbstoreError, UsageError
 
 
 @contextmanager
-def needing(what: str, extra: str, kind: type[EmbstoreError] = UsageError, more: str = "") -> Iterator[None]:
+def needing(
+    what: str, extra: str, kind: type[EmbstoreError] = UsageError, more: str = ""
+) -> Iterator[None]:
     """Raise an error with the command to install an extra if a library cannot be imported within the context."""
     try:
         yield
     except ImportError as error:
-        raise kind(f"{what}, which cannot be imported ({error}): {install_command(extra)}{more}") from error
+        raise kind(
+            f"{what}, which cannot be imported ({error}): {install_command(extra)}{more}"
+        ) from error
 
 
 def install_command(extra: str) -> str:

@@ -25,7 +25,9 @@ def accepts(*functions: Callable[..., Any]) -> Callable[[F], F]:
         signature = inspect.signature(method)
         found = {p.name: p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD}
         rest: dict[str, inspect.Parameter] = {}
-        for parameter in (p for function in functions for p in inspect.signature(function).parameters.values()):
+        for parameter in (
+            p for function in functions for p in inspect.signature(function).parameters.values()
+        ):
             if parameter.kind is parameter.VAR_KEYWORD:
                 rest[parameter.name] = parameter
             elif parameter.name not in found:
@@ -53,7 +55,9 @@ def check_arguments(kind: T) -> T:
 
 def public_members(kind: type) -> dict[str, Any]:
     """Return the public attributes of a class, inherited ones too, as they are defined: methods are not bound."""
-    members = {name: member for base in reversed(kind.__mro__) for name, member in vars(base).items()}
+    members = {
+        name: member for base in reversed(kind.__mro__) for name, member in vars(base).items()
+    }
     return {name: member for name, member in members.items() if not name.startswith("_")}
 
 
@@ -71,11 +75,15 @@ def _checking(method: Callable[..., Any], qualified_name: str) -> Callable[..., 
     def call(*values: Any, **named: Any) -> Any:
         known = parameters()
         unknown = named.keys() - known.keys() if named else ()
-        if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        if unknown and not any(
+            parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()
+        ):
             raise TypeError(f"{qualified_name}() {_unknown(min(unknown), [*known])}")
         return method(*values, **named)
 
-    call.__qualname__ = method.__qualname__ = qualified_name  # Python's own errors name the inner function
+    call.__qualname__ = method.__qualname__ = (
+        qualified_name  # Python's own errors name the inner function
+    )
     return call
 
 
@@ -83,4 +91,6 @@ def _unknown(name: str, known: list[str]) -> str:
     if PLURALS.get(name) in known:
         return f"has no argument {name!r}: use {PLURALS[name]}="
     near = get_close_matches(name, known, 1)
-    return f"got an unexpected keyword argument {name!r}" + (f". Did you mean {near[0]}=?" if near else "")
+    return f"got an unexpected keyword argument {name!r}" + (
+        f". Did you mean {near[0]}=?" if near else ""
+    )

@@ -6,7 +6,9 @@ from typing import Any
 
 from embstore.base.errors import UnknownNameError, UsageError
 
-_PARTS = re.compile(r"(?P<model>.+?)\.(?P<unit>word|sentence|occurrence)\.(?P<pooling>[^.]+)(?:\.(?P<more>.+))?")
+_PARTS = re.compile(
+    r"(?P<model>.+?)\.(?P<unit>word|sentence|occurrence)\.(?P<pooling>[^.]+)(?:\.(?P<more>.+))?"
+)
 _UNTRAINED = re.compile(r"(?P<model>.+?)-untrained-(?P<seed>\d+)(?P<more>.*)")
 _UNITS = {"word": "words", "sentence": "sentences", "occurrence": "occurrences"}
 _POOLINGS = {
@@ -35,13 +37,19 @@ def space_labels(spaces: Sequence[str]) -> tuple[dict[str, str], str]:
         for match in matches
     ]  # fmt: skip
     differs = [len({*names}) > 1 for names in zip(*parts, strict=True)]
-    shared = ", ".join(name for name, is_own in zip(parts[0], differs, strict=True) if name and not is_own)
+    shared = ", ".join(
+        name for name, is_own in zip(parts[0], differs, strict=True) if name and not is_own
+    )
     if len(spaces) == 1:
         return {spaces[0]: shared}, shared
     labels = [
-        ", ".join(name or "plain" for name, is_own in zip(names, differs, strict=True) if is_own) for names in parts
+        ", ".join(name or "plain" for name, is_own in zip(names, differs, strict=True) if is_own)
+        for names in parts
     ]
-    return dict(zip(spaces, labels if len({*labels}) == len(spaces) else spaces, strict=True)), shared
+    return (
+        dict(zip(spaces, labels if len({*labels}) == len(spaces) else spaces, strict=True)),
+        shared,
+    )
 
 
 def _model_label(model: str, *, with_seed: bool) -> str:
@@ -53,22 +61,31 @@ def _model_label(model: str, *, with_seed: bool) -> str:
 
 
 def labelled(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], beside: Sequence[str], given: Mapping[str, str]
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    beside: Sequence[str],
+    given: Mapping[str, str],
 ) -> tuple[tuple[dict[str, Any], ...], dict[str, str], str]:
     """Return rows with labels in place of the names of spaces, space → label, and what all spaces have in common.
 
     Names are replaced in the columns of spaces, and in those beside them, which may have other texts too. Labels that a
     user gave must be of spaces in the rows, and each of another text than all others.
     """
-    spaces = list(dict.fromkeys(row[name] for name in columns for row in rows if row.get(name) is not None))
+    spaces = list(
+        dict.fromkeys(row[name] for name in columns for row in rows if row.get(name) is not None)
+    )
     found, shared = space_labels(spaces)
     if unknown := [space for space in given if space not in found]:
         raise UnknownNameError("space to label", unknown[0], found)
     labels = {**found, **given}
     if len({*labels.values()}) < len(labels):
-        raise UsageError("two spaces have the same label: give each ⦃--label=SPACE=TEXT⦄ a text of its own.")
+        raise UsageError(
+            "two spaces have the same label: give each ⦃--label=SPACE=TEXT⦄ a text of its own."
+        )
     names = (*columns, *beside)
-    replaced = ({name: labels.get(row[name], row[name]) for name in names if name in row} for row in rows)
+    replaced = (
+        {name: labels.get(row[name], row[name]) for name in names if name in row} for row in rows
+    )
     changed = tuple({**row, **more} for row, more in zip(rows, replaced, strict=True))
     return changed, labels, labels[spaces[0]] if len(spaces) == 1 else shared
 
@@ -79,7 +96,10 @@ def read_labels(given: Any) -> dict[str, str]:
     for each in given.items() if isinstance(given, Mapping) else as_list(given):
         space, label = each if isinstance(each, tuple) else str(each).partition("=")[::2]
         if not (space and label and isinstance(space, str) and isinstance(label, str)):
-            raise UsageError(f"{each!r} is no label: write SPACE=TEXT, as in ⦃--label=minilm.word.last=MiniLM, words⦄.")
+            raise UsageError(
+                f"{each!r} is no label: write SPACE=TEXT, as in ⦃--label=minilm.word.last=MiniLM,"
+                " words⦄."
+            )
         labels[space] = label
     return labels
 

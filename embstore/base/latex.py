@@ -47,5 +47,11 @@ def _is_number(cell: str) -> bool:
 
 def _cell(cell: str) -> str:
     text = cell.removeprefix(_BEST)
-    written = "--" if text == "-" else _MINUS.sub("$-$", escaped(text)) if _is_number(text) else escaped(text)
+    written = (
+        "--"
+        if text == "-"
+        else _MINUS.sub("$-$", escaped(text))
+        if _is_number(text)
+        else escaped(text)
+    )
     return rf"\textbf{{{written}}}" if cell.startswith(_BEST) else written

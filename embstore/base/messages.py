@@ -58,7 +58,10 @@ def as_option(name: str, value: str | None) -> str:
 
 
 _of_process: Style = as_argument
-_call: tuple[Iterable[str], Iterable[str]] = (), ()  # words of the command that runs, and those that name its store
+_call: tuple[Iterable[str], Iterable[str]] = (
+    (),
+    (),
+)  # words of the command that runs, and those that name its store
 _of_context: ContextVar[Style | None] = ContextVar("style", default=None)
 
 
@@ -72,7 +75,10 @@ def rendered(message: str, style: Style | None = None) -> str:
     if words and style is as_option:
         words = [*words]
         end = words.index("--") if "--" in words else len(words)
-        again, rest = f"{shlex.join(words[:end])} ", "".join(f" {shlex.quote(word)}" for word in words[end:])
+        again, rest = (
+            f"{shlex.join(words[:end])} ",
+            "".join(f" {shlex.quote(word)}" for word in words[end:]),
+        )
     message = _COMMAND.sub(lambda found: " ".join([found[1], *map(shlex.quote, store)]), message)
 
     def written(found: re.Match[str]) -> str:
@@ -145,7 +151,9 @@ class Report:
     def _repr_html_(self) -> str:
         import html  # whose table of names takes longer to load than a short report
 
-        return "".join(f"<p>{html.escape(printable(line))}</p>" for line in [*self.lines(), *self.notes])
+        return "".join(
+            f"<p>{html.escape(printable(line))}</p>" for line in [*self.lines(), *self.notes]
+        )
 
 
 _CONTROLS = "\x00-\x1f\x7f-\x9f"  # C0, DEL and C1: escape sequences begin with one of them
@@ -153,7 +161,10 @@ _LINES = "\u2028\u2029"
 _BIDI = "\u202a-\u202e\u2066-\u2069"  # they reorder the text that follows
 _SURROGATES = "\ud800-\udfff"  # UTF-8 has none
 _UNSAFE = f"{_CONTROLS}{_LINES}{_BIDI}{_SURROGATES}"
-_ALL, _ALL_BUT_LINE_FEEDS = f"[{_UNSAFE}]", f"(?!\n)[{_UNSAFE}]"  # compiled at first use: not every command needs them
+_ALL, _ALL_BUT_LINE_FEEDS = (
+    f"[{_UNSAFE}]",
+    f"(?!\n)[{_UNSAFE}]",
+)  # compiled at first use: not every command needs them
 
 
 def is_utf8(text: str) -> bool:

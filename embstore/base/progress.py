@@ -87,7 +87,9 @@ class Task:
         """Report the progress to the observer."""
         done = sum(share >= 1 for share in self.shares.values())
         share = min(1.0, sum(self.shares.values()) / self.total) if self.total else 1.0
-        self.observe(Progress(self.stage, self.subject, done, self.total, share, n_vectors=self.n_vectors))
+        self.observe(
+            Progress(self.stage, self.subject, done, self.total, share, n_vectors=self.n_vectors)
+        )
 
     def advance(self, part: Any, share: float) -> None:
         """Raise the finished share of a part that is not done, and report the progress."""
@@ -102,10 +104,18 @@ class Task:
     def end(self) -> None:
         """Report that the task is done, unless the reports of its parts have said so."""
         if len(self.shares) < self.total or any(share < 1 for share in self.shares.values()):
-            self.observe(Progress(self.stage, self.subject, self.total, self.total, 1.0, n_vectors=self.n_vectors))
+            self.observe(
+                Progress(
+                    self.stage, self.subject, self.total, self.total, 1.0, n_vectors=self.n_vectors
+                )
+            )
 
     def track_blocks(
-        self, part: Any, n: int, map_blocks: Callable[[Callable[..., Any]], Iterator[Any]], function: Callable[..., T]
+        self,
+        part: Any,
+        n: int,
+        map_blocks: Callable[[Callable[..., Any]], Iterator[Any]],
+        function: Callable[..., T],
     ) -> Iterator[T]:
         """Yield the results of a function of each block of vectors of a part, reporting the vectors read so far."""
         n_read = 0
@@ -193,7 +203,9 @@ def count(progress: Progress, seconds: float) -> str:
     from embstore.base.table import show_size
 
     if progress.stage == "fetch":
-        text = show_size(progress.done) + (f" of {show_size(progress.total)}" if progress.total else "")
+        text = show_size(progress.done) + (
+            f" of {show_size(progress.total)}" if progress.total else ""
+        )
         return f"{text}, {show_size(progress.done / seconds)}/s" if seconds > 1 else text
     if not progress.total:
         return ""
@@ -213,7 +225,9 @@ def time_left(progress: Progress, seconds: float) -> str:
     """Return the estimated time left, as ``, 2 min 05 s left``; empty if unknown, or if it would be shown as zero."""
     if not 0 < progress.share < 1:
         return ""
-    left = seconds * (1 - progress.share) / progress.share  # zero at the first report, which may have done some work
+    left = (
+        seconds * (1 - progress.share) / progress.share
+    )  # zero at the first report, which may have done some work
     return f", {duration(left)} left" if left >= 0.05 else ""
 
 
@@ -230,7 +244,9 @@ def duration(seconds: float) -> str:
 class Clock:
     """Measures the time since the first report of each stage."""
 
-    began: dict[tuple[str, str], float] = field(default_factory=dict)  # stage and subject → monotonic time in seconds
+    began: dict[tuple[str, str], float] = field(
+        default_factory=dict
+    )  # stage and subject → monotonic time in seconds
 
     def seconds(self, progress: Progress) -> float:
         """Return the seconds since the first report of the stage and subject."""
@@ -264,7 +280,10 @@ class Bar:
     def _repr_html_(self) -> str:
         if not self.line:
             return ""
-        return f'<progress max="1" value="{self.share:.3f}"></progress> {html.escape(printable(self.line))}'
+        return (
+            f'<progress max="1" value="{self.share:.3f}"></progress>'
+            f" {html.escape(printable(self.line))}"
+        )
 
 
 class NotebookProgress:

@@ -52,8 +52,8 @@ class ShardSpec:
         match = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise UsageError(
-                f"⦃shard⦄ {text!r} is not a part of the work: write i/n with 1 ≤ i ≤ n. Three machines take 1/3, 2/3 "
-                "and 3/3, each with the same sources."
+                f"⦃shard⦄ {text!r} is not a part of the work: write i/n with 1 ≤ i ≤ n. Three"
+                " machines take 1/3, 2/3 and 3/3, each with the same sources."
             )
         return cls(int(match[1]), int(match[2]))
 
@@ -70,7 +70,9 @@ class Parts:
     worker: ShardSpec
 
     @classmethod
-    def plan(cls, n_items: int, n_chars: int, item_bytes: int, shard_bytes: int, worker: ShardSpec) -> Self:
+    def plan(
+        cls, n_items: int, n_chars: int, item_bytes: int, shard_bytes: int, worker: ShardSpec
+    ) -> Self:
         """Divide the keys so that the vectors of a part, in one layer, take about a shard's bytes.
 
         Args:
@@ -83,7 +85,12 @@ class Parts:
         n_items, n_chars = _ceil(n_items, worker.total), _ceil(n_chars, worker.total)
         n_bytes = n_items * item_bytes
         n_smallest = n_bytes * _MIN_PART_FRACTION // shard_bytes
-        n = max(1, _ceil(n_bytes, shard_bytes), min(_SMALL_BUILD_PARTS, n_smallest), _ceil(n_items, SHARD_ITEMS))
+        n = max(
+            1,
+            _ceil(n_bytes, shard_bytes),
+            min(_SMALL_BUILD_PARTS, n_smallest),
+            _ceil(n_items, SHARD_ITEMS),
+        )
         n_windows = max(1, _ceil(n_items, n * _WINDOW_ITEMS), _ceil(n_chars, n * _WINDOW_CHARS))
         return cls(n, n_windows, worker)
 
@@ -108,12 +115,17 @@ class Parts:
         combined: list[tuple[Range, int]] = []
         for part in range(self.n):
             first = part * self.n_windows
-            windows = [(counts.get(first + i, (0, 0)), window) for i, window in enumerate(self.windows(part))]
+            windows = [
+                (counts.get(first + i, (0, 0)), window)
+                for i, window in enumerate(self.windows(part))
+            ]
             incomplete = [(window, n_missing) for (_, n_missing), window in windows if n_missing]
             if not incomplete:
                 continue
             all_missing = all(n_missing == n for (n, n_missing), _ in windows)
-            if combined and (all_missing or _n_missing(combined) + _n_missing(incomplete) > items_per_part):
+            if combined and (
+                all_missing or _n_missing(combined) + _n_missing(incomplete) > items_per_part
+            ):
                 yield _join(combined, items_per_window)
                 combined = []
             if all_missing:

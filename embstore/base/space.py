@@ -84,15 +84,17 @@ def parse_member(kind: type[_Member], value: str) -> _Member:
     try:
         return kind(value)
     except ValueError:
-        raise UnknownNameError(kind.__name__.lower(), value, [member.value for member in kind]) from None
+        raise UnknownNameError(
+            kind.__name__.lower(), value, [member.value for member in kind]
+        ) from None
 
 
 def check_space_name(name: str) -> str:
     """Return ``name`` if it is valid for a space and its files, else raise UsageError."""
     if not re.fullmatch(SPACE_NAME, name):
         raise UsageError(
-            f"{name!r} cannot name a space: use up to 200 letters, digits, '.', '_' and '-', beginning with a letter "
-            "or digit."
+            f"{name!r} cannot name a space: use up to 200 letters, digits, '.', '_' and '-',"
+            " beginning with a letter or digit."
         )
     return name
 
@@ -172,7 +174,9 @@ class Layers:
         return cls((Layer(n_blocks + 2, "projection"),), n_blocks, top_form)
 
     @classmethod
-    def of_recipe(cls, n_blocks: int, top_form: TopForm | None, *, output_only: bool = False) -> Self:
+    def of_recipe(
+        cls, n_blocks: int, top_form: TopForm | None, *, output_only: bool = False
+    ) -> Self:
         """Return the layers of pooling ``model``: the model's and the recipe's output (id L+2), or that alone."""
         members = () if output_only else cls.of_model(n_blocks, top_form).members
         return cls((*members, Layer(n_blocks + 2, OUTPUT)), n_blocks, top_form)
@@ -239,10 +243,16 @@ class Layers:
 
 def layer_hint(name: str) -> str:
     """Return how layers are written, for a name that is neither a number nor a word."""
-    return "" if name.isalpha() or re.fullmatch(r"-?\d+", name) else "Write ranges as 0-6, and several layers as 0,3,6."
+    return (
+        ""
+        if name.isalpha() or re.fullmatch(r"-?\d+", name)
+        else "Write ranges as 0-6, and several layers as 0,3,6."
+    )
 
 
-def default_space_name(model: str, unit: Unit, pooling: Pooling, revision: str | None = None) -> str:
+def default_space_name(
+    model: str, unit: Unit, pooling: Pooling, revision: str | None = None
+) -> str:
     """Return the default name of a space: ``gpt2.word.last``, or ``pythia.step1000.word.last`` with a revision."""
     part = "" if revision is None else f"{as_name(revision)}."
     return check_space_name(f"{model}.{part}{unit}.{pooling}")
@@ -262,13 +272,15 @@ def check_pooling(unit: Unit, pooling: Pooling) -> None:
     if pooling is Pooling.IMPORTED:
         known = ", ".join(p for p in Pooling if p is not Pooling.IMPORTED)
         raise QueryError(
-            f"pooling 'imported' is of vectors that were made elsewhere: embstore import. A checkpoint has: {known}."
+            "pooling 'imported' is of vectors that were made elsewhere: embstore import. A"
+            f" checkpoint has: {known}."
         )
     if unit is Unit.OCCURRENCE and not pooling.uses_span:
         known = ", ".join(p for p in Pooling if p.uses_span)
         raise QueryError(
-            f"pooling {pooling.value!r} is one vector for the whole sentence, so it cannot stand for an occurrence. "
-            f"Known for occurrences: {known}. For whole sentences use ⦃unit=sentence⦄."
+            f"pooling {pooling.value!r} is one vector for the whole sentence, so it cannot stand"
+            f" for an occurrence. Known for occurrences: {known}. For whole sentences use"
+            " ⦃unit=sentence⦄."
         )
     if unit is Unit.WORD and pooling is Pooling.PROJECTION:
         known = ", ".join(p for p in Pooling if p not in (Pooling.PROJECTION, Pooling.IMPORTED))
@@ -279,7 +291,9 @@ def check_pooling(unit: Unit, pooling: Pooling) -> None:
 
 
 # Pythia's step1000, OLMo's stage1-step1000-tokens5B, BLOOM's global_step1000, the Trainer's checkpoint-1000, or 1000.
-_STEP = re.compile(r"(?:.*[-_.])?(?:(?:global_?)?step|checkpoint)[-_]?(\d{1,15})(?:[-_].*)?|(\d{1,15})", re.DOTALL)
+_STEP = re.compile(
+    r"(?:.*[-_.])?(?:(?:global_?)?step|checkpoint)[-_]?(\d{1,15})(?:[-_].*)?|(\d{1,15})", re.DOTALL
+)
 _OUTSIDE_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 

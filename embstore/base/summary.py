@@ -73,11 +73,15 @@ class Summary:
         totals, unit_square_total, squares = np.zeros((2, dim)), np.zeros(dim), np.empty(n)
         weights = np.ones((2, n))
         stop = 0
-        with np.errstate(all="ignore"):  # values that are not finite, and what BLAS flags without cause
+        with np.errstate(
+            all="ignore"
+        ):  # values that are not finite, and what BLAS flags without cause
             for x in in_float64(vectors):
                 rows = slice(stop, stop := stop + len(x))
                 norms = np.sqrt(np.vecdot(x, x, out=squares[rows]))
-                weights[1, rows] = inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+                weights[1, rows] = inverse = np.divide(
+                    1.0, norms, out=np.zeros_like(norms), where=norms > 0
+                )
                 totals += weights[:, rows] @ x
                 unit_square_total += weighted_sum(inverse * inverse, np.multiply(x, x, out=x))
             norms = np.sqrt(squares)
@@ -126,8 +130,15 @@ class Summary:
             (self.unit_total, other.unit_total, max(1, self.n)),
             (self.unit_square_total, other.unit_square_total, max(1, self.n)),
             (self.norm_total, other.norm_total, scale),
-            (self.norm_square_total, other.norm_square_total, max(1.0, abs(self.norm_square_total))),
+            (
+                self.norm_square_total,
+                other.norm_square_total,
+                max(1.0, abs(self.norm_square_total)),
+            ),
             (self.norm_min, other.norm_min, scale),
             (self.norm_max, other.norm_max, scale),
         ]
-        return all(np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=0, atol=rtol * size) for a, b, size in pairs)
+        return all(
+            np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=0, atol=rtol * size)
+            for a, b, size in pairs
+        )

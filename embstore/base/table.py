@@ -45,7 +45,9 @@ class ShownColumn(NamedTuple):
 
     column: str
     head: str = ""  # heading; the name by default
-    kind: str = ""  # format of the numbers: ``bytes`` (43.4 MB), ``count`` (10,000), or empty for the default
+    kind: str = (  # format of the numbers: ``bytes`` (43.4 MB), ``count`` (10,000), or empty for the default
+        ""
+    )
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,9 @@ class Table:
             if {name, number} <= {*self.columns}:
                 order = sorted({(row[number], row[name]) for row in self.rows})
                 rank = {layer: i for i, (_, layer) in enumerate(order)}
-                frame[name] = pandas.Categorical(frame[name], sorted(rank, key=rank.__getitem__), ordered=True)
+                frame[name] = pandas.Categorical(
+                    frame[name], sorted(rank, key=rank.__getitem__), ordered=True
+                )
         return frame
 
     def to_polars(self) -> "polars.DataFrame":
@@ -207,7 +211,10 @@ class Table:
         """
         if self.pivot is None:
             shown = self.shown or tuple(map(ShownColumn, self.columns))
-            formats = [(each.column, _KINDS.get(each.kind) or number_format(self[each.column])) for each in shown]
+            formats = [
+                (each.column, _KINDS.get(each.kind) or number_format(self[each.column]))
+                for each in shown
+            ]
             lines = [[write(row[column]) for column, write in formats] for row in self.rows]
             return [each.head or each.column for each in shown], lines
         pivot = self.pivot
@@ -217,11 +224,15 @@ class Table:
         header = [*(pivot.heads or pivot.down)]
         lines = [[show(part) for part in key] for key in keys]
         parts = range(len(pivot.across))
-        named = [i for i in parts if pivot.joined or len({head[i] for head in heads}) > 1] or [*parts[:1]]
+        named = [i for i in parts if pivot.joined or len({head[i] for head in heads}) > 1] or [
+            *parts[:1]
+        ]
         cells = self._cells(pivot, cut)
         starred = self._starred(pivot)
         for head in heads:
-            header += _column_heads(pivot, " ".join(str(head[i]) for i in named), alone=len(heads) == 1)
+            header += _column_heads(
+                pivot, " ".join(str(head[i]) for i in named), alone=len(heads) == 1
+            )
             for key, line in zip(keys, lines, strict=True):
                 row = rows.get((key, head))
                 texts = ["" if row is None else cell(row) for cell in cells]
@@ -246,8 +257,12 @@ class Table:
         rivals: dict[tuple[Any, ...], list[Row]] = {}
         for row in self.rows:
             if row[pivot.mark] is not None:
-                rivals.setdefault((_key(row, pivot.across), _key(row, pivot.down[1:])), []).append(row)
-        several = [rows for rows in rivals.values() if len({row[pivot.down[0]] for row in rows}) > 1]
+                rivals.setdefault((_key(row, pivot.across), _key(row, pivot.down[1:])), []).append(
+                    row
+                )
+        several = [
+            rows for rows in rivals.values() if len({row[pivot.down[0]] for row in rows}) > 1
+        ]
         return {id(row) for rows in several for row in rows if row[pivot.mark]}
 
     def inline_intervals(self) -> "Table":
@@ -268,26 +283,38 @@ class Table:
             rows.append({**row, **texts})
         hidden = {limit for limits in self.intervals.values() for limit in limits}
         shown = tuple(value for value in self.pivot.values if value not in hidden)
-        return replace(self, rows=tuple(rows), pivot=self.pivot._replace(values=shown), intervals={})
+        return replace(
+            self, rows=tuple(rows), pivot=self.pivot._replace(values=shown), intervals={}
+        )
 
     def exact_sizes(self) -> "Table":
         """Return the table with sizes printed in bytes, with all digits."""
-        shown = tuple(each._replace(head="", kind="") if each.kind == "bytes" else each for each in self.shown)
+        shown = tuple(
+            each._replace(head="", kind="") if each.kind == "bytes" else each for each in self.shown
+        )
         return replace(self, shown=shown)
 
     def _keys_down(self, pivot: Pivot) -> list[tuple[Any, ...]]:
         """Return the distinct values of the columns ``down``, in the order of the printed rows."""
         keys = list(dict.fromkeys(_key(row, pivot.down) for row in self.rows))
-        if pivot.order is None:  # the rows of one query stay together, also those that only a later space has
+        if (
+            pivot.order is None
+        ):  # the rows of one query stay together, also those that only a later space has
             place = {first: at for at, first in enumerate(dict.fromkeys(key[:1] for key in keys))}
             return sorted(keys, key=lambda key: place[key[:1]])
-        rank = {key: max(row[pivot.order] for row in self.rows if _key(row, pivot.down) == key) for key in keys}
+        rank = {
+            key: max(row[pivot.order] for row in self.rows if _key(row, pivot.down) == key)
+            for key in keys
+        }
         return sorted(keys, key=rank.__getitem__)
 
     def __repr__(self) -> str:
         rows = self._printable_layout()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
         return "\n".join([*lines, *(printable(note) for note in self.notes)])
 
     def _printable_layout(self) -> list[list[str]]:
@@ -300,7 +327,9 @@ class Table:
 
         header, *lines = self._printable_layout()
         head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in lines)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in lines
+        )
         notes = "".join(f"<p>{html.escape(printable(note))}</p>" for note in self.notes)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
 
@@ -323,7 +352,9 @@ def register_drawer(draw: Callable[..., Picture]) -> None:
     _drawer = draw
 
 
-def _cell(columns: tuple[str, ...], write: Callable[[object], str], cut: Callable[[str], str], row: Row) -> str:
+def _cell(
+    columns: tuple[str, ...], write: Callable[[object], str], cut: Callable[[str], str], row: Row
+) -> str:
     """Format the first value of some columns that is not None."""
     value = next((row[column] for column in columns if row[column] is not None), None)
     return cut(value) if isinstance(value, str) else write(value)
@@ -427,11 +458,18 @@ def table(
     intervals: Mapping[str, tuple[str, str]] | None = None, chart: Chart | None = None,
 ) -> Table:  # fmt: skip
     """Return a :class:`Table` of rows with the given columns, which every row must have, and with each note once."""
-    complete, once = tuple({column: row[column] for column in columns} for row in rows), tuple(dict.fromkeys(notes))
-    return Table(tuple(columns), complete, once, pivot, types or {}, tuple(shown), intervals or {}, chart)
+    complete, once = (
+        tuple({column: row[column] for column in columns} for row in rows),
+        tuple(dict.fromkeys(notes)),
+    )
+    return Table(
+        tuple(columns), complete, once, pivot, types or {}, tuple(shown), intervals or {}, chart
+    )
 
 
-def write_batches(schema: "pyarrow.Schema", batches: "Iterable[pyarrow.RecordBatch]", target: BinaryIO) -> None:
+def write_batches(
+    schema: "pyarrow.Schema", batches: "Iterable[pyarrow.RecordBatch]", target: BinaryIO
+) -> None:
     """Write record batches to an open Parquet file, one after the other."""
     import pyarrow.parquet
 

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 from embstore.base.errors import UsageError
 from embstore.base.space import Template, Unit
 
-NOT_UNICODE = "not valid Unicode (lone surrogate)"  # reason for skipping a text that no tokenizer can read
+NOT_UNICODE = (  # reason for skipping a text that no tokenizer can read
+    "not valid Unicode (lone surrogate)"
+)
 
 TOO_LONG = "too long for the unit occurrence: cut it into sentences"
 """Reason for skipping a sentence whose words would take too long to hash (:func:`is_too_long`)."""
@@ -51,7 +53,9 @@ class Item:
     def occurrence(cls, context: str, span: Span) -> "Item":
         """Return the item of the word at a span of a sentence."""
         text = context[span.start : span.end]
-        return cls(Unit.OCCURRENCE, text, context, span, item_id(Unit.OCCURRENCE, text, context, span))
+        return cls(
+            Unit.OCCURRENCE, text, context, span, item_id(Unit.OCCURRENCE, text, context, span)
+        )
 
     @property
     def context_id(self) -> int | None:
@@ -81,7 +85,9 @@ def source_name(stem: str) -> str:
 
 def sha256_of_words(words: Iterable[str]) -> str:
     """Return the SHA-256 of words as of a file with one a line."""
-    return sha256("".join(f"{word}\n" for word in words).encode("utf-8", "surrogatepass")).hexdigest()
+    return sha256(
+        "".join(f"{word}\n" for word in words).encode("utf-8", "surrogatepass")
+    ).hexdigest()
 
 
 def item_id(unit: Unit, text: str, context: str | None = None, span: Span | None = None) -> int:
@@ -103,7 +109,9 @@ def _occurrence_ids(context: str, spans: Sequence[Span]) -> list[int]:
     for span in spans:
         text = context[span.start : span.end]
         if text not in prefixes:
-            prefixes[text] = _hash([_length_prefixed(Unit.OCCURRENCE.value), _length_prefixed(text), sentence])
+            prefixes[text] = _hash(
+                [_length_prefixed(Unit.OCCURRENCE.value), _length_prefixed(text), sentence]
+            )
         digest = prefixes[text].copy()
         digest.update(_length_prefixed(_span_text(span)))
         ids.append(_first_63_bits(digest))
@@ -184,7 +192,9 @@ def items_of(text: str, unit: Unit, *, per_text: int | None = None, seed: int = 
         for span, item in zip(spans, _occurrence_ids(text, spans), strict=True)
     ]
     if per_text is not None and per_text < len(items):
-        sampled = {item.id for item in sorted(items, key=lambda item: _sort_key(seed, item.id))[:per_text]}
+        sampled = {
+            item.id for item in sorted(items, key=lambda item: _sort_key(seed, item.id))[:per_text]
+        }
         items = [item for item in items if item.id in sampled]
     return items
 
@@ -194,7 +204,9 @@ def _sort_key(seed: int, item: int) -> bytes:
     return blake2b(f"{seed}:{item}".encode(), digest_size=8, person=b"embstore.draw.1").digest()
 
 
-def passages_of(items: list[Item], template: Template, *, bos: str = "", eos: str = "") -> Iterator[Passage]:
+def passages_of(
+    items: list[Item], template: Template, *, bos: str = "", eos: str = ""
+) -> Iterator[Passage]:
     """Yield the passages of items: one per word or sentence, and one per sentence of occurrences, which share it.
 
     Args:
@@ -212,14 +224,18 @@ def passages_of(items: list[Item], template: Template, *, bos: str = "", eos: st
             contexts.setdefault(item.context, []).append(item)
     for context, members in contexts.items():
         text, offset = template.render(context, bos=bos, eos=eos)
-        spans = tuple(Span(offset + m.span.start, offset + m.span.end) for m in members if m.span is not None)
+        spans = tuple(
+            Span(offset + m.span.start, offset + m.span.end) for m in members if m.span is not None
+        )
         yield Passage(text, spans, tuple(member.id for member in members))
 
 
 def parse_marked(text: str) -> Item:
     """Parse an occurrence marked by brackets: ``the [bank] of the river``."""
     if (found := split_marked(text)) is None:
-        raise UsageError(f'mark exactly one word with brackets, as in "the [bank] of the river": {text!r}.')
+        raise UsageError(
+            f'mark exactly one word with brackets, as in "the [bank] of the river": {text!r}.'
+        )
     return Item.occurrence(*found)
 
 
@@ -227,7 +243,9 @@ def marked_items(text: str) -> Iterator[Item]:
     """Yield the occurrences that :attr:`Item.shown` may show as a text: several if the sentence has brackets too."""
     begins, ends = ([match.start() for match in re.finditer(mark, text)] for mark in (r"\[", r"\]"))
     for begin, end in ((begin, end) for begin in begins for end in ends if begin < end):
-        yield Item.occurrence(text[:begin] + text[begin + 1 : end] + text[end + 1 :], Span(begin, end - 1))
+        yield Item.occurrence(
+            text[:begin] + text[begin + 1 : end] + text[end + 1 :], Span(begin, end - 1)
+        )
 
 
 def split_marked(text: str) -> tuple[str, Span] | None:
@@ -258,9 +276,15 @@ def word_spans(sentence: str) -> Iterator[tuple[int, int]]:
     start = end = -1
     for segment in segments.finditer(sentence):
         segment_start, segment_end = segment.span()
-        if not (sentence[segment_start].isalnum() or has_letter(sentence, segment_start, segment_end)):
+        if not (
+            sentence[segment_start].isalnum() or has_letter(sentence, segment_start, segment_end)
+        ):
             continue
-        if segment_start == end + 1 and sentence[end] in _HYPHENS and ends_word(sentence, start, end):
+        if (
+            segment_start == end + 1
+            and sentence[end] in _HYPHENS
+            and ends_word(sentence, start, end)
+        ):
             end = segment_end
             continue
         if start >= 0:
@@ -277,7 +301,10 @@ def word_boundaries() -> str:
 
     library = distribution("regex")
     _, _, unicode = (library.read_text("METADATA") or "").partition("supports Unicode ")
-    return f"{WORD_RULE}; Unicode {(unicode.split() or ['unknown'])[0].rstrip('.')}, regex {library.version}"
+    return (
+        f"{WORD_RULE}; Unicode {(unicode.split() or ['unknown'])[0].rstrip('.')}, regex"
+        f" {library.version}"
+    )
 
 
 def word_rule(boundaries: str | None) -> str | None:

@@ -14,11 +14,25 @@ from embstore.base import __version__
 from embstore.base.errors import CheckpointError, SpaceMismatchError, UsageError, check_known
 from embstore.base.progress import Progress, report_progress
 from embstore.base.sharding import Parts, ShardSpec
-from embstore.base.space import Layers, Pooling, Template, Unit, check_pooling, check_space_name, default_space_name
+from embstore.base.space import (
+    Layers,
+    Pooling,
+    Template,
+    Unit,
+    check_pooling,
+    check_space_name,
+    default_space_name,
+)
 from embstore.base.text import NOT_UNICODE, Item, Passage, passages_of, word_boundaries
 from embstore.build.report import reason_key
 from embstore.build.texts import Texts
-from embstore.encode.checkpoint import Checkpoint, Fingerprint, expand_revisions, fingerprint, resolve
+from embstore.encode.checkpoint import (
+    Checkpoint,
+    Fingerprint,
+    expand_revisions,
+    fingerprint,
+    resolve,
+)
 from embstore.encode.forward import Encoder
 from embstore.encode.recipe import Recipe, read_recipe
 from embstore.encode.recipe_head import reader
@@ -40,12 +54,16 @@ class Options:
     """Options of a build."""
 
     unit: Unit = Unit.WORD
-    poolings: tuple[Pooling, ...] = ()  # poolings, each giving one space; empty for the default of each checkpoint
+    poolings: tuple[
+        Pooling, ...
+    ] = ()  # poolings, each giving one space; empty for the default of each checkpoint
     template: Template = field(default_factory=Template)
     layers: str = "all"  # selection of layers, in the notation of :meth:`Layers.select`
     dtype: str = "float32"
     device: str | None = None
-    batch_tokens: int | None = None  # maximum number of tokens per batch; None for a default that suits the device
+    batch_tokens: int | None = (
+        None  # maximum number of tokens per batch; None for a default that suits the device
+    )
     # Treatment of texts longer than the context: ``skip``, ``truncate`` or ``error``; None to skip them, and for the
     # pooling ``model`` to truncate them as sentence-transformers does.
     long: Long | None = None
@@ -54,11 +72,17 @@ class Options:
     index_memory: int | None = None
     # Revisions of each checkpoint, each giving spaces of its own; empty for those that are named with the checkpoints.
     revisions: tuple[str, ...] = ()
-    name: str | None = None  # name of the space, if the build makes only one; None for ``model.unit.pooling``
+    name: str | None = (
+        None  # name of the space, if the build makes only one; None for ``model.unit.pooling``
+    )
     allow_pickle: bool = False
     weights: Weights = field(default_factory=Weights)
-    worker: ShardSpec = field(default_factory=ShardSpec)  # share of the work that this build does: worker i of n
-    shard_bytes: int = SHARD_BYTES  # approximate bytes of vectors in a shard: one layer of a batch of items
+    worker: ShardSpec = field(
+        default_factory=ShardSpec
+    )  # share of the work that this build does: worker i of n
+    shard_bytes: int = (
+        SHARD_BYTES  # approximate bytes of vectors in a shard: one layer of a batch of items
+    )
     # Name of a prompt of the checkpoint's own recipe, for the pooling ``model``; "" for none, None for the default of
     # the recipe.
     prompt: str | None = None
@@ -88,9 +112,14 @@ class Model:
     def __init__(self, spec: str, options: Options, revision: str | None = None) -> None:
         self.options = options
         checkpoint = resolve(
-            spec, revision, allow_pickle=options.allow_pickle, has_weights=options.weights.untrained is None
+            spec,
+            revision,
+            allow_pickle=options.allow_pickle,
+            has_weights=options.weights.untrained is None,
         )
-        self.checkpoint: Checkpoint = replace(checkpoint, name=options.weights.name(checkpoint.name))
+        self.checkpoint: Checkpoint = replace(
+            checkpoint, name=options.weights.name(checkpoint.name)
+        )
         self.space_revision = None if revision is None else self.checkpoint.revision_name
 
     @property
@@ -121,7 +150,10 @@ class Model:
         report_progress(Progress("load", self.label))
         options = self.options
         return Encoder(
-            self.checkpoint, device=options.device, allow_pickle=options.allow_pickle, weights=options.weights
+            self.checkpoint,
+            device=options.device,
+            allow_pickle=options.allow_pickle,
+            weights=options.weights,
         )
 
     def release(self) -> None:
@@ -219,7 +251,9 @@ N_LOADED = 2
 def resolve_models(specs: Sequence[str], options: Options) -> list[Model]:
     """Find the files of the checkpoints of a build, without loading tokenizers or weights; repeated ones count once."""
     if not specs:
-        raise UsageError("there is no checkpoint in the list (⦃model⦄). Give at least one, such as minilm.")
+        raise UsageError(
+            "there is no checkpoint in the list (⦃model⦄). Give at least one, such as minilm."
+        )
     of_each = {spec: expand_revisions(spec, options.revisions) or (None,) for spec in specs}
     members = [(spec, revision) for spec, revisions in of_each.items() for revision in revisions]
     if options.name is not None and len(members) > 1:
@@ -250,10 +284,15 @@ def plan_build(
             f"⦃name⦄ names one space, and these sources make one of each unit, {units}. Say which with ⦃unit⦄, or "
             "build them one by one."
         )
-    return [(part, plan_jobs(catalog, part.staging, models, replace(options, unit=part.unit))) for part in texts]
+    return [
+        (part, plan_jobs(catalog, part.staging, models, replace(options, unit=part.unit)))
+        for part in texts
+    ]
 
 
-def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model], options: Options) -> list[Job]:
+def plan_jobs(
+    catalog: Catalog | None, staging: Staging, models: Sequence[Model], options: Options
+) -> list[Job]:
     """Plan the job of each checkpoint, given the vectors that are stored.
 
     The weights are loaded only if the stored cards do not suffice, so that a build with nothing missing is quick.
@@ -277,13 +316,19 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
         if len(models) > N_LOADED:
             model.release()
         parts = Parts.plan(
-            staging.n_items, staging.n_chars, max(map(layer_bytes, cards)), options.shard_bytes, options.worker
+            staging.n_items,
+            staging.n_chars,
+            max(map(layer_bytes, cards)),
+            options.shard_bytes,
+            options.worker,
         )
         spaces = tuple(_space_plan(missing, card, model, options, parts) for card in cards)
         jobs.append(Job(model, options, spaces, missing, parts, notes))
     names = [space.card.space for job in jobs for space in job.spaces]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise UsageError(f"two of the models make the same space, {repeated[0]!r}. Rename one: ⦃model=NAME=FOLDER⦄.")
+        raise UsageError(
+            f"two of the models make the same space, {repeated[0]!r}. Rename one: ⦃model=NAME=FOLDER⦄."
+        )
     cut = cut_notes([space.card for job in jobs for space in job.spaces], options.layers)
     return [replace(jobs[0], notes=(*jobs[0].notes, *cut)), *jobs[1:]]
 
@@ -293,17 +338,25 @@ def layer_bytes(card: Card) -> int:
     return card.dim * (2 if card.dtype == "float16" else 4)
 
 
-def _space_plan(missing: MissingItems, card: Card, model: Model, options: Options, parts: Parts) -> SpacePlan:
+def _space_plan(
+    missing: MissingItems, card: Card, model: Model, options: Options, parts: Parts
+) -> SpacePlan:
     """Count the items of a space that are stored, missing, or cannot be embedded with these options.
 
     Of those that an earlier build skipped, only the tokenizer says which would be skipped again, so that a build with
     nothing else missing does not load the weights.
     """
-    n_present, long, poolings = missing.load_present(card.space), options.long_for(card.pooling), [card.pooling]
+    n_present, long, poolings = (
+        missing.load_present(card.space),
+        options.long_for(card.pooling),
+        [card.pooling],
+    )
     unfit = Counter({NOT_UNICODE: missing.staging.n_invalid} if missing.staging.n_invalid else {})
     for items in missing.previously_skipped(card.space) if long != "error" else ():
         passages = item_passages(items, model.tokenizer, options)
-        windows = reader(model.tokenizer, poolings, card.prompt).windows(passages, poolings=poolings, long=long)
+        windows = reader(model.tokenizer, poolings, card.prompt).windows(
+            passages, poolings=poolings, long=long
+        )
         dropped = (item for _, dropped in windows for item in dropped)
         reasons = {item.item_id: item.reason for item in dropped if item.outcome == "skipped"}
         unfit.update(map(reason_key, reasons.values()))
@@ -311,7 +364,9 @@ def _space_plan(missing: MissingItems, card: Card, model: Model, options: Option
     return SpacePlan(card, *missing.n_missing(card.space, parts), n_present, unfit)
 
 
-def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: Card | None, prompt: str) -> Card:
+def _card(
+    model: Model, options: Options, pooling: Pooling, name: str, stored: Card | None, prompt: str
+) -> Card:
     """Return the card of a space, from the stored card if it is of the same files, else from the loaded model."""
     checkpoint, hashes = model.checkpoint, model.fingerprint
     recipe = model.recipe if pooling is Pooling.MODEL else None
@@ -332,7 +387,10 @@ def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: C
         encoder = model.encoder
         encoder.tokenizer.check(options.unit, pooling, options.template)
         layers, dim = encoder.layers_of(pooling), encoder.dim_of(pooling)
-        architecture, max_tokens = encoder.architecture, reader(encoder.tokenizer, [pooling]).max_tokens
+        architecture, max_tokens = (
+            encoder.architecture,
+            reader(encoder.tokenizer, [pooling]).max_tokens,
+        )
         versions, layer_check = {"embstore": __version__, **encoder.versions}, encoder.layer_check
     return Card(
         space=name, model=checkpoint.name, checkpoint=checkpoint.id, revision=checkpoint.revision,
@@ -351,7 +409,10 @@ def choose_poolings(
     model: Model, options: Options, catalog: Catalog | None
 ) -> tuple[tuple[Pooling, ...], tuple[str, ...]]:
     """Return the poolings of a checkpoint, and notes on the choice of a default."""
-    requested: tuple[tuple[Pooling, ...], tuple[str, ...]] = (tuple(dict.fromkeys(options.poolings)), ())
+    requested: tuple[tuple[Pooling, ...], tuple[str, ...]] = (
+        tuple(dict.fromkeys(options.poolings)),
+        (),
+    )
     poolings, notes = requested if options.poolings else _default(model, options, catalog)
     if options.name is not None and len(poolings) > 1:
         raise UsageError(
@@ -368,7 +429,11 @@ def choose_poolings(
 def recipe_of(model: Model, options: Options) -> Recipe | None:
     """Return the checkpoint's own recipe; None if it declares none."""
     recipe = model.recipe
-    trained = [] if recipe is None else [module.type for module in recipe.modules if module.weights is not None]
+    trained = (
+        []
+        if recipe is None
+        else [module.type for module in recipe.modules if module.weights is not None]
+    )
     if trained and options.weights.untrained is not None:
         raise CheckpointError(
             f"pooling 'model' does not follow the recipe of {model.checkpoint.name!r} with untrained weights: the "
@@ -377,7 +442,9 @@ def recipe_of(model: Model, options: Options) -> Recipe | None:
     return recipe
 
 
-def _default(model: Model, options: Options, catalog: Catalog | None) -> tuple[tuple[Pooling, ...], tuple[str, ...]]:
+def _default(
+    model: Model, options: Options, catalog: Catalog | None
+) -> tuple[tuple[Pooling, ...], tuple[str, ...]]:
     """Return the default pooling of a unit, and notes on it.
 
     Words and occurrences have ``last``. Sentences have ``model`` if the checkpoint declares a recipe of its own, else
@@ -392,8 +459,14 @@ def _default(model: Model, options: Options, catalog: Catalog | None) -> tuple[t
         return (pooling,), (f"{error} The default is {pooling.value}.",)
     if recipe is None:
         return (model.tokenizer.default_pooling(options.unit, options.template),), ()
-    name = options.name or default_space_name(model.checkpoint.name, options.unit, Pooling.MODEL, model.space_revision)
-    if catalog is not None and not catalog.is_empty(name) and catalog.cards[name].pooling is Pooling.MODEL:
+    name = options.name or default_space_name(
+        model.checkpoint.name, options.unit, Pooling.MODEL, model.space_revision
+    )
+    if (
+        catalog is not None
+        and not catalog.is_empty(name)
+        and catalog.cards[name].pooling is Pooling.MODEL
+    ):
         return (Pooling.MODEL,), ()
     return (Pooling.MODEL,), (
         f"{name}: pooled by the own recipe of {model.checkpoint.name!r} ({recipe}), as by "

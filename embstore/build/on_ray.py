@@ -63,7 +63,9 @@ class RangeOutcome(NamedTuple):
 
     job: int
     task: RangeTask
-    result: RangeResult | EmbstoreError | None  # an error ends the build; None if all died over its only item
+    result: (
+        RangeResult | EmbstoreError | None
+    )  # an error ends the build; None if all died over its only item
 
 
 @dataclass(eq=False)
@@ -102,11 +104,16 @@ class Cluster:
                 disk.write(*sign)
             has_gpu = bool(self._options.worker_gpus != 0 and self._resources["num_gpus"])
 
-            def adapted(task: RangeTask) -> RangeTask:  # a worker without a GPU must not use one that its machine has
+            def adapted(
+                task: RangeTask,
+            ) -> RangeTask:  # a worker without a GPU must not use one that its machine has
                 device = task.options.device or (None if has_gpu else "cpu")
                 return replace(task, options=replace(task.options, device=device))
 
-            queued = [RangeJob(Requirement.of(model, self._files, sign), map(adapted, tasks)) for model, tasks in jobs]
+            queued = [
+                RangeJob(Requirement.of(model, self._files, sign), map(adapted, tasks))
+                for model, tasks in jobs
+            ]
             kind = self._ray.remote(RangeWorker).options(
                 **self._resources, max_restarts=-1, max_task_retries=0, max_concurrency=IN_FLIGHT + 1,
                 scheduling_strategy="SPREAD",
@@ -131,18 +138,24 @@ def _connected(address: str | None) -> Iterator[Any]:
 
     A connection that the process already has is used, and kept.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local instance would report to Ray's developers
+    os.environ.setdefault(
+        "RAY_USAGE_STATS_ENABLED", "0"
+    )  # a local instance would report to Ray's developers
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning about it
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address != "local":
-        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # attempts to connect, 40 s each; Ray makes 20 of them
+        os.environ.setdefault(
+            "RAY_NUM_REDIS_GET_RETRIES", "1"
+        )  # attempts to connect, 40 s each; Ray makes 20 of them
     with needing("⦃on=ray⦄ needs Ray", "ray"):
         import ray
     if ray.is_initialized():
         yield ray
         return
     own: dict[str, Any] = (
-        {"include_dashboard": False, "object_store_memory": _RAY_TEXTS_BYTES} if address == "local" else {}
+        {"include_dashboard": False, "object_store_memory": _RAY_TEXTS_BYTES}
+        if address == "local"
+        else {}
     )
     host, _, port = address.rpartition(":")
     if address not in ("local", "auto") and (not host or not port.isdecimal() or "://" in address):
@@ -171,7 +184,9 @@ def _connected(address: str | None) -> Iterator[Any]:
 def _shares(ray: Any, options: ClusterOptions) -> tuple[int, dict[str, float]]:
     """Return the number of workers, and the resources of each."""
     nodes = [
-        (node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]
+        (node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0))
+        for node in ray.nodes()
+        if node["Alive"]
     ]
     n_cpus, n_gpus = (int(sum(of_nodes)) for of_nodes in zip(*nodes, strict=True))
     gpus = options.worker_gpus if options.worker_gpus is not None else float(bool(n_gpus))
@@ -181,7 +196,9 @@ def _shares(ray: Any, options: ClusterOptions) -> tuple[int, dict[str, float]]:
         cpus = 1 if gpus else int(min((cpu for cpu, _ in nodes if cpu >= 1), default=1))
     capacity = sum(int(min(cpu // cpus, gpu // gpus if gpus else cpu)) for cpu, gpu in nodes)
     if (options.workers or 1) > capacity:
-        wanted = f"{cpus} {'core' if cpus == 1 else 'cores'}" + (f" and {gpus:g} GPUs" if gpus else "")
+        wanted = f"{cpus} {'core' if cpus == 1 else 'cores'}" + (
+            f" and {gpus:g} GPUs" if gpus else ""
+        )
         raise ClusterError(
             f"the cluster has room for {capacity} workers with {wanted} each, not for {options.workers or 1}: its "
             f"{len(nodes)} nodes have {n_cpus} cores and {n_gpus} GPUs. Ask for less with ⦃workers⦄, ⦃worker-gpus⦄ or "
@@ -213,7 +230,9 @@ class RangeQueue:
         self._ray, self._workers = ray, workers
         self._requirements = [ray.put(job.requirement) for job in jobs]
         self._new = (_Attempt(at, task) for at, job in enumerate(jobs) for task in job.tasks)
-        self._waiting: deque[_Attempt] = deque()  # those over which workers died, then the next new one
+        self._waiting: deque[_Attempt] = (
+            deque()
+        )  # those over which workers died, then the next new one
         self._calls: dict[Any, tuple[ClusterWorker, _Attempt | None]] = {}
 
     def outcomes(self) -> Iterator[RangeOutcome]:
@@ -230,7 +249,9 @@ class RangeQueue:
                 is_late = time.monotonic() - began > START_SECONDS
                 is_started = any(worker.is_ready for worker in self._workers)
                 if is_late and not is_started:
-                    what = f"{count(len(self._workers), 'worker')}: see `ray status` for what is free"
+                    what = (
+                        f"{count(len(self._workers), 'worker')}: see `ray status` for what is free"
+                    )
                     report_progress(Progress("wait", what))
                 if is_late or is_started:
                     began = time.monotonic()
@@ -241,7 +262,9 @@ class RangeQueue:
     def _finish_soon(self) -> Iterator[RangeOutcome]:
         """Yield the ranges that end within the time after Ctrl-C."""
         ends, n_before = time.monotonic() + INTERRUPT_SECONDS, 0
-        while (n := sum(attempt is not None for _, attempt in self._calls.values())) and time.monotonic() < ends:
+        while (
+            n := sum(attempt is not None for _, attempt in self._calls.values())
+        ) and time.monotonic() < ends:
             if n != n_before:
                 what = f"{count(n, 'range')} of texts, for up to {INTERRUPT_SECONDS:g} s (Ctrl-C again ends at once)"
                 report_progress(Progress("finish", what))
@@ -273,11 +296,15 @@ class RangeQueue:
                 self._waiting.popleft()
                 call = worker.actor.encode.remote(attempt.task, self._requirements[attempt.job])
                 self._calls[call] = (worker, attempt)
-        return self._first() is not None or any(attempt is not None for _, attempt in self._calls.values())
+        return self._first() is not None or any(
+            attempt is not None for _, attempt in self._calls.values()
+        )
 
     def _accepts(self, worker: ClusterWorker, attempt: _Attempt) -> bool:
         """Return whether to give a worker a range now: one over which a worker died gets a worker of its own."""
-        running = [given for actor, given in self._calls.values() if actor is worker and given is not None]
+        running = [
+            given for actor, given in self._calls.values() if actor is worker and given is not None
+        ]
         is_alone = any(given.n_deaths for given in (attempt, *running))
         return worker.is_ready and len(running) < (1 if is_alone else IN_FLIGHT)
 
@@ -297,9 +324,16 @@ class RangeQueue:
             result = self._ray.get(call)
         except errors.ActorDiedError as error:
             if attempt is None:  # it is not started again
-                return ClusterError(f"a worker of the cluster cannot be started: {last_line(error)}.")
+                return ClusterError(
+                    f"a worker of the cluster cannot be started: {last_line(error)}."
+                )
             self._died(worker)
-        except (errors.RayActorError, errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError):
+        except (
+            errors.RayActorError,
+            errors.WorkerCrashedError,
+            errors.NodeDiedError,
+            errors.OutOfMemoryError,
+        ):
             self._died(worker)
         except errors.RayError as error:
             return ClusterError(f"a worker of the cluster failed: {last_line(error)}.")

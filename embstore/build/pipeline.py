@@ -34,7 +34,14 @@ from embstore.build.job import (
     resolve_models,
 )
 from embstore.build.report import BuildReport
-from embstore.build.run import Counts, Run, Skips, encode_on_cluster, forget_token_counts, store_token_counts
+from embstore.build.run import (
+    Counts,
+    Run,
+    Skips,
+    encode_on_cluster,
+    forget_token_counts,
+    store_token_counts,
+)
 from embstore.build.texts import Opened, Sources, Texts, read_texts
 from embstore.encode.records import Encoded
 from embstore.index.updating import check_memory
@@ -81,7 +88,9 @@ def build(
         plan = plan_build(open_catalog(files), texts, models, options)
         for job in (job for _, jobs in plan for job in jobs):
             for space in job.spaces:
-                check_memory(files, space.card, space.n_missing, options.index, options.index_memory)
+                check_memory(
+                    files, space.card, space.n_missing, options.index, options.index_memory
+                )
         runs: list[Run] = []
         notes = [note for _, jobs in plan for job in jobs for note in job.notes]
         columns: list[StoredColumn] = []
@@ -257,9 +266,14 @@ def by_unit(sources: Sources) -> list[tuple[Unit, Sources]]:
         unit, rows = (own, source.rows()) if own else _decided(source, sources.limit)
         groups.setdefault(unit, []).append((source, rows))
     if sources.targets is not None and Unit.OCCURRENCE not in groups:
-        raise UsageError("⦃span⦄ and ⦃targets⦄ are for files of sentences, and no source is one. Leave them out.")
+        raise UsageError(
+            "⦃span⦄ and ⦃targets⦄ are for files of sentences, and no source is one. Leave them out."
+        )
     return [
-        (unit, replace(sources, names=(), given=None, targets=None, unit=unit, opened=tuple(opened)))
+        (
+            unit,
+            replace(sources, names=(), given=None, targets=None, unit=unit, opened=tuple(opened)),
+        )
         for unit, opened in groups.items()
     ]
 
@@ -335,4 +349,6 @@ class _Spacing:
             return "."
         name, stem = map(shlex.quote, (self._source.name, self._source.file.path.stem))
         parts = {"-E": f"{stem}-sentences.txt", "-vE": f"{stem}-words.txt"}
-        return ":" + "".join(f"\ngrep {option} '\\S\\s+\\S' {name} > {part}" for option, part in parts.items())
+        return ":" + "".join(
+            f"\ngrep {option} '\\S\\s+\\S' {name} > {part}" for option, part in parts.items()
+        )

@@ -49,7 +49,9 @@ class Step(NamedTuple):
     n_tokens: int = 0
     skipped: Skipped | None = None  # skipped or truncated item; None if the step is of vectors
     spaces: tuple[str, ...] = ()  # names of the spaces that are missing that item
-    lengths: Lengths | None = None  # numbers of tokens of the items that a forward pass gave vectors; None for none
+    lengths: Lengths | None = (
+        None  # numbers of tokens of the items that a forward pass gave vectors; None for none
+    )
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,11 @@ class RangeTask:
 
 
 def encode_ranges(
-    tasks: Iterable[RangeTask], encoder: Encoder, writers: Sequence[SpaceWriter], *, steady: bool = False
+    tasks: Iterable[RangeTask],
+    encoder: Encoder,
+    writers: Sequence[SpaceWriter],
+    *,
+    steady: bool = False,
 ) -> Iterator[Step]:
     """Encode the ranges of a group of spaces and give their vectors to writers, which write a shard of each range.
 
@@ -102,14 +108,20 @@ def encode_ranges(
                 writer.cut()
         if isinstance(result, Encoded):
             is_missing, n, work = windows.done(result.item_ids)
-            for card, keep, writer in zip(cards, is_missing, writers, strict=True):  # each gets what its space lacks
+            for card, keep, writer in zip(
+                cards, is_missing, writers, strict=True
+            ):  # each gets what its space lacks
                 ids, vectors = result.item_ids, result.vectors[card.pooling]
                 writer.add(*((ids, vectors) if keep.all() else (ids[keep], vectors[:, keep])))
             lengths = Lengths(result.item_ids, result.item_lengths, is_missing)
             yield Step(n, work, result.n_tokens, lengths=lengths)
         else:
-            is_missing, n, work = windows.done(np.array([result.item_id]), finished=result.outcome == "skipped")
-            spaces = tuple(card.space for card, missing in zip(cards, is_missing, strict=True) if missing)
+            is_missing, n, work = windows.done(
+                np.array([result.item_id]), finished=result.outcome == "skipped"
+            )
+            spaces = tuple(
+                card.space for card, missing in zip(cards, is_missing, strict=True) if missing
+            )
             yield Step(n, work, skipped=result, spaces=spaces)
 
 
@@ -126,7 +138,9 @@ class _Windows:
         self._tasks = tasks
         # Of each item that is not encoded yet: its range, whether each space is missing it, bool (spaces,), its work.
         self._items: dict[int, tuple[int, NDArray[np.bool_], float]] = {}
-        self._n_left: dict[int, int] = {}  # range → number of these items; the last one may still get windows
+        self._n_left: dict[
+            int, int
+        ] = {}  # range → number of these items; the last one may still get windows
         self._all_read = False
 
     def passages(self, tokenizer: Tokenizer, options: Options) -> Iterator[Iterator[Passage]]:
@@ -135,7 +149,9 @@ class _Windows:
             for window in task.windows:
                 items = window.items()
                 self._n_left[task.number] = self._n_left.get(task.number, 0) + len(items)
-                of_items = zip(repeat(task.number), window.is_missing.T, work_of(items), strict=False)
+                of_items = zip(
+                    repeat(task.number), window.is_missing.T, work_of(items), strict=False
+                )
                 self._items.update(zip(window.ids.tolist(), of_items, strict=True))
                 yield item_passages(items, tokenizer, options)
         self._all_read = True
@@ -143,7 +159,11 @@ class _Windows:
     def completes(self) -> bool:
         """Return whether the oldest unfinished range has all its items encoded; if so, go on to the next range."""
         oldest = next(iter(self._n_left), None)
-        if oldest is None or self._n_left[oldest] or (len(self._n_left) == 1 and not self._all_read):
+        if (
+            oldest is None
+            or self._n_left[oldest]
+            or (len(self._n_left) == 1 and not self._all_read)
+        ):
             return False
         del self._n_left[oldest]
         return True
@@ -166,7 +186,9 @@ class Requirement:
     """What a worker must have in order to take part in the job of a checkpoint."""
 
     files: StoreFiles
-    sign: tuple[Path, bytes] | None  # file in the store's folder that its build has written, and its content
+    sign: (
+        tuple[Path, bytes] | None
+    )  # file in the store's folder that its build has written, and its content
     checkpoint: str  # checkpoint, in a notation that is resolved to the same files on every machine
     fingerprint: Fingerprint
     versions: dict[str, str]
@@ -190,8 +212,12 @@ class Requirement:
     def find(self) -> tuple[Checkpoint, Fingerprint]:
         """Return the checkpoint on this machine, and its hashes; the weights of an untrained model are not made."""
         is_trained = self.weights.untrained is None
-        checkpoint = resolve(self.checkpoint, allow_pickle=self.allow_pickle, has_weights=is_trained)
-        return checkpoint, fingerprint(checkpoint, None if is_trained else self.fingerprint.weights_sha256)
+        checkpoint = resolve(
+            self.checkpoint, allow_pickle=self.allow_pickle, has_weights=is_trained
+        )
+        return checkpoint, fingerprint(
+            checkpoint, None if is_trained else self.fingerprint.weights_sha256
+        )
 
 
 @dataclass(frozen=True)
@@ -218,11 +244,18 @@ class RangeWorker:
         """Return why this worker cannot take part in a job, with the remedy; None if it can."""
         where = f"the worker on {socket.gethostname()}"
         own = installed_versions()
-        if different := {name: version for name, version in requirement.versions.items() if own[name] != version}:
-            listed = ", ".join(f"{name} {own[name] or 'not at all'} and not {v}" for name, v in different.items())
+        if different := {
+            name: version for name, version in requirement.versions.items() if own[name] != version
+        }:
+            listed = ", ".join(
+                f"{name} {own[name] or 'not at all'} and not {v}" for name, v in different.items()
+            )
             return f"{where} has {listed}: install the same versions on every node of the cluster."
         try:
-            if requirement.sign is not None and disk.read(requirement.sign[0]) != requirement.sign[1]:
+            if (
+                requirement.sign is not None
+                and disk.read(requirement.sign[0]) != requirement.sign[1]
+            ):
                 raise FileNotFoundError
         except (OSError, EmbstoreError):
             return f"{where} does not see the store {requirement.files.name}: put it in a folder that all nodes share."
@@ -249,13 +282,17 @@ class RangeWorker:
         try:
             with ExitStack() as stack:
                 stack.enter_context(self._writing())
-                writers = [stack.enter_context(SpaceWriter(requirement.files, card)) for card in task.cards]
+                writers = [
+                    stack.enter_context(SpaceWriter(requirement.files, card)) for card in task.cards
+                ]
                 with self._encoding:
                     encoder = self._encoder(requirement, task.options)
                     steps = tuple(encode_ranges([task], encoder, writers, steady=True))
                     for writer in writers:
                         writer.cut()  # it is written while the next range is encoded
-            return RangeResult(tuple(batch for writer in writers for batch in writer.batches), steps)
+            return RangeResult(
+                tuple(batch for writer in writers for batch in writer.batches), steps
+            )
         except EmbstoreError as error:
             return error
 
@@ -264,7 +301,9 @@ class RangeWorker:
         key = (requirement.checkpoint, requirement.fingerprint, options.device, options.weights)
         if key not in self._encoders:
             self._encoders.clear()
-            if (problem := self.problem(requirement)) is not None:  # this process may be a restarted one, elsewhere
+            if (
+                problem := self.problem(requirement)
+            ) is not None:  # this process may be a restarted one, elsewhere
                 raise ClusterError(problem)
             encoder = Model(requirement.checkpoint, options).encoder
             if encoder.untrained_sha256 not in (None, requirement.fingerprint.weights_sha256):

@@ -27,7 +27,11 @@ class Meter:
         self._n_left -= n
         self._work_left -= work
         share = 1 - self._work_left / self._work if self._n_left else 1.0
-        report_progress(Progress("encode", self._checkpoint, self._n - self._n_left, self._n, share, self._n_tokens))
+        report_progress(
+            Progress(
+                "encode", self._checkpoint, self._n - self._n_left, self._n, share, self._n_tokens
+            )
+        )
 
 
 def work_of(items: Sequence[Item]) -> list[float]:
@@ -39,7 +43,8 @@ def work_of(items: Sequence[Item]) -> list[float]:
     n_sharing[None] = 1
     texts = (item.text if item.context is None else item.context for item in items)
     return [
-        (len(text) + SPECIAL_TOKENS_CHARS) / n_sharing[item.context] for item, text in zip(items, texts, strict=True)
+        (len(text) + SPECIAL_TOKENS_CHARS) / n_sharing[item.context]
+        for item, text in zip(items, texts, strict=True)
     ]
 
 
@@ -62,7 +67,9 @@ class SpaceReport:
     model: str
     embedded: int
     present: int  # number of items whose vectors were stored before
-    skipped: Counter[str] = field(default_factory=Counter)  # number of items without a vector, by reason
+    skipped: Counter[str] = field(
+        default_factory=Counter
+    )  # number of items without a vector, by reason
     truncated: int = 0  # number of items whose text was cut to the context length
     elsewhere: int = 0  # number of items left to the other workers
 
@@ -75,7 +82,9 @@ class BuildReport(Report):
     spaces: tuple[SpaceReport, ...]
     n_texts: int  # number of texts read from the sources, duplicates included
     n_items: int
-    blanks: Counter[str]  # number of source rows without a text, or whose text gives no items, by reason
+    blanks: Counter[
+        str
+    ]  # number of source rows without a text, or whose text gives no items, by reason
     n_tokens: int
     n_forward_passes: int
     n_bytes: int  # bytes of the shards and indexes written
@@ -109,23 +118,34 @@ class BuildReport(Report):
             }
             for space in self.spaces
         ]  # fmt: skip
-        return table(rows, columns=("space", "model", "embedded", "present", "skipped", "truncated"))
+        return table(
+            rows, columns=("space", "model", "embedded", "present", "skipped", "truncated")
+        )
 
     def lines(self) -> list[str]:
         """Return the report in sentences: what was embedded and skipped, and last a summary of the whole build."""
         lines = []
         if self.dry_run:
-            lines.append(f"Dry run: nothing is written. {count(self.n_texts, 'text')}, {count(self.n_items, 'item')}.")
+            lines.append(
+                f"Dry run: nothing is written. {count(self.n_texts, 'text')}, {count(self.n_items, 'item')}."
+            )
         elif self.n_items < self.n_texts and not any(space.elsewhere for space in self.spaces):
-            lines.append(f"{count(self.n_texts, 'text')}, {count(self.n_items, 'item')}: equal texts are one item.")
+            lines.append(
+                f"{count(self.n_texts, 'text')}, {count(self.n_items, 'item')}: equal texts are one item."
+            )
         verb = "to embed" if self.dry_run else "embedded"
         for space in self.spaces:
             truncated = f" ({space.truncated:,} truncated)" if space.truncated else ""
             elsewhere = f", {space.elsewhere:,} left to the other parts" if space.elsewhere else ""
-            done = f"{space.embedded:,} {verb}{truncated}, {space.present:,} already there{elsewhere}"
+            done = (
+                f"{space.embedded:,} {verb}{truncated}, {space.present:,} already there{elsewhere}"
+            )
             lines.append(f"{space.space}: {done}")
             lines += [f"  {n:,} skipped: {reason}" for reason, n in space.skipped.most_common()]
-        lines += [f"{count(n, 'row')} of the sources skipped: {reason}" for reason, n in self.blanks.most_common()]
+        lines += [
+            f"{count(n, 'row')} of the sources skipped: {reason}"
+            for reason, n in self.blanks.most_common()
+        ]
         for column in self.columns:
             lines.append(_column_line(column, self.dry_run))
             lines += [] if column.oddity is None else [f"  of type string, since {column.oddity}"]

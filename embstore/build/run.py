@@ -49,7 +49,9 @@ class Skips:
         for job in jobs:
             self._list.add_invalid([space.card.space for space in job.spaces], job.parts)
         self.n_truncated: Counter[str] = Counter()
-        self.reasons = {space.card.space: Counter(space.unfit) for job in jobs for space in job.spaces}
+        self.reasons = {
+            space.card.space: Counter(space.unfit) for job in jobs for space in job.spaces
+        }
 
     def add(self, skipped: Skipped, spaces: Sequence[str]) -> None:
         """Count and list an item that the encoder skipped or truncated."""
@@ -81,7 +83,9 @@ class Counts:
         self.job, self.skips = job, skips
         self.spaces = [space.card.space for space in job.spaces]  # their names
         self.embedded: dict[str, int] = {}
-        self.n_tokens = self.n_forward_passes = self.n_bytes = 0  # bytes of the shards and indexes written
+        self.n_tokens = self.n_forward_passes = self.n_bytes = (
+            0  # bytes of the shards and indexes written
+        )
         self.seconds = 0.0  # of encoding, writing and indexing
 
     def reports(self) -> list[SpaceReport]:
@@ -120,8 +124,12 @@ class Run(Counts):
         try:
             with ExitStack() as stack:
                 for card in group.cards:
-                    writers[card.space] = stack.enter_context(self._store.space_writer(card, self._item_texts.missing))
-                for step in encode_ranges(range_tasks(group, self.job.options), encoder, [*writers.values()]):
+                    writers[card.space] = stack.enter_context(
+                        self._store.space_writer(card, self._item_texts.missing)
+                    )
+                for step in encode_ranges(
+                    range_tasks(group, self.job.options), encoder, [*writers.values()]
+                ):
                     self.record(step, group, meter)
         finally:
             for name, writer in writers.items():
@@ -147,7 +155,10 @@ class Run(Counts):
         if not self.lost:
             return
         places = [self.job.missing.staging.find(item.id)[1] for item in self.lost[:N_LISTED]]
-        listed = "; ".join(f"{item.shown[:100]!r} ({place})" for item, place in zip(self.lost, places, strict=False))
+        listed = "; ".join(
+            f"{item.shown[:100]!r} ({place})"
+            for item, place in zip(self.lost, places, strict=False)
+        )
         more = f"; and {len(self.lost) - N_LISTED:,} more" if len(self.lost) > N_LISTED else ""
         raise EncodeError(
             f"every worker died that encoded {count(len(self.lost), 'text')} with the checkpoint {self.model.label!r}: "
@@ -172,7 +183,9 @@ class Run(Counts):
             with self.timed():
                 options = self.job.options
                 try:
-                    indexes = update_indexes(self._store.files, space.card, options.index, memory=options.index_memory)
+                    indexes = update_indexes(
+                        self._store.files, space.card, options.index, memory=options.index_memory
+                    )
                 except UsageError as error:
                     raise UsageError(
                         f"{error} The vectors are kept. Go on with: ⦃embstore index --index-memory …⦄"
@@ -209,11 +222,15 @@ def forget_token_counts(job: Job, files: StoreFiles) -> None:
     if (manifest := files.find_manifest()) is None:
         return
     names = [space.card.space for space in job.spaces]
-    if empty := [token_column(name) for name in names if not manifest.layers_of(keys.VECTORS, name)]:
+    if empty := [
+        token_column(name) for name in names if not manifest.layers_of(keys.VECTORS, name)
+    ]:
         remove_columns(files, empty)
 
 
-def store_token_counts(job: Job, files: StoreFiles, encoded: dict[str, list[TokenCounts]]) -> list[StoredColumn]:
+def store_token_counts(
+    job: Job, files: StoreFiles, encoded: dict[str, list[TokenCounts]]
+) -> list[StoredColumn]:
     """Store the number of tokens of each item of a job that has a vector, for each of its spaces.
 
     The tokens are those of the item itself, without special tokens, the template and the prompt. They are counted anew
@@ -230,7 +247,9 @@ def store_token_counts(job: Job, files: StoreFiles, encoded: dict[str, list[Toke
         ids, n_tokens = map(np.concatenate, zip(*counts, strict=True))
         order = np.argsort(ids)
         n_new = column.write(ids[order], n_tokens[order])
-        columns.append(StoredColumn(column.name, "int64", len(present) - len(uncounted) + len(ids), n_new))
+        columns.append(
+            StoredColumn(column.name, "int64", len(present) - len(uncounted) + len(ids), n_new)
+        )
     return columns
 
 
@@ -245,7 +264,10 @@ def _counted(job: Job, space: SpacePlan, ids: Ids) -> list[TokenCounts]:
         items = list(compress(batch, is_chosen.tolist()))
         passages = item_passages(items, job.model.tokenizer, job.options)
         for texts, _ in tokenizer.windows(passages, poolings=(), long="truncate"):
-            found += [(np.array(text.item_ids, np.int64), np.array(text.item_lengths, np.int64)) for text in texts]
+            found += [
+                (np.array(text.item_ids, np.int64), np.array(text.item_lengths, np.int64))
+                for text in texts
+            ]
         n_done += len(items)
         report_progress(Progress("read", subject, n_done, len(ids), n_done / len(ids)))
     return found
@@ -268,7 +290,9 @@ def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run]) -> None:
     def take(outcome: RangeOutcome) -> None:
         run, group = pairs[outcome.job]
         with run.explained():
-            commit = committer.submit(run.commit, group, outcome)  # in another thread, which Ctrl-C does not interrupt
+            commit = committer.submit(
+                run.commit, group, outcome
+            )  # in another thread, which Ctrl-C does not interrupt
             try:
                 commit.result()
             except KeyboardInterrupt:
@@ -277,8 +301,13 @@ def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run]) -> None:
             for step in outcome.result.steps if isinstance(outcome.result, RangeResult) else ():
                 run.record(step, group, meter)
 
-    with pairs[0][0].timed(), ThreadPoolExecutor(1, thread_name_prefix="embstore-commit") as committer:
-        committer.submit(int).result()  # a thread that has started is waited for, whatever Ctrl-C interrupts
+    with (
+        pairs[0][0].timed(),
+        ThreadPoolExecutor(1, thread_name_prefix="embstore-commit") as committer,
+    ):
+        committer.submit(
+            int
+        ).result()  # a thread that has started is waited for, whatever Ctrl-C interrupts
         try:
             for outcome in outcomes:
                 take(outcome)

@@ -15,7 +15,16 @@ from embstore.base.errors import SourceError, UsageError
 from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Unit
 from embstore.base.table import ShownColumn, Table, table
-from embstore.base.text import NO_WORD, TOO_LONG, Item, Span, escaped, is_too_long, items_of, name_problem
+from embstore.base.text import (
+    NO_WORD,
+    TOO_LONG,
+    Item,
+    Span,
+    escaped,
+    is_too_long,
+    items_of,
+    name_problem,
+)
 from embstore.sources.datasets import get_datasets
 from embstore.sources.opening import STDIN, GivenTexts, open_source
 from embstore.sources.rows import NO_COLUMNS, Blank, Cell, Keep, Row, Targets
@@ -36,7 +45,12 @@ _MISSING = frozenset((  # what pandas.read_csv takes for missing, beside the emp
 _INT64 = range(-(1 << 63), 1 << 63)
 _REPORTED_ROWS = 20_000
 COLUMNS = ("dataset", "kind", "unit", "rows")
-_SHOWN = (ShownColumn("dataset"), ShownColumn("kind"), ShownColumn("unit"), ShownColumn("rows", kind="count"))
+_SHOWN = (
+    ShownColumn("dataset"),
+    ShownColumn("kind"),
+    ShownColumn("unit"),
+    ShownColumn("rows", kind="count"),
+)
 
 
 Opened = tuple[Source, Iterator[Row | Blank]]
@@ -51,14 +65,18 @@ class Sources:
     unit: Unit | None = Unit.WORD  # None for that of each source, which :func:`.by_unit` finds
     columns: tuple[str, ...] = ()
     keep: Keep = NO_COLUMNS
-    limit: int | None = None  # maximum number of texts to read; a dataset that exceeds it is not stored as a dataset
+    limit: int | None = (
+        None  # maximum number of texts to read; a dataset that exceeds it is not stored as a dataset
+    )
     per_text: int | None = None  # number of occurrences to sample from each sentence; None for all
     seed: int = 0
     header: bool = True
     delimiter: str | None = None  # character that separates columns; None to detect it
     # Where the target of each sentence is given, which is then the only item of it; None for all items.
     targets: Targets | None = None
-    given: GivenTexts | None = None  # texts that the caller gives, which are read after the named sources
+    given: GivenTexts | None = (
+        None  # texts that the caller gives, which are read after the named sources
+    )
     opened: tuple[Opened, ...] = ()  # further sources
 
     def __post_init__(self) -> None:
@@ -67,9 +85,13 @@ class Sources:
         for name, value in (("limit", self.limit), ("per_text", self.per_text)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
-        has_targets = self.targets is not None or (self.given is not None and self.given.targets is not None)
+        has_targets = self.targets is not None or (
+            self.given is not None and self.given.targets is not None
+        )
         if has_targets and self.per_text is not None:
-            raise UsageError("⦃per-text⦄ draws from all words of a sentence: leave it out with ⦃span⦄ and ⦃targets⦄.")
+            raise UsageError(
+                "⦃per-text⦄ draws from all words of a sentence: leave it out with ⦃span⦄ and ⦃targets⦄."
+            )
         if self.unit in (None, Unit.OCCURRENCE):
             return
         if self.per_text is not None:
@@ -85,7 +107,12 @@ class Sources:
     def open(self, name: str, targets: Targets | None) -> Source:
         """Open one of the named sources."""
         return open_source(
-            name, columns=self.columns, keep=self.keep, header=self.header, delimiter=self.delimiter, targets=targets
+            name,
+            columns=self.columns,
+            keep=self.keep,
+            header=self.header,
+            delimiter=self.delimiter,
+            targets=targets,
         )
 
 
@@ -140,7 +167,9 @@ class Texts:
         if self.n_texts >= self._limit:
             return
         dataset, n_before = source.dataset, self.n_texts
-        rows = DatasetRows(source.stored_name or source.name, "" if dataset is None else dataset.kind)
+        rows = DatasetRows(
+            source.stored_name or source.name, "" if dataset is None else dataset.kind
+        )
         n_rows = 0
         for n_rows, row in enumerate(rows_of, 1):
             if n_rows % _REPORTED_ROWS == 0:
@@ -215,7 +244,9 @@ class Texts:
 
     def _check_name(self, name: str, origin: str) -> None:
         if problem := name_problem(name):
-            raise SourceError(f"{origin}: the column {name!r} cannot be kept: {problem}. Rename the column.")
+            raise SourceError(
+                f"{origin}: the column {name!r} cannot be kept: {problem}. Rename the column."
+            )
         other = self._names.setdefault(name.lower(), name)
         if other != name:
             raise SourceError(
@@ -235,7 +266,9 @@ def classified(value: object, what: str) -> KeptValue | None:
         return KeptValue("b", str(value).lower())
     if isinstance(value, int):
         if value not in _INT64:
-            raise SourceError(f"{what} is {value}, which 64 bits do not hold. Write it as a string.")
+            raise SourceError(
+                f"{what} is {value}, which 64 bits do not hold. Write it as a string."
+            )
         return KeptValue("i", str(value))
     if isinstance(value, float | Decimal):
         number = float(value)
@@ -244,7 +277,9 @@ def classified(value: object, what: str) -> KeptValue | None:
         return None if math.isnan(number) else KeptValue("f", repr(number))
     if isinstance(value, date | datetime | time):
         return KeptValue("s", value.isoformat())
-    raise SourceError(f"{what} is of type {type(value).__name__}. Write a number, boolean or string.")
+    raise SourceError(
+        f"{what} is of type {type(value).__name__}. Write a number, boolean or string."
+    )
 
 
 def _kind_of_cell(cell: str) -> str:

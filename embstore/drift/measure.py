@@ -41,8 +41,12 @@ N_MOST = 10
 class DriftRequest:
     """A request for the drift of items."""
 
-    queries: tuple[Query, ...]  # items whose drift is requested; empty for those that change most and least
-    n_most: int | None  # number of items that change most, and of those that change least; None with ``queries``
+    queries: tuple[
+        Query, ...
+    ]  # items whose drift is requested; empty for those that change most and least
+    n_most: (
+        int | None
+    )  # number of items that change most, and of those that change least; None with ``queries``
     k: int
     pairs: str  # ``adjacent`` or ``all`` pairs of the chosen layers
     against: str | None  # name of the space to compare with; None for layers of the same space
@@ -53,7 +57,9 @@ class DriftRequest:
         if self.k < 1:
             raise UsageError(f"k must be at least 1, not {self.k}.")
         if self.queries and self.n_most is not None:
-            raise UsageError("give words, or ⦃most=N⦄ for the items that change most and least, not both.")
+            raise UsageError(
+                "give words, or ⦃most=N⦄ for the items that change most and least, not both."
+            )
         if self.n_most is not None and self.n_most < 1:
             raise UsageError(f"most must be at least 1, not {self.n_most}.")
         if not self.queries and self.n_most is None:
@@ -86,7 +92,9 @@ class Sides:
     def ids(self) -> Ids:
         """Ids of the items that all spaces have, ascending."""
         found = [stored_ids(self.catalog, card.space) for card in self.cards]
-        return found[0] if len(found) == 1 else np.intersect1d(found[0], found[1], assume_unique=True)
+        return (
+            found[0] if len(found) == 1 else np.intersect1d(found[0], found[1], assume_unique=True)
+        )
 
     def data(self, place: Place, only: Ids) -> StoredLayer:
         """Return the vectors of some items in a layer."""
@@ -99,22 +107,27 @@ class Sides:
 
 
 def find_sides(
-    catalog: Catalog, request: DriftRequest, cards: tuple[Card, ...], layers: Sequence[tuple[Layer, ...]]
+    catalog: Catalog,
+    request: DriftRequest,
+    cards: tuple[Card, ...],
+    layers: Sequence[tuple[Layer, ...]],
 ) -> Sides:
     """Return the layers of one or two spaces, in the requested pairs; raise an error if they make no pairs."""
     if len({card.unit for card in cards}) > 1:
         raise QueryError(
-            f"{cards[0].space} (of {cards[0].unit}s) and {cards[1].space} (of {cards[1].unit}s) have no item in "
-            "common: choose spaces of one unit, with ⦃space⦄ and ⦃against⦄."
+            f"{cards[0].space} (of {cards[0].unit}s) and {cards[1].space} (of {cards[1].unit}s)"
+            " have no item in common: choose spaces of one unit, with ⦃space⦄ and ⦃against⦄."
         )
     pairs = tuple(_pairs(request, cards, layers))
     if not pairs:
         if len(cards[0].layers.members) == 1:
             raise UsageError(
-                f"drift is between layers, and {cards[0].space} has a single one. Compare it with another space: "
-                "⦃against=SPACE⦄"
+                f"drift is between layers, and {cards[0].space} has a single one. Compare it with"
+                " another space: ⦃against=SPACE⦄"
             )
-        raise UsageError(f"drift is between layers: choose at least two of {cards[0].space}, with ⦃layer⦄.")
+        raise UsageError(
+            f"drift is between layers: choose at least two of {cards[0].space}, with ⦃layer⦄."
+        )
     return Sides(catalog, cards, tuple(layers), pairs)
 
 
@@ -130,8 +143,9 @@ def _pairs(
         yield from (((0, first), (1, second)) for first, second in zip(*layers, strict=True))
     else:
         raise UsageError(
-            f"{len(layers[0])} layers of {cards[0].space} and {len(layers[1])} of {cards[1].space} are chosen, which "
-            "make no pairs. Choose as many of each, as with ⦃layer=0,top⦄, or compare all with ⦃pairs=all⦄."
+            f"{len(layers[0])} layers of {cards[0].space} and {len(layers[1])} of {cards[1].space}"
+            " are chosen, which make no pairs. Choose as many of each, as with ⦃layer=0,top⦄, or"
+            " compare all with ⦃pairs=all⦄."
         )
 
 
@@ -139,7 +153,10 @@ MOST, LEAST = "most", "least"
 Rank = tuple[str | None, int | None]
 """Whether an item changes most or least, and its place among these; None for a word."""
 
-_TIED = "in one of the layers all nearest neighbours of the item are equally near, and the choice of k arbitrary"
+_TIED = (
+    "in one of the layers all nearest neighbours of the item are equally near, and the choice of k"
+    " arbitrary"
+)
 _NO_COSINES = "all cosines of a layer are zero, so that turnover has no value"
 _ROWS = 256
 _ROUNDING = 1e-24  # turnover below which two layers differ by the rounding of float64, and not of the float32 vectors
@@ -190,7 +207,10 @@ def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Answer
             near[place] = _neighbourhoods(sides, place, ids, items, request.k)
             for pair in sides.pairs:
                 if pair not in by_pair and near.keys() >= {*pair}:
-                    vectors = (sides.data(pair[0], ids).gather()[1], sides.data(pair[1], ids).gather()[1])
+                    vectors = (
+                        sides.data(pair[0], ids).gather()[1],
+                        sides.data(pair[1], ids).gather()[1],
+                    )
                     by_pair[pair] = _change(near[pair[0]], near[pair[1]], vectors, rows)
             computing.finish(part)
     changes = [by_pair[pair] for pair in sides.pairs]
@@ -202,44 +222,63 @@ def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Answer
         are_last_tied &= ~are_tied  # which are left out
         if n_tied := int(are_tied.sum()):
             notes.append(
-                f"{sides.name}: n_tied = {n_tied} (items left out of the ranking: {_TIED}). Choose other layers to "
-                "rank them."
+                f"{sides.name}: n_tied = {n_tied} (items left out of the ranking: {_TIED}). Choose"
+                " other layers to rank them."
             )
     else:
-        chosen = [(int(np.searchsorted(items, word)), (None, None)) for word in dict.fromkeys(words) if word in items]
+        chosen = [
+            (int(np.searchsorted(items, word)), (None, None))
+            for word in dict.fromkeys(words)
+            if word in items
+        ]
     if are_last_tied.any():
         notes.append(
-            f"{sides.name}: n_tied_last = {are_last_tied.sum()} (items that have, in some layer, neighbours as near as "
-            "the last of the k: those with the lowest ids are taken, also in lost and gained)"
+            f"{sides.name}: n_tied_last = {are_last_tied.sum()} (items that have, in some layer,"
+            " neighbours as near as the last of the k: those with the lowest ids are taken, also"
+            " in lost and gained)"
         )
     lists = [[near[end].near for end in pair] for pair in sides.pairs]
-    values = [row for place, rank in chosen for row in _values(place, rank, int(items[place]), ids, lists, changes)]
+    values = [
+        row
+        for place, rank in chosen
+        for row in _values(place, rank, int(items[place]), ids, lists, changes)
+    ]
     return Answer(tuple(values), tuple(notes))
 
 
-def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> tuple[Ids, list[str]]:
+def _compared_ids(
+    sides: Sides, request: DriftRequest, words: Sequence[int]
+) -> tuple[Ids, list[str]]:
     """Return the ids of the items that may be neighbours, ascending, with those of the words; and notes."""
     every = sides.ids
     if not len(every):
         from embstore.query.missing import build_command
 
         command = build_command(["SOURCE"], sides.cards[0])
-        raise QueryError(f"{sides.name} have no item in common. Embed the same texts in both, as with: {command}")
+        raise QueryError(
+            f"{sides.name} have no item in common. Embed the same texts in both, as with: {command}"
+        )
     selection, notes = request.selection, []
     for card in sides.cards:
         selection.check_texts(sides.catalog, card)
     kept = selection.ids(sides.catalog, sides.cards)
-    selected = selection.draw(every if kept is None else np.intersect1d(every, kept, assume_unique=True))
+    selected = selection.draw(
+        every if kept is None else np.intersect1d(every, kept, assume_unique=True)
+    )
     notes += sample_notes(selection, sides.cards[0], selected)
     added = np.setdiff1d(np.intersect1d(every, np.array(words, np.int64)), selected)
     if len(added):
         notes.append(
-            f"{sides.name}: {len(added)} of the words are not among the selected items, and are added to them."
+            f"{sides.name}: {len(added)} of the words are not among the selected items, and are"
+            " added to them."
         )
     ids = np.union1d(selected, added)
     zero = np.intersect1d(ids, sides.zero_ids(), assume_unique=True)
     if len(zero):
-        notes.append(f"{sides.name}: n_zero = {len(zero)} (items left out, since their vector is zero in some layer)")
+        notes.append(
+            f"{sides.name}: n_zero = {len(zero)} (items left out, since their vector is zero in"
+            " some layer)"
+        )
     ids = np.setdiff1d(ids, zero, assume_unique=True)
     if request.k >= len(ids):
         raise QueryError(
@@ -266,7 +305,9 @@ def _change(
 ) -> _Change:
     are_tied = first.are_tied | second.are_tied
     overlap, turnover = overlaps(first, second), turnovers(first, second, vectors, rows)
-    return _Change(np.where(are_tied, np.nan, overlap), np.where(are_tied, np.nan, turnover), are_tied)
+    return _Change(
+        np.where(are_tied, np.nan, overlap), np.where(are_tied, np.nan, turnover), are_tied
+    )
 
 
 def overlaps(first: Neighbourhoods, second: Neighbourhoods) -> Float64Array:
@@ -320,22 +361,36 @@ def _ranked(changes: Sequence[_Change], items: Ids, n_most: int) -> list[tuple[i
     """Return the places of the items that change most, then of those that change least, each with its rank."""
     overlap = np.mean([change.overlap for change in changes], axis=0)
     turnover = np.mean([np.nan_to_num(change.turnover) for change in changes], axis=0)
-    order = [place for place in np.lexsort((items, -turnover, overlap)).tolist() if not np.isnan(overlap[place])]
+    order = [
+        place
+        for place in np.lexsort((items, -turnover, overlap)).tolist()
+        if not np.isnan(overlap[place])
+    ]
     n_first = min(n_most, (len(order) + 1) // 2)
     most, least = order[:n_first], order[::-1][: min(n_most, len(order) - n_first)]
     return [
-        (place, (kind, rank)) for kind, part in ((MOST, most), (LEAST, least)) for rank, place in enumerate(part, 1)
+        (place, (kind, rank))
+        for kind, part in ((MOST, most), (LEAST, least))
+        for rank, place in enumerate(part, 1)
     ]
 
 
 def _values(
-    place: int, rank: Rank, item: int, ids: Ids, lists: Sequence[Sequence[Positions]], changes: Sequence[_Change]
+    place: int,
+    rank: Rank,
+    item: int,
+    ids: Ids,
+    lists: Sequence[Sequence[Positions]],
+    changes: Sequence[_Change],
 ) -> list[dict[str, Any]]:
     """Return the values of an item, one row per pair of layers, with the means over these.
 
     ``lists`` are the neighbours of all items in both layers of each pair, as positions in ``ids``, (m, k) each.
     """
-    found = [[None if np.isnan(values[place]) else float(values[place]) for values in change[:2]] for change in changes]
+    found = [
+        [None if np.isnan(values[place]) else float(values[place]) for values in change[:2]]
+        for change in changes
+    ]
     means = [
         None if None in values else sum(value or 0.0 for value in values) / len(values)
         for values in zip(*found, strict=True)

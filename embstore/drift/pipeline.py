@@ -33,7 +33,9 @@ _TYPES = {
 _VERSION = 3  # of stored answers: incremented when other values are measured
 
 
-def drift(catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: str, *, cache: bool = True) -> Table:
+def drift(
+    catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: str, *, cache: bool = True
+) -> Table:
     """Measure the drift of items between layers; return one row per space, item and pair of layers.
 
     Arguments and errors are those of :meth:`embstore.Store.drift`.
@@ -44,7 +46,9 @@ def drift(catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: 
     cards = [card for card in cards if card.space != request.against] or cards
     chosen, missing = select_layers([*cards, *others], layers)
     cards = [card for card in cards if card.space in chosen]
-    found = [look_up(catalog, card, request.queries, card.layers.members[:1], None) for card in cards]
+    found = [
+        look_up(catalog, card, request.queries, card.layers.members[:1], None) for card in cards
+    ]
     notes = list(missing)
     for query in request.queries:
         notes += missing_query_notes(catalog, query, found, can_embed=False)
@@ -53,8 +57,12 @@ def drift(catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: 
         if request.queries and not items:
             continue
         compared = (card, *others)
-        sides = find_sides(catalog, request, compared, [chosen.get(each.space, ()) for each in compared])
-        measured = _stored_or_measured(sides, request, items) if cache else measure(sides, request, items)
+        sides = find_sides(
+            catalog, request, compared, [chosen.get(each.space, ()) for each in compared]
+        )
+        measured = (
+            _stored_or_measured(sides, request, items) if cache else measure(sides, request, items)
+        )
         word_columns, word_notes = missing_words(catalog, request.selection.words, *compared)
         notes += word_notes
         notes += measured.notes
@@ -93,7 +101,9 @@ def _question(sides: Sides, request: DriftRequest, words: Sequence[int]) -> dict
 
 def _rows_of(sides: Sides, request: DriftRequest, measured: Answer) -> list[Row]:
     """Return the rows of the drift of items, with the names of the layers and the texts of the items."""
-    wanted = {item for row in measured.rows for item in (row["item_id"], *row["lost"], *row["gained"])}
+    wanted = {
+        item for row in measured.rows for item in (row["item_id"], *row["lost"], *row["gained"])
+    }
     items = sides.catalog.items(wanted) if wanted else {}
     rows = []
     shared = ("space", "model", *provenance.REVISION_COLUMNS, "layer", "layer_name")
@@ -115,7 +125,9 @@ def _rows_of(sides: Sides, request: DriftRequest, measured: Answer) -> list[Row]
 
 def _tabulate(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) -> Table:
     """Return the rows as a table: of words printed pair by pair, of the most and least changed with their means."""
-    columns = request.selection.columns() | ({} if request.selection.words is None else {"words_missing": None})
+    columns = request.selection.columns() | (
+        {} if request.selection.words is None else {"words_missing": None}
+    )
     all_notes = [*notes, *_counts(rows, request, notes), *_reasons(rows)]
     space = ("space",) if len({row["space"] for row in rows}) > 1 else ()
     name = _name_column(rows)
@@ -136,18 +148,23 @@ def _name_column(rows: Sequence[Row]) -> str:
 
 
 def _counts(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) -> list[str]:
-    drawn = "" if request.selection.sample is None else f", a random sample (seed {request.selection.seed})"
+    drawn = (
+        ""
+        if request.selection.sample is None
+        else f", a random sample (seed {request.selection.seed})"
+    )
     whole = provenance.whole_samples(request.selection, {row["space"] for row in rows}, notes)
     found = dict.fromkeys((row["space"], row["space_2"], row["n"]) for row in rows)
     counts = [
-        f"{space if space == other else f'{space} and {other}'}: n = {n}{'' if space in whole else drawn}; lists of "
-        f"{request.k} drawn at random overlap by {request.k / (n - 1):.2g}"
+        f"{space if space == other else f'{space} and {other}'}: n ="
+        f" {n}{'' if space in whole else drawn}; lists of {request.k} drawn at random overlap by"
+        f" {request.k / (n - 1):.2g}"
         for space, other, n in found
     ]
     if request.n_most and rows:
         counts.append(
-            "ordered by the mean overlap over the pairs of layers, items that are equal by their mean turnover, then "
-            "by their id"
+            "ordered by the mean overlap over the pairs of layers, items that are equal by their"
+            " mean turnover, then by their id"
         )
     return counts
 
@@ -157,7 +174,13 @@ def _reasons(rows: Sequence[Row]) -> list[str]:
     without: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         if row["reason"]:
-            pair = (row["space"], row["layer_name"], row["space_2"], row["layer_name_2"], row["reason"])
+            pair = (
+                row["space"],
+                row["layer_name"],
+                row["space_2"],
+                row["layer_name_2"],
+                row["reason"],
+            )
             without.setdefault(pair, []).append(row[_name_column([row])])
     return [
         f"{space} layer {layer} and {space_2} layer {layer_2}, {quoted_list(items)}: {reason}."

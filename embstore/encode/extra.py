@@ -11,7 +11,9 @@ from embstore.base.errors import CheckpointError, UsageError
 from embstore.base.installation import needing
 
 _OUT_OF_MEMORY = re.compile(
-    r"can't allocate memory|not enough memory|cannot allocate memory|DefaultCPUAllocator|out of memory", re.I
+    r"can't allocate memory|not enough memory|cannot allocate memory|DefaultCPUAllocator|out of"
+    r" memory",
+    re.I,
 )
 
 
@@ -50,7 +52,9 @@ def first_sentence(error: Exception) -> str:
     """
     words = " ".join(str(error).partition("\n\n")[0].split())
     first = re.split(r"\. |\.$", words)[0] or type(error).__name__
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in first)
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in first
+    )
 
 
 @contextmanager
@@ -101,5 +105,7 @@ def choose_device(name: str | None) -> Any:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"the device {name!r} cannot be used: {first_sentence(error)}. Use ⦃device=cpu⦄.") from error
+        raise UsageError(
+            f"the device {name!r} cannot be used: {first_sentence(error)}. Use ⦃device=cpu⦄."
+        ) from error
     return device

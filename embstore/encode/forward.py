@@ -22,7 +22,14 @@ from embstore.base.text import Passage
 from embstore.encode import records
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.contract import LAYER_CHECK, Contract, verify
-from embstore.encode.extra import choose_device, first_sentence, free_cached_memory, is_out_of_memory, need, versions
+from embstore.encode.extra import (
+    choose_device,
+    first_sentence,
+    free_cached_memory,
+    is_out_of_memory,
+    need,
+    versions,
+)
 from embstore.encode.models import hash_tensors, load_config, load_model
 from embstore.encode.recipe_head import Head, TokenPool, reader
 from embstore.encode.spans import Text
@@ -59,7 +66,10 @@ class Encoder:
     ) -> None:
         """Load a checkpoint and verify its layers."""
         if device is not None and weights.device_map is not None:
-            raise UsageError("⦃device⦄ names one device, and ⦃device-map⦄ distributes over all: leave out one of them.")
+            raise UsageError(
+                "⦃device⦄ names one device, and ⦃device-map⦄ distributes over all: leave out one of"
+                " them."
+            )
         target = None if weights.device_map is not None else choose_device(device)
         self.checkpoint, self._allow_pickle = checkpoint, allow_pickle
         self.tokenizer = tokenizer = Tokenizer.load(checkpoint)
@@ -71,16 +81,22 @@ class Encoder:
             if target is not None:
                 self._model.to(target)
         except (RuntimeError, AssertionError) as error:
-            raise UsageError(f"the model cannot be put on the device {str(target)!r}: {error}") from error
+            raise UsageError(
+                f"the model cannot be put on the device {str(target)!r}: {error}"
+            ) from error
         self._contract = _probe(self._model, tokenizer)
-        if weights.dtype != "float32":  # padding selects other kernels, whose 16-bit roundings differ
+        if (
+            weights.dtype != "float32"
+        ):  # padding selects other kernels, whose 16-bit roundings differ
             self._contract = replace(self._contract, pads=False)
         self.layers = Layers.of_model(self._contract.n_blocks, self._contract.top_form)
         self.dim = self._contract.dim
         self.architecture = type(self._model).__name__
         self.device = str(self._model.device)
         self.versions = versions()
-        [self._reference] = tokenizer.texts(_PROBE[1:])  # read before: tells a failing text from a failing model
+        [self._reference] = tokenizer.texts(
+            _PROBE[1:]
+        )  # read before: tells a failing text from a failing model
 
     @cached_property
     def _head(self) -> Head:
@@ -91,8 +107,8 @@ class Encoder:
             raise UsageError(f"no pooling 'model': {name!r} declares no recipe of its own.")
         if recipe.token_dim != self.dim:
             raise CheckpointError(
-                f"the recipe of {name!r} (modules.json) is for vectors of {recipe.token_dim} dimensions, and its model "
-                f"gives {self.dim}: the files do not belong together."
+                f"the recipe of {name!r} (modules.json) is for vectors of {recipe.token_dim}"
+                f" dimensions, and its model gives {self.dim}: the files do not belong together."
             )
         output = self.layers.n_blocks + 2
         return Head.load(recipe, output, name, self._model, allow_pickle=self._allow_pickle)
@@ -194,8 +210,8 @@ def _probe(model: Any, tokenizer: Tokenizer) -> Contract:
     texts = tokenizer.texts(_PROBE)
     if (highest := max(max(text.ids) for text in texts)) >= tokenizer.vocab_size:
         raise CheckpointError(
-            f"the tokenizer of {tokenizer.name!r} gives the token {highest}, and its model has only "
-            f"{tokenizer.vocab_size}: they do not belong together."
+            f"the tokenizer of {tokenizer.name!r} gives the token {highest}, and its model has only"
+            f" {tokenizer.vocab_size}: they do not belong together."
         )
     long, short = (tensors(model, [text], pad_id=tokenizer.pad_id) for text in texts)
     try:
@@ -205,8 +221,9 @@ def _probe(model: Any, tokenizer: Tokenizer) -> Contract:
         raise
     except Exception as error:  # an architecture may raise anything, such as one that needs images
         raise CheckpointError(
-            f"{tokenizer.name!r} ({type(model).__name__}) fails on a short text: {type(error).__name__}: "
-            f"{first_sentence(error)}. embstore cannot read this architecture, or the files do not belong together."
+            f"{tokenizer.name!r} ({type(model).__name__}) fails on a short text:"
+            f" {type(error).__name__}: {first_sentence(error)}. embstore cannot read this"
+            " architecture, or the files do not belong together."
         ) from error
 
 
@@ -217,7 +234,9 @@ _Pending = Future[list[records.Encoded | records.Skipped] | None]
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _MAX_MMAP_THRESHOLD = 32 << 20
 
-_STATES_BYTES = 4 << 30  # maximum size of the hidden states of all batches that run in parallel on a CPU
+_STATES_BYTES = (
+    4 << 30
+)  # maximum size of the hidden states of all batches that run in parallel on a CPU
 
 
 @dataclass(frozen=True)
@@ -257,8 +276,9 @@ class Forward:
                 raise
             if len(texts) == 1:
                 raise EncodeError(
-                    f"a text of {width} tokens does not fit in the memory of {str(self.model.device)!r}, even alone: "
-                    "leave it out, or use another ⦃device⦄ or a smaller model."
+                    f"a text of {width} tokens does not fit in the memory of"
+                    f" {str(self.model.device)!r}, even alone: leave it out, or use another"
+                    " ⦃device⦄ or a smaller model."
                 ) from error
         else:
             ids = np.array([item for text in texts for item in text.item_ids], dtype=np.int64)
@@ -267,15 +287,17 @@ class Forward:
         free_cached_memory(self.model.device)
         return None
 
-    def _encode_halves(self, texts: Texts, reason: str) -> list[records.Encoded | records.Skipped] | None:
+    def _encode_halves(
+        self, texts: Texts, reason: str
+    ) -> list[records.Encoded | records.Skipped] | None:
         """Encode a batch that the model fails on in halves, recursively, and skip each text that fails alone."""
         try:
             with need("torch").inference_mode():
                 self._states(tensors(self.model, [self.reference], pad_id=self.pad_id))
         except Exception as error:  # any error means that the model itself fails
             raise records.ModelFailsError(
-                f"the model fails at every text, even at one that it read when it was loaded ({reason}). Run the same "
-                "build again; if it fails again, with another ⦃device⦄.",
+                "the model fails at every text, even at one that it read when it was loaded"
+                f" ({reason}). Run the same build again; if it fails again, with another ⦃device⦄.",
                 texts[0].item_ids[0],
             ) from error
         if len(texts) == 1:
@@ -317,7 +339,9 @@ class Forward:
         """Run a forward pass; raise _ForwardError if it fails for a reason other than memory."""
         try:
             return self.contract.forward(self.model, inputs)
-        except Exception as error:  # an architecture may raise anything at a text that it cannot read
+        except (
+            Exception
+        ) as error:  # an architecture may raise anything at a text that it cannot read
             if is_out_of_memory(error):
                 raise
             raise _ForwardError(error) from error
@@ -342,9 +366,17 @@ def tensors(model: Any, texts: Sequence[Text], *, pad_id: int) -> dict[str, "Ten
         "input_ids": [text.ids + [pad_id] * (width - len(text.ids)) for text in texts],
         "attention_mask": [[1] * len(text.ids) + [0] * (width - len(text.ids)) for text in texts],
     }
-    if texts[0].type_ids is not None and "token_type_ids" in inspect.signature(model.forward).parameters:
-        columns["token_type_ids"] = [(text.type_ids or []) + [0] * (width - len(text.type_ids or [])) for text in texts]
-    return {name: torch.tensor(rows, dtype=torch.int64, device=model.device) for name, rows in columns.items()}
+    if (
+        texts[0].type_ids is not None
+        and "token_type_ids" in inspect.signature(model.forward).parameters
+    ):
+        columns["token_type_ids"] = [
+            (text.type_ids or []) + [0] * (width - len(text.type_ids or [])) for text in texts
+        ]
+    return {
+        name: torch.tensor(rows, dtype=torch.int64, device=model.device)
+        for name, rows in columns.items()
+    }
 
 
 def halves(texts: Texts) -> list[Texts]:
@@ -355,8 +387,14 @@ def halves(texts: Texts) -> list[Texts]:
 
 def pool_of(texts: Sequence[Text], width: int, pooling: Pooling, device: Any) -> TokenPool:
     """Return what pools the items of a batch of rows of ``width`` tokens, in order."""
-    chosen = [(row, _positions(text, tokens, pooling)) for row, text in enumerate(texts) for tokens in text.tokens]
-    return TokenPool.of(chosen, width, ("mean" if pooling is Pooling.MEAN else "lasttoken",), device)
+    chosen = [
+        (row, _positions(text, tokens, pooling))
+        for row, text in enumerate(texts)
+        for tokens in text.tokens
+    ]
+    return TokenPool.of(
+        chosen, width, ("mean" if pooling is Pooling.MEAN else "lasttoken",), device
+    )
 
 
 def _positions(text: Text, tokens: list[int], pooling: Pooling) -> list[int]:
@@ -378,7 +416,11 @@ def _positions(text: Text, tokens: list[int], pooling: Pooling) -> list[int]:
 
 
 def run(
-    forward: Forward, stream: Iterable[Texts | records.Skipped], batch_tokens: int, *, steady: bool = False
+    forward: Forward,
+    stream: Iterable[Texts | records.Skipped],
+    batch_tokens: int,
+    *,
+    steady: bool = False,
 ) -> Iterator[records.Encoded | records.Skipped]:
     """Run batches through the model, and yield their vectors in order.
 
@@ -389,7 +431,9 @@ def run(
     """
     unread = iter(stream)
     most = _max_parallel(forward, batch_tokens)
-    first: list[Texts | records.Skipped] = []  # up to as many batches, and what is skipped between them
+    first: list[
+        Texts | records.Skipped
+    ] = []  # up to as many batches, and what is skipped between them
     n_first = 0
     while n_first < most and (member := next(unread, None)) is not None:
         first.append(member)
@@ -401,7 +445,8 @@ def run(
     with _workers(forward, n_first, most if steady else n_first) as submit:
         while True:
             while (
-                len(running) < 2 * n_first and (batch := repeated.pop() if repeated else next(unread, None)) is not None
+                len(running) < 2 * n_first
+                and (batch := repeated.pop() if repeated else next(unread, None)) is not None
             ):
                 if isinstance(batch, records.Skipped):
                     yield batch
@@ -457,7 +502,9 @@ def _keep_freed_memory() -> None:
     By default glibc returns large freed blocks to the system, and each pass faults the same pages in again, which took
     15 percent of the time of MiniLM on 2 cores. The process then keeps the memory until it ends.
     """
-    with suppress(TypeError, AttributeError):  # Windows has no library without a name, other systems no mallopt
+    with suppress(
+        TypeError, AttributeError
+    ):  # Windows has no library without a name, other systems no mallopt
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_THRESHOLD, _MAX_MMAP_THRESHOLD)
         mallopt(_TRIM_THRESHOLD, 2**31 - 1)

@@ -83,11 +83,15 @@ class TextPart:
 
         if self.is_tower:
             return self.has_projection
-        if getattr(self.config, "use_bidirectional_attention", False) or self.loaded.is_encoder_decoder:
+        if (
+            getattr(self.config, "use_bidirectional_attention", False)
+            or self.loaded.is_encoder_decoder
+        ):
             return False  # EmbeddingGemma, encoders
         kind = self.loaded.model_type
         return self.is_language_model or (
-            kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+            kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+            and kind not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
         )
 
 
@@ -110,11 +114,16 @@ def _text_part(config: Any) -> TextPart | None:
     if config.is_encoder_decoder:
         if kind not in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
             return None
-        own = getattr(config, "encoder", None) or config  # the encoder of T5Gemma has a config of its own
+        own = (
+            getattr(config, "encoder", None) or config
+        )  # the encoder of T5Gemma has a config of its own
         path = "encoder" if own.get_text_config() is own else "encoder.text_model"
         return TextPart("AutoModel", path, own.get_text_config(), config)
     if any(getattr(config, f"{mode}_config", None) is not None for mode in ("vision", "audio")):
-        mappings = auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+        mappings = (
+            auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+            auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+        )
         own = getattr(config, "text_config", None)
         if own is None:
             return None
@@ -122,9 +131,17 @@ def _text_part(config: Any) -> TextPart | None:
             return TextPart("AutoModel", "text_model", own, config, is_tower=True)
         if not any(kind in names for names in mappings):
             return None
-        return TextPart("AutoModel", _LANGUAGE_MODELS.get(kind, "language_model"), own, config, is_language_model=True)
+        return TextPart(
+            "AutoModel",
+            _LANGUAGE_MODELS.get(kind, "language_model"),
+            own,
+            config,
+            is_language_model=True,
+        )
     heads = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    reads_text = any(kind in names for names in (*heads, auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES))
+    reads_text = any(
+        kind in names for names in (*heads, auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES)
+    )
     own = getattr(config, "text_config", None) or config
     return TextPart("AutoModel", "", own, config) if reads_text else None
 
@@ -160,8 +177,8 @@ def load_config(checkpoint: Checkpoint) -> Any:
     file = checkpoint.folder / "config.json"
     if (n_layers := max(_layer_counts(read_json(file)), default=0)) > _MAX_LAYERS:
         raise CheckpointError(
-            f"{file} states {n_layers:,} layers, and embstore reads models of up to {_MAX_LAYERS:,}. Download the "
-            "checkpoint again."
+            f"{file} states {n_layers:,} layers, and embstore reads models of up to"
+            f" {_MAX_LAYERS:,}. Download the checkpoint again."
         )
     auto = need("transformers").AutoConfig
     with quiet(), fenced(checkpoint) as view:
@@ -177,13 +194,17 @@ def load_config(checkpoint: Checkpoint) -> Any:
 def _layer_counts(config: Any, name: str = "") -> Iterator[int]:
     """Yield the numbers of layers that a config or its parts state."""
     if isinstance(config, dict | list):
-        for key, value in config.items() if isinstance(config, dict) else ((name, value) for value in config):
+        for key, value in (
+            config.items() if isinstance(config, dict) else ((name, value) for value in config)
+        ):
             yield from _layer_counts(value, key)
     elif isinstance(config, int) and _LAYERS.search(name):
         yield config
 
 
-def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool, weights: Weights) -> tuple[Any, bool]:
+def load_model(
+    checkpoint: Checkpoint, config: Any, *, allow_pickle: bool, weights: Weights
+) -> tuple[Any, bool]:
     """Load a checkpoint's model on the CPU for inference, or make an untrained one; return also if it has a projection.
 
     Weights are converted one by one as they are read, so that none is in memory in two types for longer.
@@ -195,7 +216,10 @@ def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool, weigh
         whole = _untrained(cls, part, checkpoint, weights)
     else:
         whole, absent = _trained(cls, part, checkpoint, weights, allow_pickle=allow_pickle)
-    return _optimised(_part(whole, part.path, checkpoint), weights), part.has_projection and _PROJECTION not in absent
+    return (
+        _optimised(_part(whole, part.path, checkpoint), weights),
+        part.has_projection and _PROJECTION not in absent,
+    )
 
 
 def _part(whole: Any, path: str, checkpoint: Checkpoint) -> Any:
@@ -206,8 +230,9 @@ def _part(whole: Any, path: str, checkpoint: Checkpoint) -> Any:
         part = None
     if not isinstance(part, need("transformers").PreTrainedModel):
         raise CheckpointError(
-            f"embstore cannot read {checkpoint.name!r} ({type(whole).__name__}): it has no model at {path!r}, "
-            "where others of its kind have the part that reads text. The architecture is not supported."
+            f"embstore cannot read {checkpoint.name!r} ({type(whole).__name__}): it has no model at"
+            f" {path!r}, where others of its kind have the part that reads text. The architecture"
+            " is not supported."
         )
     return part
 
@@ -227,7 +252,9 @@ def _trained(
     wide = _wide_tensors(checkpoint) if weights.dtype != "float32" and not distributed else None
     with quiet(), fenced(checkpoint) as view:
         try:
-            mapping = None if wide is None else getattr(cls, "_model_mapping", None)  # of an auto class
+            mapping = (
+                None if wide is None else getattr(cls, "_model_mapping", None)
+            )  # of an auto class
             model, info = (cls if mapping is None else mapping[type(part.loaded)]).from_pretrained(
                 view if wide is None else None, state_dict=wide, config=part.loaded,
                 dtype=getattr(need("torch"), weights.dtype), trust_remote_code=False, local_files_only=True,
@@ -237,12 +264,18 @@ def _trained(
         except Exception as error:  # transformers, safetensors and pickle raise their own kinds
             raise _load_error(checkpoint, "weights", error) from error
     places = (f"{part.path}.", "shared.") if part.path else ("",)  # the rest is not used
-    absent = sorted(name for name in info["missing_keys"] if name.startswith(places) and not _UNUSED.search(name))
+    absent = sorted(
+        name
+        for name in info["missing_keys"]
+        if name.startswith(places) and not _UNUSED.search(name)
+    )
     if missing := [name for name in absent if name != _PROJECTION]:
-        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        shown = ", ".join(missing[:5]) + (
+            f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        )
         raise CheckpointError(
-            f"the weights of {checkpoint.name!r} in {checkpoint.folder} lack {shown}, which would be random: this is "
-            f"not a complete {type(model).__name__} checkpoint."
+            f"the weights of {checkpoint.name!r} in {checkpoint.folder} lack {shown}, which would"
+            f" be random: this is not a complete {type(model).__name__} checkpoint."
         )
     return model, absent
 
@@ -260,15 +293,23 @@ def _wide_tensors(checkpoint: Checkpoint) -> dict[str, Any] | None:
             opened = need("safetensors").safe_open(file, framework="pt", backend="pread")
             names = opened.keys()
             tensors |= {name: opened.get_slice(name) for name in names}
-    except Exception:  # an old safetensors without the backend; damaged files, which from_pretrained reports
+    except (
+        Exception
+    ):  # an old safetensors without the backend; damaged files, which from_pretrained reports
         return None
-    return tensors if any(tensor.get_dtype() in ("F32", "F64") for tensor in tensors.values()) else None
+    return (
+        tensors
+        if any(tensor.get_dtype() in ("F32", "F64") for tensor in tensors.values())
+        else None
+    )
 
 
 def _untrained(cls: Any, part: TextPart, checkpoint: Checkpoint, weights: Weights) -> Any:
     """Make a model with the random weights that transformers gives it after ``torch.manual_seed(seed)``."""
     torch = need("torch")
-    make = getattr(cls, "from_config", None) or cls._from_config  # of an auto class, and of a model's own
+    make = (
+        getattr(cls, "from_config", None) or cls._from_config
+    )  # of an auto class, and of a model's own
     with quiet(), fenced(checkpoint), torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights.untrained)
         try:
@@ -282,22 +323,26 @@ def text_part(config: Any, name: str) -> TextPart:
     part = _text_part(config)
     if part is None:
         raise CheckpointError(
-            f"{name!r} is a {config.model_type!r} model, which is not a text model that embstore can read. "
-            "It reads text encoders (BERT, RoBERTa, MPNet …), decoders (GPT-2, Llama …), the encoders of T5, BART and "
-            "others of their kind, the text towers of CLIP and SigLIP, and the language models in multimodal models "
-            "(Gemma 3, Qwen-VL …)."
+            f"{name!r} is a {config.model_type!r} model, which is not a text model that embstore"
+            " can read. It reads text encoders (BERT, RoBERTa, MPNet …), decoders (GPT-2, Llama"
+            " …), the encoders of T5, BART and others of their kind, the text towers of CLIP and"
+            " SigLIP, and the language models in multimodal models (Gemma 3, Qwen-VL …)."
         )
     return part
 
 
-def _load_error(checkpoint: Checkpoint, part: str, error: Exception, remedy: str = ".") -> CheckpointError:
+def _load_error(
+    checkpoint: Checkpoint, part: str, error: Exception, remedy: str = "."
+) -> CheckpointError:
     """Return the error for a config or weights that transformers does not load."""
     if "trust_remote_code" in str(error):
         needs = "needs Python code from its own repository, which embstore never runs"
-        return CheckpointError(f"{checkpoint.name!r} {needs}: use an architecture that transformers itself has.")
+        return CheckpointError(
+            f"{checkpoint.name!r} {needs}: use an architecture that transformers itself has."
+        )
     return CheckpointError(
-        f"the {part} of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded: {first_sentence(error)}. Copy or "
-        f"download the checkpoint again{remedy}"
+        f"the {part} of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded:"
+        f" {first_sentence(error)}. Copy or download the checkpoint again{remedy}"
     )
 
 
@@ -355,12 +400,15 @@ def check_config(config: Any, checkpoint: Checkpoint) -> Any:
 def _quantized_message(quantization: Any, checkpoint: Checkpoint) -> str:
     """Return why a quantized checkpoint is refused, with the remedy."""
     stated = quantization if isinstance(quantization, dict) else vars(quantization)
-    method = str(getattr(stated.get("quant_method"), "value", stated.get("quant_method")))[:_MAX_METHOD_CHARS]
+    method = str(getattr(stated.get("quant_method"), "value", stated.get("quant_method")))[
+        :_MAX_METHOD_CHARS
+    ]
     how = f" by {method!r}" if method.isprintable() and method != "None" else ""
     return (
-        f"the checkpoint {checkpoint.name!r} in {checkpoint.folder} is quantized{how} (quantization_config in its "
-        "config.json): its weights need kernels, which embstore does not load. Use the checkpoint that it was made "
-        "from; ⦃weights-dtype=bfloat16⦄ loads that in half the memory of float32."
+        f"the checkpoint {checkpoint.name!r} in {checkpoint.folder} is quantized{how}"
+        " (quantization_config in its config.json): its weights need kernels, which embstore does"
+        " not load. Use the checkpoint that it was made from; ⦃weights-dtype=bfloat16⦄ loads that"
+        " in half the memory of float32."
     )
 
 
@@ -376,10 +424,14 @@ def _parts(config: Any) -> Iterator[Any]:
 @contextmanager
 def _offline() -> Iterator[None]:
     """Block requests to the hub and the loading of its kernels inside a ``with`` block."""
-    switches: list[tuple[Any, str, Any]] = [(need("huggingface_hub.constants"), "HF_HUB_OFFLINE", True)]
+    switches: list[tuple[Any, str, Any]] = [
+        (need("huggingface_hub.constants"), "HF_HUB_OFFLINE", True)
+    ]
     with suppress(CheckpointError):  # some versions of transformers do not have the module
         kernels = need("transformers.integrations.hub_kernels")
-        name = "_kernels_enabled" if hasattr(kernels, "_kernels_enabled") else "_kernels_available"  # before 5.0
+        name = (
+            "_kernels_enabled" if hasattr(kernels, "_kernels_enabled") else "_kernels_available"
+        )  # before 5.0
         switches.append((kernels, name, False))
     previous = [(module, name, getattr(module, name, None)) for module, name, _ in switches]
     for module, name, value in switches:

@@ -8,7 +8,13 @@ from typing import Any, Literal, get_args
 
 from embstore.base.errors import CheckpointError, UsageError, check_known, nearest
 from embstore.base.space import Layers, TopForm
-from embstore.encode.checkpoint_files import MODULES_FILE, is_file, model_subfolder, read_json, sha256
+from embstore.encode.checkpoint_files import (
+    MODULES_FILE,
+    is_file,
+    model_subfolder,
+    read_json,
+    sha256,
+)
 
 Mode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 """How a module ``Pooling`` combines the tokens of a text, by its name in sentence-transformers."""
@@ -68,7 +74,11 @@ class Module:
         if self.type != "Normalize":
             document |= {"in_features": self.in_features, "out_features": self.out_features}
         if self.type == "Dense":
-            document |= {"bias": self.bias, "activation": self.activation, "residual": self.residual}
+            document |= {
+                "bias": self.bias,
+                "activation": self.activation,
+                "residual": self.residual,
+            }
         if self.weights is not None:
             document["weights_sha256"] = self.weights_sha256
         return document
@@ -90,7 +100,9 @@ class Recipe:
     max_seq_length: int | None = None
     lower_case: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
-    default_prompt: str | None = None  # name of the prompt that is used unless another is named; None for none
+    default_prompt: str | None = (
+        None  # name of the prompt that is used unless another is named; None for none
+    )
     pad_to: int | None = None
     follows: str = "sentence-transformers"  # program whose vectors the output has, for messages
 
@@ -115,8 +127,9 @@ class Recipe:
             return ""
         if not self.prompts:
             raise UsageError(
-                f"no prompt {name!r}: {checkpoint!r} has no prompts (config_sentence_transformers.json). Put a text "
-                "before each item with a template, as in 'query: {text}'."
+                f"no prompt {name!r}: {checkpoint!r} has no prompts"
+                " (config_sentence_transformers.json). Put a text before each item with a"
+                " template, as in 'query: {text}'."
             )
         check_known("prompt", name, self.prompts)
         return self.prompts[name]
@@ -158,10 +171,16 @@ def read_recipe(folder: Path, name: str) -> Recipe | None:
     if kind != "SentenceTransformer":
         raise _error(name, f"it is of a {kind}, which does not give one dense vector per text")
     if [kind for kind, _ in modules[:2]] != ["Transformer", "Pooling"]:
-        raise _error(name, f"its modules are {', '.join(kind for kind, _ in modules)}, not Transformer, Pooling, …")
+        raise _error(
+            name,
+            f"its modules are {', '.join(kind for kind, _ in modules)}, not Transformer,"
+            " Pooling, …",
+        )
     (_, root), (_, pooling), *rest = modules
     if root != model_subfolder(folder):
-        raise _error(name, f"its Transformer is in the subfolder {root!r}, and there is another beside it")
+        raise _error(
+            name, f"its Transformer is in the subfolder {root!r}, and there is another beside it"
+        )
     max_seq_length, lower_case = _transformer(folder / root, name)
     modes, token_dim, include_prompt = _pooling(folder / pooling, name)
     prompts = _prompts(settings, name)
@@ -169,7 +188,9 @@ def read_recipe(folder: Path, name: str) -> Recipe | None:
     if default is not None and default not in prompts:
         raise _error(name, f"its default prompt {default!r} is not among its prompts")
     steps = tuple(_steps(folder, rest, len(modes) * token_dim, settings.get("truncate_dim"), name))
-    return Recipe(modes, token_dim, steps, include_prompt, max_seq_length, lower_case, prompts, default)
+    return Recipe(
+        modes, token_dim, steps, include_prompt, max_seq_length, lower_case, prompts, default
+    )
 
 
 def _modules(folder: Path) -> list[tuple[str, str]]:
@@ -179,15 +200,21 @@ def _modules(folder: Path) -> list[tuple[str, str]]:
         return []
     modules = []
     for entry in read_json(file):
-        kind, path = (entry.get("type"), entry.get("path")) if isinstance(entry, dict) else (None, None)
+        kind, path = (
+            (entry.get("type"), entry.get("path")) if isinstance(entry, dict) else (None, None)
+        )
         if not isinstance(kind, str) or not isinstance(path, str):
-            raise CheckpointError(f"{file} is not a list of modules with type and path: {_short(entry)}.")
+            raise CheckpointError(
+                f"{file} is not a list of modules with type and path: {_short(entry)}."
+            )
         if not all(map(_PART.fullmatch, PurePosixPath(path).parts)):
             raise CheckpointError(
-                f"{file} names the folder {path!r}: a module is in a subfolder of its checkpoint. Do not use this "
-                "checkpoint, or download it again."
+                f"{file} names the folder {path!r}: a module is in a subfolder of its checkpoint."
+                " Do not use this checkpoint, or download it again."
             )
-        modules.append((kind.rpartition(".")[2] if kind.startswith(_PACKAGE) else kind, path.strip("/")))
+        modules.append(
+            (kind.rpartition(".")[2] if kind.startswith(_PACKAGE) else kind, path.strip("/"))
+        )
     return modules
 
 
@@ -200,10 +227,19 @@ def _siglip(folder: Path, name: str) -> Recipe | None:
     if config.get("model_type") not in _SIGLIP:
         return None
     text = config.get("text_config", config)
-    dim = _size(text.get("hidden_size", 768), "hidden_size", name)  # defaults of SiglipTextConfig and Siglip2TextConfig
+    dim = _size(
+        text.get("hidden_size", 768), "hidden_size", name
+    )  # defaults of SiglipTextConfig and Siglip2TextConfig
     length = _size(text.get("max_position_embeddings", 64), "max_position_embeddings", name)
     head = Module("head", dim, _size(text.get("projection_size") or dim, "projection_size", name))
-    return Recipe(("lasttoken",), dim, (head,), max_seq_length=length, pad_to=length, follows="get_text_features")
+    return Recipe(
+        ("lasttoken",),
+        dim,
+        (head,),
+        max_seq_length=length,
+        pad_to=length,
+        follows="get_text_features",
+    )
 
 
 def _transformer(folder: Path, name: str) -> tuple[int | None, bool]:
@@ -214,8 +250,14 @@ def _transformer(folder: Path, name: str) -> tuple[int | None, bool]:
         raise _error(name, f"its Transformer is for the task {task!r}")
     text = config.get("modality_config", {}).get("text", {"method": "forward"})
     output = config.get("module_output_name", "token_embeddings")
-    if text.get("method") != "forward" or text.get("method_output_name", "last_hidden_state") != "last_hidden_state":
-        raise _error(name, f"its Transformer gives {text.get('method_output_name')!r} of {text.get('method')!r}")
+    if (
+        text.get("method") != "forward"
+        or text.get("method_output_name", "last_hidden_state") != "last_hidden_state"
+    ):
+        raise _error(
+            name,
+            f"its Transformer gives {text.get('method_output_name')!r} of {text.get('method')!r}",
+        )
     if output != "token_embeddings" or "message" in config.get("modality_config", {}):
         raise _error(name, "its Transformer reads chat messages or gives no vectors of tokens")
     for old, new in _KWARGS:
@@ -241,32 +283,52 @@ def _pooling(folder: Path, name: str) -> tuple[tuple[Mode, ...], int, bool]:
     if not isinstance(modes, list) or not modes or any(mode not in _MODES for mode in modes):
         raise _error(name, f"its pooling mode is {_short(modes)}; known are {', '.join(_MODES)}")
     dim = config.get("embedding_dimension", config.get("word_embedding_dimension"))
-    return tuple(modes), _size(dim, "embedding dimension", name), bool(config.get("include_prompt", True))
+    return (
+        tuple(modes),
+        _size(dim, "embedding dimension", name),
+        bool(config.get("include_prompt", True)),
+    )
 
 
-def _steps(folder: Path, modules: list[tuple[str, str]], dim: int, truncate_dim: Any, name: str) -> Iterator[Module]:
+def _steps(
+    folder: Path, modules: list[tuple[str, str]], dim: int, truncate_dim: Any, name: str
+) -> Iterator[Module]:
     """Yield the modules behind the pooling, and the truncation of their output."""
     for kind, path in modules:
         config = _read(folder / path / "config.json") if path else {}
-        places = {config.get(key) or "sentence_embedding" for key in ("module_input_name", "module_output_name")}
+        places = {
+            config.get(key) or "sentence_embedding"
+            for key in ("module_input_name", "module_output_name")
+        }
         if places != {"sentence_embedding"}:
-            raise _error(name, f"its module {kind} does not read and give the vector of the text, but {sorted(places)}")
+            raise _error(
+                name,
+                f"its module {kind} does not read and give the vector of the text, but"
+                f" {sorted(places)}",
+            )
         match kind:
             case "Dropout":  # has no effect outside training
                 continue
             case "Normalize":
                 yield Module("Normalize", dim, dim)
             case "LayerNorm":
-                _check_input(_size(config.get("dimension"), "dimension of LayerNorm", name), dim, kind, name)
+                _check_input(
+                    _size(config.get("dimension"), "dimension of LayerNorm", name), dim, kind, name
+                )
                 yield Module("LayerNorm", dim, dim, **_weights(folder / path, kind, name))
             case "Dense":
-                _check_input(_size(config.get("in_features"), "in_features of Dense", name), dim, kind, name)
+                _check_input(
+                    _size(config.get("in_features"), "in_features of Dense", name), dim, kind, name
+                )
                 dense = _dense(folder / path, config, dim, name)
                 yield dense
                 dim = dense.out_features
             case _:
                 own = "code of its own, which embstore never runs"
-                raise _error(name, f"its module {kind!r} is {own if '.' in kind else f'not one of {_SUPPORTED}'}")
+                raise _error(
+                    name,
+                    f"its module {kind!r} is {own if '.' in kind else f'not one of {_SUPPORTED}'}",
+                )
     if truncate_dim is not None and (size := _size(truncate_dim, "truncate_dim", name)) < dim:
         yield Module("truncate", dim, size)
 
@@ -277,7 +339,9 @@ def _dense(folder: Path, config: Mapping[str, Any], dim: int, name: str) -> Modu
     activation = str(path).rpartition(".")[2]
     if not str(path).startswith("torch.nn.") or activation not in _ACTIVATIONS:
         near = nearest(activation, _ACTIVATIONS) or _ACTIVATIONS
-        raise _error(name, f"the activation of its Dense is {_short(path)}; known are {', '.join(near)}")
+        raise _error(
+            name, f"the activation of its Dense is {_short(path)}; known are {', '.join(near)}"
+        )
     return Module(
         "Dense", dim, _size(config.get("out_features"), "out_features of Dense", name), bool(config.get("bias", True)),
         activation, bool(config.get("use_residual", False)), **_weights(folder, "Dense", name),
@@ -295,14 +359,18 @@ def _weights(folder: Path, kind: str, name: str) -> dict[str, Any]:
 def _prompts(settings: Mapping[str, Any], name: str) -> dict[str, str]:
     """Return the prompts by name; one without a text is empty."""
     prompts = settings.get("prompts") or {}
-    if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
+    if not isinstance(prompts, dict) or not all(
+        isinstance(text, str | None) for text in prompts.values()
+    ):
         raise _error(name, f"its prompts are no texts by name: {_short(prompts)}")
     return {key: text or "" for key, text in prompts.items()}
 
 
 def _check_input(size: int, dim: int, kind: str, name: str) -> None:
     if size != dim:
-        raise _error(name, f"its module {kind} reads {size} dimensions, and the one before gives {dim}")
+        raise _error(
+            name, f"its module {kind} reads {size} dimensions, and the one before gives {dim}"
+        )
 
 
 def _size(value: Any, called: str, name: str) -> int:
@@ -330,5 +398,6 @@ def _short(value: Any) -> str:
 def _error(name: str, reason: str) -> CheckpointError:
     """Return the error for a recipe that embstore does not follow."""
     return CheckpointError(
-        f"pooling 'model' does not follow the recipe of {name!r} ({MODULES_FILE}): {reason}. Choose another pooling."
+        f"pooling 'model' does not follow the recipe of {name!r} ({MODULES_FILE}): {reason}. Choose"
+        " another pooling."
     )

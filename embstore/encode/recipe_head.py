@@ -27,15 +27,27 @@ class Head:
 
     recipe: Recipe
     output: int  # number of the layer with the output of the modules
-    functions: tuple[Callable[["Tensor"], "Tensor"], ...]  # function of each module, from vectors (n, dim) to vectors
+    functions: tuple[
+        Callable[["Tensor"], "Tensor"], ...
+    ]  # function of each module, from vectors (n, dim) to vectors
 
     @classmethod
-    def load(cls, recipe: Recipe, output: int, name: str, model: Any, *, allow_pickle: bool) -> "Head":
+    def load(
+        cls, recipe: Recipe, output: int, name: str, model: Any, *, allow_pickle: bool
+    ) -> "Head":
         """Load the weights of the modules, in float32."""
-        return cls(recipe, output, tuple(_function(module, name, model, allow_pickle) for module in recipe.modules))
+        return cls(
+            recipe,
+            output,
+            tuple(_function(module, name, model, allow_pickle) for module in recipe.modules),
+        )
 
     def vectors(
-        self, texts: Sequence[Text], states: Sequence["Tensor"], last: "Tensor", layers: Sequence[int]
+        self,
+        texts: Sequence[Text],
+        states: Sequence["Tensor"],
+        last: "Tensor",
+        layers: Sequence[int],
     ) -> NDArray[np.float32]:
         """Compute the vectors of a batch, float32 (layers, n, dim).
 
@@ -69,16 +81,24 @@ class TokenPool:
     n: int
     rows: "Tensor"  # flattened index of every pooled token, row · width + position, int64 (m,)
     items: "Tensor"  # item of each of these tokens, int64 (m,)
-    weights: "Tensor"  # weight of each of these tokens, 1 + its position in the text, float32 (m, 1)
+    weights: (
+        "Tensor"  # weight of each of these tokens, 1 + its position in the text, float32 (m, 1)
+    )
     counts: "Tensor"  # number of tokens of each item, float32 (n, 1)
     ends: "Tensor"  # first and last pooled token of each item, as indices of ``rows``, int64 (2, n)
 
     @classmethod
-    def of(cls, chosen: Sequence[tuple[int, list[int]]], width: int, modes: Sequence[Mode], device: Any) -> "TokenPool":
+    def of(
+        cls, chosen: Sequence[tuple[int, list[int]]], width: int, modes: Sequence[Mode], device: Any
+    ) -> "TokenPool":
         """Compute the indices of a batch of rows of ``width`` tokens, given the row and the tokens of each item."""
         torch = need("torch")
         counts = [len(positions) for _, positions in chosen]
-        flat = [(row * width + position, position + 1) for row, positions in chosen for position in positions]
+        flat = [
+            (row * width + position, position + 1)
+            for row, positions in chosen
+            for position in positions
+        ]
         ends = np.cumsum(counts)
 
         def tensor(values: Any, dtype: Any = torch.int64) -> "Tensor":
@@ -96,7 +116,9 @@ class TokenPool:
     def __call__(self, state: "Tensor") -> "Tensor":
         """Pool a hidden state (batch, width, token_dim) by each mode; return the concatenation, float32 (n, dim)."""
         tokens = state.reshape(-1, state.shape[-1]).index_select(0, self.rows).float()
-        vectors: Tensor = need("torch").cat([self._pooled(mode, tokens) for mode in self.modes], dim=1)
+        vectors: Tensor = need("torch").cat(
+            [self._pooled(mode, tokens) for mode in self.modes], dim=1
+        )
         return vectors
 
     def _pooled(self, mode: Mode, tokens: "Tensor") -> "Tensor":
@@ -108,7 +130,9 @@ class TokenPool:
                 return tokens.index_select(0, self.ends[1])
             case "max":
                 lowest = tokens.new_full((self.n, tokens.shape[1]), float("-inf"))
-                return lowest.scatter_reduce_(0, self.items.unsqueeze(1).expand_as(tokens), tokens, "amax")
+                return lowest.scatter_reduce_(
+                    0, self.items.unsqueeze(1).expand_as(tokens), tokens, "amax"
+                )
             case "mean":
                 return self._sum(tokens) / self.counts
             case "mean_sqrt_len_tokens":
@@ -121,7 +145,9 @@ class TokenPool:
         return values.new_zeros(self.n, values.shape[1]).index_add_(0, self.items, values)
 
 
-def _function(module: Module, name: str, model: Any, allow_pickle: bool) -> Callable[["Tensor"], "Tensor"]:
+def _function(
+    module: Module, name: str, model: Any, allow_pickle: bool
+) -> Callable[["Tensor"], "Tensor"]:
     """Return the function of a module, with its weights loaded."""
     torch, device = need("torch"), model.device
     functional = torch.nn.functional
@@ -135,7 +161,9 @@ def _function(module: Module, name: str, model: Any, allow_pickle: bool) -> Call
     if module.type == "LayerNorm":
         expected: dict[str, tuple[int, ...]] = {"norm.weight": size[1:], "norm.bias": size[1:]}
         weights = _load(module, expected, name, device, allow_pickle)
-        return lambda vectors: functional.layer_norm(vectors, size[1:], weights["norm.weight"], weights["norm.bias"])
+        return lambda vectors: functional.layer_norm(
+            vectors, size[1:], weights["norm.weight"], weights["norm.bias"]
+        )
     expected = {"linear.weight": size} | ({"linear.bias": size[:1]} if module.bias else {})
     if module.residual and module.in_features != module.out_features:
         expected["residual.weight"] = size
@@ -143,10 +171,14 @@ def _function(module: Module, name: str, model: Any, allow_pickle: bool) -> Call
     activation = getattr(torch.nn, module.activation)()
 
     def dense(vectors: "Tensor") -> "Tensor":
-        output: Tensor = activation(functional.linear(vectors, weights["linear.weight"], weights.get("linear.bias")))
+        output: Tensor = activation(
+            functional.linear(vectors, weights["linear.weight"], weights.get("linear.bias"))
+        )
         if module.residual:
             projection = weights.get("residual.weight")
-            output = output + (vectors if projection is None else functional.linear(vectors, projection))
+            output = output + (
+                vectors if projection is None else functional.linear(vectors, projection)
+            )
         return output
 
     return dense
@@ -162,8 +194,8 @@ def _load(
     is_pickle = file.suffix == ".bin"
     if is_pickle and not allow_pickle:
         raise CheckpointError(
-            f"{where} are a pickle, which can run code when it is loaded. If you trust it, use ⦃allow-pickle=True⦄; "
-            "else choose another pooling."
+            f"{where} are a pickle, which can run code when it is loaded. If you trust it, use"
+            " ⦃allow-pickle=True⦄; else choose another pooling."
         )
     try:
         if is_pickle:
@@ -172,9 +204,13 @@ def _load(
             weights = need("safetensors.torch").load_file(file)
         shapes = {key: tuple(tensor.shape) for key, tensor in weights.items()}
     except Exception as error:  # safetensors and pickle raise their own kinds
-        raise CheckpointError(f"{where} cannot be loaded: {first_sentence(error)}. Download them again.") from error
+        raise CheckpointError(
+            f"{where} cannot be loaded: {first_sentence(error)}. Download them again."
+        ) from error
     if shapes != expected:
-        raise CheckpointError(f"{where} have the shapes {shapes}, and its config.json says {expected}.")
+        raise CheckpointError(
+            f"{where} have the shapes {shapes}, and its config.json says {expected}."
+        )
     return {key: tensor.to(device=device, dtype=torch.float32) for key, tensor in weights.items()}
 
 
@@ -211,7 +247,9 @@ class RecipeTokenizer(Tokenizer):
         return super().windows(map(self._prompted, passages), poolings=poolings, long=long)
 
     def _prompted(self, passage: Passage) -> Passage:
-        return Passage(self._prompt + passage.text, shifted(passage.spans, len(self._prompt)), passage.item_ids)
+        return Passage(
+            self._prompt + passage.text, shifted(passage.spans, len(self._prompt)), passage.item_ids
+        )
 
     def _with_items(
         self, passage: Passage, tokens: Any, cut: str, poolings: Collection[Pooling]
@@ -242,7 +280,13 @@ def _lower_casing(hf: Any) -> Any:
     hf = copy.deepcopy(hf)
     backend = hf.backend_tokenizer
     present = backend.normalizer
-    members = list(present) if isinstance(present, normalizers.Sequence) else [present] if present is not None else []
+    members = (
+        list(present)
+        if isinstance(present, normalizers.Sequence)
+        else [present]
+        if present is not None
+        else []
+    )
     if not any(isinstance(member, normalizers.Lowercase) for member in members):
         backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *members])
     return hf

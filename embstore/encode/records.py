@@ -61,7 +61,9 @@ class Skipped:
 
     item_id: int
     reason: str
-    outcome: Literal["skipped", "truncated"]  # ``truncated`` items have the vector of the truncated text
+    outcome: Literal[
+        "skipped", "truncated"
+    ]  # ``truncated`` items have the vector of the truncated text
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,14 @@ class Weights:
         check_known("dtype of weights", self.dtype, WEIGHT_DTYPES)
         check_known("device map", self.device_map, DEVICE_MAPS)
         if self.device_map is not None and self.untrained is not None:
-            raise UsageError("an untrained model is made on one device: leave out ⦃device-map⦄ or ⦃untrained⦄.")
+            raise UsageError(
+                "an untrained model is made on one device: leave out ⦃device-map⦄ or ⦃untrained⦄."
+            )
         if self.untrained is not None and not 0 <= self.untrained < _SEEDS:
-            raise UsageError(f"the seed of an untrained model must be from 0 to {_SEEDS - 1}, not {self.untrained}.")
+            raise UsageError(
+                f"the seed of an untrained model must be from 0 to {_SEEDS - 1}, not"
+                f" {self.untrained}."
+            )
 
     def name(self, checkpoint: str) -> str:
         """Return the name of a checkpoint with these weights: ``gpt2``, or ``gpt2-untrained-7``."""

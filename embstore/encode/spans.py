@@ -48,7 +48,12 @@ class Text:
 
 
 def add_items(
-    passage: Passage, text: Text, tokens: Any, poolings: Collection[Pooling], cut: str, blanks: Mapping[int, str]
+    passage: Passage,
+    text: Text,
+    tokens: Any,
+    poolings: Collection[Pooling],
+    cut: str,
+    blanks: Mapping[int, str],
 ) -> tuple[Text | None, list[Skipped]]:
     """Add the items of a passage to its tokenised text, and report those without tokens; None for a text without items.
 
@@ -101,10 +106,15 @@ def skip_all(passage: Passage, reason: str) -> list[Skipped]:
     return [Skipped(item_id, reason, "skipped") for item_id in passage.item_ids]
 
 
-def _finder(offsets: Sequence[tuple[int, int]], special: Sequence[int]) -> Callable[[Span], list[int]]:
+def _finder(
+    offsets: Sequence[tuple[int, int]], special: Sequence[int]
+) -> Callable[[Span], list[int]]:
     """Return a function from a span to the positions of the tokens that overlap it."""
     text = [position for position, is_special in enumerate(special) if not is_special]
-    starts, ends = [offsets[position][0] for position in text], [offsets[position][1] for position in text]
+    starts, ends = (
+        [offsets[position][0] for position in text],
+        [offsets[position][1] for position in text],
+    )
     # Bisection instead of a comparison of every span with every token: offsets are nearly always in order.
     in_order = all(a <= b for bounds in (starts, ends) for a, b in pairwise(bounds))
 
@@ -112,7 +122,9 @@ def _finder(offsets: Sequence[tuple[int, int]], special: Sequence[int]) -> Calla
         if in_order:
             return text[bisect_right(ends, span.start) : bisect_left(starts, span.end)]
         bounds = zip(text, starts, ends, strict=True)
-        return [position for position, start, end in bounds if start < span.end and end > span.start]
+        return [
+            position for position, start, end in bounds if start < span.end and end > span.start
+        ]
 
     return find
 
@@ -134,7 +146,9 @@ class Piece:
     start: int
 
 
-def find_piece(text: str, limit: int | None, tokenise: Callable[[str], Any], *, from_end: bool) -> Piece | int | None:
+def find_piece(
+    text: str, limit: int | None, tokenise: Callable[[str], Any], *, from_end: bool
+) -> Piece | int | None:
     """Return a part of a very long text with the same truncated tokens; None for a text to be tokenised whole.
 
     A number if so many characters at the beginning or end do not fill the context, and the text is too long for that.
@@ -150,7 +164,9 @@ def find_piece(text: str, limit: int | None, tokenise: Callable[[str], Any], *, 
     previous: tuple[Piece, list[int], list[tuple[int, int]]] | None = None
     while n_chars <= min(max_chars, len(text)):
         piece = Piece(text[:n_chars], 0)
-        if from_end:  # from the first whitespace on, since a cut inside a word would change its tokens
+        if (
+            from_end
+        ):  # from the first whitespace on, since a cut inside a word would change its tokens
             match = _SPACE.search(text, len(text) - n_chars, len(text) - n_chars // 2)
             piece = Piece(text[match.end() - 1 :], match.end() - 1) if match else Piece("", 0)
         if piece.text and (tokens := tokenise(piece.text)).overflowing:
@@ -165,4 +181,7 @@ def find_piece(text: str, limit: int | None, tokenise: Callable[[str], Any], *, 
 def _token_positions(tokens: Any, start: int) -> list[tuple[int, int]]:
     """Return the (start, end) characters of each token in the whole text; (0, 0) for special tokens."""
     offsets = zip(tokens.offsets, tokens.special_tokens_mask, strict=True)
-    return [(0, 0) if is_special else (start + begin, start + end) for (begin, end), is_special in offsets]
+    return [
+        (0, 0) if is_special else (start + begin, start + end)
+        for (begin, end), is_special in offsets
+    ]

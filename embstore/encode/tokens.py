@@ -17,10 +17,17 @@ from embstore.encode.spans import BLANKS, Piece, Text, add_items, find_piece, sh
 if TYPE_CHECKING:
     from embstore.encode.recipe import Recipe
 
-WINDOW, WINDOW_CHARS = 16384, 16 << 20  # maximum number of passages, and of characters, per window, to bound memory use
+WINDOW, WINDOW_CHARS = (
+    16384,
+    16 << 20,
+)  # maximum number of passages, and of characters, per window, to bound memory use
 
-_TOKENISED_CHARS = 1 << 18  # of the texts that are tokenised at a time: a tokenizer uses about 300 bytes for each
-_MAX_WITHOUT_WORDS = 1000  # tokens of a tokenizer whose vocabulary is missing: special ones, of which NLLB has 207
+_TOKENISED_CHARS = (
+    1 << 18
+)  # of the texts that are tokenised at a time: a tokenizer uses about 300 bytes for each
+_MAX_WITHOUT_WORDS = (
+    1000  # tokens of a tokenizer whose vocabulary is missing: special ones, of which NLLB has 207
+)
 
 
 class Tokenizer:
@@ -63,11 +70,13 @@ class Tokenizer:
         with quiet(), fenced(checkpoint) as view:
             try:
                 hf = auto.from_pretrained(view, trust_remote_code=False, local_files_only=True)
-            except Exception as error:  # tokenizers raises Exception, transformers half a dozen kinds
+            except (
+                Exception
+            ) as error:  # tokenizers raises Exception, transformers half a dozen kinds
                 raise CheckpointError(
-                    f"the tokenizer of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded: "
-                    f"{first_sentence(error)}. embstore needs a fast tokenizer (tokenizer.json): write it there with "
-                    "save_pretrained()."
+                    f"the tokenizer of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded:"
+                    f" {first_sentence(error)}. embstore needs a fast tokenizer (tokenizer.json):"
+                    " write it there with save_pretrained()."
                 ) from error
         _check(hf, checkpoint)
         tokenizer = cls(hf, config, checkpoint.name)
@@ -77,8 +86,9 @@ class Tokenizer:
             tokenizer.recipe_error = str(error)
         if tokenizer.recipe is None and "/" in checkpoint.id and checkpoint.revision is not None:
             tokenizer.recipe_error = tokenizer.recipe_error or (
-                f"no pooling 'model': {checkpoint.name!r} has no recipe of its own (modules.json) in "
-                f"{checkpoint.folder}. If the hub has one, an earlier download left it out: hf download {checkpoint.id}"
+                f"no pooling 'model': {checkpoint.name!r} has no recipe of its own (modules.json)"
+                f" in {checkpoint.folder}. If the hub has one, an earlier download left it out: hf"
+                f" download {checkpoint.id}"
             )
         return tokenizer
 
@@ -97,8 +107,8 @@ class Tokenizer:
         for field, value in (("bos", self.bos), ("eos", self.eos)):
             if field in template.fields and value is None:
                 raise CheckpointError(
-                    f"the template {template.pattern!r} has {{{field}}}, and the tokenizer of {self.name!r} has no "
-                    f"such token: leave it out."
+                    f"the template {template.pattern!r} has {{{field}}}, and the tokenizer of"
+                    f" {self.name!r} has no such token: leave it out."
                 )
         return self.bos or "", self.eos or ""
 
@@ -137,14 +147,22 @@ class Tokenizer:
         elif pooling is Pooling.MODEL:
             if self.recipe_error:
                 raise CheckpointError(self.recipe_error)
-            reason = f"{self.name!r} declares no recipe of its own, as sentence-transformers reads it (modules.json)."
+            reason = (
+                f"{self.name!r} declares no recipe of its own, as sentence-transformers reads it"
+                " (modules.json)."
+            )
         else:
             mark, verb = (self._begin, "begins") if pooling is Pooling.BOS else (self._end, "ends")
-            reason = f"no text {verb} with a special token in {self.name!r} with the template {template.pattern!r}."
+            reason = (
+                f"no text {verb} with a special token in {self.name!r} with the template"
+                f" {template.pattern!r}."
+            )
             if mark.text is not None and not mark.added:
                 template_hint = "{text}{eos}" if self.bos is None else "{bos}{text}{eos}"
                 reason += f" Put it there with ⦃template={template_hint}⦄."
-        raise UsageError(f"no pooling {pooling.value!r}: {reason} Known for {unit.value}s: {', '.join(known)}.")
+        raise UsageError(
+            f"no pooling {pooling.value!r}: {reason} Known for {unit.value}s: {', '.join(known)}."
+        )
 
     def texts(self, strings: Sequence[str]) -> list[Text]:
         """Tokenise strings, truncated to the maximum length, without items."""
@@ -188,7 +206,9 @@ class Tokenizer:
                 cut = f"more than {limit} tokens, {self.context} holds {limit}"
                 yield self._shorten(passage, piece, cut, poolings, long)
                 return
-        for passage, tokens in zip(passages, self._tokenise([p.text for p in passages]), strict=True):
+        for passage, tokens in zip(
+            passages, self._tokenise([p.text for p in passages]), strict=True
+        ):
             n_tokens = len(tokens.ids)
             if limit is None or n_tokens <= limit:
                 yield self._with_items(passage, tokens, "", poolings)
@@ -218,12 +238,18 @@ class Tokenizer:
         return tokens.type_ids if self._has_type_ids else None
 
     def _shorten(
-        self, passage: Passage, piece: Piece | None, cut: str, poolings: Collection[Pooling], long: Long
+        self,
+        passage: Passage,
+        piece: Piece | None,
+        cut: str,
+        poolings: Collection[Pooling],
+        long: Long,
     ) -> tuple[Text | None, list[Skipped]]:
         """Skip or truncate a passage that is too long, according to ``long``; raise TooLongError for ``error``."""
         if long == "error":
             raise TooLongError(
-                f"the text {passage.text[:60]!r}… is too long: {cut}. Use ⦃long=skip⦄ or ⦃long=truncate⦄.",
+                f"the text {passage.text[:60]!r}… is too long: {cut}. Use ⦃long=skip⦄ or"
+                " ⦃long=truncate⦄.",
                 passage.item_ids[0],
             )
         if long == "skip" or piece is None:
@@ -237,7 +263,9 @@ class Tokenizer:
         """Return the text of a passage with its items, and the skipped or truncated items."""
         ids = tokens.ids
         if ids and max(ids) >= self.vocab_size:
-            return None, skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives")
+            return None, skip_all(
+                passage, f"the model has no token {max(ids)}, which its tokenizer gives"
+            )
         begin, end = self._ends(ids)
         text = Text(ids, self._type_ids(tokens), [], [], begin, end)
         return add_items(passage, text, tokens, poolings, cut, self._blanks)
@@ -261,26 +289,32 @@ class Tokenizer:
         if self._clip_eos is not None:
             wanted = max(ids) if self._clip_eos == 2 else self._clip_eos
             return begin, (ids.index(wanted) if wanted in ids else None)
-        return begin, (len(ids) - 1 if self._end.id is not None and ids[-1] == self._end.id else None)
+        return begin, (
+            len(ids) - 1 if self._end.id is not None and ids[-1] == self._end.id else None
+        )
 
 
 def _check(hf: Any, checkpoint: Checkpoint) -> None:
     """Check that a tokenizer of transformers has offsets and a vocabulary; raise CheckpointError if not."""
     if not hf.is_fast:
         raise CheckpointError(
-            f"{checkpoint.name!r} has only a slow tokenizer ({type(hf).__name__}), which does not say which token "
-            "comes from which character: embstore needs a fast one (tokenizer.json)."
+            f"{checkpoint.name!r} has only a slow tokenizer ({type(hf).__name__}), which does not"
+            " say which token comes from which character: embstore needs a fast one"
+            " (tokenizer.json)."
         )
     # Without the files of its vocabulary, transformers makes a tokenizer of special tokens, and every word is unknown.
     backend = hf.backend_tokenizer
     if backend.get_vocab_size(with_added_tokens=False) > _MAX_WITHOUT_WORDS:
         return
-    ordinary = {*backend.get_vocab(with_added_tokens=False)} - {*hf.all_special_tokens, *hf.get_added_vocab()}
+    ordinary = {*backend.get_vocab(with_added_tokens=False)} - {
+        *hf.all_special_tokens,
+        *hf.get_added_vocab(),
+    }
     if len(ordinary) <= 1:  # T5's has "▁"
         raise CheckpointError(
-            f"the tokenizer of {checkpoint.name!r} in {checkpoint.folder} has no vocabulary, so that every word would "
-            "be its unknown token: there is no tokenizer.json. Write it there with save_pretrained(), or download the "
-            "checkpoint again."
+            f"the tokenizer of {checkpoint.name!r} in {checkpoint.folder} has no vocabulary, so"
+            " that every word would be its unknown token: there is no tokenizer.json. Write it"
+            " there with save_pretrained(), or download the checkpoint again."
         )
 
 
@@ -335,4 +369,6 @@ def marks(hf: Any) -> tuple[Mark, Mark]:
         return Mark(chosen, None if chosen is None else hf.convert_ids_to_tokens(chosen), is_added)
 
     # Qwen3-Embedding ends its texts with the pad token.
-    return mark(0, (hf.bos_token_id, hf.cls_token_id)), mark(-1, (hf.eos_token_id, hf.sep_token_id), (hf.pad_token_id,))
+    return mark(0, (hf.bos_token_id, hf.cls_token_id)), mark(
+        -1, (hf.eos_token_id, hf.sep_token_id), (hf.pad_token_id,)
+    )

@@ -55,7 +55,12 @@ class Plan:
 
 
 def copy_store(
-    source: StoreFiles, target: StoreFiles, selection: Selection, verb: str = "push", *, dry_run: bool = False
+    source: StoreFiles,
+    target: StoreFiles,
+    selection: Selection,
+    verb: str = "push",
+    *,
+    dry_run: bool = False,
 ) -> Table:
     """Copy a store into a place that is empty or has a store, which gets what it lacks.
 
@@ -76,7 +81,10 @@ def copy_store(
             added: Files = {}
             for files in (source, own):
                 found = [file for file in plan.files if file.files is files]
-                added = {**added, **copy_files(files, found, target, _progress(verb, target.name, len(found)))}
+                added = {
+                    **added,
+                    **copy_files(files, found, target, _progress(verb, target.name, len(found))),
+                }
             return Change(added, plan.removed)
 
         if target.find_manifest() is None:
@@ -92,7 +100,9 @@ def copy_store(
 
 def _progress(verb: str, name: str, total: int) -> Callable[[int], None]:
     """Return a function that reports the number of files that were copied."""
-    return lambda done: report_progress(Progress(verb, name, done, total, done / total if total else 1.0))
+    return lambda done: report_progress(
+        Progress(verb, name, done, total, done / total if total else 1.0)
+    )
 
 
 def _check_apart(source: StoreFiles, target: StoreFiles) -> None:
@@ -106,7 +116,9 @@ def _check_apart(source: StoreFiles, target: StoreFiles) -> None:
         raise UsageError(f"{own} is the store itself: name another place.")
     if own in other.parents or other in own.parents:
         inner, outer = sorted((own, other), key=lambda folder: len(folder.parts), reverse=True)
-        raise UsageError(f"{inner} is inside {outer}, and a store is no part of another one: name another place.")
+        raise UsageError(
+            f"{inner} is inside {outer}, and a store is no part of another one: name another place."
+        )
 
 
 def stored_catalog(target: StoreFiles) -> Catalog | None:
@@ -114,7 +126,9 @@ def stored_catalog(target: StoreFiles) -> Catalog | None:
     return None if target.find_manifest() is None else Catalog(target)
 
 
-def make_plan(source: Catalog, stored: Catalog | None, selection: Selection, own: StoreFiles, place: str) -> Plan:
+def make_plan(
+    source: Catalog, stored: Catalog | None, selection: Selection, own: StoreFiles, place: str
+) -> Plan:
     """Return what a place lacks of a store, and write what has to be written for it into a folder of its own.
 
     Raises:
@@ -132,7 +146,9 @@ def make_plan(source: Catalog, stored: Catalog | None, selection: Selection, own
     return plan
 
 
-def _add_space(plan: Plan, source: Catalog, stored: Catalog | None, part: Card, own: StoreFiles, place: str) -> None:
+def _add_space(
+    plan: Plan, source: Catalog, stored: Catalog | None, part: Card, own: StoreFiles, place: str
+) -> None:
     """Add to a plan what a place lacks of a space, of which some layers are copied."""
     space, layers, card = part.space, part.layers.ids, source.cards[part.space]
     plan.cards[space] = part
@@ -141,7 +157,11 @@ def _add_space(plan: Plan, source: Catalog, stored: Catalog | None, part: Card, 
     items, items_there = source.items_of(space), named.items_of(space, layers[0])
     if known is None:
         plan.removed += named.keys_of(keys.CARDS, space)
-        plan.files += _files(source, keys.CARDS, space) if part is card else _written(own, write_card(own, part))
+        plan.files += (
+            _files(source, keys.CARDS, space)
+            if part is card
+            else _written(own, write_card(own, part))
+        )
     elif different := known.differences(part):
         raise _mismatch(known, part, card, [*different], place)
     if known is None or items != items_there:
@@ -151,11 +171,17 @@ def _add_space(plan: Plan, source: Catalog, stored: Catalog | None, part: Card, 
         plan.files += [file for file in vectors if file.key not in named.files]
         there = {key for layer in layers for key in named.keys_of(keys.VECTORS, space, layer)}
         plan.removed += sorted(there - {file.key for file in vectors})
-    sums = [file for file in _files(source, keys.SUMS, space) if ItemSet.of_entry(file.entry) == items]
-    if sums and not any(ItemSet.of_entry(named.files[key]) == items for key in named.keys_of(keys.SUMS, space)):
+    sums = [
+        file for file in _files(source, keys.SUMS, space) if ItemSet.of_entry(file.entry) == items
+    ]
+    if sums and not any(
+        ItemSet.of_entry(named.files[key]) == items for key in named.keys_of(keys.SUMS, space)
+    ):
         if part is not card:
             summaries = source.summaries(space)
-            sums = _written(own, write_sums(own, space, {layer: summaries[layer] for layer in layers}, items))
+            sums = _written(
+                own, write_sums(own, space, {layer: summaries[layer] for layer in layers}, items)
+            )
         plan.files += sums
         plan.removed += named.keys_of(keys.SUMS, space)
     for layer in layers:
@@ -166,7 +192,9 @@ def _add_space(plan: Plan, source: Catalog, stored: Catalog | None, part: Card, 
             plan.removed += old
 
 
-def _files(catalog: Catalog, kind: keys.Kind, name: str = "", layer: int | None = None) -> list[StoredFile]:
+def _files(
+    catalog: Catalog, kind: keys.Kind, name: str = "", layer: int | None = None
+) -> list[StoredFile]:
     """Return the files of a kind that a store has."""
     return catalog.files.files_of(catalog.manifest, catalog.manifest.keys_of(kind, name, layer))
 
@@ -185,8 +213,8 @@ def _has_more(source: Catalog, stored: Catalog, space: str) -> bool:
         if there.startswith("hf://"):
             remedy = f"take them in, and copy again: embstore merge {there} --store {here}"
         raise StoreError(
-            f"{there} has other content: {n_there:,} items of {space} that {here} does not have, which has {n_here:,} "
-            f"others. Nothing was copied. To have all, {remedy}"
+            f"{there} has other content: {n_there:,} items of {space} that {here} does not have,"
+            f" which has {n_here:,} others. Nothing was copied. To have all, {remedy}"
         )
     return n_here > 0
 
@@ -195,14 +223,20 @@ def _n_only(catalog: Catalog, other: Catalog, space: str) -> int:
     """Return the number of items of a space that another store does not have; shards of both are not read."""
     card = catalog.cards[space]
     layer = next(layer for layer in card.layers.ids if layer in other.cards[space].layers.ids)
-    shards = [shard for shard in catalog.shards(space, layer) if shard.file.key not in other.manifest.files]
+    shards = [
+        shard
+        for shard in catalog.shards(space, layer)
+        if shard.file.key not in other.manifest.files
+    ]
     if not shards:
         return 0
     ids = LayerVectors(shards, card.dim).ids()
     return len(np.setdiff1d(ids, other.ids(space), assume_unique=True))
 
 
-def _add_tables(plan: Plan, source: Catalog, stored: Catalog | None, own: StoreFiles, *, is_whole: bool) -> None:
+def _add_tables(
+    plan: Plan, source: Catalog, stored: Catalog | None, own: StoreFiles, *, is_whole: bool
+) -> None:
     """Add to a plan what a place lacks of the texts, columns, skipped texts and datasets of a store, or of its spaces.
 
     Tables are copied as they are if all that the place has are of the store; else the rows that it lacks are written.
@@ -215,8 +249,9 @@ def _add_tables(plan: Plan, source: Catalog, stored: Catalog | None, own: StoreF
     for new in write_new(source, stored, [*plan.cards.values()], requested, own):
         if new.differing:
             raise StoreError(
-                f"{stored.name if stored else ''} has other content: other rows in {new.place} of {new.differing[0]} "
-                "items. Nothing was copied. Name another place, or remove these there."
+                f"{stored.name if stored else ''} has other content: other rows in {new.place} of"
+                f" {new.differing[0]} items. Nothing was copied. Name another place, or remove"
+                " these there."
             )
         plan.files += _written(own, new.added)
         plan.removed += new.removed
@@ -228,12 +263,15 @@ def _tables(catalog: Catalog) -> dict[str, StoredFile]:
     return {file.key: file for of_kind in files for file in of_kind}
 
 
-def _mismatch(stored: Card, copied: Card, source: Card, different: Sequence[str], place: str) -> SpaceMismatchError:
+def _mismatch(
+    stored: Card, copied: Card, source: Card, different: Sequence[str], place: str
+) -> SpaceMismatchError:
     """Return the error for a space of which a place has another one, or other layers."""
     if [*different] != ["layers"]:
         return SpaceMismatchError(
-            f"{place} has another space of the name {stored.space!r}: its {stored.describe_differences(copied)}. "
-            "Nothing was copied. Copy other spaces with ⦃space⦄, or name another place."
+            f"{place} has another space of the name {stored.space!r}: its"
+            f" {stored.describe_differences(copied)}. Nothing was copied. Copy other spaces with"
+            " ⦃space⦄, or name another place."
         )
     there, here = (",".join(card.layers.names) for card in (stored, copied))
     remedies = []
@@ -241,7 +279,10 @@ def _mismatch(stored: Card, copied: Card, source: Card, different: Sequence[str]
         remedies.append(f"To bring those up to date: ⦃space={stored.space}⦄ ⦃layer={there}⦄.")
     other = f"For the layers {here} name another place"
     if not place.startswith("hf://"):
-        other += f", or remove the space there first: embstore remove --space {stored.space} --store {place}"
+        other += (
+            f", or remove the space there first: embstore remove --space {stored.space} --store"
+            f" {place}"
+        )
     return SpaceMismatchError(
         f"{place} has the layers {there} of {stored.space}, not {here}. Nothing was copied. "
         + " ".join([*remedies, other])
@@ -259,7 +300,11 @@ def report(verb: str, files: Iterable[StoredFile]) -> Table:
         place = keys.folder_of(keys.VECTORS, key.name) if of_space else key.kind.folder
         place = file.key if key.kind is keys.DATASETS else place
         n_bytes[place] += file.entry["bytes"]
-        counts.setdefault(place, Counter())[key.kind.noun] += key.kind not in (keys.CARDS, keys.SUMS, keys.DATASETS)
+        counts.setdefault(place, Counter())[key.kind.noun] += key.kind not in (
+            keys.CARDS,
+            keys.SUMS,
+            keys.DATASETS,
+        )
     actions = []
     for place in sorted(counts):
         found = (_counted(noun, n) for noun, n in sorted(counts[place].items()) if n)

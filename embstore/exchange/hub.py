@@ -23,7 +23,9 @@ _README = "README.md"
 MARK = "<!-- Written by embstore push, which replaces this file as long as this line is in it. -->"
 
 
-def push_to_hub(place: StoreFiles, url: str, selection: Selection, *, dry_run: bool = False) -> Table:
+def push_to_hub(
+    place: StoreFiles, url: str, selection: Selection, *, dry_run: bool = False
+) -> Table:
     """Copy a store, or some of its spaces, into a dataset repository, which is created, private, if there is none."""
     source, hub = open_source(place), Hub(url)
     exists = hub.dataset.head() is not None
@@ -34,7 +36,9 @@ def push_to_hub(place: StoreFiles, url: str, selection: Selection, *, dry_run: b
         stored = stored_catalog(StoreFiles(hub)) if exists else None
         plan = make_plan(source, stored, selection, StoreFiles.of_folder(Path(folder)), url)
         base = stored.manifest if stored is not None else manifest.EMPTY
-        new = manifest.apply(base, Change({file.key: file.entry for file in plan.files}, plan.removed))
+        new = manifest.apply(
+            base, Change({file.key: file.entry for file in plan.files}, plan.removed)
+        )
         table = report("would push" if dry_run else "pushed", plan.files)
         if dry_run or new is base:
             return table
@@ -49,16 +53,26 @@ def push_to_hub(place: StoreFiles, url: str, selection: Selection, *, dry_run: b
         if _is_own(hub):
             cards = {**(stored.cards if stored is not None else {}), **plan.cards}
             last[_README] = dataset_card(cards, new, url, _columns(source, stored, new)).encode()
-        message = f"embstore push: {n_files} files" if n_files else "embstore push: remove what was replaced"
+        message = (
+            f"embstore push: {n_files} files"
+            if n_files
+            else "embstore push: remove what was replaced"
+        )
         gone = sorted(base.files.keys() - new.files.keys())
         hub.dataset.commit(added, last, gone, hub.commit, message)
         report_progress(Progress("push", url, n_files, n_files, 1.0))
     return table
 
 
-def _columns(source: Catalog, stored: Catalog | None, new: Manifest) -> dict[str, tuple[str, int | None]]:
+def _columns(
+    source: Catalog, stored: Catalog | None, new: Manifest
+) -> dict[str, tuple[str, int | None]]:
     """Return the type of each column of items in a repository, and its number of values if known."""
-    types = {name: kind for key in new.keys_of(keys.COLUMNS) for name, kind in new.files[key]["columns"].items()}
+    types = {
+        name: kind
+        for key in new.keys_of(keys.COLUMNS)
+        for name, kind in new.files[key]["columns"].items()
+    }
     is_same = new.keys_of(keys.COLUMNS) == source.manifest.keys_of(keys.COLUMNS)
     counts: Mapping[str, int] = source.columns.counts() if is_same else {}
     return {name: (types[name], counts.get(name)) for name in sorted(types)}
@@ -73,7 +87,10 @@ def _is_own(hub: Hub) -> bool:
 
 
 def dataset_card(
-    cards: Mapping[str, Card], named: Manifest, url: str, columns: Mapping[str, tuple[str, int | None]]
+    cards: Mapping[str, Card],
+    named: Manifest,
+    url: str,
+    columns: Mapping[str, tuple[str, int | None]],
 ) -> str:
     """Return the content of the README, in Markdown with a header in YAML."""
     datasets = named.names_of(keys.DATASETS)
@@ -85,7 +102,10 @@ def dataset_card(
     ]  # fmt: skip
     address = url.removeprefix("hf://datasets/").partition("@")[0]
     of_known = {name: spec.licence for name, spec in DATASETS.items()}
-    licences = [f"* `{_cell(name)}`: licence {of_known.get(name) or 'not known to embstore'}" for name in datasets]
+    licences = [
+        f"* `{_cell(name)}`: licence {of_known.get(name) or 'not known to embstore'}"
+        for name in datasets
+    ]
     counted = [(name, kind, "–" if n is None else f"{n:,}") for name, (kind, n) in columns.items()]
     parts = [
         _header(shown, named), MARK, f"# Embeddings: {address}",
@@ -109,14 +129,24 @@ def _header(cards: Iterable[Card], named: Manifest) -> str:
 
     The layers of a space are splits of its configuration.
     """
-    lines = ["---", "pretty_name: Embeddings of every layer", "tags:", "- embeddings", "- embstore", "configs:"]
+    lines = [
+        "---",
+        "pretty_name: Embeddings of every layer",
+        "tags:",
+        "- embeddings",
+        "- embstore",
+        "configs:",
+    ]
     for card in cards:
         lines += [f"- config_name: {json.dumps(card.space)}", "  data_files:"]
         for layer in card.layers.ids:
             pattern = f"{keys.folder_of(keys.VECTORS, card.space)}/layer={layer:02d}/*.parquet"
             lines += [f"  - split: layer_{layer:02d}", f"    path: {json.dumps(pattern)}"]
     files = {kind.folder: f"{kind.folder}/*.parquet" for kind in keys.TABLES if named.keys_of(kind)}
-    files |= {f"dataset.{name}": named.keys_of(keys.DATASETS, name)[0] for name in named.names_of(keys.DATASETS)}
+    files |= {
+        f"dataset.{name}": named.keys_of(keys.DATASETS, name)[0]
+        for name in named.names_of(keys.DATASETS)
+    }
     for name, pattern in files.items():
         lines += [f"- config_name: {json.dumps(name)}", f"  data_files: {json.dumps(pattern)}"]
     return "\n".join([*lines, "---"])
@@ -133,8 +163,9 @@ def _checkpoints(cards: Iterable[Card]) -> str:
     for card in cards:
         at = f"revision `{card.revision}`" if card.revision else "a local folder"
         lines[card.fingerprint] = (
-            f"* `{_cell(card.checkpoint)}`, {at}: SHA-256 of the weights `{card.weights_sha256}`, of the tokenizer "
-            f"`{card.tokenizer_sha256}`, of the configuration `{card.config_sha256}`."
+            f"* `{_cell(card.checkpoint)}`, {at}: SHA-256 of the weights `{card.weights_sha256}`,"
+            f" of the tokenizer `{card.tokenizer_sha256}`, of the configuration"
+            f" `{card.config_sha256}`."
         )
     return "\n".join(lines.values())
 

@@ -31,9 +31,9 @@ from embstore.explore.workers import Cancelled, Workers
 
 LARGEST_BODY = 2_000_000
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
-    "trusted-types 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src"
+    " 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    " require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _HEADERS = {
     "content-security-policy": _POLICY,
@@ -75,15 +75,24 @@ class Door:
         if not colon:
             host, port = given, "80"
         host = host.lower().removeprefix("[").removesuffix("]")
-        if port != str(self.port) or not (host in self.hosts or (self.any_address and _is_address(host))):
-            raise Refusal(421, "the Host header names another server. Open the URL that embstore explore printed.")
+        if port != str(self.port) or not (
+            host in self.hosts or (self.any_address and _is_address(host))
+        ):
+            raise Refusal(
+                421,
+                "the Host header names another server. Open the URL that embstore explore printed.",
+            )
 
     def check_origin(self, request: Request) -> None:
         """Raise Refusal for a request that another page makes; a link to the page itself is followed."""
         headers = request.headers
         if headers.get("origin") not in (None, f"http://{headers['host']}"):
             raise Refusal(403, "the request comes from another page (Origin).")
-        if request["path"] != "/" and headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
+        if request["path"] != "/" and headers.get("sec-fetch-site") not in (
+            None,
+            "same-origin",
+            "none",
+        ):
             raise Refusal(403, "the request comes from another page (Sec-Fetch-Site).")
 
     def check_token(self, request: Request) -> None:
@@ -92,7 +101,9 @@ class Door:
         if request["path"] == "/":
             tokens += request.query_params.getlist("token")
         if not any(hmac.compare_digest(token.encode(), self.token.encode()) for token in tokens):
-            raise Refusal(403, "the token is missing or wrong. Open the URL that embstore explore printed.")
+            raise Refusal(
+                403, "the token is missing or wrong. Open the URL that embstore explore printed."
+            )
 
 
 def _is_address(host: str) -> bool:
@@ -139,7 +150,11 @@ class Guard:
         self._door.check_origin(request)
         self._door.check_token(request)
         length = headers.get("content-length", "0")
-        if not (length.isascii() and length.isdigit()) or len(length) > 9 or int(length) > LARGEST_BODY:
+        if (
+            not (length.isascii() and length.isdigit())
+            or len(length) > 9
+            or int(length) > LARGEST_BODY
+        ):
             raise _too_large()
 
 
@@ -169,7 +184,9 @@ def _limited(receive: Receive) -> Receive:
 
 def refusal_response(refusal: Refusal) -> Response:
     """Return the answer to a refused request; what is left of its body is not read."""
-    return PlainTextResponse(f"embstore explore: {refusal.reason}\n", refusal.status, {"connection": "close"})
+    return PlainTextResponse(
+        f"embstore explore: {refusal.reason}\n", refusal.status, {"connection": "close"}
+    )
 
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -187,7 +204,10 @@ def make_app(store: Reading, door: Door, report: Callable[[str], None]) -> Guard
         yield
         await explorer.workers.close()
 
-    routes = [Route(path, _answering(answer, report), methods=[method]) for method, path, answer in explorer.routes()]
+    routes = [
+        Route(path, _answering(answer, report), methods=[method])
+        for method, path, answer in explorer.routes()
+    ]
     return Guard(Starlette(routes=routes, lifespan=life), door, report)
 
 
@@ -281,7 +301,11 @@ class Explorer:
         key = f"{function.__name__} {json.dumps(given, sort_keys=True)}"
         run = partial(self.workers.run, function, request.is_disconnected, **given)
         found = await (run() if function is questions.sql else self._keep(key, run))
-        return Response(found, media_type="application/octet-stream") if isinstance(found, bytes) else _json(found)
+        return (
+            Response(found, media_type="application/octet-stream")
+            if isinstance(found, bytes)
+            else _json(found)
+        )
 
     async def _keep(self, key: str, make: Callable[[], Awaitable[Any]]) -> Any:
         """Return a value that was kept under a key, else make and keep it; the least used ones are forgotten."""
@@ -309,7 +333,13 @@ def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:
             return Response(status_code=499)
         except Exception as error:
             report(f"failed {request.method} {request.url.path}: {type(error).__name__}: {error}")
-            return _json({"error": f"this could not be answered: {type(error).__name__}: {error}", "kind": ""}, 500)
+            return _json(
+                {
+                    "error": f"this could not be answered: {type(error).__name__}: {error}",
+                    "kind": "",
+                },
+                500,
+            )
 
     return answering
 

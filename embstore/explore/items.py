@@ -16,7 +16,9 @@ SQL_LIMITS = Limits(timeout=10.0, memory=2_000_000_000)
 MOST = 100_000  # items that a page shows at most
 
 
-Reading = Any  # an embstore.Store, which is above this package, and of which the explorer only reads
+Reading = (
+    Any  # an embstore.Store, which is above this package, and of which the explorer only reads
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class SpaceItems:
         if kept.all():
             return self
         texts = [text for text, is_kept in zip(self.texts, kept.tolist(), strict=True) if is_kept]
-        context_of, spans = (each[kept] if self.contexts else each for each in (self.context_of, self.spans))
+        context_of, spans = (
+            each[kept] if self.contexts else each for each in (self.context_of, self.spans)
+        )
         return replace(self, ids=self.ids[kept], texts=texts, context_of=context_of, spans=spans)
 
     @cached_property
@@ -55,8 +59,13 @@ class SpaceItems:
         typed = typed.strip().lower()
         if not typed:
             return []
-        found = {text for text, lowered in zip(self.texts, self.lowered, strict=True) if typed in lowered}
-        rank = {text: (text.lower() != typed, not text.lower().startswith(typed), len(text), text) for text in found}
+        found = {
+            text for text, lowered in zip(self.texts, self.lowered, strict=True) if typed in lowered
+        }
+        rank = {
+            text: (text.lower() != typed, not text.lower().startswith(typed), len(text), text)
+            for text in found
+        }
         return sorted(found, key=rank.__getitem__)[:n]
 
 
@@ -68,7 +77,8 @@ def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
     step = _step(n_stored, most)
     where = sample_where(n_stored, most)
     rows = store.sql(
-        'SELECT item_id, text, context_id, start, "end" FROM items WHERE item_id IN (SELECT unnest($ids)) ORDER BY ALL',
+        'SELECT item_id, text, context_id, start, "end" FROM items WHERE item_id IN (SELECT'
+        " unnest($ids)) ORDER BY ALL",
         {"ids": stored[stored % step == 0].tolist()},
         memory=SQL_LIMITS.memory,  # with another one DuckDB would start again
     ).fetchnumpy()
@@ -76,8 +86,12 @@ def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
     texts = [str(text) for text in rows["text"]]
     if card.unit is not Unit.OCCURRENCE:
         return SpaceItems(ids, texts, n_stored, where)
-    context_ids, context_of = np.unique(np.asarray(rows["context_id"], np.int64), return_inverse=True)
-    spans = np.column_stack([np.asarray(rows["start"], np.int64), np.asarray(rows["end"], np.int64)])
+    context_ids, context_of = np.unique(
+        np.asarray(rows["context_id"], np.int64), return_inverse=True
+    )
+    spans = np.column_stack(
+        [np.asarray(rows["start"], np.int64), np.asarray(rows["end"], np.int64)]
+    )
     contexts = store.catalog.items(context_ids.tolist())
     shown = [contexts[item].text for item in context_ids.tolist()]
     return SpaceItems(ids, texts, n_stored, where, shown, context_of, spans)

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from embstore.base.errors import UnknownNameError
 from embstore.base.space import Layer
 from embstore.base.table import Row
-from embstore.explore.items import SQL_LIMITS, Reading, SpaceItems, card_of, layer_names, read_items, sample_where
+from embstore.explore.items import (
+    SQL_LIMITS,
+    Reading,
+    SpaceItems,
+    card_of,
+    layer_names,
+    read_items,
+    sample_where,
+)
 from embstore.explore.rendering import calls, to_json
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.query.layer_data import StoredLayer
@@ -28,7 +36,9 @@ NOW = "pca"  # name of the map by principal components that is computed when it 
 
 _LARGEST = 65_535
 _N_NEAREST = 5
-_basis = lru_cache(maxsize=2)(shared_basis)  # kept for further texts, as long as the store has the same catalog
+_basis = lru_cache(maxsize=2)(
+    shared_basis
+)  # kept for further texts, as long as the store has the same catalog
 
 Positions = NDArray[np.float32]
 Points = tuple[NDArray[np.int64], Positions]
@@ -43,7 +53,9 @@ class SpaceMap:
     layers: list[str]
     positions: Positions  # (layers, n, 2)
     method: str  # pca or tsne
-    kept: list[float | None] | None  # of each layer, as kept_now returns them; None if they were not measured
+    kept: (
+        list[float | None] | None
+    )  # of each layer, as kept_now returns them; None if they were not measured
 
 
 def find_map(store: Reading, space: str, name: str = "") -> SpaceMap:
@@ -66,7 +78,9 @@ def _map_rows(store: Reading, space: str, name: str = "") -> list[Row] | None:
     return None
 
 
-def commands_of(store: Reading, space: str, name: str = "", folder: Path | None = None) -> dict[str, str]:
+def commands_of(
+    store: Reading, space: str, name: str = "", folder: Path | None = None
+) -> dict[str, str]:
     """Return the command, and the line of Python, that make the map that :func:`find_map` returns."""
     folder = folder or store.path
     rows = _map_rows(store, space, name)
@@ -77,7 +91,9 @@ def commands_of(store: Reading, space: str, name: str = "", folder: Path | None 
         options = {key: rows[0][key] for key in ("method", "where", "words", "sample")}
         options["seed"] = rows[0]["seed"] or None
         together = rows[-1]["fitted_on"]
-        options["layers"] = ",".join(together) if len(together) < len(layer_names(store, space)) else None
+        options["layers"] = (
+            ",".join(together) if len(together) < len(layer_names(store, space)) else None
+        )
     return calls("map", folder, {"spaces": [space], **options})
 
 
@@ -88,14 +104,28 @@ def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:
 
     def order(row: Row) -> tuple[bool, bool, int, int, int, int]:
         n = len(row["fitted_on"]) if row["method"] == "pca" else 0
-        return row["words"] is not None, row["method"] != "tsne", row["sample"] or 0, row["seed"], -n, row["layer"]
+        return (
+            row["words"] is not None,
+            row["method"] != "tsne",
+            row["sample"] or 0,
+            row["seed"],
+            -n,
+            row["layer"],
+        )
 
     for row in sorted(rows, key=order):
         settings = [f"{key} {row[key]}" for key in ("where", "words", "sample", "seed") if row[key]]
-        if row["words"] and len({each["words_sha256"] for each in rows if each["words"] == row["words"]}) > 1:
+        if (
+            row["words"]
+            and len({each["words_sha256"] for each in rows if each["words"] == row["words"]}) > 1
+        ):
             settings.append(f"list {row['words_sha256'][:8]}")  # a file that has changed since
         for together in _mapped_together(row, rows):
-            layers = [] if len(together) == len(layer_names(store, row["space"])) else [f"layers {','.join(together)}"]
+            layers = (
+                []
+                if len(together) == len(layer_names(store, row["space"]))
+                else [f"layers {','.join(together)}"]
+            )
             name = ", ".join([f"stored {row['method']}", *layers, *settings])
             found.setdefault(row["space"], {}).setdefault(name, []).append(row)
     return found
@@ -156,10 +186,17 @@ def _layers(store: Reading, space: str, items: SpaceItems) -> list[StoredLayer]:
 
 
 def _assemble(
-    space: str, items: SpaceItems, layers: list[str], points: list[Points], method: str, kept: list[float | None] | None
+    space: str,
+    items: SpaceItems,
+    layers: list[str],
+    points: list[Points],
+    method: str,
+    kept: list[float | None] | None,
 ) -> SpaceMap:
     """Return the map of the items that have a place in all layers."""
-    items = items.only(np.logical_and.reduce([np.isin(items.ids, ids, assume_unique=True) for ids, _ in points]))
+    items = items.only(
+        np.logical_and.reduce([np.isin(items.ids, ids, assume_unique=True) for ids, _ in points])
+    )
     positions = [places[np.searchsorted(ids, items.ids)] for ids, places in points]
     return SpaceMap(space, items, layers, np.stack(positions), method, kept)
 
@@ -167,7 +204,9 @@ def _assemble(
 def item_vectors(store: Reading, space: str, layer: str, items: SpaceItems) -> NDArray[np.float32]:
     """Return the vectors of the items on a page in one layer, float32 (n, dim)."""
     ids, _, vectors = store.vectors(space, layer, where=items.where)
-    found: NDArray[np.float32] = vectors if len(ids) == len(items.ids) else vectors[np.searchsorted(ids, items.ids)]
+    found: NDArray[np.float32] = (
+        vectors if len(ids) == len(items.ids) else vectors[np.searchsorted(ids, items.ids)]
+    )
     return found
 
 
@@ -200,7 +239,13 @@ def packed_map(store: Reading, space: str, map: str = "") -> bytes:
 
 
 def place(
-    store: Reading, *, space: str, name: str = "", text: str = "", marked: str = "", embed: bool = False
+    store: Reading,
+    *,
+    space: str,
+    name: str = "",
+    text: str = "",
+    marked: str = "",
+    embed: bool = False,
 ) -> dict[str, Any]:
     """Return where a text belongs on a map of a space, layer by layer.
 
@@ -210,12 +255,18 @@ def place(
     """
     card = card_of(store, space)
     rows = _map_rows(store, space, name)
-    layers = list(card.layers) if rows is None else [card.layers.select(row["layer_name"]).members[0] for row in rows]
+    layers = (
+        list(card.layers)
+        if rows is None
+        else [card.layers.select(row["layer_name"]).members[0] for row in rows]
+    )
     vectors = _vectors(store.catalog, card, layers, text, marked, embed=embed)
     if rows is not None and rows[0]["method"] != "pca":
         points = _stored_points(store, space, rows)
         pairs = zip(layers, points, strict=True)
-        nearby = [_among_nearest(store, space, layer, vectors[layer.id], *found) for layer, found in pairs]
+        nearby = [
+            _among_nearest(store, space, layer, vectors[layer.id], *found) for layer, found in pairs
+        ]
         return {"places": nearby, "is_exact": False}
     if rows is None:
         together, selection = "all", Selection(sample_where(store.catalog.count(space)))
@@ -229,7 +280,10 @@ def place(
     basis = _basis(store.catalog, space, together, selection)
     fitted_on = card.layers.select(together).members
     exact = [basis.position(fitted_on.index(layer), vectors[layer.id]) for layer in layers]
-    return {"places": [None if found is None else found.tolist() for found in exact], "is_exact": True}
+    return {
+        "places": [None if found is None else found.tolist() for found in exact],
+        "is_exact": True,
+    }
 
 
 def _vectors(
@@ -246,7 +300,12 @@ def _vectors(
 
 
 def _among_nearest(
-    store: Reading, space: str, layer: Layer, vector: NDArray[np.float32], ids: NDArray[np.int64], positions: Positions
+    store: Reading,
+    space: str,
+    layer: Layer,
+    vector: NDArray[np.float32],
+    ids: NDArray[np.int64],
+    positions: Positions,
 ) -> list[float] | None:
     """Return the weighted mean of the positions of the nearest items, of those (n,) that are on the map."""
     [unit], [is_zero] = unit_rows(vector[None])
@@ -257,5 +316,7 @@ def _among_nearest(
     squares = ((units - unit) ** 2).sum(axis=1)
     nearest = np.argsort(squares, kind="stable")[:_N_NEAREST]
     weights = 1 / np.maximum(squares[nearest], 1e-12)  # a text's own place where it is stored
-    found: list[float] = ((weights / weights.sum()) @ positions[nearest].astype(np.float64)).tolist()
+    found: list[float] = (
+        (weights / weights.sum()) @ positions[nearest].astype(np.float64)
+    ).tolist()
     return found

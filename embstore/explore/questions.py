@@ -16,11 +16,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embstore.base.arrays import cosines_of, has_direction, square_norms
-from embstore.base.errors import EmbstoreError, QueryError, UnknownNameError, UsageError, check_known
+from embstore.base.errors import (
+    EmbstoreError,
+    QueryError,
+    UnknownNameError,
+    UsageError,
+    check_known,
+)
 from embstore.base.summary import in_float64
 from embstore.base.table import Table
 from embstore.base.text import N_TOKENS
-from embstore.explore.items import MOST, SQL_LIMITS, Reading, SpaceItems, card_of, layer_names, read_items
+from embstore.explore.items import (
+    MOST,
+    SQL_LIMITS,
+    Reading,
+    SpaceItems,
+    card_of,
+    layer_names,
+    read_items,
+)
 from embstore.explore.maps import item_vectors, stored_maps
 from embstore.explore.rendering import calls, command, python, shortened
 from embstore.index import unit_vectors
@@ -47,7 +61,8 @@ WITH pairs AS (
 ), used AS (SELECT * FROM pairs WHERE cosine IS NOT NULL)
 SELECT *, {of_cosine} - {of_score} AS residual{more} FROM used ORDER BY abs(residual) DESC, text, text_2 LIMIT {n}"""
 _RANK = (
-    "(rank() OVER (ORDER BY {0}) - 1 + (count(*) OVER (PARTITION BY {0}) - 1) / 2) / greatest(count(*) OVER () - 1, 1)"
+    "(rank() OVER (ORDER BY {0}) - 1 + (count(*) OVER (PARTITION BY {0}) - 1) / 2) /"
+    " greatest(count(*) OVER () - 1, 1)"
 )
 """The rank of a column scaled to [0, 1]; equal values share their mean rank."""
 
@@ -111,7 +126,10 @@ def _words(value: Any) -> list[str]:
 def _picture(found: Table, theme: str, width: float) -> dict[str, Any]:
     """Return the picture of a result as SVG, or the reason why there is none."""
     try:
-        return {"svg": found.plot(style=theme, width=f"{width / 96}in").to_svg(), "no_picture": None}
+        return {
+            "svg": found.plot(style=theme, width=f"{width / 96}in").to_svg(),
+            "no_picture": None,
+        }
     except EmbstoreError as error:
         return {"svg": None, "no_picture": str(error)}
 
@@ -131,7 +149,10 @@ def sql(store: Reading, *, select: str) -> dict[str, Any]:
 def table_json(found: Table) -> dict[str, Any]:
     """Return a table as JSON: columns, rows in long form, notes, and what is printed; item ids as strings."""
     ids = [column for column in found.columns if column.startswith("item_id")]
-    rows = [{**row, **{name: None if row[name] is None else str(row[name]) for name in ids}} for row in found.rows]
+    rows = [
+        {**row, **{name: None if row[name] is None else str(row[name]) for name in ids}}
+        for row in found.rows
+    ]
     shown = [each.column for each in found.shown] or list(found.columns)
     header, lines = (replace(found, pivot=None) if not found.rows else found).layout()
     return {
@@ -151,7 +172,9 @@ def residuals(store: Reading, dataset: str, space: str, layer: str) -> dict[str,
     found = store.sql(_pairs_select(dataset, card, layer, ", count(*) OVER () AS n"))
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
     n, select = [row.pop("n") for row in rows], _pairs_select(dataset, card, layer)
-    return {"rows": rows, "n": n[0] if n else 0, "total": total} | calls("sql", store.path, {}, select)
+    return {"rows": rows, "n": n[0] if n else 0, "total": total} | calls(
+        "sql", store.path, {}, select
+    )
 
 
 def _pairs_select(dataset: str, card: Card, layer: str, more: str = "") -> str:
@@ -213,7 +236,10 @@ def metric_form(store: Reading, name: str) -> dict[str, Any]:
 
 def inventory(store: Reading) -> dict[str, Any]:
     """Return the content of the tab Store: spaces with everything their cards say, and the skipped texts."""
-    cards = {space: json.loads(json.dumps(card.to_dict(), default=str)) for space, card in store.catalog.cards.items()}
+    cards = {
+        space: json.loads(json.dumps(card.to_dict(), default=str))
+        for space, card in store.catalog.cards.items()
+    }
     skipped = store.skipped()
     return {
         "cards": cards, "skipped": [dict(row) for row in skipped.rows[:_SKIPPED_SHOWN]],
@@ -251,19 +277,31 @@ def colours(
 
 
 def _values(
-    store: Reading, space: str, items: SpaceItems, kind: str, layer: str, text: str | None, column: str | None
+    store: Reading,
+    space: str,
+    items: SpaceItems,
+    kind: str,
+    layer: str,
+    text: str | None,
+    column: str | None,
 ) -> dict[str, Any]:
     if kind == "length":
         return _numbers("characters", [len(text) for text in items.texts])
     if kind == "sentence":
-        return _categories("sentence", [items.contexts[at] for at in items.context_of] or items.texts)
+        return _categories(
+            "sentence", [items.contexts[at] for at in items.context_of] or items.texts
+        )
     if kind == "column":
         return _column(store, space, items, column or "")
     if kind == "where":
         chosen = np.isin(items.ids, store.catalog.select(column or "", SQL_LIMITS, space=space))
-        return _categories(column or "", ["True" if is_chosen else "False" for is_chosen in chosen.tolist()])
+        return _categories(
+            column or "", ["True" if is_chosen else "False" for is_chosen in chosen.tolist()]
+        )
     if kind == "norm":
-        return _numbers(f"norm, layer {layer}", np.sqrt(square_norms(item_vectors(store, space, layer, items))))
+        return _numbers(
+            f"norm, layer {layer}", np.sqrt(square_norms(item_vectors(store, space, layer, items)))
+        )
     if kind == "cluster":
         from embstore.metrics.numerics.neighbours import spherical_clusters
 
@@ -271,8 +309,13 @@ def _values(
         units, at = unit_vectors(vectors), np.flatnonzero(has_direction(vectors))
         found = np.full(len(units), -1)
         found[at] = spherical_clusters(units[at], _CLUSTERS)
-        names = [f"{number + 1}: {_central(units, items, found == number)}" for number in range(found.max() + 1)]
-        return _categories(f"cluster, layer {layer}", [names[number] if number >= 0 else None for number in found])
+        names = [
+            f"{number + 1}: {_central(units, items, found == number)}"
+            for number in range(found.max() + 1)
+        ]
+        return _categories(
+            f"cluster, layer {layer}", [names[number] if number >= 0 else None for number in found]
+        )
     if kind == "cosine":
         return _cosines(store, space, layer, items, text)
     if kind == "change":
@@ -287,7 +330,9 @@ def _central(units: "NDArray[np.float32]", items: SpaceItems, members: "NDArray[
     return ", ".join(list(dict.fromkeys(items.texts[each] for each in order))[:_NAMED_BY])
 
 
-def _cosines(store: Reading, space: str, layer: str, items: SpaceItems, text: str | None) -> dict[str, Any]:
+def _cosines(
+    store: Reading, space: str, layer: str, items: SpaceItems, text: str | None
+) -> dict[str, Any]:
     place = {str(item): at for at, item in enumerate(items.ids.tolist())}
     if text is None or (at := place.get(text)) is None:
         raise UsageError("colour by cosine needs a text of this space: search one first.")
@@ -299,7 +344,12 @@ def _cosines(store: Reading, space: str, layer: str, items: SpaceItems, text: st
 
 
 def _axis(
-    store: Reading, space: str, layer: str, items: SpaceItems, positive: list[str], negative: list[str]
+    store: Reading,
+    space: str,
+    layer: str,
+    items: SpaceItems,
+    positive: list[str],
+    negative: list[str],
 ) -> dict[str, Any]:
     """Return the cosine of each item with the axis between two poles of words, as the metric ``axis`` does."""
     from embstore.metrics.axis import cosines_with, find_axis
@@ -320,12 +370,20 @@ def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> dict[s
     names = layer_names(store, space)
     at = names.index(layer) if layer in names else len(names) - 1
     if at == 0:
-        raise UsageError("colour by change compares a layer with the one below: choose a layer above the first.")
+        raise UsageError(
+            "colour by change compares a layer with the one below: choose a layer above the first."
+        )
     below, above = (item_vectors(store, space, name, items) for name in (names[at - 1], names[at]))
-    dots = np.concatenate([np.vecdot(*rows) for rows in zip(in_float64(below), in_float64(above), strict=True)])
+    dots = np.concatenate(
+        [np.vecdot(*rows) for rows in zip(in_float64(below), in_float64(above), strict=True)]
+    )
     norms = np.sqrt(square_norms(below) * square_norms(above))
-    cosines = np.divide(dots, norms, out=np.full(len(dots), np.nan), where=norms > 0)  # NaN where one is zero
-    return _numbers(f"1 − cosine of layers {names[at - 1]} and {names[at]}", 1 - cosines.clip(-1, 1))
+    cosines = np.divide(
+        dots, norms, out=np.full(len(dots), np.nan), where=norms > 0
+    )  # NaN where one is zero
+    return _numbers(
+        f"1 − cosine of layers {names[at - 1]} and {names[at]}", 1 - cosines.clip(-1, 1)
+    )
 
 
 def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[str, Any]:
@@ -341,9 +399,16 @@ def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[
         raise QueryError(f"{column} has no value for any item.")
     label = next((name for name in names if column.strip() in (name, quote_name(name))), column)
     found = [values.get(item) for item in items.ids.tolist()]
-    if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in found):
+    if all(
+        value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        for value in found
+    ):
         return _numbers(
-            label, [value if value is None or abs(value) <= _MOST_EXACT else float(value) for value in found]
+            label,
+            [
+                value if value is None or abs(value) <= _MOST_EXACT else float(value)
+                for value in found
+            ],
         )
     try:
         if not any(isinstance(value, str | bool) for value in found):
@@ -356,10 +421,15 @@ def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[
 
 
 def _numbers(label: str, values: "NDArray[np.float64] | Sequence[float | None]") -> dict[str, Any]:
-    return {"label": label, "values": [None if value is None or not isfinite(value) else value for value in values]}
+    return {
+        "label": label,
+        "values": [None if value is None or not isfinite(value) else value for value in values],
+    }
 
 
-def _categories(label: str, values: Sequence[str | None], counted: Sequence[str] | None = None) -> dict[str, Any]:
+def _categories(
+    label: str, values: Sequence[str | None], counted: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Return categories, the most frequent first; equal counts in alphabetical order."""
     counted = [value for value in values if value is not None] if counted is None else counted
     counts = Counter(counted)

@@ -15,21 +15,41 @@ _OPTIONS = {"models": "model", "revisions": "revision", "spaces": "space", "laye
             "marked": "text"}  # fmt: skip
 _SAFE = 2**53 - 1  # JavaScript rounds larger integers
 _LONGEST = 2_000
-_SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms", "by", "bins", "marked", "embed")
+_SHARED = (
+    "spaces",
+    "layers",
+    "where",
+    "sample",
+    "seed",
+    "transforms",
+    "by",
+    "bins",
+    "marked",
+    "embed",
+)
 _PLACEHOLDERS = ("FILE", "WORD", "WORDS", "NAME", "SPACE")
 
 
 def command(
-    verb: str, path: Path, arguments: Mapping[str, Any], texts: tuple[str, ...] = (), files: Collection[str] = ()
+    verb: str,
+    path: Path,
+    arguments: Mapping[str, Any],
+    texts: tuple[str, ...] = (),
+    files: Collection[str] = (),
 ) -> str:
     """Return a command for a shell; before it, commands that write the files that it reads.
 
     ``files`` are arguments that are lists in Python, and on the command line files with one word a line.
     """
     lines = [
-        shlex.join(["printf", r"%s\n", *arguments[name]]) + f" > {name}.txt" for name in files if arguments.get(name)
+        shlex.join(["printf", r"%s\n", *arguments[name]]) + f" > {name}.txt"
+        for name in files
+        if arguments.get(name)
     ]
-    arguments = {name: f"{name}.txt" if name in files and value else value for name, value in arguments.items()}
+    arguments = {
+        name: f"{name}.txt" if name in files and value else value
+        for name, value in arguments.items()
+    }
     parts = ["embstore", *verb.split(), "--store", str(path)]
     for name, value in arguments.items():
         option = _OPTIONS.get(name, name).replace("_", "-")
@@ -39,7 +59,11 @@ def command(
         elif value is not None:
             for member in value if isinstance(value, list | tuple) else [value]:
                 text = str(member)
-                parts += [f"{flag}={text}"] if text.startswith("-") and flag.startswith("--") else [flag, text]
+                parts += (
+                    [f"{flag}={text}"]
+                    if text.startswith("-") and flag.startswith("--")
+                    else [flag, text]
+                )
     if any(text.startswith("-") for text in texts):
         parts.append("--")
     return "\n".join([*lines, shlex.join([*parts, *texts])])
@@ -58,12 +82,17 @@ def python(method: str, path: Path, arguments: Mapping[str, Any], *positional: A
 
 def calls(verb: str, path: Path, arguments: Mapping[str, Any], *positional: str) -> dict[str, str]:
     """Return a command, and the line of Python that does the same."""
-    return {"command": command(verb, path, arguments, positional), "python": python(verb, path, arguments, *positional)}
+    return {
+        "command": command(verb, path, arguments, positional),
+        "python": python(verb, path, arguments, *positional),
+    }
 
 
 def to_json(value: Any) -> bytes:
     """Return a value as strict JSON: integers beyond 2^53 as strings, numbers that are not finite as null."""
-    return json.dumps(_plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+    return json.dumps(
+        _plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":")
+    ).encode()
 
 
 def _plain(value: Any) -> Any:
@@ -111,5 +140,7 @@ def as_field(name: str, value: str | None) -> str:
 @cache
 def _fields() -> frozenset[str]:
     """Return the names of the fields: of what all metrics have, and of their own parameters."""
-    own = (parameter.name for metric in all_metrics()[0].values() for parameter in metric.parameters)
+    own = (
+        parameter.name for metric in all_metrics()[0].values() for parameter in metric.parameters
+    )
     return frozenset([*_SHARED, *own])

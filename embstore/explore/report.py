@@ -23,14 +23,24 @@ from embstore.explore.rendering import command
 from embstore.metrics import Metric, all_metrics
 from embstore.query.layer_data import sharing_neighbours
 
-_MOST_ITEMS = 20_000  # number of items of a space above which metrics are computed on a sample of as many
+_MOST_ITEMS = (
+    20_000  # number of items of a space above which metrics are computed on a sample of as many
+)
 _MOST_SEARCHED = 10_000
 """The same for metrics that compare all items with all: their time grows with the square of this number."""
 _SLOW = ("imbalance", "predictivity")  # full ranks, or a regression, for each pair of layers
 _N_CHANGED = 5
 _WIDE, _NARROW = 720, 360
 """Widths of pictures in pixels: beside the list of sections, and in a window of a telephone's width."""
-_SCRIPTS = ("dom.js", "mapdata.js", "palette.js", "newtext.js", "overlay.js", "scatter.js", "report.js")
+_SCRIPTS = (
+    "dom.js",
+    "mapdata.js",
+    "palette.js",
+    "newtext.js",
+    "overlay.js",
+    "scatter.js",
+    "report.js",
+)
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -82,12 +92,17 @@ class Section(NamedTuple):
     cards: Mapping[str, Mapping[str, Any]] = {}  # name → fields, to be folded out
     intro: str = ""
     commands: Sequence[str] = ()
-    pictures: Sequence[tuple[int, str]] = ()  # as SVG with its width in pixels, for the widest window first
+    pictures: Sequence[
+        tuple[int, str]
+    ] = ()  # as SVG with its width in pixels, for the widest window first
     problem: str = ""  # why there is no result
 
 
 def report(
-    store: Reading, reproduction: Table | None = None, recipe: str = "", options: Mapping[str, Any] | None = None
+    store: Reading,
+    reproduction: Table | None = None,
+    recipe: str = "",
+    options: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the HTML of a report, which opens without a network.
 
@@ -145,8 +160,12 @@ def _contents(store: Reading, info: Table) -> Section:
     columns = list(dict.fromkeys(name for fields in cards.values() for name in fields))
     rows = [{name: fields.get(name) for name in columns} for fields in cards.values()]
     skipped = store.skipped()
-    tables = {"spaces": info, "cards": table(rows, columns=columns)} | ({"skipped": skipped} if len(skipped) else {})
-    return Section("store", "The store", tables, cards, commands=[command("info", _folder(store), {})])
+    tables = {"spaces": info, "cards": table(rows, columns=columns)} | (
+        {"skipped": skipped} if len(skipped) else {}
+    )
+    return Section(
+        "store", "The store", tables, cards, commands=[command("info", _folder(store), {})]
+    )
 
 
 def _reproduction(found: Table, name: str, store: Reading, options: Mapping[str, Any]) -> Section:
@@ -165,9 +184,13 @@ def _metric_sections(store: Reading, metric: Metric, info: Table) -> Iterator[Se
     """Yield the section of a metric that needs no words, columns or files; none where it suits no space."""
     if metric.needs in ("word sets", "word contexts", "column", "labels") or metric.name in _SLOW:
         return
-    options = _sample(info, _MOST_SEARCHED if metric.needs in ("neighbours", "layers") else _MOST_ITEMS)
+    options = _sample(
+        info, _MOST_SEARCHED if metric.needs in ("neighbours", "layers") else _MOST_ITEMS
+    )
     intro = f"{metric.help} {metric.citation}."
-    commands = [command(f"{verb} {metric.name}", _folder(store), options) for verb in ("query", "plot")]
+    commands = [
+        command(f"{verb} {metric.name}", _folder(store), options) for verb in ("query", "plot")
+    ]
     section = Section(metric.name, metric.name, {}, intro=intro, commands=commands)
     try:
         result = store.query(metric.name, **options)
@@ -180,14 +203,22 @@ def _metric_sections(store: Reading, metric: Metric, info: Table) -> Iterator[Se
 
 def _pictures(result: Table) -> list[tuple[int, str]]:
     """Return the picture of a result for wide and for narrow windows, each with its width in pixels."""
-    return [(width, result.plot(width=f"{width / 96}in", style="screen").to_svg()) for width in (_WIDE, _NARROW)]
+    return [
+        (width, result.plot(width=f"{width / 96}in", style="screen").to_svg())
+        for width in (_WIDE, _NARROW)
+    ]
 
 
-def _page(name: str, sections: Sequence[Section], maps: Iterable[bytes], map_commands: Iterable[str]) -> str:
+def _page(
+    name: str, sections: Sequence[Section], maps: Iterable[bytes], map_commands: Iterable[str]
+) -> str:
     """Return the page."""
     style = f"{_static('style.css')}\n{_static('report.css')}"
     script = "\n".join(map(_classic, _SCRIPTS))
-    blocks = [f'<script type="text/plain" class="map">{b64encode(packed).decode()}</script>' for packed in maps]
+    blocks = [
+        f'<script type="text/plain" class="map">{b64encode(packed).decode()}</script>'
+        for packed in maps
+    ]
     body = [_section_html(section) for section in sections]
     entries = [(section.anchor, section.title) for section in sections]
     place = [section.anchor for section in sections].index("store") + 1
@@ -209,7 +240,8 @@ def _section_html(section: Section) -> str:
     if section.pictures:
         parts.append(_figure(section))
     parts += [
-        _table(each, name, is_open=not section.pictures and name != "cards") for name, each in section.tables.items()
+        _table(each, name, is_open=not section.pictures and name != "cards")
+        for name, each in section.tables.items()
     ]
     parts += [_card(name, fields) for name, fields in section.cards.items()]
     if section.commands:
@@ -235,7 +267,10 @@ def _address(picture: str) -> str:
 def _table(found: Table, name: str, *, is_open: bool) -> str:
     data = b64encode(_csv(found).encode()).decode()
     link = f'<a download="{name}.csv" href="data:text/csv;base64,{data}">{name}.csv</a>'
-    shown = f'<div class="scroll" tabindex="0" role="region" aria-label="Table of {name}">{found._repr_html_()}</div>'
+    shown = (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Table of'
+        f' {name}">{found._repr_html_()}</div>'
+    )
     title = f"Table of {name.replace('-', ' ')}"
     return f"<details{' open' if is_open else ''}><summary>{_text(title)}</summary>{shown}<p>{link}</p></details>"
 
@@ -245,7 +280,9 @@ def _card(name: str, fields: Mapping[str, Any]) -> str:
         f"<dt>{_text(key)}</dt><dd>{_text(value if isinstance(value, str) else json.dumps(value))}</dd>"
         for key, value in fields.items()
     )
-    return f'<details><summary>Card of {_text(name)}</summary><dl class="card">{rows}</dl></details>'
+    return (
+        f'<details><summary>Card of {_text(name)}</summary><dl class="card">{rows}</dl></details>'
+    )
 
 
 def _csv(found: Table) -> str:
@@ -254,7 +291,9 @@ def _csv(found: Table) -> str:
     writer.writerow(found.columns)
     for row in found:
         values = (row[column] for column in found.columns)
-        writer.writerow(json.dumps(value) if isinstance(value, list | dict) else value for value in values)
+        writer.writerow(
+            json.dumps(value) if isinstance(value, list | dict) else value for value in values
+        )
     return text.getvalue()
 
 

@@ -49,7 +49,9 @@ class Server:
             access_log=False, server_header=False, date_header=False, timeout_graceful_shutdown=1,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
-        self._thread = Thread(target=self._server.run, kwargs={"sockets": [listening]}, name="explorer", daemon=True)
+        self._thread = Thread(
+            target=self._server.run, kwargs={"sockets": [listening]}, name="explorer", daemon=True
+        )
         shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in _ALL else host
         self.url = f"http://{shown}:{found}/?token={token}"
         self.notes = tuple(notes)
@@ -62,7 +64,10 @@ class Server:
 
     def open(self) -> None:
         """Open the page in the browser of this machine, if it has a screen: others would open one in the terminal."""
-        if sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        if (
+            sys.platform in ("darwin", "win32")
+            or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+        ):
             webbrowser.open(self.url)
 
     def wait(self) -> None:
@@ -88,7 +93,10 @@ class Server:
         return f"<Server {self.url}>"
 
     def _repr_html_(self) -> str:
-        return f'<a href="{html.escape(self.url)}" target="_blank" rel="noopener">{html.escape(self.url)}</a>'
+        return (
+            f'<a href="{html.escape(self.url)}" target="_blank"'
+            f' rel="noopener">{html.escape(self.url)}</a>'
+        )
 
 
 def _listen(host: str, port: int) -> tuple[socket.socket, list[str]]:
@@ -96,8 +104,9 @@ def _listen(host: str, port: int) -> tuple[socket.socket, list[str]]:
     notes = []
     if host not in _LOCAL:
         notes.append(
-            f"The explorer listens on {host or 'all addresses'}: whoever reaches this machine and has the address with "
-            "its token can read the store, and what is sent is not encrypted."
+            f"The explorer listens on {host or 'all addresses'}: whoever reaches this machine and"
+            " has the address with its token can read the store, and what is sent is not"
+            " encrypted."
         )
     if not 0 <= port <= 65_535:
         raise UsageError(f"port must be from 0 to 65535, not {port}.")
@@ -111,8 +120,8 @@ def _listen(host: str, port: int) -> tuple[socket.socket, list[str]]:
             if error.errno == errno.EADDRINUSE:
                 continue
             raise UsageError(
-                f"the explorer cannot listen on {host}:{number}: {error.strerror or error}. Choose another ⦃host⦄ or "
-                "⦃port⦄."
+                f"the explorer cannot listen on {host}:{number}: {error.strerror or error}. Choose"
+                " another ⦃host⦄ or ⦃port⦄."
             ) from error
         if number != port:
             notes.append(f"Port {port} is in use: {number} is used instead.")

@@ -34,7 +34,10 @@ class Workers:
         self._n_resets = 0
 
     async def run(
-        self, function: Callable[..., Any], is_cancelled: Callable[[], Awaitable[bool]], **arguments: Any
+        self,
+        function: Callable[..., Any],
+        is_cancelled: Callable[[], Awaitable[bool]],
+        **arguments: Any,
     ) -> Any:
         """Return ``function(store, **arguments)``, computed in another process."""
         async with self._free:
@@ -52,8 +55,8 @@ class Workers:
             except asyncio.IncompleteReadError as error:
                 await _kill(process)
                 raise QueryError(
-                    "the process that computed this has ended, perhaps for want of memory. Ask for less at a time: "
-                    "fewer layers or items, or a sample."
+                    "the process that computed this has ended, perhaps for want of memory. Ask for"
+                    " less at a time: fewer layers or items, or a sample."
                 ) from error
             except BaseException:
                 answer.cancel()
@@ -69,7 +72,13 @@ class Workers:
 
     async def _start(self) -> Process:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-c", _PROGRAM.format(path=sys.path), stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+            sys.executable,
+            "-P",
+            "-c",
+            _PROGRAM.format(path=sys.path),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=DEVNULL,
         )
         await _send(process, self._store)
         return process
@@ -88,7 +97,9 @@ class Workers:
 async def _send(process: Process, data: bytes) -> None:
     assert process.stdin is not None
     process.stdin.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
-    with suppress(ConnectionError):  # a process that has ended is found out by what it does not answer
+    with suppress(
+        ConnectionError
+    ):  # a process that has ended is found out by what it does not answer
         await process.stdin.drain()
 
 
@@ -111,7 +122,9 @@ LENGTH_BYTES = 8
 
 def main() -> None:
     """Answer calls until the standard input ends. The first message is the store that they are about."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the server ends this one
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches all processes of a terminal; the server ends this one
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     calls = sys.stdin.buffer
@@ -132,4 +145,8 @@ def main() -> None:
 
 def _receive(stream: BinaryIO) -> Any:
     head = stream.read(LENGTH_BYTES)
-    return pickle.loads(stream.read(int.from_bytes(head, "big"))) if len(head) == LENGTH_BYTES else None
+    return (
+        pickle.loads(stream.read(int.from_bytes(head, "big")))
+        if len(head) == LENGTH_BYTES
+        else None
+    )

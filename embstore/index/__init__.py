@@ -4,7 +4,15 @@ The manifest says which items an index covers. One that does not cover all items
 searched: the caller scans the vectors with :func:`search_exact` instead.
 """
 
-from embstore.index.card import AUTO, KINDS, IndexCard, choose, parse_memory, readable_card, shown_parameters
+from embstore.index.card import (
+    AUTO,
+    KINDS,
+    IndexCard,
+    choose,
+    parse_memory,
+    readable_card,
+    shown_parameters,
+)
 from embstore.index.exact_search import search_exact, unit_vectors, with_squares
 from embstore.index.searching import is_few, open_graph, stored_ids
 

@@ -14,7 +14,15 @@ import numpy as np
 from embstore.base.arrays import Float64Array, cosine_error, slices
 from embstore.index import faiss_index
 from embstore.index.card import Design, IndexCard
-from embstore.index.exact_search import Blocks, Gather, Ids, Vectors, batches, sample, with_direction
+from embstore.index.exact_search import (
+    Blocks,
+    Gather,
+    Ids,
+    Vectors,
+    batches,
+    sample,
+    with_direction,
+)
 from embstore.index.searching import TUNED_K, Graph
 from embstore.storage.manifest import ItemSet
 from embstore.storage.vectors import LayerVectors
@@ -25,7 +33,9 @@ if TYPE_CHECKING:
 TARGET_RECALL = 0.99
 _Z_95 = 1.645  # standard errors: the 95th percentile of the normal distribution
 _MAX_QUERIES, _MIN_QUERIES, _ONE_IN = 1000, 100, 20
-_COMPARED_BYTES = 8 << 20  # size of the vectors that are compared with the queries at once, and of their cosines
+_COMPARED_BYTES = (
+    8 << 20
+)  # size of the vectors that are compared with the queries at once, and of their cosines
 _NEIGHBOUR_BYTES = 32 << 20  # size of the exact neighbours of all queries
 _MIN_EF_SEARCH, _MAX_EF_SEARCH = 16, 4096
 
@@ -49,7 +59,11 @@ class IndexOptions(NamedTuple):
 
 
 def build_index(
-    read: Read, items: ItemSet, dim: int, options: IndexOptions, old: tuple["faiss.IndexIDMap", IndexCard] | None = None
+    read: Read,
+    items: ItemSet,
+    dim: int,
+    options: IndexOptions,
+    old: tuple["faiss.IndexIDMap", IndexCard] | None = None,
 ) -> tuple["faiss.IndexIDMap", IndexCard]:
     """Build a cosine index of the vectors of a layer, or add those to an old index that it does not have.
 
@@ -81,11 +95,24 @@ def build_index(
         held_out = with_direction(*read(sample(new_ids, n_queries(items.n, dim))).gather())
         _add(index, read(np.setdiff1d(new_ids, held_out[0], assume_unique=True)), options, items.n)
         if old is not None and len(held_out[0]) < n_needed(items.n, dim):
-            measured = {name: getattr(old[1], name) for name in ("effort", "recall", "n_queries", "n_measured")}
+            measured = {
+                name: getattr(old[1], name)
+                for name in ("effort", "recall", "n_queries", "n_measured")
+            }
         else:
             graph = Graph(index, {})
-            recall = tune(graph, recall_queries(*held_out, read(None)), options.recall, lambda ids: read(ids).gather())
-            measured = {"effort": graph.effort, "recall": recall, "n_queries": len(held_out[0]), "n_measured": items.n}
+            recall = tune(
+                graph,
+                recall_queries(*held_out, read(None)),
+                options.recall,
+                lambda ids: read(ids).gather(),
+            )
+            measured = {
+                "effort": graph.effort,
+                "recall": recall,
+                "n_queries": len(held_out[0]),
+                "n_measured": items.n,
+            }
         measured["wanted_recall"] = options.recall
         _add(index, [held_out], options, items.n)
         faiss_index.reorder(index)
@@ -97,7 +124,13 @@ def build_index(
     )  # fmt: skip
 
 
-def _add(index: "faiss.IndexIDMap", blocks: Blocks, options: IndexOptions, n: int, n_bytes: int = _BATCH_BYTES) -> None:
+def _add(
+    index: "faiss.IndexIDMap",
+    blocks: Blocks,
+    options: IndexOptions,
+    n: int,
+    n_bytes: int = _BATCH_BYTES,
+) -> None:
     """Add vectors to an index of n in the end, in batches of a size; zero vectors are skipped."""
     for ids, units in batches(blocks, max(256, n_bytes // (4 * index.d))):
         index.add_with_ids(units, ids)
@@ -121,13 +154,17 @@ class RecallQueries(NamedTuple):
             return 1.0, 0.0
         found = graph.search(self.vectors, self.n_nearest, gather)
         assert found is not None  # all items may be found
-        recalls = (found[1] >= self.tenth_cosine[:, None] - 2 * cosine_error(graph.dim)).mean(axis=1)
+        recalls = (found[1] >= self.tenth_cosine[:, None] - 2 * cosine_error(graph.dim)).mean(
+            axis=1
+        )
         return float(recalls.mean()), float(recalls.std() / np.sqrt(len(recalls)))
 
 
 def n_queries(n: int, dim: int) -> int:
     """Return the number of queries to measure recall with: 1,000, or fewer if there are few vectors or long ones."""
-    return min(n // _ONE_IN, _MAX_QUERIES, max(_MIN_QUERIES, _NEIGHBOUR_BYTES // (4 * dim * TUNED_K)))
+    return min(
+        n // _ONE_IN, _MAX_QUERIES, max(_MIN_QUERIES, _NEIGHBOUR_BYTES // (4 * dim * TUNED_K))
+    )
 
 
 def n_needed(n: int, dim: int) -> int:
@@ -189,7 +226,9 @@ def effort_steps(first: int, last: int) -> list[int]:
     return steps
 
 
-def least_sufficient(measure: Callable[[int], tuple[float, bool]], values: list[int]) -> tuple[int, float]:
+def least_sufficient(
+    measure: Callable[[int], tuple[float, bool]], values: list[int]
+) -> tuple[int, float]:
     """Return the smallest value with a sufficient recall, and that recall; if none is, the value of the best recall.
 
     Recall grows with effort, so the search doubles the value and then bisects. If recall dips by chance, the returned

@@ -28,7 +28,17 @@ EF_CONSTRUCTION = 200
 # Memory for blocks of vectors and queries during a build.
 _WORK_BYTES = 128 << 20
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_UNITS = {
+    "": 1,
+    "K": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "KI": 2**10,
+    "MI": 2**20,
+    "GI": 2**30,
+    "TI": 2**40,
+}
 
 
 class Design(NamedTuple):
@@ -82,16 +92,20 @@ def _memory_message(kind: str, n: int, dim: int, memory: int) -> str:
     """Return the error message for an index that does not fit into the memory, with what would fit."""
     needs = {name: memory_of(name, n, dim) for name in STORED_KINDS}
     fitting = [name for name in STORED_KINDS if needs[name] <= memory]
-    problem = f"{shown_memory(memory)} is too little memory for an index of {n:,} vectors of {dim} components"
+    problem = (
+        f"{shown_memory(memory)} is too little memory for an index of {n:,} vectors of {dim}"
+        " components"
+    )
     if fitting:
         return (
-            f"{problem} of the kind {kind!r}, which takes {shown_memory(needs[kind])}. Give "
-            f"⦃index-memory={shown_memory(needs[kind])}⦄, or a kind that fits: {' or '.join(fitting)}."
+            f"{problem} of the kind {kind!r}, which takes {shown_memory(needs[kind])}. Give"
+            f" ⦃index-memory={shown_memory(needs[kind])}⦄, or a kind that fits:"
+            f" {' or '.join(fitting)}."
         )
     smallest = min(needs, key=lambda name: needs[name])
     return (
-        f"{problem}. The least that would do is ⦃index-memory={shown_memory(needs[smallest])}⦄ ({smallest}); without "
-        "an index (none) an exact scan answers."
+        f"{problem}. The least that would do is ⦃index-memory={shown_memory(needs[smallest])}⦄"
+        f" ({smallest}); without an index (none) an exact scan answers."
     )
 
 
@@ -138,7 +152,9 @@ class IndexCard:
 
     def to_facts(self) -> dict[str, Any]:
         """Return the facts as members of the entry of an index in a manifest."""
-        facts = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "items"}
+        facts = {
+            each.name: getattr(self, each.name) for each in fields(self) if each.name != "items"
+        }
         return {**self.items.facts, "index": facts}
 
     @property
@@ -174,5 +190,6 @@ def shown_parameters(cards: Iterable[IndexCard]) -> str:
         for name, value in {**card.parameters, **card.effort}.items():
             values.setdefault(name, set()).add(value)
     return ", ".join(
-        f"{name} {min(used)}" + (f"-{max(used)}" if len(used) > 1 else "") for name, used in values.items()
+        f"{name} {min(used)}" + (f"-{max(used)}" if len(used) > 1 else "")
+        for name, used in values.items()
     )

@@ -67,7 +67,11 @@ class Points:
         for part in slices(rows.stop, max(1, _CHUNK // max(1, self.dim)), rows.start):
             centred = self.centred(part)
             squares = np.vecdot(centred, centred)
-            self.approx[part, :-1], self.approx[part, -1], self.norms[part] = centred, -squares / 2, np.sqrt(squares)
+            self.approx[part, :-1], self.approx[part, -1], self.norms[part] = (
+                centred,
+                -squares / 2,
+                np.sqrt(squares),
+            )
 
     def queries(self, rows: Positions | slice) -> NDArray[np.float32]:
         """Return float32 queries (..., dim + 1) whose products with ``approx`` are x·y − |y|²/2."""
@@ -104,7 +108,9 @@ class Points:
         for part in slices(len(rows), size):
             right = buffer[: part.stop - part.start]
             right[...] = np.take(self.vectors, columns[part], axis=0)
-            np.vecdot(right, self.vectors[rows[part]].astype(np.float64)[:, None], out=products[part])
+            np.vecdot(
+                right, self.vectors[rows[part]].astype(np.float64)[:, None], out=products[part]
+            )
         if self._lengths is not None:
             products /= self._lengths[rows] * self._lengths[columns, 0]
         sums = self._square_norms[rows, None] + self._square_norms[columns]
@@ -115,11 +121,17 @@ class Points:
         squares[inexact] = 0
         distances: Float64Array = np.sqrt(squares)
         errors = np.empty_like(distances)
-        errors[exact_rows] = sums[exact_rows] * bound / distances[exact_rows]  # error of the square / (2 × distance)
-        distances[inexact], errors[inexact] = self.distances_by_differences(rows[inexact], columns[inexact])
+        errors[exact_rows] = (
+            sums[exact_rows] * bound / distances[exact_rows]
+        )  # error of the square / (2 × distance)
+        distances[inexact], errors[inexact] = self.distances_by_differences(
+            rows[inexact], columns[inexact]
+        )
         return distances, errors
 
-    def distances_by_differences(self, rows: Positions, columns: Positions) -> tuple[Float64Array, Float64Array]:
+    def distances_by_differences(
+        self, rows: Positions, columns: Positions
+    ) -> tuple[Float64Array, Float64Array]:
         """Return the same as :meth:`distances`, slower but in float64 precision also for near or equal points."""
         differences = self.exact(columns)
         differences -= self.exact(rows)[:, None]
@@ -128,7 +140,9 @@ class Points:
 
     def error_by_differences(self, distances: Float64Array) -> Float64Array:
         """Return bounds on the rounding errors of distances from differences, with those of the unit vectors."""
-        return (distances + (self._lengths is not None)) * rounding_error_bound(self.dim, np.float64)
+        return (distances + (self._lengths is not None)) * rounding_error_bound(
+            self.dim, np.float64
+        )
 
     def squared_distances(self, rows: Positions, columns: Positions) -> Float64Array:
         """Return the squared distances (n, m) between rows (n,) and columns (m,), in float64, from inner products.
@@ -140,7 +154,9 @@ class Points:
         squares = np.empty((len(rows), len(columns)))
         for part in slices(len(columns), max(1, _CHUNK * 16 // max(1, self.dim))):
             right = self.centred(columns[part])
-            with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise it for nothing
+            with np.errstate(
+                invalid="ignore"
+            ):  # some BLAS kernels read past a small matrix and raise it for nothing
                 squares[:, part] = left @ (-2 * right.T)
             squares[:, part] += np.vecdot(right, right)
         squares += np.vecdot(left, left)[:, None]
@@ -201,7 +217,11 @@ def neighbours_of_all(
 
 
 def neighbours_of_rows(
-    vectors: Vectors, rows: Positions, k: int, distance: str = "cosine", report: Report | None = None
+    vectors: Vectors,
+    rows: Positions,
+    k: int,
+    distance: str = "cosine",
+    report: Report | None = None,
 ) -> tuple[Positions, Float64Array]:
     """Return the k nearest other rows (m, k) of the rows at some positions (m,), as :func:`neighbours_of_all`."""
     check_known("distance", distance, DISTANCES)
@@ -240,7 +260,9 @@ def _search(points: Points, rows: Positions | slice, width: int, found: _Found) 
 
     n, k = found.positions.shape
     queries = points.queries(rows)
-    products, candidates = faiss.knn(queries, points.approx, min(n, width), faiss.METRIC_INNER_PRODUCT)
+    products, candidates = faiss.knn(
+        queries, points.approx, min(n, width), faiss.METRIC_INNER_PRODUCT
+    )
     searched = np.arange(n)[rows]
 
     def rank(part: slice) -> Positions:
@@ -249,27 +271,39 @@ def _search(points: Points, rows: Positions | slice, width: int, found: _Found) 
         neighbours, squares = _others(queried, candidates[part], squares)
         is_clear = _are_clear(points, queried, squares, k)
         _rank(points, queried[is_clear], neighbours[is_clear, :k], found)
-        queried, neighbours, farthest = queried[~is_clear], neighbours[~is_clear], squares[~is_clear, -1]
+        queried, neighbours, farthest = (
+            queried[~is_clear],
+            neighbours[~is_clear],
+            squares[~is_clear, -1],
+        )
         _rank(points, queried, neighbours, found)
         if width >= n:
             return queried[:0]
         last = found.distances[queried, -1] / points.scale
         last += 2 * points.error_by_differences(last)
-        undecided: Positions = queried[farthest <= last**2 + points.rounding_error_bound(queried, last, np.float32)]
+        undecided: Positions = queried[
+            farthest <= last**2 + points.rounding_error_bound(queried, last, np.float32)
+        ]
         return undecided
 
     return np.concatenate(in_threads(rank, slices(len(searched), ROWS)))
 
 
-def _others(queried: Positions, candidates: Positions, squares: Float64Array) -> tuple[Positions, Float64Array]:
+def _others(
+    queried: Positions, candidates: Positions, squares: Float64Array
+) -> tuple[Positions, Float64Array]:
     """Remove each row (m,) from its candidates and their squared distances, from (m, width) to (m, width − 1)."""
     keep = candidates != queried[:, None]
-    keep[keep.all(axis=1), -1] = False  # the row itself is missing: it has so many ties that any may go
+    keep[keep.all(axis=1), -1] = (
+        False  # the row itself is missing: it has so many ties that any may go
+    )
     shape = len(queried), candidates.shape[1] - 1
     return candidates[keep].reshape(shape), squares[keep].reshape(shape)
 
 
-def _are_clear(points: Points, queried: Positions, squares: Float64Array, k: int) -> NDArray[np.bool_]:
+def _are_clear(
+    points: Points, queried: Positions, squares: Float64Array, k: int
+) -> NDArray[np.bool_]:
     """Return whether approximate squared distances (m, width − 1) determine the k nearest of each row (m,)."""
     if squares.shape[1] == k:
         return np.zeros(len(queried), bool)
@@ -297,7 +331,9 @@ def _ascending(distances: Float64Array, errors: Float64Array) -> tuple[Positions
     distances = np.take_along_axis(distances, order, axis=1)
     if tied.any():
         groups = np.cumsum(is_start[tied], axis=1)
-        order[tied] = np.take_along_axis(order[tied], np.lexsort((order[tied], groups), axis=1), axis=1)
+        order[tied] = np.take_along_axis(
+            order[tied], np.lexsort((order[tied], groups), axis=1), axis=1
+        )
     return order, distances
 
 
@@ -333,11 +369,18 @@ def _search_in_float64(points: Points, rows: Positions, found: _Found) -> None:
         _fill(points, groups, groups.first[label], squares, queried[is_requested[queried]], found)
 
     for part in slices(len(labels), max(1, _BLOCK // len(groups.first))):
-        in_threads(fill, labels[part], points.squared_distances(groups.first[labels[part]], groups.first))
+        in_threads(
+            fill, labels[part], points.squared_distances(groups.first[labels[part]], groups.first)
+        )
 
 
 def _fill(
-    points: Points, groups: _Groups, first: np.int64, squares: Float64Array, queried: Positions, found: _Found
+    points: Points,
+    groups: _Groups,
+    first: np.int64,
+    squares: Float64Array,
+    queried: Positions,
+    found: _Found,
 ) -> None:
     """Store the neighbours of the equal rows ``queried``."""
     k = found.positions.shape[1]
@@ -345,14 +388,18 @@ def _fill(
     last = np.sqrt(np.maximum(np.partition(squares, place)[place], 0))
     # Both the compared square and the one it is compared with have a rounding error.
     last += 2 * points.error_by_differences(last)
-    near = np.flatnonzero(squares <= last**2 + 4 * points.rounding_error_bound(row, last, np.float64))
+    near = np.flatnonzero(
+        squares <= last**2 + 4 * points.rounding_error_bound(row, last, np.float64)
+    )
     distances, errors = points.distances_by_differences(row, groups.first[near][None])
     # At most k + 1 members of a group can be neighbours, one of which may be the row itself.
     members = [groups.rows(group)[: k + 1] for group in near]
     sizes = [len(part) for part in members]
     rows = np.concatenate(members)
     by_row = np.argsort(rows)
-    order, ascending = _ascending(*(np.repeat(values[0], sizes)[None, by_row] for values in (distances, errors)))
+    order, ascending = _ascending(
+        *(np.repeat(values[0], sizes)[None, by_row] for values in (distances, errors))
+    )
     _fill_rows(found, queried, rows[by_row][order[0, : k + 1]], ascending[0, : k + 1])
 
 

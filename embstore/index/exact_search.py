@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import ROWS, Float64Array, Positions, cosine_error, cosines_of, rounding_error_bound, slices
+from embstore.base.arrays import (
+    ROWS,
+    Float64Array,
+    Positions,
+    cosine_error,
+    cosines_of,
+    rounding_error_bound,
+    slices,
+)
 from embstore.base.summary import in_float64
 
 Ids = NDArray[np.int64]
@@ -30,7 +38,12 @@ def unit_vectors(vectors: Vectors) -> Units:
     for wide in in_float64(vectors):
         norms = np.sqrt(np.vecdot(wide, wide))
         norms[norms == 0] = np.inf
-        np.multiply(wide, (1.0 / norms)[:, None], out=units[n_done : n_done + len(wide)], casting="same_kind")
+        np.multiply(
+            wide,
+            (1.0 / norms)[:, None],
+            out=units[n_done : n_done + len(wide)],
+            casting="same_kind",
+        )
         n_done += len(wide)
     return units
 
@@ -108,7 +121,9 @@ class _Nearest:
         self._queries, self._k = queries, k
         self._error = FLOAT32_ROUNDING * rounding_error_bound(queries.shape[1], np.float32)
         self._best = [(np.empty(0, np.int64), np.empty(0)) for _ in queries]
-        self._lowest = np.full(len(queries), -np.inf)  # cosine that the k nearest of each query have, or more
+        self._lowest = np.full(
+            len(queries), -np.inf
+        )  # cosine that the k nearest of each query have, or more
         self._pending: list[tuple[Positions, Ids, Vectors]] = []  # query, item and vector
         self._n_pending = 0
 
@@ -118,7 +133,9 @@ class _Nearest:
             kth_highest = np.partition(cosines, -self._k, axis=1)[:, -self._k]
             self._lowest = np.maximum(self._lowest, kth_highest - self._error)
         near = (cosines >= (self._lowest - self._error)[:, None]) & (cosines > -np.inf)
-        query, place = np.divmod(np.flatnonzero(near), max(1, len(ids)))  # np.nonzero takes far longer
+        query, place = np.divmod(
+            np.flatnonzero(near), max(1, len(ids))
+        )  # np.nonzero takes far longer
         if len(query):
             self._pending.append((query, ids[place], vectors[place]))
             self._n_pending += len(query)
@@ -133,7 +150,9 @@ class _Nearest:
             row = query[rows[0]]
             new_ids, new = nearest(ids[rows], vectors[rows], self._queries[row], self._k)
             best_ids, best = self._best[row]
-            best_ids, best = highest(np.concatenate([best_ids, new_ids]), np.concatenate([best, new]), self._k)
+            best_ids, best = highest(
+                np.concatenate([best_ids, new_ids]), np.concatenate([best, new]), self._k
+            )
             self._best[row] = best_ids, best
             if len(best) == self._k:
                 self._lowest[row] = best[-1]
@@ -145,7 +164,9 @@ class _Nearest:
             self._compare()
         if not self._best:
             return np.empty((0, 0), np.int64), np.empty((0, 0))
-        return np.stack([ids for ids, _ in self._best]), np.stack([cosines for _, cosines in self._best])
+        return np.stack([ids for ids, _ in self._best]), np.stack(
+            [cosines for _, cosines in self._best]
+        )
 
 
 def with_squares(blocks: Blocks) -> Iterator[tuple[Ids, Vectors, NDArray[np.floating]]]:
@@ -154,7 +175,9 @@ def with_squares(blocks: Blocks) -> Iterator[tuple[Ids, Vectors, NDArray[np.floa
         yield ids, vectors, np.vecdot(vectors, vectors)
 
 
-def float32_cosines(vectors: Vectors, squares: NDArray[np.floating], units: Units) -> NDArray[np.float32]:
+def float32_cosines(
+    vectors: Vectors, squares: NDArray[np.floating], units: Units
+) -> NDArray[np.float32]:
     """Return the float32 cosines (q, n) of vectors (n, dim) with unit vectors (q, dim); −∞ for zero vectors.
 
     Their rounding errors are at most ``FLOAT32_ROUNDING`` times :func:`.rounding_error_bound`.
@@ -193,7 +216,9 @@ def highest(ids: Ids, values: Float64Array, k: int) -> tuple[Ids, Float64Array]:
 
 def inner_products(units: Units, queries: Units) -> Units:
     """Return the float32 inner products (q, n) of unit vectors (n, dim) with queries (q, dim)."""
-    with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
+    with np.errstate(
+        invalid="ignore"
+    ):  # some BLAS kernels read past a small matrix and raise the flag for nothing
         products: Units = queries @ units.T
     return products
 
@@ -238,7 +263,9 @@ EPSILON = 1e-6
 """Number that is added to a denominator, so that it is not zero: that of gensim's ``most_similar_cosmul``."""
 
 
-def product_scores(cosines: Float64Array, positive: Sequence[int], negative: Sequence[int]) -> Float64Array:
+def product_scores(
+    cosines: Float64Array, positive: Sequence[int], negative: Sequence[int]
+) -> Float64Array:
     """Compute Π (1 + cos(x, p))/2 ÷ (Π (1 + cos(x, q))/2 + ε): Levy & Goldberg (2014), CoNLL, as gensim computes it.
 
     Args:
@@ -250,7 +277,9 @@ def product_scores(cosines: Float64Array, positive: Sequence[int], negative: Seq
         Scores (n,), ≥ 0.
     """
     shifted = (1 + cosines) / 2
-    scores: Float64Array = shifted[positive].prod(axis=0) / (shifted[negative].prod(axis=0) + EPSILON)
+    scores: Float64Array = shifted[positive].prod(axis=0) / (
+        shifted[negative].prod(axis=0) + EPSILON
+    )
     return scores
 
 
@@ -271,7 +300,9 @@ def search_products(
     for all_ids, block in blocks:
         ids, vectors = with_direction(all_ids, block)
         lowest = float(best[1][-1]) if len(best[1]) == k else 0.0
-        near = _candidates(inner_products(unit_vectors(vectors), units), positive, negative, k, (dim, lowest))
+        near = _candidates(
+            inner_products(unit_vectors(vectors), units), positive, negative, k, (dim, lowest)
+        )
         cosines = np.stack([cosines_of(vectors[near], word) for word in words])
         scores = product_scores(cosines, positive, negative)
         best = highest(np.concatenate([best[0], ids[near]]), np.concatenate([best[1], scores]), k)
@@ -279,7 +310,11 @@ def search_products(
 
 
 def _candidates(
-    products: Units, positive: Sequence[int], negative: Sequence[int], k: int, bound: tuple[int, float]
+    products: Units,
+    positive: Sequence[int],
+    negative: Sequence[int],
+    k: int,
+    bound: tuple[int, float],
 ) -> Positions:
     """Return the positions of all items that can be among the k best, given the rounding error of float32 products.
 
@@ -287,7 +322,9 @@ def _candidates(
     that an item must reach.
     """
     dim, lowest = bound
-    error = 2 * rounding_error_bound(dim, np.float32)  # once would do; the rest is for the errors in float64
+    error = 2 * rounding_error_bound(
+        dim, np.float32
+    )  # once would do; the rest is for the errors in float64
     cosines = products.astype(np.float64)
     low, high = (cosines - error).clip(-1, 1), (cosines + error).clip(-1, 1)
     below, above = (np.concatenate(pair) for pair in ((low, high), (high, low)))

@@ -53,7 +53,9 @@ def _ordered(units: Units, members: Positions, depth: int) -> Iterator[Positions
             yield from _ordered(units, group, depth - 1)
 
 
-def _nearest(units: Units, members: Positions, leaders: Positions) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _nearest(
+    units: Units, members: Positions, leaders: Positions
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the index of the nearest leader of each member (n,), and the cosine with it."""
     import faiss
 
@@ -106,7 +108,9 @@ def reorder(index: "faiss.IndexIDMap") -> None:
     units = units_of(graph)
     order = similarity_order(units)
     graph.hnsw.permute_entries(faiss.swig_ptr(order))
-    for start in range(0, graph.d, _COLUMNS):  # column by column, since FAISS would copy all vectors
+    for start in range(
+        0, graph.d, _COLUMNS
+    ):  # column by column, since FAISS would copy all vectors
         columns = slice(start, start + _COLUMNS)
         units[:, columns] = units[order, columns]
     ids = ids_of(index)
@@ -118,7 +122,9 @@ def save(index: "faiss.IndexIDMap", path: Path) -> None:
     import faiss as untyped  # its stubs lack what its Python layer adds
 
     faiss: Any = untyped
-    with disk.writing(path) as file:  # FAISS itself only prints a line where the closing of a file fails
+    with disk.writing(
+        path
+    ) as file:  # FAISS itself only prints a line where the closing of a file fails
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
 
 
@@ -136,7 +142,9 @@ def load(file: StoredFile, card: IndexCard, *, mapped: bool = True) -> "faiss.In
     try:
         with disk.opening(path):
             if disk.size(path) != file.entry["bytes"]:
-                raise file.damage("it has not the size in the manifest, so it was altered or truncated")
+                raise file.damage(
+                    "it has not the size in the manifest, so it was altered or truncated"
+                )
             index: untyped.IndexIDMap = faiss.read_index(str(path), flags)
             if not _is_sound(index, card):
                 raise file.damage("it is no index of the kind and size in the manifest")
@@ -158,10 +166,18 @@ def _is_sound(index: Any, card: IndexCard) -> bool:
     inner = inner_of(index)
     storage = storage_of(inner)
     kinds = (type(inner), type(storage))
-    if kinds != ((faiss.IndexHNSWFlat, faiss.IndexFlatL2) if card.kind == "hnsw" else (faiss.IndexFlatIP,) * 2):
+    if kinds != (
+        (faiss.IndexHNSWFlat, faiss.IndexFlatL2)
+        if card.kind == "hnsw"
+        else (faiss.IndexFlatIP,) * 2
+    ):
         return False
     parts = (index, inner, storage)
-    sizes = {index.id_map.size(), storage.codes.size() // (4 * card.dim), *(part.ntotal for part in parts)}
+    sizes = {
+        index.id_map.size(),
+        storage.codes.size() // (4 * card.dim),
+        *(part.ntotal for part in parts),
+    }
     is_same_metric = inner.metric_type == storage.metric_type
     return is_same_metric and sizes == {card.n} and {part.d for part in parts} == {card.dim}
 
@@ -193,7 +209,11 @@ def units_of(inner: Any) -> Units:
     import faiss
 
     codes = storage_of(inner).codes
-    units: Units = faiss.rev_swig_ptr(codes.data(), codes.size()).view(np.float32).reshape(inner.ntotal, inner.d)
+    units: Units = (
+        faiss.rev_swig_ptr(codes.data(), codes.size())
+        .view(np.float32)
+        .reshape(inner.ntotal, inner.d)
+    )
     return units
 
 
@@ -211,5 +231,7 @@ def find(
     selected = {}
     if members is not None:
         selected["sel"] = faiss.IDSelectorBitmap(np.packbits(members, bitorder="little"))
-    squares, positions = graph.search(units, k, params=faiss.SearchParametersHNSW(efSearch=max(k, effort), **selected))
+    squares, positions = graph.search(
+        units, k, params=faiss.SearchParametersHNSW(efSearch=max(k, effort), **selected)
+    )
     return positions, squares

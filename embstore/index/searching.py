@@ -14,7 +14,14 @@ from embstore.base.arrays import Float64Array, distinct
 from embstore.base.errors import DamagedError
 from embstore.index import faiss_index
 from embstore.index.card import FLAT_BYTES, IndexCard
-from embstore.index.exact_search import Gather, Ids, Vectors, candidates_by_distance, nearest, unit_vectors
+from embstore.index.exact_search import (
+    Gather,
+    Ids,
+    Vectors,
+    candidates_by_distance,
+    nearest,
+    unit_vectors,
+)
 from embstore.storage.cache import StoredFile
 
 if TYPE_CHECKING:
@@ -35,7 +42,9 @@ class Graph:
         effort: Search parameter ``ef_search``, tuned for 10 neighbours.
     """
 
-    def __init__(self, index: "faiss.IndexIDMap", effort: Mapping[str, int], file: StoredFile | None = None) -> None:
+    def __init__(
+        self, index: "faiss.IndexIDMap", effort: Mapping[str, int], file: StoredFile | None = None
+    ) -> None:
         self._index, self.effort, self._file = index, effort, file
         self._inner: Any = faiss_index.inner_of(index)
         self.dim: int = index.d
@@ -68,7 +77,9 @@ class Graph:
         # Also those that were visited anyway: float32 may put some of the nearest behind others.
         width = min(max(k, effort), n)
         try:
-            positions, squares = faiss_index.find(self._inner, unit_vectors(queries), width, effort, members)
+            positions, squares = faiss_index.find(
+                self._inner, unit_vectors(queries), width, effort, members
+            )
             ids = np.where(positions >= 0, self.ids[positions], -1)
         except (RuntimeError, IndexError) as error:
             if self._file is None:
@@ -79,7 +90,10 @@ class Graph:
             return None
         n_found = (positions >= 0).sum(axis=1)
         rows = zip(ids, squares, n_found, strict=True)
-        near = [found[candidates_by_distance(square[:count], k, self.dim)] for found, square, count in rows]
+        near = [
+            found[candidates_by_distance(square[:count], k, self.dim)]
+            for found, square, count in rows
+        ]
         return self._ranked(queries, near, k, gather)
 
     def _effort(self, k: int, n: int) -> int:
@@ -87,13 +101,17 @@ class Graph:
         scale = max(1.0, k / (TUNED_K + 1))
         return math.ceil(self.effort.get("ef_search", 1) * scale * len(self.ids) / n)
 
-    def _ranked(self, queries: Vectors, near: list[Ids], k: int, gather: Gather) -> tuple[Ids, Float64Array]:
+    def _ranked(
+        self, queries: Vectors, near: list[Ids], k: int, gather: Gather
+    ) -> tuple[Ids, Float64Array]:
         """Return the best of some items (m,) of each query, by the cosines of their stored vectors."""
         wanted = distinct(np.concatenate(near))
         stored_ids, vectors = gather(wanted)
         if not np.array_equal(stored_ids, wanted):
             place = "an index" if self._file is None else self._file.place
-            raise DamagedError(f"{place} names items that its layer does not have. Run: ⦃embstore verify⦄")
+            raise DamagedError(
+                f"{place} names items that its layer does not have. Run: ⦃embstore verify⦄"
+            )
         ids, cosines = np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf)
         for row, own in enumerate(near):
             rows = np.searchsorted(stored_ids, own)
@@ -121,7 +139,9 @@ def open_graph(file: StoredFile) -> Graph:
 
 def stored_ids(file: StoredFile) -> Ids:
     """Return the item ids in the file of an index, ascending."""
-    index = faiss_index.load(file, IndexCard.from_entry(file.entry))  # referenced until its ids are copied
+    index = faiss_index.load(
+        file, IndexCard.from_entry(file.entry)
+    )  # referenced until its ids are copied
     ids: Ids = np.sort(faiss_index.ids_of(index))
     return ids
 

@@ -67,21 +67,29 @@ class Indexed:
         return int(self.file.entry["bytes"])
 
 
-def update_indexes(place: Path | StoreFiles, card: Card, kind: str, *, memory: int | None = None) -> list[Indexed]:
+def update_indexes(
+    place: Path | StoreFiles, card: Card, kind: str, *, memory: int | None = None
+) -> list[Indexed]:
     """Build or extend the outdated indexes of a space, and commit them; with ``kind="none"``, remove all of them."""
     if kind == "none":
         remove_indexes(place, card.space)
         return []
-    results = index_layers(place, card, card.layers.members, Choice(None if kind == AUTO else kind, memory))
+    results = index_layers(
+        place, card, card.layers.members, Choice(None if kind == AUTO else kind, memory)
+    )
     return [result for result in results if result.action != "kept"]
 
 
-def remove_indexes(place: Path | StoreFiles, space: str, layers: Iterable[int] | None = None) -> None:
+def remove_indexes(
+    place: Path | StoreFiles, space: str, layers: Iterable[int] | None = None
+) -> None:
     """Commit the removal of the indexes of some layers of a space, or of all."""
 
     def change(base: Manifest) -> Change:
         named = base.layers_of(keys.INDEXES, space) if layers is None else layers
-        return Change(removed=[key for layer in named for key in base.keys_of(keys.INDEXES, space, layer)])
+        return Change(
+            removed=[key for layer in named for key in base.keys_of(keys.INDEXES, space, layer)]
+        )
 
     StoreFiles.of_folder(place).commit(change)
 
@@ -89,17 +97,21 @@ def remove_indexes(place: Path | StoreFiles, space: str, layers: Iterable[int] |
 def recall_notes(card: Card, results: Sequence[Indexed]) -> list[str]:
     """Return a note for each index whose recall is below its target."""
     notes = []
-    for layer, stored in ((result.layer, result.card) for result in results if result.card.is_below_target):
+    for layer, stored in (
+        (result.layer, result.card) for result in results if result.card.is_below_target
+    ):
         effort = ", ".join(f"{name} {value}" for name, value in stored.effort.items())
         notes.append(
-            f"{card.space} layer {layer.name}: the best {stored.kind} index ({effort}) has recall@10 "
-            f"{stored.recall:.4f}; {stored.wanted_recall:g} was wanted. It is kept. For exact answers: "
-            "⦃embstore neighbours TEXT --exact⦄, or ⦃embstore index --kind flat⦄."
+            f"{card.space} layer {layer.name}: the best {stored.kind} index ({effort}) has"
+            f" recall@10 {stored.recall:.4f}; {stored.wanted_recall:g} was wanted. It is kept. For"
+            " exact answers: ⦃embstore neighbours TEXT --exact⦄, or ⦃embstore index --kind flat⦄."
         )
     return notes
 
 
-def check_memory(place: Path | StoreFiles, card: Card, n_new: int, kind: str, memory: int | None) -> None:
+def check_memory(
+    place: Path | StoreFiles, card: Card, n_new: int, kind: str, memory: int | None
+) -> None:
     """Raise UsageError if the memory limit is too small for an index of a space's stored and new vectors."""
     if kind == "none" or memory is None or not n_new:
         return
@@ -109,7 +121,9 @@ def check_memory(place: Path | StoreFiles, card: Card, n_new: int, kind: str, me
     choose(stored.requested_kind if stored is not None else kind, n, card.dim, memory)
 
 
-def index_layers(place: Path | StoreFiles, card: Card, layers: Sequence[Layer], choice: Choice) -> list[Indexed]:
+def index_layers(
+    place: Path | StoreFiles, card: Card, layers: Sequence[Layer], choice: Choice
+) -> list[Indexed]:
     """Update the indexes of some layers, several flat ones in parallel, and commit them together."""
     catalog = Catalog(place)
     if catalog.is_empty(card.space):
@@ -126,8 +140,13 @@ def index_layers(place: Path | StoreFiles, card: Card, layers: Sequence[Layer], 
 def _run(files: StoreFiles, space: str, works: "Sequence[_Work]") -> list[Indexed]:
     """Build or extend indexes, and report the progress."""
     lock = Lock()
-    with task("index", space, len(works)) as indexing, ThreadPoolExecutor(_n_parallel(works)) as pool:
-        indexing.shares |= dict.fromkeys(range(len(works)), 0.0)  # no thread changes the size of this dictionary
+    with (
+        task("index", space, len(works)) as indexing,
+        ThreadPoolExecutor(_n_parallel(works)) as pool,
+    ):
+        indexing.shares |= dict.fromkeys(
+            range(len(works)), 0.0
+        )  # no thread changes the size of this dictionary
 
         def run(number: int, work: _Work) -> Indexed:
             def advance(share: float) -> None:
@@ -180,12 +199,16 @@ class _Work:
         file = catalog.index(card.space, layer.id)
         stored = None if file is None else IndexCard.from_entry(file.entry)
         requested_kind = choice.kind or (AUTO if stored is None else stored.requested_kind)
-        recall = choice.recall or (TARGET_RECALL if stored is None or stored.is_exact else stored.wanted_recall)
+        recall = choice.recall or (
+            TARGET_RECALL if stored is None or stored.is_exact else stored.wanted_recall
+        )
         items = catalog.items_of(card.space)
         if stored is not None and stored.covers(items) and choice.kind is None and not choice.force:
             design = Design(stored.kind, stored.parameters)
         else:
-            design = choose(requested_kind, items.n, card.dim, choice.memory or machine_memory() // 2)
+            design = choose(
+                requested_kind, items.n, card.dim, choice.memory or machine_memory() // 2
+            )
         action = _needed(stored, design, items, recall, choice)
         old = None if file is None or stored is None else (file, stored)
         return cls(catalog, card, layer, items, old, design, requested_kind, recall, action)
@@ -195,7 +218,9 @@ class _Work:
         assert self.stored is not None
         file, stored = self.stored
         card = replace(stored, requested_kind=self.requested_kind)
-        return Indexed(self.layer, replace(file, entry={**file.entry, **card.to_facts()}), card, "kept")
+        return Indexed(
+            self.layer, replace(file, entry={**file.entry, **card.to_facts()}), card, "kept"
+        )
 
     def run(self, files: StoreFiles, progress: Callable[[float], None]) -> Indexed:
         """Extend the existing index, or build a new one; report the finished share, in [0, 1]."""
@@ -206,9 +231,13 @@ class _Work:
         with files.temporary() as temp:
             faiss_index.save(built, temp)
             entry = entry_of(temp, **card.to_facts())
-            key = keys.make(keys.INDEXES, entry["sha256"], name=self.card.space, layer=self.layer.id)
+            key = keys.make(
+                keys.INDEXES, entry["sha256"], name=self.card.space, layer=self.layer.id
+            )
             files.write({key: temp})
-        return Indexed(self.layer, files.file(key, entry), card, "built" if old is None else "extended")
+        return Indexed(
+            self.layer, files.file(key, entry), card, "built" if old is None else "extended"
+        )
 
     def _old(self) -> "tuple[faiss.IndexIDMap, IndexCard] | None":
         """Load the existing index to extend it; None if it is damaged, or has an item that the layer has not."""
@@ -222,7 +251,9 @@ class _Work:
         return None
 
 
-def _needed(stored: IndexCard | None, design: Design, items: ItemSet, recall: float, choice: Choice) -> Action:
+def _needed(
+    stored: IndexCard | None, design: Design, items: ItemSet, recall: float, choice: Choice
+) -> Action:
     """Return whether an index must be built or extended, or can be kept."""
     if stored is None or choice.force or stored.kind != design.kind or stored.items.n > items.n:
         return "built"
@@ -248,7 +279,11 @@ def _n_parallel(works: Sequence[_Work]) -> int:
 
 def machine_memory() -> int:
     """Return the memory of this machine in bytes, or the memory limit of this process's container."""
-    n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 << 30
+    n_bytes = (
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if hasattr(os, "sysconf")
+        else 8 << 30
+    )
     try:
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
     except (OSError, ValueError):  # no limit

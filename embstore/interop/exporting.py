@@ -49,20 +49,30 @@ class Selected:
         self, catalog: Catalog, card: Card, layers: Sequence[Layer], selection: Selection, keep: Sequence[str],
         report: Callable[[int, int], None],
     ) -> None:  # fmt: skip
-        self._catalog, self.card, self.layers, self._selection = catalog, card, tuple(layers), selection
+        self._catalog, self.card, self.layers, self._selection = (
+            catalog,
+            card,
+            tuple(layers),
+            selection,
+        )
         self._report = report
         self.columns = chosen_columns(catalog, card.space, keep)
         self._only = selection.select(catalog, card.space)
         self._batches = self._in_order()
         if not self.n:
-            raise QueryError(f"no item of {card.space} is selected. Leave ⦃where⦄ and ⦃words⦄ out, or select others.")
+            raise QueryError(
+                f"no item of {card.space} is selected. Leave ⦃where⦄ and ⦃words⦄ out, or select"
+                " others."
+            )
         missing, self.notes = missing_words(catalog, selection.words, card)
         self._transforms: list[Transform] = []
         self._columns = np.arange(card.dim)
         if selection.steps:
             for layer in layers:
                 try:
-                    transform = fit(StoredLayer(self._catalog, self.card, layer, self._only), selection.steps)
+                    transform = fit(
+                        StoredLayer(self._catalog, self.card, layer, self._only), selection.steps
+                    )
                 except NotComputable as error:
                     raise QueryError(
                         f"layer {layer.name} of {self.card.space} cannot be transformed: {error}."
@@ -95,7 +105,10 @@ class Selected:
         start = 0
         self._report(start, self.n)
         for ids in self._batches:
-            gathered = [self._catalog.vectors(self.card.space, layer.id, ids).gather() for layer in self.layers]
+            gathered = [
+                self._catalog.vectors(self.card.space, layer.id, ids).gather()
+                for layer in self.layers
+            ]
             for first in range(0, len(ids), _BLOCK_ITEMS):
                 part = ids[first : first + _BLOCK_ITEMS]
                 vectors = np.stack([found[first : first + _BLOCK_ITEMS] for _, found in gathered])
@@ -111,7 +124,9 @@ class Selected:
         ids = np.fromiter((item.id for item in items), np.int64, len(items))
         return [*column_values(self._catalog, self.card.space, self.columns, ids).values()]
 
-    def neighbours(self, layer: Layer, k: int) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+    def neighbours(
+        self, layer: Layer, k: int
+    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
         """Return the k nearest other items of every item of a layer by cosine, by an exact search in memory.
 
         They are ids of the items with a direction (n,), positions of the neighbours in them (n, k), and cosines (n, k).
@@ -123,7 +138,9 @@ class Selected:
         from embstore.query.layer_maps import map_points
 
         together = ",".join(each.name for each in self.layers)
-        return map_points(self._catalog, self.card.space, layer.name, together, self.map_method, self._selection)
+        return map_points(
+            self._catalog, self.card.space, layer.name, together, self.map_method, self._selection
+        )
 
     @cached_property
     def map_method(self) -> str:
@@ -137,7 +154,9 @@ class Selected:
         """Return vectors (layers, n, dim) transformed, and in the type of the export."""
         if not self._transforms:
             return vectors.astype(self.dtype, copy=False)
-        layers = [transform(block) for transform, block in zip(self._transforms, vectors, strict=True)]
+        layers = [
+            transform(block) for transform, block in zip(self._transforms, vectors, strict=True)
+        ]
         return np.stack(layers).astype(np.float32)
 
     def _in_order(self) -> list[Ids]:
@@ -153,7 +172,9 @@ class ExportRequest:
 
     dest: Path
     space: str | None  # None for the only one of the store
-    layers: str | None  # in the notation of Layers.select; None for all if the format has room, else the top layer
+    layers: (
+        str | None
+    )  # in the notation of Layers.select; None for all if the format has room, else the top layer
     format: str | None  # None to find it by the suffix of ``dest``
     selection: Selection
     keep: tuple[str, ...] = ()  # columns of the items; ("all",) for all that are stored
@@ -164,25 +185,37 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
     """Write the selected vectors of a space to a file or folder."""
     name, dest = find_writer(request.dest, request.format), request.dest
     writer = WRITERS[name]
-    card, *others = SpaceFilter(spaces=[request.space] if request.space else []).select(catalog.cards)
+    card, *others = SpaceFilter(spaces=[request.space] if request.space else []).select(
+        catalog.cards
+    )
     if others:
-        raise UsageError(f"the store has several spaces: {', '.join(catalog.cards)}. Name one: ⦃again space=NAME⦄")
+        raise UsageError(
+            f"the store has several spaces: {', '.join(catalog.cards)}. Name one: ⦃again"
+            " space=NAME⦄"
+        )
     if catalog.is_empty(card.space):
-        raise UsageError(f"{card.space} has no vectors yet: its build was interrupted. Run it again.")
+        raise UsageError(
+            f"{card.space} has no vectors yet: its build was interrupted. Run it again."
+        )
     layers = card.layers.select(request.layers or ("all" if writer.several_layers else "top"))
     if len(layers) > 1 and not writer.several_layers:
         several = ", ".join(known for known, entry in WRITERS.items() if entry.several_layers)
         raise UsageError(
-            f"{name} has room for one layer, and {request.layers!r} selects {len(layers)}. Choose one with ⦃layer⦄, or "
-            f"a format with room for several: {several}."
+            f"{name} has room for one layer, and {request.layers!r} selects {len(layers)}. Choose"
+            f" one with ⦃layer⦄, or a format with room for several: {several}."
         )
     if request.keep and not writer.has_columns:
         with_room = ", ".join(known for known, entry in WRITERS.items() if entry.has_columns)
-        raise UsageError(f"{name} has no room for columns of items: leave ⦃keep⦄ out, or choose one of: {with_room}.")
+        raise UsageError(
+            f"{name} has no room for columns of items: leave ⦃keep⦄ out, or choose one of:"
+            f" {with_room}."
+        )
     if not request.force and disk.exists(dest):
         raise UsageError(f"{dest} exists. Name another place, or replace it with ⦃force=True⦄.")
     if request.force and disk.is_folder(dest) and not disk.exists(dest / CARD_FILE):
-        raise UsageError(f"{dest} is a folder that no export wrote: it has no {CARD_FILE}. Name another place.")
+        raise UsageError(
+            f"{dest} is a folder that no export wrote: it has no {CARD_FILE}. Name another place."
+        )
 
     def report(n_done: int, n: int) -> None:
         report_progress(Progress("write", str(dest), n_done, n, n_done / max(1, n)))

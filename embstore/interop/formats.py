@@ -11,11 +11,17 @@ from embstore.interop.records import with_record_beside
 from embstore.interop.vector_file import ReadOptions, VectorFile, check_regular, is_folder
 from embstore.sources.files import file_type, open_decompressed
 
-_TEXTS, _COLUMNS, _ALL = ("texts", "column"), ("column", "vector_column"), ("texts", "column", "vector_column")
+_TEXTS, _COLUMNS, _ALL = (
+    ("texts", "column"),
+    ("column", "vector_column"),
+    ("texts", "column", "vector_column"),
+)
 
 _NO_USE = {
     "texts": "is for arrays without texts, and this format has its own",
-    "column": "is for files with columns, or for ⦃texts⦄, and this format has one text for each vector",
+    "column": (
+        "is for files with columns, or for ⦃texts⦄, and this format has one text for each vector"
+    ),
     "vector_column": "is for files with several columns or arrays, and this format has one",
 }
 """Why an option does not apply to a format."""
@@ -69,7 +75,9 @@ class Writer(NamedTuple):
     help: str
     several_layers: bool = True
     is_folder: bool = False
-    card_beside: bool = False  # the record of the export is in a file beside it, since it has no room for one
+    card_beside: bool = (
+        False  # the record of the export is in a file beside it, since it has no room for one
+    )
 
     @property
     def has_columns(self) -> bool:
@@ -119,7 +127,10 @@ def find_writer(dest: Path, format_name: str | None) -> str:
     if dest.suffix.lower() not in by_suffix:
         hint = "Name the format with ⦃as⦄."
         if dest.suffix.lower() == ".npy":  # a file has no room for ids and texts
-            hint = f"NumPy's arrays are written to a folder, with ids and texts beside them: {dest.stem} ⦃as=npy⦄"
+            hint = (
+                "NumPy's arrays are written to a folder, with ids and texts beside them:"
+                f" {dest.stem} ⦃as=npy⦄"
+            )
         raise UnknownNameError("file type", dest.suffix or dest.name, by_suffix, hint)
     return by_suffix[dest.suffix.lower()]
 
@@ -148,13 +159,18 @@ def find_format(path: Path) -> str:
         first = stream.read(8)
     if first.startswith(_FASTTEXT_MODEL):
         raise SourceError(
-            f"{path} is a model of fastText, not vectors. Give the .vec beside it, or write one with fasttext's "
-            "get_words and get_word_vector."
+            f"{path} is a model of fastText, not vectors. Give the .vec beside it, or write one"
+            " with fasttext's get_words and get_word_vector."
         )
     for magic, name in _FIRST_BYTES.items():
         if first.startswith(magic):
             return name
-    by_suffix = {known: name for name, reader in READERS.items() for known in reader.suffixes if known != ".vec"}
+    by_suffix = {
+        known: name
+        for name, reader in READERS.items()
+        for known in reader.suffixes
+        if known != ".vec"
+    }
     if suffix in by_suffix:
         return by_suffix[suffix]
     if suffix in _TEXT_SUFFIXES:
@@ -162,7 +178,8 @@ def find_format(path: Path) -> str:
     hint = "Name the format with ⦃as⦄."
     if suffix in (".csv", ".tsv"):
         hint = (
-            "Vectors in CSV are not read: save the numbers as an array, as with numpy.save, and name this file as its "
-            f"texts: ⦃embstore import vectors.npy --texts {shlex.quote(str(path))} --column NAME⦄"
+            "Vectors in CSV are not read: save the numbers as an array, as with numpy.save, and"
+            " name this file as its texts: ⦃embstore import vectors.npy --texts"
+            f" {shlex.quote(str(path))} --column NAME⦄"
         )
     raise UnknownNameError("file type", path.suffix or path.name, dict.fromkeys(by_suffix), hint)

@@ -46,7 +46,9 @@ class ImportOptions:
 
     name: str
     unit: Unit = Unit.WORD
-    layers: str | None = None  # 6, 0-12 or 0,6,12; None for those that the file names, else 0, 1, 2 …
+    layers: str | None = (
+        None  # 6, 0-12 or 0,6,12; None for those that the file names, else 0, 1, 2 …
+    )
     dtype: str | None = None  # None for float16 if all vectors are of it, else float32
     index: str = "auto"
     index_memory: int | None = None  # in bytes; None for half of the machine's memory
@@ -59,7 +61,10 @@ class ImportOptions:
 
 
 def import_vectors(
-    place: Path | StoreFiles, files: Sequence[VectorFile], options: ImportOptions, digest: str | None = None
+    place: Path | StoreFiles,
+    files: Sequence[VectorFile],
+    options: ImportOptions,
+    digest: str | None = None,
 ) -> ImportReport:
     """Import the vectors of some files into one space, and index them."""
     began = time.perf_counter()
@@ -87,8 +92,12 @@ def import_vectors(
         missing = MissingItems(staging, catalog)
         n_present = missing.load_present(card.space)
         layer_bytes = card.dim * (2 if card.dtype == "float16" else 4)
-        parts = Parts.plan(staging.n_items, staging.n_chars, layer_bytes, options.shard_bytes, ShardSpec())
-        check_memory(stored_files, card, staging.n_items - n_present, options.index, options.index_memory)
+        parts = Parts.plan(
+            staging.n_items, staging.n_chars, layer_bytes, options.shard_bytes, ShardSpec()
+        )
+        check_memory(
+            stored_files, card, staging.n_items - n_present, options.index, options.index_memory
+        )
         texts = StoredTexts(staging, stored_files)
         if n_present:
             texts.write(missing.present([card.space], parts))
@@ -113,14 +122,19 @@ def _write(
         keys, ids = keys[order], ids[order]
         n_bytes += store.write_batch(card, ids, spool.read(keys, ids), texts.missing).n_bytes
         n_done += len(ids)
-        report_progress(Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items)))
+        report_progress(
+            Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items))
+        )
     return n_bytes
 
 
 def _imported_card(options: ImportOptions, files: Sequence[VectorFile], digest: str | None) -> Card:
     """Return the card of an imported space: what is known of vectors that were made elsewhere."""
     paths = dict.fromkeys(path for file in files for path in file.hashed)
-    hashes = [{"name": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size} for path in paths]
+    hashes = [
+        {"name": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size}
+        for path in paths
+    ]
     if digest is None:
         each = [str(file["sha256"]) for file in hashes]
         digest = each[0] if len(each) == 1 else hashlib.sha256("\n".join(each).encode()).hexdigest()
@@ -144,13 +158,17 @@ def choose_layers(files: Sequence[VectorFile], requested: str | None) -> Layers:
             return named
         if n_layers > MAX_BLOCKS + 1:
             raise SourceError(
-                f"{files[0].name} has {n_layers:,} layers, and a space has at most {MAX_BLOCKS + 1:,}. Import a part."
+                f"{files[0].name} has {n_layers:,} layers, and a space has at most"
+                f" {MAX_BLOCKS + 1:,}. Import a part."
             )
         return _numbered(range(n_layers))
     numbers = _numbers(requested)
     if len(numbers) != n_layers:
         have = "one layer" if n_layers == 1 else f"{n_layers} layers"
-        raise UsageError(f"⦃layer={requested}⦄ names {len(numbers)}, and {files[0].name} has {have}. Name each once.")
+        raise UsageError(
+            f"⦃layer={requested}⦄ names {len(numbers)}, and {files[0].name} has {have}. Name each"
+            " once."
+        )
     return _numbered(numbers)
 
 
@@ -163,11 +181,19 @@ def _numbers(requested: str) -> list[int]:
     numbers: list[int] = []
     for part in requested.split(","):
         first, dash, last = part.strip().partition("-")
-        if not all(text.isascii() and text.isdigit() and len(text) <= 4 for text in (first, *([last] if dash else ()))):
-            raise UsageError(f"⦃layer={requested}⦄ is not a list of layers: write numbers as in 6, 0-12 or 0,6,12.")
+        if not all(
+            text.isascii() and text.isdigit() and len(text) <= 4
+            for text in (first, *([last] if dash else ()))
+        ):
+            raise UsageError(
+                f"⦃layer={requested}⦄ is not a list of layers: write numbers as in 6, 0-12 or"
+                " 0,6,12."
+            )
         numbers += range(int(first), int(last if dash else first) + 1)
     if numbers != sorted(set(numbers)) or not numbers or numbers[-1] > MAX_BLOCKS:
-        raise UsageError(f"⦃layer={requested}⦄: layers are ascending numbers up to {MAX_BLOCKS}, each once.")
+        raise UsageError(
+            f"⦃layer={requested}⦄: layers are ascending numbers up to {MAX_BLOCKS}, each once."
+        )
     return numbers
 
 
@@ -193,14 +219,19 @@ def _staging_memory(files: Sequence[VectorFile]) -> int:
 def _check_alike(files: Sequence[VectorFile]) -> None:
     """Raise SourceError unless all files have one dimension and one number of layers."""
     if not files:
-        raise UsageError("no file is given. Give at least one: ⦃embstore import vectors.txt --name NAME⦄")
+        raise UsageError(
+            "no file is given. Give at least one: ⦃embstore import vectors.txt --name NAME⦄"
+        )
     first = files[0]
     for file in files[1:]:
-        for what, a, b in (("dimension", first.dim, file.dim), ("number of layers", first.n_layers, file.n_layers)):
+        for what, a, b in (
+            ("dimension", first.dim, file.dim),
+            ("number of layers", first.n_layers, file.n_layers),
+        ):
             if a != b:
                 raise SourceError(
-                    f"{file.name} has the {what} {b}, and {first.name} has {a}. Files of one import are of one space: "
-                    "import them one by one, each with its ⦃name⦄."
+                    f"{file.name} has the {what} {b}, and {first.name} has {a}. Files of one import"
+                    " are of one space: import them one by one, each with its ⦃name⦄."
                 )
 
 
@@ -210,7 +241,9 @@ def _check_names(card: Card, n_files: int) -> None:
         if n_files > 1:
             card_bytes(card)
     except StoreError as error:
-        raise StoreError(f"{error} It names {n_files:,} files with their hashes: join them into fewer.") from error
+        raise StoreError(
+            f"{error} It names {n_files:,} files with their hashes: join them into fewer."
+        ) from error
 
 
 def _check_disk(stored: StoreFiles, files: Sequence[VectorFile], options: ImportOptions) -> None:
@@ -225,9 +258,10 @@ def _check_disk(stored: StoreFiles, files: Sequence[VectorFile], options: Import
     if manifest is not None and manifest.keys_of(CARDS, options.name):  # some may be there already
         return
     raise StoreError(
-        f"{files[0].name} has {sum(file.n or 0 for file in files):,} vectors, for which the import needs "
-        f"{show_size(n_bytes)} in {stored.root} while it runs, and {show_size(final_bytes)} after it; "
-        f"{show_size(free)} are free. Free some space, or choose another folder with ⦃store⦄."
+        f"{files[0].name} has {sum(file.n or 0 for file in files):,} vectors, for which the import"
+        f" needs {show_size(n_bytes)} in {stored.root} while it runs, and {show_size(final_bytes)}"
+        f" after it; {show_size(free)} are free. Free some space, or choose another folder with"
+        " ⦃store⦄."
     )
 
 

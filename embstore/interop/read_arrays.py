@@ -34,8 +34,8 @@ from embstore.interop.vector_file import (
 from embstore.sources.files import open_binary
 
 _PICKLED = (
-    "holds pickled objects, which can run code when they are loaded. Save it as numbers (array.astype('float32')), or "
-    "add ⦃allow-pickle=True⦄ if you trust where it comes from."
+    "holds pickled objects, which can run code when they are loaded. Save it as numbers"
+    " (array.astype('float32')), or add ⦃allow-pickle=True⦄ if you trust where it comes from."
 )
 _TEXT_ARRAYS = ("texts", "words", "tokens", "keys", "vocab", "labels")
 _IN_MEMORY = "the array"
@@ -50,7 +50,9 @@ class RawArray:
     dtype: np.dtype[np.generic]  # with its byte order
     offset: int = 0  # of its first byte in the file
     fortran: bool = False  # the first index varies fastest
-    is_bfloat16: bool = False  # its numbers are the upper halves of float32, and ``dtype`` is uint16
+    is_bfloat16: bool = (
+        False  # its numbers are the upper halves of float32, and ``dtype`` is uint16
+    )
 
     def mapped(self) -> NDArray[Any]:
         """Return the array mapped into memory; its pages count as memory as long as the mapping is referred to."""
@@ -62,12 +64,18 @@ class RawArray:
         try:
             found = np.array(self.mapped()[..., start:end, :])
         except ValueError as error:
-            raise SourceError(f"{self.path} ends too early, or is damaged: {error}. Copy it again.") from error
+            raise SourceError(
+                f"{self.path} ends too early, or is damaged: {error}. Copy it again."
+            ) from error
         return (found.astype(np.uint32) << 16).view(np.float32) if self.is_bfloat16 else found
 
-    def file(self, format_name: str, texts: Callable[[], Texts], hashed: tuple[Path, ...]) -> VectorFile:
+    def file(
+        self, format_name: str, texts: Callable[[], Texts], hashed: tuple[Path, ...]
+    ) -> VectorFile:
         """Return it with its texts as a file of vectors."""
-        return file_of_rows(str(self.path), format_name, self.shape, self.dtype, self.rows, texts, hashed=hashed)
+        return file_of_rows(
+            str(self.path), format_name, self.shape, self.dtype, self.rows, texts, hashed=hashed
+        )
 
 
 def memory_file(
@@ -75,7 +83,9 @@ def memory_file(
 ) -> VectorFile:
     """Return an array in memory, (n, dim) or (layers, n, dim), with a function that yields its texts, as a file."""
     shape, dtype = vectors.shape, vectors.dtype
-    return file_of_rows(name, format_name, shape, dtype, lambda a, b: vectors[..., a:b, :], texts, **more)
+    return file_of_rows(
+        name, format_name, shape, dtype, lambda a, b: vectors[..., a:b, :], texts, **more
+    )
 
 
 def open_npy(path: Path, options: ReadOptions) -> VectorFile:
@@ -93,8 +103,12 @@ def open_npy(path: Path, options: ReadOptions) -> VectorFile:
     try:
         vectors = np.array([np.asarray(row, np.float64) for row in loaded])
     except (ValueError, TypeError) as error:
-        raise SourceError(f"{path}: its rows are not vectors of one length ({error}). Give one length.") from error
-    return memory_file(str(path), "npy", vectors, texts, hashed=hashed, notes=(unpickled_note(path),))
+        raise SourceError(
+            f"{path}: its rows are not vectors of one length ({error}). Give one length."
+        ) from error
+    return memory_file(
+        str(path), "npy", vectors, texts, hashed=hashed, notes=(unpickled_note(path),)
+    )
 
 
 def unpickled_note(path: Path) -> str:
@@ -104,8 +118,12 @@ def unpickled_note(path: Path) -> str:
 
 def open_npy_folder(path: Path, options: ReadOptions) -> VectorFile:
     """Open a folder with vectors.npy and texts.jsonl; card.json names the layers."""
-    file = open_npy(path / "vectors.npy", replace(options, texts=options.texts or path / "texts.jsonl"))
-    return with_record(replace(file, name=str(path), format="npy-folder"), read_record(path / CARD_FILE))
+    file = open_npy(
+        path / "vectors.npy", replace(options, texts=options.texts or path / "texts.jsonl")
+    )
+    return with_record(
+        replace(file, name=str(path), format="npy-folder"), read_record(path / CARD_FILE)
+    )
 
 
 def open_npz(path: Path, options: ReadOptions) -> VectorFile:
@@ -118,7 +136,9 @@ def open_npz(path: Path, options: ReadOptions) -> VectorFile:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     except zipfile.BadZipFile as error:
-        raise SourceError(f"{path} is not a .npz file: {error}. Save it again with numpy.savez.") from error
+        raise SourceError(
+            f"{path} is not a .npz file: {error}. Save it again with numpy.savez."
+        ) from error
     chosen = _chosen_array(path, list(members), options.vector_column)
     labels = next((name for name in _TEXT_ARRAYS if name in members), None)
     array = _uncompressed(path, members[chosen])
@@ -136,10 +156,16 @@ def _read_header(file: IO[bytes], path: Path) -> RawArray:
     """Read the header of a .npy file at the position of an open file."""
     try:
         version = npy_format.read_magic(file)
-        read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        read = (
+            npy_format.read_array_header_1_0
+            if version == (1, 0)
+            else npy_format.read_array_header_2_0
+        )
         shape, fortran, dtype = read(file)
     except (ValueError, EOFError) as error:
-        raise SourceError(f"{path} is not a .npy file: {error}. Save it again with numpy.save.") from error
+        raise SourceError(
+            f"{path} is not a .npy file: {error}. Save it again with numpy.save."
+        ) from error
     return RawArray(path, shape, dtype, file.tell(), fortran)
 
 
@@ -150,14 +176,20 @@ def _load_member(path: Path, name: str, allow_pickle: bool) -> NDArray[Any]:
             with np.load(file, allow_pickle=allow_pickle) as archive:
                 found: NDArray[Any] = archive[name]
         except ValueError as error:
-            cause = _PICKLED if "allow_pickle" in str(error) else f"is damaged: {error}. Copy it again."
+            cause = (
+                _PICKLED if "allow_pickle" in str(error) else f"is damaged: {error}. Copy it again."
+            )
             raise SourceError(f"{path} {cause}") from error
     if not found.dtype.hasobject:
         return found
     try:
-        return np.array(found.tolist(), dtype=np.str_ if isinstance(found.flat[0], str) else np.float64)
+        return np.array(
+            found.tolist(), dtype=np.str_ if isinstance(found.flat[0], str) else np.float64
+        )
     except (ValueError, TypeError) as error:
-        raise SourceError(f"{path}: {name} is not an array of numbers or strings ({error}).") from error
+        raise SourceError(
+            f"{path}: {name} is not an array of numbers or strings ({error})."
+        ) from error
 
 
 def _chosen_array(path: Path, names: list[str], requested: str | None) -> str:
@@ -167,7 +199,10 @@ def _chosen_array(path: Path, names: list[str], requested: str | None) -> str:
         return requested
     others = [name for name in names if name not in _TEXT_ARRAYS and name != "ids"]
     if len(others) != 1:
-        raise UsageError(f"{path} has the arrays {', '.join(names)}. Name that of the vectors: ⦃vector-column=NAME⦄")
+        raise UsageError(
+            f"{path} has the arrays {', '.join(names)}. Name that of the vectors:"
+            " ⦃vector-column=NAME⦄"
+        )
     return others[0]
 
 
@@ -176,8 +211,13 @@ def _uncompressed(path: Path, info: zipfile.ZipInfo) -> RawArray | None:
     if info.compress_type != zipfile.ZIP_STORED:
         return None
     with open_binary(path, str(path)) as file:
-        file.seek(info.header_offset + 26)  # the lengths of name and extra field in the member's own header
-        n_name, n_extra = int.from_bytes(file.read(2), "little"), int.from_bytes(file.read(2), "little")
+        file.seek(
+            info.header_offset + 26
+        )  # the lengths of name and extra field in the member's own header
+        n_name, n_extra = (
+            int.from_bytes(file.read(2), "little"),
+            int.from_bytes(file.read(2), "little"),
+        )
         file.seek(info.header_offset + 30 + n_name + n_extra)
         array = _read_header(file, path)
     return None if array.dtype.hasobject else array
@@ -188,7 +228,9 @@ def array_file(texts: Sequence[str], array: NDArray[Any], unit: Unit) -> VectorF
     for text in texts:
         if not isinstance(text, str):
             raise SourceError(f"texts are strings, and one is {type(text).__name__}: {text!r}.")
-    return memory_file(_IN_MEMORY, "array", array, lambda: map(_marked if unit is Unit.OCCURRENCE else str, texts))
+    return memory_file(
+        _IN_MEMORY, "array", array, lambda: map(_marked if unit is Unit.OCCURRENCE else str, texts)
+    )
 
 
 def array_digest(texts: Sequence[str], array: NDArray[Any]) -> str:
@@ -212,11 +254,13 @@ def open_gensim(path: Path, options: ReadOptions) -> VectorFile:
     check_regular(path)
     if not options.allow_pickle:
         raise SourceError(
-            f"{path} is a pickle, as gensim saves vectors, which can run code when it is loaded. Write it in a format "
-            "without code (vectors.save_word2vec_format('vectors.bin', binary=True)), or add ⦃allow-pickle=True⦄ if "
-            "you trust where it comes from."
+            f"{path} is a pickle, as gensim saves vectors, which can run code when it is loaded."
+            " Write it in a format without code (vectors.save_word2vec_format('vectors.bin',"
+            " binary=True)), or add ⦃allow-pickle=True⦄ if you trust where it comes from."
         )
-    utils = _package("gensim.utils", f"{path} was saved by gensim, which is not installed: pip install gensim")
+    utils = _package(
+        "gensim.utils", f"{path} was saved by gensim, which is not installed: pip install gensim"
+    )
     try:
         loaded = utils.SaveLoad.load(str(path), mmap="r")
     except Exception as error:  # a pickle may raise anything
@@ -225,11 +269,14 @@ def open_gensim(path: Path, options: ReadOptions) -> VectorFile:
     texts, vectors = getattr(keyed, "index_to_key", None), getattr(keyed, "vectors", None)
     if texts is None or vectors is None:
         raise SourceError(
-            f"{path} has no keyed vectors, but a {type(loaded).__name__}. Save its vectors: model.wv.save"
+            f"{path} has no keyed vectors, but a {type(loaded).__name__}. Save its vectors:"
+            " model.wv.save"
         )
     beside = sorted(file for file in path.parent.glob(f"{path.name}.*.npy") if file.is_file())
     hashed, notes = (path, *beside), (unpickled_note(path),)
-    return memory_file(str(path), "gensim", vectors, lambda: map(str, texts), hashed=hashed, notes=notes)
+    return memory_file(
+        str(path), "gensim", vectors, lambda: map(str, texts), hashed=hashed, notes=notes
+    )
 
 
 def open_anndata(path: Path, options: ReadOptions) -> VectorFile:
@@ -238,24 +285,33 @@ def open_anndata(path: Path, options: ReadOptions) -> VectorFile:
     A dense matrix is read block by block.
     """
     check_regular(path)
-    anndata = _package("anndata", f"{path} is read by anndata, which is not installed: pip install anndata")
+    anndata = _package(
+        "anndata", f"{path} is read by anndata, which is not installed: pip install anndata"
+    )
     try:
         opened = anndata.read_h5ad(path, backed="r")
     except (OSError, ValueError, KeyError) as error:
-        raise SourceError(f"{path} is damaged, or is not AnnData: {error}. Write it again.") from error
+        raise SourceError(
+            f"{path} is damaged, or is not AnnData: {error}. Write it again."
+        ) from error
     name = options.vector_column or "X"
     known = {"X": opened.X, **opened.obsm, **opened.layers}
     check_known("matrix", name, [key for key, matrix in known.items() if matrix is not None])
     matrix: Any = known[name]
     check_known("column", options.column, opened.obs.columns)
-    texts = [str(text) for text in (opened.obs_names if options.column is None else opened.obs[options.column])]
+    texts = [
+        str(text)
+        for text in (opened.obs_names if options.column is None else opened.obs[options.column])
+    ]
 
     def rows(start: int, end: int) -> NDArray[Any]:
         part = matrix[start:end]
         return np.asarray(part.toarray() if hasattr(part, "toarray") else part)
 
     dtype = np.dtype(matrix.dtype)
-    return file_of_rows(str(path), "anndata", matrix.shape, dtype, rows, lambda: iter(texts), hashed=(path,))
+    return file_of_rows(
+        str(path), "anndata", matrix.shape, dtype, rows, lambda: iter(texts), hashed=(path,)
+    )
 
 
 def _package(module: str, missing: str) -> Any:

@@ -29,7 +29,15 @@ _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
 }  # fmt: skip
-_NOT_VECTORS = ("item_ids", "texts", "text_offsets", "contexts", "context_offsets", "starts", "ends")
+_NOT_VECTORS = (
+    "item_ids",
+    "texts",
+    "text_offsets",
+    "contexts",
+    "context_offsets",
+    "starts",
+    "ends",
+)
 
 
 def open_safetensors(path: Path, options: vector_file.ReadOptions) -> vector_file.VectorFile:
@@ -39,20 +47,32 @@ def open_safetensors(path: Path, options: vector_file.ReadOptions) -> vector_fil
     chosen = _vectors(path, tensors, options.vector_column)
     first = chosen[0]
     for tensor in chosen:
-        if (tensor.shape, tensor.dtype, tensor.is_bfloat16) != (first.shape, first.dtype, first.is_bfloat16):
-            raise SourceError(f"{path}: its layers differ in shape or type: {first.shape}, {tensor.shape}.")
+        if (tensor.shape, tensor.dtype, tensor.is_bfloat16) != (
+            first.shape,
+            first.dtype,
+            first.is_bfloat16,
+        ):
+            raise SourceError(
+                f"{path}: its layers differ in shape or type: {first.shape}, {tensor.shape}."
+            )
     own = {name: tensors[name] for name in _NOT_VECTORS if name in tensors}
-    texts, hashed = vector_file.texts_of(path, options, partial(_own_texts, own, path) if "texts" in own else None)
+    texts, hashed = vector_file.texts_of(
+        path, options, partial(_own_texts, own, path) if "texts" in own else None
+    )
 
     def rows(start: int, end: int) -> NDArray[Any]:
         return np.stack([tensor.rows(start, end) for tensor in chosen])
 
     shape = first.shape if len(chosen) == 1 else (len(chosen), *first.shape)
     rows_of = first.rows if len(chosen) == 1 else rows
-    file = vector_file.file_of_rows(str(path), "safetensors", shape, first.dtype, rows_of, texts, hashed=hashed)
+    file = vector_file.file_of_rows(
+        str(path), "safetensors", shape, first.dtype, rows_of, texts, hashed=hashed
+    )
     if first.is_bfloat16:
         file = replace(file, dtype="bfloat16")
-    return with_record(file, parse_record(metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None))
+    return with_record(
+        file, parse_record(metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None)
+    )
 
 
 def _read_header(path: Path, size: int) -> tuple[dict[str, RawArray], dict[str, Any]]:
@@ -60,13 +80,19 @@ def _read_header(path: Path, size: int) -> tuple[dict[str, RawArray], dict[str, 
     with open_binary(path, str(path)) as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= min(_MAX_HEADER, size - 8):
-            raise SourceError(f"{path} is not safetensors: its header would have {length:,} bytes. Copy it again.")
+            raise SourceError(
+                f"{path} is not safetensors: its header would have {length:,} bytes. Copy it again."
+            )
         try:
             header = documents.parse_foreign(file.read(length))
             metadata = header.pop("__metadata__", {})
-            tensors = {name: _tensor(path, entry, 8 + length, size) for name, entry in header.items()}
+            tensors = {
+                name: _tensor(path, entry, 8 + length, size) for name, entry in header.items()
+            }
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise SourceError(f"{path} is not safetensors: its header is damaged ({error}). Copy it again.") from error
+            raise SourceError(
+                f"{path} is not safetensors: its header is damaged ({error}). Copy it again."
+            ) from error
     return tensors, metadata
 
 
@@ -90,14 +116,18 @@ def _vectors(path: Path, tensors: dict[str, RawArray], requested: str | None) ->
     if requested is not None:
         check_known("tensor", requested, tensors)
         return [tensors[requested]]
-    layers = [name for name in tensors if re.fullmatch(r"layer_(\d+|raw|normed|projection|output)", name)]
+    layers = [
+        name for name in tensors if re.fullmatch(r"layer_(\d+|raw|normed|projection|output)", name)
+    ]
     if layers:
         return [tensors[name] for name in sorted(layers, key=_position)]
-    found = [name for name, it in tensors.items() if name not in _NOT_VECTORS and len(it.shape) in (2, 3)]
+    found = [
+        name for name, it in tensors.items() if name not in _NOT_VECTORS and len(it.shape) in (2, 3)
+    ]
     if len(found) != 1:
         raise UsageError(
-            f"{path} has {len(tensors)} tensors: {', '.join(list(tensors)[:20])}. Name that of the vectors: "
-            "⦃vector-column=NAME⦄"
+            f"{path} has {len(tensors)} tensors: {', '.join(list(tensors)[:20])}. Name that of the"
+            " vectors: ⦃vector-column=NAME⦄"
         )
     return [tensors[found[0]]]
 
@@ -117,7 +147,9 @@ def _own_texts(arrays: Mapping[str, RawArray], path: Path) -> vector_file.Texts:
         path: The file.
     """
     if "text_offsets" not in arrays:
-        raise SourceError(f"{path} has texts without text_offsets. Name a file with the texts: ⦃texts=FILE⦄")
+        raise SourceError(
+            f"{path} has texts without text_offsets. Name a file with the texts: ⦃texts=FILE⦄"
+        )
     n = arrays["text_offsets"].shape[0] - 1
     has_spans = {"contexts", "context_offsets", "starts", "ends"} <= {*arrays}
     for part in slices(n, vector_file.TEXTS_AT_ONCE):
@@ -141,4 +173,6 @@ def _strings(data: RawArray, offsets: RawArray, part: slice, path: Path) -> list
     try:
         return [whole[a - bounds[0] : b - bounds[0]].decode() for a, b in pairwise(bounds)]
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is damaged: its texts are not UTF-8 ({error.reason}). Copy it again.") from error
+        raise SourceError(
+            f"{path} is damaged: its texts are not UTF-8 ({error.reason}). Copy it again."
+        ) from error

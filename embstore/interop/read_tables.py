@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from embstore.base.errors import SourceError, UsageError, check_known
 from embstore.base.text import Span
 from embstore.interop.records import METADATA_KEY, parse_record, read_record, with_record
-from embstore.interop.vector_file import Block, Marked, ReadOptions, VectorFile, check_regular, rows_per_block
+from embstore.interop.vector_file import (
+    Block,
+    Marked,
+    ReadOptions,
+    VectorFile,
+    check_regular,
+    rows_per_block,
+)
 from embstore.sources.files import is_file, open_binary
 from embstore.sources.table_files import parquet_file
 from embstore.storage.arrow import numpy_type
@@ -50,10 +57,19 @@ def open_datasets(path: Path, options: ReadOptions) -> VectorFile:
         return open_table(VectorTable(_saved_files(path), str(path), "datasets", _arrow), options)
     if is_file(path / "dataset_dict.json"):
         splits = _json(path / "dataset_dict.json").get("splits", [])
-        raise SourceError(f"{path} has the splits {', '.join(map(str, splits))}. Give the folder of one: {path}/NAME")
-    files = sorted(file for file in path.rglob("*.parquet") if not any(part.startswith(".") for part in file.parts))
+        raise SourceError(
+            f"{path} has the splits {', '.join(map(str, splits))}. Give the folder of one:"
+            f" {path}/NAME"
+        )
+    files = sorted(
+        file
+        for file in path.rglob("*.parquet")
+        if not any(part.startswith(".") for part in file.parts)
+    )
     if not files:
-        raise SourceError(f"{path} has no file of vectors: neither state.json, nor .parquet, nor vectors.npy.")
+        raise SourceError(
+            f"{path} has no file of vectors: neither state.json, nor .parquet, nor vectors.npy."
+        )
     return open_table(VectorTable(files, str(path), "datasets", _parquet), options)
 
 
@@ -72,7 +88,9 @@ def _arrow(path: Path) -> Iterator[Reader]:
         is_whole_file = stream.peek(6)[:6] == b"ARROW1"
 
         def batches(columns: list[str], rows: int) -> Batches:
-            for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_whole_file else reader:
+            for batch in (
+                map(reader.get_batch, range(reader.num_record_batches)) if is_whole_file else reader
+            ):
                 chosen = batch.select(columns)
                 yield from (chosen.slice(start, rows) for start in range(0, chosen.num_rows, rows))
 
@@ -80,15 +98,23 @@ def _arrow(path: Path) -> Iterator[Reader]:
             with (pa.ipc.open_file if is_whole_file else pa.ipc.open_stream)(stream) as reader:
                 yield reader.schema, batches
         except pa.ArrowException as error:
-            raise SourceError(f"{path} is damaged, or is not Arrow IPC: {error}. Copy or write it again.") from error
+            raise SourceError(
+                f"{path} is damaged, or is not Arrow IPC: {error}. Copy or write it again."
+            ) from error
 
 
 def _saved_files(folder: Path) -> list[Path]:
     """Return the data files that state.json names, each in the folder itself."""
     files = _json(folder / "state.json").get("_data_files", [])
-    names = [file.get("filename") for file in files if isinstance(file, dict)] if isinstance(files, list) else []
+    names = (
+        [file.get("filename") for file in files if isinstance(file, dict)]
+        if isinstance(files, list)
+        else []
+    )
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-        raise SourceError(f"{folder / 'state.json'} names no data files in its folder. Save the dataset again.")
+        raise SourceError(
+            f"{folder / 'state.json'} names no data files in its folder. Save the dataset again."
+        )
     return [folder / str(name) for name in names]
 
 
@@ -104,7 +130,11 @@ class VectorTable:
     """Files of one schema as a table that can be read several times."""
 
     def __init__(
-        self, files: list[Path], name: str, format_name: str, opened: Callable[[Path], AbstractContextManager[Reader]]
+        self,
+        files: list[Path],
+        name: str,
+        format_name: str,
+        opened: Callable[[Path], AbstractContextManager[Reader]],
     ) -> None:
         self.files, self.name, self.format, self._opened = tuple(files), name, format_name, opened
         schemas = []
@@ -112,7 +142,9 @@ class VectorTable:
             with opened(path) as (schema, _):
                 schemas.append(schema)
             if not schemas[0].equals(schemas[-1]):
-                raise SourceError(f"{path} has other columns than {files[0]}. Import them one by one.")
+                raise SourceError(
+                    f"{path} has other columns than {files[0]}. Import them one by one."
+                )
         self.schema: pa.Schema = schemas[0]
 
     def batches(self, columns: list[str], rows: int) -> Batches:
@@ -131,7 +163,10 @@ def open_table(source: VectorTable, options: ReadOptions) -> VectorFile:
     dim = _dim(source, vectors[0])
     types = {source.schema.field(column).type.value_type for column in vectors}
     if len(types) > 1:
-        raise SourceError(f"{source.name}: its columns of vectors are of several types, {', '.join(map(str, types))}.")
+        raise SourceError(
+            f"{source.name}: its columns of vectors are of several types,"
+            f" {', '.join(map(str, types))}."
+        )
     dtype = numpy_type(types.pop()).str
     ids = _layer_ids(source) if len(vectors) == 1 and _LAYER in source.schema.names else []
     n_layers = len(ids) or len(vectors)
@@ -150,10 +185,14 @@ def _text_column(source: VectorTable, requested: str | None) -> str:
         check_known("column", requested, names)
         return requested
     strings = [field.name for field in source.schema if _is_string(field.type)]
-    found = next((name for name in _TEXT_COLUMNS if name in strings), strings[0] if len(strings) == 1 else None)
+    found = next(
+        (name for name in _TEXT_COLUMNS if name in strings),
+        strings[0] if len(strings) == 1 else None,
+    )
     if found is None:
         raise UsageError(
-            f"{source.name} has the columns {', '.join(names)}. Name the one with the texts: ⦃--column=NAME⦄"
+            f"{source.name} has the columns {', '.join(names)}. Name the one with the texts:"
+            " ⦃--column=NAME⦄"
         )
     return found
 
@@ -166,18 +205,20 @@ def _vector_columns(source: VectorTable, requested: str | None) -> list[str]:
         if requested not in lists:
             kind = source.schema.field(requested).type
             raise UsageError(
-                f"the column {requested!r} of {source.name} is of {kind}, and vectors are lists of numbers."
+                f"the column {requested!r} of {source.name} is of {kind}, and vectors are lists of"
+                " numbers."
             )
         return [requested]
     if not lists:
         raise UsageError(
-            f"{source.name} has no column of vectors, which are lists of numbers, one in each row. It has "
-            f"{_columns(source.schema)}."
+            f"{source.name} has no column of vectors, which are lists of numbers, one in each row."
+            f" It has {_columns(source.schema)}."
         )
     named = [name for name in lists if name.startswith("layer_")]
     if len(lists) > 1 and len(named) < len(lists):
         raise UsageError(
-            f"{source.name} has several columns of vectors, {', '.join(lists)}. Name one: ⦃vector-column=NAME⦄"
+            f"{source.name} has several columns of vectors, {', '.join(lists)}. Name one:"
+            " ⦃vector-column=NAME⦄"
         )
     return lists
 
@@ -185,16 +226,24 @@ def _vector_columns(source: VectorTable, requested: str | None) -> list[str]:
 def _columns(schema: pa.Schema) -> str:
     """Return the names and types of the first columns, with the number of the others."""
     shown = [f"{field.name} ({field.type})" for field in schema][:_MAX_SHOWN]
-    return ", ".join(shown) + (f" and {len(schema) - _MAX_SHOWN} more" if len(schema) > _MAX_SHOWN else "")
+    return ", ".join(shown) + (
+        f" and {len(schema) - _MAX_SHOWN} more" if len(schema) > _MAX_SHOWN else ""
+    )
 
 
 def _is_string(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
+    )
 
 
 def _is_vector(kind: pa.DataType) -> bool:
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return bool(is_list and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)))
+    is_list = (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
+    return bool(
+        is_list and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
+    )
 
 
 def _dim(source: VectorTable, column: str) -> int:
@@ -224,29 +273,43 @@ def _layer_ids(source: VectorTable) -> list[int]:
 
 
 def _blocks(
-    source: VectorTable, columns: list[str], vectors: list[str], dim: int, rows: int, ids: Sequence[int]
+    source: VectorTable,
+    columns: list[str],
+    vectors: list[str],
+    dim: int,
+    rows: int,
+    ids: Sequence[int],
 ) -> Iterator[Block]:
     """Yield the rows of a table with a column of vectors for each layer, or with a row for each item and layer.
 
     The latter has layers with these ids, whose items must be in one order.
     """
     read = [*columns, *vectors]
-    readers = [_layer_batches(source, read, rows, layer) for layer in ids] or [source.batches(read, rows)]
+    readers = [_layer_batches(source, read, rows, layer) for layer in ids] or [
+        source.batches(read, rows)
+    ]
     first = 1
     for batches in zip_longest(*readers):
         items = [None if batch is None else batch.select(columns) for batch in batches]
         if not all(of_layer is not None and of_layer.equals(items[0]) for of_layer in items):
             raise SourceError(
-                f"{source.name}: its layers do not have the same items in the same order, from item {first:,} of each "
-                "layer on. Sort the table by layer and text, and leave out items that a layer lacks."
+                f"{source.name}: its layers do not have the same items in the same order, from item"
+                f" {first:,} of each layer on. Sort the table by layer and text, and leave out"
+                " items that a layer lacks."
             )
         if batches[0].num_rows:
-            parts = [_values(batch.column(name), dim, source.name, first) for batch in batches for name in vectors]
+            parts = [
+                _values(batch.column(name), dim, source.name, first)
+                for batch in batches
+                for name in vectors
+            ]
             yield _block(batches[0], columns, np.stack(parts), source.name, first)
             first += batches[0].num_rows
 
 
-def _layer_batches(source: VectorTable, columns: list[str], rows: int, layer: int) -> Iterator[pa.RecordBatch]:
+def _layer_batches(
+    source: VectorTable, columns: list[str], rows: int, layer: int
+) -> Iterator[pa.RecordBatch]:
     """Yield the rows of one layer, ``rows`` at a time."""
     kept: list[pa.RecordBatch] = []
     n = 0
@@ -273,25 +336,34 @@ def _values(column: Any, dim: int, name: str, first: int) -> NDArray[Any]:
         if len(wrong := np.flatnonzero(lengths != dim)):
             row = int(wrong[0])
             raise SourceError(
-                f"{name}:{first + row}: a vector of {lengths[row]} numbers, where the first has {dim}. All must have "
-                "one dimension."
+                f"{name}:{first + row}: a vector of {lengths[row]} numbers, where the first has"
+                f" {dim}. All must have one dimension."
             )
     flat = column.flatten()
     if flat.null_count:
         row = next(number for number in range(len(flat)) if not flat[number].is_valid) // dim
-        raise SourceError(f"{name}:{first + row}: a component of the vector is null. Remove the row.")
+        raise SourceError(
+            f"{name}:{first + row}: a component of the vector is null. Remove the row."
+        )
     found: NDArray[Any] = flat.to_numpy(zero_copy_only=False).reshape(n, dim)
     return found
 
 
-def _block(batch: pa.RecordBatch, columns: list[str], vectors: NDArray[Any], name: str, first: int) -> Block:
+def _block(
+    batch: pa.RecordBatch, columns: list[str], vectors: NDArray[Any], name: str, first: int
+) -> Block:
     """Return a block of the texts of a batch and some vectors (layers, n, dim)."""
     texts, *spans = (batch.column(column).to_pylist() for column in columns)
     for values, column in zip((texts, *spans), columns, strict=True):
         if None in values:
-            raise SourceError(f"{name}:{first + values.index(None)}: {column} is null, and each vector needs its text.")
+            raise SourceError(
+                f"{name}:{first + values.index(None)}: {column} is null, and each vector needs its"
+                " text."
+            )
     if not all(isinstance(text, str) for text in texts):
-        raise SourceError(f"{name}: the column {columns[0]!r} is not of texts. Name another: ⦃--column=NAME⦄")
+        raise SourceError(
+            f"{name}: the column {columns[0]!r} is not of texts. Name another: ⦃--column=NAME⦄"
+        )
     if spans:
         rows = zip(texts, *spans, strict=True)
         texts = [Marked(text, context, Span(start, end)) for text, context, start, end in rows]

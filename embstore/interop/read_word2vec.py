@@ -27,8 +27,8 @@ def open_word2vec(path: Path, _: vector_file.ReadOptions) -> vector_file.VectorF
     first = _first_line(path)
     if (header := _parse_header(first)) is None:
         raise SourceError(
-            f"{path}:1: {_shown(first)} is not the header of word2vec's text format, which is two whole numbers: "
-            "vectors and dimension. A file without one is GloVe's: ⦃as=glove⦄"
+            f"{path}:1: {_shown(first)} is not the header of word2vec's text format, which is two"
+            " whole numbers: vectors and dimension. A file without one is GloVe's: ⦃as=glove⦄"
         )
     n, dim = header
     return vector_file.VectorFile(
@@ -43,14 +43,17 @@ def open_glove(path: Path, _: vector_file.ReadOptions) -> vector_file.VectorFile
     dim = len(numbers)
     if dim < 1:
         raise SourceError(
-            f"{path}:1: {_shown(first)} has no numbers after its key. Give lines of a key and its numbers."
+            f"{path}:1: {_shown(first)} has no numbers after its key. Give lines of a key and its"
+            " numbers."
         )
     if (wrong := next((number for number in numbers if not _is_number(number)), None)) is not None:
         raise SourceError(
-            f"{path}:1: {_shown(wrong)} is not a number: the line is neither a header (two whole numbers, vectors and "
-            "dimension) nor a key and its numbers. Correct or remove it."
+            f"{path}:1: {_shown(wrong)} is not a number: the line is neither a header (two whole"
+            " numbers, vectors and dimension) nor a key and its numbers. Correct or remove it."
         )
-    return vector_file.VectorFile(str(path), "glove", 1, dim, "text", lambda: _blocks(path, dim, None), hashed=(path,))
+    return vector_file.VectorFile(
+        str(path), "glove", 1, dim, "text", lambda: _blocks(path, dim, None), hashed=(path,)
+    )
 
 
 def has_header(path: Path) -> bool:
@@ -72,14 +75,18 @@ def _first_line(path: Path) -> bytes:
     with open_decompressed(path, str(path)) as stream:
         line = stream.readline(_MAX_LINE_BYTES + 1)
     if len(line) > _MAX_LINE_BYTES:
-        raise SourceError(f"{path}:1: the line has more than {_MAX_LINE_BYTES:,} bytes, and is none of vectors.")
+        raise SourceError(
+            f"{path}:1: the line has more than {_MAX_LINE_BYTES:,} bytes, and is none of vectors."
+        )
     return line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n ")
 
 
 def _blocks(path: Path, dim: int, n: int | None) -> Iterator[vector_file.Block]:
     """Yield the rows of a file; ``n`` is the number of vectors by its header, None without one."""
     if not 0 < dim <= vector_file.MAX_DIM or n == 0:
-        raise SourceError(f"{path}:1: the header has no vectors, or none of a possible dimension: {n} of {dim}.")
+        raise SourceError(
+            f"{path}:1: the header has no vectors, or none of a possible dimension: {n} of {dim}."
+        )
     number = 1 if n is None else 2
     first = number
     with open_decompressed(path, str(path)) as stream:
@@ -92,8 +99,8 @@ def _blocks(path: Path, dim: int, n: int | None) -> Iterator[vector_file.Block]:
             number += len(lines)
     if n is not None and number - first != n:
         raise SourceError(
-            f"{path}: its header says {n:,} vectors, and it has {number - first:,}. It was cut, or its header is "
-            "wrong: copy it again, or correct the first line."
+            f"{path}: its header says {n:,} vectors, and it has {number - first:,}. It was cut, or"
+            " its header is wrong: copy it again, or correct the first line."
         )
 
 
@@ -103,7 +110,9 @@ def _line_blocks(stream: IO[bytes], path: Path) -> Iterator[list[bytes]]:
     while data := stream.read(_READ_BYTES):
         *whole, rest = (rest + data).split(b"\n")
         if len(rest) > _MAX_LINE_BYTES:
-            raise SourceError(f"{path}: a line has more than {_MAX_LINE_BYTES:,} bytes, and is none of vectors.")
+            raise SourceError(
+                f"{path}: a line has more than {_MAX_LINE_BYTES:,} bytes, and is none of vectors."
+            )
         if whole:
             yield whole
     if rest:
@@ -137,30 +146,39 @@ def _parse_numbers(values: bytes, n: int) -> NDArray[np.float64] | None:
     parse = csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False)
     convert = csv.ConvertOptions(column_types={"value": pa.float64()}, null_values=[])
     try:
-        found = csv.read_csv(io.BytesIO(values.replace(b" ", b"\n")), read, parse, convert).column(0)
+        found = csv.read_csv(io.BytesIO(values.replace(b" ", b"\n")), read, parse, convert).column(
+            0
+        )
     except pa.ArrowInvalid:
         return None
     if len(found) != n or found.null_count:
         return None
-    return np.concatenate([np.from_dlpack(chunk) for chunk in found.chunks])  # to_numpy would load pandas: 50 MB
+    return np.concatenate(
+        [np.from_dlpack(chunk) for chunk in found.chunks]
+    )  # to_numpy would load pandas: 50 MB
 
 
 def _wrong_line(line: bytes, dim: int, place: str) -> SourceError:
     """Return the error for a line without a key or with another number of values."""
     if not line.strip():
-        return SourceError(f"{place}: the line is empty, and has neither a key nor a vector. Remove it.")
+        return SourceError(
+            f"{place}: the line is empty, and has neither a key nor a vector. Remove it."
+        )
     if line.startswith(b" "):
-        return SourceError(f"{place}: the key is empty: the line begins with a space. Give it a key, or remove it.")
+        return SourceError(
+            f"{place}: the key is empty: the line begins with a space. Give it a key, or remove it."
+        )
     parts = line.split()
     n = len(parts) - 1
     if n > dim and not _is_number(parts[n - dim]):
         key = b" ".join(parts[: n - dim + 1]).decode(errors="replace")
         return SourceError(
-            f"{place}: the key {key[:_SHOWN]!r} has a space, which separates the numbers in this format. Replace it, "
-            "as by _, or give the vectors in another format, such as Parquet."
+            f"{place}: the key {key[:_SHOWN]!r} has a space, which separates the numbers in this"
+            " format. Replace it, as by _, or give the vectors in another format, such as Parquet."
         )
     return SourceError(
-        f"{place}: {n} numbers after the key, where there must be {dim}: {_shown(line)}. Correct the line."
+        f"{place}: {n} numbers after the key, where there must be {dim}: {_shown(line)}. Correct"
+        " the line."
     )
 
 
@@ -169,7 +187,9 @@ def _first_wrong(numbers: list[bytes], dim: int, path: Path, first: int) -> Sour
     for offset, values in enumerate(numbers):
         if _parse_numbers(values, dim) is None:
             wrong = next((part for part in values.split(b" ") if not _is_number(part)), values)
-            return SourceError(f"{path}:{first + offset}: {_shown(wrong)} is not a number. Correct the line.")
+            return SourceError(
+                f"{path}:{first + offset}: {_shown(wrong)} is not a number. Correct the line."
+            )
     raise AssertionError("every line can be parsed alone, and not all together")
 
 
@@ -189,8 +209,8 @@ def _texts(keys: list[bytes], path: Path, first: int) -> list[str]:
             texts.append(key.decode())
         except UnicodeDecodeError as error:
             raise SourceError(
-                f"{path}:{number}: the key {_shown(key)} is not valid UTF-8 ({error.reason}). Convert the file to "
-                "UTF-8 first, for instance with iconv."
+                f"{path}:{number}: the key {_shown(key)} is not valid UTF-8 ({error.reason})."
+                " Convert the file to UTF-8 first, for instance with iconv."
             ) from None
     return texts
 
@@ -206,12 +226,19 @@ def open_word2vec_binary(path: Path, _: vector_file.ReadOptions) -> vector_file.
     header = _parse_header(_first_line(path))
     if header is None or not header[0] or not 0 < header[1] <= vector_file.MAX_DIM:
         raise SourceError(
-            f"{path} does not begin with the header of word2vec's binary format, which is two whole numbers: vectors "
-            "and dimension. Check the format, or name another with ⦃as⦄."
+            f"{path} does not begin with the header of word2vec's binary format, which is two whole"
+            " numbers: vectors and dimension. Check the format, or name another with ⦃as⦄."
         )
     n, dim = header
     return vector_file.VectorFile(
-        str(path), "word2vec-binary", 1, dim, "<f4", lambda: _binary_blocks(path, n, dim), hashed=(path,), n=n
+        str(path),
+        "word2vec-binary",
+        1,
+        dim,
+        "<f4",
+        lambda: _binary_blocks(path, n, dim),
+        hashed=(path,),
+        n=n,
     )
 
 
@@ -226,7 +253,11 @@ def _binary_blocks(path: Path, n: int, dim: int) -> Iterator[vector_file.Block]:
             data, position = data[position:] + more, 0
             keys: list[bytes] = []
             vectors: list[bytes] = []
-            while (space := data.find(b" ", position)) >= 0 and len(data) > space + n_bytes and done + len(keys) < n:
+            while (
+                (space := data.find(b" ", position)) >= 0
+                and len(data) > space + n_bytes
+                and done + len(keys) < n
+            ):
                 keys.append(data[position:space].lstrip(b"\n"))
                 vectors.append(data[space + 1 : space + 1 + n_bytes])
                 position = space + 1 + n_bytes
@@ -236,11 +267,12 @@ def _binary_blocks(path: Path, n: int, dim: int) -> Iterator[vector_file.Block]:
                 done += len(keys)
             elif not more or (space < 0 and len(data) > _MAX_KEY + len(more)):
                 raise SourceError(
-                    f"{path}: its header says {n:,} vectors, and it ends within number {done + 1:,}. It was cut, or "
-                    "its keys have spaces: copy it again, or give the vectors in another format."
+                    f"{path}: its header says {n:,} vectors, and it ends within number"
+                    f" {done + 1:,}. It was cut, or its keys have spaces: copy it again, or give"
+                    " the vectors in another format."
                 )
         if (data[position:] + stream.read(2)).strip(b"\n"):
             raise SourceError(
-                f"{path}: its header says {n:,} vectors, and there is more after them. Its header is wrong, or its "
-                "keys have spaces: give the vectors in another format."
+                f"{path}: its header says {n:,} vectors, and there is more after them. Its header"
+                " is wrong, or its keys have spaces: give the vectors in another format."
             )

@@ -31,12 +31,18 @@ def record_text(record: dict[str, Any]) -> str:
 
 def write_card_file(folder: Path, record: dict[str, Any]) -> None:
     """Write the record of an export into a folder."""
-    disk.write(folder / CARD_FILE, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+    disk.write(
+        folder / CARD_FILE, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()
+    )
 
 
 def read_record(path: Path) -> Any:
     """Return the JSON in a small file, such as the record of an export; None if there is none."""
-    return parse_record(read_binary(path)) if is_file(path) and check_regular(path) <= _MAX_BYTES else None
+    return (
+        parse_record(read_binary(path))
+        if is_file(path) and check_regular(path) <= _MAX_BYTES
+        else None
+    )
 
 
 def parse_record(data: Any) -> Any:
@@ -50,7 +56,11 @@ def parse_record(data: Any) -> Any:
 def with_record(file: VectorFile, record: Any) -> VectorFile:
     """Return a file of vectors with the layers and the card that the record of an export names, if it is one."""
     card = _card(record)
-    return file if card is None else replace(file, layers=_layers(record, card, file.n_layers), origin=card.to_dict())
+    return (
+        file
+        if card is None
+        else replace(file, layers=_layers(record, card, file.n_layers), origin=card.to_dict())
+    )
 
 
 def with_record_beside(file: VectorFile, path: Path) -> VectorFile:
@@ -101,7 +111,10 @@ class ImportReport(Report):
     def lines(self) -> list[str]:
         """Return the report in sentences."""
         layers = "1 layer" if self.n_layers == 1 else f"{self.n_layers} layers"
-        counts = f"{self.space}: {self.imported:,} imported ({self.format}, {layers}, dimension {self.dim:,})"
+        counts = (
+            f"{self.space}: {self.imported:,} imported ({self.format}, {layers}, dimension"
+            f" {self.dim:,})"
+        )
         return [
             f"{counts}, {self.present:,} already there",
             f"{show_size(self.n_bytes)} written to {self.store} in {duration(self.seconds)}",
@@ -123,7 +136,11 @@ class ExportReport(Report):
 
     def lines(self) -> list[str]:
         """Return the report in sentences."""
-        layers = f"layer {self.layers[0]}" if len(self.layers) == 1 else f"layers {', '.join(self.layers)}"
+        layers = (
+            f"layer {self.layers[0]}"
+            if len(self.layers) == 1
+            else f"layers {', '.join(self.layers)}"
+        )
         names = ", ".join(map(str, self.files[:6])) + (" …" if len(self.files) > 6 else "")
         return [
             f"{self.space}, {layers}: {self.n:,} items, dimension {self.dim:,} ({self.format}, "

@@ -126,7 +126,11 @@ class Stager:
         n_rounded = 0
         for block in file.blocks():
             vectors = self._checked(block, file)
-            n_rounded += _n_rounded(block.vectors, vectors) if np.dtype(block.vectors.dtype).kind in "iu" else 0
+            n_rounded += (
+                _n_rounded(block.vectors, vectors)
+                if np.dtype(block.vectors.dtype).kind in "iu"
+                else 0
+            )
             ids, keys = self._stage(block, file)
             if len(self._present):
                 new = ~np.isin(ids, self._present)
@@ -135,7 +139,10 @@ class Stager:
                 self._spool.add(keys, ids, vectors)
             report_progress(Progress("read", file.name, self._n))
         if n_rounded:
-            self.notes.append(f"{file.name}: {n_rounded:,} whole numbers are too large for float32, and were rounded.")
+            self.notes.append(
+                f"{file.name}: {n_rounded:,} whole numbers are too large for float32, and were"
+                " rounded."
+            )
 
     def finish(self) -> None:
         """Check that there are rows, and none twice."""
@@ -145,8 +152,8 @@ class Stager:
         if (found := self._staging.first_duplicate()) is not None:
             text, first, second = found
             raise SourceError(
-                f"{second}: {text[:_SHOWN]!r} is there twice, first at {first}, and an item has one vector. Remove one "
-                "of them."
+                f"{second}: {text[:_SHOWN]!r} is there twice, first at {first}, and an item has one"
+                " vector. Remove one of them."
             )
         self._staging.deduplicate(is_distinct=True)
 
@@ -158,8 +165,8 @@ class Stager:
         found = block.vectors
         if found.shape != (file.n_layers, len(block.texts), file.dim):
             raise SourceError(
-                f"{file.place(block.first)}: vectors of the shape {found.shape[2:]} where {file.name} begins with "
-                f"({file.dim},). All must have one dimension."
+                f"{file.place(block.first)}: vectors of the shape {found.shape[2:]} where"
+                f" {file.name} begins with ({file.dim},). All must have one dimension."
             )
         limit = FLOAT16_MAX if self._card.dtype == "float16" else np.finfo(np.float32).max
         with np.errstate(over="ignore", invalid="ignore"):
@@ -168,13 +175,22 @@ class Stager:
         if not len(bad):
             return vectors
         row = int(bad[0])
-        place = f"{file.place(block.first + row)}: the vector of {_text(block.texts[row])[:_SHOWN]!r}"
+        place = (
+            f"{file.place(block.first + row)}: the vector of {_text(block.texts[row])[:_SHOWN]!r}"
+        )
         if not np.isfinite(found[:, row].astype(np.float64)).all():
-            raise SourceError(f"{place} is not finite (NaN or infinite). Remove the row, or correct it.")
+            raise SourceError(
+                f"{place} is not finite (NaN or infinite). Remove the row, or correct it."
+            )
         largest = float(np.abs(found[:, row].astype(np.float64)).max())
         raise SourceError(
-            f"{place} has a component of size {largest:.6g}, which {self._card.dtype} cannot represent. "
-            + ("Import it with ⦃dtype=float32⦄." if self._card.dtype == "float16" else "Scale the vectors.")
+            f"{place} has a component of size {largest:.6g}, which {self._card.dtype} cannot"
+            " represent. "
+            + (
+                "Import it with ⦃dtype=float32⦄."
+                if self._card.dtype == "float16"
+                else "Scale the vectors."
+            )
         )
 
     def _stage(self, block: Block, file: VectorFile) -> tuple[Ids, Ids]:
@@ -187,7 +203,8 @@ class Stager:
                 raise _wrong_unit(unit, file)
             if not text or text.isspace():
                 raise SourceError(
-                    f"{place}: the key is empty, and each vector needs its text. Remove the row, or give it a text."
+                    f"{place}: the key is empty, and each vector needs its text. Remove the row, or"
+                    " give it a text."
                 )
             if not is_unicode(text):
                 raise SourceError(f"{place}: the key {text[:_SHOWN]!r} is not valid Unicode.")
@@ -210,8 +227,9 @@ def _occurrence(given: Marked, place: str) -> Item:
     text, context, span = given
     if not 0 <= span.start < span.end <= len(context) or context[span.start : span.end] != text:
         raise SourceError(
-            f"{place}: the characters {span.start} to {span.end} of its context are not {text[:_SHOWN]!r}. "
-            "Positions are counted from 0, in characters, without the last one."
+            f"{place}: the characters {span.start} to {span.end} of its context are not"
+            f" {text[:_SHOWN]!r}. Positions are counted from 0, in characters, without the last"
+            " one."
         )
     if not is_unicode(context):
         raise SourceError(f"{place}: its context is not valid Unicode.")
@@ -221,12 +239,12 @@ def _occurrence(given: Marked, place: str) -> Item:
 def _wrong_unit(unit: Unit, file: VectorFile) -> SourceError:
     if unit is Unit.OCCURRENCE:
         return SourceError(
-            f"{file.name} has no sentences of its words, and an occurrence is a word in its sentence: columns context, "
-            "start and end. Give them, or import words: ⦃unit=word⦄"
+            f"{file.name} has no sentences of its words, and an occurrence is a word in its"
+            " sentence: columns context, start and end. Give them, or import words: ⦃unit=word⦄"
         )
     return SourceError(
-        f"{file.name} has words in their sentences (columns context, start and end), which are not of the unit "
-        f"{unit.value}. Import them with ⦃unit=occurrence⦄."
+        f"{file.name} has words in their sentences (columns context, start and end), which are not"
+        f" of the unit {unit.value}. Import them with ⦃unit=occurrence⦄."
     )
 
 
@@ -245,5 +263,6 @@ def _conversions(file: VectorFile) -> list[str]:
 def _n_rounded(found: NDArray[Any], vectors: NDArray[np.float32]) -> int:
     """Return the number of whole numbers that float32 does not represent."""
     return int(
-        (np.abs(found.astype(np.float64)) > _EXACT_INTEGERS).sum() and (vectors.astype(np.float64) != found).sum()
+        (np.abs(found.astype(np.float64)) > _EXACT_INTEGERS).sum()
+        and (vectors.astype(np.float64) != found).sum()
     )

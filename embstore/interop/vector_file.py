@@ -73,7 +73,9 @@ class VectorFile:
     dtype: str  # NumPy's name of the type of its numbers: ``float32``, ``>f8`` …; ``text`` for decimal digits
     blocks: Callable[[], Iterator[Block]]  # function that yields the rows from the beginning
     layers: Layers | None = None  # layers that the file itself names; None if it names none
-    origin: dict[str, object] | None = None  # card of the space that the file was exported from; None if it names none
+    origin: dict[str, object] | None = (
+        None  # card of the space that the file was exported from; None if it names none
+    )
     hashed: tuple[Path, ...] = ()  # files that its vectors and texts are read from
     notes: tuple[str, ...] = ()  # notes for the user about how it is read
     n: int | None = None  # number of its vectors, if the file says so at its beginning; else None
@@ -94,9 +96,13 @@ def check_regular(path: Path) -> int:
     if found is None:
         raise SourceError(f"{path} does not exist. Check the path.")
     if S_ISDIR(found.st_mode):
-        raise SourceError(f"{path} is a folder. Give a file in it, or a folder that datasets' save_to_disk wrote.")
+        raise SourceError(
+            f"{path} is a folder. Give a file in it, or a folder that datasets' save_to_disk wrote."
+        )
     if not S_ISREG(found.st_mode):
-        raise SourceError(f"{path} is not a regular file. Write its content to a file first, and give that file.")
+        raise SourceError(
+            f"{path} is not a regular file. Write its content to a file first, and give that file."
+        )
     if found.st_size == 0:
         raise SourceError(f"{path} is empty. Give a file with at least one vector.")
     return found.st_size
@@ -116,8 +122,8 @@ def texts_of(
         return partial(file_texts, options.texts, options.column), (path, options.texts)
     if own is None:
         raise UsageError(
-            f"{path}: An array has no texts. Name the file that has them, one a line in the order of the rows: "
-            "⦃again texts=FILE⦄"
+            f"{path}: An array has no texts. Name the file that has them, one a line in the order"
+            " of the rows: ⦃again texts=FILE⦄"
         )
     return own, (path,)
 
@@ -138,14 +144,20 @@ def file_of_rows(
         more: Further members of the file.
     """
     if dtype.kind not in "fiu":
-        raise SourceError(f"{name} has values of type {dtype}, and vectors are real numbers. Convert it to float32.")
+        raise SourceError(
+            f"{name} has values of type {dtype}, and vectors are real numbers. Convert it to"
+            " float32."
+        )
     if len(shape) not in (2, 3):
         raise SourceError(
-            f"{name} has {len(shape)} axes, {tuple(shape)}. Vectors of one layer have 2, (n, dim), and of all layers "
-            "3, (layers, n, dim)."
+            f"{name} has {len(shape)} axes, {tuple(shape)}. Vectors of one layer have 2, (n, dim),"
+            " and of all layers 3, (layers, n, dim)."
         )
     if 0 in shape:
-        raise SourceError(f"{name} has no vectors: its shape is {tuple(shape)}. Give a file with at least one vector.")
+        raise SourceError(
+            f"{name} has no vectors: its shape is {tuple(shape)}. Give a file with at least one"
+            " vector."
+        )
     n_layers, n, dim = (1, *shape)[-3:]
     fit = rows_per_block(n_layers, dim, dtype.itemsize)
 
@@ -154,12 +166,17 @@ def file_of_rows(
         while part := list(islice(unread, fit)):
             end = start + len(part)
             if end > n:
-                raise SourceError(f"{name} has {n:,} vectors, and there are more texts. Give one for each vector.")
+                raise SourceError(
+                    f"{name} has {n:,} vectors, and there are more texts. Give one for each vector."
+                )
             vectors = rows(start, end)
             yield Block(part, vectors if vectors.ndim == 3 else vectors[None], start + 1)
             start = end
         if start < n:
-            raise SourceError(f"{name} has {n:,} vectors, and there are {start:,} texts. Give one for each vector.")
+            raise SourceError(
+                f"{name} has {n:,} vectors, and there are {start:,} texts. Give one for each"
+                " vector."
+            )
 
     return VectorFile(name, format_name, n_layers, dim, dtype.str, blocks, n=n, **more)
 
@@ -179,7 +196,8 @@ def array_texts(texts: NDArray[Any], name: str) -> Texts:
     """Yield an array of strings (n); raise SourceError if it is none."""
     if texts.ndim != 1 or texts.dtype.kind != "U":
         raise SourceError(
-            f"{name} has an array of {texts.dtype}, {texts.shape}, and texts are strings, one for each row."
+            f"{name} has an array of {texts.dtype}, {texts.shape}, and texts are strings, one for"
+            " each row."
         )
     for part in slices(len(texts), TEXTS_AT_ONCE):
         yield from texts[part].tolist()
@@ -189,7 +207,9 @@ def _load_array(path: Path) -> NDArray[Any]:
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (ValueError, EOFError) as error:
-        raise SourceError(f"{path} is not an array of strings: {error}. Give the texts as .txt, one a line.") from error
+        raise SourceError(
+            f"{path} is not an array of strings: {error}. Give the texts as .txt, one a line."
+        ) from error
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -201,7 +221,10 @@ def _column(path: Path, column: str | None) -> Iterator[str]:
     name = str(path) if path.is_absolute() else f"./{path}"
     for row in open_source(name, columns=() if column is None else (column,)).rows():
         if isinstance(row, Blank):
-            raise SourceError(f"{row.origin}: {row.reason}, and each vector needs its text. Give one for each vector.")
+            raise SourceError(
+                f"{row.origin}: {row.reason}, and each vector needs its text. Give one for each"
+                " vector."
+            )
         yield row.text
 
 
@@ -212,7 +235,9 @@ def _jsonl_texts(path: Path) -> Texts:
         text = _parsed(line, f"{path}:{number}")
         kinds.add(type(text))
         if len(kinds) > 1:
-            raise SourceError(f"{path}:{number}: some rows have a context, and some have none. Give all or none.")
+            raise SourceError(
+                f"{path}:{number}: some rows have a context, and some have none. Give all or none."
+            )
         yield text
 
 
@@ -221,12 +246,17 @@ def _parsed(line: str, place: str) -> str | Marked:
     try:
         record = documents.parse_foreign(line)
     except ValueError as error:
-        raise SourceError(f"{place}: not JSON ({error}). Write one object a line, with a text.") from error
+        raise SourceError(
+            f"{place}: not JSON ({error}). Write one object a line, with a text."
+        ) from error
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
         raise SourceError(f'{place}: an object with a text is needed, as in {{"text": "dog"}}.')
     text, context, start, end = (record.get(name) for name in ("text", "context", "start", "end"))
     if context is start is end is None:
         return str(text)
     if not isinstance(context, str) or type(start) is not int or type(end) is not int:
-        raise SourceError(f"{place}: an occurrence has its sentence as context (text), start and end (whole numbers).")
+        raise SourceError(
+            f"{place}: an occurrence has its sentence as context (text), start and end (whole"
+            " numbers)."
+        )
     return Marked(str(text), context, Span(start, end))

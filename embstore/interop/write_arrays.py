@@ -66,8 +66,12 @@ def write_safetensors(file: Path, selected: Selected) -> None:
     """Write ``layer_0`` …, ``item_ids``, ``texts`` and ``text_offsets``, and the spans of occurrences."""
     n = selected.n
     has_spans = selected.card.unit is Unit.OCCURRENCE
-    entries: _Entries = {f"layer_{layer.name}": (selected.dtype.name, (n, selected.dim)) for layer in selected.layers}
-    entries |= dict.fromkeys(("item_ids", *(("starts", "ends") if has_spans else ())), ("int64", (n,)))
+    entries: _Entries = {
+        f"layer_{layer.name}": (selected.dtype.name, (n, selected.dim)) for layer in selected.layers
+    }
+    entries |= dict.fromkeys(
+        ("item_ids", *(("starts", "ends") if has_spans else ())), ("int64", (n,))
+    )
     names = ("context", "text") if has_spans else ("text",)
     entries |= {f"{name}_offsets": ("int64", (n + 1,)) for name in names}
     entries |= {f"{name}s": ("uint8", (0,)) for name in names}
@@ -75,23 +79,32 @@ def write_safetensors(file: Path, selected: Selected) -> None:
     room += -room % 8
     begins = {name: 8 + room + start for name, (start, _) in _places(entries).items()}
     offsets = {name: np.zeros(n + 1, np.int64) for name in names}
-    words = bytearray()  # of occurrences: their number of bytes, and so their place, is known at the end
+    words = (
+        bytearray()
+    )  # of occurrences: their number of bytes, and so their place, is known at the end
     with disk.writing(file) as stream:
         for rows in selected.rows():
             end = rows.start + len(rows.items)
-            _write_vectors(stream, rows, [begins[f"layer_{layer.name}"] for layer in selected.layers])
+            _write_vectors(
+                stream, rows, [begins[f"layer_{layer.name}"] for layer in selected.layers]
+            )
             numbers = {"item_ids": [item.id for item in rows.items]}
             texts = {"text": [item.text.encode() for item in rows.items]}
             if has_spans:
                 spans = [item.span or (0, 0) for item in rows.items]
-                numbers |= {"starts": [start for start, _ in spans], "ends": [end for _, end in spans]}
+                numbers |= {
+                    "starts": [start for start, _ in spans],
+                    "ends": [end for _, end in spans],
+                }
                 texts["context"] = [(item.context or "").encode() for item in rows.items]
             for name, values in numbers.items():
                 stream.seek(begins[name] + 8 * rows.start)
                 stream.write(np.array(values, "<i8").data)
             for name in names:
                 before = offsets[name][rows.start]
-                offsets[name][rows.start + 1 : end + 1] = before + np.cumsum([*map(len, texts[name])])
+                offsets[name][rows.start + 1 : end + 1] = before + np.cumsum(
+                    [*map(len, texts[name])]
+                )
             stream.seek(begins[f"{names[0]}s"] + int(offsets[names[0]][rows.start]))
             stream.write(b"".join(texts[names[0]]))
             words += b"".join(texts["text"] if has_spans else ())
@@ -118,5 +131,9 @@ def _header(entries: _Entries, selected: Selected) -> bytes:
     document: dict[str, Any] = {"__metadata__": {METADATA_KEY: record_text(selected.record)}}
     for name, (start, end) in _places(entries).items():
         dtype, shape = entries[name]
-        document[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": [start, end]}
+        document[name] = {
+            "dtype": _NAMES[dtype],
+            "shape": list(shape),
+            "data_offsets": [start, end],
+        }
     return json.dumps(document, ensure_ascii=False).encode()

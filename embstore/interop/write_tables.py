@@ -61,7 +61,10 @@ def write_parquet_wide(file: Path, selected: Selected) -> None:
     """Write item_id, text, of occurrences context, start and end, the columns, and ``layer_0``, ``layer_1`` …."""
     layers = [pa.field(f"layer_{layer.name}", _vector_type(selected)) for layer in selected.layers]
     schema = pa.schema([*item_fields(selected), *layers], metadata=metadata(selected))
-    with disk.writing(file) as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+    with (
+        disk.writing(file) as stream,
+        pq.ParquetWriter(stream, schema, compression="zstd") as writer,
+    ):
         for rows in selected.rows():
             columns = [*item_columns(rows.items, selected), *map(_vector_column, rows.vectors)]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
@@ -117,7 +120,9 @@ def metadata(selected: Selected) -> dict[str, str]:
 
 def _vector_column(vectors: NDArray[np.floating]) -> pa.Array:
     """Return vectors (n, dim) as a column."""
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors).ravel()), vectors.shape[1])
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(np.ascontiguousarray(vectors).ravel()), vectors.shape[1]
+    )
 
 
 def _vector_type(selected: Selected) -> pa.DataType:
@@ -128,28 +133,46 @@ def item_fields(selected: Selected) -> list[pa.Field]:
     """Return the fields of an item: item_id and text, of occurrences also context, start and end; then the columns."""
     fields = [pa.field("item_id", pa.int64()), pa.field("text", pa.string())]
     if selected.card.unit is Unit.OCCURRENCE:
-        fields += [pa.field("context", pa.string()), pa.field("start", pa.int64()), pa.field("end", pa.int64())]
+        fields += [
+            pa.field("context", pa.string()),
+            pa.field("start", pa.int64()),
+            pa.field("end", pa.int64()),
+        ]
     taken = {field.name for field in fields}
     for name, kind in selected.columns.items():
         if name in taken or _RESERVED.fullmatch(name):
-            raise UsageError(f"the column {name!r} has the name of a column of this format. Leave it out of ⦃keep⦄.")
+            raise UsageError(
+                f"the column {name!r} has the name of a column of this format. Leave it out of"
+                " ⦃keep⦄."
+            )
         fields.append(pa.field(name, column_schema({name: kind}).field(name).type))
     return fields
 
 
 def item_columns(items: Sequence[Item], selected: Selected) -> list[pa.Array]:
     """Return the columns of :func:`item_fields`."""
-    columns = [pa.array([item.id for item in items], pa.int64()), pa.array([item.text for item in items], pa.string())]
+    columns = [
+        pa.array([item.id for item in items], pa.int64()),
+        pa.array([item.text for item in items], pa.string()),
+    ]
     if selected.card.unit is Unit.OCCURRENCE:
         columns.append(pa.array([item.context for item in items], pa.string()))
-        columns += [pa.array([item.span and item.span[end] for item in items], pa.int64()) for end in (0, 1)]
-    return columns + [pa.array(column.values, mask=column.is_null) for column in selected.values(items)]
+        columns += [
+            pa.array([item.span and item.span[end] for item in items], pa.int64()) for end in (0, 1)
+        ]
+    return columns + [
+        pa.array(column.values, mask=column.is_null) for column in selected.values(items)
+    ]
 
 
 N_NEIGHBOURS = 15  # number of neighbours of an item, as embedding-atlas itself computes them
 DATA, STATE = "data.parquet", "state.json"
 _VERSION = "0.26.0"
-_GRID, _ROWS, _MOST_ACROSS = (24, 18), 9, 3  # columns and rows of a dashboard; rows of a chart; charts side by side
+_GRID, _ROWS, _MOST_ACROSS = (
+    (24, 18),
+    9,
+    3,
+)  # columns and rows of a dashboard; rows of a chart; charts side by side
 
 
 def write_atlas(folder: Path, selected: Selected) -> Sequence[str]:
@@ -163,27 +186,46 @@ def write_atlas(folder: Path, selected: Selected) -> Sequence[str]:
     # JavaScript has no integers above 2⁵³, and the page refuses to show a table with one.
     fields[0], columns[0] = pa.field("item_id", pa.string()), pc.cast(columns[0], pa.string())
     for layer in selected.layers:
-        found = {**_positions(selected, layer, ids, places), "neighbors": _neighbours(selected, layer, ids, places)}
+        found = {
+            **_positions(selected, layer, ids, places),
+            "neighbors": _neighbours(selected, layer, ids, places),
+        }
         for name, column in found.items():
             fields.append(pa.field(f"{name}_{layer.name}", column.type))
             columns.append(column)
     schema = pa.schema(fields, metadata=metadata(selected))
     with disk.writing(folder / DATA) as stream:
         pq.write_table(pa.Table.from_arrays(columns, schema=schema), stream, compression="zstd")
-    disk.write(folder / STATE, (json.dumps(_state(selected), indent=2, ensure_ascii=False) + "\n").encode())
+    disk.write(
+        folder / STATE, (json.dumps(_state(selected), indent=2, ensure_ascii=False) + "\n").encode()
+    )
     write_card_file(folder, selected.record)
     first = selected.layers[0].name
-    options = ["--x", f"x_{first}", "--y", f"y_{first}", "--neighbors", f"neighbors_{first}", "--text", "text"]
+    options = [
+        "--x",
+        f"x_{first}",
+        "--y",
+        f"y_{first}",
+        "--neighbors",
+        f"neighbors_{first}",
+        "--text",
+        "text",
+    ]
     command = shlex.join(["embedding-atlas", DATA, *options, "--state", STATE])
     return [f"The maps are of the method {selected.map_method}. In the folder: {command}"]
 
 
-def _positions(selected: Selected, layer: Layer, ids: Ids, places: NDArray[np.intp]) -> dict[str, pa.Array]:
+def _positions(
+    selected: Selected, layer: Layer, ids: Ids, places: NDArray[np.intp]
+) -> dict[str, pa.Array]:
     """Return the columns x and y of a layer; null for items whose vector is zero."""
     on_map, positions = selected.positions(layer)
     coordinates = np.full((len(ids), 2), np.nan, np.float32)
     coordinates[places[np.searchsorted(ids[places], on_map)]] = positions
-    return {name: pa.array(coordinates[:, axis], from_pandas=True) for axis, name in enumerate(("x", "y"))}
+    return {
+        name: pa.array(coordinates[:, axis], from_pandas=True)
+        for axis, name in enumerate(("x", "y"))
+    }
 
 
 def _neighbours(selected: Selected, layer: Layer, ids: Ids, places: NDArray[np.intp]) -> pa.Array:
@@ -193,7 +235,9 @@ def _neighbours(selected: Selected, layer: Layer, ids: Ids, places: NDArray[np.i
     values: list[dict[str, list[float]] | None] = [None] * len(ids)
     for row, others, similar in zip(rows.tolist(), nearest, cosines, strict=True):
         values[row] = {"ids": rows[others].tolist(), "distances": (1 - similar).tolist()}
-    kind = pa.struct([pa.field("ids", pa.list_(pa.int64())), pa.field("distances", pa.list_(pa.float64()))])
+    kind = pa.struct(
+        [pa.field("ids", pa.list_(pa.int64())), pa.field("distances", pa.list_(pa.float64()))]
+    )
     return pa.array(values, kind)
 
 
@@ -208,7 +252,12 @@ def _state(selected: Selected) -> dict[str, Any]:
     n_across = min(_MOST_ACROSS, len(charts))
     width = _GRID[0] // n_across
     placements = {
-        name: {"x": number % n_across * width, "y": number // n_across * _ROWS, "width": width, "height": _ROWS}
+        name: {
+            "x": number % n_across * width,
+            "y": number // n_across * _ROWS,
+            "width": width,
+            "height": _ROWS,
+        }
         for number, name in enumerate(charts)
     }
     below = -(-len(charts) // n_across) * _ROWS

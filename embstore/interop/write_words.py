@@ -51,7 +51,9 @@ def _digits(vectors: NDArray[np.floating], separator: str) -> list[str]:
     values = pc.cast(pa.array(vectors.astype(np.float32).ravel()), pa.string())
     n, dim = vectors.shape
     offsets = pa.array(np.arange(0, n * dim + 1, dim, dtype=np.int32))
-    found: list[str] = pc.binary_join(pa.ListArray.from_arrays(offsets, values), separator).to_pylist()
+    found: list[str] = pc.binary_join(
+        pa.ListArray.from_arrays(offsets, values), separator
+    ).to_pylist()
     return found
 
 
@@ -60,14 +62,14 @@ def _check_keys(items: Sequence[Item], space: str) -> None:
     for item in items:
         if item.context is not None:
             raise QueryError(
-                f"{space} is of occurrences, and word2vec's formats have words alone: a word would have several "
-                "vectors. Choose another format, such as ⦃as=parquet⦄."
+                f"{space} is of occurrences, and word2vec's formats have words alone: a word would"
+                " have several vectors. Choose another format, such as ⦃as=parquet⦄."
             )
         if any(char.isspace() for char in item.text):
             raise QueryError(
-                f"the text {item.text[:_SHOWN]!r} has a space, which ends a key in word2vec's formats. Leave such "
-                "texts out (⦃where⦄ \"NOT regexp_matches(text, '\\s')\"), or choose another format, such as "
-                "⦃as=parquet⦄."
+                f"the text {item.text[:_SHOWN]!r} has a space, which ends a key in word2vec's"
+                " formats. Leave such texts out (⦃where⦄ \"NOT regexp_matches(text, '\\s')\"), or"
+                " choose another format, such as ⦃as=parquet⦄."
             )
 
 
@@ -92,8 +94,8 @@ def write_projector(folder: Path, selected: Selected) -> Sequence[str]:
         notes.append(f"{n_changed:,} texts have tabs or line breaks, which are spaces in {_TEXTS}.")
     if selected.n > _MAX_POINTS:
         notes.append(
-            f"The folder has all {selected.n:,} items; the projector itself shows the first {_MAX_POINTS:,}. Choose "
-            "fewer with ⦃where⦄."
+            f"The folder has all {selected.n:,} items; the projector itself shows the first"
+            f" {_MAX_POINTS:,}. Choose fewer with ⦃where⦄."
         )
     return notes
 
@@ -101,7 +103,8 @@ def write_projector(folder: Path, selected: Selected) -> Sequence[str]:
 def _config(selected: Selected, names: Sequence[str]) -> str:
     """Return the configuration: one entry for each layer, as a text protocol buffer."""
     return "".join(
-        f'embeddings {{\n  tensor_name: "{selected.card.space} {layer.name}"\n  tensor_shape: {selected.n}\n'
-        f'  tensor_shape: {selected.dim}\n  tensor_path: "{name}"\n  metadata_path: "{_TEXTS}"\n}}\n'
+        f'embeddings {{\n  tensor_name: "{selected.card.space} {layer.name}"\n  tensor_shape:'
+        f' {selected.n}\n  tensor_shape: {selected.dim}\n  tensor_path: "{name}"\n  metadata_path:'
+        f' "{_TEXTS}"\n}}\n'
         for layer, name in zip(selected.layers, names, strict=True)
     )

@@ -54,7 +54,11 @@ class _NewItems:
 
 
 def merge(
-    place: Path | StoreFiles, other: Path | StoreFiles, spaces: Sequence[str] = (), *, dry_run: bool = False
+    place: Path | StoreFiles,
+    other: Path | StoreFiles,
+    spaces: Sequence[str] = (),
+    *,
+    dry_run: bool = False,
 ) -> Table:
     """Copy the items that are missing here from another store, with their vectors, texts and datasets.
 
@@ -68,7 +72,9 @@ def merge(
         with explaining_changes(source):
             stored = Catalog(files)
             cards = [
-                card for card in SpaceFilter(spaces=spaces).select(source.cards) if not source.is_empty(card.space)
+                card
+                for card in SpaceFilter(spaces=spaces).select(source.cards)
+                if not source.is_empty(card.space)
             ]
             planned = [_plan(source, stored, card) for card in cards]
             requested = source.ids_of(card.space for card in cards) if spaces else None
@@ -85,9 +91,12 @@ def merge(
                 removed += change.removed
             for table in write_new(source, stored, cards, requested, files, dry_run=dry_run):
                 path = files.root / table.place
-                actions += [Action("taken in", path, table.label, table.n_rows)] if table.n_rows else []
+                actions += (
+                    [Action("taken in", path, table.label, table.n_rows)] if table.n_rows else []
+                )
                 actions += [
-                    Action("kept", path, f"the rows of {unit} items are others there") for unit in table.differing
+                    Action("kept", path, f"the rows of {unit} items are others there")
+                    for unit in table.differing
                 ]
                 added |= table.added
                 removed += table.removed
@@ -113,12 +122,14 @@ def _plan(source: Catalog, stored: Catalog, card: Card) -> _NewItems:
     is_new = stored.is_empty(space)
     if not is_new and (different := stored.cards[space].describe_differences(card)):
         raise SpaceMismatchError(
-            f"the space {space!r} is another one in {source.name}: here its {different} there. Nothing was taken. To "
-            "take other spaces, name them with ⦃space⦄."
+            f"the space {space!r} is another one in {source.name}: here its {different} there."
+            " Nothing was taken. To take other spaces, name them with ⦃space⦄."
         )
     source.check_texts(space)
     known = np.empty(0, np.int64) if is_new else stored.ids(space)
-    files_of = [{_items(shard): shard.file for shard in source.shards(space, layer)} for layer in layers]
+    files_of = [
+        {_items(shard): shard.file for shard in source.shards(space, layer)} for layer in layers
+    ]
     whole: list[StoredFile] = []
     others = [np.empty(0, np.int64)]
     shards = source.shards(space, layers[0])
@@ -155,9 +166,13 @@ def _copied(source: Catalog, stored: Catalog, new: _NewItems) -> Change:
     added = {**copy_files(source.files, new.whole, files, report), **_rewritten(source, files, new)}
     named, items = source.manifest, source.items_of(space)
     if new.is_new:
-        added |= copy_files(source.files, source.files.files_of(named, named.keys_of(keys.CARDS, space)), files)
+        added |= copy_files(
+            source.files, source.files.files_of(named, named.keys_of(keys.CARDS, space)), files
+        )
         of_layers = (named.keys_of(keys.INDEXES, space, layer) for layer in card.layers.ids)
-        for file in source.files.files_of(named, (key for of_layer in of_layers for key in of_layer)):
+        for file in source.files.files_of(
+            named, (key for of_layer in of_layers for key in of_layer)
+        ):
             if ItemSet.of_entry(file.entry) == items:
                 with suppress(DamagedError):  # it is built anew
                     added |= copy_files(source.files, [file], files)
@@ -176,7 +191,9 @@ def _rewritten(source: Catalog, files: StoreFiles, new: _NewItems) -> dict[str, 
     added: dict[str, Entry] = {}
     whole = {file.key for file in new.whole}
     if len(new.others):
-        for shard in (shard for layer in card.layers.ids for shard in source.shards(card.space, layer)):
+        for shard in (
+            shard for layer in card.layers.ids for shard in source.shards(card.space, layer)
+        ):
             if shard.file.key not in whole:
                 shard.file.check()
     n_rows = max(1, min(SHARD_ITEMS, SHARD_BYTES // (card.dim * np.dtype(card.dtype).itemsize)))
@@ -190,16 +207,21 @@ def _rewritten(source: Catalog, files: StoreFiles, new: _NewItems) -> dict[str, 
 def _change(stored: Catalog, cards: Sequence[Card], base: Manifest, change: Change) -> Change:
     """Return the change, unless another process has stored items of the same spaces since the store was listed."""
     for space in (card.space for card in cards):
-        of_layers = (base.keys_of(keys.VECTORS, space, layer) for layer in base.layers_of(keys.VECTORS, space))
+        of_layers = (
+            base.keys_of(keys.VECTORS, space, layer)
+            for layer in base.layers_of(keys.VECTORS, space)
+        )
         if any(key not in stored.manifest.files for of_layer in of_layers for key in of_layer):
             raise StoreError(
-                f"another process has stored items of {space} in {stored.name} meanwhile. Nothing was taken; run the "
-                "same command again."
+                f"another process has stored items of {space} in {stored.name} meanwhile. Nothing"
+                " was taken; run the same command again."
             )
     return in_place(stored.files, base, change.added, [*change.removed])
 
 
-def _updated_indexes(files: StoreFiles, source: Manifest, card: Card, added: Files) -> tuple[list[Action], list[str]]:
+def _updated_indexes(
+    files: StoreFiles, source: Manifest, card: Card, added: Files
+) -> tuple[list[Action], list[str]]:
     """Build the indexes of a space that were not copied, if it has any here or there; return actions and notes."""
     named = files.manifest()
     kind = kind_of_indexes(named, card.space) or kind_of_indexes(source, card.space)

@@ -80,7 +80,9 @@ class _Repair:
         self.actions: list[Action] = []
         self._added: dict[str, Entry] = {}
         self._removed: list[str] = []
-        self._damaged: list[str] = []  # those of the removed files that were copied into the folder for them
+        self._damaged: list[
+            str
+        ] = []  # those of the removed files that were copied into the folder for them
 
     def run(self) -> None:
         """Repair tables and spaces, commit that, and compute sums and indexes again."""
@@ -98,7 +100,14 @@ class _Repair:
             if of_space.n:
                 self._rebuild(check.cards[space], of_space)
 
-    def _act(self, verb: str, key: str, detail: str, n_items: int | None = None, n_bytes: int | None = None) -> None:
+    def _act(
+        self,
+        verb: str,
+        key: str,
+        detail: str,
+        n_items: int | None = None,
+        n_bytes: int | None = None,
+    ) -> None:
         self.actions.append(Action(verb, self.files.root / key, rendered(detail), n_items, n_bytes))
 
     def _repair_file(self, key: str, problem: Problem) -> None:
@@ -137,7 +146,9 @@ class _Repair:
         check = self.check
         sound = check.sound(keys.ITEMS)
         others = [key for key in check.named.keys_of(keys.ITEMS) if key in check.problems]
-        damaged = check.files.files_of(check.named, (key for key in others if check.problems[key].state == "damaged"))
+        damaged = check.files.files_of(
+            check.named, (key for key in others if check.problems[key].state == "damaged")
+        )
         salvaged = {file.key: sound_rows(file, sound) for file in damaged}
         ids = [to_numpy(tables.read_unchecked(file, ["item_id"])["item_id"]) for file in sound]
         ids += [to_numpy(rows["item_id"]) for rows in salvaged.values()]
@@ -148,13 +159,17 @@ class _Repair:
             if not is_kept.any():
                 check.add(file.key, "other tables have all items of it")
                 continue
-            detail = problem.problem if problem else "other tables, or other rows, have items of it too"
+            detail = (
+                problem.problem if problem else "other tables, or other rows, have items of it too"
+            )
             detail = f"{detail.rstrip('.')}. The items whose ids agree with their texts are kept"
             self._act("rewritten", file.key, detail, int(is_kept.sum()))
             rows = salvaged[file.key] if problem else tables.read_unchecked(file)
             self._take_out(file.key)
             if not self.dry_run:
-                self._added |= tables.write(self.files, keys.ITEMS, rows.filter(from_numpy(is_kept)))
+                self._added |= tables.write(
+                    self.files, keys.ITEMS, rows.filter(from_numpy(is_kept))
+                )
         return np.unique(np.concatenate([_NO_IDS, *ids]))
 
     def _repair_space(self, card: Card, texts: Ids) -> ItemSet:
@@ -163,10 +178,17 @@ class _Repair:
         Shards with others are dropped, or rewritten if they have both.
         """
         check, space = self.check, card.space
-        named = {key for layer in card.layers.ids for key in check.named.keys_of(keys.VECTORS, space, layer)}
+        named = {
+            key
+            for layer in card.layers.ids
+            for key in check.named.keys_of(keys.VECTORS, space, layer)
+        }
         if any(check.problems[key].state == "unreadable" for key in named & check.problems.keys()):
             return NO_ITEMS
-        shards = {layer: sorted(check.shards(card, layer), key=lambda shard: -shard.n) for layer in card.layers.ids}
+        shards = {
+            layer: sorted(check.shards(card, layer), key=lambda shard: -shard.n)
+            for layer in card.layers.ids
+        }
         ids_of = {
             layer: np.unique(np.concatenate([_NO_IDS, *(shard.ids for shard in of_layer)]))
             for layer, of_layer in shards.items()
@@ -175,7 +197,9 @@ class _Repair:
         n_dropped = n_rewritten = 0
         for layer in card.layers:
             of_layer = shards[layer.id]
-            for shard, is_first in zip(of_layer, first_occurrences([shard.ids for shard in of_layer]), strict=True):
+            for shard, is_first in zip(
+                of_layer, first_occurrences([shard.ids for shard in of_layer]), strict=True
+            ):
                 kept = shard.ids[is_first & is_among(shard.ids, common)]
                 if len(kept) == shard.n:
                     continue
@@ -192,7 +216,12 @@ class _Repair:
             if n:
                 self._act(verb, folder, f"{n} shards {reason}. {keys.VECTORS.remedy}", n_lost)
         if n_missing := len(np.setdiff1d(common, texts)):
-            self._act(LEFT, keys.ITEMS.folder, f"items of {space} have no text here. {BUILD_AGAIN}", n_missing)
+            self._act(
+                LEFT,
+                keys.ITEMS.folder,
+                f"items of {space} have no text here. {BUILD_AGAIN}",
+                n_missing,
+            )
         items = items_with(common)
         if items == check.named.items_of(space, card.layers.ids[0]):
             check.check_sums(card)
@@ -207,9 +236,16 @@ class _Repair:
             if not self.dry_run:
                 commit_sums(Catalog(self.files), space)
         kind = kind_of_indexes(named, space)
-        n_behind = sum(not self._is_current(keys.INDEXES, space, layer, items) for layer in card.layers.ids)
+        n_behind = sum(
+            not self._is_current(keys.INDEXES, space, layer, items) for layer in card.layers.ids
+        )
         if kind is not None and n_behind:
-            self._act("rebuilt", keys.folder_of(keys.INDEXES, space), f"the indexes of {n_behind} layers", items.n)
+            self._act(
+                "rebuilt",
+                keys.folder_of(keys.INDEXES, space),
+                f"the indexes of {n_behind} layers",
+                items.n,
+            )
             if not self.dry_run:
                 update_indexes(self.files, card, kind)
 
@@ -223,7 +259,9 @@ class _Repair:
         """Remove temporary files of killed processes, and what no manifest of the last day names."""
         for path, n_bytes in leftovers.items():
             detail = "a process that was killed left it"
-            self._act("removed", path.relative_to(self.files.root).as_posix(), detail, n_bytes=n_bytes)
+            self._act(
+                "removed", path.relative_to(self.files.root).as_posix(), detail, n_bytes=n_bytes
+            )
             if not self.dry_run:
                 atomic.discard(path)
         if garbage := self.files.garbage():

@@ -22,7 +22,14 @@ from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card, SpaceFilter, select_layers
 from embstore.storage.catalog import Catalog
 from embstore.storage.column_tables import without_columns
-from embstore.storage.compact import Merged, in_place, merge_shards, merge_tables, plan_shards, plan_tables
+from embstore.storage.compact import (
+    Merged,
+    in_place,
+    merge_shards,
+    merge_tables,
+    plan_shards,
+    plan_tables,
+)
 from embstore.storage.item_columns import ColumnTables, token_column
 from embstore.storage.lock import write_lock
 from embstore.storage.manifest import Change, Entry, Manifest
@@ -75,12 +82,18 @@ class Action:
     n_bytes: int | None = None
 
 
-def tabulate(actions: Iterable[Action], root: Path, notes: Sequence[str] = (), *, dry_run: bool = False) -> Table:
+def tabulate(
+    actions: Iterable[Action], root: Path, notes: Sequence[str] = (), *, dry_run: bool = False
+) -> Table:
     """Return a table with one row per action, of a file below a folder; after a dry run, ``would remove``."""
     rows = []
     for each in actions:
         verb = _PLANNED.get(each.action, each.action) if dry_run else each.action
-        file = each.file.relative_to(root).as_posix() if each.file.is_relative_to(root) else str(each.file)
+        file = (
+            each.file.relative_to(root).as_posix()
+            if each.file.is_relative_to(root)
+            else str(each.file)
+        )
         values = (verb, file, each.n_items, each.n_bytes, each.detail)
         rows.append(dict(zip(_ACTION_COLUMNS, values, strict=True)))
     return table(rows, columns=_ACTION_COLUMNS, notes=notes, shown=_SHOWN_ACTIONS)
@@ -98,7 +111,9 @@ def kind_of_indexes(named: Manifest, space: str) -> str | None:
     return next((facts.requested_kind for facts in stored if facts is not None), None)
 
 
-def reindex(place: Path | StoreFiles, spaces: SpaceFilter, layers: str, choice: Choice | None) -> Table:
+def reindex(
+    place: Path | StoreFiles, spaces: SpaceFilter, layers: str, choice: Choice | None
+) -> Table:
     """Update the indexes of some layers, or remove them without a choice; return a table with one row per layer."""
     files = StoreFiles.of_folder(place)
     with locked(files):
@@ -108,9 +123,15 @@ def reindex(place: Path | StoreFiles, spaces: SpaceFilter, layers: str, choice: 
         rows = []
         for card in (card for card in cards if card.space in chosen):
             if choice is None:
-                indexed = [layer for layer in chosen[card.space] if catalog.index(card.space, layer.id) is not None]
+                indexed = [
+                    layer
+                    for layer in chosen[card.space]
+                    if catalog.index(card.space, layer.id) is not None
+                ]
                 remove_indexes(files, card.space, [layer.id for layer in indexed])
-                removed = ({**_head(card, layer), "did": "removed", "index": "none"} for layer in indexed)
+                removed = (
+                    {**_head(card, layer), "did": "removed", "index": "none"} for layer in indexed
+                )
                 rows += [{column: row.get(column) for column in COLUMNS} for row in removed]
                 continue
             done = index_layers(files, card, chosen[card.space], choice)
@@ -133,7 +154,9 @@ def _head(card: Card, layer: Layer) -> dict[str, Any]:
     return {"space": card.space, "model": card.model, "layer": layer.id, "layer_name": layer.name}
 
 
-def compact(place: Path | StoreFiles, *, dry_run: bool = False, shard_bytes: int = SHARD_BYTES) -> Table:
+def compact(
+    place: Path | StoreFiles, *, dry_run: bool = False, shard_bytes: int = SHARD_BYTES
+) -> Table:
     """Merge the small shards of every space, and the small tables of items, of their columns, and of skipped texts."""
     files = StoreFiles.of_folder(place)
     actions: list[Action] = []
@@ -141,7 +164,10 @@ def compact(place: Path | StoreFiles, *, dry_run: bool = False, shard_bytes: int
         catalog = Catalog(files)
         for kind in keys.TABLES:
             groups = plan_tables(files, catalog.manifest, kind)
-            actions += [_action(files.root / kind.folder, f"{len(group)} tables into one", group) for group in groups]
+            actions += [
+                _action(files.root / kind.folder, f"{len(group)} tables into one", group)
+                for group in groups
+            ]
             if not dry_run:
                 _commit(files, merge_tables(files, kind, groups))
         for card in catalog.cards.values():
@@ -153,13 +179,17 @@ def compact(place: Path | StoreFiles, *, dry_run: bool = False, shard_bytes: int
                 old = [file for of_layer in group.values() for file in of_layer]
                 actions.append(_action(folder, detail, old, sum(file.entry["n"] for file in first)))
             if shards and not dry_run:
-                _commit(files, _reported(card.space, len(shards), merge_shards(files, card, shards)))
+                _commit(
+                    files, _reported(card.space, len(shards), merge_shards(files, card, shards))
+                )
         if not dry_run:
             files.collect()
     return tabulate(actions, files.root, dry_run=dry_run)
 
 
-def _action(folder: Path, detail: str, files: Sequence[StoredFile], n_items: int | None = None) -> Action:
+def _action(
+    folder: Path, detail: str, files: Sequence[StoredFile], n_items: int | None = None
+) -> Action:
     return Action("merged", folder, detail, n_items, sum(file.entry["bytes"] for file in files))
 
 
@@ -183,7 +213,11 @@ def _reported(space: str, total: int, merged: Iterable[Merged]) -> Iterator[Merg
 
 
 def remove(
-    place: Path | StoreFiles, spaces: Sequence[str], columns: Sequence[str] = (), *, dry_run: bool = False
+    place: Path | StoreFiles,
+    spaces: Sequence[str],
+    columns: Sequence[str] = (),
+    *,
+    dry_run: bool = False,
 ) -> Table:
     """Remove spaces and columns from the manifest; their files are deleted when a day has passed."""
     files = StoreFiles.of_folder(place)
@@ -191,7 +225,10 @@ def remove(
         named = files.manifest()
         if not spaces and not columns:
             known = ", ".join(_spaces(named))
-            raise UsageError(f"name the space to remove with ⦃space⦄ ({known}), or the column of items with ⦃column⦄.")
+            raise UsageError(
+                f"name the space to remove with ⦃space⦄ ({known}), or the column of items with"
+                " ⦃column⦄."
+            )
         actions = [*_removed_spaces(files, named, spaces), *_removed_columns(files, named, columns)]
         if not dry_run:
             files.commit(lambda base: _without(files, base, spaces, columns))
@@ -201,7 +238,9 @@ def remove(
     return tabulate(actions, files.root, dry_run=dry_run)
 
 
-def _without(files: StoreFiles, base: Manifest, spaces: Sequence[str], columns: Sequence[str]) -> Change:
+def _without(
+    files: StoreFiles, base: Manifest, spaces: Sequence[str], columns: Sequence[str]
+) -> Change:
     """Return the change that removes spaces and columns; damaged tables stay as they are.
 
     A later space of the same name must not have the numbers of tokens and the skipped texts of this one.
@@ -211,7 +250,9 @@ def _without(files: StoreFiles, base: Manifest, spaces: Sequence[str], columns: 
     for file in files.files_of(base, base.keys_of(keys.SKIPPED)):
         with suppress(DamagedError):
             rows = tables.read(file)
-            is_kept = np.array([space not in spaces for space in rows["space"].to_pylist()], np.bool_)
+            is_kept = np.array(
+                [space not in spaces for space in rows["space"].to_pylist()], np.bool_
+            )
             kept = rows.filter(from_numpy(is_kept))
             if len(kept) < len(rows):
                 added |= tables.write_all(files, keys.SKIPPED, [kept])
@@ -231,13 +272,18 @@ def _removed_spaces(files: StoreFiles, named: Manifest, spaces: Sequence[str]) -
         if space not in known:
             raise UnknownNameError("space", space, known)
         of_space = named.keys_of_space(space)
-        n_items = max((named.items_of(space, layer).n for layer in named.layers_of(keys.VECTORS, space)), default=0)
+        n_items = max(
+            (named.items_of(space, layer).n for layer in named.layers_of(keys.VECTORS, space)),
+            default=0,
+        )
         n_bytes = sum(named.files[key]["bytes"] for key in of_space)
         place = files.root / keys.folder_of(keys.VECTORS, space)
         yield Action("removed", place, f"{len(of_space)} files", n_items, n_bytes)
 
 
-def _removed_columns(files: StoreFiles, named: Manifest, columns: Sequence[str]) -> Iterator[Action]:
+def _removed_columns(
+    files: StoreFiles, named: Manifest, columns: Sequence[str]
+) -> Iterator[Action]:
     """Yield one action per column of items, with its number of values."""
     if not columns:
         return

@@ -53,13 +53,19 @@ class Verification:
 
     def lines(self) -> list[str]:
         """Return in sentences what was checked, and how much of it is sound."""
-        sound = "all there with their sizes; their content was not read" if self.is_quick else "all sound"
+        sound = (
+            "all there with their sizes; their content was not read"
+            if self.is_quick
+            else "all sound"
+        )
         if self.ok:
             return [f"{self.store}: {self.n_files} files, {sound}."]
         return [f"{self.store}: {len(self.problems)} problem(s) in {self.n_files} files."]
 
     def __repr__(self) -> str:
-        return printable("\n".join([*self.lines(), *([] if self.ok else [repr(self.to_table())])]), lines=True)
+        return printable(
+            "\n".join([*self.lines(), *([] if self.ok else [repr(self.to_table())])]), lines=True
+        )
 
     def _repr_html_(self) -> str:
         head = "".join(f"<p>{html.escape(printable(line))}</p>" for line in self.lines())
@@ -67,7 +73,9 @@ class Verification:
 
     def to_table(self) -> Table:
         """Return a table with one row per problem."""
-        rows = [{"file": str(problem.file), "problem": problem.problem} for problem in self.problems]
+        rows = [
+            {"file": str(problem.file), "problem": problem.problem} for problem in self.problems
+        ]
         return table(rows, columns=("file", "problem"))
 
 
@@ -131,12 +139,20 @@ def check_indexes(check: StoreCheck, card: Card, ids: Ids | None, *, deep: bool 
                 continue
             try:
                 stored = index.stored_ids(file)
-                if facts.dim != card.dim or len(stored) != facts.n or len(np.setdiff1d(stored, ids)):
-                    check.add(file.key, "its item ids, or its dimension, are not those of the layer")
+                if (
+                    facts.dim != card.dim
+                    or len(stored) != facts.n
+                    or len(np.setdiff1d(stored, ids))
+                ):
+                    check.add(
+                        file.key, "its item ids, or its dimension, are not those of the layer"
+                    )
                 elif deep:
                     vectors = LayerVectors(check.shards(card, layer), card.dim)
                     for item in _differing_items(file, facts, vectors):
-                        check.add(file.key, f"the vector of item {item} in it is not the one in the shard")
+                        check.add(
+                            file.key, f"the vector of item {item} in it is not the one in the shard"
+                        )
             except DamagedError as error:
                 check.add_error(file, error)
 

@@ -14,7 +14,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from embstore.base.errors import UnknownNameError
-from embstore.metrics.declaration import CALLER, Column, LayerData, Metric, NotComputable, Parameter, Value, rows_of
+from embstore.metrics.declaration import (
+    CALLER,
+    Column,
+    LayerData,
+    Metric,
+    NotComputable,
+    Parameter,
+    Value,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     METRICS: dict[str, Metric]
@@ -70,7 +79,9 @@ def get_metric(name: str) -> Metric:
         UnknownNameError: There is no such metric; the message lists the nearest names.
         PluginError: An installed package declares the metric, but it cannot be used.
     """
-    if name in _FAMILY_OF and not _load_all.cache_info().currsize:  # else METRICS may hold another in its place
+    if (
+        name in _FAMILY_OF and not _load_all.cache_info().currsize
+    ):  # else METRICS may hold another in its place
         return _load(_FAMILY_OF[name])[name]
     metrics = _load_all()
     if name in metrics:
@@ -81,7 +92,9 @@ def get_metric(name: str) -> Metric:
     plugins = find_plugins()
     if name in plugins:
         return load_plugin(name, plugins[name], metrics)
-    raise UnknownNameError("metric", name, [*metrics, *(plugin for plugin in plugins if plugin not in metrics)])
+    raise UnknownNameError(
+        "metric", name, [*metrics, *(plugin for plugin in plugins if plugin not in metrics)]
+    )
 
 
 def as_metric(metric: str | Metric) -> Metric:

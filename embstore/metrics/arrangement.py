@@ -9,7 +9,16 @@ import numpy as np
 
 from embstore.base.arrays import Float64Array, Positions, rounding_error_bound, slices
 from embstore.metrics.comparison import AGAINST, WITHIN_ROUNDING, hsic1, hsic1_gram, normalise_rows
-from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Similarity
+from embstore.metrics.declaration import (
+    N_ZERO,
+    Column,
+    Ids,
+    LayerData,
+    Metric,
+    Parameter,
+    Result,
+    Similarity,
+)
 from embstore.metrics.numerics.layer_pairs import (
     Grid,
     LayerSums,
@@ -33,7 +42,9 @@ _ROWS = 4096
 _VECTOR_BYTES = 1 << 29
 
 
-def procrustes(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids) -> list[Result]:
+def procrustes(
+    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids
+) -> list[Result]:
     """Compute the angular Procrustes distance of each pair of layers (Williams et al. 2021, section 2).
 
     θ = arccos(‖XᵀY‖₊ / (‖X‖ ‖Y‖)) of the centred vectors, where ‖·‖₊ is the nuclear norm, the sum of the singular
@@ -60,7 +71,11 @@ def procrustes(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids
         if why is None:
             if pair not in angles:
                 is_near = i != j and cosines[pair] > 1 - _NEAR
-                angles[pair] = _small_angle(grid.layers[i], grid.layers[j], ids) if is_near else acos(cosines[pair])
+                angles[pair] = (
+                    _small_angle(grid.layers[i], grid.layers[j], ids)
+                    if is_near
+                    else acos(cosines[pair])
+                )
             rows[-1] |= {"procrustes": angles[pair], "similarity": cosines[pair]}
     return rows
 
@@ -76,15 +91,21 @@ def _cosines(grid: Grid, ids: Ids) -> dict[Pair, float]:
         shift = vectors.mean(axis=0)
         vectors -= shift
         sides.append(LayerSums(shift, vectors.sum(axis=0), float(np.vdot(vectors, vectors))))
-        coordinates.append(np.transpose(np.linalg.qr(vectors.T, mode="r")))  # in an orthonormal basis of the rows
+        coordinates.append(
+            np.transpose(np.linalg.qr(vectors.T, mode="r"))
+        )  # in an orthonormal basis of the rows
     return {
-        (i, j): _cosine(coordinates[i].T @ coordinates[j], sides[i], sides[j], len(ids), is_same=i == j)
+        (i, j): _cosine(
+            coordinates[i].T @ coordinates[j], sides[i], sides[j], len(ids), is_same=i == j
+        )
         for i, j in grid.pairs
     }
 
 
 def _fit(sums: PairSums) -> float:
-    return _cosine(_centred(sums), sums.left, sums.right, sums.n, is_same=sums.left.shift is sums.right.shift)
+    return _cosine(
+        _centred(sums), sums.left, sums.right, sums.n, is_same=sums.left.shift is sums.right.shift
+    )
 
 
 def _centred(sums: PairSums) -> Float64Array:
@@ -97,7 +118,9 @@ def _spread(side: LayerSums, n: int) -> float:
     return sqrt(side.square_total - float(side.total @ side.total) / n)
 
 
-def _cosine(centred: Float64Array, left: LayerSums, right: LayerSums, n: int, *, is_same: bool) -> float:
+def _cosine(
+    centred: Float64Array, left: LayerSums, right: LayerSums, n: int, *, is_same: bool
+) -> float:
     if is_same or left.is_constant(n) or right.is_constant(n):  # of a constant layer it is not used
         return 1.0
     nuclear_norm = float(np.linalg.svd(centred, compute_uv=False).sum())
@@ -130,7 +153,9 @@ def _small_angle(first: LayerData, second: LayerData, ids: Ids) -> float:
 _MIN_ITEMS = 4
 
 
-def cknna(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 10) -> list[Result]:
+def cknna(
+    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 10
+) -> list[Result]:
     """Compute centred kernel nearest-neighbour alignment of each pair of layers (Huh et al. 2024, appendix A).
 
     HSIC_1 (Song et al. 2012, eq. 5) of the cosines of each item with those neighbours that are among its k nearest in
@@ -156,7 +181,9 @@ def cknna(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids
         if n < _MIN_ITEMS:
             reason = f"fewer than {_MIN_ITEMS} items with a direction"
         if reason is None and k == n - 1:  # all items are neighbours
-            forms = pair_forms(grid.layers, with_self_pairs(pairs), used_ids, hsic1, hsic1_gram, normalise_rows)
+            forms = pair_forms(
+                grid.layers, with_self_pairs(pairs), used_ids, hsic1, hsic1_gram, normalise_rows
+            )
             for i, j in pairs:
                 value, why = normalise(forms, i, j, WITHIN_ROUNDING)
                 rows[i, j] = {"cknna": value, "n": n, "n_zero": len(ids) - n, "reason": why}
@@ -166,7 +193,11 @@ def cknna(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids
             graphs[position] = _graph(grid.layers[position], used_ids, k)
         squares = {position: _hsic1(graph, graph) for position, graph in graphs.items()}
         for i, j in pairs:
-            value, why = (None, reason) if reason else _normalised(graphs[i], graphs[j], squares[i], squares[j])
+            value, why = (
+                (None, reason)
+                if reason
+                else _normalised(graphs[i], graphs[j], squares[i], squares[j])
+            )
             rows[i, j] = {"cknna": value, "n": n, "n_zero": len(ids) - n, "reason": why}
     found: list[Result] = []
     for i, j in product(grid.left, grid.right):
@@ -188,7 +219,9 @@ def _graph(layer: LayerData, ids: Ids, k: int) -> "csr_array":
 def _normalised(
     first: "csr_array", second: "csr_array", square: float, square_2: float
 ) -> tuple[float | None, str | None]:
-    common = (first, second) if first is second else (first * _edges(second), second * _edges(first))
+    common = (
+        (first, second) if first is second else (first * _edges(second), second * _edges(first))
+    )
     if square <= 0 or square_2 <= 0:
         return None, "a layer's nearest neighbours have no variance: take a larger k"
     return _hsic1(*common) / (sqrt(square) * sqrt(square_2)), None
@@ -215,7 +248,12 @@ _BLOCK_VALUES = 1 << 22
 
 
 def imbalance(
-    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 1, distance: str = "euclidean"
+    left: Sequence[LayerData],
+    right: Sequence[LayerData] | None,
+    ids: Ids,
+    *,
+    k: int = 1,
+    distance: str = "euclidean",
 ) -> list[Result]:
     """Compute the information imbalance of each pair of layers, in both directions (Glielmo et al. 2022, eq. 4).
 
@@ -239,8 +277,14 @@ def imbalance(
     shared: dict[Pair, Result] = {}
     for used_ids, pairs in by_items:
         n = len(used_ids)
-        reason = None if k < n else f"{k} neighbours of {max(n - 1, 0)} other items: take a smaller k"
-        counts: Result = {"n": n, "n_zero": len(ids) - n, "reason": "fewer than two items" if n < 2 else reason}
+        reason = (
+            None if k < n else f"{k} neighbours of {max(n - 1, 0)} other items: take a smaller k"
+        )
+        counts: Result = {
+            "n": n,
+            "n_zero": len(ids) - n,
+            "reason": "fewer than two items" if n < 2 else reason,
+        }
         directed = {*pairs, *((j, i) for i, j in pairs)}
         for pair in directed:
             why = grid.why_constant(*pair, by_direction=distance == "cosine")
@@ -255,7 +299,9 @@ def imbalance(
     ]  # fmt: skip
 
 
-def _imbalances(layers: Sequence[LayerData], directed: set[Pair], ids: Ids, k: int, distance: str) -> dict[Pair, float]:
+def _imbalances(
+    layers: Sequence[LayerData], directed: set[Pair], ids: Ids, k: int, distance: str
+) -> dict[Pair, float]:
     """Return Δ(i → j) of the pairs (i, j) of positions in ``layers``, over n > k items."""
     nearest: dict[int, Positions] = {}
     for i in sorted({i for i, _ in directed}):
@@ -269,7 +315,9 @@ def _imbalances(layers: Sequence[LayerData], directed: set[Pair], ids: Ids, k: i
     return values
 
 
-def _rank_totals(points: Float64Array, neighbours: Mapping[int, Positions], distance: str) -> dict[int, int]:
+def _rank_totals(
+    points: Float64Array, neighbours: Mapping[int, Positions], distance: str
+) -> dict[int, int]:
     """Return, for several lists of k neighbours of each of n items, the sum of their ranks by distance, from 1.
 
     Squared distances come from products, |x|² + |y|² − 2 x·y, and from differences where the rounding error of these
@@ -284,7 +332,9 @@ def _rank_totals(points: Float64Array, neighbours: Mapping[int, Positions], dist
     is_unit, bound = distance == "cosine", rounding_error_bound(dim, np.float64)
     if is_unit:
         normalise_rows(points)
-    centred = points - np.median(points, axis=0)  # which, unlike the mean, is near most of them whatever the others
+    centred = points - np.median(
+        points, axis=0
+    )  # which, unlike the mean, is near most of them whatever the others
     lengths = np.sqrt(np.vecdot(centred, centred))
     totals = dict.fromkeys(neighbours, 0)
     positions = np.arange(n)
@@ -294,19 +344,27 @@ def _rank_totals(points: Float64Array, neighbours: Mapping[int, Positions], dist
         errors = bound * ((lengths[rows, None] + lengths + is_unit) ** 2)
         low, high = squares - errors, squares + errors
         at = np.arange(len(squares))
-        low[at, positions[rows]] = high[at, positions[rows]] = np.inf  # no item is its own neighbour
+        low[at, positions[rows]] = high[at, positions[rows]] = (
+            np.inf
+        )  # no item is its own neighbour
         for source, lists in neighbours.items():
             for chosen in lists[rows].T:
                 least, most = low[at, chosen][:, None], high[at, chosen][:, None]
                 before = np.count_nonzero(high < least, axis=1)
-                for row in np.flatnonzero(np.count_nonzero(low <= most, axis=1) > before + 1):  # others are as near
+                for row in np.flatnonzero(
+                    np.count_nonzero(low <= most, axis=1) > before + 1
+                ):  # others are as near
                     others = np.flatnonzero((low[row] <= most[row]) & (high[row] >= least[row]))
-                    before[row] += _n_before(points, rows.start + row, chosen[row], others, is_unit=is_unit)
+                    before[row] += _n_before(
+                        points, rows.start + row, chosen[row], others, is_unit=is_unit
+                    )
                 totals[source] += int(before.sum()) + len(before)
     return totals
 
 
-def _n_before(points: Float64Array, item: int, chosen: int, others: Positions, *, is_unit: bool) -> int:
+def _n_before(
+    points: Float64Array, item: int, chosen: int, others: Positions, *, is_unit: bool
+) -> int:
     """Return how many of some others, ``chosen`` among them, are nearer to an item than that, by differences."""
     differences = points[others] - points[item]
     distances = np.sqrt(np.vecdot(differences, differences))

@@ -29,7 +29,9 @@ from embstore.metrics.significance import VERSUS
 MIN_INTERVAL_WORDS = 4
 
 
-def valnorm(data: LayerData, *, lexicon: Lexicon, pleasant: Words, unpleasant: Words, missing: str = "error") -> Result:
+def valnorm(
+    data: LayerData, *, lexicon: Lexicon, pleasant: Words, unpleasant: Words, missing: str = "error"
+) -> Result:
     """Compute Pearson's r of the valence of words and their association with pleasant against unpleasant words.
 
     ValNorm (Toney-Wails & Caliskan 2021) in the form of Wolfe & Caliskan (2022); the association is the effect size d
@@ -49,14 +51,27 @@ def valnorm(data: LayerData, *, lexicon: Lexicon, pleasant: Words, unpleasant: W
         size; ``n_pleasant`` and ``n_unpleasant`` words used; ``reason``.
     """
     total = len(lexicon.value)
-    columns = ("valnorm", "p_value", "low", "high", "best", "n_excluded", "n_pleasant", "n_unpleasant")
+    columns = (
+        "valnorm",
+        "p_value",
+        "low",
+        "high",
+        "best",
+        "n_excluded",
+        "n_pleasant",
+        "n_unpleasant",
+    )
     result: Result = dict.fromkeys(columns)
     result |= {"n": 0, "total": total, "coverage": 0.0 if total else None}
     try:
-        [targets], [a, b] = _gather_directions(data, [lexicon.words], [pleasant, unpleasant], missing)
+        [targets], [a, b] = _gather_directions(
+            data, [lexicon.words], [pleasant, unpleasant], missing
+        )
     except NotComputable as error:
         return result | {"reason": str(error)}
-    effects, errors = _effect_sizes(_cosines_with(targets, a, b), len(a.units), ddof=0, error=cosine_error(data.dim))
+    effects, errors = _effect_sizes(
+        _cosines_with(targets, a, b), len(a.units), ddof=0, error=cosine_error(data.dim)
+    )
     value = lexicon.value[targets.positions]
     usable = np.isfinite(effects) & np.isfinite(value)
     x, y = effects[usable], value[usable]
@@ -65,14 +80,22 @@ def valnorm(data: LayerData, *, lexicon: Lexicon, pleasant: Words, unpleasant: W
         "n_pleasant": len(a.units), "n_unpleasant": len(b.units),
     }  # fmt: skip
     if len(x) < 2:
-        return result | {"reason": "fewer than two words of the lexicon have an effect size and a value"}
+        return result | {
+            "reason": "fewer than two words of the lexicon have an effect size and a value"
+        }
     if np.ptp(x) <= 2 * errors[usable].max() or np.ptp(y) == 0:
-        return result | {"reason": f"the {'effect sizes' if np.ptp(y) else 'values of the lexicon'} are all equal"}
+        return result | {
+            "reason": (
+                f"the {'effect sizes' if np.ptp(y) else 'values of the lexicon'} are all equal"
+            )
+        }
     r = pearson(x, y)
     result |= {"valnorm": r, "p_value": pearson_p_value(r, len(x)), "reason": None}
     scores = Scores(targets.positions[usable], x, "pearson", y, errors[usable])
     if len(x) < MIN_INTERVAL_WORDS:
-        return Scored(result | {"reason": f"interval: fewer than {MIN_INTERVAL_WORDS} words"}, scores)
+        return Scored(
+            result | {"reason": f"interval: fewer than {MIN_INTERVAL_WORDS} words"}, scores
+        )
     if abs(r) == 1:
         return Scored(result | {"reason": "interval: r is 1 or -1"}, scores)
     z, half = math.atanh(r), NORMAL_QUANTILE / math.sqrt(len(x) - 3)  # Fisher's z (Fisher 1921)
@@ -112,7 +135,9 @@ def weat(
     """
     sets = (x, y, a, b)
     total = sum(len(words.texts) for words in sets)
-    result: Result = dict.fromkeys(("effect_size", "statistic", "p_value", "n_permutations", "exact", "sizes", "seed"))
+    result: Result = dict.fromkeys(
+        ("effect_size", "statistic", "p_value", "n_permutations", "exact", "sizes", "seed")
+    )
     result |= {"n": 0, "total": total, "coverage": 0.0 if total else None}
     try:
         _, directions = _gather_directions(data, [], sets, missing)
@@ -122,7 +147,9 @@ def weat(
     result |= {"n": sum(sizes), "coverage": sum(sizes) / total, "sizes": sizes}
     n_x, n_a = sizes[0], sizes[2]
     [*targets, first, second] = directions
-    s = np.concatenate([_mean_differences(_cosines_with(words, first, second), n_a) for words in targets])
+    s = np.concatenate(
+        [_mean_differences(_cosines_with(words, first, second), n_a) for words in targets]
+    )
     rounding = 2 * cosine_error(data.dim)  # of a difference of two means of cosines
     if np.ptp(s) <= 2 * rounding:
         return result | {"reason": "all target words are associated alike"}
@@ -169,7 +196,10 @@ def sc_weat(
     effects, _ = _effect_sizes(cosines, len(first.units), ddof, rounding)
     usable = np.isfinite(effects)
     tests = iter(_test_rows(cosines[usable], len(first.units), permutations, seed, rounding))
-    rows = {word: empty | {"word": word, "reason": "it has no vector, or a zero one"} for word in words.texts}
+    rows = {
+        word: empty | {"word": word, "reason": "it has no vector, or a zero one"}
+        for word in words.texts
+    }
     for position, effect in zip(targets.positions.tolist(), effects.tolist(), strict=True):
         word = words.texts[position]
         if np.isfinite(effect):
@@ -208,11 +238,15 @@ def _gather_directions(
         is_used = is_stored & ~has_zero
         positions = np.flatnonzero(is_used)
         omitted = tuple(words.texts[position] for position in np.flatnonzero(~is_used))
-        directions.append(_Directions(units[rows[positions]], positions, int(has_zero.sum()), omitted))
+        directions.append(
+            _Directions(units[rows[positions]], positions, int(has_zero.sum()), omitted)
+        )
     needed = directions[len(targets) :]
     omitted = tuple(dict.fromkeys(text for attribute in needed for text in attribute.missing))
     if (omitted and missing == "error") or not all(len(attribute.units) for attribute in needed):
-        raise NotComputable(f"no vector, or a zero one, of {', '.join(map(repr, omitted)) or 'any word of a set'}")
+        raise NotComputable(
+            f"no vector, or a zero one, of {', '.join(map(repr, omitted)) or 'any word of a set'}"
+        )
     return directions[: len(targets)], needed
 
 
@@ -228,7 +262,9 @@ def _cosines_with(targets: _Directions, a: _Directions, b: _Directions) -> Float
     return cosines
 
 
-def _effect_sizes(cosines: Float64Array, n_first: int, ddof: int, error: float) -> tuple[Float64Array, Float64Array]:
+def _effect_sizes(
+    cosines: Float64Array, n_first: int, ddof: int, error: float
+) -> tuple[Float64Array, Float64Array]:
     """Return the difference of the means of two groups of columns in standard deviations of the row, (rows,).
 
     The effect size d of Caliskan et al. (2017), after Cohen; NaN for a row of equal values. Also return bounds on its
@@ -244,7 +280,9 @@ def _effect_sizes(cosines: Float64Array, n_first: int, ddof: int, error: float) 
     return effects, errors
 
 
-def _test_rows(values: Float64Array, n_first: int, permutations: int, seed: int, error: float) -> list[Result]:
+def _test_rows(
+    values: Float64Array, n_first: int, permutations: int, seed: int, error: float
+) -> list[Result]:
     """Return the columns of :func:`permutation_test` for each row of ``values``, or the reason if none is requested."""
     if permutations == 0 or not len(values):
         return [{"reason": "p_value: not asked for (permutations 0)"} for _ in values]
@@ -254,11 +292,19 @@ def _test_rows(values: Float64Array, n_first: int, permutations: int, seed: int,
 
 
 def _describe_splits(row: Mapping[str, Any]) -> str:
-    return f"one-sided p-values, from {row['n_permutations']:,} random splits of the words into two sets of these sizes"
+    return (
+        f"one-sided p-values, from {row['n_permutations']:,} random splits of the words into two"
+        " sets of these sizes"
+    )
 
 
-_A = word_file("a", "Attribute words A, one a line or with commas; by default the 25 pleasant words of ValNorm.")
-_B = word_file("b", "Attribute words B, one a line or with commas; by default its 25 unpleasant words.")
+_A = word_file(
+    "a",
+    "Attribute words A, one a line or with commas; by default the 25 pleasant words of ValNorm.",
+)
+_B = word_file(
+    "b", "Attribute words B, one a line or with commas; by default its 25 unpleasant words."
+)
 _MISSING = missing_words("Words of the sets")
 _PERMUTATIONS = Parameter(
     "permutations", 10_000, "Splits that are drawn where all are more than 100,000 (0: no p-value).", minimum=0,
@@ -267,7 +313,9 @@ _PERMUTATIONS = Parameter(
 
 
 def _ddof(default: int, words: str) -> Parameter:
-    return Parameter("ddof", default, f"Of the standard deviation over {words}", minimum=0, maximum=1)
+    return Parameter(
+        "ddof", default, f"Of the standard deviation over {words}", minimum=0, maximum=1
+    )
 
 
 _TEST_COLUMNS = (
@@ -276,11 +324,12 @@ _TEST_COLUMNS = (
     Column("exact", "boolean", "whether these are all splits", shown=False),
 )
 _P_VALUE = (
-    "The p-value is exact, the share of all {splits} whose statistic is as large or larger, where these are at most "
-    "100,000 or no more than ⦃permutations⦄. Else that many (m) are drawn at random (⦃seed⦄), and of h that are as "
-    "large or larger p = (h + 1)/(m + 1). Both count the observed split, so that p is never 0; the paper counts only "
-    "larger ones. Statistics that differ by no more than their rounding errors are equal. No normal distribution is "
-    "fitted, as the authors' code does."
+    "The p-value is exact, the share of all {splits} whose statistic is as large or larger, where"
+    " these are at most 100,000 or no more than ⦃permutations⦄. Else that many (m) are drawn at"
+    " random (⦃seed⦄), and of h that are as large or larger p = (h + 1)/(m + 1). Both count the"
+    " observed split, so that p is never 0; the paper counts only larger ones. Statistics that"
+    " differ by no more than their rounding errors are equal. No normal distribution is fitted, as"
+    " the authors' code does."
 )
 
 

@@ -12,7 +12,11 @@ from embstore.metrics.numerics.linear_algebra import unit_rows
 
 
 def find_axis(
-    data: declaration.LayerData, positive: Words, negative: Words, missing: str = "error", k: int = 0
+    data: declaration.LayerData,
+    positive: Words,
+    negative: Words,
+    missing: str = "error",
+    k: int = 0,
 ) -> tuple[Float64Array, tuple[int, int]]:
     """Return the axis from the mean of the negative to the mean of the positive words (An, Kwak & Ahn 2018, SemAxis).
 
@@ -27,9 +31,15 @@ def find_axis(
     for words in (positive, negative):
         ids, vectors = data.gather(words.ids)
         has_direction = (vectors != 0).any(axis=1)
-        lost = [text for text, item in zip(words.texts, words.ids, strict=True) if item not in ids[has_direction]]
+        lost = [
+            text
+            for text, item in zip(words.texts, words.ids, strict=True)
+            if item not in ids[has_direction]
+        ]
         if lost and missing == "error":
-            raise declaration.NotComputable(f"no vector, or a zero vector, of {', '.join(lost)} (missing: error)")
+            raise declaration.NotComputable(
+                f"no vector, or a zero vector, of {', '.join(lost)} (missing: error)"
+            )
         ids, vectors = ids[has_direction], vectors[has_direction].astype(np.float64)
         if not len(ids):
             raise declaration.NotComputable("a pole has no word left")
@@ -42,11 +52,15 @@ def find_axis(
     return direction / length, (sizes[0], sizes[1])
 
 
-def _with_nearest(data: declaration.LayerData, ids: declaration.Ids, vectors: Float64Array, k: int) -> Float64Array:
+def _with_nearest(
+    data: declaration.LayerData, ids: declaration.Ids, vectors: Float64Array, k: int
+) -> Float64Array:
     """Return the mean of each vector (n, dim) and those of its k nearest other items."""
     units, _ = unit_rows(vectors)
 
-    def nearest(block_ids: declaration.Ids, block: declaration.Block) -> tuple[Float64Array, declaration.Ids]:
+    def nearest(
+        block_ids: declaration.Ids, block: declaration.Block
+    ) -> tuple[Float64Array, declaration.Ids]:
         others, is_zero = unit_rows(block)
         cosines = others @ units.T
         cosines[is_zero] = -np.inf
@@ -60,14 +74,20 @@ def _with_nearest(data: declaration.LayerData, ids: declaration.Ids, vectors: Fl
     for at in range(len(vectors)):
         order = np.lexsort((found[:, at], -cosines[:, at]))[:k]
         chosen = found[order[np.isfinite(cosines[order, at])], at]
-        means[at] = np.concatenate([vectors[at : at + 1], data.gather(np.sort(chosen))[1]]).mean(axis=0)
+        means[at] = np.concatenate([vectors[at : at + 1], data.gather(np.sort(chosen))[1]]).mean(
+            axis=0
+        )
     return means
 
 
-def cosines_with(data: declaration.LayerData, direction: Float64Array) -> tuple[declaration.Ids, Float64Array]:
+def cosines_with(
+    data: declaration.LayerData, direction: Float64Array
+) -> tuple[declaration.Ids, Float64Array]:
     """Return the ids of all items (n,), ascending, and their cosines with a unit vector, NaN for zero vectors."""
 
-    def cosines(ids: declaration.Ids, block: declaration.Block) -> tuple[declaration.Ids, Float64Array]:
+    def cosines(
+        ids: declaration.Ids, block: declaration.Block
+    ) -> tuple[declaration.Ids, Float64Array]:
         units, is_zero = unit_rows(block)
         values = (units @ direction).clip(-1, 1)
         values[is_zero] = np.nan
@@ -76,7 +96,9 @@ def cosines_with(data: declaration.LayerData, direction: Float64Array) -> tuple[
     return in_order(data.map_with_ids(cosines))
 
 
-def in_order(parts: Iterable[tuple[declaration.Ids, Float64Array]]) -> tuple[declaration.Ids, Float64Array]:
+def in_order(
+    parts: Iterable[tuple[declaration.Ids, Float64Array]],
+) -> tuple[declaration.Ids, Float64Array]:
     """Return the ids and values of all blocks, by ascending id."""
     found = [(np.empty(0, np.int64), np.empty(0)), *parts]
     ids, values = (np.concatenate([part[at] for part in found]) for at in (0, 1))
@@ -103,7 +125,9 @@ def axis(
         A row per item, from the positive end: ``item_id``, ``score`` in [-1, 1], ``rank`` from 1; ``n`` items with a
         direction, ``n_zero``, ``n_positive`` and ``n_negative`` words, ``reason``.
     """
-    empty: declaration.Result = dict.fromkeys(("item_id", "text", "score", "rank", "n_positive", "n_negative"))
+    empty: declaration.Result = dict.fromkeys(
+        ("item_id", "text", "score", "rank", "n_positive", "n_negative")
+    )
     try:
         direction, sizes = find_axis(everywhere or data, positive, negative, missing, k)
         ids, values = cosines_with(data, direction)
@@ -112,11 +136,17 @@ def axis(
     has_value = np.isfinite(values)
     ids, values = ids[has_value], values[has_value]
     order = np.argsort(-values, kind="stable")
-    shown = np.arange(len(ids)) if not top else np.union1d(np.arange(len(ids))[:top], np.arange(len(ids))[-top:])
+    shown = (
+        np.arange(len(ids))
+        if not top
+        else np.union1d(np.arange(len(ids))[:top], np.arange(len(ids))[-top:])
+    )
     shared: declaration.Result = {"n": len(ids), "n_zero": int((~has_value).sum()), "reason": None}
     shared |= {"n_positive": sizes[0], "n_negative": sizes[1]}
     rows = [
-        empty | {"item_id": int(ids[order[at]]), "score": float(values[order[at]]), "rank": at + 1} | shared
+        empty
+        | {"item_id": int(ids[order[at]]), "score": float(values[order[at]]), "rank": at + 1}
+        | shared
         for at in shown.tolist()
     ]
     return rows or [empty | shared | {"reason": "no item has a direction"}]

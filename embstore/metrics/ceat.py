@@ -10,12 +10,30 @@ from numpy.typing import NDArray
 from embstore.base.arrays import Float64Array
 from embstore.base.space import Unit
 from embstore.metrics.data import Contexts, Words
-from embstore.metrics.declaration import Column, LayerData, Metric, Parameter, Result, missing_words, word_file
+from embstore.metrics.declaration import (
+    Column,
+    LayerData,
+    Metric,
+    Parameter,
+    Result,
+    missing_words,
+    word_file,
+)
 from embstore.metrics.numerics.linear_algebra import unit_rows
 
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 _NULLS: Result = dict.fromkeys(
-    (*_QUANTILES, "ces", "se", "p", "ces_association", "se_association", "p_association", "sizes", "seed")
+    (
+        *_QUANTILES,
+        "ces",
+        "se",
+        "p",
+        "ces_association",
+        "se_association",
+        "p_association",
+        "sizes",
+        "seed",
+    )
 )
 _BATCH_VALUES = 1 << 22
 
@@ -49,7 +67,10 @@ def ceat(
     ids, vectors = data.gather(contexts.ids)
     units, is_zero = unit_rows(vectors)
     groups = contexts.groups[np.searchsorted(contexts.ids, ids)]
-    members = {name: np.flatnonzero((groups == number) & ~is_zero) for number, name in enumerate(contexts.names)}
+    members = {
+        name: np.flatnonzero((groups == number) & ~is_zero)
+        for number, name in enumerate(contexts.names)
+    }
     sets = [[members[text] for text in words.texts] for words in (x, y, a, b)]
     lost = [text for words in (x, y, a, b) for text in words.texts if not len(members[text])]
     if lost and missing == "error":
@@ -58,7 +79,11 @@ def ceat(
     sizes = [len(words) for words in sets]
     n = sum(len(word) for words in sets for word in words)
     if min(sizes) == 0 or sizes[0] + sizes[1] < 3:
-        return _NULLS | {"n": n, "sizes": sizes, "reason": "fewer than three target words, or an empty set"}
+        return _NULLS | {
+            "n": n,
+            "sizes": sizes,
+            "reason": "fewer than three target words, or an empty set",
+        }
     effects, spreads = _draw(units, sets, draws, seed)
     defined = np.isfinite(effects)
     effects, spreads = effects[defined], spreads[defined]
@@ -86,7 +111,9 @@ def _draw(
         chosen = [[rng.choice(word, n) for word in words] for words in sets]
         # The mean cosine with some unit vectors is the product with their mean.
         a, b = (sum(units[rows] for rows in words) / len(words) for words in chosen[2:])
-        s = np.stack([np.vecdot(units[rows], a - b) for words in chosen[:2] for rows in words], axis=1)
+        s = np.stack(
+            [np.vecdot(units[rows], a - b) for words in chosen[:2] for rows in words], axis=1
+        )
         spread = s.std(axis=1, ddof=1)
         difference = s[:, :n_x].mean(axis=1) - s[:, n_x:].mean(axis=1)
         effects.append(np.divide(difference, spread, out=np.full(n, np.nan), where=spread > 1e-12))

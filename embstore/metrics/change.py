@@ -67,28 +67,41 @@ def change(
         for first, second in _pairs(names, own, is_ordered, against):
             is_used = np.isin(group_of[at], (*first, *second))
             is_second = np.isin(group_of[at][is_used], second)
-            row = _empty(text, *(names[side[0]] if len(side) == 1 else _REST for side in (first, second)))
+            row = _empty(
+                text, *(names[side[0]] if len(side) == 1 else _REST for side in (first, second))
+            )
             n_2 = int(is_second.sum())
             row |= {"n": len(is_second), "n_1": len(is_second) - n_2, "n_2": n_2}
             if min(n_2, len(is_second) - n_2) >= max(2, min_contexts):
                 compared.update(first, second)
-                rows.append(row | _compare(vectors, units, at[is_used], is_second, permutations, seed, text))
+                rows.append(
+                    row | _compare(vectors, units, at[is_used], is_second, permutations, seed, text)
+                )
             elif word:  # of all words, those that are rare are left out
-                rows.append(row | {"reason": f"fewer than {max(2, min_contexts)} contexts in a group"})
+                rows.append(
+                    row | {"reason": f"fewer than {max(2, min_contexts)} contexts in a group"}
+                )
         if word and len(rows) == n_rows:
             rows.append(_empty(text) | {"n": len(at), "reason": "in fewer than two of the groups"})
         elif not word:
             left_out = [] if compared else [text]
-            rare += left_out or [f"{text} ({names[group]})" for group in own if group not in compared]
+            rare += left_out or [
+                f"{text} ({names[group]})" for group in own if group not in compared
+            ]
     places: dict[Any, int] = {name: place for place, name in enumerate([*names, _REST, None])}
     rows.sort(key=lambda row: (places[row["group_1"]], places[row["group_2"]]))
     tested = [row for row in rows if row["p"] is not None]
-    for row, adjusted in zip(tested, holm(np.array([row["p"] for row in tested], np.float64)), strict=True):
+    for row, adjusted in zip(
+        tested, holm(np.array([row["p"] for row in tested], np.float64)), strict=True
+    ):
         row["p_holm"] = float(adjusted)
     if not rows:
         few = f"no word has {min_contexts} contexts in two groups"
         rows = [_empty(None) | {"reason": "fewer than two groups" if len(groups) < 2 else few}]
-    return [row | {"n_rare": len(rare), "rare": ", ".join(rare) if len(rare) <= _MAX_NAMED else None} for row in rows]
+    return [
+        row | {"n_rare": len(rare), "rare": ", ".join(rare) if len(rare) <= _MAX_NAMED else None}
+        for row in rows
+    ]
 
 
 def _pairs(
@@ -104,7 +117,10 @@ def _pairs(
     """
     compared = range(len(names)) if is_ordered else own
     if against is None:
-        return [((i,), (j,)) for i, j in (pairwise(compared) if is_ordered else combinations(compared, 2))]
+        return [
+            ((i,), (j,))
+            for i, j in (pairwise(compared) if is_ordered else combinations(compared, 2))
+        ]
     if against in names:
         number = names.index(against)
         return [((i,), (number,)) for i in compared if i != number]
@@ -137,7 +153,9 @@ def _test(
 ) -> tuple[Result, float | None]:
     """Return apd, within and their difference, and the p-value, of unit vectors (n, dim) in two groups of 2 or more."""
     n = len(units)
-    if 2 * is_second.sum() > n:  # the distances are the same, and sums of the smaller group have the smaller errors
+    if (
+        2 * is_second.sum() > n
+    ):  # the distances are the same, and sums of the smaller group have the smaller errors
         is_second = ~is_second
     vectors = units - units.mean(axis=0)
     observed = _distances(vectors, is_second[None].astype(np.float64))
@@ -163,7 +181,9 @@ def _rounding_error(vectors: Float64Array) -> float:
     """
     n, dim = vectors.shape
     longest = float(np.sqrt(np.vecdot(vectors, vectors).max()))
-    error: float = 16 * longest * (cosine_error(dim) + n * float(np.finfo(np.float64).eps) * longest)
+    error: float = (
+        16 * longest * (cosine_error(dim) + n * float(np.finfo(np.float64).eps) * longest)
+    )
     return error
 
 

@@ -49,7 +49,11 @@ _NULLS: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "chanc
 
 
 def cka(
-    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, variant: str = "unbiased"
+    left: Sequence[LayerData],
+    right: Sequence[LayerData] | None,
+    ids: Ids,
+    *,
+    variant: str = "unbiased",
 ) -> list[Result]:
     """Compute the linear CKA of each pair of layers (Kornblith et al. 2019, section 3).
 
@@ -66,7 +70,11 @@ def cka(
     """
     grid, n, min_items = Grid.of(left, right), len(ids), _MIN_CKA_ITEMS[variant]
     form, gram = (hsic1, hsic1_gram) if variant == "unbiased" else (biased_hsic, biased_gram)
-    forms = pair_forms(grid.layers, with_self_pairs(grid.pairs), ids, form, gram) if n >= min_items else {}
+    forms = (
+        pair_forms(grid.layers, with_self_pairs(grid.pairs), ids, form, gram)
+        if n >= min_items
+        else {}
+    )
     too_few = (None, f"{variant} CKA needs {min_items} items or more")
     spectra = [
         Spectrum.of(layer, forms[i, i]) if variant == "biased" and forms else UNBIASED
@@ -75,8 +83,12 @@ def cka(
     rows: list[Result] = []
     for i, j in product(grid.left, grid.right):
         value, reason = normalise(forms, i, j, _NO_VARIANCE) if forms else too_few
-        mean, deviation = (None, None) if value is None else cka_by_chance(spectra[i], spectra[j], n)
-        rows.append({"cka": value, "chance": mean, "chance_deviation": deviation, "n": n, "reason": reason})
+        mean, deviation = (
+            (None, None) if value is None else cka_by_chance(spectra[i], spectra[j], n)
+        )
+        rows.append(
+            {"cka": value, "chance": mean, "chance_deviation": deviation, "n": n, "reason": reason}
+        )
     return rows
 
 
@@ -129,7 +141,12 @@ def hsic1_gram(vectors: CentredVectors) -> GramMatrix:
     added = 2 * float(squares @ squares) + matrix_sum**2 / ((n - 1) * (n - 2))
     added += 2 / (n - 2) * float(row_sums @ row_sums)
     scale = 1 / (n * (n - 3))
-    return GramMatrix(offsets, has_diagonal=False, scale=scale, rounding_error=_ROUNDING * scale * (subtracted + added))
+    return GramMatrix(
+        offsets,
+        has_diagonal=False,
+        scale=scale,
+        rounding_error=_ROUNDING * scale * (subtracted + added),
+    )
 
 
 def biased_gram(vectors: CentredVectors) -> GramMatrix:
@@ -212,7 +229,9 @@ def rsa(
         n, needed = len(used_ids), with_self_pairs(layer_pairs)
         forms: dict[Pair, float] = {}
         if n >= _MIN_RSA_ITEMS and correlation == "pearson":
-            forms = pair_forms(grid.layers, needed, used_ids, covariance_of_cosines, cosine_gram, normalise_rows)
+            forms = pair_forms(
+                grid.layers, needed, used_ids, covariance_of_cosines, cosine_gram, normalise_rows
+            )
         elif n >= _MIN_RSA_ITEMS:
             forms = _rank_covariances(grid.layers, needed, used_ids, *draw_pairs(n, pairs, seed))
         by_pair |= dict.fromkeys(layer_pairs, (n, forms))
@@ -223,7 +242,11 @@ def rsa(
         is_sample = correlation == "spearman" and pairs < all_pairs
         too_few = (None, "fewer than three items with a direction")
         value, reason = normalise(forms, i, j, WITHIN_ROUNDING) if forms else too_few
-        counts: Result = {"n": n, "n_pairs": pairs if is_sample else all_pairs, "n_zero": len(ids) - n}
+        counts: Result = {
+            "n": n,
+            "n_pairs": pairs if is_sample else all_pairs,
+            "n_zero": len(ids) - n,
+        }
         chance, drawn = None if value is None else 0.0, seed if is_sample else None
         rows.append({"rsa": value, "chance": chance, **counts, "reason": reason, "seed": drawn})
     return rows
@@ -268,7 +291,9 @@ def cosine_gram(vectors: CentredVectors) -> GramMatrix:
     """
     n, sums = len(vectors.x), vectors.sums
     offsets = (vectors.squares.mean() - vectors.squares - _mean_deviation(n, sums)) / 2
-    return GramMatrix(offsets, has_diagonal=False, scale=1 / (n * (n - 1)), rounding_error=_cosine_noise(n, sums))
+    return GramMatrix(
+        offsets, has_diagonal=False, scale=1 / (n * (n - 1)), rounding_error=_cosine_noise(n, sums)
+    )
 
 
 def _mean_deviation(n: int, sums: LayerSums) -> float:
@@ -303,7 +328,11 @@ def numbered_pairs(numbers: Positions) -> tuple[Positions, Positions]:
 
 
 def _rank_covariances(
-    layers: Sequence[LayerData], pairs: Sequence[Pair], ids: Ids, first: Positions, second: Positions
+    layers: Sequence[LayerData],
+    pairs: Sequence[Pair],
+    ids: Ids,
+    first: Positions,
+    second: Positions,
 ) -> dict[Pair, float]:
     """Compute the covariance of the ranks of the cosines of two layers, for each pair of layers.
 
@@ -313,7 +342,9 @@ def _rank_covariances(
     centred: dict[int, Float64Array] = {}
     for number in {number for pair in pairs for number in pair}:
         distances = _distances(layers[number], ids, first, second)
-        errors = rounding_error_bound(layers[number].dim, np.float64) * (1 + distances)  # with those of unit vectors
+        errors = rounding_error_bound(layers[number].dim, np.float64) * (
+            1 + distances
+        )  # with those of unit vectors
         centred[number] = ranks(distances, errors) - (len(first) + 1) / 2
     return {(i, j): float(centred[i] @ centred[j]) / len(first) for i, j in pairs}
 
@@ -331,7 +362,9 @@ def _distances(layer: LayerData, ids: Ids, first: Positions, second: Positions) 
     return distances
 
 
-def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 10) -> list[Result]:
+def overlap(
+    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 10
+) -> list[Result]:
     """Compute the overlap of the items' k nearest neighbours by cosine, for each pair of layers.
 
     Mutual k-nearest-neighbour alignment (Huh et al. 2024). Items with a zero vector in one of the layers are omitted,
@@ -359,7 +392,9 @@ def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: I
         for position in () if reason else sorted({position for pair in pairs for position in pair}):
             found = find_nearest(grid.layers[position], k, only=None if n == len(ids) else used_ids)
             check_complete(found.ids, used_ids)
-            nearest[position] = found._replace(positions=np.sort(found.positions.astype(np.int32), axis=1))
+            nearest[position] = found._replace(
+                positions=np.sort(found.positions.astype(np.int32), axis=1)
+            )
         for i, j in pairs:
             values = {"reason": reason} if reason else _overlap_values(nearest[i], nearest[j], n, k)
             rows[i, j] = {**_NULLS, "n": n, "n_zero": len(ids) - n, **values}
@@ -368,7 +403,9 @@ def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: I
 
 def _overlap_matrix(layer: LayerData, ids: Ids, *, k: int) -> Float64Array:
     matrix = np.zeros((len(ids), len(ids)))
-    np.put_along_axis(matrix, find_nearest(layer, k, only=ids).positions, 1 / sqrt(k * len(ids)), axis=1)
+    np.put_along_axis(
+        matrix, find_nearest(layer, k, only=ids).positions, 1 / sqrt(k * len(ids)), axis=1
+    )
     return matrix
 
 
@@ -378,7 +415,9 @@ def _overlap_values(left: Nearest, right: Nearest, n: int, k: int) -> Result:
     if left.are_all_tied or right.are_all_tied:
         return {"n_tied": n_tied, "reason": f"in one of the layers {TIED}"}
     lists = (left.positions, right.positions)
-    shared = np.concatenate([n_shared(*(each[part] for each in lists)) for part in slices(n, _LISTS_AT_ONCE)])
+    shared = np.concatenate(
+        [n_shared(*(each[part] for each in lists)) for part in slices(n, _LISTS_AT_ONCE)]
+    )
     return {
         "jaccard": float((shared / (2 * k - shared)).mean()),
         "jaccard_expected": expected_jaccard(n, k),
@@ -408,9 +447,9 @@ AGAINST = Parameter(
 )  # fmt: skip
 # The algorithms of :mod:`.numerics.layer_pairs`, for the estimators of metrics that use them.
 _ROUTES = (
-    "in float64, from sums of products of dimensions or, where n Σdᵢ < Σdᵢdⱼ (dimensions d, summed over the layers and "
-    "over their pairs, a layer with itself counting half; n < Ld/2 for all pairs of L layers), from Gram matrices: the "
-    "same number up to rounding, in bounded memory."
+    "in float64, from sums of products of dimensions or, where n Σdᵢ < Σdᵢdⱼ (dimensions d, summed"
+    " over the layers and over their pairs, a layer with itself counting half; n < Ld/2 for all"
+    " pairs of L layers), from Gram matrices: the same number up to rounding, in bounded memory."
 )
 
 

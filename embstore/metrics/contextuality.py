@@ -14,7 +14,13 @@ from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import N_ZERO, Block, Column, LayerData, Metric, Parameter, Result
 from embstore.metrics.geometry import TOO_FEW, mean_pairwise_cosine
 from embstore.metrics.numerics import groups as group_module
-from embstore.metrics.numerics.groups import Groups, GroupSums, GroupValues, group_values, read_groups
+from embstore.metrics.numerics.groups import (
+    Groups,
+    GroupSums,
+    GroupValues,
+    group_values,
+    read_groups,
+)
 from embstore.metrics.numerics.linear_algebra import ROUNDING, Moments, moments
 
 _ZERO_MEAN = 1e-12  # share of Σ‖x‖ up to which ‖Σx‖ is rounding
@@ -32,8 +38,12 @@ class _Labels:
 
 _SELF_SIMILARITY = _Labels("self_similarity", "word", "context")
 _MEV = _Labels("mev", "word", "context", "all vectors are zero, or equal and centred")
-_INTRA_SENTENCE = _Labels("intra_sentence_similarity", "sentence", "word", "the mean vector is zero")
-_WITH_SENTENCES = _Labels(_INTRA_SENTENCE.value, "sentence", "word", "the sentence has no vector, or a zero vector")
+_INTRA_SENTENCE = _Labels(
+    "intra_sentence_similarity", "sentence", "word", "the mean vector is zero"
+)
+_WITH_SENTENCES = _Labels(
+    _INTRA_SENTENCE.value, "sentence", "word", "the sentence has no vector, or a zero vector"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +58,9 @@ class _Baseline:
     def mean_cosine(cls, data: LayerData) -> Self:
         """Return the mean cosine over all pairs of the vectors: the anisotropy."""
         summary = data.summary
-        value = mean_pairwise_cosine(summary.n - summary.n_zero, summary.unit_total, summary.unit_square_total)
+        value = mean_pairwise_cosine(
+            summary.n - summary.n_zero, summary.unit_total, summary.unit_square_total
+        )
         return cls(float("nan") if value is None else value, TOO_FEW, summary.n - summary.n_zero)
 
 
@@ -88,7 +100,9 @@ def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
     """Return the mean cosine over all pairs of vectors of each group, (g,); NaN for fewer than two vectors."""
     n_pairs = sums.n * (sums.n - 1)
     square = np.vecdot(sums.unit_total, sums.unit_total) - sums.unit_square_total
-    means: Float64Array = np.divide(square, n_pairs, out=np.full(len(square), np.nan), where=n_pairs > 0)
+    means: Float64Array = np.divide(
+        square, n_pairs, out=np.full(len(square), np.nan), where=n_pairs > 0
+    )
     return np.clip(means, -1, 1, out=means)
 
 
@@ -128,7 +142,9 @@ def intra_sentence(
     return rows.each_with_enough() if per_sentence else rows.mean()
 
 
-def _cosines_with(sentences: LayerData, contexts: Contexts) -> Callable[[GroupSums, Groups], Float64Array]:
+def _cosines_with(
+    sentences: LayerData, contexts: Contexts
+) -> Callable[[GroupSums, Groups], Float64Array]:
     """Return a function from the sums of sentences to the mean cosine of their words with their own vectors."""
     assert contexts.group_ids is not None
     group_ids = contexts.group_ids
@@ -154,7 +170,9 @@ def _cosines_with_mean(sums: GroupSums, _: Groups) -> Float64Array:
     norms = np.sqrt(np.vecdot(sums.total, sums.total))
     products = np.vecdot(sums.total, sums.unit_total)
     is_defined = norms > _ZERO_MEAN * sums.norm_total
-    means: Float64Array = np.divide(products, norms * sums.n, out=np.full(len(norms), np.nan), where=is_defined)
+    means: Float64Array = np.divide(
+        products, norms * sums.n, out=np.full(len(norms), np.nan), where=is_defined
+    )
     return np.clip(means, -1, 1, out=means)
 
 
@@ -224,7 +242,9 @@ def _top_share(matrix: Float64Array, square_total: float) -> float:
     return min(1.0, float(np.linalg.eigvalsh(matrix)[-1]) / trace)
 
 
-def _explained_by_group(data: LayerData, contexts: Contexts, minimum: int, *, centred: bool) -> GroupValues:
+def _explained_by_group(
+    data: LayerData, contexts: Contexts, minimum: int, *, centred: bool
+) -> GroupValues:
     """Compute :func:`_explained` for each group with at least ``minimum`` vectors, of which ``n`` includes zero ones.
 
     Groups are read in batches of ``BATCH_BYTES``; a larger group is read block by block.
@@ -242,10 +262,14 @@ def _explained_by_group(data: LayerData, contexts: Contexts, minimum: int, *, ce
         order = np.argsort(members, kind="stable")
         first = np.flatnonzero(np.diff(members[order], prepend=-1))
         for rows in np.split(order, first[1:]):
-            result.value[members[rows[0]]] = _explained(block[rows].astype(np.float64), centred=centred)
+            result.value[members[rows[0]]] = _explained(
+                block[rows].astype(np.float64), centred=centred
+            )
     for group in np.flatnonzero(has_enough & (result.n > max_rows)).tolist():
         total = Moments.empty(data.dim)
-        parts = read_groups(data, _select(contexts, [group]), lambda _, x: Moments.of(x) if len(x) else None)
+        parts = read_groups(
+            data, _select(contexts, [group]), lambda _, x: Moments.of(x) if len(x) else None
+        )
         for part in filter(None, parts):
             total += part
         result.value[group] = _explained_by_moments(total, centred=centred)
@@ -298,7 +322,9 @@ class _GroupRows:
 
     def each_with_enough(self) -> list[Result]:
         """Return a row for each group with enough vectors; if there is none, one row with the reason."""
-        return [self._group(group) for group in np.flatnonzero(self.has_enough).tolist()] or self.mean()
+        return [
+            self._group(group) for group in np.flatnonzero(self.has_enough).tolist()
+        ] or self.mean()
 
     def mean(self) -> list[Result]:
         """Return one row: the mean over the groups that have a value, each counted once.
@@ -309,36 +335,55 @@ class _GroupRows:
         is_used = self.has_enough & ~np.isnan(values)
         n_used, n_undefined = int(is_used.sum()), int((self.has_enough & np.isnan(values)).sum())
         has_vectors = n + self.values.n_zero > 0
-        reason = f"{_count(n_undefined, labels.group)} left out: {labels.undefined}" if n_undefined else None
+        reason = (
+            f"{_count(n_undefined, labels.group)} left out: {labels.undefined}"
+            if n_undefined
+            else None
+        )
         if not n_used and not n_undefined:
             reason = f"no {labels.group} has {_count(self.minimum, labels.member)} or more"
             if n.any():
                 reason += f"; the most has {self.names[int(n.argmax())]!r}: {n.max()}"
         value = float(values[is_used].mean()) if n_used else None
         counts = (int(n[is_used if n_used else has_vectors].sum()), int(self.values.n_zero.sum()))
-        return [self._row(None, value, counts, (n_used, int((has_vectors & ~is_used).sum())), reason)]
+        return [
+            self._row(None, value, counts, (n_used, int((has_vectors & ~is_used).sum())), reason)
+        ]
 
     def _group(self, group: int) -> Result:
         """Return the row of the group with this number."""
-        n, n_zero, value = (each[group].item() for each in (self.values.n, self.values.n_zero, self.values.value))
+        n, n_zero, value = (
+            each[group].item() for each in (self.values.n, self.values.n_zero, self.values.value)
+        )
         reason = None
         if n < self.minimum:
             reason = f"{_count(n, self.labels.member)}, and at least {self.minimum} are needed"
         elif math.isnan(value):
             reason = self.labels.undefined
         n_groups = (int(reason is None), int(reason is not None))
-        return self._row(self.names[group], value if reason is None else None, (n, n_zero), n_groups, reason)
+        return self._row(
+            self.names[group], value if reason is None else None, (n, n_zero), n_groups, reason
+        )
 
     def _row(
         self, name: str | None, value: float | None, counts: tuple[int, int], n_groups: tuple[int, int],
         reason: str | None,
     ) -> Result:  # fmt: skip
         """Return a row, given the numbers of vectors used and zero, and of groups with and without a value."""
-        baseline = None if self.baseline is None or math.isnan(self.baseline.value) else self.baseline.value
+        baseline = (
+            None
+            if self.baseline is None or math.isnan(self.baseline.value)
+            else self.baseline.value
+        )
         group, why = self.labels.group, None
         if self.baseline is not None and baseline is None:
             why = f"baseline: {self.baseline.undefined}"
-        elif self.baseline is not None and group == "word" and n_groups[0] == 1 and counts[0] == self.baseline.n:
+        elif (
+            self.baseline is not None
+            and group == "word"
+            and n_groups[0] == 1
+            and counts[0] == self.baseline.n
+        ):
             why = "adjusted: the baseline is of the word itself, since no other is selected"
         return {
             group: name, self.labels.value: value, "baseline": baseline,
@@ -354,14 +399,29 @@ def _count(n: int, noun: str) -> str:
 
 
 _WORDS = (
-    Parameter("word", (), "A word that gets a row of its own; may be repeated. Without: the mean over all words."),
-    Parameter("per_word", False, "A row for every word that has enough contexts.", only_with=("word", ((),))),
-    Parameter("fold_case", False, "Take words that differ only in case for one.", is_input=True, in_rows=True),
+    Parameter(
+        "word",
+        (),
+        "A word that gets a row of its own; may be repeated. Without: the mean over all words.",
+    ),
+    Parameter(
+        "per_word",
+        False,
+        "A row for every word that has enough contexts.",
+        only_with=("word", ((),)),
+    ),
+    Parameter(
+        "fold_case",
+        False,
+        "Take words that differ only in case for one.",
+        is_input=True,
+        in_rows=True,
+    ),
 )
 _CITATION = "Ethayarajh (2019), EMNLP, section 3.3"
 _GROUPING = (
-    "A word is its exact text, unless ⦃fold-case=True⦄; two occurrences in one sentence are two contexts. The mean "
-    "counts each word once, however many contexts it has."
+    "A word is its exact text, unless ⦃fold-case=True⦄; two occurrences in one sentence are two"
+    " contexts. The mean counts each word once, however many contexts it has."
 )
 
 
@@ -370,7 +430,11 @@ def _min_contexts(minimum: int) -> Parameter:
 
 
 def _adjusted(baseline: str) -> Parameter:
-    return Parameter("adjusted", False, f"Also subtract the layer's baseline: {baseline} of all selected occurrences.")
+    return Parameter(
+        "adjusted",
+        False,
+        f"Also subtract the layer's baseline: {baseline} of all selected occurrences.",
+    )
 
 
 def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:

@@ -8,7 +8,17 @@ from numpy.typing import NDArray
 from embstore.base.arrays import Float64Array, cosine_error, rounding_error_bound, square_norms
 from embstore.metrics.axis import POLES, cosines_with, find_axis, in_order
 from embstore.metrics.data import Contexts, ItemColumn, Words
-from embstore.metrics.declaration import Block, Column, Ids, LayerData, Metric, NotComputable, Parameter, Result, Scored
+from embstore.metrics.declaration import (
+    Block,
+    Column,
+    Ids,
+    LayerData,
+    Metric,
+    NotComputable,
+    Parameter,
+    Result,
+    Scored,
+)
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.groups import BATCH_BYTES
 from embstore.metrics.numerics.linear_algebra import unit_rows
@@ -59,7 +69,12 @@ def correlate(
         else:
             ids, values, all_errors = _values(data, value, contexts, k)
     except NotComputable as error:
-        counts: Result = {"n": 0, "total": data.summary.n, "null_left_out": None, "undefined_left_out": None}
+        counts: Result = {
+            "n": 0,
+            "total": data.summary.n,
+            "null_left_out": None,
+            "undefined_left_out": None,
+        }
         return result | counts | {"reason": str(error)}
     other = np.full(len(ids), np.nan)
     if len(column.ids):
@@ -90,7 +105,9 @@ def correlate(
 def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> ItemValues:
     """Return the value of each item, with bounds on their rounding errors; raise NotComputable if there are none."""
     if value == "norm":
-        ids, norms = in_order(data.map_with_ids(lambda ids, block: (ids, np.sqrt(square_norms(block)))))
+        ids, norms = in_order(
+            data.map_with_ids(lambda ids, block: (ids, np.sqrt(square_norms(block))))
+        )
         return ids, norms, rounding_error_bound(data.dim, np.float64) * norms
     if value == "hubness":
         return _k_occurrences(data, k)
@@ -105,8 +122,12 @@ def _cosines_to_mean(data: LayerData) -> ItemValues:
     summary = data.summary
     mean = summary.total / max(summary.n, 1)
     length = float(np.linalg.norm(mean))
-    if length <= 64 * rounding_error_bound(data.dim, np.float64) * summary.norm_total / max(summary.n, 1):
-        raise NotComputable("the mean vector is zero, and has no direction", summary.n)  # as after center
+    if length <= 64 * rounding_error_bound(data.dim, np.float64) * summary.norm_total / max(
+        summary.n, 1
+    ):
+        raise NotComputable(
+            "the mean vector is zero, and has no direction", summary.n
+        )  # as after center
     ids, values = cosines_with(data, mean / length)
     return ids, values, np.full(len(ids), cosine_error(data.dim))
 
@@ -155,7 +176,9 @@ class _Words:
 
     def __init__(self, contexts: Contexts, batch: NDArray[np.int64], dim: int) -> None:
         self._contexts = contexts
-        self._row_of_word = np.full(len(contexts.names) + 1, -1)  # the last is that of items of no word
+        self._row_of_word = np.full(
+            len(contexts.names) + 1, -1
+        )  # the last is that of items of no word
         self._row_of_word[batch] = np.arange(len(batch))
         self.counts, self.totals = np.zeros(len(batch)), np.zeros((len(batch), dim))
 

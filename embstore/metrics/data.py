@@ -58,11 +58,17 @@ class Analogies:
 
     words: Words  # distinct words of the questions, as written there (w)
     groups: NDArray[np.int64]  # group of each word, int64 (w,)
-    spelled_ids: Ids  # ids of the items of all groups (r,), ascending; some may be missing from a space
+    spelled_ids: (
+        Ids  # ids of the items of all groups (r,), ascending; some may be missing from a space
+    )
     spelled_groups: NDArray[np.int64]  # group of each of these items, int64 (r,)
     questions: NDArray[np.int64]  # positions of a, b and c in ``words``, int64 (q, 3)
-    answers: NDArray[np.int64]  # positions in ``words`` of the right answers of all questions, int64 (m,)
-    answer_starts: NDArray[np.int64]  # where those of each question begin in ``answers``, and m, int64 (q + 1,)
+    answers: NDArray[
+        np.int64
+    ]  # positions in ``words`` of the right answers of all questions, int64 (m,)
+    answer_starts: NDArray[
+        np.int64
+    ]  # where those of each question begin in ``answers``, and m, int64 (q + 1,)
     sections: NDArray[np.int64]  # number of the section of each question, int64 (q,)
     section_names: tuple[str, ...]  # names of the sections, by number
 
@@ -75,8 +81,12 @@ class ItemLabels:
     codes: NDArray[np.int64]  # number of the class of each, int64 (n,); zeros if values are numbers
     names: tuple[str, ...]  # of the classes, by number
     values: NDArray[np.float64] | None = None  # numbers, float64 (n,); None for classes
-    groups: NDArray[np.int64] | None = None  # number of the group of each, (n,), such as its sentence; None: its own
-    types: NDArray[np.int64] | None = None  # number of the type of each, (n,), such as its word; None: its own
+    groups: NDArray[np.int64] | None = (
+        None  # number of the group of each, (n,), such as its sentence; None: its own
+    )
+    types: NDArray[np.int64] | None = (
+        None  # number of the type of each, (n,), such as its word; None: its own
+    )
 
     def restricted(self, ids: Ids) -> "ItemLabels":
         """Return the labels of some of the items, ascending."""

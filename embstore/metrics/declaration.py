@@ -170,7 +170,9 @@ class Parameter:
         """JSON type of a value in the rows, as in :class:`Column`, or "array of strings"."""
         if self.is_words:
             return "array of strings"
-        return {int: "integer", float: "number", bool: "boolean", tuple: "array of strings"}.get(self.kind, "string")
+        return {int: "integer", float: "number", bool: "boolean", tuple: "array of strings"}.get(
+            self.kind, "string"
+        )
 
     def _plain(self, value: Any) -> Any:
         """Return a value with NumPy's numbers and truth values as Python's, and several strings as a tuple."""
@@ -183,7 +185,9 @@ class Parameter:
         if self.kind is tuple and isinstance(value, Iterable):
             value = (value,) if isinstance(value, str) else tuple(value)
         members = value if self.kind is tuple and isinstance(value, tuple) else (value,)
-        strings = (str, os.PathLike, Iterable) if self.is_words else (str,)  # words may be given one by one
+        strings = (
+            (str, os.PathLike, Iterable) if self.is_words else (str,)
+        )  # words may be given one by one
         if self.kind in (str, tuple) and not all(isinstance(member, strings) for member in members):
             expected = "a string" if self.kind is str else "a string or several strings"
             raise UsageError(f"{self.name} must be {expected}, not {value!r}.")
@@ -370,8 +374,16 @@ class Metric:
 
     def with_columns_for(self, parameters: Mapping[str, Any]) -> "Metric":
         """Return the declaration with the columns that the result has for these values of the parameters."""
-        used = [each for each in self.parameters if each.columns and parameters[each.name] != each.default]
-        recorded = {p.name for p in self.recorded if p.only_with and p.only_with[0] in {each.name for each in used}}
+        used = [
+            each
+            for each in self.parameters
+            if each.columns and parameters[each.name] != each.default
+        ]
+        recorded = {
+            p.name
+            for p in self.recorded
+            if p.only_with and p.only_with[0] in {each.name for each in used}
+        }
         return replace(
             self, columns=(*self.columns, *(column for each in used for column in each.columns)),
             parameters=tuple(replace(p, in_rows=True) if p.name in recorded else p for p in self.parameters),
@@ -387,7 +399,9 @@ class Metric:
         """Inputs that are columns too where the parameter that they have an effect with has columns."""
         others = {parameter.name for parameter in self.parameters if parameter.columns}
         names = {column.name for column in self.optional}
-        inputs = [p for p in self.parameters if p.is_input and p.only_with and p.only_with[0] in others]
+        inputs = [
+            p for p in self.parameters if p.is_input and p.only_with and p.only_with[0] in others
+        ]
         return tuple(p for p in inputs if p.name not in names)
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -412,7 +426,9 @@ class Metric:
         option ``std`` requests.
         """
         columns = {column.name for column in self.columns}
-        return tuple(param for param in self.parameters if param.is_in_rows and param.name not in columns)
+        return tuple(
+            param for param in self.parameters if param.is_in_rows and param.name not in columns
+        )
 
     @property
     def is_seeded(self) -> bool:
@@ -435,12 +451,21 @@ class Metric:
         kind = self.drawn_as or ("heat map" if self.needs == "layers" else "curves")
         drawable = "array of numbers" if kind == "bars" else "number"
         limits = {limit for column in self.columns for limit in column.interval or ()}
-        candidates = [column for column in self.columns if column.type == drawable and column.name not in limits]
+        candidates = [
+            column
+            for column in self.columns
+            if column.type == drawable and column.name not in limits
+        ]
         ordered = sorted(candidates, key=lambda column: not column.shown)
         optional = {column.name for column in self.optional}
-        values = (*self.drawn_values, *(c.name for c in ordered if c.name in optional or not self.drawn_values))
+        values = (
+            *self.drawn_values,
+            *(c.name for c in ordered if c.name in optional or not self.drawn_values),
+        )
         items = next((column.name for column in self.columns if column.name in ITEM_COLUMNS), None)
-        keys = [column for column in self.columns if column.is_key and column.name != items]  # integers rank items
+        keys = [
+            column for column in self.columns if column.is_key and column.name != items
+        ]  # integers rank items
         by_neighbours = self.needs in ("neighbours", "labels", "layers")
         own = [(column.name, column) for column in self.columns]
         return Chart(
@@ -478,9 +503,15 @@ def rows_of(result: Result | Sequence[Result]) -> list[Result]:
     return [result] if isinstance(result, dict) else list(result)
 
 
-N_ZERO = Column("n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False)
+N_ZERO = Column(
+    "n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False
+)
 N_TIED = Column(
-    "n_tied", "integer", "items with neighbours as near as the k-th: the lowest ids are taken", minimum=0, shown=False
+    "n_tied",
+    "integer",
+    "items with neighbours as near as the k-th: the lowest ids are taken",
+    minimum=0,
+    shown=False,
 )
 
 DATASET = Parameter("dataset", (), "A dataset of pairs that is in the store; none given: all, of the space's unit.",
@@ -497,4 +528,6 @@ def missing_words(words: str) -> Parameter:
 
 def word_file(name: str, help: str, *, in_rows: bool = True) -> Parameter:
     """Return a parameter for a file with a word a line, or for words with commas between them."""
-    return Parameter(name, None, help, value_type=str, metavar=_WORDS, is_input=True, in_rows=in_rows)
+    return Parameter(
+        name, None, help, value_type=str, metavar=_WORDS, is_input=True, in_rows=in_rows
+    )

@@ -9,7 +9,10 @@ from embstore.base.messages import printable, rendered
 from embstore.metrics.declaration import Column, Metric, Need, Parameter
 
 NEEDS: dict[Need, str] = {
-    "summary": "the sums stored beside the vectors, which are read only where items are selected or transformed",
+    "summary": (
+        "the sums stored beside the vectors, which are read only where items are selected or"
+        " transformed"
+    ),
     "vectors": "passes over the vectors, block by block; memory does not grow with their number",
     "neighbours": "all vectors of a layer in memory, compared with each other exactly",
     "pairs": "pairs of items with a human score: a dataset",
@@ -24,7 +27,9 @@ NEEDS: dict[Need, str] = {
 }
 UNGROUPED: dict[Need, str] = {
     "pairs": "the pairs of a dataset (of part of them with ⦃where⦄ or ⦃words⦄)",
-    "analogies": "the questions of a dataset (answered among part of the items with ⦃where⦄ or ⦃words⦄)",
+    "analogies": (
+        "the questions of a dataset (answered among part of the items with ⦃where⦄ or ⦃words⦄)"
+    ),
     "lexicon": "the words of a lexicon (of part of them with ⦃where⦄ or ⦃words⦄)",
     "word sets": "lists of words",
     "word contexts": "lists of words",
@@ -47,7 +52,9 @@ class CacheState(NamedTuple):
 
     lookups: tuple[CacheLookup, ...]
     refused: str | None = None  # reason why answers of this query are not cached; None if they are
-    may_need_no_vectors: bool = False  # whether stored summaries may suffice; such answers are not cached
+    may_need_no_vectors: bool = (
+        False  # whether stored summaries may suffice; such answers are not cached
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the member ``cache`` of the output of ``embstore query METRIC --explain --format json``."""
@@ -116,7 +123,10 @@ class Explanation:
             "version": metric.version,
             "package": metric.package,
             "columns": [
-                {name: getattr(column, name) for name in ("name", "type", "minimum", "maximum", "unit")}
+                {
+                    name: getattr(column, name)
+                    for name in ("name", "type", "minimum", "maximum", "unit")
+                }
                 | {"key": column.is_key, "help": rendered(column.help)}
                 for column in self._columns
             ],
@@ -127,7 +137,10 @@ class Explanation:
 
     def __str__(self) -> str:
         metric = self.metric
-        extra_columns = [*(parameter.name for parameter in metric.row_parameters), *["seed"] * metric.is_seeded]
+        extra_columns = [
+            *(parameter.name for parameter in metric.row_parameters),
+            *["seed"] * metric.is_seeded,
+        ]
         sections = {
             "Formula": metric.formula,
             "Citation": metric.citation,
@@ -144,7 +157,10 @@ class Explanation:
             "Columns:\n" + "\n".join(_aligned(map(_column_line, self._columns), indent="  ")),
         ]
         if metric.parameters:
-            parts.append("Options:\n" + "\n".join(_aligned(map(_option_line, metric.parameters), indent="  ")))
+            parts.append(
+                "Options:\n"
+                + "\n".join(_aligned(map(_option_line, metric.parameters), indent="  "))
+            )
         return printable("\n\n".join(parts), lines=True)
 
     __repr__ = __str__
@@ -162,7 +178,11 @@ def metavar_of(parameter: Parameter) -> str:
     """Return the placeholder for an option's value in the help; empty for a flag."""
     if parameter.kind is bool:
         return ""
-    return parameter.metavar or "|".join(parameter.choices) or {int: "N", float: "X"}.get(parameter.kind, "TEXT")
+    return (
+        parameter.metavar
+        or "|".join(parameter.choices)
+        or {int: "N", float: "X"}.get(parameter.kind, "TEXT")
+    )
 
 
 def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:
@@ -182,7 +202,10 @@ def _column_line(column: Column) -> tuple[str, str]:
     kind = " ".join(filter(None, (column.type, limits, f"({column.unit})" if column.unit else "")))
     return (
         column.name,
-        f"{kind}: {rendered(column.help)}{'; distinguishes the rows of a layer' if column.is_key else ''}",
+        (
+            f"{kind}:"
+            f" {rendered(column.help)}{'; distinguishes the rows of a layer' if column.is_key else ''}"
+        ),
     )
 
 
@@ -195,7 +218,10 @@ def _option_line(parameter: Parameter) -> tuple[str, str]:
         default = parameter.default
         notes.append(f"default: {', '.join(default) if isinstance(default, tuple) else default}")
     suffix = f"  [{'; '.join(notes)}]" if notes else ""
-    return f"{flag_of(parameter)} {metavar_of(parameter)}".strip(), rendered(parameter.help) + suffix
+    return (
+        f"{flag_of(parameter)} {metavar_of(parameter)}".strip(),
+        rendered(parameter.help) + suffix,
+    )
 
 
 def _aligned(lines: Iterable[tuple[str, str]], indent: str = "") -> Iterator[str]:
@@ -204,7 +230,9 @@ def _aligned(lines: Iterable[tuple[str, str]], indent: str = "") -> Iterator[str
     widest = min(max((len(head) for head, _ in lines), default=0), 22)
     left = " " * (len(indent) + widest + 2)
     for head, text in lines:
-        wrapped = textwrap.wrap(text, _WIDTH - len(left), break_on_hyphens=False, break_long_words=False)
+        wrapped = textwrap.wrap(
+            text, _WIDTH - len(left), break_on_hyphens=False, break_long_words=False
+        )
         if len(head) > widest:
             yield indent + head
             yield from (left + line for line in wrapped)

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import cosine_error, has_direction, in_threads, rounding_error_bound, square_norms
+from embstore.base.arrays import (
+    cosine_error,
+    has_direction,
+    in_threads,
+    rounding_error_bound,
+    square_norms,
+)
 from embstore.base.space import Unit
 from embstore.base.summary import Float64Array, in_float64, weighted_sum
 from embstore.metrics.declaration import (
@@ -33,7 +39,9 @@ _NO_ANISOTROPY = 1e-12  # mean cosine up to which it is rounding, and shares of 
 TOO_FEW = "fewer than two non-zero vectors"
 
 
-def mean_pairwise_cosine(n: int, unit_total: Float64Array, unit_square_total: Float64Array) -> float | None:
+def mean_pairwise_cosine(
+    n: int, unit_total: Float64Array, unit_square_total: Float64Array
+) -> float | None:
     """Return the mean cosine over all ordered pairs i ≠ j of n unit vectors, in [-1, 1]; None for n < 2.
 
     (‖Σu‖² − Σ‖u‖²) / (n (n − 1)): the self-similarity of Wolfe & Caliskan (2022), eq. 1, which is the anisotropy of
@@ -70,17 +78,25 @@ def anisotropy(data: LayerData, *, variant: str = "raw", std: bool = False) -> R
     if variant == "centred":
         centre, zero_norm = summary.mean, _ZERO_AFTER_CENTRING * summary.norm_max
         n, total, square_total = 0, np.zeros(data.dim), np.zeros(1)
-        for count, unit_sum, square_sum in data.map(partial(_centred_block, mean=centre, zero_norm=zero_norm)):
+        for count, unit_sum, square_sum in data.map(
+            partial(_centred_block, mean=centre, zero_norm=zero_norm)
+        ):
             n += count
             total += unit_sum
             square_total += square_sum
     value = mean_pairwise_cosine(n, total, square_total)
-    spread = _std_of_cosines(data, n, total / n, centre, zero_norm) if std and value is not None else None
+    spread = (
+        _std_of_cosines(data, n, total / n, centre, zero_norm)
+        if std and value is not None
+        else None
+    )
     reason = TOO_FEW if value is None else None
     return {"anisotropy": value, "std": spread, "n": n, "n_zero": summary.n - n, "reason": reason}
 
 
-def _centred_block(block: NDArray[np.float32], mean: Float64Array, zero_norm: float) -> tuple[int, Float64Array, float]:
+def _centred_block(
+    block: NDArray[np.float32], mean: Float64Array, zero_norm: float
+) -> tuple[int, Float64Array, float]:
     """Return n, Σu and Σ‖u‖² of the u = (x − mean)/‖x − mean‖ of a block for which that norm exceeds ``zero_norm``."""
     n, total, square_total = 0, np.zeros(block.shape[1]), 0.0
     for centred in in_float64(block):
@@ -94,7 +110,9 @@ def _centred_block(block: NDArray[np.float32], mean: Float64Array, zero_norm: fl
     return n, total, square_total
 
 
-def _std_of_cosines(data: LayerData, n: int, unit_mean: Float64Array, centre: Float64Array, zero_norm: float) -> float:
+def _std_of_cosines(
+    data: LayerData, n: int, unit_mean: Float64Array, centre: Float64Array, zero_norm: float
+) -> float:
     """Return the standard deviation (ddof 0) of the cosines of all pairs of n unit vectors u, in one pass.
 
     With w = u − ū, a = ū·w and q = ‖w‖², a cosine differs from the mean of all by aᵢ + aⱼ + wᵢ·wⱼ + Σq / (n (n − 1)).
@@ -116,7 +134,9 @@ def _std_of_cosines(data: LayerData, n: int, unit_mean: Float64Array, centre: Fl
             spread = float((u @ u.T)[np.triu_indices(n, 1)].std())
         return spread if spread > cosine_error(data.dim) else 0.0
     sums, product = np.zeros(4), np.zeros((data.dim, data.dim))
-    for block_sums, block_product in data.map(partial(_deviations, mean=unit_mean, centre=centre, zero_norm=zero_norm)):
+    for block_sums, block_product in data.map(
+        partial(_deviations, mean=unit_mean, centre=centre, zero_norm=zero_norm)
+    ):
         sums += block_sums
         product += block_product
     a_square, a_q, q_square, q = sums
@@ -172,7 +192,11 @@ def rogue_dims(data: LayerData, *, k: int = 5) -> Result:
     else:
         shares = [float(contribution) / mean_cosine for contribution in contributions[dims]]
     result["k"] = len(dims)
-    return result | {"dims": data.dims[dims].tolist(), "contributions": contributions[dims].tolist(), "shares": shares}
+    return result | {
+        "dims": data.dims[dims].tolist(),
+        "contributions": contributions[dims].tolist(),
+        "shares": shares,
+    }
 
 
 _MIN_RESOLVED = 1e-4  # share of the squared mean from which a variance is precise enough as a difference of sums
@@ -200,14 +224,21 @@ def norms(data: LayerData, *, top: int = 5) -> Result:
     if summary.n == 0:
         return result | {"reason": "no vectors"}
     mean = summary.norm_total / summary.n
-    result |= {"mean": mean, "std": _std(data, mean), "min": summary.norm_min, "max": summary.norm_max}
+    result |= {
+        "mean": mean,
+        "std": _std(data, mean),
+        "min": summary.norm_min,
+        "max": summary.norm_max,
+    }
     if top == 0:
         return result | {"reason": "shares: not asked for (top 0)"}
     if top > data.dim:
         return result | {"reason": f"shares: {top} components of {data.dim}"}
     if mean == 0:
         return result | {"reason": "shares: all vectors are zero"}
-    totals = data.map(lambda block: (_top_norm_total(block, top), _top_norm_total(np.abs(block), top)))
+    totals = data.map(
+        lambda block: (_top_norm_total(block, top), _top_norm_total(np.abs(block), top))
+    )
     shares = np.array(list(totals)).sum(axis=0) / summary.norm_total
     return result | {"top_share": float(shares[0]), "top_share_abs": float(shares[1])}
 
@@ -219,11 +250,16 @@ def _std(data: LayerData, mean: float) -> float:
     variance is computed from ‖x‖ − mean.
     """
     summary = data.summary
-    if summary.norm_max - summary.norm_min <= rounding_error_bound(data.dim, np.float64) * summary.norm_max:
+    if (
+        summary.norm_max - summary.norm_min
+        <= rounding_error_bound(data.dim, np.float64) * summary.norm_max
+    ):
         return 0.0
     variance = summary.norm_square_total / summary.n - mean * mean
     if variance < _MIN_RESOLVED * mean * mean:
-        total, square_total = np.array(list(data.map(partial(_norm_deviations, mean=mean)))).sum(axis=0) / summary.n
+        total, square_total = (
+            np.array(list(data.map(partial(_norm_deviations, mean=mean)))).sum(axis=0) / summary.n
+        )
         variance = square_total - total * total
     return float(variance**0.5)
 
@@ -284,17 +320,23 @@ def _log_total(data: LayerData, ids: Ids, t: float) -> float:
 
             log_sums = in_threads(log_sum_within, range(0, len(loaded), _ROWS))
             if start + size < len(ids):
-                log_sums += data.map_with_ids(partial(_log_sum_with_block, loaded, 2 * t, ids[start + size]))
+                log_sums += data.map_with_ids(
+                    partial(_log_sum_with_block, loaded, 2 * t, ids[start + size])
+                )
             log_total = float(np.logaddexp.reduce([log_total, *log_sums]))
     return log_total
 
 
-def _log_sum_with_block(loaded: Float64Array, factor: float, first: int, ids: Ids, block: Block) -> float:
+def _log_sum_with_block(
+    loaded: Float64Array, factor: float, first: int, ids: Ids, block: Block
+) -> float:
     """Return ln Σ exp(factor uᵢ·uⱼ) over loaded unit vectors and those of a block with ids from ``first`` on."""
     units, is_zero = unit_rows(block[ids >= first])
     units = units[~is_zero]
     units *= factor
-    parts = [_log_sum(units[start : start + _ROWS], loaded) for start in range(0, len(units), _ROWS)]
+    parts = [
+        _log_sum(units[start : start + _ROWS], loaded) for start in range(0, len(units), _ROWS)
+    ]
     return float(np.logaddexp.reduce(parts, initial=-np.inf))
 
 
@@ -313,12 +355,19 @@ def _log_sum(rows: Float64Array, others: Float64Array, start: int | None = None)
         largest = exponents.max()
         if largest > -np.inf:
             exponents -= largest
-            log_sum = np.logaddexp(log_sum, largest + np.log(np.exp(exponents, out=exponents).sum()))
+            log_sum = np.logaddexp(
+                log_sum, largest + np.log(np.exp(exponents, out=exponents).sum())
+            )
     return float(log_sum)
 
 
 def alignment(
-    data: LayerData, *, pairs: "Pairs", missing: str = "skip", alpha: float = 2.0, min_score: float = 4.0
+    data: LayerData,
+    *,
+    pairs: "Pairs",
+    missing: str = "skip",
+    alpha: float = 2.0,
+    min_score: float = 4.0,
 ) -> Result:
     """Compute mean |u − v|^alpha over pairs of unit vectors of equal meaning: Wang & Isola (2020), section 4.1.1.
 
@@ -335,7 +384,13 @@ def alignment(
     """
     positive = pairs.score >= min_score
     total = int(positive.sum())
-    result: Result = {"alignment": None, "n": 0, "total": total, "n_zero": None, "coverage": 0.0 if total else None}
+    result: Result = {
+        "alignment": None,
+        "n": 0,
+        "total": total,
+        "n_zero": None,
+        "coverage": 0.0 if total else None,
+    }
     try:
         squares, n_zero = _square_distances(data, pairs.left[positive], pairs.right[positive])
     except NotComputable as error:
@@ -345,7 +400,9 @@ def alignment(
     if total == 0:
         return result | {"reason": f"no pair has a score of {min_score:g} or more"}
     if missing == "error" and n < total:
-        return result | {"reason": f"{total - n} of {total} pairs have no distance (missing: error)"}
+        return result | {
+            "reason": f"{total - n} of {total} pairs have no distance (missing: error)"
+        }
     if n == 0:
         return result | {"reason": "no pair has two non-zero vectors"}
     return result | {"alignment": float((squares ** (alpha / 2)).mean()), "reason": None}

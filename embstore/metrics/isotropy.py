@@ -5,7 +5,16 @@ from functools import partial
 import numpy as np
 
 from embstore.base.summary import Float64Array
-from embstore.metrics.declaration import Block, Column, LayerData, Metric, NotComputable, Parameter, Result, Value
+from embstore.metrics.declaration import (
+    Block,
+    Column,
+    LayerData,
+    Metric,
+    NotComputable,
+    Parameter,
+    Result,
+    Value,
+)
 from embstore.metrics.numerics import linear_algebra
 
 _RANKME_CONSTANT = 1e-7  # Garrido et al. (2023), eq. 1
@@ -168,18 +177,28 @@ def _eigenvalues(data: LayerData, *, centred: bool) -> tuple[linear_algebra.Mome
     """Return the moments of a layer, and the squared singular values of its (centred) matrix, descending, (dim,)."""
     if centred:
         total = linear_algebra.varying_moments(data)
-        return total, linear_algebra.zero_insignificant(linear_algebra.eigenvalues_of(total.scatter), total.n - 1)[::-1]
+        return (
+            total,
+            linear_algebra.zero_insignificant(
+                linear_algebra.eigenvalues_of(total.scatter), total.n - 1
+            )[::-1],
+        )
     total = linear_algebra.moments(data)
     if total.n < 2:
         raise NotComputable(linear_algebra.TOO_FEW)
     if total.square_total == 0:
         raise NotComputable("all vectors are zero")
-    return total, linear_algebra.zero_insignificant(linear_algebra.eigenvalues_of(total.uncentred), total.n)[::-1]
+    return (
+        total,
+        linear_algebra.zero_insignificant(linear_algebra.eigenvalues_of(total.uncentred), total.n)[
+            ::-1
+        ],
+    )
 
 
 _PRECISION = (
-    "Computed from the second moments in float64: singular values below about 1e-7 of the largest cannot be told from "
-    "rounding and count as zero."
+    "Computed from the second moments in float64: singular values below about 1e-7 of the largest"
+    " cannot be told from rounding and count as zero."
 )
 
 

@@ -5,7 +5,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, Positions, cosine_error, in_threads, rounding_error_bound, slices
+from embstore.base.arrays import (
+    Float64Array,
+    Positions,
+    cosine_error,
+    in_threads,
+    rounding_error_bound,
+    slices,
+)
 from embstore.base.space import Unit
 from embstore.metrics.data import Analogies, Pairs
 from embstore.metrics.declaration import (
@@ -28,7 +35,9 @@ from embstore.metrics.significance import VERSUS
 _BLOCK_PAIRS = 128  # their vectors fit in the processor's cache
 
 
-def similarity(data: LayerData, *, pairs: Pairs, missing: str = "skip", resamples: int = 1000, seed: int = 0) -> Result:
+def similarity(
+    data: LayerData, *, pairs: Pairs, missing: str = "skip", resamples: int = 1000, seed: int = 0
+) -> Result:
     """Correlate the cosine of each pair with its human score.
 
     Args:
@@ -48,15 +57,25 @@ def similarity(data: LayerData, *, pairs: Pairs, missing: str = "skip", resample
     try:
         cosines, n_zero = pair_cosines(data, pairs.left, pairs.right)
     except NotComputable as error:
-        return result | {"n": 0, "total": total, "coverage": 0.0, "n_zero": None, "reason": str(error)}
+        return result | {
+            "n": 0,
+            "total": total,
+            "coverage": 0.0,
+            "n_zero": None,
+            "reason": str(error),
+        }
     usable = np.isfinite(cosines) & np.isfinite(pairs.score)
     n = int(usable.sum())
     result |= {"n": n, "total": total, "coverage": n / total if total else None, "n_zero": n_zero}
     x, y = cosines[usable], pairs.score[usable]
     if missing == "error" and n < total:
-        return result | {"reason": f"{total - n} of {total} pairs have no cosine or no score (missing: error)"}
+        return result | {
+            "reason": f"{total - n} of {total} pairs have no cosine or no score (missing: error)"
+        }
     scores = Scores(np.flatnonzero(usable), x, "spearman", y, cosine_error(data.dim))
-    if reason := scores.why_undefined("pairs with a cosine and a score", "the cosines", "the scores"):
+    if reason := scores.why_undefined(
+        "pairs with a cosine and a score", "the cosines", "the scores"
+    ):
         return result | {"reason": reason}
     result |= {"spearman": scores.value, "pearson": pearson(x, y), "reason": None}
     return scores.with_interval(result, resamples, seed, "pairs")
@@ -76,7 +95,9 @@ def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, 
     first, second = np.searchsorted(ids, (left, right)).clip(max=len(ids) - 1)
     has_both = (ids[first] == left) & (ids[second] == right)
     has_zero = has_both & (is_zero[first] | is_zero[second])
-    for used in np.array_split(np.flatnonzero(has_both & ~has_zero), max(1, len(left) // _BLOCK_PAIRS)):
+    for used in np.array_split(
+        np.flatnonzero(has_both & ~has_zero), max(1, len(left) // _BLOCK_PAIRS)
+    ):
         cosines[used] = np.einsum("nd,nd->n", units[first[used]], units[second[used]]).clip(-1, 1)
     # Rounding can make the cosine of equal vectors slightly less than 1, and would so give such pairs different ranks.
     close = np.flatnonzero(cosines > 1 - cosine_error(data.dim))
@@ -94,7 +115,12 @@ _PAIRS = 1024  # of questions and items, scored in float64 at a time
 
 
 def analogies(
-    data: LayerData, *, analogies: Analogies, missing: str = "skip", method: str = "3cosadd", per_section: bool = False
+    data: LayerData,
+    *,
+    analogies: Analogies,
+    missing: str = "skip",
+    method: str = "3cosadd",
+    per_section: bool = False,
 ) -> list[Result]:
     """Compute the share of questions whose right answer is the item with the highest score.
 
@@ -113,7 +139,10 @@ def analogies(
     """
     sections = [(TOTAL, np.ones(len(analogies.questions), bool))]
     if per_section:
-        sections += [(name, analogies.sections == number) for number, name in enumerate(analogies.section_names)]
+        sections += [
+            (name, analogies.sections == number)
+            for number, name in enumerate(analogies.section_names)
+        ]
     try:
         words = _look_up(data, analogies)
     except NotComputable as error:
@@ -144,7 +173,9 @@ class _Words(NamedTuple):
     """The words of questions in a layer."""
 
     units: Float64Array  # unit vectors of the stored words, float64 (r, dim)
-    rows: Positions  # position in ``units`` of each word of the questions (w,); -1 for a missing one
+    rows: (
+        Positions  # position in ``units`` of each word of the questions (w,); -1 for a missing one
+    )
     is_zero: Mask  # whether each word is stored, and a zero vector (w,)
 
 
@@ -189,7 +220,9 @@ def _is_right(analogies: Analogies, used: Positions, ids: Ids) -> Mask:
 
 def _empty(section: str, total: int, reason: str | None) -> Result:
     """Return the row of a section without a value."""
-    result: Result = dict.fromkeys(("accuracy", "low", "high", "n_correct", "n_zero", "n_items", "best"))
+    result: Result = dict.fromkeys(
+        ("accuracy", "low", "high", "n_correct", "n_zero", "n_items", "best")
+    )
     counts: Result = {"n": 0, "total": total, "coverage": 0.0 if total else None, "reason": reason}
     return {"section": section} | result | counts
 
@@ -200,7 +233,9 @@ def _score(result: Result, n: int, n_correct: int, missing: str) -> Result:
     assert isinstance(total, int)
     result |= {"n": n, "n_correct": n_correct, "coverage": n / total if total else None}
     if missing == "error" and n < total:
-        return result | {"reason": f"{total - n} of {total} questions have no vector of a word (missing: error)"}
+        return result | {
+            "reason": f"{total - n} of {total} questions have no vector of a word (missing: error)"
+        }
     if not n:
         return result | {"reason": "no question has vectors of all of its words"}
     low, high = wilson_interval(n_correct / n, n)
@@ -212,7 +247,9 @@ class _Questions(NamedTuple):
 
     units: Float64Array  # unit vectors of the words, float64 (w, dim)
     words: Positions  # positions of a, b and c in ``units`` (q, 3)
-    groups: Positions  # numbers of the groups of a, b and c (q, 3), of which no item may be the answer
+    groups: (
+        Positions  # numbers of the groups of a, b and c (q, 3), of which no item may be the answer
+    )
     grouped_ids: Ids  # ids of the items of all groups (r,), ascending
     group_of: Positions  # group of each of these (r,)
     method: str  # ``3cosadd`` or ``3cosmul``
@@ -239,7 +276,9 @@ class _Best(NamedTuple):
         order = np.lexsort((ids, -scores, questions))
         first = order[np.unique(questions[order], return_index=True)[1]]
         rows, new_ids, new = questions[first], ids[first], scores[first]
-        is_better = (new > self.scores[rows]) | ((new == self.scores[rows]) & (new_ids < self.ids[rows]))
+        is_better = (new > self.scores[rows]) | (
+            (new == self.scores[rows]) & (new_ids < self.ids[rows])
+        )
         self.ids[rows[is_better]], self.scores[rows[is_better]] = new_ids[is_better], new[is_better]
 
 
@@ -260,7 +299,9 @@ def _answer(data: LayerData, questions: _Questions) -> tuple[Ids, int]:
             with ignore_spurious_flags():
                 products = narrow @ items.astype(np.float32).T
             if len(ids):
-                in_threads(_Block(questions, best, ids, items, products).search, slices(n, _QUESTIONS))
+                in_threads(
+                    _Block(questions, best, ids, items, products).search, slices(n, _QUESTIONS)
+                )
     return best.ids, n_items
 
 
@@ -276,12 +317,29 @@ class _Block:
     """
 
     def __init__(
-        self, questions: _Questions, best: _Best, ids: Ids, items: Float64Array, products: NDArray[np.float32]
+        self,
+        questions: _Questions,
+        best: _Best,
+        ids: Ids,
+        items: Float64Array,
+        products: NDArray[np.float32],
     ) -> None:
-        self._questions, self._best, self._ids, self._items, self._products = questions, best, ids, items, products
+        self._questions, self._best, self._ids, self._items, self._products = (
+            questions,
+            best,
+            ids,
+            items,
+            products,
+        )
         self._error: np.float32 = np.float32(2 * rounding_error_bound(items.shape[1], np.float32))
-        places = np.searchsorted(questions.grouped_ids, ids).clip(max=max(0, len(questions.grouped_ids) - 1))
-        columns = np.flatnonzero(questions.grouped_ids[places] == ids) if len(questions.grouped_ids) else places[:0]
+        places = np.searchsorted(questions.grouped_ids, ids).clip(
+            max=max(0, len(questions.grouped_ids) - 1)
+        )
+        columns = (
+            np.flatnonzero(questions.grouped_ids[places] == ids)
+            if len(questions.grouped_ids)
+            else places[:0]
+        )
         groups = questions.group_of[places[columns]]
         order = np.argsort(groups, kind="stable")
         self._columns = columns[order]  # of the items that have a group, by group
@@ -312,8 +370,12 @@ class _Block:
             margin = np.float32(4) * self._error
             return b - margin, b + margin
         half, epsilon = np.float32(0.5), np.float32(_EPSILON)
-        low_a, low_b, low_c = ((half + half * (word - self._error)).clip(0, 1) for word in (a, b, c))
-        high_a, high_b, high_c = ((half + half * (word + self._error)).clip(0, 1) for word in (a, b, c))
+        low_a, low_b, low_c = (
+            (half + half * (word - self._error)).clip(0, 1) for word in (a, b, c)
+        )
+        high_a, high_b, high_c = (
+            (half + half * (word + self._error)).clip(0, 1) for word in (a, b, c)
+        )
         return low_b * low_c / (high_a + epsilon), high_b * high_c / (low_a + epsilon)
 
     def _excluded(self, part: slice) -> tuple[Positions, Positions]:

@@ -11,8 +11,23 @@ from numpy.typing import NDArray
 from embstore.base.arrays import Float64Array, slices
 from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Scored
-from embstore.metrics.numerics.estimates import MIN_GROUPS, Estimate, estimate_of, fold_estimate, half_errors
+from embstore.metrics.declaration import (
+    N_ZERO,
+    Column,
+    Ids,
+    LayerData,
+    Metric,
+    Parameter,
+    Result,
+    Scored,
+)
+from embstore.metrics.numerics.estimates import (
+    MIN_GROUPS,
+    Estimate,
+    estimate_of,
+    fold_estimate,
+    half_errors,
+)
 from embstore.metrics.numerics.layer_pairs import Grid
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import draw_folds
@@ -53,7 +68,9 @@ def knn(data: LayerData, *, labels: ItemLabels, k: int = 10, seed: int = 0) -> R
     sizes = np.bincount(found.codes, minlength=len(labels.names)).astype(np.float64)
     n, n_classes = len(ids), int((sizes > 0).sum())
     row: Result = {**_NULLS, **_counts(data, labels, n), "n_classes": n_classes, "seed": None}
-    if why := why_no_classes(n, n_classes) or Grid.of([data], None).why_constant(0, 0, by_direction=True):
+    if why := why_no_classes(n, n_classes) or Grid.of([data], None).why_constant(
+        0, 0, by_direction=True
+    ):
         return row | {"reason": why}
     if k >= n:
         return row | {"reason": f"{k} neighbours of {n - 1} other items: take a smaller k"}
@@ -68,7 +85,9 @@ def knn(data: LayerData, *, labels: ItemLabels, k: int = 10, seed: int = 0) -> R
         "majority": float(sizes.max() / n),
         "reason": _why_large(k, sizes),
     }
-    groups = np.arange(n) if found.groups is None else np.unique(found.groups, return_inverse=True)[1]
+    groups = (
+        np.arange(n) if found.groups is None else np.unique(found.groups, return_inverse=True)[1]
+    )
     if groups.max() + 1 < MIN_GROUPS:
         items = "items" if found.groups is None else "groups of items"
         return row | {"reason": row["reason"] or f"interval: fewer than {MIN_GROUPS} {items}"}
@@ -77,7 +96,9 @@ def knn(data: LayerData, *, labels: ItemLabels, k: int = 10, seed: int = 0) -> R
         return estimate_of(knn(data, labels=labels.restricted(some), k=k, seed=seed))
 
     errors, df = half_errors(partial(_half_accuracies, found.codes, positions, k), groups, seed)
-    estimate = Estimate(ids, float(is_right.mean()), is_right.astype(np.float64), errors, df, recomputed)
+    estimate = Estimate(
+        ids, float(is_right.mean()), is_right.astype(np.float64), errors, df, recomputed
+    )
     low, high = estimate.share_interval()
     return Scored(row | {"low": low, "high": high, "seed": seed}, estimate)
 
@@ -91,7 +112,9 @@ def _are_right(codes: Codes, near: Codes) -> NDArray[np.bool_]:
     return are_right
 
 
-def _half_accuracies(codes: Codes, positions: Codes, k: int, is_first: NDArray[np.bool_]) -> tuple[float, float]:
+def _half_accuracies(
+    codes: Codes, positions: Codes, k: int, is_first: NDArray[np.bool_]
+) -> tuple[float, float]:
     """Return the accuracy in each of two halves, by half as many neighbours, but three if k has as many.
 
     Neighbours are those of the list (n, 2 k + 40) that are in the item's half; where these are too few, they vote.
@@ -113,14 +136,20 @@ def _why_large(k: int, sizes: NDArray[np.float64]) -> str | None:
         return None
     n_classes = int((sizes > 0).sum())
     return (
-        f"accuracy: {len(few)} of {n_classes} classes have no more than k = {k} items, so that neighbours are of "
-        f"other classes: take a k of at most {int(few.min()) - 1}"
+        f"accuracy: {len(few)} of {n_classes} classes have no more than k = {k} items, so that"
+        f" neighbours are of other classes: take a k of at most {int(few.min()) - 1}"
     )
 
 
 def why_no_classes(n: int, n_classes: int) -> str | None:
     """Return the reason why labels of n items say nothing; None if they do."""
-    return ONE_CLASS if n_classes < 2 else "each item is a class of its own" if n_classes == n else None
+    return (
+        ONE_CLASS
+        if n_classes < 2
+        else "each item is a class of its own"
+        if n_classes == n
+        else None
+    )
 
 
 def _vote(labels: Codes) -> Codes:
@@ -157,7 +186,11 @@ def clusters(data: LayerData, *, labels: ItemLabels, runs: int = 10, seed: int =
     units, is_zero = unit_rows(vectors)
     units, own = units[~is_zero], labels.codes[np.searchsorted(labels.ids, ids[~is_zero])]
     distinct, own = np.unique(own, return_inverse=True)
-    counts: Result = {"n": len(units), "n_zero": int(is_zero.sum()), "null_left_out": data.summary.n - len(ids)}
+    counts: Result = {
+        "n": len(units),
+        "n_zero": int(is_zero.sum()),
+        "null_left_out": data.summary.n - len(ids),
+    }
     empty: Result = dict.fromkeys(("ami", "ari", "v_measure", "v_chance", "ami_deviation", "best"))
     empty |= counts | {"n_classes": len(distinct), "seed": None}
     if why := why_no_classes(len(units), len(distinct)):
@@ -166,11 +199,19 @@ def clusters(data: LayerData, *, labels: ItemLabels, runs: int = 10, seed: int =
     scores = np.array([_agreement(units, own, len(distinct), each) for each in seeds])
     ami, ari, v_measure, v_chance = scores.mean(axis=0).tolist()
     deviation = float(scores[:, 0].std(ddof=1)) if runs > 1 else None
-    values: Result = {"ami": ami, "ari": ari, "v_measure": v_measure, "v_chance": v_chance, "ami_deviation": deviation}
+    values: Result = {
+        "ami": ami,
+        "ari": ari,
+        "v_measure": v_measure,
+        "v_chance": v_chance,
+        "ami_deviation": deviation,
+    }
     return empty | values | {"reason": None, "seed": seed}
 
 
-def _agreement(units: NDArray[np.float64], own: Codes, k: int, seed: int) -> tuple[float, float, float, float]:
+def _agreement(
+    units: NDArray[np.float64], own: Codes, k: int, seed: int
+) -> tuple[float, float, float, float]:
     """Return AMI, ARI, V-measure and its value by chance, of one run of k-means."""
     with needing("clusters need scikit-learn", "probe"):
         from scipy.stats import entropy
@@ -204,8 +245,8 @@ LABEL_COUNTS = (
     Column("null_left_out", "integer", "items without a label", minimum=0, shown=False),
 )
 _LEFT_OUT = (
-    "Items without a label are left out and counted, and so are zero vectors. The classes are the values of a column, "
-    "or intervals of one of numbers. "
+    "Items without a label are left out and counted, and so are zero vectors. The classes are the"
+    " values of a column, or intervals of one of numbers. "
 )
 
 
@@ -216,12 +257,29 @@ _R2_INFLATION = 1.5
 """Factor of the variance of R²: squared errors have longer tails than hits. By simulation of 60 to 420 items."""
 _MAX_ITERATIONS = 2000
 _PROBE_NULLS: Result = dict.fromkeys(
-    ("accuracy", "r2", "low", "high", "macro_f1", "majority", "control_accuracy", "selectivity", "control", "best")
+    (
+        "accuracy",
+        "r2",
+        "low",
+        "high",
+        "macro_f1",
+        "majority",
+        "control_accuracy",
+        "selectivity",
+        "control",
+        "best",
+    )
 )
 
 
 def probe(
-    data: LayerData, *, labels: ItemLabels, folds: int = 5, repeats: int = 5, control: bool = True, seed: int = 0
+    data: LayerData,
+    *,
+    labels: ItemLabels,
+    folds: int = 5,
+    repeats: int = 5,
+    control: bool = True,
+    seed: int = 0,
 ) -> Result:
     """Predict a label from the vectors linearly, on items that the probe was not fitted to.
 
@@ -246,10 +304,18 @@ def probe(
     """
     ids, vectors = data.gather(labels.ids)
     labels = labels.restricted(ids)
-    groups = np.arange(len(ids)) if labels.groups is None else np.unique(labels.groups, return_inverse=True)[1]
+    groups = (
+        np.arange(len(ids))
+        if labels.groups is None
+        else np.unique(labels.groups, return_inverse=True)[1]
+    )
     n_groups = int(groups.max(initial=-1)) + 1
     n_classes = None if labels.values is not None else len(np.unique(labels.codes))
-    row = _PROBE_NULLS | {"n": len(ids), "null_left_out": data.summary.n - len(ids), "n_groups": n_groups}
+    row = _PROBE_NULLS | {
+        "n": len(ids),
+        "null_left_out": data.summary.n - len(ids),
+        "n_groups": n_groups,
+    }
     row |= {"n_classes": n_classes, "seed": None}
     if n_groups < max(folds, 2 * _INNER_FOLDS):
         items = "items" if labels.groups is None else "groups of items"
@@ -260,15 +326,29 @@ def probe(
         return row | {"reason": "the values of the column are all equal"}
 
     def recomputed(some: Ids) -> Estimate:
-        result = probe(data, labels=labels.restricted(some), folds=folds, repeats=repeats, control=False, seed=seed)
+        result = probe(
+            data,
+            labels=labels.restricted(some),
+            folds=folds,
+            repeats=repeats,
+            control=False,
+            seed=seed,
+        )
         return estimate_of(result)
 
     x = vectors.astype(np.float64)
-    drawn = np.stack([draw_folds(groups, folds, [seed, 4, repeat] if repeat else seed) for repeat in range(repeats)])
+    drawn = np.stack(
+        [
+            draw_folds(groups, folds, [seed, 4, repeat] if repeat else seed)
+            for repeat in range(repeats)
+        ]
+    )
     row |= {"reason": None, "seed": seed}
     if labels.values is not None:
         errors, totals = np.stack([_ridge(x, labels.values, fold) for fold in drawn], axis=1)
-        estimate = fold_estimate(ids, totals - errors, totals, drawn, recomputed, inflation=_R2_INFLATION)
+        estimate = fold_estimate(
+            ids, totals - errors, totals, drawn, recomputed, inflation=_R2_INFLATION
+        )
         low, high = estimate.r2_interval()
         return Scored(row | {"r2": estimate.value, "low": low, "high": high}, estimate)
     found = [_classify(x, labels.codes, fold, groups, seed) for fold in drawn]
@@ -287,11 +367,17 @@ def probe(
         "majority": float(sizes.max() / len(ids)),
     }
     if few := int(((sizes > 0) & (sizes < folds)).sum()):
-        row["reason"] = f"accuracy: {few} of {n_classes} classes have fewer items than there are folds"
+        row["reason"] = (
+            f"accuracy: {few} of {n_classes} classes have fewer items than there are folds"
+        )
     if control:
         codes, name = _control_labels(labels, seed)
         by_chance = float((_classify(x, codes, drawn[0], groups, seed) == codes).mean())
-        row |= {"control_accuracy": by_chance, "selectivity": estimate.value - by_chance, "control": name}
+        row |= {
+            "control_accuracy": by_chance,
+            "selectivity": estimate.value - by_chance,
+            "control": name,
+        }
     return Scored(row, estimate)
 
 
@@ -325,7 +411,9 @@ def _strength(x: Float64Array, codes: Codes, groups: Codes, seed: int) -> float:
         if not train.any() or not test.any():  # fewer groups than folds
             continue
         for at, strength in enumerate(STRENGTHS):
-            n_right[at] += (_fitted(x[train], codes[train], strength).predict(x[test]) == codes[test]).sum()
+            n_right[at] += (
+                _fitted(x[train], codes[train], strength).predict(x[test]) == codes[test]
+            ).sum()
     return STRENGTHS[int(n_right.argmax())]
 
 
@@ -337,8 +425,12 @@ def _fitted(x: Float64Array, codes: Codes, strength: float) -> Any:
     if (codes == codes[0]).all():
         return DummyClassifier(strategy="most_frequent").fit(x, codes)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a weak penalty that does not converge, which loses, or of many classes
-        return LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS, solver="newton-cg").fit(x, codes)
+        warnings.simplefilter(
+            "ignore"
+        )  # of a weak penalty that does not converge, which loses, or of many classes
+        return LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS, solver="newton-cg").fit(
+            x, codes
+        )
 
 
 def _ridge(x: Float64Array, values: Float64Array, fold: Codes) -> tuple[Float64Array, Float64Array]:
@@ -354,14 +446,21 @@ def _ridge(x: Float64Array, values: Float64Array, fold: Codes) -> tuple[Float64A
         residuals, deviations = Regression.on(scaled[train]).residuals(
             values[train, None], scaled[test], values[test, None]
         )
-        errors[test], totals[test] = np.vecdot(residuals, residuals), np.vecdot(deviations, deviations)
+        errors[test], totals[test] = (
+            np.vecdot(residuals, residuals),
+            np.vecdot(deviations, deviations),
+        )
     return errors, totals
 
 
 def _describe_draws(row: Mapping[str, Any]) -> str:
     """Return how the folds and the labels of the control were drawn."""
     types = "the control task of Hewitt & Liang (2019): one random label for each word"
-    control = "" if row["control"] is None else f"; control: {types if row['control'] == 'types' else row['control']}"
+    control = (
+        ""
+        if row["control"] is None
+        else f"; control: {types if row['control'] == 'types' else row['control']}"
+    )
     groups = f", each {row['grouped_by']} in one of them" if row["grouped_by"] else ""
     times = f"{row['repeats']} × " if row["repeats"] > 1 else ""
     return f"{times}{row['folds']} folds drawn at random{groups}{control}"

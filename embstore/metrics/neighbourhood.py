@@ -7,7 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import Float64Array
-from embstore.metrics.declaration import N_TIED, N_ZERO, Column, LayerData, Metric, Parameter, Result
+from embstore.metrics.declaration import (
+    N_TIED,
+    N_ZERO,
+    Column,
+    LayerData,
+    Metric,
+    Parameter,
+    Result,
+)
 from embstore.metrics.numerics.neighbours import TIED, find_nearest
 
 _ROUNDING = 1e-9  # bound on the error of ln μ: ten times that of distances
@@ -21,7 +29,11 @@ TOO_NEAR = "different vectors are too near each other for float64"
 
 
 def intrinsic_dimension(
-    data: LayerData, *, estimator: str = "twonn", discard: float = 0.1, neighbours: int | None = None
+    data: LayerData,
+    *,
+    estimator: str = "twonn",
+    discard: float = 0.1,
+    neighbours: int | None = None,
 ) -> Result | list[Result]:
     """Compute the intrinsic dimension from the distances of nearest neighbours.
 
@@ -61,7 +73,9 @@ def intrinsic_dimension(
     total = float(log_ratios.sum())
     if total <= n * _ROUNDING:
         return result | {"reason": TOO_EQUAL}
-    kept = log_ratios[: min(n - 1, n - math.ceil(n * discard - 1e-9))]  # n · discard may be rounded up
+    kept = log_ratios[
+        : min(n - 1, n - math.ceil(n * discard - 1e-9))
+    ]  # n · discard may be rounded up
     slope = _slope(kept, n)
     why_undefined = TOO_EQUAL if len(kept) else f"of {n} ratios, none is left"
     return result | {
@@ -87,7 +101,15 @@ def _at_scales(distances: NDArray[np.float64], estimator: str) -> list[Result]:
     mean = float(inverse.mean())
     error = float(inverse.std(ddof=1)) / math.sqrt(len(inverse)) / mean**2  # by the delta method
     distance = float(distances[:, -1].mean())
-    return [{"scale": k, "dimension": 1 / mean, "standard_error": error, "distance": distance, "reason": None}]
+    return [
+        {
+            "scale": k,
+            "dimension": 1 / mean,
+            "standard_error": error,
+            "distance": distance,
+            "reason": None,
+        }
+    ]
 
 
 def _slope(x: NDArray[np.float64], n: int) -> float | None:
@@ -123,7 +145,11 @@ def gride(distances: Float64Array) -> list[Scale]:
         logs = np.log(far / near)
         logs = logs[logs > _ROUNDING]
         dimension = _solve(logs, n_2 - n_2 // 2 - 1, n_2 - 1)
-        error = None if dimension is None else 1 / math.sqrt(_information(dimension, logs, n_2 - n_2 // 2 - 1))
+        error = (
+            None
+            if dimension is None
+            else 1 / math.sqrt(_information(dimension, logs, n_2 - n_2 // 2 - 1))
+        )
         found.append(Scale(n_2, dimension, error, float((near.mean() + far.mean()) / 2)))
         n_2 *= 2
     return found
@@ -141,7 +167,11 @@ def _solve(logs: Float64Array, a: int, b: int) -> float | None:
         return (len(logs) - 1) / d - a * float((logs / np.expm1(-d * logs)).sum()) - b * total
 
     low, high = 1e-6, _LARGEST
-    return float(brentq(score, low, high, xtol=1e-13, rtol=1e-13)) if score(low) > 0 > score(high) else None
+    return (
+        float(brentq(score, low, high, xtol=1e-13, rtol=1e-13))
+        if score(low) > 0 > score(high)
+        else None
+    )
 
 
 def _information(d: float, logs: Float64Array, a: int) -> float:
@@ -190,7 +220,9 @@ def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result
     shared["k"] = min(k, max(n - 1, 1))
     too_few = f"fewer than two {'non-zero ' * (distance == 'cosine')}vectors" if n < 2 else None
     if too_few or nearest.are_all_tied:
-        empty: Result = dict.fromkeys(("skewness", "hub_share", "antihub_share", "hub_occurrence", "most"))
+        empty: Result = dict.fromkeys(
+            ("skewness", "hub_share", "antihub_share", "hub_occurrence", "most")
+        )
         return empty | shared | {"reason": too_few or TIED}
     counts = np.bincount(positions.ravel(), minlength=n)
     hubs = counts >= 2 * positions.shape[1]

@@ -67,7 +67,9 @@ class PluginError(EmbstoreError):
 def find_plugins() -> dict[str, list[EntryPoint]]:
     """Return the metrics that installed packages register, as name → entry points, without importing them."""
     found: dict[str, list[EntryPoint]] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, _package_of(point))):
+    for point in sorted(
+        entry_points(group=GROUP), key=lambda point: (point.name, _package_of(point))
+    ):
         found.setdefault(point.name, []).append(point)
     return found
 
@@ -78,7 +80,9 @@ def load_plugin(name: str, points: list[EntryPoint], built_in: Mapping[str, Metr
     if name in built_in:
         raise PluginError(f"{subject} is refused: embstore has a metric of that name. Rename it.")
     if len(points) > 1:
-        raise PluginError(f"{subject} is refused: the name must be that of one package. Uninstall the others.")
+        raise PluginError(
+            f"{subject} is refused: the name must be that of one package. Uninstall the others."
+        )
     with _isolated(f"{subject} cannot be loaded from {points[0].value!r}"):
         metric = points[0].load()
     with _isolated(f"{subject} has a declaration that cannot be read"):
@@ -102,7 +106,9 @@ def guard_own(metric: object, built_in: Mapping[str, Metric]) -> Metric:
         return metric
     subject = f"the metric {metric.name!r}"
     if metric.name in built_in:
-        raise PluginError(f"{subject} is refused: embstore has another metric of that name. Rename it.")
+        raise PluginError(
+            f"{subject} is refused: embstore has another metric of that name. Rename it."
+        )
     return _guarded(metric, subject, CALLER)
 
 
@@ -132,7 +138,10 @@ def _guarded(metric: Metric, subject: str, package: str) -> Metric:
             result = metric.function(*data, **inputs)
             rows = rows_of(result) if isinstance(result, dict | list | tuple) else [result]
             if wrong := [type(row).__name__ for row in rows if not isinstance(row, dict)]:
-                raise PluginError(f"{subject} must return a dict of its columns, or a list of such, not {wrong[0]}.")
+                raise PluginError(
+                    f"{subject} must return a dict of its columns, or a list of such, not"
+                    f" {wrong[0]}."
+                )
             return [_check_row(metric, row, subject) for row in rows]
 
     def describe(row: Mapping[str, Any]) -> str:
@@ -140,7 +149,9 @@ def _guarded(metric: Metric, subject: str, package: str) -> Metric:
         with _isolated(f"{subject} failed"):
             return str(drawn(row))
 
-    return replace(metric, package=package, function=function, drawn=None if drawn is None else describe)
+    return replace(
+        metric, package=package, function=function, drawn=None if drawn is None else describe
+    )
 
 
 def _check_row(metric: Metric, row: Result, subject: str) -> Result:
@@ -155,11 +166,18 @@ def _check_row(metric: Metric, row: Result, subject: str) -> Result:
         raise PluginError(f"{subject} returned {names}, which it does not declare as a column.")
     values: Iterable[tuple[str, Any]] = row.items()
     plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values}
-    for name, kind in [*((column.name, column.type) for column in metric.columns), ("seed", "integer")]:
+    for name, kind in [
+        *((column.name, column.type) for column in metric.columns),
+        ("seed", "integer"),
+    ]:
         if not _has_type(kind, plain.get(name)):
-            raise PluginError(f"{subject} returned {plain[name]!r} in {name!r}, which is no {kind}.")
+            raise PluginError(
+                f"{subject} returned {plain[name]!r} in {name!r}, which is no {kind}."
+            )
     not_finite = [name for name, value in plain.items() if not _is_finite(value)]
-    reason = row.get("reason") or (f"{' and '.join(not_finite)}: not a finite number" if not_finite else None)
+    reason = row.get("reason") or (
+        f"{' and '.join(not_finite)}: not a finite number" if not_finite else None
+    )
     return plain | dict.fromkeys(not_finite) | {"reason": reason}
 
 
@@ -172,7 +190,9 @@ def _has_type(kind: str, value: Any) -> bool:
         return isinstance(value, list) and all(_has_type(kind, element) for element in value)
     if kind in ("string", "boolean"):
         return isinstance(value, str if kind == "string" else bool)
-    return isinstance(value, int | float if kind == "number" else int) and not isinstance(value, bool)
+    return isinstance(value, int | float if kind == "number" else int) and not isinstance(
+        value, bool
+    )
 
 
 def _is_finite(value: Any) -> bool:
@@ -187,7 +207,11 @@ def problems(metric: object) -> list[str]:
         return [f"it is no embstore.metrics.Metric but a {type(metric).__name__}"]
     found: dict[str, None] = {}
     try:
-        for checks in (_checks_of_texts(metric), _checks_of_columns(metric), _checks_of_parameters(metric)):
+        for checks in (
+            _checks_of_texts(metric),
+            _checks_of_columns(metric),
+            _checks_of_parameters(metric),
+        ):
             found |= dict.fromkeys(problem for is_wrong, problem in checks if is_wrong)
     except (TypeError, AttributeError) as error:
         return [*found, f"its columns or parameters cannot be read: {error}"]
@@ -206,30 +230,68 @@ def _checks_of_texts(metric: Metric) -> Iterator[tuple[bool, str]]:
     is_list = isinstance(entries, tuple) and all(isinstance(entry, str) for entry in entries)
     yield not is_list, "its references must be a tuple of keys or BibTeX entries"
     likeness = "its name must be like 'effective-rank' (lower case, digits, hyphens)"
-    yield isinstance(metric.name, str) and not _NAME.fullmatch(metric.name), f"{likeness}, not {metric.name!r}"
-    yield metric.needs not in get_args(Need), f"its needs must be one of {', '.join(get_args(Need))}"
-    yield not {*metric.units} <= {*Unit}, f"its units must be of {', '.join(Unit)}, not {metric.units!r}"
-    yield not callable(metric.function), f"its function must be callable, not a {type(metric.function).__name__}"
+    yield (
+        isinstance(metric.name, str) and not _NAME.fullmatch(metric.name),
+        f"{likeness}, not {metric.name!r}",
+    )
+    yield (
+        metric.needs not in get_args(Need),
+        f"its needs must be one of {', '.join(get_args(Need))}",
+    )
+    yield (
+        not {*metric.units} <= {*Unit},
+        f"its units must be of {', '.join(Unit)}, not {metric.units!r}",
+    )
+    yield (
+        not callable(metric.function),
+        f"its function must be callable, not a {type(metric.function).__name__}",
+    )
     texts = [metric.help, metric.formula, metric.citation, metric.estimator, metric.elsewhere]
     texts += [text for column in metric.columns for text in (column.help, column.unit) if text]
-    texts += [text for entry in metric.parameters for text in (entry.help, entry.metavar, *entry.choices) if text]
-    unsafe = next((text for text in texts if isinstance(text, str) and printable(text, lines=True) != text), None)
-    yield unsafe is not None, f"it has control characters in {unsafe!r}"  # could change what a terminal shows
+    texts += [
+        text
+        for entry in metric.parameters
+        for text in (entry.help, entry.metavar, *entry.choices)
+        if text
+    ]
+    unsafe = next(
+        (text for text in texts if isinstance(text, str) and printable(text, lines=True) != text),
+        None,
+    )
+    yield (
+        unsafe is not None,
+        f"it has control characters in {unsafe!r}",
+    )  # could change what a terminal shows
 
 
 def _checks_of_columns(metric: Metric) -> Iterator[tuple[bool, str]]:
     """Yield whether a column is wrong, and how: its name, its type, or that ``best`` or the input needs another."""
-    names, types = [column.name for column in metric.columns], {column.name: column.type for column in metric.columns}
+    names, types = (
+        [column.name for column in metric.columns],
+        {column.name: column.type for column in metric.columns},
+    )
     for column in metric.columns:
         subject = f"its column {column.name!r}"
         yield not _IDENTIFIER.fullmatch(column.name), f"{subject} must have a name like 'top_share'"
         yield names.count(column.name) > 1, f"{subject} is there twice"
         yield not column.help, f"{subject} has no help"
-        yield column.name in RESERVED_COLUMNS, f"{subject} has the name of a column that every row has"
+        yield (
+            column.name in RESERVED_COLUMNS,
+            f"{subject} has the name of a column that every row has",
+        )
         kinds = ", ".join(COLUMN_TYPES)
-        yield column.type not in COLUMN_TYPES, f"{subject} must be one of {kinds}, not {column.type!r}"
-    yield not any(column.shown and not column.is_key for column in metric.columns), "it has no column to show"
-    has_best = metric.best is None or (types.get(metric.best), types.get("best")) == ("number", "boolean")
+        yield (
+            column.type not in COLUMN_TYPES,
+            f"{subject} must be one of {kinds}, not {column.type!r}",
+        )
+    yield (
+        not any(column.shown and not column.is_key for column in metric.columns),
+        "it has no column to show",
+    )
+    has_best = metric.best is None or (types.get(metric.best), types.get("best")) == (
+        "number",
+        "boolean",
+    )
     yield not has_best, "its best must name a column of numbers, beside a boolean column 'best'"
     keys = [column.name for column in metric.columns if column.is_key]
     for name in INPUT_COLUMNS.get(metric.needs, ()):
@@ -245,10 +307,21 @@ def _checks_of_parameters(metric: Metric) -> Iterator[tuple[bool, str]]:
         yield not is_name, f"{subject} must have a name like 'min_contexts'"
         yield names.count(name) > 1, f"{subject} is there twice"
         yield not parameter.help, f"{subject} has no help"
-        taken = RESERVED_PARAMETERS | ((RESERVED_COLUMNS - OWN_PARAMETERS) if parameter.is_in_rows else frozenset())
-        yield name in taken, f"{subject} has the name of an option that every metric has, or of a column of every row"
+        taken = RESERVED_PARAMETERS | (
+            (RESERVED_COLUMNS - OWN_PARAMETERS) if parameter.is_in_rows else frozenset()
+        )
+        yield (
+            name in taken,
+            (
+                f"{subject} has the name of an option that every metric has, or of a column of"
+                " every row"
+            ),
+        )
         kinds = "int, float, str, bool or tuple"
-        yield parameter.kind not in (int, float, str, bool, tuple), f"{subject} must have a default of type {kinds}"
+        yield (
+            parameter.kind not in (int, float, str, bool, tuple),
+            f"{subject} must have a default of type {kinds}",
+        )
     for name in INPUT_PARAMETERS.get(metric.needs, ()):
         likeness = f"a parameter {name!r} like that of embstore's own metrics"
         yield name not in names, f"it needs {metric.needs}, and so {likeness}"
@@ -272,13 +345,17 @@ def _source_line(error: BaseException) -> str:
     """Return the file and line of the package's code in the traceback of an error; empty if there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}, line {error.lineno})"
-    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    lines = [
+        (frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
     other_code = (str(Path(__file__).parents[1]), "<frozen", str(Path(importlib.__file__).parent))
     package_lines = [(file, line) for file, line in lines if not file.startswith(other_code)]
     if not package_lines:
         return ""
     first_file = package_lines[0][0]
-    return f" ({first_file}, line {[line for file, line in package_lines if file == first_file][-1]})"
+    return (
+        f" ({first_file}, line {[line for file, line in package_lines if file == first_file][-1]})"
+    )
 
 
 def _describe(error: BaseException) -> str:

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from embstore.base.summary import Float64Array
 from embstore.metrics.comparison import AGAINST
-from embstore.metrics.declaration import Column, Ids, LayerData, Metric, Parameter, Result, Similarity
+from embstore.metrics.declaration import (
+    Column,
+    Ids,
+    LayerData,
+    Metric,
+    Parameter,
+    Result,
+    Similarity,
+)
 from embstore.metrics.numerics.layer_pairs import Grid, read_vectors
 from embstore.metrics.numerics.linear_algebra import eigenvectors_of, zero_insignificant
 from embstore.metrics.numerics.statistics import draw_folds
@@ -50,9 +58,15 @@ def predictivity(
     n_groups = int(groups.max(initial=-1)) + 1
     if n_groups < max(folds, 3):
         reason = f"fewer than {max(folds, 3)} {'items' if n_groups == n else 'groups'}"
-        return [{**_NULLS, "n": n, "reason": reason, "seed": None} for _ in product(grid.left, grid.right)]
+        return [
+            {**_NULLS, "n": n, "reason": reason, "seed": None}
+            for _ in product(grid.left, grid.right)
+        ]
     fold_of_item = draw_folds(groups, folds, seed)
-    parts = [(np.flatnonzero(fold_of_item != fold), np.flatnonzero(fold_of_item == fold)) for fold in range(folds)]
+    parts = [
+        (np.flatnonzero(fold_of_item != fold), np.flatnonzero(fold_of_item == fold))
+        for fold in range(folds)
+    ]
     rows: list[Result] = []
     for i in grid.left:
         source = read_vectors(grid.layers[i], ids)
@@ -67,7 +81,9 @@ def predictivity(
                 continue
             error = total = 0.0
             for regression, (train, test) in zip(fitted, parts, strict=True):
-                residuals, deviations = regression.residuals(target[train], source[test], target[test])
+                residuals, deviations = regression.residuals(
+                    target[train], source[test], target[test]
+                )
                 error += float(np.vdot(residuals, residuals))
                 total += float(np.vdot(deviations, deviations))
             row |= {
@@ -95,7 +111,11 @@ class Regression:
         n, p = x.shape
         is_wide = n < p
         squares, basis = eigenvectors_of(x @ x.T if is_wide else x.T @ x)
-        squares = zero_insignificant(squares, min(n - 1, p)) if squares[-1] > 0 else np.zeros_like(squares)
+        squares = (
+            zero_insignificant(squares, min(n - 1, p))
+            if squares[-1] > 0
+            else np.zeros_like(squares)
+        )
         is_kept = squares > 0
         squares, basis = squares[is_kept], basis[:, is_kept]
         other = (x.T @ basis if is_wide else x @ basis) / np.sqrt(squares)
@@ -119,7 +139,9 @@ class Regression:
         y = target - mean
         projected = self.left.T @ y
         penalty = self._penalty(np.vecdot(projected, projected), float(np.vdot(y, y)), len(y))
-        scores = ((source_left_out - self.mean) @ self.right) * (np.sqrt(self.squares) / (self.squares + penalty))
+        scores = ((source_left_out - self.mean) @ self.right) * (
+            np.sqrt(self.squares) / (self.squares + penalty)
+        )
         deviations = left_out - mean
         return deviations - scores @ projected, deviations
 
@@ -137,7 +159,9 @@ class Regression:
         kept = self.squares / (self.squares + penalties[:, None])  # (strengths, r)
         errors = ((1 - kept) ** 2) @ projected + max(0.0, total - float(projected.sum()))
         freedom = n - 1 - kept.sum(axis=1)
-        scores = np.divide(errors, freedom**2, out=np.full(len(penalties), np.inf), where=freedom > 1e-9 * n)
+        scores = np.divide(
+            errors, freedom**2, out=np.full(len(penalties), np.inf), where=freedom > 1e-9 * n
+        )
         return float(penalties[scores.argmin()])
 
 

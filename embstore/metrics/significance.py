@@ -24,7 +24,8 @@ _WITH_VERSUS, _WITH_PERMUTATIONS = ("versus", ()), ("permutations", ())
 _VERSUS = Parameter(
     "versus",
     None,
-    "Test each layer against a layer of its space, against the same layer of another space, or against the best layer.",
+    "Test each layer against a layer of its space, against the same layer of another space, or"
+    " against the best layer.",
     value_type=str,
     metavar="LAYER|SPACE|best",
     takes_numbers=True,
@@ -41,7 +42,9 @@ _BY_PARTS = {
     "difference_low": "lower limit of the 95 % interval of the difference",
     "difference_high": "upper limit of the 95 % interval of the difference",
     "p": "two-sided, of no difference from that layer, as if it had been named beforehand",
-    "p_holm": "p, adjusted for the tests shown (Holm); against the best layer for all pairs of layers",
+    "p_holm": (
+        "p, adjusted for the tests shown (Holm); against the best layer for all pairs of layers"
+    ),
     "detectable": "difference that is found with a probability of .8",
     "n_common": "items that all compared layers have",
 }
@@ -86,11 +89,17 @@ PERMUTATIONS = (
 def check_needed(metric: Metric, values: Mapping[str, Any]) -> None:
     """Raise UsageError if a parameter is given that has no effect with the values of the others."""
     for parameter in metric.parameters:
-        if parameter.only_with is None or values[parameter.name] == parameter.default or parameter.has_effect(values):
+        if (
+            parameter.only_with is None
+            or values[parameter.name] == parameter.default
+            or parameter.has_effect(values)
+        ):
             continue
         other, allowed = parameter.only_with
         name = parameter.name.replace("_", "-")
         if allowed == ((),):
             raise UsageError(f"⦃{name}⦄ has no effect with ⦃{other}⦄: leave one of them out.")
         needed = " or ".join(f"⦃{other}={value}⦄" for value in allowed) or f"⦃{other}⦄"
-        raise UsageError(f"⦃{name}={values[parameter.name]}⦄ is of {needed}: add that, or leave {name} out.")
+        raise UsageError(
+            f"⦃{name}={values[parameter.name]}⦄ is of {needed}: add that, or leave {name} out."
+        )

@@ -66,8 +66,8 @@ def parse_transforms(names: Sequence[str]) -> tuple[Step, ...]:
         for number in step.numbers:
             if number in dropped:
                 raise UsageError(
-                    f"{step.name}: dimension {number} is already dropped, by {dropped[number]}. Dimensions keep the "
-                    "numbers that they have in the space."
+                    f"{step.name}: dimension {number} is already dropped, by {dropped[number]}."
+                    " Dimensions keep the numbers that they have in the space."
                 )
             dropped[number] = step.name
     return steps
@@ -84,7 +84,9 @@ def _parse(name: str) -> Step:
             raise UsageError(f"the transform {kind} takes no argument, and {name!r} gives it one.")
         return Step(kind, kind)
     parts = [part.strip() for part in argument.split(",")]
-    if not all(part.isascii() and part.isdigit() for part in parts) or (len(parts) > 1 and kind != "drop"):
+    if not all(part.isascii() and part.isdigit() for part in parts) or (
+        len(parts) > 1 and kind != "drop"
+    ):
         raise UsageError(f"the transform {kind} needs {expected.format(kind)}, not {name!r}.")
     return Step(name, kind, tuple(map(int, parts)))
 
@@ -114,7 +116,15 @@ class Affine:
     def identity(cls, dim: int) -> "Affine":
         """Return the identity map on vectors of ``dim`` components."""
         zeros = np.zeros(dim)
-        return cls(np.arange(dim), np.ones(dim), zeros, zeros, np.zeros((dim, 0)), np.zeros((0, dim)), zeros)
+        return cls(
+            np.arange(dim),
+            np.ones(dim),
+            zeros,
+            zeros,
+            np.zeros((dim, 0)),
+            np.zeros((0, dim)),
+            zeros,
+        )
 
     @property
     def dim(self) -> int:
@@ -157,7 +167,9 @@ class Affine:
         """Return the map followed by a multiplication of each component by its factor, (dim,)."""
         right = None if self.right is None else self.right * factors
         left = self.left * factors if self.right is None else self.left
-        return replace(self, scale=self.scale * factors, offset=self.offset * factors, left=left, right=right)
+        return replace(
+            self, scale=self.scale * factors, offset=self.offset * factors, left=left, right=right
+        )
 
     def select(self, dims: NDArray[np.int64]) -> "Affine":
         """Return the map restricted to the components of its result at the positions ``dims``, int (m,)."""
@@ -178,7 +190,10 @@ class Affine:
 
     def collapsed(self) -> "Affine":
         """Return the same map with the factors multiplied into one matrix, if that is cheaper to apply."""
-        if self.right is None or self.left.shape[1] * (len(self.shift) + self.dim) <= len(self.shift) * self.dim:
+        if (
+            self.right is None
+            or self.left.shape[1] * (len(self.shift) + self.dim) <= len(self.shift) * self.dim
+        ):
             return self
         matrix = self.mixing_matrix.copy()
         matrix[self.columns, np.arange(self.dim)] += self.scale
@@ -207,7 +222,9 @@ class _Fitting:
         else:
             summary = data.summary
             self._n, self._mean = summary.n, summary.mean
-            self._rms = np.full(data.dim, (summary.norm_square_total / max(1, summary.n) / data.dim) ** 0.5)
+            self._rms = np.full(
+                data.dim, (summary.norm_square_total / max(1, summary.n) / data.dim) ** 0.5
+            )
         if self._n == 0:
             raise NotComputable("no vectors")
 
@@ -222,20 +239,28 @@ class _Fitting:
         self.center()
         std = np.sqrt(np.diagonal(scatter) / self._n)
         is_constant = std <= self.affine.rounding_error
-        is_nearly_constant = std <= self.affine.rounding_error * (_STORED_ROUNDING / linear_algebra.ROUNDING)
+        is_nearly_constant = std <= self.affine.rounding_error * (
+            _STORED_ROUNDING / linear_algebra.ROUNDING
+        )
         if is_constant.all():
             raise NotComputable(f"{name} removes everything: no dimension has any variance")
         factors = np.divide(1.0, std, out=np.zeros_like(std), where=~is_constant)
         self._set_affine(self.affine.scaled(factors))
         self._scatter = scatter * np.outer(factors, factors)
         if is_constant.any():
-            self._add_note(f"{name}: {is_constant.sum()} of {len(std)} dimensions have no variance and become 0")
+            self._add_note(
+                f"{name}: {is_constant.sum()} of {len(std)} dimensions have no variance and"
+                " become 0"
+            )
         dims = self.affine.columns[~is_constant & is_nearly_constant]
         if len(dims):
-            named = ", ".join(map(str, dims[:_MAX_NAMED])) + (" …" if len(dims) > _MAX_NAMED else "")
+            named = ", ".join(map(str, dims[:_MAX_NAMED])) + (
+                " …" if len(dims) > _MAX_NAMED else ""
+            )
             self._add_note(
-                f"{name}: {len(dims)} of {self.affine.dim} dimensions ({named}) vary by no more than float32 resolves, "
-                "and count as much as the others now: drop:DIMS leaves them out"
+                f"{name}: {len(dims)} of {self.affine.dim} dimensions ({named}) vary by no more"
+                " than float32 resolves, and count as much as the others now: drop:DIMS leaves"
+                " them out"
             )
 
     def remove_top(self, k: int, name: str, *, uncentred: bool = False) -> None:
@@ -259,7 +284,9 @@ class _Fitting:
         dim = self._data.dim
         if dims[-1] >= dim:
             unknown = ", ".join(map(str, dims[dims >= dim]))
-            raise NotComputable(f"{name}: there is no dimension {unknown}; those of the vectors are 0 to {dim - 1}")
+            raise NotComputable(
+                f"{name}: there is no dimension {unknown}; those of the vectors are 0 to {dim - 1}"
+            )
         kept = np.flatnonzero(~np.isin(self.affine.columns, dims))
         if len(kept) == 0:
             raise NotComputable(f"{name} removes everything: the vectors have no other dimension")
@@ -278,11 +305,16 @@ class _Fitting:
         factors = np.sqrt((self._n - 1) / eigenvalues[has_variance])
         self.center()
         left = self.affine.times(used * factors)
-        self._set_affine(replace(self.affine, scale=np.zeros(self.affine.dim), left=left, right=used.T))
+        self._set_affine(
+            replace(self.affine, scale=np.zeros(self.affine.dim), left=left, right=used.T)
+        )
         self._scatter = None
         if rank < len(eigenvalues):
             n_constant = len(eigenvalues) - rank
-            self._add_note(f"{name}: {n_constant} of {len(eigenvalues)} directions have no variance and become 0")
+            self._add_note(
+                f"{name}: {n_constant} of {len(eigenvalues)} directions have no variance and"
+                " become 0"
+            )
 
     def _eigendecomposition(self) -> tuple[Float64Array, Float64Array]:
         """Return the eigenvalues, ascending, and eigenvectors (columns) of the scatter matrix; rounding counts as 0."""
@@ -294,7 +326,9 @@ class _Fitting:
         if self._scatter is None:
             total = linear_algebra.Moments.empty(self.affine.dim)
             with linear_algebra.one_thread():
-                for part in self._data.map(lambda block: linear_algebra.Moments.of(self.affine(block))):
+                for part in self._data.map(
+                    lambda block: linear_algebra.Moments.of(self.affine(block))
+                ):
                     total += part
             self._scatter = total.scatter
         return self._scatter
@@ -306,7 +340,9 @@ class _Fitting:
         """
         error = np.zeros(affine.dim)
         if self._is_centred:
-            error = self._rms[affine.columns] * np.abs(affine.scale) + self._rms @ np.abs(affine.mixing_matrix)
+            error = self._rms[affine.columns] * np.abs(affine.scale) + self._rms @ np.abs(
+                affine.mixing_matrix
+            )
         self.affine = replace(affine, rounding_error=linear_algebra.ROUNDING * error)
 
     def _add_note(self, note: str) -> None:
@@ -335,7 +371,9 @@ def fit(data: LayerData, steps: Sequence[Step]) -> Affine:
                 case "standardize":
                     fitting.standardize(step.name)
                 case "abtt" | "abtt-original":
-                    fitting.remove_top(step.numbers[0], step.name, uncentred=step.kind == "abtt-original")
+                    fitting.remove_top(
+                        step.numbers[0], step.name, uncentred=step.kind == "abtt-original"
+                    )
                 case "drop":
                     fitting.drop(np.unique(step.numbers), step.name)
                 case "whiten":

@@ -21,11 +21,21 @@ from embstore.base.messages import printable
 from embstore.plot.results import LayerAxis
 
 _FONT = "Helvetica, Arial, Liberation Sans, sans-serif"
-SHAPES = ("circle", "square", "triangle-up", "cross", "triangle-down", "triangle-right", "triangle-left")
+SHAPES = (
+    "circle",
+    "square",
+    "triangle-up",
+    "cross",
+    "triangle-down",
+    "triangle-right",
+    "triangle-left",
+)
 DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2], [10, 3], [4, 1], [1, 2])
 _LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9", "#000000")
 N_PLACES = len(_LIGHT)
-_SALT = b"8599"  # gives MiniLM, the same untrained, GPT-2, CLIP, BERT, RoBERTa and Pythia different places
+_SALT = (  # gives MiniLM, the same untrained, GPT-2, CLIP, BERT, RoBERTa and Pythia different places
+    b"8599"
+)
 _DARK = ("#56B4E9", "#E69F00", "#2FC79B", "#E29AC4", "#F0E442", "#7FB8FF", "#FFFFFF")
 
 
@@ -110,11 +120,15 @@ class ValueScale:
         if limits is not None:
             found = cls.covering(limits, log=log)
             low, high = limits
-            return cls(low, high, tuple(tick for tick in found.ticks if low <= tick <= high), is_log=log)
+            return cls(
+                low, high, tuple(tick for tick in found.ticks if low <= tick <= high), is_log=log
+            )
         low, high = min(values), max(values)
         if log:
             if low <= 0:
-                raise UsageError(f"⦃logy⦄ needs positive values, and the smallest is {low:g}. Leave it out.")
+                raise UsageError(
+                    f"⦃logy⦄ needs positive values, and the smallest is {low:g}. Leave it out."
+                )
             low, high = (low / 2, high * 2) if low == high else (low / 1.1, high * 1.1)
             powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
             for steps in ((1,), (1, 2, 5), range(1, 10)):
@@ -124,7 +138,10 @@ class ValueScale:
                     break
             else:  # less than a digit apart
                 step = _step((high - low) / 5)
-                inside = tuple(float(f"{at * step:.12g}") for at in range(math.ceil(low / step), int(high / step) + 1))
+                inside = tuple(
+                    float(f"{at * step:.12g}")
+                    for at in range(math.ceil(low / step), int(high / step) + 1)
+                )
             return cls(low, high, inside or (low, high), is_log=True)
         if with_zero:
             low, high = min(low, 0.0), max(high, 0.0)
@@ -138,7 +155,9 @@ class ValueScale:
 
     def at(self, value: float, height: float) -> float:
         """Return the place of a value, in pixels from the top of a panel of this height."""
-        low, high = (math.log(self.low), math.log(self.high)) if self.is_log else (self.low, self.high)
+        low, high = (
+            (math.log(self.low), math.log(self.high)) if self.is_log else (self.low, self.high)
+        )
         value = math.log(value) if self.is_log else value
         return height * (high - value) / (high - low)
 
@@ -176,11 +195,18 @@ class ValueScale:
     def _label_expression(self) -> str:
         """Return the expression of a tick's label, in Vega's language."""
         pairs = zip(self.ticks, self.labels, strict=True)
-        return " : ".join([*(f"datum.value == {tick!r} ? '{label}'" for tick, label in pairs), "''"])
+        return " : ".join(
+            [*(f"datum.value == {tick!r} ? '{label}'" for tick, label in pairs), "''"]
+        )
 
     def axis_width(self, title: str, height: float, style: Style) -> float:
         """Return the width of the axis with its title, in pixels."""
-        return self.label_width(style) + 8 + 6 + 1.25 * style.size * len(_title_lines(title, height, style))
+        return (
+            self.label_width(style)
+            + 8
+            + 6
+            + 1.25 * style.size * len(_title_lines(title, height, style))
+        )
 
 
 def _title_lines(title: str, length: float, style: Style) -> list[str]:
@@ -188,14 +214,18 @@ def _title_lines(title: str, length: float, style: Style) -> list[str]:
     bound = re.sub(r" (?=[^(]*\))", "\u00a0", title)
     lines = break_lines(bound, SURE * length, style.size)
     if any(line.endswith("…") for line in lines):
-        lines = break_lines(re.sub(r" to (?=\S+\)$)", "\u00a0to\u00a0", title), SURE * length, style.size)
+        lines = break_lines(
+            re.sub(r" to (?=\S+\)$)", "\u00a0to\u00a0", title), SURE * length, style.size
+        )
     return lines
 
 
 def _step(raw: float) -> float:
     """Return the next of 1, 2, 2.5 and 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(raw))
-    return next((step * power for step in (1, 2, 2.5, 5) if raw <= step * power * (1 + 1e-9)), 10 * power)
+    return next(
+        (step * power for step in (1, 2, 2.5, 5) if raw <= step * power * (1 + 1e-9)), 10 * power
+    )
 
 
 def _number(value: float) -> str:
@@ -203,23 +233,31 @@ def _number(value: float) -> str:
     return text.replace("-", "−")
 
 
-def layer_encoding(axis: LayerAxis, width: float, style: Style, title: str = "layer") -> dict[str, Any]:
+def layer_encoding(
+    axis: LayerAxis, width: float, style: Style, title: str = "layer"
+) -> dict[str, Any]:
     """Return the Vega-Lite encoding of layers along the x axis, for marks at points."""
     names, places = axis.names, sorted(axis.places.values())
     shown = [places[at] for at in thin_out(names, width, style.size - 1, places)]
     named = " : ".join(
-        f"datum.value == {at} ? {quoted(printable(name))}" for name, at in axis.places.items() if name != str(at)
+        f"datum.value == {at} ? {quoted(printable(name))}"
+        for name, at in axis.places.items()
+        if name != str(at)
     )
     low, high = places[0], places[-1]
     room = 0.5 if low == high else 0.02 * (high - low)
     made: dict[str, Any] = {"title": _title_lines(title, width, style), "grid": False, "labelOverlap": False,
                             "values": shown}  # fmt: skip
-    made["labelExpr"] = f"{named} : format(datum.value, 'd')" if named else "format(datum.value, 'd')"
+    made["labelExpr"] = (
+        f"{named} : format(datum.value, 'd')" if named else "format(datum.value, 'd')"
+    )
     scale = {"domain": [low - room, high + room], "nice": False, "zero": False}
     return {"field": "place", "type": "quantitative", "scale": scale, "axis": made}
 
 
-def step_encoding(steps: Sequence[int], width: float, style: Style, title: str, kind: str) -> dict[str, Any]:
+def step_encoding(
+    steps: Sequence[int], width: float, style: Style, title: str, kind: str
+) -> dict[str, Any]:
     """Return the Vega-Lite encoding of numbers along the x axis: ``linear``, ``log`` or, with 0 on it, ``symlog``."""
     low, high = min(steps), max(steps)
     powers = [0.0, *(10.0**power for power in range(math.floor(math.log10(max(high, 1))) + 1))]
@@ -235,7 +273,13 @@ def step_encoding(steps: Sequence[int], width: float, style: Style, title: str, 
 
 
 def band_encoding(
-    field: str, names: Sequence[str], room: float, style: Style, title: str, *, upwards: bool = False
+    field: str,
+    names: Sequence[str],
+    room: float,
+    style: Style,
+    title: str,
+    *,
+    upwards: bool = False,
 ) -> dict[str, Any]:
     """Return the Vega-Lite encoding of layers as bands of equal width."""
     labels, size = (["0"] * len(names), 1.2 * style.size) if upwards else (names, style.size)
@@ -251,8 +295,13 @@ def band_encoding(
 
 def ramp(colours: Sequence[str], n: int) -> list[str]:
     """Return n colours, evenly spaced from the first of these to the last, each as ``#rrggbb``."""
-    places, parts = np.linspace(0, len(colours) - 1, n), [bytes.fromhex(colour[1:]) for colour in colours]
-    channels = [np.interp(places, range(len(colours)), channel) for channel in zip(*parts, strict=True)]
+    places, parts = (
+        np.linspace(0, len(colours) - 1, n),
+        [bytes.fromhex(colour[1:]) for colour in colours],
+    )
+    channels = [
+        np.interp(places, range(len(colours)), channel) for channel in zip(*parts, strict=True)
+    ]
     return [f"#{bytes(map(round, mixed)).hex()}" for mixed in zip(*channels, strict=True)]
 
 
@@ -313,7 +362,9 @@ def shorten(text: str, width: float, size: float) -> str:
     return f"{text.rstrip()}…"
 
 
-def thin_out(labels: Sequence[str], room: float, size: float, places: Sequence[int] = ()) -> list[int]:
+def thin_out(
+    labels: Sequence[str], room: float, size: float, places: Sequence[int] = ()
+) -> list[int]:
     """Return the positions of labels that fit side by side in ``room`` pixels, evenly spaced from the first.
 
     Of layers, which have places on their axis, the last has a label too, and others give way to it.
@@ -322,7 +373,9 @@ def thin_out(labels: Sequence[str], room: float, size: float, places: Sequence[i
     widths = [text_width(label, size) + size * 0.6 for label in labels]
 
     def fit(before: int, after: int) -> bool:
-        return (widths[before] + widths[after]) / 2 <= room * (at[after] - at[before]) / (at[-1] - at[0] + 1)
+        return (widths[before] + widths[after]) / 2 <= room * (at[after] - at[before]) / (
+            at[-1] - at[0] + 1
+        )
 
     for step in range(1, len(labels) + 1):
         shown = list(range(0, len(labels), step))

@@ -11,7 +11,16 @@ from embstore.base.messages import printable
 from embstore.base.table import Row, Table, show
 from embstore.plot import axes
 from embstore.plot.options import PlotOptions
-from embstore.plot.results import BASELINES, CURVE, NO_VALUE, SAME, LayerAxis, distinct, drawn_baselines, has_best
+from embstore.plot.results import (
+    BASELINES,
+    CURVE,
+    NO_VALUE,
+    SAME,
+    LayerAxis,
+    distinct,
+    drawn_baselines,
+    has_best,
+)
 
 GAP = 18.0
 _MARGIN = 5.0
@@ -54,7 +63,11 @@ class Request:
         """Title of the axis of values: what is measured, and by which number, with its unit and range."""
         title = self.chart.title
         about = [] if self.value_label.casefold() == title.casefold() else [self.value_label]
-        about += [text for columns in (self.chart.units, self.chart.ranges) if (text := dict(columns).get(self.value))]
+        about += [
+            text
+            for columns in (self.chart.units, self.chart.ranges)
+            if (text := dict(columns).get(self.value))
+        ]
         return f"{title} ({', '.join(about)})" if about else title
 
     @property
@@ -73,12 +86,16 @@ class Request:
 
     def tint(self, value: str, is_light: str) -> dict[str, Any]:
         """Return the colour of a text on that of a value: black where a style's is light, or a requested one."""
-        test = f"luminance(scale('color', {value})) > 0.18" if self.options.colours else is_light  # equal contrast
+        test = (
+            f"luminance(scale('color', {value})) > 0.18" if self.options.colours else is_light
+        )  # equal contrast
         return {"condition": {"test": test, "value": "black"}, "value": "white"}
 
     def scale_of(self, values: Sequence[float], *, with_zero: bool = False) -> axes.ValueScale:
         """Return the scale for values of a column, or for the requested range."""
-        return axes.ValueScale.covering(values, log=self.options.logy, with_zero=with_zero, limits=self.options.range)
+        return axes.ValueScale.covering(
+            values, log=self.options.logy, with_zero=with_zero, limits=self.options.range
+        )
 
     def panels_of(self, *columns: str) -> list[tuple[tuple[str, ...], list[Row]]]:
         """Return the distinct values of columns (and the group, if there are any) with their rows: one panel each."""
@@ -116,14 +133,24 @@ class Request:
                 "axis": scale.axis(self.y_title, height, self.style)}  # fmt: skip
 
     def panel(
-        self, size: tuple[float, float], data: Sequence[Row], layers: Sequence[Any], title: str, width: float
+        self,
+        size: tuple[float, float],
+        data: Sequence[Row],
+        layers: Sequence[Any],
+        title: str,
+        width: float,
     ) -> Panel:
         """Return a panel of layers in an area of this size, and its title, if it has one, cut to the area's width."""
         inner, height = size
         if self.options.range is not None:
             for layer in layers:
                 layer["mark"] |= {"clip": True} if layer["mark"]["type"] != "text" else {}
-        spec: dict[str, Any] = {"width": inner, "height": height, "data": {"values": data}, "layer": layers}
+        spec: dict[str, Any] = {
+            "width": inner,
+            "height": height,
+            "data": {"values": data},
+            "layer": layers,
+        }
         if title:
             size_of_text = self.style.size
             spec["title"] = {"text": axes.shorten(printable(title), inner, size_of_text), "fontSize": size_of_text,
@@ -165,7 +192,15 @@ def curve_panels(request: Request) -> tuple[list[Panel], list[str]]:
     longest = max((axes.text_width(label, request.style.size) for label in labels), default=0.0)
     width = request.panel_width(len(facets), _NARROWEST + longest)
     return [
-        _curves(request, chosen, spaces, axis, scale, width, ", ".join(map(show, facet)) if len(facets) > 1 else "")
+        _curves(
+            request,
+            chosen,
+            spaces,
+            axis,
+            scale,
+            width,
+            ", ".join(map(show, facet)) if len(facets) > 1 else "",
+        )
         for facet, chosen in facets
     ], []
 
@@ -182,16 +217,23 @@ def _curves(
     style, value, chart = request.style, request.value, request.chart
     labels = _labels(request, spaces)
     room = min(
-        max((axes.text_width(label, style.size - 1) for label in labels), default=0.0), _CURVE_LABEL_SHARE * width
+        max((axes.text_width(label, style.size - 1) for label in labels), default=0.0),
+        _CURVE_LABEL_SHARE * width,
     )
     height = request.height(width, 130.0)
-    inner = width - scale.axis_width(request.y_title, height, style) - (room + 6 + request.label_gap if labels else 4)
+    inner = (
+        width
+        - scale.axis_width(request.y_title, height, style)
+        - (room + 6 + request.label_gap if labels else 4)
+    )
     named = [printable(space) for space in spaces]
     colours = _colours(request, named)
     dashes, shapes = _looks(request, named, axes.DASHES), _looks(request, named, axes.SHAPES)
     if chart.x in ("steps", "scales"):
         kind = "log" if chart.x == "scales" else "symlog" if request.options.logx else "linear"
-        x = axes.step_encoding([*axis.places.values()], inner, style, request.x_title(chart.x_title), kind)
+        x = axes.step_encoding(
+            [*axis.places.values()], inner, style, request.x_title(chart.x_title), kind
+        )
     else:
         x = axes.layer_encoding(axis, inner, style, request.x_title(chart.x_title))
     y = request.y(scale, value, height)
@@ -200,10 +242,21 @@ def _curves(
     alone = {"filter": "!datum.is_numbered" if sum(map(str.isdecimal, axis.places)) > 1 else "true"}
     layers: list[dict[str, Any]] = []
     if limits := dict(chart.intervals).get(value):
-        band = {"x": x, "y": {**y, "field": limits[0]}, "y2": {"field": limits[1]}, "color": colours}
-        layers.append({"mark": {"type": "area", "opacity": 0.16}, "transform": [numbered], "encoding": band})
-        layers.append({"mark": {"type": "rule", "opacity": 0.4}, "transform": [alone], "encoding": band})
-    for column, pattern in zip(drawn_baselines(request.table, chart, value), BASELINES.values(), strict=False):
+        band = {
+            "x": x,
+            "y": {**y, "field": limits[0]},
+            "y2": {"field": limits[1]},
+            "color": colours,
+        }
+        layers.append(
+            {"mark": {"type": "area", "opacity": 0.16}, "transform": [numbered], "encoding": band}
+        )
+        layers.append(
+            {"mark": {"type": "rule", "opacity": 0.4}, "transform": [alone], "encoding": band}
+        )
+    for column, pattern in zip(
+        drawn_baselines(request.table, chart, value), BASELINES.values(), strict=False
+    ):
         line = {"x": x, "y": {**y, "field": column}, "color": colours}
         mark = {"type": "line", "strokeWidth": 1, "strokeDash": pattern}
         layers.append({"mark": mark, "transform": [numbered], "encoding": line})
@@ -217,11 +270,22 @@ def _curves(
          "encoding": curve | {"tooltip": tooltip, "shape": shapes}},
     ]  # fmt: skip
     if has_best(rows, chart, value):
-        star = {"type": "point", "shape": "diamond", "size": 110, "strokeWidth": 1.6, "filled": False, "opacity": 1}
-        layers.append({"mark": star, "transform": [{"filter": f"datum[{chart.best!r}]"}], "encoding": curve})
+        star = {
+            "type": "point",
+            "shape": "diamond",
+            "size": 110,
+            "strokeWidth": 1.6,
+            "filled": False,
+            "opacity": 1,
+        }
+        layers.append(
+            {"mark": star, "transform": [{"filter": f"datum[{chart.best!r}]"}], "encoding": curve}
+        )
     if any(row.get(SAME) for row in rows):
         circle = {"type": "point", "size": 150, "strokeWidth": 1, "filled": False, "opacity": 1}
-        layers.append({"mark": circle, "transform": [{"filter": f"datum[{SAME!r}]"}], "encoding": curve})
+        layers.append(
+            {"mark": circle, "transform": [{"filter": f"datum[{SAME!r}]"}], "encoding": curve}
+        )
     if labels:
         layers.append(_end_labels(request, rows, axis, scale, (inner, height, room), colours))
     return request.panel((inner, height), data, layers, title, width)
@@ -234,7 +298,13 @@ def _colours(request: Request, series: Sequence[str]) -> dict[str, Any]:
         extent = [0, 0.88] if request.options.style != "dark" else [0.2, 1]
         ordered = [name for name in series if name != NO_VALUE]
         scale = {"domain": ordered, "scheme": {"name": request.style.sequence, "extent": extent}}
-        found = {"field": request.chart.series, "type": "ordinal", "legend": None, "sort": None, "scale": scale}
+        found = {
+            "field": request.chart.series,
+            "type": "ordinal",
+            "legend": None,
+            "sort": None,
+            "scale": scale,
+        }
         if len(ordered) < len(series):  # outside the order, and so without a colour of it
             is_outside = f"datum[{request.chart.series!r}] === {NO_VALUE!r}"
             found["condition"] = {"test": is_outside, "value": request.style.faint}
@@ -252,7 +322,9 @@ def _places(request: Request, series: Sequence[str]) -> Sequence[int]:
     return range(len(series))
 
 
-def _looks(request: Request, series: Sequence[str], looks: Sequence[str | list[int]]) -> dict[str, Any]:
+def _looks(
+    request: Request, series: Sequence[str], looks: Sequence[str | list[int]]
+) -> dict[str, Any]:
     """Return the encoding of the dashes or marks of curves, different ones for curves with the same colour."""
     n_colours = len(request.style.colours)
     scale = {"domain": list(series),
@@ -267,8 +339,14 @@ def _datum(request: Request, row: Row, axis: LayerAxis) -> dict[str, Any]:
     given = (name for name in ("n", SAME) if name in row)
     optional = (*given, request.value, *limits, *beside, *((chart.best,) if chart.best else ()))
     columns = (chart.series, chart.layer, chart.layer_name, *chart.facets, *optional)
-    found = {column: printable(row[column]) if isinstance(row[column], str) else row[column] for column in columns}
-    return found | {"place": axis.places[name], "is_numbered": chart.x != "layers" or name.isdecimal()}
+    found = {
+        column: printable(row[column]) if isinstance(row[column], str) else row[column]
+        for column in columns
+    }
+    return found | {
+        "place": axis.places[name],
+        "is_numbered": chart.x != "layers" or name.isdecimal(),
+    }
 
 
 def _end_labels(
@@ -282,12 +360,24 @@ def _end_labels(
     ordered = sorted(drawn, key=lambda row: axis.places[row[request.chart.layer_name]])
     ends = {row[series]: row[value] for row in ordered}
     ends = {name: end for name, end in ends.items() if request.has_room(end)}
-    places = axes.spread([scale.at(end, height) for end in ends.values()], 1.15 * (style.size - 1), 2, height)
+    places = axes.spread(
+        [scale.at(end, height) for end in ends.values()], 1.15 * (style.size - 1), 2, height
+    )
     data = [
-        {series: printable(name), "label": axes.shorten(printable(name), room + 2, style.size - 1), "pixels": place}
+        {
+            series: printable(name),
+            "label": axes.shorten(printable(name), room + 2, style.size - 1),
+            "pixels": place,
+        }
         for name, place in zip(ends, places, strict=True)
     ]
-    mark = {"type": "text", "align": "left", "baseline": "middle", "dx": request.label_gap, "x": "width"}
+    mark = {
+        "type": "text",
+        "align": "left",
+        "baseline": "middle",
+        "dx": request.label_gap,
+        "x": "width",
+    }
     return {
         "data": {"values": data}, "mark": mark,
         "encoding": {"y": {"field": "pixels", "type": "quantitative", "scale": None}, "text": {"field": "label"},
@@ -300,7 +390,9 @@ def bar_panels(request: Request) -> tuple[list[Panel], list[str]]:
     spaces = request.panels_of("space")
     width = request.panel_width(len(spaces))
     data = [datum for row in request.table.rows for datum in _stack(request, row)]
-    scale = request.scale_of([datum[end] for datum in data for end in ("from", "to")], with_zero=True)
+    scale = request.scale_of(
+        [datum[end] for datum in data for end in ("from", "to")], with_zero=True
+    )
     n_bars = max(datum["rank"] for datum in data)
     return [
         _bars(request, rows, ", ".join(space) if len(spaces) > 1 else "", width, scale, n_bars)
@@ -321,7 +413,12 @@ def _stack(request: Request, row: Row) -> Iterator[dict[str, Any]]:
 
 
 def _bars(
-    request: Request, rows: Sequence[Row], title: str, width: float, scale: axes.ValueScale, n_bars: int
+    request: Request,
+    rows: Sequence[Row],
+    title: str,
+    width: float,
+    scale: axes.ValueScale,
+    n_bars: int,
 ) -> Panel:
     style, value, names = request.style, request.value, layer_names(rows)
     height = request.height(width, 150.0)
@@ -369,17 +466,23 @@ def strip_panels(request: Request) -> tuple[list[Panel], list[str]]:
     scale = request.scale_of(request.values)
     items = [_items(request, chosen) for _, chosen in parts]
     most, size = _ITEM_LABEL_SHARE * width, request.style.size - 1
-    labels = {item: axes.shorten(printable(item), most, size) for drawn, _ in items for item in drawn}
+    labels = {
+        item: axes.shorten(printable(item), most, size) for drawn, _ in items for item in drawn
+    }
     panels, notes = [], []
     for (names, chosen), (drawn, n_items) in zip(parts, items, strict=True):
         named = zip((*columns, "group"), names, strict=False)
-        title = ", ".join(f"layer {name}" if column == "layer_name" else show(name) for column, name in named)
+        title = ", ".join(
+            f"layer {name}" if column == "layer_name" else show(name) for column, name in named
+        )
         if len(drawn) < n_items:
             notes.append(
-                f"{title}: the {len(drawn) // 2} lowest and the {len(drawn) // 2} highest of {n_items:,} in the last "
-                "layer are drawn."
+                f"{title}: the {len(drawn) // 2} lowest and the {len(drawn) // 2} highest of"
+                f" {n_items:,} in the last layer are drawn."
             )
-        panels.append(_strip(request, chosen, drawn, labels, width, scale, title if len(parts) > 1 else ""))
+        panels.append(
+            _strip(request, chosen, drawn, labels, width, scale, title if len(parts) > 1 else "")
+        )
     return panels, notes
 
 
@@ -401,7 +504,9 @@ def _strip(
     scale: axes.ValueScale, title: str,
 ) -> Panel:  # fmt: skip
     style, value, column = request.style, request.value, request.chart.items or ""
-    left = max(axes.text_width(label, style.size - 1) for label in labels.values()) + 12  # in all panels
+    left = (
+        max(axes.text_width(label, style.size - 1) for label in labels.values()) + 12
+    )  # in all panels
     layers = layer_names(rows)
     legend = 66 if len(layers) > 1 else 8
     inner = width - left - legend
@@ -413,7 +518,9 @@ def _strip(
          value: row[value], "n": row["n"], **({SAME: row[SAME]} if SAME in row else {})}
         for row in rows if row[column] in at and row[value] is not None
     ]  # fmt: skip
-    names = " : ".join(f"datum.value == {line} ? {axes.quoted(labels[item])}" for item, line in at.items())
+    names = " : ".join(
+        f"datum.value == {line} ? {axes.quoted(labels[item])}" for item, line in at.items()
+    )
     lines: dict[str, Any] = {
         "field": "line", "type": "quantitative",
         "scale": {"domain": [len(items) - 0.5, -0.5], "nice": False, "zero": False},

@@ -12,8 +12,26 @@ from embstore.base.errors import UsageError, check_known
 from embstore.base.messages import printable
 from embstore.base.table import Row, Table
 from embstore.plot import rendering, results
-from embstore.plot.axes import N_PLACES, STYLES, SURE, Style, band_encoding, break_lines, palette_places, text_width
-from embstore.plot.charts import GAP, Panel, Request, bar_panels, curve_panels, fields_of, layer_names, strip_panels
+from embstore.plot.axes import (
+    N_PLACES,
+    STYLES,
+    SURE,
+    Style,
+    band_encoding,
+    break_lines,
+    palette_places,
+    text_width,
+)
+from embstore.plot.charts import (
+    GAP,
+    Panel,
+    Request,
+    bar_panels,
+    curve_panels,
+    fields_of,
+    layer_names,
+    strip_panels,
+)
 from embstore.plot.options import PlotOptions
 
 if TYPE_CHECKING:
@@ -31,18 +49,24 @@ def heat_map_panels(request: Request) -> tuple[list[Panel], list[str]]:
     panels = []
     for (first, second, *group), rows in pairs:
         spaces = [first if first == second else f"{first} × {second}"] if several else []
-        panels.append(_heat_map(request, rows, (first, second), width, ", ".join((*spaces, *group))))
+        panels.append(
+            _heat_map(request, rows, (first, second), width, ", ".join((*spaces, *group)))
+        )
     return panels, []
 
 
-def _heat_map(request: Request, rows: Sequence[Row], pair: tuple[str, str], width: float, title: str) -> Panel:
+def _heat_map(
+    request: Request, rows: Sequence[Row], pair: tuple[str, str], width: float, title: str
+) -> Panel:
     style, value = request.style, request.value
     down, across = layer_names(rows), layer_names(rows, "_2")
     left = max(text_width(name, style.size - 1) for name in down) + 14 + 1.3 * style.size
     inner = width - left - _LEGEND_WIDTH
     cell = inner / len(across)
     height = request.options.height or max(min(cell, _LARGEST_CELL) * len(down), _SMALLEST_SIDE)
-    data = [{name: row[name] for name in ("layer_name", "layer_name_2", value, "n")} for row in rows]
+    data = [
+        {name: row[name] for name in ("layer_name", "layer_name_2", value, "n")} for row in rows
+    ]
     same = pair[0] == pair[1]
     of = ["", ""] if same else [f", {printable(space)}" for space in pair]
     first, second = (f"{side}{space}" for side, space in zip(request.chart.sides, of, strict=True))
@@ -56,8 +80,16 @@ def _heat_map(request: Request, rows: Sequence[Row], pair: tuple[str, str], widt
     layers: list[dict[str, Any]] = [{"mark": {"type": "rect"}, "encoding": encoding}]
     if not same:
         outline = {"type": "rect", "filled": False, "stroke": "white", "strokeWidth": 1.5}
-        layers.append({"mark": outline, "data": {"values": _diagonal(down, across)}, "encoding": {"x": x, "y": y}})
-    widest = max(text_width(f"{number:.2f}".replace("-", "−"), style.size - 1) for number in request.values)
+        layers.append(
+            {
+                "mark": outline,
+                "data": {"values": _diagonal(down, across)},
+                "encoding": {"x": x, "y": y},
+            }
+        )
+    widest = max(
+        text_width(f"{number:.2f}".replace("-", "−"), style.size - 1) for number in request.values
+    )
     if cell >= widest + 3 and height / len(down) >= style.size + 2:
         layers.append(_numbers(request, limits, {"x": x, "y": y}))
     return request.panel((inner, height), data, layers, title, width)
@@ -77,7 +109,9 @@ def _colours(request: Request, limits: tuple[float, float], height: float) -> di
     }  # fmt: skip
 
 
-def _numbers(request: Request, limits: tuple[float, float], place: Mapping[str, Any]) -> dict[str, Any]:
+def _numbers(
+    request: Request, limits: tuple[float, float], place: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the layer with the number of each cell, black on light colours."""
     low, high = limits[::-1] if request.value in request.chart.distances else limits
     is_light = f"(datum[{request.value!r}] - {low!r}) / {high - low!r} > 0.6"
@@ -94,7 +128,10 @@ def _diagonal(down: Sequence[str], across: Sequence[str]) -> list[dict[str, str]
     n = max(len(down), len(across))
     depths = [at / max(n - 1, 1) for at in range(n)]
     return [
-        {"layer_name": down[round(depth * (len(down) - 1))], "layer_name_2": across[round(depth * (len(across) - 1))]}
+        {
+            "layer_name": down[round(depth * (len(down) - 1))],
+            "layer_name_2": across[round(depth * (len(across) - 1))],
+        }
         for depth in depths
     ]
 
@@ -153,7 +190,9 @@ class Figure:
         try:
             import altair
         except ModuleNotFoundError as error:
-            raise UsageError("to_altair needs Altair, which is not installed: pip install 'altair>=6'") from error
+            raise UsageError(
+                "to_altair needs Altair, which is not installed: pip install 'altair>=6'"
+            ) from error
         chart: altair.TopLevelMixin = altair.Chart.from_dict(dict(self.spec))
         return chart
 
@@ -173,12 +212,17 @@ class Figure:
     def to_pdf(self) -> bytes:
         """Return the picture as PDF, with text as text. Raises: as ``to_svg``."""
         drawn = rendering.svg(self.spec, self.width, "", unit="pt", on_paper=self.on_paper)
-        return rendering.pdf(drawn, {"Title": " ".join(self._title), "Subject": self._about, "Creator": "embstore"})
+        return rendering.pdf(
+            drawn, {"Title": " ".join(self._title), "Subject": self._about, "Creator": "embstore"}
+        )
 
     def to_html(self) -> str:
         """Return an interactive page that needs no network. Raises: as ``to_svg``."""
         title = rendering.escaped(" ".join(self._title))
-        libraries, spec = rendering.convert("javascript_bundle"), self.to_json().replace("<", "\\u003c")
+        libraries, spec = (
+            rendering.convert("javascript_bundle"),
+            self.to_json().replace("<", "\\u003c"),
+        )
         return _PAGE.format(title=title, libraries=libraries, spec=spec)
 
     @property
@@ -206,11 +250,16 @@ class Figure:
         try:
             Path(path).write_bytes(data.encode() if isinstance(data, str) else data)
         except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}. Name another file.") from error
+            raise UsageError(
+                f"{path} cannot be written: {error.strerror}. Name another file."
+            ) from error
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         """Return the picture for a notebook: its specification, and as SVG where the extra ``plot`` is installed."""
-        bundle: dict[str, Any] = {"application/vnd.vegalite.v6+json": dict(self.spec), "text/plain": repr(self)}
+        bundle: dict[str, Any] = {
+            "application/vnd.vegalite.v6+json": dict(self.spec),
+            "text/plain": repr(self),
+        }
         return bundle | ({"image/svg+xml": self.to_svg()} if find_spec("vl_convert") else {})
 
     def __repr__(self) -> str:
@@ -235,8 +284,8 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
     options = options or PlotOptions()
     if table.chart is None:
         raise UsageError(
-            "this table has no picture: only the results of metrics, drift and cosine have. Maps are shown by: "
-            "embstore explore"
+            "this table has no picture: only the results of metrics, drift and cosine have. Maps"
+            " are shown by: embstore explore"
         )
     table = results.with_group_names(table)
     notes: list[str] = []
@@ -252,8 +301,16 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
     drawn, chart = results.with_band(table, results.with_pair_title(table, table.chart), value)
     request = Request(drawn, chart, value, options, style, places)
     title = chart.title if options.title is None else options.title
-    parts = results.caption(table, table.chart, value, shared) if options.caption is None else [options.caption]
-    known = ". ".join(filter(None, (title, request.value_title, *results.about_results(table, value, labels, shared))))
+    parts = (
+        results.caption(table, table.chart, value, shared)
+        if options.caption is None
+        else [options.caption]
+    )
+    known = ". ".join(
+        filter(
+            None, (title, request.value_title, *results.about_results(table, value, labels, shared))
+        )
+    )
     about = {
         "$schema": _SCHEMA, "config": style.config, "description": printable(known),
         "title": _title(title, [*filter(None, parts)], options.width, style),
@@ -264,10 +321,16 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
     else:
         panels, panel_notes = _panels(request)
         spec = _composed(panels, options)
-    n_outside = sum(not request.has_room(each) for each in request.values) if chart.kind == "curves" else 0
+    n_outside = (
+        sum(not request.has_room(each) for each in request.values) if chart.kind == "curves" else 0
+    )
     if n_outside:
-        notes.append(f"{n_outside} of {len(request.values)} values are outside the range and not drawn.")
-    return Figure(spec | about, (*notes, *panel_notes), options.width, on_paper=options.style == "paper")
+        notes.append(
+            f"{n_outside} of {len(request.values)} values are outside the range and not drawn."
+        )
+    return Figure(
+        spec | about, (*notes, *panel_notes), options.width, on_paper=options.style == "paper"
+    )
 
 
 def _value(table: Table, chart: Chart, options: PlotOptions) -> str:
@@ -275,7 +338,9 @@ def _value(table: Table, chart: Chart, options: PlotOptions) -> str:
     if options.column is not None:
         check_known("column to draw", options.column, chart.values)
         return options.column
-    filled = (column for column in chart.values if any(row[column] is not None for row in table.rows))
+    filled = (
+        column for column in chart.values if any(row[column] is not None for row in table.rows)
+    )
     return next(filled, chart.values[0])
 
 
@@ -296,14 +361,21 @@ def _title(title: str, caption: list[str], width: float, style: Style) -> dict[s
     if title:
         text = break_lines(printable(title), SURE * width - 10, style.size + 2.5)
         return {"text": text, "subtitle": lines}
-    alone = {"text": lines, "fontSize": style.size - 1, "fontWeight": "normal", "color": style.faint}
+    alone = {
+        "text": lines,
+        "fontSize": style.size - 1,
+        "fontWeight": "normal",
+        "color": style.faint,
+    }
     return alone if caption else None
 
 
 def _caption_lines(parts: list[str], width: float, style: Style) -> list[str]:
     """Return the caption in lines, broken between its parts where possible."""
     room, size = SURE * width - 10, style.size - 1
-    joined = " · ".join(part if text_width(part, size) > room else part.replace(" ", "\u00a0") for part in parts)
+    joined = " · ".join(
+        part if text_width(part, size) > room else part.replace(" ", "\u00a0") for part in parts
+    )
     return [line.strip("· ") for line in break_lines(joined, room, size)]
 
 
@@ -326,4 +398,10 @@ def _empty(table: Table, value: str, options: PlotOptions, style: Style) -> dict
     height = options.height or 40 + 1.4 * style.size * len(lines)
     text = {"type": "text", "align": "left", "baseline": "top", "x": 8, "y": 8, "fontSize": style.size,
             "lineHeight": 1.4 * style.size, "text": lines}  # fmt: skip
-    return {"width": width, "height": height, "view": {"stroke": style.faint}, "data": {"values": [{}]}, "mark": text}
+    return {
+        "width": width,
+        "height": height,
+        "view": {"stroke": style.faint},
+        "data": {"values": [{}]},
+        "mark": text,
+    }

@@ -62,17 +62,23 @@ def read_length(name: str, text: str) -> float:
     """Return a width or height on paper, such as ``80mm``, ``12cm``, ``3.3in`` or ``240pt``, in CSS pixels."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", str(text).lower())
     if found is None or found[2] not in (*_UNITS, "", "px"):
-        raise UsageError(f"{text!r} is no length: write it as in ⦃{name}=80mm⦄; cm, in and pt are known too.")
+        raise UsageError(
+            f"{text!r} is no length: write it as in ⦃{name}=80mm⦄; cm, in and pt are known too."
+        )
     number, (low, high) = float(found[1]), _LIMITS[name]
     if found[2] in ("", "px"):
         why = "has no unit" if not found[2] else "is in pixels, which have no size on paper"
         meant = [number / _MM] if found[2] else [number, number / _MM]
         size = next((each for each in meant if low <= each <= high), 80)
-        raise UsageError(f"{text!r} {why}: write a length as in ⦃{name}={size:.4g}mm⦄; cm, in and pt are known too.")
+        raise UsageError(
+            f"{text!r} {why}: write a length as in ⦃{name}={size:.4g}mm⦄; cm, in and pt are known"
+            " too."
+        )
     length = number * _UNITS[found[2]]
     if not low - 0.01 <= length / _MM <= high + 0.01:  # of rounding, as 50mm is in pixels
         raise UsageError(
-            f"{name} must be from {low:g}mm to {high:g}mm, the length of a page of A4, not {str(text).strip()}."
+            f"{name} must be from {low:g}mm to {high:g}mm, the length of a page of A4, not"
+            f" {str(text).strip()}."
         )
     return length
 
@@ -83,7 +89,9 @@ def _read_range(given: str | Sequence[float], *, is_log: bool) -> tuple[float, f
     except (TypeError, ValueError):
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise UsageError(f"{given!r} is no range: write two numbers, the smaller first, as in ⦃range=0,1⦄.")
+        raise UsageError(
+            f"{given!r} is no range: write two numbers, the smaller first, as in ⦃range=0,1⦄."
+        )
     if is_log and low <= 0:
         raise UsageError("⦃logy⦄ needs a range of positive values, such as ⦃range=0.01,1⦄.")
     return low, high
@@ -92,5 +100,7 @@ def _read_range(given: str | Sequence[float], *, is_log: bool) -> tuple[float, f
 def _read_colour(text: str) -> str:
     found = str(text).strip().lower()
     if not _COLOUR.fullmatch(found):
-        raise UsageError(f"{text!r} is no colour: write each as #rrggbb, as in ⦃colours=#0072B2,#D55E00⦄.")
+        raise UsageError(
+            f"{text!r} is no colour: write each as #rrggbb, as in ⦃colours=#0072B2,#D55E00⦄."
+        )
     return found

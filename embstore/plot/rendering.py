@@ -19,7 +19,9 @@ _UNITS = {"mm": 25.4 / 96, "px": 1.0, "pt": 72 / 96}  # of a CSS pixel
 _NARROWEST_PANEL = 40.0
 _MOST_FITS = 3  # one, but for panels whose edges Vega rounds
 _ID = re.compile(r"\b(gradient_|clip)(\d+)\b")
-_SIZE = re.compile(r'width="([\d.]+)" height="([\d.]+)" viewBox="[^"]*">(?:<rect [^>]* fill="([^"]+)"/>)?')
+_SIZE = re.compile(
+    r'width="([\d.]+)" height="([\d.]+)" viewBox="[^"]*">(?:<rect [^>]* fill="([^"]+)"/>)?'
+)
 
 
 def convert(name: str, **arguments: Any) -> Any:
@@ -37,7 +39,12 @@ def escaped(text: str) -> str:
 
 
 def svg(
-    spec: Mapping[str, Any], width: float | None, description: str, *, unit: str = "mm", on_paper: bool = False
+    spec: Mapping[str, Any],
+    width: float | None,
+    description: str,
+    *,
+    unit: str = "mm",
+    on_paper: bool = False,
 ) -> str:
     """Return a specification as SVG, with text as text.
 
@@ -52,12 +59,16 @@ def svg(
         drawn = _rendered(spec)
     found, height = _size(drawn)
     width = width or found
-    scale = min(1.0, width / found)  # narrower than the texts of a panel need: all of it is made smaller
+    scale = min(
+        1.0, width / found
+    )  # narrower than the texts of a panel need: all of it is made smaller
     box = (width / scale, height)
     size = [f"{side * scale * _UNITS[unit]:.4f}{unit if unit == 'mm' else ''}" for side in box]
 
     def head(match: re.Match[str]) -> str:
-        background = f'<rect width="{box[0]:g}" height="{box[1]:g}" fill="{match[3]}"/>' if match[3] else ""
+        background = (
+            f'<rect width="{box[0]:g}" height="{box[1]:g}" fill="{match[3]}"/>' if match[3] else ""
+        )
         paper = ' style="background:white"' if on_paper else ""
         return (
             f'width="{size[0]}" height="{size[1]}" viewBox="0 0 {box[0]:.4f} {box[1]:.4f}"{paper}>'
@@ -69,8 +80,12 @@ def svg(
 
 def _rendered(spec: Mapping[str, Any]) -> str:
     drawn = str(convert("vegalite_to_svg", vl_spec=dict(spec)))
-    numbers: dict[str, str] = {}  # the ids of gradients and clips count on from picture to picture of a process
-    return _ID.sub(lambda found: f"{found[1]}{numbers.setdefault(found[0], str(len(numbers)))}", drawn)
+    numbers: dict[
+        str, str
+    ] = {}  # the ids of gradients and clips count on from picture to picture of a process
+    return _ID.sub(
+        lambda found: f"{found[1]}{numbers.setdefault(found[0], str(len(numbers)))}", drawn
+    )
 
 
 def _size(drawn: str) -> tuple[float, float]:
@@ -90,10 +105,14 @@ def _widened(spec: Mapping[str, Any], missing: float) -> dict[str, Any]:
 
 def png(drawn: str, texts: Mapping[str, str]) -> bytes:
     """Return an SVG with a size in pixels as PNG at 300 pixels an inch, which it states, on a background."""
-    white = re.sub(r"(</desc>)", r'\1<rect width="100%" height="100%" fill="white"/>', drawn, count=1)
+    white = re.sub(
+        r"(</desc>)", r'\1<rect width="100%" height="100%" fill="white"/>', drawn, count=1
+    )
     image = bytes(convert("svg_to_png", svg=white, scale=72 / 96, ppi=_PRINT_PPI))
     end_of_header = 8 + 25  # signature and IHDR
-    chunks = b"".join(_chunk(name.encode() + b"\0\0\0\0\0" + text.encode()) for name, text in texts.items())
+    chunks = b"".join(
+        _chunk(name.encode() + b"\0\0\0\0\0" + text.encode()) for name, text in texts.items()
+    )
     return image[:end_of_header] + chunks + image[end_of_header:]
 
 
@@ -107,14 +126,20 @@ def pdf(drawn: str, texts: Mapping[str, str]) -> bytes:
     """Return an SVG with a size in points as PDF, with text as text, and texts as its document information."""
     document = bytes(convert("svg_to_pdf", svg=drawn))
     end = document[document.rindex(b"trailer") :]
-    found = [re.search(pattern, end) for pattern in (rb"/Size (\d+)", rb"/Root (\d+ \d+ R)", rb"startxref\s+(\d+)")]
+    found = [
+        re.search(pattern, end)
+        for pattern in (rb"/Size (\d+)", rb"/Root (\d+ \d+ R)", rb"startxref\s+(\d+)")
+    ]
     size, root, before = (match[1].decode() for match in found if match is not None)
-    entries = " ".join(f"/{name} <{(chr(0xFEFF) + text).encode('utf-16-be').hex()}>" for name, text in texts.items())
+    entries = " ".join(
+        f"/{name} <{(chr(0xFEFF) + text).encode('utf-16-be').hex()}>"
+        for name, text in texts.items()
+    )
     separator = b"" if document.endswith(b"\n") else b"\n"
     at = len(document) + len(separator)
     added = f"{size} 0 obj\n<< {entries} >>\nendobj\n"
     update = (
-        f"{added}xref\n{size} 1\n{at:010} 00000 n\r\ntrailer\n<< /Size {int(size) + 1} /Root {root} /Info {size} 0 R "
-        f"/Prev {before} >>\nstartxref\n{at + len(added)}\n%%EOF\n"
+        f"{added}xref\n{size} 1\n{at:010} 00000 n\r\ntrailer\n<< /Size {int(size) + 1} /Root {root}"
+        f" /Info {size} 0 R /Prev {before} >>\nstartxref\n{at + len(added)}\n%%EOF\n"
     )
     return document + separator + update.encode()

@@ -61,7 +61,9 @@ def distinct(rows: Iterable[Row], columns: Sequence[str]) -> list[tuple[Any, ...
 
 def with_pair_title(table: Table, chart: Chart) -> Chart:
     """Return a chart whose x axis says that each layer is compared with the one before it, where it is."""
-    is_within = chart.layer == "layer_2" and all(row.get("space_2") == row["space"] for row in table.rows)
+    is_within = chart.layer == "layer_2" and all(
+        row.get("space_2") == row["space"] for row in table.rows
+    )
     return chart._replace(x_title="layer, compared with the one before") if is_within else chart
 
 
@@ -69,7 +71,9 @@ def with_group_names(table: Table) -> Table:
     """Return results with a name for the group of the items without a value, which has none."""
     if "group" not in table.columns:
         return table
-    return replace(table, rows=tuple({**row, "group": row["group"] or NO_VALUE} for row in table.rows))
+    return replace(
+        table, rows=tuple({**row, "group": row["group"] or NO_VALUE} for row in table.rows)
+    )
 
 
 def with_labels(table: Table, given: Mapping[str, str]) -> tuple[Table, dict[str, str], str]:
@@ -84,12 +88,19 @@ def with_labels(table: Table, given: Mapping[str, str]) -> tuple[Table, dict[str
 def with_single_item(table: Table) -> Table:
     """Return results of one word or sentence over several layers as curves, a curve a space."""
     chart = table.chart
-    if chart is None or chart.items is None or chart.kind != "curves" or "layer_name" in chart.facets:
+    if (
+        chart is None
+        or chart.items is None
+        or chart.kind != "curves"
+        or "layer_name" in chart.facets
+    ):
         return table
     rows = tuple(row for row in table.rows if row[chart.items] is not None)
     if len(distinct(rows, (chart.items,))) != 1 or len(distinct(rows, ("layer_name",))) < 2:
         return table
-    return replace(table, rows=rows, chart=chart._replace(items=None, facets=(*chart.facets, chart.items)))
+    return replace(
+        table, rows=rows, chart=chart._replace(items=None, facets=(*chart.facets, chart.items))
+    )
 
 
 def has_best(rows: Sequence[Row], chart: Chart, value: str) -> bool:
@@ -103,17 +114,24 @@ def has_best(rows: Sequence[Row], chart: Chart, value: str) -> bool:
 def about_results(table: Table, value: str, labels: Mapping[str, str], shared: str) -> list[str]:
     """Return all that is known of the results, for the metadata of a file: the caption, with every setting."""
     assert table.chart is not None
-    spaces = [space if label in (space, shared) else f"{label}: {space}" for space, label in labels.items()]
+    spaces = [
+        space if label in (space, shared) else f"{label}: {space}"
+        for space, label in labels.items()
+    ]
     return [", ".join(spaces), "; ".join(caption(table, table.chart, value, "", is_complete=True))]
 
 
-def caption(table: Table, chart: Chart, value: str, shared: str, *, is_complete: bool = False) -> list[str]:
+def caption(
+    table: Table, chart: Chart, value: str, shared: str, *, is_complete: bool = False
+) -> list[str]:
     """Return the parts of the caption: spaces, inputs such as the dataset, selected items, settings, missing values.
 
     Of the settings, those that are not the default, unless all are requested.
     """
     parts = [printable(text) for text in (shared, _against(table, chart)) if text]
-    for column in dict.fromkeys((*chart.facets, *(("layer_name",) if chart.items else ()))):  # items have no such axis
+    for column in dict.fromkeys(
+        (*chart.facets, *(("layer_name",) if chart.items else ()))
+    ):  # items have no such axis
         inputs = {row[column] for row in table.rows}
         if len(inputs) == 1 and column != "space" and None not in inputs:
             name = column.removesuffix("_name").replace("_", " ")
@@ -133,11 +151,13 @@ def caption(table: Table, chart: Chart, value: str, shared: str, *, is_complete:
         parts.append("diamond: best layer")
     if any(row.get(SAME) for row in table.rows):
         parts.append(
-            f"{'hollow' if chart.items else 'circle'}: {_compared(table)} was found (adjusted\u00a0p\u00a0≥\u00a0.05)"
+            f"{'hollow' if chart.items else 'circle'}: {_compared(table)} was found"
+            " (adjusted\u00a0p\u00a0≥\u00a0.05)"
         )
     if "p_holm" in table.columns and not any(row.get(SAME) for row in table.rows):
         parts.append(
-            f"{_compared(table).replace('no ', 'a ', 1)} was found everywhere (adjusted\u00a0p\u00a0<\u00a0.05)"
+            f"{_compared(table).replace('no ', 'a ', 1)} was found everywhere"
+            " (adjusted\u00a0p\u00a0<\u00a0.05)"
         )
     is_heat_map = chart.kind == "heat map" and chart.x != "steps"
     if is_heat_map and any(row["space"] != row.get("space_2") for row in table.rows):
@@ -163,7 +183,11 @@ def _against(table: Table, chart: Chart) -> str:
         return ""
     pairs = [pair for pair in distinct(table.rows, ("space", "space_2")) if pair[0] != pair[1]]
     first, others = ({pair[side]: None for pair in pairs} for side in (0, 1))
-    return " ".join([*(first if len(first) == 1 else ()), "against", ", ".join(others)]) if pairs else ""
+    return (
+        " ".join([*(first if len(first) == 1 else ()), "against", ", ".join(others)])
+        if pairs
+        else ""
+    )
 
 
 def _settings(table: Table, chart: Chart, *, is_complete: bool) -> list[str]:
@@ -172,31 +196,48 @@ def _settings(table: Table, chart: Chart, *, is_complete: bool) -> list[str]:
     for column in dict.fromkeys((*_SELECTION, *chart.settings, *_DRAWS)):
         if column in _DRAWS and not is_complete:
             continue
-        values = {_setting(row[column]): row[column] for row in table.rows if row.get(column) is not None}
+        values = {
+            _setting(row[column]): row[column] for row in table.rows if row.get(column) is not None
+        }
         is_default = column in defaults and [*values] == [_setting(defaults[column])]
         if len(values) == 1 and (is_complete or not is_default):
             [shared] = values.values()
-            parts.append(f"{column.replace('_', ' ')}: {printable(_setting(shared, with_hash=is_complete))}")
+            parts.append(
+                f"{column.replace('_', ' ')}: {printable(_setting(shared, with_hash=is_complete))}"
+            )
     return parts
 
 
 def _compared(table: Table) -> str:
     """Return what was not found, in words: a change, or a difference from a layer, the best or that of a space."""
-    others = [name for (name,) in distinct(table.rows, ("versus",)) if name] if "versus" in table.columns else []
+    others = (
+        [name for (name,) in distinct(table.rows, ("versus",)) if name]
+        if "versus" in table.columns
+        else []
+    )
     if not others or others == ["best"]:
         return "no difference from the best layer" if others else "no change"
     is_space = others[0] in {row["space"] for row in table.rows}
-    return f"no difference from {'the same layer of' if is_space else 'layer'} {printable(', '.join(others))}"
+    return (
+        f"no difference from {'the same layer of' if is_space else 'layer'}"
+        f" {printable(', '.join(others))}"
+    )
 
 
 def _calibration(table: Table, value: str) -> list[str]:
     """Return what the column ``calibrated`` says, if it is drawn."""
-    given = {(row["permutations"], row["over"]) for row in table.rows if row.get("over") is not None}
+    given = {
+        (row["permutations"], row["over"]) for row in table.rows if row.get("over") is not None
+    }
     if value != "calibrated" or len(given) != 1:
         return []
     [(n, over)] = given
     shuffles = f"5 % of {n:,} shuffles of the items"
-    level = f"what the highest pair reaches in {shuffles}" if over == "max" else f"what {shuffles} reach"
+    level = (
+        f"what the highest pair reaches in {shuffles}"
+        if over == "max"
+        else f"what {shuffles} reach"
+    )
     return [f"calibrated: 0 up to {level}, 1 for the highest possible value"]
 
 
@@ -209,13 +250,19 @@ def _setting(value: Any, *, with_hash: bool = True) -> str:
 
 def reasons(table: Table, value: str) -> list[str]:
     """Return the distinct reasons why rows have no value, most frequent first."""
-    found = Counter(printable(row.get("reason") or "no value") for row in table.rows if row[value] is None)
+    found = Counter(
+        printable(row.get("reason") or "no value") for row in table.rows if row[value] is None
+    )
     return [why for why, _ in found.most_common()]
 
 
 def drawn_baselines(table: Table, chart: Chart, value: str) -> list[str]:
     """Return the columns that are drawn as thin lines beside a value: those that some row has."""
-    found = dict(chart.baselines).get(value, ()) if chart.kind == "curves" and chart.items is None else ()
+    found = (
+        dict(chart.baselines).get(value, ())
+        if chart.kind == "curves" and chart.items is None
+        else ()
+    )
     return [column for column in found if any(row.get(column) is not None for row in table.rows)]
 
 
@@ -230,7 +277,9 @@ def with_band(table: Table, chart: Chart, value: str) -> tuple[Table, Chart]:
             for row in table.rows
         ]  # fmt: skip
         columns, table = tuple(ends), replace(table, rows=tuple(rows))
-    return table, chart._replace(intervals=((value, (columns[0], columns[1])),)) if columns else chart
+    return table, (
+        chart._replace(intervals=((value, (columns[0], columns[1])),)) if columns else chart
+    )
 
 
 def _with_marks(table: Table) -> tuple[Row, ...]:
@@ -240,7 +289,9 @@ def _with_marks(table: Table) -> tuple[Row, ...]:
     tested = {row["space"] for row in table.rows if row["p_holm"] is not None}
     rows = []
     for row in table.rows:
-        is_same = row.get("n_common") is not None if row["p_holm"] is None else row["p_holm"] >= _LEVEL
+        is_same = (
+            row.get("n_common") is not None if row["p_holm"] is None else row["p_holm"] >= _LEVEL
+        )
         rows.append({**row, SAME: is_same and row["space"] in tested})
     return tuple(rows)
 
@@ -254,14 +305,18 @@ def over_keys(table: Table) -> Table:
     rows = tuple({**row, "layer": f"{'layer ' * has_layers}{row['layer_name']}"} for row in rows)
     facets = [column for column in chart.facets if column not in ("space", "scale", *_GROUPS)]
     if "scale" in chart.facets and len({row["scale"] for row in rows}) > 1:
-        rows = tuple({**row, STEP_NAME: str(row["scale"])} for row in rows if row["scale"] is not None)
+        rows = tuple(
+            {**row, STEP_NAME: str(row["scale"])} for row in rows if row["scale"] is not None
+        )
         chart = chart._replace(
             x="scales", x_title="scale: number of the neighbour", series="layer", layer="scale", layer_name=STEP_NAME,
             facets=("space", *facets, *(("group",) if chart.series == "group" else ())), is_ordered=True,
             settings=("layer", *chart.settings),
         )  # fmt: skip
         return replace(table, rows=rows, chart=chart)
-    rows = tuple(row for row in rows if {*_GROUPS} <= {*chart.facets} and row["group_1"] is not None)
+    rows = tuple(
+        row for row in rows if {*_GROUPS} <= {*chart.facets} and row["group_1"] is not None
+    )
     pairs = distinct(rows, _GROUPS)
     is_in_order = all(pair[1] == following[0] for pair, following in pairwise(pairs))
     if len(pairs) < 2 or not is_in_order or len({row["word"] for row in rows}) > _MOST_CURVES:
@@ -283,26 +338,40 @@ def over_steps(table: Table) -> tuple[Table, list[str]]:
     """
     chart = table.chart
     if chart is None or chart.kind == "bars":
-        raise UsageError("⦃x=step⦄ draws a value over training steps, and these results are arrays: leave it out.")
+        raise UsageError(
+            "⦃x=step⦄ draws a value over training steps, and these results are arrays: leave it"
+            " out."
+        )
     if not any(row.get("step") is not None for row in table.rows):
         raise UsageError(
-            "⦃x=step⦄ needs spaces of revisions that are named by their step (step1000, checkpoint-1000), and these "
-            "results have none. Build them with: ⦃embstore build SOURCE --model NAME --revision step0,step1000⦄"
+            "⦃x=step⦄ needs spaces of revisions that are named by their step (step1000,"
+            " checkpoint-1000), and these results have none. Build them with: ⦃embstore build"
+            " SOURCE --model NAME --revision step0,step1000⦄"
         )
     rows = [row for row in table.rows if row["step"] is not None]
     left_out = list(dict.fromkeys(row["space"] for row in table.rows if row["step"] is None))
-    notes = [f"{printable(space)} is not drawn: it is of no revision named by its step." for space in left_out]
+    notes = [
+        f"{printable(space)} is not drawn: it is of no revision named by its step."
+        for space in left_out
+    ]
     if chart.kind == "heat map":
-        found = [row for row in rows if row["space"] != row["space_2"] and row["layer_name"] == row["layer_name_2"]]
+        found = [
+            row
+            for row in rows
+            if row["space"] != row["space_2"] and row["layer_name"] == row["layer_name_2"]
+        ]
         if not found:
             raise UsageError(
-                "⦃x=step⦄ draws how near each layer is to the same one of another space: name that with "
-                "⦃against=SPACE⦄."
+                "⦃x=step⦄ draws how near each layer is to the same one of another space: name that"
+                " with ⦃against=SPACE⦄."
             )
         rows = found
     labels, varying = _labels(rows, chart)
     several_runs = len({label[RUN] for label in labels}) > 1
-    facets = (*((RUN,) if several_runs and varying else ()), *(column for column in chart.facets if column != "space"))
+    facets = (
+        *((RUN,) if several_runs and varying else ()),
+        *(column for column in chart.facets if column != "space"),
+    )
     drawn = [
         {**row, **label, CURVE: " · ".join(str(label[name]) for name in varying) or label[RUN]}
         for row, label in zip(rows, labels, strict=True)
@@ -320,17 +389,24 @@ def over_steps(table: Table) -> tuple[Table, list[str]]:
 
 def _labels(rows: Sequence[Row], chart: Chart) -> tuple[list[dict[str, Any]], list[str]]:
     """Return what the curve and the caption say about each row, and the columns in which the curves of a run differ."""
-    items = [column for column in (chart.items, chart.series) if column is not None and column != "space"]
+    items = [
+        column for column in (chart.items, chart.series) if column is not None and column != "space"
+    ]
     labels = []
     for row in rows:
-        run, other = without_revision(row["space"], row["revision"]), row.get("space_2", row["space"])
+        run, other = (
+            without_revision(row["space"], row["revision"]),
+            row.get("space_2", row["space"]),
+        )
         labels.append(
             {
                 RUN: run, "space": run, "layer": _layer(row), STEP_NAME: str(row["step"]),
                 "against": None if other == row["space"] else other, **{column: row[column] for column in items},
             }
         )  # fmt: skip
-    varying = [column for column in (*items, "layer") if len({label[column] for label in labels}) > 1]
+    varying = [
+        column for column in (*items, "layer") if len({label[column] for label in labels}) > 1
+    ]
     if "layer" in varying:
         labels = [label | {"layer": f"layer {label['layer']}"} for label in labels]
     return labels, varying
@@ -349,7 +425,10 @@ def read_result(path: str | Path, metric: str | None = None) -> Table:
     """Return the table of a file that ``embstore query METRIC --format json`` (or ``jsonl``), drift or cosine wrote."""
     path = Path(path)
     rows = _rows(path)
-    if metric in (None, "drift") and {*DRIFT.values, "mean_overlap", DRIFT.series} <= rows[0].keys():
+    if (
+        metric in (None, "drift")
+        and {*DRIFT.values, "mean_overlap", DRIFT.series} <= rows[0].keys()
+    ):
         return Table(tuple(rows[0]), tuple(rows), chart=DRIFT)
     if metric is None and _is_cosine(rows[0]):
         for name in COSINE.facets:
@@ -375,17 +454,23 @@ def _metric(path: Path, row: Mapping[str, Any], name: str | None) -> Metric:
     if name is not None:
         declared = get_metric(name)
         if missing := _missing_columns(declared, row):
-            raise UsageError(f"{path} is no result of {name}: it has no column {', '.join(missing)}.")
+            raise UsageError(
+                f"{path} is no result of {name}: it has no column {', '.join(missing)}."
+            )
         return declared
-    found = [declared for declared in all_metrics()[0].values() if not _missing_columns(declared, row)]
+    found = [
+        declared for declared in all_metrics()[0].values() if not _missing_columns(declared, row)
+    ]
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UsageError(f"{path} is not of a metric, drift or cosines: no metric has its columns. {_REMEDY}")
+        raise UsageError(
+            f"{path} is not of a metric, drift or cosines: no metric has its columns. {_REMEDY}"
+        )
     names = ", ".join(declared.name for declared in found)
     raise UsageError(
-        f"{path}: the metric is not known: these metrics have its columns: {names}. Name it: embstore plot METRIC "
-        f"--from {path}"
+        f"{path}: the metric is not known: these metrics have its columns: {names}. Name it:"
+        f" embstore plot METRIC --from {path}"
     )
 
 
@@ -393,25 +478,48 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     try:
         text = disk.read_foreign(path).decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}.") from error
+        raise UsageError(
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}."
+        ) from error
     try:
-        rows = json.loads(text) if text.lstrip().startswith("[") else [*map(json.loads, text.splitlines())]
+        rows = (
+            json.loads(text)
+            if text.lstrip().startswith("[")
+            else [*map(json.loads, text.splitlines())]
+        )
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON: {error}. {_REMEDY}") from error
     if not rows or not all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
         raise UsageError(
-            f"{path} is no result of embstore query: it must be a list of rows with the same columns. {_REMEDY}"
+            f"{path} is no result of embstore query: it must be a list of rows with the same"
+            f" columns. {_REMEDY}"
         )
     required = ("space", "layer", "layer_name", *(() if _is_cosine(rows[0]) else ("n",)), "reason")
     missing = [name for name in required if name not in rows[0]]
     if missing:
         columns = ", ".join(missing)
-        raise UsageError(f"{path} is no result of embstore query: it has no column {columns}. {_REMEDY}")
-    for name, kind in (("space", str), ("layer", int), ("layer_name", str), ("n", int), ("step", int)):
+        raise UsageError(
+            f"{path} is no result of embstore query: it has no column {columns}. {_REMEDY}"
+        )
+    for name, kind in (
+        ("space", str),
+        ("layer", int),
+        ("layer_name", str),
+        ("n", int),
+        ("step", int),
+    ):
         for column in (name, f"{name}_2"):
             if column in rows[0]:
                 expected, is_step = "text" if kind is str else "a whole number", name == "step"
-                _check(path, rows, column, kind, expected, nullable=is_step, least=0 if is_step else -math.inf)
+                _check(
+                    path,
+                    rows,
+                    column,
+                    kind,
+                    expected,
+                    nullable=is_step,
+                    least=0 if is_step else -math.inf,
+                )
     return rows
 
 
@@ -424,7 +532,11 @@ def _check(
         value = row[column]
         if value is None and nullable:
             continue
-        if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and value < least):
+        if (
+            not isinstance(value, kind)
+            or isinstance(value, bool)
+            or (kind is int and value < least)
+        ):
             raise UsageError(f"{path}: row {number}: {column} must be {expected}, not {value!r}.")
 
 

@@ -77,7 +77,11 @@ class Answers:
         """Return the stored answer to a question; None if there is none, or not with the metric's columns."""
         answer = read_answer(self._catalog.root, question) if question is not None else None
         names = () if self._request.grouping is None else ("group",)
-        return answer if answer is not None and _has_columns(self._request.metric, answer, names) else None
+        return (
+            answer
+            if answer is not None and _has_columns(self._request.metric, answer, names)
+            else None
+        )
 
     def store(self, question: Question | None, answer: Answer) -> None:
         """Store an answer, unless it was read off the summaries, which is as fast, or what it depends on changed."""
@@ -101,7 +105,11 @@ class Answers:
             return False
 
     def question(
-        self, card: Card, layers: Layer | Sequence[Layer], other: Card | None = None, others: Sequence[Layer] = ()
+        self,
+        card: Card,
+        layers: Layer | Sequence[Layer],
+        other: Card | None = None,
+        others: Sequence[Layer] = (),
     ) -> Question | None:
         """Return all that the answer for a layer, or for layers compared with layers of a space, depends on.
 
@@ -112,7 +120,9 @@ class Answers:
         groups = self.groups(card, other)
         divided = {} if groups is None else {"inputs": {**self._inputs, "groups": groups.sha256}}
         compared = [(card, layers), *([] if other is None else [(other, others)])]
-        of = [part for each, chosen in compared for part in vectors_key(self._catalog, each, chosen)]
+        of = [
+            part for each, chosen in compared for part in vectors_key(self._catalog, each, chosen)
+        ]
         return {**self._common, **divided, "of": of}
 
     @cached_property
@@ -144,18 +154,27 @@ def question_about(
     }  # fmt: skip
     if selection.where is None and selection.words is None:
         return question
-    return {**question, "items": hash_of(catalog.item_tables), "duckdb": minor_version(connections.version())}
+    return {
+        **question,
+        "items": hash_of(catalog.item_tables),
+        "duckdb": minor_version(connections.version()),
+    }
 
 
 def _has_columns(metric: Metric, answer: Answer, names: Sequence[str]) -> bool:
     """Return whether a stored answer has the columns of a metric, since other programs may have written it."""
-    types = {column.name: _TYPES.get(column.type, list) for column in metric.columns} | {"n": int, "reason": str}
+    types = {column.name: _TYPES.get(column.type, list) for column in metric.columns} | {
+        "n": int,
+        "reason": str,
+    }
     types |= dict.fromkeys(names, str)
     used = {p.name: _TYPES.get(p.type, list) for p in metric.row_parameters} | {"seed": object}
     return {*answer.across} <= types.keys() and all(
         types.keys() <= row.keys() <= types.keys() | used.keys()
         and isinstance(row["n"], int)
-        and all(value is None or isinstance(value, (used | types)[name]) for name, value in row.items())
+        and all(
+            value is None or isinstance(value, (used | types)[name]) for name, value in row.items()
+        )
         for row in answer.rows
     )
 
@@ -168,14 +187,18 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     words = request.selection.words
     hashes: dict[str, str] = {} if words is None else {"selected words": words.sha256}
     if request.selection.common:
-        hashes["common items"] = hash_of([catalog.space_hash(space) for space in request.selection.common])
+        hashes["common items"] = hash_of(
+            [catalog.space_hash(space) for space in request.selection.common]
+        )
     if (space := values.get("sentence_space")) in catalog.cards:
         hashes["sentence space"] = catalog.space_hash(space)
     if metric.needs in ("pairs", "analogies", "lexicon"):
         names = [values["lexicon"]] if metric.needs == "lexicon" else values["dataset"]
         hashes |= {f"dataset {name}": sha for name, sha in catalog.dataset_hashes(names).items()}
     if metric.needs in ("column", "labels") or {values.get("block"), values.get("group")} != {None}:
-        hashes["columns"] = hash_of([*catalog.item_tables, _installed("wordfreq")])  # what columns are made from
+        hashes["columns"] = hash_of(
+            [*catalog.item_tables, _installed("wordfreq")]
+        )  # what columns are made from
     if metric.name in ("clusters", "probe"):
         hashes["scikit-learn"] = hash_of([minor_version(_installed("scikit-learn"))])
     for name, value in values.items():
@@ -228,15 +251,20 @@ def _package(metric: Metric) -> list[str] | None:
     if metric.package is None:
         return None
     code = getattr(unwrap(metric.function), "__code__", None)  # a built-in function has none
-    return [metric.package, "" if code is None else hashlib.sha256(_code_text(code).encode()).hexdigest()]
+    return [
+        metric.package,
+        "" if code is None else hashlib.sha256(_code_text(code).encode()).hexdigest(),
+    ]
 
 
 def _code_text(code: CodeType) -> str:
     """Return the bytecode, names and constants of a function as text, nested functions included."""
     constants = [
-        _code_text(each)
-        if isinstance(each, CodeType)
-        else repr(sorted(each, key=repr) if isinstance(each, frozenset) else each)
+        (
+            _code_text(each)
+            if isinstance(each, CodeType)
+            else repr(sorted(each, key=repr) if isinstance(each, frozenset) else each)
+        )
         for each in code.co_consts
     ]
     return repr((code.co_code, code.co_names, constants))
@@ -246,7 +274,10 @@ def vectors_key(catalog: Catalog, card: Card, layers: Layer | Sequence[Layer]) -
     """Return what identifies vectors in a question: the space with a hash of its shards, and one or several layers."""
     members = [layers] if isinstance(layers, Layer) else layers
     names = [f"{layer.id} {layer.name}" for layer in members]
-    return [[card.space, catalog.space_hash(card.space)], names[0] if isinstance(layers, Layer) else names]
+    return [
+        [card.space, catalog.space_hash(card.space)],
+        names[0] if isinstance(layers, Layer) else names,
+    ]
 
 
 def minor_version(version: str) -> str:

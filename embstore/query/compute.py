@@ -11,7 +11,14 @@ from embstore.base.space import Layer
 from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.declaration import Scored
-from embstore.query.layer_data import Block, LayerMethods, StoredLayer, TransformedLayer, stored_layers, transformed
+from embstore.query.layer_data import (
+    Block,
+    LayerMethods,
+    StoredLayer,
+    TransformedLayer,
+    stored_layers,
+    transformed,
+)
 from embstore.query.provenance import Row, sample_notes
 from embstore.query.request import Case, MetricRequest, Selection
 from embstore.storage.answers import Answer
@@ -28,7 +35,10 @@ def compute_layers(
 ) -> Iterator[tuple[Layer, Answer]]:  # fmt: skip
     """Compute a metric for some layers of a space; yield each layer with its answer as soon as it is computed."""
     only = request.selection.select(catalog, card.space) if groups is None else groups.ids
-    notes = [*sample_notes(request.selection, card, only), *(() if groups is None else groups.notes)]
+    notes = [
+        *sample_notes(request.selection, card, only),
+        *(() if groups is None else groups.notes),
+    ]
     used = [_used(catalog, request, card, case, only) for case in cases]
     case_notes = [note for case in cases for note in case.notes]
     across = tuple(dict.fromkeys(column for case in cases for column in case.columns))
@@ -37,13 +47,17 @@ def compute_layers(
         with_summary = request.metric.needs == "summary"
         divided: Iterable[tuple[Group | None, LayerData | NotComputable]] = [(None, data)]
         if groups is not None and request.metric.compares_groups:
-            members = [(group.name, group.ids) for group in groups.members if group.name is not None]
+            members = [
+                (group.name, group.ids) for group in groups.members if group.name is not None
+            ]
             inputs = {"groups": members, "is_ordered": groups.is_ordered}
             cases = [case._replace(inputs={**case.inputs, **inputs}) for case in cases]
         elif groups is not None:
             divided = layers_of_groups(data, groups, with_summary=with_summary)
         rows = tuple(
-            _with_columns(row, {} if group is None else {"group": group.name}, {**used[at], **case.columns})
+            _with_columns(
+                row, {} if group is None else {"group": group.name}, {**used[at], **case.columns}
+            )
             for group, group_data in divided
             for at, case in enumerate(cases)
             for row in _compute(catalog, request, group_data, case, layer, data)
@@ -51,13 +65,18 @@ def compute_layers(
         if "text" in request.metric.types and rows:  # of items that rows name by their ids
             items = catalog.items([row["item_id"] for row in rows if row["item_id"] is not None])
             rows = tuple(
-                row | {"text": items[row["item_id"]].text if row["item_id"] in items else None} for row in rows
+                row | {"text": items[row["item_id"]].text if row["item_id"] in items else None}
+                for row in rows
             )
-        from_sums = with_summary and groups is None and isinstance(data, StoredLayer) and not data.was_read
+        from_sums = (
+            with_summary and groups is None and isinstance(data, StoredLayer) and not data.was_read
+        )
         yield layer, Answer(rows, (*notes, *layer_notes, *case_notes), across, from_sums=from_sums)
 
 
-def _used(catalog: Catalog, request: MetricRequest, card: Card, case: Case, only: Ids | None) -> Mapping[str, Any]:
+def _used(
+    catalog: Catalog, request: MetricRequest, card: Card, case: Case, only: Ids | None
+) -> Mapping[str, Any]:
     """Return parameters as they are used: of lists of words, those that are selected; those of a pole need not be."""
     used, names = dict(case.used), [p.name for p in request.metric.row_parameters if p.is_words]
     for name in (name for name in names if name in case.inputs):
@@ -66,7 +85,10 @@ def _used(catalog: Catalog, request: MetricRequest, card: Card, case: Case, only
             stored = np.intersect1d(stored, only)
         if request.metric.needs == "word contexts":
             contexts = case.inputs["contexts"]
-            found = {contexts.names[group] for group in np.unique(contexts.groups[np.isin(contexts.ids, stored)])}
+            found = {
+                contexts.names[group]
+                for group in np.unique(contexts.groups[np.isin(contexts.ids, stored)])
+            }
         else:
             found = {words.texts[at] for at in np.flatnonzero(np.isin(words.ids, stored))}
         used[name] = [text for text in words.texts if text in found]
@@ -84,7 +106,9 @@ def selected_layers(
 ) -> Iterator[tuple[LayerData | NotComputable, list[str]]]:
     """Return the vectors of some layers of a space, transformed, with notes; for one that cannot be, the reason."""
     selection.check_texts(catalog, card)
-    return (transformed(data, selection.steps) for data in stored_layers(catalog, card, layers, only))
+    return (
+        transformed(data, selection.steps) for data in stored_layers(catalog, card, layers, only)
+    )
 
 
 def _compute(
@@ -95,7 +119,11 @@ def _compute(
     if isinstance(data, NotComputable):
         return _without_vectors(request, data, case)
     try:
-        others = {"sentences": _sentences(catalog, case.sentence_space, layer, whole)} if case.sentence_space else {}
+        others = (
+            {"sentences": _sentences(catalog, case.sentence_space, layer, whole)}
+            if case.sentence_space
+            else {}
+        )
         if "positive" in case.inputs and not isinstance(whole, NotComputable):
             others["everywhere"] = restricted(whole, None)
         return rows_of(request.metric.function(data, **case.inputs, **others, **request.arguments))
@@ -113,17 +141,25 @@ def _without_vectors(request: MetricRequest, error: NotComputable, case: Case) -
         except NotComputable:
             return [metric.empty(0, str(error))]
     row = metric.empty(error.n, str(error))
-    words = case.inputs["contexts"].names if request.parameters.get("word") and "word" in row else ()
+    words = (
+        case.inputs["contexts"].names if request.parameters.get("word") and "word" in row else ()
+    )
     return [row | {"word": word} for word in words] or [row]
 
 
-def _sentences(catalog: Catalog, space: str, layer: Layer, data: LayerData | NotComputable) -> LayerData:
+def _sentences(
+    catalog: Catalog, space: str, layer: Layer, data: LayerData | NotComputable
+) -> LayerData:
     """Return the same layer's vectors in a space of sentences, after the transform that was fitted on ``data``."""
     card = catalog.cards[space]
     if layer not in card.layers.members:
         raise NotComputable(f"{space} has no layer {layer.name}")
     stored = StoredLayer(catalog, card, layer)
-    return TransformedLayer(stored, data.transform, data.dims) if isinstance(data, TransformedLayer) else stored
+    return (
+        TransformedLayer(stored, data.transform, data.dims)
+        if isinstance(data, TransformedLayer)
+        else stored
+    )
 
 
 class NoVectors:
@@ -172,7 +208,10 @@ def layers_of_groups(
     if isinstance(data, NotComputable):
         yield from ((group, NotComputable(str(data), len(group.ids))) for group in groups.members)
         return
-    if len(groups.ids) * data.dim * (8 if isinstance(data, TransformedLayer) else 4) <= MEMORY_BYTES:
+    if (
+        len(groups.ids) * data.dim * (8 if isinstance(data, TransformedLayer) else 4)
+        <= MEMORY_BYTES
+    ):
         ids, vectors = data.gather()
         for group in groups.members:
             members = vectors[np.searchsorted(ids, group.ids)]
@@ -195,7 +234,9 @@ def restricted(data: LayerData, ids: Ids | None, summary: Summary | None = None)
 def _summaries(data: LayerData, groups: "Groups") -> list[Summary]:
     """Return the sums over the vectors of each group, from one pass over the layer."""
     ids = np.concatenate([group.ids for group in groups.members])
-    numbers = np.repeat(np.arange(len(groups.members)), [len(group.ids) for group in groups.members])
+    numbers = np.repeat(
+        np.arange(len(groups.members)), [len(group.ids) for group in groups.members]
+    )
     order = np.argsort(ids)
     ids, numbers = ids[order], numbers[order]
     sums = [Summary.empty(data.dim) for _ in groups.members]

@@ -50,7 +50,10 @@ def with_versus(
     if {card.space for card in cards} == {versus} or (
         versus not in catalog.cards and max(map(len, shown.values()), default=0) < 2
     ):
-        raise UsageError(f"⦃versus={versus}⦄: there is nothing to compare it with. Take more layers, or another space.")
+        raise UsageError(
+            f"⦃versus={versus}⦄: there is nothing to compare it with. Take more layers, or another"
+            " space."
+        )
     if versus in catalog.cards and versus not in {card.space for card in cards}:
         cards = [*cards, catalog.cards[versus]]
     if versus in catalog.cards and "differences" not in request.parameters:
@@ -62,7 +65,10 @@ def _check(request: MetricRequest) -> None:
     if request.selection.by is not None:
         raise UsageError("⦃versus⦄ compares layers, not groups of items: leave out ⦃by⦄.")
     if request.parameters["versus"] == BEST and request.metric.best is None:
-        raise UsageError(f"{request.metric.name} has no best layer, since low values may matter as much. Name a layer.")
+        raise UsageError(
+            f"{request.metric.name} has no best layer, since low values may matter as much. Name a"
+            " layer."
+        )
 
 
 def differences(
@@ -79,7 +85,10 @@ def differences(
     for places, reference in _families(request, cards, space_answers):
         scored = {place: row.scores for place, row in places.items() if isinstance(row, Scored)}
         if len(scored) < 2 or (reference is not None and reference not in scored):
-            notes.append("versus: nothing to compare: fewer than two layers have a value that can be compared.")
+            notes.append(
+                "versus: nothing to compare: fewer than two layers have a value that can be"
+                " compared."
+            )
             continue
         found, more_p, note = _compare(request, scored, reference)
         other_p += more_p
@@ -96,18 +105,22 @@ def differences(
         notes += _few_resamples(request, len(tested))
     if other_p:
         notes.append(
-            f"p_holm is over all {len(adjusted)} pairs of layers, since the best was chosen by the same items."
+            f"p_holm is over all {len(adjusted)} pairs of layers, since the best was chosen by the"
+            " same items."
         )
     return columns, notes
 
 
 def _few_resamples(request: MetricRequest, n_tests: int) -> list[str]:
     """Return a note if no p_holm can be significant, whatever the resamples."""
-    smallest = n_tests * (1 if request.parameters["versus"] == BEST else 2) / (_n_resamples(request) + 1)
+    smallest = (
+        n_tests * (1 if request.parameters["versus"] == BEST else 2) / (_n_resamples(request) + 1)
+    )
     if smallest < _LEVEL:
         return []
     return [
-        f"too few resamples for {n_tests} tests: no p_holm can be below {smallest:.2g}. Draw more: ⦃differences=10000⦄"
+        f"too few resamples for {n_tests} tests: no p_holm can be below {smallest:.2g}. Draw more:"
+        " ⦃differences=10000⦄"
     ]
 
 
@@ -137,7 +150,11 @@ def _families(
                 yield own, next(place for place in own if place[1] == _layer(card, versus))
             else:
                 for place in own:
-                    match = [each for each in members if each[0] == versus and each[1].name == place[1].name]
+                    match = [
+                        each
+                        for each in members
+                        if each[0] == versus and each[1].name == place[1].name
+                    ]
                     if match:
                         yield {each: members[each] for each in (place, match[0])}, match[0]
 
@@ -165,13 +182,26 @@ def _compare(
     except NotComputable as error:
         return {}, [], f"versus: nothing to compare on the {units} that all have: {error}."
     n = len(scores[0].units)
-    values = np.array([each.value for each in scores]) if n >= _FEW else np.full(len(scores), np.nan)
+    values = (
+        np.array([each.value for each in scores]) if n >= _FEW else np.full(len(scores), np.nan)
+    )
     target = places.index(reference) if reference is not None else int(np.argmax(values))
     space, layer, _ = places[target]
     is_of_spaces = any(place[0] != space for place in places)
-    name = space if is_of_spaces else f"{space} layer {layer.name}" + (", the best" if reference is None else "")
+    name = (
+        space
+        if is_of_spaces
+        else f"{space} layer {layer.name}" + (", the best" if reference is None else "")
+    )
     if n < _FEW or not np.isfinite(values).all():
-        return {}, [], f"versus {name}: {n} units in common, or values that are all equal: there is nothing to test."
+        return (
+            {},
+            [],
+            (
+                f"versus {name}: {n} units in common, or values that are all equal: there is"
+                " nothing to test."
+            ),
+        )
     other_p: list[float] = []
     settings: dict[str, Any] = {"seed": request.selection.seed}
     estimates = [each for each in scores if isinstance(each, Estimate)]
@@ -181,11 +211,16 @@ def _compare(
             others = [each for at, each in enumerate(estimates) if at != target]
             pairs = [compare_estimates(*pair) for pair in combinations(others, 2)]
             other_p = [each.p for each in pairs if each.p is not None]
-        made = f"{', and all numbers are of these' * is_of_spaces}; errors from {_PARTS[request.metric.name]}"
+        made = (
+            f"{', and all numbers are of these' * is_of_spaces}; errors from"
+            f" {_PARTS[request.metric.name]}"
+        )
     else:
         n_resamples = settings["differences"] = _n_resamples(request)
         of_units = [each for each in scores if isinstance(each, Scores)]
-        resampled = np.stack([each.resampled(n_resamples, request.selection.seed) for each in of_units])
+        resampled = np.stack(
+            [each.resampled(n_resamples, request.selection.seed) for each in of_units]
+        )
         found = compare_resamples(values, resampled, None if reference is None else target)
         made = f", {n_resamples:,} resamples of the {units}"
     columns: dict[Place, dict[str, Any]] = {}
@@ -220,8 +255,8 @@ def _power(rows: Iterable[Mapping[str, Any]]) -> str:
     if not largest:
         return "No part of the units differs between them: there is no difference to be found."
     return (
-        f"Against a layer named beforehand, a difference of {largest:.3f} is found with a probability of .8; smaller "
-        "ones less often."
+        f"Against a layer named beforehand, a difference of {largest:.3f} is found with a"
+        " probability of .8; smaller ones less often."
     )
 
 

@@ -37,16 +37,20 @@ def embed_items(card: Card, items: Sequence[Item], trust: Trust = Trust()) -> ND
     """Encode items, one or more, in their order; return their vectors at all layers of the space (layers, n, dim)."""
     if card.imported is not None:
         raise CheckpointError(
-            f"{_short(items[0].shown)} cannot be encoded for {card.space}: its vectors were imported "
-            f"({card.imported['format']}), and no checkpoint that makes them is known. Leave the space out: name the "
-            "others with ⦃space⦄."
+            f"{_short(items[0].shown)} cannot be encoded for {card.space}: its vectors were"
+            f" imported ({card.imported['format']}), and no checkpoint that makes them is known."
+            " Leave the space out: name the others with ⦃space⦄."
         )
-    encoder = _load(_same_checkpoint(card, trust), trust, Weights(card.weights_dtype, card.untrained))
+    encoder = _load(
+        _same_checkpoint(card, trust), trust, Weights(card.weights_dtype, card.untrained)
+    )
     if encoder.untrained_sha256 not in (None, card.weights_sha256):
-        made_by = ", ".join(f"{name} {version}" for name, version in card.versions.items() if name != "embstore")
+        made_by = ", ".join(
+            f"{name} {version}" for name, version in card.versions.items() if name != "embstore"
+        )
         raise CheckpointError(
-            f"the seed {card.untrained} gives other random weights here than those that made {card.space}. Install the "
-            f"versions that made it ({made_by}), or build it anew."
+            f"the seed {card.untrained} gives other random weights here than those that made"
+            f" {card.space}. Install the versions that made it ({made_by}), or build it anew."
         )
     bos, eos = encoder.tokenizer.template_strings(card.template)
     distinct = {item.id: item for item in sorted(items, key=lambda item: item.context or "")}
@@ -55,12 +59,16 @@ def embed_items(card: Card, items: Sequence[Item], trust: Trust = Trust()) -> ND
     # As in a build: the recipe of a checkpoint truncates texts, and others are refused.
     long: Long = "truncate" if card.pooling is Pooling.MODEL else "skip"
     found: dict[int, NDArray[np.float32]] = {}
-    for result in encoder.encode([passages], poolings=[card.pooling], layers=layers, long=long, prompt=card.prompt):
+    for result in encoder.encode(
+        [passages], poolings=[card.pooling], layers=layers, long=long, prompt=card.prompt
+    ):
         if isinstance(result, Encoded):
             vectors = result.vectors[card.pooling].swapaxes(0, 1)
             found |= zip(result.item_ids.tolist(), vectors, strict=True)
         elif isinstance(result, Skipped) and result.outcome == "skipped":
-            raise EncodeError(f"{_short(distinct[result.item_id].shown)} cannot be encoded: {result.reason}.")
+            raise EncodeError(
+                f"{_short(distinct[result.item_id].shown)} cannot be encoded: {result.reason}."
+            )
     if missing := [item for item in items if item.id not in found]:
         raise EncodeError(f"{_short(missing[0].shown)} cannot be encoded.")
     return np.stack([found[item.id] for item in items], axis=1)
@@ -83,20 +91,27 @@ def _same_checkpoint(card: Card, trust: Trust) -> Checkpoint:
     """Find the checkpoint of a card; raise CheckpointError unless its files have the hashes in the card."""
     checkpoint = _find(card, trust)
     actual = _hash(checkpoint, None if card.untrained is None else card.weights_sha256)
-    expected = {name: getattr(card, name) for name in ("weights_sha256", "tokenizer_sha256", "config_sha256")}
+    expected = {
+        name: getattr(card, name)
+        for name in ("weights_sha256", "tokenizer_sha256", "config_sha256")
+    }
     if card.recipe is not None:
         recipe = read_recipe(checkpoint.recipe_folder, checkpoint.name)
         if recipe is None or recipe.to_document(card.prompt) != card.recipe:
             raise CheckpointError(
-                f"the recipe of the checkpoint at {checkpoint.folder} (modules.json) is not the one that made "
-                f"{card.space}. A text encoded by it cannot be compared with the store. Put the old files back, or "
-                "build another store with the new ones."
+                f"the recipe of the checkpoint at {checkpoint.folder} (modules.json) is not the one"
+                f" that made {card.space}. A text encoded by it cannot be compared with the store."
+                " Put the old files back, or build another store with the new ones."
             )
     if different := [name for name, value in expected.items() if getattr(actual, name) != value]:
-        shown = "; ".join(f"{name} is {getattr(actual, name)[:12]}…, not {expected[name][:12]}…" for name in different)
+        shown = "; ".join(
+            f"{name} is {getattr(actual, name)[:12]}…, not {expected[name][:12]}…"
+            for name in different
+        )
         raise CheckpointError(
-            f"the checkpoint at {checkpoint.folder} is not the one that made {card.space}: its {shown}. A text encoded "
-            "by it cannot be compared with the store. Put the old files back, or build another store with the new ones."
+            f"the checkpoint at {checkpoint.folder} is not the one that made {card.space}: its"
+            f" {shown}. A text encoded by it cannot be compared with the store. Put the old files"
+            " back, or build another store with the new ones."
         )
     return checkpoint
 
@@ -108,9 +123,9 @@ def _find(card: Card, trust: Trust) -> Checkpoint:
     folder = Path(card.checkpoint)
     if card.revision is None and not folder.is_dir():
         raise CheckpointError(
-            f"the checkpoint that made {card.space} was in {folder}, and there is no such folder now. Put it back "
-            "there (a symbolic link will do), or store the text instead: embstore build takes the folder's new place, "
-            f"⦃model={card.model}=FOLDER⦄."
+            f"the checkpoint that made {card.space} was in {folder}, and there is no such folder"
+            " now. Put it back there (a symbolic link will do), or store the text instead:"
+            f" embstore build takes the folder's new place, ⦃model={card.model}=FOLDER⦄."
         )
     # The name is put before it, since a path may contain "=".
     at = f"@{card.revision}" if card.revision else ""
@@ -123,6 +138,7 @@ def _find(card: Card, trust: Trust) -> Checkpoint:
         if trust.download:
             raise
         raise CheckpointUnavailableError(
-            f"{error}. The card of {card.space} names it, and what a card names is not downloaded unasked: if you "
-            "trust where the store comes from, add ⦃download=True⦄. Pickled weights need ⦃allow-pickle=True⦄ too."
+            f"{error}. The card of {card.space} names it, and what a card names is not downloaded"
+            " unasked: if you trust where the store comes from, add ⦃download=True⦄. Pickled"
+            " weights need ⦃allow-pickle=True⦄ too."
         ) from error

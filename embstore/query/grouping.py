@@ -37,7 +37,11 @@ class Grouping:
     @property
     def bins(self) -> str | None:
         """The intervals as they are written on the command line; None without any."""
-        return str(self.n_bins) if self.n_bins is not None else ",".join(map(_shortest, self.edges)) or None
+        return (
+            str(self.n_bins)
+            if self.n_bins is not None
+            else ",".join(map(_shortest, self.edges)) or None
+        )
 
     def names(self, catalog: Catalog, cards: Iterable[Card]) -> list[str]:
         """Return the names of the columns; a name that has a comma itself is a single one."""
@@ -49,7 +53,9 @@ class Grouping:
         return {"by": self.column} | ({} if self.bins is None else {"bins": self.bins})
 
 
-def parse_grouping(by: str | None, bins: Bins | None = None, option: str = "bins") -> Grouping | None:
+def parse_grouping(
+    by: str | None, bins: Bins | None = None, option: str = "bins"
+) -> Grouping | None:
     """Return how to group items, None for not at all; ``option`` is the name of ``bins`` in messages."""
     if by is None:
         if bins is not None:
@@ -68,8 +74,8 @@ def parse_grouping(by: str | None, bins: Bins | None = None, option: str = "bins
         if 2 <= len(edges) <= MAX_GROUPS + 1 and all(low < high for low, high in pairwise(edges)):
             return Grouping(by, edges=edges)
     raise UsageError(
-        f"{option} must be a number from 1 to {MAX_GROUPS:,}, or two or more ascending edges, as in 0,10,100, not "
-        f"{bins!r}."
+        f"{option} must be a number from 1 to {MAX_GROUPS:,}, or two or more ascending edges, as in"
+        f" 0,10,100, not {bins!r}."
     )
 
 
@@ -102,35 +108,57 @@ class Groups:
 
 def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups:
     """Divide items of a space into groups."""
-    found = [read_column(catalog, space, name, ids) for name in grouping.names(catalog, [catalog.cards[space]])]
+    found = [
+        read_column(catalog, space, name, ids)
+        for name in grouping.names(catalog, [catalog.cards[space]])
+    ]
     column, subject = found[0], f"{space}: {grouping.column}"
     has_value = ~np.any([each.is_null for each in found], axis=0)
     values = column.values[has_value]
     notes: list[str] = []
     if len(found) > 1 and grouping.bins is not None:
-        raise UsageError("⦃bins⦄ are intervals of one column: name one with ⦃by⦄, or leave ⦃bins⦄ out.")
+        raise UsageError(
+            "⦃bins⦄ are intervals of one column: name one with ⦃by⦄, or leave ⦃bins⦄ out."
+        )
     if grouping.bins is None:
-        parts = [_by_value(each.values[has_value], subject, is_numeric=each.kind in NUMBERS) for each in found]
+        parts = [
+            _by_value(each.values[has_value], subject, is_numeric=each.kind in NUMBERS)
+            for each in found
+        ]
         names, numbers = _combined(parts, subject)
     elif column.kind in NUMBERS:
         names, numbers, notes = _by_interval(values.astype(np.float64), grouping, subject)
     else:
         kind = "text" if column.kind == "string" else "true and false"
-        raise UsageError(f"⦃bins⦄ is for columns of numbers, and {grouping.column!r} has {kind}: leave it out.")
+        raise UsageError(
+            f"⦃bins⦄ is for columns of numbers, and {grouping.column!r} has {kind}: leave it out."
+        )
     members = [Group(name, ids[has_value][numbers == number]) for number, name in enumerate(names)]
     if not has_value.all():
         members.append(Group(None, ids[~has_value]))
-        notes.append(f"{subject} has no value for {_n_items(len(members[-1].ids))}: the last group, without a name.")
-    return Groups(tuple(members), ids, tuple(notes), is_ordered=len(found) == 1 and column.kind in NUMBERS)
+        notes.append(
+            f"{subject} has no value for {_n_items(len(members[-1].ids))}: the last group, without"
+            " a name."
+        )
+    return Groups(
+        tuple(members), ids, tuple(notes), is_ordered=len(found) == 1 and column.kind in NUMBERS
+    )
 
 
-def _combined(parts: Sequence[tuple[list[str], Numbers]], subject: str) -> tuple[list[str], Numbers]:
+def _combined(
+    parts: Sequence[tuple[list[str], Numbers]], subject: str
+) -> tuple[list[str], Numbers]:
     """Return the combinations of the values of several columns that occur, and the number of that of each item."""
     if len(parts) == 1:
         return parts[0]
-    combinations, numbers = np.unique(np.stack([each for _, each in parts]), axis=1, return_inverse=True)
+    combinations, numbers = np.unique(
+        np.stack([each for _, each in parts]), axis=1, return_inverse=True
+    )
     if combinations.shape[1] > MAX_GROUPS:
-        raise QueryError(f"{subject} have {combinations.shape[1]:,} combinations, and {MAX_GROUPS:,} are the most.")
+        raise QueryError(
+            f"{subject} have {combinations.shape[1]:,} combinations, and {MAX_GROUPS:,} are the"
+            " most."
+        )
     names = [
         ", ".join(texts[number] for (texts, _), number in zip(parts, members, strict=True))
         for members in combinations.T.tolist()
@@ -142,13 +170,24 @@ def _by_value(values: NDArray[Any], subject: str, *, is_numeric: bool) -> tuple[
     """Return the distinct values as text, ascending, and the number of that of each item, (n,)."""
     distinct, numbers = np.unique(values, return_inverse=True)
     if len(distinct) > MAX_GROUPS:
-        remedy = "Cut it into intervals: ⦃bins=10⦄" if is_numeric else "Keep some of the items: ⦃where=SQL⦄"
-        raise QueryError(f"{subject} has {len(distinct):,} values, and {MAX_GROUPS:,} groups are the most. {remedy}")
-    texts = [_shortest(value) if isinstance(value, float) else str(value) for value in distinct.tolist()]
+        remedy = (
+            "Cut it into intervals: ⦃bins=10⦄"
+            if is_numeric
+            else "Keep some of the items: ⦃where=SQL⦄"
+        )
+        raise QueryError(
+            f"{subject} has {len(distinct):,} values, and {MAX_GROUPS:,} groups are the most."
+            f" {remedy}"
+        )
+    texts = [
+        _shortest(value) if isinstance(value, float) else str(value) for value in distinct.tolist()
+    ]
     return [text.lower() for text in texts] if distinct.dtype == bool else texts, numbers
 
 
-def _by_interval(values: Floats, grouping: Grouping, subject: str) -> tuple[list[str], Numbers, list[str]]:
+def _by_interval(
+    values: Floats, grouping: Grouping, subject: str
+) -> tuple[list[str], Numbers, list[str]]:
     """Return the names of the intervals, the number (n,) of the one that each value is in or -1, and notes."""
     edges = np.array(grouping.edges, np.float64)
     notes: list[str] = []
@@ -158,13 +197,20 @@ def _by_interval(values: Floats, grouping: Grouping, subject: str) -> tuple[list
         edges = quantile_edges(values, grouping.n_bins)
         if len(edges) - 1 < grouping.n_bins:
             notes.append(
-                f"{subject} has so many equal values that {grouping.n_bins} intervals with equally many items are "
-                f"{len(edges) - 1}."
+                f"{subject} has so many equal values that {grouping.n_bins} intervals with equally"
+                f" many items are {len(edges) - 1}."
             )
     numbers = _interval_numbers(edges, values)
     if n_outside := int((numbers < 0).sum()):
-        notes.append(f"{subject} of {_n_items(n_outside)} is in none of the intervals; inf and -inf are edges too.")
-    return interval_names(edges.tolist(), None if grouping.n_bins is None else values), numbers, notes
+        notes.append(
+            f"{subject} of {_n_items(n_outside)} is in none of the intervals; inf and -inf are"
+            " edges too."
+        )
+    return (
+        interval_names(edges.tolist(), None if grouping.n_bins is None else values),
+        numbers,
+        notes,
+    )
 
 
 def _interval_numbers(edges: Floats, values: Floats) -> Numbers:
@@ -206,19 +252,27 @@ def interval_names(edges: Sequence[float], values: Floats | None = None) -> list
         values = np.unique(values)
         numbers = _interval_numbers(np.array(edges), values)
         for digits in range(4, 17):
-            rounded = [min(pair, key=len) for pair in zip(_rounded(edges, digits), shown, strict=True)]
+            rounded = [
+                min(pair, key=len) for pair in zip(_rounded(edges, digits), shown, strict=True)
+            ]
             if np.array_equal(_interval_numbers(np.array([*map(float, rounded)]), values), numbers):
                 shown = rounded
                 break
     last = len(edges) - 2
-    return [f"[{low}, {high}{']' if i == last else ')'}" for i, (low, high) in enumerate(pairwise(shown))]
+    return [
+        f"[{low}, {high}{']' if i == last else ')'}"
+        for i, (low, high) in enumerate(pairwise(shown))
+    ]
 
 
 def _rounded(edges: Sequence[float], digits: int) -> list[str]:
     """Return edges with some digits, the first rounded down and the last up, so that all values are between them."""
     roundings = [ROUND_FLOOR, *(ROUND_HALF_EVEN,) * (len(edges) - 2), ROUND_CEILING]
     contexts = (Context(prec=digits, rounding=rounding) for rounding in roundings)
-    rounded = (float(context.create_decimal(Decimal(edge))) for context, edge in zip(contexts, edges, strict=True))
+    rounded = (
+        float(context.create_decimal(Decimal(edge)))
+        for context, edge in zip(contexts, edges, strict=True)
+    )
     return [f"{edge:.{digits}g}" for edge in rounded]
 
 
@@ -260,7 +314,9 @@ def read_column(catalog: Catalog, space: str, name: str, ids: Ids) -> ColumnValu
     column = column_values(catalog, space, [name], ids)[name]
     if column.kind != "float64":
         return column
-    return replace(column, is_null=column.is_null | np.isnan(np.where(column.is_null, 0, column.values)))
+    return replace(
+        column, is_null=column.is_null | np.isnan(np.where(column.is_null, 0, column.values))
+    )
 
 
 def item_groups(

@@ -45,8 +45,8 @@ def info(catalog: Catalog) -> Table:
     for space, card in catalog.cards.items():
         if catalog.is_empty(space):
             notes.append(
-                f"{space} has no items: a build of it has begun, was stopped, or a repair took its shards out. "
-                f"Run the same build again, or: ⦃embstore remove --space {space}⦄"
+                f"{space} has no items: a build of it has begun, was stopped, or a repair took its"
+                f" shards out. Run the same build again, or: ⦃embstore remove --space {space}⦄"
             )
         sources, n_others = dataset_counts(catalog, card)
         if any(n < catalog.count(space) for n in sources.values()):
@@ -63,10 +63,26 @@ def columns(catalog: Catalog) -> Table:
     counts = catalog.columns.counts()
     rows = []
     for name, kind in catalog.columns.types.items():
-        meaning = TOKEN_MEANING.format(space=name.partition(".")[2]) if is_token_column(name) else None
-        rows.append({"column": name, "type": kind, "origin": "stored", "items": counts[name], "meaning": meaning})
+        meaning = (
+            TOKEN_MEANING.format(space=name.partition(".")[2]) if is_token_column(name) else None
+        )
+        rows.append(
+            {
+                "column": name,
+                "type": kind,
+                "origin": "stored",
+                "items": counts[name],
+                "meaning": meaning,
+            }
+        )
     rows += [
-        {"column": name, "type": column.kind, "origin": "built-in", "items": None, "meaning": column.meaning}
+        {
+            "column": name,
+            "type": column.kind,
+            "origin": "built-in",
+            "items": None,
+            "meaning": column.meaning,
+        }
         for name, column in BUILT_IN.items()
     ]
     return table(rows, columns=COLUMN_COLUMNS)
@@ -112,7 +128,13 @@ FROM information_schema.columns GROUP BY table_schema, table_name ORDER BY table
 
 def sql_views(catalog: Catalog) -> Table:
     """Return one row per view and per macro: its name, kind, and columns with types, or its result."""
-    views = [{"name": name, "kind": "view", "content": columns} for name, columns in catalog.sql(_COLUMNS).fetchall()]
-    macros = [{"name": macro.signature, "kind": "macro", "content": macro.help} for macro in MACROS.values()]
+    views = [
+        {"name": name, "kind": "view", "content": columns}
+        for name, columns in catalog.sql(_COLUMNS).fetchall()
+    ]
+    macros = [
+        {"name": macro.signature, "kind": "macro", "content": macro.help}
+        for macro in MACROS.values()
+    ]
     shown = (ShownColumn("name"), ShownColumn("content"))
     return table([*views, *macros], columns=["name", "kind", "content"], shown=shown)

@@ -14,7 +14,16 @@ from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, U
 from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics import Metric
-from embstore.metrics.data import Analogies, Contexts, Ids, ItemColumn, ItemLabels, Lexicon, Pairs, Words
+from embstore.metrics.data import (
+    Analogies,
+    Contexts,
+    Ids,
+    ItemColumn,
+    ItemLabels,
+    Lexicon,
+    Pairs,
+    Words,
+)
 from embstore.query.grouping import (
     NUMBERS,
     Grouping,
@@ -52,7 +61,9 @@ _KINDS = {
     "lexicon": "a lexicon",
     "list": "a list of words",
 }
-_MANY_MISSING = 0.2  # share of the words of a set above which WEFE (Badilla et al. 2020) gives no value
+_MANY_MISSING = (
+    0.2  # share of the words of a set above which WEFE (Badilla et al. 2020) gives no value
+)
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -62,11 +73,18 @@ def pairs(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
     names = tuple(dict.fromkeys(values["dataset"]))
     datasets = _named_pairs(catalog, card, names) if names else _stored_pairs(catalog, card)
     stored = catalog.ids(card.space)
-    cases = [_pairs(columns, name, card, stored, values["missing"]) for name, columns in datasets.items()]
-    sides = [[np.isin(each[key], stored) for key in ("item_id", "item_id_2")] for each in datasets.values()]
+    cases = [
+        _pairs(columns, name, card, stored, values["missing"]) for name, columns in datasets.items()
+    ]
+    sides = [
+        [np.isin(each[key], stored) for key in ("item_id", "item_id_2")]
+        for each in datasets.values()
+    ]
     if not any((left & right).any() for left, right in sides):
         command = build_command([*datasets], card)
-        raise QueryError(f"{card.space} has no pair of {', '.join(datasets)}. Embed them: {command}")
+        raise QueryError(
+            f"{card.space} has no pair of {', '.join(datasets)}. Embed them: {command}"
+        )
     return cases
 
 
@@ -82,7 +100,9 @@ def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     stored = catalog.ids(card.space)
     missing = find_missing([lexicon.words], stored)
     n = len(np.unique(lexicon.words.ids))
-    notes = [missing_note(card, missing, f"of the {n} {card.unit}s of {name}", name)] if missing else []
+    notes = (
+        [missing_note(card, missing, f"of the {n} {card.unit}s of {name}", name)] if missing else []
+    )
     sets = {key: read_words(values[key], key, card.unit) for key in ("pleasant", "unpleasant")}
     notes += [note for word_set in sets.values() for note in word_set.notes]
     notes += check_stored(card, sets.values(), stored, values["missing"])
@@ -90,7 +110,9 @@ def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     return [Case(inputs, {"lexicon": name}, tuple(notes), used={"value": value})]
 
 
-def check_all_used(catalog: Catalog, cards: Sequence[Card], names: Iterable[str], used: Collection[str]) -> None:
+def check_all_used(
+    catalog: Catalog, cards: Sequence[Card], names: Iterable[str], used: Collection[str]
+) -> None:
     """Raise QueryError if a requested dataset was used for none of the spaces, with the reason for the first one."""
     for name in names:
         if name not in used:
@@ -101,7 +123,9 @@ def check_all_used(catalog: Catalog, cards: Sequence[Card], names: Iterable[str]
 def _named_pairs(catalog: Catalog, card: Card, names: Sequence[str]) -> dict[str, Columns]:
     """Return name → columns of the named datasets that are stored for a space's unit; raise QueryError if none is."""
     found = {name: _of_unit(catalog, card, name, "pairs") for name in names}
-    datasets = {name: columns for name, columns in found.items() if not isinstance(columns, QueryError)}
+    datasets = {
+        name: columns for name, columns in found.items() if not isinstance(columns, QueryError)
+    }
     refused = [error for error in found.values() if isinstance(error, QueryError)]
     if not datasets:
         raise refused[0]
@@ -128,7 +152,11 @@ def _of_unit(catalog: Catalog, card: Card, name: str, wanted: str) -> Columns | 
             _check_kind(name, known.kind.split()[-1], wanted)
         raise refused[0]
     is_analogies = {"item_id_4", "answers"} <= columns.keys()
-    _check_kind(name, "analogies" if is_analogies else "pairs" if "item_id_2" in columns else "lexicon", wanted)
+    _check_kind(
+        name,
+        "analogies" if is_analogies else "pairs" if "item_id_2" in columns else "lexicon",
+        wanted,
+    )
     return refused[0] if refused else columns
 
 
@@ -146,7 +174,10 @@ def check_known(catalog: Catalog, name: str) -> None:
 
     stored = catalog.dataset_names
     if name not in stored and find_dataset(name) is None:
-        hint = "A table of your own becomes a dataset with: embstore datasets add NAME FILE --kind pairs"
+        hint = (
+            "A table of your own becomes a dataset with: embstore datasets add NAME FILE --kind"
+            " pairs"
+        )
         raise UnknownNameError("dataset", name, dict.fromkeys([*stored, *known_datasets()]), hint)
 
 
@@ -158,15 +189,18 @@ def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
             datasets[name] = catalog.dataset(name, card.unit)
     if not datasets and card.unit is Unit.OCCURRENCE:
         raise QueryError(
-            "the store holds no dataset of pairs of occurrences. Add one and embed it: embstore datasets add NAME FILE "
-            "--kind pairs --unit occurrence --columns text1,start1,end1,text2,start2,end2,score"
+            "the store holds no dataset of pairs of occurrences. Add one and embed it: embstore"
+            " datasets add NAME FILE --kind pairs --unit occurrence --columns"
+            " text1,start1,end1,text2,start2,end2,score"
         )
     if not datasets:
         name = "stsb" if card.unit is Unit.SENTENCE else "rg65"
         remedy = f"Embed one with: {build_command([name], card)}"
         if card.imported is not None:
             remedy = f"Store one with: ⦃embstore datasets store {name}⦄"
-        raise QueryError(f"the store holds no dataset of pairs for the unit {card.unit.value}. {remedy}")
+        raise QueryError(
+            f"the store holds no dataset of pairs for the unit {card.unit.value}. {remedy}"
+        )
     return datasets
 
 
@@ -185,7 +219,11 @@ def _pairs(columns: Columns, name: str, card: Card, stored: Ids, if_missing: str
     if if_missing == "error":
         raise NotStoredError(f"{note} {remedy([name], missing, card)}")
     n_used = int((np.isin(left.ids, stored) & np.isin(right.ids, stored)).sum())
-    return Case({"pairs": dataset}, {"dataset": name}, (f"{note} {n_used} of {len(left.ids)} pairs can be used.",))
+    return Case(
+        {"pairs": dataset},
+        {"dataset": name},
+        (f"{note} {n_used} of {len(left.ids)} pairs can be used.",),
+    )
 
 
 def _numbers(columns: Columns, name: str, usual: str) -> NDArray[np.float64]:
@@ -193,14 +231,24 @@ def _numbers(columns: Columns, name: str, usual: str) -> NDArray[np.float64]:
     return columns[_column_of_numbers(columns, name, usual)].astype(np.float64)
 
 
-def _column_of_numbers(columns: Columns, name: str, usual: str, requested: str | None = None) -> str:
+def _column_of_numbers(
+    columns: Columns, name: str, usual: str, requested: str | None = None
+) -> str:
     """Return the name of a column of numbers: the requested one, else the usual one, else the only numeric one."""
-    numeric = [key for key, column in columns.items() if column.dtype.kind in "if" and not key.startswith("item_id")]
+    numeric = [
+        key
+        for key, column in columns.items()
+        if column.dtype.kind in "if" and not key.startswith("item_id")
+    ]
     if requested is not None and requested not in numeric:
         raise UnknownNameError(f"column of numbers of {name}", requested, numeric)
     chosen = requested or (usual if usual in numeric else None)
     if chosen is None and len(numeric) != 1:
-        numbers = f"several columns of numbers: {', '.join(numeric)}. Say which with ⦃value⦄" if numeric else "none"
+        numbers = (
+            f"several columns of numbers: {', '.join(numeric)}. Say which with ⦃value⦄"
+            if numeric
+            else "none"
+        )
         raise QueryError(f"{name!r} must have a column of numbers, and has {numbers}.")
     return chosen or numeric[0]
 
@@ -208,14 +256,17 @@ def _column_of_numbers(columns: Columns, name: str, usual: str, requested: str |
 _SEPARATOR = "\t"  # of the column ``answers``; see :mod:`embstore.sources.own`
 
 
-def analogies(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
+def analogies(
+    metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]
+) -> list[Case]:
     """Return a set of inputs for each dataset of analogies."""
     names = tuple(dict.fromkeys(values["dataset"])) or tuple(catalog.datasets(("analogies",)))
     if not names:
         raise QueryError(
-            "the store holds no dataset of analogies. Add one (Google's questions-words.txt, or the folder of BATS) "
-            "with: embstore datasets add NAME FILE --kind analogies; and embed it with: ⦃embstore build NAME⦄; or, if "
-            "its words have vectors, as imported ones, store it with: ⦃embstore datasets store NAME⦄"
+            "the store holds no dataset of analogies. Add one (Google's questions-words.txt, or the"
+            " folder of BATS) with: embstore datasets add NAME FILE --kind analogies; and embed it"
+            " with: ⦃embstore build NAME⦄; or, if its words have vectors, as imported ones, store"
+            " it with: ⦃embstore datasets store NAME⦄"
         )
     if values["case"] == "ignore":
         catalog.check_texts(card.space)  # a word without its text would be left out silently
@@ -232,7 +283,11 @@ def _case(catalog: Catalog, card: Card, name: str, values: Mapping[str, Any]) ->
     stored = np.isin(np.arange(int(loaded.groups.max()) + 1), stored_groups)
     has_word = stored[loaded.groups]
     inputs, keys = {"analogies": loaded}, {"dataset": name}
-    missing = [text for text, is_there in zip(loaded.words.texts, has_word.tolist(), strict=True) if not is_there]
+    missing = [
+        text
+        for text, is_there in zip(loaded.words.texts, has_word.tolist(), strict=True)
+        if not is_there
+    ]
     if not missing:
         return Case(inputs, keys)
     note = missing_note(card, missing, f"of the {len(has_word)} words of {name}", name)
@@ -243,15 +298,21 @@ def _case(catalog: Catalog, card: Card, name: str, values: Mapping[str, Any]) ->
     return Case(inputs, keys, (f"{note} {n_used:,} of {len(has_answer):,} questions can be used.",))
 
 
-def _load(catalog: Catalog, card: Card, columns: Mapping[str, NDArray[Any]], *, ignore_case: bool) -> Analogies:
+def _load(
+    catalog: Catalog, card: Card, columns: Mapping[str, NDArray[Any]], *, ignore_case: bool
+) -> Analogies:
     """Return the questions of a dataset, with the stored items of its words, of any case if requested."""
     places: dict[str, int] = {}
     sides = [columns[f"text{suffix}"].tolist() for suffix in ("", "_2", "_3")]
-    questions = np.array([[places.setdefault(text, len(places)) for text in side] for side in sides], np.int64).T
+    questions = np.array(
+        [[places.setdefault(text, len(places)) for text in side] for side in sides], np.int64
+    ).T
     answers = [str(cell).split(_SEPARATOR) for cell in columns["answers"].tolist()]
     answer_places = [places.setdefault(text, len(places)) for texts in answers for text in texts]
     sections: dict[str, int] = {}
-    numbers = [sections.setdefault(str(name), len(sections)) for name in columns["section"].tolist()]
+    numbers = [
+        sections.setdefault(str(name), len(sections)) for name in columns["section"].tolist()
+    ]
     words = Words(np.array([item_id(card.unit, text) for text in places], np.int64), tuple(places))
     groups = np.arange(len(places))
     spelled, spelled_groups = words.ids, groups
@@ -280,29 +341,57 @@ class WordSet(NamedTuple):
     notes: tuple[str, ...]
 
 
-def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
+def word_sets(
+    metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]
+) -> list[Case]:
     """Return the inputs from word sets."""
     set_values = {key: as_given(values[key]) for key in SETS if key in values}
     if single := values.get("word"):
-        set_values["words"] = [*single, *(read_texts(given, SETS["words"]) if (given := set_values["words"]) else ())]
-    if empty := [key for key, value in set_values.items() if not value and key not in _PLEASANT + _UNPLEASANT]:
-        wanted = {"words": "target words: ⦃word=WORD⦄ or ⦃words=WORDS⦄", "x": "target words: ⦃-x=WORDS⦄ and ⦃-y=WORDS⦄"}
-        needed = wanted.get(empty[0].replace("y", "x"), "words: ⦃positive=WORDS⦄ and ⦃negative=WORDS⦄")
-        raise UsageError(f"{metric.name} needs {needed}, with commas, as in rose,tulip, or a file with one a line.")
+        set_values["words"] = [
+            *single,
+            *(read_texts(given, SETS["words"]) if (given := set_values["words"]) else ()),
+        ]
+    if empty := [
+        key for key, value in set_values.items() if not value and key not in _PLEASANT + _UNPLEASANT
+    ]:
+        wanted = {
+            "words": "target words: ⦃word=WORD⦄ or ⦃words=WORDS⦄",
+            "x": "target words: ⦃-x=WORDS⦄ and ⦃-y=WORDS⦄",
+        }
+        needed = wanted.get(
+            empty[0].replace("y", "x"), "words: ⦃positive=WORDS⦄ and ⦃negative=WORDS⦄"
+        )
+        raise UsageError(
+            f"{metric.name} needs {needed}, with commas, as in rose,tulip, or a file with one a"
+            " line."
+        )
     if card.unit is Unit.OCCURRENCE and metric.needs != "word contexts":
-        raise QueryError(f"{card.space}: a word has many vectors there. Choose a space of words: ⦃unit=word⦄")
+        raise QueryError(
+            f"{card.space}: a word has many vectors there. Choose a space of words: ⦃unit=word⦄"
+        )
     if sum(isinstance(value, str) and value == STDIN for value in set_values.values()) > 1:
-        raise UsageError(f"{metric.name}: standard input (-) is one set of words. Give the others as files or words.")
+        raise UsageError(
+            f"{metric.name}: standard input (-) is one set of words. Give the others as files or"
+            " words."
+        )
     sets = {key: read_words(value, key, card.unit) for key, value in set_values.items()}
     notes = [note for word_set in sets.values() for note in word_set.notes]
     for first, second in (("x", "y"), ("a", "b")):
         if first in sets and (both := set(sets[first].words.texts) & set(sets[second].words.texts)):
-            notes.append(f"{quoted_list(sorted(both))}: in both {first.upper()} and {second.upper()}.")
+            notes.append(
+                f"{quoted_list(sorted(both))}: in both {first.upper()} and {second.upper()}."
+            )
     inputs: dict[str, Any] = {key: word_set.words for key, word_set in sets.items()}
     stored = catalog.ids(card.space)
     if metric.needs == "word contexts":
-        ids = {text: item for words in inputs.values() for text, item in zip(words.texts, words.ids, strict=True)}
-        inputs["contexts"] = found = Contexts(*group_occurrences(catalog, card.space, "word", [*ids]))
+        ids = {
+            text: item
+            for words in inputs.values()
+            for text, item in zip(words.texts, words.ids, strict=True)
+        }
+        inputs["contexts"] = found = Contexts(
+            *group_occurrences(catalog, card.space, "word", [*ids])
+        )
         stored = np.array([ids[found.names[group]] for group in np.unique(found.groups)], np.int64)
     notes += check_stored(card, sets.values(), stored, values["missing"])
     return [Case(inputs, {}, tuple(notes))]
@@ -320,16 +409,27 @@ def read_words(value: Any, key: str, unit: Unit) -> WordSet:
     distinct = tuple(dict.fromkeys(texts))
     name = SETS[key] + (f" ({source})" if source else "")
     repeated = sorted({text for text in distinct if texts.count(text) > 1})
-    notes = (f"{name}: {quoted_list(repeated)} more than once, which counts once.",) if repeated else ()
+    notes = (
+        (f"{name}: {quoted_list(repeated)} more than once, which counts once.",) if repeated else ()
+    )
     if not distinct:
         raise UsageError(f"{name}: there is no word. Give at least one.")
-    return WordSet(Words(np.array([item_id(unit, text) for text in distinct], np.int64), distinct), source, name, notes)
+    return WordSet(
+        Words(np.array([item_id(unit, text) for text in distinct], np.int64), distinct),
+        source,
+        name,
+        notes,
+    )
 
 
 def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: str) -> list[str]:
     """Return a note for each set of which a space is missing words."""
     sets = list(sets)
-    incomplete = [(word_set, missing) for word_set in sets if (missing := find_missing([word_set.words], stored))]
+    incomplete = [
+        (word_set, missing)
+        for word_set in sets
+        if (missing := find_missing([word_set.words], stored))
+    ]
     notes = [
         missing_note(card, missing, f"of the {len(each.words.texts)} {each.name}", each.source)
         for each, missing in incomplete
@@ -342,34 +442,53 @@ def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: s
         )
     if incomplete and if_missing == "error":
         raise NotStoredError(" ".join([*notes, remedy(*_sources(incomplete), card)]))
-    few = [each.name for each, missing in incomplete if len(missing) > _MANY_MISSING * len(each.words.texts)]
+    few = [
+        each.name
+        for each, missing in incomplete
+        if len(missing) > _MANY_MISSING * len(each.words.texts)
+    ]
     many = "are missing: WEFE gives no value then."
     return notes + [f"{card.space}: more than 20 % of the {name} {many}" for name in few]
 
 
-def _sources(incomplete: Sequence[tuple[WordSet, tuple[str, ...]]]) -> tuple[list[str], tuple[str, ...]]:
+def _sources(
+    incomplete: Sequence[tuple[WordSet, tuple[str, ...]]],
+) -> tuple[list[str], tuple[str, ...]]:
     """Return the files of the sets with missing words, empty unless all are from files; and the missing words."""
     sources = [word_set.source for word_set, _ in incomplete if word_set.source]
     missing = tuple(dict.fromkeys(text for _, texts in incomplete for text in texts))
     return sources if len(sources) == len(incomplete) else [], missing
 
 
-def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
+def item_column(
+    metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]
+) -> list[Case]:
     """Return the inputs from a column of numbers of a space's items."""
     name = values["column"]
     column = read_column(catalog, card.space, name, catalog.ids(card.space))
     if column.kind not in NUMBERS:
-        known = [each for each, kind in item_column_types(catalog, card.space).items() if kind in NUMBERS]
-        numeric = f"Columns of numbers: {', '.join(known)}." if known else "The items have no column of numbers."
+        known = [
+            each for each, kind in item_column_types(catalog, card.space).items() if kind in NUMBERS
+        ]
+        numeric = (
+            f"Columns of numbers: {', '.join(known)}."
+            if known
+            else "The items have no column of numbers."
+        )
         kind = "text" if column.kind == "string" else "true and false"
-        raise UsageError(f"{metric.name} needs a column of numbers, and {name!r} has {kind}. {numeric}")
+        raise UsageError(
+            f"{metric.name} needs a column of numbers, and {name!r} has {kind}. {numeric}"
+        )
     ids = catalog.ids(card.space)[~column.is_null]
-    inputs: dict[str, Any] = {"column": ItemColumn(ids, column.values[~column.is_null].astype(np.float64))}
+    inputs: dict[str, Any] = {
+        "column": ItemColumn(ids, column.values[~column.is_null].astype(np.float64))
+    }
     if values.get("value") == "self-similarity":
         if card.unit is not Unit.OCCURRENCE:
             raise QueryError(
-                f"self-similarity is of the occurrences of a word, and {card.space} is a space of {card.unit}s. Choose "
-                "another ⦃value⦄, or make occurrences with: ⦃embstore build SOURCE --unit occurrence⦄"
+                f"self-similarity is of the occurrences of a word, and {card.space} is a space of"
+                f" {card.unit}s. Choose another ⦃value⦄, or make occurrences with: ⦃embstore build"
+                " SOURCE --unit occurrence⦄"
             )
         inputs["contexts"] = Contexts(*group_occurrences(catalog, card.space, "word"))
     poles = [name for name in ("positive", "negative") if values.get(name) is not None]
@@ -381,31 +500,47 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
     return [Case(inputs, {"column": name})]
 
 
-def item_labels(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
+def item_labels(
+    metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]
+) -> list[Case]:
     """Return the inputs from a column of a space's items whose values, or intervals of them, are classes."""
     name, bins, ids = values["label"], values["label_bins"], catalog.ids(card.space)
     is_probe, kind = metric.name == "probe", item_column_types(catalog, card.space).get(name)
     if bins is not None and kind is not None and kind not in NUMBERS:
-        raise UsageError(f"⦃label-bins⦄ is for columns of numbers, and {name!r} has none: leave it out.")
+        raise UsageError(
+            f"⦃label-bins⦄ is for columns of numbers, and {name!r} has none: leave it out."
+        )
     if bins is None and kind in NUMBERS:
         if not is_probe:
-            raise UsageError(f"{metric.name} needs classes, and {name!r} has numbers. Cut it: ⦃label-bins=4⦄")
+            raise UsageError(
+                f"{metric.name} needs classes, and {name!r} has numbers. Cut it: ⦃label-bins=4⦄"
+            )
         column = read_column(catalog, card.space, name, ids)
         is_given = ~column.is_null & np.isfinite(column.values)
         kept = ids[is_given]
-        labels = ItemLabels(kept, np.zeros(len(kept), np.int64), (), column.values[is_given].astype(np.float64))
+        labels = ItemLabels(
+            kept, np.zeros(len(kept), np.int64), (), column.values[is_given].astype(np.float64)
+        )
     else:
-        groups = divide(catalog, card.space, parse_grouping(name, bins, "label_bins") or Grouping(name), ids)
+        groups = divide(
+            catalog, card.space, parse_grouping(name, bins, "label_bins") or Grouping(name), ids
+        )
         classes = [group for group in groups.members if group.name is not None]
         numbers = np.repeat(np.arange(len(classes)), [len(group.ids) for group in classes])
         labelled = np.concatenate([np.empty(0, np.int64), *(group.ids for group in classes)])
         order = np.argsort(labelled)
-        labels = ItemLabels(labelled[order], numbers[order], tuple(str(group.name) for group in classes))
+        labels = ItemLabels(
+            labelled[order], numbers[order], tuple(str(group.name) for group in classes)
+        )
     columns = {"label": name}
     if is_probe:
         types = item_groups(catalog, card, labels.ids, None, "folded word")
-        labels = replace(labels, groups=item_groups(catalog, card, labels.ids, values["group"]), types=types)
-        columns["grouped_by"] = values["group"] or ("sentence" if card.unit is Unit.OCCURRENCE else None)
+        labels = replace(
+            labels, groups=item_groups(catalog, card, labels.ids, values["group"]), types=types
+        )
+        columns["grouped_by"] = values["group"] or (
+            "sentence" if card.unit is Unit.OCCURRENCE else None
+        )
     return [Case({"labels": labels}, columns)]
 
 
@@ -418,7 +553,9 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     occurrences = Contexts(*group_occurrences(catalog, card.space, by, words))
     missing = np.flatnonzero(np.bincount(occurrences.groups, minlength=len(occurrences.names)) == 0)
     if len(missing):
-        raise _not_stored(catalog, card.space, occurrences.names[missing[0]], folded=by == "folded word")
+        raise _not_stored(
+            catalog, card.space, occurrences.names[missing[0]], folded=by == "folded word"
+        )
     if (name := values.get("sentence_space")) is None:
         requested = {"word": tuple(words)} if metric.compares_groups else {}
         return [Case({"contexts": occurrences, **requested})]
@@ -427,24 +564,37 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
 
 def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
     """Return the card of a space of sentences; raise unless its vectors are comparable with those of ``card``."""
-    words = ["embstore", "build", "SOURCE", "--unit", "sentence", "--pooling", "mean", "--model", model_argument(card)]
+    words = [
+        "embstore",
+        "build",
+        "SOURCE",
+        "--unit",
+        "sentence",
+        "--pooling",
+        "mean",
+        "--model",
+        model_argument(card),
+    ]
     command = f"⦃{shlex.join(words)}⦄"
     if name not in catalog.cards:
         known = [each.space for each in catalog.cards.values() if each.unit is Unit.SENTENCE]
         raise UnknownNameError("space", name, known, f"Make one with: {command}")
     sentences = catalog.cards[name]
     if sentences.unit is not Unit.SENTENCE:
-        raise QueryError(f"{name} is a space of {sentences.unit}s, not of sentences. Make one with: {command}")
+        raise QueryError(
+            f"{name} is a space of {sentences.unit}s, not of sentences. Make one with: {command}"
+        )
     if sentences.fingerprint != card.fingerprint:
         raise QueryError(
-            f"{name} is of another checkpoint ({sentences.checkpoint_at_revision}) than {card.space} "
-            f"({card.checkpoint_at_revision}): a cosine between their vectors says nothing. Make a space of sentences "
-            f"with: {command}; or choose other occurrences with ⦃space⦄."
+            f"{name} is of another checkpoint ({sentences.checkpoint_at_revision}) than"
+            f" {card.space} ({card.checkpoint_at_revision}): a cosine between their vectors says"
+            f" nothing. Make a space of sentences with: {command}; or choose other occurrences with"
+            " ⦃space⦄."
         )
     if sentences.dim != card.dim:
         raise QueryError(
-            f"the vectors of {name} (pooling {sentences.pooling}) have {sentences.dim} dimensions, and those of "
-            f"{card.space} {card.dim}. Make a space of sentences with: {command}"
+            f"the vectors of {name} (pooling {sentences.pooling}) have {sentences.dim} dimensions,"
+            f" and those of {card.space} {card.dim}. Make a space of sentences with: {command}"
         )
     return sentences
 
@@ -453,13 +603,20 @@ def _with_sentences(occurrences: Contexts, catalog: Catalog, card: Card, sentenc
     """Return the inputs from occurrences grouped by sentence, with the sentences' vectors of another space."""
     ids = np.array([item_id(Unit.SENTENCE, name) for name in occurrences.names], np.int64)
     n_missing = int(np.count_nonzero(~np.isin(ids, catalog.ids(sentences.space))))
-    missing_note = f"{sentences.space} lacks {n_missing} of the {len(ids)} sentences of {card.space}. Embed them: "
+    missing_note = (
+        f"{sentences.space} lacks {n_missing} of the {len(ids)} sentences of {card.space}. Embed"
+        " them: "
+    )
     missing_note += build_command(["SOURCE"], sentences)
     if n_missing and n_missing == len(ids):
         raise QueryError(missing_note)
     note = f"{card.space}: the vectors of its sentences are those of {sentences.space}."
     notes = (note, missing_note) if n_missing else (note,)
-    return Case({"contexts": replace(occurrences, group_ids=ids)}, notes=notes, sentence_space=sentences.space)
+    return Case(
+        {"contexts": replace(occurrences, group_ids=ids)},
+        notes=notes,
+        sentence_space=sentences.space,
+    )
 
 
 def _not_stored(catalog: Catalog, space: str, word: str, *, folded: bool) -> NotStoredError:
@@ -468,8 +625,8 @@ def _not_stored(catalog: Catalog, space: str, word: str, *, folded: bool) -> Not
     nearest = f" Nearest stored words: {', '.join(map(repr, near))}." if near else ""
     case = "" if folded else " To take words that differ only in case for one: ⦃fold-case=True⦄."
     return NotStoredError(
-        f"{word!r} has no occurrence in {space}.{nearest}{case} To add it, build a source that has it in its "
-        "sentences: ⦃embstore build SOURCE --unit occurrence⦄"
+        f"{word!r} has no occurrence in {space}.{nearest}{case} To add it, build a source that has"
+        " it in its sentences: ⦃embstore build SOURCE --unit occurrence⦄"
     )
 
 

@@ -48,12 +48,19 @@ class LayerMethods:
         return self.map_with_ids(lambda _, block: function(block))
 
     def neighbours(
-        self: "LayerData", k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
+        self: "LayerData",
+        k: int,
+        distance: str = "cosine",
+        *,
+        distinct: bool = False,
+        only: Ids | None = None,
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
         """Return the k nearest other items of every item, by an exact search: see :class:`LayerData`."""
         from embstore.index.exact_knn import neighbours_of_all
 
-        ids, vectors = _with_direction(*self.gather(only)) if distance == "cosine" else self.gather(only)
+        ids, vectors = (
+            _with_direction(*self.gather(only)) if distance == "cosine" else self.gather(only)
+        )
         if distinct and len(first := distinct_rows(vectors)[0]) < len(ids):
             ids, vectors = ids[first], vectors[first]
         if isinstance(self, StoredLayer) and distance == "cosine" and not distinct:
@@ -74,7 +81,9 @@ class StoredLayer(LayerMethods):
     layer: "Layer"
     only: Ids | None = None  # ids of the selected items, ascending; None for all
     known_summary: Summary | None = field(default=None)
-    was_read: bool = field(default=False, init=False)  # whether any vectors were read from the shards
+    was_read: bool = field(
+        default=False, init=False
+    )  # whether any vectors were read from the shards
 
     @cached_property
     def dim(self) -> int:
@@ -89,7 +98,11 @@ class StoredLayer(LayerMethods):
     @cached_property
     def summary(self) -> Summary:
         """The stored summary, or the sums over the selected vectors."""
-        return self.known_summary if self.known_summary is not None else self._vectors(self.only).summary
+        return (
+            self.known_summary
+            if self.known_summary is not None
+            else self._vectors(self.only).summary
+        )
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
         """Yield ``function(item_ids, block)`` for each block, and report the vectors read to the current task."""
@@ -109,7 +122,9 @@ class StoredLayer(LayerMethods):
         self.was_read = True
         parts = [*read_items(self.catalog.shards(self.card.space, self.layer.id), distinct(ids))]
         found_ids = np.concatenate([np.empty(0, np.int64), *(part for part, _ in parts)])
-        vectors = np.concatenate([np.empty((0, self.dim), np.float32), *(rows for _, rows in parts)])
+        vectors = np.concatenate(
+            [np.empty((0, self.dim), np.float32), *(rows for _, rows in parts)]
+        )
         order = np.argsort(found_ids)
         return found_ids[order], vectors[order]
 
@@ -129,8 +144,12 @@ class TransformedLayer(LayerMethods):
 
     layer: "LayerData"  # vectors before the transform
     transform: Callable[[Block], NDArray[np.float64]]
-    dims: NDArray[np.int64]  # index in the stored vectors of each component of the transformed ones, int64 (dim,)
-    known_summary: Summary | None = None  # sums over the transformed vectors, if they are known; None to compute them
+    dims: NDArray[
+        np.int64
+    ]  # index in the stored vectors of each component of the transformed ones, int64 (dim,)
+    known_summary: Summary | None = (
+        None  # sums over the transformed vectors, if they are known; None to compute them
+    )
 
     @cached_property
     def summary(self) -> Summary:
@@ -138,9 +157,13 @@ class TransformedLayer(LayerMethods):
         if self.known_summary is not None:
             return self.known_summary
 
-        def summarise(block: Block) -> Summary:  # in parts, of which the float64 vectors stay in a core's cache
+        def summarise(
+            block: Block,
+        ) -> Summary:  # in parts, of which the float64 vectors stay in a core's cache
             parts = slices(len(block), max(1, _PART // block.shape[1]))
-            return Summary.sum_of((Summary.of(self.transform(block[rows])) for rows in parts), self.dim)
+            return Summary.sum_of(
+                (Summary.of(self.transform(block[rows])) for rows in parts), self.dim
+            )
 
         return Summary.sum_of(self.layer.map(summarise), self.dim)
 
@@ -188,7 +211,9 @@ def _with_direction(ids: Ids, vectors: Block) -> tuple[Ids, Block]:
     return (ids, vectors) if keep.all() else (ids[keep], vectors[keep])
 
 
-def _shared(data: StoredLayer, ids: Ids, vectors: Block, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _shared(
+    data: StoredLayer, ids: Ids, vectors: Block, k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the neighbours of all of some items, searched once where several metrics share them."""
     from embstore.index.exact_knn import neighbours_of_all
 
@@ -239,7 +264,9 @@ _LEAST = 11  # what all three need for k = 10: one more neighbour shows whether 
 
 
 # The lists that are kept, by layer and items, and how many bytes of them at most.
-_kept: ContextVar[tuple[dict[tuple[str, int, bytes], Lists], int] | None] = ContextVar("kept", default=None)
+_kept: ContextVar[tuple[dict[tuple[str, int, bytes], Lists], int] | None] = ContextVar(
+    "kept", default=None
+)
 
 
 @contextmanager
@@ -266,6 +293,9 @@ def found_once(space: str, layer: int, ids: Ids, k: int, search: Search) -> List
         positions, cosines = search(max(k, _LEAST))
         lists.pop(key, None)
         lists[key] = found = positions.astype(np.int32), cosines
-        while len(lists) > 1 and sum(array.nbytes for arrays in lists.values() for array in arrays) > most_bytes:
+        while (
+            len(lists) > 1
+            and sum(array.nbytes for arrays in lists.values() for array in arrays) > most_bytes
+        ):
             del lists[next(iter(lists))]  # the oldest
     return found[0][:, :k].astype(np.int64), found[1][:, :k]

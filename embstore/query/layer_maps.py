@@ -46,13 +46,17 @@ class MapRequest:
         where = self.selection.where
         if where is not None and (name := changing_part(where)):
             raise UsageError(
-                f"a map is of items that stay the same, and what ⦃where⦄ selects may change ({name}). To map items "
-                "drawn at random, use ⦃sample⦄."
+                "a map is of items that stay the same, and what ⦃where⦄ selects may change"
+                f" ({name}). To map items drawn at random, use ⦃sample⦄."
             )
 
     def key(self, layer: Layer) -> MapKey:
         """Return all that the map of a layer depends on: with ``tsne`` no layer above it."""
-        depends_on = self.layers if self.method == "pca" else [each for each in self.layers if each.id <= layer.id]
+        depends_on = (
+            self.layers
+            if self.method == "pca"
+            else [each for each in self.layers if each.id <= layer.id]
+        )
         selection = self.selection
         return MapKey(
             self.space, layer.id, layer.name, self.method, METHODS[self.method],
@@ -68,7 +72,13 @@ MADE, FOUND = "made", "found"
 
 
 def map_spaces(
-    catalog: Catalog, spaces: SpaceFilter, layers: str, method: str, selection: Selection, *, force: bool = False
+    catalog: Catalog,
+    spaces: SpaceFilter,
+    layers: str,
+    method: str,
+    selection: Selection,
+    *,
+    force: bool = False,
 ) -> Table:
     """Map the layers of spaces, and store the maps; return one row per space and layer."""
     cards = spaces.select(catalog.cards)
@@ -110,7 +120,10 @@ def map_points(
     [card] = SpaceFilter(spaces=[space]).select(catalog.cards)
     members, together = card.layers.select(layer).members, card.layers.select(layers).members
     if len(members) != 1 or members[0] not in together:
-        raise UsageError(f"a map is of one of the layers {layers!r} of {space}, and {layer!r} is not one of these.")
+        raise UsageError(
+            f"a map is of one of the layers {layers!r} of {space}, and {layer!r} is not one of"
+            " these."
+        )
     request = MapRequest(space, together, method, selection)
     maps = list(_maps(catalog, request, store=False, until=members[0]))
     if not maps:
@@ -129,7 +142,12 @@ def shared_basis(catalog: Catalog, space: str, layers: str, selection: Selection
 
 
 def _maps(
-    catalog: Catalog, request: MapRequest, *, store: bool, force: bool = False, until: Layer | None = None
+    catalog: Catalog,
+    request: MapRequest,
+    *,
+    store: bool,
+    force: bool = False,
+    until: Layer | None = None,
 ) -> Iterator[tuple[LayerMap, str]]:
     """Yield the map of each layer, and whether it was made or found; nothing if no item is selected.
 
@@ -145,7 +163,11 @@ def _maps(
         return
     needed = request.layers
     if until is not None:  # a map of t-SNE needs the map below
-        needed = tuple(each for each in needed if each == until or (request.method == "tsne" and each.id < until.id))
+        needed = tuple(
+            each
+            for each in needed
+            if each == until or (request.method == "tsne" and each.id < until.id)
+        )
     below: LayerMap | None = None
     method: Method | None = None
     selected: Ids | None = None
@@ -165,7 +187,13 @@ def _maps(
                 ids, positions, kept = method.place(request.layers.index(layer), below, advance)
                 n_zero = len(selected) - len(ids)
                 found = LayerMap(
-                    request.key(layer), catalog.items_of(request.space), ids, positions, n_zero, *kept, method.versions
+                    request.key(layer),
+                    catalog.items_of(request.space),
+                    ids,
+                    positions,
+                    n_zero,
+                    *kept,
+                    method.versions,
                 )
                 did = MADE
                 try:
@@ -180,7 +208,9 @@ def _maps(
 
 def _nothing_selected(requests: Sequence[MapRequest]) -> QueryError:
     spaces = " or ".join(request.space for request in requests)
-    return QueryError(f"no item of {spaces} is selected. Leave ⦃where⦄ and ⦃words⦄ out, or select others.")
+    return QueryError(
+        f"no item of {spaces} is selected. Leave ⦃where⦄ and ⦃words⦄ out, or select others."
+    )
 
 
 def _stored(catalog: Catalog, request: MapRequest, layer: Layer) -> LayerMap | None:
@@ -203,7 +233,17 @@ def _vectors(catalog: Catalog, request: MapRequest, selected: Ids) -> list["Laye
 Row = dict[str, Any]
 
 _OF_MAP = ("n", "n_zero", "kept", "n_kept", "reason")
-COLUMNS = ("space", "model", *provenance.REVISION_COLUMNS, "layer", "layer_name", "method", "did", *_OF_MAP, "file")
+COLUMNS = (
+    "space",
+    "model",
+    *provenance.REVISION_COLUMNS,
+    "layer",
+    "layer_name",
+    "method",
+    "did",
+    *_OF_MAP,
+    "file",
+)
 LISTED_COLUMNS = (
     "space", "layer", "layer_name", "method", "fitted_on", "where", "words", "words_sha256", "sample", "seed", *_OF_MAP,
     "state", "bytes",
@@ -218,16 +258,22 @@ _LISTED_SHOWN = (
 )  # fmt: skip
 _TYPES = {**provenance.REVISION_TYPES, "kept": "number", "reason": "string", "where": "string", "words": "string",
           "words_sha256": "string", "sample": "integer"}  # fmt: skip
-_KEPT = "kept: share of the ten nearest neighbours by cosine that are among the ten nearest on the map"
+_KEPT = (
+    "kept: share of the ten nearest neighbours by cosine that are among the ten nearest on the map"
+)
 
 
-def stored_maps(catalog: Catalog, spaces: SpaceFilter, layers: str | None = None, method: str | None = None) -> Table:
+def stored_maps(
+    catalog: Catalog, spaces: SpaceFilter, layers: str | None = None, method: str | None = None
+) -> Table:
     """Return one row per stored map of a space; notes name those that are damaged.
 
     ``state`` is ``current``, or ``behind`` if items were added since or another version would make the map.
     """
     check_known("method", method, METHODS)
-    cards = spaces.select(catalog.cards) if spaces != SpaceFilter() else list(catalog.cards.values())
+    cards = (
+        spaces.select(catalog.cards) if spaces != SpaceFilter() else list(catalog.cards.values())
+    )
     chosen, notes = ({}, []) if layers is None or not cards else select_layers(cards, layers)
     rows = []
     for space in (card.space for card in cards):
@@ -241,7 +287,9 @@ def stored_maps(catalog: Catalog, spaces: SpaceFilter, layers: str | None = None
             except FileNotFoundError:
                 continue
             key = found.key
-            is_chosen = layers is None or any(layer.id == key.layer for layer in chosen.get(space, ()))
+            is_chosen = layers is None or any(
+                layer.id == key.layer for layer in chosen.get(space, ())
+            )
             if method not in (None, key.method) or not is_chosen:
                 continue
             is_current = found.items == catalog.items_of(space) and (
@@ -276,8 +324,14 @@ def _notes_on(found: LayerMap) -> Iterator[str]:
     if key.sample is not None and n + found.n_zero < key.sample:
         yield f"{key.space}: the sample of {key.sample} is all {n + found.n_zero} items."
     if found.n_zero:
-        yield f"{where}: n_zero = {found.n_zero} (items whose vector is zero: they have no place on the map)."
+        yield (
+            f"{where}: n_zero = {found.n_zero} (items whose vector is zero: they have no place on"
+            " the map)."
+        )
     if found.reason:
         yield f"{where}: kept: {found.reason}."
     elif found.n_kept < n:
-        yield f"{key.space}: kept is measured over {found.n_kept} items, a random sample (seed {key.seed})"
+        yield (
+            f"{key.space}: kept is measured over {found.n_kept} items, a random sample (seed"
+            f" {key.seed})"
+        )

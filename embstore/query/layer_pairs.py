@@ -41,7 +41,9 @@ _MIN_ORDERS = 20
 class ShuffledLayer(GroupLayer):
     """The vectors of a layer in some order; its nearest neighbours are searched for once for all orders."""
 
-    order: Positions | None = None  # positions (n,) of the items that the vectors are of; None: their own
+    order: Positions | None = (
+        None  # positions (n,) of the items that the vectors are of; None: their own
+    )
     original: "ShuffledLayer | None" = None
     found: dict[Any, Any] = field(default_factory=dict)
 
@@ -77,9 +79,13 @@ def calibrated(
     assert similarity is not None
     others, is_over_max = left if right is None else right, parameters["over"] == "max"
     scores = similarity.scores(rows).reshape(len(left), len(others))
-    is_candidate = np.ones(scores.shape, bool) if right is not None else ~np.eye(len(left), dtype=bool)
+    is_candidate = (
+        np.ones(scores.shape, bool) if right is not None else ~np.eye(len(left), dtype=bool)
+    )
     values, n_shuffled = np.full((4, *scores.shape), np.nan), None
-    for excluded, pairs in _pairs_by_zeros(similarity, arguments, left, others, together=is_over_max):
+    for excluded, pairs in _pairs_by_zeros(
+        similarity, arguments, left, others, together=is_over_max
+    ):
         used, used_2 = (np.flatnonzero(pairs.any(axis=axis)).tolist() for axis in (1, 0))
         grid = np.ix_(used, used_2)
         if np.isnan(scores[grid]).all():
@@ -87,7 +93,9 @@ def calibrated(
         is_kept = np.isin(ids, excluded, invert=True)
         kept_blocks = None if blocks is None else np.unique(blocks[is_kept], return_inverse=True)[1]
         sides = [left[at] for at in used], [others[at] for at in used_2]
-        observed, shuffled = _shuffled_similarities(request, arguments, *sides, ids[is_kept], kept_blocks)
+        observed, shuffled = _shuffled_similarities(
+            request, arguments, *sides, ids[is_kept], kept_blocks
+        )
         shuffled[:, np.isnan(scores[grid])] = np.nan
         found = statistics.calibrate(observed, shuffled, is_candidate if is_over_max else None)
         means = similarity.value_of(shuffled.mean(axis=0))
@@ -122,7 +130,9 @@ def _pairs_by_zeros(
         return [(np.concatenate([*zeros, *zeros_2]), everything)]
     groups: dict[bytes, NDArray[np.bool_]] = {}
     for i, j in np.ndindex(everything.shape):
-        groups.setdefault(np.union1d(zeros[i], zeros_2[j]).tobytes(), np.zeros_like(everything))[i, j] = True
+        groups.setdefault(np.union1d(zeros[i], zeros_2[j]).tobytes(), np.zeros_like(everything))[
+            i, j
+        ] = True
     return [(np.frombuffer(excluded, np.int64), pairs) for excluded, pairs in groups.items()]
 
 
@@ -139,8 +149,12 @@ def _shuffled_similarities(
         firsts, seconds = matrices[: len(left)], matrices[len(left) :]
         if blocks is None and n_draws < len(ids):
             return statistics.cyclic_products(firsts, seconds, *statistics.draw_cycle(*drawn))
-        return statistics.permuted_products(firsts, seconds, statistics.draw_permutations(*drawn, blocks))
-    layers = {id(each): ShuffledLayer(ids, each.gather(ids)[1], each.dims) for each in (*left, *right)}
+        return statistics.permuted_products(
+            firsts, seconds, statistics.draw_permutations(*drawn, blocks)
+        )
+    layers = {
+        id(each): ShuffledLayer(ids, each.gather(ids)[1], each.dims) for each in (*left, *right)
+    }
     own, shown = ([layers[id(each)] for each in side] for side in (left, right))
 
     def similarities(second: Sequence[LayerData]) -> NDArray[np.float64]:
@@ -148,7 +162,9 @@ def _shuffled_similarities(
         return found.reshape(len(left), len(right))
 
     orders = statistics.draw_permutations(*drawn, blocks)
-    shuffled = np.array([similarities([each.in_order(order) for each in shown]) for order in orders])
+    shuffled = np.array(
+        [similarities([each.in_order(order) for each in shown]) for order in orders]
+    )
     return similarities(shown), shuffled
 
 
@@ -158,14 +174,19 @@ def _matrices(
     """Return a matrix of each layer, of which a sum of products is the similarity; one of a layer that is repeated."""
     assert similarity.matrix is not None
     distinct = {id(layer): layer for layer in layers}
-    n_bytes = 12 * len(distinct) * len(ids) ** 2  # the matrices in float32, and as they are multiplied
+    n_bytes = (
+        12 * len(distinct) * len(ids) ** 2
+    )  # the matrices in float32, and as they are multiplied
     if n_bytes > _MATRIX_BYTES:
         raise QueryError(
-            f"permutations of {len(ids):,} items in {len(distinct)} layers need {n_bytes >> 30} GiB. Draw some: "
-            "⦃sample=2000⦄"
+            f"permutations of {len(ids):,} items in {len(distinct)} layers need {n_bytes >> 30}"
+            " GiB. Draw some: ⦃sample=2000⦄"
         )
     # In float32, as they are multiplied, so that only one at a time is wider.
-    matrices = {key: similarity.matrix(layer, ids, **arguments).astype(np.float32) for key, layer in distinct.items()}
+    matrices = {
+        key: similarity.matrix(layer, ids, **arguments).astype(np.float32)
+        for key, layer in distinct.items()
+    }
     return [matrices[id(layer)] for layer in layers]
 
 
@@ -173,9 +194,14 @@ def blocks_of(catalog: Catalog, card: Card, ids: Ids, column: str | None) -> Any
     """Return the number of the block of each item (n,), by a column, else by sentence of occurrences; else None."""
     blocks = item_groups(catalog, card, ids, column)
     if blocks is not None and len(ids):
-        n_orders = math.prod(math.factorial(min(n, 5)) for n in np.bincount(np.bincount(blocks)).tolist())
+        n_orders = math.prod(
+            math.factorial(min(n, 5)) for n in np.bincount(np.bincount(blocks)).tolist()
+        )
         if n_orders < _MIN_ORDERS:
-            raise QueryError(f"{card.space}: {n_orders} orders of {blocks.max() + 1} blocks: too few for a p of .05.")
+            raise QueryError(
+                f"{card.space}: {n_orders} orders of {blocks.max() + 1} blocks: too few for a p of"
+                " .05."
+            )
     return blocks
 
 
@@ -229,10 +255,18 @@ class _Pair:
     def disjoint_note(self) -> str:
         """Return a note on two spaces without common items, with the likely cause and the remedy."""
         card, other = self.side.card, self.other.card
-        message = f"{card.space} (of {card.unit}s) and {other.space} (of {other.unit}s) have no item in common. "
+        message = (
+            f"{card.space} (of {card.unit}s) and {other.space} (of {other.unit}s) have no item in"
+            " common. "
+        )
         if card.unit is other.unit:
-            return f"{message}Embed the same texts in both, as with: {build_command(['SOURCE'], card)}"
-        return f"{message}Items of two units are never the same: choose spaces of one unit, with ⦃space⦄ and ⦃against⦄."
+            return (
+                f"{message}Embed the same texts in both, as with: {build_command(['SOURCE'], card)}"
+            )
+        return (
+            f"{message}Items of two units are never the same: choose spaces of one unit, with"
+            " ⦃space⦄ and ⦃against⦄."
+        )
 
     def selected(self) -> Ids:
         """Return the ids of the selected items that both spaces have, ascending."""
@@ -247,7 +281,9 @@ class _Pair:
         side, other = self.side, self.other
         question = answers.question(side.card, side.layers, other.card, other.layers)
         answer, groups = answers.find(question), answers.groups(side.card, other.card)
-        n_rows = len(side.layers) * len(other.layers) * (1 if groups is None else len(groups.members))
+        n_rows = (
+            len(side.layers) * len(other.layers) * (1 if groups is None else len(groups.members))
+        )
         return question, answer if answer is not None and len(answer.rows) == n_rows else None
 
     def compute(self, groups: Groups | None) -> Answer:
@@ -256,25 +292,36 @@ class _Pair:
         notes = []
         if len(self.common_ids) < max(len(side.ids), len(other.ids)):
             sizes = f"{len(side.ids)} and {len(other.ids)}"
-            notes.append(f"{side.name} and {other.name} have {len(self.common_ids)} items in common, of {sizes}.")
+            notes.append(
+                f"{side.name} and {other.name} have {len(self.common_ids)} items in common, of"
+                f" {sizes}."
+            )
         ids = self.selected() if groups is None else groups.ids
         notes += provenance.sample_notes(request.selection, side.card, ids)
         down, down_notes = _layers(request, side, ids)
         across, across_notes = (None, []) if self.is_one_space else _layers(request, other, ids)
         notes += [*down_notes, *across_notes]
         if 0 < (n_draws := request.parameters.get("permutations", 0)) < _MIN_DRAWS:
-            notes.append(f"{n_draws} permutations: p is {1 / (n_draws + 1):.3f} at least. Take {_MIN_DRAWS} or more.")
+            notes.append(
+                f"{n_draws} permutations: p is {1 / (n_draws + 1):.3f} at least. Take {_MIN_DRAWS}"
+                " or more."
+            )
         if groups is None:
             return Answer(tuple(self._calibrated(down, across, ids)), tuple(notes))
         rows: list[provenance.Row] = []
         for group in groups.members:
             left = _restricted(down, group.ids)
             right = None if across is None else _restricted(across, group.ids)
-            rows += [{"group": group.name} | row for row in self._calibrated(left, right, group.ids)]
+            rows += [
+                {"group": group.name} | row for row in self._calibrated(left, right, group.ids)
+            ]
         return Answer(tuple(rows), (*notes, *groups.notes))
 
     def _calibrated(
-        self, down: Sequence[LayerData | NotComputable], across: Sequence[LayerData | NotComputable] | None, ids: Ids
+        self,
+        down: Sequence[LayerData | NotComputable],
+        across: Sequence[LayerData | NotComputable] | None,
+        ids: Ids,
     ) -> Iterable[provenance.Row]:
         """Compute the metric's rows; if it is asked for, with what shuffled items give."""
         request, catalog, card = self.request, self.side.catalog, self.side.card
@@ -291,10 +338,20 @@ class _Pair:
 
         blocks = blocks_of(catalog, card, ids, request.parameters["block"])
         left = [layer for layer in down if not isinstance(layer, NotComputable)]
-        right = None if across is None else [layer for layer in across if not isinstance(layer, NotComputable)]
+        right = (
+            None
+            if across is None
+            else [layer for layer in across if not isinstance(layer, NotComputable)]
+        )
         first = request.metric.similarity.column if request.metric.similarity else ""
-        if len(left) < len(down) or len(right or left) < len(across or down) or all(row[first] is None for row in rows):
-            return [dict.fromkeys(column.name for column in PERMUTATION_COLUMNS) | row for row in rows]
+        if (
+            len(left) < len(down)
+            or len(right or left) < len(across or down)
+            or all(row[first] is None for row in rows)
+        ):
+            return [
+                dict.fromkeys(column.name for column in PERMUTATION_COLUMNS) | row for row in rows
+            ]
         return calibrated(request, arguments, left, right, ids, rows, blocks)
 
 
@@ -318,13 +375,22 @@ def compare(
                 answer = pair.compute(answers.groups(side.card, other.card))
             answers.store(question, answer)
         notes += [*answer.notes, *provenance.draw_notes(request, answer.rows)]
-        word_columns, word_notes = missing_words(catalog, request.selection.words, side.card, other.card)
+        word_columns, word_notes = missing_words(
+            catalog, request.selection.words, side.card, other.card
+        )
         notes += word_notes
         rows += [row | word_columns for row in _described(request, side, other, answer)]
     if disjoint and len(disjoint) == len(pairs):
         raise QueryError(" ".join([*disjoint, *notes]))
     return _tabulate(
-        request, rows, [*notes, *source_notes(catalog, request), *difference_notes(catalog, request, rows), *disjoint]
+        request,
+        rows,
+        [
+            *notes,
+            *source_notes(catalog, request),
+            *difference_notes(catalog, request, rows),
+            *disjoint,
+        ],
     )
 
 
@@ -360,26 +426,47 @@ def _pairs(
     return [_Pair(request, side, second) for side in sides], missing
 
 
-def _restricted(layers: Sequence[LayerData | NotComputable], ids: Ids) -> list[LayerData | NotComputable]:
+def _restricted(
+    layers: Sequence[LayerData | NotComputable], ids: Ids
+) -> list[LayerData | NotComputable]:
     """Return the vectors of some items in each layer."""
-    return [layer if isinstance(layer, NotComputable) else restricted(layer, ids) for layer in layers]
+    return [
+        layer if isinstance(layer, NotComputable) else restricted(layer, ids) for layer in layers
+    ]
 
 
-def _layers(request: MetricRequest, side: _Side, ids: Ids) -> tuple[list[LayerData | NotComputable], list[str]]:
+def _layers(
+    request: MetricRequest, side: _Side, ids: Ids
+) -> tuple[list[LayerData | NotComputable], list[str]]:
     """Return the vectors of each layer of one side, or the reason why there are none; and notes."""
     only = None if len(ids) == len(side.ids) else ids
     layers = list(selected_layers(side.catalog, request.selection, side.card, side.layers, only))
     return [data for data, _ in layers], [note for _, notes in layers for note in notes]
 
 
-def _described(request: MetricRequest, side: _Side, other: _Side, answer: Answer) -> Iterator[provenance.Row]:
+def _described(
+    request: MetricRequest, side: _Side, other: _Side, answer: Answer
+) -> Iterator[provenance.Row]:
     """Yield the rows of an answer with the columns that name their two layers, and their provenance."""
     revision = provenance.revision_of(other.card).values()
     pairs = [*product(side.layers, other.layers)]
-    for (layer, layer_2), row in zip(cycle(pairs), answer.rows, strict=False):  # the pairs of each group
-        second = dict(zip(SECOND_COLUMNS, (other.name, *revision, layer_2.id, layer_2.name), strict=True))
-        row = row | {"reason": _with_layer_name(row["reason"], {"layer": (side, layer), "layer_2": (other, layer_2)})}
-        yield provenance.describe(side.card, layer) | second | row | provenance.provenance(request, row)
+    for (layer, layer_2), row in zip(
+        cycle(pairs), answer.rows, strict=False
+    ):  # the pairs of each group
+        second = dict(
+            zip(SECOND_COLUMNS, (other.name, *revision, layer_2.id, layer_2.name), strict=True)
+        )
+        row = row | {
+            "reason": _with_layer_name(
+                row["reason"], {"layer": (side, layer), "layer_2": (other, layer_2)}
+            )
+        }
+        yield (
+            provenance.describe(side.card, layer)
+            | second
+            | row
+            | provenance.provenance(request, row)
+        )
 
 
 def _with_layer_name(reason: str | None, sides: Mapping[str, tuple[_Side, Layer]]) -> str | None:
@@ -401,7 +488,11 @@ def _matrix(
     """
     metric, failure = request.metric, None if len(ids) else provenance.NOTHING_SELECTED
     left = [layer for layer in down if not isinstance(layer, NotComputable)]
-    right = None if across is None else [layer for layer in across if not isinstance(layer, NotComputable)]
+    right = (
+        None
+        if across is None
+        else [layer for layer in across if not isinstance(layer, NotComputable)]
+    )
     rows: Iterator[provenance.Row] = iter(())
     if failure is None and left and right != []:
         try:
@@ -429,7 +520,9 @@ def _matrix(
 SECOND_COLUMNS = ("space_2", "revision_2", "step_2", "layer_2", "layer_name_2")
 
 
-def _tabulate(request: MetricRequest, rows: Sequence[provenance.Row], notes: Sequence[str]) -> Table:
+def _tabulate(
+    request: MetricRequest, rows: Sequence[provenance.Row], notes: Sequence[str]
+) -> Table:
     """Return the rows as a table that is printed with layers down and layers across, with notes."""
     by, described = request.selection.by, [*request.selection.columns()]
     shown = next(column.name for column in request.metric.columns if column.shown)
@@ -442,7 +535,9 @@ def _tabulate(request: MetricRequest, rows: Sequence[provenance.Row], notes: Seq
     pivot = Pivot(down, across=("layer_name_2",), values=(shown,), heads=heads)
     if request.parameters.get("permutations") and (similarity := request.metric.similarity):
         values = dict.fromkeys((shown, similarity.column, similarity.chance, "p", "calibrated"))
-        pivot = Pivot((*down, "layer_name_2"), across=(), values=tuple(values), heads=(*heads, "layer_2"))
+        pivot = Pivot(
+            (*down, "layer_name_2"), across=(), values=tuple(values), heads=(*heads, "layer_2")
+        )
     notes += _notes_on_pairs(request, rows, pivot.values)
     return provenance.tabulate(request, rows, notes, pivot, SECOND_COLUMNS)
 
@@ -452,13 +547,17 @@ def _reasons(rows: Sequence[provenance.Row], shown: str) -> Iterator[str]:
     for row in rows:
         if row["reason"] is None or row[shown] is not None:
             continue
-        names_layer = row["reason"].startswith((f"{row['space']}, layer ", f"{row['space_2']}, layer "))
+        names_layer = row["reason"].startswith(
+            (f"{row['space']}, layer ", f"{row['space_2']}, layer ")
+        )
         subject = row["space"] if row.get("group") is None else f"{row['space']}, {row['group']}"
         yield f"{row['reason']}." if names_layer else f"{subject}: {row['reason']}."
 
 
 def _notes_on_pairs(
-    request: MetricRequest, rows: Sequence[provenance.Row], printed: Collection[str | tuple[str, ...]]
+    request: MetricRequest,
+    rows: Sequence[provenance.Row],
+    printed: Collection[str | tuple[str, ...]],
 ) -> Iterator[str]:
     """Yield notes on columns that are not printed, and that all pairs of layers of two spaces share."""
     for pair in dict.fromkeys((row["space"], row["space_2"]) for row in rows):
@@ -469,6 +568,13 @@ def _notes_on_pairs(
                 continue
             values = {row[column.name] for row in pair_rows} - {None}
             if column.name in ("n_tied", "chance") and len(values) > 1:
-                yield f"{name}: {column.name} = {show(min(values))}–{show(max(values))} ({column.help})"
-            elif not column.shown and len(values) == 1 and ((value := values.pop()) or column.name == "chance"):
+                yield (
+                    f"{name}: {column.name} = {show(min(values))}–{show(max(values))}"
+                    f" ({column.help})"
+                )
+            elif (
+                not column.shown
+                and len(values) == 1
+                and ((value := values.pop()) or column.name == "chance")
+            ):
                 yield f"{name}: {column.name} = {show(value)} ({column.help})"

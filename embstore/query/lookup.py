@@ -37,7 +37,9 @@ class Query(NamedTuple):
         return [item for item in items if item.id in stored]
 
 
-def parse_queries(texts: Iterable[str], marked: Iterable[str], example: str = "neighbours dog") -> list[Query]:
+def parse_queries(
+    texts: Iterable[str], marked: Iterable[str], example: str = "neighbours dog"
+) -> list[Query]:
     """Return queries of plain texts, and of sentences with one word in brackets."""
     marked = [*marked]
     queries = [  # beside a marked text, brackets in another mark a word too
@@ -58,21 +60,29 @@ class FoundQueries(NamedTuple):
     card: Card  # card of the space
     vectors: Mapping[Query, Mapping[int, NDArray[np.floating]]]
     stored: Mapping[Query, int]  # query → item id, for the queries that are stored in this space
-    ambiguous: Mapping[Query, Sequence[Item]]  # query → items, for the queries that match several items
+    ambiguous: Mapping[
+        Query, Sequence[Item]
+    ]  # query → items, for the queries that match several items
 
     def notes(self) -> list[str]:
         """Return a note for each text of several words that was encoded as one word of this space."""
         pooled = _POOLED.get(self.card.pooling, f"by pooling {self.card.pooling}")
         return [
-            f"{shortened(query.shown)!r} was encoded as one word, since {self.card.space} is of words: its vector is "
-            f"{pooled}. For sentences: ⦃unit=sentence⦄."
+            f"{shortened(query.shown)!r} was encoded as one word, since {self.card.space} is of"
+            f" words: its vector is {pooled}. For sentences: ⦃unit=sentence⦄."
             for query in self.vectors
-            if self.card.unit is Unit.WORD and query not in self.stored and len(query.shown.split()) > 1
+            if self.card.unit is Unit.WORD
+            and query not in self.stored
+            and len(query.shown.split()) > 1
         ]
 
 
 def look_up(
-    catalog: Catalog, card: Card, queries: Sequence[Query], layers: Sequence[Layer], embed: Embed | None
+    catalog: Catalog,
+    card: Card,
+    queries: Sequence[Query],
+    layers: Sequence[Layer],
+    embed: Embed | None,
 ) -> FoundQueries:
     """Find the items and vectors of queries in a space."""
     vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = {}
@@ -97,7 +107,11 @@ def look_up_all(
     embed: Embed | None,
 ) -> tuple[list[FoundQueries], list[str]]:  # fmt: skip
     """Find the items and vectors of queries in each space that has some of the layers; also return notes."""
-    found = [look_up(catalog, card, queries, layers[card.space], embed) for card in cards if card.space in layers]
+    found = [
+        look_up(catalog, card, queries, layers[card.space], embed)
+        for card in cards
+        if card.space in layers
+    ]
     notes = [note for query in queries for note in missing_query_notes(catalog, query, found)]
     return found, [*notes, *(note for space in found for note in space.notes())]
 
@@ -106,11 +120,17 @@ def items_of_texts(unit: Unit, texts: Sequence[str]) -> list[Item]:
     """Return the items of a unit with some texts, of occurrences marked by brackets; raise UsageError for no text."""
     if not texts:
         raise UsageError("there is no text in the list. Give at least one.")
-    return [parse_marked(text) if unit is Unit.OCCURRENCE else Item.whole(unit, text) for text in texts]
+    return [
+        parse_marked(text) if unit is Unit.OCCURRENCE else Item.whole(unit, text) for text in texts
+    ]
 
 
 def ids_of_words(
-    catalog: Catalog, card: Card, words: Sequence[str], only: NDArray[np.int64] | None, if_missing: str
+    catalog: Catalog,
+    card: Card,
+    words: Sequence[str],
+    only: NDArray[np.int64] | None,
+    if_missing: str,
 ) -> NDArray[np.int64]:
     """Return the ids of the items of a space with some texts, in their order; of ``only`` these, unless it is None."""
     ids = np.array([item.id for item in items_of_texts(card.unit, words)], np.int64)
@@ -141,7 +161,9 @@ def missing_query_notes(
     raise _not_stored(catalog, query, [space.card for space in found], can_embed=can_embed)
 
 
-def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card], *, can_embed: bool) -> NotStoredError:
+def _not_stored(
+    catalog: Catalog, query: Query, cards: Sequence[Card], *, can_embed: bool
+) -> NotStoredError:
     """Return the error for a query that none of some spaces has, with the nearest stored texts and the remedy."""
     from embstore.query.missing import build_command, embed_command
 
@@ -149,22 +171,29 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card], *, can_em
     units, spaces = {card.unit for card in cards}, [card.space for card in cards]
     if query.marked and Unit.OCCURRENCE not in units:
         return NotStoredError(
-            f"{shown!r} marks a word in its sentence, and {', '.join(spaces)} has no words in sentences. Ask for "
-            "the word by itself, or build such a space with ⦃unit=occurrence⦄."
+            f"{shown!r} marks a word in its sentence, and {', '.join(spaces)} has no words in"
+            " sentences. Ask for the word by itself, or build such a space with ⦃unit=occurrence⦄."
         )
     if query.marked is None:
         near = catalog.nearest_texts(query.shown, spaces)
     else:
         of_occurrences = [card.space for card in cards if card.unit is Unit.OCCURRENCE]
         near = [item.shown for item in catalog.nearest_occurrences(query.marked, of_occurrences)]
-    nearest = f" Nearest stored texts: {', '.join(repr(shortened(text)) for text in near)}." if near else ""
+    nearest = (
+        f" Nearest stored texts: {', '.join(repr(shortened(text)) for text in near)}."
+        if near
+        else ""
+    )
     if all(card.imported is not None for card in cards):
         return NotStoredError(
-            f"{shown!r} is not in {', '.join(spaces)}.{nearest} Their vectors were imported, so that no text can "
-            "be encoded for them."
+            f"{shown!r} is not in {', '.join(spaces)}.{nearest} Their vectors were imported, so"
+            " that no text can be encoded for them."
         )
     if query.marked is None and units == {Unit.OCCURRENCE}:
-        now = "To encode it in a sentence now, mark it there: ⦃embed=True⦄ ⦃text=a [word] in its sentence⦄"
+        now = (
+            "To encode it in a sentence now, mark it there: ⦃embed=True⦄ ⦃text=a [word] in its"
+            " sentence⦄"
+        )
     else:
         now = "To encode it now, add ⦃embed=True⦄"
     card = next(card for card in cards if card.imported is None)
@@ -178,7 +207,10 @@ def _ambiguous(query: Query, found: FoundQueries) -> str:
     """Return a note on a word that occurs in several sentences, with examples of how to choose one."""
     items = found.ambiguous[query]
     examples = "; ".join(f"⦃text={item.shown}⦄" for item in items[:3])
-    return f"{query.shown!r} occurs in {len(items)} sentences of {found.card.space}. Choose one, as in {examples}."
+    return (
+        f"{query.shown!r} occurs in {len(items)} sentences of {found.card.space}. Choose one, as in"
+        f" {examples}."
+    )
 
 
 def parse_vectors(vector: Any) -> dict[Query, NDArray[np.float64]]:
@@ -188,28 +220,41 @@ def parse_vectors(vector: Any) -> dict[Query, NDArray[np.float64]]:
     """
     try:
         given = np.asarray(vector)
-    except (TypeError, ValueError, RuntimeError) as error:  # ragged rows; a tensor on a GPU, or with a gradient
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # ragged rows; a tensor on a GPU, or with a gradient
         raise UsageError(f"vector is not an array of numbers: {error}") from error
     if given.dtype.kind not in "fiu":
         raise UsageError(f"vector is an array of {given.dtype}, not of real numbers.")
     if given.ndim not in (1, 2) or not given.size:
-        raise UsageError(f"vector has the shape {given.shape}: give one vector (dim,), or several (n, dim).")
+        raise UsageError(
+            f"vector has the shape {given.shape}: give one vector (dim,), or several (n, dim)."
+        )
     rows = np.atleast_2d(given).astype(np.float64)
     names = ["vector"] if given.ndim == 1 else [f"vector[{row}]" for row in range(len(rows))]
     for name, row in zip(names, rows, strict=True):
         if not np.isfinite(row).all():
-            raise UsageError(f"{name} has the number {row[~np.isfinite(row)][0]} in it, which has no cosine.")
+            raise UsageError(
+                f"{name} has the number {row[~np.isfinite(row)][0]} in it, which has no cosine."
+            )
         with np.errstate(over="ignore", under="ignore"):
             square = np.vecdot(row, row)
         if not row.any():
             raise UsageError(f"{name} is zero, which has no cosine.")
         if not 0 < square < np.inf:
-            raise UsageError(f"{name} has numbers too {'large' if square else 'small'} for a norm: scale it first.")
+            raise UsageError(
+                f"{name} has numbers too {'large' if square else 'small'} for a norm: scale it"
+                " first."
+            )
     return {Query(name): row for name, row in zip(names, rows, strict=True)}
 
 
 def look_up_vectors(
-    cards: Sequence[Card], vectors: Mapping[Query, NDArray[np.floating]], layers: Mapping[str, Sequence[Layer]]
+    cards: Sequence[Card],
+    vectors: Mapping[Query, NDArray[np.floating]],
+    layers: Mapping[str, Sequence[Layer]],
 ) -> list[FoundQueries]:
     """Return given vectors as what each space has for the queries: the same vector in each layer."""
     dim = next(iter(vectors.values())).size
@@ -220,7 +265,13 @@ def look_up_vectors(
         raise UsageError(f"vector has {dim} dimensions, and {dims}.{remedy}")
     return [
         FoundQueries(
-            card, {query: {layer.id: row for layer in layers[card.space]} for query, row in vectors.items()}, {}, {}
+            card,
+            {
+                query: {layer.id: row for layer in layers[card.space]}
+                for query, row in vectors.items()
+            },
+            {},
+            {},
         )
         for card in cards
         if card.space in layers

@@ -54,7 +54,10 @@ class SharedBasis:
         """Fit the axes to layers of one space in one pass over their vectors, in memory independent of n."""
         dim = layers[0].dim
         pooled, centres = np.zeros((dim, dim)), []
-        with one_thread(), np.errstate(invalid="ignore"):  # some BLAS kernels raise the flag for nothing
+        with (
+            one_thread(),
+            np.errstate(invalid="ignore"),
+        ):  # some BLAS kernels raise the flag for nothing
             for data in layers:
                 found = Moments.empty(dim)
                 for part in data.map(_moments_of_units):
@@ -105,7 +108,9 @@ def _first_two(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
     vectors = np.linalg.eigh(pooled)[1][:, ::-1][:, :2]
     largest = np.abs(vectors).argmax(axis=0)
     axes = np.zeros((len(pooled), 2))
-    axes[:, : vectors.shape[1]] = vectors * np.where(vectors[largest, range(vectors.shape[1])] < 0, -1, 1)
+    axes[:, : vectors.shape[1]] = vectors * np.where(
+        vectors[largest, range(vectors.shape[1])] < 0, -1, 1
+    )
     return axes
 
 
@@ -127,7 +132,11 @@ class Kept(NamedTuple):
 
 
 def kept_of_all(
-    dim: int, near: Near, cosines: NDArray[np.float64], positions: Positions, rows: NDArray[np.int64] | None = None
+    dim: int,
+    near: Near,
+    cosines: NDArray[np.float64],
+    positions: Positions,
+    rows: NDArray[np.int64] | None = None,
 ) -> Kept:
     """Return the share over the n items of a map, or some of them, from their positions (all items, 2).
 
@@ -142,7 +151,9 @@ def kept_of_all(
     if n_all <= K + 1:
         few = f"n = {n_all}: the ten nearest items are all others"
         return Kept(None, 0, few if n_all else "no item is selected that has a direction")
-    if are_equal(cosines[:, : K + 1].ravel(), dim):  # one neighbour more shows whether the choice of ten is arbitrary
+    if are_equal(
+        cosines[:, : K + 1].ravel(), dim
+    ):  # one neighbour more shows whether the choice of ten is arbitrary
         return Kept(None, 0, TIED)
     on_map = nearest_in_plane(positions, K, rows)
     shared = n_shared(*(np.sort(lists.astype(np.int32), axis=1) for lists in (near[:, :K], on_map)))
@@ -161,7 +172,9 @@ def kept_of_some(data: LayerData, ids: Ids, positions: Positions, seed: int) -> 
 Report = Callable[[float], None]  # function that receives the finished share of a layer, in [0, 1]
 
 PERPLEXITY = 30
-N_NEIGHBOURS = 3 * PERPLEXITY  # neighbours of each item that t-SNE attracts, as openTSNE chooses them
+N_NEIGHBOURS = (
+    3 * PERPLEXITY
+)  # neighbours of each item that t-SNE attracts, as openTSNE chooses them
 LEAST_ITEMS = 4  # with fewer items the perplexity would be below 1
 
 FROM_COMPONENTS = ((250, 12), (125, 6), (125, 3), (125, 2), (250, 1))
@@ -177,13 +190,21 @@ A little exaggeration lets items cross over to new neighbours; more would move i
 MOMENTUM = 0.8
 _INITIAL_SPREAD = 1e-4
 _JITTER = 0.01  # relative to the spread; items in one place would otherwise never part
-_BARNES_HUT_ITEMS = 50_000  # below, its tree costs less than openTSNE's grid once the map is spread out
+_BARNES_HUT_ITEMS = (
+    50_000  # below, its tree costs less than openTSNE's grid once the map is spread out
+)
 _N_THREADS = 2  # fixed, so that no sum depends on the machine's number of cores
 _REPORT_ITERATIONS = 25
 
 
 def place_by_tsne(
-    near: Near, cosines: NDArray[np.float64], initial: Positions, *, below: bool, seed: int, report: Report
+    near: Near,
+    cosines: NDArray[np.float64],
+    initial: Positions,
+    *,
+    below: bool,
+    seed: int,
+    report: Report,
 ) -> Positions:
     """Compute the positions of n items, n ≥ 4.
 
@@ -202,13 +223,19 @@ def place_by_tsne(
     neighbours = import_module("openTSNE.nearest_neighbors").PrecomputedNeighbors
     distances = np.sqrt(np.maximum(0, 2 - 2 * cosines))  # of unit vectors
     affinities = import_module("openTSNE.affinity").PerplexityBasedNN(
-        perplexity=min(PERPLEXITY, near.shape[1] / 3), knn_index=neighbours(near, distances), n_jobs=_N_THREADS
+        perplexity=min(PERPLEXITY, near.shape[1] / 3),
+        knn_index=neighbours(near, distances),
+        n_jobs=_N_THREADS,
     )
     phases = FROM_LAYER_BELOW if below else FROM_COMPONENTS
     start = initial.astype(np.float64) if below else _spread(initial, seed)
     repulsion = "bh" if len(near) < _BARNES_HUT_ITEMS else "fft"
     found = tsne.TSNEEmbedding(
-        start, affinities, negative_gradient_method=repulsion, n_jobs=_N_THREADS, learning_rate="auto"
+        start,
+        affinities,
+        negative_gradient_method=repulsion,
+        n_jobs=_N_THREADS,
+        learning_rate="auto",
     )
     n_done, n_total = 0, sum(n for n, _ in phases)
     for n, exaggeration in phases:
@@ -219,11 +246,15 @@ def place_by_tsne(
         n_done += n
     positions: Positions = np.asarray(found, np.float32)
     if not np.isfinite(positions).all():
-        raise QueryError("openTSNE gave positions that are not finite. Map these items by the method pca.")
+        raise QueryError(
+            "openTSNE gave positions that are not finite. Map these items by the method pca."
+        )
     return positions
 
 
-def _report(report: Report, n_before: int, n_total: int, iteration: int, _error: float, _positions: Any) -> None:
+def _report(
+    report: Report, n_before: int, n_total: int, iteration: int, _error: float, _positions: Any
+) -> None:
     report((n_before + iteration) / n_total)
 
 
@@ -249,7 +280,9 @@ Placed = tuple[Ids, Positions, Kept]
 class Method(NamedTuple):
     """How the layers of a space are mapped, one after the other, and the versions of the libraries that do it."""
 
-    place: Callable[[int, LayerMap | None, Report], Placed]  # of a layer's position, and the map of the layer below
+    place: Callable[
+        [int, LayerMap | None, Report], Placed
+    ]  # of a layer's position, and the map of the layer below
     versions: dict[str, str]
 
 
@@ -257,7 +290,9 @@ def by_components(layers: Sequence[LayerData], seed: int) -> Method:
     """Map by principal components, with axes that all layers share: none depends on the one before."""
     basis = SharedBasis.of(layers)
 
-    def place(at: int, _below: LayerMap | None, _report: Report) -> Placed:  # reading the vectors reports itself
+    def place(
+        at: int, _below: LayerMap | None, _report: Report
+    ) -> Placed:  # reading the vectors reports itself
         ids, positions = basis.project(at)
         return ids, positions, kept_of_some(layers[at], ids, positions, seed)
 
@@ -302,4 +337,7 @@ def _positions_below(below: LayerMap, ids: Ids, near: Ids) -> Positions:
     return initial
 
 
-METHODS: dict[str, Callable[[Sequence[LayerData], int], Method]] = {"pca": by_components, "tsne": by_tsne}
+METHODS: dict[str, Callable[[Sequence[LayerData], int], Method]] = {
+    "pca": by_components,
+    "tsne": by_tsne,
+}

@@ -12,7 +12,13 @@ from embstore.metrics.explain import UNGROUPED, CacheLookup, CacheState
 from embstore.metrics.significance import versus_columns
 from embstore.query import provenance
 from embstore.query.cache import Answers
-from embstore.query.common import OF_ITEMS, baseline_notes, difference_notes, source_notes, with_common
+from embstore.query.common import (
+    OF_ITEMS,
+    baseline_notes,
+    difference_notes,
+    source_notes,
+    with_common,
+)
 from embstore.query.compute import compute_layers
 from embstore.query.request import Case, MetricRequest, missing_words
 from embstore.storage.answers import Answer
@@ -25,16 +31,28 @@ if TYPE_CHECKING:
 LayerAnswers = dict[Layer, Answer]
 
 
-def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str, *, cache: bool = True) -> Table:
+def query(
+    catalog: Catalog,
+    request: MetricRequest,
+    spaces: SpaceFilter,
+    layers: str,
+    *,
+    cache: bool = True,
+) -> Table:
     """Compute a metric; return one row per space and layer, and per dataset or word if there are several."""
     metric, versus = request.metric, request.parameters.get("versus")
     cards, notes = _suitable_spaces(catalog, request, spaces)
     if versus is not None:
-        from embstore.query.differences import differences, with_versus  # which other requests do not need
+        from embstore.query.differences import (
+            differences,
+            with_versus,
+        )  # which other requests do not need
 
         request, cards, layers = with_versus(catalog, request, cards, layers)
     request = with_common(catalog, request, cards, layers)
-    answers = Answers(catalog, request, use=cache and versus is None)  # stored rows are without their units
+    answers = Answers(
+        catalog, request, use=cache and versus is None
+    )  # stored rows are without their units
     if metric.needs == "layers":
         from embstore.query.layer_pairs import compare  # which metrics of single layers do not need
 
@@ -65,13 +83,19 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
                 | compared.get((card.space, layer, number), no_columns)
                 for number, row in enumerate(answer.rows)
             ]
-    notes += [*source_notes(catalog, request), *difference_notes(catalog, request, rows), *baseline_notes(request)]
+    notes += [
+        *source_notes(catalog, request),
+        *difference_notes(catalog, request, rows),
+        *baseline_notes(request),
+    ]
     if metric.best:
         notes += mark_best(metric, metric.best, rows)
     return _tabulate(request, rows, tuple(across), notes)
 
 
-def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str) -> CacheState:
+def cache_state(
+    catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str
+) -> CacheState:
     """Return which answers to a request are stored, without computing any; arguments and errors as :func:`query`."""
     from embstore.query.layer_pairs import stored_pairs
 
@@ -84,20 +108,30 @@ def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, l
     else:
         chosen, _ = select_layers(cards, layers)
         for card in cards:
-            stored = {layer: answers.find(answers.question(card, layer)) for layer in chosen.get(card.space, ())}
-            states += [CacheLookup(card.space, None, (layer.name,), stored[layer] is not None) for layer in stored]
+            stored = {
+                layer: answers.find(answers.question(card, layer))
+                for layer in chosen.get(card.space, ())
+            }
+            states += [
+                CacheLookup(card.space, None, (layer.name,), stored[layer] is not None)
+                for layer in stored
+            ]
     may_need_none = request.metric.needs == "summary" and not request.selection.columns()
     return CacheState(tuple(states), answers.uncached_reason, may_need_no_vectors=may_need_none)
 
 
-def _suitable_spaces(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter) -> tuple[list[Card], list[str]]:
+def _suitable_spaces(
+    catalog: Catalog, request: MetricRequest, spaces: SpaceFilter
+) -> tuple[list[Card], list[str]]:
     """Return the cards of the spaces that a metric can be computed for, and notes on the spaces left out."""
     cards, notes = _of_metric_units(request.metric, spaces.select(catalog.cards))
     cards, without_column = _with_column(catalog, request, cards)
     return cards, [*notes, *without_column]
 
 
-def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> tuple[list[Card], list[str]]:
+def _with_column(
+    catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
+) -> tuple[list[Card], list[str]]:
     """Return the cards of the spaces whose items have the requested columns, and a note for each of the others."""
     metric, by = request.metric, request.selection.by
     names = [] if by is None or not cards else by.names(catalog, cards)
@@ -108,7 +142,9 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
         "labels": ("label", "needs a column with labels. Name it with ⦃label⦄"),
     }.get(metric.needs)
     if metric.compares_groups and by is None:
-        raise _without_column(catalog, cards, metric, "compares groups of occurrences, by a column. Name it with ⦃by⦄")
+        raise _without_column(
+            catalog, cards, metric, "compares groups of occurrences, by a column. Name it with ⦃by⦄"
+        )
     if needed is not None and not request.parameters[needed[0]]:
         raise _without_column(catalog, cards, metric, needed[1])
     if needed is not None:
@@ -130,7 +166,9 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
     return [*cards], notes
 
 
-def _without_column(catalog: Catalog, cards: Sequence[Card], metric: Metric, why: str) -> UsageError:
+def _without_column(
+    catalog: Catalog, cards: Sequence[Card], metric: Metric, why: str
+) -> UsageError:
     """Return the error that a column must be named; it lists those that the items of some spaces have."""
     from embstore.query.grouping import item_column_types
 
@@ -154,13 +192,20 @@ def _find_or_compute(
         for layer in layers[card.space]:
             if (answer := answers.find(answers.question(card, layer))) is not None:
                 space_answers[card.space][layer] = answer
-    incomplete = [card for card in cards if len(space_answers[card.space]) < len(layers[card.space])]
+    incomplete = [
+        card for card in cards if len(space_answers[card.space]) < len(layers[card.space])
+    ]
     inputs, notes = _inputs(catalog, request, incomplete, n_known=len(cards) - len(incomplete))
     if request.metric.needs == "pairs":
         from embstore.query.inputs import check_all_used
 
         used = {case.columns["dataset"] for space_cases in inputs.values() for case in space_cases}
-        used |= {row["dataset"] for each in space_answers.values() for answer in each.values() for row in answer.rows}
+        used |= {
+            row["dataset"]
+            for each in space_answers.values()
+            for answer in each.values()
+            for row in answer.rows
+        }
         check_all_used(catalog, cards, request.parameters["dataset"], used)
     for card in incomplete:
         if card.space not in inputs:
@@ -168,7 +213,9 @@ def _find_or_compute(
             continue
         layer_answers = space_answers[card.space]
         missing = [layer for layer in layers[card.space] if layer not in layer_answers]
-        computed = compute_layers(catalog, request, card, missing, inputs[card.space], answers.groups(card))
+        computed = compute_layers(
+            catalog, request, card, missing, inputs[card.space], answers.groups(card)
+        )
         with task("compute", f"{request.metric.name} of {card.space}", len(missing)) as computing:
             for layer, answer in computed:
                 answers.store(answers.question(card, layer), answer)
@@ -188,7 +235,9 @@ def _inputs(
     inputs, errors, notes = {}, [], []
     for card in cards:
         try:
-            inputs[card.space] = LOADERS[request.metric.needs](request.metric, catalog, card, request.parameters)
+            inputs[card.space] = LOADERS[request.metric.needs](
+                request.metric, catalog, card, request.parameters
+            )
         except QueryError as error:
             errors.append(error)
             notes.append(f"{card.space} is left out: {error}")
@@ -210,7 +259,11 @@ def mark_best(metric: Metric, value: str, rows: Sequence[dict[str, Any]]) -> lis
         best = max(members, key=lambda row: row[value])
         best["best"] = True
         if len({row["layer"] for row in members}) > 1:
-            equal = [row["layer_name"] for row in members if row is not best and row[value] == best[value]]
+            equal = [
+                row["layer_name"]
+                for row in members
+                if row is not best and row[value] == best[value]
+            ]
             others = f", as high in {', '.join(equal)}" if equal else ""
             found = f"layer {best['layer_name']} ({best[value]:.4f}{others})"
             notes.append(f"{', '.join(group)}: {value} is highest in {found}.")
@@ -225,26 +278,38 @@ def _of_metric_units(metric: Metric, cards: list[Card]) -> tuple[list[Card], lis
     units = " or ".join(metric.units)
     if not matching:
         raise QueryError(
-            f"{metric.name} is about {units} spaces, and none is among {', '.join(card.space for card in cards)}. "
-            f"Make one with: ⦃embstore build SOURCE --unit {metric.units[0]}⦄. {metric.elsewhere}".rstrip()
+            f"{metric.name} is about {units} spaces, and none is among"
+            f" {', '.join(card.space for card in cards)}. Make one with: ⦃embstore build SOURCE"
+            f" --unit {metric.units[0]}⦄. {metric.elsewhere}".rstrip()
         )
     notes = [
-        f"{card.space} is left out: {metric.name} is about {units} spaces." for card in cards if card not in matching
+        f"{card.space} is left out: {metric.name} is about {units} spaces."
+        for card in cards
+        if card not in matching
     ]
     return matching, notes
 
 
 def _tabulate(
-    request: MetricRequest, rows: list[dict[str, Any]], across: tuple[str, ...], notes: Sequence[str]
+    request: MetricRequest,
+    rows: list[dict[str, Any]],
+    across: tuple[str, ...],
+    notes: Sequence[str],
 ) -> Table:
     """Return the rows as a table that is printed with layers, groups and words down, spaces and datasets across."""
     metric, by = request.metric, request.grouping
     keys = tuple(column.name for column in metric.columns if column.is_key)
-    hidden = {*keys, *(column.name for column in metric.columns if not column.shown), "best"}  # printed as a star
+    hidden = {
+        *keys,
+        *(column.name for column in metric.columns if not column.shown),
+        "best",
+    }  # printed as a star
     shown = tuple(column.name for column in metric.columns if column.name not in hidden)
     down = tuple(key for key in keys if key not in across)
     # Columns without any value were not requested; if no column has one, the first is printed with dashes.
-    printed = tuple(name for name in shown if any(row[name] is not None for row in rows)) or shown[:1]
+    printed = (
+        tuple(name for name in shown if any(row[name] is not None for row in rows)) or shown[:1]
+    )
     if "difference" in printed:  # which leaves no room for other columns
         value = metric.best if metric.best in printed else printed[0]
         printed = tuple(name for name in printed if name in (value, *versus_columns(metric)))

@@ -22,7 +22,9 @@ COLUMNS = ("source", "space", "item_id", "text")
 _TYPES = {"source": "string", "space": "string", "item_id": "integer", "text": "string"}
 
 
-def missing(catalog: Catalog, sources: Sequence[str], spaces: SpaceFilter, targets: "Targets | None" = None) -> Table:
+def missing(
+    catalog: Catalog, sources: Sequence[str], spaces: SpaceFilter, targets: "Targets | None" = None
+) -> Table:
     """List the texts of sources that are missing from spaces, one row per text and space."""
     cards = spaces.select(catalog.cards)
     rows: list[dict[str, Any]] = []
@@ -38,13 +40,25 @@ def missing(catalog: Catalog, sources: Sequence[str], spaces: SpaceFilter, targe
     return table(rows, columns=COLUMNS, notes=notes, types=_TYPES)
 
 
-def _missing(catalog: Catalog, card: Card, source: str, sides: Sequence[Words]) -> tuple[list[dict[str, Any]], str]:
+def _missing(
+    catalog: Catalog, card: Card, source: str, sides: Sequence[Words]
+) -> tuple[list[dict[str, Any]], str]:
     """Return a row for each text missing from a space, and a note with their count."""
-    texts = {item: text for words in sides for item, text in zip(words.ids.tolist(), words.texts, strict=True)}
+    texts = {
+        item: text
+        for words in sides
+        for item, text in zip(words.ids.tolist(), words.texts, strict=True)
+    }
     ids = np.fromiter(texts, np.int64, len(texts))
     missing_ids = ids[~np.isin(ids, catalog.ids(card.space))].tolist()
-    rows = [{"source": source, "space": card.space, "item_id": item, "text": texts[item]} for item in missing_ids]
-    return rows, f"{card.space} lacks {len(missing_ids) or 'none'} of the {len(texts)} texts of {source}."
+    rows = [
+        {"source": source, "space": card.space, "item_id": item, "text": texts[item]}
+        for item in missing_ids
+    ]
+    return (
+        rows,
+        f"{card.space} lacks {len(missing_ids) or 'none'} of the {len(texts)} texts of {source}.",
+    )
 
 
 def _sides(
@@ -62,13 +76,18 @@ def _sides(
             refused.append(error)
             continue
         suffixes = [suffix for suffix in ("", "_2", "_3", "_4") if f"item_id{suffix}" in columns]
-        unit_texts[unit] = [Words(columns[f"item_id{suffix}"], tuple(columns[f"text{suffix}"])) for suffix in suffixes]
+        unit_texts[unit] = [
+            Words(columns[f"item_id{suffix}"], tuple(columns[f"text{suffix}"]))
+            for suffix in suffixes
+        ]
     if not unit_texts:
         raise refused[0]
     return unit_texts, []
 
 
-def _read(source: str, units: set[Unit], targets: "Targets | None") -> tuple[dict[Unit, list[Words]], list[str]]:
+def _read(
+    source: str, units: set[Unit], targets: "Targets | None"
+) -> tuple[dict[Unit, list[Words]], list[str]]:
     """Read the texts of a source that is not in the store."""
     from embstore.sources.datasets import find_dataset
     from embstore.sources.opening import open_source
@@ -78,18 +97,26 @@ def _read(source: str, units: set[Unit], targets: "Targets | None") -> tuple[dic
     own = opened.dataset.unit if opened.dataset else None if targets is None else Unit.OCCURRENCE
     if own is None and units == {Unit.OCCURRENCE}:
         raise QueryError(
-            "files are of words or sentences, and every space that matches is of occurrences. Say where the targets "
-            "are with ⦃span⦄ or ⦃targets⦄, or choose other spaces with ⦃space⦄, ⦃unit⦄ or ⦃model⦄."
+            "files are of words or sentences, and every space that matches is of occurrences. Say"
+            " where the targets are with ⦃span⦄ or ⦃targets⦄, or choose other spaces with ⦃space⦄,"
+            " ⦃unit⦄ or ⦃model⦄."
         )
     if own is not None and own not in units:
         raise QueryError(
-            f"{source!r} is of {own.value}s, and no space that matches is. Make one with: ⦃embstore build {source}⦄"
+            f"{source!r} is of {own.value}s, and no space that matches is. Make one with: ⦃embstore"
+            f" build {source}⦄"
         )
     rows = [row for row in opened.rows() if isinstance(row, Row)]
     if own is Unit.OCCURRENCE:
-        items = [Item.occurrence(*pair) for row in rows for pair in zip(row.texts, row.spans, strict=True)]
+        items = [
+            Item.occurrence(*pair)
+            for row in rows
+            for pair in zip(row.texts, row.spans, strict=True)
+        ]
         texts_of = {item.id: item.shown for item in items}
-        return {own: [Words(np.fromiter(texts_of, np.int64), tuple(texts_of.values()))]}, opened.remarks
+        return {
+            own: [Words(np.fromiter(texts_of, np.int64), tuple(texts_of.values()))]
+        }, opened.remarks
     texts = tuple(dict.fromkeys(text for row in rows for text in row.texts))
     sides = {
         unit: [Words(np.array([item_id(unit, text) for text in texts], np.int64), texts)]
@@ -114,7 +141,10 @@ def missing_note(card: Card, missing: Sequence[str], total: str, source: str | N
     if source in (None, STDIN) or len(missing) <= _N_EXAMPLES:
         return f"{card.space} lacks {len(missing)} {total}: {quoted_list(missing)}."
     command = shlex.join(["embstore", "datasets", "missing", str(source), "--space", card.space])
-    return f"{card.space} lacks {len(missing)} {total}: {quoted_list(missing, _N_EXAMPLES)} (all: ⦃{command}⦄)."
+    return (
+        f"{card.space} lacks {len(missing)} {total}: {quoted_list(missing, _N_EXAMPLES)} (all:"
+        f" ⦃{command}⦄)."
+    )
 
 
 def quoted_list(texts: Sequence[str], max_named: int = _MAX_NAMED) -> str:
@@ -127,12 +157,12 @@ def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
     """Return the remedy for texts missing from a space, with the command that embeds them from their sources."""
     if card.imported is not None:
         return (
-            f"The vectors of {card.space} were imported, so that none can be added: go on without what is missing, "
-            "⦃missing=skip⦄; or choose other spaces with ⦃space⦄."
+            f"The vectors of {card.space} were imported, so that none can be added: go on without"
+            " what is missing, ⦃missing=skip⦄; or choose other spaces with ⦃space⦄."
         )
     return (
-        f"Embed what is missing: {embed_command(sources, missing, card)}; go on without it: ⦃missing=skip⦄; or choose "
-        "other spaces with ⦃space⦄."
+        f"Embed what is missing: {embed_command(sources, missing, card)}; go on without it:"
+        " ⦃missing=skip⦄; or choose other spaces with ⦃space⦄."
     )
 
 
@@ -140,11 +170,17 @@ def embed_command(sources: Sequence[str], missing: Sequence[str], card: Card) ->
     """Return the command that embeds missing texts into a space, from their sources or else from standard input."""
     from embstore.sources.datasets import find_dataset
 
-    is_spaced = any(len(text.split()) > 1 for text in missing)  # a build may take them for sentences
+    is_spaced = any(
+        len(text.split()) > 1 for text in missing
+    )  # a build may take them for sentences
     if sources or len(missing) > _MAX_IN_COMMAND or card.imported is not None:
-        is_of_dataset = sources and all(find_dataset(source) for source in sources)  # which declares its unit
+        is_of_dataset = sources and all(
+            find_dataset(source) for source in sources
+        )  # which declares its unit
         return build_command(sources or ["FILE"], card, names_unit=is_spaced and not is_of_dataset)
-    return f"printf '%s\\n' {shlex.join(missing)} | {build_command(['-'], card, names_unit=is_spaced)}"
+    return (
+        f"printf '%s\\n' {shlex.join(missing)} | {build_command(['-'], card, names_unit=is_spaced)}"
+    )
 
 
 def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = False) -> str:
@@ -154,7 +190,9 @@ def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = Fals
     parts = ["embstore", "build", *sources, "--model", model_argument(card)]
     if card.unit is not Unit.WORD or names_unit:
         parts += ["--unit", card.unit.value]
-    if card.unit is Unit.SENTENCE or card.pooling is not Pooling.LAST:  # the default depends on the unit
+    if (
+        card.unit is Unit.SENTENCE or card.pooling is not Pooling.LAST
+    ):  # the default depends on the unit
         parts += ["--pooling", card.pooling.value]
     if card.prompt:
         parts += ["--prompt", "NAME"]  # the card has the text of the prompt alone

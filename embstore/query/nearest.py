@@ -61,7 +61,11 @@ class LayerSearch:
     @property
     def value(self) -> str:
         """Name of the column by which neighbours are ordered: a product of cosines is none itself."""
-        return "score" if self.combination is not None and self.combination.method == "3cosmul" else "cosine"
+        return (
+            "score"
+            if self.combination is not None and self.combination.method == "3cosmul"
+            else "cosine"
+        )
 
     def _hits(
         self,
@@ -73,7 +77,9 @@ class LayerSearch:
     ) -> tuple[list[Hits], list[str]]:
         """Return the text, own item ids and nearest items of each query, with more items than requested; and notes."""
         combination, card = self.combination, found.card
-        if len(queries) < (1 if combination is None else len(combination.queries)):  # a note names zero vectors
+        if len(queries) < (
+            1 if combination is None else len(combination.queries)
+        ):  # a note names zero vectors
             return [], []
         stored = [{found.stored[query]} if query in found.stored else set() for query in queries]
         targets = [(query.shown, own) for query, own in zip(queries, stored, strict=True)]
@@ -113,18 +119,23 @@ class LayerSearch:
         after = "" if transformed is None else ", transformed"
         has_direction = (vectors != 0).any(axis=1)
         notes = [
-            f"{query.shown!r} is the zero vector in {found.card.space} layer {layer.name}{after}: no direction."
+            f"{query.shown!r} is the zero vector in {found.card.space} layer {layer.name}{after}:"
+            " no direction."
             for query, is_nonzero in zip(queries, has_direction, strict=True)
             if not is_nonzero
         ]
-        kept = [query for query, is_nonzero in zip(queries, has_direction, strict=True) if is_nonzero]
+        kept = [
+            query for query, is_nonzero in zip(queries, has_direction, strict=True) if is_nonzero
+        ]
         return kept, vectors[has_direction], notes
 
     def _search(
         self, card: Card, layer: Layer, vectors: Vectors, k: int, left_out: set[int]
     ) -> tuple[Ids, Float64Array, list[str]]:
         """Search stored vectors; return ids, also those that will be left out, cosines and notes."""
-        hits, notes = (None, []) if self.exact else self._search_graph(card, layer, vectors, k, left_out)
+        hits, notes = (
+            (None, []) if self.exact else self._search_graph(card, layer, vectors, k, left_out)
+        )
         if hits is None:
             stored = self.catalog.vectors(card.space, layer.id, self.only)
             hits = index.search_exact(stored.with_squares(), vectors, k)
@@ -142,7 +153,11 @@ class LayerSearch:
             return None, [f"{where} {state}: answered by an exact scan."]
         if facts.is_exact:  # a scan of the stored vectors takes no longer than one of the index
             return None, []
-        kept = None if self.only is None else self.only[is_among(self.only, self.catalog.ids(card.space))]
+        kept = (
+            None
+            if self.only is None
+            else self.only[is_among(self.only, self.catalog.ids(card.space))]
+        )
         if kept is None or not index.is_few(len(kept), card.dim):
             graph = index.open_graph(file)
             members = None if kept is None else is_among(graph.ids, kept)
@@ -150,12 +165,18 @@ class LayerSearch:
             if hits is not None:
                 return hits, [f"{where}: {_approximate(facts, filtered=kept is not None)}"]
         n = 0 if kept is None else len(np.setdiff1d(kept, [*left_out]))
-        return None, [f"{where}: n = {n} after the filter: answered by an exact scan of just those."] if n else []
+        return None, (
+            [f"{where}: n = {n} after the filter: answered by an exact scan of just those."]
+            if n
+            else []
+        )
 
 
 def scan(data: "LayerData", vectors: Vectors, k: int) -> tuple[Ids, Float64Array]:
     """Search the k nearest items of vectors (n, dim) by a scan; return ids and cosines (n, k), best first."""
-    return index.search_exact(index.with_squares(data.map_with_ids(lambda ids, block: (ids, block))), vectors, k)
+    return index.search_exact(
+        index.with_squares(data.map_with_ids(lambda ids, block: (ids, block))), vectors, k
+    )
 
 
 def _pairs(ids: Ids, values: NDArray[np.floating]) -> list[list[Hit]]:
@@ -211,7 +232,9 @@ class Combination(NamedTuple):
         wide = vectors.astype(np.float64)
         units = wide / np.sqrt(np.vecdot(wide, wide))[:, None]
         positive, negative = self.signed(queries)
-        mean: Float64Array = (units[positive].sum(axis=0) - units[negative].sum(axis=0)) / len(positive + negative)
+        mean: Float64Array = (units[positive].sum(axis=0) - units[negative].sum(axis=0)) / len(
+            positive + negative
+        )
         return mean if np.sqrt(np.vecdot(mean, mean)) > _CANCELLED else None
 
 
@@ -224,18 +247,32 @@ def parse_combination(positive: Iterable[str], negative: Iterable[str], method: 
 
 def _parse(text: str) -> Query:
     """Return the query of a text; one that is more than a word in brackets is an occurrence."""
-    is_marked = text.count("[") == text.count("]") == 1 and not (text.startswith("[") and text.endswith("]"))
+    is_marked = text.count("[") == text.count("]") == 1 and not (
+        text.startswith("[") and text.endswith("]")
+    )
     return Query(text, parse_marked(text) if is_marked else None)
 
 
-def with_all_words(found: Sequence[FoundQueries], combination: Combination) -> tuple[list[FoundQueries], list[str]]:
+def with_all_words(
+    found: Sequence[FoundQueries], combination: Combination
+) -> tuple[list[FoundQueries], list[str]]:
     """Return the spaces that have all words of a combination, and a note for each of the others."""
-    missing = [[query.shown for query in combination.queries if query not in space.vectors] for space in found]
-    incomplete = {space.card.space: words for space, words in zip(found, missing, strict=True) if words}
+    missing = [
+        [query.shown for query in combination.queries if query not in space.vectors]
+        for space in found
+    ]
+    incomplete = {
+        space.card.space: words for space, words in zip(found, missing, strict=True) if words
+    }
     if len(incomplete) == len(found):
-        words = "; ".join(f"{space} lacks {', '.join(map(repr, words))}" for space, words in incomplete.items())
+        words = "; ".join(
+            f"{space} lacks {', '.join(map(repr, words))}" for space, words in incomplete.items()
+        )
         raise NotStoredError(
-            f"no space has all words of {combination.shown!r}: {words}. To encode them, add ⦃embed=True⦄."
+            f"no space has all words of {combination.shown!r}: {words}. To encode them, add"
+            " ⦃embed=True⦄."
         )
     complete = [space for space in found if space.card.space not in incomplete]
-    return complete, [f"{space} is left out: it does not have all of the words." for space in incomplete]
+    return complete, [
+        f"{space} is left out: it does not have all of the words." for space in incomplete
+    ]

@@ -16,7 +16,12 @@ from embstore.base.table import Pivot, Table, table
 from embstore.query.layer_data import TransformedLayer, stored_layers, transformed
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up_all, look_up_vectors
 from embstore.query.nearest import LayerSearch, Vectors, with_all_words
-from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, describe
+from embstore.query.provenance import (
+    REVISION_COLUMNS,
+    REVISION_TYPES,
+    columns_with_values,
+    describe,
+)
 from embstore.query.request import ALL_ITEMS, Selection, missing_words
 from embstore.storage.card import Card, SpaceFilter, select_layers
 from embstore.storage.catalog import Catalog
@@ -75,7 +80,10 @@ def neighbours(
         rows, search_notes = _search_all(search, found, chosen, transforms, searching)
     notes += search_notes
     if not rows:
-        notes.append(f"{', '.join(space.card.space for space in found)}: there is no other item to compare with.")
+        notes.append(
+            f"{', '.join(space.card.space for space in found)}: there is no other item to compare"
+            " with."
+        )
     items = catalog.items({row["item_id"] for row in rows}) if rows else {}
     name = " ".join(step.name for step in transforms)
     columns = candidates.columns() | ({} if candidates.words is None else {"words_missing": None})
@@ -91,7 +99,9 @@ def neighbours(
         columns=[*columns_with_values((*COLUMNS, search.value), rows), *columns],
         notes=notes,
         types={**REVISION_TYPES, "context": "string"},
-        pivot=Pivot(down, ("space", "layer_name"), values=(("context", "text"), search.value), joined=True),
+        pivot=Pivot(
+            down, ("space", "layer_name"), values=(("context", "text"), search.value), joined=True
+        ),
     )
 
 
@@ -102,13 +112,18 @@ def _cards(catalog: Catalog, queries: Sequence[Query], spaces: SpaceFilter) -> l
     return [card for card in cards if is_marked and card.unit is Unit.OCCURRENCE] or cards
 
 
-def _maybe_one_sentence(queries: Sequence[Query], cards: Sequence[Card], embed: Embed | None) -> list[str]:
+def _maybe_one_sentence(
+    queries: Sequence[Query], cards: Sequence[Card], embed: Embed | None
+) -> list[str]:
     """Return a note if the queries are single words for a space of sentences: possibly one sentence without quotes."""
     words = [query.shown for query in queries if query.marked is None]
     is_doubtful = embed is not None and len(words) > 1 and not any(" " in word for word in words)
     if not is_doubtful or not any(card.unit is Unit.SENTENCE for card in cards):
         return []
-    return [f'these are {len(words)} texts of one word each. If they are one sentence, quote it: "{" ".join(words)}".']
+    return [
+        f"these are {len(words)} texts of one word each. If they are one sentence, quote it:"
+        f' "{" ".join(words)}".'
+    ]
 
 
 def _search_all(
@@ -135,7 +150,10 @@ def _search_all(
                     continue
                 after = fitted
                 names = " ".join(step.name for step in transforms)
-                notes.append(f"{space.card.space}: n = {data.summary.n}, after {names}: answered by an exact scan.")
+                notes.append(
+                    f"{space.card.space}: n = {data.summary.n}, after {names}: answered by an exact"
+                    " scan."
+                )
                 notes += transform_notes
             layer_rows, layer_notes = search.rows(space, layer, after)
             rows += layer_rows
@@ -148,7 +166,17 @@ def _search_all(
 
 Float64Array = NDArray[np.float64]
 
-COSINE_COLUMNS = ("space", "model", *REVISION_COLUMNS, "layer", "layer_name", "text", "text_2", "cosine", "reason")
+COSINE_COLUMNS = (
+    "space",
+    "model",
+    *REVISION_COLUMNS,
+    "layer",
+    "layer_name",
+    "text",
+    "text_2",
+    "cosine",
+    "reason",
+)
 
 
 def cosines(
@@ -175,10 +203,16 @@ def cosines(
             notes += transform_notes
     if not rows:
         shown = ", ".join(repr(query.shown) for query in queries)
-        raise NotStoredError(f"no space has two of {shown}: {' '.join(notes)} To encode them now, add ⦃embed=True⦄.")
+        raise NotStoredError(
+            f"no space has two of {shown}: {' '.join(notes)} To encode them now, add ⦃embed=True⦄."
+        )
     columns = {"transform": " ".join(step.name for step in transforms)} if transforms else {}
     down = ("layer_name", "text", "text_2") if len(queries) > 2 else ("layer_name",)
-    reasons = [f"{row['space']} layer {row['layer_name']}: {row['reason']}." for row in rows if row["reason"]]
+    reasons = [
+        f"{row['space']} layer {row['layer_name']}: {row['reason']}."
+        for row in rows
+        if row["reason"]
+    ]
     return table(
         [row | columns for row in rows],
         columns=[*columns_with_values(COSINE_COLUMNS, rows), *columns],
@@ -190,7 +224,11 @@ def cosines(
 
 
 def _layer_rows(
-    catalog: Catalog, found: FoundQueries, queries: Sequence[Query], layer: Layer, transforms: "Sequence[Step]"
+    catalog: Catalog,
+    found: FoundQueries,
+    queries: Sequence[Query],
+    layer: Layer,
+    transforms: "Sequence[Step]",
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return a row for each pair of queries that a layer has, and notes on the transform."""
     card = found.card
@@ -208,19 +246,32 @@ def _layer_rows(
         else:
             reason = str(after)
     rows = [
-        {**describe(card, layer), "text": first, "text_2": second, "cosine": cosine, "reason": reason or why_not}
+        {
+            **describe(card, layer),
+            "text": first,
+            "text_2": second,
+            "cosine": cosine,
+            "reason": reason or why_not,
+        }
         for first, second, cosine, why_not in _pairs([query.shown for query in present], vectors)
     ]
     return [row | {"cosine": None} if reason else row for row in rows], notes
 
 
-def _pairs(texts: Sequence[str], vectors: Float64Array) -> Iterator[tuple[str, str, float | None, str | None]]:
+def _pairs(
+    texts: Sequence[str], vectors: Float64Array
+) -> Iterator[tuple[str, str, float | None, str | None]]:
     """Yield each pair of texts with its cosine, or None and the reason why there is none."""
     squares = np.vecdot(vectors, vectors)
     for first, second in combinations(range(len(texts)), 2):
         zero = [repr(texts[row]) for row in (first, second) if not squares[row] > 0]
         if zero:
-            yield texts[first], texts[second], None, f"the vector of {' and of '.join(zero)} is zero"
+            yield (
+                texts[first],
+                texts[second],
+                None,
+                f"the vector of {' and of '.join(zero)} is zero",
+            )
         else:
             [cosine] = cosines_of(vectors[[second]], vectors[first])
             yield texts[first], texts[second], float(cosine), None

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 REVISION_COLUMNS = ("revision", "step")
-REVISION_TYPES = {"revision": "string", "step": "integer", "revision_2": "string", "step_2": "integer"}
+REVISION_TYPES = {
+    "revision": "string",
+    "step": "integer",
+    "revision_2": "string",
+    "step_2": "integer",
+}
 
 
 def revision_of(card: Card) -> dict[str, Any]:
@@ -27,10 +32,23 @@ def revision_of(card: Card) -> dict[str, Any]:
 
 def columns_with_values(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return columns without those about revisions that have no value in any row."""
-    return [name for name in columns if name not in REVISION_TYPES or any(row[name] is not None for row in rows)]
+    return [
+        name
+        for name in columns
+        if name not in REVISION_TYPES or any(row[name] is not None for row in rows)
+    ]
 
 
-SPACE_COLUMNS = ("space", "model", *REVISION_COLUMNS, "unit", "pooling", "template", "layer", "layer_name")
+SPACE_COLUMNS = (
+    "space",
+    "model",
+    *REVISION_COLUMNS,
+    "unit",
+    "pooling",
+    "template",
+    "layer",
+    "layer_name",
+)
 
 _LEVEL = 0.05
 NOTHING_SELECTED = "no item is selected"  # reason of a row without vectors
@@ -53,9 +71,12 @@ def request_columns(request: "MetricRequest") -> Row:
     """
     given = request.parameters
     values = {
-        p.name: None if p.is_words or not p.has_effect(given) else given[p.name] for p in request.metric.row_parameters
+        p.name: None if p.is_words or not p.has_effect(given) else given[p.name]
+        for p in request.metric.row_parameters
     }
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    plain = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
+    }
     seed = {"seed": request.selection.seed} if request.metric.is_seeded else {}
     missing = {} if request.selection.words is None else {"words_missing": None}
     return plain | seed | request.selection.columns() | missing
@@ -71,7 +92,9 @@ def provenance(request: "MetricRequest", row: Mapping[str, Any]) -> Row:
     columns |= {p.name: row[p.name] for p in request.metric.row_parameters if p.name in row}
     if "seed" not in columns or _is_drawn(request, row):
         return columns
-    drawn = [parameter.name for parameter in request.metric.row_parameters if parameter.counts_draws]
+    drawn = [
+        parameter.name for parameter in request.metric.row_parameters if parameter.counts_draws
+    ]
     seed = columns["seed"] if request.selection.sample is not None else None
     return columns | {"seed": seed} | {name: None for name in drawn if columns[name]}
 
@@ -88,9 +111,13 @@ def parameter_notes(request: "MetricRequest", rows: Sequence[Mapping[str, Any]])
         if parameter.only_with == ("versus", ()):  # the note on versus says them
             continue
         given = (row[parameter.name] for row in rows if row[parameter.name] is not None)
-        values = dict.fromkeys(tuple(value) if isinstance(value, list) else value for value in given)
+        values = dict.fromkeys(
+            tuple(value) if isinstance(value, list) else value for value in given
+        )
         if any(value != parameter.default for value in values):
-            texts = (value if isinstance(value, float) else show_parameter(value) for value in values)
+            texts = (
+                value if isinstance(value, float) else show_parameter(value) for value in values
+            )
             shown.append(f"{parameter.name} = {' or '.join(map(str, texts))}")
     has_words = any(parameter.is_words for parameter in request.metric.row_parameters)
     return [f"{request.metric.name}: {('; ' if has_words else ', ').join(shown)}"] if shown else []
@@ -100,21 +127,30 @@ def draw_notes(request: "MetricRequest", rows: Sequence[Mapping[str, Any]]) -> l
     """Return notes on what the metric drew at random for some rows, with the seed."""
     drawn = request.metric.drawn
     columns = request_columns(request)
-    splits = dict.fromkeys(row["n_permutations"] for row in rows if row.get("exact") and "n_permutations" in row)
+    splits = dict.fromkeys(
+        row["n_permutations"] for row in rows if row.get("exact") and "n_permutations" in row
+    )
     notes = [
-        f"{request.metric.name}: p_value is one-sided and exact, over all {n:,} splits of the words into two sets of "
-        f"these sizes: at least {1 / n:.2g}"
+        f"{request.metric.name}: p_value is one-sided and exact, over all {n:,} splits of the words"
+        f" into two sets of these sizes: at least {1 / n:.2g}"
         for n in splits
     ]
     rows = [row for row in rows if _is_drawn(request, row)]
     texts = ["drawn at random" if drawn is None else drawn({**columns, **row}) for row in rows]
-    notes += [f"{request.metric.name}: {text} (seed {request.selection.seed})" for text in dict.fromkeys(texts)]
+    notes += [
+        f"{request.metric.name}: {text} (seed {request.selection.seed})"
+        for text in dict.fromkeys(texts)
+    ]
     if request.metric.name == "change" and request.parameters["permutations"]:
-        n_tests, n_draws = sum(row["p"] is not None for row in rows), request.parameters["permutations"]
+        n_tests, n_draws = (
+            sum(row["p"] is not None for row in rows),
+            request.parameters["permutations"],
+        )
         if n_tests / (n_draws + 1) >= _LEVEL:
             notes.append(
-                f"too few permutations for {n_tests} tests: no p_holm can be below {n_tests / (n_draws + 1):.2g}. Draw "
-                f"more: ⦃permutations={math.ceil(20 * n_tests / 1000) * 1000}⦄"
+                f"too few permutations for {n_tests} tests: no p_holm can be below"
+                f" {n_tests / (n_draws + 1):.2g}. Draw more:"
+                f" ⦃permutations={math.ceil(20 * n_tests / 1000) * 1000}⦄"
             )
     return notes
 
@@ -126,9 +162,15 @@ def sample_notes(selection: "Selection", card: Card, ids: Ids | None) -> list[st
     return [f"{_all_items(card.space, selection)}{len(ids)} items."]
 
 
-def whole_samples(selection: "Selection", spaces: Iterable[str], notes: Sequence[str]) -> frozenset[str]:
+def whole_samples(
+    selection: "Selection", spaces: Iterable[str], notes: Sequence[str]
+) -> frozenset[str]:
     """Return the spaces whose sample is all of their items, as their notes say."""
-    return frozenset(space for space in spaces if any(note.startswith(_all_items(space, selection)) for note in notes))
+    return frozenset(
+        space
+        for space in spaces
+        if any(note.startswith(_all_items(space, selection)) for note in notes)
+    )
 
 
 def _all_items(space: str, selection: "Selection") -> str:
@@ -136,7 +178,11 @@ def _all_items(space: str, selection: "Selection") -> str:
 
 
 def tabulate(
-    request: "MetricRequest", rows: Sequence[Row], notes: Sequence[str], pivot: Pivot, second: Sequence[str] = ()
+    request: "MetricRequest",
+    rows: Sequence[Row],
+    notes: Sequence[str],
+    pivot: Pivot,
+    second: Sequence[str] = (),
 ) -> Table:
     """Return the rows of a metric as a table with its chart; ``second`` are columns that name a second layer."""
     metric, by = request.metric, request.grouping
@@ -164,22 +210,35 @@ def notes_of(
     whole: Collection[str] = (),
 ) -> list[str]:  # fmt: skip
     """Return the notes of the rows of a metric."""
-    return [*_reasons(metric, rows, described), *_left_out(metric, rows), *counts(rows, described, across, whole)]
+    return [
+        *_reasons(metric, rows, described),
+        *_left_out(metric, rows),
+        *counts(rows, described, across, whole),
+    ]
 
 
-def _reasons(metric: "Metric", rows: Sequence[Mapping[str, Any]], described: Sequence[str]) -> Iterator[str]:
+def _reasons(
+    metric: "Metric", rows: Sequence[Mapping[str, Any]], described: Sequence[str]
+) -> Iterator[str]:
     """Yield the reasons of missing values, once for all layers with the same reason."""
     reasons = []
     for row in rows:
         if not row["reason"]:
             continue
-        is_counted = any(row.get(name) for name in ("n_zero", "null_left_out")) or not {"total", "group"}.isdisjoint(
-            row
-        )
-        is_of_words = metric.compares_groups or metric.needs in ("word sets", "word contexts")  # which may be missing
+        is_counted = any(row.get(name) for name in ("n_zero", "null_left_out")) or not {
+            "total",
+            "group",
+        }.isdisjoint(row)
+        is_of_words = metric.compares_groups or metric.needs in (
+            "word sets",
+            "word contexts",
+        )  # which may be missing
         is_empty = row["n"] == 0 and not is_counted and not is_of_words
         if is_empty and "transform" not in described:
-            yield f"{row['space']}: {row['reason'] if row['reason'].startswith(NONE_LEFT) else NOTHING_SELECTED}."
+            yield (
+                f"{row['space']}:"
+                f" {row['reason'] if row['reason'].startswith(NONE_LEFT) else NOTHING_SELECTED}."
+            )
         else:
             reasons.append((row, row["reason"]))
     yield from _merged(metric, reasons)
@@ -189,7 +248,9 @@ def _left_out(metric: "Metric", rows: Sequence[Mapping[str, Any]]) -> Iterator[s
     """Yield the counts of excluded vectors, words or sentences, and of ties, that the printed table does not show."""
     first = next(column.name for column in metric.columns if column.shown and not column.is_key)
     columns = [
-        c for c in metric.columns if c.name in ("n_zero", "n_duplicates", "n_tied") or c.name.endswith("_left_out")
+        c
+        for c in metric.columns
+        if c.name in ("n_zero", "n_duplicates", "n_tied") or c.name.endswith("_left_out")
     ]
     counts = [
         (row, f"{column.name} = {row[column.name]} ({column.help})")
@@ -198,12 +259,19 @@ def _left_out(metric: "Metric", rows: Sequence[Mapping[str, Any]]) -> Iterator[s
         if row[first] is not None and row[column.name]
     ]
     yield from _merged(metric, counts)
-    rare = {(row["space"], row["layer_name"]): (row["n_rare"], row["rare"]) for row in rows if row.get("n_rare")}
+    rare = {
+        (row["space"], row["layer_name"]): (row["n_rare"], row["rare"])
+        for row in rows
+        if row.get("n_rare")
+    }
     text = "{:,} words, or groups of words, have too few contexts and are compared with nothing"
     yield from _merged(
         metric,
         [
-            ({"space": space, "layer_name": layer}, text.format(n) + ("" if names is None else f": {names}"))
+            (
+                {"space": space, "layer_name": layer},
+                text.format(n) + ("" if names is None else f": {names}"),
+            )
             for (space, layer), (n, names) in rare.items()
         ],
     )
@@ -220,13 +288,21 @@ def _merged(metric: "Metric", row_notes: Iterable[tuple[Mapping[str, Any], str]]
     for (space, text, name), layer_names in layers.items():
         names.setdefault((space, text, tuple(layer_names)), []).append(name)
     for (space, text, merged_layers), merged_names in names.items():
-        more = f" and {len(merged_names) - _MAX_NAMED} more" if len(merged_names) > _MAX_NAMED else ""
+        more = (
+            f" and {len(merged_names) - _MAX_NAMED} more" if len(merged_names) > _MAX_NAMED else ""
+        )
         where = ", ".join(filter(None, [space, *merged_names[:_MAX_NAMED]])) + more
-        yield f"{where}: layer{'s' if len(merged_layers) > 1 else ''} {', '.join(merged_layers)}: {text}."
+        yield (
+            f"{where}: layer{'s' if len(merged_layers) > 1 else ''} {', '.join(merged_layers)}:"
+            f" {text}."
+        )
 
 
 def counts(
-    rows: Sequence[Mapping[str, Any]], described: Sequence[str], across: Sequence[str], whole: Collection[str]
+    rows: Sequence[Mapping[str, Any]],
+    described: Sequence[str],
+    across: Sequence[str],
+    whole: Collection[str],
 ) -> Iterator[str]:
     """Yield the number of items used in each space or pair of spaces, and in each dataset used in part."""
     found: dict[tuple[str, str], list[int]] = {}

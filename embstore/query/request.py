@@ -35,7 +35,9 @@ WordSource = str | os.PathLike[str] | Iterable[str]
 
 
 STDIN = "-"
-_already_read: WeakKeyDictionary[Any, tuple[str, ...]] = WeakKeyDictionary()  # standard input ends once
+_already_read: WeakKeyDictionary[Any, tuple[str, ...]] = (
+    WeakKeyDictionary()
+)  # standard input ends once
 
 
 def is_file(words: WordSource | None) -> TypeGuard[str | os.PathLike[str]]:
@@ -53,14 +55,18 @@ def as_given(words: WordSource | None) -> WordSource | None:
 def read_texts(words: WordSource, name: str) -> tuple[str, ...]:
     """Return words in their order, with repetitions."""
     if isinstance(words, str) and not words:
-        raise UsageError(f"{name} cannot be an empty string. Give words with commas between them, or a file.")
+        raise UsageError(
+            f"{name} cannot be an empty string. Give words with commas between them, or a file."
+        )
     if is_file(words):
         return _from_stdin(name) if words == STDIN else _from_file(os.fspath(words), name)
     if isinstance(words, str):
         return tuple(text.strip() for text in words.split(",") if text.strip())
     members = tuple(cast("Iterable[str]", words))
     if wrong := [member for member in members if not isinstance(member, str)]:
-        raise UsageError(f"{name} must be strings, not {wrong[0]!r} of type {type(wrong[0]).__name__}.")
+        raise UsageError(
+            f"{name} must be strings, not {wrong[0]!r} of type {type(wrong[0]).__name__}."
+        )
     return tuple(str(member) for member in members)  # NumPy has strings of its own
 
 
@@ -86,17 +92,23 @@ def _from_file(file: str, name: str) -> tuple[str, ...]:
         elif Path(file).suffix or os.sep in file:
             raise
         else:
-            hint = f"For {name} instead of a file, put commas between them; after a single one too: {file},"
+            hint = (
+                f"For {name} instead of a file, put commas between them; after a single one too:"
+                f" {file},"
+            )
         raise UnknownNameError(error.kind, error.name, error.known, hint) from None
     except UsageError:
         if not Path(file).is_file():
             raise
         raise UsageError(
-            f"{file} has several columns, and none is called text. Keep only that of the {name}, or call it text."
+            f"{file} has several columns, and none is called text. Keep only that of the {name}, or"
+            " call it text."
         ) from None
     rows = [row.texts for row in source.rows() if isinstance(row, Row)]
     texts = [text for row in rows for text in row]
-    is_of_pairs = any(len(row) > 1 for row in rows)  # or of analogies, whose words come again and again
+    is_of_pairs = any(
+        len(row) > 1 for row in rows
+    )  # or of analogies, whose words come again and again
     return tuple(dict.fromkeys(texts) if is_of_pairs else texts)
 
 
@@ -115,7 +127,9 @@ class WordList:
     @property
     def sha256(self) -> str:
         """SHA-256 of the words and the name of the list, which together determine rows and notes."""
-        return hashlib.sha256(json.dumps([self.name, self.texts, self.repeated]).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps([self.name, self.texts, self.repeated]).encode()
+        ).hexdigest()
 
 
 def word_list(words: WordSource | None, single: str | Iterable[str] | None = ()) -> WordList | None:
@@ -156,7 +170,9 @@ def _ids_of_words(catalog: Catalog, unit: Unit, words: WordList) -> Ids:
     return np.array([item_id(unit, text) for text in words.texts], np.int64)
 
 
-def missing_words(catalog: Catalog, words: WordList | None, *cards: Card) -> tuple[dict[str, Any], list[str]]:
+def missing_words(
+    catalog: Catalog, words: WordList | None, *cards: Card
+) -> tuple[dict[str, Any], list[str]]:
     """Count the words of a list that a space, or one of two spaces, has no item of."""
     if words is None:
         return {}, []
@@ -171,7 +187,10 @@ def missing_words(catalog: Catalog, words: WordList | None, *cards: Card) -> tup
             kind = "sentences" if card.unit is Unit.SENTENCE else "words"
             notes.append(missing_note(card, missing, total.format(kind), words.source))
     if words.repeated:
-        notes.append(f"{quoted_list(words.repeated)}: more than once in the list of words, which counts once.")
+        notes.append(
+            f"{quoted_list(words.repeated)}: more than once in the list of words, which counts"
+            " once."
+        )
     return {"words_missing": len(all_missing)}, notes
 
 
@@ -186,7 +205,9 @@ class Selection:
     """
 
     where: str | None = None  # SQL expression over the item columns; None keeps all items
-    sample: int | None = None  # number of items to draw at random, without replacement; None keeps all
+    sample: int | None = (
+        None  # number of items to draw at random, without replacement; None keeps all
+    )
     seed: int = 0  # random seed of the sample, and of what the metric draws
     transforms: tuple[str, ...] = ()
     limits: Limits = NO_LIMITS
@@ -215,7 +236,11 @@ class Selection:
         own: tuple[str | None, ...] = (next(iter(spaces)) if len(spaces) == 1 else None,)
         if self.common and N_TOKENS in (self.where or ""):
             own = self.common
-        kept = [] if self.where is None else [catalog.select(self.where, self.limits, space) for space in own]
+        kept = (
+            []
+            if self.where is None
+            else [catalog.select(self.where, self.limits, space) for space in own]
+        )
         if self.words is not None:
             listed = [_ids_of_words(catalog, unit, self.words) for unit in set(spaces.values())]
             kept.append(distinct(np.concatenate(listed)))
@@ -225,7 +250,9 @@ class Selection:
     def check_texts(self, catalog: Catalog, card: Card) -> None:
         """Raise DamagedError if texts select items, and that of an item of a space is missing."""
         if self.where is not None or (self.words is not None and card.unit is Unit.OCCURRENCE):
-            catalog.check_texts(card.space)  # an item without a stored text would be left out silently
+            catalog.check_texts(
+                card.space
+            )  # an item without a stored text would be left out silently
 
     def select(self, catalog: Catalog, space: str) -> Ids | None:
         """Return the selected ids, ascending; None for all. Without a sample, ids of other spaces may be included."""
@@ -280,7 +307,9 @@ class MetricRequest:
     @cached_property
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of the metric's function besides its inputs, with the seed if it takes one."""
-        arguments = {p.name: self.parameters[p.name] for p in self.metric.parameters if not p.is_input}
+        arguments = {
+            p.name: self.parameters[p.name] for p in self.metric.parameters if not p.is_input
+        }
         return arguments | ({"seed": self.selection.seed} if self.metric.is_seeded else {})
 
 
@@ -314,4 +343,6 @@ class Case(NamedTuple):
     columns: Mapping[str, Any] = MappingProxyType({})
     notes: tuple[str, ...] = ()
     sentence_space: str | None = None
-    used: Mapping[str, Any] = MappingProxyType({})  # parameters with the values that are used, in place of the given
+    used: Mapping[str, Any] = MappingProxyType(
+        {}
+    )  # parameters with the values that are used, in place of the given

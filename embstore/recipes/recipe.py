@@ -60,10 +60,16 @@ class Source:
     datasets: tuple[str, ...]
     quick: tuple[str, ...]  # subset of ``datasets`` for a quick run
     quick_texts: int | None = None
-    per_text: int | None = None  # number of words to sample from each sentence, for occurrences; None for all
-    own_per_text: int | None = None  # the same for a user's file that replaces the source; None for ``per_text``
+    per_text: int | None = (
+        None  # number of words to sample from each sentence, for occurrences; None for all
+    )
+    own_per_text: int | None = (
+        None  # the same for a user's file that replaces the source; None for ``per_text``
+    )
     replaceable: bool = False  # whether a user's file of sentences may replace the source
-    keep: tuple[str, ...] = ()  # columns of its files to store with the items, for ``by`` and ``where``
+    keep: tuple[
+        str, ...
+    ] = ()  # columns of its files to store with the items, for ``by`` and ``where``
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,9 @@ class Population:
 
     dataset: str
     left_only: bool = False  # whether to use only the first text of each pair
-    repeated: bool = False  # whether a text counts as often as it occurs in the dataset, instead of once
+    repeated: bool = (
+        False  # whether a text counts as often as it occurs in the dataset, instead of once
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +118,15 @@ class QuerySpec:
     parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     sample: int | None = None  # number of items to sample; None for all
     where: str | None = None  # SQL expression over the item columns; None for all items
-    words: tuple[str, ...] = ()  # words whose items are used, as those of ``--words``; empty for all items
+    words: tuple[
+        str, ...
+    ] = ()  # words whose items are used, as those of ``--words``; empty for all items
     population: Population | None = None  # selection of items; None for all items of the space
     transforms: tuple[str, ...] = ()  # transforms applied to the vectors first
     by: str | None = None
-    bins: str | None = None  # intervals of a column of numbers, as those of ``--bins``; None for a group for each value
+    bins: str | None = (
+        None  # intervals of a column of numbers, as those of ``--bins``; None for a group for each value
+    )
     padding: str = ""
 
 
@@ -146,8 +158,12 @@ class Published:
     relation: Relation
     value: float | None  # published number; None for a trend
     source: str  # place in the paper, a key of ``sources`` in the file of figures
-    spaces: tuple[str, ...] = ()  # names of the spaces that it applies to; empty for all spaces of the figure
-    group: str | None = None  # group of a measure with ``by`` that it applies to; None for measures without
+    spaces: tuple[
+        str, ...
+    ] = ()  # names of the spaces that it applies to; empty for all spaces of the figure
+    group: str | None = (
+        None  # group of a measure with ``by`` that it applies to; None for measures without
+    )
 
     def band(self, measure: Measure) -> tuple[float | None, float | None]:
         """Return the lowest and highest measured numbers that hit; None for no limit.
@@ -167,8 +183,12 @@ class Published:
     def verdict(self, measured: float, measure: Measure) -> Verdict:
         """Return whether a measured number hits or misses the published one."""
         low, high = self.band(measure)
-        is_above = low is None or (measured > low if self.relation is Relation.ABOVE else measured >= low)
-        is_below = high is None or (measured < high if self.relation is Relation.BELOW else measured <= high)
+        is_above = low is None or (
+            measured > low if self.relation is Relation.ABOVE else measured >= low
+        )
+        is_below = high is None or (
+            measured < high if self.relation is Relation.BELOW else measured <= high
+        )
         return Verdict.HIT if is_above and is_below else Verdict.MISS
 
 
@@ -262,7 +282,9 @@ class Plan:
     models: tuple[str, ...]  # short names of the checkpoints
     all_published: bool  # whether to include published numbers of other models, as not measured
     builds: tuple[BuildStep, ...]
-    measures: tuple[PlannedMeasure, ...]  # measures of each space and model, in the order of the result
+    measures: tuple[
+        PlannedMeasure, ...
+    ]  # measures of each space and model, in the order of the result
 
     @property
     def queries(self) -> list[PlannedQuery]:
@@ -298,7 +320,12 @@ def plan(
         if space.name not in model.unsupported and _applies_to(space, model)
     ]
     measures = [
-        PlannedMeasure(measure, model.name, recipe.spaces[space], planner.query(measure, model, recipe.spaces[space]))
+        PlannedMeasure(
+            measure,
+            model.name,
+            recipe.spaces[space],
+            planner.query(measure, model, recipe.spaces[space]),
+        )
         for measure in recipe.measures
         for model in models
         for space in measure.spaces
@@ -333,11 +360,15 @@ class _Planner:
             sources=datasets if replacement is None else (replacement.path,),
             spec=space,
             limit=source.quick_texts if self.quick else None,
-            per_text=source.per_text if replacement is None else source.own_per_text or source.per_text,
+            per_text=(
+                source.per_text if replacement is None else source.own_per_text or source.per_text
+            ),
             keep=source.keep if replacement is None else (),
         )
 
-    def query(self, measure: Measure, model: CheckpointTraits, space: SpaceSpec) -> PlannedQuery | str:
+    def query(
+        self, measure: Measure, model: CheckpointTraits, space: SpaceSpec
+    ) -> PlannedQuery | str:
         """Return the query of a measure for a space of a model, or the reason why there is none."""
         source = self.recipe.sources[space.source]
         padding = self.recipe.spaces.get(measure.padding)

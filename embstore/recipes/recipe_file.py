@@ -53,7 +53,9 @@ def load_recipe(name: str) -> Recipe:
     path = _FOLDER / f"{name}{SUFFIX}" if name in known_recipes() else Path(name)
     if path.suffix == SUFFIX:
         return _load(path)
-    raise UnknownNameError("recipe", name, known_recipes(), "A recipe of your own is a .toml file: give its path.")
+    raise UnknownNameError(
+        "recipe", name, known_recipes(), "A recipe of your own is a .toml file: give its path."
+    )
 
 
 def _load(path: Path) -> Recipe:
@@ -63,8 +65,8 @@ def _load(path: Path) -> Recipe:
     for name in (name for source in recipe.sources.values() for name in source.datasets):
         if not _DATASET.fullmatch(name) and (name == "-" or not _is_below(Path(name), path.parent)):
             raise UsageError(
-                f"{path}: a source must be a dataset or a file below the recipe's folder, not {name!r}. Copy the file "
-                "there, or make a dataset of it: embstore datasets add"
+                f"{path}: a source must be a dataset or a file below the recipe's folder, not"
+                f" {name!r}. Copy the file there, or make a dataset of it: embstore datasets add"
             )
     return recipe
 
@@ -74,7 +76,8 @@ def _beside(recipe: Path, name: str) -> Path:
     path = recipe.parent / name
     if name in ("", ".", "..") or "/" in name or "\\" in name or not _is_below(path, recipe.parent):
         raise UsageError(
-            f"{recipe}: figures must be the name of a file in the recipe's folder, not {name!r}. Copy the file there."
+            f"{recipe}: figures must be the name of a file in the recipe's folder, not {name!r}."
+            " Copy the file there."
         )
     return path
 
@@ -164,7 +167,9 @@ class _Fields:
         if kind is Template:
             return self.located(Template, self.read(key, str))
         if kind is Population:
-            return _Fields(self.read(key, Mapping[str, Any]), f"{self.place}: {key}").record(Population)
+            return _Fields(self.read(key, Mapping[str, Any]), f"{self.place}: {key}").record(
+                Population
+            )
         is_valid, expected, convert = _READERS[kind]
         if not is_valid(value):
             raise self.invalid(key, expected)
@@ -181,7 +186,9 @@ class _Fields:
             if each.name not in given:
                 hint = hints[each.name]
                 base = get_args(hint)[0] if isinstance(hint, UnionType) else hint  # without None
-                default = each.default if each.default_factory is MISSING else each.default_factory()
+                default = (
+                    each.default if each.default_factory is MISSING else each.default_factory()
+                )
                 given[each.name] = self.read(each.name, base, default)
         self.check_all_read()
         return kind(**given)
@@ -189,7 +196,9 @@ class _Fields:
     def tables(self, key: str, *, optional: bool = False) -> Iterator["_Fields"]:
         """Return the value of a key, a list of tables; empty if the key is missing and ``optional``."""
         value = self.take(key, [] if optional else MISSING)
-        if not (value == [] and optional) and not _is_list(value, lambda entry: isinstance(entry, dict)):
+        if not (value == [] and optional) and not _is_list(
+            value, lambda entry: isinstance(entry, dict)
+        ):
             raise self.invalid(key, "a list of tables")
         return (_Fields(entry, f"{self.place}: {key}[{i}]") for i, entry in enumerate(value))
 
@@ -228,11 +237,21 @@ def parse_recipe(document: Mapping[str, Any], place: str, figures: Callable[[str
     top.located(check_space_name, top.read("name", str))
     file, models = top.read("figures", str, ""), top.read("models", tuple[str, ...])
     sources = _by_name(place, "sources", map(_parse_source, top.tables("sources")))
-    spaces = _by_name(place, "spaces", (_parse_space(table, sources) for table in top.tables("spaces")))
+    spaces = _by_name(
+        place, "spaces", (_parse_space(table, sources) for table in top.tables("spaces"))
+    )
     measures = tuple(_parse_measure(table, spaces, sources) for table in top.tables("measures"))
-    unmeasured = tuple(table.record(Unmeasured) for table in top.tables("unmeasured", optional=True))
+    unmeasured = tuple(
+        table.record(Unmeasured) for table in top.tables("unmeasured", optional=True)
+    )
     recipe = top.record(
-        Recipe, models=models, sources=sources, spaces=spaces, measures=measures, unmeasured=unmeasured, published=()
+        Recipe,
+        models=models,
+        sources=sources,
+        spaces=spaces,
+        measures=measures,
+        unmeasured=unmeasured,
+        published=(),
     )
     return _with_figures(recipe, figures(file), f"{place}: {file}") if file else recipe
 
@@ -252,7 +271,9 @@ def _parse_source(table: _Fields) -> Source:
     source = table.record(Source, quick=table.read("quick", tuple[str, ...], datasets))
     table.check_known("dataset", source.quick, datasets)
     if source.own_per_text is not None and (source.per_text is None or not source.replaceable):
-        raise table.invalid("own_per_text", "absent where nothing is drawn (per_text) or replaced (replaceable)")
+        raise table.invalid(
+            "own_per_text", "absent where nothing is drawn (per_text) or replaced (replaceable)"
+        )
     return source
 
 
@@ -262,12 +283,19 @@ def _parse_space(table: _Fields, sources: Mapping[str, Source]) -> SpaceSpec:
     table.check_known("source", [space.source], sources)
     table.located(check_pooling, space.unit, space.pooling)
     if sources[space.source].per_text is not None and space.unit is not Unit.OCCURRENCE:
-        raise table.invalid("unit", "'occurrence', since its source draws words from sentences (per_text)")
+        raise table.invalid(
+            "unit", "'occurrence', since its source draws words from sentences (per_text)"
+        )
     return space
 
 
-def _parse_measure(table: _Fields, spaces: Mapping[str, SpaceSpec], sources: Mapping[str, Source]) -> Measure:
-    by, bins = table.read("by", str, None), table.take("bins", None)  # a number of intervals, or their edges
+def _parse_measure(
+    table: _Fields, spaces: Mapping[str, SpaceSpec], sources: Mapping[str, Source]
+) -> Measure:
+    by, bins = (
+        table.read("by", str, None),
+        table.take("bins", None),
+    )  # a number of intervals, or their edges
     if by is None and bins is not None:
         raise table.invalid("bins", "absent without by, the column that it divides")
     grouping = table.located(parse_grouping, by, bins)
@@ -277,10 +305,14 @@ def _parse_measure(table: _Fields, spaces: Mapping[str, SpaceSpec], sources: Map
         table.check_known("space", [measure.padding], spaces)
         if spaces[measure.padding].unit is not Unit.SENTENCE:
             raise table.invalid("padding", "the name of a space of sentences")
-        if measure.metric != "anisotropy" or {spaces[name].unit for name in measure.spaces} != {Unit.OCCURRENCE}:
+        if measure.metric != "anisotropy" or {spaces[name].unit for name in measure.spaces} != {
+            Unit.OCCURRENCE
+        }:
             raise table.invalid("metric", "'anisotropy' of occurrences, since padding is drawn too")
         _check_absent(table, ("where", "words", "by"), "where padding is drawn too")
-    embedded = dict.fromkeys(name for space in measure.spaces for name in sources[spaces[space].source].datasets)
+    embedded = dict.fromkeys(
+        name for space in measure.spaces for name in sources[spaces[space].source].datasets
+    )
     table.check_known("dataset", measure.datasets, embedded)
     if measure.population is not None:
         table.check_known("dataset", [measure.population.dataset], embedded)
@@ -288,7 +320,11 @@ def _parse_measure(table: _Fields, spaces: Mapping[str, SpaceSpec], sources: Map
             reason = "where texts count more than once (population.repeated)"
             if (measure.metric, measure.column) != ("anisotropy", "anisotropy"):
                 raise table.invalid("metric", f"'anisotropy' {reason}")
-            _check_absent(table, ("parameters", "sample", "where", "words", "transforms", "by", "padding"), reason)
+            _check_absent(
+                table,
+                ("parameters", "sample", "where", "words", "transforms", "by", "padding"),
+                reason,
+            )
     return measure
 
 
@@ -308,8 +344,14 @@ def _with_figures(recipe: Recipe, document: Any, place: str) -> Recipe:
     if not isinstance(document, dict):
         raise UsageError(f"{place} must hold an object with 'sources' and 'figures'.")
     top = _Fields(document, place)
-    origins = top.read("sources", Mapping[str, Any], {})  # the places of the numbers in the paper, by key
-    numbers = [number for entry in top.tables("figures") for number in _parse_published(entry, origins, recipe.spaces)]
+    origins = top.read(
+        "sources", Mapping[str, Any], {}
+    )  # the places of the numbers in the paper, by key
+    numbers = [
+        number
+        for entry in top.tables("figures")
+        for number in _parse_published(entry, origins, recipe.spaces)
+    ]
     top.check_all_read()
     return replace(recipe, published=tuple(numbers))
 

@@ -43,7 +43,18 @@ from embstore.recipes.recipe_file import load_recipe
 from embstore.sources.files import file_sha256
 from embstore.storage.catalog import Catalog, Ids
 
-PLAN_COLUMNS = ("step", "model", "space", "sources", "unit", "pooling", "template", "metric", "column", "figure")
+PLAN_COLUMNS = (
+    "step",
+    "model",
+    "space",
+    "sources",
+    "unit",
+    "pooling",
+    "template",
+    "metric",
+    "column",
+    "figure",
+)
 
 
 StoreMethods = Any  # an embstore.Store, which is above this package
@@ -57,7 +68,9 @@ class LayerValue:
     value: float | None
     n: int | None
     reason: str | None = None
-    group: str | None = None  # group of the items, empty for those without a value of the column; None without groups
+    group: str | None = (
+        None  # group of the items, empty for those without a value of the column; None without groups
+    )
 
 
 Answers = Mapping[PlannedQuery, Mapping[str, Sequence[LayerValue]] | str]
@@ -88,7 +101,9 @@ def reproduce(store: StoreMethods, name: str, options: ReproduceOptions) -> Tabl
     queries = run.queries
     answers: dict[PlannedQuery, dict[str, list[LayerValue]] | str] = {}
     for n_done, query in enumerate(queries):
-        report_progress(Progress("measure", run.recipe.name, n_done, len(queries), n_done / len(queries)))
+        report_progress(
+            Progress("measure", run.recipe.name, n_done, len(queries), n_done / len(queries))
+        )
         answers[query] = _answer(store, query)
         notes += _answer_notes(query, answers[query])
     report_progress(Progress("measure", run.recipe.name, len(queries), len(queries), 1.0))
@@ -130,20 +145,31 @@ def _plan_run(name: str, options: ReproduceOptions) -> tuple[Plan, list[str]]:
     check_metrics(recipe)
     sentences = None if options.sentences is None else _sentences(options.sentences)
     if sentences and not any(source.replaceable for source in recipe.sources.values()):
-        raise UsageError(f"the recipe {recipe.name!r} has no source that a file of sentences may replace.")
-    models = [_traits(spec, recipe, options) for spec in dict.fromkeys(options.models or recipe.models)]
+        raise UsageError(
+            f"the recipe {recipe.name!r} has no source that a file of sentences may replace."
+        )
+    models = [
+        _traits(spec, recipe, options) for spec in dict.fromkeys(options.models or recipe.models)
+    ]
     names = [model.name for model in models]
     if duplicate := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"two of the models are called {duplicate!r}. Rename one: ⦃model=NAME=FOLDER⦄.")
+        raise UsageError(
+            f"two of the models are called {duplicate!r}. Rename one: ⦃model=NAME=FOLDER⦄."
+        )
     run = plan(
-        recipe, models, quick=options.quick, sentences=sentences, seed=options.seed, all_published=not options.models
+        recipe,
+        models,
+        quick=options.quick,
+        sentences=sentences,
+        seed=options.seed,
+        all_published=not options.models,
     )
     notes = list(recipe.notes)
     published = {number.model for number in recipe.published}
     if unknown := [name for name in names if name not in published]:
         notes.append(
-            f"nothing is published for {', '.join(unknown)}. A folder that stands in for {' or '.join(recipe.models)} "
-            "is given as NAME=FOLDER."
+            f"nothing is published for {', '.join(unknown)}. A folder that stands in for"
+            f" {' or '.join(recipe.models)} is given as NAME=FOLDER."
         )
     return run, notes
 
@@ -154,17 +180,23 @@ def check_metrics(recipe: Recipe) -> None:
         metric = get_metric(measure.metric)
         metric.check(measure.parameters)
         if measure.words and any(parameter.name == "words" for parameter in metric.parameters):
-            raise UsageError(f"{measure.figure!r}: {metric.name} takes words as a parameter: put them in parameters.")
+            raise UsageError(
+                f"{measure.figure!r}: {metric.name} takes words as a parameter: put them in"
+                " parameters."
+            )
         if measure.by is not None and (of := UNGROUPED.get(metric.needs)) is not None:
-            raise UsageError(f"{measure.figure!r}: {metric.name} is of {of}, not of groups of items: leave out by.")
+            raise UsageError(
+                f"{measure.figure!r}: {metric.name} is of {of}, not of groups of items: leave"
+                " out by."
+            )
         columns = [column.name for column in metric.columns if column.type in ("number", "integer")]
         check_known(f"column of {metric.name}", measure.column, columns)
         for space in measure.spaces:
             unit = recipe.spaces[space].unit
             if metric.units and unit not in metric.units:
                 raise UsageError(
-                    f"{measure.figure!r} asks {metric.name} of the space {space!r}, whose unit is {unit.value}: the "
-                    f"metric is about {' or '.join(metric.units)} spaces."
+                    f"{measure.figure!r} asks {metric.name} of the space {space!r}, whose unit is"
+                    f" {unit.value}: the metric is about {' or '.join(metric.units)} spaces."
                 )
 
 
@@ -198,7 +230,9 @@ def _build(store: StoreMethods, step: BuildStep, options: ReproduceOptions) -> l
     )  # fmt: skip
     return [
         f"{step.space}: {count} skipped: {reason}"
-        for reason, count in sum((space.skipped for space in report.spaces), report.blanks.copy()).most_common()
+        for reason, count in sum(
+            (space.skipped for space in report.spaces), report.blanks.copy()
+        ).most_common()
     ]
 
 
@@ -223,7 +257,9 @@ def _answer(store: StoreMethods, query: PlannedQuery) -> dict[str, list[LayerVal
         return str(error)
     if len({(row["layer"], row.get("group")) for row in result}) < len(result):
         return f"{query.metric} gives several rows for a layer: its parameters must single one out"
-    columns = [column for column in result.columns if column not in ("layer", "group", "n", "reason")]
+    columns = [
+        column for column in result.columns if column not in ("layer", "group", "n", "reason")
+    ]
     return {column: [_layer_value(row, column) for row in result] for column in columns}
 
 
@@ -232,7 +268,9 @@ def _layer_value(row: Mapping[str, Any], column: str) -> LayerValue:
     value = row[column]
     value = float(value) if isinstance(value, int | float) else None
     group = (row["group"] or "") if "group" in row else None
-    return LayerValue(row["layer"], value, row["n"], None if value is not None else row["reason"], group)
+    return LayerValue(
+        row["layer"], value, row["n"], None if value is not None else row["reason"], group
+    )
 
 
 def _where(store: StoreMethods, query: PlannedQuery) -> str | None:
@@ -253,7 +291,9 @@ def _ids_of(store: StoreMethods, space: str, population: Population) -> Ids:
     return np.concatenate(columns)
 
 
-def _answer_notes(query: PlannedQuery, answer: Mapping[str, Sequence[LayerValue]] | str) -> list[str]:
+def _answer_notes(
+    query: PlannedQuery, answer: Mapping[str, Sequence[LayerValue]] | str
+) -> list[str]:
     """Return notes if a space has fewer items than the query's sample, or no item of some of its words."""
     if isinstance(answer, str):
         return []
@@ -266,14 +306,22 @@ def _answer_notes(query: PlannedQuery, answer: Mapping[str, Sequence[LayerValue]
         n_used += of_layers.values()
     if query.sample is not None and n_used and (n := max(n_used)) < query.sample:
         selection = "" if query.where is None else f" with {query.where}"
-        notes.append(f"{query.space}{selection}: all {n} items are used, fewer than the {query.sample} of the paper.")
+        notes.append(
+            f"{query.space}{selection}: all {n} items are used, fewer than the {query.sample} of"
+            " the paper."
+        )
     n_missing = max((each.value or 0 for each in answer.get("words_missing", ())), default=0)
     if query.words and n_missing:
-        notes.append(f"{query.space}: {n_missing:.0f} of the {len(query.words)} words of a measure have no item.")
+        notes.append(
+            f"{query.space}: {n_missing:.0f} of the {len(query.words)} words of a measure have no"
+            " item."
+        )
     return notes
 
 
-def _padded_self_similarity(catalog: Catalog, query: PlannedQuery, layers: Sequence[Layer]) -> list[LayerValue]:
+def _padded_self_similarity(
+    catalog: Catalog, query: PlannedQuery, layers: Sequence[Layer]
+) -> list[LayerValue]:
     """Compute the mean pairwise cosine of a sample of words and paddings, layer by layer.
 
     As the code of Wolfe & Caliskan (2022) does, which draws an index from 1 to the sentence's length, inclusive, in a
@@ -287,24 +335,39 @@ def _padded_self_similarity(catalog: Catalog, query: PlannedQuery, layers: Seque
     sentences = [words_in(item.context or "") for item in occurrences]
     n_words = np.array([len(spans) for spans in sentences], np.int64)
     is_padding = rng.integers(1, n_words, endpoint=True) == n_words
-    is_first = np.array([item.span == spans[0] for item, spans in zip(occurrences, sentences, strict=True)], np.bool_)
+    is_first = np.array(
+        [item.span == spans[0] for item, spans in zip(occurrences, sentences, strict=True)],
+        np.bool_,
+    )
     kept = np.flatnonzero(is_padding | ~is_first)
     if query.sample is not None and query.sample < len(kept):
         kept = np.sort(rng.choice(kept, query.sample, replace=False))
     words = [occurrences[i].id for i in kept[~is_padding[kept]].tolist()]
-    paddings = [item_id(Unit.SENTENCE, occurrences[i].context or "") for i in kept[is_padding[kept]].tolist()]
-    drawn = {query.space: np.array(words, np.int64), query.padding: np.array(sorted(paddings), np.int64)}
+    paddings = [
+        item_id(Unit.SENTENCE, occurrences[i].context or "")
+        for i in kept[is_padding[kept]].tolist()
+    ]
+    drawn = {
+        query.space: np.array(words, np.int64),
+        query.padding: np.array(sorted(paddings), np.int64),
+    }
     return self_similarity(catalog, drawn, layers)
 
 
-def self_similarity(catalog: Catalog, ids_by_space: Mapping[str, Ids], layers: Sequence[Layer]) -> list[LayerValue]:
+def self_similarity(
+    catalog: Catalog, ids_by_space: Mapping[str, Ids], layers: Sequence[Layer]
+) -> list[LayerValue]:
     """Compute the mean pairwise cosine of a multiset of items of some spaces, layer by layer.
 
     (‖Σu‖² − n) / (n (n − 1)) over unit vectors u: eq. 1 of Wolfe & Caliskan (2022). Two copies of an item are a pair of
     cosine 1. The multiset is split into sets without duplicates, whose sums are added. Ids that are not in their space
     are ignored.
     """
-    sets = [(space, ids) for space, multiset in ids_by_space.items() for ids in split_into_sets(multiset)]
+    sets = [
+        (space, ids)
+        for space, multiset in ids_by_space.items()
+        for ids in split_into_sets(multiset)
+    ]
     dim = catalog.cards[next(iter(ids_by_space))].dim
     values = []
     for layer in layers:
@@ -348,18 +411,28 @@ def judge(plan: Plan, answers: Answers) -> list[Row]:
             and (number.group is None) == (planned.measure.by is None)
         )
         compared.update(numbers)
-        answer = answers[planned.query] if isinstance(planned.query, PlannedQuery) else planned.query
+        answer = (
+            answers[planned.query] if isinstance(planned.query, PlannedQuery) else planned.query
+        )
         if isinstance(answer, str):
-            rows += [_row(planned, number, reason=answer) for number in (numbers or (None,))]
+            rows += [_row(planned, number, reason=answer) for number in numbers or (None,)]
         else:
             values = answer[planned.measure.column]
             groups = list(dict.fromkeys(value.group for value in values))
             for group in groups:
                 of_group = [number for number in numbers if number.group == group]
-                rows += _measured_rows(planned, of_group, [value for value in values if value.group == group])
-            known = f"there are {', '.join(filter(None, groups))}" + " and one without a name" * ("" in groups)
+                rows += _measured_rows(
+                    planned, of_group, [value for value in values if value.group == group]
+                )
+            known = f"there are {', '.join(filter(None, groups))}" + " and one without a name" * (
+                "" in groups
+            )
             reason = f"there is no such group: {known}"
-            rows += [_row(planned, number, reason=reason) for number in numbers if number.group not in groups]
+            rows += [
+                _row(planned, number, reason=reason)
+                for number in numbers
+                if number.group not in groups
+            ]
     rows += _variant_rows(plan)
     return rows + [
         _unmeasured_row(plan, number)
@@ -368,12 +441,14 @@ def judge(plan: Plan, answers: Answers) -> list[Row]:
     ]
 
 
-def _measured_rows(planned: PlannedMeasure, numbers: Sequence[Published], values: Sequence[LayerValue]) -> list[Row]:
+def _measured_rows(
+    planned: PlannedMeasure, numbers: Sequence[Published], values: Sequence[LayerValue]
+) -> list[Row]:
     """Return a row for each layer, and for each published number on several layers or on a missing layer."""
     rows = []
     for value in values:
         numbers_of_layer = [number for number in numbers if number.layers == value.layer]
-        rows += [_row(planned, number, value) for number in (numbers_of_layer or (None,))]
+        rows += [_row(planned, number, value) for number in numbers_of_layer or (None,)]
     layers = [value.layer for value in values]
     for number in numbers:
         if number.layers in (BEST, ALL):
@@ -401,13 +476,19 @@ def _over_layers(number: Published, values: Sequence[LayerValue]) -> LayerValue:
 
 
 def _row(
-    planned: PlannedMeasure, number: Published | None, value: LayerValue | None = None, *, reason: str | None = None
+    planned: PlannedMeasure,
+    number: Published | None,
+    value: LayerValue | None = None,
+    *,
+    reason: str | None = None,
 ) -> Row:
     """Return the row of a measure: a published number, if any, and the measured one or the reason why there is none."""
     measured = None if value is None else value.value
     verdict = Verdict.NOT_MEASURED
     if measured is not None:
-        verdict = Verdict.NOT_PUBLISHED if number is None else number.verdict(measured, planned.measure)
+        verdict = (
+            Verdict.NOT_PUBLISHED if number is None else number.verdict(measured, planned.measure)
+        )
     low, high = (None, None) if number is None else number.band(planned.measure)
     source = value or number
     group = None if source is None else source.group
@@ -428,10 +509,16 @@ def _unmeasured_row(plan: Plan, number: Published) -> Row:
     """Return the row of a published number that nothing was compared with, with the reason."""
     reason = "the recipe has no measure of it"
     if number.model not in plan.models:
-        reason = rendered(f"{number.model} is not among the models of this run: ⦃model={number.model}⦄")
+        reason = rendered(
+            f"{number.model} is not among the models of this run: ⦃model={number.model}⦄"
+        )
     for entry in plan.recipe.unmeasured:
         covers_figure = not entry.figures or number.figure in entry.figures
-        if not entry.variant and covers_figure and (not entry.models or number.model in entry.models):
+        if (
+            not entry.variant
+            and covers_figure
+            and (not entry.models or number.model in entry.models)
+        ):
             reason = entry.reason
             break
     return _without_value(number.model, number.figure, number, reason=reason)
@@ -451,7 +538,11 @@ def _variant_rows(plan: Plan) -> list[Row]:
 
 def _without_value(model: str, figure: str, number: Published | None, **columns: Any) -> Row:
     """Return a row that is not measured but for the given columns, with those of a published number, if any."""
-    row = dict.fromkeys(COLUMNS) | {"model": model, "figure": figure, "verdict": Verdict.NOT_MEASURED.value}
+    row = dict.fromkeys(COLUMNS) | {
+        "model": model,
+        "figure": figure,
+        "verdict": Verdict.NOT_MEASURED.value,
+    }
     if number is not None:
         layers = None if number.layers is None else str(number.layers)
         row |= {
@@ -465,7 +556,9 @@ def summary_of(rows: Iterable[Mapping[str, Any]]) -> str:
     rows = list(rows)
     counts = Counter(row["verdict"] for row in rows if row["relation"] is not None)
     n_unpublished = sum(row["verdict"] == Verdict.NOT_PUBLISHED for row in rows)
-    n_hit, n_missed, n_unmeasured = (counts[verdict] for verdict in (Verdict.HIT, Verdict.MISS, Verdict.NOT_MEASURED))
+    n_hit, n_missed, n_unmeasured = (
+        counts[verdict] for verdict in (Verdict.HIT, Verdict.MISS, Verdict.NOT_MEASURED)
+    )
     return (
         f"beside published numbers: {n_hit} hit, {n_missed} missed, {n_unmeasured} not measured; "
         f"{n_unpublished} measured of which nothing is published."

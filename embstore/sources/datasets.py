@@ -15,7 +15,14 @@ from embstore.base.space import Unit
 from embstore.base.table import Pivot, Table, table
 from embstore.base.text import source_name
 from embstore.sources import source
-from embstore.sources.files import decode_lines, file_sha256, is_file, open_binary, read_binary, strip_terminator
+from embstore.sources.files import (
+    decode_lines,
+    file_sha256,
+    is_file,
+    open_binary,
+    read_binary,
+    strip_terminator,
+)
 from embstore.sources.own import add_own, own_dataset, own_datasets
 from embstore.sources.rows import Row, Value, number_value, text_value
 
@@ -44,7 +51,9 @@ WORDS = source.DatasetSpec(
     help="The most frequent English words, letters only; 10,000, or as many as words:N says.",
     scores=(1, 10_000),
     licence="CC BY-SA 4.0",
-    citation="Robyn Speer (2022). rspeer/wordfreq: v3.0. Zenodo. https://doi.org/10.5281/zenodo.7199437",
+    citation=(
+        "Robyn Speer (2022). rspeer/wordfreq: v3.0. Zenodo. https://doi.org/10.5281/zenodo.7199437"
+    ),
     references=("speer2022",),
 )
 
@@ -57,17 +66,24 @@ _VECTO = (
     "9b61d0e067e2e68af22160d09450f82d9544cd70/word-similarity/monolingual/en/"
 )
 _LICENCES = {_WOLFE: "MIT (of the repository)", _VECTO: "none stated in the repository"}
-_UNITS = {source.WORD_PAIRS: Unit.WORD, source.LEXICON: Unit.WORD, source.SENTENCE_PAIRS: Unit.SENTENCE}
+_UNITS = {
+    source.WORD_PAIRS: Unit.WORD,
+    source.LEXICON: Unit.WORD,
+    source.SENTENCE_PAIRS: Unit.SENTENCE,
+}
 _SCORE: dict[str, source.ValueType] = {"score": float}
 _POS: dict[str, source.ValueType] = {**_SCORE, "pos": str, "pos_2": str}
 _SIMVERB: dict[str, source.ValueType] = {**_SCORE, "pos": str, "relation": str}
 _STSB: dict[str, source.ValueType] = {**_SCORE, "genre": str, "file": str, "year": str, "id": str}
-_STSB_WOLFE: dict[str, source.ValueType] = {**_STSB, "score_text": str}  # their code ranks the scores as strings
+_STSB_WOLFE: dict[str, source.ValueType] = {
+    **_STSB,
+    "score_text": str,
+}  # their code ranks the scores as strings
 _STSB_FILE = "sts-test.csv", "affe45928a66ee5a708531233c95b7dacbbdc57f974f002a3d32ea0180cf816a"
 _STSB_FIELDS = ("genre", "file", "year", "id", "score", "text", "text_2")
 _STSB_CITATION = (
-    "Daniel Cer, Mona Diab, Eneko Agirre, Iñigo Lopez-Gazpio, Lucia Specia (2017). SemEval-2017 Task 1: Semantic "
-    "Textual Similarity. SemEval, 1–14. https://doi.org/10.18653/v1/S17-2001"
+    "Daniel Cer, Mona Diab, Eneko Agirre, Iñigo Lopez-Gazpio, Lucia Specia (2017). SemEval-2017"
+    " Task 1: Semantic Textual Similarity. SemEval, 1–14. https://doi.org/10.18653/v1/S17-2001"
 )
 _BELLEZZA: dict[str, source.ValueType] = {
     "valence": float, "male_pleasantness": float, "female_pleasantness": float, "male_frequency": float,
@@ -118,14 +134,18 @@ class Layout:
         """Return the row of one line's fields; raise SourceError if fields are missing or invalid."""
         if len(values) < len(self.fields):
             raise SourceError(
-                f"{place}: {len(values)} values, and there should be {len(self.fields)}. Get the file again."
+                f"{place}: {len(values)} values, and there should be {len(self.fields)}. Get the"
+                " file again."
             )
         fields: dict[str, str] = dict(zip(self.fields, values, strict=False))
         for key in ("text", "text_2") if self.pos else ():
             word, mark = fields[key][:-2], fields[key][-2:]  # word-n
             if mark not in _POS_MARKS:
                 marks = ", ".join(_POS_MARKS)
-                raise SourceError(f"{place}: {fields[key]!r} does not end with one of {marks}. Get the file again.")
+                raise SourceError(
+                    f"{place}: {fields[key]!r} does not end with one of {marks}. Get the file"
+                    " again."
+                )
             fields |= {key: word, key.replace("text", "pos"): mark[1]}
         if "score" in fields:
             fields["score_text"] = fields["score"]
@@ -157,7 +177,9 @@ def _spec(
     """Return the spec of a dataset whose ``file`` (name, SHA-256) is in the folder with the URL ``base``."""
     file_name, sha256 = file
     content = source.DataFile(file_name, sha256, partial(layout.read, columns), base + file_name)
-    return source.DatasetSpec(name, kind, _UNITS[kind], rows, columns, content, licence=_LICENCES[base], **attributes)
+    return source.DatasetSpec(
+        name, kind, _UNITS[kind], rows, columns, content, licence=_LICENCES[base], **attributes
+    )
 
 
 def wolfe2022_lines(lines: Iterator[str], separator: str) -> _Records:
@@ -290,7 +312,10 @@ def get_datasets(specs: Iterable[str]) -> dict[str, source.DatasetSpec]:
     found = {spec: find_dataset(spec) for spec in specs}
     for spec, dataset in found.items():
         if dataset is None:
-            hint = "A table of your own becomes a dataset with: embstore datasets add NAME FILE --kind pairs"
+            hint = (
+                "A table of your own becomes a dataset with: embstore datasets add NAME FILE --kind"
+                " pairs"
+            )
             raise UnknownNameError("dataset", spec, known_datasets(), hint)
     return {spec: dataset for spec, dataset in found.items() if dataset is not None}
 
@@ -300,20 +325,25 @@ def open_dataset(spec: str, dataset: source.DatasetSpec) -> source.Source:
     name, colon, number = source_name(spec).partition(":")
     if isinstance(content := dataset.content, source.DataFile):
         if colon:
-            raise UsageError(f"{spec!r}: the dataset {name!r} is always whole. Write {name}, without a number.")
-        return source.Source(name, partial(content.read, source.check_cached(dataset, content)), dataset)
+            raise UsageError(
+                f"{spec!r}: the dataset {name!r} is always whole. Write {name}, without a number."
+            )
+        return source.Source(
+            name, partial(content.read, source.check_cached(dataset, content)), dataset
+        )
     size = dataset.rows
     if colon:
         # int() fails on more than 4,300 digits.
         if not (number.isascii() and number.isdecimal() and len(number) < 100 and int(number) > 0):
             raise UsageError(
-                f"{spec!r}: {number!r} is not a number of texts. Write a whole number above 0, as in "
-                f"{dataset.name}:{dataset.rows // 2}, or ./{spec} for a file of that name."
+                f"{spec!r}: {number!r} is not a number of texts. Write a whole number above 0, as"
+                f" in {dataset.name}:{dataset.rows // 2}, or ./{spec} for a file of that name."
             )
         size = int(number)
     if colon and (n_available := sum(1 for _ in content(size))) < size:
         raise SourceError(
-            f"{spec}: the dataset {name!r} has {n_available:,} texts. Ask for at most {name}:{n_available}."
+            f"{spec}: the dataset {name!r} has {n_available:,} texts. Ask for at most"
+            f" {name}:{n_available}."
         )
     # With its default size it has the same name as without, so that the store does not hold it under two names.
     stored_name = name if size == dataset.rows else f"{name}:{size}"
@@ -355,10 +385,13 @@ def fetch_datasets(names: Sequence[str]) -> dict[str, Path | None]:
     if len(errors) == 1 and not paths:
         raise SourceError(errors[0])
     if errors:
-        fetched = f" ({', '.join(paths)} {'are' if len(paths) > 1 else 'is'} at hand)" if paths else ""
+        fetched = (
+            f" ({', '.join(paths)} {'are' if len(paths) > 1 else 'is'} at hand)" if paths else ""
+        )
         reasons = "".join(f"\n  {error}" for error in errors)
         raise SourceError(
-            f"{len(errors)} of {len(errors) + len(paths)} datasets could not be fetched{fetched}:{reasons}"
+            f"{len(errors)} of {len(errors) + len(paths)} datasets could not be"
+            f" fetched{fetched}:{reasons}"
         )
     return paths
 
@@ -379,19 +412,25 @@ def add_dataset(
     if kind is not None:
         return add_own(name, file, kind, columns, unit, tuple(DATASETS), layout)
     if name not in DATASETS:
-        hint = "For a table of your own add ⦃kind=pairs|lexicon|analogies⦄, and for a table its ⦃columns⦄."
+        hint = (
+            "For a table of your own add ⦃kind=pairs|lexicon|analogies⦄, and for a table its"
+            " ⦃columns⦄."
+        )
         raise UnknownNameError("dataset", name, DATASETS, hint)
     spec = DATASETS[name]
     if not isinstance(content := spec.content, source.DataFile):
         raise UsageError(f"the dataset {name!r} is made by embstore: no file is needed.")
     if columns or layout:
         option = "columns" if columns else next(iter(layout))
-        raise UsageError(f"⦃{option}⦄ goes with ⦃kind⦄: the columns of the dataset {name!r} are known.")
+        raise UsageError(
+            f"⦃{option}⦄ goes with ⦃kind⦄: the columns of the dataset {name!r} are known."
+        )
     sha256 = file_sha256(file)
     if sha256 != content.sha256:
         raise SourceError(
-            f"{file} is not the file of the dataset {name!r}: its SHA-256 is {sha256}, and should be {content.sha256}. "
-            f"Download it from {content.address}, or add yours under another name with ⦃kind⦄ and ⦃columns⦄."
+            f"{file} is not the file of the dataset {name!r}: its SHA-256 is {sha256}, and should"
+            f" be {content.sha256}. Download it from {content.address}, or add yours under another"
+            " name with ⦃kind⦄ and ⦃columns⦄."
         )
     source.write_file(source.path_of(content), read_binary(file))
     return spec
@@ -422,5 +461,7 @@ def list_datasets(specs: Collection[source.DatasetSpec] | None = None) -> Table:
         )  # fmt: skip
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     shown_states = ("at_hand", "damaged") if any(row["damaged"] for row in rows) else ("at_hand",)
-    shown = Pivot(down=("name",), across=(), values=("kind", "unit", "rows", *shown_states, "licence"))
+    shown = Pivot(
+        down=("name",), across=(), values=("kind", "unit", "rows", *shown_states, "licence")
+    )
     return table(rows, columns=COLUMNS, notes=notes, pivot=shown)

@@ -58,7 +58,9 @@ def open_decompressed(path: Path, name: str) -> Iterator[IO[bytes]]:
             with opened(fileobj=stream, mode="rb") as unpacked:
                 yield unpacked
         except damage as error:
-            raise SourceError(f"{name} ends too early, or is damaged: {error}. Copy or pack it again.") from error
+            raise SourceError(
+                f"{name} ends too early, or is damaged: {error}. Copy or pack it again."
+            ) from error
 
 
 def file_type(path: Path) -> str:
@@ -81,7 +83,9 @@ def is_file(path: Path) -> bool:
 def unreadable(name: str, error: OSError) -> SourceError:
     """Return the SourceError for a system error."""
     if error.errno is None:
-        return SourceError(f"{name} cannot be read: {error or type(error).__name__}. Check the path.")
+        return SourceError(
+            f"{name} cannot be read: {error or type(error).__name__}. Check the path."
+        )
     return SourceAccessError(name, error.errno)
 
 
@@ -119,7 +123,8 @@ def decode_lines(stream: IO[bytes], name: str, *, newline: str = "") -> Iterator
         for number, line in enumerate(iter(partial(wrapper.readline, MAX_TEXT_CHARS + 1), ""), 1):
             if len(line) > MAX_TEXT_CHARS:
                 raise SourceError(
-                    f"{name}:{number}: the line has more than {MAX_TEXT_CHARS:,} characters. Cut it into texts."
+                    f"{name}:{number}: the line has more than {MAX_TEXT_CHARS:,} characters. Cut it"
+                    " into texts."
                 )
             if not line.isascii():
                 _check_utf8(line, f"{name}:{number}")
@@ -173,9 +178,9 @@ class LineEnds:
         if not (self.n_feeds and self.n_returns):
             return []
         return [
-            f"{self.name}:{self.first_return}: a carriage return without a line feed was taken for the end of a "
-            f"line ({self.n_returns} in all), as line feeds are elsewhere. If it is part of a text, give the texts "
-            "as .jsonl, or in quotes as .csv."
+            f"{self.name}:{self.first_return}: a carriage return without a line feed was taken for"
+            f" the end of a line ({self.n_returns} in all), as line feeds are elsewhere. If it is"
+            " part of a text, give the texts as .jsonl, or in quotes as .csv."
         ]
 
 
@@ -191,7 +196,8 @@ def _check_utf8(line: str, place: str) -> None:
         byte = ord(match[0]) - 0xDC00
         is_utf_16 = line.startswith(_UTF_16_MARKS)
         raise SourceError(
-            f"{place}: byte 0x{byte:02X} at position {position} of the line is not valid UTF-8"
-            f"{', but begins a text in UTF-16' if is_utf_16 else ''}. Convert it to UTF-8 first, for instance with "
-            f"{'iconv -f UTF-16 -t UTF-8' if is_utf_16 else 'iconv, if it is text at all'}."
+            f"{place}: byte 0x{byte:02X} at position {position} of the line is not valid"
+            f" UTF-8{', but begins a text in UTF-16' if is_utf_16 else ''}. Convert it to UTF-8"
+            " first, for instance with"
+            f" {'iconv -f UTF-16 -t UTF-8' if is_utf_16 else 'iconv, if it is text at all'}."
         )

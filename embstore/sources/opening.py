@@ -16,7 +16,15 @@ from embstore.base.errors import SourceError, UnknownNameError, UsageError, near
 from embstore.base.messages import with_value
 from embstore.sources import rows
 from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
-from embstore.sources.files import Lines, decode_lines, file_lines, file_type, open_binary, status, text_reader
+from embstore.sources.files import (
+    Lines,
+    decode_lines,
+    file_lines,
+    file_type,
+    open_binary,
+    status,
+    text_reader,
+)
 from embstore.sources.source import OCCURRENCE_PAIRS, File, Source
 from embstore.sources.table_files import DELIMITED, parse_delimiter
 from embstore.sources.tables import TABLES, open_table
@@ -28,11 +36,14 @@ STDIN = "-"
 TEXT_SUFFIX = ".txt"
 _STDIN_NAME = "standard input"
 _AS_LINES = (
-    "Rename {spec}; or, on the command line, give - < {spec} in its place, so that its lines come from standard input."
+    "Rename {spec}; or, on the command line, give - < {spec} in its place, so that its lines come"
+    " from standard input."
 )
 _SHEET = "Save the sheet as .csv in the spreadsheet program (File > Save As), and give that file."
 _PAGES = "Save it as plain text (.txt) with one text a line, and give that file."
-_NUMBERS = "It holds numbers, and a build makes the vectors itself: give the texts that they belong to."
+_NUMBERS = (
+    "It holds numbers, and a build makes the vectors itself: give the texts that they belong to."
+)
 _ARCHIVE = "Unpack it first; of packed files only .txt.gz, .csv.gz, .tsv.gz and .jsonl.gz are read."
 _REMEDIES = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), _SHEET),
@@ -40,7 +51,10 @@ _REMEDIES = {
     **dict.fromkeys((".npy", ".npz", ".pt", ".safetensors", ".faiss", ".mat"), _NUMBERS),
     **dict.fromkeys((".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".tgz"), _ARCHIVE),
     ".json": "Write one object a line as .jsonl; of an array: jq -c '.[]' {spec} > {stem}.jsonl",
-    **dict.fromkeys((".arrow", ".feather", ".pkl", ".pickle"), "Write it as .parquet, as with pandas' to_parquet."),
+    **dict.fromkeys(
+        (".arrow", ".feather", ".pkl", ".pickle"),
+        "Write it as .parquet, as with pandas' to_parquet.",
+    ),
 }
 NAME = "texts"
 
@@ -73,15 +87,21 @@ def open_source(
         raise UsageError(f"{why}. Leave it out, or build the sources one by one.")
     if spec == STDIN:
         _refuse_columns(_STDIN_NAME, columns, keep, targets)
-        return Source(_STDIN_NAME, rows.in_brackets(text_reader(_stdin_lines(stdin), _STDIN_NAME), targets))
+        return Source(
+            _STDIN_NAME, rows.in_brackets(text_reader(_stdin_lines(stdin), _STDIN_NAME), targets)
+        )
     if (dataset := find_dataset(spec)) is not None:
         _refuse_columns(f"the dataset {spec!r}", columns, keep)
         if targets is not None and dataset.kind != OCCURRENCE_PAIRS:
-            raise UsageError(f"the texts of the dataset {spec!r} have no targets: leave out ⦃span⦄ and ⦃targets⦄.")
+            raise UsageError(
+                f"the texts of the dataset {spec!r} have no targets: leave out ⦃span⦄ and"
+                " ⦃targets⦄."
+            )
         return open_dataset(spec, dataset)
     if not spec:
         raise UsageError(
-            f"a source cannot be an empty string. Give a file, {STDIN!r} or a dataset: {', '.join(known_datasets())}."
+            f"a source cannot be an empty string. Give a file, {STDIN!r} or a dataset:"
+            f" {', '.join(known_datasets())}."
         )
     path = Path(spec)
     file = File.at(path)
@@ -90,7 +110,16 @@ def open_source(
         _refuse_columns(spec, columns, keep, targets)
         reader = text_reader(partial(file_lines, path, spec), spec)
     else:
-        reader = open_table(path, spec, suffix, columns, keep=keep, header=header, delimiter=delimiter, targets=targets)
+        reader = open_table(
+            path,
+            spec,
+            suffix,
+            columns,
+            keep=keep,
+            header=header,
+            delimiter=delimiter,
+            targets=targets,
+        )
     return Source(spec, rows.in_brackets(reader, targets), file=file)
 
 
@@ -116,9 +145,13 @@ def _check_file(path: Path, spec: str) -> str:
     known = [TEXT_SUFFIX, *TABLES]
     if suffix not in known:
         hint = _REMEDIES.get(path.suffix.lower() if suffix not in _REMEDIES else suffix, _AS_LINES)
-        raise UnknownNameError("file type", path.suffix or path.name, known, hint.format(spec=spec, stem=path.stem))
+        raise UnknownNameError(
+            "file type", path.suffix or path.name, known, hint.format(spec=spec, stem=path.stem)
+        )
     if not S_ISREG(file_status.st_mode):
-        raise SourceError(f"{spec} is not a regular file. Give its lines through standard input: {STDIN} < {spec}")
+        raise SourceError(
+            f"{spec} is not a regular file. Give its lines through standard input: {STDIN} < {spec}"
+        )
     if file_status.st_size == 0:
         raise rows.no_texts(spec)
     open_binary(path, spec).close()
@@ -128,7 +161,9 @@ def _check_file(path: Path, spec: str) -> str:
 def _missing(path: Path, spec: str) -> UnknownNameError | SourceError:
     """Return the error for a path that does not exist, with similar files and datasets."""
     if not path.parent.is_dir():
-        return SourceError(f"{spec} does not exist: there is no folder {str(path.parent)!r}. Check the path.")
+        return SourceError(
+            f"{spec} does not exist: there is no folder {str(path.parent)!r}. Check the path."
+        )
     existing: list[str] = []
     with suppress(OSError):  # a folder that cannot be listed
         existing = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
@@ -140,15 +175,19 @@ def _missing(path: Path, spec: str) -> UnknownNameError | SourceError:
         return UnknownNameError("dataset", spec, known_datasets(), hint)
     near += nearest(path.stem, known_datasets())
     others = f"Check the path, or name a dataset: {', '.join(known_datasets())}."
-    return SourceError(f"{spec} does not exist. " + (f"Did you mean {' or '.join(near)}?" if near else others))
+    return SourceError(
+        f"{spec} does not exist. " + (f"Did you mean {' or '.join(near)}?" if near else others)
+    )
 
 
-def _refuse_columns(what: str, columns: Sequence[str], keep: rows.Keep, targets: rows.Targets | None = None) -> None:
+def _refuse_columns(
+    what: str, columns: Sequence[str], keep: rows.Keep, targets: rows.Targets | None = None
+) -> None:
     """Raise UsageError if columns were requested from a source that has none."""
     if targets is not None and targets.columns:
         raise UsageError(
-            f"{what} has no column {targets.columns[0]!r} of targets. Put them in brackets in the texts, "
-            f"⦃targets=brackets⦄; or give a table: {', '.join(TABLES)}."
+            f"{what} has no column {targets.columns[0]!r} of targets. Put them in brackets in the"
+            f" texts, ⦃targets=brackets⦄; or give a table: {', '.join(TABLES)}."
         )
     for option, names in (("⦃column⦄", columns), (rows.OPTION, keep.names)):
         if not names:
@@ -165,7 +204,9 @@ def _stdin_lines(stream: TextIO | BinaryIO | None) -> Lines:
 
     def lines() -> Iterator[str]:
         if not unread:
-            raise SourceError(f"{_STDIN_NAME} can be read only once. Save it to a file, and give the file.")
+            raise SourceError(
+                f"{_STDIN_NAME} can be read only once. Save it to a file, and give the file."
+            )
         if (given := unread.pop()) is None:
             raise SourceError(f"{_STDIN_NAME} is closed. Give a file.")
         # The underlying bytes are decoded as UTF-8 whatever the locale, and invalid bytes are reported.
@@ -191,7 +232,9 @@ class GivenTexts:
         members = iter(texts)
         first = list(islice(members, 1))
         has_span = any(
-            isinstance(member, tuple) and isinstance(member[-1], Mapping) and {*SPAN.columns} <= member[-1].keys()
+            isinstance(member, tuple)
+            and isinstance(member[-1], Mapping)
+            and {*SPAN.columns} <= member[-1].keys()
             for member in first
             if not isinstance(member, tuple) or member
         )
@@ -199,7 +242,9 @@ class GivenTexts:
 
     def open(self, keep: rows.Keep) -> Source:
         """Return the source of the texts."""
-        return Source(NAME, rows.in_brackets(partial(_read, self.texts, keep, self.targets), self.targets))
+        return Source(
+            NAME, rows.in_brackets(partial(_read, self.texts, keep, self.targets), self.targets)
+        )
 
 
 def _read(
@@ -215,16 +260,25 @@ def _read(
             spans: tuple[Span, ...] = ()
             if targets is not None and of_target:
                 if absent := [name for name in of_target if name not in columns]:
-                    raise SourceError(f"{origin} has no column {absent[0]!r} for its target. Every text needs it.")
+                    raise SourceError(
+                        f"{origin} has no column {absent[0]!r} for its target. Every text needs it."
+                    )
                 span = targets.find(row.text, [_plain(columns[name]) for name in of_target], origin)
                 parted.count(row.text, span, origin)
                 spans = (span,)
-            kept = [name for name in columns if name not in of_target] if keep.is_all or not keep else keep.names
+            kept = (
+                [name for name in columns if name not in of_target]
+                if keep.is_all or not keep
+                else keep.names
+            )
             if absent := [name for name in kept if name not in columns]:
                 raise SourceError(
-                    f"{origin} has no column {absent[0]!r} to keep. Every text needs it, None if unknown."
+                    f"{origin} has no column {absent[0]!r} to keep. Every text needs it, None if"
+                    " unknown."
                 )
-            row = rows.Row(row.text, origin, {name: _plain(columns[name]) for name in kept}, spans=spans)
+            row = rows.Row(
+                row.text, origin, {name: _plain(columns[name]) for name in kept}, spans=spans
+            )
         yield row
     yield from parted.remarks()
 
@@ -237,10 +291,15 @@ def _parts(member: object, origin: str) -> tuple[str | None, Mapping[str, Any]]:
         text = None
     elif not isinstance(text, str):
         wrong = f"of type {type(text).__name__}, not a string"
-    if not wrong and (not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns)):
+    if not wrong and (
+        not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns)
+    ):
         wrong = f"a string with a {type(columns).__name__}"
     if wrong:
-        raise SourceError(f"{origin} is {wrong}. Give strings, or pairs of a string and a dictionary of its columns.")
+        raise SourceError(
+            f"{origin} is {wrong}. Give strings, or pairs of a string and a dictionary of its"
+            " columns."
+        )
     return None if text is None else str(text), columns
 
 

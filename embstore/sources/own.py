@@ -20,7 +20,14 @@ from embstore.base import documents
 from embstore.base.errors import SourceError, UnknownNameError, UsageError, check_known
 from embstore.base.space import Unit, parse_member
 from embstore.sources import files, source
-from embstore.sources.rows import Row, Targets, label_value, number_value, remove_brackets, text_value
+from embstore.sources.rows import (
+    Row,
+    Targets,
+    label_value,
+    number_value,
+    remove_brackets,
+    text_value,
+)
 from embstore.sources.table_files import DELIMITED, parse_delimiter
 from embstore.sources.tables import COLUMNS_OPTION, TABLES, read_records
 
@@ -29,12 +36,19 @@ _FOLDER = "own"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _N_COLUMNS = {
     "pairs": f"three columns: the two texts and the score. Name them: {COLUMNS_OPTION} a,b,score",
-    "occurrence pairs": "seven columns, text, start and end of each target and the score; or three, two texts with "
-    f"their targets in brackets and the score. Name them: {COLUMNS_OPTION} text1,start1,end1,text2,start2,end2,score",
+    "occurrence pairs": (
+        "seven columns, text, start and end of each target and the score; or three, two texts with"
+        f" their targets in brackets and the score. Name them: {COLUMNS_OPTION}"
+        " text1,start1,end1,text2,start2,end2,score"
+    ),
     "lexicon": f"two columns: the text and its value. Name them: {COLUMNS_OPTION} text,value",
 }
 _WIDTHS = {"pairs": (3,), "occurrence pairs": (3, 7), "lexicon": (2,)}
-_PAIRS = {Unit.WORD: source.WORD_PAIRS, Unit.SENTENCE: source.SENTENCE_PAIRS, Unit.OCCURRENCE: source.OCCURRENCE_PAIRS}
+_PAIRS = {
+    Unit.WORD: source.WORD_PAIRS,
+    Unit.SENTENCE: source.SENTENCE_PAIRS,
+    Unit.OCCURRENCE: source.OCCURRENCE_PAIRS,
+}
 
 SEPARATOR = "\t"
 """Separator of the right answers of a question in the column ``answers``."""
@@ -65,11 +79,22 @@ class OwnTable:
         *texts, number = self.columns
         width = 3 if len(texts) == 6 else 1
         read_number = label_value if self.unit is Unit.OCCURRENCE else number_value
-        for place, values in read_records(path, self.name, self.suffix, self.columns, **self.layout):
-            sides = [self._side(range(at, at + width), values, place) for at in range(0, len(texts), width)]
+        for place, values in read_records(
+            path, self.name, self.suffix, self.columns, **self.layout
+        ):
+            sides = [
+                self._side(range(at, at + width), values, place)
+                for at in range(0, len(texts), width)
+            ]
             row_values = {self.value: read_number(values[-1], f"{place} ({number})")}
             spans = tuple(span for side in sides for span in side.spans)
-            yield Row(sides[0].text, place, row_values, sides[1].text if len(sides) == 2 else None, spans=spans)
+            yield Row(
+                sides[0].text,
+                place,
+                row_values,
+                sides[1].text if len(sides) == 2 else None,
+                spans=spans,
+            )
 
     def _side(self, at: range, values: Sequence[object], place: str) -> Row:
         """Return the text in some columns, with its target if it is of an occurrence."""
@@ -79,12 +104,20 @@ class OwnTable:
             return row
         if not span:
             return remove_brackets(row)
-        return replace(row, spans=(Targets(span=tuple(span)).find(row.text, values[at[1] : at[-1] + 1], row.origin),))
+        return replace(
+            row,
+            spans=(
+                Targets(span=tuple(span)).find(row.text, values[at[1] : at[-1] + 1], row.origin),
+            ),
+        )
 
 
 def own_datasets() -> dict[str, source.DatasetSpec]:
     """Return name → dataset of the user's own datasets."""
-    return {path.stem: _read_spec(path) for path in sorted((source.data_folder() / _FOLDER).glob("*.json"))}
+    return {
+        path.stem: _read_spec(path)
+        for path in sorted((source.data_folder() / _FOLDER).glob("*.json"))
+    }
 
 
 def own_dataset(name: str) -> source.DatasetSpec | None:
@@ -103,23 +136,30 @@ def add_own(
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} cannot be the name of a dataset: it takes up to 64 letters, digits, - and _, the first a letter "
-            "or digit."
+            f"{name!r} cannot be the name of a dataset: it takes up to 64 letters, digits, - and _,"
+            " the first a letter or digit."
         )
     if name.lower() in other_names or re.fullmatch(r"words_\d+", name.lower()):
-        raise UsageError(f"{name!r} is the name of another dataset. Choose another for your own table.")
+        raise UsageError(
+            f"{name!r} is the name of another dataset. Choose another for your own table."
+        )
     check_known("kind of dataset", kind, KINDS)
     parsed_unit = parse_member(Unit, unit)
     if kind == source.ANALOGIES:
         if columns or layout:
             raise UsageError(
-                f"{COLUMNS_OPTION}, ⦃header=False⦄, ⦃delimiter⦄ and ⦃comment⦄ are for tables, and analogies are lines "
-                "of words. Leave them out."
+                f"{COLUMNS_OPTION}, ⦃header=False⦄, ⦃delimiter⦄ and ⦃comment⦄ are for tables, and"
+                " analogies are lines of words. Leave them out."
             )
         if parsed_unit is not Unit.WORD:
             raise UsageError("analogies are of words: ⦃unit=word⦄.")
         content, n_rows = load_analogies(file)
-        document = {"kind": source.ANALOGIES, "unit": parsed_unit.value, "columns": [], "rows": n_rows}
+        document = {
+            "kind": source.ANALOGIES,
+            "unit": parsed_unit.value,
+            "columns": [],
+            "rows": n_rows,
+        }
         return _store(name, file, SUFFIX, content, document)
     of_occurrences = parsed_unit is Unit.OCCURRENCE
     if of_occurrences and kind != "pairs":
@@ -131,10 +171,14 @@ def add_own(
         raise UsageError(f"a dataset of the kind {shape!r} has {_N_COLUMNS[shape]}")
     suffix = files.file_type(file)
     if suffix not in TABLES:
-        raise UnknownNameError("file type", file.suffix or file.name, TABLES, "Write the table as one of these.")
+        raise UnknownNameError(
+            "file type", file.suffix or file.name, TABLES, "Write the table as one of these."
+        )
     if layout and suffix not in DELIMITED:
         option = "⦃header=False⦄" if "header" in layout else f"⦃{next(iter(layout))}⦄"
-        raise UsageError(f"{option} does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out.")
+        raise UsageError(
+            f"{option} does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out."
+        )
     if "delimiter" in layout:
         layout = {**layout, "delimiter": parse_delimiter(layout["delimiter"])}
     if not re.fullmatch(r"[^\w\s\"]{1,8}", comment := layout.get("comment", "#")):
@@ -149,7 +193,9 @@ def add_own(
     return _store(name, file, suffix, content, {"kind": kind, "unit": parsed_unit.value} | document)
 
 
-def _store(name: str, file: Path, suffix: str, content: bytes, document: Mapping[str, Any]) -> source.DatasetSpec:
+def _store(
+    name: str, file: Path, suffix: str, content: bytes, document: Mapping[str, Any]
+) -> source.DatasetSpec:
     """Copy the content of a user's file to the folder of datasets, and write its document."""
     own = {
         "name": name, "file": f"{name}{suffix}", "original": file.name or str(file),
@@ -158,7 +204,8 @@ def _store(name: str, file: Path, suffix: str, content: bytes, document: Mapping
     folder = source.data_folder() / _FOLDER
     source.write_file(folder / f"{name}{suffix}", content)
     source.write_file(
-        folder / f"{name}.json", (json.dumps({**own, **document}, indent=2, ensure_ascii=False) + "\n").encode()
+        folder / f"{name}.json",
+        (json.dumps({**own, **document}, indent=2, ensure_ascii=False) + "\n").encode(),
     )
     return _read_spec(folder / f"{name}.json")
 
@@ -177,8 +224,8 @@ def _read_spec(path: Path) -> source.DatasetSpec:
         return _spec_of(path.stem, document)
     except ValueError as error:
         raise SourceError(
-            f"{path} cannot be read ({type(error).__name__}: {error}). Delete it, and add the dataset again: "
-            f"embstore datasets add {path.stem} FILE …"
+            f"{path} cannot be read ({type(error).__name__}: {error}). Delete it, and add the"
+            f" dataset again: embstore datasets add {path.stem} FILE …"
         ) from error
 
 
@@ -189,14 +236,20 @@ def _spec_of(name: str, document: dict[str, Any]) -> source.DatasetSpec:
     if document["name"] != name or document["file"] != f"{name}{suffix}" or suffix not in known:
         raise ValueError("it is the document of another dataset")
     unit = Unit(document["unit"])
-    file, sha256, original = f"{_FOLDER}/{document['file']}", document["sha256"], document["original"]
+    file, sha256, original = (
+        f"{_FOLDER}/{document['file']}",
+        document["sha256"],
+        document["original"],
+    )
     if not is_table:
         return source.DatasetSpec(
             name, source.ANALOGIES, unit, document["rows"], {"section": str, "answers": str},
             source.DataFile(file, sha256, lambda path: _questions_in(files.file_lines(path, original), original)),
             help=f"Your own analogies, {original}.",
         )  # fmt: skip
-    layout: dict[str, Any] = {name: document[name] for name in ("header", "delimiter", "comment") if name in document}
+    layout: dict[str, Any] = {
+        name: document[name] for name in ("header", "delimiter", "comment") if name in document
+    }
     table = OwnTable(tuple(document["columns"]), suffix, original, unit, layout)
     low, high = document["scores"]
     kind = _PAIRS[unit] if document["kind"] == "pairs" else source.LEXICON
@@ -228,13 +281,15 @@ def _questions_in(lines: Iterable[str], name: str) -> Iterator[Row]:
                 distinct = tuple(dict.fromkeys(filter(None, answers)))
                 if not word or not distinct:
                     raise SourceError(
-                        f"{place}: a pair is a word, a tab and its answers (b1/b2), and one of them is empty."
+                        f"{place}: a pair is a word, a tab and its answers (b1/b2), and one of them"
+                        " is empty."
                     )
                 pairs.append((word, distinct, place))
             else:
                 raise SourceError(
-                    f"{place}: {len(words)} {'word' if len(words) == 1 else 'words'}. A line is a section (: name), "
-                    "the four words of a question, or a word, a tab and its answers (b1/b2)."
+                    f"{place}: {len(words)} {'word' if len(words) == 1 else 'words'}. A line is a"
+                    " section (: name), the four words of a question, or a word, a tab and its"
+                    " answers (b1/b2)."
                 )
     yield from _questions(section, pairs)
 
@@ -245,7 +300,9 @@ def _questions(section: str, pairs: list[_Pair]) -> Iterator[Row]:
         yield _question(section, (first, answer, second), answers, origin)
 
 
-def _question(section: str, words: tuple[str, str, str], answers: tuple[str, ...], origin: str) -> Row:
+def _question(
+    section: str, words: tuple[str, str, str], answers: tuple[str, ...], origin: str
+) -> Row:
     values = {"section": section, "answers": SEPARATOR.join(answers)}
     return Row(words[0], origin, values, words[1], more=(words[2], *answers))
 
@@ -258,15 +315,24 @@ def load_analogies(file: Path) -> tuple[bytes, int]:
         parts = [file]
     else:
         raise SourceError(
-            f"{file}: analogies are a {SUFFIX} file (also {SUFFIX}{files.GZIP_SUFFIX}), or a folder of such."
+            f"{file}: analogies are a {SUFFIX} file (also {SUFFIX}{files.GZIP_SUFFIX}), or a folder"
+            " of such."
         )
     contents = [_read(part).removeprefix(b"\xef\xbb\xbf") for part in parts]
     named = [(str(part), io.BytesIO(text)) for part, text in zip(parts, contents, strict=True)]
-    n_rows = sum(1 for name, stream in named for _ in _questions_in(files.decode_lines(stream, name), name))
+    n_rows = sum(
+        1 for name, stream in named for _ in _questions_in(files.decode_lines(stream, name), name)
+    )
     if not n_rows:
-        raise SourceError(f"{file} has no question. Give four words a line, or two pairs or more in a section.")
+        raise SourceError(
+            f"{file} has no question. Give four words a line, or two pairs or more in a section."
+        )
     if not file.is_dir():
         return contents[0], n_rows
-    return b"".join(
-        b": %s\n%s\n" % (part.stem.encode(), text) for part, text in zip(parts, contents, strict=True)
-    ), n_rows
+    return (
+        b"".join(
+            b": %s\n%s\n" % (part.stem.encode(), text)
+            for part, text in zip(parts, contents, strict=True)
+        ),
+        n_rows,
+    )

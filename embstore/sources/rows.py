@@ -60,10 +60,15 @@ Rows = Callable[[], Iterator[Row | Blank | str]]
 _ADD_ONE = "Give a source with at least one text."
 
 
-def no_texts(name: str, n_blanks: int = 0, why: str = "it is empty", remedy: str = _ADD_ONE) -> SourceError:
+def no_texts(
+    name: str, n_blanks: int = 0, why: str = "it is empty", remedy: str = _ADD_ONE
+) -> SourceError:
     """Return the error for a source without any text."""
     if n_blanks:
-        why = f"{f'all {n_blanks:,} of its rows are' if n_blanks > 1 else 'its only row is'} empty or missing"
+        why = (
+            f"{f'all {n_blanks:,} of its rows are' if n_blanks > 1 else 'its only row is'} empty or"
+            " missing"
+        )
     return SourceError(f"{name} has no texts: {why}. {remedy}")
 
 
@@ -88,7 +93,9 @@ def text_value(value: object, place: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise SourceError(f"{place}: {value!r} has half of a surrogate pair. Write the file in UTF-8.") from None
+        raise SourceError(
+            f"{place}: {value!r} has half of a surrogate pair. Write the file in UTF-8."
+        ) from None
     return value
 
 
@@ -103,14 +110,21 @@ def number_value(value: object, place: str) -> float:
             f"{place}: {value!r} is not a number. Write a number there, or name another column."
         ) from None
     if not math.isfinite(number):
-        raise SourceError(f"{place}: {value!r} is not a finite number. Write a number there, or leave the row out.")
+        raise SourceError(
+            f"{place}: {value!r} is not a finite number. Write a number there, or leave the row"
+            " out."
+        )
     return number
 
 
 def label_value(value: object, place: str) -> float:
     """Return a value as :func:`number_value` does; a boolean, ``T``, ``F``, ``true`` or ``false`` is 1 or 0."""
     label = str(value).strip().lower()
-    return float(label[0] == "t") if label in ("true", "false", "t", "f") else number_value(value, place)
+    return (
+        float(label[0] == "t")
+        if label in ("true", "false", "t", "f")
+        else number_value(value, place)
+    )
 
 
 class Cell(str):
@@ -132,16 +146,20 @@ class Keep:
 
     def __post_init__(self) -> None:
         if ALL in self.names and len(self.names) > 1:
-            raise UsageError(f"{with_value(OPTION, ALL)} keeps every column: leave the other names out.")
+            raise UsageError(
+                f"{with_value(OPTION, ALL)} keeps every column: leave the other names out."
+            )
         lower = [name.lower() for name in self.names]
         for i, name in enumerate(self.names):
             if lower[i] in lower[:i]:
                 raise UsageError(
-                    f"{with_value(OPTION, name)} was given twice. Give each column once; case does not count."
+                    f"{with_value(OPTION, name)} was given twice. Give each column once; case does"
+                    " not count."
                 )
             if name != ALL and (problem := name_problem(name)):
                 raise UsageError(
-                    f"{with_value(OPTION, name)} cannot be kept: {problem}. Rename the column in the file."
+                    f"{with_value(OPTION, name)} cannot be kept: {problem}. Rename the column in"
+                    " the file."
                 )
 
     def __bool__(self) -> bool:
@@ -191,16 +209,22 @@ class Table:
 
 BRACKETS = "brackets"
 _UNITS = "Offsets are counted in characters (code points), from 0, as in a slice of Python"
-_CLUSTER_CHARS = 256  # within which the characters before an offset are searched for the begin of a cluster
+_CLUSTER_CHARS = (
+    256  # within which the characters before an offset are searched for the begin of a cluster
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
     """Where the target of each sentence is given."""
 
-    in_brackets: bool = False  # whether it is in brackets within the text: ``the [bank] of the river``
+    in_brackets: bool = (
+        False  # whether it is in brackets within the text: ``the [bank] of the river``
+    )
     column: str | None = None  # column of the target's text, which occurs once in the sentence
-    span: tuple[str, ...] = ()  # columns of its start and end; or one column with both, as in ``4:8``
+    span: tuple[
+        str, ...
+    ] = ()  # columns of its start and end; or one column with both, as in ``4:8``
 
     @classmethod
     def parse(cls, targets: str | None, span: str | Sequence[str]) -> "Targets | None":
@@ -208,11 +232,13 @@ class Targets:
         if isinstance(span, str):
             span = [name.strip() for name in span.split(",")] if span else ()
         if targets is not None and span:
-            raise UsageError("⦃targets⦄ and ⦃span⦄ both say where the targets are: give one of them.")
+            raise UsageError(
+                "⦃targets⦄ and ⦃span⦄ both say where the targets are: give one of them."
+            )
         if span and (len(span) > 2 or not all(span) or len(set(span)) < len(span)):
             raise UsageError(
-                "⦃span⦄ takes the columns of start and end, as in ⦃span=start,end⦄; or a single column with both, as "
-                f"in 4:8. Not {','.join(span)!r}."
+                "⦃span⦄ takes the columns of start and end, as in ⦃span=start,end⦄; or a single"
+                f" column with both, as in 4:8. Not {','.join(span)!r}."
             )
         if span:
             return cls(span=tuple(span))
@@ -232,7 +258,9 @@ class Targets:
         if len(values) == 1:
             values = _parts(values[0], f"{place} ({self.span[0]})")
         names = self.span if len(self.span) == 2 else self.span * 2
-        start, end = (_offset(value, f"{place} ({name})") for name, value in zip(names, values, strict=True))
+        start, end = (
+            _offset(value, f"{place} ({name})") for name, value in zip(names, values, strict=True)
+        )
         return checked_span(text, start, end, place)
 
 
@@ -250,8 +278,9 @@ def remove_brackets(row: Row) -> Row:
         other = "other brackets than one pair" if n_brackets else "no brackets"
         problem = "empty brackets" if "[]" in row.text else other
         raise SourceError(
-            f"{row.origin}: {problem} in {row.text[:100]!r}. Put the target in brackets, one in each text, as in the "
-            "[bank] of the river; for texts with brackets of their own, give columns of a table: ⦃span=start,end⦄"
+            f"{row.origin}: {problem} in {row.text[:100]!r}. Put the target in brackets, one in"
+            " each text, as in the [bank] of the river; for texts with brackets of their own, give"
+            " columns of a table: ⦃span=start,end⦄"
         )
     text, span = found
     return Row(text, row.origin, row.values, spans=(span,))
@@ -269,15 +298,17 @@ class PartedWords:
         """Count a span if it parts a word of a script with upper and lower case."""
         if _is_inside_word(text, span.start) or _is_inside_word(text, span.end):
             self.n += 1
-            self.first = self.first or (f"{text[span.start : span.end]!r} in {place}{_in_other_units(text, *span)}")
+            self.first = self.first or (
+                f"{text[span.start : span.end]!r} in {place}{_in_other_units(text, *span)}"
+            )
 
     def remarks(self) -> Iterator[str]:
         """Yield a remark if there are any."""
         if self.n:
             yield (
-                f"{self.name}: targets begin or end inside a word in {self.n:,} row{'s' * (self.n > 1)}; the "
-                f"first is {self.first}. "
-                f"{_UNITS}; the end is the first character after the target."
+                f"{self.name}: targets begin or end inside a word in {self.n:,}"
+                f" row{'s' * (self.n > 1)}; the first is {self.first}. {_UNITS}; the end is the"
+                " first character after the target."
             )
 
 
@@ -290,13 +321,15 @@ def checked_span(text: str, start: int, end: int, place: str) -> Span:
             f"{_in_other_units(text, start, end)}."
         )
     if start >= end:
-        raise SourceError(f"{where} is empty: its end must be the first character after the target.")
+        raise SourceError(
+            f"{where} is empty: its end must be the first character after the target."
+        )
     if not text.isascii():
         for offset in (start, end):
             if _is_inside_cluster(text, offset):
                 raise SourceError(
-                    f"{where} begins or ends inside the character at {offset}, which consists of several code points. "
-                    f"{_UNITS}{_in_other_units(text, start, end)}."
+                    f"{where} begins or ends inside the character at {offset}, which consists of"
+                    f" several code points. {_UNITS}{_in_other_units(text, start, end)}."
                 )
     return Span(start, end)
 
@@ -305,12 +338,18 @@ def only_occurrence(text: str, word: str, place: str) -> Span:
     """Return the span of a word's only occurrence in a text, between the boundaries of words."""
     starts = [match.start() for match in re.finditer(f"(?={re.escape(word)})", text)]
     spans = [Span(start, start + len(word)) for start in starts]
-    whole = [span for span in spans if not (_is_letter_pair(text, span.start) or _is_letter_pair(text, span.end))]
+    whole = [
+        span
+        for span in spans
+        if not (_is_letter_pair(text, span.start) or _is_letter_pair(text, span.end))
+    ]
     if len(whole) == 1:
         return whole[0]
     remedy = "Give its place in columns, ⦃span=start,end⦄, or in brackets, ⦃targets=brackets⦄."
     if whole:
-        raise SourceError(f"{place}: {word!r} occurs {len(whole)} times in {text[:100]!r}. {remedy}")
+        raise SourceError(
+            f"{place}: {word!r} occurs {len(whole)} times in {text[:100]!r}. {remedy}"
+        )
     part = "is only a part of a word" if spans else "does not occur"
     raise SourceError(f"{place}: {word!r} {part} in {text[:100]!r}. {remedy}")
 
@@ -330,7 +369,9 @@ def _offset(value: object, place: str) -> int:
         return int(float(value)) if "." in value else int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, float) and value.is_integer():  # how pandas writes the whole numbers of some columns
+    if (
+        isinstance(value, float) and value.is_integer()
+    ):  # how pandas writes the whole numbers of some columns
         return int(value)
     what = "missing" if value is None or value == "" else f"{value!r}, not a whole number"
     raise SourceError(f"{place}: the offset is {what}. {_UNITS}.")
@@ -363,7 +404,9 @@ def _is_inside_cluster(text: str, offset: int) -> bool:
 
 def _is_inside_word(text: str, offset: int) -> bool:
     """Return whether an offset is between two letters of a script with upper and lower case."""
-    return 0 < offset < len(text) and all(c.lower() != c.upper() for c in text[offset - 1 : offset + 1])
+    return 0 < offset < len(text) and all(
+        c.lower() != c.upper() for c in text[offset - 1 : offset + 1]
+    )
 
 
 def _is_letter_pair(text: str, offset: int) -> bool:

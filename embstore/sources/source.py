@@ -41,7 +41,9 @@ class DatasetSpec:
     # Column → type of ``Row.values``; the first is the score of a pair, the value of a lexicon's word or the section
     # of a question.
     columns: Mapping[str, ValueType] = field(hash=False)
-    content: Callable[[int], Iterator[Row]] | DataFile  # a function that generates the first n rows, or a file
+    content: (
+        Callable[[int], Iterator[Row]] | DataFile
+    )  # a function that generates the first n rows, or a file
     help: str
     scores: tuple[float, float] | None = None  # minimum and maximum of the first column
     licence: str = ""
@@ -57,7 +59,9 @@ class Source:
     name: str  # name in messages: the path as the user gave it, ``standard input``, ``words:5000``
     reader: Rows
     dataset: DatasetSpec | None = None
-    file: "File | None" = None  # state of the user's file when it was opened; None for datasets and standard input
+    file: "File | None" = (
+        None  # state of the user's file when it was opened; None for datasets and standard input
+    )
     # Sentences about how it was read, filled by :meth:`rows`.
     remarks: list[str] = field(default_factory=list, compare=False)
 
@@ -95,8 +99,8 @@ class Source:
         """Raise SourceError if the file has changed since it was opened."""
         if self.file is not None and self.file != File.at(self.file.path):
             raise SourceError(
-                f"{self.name} changed while it was read, so that nothing was built from it. Wait until it is complete, "
-                "or give a copy of it."
+                f"{self.name} changed while it was read, so that nothing was built from it. Wait"
+                " until it is complete, or give a copy of it."
             )
 
 
@@ -142,7 +146,10 @@ def check_cached(spec: DatasetSpec, file: DataFile) -> Path:
     """Check that a dataset's file exists and has the right SHA-256, and return its path."""
     path = path_of(file)
     if not is_file(path):
-        raise SourceError(f"the dataset {spec.name!r} is not at hand: there is no {path}. Run: {_command(spec, file)}")
+        raise SourceError(
+            f"the dataset {spec.name!r} is not at hand: there is no {path}. Run:"
+            f" {_command(spec, file)}"
+        )
     if damage := describe_damage(spec):
         raise SourceError(damage)
     return path
@@ -155,14 +162,18 @@ def describe_damage(spec: DatasetSpec) -> str | None:
     if (sha256 := file_sha256(path)) == file.sha256:
         return None
     return (
-        f"{path} is not the file of the dataset {spec.name!r}: its SHA-256 is {sha256}, and should be {file.sha256}. "
-        f"It was altered or is another file. Get it anew: {_command(spec, file)}"
+        f"{path} is not the file of the dataset {spec.name!r}: its SHA-256 is {sha256}, and should"
+        f" be {file.sha256}. It was altered or is another file. Get it anew: {_command(spec, file)}"
     )
 
 
 def _command(spec: DatasetSpec, file: DataFile) -> str:
     """Return the command that restores the file of a dataset."""
-    return f"embstore datasets fetch {spec.name}" if file.address else f"embstore datasets add {spec.name} FILE …"
+    return (
+        f"embstore datasets fetch {spec.name}"
+        if file.address
+        else f"embstore datasets add {spec.name} FILE …"
+    )
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -173,7 +184,8 @@ def write_file(path: Path, data: bytes) -> None:
         cause = error.__cause__ if isinstance(error, StoreError) else error
         reason = cause.strerror if isinstance(cause, OSError) else str(error)
         raise SourceError(
-            f"{path} cannot be written: {reason}. Set {VARIABLE} to a folder that can, or make room there."
+            f"{path} cannot be written: {reason}. Set {VARIABLE} to a folder that can, or make room"
+            " there."
         ) from error
 
 
@@ -185,22 +197,25 @@ def download(spec: DatasetSpec, file: DataFile) -> None:
     try:
         with requests.get(file.address, stream=True, timeout=TIMEOUT_SECONDS) as response:
             response.raise_for_status()
-            total = int(response.headers.get("content-length", 0))  # of what is sent, which may be compressed
+            total = int(
+                response.headers.get("content-length", 0)
+            )  # of what is sent, which may be compressed
             for chunk in response.iter_content(_CHUNK_BYTES):
                 data.write(chunk)
                 done = min(data.tell(), total or data.tell())
                 observe(Progress("fetch", spec.name, done, total, done / total if total else 0.0))
     except requests.RequestException as error:
         raise SourceError(
-            f"{spec.name!r} cannot be downloaded: {_reason(error)}. Download {file.address} by hand, and give the "
-            f"file: embstore datasets add {spec.name} {file.name} (or put it at {path_of(file)})."
+            f"{spec.name!r} cannot be downloaded: {_reason(error)}. Download {file.address} by"
+            f" hand, and give the file: embstore datasets add {spec.name} {file.name} (or put it at"
+            f" {path_of(file)})."
         ) from error
     sha256 = hashlib.sha256(data.getvalue()).hexdigest()
     if sha256 != file.sha256:
         raise SourceError(
-            f"{file.address} gave another file than the dataset {spec.name!r}: its SHA-256 is {sha256}, and should be "
-            f"{file.sha256}. It was not kept. Try again, or get the file from elsewhere and give it: "
-            f"embstore datasets add {spec.name} {file.name}"
+            f"{file.address} gave another file than the dataset {spec.name!r}: its SHA-256 is"
+            f" {sha256}, and should be {file.sha256}. It was not kept. Try again, or get the file"
+            f" from elsewhere and give it: embstore datasets add {spec.name} {file.name}"
         )
     write_file(path_of(file), data.getvalue())
 

@@ -15,10 +15,19 @@ from typing import Any
 
 from embstore.base.errors import SourceAccessError, SourceError, UsageError
 from embstore.base.space import Unit
-from embstore.sources.files import MAX_TEXT_CHARS, LineEnds, file_lines, open_binary, strip_terminator, unreadable
+from embstore.sources.files import (
+    MAX_TEXT_CHARS,
+    LineEnds,
+    file_lines,
+    open_binary,
+    strip_terminator,
+    unreadable,
+)
 from embstore.sources.rows import Record, Table, no_texts
 
-_NO_HEADER = "If the first line is no header, add ⦃header=False⦄: the columns are then called 1, 2, 3 …"
+_NO_HEADER = (
+    "If the first line is no header, add ⦃header=False⦄: the columns are then called 1, 2, 3 …"
+)
 
 COMMA, TAB = ",", "\t"
 DELIMITED: Mapping[str, str] = {".csv": COMMA, ".tsv": TAB}
@@ -28,7 +37,13 @@ _PLAIN_NAMES = ("text", *Unit)  # of a single column that is certainly no text
 _OTHERS = (";", TAB, "|")
 _N_LINES = 100
 _NAMES = {"comma": COMMA, "tab": TAB, "\\t": TAB, "semicolon": ";", "pipe": "|"}
-_JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
+_JSON_TYPES = {
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    list: "an array",
+    dict: "an object",
+}
 
 
 class DelimitedTable(Table):
@@ -40,7 +55,14 @@ class DelimitedTable(Table):
     is_typed = False
 
     def __init__(
-        self, path: Path, name: str, usual: str, *, header: bool, delimiter: str | None, comment: str | None = None
+        self,
+        path: Path,
+        name: str,
+        usual: str,
+        *,
+        header: bool,
+        delimiter: str | None,
+        comment: str | None = None,
     ) -> None:
         super().__init__(path, name, hint=_NO_HEADER if header else "")
         self._has_header, self._comment = header, comment
@@ -50,22 +72,28 @@ class DelimitedTable(Table):
         self._is_quoted, self._delimiter = not usual == used == TAB, used
         if is_unusual:
             self.first_remarks.append(
-                f"{name}: its columns are separated by {_in_words(used)}, which its first lines show. Say so with "
-                f"⦃delimiter={_as_argument(used)}⦄"
+                f"{name}: its columns are separated by {_in_words(used)}, which its first lines"
+                f" show. Say so with ⦃delimiter={_as_argument(used)}⦄"
             )
         records = self._lines(LineEnds(name))
         first = next((values for _, values in records if values or (header and not comment)), [])
         self.may_have_comments = comment is None and bool(first) and first[0].startswith("#")
-        self.names = first if header else [str(number) for number in range(1, len(first) + 1)] or ["1"]
+        self.names = (
+            first if header else [str(number) for number in range(1, len(first) + 1)] or ["1"]
+        )
         if not self.names:
-            raise SourceError(f"{name}:1: the header is missing. The first line must name the columns. {_NO_HEADER}")
+            raise SourceError(
+                f"{name}:1: the header is missing. The first line must name the columns."
+                f" {_NO_HEADER}"
+            )
 
     def remark_on_header(self) -> None:
         """Remark that the first line was taken for the name of the only column, if it may be a text."""
         [first, *more] = self.names
         if self._has_header and not more and first.strip().lower() not in _PLAIN_NAMES:
             self.first_remarks.append(
-                f"{self.name}:1: {first[:60]!r} was taken for the name of the column, not for a text. {_NO_HEADER}"
+                f"{self.name}:1: {first[:60]!r} was taken for the name of the column, not for a"
+                f" text. {_NO_HEADER}"
             )
 
     def records(self, columns: Sequence[str]) -> Iterator[Record]:
@@ -79,12 +107,15 @@ class DelimitedTable(Table):
             # Further values come from a delimiter in an unquoted text, which would lose its end.
             if len(values) > width and any(values[width:]):
                 raise SourceError(
-                    f"{self.name}:{number}: {len(values)} values, but the "
-                    f"{'header names' if self._has_header else 'first line has'} {width} columns. Quote the values "
-                    "that contain the separator, or name the columns."
+                    f"{self.name}:{number}: {len(values)} values, but the"
+                    f" {'header names' if self._has_header else 'first line has'} {width} columns."
+                    " Quote the values that contain the separator, or name the columns."
                 )
             n = len(values)
-            yield number, {column: values[at] if at < n else None for column, at in places} if n else None
+            yield (
+                number,
+                {column: values[at] if at < n else None for column, at in places} if n else None,
+            )
         self.remarks = ends.remarks()
 
     def _lines(self, ends: LineEnds) -> Iterator[tuple[int, list[str]]]:
@@ -96,7 +127,9 @@ class DelimitedTable(Table):
         def lines() -> Iterator[str]:
             nonlocal last, is_first
             for last in file_lines(self.path, self.name):
-                is_comment = is_first and self._comment is not None and last.startswith(self._comment)
+                is_comment = (
+                    is_first and self._comment is not None and last.startswith(self._comment)
+                )
                 is_first = False
                 yield "\n" if is_comment else last
 
@@ -112,8 +145,9 @@ class DelimitedTable(Table):
                 return
             except csv.Error as error:
                 raise SourceError(
-                    f"{self.name}:{first_line}: the record that begins here is not valid CSV: {error}. Write a quote "
-                    "inside a quoted value twice, close every quote, or use .tsv, which has no quoting."
+                    f"{self.name}:{first_line}: the record that begins here is not valid CSV:"
+                    f" {error}. Write a quote inside a quoted value twice, close every quote, or"
+                    " use .tsv, which has no quoting."
                 ) from error
             ends.count(reader.line_num, last)
             yield first_line, values
@@ -125,7 +159,10 @@ def parse_delimiter(text: str | None) -> str | None:
         return None
     delimiter = _NAMES.get(text, text) if len(text) > 1 else text
     if len(delimiter) != 1 or delimiter in '"\r\n' or delimiter.isalnum():
-        raise UsageError(f"the delimiter {text!r} cannot separate columns. Give one character, such as ';', or tab.")
+        raise UsageError(
+            f"the delimiter {text!r} cannot separate columns. Give one character, such as ';', or"
+            " tab."
+        )
     return delimiter
 
 
@@ -139,7 +176,11 @@ def find_delimiter(
     """
     lines: list[str] = []
     try:
-        rows = (line for line in file_lines(path, name) if comment is None or not line.startswith(comment))
+        rows = (
+            line
+            for line in file_lines(path, name)
+            if comment is None or not line.startswith(comment)
+        )
         lines.extend(islice(rows, _N_LINES + 1))
     except SourceAccessError:
         raise
@@ -159,9 +200,9 @@ def find_delimiter(
     if not rivals:
         return usual, False
     raise SourceError(
-        f"{name}:1: columns may be separated by {' or '.join(map(_in_words, rivals))} here, "
-        f"not by {_in_words(usual)}: {first.strip()[:60]!r}. Say which with ⦃delimiter={_as_argument(rivals[0])}⦄ or "
-        f"⦃delimiter={_as_argument(usual)}⦄."
+        f"{name}:1: columns may be separated by {' or '.join(map(_in_words, rivals))} here, not by"
+        f" {_in_words(usual)}: {first.strip()[:60]!r}. Say which with"
+        f" ⦃delimiter={_as_argument(rivals[0])}⦄ or ⦃delimiter={_as_argument(usual)}⦄."
     )
 
 
@@ -208,7 +249,10 @@ def _parse(content: str, place: str) -> dict[str, Any]:
         value = json.loads(content)
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at character {error.colno}"
-    except (ValueError, RecursionError) as error:  # a number of over 4,300 digits, or thousands of nested brackets
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number of over 4,300 digits, or thousands of nested brackets
         reason = str(error)
     else:
         if isinstance(value, dict):
@@ -216,7 +260,10 @@ def _parse(content: str, place: str) -> dict[str, Any]:
         reason = f"the line is {type_name(value)}, not an object"
     if "\r" in content:
         reason += " (a carriage return without a line feed does not end a line)"
-    raise SourceError(f'{place}: not a JSON object: {reason}. Each line must be one object, such as {{"text": …}}.')
+    raise SourceError(
+        f'{place}: not a JSON object: {reason}. Each line must be one object, such as {{"text":'
+        " …}."
+    )
 
 
 def type_name(value: object) -> str:
@@ -234,7 +281,9 @@ class ParquetTable(Table):
 
     def __init__(self, path: Path, name: str) -> None:
         if path.suffix.lower() != ".parquet":  # .parquet.gz
-            raise SourceError(f"{name}: Parquet is packed by itself. Unpack it first: gunzip {name}")
+            raise SourceError(
+                f"{name}: Parquet is packed by itself. Unpack it first: gunzip {name}"
+            )
         with parquet_file(path, name) as file:
             self._schema = file.schema_arrow
             if file.metadata.num_rows == 0:
@@ -246,12 +295,16 @@ class ParquetTable(Table):
         if not self._is_of(column, "string", "large_string", "string_view"):
             kind = self._schema.field(column).type
             raise SourceError(
-                f"{self.name}: the column {column!r} is of type {kind}, not of strings. Name another with ⦃column⦄."
+                f"{self.name}: the column {column!r} is of type {kind}, not of strings. Name"
+                " another with ⦃column⦄."
             )
 
     def keeping_problem(self, column: str) -> str | None:
         """Return None if the values are numbers, booleans, strings, dates or times."""
-        texts, numbers = ("string", "large_string", "string_view"), ("integer", "floating", "decimal", "boolean")
+        texts, numbers = (
+            ("string", "large_string", "string_view"),
+            ("integer", "floating", "decimal", "boolean"),
+        )
         if self._is_of(column, *texts, *numbers, "date", "timestamp", "time"):
             return None
         return f"it is of type {self._schema.field(column).type}"
@@ -271,7 +324,9 @@ class ParquetTable(Table):
         number = 1
         with parquet_file(self.path, self.name, dictionaries) as file:
             for batch in file.iter_batches(n_rows, columns=list(columns)):
-                values = [_values(batch.column(column), self.name, column, number) for column in columns]
+                values = [
+                    _values(batch.column(column), self.name, column, number) for column in columns
+                ]
                 rows = (dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True))
                 yield from enumerate(rows, number)
                 number += batch.num_rows
@@ -281,15 +336,27 @@ def _plan(metadata: Any, columns: Sequence[str]) -> tuple[int, list[str]]:
     """Return the number of rows that decompress to about 64 MiB at most, and the columns with dictionaries."""
     n_rows, dictionaries = _BATCH_ROWS, list[str]()
     first = metadata.row_group(0) if metadata.num_row_groups else None
-    tops = [] if first is None else [first.column(i).path_in_schema.split(".")[0] for i in range(first.num_columns)]
+    tops = (
+        []
+        if first is None
+        else [first.column(i).path_in_schema.split(".")[0] for i in range(first.num_columns)]
+    )
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
-        for leaf, column in ((group.column(i), top) for i, top in enumerate(tops) if top in columns):
+        for leaf, column in (
+            (group.column(i), top) for i, top in enumerate(tops) if top in columns
+        ):
             encoded = leaf.total_uncompressed_size
-            if column not in dictionaries and any("DICTIONARY" in encoding for encoding in leaf.encodings):
+            if column not in dictionaries and any(
+                "DICTIONARY" in encoding for encoding in leaf.encodings
+            ):
                 dictionaries.append(column)
             # With delta encoding, a value may extend the previous one: each may have nearly all bytes.
-            row_bytes = encoded if "DELTA_BYTE_ARRAY" in leaf.encodings else encoded // max(1, group.num_rows)
+            row_bytes = (
+                encoded
+                if "DELTA_BYTE_ARRAY" in leaf.encodings
+                else encoded // max(1, group.num_rows)
+            )
             n_rows = min(n_rows, _BATCH_BYTES // max(1, row_bytes))
     return max(1, n_rows), dictionaries
 
@@ -313,9 +380,13 @@ def _damaged(name: str, error: Exception) -> SourceError:
     if isinstance(error, OSError) and error.errno is not None:
         return unreadable(name, error)
     if isinstance(error, MemoryError):
-        return SourceError(f"{name} does not fit in memory: {error}. Write it again in smaller row groups.")
+        return SourceError(
+            f"{name} does not fit in memory: {error}. Write it again in smaller row groups."
+        )
     reason = str(error).splitlines()[0].rstrip(".")
-    return SourceError(f"{name} is not a Parquet file, or is damaged: {reason}. Write or copy it again.")
+    return SourceError(
+        f"{name} is not a Parquet file, or is damaged: {reason}. Write or copy it again."
+    )
 
 
 def _values(array: Any, name: str, column: str, first: int) -> list[Any]:
@@ -334,7 +405,7 @@ def _values(array: Any, name: str, column: str, first: int) -> list[Any]:
         except UnicodeDecodeError as error:
             byte = error.object[error.start]
             raise SourceError(
-                f"{name}:{row}: byte 0x{byte:02X} at position {error.start + 1} of the value is not valid UTF-8 "
-                f"(column {column!r}). Write the file again with valid strings."
+                f"{name}:{row}: byte 0x{byte:02X} at position {error.start + 1} of the value is not"
+                f" valid UTF-8 (column {column!r}). Write the file again with valid strings."
             ) from error
     raise AssertionError("a column that cannot be decoded has no value that cannot be decoded")

@@ -10,7 +10,13 @@ from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.messages import with_value
 from embstore.base.text import name_problem
 from embstore.sources import rows
-from embstore.sources.table_files import DELIMITED, DelimitedTable, JsonLinesTable, ParquetTable, type_name
+from embstore.sources.table_files import (
+    DELIMITED,
+    DelimitedTable,
+    JsonLinesTable,
+    ParquetTable,
+    type_name,
+)
 
 TABLES = (*DELIMITED, ".jsonl", ".parquet")
 """Types of tables."""
@@ -19,14 +25,22 @@ COLUMN_OPTION, COLUMNS_OPTION, TARGETS_OPTION = "⦃column⦄", "⦃columns⦄",
 
 
 def _table(
-    path: Path, name: str, suffix: str, *, header: bool = True, delimiter: str | None = None, comment: str | None = None
+    path: Path,
+    name: str,
+    suffix: str,
+    *,
+    header: bool = True,
+    delimiter: str | None = None,
+    comment: str | None = None,
 ) -> rows.Table:
     """Open a table of the type that its suffix says."""
     if suffix == ".jsonl":
         return JsonLinesTable(path, name)
     if suffix == ".parquet":
         return ParquetTable(path, name)
-    return DelimitedTable(path, name, DELIMITED[suffix], header=header, delimiter=delimiter, comment=comment)
+    return DelimitedTable(
+        path, name, DELIMITED[suffix], header=header, delimiter=delimiter, comment=comment
+    )
 
 
 def open_table(
@@ -41,11 +55,15 @@ def open_table(
     of_targets = () if targets is None else targets.columns
     if of_targets and len(columns) > 1:
         raise UsageError(
-            f"⦃column={columns[1]}⦄: the targets of {name} are in one column of sentences. Give that one; for pairs, "
-            "add a dataset: embstore datasets add NAME FILE --kind pairs --unit occurrence"
+            f"⦃column={columns[1]}⦄: the targets of {name} are in one column of sentences. Give"
+            " that one; for pairs, add a dataset: embstore datasets add NAME FILE --kind pairs"
+            " --unit occurrence"
         )
     if of_targets and keep.is_all:
-        raise UsageError(f"⦃keep=all⦄ does not fit {name}, whose targets are in columns. Name the columns to keep.")
+        raise UsageError(
+            f"⦃keep=all⦄ does not fit {name}, whose targets are in columns. Name the columns to"
+            " keep."
+        )
     table = _table(path, name, suffix, header=header, delimiter=delimiter)
     texts = columns or _default_columns(table)
     _check_columns(table, texts, COLUMN_OPTION)
@@ -75,7 +93,9 @@ def read_records(
             yield f"{name}:{number}", _required(record, columns, f"{name}:{number}", COLUMNS_OPTION)
 
 
-def _required(record: Mapping[str, Any], columns: Sequence[str], line: str, option: str) -> tuple[Any, ...]:
+def _required(
+    record: Mapping[str, Any], columns: Sequence[str], line: str, option: str
+) -> tuple[Any, ...]:
     """Return the values of a row in some columns, which it must have."""
     for column in columns:
         if column not in record:
@@ -90,8 +110,8 @@ def _default_columns(table: rows.Table) -> Sequence[str]:
     if rows.DEFAULT_COLUMN in table.names or not table.names:
         return (rows.DEFAULT_COLUMN,)
     raise UsageError(
-        f"{table.name} has {len(table.names)} columns: {', '.join(table.names)}. Say which hold the texts, with "
-        f"{COLUMN_OPTION}. {table.hint}".rstrip()
+        f"{table.name} has {len(table.names)} columns: {', '.join(table.names)}. Say which hold the"
+        f" texts, with {COLUMN_OPTION}. {table.hint}".rstrip()
     )
 
 
@@ -99,15 +119,24 @@ def _check_columns(table: rows.Table, columns: Sequence[str], option: str) -> No
     """Raise an error if a column is requested twice, does not exist, or exists twice."""
     for i, name in enumerate(columns):
         if name in columns[:i]:
-            raise UsageError(f"{with_value(option, name)} was given twice for {table.name}. Give each column once.")
+            raise UsageError(
+                f"{with_value(option, name)} was given twice for {table.name}. Give each column"
+                " once."
+            )
         if name not in table.names and not table.is_open_ended:
             raise _unknown_column(table.name, name, table.names, option, table.hint)
         if (n := table.names.count(name)) > 1:
-            raise SourceError(f"{table.name} has {n} columns named {name!r}. Rename all but one of them.")
+            raise SourceError(
+                f"{table.name} has {n} columns named {name!r}. Rename all but one of them."
+            )
 
 
-def _unknown_column(source: str, name: str, known: Sequence[str], option: str, hint: str = "") -> UnknownNameError:
-    return UnknownNameError("column", name, known, f"Name a column of {source} with {option}. {hint}".rstrip())
+def _unknown_column(
+    source: str, name: str, known: Sequence[str], option: str, hint: str = ""
+) -> UnknownNameError:
+    return UnknownNameError(
+        "column", name, known, f"Name a column of {source} with {option}. {hint}".rstrip()
+    )
 
 
 def _rows(
@@ -136,11 +165,14 @@ def _rows(
             text = record.get(column)
             if not isinstance(text, str | None):
                 raise SourceError(
-                    f"{place}: the value of {column!r} is {type_name(text)}, not a string. Put it in quotes."
+                    f"{place}: the value of {column!r} is {type_name(text)}, not a string. Put it"
+                    " in quotes."
                 )
             row = rows.row_or_blank(text, place, values=values)
             if targets is not None and isinstance(row, rows.Row):
-                span = targets.find(row.text, _required(record, of_targets, line, TARGETS_OPTION), place)
+                span = targets.find(
+                    row.text, _required(record, of_targets, line, TARGETS_OPTION), place
+                )
                 parted.count(row.text, span, place)
                 row = rows.Row(row.text, place, values, spans=(span,))
             yield row
@@ -170,11 +202,15 @@ class KeptColumns:
         found = cls(table, keep, frozenset(texts))
         if not keep.is_all and (both := found.texts.intersection(keep.names)):
             raise UsageError(
-                f"{with_value(rows.OPTION, min(both))} does not fit {table.name}: the column holds the texts. Leave it "
-                "out."
+                f"{with_value(rows.OPTION, min(both))} does not fit {table.name}: the column holds"
+                " the texts. Leave it out."
             )
         if not table.is_open_ended:
-            names = [name for name in table.names if name not in found.texts] if keep.is_all else keep.names
+            names = (
+                [name for name in table.names if name not in found.texts]
+                if keep.is_all
+                else keep.names
+            )
             _check_columns(table, [*dict.fromkeys(names)], rows.OPTION)
             for name in names:
                 if found.admits(name) and (problem := table.keeping_problem(name)):
@@ -185,14 +221,23 @@ class KeptColumns:
         """Return the values of a row in the kept columns."""
         if not self.table.is_open_ended:
             read = {name: record[name] for name in self.names}
-            return read if self.table.is_typed else {name: rows.as_cell(value) for name, value in read.items()}
+            return (
+                read
+                if self.table.is_typed
+                else {name: rows.as_cell(value) for name, value in read.items()}
+            )
         found = {}
         for name, value in record.items():
-            if isinstance(value, list | dict) and name not in self.left_out and name not in self.texts:
+            if (
+                isinstance(value, list | dict)
+                and name not in self.left_out
+                and name not in self.texts
+            ):
                 if name in self.names or name in self.keep.names:
                     raise SourceError(
-                        f"{place}: the value of {name!r} is {type_name(value)}, which cannot be kept. Leave the column "
-                        f"out of {rows.OPTION}, or write a number, boolean or string."
+                        f"{place}: the value of {name!r} is {type_name(value)}, which cannot be"
+                        f" kept. Leave the column out of {rows.OPTION}, or write a number, boolean"
+                        " or string."
                     )
                 if self.keep.is_all:
                     self.leave_out(name, f"it has {type_name(value)}")
@@ -204,7 +249,11 @@ class KeptColumns:
         """Return whether a column is kept; it is added to the names when it is first seen."""
         if name in self.names:
             return True
-        if name in self.texts or name in self.left_out or not (self.keep.is_all or name in self.keep.names):
+        if (
+            name in self.texts
+            or name in self.left_out
+            or not (self.keep.is_all or name in self.keep.names)
+        ):
             return False
         if problem := name_problem(name):
             return self.leave_out(name, problem)
@@ -217,7 +266,8 @@ class KeptColumns:
         """Leave a column out if all were requested, and return False."""
         if not self.keep.is_all:
             raise SourceError(
-                f"{self.table.name}: the column {name!r} cannot be kept: {problem}. Leave it out of {rows.OPTION}."
+                f"{self.table.name}: the column {name!r} cannot be kept: {problem}. Leave it out of"
+                f" {rows.OPTION}."
             )
         self.left_out[name] = problem
         self.names.pop(name, None)
@@ -226,4 +276,7 @@ class KeptColumns:
     def remarks(self) -> Iterator[str]:
         """Yield a remark on each column that was left out."""
         for name, problem in self.left_out.items():
-            yield f"{self.table.name}: the column {name!r} is not kept: {problem}. Rename it, or name those to keep."
+            yield (
+                f"{self.table.name}: the column {name!r} is not kept: {problem}. Rename it, or name"
+                " those to keep."
+            )

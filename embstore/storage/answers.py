@@ -98,7 +98,11 @@ def stored_answers(root: Path) -> list[Path]:
     """Return the files of the stored answers below the folder of a store."""
     folder = root / keys.ANSWERS.folder
     disk.check_inside(root, folder)
-    return [path for path in disk.listed(folder) if keys.parse(f"{keys.ANSWERS.folder}/{path.name}") is not None]
+    return [
+        path
+        for path in disk.listed(folder)
+        if keys.parse(f"{keys.ANSWERS.folder}/{path.name}") is not None
+    ]
 
 
 def _path(root: Path, question: Question) -> Path:

@@ -16,7 +16,11 @@ def from_numpy(values: NDArray[Any], type: pa.DataType | None = None) -> pa.Arra
 
     Its type is as wide as that of the values; None for the type of the same name.
     """
-    data = np.packbits(values, bitorder="little") if values.dtype == np.bool_ else np.ascontiguousarray(values)
+    data = (
+        np.packbits(values, bitorder="little")
+        if values.dtype == np.bool_
+        else np.ascontiguousarray(values)
+    )
     found = pa.from_numpy_dtype(values.dtype) if type is None else type
     return pa.Array.from_buffers(found, len(values), [None, pa.py_buffer(data)])
 

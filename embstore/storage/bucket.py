@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from embstore.base import disk
-from embstore.base.errors import DamagedError, MissingObjectError, RemoteError, StoreError, UsageError
+from embstore.base.errors import (
+    DamagedError,
+    MissingObjectError,
+    RemoteError,
+    StoreError,
+    UsageError,
+)
 from embstore.base.installation import needing
 from embstore.storage import keys
 from embstore.storage.objects import ObjectInfo, Objects
@@ -48,21 +54,27 @@ class ServedObjects(Objects):
         secret_values: Values that no message may have.
     """
 
-    def __init__(self, url: str, open_store: Callable[[Any], Any], secret_values: Iterable[str] = ()) -> None:
+    def __init__(
+        self, url: str, open_store: Callable[[Any], Any], secret_values: Iterable[str] = ()
+    ) -> None:
         with needing("stores at URLs need obstore", "remote", RemoteError):
             import obstore
         self.url, self._obstore, self._secrets = url, obstore, [*secret_values]
         try:
             self._store = open_store(obstore.store)
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
-            raise UsageError(f"{self.url} cannot be opened: {self._first_line(error)} Check ⦃store-option⦄.") from None
+            raise UsageError(
+                f"{self.url} cannot be opened: {self._first_line(error)} Check ⦃store-option⦄."
+            ) from None
 
     def get(self, key: str, max_bytes: int | None = None) -> bytes:
         """Return the content of an object."""
         with self._errors("read", key):
             found = self._obstore.get(self._store, key)
             if max_bytes is not None and found.meta["size"] > max_bytes:
-                raise DamagedError(f"{self.url}/{key} is damaged: it is larger than {max_bytes >> 10:,} KiB.")
+                raise DamagedError(
+                    f"{self.url}/{key} is damaged: it is larger than {max_bytes >> 10:,} KiB."
+                )
             return bytes(found.bytes())
 
     def download(self, key: str, target: Path) -> None:
@@ -86,33 +98,48 @@ class ServedObjects(Objects):
         except (exceptions.BaseError, OSError) as error:
             if re.search(_IS_NO_BUCKET, str(error)):
                 raise RemoteError(
-                    f"{self.url}: there is no such bucket. Create it first, or check the URL and the endpoint."
+                    f"{self.url}: there is no such bucket. Create it first, or check the URL and"
+                    " the endpoint."
                 ) from None
             if isinstance(error, FileNotFoundError):
-                raise MissingObjectError(f"{self.url}/{key} does not exist. Check the URL.") from None
-            refused = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError)
+                raise MissingObjectError(
+                    f"{self.url}/{key} does not exist. Check the URL."
+                ) from None
+            refused = (
+                exceptions.PermissionDeniedError,
+                exceptions.UnauthenticatedError,
+                PermissionError,
+            )
             if isinstance(error, refused) or re.search(_IS_REFUSED, str(error)):
                 raise RemoteError(
-                    f"{self.url} cannot be {done}: the server refuses ({self._reason(error)}). Check the credentials "
-                    "and their permissions for the bucket."
+                    f"{self.url} cannot be {done}: the server refuses ({self._reason(error)})."
+                    " Check the credentials and their permissions for the bucket."
                 ) from None
             raise RemoteError(
-                f"{self.url}/{key} cannot be {done}: {self._reason(error)}. Check the network and the endpoint, and "
-                "run the same command again."
+                f"{self.url}/{key} cannot be {done}: {self._reason(error)}. Check the network and"
+                " the endpoint, and run the same command again."
             ) from None
 
     def _reason(self, error: Exception) -> str:
         """Return the server's own code and message if it gave any, else the first line of the error."""
-        given = {name: text.partition("\n")[0] for name, text in re.findall(_FROM_SERVER, str(error))}
+        given = {
+            name: text.partition("\n")[0] for name, text in re.findall(_FROM_SERVER, str(error))
+        }
         text = ": ".join(given[name] for name in ("Code", "Message") if given.get(name))
-        return self._without_secrets(text).rstrip(".") if text else self._first_line(error).rstrip(".")
+        return (
+            self._without_secrets(text).rstrip(".") if text else self._first_line(error).rstrip(".")
+        )
 
     def _first_line(self, error: Exception) -> str:
         return self._without_secrets(str(error).partition("\n")[0])
 
     def _without_secrets(self, text: str) -> str:
         """Return a message without the values of secret options and variables, queries of URLs, and bytes of keys."""
-        of_environment = [value for name, value in os.environ.items() if re.search(_IS_SECRET, name) and len(value) > 3]
+        of_environment = [
+            value
+            for name, value in os.environ.items()
+            if re.search(_IS_SECRET, name) and len(value) > 3
+        ]
         for value in sorted({*self._secrets, *of_environment}, key=len, reverse=True):
             text = text.replace(value, "…")
         text = re.sub(_BYTES, "[…]", text)
@@ -162,7 +189,10 @@ class Bucket(ServedObjects):
             self._obstore.put(self._store, key, source)
             stored = self._obstore.head(self._store, key)["size"]
         if stored != size:
-            raise RemoteError(f"{self.url}/{key} was cut on its way: {stored:,} of {size:,} bytes. Run the same again.")
+            raise RemoteError(
+                f"{self.url}/{key} was cut on its way: {stored:,} of {size:,} bytes. Run the same"
+                " again."
+            )
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Create an object that must not be replaced, in one request; return False if there is another of this key.
@@ -204,9 +234,10 @@ class Bucket(ServedObjects):
             self.put_new(key, b"first")
             if self.put_new(key, b"second") or self.get(key) != b"first":
                 raise StoreError(
-                    f"{self.url} cannot be written safely: its server replaces objects where it is told not to (it "
-                    "ignores If-None-Match: *), so two writers could overwrite each other's changes. Use a server "
-                    "that has conditional writes, or build in a folder and copy it."
+                    f"{self.url} cannot be written safely: its server replaces objects where it is"
+                    " told not to (it ignores If-None-Match: *), so two writers could overwrite"
+                    " each other's changes. Use a server that has conditional writes, or build in"
+                    " a folder and copy it."
                 )
         finally:
             with suppress(RemoteError):
@@ -214,9 +245,10 @@ class Bucket(ServedObjects):
 
 
 _NO_BUCKET = (
-    "is no URL of a bucket, such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. Stores that were "
-    "pushed are read at hf://datasets/OWNER/NAME and https:// too. Credentials come from the environment or from "
-    "⦃store-option⦄, never from the URL."
+    "is no URL of a bucket, such as s3://bucket/prefix, gs://bucket/prefix or"
+    " az://container/prefix. Stores that were pushed are read at hf://datasets/OWNER/NAME and"
+    " https:// too. Credentials come from the environment or from ⦃store-option⦄, never from the"
+    " URL."
 )
 
 
@@ -243,13 +275,17 @@ def _configuration(url: str, options: Mapping[str, str]) -> tuple[dict[str, str]
     config = dict(options)
     client: dict[str, Any] = {"timeout": TIMEOUT}
     client |= {name: config.pop(name) for name in _CLIENT_OPTIONS if name in config}
-    of_environment = [name for name in _ENDPOINTS if url.startswith("s3://") and os.environ.get(name)]
+    of_environment = [
+        name for name in _ENDPOINTS if url.startswith("s3://") and os.environ.get(name)
+    ]
     endpoint = options.get("endpoint") or os.environ.get((of_environment or [""])[0], "")
-    if endpoint.startswith("http://") and not (client.get("allow_http") or os.environ.get("AWS_ALLOW_HTTP")):
+    if endpoint.startswith("http://") and not (
+        client.get("allow_http") or os.environ.get("AWS_ALLOW_HTTP")
+    ):
         if "endpoint" not in options and not is_loopback(endpoint):  # a call did not name it
             raise UsageError(
-                f"{of_environment[0]} is {endpoint}, which is not encrypted. Set it to https://, or allow http: set "
-                "AWS_ALLOW_HTTP=true, or add ⦃store-option=allow_http=true⦄."
+                f"{of_environment[0]} is {endpoint}, which is not encrypted. Set it to https://, or"
+                " allow http: set AWS_ALLOW_HTTP=true, or add ⦃store-option=allow_http=true⦄."
             )
         client["allow_http"] = "true"
     return config, client
@@ -261,7 +297,11 @@ def _credentials(url: str, options: Mapping[str, str]) -> Any:
     obstore itself reads the environment and asks the metadata services of clouds.
     """
     given = {*options, *(name.lower().removeprefix("aws_") for name in os.environ)}
-    if not url.startswith("s3://") or given & {"access_key_id", "aws_access_key_id", "skip_signature"}:
+    if not url.startswith("s3://") or given & {
+        "access_key_id",
+        "aws_access_key_id",
+        "skip_signature",
+    }:
         return None
     try:
         import boto3

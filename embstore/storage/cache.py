@@ -43,7 +43,9 @@ class StoreFiles:
 
     def __init__(self, objects: Objects) -> None:
         self.objects, self.name = objects, objects.url
-        self.root = Path(self.name) if objects.is_local else folder_for(objects.url, objects.endpoint)
+        self.root = (
+            Path(self.name) if objects.is_local else folder_for(objects.url, objects.endpoint)
+        )
         self._known: Manifest | None = None
         self._checked: dict[str, disk.Stamp] = {}
         self._beginning = Lock()
@@ -92,16 +94,23 @@ class StoreFiles:
                 known = disk.read(self.root / marker, 1 << 16) if marker == "store.json" else b""
                 raise manifest.older_format(self.name, manifest.format_of_marker(known) or 3)
         names = [path.name for path in disk.listed(self.root)]
-        others = [name for name in names if not name.startswith(".") and name != keys.MANIFESTS.folder]
-        if any((self.root / kind.folder).name in others for kind in (keys.VECTORS, keys.CARDS, keys.ITEMS)):
+        others = [
+            name for name in names if not name.startswith(".") and name != keys.MANIFESTS.folder
+        ]
+        if any(
+            (self.root / kind.folder).name in others
+            for kind in (keys.VECTORS, keys.CARDS, keys.ITEMS)
+        ):
             raise DamagedError(
-                f"{self.root}/{keys.MANIFESTS.folder} is damaged: it has no manifest, and the rest of a store is "
-                "there. Restore it from a copy; or build the store anew, in another folder."
+                f"{self.root}/{keys.MANIFESTS.folder} is damaged: it has no manifest, and the rest"
+                " of a store is there. Restore it from a copy; or build the store anew, in another"
+                " folder."
             )
         if others:
             raise StoreError(
-                f"{self.root} is not a store: it has no manifest. Name the store's folder with ⦃store⦄ or "
-                "EMBSTORE_STORE; to build a new store, name a folder that is empty or does not exist."
+                f"{self.root} is not a store: it has no manifest. Name the store's folder with"
+                " ⦃store⦄ or EMBSTORE_STORE; to build a new store, name a folder that is empty or"
+                " does not exist."
             )
 
     def commit(self, change: Change | Edit) -> Manifest:
@@ -126,10 +135,15 @@ class StoreFiles:
                 disk.check_inside(self.root, folder)
                 self._folders.add(folder)
         else:
-            missing = [file for file in files if not _use(self.root / file.key, file.entry["bytes"])]
+            missing = [
+                file for file in files if not _use(self.root / file.key, file.entry["bytes"])
+            ]
             if missing:
                 with writing_to_cache():
-                    make_room(sum(file.entry["bytes"] for file in missing), {self.root / file.key for file in files})
+                    make_room(
+                        sum(file.entry["bytes"] for file in missing),
+                        {self.root / file.key for file in files},
+                    )
                 with ThreadPoolExecutor(min(_N_DOWNLOADS, len(missing))) as pool:
                     for _ in pool.map(self._download, missing):
                         pass
@@ -140,7 +154,9 @@ class StoreFiles:
         with writing_to_cache(), atomic.temporary(self.root) as temp:
             self.objects.download(file.key, temp)
             if disk.size(temp) != file.entry["bytes"] or disk.sha256(temp) != file.entry["sha256"]:
-                raise file.damage("its content does not have the size and the SHA-256 that the manifest says")
+                raise file.damage(
+                    "its content does not have the size and the SHA-256 that the manifest says"
+                )
             disk.make_folder(target.parent)
             disk.sync(temp)
             disk.replace(temp, target)
@@ -149,7 +165,9 @@ class StoreFiles:
         """Store files by key from temporary ones, which are moved; of a store at a URL, copies stay in the cache."""
         with self._beginning:
             if self._known is None and self.find_manifest() is None:
-                self.commit(Change())  # so that files without a manifest are never those of a store that lost it
+                self.commit(
+                    Change()
+                )  # so that files without a manifest are never those of a store that lost it
         self.objects.put(files)
         if not self.is_local:
             n_bytes = sum(map(disk.size, files.values()))
@@ -183,7 +201,9 @@ class StoreFiles:
             if stamp is None:
                 raise file.damage("it is missing, and the manifest names it")
             if stamp[1] != file.entry["bytes"] or disk.sha256(path) != file.entry["sha256"]:
-                raise file.damage("its SHA-256 is not the one in the manifest, so it was altered or truncated")
+                raise file.damage(
+                    "its SHA-256 is not the one in the manifest, so it was altered or truncated"
+                )
             if also is not None:
                 also()
             self._checked[file.key] = stamp
@@ -213,7 +233,10 @@ class StoreFiles:
             for info in self.objects.list(folder):
                 if (key := keys.parse(info.key)) is None or info.key == newest:
                     continue
-                is_old = key.kind is keys.MANIFESTS and key.name < f"{named.number - _KEPT_MANIFESTS:020d}"
+                is_old = (
+                    key.kind is keys.MANIFESTS
+                    and key.name < f"{named.number - _KEPT_MANIFESTS:020d}"
+                )
                 if is_old or manifest.is_garbage(named, info.key, info.modified.timestamp()):
                     garbage.append(info.key)
         return garbage
@@ -273,7 +296,9 @@ def max_bytes() -> int:
     """Return the size limit of the cache in bytes: ``$EMBSTORE_CACHE_SIZE`` in GB."""
     value = os.environ.get(SIZE_VARIABLE) or str(_DEFAULT_GB)
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
-        raise UsageError(f"{SIZE_VARIABLE} is {value!r}: give a number of GB, such as {_DEFAULT_GB}.")
+        raise UsageError(
+            f"{SIZE_VARIABLE} is {value!r}: give a number of GB, such as {_DEFAULT_GB}."
+        )
     return int(float(value) * 1e9)
 
 
@@ -284,8 +309,11 @@ def folder_for(url: str, endpoint: str = "") -> Path:
     with writing_to_cache():
         disk.make_folder(folder)
         atomic.discard_leftovers(folder)
-        (cache_folder() / "CACHEDIR.TAG").write_text(  # backups leave the folder out: bford.info/cachedir
-            "Signature: 8a477f597d28d172789f06886806bc55\n# Copies of files of embstore's stores; may be deleted.\n"
+        (
+            cache_folder() / "CACHEDIR.TAG"
+        ).write_text(  # backups leave the folder out: bford.info/cachedir
+            "Signature: 8a477f597d28d172789f06886806bc55\n# Copies of files of embstore's stores;"
+            " may be deleted.\n"
         )
     return folder
 
@@ -305,8 +333,8 @@ def make_room(n_bytes: int, kept: set[Path]) -> None:
     """Delete the files of the cache that were not used for the longest time until some bytes fit below its limit."""
     if n_bytes > max_bytes():
         raise RemoteError(
-            f"the cache {cache_folder()} is too small: {show_size(n_bytes)} are needed at once, and its limit is "
-            f"{show_size(max_bytes())}. Set {SIZE_VARIABLE} to a larger number of GB."
+            f"the cache {cache_folder()} is too small: {show_size(n_bytes)} are needed at once, and"
+            f" its limit is {show_size(max_bytes())}. Set {SIZE_VARIABLE} to a larger number of GB."
         )
     statuses = []
     for path in disk.files_below(cache_folder()):
@@ -332,9 +360,15 @@ def writing_to_cache() -> Iterator[None]:
         if not error.writing:
             raise
         place = cache_folder()
-        remedy = f"Change its permissions, or set {FOLDER_VARIABLE} to a folder that can be written."
+        remedy = (
+            f"Change its permissions, or set {FOLDER_VARIABLE} to a folder that can be written."
+        )
         if error.code in (errno.ENOSPC, errno.EDQUOT):
-            remedy = f"Free some space, delete {place}, or set {FOLDER_VARIABLE} to a folder on a larger disk."
+            remedy = (
+                f"Free some space, delete {place}, or set {FOLDER_VARIABLE} to a folder on a larger"
+                " disk."
+            )
         raise RemoteError(
-            f"the cache {place}, which a store at a URL needs, cannot be written: {error.reason} {remedy}"
+            f"the cache {place}, which a store at a URL needs, cannot be written: {error.reason}"
+            f" {remedy}"
         ) from error

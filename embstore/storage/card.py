@@ -43,7 +43,17 @@ MAX_BLOCKS = 4096
 # may the location of a checkpoint with the same files.
 _FINGERPRINT = ("weights_sha256", "tokenizer_sha256", "config_sha256")
 _WEIGHTS = ("weights_dtype", "untrained")
-_IDENTITY = ("revision", *_FINGERPRINT, *_WEIGHTS, "unit", "pooling", "template", "layers", "dim", "dtype")
+_IDENTITY = (
+    "revision",
+    *_FINGERPRINT,
+    *_WEIGHTS,
+    "unit",
+    "pooling",
+    "template",
+    "layers",
+    "dim",
+    "dtype",
+)
 _COMMIT_CHARS = 7  # of the shortest abbreviation of a commit
 _MAX_MESSAGE_CHARS = 300  # an error of a damaged card may quote any text in it
 _REMEDY = "Give the new space another name with ⦃name⦄, or use another store."
@@ -119,7 +129,11 @@ class Card:
     @property
     def order(self) -> tuple[str, int, str]:
         """Sort key of spaces: by name, those of several revisions together and by step."""
-        return (without_revision(self.space, self.revision_name), -1 if self.step is None else self.step, self.space)
+        return (
+            without_revision(self.space, self.revision_name),
+            -1 if self.step is None else self.step,
+            self.space,
+        )
 
     @property
     def checkpoint_at_revision(self) -> str:
@@ -134,7 +148,9 @@ class Card:
     def differences(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """Return the fields that differ and must agree for one space: field → (own value, value of the other)."""
         own, others = self._comparable, other._comparable
-        different = {name: (own[name], others[name]) for name in _IDENTITY if own[name] != others[name]}
+        different = {
+            name: (own[name], others[name]) for name in _IDENTITY if own[name] != others[name]
+        }
         own_recipe, other_recipe = self.recipe or {}, other.recipe or {}
         for name in sorted({*own_recipe, *other_recipe}):
             if own_recipe.get(name) != other_recipe.get(name):
@@ -148,12 +164,16 @@ class Card:
     def check_same_space(self, card: Self) -> None:
         """Raise SpaceMismatchError, with the differences, unless another card describes the same space."""
         if different := self.describe_differences(card):
-            raise SpaceMismatchError(f"the space {self.space!r} exists and is another one: its {different}. {_REMEDY}")
+            raise SpaceMismatchError(
+                f"the space {self.space!r} exists and is another one: its {different}. {_REMEDY}"
+            )
 
     def describe_differences(self, other: Self) -> str:
         """Return :meth:`differences` as text, such as ``dim is 384, not 768``; empty for the same space."""
         different = self.differences(other)
-        return "; ".join(f"{name} is {_short(a)}, not {_short(b)}" for name, (a, b) in different.items())
+        return "; ".join(
+            f"{name} is {_short(a)}, not {_short(b)}" for name, (a, b) in different.items()
+        )
 
     @property
     def _comparable(self) -> dict[str, Any]:
@@ -170,12 +190,19 @@ class Card:
             del values["weights_dtype"]
         values["template"] = self.template.pattern
         values["layers"] = [layer._asdict() for layer in self.layers]
-        return {"format": CARD_FORMAT, **values, "n_blocks": self.layers.n_blocks, "top_form": self.layers.top_form}
+        return {
+            "format": CARD_FORMAT,
+            **values,
+            "n_blocks": self.layers.n_blocks,
+            "top_form": self.layers.top_form,
+        }
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Self:
         """Create a card from a document that was checked against its schema."""
-        values = {field.name: document[field.name] for field in fields(cls) if field.name in document}
+        values = {
+            field.name: document[field.name] for field in fields(cls) if field.name in document
+        }
         values |= {
             "unit": Unit(document["unit"]),
             "pooling": Pooling(document["pooling"]),
@@ -187,7 +214,10 @@ class Card:
 
 def _layers(document: dict[str, Any]) -> Layers:
     """Return the layers in a card, after checking them against the numbers of blocks."""
-    n_blocks, top_form = document["n_blocks"], document["top_form"] and TopForm(document["top_form"])
+    n_blocks, top_form = (
+        document["n_blocks"],
+        document["top_form"] and TopForm(document["top_form"]),
+    )
     members = tuple(Layer(**layer) for layer in document["layers"])
     of_model = {
         *Layers.of_model(n_blocks, top_form),
@@ -195,13 +225,17 @@ def _layers(document: dict[str, Any]) -> Layers:
         *Layers.of_recipe(n_blocks, top_form),
     }
     if not of_model.issuperset(members) or list(members) != sorted(set(members)):
-        raise ValueError(f"its layers are not those of a model of {n_blocks} blocks, in ascending order.")
+        raise ValueError(
+            f"its layers are not those of a model of {n_blocks} blocks, in ascending order."
+        )
     return Layers(members, n_blocks, top_form)
 
 
 def card_bytes(card: Card) -> bytes:
     """Return the content of the file of a card."""
-    return atomic.checked_bytes(f"the card of {card.space}", card.to_dict(), "card", is_sealed=False)
+    return atomic.checked_bytes(
+        f"the card of {card.space}", card.to_dict(), "card", is_sealed=False
+    )
 
 
 def read_card(file: StoredFile, space: str) -> Card:
@@ -225,7 +259,9 @@ def _short(value: Any) -> str:
     if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
         return f'"{value[:12]}…"'
     text = json.dumps(value, ensure_ascii=False)
-    if isinstance(value, list) and all(isinstance(layer, dict) and "name" in layer for layer in value):
+    if isinstance(value, list) and all(
+        isinstance(layer, dict) and "name" in layer for layer in value
+    ):
         text = ",".join(layer["name"] for layer in value)
     if len(text) <= 64:
         return text
@@ -291,20 +327,28 @@ class SpaceFilter:
         for space in self.spaces:
             if space not in cards:
                 raise UnknownNameError("space", space, cards)
-        models = dict.fromkeys(name for card in cards.values() for name in (card.model, card.checkpoint))
+        models = dict.fromkeys(
+            name for card in cards.values() for name in (card.model, card.checkpoint)
+        )
         for model in self.models:
             if model not in models:
                 hint = f"To add it to the store: ⦃embstore build --model {model}⦄"
-                raise UnknownNameError("model", model, dict.fromkeys(card.model for card in cards.values()), hint)
+                raise UnknownNameError(
+                    "model", model, dict.fromkeys(card.model for card in cards.values()), hint
+                )
 
-        named = dict.fromkeys(card.revision_name for card in cards.values() if card.revision_name is not None)
+        named = dict.fromkeys(
+            card.revision_name for card in cards.values() if card.revision_name is not None
+        )
         commits = {card.revision for card in cards.values()}
         for revision in self.revisions:
             if revision not in named and revision not in commits:
                 raise UnknownNameError("revision", revision, named)
 
 
-def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Layer, ...]], list[str]]:
+def select_layers(
+    cards: Sequence[Card], spec: str
+) -> tuple[dict[str, tuple[Layer, ...]], list[str]]:
     """Select layers of several spaces by one specification.
 
     Each space contributes the layers that it has, since models differ in their number of layers.
@@ -314,7 +358,9 @@ def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Lay
         each range that ends above all layers.
     """
     if not spec.strip():
-        raise UsageError("there is no layer in the selection (⦃layer⦄). Give at least one, such as top.")
+        raise UsageError(
+            "there is no layer in the selection (⦃layer⦄). Give at least one, such as top."
+        )
     chosen: dict[str, set[Layer]] = {}
     notes = []
     for part in spec.split(","):
@@ -324,10 +370,15 @@ def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Lay
                 chosen.setdefault(card.space, set()).update(card.layers.select(part))
             except UnknownNameError as error:
                 missing.append(error)
-                notes.append(f"{card.space} has no layer {error.name!r} (it has {', '.join(card.layers.names)}).")
+                notes.append(
+                    f"{card.space} has no layer {error.name!r} (it has"
+                    f" {', '.join(card.layers.names)})."
+                )
         if len(missing) == len(cards):
             known = dict.fromkeys(name for error in missing for name in error.known)
-            in_order = sorted(known, key=lambda name: (0, int(name)) if name.isdecimal() else (1, 0))
+            in_order = sorted(
+                known, key=lambda name: (0, int(name)) if name.isdecimal() else (1, 0)
+            )
             raise UnknownNameError("layer", part.strip(), in_order, layer_hint(part.strip()))
     notes += cut_notes(cards, spec)
     return {space: tuple(sorted(layers)) for space, layers in chosen.items() if layers}, notes

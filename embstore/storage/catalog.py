@@ -58,14 +58,19 @@ class Catalog:
         """Read the manifest and the cards; return False if another process has replaced a card meanwhile."""
         self.manifest = self.files.manifest()
         try:
-            named = {space: self._named(keys.CARDS, space) for space in self.manifest.names_of(keys.CARDS)}
+            named = {
+                space: self._named(keys.CARDS, space)
+                for space in self.manifest.names_of(keys.CARDS)
+            }
             self.files.fetch(file for files in named.values() for file in files)
             cards = [read_card(files[0], space) for space, files in named.items()]
         except DamagedError:
             if self.files.is_outdated(self.manifest):
                 return False
             raise
-        self.cards: dict[str, Card] = {card.space: card for card in sorted(cards, key=lambda card: card.order)}
+        self.cards: dict[str, Card] = {
+            card.space: card for card in sorted(cards, key=lambda card: card.order)
+        }
         return True
 
     def _named(self, kind: Kind, name: str = "", layer: int | None = None) -> list[StoredFile]:
@@ -90,7 +95,11 @@ class Catalog:
     @cached_property
     def dataset_files(self) -> list[StoredFile]:
         """Files of the datasets."""
-        return [file for name in self.manifest.names_of(keys.DATASETS) for file in self._named(keys.DATASETS, name)]
+        return [
+            file
+            for name in self.manifest.names_of(keys.DATASETS)
+            for file in self._named(keys.DATASETS, name)
+        ]
 
     @cached_property
     def _tables(self) -> ItemTables:
@@ -120,8 +129,8 @@ class Catalog:
             found = tuple(Shard(file, card.dim, card.dtype) for file in named)
             if self.items_of(space) != ItemSet.of_entries(file.entry for file in named):
                 raise DamagedError(
-                    f"{self.name} is damaged: layer {layer} of {space} has other items than its first layer. Run: "
-                    "⦃embstore repair⦄"
+                    f"{self.name} is damaged: layer {layer} of {space} has other items than its"
+                    " first layer. Run: ⦃embstore repair⦄"
                 )
             self._shards[space, layer] = found
         return found
@@ -241,10 +250,19 @@ class Catalog:
     def skipped(self) -> list[tuple[Any, ...]]:
         """Return the skipped texts: space, item_id, text, outcome, reason, origin; without those embedded since."""
         self._check_skipped()
-        sql = f"SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {FILES} ORDER BY ALL"
+        sql = (
+            f"SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {FILES} ORDER"
+            " BY ALL"
+        )
         rows = self.reader.rows(sql, self.skipped_files)
-        embedded = {space: set(self.ids(space).tolist()) for space in {row[0] for row in rows} if space in self.cards}
-        return [row for row in rows if row[3] == "truncated" or row[1] not in embedded.get(row[0], ())]
+        embedded = {
+            space: set(self.ids(space).tolist())
+            for space in {row[0] for row in rows}
+            if space in self.cards
+        }
+        return [
+            row for row in rows if row[3] == "truncated" or row[1] not in embedded.get(row[0], ())
+        ]
 
     def datasets(self, kinds: Collection[str] = ()) -> dict[str, str]:
         """Return the kind of each stored dataset, by name; only the given kinds, or all if none is given."""
@@ -263,7 +281,9 @@ class Catalog:
         """Return the SHA-256 of the given datasets, or of all, by name in keys; missing ones are left out."""
         stems = {name.replace(":", "_") for name in names}
         return {
-            name_of(file): file.entry["sha256"] for file in self.dataset_files if not stems or name_of(file) in stems
+            name_of(file): file.entry["sha256"]
+            for file in self.dataset_files
+            if not stems or name_of(file) in stems
         }
 
     @property
@@ -276,7 +296,9 @@ class Catalog:
         self._tables.check()
         return self.item_files
 
-    def sql(self, sql: str, limits: Limits = NO_LIMITS, parameters: Mapping[str, Any] | None = None) -> "SqlResult":
+    def sql(
+        self, sql: str, limits: Limits = NO_LIMITS, parameters: Mapping[str, Any] | None = None
+    ) -> "SqlResult":
         """Return the rows of one SELECT over the views of the store.
 
         Views: ``items``, ``embeddings`` (space, layer, item_id, vector), ``summaries``, ``skipped``, ``spaces``,

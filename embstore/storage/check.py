@@ -29,14 +29,26 @@ from embstore.storage.keys import Kind
 from embstore.storage.manifest import ItemSet, Manifest
 from embstore.storage.sql import interruptible
 from embstore.storage.sql.reader import FILES, Reader
-from embstore.storage.vectors import BLOCK_ROWS, LayerVectors, Shard, items_with, offsets_of, vectors_schema
+from embstore.storage.vectors import (
+    BLOCK_ROWS,
+    LayerVectors,
+    Shard,
+    items_with,
+    offsets_of,
+    vectors_schema,
+)
 
 Ids = NDArray[np.int64]
 State = Literal["damaged", "missing", "unreadable"]
 
 BUILD_AGAIN = "To repair it, build the same sources again"
-_FOREIGN = "it is not of the store: embstore writes no file of that name, and never touches it. Move it elsewhere"
-_ALTERED = "it does not have the size and the SHA-256 in the manifest, so it was altered or truncated"
+_FOREIGN = (
+    "it is not of the store: embstore writes no file of that name, and never touches it. Move it"
+    " elsewhere"
+)
+_ALTERED = (
+    "it does not have the size and the SHA-256 in the manifest, so it was altered or truncated"
+)
 _FOLDERS = {keys.DAMAGED, *(kind.folder.partition("/")[0] for kind in keys.KINDS)}
 _THREADS = min(8, os.cpu_count() or 1)
 
@@ -91,7 +103,9 @@ class StoreCheck:
     def check_sizes(self) -> None:
         """Check that each file is there with its size; none is read."""
         folders = dict.fromkeys(kind.folder for kind in keys.KINDS if not kind.is_derived)
-        found = {info.key: info.size for folder in folders for info in self.files.objects.list(folder)}
+        found = {
+            info.key: info.size for folder in folders for info in self.files.objects.list(folder)
+        }
         for key, entry in sorted(self.named.files.items()):
             if key not in found:
                 self.add(key, _missing(key), "missing")
@@ -101,7 +115,11 @@ class StoreCheck:
 
     def check_contents(self) -> None:
         """Read each file; several at the same time, cards first, since they say what the vectors have to be."""
-        cards = [key for space in self.named.names_of(keys.CARDS) for key in self.named.keys_of(keys.CARDS, space)]
+        cards = [
+            key
+            for space in self.named.names_of(keys.CARDS)
+            for key in self.named.keys_of(keys.CARDS, space)
+        ]
         others = sorted(self.named.files.keys() - {*cards})
         with ThreadPoolExecutor(_THREADS, "embstore-check") as pool:
             for group in (cards, others):
@@ -112,7 +130,10 @@ class StoreCheck:
                         self.add(file.key, *result)
         for space in self.named.names_of(keys.VECTORS):
             if not self.named.keys_of(keys.CARDS, space):
-                self.add(f"{keys.CARDS.folder}/{space}", f"there is no card of {space}, and there are shards of it")
+                self.add(
+                    f"{keys.CARDS.folder}/{space}",
+                    f"there is no card of {space}, and there are shards of it",
+                )
         for key, problem in _derived_problems(self.files.root):
             self.add(key, problem)
 
@@ -157,12 +178,17 @@ class StoreCheck:
 
     def shards(self, card: Card, layer: int) -> list[Shard]:
         """Return the sound shards of a layer of a space."""
-        return [Shard(file, card.dim, card.dtype) for file in self.sound(keys.VECTORS, card.space, layer)]
+        return [
+            Shard(file, card.dim, card.dtype)
+            for file in self.sound(keys.VECTORS, card.space, layer)
+        ]
 
     def is_whole(self, kind: Kind, space: str = "") -> bool:
         """Return whether no file of a kind, and of a space, has a problem."""
         found = (keys.parse(key) for key in self.problems)
-        return not any(parts and parts.kind is kind and parts.name in (space, "") for parts in found)
+        return not any(
+            parts and parts.kind is kind and parts.name in (space, "") for parts in found
+        )
 
     def check_tables(self) -> Ids | None:
         """Check the tables against each other; return the ids that have a text, None if a table of texts is damaged."""
@@ -173,13 +199,19 @@ class StoreCheck:
         texts = self.sound(keys.ITEMS)
         parts = [to_numpy(tables.read_unchecked(file, ["item_id"])["item_id"]) for file in texts]
         for number in repeats(parts):
-            self.add(texts[number].key, "it has an item that another table, or another row, has too")
+            self.add(
+                texts[number].key, "it has an item that another table, or another row, has too"
+            )
         return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
 
     def check_ids(self) -> None:
         """Check that the ids in the tables of items and the datasets are the hashes of their texts."""
         texts = self.sound(keys.ITEMS)
-        datasets = [file for name in self.named.names_of(keys.DATASETS) for file in self.sound(keys.DATASETS, name)]
+        datasets = [
+            file
+            for name in self.named.names_of(keys.DATASETS)
+            for file in self.sound(keys.DATASETS, name)
+        ]
         for file in (*texts, *datasets):
             if (problem := next(self._id_problems(file, texts), None)) is not None:
                 self.add(file.key, problem)
@@ -192,7 +224,10 @@ class StoreCheck:
                 if row[3] is not None and row[4] is None:
                     yield f"item {row[0]} is in a sentence that has no text. {BUILD_AGAIN}"
                 elif not has_its_id((*row[:3], *row[4:])):
-                    yield f"item {row[0]} is not the hash of its unit and text ({row[1]} {row[2][:40]!r})"
+                    yield (
+                        f"item {row[0]} is not the hash of its unit and text ({row[1]}"
+                        f" {row[2][:40]!r})"
+                    )
             return
         names = tables.read_unchecked(file).column_names
         for suffix in ("", "_2", "_3", "_4"):
@@ -213,7 +248,10 @@ class StoreCheck:
         """
         space, layers = card.space, card.layers.ids
         if others := sorted({*self.named.layers_of(keys.VECTORS, space)} - {*layers}):
-            self.add(keys.folder_of(keys.VECTORS, space), f"it has vectors of layer {others[0]}, and its card has none")
+            self.add(
+                keys.folder_of(keys.VECTORS, space),
+                f"it has vectors of layer {others[0]}, and its card has none",
+            )
         if not self.is_whole(keys.VECTORS, space):
             return None
         ids = self._layer_ids(card, layers[0])
@@ -222,7 +260,9 @@ class StoreCheck:
                 folder = f"{keys.folder_of(keys.VECTORS, space)}/layer={layer:02d}"
                 self.add(folder, f"it does not have the items of layer {layers[0]}")
         if texts is not None and len(missing := np.setdiff1d(ids, texts)):
-            problem = f"{len(missing)} items of {space} have no text here, as {missing[0]}. {BUILD_AGAIN}"
+            problem = (
+                f"{len(missing)} items of {space} have no text here, as {missing[0]}. {BUILD_AGAIN}"
+            )
             self.add(keys.ITEMS.folder, problem)
         return ids
 
@@ -241,8 +281,12 @@ class StoreCheck:
             if ItemSet.of_entry(file.entry) == items and self.is_whole(keys.VECTORS, card.space):
                 stored = sums.read(file, card.layers.ids, card.dim)
                 for layer, summary in stored.items():
-                    if not LayerVectors(self.shards(card, layer), card.dim).summary.isclose(summary):
-                        self.add(file.key, f"the sums of layer {layer} are not those of its vectors")
+                    if not LayerVectors(self.shards(card, layer), card.dim).summary.isclose(
+                        summary
+                    ):
+                        self.add(
+                            file.key, f"the sums of layer {layer} are not those of its vectors"
+                        )
 
 
 def _cause(file: StoredFile, error: errors.DamagedError) -> str:
@@ -275,10 +319,15 @@ def _shard_problem(shard: Shard) -> str | None:
             metadata, schema = parquet.metadata, parquet.schema_arrow
     except pa.ArrowException as error:
         return f"it is no table ({str(error).splitlines()[0]})"
-    if not schema.equals(vectors_schema(shard.dim, shard.dtype.name)) or metadata.num_rows != shard.n:
+    if (
+        not schema.equals(vectors_schema(shard.dim, shard.dtype.name))
+        or metadata.num_rows != shard.n
+    ):
         return "its columns, or the number of its rows, are not those of the space and the manifest"
     n_bytes = (8 * shard.n, shard.n * shard.dim * shard.dtype.itemsize)
-    if metadata.num_row_groups != 1 or offsets_of(metadata, *n_bytes) != [*shard.file.entry["offsets"]]:
+    if metadata.num_row_groups != 1 or offsets_of(metadata, *n_bytes) != [
+        *shard.file.entry["offsets"]
+    ]:
         return "its values are not where the manifest says"
     if items_with(shard.ids) != ItemSet.of_entry(shard.file.entry):
         return "its item ids are not those in the manifest"
@@ -299,7 +348,11 @@ def first_occurrences(parts: Sequence[Ids]) -> list[NDArray[np.bool_]]:
 def repeats(parts: Sequence[Ids]) -> dict[int, int]:
     """Return an id that occurred before, by the place of the array of ids that has it again."""
     masks = zip(parts, first_occurrences(parts), strict=True)
-    return {place: int(part[~is_first][0]) for place, (part, is_first) in enumerate(masks) if not is_first.all()}
+    return {
+        place: int(part[~is_first][0])
+        for place, (part, is_first) in enumerate(masks)
+        if not is_first.all()
+    }
 
 
 def unexpected_entries(files: StoreFiles) -> tuple[list[Problem], list[Problem]]:
@@ -326,7 +379,8 @@ def unexpected_entries(files: StoreFiles) -> tuple[list[Problem], list[Problem]]
 def _derived_problems(root: Path) -> Iterator[tuple[str, str]]:
     """Yield the keys of damaged answers and maps, with their problems; others may remove them meanwhile."""
     found: list[tuple[Path, Callable[[Path], object]]] = [
-        (path, lambda path: atomic.read_document(path, "answer", maps.REMEDY)) for path in answers.stored_answers(root)
+        (path, lambda path: atomic.read_document(path, "answer", maps.REMEDY))
+        for path in answers.stored_answers(root)
     ]
     for path in disk.files_below(root / keys.MAPS.folder):
         if keys.parse(path.relative_to(root).as_posix()) is not None:
@@ -362,12 +416,16 @@ def sound_rows(file: StoredFile, others: Sequence[StoredFile]) -> pa.Table:
         return tables.ITEMS_SCHEMA.empty_table()
     rows = table.to_pylist()
     sentences = {row["item_id"]: row["text"] for row in rows if row["unit"] == Unit.SENTENCE}
-    context_ids = pa.array({row["context_id"] for row in rows if row["context_id"] is not None}, pa.int64())
+    context_ids = pa.array(
+        {row["context_id"] for row in rows if row["context_id"] is not None}, pa.int64()
+    )
     for other in others:
         found = tables.read_unchecked(other, ["item_id", "text"])
         found = found.filter(pc.is_in(found["item_id"], context_ids))
         sentences |= dict(zip(found["item_id"].to_pylist(), found["text"].to_pylist(), strict=True))
-    sentences = {item: text for item, text in sentences.items() if item_id(Unit.SENTENCE, text) == item}
+    sentences = {
+        item: text for item, text in sentences.items() if item_id(Unit.SENTENCE, text) == item
+    }
     is_sound = []
     for row in rows:
         context = sentences.get(row["context_id"])

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from embstore.base.errors import DamagedError, StoreError
 from embstore.storage import keys, tables
 from embstore.storage.cache import StoredFile, StoreFiles
-from embstore.storage.item_columns import COLUMN_FILES, ColumnTables, ColumnValues, is_token_column, token_column
+from embstore.storage.item_columns import (
+    COLUMN_FILES,
+    ColumnTables,
+    ColumnValues,
+    is_token_column,
+    token_column,
+)
 from embstore.storage.manifest import Change, Entry, Manifest
 from embstore.storage.sql import connections
 from embstore.storage.sql.reader import Reader
@@ -25,10 +31,17 @@ def contradictions(reader: Reader, files: Sequence[StoredFile]) -> Iterator[tupl
     tables_of: dict[str, list[StoredFile]] = {}  # by column, the tables before that contradict none
     for file in files:
         columns: Mapping[str, str] = file.entry["columns"]
-        other = next((name for name, kind in columns.items() if kinds.get(name, kind) != kind), None)
-        problem = _other_value(reader, file, {name: tables_of[name] for name in columns if name in tables_of})
+        other = next(
+            (name for name, kind in columns.items() if kinds.get(name, kind) != kind), None
+        )
+        problem = _other_value(
+            reader, file, {name: tables_of[name] for name in columns if name in tables_of}
+        )
         if other is not None:
-            problem = f"its column {other!r} is of type {columns[other]}, and of type {kinds[other]} elsewhere"
+            problem = (
+                f"its column {other!r} is of type {columns[other]}, and of type {kinds[other]}"
+                " elsewhere"
+            )
         if problem is not None:
             yield file, problem
             continue
@@ -37,18 +50,26 @@ def contradictions(reader: Reader, files: Sequence[StoredFile]) -> Iterator[tupl
             tables_of.setdefault(name, []).append(file)
 
 
-def _other_value(reader: Reader, file: StoredFile, earlier: Mapping[str, Sequence[StoredFile]]) -> str | None:
+def _other_value(
+    reader: Reader, file: StoredFile, earlier: Mapping[str, Sequence[StoredFile]]
+) -> str | None:
     """Return for which item a table has another value of a column than earlier tables, by column; None if for none."""
     if not earlier:
         return None
     values = [connections.quote_name(name) for name in earlier]
-    differing = " ".join(f"WHEN min({value}) <> max({value}) THEN {at}" for at, value in enumerate(values))
+    differing = " ".join(
+        f"WHEN min({value}) <> max({value}) THEN {at}" for at, value in enumerate(values)
+    )
     sql = f"""SELECT * FROM (SELECT item_id, CASE {differing} END FROM {COLUMN_FILES} GROUP BY item_id)
               AS found(item_id, place) WHERE place IS NOT NULL ORDER BY ALL LIMIT 1"""
     others = {other.key: other for other in chain(*earlier.values())}
     rows = reader.rows(sql, [*others.values(), file])
     name = [*earlier][rows[0][1]] if rows else ""
-    return f"item {rows[0][0]} has another value of the column {name!r} in another table" if rows else None
+    return (
+        f"item {rows[0][0]} has another value of the column {name!r} in another table"
+        if rows
+        else None
+    )
 
 
 def joined(files: Sequence[StoredFile]) -> pa.Table:
@@ -62,7 +83,11 @@ def joined(files: Sequence[StoredFile]) -> pa.Table:
 
 
 def new_columns(
-    ours: ColumnTables, theirs: ColumnTables, names: tuple[str, str], spaces: Collection[str], requested: Ids | None
+    ours: ColumnTables,
+    theirs: ColumnTables,
+    names: tuple[str, str],
+    spaces: Collection[str],
+    requested: Ids | None,
 ) -> Iterator[pa.Table]:
     """Yield the values of columns of another store that this one does not have, as at most one table.
 
@@ -75,12 +100,18 @@ def new_columns(
     """
     here, there = names
     counts = {*map(token_column, spaces)}
-    kinds = {name: kind for name, kind in theirs.types.items() if name in counts or not is_token_column(name)}
+    kinds = {
+        name: kind
+        for name, kind in theirs.types.items()
+        if name in counts or not is_token_column(name)
+    }
     if not kinds:
         return
     known = ours.types
     for name in (name for name, kind in kinds.items() if known.get(name, kind) != kind):
-        problem = f"the column {name!r} is of type {known[name]} in {here}, and of type {kinds[name]} in"
+        problem = (
+            f"the column {name!r} is of type {known[name]} in {here}, and of type {kinds[name]} in"
+        )
         raise _conflict(problem, there, name)
     ids = _ids_of(Reader(theirs.files[0].files.root), theirs.files)
     ids = ids if requested is None else np.intersect1d(ids, requested)
@@ -90,7 +121,10 @@ def new_columns(
         differs = (value != given) & ((value == value) | (given == given))  # unless both are NaN
         if len(places := np.flatnonzero(differs & ~own.is_null & ~new[name].is_null)):
             shown = value[places[:1]].tolist()[0], given[places[:1]].tolist()[0]
-            problem = f"item {ids[places[0]]} has the value {shown[0]!r} of the column {name!r} in {here}, and "
+            problem = (
+                f"item {ids[places[0]]} has the value {shown[0]!r} of the column {name!r} in"
+                f" {here}, and "
+            )
             raise _conflict(f"{problem}{shown[1]!r} in", there, name)
         new[name] = replace(new[name], is_null=new[name].is_null | ~own.is_null)
     has_value = ~np.all([column.is_null for column in new.values()], axis=0)
@@ -100,8 +134,8 @@ def new_columns(
 
 def _conflict(problem: str, other: str, name: str) -> StoreError:
     return StoreError(
-        f"{problem} {other}. Nothing was taken. To give the values of one store up: embstore remove --column {name!r} "
-        "--store FOLDER"
+        f"{problem} {other}. Nothing was taken. To give the values of one store up: embstore remove"
+        f" --column {name!r} --store FOLDER"
     )
 
 
@@ -113,7 +147,10 @@ def _ids_of(reader: Reader, files: Sequence[StoredFile]) -> Ids:
 def _table(ids: Ids, columns: Mapping[str, ColumnValues]) -> pa.Table:
     """Return the values of columns for items (n,), by ascending id, as a table."""
     schema = tables.column_schema({name: column.kind for name, column in columns.items()})
-    arrays = [pa.array(column.values, schema.field(name).type, column.is_null) for name, column in columns.items()]
+    arrays = [
+        pa.array(column.values, schema.field(name).type, column.is_null)
+        for name, column in columns.items()
+    ]
     return pa.table([pa.array(ids), *arrays], schema=schema)
 
 

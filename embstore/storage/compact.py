@@ -38,7 +38,10 @@ class Merged(NamedTuple):
 
 
 def _neighbours(
-    files: Iterable[StoredFile], n_bytes: Callable[[Entry], int], max_bytes: int, max_rows: int = _NO_LIMIT
+    files: Iterable[StoredFile],
+    n_bytes: Callable[[Entry], int],
+    max_bytes: int,
+    max_rows: int = _NO_LIMIT,
 ) -> list[list[StoredFile]]:
     """Group the files to merge: runs of neighbours by smallest id, up to a number of bytes and of rows.
 
@@ -58,13 +61,19 @@ def _neighbours(
 
 def plan_tables(files: StoreFiles, named: Manifest, kind: Kind) -> list[list[StoredFile]]:
     """Return the groups of tables of a kind to merge."""
-    return _neighbours(files.files_of(named, named.keys_of(kind)), lambda entry: entry["bytes"], TABLE_BYTES)
+    return _neighbours(
+        files.files_of(named, named.keys_of(kind)), lambda entry: entry["bytes"], TABLE_BYTES
+    )
 
 
-def merge_tables(files: StoreFiles, kind: Kind, groups: Sequence[Sequence[StoredFile]]) -> Iterator[Merged]:
+def merge_tables(
+    files: StoreFiles, kind: Kind, groups: Sequence[Sequence[StoredFile]]
+) -> Iterator[Merged]:
     """Write each group of tables as one, without duplicate rows."""
     for group in groups:
-        table = joined(group) if kind is keys.COLUMNS else _distinct_rows(kind, map(tables.read, group))
+        table = (
+            joined(group) if kind is keys.COLUMNS else _distinct_rows(kind, map(tables.read, group))
+        )
         yield Merged(group, tables.write(files, kind, table))
 
 
@@ -76,15 +85,26 @@ def _distinct_rows(kind: Kind, parts: Iterable[pa.Table]) -> pa.Table:
         return table.take(first)
     names = table.column_names
     distinct = table.group_by(names).aggregate([]).select(names).cast(table.schema)
-    return distinct.sort_by([(name, "ascending") for name in sorted(names, key=lambda name: name != "item_id")])
+    return distinct.sort_by(
+        [(name, "ascending") for name in sorted(names, key=lambda name: name != "item_id")]
+    )
 
 
-def plan_shards(files: StoreFiles, named: Manifest, card: Card, max_bytes: int = SHARD_BYTES) -> list[Group]:
+def plan_shards(
+    files: StoreFiles, named: Manifest, card: Card, max_bytes: int = SHARD_BYTES
+) -> list[Group]:
     """Return the groups of a space's shards to merge; a group has the same items in each layer."""
-    stored = [files.files_of(named, named.keys_of(keys.VECTORS, card.space, layer)) for layer in card.layers.ids]
-    by_items = [{(file.entry["n"], file.entry["ids"]): file for file in of_layer} for of_layer in stored]
+    stored = [
+        files.files_of(named, named.keys_of(keys.VECTORS, card.space, layer))
+        for layer in card.layers.ids
+    ]
+    by_items = [
+        {(file.entry["n"], file.entry["ids"]): file for file in of_layer} for of_layer in stored
+    ]
     row_bytes = card.dim * np.dtype(card.dtype).itemsize
-    shared = [file for items, file in by_items[0].items() if all(items in layer for layer in by_items)]
+    shared = [
+        file for items, file in by_items[0].items() if all(items in layer for layer in by_items)
+    ]
     max_items = SHARD_ITEMS * max(1, max_bytes // SHARD_BYTES)
     groups = _neighbours(shared, lambda entry: entry["n"] * row_bytes, max_bytes, max_items)
     return [
@@ -109,17 +129,27 @@ def merge_shards(files: StoreFiles, card: Card, groups: Sequence[Group]) -> Iter
         ids = vectors[card.layers.ids[0]].ids()
         if (ids[1:] == ids[:-1]).any():
             raise _damage(files, card, "an item is in two shards of it")
-        batch = write_batch(files, card, ids, (_gathered(files, card, layer, vectors, ids) for layer in card.layers))
+        batch = write_batch(
+            files, card, ids, (_gathered(files, card, layer, vectors, ids) for layer in card.layers)
+        )
         yield Merged(old, batch.files)
 
 
 def _gathered(
-    files: StoreFiles, card: Card, layer: Layer, vectors: Mapping[int, LayerVectors], ids: NDArray[np.int64]
+    files: StoreFiles,
+    card: Card,
+    layer: Layer,
+    vectors: Mapping[int, LayerVectors],
+    ids: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """Return the vectors of a layer, which has the items of some ids."""
     own_ids, gathered = vectors[layer.id].gather()
     if not np.array_equal(own_ids, ids):
-        raise _damage(files, card, f"layer {layer.name} does not have the items of layer {card.layers.names[0]}")
+        raise _damage(
+            files,
+            card,
+            f"layer {layer.name} does not have the items of layer {card.layers.names[0]}",
+        )
     return gathered
 
 
@@ -137,7 +167,7 @@ def in_place(files: StoreFiles, base: Manifest, added: Files, removed: Collectio
     for key in removed:
         if key not in base.files:
             raise StoreError(
-                f"another process has replaced or removed {key} in {files.name} meanwhile. Nothing was changed; run "
-                "the same command again."
+                f"another process has replaced or removed {key} in {files.name} meanwhile. Nothing"
+                " was changed; run the same command again."
             )
     return Change(added, removed)

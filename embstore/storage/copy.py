@@ -62,7 +62,9 @@ def copy_files(
         batch = missing[start : start + _BATCH]
         with ExitStack() as stack:
             temps = [stack.enter_context(target.temporary()) for _ in batch]
-            with ThreadPoolExecutor(_BATCH, "embstore-copy") as pool:  # ends before the temporary files are removed
+            with ThreadPoolExecutor(
+                _BATCH, "embstore-copy"
+            ) as pool:  # ends before the temporary files are removed
                 list(pool.map(_download, [source] * len(batch), batch, temps))
             target.write({file.key: temp for file, temp in zip(batch, temps, strict=True)})
         done += len(batch)
@@ -77,7 +79,9 @@ def _download(source: StoreFiles, file: StoredFile, temp: Path) -> None:
     except (MissingFileError, MissingObjectError) as error:
         raise file.damage("it is missing, and the manifest names it") from error
     if disk.size(temp) != file.entry["bytes"] or disk.sha256(temp) != file.entry["sha256"]:
-        raise file.damage("its content does not have the size and the SHA-256 that the manifest says")
+        raise file.damage(
+            "its content does not have the size and the SHA-256 that the manifest says"
+        )
 
 
 def _left_by_earlier_copy(target: StoreFiles, files: Sequence[StoredFile]) -> set[str]:
@@ -118,8 +122,8 @@ def explaining_changes(source: Catalog) -> Iterator[None]:
     except DamagedError as error:
         if source.is_outdated:
             raise StoreError(
-                f"{source.name} was changed while it was read: another process writes to it. Nothing was committed; "
-                "run the same command again."
+                f"{source.name} was changed while it was read: another process writes to it."
+                " Nothing was committed; run the same command again."
             ) from error
         raise _of_source(error, source.files) from error
 
@@ -188,7 +192,11 @@ def write_new(
             "values of columns",
             new_columns(own_columns, columns, (target.name, source.name), spaces, requested),
         ),
-        (keys.SKIPPED, "skipped texts", _new_skipped(theirs[keys.SKIPPED], ours[keys.SKIPPED], skipped_of)),
+        (
+            keys.SKIPPED,
+            "skipped texts",
+            _new_skipped(theirs[keys.SKIPPED], ours[keys.SKIPPED], skipped_of),
+        ),
     )
     for kind, label, new in rows:
         if dry_run:
@@ -197,9 +205,13 @@ def write_new(
             added = tables.write_all(target, kind, new)
             yield New(kind.folder, label, sum(entry["n"] for entry in added.values()), added)
     units = {card.unit.value for card in cards} if requested is not None else None
-    own_datasets = {name_of(file): file for file in stored.dataset_files} if stored is not None else {}
+    own_datasets = (
+        {name_of(file): file for file in stored.dataset_files} if stored is not None else {}
+    )
     for file in source.dataset_files:
-        yield _new_rows_of_dataset(file, own_datasets.get(name_of(file)), units, None if dry_run else target)
+        yield _new_rows_of_dataset(
+            file, own_datasets.get(name_of(file)), units, None if dry_run else target
+        )
 
 
 def _tables(catalog: Catalog | None, kind: Kind, known: Collection[str] = ()) -> list[StoredFile]:
@@ -210,7 +222,9 @@ def _tables(catalog: Catalog | None, kind: Kind, known: Collection[str] = ()) ->
     return catalog.files.files_of(catalog.manifest, (key for key in named if key not in known))
 
 
-def _new_items(theirs: Sequence[StoredFile], ours: Sequence[StoredFile], requested: Ids | None) -> Iterator[pa.Table]:
+def _new_items(
+    theirs: Sequence[StoredFile], ours: Sequence[StoredFile], requested: Ids | None
+) -> Iterator[pa.Table]:
     """Yield, for each table of items of another store, the requested rows that are new to this store."""
     seen = _ids_in(ours) if theirs else np.empty(0, np.int64)
     if requested is not None:
@@ -255,11 +269,17 @@ def _new_skipped(
 
 
 def _new_rows_of_dataset(
-    theirs: StoredFile, ours: StoredFile | None, units: Collection[str] | None, target: StoreFiles | None
+    theirs: StoredFile,
+    ours: StoredFile | None,
+    units: Collection[str] | None,
+    target: StoreFiles | None,
 ) -> New:
     """Add the rows of units that a dataset does not have, or of some of them; write nothing without a target."""
     table = tables.read(theirs)
-    rows = {unit: table.filter(pc.equal(table["unit"], unit)) for unit in table["unit"].unique().to_pylist()}
+    rows = {
+        unit: table.filter(pc.equal(table["unit"], unit))
+        for unit in table["unit"].unique().to_pylist()
+    }
     rows = {unit: part for unit, part in rows.items() if units is None or unit in units}
     parts, differing = [], []
     if ours is not None:
@@ -274,7 +294,9 @@ def _new_rows_of_dataset(
     added: Files = {}
     if rows and target is not None:
         kind = (ours or theirs).entry.get("kind", "")
-        whole = pa.concat_tables([part.replace_schema_metadata({"kind": kind}) for part in (*parts, *rows.values())])
+        whole = pa.concat_tables(
+            [part.replace_schema_metadata({"kind": kind}) for part in (*parts, *rows.values())]
+        )
         added = tables.write(target, keys.DATASETS, whole, name=name_of(theirs), kind=kind)
     place = f"{keys.DATASETS.folder}/{name_of(theirs)}"
     n_rows = sum(map(len, rows.values()))

@@ -15,7 +15,9 @@ from embstore.storage.sql.reader import FILES, Reader
 
 Columns = dict[str, NDArray[Any]]
 
-_JOIN_COLUMNS = tuple(f"{name}{suffix}" for suffix in ("", "_2", "_3", "_4") for name in ("item_id", "text"))
+_JOIN_COLUMNS = tuple(
+    f"{name}{suffix}" for suffix in ("", "_2", "_3", "_4") for name in ("item_id", "text")
+)
 _ROWS = """SELECT * EXCLUDE (unit, file_row_number)
            FROM read_parquet($files, hive_partitioning = false, file_row_number = true)
            WHERE unit = $unit ORDER BY file_row_number"""
@@ -49,20 +51,23 @@ def stored_rows(reader: Reader, files: Sequence[StoredFile], name: str, unit: Un
         stored = [source_name(name_of(file)) for file in files]
         suggestion = "".join(f"Did you mean {near!r}? " for near in nearest(name, stored, n=1))
         raise QueryError(
-            f"the dataset {name!r} is not in the store, which holds {', '.join(stored) or 'none'}. {suggestion}"
-            f"{'If not, e' if suggestion else 'E'}mbed it with: ⦃embstore build {name} --model MODEL⦄; or, if its "
-            f"texts have vectors, as imported ones, store it with: ⦃embstore datasets store {name}⦄"
+            f"the dataset {name!r} is not in the store, which holds {', '.join(stored) or 'none'}."
+            f" {suggestion}{'If not, e' if suggestion else 'E'}mbed it with: ⦃embstore build {name}"
+            " --model MODEL⦄; or, if its texts have vectors, as imported ones, store it with:"
+            f" ⦃embstore datasets store {name}⦄"
         )
     tables.check(file)
     columns = reader.columns(_ROWS, [file], unit=unit.value)
     if not len(columns["item_id"]):
         [units] = reader.rows(f"SELECT list(DISTINCT unit) FROM {FILES}", [file])
-        remedy = f", or embed it for this one: ⦃embstore build {name} --model MODEL --unit {unit.value}⦄"
+        remedy = (
+            f", or embed it for this one: ⦃embstore build {name} --model MODEL --unit {unit.value}⦄"
+        )
         if Unit.OCCURRENCE in (unit, *units[0]):  # scores are of whole texts, or of occurrences
             remedy = "."
         raise QueryError(
-            f"the store has the dataset {name!r} for the unit {' and '.join(sorted(units[0]))}, not for "
-            f"{unit.value}. Query spaces of that unit{remedy}"
+            f"the store has the dataset {name!r} for the unit {' and '.join(sorted(units[0]))}, not"
+            f" for {unit.value}. Query spaces of that unit{remedy}"
         )
     return {key: _without_mask(column, key, file) for key, column in columns.items()}
 

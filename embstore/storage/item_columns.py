@@ -21,7 +21,12 @@ from embstore.storage.sql.reader import Reader
 
 Ids = NDArray[np.int64]
 
-DTYPES: Mapping[str, Any] = {"int64": np.int64, "float64": np.float64, "bool": np.bool_, "string": np.object_}
+DTYPES: Mapping[str, Any] = {
+    "int64": np.int64,
+    "float64": np.float64,
+    "bool": np.bool_,
+    "string": np.object_,
+}
 """dtype of the values of each type of columns."""
 
 
@@ -122,7 +127,9 @@ def token_column(space: str) -> str:
     return f"{N_TOKENS}.{space}"
 
 
-TOKEN_MEANING = "number of tokens of an item in {space}, without special tokens, template and prompt"
+TOKEN_MEANING = (
+    "number of tokens of an item in {space}, without special tokens, template and prompt"
+)
 """Meaning of a column of numbers of tokens, as a phrase."""
 
 
@@ -131,19 +138,32 @@ def is_token_column(name: str) -> bool:
     return name.startswith(f"{N_TOKENS}.")
 
 
-def joined_items(sql: str, stored: Iterable[str], space: str | None = None) -> tuple[str, list[str]]:
+def joined_items(
+    sql: str, stored: Iterable[str], space: str | None = None
+) -> tuple[str, list[str]]:
     """Return the SQL of a source of items for an expression over their columns, and the views that it reads.
 
     The numbers of tokens of a space, if one is given, are the column ``n_tokens``.
     """
-    folded = sql.casefold().replace('""', '"')  # as a quoted name is written that has a quotation mark in it
+    folded = sql.casefold().replace(
+        '""', '"'
+    )  # as a quoted name is written that has a quotation mark in it
     names = {"columns": [*stored], "built_in": [*BUILT_IN]}
     sources = {view: view for view in names}
-    if space is not None and (counts := token_column(space)) in names["columns"] and N_TOKENS in folded:
-        sources["columns"] = f"(SELECT *, {connections.quote_name(counts)} AS {N_TOKENS} FROM columns) AS columns"
+    if (
+        space is not None
+        and (counts := token_column(space)) in names["columns"]
+        and N_TOKENS in folded
+    ):
+        sources["columns"] = (
+            f"(SELECT *, {connections.quote_name(counts)} AS {N_TOKENS} FROM columns) AS columns"
+        )
         names["columns"].append(N_TOKENS)
     views = [view for view in names if any(_plain(name) in folded for name in names[view])]
-    return " ".join(["items", *(f"LEFT JOIN {sources[view]} USING (item_id)" for view in views)]), ["items", *views]
+    return " ".join(["items", *(f"LEFT JOIN {sources[view]} USING (item_id)" for view in views)]), [
+        "items",
+        *views,
+    ]
 
 
 def _plain(name: str) -> str:
@@ -183,7 +203,9 @@ class ColumnTables:
             for name, kind in file.entry["columns"].items():
                 known, other = found.setdefault(name, (kind, file))
                 if kind != known:
-                    raise file.damage(f"its column {name!r} is of type {kind}, and of type {known} in {other.key}")
+                    raise file.damage(
+                        f"its column {name!r} is of type {kind}, and of type {known} in {other.key}"
+                    )
         return {name: found[name][0] for name in sorted(found)}
 
     def counts(self) -> dict[str, int]:
@@ -192,7 +214,8 @@ class ColumnTables:
         if not names:
             return {}
         values = ", ".join(
-            f"count(DISTINCT item_id) FILTER (WHERE {connections.quote_name(name)} IS NOT NULL)" for name in names
+            f"count(DISTINCT item_id) FILTER (WHERE {connections.quote_name(name)} IS NOT NULL)"
+            for name in names
         )
         self.check()
         [row] = self._reader.rows(f"SELECT {values} FROM {COLUMN_FILES}", self.files)
@@ -205,7 +228,8 @@ class ColumnTables:
         self.check()
         kinds = [self.types[name] for name in names]
         quoted = ", ".join(
-            f"any_value({connections.quote_name(name)}) AS c{number}" for number, name in enumerate(names)
+            f"any_value({connections.quote_name(name)}) AS c{number}"
+            for number, name in enumerate(names)
         )
         sql = f"""SELECT item_id, {quoted} FROM {COLUMN_FILES} SEMI JOIN wanted USING (item_id) GROUP BY item_id"""
         with connections.with_ids(self._reader.connection, "wanted", np.unique(ids)):

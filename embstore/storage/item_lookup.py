@@ -11,7 +11,13 @@ from embstore.base.errors import DamagedError, UnknownNameError
 from embstore.base.space import Unit
 from embstore.base.text import N_TOKENS, escaped
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.item_columns import BUILT_IN, ColumnValues, computed, is_token_column, token_column
+from embstore.storage.item_columns import (
+    BUILT_IN,
+    ColumnValues,
+    computed,
+    is_token_column,
+    token_column,
+)
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
 
@@ -34,7 +40,11 @@ def column_types(catalog: Catalog, space: str) -> dict[str, str]:
 def chosen_columns(catalog: Catalog, space: str, names: Sequence[str]) -> dict[str, str]:
     """Return the type of each of some columns, by name; ``all`` stands for every stored one."""
     if tuple(names) == ("all",):
-        return {name: kind for name, kind in column_types(catalog, space).items() if name not in BUILT_IN}
+        return {
+            name: kind
+            for name, kind in column_types(catalog, space).items()
+            if name not in BUILT_IN
+        }
     known = column_types(catalog, space)
     for name in names:
         if name not in known:
@@ -42,11 +52,17 @@ def chosen_columns(catalog: Catalog, space: str, names: Sequence[str]) -> dict[s
     return {name: known[name] for name in names}
 
 
-def column_values(catalog: Catalog, space: str, names: Iterable[str], ids: Ids) -> dict[str, ColumnValues]:
+def column_values(
+    catalog: Catalog, space: str, names: Iterable[str], ids: Ids
+) -> dict[str, ColumnValues]:
     """Return the values of columns for some items (n,) of a space, in the order of their ids, by name."""
     requested = tuple(chosen_columns(catalog, space, tuple(names)))
     built_in = [name for name in requested if name in BUILT_IN]
-    stored = {token_column(space) if name == N_TOKENS else name: name for name in requested if name not in BUILT_IN}
+    stored = {
+        token_column(space) if name == N_TOKENS else name: name
+        for name in requested
+        if name not in BUILT_IN
+    }
     found = {
         stored[name]: replace(values, name=stored[name])
         for name, values in catalog.columns.values([*stored], ids).items()
@@ -82,7 +98,9 @@ def occurrences_of_words(catalog: Catalog, words: Sequence[str]) -> tuple[Ids, N
     Returns:
         Item ids (n,), ascending, and the position in ``words`` of the word of each, int64 (n,).
     """
-    columns = catalog.reader.columns(_OF_WORDS, catalog.checked_item_tables(), words=[escaped(word) for word in words])
+    columns = catalog.reader.columns(
+        _OF_WORDS, catalog.checked_item_tables(), words=[escaped(word) for word in words]
+    )
     found, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
     return found, np.asarray(columns["place"], np.int64)[first]
 
@@ -104,27 +122,45 @@ def group_occurrences(
     """
     catalog.check_texts(space)
     # Checks each table of items against the SHA-256 in its name.
-    ids = np.intersect1d(catalog.ids_of_unit(Unit.OCCURRENCE), catalog.ids(space), assume_unique=True)
+    ids = np.intersect1d(
+        catalog.ids_of_unit(Unit.OCCURRENCE), catalog.ids(space), assume_unique=True
+    )
     if not (files := catalog.item_files):
         return ids, np.empty(0, np.int64), tuple(words)
     # A DuckDB of its own: the memory for all texts is released with it.
-    with connections.connect(catalog.root) as connection, connections.with_ids(connection, "wanted", ids):
+    with (
+        connections.connect(catalog.root) as connection,
+        connections.with_ids(connection, "wanted", ids),
+    ):
         reader = Reader(catalog.root, connection)
         if by == "folded word":
-            words = [interruptible.rows(connection, "SELECT lower(?)", [word])[0][0] for word in words]
+            words = [
+                interruptible.rows(connection, "SELECT lower(?)", [word])[0][0] for word in words
+            ]
         names = tuple(dict.fromkeys(words))
-        condition, values = ("WHERE list_contains($words, name)", {"words": list(names)}) if names else ("", {})
-        place = "list_position($words, name)" if names else "row_number() OVER (ORDER BY name NULLS LAST)"
+        condition, values = (
+            ("WHERE list_contains($words, name)", {"words": list(names)}) if names else ("", {})
+        )
+        place = (
+            "list_position($words, name)"
+            if names
+            else "row_number() OVER (ORDER BY name NULLS LAST)"
+        )
         of_names = _SENTENCES if by == "sentence" else "CROSS JOIN LATERAL (SELECT key AS name)"
-        groups = _GROUPS.format(key=_KEYS[by], files=FILES, place=place, names=of_names, condition=condition)
+        groups = _GROUPS.format(
+            key=_KEYS[by], files=FILES, place=place, names=of_names, condition=condition
+        )
         reader.run(interruptible.execute, groups, files, **values)
         columns = reader.columns(_PLACES.format(key=_KEYS[by], files=FILES), files)
         if not names:
-            names = tuple(row[0] for row in interruptible.rows(connection, "SELECT name FROM groups ORDER BY place"))
+            names = tuple(
+                row[0]
+                for row in interruptible.rows(connection, "SELECT name FROM groups ORDER BY place")
+            )
     if None in names[-1:]:
         raise DamagedError(
-            f"a sentence of {space} has no text in {catalog.name}/items: a table is lost. Build the same sources "
-            "again: their texts are written anew."
+            f"a sentence of {space} has no text in {catalog.name}/items: a table is lost. Build the"
+            " same sources again: their texts are written anew."
         )
     # An item may be in several files: after builds that were interrupted, or stores that were copied together.
     found, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
@@ -132,7 +168,8 @@ def group_occurrences(
 
 
 _LOWER = (
-    "SELECT lower(word) FROM (SELECT unnest($words) AS word, generate_subscripts($words, 1) AS place) ORDER BY place"
+    "SELECT lower(word) FROM (SELECT unnest($words) AS word, generate_subscripts($words, 1) AS"
+    " place) ORDER BY place"
 )
 _VARIANTS = f"""SELECT DISTINCT item_id, lower(text) AS lowered FROM {FILES}
                WHERE unit = 'word' AND lower(text) IN (SELECT unnest($words)) ORDER BY item_id"""
@@ -145,7 +182,11 @@ def spellings(catalog: Catalog, words: Sequence[str]) -> tuple[list[str], Ids, l
         The words in lower case (as DuckDB's ``lower``); and the item ids (n,), ascending, of the stored words that are
         among them in lower case, with these (n).
     """
-    reader, files, values = catalog.reader, catalog.checked_item_tables(), {"words": [escaped(word) for word in words]}
+    reader, files, values = (
+        catalog.reader,
+        catalog.checked_item_tables(),
+        {"words": [escaped(word) for word in words]},
+    )
     lowered = [row[0] for row in interruptible.rows(reader.connection, _LOWER, values)]
     rows = reader.rows(_VARIANTS, files, words=sorted({*lowered}))
     return lowered, np.array([row[0] for row in rows], np.int64), [row[1] for row in rows]

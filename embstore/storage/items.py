@@ -94,7 +94,10 @@ class ItemTables:
                   ORDER BY {connections.by_spelling("text")},
                            jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n"""
         with connections.with_ids(self._reader.connection, "wanted", ids):
-            return [row[0] for row in self._reader.rows(sql, self.files, text=escaped(text)[:_MAX_CHARS], n=n)]
+            return [
+                row[0]
+                for row in self._reader.rows(sql, self.files, text=escaped(text)[:_MAX_CHARS], n=n)
+            ]
 
     def nearest_occurrences(self, item: Item, ids: Ids, n: int) -> list[Item]:
         """Return the n of these occurrences with the most similar spelling of word, then of sentence."""
@@ -107,22 +110,27 @@ class ItemTables:
                            jaro_winkler_similarity(lower(context.text), lower($context)) DESC, context.text, item.start
                   LIMIT $n"""
         with connections.with_ids(self._reader.connection, "wanted", ids):
-            texts = {"text": escaped(item.text)[:_MAX_CHARS], "context": escaped(item.context or "")[:_MAX_CHARS]}
+            texts = {
+                "text": escaped(item.text)[:_MAX_CHARS],
+                "context": escaped(item.context or "")[:_MAX_CHARS],
+            }
             return [*_items(self._reader.rows(sql, self.files, **texts, n=n)).values()]
 
     def missing_text_error(self, item: int) -> DamagedError:
         """Return the error for an item without a stored text."""
         self.check()
         return DamagedError(
-            f"item {item} has no text in {self._place}: a table is lost. Build the same sources again: their "
-            "texts are written anew."
+            f"item {item} has no text in {self._place}: a table is lost. Build the same sources"
+            " again: their texts are written anew."
         )
 
     def _listed_items(self, ids: Collection[int]) -> dict[int, Item]:
         """Return a few items from the files that may contain them; sentences are read only for occurrences."""
         rows = self._rows_of(ids, _COLUMNS)
         contexts = {row[3] for row in rows if row[3] is not None}
-        sentences: dict[int, str] = dict(self._rows_of(contexts, ("item_id", "text"))) if contexts else {}
+        sentences: dict[int, str] = (
+            dict(self._rows_of(contexts, ("item_id", "text"))) if contexts else {}
+        )
         complete = [(*row[:3], sentences.get(row[3]), *row[4:]) for row in rows]
         if not all(map(has_its_id, complete)):
             self.check()  # raises if a table was altered; else the rows were written like this
@@ -134,7 +142,10 @@ class ItemTables:
             return self._loaded.rows(ids, columns)
         # A list in the SQL lets DuckDB skip row groups by their statistics.
         listed = ", ".join(str(int(item)) for item in ids) or "NULL"
-        sql = f"SELECT {', '.join(map(connections.quote_name, columns))} FROM {FILES} WHERE item_id IN ({listed})"
+        sql = (
+            f"SELECT {', '.join(map(connections.quote_name, columns))} FROM {FILES} WHERE item_id"
+            f" IN ({listed})"
+        )
         ascending = sorted(ids)
         return self._reader.rows(sql, [file for file in self.files if _may_have(file, ascending)])
 
@@ -175,7 +186,9 @@ class _LoadedRows:
         places = places[np.take(self._ids, places, mode="clip") == wanted]
         # Row by row, since ``take`` would import pyarrow.compute, which takes a third of a short query.
         chosen = [self._columns[name] for name in columns]
-        return [tuple(column[row].as_py() for column in chosen) for row in self._order[places].tolist()]
+        return [
+            tuple(column[row].as_py() for column in chosen) for row in self._order[places].tolist()
+        ]
 
 
 def _may_have(file: StoredFile, ascending: Sequence[int]) -> bool:

@@ -46,25 +46,57 @@ class Kind:
 _SAME_SOURCES = "build the same sources again"
 
 
-def _kind(folder: str, pattern: str, template: str, noun: str, remedy: str = "", *, is_derived: bool = False) -> Kind:
+def _kind(
+    folder: str,
+    pattern: str,
+    template: str,
+    noun: str,
+    remedy: str = "",
+    *,
+    is_derived: bool = False,
+) -> Kind:
     return Kind(folder, re.compile(pattern, re.ASCII), template, noun, remedy, is_derived)
 
 
-ITEMS = _kind("items", rf"{_HASH}\.parquet", "{hash}.parquet", "table of texts", f"To have its texts, {_SAME_SOURCES}")
+ITEMS = _kind(
+    "items",
+    rf"{_HASH}\.parquet",
+    "{hash}.parquet",
+    "table of texts",
+    f"To have its texts, {_SAME_SOURCES}",
+)
 COLUMNS = _kind(
     "columns", rf"{_HASH}\.parquet", "{hash}.parquet", "table of columns",
     f"To have its values, {_SAME_SOURCES}, with the same ⦃keep⦄",
 )  # fmt: skip
 SKIPPED = _kind(
-    "skipped", rf"{_HASH}\.parquet", "{hash}.parquet", "table of skipped texts", "The next build lists its texts again"
+    "skipped",
+    rf"{_HASH}\.parquet",
+    "{hash}.parquet",
+    "table of skipped texts",
+    "The next build lists its texts again",
 )
-DATASETS = _kind("datasets", rf"{_DATASET}-{_HASH}\.parquet", "{name}-{hash}.parquet", "dataset", "Build it again")
-CARDS = _kind("spaces", rf"{_SPACE}-{_HASH}\.json", "{name}-{hash}.json", "card", "Restore it from a copy")
+DATASETS = _kind(
+    "datasets",
+    rf"{_DATASET}-{_HASH}\.parquet",
+    "{name}-{hash}.parquet",
+    "dataset",
+    "Build it again",
+)
+CARDS = _kind(
+    "spaces", rf"{_SPACE}-{_HASH}\.json", "{name}-{hash}.json", "card", "Restore it from a copy"
+)
 VECTORS = _kind(
     "vectors", rf"space={_SPACE}/{_LAYER}/{_HASH}\.parquet", "space={name}/layer={layer:02d}/{hash}.parquet", "shard",
     f"To have its items, {_SAME_SOURCES}",
 )  # fmt: skip
-SUMS = _kind("sums", rf"{_SPACE}-{_HASH}\.npz", "{name}-{hash}.npz", "file of sums", "The next build computes it again")
+SUMS = _kind(
+    "sums",
+    rf"{_SPACE}-{_HASH}\.npz",
+    "{name}-{hash}.npz",
+    "file of sums",
+    "The next build computes it again",
+)
 INDEXES = _kind(
     "indexes", rf"space={_SPACE}/{_LAYER}-{_HASH}\.faiss", "space={name}/layer={layer:02d}-{hash}.faiss", "index",
     "Make it again: ⦃embstore index⦄",
@@ -114,14 +146,22 @@ def parse(key: str) -> Key | None:
         return None
     parts = match.groupdict()
     layer = parts.get("layer")
-    return Key(kind, parts.get("name") or "", None if layer is None else int(layer), parts.get("hash") or "")
+    return Key(
+        kind,
+        parts.get("name") or "",
+        None if layer is None else int(layer),
+        parts.get("hash") or "",
+    )
 
 
 def make(kind: Kind, sha256: str = "", *, name: str = "", layer: int | None = None) -> str:
     """Return the key of a file of this content; raise StoreError if the name cannot be one."""
     key = f"{kind.folder}/{kind.template.format(name=name, layer=layer, hash=sha256[:HASH_DIGITS])}"
     if parse(key) != (kind, name, layer, sha256[:HASH_DIGITS]):
-        raise StoreError(f"{name!r} cannot be a name in a store. Use letters, digits, points, hyphens and underscores.")
+        raise StoreError(
+            f"{name!r} cannot be a name in a store. Use letters, digits, points, hyphens and"
+            " underscores."
+        )
     return key
 
 

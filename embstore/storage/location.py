@@ -14,10 +14,14 @@ WEB_PREFIXES = ("https://", "http://")
 
 def is_url(location: str) -> bool:
     """Return whether a location is a URL, not a folder."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", location) is not None and not os.path.isdir(location)
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", location) is not None and not os.path.isdir(
+        location
+    )
 
 
-def open_files(location: str | os.PathLike[str], options: Mapping[str, str] | None = None) -> StoreFiles:
+def open_files(
+    location: str | os.PathLike[str], options: Mapping[str, str] | None = None
+) -> StoreFiles:
     """Return the files of the store in a folder or at a URL, which need not exist.
 
     Args:
@@ -31,7 +35,10 @@ def open_files(location: str | os.PathLike[str], options: Mapping[str, str] | No
     place = os.fspath(location)
     if not is_url(place):
         if options:
-            raise UsageError(f"{place} is a folder, and options are for stores at URLs. Leave out ⦃store-option⦄.")
+            raise UsageError(
+                f"{place} is a folder, and options are for stores at URLs. Leave out"
+                " ⦃store-option⦄."
+            )
         return StoreFiles.of_folder(Path(place))
     if not place.startswith((HUB_PREFIX, *WEB_PREFIXES)):
         from embstore.storage.bucket import Bucket

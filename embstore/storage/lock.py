@@ -36,7 +36,9 @@ def write_lock(files: StoreFiles, worker: ShardSpec | None = None) -> Iterator[N
         yield
         return
     is_shared = worker is not None and worker.total > 1
-    path = files.root / (f".lock-{worker.index}-of-{worker.total}" if worker and is_shared else ".lock")
+    path = files.root / (
+        f".lock-{worker.index}-of-{worker.total}" if worker and is_shared else ".lock"
+    )
     lock = FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)
@@ -49,7 +51,9 @@ def write_lock(files: StoreFiles, worker: ShardSpec | None = None) -> Iterator[N
             raise disk.access_error(error, files.root, writing=True) from error
     try:
         files.discard_leftovers()
-        atomic.write_document(_owner(path), {"host": socket.gethostname(), "pid": os.getpid()}, "lock-holder")
+        atomic.write_document(
+            _owner(path), {"host": socket.gethostname(), "pid": os.getpid()}, "lock-holder"
+        )
         yield
     finally:
         with suppress(FileAccessError):
@@ -84,4 +88,6 @@ def _locked(files: StoreFiles, lock: Path) -> LockedError:
     with suppress(FileAccessError, DamagedError):
         owner = atomic.read_document(_owner(lock), "lock-holder")
     by = f"process {owner['pid']} on {owner['host']}" if owner else "another process"
-    return LockedError(f"{files.name} is being written by {by}. Wait for it to end, or build into another store.")
+    return LockedError(
+        f"{files.name} is being written by {by}. Wait for it to end, or build into another store."
+    )

@@ -14,7 +14,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from embstore.base import atomic, checksum, documents
-from embstore.base.errors import DamagedError, MissingObjectError, StoreError, UnsupportedFormatError
+from embstore.base.errors import (
+    DamagedError,
+    MissingObjectError,
+    StoreError,
+    UnsupportedFormatError,
+)
 from embstore.storage import keys
 from embstore.storage.keys import Kind
 
@@ -118,12 +123,17 @@ class Manifest:
         """Return the keys of all files of a space."""
         folders = {kind.folder for kind in (keys.CARDS, keys.VECTORS, keys.SUMS, keys.INDEXES)}
         return [
-            key for (folder, name, _), of in self._groups.items() if name == space and folder in folders for key in of
+            key
+            for (folder, name, _), of in self._groups.items()
+            if name == space and folder in folders
+            for key in of
         ]
 
     def items_of(self, space: str, layer: int) -> ItemSet:
         """Return the items that have vectors in a layer of a space."""
-        return ItemSet.of_entries(self.files[key] for key in self.keys_of(keys.VECTORS, space, layer))
+        return ItemSet.of_entries(
+            self.files[key] for key in self.keys_of(keys.VECTORS, space, layer)
+        )
 
 
 EMPTY = Manifest(0, {})
@@ -140,7 +150,10 @@ def read(objects: "Objects", known: Manifest | None = None) -> Manifest | None:
         info = objects.newest_manifest()
         if info is None:
             return None
-        is_known = known is not None and info.key in (keys.manifest_key(known.number), keys.PUBLISHED)
+        is_known = known is not None and info.key in (
+            keys.manifest_key(known.number),
+            keys.PUBLISHED,
+        )
         if known is not None and is_known and known.tag == info.tag:
             return known
         try:
@@ -152,7 +165,10 @@ def read(objects: "Objects", known: Manifest | None = None) -> Manifest | None:
         place = f"{objects.url}/{info.key}"
         found = parse(data, place, info.tag)
         if info.key not in (keys.manifest_key(found.number), keys.PUBLISHED):
-            raise DamagedError(f"{place} is damaged: it is the manifest of another number, {found.number}. {_REMEDY}")
+            raise DamagedError(
+                f"{place} is damaged: it is the manifest of another number, {found.number}."
+                f" {_REMEDY}"
+            )
         return found
 
 
@@ -183,8 +199,12 @@ def _entry_problem(kind: Kind, entry: Entry) -> str | None:
     """Return what is wrong with an entry that has the schema; None if nothing is."""
     if any(name not in entry for name in _NEEDED.get(kind.folder, ())):
         return f"lacks what is needed of a {kind.noun}"
-    numbers = [entry.get(name, 0) for name in ("bytes", "n", "first", "last")] + entry.get("offsets", [])
-    return None if all(type(number) is int for number in numbers) else "has a number with a fraction"
+    numbers = [entry.get(name, 0) for name in ("bytes", "n", "first", "last")] + entry.get(
+        "offsets", []
+    )
+    return (
+        None if all(type(number) is int for number in numbers) else "has a number with a fraction"
+    )
 
 
 def to_bytes(manifest: Manifest) -> bytes:
@@ -193,7 +213,9 @@ def to_bytes(manifest: Manifest) -> bytes:
         "format": FORMAT, "number": manifest.number, "created": int(time.time()),
         "files": dict(sorted(manifest.files.items())), "removed": dict(sorted(manifest.removed.items())),
     }  # fmt: skip
-    return atomic.checked_bytes(keys.manifest_key(manifest.number), document, "manifest", indent=None)
+    return atomic.checked_bytes(
+        keys.manifest_key(manifest.number), document, "manifest", indent=None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,11 +262,17 @@ def _exists(objects: "Objects", base: Manifest) -> bool:
 def apply(base: Manifest, change: Change) -> Manifest:
     """Return the manifest that follows another one; the same one if nothing changes."""
     dropped = {key for key in change.removed if key in base.files and key not in change.added}
-    files = {key: entry for key, entry in base.files.items() if key not in dropped} | dict(change.added)
+    files = {key: entry for key, entry in base.files.items() if key not in dropped} | dict(
+        change.added
+    )
     if files == base.files and base.number:
         return base
     now = int(time.time())
-    removed = {key: since for key, since in base.removed.items() if since > now - GARBAGE_SECONDS and key not in files}
+    removed = {
+        key: since
+        for key, since in base.removed.items()
+        if since > now - GARBAGE_SECONDS and key not in files
+    }
     # Sums are replaced by each commit of vectors; a reader that misses some looks at the newest manifest.
     noted = {key for key in dropped if not key.startswith(f"{keys.SUMS.folder}/")}
     return Manifest(base.number + 1, files, removed | dict.fromkeys(noted, now))
@@ -261,15 +289,21 @@ def is_garbage(manifest: Manifest, key: str, modified: float) -> bool:
 
 def no_store(place: str, *, is_url: bool = False) -> StoreError:
     """Return the error for a place where there is no store."""
-    check = "Or check the URL and the endpoint." if is_url else "Or name another with ⦃store⦄ or EMBSTORE_STORE."
-    return StoreError(f"there is no store at {place}. Make one with: embstore build --store {place}. {check}")
+    check = (
+        "Or check the URL and the endpoint."
+        if is_url
+        else "Or name another with ⦃store⦄ or EMBSTORE_STORE."
+    )
+    return StoreError(
+        f"there is no store at {place}. Make one with: embstore build --store {place}. {check}"
+    )
 
 
 def older_format(place: str, number: object) -> UnsupportedFormatError:
     """Return the error for a store of a format before this one."""
     return UnsupportedFormatError(
-        f"{place} is a store of format {number}, and this embstore reads format {FORMAT}. Build it anew: its vectors "
-        "are made again from the same sources."
+        f"{place} is a store of format {number}, and this embstore reads format {FORMAT}. Build it"
+        " anew: its vectors are made again from the same sources."
     )
 
 

@@ -75,7 +75,10 @@ class MapKey:
         request = [list(self.fitted_on), self.where, self.sample, self.seed]
         request += [] if self.words_sha256 is None else [self.words_sha256]
         digest = hashlib.blake2b(json.dumps(request).encode(), digest_size=8).hexdigest()
-        return root / f"{folder_of(MAPS, self.space)}/layer={self.layer:02d}-{self.method}-{digest}.parquet"
+        return (
+            root
+            / f"{folder_of(MAPS, self.space)}/layer={self.layer:02d}-{self.method}-{digest}.parquet"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +108,11 @@ class LayerMap:
 
     def header(self) -> dict[str, Any]:
         """Return the header as a JSON object."""
-        key = {name: value for name, value in asdict(self.key).items() if name not in _OF_WORDS or value is not None}
+        key = {
+            name: value
+            for name, value in asdict(self.key).items()
+            if name not in _OF_WORDS or value is not None
+        }
         return {
             "format": MAPS_FORMAT, **key, "items": self.items.facts,
             "sha256": _hash_of(self.ids, self.positions), "n": len(self.ids), "n_zero": self.n_zero,
@@ -117,7 +124,9 @@ def write_map(root: Path, made: LayerMap) -> Path:
     """Write a map below the folder of a store, and return its path."""
     path = made.key.path(root)
     columns = [made.ids, made.positions[:, 0], made.positions[:, 1]]
-    table = pa.table([pa.array(np.ascontiguousarray(column)) for column in columns], schema=MAP_SCHEMA)
+    table = pa.table(
+        [pa.array(np.ascontiguousarray(column)) for column in columns], schema=MAP_SCHEMA
+    )
     header = json.dumps(made.header(), ensure_ascii=False, allow_nan=False)
     disk.check_inside(root, path.parent)
     disk.make_folder(path.parent)
@@ -132,7 +141,9 @@ def stored_maps(root: Path, space: str) -> list[Path]:
     """Return the files of the stored maps of a space below the folder of a store."""
     folder = folder_of(MAPS, space)
     disk.check_inside(root, root / folder)
-    return [path for path in disk.listed(root / folder) if parse(f"{folder}/{path.name}") is not None]
+    return [
+        path for path in disk.listed(root / folder) if parse(f"{folder}/{path.name}") is not None
+    ]
 
 
 def find_map(root: Path, key: MapKey, items: ItemSet) -> LayerMap | None:
@@ -166,7 +177,13 @@ def read_map(root: Path, path: Path) -> LayerMap:
     if len(ids) != header["n"] or header["sha256"] != _hash_of(ids, positions):
         raise _damage(path, "its rows are not those that its header describes")
     others = ("n_zero", "kept", "n_kept", "reason", "made_with")
-    return LayerMap(key, ItemSet.of_entry(header["items"]), ids, positions, **{name: header[name] for name in others})
+    return LayerMap(
+        key,
+        ItemSet.of_entry(header["items"]),
+        ids,
+        positions,
+        **{name: header[name] for name in others},
+    )
 
 
 def _hash_of(ids: Ids, positions: Positions) -> str:

@@ -104,7 +104,8 @@ class Objects(ABC):
     def only_read(self) -> StoreError:
         """Return the error for a change of objects that are only read."""
         return StoreError(
-            f"{self.url} is only read: its server takes no changes. Change a copy of it: embstore pull {self.url}"
+            f"{self.url} is only read: its server takes no changes. Change a copy of it: embstore"
+            f" pull {self.url}"
         )
 
 
@@ -193,7 +194,9 @@ class Folder(Objects):
         folders = set()
         for key in keys:
             disk.remove(self._path(key), missing_ok=True)
-            folders |= {folder for folder in (self.root / key).parents if folder.is_relative_to(self.root)}
+            folders |= {
+                folder for folder in (self.root / key).parents if folder.is_relative_to(self.root)
+            }
         for folder in sorted(folders - {self.root}, key=lambda folder: -len(folder.parts)):
             if disk.is_folder(folder) and not disk.entries(folder):
                 with suppress(FileAccessError):  # another process has written to it

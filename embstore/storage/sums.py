@@ -50,14 +50,22 @@ def read(file: StoredFile, layers: Iterable[int], dim: int) -> Sums:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in ("layer", *_NAMES)}
-    except Exception as error:  # zipfile and NumPy raise many kinds, and nothing is read from the disk here
+    except (
+        Exception
+    ) as error:  # zipfile and NumPy raise many kinds, and nothing is read from the disk here
         raise file.damage(f"it is no file of sums ({str(error)[:100]})") from error
     shapes = {name: (len(expected), dim) if name in _ROWS else (len(expected),) for name in found}
-    if any(found[name].shape != shape for name, shape in shapes.items()) or found["layer"].tolist() != expected:
+    if (
+        any(found[name].shape != shape for name, shape in shapes.items())
+        or found["layer"].tolist() != expected
+    ):
         raise file.damage("its layers or dimensions are not those of the space")
     if any(found[name].dtype.kind not in "if" for name in found):
         raise file.damage("its values are no numbers")
-    return {layer: Summary(*(_value(found[name][row]) for name in _NAMES)) for row, layer in enumerate(expected)}
+    return {
+        layer: Summary(*(_value(found[name][row]) for name in _NAMES))
+        for row, layer in enumerate(expected)
+    }
 
 
 def _value(value: Any) -> Any:
@@ -77,7 +85,9 @@ def table(of_spaces: Mapping[str, Sums]) -> "pa.Table":
     vector, number = pa.list_(pa.float64()), pa.float64()
     types = {"space": pa.string(), "layer": pa.int16(), "n": pa.int64(), "n_zero": pa.int64()}
     types |= {name: vector if name in _ROWS else number for name in _NAMES if name not in types}
-    return pa.Table.from_pylist(rows, pa.schema([pa.field(name, kind) for name, kind in types.items()]))
+    return pa.Table.from_pylist(
+        rows, pa.schema([pa.field(name, kind) for name, kind in types.items()])
+    )
 
 
 def _plain(value: Any) -> Any:

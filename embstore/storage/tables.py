@@ -47,7 +47,9 @@ _ITEM_ID = Column("item_id", "int64", is_required=True)
 
 
 def _schema(columns: Iterable[Column]) -> pa.Schema:
-    return pa.schema([pa.field(c.name, _TYPES[c.kind], nullable=not c.is_required) for c in columns])
+    return pa.schema(
+        [pa.field(c.name, _TYPES[c.kind], nullable=not c.is_required) for c in columns]
+    )
 
 
 def column_schema(kinds: Mapping[str, str]) -> pa.Schema:
@@ -80,17 +82,23 @@ def bounded(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(pending)
 
 
-def write(files: StoreFiles, kind: Kind, table: pa.Table, /, *, name: str = "", **facts: Any) -> Files:
+def write(
+    files: StoreFiles, kind: Kind, table: pa.Table, /, *, name: str = "", **facts: Any
+) -> Files:
     """Write a table to a store, and return it as a manifest names it once it is committed.
 
     Only columns whose values mostly repeat get a dictionary: others become no smaller by it.
     """
     if kind is keys.COLUMNS:
-        facts["columns"] = {field.name: _KINDS[str(field.type)] for field in table.schema if field.name != "item_id"}
+        facts["columns"] = {
+            field.name: _KINDS[str(field.type)] for field in table.schema if field.name != "item_id"
+        }
     if "item_id" in table.column_names and len(ids := table["item_id"].drop_null()):
         ids = to_numpy(ids)
         facts |= {"first": int(ids.min()), "last": int(ids.max())}
-    packed = [column for column in table.column_names if 2 * len(table[column].unique()) <= len(table)]
+    packed = [
+        column for column in table.column_names if 2 * len(table[column].unique()) <= len(table)
+    ]
     with files.temporary() as temp:
         with disk.writing(temp) as file:
             pq.write_table(table, file, row_group_size=_ROW_GROUP_ROWS, use_dictionary=packed)

@@ -57,7 +57,10 @@ def vectors_schema(dim: int, dtype: str) -> "pa.Schema":
 
     element = pa.field("element", pa.type_for_alias(dtype), nullable=False)
     return pa.schema(
-        [pa.field("item_id", pa.int64(), nullable=False), pa.field("vector", pa.list_(element, dim), nullable=False)]
+        [
+            pa.field("item_id", pa.int64(), nullable=False),
+            pa.field("vector", pa.list_(element, dim), nullable=False),
+        ]
     )
 
 
@@ -80,7 +83,9 @@ def write_shard(path: Path, item_ids: Ids, vectors: NDArray[np.floating]) -> dic
     }  # fmt: skip
 
 
-def _write_parquet(sink: "pa.NativeFile", item_ids: Ids, vectors: NDArray[np.floating], padding: int) -> list[int]:
+def _write_parquet(
+    sink: "pa.NativeFile", item_ids: Ids, vectors: NDArray[np.floating], padding: int
+) -> list[int]:
     """Write ids and vectors after some bytes of padding, and return where the values of both columns begin."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -88,7 +93,9 @@ def _write_parquet(sink: "pa.NativeFile", item_ids: Ids, vectors: NDArray[np.flo
     n, dim = vectors.shape
     schema = vectors_schema(dim, vectors.dtype.name)
     vectors = np.ascontiguousarray(vectors)
-    values = pa.Array.from_buffers(schema.field("vector").type.value_type, vectors.size, [None, pa.py_buffer(vectors)])
+    values = pa.Array.from_buffers(
+        schema.field("vector").type.value_type, vectors.size, [None, pa.py_buffer(vectors)]
+    )
     ids = pa.Array.from_buffers(pa.int64(), n, [None, pa.py_buffer(np.ascontiguousarray(item_ids))])
     rows = pa.FixedSizeListArray.from_arrays(values, type=schema.field("vector").type)
     metadata: list[pq.FileMetaData] = []
@@ -121,10 +128,14 @@ def offsets_of(metadata: "pq.FileMetaData", *n_bytes: int) -> list[int]:
 
 def items_with(item_ids: Ids) -> ItemSet:
     """Return the set of the items with some distinct ids."""
-    return ItemSet(len(item_ids), int(np.ascontiguousarray(item_ids).view(np.uint64).sum(dtype=np.uint64)))
+    return ItemSet(
+        len(item_ids), int(np.ascontiguousarray(item_ids).view(np.uint64).sum(dtype=np.uint64))
+    )
 
 
-def as_stored(rows: NDArray[np.float32], item_ids: Ids, layer: str, dtype: str) -> NDArray[np.floating]:
+def as_stored(
+    rows: NDArray[np.float32], item_ids: Ids, layer: str, dtype: str
+) -> NDArray[np.floating]:
     """Return vectors (n, dim) in the stored dtype.
 
     Raises:
@@ -140,7 +151,9 @@ def as_stored(rows: NDArray[np.float32], item_ids: Ids, layer: str, dtype: str) 
             return cast
         largest = np.abs(rows[over[0]]).max()
         problem = f"has a component of size {largest:.6g}; float16 ends at {FLOAT16_MAX:.0f}"
-        raise InvalidVectorError(int(item_ids[over[0]]), layer, f"{problem}. Build this space with ⦃dtype=float32⦄")
+        raise InvalidVectorError(
+            int(item_ids[over[0]]), layer, f"{problem}. Build this space with ⦃dtype=float32⦄"
+        )
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     raise InvalidVectorError(int(item_ids[bad[0]]), layer, _NOT_FINITE)
 
@@ -148,7 +161,9 @@ def as_stored(rows: NDArray[np.float32], item_ids: Ids, layer: str, dtype: str) 
 def is_finite(vectors: NDArray[np.floating]) -> bool:
     """Return whether all components are finite."""
     values = vectors.reshape(-1)
-    with np.errstate(over="ignore", invalid="ignore"):  # the product of finite values is quick, and may overflow
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # the product of finite values is quick, and may overflow
         return bool(np.isfinite(np.dot(values, values)) or np.isfinite(values).all())
 
 
@@ -167,7 +182,9 @@ class Shard:
         try:
             size = disk.size(path)
             if not size or size != self.file.entry["bytes"]:
-                raise self.file.damage("it has not the size in the manifest, so it was altered or truncated")
+                raise self.file.damage(
+                    "it has not the size in the manifest, so it was altered or truncated"
+                )
             with disk.opening(path):
                 return np.memmap(path, np.uint8, "r")
         except FileNotFoundError as error:
@@ -190,7 +207,11 @@ class Shard:
         """Item ids, int64 (n,), ascending."""
         ids = self._values(0, np.dtype("<i8"), self.n).copy()  # aligned, as searches need them
         is_range = not self.n or (ids[0], ids[-1]) == (self.first, self.last)
-        if not is_range or not (ids[1:] > ids[:-1]).all() or items_with(ids) != ItemSet.of_entry(self.file.entry):
+        if (
+            not is_range
+            or not (ids[1:] > ids[:-1]).all()
+            or items_with(ids) != ItemSet.of_entry(self.file.entry)
+        ):
             raise self.file.damage("its item ids are not those in the manifest, ascending")
         return ids
 
@@ -199,7 +220,9 @@ class Shard:
         values = self._values(1, self.dtype, self.n * self.dim)
         footer_bytes = int.from_bytes(self._bytes[-8:-4], "little")
         if self.file.entry["offsets"][1] + values.nbytes != len(self._bytes) - 8 - footer_bytes:
-            raise self.file.damage("its values do not end where its footer begins: their shape or type is another one")
+            raise self.file.damage(
+                "its values do not end where its footer begins: their shape or type is another one"
+            )
         return values.reshape(self.n, self.dim)
 
     def block(self, start: int) -> tuple[Ids, Block]:
@@ -247,7 +270,9 @@ class LayerVectors:
         self.dim, self._only = dim, only
         self._shards = sorted(shards, key=lambda shard: shard.first)
         if only is not None:
-            self._shards = [shard for shard in self._shards if _has_any(only, shard.first, shard.last)]
+            self._shards = [
+                shard for shard in self._shards if _has_any(only, shard.first, shard.last)
+            ]
 
     @cached_property
     def summary(self) -> Summary:
@@ -264,7 +289,9 @@ class LayerVectors:
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
         """Yield ``function(item_ids, block)`` for every block that contains a selected item."""
-        from concurrent.futures import ThreadPoolExecutor  # and logging, which reading a few vectors does not need
+        from concurrent.futures import (
+            ThreadPoolExecutor,
+        )  # and logging, which reading a few vectors does not need
 
         def work(shard: Shard, start: int) -> T | None:
             ids, block, _ = self._selected(shard, start)
@@ -297,8 +324,12 @@ class LayerVectors:
     def ids(self) -> Ids:
         """Return the item ids, ascending, without reading the vectors."""
         self.fetch()
-        found = np.sort(np.concatenate([np.empty(0, np.int64), *(shard.ids for shard in self._shards)]))
-        return found if self._only is None else np.intersect1d(found, self._only, assume_unique=True)
+        found = np.sort(
+            np.concatenate([np.empty(0, np.int64), *(shard.ids for shard in self._shards)])
+        )
+        return (
+            found if self._only is None else np.intersect1d(found, self._only, assume_unique=True)
+        )
 
     def gather(self) -> tuple[Ids, Block]:
         """Return all item ids (n,), ascending, and their vectors (n, dim)."""
@@ -361,7 +392,11 @@ class LayerVectors:
         if self._only is None:
             return ids, block, squares
         is_kept = is_among(ids, self._only)
-        return (ids, block, squares) if is_kept.all() else (ids[is_kept], block[is_kept], squares[is_kept])
+        return (
+            (ids, block, squares)
+            if is_kept.all()
+            else (ids[is_kept], block[is_kept], squares[is_kept])
+        )
 
 
 def _fetch(shards: Iterable[Shard]) -> None:
@@ -373,7 +408,9 @@ def is_among(ids: Ids, ascending: Ids) -> NDArray[np.bool_]:
     """Return which of some ids (n,) are among others, ascending, bool (n,)."""
     if not len(ascending):
         return np.zeros(len(ids), np.bool_)
-    found: NDArray[np.bool_] = ascending[np.searchsorted(ascending, ids).clip(max=len(ascending) - 1)] == ids
+    found: NDArray[np.bool_] = (
+        ascending[np.searchsorted(ascending, ids).clip(max=len(ascending) - 1)] == ids
+    )
     return found
 
 

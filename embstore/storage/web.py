@@ -55,7 +55,11 @@ class Web(ServedObjects):
 
 def _open(store: Any, address: str, headers: Mapping[str, str]) -> Any:
     """Return obstore's store of an address."""
-    client = {"timeout": TIMEOUT, "default_headers": dict(headers), "allow_http": is_loopback(address)}
+    client = {
+        "timeout": TIMEOUT,
+        "default_headers": dict(headers),
+        "allow_http": is_loopback(address),
+    }
     return store.HTTPStore.from_url(address, client_options=client, retry_config=RETRIES)
 
 
@@ -64,7 +68,10 @@ def _check_web_url(url: str) -> str:
     problem = "is no address of a store, such as https://host/path, without a user and a query."
     address = check_url(url, ("https", "http"), problem)
     if url.startswith("http:") and not is_loopback(url):
-        raise UsageError(f"{url} is not encrypted: what comes from there could be altered on its way. Give https://")
+        raise UsageError(
+            f"{url} is not encrypted: what comes from there could be altered on its way. Give"
+            " https://"
+        )
     return address
 
 
@@ -87,7 +94,8 @@ class HubDataset:
         match = re.fullmatch(_URL, url, re.ASCII)
         if match is None:
             raise UsageError(
-                f"{url} is no dataset repository: give hf://datasets/owner/name or hf://datasets/owner/name@revision."
+                f"{url} is no dataset repository: give hf://datasets/owner/name or"
+                " hf://datasets/owner/name@revision."
             )
         self.repo, self.revision = match[1], match[2] or "main"
         with needing("datasets on the hub need huggingface_hub", "remote", RemoteError):
@@ -110,14 +118,19 @@ class HubDataset:
 
     def address(self, commit: str) -> tuple[str, dict[str, str]]:
         """Return the address of the files of a commit, and the headers of requests for them."""
-        return f"{self._endpoint}/datasets/{self.repo}/resolve/{commit}", self._hub.utils.build_hf_headers()
+        return (
+            f"{self._endpoint}/datasets/{self.repo}/resolve/{commit}",
+            self._hub.utils.build_hf_headers(),
+        )
 
     def create(self) -> None:
         """Create the repository, private, and the branch, if there are none."""
         with self._errors("created"):
             self._api.create_repo(self.repo, repo_type="dataset", private=True, exist_ok=True)
             if self.revision != "main" and self.head() is None:
-                self._api.create_branch(self.repo, branch=self.revision, repo_type="dataset", exist_ok=True)
+                self._api.create_branch(
+                    self.repo, branch=self.revision, repo_type="dataset", exist_ok=True
+                )
 
     def upload(self, files: Content) -> list[Any]:
         """Upload files that no commit has yet, unless the hub has their content, and return their additions."""
@@ -128,7 +141,9 @@ class HubDataset:
             )
             return added
 
-    def commit(self, added: Sequence[Any], last: Content, removed: Sequence[str], parent: str, message: str) -> str:
+    def commit(
+        self, added: Sequence[Any], last: Content, removed: Sequence[str], parent: str, message: str
+    ) -> str:
         """Commit files, and at last those that make them count, and return the commit."""
         starts = range(0, len(added), _MAX_OPERATIONS)
         *first, rest = [[*added[start : start + _MAX_OPERATIONS]] for start in starts] or [[]]
@@ -165,19 +180,25 @@ class HubDataset:
         try:
             yield
         except errors.OfflineModeIsEnabled:
-            raise RemoteError(f"{self.url} cannot be {done}: HF_HUB_OFFLINE is set. Unset it.") from None
+            raise RemoteError(
+                f"{self.url} cannot be {done}: HF_HUB_OFFLINE is set. Unset it."
+            ) from None
         except errors.HfHubHTTPError as error:
             code = getattr(error.response, "status_code", None)
             if code == _MOVED and parent is not None:
                 raise StoreError(
-                    f"{self.url} has moved: {self.revision} was at commit {parent} when this began, and is at "
-                    f"{self.head()} now. Nothing was committed. Run the same command again to compare with what is "
-                    "there."
+                    f"{self.url} has moved: {self.revision} was at commit {parent} when this began,"
+                    f" and is at {self.head()} now. Nothing was committed. Run the same command"
+                    " again to compare with what is there."
                 ) from None
             remedy = _CHECK_NAME if code in (401, 403, 404) else _CHECK_NETWORK
-            raise RemoteError(f"{self.url} cannot be {done}: {self._reason(error)}. {remedy}") from None
+            raise RemoteError(
+                f"{self.url} cannot be {done}: {self._reason(error)}. {remedy}"
+            ) from None
         except (OSError, RuntimeError, ValueError, errors.HfHubHTTPError.__bases__[0]) as error:
-            raise RemoteError(f"{self.url} cannot be {done}: {self._reason(error)}. {_CHECK_NETWORK}") from None
+            raise RemoteError(
+                f"{self.url} cannot be {done}: {self._reason(error)}. {_CHECK_NETWORK}"
+            ) from None
 
     def _reason(self, error: Exception) -> str:
         """Return the first line of an error, without the token."""
@@ -202,7 +223,8 @@ class Hub(Web):
         commit = self.dataset.head()
         if commit is None:
             raise RemoteError(
-                f"{self.url}: there is no such dataset repository or revision, or you may not read it. {_CHECK_NAME}"
+                f"{self.url}: there is no such dataset repository or revision, or you may not read"
+                f" it. {_CHECK_NAME}"
             )
         if commit != self.commit:
             self.commit = commit

@@ -29,7 +29,14 @@ from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.lock import other_workers, write_lock
 from embstore.storage.manifest import Change, Files, ItemSet, Manifest
 from embstore.storage.sums import Sums
-from embstore.storage.vectors import LayerVectors, Shard, as_stored, is_among, items_with, write_shard
+from embstore.storage.vectors import (
+    LayerVectors,
+    Shard,
+    as_stored,
+    is_among,
+    items_with,
+    write_shard,
+)
 
 Block = tuple[Ids, NDArray[np.float32]]
 Error = type[BaseException] | None
@@ -56,7 +63,9 @@ class Batch:
         return sum(entry["bytes"] for entry in self.files.values())
 
 
-def write_batch(files: StoreFiles, card: Card, item_ids: Ids, layers: Iterable[NDArray[np.float32]]) -> Batch:
+def write_batch(
+    files: StoreFiles, card: Card, item_ids: Ids, layers: Iterable[NDArray[np.float32]]
+) -> Batch:
     """Write vectors as a shard of each layer.
 
     Args:
@@ -84,7 +93,12 @@ def write_batch(files: StoreFiles, card: Card, item_ids: Ids, layers: Iterable[N
             writing.append(pool.submit(write, layer, vectors))
         found += [done.result() for done in writing]
     written = {key: entry for of_layer, _ in found for key, entry in of_layer.items()}
-    return Batch(card, ascending, written, dict(zip(card.layers.ids, (summary for _, summary in found), strict=True)))
+    return Batch(
+        card,
+        ascending,
+        written,
+        dict(zip(card.layers.ids, (summary for _, summary in found), strict=True)),
+    )
 
 
 def write_layer(
@@ -113,7 +127,9 @@ class StoreWriter:
         self.files = StoreFiles.of_folder(place)
         self._worker = worker
         self._stack = ExitStack()
-        self._known: set[str] = set()  # shards that the store had when it was locked, and those committed since
+        self._known: set[str] = (
+            set()
+        )  # shards that the store had when it was locked, and those committed since
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -129,7 +145,9 @@ class StoreWriter:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, kind: Error, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: Error, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stack.__exit__(kind, error, trace)
 
     def _finish(self, kind: Error, *_: object) -> None:
@@ -158,7 +176,9 @@ class StoreWriter:
         """
         stored = base.keys_of(keys.CARDS, card.space)
         if stored and base.layers_of(keys.VECTORS, card.space):
-            read_card(self.files.file(stored[0], base.files[stored[0]]), card.space).check_same_space(card)
+            read_card(
+                self.files.file(stored[0], base.files[stored[0]]), card.space
+            ).check_same_space(card)
             return {}
         return write_card(self.files, card)
 
@@ -179,7 +199,11 @@ class StoreWriter:
                 space = batch.card.space
                 if space not in spaces:
                     added |= self.add_card(base, batch.card)
-                    removed += base.keys_of(keys.CARDS, space) if any(_is_card(key, space) for key in added) else ()
+                    removed += (
+                        base.keys_of(keys.CARDS, space)
+                        if any(_is_card(key, space) for key in added)
+                        else ()
+                    )
                 spaces.setdefault(space, []).append(batch)
                 self._check_new(base, batch)
                 added |= {**new_texts(base, batch.item_ids), **batch.files}
@@ -196,14 +220,18 @@ class StoreWriter:
         """Raise StoreError if another process has stored items of a batch since the store was locked."""
         card, ids = batch.card, batch.item_ids
         layer = card.layers.ids[0]
-        others = [key for key in base.keys_of(keys.VECTORS, card.space, layer) if key not in self._known]
-        shards = [Shard(self.files.file(key, base.files[key]), card.dim, card.dtype) for key in others]
+        others = [
+            key for key in base.keys_of(keys.VECTORS, card.space, layer) if key not in self._known
+        ]
+        shards = [
+            Shard(self.files.file(key, base.files[key]), card.dim, card.dtype) for key in others
+        ]
         stored = LayerVectors(shards, card.dim, ids).ids()
         if n := int(np.count_nonzero(is_among(ids, stored))):
             raise StoreError(
-                f"another process has stored {n:,} of the same items of {card.space} in {self.files.name} meanwhile. "
-                "Nothing is stored twice; what else this build had embedded is stored. Run the same command again: it "
-                "embeds what is missing."
+                f"another process has stored {n:,} of the same items of {card.space} in"
+                f" {self.files.name} meanwhile. Nothing is stored twice; what else this build had"
+                " embedded is stored. Run the same command again: it embeds what is missing."
             )
 
     def _summed(self, base: Manifest, batches: Sequence[Batch]) -> tuple[Files, Sequence[str]]:
@@ -221,7 +249,9 @@ class StoreWriter:
             current = [key for key in stored if ItemSet.of_entry(base.files[key]) == items]
             if not current:
                 return {}, stored
-            before = sums.read(self.files.file(current[0], base.files[current[0]]), card.layers.ids, card.dim)
+            before = sums.read(
+                self.files.file(current[0], base.files[current[0]]), card.layers.ids, card.dim
+            )
             total = sums.add(before, total)
         for batch in batches:
             items = items + items_with(batch.item_ids)
@@ -234,9 +264,15 @@ class StoreWriter:
 
     def is_last(self) -> bool:
         """Return whether no other worker that shares the build is at work in the store's folder."""
-        return self._worker is None or self._worker.total == 1 or not other_workers(self.files, self._worker)
+        return (
+            self._worker is None
+            or self._worker.total == 1
+            or not other_workers(self.files, self._worker)
+        )
 
-    def write_batch(self, card: Card, ids: Ids, layers: Iterable[NDArray[np.float32]], new_texts: NewTexts) -> Batch:
+    def write_batch(
+        self, card: Card, ids: Ids, layers: Iterable[NDArray[np.float32]], new_texts: NewTexts
+    ) -> Batch:
         """Write a batch in this thread, and commit it with the texts of its items."""
         batch = write_batch(self.files, card, ids, layers)
         self.commit([(batch, new_texts)])
@@ -247,7 +283,9 @@ class StoreWriter:
 
         The space is created with its first batch: a build that ends before it leaves no card.
         """
-        return SpaceWriter(self.files, card, lambda batches: self.commit([(batch, new_texts) for batch in batches]))
+        return SpaceWriter(
+            self.files, card, lambda batches: self.commit([(batch, new_texts) for batch in batches])
+        )
 
 
 def write_card(files: StoreFiles, card: Card) -> Files:
@@ -287,7 +325,9 @@ def commit_sums(catalog: Catalog, space: str) -> None:
     catalog.files.commit(change)
 
 
-def write_dataset(files: StoreFiles, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
+def write_dataset(
+    files: StoreFiles, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]
+) -> None:
     """Commit the rows of a dataset for a unit; rows of other units are kept.
 
     The columns are ``item_id`` and ``text``, for pairs also ``item_id_2`` and ``text_2``, then the dataset's own ones
@@ -303,8 +343,12 @@ def write_dataset(files: StoreFiles, name: str, kind: str, unit: Unit, columns: 
         for file in files.files_of(base, stored_keys):
             stored = tables.read(file).replace_schema_metadata(None)
             if stored.schema.equals(table.schema):
-                rows = pa.concat_tables([stored.filter(pc.not_equal(stored["unit"], unit.value)), rows])
-        added = tables.write(files, keys.DATASETS, rows.replace_schema_metadata({"kind": kind}), name=name, kind=kind)
+                rows = pa.concat_tables(
+                    [stored.filter(pc.not_equal(stored["unit"], unit.value)), rows]
+                )
+        added = tables.write(
+            files, keys.DATASETS, rows.replace_schema_metadata({"kind": kind}), name=name, kind=kind
+        )
         return Change(added, stored_keys)
 
     files.commit(change)
@@ -323,7 +367,9 @@ class SpaceWriter:
         n_bytes: Number of bytes written.
     """
 
-    def __init__(self, files: StoreFiles, card: Card, commit: Callable[[Sequence[Batch]], None] | None = None) -> None:
+    def __init__(
+        self, files: StoreFiles, card: Card, commit: Callable[[Sequence[Batch]], None] | None = None
+    ) -> None:
         self._files, self._card, self._commit = files, card, commit
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="embstore-writer")
         self._writing: list[Future[Batch]] = []
@@ -341,7 +387,9 @@ class SpaceWriter:
                 self._finish()
             elif issubclass(kind, Exception):
                 self._commit_after_error()
-        except KeyboardInterrupt:  # while the last batch was being written: it is kept, like those before it
+        except (
+            KeyboardInterrupt
+        ):  # while the last batch was being written: it is kept, like those before it
             self._finish()
             raise
         finally:
@@ -393,7 +441,9 @@ class SpaceWriter:
     def _wait(self) -> None:
         """Wait until the batches in the background are written; raise the error of one that failed."""
         while self._writing:
-            batch = self._writing[0].result()  # Ctrl-C may interrupt the wait, which is then repeated
+            batch = self._writing[
+                0
+            ].result()  # Ctrl-C may interrupt the wait, which is then repeated
             self._writing.pop(0)
             self.batches.append(batch)
 
@@ -420,7 +470,9 @@ class SpaceWriter:
                 vectors[own] = block[layer]
             return vectors
 
-        return write_batch(self._files, self._card, ids[order], map(gathered, range(len(self._card.layers))))
+        return write_batch(
+            self._files, self._card, ids[order], map(gathered, range(len(self._card.layers)))
+        )
 
 
 def _is_card(key: str, space: str) -> bool:

@@ -101,7 +101,9 @@ class BuildMethods(OpenStore):
         """
         from embstore.sources.datasets import add_dataset, list_datasets
 
-        listed = columns.split(",") if isinstance(columns, str) and columns else as_names(columns or ())
+        listed = (
+            columns.split(",") if isinstance(columns, str) and columns else as_names(columns or ())
+        )
         chosen = [column.strip() for column in listed]
         added = add_dataset(
             name, Path(file), kind=kind, columns=chosen, unit=unit, header=header, delimiter=delimiter,
@@ -109,7 +111,9 @@ class BuildMethods(OpenStore):
         )  # fmt: skip
         return list_datasets([added])
 
-    def store_datasets(self, names: Names, *, unit: str | None = None, observe: Observer | None = None) -> Table:
+    def store_datasets(
+        self, names: Names, *, unit: str | None = None, observe: Observer | None = None
+    ) -> Table:
         """Store the rows of datasets without embedding them, for spaces that have their texts, such as imported ones.
 
         A build stores the rows of its datasets itself. Texts without a vector are named by :meth:`missing`.
@@ -139,7 +143,13 @@ class BuildMethods(OpenStore):
                 return store_datasets(files, as_names(names), chosen)
 
     def encode(
-        self, texts: Names, space: str, *, layers: LayerSpec = "top", download: bool = False, allow_pickle: bool = False
+        self,
+        texts: Names,
+        space: str,
+        *,
+        layers: LayerSpec = "top",
+        download: bool = False,
+        allow_pickle: bool = False,
     ) -> "NDArray[np.float32]":
         """Encode texts, stored or not, with the checkpoint, pooling and template of a space; nothing is stored.
 
@@ -164,10 +174,14 @@ class BuildMethods(OpenStore):
         from embstore.storage.card import SpaceFilter
 
         if wrong := [text for text in as_names(texts) if not isinstance(text, str)]:
-            raise UsageError(f"texts must be strings, not {wrong[0]!r} of type {type(wrong[0]).__name__}.")
+            raise UsageError(
+                f"texts must be strings, not {wrong[0]!r} of type {type(wrong[0]).__name__}."
+            )
         [card] = SpaceFilter(spaces=[space]).select(self._newest().cards)
         chosen = card.layers.select(as_layers(layers))
-        vectors = embed_items(card, items_of_texts(card.unit, as_names(texts)), Trust(download, allow_pickle))
+        vectors = embed_items(
+            card, items_of_texts(card.unit, as_names(texts)), Trust(download, allow_pickle)
+        )
         vectors = vectors[[card.layers.ids.index(layer.id) for layer in chosen]]
         vectors = vectors[:, 0] if isinstance(texts, str) else vectors
         return vectors[0] if isinstance(layers, str | int) and len(chosen) == 1 else vectors
@@ -330,9 +344,13 @@ class BuildMethods(OpenStore):
         if given_texts is not None:
             of_files = {"columns": as_names(columns), "delimiter": delimiter, "header": not header}
             if not source_names and (option := next(filter(of_files.get, of_files), None)):
-                raise UsageError(f"{option}= is about files, and texts are given alone. Leave it out.")
+                raise UsageError(
+                    f"{option}= is about files, and texts are given alone. Leave it out."
+                )
             has_columns = chosen is None and given in (None, Unit.OCCURRENCE)
-            of_python = GivenTexts.peek(given_texts) if has_columns else GivenTexts(given_texts, chosen)
+            of_python = (
+                GivenTexts.peek(given_texts) if has_columns else GivenTexts(given_texts, chosen)
+            )
         read = Sources(
             source_names, given, as_names(columns), kept_columns, limit, per_text, seed, header, delimiter, chosen,
             of_python,
@@ -350,7 +368,11 @@ class BuildMethods(OpenStore):
 
 
 def _cluster(
-    on: str | None, workers: int | None, worker_gpus: float | None, worker_cpus: int | None, address: str | None
+    on: str | None,
+    workers: int | None,
+    worker_gpus: float | None,
+    worker_cpus: int | None,
+    address: str | None,
 ) -> "Callable[[StoreFiles], Cluster] | None":
     """Return the function that connects to the cluster of a build, given the files of the store; None for none.
 
@@ -358,10 +380,17 @@ def _cluster(
         UnknownNameError: ``on`` is not ``ray``.
         UsageError: An option of a cluster is given without ``on``, or is out of range.
     """
-    given = {"workers": workers, "worker_gpus": worker_gpus, "worker_cpus": worker_cpus, "ray_address": address}
+    given = {
+        "workers": workers,
+        "worker_gpus": worker_gpus,
+        "worker_cpus": worker_cpus,
+        "ray_address": address,
+    }
     if on is None:
         if names := [name for name, value in given.items() if value is not None]:
-            raise UsageError(f"⦃{names[0].replace('_', '-')}⦄ is an option of builds on a cluster: add ⦃on=ray⦄.")
+            raise UsageError(
+                f"⦃{names[0].replace('_', '-')}⦄ is an option of builds on a cluster: add ⦃on=ray⦄."
+            )
         return None
     check_known("cluster", on, ("ray",))
     from embstore.build.on_ray import Cluster, ClusterOptions
@@ -371,7 +400,9 @@ def _cluster(
 
 
 def split_given(
-    sources: SourceNames | Iterable[Text] | None, texts: Iterable[Text] | None, default: Sequence[str]
+    sources: SourceNames | Iterable[Text] | None,
+    texts: Iterable[Text] | None,
+    default: Sequence[str],
 ) -> tuple[tuple[str, ...], Iterable[object] | None, str | None]:
     """Return the names of sources, the texts, and a note on how a list was understood.
 
@@ -384,7 +415,9 @@ def split_given(
         return (os.fspath(sources),), members_given, None
     members = sources if isinstance(sources, list | tuple) else None
     if members is not None and all(isinstance(member, str | os.PathLike) for member in members):
-        names = tuple(os.fspath(member) for member in members if isinstance(member, str | os.PathLike))
+        names = tuple(
+            os.fspath(member) for member in members if isinstance(member, str | os.PathLike)
+        )
         if names and (is_command_line() or _are_names(names)):
             return names, members_given, None
         if not names and texts is not None:
@@ -405,8 +438,8 @@ def _are_names(names: Sequence[str]) -> bool:
     if any(are_names) and not all(are_names):
         name, text = names[are_names.index(True)], names[are_names.index(False)]
         raise UsageError(
-            f"{name[:60]!r} is, or resembles, the name of a dataset or file, and {text[:60]!r} does not. {_REMEDY}; to "
-            "build from sources, correct the name."
+            f"{name[:60]!r} is, or resembles, the name of a dataset or file, and {text[:60]!r} does"
+            f" not. {_REMEDY}; to build from sources, correct the name."
         )
     return any(are_names)
 
@@ -426,18 +459,24 @@ def _is_name(name: str, *, may_be_misspelt: bool) -> bool:
         exists = False
     if exists or (not name[-1].isspace() and " " not in name and is_known_type(name)):
         return True
-    return may_be_misspelt and bool(nearest(name.partition(":")[0], known_datasets(), n=1, by_part=False))
+    return may_be_misspelt and bool(
+        nearest(name.partition(":")[0], known_datasets(), n=1, by_part=False)
+    )
 
 
 def _iterable(texts: Any) -> Iterable[object]:
     """Return texts as an iterable of them; raise UsageError for what is none."""
     if isinstance(texts, str):
         return (texts,)
-    if isinstance(texts, Mapping | bytes) or (hasattr(texts, "to_dict") and hasattr(texts, "columns")):
+    if isinstance(texts, Mapping | bytes) or (
+        hasattr(texts, "to_dict") and hasattr(texts, "columns")
+    ):
         raise UsageError(
-            f"texts cannot be a {type(texts).__name__}. Give an iterable of strings, or of pairs of a string and its "
-            'columns: zip(frame["text"], frame[["pos"]].to_dict("records")).'
+            f"texts cannot be a {type(texts).__name__}. Give an iterable of strings, or of pairs of"
+            ' a string and its columns: zip(frame["text"], frame[["pos"]].to_dict("records")).'
         )
     if not isinstance(texts, Iterable):
-        raise UsageError(f"texts must be an iterable of strings, not of type {type(texts).__name__}.")
+        raise UsageError(
+            f"texts must be an iterable of strings, not of type {type(texts).__name__}."
+        )
     return texts

@@ -17,7 +17,15 @@ from embstore.storage.card import SpaceFilter
 from embstore.storage.catalog import Catalog
 from embstore.store.building import BuildMethods
 from embstore.store.lookup import LookupMethods
-from embstore.store.opened import LayerSpec, SelectionOptions, SpaceFilters, as_filters, as_int, as_layers, selection_of
+from embstore.store.opened import (
+    LayerSpec,
+    SelectionOptions,
+    SpaceFilters,
+    as_filters,
+    as_int,
+    as_layers,
+    selection_of,
+)
 
 if TYPE_CHECKING:
     from embstore.explore.serving import Server
@@ -68,12 +76,20 @@ class FeatureMethods(BuildMethods, LookupMethods):
         spaces, selection = as_filters(options, selection_of)
         with observing(observe):
             return self._ask(
-                lambda catalog: map_spaces(catalog, spaces, as_layers(layers), method, selection, force=force)
+                lambda catalog: map_spaces(
+                    catalog, spaces, as_layers(layers), method, selection, force=force
+                )
             )
 
     @accepts(selection_of)
     def map_points(
-        self, space: str, layer: int | str, *, method: str = "pca", layers: LayerSpec = "all", **items: Any
+        self,
+        space: str,
+        layer: int | str,
+        *,
+        method: str = "pca",
+        layers: LayerSpec = "all",
+        **items: Any,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the map of one layer, from the store if it is there, else computed now.
 
@@ -96,11 +112,17 @@ class FeatureMethods(BuildMethods, LookupMethods):
         from embstore.query.layer_maps import map_points
 
         selection, together = selection_of(**items), as_layers(layers)
-        return self._ask(lambda catalog: map_points(catalog, space, str(layer), together, method, selection))
+        return self._ask(
+            lambda catalog: map_points(catalog, space, str(layer), together, method, selection)
+        )
 
     @accepts(SpaceFilter)
     def maps(
-        self, *, method: str | None = None, layers: LayerSpec | None = None, **filters: Unpack[SpaceFilters]
+        self,
+        *,
+        method: str | None = None,
+        layers: LayerSpec | None = None,
+        **filters: Unpack[SpaceFilters],
     ) -> Table:
         """Return one row per stored map: space, layer, method, items, the share of neighbours that it keeps, and state.
 
@@ -173,7 +195,9 @@ class FeatureMethods(BuildMethods, LookupMethods):
         queries = tuple(parse_queries(wanted, sentences)) if wanted or sentences else ()
         spaces, selection = as_filters(options, selection_of)
         request = DriftRequest(queries, as_int(most), operator.index(k), pairs, against, selection)
-        return self._ask(lambda catalog: drift(catalog, request, spaces, as_layers(layers), cache=cache))
+        return self._ask(
+            lambda catalog: drift(catalog, request, spaces, as_layers(layers), cache=cache)
+        )
 
     def reproduce(
         self,
@@ -219,7 +243,10 @@ class FeatureMethods(BuildMethods, LookupMethods):
             return reproduce(self._pinned(), recipe, options)
 
     def cite(
-        self, names: Names = (), *, result: str | os.PathLike[str] | Table | Sequence[Mapping[str, Any]] | None = None
+        self,
+        names: Names = (),
+        *,
+        result: str | os.PathLike[str] | Table | Sequence[Mapping[str, Any]] | None = None,
     ) -> "Bibliography":
         """Return the references of embstore and of the metrics, datasets and checkpoints in use, as BibTeX.
 
@@ -304,7 +331,10 @@ class FeatureMethods(BuildMethods, LookupMethods):
 
         if recipe is None:
             if models or sentences is not None or quick:
-                raise UsageError("models, sentences and quick are for the reproduction of a recipe: give ⦃recipe⦄.")
+                raise UsageError(
+                    "models, sentences and quick are for the reproduction of a recipe: give"
+                    " ⦃recipe⦄."
+                )
             return report(self._pinned())
         reproduction = self.reproduce(recipe, models=models, sentences=sentences, quick=quick)
         options = {"models": as_names(models), "sentences": sentences, "quick": quick or None}

@@ -65,12 +65,18 @@ class InteropMethods(OpenStore):
         from embstore.interop.importing import import_vectors
         from embstore.interop.vector_file import ReadOptions
 
-        paths = [Path(files)] if isinstance(files, str | os.PathLike) else [Path(file) for file in files]
+        paths = (
+            [Path(files)]
+            if isinstance(files, str | os.PathLike)
+            else [Path(file) for file in files]
+        )
         stem = Path(paths[0].name.removesuffix(".gz")).stem
         if name is None and not (len(paths) == 1 and re.fullmatch(SPACE_NAME, stem)):
             raise UsageError("name the space that the files become: ⦃again name=NAME⦄")
         options = _options(name or stem, unit, layers, dtype, index, index_memory)
-        read = ReadOptions(None if texts is None else Path(texts), column, vector_column, allow_pickle)
+        read = ReadOptions(
+            None if texts is None else Path(texts), column, vector_column, allow_pickle
+        )
         opened = [open_vectors(path, format, read) for path in paths]
         with self._writing() as store_files, observing(observe):
             report = import_vectors(store_files, opened, options)
@@ -164,4 +170,6 @@ def _options(
     from embstore.interop.importing import ImportOptions
 
     chosen = None if layers is None else as_layers(layers)
-    return ImportOptions(name, parse_member(Unit, unit or "word"), chosen, dtype, index, as_bytes(memory))
+    return ImportOptions(
+        name, parse_member(Unit, unit or "word"), chosen, dtype, index, as_bytes(memory)
+    )

@@ -32,7 +32,9 @@ class LookupMethods(opened.OpenStore):
     """Compute and explain metrics; look up items, their neighbours and their vectors."""
 
     @overload
-    def query(self, metric: "str | Metric", *, cache: bool = True, **options: Unpack[opened.QueryOptions]) -> Table: ...
+    def query(
+        self, metric: "str | Metric", *, cache: bool = True, **options: Unpack[opened.QueryOptions]
+    ) -> Table: ...
     @overload
     def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Table: ...
     @accepts(SpaceFilter, opened.metric_request, opened.selection_of)
@@ -104,7 +106,9 @@ class LookupMethods(opened.OpenStore):
         return self._ask(lambda catalog: cache_state(catalog, request, spaces, layers))
 
     @accepts(SpaceFilter, opened.metric_request, opened.selection_of)
-    def explain_query(self, metric: "str | Metric", *, cache: bool = True, **options: Any) -> "Explanation":
+    def explain_query(
+        self, metric: "str | Metric", *, cache: bool = True, **options: Any
+    ) -> "Explanation":
         """Explain a metric as :meth:`explain` does, and say which answers of a query are stored. Nothing is computed.
 
         The arguments are those of :meth:`query`. What keeps a query from being answered, such as an unknown space, is
@@ -115,7 +119,9 @@ class LookupMethods(opened.OpenStore):
         """
         explained = self.explain(metric)
         if not cache:
-            bypassed = rendered("bypassed (⦃cache=False⦄): all answers would be computed, and none stored")
+            bypassed = rendered(
+                "bypassed (⦃cache=False⦄): all answers would be computed, and none stored"
+            )
             return replace(explained, cache=bypassed)
         if not self._is_named and not self.path.exists():
             return explained
@@ -135,7 +141,9 @@ class LookupMethods(opened.OpenStore):
 
         metrics, refused = all_metrics()
         columns = ("name", "help", "needs", "formula", "citation", "package")
-        rows = [{column: getattr(metric, column) for column in columns} for metric in metrics.values()]
+        rows = [
+            {column: getattr(metric, column) for column in columns} for metric in metrics.values()
+        ]
         return Table(columns, tuple(rows), tuple(refused))
 
     @staticmethod
@@ -270,7 +278,11 @@ class LookupMethods(opened.OpenStore):
         queries = parse_queries(as_names(texts), as_names(marked), "cosine bank river")
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
         steps, spaces = Selection(transforms=as_names(transforms)).steps, SpaceFilter(**filters)
-        return self._ask(lambda catalog: cosines(catalog, queries, spaces, opened.as_layers(layers), embedder, steps))
+        return self._ask(
+            lambda catalog: cosines(
+                catalog, queries, spaces, opened.as_layers(layers), embedder, steps
+            )
+        )
 
     def vectors(
         self,
@@ -308,16 +320,25 @@ class LookupMethods(opened.OpenStore):
         from embstore.query.request import Selection, read_texts
 
         if not isinstance(layer, int | str | np.integer):
-            raise UsageError(f"vectors are of one layer. Of several: [store.vectors(space, n) for n in {layer}]")
+            raise UsageError(
+                f"vectors are of one layer. Of several: [store.vectors(space, n) for n in {layer}]"
+            )
         check_known("treatment of missing words", missing, ("error", "skip"))
         selection = Selection(where, limits=opened.as_limits(timeout, memory))
         texts = None if words is None else read_texts(words, "words")
         names = as_names(columns)
-        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), selection, names, texts, missing))
+        return self._ask(
+            lambda catalog: _vectors(catalog, space, str(layer), selection, names, texts, missing)
+        )
 
     @accepts(SpaceFilter)
     def missing(
-        self, sources: Names, *, span: Names = (), targets: str | None = None, **filters: Unpack[opened.SpaceFilters]
+        self,
+        sources: Names,
+        *,
+        span: Names = (),
+        targets: str | None = None,
+        **filters: Unpack[opened.SpaceFilters],
     ) -> Table:
         """Return the texts of datasets and files that have no vector in the spaces.
 
@@ -339,7 +360,9 @@ class LookupMethods(opened.OpenStore):
         from embstore.sources.rows import Targets
 
         of_files = Targets.parse(targets, span)
-        return self._ask(lambda catalog: missing(catalog, as_names(sources), SpaceFilter(**filters), of_files))
+        return self._ask(
+            lambda catalog: missing(catalog, as_names(sources), SpaceFilter(**filters), of_files)
+        )
 
     def info(self) -> Table:
         """Return one row per space: its card, layers, numbers of items and shards, bytes and the state of its index."""
@@ -416,7 +439,10 @@ def _vectors(
     [card] = SpaceFilter(spaces=[space]).select(catalog.cards)
     layers = card.layers.select(layer).members
     if len(layers) != 1:
-        raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}. Ask for one after the other.")
+        raise UsageError(
+            f"vectors are of one layer, and {layer!r} names {len(layers)}. Ask for one after the"
+            " other."
+        )
     only = selection.select(catalog, space)
     if words is not None:
         listed = ids_of_words(catalog, card, words, only, missing)
@@ -428,7 +454,12 @@ def _vectors(
 
 
 def _wanted(
-    texts: Names, marked: Names, positive: Names, negative: Names, method: str, vector: "ArrayLike | None"
+    texts: Names,
+    marked: Names,
+    positive: Names,
+    negative: Names,
+    method: str,
+    vector: "ArrayLike | None",
 ) -> dict[str, Any]:
     """Return what neighbours are searched of, as arguments of :func:`embstore.query.neighbours.neighbours`.
 
@@ -462,7 +493,9 @@ def _embedder(*, embed: bool, **trust: bool) -> "Embed | None":
     """Return a function that encodes a text, if texts may be encoded now."""
     if not embed:
         if any(trust.values()):
-            raise UsageError("download and allow_pickle are for texts that are encoded now: add ⦃embed=True⦄.")
+            raise UsageError(
+                "download and allow_pickle are for texts that are encoded now: add ⦃embed=True⦄."
+            )
         return None
     from embstore.query.embed import Trust, embed_item  # loads a model when it is called
 

@@ -75,9 +75,14 @@ class MaintenanceMethods(OpenStore):
         from embstore.maintain.verify import verify
 
         if quick and deep:
-            raise UsageError("⦃quick=True⦄ reads no content, and ⦃deep=True⦄ all of it. Leave one of them out.")
+            raise UsageError(
+                "⦃quick=True⦄ reads no content, and ⦃deep=True⦄ all of it. Leave one of them out."
+            )
         if quick and not self._files.objects.takes_changes:
-            raise UsageError(f"{self.url} lists no files, so that no check of it is quick. Leave ⦃quick=True⦄ out.")
+            raise UsageError(
+                f"{self.url} lists no files, so that no check of it is quick. Leave ⦃quick=True⦄"
+                " out."
+            )
         return verify(self._files, deep=deep, quick=quick)
 
     def repair(self, *, dry_run: bool = False, observe: Observer | None = None) -> Table:
@@ -103,7 +108,11 @@ class MaintenanceMethods(OpenStore):
             return repair(files, dry_run=dry_run)
 
     def compact(
-        self, *, dry_run: bool = False, shard_bytes: int | None = None, observe: Observer | None = None
+        self,
+        *,
+        dry_run: bool = False,
+        shard_bytes: int | None = None,
+        observe: Observer | None = None,
     ) -> Table:
         """Merge small shards, and small tables of texts, into large ones; every answer stays the same.
 
@@ -223,7 +232,9 @@ class MaintenanceMethods(OpenStore):
             with observing(observe):
                 return push_to_hub(self._files, place, selection, dry_run=dry_run)
         if place.startswith(WEB_PREFIXES):
-            raise UsageError(f"{place} takes no changes. Push into a folder that the web server serves.")
+            raise UsageError(
+                f"{place} takes no changes. Push into a folder that the web server serves."
+            )
         with OpenStore(dest, options)._writing(dry_run=dry_run) as files, observing(observe):
             return copy_store(self._files, files, selection, dry_run=dry_run)
 
@@ -258,8 +269,12 @@ class MaintenanceMethods(OpenStore):
             return copy_store(other._files, files, selection, "pull", dry_run=dry_run)
 
 
-def _source(other: str | os.PathLike[str] | OpenStore, options: Mapping[str, str] | None = None) -> OpenStore:
+def _source(
+    other: str | os.PathLike[str] | OpenStore, options: Mapping[str, str] | None = None
+) -> OpenStore:
     """Return the store to copy from, which has no default."""
     if other is None:
-        raise UsageError("there is no default for the store to copy from. Name it by its folder or URL.")
+        raise UsageError(
+            "there is no default for the store to copy from. Name it by its folder or URL."
+        )
     return other if isinstance(other, OpenStore) else OpenStore(other, options)

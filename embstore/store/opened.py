@@ -42,11 +42,13 @@ class OpenStore:
         url: URL of the store; None for a folder.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, options: Mapping[str, str] | None = None
+    ) -> None:
         if path == "":  # as of a variable of a shell that is not set
             raise UsageError(
-                "the store is named by an empty string. Name its folder or URL; without a name it is $EMBSTORE_STORE, "
-                "else ./store."
+                "the store is named by an empty string. Name its folder or URL; without a name it"
+                " is $EMBSTORE_STORE, else ./store."
             )
         named = os.fspath(path or os.environ.get("EMBSTORE_STORE") or "")
         self._is_named, self._is_pinned = bool(named), False
@@ -64,7 +66,11 @@ class OpenStore:
             StoreError: There is no store at the URL.
             RemoteError: The server cannot be reached.
         """
-        return 0 if self.url is None else sum(entry["bytes"] for entry in self._files.manifest().files.values())
+        return (
+            0
+            if self.url is None
+            else sum(entry["bytes"] for entry in self._files.manifest().files.values())
+        )
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -208,7 +214,10 @@ def metric_request(
     options, parameters = _divided(parameters, SelectionOptions)
     metric, grouping = as_metric(metric), None
     own = {parameter.name for parameter in metric.parameters}
-    for name, read in (("words", as_given), ("word", as_names)):  # of a metric with such a parameter, that is meant
+    for name, read in (
+        ("words", as_given),
+        ("word", as_names),
+    ):  # of a metric with such a parameter, that is meant
         if name in own and (value := read(options.pop(name, None))):
             parameters[name] = value
     if by is not None or bins is not None:
@@ -219,7 +228,11 @@ def metric_request(
     selection = replace(selection, transforms=as_names(transforms), by=grouping)
     checked = metric.check(parameters)
     check_needed(metric, checked)
-    return MetricRequest(metric.with_columns_for(checked), checked, selection, common), spaces, as_layers(layers)
+    return (
+        MetricRequest(metric.with_columns_for(checked), checked, selection, common),
+        spaces,
+        as_layers(layers),
+    )
 
 
 def as_layers(layers: LayerSpec) -> str:

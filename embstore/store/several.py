@@ -31,7 +31,9 @@ class Stores:
     """
 
     def __init__(
-        self, stores: Iterable["Store | str | os.PathLike[str]"], options: Mapping[str, str] | None = None
+        self,
+        stores: Iterable["Store | str | os.PathLike[str]"],
+        options: Mapping[str, str] | None = None,
     ) -> None:
         self.stores: dict[str, Store] = {}
         seen: set[str] = set()
@@ -61,7 +63,9 @@ class Stores:
             store unless they hold for all.
         """
         if parameters.get("common"):
-            raise UsageError("⦃common⦄ is of the spaces of one store: merge the stores, or leave it out.")
+            raise UsageError(
+                "⦃common⦄ is of the spaces of one store: merge the stores, or leave it out."
+            )
         return self._joined(lambda store: partial(store.query, metric, **parameters))
 
     @accepts(Store.neighbours)
@@ -92,7 +96,9 @@ class Stores:
 def join(tables: Mapping[str, Table], notes: Sequence[str] = ()) -> Table:
     """Return tables of one query as one, with the name of each row's store."""
     first = max(tables.values(), key=lambda found: len(found.columns))
-    columns = dict.fromkeys([*first.columns, *(column for found in tables.values() for column in found.columns)])
+    columns = dict.fromkeys(
+        [*first.columns, *(column for found in tables.values() for column in found.columns)]
+    )
     rows = [
         {COLUMN: name} | {column: row.get(column) for column in columns}
         for name, found in tables.items()
@@ -111,10 +117,17 @@ def join(tables: Mapping[str, Table], notes: Sequence[str] = ()) -> Table:
 def _notes(tables: Mapping[str, Table]) -> list[str]:
     """Return the notes that hold for all stores, and the others with the name of the store."""
     shared = set.intersection(*(set(found.notes) for found in tables.values()))
-    all_notes = dict.fromkeys(note for found in tables.values() for note in found.notes if note in shared)
+    all_notes = dict.fromkeys(
+        note for found in tables.values() for note in found.notes if note in shared
+    )
     return [
         *all_notes,
-        *(f"{name}: {note}" for name, found in tables.items() for note in found.notes if note not in shared),
+        *(
+            f"{name}: {note}"
+            for name, found in tables.items()
+            for note in found.notes
+            if note not in shared
+        ),
     ]
 
 

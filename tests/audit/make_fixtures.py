@@ -36,9 +36,10 @@ TARGETS_AND_ATTRIBUTES = {
     "b": "abuse crash filth murder sickness accident death grief poison stink assault disaster",
 }
 OTHERS = (
-    "autograph shore monk boy automobile wizard mound stove grin sage bird tree glass jewel magician crane brother "
-    "oracle cushion slave cemetery coast forest woodland hill food fruit furnace implement cord string noon midday car "
-    "journey voyage tool smile lad king queen river bank money water music paper stone window garden city winter summer"
+    "autograph shore monk boy automobile wizard mound stove grin sage bird tree glass jewel"
+    " magician crane brother oracle cushion slave cemetery coast forest woodland hill food fruit"
+    " furnace implement cord string noon midday car journey voyage tool smile lad king queen river"
+    " bank money water music paper stone window garden city winter summer"
 )
 SETS = {name: words.split() for name, words in TARGETS_AND_ATTRIBUTES.items()}
 WORDS = list(dict.fromkeys([word for words in SETS.values() for word in words] + OTHERS.split()))
@@ -72,8 +73,14 @@ def dadapy():
 
     both = np.hstack([*layers().values()])
     data, dim = MetricComparisons(both, maxk=len(both) - 1), both.shape[1] // 2
-    first, fifth = (data.return_inf_imb_two_selected_coords([*range(dim)], [*range(dim, 2 * dim)], k=k) for k in (1, 5))
-    return dict(of_each_layer(dimensions), imbalance={"1": list(map(float, first)), "5": list(map(float, fifth))})
+    first, fifth = (
+        data.return_inf_imb_two_selected_coords([*range(dim)], [*range(dim, 2 * dim)], k=k)
+        for k in (1, 5)
+    )
+    return dict(
+        of_each_layer(dimensions),
+        imbalance={"1": list(map(float, first)), "5": list(map(float, fifth))},
+    )
 
 
 def scikit_dimension():
@@ -83,7 +90,9 @@ def scikit_dimension():
         return {
             "twonn_ls": float(TwoNN(discard_fraction=0.1).fit(x).dimension_),
             "twonn_ls_discard_0.3": float(TwoNN(discard_fraction=0.3).fit(x).dimension_),
-            "mle_20": float(MLE(neighborhood_based=True).fit(x, n_neighbors=20, comb="mle").dimension_),
+            "mle_20": float(
+                MLE(neighborhood_based=True).fit(x, n_neighbors=20, comb="mle").dimension_
+            ),
             "participation_ratio": float(lPCA(ver="participation_ratio").fit(x).dimension_),
         }
 
@@ -93,7 +102,10 @@ def scikit_dimension():
 def netrep():
     from netrep.metrics import LinearMetric
 
-    metric, (first, second) = LinearMetric(alpha=1.0, center_columns=True, score_method="angular"), layers().values()
+    metric, (first, second) = (
+        LinearMetric(alpha=1.0, center_columns=True, score_method="angular"),
+        layers().values(),
+    )
     return {"angle": float(metric.fit(first, second).score(first, second))}
 
 
@@ -117,7 +129,11 @@ def scikit_hubness():
     from skhubness import Hubness
 
     def hubs(x, metric):
-        found = Hubness(k=10, return_value="all", metric=metric, algorithm="brute", shuffle_equal=False).fit(x).score()
+        found = (
+            Hubness(k=10, return_value="all", metric=metric, algorithm="brute", shuffle_equal=False)
+            .fit(x)
+            .score()
+        )
         return {
             "skewness": float(found["k_skewness"]),
             "hub_share": len(found["hubs"]) / len(x),
@@ -125,7 +141,10 @@ def scikit_hubness():
             "antihub_share": float(found["antihub_occurrence"]),
         }
 
-    return {metric: of_each_layer(lambda x, metric=metric: hubs(x, metric)) for metric in ("cosine", "euclidean")}
+    return {
+        metric: of_each_layer(lambda x, metric=metric: hubs(x, metric))
+        for metric in ("cosine", "euclidean")
+    }
 
 
 def rsatoolbox():
@@ -181,7 +200,9 @@ def make_vectors():
         store.build(str(words), models="minilm", layers="0,6", index="none")
         for layer in LAYERS:
             _, texts, vectors = store.vectors("minilm.word.last", layer)
-            found[f"layer{layer}"] = vectors[[texts.index(word) for word in WORDS]].astype(np.float16)
+            found[f"layer{layer}"] = vectors[[texts.index(word) for word in WORDS]].astype(
+                np.float16
+            )
     np.savez_compressed(str(VECTORS), **found)
 
 

@@ -36,7 +36,9 @@ Values = Iterable[tuple[Any, Any]]
 COMPARED: list[tuple[str, str, float, Callable[[int], Values]]] = []
 
 
-def against(metric: str, peer: str, rel: float) -> Callable[[Callable[[int], Values]], Callable[[int], Values]]:
+def against(
+    metric: str, peer: str, rel: float
+) -> Callable[[Callable[[int], Values]], Callable[[int], Values]]:
     """Register a function of a layer that returns values of embstore's, each with that of a peer."""
 
     def register(function: Callable[[int], Values]) -> Callable[[int], Values]:
@@ -101,7 +103,9 @@ def isotropy(layer: int) -> Values:
 @against("participation-ratio", "scikit-dimension", 1e-9)
 def participation(layer: int) -> Values:
     [row] = query_rows("participation-ratio", layer)
-    return [(row["participation_ratio"], stored("scikit-dimension", str(layer), "participation_ratio"))]
+    return [
+        (row["participation_ratio"], stored("scikit-dimension", str(layer), "participation_ratio"))
+    ]
 
 
 @against("spectrum", "scikit-learn", 1e-9)
@@ -116,16 +120,24 @@ def principal_components(layer: int) -> Values:
 def dimension_by_the_authors(layer: int) -> Values:
     theirs = stored("dadapy", str(layer))
     names = ("twonn_ls", "twonn_mle_unbiased")
-    return shared_columns(query_rows("intrinsic-dimension", layer)[0], {name: theirs[name] for name in names})
+    return shared_columns(
+        query_rows("intrinsic-dimension", layer)[0], {name: theirs[name] for name in names}
+    )
 
 
 @against("intrinsic-dimension", "DADApy, over scales", 1e-6)
 def dimension_over_scales(layer: int) -> Values:
     theirs = stored("dadapy", str(layer))
     rows = query_rows("intrinsic-dimension", layer, estimator="gride")
-    columns = {"dimension": "gride", "standard_error": "gride_errors", "distance": "gride_distances"}
+    columns = {
+        "dimension": "gride",
+        "standard_error": "gride_errors",
+        "distance": "gride_distances",
+    }
     return [
-        (row[column], value) for column, key in columns.items() for row, value in zip(rows, theirs[key], strict=True)
+        (row[column], value)
+        for column, key in columns.items()
+        for row, value in zip(rows, theirs[key], strict=True)
     ]
 
 
@@ -140,7 +152,10 @@ def dimension_by_others(layer: int) -> Values:
     theirs = stored("scikit-dimension", str(layer))
     return [
         (query_rows("intrinsic-dimension", layer)[0]["twonn_ls"], theirs["twonn_ls"]),
-        (query_rows("intrinsic-dimension", layer, discard=0.3)[0]["twonn_ls"], theirs["twonn_ls_discard_0.3"]),
+        (
+            query_rows("intrinsic-dimension", layer, discard=0.3)[0]["twonn_ls"],
+            theirs["twonn_ls_discard_0.3"],
+        ),
     ]
 
 
@@ -150,7 +165,8 @@ def hubs(layer: int) -> Values:
         pair
         for distance in ("cosine", "euclidean")
         for pair in shared_columns(
-            query_rows("hubness", layer, distance=distance)[0], stored("scikit-hubness", distance, str(layer))
+            query_rows("hubness", layer, distance=distance)[0],
+            stored("scikit-hubness", distance, str(layer)),
         )
     ]
 
@@ -170,7 +186,9 @@ def correlations_with_scores(layer: int) -> Values:
 def correlation_with_valence(layer: int) -> Values:
     cosines, a, b = similarities(layer), words("a"), words("b")
     both = np.concatenate([a.ids, b.ids])
-    effects = (cosines[:, a.ids].mean(axis=1) - cosines[:, b.ids].mean(axis=1)) / cosines[:, both].std(axis=1)
+    effects = (cosines[:, a.ids].mean(axis=1) - cosines[:, b.ids].mean(axis=1)) / cosines[
+        :, both
+    ].std(axis=1)
     valence = np.sin(3.0 * IDS)
     lexicon = Lexicon(Words(IDS, tuple(WORDS)), valence)
     [row] = query_rows("valnorm", layer, lexicon=lexicon, pleasant=a, unpleasant=b)
@@ -184,7 +202,10 @@ def association_of_sets(layer: int) -> Values:
     """WEFE computes in float32, and has ddof 0."""
     theirs = stored("wefe", str(layer))
     [row] = query_rows("weat", layer, **{name: words(name) for name in "xyab"}, ddof=0)
-    return [(row["statistic"], theirs["statistic"]), (row["effect_size"], theirs["effect_size_ddof0"])]
+    return [
+        (row["statistic"], theirs["statistic"]),
+        (row["effect_size"], theirs["effect_size_ddof0"]),
+    ]
 
 
 def exact_p_value(values: np.ndarray, n_first: int) -> float:
@@ -208,7 +229,10 @@ def p_values_of_words(layer: int) -> Values:
     a, b, targets = words("a", 5), words("b", 5), words("x")
     rows = query_rows("sc-weat", layer, words=targets, a=a, b=b)
     cosines = similarities(layer)[:, np.concatenate([a.ids, b.ids])]
-    return [(row["p_value"], exact_p_value(cosines[word], 5)) for row, word in zip(rows, targets.ids, strict=True)]
+    return [
+        (row["p_value"], exact_p_value(cosines[word], 5))
+        for row, word in zip(rows, targets.ids, strict=True)
+    ]
 
 
 @against("self-similarity", "scikit-learn", 1e-12)
@@ -218,14 +242,21 @@ def cosines_of_occurrences(layer: int) -> Values:
     for group in range(len(CONTEXTS.names)):
         [members] = np.nonzero(CONTEXTS.groups == group)
         means.append(cosines[np.ix_(members, members)][np.triu_indices(len(members), 1)].mean())
-    return [(query_rows("self-similarity", layer, contexts=CONTEXTS)[0]["self_similarity"], np.mean(means))]
+    return [
+        (
+            query_rows("self-similarity", layer, contexts=CONTEXTS)[0]["self_similarity"],
+            np.mean(means),
+        )
+    ]
 
 
 @against("mev", "scikit-learn", 1e-9)
 def first_components_of_occurrences(layer: int) -> Values:
     pca = pytest.importorskip("sklearn.decomposition").PCA
     shares = [
-        pca(1, svd_solver="full").fit(X[layer][CONTEXTS.groups == group]).explained_variance_ratio_[0]
+        pca(1, svd_solver="full")
+        .fit(X[layer][CONTEXTS.groups == group])
+        .explained_variance_ratio_[0]
         for group in range(len(CONTEXTS.names))
     ]
     [row] = query_rows("mev", layer, contexts=CONTEXTS, variant="centred")
@@ -239,13 +270,19 @@ def alignment_of_kernels(_: int) -> Values:
 
 @against("rsa", "rsatoolbox", 1e-9)
 def correlation_of_dissimilarities(_: int) -> Values:
-    return [(compared("rsa", correlation=name)["rsa"], value) for name, value in stored("rsatoolbox").items()]
+    return [
+        (compared("rsa", correlation=name)["rsa"], value)
+        for name, value in stored("rsatoolbox").items()
+    ]
 
 
 @against("overlap", "scikit-learn", 1e-12)
 def shared_neighbours(_: int) -> Values:
     search = pytest.importorskip("sklearn.neighbors").NearestNeighbors
-    lists = [search(n_neighbors=10, metric="cosine").fit(x).kneighbors(return_distance=False) for x in X.values()]
+    lists = [
+        search(n_neighbors=10, metric="cosine").fit(x).kneighbors(return_distance=False)
+        for x in X.values()
+    ]
     pairs = zip(*(part.tolist() for part in lists), strict=True)
     shared = np.array([len({*first} & {*other}) for first, other in pairs])
     row = compared("overlap", k=10)
@@ -273,7 +310,9 @@ def variance_explained_in_sample(_: int) -> Values:
     score = pytest.importorskip("sklearn.metrics").r2_score
     x, y = X[0][:, :20], X[6]
     [row] = METRICS["predictivity"].function([Arrays(x)], [Arrays(y)], IDS)
-    return [(row["r2_in_sample"], score(y, model.fit(x, y).predict(x), multioutput="variance_weighted"))]
+    return [
+        (row["r2_in_sample"], score(y, model.fit(x, y).predict(x), multioutput="variance_weighted"))
+    ]
 
 
 CLASSES = ItemLabels(IDS, np.array([next(i for i, name in enumerate("xyab*") if word in SETS.get(name, WORDS))
@@ -282,9 +321,13 @@ CLASSES = ItemLabels(IDS, np.array([next(i for i, name in enumerate("xyab*") if 
 
 @against("knn", "scikit-learn", 1e-12)
 def labels_of_the_nearest(layer: int) -> Values:
-    neighbors = pytest.importorskip("sklearn.neighbors").KNeighborsClassifier(1, metric="cosine", algorithm="brute")
+    neighbors = pytest.importorskip("sklearn.neighbors").KNeighborsClassifier(
+        1, metric="cosine", algorithm="brute"
+    )
     selection = pytest.importorskip("sklearn.model_selection")
-    found = selection.cross_val_predict(neighbors, X[layer], CLASSES.codes, cv=selection.LeaveOneOut())
+    found = selection.cross_val_predict(
+        neighbors, X[layer], CLASSES.codes, cv=selection.LeaveOneOut()
+    )
     score = pytest.importorskip("sklearn.metrics").balanced_accuracy_score
     [row] = query_rows("knn", layer, labels=CLASSES, k=1)
     return [(row["accuracy"], (found == CLASSES.codes).mean()),
@@ -293,7 +336,10 @@ def labels_of_the_nearest(layer: int) -> Values:
 
 @against("clusters", "scikit-learn", 1e-9)
 def clusters_of_directions(layer: int) -> Values:
-    cluster, metrics = pytest.importorskip("sklearn.cluster"), pytest.importorskip("sklearn.metrics")
+    cluster, metrics = (
+        pytest.importorskip("sklearn.cluster"),
+        pytest.importorskip("sklearn.metrics"),
+    )
     units = X[layer] / np.linalg.norm(X[layer], axis=1)[:, None]
     [seed] = np.random.SeedSequence(0).generate_state(1).tolist()
     found = cluster.KMeans(5, n_init=1, random_state=seed).fit_predict(units)
@@ -316,7 +362,9 @@ def distances_between_groups(layer: int) -> Values:
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize(
-    ("metric", "peer", "rel", "function"), COMPARED, ids=[f"{metric}, {peer}" for metric, peer, *_ in COMPARED]
+    ("metric", "peer", "rel", "function"),
+    COMPARED,
+    ids=[f"{metric}, {peer}" for metric, peer, *_ in COMPARED],
 )
 def test_a_metric_is_that_of_its_peer(metric, peer, rel, function, layer):
     pairs = list(function(layer))

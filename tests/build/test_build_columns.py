@@ -30,7 +30,9 @@ KINDS = {"pos": "string", "freq": "int64", "share": "float64", "known": "bool", 
 @pytest.fixture
 def build(build, tmp_path):
     """Build the column ``text`` of a file."""
-    return lambda file, **options: build(str(tmp_path / file), **{"columns": "text", "index": "none", **options})
+    return lambda file, **options: build(
+        str(tmp_path / file), **{"columns": "text", "index": "none", **options}
+    )
 
 
 def _stored(root: Path, space: str = "tiny.word.last") -> pd.DataFrame:
@@ -42,7 +44,10 @@ def _stored(root: Path, space: str = "tiny.word.last") -> pd.DataFrame:
     texts = catalog.items(ids.tolist())
     frame = pd.DataFrame(
         {
-            n: pd.Series([None if null else v for v, null in zip(c.values, c.is_null, strict=True)], dtype=object)
+            n: pd.Series(
+                [None if null else v for v, null in zip(c.values, c.is_null, strict=True)],
+                dtype=object,
+            )
             for n, c in found.items()
         }
     )
@@ -61,7 +66,9 @@ def test_columns_of_a_csv_are_typed_and_stored_once(build, tmp_path):
     report = build("a.csv", keep="all")
     assert _kinds(tmp_path / "store") == KINDS
     stored = _stored(tmp_path / "store")
-    expected = pd.read_csv(tmp_path / "a.csv", dtype=object, keep_default_na=False).query("text != ''")
+    expected = pd.read_csv(tmp_path / "a.csv", dtype=object, keep_default_na=False).query(
+        "text != ''"
+    )
     expected = expected.drop_duplicates("text").set_index("text").sort_index()
     assert stored["pos"].tolist() == expected["pos"].tolist()
     assert stored["code"].tolist() == expected["code"].tolist()
@@ -104,21 +111,27 @@ def test_the_same_columns_from_every_kind_of_file(build, tmp_path):
         found.append(_stored(tmp_path / "store"))
         report = build("t.csv", keep="all")  # the same values in files with and without types
         assert [column.n_new for column in report.columns] == [0, 0, 0, 0]
-        assert len(stored_files(tmp_path / "store", "columns/")) == 2  # the other one is of the numbers of tokens
+        assert (
+            len(stored_files(tmp_path / "store", "columns/")) == 2
+        )  # the other one is of the numbers of tokens
     for other in found[1:]:
         pd.testing.assert_frame_equal(found[0][sorted(found[0])], other[sorted(other)])
     assert found[0]["n"].tolist() == [1, None, 3]
 
 
 def test_occurrences_have_the_columns_of_their_sentence(build, tmp_path):
-    (tmp_path / "s.jsonl").write_text('{"text": "a bank here", "label": 1}\n{"text": "the bank", "label": 0}\n')
+    (tmp_path / "s.jsonl").write_text(
+        '{"text": "a bank here", "label": 1}\n{"text": "the bank", "label": 0}\n'
+    )
     build("s.jsonl", keep="label", unit="occurrence")
     catalog = Catalog(tmp_path / "store")
     [space] = catalog.cards
     ids = catalog.ids(space)
     values = column_values(catalog, space, ["label", "position"], ids)
     items = catalog.items(ids.tolist())
-    assert values["label"].values.tolist() == [int("here" in (items[i].context or "")) for i in ids.tolist()]
+    assert values["label"].values.tolist() == [
+        int("here" in (items[i].context or "")) for i in ids.tolist()
+    ]
     assert sorted(values["position"].values.tolist()) == [0, 0, 1, 1, 2]
 
 
@@ -131,10 +144,14 @@ def test_an_item_with_two_values_is_refused_with_both(build, tmp_path):
     with pytest.raises(SourceError, match="several values"):
         build("a.csv", keep="pos", dry_run=True)
     (tmp_path / "a.csv").write_text("text,pos,x\ndog,NOUN,1\ncat,NOUN,1\ndog,,1.0\n")
-    assert [column.kind for column in build("a.csv", keep=["pos", "x"]).columns] == ["string", "float64"]
+    assert [column.kind for column in build("a.csv", keep=["pos", "x"]).columns] == [
+        "string",
+        "float64",
+    ]
     (tmp_path / "b.csv").write_text("text,pos\ndog,VERB\nnew,\n")
     with pytest.raises(
-        SourceError, match=r"'dog' has 'VERB' \(.*b.csv:2\) and 'NOUN' \(stored\).*remove --column 'pos'"
+        SourceError,
+        match=r"'dog' has 'VERB' \(.*b.csv:2\) and 'NOUN' \(stored\).*remove --column 'pos'",
     ):
         build("b.csv", keep="pos")
     assert len(_stored(tmp_path / "store")) == 2
@@ -143,8 +160,18 @@ def test_an_item_with_two_values_is_refused_with_both(build, tmp_path):
 @pytest.mark.parametrize(
     ("content", "keep", "error", "message"),
     [
-        ("text,pos\na,N\n", "poss", UnknownNameError, r"unknown column 'poss'\. Did you mean 'pos'.*with keep="),
-        ("text,pos\na,N\n", "text", UsageError, 'keep="text" cannot be kept: the name is one of embstore\'s own'),
+        (
+            "text,pos\na,N\n",
+            "poss",
+            UnknownNameError,
+            r"unknown column 'poss'\. Did you mean 'pos'.*with keep=",
+        ),
+        (
+            "text,pos\na,N\n",
+            "text",
+            UsageError,
+            'keep="text" cannot be kept: the name is one of embstore\'s own',
+        ),
         ("text,Space\na,N\n", "Space", UsageError, "Space. cannot be kept.*Rename the column"),
         ("text,a,A\na,N,N\n", ["a", "A"], UsageError, "given twice"),
         ("text,pos,pos\na,N,V\n", "pos", SourceError, "2 columns named 'pos'"),
@@ -161,21 +188,30 @@ def test_all_leaves_out_what_cannot_be_kept_and_says_so(build, tmp_path):
     rows = [{"text": "a", "step": 3, "tags": ["x"], "n": 1}, {"text": "b", "n": 2.5, "late": "x"}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     report = build("a.jsonl", keep="all")
-    assert [(column.name, column.kind) for column in report.columns] == [("n", "float64"), ("late", "string")]
+    assert [(column.name, column.kind) for column in report.columns] == [
+        ("n", "float64"),
+        ("late", "string"),
+    ]
     assert [note for note in report.notes if "is not kept" in note] != []
-    assert any("'step' is not kept: the name is one of embstore's own" in note for note in report.notes)
+    assert any(
+        "'step' is not kept: the name is one of embstore's own" in note for note in report.notes
+    )
     assert any("'tags' is not kept: it has an array" in note for note in report.notes)
 
 
 def test_types_that_do_not_agree_and_sources_without_columns_are_refused(build, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "a", "x": 1}\n{"text": "b", "x": "two"}\n')
-    with pytest.raises(SourceError, match=r"'x' has values of several types: an integer '1' .*a string 'two' \(.*:2\)"):
+    with pytest.raises(
+        SourceError,
+        match=r"'x' has values of several types: an integer '1' .*a string 'two' \(.*:2\)",
+    ):
         build("a.jsonl", keep="x")
     (tmp_path / "a.csv").write_text("text,x\na,1\n")
     build("a.csv", keep="x")
     (tmp_path / "b.csv").write_text("text,x\nb,2\nc,2.5\n")
     with pytest.raises(
-        SourceError, match=r"b.csv:3: '2.5' does not fit the column 'x', which is of type int64 in this"
+        SourceError,
+        match=r"b.csv:3: '2.5' does not fit the column 'x', which is of type int64 in this",
     ):
         build("b.csv", keep="x")
     (tmp_path / "c.csv").write_text("text,X\nb,2\n")
@@ -189,7 +225,11 @@ def test_types_that_do_not_agree_and_sources_without_columns_are_refused(build, 
 def test_a_lost_table_of_columns_is_named(build, tmp_path):
     (tmp_path / "a.csv").write_text(CSV)
     build("a.csv", keep="all")
-    [file] = [path for path in stored_files(tmp_path / "store", "columns/") if "pos" in pd.read_parquet(path)]
+    [file] = [
+        path
+        for path in stored_files(tmp_path / "store", "columns/")
+        if "pos" in pd.read_parquet(path)
+    ]
     file.unlink()
     build("a.csv")
     for ask in (lambda: build("a.csv", keep="all"), lambda: _stored(tmp_path / "store")):
@@ -227,8 +267,14 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
     report = build("a.txt", columns=(), unit=unit, template=" {text}", keep="n_tokens")
     assert [(space.embedded, space.present) for space in report.spaces] == [(0, before.n_items)]
     [column] = report.columns
-    assert (column.name, column.n_values, column.n_new) == (f"n_tokens.{space}", before.n_items, before.n_items)
-    assert stored_files(tmp_path / "store", "columns/") == files  # the same numbers, without the model
+    assert (column.name, column.n_values, column.n_new) == (
+        f"n_tokens.{space}",
+        before.n_items,
+        before.n_items,
+    )
+    assert (
+        stored_files(tmp_path / "store", "columns/") == files
+    )  # the same numbers, without the model
     catalog = Catalog(tmp_path / "store")
     assert column_types(catalog, space)["n_tokens"] == "int64"
     items = catalog.items(catalog.ids(space).tolist())
@@ -236,12 +282,17 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
     assert not found.is_null.any()
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
     for item, n_tokens in zip(catalog.ids(space).tolist(), found.values.tolist(), strict=True):
-        text, span = items[item].context or items[item].text, items[item].span or (0, len(items[item].text))
+        text, span = (
+            items[item].context or items[item].text,
+            items[item].span or (0, len(items[item].text)),
+        )
         encoded = tokenizer(f" {text}", return_offsets_mapping=True)
         special = set(tokenizer.all_special_ids)
         inside = [
             start
-            for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+            for token, (start, end) in zip(
+                encoded["input_ids"], encoded["offset_mapping"], strict=True
+            )
             if token not in special and start < span[1] + 1 and end > span[0] + 1
         ]
         assert n_tokens == len(inside), items[item]
@@ -252,27 +303,44 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
     with pytest.raises(UnknownNameError, match="n_tokens"):
         catalog.select("n_tokens > 1")
     store = Store(catalog.root)
-    assert set(store.query("norms", where="n_tokens > 1", spaces=space)["n"]) == {int((found.values > 1).sum())}
+    assert set(store.query("norms", where="n_tokens > 1", spaces=space)["n"]) == {
+        int((found.values > 1).sum())
+    }
     assert not store.info().notes, "only columns of sources are pointed out"
     [row] = [dict(row) for row in store.columns() if row["origin"] == "stored"]
     assert (row["column"], row["items"]) == (column.name, before.n_items)
-    assert row["meaning"] == f"number of tokens of an item in {space}, without special tokens, template and prompt"
+    assert (
+        row["meaning"]
+        == f"number of tokens of an item in {space}, without special tokens, template and prompt"
+    )
     store.remove(space)
     assert Catalog(tmp_path / "store").columns.types == {}
-    stale = pa.table([sorted(items), [99] * len(items)], schema=column_schema({column.name: "int64"}))
-    write_column_table(catalog.files, stale)  # as a space of that name may have left it in an older version
+    stale = pa.table(
+        [sorted(items), [99] * len(items)], schema=column_schema({column.name: "int64"})
+    )
+    write_column_table(
+        catalog.files, stale
+    )  # as a space of that name may have left it in an older version
     build("a.txt", columns=(), unit=unit, template=" {text}")
     assert stored_files(tmp_path / "store", "columns/") == files
 
 
 def test_targets_have_the_columns_of_their_rows(build, tmp_path):
-    rows = ["text,start,end,sense", "a bank by a bank,2,6,river", "a bank by a bank,12,16,money", "the bank,4,8,"]
+    rows = [
+        "text,start,end,sense",
+        "a bank by a bank,2,6,river",
+        "a bank by a bank,12,16,money",
+        "the bank,4,8,",
+    ]
     (tmp_path / "a.csv").write_text("\n".join(rows))
     build("a.csv", unit="occurrence", span="start,end", keep="sense")
     catalog = Catalog(tmp_path / "store")
     [space] = catalog.cards
     ids = catalog.ids(space)
-    items, found = catalog.items(ids.tolist()), column_values(catalog, space, ["sense"], ids)["sense"]
+    items, found = (
+        catalog.items(ids.tolist()),
+        column_values(catalog, space, ["sense"], ids)["sense"],
+    )
     senses = {
         (items[item].context, items[item].span): None if null else value
         for item, value, null in zip(ids.tolist(), found.values, found.is_null, strict=True)
@@ -291,14 +359,21 @@ MISSING = ["NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "No
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
-def test_what_pandas_takes_for_missing_is_text_in_a_column_of_strings_and_said(build, tmp_path, name):
+def test_what_pandas_takes_for_missing_is_text_in_a_column_of_strings_and_said(
+    build, tmp_path, name
+):
     words = [*MISSING, "NOUN", ""]
     numbers = [*MISSING, "1.5", ""]
-    frame = pd.DataFrame({"text": [f"w{i:02}" for i in range(len(words))], "pos": words, "freq": numbers})
+    frame = pd.DataFrame(
+        {"text": [f"w{i:02}" for i in range(len(words))], "pos": words, "freq": numbers}
+    )
     separator = "\t" if name == "t.tsv" else ","
     frame.to_csv(tmp_path / name, index=False, sep=separator)
     of_pandas = pd.read_csv(tmp_path / name, sep=separator)
-    assert (of_pandas["pos"].dropna().tolist(), of_pandas["freq"].dropna().tolist()) == (["NOUN"], [1.5])
+    assert (of_pandas["pos"].dropna().tolist(), of_pandas["freq"].dropna().tolist()) == (
+        ["NOUN"],
+        [1.5],
+    )
     report = build(name, keep="all")
     stored = _stored(tmp_path / "store")
     assert stored["pos"].tolist() == [*MISSING, "NOUN", None]
@@ -314,8 +389,14 @@ def test_what_pandas_takes_for_missing_is_text_in_a_column_of_strings_and_said(b
 def test_one_text_that_stands_for_missing_is_said_too(build, tmp_path):
     (tmp_path / "a.csv").write_text("text,pos,freq\na,NOUN,1\nb,None,NA\n")
     [note] = [line for line in build("a.csv", keep="all").lines() if "for missing" in line]
-    assert re.match(r"  1 cell is the text 'None' \(.*a\.csv:3\), which pandas takes for missing\. Leave a cell", note)
-    assert _stored(tmp_path / "store")["freq"].tolist() == [1, None]  # in a column of numbers it is missing
+    assert re.match(
+        r"  1 cell is the text 'None' \(.*a\.csv:3\), which pandas takes for missing\. Leave a cell",
+        note,
+    )
+    assert _stored(tmp_path / "store")["freq"].tolist() == [
+        1,
+        None,
+    ]  # in a column of numbers it is missing
 
 
 @pytest.mark.parametrize("name", ["t.jsonl", "t.parquet"])

@@ -67,7 +67,12 @@ def test_datasets_bring_their_units_and_each_text_is_embedded_once(build, tmp_pa
 def test_rows_are_joined_by_id_in_the_datasets_order(build, tmp_path):
     build("simlex999")
     rows = rows_of(tmp_path, "simlex999", Unit.WORD)
-    expected = [("old", "new", 1.58), ("sly", "strange", 1.97), ("sly", "strange", 2.07), ("cord", "old", 0.5)]
+    expected = [
+        ("old", "new", 1.58),
+        ("sly", "strange", 1.97),
+        ("sly", "strange", 2.07),
+        ("cord", "old", 0.5),
+    ]
     assert rows == [
         {
             "item_id": Item.whole(Unit.WORD, left).id, "text": left,
@@ -162,27 +167,42 @@ def dataset_file(made: Synthetic) -> Path:
 
 def test_a_dataset_that_the_store_lacks_names_those_that_it_holds(make_store):
     made = make_store()
-    with pytest.raises(QueryError, match=r"'rg65' is not in the store, which holds none.*embstore build rg65"):
+    with pytest.raises(
+        QueryError, match=r"'rg65' is not in the store, which holds none.*embstore build rg65"
+    ):
         made.store.catalog.dataset("rg65", Unit.WORD)
     write_dataset(made.files, "mine", "word pairs", Unit.WORD, pairs_of(made))
-    write_dataset(made.files, "words_20", "word list", Unit.WORD, {"item_id": [1], "text": ["a"], "rank": [1]})
+    write_dataset(
+        made.files, "words_20", "word list", Unit.WORD, {"item_id": [1], "text": ["a"], "rank": [1]}
+    )
     catalog = made.store.catalog
     with pytest.raises(QueryError, match="'rg65' is not in the store, which holds mine, words:20"):
         catalog.dataset("rg65", Unit.WORD)
-    with pytest.raises(QueryError, match=r"'mine' for the unit word, not for sentence.*--model MODEL --unit sentence"):
+    with pytest.raises(
+        QueryError,
+        match=r"'mine' for the unit word, not for sentence.*--model MODEL --unit sentence",
+    ):
         catalog.dataset("mine", Unit.SENTENCE)
     assert catalog.datasets() == {"mine": "word pairs", "words:20": "word list"}
     assert catalog.datasets(["word pairs", "lexicon"]) == {"mine": "word pairs"}
     assert catalog.dataset("words:20", Unit.WORD)["rank"].tolist() == [1]
     assert catalog.dataset("words_20", Unit.WORD)["rank"].tolist() == [1]
-    with pytest.raises(UnknownNameError, match=r"unknown dataset 'word:20'\. Did you mean 'words:20'"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown dataset 'word:20'\. Did you mean 'words:20'"
+    ):
         made.store.query("similarity", dataset="word:20")
 
 
 def test_another_tables_rows_do_not_stay_under_its_name(make_store):
     made = make_store()
     write_dataset(made.files, "mine", "word pairs", Unit.WORD, pairs_of(made))
-    write_dataset(made.files, "mine", "lexicon", Unit.SENTENCE, {"item_id": [1], "text": ["a"], "value": [1.0]})
+    write_dataset(
+        made.files,
+        "mine",
+        "lexicon",
+        Unit.SENTENCE,
+        {"item_id": [1], "text": ["a"], "value": [1.0]},
+    )
     assert made.store.catalog.datasets() == {"mine": "lexicon"}
     with pytest.raises(QueryError, match="for the unit sentence, not for word"):
         made.store.catalog.dataset("mine", Unit.WORD)
@@ -193,9 +213,16 @@ def test_a_damaged_dataset_is_named_and_a_build_replaces_it_after_a_repair(make_
     write_dataset(made.files, "mine", "word pairs", Unit.WORD, pairs_of(made))
     path = dataset_file(made)
     whole = path.read_bytes()
-    for damage in (whole[:-1], b"", b"no Parquet", whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
+    for damage in (
+        whole[:-1],
+        b"",
+        b"no Parquet",
+        whole[:200] + bytes([whole[200] ^ 1]) + whole[201:],
+    ):
         path.write_bytes(damage)
-        with pytest.raises(DamagedError, match=rf"{path} is damaged: its SHA-256.*embstore repair. Build it again"):
+        with pytest.raises(
+            DamagedError, match=rf"{path} is damaged: its SHA-256.*embstore repair. Build it again"
+        ):
             made.store.catalog.dataset("mine", Unit.WORD)
     assert made.store.catalog.datasets() == {"mine": "word pairs"}, "the manifest knows the kind"
     made.store.repair()
@@ -207,7 +234,12 @@ def test_what_is_missing_in_a_foreign_file_is_nan_none_or_damage(make_store):
     """DuckDB masks it, and what lies under the mask is 0."""
     made = make_store()
     whole = pairs_of(made)
-    more = {"score": [None, 0.5, None], "rank": [1, None, 3], "pos": ["n", None, "v"], "year": [1, 2, 3]}
+    more = {
+        "score": [None, 0.5, None],
+        "rank": [1, None, 3],
+        "pos": ["n", None, "v"],
+        "year": [1, 2, 3],
+    }
     write_dataset(made.files, "mine", "word pairs", Unit.WORD, whole | more)
     columns = made.store.catalog.dataset("mine", Unit.WORD)
     assert not any(isinstance(column, np.ma.MaskedArray) for column in columns.values())
@@ -216,8 +248,12 @@ def test_what_is_missing_in_a_foreign_file_is_nan_none_or_damage(make_store):
     assert columns["pos"].tolist() == ["n", None, "v"]
     assert (columns["year"].dtype, columns["item_id"].dtype) == (np.int64, np.int64)
     for key in ("item_id", "text", "item_id_2", "text_2"):
-        write_dataset(made.files, "mine", "word pairs", Unit.WORD, whole | {key: [*whole[key][:2], None]})
-        with pytest.raises(DamagedError, match=rf"mine-.*parquet is damaged: {key} is missing in row 3\. To"):
+        write_dataset(
+            made.files, "mine", "word pairs", Unit.WORD, whole | {key: [*whole[key][:2], None]}
+        )
+        with pytest.raises(
+            DamagedError, match=rf"mine-.*parquet is damaged: {key} is missing in row 3\. To"
+        ):
             made.store.catalog.dataset("mine", Unit.WORD)
 
 
@@ -226,7 +262,9 @@ def test_columns_have_the_types_that_are_published(make_store):
     write_dataset(made.files, "mine", "word pairs", Unit.WORD, pairs_of(made))
     document = json.loads((Path(__file__).parents[2] / "schemas/tables.json").read_text("utf-8"))
     columns = document["tables"]["datasets/<name>-<hash>.parquet"]["columns"]
-    published = {name: column for name, column in columns.items() if not name.endswith(("_3", "_4"))}  # of analogies
+    published = {
+        name: column for name, column in columns.items() if not name.endswith(("_3", "_4"))
+    }  # of analogies
     schema = pq.read_schema(dataset_file(made))
     assert {name: str(schema.field(name).type) for name in published} == {
         name: column["type"] for name, column in published.items()
@@ -235,4 +273,8 @@ def test_columns_have_the_types_that_are_published(make_store):
     assert schema.metadata[b"kind"] == b"word pairs"
     columns = made.store.catalog.dataset("mine", Unit.WORD)
     assert list(columns) == schema.names[1:]
-    assert [columns[name].dtype for name in ("item_id", "item_id_2", "score")] == [np.int64, np.int64, np.float64]
+    assert [columns[name].dtype for name in ("item_id", "item_id_2", "score")] == [
+        np.int64,
+        np.int64,
+        np.float64,
+    ]

@@ -38,7 +38,12 @@ WORDS = [f"w{i}" for i in range(4 * SHARD_ITEMS)]
 def build(tmp_path, checkpoint):
     def run(*lines: str, store: str = "store", **options: Any) -> Any:
         (tmp_path / "words.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
-        options = {"models": f"tiny={checkpoint}", "batch_tokens": 24, "shard_bytes": SHARD_BYTES, **options}
+        options = {
+            "models": f"tiny={checkpoint}",
+            "batch_tokens": 24,
+            "shard_bytes": SHARD_BYTES,
+            **options,
+        }
         return Store(tmp_path / store).build(str(tmp_path / "words.txt"), **options)
 
     return run
@@ -62,7 +67,10 @@ def test_a_text_at_which_the_model_fails_is_skipped_with_its_place(build, tmp_pa
     long = "x" * 30
     report = build(*WORDS[:3], long, *WORDS[3:], batch_tokens=400)
     [space] = report.spaces
-    assert (space.embedded, dict(space.skipped)) == (len(WORDS), {"the model fails at this text": 1})
+    assert (space.embedded, dict(space.skipped)) == (
+        len(WORDS),
+        {"the model fails at this text": 1},
+    )
     [row] = Store(tmp_path / "store").skipped()
     assert (row["text"], row["outcome"]) == (long, "skipped")
     assert row["reason"] == "the model fails at this text: IndexError: index out of range in self"
@@ -86,12 +94,17 @@ def test_a_model_that_fails_at_every_text_names_the_first(build, tmp_path, monke
         return forward(self, **kwargs)
 
     monkeypatch.setattr(transformers.GPT2Model, "forward", failing)
-    with pytest.raises(EncodeError, match=r"fails at every text.*device-side.*The first is 'dog' \(.*words\.txt:2\)"):
+    with pytest.raises(
+        EncodeError,
+        match=r"fails at every text.*device-side.*The first is 'dog' \(.*words\.txt:2\)",
+    ):
         build("cat", "dog")
     assert Store(tmp_path / "store").verify().ok
 
 
-def test_a_vector_that_is_not_finite_is_refused_with_its_text_and_what_was_written_before_stays(build, tmp_path):
+def test_a_vector_that_is_not_finite_is_refused_with_its_text_and_what_was_written_before_stays(
+    build, tmp_path
+):
     broken = make_checkpoint(tmp_path / "broken", nan_token="z")
     last = max((f"{word}za" for word in WORDS), key=lambda text: Item.whole(Unit.WORD, text).id)
     with pytest.raises(EncodeError, match="layer 1 is not finite") as caught:
@@ -109,7 +122,8 @@ def test_a_vector_that_is_not_finite_is_refused_with_its_text_and_what_was_writt
 def test_float16_overflow_names_the_remedy(build, tmp_path):
     large = make_checkpoint(tmp_path / "large", scale=1e6)
     with pytest.raises(
-        EncodeError, match=r"float16 ends at 65504.*dtype=\"float32\".*The text is 'w\d+' \(.*words\.txt"
+        EncodeError,
+        match=r"float16 ends at 65504.*dtype=\"float32\".*The text is 'w\d+' \(.*words\.txt",
     ):
         build(*WORDS, models=f"tiny={large}", dtype="float16")
     assert not (tmp_path / "store").exists()
@@ -160,7 +174,9 @@ def small_disk(tmp_path):
     folder.mkdir()
     if not mount or not umount or os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
-    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=64k", "none", folder], capture_output=True).returncode:
+    if subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=64k", "none", folder], capture_output=True
+    ).returncode:
         pytest.skip("this machine lets nobody mount a file system")
     yield folder
     subprocess.run([umount, "-l", folder], check=True)
@@ -177,14 +193,19 @@ def test_a_store_that_cannot_be_written_is_queried_but_not_built(build, small_di
     assert len(store.query("anisotropy")) == 4
     assert len(store.query("norms", where="text > 'w2'")) == 4
     assert len(store.neighbours("w1", k=3)) == 3
-    with pytest.raises(StoreError, match=r"disk/store cannot be written: .*Queries work on a read-only store.*path="):
+    with pytest.raises(
+        StoreError,
+        match=r"disk/store cannot be written: .*Queries work on a read-only store.*path=",
+    ):
         build(*WORDS, "more", store="disk/store")
 
 
 def test_what_is_no_store_is_not_built_into(build, tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "thesis.tex").write_text("mine")
-    with pytest.raises(StoreError, match=r"is not a store.*name a folder that is empty or does not exist"):
+    with pytest.raises(
+        StoreError, match=r"is not a store.*name a folder that is empty or does not exist"
+    ):
         build(*WORDS)
     with pytest.raises(StoreError, match="is not a store"):
         build(*WORDS, dry_run=True)
@@ -211,7 +232,8 @@ def test_two_texts_with_one_id_build_nothing(build, tmp_path, monkeypatch):
     monkeypatch.setattr("embstore.storage.staging.staging.item_id", lambda unit, text: real)
     for store, texts in (("store", ["cat", "cow"]), ("old", ["cat"])):
         with pytest.raises(
-            SourceError, match=r"two different texts have the same item id: 'cat' \(.*words\.txt:1\) and"
+            SourceError,
+            match=r"two different texts have the same item id: 'cat' \(.*words\.txt:1\) and",
         ):
             build(*texts, store=store)
     assert not (tmp_path / "store").exists()
@@ -226,7 +248,9 @@ def test_an_altered_text_of_the_store_is_not_taken_for_a_text_with_the_same_id(b
     items = pq.read_table(file)
     place = items.column_names.index("text")
     pq.write_table(items.set_column(place, items.field("text"), pa.array(["dig"])), file)
-    with pytest.raises(DamagedError, match=rf"{file.name} is damaged: its SHA-256 is not the one in the manifest"):
+    with pytest.raises(
+        DamagedError, match=rf"{file.name} is damaged: its SHA-256 is not the one in the manifest"
+    ):
         build("dog", "cat")
 
 
@@ -269,8 +293,12 @@ class TestEmbed:
         embedded = Store(tmp_path / "without").neighbours("sea", layers="all", k=5, embed=True)
         assert stored["cosine"] == pytest.approx(embedded["cosine"], abs=1e-5)
         for layer in set(stored["layer"]):
-            of_layer = [[row for row in found if row["layer"] == layer] for found in (stored, embedded)]
-            least = min(row["cosine"] for row in of_layer[0]) + 1e-5  # words that end alike are equally near at layer 0
+            of_layer = [
+                [row for row in found if row["layer"] == layer] for found in (stored, embedded)
+            ]
+            least = (
+                min(row["cosine"] for row in of_layer[0]) + 1e-5
+            )  # words that end alike are equally near at layer 0
             near = [{row["item_id"] for row in rows if row["cosine"] > least} for rows in of_layer]
             assert near[0] == near[1]
 
@@ -286,7 +314,9 @@ class TestEmbed:
     def test_a_checkpoint_that_is_gone_is_named_with_the_remedy(self, build, tmp_path, moved):
         build(*WORDS, models=str(moved))
         moved.rename(tmp_path / "elsewhere")
-        with pytest.raises(CheckpointError, match=r"no such folder now\. Put it back there.*models=.mine=FOLDER"):
+        with pytest.raises(
+            CheckpointError, match=r"no such folder now\. Put it back there.*models=.mine=FOLDER"
+        ):
             Store(tmp_path / "store").neighbours("sea", embed=True)
         # The remedy works.
         report = build("sea", models=f"mine={tmp_path / 'elsewhere'}")
@@ -302,9 +332,14 @@ class TestEmbed:
         build(*WORDS, models=str(moved), allow_pickle=True)
         with pytest.raises(CheckpointError, match=r"only pickled weights.*allow_pickle=True"):
             Store(tmp_path / "store").neighbours("sea", embed=True)
-        assert len(Store(tmp_path / "store").neighbours("sea", embed=True, allow_pickle=True, k=3)) == 3
+        assert (
+            len(Store(tmp_path / "store").neighbours("sea", embed=True, allow_pickle=True, k=3))
+            == 3
+        )
 
-    def test_what_a_card_names_is_downloaded_only_with_the_users_word(self, build, checkpoint, tmp_path, monkeypatch):
+    def test_what_a_card_names_is_downloaded_only_with_the_users_word(
+        self, build, checkpoint, tmp_path, monkeypatch
+    ):
         import huggingface_hub
 
         build(*WORDS)
@@ -320,13 +355,18 @@ class TestEmbed:
             return str(checkpoint)
 
         monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-        with pytest.raises(CheckpointUnavailableError, match=r"'org/tiny' is not on this machine\..*add download=True"):
+        with pytest.raises(
+            CheckpointUnavailableError,
+            match=r"'org/tiny' is not on this machine\..*add download=True",
+        ):
             Store(tmp_path / "store").neighbours("sea", embed=True)
         assert calls == [("org/tiny", "c0ffee", True)]
         assert len(Store(tmp_path / "store").neighbours("sea", embed=True, download=True, k=3)) == 3
         assert calls[1:] == [("org/tiny", "c0ffee", True), ("org/tiny", "c0ffee", False)]
 
-    def test_leave_without_use_is_a_mistake_and_a_text_without_tokens_is_said(self, build, tmp_path):
+    def test_leave_without_use_is_a_mistake_and_a_text_without_tokens_is_said(
+        self, build, tmp_path
+    ):
         build("sea")
         for leave in ({"download": True}, {"allow_pickle": True}):
             with pytest.raises(UsageError, match="add embed=True"):

@@ -25,11 +25,15 @@ def build(tmp_path, checkpoint):
     def run(texts: list[str], unit: str) -> tuple[Store, BuildReport]:
         nonlocal n_stores
         n_stores += 1
-        texts[:] = [json.loads(json.dumps(text)) for text in texts]  # which joins the halves of a surrogate pair
+        texts[:] = [
+            json.loads(json.dumps(text)) for text in texts
+        ]  # which joins the halves of a surrogate pair
         source = tmp_path / "texts.jsonl"
         source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "ascii")
         store = Store(tmp_path / f"store-{n_stores}")
-        report = store.build(str(source), models=f"tiny={checkpoint}", unit=unit, poolings="last", index="none")
+        report = store.build(
+            str(source), models=f"tiny={checkpoint}", unit=unit, poolings="last", index="none"
+        )
         return store, report
 
     return run
@@ -42,7 +46,9 @@ def check(store: Store, report: BuildReport, texts: list[str], unit: str) -> Non
     wordless = [text for text in of_words if not is_too_long(text) and not words_in(text)]
     lost_rows = [*too_long, *wordless]
     taken = [text for text in texts if text.strip() and text not in lost_rows]
-    wanted: dict[int, Item] = {item.id: item for text in taken for item in items_of(text, Unit(unit))}
+    wanted: dict[int, Item] = {
+        item.id: item for text in taken for item in items_of(text, Unit(unit))
+    }
     stored = {} if not store.path.exists() else dict(
         store.sql("SELECT DISTINCT item_id, text FROM embeddings JOIN items USING (item_id)").fetchall()
     )  # fmt: skip
@@ -78,7 +84,15 @@ def test_any_texts(build, texts, unit):
 
 def _random_text(rng: random.Random) -> str:
     """One to five characters of one of the planes, of ASCII or of the controls and surrogates."""
-    ranges = [(0, 0x110000), (0, 0x10000), (0x20, 0x7F), (0x20, 0x7F), (0, 0x20), (0xD800, 0xE000), (0x1F300, 0x1FAFF)]
+    ranges = [
+        (0, 0x110000),
+        (0, 0x10000),
+        (0x20, 0x7F),
+        (0x20, 0x7F),
+        (0, 0x20),
+        (0xD800, 0xE000),
+        (0x1F300, 0x1FAFF),
+    ]
     ranges += [(plane << 16, (plane + 1) << 16) for plane in range(17)]
     return "".join(chr(rng.randrange(*rng.choice(ranges))) for _ in range(rng.randint(1, 5)))
 
@@ -101,7 +115,9 @@ def test_a_long_line(build, unit):
     texts = ["dog runs", "ab " * 28_000]
     store, report = build(texts, unit)
     check(store, report, texts, unit)
-    assert report.spaces[0].skipped["longer than the context"] == (28_000 if unit == "occurrence" else 1)
+    assert report.spaces[0].skipped["longer than the context"] == (
+        28_000 if unit == "occurrence" else 1
+    )
 
 
 @pytest.mark.slow
@@ -109,7 +125,10 @@ def test_thousands_of_random_texts(build):
     rng = random.Random(7)
     texts = [_random_text(rng) for _ in range(N_TEXTS)]
     for number in range(N_LONG):
-        texts.insert(rng.randrange(len(texts)), ("é" if number % 2 else "ab ") * (10**6 // (3 - 2 * (number % 2))))
+        texts.insert(
+            rng.randrange(len(texts)),
+            ("é" if number % 2 else "ab ") * (10**6 // (3 - 2 * (number % 2))),
+        )
     store, report = build(texts, "word")
     check(store, report, texts, "word")
     reasons = report.spaces[0].skipped

@@ -19,8 +19,17 @@ from embstore.build.report import BuildReport
 if TYPE_CHECKING:
     from embstore.base.progress import Progress
 
-WORDS = [f"{a}{b}{c}" for a in ("sea", "quick", "", "bank") for b in ("s", "shell", "The") for c in ("", "ing", "'é")]
-SENTENCES = ["The river bank flooded.", "She sells sea shells.", "The bank raised rates; the other bank did not."]
+WORDS = [
+    f"{a}{b}{c}"
+    for a in ("sea", "quick", "", "bank")
+    for b in ("s", "shell", "The")
+    for c in ("", "ing", "'é")
+]
+SENTENCES = [
+    "The river bank flooded.",
+    "She sells sea shells.",
+    "The bank raised rates; the other bank did not.",
+]
 
 
 def _done(report: BuildReport) -> dict[str, tuple[int, int]]:
@@ -38,7 +47,11 @@ def test_every_layer_of_every_word_is_stored_under_its_id(build, source, tmp_pat
 
 
 def test_neither_parts_nor_the_order_of_sources_matter(build, source, tmp_path):
-    whole, first, second = source(*WORDS), source(*WORDS[:11], name="a.txt"), source(*WORDS[7:], name="b.txt")
+    whole, first, second = (
+        source(*WORDS),
+        source(*WORDS[:11], name="a.txt"),
+        source(*WORDS[7:], name="b.txt"),
+    )
     build(whole, "whole")
     build(first, "parts")
     report = build(second, "parts", batch_tokens=7)
@@ -87,17 +100,24 @@ def test_a_pooling_can_be_added_later(build, source, tmp_path):
     build(source(*WORDS), "once", poolings=["last", "mean"])
     build(source(*WORDS[:9]), "later")
     report = build(source(*WORDS), "later", poolings=["mean", "last"])
-    assert _done(report) == {"tiny.word.mean": (len(WORDS), 0), "tiny.word.last": (len(WORDS) - 9, 9)}
+    assert _done(report) == {
+        "tiny.word.mean": (len(WORDS), 0),
+        "tiny.word.last": (len(WORDS) - 9, 9),
+    }
     assert_same_content(tmp_path / "once", tmp_path / "later")
 
 
-def test_several_models_stand_side_by_side_if_their_names_differ(build, source, checkpoint, tmp_path):
+def test_several_models_stand_side_by_side_if_their_names_differ(
+    build, source, checkpoint, tmp_path
+):
     report = build(source(*WORDS), models=[f"a={checkpoint}", f"b={checkpoint}"])
     assert _done(report) == {"a.word.last": (len(WORDS), 0), "b.word.last": (len(WORDS), 0)}
     stored = content(tmp_path / "store")
     assert stored["a.word.last"].keys() == stored["b.word.last"].keys()
     assert len(texts(tmp_path / "store")) == len(WORDS)
-    with pytest.raises(UsageError, match=r"two of the models make the same space, 'tiny\.word\.last'"):
+    with pytest.raises(
+        UsageError, match=r"two of the models make the same space, 'tiny\.word\.last'"
+    ):
         build(source("dog"), "other", models=[str(checkpoint), f"{checkpoint}/."])
     assert not (tmp_path / "other").exists()
     assert len(build(source("dog"), "other", models=[str(checkpoint), str(checkpoint)]).spaces) == 1
@@ -136,13 +156,18 @@ def test_an_index_can_be_left_out_and_made_later(build, source, tmp_path):
     assert (observed[-1].done, observed[-1].total, observed[-1].share) == (4, 4, 1.0)
 
 
-def test_skipped_texts_are_listed_once_and_known_without_loading(build, source, tmp_path, monkeypatch):
+def test_skipped_texts_are_listed_once_and_known_without_loading(
+    build, source, tmp_path, monkeypatch
+):
     lines = ["dog", "", "far " * 90, "cat"]
     report = build(source(*lines), unit="sentence")
     assert (report.n_skipped, report.spaces[0].embedded) == (2, 2)
     build(source(*lines), unit="sentence")
     listed = Store(tmp_path / "store").skipped().to_pylist()
-    assert [(row["text"], row["origin"].rpartition(":")[2]) for row in listed] == [("far " * 90, "3"), ("", "2")]
+    assert [(row["text"], row["origin"].rpartition(":")[2]) for row in listed] == [
+        ("far " * 90, "3"),
+        ("", "2"),
+    ]
     assert "tokens" in listed[0]["reason"]
     assert "64" in listed[0]["reason"]
     with monkeypatch.context() as patch:
@@ -150,12 +175,19 @@ def test_skipped_texts_are_listed_once_and_known_without_loading(build, source, 
         for dry_run in (False, True):
             report = build(source(*lines), unit="sentence", dry_run=dry_run)
             assert report.spaces[0].skipped == {"longer than the context": 1}
-            assert (report.spaces[0].embedded, report.spaces[0].present, report.n_skipped) == (0, 2, 2)
+            assert (report.spaces[0].embedded, report.spaces[0].present, report.n_skipped) == (
+                0,
+                2,
+                2,
+            )
     report = build(source(*lines), unit="sentence", long="truncate")
     assert _done(report) == {"tiny.sentence.mean": (1, 2)}
     assert report.n_truncated == 1
     listed = Store(tmp_path / "store").skipped().to_pylist()
-    assert [(row["text"], row["outcome"]) for row in listed] == [("far " * 90, "truncated"), ("", "skipped")]
+    assert [(row["text"], row["outcome"]) for row in listed] == [
+        ("far " * 90, "truncated"),
+        ("", "skipped"),
+    ]
 
 
 def test_poolings_that_lack_different_items_write_each_text_once(build, source, tmp_path):
@@ -173,7 +205,9 @@ def test_poolings_that_lack_different_items_write_each_text_once(build, source, 
 
 
 @pytest.mark.parametrize("folder", ["vectors", "items"])
-def test_a_lost_file_is_named_until_a_repair_and_built_again_after_it(build, source, tmp_path, folder):
+def test_a_lost_file_is_named_until_a_repair_and_built_again_after_it(
+    build, source, tmp_path, folder
+):
     lines = source(*WORDS)
     build(lines, "whole", index="none")
     build(lines, index="none")
@@ -182,7 +216,8 @@ def test_a_lost_file_is_named_until_a_repair_and_built_again_after_it(build, sou
     lost.unlink()
     for read in (lambda: build(lines), lambda: store.vectors("tiny.word.last", 0)):
         with pytest.raises(
-            DamagedError, match=rf"{lost.name} is damaged: it is missing.*run embstore repair.*same sources"
+            DamagedError,
+            match=rf"{lost.name} is damaged: it is missing.*run embstore repair.*same sources",
         ):
             read()
     assert store.repair()
@@ -191,7 +226,9 @@ def test_a_lost_file_is_named_until_a_repair_and_built_again_after_it(build, sou
     assert_same_content(store.path, tmp_path / "whole")
 
 
-def test_a_text_that_one_checkpoint_could_not_hold_is_tried_again_by_another(build, source, tmp_path):
+def test_a_text_that_one_checkpoint_could_not_hold_is_tried_again_by_another(
+    build, source, tmp_path
+):
     from tiny_checkpoint import POSITIONS, make_checkpoint
 
     long = source("far " * 12, name="long.txt")
@@ -213,7 +250,8 @@ def test_a_pooling_has_the_same_texts_whatever_others_are_asked_for(build, sourc
 
 def test_a_long_text_can_be_an_error(build, source, tmp_path):
     with pytest.raises(
-        EncodeError, match=r"'far far .*too long: \d+ tokens.*holds 64.*long=\"truncate\".*texts\.txt:2"
+        EncodeError,
+        match=r"'far far .*too long: \d+ tokens.*holds 64.*long=\"truncate\".*texts\.txt:2",
     ):
         build(source("dog", "far " * 90), unit="sentence", long="error")
     assert not (tmp_path / "store").exists(), "nothing came of it"
@@ -231,7 +269,11 @@ def test_limit_counts_texts_and_not_empty_lines(build, source):
 
 def test_a_dry_run_says_what_the_build_then_does(build, source, tmp_path):
     lines = [*WORDS, *SENTENCES, "", "far " * 90] + [f"number {i}" for i in range(400)]
-    options: dict[str, Any] = {"unit": "sentence", "poolings": ["mean", "first"], "batch_tokens": 200}
+    options: dict[str, Any] = {
+        "unit": "sentence",
+        "poolings": ["mean", "first"],
+        "batch_tokens": 200,
+    }
     dry = build(source(*lines), dry_run=True, **options)
     assert not (tmp_path / "store").exists()
     real = build(source(*lines), **options)
@@ -248,20 +290,31 @@ def test_a_dry_run_says_what_the_build_then_does(build, source, tmp_path):
 
 def test_progress_tells_items_and_work(build, source):
     observed: list[Progress] = []
-    build(source(*WORDS, "far " * 30, "far " * 90), unit="sentence", batch_tokens=30, observe=observed.append)
+    build(
+        source(*WORDS, "far " * 30, "far " * 90),
+        unit="sentence",
+        batch_tokens=30,
+        observe=observed.append,
+    )
     assert [each.stage for each in observed[:2]] == ["load", "encode"]
     steps = [each for each in observed if each.stage == "encode"]
     assert len(steps) > 3
     assert [each.done for each in steps] == sorted(each.done for each in steps)
     assert [each.share for each in steps] == sorted(each.share for each in steps)
-    assert (steps[-1].done, steps[-1].total, steps[-1].share) == (len(WORDS) + 2, len(WORDS) + 2, 1.0)
+    assert (steps[-1].done, steps[-1].total, steps[-1].share) == (
+        len(WORDS) + 2,
+        len(WORDS) + 2,
+        1.0,
+    )
     # The long text is read first: much of the work is then done, and few of the items.
     first = next(each for each in steps if each.n_tokens)
     assert first.share > 2 * first.done / first.total
 
 
 @pytest.mark.parametrize("name", ["odd name (1)", "a=größe"])
-def test_a_folder_of_an_odd_name_can_be_built_and_embedded(build, source, checkpoint, tmp_path, name):
+def test_a_folder_of_an_odd_name_can_be_built_and_embedded(
+    build, source, checkpoint, tmp_path, name
+):
     (tmp_path / name).symlink_to(checkpoint)
     folder = tmp_path / name
     build(source("dog", "cat"), models=f"odd={folder}")
@@ -292,7 +345,9 @@ def test_what_differs_is_named_when_a_space_is_another_one(build, source, tmp_pa
 
 
 def _files(root: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+    return {
+        str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()
+    }
 
 
 def _fail(*_: object, **__: object) -> None:
@@ -313,7 +368,9 @@ def _count_forward_passes(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     return calls
 
 
-def test_a_build_says_its_rule_adds_to_no_other_and_goes_on_with_other_versions(tmp_path, build, source):
+def test_a_build_says_its_rule_adds_to_no_other_and_goes_on_with_other_versions(
+    tmp_path, build, source
+):
     def n_words(text: str) -> int:
         [space] = build(source(text), unit="occurrence", name="old", index="none").spaces
         return space.embedded + sum(space.skipped.values())
@@ -323,8 +380,12 @@ def test_a_build_says_its_rule_adds_to_no_other_and_goes_on_with_other_versions(
     stored = Store(root).catalog.cards["old"]
     assert stored.word_boundaries == word_boundaries()
     assert card(root, "old")["word_boundaries"].startswith(WORD_RULE)
-    replace_card(root, replace(stored, word_boundaries=f"{WORD_RULE}; Unicode 99.0.0, regex 2099.1.1"))
+    replace_card(
+        root, replace(stored, word_boundaries=f"{WORD_RULE}; Unicode 99.0.0, regex 2099.1.1")
+    )
     assert n_words("a red dog") == 3
-    replace_card(root, replace(stored, word_boundaries="another rule; Unicode 99.0.0, regex 2099.1.1"))
+    replace_card(
+        root, replace(stored, word_boundaries="another rule; Unicode 99.0.0, regex 2099.1.1")
+    )
     with pytest.raises(SpaceMismatchError, match=r'its word_boundaries is "another rule; .*name='):
         n_words("a cat")

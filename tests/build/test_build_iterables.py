@@ -22,9 +22,15 @@ def test_texts_make_the_same_store_as_a_file_of_them(tmp_path, options):
     (tmp_path / "words.txt").write_text("\n".join(words), "utf-8")
     options |= {"unit": "word"}
     Store(tmp_path / "file").build(tmp_path / "words.txt", **options)
-    for number, given in enumerate((words, tuple(words), iter(words), np.array(words), dict.fromkeys(words).keys())):
+    for number, given in enumerate(
+        (words, tuple(words), iter(words), np.array(words), dict.fromkeys(words).keys())
+    ):
         report = Store(tmp_path / f"given{number}").build(texts=given, **options)
-        assert (report.n_texts, report.n_items, report.notes) == (len([*words]) - (number == 4), 3, ())
+        assert (report.n_texts, report.n_items, report.notes) == (
+            len([*words]) - (number == 4),
+            3,
+            (),
+        )
         assert_same_content(tmp_path / "file", tmp_path / f"given{number}")
 
 
@@ -32,14 +38,20 @@ def test_a_list_is_texts_where_none_of_them_names_a_source(tmp_path, options):
     store = Store(tmp_path / "store")
     single = "The string was taken for a text, since it is not the name of a dataset or file."
     assert store.build(["a cat"], dry_run=True, unit="word", **options).notes == (single,)
-    assert store.build(["verb", "lex"], dry_run=True, **options).n_items == 2, "not simverb3500 and simlex999"
+    assert store.build(["verb", "lex"], dry_run=True, **options).n_items == 2, (
+        "not simverb3500 and simlex999"
+    )
     assert store.build([], texts=["a cat"], dry_run=True, **options).n_items == 1
     with pytest.raises(SourceError, match="texts has no texts: it is empty"):
         store.build([], **options)
     report = store.build(["a cat", "the sea shells"], unit="sentence", poolings="mean", **options)
-    assert report.notes == ("The 2 strings were taken for texts, since none is the name of a dataset or file.",)
+    assert report.notes == (
+        "The 2 strings were taken for texts, since none is the name of a dataset or file.",
+    )
     assert {*texts(tmp_path / "store").values()} == {"a cat", "the sea shells"}
-    assert store.build((word for word in ("men", "words")), **options).n_items == 2, "a generator is never of names"
+    assert store.build((word for word in ("men", "words")), **options).n_items == 2, (
+        "a generator is never of names"
+    )
     again = store.build(iter(["men", "words", "sea"]), **options)
     assert (again.spaces[0].embedded, again.spaces[0].present) == (1, 2)
 
@@ -55,7 +67,9 @@ def test_names_of_sources_stay_names(tmp_path, options, monkeypatch):
         store.build("dog", **options)
     with pytest.raises(EmbstoreError, match=r"nowhere\.txt does not exist"):
         store.build(["nowhere.txt"], **options)
-    with pytest.raises(UsageError, match=r"'words' is, or resembles, .* 'dog' does not\. .*texts=\[…\]"):
+    with pytest.raises(
+        UsageError, match=r"'words' is, or resembles, .* 'dog' does not\. .*texts=\[…\]"
+    ):
         store.build(["words", "dog"], **options)
 
 
@@ -70,15 +84,25 @@ def test_pairs_have_columns_and_spans(tmp_path, options):
     assert [space.space for space in report.spaces] == ["tiny.occurrence.last"]
     assert (report.spaces[0].embedded, dict(report.blanks)) == (2, {"missing value": 1})
     assert [(column.name, column.n_values) for column in report.columns] == [("sense", 2)]
-    spans = store.sql("SELECT text, start, \"end\" FROM items WHERE unit = 'occurrence' ORDER BY start").fetchall()
+    spans = store.sql(
+        "SELECT text, start, \"end\" FROM items WHERE unit = 'occurrence' ORDER BY start"
+    ).fetchall()
     assert spans == [("bank", 2, 6), ("bank", 4, 8)]
-    words = [("bank", {"pos": "NOUN", "freq": np.float32(4.5)}), ("lend", {"pos": "VERB", "freq": None})]
+    words = [
+        ("bank", {"pos": "NOUN", "freq": np.float32(4.5)}),
+        ("lend", {"pos": "VERB", "freq": None}),
+    ]
     kept = store.build(words, keep="pos", **options)
     assert [(space.space, space.embedded) for space in kept.spaces] == [("tiny.word.last", 2)]
     assert [column.name for column in kept.columns] == ["pos"]
     marked = store.build(["the [sea]", "a [shell] and more"], targets="brackets", **options)
     assert marked.spaces[0].embedded == 2
-    assert store.build(texts=[("the sea", {"w": "sea"})], targets="w", keep="w", **options).spaces[0].present == 1
+    assert (
+        store.build(texts=[("the sea", {"w": "sea"})], targets="w", keep="w", **options)
+        .spaces[0]
+        .present
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,16 +111,41 @@ def test_pairs_have_columns_and_spans(tmp_path, options):
         (SourceError, ["a", 3], {}, r"texts\[1\] is of type int, not a string"),
         (SourceError, np.array([1, 2]), {}, r"texts\[0\] is of type int64, not a string"),
         (SourceError, [()], {}, r"texts\[0\] is of type tuple, not a string"),
-        (UsageError, (text for text in "ab"), {"columns": "text"}, "columns= is about files, and texts"),
+        (
+            UsageError,
+            (text for text in "ab"),
+            {"columns": "text"},
+            "columns= is about files, and texts",
+        ),
         (UsageError, (text for text in "ab"), {"header": False}, "header= is about files"),
         (SourceError, [("a", "b")], {}, r"texts\[0\] is a string with a str"),
-        (SourceError, [("a", {"p": 1}), ("b", {})], {"keep": "p"}, r"texts\[1\] has no column 'p' to keep"),
-        (SourceError, [("a b", {"start": 0, "end": 9})], {}, r"texts\[0\]: the span 0:9 is outside the text"),
-        (SourceError, [("a b", {"start": 0, "end": 1}), "b"], {}, r"texts\[1\] has no column 'start'"),
+        (
+            SourceError,
+            [("a", {"p": 1}), ("b", {})],
+            {"keep": "p"},
+            r"texts\[1\] has no column 'p' to keep",
+        ),
+        (
+            SourceError,
+            [("a b", {"start": 0, "end": 9})],
+            {},
+            r"texts\[0\]: the span 0:9 is outside the text",
+        ),
+        (
+            SourceError,
+            [("a b", {"start": 0, "end": 1}), "b"],
+            {},
+            r"texts\[1\] has no column 'start'",
+        ),
         (SourceError, [], {}, "texts has no texts: it is empty"),
         (UsageError, {"a": 1}, {}, "texts cannot be a dict"),
         (UsageError, 3, {}, "must be an iterable of strings, not of type int"),
-        (UsageError, [("a b", {"start": 0, "end": 1})], {"span": ["start", "end"], "unit": "word"}, "are occurrences"),
+        (
+            UsageError,
+            [("a b", {"start": 0, "end": 1})],
+            {"span": ["start", "end"], "unit": "word"},
+            "are occurrences",
+        ),
     ],
 )
 def test_what_is_no_text_is_refused_with_its_place(tmp_path, options, error, given, more, reason):
@@ -110,6 +159,12 @@ def test_a_table_of_pandas_is_refused_with_the_way_to_give_it(tmp_path, options)
     store = Store(tmp_path / "store")
     with pytest.raises(UsageError, match=r"cannot be a DataFrame.*zip\(frame"):
         store.build(frame, **options)
-    report = store.build(zip(frame["text"], frame[["pos"]].to_dict("records"), strict=True), **options)
-    assert (report.n_items, report.columns[0].name, dict(report.blanks)) == (2, "pos", {"missing value": 1})
+    report = store.build(
+        zip(frame["text"], frame[["pos"]].to_dict("records"), strict=True), **options
+    )
+    assert (report.n_items, report.columns[0].name, dict(report.blanks)) == (
+        2,
+        "pos",
+        {"missing value": 1},
+    )
     assert store.build(frame["text"], **options).spaces[0].present == 2

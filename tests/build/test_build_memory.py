@@ -8,7 +8,9 @@ from tiny_checkpoint import stored_files
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc"),
+    pytest.mark.skipif(
+        not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc"
+    ),
 ]
 
 GROWTH = 1.2
@@ -26,7 +28,10 @@ def peak_of_build(folder: Path, checkpoint: Path, n: int, n_blank: int = 0) -> f
     source = folder / f"{n}-{n_blank}.txt"
     source.write_text("".join(f"w{number}\n" for number in range(n)) + "\n" * n_blank)
     store = str(folder / f"store-{n}-{n_blank}")
-    return peak(_BUILD.format(store=store, source=str(source), model=f"tiny={checkpoint}", n=n))[0] / 1e3
+    return (
+        peak(_BUILD.format(store=store, source=str(source), model=f"tiny={checkpoint}", n=n))[0]
+        / 1e3
+    )
 
 
 def test_ten_times_the_words_take_hardly_more_memory(tmp_path, checkpoint):
@@ -35,6 +40,10 @@ def test_ten_times_the_words_take_hardly_more_memory(tmp_path, checkpoint):
 
 
 def test_nor_do_skipped_rows(tmp_path, checkpoint):
-    few, many = (peak_of_build(tmp_path, checkpoint, 1, n_blank) for n_blank in (200_000, 1_000_000))
+    few, many = (
+        peak_of_build(tmp_path, checkpoint, 1, n_blank) for n_blank in (200_000, 1_000_000)
+    )
     assert many <= GROWTH * few, f"{many:.0f} MB for 1,000,000 rows, {few:.0f} MB"
-    assert len(stored_files(tmp_path / "store-1-1000000", "skipped/")) <= 8  # each of 20 MiB in memory
+    assert (
+        len(stored_files(tmp_path / "store-1-1000000", "skipped/")) <= 8
+    )  # each of 20 MiB in memory

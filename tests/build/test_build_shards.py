@@ -16,7 +16,12 @@ from embstore.build.report import BuildReport
 from embstore.storage.writer import StoreWriter
 
 ITEM_BYTES = 4 * DIM
-WORDS = [f"{a}{b}{c}" for a in ("sea", "quick", "x", "bank", "lazy") for b in "abcdefgh" for c in range(12)]
+WORDS = [
+    f"{a}{b}{c}"
+    for a in ("sea", "quick", "x", "bank", "lazy")
+    for b in "abcdefgh"
+    for c in range(12)
+]
 SENTENCES = [f"The {word} flooded the bank and the {word} did not." for word in WORDS[:60]]
 
 
@@ -26,7 +31,12 @@ def build(tmp_path, checkpoint):
     (tmp_path / "sentences.txt").write_text("".join(f"{sentence}\n" for sentence in SENTENCES))
 
     def run(store: str = "store", source: str = "words.txt", **options: Any) -> BuildReport:
-        options = {"models": f"tiny={checkpoint}", "batch_tokens": 40, "shard_bytes": 100 * ITEM_BYTES, **options}
+        options = {
+            "models": f"tiny={checkpoint}",
+            "batch_tokens": 40,
+            "shard_bytes": 100 * ITEM_BYTES,
+            **options,
+        }
         return Store(tmp_path / store).build(str(tmp_path / source), **options)
 
     return run
@@ -74,7 +84,9 @@ def test_workers_share_a_folder_at_the_same_time(build, tmp_path, checkpoint):
     assert_same_content(tmp_path / "whole", tmp_path / "store")
     store = Store(tmp_path / "store")
     assert store.verify().ok
-    assert store.info()["index"] == ["flat", "flat"], "the last to end indexes what all have written"
+    assert store.info()["index"] == ["flat", "flat"], (
+        "the last to end indexes what all have written"
+    )
 
 
 @pytest.mark.parametrize("shard", ["5/3", "0/2", "half", "1/0"])

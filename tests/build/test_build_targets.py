@@ -38,7 +38,10 @@ def folder(tmp_path_factory):
 
 
 def spans_file(path: Path, rows: list[tuple[str, int, int]] = ROWS) -> Path:
-    path.write_text("text,start,end\n" + "".join(f'"{text}",{start},{end}\n' for text, start, end in rows), "utf-8")
+    path.write_text(
+        "text,start,end\n" + "".join(f'"{text}",{start},{end}\n' for text, start, end in rows),
+        "utf-8",
+    )
     return path
 
 
@@ -71,11 +74,19 @@ def test_targets_equal_what_minicons_extracts(tmp_path, folder, kind):
         warnings.simplefilter("ignore")
         cwe = pytest.importorskip("minicons.cwe", reason="minicons is not installed")
         extractor = cwe.CWE(str(folder(kind)))
-        rows = [ROWS[1], ROWS[2], ("a New York bank", 2, 10)]  # of a word that recurs, minicons takes the last one
-        hidden = extractor.extract_representation([(text, (start, end)) for text, start, end in rows], layer="all")
+        rows = [
+            ROWS[1],
+            ROWS[2],
+            ("a New York bank", 2, 10),
+        ]  # of a word that recurs, minicons takes the last one
+        hidden = extractor.extract_representation(
+            [(text, (start, end)) for text, start, end in rows], layer="all"
+        )
     store = Store(tmp_path / "store")
     source = str(spans_file(tmp_path / "s.csv", rows))
-    store.build(source, models=f"tiny={folder(kind)}", span="start,end", poolings="mean", index="none")
+    store.build(
+        source, models=f"tiny={folder(kind)}", span="start,end", poolings="mean", index="none"
+    )
     layers = content(tmp_path / "store")["tiny.occurrence.mean"]
     for number, expected in enumerate(hidden):
         actual = np.stack([layers[number][item] for item in ids(rows)])
@@ -86,21 +97,37 @@ def test_a_target_is_the_occurrence_that_all_words_have(tmp_path, checkpoint):
     model = f"tiny={checkpoint}"
     (tmp_path / "all.txt").write_text(ROWS[0][0], "utf-8")
     (tmp_path / "marked.txt").write_text("the [bank] of the river is where the bank was\n", "utf-8")
-    Store(tmp_path / "all").build(str(tmp_path / "all.txt"), models=model, unit="occurrence", index="none")
-    Store(tmp_path / "one").build(str(tmp_path / "marked.txt"), models=model, targets="brackets", index="none")
+    Store(tmp_path / "all").build(
+        str(tmp_path / "all.txt"), models=model, unit="occurrence", index="none"
+    )
+    Store(tmp_path / "one").build(
+        str(tmp_path / "marked.txt"), models=model, targets="brackets", index="none"
+    )
     spaces = [content(tmp_path / name)["tiny.occurrence.last"] for name in ("all", "one")]
     for layer in spaces[1]:
         assert [*spaces[1][layer]] == ids(ROWS[:1])
-        np.testing.assert_allclose(spaces[1][layer][ids()[0]], spaces[0][layer][ids()[0]], atol=1e-5)
-    again = Store(tmp_path / "all").build(str(tmp_path / "marked.txt"), models=model, targets="brackets")
+        np.testing.assert_allclose(
+            spaces[1][layer][ids()[0]], spaces[0][layer][ids()[0]], atol=1e-5
+        )
+    again = Store(tmp_path / "all").build(
+        str(tmp_path / "marked.txt"), models=model, targets="brackets"
+    )
     assert [(space.embedded, space.present) for space in again.spaces] == [(0, 1)]
-    [row] = Store(tmp_path / "one").sql("SELECT text, start, \"end\" FROM items WHERE unit = 'occurrence'").fetchall()
+    [row] = (
+        Store(tmp_path / "one")
+        .sql("SELECT text, start, \"end\" FROM items WHERE unit = 'occurrence'")
+        .fetchall()
+    )
     assert row == ("bank", 4, 8)
     assert Store(tmp_path / "one").verify(deep=True).ok
 
 
 def test_parts_make_the_same_store(tmp_path, checkpoint):
-    options: dict[str, Any] = {"models": f"tiny={checkpoint}", "span": "start,end", "shard_bytes": 2000}
+    options: dict[str, Any] = {
+        "models": f"tiny={checkpoint}",
+        "span": "start,end",
+        "shard_bytes": 2000,
+    }
     options |= {"index": "none"}
     source = str(spans_file(tmp_path / "s.csv"))
     estimated = Store(tmp_path / "whole").build(source, dry_run=True, **options)
@@ -114,9 +141,14 @@ def test_parts_make_the_same_store(tmp_path, checkpoint):
 def test_a_target_without_tokens_is_skipped_with_its_reason(tmp_path, folder):
     rows = [("the bank", 4, 8), ("the \u200b bank", 4, 5), ("the  bank", 3, 5)]
     source = spans_file(tmp_path / "s.csv", rows)
-    report = Store(tmp_path / "store").build(str(source), models=f"tiny={folder(bert)}", span="start,end")
+    report = Store(tmp_path / "store").build(
+        str(source), models=f"tiny={folder(bert)}", span="start,end"
+    )
     assert (report.spaces[0].embedded, dict(report.spaces[0].skipped)) == (1, {"no tokens": 2})
-    found = {(row["text"], row["reason"], row["origin"]) for row in Store(tmp_path / "store").skipped().to_pylist()}
+    found = {
+        (row["text"], row["reason"], row["origin"])
+        for row in Store(tmp_path / "store").skipped().to_pylist()
+    }
     assert found == {("\u200b", "no tokens", f"{source}:3"), ("  ", "no tokens", f"{source}:4")}
 
 
@@ -133,6 +165,8 @@ def test_options_that_do_not_fit_targets_are_refused(tmp_path, options, reason):
     from embstore.base.errors import UsageError
 
     with pytest.raises(UsageError, match=reason):
-        Store(tmp_path / "store").build(str(spans_file(tmp_path / "s.csv")), span="start,end", **options)
+        Store(tmp_path / "store").build(
+            str(spans_file(tmp_path / "s.csv")), span="start,end", **options
+        )
     with pytest.raises(UsageError, match="no source is one"):
         Store(tmp_path / "store").build("words", span="start,end", models="gpt2")

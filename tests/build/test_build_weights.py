@@ -36,7 +36,9 @@ def test_cards_names_and_embedding(built, checkpoint):
     again = built.build(words, models=f"tiny={checkpoint}", untrained=7)
     assert [(space.embedded, space.present) for space in again.spaces] == [(0, 3)]
     found = content(built.path)
-    for space in cards:  # a text that is encoded now is its own nearest neighbour: the same weights make it
+    for (
+        space
+    ) in cards:  # a text that is encoded now is its own nearest neighbour: the same weights make it
         rows = built.neighbours("sea ", embed=True, spaces=space, k=3).to_pylist()
         assert rows
     trained, untrained, narrow = (
@@ -64,6 +66,8 @@ def test_random_weights_that_other_versions_make_are_not_taken_for_these(built, 
 
     embed._load.cache_clear()
     monkeypatch.setattr("embstore.encode.forward.hash_tensors", lambda model: "0" * 64)
-    with pytest.raises(CheckpointError, match=r"seed 7 gives other random weights here.*torch.*build it anew"):
+    with pytest.raises(
+        CheckpointError, match=r"seed 7 gives other random weights here.*torch.*build it anew"
+    ):
         built.neighbours("river", embed=True, spaces="tiny-untrained-7.word.last")
     embed._load.cache_clear()

@@ -17,8 +17,13 @@ from embstore.base.errors import CheckpointError, SpaceMismatchError, UnknownNam
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     root = tmp_path_factory.mktemp("recipe")
-    folder = old_layout(root / "tiny", bert(root / "bert"), ["mean"], modules=["Normalize"], include_prompt=False)
-    write_json(folder / "config_sentence_transformers.json", {"prompts": {"query": "find: ", "document": ""}})
+    folder = old_layout(
+        root / "tiny", bert(root / "bert"), ["mean"], modules=["Normalize"], include_prompt=False
+    )
+    write_json(
+        folder / "config_sentence_transformers.json",
+        {"prompts": {"query": "find: ", "document": ""}},
+    )
     return folder
 
 
@@ -43,16 +48,24 @@ def output(store: Store, space: str, text: str) -> np.ndarray:
 def test_the_recipe_is_the_default_for_sentences(tmp_path, sentences, checkpoint):
     report = build(tmp_path / "store", sentences, checkpoint)
     [space] = report.spaces
-    assert (space.space, space.embedded, space.truncated) == ("tiny.sentence.model", len(TEXTS) + 1, 1)
+    assert (space.space, space.embedded, space.truncated) == (
+        "tiny.sentence.model",
+        len(TEXTS) + 1,
+        1,
+    )
     [note] = report.notes
-    assert note.startswith("tiny.sentence.model: pooled by the own recipe of 'tiny' (mean, Normalize)")
+    assert note.startswith(
+        "tiny.sentence.model: pooled by the own recipe of 'tiny' (mean, Normalize)"
+    )
     store = Store(tmp_path / "store")
     assert card(tmp_path / "store", "tiny.sentence.model")["recipe"] == {
         "pooling": ["mean"], "include_prompt": False, "modules": [{"type": "Normalize"}], "max_seq_length": None,
         "do_lower_case": False, "prompt": "",
     }  # fmt: skip
     np.testing.assert_allclose(
-        output(store, "tiny.sentence.model", TEXTS[1]), outputs(checkpoint, [TEXTS[1]])[0], atol=1e-6
+        output(store, "tiny.sentence.model", TEXTS[1]),
+        outputs(checkpoint, [TEXTS[1]])[0],
+        atol=1e-6,
     )
     found = store.neighbours(TEXTS[1], k=2)
     assert set(found["layer_name"]) == {"output"}  # the layer of a query that names none
@@ -66,7 +79,9 @@ def test_words_keep_their_default_and_may_have_the_recipe(tmp_path, sentences, c
     names = [
         space.space
         for poolings in ((), ("model", "cls"))
-        for space in build(tmp_path / "store", sentences, checkpoint, unit="word", poolings=poolings).spaces
+        for space in build(
+            tmp_path / "store", sentences, checkpoint, unit="word", poolings=poolings
+        ).spaces
     ]
     assert names == ["tiny.word.last", "tiny.word.model", "tiny.word.bos"]
 
@@ -77,12 +92,16 @@ def test_prompts(tmp_path, sentences, checkpoint):
     store = Store(root)
     found = output(store, "tiny.sentence.model", TEXTS[0])
     np.testing.assert_allclose(found, outputs(checkpoint, TEXTS[:1], "find: ")[0], atol=1e-6)
-    with pytest.raises(SpaceMismatchError, match=r'its recipe.prompt is "find: ", not ""\. .*name='):
+    with pytest.raises(
+        SpaceMismatchError, match=r'its recipe.prompt is "find: ", not ""\. .*name='
+    ):
         build(root, sentences, checkpoint)
     build(root, sentences, checkpoint, prompt="", name="documents")
     with pytest.raises(UnknownNameError, match=r"unknown prompt 'qeury'. Did you mean 'query'"):
         build(root, sentences, checkpoint, prompt="qeury")
-    with pytest.raises(UsageError, match=r"the prompt 'query' belongs to pooling 'model'.* is 'mean'"):
+    with pytest.raises(
+        UsageError, match=r"the prompt 'query' belongs to pooling 'model'.* is 'mean'"
+    ):
         build(root, sentences, checkpoint, prompt="query", poolings="mean")
     near = store.neighbours("a new text", k=1, embed=True, spaces="tiny.sentence.model")
     assert len(near) == 1
@@ -102,7 +121,9 @@ def _check_token_counts(root: Path, sentences: Path, checkpoint: Path) -> None:
         assert counts[name].keys() == texts.keys()
         for item, n_tokens in counts[name].items():
             encoded = tokenizer(prompt + texts[item], return_offsets_mapping=True, truncation=True)
-            assert n_tokens == sum(end > max(start, len(prompt)) for start, end in encoded["offset_mapping"])
+            assert n_tokens == sum(
+                end > max(start, len(prompt)) for start, end in encoded["offset_mapping"]
+            )
     Store(root).remove(columns=[*counts])
     build(root, sentences, checkpoint, prompt="query")
     build(root, sentences, checkpoint, prompt="", name="documents")
@@ -116,7 +137,9 @@ def test_another_recipe_under_the_same_name_is_refused(tmp_path, sentences, chec
     write_json(copy / "sentence_bert_config.json", {"max_seq_length": 8})
     with pytest.raises(SpaceMismatchError, match=r"its recipe.max_seq_length is null, not 8"):
         build(root, sentences, copy)
-    with pytest.raises(CheckpointError, match=r"the recipe of the checkpoint .* is not the one that made"):
+    with pytest.raises(
+        CheckpointError, match=r"the recipe of the checkpoint .* is not the one that made"
+    ):
         Store(root).neighbours("a new text", k=1, embed=True)
     (copy / "modules.json").unlink()
     with pytest.raises(UsageError, match="declares no recipe of its own"):
@@ -128,7 +151,9 @@ def test_a_recipe_that_cannot_be_followed(tmp_path, sentences, checkpoint):
     shutil.copytree(checkpoint, copy)
     modules = json.loads((copy / "modules.json").read_text())
     write_json(copy / "modules.json", [*modules, {"path": "3_LSTM", "type": f"{OLD}LSTM"}])
-    with pytest.raises(CheckpointError, match=r"recipe of 'tiny' \(modules.json\): its module 'LSTM' is not one of"):
+    with pytest.raises(
+        CheckpointError, match=r"recipe of 'tiny' \(modules.json\): its module 'LSTM' is not one of"
+    ):
         build(tmp_path / "store", sentences, copy, poolings="model")
     report = build(tmp_path / "store", sentences, copy)
     assert [space.space for space in report.spaces] == ["tiny.sentence.mean"]
@@ -144,9 +169,14 @@ def test_untrained_models_have_no_trained_modules(tmp_path, sentences, checkpoin
     write_json(copy / "modules.json", [*modules, {"path": "3_Dense", "type": f"{OLD}Dense"}])
     write_json(copy / "3_Dense/config.json", {"in_features": 32, "out_features": 4})
     (copy / "3_Dense/pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"with untrained weights: the weights of its module Dense are trained"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"with untrained weights: the weights of its module Dense are trained",
+    ):
         build(tmp_path / "store", sentences, copy, untrained=0, poolings="model")
-    with pytest.raises(CheckpointError, match=r"a pickle, which can run code when it is loaded.*allow_pickle=True"):
+    with pytest.raises(
+        CheckpointError, match=r"a pickle, which can run code when it is loaded.*allow_pickle=True"
+    ):
         build(tmp_path / "other", sentences, copy)
 
 
@@ -154,7 +184,15 @@ def test_a_dry_run_and_the_treatment_of_long_texts(tmp_path, sentences, checkpoi
     plan = build(tmp_path / "store", sentences, checkpoint, dry_run=True)
     assert (plan.spaces[0].space, plan.spaces[0].truncated) == ("tiny.sentence.model", 1)
     assert len(plan.notes) == 1
-    report = build(tmp_path / "store", sentences, checkpoint, long="skip", poolings=["mean", "model"])
-    assert [(sum(space.skipped.values()), space.truncated) for space in report.spaces] == [(1, 0), (1, 0)]
+    report = build(
+        tmp_path / "store", sentences, checkpoint, long="skip", poolings=["mean", "model"]
+    )
+    assert [(sum(space.skipped.values()), space.truncated) for space in report.spaces] == [
+        (1, 0),
+        (1, 0),
+    ]
     report = build(tmp_path / "store", sentences, checkpoint, poolings=["mean", "model"])
-    assert [(sum(space.skipped.values()), space.truncated) for space in report.spaces] == [(1, 0), (0, 1)]
+    assert [(sum(space.skipped.values()), space.truncated) for space in report.spaces] == [
+        (1, 0),
+        (0, 1),
+    ]

@@ -17,7 +17,13 @@ from tiny_checkpoint import card
 from typer.testing import CliRunner
 
 from embstore import Store
-from embstore.base.errors import CheckpointError, CheckpointUnavailableError, QueryError, UnknownNameError, UsageError
+from embstore.base.errors import (
+    CheckpointError,
+    CheckpointUnavailableError,
+    QueryError,
+    UnknownNameError,
+    UsageError,
+)
 from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.encode.forward import Encoder
@@ -56,7 +62,9 @@ def swept(tmp_path_factory, hub, words):
 
 
 def vectors(store: Store, space: str, layer: int) -> dict[int, np.ndarray]:
-    rows = store.sql(f"SELECT item_id, vector FROM embeddings WHERE space = '{space}' AND layer = {layer}").fetchall()
+    rows = store.sql(
+        f"SELECT item_id, vector FROM embeddings WHERE space = '{space}' AND layer = {layer}"
+    ).fetchall()
     return {item: np.array(vector) for item, vector in rows}
 
 
@@ -74,7 +82,9 @@ def test_each_revision_is_a_space_with_the_vectors_of_transformers(swept, hub):
 
 def test_revisions_are_named_with_the_models_too(swept, words, tmp_path):
     store = Store(tmp_path / "store")
-    report = store.build(str(words), models=[f"{HUB_ID}@step0", f"{HUB_ID}@step16", f"{HUB_ID}@step2"])
+    report = store.build(
+        str(words), models=[f"{HUB_ID}@step0", f"{HUB_ID}@step16", f"{HUB_ID}@step2"]
+    )
     assert [space.space for space in report.spaces] == [SPACES[0], SPACES[2], SPACES[1]]
     cards, expected = store.catalog.cards, swept.catalog.cards
     assert cards.keys() == expected.keys()
@@ -133,7 +143,9 @@ def refs(hub, monkeypatch):
     ],
 )
 def test_patterns_name_revisions_on_the_hub(refs, words, tmp_path, revisions, expected):
-    report = Store(tmp_path / "store").build(str(words), models=HUB_ID, revisions=revisions, layers="0", index="none")
+    report = Store(tmp_path / "store").build(
+        str(words), models=HUB_ID, revisions=revisions, layers="0", index="none"
+    )
     assert [space.space.split(".")[1] for space in report.spaces] == expected
     assert refs == ([] if revisions == "step0" else [HUB_ID])
 
@@ -141,11 +153,15 @@ def test_patterns_name_revisions_on_the_hub(refs, words, tmp_path, revisions, ex
 def test_revisions_that_cannot_be_listed_or_do_not_exist(refs, words, tmp_path, monkeypatch):
     build = Store(tmp_path / "store").build
     with pytest.raises(
-        CheckpointError, match=r"none of the 3 revisions of .* matches 'epoch\*': step0, step2, step16\."
+        CheckpointError,
+        match=r"none of the 3 revisions of .* matches 'epoch\*': step0, step2, step16\.",
     ):
         build(str(words), models=HUB_ID, revisions="epoch*")
     monkeypatch.undo()
-    with pytest.raises(CheckpointUnavailableError, match=r"revisions of 'org/tiny-neox' cannot be listed: .*Name them"):
+    with pytest.raises(
+        CheckpointUnavailableError,
+        match=r"revisions of 'org/tiny-neox' cannot be listed: .*Name them",
+    ):
         build(str(words), models=HUB_ID, revisions="all")
 
 
@@ -161,7 +177,9 @@ def test_the_weights_of_one_checkpoint_are_loaded_at_a_time(hub, words, tmp_path
         loaded.add(encoder)
 
     monkeypatch.setattr(Encoder, "__init__", counted)
-    Store(tmp_path / "store").build(str(words), models=HUB_ID, revisions=list(COMMITS), layers="0", index="none")
+    Store(tmp_path / "store").build(
+        str(words), models=HUB_ID, revisions=list(COMMITS), layers="0", index="none"
+    )
     assert alive == [0] * 2 * len(COMMITS)  # once to plan, once to encode
 
 
@@ -180,7 +198,9 @@ def test_queries_choose_revisions(swept, options, expected):
 
 
 def test_unknown_revisions_name_the_nearest(swept):
-    with pytest.raises(UnknownNameError, match=r"unknown revision 'step1'.*Known: step0, step2, step16"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown revision 'step1'.*Known: step0, step2, step16"
+    ):
         swept.query("anisotropy", revisions="step1")
     with pytest.raises(QueryError, match="no space matches unit 'sentence', revision 'step0'"):
         swept.neighbours("dog", revisions="step0", unit="sentence")
@@ -204,7 +224,9 @@ def test_every_result_has_the_revision_and_the_step(swept):
         steps = {(row["space"], row["revision"], row["step"]) for row in found}
         compared = SPACES[:2] if name in ("pairs", "drift") else SPACES
         assert steps == {
-            (space, f"step{step}", step) for space, step in zip(SPACES, (0, 2, 16), strict=True) if space in compared
+            (space, f"step{step}", step)
+            for space, step in zip(SPACES, (0, 2, 16), strict=True)
+            if space in compared
         }
         if name in ("pairs", "drift"):
             assert {(row["revision_2"], row["step_2"]) for row in found} == {("step16", 16)}
@@ -218,14 +240,18 @@ def test_the_command_line_follows_training(hub, words, tmp_path):
         return result.stdout
 
     run("build", words, "--model", HUB_ID, "--revision", "step0,step2", "--revision", "step16")
-    rows = json.loads(run("query", "anisotropy", "--revision", "step2,step16", "--layer", "top", "--json"))
+    rows = json.loads(
+        run("query", "anisotropy", "--revision", "step2,step16", "--layer", "top", "--json")
+    )
     assert [row["step"] for row in rows] == [2, 16]
     assert [row["space"] for row in json.loads(run("info", "--json"))] == SPACES
     picture = tmp_path / "cka.vl.json"
     run("plot", "cka", "--against", SPACES[-1], "--x", "step", "-o", picture)
     drawn = json.loads(picture.read_text("utf-8"))["data"]["values"]
     stored = json.loads(run("query", "cka", "--against", SPACES[-1], "--json"))
-    expected = {(row["step"], row["cka"]) for row in stored if row["layer_name"] == row["layer_name_2"]}
+    expected = {
+        (row["step"], row["cka"]) for row in stored if row["layer_name"] == row["layer_name_2"]
+    }
     assert {(row["place"], row["cka"]) for row in drawn} == expected
     assert {step for step, _ in expected} == {0, 2}
 
@@ -233,22 +259,35 @@ def test_the_command_line_follows_training(hub, words, tmp_path):
 def test_stores_without_revisions_have_no_such_columns(make_store, tmp_path):
     made = make_store(n=20)
     store = made.store
-    tables = [store.query("anisotropy"), store.query("cka"), store.neighbours("text3"), store.info(), store.map()]
-    assert not {"revision", "step", "revision_2", "step_2"} & {column for found in tables for column in found.columns}
+    tables = [
+        store.query("anisotropy"),
+        store.query("cka"),
+        store.neighbours("text3"),
+        store.info(),
+        store.map(),
+    ]
+    assert not {"revision", "step", "revision_2", "step_2"} & {
+        column for found in tables for column in found.columns
+    }
     assert "revision_name" not in card(store.path, made.space)
 
 
 def test_refusals(hub, run, words, tmp_path):
     store = Store(tmp_path / "store")
-    with pytest.raises(CheckpointError, match=r"has no config.json: .* In it are run: choose some with revisions="):
+    with pytest.raises(
+        CheckpointError, match=r"has no config.json: .* In it are run: choose some with revisions="
+    ):
         store.build(str(words), models=str(run.parent))
     with pytest.raises(UsageError, match=r"no checkpoint in the list \(models=\)"):
         store.build(str(words), models=[])
     with pytest.raises(
-        CheckpointUnavailableError, match=r"org/tiny-neox.* at revision 'step4'.* is not on this machine"
+        CheckpointUnavailableError,
+        match=r"org/tiny-neox.* at revision 'step4'.* is not on this machine",
     ):
         store.build(str(words), models=HUB_ID, revisions="step4")
-    with pytest.raises(CheckpointError, match=r"no revision 'checkpoint-900'.*There is checkpoint-500"):
+    with pytest.raises(
+        CheckpointError, match=r"no revision 'checkpoint-900'.*There is checkpoint-500"
+    ):
         store.build(str(words), models=str(run), revisions="checkpoint-900")
     with pytest.raises(UsageError, match=r"names a revision, and revisions=.step0. another"):
         store.build(str(words), models=f"{HUB_ID}@step2", revisions="step0")

@@ -25,15 +25,21 @@ def embedded(report: BuildReport) -> dict[str, int]:
     return {space.space.split(".")[1]: space.embedded for space in report.spaces}
 
 
-@pytest.mark.parametrize(("n_sentences", "unit"), [(20, "sentence"), (18, "sentence"), (2, "word"), (0, "word")])
+@pytest.mark.parametrize(
+    ("n_sentences", "unit"), [(20, "sentence"), (18, "sentence"), (2, "word"), (0, "word")]
+)
 def test_most_texts_decide_and_only_sentences_are_said(build, source, n_sentences, unit):
     name = source(*SENTENCES[:n_sentences], *WORDS[: 20 - n_sentences])
     report = build(name)
     assert embedded(report) == {unit: 20}
     said = f"{name}: taken for sentences, since {n_sentences} of its 20 texts, one in each line or row, have white"
-    assert report.notes == ((f'{said} space; for words or phrases, add unit="word".',) if unit == "sentence" else ())
+    assert report.notes == (
+        (f'{said} space; for words or phrases, add unit="word".',) if unit == "sentence" else ()
+    )
     assert build(name, unit="word").notes == ()
-    assert embedded(build(texts=[*SENTENCES[:n_sentences], *WORDS[: 20 - n_sentences]])) == {unit: 20}
+    assert embedded(build(texts=[*SENTENCES[:n_sentences], *WORDS[: 20 - n_sentences]])) == {
+        unit: 20
+    }
 
 
 def test_a_build_writes_what_its_dry_run_says(build, source):
@@ -48,21 +54,30 @@ def test_a_mixed_source_is_refused_with_examples(build, source, tmp_path, n_sent
     name = source(*SENTENCES[:n_sentences], *WORDS[: 20 - n_sentences])
     with pytest.raises(UsageError) as refused:
         build(name, dry_run=False, models="no/such")
-    assert f"{n_sentences} of 20 texts have white space, such as 'This is sentence 0.' ({name}:1)" in str(refused.value)
-    assert f"{20 - n_sentences} have none, such as 'word0' ({name}:{n_sentences + 1})" in str(refused.value)
+    assert (
+        f"{n_sentences} of 20 texts have white space, such as 'This is sentence 0.' ({name}:1)"
+        in str(refused.value)
+    )
+    assert f"{20 - n_sentences} have none, such as 'word0' ({name}:{n_sentences + 1})" in str(
+        refused.value
+    )
     assert 'All words or phrases: unit="word"' in str(refused.value)
     assert 'All sentences, some of one word: unit="sentence"' in str(refused.value)
     assert not (tmp_path / "store").exists()
     *_, both, first, second = str(refused.value).splitlines()
     assert both == "Both: build a file of each:"
-    subprocess.run(["sh", "-ec", f"{first}\n{second}"], check=True, cwd=tmp_path)  # the commands work as they are shown
+    subprocess.run(
+        ["sh", "-ec", f"{first}\n{second}"], check=True, cwd=tmp_path
+    )  # the commands work as they are shown
     parts = [line.partition("> ")[2] for line in (first, second)]
     assert [embedded(build(str(tmp_path / part))) for part in parts] == [
         {"sentence": n_sentences}, {"word": 20 - n_sentences}
     ]  # fmt: skip
 
 
-def test_a_source_is_read_once_and_refused_at_its_end_if_its_beginning_deceived(build, source, monkeypatch):
+def test_a_source_is_read_once_and_refused_at_its_end_if_its_beginning_deceived(
+    build, source, monkeypatch
+):
     monkeypatch.setattr(pipeline, "_FIRST_TEXTS", 10)
     stream = io.StringIO("".join(f"{line}\n" for line in SENTENCES))
     monkeypatch.setattr("sys.stdin", stream)
@@ -109,8 +124,14 @@ def test_what_declares_its_unit_keeps_it(build, source, tmp_path):
     [
         (b"", "has no texts: it is empty"),
         (b"a\0b\n", r"texts\.txt:1: the text has NUL characters, as binary files"),
-        ("dog\ncat\n".encode("utf-16-le"), "NUL characters, as binary files and texts in UTF-16 have"),
-        (b"\x89PNG\r\n\x1a\n\0\0", r"texts\.txt:1: byte 0x89 .* is not valid UTF-8.*if it is text at all"),
+        (
+            "dog\ncat\n".encode("utf-16-le"),
+            "NUL characters, as binary files and texts in UTF-16 have",
+        ),
+        (
+            b"\x89PNG\r\n\x1a\n\0\0",
+            r"texts\.txt:1: byte 0x89 .* is not valid UTF-8.*if it is text at all",
+        ),
     ],
 )
 def test_files_that_are_no_texts(build, tmp_path, content, message):
@@ -121,5 +142,8 @@ def test_files_that_are_no_texts(build, tmp_path, content, message):
 
 def test_a_file_of_one_line_is_said(build, source):
     [note] = build(source("Many words in one line. " * 3)).notes
-    assert "taken for sentences, since 1 of its 1 texts, one in each line or row, have white space" in note
+    assert (
+        "taken for sentences, since 1 of its 1 texts, one in each line or row, have white space"
+        in note
+    )
     assert build(source("dog")).notes == ()

@@ -17,7 +17,9 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("synthetic") / "store"
     synthetic_store(root, texts=["the bank of the river", "a bank lends"], unit="occurrence")
     synthetic_store(root, n=30, model="other", top_form=None, n_blocks=2)
-    return synthetic_store(root, texts=["dog", "cat", "a|b", "line\nbreak", *(f"text{i}" for i in range(30))])
+    return synthetic_store(
+        root, texts=["dog", "cat", "a|b", "line\nbreak", *(f"text{i}" for i in range(30))]
+    )
 
 
 @pytest.fixture
@@ -56,7 +58,10 @@ def process(tmp_path):
         environment = os.environ | (env or {})
         command = [sys.executable, "-m", "embstore", *map(str, arguments)]
         return subprocess.run(
-            command, cwd=tmp_path, env=environment, **{"capture_output": True, "text": True, **options}
+            command,
+            cwd=tmp_path,
+            env=environment,
+            **{"capture_output": True, "text": True, **options},
         )
 
     return run

@@ -24,17 +24,26 @@ def refused(cli):
 
 # Of a store: thing, place, remedy.
 OF_A_STORE = {
-    "metric": (["query", "anisotrop"], ["unknown metric 'anisotrop'", "Did you mean 'anisotropy'?", "Known: anis"]),
+    "metric": (
+        ["query", "anisotrop"],
+        ["unknown metric 'anisotrop'", "Did you mean 'anisotropy'?", "Known: anis"],
+    ),
     "model": (
         ["query", "norms", "--model", "tooy"],
         ["Did you mean 'toy'?", "Known: other, toy", "build --model tooy"],
     ),
-    "space": (["query", "norms", "--space", "toy.word.lst"], ["'toy.word.lst'", "mean 'toy.word.last'", "Known: "]),
+    "space": (
+        ["query", "norms", "--space", "toy.word.lst"],
+        ["'toy.word.lst'", "mean 'toy.word.last'", "Known: "],
+    ),
     "layer": (
         ["query", "norms", "--layer", "17", "--space", "toy.word.last"],
         ["unknown layer '17'", "Known: 0, 1, 2, 3, raw, all, top, normed"],
     ),
-    "unit": (["query", "norms", "--unit", "wrod"], ["unknown unit 'wrod'", "Did you mean 'word'?", "Known: word"]),
+    "unit": (
+        ["query", "norms", "--unit", "wrod"],
+        ["unknown unit 'wrod'", "Did you mean 'word'?", "Known: word"],
+    ),
     "pooling that no space has": (
         ["query", "norms", "--pooling", "eos"],
         ["no space matches pooling 'eos'", "The store holds: "],
@@ -47,25 +56,58 @@ OF_A_STORE = {
     ),
     "no text": (["neighbours"], ["text"]),
     "brackets": (["neighbours", "--text", "the bank"], ["brackets", "the [bank] of the river"]),
-    "combination": (["neighbours", "dog", "--positive", "cat"], ["either texts or positive and negative", "not both"]),
-    "method": (["neighbours", "--positive", "dog", "--method", "3cosmull"], ["Did you mean '3cosmul'?", "Known: 3cos"]),
-    "method without words": (["neighbours", "dog", "--method", "3cosmul"], ["--method 3cosmul", "--positive"]),
+    "combination": (
+        ["neighbours", "dog", "--positive", "cat"],
+        ["either texts or positive and negative", "not both"],
+    ),
+    "method": (
+        ["neighbours", "--positive", "dog", "--method", "3cosmull"],
+        ["Did you mean '3cosmul'?", "Known: 3cos"],
+    ),
+    "method without words": (
+        ["neighbours", "dog", "--method", "3cosmul"],
+        ["--method 3cosmul", "--positive"],
+    ),
     "one text": (["cosine", "dog"], ["at least two different texts", "embstore cosine bank river"]),
     "k": (["neighbours", "dog", "-k", "0"], ["k", "at least 1", "0"]),
-    "format": (["query", "norms", "--format", "jsno"], ["Did you mean 'json' or 'jsonl'?", "Known: table, json"]),
+    "format": (
+        ["query", "norms", "--format", "jsno"],
+        ["Did you mean 'json' or 'jsonl'?", "Known: table, json"],
+    ),
     "sample": (["query", "norms", "--sample", "0"], ["sample", "at least 1", "0"]),
     "memory below what DuckDB starts with": (
         ["query", "norms", "--where", "text < 'b'", "--memory", "1KB"],
         ["at least 1 MB, not 1,000 bytes", "--memory"],
     ),
-    "no store": (["query", "norms", "--store", ""], ["by an empty string", "without a name it is $EMBSTORE_STORE"]),
+    "no store": (
+        ["query", "norms", "--store", ""],
+        ["by an empty string", "without a name it is $EMBSTORE_STORE"],
+    ),
     "no unit": (["query", "norms", "--unit", ""], ["unknown unit ''. Known: word"]),
-    "no layer": (["query", "norms", "--layer", ""], ["no layer in the selection (--layer)", "such as top"]),
-    "empty list of words": (["query", "norms", "--words", ""], ["words cannot be an empty string", "a file"]),
-    "folder of the output": (["query", "norms", "-o", "no/x.csv"], ["no/x.csv", "there is no folder no.", "--output"]),
-    "folder as output": (["query", "norms", "-o", "."], [". cannot be written: it is a folder", "--output"]),
-    "ids as text in CSV": (["neighbours", "dog", "--csv", "--ids-as-text"], ["--ids-as-text is about JSON", "jsonl"]),
-    "variant": (["query", "anisotropy", "--variant", "centerd"], ["Did you mean 'centred'?", "Known: raw, centred"]),
+    "no layer": (
+        ["query", "norms", "--layer", ""],
+        ["no layer in the selection (--layer)", "such as top"],
+    ),
+    "empty list of words": (
+        ["query", "norms", "--words", ""],
+        ["words cannot be an empty string", "a file"],
+    ),
+    "folder of the output": (
+        ["query", "norms", "-o", "no/x.csv"],
+        ["no/x.csv", "there is no folder no.", "--output"],
+    ),
+    "folder as output": (
+        ["query", "norms", "-o", "."],
+        [". cannot be written: it is a folder", "--output"],
+    ),
+    "ids as text in CSV": (
+        ["neighbours", "dog", "--csv", "--ids-as-text"],
+        ["--ids-as-text is about JSON", "jsonl"],
+    ),
+    "variant": (
+        ["query", "anisotropy", "--variant", "centerd"],
+        ["Did you mean 'centred'?", "Known: raw, centred"],
+    ),
 }
 
 
@@ -79,39 +121,84 @@ def test_a_question_that_cannot_be_answered(refused, made, case):
 
 # Of a build: found before any model is loaded. ``{}`` is the checkpoint.
 OF_A_CALL = {
-    "unit": (["words:9", "--unit", "sentense"], ["unknown unit 'sentense'", "Did you mean 'sentence'?", "Known: wo"]),
-    "pooling": (["words:9", "--pooling", "lats"], ["unknown pooling 'lats'", "Did you mean 'last'", "projection"]),
+    "unit": (
+        ["words:9", "--unit", "sentense"],
+        ["unknown unit 'sentense'", "Did you mean 'sentence'?", "Known: wo"],
+    ),
+    "pooling": (
+        ["words:9", "--pooling", "lats"],
+        ["unknown pooling 'lats'", "Did you mean 'last'", "projection"],
+    ),
     "pooling of no checkpoint": (["words:9", "--pooling", "x"], ["bos, eos, projection, model."]),
-    "poolings known to the field": (["words:9", "--pooling", "CLS"], ["unknown pooling 'CLS'", "Did you mean 'bos'?"]),
-    "dtype": (["words:9", "--dtype", "float8"], ["unknown dtype 'float8'", "Known: float32, float16"]),
-    "long": (["words:9", "--long", "cut"], ["unknown treatment of long texts 'cut'", "Known: skip, truncate, error"]),
-    "index": (["words:9", "--index", "hsnw"], ["Did you mean 'hnsw'?", "Known: auto, flat, hnsw, none"]),
-    "index memory": (["words:9", "--index-memory", "lots"], ["'lots' is no amount of memory", "8GB"]),
-    "template field": (["words:9", "--template", "{txt}"], ["unknown template field 'txt'", "Did you mean 'text'?"]),
+    "poolings known to the field": (
+        ["words:9", "--pooling", "CLS"],
+        ["unknown pooling 'CLS'", "Did you mean 'bos'?"],
+    ),
+    "dtype": (
+        ["words:9", "--dtype", "float8"],
+        ["unknown dtype 'float8'", "Known: float32, float16"],
+    ),
+    "long": (
+        ["words:9", "--long", "cut"],
+        ["unknown treatment of long texts 'cut'", "Known: skip, truncate, error"],
+    ),
+    "index": (
+        ["words:9", "--index", "hsnw"],
+        ["Did you mean 'hnsw'?", "Known: auto, flat, hnsw, none"],
+    ),
+    "index memory": (
+        ["words:9", "--index-memory", "lots"],
+        ["'lots' is no amount of memory", "8GB"],
+    ),
+    "template field": (
+        ["words:9", "--template", "{txt}"],
+        ["unknown template field 'txt'", "Did you mean 'text'?"],
+    ),
     "name": (["words:9", "--name", "a/b"], ["'a/b' cannot name a space", "letters, digits"]),
     "limit": (["words:9", "--limit", "0"], ["limit must be at least 1, not 0"]),
-    "batch tokens": (["words:9", "--batch-tokens", "0"], ["batch_tokens must be at least 1, not 0"]),
+    "batch tokens": (
+        ["words:9", "--batch-tokens", "0"],
+        ["batch_tokens must be at least 1, not 0"],
+    ),
     "per text": (["words:9", "--per-text", "2"], ["per_text", "'occurrence'", "'word'"]),
     "missing file": (["texst.txt"], ["texst.txt does not exist", "Did you mean texts.txt"]),
-    "column": (["table.csv", "--column", "wrod"], ["unknown column 'wrod'", "Did you mean 'word'?", "table.csv"]),
+    "column": (
+        ["table.csv", "--column", "wrod"],
+        ["unknown column 'wrod'", "Did you mean 'word'?", "table.csv"],
+    ),
     "no column named": (["table.csv"], ["table.csv", "--column", "word"]),
     "standard input twice": (["-", "-"], ["standard input", "once"]),
     "model of a checkpoint without a recipe": (
         ["words:9", "--pooling", "model"],
-        ["no pooling 'model'", "'tiny' declares no recipe of its own", "(modules.json)", "Known for words: last"],
+        [
+            "no pooling 'model'",
+            "'tiny' declares no recipe of its own",
+            "(modules.json)",
+            "Known for words: last",
+        ],
     ),
     "a prompt of another pooling": (
         ["words:9", "--prompt", "query"],
         ["the prompt 'query' belongs to pooling 'model'", "the pooling is 'last'", "--template"],
     ),
-    "one name for two spaces": (["words:9", "--name", "x", "--pooling", "last", "--pooling", "mean"], ["--name", "2"]),
+    "one name for two spaces": (
+        ["words:9", "--name", "x", "--pooling", "last", "--pooling", "mean"],
+        ["--name", "2"],
+    ),
     "projection of GPT-2": (
         ["words:9", "--unit", "sentence", "--pooling", "projection"],
-        ["no pooling 'projection'", "'tiny' has no text projection", "Known for sentences: last, first, mean"],
+        [
+            "no pooling 'projection'",
+            "'tiny' has no text projection",
+            "Known for sentences: last, first, mean",
+        ],
     ),
     "layer": (["words:9", "--layers", "3"], ["unknown layer '3'", "Known: 0, 1, 2, raw"]),
     "device": (["words:9", "--device", "gpu"], ["'gpu'", ". Use --device cpu"]),
-    "device of no backend": (["words:9", "--device", "fpga"], ["the device 'fpga' cannot", "d. Use --device cpu"]),
+    "device of no backend": (
+        ["words:9", "--device", "fpga"],
+        ["the device 'fpga' cannot", "d. Use --device cpu"],
+    ),
 }
 
 
@@ -138,7 +225,10 @@ def test_a_folder_that_is_no_store_or_one_of_another_format(refused, tmp_path, c
     (tmp_path / "older" / "store.json").write_text('{"format": 3}')
     (tmp_path / "newer" / "manifest").mkdir(parents=True)
     (tmp_path / "newer" / "manifest" / f"{1:020d}.json").write_bytes(document_bytes({"format": 99}))
-    for folder, words in {"older": "is a store of format 3", "newer": "pip install --upgrade embstore"}.items():
+    for folder, words in {
+        "older": "is a store of format 3",
+        "newer": "pip install --upgrade embstore",
+    }.items():
         for call in (["info"], ["build", "words:9", "--model", f"tiny={checkpoint}"]):
             assert words in refused(*call, "--store", folder)
 
@@ -162,7 +252,9 @@ def test_too_little_memory_is_a_line(refused, made, monkeypatch):
         raise MemoryError("Unable to allocate 8.00 TiB")
 
     monkeypatch.setattr("embstore.Store.query", fail)
-    assert "not enough memory (Unable to allocate 8.00 TiB)" in refused("query", "spectrum", "--store", made.root)
+    assert "not enough memory (Unable to allocate 8.00 TiB)" in refused(
+        "query", "spectrum", "--store", made.root
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,9 +287,15 @@ NORMS = ["query", "norms"]
         (["query", "norms", "--layer", "last"], "unknown layer 'last'. Did you mean 'top'?"),
         (["query", "norms", "--unit", "token"], "Did you mean 'occurrence'?"),
         (["query", "norms", "--format", "md"], "Did you mean 'markdown'?"),
-        (["query", "norms", "--where", "text = dog"], "A text stands in single quotes: 'dog', as in text = 'dog'."),
+        (
+            ["query", "norms", "--where", "text = dog"],
+            "A text stands in single quotes: 'dog', as in text = 'dog'.",
+        ),
         (["neighbours", "dog", "--where", "text = cat"], "as in text = 'cat'."),
-        (["query", "--layer", "6", "norms"], "Options follow the metric: embstore query METRIC --layer …"),
+        (
+            ["query", "--layer", "6", "norms"],
+            "Options follow the metric: embstore query METRIC --layer …",
+        ),
         (["anisotropy"], "Did you mean 'embstore query anisotropy'?"),
         (["anisotropi"], "Did you mean 'embstore query anisotropy'?"),
         (["search", "dog"], "Did you mean 'embstore neighbours TEXT'?"),
@@ -207,14 +305,21 @@ NORMS = ["query", "norms"]
         (["bild"], "Did you mean 'build'?"),
         (["build", "--modle", "x"], "--model"),
         (["build", "--limit", "many"], "'--limit'"),
-        (["query", "anisotrpy"], "unknown metric 'anisotrpy'. Did you mean 'anisotropy'? Known: anisotropy, "),
+        (
+            ["query", "anisotrpy"],
+            "unknown metric 'anisotrpy'. Did you mean 'anisotropy'? Known: anisotropy, ",
+        ),
         ([*NORMS, "--json", "--csv"], "--format takes one value, and 'json' and 'csv' were given"),
         ([*NORMS, "--unit", "word", "--unit=sentence"], "--unit takes one value"),
         ([*NORMS, "-o", "a.csv", "--output", "b.csv"], "--output takes one value"),
     ],
 )
 def test_what_was_meant_is_named(refusal, made, call, message):
-    store = ["--store", made.root, "--space", "toy.word.last"] if call[0] in ("query", "neighbours") else []
+    store = (
+        ["--store", made.root, "--space", "toy.word.last"]
+        if call[0] in ("query", "neighbours")
+        else []
+    )
     assert message in refusal(*call, *store)
 
 
@@ -223,18 +328,32 @@ def test_what_was_meant_is_named(refusal, made, call, message):
     [
         (
             ["query", "similarity", "--dataset", "rg65", "simlex999", "my own", "--layer", "0"],
-            "unexpected arguments 'simlex999', 'my own'. To give several values, repeat the option: "
-            "--dataset rg65 --dataset simlex999 --dataset 'my own'",
+            (
+                "unexpected arguments 'simlex999', 'my own'. To give several values, repeat the"
+                " option: --dataset rg65 --dataset simlex999 --dataset 'my own'"
+            ),
         ),
         (
             ["query", "isoscore", "--layer", "0", "--transform=center", "standardize"],
-            "'standardize'. To give several values, repeat the option: --transform center --transform standardize",
+            (
+                "'standardize'. To give several values, repeat the option: --transform center"
+                " --transform standardize"
+            ),
         ),
         ([*NORMS, "--model", "a", "--layer", "0", "1"], "unexpected argument '1'."),
         ([*NORMS, "dog"], "unexpected argument 'dog'."),
-        (["neighbours", "dog", "-k", "x1"], "Error: Invalid value for '-k': 'x1' is not a whole number."),
-        (["neighbours", "dog", "-k", "1.5"], "Error: Invalid value for '-k': '1.5' is not a whole number."),
-        ([*NORMS, "--timeout", "soon"], "Error: Invalid value for '--timeout': 'soon' is not a number."),
+        (
+            ["neighbours", "dog", "-k", "x1"],
+            "Error: Invalid value for '-k': 'x1' is not a whole number.",
+        ),
+        (
+            ["neighbours", "dog", "-k", "1.5"],
+            "Error: Invalid value for '-k': '1.5' is not a whole number.",
+        ),
+        (
+            [*NORMS, "--timeout", "soon"],
+            "Error: Invalid value for '--timeout': 'soon' is not a number.",
+        ),
     ],
 )
 def test_an_argument_too_many_and_a_value_that_is_no_number_are_shown(cli, call, message):
@@ -249,12 +368,17 @@ def test_forgotten_quotes_round_a_sentence(cli, make_store, monkeypatch):
     made = make_store(unit="sentence", texts=["a dog runs", "a cat sleeps"])
     layer = made.vectors[:, 0]
     monkeypatch.setattr(
-        embedding, "embed_item", lambda card, item, trust: dict(zip(card.layers.ids, layer, strict=True))
+        embedding,
+        "embed_item",
+        lambda card, item, trust: dict(zip(card.layers.ids, layer, strict=True)),
     )
     hint = 'If they are one sentence, quote it: "the dog runs"'
     assert hint in cli("neighbours", "the", "dog", "runs", "--embed", "--store", made.root).stderr
     assert hint not in cli("neighbours", "the dog runs", "--embed", "--store", made.root).stderr
-    assert "quote it" not in cli("neighbours", "a dog runs", "a cat sleeps", "--store", made.root).stderr
+    assert (
+        "quote it"
+        not in cli("neighbours", "a dog runs", "a cat sleeps", "--store", made.root).stderr
+    )
 
 
 def test_an_address_is_no_store(refusal):
@@ -267,4 +391,6 @@ def test_checkpoints_that_a_shell_made_of_a_pattern(refusal, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
-    assert "repeat --model: --model FOLDER --model b" in refusal("build", "words:9", "--model", "a", "b")
+    assert "repeat --model: --model FOLDER --model b" in refusal(
+        "build", "words:9", "--model", "a", "b"
+    )

@@ -17,7 +17,9 @@ def model(checkpoint):
     return ["--model", f"tiny={checkpoint}"]
 
 
-def test_the_summary_says_what_was_done_and_where_and_that_nothing_is_left(cli, refusal, model, tmp_path):
+def test_the_summary_says_what_was_done_and_where_and_that_nothing_is_left(
+    cli, refusal, model, tmp_path
+):
     Path("a.txt").write_text("dog\n\ncat\nfish\ndog\n")
     result = cli("build", "a.txt", *model)
     assert (result.exit_code, result.stdout) == (0, "")
@@ -27,7 +29,8 @@ def test_the_summary_says_what_was_done_and_where_and_that_nothing_is_left(cli, 
     assert blank == "1 row of the sources skipped: empty line"
     assert listed == "Each of them is listed by: embstore info --skipped"
     assert re.fullmatch(
-        rf"\d+ tokens in [\d.]+ s \([\d,]+ tokens/s\), [\d.]+ s with loading; [\d.]+ kB written to {tmp_path}/store",
+        r"\d+ tokens in [\d.]+ s \([\d,]+ tokens/s\), [\d.]+ s with loading; [\d.]+ kB written to"
+        rf" {tmp_path}/store",
         work,
     )
     assert "a.txt:2" in cli("info", "--skipped").stdout
@@ -48,7 +51,9 @@ def test_the_summary_says_what_was_done_and_where_and_that_nothing_is_left(cli, 
 @pytest.mark.slow
 def test_the_summary_of_a_part_says_what_is_left_to_the_others(cli, model):
     first = cli("build", "words:40", *model, "--shard", "1/2").stderr
-    [(embedded, left)] = re.findall(r"(\d+) embedded, 0 already there, (\d+) left to the other parts", first)
+    [(embedded, left)] = re.findall(
+        r"(\d+) embedded, 0 already there, (\d+) left to the other parts", first
+    )
     assert int(embedded) + int(left) == 40
     second = cli("build", "words:40", *model, "--shard", "2/2").stderr
     assert f"{left} embedded, {embedded} already there" in second
@@ -77,7 +82,10 @@ def test_a_dry_run_writes_nothing_at_all(cli, model, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert "Dry run: nothing is written. 2 texts, 2 items." in dry.stderr
     assert "tiny.word.last: 2 to embed, 0 already there" in dry.stderr
-    assert re.search(r"\d+ tokens in \d forward pass(es)?; about [\d.]+ kB on disk and [\d.]+ s on this", dry.stderr)
+    assert re.search(
+        r"\d+ tokens in \d forward pass(es)?; about [\d.]+ kB on disk and [\d.]+ s on this",
+        dry.stderr,
+    )
 
 
 def test_standard_input_columns_of_tables_and_by_default_the_first_words_are_sources(cli, model):
@@ -101,14 +109,18 @@ def test_progress_is_plain_lines_when_piped(cli, model, monkeypatch, capfd):
     assert "\r" not in done.stderr
     assert done.stderr.splitlines()[0] == "loading tiny"
     assert re.search(r"^embedding with tiny 300 of 300", done.stderr, re.MULTILINE)
-    assert re.search(r"^indexing tiny\.word\.last 4 of 4 layers(?:, [\d.,]+/s)?$", done.stderr, re.MULTILINE)
+    assert re.search(
+        r"^indexing tiny\.word\.last 4 of 4 layers(?:, [\d.,]+/s)?$", done.stderr, re.MULTILINE
+    )
     # Nothing of transformers' or the hub's: every line is embstore's own.
     own = r"loading|embedding|indexing|tiny\.word\.last:|[\d,]+ tokens in"
     assert all(re.match(own, line) for line in done.stderr.splitlines())
 
 
 @pytest.mark.slow
-def test_a_checkpoint_of_the_hub_stays_at_its_revision(cli, refusal, checkpoint, tmp_path, monkeypatch):
+def test_a_checkpoint_of_the_hub_stays_at_its_revision(
+    cli, refusal, checkpoint, tmp_path, monkeypatch
+):
     from huggingface_hub import constants
     from tiny_checkpoint import make_checkpoint
 
@@ -134,19 +146,26 @@ def test_a_checkpoint_of_the_hub_stays_at_its_revision(cli, refusal, checkpoint,
     assert f'revision is "{old}", not "{new}"' in refusal("build", "a.txt", "--model", "org/tiny")
 
 
-def test_a_first_line_that_may_be_a_text_is_reported_and_read_with_no_header(cli, refusal, checkpoint):
+def test_a_first_line_that_may_be_a_text_is_reported_and_read_with_no_header(
+    cli, refusal, checkpoint
+):
     model = ("--model", f"tiny={checkpoint}", "--index", "none")
     Path("words.csv").write_text("cat\ndog\n")
     for more in ((), ("--dry-run",)):
         done = cli("build", "words.csv", *model, *more)
         assert done.exit_code == 0
-        assert "words.csv:1: 'cat' was taken for the name of the column, not for a text." in done.stderr
+        assert (
+            "words.csv:1: 'cat' was taken for the name of the column, not for a text."
+            in done.stderr
+        )
     missing = cli("datasets", "missing", "words.csv")
     assert "words.csv:1: 'cat' was taken for the name of the column" in missing.stderr
     done = cli("build", "words.csv", "--no-header", *model)
     assert "1 embedded, 1 already there" in done.stderr
     assert "was taken for" not in done.stderr
-    assert "--no-header does not fit 'words'" in refusal("build", "words.csv", "words", "--no-header", *model)
+    assert "--no-header does not fit 'words'" in refusal(
+        "build", "words.csv", "words", "--no-header", *model
+    )
 
 
 def test_both_commands_run_as_they_are_shown(cli, checkpoint, tmp_path):
@@ -169,7 +188,14 @@ def test_suggested_commands_name_the_store_and_no_secret(cli, model, tmp_path):
     built = cli("build", "a.txt", *model, "--store", store).stderr
     assert f"Each of them is listed by: embstore info --skipped --store '{store}'" in built
     refused = cli("query", "similarity", "--store", store).stderr
-    assert re.search(rf"Embed one with: embstore build rg65 --model \S+ --store '{store}'$", refused.strip())
-    words = "--store-option secret_access_key=abc --store-option=account_key=abc --store-option region=abc"
-    masked = "--store-option secret_access_key=… --store-option=account_key=… --store-option region=abc"
+    assert re.search(
+        rf"Embed one with: embstore build rg65 --model \S+ --store '{store}'$", refused.strip()
+    )
+    words = (
+        "--store-option secret_access_key=abc --store-option=account_key=abc --store-option"
+        " region=abc"
+    )
+    masked = (
+        "--store-option secret_access_key=… --store-option=account_key=… --store-option region=abc"
+    )
     assert _reading._masked(words.split()) == masked.split()

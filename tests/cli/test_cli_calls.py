@@ -111,4 +111,6 @@ def test_a_command_calls_one_method_of_store(request, cli, folder, tmp_path, cal
 
 
 def test_every_command_is_tried():
-    assert {line.split()[0] for line, _ in CALLS} == {*COMMANDS} - {"explore"}  # serves until Ctrl-C: tests/explore
+    assert {line.split()[0] for line, _ in CALLS} == {*COMMANDS} - {
+        "explore"
+    }  # serves until Ctrl-C: tests/explore

@@ -24,7 +24,11 @@ def test_a_store_a_result_and_names(cli, tmp_path):
     assert result.stderr.startswith("toy/checkpoint: no publication is known for this checkpoint.")
     assert cli("query", "cka", "--layer", "0,1", "--output", "r.json").exit_code == 0
     result = cli("cite", "--from", "r.json")
-    assert keys(result.stdout) == ["embstore", *METRICS["cka"].references, "checkpoint-toy-checkpoint"]
+    assert keys(result.stdout) == [
+        "embstore",
+        *METRICS["cka"].references,
+        "checkpoint-toy-checkpoint",
+    ]
     assert keys(cli("cite", "rg65", "gpt2").stdout) == ["rubenstein1965", "radford2019"]
     assert cli("cite", "rg65", "--output", "refs.bib").stdout == ""
     assert keys((tmp_path / "refs.bib").read_text()) == ["rubenstein1965"]

@@ -40,7 +40,9 @@ def stores(tmp_path_factory):
     x[0] = 1
     flat = synthetic_store(folder / "flat", n=20, dim=4, n_blocks=1, top_form=None, vectors=x)
     write_pairs(flat)
-    uses = synthetic_store(folder / "uses", unit="occurrence", texts=SENTENCES, dim=4, n_blocks=1, top_form=None)
+    uses = synthetic_store(
+        folder / "uses", unit="occurrence", texts=SENTENCES, dim=4, n_blocks=1, top_form=None
+    )
     write_columns(uses, {"year": [1900 + 50 * ("a" in item.context.split()[0]) for item in uses.items],
                          "same": [1] * len(uses.items)})  # fmt: skip
     return {"words": words, "flat": flat, "uses": uses}
@@ -50,24 +52,42 @@ CEAT = "ceat -x river,sea -y town,road -a the, -b my,"
 AXIS = "axis --positive text1,text2 --negative text3,"
 REFUSED = {
     "similarity --dataset rg65 --versus 7": ["unknown layer '7'. Known: 0, 1, 2, all, top."],
-    "similarity --dataset rg65 --versus 0 --layer 0": ["--versus 0: there is nothing to compare it with."],
-    "similarity --dataset rg65 --versus best --layer 0": ["--versus best: there is nothing to compare it with."],
-    "similarity --dataset rg65 --versus toy.word.last": ["nothing to compare it with. Take more layers, or another sp"],
-    "similarity --dataset rg65 --versus toy.word.lst": ["Did you mean 'toy.word.last'? Known: best, toy.word.last."],
+    "similarity --dataset rg65 --versus 0 --layer 0": [
+        "--versus 0: there is nothing to compare it with."
+    ],
+    "similarity --dataset rg65 --versus best --layer 0": [
+        "--versus best: there is nothing to compare it with."
+    ],
+    "similarity --dataset rg65 --versus toy.word.last": [
+        "nothing to compare it with. Take more layers, or another sp"
+    ],
+    "similarity --dataset rg65 --versus toy.word.lst": [
+        "Did you mean 'toy.word.last'? Known: best, toy.word.last."
+    ],
     "similarity --dataset rg65 --versus best --by pos": ["leave out --by"],
-    "similarity --dataset rg65 --versus best --differences 0": ["differences must be at least 100, not 0."],
-    "similarity --dataset rg65 --differences 100": ["--differences 100 is of --versus: add that, or leave differences"],
+    "similarity --dataset rg65 --versus best --differences 0": [
+        "differences must be at least 100, not 0."
+    ],
+    "similarity --dataset rg65 --differences 100": [
+        "--differences 100 is of --versus: add that, or leave differences"
+    ],
     "cka --over max": ["--over max is of --permutations: add that, or leave over out."],
     "cka --block pos": ["--block pos is of --permutations"],
     "cka --permutations -1": ["permutations must be at least 0, not -1."],
     "cka --permutations 9 --block one": ["1 orders of 1 blocks: too few for a p of .05."],
-    "cka --permutations 9 --block nope": ["unknown column of toy.word.last 'nope'. Known: text, const,"],
+    "cka --permutations 9 --block nope": [
+        "unknown column of toy.word.last 'nope'. Known: text, const,"
+    ],
     "knn": ["knn needs a column with labels. Name it with --label: text, "],
-    "clusters --label freq": ["clusters needs classes, and 'freq' has numbers. Cut it: --label-bins 4"],
+    "clusters --label freq": [
+        "clusters needs classes, and 'freq' has numbers. Cut it: --label-bins 4"
+    ],
     "knn --label freq --label-bins 9,1": [
         "label_bins must be a number from 1 to 1,000, or two or more ascending edges"
     ],
-    "knn --label pos --label-bins 3": ["--label-bins is for columns of numbers, and 'pos' has none: leave it out."],
+    "knn --label pos --label-bins 3": [
+        "--label-bins is for columns of numbers, and 'pos' has none: leave it out."
+    ],
     "knn --label pos -k 0": ["k must be at least 1, not 0."],
     "clusters --label pos --runs 0": ["runs must be at least 1, not 0."],
     "probe --label pos --folds 1": ["folds must be at least 2, not 1."],
@@ -77,24 +97,38 @@ REFUSED = {
     "cknna -k 1": ["k must be at least 2, not 1."],
     "imbalance --distance manhattan": ["unknown distance 'manhattan'. Known: euclidean, cosine."],
     "intrinsic-dimension --estimator grid": ["Did you mean 'gride'?"],
-    "intrinsic-dimension --estimator gride --neighbours 1": ["neighbours must be at least 2, not 1."],
+    "intrinsic-dimension --estimator gride --neighbours 1": [
+        "neighbours must be at least 2, not 1."
+    ],
     "axis": ["axis needs words: --positive WORDS and --negative WORDS"],
-    "axis --positive text1,zebra --negative text2,": ["lacks 1 of the 2 positive words: 'zebra'", "--missing skip"],
+    "axis --positive text1,zebra --negative text2,": [
+        "lacks 1 of the 2 positive words: 'zebra'",
+        "--missing skip",
+    ],
     f"{AXIS} --by pos": ["leave out --by"],
     f"{AXIS} --top -1": ["top must be at least 0, not -1."],
-    "correlate --column freq --value axis": ["correlate needs words: --positive WORDS and --negative WORDS"],
+    "correlate --column freq --value axis": [
+        "correlate needs words: --positive WORDS and --negative WORDS"
+    ],
     "correlate --column freq --positive text1,": [
         "--positive is a pole of an axis: add --value axis, or leave it out."
     ],
-    "ceat -x text1, -y text2, -a text3, -b text4,": ["ceat is about occurrence spaces, and none is among"],
+    "ceat -x text1, -y text2, -a text3, -b text4,": [
+        "ceat is about occurrence spaces, and none is among"
+    ],
     "change --by pos": ["change is about occurrence spaces"],
-    "change @uses": ["change compares groups of occurrences, by a column. Name it with --by: text, same, year"],
+    "change @uses": [
+        "change compares groups of occurrences, by a column. Name it with --by: text, same, year"
+    ],
     "change --by nope @uses": ["unknown column of toy.occurrence.last 'nope'"],
     "change --by year --word zebra @uses": ["'zebra' has no occurrence"],
     "change --by year --min-contexts 1 @uses": ["min_contexts must be at least 2, not 1."],
     "change --by year --permutations -1 @uses": ["permutations must be at least 0, not -1."],
     "ceat @uses": ["ceat needs target words: -x WORDS and -y WORDS"],
-    "ceat -x river,sea -y town,zebra -a the, -b my, @uses": ["lacks 1 of the 2 words of Y: 'zebra'", "--missing skip"],
+    "ceat -x river,sea -y town,zebra -a the, -b my, @uses": [
+        "lacks 1 of the 2 words of Y: 'zebra'",
+        "--missing skip",
+    ],
     f"{CEAT} --draws 0 @uses": ["draws must be at least 1, not 0."],
     "axis --positive bank, --negative river, @uses": ["axis is about word or sentence spaces"],
 }
@@ -136,7 +170,14 @@ ANSWERED = {
 
 def run(cli: Callable[..., Any], stores: Stores, call: str, *more: str) -> Any:
     arguments, _, store = call.partition(" @")
-    return cli("query", *arguments.split(), *more, "--store", stores[store or "words"].root, env={"COLUMNS": "80"})
+    return cli(
+        "query",
+        *arguments.split(),
+        *more,
+        "--store",
+        stores[store or "words"].root,
+        env={"COLUMNS": "80"},
+    )
 
 
 @pytest.mark.parametrize("call", REFUSED)
@@ -158,9 +199,14 @@ def test_resamples_are_no_option_of_errors_from_parts(cli, stores):
 def test_spaces_are_called_otherwise_where_label_is_a_column(cli, stores, tmp_path):
     called = ("--space-label", "toy.word.last=The toy")
     assert "The toy" in run(cli, stores, "knn --label pos --format latex", *called).stdout
-    assert run(cli, stores, "knn --label pos", *called, "--json").stderr.startswith("embstore: --space-label is for")
+    assert run(cli, stores, "knn --label pos", *called, "--json").stderr.startswith(
+        "embstore: --space-label is for"
+    )
     picture, store = tmp_path / "knn.vl.json", stores["words"].root
-    assert cli("plot", "knn", "--label", "pos", *called, "-o", picture, "--store", store).exit_code == 0
+    assert (
+        cli("plot", "knn", "--label", "pos", *called, "-o", picture, "--store", store).exit_code
+        == 0
+    )
     assert "The toy" in picture.read_text("utf-8")
 
 
@@ -203,9 +249,15 @@ ASKED: dict[str, list[str]] = {
     "imbalance": ["-k 2", "--distance cosine", "--permutations 19 --over max"],
     "cka --permutations 19": ["--permutations 29", "--over max", "--block own", "--seed 4"],
     AXIS: ["-k 2", "--top 3", "--positive text4,"],
-    "correlate --column freq --value axis --positive text1, --negative text2,": ["--negative text3,"],
+    "correlate --column freq --value axis --positive text1, --negative text2,": [
+        "--negative text3,"
+    ],
     "intrinsic-dimension --estimator gride": ["--neighbours 4"],
-    "change --by year --permutations 49 @uses": ["--permutations 59", "--seed 3", "--min-contexts 3"],
+    "change --by year --permutations 49 @uses": [
+        "--permutations 59",
+        "--seed 3",
+        "--min-contexts 3",
+    ],
     f"{CEAT} --draws 50 @uses": ["--draws 60", "--seed 3", "--missing skip"],
 }
 
@@ -228,7 +280,9 @@ def test_each_option_has_an_effect_and_answers_are_kept(cli, stores, call):
         assert "is stored" in explained or "are stored" in explained, explained
         some = rows(cli, stores, call, "--layer", "1,2")
         assert {row["layer"] for row in some} == {1, 2}
-        of_layers = [row for row in first if row["layer"] in (1, 2) and row.get("layer_2") in (None, 1, 2)]
+        of_layers = [
+            row for row in first if row["layer"] in (1, 2) and row.get("layer_2") in (None, 1, 2)
+        ]
         ignored = ("best", "p", "threshold", "calibrated")
         assert [{key: row[key] for key in row if key not in ignored} for row in some] == [
             {key: row[key] for key in row if key not in ignored} for row in of_layers
@@ -241,7 +295,13 @@ def test_each_option_has_an_effect_and_answers_are_kept(cli, stores, call):
     assert rows(cli, stores, call, "--transform", "center") != first
     chosen = rows(cli, stores, call, "--where", "item_id % 3 <> 0")
     assert [row["n"] for row in chosen] != [row["n"] for row in first]
-    listed = rows(cli, stores, call, "--words", ",".join([f"text{number}" for number in range(15)] + ["the", "bank"]))
+    listed = rows(
+        cli,
+        stores,
+        call,
+        "--words",
+        ",".join([f"text{number}" for number in range(15)] + ["the", "bank"]),
+    )
     assert {row["words_missing"] for row in listed} <= {2, 15}
     cited = cli("cite", call.split()[0])
     assert (cited.exit_code, "@" in cited.stdout) == (0, True), cited.output

@@ -28,7 +28,9 @@ def run(words: str, shell: str = "bash", **environment: str) -> subprocess.Compl
         "_EMBSTORE_COMPLETE": f"complete_{shell}",
     }  # fmt: skip
     call = [sys.executable, "-m", "embstore"]
-    return subprocess.run(call, capture_output=True, text=True, env={**os.environ, **variables, **environment})
+    return subprocess.run(
+        call, capture_output=True, text=True, env={**os.environ, **variables, **environment}
+    )
 
 
 def offered(words: str, **environment: str) -> list[str]:
@@ -51,9 +53,15 @@ def test_the_names_of_metrics_are_those_that_are_declared():
     [
         ("embstore q", ["query"]),
         ("embstore query aniso", ["anisotropy"]),
-        ("embstore neighbours --space ", ["other.word.last", "toy.occurrence.last", "toy.word.last"]),
+        (
+            "embstore neighbours --space ",
+            ["other.word.last", "toy.occurrence.last", "toy.word.last"],
+        ),
         ("embstore query norms --spa", ["--space"]),
-        ("embstore query norms --space ", ["other.word.last", "toy.occurrence.last", "toy.word.last"]),
+        (
+            "embstore query norms --space ",
+            ["other.word.last", "toy.occurrence.last", "toy.word.last"],
+        ),
         ("embstore neighbours dog --model ", ["other", "toy"]),
         ("embstore query norms --format j", ["json", "jsonl"]),
         ("embstore query overlap --against o", ["other.word.last"]),
@@ -77,13 +85,18 @@ def test_the_store_of_the_command_line_is_asked(made):
 def test_every_shell_gets_the_spaces(made, shell):
     done = run("embstore query norms --space toy", shell, EMBSTORE_STORE=str(made.root))
     assert done.returncode == 0
-    assert {"toy.word.last", "toy.occurrence.last"} <= set(re.findall(r"toy\.\w+\.last", done.stdout))
+    assert {"toy.word.last", "toy.occurrence.last"} <= set(
+        re.findall(r"toy\.\w+\.last", done.stdout)
+    )
 
 
 @pytest.mark.parametrize(
     ("shell", "words"),
     [
-        *((shell, "embstore query norms --space ") for shell in ("bash", "zsh", "fish", "powershell")),
+        *(
+            (shell, "embstore query norms --space ")
+            for shell in ("bash", "zsh", "fish", "powershell")
+        ),
         ("bash", "embstore query nonsense x"),
         ("bash", "embstore info --model "),
         ("bash", "embstore x y"),
@@ -138,20 +151,35 @@ _SHELLS = {
 
 
 @pytest.mark.parametrize("shell", _SHELLS)
-@pytest.mark.parametrize(("line", "word"), [("query norms --space toy.w", "toy.word.last"), ("neighbou", "neighbours")])
+@pytest.mark.parametrize(
+    ("line", "word"), [("query norms --space toy.w", "toy.word.last"), ("neighbou", "neighbours")]
+)
 def test_a_shell_completes_by_its_script(made, tmp_path, shell, line, word):
     """zsh waits for the word that it is to show, and so is stopped if it does not come."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "EMBSTORE_STORE": str(made.root), "HOME": str(tmp_path), "TERM": "dumb"}
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "EMBSTORE_STORE": str(made.root),
+        "HOME": str(tmp_path),
+        "TERM": "dumb",
+    }
     call = [*_SHELLS[shell], line, word]
-    done = subprocess.run(call, capture_output=True, text=True, env=environment, timeout=HUNG_SECONDS)
+    done = subprocess.run(
+        call, capture_output=True, text=True, env=environment, timeout=HUNG_SECONDS
+    )
     assert done.stdout.split() == [word], done.stderr
 
 
 def test_the_scripts(cli, refusal):
-    signs = {"bash": "complete -o", "zsh": "compdef", "fish": "complete --command", "powershell": "Register-"}
+    signs = {
+        "bash": "complete -o",
+        "zsh": "compdef",
+        "fish": "complete --command",
+        "powershell": "Register-",
+    }
     for shell, sign in signs.items():
         shown = cli("completion", shell)
         assert shown.exit_code == 0

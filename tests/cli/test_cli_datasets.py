@@ -28,16 +28,35 @@ def test_the_list_for_the_eye(cli, data, monkeypatch):
 
 def test_the_list_for_programs(cli, tmp_path):
     (tmp_path / "own.csv").write_text("w|v\na,b|1\n")
-    added = cli("datasets", "add", "mine", "own.csv", "--kind", "lexicon", "--columns", "w, v", "--delimiter", "|")
-    assert (added.exit_code, added.stdout, "mine: 1 rows (lexicon)" in added.stderr) == (0, "", True)
+    added = cli(
+        "datasets",
+        "add",
+        "mine",
+        "own.csv",
+        "--kind",
+        "lexicon",
+        "--columns",
+        "w, v",
+        "--delimiter",
+        "|",
+    )
+    assert (added.exit_code, added.stdout, "mine: 1 rows (lexicon)" in added.stderr) == (
+        0,
+        "",
+        True,
+    )
     rows = json.loads(cli("datasets", "--format", "json").stdout)
     validate("datasets", rows)
     assert [row["name"] for row in rows] == [*DATASETS, "mine"]
     assert (rows[-1]["at_hand"], rows[1]["at_hand"]) == (True, False)
-    assert [json.loads(line) for line in cli("datasets", "--format", "jsonl").stdout.splitlines()] == rows
+    assert [
+        json.loads(line) for line in cli("datasets", "--format", "jsonl").stdout.splitlines()
+    ] == rows
     table = list(csv.DictReader(io.StringIO(cli("datasets", "--format", "csv").stdout)))
     assert [row["sha256"] for row in table] == [row["sha256"] or "" for row in rows]
-    assert cli("datasets", "--format", "markdown").stdout.startswith("| name | kind | unit | rows | at_hand | licence")
+    assert cli("datasets", "--format", "markdown").stdout.startswith(
+        "| name | kind | unit | rows | at_hand | licence"
+    )
     assert cli("datasets", "--format", "json", "-o", "list.json").stdout == ""
     assert json.loads((tmp_path / "list.json").read_text()) == rows
 
@@ -67,7 +86,10 @@ def test_fetch(cli, data, monkeypatch):
     [
         (["fetch"], ["Missing argument"]),
         (["fetch", "rg66"], ["unknown dataset 'rg66'", "Did you mean 'rg65'"]),
-        (["add", "rg65", "own.csv"], ["own.csv is not the file of the dataset 'rg65'", "should be 42dc8a52d3d58252f4"]),
+        (
+            ["add", "rg65", "own.csv"],
+            ["own.csv is not the file of the dataset 'rg65'", "should be 42dc8a52d3d58252f4"],
+        ),
         (["add", "mine", "own.csv"], ["unknown dataset 'mine'", "--kind pairs|lexicon"]),
         (["add", "mine", "own.csv", "--kind", "lexicon"], ["two columns", "--columns text,value"]),
         (
@@ -93,7 +115,11 @@ def test_without_a_network(cli, data, monkeypatch):
     for command in (["datasets", "fetch", "rg65"], ["build", "rg65", "--store", "store"]):
         result = cli(*command)
         assert result.exit_code == 2
-        for part in ("'rg65' cannot be downloaded", f"{server.url}/rg65.csv by hand", f"{data}/rg65.csv"):
+        for part in (
+            "'rg65' cannot be downloaded",
+            f"{server.url}/rg65.csv by hand",
+            f"{data}/rg65.csv",
+        ):
             assert part in result.stderr
 
 
@@ -103,7 +129,8 @@ def test_add_says_how_to_go_on(cli, data, tmp_path, monkeypatch):
     result = cli("datasets", "add", "rg65", "copy")
     assert (
         result.stderr
-        == f"rg65: 65 rows (word pairs), in {data}/rg65.csv. Embed it with: embstore build rg65 --model MODEL\n"
+        == f"rg65: 65 rows (word pairs), in {data}/rg65.csv. Embed it with: embstore build rg65"
+        " --model MODEL\n"
     )
     assert (data / "rg65.csv").read_bytes() == RG65
 

@@ -28,7 +28,12 @@ def test_items_that_change_most_and_least_are_shown_with_their_means(cli, store)
     result = cli("drift", "--most", "2", "-k", "3")
     header, *lines = [line.split() for line in result.stdout.splitlines()]
     assert header == ["change", "rank", "item", "mean_overlap", "mean_turnover"]
-    assert [line[:2] for line in lines] == [["most", "1"], ["most", "2"], ["least", "1"], ["least", "2"]]
+    assert [line[:2] for line in lines] == [
+        ["most", "1"],
+        ["most", "2"],
+        ["least", "1"],
+        ["least", "2"],
+    ]
     rows = json.loads(cli("drift", "--most", "2", "-k", "3", "--json").stdout)
     assert [f"{row['mean_overlap']:.4f}" for row in rows[::2]] == [line[3] for line in lines]
     assert "ordered by the mean overlap" in result.stderr
@@ -38,7 +43,11 @@ def test_items_that_change_most_and_least_are_shown_with_their_means(cli, store)
 def test_rows_keep_their_schema(cli, store):
     synthetic_store(store, n=30, model="other", n_blocks=2, top_form=None, index=False, seed=1)
     arguments = ("drift", "text3", "-k", "2", "--pairs", "all", "--space", "toy.word.last")
-    for more in ((), ("--against", "other.word.last"), ("--where", "item_id >= 0", "--sample", "20", "--seed", "1")):
+    for more in (
+        (),
+        ("--against", "other.word.last"),
+        ("--where", "item_id >= 0", "--sample", "20", "--seed", "1"),
+    ):
         rows = json.loads(cli(*arguments, *more, "--json").stdout)
         validate("drift", rows)
         assert len(rows) == (9 if "--against" in more else 3)

@@ -28,7 +28,12 @@ def test_vectors_come_in_are_asked_and_go_out(cli, vectors):
     assert (result.exit_code, result.stdout) == (0, "")
     assert "mine, layer 0: 3 items, dimension 2 (word2vec" in result.stderr
     assert Path("out.vec.card.json").is_file()
-    assert sorted(Path("out.vec").read_text().splitlines()) == ["3 2", "cat 1 1", "dog 1 0", "sun 0 1"]
+    assert sorted(Path("out.vec").read_text().splitlines()) == [
+        "3 2",
+        "cat 1 1",
+        "dog 1 0",
+        "sun 0 1",
+    ]
     again = cli("import", vectors, "--name", "mine")
     assert "mine: 0 imported (word2vec, 1 layer, dimension 2), 3 already there" in again.stderr
     assert cli("import", vectors, "--name", "mine", "--quiet").stderr == ""
@@ -45,7 +50,10 @@ def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, refusal, vector
         ("import", vectors, vectors): f"become: embstore import {vectors} {vectors} --name NAME",
         ("import", "mine.npy", "--layer", "3"): "embstore import mine.npy --layer 3 --texts FILE",
         ("import", "no name.txt"): "embstore import 'no name.txt' --name NAME",
-        ("export", "out.vec"): "the store has several spaces: mine, w. Name one: embstore export out.vec --space NAME",
+        (
+            "export",
+            "out.vec",
+        ): "the store has several spaces: mine, w. Name one: embstore export out.vec --space NAME",
         ("remove",): "name the space to remove with --space (mine, w)",
         ("merge",): "Missing argument 'OTHER'. The folder or URL of the other store",
         ("import", "spaced.txt", "--name", "b"): "spaced.txt:2: the key 'new york' has a space",
@@ -54,12 +62,36 @@ def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, refusal, vector
         ("import", "missing.txt", "--name", "b"): "missing.txt does not exist",
         ("neighbours", "fish", "--embed"): "its vectors were imported",
         ("export", "out.xyz", "--space", "mine"): "unknown file type '.xyz'",
-        ("export", "out.npy", "--space", "mine"): "a folder, with ids and texts beside them: out --as npy",
+        (
+            "export",
+            "out.npy",
+            "--space",
+            "mine",
+        ): "a folder, with ids and texts beside them: out --as npy",
         ("export", "out.vec", "--space", "mina"): "unknown space 'mina'",
-        ("export", vectors, "--space", "mine"): "exists. Name another place, or replace it with --force",
-        ("export", "out.vec", "--space", "mine", "--where", "text = 'fish'"): "no item of mine is selected",
+        (
+            "export",
+            vectors,
+            "--space",
+            "mine",
+        ): "exists. Name another place, or replace it with --force",
+        (
+            "export",
+            "out.vec",
+            "--space",
+            "mine",
+            "--where",
+            "text = 'fish'",
+        ): "no item of mine is selected",
         ("export", "out.vec", "--space", "mine", "--layer", "7"): "unknown layer '7'",
-        ("export", "no/such/out.vec", "--space", "mine", "--transform", "centre:3"): "takes no argument",
+        (
+            "export",
+            "no/such/out.vec",
+            "--space",
+            "mine",
+            "--transform",
+            "centre:3",
+        ): "takes no argument",
     }
     for call, message in calls.items():
         assert message in refusal(*call)
@@ -82,9 +114,17 @@ def test_an_export_replaces_only_what_an_export_wrote(cli, vectors):
 def test_word2vec_has_no_room_for_texts_with_spaces_or_several_layers(cli):
     Path("texts.txt").write_text("a dog\na cat\n")
     np.save("a.npy", np.ones((2, 2, 3)))
-    assert cli("import", "a.npy", "--texts", "texts.txt", "--name", "s", "--unit", "sentence").exit_code == 0
+    assert (
+        cli(
+            "import", "a.npy", "--texts", "texts.txt", "--name", "s", "--unit", "sentence"
+        ).exit_code
+        == 0
+    )
     assert "has a space, which ends a key" in cli("export", "out.vec", "--space", "s").stderr
-    assert "has room for one layer" in cli("export", "out.vec", "--space", "s", "--layer", "all").stderr
+    assert (
+        "has room for one layer"
+        in cli("export", "out.vec", "--space", "s", "--layer", "all").stderr
+    )
     assert not list(Path().glob("out*"))
 
 
@@ -101,7 +141,9 @@ def test_push_and_pull(cli, refusal, make_store, tmp_path):
 
 
 @pytest.mark.server
-def test_a_store_on_a_web_server_is_asked_and_copied(cli, refusal, make_store, tmp_path, monkeypatch):
+def test_a_store_on_a_web_server_is_asked_and_copied(
+    cli, refusal, make_store, tmp_path, monkeypatch
+):
     monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
     assert cli("push", tmp_path / "served", "--store", make_store().root, "--quiet").exit_code == 0
     with serving(tmp_path / "served") as server:

@@ -53,7 +53,10 @@ def test_explain_writes_one_object(cli):
 def test_explain_writes_to_a_file_and_refuses_formats_that_it_has_not(cli, refusal, tmp_path):
     assert cli("query", "norms", "--explain", "-o", "norms.txt").stdout == ""
     assert (tmp_path / "norms.txt").read_text("utf-8") == f"{Store.explain('norms')}\n"
-    words = "embstore: no/folder.txt cannot be written: there is no folder no. Name another file with --output."
+    words = (
+        "embstore: no/folder.txt cannot be written: there is no folder no. Name another file with"
+        " --output."
+    )
     assert refusal("query", "norms", "--explain", "-o", "no/folder.txt") == words
     for form in ("csv", "markdown", "parquet"):
         words = f"embstore: --explain is written as table (text), json or jsonl, not as {form}."
@@ -67,7 +70,10 @@ def explained(cli, *options: str | Path) -> list[str]:
     lines = result.stdout.splitlines()
     assert max(len(line) for line in lines if "/" not in line) <= 80
     begin = [place for place, line in enumerate(lines) if line.startswith("Cache ")]
-    return [" ".join(" ".join(lines[at : lines.index("", at)]).split()).removeprefix("Cache ") for at in begin]
+    return [
+        " ".join(" ".join(lines[at : lines.index("", at)]).split()).removeprefix("Cache ")
+        for at in begin
+    ]
 
 
 def test_explain_says_which_answers_are_stored(cli, tmp_path):
@@ -80,13 +86,17 @@ def test_explain_says_which_answers_are_stored(cli, tmp_path):
     ]
     assert cli("query", "isoscore", "--layer", "1,2").output == shown.output
     assert explained(cli, "isoscore", "--layer", "1,2") == ["all 2 answers are stored"]
-    document = json.loads(cli("query", "isoscore", "--layer", "0-3", "--explain", "--format", "json").stdout)
+    document = json.loads(
+        cli("query", "isoscore", "--layer", "0-3", "--explain", "--format", "json").stdout
+    )
     validate("explain", document)
     assert document["cache"] == {
         "n_answers": 4, "n_stored": 2, "refused": None,
         "to_compute": [{"space": "toy.word.last", "space_2": None, "layers": ["0", "3"]}],
     }  # fmt: skip
-    assert len(list((tmp_path / "store" / "derived" / "answers").iterdir())) == 2, "to explain is not to compute"
+    assert len(list((tmp_path / "store" / "derived" / "answers").iterdir())) == 2, (
+        "to explain is not to compute"
+    )
 
 
 def test_explain_says_why_it_did_not_look_where_a_store_is_meant(cli, tmp_path):
@@ -98,7 +108,9 @@ def test_explain_says_why_it_did_not_look_where_a_store_is_meant(cli, tmp_path):
         "not looked at: no space matches unit 'sentence'. The store holds: toy.word.last."
     ]
     assert explained(cli, "isoscore", "--layer", "9") != explained(cli, "isoscore")
-    assert explained(cli, "isoscore", "--zeta", "-1")[0].startswith("not looked at: zeta must be at least")
+    assert explained(cli, "isoscore", "--zeta", "-1")[0].startswith(
+        "not looked at: zeta must be at least"
+    )
     max((tmp_path / "store" / "manifest").iterdir()).write_text("{}")
     assert "\nCache      not looked at:" in cli("query", "isoscore", "--explain").stdout
     assert "bypassed (--no-cache)" in cli("query", "isoscore", "--no-cache", "--explain").stdout

@@ -24,8 +24,15 @@ def _paths() -> list[tuple[str, ...]]:
     group = get_command(app)
     paths: list[tuple[str, ...]] = [()]
     for name in group.list_commands(None):
-        paths += [(name,), *((name, inner) for inner in getattr(group.get_command(None, name), "commands", ()))]
-    return paths + [(name, metric) for name in ("query", "plot") for metric in METRICS] + [("plot", "drift")]
+        paths += [
+            (name,),
+            *((name, inner) for inner in getattr(group.get_command(None, name), "commands", ())),
+        ]
+    return (
+        paths
+        + [(name, metric) for name in ("query", "plot") for metric in METRICS]
+        + [("plot", "drift")]
+    )
 
 
 PATHS = list(dict.fromkeys(_paths()))
@@ -51,7 +58,9 @@ def test_help_fits_a_terminal_and_all_of_it_is_one_option_away(path):
     if "--help-all" in short:
         assert len(full.splitlines()) >= 80
     elif path:
-        assert short.split() == [word for word in full.replace(NOTE, "").split() if word != "--help-all"]
+        assert short.split() == [
+            word for word in full.replace(NOTE, "").split() if word != "--help-all"
+        ]
 
 
 def test_every_command_has_an_example_that_is_read_and_the_page_of_the_docs():
@@ -74,12 +83,29 @@ def test_commands_come_in_the_order_of_use():
     listing = shown("--help").partition("\nBuild:")[2]
     listed = re.findall(r"^  (\w+)  ", listing, re.MULTILINE)
     assert [name for name in listed if name in ORDER] == ORDER
-    assert re.findall(r"^(\w+):$", listing, re.MULTILINE) == ["Ask", "See", "Share", "Keep", "Examples"]
+    assert re.findall(r"^(\w+):$", listing, re.MULTILINE) == [
+        "Ask",
+        "See",
+        "Share",
+        "Keep",
+        "Examples",
+    ]
 
 
 def test_the_help_of_build_has_six_sections_and_the_choices():
-    titles = ["Arguments", "Models", "Texts", "Vectors", "Computation", "Several machines", "Store and output"]
-    assert re.findall(r"^([A-Z][\w ]+):$", shown("build", "--help"), re.MULTILINE) == [*titles, "Examples"]
+    titles = [
+        "Arguments",
+        "Models",
+        "Texts",
+        "Vectors",
+        "Computation",
+        "Several machines",
+        "Store and output",
+    ]
+    assert re.findall(r"^([A-Z][\w ]+):$", shown("build", "--help"), re.MULTILINE) == [
+        *titles,
+        "Examples",
+    ]
     for choices in ("word|sentence|occurrence", "last|first|mean|bos|eos|projection", "float32|float16",
                     "auto|flat|hnsw|none", "skip|truncate|error"):  # fmt: skip
         assert choices in shown("build", "--help")
@@ -88,7 +114,9 @@ def test_the_help_of_build_has_six_sections_and_the_choices():
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_help_of_a_metric_is_made_from_its_declaration(metric):
     declared, full = METRICS[metric], shown("query", metric, "--help-all")
-    assert re.search(rf"^  {metric} +{re.escape(declared.help[:30])}", shown("query", "--help"), re.MULTILINE)
+    assert re.search(
+        rf"^  {metric} +{re.escape(declared.help[:30])}", shown("query", "--help"), re.MULTILINE
+    )
     message = " ".join(full.split())
     helps = [rendered(parameter.help, as_option) for parameter in declared.parameters]
     for text in (declared.help, declared.formula, declared.citation, *helps):
@@ -96,14 +124,30 @@ def test_the_help_of_a_metric_is_made_from_its_declaration(metric):
     options = re.findall(r"^  (?:-\w, )?(--?[\w-]+)", full, re.MULTILINE)
     own = [flag_of(parameter).partition("/")[0] for parameter in declared.parameters]
     assert options[: len(own)] == own
-    assert {"--model", "--layer", "--where", "--sample", "--transform", "--format", "--explain"} <= set(options)
+    assert {
+        "--model",
+        "--layer",
+        "--where",
+        "--sample",
+        "--transform",
+        "--format",
+        "--explain",
+    } <= set(options)
     assert ({"--by", "--bins"} <= {*options}) is (declared.needs not in UNGROUPED)
-    assert message.count("repeat") >= 3 + sum(parameter.kind is tuple for parameter in declared.parameters)
+    assert message.count("repeat") >= 3 + sum(
+        parameter.kind is tuple for parameter in declared.parameters
+    )
     for parameter in declared.parameters:
-        assert len(re.split("[.;]", parameter.help)[0].split()) > 2  # the short help has this sentence alone
+        assert (
+            len(re.split("[.;]", parameter.help)[0].split()) > 2
+        )  # the short help has this sentence alone
         if parameter.kind is not bool and parameter.default not in (None, ()):
             assert re.search(rf"\[default: {re.escape(str(parameter.default))}\]", message)
-    for option in ("--x layer|step", "--width LENGTH", "--layer LAYERS"):  # beside those of the metric
+    for option in (
+        "--x layer|step",
+        "--width LENGTH",
+        "--layer LAYERS",
+    ):  # beside those of the metric
         assert option in shown("plot", metric, "--help")
 
 

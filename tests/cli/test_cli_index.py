@@ -30,12 +30,18 @@ def test_it_says_what_was_done_for_each_layer(cli, store):
     assert re.search(r"^toy\.word\.last +1 +kept +hnsw +80 ", again.stdout, re.MULTILINE)
     info = json.loads(cli("info", "--json").stdout)[0]
     assert (info["index"], info["index_recall"]) == ("hnsw", 1.0)
-    assert re.fullmatch(r"m \d+, ef_construction \d+, ef_search \d+(-\d+)?", info["index_parameters"])
+    assert re.fullmatch(
+        r"m \d+, ef_construction \d+, ef_search \d+(-\d+)?", info["index_parameters"]
+    )
 
 
 def test_layers_spaces_and_models_are_chosen(cli, store):
     synthetic_store(store, n=20, model="other", n_blocks=1, top_form=None)
-    done = json.loads(cli("index", "--kind", "hnsw", "--model", "other", "--layer", "top", "--format", "json").stdout)
+    done = json.loads(
+        cli(
+            "index", "--kind", "hnsw", "--model", "other", "--layer", "top", "--format", "json"
+        ).stdout
+    )
     assert [(row["space"], row["layer"]) for row in done] == [("other.word.last", 1)]
     states = {row["space"]: row["index"] for row in json.loads(cli("info", "--json").stdout)}
     assert states == {"other.word.last": "flat+hnsw", "toy.word.last": "flat"}
@@ -47,8 +53,13 @@ def test_a_recall_that_is_not_reached_exits_with_1(cli, store, monkeypatch):
     monkeypatch.setattr(RecallQueries, "recall", lambda *_: (0.625, 0.0))
     result = cli("index", "--kind", "hnsw", "--layer", "1")
     assert result.exit_code == 1
-    assert "has recall@10 0.6250; 0.99 was wanted. It is kept. For exact answers: embstore neighbours" in result.stderr
-    assert "recall@10 is 0.625 (wanted: 0.99). For all: --exact" in cli("neighbours", "text5").stderr
+    assert (
+        "has recall@10 0.6250; 0.99 was wanted. It is kept. For exact answers: embstore neighbours"
+        in result.stderr
+    )
+    assert (
+        "recall@10 is 0.625 (wanted: 0.99). For all: --exact" in cli("neighbours", "text5").stderr
+    )
     exact = cli("neighbours", "text5", "--exact")
     assert (exact.exit_code, exact.stderr) == (0, "")
 
@@ -57,7 +68,10 @@ def test_what_is_asked_wrongly_and_a_store_without_a_space(cli, refusal, store):
     for options, message in (
         (("--kind", "ivf"), "unknown kind of index 'ivf'. Known: auto, flat, hnsw, none."),
         (("--recall", "1.5"), "recall must be above 0 and at most 1, not 1.5."),
-        (("--index-memory", "2kB", "--force"), "2kB is too little memory for an index of 80 vectors of 8 components."),
+        (
+            ("--index-memory", "2kB", "--force"),
+            "2kB is too little memory for an index of 80 vectors of 8 components.",
+        ),
         (("--store", "nowhere"), "there is no store at"),
     ):
         assert message in refusal("index", *options)
@@ -67,7 +81,16 @@ def test_what_is_asked_wrongly_and_a_store_without_a_space(cli, refusal, store):
 
 
 def test_a_build_with_too_little_memory_is_refused_before_it_embeds(refusal, checkpoint):
-    result = refusal("build", "words:9", "--model", f"tiny={checkpoint}", "--index-memory", "1kB", "--store", "new")
+    result = refusal(
+        "build",
+        "words:9",
+        "--model",
+        f"tiny={checkpoint}",
+        "--index-memory",
+        "1kB",
+        "--store",
+        "new",
+    )
     assert "embstore: 1kB is too little memory for an index of 9 vectors" in result
     assert "The least that would do is --index-memory " in result
     assert "embedding" not in result
@@ -77,9 +100,14 @@ def test_a_build_with_too_little_memory_is_refused_before_it_embeds(refusal, che
 @pytest.mark.slow
 def test_a_build_says_that_the_recall_of_its_index_was_not_reached(cli, checkpoint, monkeypatch):
     monkeypatch.setattr(RecallQueries, "recall", lambda self, searched, gather: (0.5, 0.0))
-    result = cli("build", "words:60", "--model", f"tiny={checkpoint}", "--index", "hnsw", "--store", "new")
+    result = cli(
+        "build", "words:60", "--model", f"tiny={checkpoint}", "--index", "hnsw", "--store", "new"
+    )
     assert result.exit_code == 0
-    assert "tiny.word.last layer 0: the best hnsw index (ef_search 16) has recall@10 0.5000; 0.99" in result.stderr
+    assert (
+        "tiny.word.last layer 0: the best hnsw index (ef_search 16) has recall@10 0.5000; 0.99"
+        in result.stderr
+    )
     Path("one.txt").write_text("antidisestablishmentarianism\n", "utf-8")
     other = ("--model", f"tiny={checkpoint}", "--store", "other", "--index", "none")
     assert cli("build", "one.txt", *other).exit_code == 0

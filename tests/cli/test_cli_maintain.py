@@ -24,7 +24,13 @@ def store(tmp_path):
 def test_deep_finds_what_the_files_alone_do_not_tell(cli, store):
     """Tables that are sound files, and say what is not so."""
     ids = store.ids.tolist()
-    write_dataset(store.files, "words", "word list", Unit.WORD, {"item_id": [*ids[1:], ids[0]], "text": store.texts})
+    write_dataset(
+        store.files,
+        "words",
+        "word list",
+        Unit.WORD,
+        {"item_id": [*ids[1:], ids[0]], "text": store.texts},
+    )
     [first, *_] = store.catalog.item_files
     items = tables.read(first)
     place = items.column_names.index("text")
@@ -57,7 +63,11 @@ def test_compact(cli, store):
 @pytest.mark.slow
 def test_repair(cli, store):
     nothing = cli("repair")
-    assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", "There is nothing to repair.\n")
+    assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (
+        0,
+        "",
+        "There is nothing to repair.\n",
+    )
     flip(store.shard_files[0])
     assert cli("verify").exit_code == 1
     planned = cli("repair", "--dry-run")
@@ -70,7 +80,9 @@ def test_repair(cli, store):
         ("removed", "would remove"),
     ):
         done = done.replace(verb, planned_verb)
-    assert [line.split() for line in done.splitlines()] == [line.split() for line in planned.stdout.splitlines()]
+    assert [line.split() for line in done.splitlines()] == [
+        line.split() for line in planned.stdout.splitlines()
+    ]
     assert cli("verify", "--deep").exit_code == 0
     stored_files(store.root, "spaces/")[0].write_text("{}")
     left = cli("repair", "--format", "json")
@@ -87,7 +99,10 @@ def test_merge(cli, store, tmp_path):
     assert store.store.info()["items"] == [40, 30]
     assert cli("merge", "other").stderr == "There is nothing new to take in.\n"
     synthetic_store(tmp_path / "third", n=4, weights="7")
-    assert "http://example.org/store is not encrypted" in cli("merge", "http://example.org/store").stderr
+    assert (
+        "http://example.org/store is not encrypted"
+        in cli("merge", "http://example.org/store").stderr
+    )
     refused = cli("merge", "third")
     assert refused.exit_code == 2
     assert refused.stderr.count("\n") == 1
@@ -113,7 +128,9 @@ def test_remove_asks_or_must_be_told(cli, refusal, store):
     assert cli("remove").exit_code == 2
 
 
-@pytest.mark.parametrize(("answer", "items", "code"), [("y\n", [], 0), ("n\n", [30], 1), ("\n", [30], 1)])
+@pytest.mark.parametrize(
+    ("answer", "items", "code"), [("y\n", [], 0), ("n\n", [30], 1), ("\n", [30], 1)]
+)
 def test_the_answer_of_a_terminal(cli, store, monkeypatch, answer, items, code):
     from embstore_cli import maintenance
 
@@ -132,7 +149,12 @@ def test_the_answer_of_a_terminal(cli, store, monkeypatch, answer, items, code):
 
 
 def test_where_there_is_no_store(cli):
-    for command in (["repair"], ["compact"], ["merge", "store"], ["remove", "--space", "x", "--yes"]):
+    for command in (
+        ["repair"],
+        ["compact"],
+        ["merge", "store"],
+        ["remove", "--space", "x", "--yes"],
+    ):
         result = cli(*command, "--store", "nowhere")
         assert (result.exit_code, result.stdout, Path("nowhere").exists()) == (2, "", False)
         assert "there is no store at" in result.stderr

@@ -27,10 +27,17 @@ def test_it_writes_tables_of_positions_and_says_where(cli, store):
 
 
 def test_rows_keep_their_schema(cli, store):
-    rows = json.loads(cli("map", "--method", "pca", "--sample", "20", "--where", "item_id >= 0", "--json").stdout)
+    rows = json.loads(
+        cli("map", "--method", "pca", "--sample", "20", "--where", "item_id >= 0", "--json").stdout
+    )
     validate("map", rows)
-    assert [(row["layer"], row["n"], row["did"]) for row in rows] == [(0, 20, "made"), (1, 20, "made")]
-    again = cli("map", "--method", "pca", "--sample", "20", "--where", "item_id >= 0", "-o", "maps.parquet")
+    assert [(row["layer"], row["n"], row["did"]) for row in rows] == [
+        (0, 20, "made"),
+        (1, 20, "made"),
+    ]
+    again = cli(
+        "map", "--method", "pca", "--sample", "20", "--where", "item_id >= 0", "-o", "maps.parquet"
+    )
     assert (again.exit_code, again.stdout) == (0, "")
     assert pq.read_table("maps.parquet").to_pylist() == [row | {"did": "found"} for row in rows]
 
@@ -42,7 +49,9 @@ def test_stored_maps_are_listed(cli, store):
     rows = json.loads(cli("map", "--list", "--json").stdout)
     validate("maps", rows)
     assert {(row["layer"], row["where"], row["seed"], row["state"]) for row in rows} == {
-        (layer, where, seed, "current") for layer in (0, 1) for where, seed in ((None, 0), ("text LIKE '%1%'", 2))
+        (layer, where, seed, "current")
+        for layer in (0, 1)
+        for where, seed in ((None, 0), ("text LIKE '%1%'", 2))
     }
     assert all(row["bytes"] == (store / row["file"]).stat().st_size for row in rows)
     assert cli("map", "--list").stdout.splitlines()[0].split()[-2:] == ["state", "size"]
@@ -53,7 +62,10 @@ def test_a_list_is_of_the_spaces_layers_and_methods_that_are_named(cli, store):
     cli("map", "--method", "tsne", "--sample", "20")
 
     def listed(*options: str) -> list[tuple[int, str]]:
-        return [(row["layer"], row["method"]) for row in json.loads(cli("map", "--list", "--json", *options).stdout)]
+        return [
+            (row["layer"], row["method"])
+            for row in json.loads(cli("map", "--list", "--json", *options).stdout)
+        ]
 
     assert listed() == listed("--space", "toy.word.last") == [(0, "pca"), (0, "tsne"), (1, "tsne")]
     assert listed("--method", "tsne") == [(0, "tsne"), (1, "tsne")]

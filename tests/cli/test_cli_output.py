@@ -46,7 +46,9 @@ def test_every_format_holds_every_row(cli, made, tmp_path, name, form):
     if form == "json":
         assert json.loads(data, parse_constant=pytest.fail) == wanted
     elif form == "jsonl":
-        assert [json.loads(line, parse_constant=pytest.fail) for line in data.decode().splitlines()] == wanted
+        assert [
+            json.loads(line, parse_constant=pytest.fail) for line in data.decode().splitlines()
+        ] == wanted
     elif form == "parquet":
         assert pq.read_table(io.BytesIO(data)).to_pylist() == wanted
     else:
@@ -58,7 +60,18 @@ def test_every_format_holds_every_row(cli, made, tmp_path, name, form):
 
 @pytest.mark.parametrize("form", ["table", "markdown"])
 def test_a_text_with_line_breaks_and_bars_stays_one_row(cli, made, form):
-    call = ["neighbours", "dog", "--space", "toy.word.last", "-k", "40", "--format", form, "--store", made.root]
+    call = [
+        "neighbours",
+        "dog",
+        "--space",
+        "toy.word.last",
+        "-k",
+        "40",
+        "--format",
+        form,
+        "--store",
+        made.root,
+    ]
     shown = cli(*call).stdout
     assert len(shown.splitlines()) == 33 + (2 if form == "markdown" else 1)
     assert "line\\nbreak" in shown
@@ -74,7 +87,9 @@ def test_nothing_is_cut_when_piped(cli, make_store):
 
 
 def test_one_long_text_does_not_fill_a_terminal_and_is_whole_elsewhere():
-    table = Table(("space", "text"), ({"space": "a", "text": "long " * 2000}, {"space": "b", "text": "short"}))
+    table = Table(
+        ("space", "text"), ({"space": "a", "text": "long " * 2000}, {"space": "b", "text": "short"})
+    )
     on_terminal, piped = (_text(table, Format.TABLE, width) for width in (80, None))
     assert max(map(cell_len, on_terminal.splitlines())) <= 2 * 80 + len("space  ")
     assert "…" in on_terminal
@@ -83,8 +98,13 @@ def test_one_long_text_does_not_fill_a_terminal_and_is_whole_elsewhere():
 
 def test_the_columns_of_a_space_stay_together_on_a_terminal():
     values = ("mean", "std", "min", "max")
-    rows = [{"layer": 0, "space": space, **dict.fromkeys(values, 0.5)} for space in ("one", "two", "three")]
-    table = Table(("layer", "space", *values), tuple(rows), pivot=Pivot(("layer",), ("space",), values))
+    rows = [
+        {"layer": 0, "space": space, **dict.fromkeys(values, 0.5)}
+        for space in ("one", "two", "three")
+    ]
+    table = Table(
+        ("layer", "space", *values), tuple(rows), pivot=Pivot(("layer",), ("space",), values)
+    )
     assert _text(table, Format.TABLE, 200).split("\n")[0].split()[1:4] == ["one", "mean", "one"]
     blocks = [block.splitlines() for block in _text(table, Format.TABLE, 80).split("\n\n")]
     assert [block[0].split() for block in blocks] == [["one", "two"], ["three"]]
@@ -101,7 +121,9 @@ def test_the_columns_of_a_space_stay_together_on_a_terminal():
 def test_a_space_too_wide_for_a_terminal_does_not_break_the_others():
     values = {"x": 0.5, "y": "w" * 30, "z": 1}
     rows = [{"layer": 0, "space": space, "a": value, "b": 0.5} for space, value in values.items()]
-    table = Table(("layer", "space", "a", "b"), tuple(rows), pivot=Pivot(("layer",), ("space",), ("a", "b")))
+    table = Table(
+        ("layer", "space", "a", "b"), tuple(rows), pivot=Pivot(("layer",), ("space",), ("a", "b"))
+    )
     blocks = [block.splitlines()[:2] for block in _text(table, Format.TABLE, 40).split("\n\n")]
     assert [[line.split() for line in block] for block in blocks] == [
         [["x"], ["layer", "a", "b"]],
@@ -113,7 +135,9 @@ def test_a_space_too_wide_for_a_terminal_does_not_break_the_others():
 
 def test_a_name_longer_than_its_columns_widens_them():
     rows = [{"layer": 0, "space": space * 20, "a": 1, "b": 2} for space in "pq"]
-    table = Table(("layer", "space", "a", "b"), tuple(rows), pivot=Pivot(("layer",), ("space",), ("a", "b")))
+    table = Table(
+        ("layer", "space", "a", "b"), tuple(rows), pivot=Pivot(("layer",), ("space",), ("a", "b"))
+    )
     assert _text(table, Format.TABLE, 49).splitlines() == [
         "       pppppppppppppppppppp  qqqqqqqqqqqqqqqqqqqq",
         "layer  a  b                  a  b",
@@ -156,7 +180,9 @@ CALL = ["query", "norms", "--space", "toy.word.last", "--layer", "0"]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "md", "parquet", "tex", "txt"])
-def test_the_suffix_of_the_output_chooses_the_format_unless_that_is_named(cli, made, tmp_path, suffix):
+def test_the_suffix_of_the_output_chooses_the_format_unless_that_is_named(
+    cli, made, tmp_path, suffix
+):
     form = {"md": "markdown", "txt": "table", "tex": "latex"}.get(suffix, suffix)
     file, other = tmp_path / f"result.{suffix.upper()}", tmp_path / "other.csv"
     for call in ([*CALL, "--store", made.root], ["datasets"]):
@@ -167,12 +193,16 @@ def test_the_suffix_of_the_output_chooses_the_format_unless_that_is_named(cli, m
         if form in ("json", "csv"):  # which have options of their own
             assert cli(*call, f"--{form}").stdout_bytes == file.read_bytes()
     if form != "parquet":
-        assert cli(*call, "--format", form, "-o", "-").stdout_bytes == file.read_bytes(), "a dash is standard output"
+        assert cli(*call, "--format", form, "-o", "-").stdout_bytes == file.read_bytes(), (
+            "a dash is standard output"
+        )
         assert not (tmp_path / "-").exists()
 
 
 @pytest.mark.parametrize(("suffix", "message"), [("xlsx", "Excel opens .csv"), ("dat", "--format")])
-def test_an_unknown_suffix_is_refused_before_anything_is_computed(cli, made, tmp_path, monkeypatch, suffix, message):
+def test_an_unknown_suffix_is_refused_before_anything_is_computed(
+    cli, made, tmp_path, monkeypatch, suffix, message
+):
     monkeypatch.setattr("embstore.Store.query", lambda *_, **__: pytest.fail("it was computed"))
     result = cli(*CALL, "--store", made.root, "-o", tmp_path / f"x.{suffix}")
     assert (result.exit_code, result.stdout) == (2, "")
@@ -191,16 +221,28 @@ def test_layers_may_be_repeated_and_plurals_are_understood(cli, made):
     wanted = shown("--space", "toy.word.last", "--layer", "0,2")
     assert shown("--spaces", "toy.word.last", "--layers", "0,2") == wanted
     assert shown("--space", "toy.word.last", "--layer", "0", "--layer", "2") == wanted
-    assert shown("--space", "toy.word.last", "--layer", "0,2", "--store", made.root) == wanted, "the same store twice"
+    assert shown("--space", "toy.word.last", "--layer", "0,2", "--store", made.root) == wanted, (
+        "the same store twice"
+    )
     assert shown("--models", "toy", "--unit", "word", "--layers=0,2") == wanted
-    for command in (["query", "norms"], ["build"], ["reproduce"], ["index"], ["neighbours"], ["merge"], ["remove"]):
+    for command in (
+        ["query", "norms"],
+        ["build"],
+        ["reproduce"],
+        ["index"],
+        ["neighbours"],
+        ["merge"],
+        ["remove"],
+    ):
         listed = cli(*command, "--help").stdout
         assert not {"--layers", "--models", "--spaces"} & set(listed.replace(",", " ").split())
 
 
 def test_what_is_centred_is_centered_too(cli, made):
     def shown(*options: str) -> str:
-        result = cli("query", "anisotropy", "--store", made.root, "--space", "toy.word.last", *options)
+        result = cli(
+            "query", "anisotropy", "--store", made.root, "--space", "toy.word.last", *options
+        )
         assert result.exit_code == 0, result.stderr
         return result.output
 
@@ -235,8 +277,16 @@ def test_printed_tables_have_the_labels_of_figures_or_given_ones(cli, refusal, m
         assert "Ours: toy.word.last" in result.stderr
         assert "toy.word.last" not in "".join(re.sub("^%.*\n", "", result.stdout, flags=re.M))
     for label, form, message in (
-        ("toy.word.lats=Ours", "table", "unknown space to label 'toy.word.lats'. Did you mean 'toy.word.last'?"),
+        (
+            "toy.word.lats=Ours",
+            "table",
+            "unknown space to label 'toy.word.lats'. Did you mean 'toy.word.last'?",
+        ),
         ("Ours", "table", "'Ours' is no label: write SPACE=TEXT"),
-        ("toy.word.last=Ours", "csv", "--label is for table, markdown and latex: csv has spaces by name."),
+        (
+            "toy.word.last=Ours",
+            "csv",
+            "--label is for table, markdown and latex: csv has spaces by name.",
+        ),
     ):
         assert message in refusal(*call, "--label", label, "--format", form)

@@ -60,7 +60,9 @@ def test_a_stream_that_is_closed_leads_nowhere(made, tmp_path):
     }.items():  # fmt: skip
         store = "" if call == "--help" else f"--store {root}"
         command = f"{sys.executable} -m embstore {call} {store} {closed}"
-        done = subprocess.run(["sh", "-c", command], capture_output=True, cwd=tmp_path, stdin=subprocess.PIPE)
+        done = subprocess.run(
+            ["sh", "-c", command], capture_output=True, cwd=tmp_path, stdin=subprocess.PIPE
+        )
         assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
     assert Store(root).verify(deep=True).ok
     assert "toy.word.last" not in Store(root).info()["space"]
@@ -70,9 +72,13 @@ def test_what_an_encoding_lacks_is_replaced_in_tables_and_stays_in_data(process,
     synthetic_store(tmp_path / "store", texts=["caf\u00e9", "\u732b\U0001f600"])
     query = ["sql", "SELECT text FROM items ORDER BY text", "--format"]
     table, *data = (
-        process(*query, form, env={"PYTHONIOENCODING": "latin-1"}, text=False) for form in ("table", "json", "markdown")
+        process(*query, form, env={"PYTHONIOENCODING": "latin-1"}, text=False)
+        for form in ("table", "json", "markdown")
     )
-    assert (table.returncode, table.stdout.decode("latin-1").split()) == (0, ["text", "caf\u00e9", "??"])
+    assert (table.returncode, table.stdout.decode("latin-1").split()) == (
+        0,
+        ["text", "caf\u00e9", "??"],
+    )
     for done in data:
         assert (done.returncode, "caf\u00e9" in done.stdout.decode()) == (0, True)
         assert "\u732b\U0001f600" in done.stdout.decode()
@@ -104,10 +110,14 @@ def test_a_name_that_is_not_utf_8_is_refused(cli, made, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("call", [["query", "norms"], ["query", "norms", "--format", "parquet"], ["--help"]])
+@pytest.mark.parametrize(
+    "call", [["query", "norms"], ["query", "norms", "--format", "parquet"], ["--help"]]
+)
 def test_an_output_that_is_full_is_named(process, made, call):
     with open("/dev/full", "w") as full:
-        done = process(*_with_store(call, made), stdout=full, stderr=subprocess.PIPE, capture_output=False)
+        done = process(
+            *_with_store(call, made), stdout=full, stderr=subprocess.PIPE, capture_output=False
+        )
     if call == ["--help"]:  # Python itself reports what it cannot write
         assert (done.returncode != 0, "No space left" in done.stderr) == (True, True)
     else:
@@ -118,12 +128,16 @@ def test_an_output_that_is_full_is_named(process, made, call):
 @pytest.mark.parametrize("missing", ["torch", "huggingface_hub"])
 def test_build_without_the_extra_names_it(process, tmp_path, missing):
     (tmp_path / "blocked").mkdir()
-    (tmp_path / "blocked" / f"{missing}.py").write_text(f"raise ImportError('No module named {missing}')")
+    (tmp_path / "blocked" / f"{missing}.py").write_text(
+        f"raise ImportError('No module named {missing}')"
+    )
     (tmp_path / "tiny").mkdir()
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         (tmp_path / "tiny" / name).write_text("{}")
     model = "gpt2" if missing == "huggingface_hub" else "./tiny"
-    done = process("build", "words:5", "--model", model, env={"PYTHONPATH": str(tmp_path / "blocked")})
+    done = process(
+        "build", "words:5", "--model", model, env={"PYTHONPATH": str(tmp_path / "blocked")}
+    )
     assert done.returncode == 2
     assert re.search(r"pip install (-e )?'\S*\[build\]'$", done.stderr, re.MULTILINE)
     assert missing in done.stderr
@@ -169,7 +183,11 @@ def test_an_interrupt_while_the_program_starts_exits_with_130(made, tmp_path):
         "run()\n"
     )
     for number, moment in enumerate((20, 1000, 4001, 12000, 30000, 60001)):
-        call = ["neighbours", "dog", "--space", "toy.word.last"] if number % 2 else ["query", "anisotropy"]
+        call = (
+            ["neighbours", "dog", "--space", "toy.word.last"]
+            if number % 2
+            else ["query", "anisotropy"]
+        )
         command = [sys.executable, "-c", code, str(moment), *_with_store(call, made)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "\nInterrupted.\n"), moment
@@ -212,10 +230,15 @@ def test_the_package_is_a_program(made, tmp_path):
     call = [sys.executable, "-m", "embstore"]
     done = subprocess.run([*call, "--version"], capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, f"embstore {embstore.__version__}\n")
-    assert subprocess.run([*call, "verify", "--store", str(made.root)], capture_output=True).returncode == 0
+    assert (
+        subprocess.run([*call, "verify", "--store", str(made.root)], capture_output=True).returncode
+        == 0
+    )
 
 
-@pytest.mark.parametrize("call", [["--verbose", "info", "--store", "none"], ["info", "--verbose", "--store", "none"]])
+@pytest.mark.parametrize(
+    "call", [["--verbose", "info", "--store", "none"], ["info", "--verbose", "--store", "none"]]
+)
 def test_verbose_shows_versions_causes_and_time(process, call):
     done = process(*call)
     lines = done.stderr.splitlines()

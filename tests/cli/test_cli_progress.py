@@ -21,9 +21,15 @@ WHERE = ["--where", "text <> 'x'"]
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (["query", "norms", "--unit", "word", *WHERE], r"computing norms of toy.word.last 5 of 5 layers"),
+        (
+            ["query", "norms", "--unit", "word", *WHERE],
+            r"computing norms of toy.word.last 5 of 5 layers",
+        ),
         (["query", "cka", "--space", "toy.word.last"], "computing cka of toy.word.last"),
-        (["neighbours", "dog", "--space", "toy.word.last", "--exact"], "searching toy.word.last 1 of 1 layers"),
+        (
+            ["neighbours", "dog", "--space", "toy.word.last", "--exact"],
+            "searching toy.word.last 1 of 1 layers",
+        ),
         (["verify"], "verifying "),
         (["verify", "--deep"], "verifying "),
     ],
@@ -51,17 +57,29 @@ def test_a_step_that_tells_nothing_is_shown_all_the_same(monkeypatch, capsys):
 
 
 def test_the_rate_and_the_time_left():
-    assert count(Progress("compute", "x", 2, 4, 0.5, n_vectors=10_000), 5) == "2 of 4 layers, 2,000 vectors/s"
+    assert (
+        count(Progress("compute", "x", 2, 4, 0.5, n_vectors=10_000), 5)
+        == "2 of 4 layers, 2,000 vectors/s"
+    )
     assert count(Progress("verify", "x", 300, 400, 0.75), 2) == "300 of 400 files, 150/s"
     assert count(Progress("merge", "x", 3, 4, 0.75), 6) == "3 of 4, 0.5/s"
-    assert count(Progress("fetch", "x", 5_000_000, 10_000_000, 0.5), 2) == "5.0 MB of 10.0 MB, 2.5 MB/s"
+    assert (
+        count(Progress("fetch", "x", 5_000_000, 10_000_000, 0.5), 2)
+        == "5.0 MB of 10.0 MB, 2.5 MB/s"
+    )
     assert count(Progress("index", "x", 0, 4, 0.1), 0.5) == "0 of 4 layers"
     assert count(Progress("map", "x", 0, 4, 0.1), 5) == "0 of 4 layers", "no rate yet"
-    assert time_left(Progress("map", "x", 0, 4, 0.1), 0.0) == "", "the first report, at which no time has passed"
+    assert time_left(Progress("map", "x", 0, 4, 0.1), 0.0) == "", (
+        "the first report, at which no time has passed"
+    )
     assert time_left(Progress("map", "x", 0, 1, 0.999), 20) == "", "less than a tenth of a second"
     assert time_left(Progress("map", "x", 0, 4, 0.1), 5) == ", 45.0 s left"
     assert time_left(Progress("index", "x", 1, 4, 0.25), 30) == ", 1 min 30 s left"
-    assert time_left(Progress("index", "x", 0, 4, 0.0), 30) == time_left(Progress("index", "x", 4, 4, 1.0), 30) == ""
+    assert (
+        time_left(Progress("index", "x", 0, 4, 0.0), 30)
+        == time_left(Progress("index", "x", 4, 4, 1.0), 30)
+        == ""
+    )
 
 
 def reported(run) -> list[Progress]:
@@ -75,7 +93,9 @@ def test_a_query_tells_the_vectors_that_it_reads(make_store):
     made = make_store(n=50)
     found = reported(lambda: made.store.query("norms", where="text <> 'x'"))
     assert [progress.stage for progress in found] == ["compute"] * len(found)
-    assert found[-1] == Progress("compute", f"norms of {made.space}", 5, 5, 1.0, n_vectors=found[-1].n_vectors)
+    assert found[-1] == Progress(
+        "compute", f"norms of {made.space}", 5, 5, 1.0, n_vectors=found[-1].n_vectors
+    )
     assert found[-1].n_vectors >= 5 * 50
     shares = [progress.share for progress in found]
     assert shares == sorted(shares)
@@ -94,9 +114,15 @@ def test_a_merge_tells_each_shard_of_each_space(make_store):
         theirs = make_store("other", n=30, model=model, n_shards=n_shards)
     found: list[Progress] = []
     ours.store.merge(theirs.root, observe=found.append)
-    reported = [(progress.subject, progress.done, progress.total) for progress in found if progress.stage == "merge"]
+    reported = [
+        (progress.subject, progress.done, progress.total)
+        for progress in found
+        if progress.stage == "merge"
+    ]
     for model, total in (("a", 15), ("b", 10)):
-        of_space = [done for subject, done, n in reported if (subject, n) == (f"{model}.word.last", total)]
+        of_space = [
+            done for subject, done, n in reported if (subject, n) == (f"{model}.word.last", total)
+        ]
         assert (of_space[0], of_space[-1]) == (0, total)
         assert of_space == sorted(of_space)
 
@@ -129,7 +155,10 @@ QUIET = [
 
 
 def test_quiet_leaves_standard_error_empty(cli, make_store, tmp_path, capfd):
-    root, other = make_store(texts=["dog", "cat", "cow"]).root, make_store("other", texts=["sea"], model="other").root
+    root, other = (
+        make_store(texts=["dog", "cat", "cow"]).root,
+        make_store("other", texts=["sea"], model="other").root,
+    )
     (tmp_path / "words.txt").write_text("dog\nfox\n")
     for call in QUIET:
         done = cli(*(word.format(other) for word in call), "--store", root, "--quiet")
@@ -153,7 +182,9 @@ except duckdb.InvalidInputException:
 from embstore import Store
 print(Store(sys.argv[1]).sql("SELECT count(*) FROM items").fetchall()[0][0])
 """
-    done = subprocess.run([sys.executable, "-c", program, str(made.root)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(made.root)], capture_output=True, text=True
+    )
     assert done.stdout.split() == ["refused", "5"], done.stderr
 
 
@@ -174,25 +205,42 @@ def test_the_results_of_python_are_readable(make_store):
 
 def test_the_report_of_a_build_is_readable(checkpoint, tmp_path):
     (tmp_path / "words.txt").write_text("dog\n\ncat\n")
-    report = Store(tmp_path / "store").build(str(tmp_path / "words.txt"), models=str(checkpoint), index="none")
+    report = Store(tmp_path / "store").build(
+        str(tmp_path / "words.txt"), models=str(checkpoint), index="none"
+    )
     lines = repr(report).splitlines()
     assert lines[0] == "tiny.word.last: 2 embedded, 0 already there"
     assert lines[1] == "1 row of the sources skipped: empty line"
     assert "tokens/s" in lines[-1]
-    assert report._repr_html_().startswith("<p>tiny.word.last: 2 embedded, 0 already there</p><p>1 row of")
+    assert report._repr_html_().startswith(
+        "<p>tiny.word.last: 2 embedded, 0 already there</p><p>1 row of"
+    )
 
 
 def state(root: Path) -> list[tuple[Path, int, int]]:
     """The files of a store, with sizes and times of writing; filelock before version 4 writes to a lock."""
     found = {path: path.stat() for path in sorted(root.rglob("*"))}
     touches = int(version("filelock").partition(".")[0]) < 4
-    return [(p, at.st_size, 0 if touches and p.name == ".lock" else at.st_mtime_ns) for p, at in found.items()]
+    return [
+        (p, at.st_size, 0 if touches and p.name == ".lock" else at.st_mtime_ns)
+        for p, at in found.items()
+    ]
 
 
-def test_dry_runs_say_so_alike_and_a_file_is_written_also_where_there_is_nothing(cli, make_store, tmp_path):
-    made, other = make_store(texts=["dog", "cat"]), make_store("other", texts=["sea"], model="other")
+def test_dry_runs_say_so_alike_and_a_file_is_written_also_where_there_is_nothing(
+    cli, make_store, tmp_path
+):
+    made, other = (
+        make_store(texts=["dog", "cat"]),
+        make_store("other", texts=["sea"], model="other"),
+    )
     before = state(made.root)
-    for call in (["compact"], ["repair"], ["merge", str(other.root)], ["remove", "--space", "toy.word.last"]):
+    for call in (
+        ["compact"],
+        ["repair"],
+        ["merge", str(other.root)],
+        ["remove", "--space", "toy.word.last"],
+    ):
         done = cli(*call, "--dry-run", "--store", made.root)
         assert done.exit_code == 0
         assert done.stderr.splitlines()[0] == "Dry run: nothing is written."

@@ -51,14 +51,23 @@ def read_by(kind: type[TyperCommand], arguments: list[str], is_optional: bool) -
 def test_a_command_is_called_as_by_typer(arguments, is_optional, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hidden").mkdir(mode=0)
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).is_dir() and Path(path).name != "hidden")
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path).is_dir() and Path(path).name != "hidden"
+    )
     given = arguments.split(" ") if arguments else []
-    (called, code, output), expected = (read_by(kind, given, is_optional) for kind in (PlainCommand, TyperCommand))
-    if arguments == "--help":  # without the type of arguments; an example and the address of a page follow
+    (called, code, output), expected = (
+        read_by(kind, given, is_optional) for kind in (PlainCommand, TyperCommand)
+    )
+    if (
+        arguments == "--help"
+    ):  # without the type of arguments; an example and the address of a page follow
         assert output.startswith(expected[2].replace("WORDS <list[str]>", "WORDS"))
         output = expected[2]
     if "is not a" in output:  # Typer does not show the value
-        output, expected = output.partition("': ")[0], (*expected[:2], expected[2].partition("': ")[0])
+        output, expected = (
+            output.partition("': ")[0],
+            (*expected[:2], expected[2].partition("': ")[0]),
+        )
     assert (called, code, output) == expected
 
 

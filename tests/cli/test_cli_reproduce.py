@@ -41,11 +41,34 @@ def paper(tmp_path):
     """A recipe in the folder where commands run."""
     (tmp_path / "words.txt").write_text("fox\ndog\nsea\n", "utf-8")
     figures = [
-        {"model": "tiny", "figure": "cosine", "layers": 1, "relation": "=", "value": 0.5, "source": "a"},
-        {"model": "tiny", "figure": "cosine", "layers": "best", "relation": ">", "value": 2, "source": "a"},
-        {"model": "tiny", "figure": "gone", "layers": None, "relation": "=", "value": 1, "source": "a"},
+        {
+            "model": "tiny",
+            "figure": "cosine",
+            "layers": 1,
+            "relation": "=",
+            "value": 0.5,
+            "source": "a",
+        },
+        {
+            "model": "tiny",
+            "figure": "cosine",
+            "layers": "best",
+            "relation": ">",
+            "value": 2,
+            "source": "a",
+        },
+        {
+            "model": "tiny",
+            "figure": "gone",
+            "layers": None,
+            "relation": "=",
+            "value": 1,
+            "source": "a",
+        },
     ]
-    (tmp_path / "figures.json").write_text(json.dumps({"sources": {"a": "here"}, "figures": figures}), "utf-8")
+    (tmp_path / "figures.json").write_text(
+        json.dumps({"sources": {"a": "here"}, "figures": figures}), "utf-8"
+    )
     path = tmp_path / "tiny.toml"
     path.write_text(RECIPE, "utf-8")
     return path
@@ -77,16 +100,31 @@ def test_the_result_for_the_eye_and_in_each_format(cli, paper, checkpoint):
 
 
 def test_json_keeps_its_schema_and_goes_to_a_file(cli, paper, checkpoint, tmp_path):
-    result = cli("reproduce", paper, "--model", checkpoint, "--quiet", "--format", "json", "-o", "out.json")
+    result = cli(
+        "reproduce", paper, "--model", checkpoint, "--quiet", "--format", "json", "-o", "out.json"
+    )
     assert (result.exit_code, result.stdout) == (0, "")
     rows = json.loads((tmp_path / "out.json").read_text("utf-8"))
     schema = validator("reproduce")
     schema.validate(rows)
-    assert [row["verdict"] for row in rows] == ["not published", "hit", "not published", "miss", "not measured"]
-    for wrong in ({"verdict": "maybe"}, {"verdict": "hit", "measured": None}, {"more": 1}, {"layers": "top"}):
+    assert [row["verdict"] for row in rows] == [
+        "not published",
+        "hit",
+        "not published",
+        "miss",
+        "not measured",
+    ]
+    for wrong in (
+        {"verdict": "maybe"},
+        {"verdict": "hit", "measured": None},
+        {"more": 1},
+        {"layers": "top"},
+    ):
         assert not schema.is_valid([rows[1] | wrong])
     for key in rows[0]:
-        assert not schema.is_valid([{name: value for name, value in rows[0].items() if name != key}])
+        assert not schema.is_valid(
+            [{name: value for name, value in rows[0].items() if name != key}]
+        )
 
 
 def test_a_dry_run_shows_builds_and_queries_and_writes_nothing(cli, paper, checkpoint, tmp_path):
@@ -113,7 +151,13 @@ def test_a_mistake_is_named(refusal, paper):
 
 
 def row(**values: Any) -> dict[str, Any]:
-    given = {"model": "gpt2", "figure": "f", "variant": "word, last token, BOS/EOS", "layers": "12", "layer": 12}
+    given = {
+        "model": "gpt2",
+        "figure": "f",
+        "variant": "word, last token, BOS/EOS",
+        "layers": "12",
+        "layer": 12,
+    }
     return dict.fromkeys(COLUMNS) | given | values
 
 
@@ -123,7 +167,15 @@ def laid_out(*rows: dict[str, Any]) -> list[tuple[str, Table]]:
 
 COMPARED = (
     row(published=0.9642, relation="~=", low=0.9142, high=1.0142, measured=0.1234, verdict="miss"),
-    row(layers="best", layer=8, published=0.95, relation=">=", low=0.95, measured=-0.1234, verdict="hit"),
+    row(
+        layers="best",
+        layer=8,
+        published=0.95,
+        relation=">=",
+        low=0.95,
+        measured=-0.1234,
+        verdict="hit",
+    ),
     row(layers="all", relation="falling", high=0.0, measured=3.0, verdict="miss"),
     row(variant=None, published=0.25, relation="<", high=0.25, measured=0.1, verdict="hit"),
 )
@@ -148,7 +200,9 @@ def test_what_is_compared_stands_beside_the_band():
     ],
 )  # fmt: skip
 def test_a_band_is_short(low, high, band):
-    [(_, compared)] = laid_out(row(published=(low + high) / 2, relation="=", low=low, high=high, measured=1.0))
+    [(_, compared)] = laid_out(
+        row(published=(low + high) / 2, relation="=", low=low, high=high, measured=1.0)
+    )
     assert compared["band"] == [band]
 
 
@@ -169,14 +223,23 @@ def test_what_is_compared_fits_80_columns_of_a_terminal(monkeypatch, capsys):
     assert [len(block) for block in blocks] == [5, 3]
     assert max(cell_len(line) for block in blocks for line in block) <= 80
     emit_sections(sections, Format.MARKDOWN)
-    assert "| model | variant | layer | published | band | measured | verdict |" in capsys.readouterr().out
+    assert (
+        "| model | variant | layer | published | band | measured | verdict |"
+        in capsys.readouterr().out
+    )
     monkeypatch.setattr("embstore_cli.papers._terminal_width", lambda: 120)
     emit_sections(sections, Format.TABLE)
     assert capsys.readouterr().out == whole
 
 
 def test_what_is_not_measured_is_counted_by_figure_and_reason():
-    missing = {"verdict": "not measured", "reason": "why", "relation": "=", "published": 1.0, "variant": None}
+    missing = {
+        "verdict": "not measured",
+        "reason": "why",
+        "relation": "=",
+        "published": 1.0,
+        "variant": None,
+    }
     other = missing | {"reason": "why else"}
     (head, counted), (second, rest) = laid_out(
         row(**missing), row(**other), row(layers="3", **missing), row(model="clip", **missing)

@@ -11,7 +11,10 @@ def test_query_and_neighbours_take_several_stores(cli, make_store, tmp_path):
     make_store("a", texts=["dog", "cat", "fox"])
     make_store("b", texts=["dog", "cat", "owl", "cow"])
     both = ["--store", "a", "--store", "b"]
-    for command, schema in ((["query", "norms"], "query/norms"), (["neighbours", "dog"], "neighbours")):
+    for command, schema in (
+        (["query", "norms"], "query/norms"),
+        (["neighbours", "dog"], "neighbours"),
+    ):
         result = cli(*command, *both, "--json")
         assert result.exit_code == 0, result.stderr
         rows = json.loads(result.stdout)

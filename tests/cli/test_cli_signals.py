@@ -44,7 +44,9 @@ _SECONDS_BETWEEN = 0.3  # more than between two signals that are taken for one
 def start(tmp_path):
     """Start a command that does some other work, for which the clock may stand still; Ctrl-C is ignored or not."""
 
-    def start(work: str, *, clock_runs: bool = True, ctrl_c: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen[str]:
+    def start(
+        work: str, *, clock_runs: bool = True, ctrl_c: signal.Handlers = signal.SIG_DFL
+    ) -> subprocess.Popen[str]:
         code = _PROGRAM.format(work=work, clock_runs=clock_runs)
         return subprocess.Popen(
             [sys.executable, "-c", code], cwd=tmp_path, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -82,7 +84,10 @@ def test_the_second_signal_ends_what_c_code_keeps_from_python(start):
 
 def test_a_signal_that_does_not_wake_the_main_thread_ends_what_it_waits_for(start):
     """As one that comes just before it begins to wait: here another thread gets it."""
-    blocked = f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]); {_READY}; time.sleep(HUNG)"
+    blocked = (
+        f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]); {_READY};"
+        " time.sleep(HUNG)"
+    )
     assert _ended(start(blocked), signal.SIGINT) == (130, "\nInterrupted.\n")
 
 
@@ -147,7 +152,10 @@ def test_an_error_after_an_interrupt_is_shown_too(start):
     from embstore.base.errors import StoreError
     try: {_READY}; time.sleep(HUNG)
     except KeyboardInterrupt: raise StoreError("no space left.")"""
-    assert _ended(start(fails), signal.SIGINT) == (130, "embstore: no space left.\n\nInterrupted.\n")
+    assert _ended(start(fails), signal.SIGINT) == (
+        130,
+        "embstore: no space left.\n\nInterrupted.\n",
+    )
 
 
 def test_a_signal_while_python_ends_shows_no_traceback(start):

@@ -22,9 +22,14 @@ COUNT = "SELECT unit, count(*) AS n FROM items GROUP BY unit ORDER BY unit"
 def test_a_query_is_an_argument_a_file_or_standard_input(cli, made, tmp_path):
     expected = cli("sql", COUNT, "--store", made.root, "--json")
     assert expected.exit_code == 0, expected.stderr
-    assert json.loads(expected.stdout) == [{"unit": unit, "n": n} for unit, n in Store(made.root).sql(COUNT).fetchall()]
+    assert json.loads(expected.stdout) == [
+        {"unit": unit, "n": n} for unit, n in Store(made.root).sql(COUNT).fetchall()
+    ]
     (tmp_path / "q.sql").write_text(COUNT)
-    assert cli("sql", "-f", tmp_path / "q.sql", "--store", made.root, "--json").stdout == expected.stdout
+    assert (
+        cli("sql", "-f", tmp_path / "q.sql", "--store", made.root, "--json").stdout
+        == expected.stdout
+    )
     assert cli("sql", "--store", made.root, "--json", input=COUNT).stdout == expected.stdout
     assert cli("sql", "-", "--store", made.root, "--json", input=COUNT).stdout == expected.stdout
 
@@ -45,7 +50,8 @@ def test_a_value_in_digits_is_a_number(value):
 
 
 @pytest.mark.parametrize(
-    "text", ["nan", "infinity", "inf", "1_000", " 1", "1 ", "", "dog", "٣", "1e", ".", "0x10", "--1"]
+    "text",
+    ["nan", "infinity", "inf", "1_000", " 1", "1 ", "", "dog", "٣", "1e", ".", "0x10", "--1"],
 )
 def test_a_value_that_is_not_in_digits_is_text(text):
     assert _value(text) == text
@@ -81,31 +87,57 @@ def test_values_that_json_lacks_are_written_as_text_or_null(cli, made):
     select = ("SELECT date '2020-01-02' AS d, 1.5::DECIMAL(3, 1) AS x, 'NaN'::DOUBLE AS nan, 'ab'::BLOB AS b, "
               "{'k': [1, NULL]} AS s, true AS t")  # fmt: skip
     [row] = json.loads(cli("sql", select, "--store", made.root, "--json").stdout)
-    assert row == {"d": "2020-01-02", "x": 1.5, "nan": None, "b": "6162", "s": {"k": [1, None]}, "t": True}
+    assert row == {
+        "d": "2020-01-02",
+        "x": 1.5,
+        "nan": None,
+        "b": "6162",
+        "s": {"k": [1, None]},
+        "t": True,
+    }
     assert json.loads(cli("sql", select, "--store", made.root, "--format", "jsonl").stdout) == row
     assert _plain(float("-inf")) is None
 
 
 def test_raw_is_the_first_value_alone(cli, refusal, made):
     n = Store(made.root).sql("SELECT count(*) FROM items").fetchall()[0][0]
-    assert cli("sql", "--raw", "SELECT count(*) FROM items", "--store", made.root).stdout == f"{n}\n"
-    assert cli("sql", "--raw", "SELECT '\\xAA\\x00b'::BLOB", "--store", made.root).stdout_bytes == b"\xaa\x00b"
+    assert (
+        cli("sql", "--raw", "SELECT count(*) FROM items", "--store", made.root).stdout == f"{n}\n"
+    )
+    assert (
+        cli("sql", "--raw", "SELECT '\\xAA\\x00b'::BLOB", "--store", made.root).stdout_bytes
+        == b"\xaa\x00b"
+    )
     assert "gives no row" in refusal("sql", "--raw", "SELECT 1 WHERE false", "--store", made.root)
 
 
 def test_the_views_and_macros_are_listed_a_line_each(cli, made):
     lines = cli("sql", "--tables", "--store", made.root).stdout.splitlines()
     by_name = {line.split()[0]: line for line in lines}
-    assert {"items", "embeddings", "spaces", "summaries", "skipped", "vec(space,", "cosine(a,"} <= by_name.keys()
+    assert {
+        "items",
+        "embeddings",
+        "spaces",
+        "summaries",
+        "skipped",
+        "vec(space,",
+        "cosine(a,",
+    } <= by_name.keys()
     assert "item_id BIGINT, unit VARCHAR, text VARCHAR" in by_name["items"]
     for name in ("items", "embeddings", "spaces", "summaries", "skipped"):
-        [described] = [line.partition(" ")[2].strip() for line in lines if line.startswith(f"{name} ")]
+        [described] = [
+            line.partition(" ")[2].strip() for line in lines if line.startswith(f"{name} ")
+        ]
         columns = Store(made.root).sql(f"DESCRIBE {name}").fetchall()
         assert described == ", ".join(f"{row[0]} {row[1]}" for row in columns)
 
 
 def test_a_plan_is_shown(cli, made):
-    for call in (["--explain", COUNT], [f"EXPLAIN {COUNT}", "--raw"], [f"  explain analyze {COUNT}"]):
+    for call in (
+        ["--explain", COUNT],
+        [f"EXPLAIN {COUNT}", "--raw"],
+        [f"  explain analyze {COUNT}"],
+    ):
         done = cli("sql", *call, "--store", made.root)
         assert done.exit_code == 0, done.stderr
         assert "\\n" not in done.stdout
@@ -118,22 +150,36 @@ def test_macros_give_what_the_store_gives(made):
     ids, texts, vectors = store.vectors(space, 1)
     [(vector,)] = store.sql("SELECT vec($s, 1, $t)", {"s": space, "t": texts[3]}).fetchall()
     assert np.array_equal(np.array(vector, np.float32), vectors[3])
-    unit = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    unit = vectors.astype(np.float64) / np.linalg.norm(
+        vectors.astype(np.float64), axis=1, keepdims=True
+    )
     cosines = unit @ unit[3]
     select = (
-        "SELECT text, cosine(vec('toy.word.last', 1, text), vec('toy.word.last', 1, $t)) FROM items WHERE unit = 'word'"
+        "SELECT text, cosine(vec('toy.word.last', 1, text), vec('toy.word.last', 1, $t)) FROM items"
+        " WHERE unit = 'word'"
     )
-    found = {text: cosine for text, cosine in store.sql(select, {"t": texts[3]}).fetchall() if text in set(texts)}
+    found = {
+        text: cosine
+        for text, cosine in store.sql(select, {"t": texts[3]}).fetchall()
+        if text in set(texts)
+    }
     assert found == pytest.approx(dict(zip(texts, cosines, strict=True)), abs=1e-12)
-    rows = store.sql("SELECT * FROM neighbours($s, 1, $t, k := 4)", {"s": space, "t": texts[3]}).fetchall()
-    order = sorted((row for row in range(len(ids)) if row != 3), key=lambda row: (-cosines[row], ids[row]))[:4]
-    assert [(row[0], row[2]) for row in rows] == [(rank + 1, texts[row]) for rank, row in enumerate(order)]
+    rows = store.sql(
+        "SELECT * FROM neighbours($s, 1, $t, k := 4)", {"s": space, "t": texts[3]}
+    ).fetchall()
+    order = sorted(
+        (row for row in range(len(ids)) if row != 3), key=lambda row: (-cosines[row], ids[row])
+    )[:4]
+    assert [(row[0], row[2]) for row in rows] == [
+        (rank + 1, texts[row]) for rank, row in enumerate(order)
+    ]
     assert [row[3] for row in rows] == pytest.approx([cosines[row] for row in order], abs=1e-12)
     named = store.neighbours(texts[3], spaces=space, layers=1, k=4, exact=True)
     assert named["text"] == [row[2] for row in rows]
     assert store.sql("SELECT vec('toy.word.last', 1, 'never stored')").fetchall() == [(None,)]
     [(norm, above)] = store.sql(
-        "SELECT norm(v), list_filter(v, lambda x: x > 0) FROM (SELECT vec($s, 1, $t) AS v)", {"s": space, "t": texts[3]}
+        "SELECT norm(v), list_filter(v, lambda x: x > 0) FROM (SELECT vec($s, 1, $t) AS v)",
+        {"s": space, "t": texts[3]},
     ).fetchall()
     assert norm == pytest.approx(np.linalg.norm(vectors[3].astype(np.float64)), rel=1e-12)
     assert above == [x for x in vectors[3].tolist() if x > 0]
@@ -158,10 +204,16 @@ def test_zero_vectors_have_no_cosine_and_are_no_neighbours(tmp_path):
         if other in (3, 4, 11):
             assert [found] == named == [None]
         else:
-            expected = exact[0] @ exact[other] / np.sqrt((exact[0] @ exact[0]) * (exact[other] @ exact[other]))
+            expected = (
+                exact[0]
+                @ exact[other]
+                / np.sqrt((exact[0] @ exact[0]) * (exact[other] @ exact[other]))
+            )
             assert found == pytest.approx(float(expected), abs=1e-15)
             assert [f"{found:.12f}"] == [f"{value:.12f}" for value in named]
-    rows = store.sql("SELECT text, cosine FROM neighbours($s, 0, 't5', k := 30)", {"s": space}).fetchall()
+    rows = store.sql(
+        "SELECT text, cosine FROM neighbours($s, 0, 't5', k := 30)", {"s": space}
+    ).fetchall()
     assert len(rows) == 26
     assert not {"t3", "t4", "t11"} & {text for text, _ in rows}
     tied = sorted(range(20, 25), key=lambda row: made.ids[row])
@@ -177,7 +229,9 @@ def test_neighbours_of_nearly_constant_vectors_are_in_one_order(tmp_path, spread
     made = synthetic_store(tmp_path / "s", dim=16, vectors=vectors, n_blocks=0, top_form=None)
     store, space = made.store, made.space
     for text in made.texts:
-        rows = store.sql("SELECT item_id, cosine FROM neighbours($s, 0, $t)", {"s": space, "t": text}).fetchall()
+        rows = store.sql(
+            "SELECT item_id, cosine FROM neighbours($s, 0, $t)", {"s": space, "t": text}
+        ).fetchall()
         assert rows == sorted(rows, key=lambda row: (-row[1], row[0]))
         for exact in (True, False):
             named = store.neighbours(text, spaces=space, exact=exact)
@@ -186,8 +240,14 @@ def test_neighbours_of_nearly_constant_vectors_are_in_one_order(tmp_path, spread
 
 def test_neighbours_of_each_row_are_those_of_each_text(tmp_path):
     made = synthetic_store(tmp_path / "s", n=12, n_blocks=0, top_form=None)
-    select = f"SELECT n.rank, n.text, n.cosine FROM neighbours('{made.space}', 0, $text, k := 3) n ORDER BY rank"
-    of_each = f"SELECT i.text, n.rank, n.text, n.cosine FROM items i, neighbours('{made.space}', 0, i.text, k := 3) n"
+    select = (
+        f"SELECT n.rank, n.text, n.cosine FROM neighbours('{made.space}', 0, $text, k := 3) n ORDER"
+        " BY rank"
+    )
+    of_each = (
+        f"SELECT i.text, n.rank, n.text, n.cosine FROM items i, neighbours('{made.space}', 0,"
+        " i.text, k := 3) n"
+    )
     found = made.store.sql(f"{of_each} ORDER BY ALL").fetchall()
     assert len(found) == 36
     for text in made.texts:
@@ -201,20 +261,27 @@ def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made, se
 
     def ask(*arguments: str | int | None) -> None:
         names = {f"a{at}": value for at, value in enumerate(arguments)}
-        store.sql(f"SELECT {select} FROM neighbours({', '.join(f'${name}' for name in names)})", names).fetchall()
+        store.sql(
+            f"SELECT {select} FROM neighbours({', '.join(f'${name}' for name in names)})", names
+        ).fetchall()
 
     with pytest.raises(NotStoredError) as caught:
         ask("toy.word.last", 1, "Txet3")
     near = store.catalog.nearest_texts("Txet3", ["toy.word.last"])
     assert near[0] == "text3"
     listed = ", ".join(map(repr, near))
-    assert str(caught.value) == (
-        f"'Txet3' is not in toy.word.last. Nearest stored texts: {listed}. Add it with embstore build."
+    assert (
+        str(caught.value)
+        == f"'Txet3' is not in toy.word.last. Nearest stored texts: {listed}. Add it with embstore"
+        " build."
     )
-    with pytest.raises(UnknownNameError, match=r"unknown space 'toy.word.lats'\. Did you mean 'toy.word.last'"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown space 'toy.word.lats'\. Did you mean 'toy.word.last'"
+    ):
         ask("toy.word.lats", 1, "text3")
     with pytest.raises(
-        UnknownNameError, match=r"unknown layer '9'\. .*Known: 0, 1, 2.* In SQL a layer is its number\."
+        UnknownNameError,
+        match=r"unknown layer '9'\. .*Known: 0, 1, 2.* In SQL a layer is its number\.",
     ):
         ask("toy.word.last", 9, "text3")
     with pytest.raises(UnknownNameError, match="unknown space 'NULL'"):
@@ -253,7 +320,15 @@ def test_what_cannot_be_answered_is_said(refusal, made, words, message):
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_the_time_limit_covers_what_is_written(refusal, made, form):
     """Rows of which each batch is made at once, and all of them take many times the limit."""
-    words = ["SELECT range, hash(range) FROM range(300_000_000)", "--timeout", "1", "--format", form, "-o", "out"]
+    words = [
+        "SELECT range, hash(range) FROM range(300_000_000)",
+        "--timeout",
+        "1",
+        "--format",
+        form,
+        "-o",
+        "out",
+    ]
     start = time.process_time()
     assert "longer than its limit of 1 s" in refusal("sql", *words, "--store", made.root)
     assert time.process_time() - start < 30
@@ -262,5 +337,8 @@ def test_the_time_limit_covers_what_is_written(refusal, made, form):
 def test_a_query_that_fails_leaves_the_output_file(cli, made, tmp_path):
     for name in ("out.csv", "out.jsonl", "out.parquet"):
         (tmp_path / name).write_text("kept")
-        assert cli("sql", "SELECT error('no') FROM items", "--store", made.root, "-o", name).exit_code == 2
+        assert (
+            cli("sql", "SELECT error('no') FROM items", "--store", made.root, "-o", name).exit_code
+            == 2
+        )
         assert (tmp_path / name).read_text() == "kept"

@@ -31,12 +31,17 @@ def test_info_fits_80_columns_and_has_human_sizes(cli, made, tmp_path):
     rows = Store(made.root).info()
     assert exact[0].split() == ["space", "layers", "dim", "items", "bytes", "index"]
     assert [int(line.split()[4]) for line in exact[1:]] == rows["bytes"]
-    assert [row["bytes"] for row in json.loads(cli("info", "--json", "--store", made.root).stdout)] == rows["bytes"]
+    assert [
+        row["bytes"] for row in json.loads(cli("info", "--json", "--store", made.root).stdout)
+    ] == rows["bytes"]
 
 
 def test_a_narrow_terminal_shows_no_empty_lines(make_store, tmp_path):
     make_store(texts=["dog", "a long text that is cut on a terminal"], space="few")
-    made = make_store(texts=["dog", *(f"another long text, of number {number}" for number in range(5))], space="many")
+    made = make_store(
+        texts=["dog", *(f"another long text, of number {number}" for number in range(5))],
+        space="many",
+    )
     call = [*EMBSTORE, "neighbours", "dog", "-k", "5", "--layer", "0", "--store", str(made.root)]
     _, shown, _ = on_terminal(call, 50, stderr=subprocess.PIPE, cwd=tmp_path)
     few, many = shown.split("\n\n")
@@ -62,12 +67,16 @@ def test_a_narrow_terminal_shows_no_empty_lines(make_store, tmp_path):
 )
 def test_the_numbers_of_a_column_are_alike_but_for_very_small_and_large_ones(values, shown):
     assert list(map(number_format(values), values)) == shown
-    assert [line[0] for line in table([{"a": value} for value in values], columns=["a"]).layout()[1]] == shown
+    assert [
+        line[0] for line in table([{"a": value} for value in values], columns=["a"]).layout()[1]
+    ] == shown
 
 
 def test_the_columns_of_all_spaces_have_one_format():
     rows = [{"layer": 0, "space": space, "p": p} for space, p in (("x", 0.5), ("y", 1e-6))]
-    shown = table(rows, columns=["layer", "space", "p"], pivot=Pivot(("layer",), ("space",), ("p",)))
+    shown = table(
+        rows, columns=["layer", "space", "p"], pivot=Pivot(("layer",), ("space",), ("p",))
+    )
     assert shown.layout()[1] == [["0", "0.5000", "1.000e-06"]]
 
 
@@ -106,7 +115,9 @@ def test_ids_as_text_only_where_they_are_wanted(cli, made):
     numbers = json.loads(cli(*call, "--json").stdout)
     for form in ("json", "jsonl"):
         out = cli(*call, "--format", form, "--ids-as-text").stdout
-        texts = json.loads(out) if form == "json" else [json.loads(line) for line in out.splitlines()]
+        texts = (
+            json.loads(out) if form == "json" else [json.loads(line) for line in out.splitlines()]
+        )
         assert [row["item_id"] for row in texts] == [str(row["item_id"]) for row in numbers]
         assert all(isinstance(row["item_id"], int) for row in numbers)
     assert max(row["item_id"] for row in numbers) > 2**53
@@ -124,7 +135,8 @@ def test_layers_sort_by_number_in_pandas(make_store):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "begin"), [(["query", "anisotropi", "--store", "x"], "embstore: "), (["save"], "Error: ")]
+    ("arguments", "begin"),
+    [(["query", "anisotropi", "--store", "x"], "embstore: "), (["save"], "Error: ")],
 )
 def test_messages_are_not_broken_within_words_on_a_terminal(cli, tmp_path, arguments, begin):
     code, shown, _ = on_terminal([*EMBSTORE, *arguments], 60, stdout=subprocess.PIPE, cwd=tmp_path)
@@ -141,4 +153,11 @@ def test_rows_of_a_query_stay_together(cli, make_store):
     made = make_store(texts=["dog", "cat", "cow", "fox"])
     shown = cli("neighbours", "dog", "cat", "--store", made.root, "--layer", "0").stdout
     lines = [line.split()[:2] for line in shown.splitlines()[1:]]
-    assert lines == [["dog", "1"], ["dog", "2"], ["dog", "3"], ["cat", "1"], ["cat", "2"], ["cat", "3"]]
+    assert lines == [
+        ["dog", "1"],
+        ["dog", "2"],
+        ["dog", "3"],
+        ["cat", "1"],
+        ["cat", "2"],
+        ["cat", "3"],
+    ]

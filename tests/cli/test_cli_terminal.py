@@ -24,7 +24,9 @@ pytestmark = pytest.mark.process
 
 EVIL = "evil\x1b]0;title\x07\x1b[2J\x9b31m\r\x7f\u202etxt\u2028[red]"
 SHOWN = "evil\\x1b]0;title\\x07\\x1b[2J\\x9b31m\\r\\x7f\\u202etxt\\u2028[red]"
-BAR = re.compile(r"\x1b\[(\?25[lh]|2K|1A|[0-9;]*m)|\r")  # hide and show the cursor, clear and go up a line, colours
+BAR = re.compile(
+    r"\x1b\[(\?25[lh]|2K|1A|[0-9;]*m)|\r"
+)  # hide and show the cursor, clear and go up a line, colours
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 # Runs each command as the script does, one after the other: to start Python for each takes most of the time.
@@ -48,7 +50,9 @@ raise ValueError(sys.argv[-1])
 def evil(tmp_path_factory):
     """A store whose texts and card have control characters."""
     made = synthetic_store(
-        tmp_path_factory.mktemp("evil") / "store", texts=["dog", EVIL, f"{EVIL}2", "cat"], n_blocks=1
+        tmp_path_factory.mktemp("evil") / "store",
+        texts=["dog", EVIL, f"{EVIL}2", "cat"],
+        n_blocks=1,
     )
     replace_card(made.files, replace(made.card, checkpoint=EVIL, versions={EVIL: EVIL}))
     return made
@@ -98,7 +102,11 @@ def test_every_format_on_a_terminal(text, form):
         def isatty(self) -> bool:
             return True
 
-    stdout, stderr, found = sys.stdout, sys.stderr, table([{text: text, "n": 1}], columns=(text, "n"), notes=(text,))
+    stdout, stderr, found = (
+        sys.stdout,
+        sys.stderr,
+        table([{text: text, "n": 1}], columns=(text, "n"), notes=(text,)),
+    )
     sys.stdout, sys.stderr = Terminal(), Terminal()
     try:
         with pytest.MonkeyPatch.context() as patched:
@@ -162,14 +170,21 @@ def test_csv_for_a_spreadsheet(cli, refusal, tmp_path):
         for more in ((), ("--csv-safe",))
     )
     assert {row["text"] for row in plain} == texts
-    assert safe == [row | {"text": f"'{row['text']}"} for row in plain], "numbers, also below zero, stay as they are"
+    assert safe == [row | {"text": f"'{row['text']}"} for row in plain], (
+        "numbers, also below zero, stay as they are"
+    )
     assert any(row["cosine"].startswith("-") for row in plain)
     assert "add --format csv" in refusal(*call[:-1], "json", "--csv-safe")
 
 
 def test_blocks_of_a_narrow_terminal_repeat_what_tells_the_rows_apart():
-    rows = [{"space": "s", "layer": layer, "method": "pca", "file": f"{layer}" * 40} for layer in range(2)]
-    shown = _output._text(table(rows, columns=("space", "layer", "method", "file")), Format.TABLE, 50)
+    rows = [
+        {"space": "s", "layer": layer, "method": "pca", "file": f"{layer}" * 40}
+        for layer in range(2)
+    ]
+    shown = _output._text(
+        table(rows, columns=("space", "layer", "method", "file")), Format.TABLE, 50
+    )
     assert [line.split() for line in shown.splitlines()] == [
         ["space", "layer", "method"], ["s", "0", "pca"], ["s", "1", "pca"], [],
         ["space", "layer", "file"], ["s", "0", "0" * 40], ["s", "1", "1" * 40],

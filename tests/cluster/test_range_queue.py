@@ -73,7 +73,9 @@ class Worker:
     """A worker whose encoding is a function of its range; it records what it is given."""
 
     def __init__(
-        self, encode: Callable[[RangeTask], Any] = lambda _: RangeResult((), ()), problem: str | None = None
+        self,
+        encode: Callable[[RangeTask], Any] = lambda _: RangeResult((), ()),
+        problem: str | None = None,
     ) -> None:
         self.given: list[tuple[Any, tuple[str, ...]]] = []
         self.is_silent = False
@@ -109,7 +111,9 @@ def queue_of(workers: list[Worker], *jobs: Iterator[RangeTask]) -> RangeQueue:
 
 
 def done(outcomes: list[RangeOutcome]) -> list[tuple[int, tuple[str, ...]]]:
-    return sorted((each.job, texts(each.task)) for each in outcomes if isinstance(each.result, RangeResult))
+    return sorted(
+        (each.job, texts(each.task)) for each in outcomes if isinstance(each.result, RangeResult)
+    )
 
 
 def test_the_ranges_of_several_checkpoints_are_encoded_side_by_side():
@@ -118,14 +122,22 @@ def test_the_ranges_of_several_checkpoints_are_encoded_side_by_side():
     assert done(outcomes) == [(job, ("a", "b")) for job in range(3)]
     assert first.given
     assert second.given
-    assert {requirement for requirement, _ in (*first.given, *second.given)} == {f"requirement {n}" for n in range(3)}
+    assert {requirement for requirement, _ in (*first.given, *second.given)} == {
+        f"requirement {n}" for n in range(3)
+    }
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 16])
 @pytest.mark.parametrize("poison", ["first", "last", "both"])
 def test_exactly_the_texts_that_end_the_process_are_given_up(n, poison):
     words = [f"w{number}" for number in range(n)]
-    deadly = {words[0]} if poison == "first" else {words[-1]} if poison == "last" else {words[0], words[-1]}
+    deadly = (
+        {words[0]}
+        if poison == "first"
+        else {words[-1]}
+        if poison == "last"
+        else {words[0], words[-1]}
+    )
     n_deaths = 0
 
     def encode(task: RangeTask) -> Any:
@@ -135,7 +147,9 @@ def test_exactly_the_texts_that_end_the_process_are_given_up(n, poison):
             return Died()
         return RangeResult((), ())
 
-    outcomes = [*queue_of([Worker(encode), Worker(encode)], tasks(" ".join(words), "x y")).outcomes()]
+    outcomes = [
+        *queue_of([Worker(encode), Worker(encode)], tasks(" ".join(words), "x y")).outcomes()
+    ]
     lost = sorted(word for each in outcomes if each.result is None for word in texts(each.task))
     assert lost == sorted(deadly)
     embedded = sorted(word for _, found in done(outcomes) for word in found)
@@ -151,7 +165,9 @@ def test_a_range_over_which_a_worker_died_by_chance_stays_whole():
         n_deaths += 1
         return Died() if n_deaths < 3 else RangeResult((), ())
 
-    assert done([*queue_of([Worker(encode)], tasks("a b c d e")).outcomes()]) == [(0, ("a", "b", "c", "d", "e"))]
+    assert done([*queue_of([Worker(encode)], tasks("a b c d e")).outcomes()]) == [
+        (0, ("a", "b", "c", "d", "e"))
+    ]
 
 
 def test_a_worker_that_lacks_something_ends_the_build_before_any_text_is_encoded():
@@ -179,7 +195,9 @@ def test_after_an_interrupt_the_ranges_that_end_soon_are_yielded():
         found.extend(outcomes)
     assert [words for _, words in worker.given] == [("a",), ("b",)]
     assert "finish" in [progress.stage for progress in seen]
-    assert "2 ranges of texts, for up to 60 s (Ctrl-C again ends at once)" in [progress.subject for progress in seen]
+    assert "2 ranges of texts, for up to 60 s (Ctrl-C again ends at once)" in [
+        progress.subject for progress in seen
+    ]
 
 
 def test_the_time_after_an_interrupt_is_limited(monkeypatch):
@@ -209,4 +227,6 @@ def test_what_is_waited_for_is_said(monkeypatch):
     queue = queue_of([worker], tasks("a"))
     with observing(observe):
         assert done([*queue.outcomes()]) == [(0, ("a",))]
-    assert [(each.stage, each.subject) for each in seen] == [("wait", "1 worker: see `ray status` for what is free")]
+    assert [(each.stage, each.subject) for each in seen] == [
+        ("wait", "1 worker: see `ray status` for what is free")
+    ]

@@ -19,7 +19,9 @@ from embstore.storage.catalog import Catalog
 
 pytestmark = pytest.mark.server
 
-WORDS = sorted((Item.whole(Unit.WORD, word) for word in ("bank", "river", "sea")), key=lambda item: item.id)
+WORDS = sorted(
+    (Item.whole(Unit.WORD, word) for word in ("bank", "river", "sea")), key=lambda item: item.id
+)
 
 
 @pytest.fixture

@@ -13,7 +13,10 @@ RUN = [
     page
     for page in pages()
     if page != DOCS / "index.md"  # start_folder runs it
-    and any(block.language in (*SHELL, "python") and not block.not_run for block in blocks(page.read_text("utf-8")))
+    and any(
+        block.language in (*SHELL, "python") and not block.not_run
+        for block in blocks(page.read_text("utf-8"))
+    )
 ]
 
 
@@ -34,15 +37,22 @@ def test_the_commands_of_a_page_do_what_it_says(page, start_folder, programs, tm
 def test_a_block_that_is_not_run_gives_a_reason(page):
     """A shell block is marked by its language, so that none escapes: no sh, shell or zsh, and no bare fence."""
     for block in blocks(page.read_text("utf-8")):
-        assert block.language not in ("", "sh", "shell", "zsh", "pycon"), f"{_name(page)}:{block.line}"
-        assert block.not_run is None or len(block.not_run.split()) > 2, f"{_name(page)}:{block.line}"
+        assert block.language not in ("", "sh", "shell", "zsh", "pycon"), (
+            f"{_name(page)}:{block.line}"
+        )
+        assert block.not_run is None or len(block.not_run.split()) > 2, (
+            f"{_name(page)}:{block.line}"
+        )
 
 
 @pytest.mark.parametrize(
     ("block", "message"),
     [
         ("```bash\ntrue\nls no-such-file\n```", r"page.md: .*line 5: ls no-such-file"),
-        ("```console\n$ echo a\na\n$ ls no-such-file\nb\n```", r"page.md: .*line 6: ls no-such-file"),
+        (
+            "```console\n$ echo a\na\n$ ls no-such-file\nb\n```",
+            r"page.md: .*line 6: ls no-such-file",
+        ),
         ("```python\na = 1\na / 0\n```", r"page.md: .*line 5, in <module>"),
         ("```console\n$ printf 'a\\nb\\n'\na\nc\n```", r"page.md:4: printf 'a"),
     ],

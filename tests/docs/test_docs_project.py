@@ -24,7 +24,9 @@ CHANGELOG = (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
 def test_the_changelog_begins_with_the_version_of_the_package():
-    first = re.search(r"^## \[([^\]]+)\] - (Unreleased|\d{4}-\d{2}-\d{2})$", CHANGELOG, re.MULTILINE)
+    first = re.search(
+        r"^## \[([^\]]+)\] - (Unreleased|\d{4}-\d{2}-\d{2})$", CHANGELOG, re.MULTILINE
+    )
     assert first
     assert first[1] == VERSION
 
@@ -44,7 +46,10 @@ def test_each_entry_of_the_changelog_is_one_line():
 
 def test_a_release_is_published_without_a_token_and_with_attestations():
     [*_, upload] = _workflow("publish")["jobs"]["publish"]["steps"]
-    assert upload == {"uses": "pypa/gh-action-pypi-publish@release/v1", "with": {"attestations": True}}
+    assert upload == {
+        "uses": "pypa/gh-action-pypi-publish@release/v1",
+        "with": {"attestations": True},
+    }
     assert _workflow("publish")["jobs"]["publish"]["permissions"] == {"id-token": "write"}
 
 
@@ -52,7 +57,9 @@ def test_the_pages_of_a_release_stay_at_the_address_that_help_names():
     site = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]
     assert site["extra"]["version"]["provider"] == "mike"
     assert f"{site['site_url']}latest/" == DOCS
-    commands = " ".join(step.get("run", "") for step in _workflow("docs")["jobs"]["publish"]["steps"])
+    commands = " ".join(
+        step.get("run", "") for step in _workflow("docs")["jobs"]["publish"]["steps"]
+    )
     assert 'mike deploy --push --update-aliases "${TAG#v}" latest' in commands
 
 
@@ -73,7 +80,9 @@ def test_each_question_names_options_and_columns_of_its_metrics(row):
             continue
         option, _, value = name.removeprefix("--").partition(" ")
         assert option in {*options, *OF_ALL_METRICS}
-        assert option not in options or not options[option].choices or value in options[option].choices
+        assert (
+            option not in options or not options[option].choices or value in options[option].choices
+        )
     if "--versus best" in named:
         refusing = [metric.name for metric in metrics if metric.best is None]
         assert re.findall(r"`--versus best`[^;]* but `([a-z-]+)`", row) == refusing
@@ -83,9 +92,13 @@ def test_the_start_page_has_pictures_and_the_glossary_each_metric():
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (DOCS_FOLDER / "index.md").read_text("utf-8"))
     assert {Path(name).suffix for name in pictures} == {".png", ".svg"}
     assert all((DOCS_FOLDER / name).is_file() for name in pictures)
-    assert re.search(r"pre > code \{[^}]*white-space: pre-wrap", (DOCS_FOLDER / "site.css").read_text("utf-8"))
+    assert re.search(
+        r"pre > code \{[^}]*white-space: pre-wrap", (DOCS_FOLDER / "site.css").read_text("utf-8")
+    )
     glossary = (DOCS_FOLDER / "glossary.md").read_text("utf-8")
-    assert [name for name in METRICS if f"[`{name}`](reference/metrics.md#{name})" not in glossary] == []
+    assert [
+        name for name in METRICS if f"[`{name}`](reference/metrics.md#{name})" not in glossary
+    ] == []
 
 
 def test_forms_ask_and_the_image_of_a_node_has_what_it_copies():
@@ -120,8 +133,12 @@ def test_the_readme_links_to_every_how_to_page_in_the_groups_of_the_site_and_of_
     nav = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"]
     [how_to] = [part["How-to"] for part in nav if "How-to" in part]
     groups = {name: pages for group in how_to for name, pages in group.items()}
-    site = {name: [path for page in pages for path in page.values()] for name, pages in groups.items()}
+    site = {
+        name: [path for page in pages for path in page.values()] for name, pages in groups.items()
+    }
     readme = {name: re.findall(r"\(docs/(how-to/[^)]+)\)", README.partition(f"\n| {name} |")[2].partition("\n")[0])
               for name in site}  # fmt: skip
     assert readme == site
-    assert re.findall(r"^(\w+):$", CliRunner().invoke(app, ["--help"]).output, re.MULTILINE)[1:-1] == [*site]
+    assert re.findall(r"^(\w+):$", CliRunner().invoke(app, ["--help"]).output, re.MULTILINE)[
+        1:-1
+    ] == [*site]

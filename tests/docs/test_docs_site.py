@@ -89,7 +89,9 @@ def _broken(site: Path, pages: dict[str, _Page]) -> list[str]:
             path = unquote(address).lstrip("/")
             path = f"{path}index.html" if path.endswith("/") or not path else path
             target = pages.get(path)
-            if not (site / path).is_file() or (anchor and target and unquote(anchor) not in target.anchors):
+            if not (site / path).is_file() or (
+                anchor and target and unquote(anchor) not in target.anchors
+            ):
                 found.append(f"{name}: {link}")
     return found
 
@@ -111,13 +113,21 @@ def _is_well_formed(link: str) -> bool:
 
 
 def test_pages_are_accessible(site):
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright (extra dev)")
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="the browser is driven by playwright (extra dev)"
+    )
     if CHROMIUM is None:
         pytest.skip("there is no chromium: apt-get install chromium")
-    with serving(site) as server, sync_api.sync_playwright() as playwright, launch(playwright) as browser:
+    with (
+        serving(site) as server,
+        sync_api.sync_playwright() as playwright,
+        launch(playwright) as browser,
+    ):
         for width, scheme in ((1200, "dark"), (400, "light")):
             page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-            page.route(re.compile(f"^(?!{server.url})"), lambda route: route.abort())  # fonts, which are elsewhere
+            page.route(
+                re.compile(f"^(?!{server.url})"), lambda route: route.abort()
+            )  # fonts, which are elsewhere
             for path in ("", "gallery/", "how-to/plot/", "how-to/sql/", "reference/choose/"):
                 page.goto(f"{server.url}/{path}index.html")
                 assert violations(page) == [], (path, width, scheme)
@@ -143,9 +153,15 @@ def test_no_link_of_a_page_outside_the_site_is_broken(pages, name):
 
 def test_the_link_checker_finds_what_is_broken(tmp_path):
     texts = {
-        "index.html": '<h1 id="top"></h1><a href="a/">a</a><a href="a/#no">b</a><a href="#top">c</a><img src="x.svg">',
-        "a/index.html": '<a href="..">up</a><a href="../b/">b</a><a href="https://a.org/b">c</a><a href="http://a.org">d</a>'
-        f'<a href="https://a">e</a><a href="{REPOSITORY}/blob/main/no.md">f</a><a href="{REPOSITORY}/issues">g</a>',
+        "index.html": (
+            '<h1 id="top"></h1><a href="a/">a</a><a href="a/#no">b</a><a href="#top">c</a><img'
+            ' src="x.svg">'
+        ),
+        "a/index.html": (
+            '<a href="..">up</a><a href="../b/">b</a><a href="https://a.org/b">c</a><a'
+            ' href="http://a.org">d</a><a href="https://a">e</a><a'
+            f' href="{REPOSITORY}/blob/main/no.md">f</a><a href="{REPOSITORY}/issues">g</a>'
+        ),
     }
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -164,7 +180,12 @@ def test_the_link_checker_finds_what_is_broken(tmp_path):
 def test_the_pages_that_help_names_are_at_the_addresses_of_the_site(pages):
     """A wheel comes without the pages: the last line of ``--help`` is the address of a published one."""
     address = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["site_url"]
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Documentation"] == address
+    assert (
+        tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"][
+            "Documentation"
+        ]
+        == address
+    )
     for name in [*EXAMPLES, *(f"query {metric}" for metric in METRICS)]:
         metric = name.partition(" ")[2]
         example = example_of(name, METRICS[metric].needs if metric in METRICS else "")
@@ -175,7 +196,11 @@ def test_the_pages_that_help_names_are_at_the_addresses_of_the_site(pages):
 
 def test_every_page_of_the_sources_is_in_the_navigation(site, pages):
     home = {urljoin("/", link) for link in pages["index.html"].links}
-    missing = [name for name in pages if name != "index.html" and f"/{name.removesuffix('index.html')}" not in home]
+    missing = [
+        name
+        for name in pages
+        if name != "index.html" and f"/{name.removesuffix('index.html')}" not in home
+    ]
     assert missing == []
 
 
@@ -186,9 +211,17 @@ def _public(kind: type) -> list[str]:
 def _names() -> list[str]:
     """Return the full names that users may import or call."""
     own = [name for name in _public(Store) if name not in _python_reference.INTERNAL]
-    raised = [name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)]
+    raised = [
+        name
+        for name, kind in vars(errors).items()
+        if inspect.isclass(kind) and issubclass(kind, Exception)
+    ]
     return [
-        *(f"embstore.{name}" for name in embstore.__all__ if name not in ("__version__", "EmbstoreError")),
+        *(
+            f"embstore.{name}"
+            for name in embstore.__all__
+            if name not in ("__version__", "EmbstoreError")
+        ),
         *(f"embstore.Store.{name}" for name in own),
         *(f"embstore.metrics.{name}" for name in metrics_package.__all__),
         *(f"embstore.base.errors.{name}" for name in raised),
@@ -196,7 +229,9 @@ def _names() -> list[str]:
 
 
 def test_every_public_name_every_metric_and_every_command_has_an_entry(pages):
-    anchors = pages["reference/python/index.html"].anchors | pages["reference/errors/index.html"].anchors
+    anchors = (
+        pages["reference/python/index.html"].anchors | pages["reference/errors/index.html"].anchors
+    )
     assert [name for name in _names() if name not in anchors] == []
     assert set(METRICS) <= pages["reference/metrics/index.html"].anchors
     group = get_command(app)

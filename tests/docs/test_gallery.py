@@ -20,7 +20,10 @@ pytestmark = pytest.mark.docs
 DATA = ROOT.parent / "shared" / "data"
 FILES = {"rg65": "rg65.csv", "wordsim353": "wordsim353.csv", "simlex999": "simlex999.csv", "stsb": "sts-test.csv",
          "bellezza": "Bellezza_Lexicon.csv"}  # fmt: skip
-UNSTABLE = ("clusters", "probe")  # where rounding may decide on a cluster or on the strength of a penalty
+UNSTABLE = (
+    "clusters",
+    "probe",
+)  # where rounding may decide on a cluster or on the strength of a penalty
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
 
@@ -39,9 +42,13 @@ def test_the_commands_draw_the_pictures(start_folder, tmp_path):
         os.environ.pop("EMBSTORE_STORE", None)
         for name, file in FILES.items():
             Store.add_dataset(name, DATA / file)
-        _gallery.draw(tmp_path / "drawn", lambda store: link_store(start_folder / "store", store))  # it has the words
+        _gallery.draw(
+            tmp_path / "drawn", lambda store: link_store(start_folder / "store", store)
+        )  # it has the words
     for metric in _gallery.PICTURES:
-        drawn, shown = (folder / f"{metric}.svg" for folder in (tmp_path / "drawn", DOCS / "gallery"))
+        drawn, shown = (
+            folder / f"{metric}.svg" for folder in (tmp_path / "drawn", DOCS / "gallery")
+        )
         found, expected = drawn.read_text("utf-8"), shown.read_text("utf-8")
         assert NUMBER.sub("0", found) == NUMBER.sub("0", expected), metric
         # Other processors round the vectors otherwise, by some 1e-6.

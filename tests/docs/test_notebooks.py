@@ -38,7 +38,9 @@ def jupyter_path(programs, tmp_path_factory):
         (own := folder / "kernels" / "python3").mkdir(parents=True)
         (own / "kernel.py").write_text(KERNEL)
         command = [f"{programs}/preloaded-python", f"{own}/kernel.py", "-f", "{connection_file}"]
-        (own / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "Python", "language": "python"}))
+        (own / "kernel.json").write_text(
+            json.dumps({"argv": command, "display_name": "Python", "language": "python"})
+        )
     return folder
 
 
@@ -51,10 +53,19 @@ def test_jupyter_runs_the_cells_of_a_notebook(notebook, start_folder, jupyter_pa
     shutil.copytree(DOCS / "tutorials", tmp_path / "tutorials")
     shutil.copy(notebook, own)
     link_store(start_folder / "store", own / "store")
-    settings = {"HF_HUB_OFFLINE": "1", "EMBSTORE_DATA": str(tmp_path / "data"), "JUPYTER_PATH": str(jupyter_path)}
+    settings = {
+        "HF_HUB_OFFLINE": "1",
+        "EMBSTORE_DATA": str(tmp_path / "data"),
+        "JUPYTER_PATH": str(jupyter_path),
+    }
     command = [sys.executable, "-c", "from nbclient.cli import main; main()", notebook.name]
     done = subprocess.run(
-        command, cwd=own, env=os.environ | settings, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        command,
+        cwd=own,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -63,7 +74,10 @@ def test_jupyter_runs_the_cells_of_a_notebook(notebook, start_folder, jupyter_pa
 def test_a_notebook_opens_in_colab_installs_what_it_needs_and_belongs_to_a_tutorial(notebook):
     words, install, *_ = ("".join(cell["source"]) for cell in _cells(notebook))
     address = f"https://colab.research.google.com/github/embstore/embstore/blob/main/docs/notebooks/{notebook.name}"
-    assert f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({address})" in words
+    assert (
+        f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({address})"
+        in words
+    )
     extras = re.findall(r"`(\w+)`", words.partition("with the extras ")[2].partition("network")[0])
     assert f'"embstore[{",".join(extras)}]"' in install
     code = "".join("".join(cell["source"]) for cell in _cells(notebook)[2:])
@@ -80,7 +94,11 @@ def test_a_notebook_has_the_form_of_version_4_5_and_no_outputs(notebook):
     found = json.loads(notebook.read_text("utf-8"))
     assert {*found} == {"cells", "metadata", "nbformat", "nbformat_minor"}
     assert (found["nbformat"], found["nbformat_minor"]) == (4, 5)
-    assert found["metadata"]["kernelspec"] == {"display_name": "Python 3", "language": "python", "name": "python3"}
+    assert found["metadata"]["kernelspec"] == {
+        "display_name": "Python 3",
+        "language": "python",
+        "name": "python3",
+    }
     ids = [cell["id"] for cell in found["cells"]]
     assert len({*ids}) == len(ids)
     for cell in found["cells"]:

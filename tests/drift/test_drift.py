@@ -25,7 +25,9 @@ def brute(first: np.ndarray, second: np.ndarray, row: int, k: int) -> tuple[floa
     for vectors in (first, second):
         wide = vectors.astype(np.float64)
         all_cosines = wide @ wide[row] / np.linalg.norm(wide, axis=1) / np.linalg.norm(wide[row])
-        order = [other for other in np.argsort(-all_cosines, kind="stable").tolist() if other != row]
+        order = [
+            other for other in np.argsort(-all_cosines, kind="stable").tolist() if other != row
+        ]
         cosines.append(all_cosines)
         lists.append(order[:k])
     union = sorted({*lists[0]} | {*lists[1]})
@@ -42,15 +44,22 @@ def by_id(made: Synthetic, layer: int) -> tuple[list[int], np.ndarray]:
 def lists_by_id(made: Synthetic, layer: int, k: int) -> dict[int, list[int]]:
     """The k nearest of each item by cosine in 12 digits, then by id."""
     ids, vectors = by_id(made, layer)
-    units = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    units = vectors.astype(np.float64) / np.linalg.norm(
+        vectors.astype(np.float64), axis=1, keepdims=True
+    )
     order = [np.lexsort((ids, -np.round(units @ row, 12))) for row in units]
-    return {item: [ids[at] for at in near if ids[at] != item][:k] for item, near in zip(ids, order, strict=True)}
+    return {
+        item: [ids[at] for at in near if ids[at] != item][:k]
+        for item, near in zip(ids, order, strict=True)
+    }
 
 
 def check(made: Synthetic, table: Iterable[dict], k: int) -> None:
     for row in table:
         ids, first = by_id(made, row["layer"])
-        overlap, turnover = brute(first, by_id(made, row["layer_2"])[1], ids.index(row["item_id"]), k)
+        overlap, turnover = brute(
+            first, by_id(made, row["layer_2"])[1], ids.index(row["item_id"]), k
+        )
         assert row["overlap"] == pytest.approx(overlap, abs=1e-12)
         assert row["turnover"] == pytest.approx(turnover, abs=1e-9)
 
@@ -85,13 +94,21 @@ def test_most_and_least_are_those_of_all_items(made):
     table = made.store.drift(most=4, k=5)
     check(made, table, 5)
     every = made.store.drift(made.texts, k=5)
-    means = {row["item_id"]: (row["mean_overlap"], -row["mean_turnover"], row["item_id"]) for row in every}
+    means = {
+        row["item_id"]: (row["mean_overlap"], -row["mean_turnover"], row["item_id"])
+        for row in every
+    }
     order = sorted(means, key=means.__getitem__)
-    found = {kind: [row["item_id"] for row in table if row["change"] == kind][::2] for kind in ("most", "least")}
+    found = {
+        kind: [row["item_id"] for row in table if row["change"] == kind][::2]
+        for kind in ("most", "least")
+    }
     assert found == {"most": order[:4], "least": order[::-1][:4]}
     assert [row["rank"] for row in table if row["change"] == "least"] == [1, 1, 2, 2, 3, 3, 4, 4]
     assert len(made.store.drift()) == 2 * 2 * 10, "ten of each by default"
-    assert len({row["item_id"] for row in made.store.drift(most=30, k=5)}) == 40, "no item is in both lists"
+    assert len({row["item_id"] for row in made.store.drift(most=30, k=5)}) == 40, (
+        "no item is in both lists"
+    )
 
 
 def test_nothing_changes_between_equal_layers(make_store):
@@ -102,13 +119,17 @@ def test_nothing_changes_between_equal_layers(make_store):
         assert 0 <= row["turnover"] < 1e-15
         assert row["lost"] == row["gained"] == []
     table = made.store.drift(most=30)
-    assert [row["item_id"] for row in table if row["change"] == "most"] == np.sort(made.ids).tolist()[:15], "by id"
+    assert [row["item_id"] for row in table if row["change"] == "most"] == np.sort(
+        made.ids
+    ).tolist()[:15], "by id"
 
 
 def test_another_space_is_compared_by_items(make_store):
     made = make_store(n=40, n_blocks=1, top_form=None)
     texts = [f"text{number}" for number in range(60, 9, -1)]  # 30 of them common, in another order
-    other = synthetic_store(made.root, texts=texts, model="other", n_blocks=1, top_form=None, dim=5, seed=1)
+    other = synthetic_store(
+        made.root, texts=texts, model="other", n_blocks=1, top_form=None, dim=5, seed=1
+    )
     store = Store(made.root)
     table = store.drift(["text12", "text30"], spaces=made.space, against=other.space, k=4)
     assert [(row["layer"], row["layer_2"], row["space_2"], row["n"]) for row in table] == [
@@ -120,13 +141,18 @@ def test_another_space_is_compared_by_items(make_store):
         first = made.layer(row["layer"])[[made.texts.index(text) for text in common]]
         second = other.layer(row["layer_2"])[[texts.index(text) for text in common]]
         overlap, turnover = brute(first, second, common.index(row["text"]), 4)
-        assert (row["overlap"], row["turnover"]) == (pytest.approx(overlap), pytest.approx(turnover, abs=1e-9))
+        assert (row["overlap"], row["turnover"]) == (
+            pytest.approx(overlap),
+            pytest.approx(turnover, abs=1e-9),
+        )
     every = store.drift("text12", spaces=made.space, against=other.space, pairs="all", k=4)
     assert [(row["layer"], row["layer_2"]) for row in every] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     third = synthetic_store(made.root, texts=texts, model="third", n_blocks=3, top_form=None)
     with pytest.raises(UsageError, match=r'2 layers of .* and 4 of .*pairs="all"'):
         Store(made.root).drift("text12", spaces=made.space, against=third.space)
-    ends = Store(made.root).drift("text12", spaces=made.space, against=third.space, layers="0,top", k=4)
+    ends = Store(made.root).drift(
+        "text12", spaces=made.space, against=third.space, layers="0,top", k=4
+    )
     assert [(row["layer"], row["layer_2"]) for row in ends] == [(0, 0), (1, 3)]
     with pytest.raises(NotStoredError, match="'text99' is not in"):
         store.drift("text99", against=other.space)
@@ -135,7 +161,9 @@ def test_another_space_is_compared_by_items(make_store):
 def test_spaces_without_common_items_are_refused(make_store):
     made = make_store(n=12, n_blocks=1, top_form=None)
     synthetic_store(made.root, texts=["a", "b"], model="other", n_blocks=1, top_form=None)
-    synthetic_store(made.root, texts=["a b"], unit="sentence", model="third", n_blocks=1, top_form=None)
+    synthetic_store(
+        made.root, texts=["a b"], unit="sentence", model="third", n_blocks=1, top_form=None
+    )
     store = Store(made.root)
     with pytest.raises(QueryError, match="no item in common"):
         store.drift(spaces=made.space, against="other.word.last", k=1)
@@ -159,7 +187,9 @@ def test_only_selected_items_are_neighbours(made):
     notes = made.store.drift(sample=60, most=2, k=3).notes
     assert f"{made.space}: the sample of 60 is all 40 items." in notes
     assert not any("random sample" in note for note in notes)
-    assert [row["item_id"] for row in made.store.drift(sample=20, seed=4, most=2, k=3)] != sampled["item_id"]
+    assert [row["item_id"] for row in made.store.drift(sample=20, seed=4, most=2, k=3)] != sampled[
+        "item_id"
+    ]
 
 
 def test_zero_vectors_are_left_out(make_store):
@@ -174,7 +204,10 @@ def test_zero_vectors_are_left_out(make_store):
     overlap, turnover = brute(
         made.layer(0)[order], made.layer(1)[order], order.tolist().index(5), 3
     )  # fmt: skip
-    assert (table["overlap"], table["turnover"]) == ([pytest.approx(overlap)], [pytest.approx(turnover)])
+    assert (table["overlap"], table["turnover"]) == (
+        [pytest.approx(overlap)],
+        [pytest.approx(turnover)],
+    )
 
 
 def test_equal_items_have_no_drift(make_store):
@@ -183,14 +216,20 @@ def test_equal_items_have_no_drift(make_store):
     made = make_store(n=20, dim=6, n_blocks=1, top_form=None, vectors=vectors)
     [row] = made.store.drift("text4", k=3)
     assert (row["overlap"], row["turnover"]) == (None, None)
-    assert row["reason"].startswith("in one of the layers all nearest neighbours of the item are equally near")
+    assert row["reason"].startswith(
+        "in one of the layers all nearest neighbours of the item are equally near"
+    )
     ranking = made.store.drift(k=3)
     assert len(ranking) == 0
-    assert "n_tied = 20 (items left out of the ranking: in one of the layers" in " ".join(ranking.notes)
+    assert "n_tied = 20 (items left out of the ranking: in one of the layers" in " ".join(
+        ranking.notes
+    )
     orthogonal = np.stack([np.eye(6), np.eye(6)[::-1]])
     made = make_store("orthogonal", n=6, dim=6, n_blocks=1, top_form=None, vectors=orthogonal)
     [row] = made.store.drift("text4", k=5)
-    assert (row["overlap"], row["turnover"]) == (1, None), "all others are neighbours, and no cosine differs from 0"
+    assert (row["overlap"], row["turnover"]) == (1, None), (
+        "all others are neighbours, and no cosine differs from 0"
+    )
     assert "all cosines of a layer are zero" in row["reason"]
 
 
@@ -210,7 +249,9 @@ def test_a_tie_of_some_items_is_theirs_alone_whichever_others_are_requested(make
     check(made, [row for row in together if row["text"] not in tied], 5)
     are_last_tied = cosines[:, 1] - cosines[:, 0] < 1e-12
     assert len(tied) <= are_last_tied.sum() < 20
-    assert f"n_tied_last = {are_last_tied.sum()} (items that have, in some layer" in " ".join(together.notes)
+    assert f"n_tied_last = {are_last_tied.sum()} (items that have, in some layer" in " ".join(
+        together.notes
+    )
     chosen = lists_by_id(made, 0, 5)
     other = lists_by_id(made, 1, 5)
     for row in together:
@@ -238,7 +279,9 @@ def test_items_are_tied_by_the_rounding_of_their_cosines_as_for_overlap(make_sto
     overlap = [len({*a} & {*b}) / 3 for a, b in zip(first.tolist(), second.tolist(), strict=True)]
     assert made.store.drift(made.texts, k=3)["overlap"] == pytest.approx(overlap)
     shared = made.store.query("overlap", layers="0,1", k=3).to_pylist()
-    assert next(row["overlap"] for row in shared if row["layer"] != row["layer_2"]) == pytest.approx(np.mean(overlap))
+    assert next(
+        row["overlap"] for row in shared if row["layer"] != row["layer_2"]
+    ) == pytest.approx(np.mean(overlap))
 
 
 @pytest.mark.parametrize(
@@ -260,14 +303,18 @@ def test_mistakes(made, arguments, error, message):
 def test_a_space_of_one_layer_has_no_drift_by_itself(tmp_path):
     store = Store(tmp_path)
     store.add_vectors("mine", ["a", "b", "c"], np.eye(3, dtype=np.float32))
-    with pytest.raises(UsageError, match=r'mine has a single one\. .* another space: against="SPACE"'):
+    with pytest.raises(
+        UsageError, match=r'mine has a single one\. .* another space: against="SPACE"'
+    ):
         store.drift("a")
 
 
 def test_a_word_of_several_sentences_is_ambiguous(make_store):
     sentences = ["the bank of the river", "a bank lends money to a river"]
     made = make_store(texts=sentences, unit="occurrence", n_blocks=1, top_form=None)
-    with pytest.raises(UsageError, match=r'occurs in 2 sentences.*marked="the \[bank\] of the river"'):
+    with pytest.raises(
+        UsageError, match=r'occurs in 2 sentences.*marked="the \[bank\] of the river"'
+    ):
         made.store.drift("bank", k=2)
     table = made.store.drift(marked="the [bank] of the river", k=2)
     assert [(row["text"], row["context"]) for row in table] == [("bank", "the [bank] of the river")]
@@ -298,7 +345,9 @@ def test_drift_is_cited(made):
     made.store.drift("text3")
     for found in (made.store.cite("drift"), made.store.cite()):
         text = str(found)
-        assert "Simple, Interpretable and Stable Method for Detecting Words with Usage Change" in text
+        assert (
+            "Simple, Interpretable and Stable Method for Detecting Words with Usage Change" in text
+        )
         assert "Cultural Shift or Linguistic Drift" in text
         assert not [note for note in found.notes if "drift" in note]
 

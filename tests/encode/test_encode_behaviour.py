@@ -61,7 +61,12 @@ def test_passages_are_consumed_in_windows(tiny, monkeypatch):
 def test_the_plan_is_what_happens(tiny, monkeypatch, pads):
     encoder = tiny("opt")
     monkeypatch.setattr(encoder, "_contract", replace(encoder._contract, pads=pads))
-    given = [*passages(items(Unit.OCCURRENCE), encoder), passage(LONG), passage("", 2), passage("\ud800", 3)]
+    given = [
+        *passages(items(Unit.OCCURRENCE), encoder),
+        passage(LONG),
+        passage("", 2),
+        passage("\ud800", 3),
+    ]
     plan = encoder.plan(given, batch_tokens=100)
     results = list(encoder.encode([given], poolings=[Pooling.LAST], batch_tokens=100))
     encoded = [result for result in results if not isinstance(result, Skipped)]
@@ -75,11 +80,19 @@ def test_the_plan_is_what_happens(tiny, monkeypatch, pads):
 @pytest.mark.parametrize("name", TINY)
 def test_what_cannot_be_embedded_is_skipped_with_its_reason(tiny, name):
     encoder = tiny(name)
-    given = [passage(LONG, 1), passage("cat\x00", 2), passage("a \ud800 b", 3), passage("", 4), passage("   ", 5)]
+    given = [
+        passage(LONG, 1),
+        passage("cat\x00", 2),
+        passage("a \ud800 b", 3),
+        passage("", 4),
+        passage("   ", 5),
+    ]
     vectors, skipped = run(encoder, given)
     found = {skip.item_id: skip for skip in skipped}
     assert vectors.keys() | found.keys() == {1, 2, 3, 4, 5}
-    assert {1, 3, 4} <= found.keys() <= {1, 3, 4, 5}, "byte-level vocabularies have a token for blanks"
+    assert {1, 3, 4} <= found.keys() <= {1, 3, 4, 5}, (
+        "byte-level vocabularies have a token for blanks"
+    )
     assert found[3] == Skipped(3, "not valid Unicode (lone surrogate)", "skipped")
     assert {found[item].reason for item in found.keys() & {4, 5}} == {"no tokens"}
     assert found[1].outcome == "skipped"
@@ -94,7 +107,10 @@ def test_truncated_as_transformers_does(tiny, witness, name):
     options = {"truncation": True, "max_length": encoder.tokenizer.max_tokens}
     for pooling in (Pooling.LAST, Pooling.MEAN):
         vectors, skipped = run(encoder, [passage(LONG)], pooling, long="truncate")
-        assert worst(vectors[1], witness(name).vector(LONG, 0, len(LONG), pooling, (0, 0), **options)) <= 1e-4
+        assert (
+            worst(vectors[1], witness(name).vector(LONG, 0, len(LONG), pooling, (0, 0), **options))
+            <= 1e-4
+        )
     assert [(s.item_id, s.outcome) for s in skipped] == [(1, "truncated")]
 
 
@@ -102,7 +118,10 @@ def test_truncated_as_transformers_does(tiny, witness, name):
 def test_truncated_clip_keeps_its_end_token(tiny, witness, pooling):
     vectors, _ = run(tiny("clip"), [passage(LONG)], pooling, long="truncate")
     options = {"truncation": True, "max_length": 77}
-    assert worst(vectors[1], witness("clip").vector(LONG, 0, len(LONG), pooling, (0, 0), **options)) <= 1e-4
+    assert (
+        worst(vectors[1], witness("clip").vector(LONG, 0, len(LONG), pooling, (0, 0), **options))
+        <= 1e-4
+    )
 
 
 def test_truncated_gpt2_has_no_end_token(tiny):
@@ -117,7 +136,9 @@ def test_truncated_gpt2_has_no_end_token(tiny):
     assert "no special token at the end" in skipped[0].reason
 
 
-def test_what_is_beyond_the_cut_or_no_token_is_skipped_and_too_long_can_be_an_error(tiny, monkeypatch):
+def test_what_is_beyond_the_cut_or_no_token_is_skipped_and_too_long_can_be_an_error(
+    tiny, monkeypatch
+):
     given = [Passage(LONG, (Span(4, 9), Span(len(LONG) - 3, len(LONG))), (1, 2))]
     vectors, skipped = run(tiny("bert"), given, long="truncate")
     assert vectors.keys() == {1}
@@ -170,7 +191,9 @@ FAILURES = [
 ]
 
 
-def fails_at(encoder: Encoder, monkeypatch: pytest.MonkeyPatch, text: str | None, failure: Exception) -> list[int]:
+def fails_at(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch, text: str | None, failure: Exception
+) -> list[int]:
     """Let the model fail at batches with the last token of a text, at all for None; return a list of batch sizes."""
     kind = type(encoder._model)
     forward, sizes = kind.forward, []
@@ -206,7 +229,9 @@ def test_a_model_that_fails_at_every_text_or_has_no_memory_for_one_is_an_error(t
     encoder: Encoder = tiny("gpt2")
     with monkeypatch.context() as patch:
         fails_at(encoder, patch, None, KeyError("full_attention"))
-        with pytest.raises(ModelFailsError, match=r"fails at every text.*\(KeyError: .*device=") as caught:
+        with pytest.raises(
+            ModelFailsError, match=r"fails at every text.*\(KeyError: .*device="
+        ) as caught:
             run(encoder, [passage("cat", 5), passage("dog", 6)])
     assert caught.value.item_id == 5
     with monkeypatch.context() as patch:
@@ -227,7 +252,9 @@ def test_arguments_are_checked_at_the_call(tiny):
     with pytest.raises(UsageError, match="no text projection"):
         encoder.encode([[]], poolings=[Pooling.PROJECTION])
     with pytest.raises(UsageError, match="has the layers"):
-        encoder.encode([[]], poolings=[Pooling.LAST], layers=tiny("clip").layers_of(Pooling.PROJECTION))
+        encoder.encode(
+            [[]], poolings=[Pooling.LAST], layers=tiny("clip").layers_of(Pooling.PROJECTION)
+        )
 
 
 @pytest.mark.parametrize(
@@ -251,7 +278,9 @@ def test_default_pooling(tiny, name, pattern, expected):
 
 
 def test_check_names_the_known_poolings_and_the_remedy(tiny):
-    with pytest.raises(UsageError, match=r"""eos.*"\{bos\}\{text\}\{eos\}".*Known for words: last, first, mean"""):
+    with pytest.raises(
+        UsageError, match=r"""eos.*"\{bos\}\{text\}\{eos\}".*Known for words: last, first, mean"""
+    ):
         tiny("gpt2").tokenizer.check(Unit.WORD, Pooling.EOS, Template())
     with pytest.raises(UsageError, match=r'''no pooling .eos.*"\{text\}\{eos\}"'''):
         tiny("qwen2").tokenizer.check(Unit.WORD, Pooling.EOS, Template())
@@ -269,16 +298,28 @@ def test_the_tokens_are_those_of_the_tokenizer_called_as_transformers_does(tiny,
     tokenizer = tiny(name).tokenizer
     strings = [*WORDS, *SENTENCES, LONG, "<|endoftext|>cat</s>", ""]
     for truncated in (True, False, True, False):
-        limit = {"truncation": True, "max_length": tokenizer.max_tokens} if truncated and tokenizer.max_tokens else {}
+        limit = (
+            {"truncation": True, "max_length": tokenizer.max_tokens}
+            if truncated and tokenizer.max_tokens
+            else {}
+        )
         expected = tokenizer._hf(strings, padding=False, verbose=False, **limit).encodings
-        for mine, its in zip(tokenizer._tokenise(strings, truncated=truncated), expected, strict=True):
+        for mine, its in zip(
+            tokenizer._tokenise(strings, truncated=truncated), expected, strict=True
+        ):
             assert (mine.ids, mine.type_ids) == (its.ids, its.type_ids)
-            assert (mine.offsets, mine.special_tokens_mask) == (its.offsets, its.special_tokens_mask)
+            assert (mine.offsets, mine.special_tokens_mask) == (
+                its.offsets,
+                its.special_tokens_mask,
+            )
 
 
 def test_gpt2_with_its_marks_is_the_literal_string(tiny):
     encoder = tiny("gpt2")
     bos, eos = encoder.tokenizer.template_strings(Template("{bos}{text}{eos}"))
-    assert Template("{bos}{text}{eos}").render("cat", bos=bos, eos=eos) == ("<|endoftext|>cat<|endoftext|>", 13)
+    assert Template("{bos}{text}{eos}").render("cat", bos=bos, eos=eos) == (
+        "<|endoftext|>cat<|endoftext|>",
+        13,
+    )
     assert encoder.tokenizer.texts(["<|endoftext|>cat<|endoftext|>"])[0].ids == [50256, 9246, 50256]
     assert (tiny("clip").tokenizer.bos, tiny("clip").tokenizer.eos) == ("", "")

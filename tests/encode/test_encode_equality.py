@@ -23,7 +23,9 @@ LIMIT = 1e-4
 NORMED = {"gpt2", "opt", "gpt_neox", "llama", "qwen2", "qwen3", "modernbert", "t5"}
 
 
-def compare(encoder: Encoder, witness: Witness, unit: Unit, template: Template, **options: object) -> float:
+def compare(
+    encoder: Encoder, witness: Witness, unit: Unit, template: Template, **options: object
+) -> float:
     """Hold every item, pooling and layer against the witness; return the worst relative difference."""
     members = items(unit)
     given = passages(members, encoder, template)
@@ -35,8 +37,14 @@ def compare(encoder: Encoder, witness: Witness, unit: Unit, template: Template, 
         for pooling in poolings:
             found[pooling] |= by_id(result, pooling)
     # The template's marks are tokens like any other to the tokenizer, where it does not add them itself.
-    fields = [f"{{{name}}}" in template.pattern and bool(getattr(encoder.tokenizer, name)) for name in ("bos", "eos")]
-    alone = unit is not Unit.OCCURRENCE and template.pattern.replace("{bos}", "").replace("{eos}", "") == "{text}"
+    fields = [
+        f"{{{name}}}" in template.pattern and bool(getattr(encoder.tokenizer, name))
+        for name in ("bos", "eos")
+    ]
+    alone = (
+        unit is not Unit.OCCURRENCE
+        and template.pattern.replace("{bos}", "").replace("{eos}", "") == "{text}"
+    )
     marks = (int(fields[0]), int(fields[1])) if alone else None
     worst_of_all = 0.0
     for passage in given:
@@ -51,8 +59,14 @@ def compare(encoder: Encoder, witness: Witness, unit: Unit, template: Template, 
 @pytest.mark.parametrize(
     ("unit", "pattern"),
     [
-        *((Unit.SENTENCE, pattern) for pattern in ("{text}", " {text}", "This is {text}", "{bos}{text}{eos}")),
-        *((Unit.OCCURRENCE, pattern) for pattern in ("{text}", "This is {text}", "{bos}{text}{eos}")),
+        *(
+            (Unit.SENTENCE, pattern)
+            for pattern in ("{text}", " {text}", "This is {text}", "{bos}{text}{eos}")
+        ),
+        *(
+            (Unit.OCCURRENCE, pattern)
+            for pattern in ("{text}", "This is {text}", "{bos}{text}{eos}")
+        ),
         (Unit.WORD, " {text}"),
     ],
 )
@@ -66,7 +80,9 @@ def test_equals_a_batch_of_one(tiny, witness, name, unit, pattern):
         template = Template("{text}{eos}")
     assert compare(encoder, witness(name), unit, template, batch_tokens=200) <= LIMIT
     if pattern == "{text}":  # the batches have padding
-        [(texts, _)] = encoder.tokenizer.windows(passages(items(unit), encoder), poolings=[], long="skip")
+        [(texts, _)] = encoder.tokenizer.windows(
+            passages(items(unit), encoder), poolings=[], long="skip"
+        )
         lengths = [len(text.ids) for text in texts]
         batches = plan_batches(lengths, 200, pad=encoder._contract.pads)
         assert any(len({lengths[row] for row in batch}) > 1 for batch in batches)
@@ -75,7 +91,9 @@ def test_equals_a_batch_of_one(tiny, witness, name, unit, pattern):
 @pytest.mark.parametrize("name", TINY)
 def test_layers_are_numbered_as_in_transformers(tiny, witness, name):
     encoder, model = tiny(name), witness(name).model
-    expected = {True: TopForm.NORMED, False: TopForm.RAW if name.startswith("clip") else None}[name in NORMED]
+    expected = {True: TopForm.NORMED, False: TopForm.RAW if name.startswith("clip") else None}[
+        name in NORMED
+    ]
     assert encoder.layers.top_form is expected
     assert encoder.layers.n_blocks == 3
     assert (type(model).__name__ in LAST_BLOCK) == (expected is not None)
@@ -130,4 +148,6 @@ def test_cuda(tiny_folder, name):
         pytest.skip("no CUDA device")
     encoder = Encoder(resolve(f"{name}={tiny_folder(name)}"), device="cuda")
     for unit in Unit:
-        assert compare(encoder, Witness(tiny_folder(name), device="cuda"), unit, Template()) <= LIMIT
+        assert (
+            compare(encoder, Witness(tiny_folder(name), device="cuda"), unit, Template()) <= LIMIT
+        )

@@ -82,10 +82,14 @@ def test_a_slow_or_damaged_tokenizer_is_refused(copy, monkeypatch):
     folder = copy("bert")
     with monkeypatch.context() as patch:
         patch.setattr(tf.BertTokenizer, "is_fast", property(lambda self: False))
-        with pytest.raises(CheckpointError, match=r"only a slow tokenizer \(BertTokenizer\).*fast one"):
+        with pytest.raises(
+            CheckpointError, match=r"only a slow tokenizer \(BertTokenizer\).*fast one"
+        ):
             Tokenizer.load(resolve(str(folder)))
     (folder / "tokenizer.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"the tokenizer of 'bert'.*[^.]\. embstore needs .*tokenizer\.json"):
+    with pytest.raises(
+        CheckpointError, match=r"the tokenizer of 'bert'.*[^.]\. embstore needs .*tokenizer\.json"
+    ):
         Tokenizer.load(resolve(str(folder)))
 
 
@@ -96,18 +100,26 @@ def test_a_tokenizer_without_its_vocabulary_is_refused(copy, kind):
     (folder / "tokenizer.json").unlink()
     made = tf.AutoTokenizer.from_pretrained(folder)
     assert made("dog cat").input_ids == made("cat dog").input_ids
-    with pytest.raises(CheckpointError, match=rf"tokenizer of '{kind}' in .* has no vocabulary.*no tokenizer\.json"):
+    with pytest.raises(
+        CheckpointError, match=rf"tokenizer of '{kind}' in .* has no vocabulary.*no tokenizer\.json"
+    ):
         Tokenizer.load(resolve(str(folder)))
 
 
-REMOTE = {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}}
+REMOTE = {
+    "model_type": "evil",
+    "auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"},
+}
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
         ("{", r"config\.json cannot be read as JSON: Expecting property name"),
-        *((config, "the config of 'bert'") for config in ("[]", '{"model_type": "no-such-architecture"}', "{}")),
+        *(
+            (config, "the config of 'bert'")
+            for config in ("[]", '{"model_type": "no-such-architecture"}', "{}")
+        ),
         *(
             (f'{{"model_type": "{kind}"}}', f"is a '{kind}' model, which is not a text model")
             for kind in ("whisper", "vit", "flava")
@@ -136,13 +148,18 @@ def test_a_config_of_something_else_is_refused_and_its_code_is_not_run(copy, con
         ("bert", {"inner_group_num": 10_000_000, "model_type": "albert"}),
     ],
 )
-def test_a_config_of_too_many_layers_is_refused_before_anything_is_made(copy, monkeypatch, name, changes):
+def test_a_config_of_too_many_layers_is_refused_before_anything_is_made(
+    copy, monkeypatch, name, changes
+):
     folder = copy(name)
     edit(folder, **changes)
-    monkeypatch.setattr(tf.AutoConfig, "from_pretrained", lambda *_, **__: pytest.fail("the config was loaded"))
+    monkeypatch.setattr(
+        tf.AutoConfig, "from_pretrained", lambda *_, **__: pytest.fail("the config was loaded")
+    )
     for weights in (Weights(), Weights(untrained=0)):
         with pytest.raises(
-            CheckpointError, match=r"config\.json states (4,097|10,000,000) layers, .* of up to 4,096\."
+            CheckpointError,
+            match=r"config\.json states (4,097|10,000,000) layers, .* of up to 4,096\.",
         ):
             Encoder(resolve(str(folder)), device="cpu", weights=weights)
 
@@ -154,8 +171,14 @@ def test_a_config_of_too_many_layers_is_refused_before_anything_is_made(copy, mo
         ("tokenizer_config.json", "cannot be read as JSON"),
         ("tokenizer.json", "the tokenizer of .* cannot be loaded"),
         ("model.safetensors", "the weights of .* cannot be loaded"),
-        ("model.safetensors.index.json", r"index\.json cannot be read as JSON: it is nested too deeply"),
-        ("adapter_config.json", r"adapter_config\.json cannot be read as JSON: it is nested too deeply"),
+        (
+            "model.safetensors.index.json",
+            r"index\.json cannot be read as JSON: it is nested too deeply",
+        ),
+        (
+            "adapter_config.json",
+            r"adapter_config\.json cannot be read as JSON: it is nested too deeply",
+        ),
     ],
 )
 def test_deep_json_in_a_checkpoint_is_refused(copy, name, message):
@@ -175,7 +198,9 @@ def test_a_model_that_padding_disturbs_is_never_padded(copy, monkeypatch):
     def without_mask(*args, **kwargs):
         model, has_projection = load(*args, **kwargs)
         kind, forward = type(model), type(model).forward
-        monkeypatch.setattr(kind, "forward", lambda self, **k: forward(self, **(k | {"attention_mask": None})))
+        monkeypatch.setattr(
+            kind, "forward", lambda self, **k: forward(self, **(k | {"attention_mask": None}))
+        )
         return model, has_projection
 
     monkeypatch.setattr("embstore.encode.forward.load_model", without_mask)
@@ -220,7 +245,9 @@ def test_the_positions_of_a_config_are_the_limit_whatever_it_calls_them(tmp_path
     assert encoder.tokenizer.max_tokens == 16
     vectors, skipped = run(encoder, [passage("cat " * 40, 1), passage("cat", 2)])
     assert vectors.keys() == {2}
-    assert [s.reason.partition(" tokens, ")[2] for s in skipped] == ["the context of 'mpt' holds 16"]
+    assert [s.reason.partition(" tokens, ")[2] for s in skipped] == [
+        "the context of 'mpt' holds 16"
+    ]
     vectors, _ = run(encoder, [passage("cat " * 40, 1)], long="truncate")
     assert vectors.keys() == {1}
 
@@ -230,7 +257,9 @@ def test_a_text_beyond_an_unstated_limit_is_skipped(tmp_path, monkeypatch):
     for model_type in ("mpt", "gpt2", "bert"):
         encoder = Encoder(resolve(str(make(tmp_path / model_type, model_type))), device="cpu")
         assert encoder.tokenizer.max_tokens is None
-        vectors, skipped = run(encoder, [passage("cat " * 100, 1), passage("cat", 2), passage("dog " * 99, 3)])
+        vectors, skipped = run(
+            encoder, [passage("cat " * 100, 1), passage("cat", 2), passage("dog " * 99, 3)]
+        )
         assert vectors.keys() == {2}
         assert {s.item_id for s in skipped} == {1, 3}
         assert all(s.reason.startswith("the model fails at this text: ") for s in skipped)

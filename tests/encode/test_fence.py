@@ -39,9 +39,15 @@ def forbidden(monkeypatch):
 
         return refuse
 
-    monkeypatch.setattr(hub_kernels, "get_kernel", trap("get_kernel"), raising=False)  # 4.57 imports it at need
-    monkeypatch.setattr(transformers.modeling_utils, "lazy_import_flash_attention", trap("flash attention"))
-    monkeypatch.setattr(transformers.dynamic_module_utils, "get_class_in_module", trap("remote code"))
+    monkeypatch.setattr(
+        hub_kernels, "get_kernel", trap("get_kernel"), raising=False
+    )  # 4.57 imports it at need
+    monkeypatch.setattr(
+        transformers.modeling_utils, "lazy_import_flash_attention", trap("flash attention")
+    )
+    monkeypatch.setattr(
+        transformers.dynamic_module_utils, "get_class_in_module", trap("remote code")
+    )
     monkeypatch.setattr("socket.getaddrinfo", trap("the network"))
     monkeypatch.setattr("socket.socket.connect", trap("the network"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # as it is for users
@@ -142,8 +148,19 @@ assert connections
 
 @pytest.mark.process
 def test_no_checkpoint_connects_though_the_user_is_online(tiny_folder):
-    online = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
-    command = [sys.executable, "-c", _WITHOUT_NETWORK, tiny_folder("bert"), tiny_folder("gpt2"), "minilm"]
+    online = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("HF_", "TRANSFORMERS_"))
+    }
+    command = [
+        sys.executable,
+        "-c",
+        _WITHOUT_NETWORK,
+        tiny_folder("bert"),
+        tiny_folder("gpt2"),
+        "minilm",
+    ]
     done = subprocess.run(command, env=online, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -152,7 +169,9 @@ def test_no_checkpoint_connects_though_the_user_is_online(tiny_folder):
 def test_quantized_checkpoints_are_refused(copy, forbidden, method):
     folder = copy("bert")
     edit(folder, quantization_config={"quant_method": method, "load_in_8bit": True})
-    with pytest.raises(CheckpointError, match=rf"is quantized by '{method}'.*weights_dtype=.bfloat16"):
+    with pytest.raises(
+        CheckpointError, match=rf"is quantized by '{method}'.*weights_dtype=.bfloat16"
+    ):
         Encoder(resolve(str(folder)), device="cpu")
     assert forbidden == []
 
@@ -162,10 +181,18 @@ def test_other_files_of_the_folder_are_not_seen(copy, tiny, forbidden):
     (folder / "adapter_config.json").write_text(
         json.dumps({"base_model_name_or_path": "org/evil", "peft_type": "LORA", "auto_mapping": {}})
     )
-    for name in ("pytorch_model.bin", "adapter_model.bin", ".metadata", "training_args.bin", "model.pt"):
+    for name in (
+        "pytorch_model.bin",
+        "adapter_model.bin",
+        ".metadata",
+        "training_args.bin",
+        "model.pt",
+    ):
         (folder / name).write_bytes(pickle.dumps(Evil()))
     (folder / "generation_config.json").write_text('{"custom_generate": "org/evil"}')
-    (folder / "pytorch_model.bin.index.json").write_text('{"weight_map": {"x": "pytorch_model.bin"}}')
+    (folder / "pytorch_model.bin.index.json").write_text(
+        '{"weight_map": {"x": "pytorch_model.bin"}}'
+    )
     checkpoint = resolve(str(folder), allow_pickle=True)
     vectors, _ = run(Encoder(checkpoint, device="cpu", allow_pickle=True), [passage("cat")])
     expected, _ = run(tiny("bert"), [passage("cat")])
@@ -192,7 +219,11 @@ def test_a_pickle_does_not_run_code_even_where_it_is_allowed(copy):
     [
         {"auto_map": {"AutoTokenizer": ["evil.Slow", "evil.Fast"]}},
         {"auto_map": {"AutoTokenizer": [None, "org/evil--evil.Fast"]}},
-        {"tokenizer_file": "/etc/passwd", "vocab_file": "/etc/passwd", "special_tokens_map_file": "/etc/passwd"},
+        {
+            "tokenizer_file": "/etc/passwd",
+            "vocab_file": "/etc/passwd",
+            "special_tokens_map_file": "/etc/passwd",
+        },
         {"name_or_path": "org/evil", "is_local": False, "local_files_only": False},
         {"chat_template": "{{ ''.__class__.__mro__[1].__subclasses__() }}"},
         {"processor_class": "EvilProcessor"},
@@ -200,12 +231,17 @@ def test_a_pickle_does_not_run_code_even_where_it_is_allowed(copy):
     ],
     ids=lambda changes: "-".join(changes)[:40],
 )
-def test_what_a_tokenizers_config_says_of_code_and_files_is_not_followed(copy, tiny, forbidden, changes):
+def test_what_a_tokenizers_config_says_of_code_and_files_is_not_followed(
+    copy, tiny, forbidden, changes
+):
     folder = copy("bert")
     (folder / "evil.py").write_text("raise SystemExit('ran')")
     edit(folder, "tokenizer_config.json", **changes)
     tokenizer = Tokenizer.load(resolve(str(folder)))
-    assert tokenizer.texts(["The cat sat"])[0].ids == tiny("bert").tokenizer.texts(["The cat sat"])[0].ids
+    assert (
+        tokenizer.texts(["The cat sat"])[0].ids
+        == tiny("bert").tokenizer.texts(["The cat sat"])[0].ids
+    )
     assert forbidden == []
 
 
@@ -235,7 +271,9 @@ def test_what_a_checkpoint_is_called_is_shown_escaped(copy, kind):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_whatever_the_type_of_the_weights_all_is_computed_in_float32(copy, dtype):
     folder = copy("llama")
-    weights = {name: weight.to(dtype) for name, weight in load_file(folder / "model.safetensors").items()}
+    weights = {
+        name: weight.to(dtype) for name, weight in load_file(folder / "model.safetensors").items()
+    }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     edit(folder, dtype=str(dtype).removeprefix("torch."))
     encoder = Encoder(resolve(str(folder)), device="cpu")
@@ -247,4 +285,6 @@ def test_whatever_the_type_of_the_weights_all_is_computed_in_float32(copy, dtype
         expected = plain(input_ids=ids, output_hidden_states=True).hidden_states
     vectors, _ = run(encoder, [passage("cat")])
     for layer in range(4):
-        torch.testing.assert_close(torch.from_numpy(vectors[1][layer]), expected[layer][0, -1], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            torch.from_numpy(vectors[1][layer]), expected[layer][0, -1], rtol=1e-5, atol=1e-6
+        )

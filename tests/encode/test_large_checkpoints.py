@@ -20,7 +20,9 @@ from embstore.encode.forward import Encoder
 from embstore.encode.records import Weights
 
 
-@pytest.mark.parametrize(("name", "device_map"), [("gpt2", "balanced"), ("t5", "auto"), ("clip", "auto")])
+@pytest.mark.parametrize(
+    ("name", "device_map"), [("gpt2", "balanced"), ("t5", "auto"), ("clip", "auto")]
+)
 def test_a_distributed_model_gives_the_same_vectors(tiny_folder, tiny, name, device_map):
     pytest.importorskip("accelerate")
     encoder = Encoder(resolve(str(tiny_folder(name))), weights=Weights(device_map=device_map))
@@ -29,14 +31,19 @@ def test_a_distributed_model_gives_the_same_vectors(tiny_folder, tiny, name, dev
     expected, _ = run(tiny(name), passages(members, tiny(name)), batch_tokens=200)
     assert not skipped
     for item, vectors in expected.items():
-        assert (np.linalg.norm(found[item] - vectors, axis=1) <= 1e-4 * np.linalg.norm(vectors, axis=1)).all()
+        assert (
+            np.linalg.norm(found[item] - vectors, axis=1) <= 1e-4 * np.linalg.norm(vectors, axis=1)
+        ).all()
 
 
 def test_a_distributed_model_in_16_bits(tiny_folder):
     pytest.importorskip("accelerate")
     checkpoint, given = resolve(str(tiny_folder("gpt2"))), [passage("a dog")]
     found, expected = (
-        run(Encoder(checkpoint, device=device, weights=Weights("bfloat16", device_map=device_map)), given)[0][1]
+        run(
+            Encoder(checkpoint, device=device, weights=Weights("bfloat16", device_map=device_map)),
+            given,
+        )[0][1]
         for device, device_map in ((None, "auto"), ("cpu", None))
     )
     if not torch.cuda.is_available():
@@ -52,7 +59,9 @@ def test_what_a_distribution_needs(tiny_folder, monkeypatch):
     with pytest.raises(UsageError, match="leave out device_map= or untrained="):
         Weights(untrained=1, device_map="auto")
     monkeypatch.setattr(models, "find_spec", lambda name: None)
-    with pytest.raises(CheckpointError, match=r"device_map=.auto. needs accelerate.*pip install .*\[accelerate\]"):
+    with pytest.raises(
+        CheckpointError, match=r"device_map=.auto. needs accelerate.*pip install .*\[accelerate\]"
+    ):
         Encoder(checkpoint, weights=Weights(device_map="auto"))
 
 
@@ -63,7 +72,9 @@ def adapter(tiny_folder, tmp_path):
     base = tf.AutoModelForCausalLM.from_pretrained(tiny_folder("gpt2"))
     base.config._name_or_path = base.name_or_path = "org/base"
     torch.manual_seed(0)
-    config = peft.LoraConfig(r=2, target_modules=["c_attn"], init_lora_weights=False, fan_in_fan_out=True)
+    config = peft.LoraConfig(
+        r=2, target_modules=["c_attn"], init_lora_weights=False, fan_in_fan_out=True
+    )
     model = peft.get_peft_model(base, config)
     model.save_pretrained(tmp_path / "adapter")
     tf.AutoTokenizer.from_pretrained(tiny_folder("gpt2")).save_pretrained(tmp_path / "adapter")
@@ -79,7 +90,9 @@ def test_an_adapter_is_refused_with_a_remedy_that_works(adapter, tiny_folder, ti
     ) as caught:
         resolve(str(adapter))
     code = str(caught.value).partition("with that folder: ")[2].removesuffix(".")
-    code = code.replace("'org/base'", repr(str(tiny_folder("gpt2")))).replace("FOLDER", repr(str(tmp_path / "merged")))
+    code = code.replace("'org/base'", repr(str(tiny_folder("gpt2")))).replace(
+        "FOLDER", repr(str(tmp_path / "merged"))
+    )
     eval(code, {"PeftModel": peft.PeftModel, "AutoModelForCausalLM": tf.AutoModelForCausalLM})
     tf.AutoTokenizer.from_pretrained(tiny_folder("gpt2")).save_pretrained(tmp_path / "merged")
     found, _ = run(Encoder(resolve(str(tmp_path / "merged")), device="cpu"), [passage("a dog")])
@@ -87,7 +100,9 @@ def test_an_adapter_is_refused_with_a_remedy_that_works(adapter, tiny_folder, ti
     model = peft.PeftModel.from_pretrained(
         tf.AutoModelForCausalLM.from_pretrained(tiny_folder("gpt2"), dtype=torch.float32), adapter
     ).eval()
-    ids = tf.AutoTokenizer.from_pretrained(tiny_folder("gpt2"))("a dog", return_tensors="pt").input_ids
+    ids = tf.AutoTokenizer.from_pretrained(tiny_folder("gpt2"))(
+        "a dog", return_tensors="pt"
+    ).input_ids
     with torch.no_grad():
         states = model(input_ids=ids, output_hidden_states=True).hidden_states
     expected = np.stack([state[0, -1].numpy() for state in states])
@@ -102,13 +117,20 @@ def test_an_adapter_is_refused_with_a_remedy_that_works(adapter, tiny_folder, ti
         ({"task_type": "SEQ_2_SEQ_LM"}, "AutoModelForSeq2SeqLM"),
         ({"task_type": "FEATURE_EXTRACTION"}, "AutoModel"),
         ({"task_type": None, "auto_mapping": {"base_model_class": "BertModel"}}, "AutoModel"),
-        ({"task_type": None, "auto_mapping": {"base_model_class": "GPT2LMHeadModel"}}, "AutoModelForCausalLM"),
+        (
+            {"task_type": None, "auto_mapping": {"base_model_class": "GPT2LMHeadModel"}},
+            "AutoModelForCausalLM",
+        ),
         ({"task_type": ["x"], "auto_mapping": []}, "AutoModelForCausalLM"),
     ],
 )
 def test_the_remedy_for_an_adapter_has_the_class_that_it_was_trained_on(tmp_path, config, name):
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "org/base", **config}))
-    with pytest.raises(CheckpointError, match=rf"from_pretrained\({name}\.from_pretrained\('org/base'\)"):
+    (tmp_path / "adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": "org/base", **config})
+    )
+    with pytest.raises(
+        CheckpointError, match=rf"from_pretrained\({name}\.from_pretrained\('org/base'\)"
+    ):
         resolve(str(tmp_path))
 
 

@@ -46,10 +46,16 @@ def first(value: Any) -> torch.Tensor:
     return value[0] if isinstance(value, (tuple, list)) else value
 
 
-def read_and_given(folder: Path, blocks: Callable[[Any], Any], text: str) -> tuple[np.ndarray, np.ndarray]:
+def read_and_given(
+    folder: Path, blocks: Callable[[Any], Any], text: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Return what the first block reads and what each gives, (1 + L, t, dim), and the last hidden state."""
     tokenizer = tf.AutoTokenizer.from_pretrained(folder)
-    kind = tf.T5EncoderModel if tf.AutoConfig.from_pretrained(folder).model_type == "t5" else tf.AutoModel
+    kind = (
+        tf.T5EncoderModel
+        if tf.AutoConfig.from_pretrained(folder).model_type == "t5"
+        else tf.AutoModel
+    )
     model = kind.from_pretrained(folder, dtype=torch.float32).eval()
     inputs, outputs = [], []
 
@@ -66,7 +72,9 @@ def read_and_given(folder: Path, blocks: Callable[[Any], Any], text: str) -> tup
         last = model(**encoding).last_hidden_state[0]
     assert len(outputs) == len(members)
     t = len(last)
-    states = [state.transpose(0, 1) if state.shape[0] > 1 else state for state in [inputs[0], *outputs]]
+    states = [
+        state.transpose(0, 1) if state.shape[0] > 1 else state for state in [inputs[0], *outputs]
+    ]
     return torch.stack([state[0, :t] for state in states]).numpy(), last.numpy()
 
 
@@ -76,7 +84,9 @@ def encoded(encoder: Encoder, texts: tuple[str, ...]) -> dict[int, np.ndarray]:
     given = [passage(text, number) for number, text in enumerate(texts)]
     for result in encoder.encode([given], poolings=[Pooling.MEAN]):
         assert isinstance(result, Encoded), result
-        found |= dict(zip(result.item_ids.tolist(), result.vectors[Pooling.MEAN].swapaxes(0, 1), strict=True))
+        found |= dict(
+            zip(result.item_ids.tolist(), result.vectors[Pooling.MEAN].swapaxes(0, 1), strict=True)
+        )
     return found
 
 
@@ -87,7 +97,9 @@ def test_layers_are_what_the_blocks_read_and_give(tmp_path, model_type):
     vectors = encoded(encoder, TEXTS)
     for number, text in enumerate(TEXTS):
         states, last = read_and_given(folder, BLOCKS[model_type], text)
-        if encoder.layers.top_form is TopForm.NORMED:  # the last block's own output is the layer after it
+        if (
+            encoder.layers.top_form is TopForm.NORMED
+        ):  # the last block's own output is the layer after it
             states = np.stack([*states[:-1], last, states[-1]])
         assert encoder.layers.n_blocks == 4
         assert worst(vectors[number], states[:, 1:-1].mean(axis=1)) <= 1e-4
@@ -112,7 +124,14 @@ def test_where_rwkv_scales_its_states_between_blocks_they_are_what_the_next_bloc
         lambda states: states[1:],
         lambda states: (),
     ],
-    ids=["shifted without a raw top", "in another order", "shifted up", "another beginning", "too few", "none"],
+    ids=[
+        "shifted without a raw top",
+        "in another order",
+        "shifted up",
+        "another beginning",
+        "too few",
+        "none",
+    ],
 )
 @pytest.mark.parametrize("model_type", ["gpt2", "bert"])
 def test_states_that_are_not_the_blocks_are_refused(tmp_path, monkeypatch, model_type, change):
@@ -130,7 +149,9 @@ def test_states_that_are_not_the_blocks_are_refused(tmp_path, monkeypatch, model
         Encoder(checkpoint, device="cpu")
 
 
-def test_the_architectures_that_were_shifted_are_known_and_new_cards_say_that_they_were_checked(tmp_path):
+def test_the_architectures_that_were_shifted_are_known_and_new_cards_say_that_they_were_checked(
+    tmp_path,
+):
     kinds = []
     for model_type in ("mamba", "mamba2", "falcon_mamba", "rwkv"):
         encoder = Encoder(resolve(str(make(tmp_path / model_type, model_type))), device="cpu")

@@ -29,9 +29,9 @@ _FRAGMENTS = st.sampled_from(
         "<s>", " " * 90, "\u200b", "don't ", "ΑΣ ",
     ]
 )  # fmt: skip
-_TEXTS = st.lists(st.tuples(_FRAGMENTS | st.text(max_size=8), st.integers(1, 40)), min_size=1, max_size=6).map(
-    lambda parts: "".join(fragment * n for fragment, n in parts)
-)
+_TEXTS = st.lists(
+    st.tuples(_FRAGMENTS | st.text(max_size=8), st.integers(1, 40)), min_size=1, max_size=6
+).map(lambda parts: "".join(fragment * n for fragment, n in parts))
 
 
 @pytest.fixture
@@ -50,7 +50,9 @@ def load(tiny_folder, monkeypatch):
     return tokenizer
 
 
-@pytest.mark.parametrize(("name", "side"), [*((name, "right") for name in NAMES), ("gpt2", "left"), ("bert", "left")])
+@pytest.mark.parametrize(
+    ("name", "side"), [*((name, "right") for name in NAMES), ("gpt2", "left"), ("bert", "left")]
+)
 def test_the_tokens_are_those_of_the_whole_text(load, name, side):
     tokenizer = load(name, side)
 
@@ -90,7 +92,9 @@ def test_the_items_are_those_of_the_whole_text(load, monkeypatch, side):
     parts = read()
     monkeypatch.setattr(module, "_WHOLE_CHARS", 1 << 18)
     assert parts == read()
-    assert [item for text in parts[0] for item in text.item_ids] == ([1, 2] if side == "right" else [3])
+    assert [item for text in parts[0] for item in text.item_ids] == (
+        [1, 2] if side == "right" else [3]
+    )
 
 
 def test_a_very_long_text_is_skipped_truncated_or_an_error(load):
@@ -112,8 +116,10 @@ def test_a_text_whose_beginning_does_not_fill_the_context_is_skipped_and_not_rea
     passage = Passage("x" * 5000, (Span(0, 5000),), (7,))
     [(texts, [skipped])] = tokenizer.windows([passage], poolings=[Pooling.LAST], long=long)
     assert texts == []
-    assert skipped.reason == (
-        "its first 2,048 characters do not fill the context of 'bert', 8 tokens, and no more are read"
+    assert (
+        skipped.reason
+        == "its first 2,048 characters do not fill the context of 'bert', 8 tokens, and no more are"
+        " read"
     )
     with pytest.raises(TooLongError, match="its first 2,048 characters"):
         list(tokenizer.windows([passage], poolings=[Pooling.LAST], long="error"))
@@ -124,11 +130,15 @@ def test_long_texts_are_tokenised_a_few_at_a_time(load, monkeypatch):
     monkeypatch.setattr("embstore.encode.tokens._TOKENISED_CHARS", 100)
     inner = tokenizer._tokenise
     monkeypatch.setattr(
-        tokenizer, "_tokenise", lambda texts, **more: sizes.append(sum(map(len, texts))) or inner(texts, **more)
+        tokenizer,
+        "_tokenise",
+        lambda texts, **more: sizes.append(sum(map(len, texts))) or inner(texts, **more),
     )
     passages = [Passage("a cat " * (n % 7), (Span(0, 5),), (n,)) for n in range(1, 60) if n % 7]
     [(texts, _)] = tokenizer.windows(passages, poolings=[Pooling.LAST], long="truncate")
-    assert [item for text in texts for item in text.item_ids] == [n for passage in passages for n in passage.item_ids]
+    assert [item for text in texts for item in text.item_ids] == [
+        n for passage in passages for n in passage.item_ids
+    ]
     assert max(sizes) <= 100
     assert len(sizes) < len(passages)
 
@@ -141,7 +151,9 @@ assert report.spaces[0].embedded == {n}, report
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc"
+)
 def test_a_line_of_20_mb_takes_little_memory(tmp_path, checkpoint):
     (tmp_path / "short.txt").write_text("dog\ncat\n")
     (tmp_path / "long.txt").write_text("dog\n" + "the quick brown fox " * 1_000_000 + "\ncat\n")

@@ -9,7 +9,16 @@ import torch
 import transformers as tf
 from architecture_models import config_of, tokenizer
 from encode_models import bert, llama, roberta, save, t5
-from recipe_checkpoints import TEXTS, configure_tokenizer, encoded, old_layout, outputs, saved, witness, write_json
+from recipe_checkpoints import (
+    TEXTS,
+    configure_tokenizer,
+    encoded,
+    old_layout,
+    outputs,
+    saved,
+    witness,
+    write_json,
+)
 
 from embstore.base.errors import CheckpointError, UnknownNameError, UsageError
 from embstore.base.space import Pooling, Template, Unit, parse_pooling
@@ -19,7 +28,9 @@ from embstore.encode.recipe import read_recipe
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(find_spec("sentence_transformers") is None, reason="sentence_transformers is not installed"),
+    pytest.mark.skipif(
+        find_spec("sentence_transformers") is None, reason="sentence_transformers is not installed"
+    ),
 ]
 
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
@@ -39,7 +50,9 @@ def base(tmp_path_factory):
     return bert(tmp_path_factory.mktemp("base") / "bert")
 
 
-def test_modes_are_concatenated_in_the_order_of_the_package_and_of_the_new_layout(base, parts, tmp_path):
+def test_modes_are_concatenated_in_the_order_of_the_package_and_of_the_new_layout(
+    base, parts, tmp_path
+):
     folder = old_layout(tmp_path / "tiny", base, MODES, modules=["Normalize"])
     found = outputs(folder, TEXTS)
     assert found.shape == (len(TEXTS), 6 * 32)
@@ -55,23 +68,35 @@ def test_a_model_in_a_subfolder_as_the_first_releases_saved_it(base, tmp_path):
     modules[0]["path"] = "0_Transformer"
     write_json(folder / "modules.json", modules)
     (folder / "0_Transformer").mkdir()
-    for file in [file for file in folder.iterdir() if file.is_file() and file.name != "modules.json"]:
+    for file in [
+        file for file in folder.iterdir() if file.is_file() and file.name != "modules.json"
+    ]:
         file.rename(folder / "0_Transformer" / file.name)
-    write_json(folder / "0_Transformer/sentence_bert_config.json", {"max_seq_length": 5, "do_lower_case": True})
+    write_json(
+        folder / "0_Transformer/sentence_bert_config.json",
+        {"max_seq_length": 5, "do_lower_case": True},
+    )
     found = resolve(str(folder))
     assert (found.name, found.id, found.folder) == ("tiny", str(folder), folder / "0_Transformer")
     assert fingerprint(found) == fingerprint(resolve(str(base)))
     np.testing.assert_allclose(outputs(folder, TEXTS), witness(folder, TEXTS), atol=ATOL)
     (folder / "config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"in the subfolder '0_Transformer', and there is another beside it"):
+    with pytest.raises(
+        CheckpointError, match=r"in the subfolder '0_Transformer', and there is another beside it"
+    ):
         read_recipe(folder, "tiny")
 
 
 def test_layers_are_pooled_alike_and_the_output_is_a_layer_of_its_own(base, parts, tmp_path):
-    folder = saved(tmp_path / "tiny", base, parts.Pooling(32, ("max", "weightedmean")), parts.Normalize())
+    folder = saved(
+        tmp_path / "tiny", base, parts.Pooling(32, ("max", "weightedmean")), parts.Normalize()
+    )
     encoder = Encoder(resolve(str(folder)), device="cpu")
     layers = encoder.layers_of(Pooling.MODEL)
-    assert (layers.names, layers.select("top").names) == (("0", "1", "2", "3", "output"), ("output",))
+    assert (layers.names, layers.select("top").names) == (
+        ("0", "1", "2", "3", "output"),
+        ("output",),
+    )
     vectors, _ = encoded(encoder, TEXTS)
     inputs = encoder.tokenizer._hf(TEXTS[1], return_tensors="pt")
     with torch.no_grad():
@@ -99,7 +124,9 @@ def test_dense_and_normalize(base, parts, tmp_path, out_features, safe):
 
             torch.save(load_file(file), file.with_name("pytorch_model.bin"))
             file.unlink()
-        with pytest.raises(CheckpointError, match=r"a pickle, which can run code .*allow_pickle=True"):
+        with pytest.raises(
+            CheckpointError, match=r"a pickle, which can run code .*allow_pickle=True"
+        ):
             outputs(folder, TEXTS)
     found = outputs(folder, TEXTS, allow_pickle=not safe)
     np.testing.assert_allclose(found, witness(folder, TEXTS), atol=ATOL)
@@ -110,7 +137,14 @@ def test_dense_and_normalize(base, parts, tmp_path, out_features, safe):
 
 
 def test_the_default_activation_is_tanh_and_outputs_are_truncated(base, parts, tmp_path):
-    folder = saved(tmp_path / "tiny", base, parts.Pooling(32), parts.Dense(32, 16), parts.Normalize(), truncate_dim=5)
+    folder = saved(
+        tmp_path / "tiny",
+        base,
+        parts.Pooling(32),
+        parts.Dense(32, 16),
+        parts.Normalize(),
+        truncate_dim=5,
+    )
     config = folder / "2_Dense/config.json"
     config.write_text(config.read_text().replace('"activation_function"', '"unread"'))
     found = outputs(folder, TEXTS)
@@ -126,7 +160,12 @@ def test_prompts(base, parts, tmp_path, mode, include):
     )  # fmt: skip
     recipe = read_recipe(folder, "tiny")
     assert recipe.prompt(None, "tiny") == recipe.prompt("query", "tiny") == "search for: "
-    assert recipe.prompt("", "tiny") == recipe.prompt("empty", "tiny") == recipe.prompt("document", "tiny") == ""
+    assert (
+        recipe.prompt("", "tiny")
+        == recipe.prompt("empty", "tiny")
+        == recipe.prompt("document", "tiny")
+        == ""
+    )
     with pytest.raises(UnknownNameError, match=r"unknown prompt 'qery'. Did you mean 'query'"):
         recipe.prompt("qery", "tiny")
     encoder = Encoder(resolve(str(folder)), device="cpu")
@@ -136,11 +175,16 @@ def test_prompts(base, parts, tmp_path, mode, include):
         np.testing.assert_allclose(found, witness(folder, TEXTS, prompt_name=name), atol=ATOL)
 
 
-@pytest.mark.parametrize(("make", "side"), [(llama, "left"), (llama, "right"), (roberta, "left"), (t5, "left")])
+@pytest.mark.parametrize(
+    ("make", "side"), [(llama, "left"), (llama, "right"), (roberta, "left"), (t5, "left")]
+)
 def test_other_models_padded_on_either_side(tmp_path, make, side):
     """A text's vector is the one it has alone, wherever a batch is padded."""
     folder = old_layout(
-        tmp_path / "tiny", make(tmp_path / "base"), ["lasttoken", "weightedmean"], modules=["Normalize"]
+        tmp_path / "tiny",
+        make(tmp_path / "base"),
+        ["lasttoken", "weightedmean"],
+        modules=["Normalize"],
     )
     configure_tokenizer(folder, padding_side=side)
     np.testing.assert_allclose(outputs(folder, TEXTS), witness(folder, TEXTS), atol=ATOL)
@@ -170,7 +214,9 @@ def test_lower_case(tmp_path):
     assert not np.allclose(found[0], before[0])
 
 
-@pytest.mark.parametrize(("name", "side"), [("siglip", "left"), ("siglip", "right"), ("siglip2", "left")])
+@pytest.mark.parametrize(
+    ("name", "side"), [("siglip", "left"), ("siglip", "right"), ("siglip2", "left")]
+)
 def test_siglip_pads_texts_as_in_training(tmp_path, name, side):
     """The output is ``get_text_features`` of transformers, for texts padded to the full length, without a mask."""
     words = tokenizer()
@@ -182,7 +228,9 @@ def test_siglip_pads_texts_as_in_training(tmp_path, name, side):
     model = kind.from_pretrained(folder).eval()
     texts = [*TEXTS, "a b c " * 99]
     limit = model.config.text_config.max_position_embeddings
-    ids = words(texts, padding="max_length", max_length=limit, truncation=True, return_tensors="pt").input_ids
+    ids = words(
+        texts, padding="max_length", max_length=limit, truncation=True, return_tensors="pt"
+    ).input_ids
     with torch.no_grad():
         wanted = model.get_text_features(input_ids=ids)
     wanted = getattr(wanted, "pooler_output", wanted)
@@ -211,7 +259,9 @@ def test_a_prompt_without_a_text_behind_it_is_skipped(base, tmp_path):
 
 def test_poolings_of_a_checkpoint(base, tmp_path):
     plain = Encoder(resolve(str(base)), device="cpu")
-    with pytest.raises(UsageError, match=r"no pooling 'model': 'bert' declares no recipe of its own"):
+    with pytest.raises(
+        UsageError, match=r"no pooling 'model': 'bert' declares no recipe of its own"
+    ):
         plain.tokenizer.check(Unit.SENTENCE, Pooling.MODEL, Template())
     folder = old_layout(tmp_path / "tiny", base, ["mean"])
     encoder = Encoder(resolve(str(folder)), device="cpu")

@@ -23,7 +23,20 @@ from embstore.base.text import Item, Passage, Span
 from embstore.encode.records import Skipped
 from embstore.encode.tokens import Tokenizer
 
-BLANKS = ["dog ", " dog", "dog  ", "a b ", " a  b  ", "dog\t", "dog\n ", "dog\u00a0", "dog\u3000", " ", "  ", "\n"]
+BLANKS = [
+    "dog ",
+    " dog",
+    "dog  ",
+    "a b ",
+    " a  b  ",
+    "dog\t",
+    "dog\n ",
+    "dog\u00a0",
+    "dog\u3000",
+    " ",
+    "  ",
+    "\n",
+]
 POOLINGS = [Pooling.LAST, Pooling.FIRST, Pooling.MEAN]
 
 
@@ -45,7 +58,9 @@ def test_the_blanks_of_a_text_are_pooled_as_transformers_reads_them(tiny, witnes
         assert lengths.get(item, 0) == len(read) - n_added, text
         assert (item in skipped) == (not read)
         for pooling in POOLINGS if item in found else ():
-            assert worst(found[item][pooling], plain.vector(text, 0, 0, pooling, (0, 0))) <= 1e-4, text
+            assert worst(found[item][pooling], plain.vector(text, 0, 0, pooling, (0, 0))) <= 1e-4, (
+                text
+            )
 
 
 def byte_level(case: str) -> tf.PreTrainedTokenizerFast:
@@ -53,16 +68,22 @@ def byte_level(case: str) -> tf.PreTrainedTokenizerFast:
     parts = bpe(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
     if case == "bart":
         return tf.BartTokenizer(**parts)
-    hf = tf.RobertaTokenizer(**parts, add_prefix_space=case == "roberta with a space before each text")
+    hf = tf.RobertaTokenizer(
+        **parts, add_prefix_space=case == "roberta with a space before each text"
+    )
     marks = hf.backend_tokenizer.post_processor
     if case == "byte level":  # GPT-NeoX, OLMo
         hf.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
     if case == "sequence":  # Llama 3
-        hf.backend_tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=True), marks])
+        hf.backend_tokenizer.post_processor = processors.Sequence(
+            [processors.ByteLevel(trim_offsets=True), marks]
+        )
     return hf
 
 
-@pytest.mark.parametrize("case", ["roberta", "roberta with a space before each text", "bart", "byte level", "sequence"])
+@pytest.mark.parametrize(
+    "case", ["roberta", "roberta with a space before each text", "bart", "byte level", "sequence"]
+)
 @pytest.mark.parametrize(
     ("before", "text", "after"),
     [
@@ -96,12 +117,19 @@ def test_the_words_of_a_sentence_keep_their_tokens(case):
     sentence = "The cat  sat on the mat , and she sells seashells. "
     hf = byte_level(case)
     expected = hf(sentence)
-    spans = tuple(Span(start, end) for start, end in [(0, 3), (4, 7), (9, 12), (20, 23), (34, 39), (40, 49)])
+    spans = tuple(
+        Span(start, end) for start, end in [(0, 3), (4, 7), (9, 12), (20, 23), (34, 39), (40, 49)]
+    )
     tokenizer = Tokenizer(hf, tf.RobertaConfig(vocab_size=len(hf)), case)
-    [([row], _)] = tokenizer.windows([Passage(sentence, spans, tuple(range(len(spans))))], poolings=[], long="skip")
+    [([row], _)] = tokenizer.windows(
+        [Passage(sentence, spans, tuple(range(len(spans))))], poolings=[], long="skip"
+    )
     assert row.ids == expected["input_ids"]
     for span, positions in zip(spans, row.tokens, strict=True):
-        assert hf.decode([row.ids[position] for position in positions]).strip() == sentence[span.start : span.end]
+        assert (
+            hf.decode([row.ids[position] for position in positions]).strip()
+            == sentence[span.start : span.end]
+        )
         assert np.diff(positions).tolist() == [1] * (len(positions) - 1)
 
 
@@ -145,11 +173,16 @@ WORDS = st.text("abcdehoqrtwz" + "éŋ字🙂", min_size=1, max_size=6)
 
 
 @pytest.mark.parametrize("case", PREFIXING)
-@given(st.lists(WORDS, min_size=1, max_size=3).map(" ".join), st.sampled_from(["", " ", "the ", "a  ", "Zoë sat on "]))
+@given(
+    st.lists(WORDS, min_size=1, max_size=3).map(" ".join),
+    st.sampled_from(["", " ", "the ", "a  ", "Zoë sat on "]),
+)
 @example("zebra", "the ").via("the blank before it is a token of its own")
 @example("cat", "the ").via("the blank before it is a part of its first token")
 @example("\u3000zebra", "the ").via("it has a blank of its own")
-def test_an_item_has_the_same_tokens_at_the_start_of_a_text_and_within_it(prefixing, case, item, before):
+def test_an_item_has_the_same_tokens_at_the_start_of_a_text_and_within_it(
+    prefixing, case, item, before
+):
     """It is a word, or a sentence of several: a blank within it is its own, and one that is put before it nobody's."""
     own_tokens = prefixing(case)
     alone = own_tokens(item, Span(0, len(item)))
@@ -180,6 +213,11 @@ def test_a_word_of_which_the_cut_leaves_only_the_blank_before_it_is_beyond_the_c
     for limit, n_own in ((6, [4]), (7, [4]), (8, [4, 1])):
         hf.model_max_length = limit
         tokenizer = Tokenizer(hf, config, "t5")
-        [([row], skipped)] = tokenizer.windows([Passage(text, spans, (1, 2))], poolings=[], long="truncate")
+        [([row], skipped)] = tokenizer.windows(
+            [Passage(text, spans, (1, 2))], poolings=[], long="truncate"
+        )
         assert [len(positions) for positions in row.tokens] == n_own
-        assert [skip.reason.startswith("beyond the cut") for skip in skipped] == [False, n_own == [4]]
+        assert [skip.reason.startswith("beyond the cut") for skip in skipped] == [
+            False,
+            n_own == [4],
+        ]

@@ -20,10 +20,15 @@ from embstore.encode.recipe import module_paths, read_recipe
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     root = tmp_path_factory.mktemp("recipes")
-    folder = old_layout(root / "tiny", bert(root / "bert"), ["mean"], modules=["Dense", "Normalize"])
+    folder = old_layout(
+        root / "tiny", bert(root / "bert"), ["mean"], modules=["Dense", "Normalize"]
+    )
     write_json(folder / "2_Dense/config.json", {"in_features": 32, "out_features": 4})
     generator = torch.Generator().manual_seed(0)
-    weights = {"linear.weight": torch.randn(4, 32, generator=generator), "linear.bias": torch.zeros(4)}
+    weights = {
+        "linear.weight": torch.randn(4, 32, generator=generator),
+        "linear.bias": torch.zeros(4),
+    }
     save_file(weights, folder / "2_Dense/model.safetensors")
     return folder
 
@@ -108,7 +113,12 @@ def test_a_checkpoint_without_a_recipe_has_none(copy):
 
 
 def test_harmless_settings_and_modules_are_passed_over(copy, checkpoint):
-    change(copy, BERT, model_args={"add_pooling_layer": False, "torch_dtype": "bfloat16"}, tokenizer_args={})
+    change(
+        copy,
+        BERT,
+        model_args={"add_pooling_layer": False, "torch_dtype": "bfloat16"},
+        tokenizer_args={},
+    )
     change(copy, SETTINGS, prompts={"query": None}, truncate_dim=4, similarity_fn_name="dot")
     add_module(f"{OLD}Dropout")(copy)
     expected = read_recipe(checkpoint, "tiny").to_document()
@@ -132,8 +142,13 @@ def test_the_same_recipe_in_both_layouts_is_one(copy, checkpoint):
 
 def test_weights_of_another_shape_or_name(copy):
     assert np.isfinite(outputs(copy, TEXTS[:1])).all()
-    save_file({"linear.weight": torch.zeros(4, 31), "linear.bias": torch.zeros(4)}, copy / "2_Dense/model.safetensors")
-    with pytest.raises(CheckpointError, match=r"module Dense of 'tiny' \(.*\) have the shapes .*\(4, 31\).* says"):
+    save_file(
+        {"linear.weight": torch.zeros(4, 31), "linear.bias": torch.zeros(4)},
+        copy / "2_Dense/model.safetensors",
+    )
+    with pytest.raises(
+        CheckpointError, match=r"module Dense of 'tiny' \(.*\) have the shapes .*\(4, 31\).* says"
+    ):
         outputs(copy, TEXTS[:1])
     (copy / "2_Dense/model.safetensors").write_bytes(b"no tensors")
     with pytest.raises(CheckpointError, match=r"cannot be loaded: .* Download them again"):
@@ -149,5 +164,7 @@ def test_a_recipe_for_another_model(copy):
 
 def test_prompts_of_a_recipe_without_any(copy):
     recipe = read_recipe(copy, "tiny")
-    with pytest.raises(UsageError, match=r"no prompt 'query': 'tiny' has no prompts .* with a template"):
+    with pytest.raises(
+        UsageError, match=r"no prompt 'query': 'tiny' has no prompts .* with a template"
+    ):
         recipe.prompt("query", "tiny")

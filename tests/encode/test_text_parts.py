@@ -69,7 +69,10 @@ def _plain(folder: Path, name: str, text: str) -> list[np.ndarray]:
             return [state[0].numpy() for state in outputs.encoder_hidden_states]
         if hasattr(model, "text_model"):
             model = model.text_model
-        return [state[0].numpy() for state in model(input_ids=ids, output_hidden_states=True).hidden_states]
+        return [
+            state[0].numpy()
+            for state in model(input_ids=ids, output_hidden_states=True).hidden_states
+        ]
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -102,14 +105,17 @@ def test_metaclip_has_the_projection_of_transformers(whole):
 
 
 @pytest.mark.parametrize(("name", "part"), [("bart", "encoder"), ("gemma3", "language_model")])
-def test_weights_that_the_part_lacks_are_named_and_others_are_not_needed(whole, tmp_path, name, part):
+def test_weights_that_the_part_lacks_are_named_and_others_are_not_needed(
+    whole, tmp_path, name, part
+):
     folder = Path(shutil.copytree(whole(name), tmp_path / name))
     weights = load_file(folder / "model.safetensors")
     unread = {k: v for k, v in weights.items() if "decoder.layers.0" not in k and "vision" not in k}
     assert len(unread) < len(weights)
     save_file(unread, folder / "model.safetensors", metadata={"format": "pt"})
     found, expected = (
-        run(Encoder(resolve(str(place)), device="cpu"), [passage("a dog")])[0][1] for place in (folder, whole(name))
+        run(Encoder(resolve(str(place)), device="cpu"), [passage("a dog")])[0][1]
+        for place in (folder, whole(name))
     )
     assert np.array_equal(found, expected)
     without = {k for k in weights if part in k and ".layers.1." in k}

@@ -38,7 +38,8 @@ def one_thread():
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype"), [*((name, "bfloat16") for name in NAMES), ("gpt2", "float16"), ("clip", "float16")]
+    ("name", "dtype"),
+    [*((name, "bfloat16") for name in NAMES), ("gpt2", "float16"), ("clip", "float16")],
 )
 def test_equals_a_batch_of_one_in_the_same_type(tiny_folder, witness, name, dtype):
     folder = tiny_folder(name)
@@ -46,7 +47,11 @@ def test_equals_a_batch_of_one_in_the_same_type(tiny_folder, witness, name, dtyp
     same, wide = Witness(folder, dtype=TYPES[dtype]), witness(name)
     members = items(Unit.SENTENCE)
     supported = encoder.tokenizer.poolings_of(Unit.SENTENCE, Template())
-    poolings = [pooling for pooling in (Pooling.MEAN, Pooling.EOS, Pooling.PROJECTION) if pooling in supported]
+    poolings = [
+        pooling
+        for pooling in (Pooling.MEAN, Pooling.EOS, Pooling.PROJECTION)
+        if pooling in supported
+    ]
     for pooling in poolings:
         found, skipped = run(encoder, passages(members, encoder), pooling, batch_tokens=200)
         assert not skipped
@@ -67,7 +72,10 @@ def test_shards_give_what_one_file_gives(tiny_folder, tmp_path, stored):
         tf.AutoTokenizer.from_pretrained(tiny_folder("llama")).save_pretrained(tmp_path / name)
     assert len(list((tmp_path / "many").glob("model-*.safetensors"))) > 3
     vectors = [
-        run(Encoder(resolve(str(tmp_path / name)), device="cpu", weights=Weights(dtype)), [passage("cat")])[0][1]
+        run(
+            Encoder(resolve(str(tmp_path / name)), device="cpu", weights=Weights(dtype)),
+            [passage("cat")],
+        )[0][1]
         for name in ("one", "many")
         for dtype in ("bfloat16", "float32")
     ]
@@ -79,9 +87,13 @@ def test_shards_give_what_one_file_gives(tiny_folder, tmp_path, stored):
 def test_missing_and_damaged_weights_are_refused_as_in_float32(copy):
     folder = copy("llama")
     weights = load_file(folder / "model.safetensors")
-    save_file({k: v for k, v in weights.items() if "layers.1.mlp" not in k}, folder / "model.safetensors")
+    save_file(
+        {k: v for k, v in weights.items() if "layers.1.mlp" not in k}, folder / "model.safetensors"
+    )
     for dtype in ("float32", "bfloat16"):
-        with pytest.raises(CheckpointError, match=r"lack .*layers\.1\.mlp\.\w+\.weight.*would be random"):
+        with pytest.raises(
+            CheckpointError, match=r"lack .*layers\.1\.mlp\.\w+\.weight.*would be random"
+        ):
             Encoder(resolve(str(folder)), device="cpu", weights=Weights(dtype))
     (folder / "model.safetensors").write_bytes(b"no weights")
     for dtype in ("float32", "bfloat16"):
@@ -104,7 +116,9 @@ def test_untrained_weights_are_those_of_transformers_for_the_seed(tiny_folder, t
     tf.AutoTokenizer.from_pretrained(folder).save_pretrained(saved)
     torch.manual_seed(3)  # the state of the process does not matter, and does not change
     state = torch.random.get_rng_state()
-    encoder = Encoder(resolve(str(folder), has_weights=False), device="cpu", weights=Weights(untrained=7))
+    encoder = Encoder(
+        resolve(str(folder), has_weights=False), device="cpu", weights=Weights(untrained=7)
+    )
     assert torch.equal(torch.random.get_rng_state(), state)
     given = [passage("the quick fox"), passage("a dog", 2)]
     found, _ = run(encoder, given)
@@ -119,11 +133,14 @@ def test_untrained_weights_are_those_of_transformers_for_the_seed(tiny_folder, t
 def test_another_process_makes_the_same_untrained_weights_also_in_16_bits(tiny_folder):
     folder = tiny_folder("gpt2")
     code = (
-        "import sys; from embstore.encode.checkpoint import resolve; from embstore.encode.forward import Encoder\n"
-        "from embstore.encode.records import Weights\n"
-        "print(Encoder(resolve(sys.argv[1]), device='cpu', weights=Weights(untrained=7)).untrained_sha256)"
+        "import sys; from embstore.encode.checkpoint import resolve; from embstore.encode.forward"
+        " import Encoder\nfrom embstore.encode.records import"
+        " Weights\nprint(Encoder(resolve(sys.argv[1]), device='cpu',"
+        " weights=Weights(untrained=7)).untrained_sha256)"
     )
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(folder)], check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(folder)], check=True, capture_output=True
+    )
     own = Encoder(resolve(str(folder)), device="cpu", weights=Weights(untrained=7)).untrained_sha256
     assert done.stdout.decode().split()[-1] == own
     encoder = Encoder(resolve(str(folder)), device="cpu", weights=Weights("bfloat16", 7))

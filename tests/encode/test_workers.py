@@ -34,7 +34,9 @@ def text(n_tokens: int, item: int = 0) -> Text:
 
 def forward_of(encoder: Encoder) -> Forward:
     poolings = [Pooling.LAST, Pooling.MEAN]
-    return Forward(encoder._model, encoder._contract, 0, poolings, encoder.layers.ids, encoder._reference)
+    return Forward(
+        encoder._model, encoder._contract, 0, poolings, encoder.layers.ids, encoder._reference
+    )
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])
@@ -51,7 +53,9 @@ def test_vectors_and_order_do_not_depend_on_the_workers(tiny, name):
         assert isinstance(passage, Encoded)
         for other in others:
             assert np.array_equal(passage.item_ids, other.item_ids)
-            np.testing.assert_allclose(passage.vectors[Pooling.LAST], other.vectors[Pooling.LAST], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(
+                passage.vectors[Pooling.LAST], other.vectors[Pooling.LAST], rtol=1e-4, atol=1e-5
+            )
 
 
 def test_several_batches_are_in_the_model_at_once(tiny, monkeypatch):
@@ -73,7 +77,9 @@ def test_a_twin_has_modules_of_its_own_and_the_same_weights(tiny):
     forward = forward_of(tiny("llama"))
     twin = forward.thread_copy()
     assert not set(forward.model.modules()) & set(twin.model.modules())
-    assert [w.data_ptr() for w in twin.model.parameters()] == [w.data_ptr() for w in forward.model.parameters()]
+    assert [w.data_ptr() for w in twin.model.parameters()] == [
+        w.data_ptr() for w in forward.model.parameters()
+    ]
     assert all(
         mine.data_ptr() != its.data_ptr()
         for mine, its in zip(forward.model.buffers(), twin.model.buffers(), strict=True)

@@ -23,7 +23,9 @@ def made(make_store):
     make_store(unit="sentence", texts=["a river bank", "the bank of the river"])
     columns = {"item_id": made.ids[:3], "text": list(made.texts[:3]), "score": np.arange(3.0)}
     write_dataset(made.files, "scores", "lexicon", Unit.WORD, columns)
-    write_skipped(made.files, [SkippedText("long", "skipped", "too long", made.space, 7, "words.txt:1")])
+    write_skipped(
+        made.files, [SkippedText("long", "skipped", "too long", made.space, 7, "words.txt:1")]
+    )
     made.store.query("anisotropy")
     return made
 
@@ -36,5 +38,7 @@ def hub(monkeypatch):
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the fake stores large files as LFS
+        monkeypatch.setattr(
+            constants, "HF_HUB_DISABLE_XET", True
+        )  # the fake stores large files as LFS
         yield hub

@@ -12,7 +12,10 @@ from embstore import Store
 from embstore.base import atomic, documents
 from embstore.base.errors import DamagedError, RemoteError, StoreError, UsageError
 
-pytestmark = [pytest.mark.server, pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")]
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
+]
 
 URL = "hf://datasets/group/store"
 QUESTIONS: list[Callable[[Store], object]] = [
@@ -20,7 +23,9 @@ QUESTIONS: list[Callable[[Store], object]] = [
     lambda store: store.query("anisotropy").rows,
     lambda store: store.query("isoscore", layers="2", spaces="toy.word.last").rows,
     lambda store: store.neighbours("text7", k=3, spaces="toy.word.last").rows,
-    lambda store: store.neighbours("text7", k=3, spaces="toy.word.last", layers="1", exact=True).rows,
+    lambda store: (
+        store.neighbours("text7", k=3, spaces="toy.word.last", layers="1", exact=True).rows
+    ),
     lambda store: sorted(store.catalog.items(store.catalog.item_ids().tolist())),
     lambda store: [np.asarray(part).tolist() for part in store.vectors("toy.word.last", 3)],
 ]
@@ -67,9 +72,16 @@ def test_an_error_that_passes_is_tried_again(made, server):
 def test_damage_is_found(server, tmp_path):
     path = next((tmp_path / "served" / "sums").glob("toy.word.last-*"))
     whole = path.read_bytes()
-    for change in (lambda data: data[:-1], lambda data: data + b"x", lambda data: flipped(data, 4000)):
+    for change in (
+        lambda data: data[:-1],
+        lambda data: data + b"x",
+        lambda data: flipped(data, 4000),
+    ):
         path.write_bytes(change(whole))
-        with pytest.raises(DamagedError, match=rf"{server.url}/sums/{path.name} is damaged: its content does not have"):
+        with pytest.raises(
+            DamagedError,
+            match=rf"{server.url}/sums/{path.name} is damaged: its content does not have",
+        ):
             Store(server.url).query("anisotropy")
     document = tmp_path / "served" / "manifest.json"
     document.write_text(document.read_text().replace('"items/', '"../items/'))
@@ -81,8 +93,15 @@ def test_a_manifest_names_nothing_outside_the_store(server, tmp_path):
     place = tmp_path / "served" / "manifest.json"
     document = json.loads(place.read_text())
     del document["file_sha256"]
-    path, entry = next((path, entry) for path, entry in document["files"].items() if path.startswith("spaces/"))
-    for key in ("../../escaped.json", "/etc/passwd", f"{path}/../../secret", "derived/answers/x.json"):
+    path, entry = next(
+        (path, entry) for path, entry in document["files"].items() if path.startswith("spaces/")
+    )
+    for key in (
+        "../../escaped.json",
+        "/etc/passwd",
+        f"{path}/../../secret",
+        "derived/answers/x.json",
+    ):
         place.write_bytes(atomic.document_bytes({**document, "files": {key: entry}}))
         with pytest.raises(DamagedError, match=r"manifest\.json is damaged"):
             Store(server.url).info()
@@ -142,7 +161,9 @@ def test_addresses_without_a_store(tmp_path):
         Store("https://example.org/store", options={"region": "x"})
 
 
-def test_a_dataset_repository_is_read_and_pulled_and_a_revision_pinned(made, make_store, hub, tmp_path):
+def test_a_dataset_repository_is_read_and_pulled_and_a_revision_pinned(
+    made, make_store, hub, tmp_path
+):
     made.store.push(URL)
     for ask in QUESTIONS:
         assert ask(Store(URL)) == ask(made.store)

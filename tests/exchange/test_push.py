@@ -7,7 +7,13 @@ import pytest
 from store_damage import committed, damaged, flipped
 
 from embstore import Store
-from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UnknownNameError, UsageError
+from embstore.base.errors import (
+    DamagedError,
+    SpaceMismatchError,
+    StoreError,
+    UnknownNameError,
+    UsageError,
+)
 from embstore.base.space import Unit
 from embstore.storage import manifest
 from embstore.storage.cache import StoreFiles
@@ -77,7 +83,9 @@ def test_what_another_store_made_of_the_same_is_not_copied(made, copied, tmp_pat
 
 
 def test_a_space_is_pushed_with_its_texts_beside_other_spaces(made, make_store):
-    other = make_store("other", unit="sentence", texts=["a river bank", "nothing else"], space="mine")
+    other = make_store(
+        "other", unit="sentence", texts=["a river bank", "nothing else"], space="mine"
+    )
     made.store.push(other.root, spaces=made.space)
     store = Store(other.root)
     assert store.verify(deep=True).ok
@@ -102,7 +110,10 @@ def test_some_layers_are_pushed_with_their_indexes(made, tmp_path):
         np.testing.assert_array_equal(ids, stored)
         np.testing.assert_array_equal(vectors, expected)
     found = copy.neighbours(made.texts[0], k=3, layers="0,top")
-    assert found.rows == made.store.neighbours(made.texts[0], k=3, spaces=made.space, layers="0,top").rows
+    assert (
+        found.rows
+        == made.store.neighbours(made.texts[0], k=3, spaces=made.space, layers="0,top").rows
+    )
     assert not len(made.store.push(copy.path, spaces=made.space, layers="0,top"))
 
 
@@ -112,9 +123,14 @@ def test_a_space_with_fewer_layers_is_brought_up_to_date(made, make_store, tmp_p
     made.store.push(copy.path, spaces=made.space, layers="0,top")
     make_store(texts=["new"], new_only=True)
     for layers in ("all", "0,1,top", "1"):
-        with pytest.raises(SpaceMismatchError, match=r"copy has the layers 0,3 .*spaces=.toy.word.last. layers=.0,3"):
+        with pytest.raises(
+            SpaceMismatchError,
+            match=r"copy has the layers 0,3 .*spaces=.toy.word.last. layers=.0,3",
+        ):
             made.store.push(copy.path, spaces=made.space, layers=layers)
-    with pytest.raises(SpaceMismatchError, match=r"embstore remove --space toy.word.last --store .*copy"):
+    with pytest.raises(
+        SpaceMismatchError, match=r"embstore remove --space toy.word.last --store .*copy"
+    ):
         made.store.push(copy.path)
     with pytest.raises(SpaceMismatchError) as caught:
         copy.pull(made.root)
@@ -131,7 +147,9 @@ def test_a_space_with_fewer_layers_is_brought_up_to_date(made, make_store, tmp_p
 
 
 @pytest.mark.parametrize("layers", ["all", "0,top"])
-def test_a_compacted_space_with_new_items_replaces_its_earlier_copy(made, make_store, tmp_path, layers):
+def test_a_compacted_space_with_new_items_replaces_its_earlier_copy(
+    made, make_store, tmp_path, layers
+):
     """Beside a space that the store does not have."""
     copy = make_store("copy", space="other.word.last", n=3).store
     made.store.push(copy.path, spaces=made.space, layers=layers)
@@ -154,7 +172,10 @@ def test_a_compacted_space_with_new_items_replaces_its_earlier_copy(made, make_s
 def test_no_damaged_file_is_pushed(made, tmp_path):
     kinds = ("items", "skipped", "datasets", "sums", "indexes", "vectors", "spaces")
     for kind in kinds:
-        copy, path = tmp_path / kind, min(path for path in (made.root / kind).rglob("*") if path.is_file())
+        copy, path = (
+            tmp_path / kind,
+            min(path for path in (made.root / kind).rglob("*") if path.is_file()),
+        )
         data = path.read_bytes()
         for other in (flipped(data, 4 * len(data)), None):
             with damaged(path, other), pytest.raises(DamagedError, match=path.name):
@@ -183,7 +204,9 @@ def test_other_content_stays(made, make_store, tmp_path):
     assert copy.store.query("anisotropy", spaces=made.space).rows == (
         made.store.query("anisotropy", spaces=made.space).rows
     )
-    assert copy.store.sql("SELECT count(*), count(DISTINCT item_id) FROM items").fetchall() == [(62, 62)]
+    assert copy.store.sql("SELECT count(*), count(DISTINCT item_id) FROM items").fetchall() == [
+        (62, 62)
+    ]
     assert copy.store.verify(deep=True).ok
 
 
@@ -193,7 +216,10 @@ def test_what_contradicts_is_refused(made, make_store):
         made.store.push(wider.root, spaces=made.space)
     apart = make_store("apart", texts=["text1", "mine"])
     before = committed(apart.root)
-    match = rf"apart has other content: 1 items of {made.space} that .*store does not have, which has 59 others"
+    match = (
+        rf"apart has other content: 1 items of {made.space} that .*store does not have, which has"
+        r" 59 others"
+    )
     with pytest.raises(StoreError, match=match) as caught:
         made.store.push(apart.root)
     assert f"embstore merge {made.root} --store {apart.root}" in str(caught.value)
@@ -202,14 +228,18 @@ def test_what_contradicts_is_refused(made, make_store):
     columns = {"item_id": made.ids[:1], "text": list(made.texts[:1]), "score": np.ones(1)}
     rival = make_store("rival", n=3)
     write_dataset(rival.files, "scores", "lexicon", Unit.WORD, columns)
-    with pytest.raises(StoreError, match=r"rival has other content: other rows in datasets/scores of word items"):
+    with pytest.raises(
+        StoreError, match=r"rival has other content: other rows in datasets/scores of word items"
+    ):
         made.store.push(rival.root)
     assert committed(apart.root) == before
 
 
 def test_places_that_are_no_place_are_refused(made, tmp_path):
     for place in (made.root, made.root / "copy", made.root / "vectors" / "copy"):
-        with pytest.raises(UsageError, match=r"is the store itself|is inside .*, and a store is no part of another"):
+        with pytest.raises(
+            UsageError, match=r"is the store itself|is inside .*, and a store is no part of another"
+        ):
             made.store.push(place)
         assert not (made.root / "copy").exists()
     with pytest.raises(UsageError, match="is inside"):
@@ -236,7 +266,10 @@ def test_no_link_is_followed(made, tmp_path):
         (copy / folder).rename(tmp_path / f"moved-{folder}")
         (copy / folder).symlink_to(tmp_path / "elsewhere")
         (copy / "manifest.json").unlink(missing_ok=True)
-        with pytest.raises(DamagedError, match=rf"/{folder}.* is damaged: it is (no folder|missing|a symbolic link)"):
+        with pytest.raises(
+            DamagedError,
+            match=rf"/{folder}.* is damaged: it is (no folder|missing|a symbolic link)",
+        ):
             made.store.push(copy, spaces="toy.sentence.last")
         assert not [*(tmp_path / "elsewhere").iterdir()]
 

@@ -12,10 +12,19 @@ from kept_columns import write_columns
 from store_damage import committed, flip
 
 from embstore import Store
-from embstore.base.errors import DamagedError, RemoteError, SpaceMismatchError, StoreError, UsageError
+from embstore.base.errors import (
+    DamagedError,
+    RemoteError,
+    SpaceMismatchError,
+    StoreError,
+    UsageError,
+)
 
 # huggingface_hub gives the content of large files to its HTTP library as that library advises against.
-pytestmark = [pytest.mark.server, pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")]
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
+]
 
 URL, REPO = "hf://datasets/group/store", "group/store"
 
@@ -49,8 +58,12 @@ def test_only_what_is_missing_travels(made, make_store, hub):
     made.store.push(URL)
     new = {path: data for path, data in committed(made.root).items() if path not in before}
     large = [data for path, data in new.items() if path.endswith((".parquet", ".faiss"))]
-    assert sorted(hub.uploaded[n_uploads:]) == sorted(hashlib.sha256(data).hexdigest() for data in large)
-    assert {path for path in _tree(hub) if "/" in path} == {*made.catalog.manifest.files}, "the sums before are gone"
+    assert sorted(hub.uploaded[n_uploads:]) == sorted(
+        hashlib.sha256(data).hexdigest() for data in large
+    )
+    assert {path for path in _tree(hub) if "/" in path} == {*made.catalog.manifest.files}, (
+        "the sums before are gone"
+    )
 
 
 def test_an_interrupted_push_uploads_nothing_twice(made, hub):
@@ -105,7 +118,9 @@ def test_a_compacted_space_with_new_items_replaces_its_earlier_copy(made, make_s
     made.store.compact()
     make_store(texts=["new"])
     made.store.push(URL, spaces=made.space, layers="0,top")
-    assert len([path for path in _tree(hub) if path.startswith("vectors/")]) == 4, "of two layers two shards"
+    assert len([path for path in _tree(hub) if path.startswith("vectors/")]) == 4, (
+        "of two layers two shards"
+    )
     copy = Store(URL)
     assert copy.query("anisotropy", layers="top").rows == (
         made.store.query("anisotropy", spaces=made.space, layers="top").rows
@@ -126,7 +141,9 @@ def test_other_content_stays(made, make_store, hub):
     assert "| mine |" in _tree(hub)["README.md"].decode()
     apart = make_store("apart", texts=["text1", "only there"])
     before = _tree(hub)
-    with pytest.raises(StoreError, match=rf"{URL} has other content: .* embstore merge {URL} --store .*apart"):
+    with pytest.raises(
+        StoreError, match=rf"{URL} has other content: .* embstore merge {URL} --store .*apart"
+    ):
         apart.store.push(URL)
     assert _tree(hub) == before
 
@@ -142,7 +159,13 @@ def test_a_readme_of_the_user_stays(made, make_store, hub):
     made.store.push(URL)
     readme = _tree(hub)["README.md"].decode()
     assert "Columns" not in readme
-    for text in (made.space, made.card.checkpoint, made.card.weights_sha256, f"--store {URL}", "licence"):
+    for text in (
+        made.space,
+        made.card.checkpoint,
+        made.card.weights_sha256,
+        f"--store {URL}",
+        "licence",
+    ):
         assert text in readme
     make_store(texts=["new"])
     write_columns(made, {"freq": [1, None, 3], "a|b": ["x", "y", "z"]})
@@ -167,7 +190,9 @@ def test_the_dataset_is_loaded_by_datasets(made, hub, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets"))
 
     def load(name: str, split: str = "train"):
-        return datasets.load_dataset(str(tmp_path / "clone"), name, split=split, cache_dir=str(tmp_path / "datasets"))
+        return datasets.load_dataset(
+            str(tmp_path / "clone"), name, split=split, cache_dir=str(tmp_path / "datasets")
+        )
 
     vectors = load(made.space, "layer_02")
     assert len(vectors) == 60
@@ -177,7 +202,9 @@ def test_the_dataset_is_loaded_by_datasets(made, hub, tmp_path, monkeypatch):
     assert load("dataset.scores")["score"] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("url", ["hf://models/a/b", "hf://datasets/a", "hf://datasets/a/b@", "hf://datasets/../b"])
+@pytest.mark.parametrize(
+    "url", ["hf://models/a/b", "hf://datasets/a", "hf://datasets/a/b@", "hf://datasets/../b"]
+)
 def test_other_urls_are_refused(made, hub, url):
     with pytest.raises(UsageError, match="is no dataset repository"):
         made.store.push(url)

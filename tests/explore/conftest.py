@@ -68,7 +68,9 @@ class Client:
         self, method: str, path: str, body: bytes | None = None, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body of the answer; a header given as an empty string is not sent."""
-        sent = {"Host": self.host, "Cookie": self.cookie} | {name.replace("_", "-"): v for name, v in headers.items()}
+        sent = {"Host": self.host, "Cookie": self.cookie} | {
+            name.replace("_", "-"): v for name, v in headers.items()
+        }
         address, _, port = self.host.rpartition(":")
         connection = http.client.HTTPConnection(address, int(port), timeout=HUNG_SECONDS)
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
@@ -80,7 +82,11 @@ class Client:
         connection.endheaders(body)
         answer = connection.getresponse()
         try:
-            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+            return (
+                answer.status,
+                {name.lower(): value for name, value in answer.getheaders()},
+                answer.read(),
+            )
         finally:
             connection.close()
 
@@ -97,7 +103,9 @@ class Client:
         return json.loads(body)
 
     def post(self, path: str, *, status: int = 200, **body: Any) -> Any:
-        found, _, answer = self.request("POST", path, json.dumps(body).encode(), Content_Type="application/json")
+        found, _, answer = self.request(
+            "POST", path, json.dumps(body).encode(), Content_Type="application/json"
+        )
         assert found == status, answer
         return json.loads(answer)
 
@@ -105,7 +113,9 @@ class Client:
 @pytest.fixture(scope="session")
 def browser():
     """Chromium; playwright runs once in a process, so that all tests of pages share it."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright (extra dev)")
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="the browser is driven by playwright (extra dev)"
+    )
     if CHROMIUM is None:
         pytest.skip("there is no chromium: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
@@ -144,7 +154,9 @@ def opened(browser, address_of, tmp_path):
     with ExitStack() as visits:
 
         def open_page(made: Synthetic, *size: int, expected: str = "", **state: str) -> Any:
-            visit = visits.enter_context(_visited(browser, address_of(made.root), expected=expected))
+            visit = visits.enter_context(
+                _visited(browser, address_of(made.root), expected=expected)
+            )
             return visit.open(*size, **state)
 
         yield open_page
@@ -179,8 +191,12 @@ def patient(explored, serve, monkeypatch):
     """A client, with its cookie, of an explorer whose SQL has no limit of time: it ends only if it is cancelled."""
     from embstore.explore import workers
 
-    patience = 'from embstore.explore import items; object.__setattr__(items.SQL_LIMITS, "timeout", 1e6)'
-    program = workers._PROGRAM.replace("from embstore.explore.workers", f"{patience}; from embstore.explore.workers")
+    patience = (
+        'from embstore.explore import items; object.__setattr__(items.SQL_LIMITS, "timeout", 1e6)'
+    )
+    program = workers._PROGRAM.replace(
+        "from embstore.explore.workers", f"{patience}; from embstore.explore.workers"
+    )
     assert program != workers._PROGRAM
     monkeypatch.setattr(workers, "_PROGRAM", program)
     return serve(explored.root).enter()

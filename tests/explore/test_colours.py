@@ -26,12 +26,17 @@ def values(made: Synthetic, kind: str, layer: int, **options: Any) -> list[Any]:
     found = colours(made.store, made.space, kind, str(layer), **options)
     names = found.get("categories")
     by_id = dict(zip(sorted(made.ids.tolist()), found["values"], strict=True))
-    return [value if names is None or value is None else names[value] for value in map(by_id.get, made.ids.tolist())]
+    return [
+        value if names is None or value is None else names[value]
+        for value in map(by_id.get, made.ids.tolist())
+    ]
 
 
 def cosines(first: Any, second: Any) -> list[float | None]:
     """Return the cosine of each pair of rows by long doubles; None where one is zero."""
-    first, second = (np.broadcast_to(rows, first.shape).astype(np.longdouble) for rows in (first, second))
+    first, second = (
+        np.broadcast_to(rows, first.shape).astype(np.longdouble) for rows in (first, second)
+    )
     norms = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
     dots = (first * second).sum(axis=1)
     return [float(dot / norm) if norm else None for dot, norm in zip(dots, norms, strict=True)]
@@ -39,7 +44,9 @@ def cosines(first: Any, second: Any) -> list[float | None]:
 
 def test_norms_are_those_of_long_doubles(scaled):
     for layer in range(3):
-        expected = np.sqrt((scaled.layer(layer).astype(np.longdouble) ** 2).sum(axis=1)).astype(np.float64)
+        expected = np.sqrt((scaled.layer(layer).astype(np.longdouble) ** 2).sum(axis=1)).astype(
+            np.float64
+        )
         assert values(scaled, "norm", layer) == pytest.approx(expected.tolist(), rel=1e-15, abs=0)
 
 
@@ -51,7 +58,9 @@ def test_cosines_are_those_of_long_doubles_and_of_the_command(scaled, text):
     for at in range(len(SCALES)):
         assert found[at] == (None if at in ZEROS else pytest.approx(expected[at], abs=1e-15))
         if at != text:
-            assert [found[at]] == scaled.store.cosine([scaled.texts[text], scaled.texts[at]], layers="2")["cosine"]
+            assert [found[at]] == scaled.store.cosine(
+                [scaled.texts[text], scaled.texts[at]], layers="2"
+            )["cosine"]
 
 
 def test_with_a_vector_of_zeros_nothing_has_a_cosine(scaled):
@@ -63,7 +72,9 @@ def test_a_change_from_or_to_a_vector_of_zeros_has_no_value(scaled):
         found = values(scaled, "change", layer)
         expected = cosines(scaled.layer(layer), scaled.layer(layer - 1))
         for at in range(len(SCALES)):
-            assert found[at] == (None if at in zeros else pytest.approx(1 - expected[at], abs=1e-15))
+            assert found[at] == (
+                None if at in zeros else pytest.approx(1 - expected[at], abs=1e-15)
+            )
 
 
 def test_a_vector_of_zeros_is_in_no_cluster(scaled):

@@ -34,7 +34,9 @@ WITH_SQL = {
     "column": ("/api/colours", {"space": SPACE, "kind": "column", "column": ENDLESS}),
     "sql": ("/api/sql", {"select": f"SELECT count(*) FROM items WHERE {ENDLESS}"}),
 }
-is_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in Linux's /proc")
+is_linux = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="processes are found in Linux's /proc"
+)
 
 
 def in_a_loop(ask: Callable[[], Any]) -> Any:
@@ -49,7 +51,10 @@ def workers() -> set[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == os.getpid() and b"embstore.explore.workers" in (folder / "cmdline").read_bytes():
+            if (
+                parent == os.getpid()
+                and b"embstore.explore.workers" in (folder / "cmdline").read_bytes()
+            ):
                 found.add(int(folder.name))
         except OSError:  # it has just ended
             continue
@@ -66,7 +71,10 @@ def send(client: Any, path: str, **body: Any) -> socket.socket:
     host, _, port = client.host.rpartition(":")
     connection = socket.create_connection((host, int(port)), 240)
     data = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: {client.host}\r\nCookie: {client.cookie}\r\nContent-Length: {len(data)}\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {client.host}\r\nCookie: {client.cookie}\r\nContent-Length:"
+        f" {len(data)}\r\n"
+    )
     connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + data)
     return connection
 
@@ -86,7 +94,9 @@ def test_what_a_client_asked_for_ends_when_it_leaves(own, name):
     wait_until(lambda: workers() - before, "a process")
     [process] = workers() - before
     connection.close()
-    wait_until(lambda: has_ended(process), "its end")  # at the limit of time the SQL would end, and the process live on
+    wait_until(
+        lambda: has_ended(process), "its end"
+    )  # at the limit of time the SQL would end, and the process live on
 
 
 def test_45_conditions_without_end_keep_nobody_else_waiting(own):
@@ -138,11 +148,15 @@ def mapped(tmp_path_factory):
     "ask",
     [
         lambda store, where: questions.neighbours(store, text="text1", spaces=[SPACE], where=where),
-        lambda store, where: questions.metric(store, name="norms", options={"where": where}, parameters={}),
+        lambda store, where: questions.metric(
+            store, name="norms", options={"where": where}, parameters={}
+        ),
         lambda store, where: questions.colours(store, SPACE, "where", column=where),
         lambda store, where: questions.colours(store, SPACE, "column", column=where),
         lambda store, where: questions.sql(store, select=f"SELECT {where} FROM items"),
-        lambda store, _: maps.place(store, space=SPACE, text="text1"),  # the condition of the stored map
+        lambda store, _: maps.place(
+            store, space=SPACE, text="text1"
+        ),  # the condition of the stored map
     ],
     ids=["neighbours", "metric", "where", "column", "sql", "map"],
 )

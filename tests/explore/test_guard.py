@@ -21,18 +21,32 @@ def test_the_page_opens_with_the_token_and_keeps_it_in_a_cookie(client):
     assert client.token.encode() not in body
 
 
-CLOSED = ("/", "/?token=", "/?token=wrong", "/?Token={token}", "/static/main.js", "/api/store", "/api/store?token=")
+CLOSED = (
+    "/",
+    "/?token=",
+    "/?token=wrong",
+    "/?Token={token}",
+    "/static/main.js",
+    "/api/store",
+    "/api/store?token=",
+)
 FOREIGN = (
-    f"evil.example:{{port}} 127.0.0.1 127.0.0.1:1 localhost.evil:{{port}} :{{port}} 127.0.0.1:{{port}}:{{port}} "
-    f"127.0.0.1:x 127.0.0.1:² 127.0.0.1:{5_000 * '9'}"
+    "evil.example:{port} 127.0.0.1 127.0.0.1:1 localhost.evil:{port} :{port}"
+    f" 127.0.0.1:{{port}}:{{port}} 127.0.0.1:x 127.0.0.1:² 127.0.0.1:{5_000 * '9'}"
 ).split()
 ORIGINS = ("http://evil.example", "null", "https://{host}", "http://localhost:1")
 FILES = ("../app.py", "..%2fapp.py", "/etc/passwd", "..\\app.py", "main.js%00", "__init__.py")
 ANSWERS = [
     *((403, path, {"Cookie": ""}) for path in CLOSED),
-    *((403, "/api/store", {"Cookie": f"{{name}}={token}"}) for token in ("", "x" * 32, "Ã©", "a;b")),  # é in UTF-8
+    *(
+        (403, "/api/store", {"Cookie": f"{{name}}={token}"})
+        for token in ("", "x" * 32, "Ã©", "a;b")
+    ),  # é in UTF-8
     *((421, "/", {"Host": host}) for host in FOREIGN),
-    *((200, "/", {"Host": host}) for host in ("localhost:{port}", "LOCALHOST:{port}", "[::1]:{port}")),
+    *(
+        (200, "/", {"Host": host})
+        for host in ("localhost:{port}", "LOCALHOST:{port}", "[::1]:{port}")
+    ),
     *((403, "/api/store", {"Origin": origin}) for origin in ORIGINS),
     *((403, "/", {"Origin": origin}) for origin in ORIGINS),
     (403, "/api/store?token={token}", {"Cookie": ""}),  # which opens the page alone
@@ -44,7 +58,9 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize("number", range(len(ANSWERS)), ids=[str(answer)[:80] for answer in ANSWERS])
+@pytest.mark.parametrize(
+    "number", range(len(ANSWERS)), ids=[str(answer)[:80] for answer in ANSWERS]
+)
 def test_only_what_the_page_asks_for_with_its_token_is_answered(client, number):
     status, path, headers = ANSWERS[number]
     cookie, port = client.cookie.partition("=")[0], client.host.rpartition(":")[2]
@@ -61,7 +77,8 @@ def test_two_hosts_are_refused(client):
     address, _, port = client.host.rpartition(":")
     with socket.create_connection((address, int(port)), 10) as connection:
         connection.sendall(
-            f"GET / HTTP/1.1\r\nHost: {client.host}\r\nHost: evil.example\r\nCookie: {client.cookie}\r\n\r\n".encode()
+            f"GET / HTTP/1.1\r\nHost: {client.host}\r\nHost: evil.example\r\nCookie:"
+            f" {client.cookie}\r\n\r\n".encode()
         )
         assert connection.recv(100).split()[1] == b"400"
 
@@ -84,7 +101,9 @@ def test_a_body_of_100_megabytes_is_refused_before_it_is_read(client):
     assert b"2,000,000 bytes" in body
 
 
-@pytest.mark.parametrize("length", ["²", pytest.param(5_000 * "9", id="5,000 digits"), "-1", "1e3", ""])
+@pytest.mark.parametrize(
+    "length", ["²", pytest.param(5_000 * "9", id="5,000 digits"), "-1", "1e3", ""]
+)
 def test_a_length_that_is_no_number_is_refused(length):
     door = Door("secret", 1, frozenset({"localhost"}))
     headers = {"host": "localhost:1", "cookie": f"{door.cookie}=secret", "content-length": length}
@@ -137,23 +156,37 @@ def test_a_body_that_is_no_json_object_is_refused(client, body, kind):
 
 
 def test_unknown_arguments_are_refused(client):
-    assert "does not fit" in client.post("/api/sql", status=422, select="SELECT 1", file="/etc")["error"]
+    assert (
+        "does not fit"
+        in client.post("/api/sql", status=422, select="SELECT 1", file="/etc")["error"]
+    )
     assert "does not fit" in client.post("/api/sql", status=422)["error"]
     assert (
         "unknown option"
-        in client.post("/api/metric", status=422, name="norms", options={"cache": True}, parameters={})["error"]
+        in client.post(
+            "/api/metric", status=422, name="norms", options={"cache": True}, parameters={}
+        )["error"]
     )
 
 
 @pytest.mark.parametrize("name", ["metric", "cache", "self", "timeout", "where", "spaces", "zetta"])
 def test_a_parameter_that_a_metric_does_not_have_is_refused(client, name):
-    error = client.post("/api/metric", status=422, name="isoscore", options={}, parameters={name: 1})["error"]
+    error = client.post(
+        "/api/metric", status=422, name="isoscore", options={}, parameters={name: 1}
+    )["error"]
     assert error.startswith(f"unknown parameter of isoscore {name!r}.")
     assert "zeta" in error
 
 
 def test_every_answer_has_the_security_headers(client):
-    for path in ("/", "/static/main.js", "/static/none.js", "/api/store", "/api/map?space=nowhere", "/nowhere"):
+    for path in (
+        "/",
+        "/static/main.js",
+        "/static/none.js",
+        "/api/store",
+        "/api/map?space=nowhere",
+        "/nowhere",
+    ):
         headers = client.request("GET", path)[1]
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy

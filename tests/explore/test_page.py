@@ -4,7 +4,18 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from explorer_page import SIDEWAYS, Visit, copied, new_page, pixels, run, until, until_drawn, violations, wait_for_map
+from explorer_page import (
+    SIDEWAYS,
+    Visit,
+    copied,
+    new_page,
+    pixels,
+    run,
+    until,
+    until_drawn,
+    violations,
+    wait_for_map,
+)
 from local_server import LocalHandler, LocalServer
 
 pytestmark = pytest.mark.server
@@ -17,12 +28,17 @@ VIEWS = ("map", "neighbours", "metrics", "layers", "datasets", "sql", "store")
 def near(page: Any) -> list[tuple[str, float]]:
     found = page.locator(".near-block").first.locator("li").all()
     return [
-        (each.locator(".word").inner_text(), float(each.locator(".cosine").get_attribute("data-value")))
+        (
+            each.locator(".word").inner_text(),
+            float(each.locator(".cosine").get_attribute("data-value")),
+        )
         for each in found
     ]
 
 
-def test_the_slider_moves_the_items_play_visits_all_layers_and_a_click_on_an_item_searches_it(visit):
+def test_the_slider_moves_the_items_play_visits_all_layers_and_a_click_on_an_item_searches_it(
+    visit,
+):
     page = visit.open()
     wait_for_map(page)
     first = pixels(page)
@@ -38,18 +54,18 @@ def test_the_slider_moves_the_items_play_visits_all_layers_and_a_click_on_an_ite
     assert pixels(page) == first
     page.keyboard.press("Home")
     until(page, "explorer.depth === 0")
-    page.evaluate("window.seen = new Set(); setInterval(() => seen.add(Math.round(explorer.depth)), 5)")
+    page.evaluate(
+        "window.seen = new Set(); setInterval(() => seen.add(Math.round(explorer.depth)), 5)"
+    )
     page.get_by_role("button", name="Play the layers").click()
     until(page, "explorer.depth === 4 && seen.size === 5")
     page.get_by_role("button", name="Play the layers").wait_for()
-    place = page.evaluate(
-        """() => {
+    place = page.evaluate("""() => {
           const panel = explorer.panels[0], item = panel.map.find("dog")[0], places = panel.map.places.at(-1);
           const [x, y] = panel.toScreen([0, 1].map((i) => places[2 * item + i] / 65535 * panel.map.span[i]));
           const box = panel.plot.getBoundingClientRect();
           return [x + box.left, y + box.top];
-        }"""
-    )
+        }""")
     page.mouse.move(*place)
     page.locator(".tip:not([hidden])").wait_for()
     named = page.locator(".tip").inner_text()
@@ -69,7 +85,9 @@ def test_a_typed_word_has_the_neighbours_of_the_command_to_the_last_digit(visit)
     page.keyboard.press("Enter")
     page.locator(".near-block li").first.wait_for()
     command = copied(page, "Copy the command")
-    rows = [row for row in run(command) if row["layer_name"] == "normed" or row["layer_name"] == "raw"]
+    rows = [
+        row for row in run(command) if row["layer_name"] == "normed" or row["layer_name"] == "raw"
+    ]
     assert [cosine for _, cosine in near(page)] == [row["cosine"] for row in rows]
     page.keyboard.press("Escape")
     page.get_by_role("heading", name="Selection").click()
@@ -77,7 +95,9 @@ def test_a_typed_word_has_the_neighbours_of_the_command_to_the_last_digit(visit)
         page.keyboard.press("[")
         until(page, f"explorer.depth === {depth}")
     until(page, "document.querySelector('.near-block')?.dataset.layer === '2'")
-    assert [cosine for _, cosine in near(page)] == [row["cosine"] for row in run(command) if row["layer_name"] == "2"]
+    assert [cosine for _, cosine in near(page)] == [
+        row["cosine"] for row in run(command) if row["layer_name"] == "2"
+    ]
     assert page.evaluate("explorer.panels[0].near.length") == 10
 
 
@@ -102,10 +122,14 @@ def test_a_metric_of_a_lasso_is_that_of_the_copied_command(visit):
     rows = run(copied(page, "Copy the command"))
     assert {row["n"] for row in rows} == {n}
     heads = page.locator(".explorer table:not(.across) th").all_inner_texts()
-    shown = page.locator(f".explorer table:not(.across) tbody tr td:nth-child({heads.index('mean') + 1})").all()
+    shown = page.locator(
+        f".explorer table:not(.across) tbody tr td:nth-child({heads.index('mean') + 1})"
+    ).all()
     assert [float(cell.get_attribute("title")) for cell in shown] == [row["mean"] for row in rows]
     python = copied(page, "Copy the line of Python")
-    assert eval(python, {"embstore": __import__("embstore")})["mean"] == [row["mean"] for row in rows]
+    assert eval(python, {"embstore": __import__("embstore")})["mean"] == [
+        row["mean"] for row in rows
+    ]
     visit.expected = "422"  # no column is given yet
     page.get_by_label("Metric of the selection").select_option("correlate")  # which needs a column
     page.get_by_role("button", name="Compute").click()
@@ -127,7 +151,9 @@ def test_a_link_reproduces_the_view(visit):
     assert near(twin) == near(page)
     assert twin.evaluate(
         "explorer.panels.map((p) => [p.map.space, p.depth, p.selected.size, p.view])"
-    ) == page.evaluate("explorer.panels.map((p) => [p.map.space, p.depth, p.selected.size, p.view])")
+    ) == page.evaluate(
+        "explorer.panels.map((p) => [p.map.space, p.depth, p.selected.size, p.view])"
+    )
     other.close()
 
 
@@ -175,7 +201,10 @@ def test_panels_are_linked(visit):
     before = page.evaluate("explorer.panels.map((panel) => panel.view.half)")
     page.locator(".plot").nth(1).focus()
     page.keyboard.press("+")
-    until(page, f"explorer.panels.every((panel) => Math.abs(panel.view.half - {0.8 * before[0]!r}) < 1e-9)")
+    until(
+        page,
+        f"explorer.panels.every((panel) => Math.abs(panel.view.half - {0.8 * before[0]!r}) < 1e-9)",
+    )
     assert len(set(before)) == 1
     page.get_by_label("Space of this panel").nth(2).select_option("toy.sentence.mean")
     wait_for_map(page, 4)
@@ -197,14 +226,18 @@ def test_panels_that_are_closed_while_their_maps_are_loaded_leave_nothing_behind
     wait_for_map(page, 4)
     closed = "former.filter((panel) => !explorer.panels.includes(panel))"
     assert page.evaluate(f"{closed}.length") == 1 + 2 + 3
-    assert page.evaluate(f"{closed}.every((panel) => !panel.scatter || panel.scatter.gl.isContextLost())")
+    assert page.evaluate(
+        f"{closed}.every((panel) => !panel.scatter || panel.scatter.gl.isContextLost())"
+    )
 
 
 def test_labels_do_not_collide_and_the_way_back_leads_to_the_view_as_it_was_left(visit):
     page = visit.open(q="dog")
     page.locator(".near-block li").first.wait_for()
     wait_for_map(page)
-    _, *others = boxes = page.evaluate("explorer.panels[0].labels")  # the first, of the searched text, is always there
+    _, *others = boxes = page.evaluate(
+        "explorer.panels[0].labels"
+    )  # the first, of the searched text, is always there
     assert len(boxes) > 10
     for a, b in combinations(others, 2):
         assert a[2] < b[0] or a[0] > b[2] or a[3] < b[1] or a[1] > b[3]
@@ -229,7 +262,9 @@ def test_a_metric_takes_transforms_with_several_numbers_and_names_its_fields(vis
     page.get_by_label("x", exact=True).wait_for()
     visit.expected = "422"
     page.get_by_role("button", name="Compute").click()
-    page.get_by_role("alert").filter(has_text="weat needs target words: “x” and “y”, with commas").wait_for()
+    page.get_by_role("alert").filter(
+        has_text="weat needs target words: “x” and “y”, with commas"
+    ).wait_for()
 
 
 def test_the_occurrences_of_a_word_are_listed_with_their_sentences(visit):
@@ -237,10 +272,16 @@ def test_the_occurrences_of_a_word_are_listed_with_their_sentences(visit):
     wait_for_map(page)
     listed = page.locator(".contexts button")
     listed.first.wait_for()
-    assert sorted(listed.all_inner_texts()) == ["the bank lends <b>money</b>", "the bank of the river"]
+    assert sorted(listed.all_inner_texts()) == [
+        "the bank lends <b>money</b>",
+        "the bank of the river",
+    ]
     assert page.evaluate("explorer.panels[0].query.length") == 2
     until(page, "explorer.panels[0].found")
-    assert page.locator(".legend li").all_inner_texts() == ["the bank lends <b>money</b>", "the bank of the river"]
+    assert page.locator(".legend li").all_inner_texts() == [
+        "the bank lends <b>money</b>",
+        "the bank of the river",
+    ]
     page.evaluate("explorer.panels[0].hover(explorer.panels[0].query[0])")
     assert page.locator(".tip").inner_text() in listed.all_inner_texts(), "the sentence, once"
     listed.filter(has_text="river").click()
@@ -255,7 +296,9 @@ def test_the_occurrences_of_a_word_are_listed_with_their_sentences(visit):
 def test_other_views_open_on_the_space_of_the_map(visit):
     page = visit.open()
     wait_for_map(page)
-    [shown], spaces = page.evaluate("[explorer.panels.map((p) => p.map.space), explorer.spaces.map((s) => s.space)]")
+    [shown], spaces = page.evaluate(
+        "[explorer.panels.map((p) => p.map.space), explorer.spaces.map((s) => s.space)]"
+    )
     other = next(space for space in reversed(spaces) if space != shown)
     for space, opened in ((shown, page), (other, visit.open(panels=other))):
         until(opened, "window.explorer?.panels.length === 1")
@@ -271,14 +314,16 @@ def test_a_heat_map_has_one_colour_for_equal_layers_and_opens_the_two_of_a_cell(
     cell = page.locator("table.heat tbody tr").nth(1).locator("td button").nth(3)
     cell.wait_for()
     colours = page.evaluate(
-        "[...document.querySelectorAll('table.heat tbody tr')].map((row) => [...row.querySelectorAll('td')]"
-        ".map((cell) => getComputedStyle(cell).backgroundColor))"
+        "[...document.querySelectorAll('table.heat tbody tr')].map((row) =>"
+        " [...row.querySelectorAll('td')].map((cell) => getComputedStyle(cell).backgroundColor))"
     )
     dark = "rgb(6, 48, 61)"  # the upper end of the ramp
     assert [row.index(dark) for row in colours] == list(range(len(colours)))
     assert sum(row.count(dark) for row in colours) == len(colours)
     rows = run(copied(page, "Copy the command"))
-    [expected] = [row[metric] for row in rows if (row["layer_name"], row["layer_name_2"]) == ("1", "3")]
+    [expected] = [
+        row[metric] for row in rows if (row["layer_name"], row["layer_name_2"]) == ("1", "3")
+    ]
     assert float(cell.get_attribute("data-value")) == expected
     cell.click()
     wait_for_map(page, 2)
@@ -324,10 +369,23 @@ def test_the_keyboard_alone_suffices(visit):
     reached: list[str] = []
     for _ in range(60):
         page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent.trim()"))
+        reached.append(
+            page.evaluate(
+                "document.activeElement.ariaLabel || document.activeElement.textContent.trim()"
+            )
+        )
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-        assert outline != "none" or page.evaluate("document.activeElement === document.body"), reached[-1]
-    names = {"Metrics", "Space of this panel", "Layer of this panel", "Add a panel", "Play the layers", "Layer"}
+        assert outline != "none" or page.evaluate("document.activeElement === document.body"), (
+            reached[-1]
+        )
+    names = {
+        "Metrics",
+        "Space of this panel",
+        "Layer of this panel",
+        "Add a panel",
+        "Play the layers",
+        "Layer",
+    }
     assert {*reached} > {*names, "Lasso", "Compute"}
     page.locator("nav button", has_text="Neighbours").focus()
     page.keyboard.press("Enter")
@@ -348,7 +406,9 @@ def test_the_keyboard_alone_suffices(visit):
 def test_a_link_on_another_page_leads_here(visit):
     class Page(LocalHandler):
         def answer(self) -> None:
-            self.reply(200, f'<a href="{visit.url}">explorer</a>'.encode(), {"Content-Type": "text/html"})
+            self.reply(
+                200, f'<a href="{visit.url}">explorer</a>'.encode(), {"Content-Type": "text/html"}
+            )
 
     with LocalServer(Page) as other:
         page = new_page(visit.browser.new_context())

@@ -36,13 +36,11 @@ def kept(tmp_path_factory):
 def shown_values(page: Any) -> dict[str, Any]:
     """Return what the items are coloured by, by their texts."""
     return dict(
-        page.evaluate(
-            """() => {
+        page.evaluate("""() => {
               const { map, found } = explorer.panels[0];
               const name = (value) => (value === null || !found.categories ? value : found.categories[value]);
               return map.texts.map((text, item) => [text, name(found.values[item])]);
-            }"""
-        )
+            }""")
     )
 
 
@@ -55,14 +53,20 @@ def choose(page: Any, column: str) -> dict[str, Any]:
 
 def scores(made: Synthetic, layer: str) -> dict[str, float]:
     poles = {"positive": ["word1", "word2"], "negative": ["word3", "word4"]}
-    return {row["text"]: row["score"] for row in made.store.query("axis", layers=layer, top=0, cache=False, **poles)}
+    return {
+        row["text"]: row["score"]
+        for row in made.store.query("axis", layers=layer, top=0, cache=False, **poles)
+    }
 
 
 def test_items_are_coloured_by_kept_columns(opened, kept):
     page = opened(kept)
     wait_for_map(page)
     for column, values in COLUMNS.items():
-        expected = {f"word{at}": str(value) if isinstance(value, bool) else value for at, value in enumerate(values)}
+        expected = {
+            f"word{at}": str(value) if isinstance(value, bool) else value
+            for at, value in enumerate(values)
+        }
         assert choose(page, column) == expected
         legend = page.locator(".legend").inner_text().splitlines()
         n_null = values.count(None)
@@ -74,7 +78,9 @@ def test_items_are_coloured_by_kept_columns(opened, kept):
                 counts, key=lambda name: (-counts[name], name)
             )
     choose(page, "pos")
-    found = page.evaluate("[explorer.panels[0].map.find('word4')[0], explorer.panels[0].map.find('word5')[0]]")
+    found = page.evaluate(
+        "[explorer.panels[0].map.find('word4')[0], explorer.panels[0].map.find('word5')[0]]"
+    )
     for item, value in zip(found, ("no value", "<b>x</b>"), strict=True):
         page.evaluate(f"explorer.panels[0].hover({item})")
         assert page.locator(".tip .hint").inner_text() == f"pos: {value}"
@@ -97,9 +103,13 @@ def test_a_condition_on_kept_columns_selects_what_the_copied_command_measures(op
     chosen = [
         at
         for at in range(N)
-        if (COLUMNS["freq"][at] or 0) > 50 and COLUMNS["frequent"][at] and COLUMNS["pos"][at] is not None
+        if (COLUMNS["freq"][at] or 0) > 50
+        and COLUMNS["frequent"][at]
+        and COLUMNS["pos"][at] is not None
     ]
-    texts = "explorer.panels[0].map.texts.filter((_, item) => explorer.panels[0].selected.has(item))"
+    texts = (
+        "explorer.panels[0].map.texts.filter((_, item) => explorer.panels[0].selected.has(item))"
+    )
     assert sorted(page.evaluate(texts)) == sorted(f"word{at}" for at in chosen)
     page.get_by_text(f"{len(chosen)} of {N} items are selected.").wait_for()
     page.get_by_label("Metric of the selection").select_option("norms")
@@ -109,7 +119,9 @@ def test_a_condition_on_kept_columns_selects_what_the_copied_command_measures(op
     lengths = np.linalg.norm(kept.vectors[:, chosen].astype(np.float64), axis=2).mean(axis=1)
     assert [row["mean"] for row in rows] == pytest.approx(lengths, rel=1e-6)
     heads = page.locator(".explorer table:not(.across) th").all_inner_texts()
-    cells = page.locator(f".explorer table:not(.across) tbody tr td:nth-child({heads.index('mean') + 1})").all()
+    cells = page.locator(
+        f".explorer table:not(.across) tbody tr td:nth-child({heads.index('mean') + 1})"
+    ).all()
     assert [float(cell.get_attribute("title")) for cell in cells] == [row["mean"] for row in rows]
 
 
@@ -117,7 +129,11 @@ def test_links_to_a_column_and_to_an_axis_are_accessible(opened, kept):
     for state in ({"colour": "column", "column": '"my ""col"""', "where": "freq > 3"}, AXIS):
         page = opened(kept, 400, **state)
         wait_for_map(page)
-        until(page, "explorer.panels[0].found" + (" && explorer.panels[0].selected" if "where" in state else ""))
+        until(
+            page,
+            "explorer.panels[0].found"
+            + (" && explorer.panels[0].selected" if "where" in state else ""),
+        )
         if state is AXIS:
             assert shown_values(page) == pytest.approx(scores(kept, "top"))
             assert page.get_by_label("To words").input_value() == "word1,word2"
@@ -137,7 +153,9 @@ def test_a_condition_names_a_column_with_quotation_marks(kept):
 
 def test_items_are_coloured_by_their_place_between_words(opened, kept):
     for layer in ("0", "top"):
-        found = colours(kept.store, kept.space, "axis", layer, positive="word1, word2", negative="word3\nword4")
+        found = colours(
+            kept.store, kept.space, "axis", layer, positive="word1, word2", negative="word3\nword4"
+        )
         texts = [kept.texts[kept.ids.tolist().index(item)] for item in sorted(kept.ids.tolist())]
         assert dict(zip(texts, found["values"], strict=True)) == scores(kept, layer)
         assert found["label"] == f"axis word1, word2 − word3, word4, layer {layer}"
@@ -145,13 +163,17 @@ def test_items_are_coloured_by_their_place_between_words(opened, kept):
     wait_for_map(page)
     assert not page.get_by_label("From words").is_visible()
     page.get_by_label("Colour by").select_option(label="place between two sets of words")
-    page.get_by_text("Give words for both ends: items are coloured by their place between them.").wait_for()
+    page.get_by_text(
+        "Give words for both ends: items are coloured by their place between them."
+    ).wait_for()
     for field, words in (("From words", "word3, word4"), ("To words", "word1, word2")):
         page.get_by_label(field).fill(words)
         page.get_by_label(field).press("Tab")
     until(page, "explorer.panels[0].found?.label === 'axis word1, word2 − word3, word4, layer 0'")
     assert shown_values(page) == pytest.approx(scores(kept, "0"))
-    assert page.locator(".legend").inner_text().startswith("axis word1, word2 − word3, word4, layer 0")
+    assert (
+        page.locator(".legend").inner_text().startswith("axis word1, word2 − word3, word4, layer 0")
+    )
     page.keyboard.press("Escape")
     page.locator(".plot").first.focus()
     page.keyboard.press("]")

@@ -54,7 +54,9 @@ def test_a_store_that_changes_and_vanishes_is_said(opened, tmp_path):
 
 
 def test_colours_and_selections_are_of_the_items_of_a_sampled_map(opened, tmp_path):
-    made = synthetic_store(tmp_path / "store", texts=["x" * i for i in range(1, 60)], n_blocks=1, top_form=None)
+    made = synthetic_store(
+        tmp_path / "store", texts=["x" * i for i in range(1, 60)], n_blocks=1, top_form=None
+    )
     made.store.map(sample=20, seed=2)
     page = opened(made, colour="length", where="length(text) > 30")
     wait_for_map(page)
@@ -67,13 +69,23 @@ def test_colours_and_selections_are_of_the_items_of_a_sampled_map(opened, tmp_pa
     page.get_by_text("a sample of 20 of 59 items").wait_for()
 
 
-def test_a_space_without_a_map_offers_to_make_one_which_can_be_cancelled_and_needs_webgl(opened, tmp_path):
+def test_a_space_without_a_map_offers_to_make_one_which_can_be_cancelled_and_needs_webgl(
+    opened, tmp_path
+):
     made = synthetic_store(tmp_path / "it's a store", n=30, n_blocks=1, top_form=None)
     page = opened(made, make="", q="text3")
     page.get_by_role("heading", name=f"{made.space} has no map yet").wait_for()
     page.locator(".near-block li").first.wait_for()  # neighbours need no map
     command = copied(page, "Copy the command")
-    assert shlex.split(command)[1:] == ["map", "--store", str(made.root), "--method", "tsne", "--space", made.space]
+    assert shlex.split(command)[1:] == [
+        "map",
+        "--store",
+        str(made.root),
+        "--method",
+        "tsne",
+        "--space",
+        made.space,
+    ]
     assert page.evaluate("explorer.panels[0].map") is None
     page.route("**/api/map*", lambda _route: None)  # no answer
     page.get_by_role("button", name="Make the PCA map now").click()
@@ -83,26 +95,33 @@ def test_a_space_without_a_map_offers_to_make_one_which_can_be_cancelled_and_nee
     page.get_by_role("button", name="Try again").click()
     wait_for_map(page)
     until(page, "location.hash.includes('make=1')")  # a link shows the map at once
-    page.add_init_script(
-        """const own = HTMLCanvasElement.prototype.getContext;
+    page.add_init_script("""const own = HTMLCanvasElement.prototype.getContext;
         HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
           return kind === "webgl2" ? null : own.call(this, kind, ...more);
-        };"""
-    )
+        };""")
     page.reload()
     page.get_by_text("This browser has no WebGL2, which draws the map.").wait_for()
     page.locator(".near-block li").first.wait_for()
 
 
 def test_occurrences_without_a_map_are_given_in_brackets(opened, tmp_path):
-    made = synthetic_store(tmp_path / "store", unit="occurrence", texts=["a bank of a river", "a bank"], n_blocks=1)
+    made = synthetic_store(
+        tmp_path / "store", unit="occurrence", texts=["a bank of a river", "a bank"], n_blocks=1
+    )
     page = opened(made, make="", q="bank", where="text = 'bank'")
-    page.get_by_text("Its sentences are listed once there is a map. Or give one, with brackets").wait_for()
-    page.get_by_text("Selected are the items of the condition; they are counted once there is a map.").wait_for()
+    page.get_by_text(
+        "Its sentences are listed once there is a map. Or give one, with brackets"
+    ).wait_for()
+    page.get_by_text(
+        "Selected are the items of the condition; they are counted once there is a map."
+    ).wait_for()
     page.get_by_role("button", name="Make the PCA map now").click()
     page.get_by_text("Choose one occurrence.").wait_for()
     page.get_by_text("2 of 7 items are selected.").wait_for()
-    assert sorted(page.locator(".contexts button").all_inner_texts()) == ["a bank", "a bank of a river"]
+    assert sorted(page.locator(".contexts button").all_inner_texts()) == [
+        "a bank",
+        "a bank of a river",
+    ]
 
 
 def test_a_text_that_is_not_on_a_map_is_placed_there(opened, tmp_path):
@@ -111,7 +130,9 @@ def test_a_text_that_is_not_on_a_map_is_placed_there(opened, tmp_path):
     made.store.map(sample=25, seed=3)
     made.store.map(method="tsne", sample=25, seed=3)
     shown = set(made.store.map_points(made.space, 0, sample=25, seed=3)[0].tolist())
-    text = next(text for text, item in zip(made.texts, made.ids.tolist(), strict=True) if item not in shown)
+    text = next(
+        text for text, item in zip(made.texts, made.ids.tolist(), strict=True) if item not in shown
+    )
     for method, standing in (
         ("pca", "Its place is exact."),
         ("tsne", "Its place is approximate: amid its five nearest."),

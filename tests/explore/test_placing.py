@@ -13,7 +13,9 @@ LAYERS = (0, 1, 2)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return synthetic_store(tmp_path_factory.mktemp("placing") / "store", n=60, n_blocks=2, top_form=None)
+    return synthetic_store(
+        tmp_path_factory.mktemp("placing") / "store", n=60, n_blocks=2, top_form=None
+    )
 
 
 def units(made: Synthetic, layer: int) -> np.ndarray:
@@ -74,14 +76,18 @@ def test_t_sne_places_other_texts_amid_their_five_nearest(made):
         np.testing.assert_allclose(found["places"][layer], expected, rtol=1e-4, atol=1e-4)
     own = shown.items.texts[0]
     itself = place(made.store, space=made.space, name=name, text=own)["places"]
-    np.testing.assert_allclose(itself, shown.positions[:, 0], atol=1e-4 * np.abs(shown.positions).max())
+    np.testing.assert_allclose(
+        itself, shown.positions[:, 0], atol=1e-4 * np.abs(shown.positions).max()
+    )
 
 
 def test_a_vector_of_zeros_has_no_place(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(2, 9, 4))
     vectors[1, 0] = 0
     texts = [f"text{at}" for at in range(9)]
-    store = synthetic_store(tmp_path / "store", texts=texts, vectors=vectors, dim=4, n_blocks=1, top_form=None)
+    store = synthetic_store(
+        tmp_path / "store", texts=texts, vectors=vectors, dim=4, n_blocks=1, top_form=None
+    )
     found = place(store.store, space=store.space, text="text0")["places"]
     assert found[0] is not None
     assert found[1] is None
@@ -99,6 +105,8 @@ def test_a_new_text_is_encoded_as_a_build_encodes_it(tmp_path, checkpoint):
     for each, texts in ((store, words), (other, [*words, "puppy"])):
         each.build(texts=texts, unit="word", models=f"tiny={checkpoint}")
     other.map(where="text <> 'puppy'")
-    expected = place(other, space=space, name="stored pca, where text <> 'puppy'", text="puppy")["places"]
+    expected = place(other, space=space, name="stored pca, where text <> 'puppy'", text="puppy")[
+        "places"
+    ]
     found = place(store, space=space, text="puppy", embed=True)["places"]
     np.testing.assert_allclose(found, expected, atol=1e-3)

@@ -33,7 +33,9 @@ def page(store):
 
 
 def csv_of(page: str, name: str) -> list[list[str]]:
-    [data] = re.findall(rf'download="{re.escape(name)}.csv" href="data:text/csv;base64,([^"]+)"', page)
+    [data] = re.findall(
+        rf'download="{re.escape(name)}.csv" href="data:text/csv;base64,([^"]+)"', page
+    )
     return list(csv.reader(io.StringIO(base64.b64decode(data).decode())))
 
 
@@ -44,7 +46,9 @@ def test_its_tables_are_those_of_the_store_and_its_texts_are_text(store, page):
         found = opened.query(metric)
         header, *rows = csv_of(page, metric)
         assert header == list(found.columns)
-        assert rows == [["" if row[name] is None else str(row[name]) for name in header] for row in found]
+        assert rows == [
+            ["" if row[name] is None else str(row[name]) for name in header] for row in found
+        ]
         assert f"embstore plot {metric} --store" in page
     assert re.search(r"<pre>embstore map --store .* --space toy.word.last --method pca</pre>", page)
     assert csv_of(page, "spaces")[1][0] == opened.info()["space"][0]
@@ -66,7 +70,18 @@ def test_its_tables_are_those_of_the_store_and_its_texts_are_text(store, page):
     # What needs labels, words, groups or much time is left out.
     sections = re.findall(r'<section id="([^"]+)"', page)
     assert {"cka", "procrustes", "cknna"} <= {*sections}
-    needing = {"knn", "clusters", "probe", "axis", "ceat", "change", "weat", "correlate", "imbalance", "predictivity"}
+    needing = {
+        "knn",
+        "clusters",
+        "probe",
+        "axis",
+        "ceat",
+        "change",
+        "weat",
+        "correlate",
+        "imbalance",
+        "predictivity",
+    }
     assert not needing & {*sections}
     assert 'class="error"' not in page
 
@@ -80,11 +95,17 @@ def test_the_same_store_gives_the_same_bytes(store, page):
 def test_of_many_items_metrics_take_a_sample_a_smaller_one_where_all_are_compared_and_the_map_has_each(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("embstore.explore.report._MOST_ITEMS", 200)  # pictures and tables do not grow with the items
+    monkeypatch.setattr(
+        "embstore.explore.report._MOST_ITEMS", 200
+    )  # pictures and tables do not grow with the items
     monkeypatch.setattr("embstore.explore.report._MOST_SEARCHED", 20)
-    texts = [row.text for row in islice(open_source("words").rows(), 10_000) if isinstance(row, Row)]
+    texts = [
+        row.text for row in islice(open_source("words").rows(), 10_000) if isinstance(row, Row)
+    ]
     assert len(texts) == 10_000
-    opened = synthetic_store(tmp_path / "toy & co", texts=texts, n_blocks=6, top_form=None, dim=16).store
+    opened = synthetic_store(
+        tmp_path / "toy & co", texts=texts, n_blocks=6, top_form=None, dim=16
+    ).store
     page = opened.report()
     assert 500_000 < len(page.encode()) < 6_000_000
     packed = base64.b64decode(re.findall(r'class="map">([^<]+)<', page)[0])
@@ -95,10 +116,14 @@ def test_of_many_items_metrics_take_a_sample_a_smaller_one_where_all_are_compare
         header, *rows = csv_of(page, metric)
         assert {row[header.index("n")] for row in rows} == {str(n)}
         found = opened.query(metric, sample=n, cache=False)
-        assert rows == [["" if row[name] is None else str(row[name]) for name in header] for row in found]
+        assert rows == [
+            ["" if row[name] is None else str(row[name]) for name in header] for row in found
+        ]
     header, *rows = csv_of(page, "drift")
     found = opened.drift(most=5, sample=20, cache=False)
-    assert [row[header.index("overlap")] for row in rows] == [str(value) for value in found["overlap"]]
+    assert [row[header.index("overlap")] for row in rows] == [
+        str(value) for value in found["overlap"]
+    ]
 
 
 SCALES = """() => [...document.querySelectorAll("figure img")].map((each) => each.clientWidth / each.naturalWidth)"""
@@ -134,7 +159,9 @@ def test_an_empty_store_has_no_report(tmp_path):
 def test_a_file_of_another_type_is_refused_before_anything_is_computed(store, tmp_path):
     from embstore_cli.main import app
 
-    done = CliRunner().invoke(app, ["report", "--store", str(store.root), "-o", str(tmp_path / "report.pdf")])
+    done = CliRunner().invoke(
+        app, ["report", "--store", str(store.root), "-o", str(tmp_path / "report.pdf")]
+    )
     assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
     assert "a report is an HTML page. Name it report.html." in done.stderr
 
@@ -144,7 +171,9 @@ def test_a_file_of_another_type_is_refused_before_anything_is_computed(store, tm
 def test_it_opens_from_the_disk_and_its_map_moves(browser, page, tmp_path, width, scheme):
     file = tmp_path / "report.html"
     file.write_text(page, "utf-8")
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True)
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True
+    )
     shown = new_page(context)
     problems: list[str] = []
     requested: list[str] = []

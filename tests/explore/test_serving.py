@@ -51,7 +51,8 @@ def test_another_host_is_said_aloud(explored):
 
 
 @pytest.mark.parametrize(
-    ("host", "port"), [("127.0.0.1", -1), ("127.0.0.1", 65_536), ("203.0.113.7", 0), ("no such host", 0)]
+    ("host", "port"),
+    [("127.0.0.1", -1), ("127.0.0.1", 65_536), ("203.0.113.7", 0), ("no such host", 0)],
 )
 def test_what_cannot_be_listened_on_is_refused(explored, host, port):
     with pytest.raises(UsageError, match=r"port must be|cannot listen"):
@@ -59,7 +60,10 @@ def test_what_cannot_be_listened_on_is_refused(explored, host, port):
 
 
 def test_each_server_has_its_own_token_and_ends(explored):
-    with Store(explored.root).explore(port=0) as explorer, Store(explored.root).explore(port=0) as other:
+    with (
+        Store(explored.root).explore(port=0) as explorer,
+        Store(explored.root).explore(port=0) as other,
+    ):
         tokens = [server.url.partition("token=")[2] for server in (explorer, other)]
         assert tokens[0] != tokens[1]
         assert all(len(token) >= 32 for token in tokens)

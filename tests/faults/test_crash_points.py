@@ -18,7 +18,9 @@ from power_loss import KILLED, VARIANTS, Moment, Recorder
 
 pytestmark = [
     pytest.mark.fault,
-    pytest.mark.skipif(sys.platform != "linux", reason="the paths of descriptors are read from /proc"),
+    pytest.mark.skipif(
+        sys.platform != "linux", reason="the paths of descriptors are read from /proc"
+    ),
 ]
 
 MOST = 14
@@ -34,7 +36,10 @@ def test_a_crash_before_each_operation(point_stores, name, tmp_path, tally):
         case.command.run(case.root)
     recorder.end()
     found: list[str] = []
-    tallies = {variant: tally("recorded kill" if variant == KILLED else "power loss", name) for variant in VARIANTS}
+    tallies = {
+        variant: tally("recorded kill" if variant == KILLED else "power loss", name)
+        for variant in VARIANTS
+    }
     for number, n in enumerate(some(len(recorder.moments), MOST)):
         for variant in _variants(number, is_last=n == len(recorder.moments)):
             moment = recorder.moments[n - 1]
@@ -50,7 +55,11 @@ def _variants(number: int, *, is_last: bool) -> Sequence[str]:
     """Return what is tried at a moment: of those in the middle, one after the other."""
     if is_last:
         return VARIANTS
-    return [KILLED, VARIANTS[1 + number % (len(VARIANTS) - 1)]] if FAULTS else [VARIANTS[number % len(VARIANTS)]]
+    return (
+        [KILLED, VARIANTS[1 + number % (len(VARIANTS) - 1)]]
+        if FAULTS
+        else [VARIANTS[number % len(VARIANTS)]]
+    )
 
 
 def _check(case: Case, moment: Moment, counts: Tally) -> str:
@@ -62,7 +71,11 @@ def _check(case: Case, moment: Moment, counts: Tally) -> str:
         counts[LOST] += lost
         counts[WRONG] += len(wrong)
         problems += [f"{lost} lost"] * bool(lost) + wrong
-        if moment.operation[0] == "end" and not case.is_repair and stored_ids(case.root) != stored_ids(case.whole.root):
+        if (
+            moment.operation[0] == "end"
+            and not case.is_repair
+            and stored_ids(case.root) != stored_ids(case.whole.root)
+        ):
             counts[LOST] += 1
             problems.append("what was reported as done is not there")
         if changed := case.finish():

@@ -33,8 +33,12 @@ QUESTIONS: Mapping[str, Callable[[Store], object]] = {
     "columns": lambda store: sorted(store.sql("SELECT * FROM columns").fetchall()),
     "some columns": lambda store: store.vectors(SPACE, LAYER, where="freq > 3 AND note = 'é'")[1],
     "skipped": lambda store: store.skipped().rows,
-    "in a sentence": lambda store: store.neighbours(marked="a bank [lends]", layers=LAYER, k=9).rows,
-    "items": lambda store: sorted(store.sql('SELECT * FROM main."ITEMS" AS other').fetchall(), key=str),
+    "in a sentence": lambda store: (
+        store.neighbours(marked="a bank [lends]", layers=LAYER, k=9).rows
+    ),
+    "items": lambda store: sorted(
+        store.sql('SELECT * FROM main."ITEMS" AS other').fetchall(), key=str
+    ),
     "summaries": lambda store: sorted(store.sql("SELECT * FROM summaries").fetchall(), key=str),
     "dataset": lambda store: sorted(store.sql("SELECT * FROM datasets.ranks").fetchall(), key=str),
 }
@@ -46,7 +50,9 @@ def store(tmp_path_factory):
     build(root)
     Store(root).compact()
     made = words(root, MORE)
-    write_columns(made, {"freq": [item % 7 for item in made.ids.tolist()], "note": ["é"] * len(made.ids)})
+    write_columns(
+        made, {"freq": [item % 7 for item in made.ids.tolist()], "note": ["é"] * len(made.ids)}
+    )
     Store(root).query("partition", spaces=SPACE)
     Store(root).map(spaces=SPACE, layers=LAYER)
     assert TRUTH.texts
@@ -63,21 +69,41 @@ def test_a_flipped_bit_or_a_cut(store, right, kind, tally):
     path = the(store, kind)
     data = path.read_bytes()
     others = [flipped(data, bit) for bit in bits(data, share(10), seed=len(data))]
-    for after in (*others, b"", data[:20], data[:-1], data[: len(data) // 3], data + b"\n", bytes(len(data))):
+    for after in (
+        *others,
+        b"",
+        data[:20],
+        data[:-1],
+        data[: len(data) // 3],
+        data + b"\n",
+        bytes(len(data)),
+    ):
         counts = tally("flipped bit" if after in others else "cut", kind)
         counts["faults"] += 1
         with damaged(path, after):
             named = [problem.file for problem in Store(store).verify().problems]
-            is_unread = kind == "map" and after in others  # a bit of its footer that nothing depends on
+            is_unread = (
+                kind == "map" and after in others
+            )  # a bit of its footer that nothing depends on
             assert named == [path.resolve()] or (is_unread and not named)
             recorder, opened = ErrorRecorder(), Store(store)
             wrong = wrong_answers(opened, recorder)
-            found = {name: recorder(partial(question, opened)) for name, question in QUESTIONS.items()}
-            wrong += [name for name, value in found.items() if value is not None and not _is_same(value, right[name])]
+            found = {
+                name: recorder(partial(question, opened)) for name, question in QUESTIONS.items()
+            }
+            wrong += [
+                name
+                for name, value in found.items()
+                if value is not None and not _is_same(value, right[name])
+            ]
             if kind != "shard" or after not in others:
                 counts[WRONG] += len(wrong)
                 assert wrong == []
-            assert [text for text in recorder.messages if path.name not in text and path.parent.name not in text] == []
+            assert [
+                text
+                for text in recorder.messages
+                if path.name not in text and path.parent.name not in text
+            ] == []
     assert Store(store).verify(deep=True).ok
 
 
@@ -104,4 +130,6 @@ def _cosines(store: Store, texts: list[str]) -> dict[tuple[str, str], float]:
 def _is_same(found: object, right: object) -> bool:
     if not isinstance(found, dict) or not isinstance(right, dict):
         return found == right
-    return found.keys() == right.keys() and np.allclose([found[key] for key in right], [*right.values()], atol=1e-5)
+    return found.keys() == right.keys() and np.allclose(
+        [found[key] for key in right], [*right.values()], atol=1e-5
+    )

@@ -60,7 +60,9 @@ def stores(tmp_path_factory):
 
 
 def can_mount() -> bool:
-    probe = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True, check=False)
+    probe = subprocess.run(
+        ["unshare", "-m", "mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True, check=False
+    )
     return probe.returncode == 0
 
 
@@ -82,7 +84,9 @@ def _work(name: str, stores: Path, folder: Path, truth: Truth) -> None:
     try:
         (_on_a_small_disk if can_mount() else _with_small_files)(name, stores, folder, tally)
     finally:
-        (folder / "tally.json").write_text(json.dumps({column: tally[column] for column in COLUMNS}))
+        (folder / "tally.json").write_text(
+            json.dumps({column: tally[column] for column in COLUMNS})
+        )
 
 
 def _command(name: str) -> Command:
@@ -119,11 +123,15 @@ def _with_small_files(name: str, stores: Path, folder: Path, tally: Tally) -> No
     root = _begin(name, stores, folder)
     before = _files(root)
     _command(name)(root)
-    sizes = sorted(size for (_, size) in _files(root).items() - before.items() if size > _LEAST_LIMIT)
+    sizes = sorted(
+        size for (_, size) in _files(root).items() - before.items() if size > _LEAST_LIMIT
+    )
     rng = random.Random(name)
     for _ in range(FULL[name]):
         root = _begin(name, stores, folder)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (rng.randrange(_LEAST_LIMIT, rng.choice(sizes)), hard))
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (rng.randrange(_LEAST_LIMIT, rng.choice(sizes)), hard)
+        )
         try:
             _must_fail(name, root, stores, tally)
         finally:
@@ -176,10 +184,14 @@ def _whole(stores: Path) -> real_builds.Whole:
 
 def _must_fail(name: str, root: Path, stores: Path, tally: Tally) -> None:
     before = naming(lambda: stored_ids(root)) or {}
-    with pytest.raises(StoreError, match=r"no space left.*the same build again: it goes on where it stopped"):
+    with pytest.raises(
+        StoreError, match=r"no space left.*the same build again: it goes on where it stopped"
+    ):
         _command(name)(root)
     tally["faults"] += 1
-    assert not [path for path in root.rglob("*") if path.name.endswith(".tmp") and path.name != LEFT_BEHIND]
+    assert not [
+        path for path in root.rglob("*") if path.name.endswith(".tmp") and path.name != LEFT_BEHIND
+    ]
     store = Store(root)
     if name in REAL:
         wrong = _whole(stores).wrong_answers(root, tally["faults"] % 4)

@@ -8,7 +8,15 @@ from pathlib import Path
 import fault_stores
 import pytest
 from fault_figures import LOST, UNSOUND, WRONG, Tally, share
-from fault_stores import at_once, build, build_damaged, build_other, naming, stored_ids, wrong_answers
+from fault_stores import (
+    at_once,
+    build,
+    build_damaged,
+    build_other,
+    naming,
+    stored_ids,
+    wrong_answers,
+)
 from killing import Command, killed
 from tiny_checkpoint import assert_same_content
 
@@ -44,7 +52,9 @@ def test_kills(stores, name, tally):
     assert not counts.harm
 
 
-def _check(name: str, command: Command, root: Path, whole: Path, before: dict[str, set[int]], tally: Tally) -> None:
+def _check(
+    name: str, command: Command, root: Path, whole: Path, before: dict[str, set[int]], tally: Tally
+) -> None:
     store = Store(root)
     if any(root.glob("manifest/*.json")):
         allowed = naming if name == "repair" else at_once
@@ -71,7 +81,10 @@ def _check(name: str, command: Command, root: Path, whole: Path, before: dict[st
 
 
 def _check_all_or_nothing(
-    before: dict[str, set[int]], after: dict[str, set[int]], merged: dict[str, set[int]], tally: Tally
+    before: dict[str, set[int]],
+    after: dict[str, set[int]],
+    merged: dict[str, set[int]],
+    tally: Tally,
 ) -> None:
     for space, ids in after.items():
         tally[WRONG] += ids not in (before.get(space), merged[space])

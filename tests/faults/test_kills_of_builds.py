@@ -47,7 +47,9 @@ def test_kills(stores, name, tally):
         build(root)
         _check_whole(whole, root, counts)
     assert not counts.harm
-    assert len(n_stored) >= ((4 if FAULTS else 3) if is_build else 1), f"many were killed at the same stage: {n_stored}"
+    assert len(n_stored) >= ((4 if FAULTS else 3) if is_build else 1), (
+        f"many were killed at the same stage: {n_stored}"
+    )
 
 
 def _check(whole: Whole, root: Path, before: dict[str, set[int]], tally: Tally) -> None:

@@ -10,7 +10,18 @@ import fault_stores
 import numpy as np
 import pytest
 from fault_figures import LOST, UNSOUND, WRONG, share
-from fault_stores import DIM, N_BLOCKS, TRUTH, WORDS, build, build_other, stored_ids, vectors_of, words, wrong_answers
+from fault_stores import (
+    DIM,
+    N_BLOCKS,
+    TRUTH,
+    WORDS,
+    build,
+    build_other,
+    stored_ids,
+    vectors_of,
+    words,
+    wrong_answers,
+)
 from killing import CONTEXT, Work
 from store_writing import NewItems
 from synthetic import synthetic_card, synthetic_items
@@ -151,7 +162,9 @@ def write(root: Path, reports: Path, space: str, first: int, rival: int) -> None
             vectors = np.stack([vectors_of(item.text) for item in items], axis=1)
             ids = np.array([item.id for item in items])
             try:
-                store.write_batch(card, ids, vectors, NewItems(store.files, {item.id: item for item in items}))
+                store.write_batch(
+                    card, ids, vectors, NewItems(store.files, {item.id: item for item in items})
+                )
             except StoreError as error:
                 assert "of the same items" in str(error)  # noqa: PT017
             else:
@@ -172,22 +185,41 @@ def test_rivals_without_a_lock(tmp_path, tally):
         TRUTH.texts[item.id] = text
         for space in ("own0", "own1", "shared"):
             TRUTH.vectors.setdefault(space, {})[item.id] = vectors_of(text)
-    plans = [("own0", 0), ("own1", 0), ("shared", 0), ("shared", 0), ("shared", N_PARTS * PART), ("shared", 0)]
+    plans = [
+        ("own0", 0),
+        ("own1", 0),
+        ("shared", 0),
+        ("shared", 0),
+        ("shared", N_PARTS * PART),
+        ("shared", 0),
+    ]
     for number in range(share(13)):
         root, reports = tmp_path / f"store{number}", tmp_path / f"reports{number}"
         reports.touch()
         StoreFiles.of_folder(root).commit(manifest.Change())
-        steps = {int(rival): int(rng.integers(5, 120)) for rival in rng.choice(N_RIVALS, number % 3, replace=False)}
+        steps = {
+            int(rival): int(rng.integers(5, 120))
+            for rival in rng.choice(N_RIVALS, number % 3, replace=False)
+        }
         works = [
-            Work(partial(write, root, reports, space, first, rival), at_step=steps.get(rival, 1 << 30))
+            Work(
+                partial(write, root, reports, space, first, rival),
+                at_step=steps.get(rival, 1 << 30),
+            )
             for rival, (space, first) in enumerate(plans)
         ]
         killed = [work.was_killed() for work in works]
         counts["faults"] += N_RIVALS
         stored, known = content(root), texts(root)  # which fails if an item is there twice
         reported = [line.split() for line in reports.read_text().splitlines()]
-        wanted = [(space, item.id) for space, start in reported for item in synthetic_items("word", _texts(int(start)))]
-        counts[LOST] += sum(item not in stored[space][layer] for space, item in wanted for layer in range(3))
+        wanted = [
+            (space, item.id)
+            for space, start in reported
+            for item in synthetic_items("word", _texts(int(start)))
+        ]
+        counts[LOST] += sum(
+            item not in stored[space][layer] for space, item in wanted for layer in range(3)
+        )
         counts[LOST] += sum(item not in known for _, item in wanted)
         wrong = wrong_answers(Store(root))
         counts[WRONG] += len(wrong)

@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally, share
-from fault_stores import build, build_damaged, build_other, naming, stored_ids, write_vectors, wrong_answers
+from fault_stores import (
+    build,
+    build_damaged,
+    build_other,
+    naming,
+    stored_ids,
+    write_vectors,
+    wrong_answers,
+)
 from hanging import wait_until
 from killing import INTERRUPTED, Ended, moments, run_command
 from tiny_checkpoint import assert_same_content
@@ -52,9 +60,13 @@ class Case:
 
 
 CASES = {
-    "build": Case("build ../words.txt --model tiny=../tiny --pooling last --pooling mean", "nothing", True, 10),
+    "build": Case(
+        "build ../words.txt --model tiny=../tiny --pooling last --pooling mean", "nothing", True, 10
+    ),
     "query anisotropy": Case("query anisotropy --format csv"),
-    "query uniformity": Case("query uniformity --space toy.word.last --layer all --no-cache --format csv"),
+    "query uniformity": Case(
+        "query uniformity --space toy.word.last --layer all --no-cache --format csv"
+    ),
     "neighbours": Case("neighbours word3 --space toy.word.last --layer all --format csv"),
     "neighbours --where": Case(
         "neighbours word3 --space toy.word.last --layer all --where length(text)=6 --format csv"
@@ -63,9 +75,15 @@ CASES = {
     "datasets missing": Case("datasets missing ../words.txt --unit word --format csv"),
     "verify": Case("verify --format csv"),
     "verify --deep": Case("verify --deep --format csv"),
-    "sql": Case("", code=f"from embstore import Store; print(Store('store').sql({_SQL!r}).fetchall())"),
-    "export": Case("export out.safetensors --space toy.word.last --force", n=8, exports="out.safetensors"),
-    "import": Case("import ../vectors.npy --texts ../vectors.txt --name mine --index flat", writes=True, n=8),
+    "sql": Case(
+        "", code=f"from embstore import Store; print(Store('store').sql({_SQL!r}).fetchall())"
+    ),
+    "export": Case(
+        "export out.safetensors --space toy.word.last --force", n=8, exports="out.safetensors"
+    ),
+    "import": Case(
+        "import ../vectors.npy --texts ../vectors.txt --name mine --index flat", writes=True, n=8
+    ),
     "index": Case("index --kind flat --force", writes=True, n=10),
     "compact": Case("compact", writes=True, n=10),
     "merge": Case("merge ../other", writes=True, n=10),
@@ -120,7 +138,10 @@ def test_signals(stores, name, tally):
         assert _run(case, work).out == plain.out
     assert not counts.harm
     assert statuses[INTERRUPTED] >= counts["faults"] / 4, "the signals came too late"
-    print(f"{name}: exit statuses {statuses}, the slowest end {slowest:.2f} s of CPU time after the signal")
+    print(
+        f"{name}: exit statuses {statuses}, the slowest end {slowest:.2f} s of CPU time after the"
+        " signal"
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,7 +159,9 @@ def test_an_interrupt_where_python_cannot_stand_it_loses_nothing(stores, place):
     """There it raised another error inside Python's library, which hid it from the writer, or left a lock locked."""
     case, folder = CASES["build"], _fresh(CASES["build"], stores, "place")
     ended = _run(case, folder, place=place)
-    assert ended.status in (INTERRUPTED, 0), ended.err  # 0: the build was done before it could be interrupted
+    assert ended.status in (INTERRUPTED, 0), (
+        ended.err
+    )  # 0: the build was done before it could be interrupted
     assert ended.n_given
     assert {space: len(ids) for space, ids in stored_ids(folder / "store").items()} == {
         "tiny.word.last": ended.n_given, "tiny.word.mean": ended.n_given
@@ -148,10 +171,12 @@ def test_an_interrupt_where_python_cannot_stand_it_loses_nothing(stores, place):
 def test_an_interrupt_waits_for_no_thread_for_longer_than_a_second(tmp_path):
     begun = tmp_path / "begun"
     code = (
-        "import pathlib, threading; t = threading.Thread(target=threading.Event().wait, daemon=True); t.start(); "
-        f"pathlib.Path({str(begun)!r}).touch(); t.join()"
+        "import pathlib, threading; t = threading.Thread(target=threading.Event().wait,"
+        f" daemon=True); t.start(); pathlib.Path({str(begun)!r}).touch(); t.join()"
     )
-    ended = run_command([], tmp_path, code=code, after=lambda _: wait_until(begun.exists, "the thread"))
+    ended = run_command(
+        [], tmp_path, code=code, after=lambda _: wait_until(begun.exists, "the thread")
+    )
     assert ended.status == INTERRUPTED
     assert "Interrupted." in ended.err
 
@@ -187,7 +212,9 @@ def _check_export(file: Path, whole: Path) -> None:
         file.unlink()
 
 
-def _check_store(case: Case, root: Path, before: dict[str, set[int]], ended: Ended, counts: Tally) -> None:
+def _check_store(
+    case: Case, root: Path, before: dict[str, set[int]], ended: Ended, counts: Tally
+) -> None:
     """Look at what an interrupt left."""
     if not any(root.glob("manifest/*.json")):
         assert case.begin == "nothing"
@@ -197,7 +224,9 @@ def _check_store(case: Case, root: Path, before: dict[str, set[int]], ended: End
         return
     after = stored_ids(root)
     counts[LOST] += sum(
-        len(ids - after.get(space, set())) for space, ids in before.items() if case.arguments[:6] != "remove"
+        len(ids - after.get(space, set()))
+        for space, ids in before.items()
+        if case.arguments[:6] != "remove"
     )
     if case.begin == "nothing":
         counts[LOST] += max(0, ended.n_given - len(after.get("tiny.word.last", ())))
@@ -217,5 +246,7 @@ def _check_whole(root: Path, whole: Path, counts: Tally) -> None:
 
 def _files(root: Path) -> dict[str, bytes]:
     """Return what a store holds, without derived files, which questions may add."""
-    found = [path for path in sorted(root.rglob("*")) if path.is_file() and "derived" not in path.parts]
+    found = [
+        path for path in sorted(root.rglob("*")) if path.is_file() and "derived" not in path.parts
+    ]
     return {str(path.relative_to(root)): path.read_bytes() for path in found}

@@ -28,7 +28,9 @@ _OPERATIONS = {
     "rmdir": REMOVE_FOLDER, "openat": CREATE, "write": WRITE, "pwrite64": WRITE, "writev": WRITE,
 }  # fmt: skip
 _NEW = [f"new{number}" for number in range(12)]
-_CODE = "import sys; from pathlib import Path; from test_syncs import commit; commit(Path(sys.argv[1]))"
+_CODE = (
+    "import sys; from pathlib import Path; from test_syncs import commit; commit(Path(sys.argv[1]))"
+)
 
 
 def commit(root: Path) -> None:
@@ -38,7 +40,10 @@ def commit(root: Path) -> None:
 @pytest.fixture(scope="module")
 def strace() -> str:
     found = shutil.which("strace")
-    if found is None or subprocess.run([found, "-qq", "true"], capture_output=True, check=False).returncode:
+    if (
+        found is None
+        or subprocess.run([found, "-qq", "true"], capture_output=True, check=False).returncode
+    ):
         pytest.skip("strace is not installed, or may not trace")
     return found
 
@@ -49,10 +54,26 @@ def test_a_loss_of_power_after_any_call_leaves_a_whole_store(strace, begin, tmp_
     if begin == "a store":
         build(root)
     before, old = names_below(root), _state(root)
-    command = [strace, "-f", "-y", "-qq", "-s", "0", "-o", trace, "-e", f"trace={','.join(_OPERATIONS)}"]
+    command = [
+        strace,
+        "-f",
+        "-y",
+        "-qq",
+        "-s",
+        "0",
+        "-o",
+        trace,
+        "-e",
+        f"trace={','.join(_OPERATIONS)}",
+    ]
     folders = [str(Path(__file__).parent), *sys.path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
-    subprocess.run([*command, sys.executable, "-c", _CODE, root], check=True, env=environment, capture_output=True)
+    subprocess.run(
+        [*command, sys.executable, "-c", _CODE, root],
+        check=True,
+        env=environment,
+        capture_output=True,
+    )
     new, files = _state(root), [root / key for key in named(root, "")]
     recorder = Recorder(root, before, is_trace=True)
     synced = set()
@@ -64,7 +85,10 @@ def test_a_loss_of_power_after_any_call_leaves_a_whole_store(strace, begin, tmp_
     assert len([path for operation, path in synced if path.suffix == ".tmp"]) >= len(committed)
     assert {path.parent for path in committed} <= {path for _, path in synced}
     states = [_after(moment, root) for moment in _distinct(recorder.moments)]
-    changes = [states[0], *(state for state, last in zip(states[1:], states, strict=False) if state != last)]
+    changes = [
+        states[0],
+        *(state for state, last in zip(states[1:], states, strict=False) if state != last),
+    ]
     assert changes[0] == old
     assert changes[-1] == new
     assert _is_ascending([len(state.get("toy.word.last", ())) for state in changes])
@@ -85,7 +109,11 @@ def operations(trace: str, root: Path) -> Iterator[tuple[str, Path, Path | None]
         if call is None or (call[1] == "openat" and "O_CREAT" not in call[2]):
             continue
         descriptor = re.match(r"\d+<(.*?)>", call[2])
-        paths = [Path(descriptor[1])] if descriptor else [Path(quoted) for quoted in re.findall(r'"(.*?)"', call[2])]
+        paths = (
+            [Path(descriptor[1])]
+            if descriptor
+            else [Path(quoted) for quoted in re.findall(r'"(.*?)"', call[2])]
+        )
         if paths[-1].is_relative_to(root):
             yield _OPERATIONS[call[1]], paths[-1], paths[0] if len(paths) > 1 else None
 

@@ -42,7 +42,8 @@ def test_an_error_at_each_operation(point_stores, name, tmp_path, tally):
         counts[UNSOUND] += bool(changed)
         if lost or wrong or changed:
             found.append(
-                f"{n} {case.operations[n - 1]} {os.strerror(code)}: {lost} lost, {wrong}, {changed}, {message}"
+                f"{n} {case.operations[n - 1]} {os.strerror(code)}: {lost} lost, {wrong},"
+                f" {changed}, {message}"
             )
     assert not counts.harm, "\n".join(found)
 
@@ -53,7 +54,11 @@ def _errors(n_operations: int) -> Iterator[tuple[int, int, bool]]:
     Each operation gets one error after the other, or every error where all are to be tried.
     """
     tried = some(n_operations, MOST)
-    pairs = [(n, code) for n in tried for code in CODES] if ALL else zip(tried, cycle(CODES), strict=False)
+    pairs = (
+        [(n, code) for n in tried for code in CODES]
+        if ALL
+        else zip(tried, cycle(CODES), strict=False)
+    )
     for number, (n, code) in enumerate(pairs):
         yield n, code, (number + number // len(CODES)) % 2 == 1  # of each error half
 
@@ -114,5 +119,7 @@ assert min(n_errors) >= 1, n_errors
 def test_too_few_open_files(point_stores, tmp_path):
     """The system's own EMFILE, also in DuckDB, pyarrow and FAISS: every command meets it, none takes it for damage."""
     root = copy(point_stores / "small", tmp_path / "store")
-    done = subprocess.run([sys.executable, "-c", _FEW_FILES, root], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", _FEW_FILES, root], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr

@@ -20,9 +20,13 @@ def brute_force(x: np.ndarray, distance: str) -> np.ndarray:
     """All distances or cosines, (n, n), in float64, by differences."""
     wide = x.astype(np.float64)
     if distance == "euclidean":
-        return np.array([np.sqrt(((wide - row) ** 2).sum(axis=1)) for row in wide]).reshape(len(x), len(x))
+        return np.array([np.sqrt(((wide - row) ** 2).sum(axis=1)) for row in wide]).reshape(
+            len(x), len(x)
+        )
     units = wide / np.sqrt((wide * wide).sum(axis=1, keepdims=True))
-    return np.array([1 - ((units - row) ** 2).sum(axis=1) / 2 for row in units]).reshape(len(x), len(x))
+    return np.array([1 - ((units - row) ** 2).sum(axis=1) / 2 for row in units]).reshape(
+        len(x), len(x)
+    )
 
 
 def nearest(table: np.ndarray, k: int, distance: str) -> np.ndarray:
@@ -44,11 +48,15 @@ def assert_exact(x: np.ndarray, k: int, distance: str) -> None:
     scale = max(1.0, np.abs(table).max()) if distance == "euclidean" else 1.0
     wanted_values = np.take_along_axis(table, wanted, axis=1)
     np.testing.assert_allclose(values, wanted_values, rtol=1e-9, atol=1e-13 * scale)
-    np.testing.assert_allclose(np.take_along_axis(table, positions, axis=1), wanted_values, rtol=1e-9, atol=1e-13)
+    np.testing.assert_allclose(
+        np.take_along_axis(table, positions, axis=1), wanted_values, rtol=1e-9, atol=1e-13
+    )
     assert not (positions == np.arange(len(x))[:, None]).any()
     assert all(len(set(row)) == len(row) for row in positions.tolist())
     same = (x[positions[:, 1:]] == x[positions[:, :-1]]).all(axis=2)
-    assert (np.diff(positions, axis=1)[same] > 0).all(), "equal vectors are in the order of their positions"
+    assert (np.diff(positions, axis=1)[same] > 0).all(), (
+        "equal vectors are in the order of their positions"
+    )
 
 
 @st.composite
@@ -111,7 +119,9 @@ def test_neighbours_of_all_are_those_of_scikit_learn(distance):
     from sklearn.neighbors import NearestNeighbors
 
     x = np.random.default_rng(1).normal(0.5, 1, (700, 48)).astype(np.float32)
-    model = NearestNeighbors(n_neighbors=10, algorithm="brute", metric=distance).fit(x.astype(np.float64))
+    model = NearestNeighbors(n_neighbors=10, algorithm="brute", metric=distance).fit(
+        x.astype(np.float64)
+    )
     wanted, places = model.kneighbors()  # without an argument it leaves out the row itself
     positions, values = neighbours_of_all(x, 10, distance)
     assert (positions == places).all()
@@ -139,7 +149,9 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_few_rows_need_more_than_one_search(distance, monkeypatch):
     counts = searches(monkeypatch)
-    neighbours_of_all(np.random.default_rng(3).normal(100, 1, (3000, 64)).astype(np.float32), 10, distance)
+    neighbours_of_all(
+        np.random.default_rng(3).normal(100, 1, (3000, 64)).astype(np.float32), 10, distance
+    )
     assert counts["rough"][0] == 3000
     assert sum(counts["rough"][1:]) < 30
     assert counts["thorough"] == []
@@ -147,7 +159,9 @@ def test_few_rows_need_more_than_one_search(distance, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_a_knot_of_points_takes_more_candidates_and_a_larger_one_takes_float64(distance, monkeypatch):
+def test_a_knot_of_points_takes_more_candidates_and_a_larger_one_takes_float64(
+    distance, monkeypatch
+):
     counts = searches(monkeypatch)
     x = np.random.default_rng(3).normal(5, 1, (900, 16))
     x[:20] = x[0] + 1e-7 * np.random.default_rng(4).normal(size=(20, 16))
@@ -170,12 +184,16 @@ def test_a_rough_search_that_errs_within_its_bound_changes_nothing(distance, rou
     x = np.random.default_rng(4).normal(size=(400, 6)).astype(np.float32)
     wanted = neighbours_of_all(x, 10, distance)
 
-    def knn(queries: np.ndarray, base: np.ndarray, width: int, _: int) -> tuple[np.ndarray, np.ndarray]:
+    def knn(
+        queries: np.ndarray, base: np.ndarray, width: int, _: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         q, b = queries.astype(np.float64)[:, :-1], base.astype(np.float64)[:, :-1]
         sizes = (np.linalg.norm(q, axis=1)[:, None] + np.linalg.norm(b, axis=1)) ** 2
         products = q @ b.T - (b * b).sum(axis=1) / 2
         ranks = np.argsort(np.argsort(-products - (q * q).sum(axis=1)[:, None] / 2, axis=1), axis=1)
-        products += np.where(ranks <= 10, -0.99, 0.99) * rounding * sizes / 2  # all that is near seems far
+        products += (
+            np.where(ranks <= 10, -0.99, 0.99) * rounding * sizes / 2
+        )  # all that is near seems far
         order = np.argsort(-products, axis=1)[:, :width]
         return np.take_along_axis(products, order, axis=1).astype(np.float32), order
 
@@ -208,7 +226,9 @@ def test_vectors_of_any_size(scale):
     x = (np.random.default_rng(7).normal(size=(50, 8)) * scale).astype(np.float32)
     for distance in DISTANCES:
         positions, _ = neighbours_of_all(x, 3, distance)
-        assert (positions == nearest(brute_force(x.astype(np.float64) / scale, distance), 3, distance)).all()
+        assert (
+            positions == nearest(brute_force(x.astype(np.float64) / scale, distance), 3, distance)
+        ).all()
 
 
 def test_distinct_rows_and_none():
@@ -228,7 +248,9 @@ def test_a_stored_layer_answers_by_id(make_store, dtype):
     vectors = rng.normal(size=(1, 30, 6))
     vectors[0, 4] = 0
     vectors[0, 9] = vectors[0, 21]
-    made = make_store(n=30, dim=6, n_blocks=0, top_form=None, vectors=vectors, dtype=dtype, n_shards=3)
+    made = make_store(
+        n=30, dim=6, n_blocks=0, top_form=None, vectors=vectors, dtype=dtype, n_shards=3
+    )
     order = np.argsort(made.ids)
     x, ids = made.vectors[0][order], made.ids[order]
     layer = StoredLayer(made.store.catalog, made.card, made.card.layers.members[0])
@@ -244,5 +266,7 @@ def test_a_stored_layer_answers_by_id(make_store, dtype):
         assert (positions == nearest(brute_force(seen, "euclidean"), 3, "euclidean")).all()
         found, _, values = data.neighbours(1, "euclidean", distinct=True)
         assert len(found) == 29
-        assert set(made.ids[[9, 21]].tolist()) - set(found.tolist()) == {max(made.ids[[9, 21]].tolist())}
+        assert set(made.ids[[9, 21]].tolist()) - set(found.tolist()) == {
+            max(made.ids[[9, 21]].tolist())
+        }
         assert (values > 0).all()

@@ -15,7 +15,12 @@ from stated_recall import Dominated, normalized
 
 from embstore.base.arrays import cosine_error, rounding_error_bound
 from embstore.index import exact_search, search_exact, with_squares
-from embstore.index.exact_search import FLOAT32_ROUNDING, candidates_by_distance, float32_cosines, unit_vectors
+from embstore.index.exact_search import (
+    FLOAT32_ROUNDING,
+    candidates_by_distance,
+    float32_cosines,
+    unit_vectors,
+)
 
 
 class Given(VectorsInMemory):
@@ -30,20 +35,28 @@ def added(values: Iterable[float]) -> float:
     return reduce(add, values, 0.0)
 
 
-def by_definition(ids: NDArray[np.int64], x: NDArray[np.float32], query: NDArray[np.float32], k: int) -> list[tuple]:
+def by_definition(
+    ids: NDArray[np.int64], x: NDArray[np.float32], query: NDArray[np.float32], k: int
+) -> list[tuple]:
     """The k best of all cosines, component by component in float64 of the vectors themselves; ties by id."""
     rows, wide = x.astype(np.float64).tolist(), query.astype(np.float64).tolist()
     products = [added(a * b for a, b in zip(row, wide, strict=True)) for row in rows]
     squares = [added(a * a for a in row) * added(b * b for b in wide) for row in rows]
-    cosines = [product / math.sqrt(square) for product, square in zip(products, squares, strict=True)]
-    return sorted(zip(ids.tolist(), cosines, strict=True), key=lambda hit: (-min(1, hit[1]), hit[0]))[:k]
+    cosines = [
+        product / math.sqrt(square) for product, square in zip(products, squares, strict=True)
+    ]
+    return sorted(
+        zip(ids.tolist(), cosines, strict=True), key=lambda hit: (-min(1, hit[1]), hit[0])
+    )[:k]
 
 
 def hits(found: tuple[NDArray[np.int64], NDArray[np.floating]], row: int) -> list[tuple]:
     return list(zip(found[0][row].tolist(), found[1][row].tolist(), strict=True))
 
 
-def scan(ids: NDArray[np.int64], x: NDArray[np.floating], queries: NDArray, k: int, block: int = 300) -> tuple:
+def scan(
+    ids: NDArray[np.int64], x: NDArray[np.floating], queries: NDArray, k: int, block: int = 300
+) -> tuple:
     blocks = ((ids[at : at + block], x[at : at + block]) for at in range(0, len(x), block))
     return search_exact(with_squares(blocks), queries, k)
 
@@ -59,9 +72,13 @@ def scan(ids: NDArray[np.int64], x: NDArray[np.floating], queries: NDArray, k: i
     pending=st.integers(1, 8),
     dtype=st.sampled_from([np.float32, np.float64]),
 )
-def test_a_scan_is_the_definition_to_the_last_bit(seed, n, k, n_queries, n_distinct, block, pending, dtype):
+def test_a_scan_is_the_definition_to_the_last_bit(
+    seed, n, k, n_queries, n_distinct, block, pending, dtype
+):
     rng = np.random.default_rng(seed)
-    distinct = rng.normal(size=(n_distinct, 48)).astype(np.float32) + 3  # many are near each other, and many are equal
+    distinct = (
+        rng.normal(size=(n_distinct, 48)).astype(np.float32) + 3
+    )  # many are near each other, and many are equal
     x = distinct[rng.integers(0, n_distinct, n)].astype(dtype)
     ids = rng.permutation(2**62 + np.arange(n))
     queries = x[rng.integers(0, n, n_queries)] + rng.choice([0, 1e-4])
@@ -91,17 +108,24 @@ def test_the_error_of_cosines_in_float32_is_within_its_bound(seed, dim, offset, 
         found = float32_cosines(x, np.vecdot(x, x), unit_vectors(queries))
     wide, asked = x.astype(np.longdouble) / scale, queries.astype(np.longdouble) / scale
     lengths = np.sqrt((wide**2).sum(axis=1)) * np.sqrt((asked**2).sum(axis=1))[:, None]
-    cosines = np.divide(asked @ wide.T, lengths, out=np.full(lengths.shape, -np.inf), where=lengths > 0)
+    cosines = np.divide(
+        asked @ wide.T, lengths, out=np.full(lengths.shape, -np.inf), where=lengths > 0
+    )
     assert np.isneginf(found[:, 17]).all()
     errors = np.abs(np.delete(found, 17, axis=1) - np.delete(cosines, 17, axis=1))
     assert errors.max() <= FLOAT32_ROUNDING * rounding_error_bound(dim, np.float32)
 
 
 @settings(deadline=None, max_examples=30)
-@given(seed=st.integers(0, 99), dim=st.sampled_from([24, 300]), offset=st.sampled_from([0, 3000, 1e5]))
+@given(
+    seed=st.integers(0, 99), dim=st.sampled_from([24, 300]), offset=st.sampled_from([0, 3000, 1e5])
+)
 def test_the_nearest_are_among_the_candidates_by_distance_which_are_few(seed, dim, offset):
     data = Dominated(500, dim, offset, n_queries=5, seed=seed)
-    units, cosines = unit_vectors(data.vectors), normalized(data.queries) @ normalized(data.vectors).T
+    units, cosines = (
+        unit_vectors(data.vectors),
+        normalized(data.queries) @ normalized(data.vectors).T,
+    )
     for query, row in zip(unit_vectors(data.queries), cosines, strict=True):
         squares = ((units - query) ** 2).sum(axis=1, dtype=np.float32)
         found = candidates_by_distance(squares, 10, dim)
@@ -109,13 +133,19 @@ def test_the_nearest_are_among_the_candidates_by_distance_which_are_few(seed, di
         assert len(found) < 20
 
 
-def with_outlier(outlier: float, dim: int) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+def with_outlier(
+    outlier: float, dim: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
     """Ids and vectors with one massive dimension, some of them zero, equal or multiples of others; and queries."""
     rng = np.random.default_rng(dim)
     x = rng.normal(size=(2000, dim)).astype(np.float32)
     x[:, 1] += np.float32(outlier)
     x[10:20], x[30:45], x[50:60] = 0, x[29], x[40:50] * np.float32(3)
-    return rng.permutation(2**62 + np.arange(2000)), x, np.concatenate([x[20:50:3], x[100:115] * np.float32(0.7)])
+    return (
+        rng.permutation(2**62 + np.arange(2000)),
+        x,
+        np.concatenate([x[20:50:3], x[100:115] * np.float32(0.7)]),
+    )
 
 
 @pytest.mark.slow
@@ -126,7 +156,9 @@ def test_neighbours_among_massive_dimensions_are_those_of_float128(tmp_path, out
     wide, asked = x.astype(np.longdouble), queries.astype(np.longdouble)
     norms = np.sqrt((wide**2).sum(axis=1))
     with np.errstate(invalid="ignore"):
-        cosines = np.array([(wide * query).sum(axis=1) / norms / np.sqrt((query**2).sum()) for query in asked])
+        cosines = np.array(
+            [(wide * query).sum(axis=1) / norms / np.sqrt((query**2).sum()) for query in asked]
+        )
     cosines[:, norms == 0] = -np.inf
     order, rounding = np.argsort(-cosines, axis=1), 4 * cosine_error(dim)
     rows, data = np.argsort(ids), Given(ids, x)
@@ -140,7 +172,9 @@ def test_neighbours_among_massive_dimensions_are_those_of_float128(tmp_path, out
         assert np.abs(values - right).max() <= cosine_error(dim)
         assert (np.diff(right) <= rounding).all(), "in the order of the cosines"
         assert (np.diff(values) <= 0).all(), "as they are returned"
-        assert (np.diff(near)[np.diff(values) == 0] > 0).all(), "of equal ones in the order of the ids"
+        assert (np.diff(near)[np.diff(values) == 0] > 0).all(), (
+            "of equal ones in the order of the ids"
+        )
         if kind == "scan":  # a graph may miss some
             best = np.take_along_axis(cosines, order[:, :10], axis=1)
             assert np.abs(right - best).max() <= rounding, "the nearest themselves"

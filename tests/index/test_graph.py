@@ -32,7 +32,13 @@ def made(tmp_path_factory):
 
 def test_the_card_says_how_it_was_made_and_what_it_finds(made):
     data, card = made.data, made.card
-    assert (card.kind, card.requested_kind, card.n, card.dim, card.n_zero) == ("hnsw", "hnsw", N, DIM, 0)
+    assert (card.kind, card.requested_kind, card.n, card.dim, card.n_zero) == (
+        "hnsw",
+        "hnsw",
+        N,
+        DIM,
+        0,
+    )
     assert card.build_seconds > 0
     assert ([*card.parameters], [*card.effort]) == (["m", "ef_construction"], ["ef_search"])
     assert (card.n_queries, card.n_measured) == (600, N)
@@ -52,7 +58,9 @@ def test_scores_are_cosines(made, k):
     assert ids.shape == cosines.shape == (40, k)
     order = np.argsort(data.ids)
     places = order[np.searchsorted(data.ids[order], ids)]
-    np.testing.assert_allclose(cosines, np.take_along_axis(data.cosines(queries), places, axis=1), atol=2e-6)
+    np.testing.assert_allclose(
+        cosines, np.take_along_axis(data.cosines(queries), places, axis=1), atol=2e-6
+    )
     assert (np.diff(cosines, axis=1) <= 0).all()
     assert (ids[20:, 0] == data.ids[:20]).all(), "a stored vector is its own nearest"
     assert recall(ids, list(data.exact(queries, k))) >= 0.97
@@ -62,7 +70,9 @@ def test_scores_are_cosines(made, k):
 def test_a_filter_is_applied_inside_the_search(made, share):
     data = made.data
     keep = np.random.default_rng(1).random(N) < share
-    only = np.concatenate([data.ids[keep], [1, 2**62]])  # ids that the index does not hold do not matter
+    only = np.concatenate(
+        [data.ids[keep], [1, 2**62]]
+    )  # ids that the index does not hold do not matter
     found = data.search(made.file, data.queries, 10, only)
     assert {*found[0].ravel().tolist()} <= {*only.tolist()}
     assert recall(found[0], list(data.exact(data.queries, 10, keep))) >= 0.97
@@ -93,7 +103,9 @@ def test_an_index_is_opened_memory_mapped_and_once(made, monkeypatch):
     close_graphs()
     flags = []
     read = faiss.read_index
-    monkeypatch.setattr(faiss, "read_index", lambda path, flag: flags.append(flag) or read(path, flag))
+    monkeypatch.setattr(
+        faiss, "read_index", lambda path, flag: flags.append(flag) or read(path, flag)
+    )
     for _ in range(3):
         made.data.search(made.file, made.data.queries[:2], 3)
     assert len(flags) == 1
@@ -126,8 +138,12 @@ def test_a_link_that_leads_nowhere_is_damage_not_a_crash(made, tmp_path):
     index = faiss_index.load(made.file, made.card, mapped=False)
     links = faiss.rev_swig_ptr(faiss_index.inner_of(index).hnsw.neighbors.data(), 40).tobytes()
     file = made.data.build(tmp_path, "hnsw")
-    wrong = made.file.path.read_bytes().replace(links[:40], (2_000_000_000).to_bytes(4, "little") + links[4:40], 1)
+    wrong = made.file.path.read_bytes().replace(
+        links[:40], (2_000_000_000).to_bytes(4, "little") + links[4:40], 1
+    )
     assert len(wrong) == file.entry["bytes"]
     file.path.write_bytes(wrong)
-    with pytest.raises(DamagedError, match=r"layer=03-[0-9a-f]{32}\.faiss is damaged: .*Make it again"):
+    with pytest.raises(
+        DamagedError, match=r"layer=03-[0-9a-f]{32}\.faiss is damaged: .*Make it again"
+    ):
         made.data.search(file, made.data.queries[:1], 5)

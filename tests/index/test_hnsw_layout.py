@@ -20,7 +20,13 @@ _PAGE = 16  # vectors
 
 
 @settings(max_examples=25)
-@given(arrays(np.float32, st.tuples(st.integers(0, 400), st.integers(1, 3)), elements=st.integers(-2, 2).map(float)))
+@given(
+    arrays(
+        np.float32,
+        st.tuples(st.integers(0, 400), st.integers(1, 3)),
+        elements=st.integers(-2, 2).map(float),
+    )
+)
 def test_every_position_is_there_once(vectors):
     assert sorted(similarity_order(unit_vectors(vectors)).tolist()) == list(range(len(vectors)))
 
@@ -76,7 +82,9 @@ def test_a_graph_is_written_in_this_order_also_after_it_has_grown(tmp_path):
         file = data.build(tmp_path, "hnsw", stop=stop, old=file)
         index = faiss_index.load(file, IndexCard.from_entry(file.entry), mapped=False)
         assert index.ntotal == stop
-        assert pages_of_neighbours(faiss_index.units_of(faiss_index.inner_of(index))) < 0.6 * _NEAREST
+        assert (
+            pages_of_neighbours(faiss_index.units_of(faiss_index.inner_of(index))) < 0.6 * _NEAREST
+        )
 
 
 def graph_ids(graph: faiss.IndexIDMap) -> Positions:

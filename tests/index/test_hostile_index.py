@@ -113,7 +113,9 @@ def put(made: Synthetic, kind: str, make: Callable[[Parts], bytes]) -> Path:
     order = np.argsort(made.ids)
     with files.temporary() as temp:
         temp.write_bytes(make((made.ids[order], unit_vectors(made.layer(1)[order]), [])))
-        card = IndexCard(items, kind, 0, D, faiss.__version__, "2025-01-01T00:00:00+00:00", **CARDS[kind])
+        card = IndexCard(
+            items, kind, 0, D, faiss.__version__, "2025-01-01T00:00:00+00:00", **CARDS[kind]
+        )
         entry = entry_of(temp, **card.to_facts())
         key = keys.make(keys.INDEXES, entry["sha256"], name=made.space, layer=1)
         files.write({key: temp})

@@ -14,7 +14,13 @@ from synthetic import Synthetic
 
 from embstore.base.errors import DamagedError, UsageError
 from embstore.index import IndexCard, faiss_index, open_graph, readable_card, unit_vectors
-from embstore.index.updating import Choice, check_memory, index_layers, remove_indexes, update_indexes
+from embstore.index.updating import (
+    Choice,
+    check_memory,
+    index_layers,
+    remove_indexes,
+    update_indexes,
+)
 from embstore.storage import keys
 from embstore.storage.catalog import Catalog
 from embstore.storage.manifest import Change
@@ -34,7 +40,9 @@ def index(made: Synthetic, kind: str | None = "hnsw", **settings: Any) -> list[s
 
 
 def cards(made: Synthetic) -> list[IndexCard | None]:
-    return [readable_card(made.files.manifest(), made.space, layer) for layer in made.card.layers.ids]
+    return [
+        readable_card(made.files.manifest(), made.space, layer) for layer in made.card.layers.ids
+    ]
 
 
 def test_unit_vectors_of_any_size_and_of_none():
@@ -55,7 +63,10 @@ def test_the_manifest_has_the_facts_of_an_index_that_faiss_reads(made, kind):
         assert IndexCard.from_entry({**file.entry, **card.to_facts()}) == card
         assert (card.kind, card.n, card.n_zero, card.dim) == (kind, 120, 0, DIM)
         assert card.covers(catalog.items_of(made.space))
-        assert file.key == f"indexes/space={made.space}/layer={layer:02d}-{file.entry['sha256'][:32]}.faiss"
+        assert (
+            file.key
+            == f"indexes/space={made.space}/layer={layer:02d}-{file.entry['sha256'][:32]}.faiss"
+        )
         stored = faiss.read_index(str(made.index_file(layer)))
         query = unit_vectors(made.layer(layer)[3:4])
         assert stored.search(query, 1)[1].tolist() == [[made.ids[3]]]
@@ -71,14 +82,18 @@ def test_zero_vectors_are_covered_and_left_out(make_store, kind):
     assert (card.n, card.n_zero) == (45, 15)
     assert card.covers(made.catalog.items_of(made.space))
     assert index(made, None) == ["kept"]
-    assert {*made.store.neighbours("text1", k=100)["text"]} == {t for i, t in enumerate(made.texts) if i % 4 and i != 1}
+    assert {*made.store.neighbours("text1", k=100)["text"]} == {
+        t for i, t in enumerate(made.texts) if i % 4 and i != 1
+    }
 
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw"])
 def test_an_index_is_extended_by_the_items_that_it_does_not_have(make_store, made, kind):
     index(made, kind)
     old = [made.index_file(layer) for layer in made.card.layers.ids]
-    more = make_store(texts=["a", "b", "c"], dim=DIM, n_blocks=1, top_form=None, index=False, seed=5)
+    more = make_store(
+        texts=["a", "b", "c"], dim=DIM, n_blocks=1, top_form=None, index=False, seed=5
+    )
     assert made.store.neighbours("a").notes[0].endswith("has an index of other items (it is behind): answered by an "
                                                         "exact scan.")  # fmt: skip
     assert index(made, None) == ["extended", "extended"]
@@ -97,7 +112,11 @@ def test_an_index_of_items_that_are_gone_or_that_is_damaged_is_built_anew(make_s
     index(made, "flat")
     before = made.files.manifest()
     batch = before.files[before.keys_of(keys.VECTORS, made.space, 0)[0]]["ids"]
-    shards = [key for key, entry in before.files.items() if key.startswith("vectors/") and entry["ids"] == batch]
+    shards = [
+        key
+        for key, entry in before.files.items()
+        if key.startswith("vectors/") and entry["ids"] == batch
+    ]
     make_store(texts=["a", "b"], dim=DIM, n_blocks=1, top_form=None, index=False)
     index_file = made.index_file(1)
     index_file.write_bytes(index_file.read_bytes()[:-9] + b"x" * 9)
@@ -184,9 +203,15 @@ def test_a_flat_index_and_none_give_the_exact_answer(made):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-200]), "it has not the size in the manifest"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-200]),
+            "it has not the size in the manifest",
+        ),
         (lambda path: path.unlink(), "it is missing, and the manifest names it"),
-        (lambda path: path.write_bytes(b"nonsense".ljust(path.stat().st_size)), "FAISS cannot read it"),
+        (
+            lambda path: path.write_bytes(b"nonsense".ljust(path.stat().st_size)),
+            "FAISS cannot read it",
+        ),
     ],
 )
 def test_a_damaged_graph_is_named_with_the_remedy(made, change, problem):
@@ -194,7 +219,9 @@ def test_a_damaged_graph_is_named_with_the_remedy(made, change, problem):
     path = made.index_file(1)
     change(path)
     close_graphs()
-    with pytest.raises(DamagedError, match=rf"is damaged: {problem}.*embstore repair.*Make it again: ") as caught:
+    with pytest.raises(
+        DamagedError, match=rf"is damaged: {problem}.*embstore repair.*Make it again: "
+    ) as caught:
         made.store.neighbours("text1")
     assert str(path) in str(caught.value)
     assert len(made.store.neighbours("text1", k=3, exact=True)) == 3
@@ -204,7 +231,9 @@ def test_a_graph_of_other_items_than_its_layer_is_damaged(made, tmp_path):
     index(made)
     file = made.catalog.index(made.space, 1)
     other = Clustered(120, DIM).build(tmp_path / "other", "hnsw")
-    made.index_file(1).write_bytes(other.path.read_bytes().ljust(file.entry["bytes"])[: file.entry["bytes"]])
+    made.index_file(1).write_bytes(
+        other.path.read_bytes().ljust(file.entry["bytes"])[: file.entry["bytes"]]
+    )
     close_graphs()
     with pytest.raises(DamagedError, match=r"is damaged|names items that its layer does not have"):
         made.store.neighbours("text1")

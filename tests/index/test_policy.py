@@ -5,7 +5,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.index.card import FLAT_BYTES, KINDS, STORED_KINDS, choose, memory_of, parse_memory, shown_memory
+from embstore.index.card import (
+    FLAT_BYTES,
+    KINDS,
+    STORED_KINDS,
+    choose,
+    memory_of,
+    parse_memory,
+    shown_memory,
+)
 
 sizes = st.integers(0, 50_000_000)
 dims = st.integers(1, 8192)
@@ -21,10 +29,16 @@ def kind_or_none(n: int, dim: int, memory: int) -> str | None:
 
 
 @given(n=sizes, more=sizes, dim=dims, memory=memories)
-def test_what_is_chosen_fits_and_a_larger_layer_never_gets_a_kind_for_a_smaller_one(n, more, dim, memory):
+def test_what_is_chosen_fits_and_a_larger_layer_never_gets_a_kind_for_a_smaller_one(
+    n, more, dim, memory
+):
     order, kind = [*STORED_KINDS, None], kind_or_none(n, dim, memory)
     assert order.index(kind) <= order.index(kind_or_none(n + more, dim, memory))
-    assert memory_of(kind, n, dim) <= memory if kind is not None else memory_of("flat", n, dim) > memory
+    assert (
+        memory_of(kind, n, dim) <= memory
+        if kind is not None
+        else memory_of("flat", n, dim) > memory
+    )
     assert kind != "hnsw" or 4 * n * dim > FLAT_BYTES
 
 
@@ -46,26 +60,39 @@ def test_small_layers_are_exact_large_ones_a_graph_unless_memory_is_scarce():
 @given(n=st.integers(1, 10_000_000), dim=dims, memory=memories)
 def test_the_least_that_would_do_does(n, dim, memory):
     assume(kind_or_none(n, dim, memory) is None)
-    with pytest.raises(UsageError, match=r"too little memory .* The least that would do is index_memory=") as caught:
+    with pytest.raises(
+        UsageError, match=r"too little memory .* The least that would do is index_memory="
+    ) as caught:
         choose("auto", n, dim, memory)
     least, kind = str(caught.value).partition("index_memory=")[2].replace('"', "").split(" ")[:2]
     assert choose(kind.strip("();"), n, dim, parse_memory(least)).kind == kind.strip("();")
 
 
 def test_a_kind_that_does_not_fit_names_those_that_do():
-    with pytest.raises(UsageError, match=r"of the kind 'hnsw', which takes .* a kind that fits: flat"):
+    with pytest.raises(
+        UsageError, match=r"of the kind 'hnsw', which takes .* a kind that fits: flat"
+    ):
         choose("hnsw", 1_000_000, 384, 1_800_000_000)
 
 
 def test_an_unknown_kind_names_the_known_ones():
-    with pytest.raises(UnknownNameError, match=r"unknown kind of index 'hnws'\. Did you mean 'hnsw'\?"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown kind of index 'hnws'\. Did you mean 'hnsw'\?"
+    ):
         choose("hnws", 10, 10, LARGE)
     assert KINDS == ("auto", "flat", "hnsw", "none")
 
 
 @pytest.mark.parametrize(
     ("text", "n_bytes"),
-    [("8GB", 8 * 10**9), ("500 MB", 5 * 10**8), ("2GiB", 2 << 30), ("1.5g", 15 * 10**8), ("123", 123), ("4kb", 4000)],
+    [
+        ("8GB", 8 * 10**9),
+        ("500 MB", 5 * 10**8),
+        ("2GiB", 2 << 30),
+        ("1.5g", 15 * 10**8),
+        ("123", 123),
+        ("4kb", 4000),
+    ],
 )
 def test_memory_is_read_as_people_write_it(text, n_bytes):
     assert parse_memory(text) == n_bytes

@@ -14,7 +14,9 @@ from embstore.index.exact_search import batches, sample, with_direction
 pytestmark = pytest.mark.slow
 
 
-@given(first=st.integers(1, 50), more=st.integers(0, 5000), at=st.floats(0, 1), worst=st.floats(0, 0.5))
+@given(
+    first=st.integers(1, 50), more=st.integers(0, 5000), at=st.floats(0, 1), worst=st.floats(0, 0.5)
+)
 def test_of_recalls_that_grow_the_least_enough_is_found(first, more, at, worst):
     values = effort_steps(first, first + more)
     assert values == sorted(set(values))
@@ -68,13 +70,23 @@ def test_batches_hold_all_that_has_a_direction(rows, zeros):
     data = Clustered(2500, 3)
     data.vectors[::zeros] = 0
     parts = list(batches(data.read(), rows))
-    assert np.concatenate([ids for ids, _ in parts]).tolist() == data.ids[data.vectors.any(axis=1)].tolist()
+    assert (
+        np.concatenate([ids for ids, _ in parts]).tolist()
+        == data.ids[data.vectors.any(axis=1)].tolist()
+    )
     assert all(len(ids) < rows + 1024 for ids, _ in parts)
 
 
 def test_queries_are_a_small_part_and_their_neighbours_small():
     assert (n_queries(19, 4), n_queries(20, 4), n_queries(10_000, 4)) == (0, 1, 500)
-    assert n_queries(10**7, 384) == 1000 > n_queries(10**7, 1024) == 819 > n_queries(10**7, 8192) == 102
+    assert (
+        n_queries(10**7, 384)
+        == 1000
+        > n_queries(10**7, 1024)
+        == 819
+        > n_queries(10**7, 8192)
+        == 102
+    )
 
 
 def test_more_recall_costs_more_effort(tmp_path):

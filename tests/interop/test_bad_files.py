@@ -18,14 +18,26 @@ from embstore.interop.read_arrays import array_file
 TEXT = {
     "empty key": (b"2 2\n 1 2\nb 3 4\n", r"a.txt:2: the key is empty"),
     "empty line": (b"2 2\na 1 2\n\n", r"a.txt:3: the line is empty"),
-    "duplicate": (b"3 2\na 1 2\nb 3 4\na 5 6\n", r"a.txt:4: 'a' is there twice, first at .*a.txt:2"),
+    "duplicate": (
+        b"3 2\na 1 2\nb 3 4\na 5 6\n",
+        r"a.txt:4: 'a' is there twice, first at .*a.txt:2",
+    ),
     "space in a key": (b"2 2\na 1 2\nnew york 3 4\n", r"a.txt:3: the key 'new york' has a space"),
-    "ragged, fewer": (b"2 2\na 1 2\nb 3\n", r"a.txt:3: 1 numbers after the key, where there must be 2"),
-    "ragged, more": (b"2 2\na 1 2\nb 3 4 5\n", r"a.txt:3: 3 numbers after the key, where there must be 2"),
+    "ragged, fewer": (
+        b"2 2\na 1 2\nb 3\n",
+        r"a.txt:3: 1 numbers after the key, where there must be 2",
+    ),
+    "ragged, more": (
+        b"2 2\na 1 2\nb 3 4 5\n",
+        r"a.txt:3: 3 numbers after the key, where there must be 2",
+    ),
     "two ragged lines": (b"2 2\na 1 2 3\nb 4\n", r"a.txt:2: 3 numbers after the key"),
     "NaN": (b"2 2\na 1 2\nb nan 4\n", r"a.txt:3: the vector of 'b' is not finite"),
     "infinite": (b"2 2\na 1 inf\nb 1 4\n", r"a.txt:2: the vector of 'a' is not finite"),
-    "too large": (b"2 2\na 1 1e39\nb 1 4\n", r"a.txt:2: the vector of 'a' has a component of size 1e\+39"),
+    "too large": (
+        b"2 2\na 1 1e39\nb 1 4\n",
+        r"a.txt:2: the vector of 'a' has a component of size 1e\+39",
+    ),
     "no number": (b"2 2\na 1 2\nb x 4\n", r"a.txt:3: 'x' is not a number"),
     "cut": (b"3 2\na 1 2\nb 3 4\n", r"its header says 3 vectors, and it has 2"),
     "longer than said": (b"1 2\na 1 2\nb 3 4\n", r"its header says 1 vectors, and it has 2"),
@@ -33,8 +45,14 @@ TEXT = {
     "no vectors": (b"0 2\n", r"a.txt:1: the header has no vectors"),
     "huge dimension": (b"2 99999999\na 1\n", r"a.txt:1: .* of a possible dimension"),
     "no numbers": (b"just some prose\nof two lines\n", r"a.txt:1: 'some' is not a number"),
-    "unknown header": (b"n=2 dim=3\na 1 2 3\nb 1 2 3\n", r"a.txt:1: 'dim=3' is not a number: .* neither a header"),
-    "no room": (b"10000000000000 300\na 1 2\n", r"10,000,000,000,000 vectors, .* needs 24000.0 TB in .* are free"),
+    "unknown header": (
+        b"n=2 dim=3\na 1 2 3\nb 1 2 3\n",
+        r"a.txt:1: 'dim=3' is not a number: .* neither a header",
+    ),
+    "no room": (
+        b"10000000000000 300\na 1 2\n",
+        r"10,000,000,000,000 vectors, .* needs 24000.0 TB in .* are free",
+    ),
     "empty file": (b"", r"a.txt is empty"),
 }
 
@@ -72,10 +90,18 @@ ARRAYS = {
     "one axis": (np.ones(2), "a\nb\n", r"has 1 axes, \(2,\)"),
     "no rows": (np.ones((0, 2)), "a\nb\n", r"no vectors: its shape is \(0, 2\)"),
     "complex": (np.ones((2, 2), complex), "a\nb\n", r"complex128, and vectors are real numbers"),
-    "NaN in a layer": (np.array([[[1, 2], [3, 4]], [[1, 2], [np.nan, 4]]]), "a\nb\n", r"a.npy:2: .* not finite"),
+    "NaN in a layer": (
+        np.array([[[1, 2], [3, 4]], [[1, 2], [np.nan, 4]]]),
+        "a\nb\n",
+        r"a.npy:2: .* not finite",
+    ),
     "empty text": (np.ones((2, 2)), "a\n\n", r"a.npy:2: the key is empty"),
     "a text twice": (np.ones((2, 2)), "a\na\n", r"a.npy:2: 'a' is there twice, first at .*a.npy:1"),
-    "pickled": (np.array([[1, 2], [3]], dtype=object), "a\nb\n", r"holds pickled objects, which can run code"),
+    "pickled": (
+        np.array([[1, 2], [3]], dtype=object),
+        "a\nb\n",
+        r"holds pickled objects, which can run code",
+    ),
 }
 
 
@@ -101,8 +127,14 @@ FILES = {
         {"a.npy": _npy(np.ones((2, 2))), "t.jsonl": DEEP},
         r"t.jsonl:2: not JSON \(it is nested too deeply\)",
     ),
-    "damaged gzip": ({"a.txt.gz": gzip.compress(b"1 2\na 1 2\n" * 1000)[:-20]}, r"ends too early|is damaged"),
-    "other dimensions": ({"a.txt": b"1 2\na 1 2\n", "b.txt": b"1 3\nb 1 2 3\n"}, r"has the dimension 3, and .* has 2"),
+    "damaged gzip": (
+        {"a.txt.gz": gzip.compress(b"1 2\na 1 2\n" * 1000)[:-20]},
+        r"ends too early|is damaged",
+    ),
+    "other dimensions": (
+        {"a.txt": b"1 2\na 1 2\n", "b.txt": b"1 3\nb 1 2 3\n"},
+        r"has the dimension 3, and .* has 2",
+    ),
 }
 
 
@@ -144,7 +176,9 @@ _ENTRY = '"data_offsets": [0, 0], "dtype": "F32", "shape"'
 def test_a_hostile_header_of_safetensors_is_refused(store, tmp_path, header, message):
     file = tmp_path / "a.safetensors"
     file.write_bytes(len(header).to_bytes(8, "little") + header.encode())
-    with pytest.raises(EmbstoreError, match=f"a.safetensors is not safetensors: its header is damaged .*{message}"):
+    with pytest.raises(
+        EmbstoreError, match=f"a.safetensors is not safetensors: its header is damaged .*{message}"
+    ):
         store.import_vectors(file, "mine")
     assert not store.path.exists()
 
@@ -154,14 +188,32 @@ def _table(**columns: object) -> pa.Table:
 
 
 TABLES = {
-    "ragged": (_table(text=["a", "b"], v=pa.array([[1.0, 2.0], [3.0]])), r"a.parquet:2: a vector of 1 numbers, where"),
-    "null": (_table(text=["a", "b"], v=pa.array([[1.0], None])), r"a.parquet:2: the vector is null"),
-    "null component": (_table(text=["a", "b"], v=pa.array([[1.0], [None]])), r"a.parquet:2: a component .* is null"),
-    "null text": (_table(text=["a", None], v=pa.array([[1.0], [2.0]])), r"a.parquet:2: text is null"),
+    "ragged": (
+        _table(text=["a", "b"], v=pa.array([[1.0, 2.0], [3.0]])),
+        r"a.parquet:2: a vector of 1 numbers, where",
+    ),
+    "null": (
+        _table(text=["a", "b"], v=pa.array([[1.0], None])),
+        r"a.parquet:2: the vector is null",
+    ),
+    "null component": (
+        _table(text=["a", "b"], v=pa.array([[1.0], [None]])),
+        r"a.parquet:2: a component .* is null",
+    ),
+    "null text": (
+        _table(text=["a", None], v=pa.array([[1.0], [2.0]])),
+        r"a.parquet:2: text is null",
+    ),
     "no vectors": (_table(text=["a"], v=["b"]), r"no column of vectors"),
-    "several": (_table(text=["a"], v=pa.array([[1.0]]), w=pa.array([[1.0]])), r"several columns of vectors, v, w"),
+    "several": (
+        _table(text=["a"], v=pa.array([[1.0]]), w=pa.array([[1.0]])),
+        r"several columns of vectors, v, w",
+    ),
     "no texts": (_table(v=pa.array([[1.0]])), r"Name the one with the texts"),
-    "no rows": (_table(text=pa.array([], pa.string()), v=pa.array([], pa.list_(pa.float32()))), r"has no rows"),
+    "no rows": (
+        _table(text=pa.array([], pa.string()), v=pa.array([], pa.list_(pa.float32()))),
+        r"has no rows",
+    ),
     "layers of other items": (
         _table(text=["a", "b"], layer=[0, 1], v=pa.array([[1.0], [2.0]])),
         r"do not have the same items in the same order",
@@ -192,7 +244,10 @@ def test_a_wrong_table_is_refused(store, tmp_path, table, message):
         ({"layers": "x"}, "not a list of layers"),
         ({"layers": "3,2"}, "ascending"),
         ({"unit": "occurrence"}, "has no sentences of its words"),
-        ({"texts": "a.txt"}, r"a.txt: texts= is for arrays without texts, and this format has its own"),
+        (
+            {"texts": "a.txt"},
+            r"a.txt: texts= is for arrays without texts, and this format has its own",
+        ),
         ({"column": "word"}, r"a.txt: column= is for files with columns"),
         ({"vector_column": "v"}, r"a.txt: vector_column= is for files with several columns"),
     ],
@@ -212,15 +267,21 @@ def test_a_folder_and_an_unknown_type_are_refused(store, tmp_path):
 
 
 def test_a_vector_beyond_float16_is_refused_with_the_remedy(store):
-    with pytest.raises(EmbstoreError, match=r"component of size 70000, which float16 cannot represent. .*float32"):
+    with pytest.raises(
+        EmbstoreError, match=r"component of size 70000, which float16 cannot represent. .*float32"
+    ):
         store.add_vectors("mine", ["a", "b"], np.array([[1.0], [70000.0]]), dtype="float16")
 
 
 def test_spans_that_are_not_the_word_are_refused(store, tmp_path):
     np.save(tmp_path / "a.npy", np.ones((1, 2), np.float32))
-    (tmp_path / "a.jsonl").write_text('{"text": "bank", "context": "the bank", "start": 3, "end": 7}\n')
+    (tmp_path / "a.jsonl").write_text(
+        '{"text": "bank", "context": "the bank", "start": 3, "end": 7}\n'
+    )
     with pytest.raises(EmbstoreError, match="the characters 3 to 7 of its context are not 'bank'"):
-        store.import_vectors(tmp_path / "a.npy", "mine", texts=tmp_path / "a.jsonl", unit="occurrence")
+        store.import_vectors(
+            tmp_path / "a.npy", "mine", texts=tmp_path / "a.jsonl", unit="occurrence"
+        )
     with pytest.raises(EmbstoreError, match='Import them with unit="occurrence"'):
         store.import_vectors(tmp_path / "a.npy", "mine", texts=tmp_path / "a.jsonl")
 
@@ -229,13 +290,20 @@ def test_spans_that_are_not_the_word_are_refused(store, tmp_path):
 def test_a_card_that_could_not_be_read_again_is_not_written(store, tmp_path):
     """A space whose card no command can read would take the whole store with it."""
     store.add_vectors("before", ["a"], np.ones((1, 2)))
-    with pytest.raises(EmbstoreError, match=r"the array has 4,099 layers, and a space has at most 4,097"):
+    with pytest.raises(
+        EmbstoreError, match=r"the array has 4,099 layers, and a space has at most 4,097"
+    ):
         store.add_vectors("layers", ["a", "b"], np.ones((4_099, 2, 1)))
-    assert choose_layers([array_file(["a"], np.ones((4_097, 1, 1)), Unit.WORD)], None).ids[-1] == 4_096
+    assert (
+        choose_layers([array_file(["a"], np.ones((4_097, 1, 1)), Unit.WORD)], None).ids[-1] == 4_096
+    )
     files = [tmp_path / f"{number:04}{'n' * 247}.txt" for number in range(2_700)]
     for number, file in enumerate(files):
         file.write_text(f"w{number} 1 2\n")
-    with pytest.raises(EmbstoreError, match=r"the card of files is not written.* larger than 1,024 KiB.* 2,700 files"):
+    with pytest.raises(
+        EmbstoreError,
+        match=r"the card of files is not written.* larger than 1,024 KiB.* 2,700 files",
+    ):
         store.import_vectors(files, "files", format="glove")
     assert store.info()["space"] == ["before"]
     assert store.verify().ok

@@ -17,7 +17,9 @@ KINDS = {"freq": "int64", "pos": "string", "rare": "bool", "share": "float64"}
 @pytest.fixture
 def made(tmp_path):
     """A store of 12 words, of which 9 have four columns."""
-    made = synthetic_store(tmp_path / "store", texts=[f"text{n}" for n in range(10)] + ["dog", "the"], index=False)
+    made = synthetic_store(
+        tmp_path / "store", texts=[f"text{n}" for n in range(10)] + ["dog", "the"], index=False
+    )
     rows = [(n, f"p{n % 2}", n > 4 or None, n / 3) for n in range(9)]
     write_columns(made, dict(zip(KINDS, zip(*rows, strict=True), strict=True)))
     return made
@@ -33,10 +35,17 @@ def read(dest: Path, name: str) -> pd.DataFrame:
     else:
         path = next(dest.rglob("*.parquet")) if dest.is_dir() else dest
         found = pd.read_parquet(path, dtype_backend="pyarrow")
-    return found.astype({"item_id": "int64"}).drop_duplicates("item_id").set_index("item_id").sort_index()
+    return (
+        found.astype({"item_id": "int64"})
+        .drop_duplicates("item_id")
+        .set_index("item_id")
+        .sort_index()
+    )
 
 
-@pytest.mark.parametrize("name", ["parquet", "parquet-wide", "csv", "arrow", "datasets", "embedding-atlas"])
+@pytest.mark.parametrize(
+    "name", ["parquet", "parquet-wide", "csv", "arrow", "datasets", "embedding-atlas"]
+)
 def test_exports_carry_columns(made, tmp_path, name):
     dest = tmp_path / "out"
     made.store.export(dest, made.space, format=name, layers="0,1", keep=[*KINDS, "zipf_frequency"])

@@ -8,7 +8,9 @@ from peak_memory import peak
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc"),
+    pytest.mark.skipif(
+        not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc"
+    ),
 ]
 
 DIM = 2048
@@ -40,7 +42,9 @@ def test_four_times_the_vectors_take_hardly_more_memory(tmp_path):
         (tmp_path / f"{n}.txt").write_text("".join(f"w{number}\n" for number in range(n)))
         files = {"array": str(tmp_path / f"{n}.npy"), "texts": str(tmp_path / f"{n}.txt"), "n": n}
         files |= {"store": str(tmp_path / f"store{n}"), "dest": str(tmp_path / f"{n}.safetensors")}
-        peaks.append((peak(_IMPORT.format(**files), _PREPARE)[0], peak(_EXPORT.format(**files), _PREPARE)[0]))
+        peaks.append(
+            (peak(_IMPORT.format(**files), _PREPARE)[0], peak(_EXPORT.format(**files), _PREPARE)[0])
+        )
         (tmp_path / f"{n}.npy").unlink()
     for few, many in zip(*peaks, strict=True):
         assert many <= 1.2 * few, f"import and export: {peaks} kB"

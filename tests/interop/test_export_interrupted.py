@@ -47,11 +47,16 @@ def test_an_exported_folder_is_flushed_before_its_name(name, tmp_path, monkeypat
     done: list[tuple[str, Path]] = []
     for operation in ("sync", "sync_folder", "replace"):
         real = getattr(disk, operation)
-        note = lambda *paths, kind=operation, real=real: (done.append((kind, paths[-1])), real(*paths))  # noqa: E731
+        note = lambda *paths, kind=operation, real=real: (
+            done.append((kind, paths[-1])),
+            real(*paths),
+        )  # noqa: E731
         monkeypatch.setattr(disk, operation, note)
     _export(root, tmp_path / "out", name)
     renamed = done.index(("replace", tmp_path / "out"))
     synced = {path.name for operation, path in done[:renamed] if operation == "sync"}
     assert synced >= {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert tmp_path in {path.parent for operation, path in done[:renamed] if operation == "sync_folder"}
+    assert tmp_path in {
+        path.parent for operation, path in done[:renamed] if operation == "sync_folder"
+    }
     assert ("sync_folder", tmp_path) in done[renamed:]

@@ -43,14 +43,20 @@ def test_the_card_says_where_the_vectors_come_from(store, tmp_path):
     assert document["imported"] == {
         "format": "npy",
         "files": [
-            {"name": path.name, "sha256": sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+            {
+                "name": path.name,
+                "sha256": sha256(path.read_bytes()).hexdigest(),
+                "bytes": path.stat().st_size,
+            }
             for path in (array, texts)
         ],
         "origin": None,
     }
     assert "SHA-256" in str(store.cite("mine"))
     _, found, vectors = store.vectors("mine", 6)
-    assert dict(zip(found, vectors.tolist(), strict=True)) == dict(zip(WORDS, VECTORS.tolist(), strict=True))
+    assert dict(zip(found, vectors.tolist(), strict=True)) == dict(
+        zip(WORDS, VECTORS.tolist(), strict=True)
+    )
 
 
 @pytest.mark.slow
@@ -62,8 +68,12 @@ def test_every_kind_of_array_gives_the_same_space(store, tmp_path):
     np.savez_compressed(tmp_path / "packed.npz", vectors=VECTORS, words=np.array(WORDS))
     np.save(tmp_path / "words.npy", np.array(WORDS))
     np.save(tmp_path / "fortran.npy", np.asfortranarray(VECTORS))
-    (tmp_path / "words.jsonl").write_text("".join(json.dumps({"text": word}) + "\n" for word in WORDS))
-    (tmp_path / "words.csv").write_text("word,n\n" + "".join(f"{word},1\n" for word in WORDS), "utf-8")
+    (tmp_path / "words.jsonl").write_text(
+        "".join(json.dumps({"text": word}) + "\n" for word in WORDS)
+    )
+    (tmp_path / "words.csv").write_text(
+        "word,n\n" + "".join(f"{word},1\n" for word in WORDS), "utf-8"
+    )
     store.import_vectors(tmp_path / "plain.npz", "plain")
     store.import_vectors(tmp_path / "packed.npz", "packed")
     store.import_vectors(tmp_path / "fortran.npy", "fortran", texts=tmp_path / "words.npy")
@@ -93,7 +103,10 @@ def test_several_files_become_one_space(store, tmp_path, packed):
 @pytest.mark.parametrize(
     ("array", "note"),
     [
-        (VECTORS.astype(">f8"), "float64 became float32 and big-endian numbers became little-endian"),
+        (
+            VECTORS.astype(">f8"),
+            "float64 became float32 and big-endian numbers became little-endian",
+        ),
         ((VECTORS * 100).astype(np.int8), "int8 became float32"),
     ],
     ids=["big-endian", "int8"],
@@ -128,7 +141,10 @@ def test_the_same_again_writes_nothing(store, tmp_path):
 
 def test_other_vectors_of_that_name_are_refused_with_the_difference(store):
     store.add_vectors("mine", WORDS, VECTORS)
-    with pytest.raises(SpaceMismatchError, match=r'its weights_sha256 is "[0-9a-f]{12}…", not "[0-9a-f]{12}…"\. Give'):
+    with pytest.raises(
+        SpaceMismatchError,
+        match=r'its weights_sha256 is "[0-9a-f]{12}…", not "[0-9a-f]{12}…"\. Give',
+    ):
         store.add_vectors("mine", WORDS, VECTORS * 2)
     with pytest.raises(SpaceMismatchError, match="dim is 6, not 3"):
         store.add_vectors("mine", WORDS, VECTORS[:, :3])
@@ -141,9 +157,13 @@ def test_a_text_cannot_be_encoded(store):
     store.add_vectors("mine", WORDS, VECTORS)
     with pytest.raises(CheckpointError, match="its vectors were imported"):
         store.neighbours("fish", embed=True)
-    with pytest.raises(QueryError, match="Their vectors were imported, so that no text can be encoded"):
+    with pytest.raises(
+        QueryError, match="Their vectors were imported, so that no text can be encoded"
+    ):
         store.neighbours("fish")
-    with pytest.raises(QueryError, match=r"holds none of the 4 words of the sets. Embed them: embstore import FILE"):
+    with pytest.raises(
+        QueryError, match=r"holds none of the 4 words of the sets. Embed them: embstore import FILE"
+    ):
         store.query("weat", x=["fish"], y=["fowl"], a=["x1"], b=["y1"])
     with pytest.raises(QueryError, match="embstore import"):
         store.build("words:5", models="minilm", poolings="imported")
@@ -161,21 +181,34 @@ def test_every_metric_has_the_same_rows_for_what_was_exported_and_imported(tmp_p
     words, occurrences = tmp_path / "words", tmp_path / "occurrences"
     made = synthetic_store(words, texts=every_metric.WORDS, n_blocks=1, top_form=None, dim=5)
     every_metric.write_inputs(made)
-    contexts = synthetic_store(occurrences, texts=every_metric.SENTENCES, unit="occurrence", n_blocks=1, top_form=None)
+    contexts = synthetic_store(
+        occurrences, texts=every_metric.SENTENCES, unit="occurrence", n_blocks=1, top_form=None
+    )
     for each in (made, contexts):
         each.store.export(tmp_path / f"{each.root.name}.parquet", each.space)
-        each.store.import_vectors(tmp_path / f"{each.root.name}.parquet", "again", unit=each.card.unit)
+        each.store.import_vectors(
+            tmp_path / f"{each.root.name}.parquet", "again", unit=each.card.unit
+        )
     for name, metric in METRICS.items():
         each = contexts if metric.needs in ("contexts", "word contexts") else made
         options = {"min_score": 2} if name == "alignment" else every_metric.INPUTS.get(name, {})
         table = each.store.query(name, **options)
-        rows = {space: [dict(row) for row in table if row["space"] == space] for space in (each.space, "again")}
+        rows = {
+            space: [dict(row) for row in table if row["space"] == space]
+            for space in (each.space, "again")
+        }
         assert len(rows["again"]) >= 1, name
-        assert any(value is not None for row in rows["again"] for value in map(row.get, table.columns[7:])), name
+        assert any(
+            value is not None for row in rows["again"] for value in map(row.get, table.columns[7:])
+        ), name
         of_cards = {"model", "pooling", "template"}
         for found, expected in zip(rows["again"], rows[each.space], strict=True):
-            for key, value in ((key, value) for key, value in expected.items() if key not in of_cards):
-                is_number = isinstance(value, float) or (isinstance(value, list) and isinstance(value[0], float))
+            for key, value in (
+                (key, value) for key, value in expected.items() if key not in of_cards
+            ):
+                is_number = isinstance(value, float) or (
+                    isinstance(value, list) and isinstance(value[0], float)
+                )
                 own = each.space if found[key] == "again" else found[key]
                 assert own == (pytest.approx(value, abs=1e-9) if is_number else value), (name, key)
 
@@ -189,7 +222,10 @@ def test_maintenance_treats_it_as_any_space(store, tmp_path):
     store.index(kind="flat", force=True)
     assert store.repair(dry_run=True).to_pylist() == []
     assert store.verify(deep=True).ok
-    assert store.neighbours("dog", spaces="mine", k=1)["text"] == store.neighbours("dog", spaces="theirs", k=1)["text"]
+    assert (
+        store.neighbours("dog", spaces="mine", k=1)["text"]
+        == store.neighbours("dog", spaces="theirs", k=1)["text"]
+    )
     store.remove("mine")
     assert store.info()["space"] == ["theirs"]
     assert store.verify(deep=True).ok

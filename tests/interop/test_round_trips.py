@@ -86,7 +86,9 @@ def test_the_card_beside_a_file_names_its_layer(tmp_path, name):
     card = store.catalog.cards["again"]
     assert (card.layers.names, card.imported["origin"]["space"]) == (("2",), made.space)
     assert_same_layer(store, made.space, "2", "again", "2")
-    store.add_vectors("other", ["a", "b"], np.eye(2, 4), index="none")  # another program has written over the file
+    store.add_vectors(
+        "other", ["a", "b"], np.eye(2, 4), index="none"
+    )  # another program has written over the file
     store.export(tmp_path / "plain", "other", format=name)
     (tmp_path / "plain").replace(dest)
     store.import_vectors(dest, "replaced", index="none", format=name)
@@ -95,14 +97,18 @@ def test_the_card_beside_a_file_names_its_layer(tmp_path, name):
 
 @pytest.mark.parametrize("name", [name for name in BACK if WRITERS[name].several_layers])
 def test_occurrences_come_back_with_their_sentences(tmp_path, name):
-    made = synthetic_store(tmp_path / "store", texts=["the bank of the river", "a bank\nlends"], unit="occurrence")
+    made = synthetic_store(
+        tmp_path / "store", texts=["the bank of the river", "a bank\nlends"], unit="occurrence"
+    )
     dest = tmp_path / f"out{SUFFIXES[name]}"
     made.store.export(dest, made.space, format=name)
     store = made.store
     store.import_vectors(dest, "again", format=BACK[name], unit="occurrence")
     assert_same_vectors(store, made.space, "again")
     ids = store.vectors("again", "top")[0].tolist()
-    assert {item.shown for item in store.catalog.items(ids).values()} == {item.shown for item in made.items}
+    assert {item.shown for item in store.catalog.items(ids).values()} == {
+        item.shown for item in made.items
+    }
     assert store.verify(deep=True).ok
 
 

@@ -8,12 +8,21 @@ from scipy.stats import spearmanr
 from tiny_checkpoint import named
 
 from embstore import Store
-from embstore.base.errors import NotStoredError, QueryError, StoreError, UnknownNameError, UsageError
+from embstore.base.errors import (
+    NotStoredError,
+    QueryError,
+    StoreError,
+    UnknownNameError,
+    UsageError,
+)
 
 RNG = np.random.default_rng(5)
 WORDS = ["dog", "cat", "sun", "sea", "tree", "king", "queen", "man", "woman", "boy"]
 VECTORS = dict(zip(WORDS, RNG.standard_normal((len(WORDS), 8)).astype(np.float32), strict=True))
-PAIRS = [(a, b, float(score)) for (a, b), score in zip(permutations(WORDS[:5], 2), RNG.integers(0, 9, 20), strict=True)]
+PAIRS = [
+    (a, b, float(score))
+    for (a, b), score in zip(permutations(WORDS[:5], 2), RNG.integers(0, 9, 20), strict=True)
+]
 
 
 @pytest.fixture
@@ -21,13 +30,21 @@ def store(tmp_path, data):
     """A store of imported vectors alone, and tables that were added as datasets."""
     store = Store(tmp_path / "store")
     store.add_vectors("mine", WORDS, np.stack([*VECTORS.values()]))
-    (tmp_path / "pairs.csv").write_text("a,b,score\n" + "".join(f"{a},{b},{score}\n" for a, b, score in PAIRS))
-    (tmp_path / "owl.csv").write_text("a,b,score\ndog,owl,1\n" + "".join(f"{a},{b},{s}\n" for a, b, s in PAIRS))
-    (tmp_path / "valence.csv").write_text("word,valence\n" + "".join(f"{w},{n}\n" for n, w in enumerate(WORDS)))
+    (tmp_path / "pairs.csv").write_text(
+        "a,b,score\n" + "".join(f"{a},{b},{score}\n" for a, b, score in PAIRS)
+    )
+    (tmp_path / "owl.csv").write_text(
+        "a,b,score\ndog,owl,1\n" + "".join(f"{a},{b},{s}\n" for a, b, s in PAIRS)
+    )
+    (tmp_path / "valence.csv").write_text(
+        "word,valence\n" + "".join(f"{w},{n}\n" for n, w in enumerate(WORDS))
+    )
     (tmp_path / "questions.txt").write_text(": family\nman woman king queen\nboy man dog cat\n")
     Store.add_dataset("judged", tmp_path / "pairs.csv", kind="pairs", columns=["a", "b", "score"])
     Store.add_dataset("owl", tmp_path / "owl.csv", kind="pairs", columns=["a", "b", "score"])
-    Store.add_dataset("valence", tmp_path / "valence.csv", kind="lexicon", columns=["word", "valence"])
+    Store.add_dataset(
+        "valence", tmp_path / "valence.csv", kind="lexicon", columns=["word", "valence"]
+    )
     Store.add_dataset("questions", tmp_path / "questions.txt", kind="analogies")
     return store
 
@@ -42,7 +59,9 @@ def test_a_metric_with_a_dataset_is_that_of_the_imported_vectors(store):
     [row] = store.query("similarity", dataset="judged")
     units = {word: vector / np.linalg.norm(vector) for word, vector in VECTORS.items()}
     cosines = [units[a] @ units[b] for a, b, _ in PAIRS]
-    assert row["spearman"] == pytest.approx(spearmanr(cosines, [score for *_, score in PAIRS]).statistic, abs=1e-6)
+    assert row["spearman"] == pytest.approx(
+        spearmanr(cosines, [score for *_, score in PAIRS]).statistic, abs=1e-6
+    )
     assert row["n"] == 20
     assert store.verify(deep=True).ok
 
@@ -68,11 +87,17 @@ def test_stored_again_they_are_replaced(store, tmp_path):
 def test_mistakes_are_told_with_the_remedy(store, tmp_path):
     with pytest.raises(QueryError, match=r"datasets store rg65"):
         store.query("similarity")
-    with pytest.raises(QueryError, match=r"if its texts have vectors.* embstore datasets store rg65"):
+    with pytest.raises(
+        QueryError, match=r"if its texts have vectors.* embstore datasets store rg65"
+    ):
         store.query("similarity", dataset="rg65")
-    with pytest.raises(UnknownNameError, match=r"'jugded'.*Did you mean 'judged'.*embstore datasets add NAME FILE"):
+    with pytest.raises(
+        UnknownNameError, match=r"'jugded'.*Did you mean 'judged'.*embstore datasets add NAME FILE"
+    ):
         store.store_datasets("jugded")
-    with pytest.raises(UsageError, match="the rows of 'judged' are of the unit word, and are not stored for occurr"):
+    with pytest.raises(
+        UsageError, match="the rows of 'judged' are of the unit word, and are not stored for occurr"
+    ):
         store.store_datasets("judged", unit="occurrence")
     with pytest.raises(StoreError):
         Store(tmp_path / "none").store_datasets("judged")

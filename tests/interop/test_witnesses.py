@@ -40,7 +40,9 @@ def test_safetensors_opens_its_export(made, tmp_path):
     bounds, data = tensors["text_offsets"].tolist(), tensors["texts"].tobytes()
     texts = [data[start:end].decode() for start, end in pairwise(bounds)]
     for layer in made.card.layers:
-        assert dict(zip(texts, tensors[f"layer_{layer.name}"].tolist(), strict=True)) == _expected(made, layer.id)
+        assert dict(zip(texts, tensors[f"layer_{layer.name}"].tolist(), strict=True)) == _expected(
+            made, layer.id
+        )
     ids = dict(zip(made.texts, made.ids.tolist(), strict=True))
     assert tensors["item_ids"].tolist() == [ids[text] for text in texts]
 
@@ -63,7 +65,9 @@ def test_datasets_loads_its_export_and_what_it_saves_is_read(made, store, tmp_pa
     datasets = pytest.importorskip("datasets")
 
     made.store.export(tmp_path / "out", made.space, format="datasets")
-    rows = datasets.load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    rows = datasets.load_dataset(
+        str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache")
+    )
     assert dict(zip(rows["text"], rows["layer_1"], strict=True)) == _expected(made, 1)
     assert re.search(r"Vectors of toy.word.last\n", (tmp_path / "out" / "README.md").read_text())
     store.import_vectors(tmp_path / "out", "back")
@@ -72,7 +76,9 @@ def test_datasets_loads_its_export_and_what_it_saves_is_read(made, store, tmp_pa
     saved.save_to_disk(str(tmp_path / "saved"), num_shards=2)
     store.import_vectors(tmp_path / "saved", "saved")
     _, texts, vectors = store.vectors("saved", 0)
-    assert dict(zip(texts, vectors[:, 0].tolist(), strict=True)) == {word: n for n, word in enumerate(WORDS)}
+    assert dict(zip(texts, vectors[:, 0].tolist(), strict=True)) == {
+        word: n for n, word in enumerate(WORDS)
+    }
     datasets.DatasetDict({"train": saved}).save_to_disk(str(tmp_path / "splits"))
     with pytest.raises(EmbstoreError, match=r"has the splits train\. Give the folder of one"):
         store.import_vectors(tmp_path / "splits", "splits")
@@ -94,7 +100,9 @@ def test_gensim_loads_its_export_and_what_it_saves_is_read(made, store, tmp_path
     expected = _expected(made, 1)
     assert np.allclose(vectors, [expected[text] for text in texts], atol=1e-6)
     if binary:
-        assert_same_layer(store, "same", "1", "again", "0")  # the card beside the file names its layer
+        assert_same_layer(
+            store, "same", "1", "again", "0"
+        )  # the card beside the file names its layer
 
 
 def test_gensims_own_format_needs_consent(store, tmp_path):
@@ -113,7 +121,9 @@ def test_gensims_own_format_needs_consent(store, tmp_path):
     assert len(store.catalog.cards["mine"].imported["files"]) == 2
 
 
-@pytest.mark.filterwarnings("ignore:The 'future.infer_string' option is deprecated")  # of anndata's, not of ours
+@pytest.mark.filterwarnings(
+    "ignore:The 'future.infer_string' option is deprecated"
+)  # of anndata's, not of ours
 @pytest.mark.parametrize("sparse", [False, True])
 def test_anndata_is_read(store, tmp_path, sparse):
     anndata = pytest.importorskip("anndata")
@@ -142,13 +152,17 @@ def test_pandas_polars_and_duckdb_read_the_tables(made, tmp_path):
     expected = _expected(made, 2)
     frame = pd.read_parquet(tmp_path / "a.parquet")
     chosen = frame[frame["layer"] == 2]
-    assert {text: list(vector) for text, vector in zip(chosen["text"], chosen["vector"], strict=True)} == expected
+    assert {
+        text: list(vector) for text, vector in zip(chosen["text"], chosen["vector"], strict=True)
+    } == expected
     assert len(frame) == len(made.card.layers) * 30
     arrow = pl.read_ipc(tmp_path / "a.arrow").filter(pl.col("layer") == 2)
     assert dict(zip(arrow["text"], arrow["vector"].to_list(), strict=True)) == expected
     rows = duckdb.sql(f"SELECT text, layer_2 FROM '{tmp_path / 'wide.parquet'}'").fetchall()
     assert {text: list(vector) for text, vector in rows} == expected
-    table = pd.read_csv(tmp_path / "a.csv", dtype={f"v{n}": np.float32 for n in range(made.card.dim)})
+    table = pd.read_csv(
+        tmp_path / "a.csv", dtype={f"v{n}": np.float32 for n in range(made.card.dim)}
+    )
     chosen = table[table["layer"] == "2"]
     numbers = chosen[[f"v{n}" for n in range(made.card.dim)]].to_numpy()
     assert dict(zip(chosen["text"], numbers.tolist(), strict=True)) == expected
@@ -158,10 +172,14 @@ def test_the_projector_gets_a_table_for_each_layer(made, tmp_path):
     made.store.export(tmp_path / "out", made.space, format="projector")
     texts = (tmp_path / "out" / "metadata.tsv").read_text().splitlines()
     for layer in made.card.layers:
-        vectors = np.loadtxt(tmp_path / "out" / f"layer_{layer.name}.tsv", delimiter="\t", dtype=np.float32)
+        vectors = np.loadtxt(
+            tmp_path / "out" / f"layer_{layer.name}.tsv", delimiter="\t", dtype=np.float32
+        )
         assert dict(zip(texts, vectors.tolist(), strict=True)) == _expected(made, layer.id)
     config = (tmp_path / "out" / "projector_config.pbtxt").read_text()
-    assert re.findall(r'tensor_path: "(.+)"', config) == [f"layer_{layer.name}.tsv" for layer in made.card.layers]
+    assert re.findall(r'tensor_path: "(.+)"', config) == [
+        f"layer_{layer.name}.tsv" for layer in made.card.layers
+    ]
     assert config.count("{") == config.count("}") == len(made.card.layers)
 
 
@@ -184,7 +202,9 @@ def test_embedding_atlas_gets_maps_neighbours_and_a_state(tmp_path):
 
     made = synthetic_store(tmp_path / "store", n=30, n_blocks=1, top_form=None, index=False)
     report = made.store.export(tmp_path / "out", made.space, format="embedding-atlas")
-    assert "--x x_0 --y y_0 --neighbors neighbors_0 --text text --state state.json" in report.notes[-1]
+    assert (
+        "--x x_0 --y y_0 --neighbors neighbors_0 --text text --state state.json" in report.notes[-1]
+    )
     state = json.loads((tmp_path / "out" / "state.json").read_text())
     frame = pd.read_parquet(tmp_path / "out" / "data.parquet")
     assert state["layouts"][state["currentLayout"]]["chartIds"] == [*state["charts"]]
@@ -208,11 +228,19 @@ def test_embedding_atlas_gets_maps_neighbours_and_a_state(tmp_path):
         ids, positions = made.store.map_points(made.space, layer)
         expected = dict(zip(ids.tolist(), positions.tolist(), strict=True))
         assert (
-            dict(zip(frame["item_id"], frame[[f"x_{layer}", f"y_{layer}"]].to_numpy().tolist(), strict=True))
+            dict(
+                zip(
+                    frame["item_id"],
+                    frame[[f"x_{layer}", f"y_{layer}"]].to_numpy().tolist(),
+                    strict=True,
+                )
+            )
             == expected
         )
         vectors = dict(zip(made.ids.tolist(), made.layer(layer).astype(np.float64), strict=True))
-        units = np.array([vectors[item] / np.linalg.norm(vectors[item]) for item in frame["item_id"]])
+        units = np.array(
+            [vectors[item] / np.linalg.norm(vectors[item]) for item in frame["item_id"]]
+        )
         distances = 1 - units @ units.T
         np.fill_diagonal(distances, np.inf)
         for row, found in enumerate(frame[f"neighbors_{layer}"]):

@@ -36,7 +36,9 @@ def test_an_item_with_two_values_is_a_problem(made, name):
     write_columns(made, {name: [0], "other": ["same"]})
     write_columns(made, {"other": ["same"], name: [99]})
     problems = made.store.verify().problems
-    assert [(f"another value of the column {name!r}" in problem.problem) for problem in problems] == [True]
+    assert [
+        (f"another value of the column {name!r}" in problem.problem) for problem in problems
+    ] == [True]
     made.store.repair()
     assert made.store.verify().ok
     assert len(Catalog(made.root).column_files) == 4
@@ -64,7 +66,9 @@ def test_merge_and_push_of_a_space_take_its_numbers_of_tokens_alone(made, make_s
     write_columns(made, {"n_tokens.same": [1]})
     write_columns(other, {"n_tokens.same": [2], "n_tokens.new": [3]})
     made.store.merge(other.root, spaces="new")
-    assert stored_columns(made.root).loc[made.ids[0], ["n_tokens.new", "n_tokens.same"]].tolist() == [3, 1]
+    assert stored_columns(made.root).loc[
+        made.ids[0], ["n_tokens.new", "n_tokens.same"]
+    ].tolist() == [3, 1]
     other.store.push(tmp_path / "pushed", spaces="new")
     assert [*stored_columns(tmp_path / "pushed")] == ["n_tokens.new"]
 
@@ -73,7 +77,9 @@ def test_merge_refuses_other_values_and_types(made, make_store):
     before = stored_columns(made.root)
     other = make_store("other", n=20, index=False)
     write_columns(other, {"freq": [4]}, first=3)
-    with pytest.raises(StoreError, match=r"has the value 3 of the column 'freq' in .*store, and 4 in .*other"):
+    with pytest.raises(
+        StoreError, match=r"has the value 3 of the column 'freq' in .*store, and 4 in .*other"
+    ):
         made.store.merge(other.root)
     other = make_store("third", n=20, index=False)
     write_columns(other, {"freq": ["3"]}, first=3)
@@ -89,7 +95,11 @@ def test_remove_takes_a_column_of_all_items(made):
     with pytest.raises(UsageError, match="column"):
         made.store.remove()
     [planned] = made.store.remove(columns="freq", dry_run=True)
-    assert (planned["action"], planned["items"], planned["detail"]) == ("would remove", 20, "the column 'freq' (int64)")
+    assert (planned["action"], planned["items"], planned["detail"]) == (
+        "would remove",
+        20,
+        "the column 'freq' (int64)",
+    )
     made.store.remove(columns=["freq", "share"])
     after = stored_columns(made.root)
     pd.testing.assert_frame_equal(after, before[["pos"]].reindex(after.index))

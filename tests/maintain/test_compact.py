@@ -35,7 +35,9 @@ def answers(store: Store) -> list[object]:
 def test_items_vectors_sums_indexes_and_answers_stay(make_store, dtype):
     made = make_store(n=90, n_shards=9, dtype=dtype)
     for part in range(3):
-        write_skipped(made.files, [SkippedText("x", "skipped", f"no tokens: {part}", made.space, 7)])
+        write_skipped(
+            made.files, [SkippedText("x", "skipped", f"no tokens: {part}", made.space, 7)]
+        )
     write_items(made.files, made.items[:3])
     before = answers(made.store), content(made.root)
     derived = named(made.root, "sums/") + named(made.root, "indexes/")
@@ -47,7 +49,11 @@ def test_items_vectors_sums_indexes_and_answers_stay(make_store, dtype):
         ("skipped", None, "3 tables into one"),
         ("vectors/space=toy.word.last", 90, "9 shards into one, in each of 5 layers"),
     ]
-    assert [len(named(made.root, f"{kind}/")) for kind in ("items", "skipped", "vectors")] == [1, 1, 5]
+    assert [len(named(made.root, f"{kind}/")) for kind in ("items", "skipped", "vectors")] == [
+        1,
+        1,
+        5,
+    ]
     assert named(made.root, "sums/") + named(made.root, "indexes/") == derived
     assert made.store.verify(deep=True).problems == ()
     assert answers(made.store) == before[0]
@@ -56,7 +62,9 @@ def test_items_vectors_sums_indexes_and_answers_stay(make_store, dtype):
     for space, layers in before[1].items():
         for layer, vectors in layers.items():
             assert after[space][layer].keys() == vectors.keys()
-            assert all(after[space][layer][item].tobytes() == vectors[item].tobytes() for item in vectors)
+            assert all(
+                after[space][layer][item].tobytes() == vectors[item].tobytes() for item in vectors
+            )
     assert made.store.neighbours("text3").notes == (), "the indexes cover the same items"
 
 
@@ -76,10 +84,14 @@ def test_a_second_compaction_finds_nothing_to_do(make_store):
 
 
 def test_neighbours_by_id_are_merged(make_store):
-    texts = sorted((f"text{number}" for number in range(80)), key=lambda text: item_id(Unit.WORD, text))
+    texts = sorted(
+        (f"text{number}" for number in range(80)), key=lambda text: item_id(Unit.WORD, text)
+    )
     made = make_store(texts=texts, n_shards=8)
     made.store.compact(shard_bytes=30 * 4 * made.card.dim)
-    shards = sorted((shard.ids for shard in made.catalog.shards(made.space, 0)), key=lambda ids: ids[0])
+    shards = sorted(
+        (shard.ids for shard in made.catalog.shards(made.space, 0)), key=lambda ids: ids[0]
+    )
     assert sorted(map(len, shards)) == [20, 30, 30]
     assert all(ids[-1] < other[0] for ids, other in pairwise(shards))
 

@@ -14,9 +14,14 @@ def test_a_lost_table_of_texts_filters_nothing(make_store):
     made = make_store(n=30)
     for table in (made.root / "items").glob("*.parquet"):
         table.unlink()
-    with pytest.raises(DamagedError, match=r"items.\w+\.parquet is damaged: it is missing, and the manifest names it"):
+    with pytest.raises(
+        DamagedError,
+        match=r"items.\w+\.parquet is damaged: it is missing, and the manifest names it",
+    ):
         made.store.query("anisotropy", where="length(text) > 3")
-    assert made.store.query("anisotropy", layers=1)["n"] == [30], "without a filter no text is needed"
+    assert made.store.query("anisotropy", layers=1)["n"] == [30], (
+        "without a filter no text is needed"
+    )
 
 
 def test_an_altered_text_is_never_that_of_an_item(make_store):
@@ -27,7 +32,8 @@ def test_an_altered_text_is_never_that_of_an_item(make_store):
         place = rows.column_names.index("text")
         pq.write_table(rows.set_column(place, rows.schema.field("text"), texts), path)
     with pytest.raises(
-        DamagedError, match=r"items.\w+\.parquet is damaged: its SHA-256 is not the one in the manifest"
+        DamagedError,
+        match=r"items.\w+\.parquet is damaged: its SHA-256 is not the one in the manifest",
     ):
         Catalog(made.root).items([made.items[0].id])
 
@@ -37,7 +43,9 @@ def test_a_lost_shard_is_named_where_its_vectors_are_needed(make_store, metric):
     made = make_store(n=40, n_shards=2)
     lost = made.shard_files[0]
     lost.unlink()
-    with pytest.raises(DamagedError, match=rf"{lost.name} is damaged: it is missing.*build the same sources again"):
+    with pytest.raises(
+        DamagedError, match=rf"{lost.name} is damaged: it is missing.*build the same sources again"
+    ):
         made.store.query(metric, layers="0,1", where="text < 'text2'", cache=False)
     made.store.repair()
     assert set(made.store.query(metric, layers="0,1", cache=False)["n"]) == {20}

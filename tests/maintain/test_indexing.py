@@ -24,7 +24,9 @@ def cards(made: Synthetic) -> list[IndexCard | None]:
 
 def more(make_store: Callable[..., Synthetic], **options: object) -> Synthetic:
     """Add texts to the store, without an index of them."""
-    return make_store(texts=[f"more{number}" for number in range(40)], index=False, seed=7, **options)
+    return make_store(
+        texts=[f"more{number}" for number in range(40)], index=False, seed=7, **options
+    )
 
 
 def nearest(made: Synthetic, text: str, **options: object) -> list[str]:
@@ -36,7 +38,9 @@ def nearest(made: Synthetic, text: str, **options: object) -> list[str]:
 def test_every_kind_answers_is_extended_and_verifies(make_store, kind):
     made = make_store(n=300, index=False)
     update_indexes(made.files, made.card, kind)
-    assert {card and (card.kind, card.requested_kind, card.n) for card in cards(made)} == {(kind, kind, 300)}
+    assert {card and (card.kind, card.requested_kind, card.n) for card in cards(made)} == {
+        (kind, kind, 300)
+    }
     exact = nearest(made, "text7", exact=True)
     assert len({*nearest(made, "text7")} & {*exact}) >= 9
     more(make_store)
@@ -63,7 +67,9 @@ def test_a_kind_that_was_chosen_stays_until_another_is(make_store):
     assert [card and card.requested_kind for card in cards(made)][1:3] == ["flat", "flat"]
 
 
-def test_few_new_vectors_leave_the_recall_as_it_was_measured_until_a_graph_has_outgrown_it(make_store, monkeypatch):
+def test_few_new_vectors_leave_the_recall_as_it_was_measured_until_a_graph_has_outgrown_it(
+    make_store, monkeypatch
+):
     monkeypatch.setattr(updating, "_OUTGROWN", 1.05)
     made = make_store(n=300, index=False)
     made.store.index(kind="hnsw", layers=2)
@@ -99,7 +105,9 @@ def test_an_altered_index_is_made_anew_when_it_would_be_extended(make_store):
 
 def test_too_little_memory_says_the_least_that_would_do(make_store):
     made = make_store(n=300, index=False)
-    with pytest.raises(UsageError, match=r"too little memory .* The least that would do is index_memory=\"?\d+kB"):
+    with pytest.raises(
+        UsageError, match=r"too little memory .* The least that would do is index_memory=\"?\d+kB"
+    ):
         made.store.index(memory="1kB")
     assert made.store.info()["index"] == ["none"]
     assert made.store.neighbours("text7", layers=2), "an exact scan answers"
@@ -113,18 +121,28 @@ def test_a_recall_that_cannot_be_reached_is_said_and_the_best_kept(make_store, m
     table = made.store.index(kind="hnsw", layers=2)
     assert (table["recall"], table["wanted_recall"]) == ([0.5], [0.99])
     assert table.notes == (
-        "toy.word.last layer 2: the best hnsw index (ef_search 16) has recall@10 0.5000; 0.99 was wanted. It "
-        "is kept. For exact answers: embstore neighbours TEXT --exact, or embstore index --kind flat.",
+        (
+            "toy.word.last layer 2: the best hnsw index (ef_search 16) has recall@10 0.5000; 0.99"
+            " was wanted. It is kept. For exact answers: embstore neighbours TEXT --exact, or"
+            " embstore index --kind flat."
+        ),
     )
     notes = made.store.neighbours("text7", layers=2).notes
     assert notes == (
-        "toy.word.last layer 2: an hnsw index answered, whose recall@10 is 0.500 (wanted: 0.99). For all: exact=True",
+        (
+            "toy.word.last layer 2: an hnsw index answered, whose recall@10 is 0.500 (wanted:"
+            " 0.99). For all: exact=True"
+        ),
     )
     assert made.store.info()["index_recall"] == [0.5]
     monkeypatch.undo()
     assert made.store.index(layers=2)["did"] == ["kept"], "the same is not tried again"
     assert made.store.index(layers=2, recall=0.9)["did"] == ["built"]
-    assert made.store.neighbours("text7", layers=2).notes[0].startswith("toy.word.last layer 2: an hnsw index answered")
+    assert (
+        made.store.neighbours("text7", layers=2)
+        .notes[0]
+        .startswith("toy.word.last layer 2: an hnsw index answered")
+    )
 
 
 def test_a_long_build_tells_its_progress_within_a_layer(make_store):

@@ -13,7 +13,13 @@ from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic
 from tiny_checkpoint import content, texts
 
-from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UnknownNameError, UsageError
+from embstore.base.errors import (
+    DamagedError,
+    SpaceMismatchError,
+    StoreError,
+    UnknownNameError,
+    UsageError,
+)
 from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.maintain import merge
@@ -24,7 +30,9 @@ from embstore.storage.writer import StoreWriter, write_dataset
 
 def visible(root: Path) -> dict[str, bytes]:
     """What readers may look at: no lock."""
-    found = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    found = {
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
     return {name: data for name, data in found.items() if not name.startswith(".")}
 
 
@@ -43,7 +51,9 @@ def stored(root: Path, space: str) -> dict[int, bytes]:
 
 def test_a_space_that_is_new_here_is_copied_as_it_is(make_store):
     mine = make_store("mine", n=10)
-    other = make_store("other", unit="occurrence", texts=["the bank of the river", "a bank"], n_shards=3)
+    other = make_store(
+        "other", unit="occurrence", texts=["the bank of the river", "a bank"], n_shards=3
+    )
     before = visible(other.root)
     done = mine.store.merge(other.root)
     assert [(row["action"], row["items"]) for row in done] == [
@@ -64,7 +74,9 @@ def test_a_space_that_is_new_here_is_copied_as_it_is(make_store):
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_of_a_space_that_is_here_only_new_items_are_taken(make_store, dtype):
     mine = make_store("mine", n=30, seed=1, dtype=dtype)
-    other = make_store("other", texts=[f"text{place}" for place in range(25, 60)], n_shards=4, seed=2, dtype=dtype)
+    other = make_store(
+        "other", texts=[f"text{place}" for place in range(25, 60)], n_shards=4, seed=2, dtype=dtype
+    )
     done = mine.store.merge(other.store)
     assert done["items"][0] == 30
     assert done["detail"][0] == "15 shards, 4 items of other shards"
@@ -72,7 +84,9 @@ def test_of_a_space_that_is_here_only_new_items_are_taken(make_store, dtype):
     assert stored(mine.root, mine.space) == {**vectors_of(other), **vectors_of(mine)}
     assert mine.store.info()["items"] == [60]
     assert mine.store.info()["index"] == ["flat"]
-    assert set(mine.store.neighbours("text59", layers=0, k=59)["text"]) == {f"text{i}" for i in range(59)}
+    assert set(mine.store.neighbours("text59", layers=0, k=59)["text"]) == {
+        f"text{i}" for i in range(59)
+    }
 
 
 def test_parts_of_one_source_come_together(make_store):
@@ -98,7 +112,9 @@ def test_only_the_spaces_that_are_named(make_store):
     assert mine.store.info()["space"] == ["marked", "toy.word.last"]
     assert texts(mine.root) == {
         **{item.id: item.text for item in [*mine.items, *other.items]},
-        next(i for i, text in texts(other.root).items() if text == "the bank of the river"): "the bank of the river",
+        next(
+            i for i, text in texts(other.root).items() if text == "the bank of the river"
+        ): "the bank of the river",
     }
     assert mine.store.verify(deep=True).problems == ()
     with pytest.raises(UnknownNameError, match=r"unknown space 'markd'. Did you mean 'marked'"):
@@ -110,7 +126,9 @@ def test_datasets_and_skipped_texts(make_store):
     for made, n in ((mine, 4), (other, 6)):
         rows = {"item_id": made.ids[:n].tolist(), "text": made.texts[:n], "rank": [*range(n)]}
         write_dataset(made.files, "both", "word list", Unit.WORD, rows)
-        write_skipped(made.files, [SkippedText(f"t{i}", "skipped", "why", made.space, i) for i in range(n)])
+        write_skipped(
+            made.files, [SkippedText(f"t{i}", "skipped", "why", made.space, i) for i in range(n)]
+        )
     sentences = {key: value[:2] for key, value in rows.items()}
     sentences["item_id"] = [Item.whole(Unit.SENTENCE, text).id for text in sentences["text"]]
     write_dataset(other.files, "both", "word list", Unit.SENTENCE, sentences)
@@ -121,12 +139,16 @@ def test_datasets_and_skipped_texts(make_store):
     assert [row for row in done if "indexes" not in row["file"]] == [
         {**row, "action": verbs[row["action"]]} for row in planned
     ]
-    assert [(row["action"], row["file"], row["items"]) for row in done if "datasets" in row["file"]] == [
+    assert [
+        (row["action"], row["file"], row["items"]) for row in done if "datasets" in row["file"]
+    ] == [
         ("taken in", "datasets/both", 2),
         ("kept", "datasets/both", None),
         ("taken in", "datasets/theirs", 6),
     ]
-    assert [(row["file"], row["items"]) for row in done if row["file"] == "skipped"] == [("skipped", 2)]
+    assert [(row["file"], row["items"]) for row in done if row["file"] == "skipped"] == [
+        ("skipped", 2)
+    ]
     assert mine.store.sql("SELECT unit, count(*) FROM datasets.both GROUP BY unit ORDER BY unit").fetchall() == [
         ("sentence", 2), ("word", 4),
     ]  # fmt: skip
@@ -192,7 +214,9 @@ def test_a_damaged_file_of_the_other_is_named_and_nothing_taken(make_store, kind
     before = mine.store.info().to_pylist()
     with pytest.raises(DamagedError, match=path.name) as caught:
         mine.store.merge(other.root)
-    commands = re.findall(r"embstore (?:verify|repair)(?: --store (\S+?)[.,]?(?= |$))?", str(caught.value))
+    commands = re.findall(
+        r"embstore (?:verify|repair)(?: --store (\S+?)[.,]?(?= |$))?", str(caught.value)
+    )
     assert {*commands} <= {str(other.root)}
     assert mine.store.info().to_pylist() == before
 
@@ -220,7 +244,9 @@ def test_a_rival_that_stores_items_of_the_space_meanwhile_is_named(make_store, m
     monkeypatch_done: list[int] = []
     monkeypatch.setattr(merge, "write_new", write_new)
     monkeypatch.setattr("embstore.storage.writer.write_lock", lambda *_: nullcontext())
-    with pytest.raises(StoreError, match=f"another process has stored items of {mine.space} in .*mine meanwhile"):
+    with pytest.raises(
+        StoreError, match=f"another process has stored items of {mine.space} in .*mine meanwhile"
+    ):
         mine.store.merge(other.root)
     assert mine.store.info()["items"] == [6]
     mine.store.merge(other.root)
@@ -236,7 +262,9 @@ def test_what_an_interrupted_copy_has_left_is_not_copied_again(make_store, monke
             mine.store.merge(other.root)
     taken: list[str] = []
     download = Folder.download
-    monkeypatch.setattr(Folder, "download", lambda own, key, target: (taken.append(key), download(own, key, target)))
+    monkeypatch.setattr(
+        Folder, "download", lambda own, key, target: (taken.append(key), download(own, key, target))
+    )
     flip(mine.root / other.shard_files[0].relative_to(other.root))
     mine.store.merge(other.root)
     assert [key for key in taken if key.startswith("vectors/")] == [

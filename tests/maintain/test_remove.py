@@ -18,12 +18,19 @@ def test_nothing_of_the_space_is_left_and_all_of_the_others(make_store):
     make_store(n=9, space="other")
     made = make_store(n=20)
     made.store.map(spaces=made.space, layers=0)
-    write_skipped(made.files, [SkippedText("a", "skipped", "why", space, 1) for space in ("other", made.space)])
+    write_skipped(
+        made.files,
+        [SkippedText("a", "skipped", "why", space, 1) for space in ("other", made.space)],
+    )
     answer = made.store.query("norms", spaces="other").to_pylist()
     planned = made.store.remove(made.space, dry_run=True).to_pylist()
     [row] = made.store.remove(made.space).to_pylist()
     assert planned == [{**row, "action": "would remove"}]
-    assert (row["action"], row["file"], row["items"]) == ("removed", f"vectors/space={made.space}", 20)
+    assert (row["action"], row["file"], row["items"]) == (
+        "removed",
+        f"vectors/space={made.space}",
+        20,
+    )
     assert row["bytes"] > 0
     assert not [key for key in named(made.root) if made.space in key]
     assert not list((made.root / "derived" / "maps").rglob("*.parquet"))
@@ -50,15 +57,17 @@ def test_files_go_when_a_day_has_passed(make_store, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: now + 25 * 3600)
     made.store.compact()
     assert not any(path.exists() for path in paths)
-    assert {path.relative_to(made.root).as_posix() for path in made.root.glob("[a-ln-z]*/**/*.*")} == {
-        *named(made.root)
-    }
+    assert {
+        path.relative_to(made.root).as_posix() for path in made.root.glob("[a-ln-z]*/**/*.*")
+    } == {*named(made.root)}
     assert made.store.verify(deep=True).problems == ()
 
 
 def test_unknown_names_and_none(make_store):
     made = make_store(n=5)
-    with pytest.raises(UnknownNameError, match=r"unknown space 'toy.word.lst'. Did you mean 'toy.word.last'"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown space 'toy.word.lst'. Did you mean 'toy.word.last'"
+    ):
         made.store.remove(["toy.word.last", "toy.word.lst"])
     assert made.store.info()["items"] == [5]
     with pytest.raises(UsageError, match="spaces="):

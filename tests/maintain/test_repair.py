@@ -42,7 +42,8 @@ def assert_planned(planned: list[dict], done: list[dict]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "change"), [*zip([*KINDS][1:], itertools.cycle(["bit", "half", "zeros", None]), strict=False)]
+    ("kind", "change"),
+    [*zip([*KINDS][1:], itertools.cycle(["bit", "half", "zeros", None]), strict=False)],
 )
 def test_any_damaged_file_is_repaired_or_named(full, tmp_path, kind, change):
     root = tmp_path / "store"
@@ -116,7 +117,9 @@ def test_shards_of_layers_that_were_cut_in_other_places_keep_what_all_have(make_
     kept = content(made.root)[made.space]
     assert {len(vectors) for vectors in kept.values()} == {15}
     assert all(
-        np.array_equal(kept[2][i], v) for i, v in zip(made.ids.tolist(), made.layer(2), strict=True) if i in kept[2]
+        np.array_equal(kept[2][i], v)
+        for i, v in zip(made.ids.tolist(), made.layer(2), strict=True)
+        if i in kept[2]
     )
 
 
@@ -163,9 +166,15 @@ def test_a_damaged_manifest_is_never_replaced_by_an_older_state(make_store, dama
     path.write_bytes(damage if damage != b"half" else path.read_bytes()[:-100])
     before = {path: path.read_bytes() for path in made.root.rglob("*") if path.is_file()}
     for run in (made.store.repair, made.store.compact, lambda: made.store.query("anisotropy")):
-        with pytest.raises(DamagedError, match=rf"{path.name} is damaged.*Restore that file from a copy"):
+        with pytest.raises(
+            DamagedError, match=rf"{path.name} is damaged.*Restore that file from a copy"
+        ):
             run()
-    after = {path: path.read_bytes() for path in made.root.rglob("*") if path.is_file() and ".lock" not in path.name}
+    after = {
+        path: path.read_bytes()
+        for path in made.root.rglob("*")
+        if path.is_file() and ".lock" not in path.name
+    }
     assert {path: data for path, data in before.items() if ".lock" not in path.name} == after
 
 
@@ -182,16 +191,22 @@ def test_items_that_are_there_twice(make_store):
     made = make_store(n=20, n_shards=1)
     write_items(made.files, made.items[:3])
     for part in (slice(0, 4), slice(0, 1)):
-        made.files.commit(Change(write_batch(made.files, made.card, made.ids[part], made.vectors[:, part]).files))
+        made.files.commit(
+            Change(write_batch(made.files, made.card, made.ids[part], made.vectors[:, part]).files)
+        )
     extra = np.append(made.ids[5:7], [7])
-    made.files.commit(Change(write_batch(made.files, made.card, extra, np.ones((5, 3, 8), np.float32)).files))
+    made.files.commit(
+        Change(write_batch(made.files, made.card, extra, np.ones((5, 3, 8), np.float32)).files)
+    )
     done = made.store.repair().to_pylist()
     assert [(row["action"], row["detail"][:9]) for row in done if row["file"].startswith("vectors")] == [
         ("removed", "10 shards"), ("rewritten", "5 shards "),
     ]  # fmt: skip
     vectors = content(made.root)[made.space][2]
     assert vectors.keys() == {*made.ids.tolist(), 7}
-    assert all(np.array_equal(vectors[i], v) for i, v in zip(made.ids.tolist(), made.layer(2), strict=True))
+    assert all(
+        np.array_equal(vectors[i], v) for i, v in zip(made.ids.tolist(), made.layer(2), strict=True)
+    )
     assert texts(made.root).keys() == {*made.ids.tolist()}
     assert [problem.problem[:30] for problem in made.store.verify(deep=True).problems] == [
         f"1 items of {made.space} have no text here"[:30]
@@ -209,7 +224,10 @@ def test_a_file_that_cannot_be_read_is_left_with_all_that_belongs_to_it(make_sto
 
     monkeypatch.setattr(disk, "sha256", failing)
     [row] = made.store.repair().to_pylist()
-    assert (row["action"], row["file"]) == ("left", made.shard_files[0].relative_to(made.root).as_posix())
+    assert (row["action"], row["file"]) == (
+        "left",
+        made.shard_files[0].relative_to(made.root).as_posix(),
+    )
     assert named(made.root) == before
 
 

@@ -29,7 +29,9 @@ def full(tmp_path_factory):
 
 
 def problems(made: Synthetic, **options: bool) -> str:
-    return "\n".join(f"{first.file}: {first.problem}" for first in made.store.verify(**options).problems)
+    return "\n".join(
+        f"{first.file}: {first.problem}" for first in made.store.verify(**options).problems
+    )
 
 
 def named(made: Synthetic, kind: keys.Kind, layer: int | None = None) -> str:
@@ -108,8 +110,14 @@ def test_an_older_format_is_refused(make_store):
 
 def test_what_is_not_of_the_store_is_named(make_store):
     made = make_store()
-    foreign = [made.root / name for name in ("items/notes.txt", "vectors/space=a/part.parquet", "sums/x-y.npz")]
-    ignored = [made.root / name for name in ("README.md", "items/.DS_Store", "damaged/items/a.parquet", "own/a.csv")]
+    foreign = [
+        made.root / name
+        for name in ("items/notes.txt", "vectors/space=a/part.parquet", "sums/x-y.npz")
+    ]
+    ignored = [
+        made.root / name
+        for name in ("README.md", "items/.DS_Store", "damaged/items/a.parquet", "own/a.csv")
+    ]
     for path in (*foreign, *ignored):
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text("x")
@@ -170,7 +178,9 @@ def test_a_file_that_is_replaced_meanwhile_is_no_damage(make_store, monkeypatch)
     assert len(times) == 2
 
 
-def batch(made: Synthetic, ids: Iterable[int], values: Mapping[int, float] = {}) -> dict[str, object]:
+def batch(
+    made: Synthetic, ids: Iterable[int], values: Mapping[int, float] = {}
+) -> dict[str, object]:
     """Shards of all layers with some ids as they are; values of layers other than 1."""
     found: dict[str, object] = {}
     array = np.array([*ids], np.int64)
@@ -193,7 +203,10 @@ def test_what_a_faulty_program_writes_is_named(make_store):
     found = problems(made)
     for problem in (
         f"item {made.ids[3]} is in another shard of the layer too",
-        f"1 items of {made.space} have no text here, as 5. To repair it, build the same sources again",
+        (
+            f"1 items of {made.space} have no text here, as 5. To repair it, build the same sources"
+            " again"
+        ),
         "it has an item that another table, or another row, has too",
     ):
         assert problem in found, found
@@ -217,7 +230,9 @@ def test_a_shard_that_cannot_be_is_named(make_store, ids, values, message):
 def test_layers_with_other_items_are_named(make_store):
     made = make_store()
     made.files.commit(Change(dict([*batch(made, [5]).items()][:2])))
-    assert f"layer=02: it does not have the items of layer {made.card.layers.ids[0]}" in problems(made)
+    assert f"layer=02: it does not have the items of layer {made.card.layers.ids[0]}" in problems(
+        made
+    )
 
 
 @pytest.mark.parametrize(
@@ -252,7 +267,10 @@ def test_a_table_that_is_not_what_the_manifest_says(make_store):
     made = make_store(n=20, n_shards=1)
     [key] = made.files.manifest().keys_of(keys.ITEMS)
     entry = made.files.manifest().files[key]
-    for facts, message in (({"n": 7}, "it has 20 rows"), ({"first": 0}, "not in the range that the manifest says")):
+    for facts, message in (
+        ({"n": 7}, "it has 20 rows"),
+        ({"first": 0}, "not in the range that the manifest says"),
+    ):
         made.files.commit(Change({key: {**entry, **facts}}))
         assert message in problems(made)
     rows = pq.read_table(made.root / key)
@@ -285,7 +303,10 @@ def test_deep_sums_are_those_of_the_vectors(make_store):
     sums.write(odd, total)
     key = replaced(made, key, odd.read_bytes())
     assert problems(made) == ""
-    assert problems(made, deep=True) == f"{made.root}/{key}: the sums of layer 2 are not those of its vectors"
+    assert (
+        problems(made, deep=True)
+        == f"{made.root}/{key}: the sums of layer 2 are not those of its vectors"
+    )
 
 
 def test_deep_ids_are_those_of_the_texts(full):
@@ -301,7 +322,9 @@ def test_deep_ids_are_those_of_the_texts(full):
         new = replaced(full, key, odd.read_bytes())
         odd.unlink()
         assert full.store.verify().ok
-        assert f"{new}: item {rows['item_id'][0]} is not the hash of its unit and text" in problems(full, deep=True)
+        assert f"{new}: item {rows['item_id'][0]} is not the hash of its unit and text" in problems(
+            full, deep=True
+        )
         full.files.commit(Change({key: base.files[key]}, [new]))
     assert full.store.verify(deep=True).ok
 
@@ -309,10 +332,17 @@ def test_deep_ids_are_those_of_the_texts(full):
 def test_deep_ids_of_marked_words_are_those_of_the_occurrences(make_store):
     made = make_store(unit="occurrence", texts=["the bank of the river"], index=False)
     ids, shown = [item.id for item in made.items], [item.shown for item in made.items]
-    writer.write_dataset(made.files, "marked", "word list", Unit.OCCURRENCE, {"item_id": ids, "text": shown})
+    writer.write_dataset(
+        made.files, "marked", "word list", Unit.OCCURRENCE, {"item_id": ids, "text": shown}
+    )
     assert problems(made, deep=True) == ""
-    writer.write_dataset(made.files, "marked", "word list", Unit.OCCURRENCE, {"item_id": ids, "text": shown[::-1]})
-    assert f"item {ids[0]} is not the hash of its unit and text (occurrence {shown[-1]!r})" in problems(made, deep=True)
+    writer.write_dataset(
+        made.files, "marked", "word list", Unit.OCCURRENCE, {"item_id": ids, "text": shown[::-1]}
+    )
+    assert (
+        f"item {ids[0]} is not the hash of its unit and text (occurrence {shown[-1]!r})"
+        in problems(made, deep=True)
+    )
 
 
 def test_an_index_of_other_items_or_vectors(make_store):
@@ -321,7 +351,10 @@ def test_an_index_of_other_items_or_vectors(make_store):
     other = make_store("other", texts=[f"other{number}" for number in range(len(made.ids))])
     data = other.index_file(1).read_bytes()
     key = replaced(made, key, data)
-    assert problems(made) == f"{made.root}/{key}: its item ids, or its dimension, are not those of the layer"
+    assert (
+        problems(made)
+        == f"{made.root}/{key}: its item ids, or its dimension, are not those of the layer"
+    )
     moved = make_store("moved", seed=9)
     key = replaced(made, key, moved.index_file(1).read_bytes())
     assert problems(made) == ""

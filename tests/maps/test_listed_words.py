@@ -15,7 +15,12 @@ from embstore.storage.maps import read_map
 N = 40
 KEPT = [*range(0, N, 2), 7]
 LIST = [f"text{at}" for at in KEPT]
-SENTENCES = ("the bank of the river", "the bank lends money", "a river of money", "the bank of a river")
+SENTENCES = (
+    "the bank of the river",
+    "the bank lends money",
+    "a river of money",
+    "the bank of a river",
+)
 
 
 @pytest.fixture
@@ -26,7 +31,9 @@ def made(make_store):
 @pytest.fixture
 def alone(make_store, made):
     """The same vectors of the listed words, in a store of their own."""
-    return make_store("alone", texts=LIST, n_blocks=2, top_form=None, vectors=made.vectors[:, KEPT], index=False)
+    return make_store(
+        "alone", texts=LIST, n_blocks=2, top_form=None, vectors=made.vectors[:, KEPT], index=False
+    )
 
 
 def without(table: Any, *names: str) -> list[dict[str, Any]]:
@@ -86,11 +93,15 @@ def test_maps_of_lists_are_stored_beside_others(made, tmp_path):
 def test_drift_among_listed_words_is_that_of_a_store_of_them(made, alone):
     for arguments in ({"most": 4}, {"texts": ["text2", "text7"]}):
         found = made.store.drift(words=[*LIST, "absent"], k=3, **arguments)
-        assert without(found, "words", "words_sha256", "words_missing") == without(alone.store.drift(k=3, **arguments))
+        assert without(found, "words", "words_sha256", "words_missing") == without(
+            alone.store.drift(k=3, **arguments)
+        )
         assert {*found["words_missing"]} == {1}
         validate("drift", found.to_pylist())
         assert any("'absent'" in note for note in found.notes)
-        assert made.store.drift(words=[*LIST, "absent"], k=3, **arguments).rows == found.rows, "from the stored answer"
+        assert made.store.drift(words=[*LIST, "absent"], k=3, **arguments).rows == found.rows, (
+            "from the stored answer"
+        )
     assert {*made.store.drift(words=LIST[:10], k=3)["n"]} == {10}, "another list is another answer"
     added = made.store.drift("text3", words=LIST, k=3)
     assert {*added["n"]} == {len(LIST) + 1}
@@ -122,7 +133,7 @@ def test_all_occurrences_of_listed_words_are_taken(make_store, tmp_path):
     words = "bank,river,money,lake"
     assert {*made.store.map(words=words)["n"]} == {len(ids)}
     right = made.store.drift(where=where, k=2)
-    assert without(made.store.drift(words=words, k=2), "words", "words_sha256", "words_missing") == without(
-        right, "where"
-    )
+    assert without(
+        made.store.drift(words=words, k=2), "words", "words_sha256", "words_missing"
+    ) == without(right, "where")
     assert made.store.export(tmp_path / "a.parquet", made.space, words=words).n == len(ids)

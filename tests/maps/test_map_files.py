@@ -64,11 +64,15 @@ def test_a_map_in_the_place_of_another_is_found(made):
     check_damaged(made, second)
 
 
-@pytest.mark.parametrize("fault", ["nan", "order", "rows", "columns", "no header", "format", "no json", "extra"])
+@pytest.mark.parametrize(
+    "fault", ["nan", "order", "rows", "columns", "no header", "format", "no json", "extra"]
+)
 def test_a_forged_map_is_found(made, fault):
     path = files_of(made.root)[1]
     table = pq.ParquetFile(path).read()  # without the space of its folder
-    table = table.replace_schema_metadata({b"embstore_map": pq.read_metadata(path).metadata[b"embstore_map"]})
+    table = table.replace_schema_metadata(
+        {b"embstore_map": pq.read_metadata(path).metadata[b"embstore_map"]}
+    )
     header = table.schema.metadata[b"embstore_map"]
     if fault == "nan":
         x = table["x"].to_numpy().copy()
@@ -131,7 +135,9 @@ def test_maps_stay_when_shards_are_compacted(made):
 
 
 def test_a_merge_takes_no_maps_and_leaves_those_of_grown_spaces_behind(made, make_store):
-    other = make_store("other", texts=["one", "more"], n_blocks=2, top_form=None, index=False, seed=1)
+    other = make_store(
+        "other", texts=["one", "more"], n_blocks=2, top_form=None, index=False, seed=1
+    )
     other.store.map()
     made.store.merge(other.root)
     assert states(made.store) == ["behind"] * 3
@@ -164,7 +170,9 @@ def test_a_link_in_the_place_of_a_map_is_damage(made, tmp_path):
 def test_a_map_that_a_kill_left_half_written_goes_with_the_next_map(made):
     [path, *_] = files_of(made.root)
     code = "import os, sys; from pathlib import Path; from embstore.base import atomic\n"
-    code += "with atomic.temporary(Path(sys.argv[1])) as file: file.write_bytes(b'half'); os._exit(9)"
+    code += (
+        "with atomic.temporary(Path(sys.argv[1])) as file: file.write_bytes(b'half'); os._exit(9)"
+    )
     assert subprocess.run([sys.executable, "-c", code, path.parent], check=False).returncode == 9
     path.unlink()
     assert len([*path.parent.glob(".*.tmp")]) == 1

@@ -27,7 +27,9 @@ def clusters(n: int = 60, layers: int = 3, dim: int = 8, seed: int = 0) -> np.nd
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(5, dim))[np.arange(n) % 5]
     base = centres + 0.3 * rng.normal(size=(n, dim))
-    return np.stack([base + 0.1 * at * rng.normal(size=(n, dim)) for at in range(layers)]).astype(np.float32)
+    return np.stack([base + 0.1 * at * rng.normal(size=(n, dim)) for at in range(layers)]).astype(
+        np.float32
+    )
 
 
 @pytest.fixture
@@ -72,7 +74,9 @@ def test_kept_is_the_share_of_brute_force(made, method):
 
 
 def test_tsne_keeps_more_than_chance_and_than_pca(make_store):
-    made = make_store(n=200, dim=20, n_blocks=1, top_form=None, vectors=clusters(200, 2, 20), index=False)
+    made = make_store(
+        n=200, dim=20, n_blocks=1, top_form=None, vectors=clusters(200, 2, 20), index=False
+    )
     pca, found = (np.array(made.store.map(method=method)["kept"]) for method in METHODS)
     assert (found > pca).all()
     assert (found > 5 * 10 / 199).all(), "random lists share 10 of 199"
@@ -105,14 +109,20 @@ def test_pca_has_axes_that_all_layers_share(made):
         np.testing.assert_allclose(positions, centred[layer] @ axes, atol=1e-5)
     _, alone = made.store.map_points(made.space, 1, layers=1)
     _, with_0 = made.store.map_points(made.space, 1, layers="0-1")
-    assert not np.allclose(alone, with_0, atol=1e-3), "the axes are those of the layers that are mapped together"
+    assert not np.allclose(alone, with_0, atol=1e-3), (
+        "the axes are those of the layers that are mapped together"
+    )
 
 
 def test_a_layer_of_tsne_starts_from_the_one_below(make_store):
     """Where neighbours are the same nothing moves much, though the components of the layer itself lie elsewhere."""
     vectors = clusters(layers=1)
-    mirrored = make_store(n=60, n_blocks=1, top_form=None, vectors=np.concatenate([-vectors, vectors]))
-    below, above = (mirrored.store.map_points(mirrored.space, layer, method="tsne")[1] for layer in (0, 1))
+    mirrored = make_store(
+        n=60, n_blocks=1, top_form=None, vectors=np.concatenate([-vectors, vectors])
+    )
+    below, above = (
+        mirrored.store.map_points(mirrored.space, layer, method="tsne")[1] for layer in (0, 1)
+    )
     alone = mirrored.store.map_points(mirrored.space, 1, method="tsne", layers=1)[1]
     spread = below.std()
     assert np.abs(above - below).mean() < 0.2 * spread
@@ -120,7 +130,10 @@ def test_a_layer_of_tsne_starts_from_the_one_below(make_store):
 
 
 def files_of(root: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((root / "derived" / "maps").rglob("*.parquet"))}
+    return {
+        path.name: path.read_bytes()
+        for path in sorted((root / "derived" / "maps").rglob("*.parquet"))
+    }
 
 
 @pytest.mark.process
@@ -137,7 +150,9 @@ def test_the_same_store_gives_the_same_bytes_in_every_process(make_store):
 
 def test_the_number_of_threads_does_not_change_a_map(made, monkeypatch):
     made.store.map(method="tsne", layers="0-1")
-    assert made.store.map(method="tsne", layers=1)["did"] == ["made"], "by itself it starts from its own components"
+    assert made.store.map(method="tsne", layers=1)["did"] == ["made"], (
+        "by itself it starts from its own components"
+    )
     found = files_of(made.root)
     monkeypatch.setattr(kept_neighbours, "_N_THREADS", 3)
     made.store.map(method="tsne", layers="0-1", force=True)
@@ -155,7 +170,9 @@ def test_an_interrupted_call_goes_on_after_the_last_layer(made, tmp_path):
     assert [name[:8] for name in files_of(made.root)] == ["layer=00", "layer=01"]
     assert not list((made.root / "derived" / "maps").rglob(".*.tmp"))
     assert made.store.map(method="tsne")["did"] == ["found", "found", "made"]
-    whole = synthetic_store(tmp_path / "whole", n=60, n_blocks=2, top_form=None, vectors=clusters(), index=False)
+    whole = synthetic_store(
+        tmp_path / "whole", n=60, n_blocks=2, top_form=None, vectors=clusters(), index=False
+    )
     whole.store.map(method="tsne")
     assert files_of(made.root) == files_of(whole.root)
 
@@ -174,7 +191,9 @@ def test_only_the_selected_items_are_on_a_map(made, method):
     texts = dict(zip(made.ids.tolist(), made.texts, strict=True))
     assert all("1" in texts[item] or "2" in texts[item] for item in ids.tolist())
     rows = np.isin(in_id_order(made, 1)[0], ids)
-    assert row["kept"] == pytest.approx(brute_kept(in_id_order(made, 1)[1][rows], positions).mean(), abs=1e-12)
+    assert row["kept"] == pytest.approx(
+        brute_kept(in_id_order(made, 1)[1][rows], positions).mean(), abs=1e-12
+    )
     other = made.store.map(method=method, where=where, sample=15, seed=5, layers=1)
     assert other["file"] != table["file"]
     assert "the sample of 500 is all 60 items." in " ".join(made.store.map(sample=500).notes)
@@ -185,14 +204,14 @@ def test_what_selects_other_items_each_time_is_refused(made):
         made.store.map(where="random() < 0.5")
 
 
-def test_without_openTSNE_the_error_says_what_to_install(  # noqa: N802
-    made, monkeypatch
-):
+def test_without_openTSNE_the_error_says_what_to_install(made, monkeypatch):  # noqa: N802
     made.store.map(method="tsne", layers="0-1")
     monkeypatch.setitem(sys.modules, "openTSNE", None)
     with pytest.raises(UsageError, match=r"t-SNE needs openTSNE.*pip install.*\[map\].*pca"):
         made.store.map(method="tsne")
-    assert made.store.map(method="tsne", layers="0-1")["did"] == ["found", "found"], "stored maps need nothing"
+    assert made.store.map(method="tsne", layers="0-1")["did"] == ["found", "found"], (
+        "stored maps need nothing"
+    )
     assert len(made.store.map()) == 3
 
 
@@ -301,7 +320,9 @@ def test_where_the_store_cannot_be_written(made):
 def test_positions_that_are_not_finite_are_refused(made, monkeypatch):
     import openTSNE
 
-    monkeypatch.setattr(openTSNE.TSNEEmbedding, "optimize", lambda self, *_, **__: self.fill(np.nan))
+    monkeypatch.setattr(
+        openTSNE.TSNEEmbedding, "optimize", lambda self, *_, **__: self.fill(np.nan)
+    )
     with pytest.raises(QueryError, match=r"not finite.*pca"):
         made.store.map(method="tsne")
     assert not files_of(made.root)

@@ -25,7 +25,9 @@ def vectors(texts: Sequence[str], noise: float = 0.6, seed: int = 3) -> np.ndarr
     rng = np.random.default_rng(seed)
     stems = {stem: rng.normal(size=16) for stem in STEMS}
     difference = rng.normal(size=16)
-    x = [stems[text.lower().rstrip("s")] + difference * text.lower().endswith("s") for text in texts]
+    x = [
+        stems[text.lower().rstrip("s")] + difference * text.lower().endswith("s") for text in texts
+    ]
     layers = [np.array(x) + noise * rng.normal(size=(len(texts), 16)) for _ in range(5)]
     return np.stack(layers).astype(np.float32)
 
@@ -34,7 +36,10 @@ def questions(n: int = 60) -> list[tuple[str, str, str, str]]:
     """Questions in both directions, of which some have a word that is not stored."""
     rng = np.random.default_rng(0)
     pairs = [tuple(rng.choice([*STEMS, "missing"], 2, replace=False)) for _ in range(n)]
-    return [(a, f"{a}s", c, f"{c}s") if i % 3 else (f"{a}s", a, f"{c}s", c) for i, (a, c) in enumerate(pairs)]
+    return [
+        (a, f"{a}s", c, f"{c}s") if i % 3 else (f"{a}s", a, f"{c}s", c)
+        for i, (a, c) in enumerate(pairs)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +47,12 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("words") / "store"
     result = synthetic_store(root, texts=TEXTS, dim=16, vectors=vectors(TEXTS), n_shards=3)
     quadruples = questions()
-    write_analogies(result, "plurals", quadruples, ["forward" if i % 3 else "back" for i in range(len(quadruples))])
+    write_analogies(
+        result,
+        "plurals",
+        quadruples,
+        ["forward" if i % 3 else "back" for i in range(len(quadruples))],
+    )
     return result
 
 
@@ -62,15 +72,26 @@ def answers(x: np.ndarray, texts: Sequence[str], question: Sequence[str], method
 @pytest.mark.parametrize("case", ["ignore", "exact"])
 @pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
 def test_accuracy_is_that_of_brute_force(made, method, case):
-    quadruples = [question for question in questions() if "missing" not in question and "missings" not in question]
+    quadruples = [
+        question
+        for question in questions()
+        if "missing" not in question and "missings" not in question
+    ]
     found = made.store.query("analogies", method=method, case=case, cache=False)
     for row, layer in zip(found, made.card.layers, strict=True):
-        right = sum(answers(made.layer(layer.id), made.texts, q, method) == {q[3]} for q in quadruples)
+        right = sum(
+            answers(made.layer(layer.id), made.texts, q, method) == {q[3]} for q in quadruples
+        )
         assert (row["n"], row["n_correct"], row["total"]) == (len(quadruples), right, 60)
         assert 0 < right < len(quadruples)
         assert row["accuracy"] == right / len(quadruples)
         assert row["coverage"] == pytest.approx(len(quadruples) / 60)
-        assert (row["n_items"], row["n_zero"], row["section"], row["dataset"]) == (48, 0, "total", "plurals")
+        assert (row["n_items"], row["n_zero"], row["section"], row["dataset"]) == (
+            48,
+            0,
+            "total",
+            "plurals",
+        )
 
 
 @pytest.mark.parametrize("ignore_case", [True, False])
@@ -78,7 +99,9 @@ def test_accuracy_is_that_of_brute_force(made, method, case):
 def test_accuracy_is_that_of_gensim(tmp_path, ignore_case, mixed):
     models = pytest.importorskip("gensim.models")
     texts = [*TEXTS, *(text.capitalize() for text in TEXTS[::3] if mixed)]
-    made = synthetic_store(tmp_path / "store", texts=texts, dim=16, vectors=vectors(texts), index=False)
+    made = synthetic_store(
+        tmp_path / "store", texts=texts, dim=16, vectors=vectors(texts), index=False
+    )
     # Of several spellings gensim takes the first; embstore that of the question, which here is none of them, else the
     # one with the lowest id.
     spelled = str.upper if ignore_case else str
@@ -86,17 +109,23 @@ def test_accuracy_is_that_of_gensim(tmp_path, ignore_case, mixed):
     sections = ["first"] * 20 + ["second"] * 40
     write_analogies(made, "plurals", quadruples, sections)
     lines = [" ".join(question) for question in quadruples]
-    (tmp_path / "questions.txt").write_text("\n".join([": first", *lines[:20], ": second", *lines[20:]]))
+    (tmp_path / "questions.txt").write_text(
+        "\n".join([": first", *lines[:20], ": second", *lines[20:]])
+    )
     keyed = models.KeyedVectors(16)
     order = np.argsort(made.ids)
     keyed.add_vectors([made.texts[i] for i in order], made.layer(LAYER)[order])
-    total, theirs = keyed.evaluate_word_analogies(tmp_path / "questions.txt", case_insensitive=ignore_case)
+    total, theirs = keyed.evaluate_word_analogies(
+        tmp_path / "questions.txt", case_insensitive=ignore_case
+    )
     ours = made.store.query(
         "analogies", case="ignore" if ignore_case else "exact", per_section=True, layers=LAYER
     )  # fmt: skip
     assert ours["section"] == ["total", "first", "second"]
     assert ours["n_correct"] == [len(section["correct"]) for section in (theirs[-1], *theirs[:-1])]
-    assert ours["n"] == [len(part["correct"]) + len(part["incorrect"]) for part in (theirs[-1], *theirs[:-1])]
+    assert ours["n"] == [
+        len(part["correct"]) + len(part["incorrect"]) for part in (theirs[-1], *theirs[:-1])
+    ]
     assert ours["accuracy"][0] == pytest.approx(total)
     assert 0 < ours["accuracy"][0] < 1
 
@@ -147,7 +176,9 @@ def test_ties_between_blocks_go_to_the_lower_id(method, other, is_first):
 
 def test_missing_words_are_named_and_counted(made):
     found = made.store.query("analogies", layers=LAYER)
-    assert "toy.word.last lacks 2 of the 50 words of plurals: 'missing', 'missings'." in found.notes[0]
+    assert (
+        "toy.word.last lacks 2 of the 50 words of plurals: 'missing', 'missings'." in found.notes[0]
+    )
     assert f"{found['n'][0]} of 60 questions can be used." in found.notes[0]
     with pytest.raises(NotStoredError, match="go on without it: missing="):
         made.store.query("analogies", layers=LAYER, missing="error")
@@ -158,7 +189,12 @@ def test_case_is_ignored_as_gensim_ignores_it(tmp_path):
     x = np.zeros((5, 6, 8), np.float32)
     x[:, :, :3] = [[1, 0, 0.1], [1, 1, 0.1], [0.1, 0, 1], [0.1, 1, 1], [0.1, 1, 1], [1, 0, 0]]
     made = synthetic_store(tmp_path / "store", texts=texts, vectors=x, index=False)
-    write_analogies(made, "royal", [("man", "king", "woman", "queen"), ("Man", "King", "Woman", "QUEEN")], ["a", "b"])
+    write_analogies(
+        made,
+        "royal",
+        [("man", "king", "woman", "queen"), ("Man", "King", "Woman", "QUEEN")],
+        ["a", "b"],
+    )
     ignored = made.store.query("analogies", layers=0, per_section=True)
     assert ignored["n_correct"] == [2, 1, 1], "KING is no answer, and Queen is a right one"
     exact = made.store.query("analogies", layers=0, case="exact", per_section=True).to_pylist()
@@ -168,7 +204,9 @@ def test_case_is_ignored_as_gensim_ignores_it(tmp_path):
 
 
 def test_one_of_several_answers_suffices(tmp_path):
-    made = synthetic_store(tmp_path / "store", texts=TEXTS, dim=16, vectors=vectors(TEXTS, 0.0), index=False)
+    made = synthetic_store(
+        tmp_path / "store", texts=TEXTS, dim=16, vectors=vectors(TEXTS, 0.0), index=False
+    )
     quadruples = [("no0", "no0s", "no1", "none"), ("no0", "no0s", "no1", "no5")]
     write_analogies(made, "bats", quadruples, ["a", "a"], answers=["none\tno1s\tno7", "no5\tno6"])
     found = made.store.query("analogies", layers=LAYER)
@@ -179,7 +217,11 @@ def test_zero_vectors_are_left_out_and_counted(tmp_path):
     x = vectors(TEXTS, 0.0)
     x[:, [0, 3]] = 0  # no0 and no1s
     made = synthetic_store(tmp_path / "store", texts=TEXTS, dim=16, vectors=x, index=False)
-    quadruples = [("no0", "no0s", "no2", "no2s"), ("no2", "no2s", "no1", "no1s"), ("no2", "no2s", "no3", "no3s")]
+    quadruples = [
+        ("no0", "no0s", "no2", "no2s"),
+        ("no2", "no2s", "no1", "no1s"),
+        ("no2", "no2s", "no3", "no3s"),
+    ]
     write_analogies(made, "zeros", quadruples, ["a"] * 3)
     found = made.store.query("analogies", layers=LAYER)
     assert (found["n"], found["n_zero"], found["n_items"], found["total"]) == ([1], [2], [46], [3])
@@ -196,15 +238,24 @@ def test_the_interval_is_wilsons():
 
 
 def test_other_datasets_are_refused(tmp_path):
-    made = synthetic_store(tmp_path / "store", texts=TEXTS, dim=16, vectors=vectors(TEXTS), index=False)
+    made = synthetic_store(
+        tmp_path / "store", texts=TEXTS, dim=16, vectors=vectors(TEXTS), index=False
+    )
     with pytest.raises(QueryError, match="embstore datasets add NAME FILE --kind analogies"):
         made.store.query("analogies")
     from datasets_written import write_pairs
 
     write_pairs(made, "pairs", texts=TEXTS[:10])
-    with pytest.raises(QueryError, match=r"'pairs' is a dataset of pairs .*, not a dataset of analogies"):
+    with pytest.raises(
+        QueryError, match=r"'pairs' is a dataset of pairs .*, not a dataset of analogies"
+    ):
         made.store.query("analogies", dataset="pairs")
-    write_analogies(made, "plurals", [(a, f"{a}s", c, f"{c}s") for a, c in permutations(STEMS[:4], 2)], ["a"] * 12)
+    write_analogies(
+        made,
+        "plurals",
+        [(a, f"{a}s", c, f"{c}s") for a, c in permutations(STEMS[:4], 2)],
+        ["a"] * 12,
+    )
     with pytest.raises(QueryError, match="'plurals' is a dataset of analogies"):
         made.store.query("similarity", dataset="plurals")
     assert len(made.store.query("similarity", layers=0)) == 1

@@ -32,8 +32,14 @@ def association(x: np.ndarray, word: int, a: Words, b: Words) -> float:
     return float(np.mean(first) - np.mean([cosine(x[word], x[other]) for other in b.ids]))
 
 
-def vectors(seed: int, n: int, dim: int = 5, offset: float = 0.3, dtype: type = np.float32) -> np.ndarray:
-    return (np.random.default_rng(seed).normal(size=(n, dim)) + offset).astype(dtype).astype(np.float32)
+def vectors(
+    seed: int, n: int, dim: int = 5, offset: float = 0.3, dtype: type = np.float32
+) -> np.ndarray:
+    return (
+        (np.random.default_rng(seed).normal(size=(n, dim)) + offset)
+        .astype(dtype)
+        .astype(np.float32)
+    )
 
 
 @settings(deadline=None, max_examples=15)
@@ -56,28 +62,51 @@ def test_weat_is_that_of_loops_over_words_and_splits(seed, sizes, offset, dtype,
     assert found["statistic"] == pytest.approx(statistic, abs=1e-9)
     assert found["effect_size"] == pytest.approx(effect, abs=1e-9)
     splits = list(combinations(s, len(x.ids)))
-    larger = [split for split in splits if 2 * sum(s[w] for w in split) - sum(s.values()) >= statistic - 1e-12]
-    assert (found["p_value"], found["n_permutations"], found["exact"]) == (len(larger) / len(splits), len(splits), True)
+    larger = [
+        split
+        for split in splits
+        if 2 * sum(s[w] for w in split) - sum(s.values()) >= statistic - 1e-12
+    ]
+    assert (found["p_value"], found["n_permutations"], found["exact"]) == (
+        len(larger) / len(splits),
+        len(splits),
+        True,
+    )
     assert (found["sizes"], found["total"], found["coverage"]) == (list(sizes), sum(sizes), 1.0)
 
 
 @settings(deadline=None, max_examples=15)
-@given(seed=st.integers(0, 1000), n_a=st.integers(1, 4), n_b=st.integers(1, 4), ddof=st.integers(0, 1))
+@given(
+    seed=st.integers(0, 1000), n_a=st.integers(1, 4), n_b=st.integers(1, 4), ddof=st.integers(0, 1)
+)
 def test_sc_weat_is_that_of_loops_over_words_and_splits(seed, n_a, n_b, ddof):
     vector = vectors(seed, n_a + n_b + 6)
     a, b, targets = sets_of(n_a, n_b, 6)
-    targets = words(*targets.ids, *a.ids)  # an attribute word as a target keeps its cosine of 1 with itself
+    targets = words(
+        *targets.ids, *a.ids
+    )  # an attribute word as a target keeps its cosine of 1 with itself
     rows = sc_weat(Arrays(vector), words=targets, a=a, b=b, ddof=ddof)
     assert [row["word"] for row in rows] == list(targets.texts)
     for row, word in zip(rows, targets.ids, strict=True):
         cosines = {other: cosine(vector[word], vector[other]) for other in [*a.ids, *b.ids]}
         difference = association(vector, word, a, b)
-        assert row["effect_size"] == pytest.approx(difference / np.std([*cosines.values()], ddof=ddof), abs=1e-9)
+        assert row["effect_size"] == pytest.approx(
+            difference / np.std([*cosines.values()], ddof=ddof), abs=1e-9
+        )
         splits = list(combinations(cosines, n_a))
         means = [np.mean([cosines[w] for w in split]) for split in splits]
         larger = sum(mean >= np.mean([cosines[w] for w in a.ids]) - 1e-12 for mean in means)
-        assert (row["p_value"], row["n_permutations"], row["exact"]) == (larger / len(splits), len(splits), True)
-        assert (row["n"], row["total"], row["coverage"], row["reason"]) == (n_a + n_b, n_a + n_b, 1.0, None)
+        assert (row["p_value"], row["n_permutations"], row["exact"]) == (
+            larger / len(splits),
+            len(splits),
+            True,
+        )
+        assert (row["n"], row["total"], row["coverage"], row["reason"]) == (
+            n_a + n_b,
+            n_a + n_b,
+            1.0,
+            None,
+        )
         if ddof == 0 and n_a == n_b:
             assert abs(row["effect_size"]) <= 2 + 1e-12
 
@@ -91,7 +120,9 @@ def test_valnorm_is_that_of_loops_and_scipy(dtype):
     for seed in range(5):
         vector = vectors(seed, 40, offset=seed, dtype=dtype)
         a, b, _ = sets_of(4, 5, 31)
-        lexicon = lexicon_of(range(2, 40), seed)  # two words of A are not in it, the other attribute words are
+        lexicon = lexicon_of(
+            range(2, 40), seed
+        )  # two words of A are not in it, the other attribute words are
         effects = []
         for word in lexicon.words.ids:
             cosines = [cosine(vector[word], vector[other]) for other in [*a.ids, *b.ids]]
@@ -100,7 +131,12 @@ def test_valnorm_is_that_of_loops_and_scipy(dtype):
         right = stats.pearsonr(effects, lexicon.value)
         assert found["valnorm"] == pytest.approx(right.statistic, abs=1e-9)
         assert found["p_value"] == pytest.approx(right.pvalue, rel=1e-6, abs=1e-15)
-        assert (found["n"], found["total"], found["coverage"], found["n_excluded"]) == (38, 38, 1.0, 0)
+        assert (found["n"], found["total"], found["coverage"], found["n_excluded"]) == (
+            38,
+            38,
+            1.0,
+            0,
+        )
         assert (found["n_pleasant"], found["n_unpleasant"], found["reason"]) == (4, 5, None)
 
 
@@ -111,14 +147,25 @@ def test_the_p_value_and_the_interval_of_r_are_scipys(n):
     a, b, targets = sets_of(2, 2, n)
     lexicon = Lexicon(targets, rng.normal(size=n))
     found = valnorm(Arrays(vector), lexicon=lexicon, pleasant=a, unpleasant=b)
-    effects = [row["effect_size"] for row in sc_weat(Arrays(vector), words=targets, a=a, b=b, permutations=0)]
-    lexicon.value[:] = np.array(effects) + rng.normal(size=n) * np.std(effects) / 2  # a strong correlation as well
+    effects = [
+        row["effect_size"]
+        for row in sc_weat(Arrays(vector), words=targets, a=a, b=b, permutations=0)
+    ]
+    lexicon.value[:] = (
+        np.array(effects) + rng.normal(size=n) * np.std(effects) / 2
+    )  # a strong correlation as well
     strong = valnorm(Arrays(vector), lexicon=lexicon, pleasant=a, unpleasant=b)
     right = stats.pearsonr(effects, lexicon.value)
-    assert (strong["valnorm"], strong["p_value"]) == pytest.approx((right.statistic, right.pvalue), rel=1e-9)
+    assert (strong["valnorm"], strong["p_value"]) == pytest.approx(
+        (right.statistic, right.pvalue), rel=1e-9
+    )
     ends = right.confidence_interval()
     if n < 4:
-        assert (strong["low"], strong["high"], strong["reason"]) == (None, None, "interval: fewer than 4 words")
+        assert (strong["low"], strong["high"], strong["reason"]) == (
+            None,
+            None,
+            "interval: fewer than 4 words",
+        )
     else:
         assert (strong["low"], strong["high"]) == pytest.approx(tuple(ends), abs=1e-9)
         assert strong["reason"] is None
@@ -146,7 +193,12 @@ def test_words_without_an_effect_size_are_left_out_and_counted():
 
     vector[:8] = vector[0]
     found = valnorm(Arrays(vector), lexicon=lexicon, pleasant=a, unpleasant=b)
-    assert (found["valnorm"], found["p_value"], found["n"], found["n_excluded"]) == (None, None, 0, 22)
+    assert (found["valnorm"], found["p_value"], found["n"], found["n_excluded"]) == (
+        None,
+        None,
+        0,
+        22,
+    )
     assert found["reason"] == "fewer than two words of the lexicon have an effect size and a value"
     [row] = sc_weat(Arrays(vector), words=words(12), a=a, b=b)
     assert (row["effect_size"], row["p_value"]) == (None, None)
@@ -172,7 +224,9 @@ def test_effect_sizes_that_differ_by_rounding_alone_have_no_correlation():
     a, b, targets = sets_of(2, 2, 6)
     rng = np.random.default_rng(0)
     small = np.outer(rng.uniform(1e-7, 1e-6, 6), [0.3, 0.2, -0.1, 0.05])
-    vector = np.concatenate([np.eye(9)[:4], np.concatenate([small, rng.normal(size=(6, 5))], axis=1)])
+    vector = np.concatenate(
+        [np.eye(9)[:4], np.concatenate([small, rng.normal(size=(6, 5))], axis=1)]
+    )
     lexicon = Lexicon(targets, rng.normal(size=6))
     effects = [row["effect_size"] for row in sc_weat(Arrays(vector), words=targets, a=a, b=b)]
     assert np.ptp(effects) < 1e-8
@@ -182,7 +236,9 @@ def test_effect_sizes_that_differ_by_rounding_alone_have_no_correlation():
 
 def test_a_lexicon_of_one_value():
     a, b, targets = sets_of(4, 4, 22)
-    found = valnorm(Arrays(vectors(0, 30)), lexicon=Lexicon(targets, np.ones(22)), pleasant=a, unpleasant=b)
+    found = valnorm(
+        Arrays(vectors(0, 30)), lexicon=Lexicon(targets, np.ones(22)), pleasant=a, unpleasant=b
+    )
     assert (found["valnorm"], found["reason"]) == (None, "the values of the lexicon are all equal")
 
 
@@ -213,9 +269,17 @@ def test_missing_words_refuse_the_layer_or_are_left_out_and_counted():
 
     lexicon = lexicon_of(range(8, 16))
     found = valnorm(data, lexicon=lexicon, pleasant=a, unpleasant=b)
-    assert (found["valnorm"], found["reason"]) == (None, "no vector, or a zero one, of 'word2', 'word7'")
+    assert (found["valnorm"], found["reason"]) == (
+        None,
+        "no vector, or a zero one, of 'word2', 'word7'",
+    )
     found = valnorm(data, lexicon=lexicon, pleasant=a, unpleasant=b, missing="skip")
-    assert (found["n"], found["coverage"], found["n_pleasant"], found["n_unpleasant"]) == (7, 7 / 8, 3, 3)
+    assert (found["n"], found["coverage"], found["n_pleasant"], found["n_unpleasant"]) == (
+        7,
+        7 / 8,
+        3,
+        3,
+    )
 
 
 @pytest.mark.parametrize("there", [[], [0, 1, 2, 3]])
@@ -264,7 +328,10 @@ def test_each_split_is_drawn_as_often_as_any_other():
 
 @settings(deadline=None, max_examples=50)
 @given(
-    data=st.data(), n=st.integers(3, 9), scale=st.sampled_from([0.1, 1 / 3, 1e-5]), shift=st.sampled_from([0.0, 0.9])
+    data=st.data(),
+    n=st.integers(3, 9),
+    scale=st.sampled_from([0.1, 1 / 3, 1e-5]),
+    shift=st.sampled_from([0.0, 0.9]),
 )
 def test_equal_sums_count_whatever_the_order_of_their_terms(data, n, scale, shift):
     """Multiples of a number that is not exact in binary: whole numbers tell which sums are equal."""
@@ -274,14 +341,20 @@ def test_equal_sums_count_whatever_the_order_of_their_terms(data, n, scale, shif
     splits = [sum(split) for split in combinations(whole, n_first)]
     values = np.array([whole]) * scale + shift
     p, n_splits, exact = permutation_test(values, n_first, 0, 0, error=np.finfo(float).eps)
-    assert (p[0], n_splits, exact) == (sum(each >= observed for each in splits) / len(splits), len(splits), True)
+    assert (p[0], n_splits, exact) == (
+        sum(each >= observed for each in splits) / len(splits),
+        len(splits),
+        True,
+    )
 
 
 def test_associations_that_tie_in_whole_numbers_tie_in_weat():
     """Vectors of whole numbers, whose cosines with unit axes are exact rational numbers over one root."""
     a, b, x, y = sets_of(1, 1, 3, 3)
     targets = np.array([[3, 1, 2], [1, 2, 3], [2, 1, 3], [1, 3, 2], [2, 3, 1], [3, 2, 1]])
-    whole = [int(v[0] - v[1]) for v in targets]  # cos with the first axis less that with the second, times √14
+    whole = [
+        int(v[0] - v[1]) for v in targets
+    ]  # cos with the first axis less that with the second, times √14
     splits = [sum(split) for split in combinations(whole, 3)]
     p = sum(each >= sum(whole[:3]) for each in splits) / 20
     for turned in (np.eye(3), np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]):
@@ -302,7 +375,10 @@ def test_ties_count_in_a_drawn_test(monkeypatch):
 def test_no_p_value_is_asked_for():
     data = Arrays(vectors(0, 8))
     a, b, x, y = sets_of(2, 2, 2, 2)
-    for found in (weat(data, x=x, y=y, a=a, b=b, permutations=0), *sc_weat(data, words=x, a=a, b=b, permutations=0)):
+    for found in (
+        weat(data, x=x, y=y, a=a, b=b, permutations=0),
+        *sc_weat(data, words=x, a=a, b=b, permutations=0),
+    ):
         assert found["effect_size"] is not None
         assert (found["p_value"], found["n_permutations"], found["exact"]) == (None, None, None)
         assert found["reason"] == "p_value: not asked for (permutations 0)"

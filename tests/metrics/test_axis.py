@@ -22,7 +22,9 @@ def scores(x: np.ndarray, **arguments: Any) -> dict[int, float]:
 def test_a_score_is_the_cosine_with_the_difference_of_the_poles():
     found = scores(X, positive=words(3, 4), negative=words(5))
     direction = (X[3] + X[4]) / 2 - X[5]
-    assert found == {number: pytest.approx(1 - cosine(X[number], direction)) for number in range(30)}
+    assert found == {
+        number: pytest.approx(1 - cosine(X[number], direction)) for number in range(30)
+    }
     flipped = scores(X, positive=words(5), negative=words(3, 4))
     assert flipped == {number: pytest.approx(-score) for number, score in found.items()}
     pairs = scores(X, positive=words(1, 2), negative=words(8, 9))
@@ -60,7 +62,12 @@ def test_words_and_vectors_that_are_missing():
     [row] = axis(Arrays(x), positive=words(3), negative=words(5), missing="skip")
     assert row["reason"] == "a pole has no word left"
     rows = axis(Arrays(x), positive=words(3, 99), negative=words(4, 5), missing="skip")
-    assert (rows[0]["n"], rows[0]["n_zero"], rows[0]["n_positive"], rows[0]["n_negative"]) == (29, 1, 1, 1)
+    assert (rows[0]["n"], rows[0]["n_zero"], rows[0]["n_positive"], rows[0]["n_negative"]) == (
+        29,
+        1,
+        1,
+        1,
+    )
     [row] = axis(Arrays(x), positive=words(3), negative=words(3))
     assert row["reason"] == "the two poles are the same"
 

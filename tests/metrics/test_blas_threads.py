@@ -12,7 +12,11 @@ from embstore.metrics.numerics.linear_algebra import eigenvalues_of, eigenvector
 
 
 def threads() -> list[int]:
-    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    return [
+        pool["num_threads"]
+        for pool in threadpoolctl.threadpool_info()
+        if pool["user_api"] == "blas"
+    ]
 
 
 def test_one_thread_until_the_last_has_left():
@@ -47,10 +51,14 @@ with one_thread():
 def test_the_libraries_are_looked_for_once(monkeypatch):
     searches: list[object] = []
     real = threadpoolctl.ThreadpoolController
-    monkeypatch.setattr(threadpoolctl, "ThreadpoolController", lambda: searches.append(None) or real())
+    monkeypatch.setattr(
+        threadpoolctl, "ThreadpoolController", lambda: searches.append(None) or real()
+    )
     for _ in range(5):
         with one_thread():
-            assert {pool["num_threads"] for pool in real().info() if pool["user_api"] == "blas"} == {1}
+            assert {
+                pool["num_threads"] for pool in real().info() if pool["user_api"] == "blas"
+            } == {1}
     assert len(searches) <= 1
 
 

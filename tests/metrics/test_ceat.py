@@ -12,7 +12,12 @@ from embstore.metrics.association import weat
 from embstore.metrics.ceat import ceat, combine
 from embstore.metrics.data import Contexts, Words
 
-TEXTS = {"x": ("rose", "tulip", "lily"), "y": ("wasp", "flea", "moth"), "a": ("good", "kind"), "b": ("bad", "vile")}
+TEXTS = {
+    "x": ("rose", "tulip", "lily"),
+    "y": ("wasp", "flea", "moth"),
+    "a": ("good", "kind"),
+    "b": ("bad", "vile"),
+}
 NAMES = tuple(text for texts in TEXTS.values() for text in texts)
 
 
@@ -29,7 +34,9 @@ def occurrences(n: int, seed: int = 0) -> tuple[np.ndarray, Contexts]:
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(len(NAMES), 8))
     groups = np.repeat(np.arange(len(NAMES)), n)
-    return centres[groups] + 0.5 * rng.normal(size=(len(groups), 8)), Contexts(np.arange(len(groups)), groups, NAMES)
+    return centres[groups] + 0.5 * rng.normal(size=(len(groups), 8)), Contexts(
+        np.arange(len(groups)), groups, NAMES
+    )
 
 
 def test_the_pooling_is_that_of_dersimonian_and_laird():
@@ -44,9 +51,9 @@ def test_one_context_of_each_word_is_weat():
     x, contexts = occurrences(1)
     row = ceat(Arrays(x), contexts=contexts, draws=7, **sets())
     expected = weat(Arrays(x), permutations=0, **sets())["effect_size"]
-    assert [row[name] for name in ("q05", "q25", "median", "q75", "q95", "ces", "ces_association")] == [
-        pytest.approx(expected)
-    ] * 7
+    assert [
+        row[name] for name in ("q05", "q25", "median", "q75", "q95", "ces", "ces_association")
+    ] == [pytest.approx(expected)] * 7
     assert (row["n"], row["sizes"], row["reason"]) == (10, [3, 3, 2, 2], None)
 
 
@@ -61,7 +68,9 @@ def test_the_distribution_is_that_of_draws_by_hand():
     for name, level in levels.items():
         assert row[name] == pytest.approx(np.quantile(effects, level), abs=0.12)
     more = ceat(Arrays(x), contexts=contexts, draws=16_000, seed=3, **sets())
-    assert more["se"] == pytest.approx(row["se"] / 2, rel=0.1), "the error falls with the draws, as the docs say"  # type: ignore[operator]
+    assert more["se"] == pytest.approx(row["se"] / 2, rel=0.1), (
+        "the error falls with the draws, as the docs say"
+    )  # type: ignore[operator]
     assert more["ces"] == pytest.approx(row["ces"], abs=0.03)
 
 

@@ -38,7 +38,9 @@ def test_cka_by_chance(variant, n_copies):
     x, y = rng.normal(size=(7, 3)) ** 3 + 2, rng.gamma(0.5, size=(7, 5))
     x[:n_copies] = x[0]
     k, l_ = map(centred_gram if variant == "biased" else u_centred_gram, (x, y))
-    shuffled = [(k * l_[np.ix_(order, order)]).sum() for order in ORDERS] / (np.linalg.norm(k) * np.linalg.norm(l_))
+    shuffled = [(k * l_[np.ix_(order, order)]).sum() for order in ORDERS] / (
+        np.linalg.norm(k) * np.linalg.norm(l_)
+    )
     row = single_row(cka, x, y, variant=variant)
     assert row["cka"] == pytest.approx(shuffled[0])
     assert row["chance"] == pytest.approx(shuffled.mean(), abs=1e-12)
@@ -51,7 +53,9 @@ def test_cka_of_few_items_by_chance(n):
     x, y = rng.normal(size=(n, 3)), rng.gamma(0.5, size=(n, 2))
     k, l_ = centred_gram(x), centred_gram(y)
     orders = [*permutations(range(n))]
-    shuffled = [(k * l_[np.ix_(order, order)]).sum() for order in orders] / (np.linalg.norm(k) * np.linalg.norm(l_))
+    shuffled = [(k * l_[np.ix_(order, order)]).sum() for order in orders] / (
+        np.linalg.norm(k) * np.linalg.norm(l_)
+    )
     row = single_row(cka, x, y, variant="biased")
     assert row["chance"] == pytest.approx(shuffled.mean())
     assert row["chance_deviation"] == pytest.approx(shuffled.std(), abs=1e-8)
@@ -60,7 +64,9 @@ def test_cka_of_few_items_by_chance(n):
 def test_biased_cka_of_wide_gaussian_layers_by_chance():
     """Of 100 items in 768 and 512 dimensions they look alike; β of d dimensions is about (n − 1) d/(n − 1 + d)."""
     rng = np.random.default_rng(0)
-    row = single_row(cka, rng.normal(size=(100, 768)), rng.normal(size=(100, 512)), variant="biased")
+    row = single_row(
+        cka, rng.normal(size=(100, 768)), rng.normal(size=(100, 512)), variant="biased"
+    )
     assert row["chance"] == pytest.approx(np.sqrt(99 * 768 / 867 * 99 * 512 / 611) / 99, abs=0.003)
     assert row["chance"] == pytest.approx(0.86, abs=0.003)
     assert abs(row["cka"] - row["chance"]) < 4 * row["chance_deviation"]
@@ -72,7 +78,9 @@ def test_rsa_by_chance_is_zero():
     units = [each / np.sqrt((each * each).sum(axis=1))[:, None] for each in (x, y)]
     k, l_ = (each @ each.T for each in units)
     upper = np.triu_indices(7, 1)
-    shuffled = np.array([np.corrcoef(k[upper], l_[np.ix_(order, order)][upper])[0, 1] for order in ORDERS])
+    shuffled = np.array(
+        [np.corrcoef(k[upper], l_[np.ix_(order, order)][upper])[0, 1] for order in ORDERS]
+    )
     row = single_row(rsa, x, y)
     assert (row["rsa"], row["chance"]) == (pytest.approx(shuffled[0]), 0)
     assert abs(shuffled.mean()) < 1e-12
@@ -120,7 +128,10 @@ def test_imbalance_by_chance_is_one(k):
     distances, distances_2 = (np.linalg.norm(each[:, None] - each, axis=2) for each in (x, y))
     np.fill_diagonal(distances, np.inf), np.fill_diagonal(distances_2, np.inf)
     nearest, ranks = np.argsort(distances)[:, :k], np.argsort(np.argsort(distances_2)) + 1
-    shuffled = [2 / 7 * np.take_along_axis(ranks[np.ix_(order, order)], nearest, axis=1).mean() for order in ORDERS]
+    shuffled = [
+        2 / 7 * np.take_along_axis(ranks[np.ix_(order, order)], nearest, axis=1).mean()
+        for order in ORDERS
+    ]
     row = single_row(imbalance, x, y, k=k)
     assert (row["imbalance"], row["chance"]) == (pytest.approx(shuffled[0]), 1)
     assert np.mean(shuffled) == pytest.approx(1)
@@ -131,6 +142,11 @@ def test_share_of_neighbours_with_the_label_by_chance():
     x, codes = np.random.default_rng(9).normal(size=(7, 3)), np.array([0, 0, 0, 1, 1, 2, 2])
     for k in (1, 3):
         near = neighbour_matrix(x, k)
-        shares = [(near * (codes[order][:, None] == codes[order])).sum() / (7 * k) for order in ORDERS]
+        shares = [
+            (near * (codes[order][:, None] == codes[order])).sum() / (7 * k) for order in ORDERS
+        ]
         row = knn(Arrays(x), labels=ItemLabels(np.arange(7), codes, ("a", "b", "c")), k=k)
-        assert (row["label_share"], row["chance"]) == (pytest.approx(shares[0]), pytest.approx(np.mean(shares)))
+        assert (row["label_share"], row["chance"]) == (
+            pytest.approx(shares[0]),
+            pytest.approx(np.mean(shares)),
+        )

@@ -13,14 +13,21 @@ from embstore.metrics.change import change
 from embstore.metrics.data import Contexts
 
 
-def occurrences(sizes: dict[str, tuple[int, ...]], shift: float = 0.0) -> tuple[np.ndarray, Contexts, list[Any]]:
+def occurrences(
+    sizes: dict[str, tuple[int, ...]], shift: float = 0.0
+) -> tuple[np.ndarray, Contexts, list[Any]]:
     """Vectors of words, whose uses in the second group are moved by ``shift``; sizes by word and group."""
     rng = np.random.default_rng(0)
-    words = np.concatenate([np.full(sum(each), number) for number, each in enumerate(sizes.values())])
+    words = np.concatenate(
+        [np.full(sum(each), number) for number, each in enumerate(sizes.values())]
+    )
     groups = np.concatenate([np.repeat(np.arange(len(each)), each) for each in sizes.values()])
     x = rng.normal(size=(len(words), 6)) + 1
     x[groups == 1] += shift * np.array([1, -1, 0, 0, 1, 0])
-    members = [(f"19{number}0", np.flatnonzero(groups == number)) for number in range(max(map(len, sizes.values())))]
+    members = [
+        (f"19{number}0", np.flatnonzero(groups == number))
+        for number in range(max(map(len, sizes.values())))
+    ]
     return x, Contexts(np.arange(len(words)), words, tuple(sizes)), members
 
 
@@ -35,7 +42,9 @@ def test_distances_are_those_of_all_pairs():
         within = (pdist(first, "cosine").mean() + pdist(second, "cosine").mean()) / 2
         apd = cdist(first, second, "cosine").mean()
         expected = apd, within, apd - within, cosine(first.mean(axis=0), second.mean(axis=0))
-        assert [row[name] for name in ("apd", "within", "apd_change", "prt")] == pytest.approx(expected)
+        assert [row[name] for name in ("apd", "within", "apd_change", "prt")] == pytest.approx(
+            expected
+        )
         assert (row["p"], row["seed"]) == (None, None)
 
 
@@ -59,7 +68,10 @@ def test_words_that_change_are_found_and_others_are_not():
     sizes = {f"w{number}": (12, 12) for number in range(40)}
     x, contexts, groups = occurrences(sizes)
     x[(contexts.groups == 3) & np.isin(contexts.ids, groups[1][1])] += [4, -4, 0, 0, 0, 0]
-    rows = {row["word"]: row for row in change(Arrays(x), contexts=contexts, groups=groups, permutations=5000)}
+    rows = {
+        row["word"]: row
+        for row in change(Arrays(x), contexts=contexts, groups=groups, permutations=5000)
+    }
     assert rows["w3"]["p"] == pytest.approx(1 / 5001)
     assert [word for word, row in rows.items() if row["p_holm"] < 0.05] == ["w3"]  # type: ignore[operator]
     others = [row["p"] for word, row in rows.items() if word != "w3"]
@@ -73,14 +85,20 @@ def test_rare_words_and_adjacent_groups():
         ("bank", "1900", "1910"), ("bank", "1910", "1920"),
     ]  # fmt: skip
     assert [(row["n_rare"], row["rare"]) for row in rows] == [(1, "dog")] * 2
-    asked = change(Arrays(x), contexts=contexts, groups=groups, permutations=9, word=("bank", "dog"))
-    assert [row["reason"] for row in asked if row["word"] == "dog"] == ["fewer than 5 contexts in a group"] * 2
+    asked = change(
+        Arrays(x), contexts=contexts, groups=groups, permutations=9, word=("bank", "dog")
+    )
+    assert [row["reason"] for row in asked if row["word"] == "dog"] == [
+        "fewer than 5 contexts in a group"
+    ] * 2
     [none] = change(Arrays(x), contexts=contexts, groups=groups, min_contexts=9)
     assert none["reason"] == "no word has 9 contexts in two groups"
     [none] = change(Arrays(x), contexts=contexts, groups=groups[:1])
     assert none["reason"] == "fewer than two groups"
     x[contexts.groups == 1] = 0
-    assert {row["word"] for row in change(Arrays(x), contexts=contexts, groups=groups, permutations=0)} == {"bank"}
+    assert {
+        row["word"] for row in change(Arrays(x), contexts=contexts, groups=groups, permutations=0)
+    } == {"bank"}
 
 
 def pairs(rows: list[Any]) -> list[tuple[Any, ...]]:
@@ -91,7 +109,9 @@ def test_groups_without_an_order_are_compared_in_all_pairs():
     """Senses of three words, in the order of the alphabet: those of one word need not be neighbours there."""
     senses = {"bank": (6, 0, 7, 2), "spring": (0, 8, 6, 6), "mouse": (5, 0, 0, 1)}
     x, contexts, groups = occurrences(senses)
-    groups = [*zip(("money", "season", "water", "wheel"), (members for _, members in groups), strict=True)]
+    groups = [
+        *zip(("money", "season", "water", "wheel"), (members for _, members in groups), strict=True)
+    ]
     rows = change(Arrays(x), contexts=contexts, groups=groups, is_ordered=False, permutations=99)
     assert pairs(rows) == [
         ("bank", "money", "water"),
@@ -101,9 +121,16 @@ def test_groups_without_an_order_are_compared_in_all_pairs():
     in_order = change(Arrays(x), contexts=contexts, groups=groups, permutations=0)
     assert pairs(in_order) == [("spring", "season", "water"), ("spring", "water", "wheel")]
     asked = change(
-        Arrays(x), contexts=contexts, groups=groups, is_ordered=False, permutations=0, word=("bank", "mouse", "spring")
+        Arrays(x),
+        contexts=contexts,
+        groups=groups,
+        is_ordered=False,
+        permutations=0,
+        word=("bank", "mouse", "spring"),
     )
-    assert [row["reason"] for row in asked if row["word"] == "mouse"] == ["fewer than 5 contexts in a group"]
+    assert [row["reason"] for row in asked if row["word"] == "mouse"] == [
+        "fewer than 5 contexts in a group"
+    ]
     assert {row["n_rare"] for row in asked} == {0}
     distances = cdist(x[:6], x[6:13], "cosine")
     assert rows[0]["apd"] == pytest.approx(distances.mean())
@@ -126,7 +153,11 @@ def test_each_group_is_compared_with_a_chosen_one_or_with_the_rest():
     chosen = change(Arrays(x), **call, against="1920")
     assert pairs(chosen) == [("bank", "1900", "1920"), ("bank", "1910", "1920")]
     rest = change(Arrays(x), **call, against="rest")
-    assert pairs(rest) == [("bank", "1900", "rest"), ("bank", "1910", "rest"), ("bank", "1920", "rest")]
+    assert pairs(rest) == [
+        ("bank", "1900", "rest"),
+        ("bank", "1910", "rest"),
+        ("bank", "1920", "rest"),
+    ]
     for row, (_, members) in zip(rest, groups, strict=True):
         others = np.setdiff1d(np.arange(len(x)), members)
         assert row["apd"] == pytest.approx(cdist(x[members], x[others], "cosine").mean())
@@ -154,9 +185,12 @@ def exact_change(x: np.ndarray, is_second: np.ndarray) -> float:
         sums.append(units[side].sum(axis=0))
         totals.append(squares[side].sum())
         sizes.append(int(side.sum()))
-    between = (totals[0] / sizes[0] + totals[1] / sizes[1]) / 2 - (sums[0] @ sums[1]) / (sizes[0] * sizes[1])
+    between = (totals[0] / sizes[0] + totals[1] / sizes[1]) / 2 - (sums[0] @ sums[1]) / (
+        sizes[0] * sizes[1]
+    )
     within = [
-        total / n - ((each @ each) - total) / (n * (n - 1)) for each, total, n in zip(sums, totals, sizes, strict=True)
+        total / n - ((each @ each) - total) / (n * (n - 1))
+        for each, total, n in zip(sums, totals, sizes, strict=True)
     ]
     return float(between - (within[0] + within[1]) / 2)
 
@@ -186,6 +220,8 @@ def test_equal_splits_count_as_large_whatever_the_rounding():
     contexts = Contexts(np.arange(10), np.zeros(10, np.int64), ("bank",))
     groups = [("1900", np.arange(5)), ("1910", np.arange(5, 10))]
     [row] = change(Arrays(x), contexts=contexts, groups=groups, permutations=20_000)
-    splits = [exact_change(x, np.isin(np.arange(10), chosen)) for chosen in combinations(range(10), 5)]
+    splits = [
+        exact_change(x, np.isin(np.arange(10), chosen)) for chosen in combinations(range(10), 5)
+    ]
     observed = exact_change(x, np.arange(10) >= 5)
     assert row["p"] == pytest.approx(np.mean(np.array(splits) >= observed * (1 - 1e-9)), abs=0.004)

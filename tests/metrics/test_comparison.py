@@ -14,7 +14,14 @@ from scipy.spatial.distance import pdist
 from scipy.stats import ortho_group, rankdata, spearmanr
 
 from embstore.metrics import NotComputable
-from embstore.metrics.comparison import cka, draw_pairs, expected_jaccard, numbered_pairs, overlap, rsa
+from embstore.metrics.comparison import (
+    cka,
+    draw_pairs,
+    expected_jaccard,
+    numbered_pairs,
+    overlap,
+    rsa,
+)
 from embstore.metrics.numerics import layer_pairs
 from embstore.metrics.numerics.statistics import ranks
 
@@ -31,7 +38,9 @@ def two_layers(draw: st.DrawFn, n_min: int = 4) -> tuple[np.ndarray, np.ndarray]
     n, dim, dim_2 = draw(st.integers(n_min, 40)), draw(st.integers(2, 50)), draw(st.integers(2, 50))
     offset = draw(st.sampled_from([0.0, 0.5, 5.0, 30.0]))  # of 30, cosines of .999
     x = rng.normal(size=(n, dim))
-    y = x @ rng.normal(size=(dim, dim_2)) * draw(st.sampled_from([0.0, 0.3])) + rng.normal(size=(n, dim_2))
+    y = x @ rng.normal(size=(dim, dim_2)) * draw(st.sampled_from([0.0, 0.3])) + rng.normal(
+        size=(n, dim_2)
+    )
     dtype = draw(st.sampled_from(["float32", "float16"]))
     return tuple((layer + offset).astype(dtype).astype(np.float32) for layer in (x, y))  # type: ignore[return-value]
 
@@ -41,16 +50,29 @@ def two_layers(draw: st.DrawFn, n_min: int = 4) -> tuple[np.ndarray, np.ndarray]
 def test_cka_is_that_of_the_gram_matrices(layers):
     for variant in ("unbiased", "biased"):
         row = single_row(cka, *layers, variant=variant)
-        assert (row["cka"], row["n"], row["reason"]) == (close(gram_cka(*layers, variant)), len(layers[0]), None)
+        assert (row["cka"], row["n"], row["reason"]) == (
+            close(gram_cka(*layers, variant)),
+            len(layers[0]),
+            None,
+        )
 
 
 @settings(deadline=None, max_examples=60)
 @given(layers=two_layers(n_min=3))
 def test_rsa_is_that_of_the_triangles(layers):
     n = len(layers[0])
-    counts = {"chance": 0, "n": n, "n_pairs": n * (n - 1) // 2, "n_zero": 0, "reason": None, "seed": None}
+    counts = {
+        "chance": 0,
+        "n": n,
+        "n_pairs": n * (n - 1) // 2,
+        "n_zero": 0,
+        "reason": None,
+        "seed": None,
+    }
     one_triangle, other = triangles(*layers)
-    assert single_row(rsa, *layers) == counts | {"rsa": close(np.corrcoef(one_triangle, other)[0, 1])}
+    assert single_row(rsa, *layers) == counts | {
+        "rsa": close(np.corrcoef(one_triangle, other)[0, 1])
+    }
     if not (nearly_tied(one_triangle) or nearly_tied(other)):
         by_rank = single_row(rsa, *layers, correlation="spearman")
         assert by_rank == counts | {"rsa": close(spearmanr(one_triangle, other).statistic)}
@@ -107,12 +129,16 @@ def test_each_pair_of_layers_in_its_place(metric, given_, column):
 
     square = metric([data(x) for x in layers], None, ids, **given_)
     assert [row[column] for row in square] == [
-        pytest.approx(single_row(metric, x, y, **given_)[column], abs=1e-12) for x in layers for y in layers
+        pytest.approx(single_row(metric, x, y, **given_)[column], abs=1e-12)
+        for x in layers
+        for y in layers
     ]
     assert [square[place][column] for place in (0, 4, 8)] == pytest.approx([1, 1, 1], abs=1e-12)
     of_two = metric([data(x) for x in layers], [data(y) for y in others], ids, **given_)
     assert [row[column] for row in of_two] == [
-        pytest.approx(single_row(metric, x, y, **given_)[column], abs=1e-12) for x in layers for y in others
+        pytest.approx(single_row(metric, x, y, **given_)[column], abs=1e-12)
+        for x in layers
+        for y in others
     ]
 
 
@@ -155,7 +181,9 @@ def exact_cosine_distances(x: np.ndarray) -> np.ndarray:
     """The triangle of 1 − cosine in extended precision, as half the squares of the differences of unit vectors."""
     units = x.astype(np.longdouble)
     units /= np.sqrt((units**2).sum(axis=1))[:, None]
-    return np.array([((units[i] - units[j]) ** 2).sum() / 2 for i, j in combinations(range(len(x)), 2)])
+    return np.array(
+        [((units[i] - units[j]) ** 2).sum() / 2 for i, j in combinations(range(len(x)), 2)]
+    )
 
 
 @pytest.mark.parametrize("dim", [6, 90])  # by sums of products, and by Gram matrices
@@ -169,7 +197,9 @@ def test_cosines_that_differ_by_little_are_told_apart(dim, offset):
     y[:, 1] += offset
     triangle, other = (exact_cosine_distances(each) for each in (x, y))
     assert 1e-14 < triangle.max() < 1e-3
-    expected = np.corrcoef(triangle.astype(float) / triangle.max(), other.astype(float) / other.max())[0, 1]
+    expected = np.corrcoef(
+        triangle.astype(float) / triangle.max(), other.astype(float) / other.max()
+    )[0, 1]
     row = single_row(rsa, x, y)
     assert (row["rsa"], row["reason"]) == (pytest.approx(expected, rel=1e-7), None)
     by_rank = single_row(rsa, x, y, correlation="spearman")
@@ -192,13 +222,18 @@ def test_a_sample_of_pairs_is_seeded_and_said():
     x = rng.normal(size=(80, 10))
     y = x + rng.normal(size=(80, 10))
     exact = spearmanr(*triangles(x, y)).statistic
-    rows = [single_row(rsa, x, y, correlation="spearman", pairs=1500, seed=seed) for seed in (0, 0, 1)]
+    rows = [
+        single_row(rsa, x, y, correlation="spearman", pairs=1500, seed=seed) for seed in (0, 0, 1)
+    ]
     assert [(row["n_pairs"], row["seed"]) for row in rows] == [(1500, 0), (1500, 0), (1500, 1)]
     assert rows[0] == rows[1] != rows[2]
     for row, seed in zip(rows[1:], (0, 1), strict=True):
         assert row["rsa"] == pytest.approx(exact, abs=0.05)
         i, j = draw_pairs(80, 1500, seed)
-        cosines = [np.array([z[a] @ z[b] / np.sqrt(z[a] @ z[a] * (z[b] @ z[b])) for a, b in zip(i, j)]) for z in (x, y)]  # noqa: B905
+        cosines = [
+            np.array([z[a] @ z[b] / np.sqrt(z[a] @ z[a] * (z[b] @ z[b])) for a, b in zip(i, j)])
+            for z in (x, y)
+        ]  # noqa: B905
         assert row["rsa"] == close(np.corrcoef(*map(rankdata, cosines))[0, 1])
 
 
@@ -207,7 +242,9 @@ def exact_ranks(x: np.ndarray) -> np.ndarray:
     squares = []
     for a, b in combinations(x.tolist(), 2):
         product = sum(map(operator.mul, a, b))
-        squares.append(Fraction(product * abs(product), sum(v * v for v in a) * sum(v * v for v in b)))
+        squares.append(
+            Fraction(product * abs(product), sum(v * v for v in a) * sum(v * v for v in b))
+        )
     order = {value: place for place, value in enumerate(sorted(set(squares)))}
     return rankdata([order[value] for value in squares])
 
@@ -240,11 +277,16 @@ def test_values_that_follow_closely_are_not_all_one_rank():
 
 def test_pairs_are_drawn_without_replacement():
     everything = list(combinations(range(30), 2))
-    assert sorted(zip(*(part.tolist() for part in draw_pairs(30, 10**6, 0)), strict=True)) == everything
+    assert (
+        sorted(zip(*(part.tolist() for part in draw_pairs(30, 10**6, 0)), strict=True))
+        == everything
+    )
     drawn = list(zip(*(part.tolist() for part in draw_pairs(30, 200, 0)), strict=True))
     assert len(drawn) == len(set(drawn)) == 200
     assert set(drawn) < set(everything)
-    tens = [draw_pairs(5, 3, seed) for seed in range(2000)]  # each of the 10 pairs as often as the others
+    tens = [
+        draw_pairs(5, 3, seed) for seed in range(2000)
+    ]  # each of the 10 pairs as often as the others
     counts = np.zeros((5, 5))
     for i, j in tens:
         np.add.at(counts, (i, j), 1)
@@ -266,16 +308,22 @@ def test_too_few_items(n):
     expected = {"cka": None, "chance": None, "chance_deviation": None, "n": n}
     assert single_row(cka, x, x) == expected | {"reason": "unbiased CKA needs 4 items or more"}
     row = single_row(rsa, x, x)
-    assert (row["rsa"], row["reason"]) == ((None, "fewer than three items with a direction") if n < 3 else (1, None))
+    assert (row["rsa"], row["reason"]) == (
+        (None, "fewer than three items with a direction") if n < 3 else (1, None)
+    )
     biased = single_row(cka, x, x, variant="biased")
     assert (biased["cka"] is None) is (n < 2)
     lists = single_row(overlap, x, x, k=3)
-    assert (lists["jaccard"], lists["jaccard_expected"], lists["overlap"], lists["chance"]) == (None,) * 4
+    assert (lists["jaccard"], lists["jaccard_expected"], lists["overlap"], lists["chance"]) == (
+        None,
+    ) * 4
     assert lists["reason"] == ("fewer than two items with a direction" if n < 2 else f"3 neighbours of {n - 1} other "
                                "items: take a smaller k")  # fmt: skip
 
 
-@pytest.mark.parametrize("tied", [np.full((9, 4), 0.1), np.eye(9), ortho_group.rvs(9, random_state=0), np.eye(9) + 7])
+@pytest.mark.parametrize(
+    "tied", [np.full((9, 4), 0.1), np.eye(9), ortho_group.rvs(9, random_state=0), np.eye(9) + 7]
+)
 def test_ties_share_no_neighbours(tied):
     """Where all items are equally near, only their ids would make lists of neighbours."""
     x = np.random.default_rng(0).normal(size=(9, 4))
@@ -301,7 +349,12 @@ def test_a_layer_without_variance_is_named(alike, dtype):
     biased = single_row(cka, x, y, variant="biased")
     assert (biased["cka"] is None) is (alike == "all equal")
     rows = cka([Arrays(x), Arrays(y)], None, np.arange(9))
-    assert [row["reason"] and row["reason"].split(":")[0] for row in rows] == [None, "layer_2", "layer", "layer"]
+    assert [row["reason"] and row["reason"].split(":")[0] for row in rows] == [
+        None,
+        "layer_2",
+        "layer",
+        "layer",
+    ]
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -319,7 +372,10 @@ def test_a_constant_layer_takes_no_value_from_the_others_by_gram_matrices(varian
             assert (row["cka"], row["chance"]) == (None, None)
             assert str(row["reason"]).startswith(f"{side}: its vectors are all alike")
         else:
-            assert (row["cka"], row["reason"]) == (close(gram_cka(layers[i], layers[j], variant)), None)
+            assert (row["cka"], row["reason"]) == (
+                close(gram_cka(layers[i], layers[j], variant)),
+                None,
+            )
 
 
 def test_zero_vectors_are_left_out_of_what_needs_directions():
@@ -327,14 +383,20 @@ def test_zero_vectors_are_left_out_of_what_needs_directions():
     layers = [rng.normal(size=(20, 6)) for _ in range(3)]
     layers[0][[3, 5]], layers[1][[5, 11]] = 0, 0
     data = [Arrays(x[:8], x[8:]) for x in layers]
-    cases: list[tuple[Any, dict[str, Any]]] = [(rsa, {}), (rsa, {"correlation": "spearman"}), (overlap, {"k": 3})]
+    cases: list[tuple[Any, dict[str, Any]]] = [
+        (rsa, {}),
+        (rsa, {"correlation": "spearman"}),
+        (overlap, {"k": 3}),
+    ]
     for metric, options in cases:
         rows = metric(data, None, np.arange(20), **options)
         assert [row["n_zero"] for row in rows] == [2, 3, 2, 3, 2, 2, 2, 2, 0]
         for place, row in enumerate(rows):
             x, y = layers[place // 3], layers[place % 3]
             kept = x.any(axis=1) & y.any(axis=1)
-            assert row == pytest.approx(single_row(metric, x[kept], y[kept], **options) | {"n_zero": row["n_zero"]})
+            assert row == pytest.approx(
+                single_row(metric, x[kept], y[kept], **options) | {"n_zero": row["n_zero"]}
+            )
     found = cka(data, None, np.arange(20))
     assert [row["n"] for row in found] == [20] * 9  # a zero vector is a point like any other
     assert found[1]["cka"] == close(gram_cka(layers[0], layers[1]))
@@ -343,6 +405,13 @@ def test_zero_vectors_are_left_out_of_what_needs_directions():
 def test_a_layer_that_lacks_items_is_never_a_smaller_sample():
     x = np.random.default_rng(0).normal(size=(10, 3))
     data = [Arrays(x), Arrays(x[:9])]
-    for metric, settings_ in ((cka, {}), (rsa, {}), (rsa, {"correlation": "spearman"}), (overlap, {"k": 3})):
-        with pytest.raises(NotComputable, match="lacks some of the items; embstore verify says which"):
+    for metric, settings_ in (
+        (cka, {}),
+        (rsa, {}),
+        (rsa, {"correlation": "spearman"}),
+        (overlap, {"k": 3}),
+    ):
+        with pytest.raises(
+            NotComputable, match="lacks some of the items; embstore verify says which"
+        ):
             metric(data, None, np.arange(10), **settings_)

@@ -14,7 +14,11 @@ from embstore.metrics.contextuality import intra_sentence, mev, self_similarity
 from embstore.metrics.data import Contexts
 from embstore.metrics.numerics import groups as group_module
 
-FUNCTIONS = {"self_similarity": self_similarity, "intra_sentence_similarity": intra_sentence, "mev": mev}
+FUNCTIONS = {
+    "self_similarity": self_similarity,
+    "intra_sentence_similarity": intra_sentence,
+    "mev": mev,
+}
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,18 @@ class Occurrences:
         return np.bincount(self.contexts.groups, minlength=len(self.contexts.names)).tolist()
 
 
-def occurrences(x: np.ndarray, groups: np.ndarray, *, seed: int = 0, n_blocks: int = 3) -> Occurrences:
+def occurrences(
+    x: np.ndarray, groups: np.ndarray, *, seed: int = 0, n_blocks: int = 3
+) -> Occurrences:
     """Give rows ids that do not follow each other, and shuffle them over blocks, as a store does."""
     rng = np.random.default_rng(seed)
     ids = np.sort(rng.choice(2**62, len(x), replace=False))
     order = rng.permutation(len(x))
     names = tuple(f"word{group}" for group in range(int(groups.max(initial=0)) + 1))
     blocks = np.array_split(x[order], n_blocks)
-    return Occurrences(x, Contexts(ids, groups.astype(np.int64), names), Arrays(*blocks, ids=ids[order]))
+    return Occurrences(
+        x, Contexts(ids, groups.astype(np.int64), names), Arrays(*blocks, ids=ids[order])
+    )
 
 
 @st.composite
@@ -52,11 +60,15 @@ def corpora(draw: st.DrawFn) -> Occurrences:
     offset = draw(st.sampled_from([0.0, 0.3, 3.0, 100.0]))
     groups = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
     own = rng.normal(size=(len(sizes), dim))
-    x = (rng.normal(size=(len(groups), dim)) + own[groups] + offset) * draw(st.sampled_from([1e-3, 1.0, 100.0]))
+    x = (rng.normal(size=(len(groups), dim)) + own[groups] + offset) * draw(
+        st.sampled_from([1e-3, 1.0, 100.0])
+    )
     dtype = draw(st.sampled_from([np.float32, np.float64, np.float16]))
     # float16 in a store reaches a metric as float32.
     stored = x.astype(dtype).astype(np.float32 if dtype == np.float16 else dtype)
-    return occurrences(stored, groups, seed=draw(st.integers(0, 99)), n_blocks=draw(st.integers(1, 4)))
+    return occurrences(
+        stored, groups, seed=draw(st.integers(0, 99)), n_blocks=draw(st.integers(1, 4))
+    )
 
 
 def single_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -89,15 +101,28 @@ def test_self_similarity_is_the_mean_over_all_pairs_of_a_word(made, minimum):
 @each
 @given(corpora(), st.integers(1, 6))
 def test_intra_sentence_is_the_mean_cosine_with_the_mean_vector(made, minimum):
-    expected = {g: plain_intra_sentence(made.of(g)) for g, size in enumerate(made.sizes) if size >= minimum}
+    expected = {
+        g: plain_intra_sentence(made.of(g)) for g, size in enumerate(made.sizes) if size >= minimum
+    }
     check("intra_sentence_similarity", made, expected, minimum, min_words=minimum)
 
 
 @each
 @given(corpora(), st.integers(2, 6), st.booleans())
 def test_mev_is_the_share_of_the_first_singular_value(made, minimum, is_centred):
-    expected = {g: plain_mev(made.of(g), is_centred=is_centred) for g, size in enumerate(made.sizes) if size >= minimum}
-    check("mev", made, expected, minimum, min_contexts=minimum, variant="centred" if is_centred else "uncentred")
+    expected = {
+        g: plain_mev(made.of(g), is_centred=is_centred)
+        for g, size in enumerate(made.sizes)
+        if size >= minimum
+    }
+    check(
+        "mev",
+        made,
+        expected,
+        minimum,
+        min_contexts=minimum,
+        variant="centred" if is_centred else "uncentred",
+    )
 
 
 def test_the_sums_of_one_batch_of_groups_are_in_memory_at_once(monkeypatch):
@@ -105,7 +130,9 @@ def test_the_sums_of_one_batch_of_groups_are_in_memory_at_once(monkeypatch):
     empty = group_module.GroupSums.empty
 
     def counted(*arguments: Any, **named: Any) -> group_module.GroupSums:
-        alive.append(sum(type(single_row) is group_module.GroupSums for single_row in gc.get_objects()))
+        alive.append(
+            sum(type(single_row) is group_module.GroupSums for single_row in gc.get_objects())
+        )
         return empty(*arguments, **named)
 
     monkeypatch.setattr(group_module.GroupSums, "empty", counted)
@@ -116,7 +143,9 @@ def test_the_sums_of_one_batch_of_groups_are_in_memory_at_once(monkeypatch):
     assert alive == [0] * 6
 
 
-def check(value: str, made: Occurrences, expected: dict[int, float], minimum: int, **parameters: Any) -> None:
+def check(
+    value: str, made: Occurrences, expected: dict[int, float], minimum: int, **parameters: Any
+) -> None:
     """Hold both the rows of each group and the row of their mean against the expected values of the groups."""
     function, group = FUNCTIONS[value], "sentence" if value.startswith("intra") else "word"
     rows = function(made.data, contexts=made.contexts, **{f"per_{group}": True}, **parameters)
@@ -168,9 +197,13 @@ def clouds() -> Occurrences:
 
 
 def test_words_that_were_asked_for_have_rows_with_a_reason_where_they_have_no_value():
-    made = occurrences(np.random.default_rng(2).normal(size=(8, 3)), np.array([0] * 5 + [1] + [2] * 2))
+    made = occurrences(
+        np.random.default_rng(2).normal(size=(8, 3)), np.array([0] * 5 + [1] + [2] * 2)
+    )
     for value, function in {"self_similarity": self_similarity, "mev": mev}.items():
-        rows = by_name(function(made.data, contexts=made.contexts, word=("word0", "word1", "word2")))
+        rows = by_name(
+            function(made.data, contexts=made.contexts, word=("word0", "word1", "word2"))
+        )
         assert list(rows) == ["word0", "word1", "word2"]
         assert rows["word0"]["reason"] is None
         assert (rows["word1"][value], rows["word1"]["n"]) == (None, 1)
@@ -182,10 +215,17 @@ def test_words_that_were_asked_for_have_rows_with_a_reason_where_they_have_no_va
 def test_one_vector_is_all_of_itself():
     made = occurrences(np.array([[1.0, 2.0]]), np.array([0]))
     for variant in ("uncentred", "centred"):
-        assert single_row(mev(made.data, contexts=made.contexts, min_contexts=1, variant=variant))["mev"] == 1
+        assert (
+            single_row(mev(made.data, contexts=made.contexts, min_contexts=1, variant=variant))[
+                "mev"
+            ]
+            == 1
+        )
     found = single_row(intra_sentence(made.data, contexts=made.contexts, min_words=1))
     assert found["intra_sentence_similarity"] == pytest.approx(1, abs=1e-12)
-    assert single_row(intra_sentence(made.data, contexts=made.contexts))["reason"].startswith("no sentence has 2 words")
+    assert single_row(intra_sentence(made.data, contexts=made.contexts))["reason"].startswith(
+        "no sentence has 2 words"
+    )
 
 
 def test_zero_vectors_are_no_contexts_and_are_counted():
@@ -196,12 +236,21 @@ def test_zero_vectors_are_no_contexts_and_are_counted():
     assert found["self_similarity"] == pytest.approx(mean_cosine(x[:5]), abs=1e-12)
     assert (found["n"], found["n_zero"], found["n_words_left_out"]) == (5, 2, 1)
     found = single_row(intra_sentence(made.data, contexts=made.contexts, min_words=3))
-    assert found["intra_sentence_similarity"] == pytest.approx(plain_intra_sentence(x[:5]), abs=1e-12)
+    assert found["intra_sentence_similarity"] == pytest.approx(
+        plain_intra_sentence(x[:5]), abs=1e-12
+    )
     assert (found["n"], found["n_zero"]) == (5, 2)
-    assert single_row(self_similarity(made.data, contexts=made.contexts, min_contexts=6))["self_similarity"] is None
+    assert (
+        single_row(self_similarity(made.data, contexts=made.contexts, min_contexts=6))[
+            "self_similarity"
+        ]
+        is None
+    )
     for variant in ("uncentred", "centred"):  # they are rows of the matrix like others
         found = single_row(mev(made.data, contexts=made.contexts, min_contexts=7, variant=variant))
-        assert found["mev"] == pytest.approx(plain_mev(x[:7], is_centred=variant == "centred"), abs=1e-12)
+        assert found["mev"] == pytest.approx(
+            plain_mev(x[:7], is_centred=variant == "centred"), abs=1e-12
+        )
         assert (found["n"], found["n_zero"]) == (7, 2)
 
 
@@ -209,10 +258,16 @@ def test_zero_vectors_are_no_contexts_and_are_counted():
 @pytest.mark.parametrize("value", [0.1, 1e-20, 1e20])
 def test_equal_occurrences_explain_all_and_have_no_variance(value, n):
     made = occurrences(np.full((n, 6), value, np.float32), np.zeros(n))
-    assert single_row(mev(made.data, contexts=made.contexts, min_contexts=2))["mev"] == pytest.approx(1, abs=1e-12)
-    similarity = single_row(self_similarity(made.data, contexts=made.contexts, min_contexts=2))["self_similarity"]
+    assert single_row(mev(made.data, contexts=made.contexts, min_contexts=2))[
+        "mev"
+    ] == pytest.approx(1, abs=1e-12)
+    similarity = single_row(self_similarity(made.data, contexts=made.contexts, min_contexts=2))[
+        "self_similarity"
+    ]
     assert similarity == pytest.approx(1)
-    found = single_row(mev(made.data, contexts=made.contexts, min_contexts=2, variant="centred", adjusted=True))
+    found = single_row(
+        mev(made.data, contexts=made.contexts, min_contexts=2, variant="centred", adjusted=True)
+    )
     assert (found["mev"], found["baseline"], found["adjusted"]) == (None, None, None)
     undefined = "all vectors are zero, or equal and centred"
     assert (found["n"], found["n_words"], found["n_words_left_out"]) == (n, 0, 1)
@@ -225,8 +280,13 @@ def test_words_that_cancel_out_have_no_mean_direction():
     u = np.random.default_rng(6).normal(size=(3, 5))
     made = occurrences(np.concatenate([u, -u, u]), np.repeat([0, 1], [6, 3]))
     rows = by_name(intra_sentence(made.data, contexts=made.contexts, per_sentence=True))
-    assert (rows["word0"]["intra_sentence_similarity"], rows["word0"]["reason"]) == (None, "the mean vector is zero")
-    assert rows["word1"]["intra_sentence_similarity"] == pytest.approx(plain_intra_sentence(u), abs=1e-12)
+    assert (rows["word0"]["intra_sentence_similarity"], rows["word0"]["reason"]) == (
+        None,
+        "the mean vector is zero",
+    )
+    assert rows["word1"]["intra_sentence_similarity"] == pytest.approx(
+        plain_intra_sentence(u), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values())

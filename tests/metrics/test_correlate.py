@@ -11,7 +11,11 @@ from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics import correlate as module
 from embstore.metrics.correlate import correlate
 from embstore.metrics.data import ItemColumn
-from embstore.metrics.numerics.statistics import fisher_interval, percentile_interval, resampled_spearman
+from embstore.metrics.numerics.statistics import (
+    fisher_interval,
+    percentile_interval,
+    resampled_spearman,
+)
 
 SENTENCES = [
     "the dog of the sea and a a", "the cat of the sea and a b", "the dog of the sky and a sea",
@@ -29,12 +33,21 @@ def value_of_each(made: Synthetic, layer: int, value: str, k: int) -> np.ndarray
                        for a in x])  # fmt: skip
     if value == "cosine-to-mean":
         mean = x.mean(axis=0)
-        return np.array([a @ mean / (np.linalg.norm(a) * np.linalg.norm(mean)) if a.any() else np.nan for a in x])
+        return np.array(
+            [
+                a @ mean / (np.linalg.norm(a) * np.linalg.norm(mean)) if a.any() else np.nan
+                for a in x
+            ]
+        )
     if value == "hubness":
         has_direction = x.any(axis=1)
         counts = np.where(has_direction, 0.0, np.nan)
         for row in np.flatnonzero(has_direction):
-            others = [(-cosine[row, other], other) for other in np.flatnonzero(has_direction) if other != row]
+            others = [
+                (-cosine[row, other], other)
+                for other in np.flatnonzero(has_direction)
+                if other != row
+            ]
             for _, other in sorted(others)[:k]:
                 counts[other] += 1
         return counts
@@ -51,31 +64,47 @@ def value_of_each(made: Synthetic, layer: int, value: str, k: int) -> np.ndarray
 def made(tmp_path_factory):
     """A store of occurrences with a zero vector, and a column of theirs that is null for every fifth."""
     root = tmp_path_factory.mktemp("store") / "store"
-    n = len(synthetic_store(root.with_name("other"), texts=SENTENCES, unit="occurrence", index=False).items)
+    n = len(
+        synthetic_store(
+            root.with_name("other"), texts=SENTENCES, unit="occurrence", index=False
+        ).items
+    )
     vectors = np.random.default_rng(0).normal(size=(3, n, 6)) + 0.4
     vectors[:, 3] = 0
-    made = synthetic_store(root, texts=SENTENCES, unit="occurrence", n_blocks=1, dim=6, vectors=vectors, index=False)
+    made = synthetic_store(
+        root, texts=SENTENCES, unit="occurrence", n_blocks=1, dim=6, vectors=vectors, index=False
+    )
     column = np.random.default_rng(1).integers(0, 12, n) / 2
     column[::5] = np.nan
-    write_columns(made, {"freq": [None if np.isnan(value) else value for value in column], "pos": ["X"] * n})
+    write_columns(
+        made, {"freq": [None if np.isnan(value) else value for value in column], "pos": ["X"] * n}
+    )
     return made, column
 
 
 @pytest.mark.parametrize("value", VALUES)
 def test_the_correlations_are_those_of_scipy(made, value):
     store, column = made
-    found = store.store.query("correlate", column="freq", value=value, **({"k": 3} if value == "hubness" else {}))
+    found = store.store.query(
+        "correlate", column="freq", value=value, **({"k": 3} if value == "hubness" else {})
+    )
     for row in found:
         each = value_of_each(store, row["layer"], value, 3)
         used = np.isfinite(each) & np.isfinite(column)
-        assert row["spearman"] == pytest.approx(stats.spearmanr(each[used], column[used]).statistic, abs=1e-9)
-        assert row["pearson"] == pytest.approx(stats.pearsonr(each[used], column[used]).statistic, abs=1e-9)
+        assert row["spearman"] == pytest.approx(
+            stats.spearmanr(each[used], column[used]).statistic, abs=1e-9
+        )
+        assert row["pearson"] == pytest.approx(
+            stats.pearsonr(each[used], column[used]).statistic, abs=1e-9
+        )
         assert (row["n"], row["total"]) == (used.sum(), len(column))
         assert row["null_left_out"] == np.isnan(column).sum()
         assert row["undefined_left_out"] == (np.isnan(each) & np.isfinite(column)).sum()
         by_id = np.argsort(store.ids[used])  # the order in which resamples are drawn
         x, y = each[used][by_id], column[used][by_id]
-        assert (row["low"], row["high"]) == pytest.approx(percentile_interval(resampled_spearman(x, y, 1000, 0, 1e-12)))
+        assert (row["low"], row["high"]) == pytest.approx(
+            percentile_interval(resampled_spearman(x, y, 1000, 0, 1e-12))
+        )
         assert row["low"] < row["spearman"] < row["high"]
         assert (row["column"], row["value"], row["seed"], row["reason"]) == ("freq", value, 0, None)
     assert any("null_left_out = " in note for note in found.notes)
@@ -94,11 +123,15 @@ def test_selected_and_transformed_items(made, value):
     if value == "cosine-to-mean":
         assert found["reason"] == ["the mean vector is zero, and has no direction"]
         return
-    part = Synthetic(store.root, store.card, tuple(store.items[at] for at in kept), np.stack([x] * 3))
+    part = Synthetic(
+        store.root, store.card, tuple(store.items[at] for at in kept), np.stack([x] * 3)
+    )
     each = value_of_each(part, 1, value, 2)
     used = np.isfinite(each) & np.isfinite(column[kept])
     assert found["n"] == [used.sum()]
-    assert found["spearman"] == pytest.approx([stats.spearmanr(each[used], column[kept][used]).statistic], abs=1e-9)
+    assert found["spearman"] == pytest.approx(
+        [stats.spearmanr(each[used], column[kept][used]).statistic], abs=1e-9
+    )
 
 
 def test_groups_correlate_within_themselves(made):
@@ -107,15 +140,23 @@ def test_groups_correlate_within_themselves(made):
     norms = value_of_each(store, 0, "norm", 1)
     median = np.nanmedian(column)
     for group, used in zip(found, (column < median, column >= median), strict=False):
-        assert group["spearman"] == pytest.approx(stats.spearmanr(norms[used], column[used]).statistic)
-    assert (found["group"][2], found["n"][2], found["reason"][2]) == (None, 0, "fewer than two items have both values")
+        assert group["spearman"] == pytest.approx(
+            stats.spearmanr(norms[used], column[used]).statistic
+        )
+    assert (found["group"][2], found["n"][2], found["reason"][2]) == (
+        None,
+        0,
+        "fewer than two items have both values",
+    )
 
 
 @pytest.mark.parametrize("batch_bytes", [1, 1 << 25])
 def test_self_similarity_is_the_mean_over_the_items_of_a_word(made, monkeypatch, batch_bytes):
     monkeypatch.setattr(module, "BATCH_BYTES", batch_bytes)
     store, column = made
-    [row] = store.store.query("correlate", column="freq", value="self-similarity", layers=0, cache=False)
+    [row] = store.store.query(
+        "correlate", column="freq", value="self-similarity", layers=0, cache=False
+    )
     each = value_of_each(store, 0, "self-similarity", 1)
     used = np.isfinite(each) & np.isfinite(column)
     assert row["pearson"] == pytest.approx(stats.pearsonr(each[used], column[used]).statistic)
@@ -146,9 +187,24 @@ def test_the_interval_of_many_items_is_that_of_a_formula(monkeypatch):
         (np.eye(3), [1.0, 2, 3], {}, "the items' values of norm are all equal"),
         (np.diag([1.0, 2, 3]), [1.0, 1, 1], {}, "the values of the column are all equal"),
         (np.diag([1.0, 2, 3]), [1.0, 2, 3], {}, "interval: fewer than 10 items"),
-        (np.diag([1.0, 2, 3]), [1.0, 2, 3], {"resamples": 0}, "interval: not asked for (resamples 0)"),
-        (np.eye(3), [1.0, 2, 3], {"value": "hubness", "k": 1}, "all items are equally near each other"),
-        (np.zeros((3, 3)), [1.0, 2, 3], {"value": "cosine-to-mean"}, "the mean vector is zero, and has no direction"),
+        (
+            np.diag([1.0, 2, 3]),
+            [1.0, 2, 3],
+            {"resamples": 0},
+            "interval: not asked for (resamples 0)",
+        ),
+        (
+            np.eye(3),
+            [1.0, 2, 3],
+            {"value": "hubness", "k": 1},
+            "all items are equally near each other",
+        ),
+        (
+            np.zeros((3, 3)),
+            [1.0, 2, 3],
+            {"value": "cosine-to-mean"},
+            "the mean vector is zero, and has no direction",
+        ),
         (np.zeros((3, 3)), [1.0, 2, 3], {"value": "hubness"}, "fewer than two non-zero vectors"),
         (np.empty((0, 3)), [], {}, "fewer than two items have both values"),
     ],
@@ -173,7 +229,9 @@ def test_columns_that_cannot_be_correlated(made, make_store):
             store.query("correlate", **options)
     words = make_store(n=5, index=False)
     write_columns(words, {"freq": [1, 2, 3, 4, 5]})
-    with pytest.raises(QueryError, match=r"toy\.word\.last is a space of words\. Choose another value="):
+    with pytest.raises(
+        QueryError, match=r"toy\.word\.last is a space of words\. Choose another value="
+    ):
         words.store.query("correlate", column="freq", value="self-similarity")
 
 

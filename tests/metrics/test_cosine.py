@@ -63,11 +63,15 @@ def test_a_large_mean_costs_no_digits():
     assert mean_cosine(x) > 0.99
     assert anisotropy(Arrays(x))["anisotropy"] == pytest.approx(mean_cosine(x), abs=1e-12, rel=0)
     wanted = mean_cosine(centred(x))
-    assert anisotropy(Arrays(x), variant="centred")["anisotropy"] == pytest.approx(wanted, abs=1e-12, rel=0)
+    assert anisotropy(Arrays(x), variant="centred")["anisotropy"] == pytest.approx(
+        wanted, abs=1e-12, rel=0
+    )
 
 
 def test_a_zero_vector_has_a_direction_once_centred():
-    x = np.concatenate([np.random.default_rng(1).normal(1, 1, (9, 5)), np.zeros((2, 5))]).astype(np.float32)
+    x = np.concatenate([np.random.default_rng(1).normal(1, 1, (9, 5)), np.zeros((2, 5))]).astype(
+        np.float32
+    )
     found = anisotropy(Arrays(x), variant="centred")
     assert (found["n"], found["n_zero"]) == (11, 0)
     assert found["anisotropy"] == pytest.approx(mean_cosine(centred(x)), abs=1e-9)
@@ -78,7 +82,12 @@ def test_a_zero_vector_has_a_direction_once_centred():
 def test_equal_vectors_have_no_direction_once_centred(value, n):
     x = np.full((n, 6), value, np.float32)
     found = anisotropy(Arrays(x), variant="centred")
-    assert (found["anisotropy"], found["n"], found["n_zero"], found["reason"]) == (None, 0, n, TOO_FEW)
+    assert (found["anisotropy"], found["n"], found["n_zero"], found["reason"]) == (
+        None,
+        0,
+        n,
+        TOO_FEW,
+    )
     if value:
         assert anisotropy(Arrays(x))["anisotropy"] == pytest.approx(1, abs=1e-12)
 
@@ -96,7 +105,9 @@ def test_a_small_spread_keeps_its_digits(n):
     x = np.random.default_rng(n).normal(size=(n, 10)) + 100
     wanted = np.std(1 - pdist(x, "cosine"))
     assert n == 2 or 1e-6 < wanted < 1e-4
-    assert anisotropy(Arrays(x[:1], x[1:]), std=True)["std"] == pytest.approx(wanted, abs=1e-14, rel=0)
+    assert anisotropy(Arrays(x[:1], x[1:]), std=True)["std"] == pytest.approx(
+        wanted, abs=1e-14, rel=0
+    )
 
 
 @pytest.mark.parametrize(

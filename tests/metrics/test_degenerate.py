@@ -31,7 +31,9 @@ VECTORS = {
 }
 OPTIONS: Mapping[str, list[dict[str, Any]]] = {
     "anisotropy": [{"std": True}, {"std": True, "variant": "centred"}],
-    "effective-rank": [{"variant": name} for name in ("uncentred", "centred", "eigenvalues", "rankme")],
+    "effective-rank": [
+        {"variant": name} for name in ("uncentred", "centred", "eigenvalues", "rankme")
+    ],
     "isoscore": [{}, {"zeta": 0.2}, {"zeta": 1.0}],
     "spectrum": [{}, {"variant": "uncentred"}],
     "hubness": [{"k": k, "distance": name} for k in (1, 10) for name in ("cosine", "euclidean")],
@@ -57,18 +59,30 @@ FURTHER: list[tuple[str, dict[str, Any]]] = [
     ("axis", {"positive": ["text0"], "negative": ["text1"], "k": 1, "missing": "skip"}),
     ("correlate", {"column": "number", "value": "axis", "positive": ["text0"], "negative": ["text1"]}),
 ]  # fmt: skip
-OF_A_LAYER = [each for each in METRICS.values() if each.needs in ("summary", "vectors", "neighbours", "layers")]
+OF_A_LAYER = [
+    each
+    for each in METRICS.values()
+    if each.needs in ("summary", "vectors", "neighbours", "layers")
+]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "transforms"),
-    [*((case, "") for case in VECTORS), *((case, "abtt:1") for case in ("two", "three", "equal", "one zero", "huge"))],
+    [
+        *((case, "") for case in VECTORS),
+        *((case, "abtt:1") for case in ("two", "three", "equal", "one zero", "huge")),
+    ],
 )
 def test_every_metric_of_a_layer_gives_values_or_reasons(tmp_path, case, transforms):
     x = VECTORS[case]
     made = synthetic_store(
-        tmp_path / "store", dim=x.shape[1], n=len(x), n_blocks=1, top_form=None, vectors=np.stack([x, 2 * x[::-1]])
+        tmp_path / "store",
+        dim=x.shape[1],
+        n=len(x),
+        n_blocks=1,
+        top_form=None,
+        vectors=np.stack([x, 2 * x[::-1]]),
     )
     store = made.store
     for metric in OF_A_LAYER:
@@ -83,15 +97,25 @@ def test_every_metric_of_a_layer_gives_values_or_reasons(tmp_path, case, transfo
 def test_labels_scales_shuffles_and_axes_stay_in_range(tmp_path, case):
     x = VECTORS[case]
     made = synthetic_store(
-        tmp_path / "store", dim=x.shape[1], n=len(x), n_blocks=1, top_form=None, vectors=np.stack([x, 2 * x[::-1]])
+        tmp_path / "store",
+        dim=x.shape[1],
+        n=len(x),
+        n_blocks=1,
+        top_form=None,
+        vectors=np.stack([x, 2 * x[::-1]]),
     )
-    write_columns(made, {"kind": ["AB"[n % 2] for n in range(len(x))], "number": [n / 7 for n in range(len(x))]})
+    write_columns(
+        made,
+        {"kind": ["AB"[n % 2] for n in range(len(x))], "number": [n / 7 for n in range(len(x))]},
+    )
     for name, options in FURTHER:
         table = made.store.query(name, **options)
         columns = METRICS[name].with_columns_for(METRICS[name].check(options)).columns
         for row in table.rows:
             first = next(column.name for column in METRICS[name].columns if column.type == "number")
-            assert row["reason"] or row[first] is not None or name in ("probe", "intrinsic-dimension")
+            assert (
+                row["reason"] or row[first] is not None or name in ("probe", "intrinsic-dimension")
+            )
             check_values(name, columns, row)
 
 

@@ -14,7 +14,9 @@ UNITS = np.arange(40)
 
 def counts(n: int, resamples: int, seed: int) -> np.ndarray:
     """How often each unit is in each resample, (resamples, n), as it was drawn."""
-    return np.concatenate([statistics._draw_counts(n, *batch).T for batch in statistics._batches(n, resamples, seed)])
+    return np.concatenate(
+        [statistics._draw_counts(n, *batch).T for batch in statistics._batches(n, resamples, seed)]
+    )
 
 
 @settings(deadline=None, max_examples=25)
@@ -29,16 +31,33 @@ def test_a_statistic_of_a_resample_is_that_of_the_repeated_units(seed, statistic
     for value, count in zip(found, drawn, strict=True):
         repeated = np.repeat(UNITS, count.astype(int))
         function = {"mean": None, "pearson": pearsonr, "spearman": spearmanr}[statistic]
-        expected = x[repeated].mean() if function is None else function(x[repeated], y[repeated]).statistic
+        expected = (
+            x[repeated].mean() if function is None else function(x[repeated], y[repeated]).statistic
+        )
         assert value == pytest.approx(expected, abs=1e-9)
 
 
 def test_only_common_units_are_compared():
-    x = Scores(np.array([1, 3, 5, 7]), np.array([0.1, np.nan, 0.3, 0.4]), "pearson", np.array([1.0, 2, 3, np.nan]))
-    y = Scores(np.array([1, 2, 5, 7]), np.array([0.5, 0.6, 0.7, 0.8]), "pearson", np.array([1.0, 2, 3, 4]), 0.1)
+    x = Scores(
+        np.array([1, 3, 5, 7]),
+        np.array([0.1, np.nan, 0.3, 0.4]),
+        "pearson",
+        np.array([1.0, 2, 3, np.nan]),
+    )
+    y = Scores(
+        np.array([1, 2, 5, 7]),
+        np.array([0.5, 0.6, 0.7, 0.8]),
+        "pearson",
+        np.array([1.0, 2, 3, 4]),
+        0.1,
+    )
     first, second = common_units([x, y])
     assert first.units.tolist() == second.units.tolist() == [1, 5]
-    assert (first.values.tolist(), second.values.tolist(), second.gold.tolist()) == ([0.1, 0.3], [0.5, 0.7], [1, 3])  # type: ignore[union-attr]
+    assert (first.values.tolist(), second.values.tolist(), second.gold.tolist()) == (
+        [0.1, 0.3],
+        [0.5, 0.7],
+        [1, 3],
+    )  # type: ignore[union-attr]
 
 
 def test_equal_scores_are_equal_whatever_their_rounding():
@@ -51,7 +70,10 @@ def test_equal_scores_are_equal_whatever_their_rounding():
         rounded = [value / 12 + rng.uniform(-1e-15, 1e-15, value.shape) for value in exact]
         found = compare_resamples(*rounded, reference)
         for layer in range(4):
-            assert (found[layer].p, found[layer].best_share) == (expected[layer].p, expected[layer].best_share)
+            assert (found[layer].p, found[layer].best_share) == (
+                expected[layer].p,
+                expected[layer].best_share,
+            )
 
 
 @pytest.mark.parametrize("reference", [0, None])
@@ -60,13 +82,17 @@ def test_without_a_finite_resample_there_are_differences_and_no_test(reference):
     resampled = np.array([[np.nan, 0.1], [0.3, np.nan], [0.2, 0.6]])
     found = compare_resamples(scores, resampled, reference)
     target = 0.2 if reference == 0 else 0.5
-    assert [each.value for each in found] == pytest.approx([0.2 - target, 0.5 - target, 0.4 - target])
+    assert [each.value for each in found] == pytest.approx(
+        [0.2 - target, 0.5 - target, 0.4 - target]
+    )
     for each in found:
         assert (each.low, each.high, each.p, each.detectable, each.best_share) == (None,) * 5
 
 
 def test_holm():
-    assert holm(np.array([0.01, 0.04, 0.03, 0.005])).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])).tolist() == pytest.approx(
+        [0.03, 0.06, 0.06, 0.02]
+    )
     assert holm(np.array([0.5, 0.9])).tolist() == [1, 1]
     assert holm(np.empty(0)).tolist() == []
 
@@ -78,7 +104,11 @@ def equal_layers(n_layers: int, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def bootstrap(x: np.ndarray, rng: np.random.Generator, resamples: int = 200) -> np.ndarray:
-    means: np.ndarray = x @ rng.multinomial(x.shape[1], np.full(x.shape[1], 1 / x.shape[1]), resamples).T / x.shape[1]
+    means: np.ndarray = (
+        x
+        @ rng.multinomial(x.shape[1], np.full(x.shape[1], 1 / x.shape[1]), resamples).T
+        / x.shape[1]
+    )
     return means
 
 
@@ -94,7 +124,9 @@ def test_where_nothing_differs_p_is_uniform_and_the_best_is_not_better():
         assert one.low is not None
         assert one.high is not None
         covered += one.low <= 0 <= one.high
-        against_best = np.array([each.p for each in compare_resamples(x.mean(axis=1), resampled, None)])
+        against_best = np.array(
+            [each.p for each in compare_resamples(x.mean(axis=1), resampled, None)]
+        )
         rejected += against_best[0] <= 0.05
         any_rejected += holm(np.delete(against_best, x.mean(axis=1).argmax())).min() <= 0.05
     assert kstest(p_values, "uniform").pvalue > 0.01

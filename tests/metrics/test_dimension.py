@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from metric_data import Arrays, seeds
 from scipy.spatial.distance import cdist
 
-from embstore.metrics.neighbourhood import TOO_EQUAL, TOO_FEW, _solve, gride, intrinsic_dimension, levina_bickel
+from embstore.metrics.neighbourhood import (
+    TOO_EQUAL,
+    TOO_FEW,
+    _solve,
+    gride,
+    intrinsic_dimension,
+    levina_bickel,
+)
 
 VALUES = ("twonn_ls", "twonn_mle", "twonn_mle_unbiased")
 
@@ -37,7 +44,9 @@ def defined(x: np.ndarray, n_kept: int | None = None) -> tuple[float, float, flo
 @st.composite
 def clouds(draw: st.DrawFn) -> np.ndarray:
     rng = np.random.default_rng(draw(seeds))
-    x = rng.normal(size=(draw(st.integers(3, 60)), draw(st.integers(2, 12)))) + draw(st.sampled_from([0.0, 10.0]))
+    x = rng.normal(size=(draw(st.integers(3, 60)), draw(st.integers(2, 12)))) + draw(
+        st.sampled_from([0.0, 10.0])
+    )
     x *= draw(st.sampled_from([1e-6, 1.0, 1e6]))
     x = np.concatenate([x, x[rng.integers(0, len(x), draw(st.integers(0, 10)))]])
     return rng.permutation(x.astype(draw(st.sampled_from([np.float32, np.float64]))))
@@ -58,7 +67,9 @@ def test_duplicates_change_nothing_but_their_count():
     assert found == intrinsic_dimension(Arrays(x)) | {"n_duplicates": 14}
 
 
-@pytest.mark.parametrize(("n", "discard", "n_kept"), [(10, 0.3, 7), (40, 0.1, 36), (12, 0.1, 10), (40, 0.0, 39)])
+@pytest.mark.parametrize(
+    ("n", "discard", "n_kept"), [(10, 0.3, 7), (40, 0.1, 36), (12, 0.1, 10), (40, 0.0, 39)]
+)
 def test_least_squares_leaves_out_the_largest(n, discard, n_kept):
     x = np.random.default_rng(5).normal(size=(n, 4))
     found = intrinsic_dimension(Arrays(x), discard=discard)
@@ -74,7 +85,9 @@ def test_fewer_than_three_different_vectors_have_none(x, n):
     assert (found["reason"], found["n"], found["n_duplicates"]) == (TOO_FEW, n, len(x) - n)
 
 
-@pytest.mark.parametrize("x", [np.eye(6), np.eye(6, dtype=np.float32) * 0.1, np.arange(6.0)[:, None][[0, 2, 4]]])
+@pytest.mark.parametrize(
+    "x", [np.eye(6), np.eye(6, dtype=np.float32) * 0.1, np.arange(6.0)[:, None][[0, 2, 4]]]
+)
 def test_equal_distances_have_no_dimension(x):
     found = intrinsic_dimension(Arrays(x))
     if len(x) == 3:  # the middle one of three on a line has two equal distances, the others 1 : 2
@@ -108,7 +121,9 @@ def test_the_root_of_the_likelihood():
     """Computed by hand from the score."""
     assert _solve(np.log([1.2, 1.35, 1.5, 1.15, 1.28]), 1, 3) == pytest.approx(2.904630, abs=1e-6)
     assert _solve(np.log([1.1, 1.3, 1.25, 2, 1.05]), 0, 1) == pytest.approx(3.023991, abs=1e-6)
-    assert levina_bickel(np.array([[1, 1.5, 1.8, 2.2, 2.5]]))[0] == pytest.approx(2.123758, abs=1e-6)
+    assert levina_bickel(np.array([[1, 1.5, 1.8, 2.2, 2.5]]))[0] == pytest.approx(
+        2.123758, abs=1e-6
+    )
 
 
 def test_the_likelihood_is_highest_there():
@@ -119,14 +134,18 @@ def test_the_likelihood_is_highest_there():
         n_2, n_1 = scale.neighbour, scale.neighbour // 2
         logs = np.log(distances[:, n_2 - 1] / distances[:, n_1 - 1])
 
-        def likelihood(d: float, logs: np.ndarray = logs, a: int = n_2 - n_1 - 1, b: int = n_2 - 1) -> float:
+        def likelihood(
+            d: float, logs: np.ndarray = logs, a: int = n_2 - n_1 - 1, b: int = n_2 - 1
+        ) -> float:
             return float((np.log(d) + a * np.log(np.expm1(d * logs)) - (b * d + 1) * logs).sum())
 
         grid = np.linspace(1, 6, 5001)
         best = grid[np.argmax([likelihood(d) for d in grid])]
         assert scale.dimension == pytest.approx(best, rel=0.006)
         step = 1e-3
-        curvature = -(likelihood(best + step) - 2 * likelihood(best) + likelihood(best - step)) / step**2
+        curvature = (
+            -(likelihood(best + step) - 2 * likelihood(best) + likelihood(best - step)) / step**2
+        )
         assert scale.standard_error == pytest.approx(1 / np.sqrt(curvature), rel=0.02)
 
 
@@ -138,7 +157,9 @@ def test_a_uniform_torus_has_its_dimension_at_each_scale(dim):
     distances = np.sort(np.sqrt((np.minimum(apart, 1 - apart) ** 2).sum(axis=2)), axis=1)[:, 1:33]
     for scale in gride(distances):
         assert scale.standard_error is not None
-        assert scale.dimension == pytest.approx(dim, abs=4 * np.sqrt(scale.neighbour) * scale.standard_error)
+        assert scale.dimension == pytest.approx(
+            dim, abs=4 * np.sqrt(scale.neighbour) * scale.standard_error
+        )
     mean = 1 / (1 / levina_bickel(distances)).mean()
     assert mean == pytest.approx(dim * 30 / 31, rel=0.05)
 
@@ -160,7 +181,9 @@ def test_the_first_scale_is_the_unbiased_twonn_and_duplicates_count_once():
 def test_points_that_are_equally_far_have_none():
     rows = intrinsic_dimension(Arrays(np.eye(8)), estimator="gride")
     assert [row["dimension"] for row in rows] == [None, None]
-    assert {row["reason"] for row in rows} == {"dimension: the two nearest neighbours are equally far, everywhere"}
+    assert {row["reason"] for row in rows} == {
+        "dimension: the two nearest neighbours are equally far, everywhere"
+    }
     [row] = intrinsic_dimension(Arrays(np.eye(8)), estimator="mle")
     assert row["dimension"] is None
 
@@ -168,6 +191,8 @@ def test_points_that_are_equally_far_have_none():
 def test_a_store_has_a_row_for_each_scale(make_store):
     store = make_store(n=50, n_blocks=1, top_form=None).store
     table = store.query("intrinsic-dimension", estimator="gride", neighbours=8)
-    assert [(row["layer"], row["scale"]) for row in table.rows] == [(layer, k) for layer in (0, 1) for k in (2, 4, 8)]
+    assert [(row["layer"], row["scale"]) for row in table.rows] == [
+        (layer, k) for layer in (0, 1) for k in (2, 4, 8)
+    ]
     assert store.query("intrinsic-dimension", estimator="gride", neighbours=8).rows == table.rows
     assert "scale" not in store.query("intrinsic-dimension").columns

@@ -9,7 +9,12 @@ from scipy import stats
 from sklearn.neighbors import KNeighborsClassifier
 
 from embstore.metrics.labels import knn, probe
-from embstore.metrics.numerics.estimates import Estimate, compare_estimates, fold_estimate, half_errors
+from embstore.metrics.numerics.estimates import (
+    Estimate,
+    compare_estimates,
+    fold_estimate,
+    half_errors,
+)
 from embstore.metrics.numerics.statistics import draw_folds, wilson_interval
 
 IDS = np.arange(60)
@@ -19,7 +24,14 @@ def estimate(contributions: np.ndarray, errors: np.ndarray, df: float = 20) -> E
     def refuse(_: np.ndarray) -> Estimate:
         raise AssertionError("all items are common")
 
-    return Estimate(np.arange(len(contributions)), float(contributions.mean()), contributions, errors, df, refuse)
+    return Estimate(
+        np.arange(len(contributions)),
+        float(contributions.mean()),
+        contributions,
+        errors,
+        df,
+        refuse,
+    )
 
 
 def split(n_groups: int, n_splits: int, seed: int) -> list[np.ndarray]:
@@ -55,7 +67,9 @@ def test_the_interval_of_knn_is_from_scikit_learns_halves(k):
 
     def accuracy(half: np.ndarray) -> float:
         """Leave one out: the item itself is the first of its neighbours; of tied votes the nearest has it."""
-        near = KNeighborsClassifier(in_half, metric="cosine", algorithm="brute").fit(x[half], codes[half])
+        near = KNeighborsClassifier(in_half, metric="cosine", algorithm="brute").fit(
+            x[half], codes[half]
+        )
         labels = codes[half][near.kneighbors(x[half], in_half + 1, return_distance=False)[:, 1:]]
         votes = (labels[:, :, None] == labels[:, None, :]).sum(axis=2)
         return float((labels[np.arange(len(labels)), votes.argmax(axis=1)] == codes[half]).mean())
@@ -83,11 +97,17 @@ def test_repeated_folds_have_the_error_of_nadeau_and_bengio():
     folds = np.stack([draw_folds(IDS, 5, [1, repeat]) for repeat in range(4)])
     right = rng.integers(0, 2, (4, 60)).astype(np.float64)
     found = fold_estimate(IDS, right, np.ones_like(right), folds, lambda _: found)
-    shares = [right[repeat][folds[repeat] == fold].mean() for repeat in range(4) for fold in range(5)]
-    assert found.value == pytest.approx(np.mean(shares)) == pytest.approx(found.contributions.mean())
+    shares = [
+        right[repeat][folds[repeat] == fold].mean() for repeat in range(4) for fold in range(5)
+    ]
+    assert (
+        found.value == pytest.approx(np.mean(shares)) == pytest.approx(found.contributions.mean())
+    )
     assert np.sum(found.errors**2) == pytest.approx((1 / 20 + 1 / 4) * np.var(shares, ddof=1))
     assert found.df == 19
-    error = max(np.sqrt((1 / 20 + 1 / 4) * np.var(shares, ddof=1)), right.mean(axis=0).std() / np.sqrt(60))
+    error = max(
+        np.sqrt((1 / 20 + 1 / 4) * np.var(shares, ddof=1)), right.mean(axis=0).std() / np.sqrt(60)
+    )
     assert found.standard_error(found.value) == pytest.approx(error)
 
 
@@ -129,7 +149,9 @@ def test_a_difference_is_students_t_of_the_paired_errors(seed):
     assert found.value == pytest.approx(gap.mean())
     assert found.p == pytest.approx(2 * stats.t.sf(abs(gap.mean()) / error, 30))
     assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, 30, gap.mean(), error))
-    assert (mirrored.p, mirrored.value, mirrored.low) == pytest.approx((found.p, -found.value, -found.high))
+    assert (mirrored.p, mirrored.value, mirrored.low) == pytest.approx(
+        (found.p, -found.value, -found.high)
+    )
     detectable = stats.t.ppf(0.975, 30) + stats.t.ppf(0.8, 30)
     assert found.detectable == pytest.approx(detectable * error)
 
@@ -150,9 +172,14 @@ def test_layers_that_know_as_much_are_rarely_found_to_differ():
     error = np.sqrt(0.05 * 0.95 / 300)
     for repeat in range(300):
         codes = rng.permutation(np.arange(120) % 2)
-        rows = [knn(Arrays(rng.normal(size=(120, 8))), labels=labelled(codes), k=10, seed=repeat) for _ in range(2)]
+        rows = [
+            knn(Arrays(rng.normal(size=(120, 8))), labels=labelled(codes), k=10, seed=repeat)
+            for _ in range(2)
+        ]
         rejected += compare_estimates(*(row.scores for row in rows)).p <= 0.05  # type: ignore[union-attr]
-        covered += rows[0]["low"] <= 0.495 <= rows[0]["high"]  # others are of the other class a little more often
+        covered += (
+            rows[0]["low"] <= 0.495 <= rows[0]["high"]
+        )  # others are of the other class a little more often
     assert rejected / 300 <= 0.05 + 3 * error
     assert covered / 300 >= 0.95 - 3 * error
 
@@ -174,7 +201,9 @@ def test_probes_are_repeated_in_the_same_folds_of_each_layer():
     rng = np.random.default_rng(2)
     codes = np.arange(40) % 2
     x = rng.normal(size=(40, 3)) + np.eye(2, 3)[codes]
-    once, twice = (probe(Arrays(x), labels=labelled(codes), repeats=r, control=False) for r in (1, 2))
+    once, twice = (
+        probe(Arrays(x), labels=labelled(codes), repeats=r, control=False) for r in (1, 2)
+    )
     assert once["accuracy"] != twice["accuracy"]
     found, moved = (probe(Arrays(y), labels=labelled(codes), control=False) for y in (x, x + 3))
     assert compare_estimates(found.scores, moved.scores).p == 1, "standardised in each fold"  # type: ignore[union-attr]

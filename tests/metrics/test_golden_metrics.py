@@ -51,7 +51,9 @@ def contributions() -> list[float]:
 
 
 def effect_sizes(ddof: int) -> Callable[[], list[float]]:
-    return lambda: [row["effect_size"] for row in METRICS["sc-weat"].function(of(X), **SC_WEAT, ddof=ddof)]
+    return lambda: [
+        row["effect_size"] for row in METRICS["sc-weat"].function(of(X), **SC_WEAT, ddof=ddof)
+    ]
 
 
 def k_occurrences() -> list[int]:
@@ -62,7 +64,9 @@ def k_occurrences() -> list[int]:
 def alignment() -> float:
     texts = tuple(map(str, range(12)))
     pairs = Pairs(IDS, IDS + 12, np.full(12, 5.0), texts, texts)
-    return METRICS["alignment"].function(Arrays(X, X + 0.1 * np.cos(i + j)), pairs=pairs)["alignment"]
+    return METRICS["alignment"].function(Arrays(X, X + 0.1 * np.cos(i + j)), pairs=pairs)[
+        "alignment"
+    ]
 
 
 def hsic1() -> float:
@@ -103,11 +107,16 @@ PLAIN: dict[str, tuple[str, str, dict[str, Any]]] = {
 """What a layer is asked for without other inputs: the metric, its column and its parameters."""
 
 REQUESTS: dict[str, Callable[[], Any]] = {
-    **{name: of_metric(metric, column, **inputs) for name, (metric, column, inputs) in PLAIN.items()},
+    **{
+        name: of_metric(metric, column, **inputs)
+        for name, (metric, column, inputs) in PLAIN.items()
+    },
     "cosine_contribution_per_dim": contributions,
     "mev_uncentred": of_metric("mev", "mev", contexts=ONE_GROUP),
     "pca1_ratio_centred": of_metric("mev", "mev", contexts=ONE_GROUP, variant="centred"),
-    "intra_sentence_similarity": of_metric("intra-sentence", "intra_sentence_similarity", contexts=ONE_GROUP),
+    "intra_sentence_similarity": of_metric(
+        "intra-sentence", "intra_sentence_similarity", contexts=ONE_GROUP
+    ),
     "linear_cka": compared("cka", "cka", variant="biased"),
     "linear_cka_unbiased": compared("cka", "cka"),
     "hsic1_xy": hsic1,
@@ -141,7 +150,9 @@ def changed(column: str) -> Callable[[], Any]:
 
 
 def axis_scores() -> list[float]:
-    rows = rows_of(METRICS["axis"].function(of(X), positive=words(0, 1), negative=words(2, 3), top=0))
+    rows = rows_of(
+        METRICS["axis"].function(of(X), positive=words(0, 1), negative=words(2, 3), top=0)
+    )
     return [row["score"] for row in sorted(rows, key=lambda row: row["item_id"])]
 
 
@@ -159,7 +170,9 @@ REQUESTS_ADDED: dict[str, Callable[[], Any]] = {
     "prt": changed("prt"),
     "semaxis_k0": axis_scores,
     "gride": rows_of_metric("intrinsic-dimension", "dimension", estimator="gride", neighbours=8),
-    "levina_bickel_k6_harmonic": of_metric("intrinsic-dimension", "dimension", estimator="mle", neighbours=6),
+    "levina_bickel_k6_harmonic": of_metric(
+        "intrinsic-dimension", "dimension", estimator="mle", neighbours=6
+    ),
 }
 
 
@@ -169,7 +182,9 @@ def test_golden_metrics(name):
     assert found == pytest.approx((EXPECTED | ADDED)[name], abs=GOLDEN["tolerance"], rel=0)
 
 
-@pytest.mark.parametrize(("variant", "name"), [("centred", "pca1_ratio_centred"), ("uncentred", "mev_uncentred")])
+@pytest.mark.parametrize(
+    ("variant", "name"), [("centred", "pca1_ratio_centred"), ("uncentred", "mev_uncentred")]
+)
 def test_the_spectrum_agrees_with_the_mev(variant, name):
     found = METRICS["spectrum"].function(of(X), k=1, variant=variant)
     assert found["top_share"] == pytest.approx(EXPECTED[name], abs=GOLDEN["tolerance"], rel=0)
@@ -180,12 +195,16 @@ def test_the_self_similarity_of_one_word_is_the_anisotropy():
     assert found == pytest.approx(EXPECTED["self_similarity"], abs=GOLDEN["tolerance"], rel=0)
 
 
-@pytest.fixture(scope="module", params=[("float32", 3e-7), ("float16", 3e-3)], ids=lambda param: param[0])
+@pytest.fixture(
+    scope="module", params=[("float32", 3e-7), ("float16", 3e-3)], ids=lambda param: param[0]
+)
 def stored(request, tmp_path_factory):
     """A store of the matrix X in shards of four rows, and how far its rounding may move a value."""
     dtype, rounding = request.param
     root = tmp_path_factory.mktemp(dtype) / "store"
-    made = synthetic_store(root, dim=5, n_blocks=0, top_form=None, n_shards=3, n=12, vectors=X[None], dtype=dtype)
+    made = synthetic_store(
+        root, dim=5, n_blocks=0, top_form=None, n_shards=3, n=12, vectors=X[None], dtype=dtype
+    )
     return made.store, rounding
 
 
@@ -196,7 +215,9 @@ AFTER_ABTT = {"abtt_D1_self_similarity": ("anisotropy", "anisotropy", {"transfor
 def test_golden_metrics_through_a_store(stored, name):
     (store, rounding), (metric, column, parameters) = stored, (PLAIN | AFTER_ABTT)[name]
     [row] = store.query(metric, **parameters)
-    assert row[column] == pytest.approx(EXPECTED[name], abs=rounding * max(1, abs(EXPECTED[name])), rel=0)
+    assert row[column] == pytest.approx(
+        EXPECTED[name], abs=rounding * max(1, abs(EXPECTED[name])), rel=0
+    )
     assert (row["n"], row["reason"]) == (12, None)
 
 

@@ -24,7 +24,13 @@ from embstore.metrics.comparison import (
     rsa,
 )
 from embstore.metrics.numerics import layer_pairs
-from embstore.metrics.numerics.layer_pairs import Pair, gram_forms, normalise, prefers_gram, reduce_pairs
+from embstore.metrics.numerics.layer_pairs import (
+    Pair,
+    gram_forms,
+    normalise,
+    prefers_gram,
+    reduce_pairs,
+)
 
 PAIR: list[Pair] = [(0, 0), (0, 1), (1, 1)]
 
@@ -45,7 +51,10 @@ def by_both_routes(name: str, layers: list[LayerData], n: int) -> tuple[float | 
     """The value of two layers: from sums of products, and from Gram matrices."""
     form, kernel, prepare, _ = FORMS[name]
     ids = np.arange(n)
-    found = reduce_pairs(layers, PAIR, ids, form, prepare), gram_forms(layers, PAIR, ids, kernel, prepare)
+    found = (
+        reduce_pairs(layers, PAIR, ids, form, prepare),
+        gram_forms(layers, PAIR, ids, kernel, prepare),
+    )
     products, matrices = (normalise(each, 0, 1, "alike")[0] for each in found)
     return products, matrices
 
@@ -58,7 +67,10 @@ def conditioning(name: str, x: np.ndarray) -> float:
         pairs = (wide @ wide.T)[np.triu_indices(n, 1)]
         if pairs.std() < 1e-12:  # rounding of equal cosines
             return math.inf
-        return float(np.linalg.norm(wide - wide.mean(axis=0), axis=1).max() / max(pairs.std(), 1e-150)) ** 2
+        return (
+            float(np.linalg.norm(wide - wide.mean(axis=0), axis=1).max() / max(pairs.std(), 1e-150))
+            ** 2
+        )
     wide = wide - wide.mean(axis=0)
     own = gram_forms([Arrays(x)], [(0, 0)], np.arange(n), FORMS[name][1])[0, 0]
     scale = n * (n - 3) if name == "unbiased cka" else (n - 1) ** 2
@@ -71,9 +83,14 @@ def layers_of_items(draw: st.DrawFn, n_min: int) -> list[np.ndarray]:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n, dim, dim_2 = draw(st.integers(n_min, 40)), draw(st.integers(2, 60)), draw(st.integers(2, 60))
     x = rng.normal(size=(n, dim))
-    y = x @ rng.normal(size=(dim, dim_2)) * draw(st.sampled_from([0.0, 0.3])) + rng.normal(size=(n, dim_2))
+    y = x @ rng.normal(size=(dim, dim_2)) * draw(st.sampled_from([0.0, 0.3])) + rng.normal(
+        size=(n, dim_2)
+    )
     offset = draw(st.sampled_from([0.0, 0.5, 30.0]))
-    found = [(each + offset).astype(draw(st.sampled_from(["float16", "float32", "float64"]))) for each in (x, y)]
+    found = [
+        (each + offset).astype(draw(st.sampled_from(["float16", "float32", "float64"])))
+        for each in (x, y)
+    ]
     n_repeated = draw(st.integers(0, n // 2))
     for each in found:
         each[:n_repeated] = each[-1]
@@ -108,7 +125,9 @@ def test_what_has_no_variance_has_none_by_both_routes(name, alike, dtype):
     if (name, alike) == ("rsa", "all zero"):
         return  # it gets no zero vectors
     values = by_both_routes(name, [Arrays(x), Arrays(constant)], 9)
-    assert [value is None for value in values] == [(name, alike) != ("biased cka", "equally far apart")] * 2
+    assert [value is None for value in values] == [
+        (name, alike) != ("biased cka", "equally far apart")
+    ] * 2
 
 
 @CASES
@@ -135,7 +154,9 @@ def test_memory_is_that_of_a_block_of_rows_and_of_a_layer(monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     layer = 8 * 300 * 300
-    assert peak < 500_000 + 4 * layer, "a block, and a layer as it is gathered, copied and multiplied"
+    assert peak < 500_000 + 4 * layer, (
+        "a block, and a layer as it is gathered, copied and multiplied"
+    )
 
 
 def test_the_route_that_costs_less_is_taken():
@@ -147,7 +168,9 @@ def test_the_route_that_costs_less_is_taken():
     assert not prefers_gram(769, [768, 768], PAIR)
     assert not prefers_gram(300, [768, 64], [(1, 1)]), "only the layers in the pairs count"
     assert prefers_gram(16_384, [4096] * 34, [(i, j) for i in range(34) for j in range(i, 34)])
-    assert not prefers_gram(16_385, [4096] * 34, [(i, j) for i in range(34) for j in range(i, 34)]), "512 MiB a layer"
+    assert not prefers_gram(
+        16_385, [4096] * 34, [(i, j) for i in range(34) for j in range(i, 34)]
+    ), "512 MiB a layer"
 
 
 @pytest.mark.parametrize(("metric", "column"), [(cka, "cka"), (rsa, "rsa")])
@@ -156,7 +179,9 @@ def test_metrics_take_the_route(monkeypatch, metric, column):
     layers = [Arrays(rng.normal(size=(12, 30)) + 1) for _ in range(3)]
     few = [row[column] for row in metric(layers, None, np.arange(12))]
     monkeypatch.setattr(layer_pairs, "prefers_gram", lambda *_: False)
-    assert few == pytest.approx([row[column] for row in metric(layers, None, np.arange(12))], rel=1e-12, abs=1e-12)
+    assert few == pytest.approx(
+        [row[column] for row in metric(layers, None, np.arange(12))], rel=1e-12, abs=1e-12
+    )
     monkeypatch.setattr(layer_pairs, "prefers_gram", lambda *_: True)
     monkeypatch.setattr(layer_pairs, "reduce_pairs", None)
     assert few == [row[column] for row in metric(layers, None, np.arange(12))]

@@ -72,7 +72,9 @@ def test_items_that_are_equally_near_have_no_hubs(x, distance):
     """Only their ids would make hubs of some of them."""
     found = hubness(Arrays(x), k=3, distance=distance)
     assert found["reason"] == "all items are equally near each other"
-    assert {found[name] for name in ("skewness", "hub_share", "antihub_share", "hub_occurrence", "most")} == {None}
+    assert {
+        found[name] for name in ("skewness", "hub_share", "antihub_share", "hub_occurrence", "most")
+    } == {None}
     assert found["n"] == 10
 
 
@@ -88,7 +90,8 @@ def test_all_others_as_neighbours_have_no_skewness(k):
     assert found["skewness"] is None
     assert (
         found["reason"]
-        == f"skewness: all items are neighbours equally often: k = {k} takes in all 5 other items; take a smaller k"
+        == f"skewness: all items are neighbours equally often: k = {k} takes in all 5 other items;"
+        " take a smaller k"
     )
     assert (found["most"], found["hub_share"], found["antihub_share"], found["n"]) == (5, 0, 0, 6)
 
@@ -97,4 +100,6 @@ def test_zero_vectors_are_left_out_of_the_cosine_and_counted():
     x = np.random.default_rng(3).normal(size=(20, 4))
     found = hubness(Arrays(np.concatenate([x[:7], np.zeros((3, 4)), x[7:]])), k=3)
     assert found == pytest.approx(hubness(Arrays(x), k=3) | {"n_zero": 3})
-    assert hubness(Arrays(np.concatenate([x, np.zeros((3, 4))])), k=3, distance="euclidean")["n"] == 23
+    assert (
+        hubness(Arrays(np.concatenate([x, np.zeros((3, 4))])), k=3, distance="euclidean")["n"] == 23
+    )

@@ -9,7 +9,13 @@ from scipy.special import logsumexp
 from scipy.stats import entropy
 
 from embstore.metrics.declaration import NotComputable
-from embstore.metrics.isotropy import effective_rank, isoscore, participation_ratio, partition, spectrum
+from embstore.metrics.isotropy import (
+    effective_rank,
+    isoscore,
+    participation_ratio,
+    partition,
+    spectrum,
+)
 from embstore.metrics.numerics.linear_algebra import ALL_EQUAL, TOO_FEW, moments
 
 
@@ -102,7 +108,12 @@ def test_partition_of_long_vectors_has_a_logarithm():
 
 def test_partition_of_zero_vectors_is_isotropic_and_of_one_vector_is_none():
     found = partition(Arrays(np.zeros((3, 4))))
-    assert (found["partition"], found["log_partition"], found["first_order"], found["second_order"]) == (1, 0, 1, 1)
+    assert (
+        found["partition"],
+        found["log_partition"],
+        found["first_order"],
+        found["second_order"],
+    ) == (1, 0, 1, 1)
     for x in (np.zeros((0, 4)), np.ones((1, 4))):
         with pytest.raises(NotComputable, match=TOO_FEW):
             partition(Arrays(x))
@@ -151,7 +162,9 @@ def test_effective_rank_is_the_entropy_of_the_singular_values(x, variant, data):
 def test_participation_ratio_is_that_of_the_eigenvalues(x, data):
     values = singular_values(centred(x)) ** 2
     found = participation_ratio(split(x, data))
-    assert found["participation_ratio"] == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=1e-9)
+    assert found["participation_ratio"] == pytest.approx(
+        values.sum() ** 2 / (values**2).sum(), rel=1e-9
+    )
     assert 1 <= found["participation_ratio"] <= min(x.shape[1], len(x) - 1) + 1e-9
 
 

@@ -7,7 +7,12 @@ from metric_data import Arrays, labelled
 from scipy.stats import binomtest
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, balanced_accuracy_score, v_measure_score
+from sklearn.metrics import (
+    adjusted_mutual_info_score,
+    adjusted_rand_score,
+    balanced_accuracy_score,
+    v_measure_score,
+)
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -29,14 +34,24 @@ def three():
 def test_knn_is_scikit_learns_leave_one_out(three):
     x, codes = three
     row = knn(Arrays(x), labels=labelled(codes), k=1)
-    found = cross_val_predict(KNeighborsClassifier(1, metric="cosine", algorithm="brute"), x, codes, cv=LeaveOneOut())
+    found = cross_val_predict(
+        KNeighborsClassifier(1, metric="cosine", algorithm="brute"), x, codes, cv=LeaveOneOut()
+    )
     accuracy = (found == codes).mean()
     assert row["accuracy"] == row["label_share"] == pytest.approx(accuracy)
     assert row["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(codes, found))
     assert row["majority"] == np.bincount(codes).max() / 150
-    assert (row["n"], row["n_classes"], row["n_zero"], row["null_left_out"], row["reason"]) == (150, 3, 0, 0, None)
+    assert (row["n"], row["n_classes"], row["n_zero"], row["null_left_out"], row["reason"]) == (
+        150,
+        3,
+        0,
+        0,
+        None,
+    )
     interval = binomtest(round(accuracy * 150), 150).proportion_ci(method="wilson")
-    assert row["low"] <= interval.low < interval.high <= row["high"], "items that are neighbours err together"
+    assert row["low"] <= interval.low < interval.high <= row["high"], (
+        "items that are neighbours err together"
+    )
 
 
 def test_the_nearest_of_equally_frequent_labels_wins():
@@ -66,7 +81,9 @@ def test_clusters_are_those_of_scikit_learn(three):
     seeds = np.random.SeedSequence(5).generate_state(4).tolist()
     runs = [KMeans(3, n_init=1, random_state=seed).fit_predict(units) for seed in seeds]
     row = clusters(Arrays(x), labels=labelled(codes), runs=4, seed=5)
-    assert row["ami"] == pytest.approx(np.mean([adjusted_mutual_info_score(codes, run) for run in runs]))
+    assert row["ami"] == pytest.approx(
+        np.mean([adjusted_mutual_info_score(codes, run) for run in runs])
+    )
     assert row["ari"] == pytest.approx(np.mean([adjusted_rand_score(codes, run) for run in runs]))
     assert row["v_measure"] == pytest.approx(np.mean([v_measure_score(codes, run) for run in runs]))
     rng = np.random.default_rng(2)
@@ -84,7 +101,9 @@ def test_one_class_has_no_accuracy(metric, n):
 
 
 def test_too_many_neighbours_are_refused_in_words():
-    row = knn(Arrays(np.random.default_rng(4).normal(size=(8, 3))), labels=labelled([0, 1] * 4), k=8)
+    row = knn(
+        Arrays(np.random.default_rng(4).normal(size=(8, 3))), labels=labelled([0, 1] * 4), k=8
+    )
     assert row["reason"] == "8 neighbours of 7 other items: take a smaller k"
 
 
@@ -94,20 +113,27 @@ def test_as_many_neighbours_as_a_class_has_items_are_said_to_be_too_many(k, most
     codes = np.repeat(np.arange(7), [10, 10, 10, 12, 12, 12, 12])
     x = np.eye(7)[codes] + 0.01 * np.random.default_rng(0).normal(size=(78, 7))
     row = knn(Arrays(x), labels=labelled(codes, 7), k=k)
-    expected = f"accuracy: 3 of 7 classes have no more than k = {k} items, so that neighbours are of other classes"
+    expected = (
+        f"accuracy: 3 of 7 classes have no more than k = {k} items, so that neighbours are of other"
+        " classes"
+    )
     if k > 12:
         expected = expected.replace("3 of 7", "7 of 7")
     assert row["reason"] == (None if most is None else f"{expected}: take a k of at most {most}")
     assert row["accuracy"] == 1 or k > 19
     alone = knn(Arrays(x), labels=labelled([1, *[0] * 77]), k=3)
-    assert alone["reason"] is None, "an item that is a class of its own has no neighbours of it, whatever k"
+    assert alone["reason"] is None, (
+        "an item that is a class of its own has no neighbours of it, whatever k"
+    )
 
 
 @pytest.fixture
 def made(make_store):
     made = make_store(n=60, dim=6, index=False)
     columns = {
-        "pos": [None if number % 10 == 9 else "NOUN" if number % 2 else "VERB" for number in range(60)],
+        "pos": [
+            None if number % 10 == 9 else "NOUN" if number % 2 else "VERB" for number in range(60)
+        ],
         "long": [number % 3 == 0 for number in range(60)],
         "freq": [number / 7 for number in range(60)],
         "one": ["x"] * 60,
@@ -133,7 +159,11 @@ def test_a_store_is_asked_by_the_name_of_a_column(made):
     ("error", "text", "asked"),
     [
         (UnknownNameError, "Did you mean 'pos'", {"label": "poss"}),
-        (UsageError, "label_bins must be a number from 1 to 1,000", {"label": "freq", "label_bins": "nan,2"}),
+        (
+            UsageError,
+            "label_bins must be a number from 1 to 1,000",
+            {"label": "freq", "label_bins": "nan,2"},
+        ),
         (QueryError, "text has 1,001 values, and 1,000", {"label": "text"}),
     ],
 )
@@ -152,7 +182,9 @@ def test_vectors_come_with_columns_for_scikit_learn(made):
     at = [int(text.removeprefix("text")) for text in texts]
     assert (y.dtype, y.tolist()) == (np.dtype(bool), [number % 3 == 0 for number in at])
     assert freq.tolist() == [number / 7 for number in at]
-    assert pos.tolist() == [None if number % 10 == 9 else "NOUN" if number % 2 else "VERB" for number in at]
+    assert pos.tolist() == [
+        None if number % 10 == 9 else "NOUN" if number % 2 else "VERB" for number in at
+    ]
     assert ids.tolist() == sorted(ids)
     assert len(made.store.vectors(made.space, 0)) == 3
     with pytest.raises(UnknownNameError, match="Did you mean 'freq'"):
@@ -179,7 +211,9 @@ def test_separate_directions_are_found_and_numbered_by_size(monkeypatch, fitted)
 
 def test_the_same_seed_gives_the_same_clusters():
     vectors = np.random.default_rng(0).standard_normal((200, 8)).astype(np.float32)
-    np.testing.assert_array_equal(spherical_clusters(vectors, 8, seed=1), spherical_clusters(vectors, 8, seed=1))
+    np.testing.assert_array_equal(
+        spherical_clusters(vectors, 8, seed=1), spherical_clusters(vectors, 8, seed=1)
+    )
 
 
 @pytest.mark.parametrize("n", [0, 1, 3])

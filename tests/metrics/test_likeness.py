@@ -26,14 +26,18 @@ def two_layers(draw: st.DrawFn, n_min: int = 5) -> tuple[Matrix, Matrix]:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n, dim, dim_2 = draw(st.integers(n_min, 30)), draw(st.integers(2, 40)), draw(st.integers(2, 40))
     x = rng.normal(size=(n, dim)) + draw(st.sampled_from([0.0, 5.0]))
-    return x, x @ rng.normal(size=(dim, dim_2)) * draw(st.sampled_from([0.0, 0.3])) + rng.normal(size=(n, dim_2))
+    return x, x @ rng.normal(size=(dim, dim_2)) * draw(st.sampled_from([0.0, 0.3])) + rng.normal(
+        size=(n, dim_2)
+    )
 
 
 @settings(deadline=None, max_examples=40)
 @given(layers=two_layers(2))
 def test_procrustes_is_that_of_scipys_rotation_of_padded_layers(layers):
     width = max(x.shape[1] for x in layers)
-    x, y = (np.pad(each - each.mean(axis=0), ((0, 0), (0, width - each.shape[1]))) for each in layers)
+    x, y = (
+        np.pad(each - each.mean(axis=0), ((0, 0), (0, width - each.shape[1]))) for each in layers
+    )
     cosine = min(1.0, orthogonal_procrustes(x, y)[1] / (np.linalg.norm(x) * np.linalg.norm(y)))
     row = single_row(procrustes, *layers)
     assert row["similarity"] == close(cosine)
@@ -46,7 +50,10 @@ def test_angles_near_zero_keep_their_digits():
     rng = np.random.default_rng(0)
     x, noise = rng.normal(size=(300, 16)), rng.normal(size=(300, 20))
     turned = np.pad(x, ((0, 0), (0, 4))) @ ortho_group(20, seed=1).rvs() * 3 + 5
-    angles = [single_row(procrustes, x, turned + size * noise)["procrustes"] for size in (1e-4, 1e-7, 1e-10)]
+    angles = [
+        single_row(procrustes, x, turned + size * noise)["procrustes"]
+        for size in (1e-4, 1e-7, 1e-10)
+    ]
     assert angles == pytest.approx([angles[0], angles[0] / 1e3, angles[0] / 1e6], rel=1e-3)
     assert single_row(procrustes, x, turned)["procrustes"] < 1e-14
     assert single_row(procrustes, turned, x)["procrustes"] < 1e-14
@@ -81,7 +88,9 @@ def exact_imbalance(x: Matrix, y: Matrix, distance: str) -> float:
         squares = np.array([((wide - row) ** 2).sum(axis=1) for row in wide])
         np.fill_diagonal(squares, np.inf)
         orders.append(np.argsort(squares, axis=1, kind="stable"))
-    ranks = [np.flatnonzero(order_2 == order[0])[0] + 1 for order, order_2 in zip(*orders, strict=True)]
+    ranks = [
+        np.flatnonzero(order_2 == order[0])[0] + 1 for order, order_2 in zip(*orders, strict=True)
+    ]
     return float(2 / len(x) * np.mean(ranks))
 
 
@@ -92,7 +101,9 @@ def test_one_item_far_away_does_not_change_the_ranks_of_the_others(make_store, f
     x = rng.normal(size=(200, 10)).astype(np.float32)
     y = (x + 0.3 * rng.normal(size=x.shape)).astype(np.float32)
     x[7, 2], y[7, 3] = far, -far
-    made = make_store(n=200, dim=10, n_blocks=1, top_form=None, index=False, vectors=np.stack([x, y]))
+    made = make_store(
+        n=200, dim=10, n_blocks=1, top_form=None, index=False, vectors=np.stack([x, y])
+    )
     [_, row, *_] = made.store.query("imbalance").rows
     assert row["imbalance"] == close(exact_imbalance(x, y, "euclidean"))
     assert row["imbalance_back"] == close(exact_imbalance(y, x, "euclidean"))
@@ -128,7 +139,10 @@ def test_imbalance_of_duplicates_and_of_too_few_items():
     x = np.random.default_rng(4).normal(size=(40, 3))
     copies = np.repeat(x[:10], 3, axis=0)
     assert single_row(imbalance, copies, copies)["imbalance"] == close(2 / 30)
-    assert single_row(imbalance, x[:3], x[3:6], k=3)["reason"] == "3 neighbours of 2 other items: take a smaller k"
+    assert (
+        single_row(imbalance, x[:3], x[3:6], k=3)["reason"]
+        == "3 neighbours of 2 other items: take a smaller k"
+    )
 
 
 @pytest.mark.parametrize("dim", [6, 90])
@@ -153,14 +167,20 @@ def test_cknna_of_all_neighbours_is_unbiased_cka_of_unit_vectors_whatever_their_
         np.fill_diagonal(gram, 0)
         matrices.append(gram / np.sqrt((gram**2).sum()))
     row = single_row(cknna, x, y, k=n - 1)
-    assert (row["cknna"], row["reason"]) == (pytest.approx(float((matrices[0] * matrices[1]).sum()), abs=1e-8), None)
+    assert (row["cknna"], row["reason"]) == (
+        pytest.approx(float((matrices[0] * matrices[1]).sum()), abs=1e-8),
+        None,
+    )
 
 
 def test_cknna_of_directions_that_differ_within_rounding_has_no_value():
     x, y = np.random.default_rng(0).normal(size=(2, 40, 6))
     x[:, 0] = 1e13
     row = single_row(cknna, x, y, k=39)
-    assert (row["cknna"], row["reason"]) == (None, "layer: the differences of its cosines are within rounding")
+    assert (row["cknna"], row["reason"]) == (
+        None,
+        "layer: the differences of its cosines are within rounding",
+    )
 
 
 def plain_cknna(x: Matrix, y: Matrix, k: int) -> float:
@@ -168,7 +188,9 @@ def plain_cknna(x: Matrix, y: Matrix, k: int) -> float:
 
     def hsic(a: Matrix, b: Matrix) -> float:
         n = len(a)
-        total = (a * b.T).sum() + a.sum() * b.sum() / ((n - 1) * (n - 2)) - 2 * (a @ b).sum() / (n - 2)
+        total = (
+            (a * b.T).sum() + a.sum() * b.sum() / ((n - 1) * (n - 2)) - 2 * (a @ b).sum() / (n - 2)
+        )
         return float(total / (n * (n - 3)))
 
     def cosines(x: Matrix) -> tuple[Matrix, Matrix]:
@@ -182,7 +204,9 @@ def plain_cknna(x: Matrix, y: Matrix, k: int) -> float:
 
     (a, mask), (b, mask_2) = cosines(x), cosines(y)
     both = mask * mask_2
-    return hsic(both * a, both * b) / np.sqrt(hsic(mask * a, mask * a) * hsic(mask_2 * b, mask_2 * b))
+    return hsic(both * a, both * b) / np.sqrt(
+        hsic(mask * a, mask * a) * hsic(mask_2 * b, mask_2 * b)
+    )
 
 
 @settings(deadline=None, max_examples=40)
@@ -205,7 +229,9 @@ def test_cknna_of_all_neighbours_is_cka_of_unit_vectors():
     assert np.mean(shuffled) == pytest.approx(10 / 59, abs=0.03), "by chance, as the estimator says"
 
 
-@pytest.mark.parametrize(("n", "dim", "dim_2", "n_groups"), [(60, 5, 4, 60), (40, 60, 7, 40), (80, 6, 3, 11)])
+@pytest.mark.parametrize(
+    ("n", "dim", "dim_2", "n_groups"), [(60, 5, 4, 60), (40, 60, 7, 40), (80, 6, 3, 11)]
+)
 def test_predictivity_is_that_of_scikit_learn(n, dim, dim_2, n_groups):
     """Ridge on each fold at the strength with the least generalised cross-validation, by hat matrices."""
     rng = np.random.default_rng(6)
@@ -219,17 +245,27 @@ def test_predictivity_is_that_of_scikit_learn(n, dim, dim_2, n_groups):
         centred, deviations = x[train] - x[train].mean(axis=0), y[train] - y[train].mean(axis=0)
         squares = np.linalg.svd(centred, compute_uv=False) ** 2
         penalties = _STRENGTHS * squares[squares > 1e-10].mean()
-        hats = [centred @ np.linalg.solve(centred.T @ centred + a * np.eye(dim), centred.T) for a in penalties]
-        scores = [((deviations - hat @ deviations) ** 2).sum() / (train.sum() - 1 - np.trace(hat)) ** 2 for hat in hats]
+        hats = [
+            centred @ np.linalg.solve(centred.T @ centred + a * np.eye(dim), centred.T)
+            for a in penalties
+        ]
+        scores = [
+            ((deviations - hat @ deviations) ** 2).sum() / (train.sum() - 1 - np.trace(hat)) ** 2
+            for hat in hats
+        ]
         model = Ridge(alpha=penalties[np.argmin(scores)]).fit(x[train], y[train])
         error += ((y[test] - model.predict(x[test])) ** 2).sum()
         total += ((y[test] - y[train].mean(axis=0)) ** 2).sum()
     row = single_row(predictivity, x, y, groups=groups)
     assert row["r2"] == close(1 - error / total)
     in_sample = LinearRegression().fit(x, y).predict(x)
-    assert row["r2_in_sample"] == close(1 - ((y - in_sample) ** 2).sum() / ((y - y.mean(axis=0)) ** 2).sum())
+    assert row["r2_in_sample"] == close(
+        1 - ((y - in_sample) ** 2).sum() / ((y - y.mean(axis=0)) ** 2).sum()
+    )
     assert row["chance"] == min(dim, n - 1) / (n - 1)
-    turned = single_row(predictivity, x @ ortho_group(dim, seed=7).rvs() * 4 + 1, y * 2 - 9, groups=groups)
+    turned = single_row(
+        predictivity, x @ ortho_group(dim, seed=7).rvs() * 4 + 1, y * 2 - 9, groups=groups
+    )
     assert turned["r2"] == close(row["r2"])
 
 

@@ -14,7 +14,15 @@ from embstore import Store, Stores
 from embstore import metrics as table
 from embstore.base.errors import UnknownNameError
 from embstore.base.space import Unit
-from embstore.metrics import METRICS, Column, LayerData, Metric, NotComputable, Parameter, all_metrics
+from embstore.metrics import (
+    METRICS,
+    Column,
+    LayerData,
+    Metric,
+    NotComputable,
+    Parameter,
+    all_metrics,
+)
 from embstore.metrics.declaration import Need
 from embstore.metrics.explain import NEEDS, Explanation, flag_of, metavar_of
 from embstore.metrics.plugins import (
@@ -57,7 +65,9 @@ def test_the_table_names_the_metrics_that_each_family_declares():
     assert list(METRICS) == names
     assert names[0] == "anisotropy"
     files = {
-        path.stem for path in Path(table.__file__).parent.glob("*.py") if "\nMETRICS = " in path.read_text("utf-8")
+        path.stem
+        for path in Path(table.__file__).parent.glob("*.py")
+        if "\nMETRICS = " in path.read_text("utf-8")
     }
     assert files == set(listed)
 
@@ -74,12 +84,16 @@ def test_the_reserved_options_are_those_that_all_metrics_have():
 
 
 def _declared(annotation: Any) -> set[str]:
-    option = annotation.__metadata__[0]  # in an annotation, Typer takes the first flag for the default at first
+    option = annotation.__metadata__[
+        0
+    ]  # in an annotation, Typer takes the first flag for the default at first
     return {flag.lstrip("-").replace("-", "_") for flag in (option.default, *option.param_decls)}
 
 
 def test_the_reserved_columns_are_those_that_the_schemas_know():
-    identities = {name for identity in (generate._SPACE, *generate._IDENTITIES.values()) for name in identity}
+    identities = {
+        name for identity in (generate._SPACE, *generate._IDENTITIES.values()) for name in identity
+    }
     assert identities | set(generate._ROWS) == RESERVED_COLUMNS
     assert set(generate._TYPES) == set(COLUMN_TYPES)
 
@@ -186,9 +200,15 @@ def test_an_explanation_says_what_is_declared():
         "own-metric: A metric.\n",
         "\nFormula    1\nCitation   me\nEstimator  Exact. Exact.",
         "\nNeeds      vectors: passes over the vectors",
-        "\nUnits      word\nRows       extra columns: k, names, variant, a_parameter_with_a_long_name\n",
+        (
+            "\nUnits      word\nRows       extra columns: k, names, variant,"
+            " a_parameter_with_a_long_name\n"
+        ),
         "\nPackage    own 1.0\n",
-        "\n  word  string: a word; distinguishes the rows of a layer\n  rank  number ≥ 1 (dimensions): how many\n",
+        (
+            "\n  word  string: a word; distinguishes the rows of a layer\n  rank  number ≥ 1"
+            " (dimensions): how many\n"
+        ),
         "How many.  [[1, 9]; default: 1]\n",
         "Which.  [repeatable]\n",
         "How.  [default: a]\n",
@@ -198,8 +218,17 @@ def test_an_explanation_says_what_is_declared():
         assert line in message
     assert repr(Explanation(metric)) == message
     document = Explanation(metric).to_dict()
-    assert [document[name] for name in ("name", "units", "package")] == ["own-metric", ["word"], "own 1.0"]
-    assert [parameter["type"] for parameter in document["parameters"]] == ["int", "str", "str", "bool"]
+    assert [document[name] for name in ("name", "units", "package")] == [
+        "own-metric",
+        ["word"],
+        "own 1.0",
+    ]
+    assert [parameter["type"] for parameter in document["parameters"]] == [
+        "int",
+        "str",
+        "str",
+        "bool",
+    ]
     assert document["parameters"][1]["default"] == []
     assert [parameter["in_rows"] for parameter in document["parameters"]] == [True] * 4
 

@@ -34,7 +34,9 @@ def test_norms_are_numpys(x, data):
     assert (found["n"], found["n_zero"]) == (len(x), int((lengths == 0).sum()))
     if lengths.any():
         assert found["top_share"] == pytest.approx(share(x, top) / lengths.mean(), abs=1e-9)
-        assert found["top_share_abs"] == pytest.approx(share(np.abs(x), top) / lengths.mean(), abs=1e-9)
+        assert found["top_share_abs"] == pytest.approx(
+            share(np.abs(x), top) / lengths.mean(), abs=1e-9
+        )
     else:
         assert (found["top_share"], found["reason"]) == (None, "shares: all vectors are zero")
 
@@ -86,7 +88,9 @@ def test_equal_norms_have_no_spread(kind, dtype):
 
 def test_no_vectors_have_no_norms():
     found = norms(Arrays(np.zeros((0, 5), np.float32)))
-    assert {found[name] for name in ("mean", "std", "min", "max", "top_share", "top_share_abs")} == {None}
+    assert {
+        found[name] for name in ("mean", "std", "min", "max", "top_share", "top_share_abs")
+    } == {None}
     assert found["reason"] == "no vectors"
 
 

@@ -49,14 +49,20 @@ def install(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
 
-    def make(source: str, points: dict[str, str], package: str = "own-metrics", version: str = "1.0") -> Path:
+    def make(
+        source: str, points: dict[str, str], package: str = "own-metrics", version: str = "1.0"
+    ) -> Path:
         module = package.replace("-", "_")
         (folder / f"{module}.py").write_text(source, "utf-8")
         info = folder / f"{module}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n", "utf-8")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n", "utf-8"
+        )
         lines = [f"{name} = {value}" for name, value in points.items()]
-        (info / "entry_points.txt").write_text("\n".join(["[embstore.metrics]", *lines, ""]), "utf-8")
+        (info / "entry_points.txt").write_text(
+            "\n".join(["[embstore.metrics]", *lines, ""]), "utf-8"
+        )
         monkeypatch.delitem(sys.modules, module, raising=False)
         importlib.invalidate_caches()
         return folder
@@ -67,7 +73,9 @@ def install(tmp_path, monkeypatch):
 @pytest.fixture
 def own(install):
     """Install a metric called ``own``, given what defines it."""
-    return lambda source, **points: install(HEAD + textwrap.dedent(source), points or {"own": "own_metrics:OWN"})
+    return lambda source, **points: install(
+        HEAD + textwrap.dedent(source), points or {"own": "own_metrics:OWN"}
+    )
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -79,7 +87,9 @@ def run(*arguments: object) -> tuple[int, str, str]:
 
 def example() -> dict[str, str]:
     """Return the files of the tutorial's example by name."""
-    found = re.findall(r"<!-- plugin: (\S+) -->\n```\w+\n(.*?)```", TUTORIAL.read_text("utf-8"), re.DOTALL)
+    found = re.findall(
+        r"<!-- plugin: (\S+) -->\n```\w+\n(.*?)```", TUTORIAL.read_text("utf-8"), re.DOTALL
+    )
     return dict(found)
 
 
@@ -88,7 +98,9 @@ def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install, make_s
     project = tomllib.loads(files["pyproject.toml"])
     points = project["project"]["entry-points"]["embstore.metrics"]
     assert project["tool"]["setuptools"]["py-modules"] == ["my_metrics"]
-    install(files["my_metrics.py"], points, project["project"]["name"], project["project"]["version"])
+    install(
+        files["my_metrics.py"], points, project["project"]["name"], project["project"]["version"]
+    )
     made = make_store(n=30, index=False)
 
     rows = made.store.query("norm-quantile", q=0.9, layers="0-1").to_pylist()
@@ -101,13 +113,19 @@ def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install, make_s
     assert (row["norm"], row["n"], row["reason"]) == (None, 0, "no vectors")
 
     store = ("--store", made.root)
-    code, printed, _ = run("query", "norm-quantile", "-q", "0.9", "--layer", "0-1", "--format", "json", *store)
+    code, printed, _ = run(
+        "query", "norm-quantile", "-q", "0.9", "--layer", "0-1", "--format", "json", *store
+    )
     assert (code, json.loads(printed)) == (0, rows)
     Draft202012Validator(query_schema(get_metric("norm-quantile"))).validate(rows)
     code, _, message = run("query", "norm-quantile", "-q", "2", *store)
     assert (code, message) == (2, "embstore: q must be at most 1, not 2.0.\n")
     assert "\nPackage    my-metrics 0.1\n" in run("query", "norm-quantile", "--explain")[1]
-    assert re.search(r"^  norm-quantile +Quantile of the vector lengths\.$", run("query", "--help")[1], re.MULTILINE)
+    assert re.search(
+        r"^  norm-quantile +Quantile of the vector lengths\.$",
+        run("query", "--help")[1],
+        re.MULTILINE,
+    )
     assert "Quantile of the vector lengths." in run("query", "norm-quantile", "--help")[1]
     assert Store.metrics().rows[-1]["package"] == "my-metrics 0.1"
 
@@ -148,7 +166,9 @@ def test_a_plugin_is_known_beside_the_built_in_metrics(own):
     assert list(metrics) == [*METRICS, "own"]
     assert refused == []
     assert metrics["own"].package == "own-metrics 1.0"
-    with pytest.raises(UnknownNameError, match=r"unknown metric 'ownn'. Did you mean 'own'\?") as error:
+    with pytest.raises(
+        UnknownNameError, match=r"unknown metric 'ownn'. Did you mean 'own'\?"
+    ) as error:
         get_metric("ownn")
     assert error.value.known == (*METRICS, "own")
 
@@ -156,18 +176,37 @@ def test_a_plugin_is_known_beside_the_built_in_metrics(own):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("import no_such_module", "cannot be loaded from 'own_metrics:OWN': ModuleNotFoundError: No module named"),
-        ("own = 3", "cannot be loaded from 'own_metrics:OWN': AttributeError: module 'own_metrics' has no attribute"),
-        ("OWN = declared", "is declared wrongly: it is no embstore.metrics.Metric but a function."),
-        ("OWN = declared(len, name='another')", "is declared wrongly: its name is 'another', and the entry point's"),
         (
-            "OWN = declared(len, parameters=(Parameter('where', '', 'x'), Parameter('sample', 1, 'x')))",
-            "its parameter 'where' has the name of an option that every metric has, or of a column of every row; its "
-            "parameter 'sample' has",
+            "import no_such_module",
+            "cannot be loaded from 'own_metrics:OWN': ModuleNotFoundError: No module named",
+        ),
+        (
+            "own = 3",
+            (
+                "cannot be loaded from 'own_metrics:OWN': AttributeError: module 'own_metrics' has"
+                " no attribute"
+            ),
+        ),
+        ("OWN = declared", "is declared wrongly: it is no embstore.metrics.Metric but a function."),
+        (
+            "OWN = declared(len, name='another')",
+            "is declared wrongly: its name is 'another', and the entry point's",
+        ),
+        (
+            (
+                "OWN = declared(len, parameters=(Parameter('where', '', 'x'), Parameter('sample',"
+                " 1, 'x')))"
+            ),
+            (
+                "its parameter 'where' has the name of an option that every metric has, or of a"
+                " column of every row; its parameter 'sample' has"
+            ),
         ),
     ],
 )
-def test_a_broken_plugin_is_named_with_its_error_and_breaks_nothing_else(own, make_store, source, message):
+def test_a_broken_plugin_is_named_with_its_error_and_breaks_nothing_else(
+    own, make_store, source, message
+):
     own(source)
     made = make_store(n=5, index=False)
     with pytest.raises(PluginError) as error:
@@ -191,8 +230,10 @@ def test_a_plugin_cannot_take_the_name_of_a_built_in_metric(own):
     assert get_metric("anisotropy") is METRICS["anisotropy"]
     metrics, [refused] = all_metrics()
     assert metrics == METRICS
-    assert refused == (
-        "the metric 'anisotropy' of own-metrics 1.0 is refused: embstore has a metric of that name. Rename it."
+    assert (
+        refused
+        == "the metric 'anisotropy' of own-metrics 1.0 is refused: embstore has a metric of that"
+        " name. Rename it."
     )
     with pytest.raises(UnknownNameError) as error:
         get_metric("anisotropi")
@@ -202,7 +243,9 @@ def test_a_plugin_cannot_take_the_name_of_a_built_in_metric(own):
 def test_two_packages_cannot_have_a_metric_of_the_same_name(install, own):
     own(WORKS)
     install(HEAD + WORKS, {"own": "other_metrics:OWN"}, package="other-metrics")
-    with pytest.raises(PluginError, match=r"the metric 'own' of other-metrics 1.0 and own-metrics 1.0 is refused"):
+    with pytest.raises(
+        PluginError, match=r"the metric 'own' of other-metrics 1.0 and own-metrics 1.0 is refused"
+    ):
         get_metric("own")
     assert len(find_plugins()["own"]) == 2
     assert all_metrics()[0] == METRICS
@@ -216,9 +259,18 @@ def test_two_packages_cannot_have_a_metric_of_the_same_name(install, own):
         ("[3.5]", "must return a dict of its columns, or a list of such, not float."),
         ("{'value': 1.0, 'n': 2}", "returned a row without 'dims'."),
         ("{'value': 1.0, 'dims': []}", "returned a row without 'n'."),
-        ("{'value': 1.0, 'dims': [], 'n': 2, 'm': 1}", "returned 'm', which it does not declare as a column."),
-        ("{'value': 'high', 'dims': [], 'n': 2}", "returned 'high' in 'value', which is no number."),
-        ("{'value': 1.0, 'dims': [0.5], 'n': 2}", "returned [0.5] in 'dims', which is no array of integers."),
+        (
+            "{'value': 1.0, 'dims': [], 'n': 2, 'm': 1}",
+            "returned 'm', which it does not declare as a column.",
+        ),
+        (
+            "{'value': 'high', 'dims': [], 'n': 2}",
+            "returned 'high' in 'value', which is no number.",
+        ),
+        (
+            "{'value': 1.0, 'dims': [0.5], 'n': 2}",
+            "returned [0.5] in 'dims', which is no array of integers.",
+        ),
         ("{'value': True, 'dims': [], 'n': 2}", "returned True in 'value', which is no number."),
     ],
 )
@@ -250,7 +302,9 @@ def test_a_plugin_that_fails_is_named(own, make_store, source, message):
         ("no('no pairs')", {"value": None, "dims": None, "n": 40, "reason": "no pairs"}),
     ],
 )
-def test_numpy_numbers_become_pythons_and_what_is_not_finite_becomes_null(own, make_store, source, row):
+def test_numpy_numbers_become_pythons_and_what_is_not_finite_becomes_null(
+    own, make_store, source, row
+):
     own(f"""
     import numpy as np
     def no(reason):
@@ -280,7 +334,18 @@ def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(own, make_
     assert [(row["word"], row["told"]) for row in json.loads(run(*call)[1])] == [
         ("a", "('a', 'b') 2 0.5 False True None"), ("b", "('a', 'b') 2 0.5 False True None")
     ]  # fmt: skip
-    more = ("--words", "c", "--count", "3", "--share", "1", "--strict", "--no-loose", "--at-most", "4")
+    more = (
+        "--words",
+        "c",
+        "--count",
+        "3",
+        "--share",
+        "1",
+        "--strict",
+        "--no-loose",
+        "--at-most",
+        "4",
+    )
     [row] = json.loads(run(*call, *more)[1])
     assert (row["word"], row["told"]) == ("c", "('c',) 3 1.0 True False 4")
     shown = run("query", "own", "--help")[1]
@@ -341,8 +406,13 @@ def test_packages_are_looked_up_only_where_they_are_asked_for(install, make_stor
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     lines = shown.splitlines()
-    assert [line for line in lines if line.startswith("looked:")] == ["looked: False"] * 6 + ["looked: True"]
-    assert lines.index("own_metrics is read") > [at for at, line in enumerate(lines) if line == "looked: False"][-1]
+    assert [line for line in lines if line.startswith("looked:")] == ["looked: False"] * 6 + [
+        "looked: True"
+    ]
+    assert (
+        lines.index("own_metrics is read")
+        > [at for at, line in enumerate(lines) if line == "looked: False"][-1]
+    )
 
 
 ENDS = ["SystemExit(3)", "Mute()"]
@@ -360,33 +430,51 @@ def fail(error):
     ("source", "message"),
     [
         ("fail({})", "cannot be loaded from 'own_metrics:OWN'"),
-        ("OWN = declared(lambda data: 1, columns=type('C', (), {{'__iter__': lambda _: fail({})}})())", "be read"),
+        (
+            (
+                "OWN = declared(lambda data: 1, columns=type('C', (), {{'__iter__': lambda _:"
+                " fail({})}})())"
+            ),
+            "be read",
+        ),
         ("OWN = declared(lambda data: fail({}))", " failed"),
         (
-            "class Row(dict):\n    def items(self): fail({})\n"
-            "OWN = declared(lambda data: Row(value=0.5, dims=[], n=1))",
+            (
+                "class Row(dict):\n    def items(self): fail({})\n"
+                "OWN = declared(lambda data: Row(value=0.5, dims=[], n=1))"
+            ),
             " failed",
         ),
         (
-            "def own(data, *, seed): return {{'value': 0.5, 'dims': [], 'n': 1}}\n"
-            "OWN = declared(own, drawn=lambda row: fail({}))",
+            (
+                "def own(data, *, seed): return {{'value': 0.5, 'dims': [], 'n': 1}}\n"
+                "OWN = declared(own, drawn=lambda row: fail({}))"
+            ),
             " failed",
         ),
     ],
     ids=["import", "declaration", "run", "rows", "drawn"],
 )
-def test_nothing_that_a_plugin_raises_breaks_the_others(install, make_store, source, message, error):
+def test_nothing_that_a_plugin_raises_breaks_the_others(
+    install, make_store, source, message, error
+):
     install(HEAD + RAISES + source.format(error), {"own": "own_metrics:OWN"})
     install(HEAD + WORKS.replace("OWN =", "BESIDE =").replace("declared(", "declared(name='beside', function="),
             {"beside": "fine_metrics:BESIDE"}, package="fine-metrics")  # fmt: skip
     made = make_store(n=5, index=False)
-    with pytest.raises(PluginError, match=f"the metric 'own' of own-metrics 1.0 .*{message}".replace(" .* ", " ")):
+    with pytest.raises(
+        PluginError, match=f"the metric 'own' of own-metrics 1.0 .*{message}".replace(" .* ", " ")
+    ):
         made.store.query("own")
     assert run("query", "own", "--store", made.root)[0] == 2
     code, printed, _ = run("query", "--help")
     assert code == 0
     assert "beside" in printed
-    assert run("query", "beside", "--store", made.root)[0] == run("query", "norms", "--store", made.root)[0] == 0
+    assert (
+        run("query", "beside", "--store", made.root)[0]
+        == run("query", "norms", "--store", made.root)[0]
+        == 0
+    )
 
 
 @pytest.mark.parametrize("at", ["import", "run"])

@@ -38,7 +38,9 @@ def test_a_probe_is_scikit_learns(three):
         right = [
             sum(
                 (
-                    LogisticRegression(C=s, max_iter=2000).fit(z[inner != i], c[inner != i]).predict(z[inner == i])
+                    LogisticRegression(C=s, max_iter=2000)
+                    .fit(z[inner != i], c[inner != i])
+                    .predict(z[inner == i])
                     == c[inner == i]
                 ).sum()
                 for i in range(3)
@@ -50,7 +52,11 @@ def test_a_probe_is_scikit_learns(three):
     row = probe(Arrays(x), labels=labelled(codes, groups=groups), folds=4, repeats=1, seed=1)
     assert row["accuracy"] == (found == codes).mean() > 0.6
     assert row["macro_f1"] == pytest.approx(f1_score(codes, found, average="macro"))
-    assert (row["majority"], row["n_groups"], row["n_classes"]) == (np.bincount(codes).max() / 150, 50, 3)
+    assert (row["majority"], row["n_groups"], row["n_classes"]) == (
+        np.bincount(codes).max() / 150,
+        50,
+        3,
+    )
     assert row["control"] == "shuffled labels"
     assert row["selectivity"] == row["accuracy"] - row["control_accuracy"]
     assert row["low"] < row["accuracy"] < row["high"]
@@ -58,7 +64,9 @@ def test_a_probe_is_scikit_learns(three):
 
 def test_shuffled_labels_are_predicted_as_by_chance(three):
     x, codes = three
-    row = probe(Arrays(x), labels=labelled(np.random.default_rng(2).permutation(codes)), control=False)
+    row = probe(
+        Arrays(x), labels=labelled(np.random.default_rng(2).permutation(codes)), control=False
+    )
     assert row["low"] <= row["majority"] + 0.05
     assert (row["control_accuracy"], row["selectivity"], row["control"]) == (None, None, None)
 
@@ -90,8 +98,12 @@ def test_numbers_are_predicted_by_ridge_regression():
     values = x @ [1.0, -2.0, 0, 0] + rng.normal(size=90)
     numbers = ItemLabels(np.arange(90), np.zeros(90, np.int64), (), values)
     row = probe(Arrays(x * [1, 100, 1, 1]), labels=numbers, folds=3)
-    expected = predictivity([Arrays(x / x.std(axis=0))], [Arrays(values[:, None])], np.arange(90), folds=3)
-    assert row["r2"] == pytest.approx(expected[0]["r2"], abs=0.01), "scaled on each fold, not on all items"
+    expected = predictivity(
+        [Arrays(x / x.std(axis=0))], [Arrays(values[:, None])], np.arange(90), folds=3
+    )
+    assert row["r2"] == pytest.approx(expected[0]["r2"], abs=0.01), (
+        "scaled on each fold, not on all items"
+    )
     assert row["low"] < row["r2"] < row["high"] < 1
     assert (row["accuracy"], row["n_classes"]) == (None, None)
     equal = ItemLabels(np.arange(90), np.zeros(90, np.int64), (), np.ones(90))
@@ -99,33 +111,56 @@ def test_numbers_are_predicted_by_ridge_regression():
 
 
 def test_labels_of_one_class_say_little():
-    row = probe(Arrays(np.random.default_rng(6).normal(size=(20, 3))), labels=labelled([1] * 20), control=False)
+    row = probe(
+        Arrays(np.random.default_rng(6).normal(size=(20, 3))),
+        labels=labelled([1] * 20),
+        control=False,
+    )
     assert row["reason"] == "fewer than two classes"
 
 
 def test_a_store_is_probed_by_columns_and_says_which_control_was_used(make_store):
     made = make_store(n=60, dim=4, n_blocks=1, index=False)
-    columns = {"pos": ["N" if number % 3 else None for number in range(60)], "lemma": [n // 4 for n in range(60)]}
-    write_columns(made, columns | {"kind": ["AB"[number % 2] for number in range(60)], "freq": [*range(60)]})
+    columns = {
+        "pos": ["N" if number % 3 else None for number in range(60)],
+        "lemma": [n // 4 for n in range(60)],
+    }
+    write_columns(
+        made, columns | {"kind": ["AB"[number % 2] for number in range(60)], "freq": [*range(60)]}
+    )
     table = made.store.query("probe", label="kind", group="lemma", control=False, versus="best")
-    assert {(row["n"], row["n_groups"], row["grouped_by"]) for row in table.rows} == {(60, 15, "lemma")}
+    assert {(row["n"], row["n_groups"], row["grouped_by"]) for row in table.rows} == {
+        (60, 15, "lemma")
+    }
     assert [row["p"] is None for row in table.rows] == [row["best"] for row in table.rows]
     assert made.store.query("probe", label="freq", layers=0).rows[0]["r2"] < 1
-    assert made.store.query("probe", label="freq", label_bins="0,30,60", layers=0).rows[0]["n_classes"] == 2
-    assert made.store.query("probe", label="pos", layers=0).rows[0]["reason"] == "fewer than two classes"
+    assert (
+        made.store.query("probe", label="freq", label_bins="0,30,60", layers=0).rows[0]["n_classes"]
+        == 2
+    )
+    assert (
+        made.store.query("probe", label="pos", layers=0).rows[0]["reason"]
+        == "fewer than two classes"
+    )
 
     plain = made.store.query("probe", label="kind", layers=0)
     assert "probe: 5 × 5 folds drawn at random; control: shuffled labels (seed 0)" in plain.notes
     assert {"control_accuracy", "selectivity"} <= {*plain.layout()[0]}
-    grouped = made.store.query("probe", label="kind", group="lemma", control=False, layers=0, repeats=1)
+    grouped = made.store.query(
+        "probe", label="kind", group="lemma", control=False, layers=0, repeats=1
+    )
     assert "probe: 5 folds drawn at random, each lemma in one of them (seed 0)" in grouped.notes
     with pytest.raises(
-        UsageError, match=r"probe needs a column with labels\. Name it with label=: text, freq, kind, lem"
+        UsageError,
+        match=r"probe needs a column with labels\. Name it with label=: text, freq, kind, lem",
     ):
         made.store.query("probe")
     row = {"folds": 5, "repeats": 1, "grouped_by": "sentence", "control": "types"}
     control = "control: the control task of Hewitt & Liang (2019): one random label for each word"
-    assert METRICS["probe"].drawn(row) == f"5 folds drawn at random, each sentence in one of them; {control}"
+    assert (
+        METRICS["probe"].drawn(row)
+        == f"5 folds drawn at random, each sentence in one of them; {control}"
+    )
 
 
 def test_r2_of_layers_is_compared_on_the_same_items(make_store):

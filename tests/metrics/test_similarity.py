@@ -14,7 +14,9 @@ from embstore.metrics.numerics import statistics
 from embstore.metrics.numerics.statistics import percentile_interval, resampled_spearman
 
 
-def made(seed: int = 0, n: int = 30, n_pairs: int = 60, offset: float = 0.5) -> tuple[np.ndarray, Pairs]:
+def made(
+    seed: int = 0, n: int = 30, n_pairs: int = 60, offset: float = 0.5
+) -> tuple[np.ndarray, Pairs]:
     """Vectors, and pairs of different ones with scores of one decimal, some of which are equal."""
     rng = np.random.default_rng(seed)
     x = (rng.normal(size=(n, 6)) + offset).astype(np.float32)
@@ -26,7 +28,12 @@ def made(seed: int = 0, n: int = 30, n_pairs: int = 60, offset: float = 0.5) -> 
 def cosines(x: np.ndarray, pairs: Pairs) -> np.ndarray:
     """Pair by pair, by scipy, in float64."""
     wide = x.astype(np.float64)
-    return np.array([1 - cosine_distance(wide[a], wide[b]) for a, b in zip(pairs.left, pairs.right, strict=True)])
+    return np.array(
+        [
+            1 - cosine_distance(wide[a], wide[b])
+            for a, b in zip(pairs.left, pairs.right, strict=True)
+        ]
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
@@ -37,8 +44,12 @@ def test_the_correlations_are_scipys(dtype, offset):
         x = x.astype(dtype).astype(np.float32)
         found = similarity(Arrays(x[:7], x[7:]), pairs=pairs, resamples=0)
         right = cosines(x, pairs)
-        assert found["spearman"] == pytest.approx(stats.spearmanr(right, pairs.score).statistic, abs=1e-9)
-        assert found["pearson"] == pytest.approx(stats.pearsonr(right, pairs.score).statistic, abs=1e-9)
+        assert found["spearman"] == pytest.approx(
+            stats.spearmanr(right, pairs.score).statistic, abs=1e-9
+        )
+        assert found["pearson"] == pytest.approx(
+            stats.pearsonr(right, pairs.score).statistic, abs=1e-9
+        )
         assert (found["n"], found["total"], found["coverage"], found["n_zero"]) == (60, 60, 1.0, 0)
 
 
@@ -58,7 +69,9 @@ def resampled(x: np.ndarray, y: np.ndarray, resamples: int, seed: int) -> list[f
 @given(
     seed=st.integers(0, 1000),
     n=st.integers(2, 40),
-    x_values=st.sampled_from([2, 3, 7, 10_000]),  # few values: many ties, and resamples without a rho
+    x_values=st.sampled_from(
+        [2, 3, 7, 10_000]
+    ),  # few values: many ties, and resamples without a rho
     y_values=st.sampled_from([2, 5, 10_000]),
     block=st.sampled_from([1, 300, 1 << 22]),
 )
@@ -71,13 +84,19 @@ def test_the_interval_is_that_of_resamples_ranked_one_by_one(seed, n, x_values, 
         patch.setattr(statistics, "_BATCH_VALUES", block)
         found = percentile_interval(resampled_spearman(x, y, 40, seed))
         right = resampled(x, y, 40, seed)
-    assert found == pytest.approx(np.quantile(right, [0.025, 0.975]) if right else (None, None), abs=1e-12)
+    assert found == pytest.approx(
+        np.quantile(right, [0.025, 0.975]) if right else (None, None), abs=1e-12
+    )
 
 
 def test_too_few_pairs_for_an_interval_and_none_asked_for():
     x, pairs = made(n_pairs=9)
     found = similarity(Arrays(x), pairs=pairs)
-    assert (found["low"], found["high"], found["reason"]) == (None, None, "interval: fewer than 10 pairs")
+    assert (found["low"], found["high"], found["reason"]) == (
+        None,
+        None,
+        "interval: fewer than 10 pairs",
+    )
     assert found["spearman"] is not None
     x, pairs = made(n_pairs=10)
     assert similarity(Arrays(x), pairs=pairs)["reason"] is None
@@ -96,10 +115,16 @@ def test_pairs_without_a_vector_are_counted_and_left_out(there):
         right = stats.spearmanr(cosines(x, pairs)[kept], pairs.score[kept]).statistic
         assert found["spearman"] == pytest.approx(right, abs=1e-9)
     else:
-        assert (found["spearman"], found["reason"]) == (None, "fewer than two pairs with a cosine and a score")
+        assert (found["spearman"], found["reason"]) == (
+            None,
+            "fewer than two pairs with a cosine and a score",
+        )
     refused = similarity(Arrays(x[there], ids=there), pairs=pairs, missing="error")
     assert {refused[name] for name in ("spearman", "pearson", "low", "high")} == {None}
-    assert refused["reason"] == f"{200 - kept.sum()} of 200 pairs have no cosine or no score (missing: error)"
+    assert (
+        refused["reason"]
+        == f"{200 - kept.sum()} of 200 pairs have no cosine or no score (missing: error)"
+    )
     assert refused["n"] == kept.sum()
 
 
@@ -108,7 +133,11 @@ def test_zero_vectors_have_no_cosine_and_their_pairs_are_counted():
     x[4] = 0
     hit = (pairs.left == 4) | (pairs.right == 4)
     found = similarity(Arrays(x), pairs=pairs)
-    assert (found["n"], found["n_zero"], found["coverage"]) == (60 - hit.sum(), hit.sum(), 1 - hit.mean())
+    assert (found["n"], found["n_zero"], found["coverage"]) == (
+        60 - hit.sum(),
+        hit.sum(),
+        1 - hit.mean(),
+    )
     kept = pairs_of(pairs.left[~hit], pairs.right[~hit], pairs.score[~hit])
     right = stats.spearmanr(cosines(x, kept), kept.score).statistic
     assert found["spearman"] == pytest.approx(right, abs=1e-9)
@@ -132,7 +161,11 @@ def test_pairs_without_a_score_are_left_out_and_counted():
     [
         (np.random.default_rng(0).normal(size=(30, 6)), 2.0, "the scores are all equal"),
         (np.ones((30, 6)), None, "the cosines are all equal"),
-        (np.outer(np.arange(1, 31), [0.1, 0.7, 0.3]), None, "the cosines are all equal"),  # but for rounding
+        (
+            np.outer(np.arange(1, 31), [0.1, 0.7, 0.3]),
+            None,
+            "the cosines are all equal",
+        ),  # but for rounding
         (np.eye(30), None, "the cosines are all equal"),
     ],
 )
@@ -156,11 +189,17 @@ def test_pairs_of_equal_vectors_share_a_rank():
     x = rng.normal(size=(50, 7)).astype(np.float32)
     data = Arrays(np.concatenate([x, x]))
     same = np.arange(50)
-    pairs = pairs_of(np.concatenate([same, same[:49]]), np.concatenate([same + 50, same[1:]]), rng.permutation(99))
+    pairs = pairs_of(
+        np.concatenate([same, same[:49]]),
+        np.concatenate([same + 50, same[1:]]),
+        rng.permutation(99),
+    )
     right = cosines(np.concatenate([x, x]), pairs)
     right[:50] = 1
     found = similarity(data, pairs=pairs, resamples=0)
-    assert found["spearman"] == pytest.approx(stats.spearmanr(right, pairs.score).statistic, abs=1e-12)
+    assert found["spearman"] == pytest.approx(
+        stats.spearmanr(right, pairs.score).statistic, abs=1e-12
+    )
 
 
 def test_cosines_near_one_keep_their_order():
@@ -170,6 +209,10 @@ def test_cosines_near_one_keep_their_order():
     pairs = pairs_of(np.arange(200), np.arange(200, 400), np.zeros(200))
     right = cosines(x, pairs)
     pairs.score[:] = right.argsort().argsort()
-    assert similarity(Arrays(x), pairs=pairs, resamples=0)["spearman"] == pytest.approx(1, abs=1e-12)
+    assert similarity(Arrays(x), pairs=pairs, resamples=0)["spearman"] == pytest.approx(
+        1, abs=1e-12
+    )
     units = x / np.linalg.norm(x, axis=1, keepdims=True)
-    assert len({*np.einsum("nd,nd->n", units[:200], units[200:]).tolist()}) < 150, "float32 is enough here"
+    assert len({*np.einsum("nd,nd->n", units[:200], units[200:]).tolist()}) < 150, (
+        "float32 is enough here"
+    )

@@ -96,14 +96,20 @@ def test_any_chain_is_its_steps_one_after_the_other(x, names, data):
 def test_each_step_alone_with_fewer_vectors_than_dimensions_and_more(name, n):
     x = (np.random.default_rng(1).normal(size=(n, 9)) * np.arange(1, 10) + 4).astype(np.float32)
     if n == 4 and name.endswith(":3"):
-        with pytest.raises(NotComputable, match="abtt-original:3 removes everything: the centred vectors have rank 3"):
+        with pytest.raises(
+            NotComputable,
+            match="abtt-original:3 removes everything: the centred vectors have rank 3",
+        ):
             after(Arrays(x), name)
         return
     assert_same(after(Arrays(x[:3], x[3:]), name), plain(x, name))
 
 
 def test_standardize_is_scipys_zscore_and_whiten_the_inverse_square_root_of_the_covariance():
-    x = np.random.default_rng(2).normal(size=(50, 6)) @ np.random.default_rng(3).normal(size=(6, 6)) + 3
+    x = (
+        np.random.default_rng(2).normal(size=(50, 6)) @ np.random.default_rng(3).normal(size=(6, 6))
+        + 3
+    )
     assert_same(after(Arrays(x), "standardize"), zscore(x, axis=0))
     assert_same(after(Arrays(x), "whiten"), centred(x) @ fractional_matrix_power(np.cov(x.T), -0.5))
     values = np.linalg.svd(centred(x), compute_uv=False)
@@ -115,7 +121,11 @@ def test_a_rogue_dimension_costs_no_digits():
     """One dimension a million times the others, as after GPT-2's blocks but worse; the rest is scaled afterwards."""
     x = np.random.default_rng(5).normal(size=(300, 20))
     x[:, 7] = 1e6 * x[:, 7] + 1e6
-    for names in (["abtt:1", "standardize"], ["abtt:1", "drop:7", "whiten"], ["standardize", "abtt:1", "standardize"]):
+    for names in (
+        ["abtt:1", "standardize"],
+        ["abtt:1", "drop:7", "whiten"],
+        ["standardize", "abtt:1", "standardize"],
+    ):
         found, wanted = after(Arrays(x[:100], x[100:]), *names), plain(x, *names)
         kept = [dim for dim in range(found.shape[1]) if names[0] != "abtt:1" or dim != 7]
         np.testing.assert_allclose(found[:, kept], wanted[:, kept], rtol=0, atol=1e-7)
@@ -137,7 +147,9 @@ def test_equal_vectors_stay_equal_wherever_they_stand(names):
     data = transformed(Arrays(np.concatenate([x, x[::-1][:66], x[:3]])), *names)
     ids, vectors = data.gather()
     assert len(ids) == 199
-    np.testing.assert_array_equal(vectors[130:], np.concatenate([vectors[:130][::-1][:66], vectors[:3]]))
+    np.testing.assert_array_equal(
+        vectors[130:], np.concatenate([vectors[:130][::-1][:66], vectors[:3]])
+    )
     assert len(data.neighbours(2, "euclidean", distinct=True)[0]) == 130
 
 
@@ -164,7 +176,9 @@ def test_what_is_dropped_leaves_the_rest_exactly_as_it_is():
 def test_dropping_one_after_the_other_is_dropping_at_once(order, sizes, data):
     ends = np.cumsum([0, *sizes]).clip(max=7)
     groups = [order[start:end] for start, end in pairwise(ends) if end > start]
-    between = [data.draw(st.sampled_from([None, "center", "standardize", "abtt:1"])) for _ in groups]
+    between = [
+        data.draw(st.sampled_from([None, "center", "standardize", "abtt:1"])) for _ in groups
+    ]
     x = np.random.default_rng(6).normal(size=(30, 8)).astype(np.float32) + np.arange(8)
     drops = [f"drop:{','.join(map(str, group))}" for group in groups]
     dropped = sorted(dim for group in groups for dim in group)
@@ -172,7 +186,9 @@ def test_dropping_one_after_the_other_is_dropping_at_once(order, sizes, data):
     at_once = [f"drop:{','.join(map(str, dropped))}"] if dropped else []
     np.testing.assert_array_equal(after(Arrays(x), *drops), after(Arrays(x), *at_once))
     # Whatever mixes dimensions in between, what is left has the numbers that it has in the space.
-    mixed = [name for drop, more in zip(drops, between, strict=True) for name in (drop, more) if name]
+    mixed = [
+        name for drop, more in zip(drops, between, strict=True) for name in (drop, more) if name
+    ]
     assume(sum(name == "abtt:1" for name in mixed) < len(kept))
     found = transformed(Arrays(x), *mixed)
     assert found.dims.tolist() == kept
@@ -181,7 +197,9 @@ def test_dropping_one_after_the_other_is_dropping_at_once(order, sizes, data):
 
 @pytest.mark.parametrize("between", [[], ["center"], ["whiten", "abtt:1"]])
 def test_a_dimension_is_dropped_once(between):
-    with pytest.raises(UsageError, match=r"drop:4,2: dimension 2 is already dropped, by drop:1,2\. .*in the space"):
+    with pytest.raises(
+        UsageError, match=r"drop:4,2: dimension 2 is already dropped, by drop:1,2\. .*in the space"
+    ):
         parse_transforms(["drop:1,2", *between, "drop:4,2"])
     with pytest.raises(UsageError, match=r"drop:4,2,4 names dimension 4 twice\. Name it once"):
         parse_transforms([*between, "drop:4,2,4"])
@@ -209,11 +227,16 @@ def test_standardize_notes_dimensions_that_vary_by_rounding_alone():
     x = rng.normal(size=(60, 6)).astype(np.float32)
     x[:, 1] = np.where(x[:, 1] > 0, np.nextafter(np.float32(100), np.float32(101)), np.float32(100))
     x[:, 4] = 1 + 1e-5 * x[:, 4]
-    for names, wanted in (["standardize"], "1 of 6"), (["drop:0", "center", "standardize"], "1 of 5"):
+    for names, wanted in (
+        (["standardize"], "1 of 6"),
+        (["drop:0", "center", "standardize"], "1 of 5"),
+    ):
         affine = fit(Arrays(x), parse_transforms(names))
         assert affine.notes == (
-            f"standardize: {wanted} dimensions (1) vary by no more than float32 resolves, and count as much as the "
-            "others now: drop:DIMS leaves them out",
+            (
+                f"standardize: {wanted} dimensions (1) vary by no more than float32 resolves, and"
+                " count as much as the others now: drop:DIMS leaves them out"
+            ),
         )
         assert_same(affine(x), plain(x, *names))
     x[:, [0, 2, 3, 4, 5]] = 100 + 0 * x[:, [0, 2, 3, 4, 5]] + (x[:, :1] > 0) * np.float32(7.7e-6)
@@ -240,7 +263,10 @@ def test_dimensions_and_directions_without_variance_become_zero_and_are_noted():
     ("names", "message"),
     [
         (["abtt:6"], "abtt:6 removes everything: the centred vectors have rank 6"),
-        (["abtt-original:600"], "abtt-original:600 removes everything: the centred vectors have rank 6"),
+        (
+            ["abtt-original:600"],
+            "abtt-original:600 removes everything: the centred vectors have rank 6",
+        ),
         (["drop:0", "abtt:5"], "abtt:5 removes everything: the centred vectors have rank 5"),
         (["abtt:4", "abtt:2"], "abtt:2 removes everything: the centred vectors have rank 2"),
         (["drop:0,1,2,3,4,5"], "drop:0,1,2,3,4,5 removes everything"),
@@ -280,19 +306,36 @@ def test_an_argument_that_is_none(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("centr", "center"), ("abt:3", "abtt"), ("standartize", "standardize"), ("whitening", "whiten")]
+    ("name", "near"),
+    [
+        ("centr", "center"),
+        ("abt:3", "abtt"),
+        ("standartize", "standardize"),
+        ("whitening", "whiten"),
+    ],
 )
 def test_an_unknown_transform_names_the_nearest(name, near):
-    with pytest.raises(UnknownNameError, match=f"unknown transform '{name.partition(':')[0]}'.*Did you mean '{near}'"):
+    with pytest.raises(
+        UnknownNameError,
+        match=f"unknown transform '{name.partition(':')[0]}'.*Did you mean '{near}'",
+    ):
         parse_transforms(["center", name])
 
 
 def test_a_layer_that_cannot_be_transformed_says_why_in_its_row(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(2, 12, 4))
     vectors[0] = vectors[0][:, :1]  # rank 1
-    made = synthetic_store(tmp_path, n=12, dim=4, n_blocks=1, top_form=None, vectors=vectors, index=False)
+    made = synthetic_store(
+        tmp_path, n=12, dim=4, n_blocks=1, top_form=None, vectors=vectors, index=False
+    )
     first, second = made.store.query("isoscore", transforms="abtt:1")
-    assert (first["isoscore"], first["reason"]) == (None, "abtt:1 removes everything: the centred vectors have rank 1")
+    assert (first["isoscore"], first["reason"]) == (
+        None,
+        "abtt:1 removes everything: the centred vectors have rank 1",
+    )
     assert (second["isoscore"] > 0, second["reason"]) == (True, None)
     found = made.store.query("norms", transforms="whiten", top=1)
-    assert found.notes[0] == "toy.word.last layer 0: whiten: 3 of 4 directions have no variance and become 0."
+    assert (
+        found.notes[0]
+        == "toy.word.last layer 0: whiten: 3 of 4 directions have no variance and become 0."
+    )

@@ -60,7 +60,9 @@ def test_uniformity_holds_no_more_vectors_than_it_may(make_store, monkeypatch, t
 
 def test_terms_that_vanish_in_float64_have_a_logarithm():
     x = np.array([[1.0, 0], [0, 1], [-1, 0]])
-    found = uniformity(Arrays(x), t=1e4)["uniformity"]  # two pairs at a squared distance of 2, one at 4
+    found = uniformity(Arrays(x), t=1e4)[
+        "uniformity"
+    ]  # two pairs at a squared distance of 2, one at 4
     assert found == pytest.approx(-2e4 + math.log(2 / 3), abs=1e-8)
 
 
@@ -80,9 +82,17 @@ def test_alignment_is_its_definition(x, seed, alpha):
     left, right = rng.integers(0, len(x), (2, 30))
     score = rng.integers(0, 6, 30).astype(float)
     score[0] = 5
-    found = alignment(Arrays(x, ids=ids), pairs=pairs_of(ids[left].tolist(), ids[right].tolist(), score), alpha=alpha)
+    found = alignment(
+        Arrays(x, ids=ids),
+        pairs=pairs_of(ids[left].tolist(), ids[right].tolist(), score),
+        alpha=alpha,
+    )
     u = units(x)
-    powers = [math.dist(u[a], u[b]) ** alpha for a, b, value in zip(left, right, score, strict=True) if value >= 4]
+    powers = [
+        math.dist(u[a], u[b]) ** alpha
+        for a, b, value in zip(left, right, score, strict=True)
+        if value >= 4
+    ]
     assert found["alignment"] == pytest.approx(sum(powers) / len(powers), abs=1e-12)
     n = len(powers)
     assert found == {
@@ -94,9 +104,19 @@ def test_pairs_without_vectors_are_counted():
     x = np.array([[1.0, 0], [0, 2], [0, 0]])
     pairs = pairs_of([0, 0, 0, 7, 0, 0], [1, 2, 9, 8, 0, 1], [5, 5, 5, 4, 3.9, math.nan])
     found = alignment(Arrays(x), pairs=pairs)
-    assert found == {"alignment": pytest.approx(2), "n": 1, "total": 4, "coverage": 0.25, "n_zero": 1, "reason": None}
+    assert found == {
+        "alignment": pytest.approx(2),
+        "n": 1,
+        "total": 4,
+        "coverage": 0.25,
+        "n_zero": 1,
+        "reason": None,
+    }
     found = alignment(Arrays(x), pairs=pairs, missing="error")
-    assert (found["alignment"], found["reason"]) == (None, "3 of 4 pairs have no distance (missing: error)")
+    assert (found["alignment"], found["reason"]) == (
+        None,
+        "3 of 4 pairs have no distance (missing: error)",
+    )
 
 
 def test_no_pair_to_align():

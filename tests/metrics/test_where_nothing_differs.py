@@ -23,7 +23,9 @@ pytestmark = pytest.mark.slow
 
 
 def is_uniform(p_values: Any, step: float, rng: np.random.Generator) -> bool:
-    return bool(kstest(np.asarray(p_values) - step * rng.random(len(p_values)), "uniform").pvalue > 0.01)
+    return bool(
+        kstest(np.asarray(p_values) - step * rng.random(len(p_values)), "uniform").pvalue > 0.01
+    )
 
 
 def unit_gram(x: np.ndarray) -> np.ndarray:
@@ -48,7 +50,9 @@ def test_p_of_shuffled_items_is_uniform_and_so_is_that_of_the_highest():
         p_values.append(calibrate(observed, shuffled).p[0, 1])
         smallest.append(calibrate(observed, shuffled, np.ones((2, 2), bool)).p.min())
     assert is_uniform(p_values, 1 / 40, rng)
-    assert is_uniform(smallest, 1 / 40, rng), "the highest of a grid, against the highest of each shuffle"
+    assert is_uniform(smallest, 1 / 40, rng), (
+        "the highest of a grid, against the highest of each shuffle"
+    )
 
 
 @pytest.mark.usefixtures("in_one_thread")
@@ -61,14 +65,20 @@ def test_p_of_ties_is_never_too_small():
         for _ in range(2):
             matrix = np.zeros((9, 9))
             for row in range(9):
-                matrix[row, rng.choice(np.delete(np.arange(9), row), 2, replace=False)] = 1 / np.sqrt(18)
+                matrix[row, rng.choice(np.delete(np.arange(9), row), 2, replace=False)] = (
+                    1 / np.sqrt(18)
+                )
             matrices.append(matrix)
-        observed, shuffled = permuted_products(matrices[:1], matrices[1:], draw_permutations(9, 19, number))
+        observed, shuffled = permuted_products(
+            matrices[:1], matrices[1:], draw_permutations(9, 19, number)
+        )
         p_values.append(calibrate(observed, shuffled).p[0, 0])
         exact = round(float(observed[0, 0]) * 18)
         assert p_values[-1] == (1 + (np.round(shuffled * 18) >= exact).sum()) / 20
     for level in (0.05, 0.1, 0.5):
-        assert np.mean(np.array(p_values) <= level) <= level + 3 * np.sqrt(level * (1 - level) / 1000)
+        assert np.mean(np.array(p_values) <= level) <= level + 3 * np.sqrt(
+            level * (1 - level) / 1000
+        )
 
 
 def test_differences_of_equal_layers_are_covered():
@@ -97,7 +107,9 @@ def test_p_of_change_is_uniform():
     words = np.repeat(np.arange(1000), 9)
     x = rng.normal(size=(9000, 4)) + 0.5
     contexts = Contexts(np.arange(9000), words, tuple(f"w{number}" for number in range(1000)))
-    members = [(name, np.flatnonzero(groups == number)) for number, name in enumerate(("then", "now"))]
+    members = [
+        (name, np.flatnonzero(groups == number)) for number, name in enumerate(("then", "now"))
+    ]
     rows = change(Arrays(x), contexts=contexts, groups=members, min_contexts=4, permutations=99)
     assert len(rows) == 1000
     assert is_uniform([row["p"] for row in rows], 1 / 100, rng)

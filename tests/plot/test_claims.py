@@ -19,7 +19,9 @@ from embstore.plot import Figure, read_result
 pytestmark = pytest.mark.slow
 
 
-def result(metric: str, rows: list[dict[str, Any]], parameters: dict[str, Any] | None = None) -> Table:
+def result(
+    metric: str, rows: list[dict[str, Any]], parameters: dict[str, Any] | None = None
+) -> Table:
     """Return rows as the result of a metric, with its columns, and null for those that a row does not give."""
     declared = get_metric(metric)
     declared = declared.with_columns_for(declared.check(parameters or {}))
@@ -45,10 +47,18 @@ def circles(figure: Figure) -> list[str]:
     ]  # fmt: skip
 
 
-P_HOLM = [0.001, 0.0499, 0.05, None, 1.0]  # of layers 0 … 4; 3 is the one that the others are compared with
+P_HOLM = [
+    0.001,
+    0.0499,
+    0.05,
+    None,
+    1.0,
+]  # of layers 0 … 4; 3 is the one that the others are compared with
 
 
-def similarity(versus: str, space: str = "a.word.last", p_holm: tuple[float | None, ...] = tuple(P_HOLM)) -> Any:
+def similarity(
+    versus: str, space: str = "a.word.last", p_holm: tuple[float | None, ...] = tuple(P_HOLM)
+) -> Any:
     return [
         {"space": space, "layer": at, "layer_name": str(at), "dataset": "rg65", "spearman": 0.1 * at, "spearman_low": 0,
          "spearman_high": 0.6, "n_common": 65, "p": p, "p_holm": p, "difference": None if p is None else -0.1,
@@ -57,7 +67,9 @@ def similarity(versus: str, space: str = "a.word.last", p_holm: tuple[float | No
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("versus", "words", "width"), [("best", "the best layer", "80mm"), ("3", "layer 3", "170mm")])
+@pytest.mark.parametrize(
+    ("versus", "words", "width"), [("best", "the best layer", "80mm"), ("3", "layer 3", "170mm")]
+)
 def test_exactly_the_layers_without_a_difference_are_marked(versus, words, width):
     found = result("similarity", similarity(versus), {"versus": versus})
     figure = found.plot(width=width)
@@ -68,9 +80,13 @@ def test_exactly_the_layers_without_a_difference_are_marked(versus, words, width
 
 
 def test_a_space_that_others_are_compared_with_is_not_marked():
-    rows = similarity("b.word.last", p_holm=(0.001, 0.2)) + similarity("", "b.word.last", p_holm=(None, None))
+    rows = similarity("b.word.last", p_holm=(0.001, 0.2)) + similarity(
+        "", "b.word.last", p_holm=(None, None)
+    )
     figure = result("similarity", rows, {"versus": "b.word.last"}).plot()
-    assert [(row["space"], row["layer"]) for row in data_of(figure) if row["no_difference"]] == [("a", 1)]
+    assert [(row["space"], row["layer"]) for row in data_of(figure) if row["no_difference"]] == [
+        ("a", 1)
+    ]
     assert "circle: no difference from the same layer of b was found" in caption(figure)
 
 
@@ -78,7 +94,8 @@ def test_without_equal_layers_or_a_test_nothing_is_marked():
     different = result("similarity", similarity("4", p_holm=(0.01, 0.02)), {"versus": "4"}).plot()
     assert circles(different) == []
     plain = result(
-        "similarity", [{"layer": at, "layer_name": str(at), "spearman": 0.1, "dataset": "d"} for at in (0, 1)]
+        "similarity",
+        [{"layer": at, "layer_name": str(at), "spearman": 0.1, "dataset": "d"} for at in (0, 1)],
     )
     for figure in (different, plain.plot()):
         assert circles(figure) == []
@@ -104,7 +121,9 @@ def test_marks_are_those_of_the_store_and_of_a_stored_result(make_store, tmp_pat
     assert "no difference from layer 2" in caption(named.plot())
     by_column = read_result(path).plot(column="difference")
     assert "Agreement with human scores (difference)" in " ".join(texts(by_column))
-    assert "diamond" not in caption(by_column) + by_column.to_json()  # the best layer has no difference from itself
+    assert (
+        "diamond" not in caption(by_column) + by_column.to_json()
+    )  # the best layer has no difference from itself
 
 
 def heat_map(over: str, calibrated: Callable[[int, int], float]) -> Table:
@@ -125,8 +144,14 @@ def heat_map(over: str, calibrated: Callable[[int, int], float]) -> Table:
 )
 def test_calibrated_goes_from_0_to_1_and_is_explained(over, words, width):
     for value in (0.0, 0.4, 1.0):
-        figure = heat_map(over, lambda a, b, value=value: value).plot(width=width, column="calibrated")  # type: ignore[misc]
-        scales = [part["color"]["scale"]["domain"] for part in parts(figure.spec) if "legend" in part.get("color", {})]
+        figure = heat_map(over, lambda a, b, value=value: value).plot(
+            width=width, column="calibrated"
+        )  # type: ignore[misc]
+        scales = [
+            part["color"]["scale"]["domain"]
+            for part in parts(figure.spec)
+            if "legend" in part.get("color", {})
+        ]
         assert scales == [[0.0, 1.0]]
         assert f"calibrated: 0 up to {words}, 1 for the highest possible value" in caption(figure)
     assert not faults(figure)
@@ -142,7 +167,9 @@ def test_an_outline_is_explained():
     assert "outlined: equal depth" in caption(result("cka", rows).plot())
 
 
-@pytest.mark.parametrize("metric", [name for name, metric in METRICS.items() if metric.similarity is not None])
+@pytest.mark.parametrize(
+    "metric", [name for name, metric in METRICS.items() if metric.similarity is not None]
+)
 def test_all_similarities_of_layers_can_be_drawn_calibrated(metric, make_store, tmp_path):
     made = make_store(n=30, dim=4, n_blocks=1, top_form=None, index=False)
     more = {"k": 5} if metric in ("cknna", "overlap") else {}
@@ -175,15 +202,25 @@ def gride(layers: int, **more: Any) -> Table:
     return result("intrinsic-dimension", rows, {"estimator": "gride"})
 
 
-@pytest.mark.parametrize(("layers", "width"), [(1, "80mm"), (3, "170mm"), (13, "80mm"), (13, "170mm")])
+@pytest.mark.parametrize(
+    ("layers", "width"), [(1, "80mm"), (3, "170mm"), (13, "80mm"), (13, "170mm")]
+)
 def test_dimension_is_drawn_over_the_scale_with_standard_errors(layers, width):
     found = gride(layers)
     figure = found.plot(width=width)
     assert not faults(figure)
-    drawn = [(row["place"], row["dimension"], row["band_low"], row["band_high"]) for row in data_of(figure)]
-    assert drawn == [(row["scale"], row["dimension"], row["dimension"] - 0.5, row["dimension"] + 0.5) for row in found]
+    drawn = [
+        (row["place"], row["dimension"], row["band_low"], row["band_high"])
+        for row in data_of(figure)
+    ]
+    assert drawn == [
+        (row["scale"], row["dimension"], row["dimension"] - 0.5, row["dimension"] + 0.5)
+        for row in found
+    ]
     [scale] = {
-        json.dumps(part["scale"]) for part in parts(figure.spec) if part.get("field") == "place" and "scale" in part
+        json.dumps(part["scale"])
+        for part in parts(figure.spec)
+        if part.get("field") == "place" and "scale" in part
     }
     assert json.loads(scale)["type"] == "log"
     assert {"2", "4", "8", "16", "32", "64", "scale: number of the neighbour"} <= {*texts(figure)}
@@ -213,7 +250,10 @@ def test_scales_of_the_store_are_drawn_for_each_space_and_group(make_store, tmp_
         assert len(figure.spec["concat"]) == 2
         assert sorted(
             (row["group"], row["layer"], row["place"], row["dimension"]) for row in data_of(figure)
-        ) == sorted((row["group"], f"layer {row['layer_name']}", row["scale"], row["dimension"]) for row in found)
+        ) == sorted(
+            (row["group"], f"layer {row['layer_name']}", row["scale"], row["dimension"])
+            for row in found
+        )
 
 
 def test_stores_have_panels_of_their_own():
@@ -222,7 +262,9 @@ def test_stores_have_panels_of_their_own():
         rows = tuple({**row, "store": name} for name in ("first", "second") for row in found)
         chart = found.chart._replace(facets=("store", *found.chart.facets))
         figure = replace(found, columns=("store", *found.columns), rows=rows, chart=chart).plot()
-        panels = [{row["store"] for row in panel["data"]["values"]} for panel in figure.spec["concat"]]
+        panels = [
+            {row["store"] for row in panel["data"]["values"]} for panel in figure.spec["concat"]
+        ]
         assert {len(stores) for stores in panels} == {1}
         assert not faults(figure)
 
@@ -230,7 +272,9 @@ def test_stores_have_panels_of_their_own():
 GROUPS = ("[2, 10)", "[10, 30)", "[30, 40]")  # not in alphabetical order
 
 
-def change(words: tuple[str, ...], groups: tuple[str, ...] = GROUPS, layers: int = 2, pairs: Any = pairwise) -> Table:
+def change(
+    words: tuple[str, ...], groups: tuple[str, ...] = GROUPS, layers: int = 2, pairs: Any = pairwise
+) -> Table:
     rows = [
         {"space": "a.occurrence.last", "layer": at, "layer_name": str(at), "word": word, "group_1": before,
          "group_2": after, "apd": 0.5, "within": 0.3, "apd_change": 0.1 * at + 0.01 * number, "prt": 0.2,
@@ -246,7 +290,10 @@ def test_change_of_a_few_words_is_drawn_over_the_groups(width):
     found = change(("bank", "dog"))
     figure = found.plot(width=width)
     assert not faults(figure)
-    assert {row["group_2"]: row["place"] for row in data_of(figure)} == {"[10, 30)": 0, "[30, 40]": 1}
+    assert {row["group_2"]: row["place"] for row in data_of(figure)} == {
+        "[10, 30)": 0,
+        "[30, 40]": 1,
+    }
     assert all(row["is_numbered"] for row in data_of(figure)), "all points are joined by a line"
     assert {row["word"] for row in data_of(figure) if row["no_difference"]} == {"dog"}
     assert "circle: no change was found (adjusted p ≥ .05)" in caption(figure)
@@ -277,9 +324,14 @@ def test_change_of_many_words_is_a_strip_for_each_pair_of_groups(groups):
     assert not faults(figure)
     assert "hollow: no change was found" in caption(figure)
     for panel in figure.spec.get("concat", [figure.spec]):
-        assert [row["item"] for row in panel["data"]["values"] if row["layer_name"] == "1"] == [*words]
+        assert [row["item"] for row in panel["data"]["values"] if row["layer_name"] == "1"] == [
+            *words
+        ]
         [encoding] = [layer["encoding"] for layer in panel["layer"]]
-        assert encoding["fillOpacity"]["condition"] == {"test": "datum['no_difference']", "value": 0}
+        assert encoding["fillOpacity"]["condition"] == {
+            "test": "datum['no_difference']",
+            "value": 0,
+        }
     assert "layer:" not in caption(figure)
     assert "layer: 0" in caption(change(words, groups, layers=1).plot())
     if len(groups) > 2:
@@ -296,14 +348,16 @@ def test_each_layer_has_its_items_by_score(width):
     figure = result("axis", rows).plot(width=width)
     assert not faults(figure)
     panels = [panel["data"]["values"] for panel in figure.spec["concat"]]
-    assert [[row["item"] for row in sorted(panel, key=lambda row: row["line"])] for panel in panels] == [
-        [f"word{at}{rank}" for rank in range(1, 6)] for at in range(2)
-    ]
+    assert [
+        [row["item"] for row in sorted(panel, key=lambda row: row["line"])] for panel in panels
+    ] == [[f"word{at}{rank}" for rank in range(1, 6)] for at in range(2)]
     assert {"layer 0", "layer 1"} <= {*texts(figure)}
 
 
 def test_a_layer_without_scores_has_no_panel():
-    rows: list[dict[str, Any]] = [{"layer": 0, "layer_name": "0", "reason": "the two poles are the same"}]
+    rows: list[dict[str, Any]] = [
+        {"layer": 0, "layer_name": "0", "reason": "the two poles are the same"}
+    ]
     rows += [{"layer": 1, "layer_name": "1", "rank": 1, "item_id": 1, "text": "dog", "score": 0.5}]
     figure = result("axis", rows).plot()
     assert [row["item"] for row in data_of(figure)] == ["dog"]
@@ -319,14 +373,18 @@ def test_accuracy_stands_beside_the_majority_and_the_control():
     figure = result("probe", rows).plot()
     assert "95 % intervals · dotted: control task · dashed: largest class" in caption(figure)
     lines = [
-        part for part in parts(figure.spec) if isinstance(mark := part.get("mark"), dict) and mark.get("strokeDash")
+        part
+        for part in parts(figure.spec)
+        if isinstance(mark := part.get("mark"), dict) and mark.get("strokeDash")
     ]
     assert [line["encoding"]["y"]["field"] for line in lines] == ["control_accuracy", "majority"]
     low, _ = lines[0]["encoding"]["y"]["scale"]["domain"]
     assert low <= 0.3
     without = result("probe", [row | {"control_accuracy": None} for row in rows]).plot()
     assert "dotted: largest class" in caption(without)
-    numbers = result("probe", [row | {"accuracy": None, "majority": None, "r2": 0.4} for row in rows]).plot()
+    numbers = result(
+        "probe", [row | {"accuracy": None, "majority": None, "r2": 0.4} for row in rows]
+    ).plot()
     assert "dotted" not in caption(numbers)
     assert {row["r2"] for row in data_of(numbers)} == {0.4}
 
@@ -335,23 +393,33 @@ def test_the_distribution_of_effect_sizes_is_a_band():
     rows = [{"layer": at, "layer_name": str(at), "q05": -1.0, "q95": 1.5, "median": 0.2, "ces": 0.3, "se": 0.1}
             for at in range(2)]  # fmt: skip
     figure = result("ceat", rows).plot()
-    assert [(row["median"], row["q05"], row["q95"]) for row in data_of(figure)] == [(0.2, -1.0, 1.5)] * 2
+    assert [(row["median"], row["q05"], row["q95"]) for row in data_of(figure)] == [
+        (0.2, -1.0, 1.5)
+    ] * 2
     assert "band: 5 % quantile to 95 % quantile" in caption(figure)
     combined = result("ceat", rows).plot(column="ces")
-    assert {(row["band_low"], row["band_high"]) for row in data_of(combined)} == {(0.3 - 0.1, 0.3 + 0.1)}
+    assert {(row["band_low"], row["band_high"]) for row in data_of(combined)} == {
+        (0.3 - 0.1, 0.3 + 0.1)
+    }
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_charts_name_columns_of_their_metric(name):
     metric = METRICS[name]
-    for optional in ((), *(parameter.columns for parameter in metric.parameters if parameter.columns)):
+    for optional in (
+        (),
+        *(parameter.columns for parameter in metric.parameters if parameter.columns),
+    ):
         columns = (*metric.columns, *optional)
         declared = metric.__class__(
             **{field: getattr(metric, field) for field in metric.__slots__} | {"columns": columns}
         )
         chart, names = declared.chart, {column.name for column in columns}
         beside = [
-            each for pairs in (chart.bands, chart.baselines, chart.intervals) for _, given in pairs for each in given
+            each
+            for pairs in (chart.bands, chart.baselines, chart.intervals)
+            for _, given in pairs
+            for each in given
         ]
         assert {*chart.values, *beside} <= names
         assert len({*chart.values}) == len(chart.values)
@@ -359,7 +427,16 @@ def test_charts_name_columns_of_their_metric(name):
 
 def test_metrics_of_a_store_have_pictures_by_default(tmp_path):
     store = prepare(tmp_path / "store").store
-    for metric in ("knn", "clusters", "probe", "axis", "procrustes", "cknna", "imbalance", "predictivity"):
+    for metric in (
+        "knn",
+        "clusters",
+        "probe",
+        "axis",
+        "procrustes",
+        "cknna",
+        "imbalance",
+        "predictivity",
+    ):
         inputs = INPUTS.get(metric, {}) | ({"control": False} if metric == "probe" else {})
         figure = store.query(metric, unit="word", **inputs).plot(width="80mm")
         assert not faults(figure), metric

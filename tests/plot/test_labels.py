@@ -28,25 +28,42 @@ def test_labels_are_the_parts_in_which_spaces_differ(spaces, labels, shared):
 
 
 def test_labels_that_users_give_are_of_shown_spaces_and_differ():
-    rows = [{"space": "a.word.last", "versus": "best"}, {"space": "b.word.last", "versus": "a.word.last"}]
-    changed, labels, shared = labelled(rows, ["space", "space_2"], ["versus"], {"b.word.last": "Ours"})
+    rows = [
+        {"space": "a.word.last", "versus": "best"},
+        {"space": "b.word.last", "versus": "a.word.last"},
+    ]
+    changed, labels, shared = labelled(
+        rows, ["space", "space_2"], ["versus"], {"b.word.last": "Ours"}
+    )
     assert changed == ({"space": "a", "versus": "best"}, {"space": "Ours", "versus": "a"})
     assert (labels, shared) == ({"a.word.last": "a", "b.word.last": "Ours"}, "words, last token")
-    with pytest.raises(UnknownNameError, match=r"space to label 'b.word.lats'.*Did you mean 'b.word.last'"):
+    with pytest.raises(
+        UnknownNameError, match=r"space to label 'b.word.lats'.*Did you mean 'b.word.last'"
+    ):
         labelled(rows, ["space"], [], {"b.word.lats": "Ours"})
     with pytest.raises(UsageError, match="two spaces have the same label"):
         labelled(rows, ["space"], [], {"b.word.last": "a"})
 
 
 def test_a_model_has_one_place_whatever_else_is_drawn():
-    models = ["minilm", "minilm-untrained-0", "gpt2", "clip", "bert-base-uncased", "roberta-base", "pythia-70m"]
+    models = [
+        "minilm",
+        "minilm-untrained-0",
+        "gpt2",
+        "clip",
+        "bert-base-uncased",
+        "roberta-base",
+        "pythia-70m",
+    ]
     spaces = [f"{model}.word.last" for model in models]
     alone = {space: palette_places([space], N_PLACES)[space] for space in spaces}
     assert sorted(alone.values()) == list(range(N_PLACES))
     for n in (2, 3):
         for shown in combinations(spaces, n):
             assert palette_places(shown, N_PLACES) == {space: alone[space] for space in shown}
-    assert palette_places(["minilm.occurrence.mean"], N_PLACES) == {"minilm.occurrence.mean": alone["minilm.word.last"]}
+    assert palette_places(["minilm.occurrence.mean"], N_PLACES) == {
+        "minilm.occurrence.mean": alone["minilm.word.last"]
+    }
 
 
 def test_spaces_of_one_model_have_places_of_their_own():

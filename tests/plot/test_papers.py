@@ -22,7 +22,9 @@ MODELS = ("minilm.word.last", "minilm-untrained-0.word.last")
 MM = 96 / 25.4
 
 
-def rows_of(spaces: tuple[str, ...] = MODELS, n_layers: int = 4, **columns: Any) -> list[dict[str, Any]]:
+def rows_of(
+    spaces: tuple[str, ...] = MODELS, n_layers: int = 4, **columns: Any
+) -> list[dict[str, Any]]:
     return [
         {"space": space, "layer": at, "layer_name": str(at), "n": 100, "reason": None, "score": 0.1 * at + 0.2 * where}
         | columns for where, space in enumerate(spaces) for at in range(n_layers)
@@ -31,7 +33,11 @@ def rows_of(spaces: tuple[str, ...] = MODELS, n_layers: int = 4, **columns: Any)
 
 def curves(spaces: tuple[str, ...] = MODELS, n_panels: int = 1) -> Table:
     rows = [row for number in range(n_panels) for row in rows_of(spaces, dataset=f"set {number}")]
-    return table(rows, columns=list(rows[0]), chart=Chart("curves", ("score",), "agreement", facets=("dataset",)))
+    return table(
+        rows,
+        columns=list(rows[0]),
+        chart=Chart("curves", ("score",), "agreement", facets=("dataset",)),
+    )
 
 
 def heat_map(n_layers: int = 4) -> Table:
@@ -39,7 +45,11 @@ def heat_map(n_layers: int = 4) -> Table:
         row | {"space_2": row["space"], "layer_2": at, "layer_name_2": str(at)}
         for row in rows_of(MODELS[:1], n_layers) for at in range(n_layers)
     ]  # fmt: skip
-    return table(rows, columns=list(rows[0]), chart=Chart("heat map", ("score",), "distance", distances=("score",)))
+    return table(
+        rows,
+        columns=list(rows[0]),
+        chart=Chart("heat map", ("score",), "distance", distances=("score",)),
+    )
 
 
 def chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -68,11 +78,18 @@ def test_files_are_exactly_as_wide_as_requested(drawn, width):
     assert box
     left, _, right, _ = map(float, box[1].split())
     assert (right - left) / 72 * 25.4 == pytest.approx(millimetres, abs=0.01)
-    measured = re.search(r'<svg[^>]* width="([\d.]+)mm" height="([\d.]+)mm" viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    measured = re.search(
+        r'<svg[^>]* width="([\d.]+)mm" height="([\d.]+)mm" viewBox="0 0 ([\d.]+) ([\d.]+)"', svg
+    )
     assert measured
     assert float(measured[1]) == pytest.approx(millimetres, abs=0.01)
-    assert float(measured[3]) / MM == pytest.approx(millimetres, abs=0.01)  # nothing is made smaller
-    pixels, per_metre, unit = *struct.unpack(">I", png[b"IHDR"][:4]), *struct.unpack(">IxxxxB", png[b"pHYs"][:9])
+    assert float(measured[3]) / MM == pytest.approx(
+        millimetres, abs=0.01
+    )  # nothing is made smaller
+    pixels, per_metre, unit = (
+        *struct.unpack(">I", png[b"IHDR"][:4]),
+        *struct.unpack(">IxxxxB", png[b"pHYs"][:9]),
+    )
     assert unit == 1
     assert pixels / per_metre * 1000 == pytest.approx(millimetres, abs=0.1)  # of whole pixels
     assert min(map(float, re.findall(r'font-size="([\d.]+)px"', svg))) * 0.75 >= 7  # points
@@ -91,7 +108,9 @@ DRAWN = [
 @pytest.mark.parametrize("drawn", [curves(MODELS[:1]), heat_map()])
 def test_the_first_and_the_last_layer_are_labelled(drawn, names):
     pairs = [
-        (at, other) for at in range(len(names)) for other in range(len(names) if "layer_2" in drawn.columns else 1)
+        (at, other)
+        for at in range(len(names))
+        for other in range(len(names) if "layer_2" in drawn.columns else 1)
     ]
     rows = [{**drawn.rows[0], "layer": at, "layer_name": names[at], "layer_2": other, "layer_name_2": names[other]}
             for at, other in pairs]  # fmt: skip
@@ -111,7 +130,9 @@ def test_a_long_word_makes_nothing_smaller(drawn):
 
 
 def test_the_title_of_a_legend_is_whole():
-    chart = Chart("heat map", ("score",), "likeness", labels=(("score", "counterfactual agreement"),))
+    chart = Chart(
+        "heat map", ("score",), "likeness", labels=(("score", "counterfactual agreement"),)
+    )
     rows = heat_map().rows
     shown = texts(table(rows, columns=list(rows[0]), chart=chart).plot(style="screen"))
     assert {"counterfactual", "agreement"} <= {*" ".join(shown).split()}
@@ -133,23 +154,40 @@ def test_on_paper_nothing_lies_behind_a_figure():
 
 def test_what_a_caption_leaves_out_is_in_the_files():
     chart = Chart(
-        "curves", ("score",), "agreement", settings=("k", "variant"), defaults=(("k", 10), ("variant", "raw"))
+        "curves",
+        ("score",),
+        "agreement",
+        settings=("k", "variant"),
+        defaults=(("k", 10), ("variant", "raw")),
     )
     rows = rows_of(MODELS[:1], k=10, variant="centred", seed=7)
     figure = table(rows, columns=list(rows[0]), chart=chart).plot()
-    assert figure.spec["title"]["subtitle"] == ["MiniLM, words, last token · n = 100 · variant: centred"]
+    assert figure.spec["title"]["subtitle"] == [
+        "MiniLM, words, last token · n = 100 · variant: centred"
+    ]
     told = "minilm.word.last. n = 100; k: 10; variant: centred; seed: 7"
     assert told in (re.search(r"<desc>(.*?)</desc>", figure.to_svg()) or [""])[0]
-    assert told.encode() in b"".join(data for name, data in chunks(figure.to_png()) if name == b"iTXt")
+    assert told.encode() in b"".join(
+        data for name, data in chunks(figure.to_png()) if name == b"iTXt"
+    )
     assert told.encode("utf-16-be").hex().encode() in figure.to_pdf()
 
 
 def test_a_caption_always_states_the_number_of_neighbours():
     """Of which no default is known; where k counts dimensions, it is stated if it is another."""
-    defaults = {name: dict(METRICS[name].chart.defaults) for name in ("knn", "hubness", "overlap", "spectrum")}
+    defaults = {
+        name: dict(METRICS[name].chart.defaults)
+        for name in ("knn", "hubness", "overlap", "spectrum")
+    }
     assert [name for name, found in defaults.items() if "k" in found] == ["spectrum"]
-    rows = rows_of(MODELS[:1], label="pos", accuracy=0.5, low=None, high=None, majority=0.3, best=None, k=10)
-    [caption] = table(rows, columns=list(rows[0]), chart=METRICS["knn"].chart).plot().spec["title"]["subtitle"]
+    rows = rows_of(
+        MODELS[:1], label="pos", accuracy=0.5, low=None, high=None, majority=0.3, best=None, k=10
+    )
+    [caption] = (
+        table(rows, columns=list(rows[0]), chart=METRICS["knn"].chart)
+        .plot()
+        .spec["title"]["subtitle"]
+    )
     assert caption.endswith(" · k: 10")
 
 
@@ -157,7 +195,9 @@ def test_a_figure_has_the_words_that_a_reader_knows():
     metric = METRICS["anisotropy"]
     rows = rows_of(anisotropy=0.3, std=None, n_zero=0, variant="raw")
     shown = texts(table(rows, columns=list(rows[0]), chart=metric.chart).plot())
-    assert {"Anisotropy", "Anisotropy (mean cosine, −1 to 1)", "MiniLM", "MiniLM, untrained"} <= {*shown}
+    assert {"Anisotropy", "Anisotropy (mean cosine, −1 to 1)", "MiniLM", "MiniLM, untrained"} <= {
+        *shown
+    }
     rows = rows_of(twonn_ls=9.0, twonn_mle=None, twonn_mle_unbiased=None)
     found = table(rows, columns=list(rows[0]), chart=METRICS["intrinsic-dimension"].chart).plot()
     assert "Intrinsic dimension (TwoNN)" in texts(found)
@@ -165,7 +205,9 @@ def test_a_figure_has_the_words_that_a_reader_knows():
 
 def look_of(svg: str, label: str) -> set[tuple[str, ...]]:
     """Return the marks and colours of the points of a curve, in an SVG."""
-    points = re.findall(rf'aria-label="[^"]*space: {label};[^"]*"[^>]*aria-roledescription="point"([^>]*)>', svg)
+    points = re.findall(
+        rf'aria-label="[^"]*space: {label};[^"]*"[^>]*aria-roledescription="point"([^>]*)>', svg
+    )
     found = [re.search(r' d="([^"]+)".* fill="([^"]+)"', point) for point in points]
     assert found, label
     return {match.groups() for match in found if match}
@@ -196,7 +238,9 @@ def test_labels_titles_range_caption_and_colours_are_as_requested():
     assert not faults(figure)
     assert curves().plot(caption="none", title="").spec["title"] is None
     assert '"domain": [\n' in heat_map().plot(range=(0, 2)).to_json()
-    assert heat_map().plot(range=(0, 2)).spec["layer"][0]["encoding"]["color"]["scale"]["domain"] == [0, 2]
+    assert heat_map().plot(range=(0, 2)).spec["layer"][0]["encoding"]["color"]["scale"][
+        "domain"
+    ] == [0, 2]
 
 
 def test_a_distance_has_the_colours_of_a_similarity_the_other_way():
@@ -205,12 +249,17 @@ def test_a_distance_has_the_colours_of_a_similarity_the_other_way():
 
 def test_given_colours_are_the_ends_of_a_scale_on_which_numbers_can_be_read():
     svg = heat_map().plot(colours=["#000000", "#ffffff"], range=(0, 0.3)).to_svg()
-    numbers = {(text, fill) for fill, text in re.findall(r'<text[^>]* fill="(black|white)"[^>]*>(0\.\d0)</text>', svg)}
+    numbers = {
+        (text, fill)
+        for fill, text in re.findall(r'<text[^>]* fill="(black|white)"[^>]*>(0\.\d0)</text>', svg)
+    }
     assert numbers == {("0.00", "white"), ("0.10", "white"), ("0.20", "black"), ("0.30", "black")}
     assert {"rgb(0, 0, 0)", "rgb(255, 255, 255)"} <= {*re.findall(r'fill="(rgb\([^"]+\))"', svg)}
     rows = rows_of(MODELS[:1], 5, word="bank") + rows_of(MODELS[:1], 5, word="river")
     strip = table(rows, columns=list(rows[0]), chart=STRIP)
-    scale = strip.plot(colours=["#000000", "#ff0000", "#ffffff"]).spec["layer"][0]["encoding"]["color"]["scale"]
+    scale = strip.plot(colours=["#000000", "#ff0000", "#ffffff"]).spec["layer"][0]["encoding"][
+        "color"
+    ]["scale"]
     assert scale["range"] == ["#000000", "#800000", "#ff0000", "#ff8080", "#ffffff"]
     with pytest.raises(UsageError, match="a scale needs two or more colours"):
         heat_map().plot(colours=["#000000"])
@@ -240,12 +289,18 @@ def test_items_without_a_value_are_named_in_the_caption():
     )
 
 
-@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.chart.kind == "curves"])
+@pytest.mark.parametrize(
+    "name", [name for name, metric in METRICS.items() if metric.chart.kind == "curves"]
+)
 def test_the_title_of_an_axis_is_whole_at_80_mm(name):
-    chart = METRICS[name].chart._replace(items=None, facets=(), intervals=(), bands=(), baselines=(), best=None)
+    chart = METRICS[name].chart._replace(
+        items=None, facets=(), intervals=(), bands=(), baselines=(), best=None
+    )
     for column in chart.values:
         rows = [row | {column: 0.1 * row["layer"]} for row in rows_of(MODELS[:1])]
-        spec = table(rows, columns=list(rows[0]), chart=chart).plot(width="80mm", column=column).spec
+        spec = (
+            table(rows, columns=list(rows[0]), chart=chart).plot(width="80mm", column=column).spec
+        )
         assert "…" not in " ".join(spec["layer"][0]["encoding"]["y"]["axis"]["title"]), column
 
 
@@ -272,7 +327,9 @@ def test_a_figure_goes_on_in_altair(monkeypatch):
         assert isinstance(chart, altair.TopLevelMixin)
         assert json.loads(chart.properties(title="Mine").to_json())["title"] == "Mine"
     monkeypatch.setitem(sys.modules, "altair", None)
-    with pytest.raises(UsageError, match=r"Altair, which is not installed: pip install 'altair>=6'"):
+    with pytest.raises(
+        UsageError, match=r"Altair, which is not installed: pip install 'altair>=6'"
+    ):
         curves().plot().to_altair()
 
 
@@ -280,13 +337,19 @@ def test_a_figure_goes_on_in_altair(monkeypatch):
     ("options", "message"),
     [
         ({"width": "80"}, r"'80' has no unit: write a length as in width=.80mm.; cm, in and pt"),
-        ({"width": "640px"}, r"'640px' is in pixels, which have no size on paper: .* width=.169.3mm."),
+        (
+            {"width": "640px"},
+            r"'640px' is in pixels, which have no size on paper: .* width=.169.3mm.",
+        ),
         ({"width": "0"}, "has no unit"),
         ({"width": "0mm"}, "width must be from 50mm to 297mm, the length of a page of A4, not 0mm"),
         ({"width": "2m"}, "'2m' is no length: write it as in width=.80mm."),
         ({"width": "12in"}, "width must be from 50mm to 297mm"),
         ({"height": "5mm"}, "height must be from 15mm to 297mm"),
-        ({"range": "1,0"}, "'1,0' is no range: write two numbers, the smaller first, as in range=.0,1."),
+        (
+            {"range": "1,0"},
+            "'1,0' is no range: write two numbers, the smaller first, as in range=.0,1.",
+        ),
         ({"range": "0"}, "is no range"),
         ({"range": "0,nan"}, "is no range"),
         ({"range": "0,1", "logy": True}, "logy=.* needs a range of positive values"),
@@ -315,7 +378,13 @@ def test_what_is_meant_is_read_as_it_is_given():
 
 @pytest.mark.parametrize(
     ("text", "inches"),
-    [("80mm", 80 / 25.4), ("8 cm", 8 / 2.54), ("3.3in", 3.3), ("240pt", 240 / 72), ("50mm", 50 / 25.4)],
+    [
+        ("80mm", 80 / 25.4),
+        ("8 cm", 8 / 2.54),
+        ("3.3in", 3.3),
+        ("240pt", 240 / 72),
+        ("50mm", 50 / 25.4),
+    ],
 )
 def test_lengths_are_read_in_units(text, inches):
     assert read_length("width", text) == pytest.approx(96 * inches)

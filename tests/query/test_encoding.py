@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from embstore import Store
-from embstore.base.errors import CheckpointError, EncodeError, NotStoredError, UnknownNameError, UsageError
+from embstore.base.errors import (
+    CheckpointError,
+    EncodeError,
+    NotStoredError,
+    UnknownNameError,
+    UsageError,
+)
 
 WORDS = ["river", "bank", "shell", "sea", "dog"]
 MARKED = ["the [bank] floods", "a [dog] by the sea"]
@@ -14,7 +20,12 @@ MARKED = ["the [bank] floods", "a [dog] by the sea"]
 def store(tmp_path_factory, checkpoint):
     store = Store(tmp_path_factory.mktemp("encoded") / "store")
     store.build(texts=WORDS, models=f"tiny={checkpoint}", poolings=["last", "mean"], index="none")
-    store.build(texts=["A dog sleeps.", "The sea."], models=f"tiny={checkpoint}", poolings="mean", index="none")
+    store.build(
+        texts=["A dog sleeps.", "The sea."],
+        models=f"tiny={checkpoint}",
+        poolings="mean",
+        index="none",
+    )
     store.build(texts=MARKED, targets="brackets", models=f"tiny={checkpoint}", index="none")
     return store
 
@@ -52,7 +63,9 @@ def test_texts_that_cannot_be_encoded(store, tmp_path):
         store.encode([], "tiny.word.last")
     with pytest.raises(UsageError, match="mark exactly one word"):
         store.encode("river", "tiny.occurrence.last")
-    with pytest.raises(EncodeError, match=r"'far far .* cannot be encoded: 271 tokens, the context"):
+    with pytest.raises(
+        EncodeError, match=r"'far far .* cannot be encoded: 271 tokens, the context"
+    ):
         store.encode(["river", "far " * 90], "tiny.sentence.mean")
     imported = Store(tmp_path / "store")
     imported.add_vectors("mine", ["river"], np.ones((1, 4), np.float32))
@@ -63,12 +76,16 @@ def test_texts_that_cannot_be_encoded(store, tmp_path):
 def test_vectors_are_in_the_order_of_the_words(store):
     every_id, every_text, every_vector = store.vectors("tiny.word.last", 1)
     wanted = ["sea", "bank", "sea"]
-    ids, texts, vectors, lengths = store.vectors("tiny.word.last", 1, words=wanted, columns="n_tokens")
+    ids, texts, vectors, lengths = store.vectors(
+        "tiny.word.last", 1, words=wanted, columns="n_tokens"
+    )
     places = [every_text.index(word) for word in wanted]
     assert texts == wanted
     np.testing.assert_array_equal(ids, every_id[places])
     np.testing.assert_array_equal(vectors, every_vector[places])
-    np.testing.assert_array_equal(lengths, store.vectors("tiny.word.last", 1, columns="n_tokens")[3][places])
+    np.testing.assert_array_equal(
+        lengths, store.vectors("tiny.word.last", 1, columns="n_tokens")[3][places]
+    )
     assert store.vectors("tiny.word.last", 1, words="sea,bank")[1] == ["sea", "bank"]
 
 
@@ -80,14 +97,19 @@ def test_words_without_a_vector_are_named_or_left_out(store):
     assert "--unit word" in str(error.value), "a build would take ice cream for a sentence"
     assert store.vectors("tiny.word.last", 1, words=["lake", "sea"], missing="skip")[1] == ["sea"]
     assert store.vectors("tiny.word.last", 1, words=["lake"], missing="skip")[2].shape == (0, 32)
-    selected = store.vectors("tiny.word.last", 1, "text <> 'sea'", words=["sea", "dog"], missing="skip")
+    selected = store.vectors(
+        "tiny.word.last", 1, "text <> 'sea'", words=["sea", "dog"], missing="skip"
+    )
     assert selected[1] == ["dog"]
     with pytest.raises(UnknownNameError, match="unknown treatment of missing words 'drop'"):
         store.vectors("tiny.word.last", 1, words=["sea"], missing="drop")
 
 
 def test_vectors_of_several_layers_are_asked_for_one_after_the_other(store):
-    with pytest.raises(UsageError, match=r"of one layer\. Of several: \[store\.vectors\(space, n\) for n in \[0, 1\]"):
+    with pytest.raises(
+        UsageError,
+        match=r"of one layer\. Of several: \[store\.vectors\(space, n\) for n in \[0, 1\]",
+    ):
         store.vectors("tiny.word.last", [0, 1])  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"'0-1' names 2\. Ask for one after the other"):
         store.vectors("tiny.word.last", "0-1")
@@ -102,5 +124,9 @@ def test_a_note_says_what_several_words_are_in_a_space_of_words(store):
         said = [note for note in found.notes if "was encoded as one word" in note]
         assert len(said) == 2
         assert "since tiny.word.last is of words: its vector is that of its last token." in said[0]
-        assert "since tiny.word.mean is of words: its vector is the mean over its tokens." in said[1]
-    assert not [note for note in store.neighbours("lake", embed=True, k=1).notes if "one word" in note]
+        assert (
+            "since tiny.word.mean is of words: its vector is the mean over its tokens." in said[1]
+        )
+    assert not [
+        note for note in store.neighbours("lake", embed=True, k=1).notes if "one word" in note
+    ]

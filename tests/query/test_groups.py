@@ -18,14 +18,25 @@ from embstore.query import compute
 from embstore.query.grouping import MAX_GROUPS, interval_names, parse_grouping, quantile_edges
 
 N = 60
-OF_ITEMS = [name for name, metric in METRICS.items() if metric.needs in ("summary", "vectors", "neighbours", "layers")]
-PARAMETERS: dict[str, dict[str, Any]] = {"anisotropy": {"std": True}, "hubness": {"k": 3}, "overlap": {"k": 3}}
+OF_ITEMS = [
+    name
+    for name, metric in METRICS.items()
+    if metric.needs in ("summary", "vectors", "neighbours", "layers")
+]
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "anisotropy": {"std": True},
+    "hubness": {"k": 3},
+    "overlap": {"k": 3},
+}
 
 
 def frame_of(made: Synthetic) -> pd.DataFrame:
     rng = np.random.default_rng(5)
     n = len(made.items)
-    pos = [None if number % 9 == 4 else str(name) for number, name in enumerate(rng.choice(["VERB", "ADJ", "NOUN"], n))]
+    pos = [
+        None if number % 9 == 4 else str(name)
+        for number, name in enumerate(rng.choice(["VERB", "ADJ", "NOUN"], n))
+    ]
     pos[0] = "X"  # a group of one
     return pd.DataFrame({"pos": pd.Series(pos, dtype=object), "freq": rng.integers(0, 50, n) / 4})
 
@@ -38,7 +49,10 @@ def made(tmp_path_factory):
     frame = frame_of(whole)
     write_columns(whole, {name: frame[name].tolist() for name in frame})
     parts = {}
-    for key, members in [*frame.groupby("pos").groups.items(), (None, frame.index[frame["pos"].isna()])]:
+    for key, members in [
+        *frame.groupby("pos").groups.items(),
+        (None, frame.index[frame["pos"].isna()]),
+    ]:
         kept = members.tolist()
         texts = [whole.texts[place] for place in kept]
         root = folder / f"part-{key}"
@@ -65,8 +79,13 @@ def test_a_group_has_the_values_of_a_store_of_its_items(made, monkeypatch, metri
         }
         for row, expected in zip(rows, right, strict=True):
             for name, value in expected.items():
-                assert row[name] == (pytest.approx(value, abs=1e-9) if isinstance(value, float | list) else value), name
-    assert any("pos has no value for 7 items: the last group, without a name." in note for note in found.notes)
+                assert row[name] == (
+                    pytest.approx(value, abs=1e-9) if isinstance(value, float | list) else value
+                ), name
+    assert any(
+        "pos has no value for 7 items: the last group, without a name." in note
+        for note in found.notes
+    )
 
 
 def test_transforms_are_fitted_on_all_groups_together(made, monkeypatch):
@@ -90,18 +109,28 @@ def test_intervals_are_those_of_pandas(made, bins):
     if bins in (4, "4"):
         edges = pd.qcut(frame["freq"], 4, retbins=True)[1]
     else:
-        edges = np.array([float(edge) for edge in (bins.split(",") if isinstance(bins, str) else bins)])
-    closed = np.append(edges[:-1], np.nextafter(edges[-1], np.inf))  # pandas leaves the upper edge open
-    right = norms.groupby(pd.cut(frame["freq"], closed, right=False), observed=False).agg(["mean", "size"])
+        edges = np.array(
+            [float(edge) for edge in (bins.split(",") if isinstance(bins, str) else bins)]
+        )
+    closed = np.append(
+        edges[:-1], np.nextafter(edges[-1], np.inf)
+    )  # pandas leaves the upper edge open
+    right = norms.groupby(pd.cut(frame["freq"], closed, right=False), observed=False).agg(
+        ["mean", "size"]
+    )
     assert found["n"] == right["size"].tolist()
     assert found["mean"] == pytest.approx(right["mean"].tolist())
     assert found["group"][0].startswith("[")
     assert found["group"][-1].endswith("]")
     n_outside = N - right["size"].sum()
-    assert any(f"freq of {n_outside} items is in none" in note for note in found.notes) == bool(n_outside)
+    assert any(f"freq of {n_outside} items is in none" in note for note in found.notes) == bool(
+        n_outside
+    )
 
 
-@given(values=st.lists(st.floats(allow_nan=False), min_size=1, max_size=40), n_bins=st.integers(1, 12))
+@given(
+    values=st.lists(st.floats(allow_nan=False), min_size=1, max_size=40), n_bins=st.integers(1, 12)
+)
 def test_quantiles_are_ascending_edges_with_all_values_between(values, n_bins):
     edges = quantile_edges(np.array(values), n_bins)
     assert (edges[0], edges[-1]) == (min(values), max(values))
@@ -118,20 +147,33 @@ def test_each_value_is_in_its_interval_as_it_is_written(values, n_bins):
     for number, name in enumerate(names):
         low, high = map(float, name[1:-1].split(", "))
         is_last = number == len(names) - 1
-        exact = (array >= edges[number]) & ((array <= edges[number + 1]) if is_last else (array < edges[number + 1]))
-        assert np.array_equal(exact, (array >= low) & ((array <= high) if is_last else (array < high)))
+        exact = (array >= edges[number]) & (
+            (array <= edges[number + 1]) if is_last else (array < edges[number + 1])
+        )
+        assert np.array_equal(
+            exact, (array >= low) & ((array <= high) if is_last else (array < high))
+        )
 
 
 def test_edges_are_rounded_between_values_alone():
     array = np.arange(3000.0)
-    names = ["[0, 999.67)", "[999.67, 1999.3)", "[1999.3, 2999]"]  # 1999 is in the second, which [999.7, 1999) denies
+    names = [
+        "[0, 999.67)",
+        "[999.67, 1999.3)",
+        "[1999.3, 2999]",
+    ]  # 1999 is in the second, which [999.7, 1999) denies
     assert interval_names(quantile_edges(array, 3).tolist(), array) == names
-    assert interval_names([0, 1999.3333, 2**53 + 2]) == ["[0, 1999.3333)", "[1999.3333, 9007199254740994]"]
+    assert interval_names([0, 1999.3333, 2**53 + 2]) == [
+        "[0, 1999.3333)",
+        "[1999.3333, 9007199254740994]",
+    ]
 
 
 def test_intervals_with_equal_values_are_fewer(make_store):
     made = make_store(n=10, index=False)
-    write_columns(made, {"x": [0] * 7 + [3, 4, 5], "y": [2] * 10, "z": [1.0, float("nan"), *[None] * 8]})
+    write_columns(
+        made, {"x": [0] * 7 + [3, 4, 5], "y": [2] * 10, "z": [1.0, float("nan"), *[None] * 8]}
+    )
     found = made.store.query("norms", by="x", bins=4, layers=0)
     assert [*zip(found["group"], found["n"], strict=True)] == [("[0, 2.25)", 7), ("[2.25, 5]", 3)]
     assert any("4 intervals with equally many items are 2." in note for note in found.notes)
@@ -144,18 +186,28 @@ def test_intervals_with_equal_values_are_fewer(make_store):
 
 @pytest.mark.parametrize("metric", ["self-similarity", "mev", "intra-sentence"])
 def test_groups_of_occurrences_are_those_that_sql_selects(make_store, metric):
-    made = make_store(texts=[*SENTENCES, "the money of the bank"], unit="occurrence", n_blocks=1, index=False)
+    made = make_store(
+        texts=[*SENTENCES, "the money of the bank"], unit="occurrence", n_blocks=1, index=False
+    )
     options = {} if metric == "intra-sentence" else {"min_contexts": 2, "word": ["the", "bank"]}
-    positions = [len(item.context[: item.span.start].split()) for item in made.items if item.context and item.span]
+    positions = [
+        len(item.context[: item.span.start].split())
+        for item in made.items
+        if item.context and item.span
+    ]
     found = made.store.query(metric, by="position", bins="0,2,9", **options)
     for group, low, high in (("[0, 2)", 0, 2), ("[2, 9]", 2, 10)):
         kept = [item.id for item, at in zip(made.items, positions, strict=True) if low <= at < high]
-        right = made.store.query(metric, where=f"item_id IN ({','.join(map(str, kept))})", **options)
+        right = made.store.query(
+            metric, where=f"item_id IN ({','.join(map(str, kept))})", **options
+        )
         rows = [row for row in found if row["group"] == group]
         for row, expected in zip(rows, right, strict=True):
             for name in expected.keys() - {"where"}:
                 assert row[name] == (
-                    pytest.approx(expected[name]) if isinstance(expected[name], float) else expected[name]
+                    pytest.approx(expected[name])
+                    if isinstance(expected[name], float)
+                    else expected[name]
                 )
 
 
@@ -176,7 +228,8 @@ BY = {"by": "x", "bins": 2, "layers": "0,1"}
 
 
 @pytest.mark.parametrize(
-    ("metric", "ask"), [("isoscore", BY), ("cka", BY), ("correlate", {"column": "x", "layers": "0"})]
+    ("metric", "ask"),
+    [("isoscore", BY), ("cka", BY), ("correlate", {"column": "x", "layers": "0"})],
 )
 def test_answers_follow_the_column(tmp_path, metric, ask):
     made = synthetic_store(tmp_path / "store", n=20, index=False)
@@ -184,7 +237,9 @@ def test_answers_follow_the_column(tmp_path, metric, ask):
     first = made.store.query(metric, **ask)
     assert all(lookup.is_stored for lookup in made.store.cache_state(metric, **ask).lookups)
     if metric != "correlate":
-        assert not any(lookup.is_stored for lookup in made.store.cache_state(metric, layers="0,1").lookups)
+        assert not any(
+            lookup.is_stored for lookup in made.store.cache_state(metric, layers="0,1").lookups
+        )
     again = made.store.query(metric, **ask)
     assert (again.to_pylist(), again.notes) == (first.to_pylist(), first.notes)
     assert made.store.verify(deep=True).ok
@@ -200,19 +255,29 @@ def test_pictures_have_a_curve_for_each_group(made):
     assert (table.chart.series, table.chart.facets) == ("group", ("space",))
     assert all(f'"group": "{name}"' in drawn for name in ("ADJ", "NOUN", "no value"))
     panels = made[0].store.query("cka", by="pos").plot().spec["concat"]
-    assert [panel["title"]["text"] for panel in panels] == [*list(dict.fromkeys(table["group"]))[:-1], "no value"]
+    assert [panel["title"]["text"] for panel in panels] == [
+        *list(dict.fromkeys(table["group"]))[:-1],
+        "no value",
+    ]
 
 
 def test_groups_of_two_columns_are_combinations_of_their_values(make_store):
     made = make_store(n=24, n_blocks=0, index=False)
     pos = [None if number == 5 else "VN"[number % 2] for number in range(24)]
-    write_columns(made, {"pos": pos, "freq": [number % 3 for number in range(24)], "a,b": ["X"] * 24})
+    write_columns(
+        made, {"pos": pos, "freq": [number % 3 for number in range(24)], "a,b": ["X"] * 24}
+    )
     found = made.store.query("norms", by="pos, freq", layers=0)
-    assert found["group"] == [*(f"{letter}, {number}" for letter in "NV" for number in range(3)), None]
+    assert found["group"] == [
+        *(f"{letter}, {number}" for letter in "NV" for number in range(3)),
+        None,
+    ]
     for row in found.rows[:-1]:
         letter, number = row["group"].split(", ")
         where = f"pos = '{letter}' AND freq = {number}"
-        assert row["mean"] == pytest.approx(made.store.query("norms", where=where, layers=0)["mean"][0], rel=1e-12)
+        assert row["mean"] == pytest.approx(
+            made.store.query("norms", where=where, layers=0)["mean"][0], rel=1e-12
+        )
     assert {*found["by"]} == {"pos, freq"}
     assert made.store.query("norms", by="a,b", layers=0)["group"] == ["X"], "the name of one column"
     with pytest.raises(UnknownNameError, match=r"'frek'\. Did you mean 'freq'"):

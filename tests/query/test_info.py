@@ -12,7 +12,9 @@ from embstore.storage.manifest import Change
 
 def test_one_row_per_space(make_store):
     made = make_store(n=30, n_blocks=12, layers="0-3,7,10-12,raw", n_shards=3, dtype="float16")
-    make_store(n=4, unit="sentence", pooling="eos", template="{text}{eos}", revision=None, index=False)
+    make_store(
+        n=4, unit="sentence", pooling="eos", template="{text}{eos}", revision=None, index=False
+    )
     word, sentence = sorted(made.store.info(), key=lambda row: row["unit"] != "word")
     assert tuple(word) == tuple(name for name in INFO_COLUMNS if name not in REVISION_COLUMNS)
     assert word["checkpoint"] == "toy/checkpoint@c0ffee"
@@ -21,7 +23,9 @@ def test_one_row_per_space(make_store):
     assert (word["index"], sentence["index"]) == ("flat", "none")
     assert sentence["checkpoint"] == "toy/checkpoint@sha256:000000000000"
     assert (sentence["pooling"], sentence["template"]) == ("eos", "{text}{eos}")
-    files = [path for path in stored_files(made.root) if made.space in str(path.relative_to(made.root))]
+    files = [
+        path for path in stored_files(made.root) if made.space in str(path.relative_to(made.root))
+    ]
     assert word["bytes"] == sum(path.stat().st_size for path in files)
 
 

@@ -42,7 +42,9 @@ def matrix(table: Table, column: str) -> dict[tuple[str, str], Any]:
     return {(row["layer_name"], row["layer_name_2"]): row[column] for row in table}
 
 
-def two_spaces(make_store: Callable[..., Synthetic], **other: Any) -> tuple[Synthetic, Synthetic, list[str]]:
+def two_spaces(
+    make_store: Callable[..., Synthetic], **other: Any
+) -> tuple[Synthetic, Synthetic, list[str]]:
     """Two spaces with the items text10 to text29 in common, each in an order of its own."""
     left = make_store(n=30, dim=6, n_shards=3, **other)
     texts = [f"text{number}" for number in range(44, 9, -1)]
@@ -81,19 +83,31 @@ def test_two_spaces_on_the_items_that_both_have(make_store):
             for j in range(5)
         }
         assert set(found["n"]) == {20}
-        assert set(zip(found["space"], found["space_2"], strict=True)) == {(left.space, right.space)}
-        assert f"{left.space} and {right.space} have 20 items in common, of 30 and 35." in found.notes
+        assert set(zip(found["space"], found["space_2"], strict=True)) == {
+            (left.space, right.space)
+        }
+        assert (
+            f"{left.space} and {right.space} have 20 items in common, of 30 and 35." in found.notes
+        )
         assert f"{left.space} (down) and {right.space} (across): n = 20" in found.notes
     turned = right.store.query("rsa", spaces=right.space, against=left.space)
     straight = matrix(left.store.query("rsa", spaces=left.space, against=right.space), "rsa")
-    assert matrix(turned, "rsa") == {(j, i): pytest.approx(value, abs=1e-12) for (i, j), value in straight.items()}
+    assert matrix(turned, "rsa") == {
+        (j, i): pytest.approx(value, abs=1e-12) for (i, j), value in straight.items()
+    }
 
 
 def test_a_lattice_shares_all_neighbours_with_its_multiples(make_store):
     """Many cosines tie exactly, and only their rounding differs between the layers."""
     x = np.random.default_rng(0).integers(-1, 2, (200, 5))
     x[~x.any(axis=1), 0] = 1
-    made = make_store(n=200, dim=5, n_blocks=3, top_form=None, vectors=np.stack([x, 3 * x, 7 * x[:, ::-1], -11 * x]))
+    made = make_store(
+        n=200,
+        dim=5,
+        n_blocks=3,
+        top_form=None,
+        vectors=np.stack([x, 3 * x, 7 * x[:, ::-1], -11 * x]),
+    )
     assert made.store.query("overlap", k=4)["jaccard"] == [1] * 16
     hubs = made.store.query("hubness", k=4)
     assert len({(row["skewness"], row["most"]) for row in hubs}) == 1
@@ -105,13 +119,17 @@ def test_where_sample_and_transforms_apply_to_both_sides(make_store):
     ask = {"spaces": left.space, "against": right.space, "layers": 1}
     [row] = left.store.query("rsa", where="regexp_matches(text, '[1-5]$')", **ask)
     assert (row["n"], row["where"]) == (10, "regexp_matches(text, '[1-5]$')")
-    assert row["rsa"] == pytest.approx(correlation(of_texts(left, 1, kept), of_texts(right, 1, kept)), abs=1e-9)
+    assert row["rsa"] == pytest.approx(
+        correlation(of_texts(left, 1, kept), of_texts(right, 1, kept)), abs=1e-9
+    )
     [row] = left.store.query("rsa", sample=8, seed=5, **ask)
     assert (row["n"], row["sample"], row["seed"]) == (8, 8, 5)  # 8 of what both have, not 8 of each
     ids = np.sort([item.id for item in left.items if item.text in common])
     drawn = np.random.default_rng(5).choice(ids, 8, replace=False, shuffle=False)
     texts = [item.text for item in left.items if item.id in drawn]
-    assert row["rsa"] == pytest.approx(correlation(of_texts(left, 1, texts), of_texts(right, 1, texts)), abs=1e-9)
+    assert row["rsa"] == pytest.approx(
+        correlation(of_texts(left, 1, texts), of_texts(right, 1, texts)), abs=1e-9
+    )
     many = left.store.query("rsa", sample=100, **ask)
     assert many["n"] == [20]
     assert f"{left.space}: the sample of 100 is all 20 items." in many.notes
@@ -121,7 +139,9 @@ def test_where_sample_and_transforms_apply_to_both_sides(make_store):
         x = of_texts(made, 3, common).astype(np.float64)
         return x - x.mean(axis=0)
 
-    found = left.store.query("rsa", spaces=left.space, against=right.space, layers=3, transforms="center")
+    found = left.store.query(
+        "rsa", spaces=left.space, against=right.space, layers=3, transforms="center"
+    )
     assert found["rsa"] == pytest.approx([correlation(centred(left), centred(right))], abs=1e-9)
     assert found["transform"] == ["center"]
     assert any(note.endswith(": n = 20, after center") for note in found.notes)
@@ -130,7 +150,9 @@ def test_where_sample_and_transforms_apply_to_both_sides(make_store):
 def test_a_layer_that_is_lacking_or_cannot_be_transformed(make_store):
     left, right, _ = two_spaces(make_store)
     for spaces, against in ((left.space, right.space), (right.space, left.space)):
-        found = left.store.query("cka", spaces=spaces, against=against, layers="0,1", transforms="drop:7")
+        found = left.store.query(
+            "cka", spaces=spaces, against=against, layers="0,1", transforms="drop:7"
+        )
         assert found["cka"] == [None] * 4
         assert {reason.partition(": drop:7")[0] for reason in found["reason"]} == {
             f"{left.space}, layer {n}" for n in "01"
@@ -153,7 +175,10 @@ def test_what_chance_gives_is_noted_as_one_number_or_as_a_range(make_store):
         note = "toy.word.last: chance = 0.0000 (mean over all ways to shuffle the items)"
         assert note in store.query(metric).notes
     biased = store.query("cka", variant="biased")
-    note = f"toy.word.last: chance = {min(biased['chance']):.4f}–{max(biased['chance']):.4f} (mean over all ways"
+    note = (
+        f"toy.word.last: chance = {min(biased['chance']):.4f}–{max(biased['chance']):.4f} (mean"
+        " over all ways"
+    )
     assert any(each.startswith(note) for each in biased.notes)
 
 
@@ -167,7 +192,9 @@ def test_a_layer_without_variance_is_named_in_the_notes(make_store):
     ):
         found = made.store.query(metric)
         values = matrix(found, metric)
-        assert {pair for pair, value in values.items() if value is None} == {p for p in values if "1" in p}
+        assert {pair for pair, value in values.items() if value is None} == {
+            p for p in values if "1" in p
+        }
         assert [note for note in found.notes if note.startswith(f"{made.space}, layer 1: {why}")]
         assert sum("layer 1" in note for note in found.notes) == 1, "said once, not of each pair"
 
@@ -178,21 +205,30 @@ def test_spaces_without_common_items(make_store):
     make_store(n=6, model="third", index=False)
     with pytest.raises(
         QueryError,
-        match=r"toy\.word\.last \(of words\) and other\.sentence\.last \(of sentences\) have no item.*one unit",
+        match=(
+            r"toy\.word\.last \(of words\) and other\.sentence\.last \(of sentences\) have no"
+            r" item.*one unit"
+        ),
     ):
         left.store.query("cka", spaces=left.space, against=right.space)
     found = left.store.query("cka", against="third.word.last", layers=0)
     assert found["space"] == [left.space]
     assert any(
-        note.startswith(f"{right.space} (of sentences) and third.word.last (of words) have no") for note in found.notes
+        note.startswith(f"{right.space} (of sentences) and third.word.last (of words) have no")
+        for note in found.notes
     )
 
 
 def test_against_names_a_space_and_nothing_selected_has_rows(make_store):
     made = make_store(n=8, index=False)
-    with pytest.raises(UnknownNameError, match=r"unknown space 'toy\.word\.lst'\. Did you mean 'toy\.word\.last'"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown space 'toy\.word\.lst'\. Did you mean 'toy\.word\.last'"
+    ):
         made.store.query("cka", against="toy.word.lst")
-    assert made.store.query("cka", against=made.space).to_pylist() == made.store.query("cka").to_pylist()
+    assert (
+        made.store.query("cka", against=made.space).to_pylist()
+        == made.store.query("cka").to_pylist()
+    )
 
     found = made.store.query("rsa", where="false", layers="0,1")
     assert found["reason"] == ["no item is selected"] * 4
@@ -201,7 +237,10 @@ def test_against_names_a_space_and_nothing_selected_has_rows(make_store):
 
 
 def test_a_metric_that_gives_too_few_rows_is_named(make_store, monkeypatch):
-    own = replace(get_metric("cka"), function=lambda left, right, ids, variant: [{"cka": 1.0, "n": 8, "reason": None}])
+    own = replace(
+        get_metric("cka"),
+        function=lambda left, right, ids, variant: [{"cka": 1.0, "n": 8, "reason": None}],
+    )
     monkeypatch.setitem(METRICS_TABLE, "cka", own)
     with pytest.raises(QueryError, match="cka gave 1 rows for 4 pairs of layers"):
         make_store(n=8, index=False).store.query("cka", layers="0,1")
@@ -216,7 +255,9 @@ def test_layers_stand_down_and_across(make_store):
     assert [line[1] for line in lines] == lines[0][1:]
     header, lines = made.store.query("cka", layers="0,1").layout()
     assert header == ["space", "layer", "0", "1"]
-    assert [line[:2] for line in lines] == [[s.space, layer] for s in (other, made) for layer in ("0", "1")]
+    assert [line[:2] for line in lines] == [
+        [s.space, layer] for s in (other, made) for layer in ("0", "1")
+    ]
 
 
 def test_what_holds_for_all_layers_is_said_once(make_store):
@@ -225,7 +266,9 @@ def test_what_holds_for_all_layers_is_said_once(make_store):
     assert notes[0] == "toy.word.last: n = 40"
     shared = np.arange(4)
     expected = (hypergeom.pmf(shared, 39, 3, 3) * shared / (6 - shared)).sum()
-    assert any(note.startswith(f"toy.word.last: jaccard_expected = {expected:.4f} (") for note in notes)
+    assert any(
+        note.startswith(f"toy.word.last: jaccard_expected = {expected:.4f} (") for note in notes
+    )
     notes = made.store.query("rsa", correlation="spearman", pairs=50, seed=2).notes
     assert any(note.startswith("toy.word.last: n_pairs = 50") for note in notes)
 
@@ -236,7 +279,9 @@ def test_memory_does_not_grow_with_the_number_of_items(make_store, monkeypatch):
     monkeypatch.setattr(layer_pairs, "_MIN_ROWS", 256)
     peaks = []
     for n in (600, 2400):
-        made = make_store(f"store{n}", n=n, dim=64, n_blocks=2, top_form=None, n_shards=n // 300, index=False)
+        made = make_store(
+            f"store{n}", n=n, dim=64, n_blocks=2, top_form=None, n_shards=n // 300, index=False
+        )
         store = made.store
         store.query("cka", sample=300)  # what is imported and opened once
         for metric in ("cka", "rsa"):
@@ -262,13 +307,19 @@ def test_ties_at_the_last_place_are_counted(make_store):
     hubs = made.store.query("hubness", k=2)
     assert hubs["n_tied"] == n_tied.tolist()
     for layer in (0, 1):
-        assert f"toy.word.last: layer {layer}: n_tied = {n_tied[layer]} (items with neighbours as near as the k-th" in (
-            " ".join(hubs.notes)
+        assert (
+            f"toy.word.last: layer {layer}: n_tied = {n_tied[layer]} (items with neighbours as near"
+            " as the k-th" in (" ".join(hubs.notes))
         )
     pairs = made.store.query("overlap", k=2)
     assert matrix(pairs, "n_tied") == {
         (str(i), str(j)): (are_tied[i] | are_tied[j]).sum() for i in range(3) for j in range(3)
     }
     most = max(pairs["n_tied"])
-    assert any(note.startswith(f"toy.word.last: n_tied = 0–{most} (items with neighbours") for note in pairs.notes)
-    assert not any("n_tied" in note for note in make_store("other", n=20).store.query("overlap", k=2).notes)
+    assert any(
+        note.startswith(f"toy.word.last: n_tied = 0–{most} (items with neighbours")
+        for note in pairs.notes
+    )
+    assert not any(
+        "n_tied" in note for note in make_store("other", n=20).store.query("overlap", k=2).notes
+    )

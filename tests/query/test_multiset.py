@@ -26,7 +26,9 @@ def test_a_list_counts_an_item_as_often_as_it_stands_there(make_store, dtype):
     rows = rng.integers(0, 12, 40)
     catalog, layers = made.store.catalog, made.card.layers.members
     unknown = np.array([max(made.ids) + 1])
-    found = self_similarity(catalog, {made.space: np.concatenate([made.ids[rows], unknown])}, layers)
+    found = self_similarity(
+        catalog, {made.space: np.concatenate([made.ids[rows], unknown])}, layers
+    )
     assert [reading.n for reading in found] == [40] * len(layers)
     for layer, reading in zip(layers, found, strict=True):
         x = made.layer(layer.id)[rows].astype(np.float64)
@@ -43,4 +45,8 @@ def test_zero_vectors_and_lists_of_nothing(make_store):
     ):  # fmt: skip
         [reading] = self_similarity(catalog, {made.space: made.ids[np.array(rows, int)]}, layers)
         assert (reading.n, reading.reason) == (n, reason)
-        assert reading.value is None if value is None else reading.value == pytest.approx(value, abs=1e-12)
+        assert (
+            reading.value is None
+            if value is None
+            else reading.value == pytest.approx(value, abs=1e-12)
+        )

@@ -19,7 +19,11 @@ from embstore.storage.card import Card, SpaceFilter
 
 
 @settings(deadline=None, max_examples=10)
-@given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.integers(1, 20), min_size=1, max_size=3), k=st.integers(1, 40))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.lists(st.integers(1, 20), min_size=1, max_size=3),
+    k=st.integers(1, 40),
+)
 @pytest.mark.slow
 def test_neighbours_are_brute_force_after_any_builds(tmp_path_factory, seed, sizes, k):
     root = tmp_path_factory.mktemp("store")
@@ -27,7 +31,11 @@ def test_neighbours_are_brute_force_after_any_builds(tmp_path_factory, seed, siz
     for number, size in enumerate(sizes):
         texts = [f"{number}.{place}" for place in range(size)]
         index = number == len(sizes) - 1 or number % 2 == 0
-        parts.append(synthetic_store(root, texts=texts, n_shards=2, seed=seed + number, index=index, dtype="float16"))
+        parts.append(
+            synthetic_store(
+                root, texts=texts, n_shards=2, seed=seed + number, index=index, dtype="float16"
+            )
+        )
     texts = [text for part in parts for text in part.texts]
     for layer in parts[0].card.layers:
         x = np.concatenate([part.layer(layer.id) for part in parts])
@@ -40,10 +48,17 @@ def test_neighbours_are_brute_force_after_any_builds(tmp_path_factory, seed, siz
 def test_rows_have_the_columns_of_the_format_and_wrong_questions_are_refused(make_store):
     made = make_store(n=5)
     rows = made.store.neighbours("text1", k=2, layers="2").to_pylist()
-    assert " ".join(rows[0]) == "space model layer layer_name query rank item_id text context cosine"
+    assert (
+        " ".join(rows[0]) == "space model layer layer_name query rank item_id text context cosine"
+    )
     by_id = {item.id: item.text for item in made.items}
     for row in rows:
-        assert (row["space"], row["model"], row["layer"], row["query"]) == (made.space, "toy", 2, "text1")
+        assert (row["space"], row["model"], row["layer"], row["query"]) == (
+            made.space,
+            "toy",
+            2,
+            "text1",
+        )
         assert by_id[row["item_id"]] == row["text"]
 
     store = make_store(n=5).store
@@ -55,7 +70,10 @@ def test_rows_have_the_columns_of_the_format_and_wrong_questions_are_refused(mak
 
 def test_a_space_of_one_item_says_that_there_is_no_other(make_store):
     found = make_store(n=1, index=False).store.neighbours("text0")
-    assert (len(found), found.notes[-1]) == (0, "toy.word.last: there is no other item to compare with.")
+    assert (len(found), found.notes[-1]) == (
+        0,
+        "toy.word.last: there is no other item to compare with.",
+    )
 
 
 def test_the_default_layer_is_the_top_and_all_layers_are_in_numeric_order(make_store):
@@ -73,11 +91,27 @@ def test_several_texts_spaces_and_layers_stand_side_by_side(make_store):
     for each in (made, other):
         for layer in (0, 1):
             for text in ("text1", "text2"):
-                part = [row for row in found if (row["space"], row["layer"], row["query"]) == (each.space, layer, text)]
-                assert_same([(r["text"], r["cosine"]) for r in part], nearest(each.texts, each.layer(layer), text, 3))
+                part = [
+                    row
+                    for row in found
+                    if (row["space"], row["layer"], row["query"]) == (each.space, layer, text)
+                ]
+                assert_same(
+                    [(r["text"], r["cosine"]) for r in part],
+                    nearest(each.texts, each.layer(layer), text, 3),
+                )
     header, lines = found.layout()
-    assert header == ["query", "rank", "other.word.last 0", "other.word.last 1", "toy.word.last 0", "toy.word.last 1"]
-    assert [line[:2] for line in lines] == [[text, str(rank)] for text in ("text1", "text2") for rank in (1, 2, 3)]
+    assert header == [
+        "query",
+        "rank",
+        "other.word.last 0",
+        "other.word.last 1",
+        "toy.word.last 0",
+        "toy.word.last 1",
+    ]
+    assert [line[:2] for line in lines] == [
+        [text, str(rank)] for text in ("text1", "text2") for rank in (1, 2, 3)
+    ]
 
 
 @pytest.mark.parametrize("state", ["none", "behind"])
@@ -93,7 +127,9 @@ def test_without_a_whole_index_an_exact_scan_answers_and_says_so(make_store, sta
     assert indexed.notes == ()
     assert_same(hits(found), hits(indexed))
     texts, x = first.texts + more.texts, np.concatenate([first.layer(3), more.layer(3)])
-    assert_same(hits(first.store.neighbours("text1", layers=3, k=30)), nearest(texts, x, "text1", 30))
+    assert_same(
+        hits(first.store.neighbours("text1", layers=3, k=30)), nearest(texts, x, "text1", 30)
+    )
 
 
 def test_equal_vectors_are_in_order_of_ids_and_the_item_itself_is_left_out(make_store):
@@ -117,7 +153,9 @@ def test_neighbours_cosine_and_sql_give_the_same_number_to_the_last_bit(make_sto
     for row in found:
         [pair] = made.store.cosine(["text4", row["text"]], layers=2).to_pylist()
         vec = f"vec('{made.space}', 2, '{{}}')"
-        [(in_sql,)] = made.store.sql(f"SELECT cosine({vec.format('text4')}, {vec.format(row['text'])})").fetchall()
+        [(in_sql,)] = made.store.sql(
+            f"SELECT cosine({vec.format('text4')}, {vec.format(row['text'])})"
+        ).fetchall()
         assert row["cosine"] == pair["cosine"] == in_sql
     right = nearest(made.texts, made.layer(2), "text4", 5)
     assert [row["text"] for row in found] == [text for text, _ in right]
@@ -130,16 +168,24 @@ def test_a_zero_vector_has_no_neighbours_and_says_so(make_store):
     made = make_store(n=6, vectors=vectors)
     found = made.store.neighbours(["text1", "text2"], layers="1,2", k=10)
     assert "'text1' is the zero vector in toy.word.last layer 2: no direction." in found.notes
-    assert {(row["query"], row["layer"]) for row in found} == {("text1", 1), ("text2", 1), ("text2", 2)}
+    assert {(row["query"], row["layer"]) for row in found} == {
+        ("text1", 1),
+        ("text2", 1),
+        ("text2", 2),
+    }
     assert len(made.store.neighbours("text1", layers=2)) == 0
     # Nor is it a neighbour: a cosine of 0 would stand before those that really point away.
     assert [row["text"] for row in found if row["layer"] == 2].count("text1") == 0
-    assert {row["text"] for row in found if row["query"] == "text2" and row["layer"] == 1} == set(made.texts) - {
-        "text2"
-    }
+    assert {row["text"] for row in found if row["query"] == "text2" and row["layer"] == 1} == set(
+        made.texts
+    ) - {"text2"}
     assert made.store.verify().ok
-    scanned = make_store("scanned", n=6, vectors=vectors, index=False).store.neighbours("text2", layers=2, k=10)
-    assert scanned["text"] == [row["text"] for row in found if (row["query"], row["layer"]) == ("text2", 2)]
+    scanned = make_store("scanned", n=6, vectors=vectors, index=False).store.neighbours(
+        "text2", layers=2, k=10
+    )
+    assert scanned["text"] == [
+        row["text"] for row in found if (row["query"], row["layer"]) == ("text2", 2)
+    ]
 
 
 def test_a_text_that_is_not_stored_names_the_nearest_and_the_remedy(make_store):
@@ -158,7 +204,9 @@ def test_a_text_that_is_not_stored_names_the_nearest_and_the_remedy(make_store):
 SENTENCES = ["the bank of the river", "a bank for money", "the river runs"]
 
 
-def test_a_marked_word_is_found_in_its_sentence_and_a_word_of_one_sentence_needs_no_mark(make_store):
+def test_a_marked_word_is_found_in_its_sentence_and_a_word_of_one_sentence_needs_no_mark(
+    make_store,
+):
     made = make_store(unit="occurrence", texts=SENTENCES)
     found = made.store.neighbours(marked="the [bank] of the river", k=20)
     assert len(found) == len(made.items) - 1
@@ -169,7 +217,9 @@ def test_a_marked_word_is_found_in_its_sentence_and_a_word_of_one_sentence_needs
     assert {row["query"] for row in found} == {"the [bank] of the river"}
 
     assert len(made.store.neighbours("money", k=3)) == 3
-    with pytest.raises(UsageError, match=r"'bank' occurs in 2 sentences of toy\.occurrence\.last.*marked=\"") as caught:
+    with pytest.raises(
+        UsageError, match=r"'bank' occurs in 2 sentences of toy\.occurrence\.last.*marked=\""
+    ) as caught:
         made.store.neighbours("bank")
     assert "the [bank] of the river" in str(caught.value)
     make_store(texts=["bank", "river", "money"])
@@ -191,7 +241,10 @@ def test_a_mark_needs_a_space_of_words_in_sentences(make_store):
     with pytest.raises(UsageError, match="exactly one word with brackets"):
         made.store.neighbours(marked="the bank")
     occurrences = make_store(unit="occurrence", texts=SENTENCES)
-    near = r"Nearest stored texts: 'a \[bank\] for money', 'the \[bank\] of the river', '\[a\] bank for money'\."
+    near = (
+        r"Nearest stored texts: 'a \[bank\] for money', 'the \[bank\] of the river', '\[a\] bank"
+        r" for money'\."
+    )
     with pytest.raises(NotStoredError, match=rf"is not in toy\.occurrence\.last\. {near}"):
         occurrences.store.neighbours(marked="a [bank] of money", unit="occurrence")
     occurrences.store.neighbours(marked="a [bank] for money", unit="occurrence")
@@ -217,7 +270,9 @@ def test_a_text_that_is_embedded_now_keeps_all_neighbours(make_store):
         return {layer.id: made.layer(layer.id)[3] for layer in card.layers}
 
     def find(text: str) -> Table:
-        return module.neighbours(made.store.catalog, parse_queries([text], []), SpaceFilter(), "2", 20, embed)
+        return module.neighbours(
+            made.store.catalog, parse_queries([text], []), SpaceFilter(), "2", 20, embed
+        )
 
     found = find("new")
     assert searched == [(made.space, "new")]
@@ -233,7 +288,9 @@ def test_a_damaged_vector_of_the_query_is_never_searched_for(make_store, indexed
     made = make_store(n=200, dim=16, n_shards=1, index=indexed)
     assert len(made.store.neighbours("text5", layers=2, k=3)) == 3
     made.overwrite_vector(2, 5, np.nan)
-    with pytest.raises(DamagedError, match=r"is damaged: it has a value that is not finite.*embstore repair"):
+    with pytest.raises(
+        DamagedError, match=r"is damaged: it has a value that is not finite.*embstore repair"
+    ):
         made.store.neighbours("text5", layers=2, k=3)
     assert made.store.neighbours("text5", layers=3, k=3), "other layers still answer"
 

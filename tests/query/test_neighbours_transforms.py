@@ -14,7 +14,15 @@ from embstore.query import neighbours as module
 from embstore.query.lookup import parse_queries
 from embstore.storage.card import Card, SpaceFilter
 
-CHAINS = ["center", "standardize", "abtt:2", "abtt-original:1", "drop:0,5", "whiten", "drop:3 standardize abtt:1"]
+CHAINS = [
+    "center",
+    "standardize",
+    "abtt:2",
+    "abtt-original:1",
+    "drop:0,5",
+    "whiten",
+    "drop:3 standardize abtt:1",
+]
 
 
 def transformed(x: np.ndarray, chain: str) -> np.ndarray:
@@ -36,7 +44,10 @@ def test_the_search_is_exact_in_the_transformed_space(make_store, chain, dtype):
 
 def test_a_transform_changes_the_neighbours_and_none_keeps_the_index(make_store):
     made = make_store(n=60, offset=2.0)
-    stored, centred = made.store.neighbours("text7"), made.store.neighbours("text7", transforms="center")
+    stored, centred = (
+        made.store.neighbours("text7"),
+        made.store.neighbours("text7", transforms="center"),
+    )
     assert stored["text"] != centred["text"]
     assert max(centred["cosine"]) < min(stored["cosine"])
     assert stored.notes == ()
@@ -51,7 +62,11 @@ def test_several_texts_and_layers_and_spaces_are_each_fitted_by_themselves(make_
         for layer in (0, 1):
             y = transformed(made.layer(layer), "abtt:2")
             for text in ("text1", "text2"):
-                part = [row for row in found if (row["space"], row["layer"], row["query"]) == (made.space, layer, text)]
+                part = [
+                    row
+                    for row in found
+                    if (row["space"], row["layer"], row["query"]) == (made.space, layer, text)
+                ]
                 right = nearest(made.texts, y, text, 4)
                 assert [row["text"] for row in part] == [text for text, _ in right]
     assert {note for note in found.notes if "n = " in note} == {
@@ -77,24 +92,36 @@ def test_a_text_that_is_embedded_now_is_transformed_and_fits_nothing(make_store)
 
 def test_a_transform_that_removes_everything_is_an_error_or_a_note(make_store):
     made = make_store(n=30)
-    with pytest.raises(QueryError, match=r"toy\.word\.last layer 3: abtt:8 removes everything: .* rank 8\. Give"):
+    with pytest.raises(
+        QueryError, match=r"toy\.word\.last layer 3: abtt:8 removes everything: .* rank 8\. Give"
+    ):
         made.store.neighbours("text1", transforms="abtt:8")
-    with pytest.raises(QueryError, match=r"drop:8: there is no dimension 8; those of the vectors are 0 to 7"):
+    with pytest.raises(
+        QueryError, match=r"drop:8: there is no dimension 8; those of the vectors are 0 to 7"
+    ):
         made.store.neighbours("text1", transforms="drop:8", layers="all")
     other = make_store(n=30, dim=12, model="other")
     found = made.store.neighbours("text1", transforms="abtt:8")
     assert set(found["space"]) == {other.space}
-    assert "toy.word.last layer 3: abtt:8 removes everything: the centred vectors have rank 8." in found.notes
+    assert (
+        "toy.word.last layer 3: abtt:8 removes everything: the centred vectors have rank 8."
+        in found.notes
+    )
 
 
 def test_an_item_that_becomes_zero_has_no_neighbours_and_is_none(make_store):
-    vectors = np.round(np.random.default_rng(0).normal(size=(5, 6, 8)) * 1024) / 1024  # exact in float32
+    vectors = (
+        np.round(np.random.default_rng(0).normal(size=(5, 6, 8)) * 1024) / 1024
+    )  # exact in float32
     vectors[:, 3:] = 1 - vectors[:, :3]
     vectors = np.concatenate([vectors, np.full((5, 1, 8), 0.5)], axis=1)  # the last is the mean
     made = make_store(n=7, vectors=vectors)
     found = made.store.neighbours("text6", transforms="center")
     assert len(found) == 0
-    assert "'text6' is the zero vector in toy.word.last layer 3, transformed: no direction." in found.notes
+    assert (
+        "'text6' is the zero vector in toy.word.last layer 3, transformed: no direction."
+        in found.notes
+    )
     found = made.store.neighbours("text1", transforms="center")
     assert sorted(found["text"]) == ["text0", "text2", "text3", "text4", "text5"]
 

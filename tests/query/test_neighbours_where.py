@@ -26,13 +26,17 @@ def made(tmp_path_factory):
 
     stores = {}
     for kind in KINDS:
-        stores[kind] = synthetic_store(tmp_path_factory.mktemp("stores") / kind, n=N, n_blocks=1, index=False)
+        stores[kind] = synthetic_store(
+            tmp_path_factory.mktemp("stores") / kind, n=N, n_blocks=1, index=False
+        )
         if kind != "none":
             stores[kind].store.index(kind=kind)
     return stores
 
 
-def right(made: Synthetic, text: str, k: int, keep: Callable[[str], bool]) -> list[tuple[str, float]]:
+def right(
+    made: Synthetic, text: str, k: int, keep: Callable[[str], bool]
+) -> list[tuple[str, float]]:
     return nearest(made.texts, made.layer(1), text, k, keep)
 
 
@@ -50,7 +54,13 @@ def test_only_what_the_filter_keeps_is_found(made, kind, digit, text, k):
     ("kind", "note"),
     [
         ("flat", None),
-        ("hnsw", "toy.word.last layer 1: n = 24 after the filter: answered by an exact scan of just those."),
+        (
+            "hnsw",
+            (
+                "toy.word.last layer 1: n = 24 after the filter: answered by an exact scan of just"
+                " those."
+            ),
+        ),
         ("none", "toy.word.last layer 1 has no index: answered by an exact scan."),
     ],
 )
@@ -66,14 +76,18 @@ def test_a_graph_that_searches_many_says_that_its_recall_is_without_the_filter(m
         monkeypatch.setattr(module, "is_few", lambda *_: False)
     monkeypatch.setattr(searching, "_DISTANCES_PER_CANDIDATE", 0)
     found = made["hnsw"].store.neighbours("text5", layers=1, where="text LIKE '%1%'")
-    assert found.notes[0].startswith("toy.word.last layer 1: an hnsw index answered, whose recall@10 is ")
+    assert found.notes[0].startswith(
+        "toy.word.last layer 1: an hnsw index answered, whose recall@10 is "
+    )
     assert found.notes[0].endswith(" without a filter. For all: exact=True")
     assert_same(hits(found), right(made["hnsw"], "text5", 10, lambda text: "1" in text))
 
 
 def test_filters_of_several_texts_and_filters_that_keep_nothing(made):
     for kind in KINDS:
-        found = made[kind].store.neighbours(["text5", "text6"], layers=1, k=300, where="text LIKE '%7'")
+        found = made[kind].store.neighbours(
+            ["text5", "text6"], layers=1, k=300, where="text LIKE '%7'"
+        )
         assert {*found["text"]} == {text for text in made[kind].texts if text.endswith("7")}
         assert len(found) == 48
 
@@ -83,7 +97,10 @@ def test_filters_of_several_texts_and_filters_that_keep_nothing(made):
 
 
 def test_a_transform_is_fitted_on_what_the_filter_keeps(made):
-    where, keep = "text LIKE '%3' OR text LIKE '%4'", [text[-1] in "34" for text in made["hnsw"].texts]
+    where, keep = (
+        "text LIKE '%3' OR text LIKE '%4'",
+        [text[-1] in "34" for text in made["hnsw"].texts],
+    )
     found = made["hnsw"].store.neighbours("text3", layers=1, k=5, where=where, transforms="center")
     x = made["hnsw"].layer(1).astype(np.float64)
     x -= x[keep].mean(axis=0)
@@ -110,7 +127,9 @@ def test_an_approximate_answer_says_so_and_exact_needs_no_index(made, monkeypatc
     assert found.notes == ()
 
 
-def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(make_store, monkeypatch):
+def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(
+    make_store, monkeypatch
+):
     made = make_store(n=200, dim=16, n_shards=1, index=False)
     made.store.index(kind="hnsw", layers=2)
     search = Graph.search
@@ -132,7 +151,9 @@ def test_a_store_that_is_asked_often_opens_its_index_once(made, monkeypatch):
     monkeypatch.setattr(searching, "_open", {})
     opened: list[str] = []
     read = faiss.read_index
-    monkeypatch.setattr(faiss, "read_index", lambda path, flags: opened.append(path) or read(path, flags))
+    monkeypatch.setattr(
+        faiss, "read_index", lambda path, flags: opened.append(path) or read(path, flags)
+    )
     store = made["hnsw"].store
     for number in range(5):
         store.neighbours(f"text{number}", layers=1)
@@ -142,11 +163,22 @@ def test_a_store_that_is_asked_often_opens_its_index_once(made, monkeypatch):
 
 def test_conditions_read_the_items_only(make_store):
     made = make_store(n=30, index=False)
-    conditions = ["length(text) > 4", "item_id % 2 = 0", "text IN (SELECT max(text) FROM items)", "unit = 'sentence'"]
+    conditions = [
+        "length(text) > 4",
+        "item_id % 2 = 0",
+        "text IN (SELECT max(text) FROM items)",
+        "unit = 'sentence'",
+    ]
     found = [Catalog(made.root).select(condition).tolist() for condition in conditions]
     assert found[0] == sorted(item.id for item in made.items if len(item.text) > 4)
     assert found[1] == sorted(item.id for item in made.items if item.id % 2 == 0)
     assert found[2:] == [[item.id for item in made.items if item.text == "text9"], []]
-    for wrong in ("rowid < 3", "txt = 'a'", "text = (FROM spaces)", "vec('a', 0, text) IS NULL", "error('x')"):
+    for wrong in (
+        "rowid < 3",
+        "txt = 'a'",
+        "text = (FROM spaces)",
+        "vec('a', 0, text) IS NULL",
+        "error('x')",
+    ):
         with pytest.raises(EmbstoreError):
             Catalog(made.root).select(wrong)

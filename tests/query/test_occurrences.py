@@ -66,7 +66,9 @@ def test_every_group_of_every_layer_is_what_the_items_say(
     groups = {name: rows for name, rows in grouped(made, key).items() if len(rows) >= least}
     assert len(groups) >= 2
     answer = made.store.query(metric, **parameters)
-    mean = made.store.query(metric, adjusted=True, **{k: v for k, v in parameters.items() if not k.startswith("per_")})
+    mean = made.store.query(
+        metric, adjusted=True, **{k: v for k, v in parameters.items() if not k.startswith("per_")}
+    )
     assert len(mean.rows) == len(made.card.layers)
     name = "sentence" if key is sentence else "word"
     for layer, mean_row in zip(made.card.layers, mean.rows, strict=True):
@@ -74,20 +76,28 @@ def test_every_group_of_every_layer_is_what_the_items_say(
         x = made.layer(layer.id)
         wanted = {group: plain(x[members]) for group, members in groups.items()}
         assert {row[name]: row[value] for row in rows} == pytest.approx(wanted, abs=1e-9, rel=0)
-        assert {row[name]: row["n"] for row in rows} == {group: len(members) for group, members in groups.items()}
+        assert {row[name]: row["n"] for row in rows} == {
+            group: len(members) for group, members in groups.items()
+        }
         assert mean_row[value] == pytest.approx(np.mean(list(wanted.values())), abs=1e-9, rel=0)
         baseline = plain_mev(x) if metric == "mev" else mean_cosine(x)
         assert mean_row["baseline"] == pytest.approx(baseline, abs=1e-9, rel=0)
         assert mean_row["adjusted"] == pytest.approx(mean_row[value] - baseline, abs=1e-9, rel=0)
 
 
-def with_sentences(make_store: Make, texts: Sequence[str] = SENTENCES, **options: Any) -> tuple[Synthetic, Synthetic]:
+def with_sentences(
+    make_store: Make, texts: Sequence[str] = SENTENCES, **options: Any
+) -> tuple[Synthetic, Synthetic]:
     """Occurrences, and sentences with vectors of their own."""
     made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_shards=3, seed=1)
-    return made, make_store(unit="sentence", pooling="mean", index=False, texts=texts, seed=2, **options)
+    return made, make_store(
+        unit="sentence", pooling="mean", index=False, texts=texts, seed=2, **options
+    )
 
 
-def plain_with_sentences(made: Synthetic, own: Synthetic, layer: int, *, shift: bool = False) -> dict[str, float]:
+def plain_with_sentences(
+    made: Synthetic, own: Synthetic, layer: int, *, shift: bool = False
+) -> dict[str, float]:
     """Cosine by cosine, in plain Python."""
     x, y = made.layer(layer).astype(np.float64), own.layer(layer).astype(np.float64)
     if shift:
@@ -101,28 +111,49 @@ def plain_with_sentences(made: Synthetic, own: Synthetic, layer: int, *, shift: 
         for row in rows:
             w = [float(value) for value in x[row]]
             dot = math.fsum(a * b for a, b in zip(s, w, strict=True))
-            cosines.append(dot / math.sqrt(math.fsum(a * a for a in s) * math.fsum(b * b for b in w)))
+            cosines.append(
+                dot / math.sqrt(math.fsum(a * a for a in s) * math.fsum(b * b for b in w))
+            )
         found[name] = math.fsum(cosines) / len(cosines)
     return found
 
 
 @pytest.mark.parametrize(
     ("dtype", "shift", "budget"),
-    [("float32", False, 1 << 26), ("float32", True, 200), ("float16", False, 200), ("float16", True, 1 << 26)],
+    [
+        ("float32", False, 1 << 26),
+        ("float32", True, 200),
+        ("float16", False, 200),
+        ("float16", True, 1 << 26),
+    ],
 )
-def test_a_sentence_may_have_the_vector_of_a_space_of_sentences(make_store, monkeypatch, dtype, shift, budget):
+def test_a_sentence_may_have_the_vector_of_a_space_of_sentences(
+    make_store, monkeypatch, dtype, shift, budget
+):
     monkeypatch.setattr(group_module, "BATCH_BYTES", budget)
     made, own = with_sentences(make_store, dtype=dtype)
-    request = {"spaces": made.space, "sentence_space": own.space, "transforms": "center" if shift else ()}
+    request = {
+        "spaces": made.space,
+        "sentence_space": own.space,
+        "transforms": "center" if shift else (),
+    }
     rows = made.store.query("intra-sentence", per_sentence=True, **request).to_pylist()
     means = made.store.query("intra-sentence", adjusted=True, **request).to_pylist()
     assert len(means) == len(made.card.layers)
     for layer, mean in zip(made.card.layers, means, strict=True):
         wanted = plain_with_sentences(made, own, layer.id, shift=shift)
-        found = {row["sentence"]: row["intra_sentence_similarity"] for row in rows if row["layer"] == layer.id}
+        found = {
+            row["sentence"]: row["intra_sentence_similarity"]
+            for row in rows
+            if row["layer"] == layer.id
+        }
         assert found == pytest.approx(wanted, abs=1e-9, rel=0)
-        assert mean["intra_sentence_similarity"] == pytest.approx(np.mean([*wanted.values()]), abs=1e-9, rel=0)
-        assert mean["adjusted"] == pytest.approx(mean["intra_sentence_similarity"] - mean["baseline"], abs=1e-12)
+        assert mean["intra_sentence_similarity"] == pytest.approx(
+            np.mean([*wanted.values()]), abs=1e-9, rel=0
+        )
+        assert mean["adjusted"] == pytest.approx(
+            mean["intra_sentence_similarity"] - mean["baseline"], abs=1e-12
+        )
         assert (mean["sentence_space"], mean["n_sentences"]) == (own.space, len(wanted))
 
 
@@ -131,11 +162,16 @@ def test_sentences_and_layers_that_the_space_lacks_are_told(make_store):
     found = made.store.query("intra-sentence", spaces=made.space, sentence_space=own.space)
     rows = {row["layer"]: row for row in found}
     wanted = plain_with_sentences(made, own, 2)
-    assert rows[2]["intra_sentence_similarity"] == pytest.approx(np.mean([*wanted.values()]), abs=1e-9)
+    assert rows[2]["intra_sentence_similarity"] == pytest.approx(
+        np.mean([*wanted.values()]), abs=1e-9
+    )
     assert (rows[2]["n_sentences"], rows[2]["n_sentences_left_out"]) == (3, len(SENTENCES) - 3)
     assert "left out: the sentence has no vector" in rows[2]["reason"]
     assert rows[1]["reason"] == f"{own.space} has no layer 1"
-    assert any(f"{own.space} lacks 5 of the 8 sentences of {made.space}. Embed them: " in note for note in found.notes)
+    assert any(
+        f"{own.space} lacks 5 of the 8 sentences of {made.space}. Embed them: " in note
+        for note in found.notes
+    )
 
 
 def test_another_space_of_sentences_is_another_question(make_store):
@@ -144,13 +180,17 @@ def test_another_space_of_sentences_is_another_question(make_store):
     before = made.store.query("intra-sentence", **request).rows[0]["intra_sentence_similarity"]
     made.store.remove(own.space)
     make_store(unit="sentence", pooling="mean", index=False, texts=SENTENCES, seed=7)
-    assert made.store.query("intra-sentence", **request).rows[0]["intra_sentence_similarity"] != before
+    assert (
+        made.store.query("intra-sentence", **request).rows[0]["intra_sentence_similarity"] != before
+    )
 
 
 def test_what_cannot_give_the_vectors_of_sentences_is_refused(make_store):
     made, own = with_sentences(make_store)
     make_store(unit="sentence", index=False, texts=SENTENCES, space="strange", weights="9")
-    make_store(unit="sentence", index=False, texts=["another"], space="apart", template="{text}{eos}")
+    make_store(
+        unit="sentence", index=False, texts=["another"], space="apart", template="{text}{eos}"
+    )
     make_store(unit="word", index=False, texts=["a"])
 
     def refused(name: str) -> str:
@@ -162,14 +202,17 @@ def test_what_cannot_give_the_vectors_of_sentences_is_refused(make_store):
     assert "toy.word.last is a space of words, not of sentences" in refused("toy.word.last")
     assert "strange is of another checkpoint (" in refused("strange")
     assert refused("apart").endswith(
-        "lacks 8 of the 8 sentences of toy.occurrence.last. Embed them: embstore build SOURCE --model "
-        "toy=toy/checkpoint --unit sentence --pooling last --template '{text}{eos}' --name apart"
+        "lacks 8 of the 8 sentences of toy.occurrence.last. Embed them: embstore build SOURCE"
+        " --model toy=toy/checkpoint --unit sentence --pooling last --template '{text}{eos}' --name"
+        " apart"
     )
 
 
 def test_words_and_transforms_of_occurrences(make_store):
     made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_blocks=0, top_form=None)
-    rows = made.store.query("self-similarity", word=["the", "bank", "the"], min_contexts=2).to_pylist()
+    rows = made.store.query(
+        "self-similarity", word=["the", "bank", "the"], min_contexts=2
+    ).to_pylist()
     assert [row["word"] for row in rows] == ["the", "bank"]
     assert [row["n"] for row in rows] == [6, 3]
     [row] = made.store.query("self-similarity", word="BaNK", fold_case=True).to_pylist()
@@ -182,8 +225,12 @@ def test_words_and_transforms_of_occurrences(make_store):
     x = made.vectors[0].astype(np.float64)
     x -= x.mean(axis=0)
     words = [rows for rows in grouped(made, word).values() if len(rows) >= 2]
-    [row] = made.store.query("self-similarity", min_contexts=2, transforms="center", adjusted=True).to_pylist()
-    assert row["self_similarity"] == pytest.approx(np.mean([mean_cosine(x[rows]) for rows in words]), abs=1e-9)
+    [row] = made.store.query(
+        "self-similarity", min_contexts=2, transforms="center", adjusted=True
+    ).to_pylist()
+    assert row["self_similarity"] == pytest.approx(
+        np.mean([mean_cosine(x[rows]) for rows in words]), abs=1e-9
+    )
     assert row["baseline"] == pytest.approx(mean_cosine(x), abs=1e-9)
     [row] = made.store.query("mev", min_contexts=2, transforms="center", adjusted=True).to_pylist()
     assert row["mev"] == pytest.approx(np.mean([plain_mev(x[rows]) for rows in words]), abs=1e-9)
@@ -192,7 +239,9 @@ def test_words_and_transforms_of_occurrences(make_store):
 
 def test_a_word_that_is_not_there_is_named_with_its_like(make_store):
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
-    with pytest.raises(NotStoredError, match=r"'bnak' has no occurrence in toy.occurrence.last. Nearest .*'bank'"):
+    with pytest.raises(
+        NotStoredError, match=r"'bnak' has no occurrence in toy.occurrence.last. Nearest .*'bank'"
+    ):
         made.store.query("self-similarity", word=["the", "bnak"])
     with pytest.raises(NotStoredError, match=r"'baNk' .*fold_case=True"):
         made.store.query("mev", word="baNk")
@@ -202,12 +251,20 @@ def test_a_word_that_is_not_there_is_named_with_its_like(make_store):
 
 
 @pytest.mark.parametrize(
-    ("unit", "metric"), [("sentence", "self-similarity"), ("word", "intra-sentence"), ("sentence", "mev")]
+    ("unit", "metric"),
+    [("sentence", "self-similarity"), ("word", "intra-sentence"), ("sentence", "mev")],
 )
 def test_a_space_of_another_unit_is_refused_with_the_remedy(make_store, unit, metric):
     made = make_store(unit=unit, index=False, texts=SENTENCES)
-    instead = {"self-similarity": "query anisotropy", "intra-sentence": "--sentence-space", "mev": "query spectrum"}
-    message = f"{metric} is about occurrence spaces.*build SOURCE --unit occurrence.*embstore .*{instead[metric]}"
+    instead = {
+        "self-similarity": "query anisotropy",
+        "intra-sentence": "--sentence-space",
+        "mev": "query spectrum",
+    }
+    message = (
+        f"{metric} is about occurrence spaces.*build SOURCE --unit occurrence.*embstore"
+        f" .*{instead[metric]}"
+    )
     with pytest.raises(QueryError, match=message):
         made.store.query(metric)
 
@@ -223,12 +280,22 @@ def test_spaces_of_other_units_are_left_out_and_named(make_store):
 def test_only_the_selected_occurrences_count_and_each_space_has_its_own(make_store):
     made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_blocks=0, top_form=None)
     other = make_store(
-        unit="occurrence", index=False, texts=SENTENCES[:2], n_blocks=0, top_form=None, space="other", seed=9
+        unit="occurrence",
+        index=False,
+        texts=SENTENCES[:2],
+        n_blocks=0,
+        top_form=None,
+        space="other",
+        seed=9,
     )
     answer = made.store.query("self-similarity", min_contexts=2, word="the", where="start > 0")
     by_space = {row["space"]: row for row in answer.rows}
     for store in (made, other):
-        members = [row for row, item in enumerate(store.items) if item.text == "the" and item.span.start > 0]
+        members = [
+            row
+            for row, item in enumerate(store.items)
+            if item.text == "the" and item.span.start > 0
+        ]
         assert by_space[store.space]["n"] == len(members)
         if len(members) > 1:
             wanted = mean_cosine(store.vectors[0][members])
@@ -262,7 +329,9 @@ def test_an_altered_or_lost_table_of_texts_never_answers(make_store):
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
     file = made.catalog.item_files[0]
     changes: dict[str, Callable[[], object]] = {
-        f"{file.key} is damaged: its SHA-256": lambda: file.path.write_bytes(file.path.read_bytes()[::-1]),
+        f"{file.key} is damaged: its SHA-256": lambda: file.path.write_bytes(
+            file.path.read_bytes()[::-1]
+        ),
         f"{file.key} is damaged: it is missing": file.path.unlink,
         "a table is lost": lambda: made.files.commit(Change(removed=(file.key,))),
     }
@@ -278,6 +347,8 @@ def test_lost_sentences_are_missed_by_what_asks_for_them(make_store):
     stored = [file.key for file in made.catalog.item_files]
     write_items(made, lambda items: items.filter(pc.equal(items["unit"], "occurrence")))
     made.files.commit(Change(removed=stored))
-    assert made.store.query("self-similarity", min_contexts=2).rows[0]["self_similarity"] is not None
+    assert (
+        made.store.query("self-similarity", min_contexts=2).rows[0]["self_similarity"] is not None
+    )
     with pytest.raises(DamagedError, match=r"a sentence of toy\.occurrence\.last has no text"):
         made.store.query("intra-sentence")

@@ -38,7 +38,9 @@ def test_the_authors_package_gives_the_same(layers):
     theirs = pytest.importorskip("calibrated_similarity")
     left, right = layers
     orders = list(draw_permutations(50, 99, 0))
-    observed, shuffled = permuted_products([*map(centred_gram, left)], [*map(centred_gram, right)], iter(orders))
+    observed, shuffled = permuted_products(
+        [*map(centred_gram, left)], [*map(centred_gram, right)], iter(orders)
+    )
     ours = calibrate(observed, shuffled)
 
     def cka(x: Any, y: Any) -> Any:
@@ -52,11 +54,15 @@ def test_the_authors_package_gives_the_same(layers):
     x, y = ([*map(torch.tensor, side)] for side in (left, right))
     for i, j in np.ndindex(3, 2):
         expected = [float(value) for value in theirs.calibrate(x[i], y[j], cka, **options())]
-        assert [ours.calibrated[i, j], ours.p[i, j], ours.threshold[i, j]] == pytest.approx(expected, abs=1e-5)
+        assert [ours.calibrated[i, j], ours.p[i, j], ours.threshold[i, j]] == pytest.approx(
+            expected, abs=1e-5
+        )
     best = np.unravel_index(observed.argmax(), observed.shape)
     grid = calibrate(observed, shuffled, np.ones((3, 2), bool))
     expected = [float(value) for value in theirs.calibrate_layers(x, y, cka, **options())]
-    assert [grid.calibrated[best], grid.p[best], grid.threshold[best]] == pytest.approx(expected, abs=1e-5)
+    assert [grid.calibrated[best], grid.p[best], grid.threshold[best]] == pytest.approx(
+        expected, abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("n", [20, 21])
@@ -71,7 +77,9 @@ def test_the_shifts_of_a_cycle_are_permutations_that_are_all_computed_at_once(n)
     at_once = cyclic_products(left, right, *draw_cycle(n, n - 1, 5))
     for found, expected in zip(at_once, one_by_one, strict=True):
         assert found == pytest.approx(expected, abs=1e-6)
-    composed = orders[3][orders[4]]  # the shifts are a group: one after the other is a third, or none
+    composed = orders[3][
+        orders[4]
+    ]  # the shifts are a group: one after the other is a third, or none
     assert any((composed == each).all() for each in (*orders, np.arange(n)))
 
 
@@ -108,7 +116,8 @@ def test_p_is_valid_for_items_that_depend_within_blocks_of_any_size():
     for number in range(200):
         blocks = np.repeat(np.arange(20), np.tile([2, 3, 4, 5], 5))
         left, right = (
-            [centred_gram(rng.normal(size=(20, 4))[blocks] + rng.normal(size=(70, 4)) / 2)] for _ in range(2)
+            [centred_gram(rng.normal(size=(20, 4))[blocks] + rng.normal(size=(70, 4)) / 2)]
+            for _ in range(2)
         )
         products = permuted_products(left, right, draw_permutations(70, 39, number, blocks))
         n_found += calibrate(*products).p[0, 0] <= 0.05
@@ -118,7 +127,9 @@ def test_p_is_valid_for_items_that_depend_within_blocks_of_any_size():
 OPTIONS: dict[str, dict[str, Any]] = {"overlap": {"k": 4}, "cknna": {"k": 4}}
 
 
-@pytest.mark.parametrize("metric", ["cka", "rsa", "overlap", "procrustes", "cknna", "imbalance", "predictivity"])
+@pytest.mark.parametrize(
+    "metric", ["cka", "rsa", "overlap", "procrustes", "cknna", "imbalance", "predictivity"]
+)
 def test_each_similarity_is_held_against_shuffles(make_store, metric):
     """A layer with itself is more alike than with all shuffles; two unrelated layers are not above the threshold."""
     made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
@@ -151,7 +162,9 @@ def test_the_printed_table_has_value_chance_and_p_of_each_pair(make_store, metri
     assert header == ["layer", "layer_2", *columns]
     for line, row in zip(lines, table.rows, strict=True):
         assert line[:2] == [row["layer_name"], row["layer_name_2"]]
-        assert [float(cell) for cell in line[2:]] == pytest.approx([row[name] for name in columns], abs=1e-4)
+        assert [float(cell) for cell in line[2:]] == pytest.approx(
+            [row[name] for name in columns], abs=1e-4
+        )
     assert max(map(len, str(table).splitlines()[:5])) <= 80
     assert not [note for note in table.notes if "format=json" in note or "--format" in note]
     plain = made.store.query(metric, **OPTIONS.get(metric, {}))
@@ -163,7 +176,9 @@ def test_pairs_of_several_spaces_and_groups_are_printed_with_their_names(make_st
     write_columns(made, {"pos": ["NV"[number % 2] for number in range(40)]})
     header, lines = made.store.query("cka", permutations=19, by="pos").layout()
     assert header == ["pos", "layer", "layer_2", "cka", "chance", "p", "calibrated"]
-    assert [line[:3] for line in lines] == [[pos, *pair] for pos in "NV" for pair in ("00", "01", "10", "11")]
+    assert [line[:3] for line in lines] == [
+        [pos, *pair] for pos in "NV" for pair in ("00", "01", "10", "11")
+    ]
 
 
 def test_the_mean_of_the_shuffles_is_the_level_of_chance(make_store):
@@ -171,7 +186,9 @@ def test_the_mean_of_the_shuffles_is_the_level_of_chance(make_store):
     made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     rows = made.store.query("cka", permutations=2000).rows
     assert [row["shuffled"] for row in rows] == pytest.approx([0] * 4, abs=0.01)
-    assert all(row["shuffled"] < 0 for row in made.store.query("predictivity", permutations=19).rows)
+    assert all(
+        row["shuffled"] < 0 for row in made.store.query("predictivity", permutations=19).rows
+    )
     for row in made.store.query("imbalance", permutations=200).rows:
         assert row["shuffled"] == pytest.approx(1, abs=0.05)
 
@@ -184,9 +201,13 @@ def test_blocks_groups_and_what_cannot_be(make_store):
     assert query("cka", permutations=19, block="lemma")["p"] != query("cka", permutations=19)["p"]
     grouped = query("cka", permutations=19, by="pos")
     assert [row["n"] for row in grouped.rows] == [20] * 8
-    with pytest.raises(QueryError, match="1 orders of 2 blocks"):  # an item without a value is a block
+    with pytest.raises(
+        QueryError, match="1 orders of 2 blocks"
+    ):  # an item without a value is a block
         query("cka", permutations=19, block="some")
-    flat = make_store("flat", n=8, dim=2, n_blocks=1, top_form=None, vectors=np.ones((2, 8, 2), np.float32))
+    flat = make_store(
+        "flat", n=8, dim=2, n_blocks=1, top_form=None, vectors=np.ones((2, 8, 2), np.float32)
+    )
     rows = flat.store.query("cka", permutations=7).rows
     assert [(row["cka"], row["p"], row["calibrated"]) for row in rows] == [(None, None, None)] * 4
 
@@ -195,7 +216,9 @@ def test_a_layer_without_similarity_does_not_hide_the_highest():
     """NaN in the shuffles of another pair, and NaN counts as high for the pair itself."""
     observed = np.array([[np.nan, 0.3]])
     shuffled = np.stack([np.array([[np.nan, value]]) for value in np.linspace(0, 0.9, 19)])
-    alone, together = (calibrate(observed, shuffled, mask) for mask in (None, np.ones((1, 2), bool)))
+    alone, together = (
+        calibrate(observed, shuffled, mask) for mask in (None, np.ones((1, 2), bool))
+    )
     assert alone.p[0, 1] == together.p[0, 1] == (1 + 13) / 20
     assert alone.p[0, 0] == 1
 
@@ -208,7 +231,9 @@ def test_a_constant_layer_has_no_p_and_takes_none_from_others(make_store, metric
     rows = made.store.query(metric, permutations=19, over="max").rows
     alone = made.store.query(metric, permutations=19, over="max", layers="1,2").rows
     assert [row["p"] for row in rows if 0 in (row["layer"], row["layer_2"])] == [None] * 5
-    assert [row["p"] for row in rows if 0 not in (row["layer"], row["layer_2"])] == [row["p"] for row in alone]
+    assert [row["p"] for row in rows if 0 not in (row["layer"], row["layer_2"])] == [
+        row["p"] for row in alone
+    ]
     assert alone[1]["p"] > 0.05
 
 
@@ -219,7 +244,12 @@ def test_zero_vectors_are_left_out_of_shuffles_too(make_store, metric):
     x[0, 3] = 0
     made = make_store(n=20, dim=4, n_blocks=1, top_form=None, vectors=x, index=False)
     rows = made.store.query(metric, permutations=19, **({} if metric == "rsa" else {"k": 4})).rows
-    assert [(row["n"], row["p"]) for row in rows] == [(19, 0.05), (19, 0.05), (19, 0.05), (20, 0.05)]
+    assert [(row["n"], row["p"]) for row in rows] == [
+        (19, 0.05),
+        (19, 0.05),
+        (19, 0.05),
+        (20, 0.05),
+    ]
 
 
 SHUFFLED = ("n", "shuffled", "p", "threshold", "calibrated")

@@ -26,7 +26,9 @@ from embstore.base.errors import QueryError, UnknownNameError, UsageError
     n_shards=st.integers(1, 3),
 )
 @pytest.mark.slow
-def test_anisotropy_is_exact_after_any_builds(tmp_path_factory, seed, sizes, offset, dim, dtype, n_shards):
+def test_anisotropy_is_exact_after_any_builds(
+    tmp_path_factory, seed, sizes, offset, dim, dtype, n_shards
+):
     """1 - pdist, averaged, of what is stored: to 1e-9, raw and centred, from summaries and from vectors."""
     root = tmp_path_factory.mktemp("store")
     parts = []
@@ -50,7 +52,10 @@ def test_anisotropy_is_exact_after_any_builds(tmp_path_factory, seed, sizes, off
             for answer in answers:
                 row = answer.rows[place]
                 if n == 1:
-                    assert (row["anisotropy"], row["reason"]) == (None, "fewer than two non-zero vectors")
+                    assert (row["anisotropy"], row["reason"]) == (
+                        None,
+                        "fewer than two non-zero vectors",
+                    )
                 else:
                     assert (row["n"], row["n_zero"]) == (n, 0)
                     right = mean_cosine(centred(x) if variant == "centred" else x)
@@ -108,7 +113,9 @@ def test_where_keeps_the_rows_that_it_is_true_for(make_store):
     made = make_store()
     kept = [place for place, text in enumerate(made.texts) if text.endswith("1")]
     for variant in ("raw", "centred"):
-        for row in made.store.query("anisotropy", variant=variant, where="text LIKE '%1' -- ends with 1"):
+        for row in made.store.query(
+            "anisotropy", variant=variant, where="text LIKE '%1' -- ends with 1"
+        ):
             assert row["n"] == len(kept)
             x = made.layer(row["layer"])[kept]
             right = mean_cosine(centred(x) if variant == "centred" else x)
@@ -133,21 +140,31 @@ def test_a_sample_is_seeded_said_and_exact(make_store):
     rows = made.store.query("anisotropy", sample=20, seed=3).to_pylist()
     assert [(row["n"], row["sample"], row["seed"]) for row in rows] == [(20, 20, 3)] * 5
     assert made.store.query("anisotropy", sample=20, seed=3, cache=False).to_pylist() == rows
-    assert made.store.query("anisotropy", sample=20, seed=4)["anisotropy"] != [row["anisotropy"] for row in rows]
+    assert made.store.query("anisotropy", sample=20, seed=4)["anisotropy"] != [
+        row["anisotropy"] for row in rows
+    ]
     rng = np.random.default_rng(3)
     drawn = rng.choice(np.sort(made.ids), 20, replace=False, shuffle=False)
     places = [made.ids.tolist().index(item) for item in drawn.tolist()]
     for row in rows:
-        assert row["anisotropy"] == pytest.approx(mean_cosine(made.layer(row["layer"])[places]), abs=1e-9)
+        assert row["anisotropy"] == pytest.approx(
+            mean_cosine(made.layer(row["layer"])[places]), abs=1e-9
+        )
 
 
 def test_a_sample_does_not_depend_on_how_the_store_was_built(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(5, 30, 8)).astype(np.float32)
     texts = [f"text{number}" for number in range(30)]
-    single = synthetic_store(tmp_path / "one", texts=texts, vectors=vectors, n_shards=1, index=False)
-    synthetic_store(tmp_path / "two", texts=texts[20:], vectors=vectors[:, 20:], n_shards=3, index=False)
+    single = synthetic_store(
+        tmp_path / "one", texts=texts, vectors=vectors, n_shards=1, index=False
+    )
+    synthetic_store(
+        tmp_path / "two", texts=texts[20:], vectors=vectors[:, 20:], n_shards=3, index=False
+    )
     two = synthetic_store(tmp_path / "two", texts=texts[:20], vectors=vectors[:, :20], index=False)
-    first, second = (made.store.query("anisotropy", sample=7, seed=1)["anisotropy"] for made in (single, two))
+    first, second = (
+        made.store.query("anisotropy", sample=7, seed=1)["anisotropy"] for made in (single, two)
+    )
     assert first == pytest.approx(second, abs=1e-12)
 
 
@@ -167,8 +184,12 @@ def test_where_comes_before_sample(make_store):
 def test_filters_choose_spaces(make_store):
     make_store(n=3, index=False, model="gpt2", checkpoint="openai-community/gpt2")
     make_store(n=3, index=False, model="gpt2", checkpoint="openai-community/gpt2", pooling="mean")
-    make_store(n=3, index=False, model="clip", unit="sentence", pooling="eos", template="{bos}{text}{eos}")
-    store = make_store(n=3, index=False, model="gpt2", checkpoint="openai-community/gpt2", space="mine").store
+    make_store(
+        n=3, index=False, model="clip", unit="sentence", pooling="eos", template="{bos}{text}{eos}"
+    )
+    store = make_store(
+        n=3, index=False, model="gpt2", checkpoint="openai-community/gpt2", space="mine"
+    ).store
 
     def spaces(**arguments: object) -> list[str]:
         return list(dict.fromkeys(store.query("anisotropy", **arguments)["space"]))
@@ -180,7 +201,9 @@ def test_filters_choose_spaces(make_store):
     assert spaces(models=["gpt2", "clip"], pooling="last") == ["gpt2.word.last", "mine"]
     assert spaces(spaces=["mine", "gpt2.word.mean"]) == ["gpt2.word.mean", "mine"]
     assert spaces(unit="sentence") == spaces(template="{bos}{text}{eos}") == ["clip.sentence.eos"]
-    with pytest.raises(QueryError, match=r"no space matches model 'clip', pooling 'mean'\. The store holds: clip\."):
+    with pytest.raises(
+        QueryError, match=r"no space matches model 'clip', pooling 'mean'\. The store holds: clip\."
+    ):
         spaces(models="clip", pooling="mean")
 
 
@@ -189,8 +212,14 @@ def test_filters_choose_spaces(make_store):
     [
         ({"template": "{txt}"}, "unknown template field 'txt'. Did you mean 'text'"),
         ({"layers": "rw"}, "unknown layer 'rw'. Did you mean 'raw'"),
-        ({"layers": "0..2"}, r"unknown layer '0\.\.2'.*normed\. Write ranges as 0-6, and several layers as 0,3,6\."),
-        ({"models": "toy,toy"}, r"unknown model 'toy,toy'.*Known: toy\. Each is given by itself: repeat the option"),
+        (
+            {"layers": "0..2"},
+            r"unknown layer '0\.\.2'.*normed\. Write ranges as 0-6, and several layers as 0,3,6\.",
+        ),
+        (
+            {"models": "toy,toy"},
+            r"unknown model 'toy,toy'.*Known: toy\. Each is given by itself: repeat the option",
+        ),
         ({"spaces": "toy"}, r"unknown space 'toy'\. Did you mean 'toy\.word\.last'"),
         ({"where": "tekst = 'a'"}, "unknown column 'tekst'. Did you mean 'text'"),
         ({"varient": "raw"}, "unknown parameter of anisotropy 'varient'. Did you mean 'variant'"),
@@ -240,12 +269,17 @@ def test_spaces_take_the_layers_that_they_have_and_notes_say_what_they_lack(make
     assert "the range" not in notes
     names, notes = layers("11-99")
     assert names == {"deep": ["11", "12"]}
-    assert "the range 11-99 ends at layer 12: deep.word.last has no higher layer, and no other space has." in notes
+    assert (
+        "the range 11-99 ends at layer 12: deep.word.last has no higher layer, and no other space"
+        " has." in notes
+    )
     header, lines = store.query("anisotropy").layout()
     assert header == ["layer", "deep.word.last", "flat.word.last"]
     assert [line[0] for line in lines] == [*map(str, range(13)), "raw"], "2 before 10"
     known = ", ".join(map(str, range(13)))
-    with pytest.raises(UnknownNameError, match=f"unknown layer '13'. Known: {known}, raw, all, top, normed"):
+    with pytest.raises(
+        UnknownNameError, match=f"unknown layer '13'. Known: {known}, raw, all, top, normed"
+    ):
         layers("0,13")
 
 
@@ -264,7 +298,9 @@ for question in sys.argv[2:]:
     "questions",
     [
         {
-            'for name in ("anisotropy", "rogue-dims"): store.query(name)': "pyarrow faiss scipy duckdb",
+            'for name in ("anisotropy", "rogue-dims"): store.query(name)': (
+                "pyarrow faiss scipy duckdb"
+            ),
             'store.query("norms", top=0)': "pyarrow faiss scipy duckdb",
             "store.info(); store.skipped()": "faiss scipy",
             'store.neighbours("text1", where="length(text) > 0")': "scipy",
@@ -286,7 +322,14 @@ def test_a_question_imports_only_what_it_needs(make_store, questions):
     for forbidden, line in zip(questions.values(), done.stdout.splitlines(), strict=True):
         loaded = set(line.split())
         assert "numpy" in loaded
-        assert not loaded & {*forbidden.split(), "torch", "transformers", "pandas", "polars", "huggingface_hub"}
+        assert not loaded & {
+            *forbidden.split(),
+            "torch",
+            "transformers",
+            "pandas",
+            "polars",
+            "huggingface_hub",
+        }
 
 
 @pytest.mark.parametrize("metric", ["anisotropy", "rogue-dims", "hubness", "cka"])

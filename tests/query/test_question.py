@@ -71,12 +71,16 @@ def another(metric: str, parameter: Parameter) -> Any:
 def named_parameters(table: Table) -> set[tuple[str, str]]:
     """Return the parameters and values that a note names, as in ``metric: k = 5, distance = cosine``."""
     listed = [note.partition(": ")[2] for note in table.notes if re.match(r"[a-z-]+: \w+ = ", note)]
-    return {match for each in listed for match in re.findall(r"(\w+) = (.+?)(?=[,;] \w+ = |$)", each)}
+    return {
+        match for each in listed for match in re.findall(r"(\w+) = (.+?)(?=[,;] \w+ = |$)", each)
+    }
 
 
 def used(metric: str, parameter: Parameter, question: Mapping[str, Any]) -> Any:
     """Return the value that has an effect: of what is given, else of the default."""
-    if not parameter.has_effect({each.name: each.default for each in METRICS[metric].parameters} | dict(question)):
+    if not parameter.has_effect(
+        {each.name: each.default for each in METRICS[metric].parameters} | dict(question)
+    ):
         return None
     if parameter.name in question:
         return question[parameter.name]
@@ -86,7 +90,9 @@ def used(metric: str, parameter: Parameter, question: Mapping[str, Any]) -> Any:
 EVERY = [(metric.name, parameter) for metric in METRICS.values() for parameter in metric.parameters]
 
 
-@pytest.mark.parametrize(("metric", "parameter"), EVERY, ids=lambda each: getattr(each, "name", each))
+@pytest.mark.parametrize(
+    ("metric", "parameter"), EVERY, ids=lambda each: getattr(each, "name", each)
+)
 def test_rows_of_two_values_of_a_parameter_say_which(store, metric, parameter):
     """Also where the metric has a column of that name, which the parameter fills (``std``, ``adjusted``, ``word``)."""
     if not parameter.is_in_rows:
@@ -98,25 +104,41 @@ def test_rows_of_two_values_of_a_parameter_say_which(store, metric, parameter):
         given |= {other: allowed[-1]} if allowed != ((),) else {}
     if metric == "correlate" and parameter.is_words:
         given |= {"value": "axis", **INPUTS["axis"]}
-    plain, changed = ask(store, metric, **given), ask(store, metric, **given | {parameter.name: value})
+    plain, changed = (
+        ask(store, metric, **given),
+        ask(store, metric, **given | {parameter.name: value}),
+    )
     assert set(map(str, plain[parameter.name])).isdisjoint(map(str, changed[parameter.name]))
     if parameter in METRICS[metric].row_parameters:
         assert plain[parameter.name] == [used(metric, parameter, given)] * len(plain)
-        assert changed[parameter.name] == [used(metric, parameter, given | {parameter.name: value})] * len(changed)
-        text = str(value) if isinstance(value, float) else show_parameter(changed[parameter.name][0])
+        assert changed[parameter.name] == [
+            used(metric, parameter, given | {parameter.name: value})
+        ] * len(changed)
+        text = (
+            str(value) if isinstance(value, float) else show_parameter(changed[parameter.name][0])
+        )
         assert (parameter.name, text) in named_parameters(changed)
     assert {name for name, _ in named_parameters(plain)} == {
-        each.name for each in METRICS[metric].row_parameters if used(metric, each, given) not in (None, each.default)
+        each.name
+        for each in METRICS[metric].row_parameters
+        if used(metric, each, given) not in (None, each.default)
     }
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_what_rows_say_has_the_declared_types(store, metric):
     found = ask(store, metric)
-    types = {name: ARROW[METRICS[metric].types[name]] for name in found.columns if name in ("reason", "seed")}
+    types = {
+        name: ARROW[METRICS[metric].types[name]]
+        for name in found.columns
+        if name in ("reason", "seed")
+    }
     for parameter in METRICS[metric].row_parameters:
         types[parameter.name] = ARROW[parameter.type]
-        assert all(value is None or type(value) is PYTHON[parameter.type] for value in found[parameter.name])
+        assert all(
+            value is None or type(value) is PYTHON[parameter.type]
+            for value in found[parameter.name]
+        )
     assert {name: found.to_arrow().schema.field(name).type for name in types} == types
 
 
@@ -130,16 +152,27 @@ def test_a_row_without_a_value_says_how_it_was_asked_too(store):
     [row] = ask(store, "isoscore", zeta=1, where="false", layers=0).to_pylist()
     assert (row["isoscore"], row["zeta"], type(row["zeta"])) == (None, 1.0, float)
     [row] = ask(store, "similarity", where="false", layers=0).to_pylist()
-    assert (row["spearman"], row["missing"], row["seed"], row["resamples"]) == (None, "skip", None, None)
+    assert (row["spearman"], row["missing"], row["seed"], row["resamples"]) == (
+        None,
+        "skip",
+        None,
+        None,
+    )
 
 
-SPLITS = "one-sided p-values, from 50 random splits of the words into two sets of these sizes (seed 5)"
+SPLITS = (
+    "one-sided p-values, from 50 random splits of the words into two sets of these sizes (seed 5)"
+)
 DRAWN: list[tuple[str, dict[str, Any], str]] = [
     ("correlate", {}, "correlate: intervals from 1,000 resamples of the items (seed 5)"),
     ("similarity", {}, "similarity: intervals from 1,000 resamples of the pairs (seed 5)"),
     ("weat", {"permutations": 50}, f"weat: {SPLITS}"),
     ("sc-weat", {"permutations": 50}, f"sc-weat: {SPLITS}"),
-    ("rsa", {"correlation": "spearman", "pairs": 50}, "rsa: a random sample of 50 of 435 pairs of items (seed 5)"),
+    (
+        "rsa",
+        {"correlation": "spearman", "pairs": 50},
+        "rsa: a random sample of 50 of 435 pairs of items (seed 5)",
+    ),
     ("ceat", {"draws": 50}, "ceat: 50 draws of one occurrence of each word (seed 5)"),
     ("change", {"word": ["the"]}, "change: p by 1,000 shuffles of the groups (seed 5)"),
     ("knn", {"k": 3}, "knn: intervals from random halves of the items (seed 5)"),
@@ -159,10 +192,14 @@ NOT_DRAWN: list[tuple[str, dict[str, Any]]] = [
 
 
 def test_every_metric_that_draws_is_among_those_that_follow():
-    assert {metric.name for metric in METRICS.values() if metric.is_seeded} == {metric for metric, _, _ in DRAWN}
+    assert {metric.name for metric in METRICS.values() if metric.is_seeded} == {
+        metric for metric, _, _ in DRAWN
+    }
 
 
-@pytest.mark.parametrize(("metric", "question", "expected"), DRAWN, ids=[metric for metric, _, _ in DRAWN])
+@pytest.mark.parametrize(
+    ("metric", "question", "expected"), DRAWN, ids=[metric for metric, _, _ in DRAWN]
+)
 def test_what_was_drawn_has_a_note_with_its_seed(store, metric, question, expected):
     for _ in "computed", "from the cache":
         found = ask(store, metric, seed=5, **question)
@@ -203,5 +240,6 @@ def test_a_number_is_of_the_declared_type():
 def test_a_parameter_cannot_have_the_name_of_a_column_of_every_row():
     metric = replace(METRICS["norms"], parameters=(Parameter("n", 1, "How many."),))
     assert problems(metric) == [
-        "its parameter 'n' has the name of an option that every metric has, or of a column of every row"
+        "its parameter 'n' has the name of an option that every metric has, or of a column of"
+        " every row"
     ]

@@ -23,7 +23,11 @@ def test_the_rows_of_each_store_are_those_of_its_own_query(both, metric):
     assert table.columns[:2] == ("store", "space")
     for name in ("a", "b"):
         own = Store(name).query(metric)
-        found = [{key: value for key, value in row.items() if key != "store"} for row in table if row["store"] == name]
+        found = [
+            {key: value for key, value in row.items() if key != "store"}
+            for row in table
+            if row["store"] == name
+        ]
         assert found == own.to_pylist()
     assert len(table) == sum(len(Store(name).query(metric)) for name in ("a", "b"))
 
@@ -31,7 +35,10 @@ def test_the_rows_of_each_store_are_those_of_its_own_query(both, metric):
 def test_neighbours_say_their_store(both):
     table = Stores([Store("a"), both / "b"]).neighbours("dog", k=2, models="toy")
     assert [row["store"] for row in table] == ["a", "a", str(both / "b"), str(both / "b")]
-    assert table["text"] == [*Store("a").neighbours("dog", k=2)["text"], *Store("b").neighbours("dog", k=2)["text"][:2]]
+    assert table["text"] == [
+        *Store("a").neighbours("dog", k=2)["text"],
+        *Store("b").neighbours("dog", k=2)["text"][:2],
+    ]
 
 
 def test_notes_name_the_store_unless_they_hold_for_all(both):
@@ -83,9 +90,19 @@ def test_words_of_standard_input_are_read_once_for_all_spaces_and_stores(both, m
     read("dog\ncat\n")
     assert Stores(["a", "b"]).query("norms", words="-", layers=0, models="toy")["n"] == [2, 2]
     read("dog\ncat\n")
-    options = {"y": "hen,owl", "a": "cow,hen", "b": "owl,hen", "missing": "skip", "models": "toy", "layers": 0}
+    options = {
+        "y": "hen,owl",
+        "a": "cow,hen",
+        "b": "owl,hen",
+        "missing": "skip",
+        "models": "toy",
+        "layers": 0,
+    }
     found = Stores(["a", "b"]).query("weat", x="-", **options)
-    assert found["effect_size"] == Stores(["a", "b"]).query("weat", x="dog,cat", **options)["effect_size"]
+    assert (
+        found["effect_size"]
+        == Stores(["a", "b"]).query("weat", x="dog,cat", **options)["effect_size"]
+    )
     read("dog\n")
     with pytest.raises(UsageError, match=r"standard input \(-\) is one set of words"):
         Stores(["a", "b"]).query("weat", x="-", **options | {"y": "-"})

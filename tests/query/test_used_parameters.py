@@ -9,7 +9,12 @@ from kept_columns import write_columns as write_kept
 
 from embstore.base.errors import UsageError
 
-SETS: dict[str, Any] = {"x": "text0,text1,text2", "y": ["text3", "text4"], "a": "text5,text6,gone", "b": "text7,text8"}
+SETS: dict[str, Any] = {
+    "x": "text0,text1,text2",
+    "y": ["text3", "text4"],
+    "a": "text5,text6,gone",
+    "b": "text7,text8",
+}
 
 PLEASANT: dict[str, Any] = {"pleasant": "text1,text2", "unpleasant": "text3,text4"}
 
@@ -45,7 +50,10 @@ USED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 @pytest.fixture
 def made(make_store):
     made = make_store(n=12, n_blocks=1, index=False)
-    write_kept(made, {"freq": [float(n * n % 7) for n in range(12)], "kind": [f"k{n % 6}" for n in range(12)]})
+    write_kept(
+        made,
+        {"freq": [float(n * n % 7) for n in range(12)], "kind": [f"k{n % 6}" for n in range(12)]},
+    )
     write_lexicon(made, made.texts)
     return made
 
@@ -60,11 +68,27 @@ def test_rows_have_the_values_that_were_used(made, metric, asked, used):
 
 
 USELESS = [
-    ("intrinsic-dimension", {"estimator": "gride", "discard": 0.2}, 'discard="0.2" is of estimator="twonn": add that'),
-    ("intrinsic-dimension", {"neighbours": 9}, 'neighbours=9 is of estimator="gride" or estimator="mle": add that'),
-    ("correlate", {"column": "freq", "k": 3}, 'k=3 is of value="hubness": add that, or leave k out'),
+    (
+        "intrinsic-dimension",
+        {"estimator": "gride", "discard": 0.2},
+        'discard="0.2" is of estimator="twonn": add that',
+    ),
+    (
+        "intrinsic-dimension",
+        {"neighbours": 9},
+        'neighbours=9 is of estimator="gride" or estimator="mle": add that',
+    ),
+    (
+        "correlate",
+        {"column": "freq", "k": 3},
+        'k=3 is of value="hubness": add that, or leave k out',
+    ),
     ("rsa", {"pairs": 10}, 'pairs=10 is of correlation="spearman": add that'),
-    ("self-similarity", {"word": "the", "per_word": True}, "per_word= has no effect with word=: leave one of them out"),
+    (
+        "self-similarity",
+        {"word": "the", "per_word": True},
+        "per_word= has no effect with word=: leave one of them out",
+    ),
 ]
 
 
@@ -79,7 +103,9 @@ def test_long_lists_are_named_by_their_first_words_and_hash(made, tmp_path):
     words = "".join(f"text{n}\n" for n in range(8))
     (tmp_path / "words.txt").write_text(words)
     sha = hashlib.sha256(words.encode()).hexdigest()
-    found = made.store.query("axis", positive=str(tmp_path / "words.txt"), negative=["text9"], layers=1, top=1)
+    found = made.store.query(
+        "axis", positive=str(tmp_path / "words.txt"), negative=["text9"], layers=1, top=1
+    )
     short = f"text0,text1,text2 … (8 words, SHA-256 {sha[:12]})"
     assert f"axis: positive = {short}; negative = text9; top = 1" in found.notes
     assert found["positive"][0] == words.split()
@@ -91,7 +117,8 @@ def test_long_lists_are_named_by_their_first_words_and_hash(made, tmp_path):
 def test_parameters_of_text_take_numbers_as_the_command_line_does(made):
     options: dict[str, Any] = {"label": "freq", "k": 2, "layers": 1}
     assert (
-        made.store.query("knn", label_bins=2, **options).rows == made.store.query("knn", label_bins="2", **options).rows
+        made.store.query("knn", label_bins=2, **options).rows
+        == made.store.query("knn", label_bins="2", **options).rows
     )
     edges = made.store.query("knn", label_bins=[0, 2, 7], **options)
     assert edges["label_bins"] == ["0,2,7"]
@@ -99,5 +126,6 @@ def test_parameters_of_text_take_numbers_as_the_command_line_does(made):
     assert [row["versus"] for row in found if row["difference"] is not None] == ["0"]
     both = {"column": "freq", "layers": [0, 1], "resamples": 0, "differences": 100}
     assert (
-        made.store.query("correlate", versus=1, **both).rows == made.store.query("correlate", versus="1", **both).rows
+        made.store.query("correlate", versus=1, **both).rows
+        == made.store.query("correlate", versus="1", **both).rows
     )

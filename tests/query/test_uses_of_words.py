@@ -13,13 +13,17 @@ from embstore.metrics.ceat import ceat
 from embstore.metrics.data import Contexts, Words
 
 PLACES = ["river", "sea", "money", "town", "road"]
-SENTENCES = [f"{first} bank and {first} dog by {last}" for first in ("old", "new", "my") for last in PLACES]
+SENTENCES = [
+    f"{first} bank and {first} dog by {last}" for first in ("old", "new", "my") for last in PLACES
+]
 
 
 @pytest.fixture
 def made(make_store):
     """Occurrences of sentences of 1900, 1950 and 2000, some without a year."""
-    made = make_store(unit="occurrence", texts=SENTENCES, dim=5, n_blocks=1, top_form=None, index=False)
+    made = make_store(
+        unit="occurrence", texts=SENTENCES, dim=5, n_blocks=1, top_form=None, index=False
+    )
     years = {"old": 1900, "new": 1950, "my": 2000}
     write_columns(made, {"year": [
         None if item.context.endswith("road") else years[item.context.split()[0]] for item in made.items
@@ -30,14 +34,18 @@ def made(make_store):
 def test_change_is_that_of_the_vectors(made):
     rows = made.store.query("change", by="year", min_contexts=3, permutations=0).rows
     assert {(row["word"], row["group_1"], row["group_2"]) for row in rows} == {
-        (word, *years) for word in ("bank", "dog", "and", "by") for years in (("1900", "1950"), ("1950", "2000"))
+        (word, *years)
+        for word in ("bank", "dog", "and", "by")
+        for years in (("1900", "1950"), ("1950", "2000"))
     }
     for layer in (0, 1):
         _, texts, vectors, years = made.store.vectors(made.space, layer, columns=["year"])
         for row in (row for row in rows if row["layer"] == layer):
             is_word = np.array([text == row["word"] for text in texts])
             first, second = (
-                vectors[is_word & np.array([value == int(row[name]) for value in years])].astype(float)
+                vectors[is_word & np.array([value == int(row[name]) for value in years])].astype(
+                    float
+                )
                 for name in ("group_1", "group_2")
             )
             assert (len(first), len(second)) == (row["n_1"], row["n_2"])
@@ -51,9 +59,13 @@ def test_change_is_that_of_the_vectors(made):
 def test_too_few_permutations_for_the_tests_are_said(made):
     """Of four words between three years: eight tests of a layer."""
     few, enough = (
-        str(made.store.query("change", by="year", min_contexts=3, permutations=n, layers=0).notes) for n in (79, 199)
+        str(made.store.query("change", by="year", min_contexts=3, permutations=n, layers=0).notes)
+        for n in (79, 199)
     )
-    assert "too few permutations for 8 tests: no p_holm can be below 0.1. Draw more: permutations=1000" in few
+    assert (
+        "too few permutations for 8 tests: no p_holm can be below 0.1. Draw more: permutations=1000"
+        in few
+    )
     assert "too few permutations" not in enough
 
 
@@ -70,10 +82,17 @@ def test_senses_are_compared_in_all_pairs_and_what_is_left_out_is_named(made):
     }  # fmt: skip
     rare = ", ".join(sorted([*PLACES, "old", "new", "my"]))
     [note] = [note for note in table.notes if "compared with nothing" in note]
-    assert note.startswith(f"{made.space}: layers 0, 1: 8 words, or groups of words, have too few contexts")
+    assert note.startswith(
+        f"{made.space}: layers 0, 1: 8 words, or groups of words, have too few contexts"
+    )
     assert sorted(note.removesuffix(".").rpartition(": ")[2].split(", ")) == rare.split(", ")
-    chosen = made.store.query("change", by="sense", min_contexts=3, permutations=0, layers=0, against="late").rows
-    assert {(row["group_1"], row["group_2"]) for row in chosen} == {("early", "late"), ("middle", "late")}
+    chosen = made.store.query(
+        "change", by="sense", min_contexts=3, permutations=0, layers=0, against="late"
+    ).rows
+    assert {(row["group_1"], row["group_2"]) for row in chosen} == {
+        ("early", "late"),
+        ("middle", "late"),
+    }
     with pytest.raises(UnknownNameError, match=r"unknown group 'lat'.*'late'"):
         made.store.query("change", by="sense", against="lat")
 
@@ -81,15 +100,24 @@ def test_senses_are_compared_in_all_pairs_and_what_is_left_out_is_named(made):
 def test_requested_words_keep_their_p_and_rare_ones_say_why(made):
     query = made.store.query
     every = {
-        (row["word"], row["layer"], row["group_1"]): row["p"] for row in query("change", by="year", min_contexts=3)
+        (row["word"], row["layer"], row["group_1"]): row["p"]
+        for row in query("change", by="year", min_contexts=3)
     }
     some = query("change", by="year", min_contexts=3, word=["dog", "river"]).rows
-    assert all(row["p"] == every[row["word"], row["layer"], row["group_1"]] for row in some if row["word"] == "dog")
-    assert {row["reason"] for row in some if row["word"] == "river"} == {"fewer than 3 contexts in a group"}
+    assert all(
+        row["p"] == every[row["word"], row["layer"], row["group_1"]]
+        for row in some
+        if row["word"] == "dog"
+    )
+    assert {row["reason"] for row in some if row["word"] == "river"} == {
+        "fewer than 3 contexts in a group"
+    }
     for layer in (0, 1):  # one word, between three years
         tested = [row for row in some if row["word"] == "dog" and row["layer"] == layer]
         p, p_2 = sorted(row["p"] for row in tested)
-        assert sorted(row["p_holm"] for row in tested) == pytest.approx([min(1, 2 * p), min(1, max(2 * p, p_2))])
+        assert sorted(row["p_holm"] for row in tested) == pytest.approx(
+            [min(1, 2 * p), min(1, max(2 * p, p_2))]
+        )
 
 
 def test_ceat_is_that_of_the_selected_vectors(made):
@@ -99,8 +127,13 @@ def test_ceat_is_that_of_the_selected_vectors(made):
     ids, texts, vectors = made.store.vectors(made.space, 1, where)
     names = tuple(word for words in sets.values() for word in words)
     used = np.isin(texts, names)
-    contexts = Contexts(ids[used], np.array([names.index(text) for text in texts if text in names]), names)
-    words = {name: Words(np.array([names.index(word) for word in given]), tuple(given)) for name, given in sets.items()}
+    contexts = Contexts(
+        ids[used], np.array([names.index(text) for text in texts if text in names]), names
+    )
+    words = {
+        name: Words(np.array([names.index(word) for word in given]), tuple(given))
+        for name, given in sets.items()
+    }
     expected = ceat(Arrays(vectors[used], ids=ids[used]), contexts=contexts, draws=200, **words)
     assert {name: row[name] for name in expected if name != "sizes"} == pytest.approx(
         {name: value for name, value in expected.items() if name != "sizes"}
@@ -116,7 +149,9 @@ def test_vectors_of_occurrences_come_with_texts_and_columns(made):
     by_id = {item.id: item for item in made.items}
     assert texts == [by_id[item].text for item in ids.tolist()]
     assert vectors.shape == (len(ids), 5)
-    assert [value is None for value in years] == [by_id[item].context.endswith("road") for item in ids.tolist()]
+    assert [value is None for value in years] == [
+        by_id[item].context.endswith("road") for item in ids.tolist()
+    ]
     assert zipf.dtype == np.float64
     assert len(made.store.vectors(made.space, 0, columns="year")) == 4
 

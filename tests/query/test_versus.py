@@ -22,7 +22,9 @@ def made(make_store):
 
 
 def test_differences_are_of_the_numbers_shown_and_fit_into_80_columns(made):
-    plain, table = (made.store.query("similarity", dataset="rg65", **more) for more in ({}, {"versus": "1"}))
+    plain, table = (
+        made.store.query("similarity", dataset="rg65", **more) for more in ({}, {"versus": "1"})
+    )
     assert not {*COLUMNS} & {*plain.columns}
     assert [name for name in table.columns if name in COLUMNS] == COLUMNS
     rho = plain["spearman"]
@@ -31,10 +33,15 @@ def test_differences_are_of_the_numbers_shown_and_fit_into_80_columns(made):
     assert table["versus"] == ["1", None, "1"]
     tested = [row for row in table.rows if row["difference"] is not None]
     assert all(row["difference_low"] < row["difference"] < row["difference_high"] for row in tested)
-    assert [row["p_holm"] for row in tested] == holm(np.array([row["p"] for row in tested])).tolist()
+    assert [row["p_holm"] for row in tested] == holm(
+        np.array([row["p"] for row in tested])
+    ).tolist()
     assert sum(table["best_share"]) == pytest.approx(1)
     assert {row["n_common"] for row in table.rows} == {60}
-    assert "versus toy.word.last layer 1: 60 pairs that all have, 1,000 resamples of the pairs" in str(table.notes)
+    assert (
+        "versus toy.word.last layer 1: 60 pairs that all have, 1,000 resamples of the pairs"
+        in str(table.notes)
+    )
     assert made.store.query("similarity", dataset="rg65", versus="1").rows == table.rows
     assert made.store.query("similarity", dataset="rg65", versus="1", seed=3)["p"] != table["p"]
 
@@ -50,7 +57,8 @@ def test_too_few_resamples_for_many_tests_are_said(made):
     for name in names:
         write_pairs(made, name)
     few, enough = (
-        str(made.store.query("similarity", dataset=names, versus="1", differences=n).notes) for n in (100, 1000)
+        str(made.store.query("similarity", dataset=names, versus="1", differences=n).notes)
+        for n in (100, 1000)
     )
     assert "too few resamples for 4 tests: no p_holm can be below 0.079. Draw more" in few
     assert "too few resamples" not in enough
@@ -68,7 +76,9 @@ def test_two_spaces_are_compared_on_common_items(make_store, tmp_path):
     rng = np.random.default_rng(0)
     first = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     texts = [f"text{number}" for number in range(10, 50)]
-    second = make_store(texts=texts, dim=4, n_blocks=1, top_form=None, model="other", seed=1, index=False)
+    second = make_store(
+        texts=texts, dim=4, n_blocks=1, top_form=None, model="other", seed=1, index=False
+    )
     values = rng.normal(size=50).tolist()
     write_columns(first, {"x": values[:40]})
     store = first.store
@@ -79,7 +89,9 @@ def test_two_spaces_are_compared_on_common_items(make_store, tmp_path):
         assert other["difference"] is None
         assert (row["versus"], other["versus"]) == (second.space, None)
         assert row["n_common"] == 30
-        norms = [np.linalg.norm(made.vectors[layer].astype(float), axis=1) for made in (first, second)]
+        norms = [
+            np.linalg.norm(made.vectors[layer].astype(float), axis=1) for made in (first, second)
+        ]
         rho = [spearmanr(norm, values[10:40]).statistic for norm in (norms[0][10:], norms[1][:30])]
         assert row["difference"] == pytest.approx(rho[0] - rho[1])
 
@@ -101,19 +113,28 @@ def test_differences_of_classifiers_have_errors_from_parts_of_the_items(make_sto
     made = make_store(n=80, dim=4, n_blocks=2, top_form=None, vectors=vectors, index=False)
     write_columns(made, {"pos": ["NV"[code] for code in codes]})
     asked = {"label": "pos", "k": 5}
-    first, second, best = (made.store.query("knn", versus=versus, **asked) for versus in ("0", "1", "best"))
+    first, second, best = (
+        made.store.query("knn", versus=versus, **asked) for versus in ("0", "1", "best")
+    )
     assert best["best"] == [True, False, False]
     pairs = np.array([*first["p"][1:], second["p"][2]])
     assert best["p"] == [None, *first["p"][1:]]
     assert best["p_holm"] == [None, *holm(pairs)[:2]]
     assert first["p_holm"][1:] == holm(pairs[:2]).tolist()
-    assert second["difference"][0] == -first["difference"][1] == pytest.approx(np.subtract(*best["accuracy"][:2]))
+    assert (
+        second["difference"][0]
+        == -first["difference"][1]
+        == pytest.approx(np.subtract(*best["accuracy"][:2]))
+    )
     assert all(low < value < high for low, value, high in zip(
         first["difference_low"][1:], first["difference"][1:], first["difference_high"][1:], strict=True))  # fmt: skip
     assert not {"best_share", "differences"} & {*best.columns}
     notes = str(best.notes)
     assert "80 items that all have; errors from random halves of these (seed 0)." in notes
-    assert "p_holm is over all 3 pairs of layers, since the best was chosen by the same items." in notes
+    assert (
+        "p_holm is over all 3 pairs of layers, since the best was chosen by the same items."
+        in notes
+    )
     assert made.store.query("knn", versus="best", seed=1, **asked)["p"] != best["p"]
     with pytest.raises(UnknownNameError, match="unknown parameter of knn 'differences'"):
         made.store.query("knn", versus="best", differences=1000, **asked)
@@ -125,8 +146,12 @@ def test_spaces_are_compared_by_the_items_of_both_in_both(make_store, metric, mo
     rng = np.random.default_rng(1)
     texts = [f"text{number}" for number in range(150)]
     x = (rng.normal(size=(1, 150, 4)) + 1.5 * np.eye(2, 4)[np.arange(150) % 2]).astype(np.float32)
-    small = make_store(texts=texts[:60], dim=4, n_blocks=0, top_form=None, vectors=x[:, :60], index=False)
-    large = make_store(texts=texts, dim=4, n_blocks=0, top_form=None, model="other", vectors=x, index=False)
+    small = make_store(
+        texts=texts[:60], dim=4, n_blocks=0, top_form=None, vectors=x[:, :60], index=False
+    )
+    large = make_store(
+        texts=texts, dim=4, n_blocks=0, top_form=None, model="other", vectors=x, index=False
+    )
     write_columns(large, {"pos": ["NV"[number % 2] for number in range(150)]})
     table = large.store.query(metric, label="pos", versus=small.space, **more)
     rows = {row["space"]: row for row in table.rows}
@@ -143,15 +168,25 @@ def test_spaces_are_compared_by_the_items_of_both_in_both(make_store, metric, mo
 
 
 def test_spaces_without_common_items_cannot_be_compared(make_store):
-    first = make_store(texts=[f"a{n}" for n in range(30)], dim=4, n_blocks=0, top_form=None, index=False)
+    first = make_store(
+        texts=[f"a{n}" for n in range(30)], dim=4, n_blocks=0, top_form=None, index=False
+    )
     second = make_store(
-        texts=[f"b{n}" for n in range(20)], dim=4, n_blocks=0, top_form=None, model="other", index=False
+        texts=[f"b{n}" for n in range(20)],
+        dim=4,
+        n_blocks=0,
+        top_form=None,
+        model="other",
+        index=False,
     )
     write_columns(first, {"pos": ["NV"[number % 2] for number in range(30)]})
     write_columns(second, {"pos": ["NV"[number % 2] for number in range(20)]})
     with pytest.raises(QueryError) as caught:
         first.store.query("knn", label="pos", versus=second.space)
-    expected = f"no item is in all of the spaces {second.space} (20), {first.space} (30). Choose spaces that have"
+    expected = (
+        f"no item is in all of the spaces {second.space} (20), {first.space} (30). Choose spaces"
+        " that have"
+    )
     assert str(caught.value).startswith(expected)
     assert "leave out versus=" in str(caught.value)
 
@@ -159,7 +194,9 @@ def test_spaces_without_common_items_cannot_be_compared(make_store):
 def test_a_comparison_that_can_find_nothing_says_so(make_store):
     """All layers are the same: no difference of any size would have been found."""
     x = np.random.default_rng(0).normal(size=(1, 40, 4)).astype(np.float32)
-    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, vectors=np.concatenate([x, x]), index=False)
+    made = make_store(
+        n=40, dim=4, n_blocks=1, top_form=None, vectors=np.concatenate([x, x]), index=False
+    )
     write_pairs(made)
     notes = str(made.store.query("similarity", dataset="rg65", versus="1").notes)
     assert "0.000 is found" not in notes
@@ -173,14 +210,20 @@ def test_what_cannot_be_compared(made):
 
 def test_the_layer_that_others_are_compared_with_is_added_to_them(made):
     found = made.store.query("similarity", dataset="rg65", layers="0,1", versus="2")
-    assert found.rows == made.store.query("similarity", dataset="rg65", layers="0-2", versus="2").rows
+    assert (
+        found.rows == made.store.query("similarity", dataset="rg65", layers="0-2", versus="2").rows
+    )
     assert found["versus"] == ["2", "2", None]
-    assert not any("differences = " in note for note in found.notes), "the note on versus has their number"
+    assert not any("differences = " in note for note in found.notes), (
+        "the note on versus has their number"
+    )
 
 
 def test_the_same_layer_twice_does_not_differ(make_store):
     x = np.random.default_rng(0).normal(size=(1, 40, 4)).astype(np.float32)
-    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, vectors=np.concatenate([x, 2 * x]), index=False)
+    made = make_store(
+        n=40, dim=4, n_blocks=1, top_form=None, vectors=np.concatenate([x, 2 * x]), index=False
+    )
     write_pairs(made)
     [row, _] = made.store.query("similarity", dataset="rg65", versus="1").rows
     assert (row["difference"], row["p"], row["p_holm"]) == (0, 1, 1)
@@ -199,18 +242,24 @@ def test_an_axis_is_placed_anew_if_its_file_changes(make_store, tmp_path):
 
 
 def test_rows_say_how_differences_and_shuffles_were_made(made):
-    plain, tested = (made.store.query("similarity", dataset="rg65", **more) for more in ({}, {"versus": "0"}))
+    plain, tested = (
+        made.store.query("similarity", dataset="rg65", **more) for more in ({}, {"versus": "0"})
+    )
     assert not {"versus", "differences"} & {*plain.columns}
     assert [row["differences"] for row in tested] == [None, 1000, 1000]
     write_columns(made, {"lemma": [number // 4 for number in range(60)]})
     shuffled = made.store.query("cka", permutations=19, block="lemma")
-    assert {(row["permutations"], row["over"], row["block"]) for row in shuffled} == {(19, "pair", "lemma")}
+    assert {(row["permutations"], row["over"], row["block"]) for row in shuffled} == {
+        (19, "pair", "lemma")
+    }
     assert "block" not in made.store.query("cka").columns
 
 
 def test_an_explanation_has_the_columns_of_options():
     from embstore import Store
 
-    columns = {column["name"]: column["help"] for column in Store.explain("cka").to_dict()["columns"]}
+    columns = {
+        column["name"]: column["help"] for column in Store.explain("cka").to_dict()["columns"]
+    }
     assert columns["calibrated"] == "0: not above the threshold, 1: alike (with permutations=)"
     assert "with estimator=" in str(Store.explain("intrinsic-dimension"))

@@ -26,7 +26,13 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "axis": {"positive": LISTED[:3], "negative": LISTED[3:6]},
     **{name: {"label": "freq", "label_bins": "0,5,11"} for name in ("knn", "clusters")},
     "probe": {"label": "freq", "folds": 3, "repeats": 1},
-    "weat": {"missing": "skip", "x": WORDS[:8], "y": WORDS[8:16], "a": WORDS[16:20], "b": WORDS[20:26]},
+    "weat": {
+        "missing": "skip",
+        "x": WORDS[:8],
+        "y": WORDS[8:16],
+        "a": WORDS[16:20],
+        "b": WORDS[20:26],
+    },
 }
 
 
@@ -36,7 +42,9 @@ def words(tmp_path_factory):
     folder = tmp_path_factory.mktemp("words")
     whole = synthetic_store(folder / "whole", texts=WORDS, n_blocks=1, index=False)
     kept = [whole.texts.index(word) for word in LISTED]
-    part = synthetic_store(folder / "part", texts=LISTED, vectors=whole.vectors[:, kept], n_blocks=1, index=False)
+    part = synthetic_store(
+        folder / "part", texts=LISTED, vectors=whole.vectors[:, kept], n_blocks=1, index=False
+    )
     for made in (whole, part):
         write_inputs(made)
         write_analogies(made, "listed", [LISTED[i : i + 4] for i in range(8)], [*"aaaabbbb"])
@@ -44,7 +52,12 @@ def words(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "metric", [name for name, metric in METRICS.items() if name != "sc-weat" and "word" in (metric.units or ["word"])]
+    "metric",
+    [
+        name
+        for name, metric in METRICS.items()
+        if name != "sc-weat" and "word" in (metric.units or ["word"])
+    ],
 )
 @pytest.mark.parametrize("options", [{}, {"transforms": "center"}], ids=["plain", "centred"])
 def test_a_metric_of_listed_words_is_that_of_a_store_of_them(words, metric, options):
@@ -53,28 +66,42 @@ def test_a_metric_of_listed_words_is_that_of_a_store_of_them(words, metric, opti
     found = whole.query(metric, words=[*LISTED, "nowhere", "nobody"], **options)
     right = part.query(metric, **options)
     assert {*found["words_missing"]} == {2}
-    assert any("lacks 2 of the 14 words of the list: 'nowhere', 'nobody'." in note for note in found.notes)
+    assert any(
+        "lacks 2 of the 14 words of the list: 'nowhere', 'nobody'." in note for note in found.notes
+    )
     for row, expected in zip(found, right, strict=True):
         for name, value in expected.items():
-            assert row[name] == (pytest.approx(value, abs=1e-9) if isinstance(value, float | list) else value), name
+            assert row[name] == (
+                pytest.approx(value, abs=1e-9) if isinstance(value, float | list) else value
+            ), name
 
 
 @pytest.mark.parametrize(
-    "given", [np.array, pandas.Series, polars.Series, iter], ids=["numpy", "pandas", "polars", "iter"]
+    "given",
+    [np.array, pandas.Series, polars.Series, iter],
+    ids=["numpy", "pandas", "polars", "iter"],
 )
 def test_words_in_arrays_are_those_of_a_list(words, given):
     store, sets = words[0], {name: PARAMETERS["weat"][name] for name in "xyab"}
-    assert store.query("norms", words=given(LISTED)).to_pylist() == store.query("norms", words=LISTED).to_pylist()
+    assert (
+        store.query("norms", words=given(LISTED)).to_pylist()
+        == store.query("norms", words=LISTED).to_pylist()
+    )
     found = store.query("weat", **{name: given(texts) for name, texts in sets.items()})
     assert found.to_pylist() == store.query("weat", **sets).to_pylist()
     of_list = store.query("sc-weat", words=WORDS[:3], a=sets["a"], b=sets["b"])
-    assert store.query("sc-weat", words=given(WORDS[:3]), a=sets["a"], b=sets["b"]).to_pylist() == of_list.to_pylist()
+    assert (
+        store.query("sc-weat", words=given(WORDS[:3]), a=sets["a"], b=sets["b"]).to_pylist()
+        == of_list.to_pylist()
+    )
 
 
 @pytest.mark.parametrize("metric", ["self-similarity", "mev", "anisotropy", "norms"])
 def test_listed_words_select_all_their_occurrences(make_store, metric):
     whole = make_store("whole", texts=SENTENCES, unit="occurrence", n_blocks=1, index=False)
-    kept = [place for place, item in enumerate(whole.items) if item.text in ("the", "bank", "river")]
+    kept = [
+        place for place, item in enumerate(whole.items) if item.text in ("the", "bank", "river")
+    ]
     found = whole.store.query(metric, words=["the", "bank", "river", "lake"], cache=False)
     where = f"item_id IN ({','.join(str(whole.items[place].id) for place in kept)})"
     right = whole.store.query(metric, where=where, cache=False)
@@ -96,9 +123,14 @@ def test_neighbours_among_listed_words_are_those_of_brute_force(make_store):
     listed = [f"text{number}" for number in range(3, 240, 7)]
     for query in ("text5", "text10"):  # the second is in the list
         found = made.store.neighbours(query, layers=1, k=6, words=[*listed, "nowhere"])
-        assert_same(hits(found), nearest(made.texts, made.layer(1), query, 6, {*listed}.__contains__))
+        assert_same(
+            hits(found), nearest(made.texts, made.layer(1), query, 6, {*listed}.__contains__)
+        )
         assert {*found["words_missing"]} == {1}
-        assert any(f"lacks 1 of the {len(listed) + 1} words of the list: 'nowhere'." in note for note in found.notes)
+        assert any(
+            f"lacks 1 of the {len(listed) + 1} words of the list: 'nowhere'." in note
+            for note in found.notes
+        )
     both = made.store.neighbours("text5", layers=1, words=listed, where="text LIKE '%3'")
     assert {*both["text"]} == {text for text in listed if text.endswith("3")}
 
@@ -106,7 +138,9 @@ def test_neighbours_among_listed_words_are_those_of_brute_force(make_store):
 def test_layers_of_two_spaces_count_what_either_lacks(make_store):
     make_store(texts=WORDS, index=False)
     made = make_store(texts=WORDS[5:], model="other", seed=1, index=False)
-    found = made.store.query("cka", spaces="toy.word.last", against="other.word.last", words=[*WORDS[:12], "nowhere"])
+    found = made.store.query(
+        "cka", spaces="toy.word.last", against="other.word.last", words=[*WORDS[:12], "nowhere"]
+    )
     assert {*found["words_missing"]} == {6}
     assert {*found["n"]} == {7}
 
@@ -155,7 +189,9 @@ def shown(make_store):
     made = make_store(n=20, index=False)
 
     def run(*arguments: str, stdin: str | None = None) -> Any:
-        done = CliRunner().invoke(app, [*arguments, "--store", str(made.root), "--format", "json"], input=stdin)
+        done = CliRunner().invoke(
+            app, [*arguments, "--store", str(made.root), "--format", "json"], input=stdin
+        )
         assert done.exit_code == 0, done.output
         return json.loads(done.stdout), done.stderr
 

@@ -83,7 +83,9 @@ def recipe(document: Any = None, figures: Any = None):
 
 def test_it_holds_every_number_of_the_table_of_figures_in_its_place(shared):
     table = json.loads((shared / "reference" / "paper_figures.json").read_text("utf-8"))
-    numbers = [number.value for number in load_recipe("wolfe2022").published if number.value is not None]
+    numbers = [
+        number.value for number in load_recipe("wolfe2022").published if number.value is not None
+    ]
     wanted = [entry["value"] for entry in table["figures"]]
     for entry in table["headline"]:
         wanted += entry["value"] if isinstance(entry["value"], list) else [entry["value"]]
@@ -94,22 +96,39 @@ def test_it_holds_every_number_of_the_table_of_figures_in_its_place(shared):
     assert sorted(numbers) == sorted(map(float, wanted))
 
     short = {"gpt2": "gpt2", "clip-vit-base-patch32": "clip"}
-    numbers = {(n.model, n.figure, n.layers, n.relation.value, n.value) for n in load_recipe("wolfe2022").published}
+    numbers = {
+        (n.model, n.figure, n.layers, n.relation.value, n.value)
+        for n in load_recipe("wolfe2022").published
+    }
     for entry in table["figures"]:
-        assert (short[entry["model"]], entry["figure"], entry["layer"], entry["relation"], entry["value"]) in numbers
-    ours = {(n.model, n.figure, n.layers): n.value for n in load_recipe("wolfe2022").published if n.source == "kawine"}
+        assert (
+            short[entry["model"]],
+            entry["figure"],
+            entry["layer"],
+            entry["relation"],
+            entry["value"],
+        ) in numbers
+    ours = {
+        (n.model, n.figure, n.layers): n.value
+        for n in load_recipe("wolfe2022").published
+        if n.source == "kawine"
+    }
     random_words = "mean_cos_random_words (Baseline_1)"
     for model, figures in table["ethayarajh_2019"].items():
         for layer, value in enumerate(figures[random_words]):
             assert ours[model, "random_word_cosine", layer] == value
-        for layer, value in enumerate(figures["variance_explained_raw_mean_over_words (layers 1..)"], 1):
+        for layer, value in enumerate(
+            figures["variance_explained_raw_mean_over_words (layers 1..)"], 1
+        ):
             assert ours[model, "word_variance_explained", layer] == value
 
 
 def test_each_number_of_the_paper_is_measured_or_says_why_not():
     paper = load_recipe("wolfe2022")
     measured = {measure.figure for measure in paper.measures}
-    excused = {figure for entry in paper.unmeasured if not entry.variant for figure in entry.figures}
+    excused = {
+        figure for entry in paper.unmeasured if not entry.variant for figure in entry.figures
+    }
     assert not measured & excused
     models = {model for entry in paper.unmeasured if not entry.figures for model in entry.models}
     for number in paper.published:
@@ -135,8 +154,13 @@ def test_the_paper_s_protocol_has_the_variants_of_the_authors():
     assert ("stsb_test_spearman", "") in variants
     assert ("stsb_test_spearman", "authors' reader") in variants
     assert ("cwe_self_similarity", "no first token") in variants
-    [draws] = {each.query for each in steps.measures if each.measure.variant == "authors' PAD draws"}
-    assert draws.space, draws.padding == ("wolfe2022.gpt2.occurrence.last", "wolfe2022.gpt2.padding.eos")
+    [draws] = {
+        each.query for each in steps.measures if each.measure.variant == "authors' PAD draws"
+    }
+    assert draws.space, draws.padding == (
+        "wolfe2022.gpt2.occurrence.last",
+        "wolfe2022.gpt2.padding.eos",
+    )
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -284,7 +308,9 @@ measures = [{{ figure = "a", help = "h", metric = "norms", column = "mean", spac
 """
 ONE_FIGURE = {
     "sources": {"a": "here"},
-    "figures": [{"model": "m", "figure": "a", "layers": "all", "relation": "<", "value": 1, "source": "a"}],
+    "figures": [
+        {"model": "m", "figure": "a", "layers": "all", "relation": "<", "value": 1, "source": "a"}
+    ],
 }
 
 
@@ -326,7 +352,10 @@ OUTSIDE = [
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        *((name, r"mine\.toml.* must be the name of a file in the recipe's folder") for name in OUTSIDE),
+        *(
+            (name, r"mine\.toml.* must be the name of a file in the recipe's folder")
+            for name in OUTSIDE
+        ),
         ("pipe.json", "pipe.json is not a regular file"),
         ("below", "below cannot be read: Is a directory"),
         ("circle.json", "circle.json cannot be read: Too many levels of symbolic links"),
@@ -369,9 +398,18 @@ def test_sources_are_datasets_or_files_below_the_folder_of_the_recipe(folder, mo
     monkeypatch.chdir(folder)
     for name in ("rg65", "words:500", "words.txt", "below/words.txt", str(folder / "words.txt")):
         assert load_minimal(folder, source=name).sources["words"].datasets == (name,)
-    outside = ("../secret.txt", str(folder.parent / "secret.txt"), "link.txt", "/dev/stdin", "-", "~/x.txt/../../../x")
+    outside = (
+        "../secret.txt",
+        str(folder.parent / "secret.txt"),
+        "link.txt",
+        "/dev/stdin",
+        "-",
+        "~/x.txt/../../../x",
+    )
     for name in outside:
-        with pytest.raises(UsageError, match="must be a dataset or a file below the recipe's folder"):
+        with pytest.raises(
+            UsageError, match="must be a dataset or a file below the recipe's folder"
+        ):
             load_minimal(folder, source=name)
 
 
@@ -395,21 +433,29 @@ def test_a_space_for_each_model_that_can_have_it():
 def test_a_space_may_be_for_some_models_only():
     made = recipe(changed("spaces.2", {**DOCUMENT["spaces"][2], "models": ["two"]}))
     steps = plan(made, [FIRST, TWO])
-    assert [step.space for step in steps.builds if step.spec.name == "occurrence.last"] == ["paper.two.occurrence.last"]
+    assert [step.space for step in steps.builds if step.spec.name == "occurrence.last"] == [
+        "paper.two.occurrence.last"
+    ]
     assert [each.model for each in steps.measures if each.measure.figure == "cosine"] == ["two"]
 
 
 def test_what_a_model_lacks_is_said_and_not_built():
-    traits = CheckpointTraits("one", "one", bare=True, unsupported={"marked.last": "it has no such token"})
+    traits = CheckpointTraits(
+        "one", "one", bare=True, unsupported={"marked.last": "it has no such token"}
+    )
     steps = plan(recipe(), [traits])
     assert "paper.one.marked.last" not in spaces_of(steps)
-    assert [each.query for each in steps.measures if each.space.name == "marked.last"] == ["it has no such token"]
+    assert [each.query for each in steps.measures if each.space.name == "marked.last"] == [
+        "it has no such token"
+    ]
 
 
 def test_quick_uses_the_small_sets_in_spaces_of_their_own_where_texts_are_cut():
     steps = plan(recipe(), [FIRST], quick=True)
     builds = {step.space: step for step in steps.builds}
-    assert builds["paper.one.word.last"].sources == ("rg65",)  # a whole set: the same space as in the full run
+    assert builds["paper.one.word.last"].sources == (
+        "rg65",
+    )  # a whole set: the same space as in the full run
     assert builds["paper.one.occurrence.last.quick"].limit == 5
     query_of = {(each.measure.figure, each.space.name): each.query for each in steps.measures}
     assert query_of["rho", "word.last"] == "left out by quick"
@@ -469,7 +515,10 @@ def test_a_band_may_be_a_share():
 def judged(*values: float | None, models=(FIRST,), **options):
     """Judge one model whose cosines are these, from layer 0 on."""
     steps = plan(recipe(changed("measures", DOCUMENT["measures"][:1])), models, **options)
-    readings = [LayerValue(i, value, 7, None if value is not None else "why") for i, value in enumerate(values)]
+    readings = [
+        LayerValue(i, value, 7, None if value is not None else "why")
+        for i, value in enumerate(values)
+    ]
     rows = judge(steps, {question: {"anisotropy": readings} for question in steps.queries})
     assert all(tuple(row) == COLUMNS for row in rows)
     return rows
@@ -477,7 +526,10 @@ def judged(*values: float | None, models=(FIRST,), **options):
 
 def test_measured_stands_beside_published_and_is_counted():
     rows = judged(0.55, 0.4, 0.3)
-    shown = [(row["layers"], row["layer"], row["relation"], row["measured"], row["verdict"]) for row in rows[:5]]
+    shown = [
+        (row["layers"], row["layer"], row["relation"], row["measured"], row["verdict"])
+        for row in rows[:5]
+    ]
     assert shown == [
         ("0", 0, "=", 0.55, "hit"),  # .5 ± .1
         ("1", 1, "=", 0.4, "miss"),  # .25 ± .1
@@ -487,8 +539,10 @@ def test_measured_stands_beside_published_and_is_counted():
     ]
     assert (rows[0]["low"], rows[0]["high"], rows[0]["n"]) == (0.4, 0.6, 7)
 
-    assert summary_of(rows) == (
-        "beside published numbers: 3 hit, 1 missed, 2 not measured; 1 measured of which nothing is published."
+    assert (
+        summary_of(rows)
+        == "beside published numbers: 3 hit, 1 missed, 2 not measured; 1 measured of which nothing"
+        " is published."
     )
 
 
@@ -502,7 +556,9 @@ def test_what_cannot_be_computed_is_not_measured_and_says_why():
     rows = judged(0.5, None)
     assert [row["verdict"] for row in rows[:2]] == ["hit", "not measured"]
     assert rows[1]["reason"] == "why"
-    assert [(row["verdict"], row["reason"]) for row in rows[2:4]] == [("not measured", "layer 1: why")] * 2
+    assert [(row["verdict"], row["reason"]) for row in rows[2:4]] == [
+        ("not measured", "layer 1: why")
+    ] * 2
 
 
 def test_a_layer_that_the_model_lacks():
@@ -535,15 +591,23 @@ def test_of_models_that_a_user_names_only_their_own_numbers_are_shown():
 
 
 def test_a_query_that_fails_gives_its_reason_to_each_number():
-    steps = plan(recipe(changed("measures", DOCUMENT["measures"][:1])), [FIRST], all_published=False)
+    steps = plan(
+        recipe(changed("measures", DOCUMENT["measures"][:1])), [FIRST], all_published=False
+    )
     rows = judge(steps, dict.fromkeys(steps.queries, "no such dataset"))
     compared = [row for row in rows if row["figure"] == "cosine"]
     assert [row["published"] for row in compared] == [0.5, 0.25, 0.6, None]
-    assert {(row["verdict"], row["reason"]) for row in compared} == {("not measured", "no such dataset")}
+    assert {(row["verdict"], row["reason"]) for row in compared} == {
+        ("not measured", "no such dataset")
+    }
 
 
 def test_variants_that_are_left_out_are_named():
-    document = changed("unmeasured", [{"figures": ["cosine"], "variant": "with padding", "reason": "no item"}])
+    document = changed(
+        "unmeasured", [{"figures": ["cosine"], "variant": "with padding", "reason": "no item"}]
+    )
     steps = plan(recipe(document), [FIRST], all_published=False)
     rows = judge(steps, dict.fromkeys(steps.queries, "x"))
-    assert [(row["model"], row["reason"]) for row in rows if row["variant"] == "with padding"] == [("one", "no item")]
+    assert [(row["model"], row["reason"]) for row in rows if row["variant"] == "with padding"] == [
+        ("one", "no item")
+    ]

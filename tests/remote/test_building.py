@@ -57,4 +57,7 @@ def test_builds_and_queries_through_a_failing_network(bucket, tmp_path, checkpoi
     Store(tmp_path / "pulled").pull(bucket.url, options=bucket.options)
     assert_same_content(tmp_path / "pulled", tmp_path / "local")
     expected = Store(tmp_path / "local").query("isoscore", layers="all")["isoscore"]
-    assert answered.exit_code != 0 or [row["isoscore"] for row in json.loads(answered.stdout)] == expected
+    assert (
+        answered.exit_code != 0
+        or [row["isoscore"] for row in json.loads(answered.stdout)] == expected
+    )

@@ -37,7 +37,11 @@ def place(request):
     server = request.getfixturevalue(request.param)
     if isinstance(server, GoogleServer):
         return server.new_url(), "gs://no-such-bucket/prefix", server.options
-    return f"az://{new_container(server)}/some/prefix", "az://no-such-container/prefix", azure_options(server)
+    return (
+        f"az://{new_container(server)}/some/prefix",
+        "az://no-such-container/prefix",
+        azure_options(server),
+    )
 
 
 def test_a_store_there_is_written_and_read(place, tmp_path):
@@ -52,7 +56,10 @@ def test_a_store_there_is_written_and_read(place, tmp_path):
     assert store.verify(deep=True).ok
     assert store.info().to_pylist()[0]["items"] == 40
     Store(tmp_path / "pulled").pull(url, options=options)
-    assert Store(tmp_path / "pulled").query("isoscore").to_pylist() == store.query("isoscore").to_pylist()
+    assert (
+        Store(tmp_path / "pulled").query("isoscore").to_pylist()
+        == store.query("isoscore").to_pylist()
+    )
     with pytest.raises(RemoteError, match="there is no such bucket") as caught:
         Store(missing, options=options).info()
     assert TOKEN not in str(caught.value)
@@ -62,7 +69,9 @@ def test_a_manifest_is_created_never_replaced(google):
     store, n_before = Store(google.new_url(), options=google.options), google.n_conditional
     store.add_vectors("mine", ["a", "b"], np.eye(2))
     manifests = [*store._files.objects.list("manifest")]
-    assert google.n_conditional == n_before + len(manifests) + 2, "and of two tries that check the server"
+    assert google.n_conditional == n_before + len(manifests) + 2, (
+        "and of two tries that check the server"
+    )
 
 
 def test_a_deletion_of_what_is_gone_does_not_matter(google):
@@ -83,7 +92,11 @@ def test_a_server_without_the_condition_is_refused(google, monkeypatch):
 def test_a_key_that_cannot_be_read_is_not_shown():
     """The client's error has the line of the key as a list of bytes: all of it, where its newlines were lost."""
     key = json.dumps(
-        {"private_key": "-----BEGIN PRIVATE KEY-----\\nMIIEexample", "client_email": "", "private_key_id": ""}
+        {
+            "private_key": "-----BEGIN PRIVATE KEY-----\\nMIIEexample",
+            "client_email": "",
+            "private_key_id": "",
+        }
     )
     with pytest.raises(UsageError, match=r"cannot be opened: .*\[…\]") as caught:
         Store("gs://bucket/prefix", options={"service_account_key": key}).info()

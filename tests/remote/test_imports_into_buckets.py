@@ -82,7 +82,9 @@ class Gone(BaseException):
 
 
 @pytest.mark.parametrize("machine", ["here", "elsewhere"])
-def test_an_import_that_was_cut_off_goes_on(bucket, caches, vectors, monkeypatch, tmp_path, machine):
+def test_an_import_that_was_cut_off_goes_on(
+    bucket, caches, vectors, monkeypatch, tmp_path, machine
+):
     """What was committed before stays, for the same machine and for another; the shards are those of a whole import."""
     monkeypatch.setattr("embstore.storage.writer._COMMIT_SECONDS", 0.0)
     monkeypatch.setattr(importing.ImportOptions.__init__, "__defaults__", _small_shards())
@@ -113,7 +115,9 @@ def test_an_import_that_was_cut_off_goes_on(bucket, caches, vectors, monkeypatch
     whole = Store(tmp_path / "whole")
     whole.add_vectors("mine", WORDS, vectors)
     shards = whole.catalog.shards("mine", 0)
-    assert {shard.file.key for shard in bucket.store.catalog.shards("mine", 0)} == {shard.file.key for shard in shards}
+    assert {shard.file.key for shard in bucket.store.catalog.shards("mine", 0)} == {
+        shard.file.key for shard in shards
+    }
     ranges = sorted((shard.first, shard.last) for shard in shards)
     assert all(first[1] < second[0] for first, second in pairwise(ranges)), "as a build makes them"
 

@@ -9,7 +9,13 @@ from buckets import KEY, SECRET
 from buckets import Bucket as Place
 from local_server import LocalHandler, LocalServer
 
-from embstore.base.errors import DamagedError, MissingObjectError, RemoteError, StoreError, UsageError
+from embstore.base.errors import (
+    DamagedError,
+    MissingObjectError,
+    RemoteError,
+    StoreError,
+    UsageError,
+)
 from embstore.storage.bucket import Bucket, check_url
 from embstore.storage.keys import manifest_key
 
@@ -21,14 +27,25 @@ def test_objects_are_written_listed_read_and_deleted(bucket, tmp_path):
     data = bytes(range(256)) * 50_000  # more than the part of a multipart upload
     (tmp_path / "large").write_bytes(data)
     (tmp_path / "small").write_bytes(b"0123456789")
-    objects.put({"folder/a": tmp_path / "small", "folder/b": tmp_path / "large", "other": tmp_path / "small"})
-    assert [(found.key, found.size) for found in objects.list("folder")] == [("folder/a", 10), ("folder/b", len(data))]
+    objects.put(
+        {
+            "folder/a": tmp_path / "small",
+            "folder/b": tmp_path / "large",
+            "other": tmp_path / "small",
+        }
+    )
+    assert [(found.key, found.size) for found in objects.list("folder")] == [
+        ("folder/a", 10),
+        ("folder/b", len(data)),
+    ]
     assert objects.get("folder/a") == b"0123456789"
     with pytest.raises(DamagedError, match="folder/b is damaged: it is larger than 4 KiB"):
         objects.get("folder/b", 4096)
     objects.download("folder/b", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == data
-    stored = bucket.client().head_object(Bucket=bucket.name, Key="some/prefix/folder/a")  # a second client
+    stored = bucket.client().head_object(
+        Bucket=bucket.name, Key="some/prefix/folder/a"
+    )  # a second client
     [first, _] = objects.list("folder")
     assert (stored["ContentLength"], stored["LastModified"]) == (10, first.modified)
     objects.replace("other", b"changed")
@@ -43,7 +60,9 @@ def test_objects_are_written_listed_read_and_deleted(bucket, tmp_path):
 def test_an_object_is_created_once(bucket):
     objects = bucket.objects()
     assert objects.put_new("manifest", b"first")
-    assert objects.put_new("manifest", b"first"), "the same bytes are the own ones, whose reply was lost"
+    assert objects.put_new("manifest", b"first"), (
+        "the same bytes are the own ones, whose reply was lost"
+    )
     assert not objects.put_new("manifest", b"second")
     assert objects.get("manifest") == b"first"
 
@@ -90,7 +109,9 @@ def test_a_missing_bucket_is_named(bucket, tmp_path):
         lambda: objects.get("key"), lambda: [*objects.list("folder")], lambda: objects.put_new("key", b""),
         lambda: objects.replace("key", b""), lambda: objects.put({"key": tmp_path / "file"}),
     ):  # fmt: skip
-        with pytest.raises(RemoteError, match="s3://no-such-bucket/some/prefix: there is no such bucket"):
+        with pytest.raises(
+            RemoteError, match="s3://no-such-bucket/some/prefix: there is no such bucket"
+        ):
             call()
 
 
@@ -104,18 +125,24 @@ def test_a_server_that_cannot_be_reached_is_named_without_secrets(bucket, monkey
 
 
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"])
-def test_an_endpoint_of_the_environment_may_be_http_on_this_machine_alone(bucket, variable, monkeypatch):
+def test_an_endpoint_of_the_environment_may_be_http_on_this_machine_alone(
+    bucket, variable, monkeypatch
+):
     options = {name: value for name, value in bucket.options.items() if name != "endpoint"}
     monkeypatch.setenv(variable, bucket.endpoint)
     Bucket(bucket.url, options).replace("over-http", b"x")
     monkeypatch.setenv(variable, "http://minio.example:9000")
-    with pytest.raises(UsageError, match=rf"{variable} is http://minio.example:9000, .* set AWS_ALLOW_HTTP=true"):
+    with pytest.raises(
+        UsageError, match=rf"{variable} is http://minio.example:9000, .* set AWS_ALLOW_HTTP=true"
+    ):
         Bucket(bucket.url, options)
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
     Bucket(bucket.url, options)
 
 
-@pytest.mark.parametrize("url", ["s4://bucket", "s3://", "s3://key:secret@bucket/x", "s3://bucket?sig=secret", "s3:/b"])
+@pytest.mark.parametrize(
+    "url", ["s4://bucket", "s3://", "s3://key:secret@bucket/x", "s3://bucket?sig=secret", "s3:/b"]
+)
 def test_other_urls_are_refused_without_their_credentials(url):
     with pytest.raises(UsageError, match="is no URL of a bucket") as caught:
         check_url(url)
@@ -127,7 +154,10 @@ def test_an_unknown_option_is_named():
         Bucket("s3://bucket", {"endpoin": "x"})
 
 
-DENIED = b"<Error><Code>AccessDenied</Code><Message>User is not authorized to perform s3:PutObject</Message></Error>"
+DENIED = (
+    b"<Error><Code>AccessDenied</Code><Message>User is not authorized to perform"
+    b" s3:PutObject</Message></Error>"
+)
 EMPTY = b"<ListBucketResult><Name>b</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"
 
 

@@ -35,7 +35,11 @@ def test_a_store_is_pushed_pulled_and_merged(made, make_store, bucket, tmp_path)
     assert {row["action"] for row in done} == {"pushed"}
     assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
     assert bucket.store.verify(deep=True).ok
-    assert len(bucket.store.catalog.select("freq < 3")) == len(made.store.catalog.select("freq < 3")) > 0
+    assert (
+        len(bucket.store.catalog.select("freq < 3"))
+        == len(made.store.catalog.select("freq < 3"))
+        > 0
+    )
     here = Store(tmp_path / "here")
     here.pull(bucket.url, options=bucket.options)
     assert here.query("anisotropy").rows == made.store.query("anisotropy").rows
@@ -44,7 +48,10 @@ def test_a_store_is_pushed_pulled_and_merged(made, make_store, bucket, tmp_path)
     assert not len(here.pull(bucket.url, options=bucket.options))
     other = make_store("other", n=5, space="other").store
     assert len(other.merge(bucket.store))
-    assert other.query("anisotropy", spaces=made.space).rows == made.store.query("anisotropy", spaces=made.space).rows
+    assert (
+        other.query("anisotropy", spaces=made.space).rows
+        == made.store.query("anisotropy", spaces=made.space).rows
+    )
     assert other.verify(deep=True).ok
 
 
@@ -88,7 +95,10 @@ def test_two_stores_are_pushed_to_a_new_place_at_once(made, make_store, bucket):
     """Both are there then: a copy adds."""
     late = make_store("late", space="late.word.last", texts=["late"])
     with ThreadPoolExecutor(2) as pool:
-        for job in [pool.submit(each.store.push, bucket.url, options=bucket.options) for each in (made, late)]:
+        for job in [
+            pool.submit(each.store.push, bucket.url, options=bucket.options)
+            for each in (made, late)
+        ]:
             job.result()
     store = bucket.store
     assert store.verify(deep=True).ok
@@ -112,18 +122,31 @@ def test_a_push_through_a_network_that_fails(made, bucket):
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX systems kill so")
 def test_a_killed_push_goes_on(made, bucket, tmp_path):
     """It is killed among its uploads: there is no store yet, or the whole one, and the next push makes it whole."""
-    command = [sys.executable, "-m", "embstore", "push", bucket.url, "--store", str(made.root), "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "embstore",
+        "push",
+        bucket.url,
+        "--store",
+        str(made.root),
+        "--quiet",
+    ]
     with FaultProxy(bucket.endpoint, {}, most=8) as proxy:
         through = replace(bucket, endpoint=proxy.endpoint)
         with subprocess.Popen([*command, *through.arguments]) as process:
-            while process.poll() is None and sum(method == "PUT" for method, _ in proxy.requests) < 8:
+            while (
+                process.poll() is None and sum(method == "PUT" for method, _ in proxy.requests) < 8
+            ):
                 time.sleep(0.005)
             process.send_signal(signal.SIGKILL)
         proxy.opened.set()
         assert process.returncode == -signal.SIGKILL
         assert not len(bucket.store.info())
         assert len(made.store.push(bucket.url, options=through.options)), "it says what it has done"
-        sent = Counter(path for method, path in proxy.requests if method == "PUT" and path.endswith("parquet"))
+        sent = Counter(
+            path for method, path in proxy.requests if method == "PUT" and path.endswith("parquet")
+        )
         assert max(sent.values()) <= 2
         assert sum(sent.values()) < 1.5 * len(sent), "only what was on its way is sent again"
     assert bucket.store.verify(deep=True).ok

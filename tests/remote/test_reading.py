@@ -12,7 +12,13 @@ from object_servers import new_bucket
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.base.errors import DamagedError, MissingObjectError, QueryError, RemoteError, UsageError
+from embstore.base.errors import (
+    DamagedError,
+    MissingObjectError,
+    QueryError,
+    RemoteError,
+    UsageError,
+)
 from embstore.storage import cache, keys
 
 pytestmark = pytest.mark.server
@@ -55,7 +61,9 @@ def test_answers_equal_those_of_a_folder(made, ask, cache):
 
 def test_sql_is_refused_with_the_command_that_pulls(made):
     _, bucket = made
-    with pytest.raises(QueryError, match=rf"Pull it first: embstore pull {bucket.url} --store FOLDER"):
+    with pytest.raises(
+        QueryError, match=rf"Pull it first: embstore pull {bucket.url} --store FOLDER"
+    ):
         bucket.store.sql("SELECT 1")
 
 
@@ -82,7 +90,9 @@ def test_only_what_is_needed_is_fetched_and_only_once(made, caches):
         through.store.query("isoscore", layers="2", cache=False)
         assert requested() == ["list", "manifest"]
     copies = [*Path(os.environ["EMBSTORE_CACHE"]).rglob("*.parquet")]
-    assert {path.read_bytes() for path in copies} <= {path.read_bytes() for path in folder.rglob("*.parquet")}
+    assert {path.read_bytes() for path in copies} <= {
+        path.read_bytes() for path in folder.rglob("*.parquet")
+    }
 
 
 def test_an_open_store_sees_what_was_written_when_it_is_refreshed(bucket):
@@ -106,7 +116,9 @@ def test_a_query_runs_again_if_files_were_replaced(bucket, caches):
     gone = opened.catalog.manifest.files.keys() - files.manifest().files.keys()
     assert len([key for key in gone if key.startswith("vectors/")]) > 2
     files.objects.delete(gone)
-    assert opened.query("isoscore", layers="1").rows == bucket.store.query("isoscore", layers="1").rows
+    assert (
+        opened.query("isoscore", layers="1").rows == bucket.store.query("isoscore", layers="1").rows
+    )
     assert opened.query("anisotropy", layers="1").rows == before
 
 
@@ -119,7 +131,9 @@ def test_damage_in_a_bucket_is_found_when_a_file_is_fetched(bucket, caches):
     caches("elsewhere")
     for content in (bytes(data), bytes(data[:-9])):
         objects.replace(key, content)
-        with pytest.raises(DamagedError, match=rf"{bucket.url}/{key} is damaged: its content does not have") as caught:
+        with pytest.raises(
+            DamagedError, match=rf"{bucket.url}/{key} is damaged: its content does not have"
+        ) as caught:
             bucket.store.query("isoscore", layers="1")
         assert "cache-elsewhere" not in str(caught.value)
     objects.delete([key])
@@ -142,7 +156,9 @@ def test_the_cache_keeps_to_its_limit(made, caches, monkeypatch):
     n_shards = len(store.catalog.shards("toy.word.last", 2))
     assert n_held[2] == n_held[1] == n_shards > n_held[0], "the oldest have gone"
     monkeypatch.setenv(cache.SIZE_VARIABLE, "0.000001")
-    with pytest.raises(RemoteError, match=r"is too small: .* Set EMBSTORE_CACHE_SIZE to a larger number"):
+    with pytest.raises(
+        RemoteError, match=r"is too small: .* Set EMBSTORE_CACHE_SIZE to a larger number"
+    ):
         bucket.store.query("isoscore", layers="0")
     monkeypatch.setenv(cache.SIZE_VARIABLE, "much")
     with pytest.raises(UsageError, match="EMBSTORE_CACHE_SIZE is 'much'"):
@@ -161,7 +177,10 @@ def test_a_cache_that_cannot_be_written_is_named(made, cache, monkeypatch, tmp_p
     _, bucket = made
     (tmp_path / "file").touch()
     monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(RemoteError, match=r"the cache .*file/cache, which a store at a URL needs, cannot be written"):
+    with pytest.raises(
+        RemoteError,
+        match=r"the cache .*file/cache, which a store at a URL needs, cannot be written",
+    ):
         bucket.store.query("anisotropy")
 
 
@@ -173,6 +192,9 @@ def test_a_store_can_be_sent_to_another_process(made, caches):
     files = pickle.loads(sent)._files
     assert (files.name, files.objects.endpoint) == (bucket.url, bucket.endpoint)
     assert "cache-elsewhere" in str(files.root)
-    assert pickle.loads(sent).query("isoscore", layers="1").rows == Store(folder).query("isoscore", layers="1").rows
+    assert (
+        pickle.loads(sent).query("isoscore", layers="1").rows
+        == Store(folder).query("isoscore", layers="1").rows
+    )
     local = pickle.loads(pickle.dumps(Store(folder)))
     assert (local._files.root, local._files.is_local) == (folder, True)

@@ -58,13 +58,20 @@ def test_two_writers_both_succeed(bucket, caches):
         synthetic_store(bucket.store._files, space=f"other{number}.word.last", texts=[f"x{number}"])
 
     with ThreadPoolExecutor(4) as pool:
-        jobs = [pool.submit(add, bucket, "b", index=False), pool.submit(add, bucket, "c", index=False)]
+        jobs = [
+            pool.submit(add, bucket, "b", index=False),
+            pool.submit(add, bucket, "c", index=False),
+        ]
         jobs += [pool.submit(other, number) for number in range(2)]
         for job in jobs:
             job.result()
     caches("elsewhere")
     assert words(bucket) == numbered("a", "b", "c")
-    assert {*bucket.store.catalog.cards} == {"toy.word.last", "other0.word.last", "other1.word.last"}
+    assert {*bucket.store.catalog.cards} == {
+        "toy.word.last",
+        "other0.word.last",
+        "other1.word.last",
+    }
 
 
 def test_no_item_is_stored_twice(bucket, caches, monkeypatch):
@@ -78,7 +85,10 @@ def test_no_item_is_stored_twice(bucket, caches, monkeypatch):
         return commit(*arguments)
 
     monkeypatch.setattr(manifest, "commit", after_a_rival)
-    with pytest.raises(StoreError, match=r"another process has stored 15 of the same items of toy\.word\.last in s3:"):
+    with pytest.raises(
+        StoreError,
+        match=r"another process has stored 15 of the same items of toy\.word\.last in s3:",
+    ):
         add(bucket, "b", index=False)
     monkeypatch.undo()
     caches("elsewhere")
@@ -124,7 +134,9 @@ class Gone(BaseException):
 
 
 @contextmanager
-def ended_at(call: int, monkeypatch: pytest.MonkeyPatch, *, after: bool, kind: type[BaseException]) -> Iterator[None]:
+def ended_at(
+    call: int, monkeypatch: pytest.MonkeyPatch, *, after: bool, kind: type[BaseException]
+) -> Iterator[None]:
     """Let the network be gone from the n-th request that changes something on; ``after``: only its reply is lost."""
     count = [0]
     with monkeypatch.context() as patch:

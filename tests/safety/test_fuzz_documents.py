@@ -48,7 +48,9 @@ class Case:
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
     root = tmp_path_factory.mktemp("documents")
-    made = synthetic_store(root / "store", n=3, dim=2, n_blocks=2, unit="occurrence", texts=["a bank", "the bank"])
+    made = synthetic_store(
+        root / "store", n=3, dim=2, n_blocks=2, unit="occurrence", texts=["a bank", "the bank"]
+    )
     files = made.files
     files.commit(manifest.Change(removed=files.manifest().keys_of(keys.ITEMS)))
     newest = files.manifest()
@@ -105,7 +107,9 @@ _TEXTS = st.one_of(
 )  # fmt: skip
 _SCALARS = st.one_of(st.none(), st.booleans(), _NUMBERS, _TEXTS)
 VALUES = st.recursive(
-    _SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXTS, inner, max_size=4), max_leaves=8
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXTS, inner, max_size=4),
+    max_leaves=8,
 )
 
 
@@ -159,7 +163,12 @@ def test_anything_in_any_place(cases, kind, tally):
     @tries(90)
     @given(VALUES, _TEXTS, st.booleans())
     def run(value: Any, name: str, sealed: bool) -> None:
-        changed = [put(case.document, path, new) for path in spots for new in (value, _ABSENT) if path or new is value]
+        changed = [
+            put(case.document, path, new)
+            for path in spots
+            for new in (value, _ABSENT)
+            if path or new is value
+        ]
         changed += [
             put(case.document, (*path, name), value)
             for path in spots

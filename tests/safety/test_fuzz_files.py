@@ -18,8 +18,12 @@ from embstore.storage.vectors import LayerVectors, Shard
 
 pytestmark = pytest.mark.fault
 
-_PIECES = st.binary(max_size=12) | st.integers(0, 1 << 64).map(lambda number: number.to_bytes(9, "little"))
-_NUMBERS = st.integers(-5, 4000) | st.sampled_from([1 << 31, 1 << 40, 1 << 62, (1 << 63) - 1, -(1 << 63)])
+_PIECES = st.binary(max_size=12) | st.integers(0, 1 << 64).map(
+    lambda number: number.to_bytes(9, "little")
+)
+_NUMBERS = st.integers(-5, 4000) | st.sampled_from(
+    [1 << 31, 1 << 40, 1 << 62, (1 << 63) - 1, -(1 << 63)]
+)
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,13 @@ def test_any_end(cases, kind, tally):
     @given(st.integers(0, 1 << 32), st.binary(max_size=9), st.integers(0, 4000))
     def run(length: int, tail: bytes, cut: int) -> None:
         footer = (length % (1 << 32)).to_bytes(4, "little") + b"PAR1"
-        for data in (case.data[:-8] + footer, case.data[: -len(tail)] + tail, case.data[:cut], tail, b""):
+        for data in (
+            case.data[:-8] + footer,
+            case.data[: -len(tail)] + tail,
+            case.data[:cut],
+            tail,
+            b"",
+        ):
             _try(case, data)
             counts["faults"] += 1
 
@@ -129,10 +139,18 @@ def test_any_facts_of_a_shard(cases, tally):
     @tries(1500)
     @given(_NUMBERS, _NUMBERS, _NUMBERS, _NUMBERS)
     def run(n: int, first: int, ids_at: int, values_at: int) -> None:
-        n, ids_at, values_at = abs(n), abs(ids_at), abs(values_at)  # as the schema of a manifest has it
+        n, ids_at, values_at = (
+            abs(n),
+            abs(ids_at),
+            abs(values_at),
+        )  # as the schema of a manifest has it
         given_all = {"n": n, "first": first, "last": first + n, "offsets": [ids_at, values_at]}
         _, at = entry["offsets"]
-        for facts in (given_all, *({name: given_all[name]} for name in given_all), {"offsets": [ids_at, at]}):
+        for facts in (
+            given_all,
+            *({name: given_all[name]} for name in given_all),
+            {"offsets": [ids_at, at]},
+        ):
             _try(case, case.data, **facts)
             counts["faults"] += 1
 

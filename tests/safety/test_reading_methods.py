@@ -31,7 +31,16 @@ def of(*positional: Any, **named: Any) -> Arguments:
     return positional, named
 
 
-VIEWS = ("items", "columns", "built_in", "embeddings", "summaries", "skipped", "spaces", "datasets.words")
+VIEWS = (
+    "items",
+    "columns",
+    "built_in",
+    "embeddings",
+    "summaries",
+    "skipped",
+    "spaces",
+    "datasets.words",
+)
 # Relative paths: each try runs in the folder that holds the store.
 CALLS: dict[str, list[Arguments]] = {
     "build": [of("words.txt", models="tiny=tiny", dry_run=True)],
@@ -40,7 +49,10 @@ CALLS: dict[str, list[Arguments]] = {
     "cite": [of(), of("anisotropy")],
     "columns": [of()],
     "compact": [of(dry_run=True)],
-    "cosine": [of(["text1", "text2"], spaces=SPACE), of(["text1", "text2"], spaces=SPACE, transforms="center")],
+    "cosine": [
+        of(["text1", "text2"], spaces=SPACE),
+        of(["text1", "text2"], spaces=SPACE, transforms="center"),
+    ],
     "drift": [of("text1", spaces=SPACE), of(spaces=SPACE, most=2, k=3, layers="0,1")],
     "explain_query": [of("partition", spaces=SPACE, layers=0)],
     "info": [of()],
@@ -74,13 +86,25 @@ CALLS: dict[str, list[Arguments]] = {
     "repair": [of(dry_run=True)],
     "report": [of()],
     "skipped": [of()],
-    "sql": [*(of(f"FROM {view}") for view in VIEWS), of("SHOW TABLES"), of(f"FROM neighbours('{SPACE}', 0, 'text1')")],
+    "sql": [
+        *(of(f"FROM {view}") for view in VIEWS),
+        of("SHOW TABLES"),
+        of(f"FROM neighbours('{SPACE}', 0, 'text1')"),
+    ],
     "sql_views": [of()],
     "encode": [of("dog", SPACE)],
     "vectors": [of(SPACE, 0), of("toy.occurrence.last", "top", "length(text) > 3")],
     "verify": [of(), of(deep=True), of(quick=True)],
 }
-WRITING = {"add_vectors", "export", "import_vectors", "index", "pull", "reproduce", "store_datasets"}
+WRITING = {
+    "add_vectors",
+    "export",
+    "import_vectors",
+    "index",
+    "pull",
+    "reproduce",
+    "store_datasets",
+}
 SERVING = {"explore"}
 OF_NO_STORE = {"add_dataset", "datasets", "explain", "fetch_datasets", "metrics"}
 EVERY = 1 if os.environ.get("EMBSTORE_TEST_FAULTS") == "all" else 8
@@ -90,7 +114,9 @@ def test_every_public_method_is_tried():
     """A new one must be put into one of the lists."""
     public = {name: member for name, member in getmembers_static(Store) if not name.startswith("_")}
     assert unwrap(public.pop("neighbors")) is unwrap(public["neighbours"])
-    assert {name for name, member in public.items() if isinstance(member, staticmethod)} == OF_NO_STORE
+    assert {
+        name for name, member in public.items() if isinstance(member, staticmethod)
+    } == OF_NO_STORE
     assert set(public) == {*CALLS, *WRITING, *SERVING, *OF_NO_STORE}
 
 
@@ -163,7 +189,9 @@ def test_a_method_raises_an_error_of_embstores_and_changes_nothing_outside(name,
 def test_the_calls_work_on_a_sound_store(folder):
     """Else an error on a tampered one would say nothing."""
     folder()
-    for name, arguments in [(name, arguments) for name, calls in CALLS.items() for arguments in calls]:
+    for name, arguments in [
+        (name, arguments) for name, calls in CALLS.items() for arguments in calls
+    ]:
         if needs_checkpoint(name, arguments):
             with pytest.raises(EmbstoreError, match="toy/checkpoint"):
                 read(Store("store"), name, arguments)

@@ -25,7 +25,19 @@ def commands(folder: Path, checkpoint: Path) -> dict[str, Sequence[str | Path]]:
         "anisotropy": ("query", "anisotropy", *store),
         "partition": ("query", "partition", "--space", SPACE, "--layer", "0", *store),
         "where": ("query", "norms", "--where", "length(text) > 3", "--no-cache", *store),
-        "by": ("query", "norms", "--by", "text", "--space", SPACE, "--layer", "0", "--words", "text1,text2", *store),
+        "by": (
+            "query",
+            "norms",
+            "--by",
+            "text",
+            "--space",
+            SPACE,
+            "--layer",
+            "0",
+            "--words",
+            "text1,text2",
+            *store,
+        ),
         "explain": ("query", "partition", "--explain", *store),
         "neighbours": ("neighbours", "text1", "--layer", "all", *store),
         "cosine": ("cosine", "text1", "text2", *store),
@@ -34,7 +46,15 @@ def commands(folder: Path, checkpoint: Path) -> dict[str, Sequence[str | Path]]:
         "columns": ("query", "norms", "--where", "freq > 2", "--no-cache", *store),
         "repair --dry-run": ("repair", "--dry-run", *store),
         "compact --dry-run": ("compact", "--dry-run", *store),
-        "build --dry-run": ("build", folder / "words.txt", "--model", f"tiny={checkpoint}", "--dry-run", "-q", *store),
+        "build --dry-run": (
+            "build",
+            folder / "words.txt",
+            "--model",
+            f"tiny={checkpoint}",
+            "--dry-run",
+            "-q",
+            *store,
+        ),
         "push": ("push", folder / "pushed", *store),
         "pull": ("pull", folder / "store", "--store", folder / "pulled"),
         "export": ("export", folder / "out.csv", "--space", SPACE, "--layer", "0", *store),
@@ -82,13 +102,21 @@ def test_no_command_is_led_outside(case, template, checkpoint, tmp_path, monkeyp
         elif name in case.refusing or (case.refusing == EVERY and name != "explain"):
             assert result.exit_code == 2, outcome
         if result.exit_code == 2 and not case.sound:
-            assert path.name in "".join(result.output.split()) or is_of_several_files(result.output), outcome
+            assert path.name in "".join(result.output.split()) or is_of_several_files(
+                result.output
+            ), outcome
     shutil.rmtree(folder)
 
 
-def _elsewhere(name: str, found: dict[str, tuple[int, str | bytes]]) -> dict[str, tuple[int, str | bytes]]:
+def _elsewhere(
+    name: str, found: dict[str, tuple[int, str | bytes]]
+) -> dict[str, tuple[int, str | bytes]]:
     """Return what is not where a command may write."""
-    return {path: state for path, state in found.items() if name not in WRITTEN or not path.startswith(WRITTEN[name])}
+    return {
+        path: state
+        for path, state in found.items()
+        if name not in WRITTEN or not path.startswith(WRITTEN[name])
+    }
 
 
 def run(arguments: Sequence[str | Path]) -> Result:

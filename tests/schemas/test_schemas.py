@@ -52,7 +52,9 @@ def test_each_schema_is_one_and_if_it_lists_poolings_lists_all(name):
     def lists(part: object) -> Iterator[list[str]]:
         if isinstance(part, dict):
             yield from [part["enum"]] if "projection" in part.get("enum", ()) else []
-        for value in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        for value in (
+            part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        ):
             yield from lists(value)
 
     for listed in lists(document):
@@ -60,7 +62,9 @@ def test_each_schema_is_one_and_if_it_lists_poolings_lists_all(name):
 
 
 def test_the_schemas_of_metrics_are_those_that_their_declarations_give():
-    assert {name for name in SCHEMAS if name.startswith("query/")} == {f"query/{name}.schema.json" for name in METRICS}
+    assert {name for name in SCHEMAS if name.startswith("query/")} == {
+        f"query/{name}.schema.json" for name in METRICS
+    }
     for name, metric in METRICS.items():
         stored = read(FOLDER / "query" / f"{name}.schema.json")
         assert stored == query_schema(metric), "run: python -m embstore_schemas.generate"
@@ -80,7 +84,13 @@ def test_a_row_that_breaks_the_schema_is_refused():
 @pytest.mark.parametrize("kind", COLUMN_TYPES)
 def test_every_kind_of_column_has_a_schema(kind):
     """Of a metric of a user's own, which has no file in schemas/."""
-    given = {"number": 0.5, "integer": 1, "string": "a", "boolean": True, "array of numbers": [0.5, None]}
+    given = {
+        "number": 0.5,
+        "integer": 1,
+        "string": "a",
+        "boolean": True,
+        "array of numbers": [0.5, None],
+    }
     given["array of integers"] = [1]
     column = Column("value", kind, "a value", minimum=0, maximum=1)
     key = Column("word", "string", "a word", is_key=True)
@@ -108,12 +118,32 @@ def test_every_kind_of_parameter_has_a_schema():
         Parameter("whether", False, "Whether."),
         Parameter("source", (), "Of what.", is_input=True),
     )
-    metric = replace(METRICS["partition"], name="own", columns=(Column("value", "number", "x"),), parameters=parameters)
+    metric = replace(
+        METRICS["partition"],
+        name="own",
+        columns=(Column("value", "number", "x"),),
+        parameters=parameters,
+    )
     validator = Draft202012Validator(query_schema(metric))
-    row = ROW | {"value": 1, "count": 1, "share": 0.5, "limit": None, "names": [], "way": None, "whether": True}
+    row = ROW | {
+        "value": 1,
+        "count": 1,
+        "share": 0.5,
+        "limit": None,
+        "names": [],
+        "way": None,
+        "whether": True,
+    }
     for right in ({}, {"limit": 0.5}, {"names": ["a"]}, {"way": "b"}):
         assert validator.is_valid([row | right])
-    for wrong in ({"count": 0}, {"count": None}, {"limit": 2}, {"names": None}, {"way": "c"}, {"source": []}):
+    for wrong in (
+        {"count": 0},
+        {"count": None},
+        {"limit": 2},
+        {"names": None},
+        {"way": "c"},
+        {"source": []},
+    ):
         assert not validator.is_valid([row | wrong])
     for name in ("count", "share", "limit", "names", "way", "whether"):
         assert not validator.is_valid([{key: value for key, value in row.items() if key != name}])
@@ -173,17 +203,30 @@ def store_of(tmp_path_factory):
     def make(unit: str) -> Synthetic:
         root = tmp_path_factory.mktemp(unit) / "store"
         if unit == "occurrence":
-            sentences = ["the bank of the river", "a bank by the sea", "the sea and the bank", "a river by a bank"]
+            sentences = [
+                "the bank of the river",
+                "a bank by the sea",
+                "the sea and the bank",
+                "a river by a bank",
+            ]
             return synthetic_store(root, unit=unit, texts=sentences, n_blocks=1)
         made = synthetic_store(root, unit=unit, n_blocks=1)
-        first = {"item_id": made.ids[:15].tolist(), "text": made.texts[:15], "score": [*map(float, range(15))]}
+        first = {
+            "item_id": made.ids[:15].tolist(),
+            "text": made.texts[:15],
+            "score": [*map(float, range(15))],
+        }
         second = {"item_id_2": made.ids[15:30].tolist(), "text_2": made.texts[15:30]}
         write_dataset(made.files, "few", f"{unit} pairs", Unit(unit), first | second)
         write_dataset(made.files, "lexicon", "lexicon", Unit(unit), first)
         write_analogies(made, "questions", [made.texts[i : i + 4] for i in range(4)], [*"aabb"])
-        write_columns(made, {"kind": ["AB"[n % 2] for n in range(40)], "number": [n / 7 for n in range(40)]})
+        write_columns(
+            made, {"kind": ["AB"[n % 2] for n in range(40)], "number": [n / 7 for n in range(40)]}
+        )
         for number, name in enumerate("abxy"):
-            (root.parent / f"{name}.txt").write_text("\n".join(made.texts[5 * number : 5 * number + 5]), "utf-8")
+            (root.parent / f"{name}.txt").write_text(
+                "\n".join(made.texts[5 * number : 5 * number + 5]), "utf-8"
+            )
         return made
 
     return make
@@ -219,7 +262,12 @@ def test_what_query_prints_keeps_its_schema(queried, metric):
     if metric != "change" and METRICS[metric].needs not in UNGROUPED:
         options.append(("--by", "zipf_frequency", "--bins", "-1,0,9"))
     given = queried(metric)
-    for more in ((), ("--sample", "3", "--where", "item_id >= 0"), ("--transform", "center"), *options):
+    for more in (
+        (),
+        ("--sample", "3", "--where", "item_id >= 0"),
+        ("--transform", "center"),
+        *options,
+    ):
         rows = printed("query", metric, *(given[:-2] if "--label" in more else given), *more)
         assert rows
         schema(f"query/{metric}").validate(rows)
@@ -230,8 +278,22 @@ def test_what_commands_print_keeps_its_schema(make_store):
     write_skipped(made.files, [SkippedText("x", "skipped", "no tokens", made.space, 5, "a.txt:1")])
     at = ("--store", str(made.root))
     for name, arguments in {
-        "neighbours": ("neighbours", "--text", "the [bank] of the river", "--where", "true", "--words", "a,the"),
-        "neighbours of words": ("neighbours", "--positive", "the [bank] of the river", "--negative", "a [bank]"),
+        "neighbours": (
+            "neighbours",
+            "--text",
+            "the [bank] of the river",
+            "--where",
+            "true",
+            "--words",
+            "a,the",
+        ),
+        "neighbours of words": (
+            "neighbours",
+            "--positive",
+            "the [bank] of the river",
+            "--negative",
+            "a [bank]",
+        ),
         "products": ("neighbours", "--positive", "river", "--method", "3cosmul"),
         "cosine": ("cosine", "river", "--text", "the [bank] of the river", "--text", "a [bank]"),
         "index": ("index", "--kind", "hnsw", "--layer", "1,2"),
@@ -264,7 +326,10 @@ def test_what_the_commands_of_maintenance_print_keeps_its_schema(make_store):
 
 
 def columns_of(path: Path) -> dict[str, str]:
-    return {field.name: f"{field.type}" + ("" if field.nullable else " not null") for field in pq.read_schema(path)}
+    return {
+        field.name: f"{field.type}" + ("" if field.nullable else " not null")
+        for field in pq.read_schema(path)
+    }
 
 
 def test_the_parquet_tables_have_the_columns_that_are_published(make_store):
@@ -276,14 +341,18 @@ def test_the_parquet_tables_have_the_columns_that_are_published(make_store):
     for pattern, table in tables.items():
         folder = pattern.split("/<")[0].split("/space=")[0]
         published = {
-            name: column["type"]
-            .replace("int64, double, bool or string", "double")
-            .replace("float32 or float16", "float")
-            .replace("[dim]", "[8]")
+            name: (
+                column["type"]
+                .replace("int64, double, bool or string", "double")
+                .replace("float32 or float16", "float")
+                .replace("[dim]", "[8]")
+            )
             for name, column in table["columns"].items()
         }
         files = list((made.root / folder).rglob("*.parquet"))
         assert files or folder == "datasets", folder
         for path in files:
-            written = {name: kind.replace("element: ", "") for name, kind in columns_of(path).items()}
+            written = {
+                name: kind.replace("element: ", "") for name, kind in columns_of(path).items()
+            }
             assert written == published, path

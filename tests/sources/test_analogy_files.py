@@ -16,7 +16,8 @@ from embstore.sources.rows import Row
 pytestmark = pytest.mark.usefixtures("data")
 
 GOOGLE = (
-    ": capitals\nAthens Greece Oslo Norway\nOslo Norway Athens Greece\r\n\n: family: near\nboy\tgirl\tking\tqueen\n"
+    ": capitals\nAthens Greece Oslo Norway\nOslo Norway Athens Greece\r\n\n: family:"
+    " near\nboy\tgirl\tking\tqueen\n"
 )
 BATS = {"I01 [noun - plural_reg].txt": "album\talbums\nband\tbands\nfish\tfishes/fish\n", "E05 [animal - young].txt":
         "ape\tinfant/baby\ncat  kitten\n"}  # fmt: skip
@@ -46,7 +47,11 @@ def test_googles_format(tmp_path, packed):
     assert [row.values["answers"] for row in rows] == ["Norway", "Greece", "queen"]
     assert rows[2].origin == f"{path.name}:6"
     [listed] = [row for row in Store.datasets() if row["name"] == "mine"]
-    assert (listed["kind"], listed["rows"], listed["columns"]) == ("analogies", 3, ["section", "answers"])
+    assert (listed["kind"], listed["rows"], listed["columns"]) == (
+        "analogies",
+        3,
+        ["section", "answers"],
+    )
 
 
 @pytest.mark.parametrize("as_folder", [True, False])
@@ -61,7 +66,8 @@ def test_bats_pairs_every_pair_with_every_other(tmp_path, as_folder):
     assert len(rows) == (8 if as_folder else 6)
     pairs = [("album", ["albums"]), ("band", ["bands"]), ("fish", ["fishes", "fish"])]
     assert [(row.texts, row.values["answers"]) for row in nouns] == [
-        ((a, answers[0], c, *right), "\t".join(right)) for (a, answers), (c, right) in permutations(pairs, 2)
+        ((a, answers[0], c, *right), "\t".join(right))
+        for (a, answers), (c, right) in permutations(pairs, 2)
     ]
     if as_folder:
         assert rows[0].texts == ("ape", "infant", "cat", "kitten")
@@ -98,7 +104,9 @@ def test_a_line_of_a_folder_is_named_with_its_file(tmp_path):
 def test_what_does_not_fit_is_refused(tmp_path):
     path = tmp_path / "questions.txt"
     path.write_text(GOOGLE)
-    with pytest.raises(UsageError, match="columns=, header=False, delimiter= and comment= are for tables"):
+    with pytest.raises(
+        UsageError, match="columns=, header=False, delimiter= and comment= are for tables"
+    ):
         add(path, columns=["a", "b"])
     with pytest.raises(UsageError, match="analogies are of words"):
         add(path, unit="sentence")
@@ -115,7 +123,9 @@ def test_what_does_not_fit_is_refused(tmp_path):
 
 def test_a_build_embeds_every_word_and_stores_the_questions(tmp_path, checkpoint):
     (tmp_path / "bats").mkdir()
-    (tmp_path / "bats" / "animals.txt").write_text("ape\tinfant/baby\ncat\tkitten\ndog\tpuppy/whelp\n")
+    (tmp_path / "bats" / "animals.txt").write_text(
+        "ape\tinfant/baby\ncat\tkitten\ndog\tpuppy/whelp\n"
+    )
     add(tmp_path / "bats")
     store = Store(tmp_path / "store")
     store.build(["mine"], models=f"tiny={checkpoint}")
@@ -124,7 +134,9 @@ def test_a_build_embeds_every_word_and_stores_the_questions(tmp_path, checkpoint
     assert {*found["section"]} == {"total", "animals"}
     assert {*found["n"]} == {*found["total"]} == {6}
     assert {*found["n_items"]} == {8}
-    columns = store.sql("SELECT text, text_2, text_3, text_4, answers FROM datasets.mine").fetchall()
+    columns = store.sql(
+        "SELECT text, text_2, text_3, text_4, answers FROM datasets.mine"
+    ).fetchall()
     assert columns[1] == ("ape", "infant", "dog", "puppy", "puppy\twhelp")
     assert len(store.missing("mine")) == 0
     assert store.verify(deep=True).problems == ()

@@ -39,10 +39,16 @@ def test_the_only_column_is_read(write):
         (b"t\xe9xt\ncat\n", True, ":1: byte 0xE9 at position 2"),
         (b"text\ncat\n\xff\n", False, ":3: byte 0xFF at position 1"),
         (b"text\n", False, " has no texts: it has columns, and no rows.*no.header"),
-        (b"id,text\n1,Hello,world\n", False, r":2: 3 values, but the header names 2 columns\. Quote"),
+        (
+            b"id,text\n1,Hello,world\n",
+            False,
+            r":2: 3 values, but the header names 2 columns\. Quote",
+        ),
     ],
 )
-def test_a_table_that_cannot_be_read_is_named_with_the_place(write, name, content, is_known_at_once, message):
+def test_a_table_that_cannot_be_read_is_named_with_the_place(
+    write, name, content, is_known_at_once, message
+):
     write(name, content.replace(b",", b"\t" if name == "a.tsv" else b","))
     source = None
     with pytest.raises((UsageError, SourceError), match=f"{name}{message}"):  # noqa: PT012
@@ -67,7 +73,11 @@ def test_several_columns_come_in_the_order_asked_for(write, name):
 def test_an_unknown_column_and_one_that_is_there_or_asked_for_twice_are_errors(write):
     with pytest.raises(UnknownNameError, match=r"Name a column of a\.csv with columns=") as caught:
         open_source(write("a.csv", "left,right\n1,2\n"), columns=["left", "rigth"])
-    assert (caught.value.kind, caught.value.name, caught.value.known) == ("column", "rigth", ("left", "right"))
+    assert (caught.value.kind, caught.value.name, caught.value.known) == (
+        "column",
+        "rigth",
+        ("left", "right"),
+    )
     assert "Did you mean 'right'?" in str(caught.value)
     with pytest.raises(UsageError, match=r"columns=.a. was given twice for a\.csv"):
         open_source(write("a.csv", "a,b\n1,2\n"), columns=["a", "b", "a"])
@@ -136,15 +146,23 @@ def test_what_csv_writes_comes_back(tmp_path_factory, rows):
         csv.writer(file).writerows([("left", "right"), *rows])
     source = open_source(str(path), columns=["left", "right"])
     wanted = [text for row in rows for text in row]
-    got = [row.text if isinstance(row, Row) else row.reason for row in source.reader()]  # it may have no texts
+    got = [
+        row.text if isinstance(row, Row) else row.reason for row in source.reader()
+    ]  # it may have no texts
     assert got == [text if text.strip() else "empty value" for text in wanted]
 
 
-@given(rows=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n"))))
+@given(
+    rows=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n")))
+)
 def test_what_tsv_holds_comes_back(tmp_path_factory, rows):
     path = Path(tmp_path_factory.getbasetemp()) / "trip.tsv"
-    path.write_bytes("".join(f"{line}\n" for line in ["n\ttext", *(f"1\t{text}" for text in rows)]).encode())
-    got = [row.text if isinstance(row, Row) else row.reason for row in open_source(str(path)).reader()]
+    path.write_bytes(
+        "".join(f"{line}\n" for line in ["n\ttext", *(f"1\t{text}" for text in rows)]).encode()
+    )
+    got = [
+        row.text if isinstance(row, Row) else row.reason for row in open_source(str(path)).reader()
+    ]
     assert got == [text if text.strip() else "empty value" for text in rows]
 
 
@@ -156,8 +174,8 @@ def test_the_name_of_an_only_column_is_reported_where_it_may_be_a_text(write, na
     source = open_source(write(name, "cat\ndog\n"))
     assert texts(source) == ["dog"]
     assert source.remarks == [
-        f"{name}:1: 'cat' was taken for the name of the column, not for a text. If the first line is no header, add "
-        "⦃header=False⦄: the columns are then called 1, 2, 3 …"
+        f"{name}:1: 'cat' was taken for the name of the column, not for a text. If the first line"
+        " is no header, add ⦃header=False⦄: the columns are then called 1, 2, 3 …"
     ]
     assert texts(source) == ["dog"]
     assert len(source.remarks) == 1, "read twice"
@@ -177,12 +195,18 @@ def test_plain_names_of_columns_and_chosen_columns_are_not_reported(write, heade
 def test_without_a_header_the_first_line_is_a_row(write, name, separator):
     write(name, "\ncat\ndog\n")
     source = open_source(name, header=False)
-    assert [row for row in source.rows() if isinstance(row, Row)] == [Row("cat", f"{name}:2"), Row("dog", f"{name}:3")]
+    assert [row for row in source.rows() if isinstance(row, Row)] == [
+        Row("cat", f"{name}:2"),
+        Row("dog", f"{name}:3"),
+    ]
     assert source.remarks == []
     write(name, "cat,1\ndog,2\n".replace(",", separator))
     assert texts(open_source(name, columns=["1"], header=False)) == ["cat", "dog"]
     assert texts(open_source(name, columns=["2", "1"], header=False)) == ["1", "cat", "2", "dog"]
-    with pytest.raises(UsageError, match=rf"{name} has 2 columns: 1, 2\. Say which hold the texts, with columns=\.$"):
+    with pytest.raises(
+        UsageError,
+        match=rf"{name} has 2 columns: 1, 2\. Say which hold the texts, with columns=\.$",
+    ):
         open_source(name, header=False)
     write(name, "cat\ndog,2\n".replace(",", separator))
     with pytest.raises(SourceError, match=r":2: 2 values, but the first line has 1 columns"):
@@ -194,7 +218,8 @@ def test_errors_about_columns_say_what_to_do_without_a_header(write, name, separ
     write(name, "cat,dog\nsun,sea\n".replace(",", separator))
     for columns in ([], ["word"]):
         with pytest.raises(
-            (UsageError, UnknownNameError), match=r"cat.*dog.*If the first line is no header, add header=False"
+            (UsageError, UnknownNameError),
+            match=r"cat.*dog.*If the first line is no header, add header=False",
         ):
             open_source(name, columns=columns)
     write(name, "\ncat\n")
@@ -206,18 +231,24 @@ def test_errors_about_columns_say_what_to_do_without_a_header(write, name, separ
 def test_no_header_of_what_has_none_is_refused(write, name):
     write("a.txt", "cat\n")
     write("a.jsonl", '{"text": "cat"}\n')
-    with pytest.raises(UsageError, match=rf"header=False does not fit '{name}': only \.csv and \.tsv"):
+    with pytest.raises(
+        UsageError, match=rf"header=False does not fit '{name}': only \.csv and \.tsv"
+    ):
         open_source(name, header=False)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize(("name", "header"), [("a.txt", ""), ("a.csv", "text{end}"), ("a.tsv", "text{end}")])
+@pytest.mark.parametrize(
+    ("name", "header"), [("a.txt", ""), ("a.csv", "text{end}"), ("a.tsv", "text{end}")]
+)
 def test_a_lone_carriage_return_among_line_feeds_is_reported(write, name, header, end):
     head = header.format(end=end)
     source = open_source(write(name, f"{head}cat{end}a\rb{end}c\rd{end}"))
     assert texts(source) == ["cat", "a", "b", "c", "d"]
     [remark] = source.remarks
-    assert remark.startswith(f"{name}:{2 + bool(head)}: a carriage return without a line feed was taken for the end")
+    assert remark.startswith(
+        f"{name}:{2 + bool(head)}: a carriage return without a line feed was taken for the end"
+    )
     assert "(2 in all)" in remark
     assert remark.endswith("give the texts as .jsonl, or in quotes as .csv.")
 
@@ -231,7 +262,9 @@ def test_lines_that_all_end_alike_are_not_reported_nor_returns_in_quotes_or_json
     assert (texts(source), source.remarks) == (["a\rb", "c\r\nd", "e"], [])
     source = open_source(write("a.jsonl", '{"text": "a\\rb"}\n{"text":\r"c"}\r\n'))
     assert (texts(source), source.remarks) == (["a\rb", "c"], [])
-    with pytest.raises(SourceError, match="a carriage return without a line feed does not end a line"):
+    with pytest.raises(
+        SourceError, match="a carriage return without a line feed does not end a line"
+    ):
         texts(open_source(write("a.jsonl", '{"text": "a"}\r{"text": "b"}\r')))
 
 
@@ -241,7 +274,9 @@ def test_standard_input_is_reported_too():
     assert source.remarks[0].startswith("standard input:1: a carriage return")
 
 
-@pytest.mark.parametrize(("name", "place"), [("a.txt", 2), ("a.tsv", 3), ("a.csv", 3), ("a.jsonl", 2)])
+@pytest.mark.parametrize(
+    ("name", "place"), [("a.txt", 2), ("a.tsv", 3), ("a.csv", 3), ("a.jsonl", 2)]
+)
 def test_a_line_that_is_longer_than_any_text_is_an_error(write, monkeypatch, name, place):
     monkeypatch.setattr(module, "MAX_TEXT_CHARS", 100)
     before = {"a.txt": "cat\n", "a.jsonl": '{"text": "cat"}\n'}.get(name, "text\ncat\n")
@@ -251,5 +286,7 @@ def test_a_line_that_is_longer_than_any_text_is_an_error(write, monkeypatch, nam
         if n_rows == 2:
             assert len(texts(source)) == 2
             continue
-        with pytest.raises(SourceError, match=rf"{name}:{place}: the line has more than 100 characters\. Cut it"):
+        with pytest.raises(
+            SourceError, match=rf"{name}:{place}: the line has more than 100 characters\. Cut it"
+        ):
             texts(source)

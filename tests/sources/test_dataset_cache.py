@@ -66,7 +66,9 @@ def test_the_progress_ends_with_the_size(server, monkeypatch):
     server.files["rg65.csv"] = big
     observed: list[Progress] = []
     Store.fetch_datasets("rg65", observed.append)
-    assert {(each.stage, each.subject, each.total) for each in observed} == {("fetch", "rg65", len(big))}
+    assert {(each.stage, each.subject, each.total) for each in observed} == {
+        ("fetch", "rg65", len(big))
+    }
     done = [each.done for each in observed]
     assert done == sorted(set(done))
     assert len(done) > 10
@@ -75,7 +77,9 @@ def test_the_progress_ends_with_the_size(server, monkeypatch):
 
 def test_what_is_another_file_not_there_or_breaks_off_is_not_kept(server, data):
     server.files["rg65.csv"] = b"a page that says: log in"
-    with pytest.raises(SourceError, match=r"gave another file .* not kept.* embstore datasets add rg65") as caught:
+    with pytest.raises(
+        SourceError, match=r"gave another file .* not kept.* embstore datasets add rg65"
+    ) as caught:
         fetch_dataset("rg65")
     assert sha256(RG65) in str(caught.value)
     assert sha256(b"a page that says: log in") in str(caught.value)
@@ -86,7 +90,11 @@ def test_what_is_another_file_not_there_or_breaks_off_is_not_kept(server, data):
     server.files.clear()
     with pytest.raises(SourceError, match="the server says 404 Not Found") as caught:
         fetch_dataset("rg65")
-    for part in (f"{server.url}/rg65.csv", "embstore datasets add rg65 rg65.csv", str(data / "rg65.csv")):
+    for part in (
+        f"{server.url}/rg65.csv",
+        "embstore datasets add rg65 rg65.csv",
+        str(data / "rg65.csv"),
+    ):
         assert part in str(caught.value)
     del caught
     gc.collect()
@@ -101,8 +109,14 @@ def test_all_are_tried_and_each_that_cannot_be_had_is_said(server, data):
     assert head == "2 of 4 datasets could not be fetched (rg65, words are at hand):"
     assert (data / "rg65.csv").read_bytes() == RG65
     for name, line in zip(("stsb", "stsb-wolfe2022"), reasons, strict=True):
-        assert line.startswith(f"  '{name}' cannot be downloaded: the server says 404 Not Found. Download ")
-        for part in (f"{server.url}/sts-test.csv", f"datasets add {name} ", str(data / "sts-test.csv")):
+        assert line.startswith(
+            f"  '{name}' cannot be downloaded: the server says 404 Not Found. Download "
+        )
+        for part in (
+            f"{server.url}/sts-test.csv",
+            f"datasets add {name} ",
+            str(data / "sts-test.csv"),
+        ):
             assert part in line
     del caught
     gc.collect()
@@ -117,7 +131,9 @@ def test_without_a_network_the_file_is_given_by_hand(monkeypatch, data, tmp_path
     with serving(monkeypatch) as server:
         address = server.url
     look_alike(monkeypatch, "rg65", address=address)  # where nobody listens any more
-    with pytest.raises(SourceError, match=r"'rg65' cannot be downloaded: Connection refused\. Download http") as caught:
+    with pytest.raises(
+        SourceError, match=r"'rg65' cannot be downloaded: Connection refused\. Download http"
+    ) as caught:
         fetch_dataset("rg65")
     by_hand = re.search(r"or put it at (\S+)\)", str(caught.value))
     assert by_hand is not None
@@ -137,9 +153,14 @@ def test_an_unknown_dataset_cannot_be_fetched(name):
 
 
 def test_a_dataset_that_is_not_at_hand_says_how_to_get_it_and_has_no_size(data, monkeypatch):
-    with pytest.raises(SourceError, match=rf"'rg65' is not at hand: there is no {data}/rg65\.csv\. .*fetch rg65"):
+    with pytest.raises(
+        SourceError, match=rf"'rg65' is not at hand: there is no {data}/rg65\.csv\. .*fetch rg65"
+    ):
         open_source("rg65")
-    assert missing_datasets(["rg65", "words", "words:5", "a.txt", "-", "stsb", "rg65"]) == ["rg65", "stsb"]
+    assert missing_datasets(["rg65", "words", "words:5", "a.txt", "-", "stsb", "rg65"]) == [
+        "rg65",
+        "stsb",
+    ]
     put(data, monkeypatch, "rg65")
     with pytest.raises(UsageError, match="'rg65:2': the dataset 'rg65' is always whole"):
         open_source("rg65:2")
@@ -151,21 +172,28 @@ def test_a_local_copy_is_checked(monkeypatch, data, tmp_path):
     look_alike(monkeypatch, "rg65")
     copy = tmp_path / "any name"
     copy.write_bytes(RG65 + b"\n")
-    with pytest.raises(SourceError, match=r"any name is not the file of the dataset 'rg65'.*https://") as caught:
+    with pytest.raises(
+        SourceError, match=r"any name is not the file of the dataset 'rg65'.*https://"
+    ) as caught:
         add_dataset("rg65", copy)
     assert sha256(RG65) in str(caught.value)
     assert sha256(RG65 + b"\n") in str(caught.value)
     assert not data.exists()
     copy.write_bytes(RG65)
     added = Store.add_dataset("rg65", copy)
-    assert (added["name"], added["at_hand"], added["file"]) == (["rg65"], [True], [str(data / "rg65.csv")])
+    assert (added["name"], added["at_hand"], added["file"]) == (
+        ["rg65"],
+        [True],
+        [str(data / "rg65.csv")],
+    )
     assert (data / "rg65.csv").read_bytes() == RG65
 
 
 def test_a_missing_copy_and_a_folder_that_cannot_be_written(monkeypatch, tmp_path):
     look_alike(monkeypatch, "rg65")
     with pytest.raises(
-        UnknownNameError, match=r"Did you mean 'rg65'.*kind=.pairs\|lexicon\|analogies., and for a table"
+        UnknownNameError,
+        match=r"Did you mean 'rg65'.*kind=.pairs\|lexicon\|analogies., and for a table",
     ):
         add_dataset("rg66", tmp_path / "none.csv")
     with pytest.raises(SourceError, match=r"none\.csv cannot be read: No such file"):
@@ -190,9 +218,18 @@ def test_the_list_says_what_is_damaged(data, monkeypatch, tmp_path):
     table = Store.datasets()
     listed = {row["name"]: (row["at_hand"], row["damaged"]) for row in table}
     assert (listed["rg65"], listed["mine"]) == ((False, True), (False, True))
-    assert (listed["simlex999"], listed["words"], listed["men"]) == ((True, False), (True, False), (False, False))
+    assert (listed["simlex999"], listed["words"], listed["men"]) == (
+        (True, False),
+        (True, False),
+        (False, False),
+    )
     [rg65, mine] = table.notes
-    for part in (str(data / "rg65.csv"), sha256(RG65), sha256(RG65[:-1]), "embstore datasets fetch rg65"):
+    for part in (
+        str(data / "rg65.csv"),
+        sha256(RG65),
+        sha256(RG65[:-1]),
+        "embstore datasets fetch rg65",
+    ):
         assert part in rg65
     assert mine.endswith("Get it anew: embstore datasets add mine FILE …")
     with pytest.raises(SourceError, match="rg65") as caught:
@@ -205,14 +242,22 @@ def test_the_list_says_what_is_damaged(data, monkeypatch, tmp_path):
 
 def test_the_list_has_address_hash_and_reference():
     row = LISTED["stsb"]
-    assert row["address"] == (
-        "https://raw.githubusercontent.com/wolferobert3/clip_contrastive_acl_2022/"
+    assert (
+        row["address"]
+        == "https://raw.githubusercontent.com/wolferobert3/clip_contrastive_acl_2022/"
         "36108ea6fa4be58bea3bc68fd1d28f71140ab3a6/data/sts-test.csv"
     )
     assert row["sha256"] == "affe45928a66ee5a708531233c95b7dacbbdc57f974f002a3d32ea0180cf816a"
     assert row["columns"] == ["score", "genre", "file", "year", "id"]
-    assert (row["unit"], row["rows"], row["score_min"], row["score_max"]) == ("sentence", 1379, 0.0, 5.0)
+    assert (row["unit"], row["rows"], row["score_min"], row["score_max"]) == (
+        "sentence",
+        1379,
+        0.0,
+        5.0,
+    )
     for name, each in LISTED.items():
         assert each["citation"]
         assert (name == "words") == (each["address"] is None) == (each["sha256"] is None)
-    assert len({each["sha256"] for each in LISTED.values()}) == len(LISTED) - 1  # the two readings of STS-B are of one
+    assert (
+        len({each["sha256"] for each in LISTED.values()}) == len(LISTED) - 1
+    )  # the two readings of STS-B are of one

@@ -13,7 +13,9 @@ SEMICOLON = "word;score\ndog;1,5\ncat;2,5\n"
 
 
 def texts(path: Path, **options) -> list[str]:
-    return [row.text for row in open_source(str(path), **options).rows() if not isinstance(row, Blank)]
+    return [
+        row.text for row in open_source(str(path), **options).rows() if not isinstance(row, Blank)
+    ]
 
 
 @pytest.fixture
@@ -52,13 +54,21 @@ def test_a_sentence_with_semicolons_is_one_text(write):
     ],
 )
 def test_a_doubtful_delimiter_must_be_named(write, content, name, options):
-    with pytest.raises(SourceError, match=r":1: columns may be separated by .* Say which with delimiter="):
+    with pytest.raises(
+        SourceError, match=r":1: columns may be separated by .* Say which with delimiter="
+    ):
         open_source(str(write(content, name)), **options)
 
 
 def test_the_delimiter_that_is_named_is_taken(write):
-    assert texts(write("dog;1,5\ncat;2,5\n"), header=False, columns=["1"], delimiter=";") == ["dog", "cat"]
-    assert texts(write("dog;1,5\ncat;2,5\n"), header=False, columns=["1"], delimiter=",") == ["dog;1", "cat;2"]
+    assert texts(write("dog;1,5\ncat;2,5\n"), header=False, columns=["1"], delimiter=";") == [
+        "dog",
+        "cat",
+    ]
+    assert texts(write("dog;1,5\ncat;2,5\n"), header=False, columns=["1"], delimiter=",") == [
+        "dog;1",
+        "cat;2",
+    ]
     assert texts(write("a\tb\nc\td\n"), columns=["a"], delimiter="tab") == ["c"]
     assert texts(write('a,b\n"c, d",e\n', "t.tsv"), columns=["a"], delimiter=",") == ["c, d"]
     for bad in ("ab", "", '"', "a"):

@@ -37,10 +37,16 @@ def test_a_column_may_begin_in_a_later_row(write):
 
 
 def test_a_column_that_is_in_no_row_is_unknown_in_the_end(write):
-    source = open_source(write("a.jsonl", '{"text": "x"}\n{"title": "y"}\n'), columns=["text", "titel"])
+    source = open_source(
+        write("a.jsonl", '{"text": "x"}\n{"title": "y"}\n'), columns=["text", "titel"]
+    )
     with pytest.raises(UnknownNameError, match=r"Name a column of a\.jsonl") as caught:
         list(source.rows())
-    assert (caught.value.kind, caught.value.name, caught.value.known) == ("column", "titel", ("text", "title"))
+    assert (caught.value.kind, caught.value.name, caught.value.known) == (
+        "column",
+        "titel",
+        ("text", "title"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,7 +64,9 @@ def test_a_column_that_is_in_no_row_is_unknown_in_the_end(write):
 )
 def test_bad_json_names_the_line(write, line, reason):
     source = open_source(write("a.jsonl", f'{{"text": "a"}}\n{line}\n'))
-    with pytest.raises(SourceError, match=r"a\.jsonl:2: not a JSON object: .*Each line must be") as caught:
+    with pytest.raises(
+        SourceError, match=r"a\.jsonl:2: not a JSON object: .*Each line must be"
+    ) as caught:
         list(source.rows())
     assert reason in str(caught.value)
 
@@ -70,15 +78,25 @@ def test_bad_json_in_the_first_line_is_known_at_once(write):
 
 @pytest.mark.parametrize(
     ("value", "kind"),
-    [("1", "a number"), ("1.5", "a number"), ("NaN", "a number"), ("true", "a boolean"), ("[]", "an array")],
+    [
+        ("1", "a number"),
+        ("1.5", "a number"),
+        ("NaN", "a number"),
+        ("true", "a boolean"),
+        ("[]", "an array"),
+    ],
 )
 def test_a_value_that_is_no_string_is_an_error(write, value, kind):
     source = open_source(write("a.jsonl", f'{{"text": "a"}}\n{{"text": {value}}}\n'))
-    with pytest.raises(SourceError, match=rf"a\.jsonl:2: the value of 'text' is {kind}, not a string\. Put it"):
+    with pytest.raises(
+        SourceError, match=rf"a\.jsonl:2: the value of 'text' is {kind}, not a string\. Put it"
+    ):
         list(source.rows())
 
 
-def test_a_lone_surrogate_passes_for_the_encoder_to_skip_and_a_lone_carriage_return_is_white_space(write):
+def test_a_lone_surrogate_passes_for_the_encoder_to_skip_and_a_lone_carriage_return_is_white_space(
+    write,
+):
     source = open_source(write("a.jsonl", '{"text":\r"cat"}\r\n{"text": "dog"}\r\n'))
     assert list(source.rows()) == [Row("cat", "a.jsonl:1"), Row("dog", "a.jsonl:2")]
     source = open_source(write("a.jsonl", '{"text": "\\ud83d\\ude00"}\n{"text": "x\\ud83d"}\n'))
@@ -91,11 +109,17 @@ def test_empty_objects_have_no_column(write):
 
 
 @given(
-    rows=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip), min_size=1),
+    rows=st.lists(
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip), min_size=1
+    ),
     ascii_only=st.booleans(),
     end=st.sampled_from(["\n", "\r\n"]),
 )
 def test_what_json_writes_comes_back(tmp_path_factory, rows, ascii_only, end):
     path = tmp_path_factory.getbasetemp() / "trip.jsonl"
-    path.write_bytes("".join(json.dumps({"n": 1, "text": t}, ensure_ascii=ascii_only) + end for t in rows).encode())
+    path.write_bytes(
+        "".join(
+            json.dumps({"n": 1, "text": t}, ensure_ascii=ascii_only) + end for t in rows
+        ).encode()
+    )
     assert texts(open_source(str(path))) == rows

@@ -33,12 +33,24 @@ def test_origins_are_paths_as_given(write):
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        ("data/sentence.txt", SourceError, r"^data/sentence\.txt does not exist\. Did you mean data/sentences\.txt\?$"),
+        (
+            "data/sentence.txt",
+            SourceError,
+            r"^data/sentence\.txt does not exist\. Did you mean data/sentences\.txt\?$",
+        ),
         ("wrods.txt", SourceError, r"^wrods\.txt does not exist\. Did you mean words\?$"),
-        ("q.csv", SourceError, r"^q\.csv does not exist\. Check the path, or name a dataset: words, rg65, "),
+        (
+            "q.csv",
+            SourceError,
+            r"^q\.csv does not exist\. Check the path, or name a dataset: words, rg65, ",
+        ),
         ("library", UnknownNameError, r"unknown dataset 'library'.* similar names: library\.txt\."),
         ("no/a.txt", SourceError, r"^no/a\.txt does not exist: there is no folder 'no'"),
-        ("library.txt/b.txt", SourceError, r"^library\.txt/b\.txt does not exist: there is no folder 'library\.txt'"),
+        (
+            "library.txt/b.txt",
+            SourceError,
+            r"^library\.txt/b\.txt does not exist: there is no folder 'library\.txt'",
+        ),
         ("link.txt", SourceError, r"^link\.txt does not exist"),
         ("", UsageError, "cannot be an empty string"),
     ],
@@ -54,16 +66,22 @@ def test_a_missing_file_names_what_is_similar(write, folder, spec, error, messag
 def test_a_folder_and_a_pipe_are_errors(folder):
     for spec in ("data", "data/", ".", "data.txt"):
         (folder / spec).mkdir(exist_ok=True)
-        with pytest.raises(SourceError, match=r"is a folder\. Give the files in it, such as .*\*\.txt"):
+        with pytest.raises(
+            SourceError, match=r"is a folder\. Give the files in it, such as .*\*\.txt"
+        ):
             open_source(spec)
     os.mkfifo(folder / "pipe.txt")
-    with pytest.raises(SourceError, match=r"^pipe\.txt is not a regular file\. Give .* standard input"):
+    with pytest.raises(
+        SourceError, match=r"^pipe\.txt is not a regular file\. Give .* standard input"
+    ):
         open_source("pipe.txt")
 
 
 @pytest.mark.parametrize("name", ["a.log", "a.cvs", "a.txt.bak", "corpus", ".txt"])
 def test_an_unknown_file_type_names_the_known_ones(write, name):
-    with pytest.raises(UnknownNameError, match=r"\.txt, \.csv, \.tsv, \.jsonl, \.parquet\. Rename") as caught:
+    with pytest.raises(
+        UnknownNameError, match=r"\.txt, \.csv, \.tsv, \.jsonl, \.parquet\. Rename"
+    ) as caught:
         open_source(write(name, "x\n"))
     assert caught.value.kind == "file type"
     assert f"give - < {name} in its place" in str(caught.value)
@@ -81,7 +99,10 @@ def test_a_file_that_may_not_be_read_is_an_error(write, name):
         raise PermissionError(13, "Permission denied", str(path))
 
     write(name, "x\n")
-    words = rf"^{name} cannot be read: Permission denied\. Check its permissions, and those of the folders above it\.$"
+    words = (
+        rf"^{name} cannot be read: Permission denied\. Check its permissions, and those of the"
+        r" folders above it\.$"
+    )
     with before_access(refuse), pytest.raises(SourceError, match=words):
         open_source(name)
 
@@ -93,7 +114,9 @@ def test_a_file_that_goes_away_is_an_error(write, folder):
         list(source.rows())
 
 
-@pytest.mark.parametrize("spec", ["x" * 5000, "a\0.txt", "\ud800.txt", "https://example.org/a.txt", "~/none.txt"])
+@pytest.mark.parametrize(
+    "spec", ["x" * 5000, "a\0.txt", "\ud800.txt", "https://example.org/a.txt", "~/none.txt"]
+)
 def test_strange_names_are_errors_of_our_own(spec):
     with pytest.raises(EmbstoreError):
         open_source(spec)
@@ -138,9 +161,13 @@ def test_the_name_and_the_stored_name(spec, name, stored):
     assert source.dataset.unit is Unit.WORD
 
 
-@pytest.mark.parametrize("size", ["abc", "0", "-1", "", "1.5", "1e3", "5 000", "٥", "²", "9" * 5000, "txt"])
+@pytest.mark.parametrize(
+    "size", ["abc", "0", "-1", "", "1.5", "1e3", "5 000", "٥", "²", "9" * 5000, "txt"]
+)
 def test_a_size_that_is_no_number_is_an_error(size):
-    with pytest.raises(UsageError, match=r"not a number of texts\. Write .* words:5000, or \./words:") as caught:
+    with pytest.raises(
+        UsageError, match=r"not a number of texts\. Write .* words:5000, or \./words:"
+    ) as caught:
         open_source(f"words:{size}")
     assert repr(f"words:{size}") in str(caught.value)
 
@@ -148,7 +175,9 @@ def test_a_size_that_is_no_number_is_an_error(size):
 def test_more_words_than_there_are_is_an_error_that_says_how_many():
     most = sum(word.isalpha() for word in wordfreq.top_n_list("en", 10**7))
     for size in ("5000000", str(most + 1), "9" * 30):
-        with pytest.raises(SourceError, match=rf"words:{size}: .*'words' has {most:,} texts.*at most words:{most}"):
+        with pytest.raises(
+            SourceError, match=rf"words:{size}: .*'words' has {most:,} texts.*at most words:{most}"
+        ):
             open_source(f"words:{size}")
     assert open_source(f"words:{most}").name == f"words:{most}"
 
@@ -183,13 +212,22 @@ def test_every_dataset_is_described():
         assert spec.rows > 0
         assert spec.scores is not None
         assert spec.scores[0] < spec.scores[1]
-    assert {spec.kind for spec in DATASETS.values()} == {"word list", "word pairs", "sentence pairs", "lexicon"}
-    assert {key: type(value) for key, value in words("words:1")[0].values.items()} == dict(DATASETS["words"].columns)
+    assert {spec.kind for spec in DATASETS.values()} == {
+        "word list",
+        "word pairs",
+        "sentence pairs",
+        "lexicon",
+    }
+    assert {key: type(value) for key, value in words("words:1")[0].values.items()} == dict(
+        DATASETS["words"].columns
+    )
 
 
 def test_nothing_heavy_is_loaded_before_it_is_needed():
     heavy = {"wordfreq", "pyarrow", "numpy", "torch", "requests", "platformdirs"}
     code = f"import sys, embstore.sources; print({heavy} & set(sys.modules))"
     root = Path(embstore.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
     assert done.stdout == "set()\n"

@@ -32,7 +32,12 @@ def read(name: str) -> list[Row]:
 def test_pairs_from_every_kind_of_table(tmp_path, suffix):
     path = write(tmp_path, suffix, ROWS)
     spec = add_dataset("mine", path, kind="pairs", columns=COLUMNS)
-    assert (spec.kind, spec.unit, spec.rows, spec.scores) == ("word pairs", Unit.WORD, 3, (-2.0, 3.0))
+    assert (spec.kind, spec.unit, spec.rows, spec.scores) == (
+        "word pairs",
+        Unit.WORD,
+        3,
+        (-2.0, 3.0),
+    )
     path.unlink()  # it is a copy that is kept
     found = read("mine")
     assert [(row.text, row.text_2, row.values["score"]) for row in found] == ROWS
@@ -51,12 +56,17 @@ def test_a_text_where_a_number_should_be_is_named_with_its_line(tmp_path, data, 
 
 def test_lexicons_and_sentences(tmp_path):
     lexicon = write(tmp_path, ".csv", [("a", 1), ("b", 2)], ["word", "item_id"])
-    assert add_dataset("mine", lexicon, kind="lexicon", columns=["word", "item_id"]).kind == "lexicon"
+    assert (
+        add_dataset("mine", lexicon, kind="lexicon", columns=["word", "item_id"]).kind == "lexicon"
+    )
     assert [(row.text, row.text_2, row.values) for row in read("mine")] == [
         ("a", None, {"value": 1.0}), ("b", None, {"value": 2.0}),
     ]  # fmt: skip
     sentences = write(tmp_path, ".tsv", ROWS)
-    assert add_dataset("more", sentences, kind="pairs", columns=COLUMNS, unit="sentence").kind == "sentence pairs"
+    assert (
+        add_dataset("more", sentences, kind="pairs", columns=COLUMNS, unit="sentence").kind
+        == "sentence pairs"
+    )
     assert open_source("more").dataset.unit is Unit.SENTENCE
     listed = {row["name"]: row for row in Store.datasets()}
     assert (listed["mine"]["rows"], listed["more"]["rows"]) == (2, 3)
@@ -103,10 +113,16 @@ def test_a_table_that_cannot_be_read(tmp_path, data, content, message):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"left": "a", "right": 7, "gold": 1}', r":2 \(right\): the text is 7, which is not a string"),
+        (
+            '{"left": "a", "right": 7, "gold": 1}',
+            r":2 \(right\): the text is 7, which is not a string",
+        ),
         ('{"left": "a", "right": null, "gold": 1}', r":2 \(right\): the text is missing"),
         ('{"left": "a", "gold": 1}', "unknown column 'right'"),
-        ('{"left": "a", "right": "\\ud800", "gold": 1}', r":2 \(right\): .* half of a surrogate pair"),
+        (
+            '{"left": "a", "right": "\\ud800", "gold": 1}',
+            r":2 \(right\): .* half of a surrogate pair",
+        ),
         ('{"left": "a", "right": "b", "gold": NaN}', r":2 \(gold\): nan is not a finite number"),
     ],
 )
@@ -120,10 +136,30 @@ def test_a_line_of_json_that_cannot_be_read(tmp_path, line, message):
     ("name", "arguments", "error", "message"),
     [
         ("mine", {"kind": "pair"}, UnknownNameError, "unknown kind of dataset 'pair'.*'pairs'"),
-        ("mine", {"columns": COLUMNS[:2]}, UsageError, "'pairs' has three columns: the two texts and the score"),
-        ("mine", {"kind": "lexicon"}, UsageError, "'lexicon' has two columns: the text and its value"),
-        ("mine", {"columns": ["left", "left", "gold"]}, UsageError, "columns=.left. was given twice"),
-        ("mine", {"unit": "occurrence", "kind": "lexicon"}, UsageError, "unit=.word. or unit=.sentence"),
+        (
+            "mine",
+            {"columns": COLUMNS[:2]},
+            UsageError,
+            "'pairs' has three columns: the two texts and the score",
+        ),
+        (
+            "mine",
+            {"kind": "lexicon"},
+            UsageError,
+            "'lexicon' has two columns: the text and its value",
+        ),
+        (
+            "mine",
+            {"columns": ["left", "left", "gold"]},
+            UsageError,
+            "columns=.left. was given twice",
+        ),
+        (
+            "mine",
+            {"unit": "occurrence", "kind": "lexicon"},
+            UsageError,
+            "unit=.word. or unit=.sentence",
+        ),
         ("mine", {"unit": "wrd"}, UnknownNameError, "unknown unit 'wrd'"),
         ("no/way", {}, UsageError, "'no/way' cannot be the name"),
         ("-", {}, UsageError, "cannot be the name"),
@@ -132,7 +168,12 @@ def test_a_line_of_json_that_cannot_be_read(tmp_path, line, message):
         ("RG65", {}, UsageError, "is the name of another dataset"),
         ("words_50", {}, UsageError, "is the name of another dataset"),
         ("mine", {"comment": "a"}, UsageError, "comments cannot begin with 'a'"),
-        ("mine", {"header": False, "unit": "occurrence", "columns": ()}, UsageError, "seven columns"),
+        (
+            "mine",
+            {"header": False, "unit": "occurrence", "columns": ()},
+            UsageError,
+            "seven columns",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit(tmp_path, name, arguments, error, message):
@@ -148,7 +189,12 @@ LEXICON = {"kind": "lexicon", "columns": ["left", "gold"]}
     ("name", "suffix", "options", "message"),
     [
         ("mine", ".jsonl", {"delimiter": ";", **LEXICON}, "delimiter= does not fit .*table.jsonl"),
-        ("mine", ".jsonl", {"header": False, "kind": "lexicon"}, r"header=False does not fit .*jsonl"),
+        (
+            "mine",
+            ".jsonl",
+            {"header": False, "kind": "lexicon"},
+            r"header=False does not fit .*jsonl",
+        ),
         ("mine", ".txt", {"comment": "#", "kind": "analogies"}, "are for tables, and analogies"),
         ("rg65", ".csv", {"delimiter": ";"}, "delimiter= goes with kind="),
         ("rg65", ".csv", {"comment": "#"}, "comment= goes with kind="),
@@ -175,14 +221,22 @@ def test_what_was_altered_or_damaged_is_named(tmp_path, data):
     add_dataset("mine", write(tmp_path, ".csv", ROWS), kind="pairs", columns=COLUMNS)
     table, document = data / "own/mine.csv", data / "own/mine.json"
     table.write_text(table.read_text().replace("1.5", "2.5"))
-    with pytest.raises(SourceError, match=r"mine\.csv is not the file of the dataset 'mine'.*datasets add mine FILE"):
+    with pytest.raises(
+        SourceError,
+        match=r"mine\.csv is not the file of the dataset 'mine'.*datasets add mine FILE",
+    ):
         open_source("mine")
     with pytest.raises(SourceError, match="datasets add mine FILE"):
         fetch_dataset("mine")
     table.unlink()
     with pytest.raises(SourceError, match=r"'mine' is not at hand.*datasets add mine FILE"):
         open_source("mine")
-    for content in ("{", "[]", '{"name": "mine"}', document.read_text().replace('"word"', '"verse"')):
+    for content in (
+        "{",
+        "[]",
+        '{"name": "mine"}',
+        document.read_text().replace('"word"', '"verse"'),
+    ):
         document.write_text(content)
         with pytest.raises(SourceError, match=r"mine\.json cannot be read .*Delete it"):
             open_source("mine")
@@ -192,7 +246,13 @@ def test_what_was_altered_or_damaged_is_named(tmp_path, data):
 @pytest.mark.parametrize(
     ("suffix", "delimiter", "content", "columns", "text"),
     [
-        ("csv", "|", "left,1|right;2|gold\na,b;c|d,e;f|1.5\n", ["left,1", "right;2", "gold"], "a,b;c"),
+        (
+            "csv",
+            "|",
+            "left,1|right;2|gold\na,b;c|d,e;f|1.5\n",
+            ["left,1", "right;2", "gold"],
+            "a,b;c",
+        ),
         ("csv", "tab", 'left\tright\tgold\n"a\tb"\tc\t1.5\n', COLUMNS, "a\tb"),
         ("tsv", ";", 'left;right;gold\n"a;b";c;1.5\n', COLUMNS, "a;b"),
     ],
@@ -216,11 +276,16 @@ def test_a_table_without_a_header_and_with_comments(tmp_path, data):
     path.write_text('# ratings, with a "quote\n\ndog,cat,3\n# more\n"#a\n# b",sea,2\n')
     spec = add_dataset("mine", path, kind="pairs", header=False, comment="#")
     rows = list(open_source("mine").rows())
-    assert [(row.texts, row.values["score"]) for row in rows] == [(("dog", "cat"), 3.0), (("#a\n# b", "sea"), 2.0)]
+    assert [(row.texts, row.values["score"]) for row in rows] == [
+        (("dog", "cat"), 3.0),
+        (("#a\n# b", "sea"), 2.0),
+    ]
     assert [row.origin.rpartition(":")[2] for row in rows] == ["3", "5"]
     assert (spec.rows, spec.scores) == (2, (2.0, 3.0))
     path.write_text("# valence\nword;v\ndog;3\n#b;1\n")
     add_dataset("lexicon", path, kind="lexicon", columns=["word", "v"], comment="#")
     assert [row.text for row in open_source("lexicon").rows()] == ["dog"]
-    with pytest.raises(UnknownNameError, match=r"lines that begin with # are comments, add comment=\"#\""):
+    with pytest.raises(
+        UnknownNameError, match=r"lines that begin with # are comments, add comment=\"#\""
+    ):
         add_dataset("lexicon", path, kind="lexicon", columns=["word", "v"])

@@ -23,7 +23,10 @@ def save(columns: dict[str, pa.Array | list[str | None]], name: str = "a.parquet
 
 def test_columns_are_chosen_as_in_other_tables():
     assert texts(open_source(save({"w": ["cat", "nan"]}))) == ["cat", "nan"]
-    assert texts(open_source(save({"n": pa.array([1, 2]), "text": ["cat", "dog"]}))) == ["cat", "dog"]
+    assert texts(open_source(save({"n": pa.array([1, 2]), "text": ["cat", "dog"]}))) == [
+        "cat",
+        "dog",
+    ]
     save({"left": ["a"], "right": ["b"]})
     with pytest.raises(UsageError, match=r"a\.parquet has 2 columns: left, right"):
         open_source("a.parquet")
@@ -43,10 +46,15 @@ def test_rows_are_numbered_and_blanks_given():
 
 
 @pytest.mark.parametrize(
-    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())],
 )
 def test_every_type_of_string_is_read(kind):
-    assert texts(open_source(save({"w": pa.array(["cat", "dog", "cat"]).cast(kind)}))) == ["cat", "dog", "cat"]
+    assert texts(open_source(save({"w": pa.array(["cat", "dog", "cat"]).cast(kind)}))) == [
+        "cat",
+        "dog",
+        "cat",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +69,9 @@ def test_every_type_of_string_is_read(kind):
 )
 def test_other_types_are_an_error_that_names_them(array, kind):
     save({"w": array, "text": ["x"]})
-    with pytest.raises(SourceError, match=rf"a\.parquet: the column 'w' is of type {kind}.*Name another"):
+    with pytest.raises(
+        SourceError, match=rf"a\.parquet: the column 'w' is of type {kind}.*Name another"
+    ):
         open_source("a.parquet", columns=["w"])
 
 
@@ -85,7 +95,9 @@ def test_no_rows_are_an_error_at_once_and_nulls_alone_in_the_end():
 
 
 def test_a_file_that_is_not_parquet_is_an_error(write):
-    with pytest.raises(SourceError, match=r"a\.parquet is not a Parquet file, or is damaged: .* Write or copy"):
+    with pytest.raises(
+        SourceError, match=r"a\.parquet is not a Parquet file, or is damaged: .* Write or copy"
+    ):
         open_source(write("a.parquet", "text\ncat\n"))
 
 
@@ -100,7 +112,9 @@ def test_damage_inside_is_an_error_while_reading():
 
 def test_invalid_utf8_names_the_row():
     bad = pa.array([b"cat", b"x\xff"]).view(pa.string())
-    with pytest.raises(SourceError, match=r"a\.parquet:2: byte 0xFF at position 2 of the value is not valid"):
+    with pytest.raises(
+        SourceError, match=r"a\.parquet:2: byte 0xFF at position 2 of the value is not valid"
+    ):
         list(open_source(save({"w": bad})).rows())
 
 
@@ -109,7 +123,10 @@ def test_what_pyarrow_writes_comes_back(tmp_path_factory, rows):
     path = str(tmp_path_factory.getbasetemp() / "trip.parquet")
     save({"text": pa.array(rows, pa.string())}, path)
     got = [row.text if isinstance(row, Row) else row.reason for row in open_source(path).reader()]
-    assert got == ["missing value" if text is None else text if text.strip() else "empty value" for text in rows]
+    assert got == [
+        "missing value" if text is None else text if text.strip() else "empty value"
+        for text in rows
+    ]
 
 
 _READ = """
@@ -124,14 +141,21 @@ def test_batches_are_of_so_many_bytes_whatever_the_encoding(encoding, monkeypatc
     monkeypatch.setattr(module, "_BATCH_BYTES", 1 << 20)
     long = "x" * 50_000
     texts = [f"{long}{number % 7}" for number in range(400)]
-    pq.write_table(pa.table({"text": texts}), "a.parquet", use_dictionary=False, column_encoding={"text": encoding})
+    pq.write_table(
+        pa.table({"text": texts}),
+        "a.parquet",
+        use_dictionary=False,
+        column_encoding={"text": encoding},
+    )
     with module.parquet_file(Path("a.parquet"), "a.parquet") as file:
         n_rows, _ = module._plan(file.metadata, ["text"])
         assert max(batch.nbytes for batch in file.iter_batches(n_rows)) <= 2 << 20
     assert [row.text for row in open_source("a.parquet").rows()] == texts
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc"
+)
 def test_rows_that_point_to_one_long_value_hold_it_once():
     n = 8192
     array = pa.DictionaryArray.from_arrays(pa.array([0] * n, pa.int32()), ["x" * 500_000])
@@ -145,7 +169,9 @@ def test_rows_that_point_to_one_long_value_hold_it_once():
 
 
 def test_a_small_file_may_hold_far_more_text():
-    text = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), pa.array(["x" * (1 << 20)]))
+    text = pa.DictionaryArray.from_arrays(
+        pa.array([0] * 20_000, pa.int32()), pa.array(["x" * (1 << 20)])
+    )
     pq.write_table(pa.table({"text": text}), "a.parquet", compression="zstd")
     assert Path("a.parquet").stat().st_size < 10_000, "for 20 GB of text"
     assert sum(len(row.text) for row in open_source("a.parquet").rows()) == 20_000 << 20

@@ -84,7 +84,11 @@ def test_the_authors_reading_of_stsb_loses_pairs_and_commas(rows):
     ]
     assert [(row.text, row.text_2) for row in rows("stsb-wolfe2022")] == authors_reading(STSB)
     assert [row.values["score_text"] for row in rows("stsb-wolfe2022")] == ["3.750", "1.0", "2.5"]
-    assert [row.origin for row in rows("stsb-wolfe2022")] == ["sts-test.csv:1", "sts-test.csv:2", "sts-test.csv:5"]
+    assert [row.origin for row in rows("stsb-wolfe2022")] == [
+        "sts-test.csv:1",
+        "sts-test.csv:2",
+        "sts-test.csv:5",
+    ]
 
 
 def authors_reading(data: bytes) -> list[tuple[str, str]]:
@@ -117,7 +121,9 @@ def test_the_marks_of_men_become_columns(rows):
 def test_every_row_has_the_columns_that_are_announced(rows):
     for name in FILES:
         for row in rows(name):
-            assert {key: type(value) for key, value in row.values.items()} == dict(DATASETS[name].columns)
+            assert {key: type(value) for key, value in row.values.items()} == dict(
+                DATASETS[name].columns
+            )
             assert len(row.texts) == (1 if name == "bellezza" else 2)
 
 
@@ -129,8 +135,16 @@ def test_every_row_has_the_columns_that_are_announced(rows):
         ("rg65", b"cord;smile;nan", r"^rg65\.csv:1 \(score\): 'nan' is not a finite number"),
         ("rg65", b"cord;smile;", r"^rg65\.csv:1 \(score\): '' is not a number"),
         ("rg65", b"cord; ;1", r"^rg65\.csv:1: the text is empty"),
-        ("men", b",a,b,c\n0,sun-n,moon,1\n", r"^men\.csv:2: 'moon' does not end with one of -n, -v, -j"),
-        ("stsb", b"main\tnews\t2012\t1\t2.5\tOne.\n", r"^sts-test\.csv:1: 6 values, and there should be 7"),
+        (
+            "men",
+            b",a,b,c\n0,sun-n,moon,1\n",
+            r"^men\.csv:2: 'moon' does not end with one of -n, -v, -j",
+        ),
+        (
+            "stsb",
+            b"main\tnews\t2012\t1\t2.5\tOne.\n",
+            r"^sts-test\.csv:1: 6 values, and there should be 7",
+        ),
         ("rg65", b"cord;smile;1\n\xff;b;2", r"^rg65\.csv:2: byte 0xFF .* not valid UTF-8"),
     ],
 )
@@ -151,7 +165,11 @@ def test_a_file_that_was_altered_is_refused_with_both_hashes(data, monkeypatch):
 
 def test_the_attribute_words_come_with_the_lexicon():
     assert DATASETS["bellezza"].extra == (*PLEASANT, *UNPLEASANT)
-    assert (len(set(PLEASANT)), len(set(UNPLEASANT)), set(PLEASANT) & set(UNPLEASANT)) == (25, 25, set())
+    assert (len(set(PLEASANT)), len(set(UNPLEASANT)), set(PLEASANT) & set(UNPLEASANT)) == (
+        25,
+        25,
+        set(),
+    )
 
 
 # Of the whole files: rows, different texts, and pairs that stand twice (PAPER.md 1.6 and 1.7).
@@ -181,7 +199,9 @@ def test_the_whole_file(shared, name):
         written = {row.values["score_text"] for row in found}
         assert (len(written), len({float(text) for text in written})) == (148, 67)  # PAPER.md 1.6
         assert all(float(row.values["score_text"]) == row.values["score"] for row in found)
-        assert [(row.text, row.text_2) for row in found] == authors_reading((shared / "data/sts-test.csv").read_bytes())
+        assert [(row.text, row.text_2) for row in found] == authors_reading(
+            (shared / "data/sts-test.csv").read_bytes()
+        )
     else:
         assert sum(count == 2 for count in pairs.values()) == n_twice
     assert (len(found), len(texts)) == (n_rows, n_texts) == (spec.rows, n_texts)

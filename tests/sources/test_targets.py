@@ -37,22 +37,33 @@ def test_spans_are_slices_of_python_in_every_format(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_one_column_may_have_start_and_end_as_in_dwug(tmp_path, suffix):
     rows = [("bank_nn", text, f"{start}:{end}") for text, start, end in ROWS]
-    path = write_table(tmp_path / f"uses{suffix}", rows, ("lemma", "context", "indexes_target_token"))
+    path = write_table(
+        tmp_path / f"uses{suffix}", rows, ("lemma", "context", "indexes_target_token")
+    )
     found = read(path, columns=["context"], span="indexes_target_token")
     assert [target for _, target in found] == FOUND
 
 
 def test_a_column_may_name_the_target_that_occurs_once(tmp_path):
-    rows = [("The banker left the bank.", "bank"), ("a New York bank", "New York"), ("C++ is old", "C++"), ("x", "x")]
+    rows = [
+        ("The banker left the bank.", "bank"),
+        ("a New York bank", "New York"),
+        ("C++ is old", "C++"),
+        ("x", "x"),
+    ]
     path = write_table(tmp_path / "words.csv", rows, ("text", "word"))
     assert read(path, targets="word") == rows
-    assert open_source(str(path), targets=Targets.parse("word", ())).rows().__next__().spans == ((20, 24),)
+    assert open_source(str(path), targets=Targets.parse("word", ())).rows().__next__().spans == (
+        (20, 24),
+    )
 
 
 @pytest.mark.parametrize("suffix", [".tsv", ".jsonl"])
 def test_the_columns_of_the_targets_may_be_kept_too(tmp_path, suffix):
     names = ("text", "sense", "word", "begin", "stop")
-    path = write_table(tmp_path / f"uses{suffix}", [("a New York bank", "place", "New York", 2, 10)], names)
+    path = write_table(
+        tmp_path / f"uses{suffix}", [("a New York bank", "place", "New York", 2, 10)], names
+    )
     for targets, kept in (
         (Targets(column="word"), ("word", "sense")),
         (Targets(span=("begin", "stop")), ("stop", "word")),
@@ -62,8 +73,12 @@ def test_the_columns_of_the_targets_may_be_kept_too(tmp_path, suffix):
         assert {name: str(value) for name, value in row.values.items()} == {
             name: {"sense": "place", "word": "New York", "stop": "10"}[name] for name in kept
         }
-    with pytest.raises(UsageError, match=r"keep=.sense. does not fit .*: the column holds the texts"):
-        open_source(str(path), columns=["sense"], targets=Targets(column="word"), keep=Keep(("sense",)))
+    with pytest.raises(
+        UsageError, match=r"keep=.sense. does not fit .*: the column holds the texts"
+    ):
+        open_source(
+            str(path), columns=["sense"], targets=Targets(column="word"), keep=Keep(("sense",))
+        )
 
 
 def test_brackets_are_removed_only_on_request(tmp_path):
@@ -71,20 +86,29 @@ def test_brackets_are_removed_only_on_request(tmp_path):
     path.write_text("the [bank] of the river\n[New York] sleeps\nit is [mine]\n", "utf-8")
     expected = [(RIVER, "bank"), ("New York sleeps", "New York"), ("it is mine", "mine")]
     assert read(path, targets="brackets") == expected
-    assert [row.text for row in open_source(str(path)).rows()] == path.read_text("utf-8").splitlines()
+    assert [row.text for row in open_source(str(path)).rows()] == path.read_text(
+        "utf-8"
+    ).splitlines()
     assert read("-", targets="brackets", stdin=StringIO(path.read_text("utf-8"))) == expected
-    table = write_table(tmp_path / "marked.csv", [("the [bank] of the river", 1)], ("text", "stars"))
+    table = write_table(
+        tmp_path / "marked.csv", [("the [bank] of the river", 1)], ("text", "stars")
+    )
     assert read(table, targets="brackets") == expected[:1]
 
 
 def test_columns_without_a_header_are_numbered(tmp_path):
     path = tmp_path / "plain.csv"
     path.write_text(f"{RIVER},4,8\n{RIVER},16,21\n", "utf-8")
-    assert read(path, columns=["1"], span="2,3", header=False) == [(RIVER, "bank"), (RIVER, "river")]
+    assert read(path, columns=["1"], span="2,3", header=False) == [
+        (RIVER, "bank"),
+        (RIVER, "river"),
+    ]
 
 
 def test_an_empty_text_is_a_blank_row(tmp_path):
-    path = write_table(tmp_path / "some.csv", [("", "", ""), (RIVER, "4.0", " 8 ")], ("text", "start", "end"))
+    path = write_table(
+        tmp_path / "some.csv", [("", "", ""), (RIVER, "4.0", " 8 ")], ("text", "start", "end")
+    )
     blank, row = open_source(str(path), targets=Targets.parse(None, "start,end")).rows()
     assert (blank.origin, blank.reason) == (f"{path}:2", "empty value")
     assert row.spans == ((4, 8),)
@@ -111,7 +135,9 @@ REFUSED = [
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 @pytest.mark.parametrize(("text", "start", "end", "reason"), REFUSED)
 def test_what_is_no_span_is_refused_with_file_and_row(tmp_path, suffix, text, start, end, reason):
-    path = write_table(tmp_path / f"bad{suffix}", [(RIVER, 4, 8), (text, start, end)], ("text", "start", "end"))
+    path = write_table(
+        tmp_path / f"bad{suffix}", [(RIVER, 4, 8), (text, start, end)], ("text", "start", "end")
+    )
     with pytest.raises(SourceError) as refused:
         read(path, span="start,end")
     row = 3 if suffix == ".csv" else 2
@@ -134,14 +160,18 @@ def test_what_is_no_span_is_refused_with_file_and_row(tmp_path, suffix, text, st
 )
 def test_a_text_without_its_one_target_is_refused_with_its_row(tmp_path, text, word, reason):
     path = write_table(tmp_path / "words.csv", [(text, word)], ("text", "word"))
-    with pytest.raises(SourceError, match=rf"words\.csv:2.*{'span=.start,end' if word else ''}") as refused:
+    with pytest.raises(
+        SourceError, match=rf"words\.csv:2.*{'span=.start,end' if word else ''}"
+    ) as refused:
         read(path, targets="word" if word else "brackets")
     assert reason in str(refused.value)
 
 
 def test_spans_that_part_words_are_remarked_on(tmp_path):
     rows = [("naïve bank", 7, 11), ("Zoë's bank", 7, 10), ("銀行員", 0, 2)]
-    path = write_table(tmp_path / "bytes.csv", [("naïve bank!", 7, 11), *rows[1:]], ("text", "start", "end"))
+    path = write_table(
+        tmp_path / "bytes.csv", [("naïve bank!", 7, 11), *rows[1:]], ("text", "start", "end")
+    )
     source = open_source(str(path), targets=Targets.parse(None, "start,end"))
     assert len([*source.rows()]) == 3
     [remark] = source.remarks
@@ -158,7 +188,11 @@ def test_spans_that_part_words_are_remarked_on(tmp_path):
         (UsageError, {"span": "start,end", "targets": "brackets"}, "give one of them"),
         (UnknownNameError, {"span": "start,stop"}, "unknown column 'stop'"),
         (UnknownNameError, {"targets": "bracket"}, "unknown column 'bracket'"),
-        (UsageError, {"span": "start,end", "columns": ["text", "start"]}, "in one column of sentences"),
+        (
+            UsageError,
+            {"span": "start,end", "columns": ["text", "start"]},
+            "in one column of sentences",
+        ),
     ],
 )
 def test_options_that_do_not_fit_are_refused(tmp_path, error, options, reason):

@@ -32,7 +32,9 @@ def test_lines_end_at_the_three_terminators_alone(write):
         assert texts(open_source(write("a.txt", "x" * n_before + "\r\ny"))) == ["x" * n_before, "y"]
     for inner in ("\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x00", "\ufeff"):
         assert texts(open_source(write("a.txt", f"one{inner}two\n"))) == [f"one{inner}two"]
-    assert texts(open_source(write("a.txt", "\ufeffone\n\ufefftwo\n"))) == ["one", "\ufefftwo"], "a byte order mark"
+    assert texts(open_source(write("a.txt", "\ufeffone\n\ufefftwo\n"))) == ["one", "\ufefftwo"], (
+        "a byte order mark"
+    )
 
 
 @given(lines=st.lists(TEXTS), end=st.sampled_from(["\n", "\r\n", "\r"]))
@@ -53,8 +55,16 @@ def test_any_bytes_are_read_whole_or_refused(data):
         assert "standard input" in str(error)  # noqa: PT017
         assert "no texts" in str(error) or "not valid UTF-8" in str(error)  # noqa: PT017
     else:
-        lines = data.decode().removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        assert [row.text for row in rows if isinstance(row, Row)] == [line for line in lines if line.strip()]
+        lines = (
+            data.decode()
+            .removeprefix("\ufeff")
+            .replace("\r\n", "\n")
+            .replace("\r", "\n")
+            .split("\n")
+        )
+        assert [row.text for row in rows if isinstance(row, Row)] == [
+            line for line in lines if line.strip()
+        ]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
@@ -62,7 +72,9 @@ def test_any_bytes_are_read_whole_or_refused(data):
 def test_utf_16_is_named(name, encoding, tmp_path):
     path = tmp_path / name
     path.write_bytes("\ufeffcaf\u00e9\n".encode(encoding))
-    with pytest.raises(SourceError, match=rf"{name}:1: .* begins a text in UTF-16.* iconv -f UTF-16"):
+    with pytest.raises(
+        SourceError, match=rf"{name}:1: .* begins a text in UTF-16.* iconv -f UTF-16"
+    ):
         list(open_source(str(path)).rows())
 
 
@@ -84,7 +96,9 @@ def test_invalid_utf8_names_line_and_byte(write, data, place, byte, position):
 
 def test_a_file_of_blanks_is_an_error_after_its_last_row(write):
     rows = open_source(write("words.txt", "\n \n\n")).rows()
-    assert [next(rows) for _ in range(3)] == [Blank(f"words.txt:{i}", "empty line") for i in (1, 2, 3)]
+    assert [next(rows) for _ in range(3)] == [
+        Blank(f"words.txt:{i}", "empty line") for i in (1, 2, 3)
+    ]
     with pytest.raises(SourceError, match=r"words\.txt has no texts: all 3 of its rows are empty"):
         next(rows)
 
@@ -115,7 +129,10 @@ def test_a_large_file_is_not_held_in_memory(folder):
 def test_standard_input_may_be_text_or_bytes(stream):
     source = open_source("-", stdin=stream)
     assert source.name == "standard input"
-    assert list(source.rows()) == [Row("caf\u00e9", "standard input:1"), Row("tea", "standard input:2")]
+    assert list(source.rows()) == [
+        Row("caf\u00e9", "standard input:1"),
+        Row("tea", "standard input:2"),
+    ]
     assert not stream.closed
 
 
@@ -139,6 +156,12 @@ def test_empty_or_closed_standard_input_is_an_error(monkeypatch):
 
 def test_columns_do_not_fit_lines(write):
     write("words.txt", "cat\n")
-    for spec, what in [("words.txt", r"words\.txt"), ("-", "standard input"), ("words", "dataset 'words'")]:
-        with pytest.raises(UsageError, match=rf"columns=.text. does not fit .*{what}.*\.csv, \.tsv"):
+    for spec, what in [
+        ("words.txt", r"words\.txt"),
+        ("-", "standard input"),
+        ("words", "dataset 'words'"),
+    ]:
+        with pytest.raises(
+            UsageError, match=rf"columns=.text. does not fit .*{what}.*\.csv, \.tsv"
+        ):
             open_source(spec, columns=["text"])

@@ -90,7 +90,11 @@ def test_each_operation_on_a_dataset(name, pairs):
     add()
     for run in (lambda: read(name), add):
         seen = operations(run)
-        reading = [n for n, (path, writing) in enumerate(seen, 1) if not writing and path.suffix in (".csv", ".json")]
+        reading = [
+            n
+            for n, (path, writing) in enumerate(seen, 1)
+            if not writing and path.suffix in (".csv", ".json")
+        ]
         assert len(reading) > 5
         for place, n in enumerate(reading):
             assert "Delete it" not in str(refusal(run, n, CODES[place % len(CODES)]))
@@ -131,7 +135,9 @@ class Failing(io.RawIOBase):
 @pytest.mark.parametrize("code", CODES)
 def test_standard_input(code):
     rows = open_source("-", stdin=io.BufferedReader(Failing(code))).rows()
-    with pytest.raises(FileAccessError, match=f"^standard input cannot be read: {os.strerror(code)}") as caught:
+    with pytest.raises(
+        FileAccessError, match=f"^standard input cannot be read: {os.strerror(code)}"
+    ) as caught:
         list(rows)
     assert isinstance(caught.value, SourceError)
 
@@ -145,7 +151,10 @@ def test_an_error_that_the_system_gives():
         list(open_source("-", stdin=memory).rows())
 
 
-CHANGED = r"changed while it was read, so that nothing was built from it\. Wait until it is complete, or give a copy"
+CHANGED = (
+    r"changed while it was read, so that nothing was built from it\. Wait until it is complete, or"
+    r" give a copy"
+)
 
 
 def append(path: Path) -> None:

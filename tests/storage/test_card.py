@@ -6,7 +6,12 @@ from dataclasses import replace
 import pytest
 from synthetic import synthetic_card
 
-from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UnsupportedFormatError
+from embstore.base.errors import (
+    DamagedError,
+    SpaceMismatchError,
+    StoreError,
+    UnsupportedFormatError,
+)
 from embstore.base.space import Layers, Template, TopForm
 from embstore.storage.cache import StoreFiles, entry_of
 from embstore.storage.card import CARD_FORMAT, Card, read_card
@@ -60,7 +65,9 @@ def test_other_weights_are_named_after_their_checkpoint():
 
 
 def test_versions_date_and_place_of_the_same_files_may_differ():
-    CARD.check_same_space(replace(CARD, versions={"torch": "9"}, created="now", checkpoint="folder", max_tokens=3))
+    CARD.check_same_space(
+        replace(CARD, versions={"torch": "9"}, created="now", checkpoint="folder", max_tokens=3)
+    )
 
 
 LAYERS = CARD.to_dict()["layers"]
@@ -69,8 +76,16 @@ REFUSED: list[tuple[dict[str, object], type[StoreError], str]] = [
     ({"unit": "phrase"}, DamagedError, r"\.json is damaged: .*unit"),
     ({"template": "none"}, DamagedError, r"\.json is damaged: .*template"),
     ({"format": "1"}, DamagedError, f"format: {CARD_FORMAT} was expected"),
-    ({"format": 1}, UnsupportedFormatError, r"has format 1 of a version before 0\.2\.0, .* from 2\. Build"),
-    ({"format": CARD_FORMAT + 1, "mystery": [1]}, UnsupportedFormatError, "has format 3, .* reads up to 2. Upgrade"),
+    (
+        {"format": 1},
+        UnsupportedFormatError,
+        r"has format 1 of a version before 0\.2\.0, .* from 2\. Build",
+    ),
+    (
+        {"format": CARD_FORMAT + 1, "mystery": [1]},
+        UnsupportedFormatError,
+        "has format 3, .* reads up to 2. Upgrade",
+    ),
     ({"layers": LAYERS[::-1]}, DamagedError, NO_MODEL),
     ({"layers": [LAYERS[0], *LAYERS]}, DamagedError, NO_MODEL),
     ({"layers": [*LAYERS, {"id": 9, "name": "9"}]}, DamagedError, NO_MODEL),
@@ -93,7 +108,9 @@ def test_a_document_that_is_no_card_is_named(tmp_path, change, error, match):
 
 def test_checkpoint_at_revision():
     assert CARD.checkpoint_at_revision == "toy/checkpoint@c0ffee"
-    assert replace(CARD, revision=None).checkpoint_at_revision == "toy/checkpoint@sha256:000000000000"
+    assert (
+        replace(CARD, revision=None).checkpoint_at_revision == "toy/checkpoint@sha256:000000000000"
+    )
 
 
 def test_a_recipe_and_its_layers_come_back_and_are_compared():
@@ -106,7 +123,8 @@ def test_a_recipe_and_its_layers_come_back_and_are_compared():
     assert Card.from_dict(card.to_dict()) == card
     other = replace(card, recipe={**recipe, "prompt": "query: ", "max_seq_length": 8})
     assert (
-        card.describe_differences(other) == 'recipe.max_seq_length is null, not 8; recipe.prompt is "", not "query: "'
+        card.describe_differences(other)
+        == 'recipe.max_seq_length is null, not 8; recipe.prompt is "", not "query: "'
     )
     assert card.to_dict()["recipe"] == recipe
     assert "recipe" not in synthetic_card().to_dict()

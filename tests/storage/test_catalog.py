@@ -47,7 +47,15 @@ def test_a_store_may_be_in_any_folder(tmp_path, names):
 
 @pytest.mark.parametrize(
     ("name", "matches"),
-    [("s[12]", "s1"), ("s*", "s1"), ("s?", "s1"), ("s[!x]", "s1"), ("s]", "s"), ("a\\b", "ab"), ("a\\*", "a\\b")],
+    [
+        ("s[12]", "s1"),
+        ("s*", "s1"),
+        ("s?", "s1"),
+        ("s[!x]", "s1"),
+        ("s]", "s"),
+        ("a\\b", "ab"),
+        ("a\\*", "a\\b"),
+    ],
 )
 def test_a_path_that_is_a_pattern_is_that_path(make_store, name, matches):
     """Beside the store is another one that its path matches, with the same items and other vectors."""
@@ -64,10 +72,24 @@ def test_a_path_that_is_a_pattern_is_that_path(make_store, name, matches):
 def test_where_is_one_expression_and_sql_one_select(make_store):
     """What is said of it; ``test_hostile_sql`` has more that is refused."""
     store = make_store(index=False).store
-    for where in ("true); DROP TABLE items --", "text; INSTALL httpfs", "EXISTS (COPY items TO 'x')", "", "--"):
-        with pytest.raises(QueryError, match=r"is not one SQL expression.*a name with spaces in double ones"):
+    for where in (
+        "true); DROP TABLE items --",
+        "text; INSTALL httpfs",
+        "EXISTS (COPY items TO 'x')",
+        "",
+        "--",
+    ):
+        with pytest.raises(
+            QueryError, match=r"is not one SQL expression.*a name with spaces in double ones"
+        ):
             store.query("anisotropy", where=where)
-    for sql in ("COPY items TO 'x.csv'", "SET enable_external_access = true", "SELECT 1; SELECT 2", "TABLE", ""):
+    for sql in (
+        "COPY items TO 'x.csv'",
+        "SET enable_external_access = true",
+        "SELECT 1; SELECT 2",
+        "TABLE",
+        "",
+    ):
         with pytest.raises(QueryError, match=r"give one SELECT statement|cannot be read"):
             store.sql(sql)
 
@@ -82,8 +104,12 @@ def test_views(make_store):
     assert {item: list(vector) for item, vector in rows} == dict(
         zip(made.ids.tolist(), made.layer(1).tolist(), strict=True)
     )
-    assert dict(store.sql("SELECT item_id, text FROM items").fetchall()) == {i.id: i.text for i in made.items}
-    assert store.sql("SELECT space, sum(n)::INT FROM summaries GROUP BY 1").fetchall() == [(made.space, 36)]
+    assert dict(store.sql("SELECT item_id, text FROM items").fetchall()) == {
+        i.id: i.text for i in made.items
+    }
+    assert store.sql("SELECT space, sum(n)::INT FROM summaries GROUP BY 1").fetchall() == [
+        (made.space, 36)
+    ]
     assert store.sql("SELECT text, reason FROM skipped").fetchall() == [("x", "why")]
     assert store.sql("SELECT space, unit, template, dim FROM spaces").fetchall() == [
         (made.space, "word", "This is {text}", 8)
@@ -217,10 +243,14 @@ def test_items_come_back_as_they_were(make_store):
     catalog = Catalog(made.root)
     assert catalog.items(made.ids.tolist()) == {item.id: item for item in made.items}
     assert catalog.items([]) == {}
-    with pytest.raises(DamagedError, match=r"item 3 has no text in .*items.*Build the same sources again"):
+    with pytest.raises(
+        DamagedError, match=r"item 3 has no text in .*items.*Build the same sources again"
+    ):
         catalog.items([3])
     ids, found, _ = made.store.vectors(made.space, 0)
-    assert dict(zip(ids.tolist(), found, strict=True)) == {item.id: item.text for item in made.items}
+    assert dict(zip(ids.tolist(), found, strict=True)) == {
+        item.id: item.text for item in made.items
+    }
     for text in texts:
         hits = made.store.neighbours(text, k=100)
         assert set(hits["text"]) == set(texts) - {text}, repr(text)
@@ -234,7 +264,9 @@ def test_occurrences_come_with_their_sentence(make_store):
     wanted = [item for item in made.items if item.text == "bank"]
     assert catalog.occurrences("bank") == sorted(wanted, key=lambda item: item.id)
     assert catalog.occurrences("river bank") == []
-    assert {item.id for item in synthetic_items("sentence", ["a bank"])} <= set(catalog.item_ids().tolist())
+    assert {item.id for item in synthetic_items("sentence", ["a bank"])} <= set(
+        catalog.item_ids().tolist()
+    )
 
 
 def test_nearest_texts(make_store):
@@ -246,7 +278,9 @@ def test_nearest_texts(make_store):
     assert catalog.nearest_texts("hous", ["toy.sentence.last", made.space], n=1) == ["hous"]
     assert catalog.nearest_texts("its", [made.space], n=1) == ["it's"]
     make_store(texts=["h" * 1001])
-    assert Catalog(made.root).nearest_texts("h" * 5000, [made.space], n=1) != ["h" * 1001], "too long to be meant"
+    assert Catalog(made.root).nearest_texts("h" * 5000, [made.space], n=1) != ["h" * 1001], (
+        "too long to be meant"
+    )
 
 
 def test_skipped_texts_are_listed_until_they_are_embedded(make_store):
@@ -262,14 +296,19 @@ def test_skipped_texts_are_listed_until_they_are_embedded(make_store):
     write_skipped(made.files, rows[:2])
     found = made.store.skipped().to_pylist()
     rows[3] = rows[3]._replace(text="lone \\ud800")
-    expected = [(row.space, row.item_id, row.text, row.outcome, row.reason, row.origin) for row in rows]
-    assert [tuple(row.values()) for row in found] == sorted(expected, key=lambda row: (row[0] is None, row))
+    expected = [
+        (row.space, row.item_id, row.text, row.outcome, row.reason, row.origin) for row in rows
+    ]
+    assert [tuple(row.values()) for row in found] == sorted(
+        expected, key=lambda row: (row[0] is None, row)
+    )
     make_store(texts=["later"])
     assert [row["text"] for row in made.store.skipped()] == ["lone \\ud800", "text0", ""]
 
 
 OTHER_FORMATS = {
-    number: f"is a store of format {number}, and this embstore reads format 4. Build it anew" for number in (1, 2, 3)
+    number: f"is a store of format {number}, and this embstore reads format 4. Build it anew"
+    for number in (1, 2, 3)
 }
 
 
@@ -277,7 +316,9 @@ OTHER_FORMATS = {
 def test_a_store_of_another_format_is_refused_by_every_command(make_store, version):
     made = make_store(n=5, n_blocks=0)
     disk.remove_tree(made.root / "manifest")
-    (made.root / "store.json").write_bytes(atomic.document_bytes({"format": version, "anything": "else"}))
+    (made.root / "store.json").write_bytes(
+        atomic.document_bytes({"format": version, "anything": "else"})
+    )
     for command in COMMANDS:
         with pytest.raises(UnsupportedFormatError, match=OTHER_FORMATS[version]):
             command(Store(made.root))
@@ -285,7 +326,9 @@ def test_a_store_of_another_format_is_refused_by_every_command(make_store, versi
         make_store(texts=["new"], n_blocks=0)
 
 
-@pytest.mark.parametrize("make", [lambda root: None, lambda root: root.mkdir(), lambda root: root.write_text("file")])
+@pytest.mark.parametrize(
+    "make", [lambda root: None, lambda root: root.mkdir(), lambda root: root.write_text("file")]
+)
 def test_what_is_no_store_is_named_by_every_command(tmp_path, make):
     root = tmp_path / "some"
     make(root)

@@ -23,7 +23,9 @@ def test_a_column_with_a_quote_in_its_name(made):
     write_columns(made, {'odd "name"': [*range(20)]})
     catalog = Catalog(made.root)
     assert catalog.select('"odd ""name""" > 15').tolist() == sorted(made.ids.tolist()[16:])
-    with pytest.raises(UnknownNameError, match=r"""unknown column 'odd "nam"'.*Did you mean 'odd "name"'"""):
+    with pytest.raises(
+        UnknownNameError, match=r"""unknown column 'odd "nam"'.*Did you mean 'odd "name"'"""
+    ):
         catalog.select('"odd ""nam""" > 15 AND "odd ""name""" > 1')
 
 
@@ -31,7 +33,9 @@ def test_where_over_stored_columns(made):
     catalog, frame = Catalog(made.root), stored_columns(made.root)
     selected = {
         "freq > 12": frame.query("freq > 12"),
-        "FREQ BETWEEN 3 AND 5 AND rare": frame[frame["freq"].between(3, 5) & frame["rare"].fillna(False)],
+        "FREQ BETWEEN 3 AND 5 AND rare": frame[
+            frame["freq"].between(3, 5) & frame["rare"].fillna(False)
+        ],
         "rare IS NULL": frame[frame["rare"].isna()],
         "\"a b\" = 'v1' AND length(text) = 5": frame[(frame["a b"] == "v1") & (frame["freq"] < 10)],
     }
@@ -42,7 +46,9 @@ def test_where_over_stored_columns(made):
 
 def test_where_over_built_in_columns(made):
     expected = sorted(
-        i for i, text in zip(made.ids.tolist(), made.texts, strict=True) if zipf_frequency(text, "en") > 3
+        i
+        for i, text in zip(made.ids.tolist(), made.texts, strict=True)
+        if zipf_frequency(text, "en") > 3
     )
     catalog = Catalog(made.root)
     assert catalog.select("zipf_frequency > 3").tolist() == expected
@@ -75,13 +81,18 @@ def test_sql_views(made):
     expected = frame.astype({"freq": "int64"})
     assert found["freq"].tolist() == expected["freq"].tolist()
     assert found["a b"].tolist() == expected["a b"].tolist()
-    assert [None if pd.isna(v) else v for v in found["rare"]] == [None if pd.isna(v) else v for v in frame["rare"]]
+    assert [None if pd.isna(v) else v for v in found["rare"]] == [
+        None if pd.isna(v) else v for v in frame["rare"]
+    ]
     groups = made.store.sql(
-        'SELECT "a b" AS g, count(*), avg(freq) FROM items JOIN columns USING (item_id) GROUP BY g ORDER BY g'
+        'SELECT "a b" AS g, count(*), avg(freq) FROM items JOIN columns USING (item_id) GROUP BY g'
+        " ORDER BY g"
     )
     expected = frame.groupby("a b")["freq"].agg(["size", "mean"])
     assert groups.fetchall() == [(name, *map(float, row)) for name, row in expected.iterrows()]
-    words = made.store.sql("SELECT text, zipf_frequency FROM built_in JOIN items USING (item_id)").fetchall()
+    words = made.store.sql(
+        "SELECT text, zipf_frequency FROM built_in JOIN items USING (item_id)"
+    ).fetchall()
     assert sorted(words) == sorted((text, zipf_frequency(text, "en")) for text in made.texts)
     tables = {row["name"]: row["content"] for row in made.store.sql_views()}
     assert tables["columns"] == "item_id BIGINT, a b VARCHAR, freq BIGINT, rare BOOLEAN"
@@ -97,5 +108,7 @@ def test_a_store_without_columns_has_empty_views(make_store):
 
 @pytest.mark.parametrize(("name", "view"), [("freq", "columns"), ("zipf_frequency", "built_in")])
 def test_sql_that_does_not_read_the_view_of_a_column_names_it(made, name, view):
-    with pytest.raises(QueryError, match=f"'{name}' is a column of the view {view}.*JOIN {view} USING"):
+    with pytest.raises(
+        QueryError, match=f"'{name}' is a column of the view {view}.*JOIN {view} USING"
+    ):
         Catalog(made.root).sql(f"SELECT text, {name} FROM items")

@@ -26,8 +26,17 @@ from embstore.storage.writer import write_dataset
 pytestmark = pytest.mark.slow
 
 SECRET = "canary-7f3a91"
-ENVIRONMENT = dict.fromkeys(("SECRET", "HTTP_PROXY", "HOME", "USER", "AWS_SECRET_ACCESS_KEY"), f"/{SECRET}")
-ROWS = {"items": 30, "embeddings": 90, "summaries": 3, "skipped": 1, "spaces": 1, "datasets.ranks": 30}
+ENVIRONMENT = dict.fromkeys(
+    ("SECRET", "HTTP_PROXY", "HOME", "USER", "AWS_SECRET_ACCESS_KEY"), f"/{SECRET}"
+)
+ROWS = {
+    "items": 30,
+    "embeddings": 90,
+    "summaries": 3,
+    "skipped": 1,
+    "spaces": 1,
+    "datasets.ranks": 30,
+}
 COUNTS = f"SELECT {', '.join(f'(SELECT count(*) FROM {view})' for view in ROWS)}"
 LISTED = Path(__file__).with_name("hostile_sql.txt").read_text(encoding="utf-8")
 ANSWERED = ("settings", "settings in expressions", "end the process", "endless")
@@ -89,7 +98,12 @@ def state(folder: Path) -> dict[str, object]:
     found: dict[str, object] = {}
     for path in folder.rglob("*"):
         status = path.lstat()
-        found[str(path.relative_to(folder))] = (status.st_ino, status.st_mtime_ns, status.st_mode, status.st_size)
+        found[str(path.relative_to(folder))] = (
+            status.st_ino,
+            status.st_mtime_ns,
+            status.st_mode,
+            status.st_size,
+        )
     return found
 
 
@@ -107,7 +121,9 @@ def attacked(tmp_path_factory):
     victim = folder / "victim"
     victim.mkdir()
     (victim / "secret.txt").write_text(f"a,b\n{SECRET},2\n")
-    pq.write_table(pa.table({"item_id": made.ids, "text": [SECRET] * 30}), victim / "secret.parquet")
+    pq.write_table(
+        pa.table({"item_id": made.ids, "text": [SECRET] * 30}), victim / "secret.parquet"
+    )
     (victim / "link").symlink_to(victim / "secret.txt")
     before = contents(folder)
     yield Attacked(made, victim, state(folder))
@@ -125,7 +141,9 @@ def process(attacked):
 @pytest.mark.parametrize("group", GROUPS)
 def test_users_sql_reads_the_store_and_does_nothing_else(attacked, process, group):
     """As SQL, as a condition, and within one."""
-    asks = ["query", "neighbours", "vectors"] if group in EXPRESSIONS else ["sql", "query", "exists"]
+    asks = (
+        ["query", "neighbours", "vectors"] if group in EXPRESSIONS else ["sql", "query", "exists"]
+    )
     if group == "end the process":  # which takes a second each time
         asks = ["sql"]
     for sql in attacked.statements(group):
@@ -152,7 +170,9 @@ def test_the_connection_alone_opens_no_other_file(attacked, group):
         attacked.check(found, sql)
 
 
-@pytest.mark.parametrize("group", sorted(GROUPS.keys() - {*EXPRESSIONS, "settings", "end the process", "endless"}))
+@pytest.mark.parametrize(
+    "group", sorted(GROUPS.keys() - {*EXPRESSIONS, "settings", "end the process", "endless"})
+)
 def test_the_check_alone_lets_nothing_write(attacked, tmp_path, group):
     """Whatever the connection could do: what the check lets through is run by a DuckDB without any fence."""
     secret_variable = {"a": [SECRET]}  # noqa: F841

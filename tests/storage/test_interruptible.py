@@ -20,7 +20,10 @@ LONG = "SELECT count(*) FROM range(200000) AS a, range(200000) AS b WHERE a.rang
 STATEMENTS = [
     LONG,
     "SELECT a.range * b.range AS x FROM range(30000) AS a, range(2000) AS b ORDER BY hash(x)",
-    "CREATE TABLE made AS SELECT a.range FROM range(200000) a, range(200000) b WHERE a.range * b.range % 999983 = 3",
+    (
+        "CREATE TABLE made AS SELECT a.range FROM range(200000) a, range(200000) b WHERE a.range *"
+        " b.range % 999983 = 3"
+    ),
     "SELECT 1",
 ]
 N_MOMENTS = 60
@@ -47,7 +50,10 @@ def _interrupted(connection: duckdb.DuckDBPyConnection, sql: str, after: float) 
 def test_ctrl_c_ends_a_query_and_the_connection_stays_usable(connection):
     rng = random.Random(12)
     for moment in range(N_MOMENTS):
-        sql, delay = STATEMENTS[moment % len(STATEMENTS)], rng.choice([0, 0.001, 0.01, 0.1]) * rng.random()
+        sql, delay = (
+            STATEMENTS[moment % len(STATEMENTS)],
+            rng.choice([0, 0.001, 0.01, 0.1]) * rng.random(),
+        )
         with pytest.raises(KeyboardInterrupt):
             _interrupted(connection, sql, delay)
         interrupted = time.process_time()
@@ -68,7 +74,10 @@ def test_a_time_limit_holds_in_other_threads(connection):
 
 def test_an_interrupt_by_other_means_is_one(connection):
     with ThreadPoolExecutor(1) as pool:
-        for run in (interruptible.rows, lambda *query: pool.submit(interruptible.rows, *query).result()):
+        for run in (
+            interruptible.rows,
+            lambda *query: pool.submit(interruptible.rows, *query).result(),
+        ):
             has_ended = threading.Event()
             interrupts = threading.Thread(target=_interrupt_until, args=(connection, has_ended))
             interrupts.start()
@@ -85,7 +94,9 @@ def _interrupt_until(connection: duckdb.DuckDBPyConnection, has_ended: threading
 
 
 def test_queries_of_a_forked_process_have_threads_of_their_own(connection):
-    assert interruptible.rows(connection, "SELECT 1") == [(1,)]  # which leaves an idle thread behind
+    assert interruptible.rows(connection, "SELECT 1") == [
+        (1,)
+    ]  # which leaves an idle thread behind
     child = multiprocessing.get_context("fork").Process(target=_ask_anew)
     child.start()
     child.join(HUNG_SECONDS)
@@ -98,9 +109,17 @@ def _ask_anew() -> None:
 
 
 QUESTIONS: dict[str, Callable[[Store], object]] = {
-    "query where": lambda store: store.query("anisotropy", where="length(text) = 5", cache=False).to_pylist(),
-    "neighbours where": lambda store: store.neighbours("word1", k=3, where="length(text) = 5").to_pylist(),
-    "sql": lambda store: store.sql("SELECT count(*) AS n FROM embeddings SEMI JOIN items USING (item_id)").fetchall(),
+    "query where": (
+        lambda store: store.query("anisotropy", where="length(text) = 5", cache=False).to_pylist()
+    ),
+    "neighbours where": (
+        lambda store: store.neighbours("word1", k=3, where="length(text) = 5").to_pylist()
+    ),
+    "sql": (
+        lambda store: store.sql(
+            "SELECT count(*) AS n FROM embeddings SEMI JOIN items USING (item_id)"
+        ).fetchall()
+    ),
 }
 
 
@@ -126,7 +145,9 @@ def interrupts(monkeypatch):
         execute(task)
 
     monkeypatch.setattr(interruptible._Task, "execute", counted)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a job in the background ignores it
     yield found
     signal.signal(signal.SIGINT, before)
 

@@ -22,7 +22,11 @@ TYPES = {"freq": "int64", "length": "float64", "pos": "string", "rare": "bool"}
 def in_pandas(column: ColumnValues) -> pd.Series:
     """A column's values, None where they are null."""
     return pd.Series(
-        [None if null else value for value, null in zip(column.values, column.is_null, strict=True)], dtype=object
+        [
+            None if null else value
+            for value, null in zip(column.values, column.is_null, strict=True)
+        ],
+        dtype=object,
     )
 
 
@@ -41,11 +45,21 @@ def made(make_store):
     }).astype({"freq": object, "length": object, "pos": object, "rare": object})  # fmt: skip
     frame.loc[::7, "pos"] = None
     frame.loc[3:5, ["freq", "rare", "length"]] = None
-    schema = pa.schema([pa.field("item_id", pa.int64(), nullable=False), ("freq", pa.int64()), ("pos", pa.string())])
+    schema = pa.schema(
+        [
+            pa.field("item_id", pa.int64(), nullable=False),
+            ("freq", pa.int64()),
+            ("pos", pa.string()),
+        ]
+    )
     other = pa.schema([schema.field(0), ("rare", pa.bool_()), ("length", pa.float64())])
     for part in (schema, other):
         table = pa.Table.from_pylist(frame[part.names].to_dict("records"), part)
-        for rows in (table.slice(0, 11), table.slice(11), table.slice(30)):  # some values are there twice
+        for rows in (
+            table.slice(0, 11),
+            table.slice(11),
+            table.slice(30),
+        ):  # some values are there twice
             add_columns(made.files, rows)
     return made, frame
 
@@ -69,7 +83,11 @@ def test_position_counts_the_words_before(tmp_path):
     made = synthetic_store(tmp_path / "store", texts=sentences, unit="occurrence")
     catalog = Catalog(made.root)
     [column] = column_values(catalog, made.space, ["position"], made.ids).values()
-    expected = [len(item.context[: item.span.start].split()) for item in made.items if item.context and item.span]
+    expected = [
+        len(item.context[: item.span.start].split())
+        for item in made.items
+        if item.context and item.span
+    ]
     assert column.values.tolist() == expected == [0, 1, 2, 3, 4, 0, 1]
     assert len(catalog.select("text = 'bank' AND position = 1")) == 2
     assert made.store.sql("SELECT max(position) FROM built_in").fetchall() == [(4,)]
@@ -86,7 +104,9 @@ def test_zipf_frequencies_are_those_of_wordfreq(tmp_path):
 
 def test_a_column_that_does_not_exist_names_the_nearest(made):
     store, _ = made
-    with pytest.raises(UnknownNameError, match=r"unknown column 'frek'\. Did you mean 'freq'.*--keep"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown column 'frek'\. Did you mean 'freq'.*--keep"
+    ):
         column_values(Catalog(store.root), store.space, ["frek"], store.ids)
 
 

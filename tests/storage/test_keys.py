@@ -20,7 +20,12 @@ DIGITS = SHA[:32]
         (keys.DATASETS, "words_5000", None, f"datasets/words_5000-{DIGITS}.parquet"),
         (keys.CARDS, "gpt2.word.last", None, f"spaces/gpt2.word.last-{DIGITS}.json"),
         (keys.SUMS, "a-b", None, f"sums/a-b-{DIGITS}.npz"),
-        (keys.VECTORS, "gpt2.word.last", 7, f"vectors/space=gpt2.word.last/layer=07/{DIGITS}.parquet"),
+        (
+            keys.VECTORS,
+            "gpt2.word.last",
+            7,
+            f"vectors/space=gpt2.word.last/layer=07/{DIGITS}.parquet",
+        ),
         (keys.VECTORS, "x", 4097, f"vectors/space=x/layer=4097/{DIGITS}.parquet"),
         (keys.INDEXES, "x", 12, f"indexes/space=x/layer=12-{DIGITS}.faiss"),
         (keys.ANSWERS, "", None, f"derived/answers/{DIGITS}.json"),

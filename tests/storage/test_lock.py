@@ -61,7 +61,10 @@ with StoreWriter(Path(sys.argv[1]), ShardSpec(1, 2)) as store:
 
 def _start(script: str, root: Path) -> subprocess.Popen[str]:
     holder = subprocess.Popen(
-        [sys.executable, "-c", script, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, root],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
@@ -103,7 +106,9 @@ def test_a_part_that_another_process_builds_is_refused_at_once_with_its_name(mak
 
 def run_privately(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a shell script with mounts of its own, or skip where the system forbids that."""
-    probe = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True, check=False)
+    probe = subprocess.run(
+        ["unshare", "-m", "mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True, check=False
+    )
     if probe.returncode:
         pytest.skip("mounting a file system needs rights that this system does not give")
     return subprocess.run(

@@ -43,7 +43,9 @@ def test_a_folder_without_a_manifest_is_no_store(files):
 
 
 @settings(max_examples=40, deadline=None)
-@given(changes=st.lists(st.tuples(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9))), max_size=8))
+@given(
+    changes=st.lists(st.tuples(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9))), max_size=8)
+)
 def test_a_store_is_what_its_commits_make_it(tmp_path_factory, changes):
     files = StoreFiles.of_folder(tmp_path_factory.mktemp("store"))
     expected: dict[str, object] = {}
@@ -74,7 +76,10 @@ def test_an_empty_commit_begins_a_store(files):
 
 def test_rivals_lose_nothing(files):
     rivals = [StoreFiles.of_folder(files.root) for _ in range(6)]
-    texts = {number: [added(files, f"{number} {turn}") for turn in range(12)] for number in range(len(rivals))}
+    texts = {
+        number: [added(files, f"{number} {turn}") for turn in range(12)]
+        for number in range(len(rivals))
+    }
 
     def work(number: int) -> None:
         for entry in texts[number]:
@@ -85,7 +90,9 @@ def test_rivals_lose_nothing(files):
         thread.start()
     for thread in threads:
         thread.join()
-    expected = {key: entry for entries in texts.values() for each in entries for key, entry in each.items()}
+    expected = {
+        key: entry for entries in texts.values() for each in entries for key, entry in each.items()
+    }
     assert StoreFiles.of_folder(files.root).manifest().files == expected
     assert numbers(files) == list(range(1, 73))
 
@@ -96,7 +103,9 @@ def test_the_edit_is_made_to_the_state_of_the_rival(files):
 
     def edit(base):
         seen.append(base.number)
-        if base.number == 1:  # a rival commits between the reading of the base and the creation of the next manifest
+        if (
+            base.number == 1
+        ):  # a rival commits between the reading of the base and the creation of the next manifest
             rival.commit(Change(added(files, "of the rival")))
         return Change(added(files, "own"))
 
@@ -226,7 +235,9 @@ def test_a_manifest_of_another_number_is_refused(files):
     for text in ("a", "b"):
         files.commit(Change(added(files, text)))
     rewrite(files.root / keys.manifest_key(2), lambda document: document.update(number=1))
-    with pytest.raises(DamagedError, match=r"0002\.json is damaged: it is the manifest of another number, 1"):
+    with pytest.raises(
+        DamagedError, match=r"0002\.json is damaged: it is the manifest of another number, 1"
+    ):
         StoreFiles.of_folder(files.root).commit(Change(added(files, "c")))
 
 
@@ -243,7 +254,9 @@ def test_no_link_leads_to_files(files, tmp_path):
     (files.root / "skipped").rename(tmp_path / "elsewhere")
     (files.root / "skipped").symlink_to(tmp_path / "elsewhere")
     before = sorted((tmp_path / "elsewhere").iterdir())
-    with pytest.raises(DamagedError, match="skipped is damaged: it is a symbolic link where a folder should be"):
+    with pytest.raises(
+        DamagedError, match="skipped is damaged: it is a symbolic link where a folder should be"
+    ):
         added(files, "b")
     with pytest.raises(DamagedError, match="skipped is damaged"):
         files.garbage()
@@ -255,15 +268,20 @@ def test_no_link_leads_to_files(files, tmp_path):
 def test_a_later_format_asks_for_an_upgrade(files):
     files.commit(Change(added(files, "a")))
     rewrite(files.root / keys.manifest_key(1), lambda document: document.update(format=5))
-    with pytest.raises(UnsupportedFormatError, match=r"format 5, and this embstore reads up to 4\. Upgrade"):
+    with pytest.raises(
+        UnsupportedFormatError, match=r"format 5, and this embstore reads up to 4\. Upgrade"
+    ):
         StoreFiles.of_folder(files.root).manifest()
 
 
-@pytest.mark.parametrize(("content", "number"), [('{"format": 3}', 3), ('{"format": 2}', 2), ("?", 3)])
+@pytest.mark.parametrize(
+    ("content", "number"), [('{"format": 3}', 3), ('{"format": 2}', 2), ("?", 3)]
+)
 def test_a_store_of_an_older_format_is_built_anew(tmp_path, content, number):
     (tmp_path / "store.json").write_text(content)
     with pytest.raises(
-        UnsupportedFormatError, match=f"format {number}, and this embstore reads format 4. Build it anew"
+        UnsupportedFormatError,
+        match=f"format {number}, and this embstore reads format 4. Build it anew",
     ):
         StoreFiles.of_folder(tmp_path).manifest()
 

@@ -27,7 +27,14 @@ def table_of(files: StoreFiles, ids: list[int]) -> StoredFile:
 def test_only_tables_whose_range_has_an_item_are_read(tmp_path):
     files = StoreFiles.of_folder(tmp_path / "store")
     low, high = table_of(files, [2, 4, 7]), table_of(files, [8, 20])
-    for ids, expected in (([4], [low]), ([7, 8], [low, high]), ([21], []), ([], []), ([1, 30], []), ([3], [low])):
+    for ids, expected in (
+        ([4], [low]),
+        ([7, 8], [low, high]),
+        ([21], []),
+        ([], []),
+        ([1, 30], []),
+        ([3], [low]),
+    ):
         assert [file for file in (low, high) if _may_have(file, ids)] == expected
 
 
@@ -55,13 +62,17 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path):
 
 
 def test_ctrl_c_while_duckdb_calls_python_is_no_error_of_a_file(tmp_path):
-    error = duckdb.InvalidInputException("Traceback (most recent call last):\n  File ...\nKeyboardInterrupt: ")
+    error = duckdb.InvalidInputException(
+        "Traceback (most recent call last):\n  File ...\nKeyboardInterrupt: "
+    )
     with pytest.raises(KeyboardInterrupt):
         Reader(tmp_path).query_error(error, [])
 
 
 def test_it_is_shared_while_somebody_holds_it(monkeypatch):
-    monkeypatch.setattr(connections, "_instances", WeakValueDictionary())  # as in a process that has no store open
+    monkeypatch.setattr(
+        connections, "_instances", WeakValueDictionary()
+    )  # as in a process that has no store open
     first = connections.open_shared()
     assert connections.open_shared() is first
     first.cursor().execute("CREATE TABLE kept AS SELECT 1 AS n")
@@ -73,7 +84,9 @@ def test_it_is_shared_while_somebody_holds_it(monkeypatch):
 
 
 def test_all_connections_keep_footers_and_are_quiet():
-    settings = "SELECT current_setting('parquet_metadata_cache'), current_setting('enable_progress_bar')"
+    settings = (
+        "SELECT current_setting('parquet_metadata_cache'), current_setting('enable_progress_bar')"
+    )
     assert connections.open_shared().cursor().execute(settings).fetchall() == [(True, False)]
 
 
@@ -82,7 +95,9 @@ def test_a_forked_process_shares_none_of_before():
     shared_connection = connections.open_shared()
     child = os.fork()
     if child == 0:
-        signal.alarm(round(HUNG_SECONDS))  # one that waits for threads of its parent would wait for ever
+        signal.alarm(
+            round(HUNG_SECONDS)
+        )  # one that waits for threads of its parent would wait for ever
         other = connections.open_shared()
         found = other.cursor().execute("SELECT sum(range) FROM range(1000000)").fetchall()
         os._exit(0 if other is not shared_connection and found == [(499999500000,)] else 1)
@@ -96,7 +111,9 @@ def test_embstores_own_sql_below_a_folder_reads_nothing_outside_it(tmp_path):
     (inside / "inside.csv").write_text("n\n1\n")
     outside.write_text("n\n2\n")
     connection = connections.connect(inside)
-    assert connection.execute("SELECT n FROM read_csv(?)", [str(inside / "inside.csv")]).fetchall() == [(1,)]
+    assert connection.execute(
+        "SELECT n FROM read_csv(?)", [str(inside / "inside.csv")]
+    ).fetchall() == [(1,)]
     with pytest.raises(duckdb.PermissionException):
         connection.execute("SELECT n FROM read_csv(?)", [str(outside)])
     with pytest.raises(duckdb.Error, match="configuration"):

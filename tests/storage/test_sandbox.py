@@ -36,18 +36,32 @@ ALLOWED = [
     "TABLE spaces",
     "VALUES (1, 'a'), (2, 'b')",
     "SELECT text, count(*) FROM items GROUP BY ALL HAVING count(*) > 0 ORDER BY ALL",
-    "WITH w AS MATERIALIZED (FROM items), v AS (FROM w LIMIT 3) SELECT w.text FROM w JOIN v USING (item_id) ORDER BY 1",
-    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9) SELECT sum(i)::INT FROM n",
-    "SELECT item_id, layer, max(vector[1]) OVER (PARTITION BY layer) AS m FROM embeddings "
-    "QUALIFY row_number() OVER (ORDER BY item_id, layer) < 9 ORDER BY ALL",
-    "SELECT list_transform([1, 2], lambda v: v + 1), {'a': 1}, [v for v in [1, 2]], DATE '2020-01-01', INTERVAL 1 DAY",
+    (
+        "WITH w AS MATERIALIZED (FROM items), v AS (FROM w LIMIT 3) SELECT w.text FROM w JOIN v"
+        " USING (item_id) ORDER BY 1"
+    ),
+    (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9) SELECT"
+        " sum(i)::INT FROM n"
+    ),
+    (
+        "SELECT item_id, layer, max(vector[1]) OVER (PARTITION BY layer) AS m FROM embeddings "
+        "QUALIFY row_number() OVER (ORDER BY item_id, layer) < 9 ORDER BY ALL"
+    ),
+    (
+        "SELECT list_transform([1, 2], lambda v: v + 1), {'a': 1}, [v for v in [1, 2]], DATE"
+        " '2020-01-01', INTERVAL 1 DAY"
+    ),
     "SELECT * EXCLUDE (vector) FROM embeddings ASOF JOIN items USING (item_id) ORDER BY ALL",
     "SELECT COLUMNS('item.*') FROM items ORDER BY 1",
     "SELECT * FROM range(3), generate_series(1, 2), unnest(['a', 'b']) ORDER BY ALL",
     "SELECT key, value FROM json_each('{\"a\": 1}')",
     "SELECT * FROM (PIVOT items ON unit IN ('word') USING count(*) GROUP BY text) ORDER BY text",
     "UNPIVOT (SELECT 1 AS a, 2 AS b) ON a, b INTO NAME n VALUE v",
-    "SELECT text FROM items WHERE EXISTS (FROM spaces) AND item_id IN (FROM embeddings SELECT item_id) ORDER BY 1",
+    (
+        "SELECT text FROM items WHERE EXISTS (FROM spaces) AND item_id IN (FROM embeddings SELECT"
+        " item_id) ORDER BY 1"
+    ),
     "SELECT 1 UNION SELECT 2 EXCEPT SELECT 3 ORDER BY 1",
     "SELECT space, (SELECT count(*) FROM items) AS n FROM spaces",
     "SHOW TABLES",
@@ -66,7 +80,9 @@ VIEWS = ("spaces", "summaries", "skipped", "columns", "built_in")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    made = synthetic_store(tmp_path_factory.mktemp("sandbox") / "store", n=12, n_blocks=1, index=False)
+    made = synthetic_store(
+        tmp_path_factory.mktemp("sandbox") / "store", n=12, n_blocks=1, index=False
+    )
     columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(12)]}
     write_dataset(made.files, "odd-name", "word list", Unit.WORD, columns)
     return made
@@ -79,14 +95,22 @@ def plain(made):
         plain.execute("CREATE SCHEMA datasets")
         for view, columns, files in (
             ("items", "*", "items/*.parquet"),
-            ("embeddings", "space, layer::SMALLINT AS layer, item_id, vector", "vectors/*/*/*.parquet"),
+            (
+                "embeddings",
+                "space, layer::SMALLINT AS layer, item_id, vector",
+                "vectors/*/*/*.parquet",
+            ),
             ('datasets."odd-name"', "*", "datasets/*.parquet"),
         ):
-            plain.execute(f"CREATE VIEW {view} AS SELECT {columns} FROM read_parquet('{made.root}/{files}')")
+            plain.execute(
+                f"CREATE VIEW {view} AS SELECT {columns} FROM read_parquet('{made.root}/{files}')"
+            )
         empty = {name: made.store.sql(f"FROM {name} LIMIT 0").columns for name in VIEWS}
         spaces = made.store.sql("FROM spaces").fetchall()
         for name, columns in empty.items():
-            plain.execute(f"CREATE TABLE {name} ({', '.join(f'{column} VARCHAR' for column in columns)})")
+            plain.execute(
+                f"CREATE TABLE {name} ({', '.join(f'{column} VARCHAR' for column in columns)})"
+            )
         plain.executemany(f"INSERT INTO spaces VALUES ({', '.join('?' * len(spaces[0]))})", spaces)
         yield plain
 
@@ -124,10 +148,19 @@ def _rounded(rows: object) -> str:
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
-        ("SELECT lenght(text) FROM items", r"Function with name lenght does not exist! Did you mean .*length"),
+        (
+            "SELECT lenght(text) FROM items",
+            r"Function with name lenght does not exist! Did you mean .*length",
+        ),
         ("SELECT text::STRNIG FROM items", r"Type with name STRNIG does not exist! Did you mean "),
-        ("SELECT cosin(vec('a', 0, 'b'), [1.0])", r"Function with name cosin does not exist! Did you mean .*cosine"),
-        ("FROM read_csv('a.csv')", r"table function read_csv is not allowed in users' SQL\. Allowed: .*unnest"),
+        (
+            "SELECT cosin(vec('a', 0, 'b'), [1.0])",
+            r"Function with name cosin does not exist! Did you mean .*cosine",
+        ),
+        (
+            "FROM read_csv('a.csv')",
+            r"table function read_csv is not allowed in users' SQL\. Allowed: .*unnest",
+        ),
     ],
 )
 def test_an_unknown_function_or_type_names_the_nearest(made, sql, message):
@@ -138,12 +171,23 @@ def test_an_unknown_function_or_type_names_the_nearest(made, sql, message):
 def test_each_allowed_table_function_exists():
     """A name that a later DuckDB gives to something else is not allowed beforehand."""
     with duckdb.connect() as plain:
-        known = {name for (name,) in plain.execute("SELECT function_name FROM duckdb_functions()").fetchall()}
+        known = {
+            name
+            for (name,) in plain.execute("SELECT function_name FROM duckdb_functions()").fetchall()
+        }
     assert known >= fence._TABLE_FUNCTIONS - MACROS.keys()
 
 
 def test_users_sql_has_no_setting_from_the_environment(made, monkeypatch):
-    for name in ("HTTP_PROXY", "http_proxy", "HOME", "USER", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TMPDIR"):
+    for name in (
+        "HTTP_PROXY",
+        "http_proxy",
+        "HOME",
+        "USER",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "TMPDIR",
+    ):
         monkeypatch.setenv(name, f"/canary-{name}")
     connection = Catalog(made.root).users_sql.views(Limits()).connection
     found = str(connection.execute("SELECT name, value FROM duckdb_settings()").fetchall())
@@ -210,13 +254,19 @@ def test_a_memory_limit_is_named_and_another_one_helps(made):
 @pytest.mark.parametrize("limits", [{"timeout": 0}, {"timeout": -1}, {"timeout": float("nan")}, {"memory": 0},
                                     {"memory": "much"}, {"memory": 10**22}])  # fmt: skip
 def test_a_limit_is_a_positive_amount(made, limits):
-    for ask in (lambda: made.store.sql("SELECT 1", **limits), lambda: made.store.query("norms", **limits)):
+    for ask in (
+        lambda: made.store.sql("SELECT 1", **limits),
+        lambda: made.store.query("norms", **limits),
+    ):
         with pytest.raises(UsageError):
             ask()
 
 
 def test_half_a_character_is_no_sql(made):
-    for ask in (lambda sql: made.store.sql(f"SELECT {sql}"), lambda sql: made.store.query("norms", where=sql)):
+    for ask in (
+        lambda sql: made.store.sql(f"SELECT {sql}"),
+        lambda sql: made.store.query("norms", where=sql),
+    ):
         with pytest.raises(QueryError, match="surrogates not allowed"):
             ask("'\ud800' = 'a'")
 
@@ -264,7 +314,11 @@ entry.run()
 
 def test_a_command_does_not_wait_for_a_function_that_exceeds_the_time_limit():
     done = subprocess.run(
-        [sys.executable, "-c", _UNENDING], capture_output=True, text=True, timeout=HUNG_SECONDS, check=False
+        [sys.executable, "-c", _UNENDING],
+        capture_output=True,
+        text=True,
+        timeout=HUNG_SECONDS,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "ended True\n", "")
 
@@ -286,19 +340,25 @@ except TimeoutError:
 
 def test_python_ends_after_a_function_that_exceeds_the_time_limit():
     """Else its thread comes back to a Python that is half taken apart, which aborts the process."""
-    done = subprocess.run([sys.executable, "-c", _WAITED_FOR], capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", _WAITED_FOR], capture_output=True, text=True, timeout=90, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended True\nat exit False\n", "")
 
 
 def test_a_file_that_the_system_does_not_open_is_no_damage(made):
     """The limit of open files is too low for one more."""
-    code = "import sys, resource, os; from embstore import Store; store = Store(sys.argv[1]); sql = sys.argv[2]; " + (
-        "found = store.sql(sql); limits = resource.getrlimit(resource.RLIMIT_NOFILE); "
+    code = (
+        "import sys, resource, os; from embstore import Store; store = Store(sys.argv[1]); sql ="
+        " sys.argv[2]; "
+        + "found = store.sql(sql); limits = resource.getrlimit(resource.RLIMIT_NOFILE); "
         "resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir('/dev/fd')) - 1, limits[1])); "
         "found.fetchall()"
     )
     sql = "SELECT sum(vector[1]) FROM embeddings"
-    done = subprocess.run([sys.executable, "-c", code, str(made.root), sql], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(made.root), sql], capture_output=True, text=True
+    )
     assert "FileAccessError: " in done.stderr
     assert "too many files open" in done.stderr
     assert made.store.sql("SELECT count(*) FROM embeddings").fetchall() == [(36,)]
@@ -316,4 +376,6 @@ def test_a_shard_whose_footer_is_damaged_is_damage(tmp_path):
         except DamagedError as error:
             refused.append(str(error))
     assert len(refused) > 20
-    assert [message for message in refused if shard.name not in message or "repair" not in message] == []
+    assert [
+        message for message in refused if shard.name not in message or "repair" not in message
+    ] == []

@@ -53,7 +53,9 @@ def staged(folder: Path, unit: Unit, *batches: list[Item]) -> Staging:
     return staging
 
 
-def items_of(missing_items: MissingItems, spaces: list[str], parts: Parts) -> Iterator[tuple[Item, tuple[bool, ...]]]:
+def items_of(
+    missing_items: MissingItems, spaces: list[str], parts: Parts
+) -> Iterator[tuple[Item, tuple[bool, ...]]]:
     for window in missing_items.work(spaces, parts).windows():
         yield from zip(window.items(), map(tuple, window.is_missing.T.tolist()), strict=True)
 
@@ -77,7 +79,9 @@ def test_what_is_missing_is_what_a_set_says(tmp_path, texts, in_one, in_two, n, 
     root = tmp_path / f"store-{len(os.listdir(tmp_path))}"
     for space, stored_texts in (("one", in_one), ("two", in_two)):
         if stored_texts:
-            synthetic_store(root, texts=sorted(set(stored_texts)), space=space, n_blocks=1, index=False)
+            synthetic_store(
+                root, texts=sorted(set(stored_texts)), space=space, n_blocks=1, index=False
+            )
     catalog = Catalog(root) if root.exists() else None
     wanted = {text: (text not in in_one, text not in in_two) for text in texts}
     missing = {text: flags for text, flags in wanted.items() if any(flags)}
@@ -104,10 +108,16 @@ def test_what_is_missing_is_what_a_set_says(tmp_path, texts, in_one, in_two, n, 
 
 
 def test_the_words_of_a_sentence_stay_together(tmp_path):
-    items = list(synthetic_items("occurrence", [f"the {word} of the river" for word in ("bank", "bed", "mouth")]))
+    items = list(
+        synthetic_items(
+            "occurrence", [f"the {word} of the river" for word in ("bank", "bed", "mouth")]
+        )
+    )
     staging = staged(tmp_path, Unit.OCCURRENCE, items)
     windows = list(MissingItems(staging, None).work(["space"], Parts(50, 1, ShardSpec())).windows())
-    assert [[item.text for item in window.items()][2:] for window in windows] == [["of", "the", "river"]] * 3
+    assert [[item.text for item in window.items()][2:] for window in windows] == [
+        ["of", "the", "river"]
+    ] * 3
     assert {item for window in windows for item in window.items()} == set(items)
     assert len({window.shard_number for window in windows}) == 3
     staging.__exit__()
@@ -124,7 +134,9 @@ def test_a_window_is_sent_to_another_process_as_columns(tmp_path):
         for texts in (few, many):
             items = list(synthetic_items(unit, texts))
             staging = staged(tmp_path, unit, items)
-            [window] = MissingItems(staging, None).work(["space"], Parts(1, 1, ShardSpec())).windows()
+            [window] = (
+                MissingItems(staging, None).work(["space"], Parts(1, 1, ShardSpec())).windows()
+            )
             sent = pickle.dumps(window, protocol=5)
             staging.__exit__()
             assert b"Table" not in sent  # Ray has a way of its own for tables, which loads pandas
@@ -132,7 +144,11 @@ def test_a_window_is_sent_to_another_process_as_columns(tmp_path):
             assert set(arrived.items()) == set(items)
             assert [item.id for item in arrived.items()] == arrived.ids.tolist()
             middle = slice(len(items) // 3, len(items) // 2 + 1)
-            assert arrived.part(middle).items() == window.part(middle).items() == window.items()[middle]
+            assert (
+                arrived.part(middle).items()
+                == window.part(middle).items()
+                == window.items()[middle]
+            )
             n_steps.append(sum(1 for _ in pickletools.genops(sent)))
         assert n_steps[0] == n_steps[1], unit
 
@@ -146,7 +162,9 @@ def test_texts_are_written_once_with_their_sentences(tmp_path):
         stored_texts = StoredTexts(staging, made.files)
         for _ in range(2):
             stored_texts.write(np.array([item.id for item in items if item.text != "of"]))
-        StoredTexts(staged(tmp_path, Unit.OCCURRENCE, items), made.files).write(np.array([items[0].id]))
+        StoredTexts(staged(tmp_path, Unit.OCCURRENCE, items), made.files).write(
+            np.array([items[0].id])
+        )
     rows = Store(made.root).sql("SELECT unit, text FROM items ORDER BY ALL").fetchall()
     assert rows == sorted(
         [("occurrence", item.text) for item in items if item.text != "of"]
@@ -166,7 +184,10 @@ def test_two_texts_with_one_id_are_refused(tmp_path, monkeypatch, unit):
     items = list(synthetic_items(unit, texts))
     with Staging(tmp_path, Unit(unit)) as staging:
         add(staging, items)
-        with pytest.raises(SourceError, match=r"two different texts have the same item id: '.*' \(a.*\) and '.*' \(a"):
+        with pytest.raises(
+            SourceError,
+            match=r"two different texts have the same item id: '.*' \(a.*\) and '.*' \(a",
+        ):
             staging.deduplicate()
 
 
@@ -191,7 +212,9 @@ def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path, monkeypatch):
                 staging._items.add(i, i, f"{'long ' * 60}{i}", None, None, None, f"{i}", True)
             seen = seen or any(tmp_path.rglob("duckdb_temp*"))
         staging.deduplicate()
-        work = MissingItems(staging, None).work(["space"], Parts.plan(n, staging.n_chars, 100, 1 << 20, ShardSpec()))
+        work = MissingItems(staging, None).work(
+            ["space"], Parts.plan(n, staging.n_chars, 100, 1 << 20, ShardSpec())
+        )
         ids = np.concatenate([window.ids for window in work.windows()])
     assert seen
     assert np.array_equal(ids, np.arange(1, n + 1) * (KEYS // n) - 1)
@@ -211,7 +234,9 @@ def test_skipped_rows_are_listed_once_and_in_parts(tmp_path, monkeypatch):
     tables = [read(file) for file in Catalog(files).skipped_files]
     assert sorted(map(len, tables))[0] == 1
     assert max(map(len, tables)) < 7000
-    assert all(table["origin"].to_pylist() == sorted(table["origin"].to_pylist()) for table in tables)
+    assert all(
+        table["origin"].to_pylist() == sorted(table["origin"].to_pylist()) for table in tables
+    )
     origins = [origin for table in tables for origin in table["origin"].to_pylist()]
     assert sorted(origins) == sorted(f"a.txt:{number}" for number in range(n + 1))
 
@@ -233,15 +258,23 @@ def test_a_list_that_cannot_be_spilled_is_an_error_of_writing(tmp_path, monkeypa
             skips = SkipList(staging, files)
             with monkeypatch.context() as patch:
                 patch.setattr(interruptible, "rows", rows)
-                with pytest.raises(FileAccessError, match=f"no space left for {tmp_path}: Disk quota exceeded"):
+                with pytest.raises(
+                    FileAccessError, match=f"no space left for {tmp_path}: Disk quota exceeded"
+                ):
                     skips.record()
             skips.record()
 
 
 def test_memory_and_disk_are_told_apart(tmp_path):
     for cause, message in (
-        ("failed to pin block of size 256.0 KiB (953.6 MiB/953.6 MiB used)", "too little memory .* not the disk"),
-        ("failed to offload data block.\nThis limit was set by the 'max_temp_directory_size'", "no space left"),
+        (
+            "failed to pin block of size 256.0 KiB (953.6 MiB/953.6 MiB used)",
+            "too little memory .* not the disk",
+        ),
+        (
+            "failed to offload data block.\nThis limit was set by the 'max_temp_directory_size'",
+            "no space left",
+        ),
     ):
         error = duckdb.OutOfMemoryException(f"Out of Memory Error: {cause}")
         with Staging(tmp_path, Unit.WORD) as staging:

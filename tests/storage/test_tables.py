@@ -10,8 +10,17 @@ from embstore.storage import items as items_module
 from embstore.storage import keys, tables
 from embstore.storage.cache import StoreFiles, entry_of
 
-ROWS = {"item_id": [3, 5], "unit": ["word", "word"], "text": ["a", "b"], "context_id": None, "start": None, "end": None}
-ITEMS = pa.table({name: values or pa.nulls(2, pa.int64()) for name, values in ROWS.items()}).cast(tables.ITEMS_SCHEMA)
+ROWS = {
+    "item_id": [3, 5],
+    "unit": ["word", "word"],
+    "text": ["a", "b"],
+    "context_id": None,
+    "start": None,
+    "end": None,
+}
+ITEMS = pa.table({name: values or pa.nulls(2, pa.int64()) for name, values in ROWS.items()}).cast(
+    tables.ITEMS_SCHEMA
+)
 
 
 @pytest.fixture
@@ -34,7 +43,9 @@ def test_an_altered_byte_is_found_until_it_is_mended(files):
     place = data.index(b"word")
     file.path.write_bytes(data[:place] + b"W" + data[place + 1 :])
     for _ in range(2):
-        with pytest.raises(DamagedError, match=f"{key} is damaged: its SHA-256 is not the one in the manifest"):
+        with pytest.raises(
+            DamagedError, match=f"{key} is damaged: its SHA-256 is not the one in the manifest"
+        ):
             tables.read(file)
     file.path.write_bytes(data)
     assert tables.read(file).equals(ITEMS)
@@ -87,7 +98,9 @@ def test_what_is_no_parquet_is_damaged(files, tmp_path, content):
 
 def test_text_that_is_no_unicode_is_damaged(files, tmp_path):
     """pyarrow reads invalid UTF-8 as it is; Python's strings would fail later, somewhere else."""
-    invalid = pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", b"\xff\xfe"], pa.binary()).buffers())
+    invalid = pa.Array.from_buffers(
+        pa.string(), 2, pa.array([b"a", b"\xff\xfe"], pa.binary()).buffers()
+    )
     pq.write_table(ITEMS.set_column(2, ITEMS.schema.field("text"), invalid), tmp_path / "other")
     entry = entry_of(tmp_path / "other", n=2, first=3, last=5)
     key = keys.make(keys.ITEMS, entry["sha256"])
@@ -101,7 +114,9 @@ def test_an_altered_table_and_a_missing_one_are_named(files):
     path = files.root / key
     data = path.read_bytes()
     path.write_bytes(data[:10] + b"?" + data[11:])
-    with pytest.raises(DamagedError, match=f"{key} is damaged: its SHA-256 is not the one in the manifest"):
+    with pytest.raises(
+        DamagedError, match=f"{key} is damaged: its SHA-256 is not the one in the manifest"
+    ):
         tables.read(files.file(key, entry))
     disk.remove(path)
     with pytest.raises(DamagedError, match=f"{key} is damaged: it is missing"):
@@ -124,7 +139,9 @@ def test_a_few_texts_are_vouched_for_by_their_ids(make_store, monkeypatch):
     assert not of_items()
     for _ in range(2):
         store.sql("SELECT count(*) FROM items")
-    assert sorted(of_items()) == sorted((made.root / "items").glob("*.parquet")), "once for an opened store"
+    assert sorted(of_items()) == sorted((made.root / "items").glob("*.parquet")), (
+        "once for an opened store"
+    )
 
 
 def test_a_table_that_was_written_like_this_is_believed(make_store, monkeypatch):

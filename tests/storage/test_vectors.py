@@ -17,14 +17,23 @@ from synthetic import Synthetic
 from embstore.base.errors import DamagedError
 from embstore.storage import keys, vectors
 from embstore.storage.manifest import Change
-from embstore.storage.vectors import BLOCK_ROWS, InvalidVectorError, LayerVectors, Shard, read_items, vectors_schema
+from embstore.storage.vectors import (
+    BLOCK_ROWS,
+    InvalidVectorError,
+    LayerVectors,
+    Shard,
+    read_items,
+    vectors_schema,
+)
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory) -> Synthetic:
     from synthetic import synthetic_store
 
-    return synthetic_store(tmp_path_factory.mktemp("many") / "store", n=2500, dim=6, n_shards=3, index=False)
+    return synthetic_store(
+        tmp_path_factory.mktemp("many") / "store", n=2500, dim=6, n_shards=3, index=False
+    )
 
 
 def by_id(made: Synthetic, layer: int) -> dict[int, list[float]]:
@@ -37,7 +46,11 @@ def test_a_shard_is_plain_parquet_with_one_page_a_column(make_store, dtype):
     for path in made.shard_files:
         schema = pq.read_schema(path).remove_metadata()
         assert schema.equals(vectors_schema(5, dtype))
-        fields = (schema.field("item_id"), schema.field("vector"), schema.field("vector").type.value_field)
+        fields = (
+            schema.field("item_id"),
+            schema.field("vector"),
+            schema.field("vector").type.value_field,
+        )
         assert not any(field.nullable for field in fields)
         found = pq.read_metadata(path)
         assert found.num_row_groups == 1
@@ -82,7 +95,9 @@ def test_folders_name_space_and_layer_for_others(make_store):
     made = make_store(n=12, dim=3)
     files = f"read_parquet('{made.root}/vectors/**/*.parquet', hive_partitioning = true)"
     sql = f"SELECT space, layer, count(*) FROM {files} GROUP BY ALL ORDER BY layer"
-    assert duckdb.sql(sql).fetchall() == [(made.space, f"{layer:02d}", 12) for layer in made.card.layers.ids]
+    assert duckdb.sql(sql).fetchall() == [
+        (made.space, f"{layer:02d}", 12) for layer in made.card.layers.ids
+    ]
 
 
 def reader(made: Synthetic, layer: int, only: np.ndarray | None = None) -> LayerVectors:
@@ -99,14 +114,22 @@ def test_only_keeps_exactly_the_chosen_items(many, seed, kept, n_strangers, laye
     chosen = rng.choice(many.ids, kept, replace=False)
     only = np.unique(np.concatenate([chosen, rng.integers(0, 1 << 62, n_strangers)]))
     vectors_of = reader(many, layer, only)
-    expected = {item: row for item, row in by_id(many, layer).items() if item in set(chosen.tolist())}
+    expected = {
+        item: row for item, row in by_id(many, layer).items() if item in set(chosen.tolist())
+    }
     ids, rows = vectors_of.gather()
     assert (np.diff(ids) > 0).all()
     assert dict(zip(ids.tolist(), rows.tolist(), strict=True)) == expected
-    blocks = dict(pair for part, block in vectors_of for pair in zip(part.tolist(), block.tolist(), strict=True))
+    blocks = dict(
+        pair
+        for part, block in vectors_of
+        for pair in zip(part.tolist(), block.tolist(), strict=True)
+    )
     assert blocks == expected
     mapped = {}
-    for pairs in vectors_of.map_with_ids(lambda part, block: [*zip(part.tolist(), block.tolist(), strict=True)]):
+    for pairs in vectors_of.map_with_ids(
+        lambda part, block: [*zip(part.tolist(), block.tolist(), strict=True)]
+    ):
         mapped |= dict(pairs)
     assert mapped == expected
     assert vectors_of.ids().tolist() == sorted(expected)
@@ -144,7 +167,9 @@ def test_counts_and_sums_are_those_of_the_vectors(many):
     found = reader(many, 2)
     assert found.count() == 2500
     assert found.summary.n == 2500
-    np.testing.assert_allclose(found.summary.total, many.layer(2).astype(np.float64).sum(axis=0), atol=1e-9)
+    np.testing.assert_allclose(
+        found.summary.total, many.layer(2).astype(np.float64).sum(axis=0), atol=1e-9
+    )
 
 
 def test_float16_halves_the_store_and_is_read_as_float32(make_store):
@@ -174,8 +199,13 @@ def test_a_truncated_shard_is_named_by_every_query_that_reads_it(make_store, kee
     made = make_store(n=30, dim=4, n_shards=1, index=False)
     path = made.shards_of(1)[0]
     damage(path, lambda data: data[:keep])
-    for ask in (lambda: made.store.query("norms", layers="1", where="true"), lambda: made.store.vectors(made.space, 1)):
-        with pytest.raises(DamagedError, match=f"{path.name} is damaged: it has not the size in the manifest"):
+    for ask in (
+        lambda: made.store.query("norms", layers="1", where="true"),
+        lambda: made.store.vectors(made.space, 1),
+    ):
+        with pytest.raises(
+            DamagedError, match=f"{path.name} is damaged: it has not the size in the manifest"
+        ):
             ask()
 
 
@@ -183,7 +213,10 @@ def test_a_missing_shard_is_named_with_the_remedy(make_store):
     made = make_store(n=30, dim=4, n_shards=1, index=False)
     path = made.shards_of(1)[0]
     path.unlink()
-    with pytest.raises(DamagedError, match=f"{path.name} is damaged: it is missing, and the manifest names it.*repair"):
+    with pytest.raises(
+        DamagedError,
+        match=f"{path.name} is damaged: it is missing, and the manifest names it.*repair",
+    ):
         made.store.vectors(made.space, 1)
 
 
@@ -191,7 +224,9 @@ def test_a_missing_shard_is_named_with_the_remedy(make_store):
 def test_a_value_that_is_not_finite_is_never_computed_with(make_store, value):
     made = make_store(n=30, dim=4, n_shards=1, index=False)
     [path] = made.shards_of(1)
-    [entry] = [entry for key, entry in made.files.manifest().files.items() if key.endswith(path.name)]
+    [entry] = [
+        entry for key, entry in made.files.manifest().files.items() if key.endswith(path.name)
+    ]
     place = entry["offsets"][1] + 4 * 17
     damage(path, lambda data: data[:place] + np.float32(value).tobytes() + data[place + 4 :])
     for ask in (
@@ -215,7 +250,11 @@ def reseal(made: Synthetic, change) -> None:
 
 
 def of_layer(files: dict[str, dict[str, object]], layer: int) -> dict[str, object]:
-    [entry] = [entry for key, entry in files.items() if f"vectors/space=toy.word.last/layer={layer:02d}/" in key]
+    [entry] = [
+        entry
+        for key, entry in files.items()
+        if f"vectors/space=toy.word.last/layer={layer:02d}/" in key
+    ]
     return entry
 
 
@@ -267,7 +306,11 @@ def test_the_largest_float16_is_stored(value):
     [
         (np.nan, "float32", "item 6 at layer 2 is not finite"),
         (np.inf, "float16", "item 6 at layer 2 is not finite"),
-        (65520.0, "float16", "item 6 at layer 2 has a component of size 65520; float16 ends at 65504"),
+        (
+            65520.0,
+            "float16",
+            "item 6 at layer 2 has a component of size 65520; float16 ends at 65504",
+        ),
         (-1e9, "float16", "Build this space with"),
     ],
 )
@@ -284,7 +327,10 @@ def test_large_finite_values_are_no_damage(make_store):
 
 @settings(max_examples=20, deadline=None)
 @given(
-    n=st.integers(1, 40), dim=st.integers(1, 9), dtype=st.sampled_from([np.float32, np.float16]), seed=st.integers(0, 9)
+    n=st.integers(1, 40),
+    dim=st.integers(1, 9),
+    dtype=st.sampled_from([np.float32, np.float16]),
+    seed=st.integers(0, 9),
 )
 def test_offsets_are_where_pyarrow_reads_the_values(tmp_path_factory, n, dim, dtype, seed):
     rng = np.random.default_rng(seed)

@@ -9,7 +9,13 @@ import pytest
 from store_writing import NewItems
 from synthetic import synthetic_card, synthetic_items
 
-from embstore.base.errors import DamagedError, EncodeError, LockedError, SpaceMismatchError, StoreError
+from embstore.base.errors import (
+    DamagedError,
+    EncodeError,
+    LockedError,
+    SpaceMismatchError,
+    StoreError,
+)
 from embstore.base.sharding import ShardSpec
 from embstore.base.space import Unit
 from embstore.base.summary import Summary
@@ -26,7 +32,9 @@ class Made:
     """Vectors of some texts, and a writer of them."""
 
     def __init__(self, n: int, seed: int = 0, first: int = 0) -> None:
-        self.items = synthetic_items("word", [f"text{number}" for number in range(first, first + n)])
+        self.items = synthetic_items(
+            "word", [f"text{number}" for number in range(first, first + n)]
+        )
         self.ids = np.array([item.id for item in self.items], np.int64)
         self.vectors = np.random.default_rng(seed).normal(size=(2, n, 4)).astype(np.float32)
 
@@ -72,7 +80,10 @@ def test_two_builds_of_one_store_add_up(tmp_path):
 def test_a_second_writer_is_told_who_is_at_work(tmp_path):
     import os
 
-    with StoreWriter(tmp_path / "store"), pytest.raises(LockedError, match=f"process {os.getpid()} on "):
+    with (
+        StoreWriter(tmp_path / "store"),
+        pytest.raises(LockedError, match=f"process {os.getpid()} on "),
+    ):
         StoreWriter(tmp_path / "store").__enter__()
     with StoreWriter(tmp_path / "store"):  # the lock is free again
         pass
@@ -98,7 +109,9 @@ def test_rivals_with_the_same_items_never_store_one_twice(tmp_path):
     own, rival = rivals(tmp_path / "store")
     with own, rival:
         made.commit(own)
-        with pytest.raises(StoreError, match=r"another process has stored 2 of the same items of toy\.word\.last"):
+        with pytest.raises(
+            StoreError, match=r"another process has stored 2 of the same items of toy\.word\.last"
+        ):
             made.commit(rival, slice(4, 6))
     assert_stored(tmp_path / "store", made)
 
@@ -108,7 +121,9 @@ def test_a_text_of_two_spaces_is_stored_once(tmp_path):
     made, other = Made(6), synthetic_card(space="other", n_blocks=1, top_form=None, dim=4)
     own, rival = rivals(tmp_path / "store")
     with own, rival:
-        texts = [NewItems(store.files, {item.id: item for item in made.items}) for store in (own, rival)]
+        texts = [
+            NewItems(store.files, {item.id: item for item in made.items}) for store in (own, rival)
+        ]
         batch = write_batch(own.files, CARD, made.ids, made.vectors)
         rival.write_batch(other, made.ids, made.vectors, texts[1])
         own.commit([(batch, texts[0])])
@@ -123,7 +138,10 @@ def test_another_space_of_the_name_is_refused(tmp_path):
         made.commit(store)
     before = StoreFiles.of_folder(tmp_path / "store").manifest().files
     other = synthetic_card(n_blocks=1, top_form=None, dim=4, weights="f")
-    with StoreWriter(tmp_path / "store") as store, pytest.raises(SpaceMismatchError, match="weights_sha256"):
+    with (
+        StoreWriter(tmp_path / "store") as store,
+        pytest.raises(SpaceMismatchError, match="weights_sha256"),
+    ):
         store.write_batch(other, made.ids[:1], made.vectors[:, :1], lambda *_: {})
     assert StoreFiles.of_folder(tmp_path / "store").manifest().files == before
 
@@ -140,7 +158,9 @@ def test_sums_that_are_lost_are_computed_anew(tmp_path):
     assert Catalog(root).summaries(CARD.space)[1].isclose(Summary.of(first.vectors[1]))
     with StoreWriter(root) as store:
         second.commit(store)
-        assert not files.manifest().keys_of(keys.SUMS, CARD.space)  # no sums of a part are taken for those of all
+        assert not files.manifest().keys_of(
+            keys.SUMS, CARD.space
+        )  # no sums of a part are taken for those of all
         store.complete_sums([CARD])
     assert_stored(root, first, second)
 
@@ -171,7 +191,10 @@ def test_a_store_may_be_empty(tmp_path):
 def test_what_cannot_be_stored_leaves_no_card(tmp_path, value):
     made = Made(3)
     made.vectors[1, 2, 0] = value
-    with pytest.raises(EncodeError, match=f"item {made.ids[2]} at layer 1"), StoreWriter(tmp_path / "store") as store:
+    with (
+        pytest.raises(EncodeError, match=f"item {made.ids[2]} at layer 1"),
+        StoreWriter(tmp_path / "store") as store,
+    ):
         made.commit(store)
     assert not (tmp_path / "store").exists()
     (tmp_path / "store").mkdir()  # a folder that was there before stays
@@ -251,7 +274,9 @@ def test_blocks_of_any_size_make_the_same_shards(files):
     assert written[0] == written[1] == written[2]
 
 
-def write_in_halves(files: StoreFiles, made: Made, commits: Collected, error: BaseException | None = None) -> None:
+def write_in_halves(
+    files: StoreFiles, made: Made, commits: Collected, error: BaseException | None = None
+) -> None:
     """Write the first half as a batch, then the second one; or raise an error before that is written."""
     half = len(made.ids) // 2
     with SpaceWriter(files, CARD, commits) as space:
@@ -289,7 +314,9 @@ def test_ctrl_c_keeps_what_was_encoded(files):
 def test_rows_of_a_dataset_are_kept_for_each_unit(files):
     columns = {"item_id": [1, 2], "text": ["a", "b"], "rank": [0, 1]}
     write_dataset(files, "words", "words", Unit.WORD, columns)
-    write_dataset(files, "words", "words", Unit.SENTENCE, {"item_id": [3], "text": ["c"], "rank": [5]})
+    write_dataset(
+        files, "words", "words", Unit.SENTENCE, {"item_id": [3], "text": ["c"], "rank": [5]}
+    )
     write_dataset(files, "words", "words", Unit.WORD, {"item_id": [4], "text": ["d"], "rank": [7]})
     catalog = Catalog(files)
     assert catalog.dataset("words", Unit.SENTENCE)["item_id"].tolist() == [3]
@@ -311,10 +338,16 @@ def test_what_others_left_half_written_a_day_ago_is_removed(tmp_path):
     with StoreWriter(root) as store:
         Made(3).commit(store)
     old, new = time.time() - 25 * 3600, time.time()
-    left = {root / folder / f".1-{age}.tmp": age for folder in ("", keys.MANIFESTS.folder) for age in ("0d", "0e")}
+    left = {
+        root / folder / f".1-{age}.tmp": age
+        for folder in ("", keys.MANIFESTS.folder)
+        for age in ("0d", "0e")
+    }
     for path, age in left.items():
         path.touch()
         os.utime(path, (old, old) if age == "0d" else (new, new))
     with StoreWriter(root):
         pass
-    assert {path: path.exists() for path in left} == {path: age == "0e" for path, age in left.items()}
+    assert {path: path.exists() for path in left} == {
+        path: age == "0e" for path, age in left.items()
+    }

@@ -20,14 +20,25 @@ MARKS = ("<pad>", "<s>", "</s>", "<unk>")
 # agree with each other in a way of their own, SPECIAL says how.
 SMALL: dict[str, Any] = {
     **dict.fromkeys(
-        ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers"), LAYERS
+        (
+            "num_hidden_layers",
+            "n_layer",
+            "n_layers",
+            "num_layers",
+            "encoder_layers",
+            "decoder_layers",
+        ),
+        LAYERS,
     ),
     **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "model_dim"), 32),
     **dict.fromkeys(("embedding_size", "word_embed_proj_dim"), 32),
     **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 4),
     **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
     **dict.fromkeys(("num_key_value_heads", "multi_query_group_num"), 2),
-    **dict.fromkeys(("intermediate_size", "ffn_dim", "d_ff", "n_inner", "hidden_dim", "dff", "ffn_hidden_size"), 64),
+    **dict.fromkeys(
+        ("intermediate_size", "ffn_dim", "d_ff", "n_inner", "hidden_dim", "dff", "ffn_hidden_size"),
+        64,
+    ),
     **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim", "moe_intermediate_size"), 64),
     **dict.fromkeys(("head_dim", "kv_channels", "d_kv", "v_head_dim", "qk_nope_head_dim"), 8),
     "shared_expert_intermediate_size": 64,
@@ -40,13 +51,22 @@ SMALL: dict[str, Any] = {
     "topk_group": 1,
     "sliding_window": 16,
     **dict.fromkeys(
-        ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length"), POSITIONS
+        ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length"),
+        POSITIONS,
     ),
     "type_vocab_size": 2,
 }
 _FULL_HEADS = {"num_key_value_heads": 4}
-_MAMBA_2 = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 2, "mamba_d_state": 8, "mamba_chunk_size": 8}
-_MROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}}
+_MAMBA_2 = {
+    "mamba_n_heads": 8,
+    "mamba_d_head": 8,
+    "mamba_n_groups": 2,
+    "mamba_d_state": 8,
+    "mamba_chunk_size": 8,
+}
+_MROPE = {
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
+}
 _QWEN_VISION = {"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 4, "patch_size": 14}
 SPECIAL: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
@@ -109,7 +129,11 @@ def config_of(model_type: str, vocab_size: int, **sizes: Any) -> tf.PretrainedCo
 
 def _small_config(cls: type, vocab_size: int, special: dict[str, Any]) -> tf.PretrainedConfig:
     """Return a config of a class with small sizes, also in the configs of its parts."""
-    names = {field.name for field in fields(cls)} if is_dataclass(cls) else set(signature(cls.__init__).parameters)
+    names = (
+        {field.name for field in fields(cls)}
+        if is_dataclass(cls)
+        else set(signature(cls.__init__).parameters)
+    )
     names |= set(cls.attribute_map)
     ids = {"vocab_size": vocab_size, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     parts = {}
@@ -129,7 +153,11 @@ def tokenizer() -> tf.PreTrainedTokenizerFast:
     marks = [(mark, parts["vocab"][mark]) for mark in ("<s>", "</s>")]
     made.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=marks)
     return tf.PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
+        tokenizer_object=made,
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        pad_token="<pad>",
     )
 
 

@@ -77,21 +77,31 @@ def judge(model_type: str, folder: Path) -> Verdict:
             try:
                 made = make(folder / "tiny", model_type)
             except Exception as error:  # whatever a config says of sizes that do not suit it
-                return Verdict(model_type, "not tried", reason=f"no small copy: {type(error).__name__}")
+                return Verdict(
+                    model_type, "not tried", reason=f"no small copy: {type(error).__name__}"
+                )
             try:
                 encoder = Encoder(resolve(str(made)), device="cpu")
             except CheckpointError as error:
                 if "fails on a short text" in str(error) and (failure := _own_failure(made)):
-                    return Verdict(model_type, "not tried", reason=f"a plain call of transformers: {failure}")
+                    return Verdict(
+                        model_type, "not tried", reason=f"a plain call of transformers: {failure}"
+                    )
                 return Verdict(model_type, "refused", reason=_short(str(error)))
             try:
                 plain = _plain(encoder, made)
                 _call(plain, [1, 2])
             except Exception as error:
-                return Verdict(model_type, "not tried", reason=f"a plain call of transformers: {type(error).__name__}")
+                return Verdict(
+                    model_type,
+                    "not tried",
+                    reason=f"a plain call of transformers: {type(error).__name__}",
+                )
             return _compared(model_type, encoder, plain)
     except _TooLongError:
-        return Verdict(model_type, "not tried", reason=f"no small copy: more than {SECONDS} s of CPU time")
+        return Verdict(
+            model_type, "not tried", reason=f"no small copy: more than {SECONDS} s of CPU time"
+        )
 
 
 def _reads_text(model_type: str, folder: Path) -> bool:
@@ -109,27 +119,43 @@ def _reads_text(model_type: str, folder: Path) -> bool:
 
 def _compared(model_type: str, encoder: Encoder, model: Any) -> Verdict:
     found: dict[int, np.ndarray] = {}
-    for result in encoder.encode([[passage(text, n) for n, text in enumerate(TEXTS)]], poolings=[Pooling.MEAN]):
+    for result in encoder.encode(
+        [[passage(text, n) for n, text in enumerate(TEXTS)]], poolings=[Pooling.MEAN]
+    ):
         if not isinstance(result, Encoded):
             return Verdict(model_type, "different", encoder.architecture, reason=result.reason)
-        found |= dict(zip(result.item_ids.tolist(), result.vectors[Pooling.MEAN].swapaxes(0, 1), strict=True))
+        found |= dict(
+            zip(result.item_ids.tolist(), result.vectors[Pooling.MEAN].swapaxes(0, 1), strict=True)
+        )
     shifted = encoder._contract.entry is not None
     worst = 0.0
     for n, text in enumerate(TEXTS):
         [row] = encoder.tokenizer.texts([text])
-        for mine, candidates in zip(found[n], _expected(model, row.ids, encoder, shifted), strict=True):
-            worst = max(worst, min(_difference(mine, state[1:-1].mean(axis=0)) for state in candidates))
+        for mine, candidates in zip(
+            found[n], _expected(model, row.ids, encoder, shifted), strict=True
+        ):
+            worst = max(
+                worst, min(_difference(mine, state[1:-1].mean(axis=0)) for state in candidates)
+            )
     form = encoder.layers.top_form
     outcome = "equal" if worst <= LIMIT else "different"
     return Verdict(
-        model_type, outcome, encoder.architecture, form.value if form else "", shifted, encoder._contract.pads, worst
+        model_type,
+        outcome,
+        encoder.architecture,
+        form.value if form else "",
+        shifted,
+        encoder._contract.pads,
+        worst,
     )
 
 
 def _plain(encoder: Encoder, folder: Path) -> Any:
     """Return what transformers is called with in plain use: of an encoder-decoder its encoder, else a whole model."""
     config = tf.AutoConfig.from_pretrained(folder)
-    is_multimodal = any(getattr(config, f"{mode}_config", None) is not None for mode in ("vision", "audio"))
+    is_multimodal = any(
+        getattr(config, f"{mode}_config", None) is not None for mode in ("vision", "audio")
+    )
     is_alone = config.model_type in _T5 or encoder.architecture.endswith(_TOWERS)
     is_part = not is_alone and (config.is_encoder_decoder or is_multimodal)
     cls = tf.AutoModel if is_part else getattr(tf, encoder.architecture)
@@ -138,7 +164,9 @@ def _plain(encoder: Encoder, folder: Path) -> Any:
         model = model.get_encoder()
     elif config.model_type in _PAIRS:
         model = model.text_model
-    elif config.model_type == "llama4":  # a call of the whole model fails in transformers without an image
+    elif (
+        config.model_type == "llama4"
+    ):  # a call of the whole model fails in transformers without an image
         model = model.language_model.model
     for part in model.modules():
         if hasattr(getattr(part, "config", None), "use_cache"):
@@ -161,7 +189,9 @@ def _call(model: Any, ids: Sequence[int]) -> Any:
         return model(input_ids=torch.tensor([ids]), output_hidden_states=True)
 
 
-def _expected(model: Any, ids: Sequence[int], encoder: Encoder, shifted: bool) -> list[list[np.ndarray]]:
+def _expected(
+    model: Any, ids: Sequence[int], encoder: Encoder, shifted: bool
+) -> list[list[np.ndarray]]:
     """Return what each layer may be by the blocks' calls, where it is also what transformers calls that layer.
 
     Layer 0 is what the first block reads, layer i what block i gives or the next one reads.
@@ -171,7 +201,11 @@ def _expected(model: Any, ids: Sequence[int], encoder: Encoder, shifted: bool) -
         outputs = _call(model, ids)
     t, n_blocks = len(ids), encoder.layers.n_blocks
     hidden = [state[0].numpy() for state in outputs.hidden_states]
-    last = hidden[-1] if getattr(outputs, "last_hidden_state", None) is None else outputs.last_hidden_state[0].numpy()
+    last = (
+        hidden[-1]
+        if getattr(outputs, "last_hidden_state", None) is None
+        else outputs.last_hidden_state[0].numpy()
+    )
     by_blocks: list[list[np.ndarray]] = [[] for _ in range(n_blocks + 1)]
     for blocks in calls.of(n_blocks):
         by_blocks[0] += _rows(blocks[0][0], t)
@@ -180,7 +214,8 @@ def _expected(model: Any, ids: Sequence[int], encoder: Encoder, shifted: bool) -
             by_blocks[number + 1] += _rows(gives, t)
     named = [None, *hidden[:-2]] if shifted else hidden[:-1]
     layers = [
-        [state for state in states if name is None or _difference(state, name) <= LIMIT] or [np.full_like(last, np.nan)]
+        [state for state in states if name is None or _difference(state, name) <= LIMIT]
+        or [np.full_like(last, np.nan)]
         for name, states in zip(named, by_blocks, strict=False)
     ]
     raw = [*by_blocks[n_blocks], hidden[-2]] if shifted else by_blocks[n_blocks]
@@ -211,8 +246,12 @@ class _Calls:
             groups = [self._groups.setdefault(key, []) for key in (number, type(module))]
             pair: list[Any] = []
 
-            def begin(_module: Any, args: Any, kwargs: Any, groups: Any = groups, pair: Any = pair) -> None:
-                pair.append([[value.clone() for value in (*args, *kwargs.values()) if _is_state(value)], []])
+            def begin(
+                _module: Any, args: Any, kwargs: Any, groups: Any = groups, pair: Any = pair
+            ) -> None:
+                pair.append(
+                    [[value.clone() for value in (*args, *kwargs.values()) if _is_state(value)], []]
+                )
                 for group in groups:
                     group.append(pair[-1])
 
@@ -263,7 +302,11 @@ def _short(reason: str) -> str:
         ("be loaded: ", ". "),
     ):
         if before in reason and after in reason:
-            return reason.partition(before)[2].partition(after)[0].replace("fails on a short text: ", "")
+            return (
+                reason.partition(before)[2]
+                .partition(after)[0]
+                .replace("fails on a short text: ", "")
+            )
     return reason.partition(". ")[0]
 
 
@@ -336,12 +379,14 @@ def page(verdicts: Sequence[Verdict], versions: Collection[str]) -> str:
         different=sum(each.outcome == "different" for each in accepted), untried=len(untried),
     )  # fmt: skip
     rows = [
-        f"| {each.model_type} | {each.architecture} | {each.top_form or '–'} | {'yes' if each.shifted else 'no'} "
-        f"| {'yes' if each.pads else 'no'} | {each.worst:.0e} |"
+        f"| {each.model_type} | {each.architecture} | {each.top_form or '–'} |"
+        f" {'yes' if each.shifted else 'no'} | {'yes' if each.pads else 'no'} | {each.worst:.0e} |"
         for each in accepted
     ]
     why = ["| model_type | why |", "|---|---|"]
-    reasons = [[f"| {each.model_type} | {each.reason} |" for each in group] for group in (refused, untried)]
+    reasons = [
+        [f"| {each.model_type} | {each.reason} |" for each in group] for group in (refused, untried)
+    ]
     parts = [
         *rows, "", "## Refused", "", *why, *reasons[0], "", "## Not tried", "", *why, *reasons[1],
         "", "## Not text models", "", ", ".join(others), "",
@@ -362,7 +407,9 @@ def main(names: Sequence[str]) -> None:
     print(Counter(each.outcome for each in verdicts), file=sys.stderr)
     if is_update:
         others, earlier = read_page(PAGE.read_text("utf-8"))
-        verdicts = sorted([each for each in others if each.model_type not in names] + verdicts, key=_model_type)
+        verdicts = sorted(
+            [each for each in others if each.model_type not in names] + verdicts, key=_model_type
+        )
         versions |= earlier
     if is_update or not names:
         PAGE.write_text(page(verdicts, versions), "utf-8")

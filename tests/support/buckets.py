@@ -28,7 +28,11 @@ class Bucket:
     @property
     def arguments(self) -> list[str]:
         """The options on the command line."""
-        return [word for name, value in self.options.items() for word in ("--store-option", f"{name}={value}")]
+        return [
+            word
+            for name, value in self.options.items()
+            for word in ("--store-option", f"{name}={value}")
+        ]
 
     @property
     def store(self) -> Store:

@@ -24,7 +24,10 @@ _NEEDED_BYTES = 8 << 30  # several times what the tests write
 
 def use_memory() -> None:
     """Keep temporary folders in memory if there is much of it: a third of the time would go to flushing disks."""
-    if os.access(_MEMORY, os.W_OK) and min(shutil.disk_usage(_MEMORY).free, _available_bytes()) >= _NEEDED_BYTES:
+    if (
+        os.access(_MEMORY, os.W_OK)
+        and min(shutil.disk_usage(_MEMORY).free, _available_bytes()) >= _NEEDED_BYTES
+    ):
         os.environ.setdefault("TMPDIR", str(_MEMORY))
         tempfile.tempdir = None  # it is looked for again
 
@@ -44,13 +47,19 @@ def enter(home: Path) -> None:
     Args:
         home: An empty folder. Every library looks for its caches and data in it, and finds none.
     """
-    for name in [name for name in os.environ if name.startswith(_FOREIGN) and not name.startswith(_PASSING)]:
+    for name in [
+        name for name in os.environ if name.startswith(_FOREIGN) and not name.startswith(_PASSING)
+    ]:
         del os.environ[name]
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode, each process that imports torch takes 6 s more
+    os.environ.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # without bytecode, each process that imports torch takes 6 s more
     os.environ.update(
         HOME=str(home),
         USERPROFILE=str(home),
-        EMBSTORE_DATA=str(home / "no-datasets"),  # does not exist: a test that needs datasets makes a folder of its own
+        EMBSTORE_DATA=str(
+            home / "no-datasets"
+        ),  # does not exist: a test that needs datasets makes a folder of its own
         HF_HUB_OFFLINE="1",
         OMP_WAIT_POLICY="PASSIVE",  # tests share the cores with each other
     )

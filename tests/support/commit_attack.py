@@ -22,7 +22,15 @@ RIVALS = 12
 
 def added_file(name: int) -> Files:
     """Return a file that no other commit adds."""
-    return {f"items/{name:032x}.parquet": {"bytes": name + 1, "sha256": f"{name:064x}", "n": 1, "first": 0, "last": 0}}
+    return {
+        f"items/{name:032x}.parquet": {
+            "bytes": name + 1,
+            "sha256": f"{name:064x}",
+            "n": 1,
+            "first": 0,
+            "last": 0,
+        }
+    }
 
 
 def commit_through_faults(
@@ -38,9 +46,15 @@ def commit_through_faults(
             is_there = False
             while not is_there:
                 try:
-                    reports.append(manifest.commit(objects, lambda _, name=name: Change(added_file(name))).number)
+                    reports.append(
+                        manifest.commit(
+                            objects, lambda _, name=name: Change(added_file(name))
+                        ).number
+                    )
                     counts["told"] += 1
-                except StoreError as error:  # it may be committed or not: look, as a new process does
+                except (
+                    StoreError
+                ) as error:  # it may be committed or not: look, as a new process does
                     counts[type(error).__name__] += 1
                 seen = manifest.read(direct)
                 is_there = seen is not None and added_file(name).keys() <= seen.files.keys()
@@ -51,8 +65,8 @@ def commit_through_faults(
     assert dict(seen.files) == expected, "a commit was lost, or a file came from nowhere"
     assert reports == sorted(reports)
     return (
-        f"{n_commits} commits in {time.monotonic() - began:.0f} s: none lost, none twice. {dict(counts)}; requests by "
-        f"fault: {requests}"
+        f"{n_commits} commits in {time.monotonic() - began:.0f} s: none lost, none twice."
+        f" {dict(counts)}; requests by fault: {requests}"
     )
 
 

@@ -40,19 +40,25 @@ FILES = {
 }  # fmt: skip
 
 
-def look_alike(monkeypatch: pytest.MonkeyPatch, name: str, data: bytes | None = None, address: str = "") -> DatasetSpec:
+def look_alike(
+    monkeypatch: pytest.MonkeyPatch, name: str, data: bytes | None = None, address: str = ""
+) -> DatasetSpec:
     """Put a small file in the place of a dataset's, in the table alone; at the address of a server, if one is given."""
     spec = DATASETS[name]
     content = spec.content
     assert isinstance(content, DataFile)
     data = FILES[name] if data is None else data
     here = f"{address}/{content.name}" if address else content.address
-    changed = replace(spec, content=replace(content, sha256=hashlib.sha256(data).hexdigest(), address=here))
+    changed = replace(
+        spec, content=replace(content, sha256=hashlib.sha256(data).hexdigest(), address=here)
+    )
     monkeypatch.setitem(DATASETS, name, changed)  # type: ignore[arg-type]
     return changed
 
 
-def put(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes | None = None) -> DatasetSpec:
+def put(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes | None = None
+) -> DatasetSpec:
     """Put a look-alike in the place of a dataset's file, and at hand."""
     spec = look_alike(monkeypatch, name, data)
     assert isinstance(spec.content, DataFile)

@@ -36,9 +36,17 @@ def write_pairs(
     return first, second, scores
 
 
-def write_lexicon(made: Synthetic, texts: Sequence[str], name: str = "bellezza", **columns: Sequence[object]) -> None:
+def write_lexicon(
+    made: Synthetic, texts: Sequence[str], name: str = "bellezza", **columns: Sequence[object]
+) -> None:
     values = columns or {"valence": np.random.default_rng(0).uniform(1, 5, len(texts)).tolist()}
-    write_dataset(made.files, name, "lexicon", Unit.WORD, {"item_id": ids(texts), "text": list(texts), **values})
+    write_dataset(
+        made.files,
+        name,
+        "lexicon",
+        Unit.WORD,
+        {"item_id": ids(texts), "text": list(texts), **values},
+    )
 
 
 def write_analogies(

@@ -103,7 +103,9 @@ def shell_script(text: str, outputs: Path) -> str:
             for command in commands(block):
                 first, *rest = command.code
                 code = ["{ " + first, *rest]
-                code[-1] += f"; }} > '{outputs}/{command.line}.out' 2> '{outputs}/{command.line}.err'"
+                code[-1] += (
+                    f"; }} > '{outputs}/{command.line}.out' 2> '{outputs}/{command.line}.err'"
+                )
                 script[command.line - 1 : command.line - 1 + len(code)] = code
     script[0] = _PRELUDE + script[0]
     return "\n".join(script) + "\n"

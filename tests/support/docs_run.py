@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from docs_pages import DOCS, ROOT, blocks, commands, matches, needs_store, python_script, shell_script
+from docs_pages import (
+    DOCS,
+    ROOT,
+    blocks,
+    commands,
+    matches,
+    needs_store,
+    python_script,
+    shell_script,
+)
 
 _PROGRESS = re.compile(r"^[a-z]+ing .* \d[\d,]* of \d.*\n", re.MULTILINE)
 """Lines of steps that take over two seconds, which depends on the machine."""
@@ -16,7 +25,12 @@ _PROGRESS = re.compile(r"^[a-z]+ing .* \d[\d,]* of \d.*\n", re.MULTILINE)
 def _environment(folder: Path, programs: Path | None) -> dict[str, str]:
     folders = [folder for folder in (programs, Path(sys.executable).parent) if folder is not None]
     path = os.pathsep.join([*map(str, folders), os.environ["PATH"]])
-    settings = {"PATH": path, "HF_HUB_OFFLINE": "1", "EMBSTORE_DATA": str(folder / ".data"), "COLUMNS": "100"}
+    settings = {
+        "PATH": path,
+        "HF_HUB_OFFLINE": "1",
+        "EMBSTORE_DATA": str(folder / ".data"),
+        "COLUMNS": "100",
+    }
     return {**os.environ, **settings, "DOCS": str(DOCS)}
 
 
@@ -27,7 +41,9 @@ def link_store(start: Path, store: Path) -> None:
         lock.unlink()
 
 
-def run_page(page: Path, folder: Path, start: Path | None = None, programs: Path | None = None) -> None:
+def run_page(
+    page: Path, folder: Path, start: Path | None = None, programs: Path | None = None
+) -> None:
     """Run the shell blocks and then the Python blocks of a page in a folder; fail with the page's line.
 
     Args:
@@ -44,14 +60,22 @@ def run_page(page: Path, folder: Path, start: Path | None = None, programs: Path
     outputs.mkdir()
     environment = _environment(folder, programs)
     python = programs / "preloaded-python" if programs else sys.executable
-    scripts = {"bash": ("bash", shell_script(text, outputs)), "python": (python, python_script(text))}
+    scripts = {
+        "bash": ("bash", shell_script(text, outputs)),
+        "python": (python, python_script(text)),
+    }
     for language, (program, code) in scripts.items():
         if not code.partition("ERR; ")[2 if language == "bash" else 0].strip():
             continue
         script = folder / f".{page.stem}.{language}"
         script.write_text(code, "utf-8")
         done = subprocess.run(
-            [program, script], cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            [program, script],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
         )
         if done.returncode:
             errors = "".join(file.read_text("utf-8") for file in sorted(outputs.glob("*.err")))
@@ -60,7 +84,14 @@ def run_page(page: Path, folder: Path, start: Path | None = None, programs: Path
         if block.language != "console" or block.not_run is not None:
             continue
         for command in commands(block):
-            printed, errors = ((outputs / f"{command.line}.{kind}").read_text("utf-8") for kind in ("out", "err"))
+            printed, errors = (
+                (outputs / f"{command.line}.{kind}").read_text("utf-8") for kind in ("out", "err")
+            )
             notes = _PROGRESS.sub("", errors)
-            if not matches(command.output, printed) and not matches(command.output, printed + notes):
-                pytest.fail(f"{name}:{command.line}: {command.code[0]} printed\n{printed}{notes}", pytrace=False)
+            if not matches(command.output, printed) and not matches(
+                command.output, printed + notes
+            ):
+                pytest.fail(
+                    f"{name}:{command.line}: {command.code[0]} printed\n{printed}{notes}",
+                    pytrace=False,
+                )

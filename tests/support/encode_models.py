@@ -6,13 +6,31 @@ from typing import Any
 
 import torch
 import transformers as tf
-from encode_vocabularies import bpe, metaspace_bpe, modernbert_tokenizer, real_clip, real_gpt2, unigram, wordpiece
+from encode_vocabularies import (
+    bpe,
+    metaspace_bpe,
+    modernbert_tokenizer,
+    real_clip,
+    real_gpt2,
+    unigram,
+    wordpiece,
+)
 
 POSITIONS = 64
-SMALL = {"num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 64}
+SMALL = {
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+}
 
 
-def save(folder: Path, model: tf.PreTrainedModel, tokenizer: tf.PreTrainedTokenizerFast, noise: float = 0.1) -> Path:
+def save(
+    folder: Path,
+    model: tf.PreTrainedModel,
+    tokenizer: tf.PreTrainedTokenizerFast,
+    noise: float = 0.1,
+) -> Path:
     """Write a checkpoint whose weights are random everywhere.
 
     Fresh norms have weight 1 and bias 0, so that a norm applied twice would go unnoticed.
@@ -40,7 +58,12 @@ def gpt2(folder: Path) -> Path:
 def opt(folder: Path) -> Path:
     parts = bpe(["<s>", "<pad>", "</s>", "<unk>"])
     tokenizer = tf.GPT2Tokenizer(
-        **parts, bos_token="</s>", eos_token="</s>", unk_token="</s>", pad_token="<pad>", model_max_length=POSITIONS
+        **parts,
+        bos_token="</s>",
+        eos_token="</s>",
+        unk_token="</s>",
+        pad_token="<pad>",
+        model_max_length=POSITIONS,
     )
     tokenizer.add_bos_token = True
     tokenizer.update_post_processor()
@@ -81,7 +104,12 @@ def distilbert(folder: Path) -> Path:
     vocab = wordpiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
     tokenizer = tf.BertTokenizer(vocab=vocab, model_max_length=POSITIONS)
     config = tf.DistilBertConfig(
-        vocab_size=len(vocab), max_position_embeddings=POSITIONS, n_layers=3, n_heads=4, dim=32, hidden_dim=64
+        vocab_size=len(vocab),
+        max_position_embeddings=POSITIONS,
+        n_layers=3,
+        n_heads=4,
+        dim=32,
+        hidden_dim=64,
     )
     return save(folder, tf.DistilBertForMaskedLM(config), tokenizer)
 
@@ -96,18 +124,31 @@ def roberta(folder: Path) -> Path:
 def mpnet(folder: Path) -> Path:
     vocab = wordpiece(["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>"])
     tokenizer = tf.MPNetTokenizer(vocab=vocab, model_max_length=512)
-    return small(folder, tf.MPNetForMaskedLM, tokenizer, max_position_embeddings=POSITIONS + 2, pad_token_id=1)
+    return small(
+        folder,
+        tf.MPNetForMaskedLM,
+        tokenizer,
+        max_position_embeddings=POSITIONS + 2,
+        pad_token_id=1,
+    )
 
 
 def modernbert(folder: Path) -> Path:
     tokenizer = modernbert_tokenizer(POSITIONS)
-    ids = {f"{mark}_token_id": tokenizer.convert_tokens_to_ids(f"[{mark.upper()}]") for mark in ("pad", "cls", "sep")}
-    return small(folder, tf.ModernBertForMaskedLM, tokenizer, bos_token_id=None, eos_token_id=None, **ids)
+    ids = {
+        f"{mark}_token_id": tokenizer.convert_tokens_to_ids(f"[{mark.upper()}]")
+        for mark in ("pad", "cls", "sep")
+    }
+    return small(
+        folder, tf.ModernBertForMaskedLM, tokenizer, bos_token_id=None, eos_token_id=None, **ids
+    )
 
 
 def t5(folder: Path) -> Path:
     tokenizer = tf.T5Tokenizer(vocab=unigram(), extra_ids=0, model_max_length=POSITIONS)
-    config = tf.T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=3, num_heads=4)
+    config = tf.T5Config(
+        vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=3, num_heads=4
+    )
     return save(folder, tf.T5ForConditionalGeneration(config), tokenizer)
 
 
@@ -135,7 +176,21 @@ def gpt2_full(folder: Path) -> Path:
 
 TINY: dict[str, Callable[[Path], Path]] = {
     builder.__name__: builder
-    for builder in (gpt2, opt, gpt_neox, llama, qwen2, qwen3, bert, distilbert, roberta, mpnet, modernbert, t5, clip)
+    for builder in (
+        gpt2,
+        opt,
+        gpt_neox,
+        llama,
+        qwen2,
+        qwen3,
+        bert,
+        distilbert,
+        roberta,
+        mpnet,
+        modernbert,
+        t5,
+        clip,
+    )
 }
 TINY["clip_new_ids"] = clip_new_ids
 FULL: dict[str, Callable[[Path], Path]] = {"gpt2": gpt2_full}

@@ -11,7 +11,18 @@ WORDS = [
 # About equally long, so that batches have several rows and padding, whatever the vocabulary.
 ALIKE = [
     "The quick brown fox jumps over the cat and the hat" + end
-    for end in ("", ".", "!", " on", " on a", " on the", " and", " and a mat", ", the fox", " the sea")
+    for end in (
+        "",
+        ".",
+        "!",
+        " on",
+        " on a",
+        " on the",
+        " and",
+        " and a mat",
+        ", the fox",
+        " the sea",
+    )
 ]
 SENTENCES = [
     "Hi.",
@@ -37,7 +48,9 @@ def items(unit: Unit) -> list[Item]:
     return [item for text in texts for item in items_of(text, unit)]
 
 
-def passages(members: list[Item], encoder: Encoder, template: Template = Template()) -> list[Passage]:  # noqa: B008
+def passages(
+    members: list[Item], encoder: Encoder, template: Template = Template()
+) -> list[Passage]:  # noqa: B008
     bos, eos = encoder.tokenizer.template_strings(template)
     return list(passages_of(members, template, bos=bos, eos=eos))
 

@@ -48,7 +48,9 @@ def wordpiece(special: list[str]) -> dict[str, int]:
     trainer = trainers.WordPieceTrainer(
         vocab_size=300, special_tokens=special, initial_alphabet=letters, show_progress=False
     )
-    tokenizer.train_from_iterator([*CORPUS, *(" ".join(f"{a}{b}" for b in letters) for a in letters)], trainer)
+    tokenizer.train_from_iterator(
+        [*CORPUS, *(" ".join(f"{a}{b}" for b in letters) for a in letters)], trainer
+    )
     return _parts(tokenizer)["vocab"]
 
 
@@ -56,7 +58,10 @@ def unigram() -> list[tuple[str, float]]:
     tokenizer = tk.Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(
-        vocab_size=200, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
+        vocab_size=200,
+        special_tokens=["<pad>", "</s>", "<unk>"],
+        unk_token="<unk>",
+        show_progress=False,
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
     return [tuple(pair) for pair in _parts(tokenizer)["vocab"]]
@@ -65,10 +70,14 @@ def unigram() -> list[tuple[str, float]]:
 def modernbert_tokenizer(length: int) -> transformers.PreTrainedTokenizerFast:
     """ModernBERT has no class of its own: byte-level BPE between [CLS] and [SEP]."""
     parts = bpe(["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"])
-    tokenizer = tk.Tokenizer(models.BPE(vocab=parts["vocab"], merges=[tuple(m) for m in parts["merges"]]))
+    tokenizer = tk.Tokenizer(
+        models.BPE(vocab=parts["vocab"], merges=[tuple(m) for m in parts["merges"]])
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     marks = [(mark, parts["vocab"][mark]) for mark in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=marks)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=marks
+    )
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         cls_token="[CLS]",
@@ -94,8 +103,14 @@ def real_clip() -> transformers.PreTrainedTokenizerFast:
     text = gzip.decompress(_data("clip-anytorch", "bpe_simple_vocab_16e6.txt.gz")).decode()
     merges = [tuple(line.split()) for line in text.split("\n")[1 : 49152 - 256 - 2 + 1]]
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    letters = [chr(byte) for byte in printable] + [chr(256 + i) for i in range(256 - len(printable))]
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges)]
+    letters = [chr(byte) for byte in printable] + [
+        chr(256 + i) for i in range(256 - len(printable))
+    ]
+    tokens = [
+        *letters,
+        *(f"{letter}</w>" for letter in letters),
+        *("".join(pair) for pair in merges),
+    ]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     vocab = {token: place for place, token in enumerate(tokens)}
     return transformers.CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)
@@ -113,5 +128,7 @@ def _parts(tokenizer: tk.Tokenizer) -> dict:
     model = json.loads(tokenizer.to_str())["model"]
     parts = {"vocab": model["vocab"]}
     if "merges" in model:
-        parts["merges"] = [tuple(m) if not isinstance(m, str) else tuple(m.split(" ")) for m in model["merges"]]
+        parts["merges"] = [
+            tuple(m) if not isinstance(m, str) else tuple(m.split(" ")) for m in model["merges"]
+        ]
     return parts

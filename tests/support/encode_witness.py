@@ -42,11 +42,15 @@ class Witness:
             options["config"] = config.text_config
         cls = CLASSES.get(config.model_type, tf.AutoModel)
         self.tokenizer = tf.AutoTokenizer.from_pretrained(self.folder)
-        self.model = cls.from_pretrained(self.folder, dtype=self.dtype, **options).eval().to(self.device)
+        self.model = (
+            cls.from_pretrained(self.folder, dtype=self.dtype, **options).eval().to(self.device)
+        )
         self.is_clip = config.model_type == "clip"
 
         # The poolings of a text, and the words of a sentence, come one after the other.
-        self._states_of = lru_cache(maxsize=1)(lambda text, options: self.states(text, **dict(options)))
+        self._states_of = lru_cache(maxsize=1)(
+            lambda text, options: self.states(text, **dict(options))
+        )
 
     def states(self, text: str, **options: Any) -> tuple[np.ndarray, Any, Any]:
         """Return every layer with the top's other form, float32 (layers, t, dim), the outputs and the encoding."""
@@ -68,7 +72,13 @@ class Witness:
         return torch.stack(layers)[:, 0].float().cpu().numpy(), outputs, encoding
 
     def vector(
-        self, text: str, start: int, end: int, pooling: Pooling, marks: tuple[int, int] | None, **options: Any
+        self,
+        text: str,
+        start: int,
+        end: int,
+        pooling: Pooling,
+        marks: tuple[int, int] | None,
+        **options: Any,
     ) -> np.ndarray:
         """Return one item's vector, float32 (layers, dim).
 
@@ -96,7 +106,9 @@ class Witness:
             special = encoding.encodings[0].special_tokens_mask
             chosen = [place for place, mark in enumerate(special) if not mark]
             chosen = chosen[marks[0] : len(chosen) - marks[1]]
-        rows = states[:, chosen[self.n_added(text, start, [encoding.tokens()[place] for place in chosen]) :]]
+        rows = states[
+            :, chosen[self.n_added(text, start, [encoding.tokens()[place] for place in chosen]) :]
+        ]
         if pooling is Pooling.MEAN:
             return rows.mean(axis=1)
         return rows[:, 0] if pooling is Pooling.FIRST else rows[:, -1]
@@ -116,7 +128,9 @@ class Witness:
 
 
 def _is_inside(token: tuple[int, int], start: int, end: int) -> bool:
-    if token[0] == token[1]:  # RoBERTa trims blanks off its tokens: one by itself begins where it ends
+    if (
+        token[0] == token[1]
+    ):  # RoBERTa trims blanks off its tokens: one by itself begins where it ends
         return start < token[0] <= end
     return bool(set(range(*token)) & set(range(start, end)))
 

@@ -25,7 +25,13 @@ INPUTS: dict[str, dict[str, Any]] = {
     **{name: {"label": "freq", "label_bins": "2"} for name in ("knn", "clusters")},
     "probe": {"label": "freq", "label_bins": "2", "folds": 2, "repeats": 1},
 }
-SETS = {"x": WORDS[:4], "y": WORDS[4:8], "a": WORDS[8:12], "b": [*WORDS[12:16], "nowhere"], "missing": "skip"}
+SETS = {
+    "x": WORDS[:4],
+    "y": WORDS[4:8],
+    "a": WORDS[8:12],
+    "b": [*WORDS[12:16], "nowhere"],
+    "missing": "skip",
+}
 
 LABELS = {"label": "freq", "spaces": "toy.word.last"}
 ASKED_BELOW = {
@@ -52,7 +58,16 @@ QUERIES: list[tuple[str, dict[str, Any]]] = [
     ("probe", {**LABELS, "label_bins": "0,6,11", "control": False, "layers": "0"}),
     ("probe", {**LABELS, "seed": 3}),
     ("axis", {"positive": WORDS[:2], "negative": WORDS[2:4], "spaces": "toy.word.last"}),
-    ("ceat", {"x": ["bank", "river"], "y": ["money", "of"], "a": ["the"], "b": ["a", "nowhere"], "missing": "skip"}),
+    (
+        "ceat",
+        {
+            "x": ["bank", "river"],
+            "y": ["money", "of"],
+            "a": ["the"],
+            "b": ["a", "nowhere"],
+            "missing": "skip",
+        },
+    ),
     ("cka", {"spaces": "toy.word.last", "permutations": 19, "over": "max", "seed": 3}),
     ("intrinsic-dimension", {"estimator": "gride"}),
     ("anisotropy", {"std": True}),
@@ -62,11 +77,17 @@ QUERIES: list[tuple[str, dict[str, Any]]] = [
     ("isoscore", {"transforms": "drop:1", "layers": "0,2", "where": "text LIKE '%1%'"}),
     ("similarity", {"dataset": ["pairs"], "missing": "skip", "seed": 4}),
     ("weat", SETS),
-    ("sc-weat", {"spaces": "toy.word.last", "word": WORDS[:3], "a": WORDS[8:12], "b": WORDS[12:16]}),
+    (
+        "sc-weat",
+        {"spaces": "toy.word.last", "word": WORDS[:3], "a": WORDS[8:12], "b": WORDS[12:16]},
+    ),
     ("axis", {"spaces": "toy.word.last", "positive": WORDS[:3], "negative": WORDS[3:6], "top": 2}),
     ("ceat", {"x": ["the"], "y": ["bank"], "a": ["river"], "b": ["money"], "draws": 9}),
     ("change", {"by": "position", "bins": "0,3,9", "min_contexts": 2, "permutations": 9}),
-    *((name, {"label": "position", "label_bins": "0,2,9"}) for name in ("knn", "clusters", "probe")),
+    *(
+        (name, {"label": "position", "label_bins": "0,2,9"})
+        for name in ("knn", "clusters", "probe")
+    ),
     ("self-similarity", {"per_word": True, "adjusted": True}),
     ("mev", {"word": ["the"], "seed": 2}),
     ("cka", {"where": "item_id % 2 = 0", "transforms": "standardize"}),
@@ -78,7 +99,8 @@ QUERIES: list[tuple[str, dict[str, Any]]] = [
 def write_inputs(made: Synthetic) -> None:
     """Write what metrics need of a store of words: pairs, a lexicon and analogies of ``WORDS``, and a column."""
     values = {
-        name: np.random.default_rng(seed).uniform(1, 5, 20).tolist() for seed, name in enumerate(("valence", "arousal"))
+        name: np.random.default_rng(seed).uniform(1, 5, 20).tolist()
+        for seed, name in enumerate(("valence", "arousal"))
     }
     write_pairs(made, "pairs", texts=WORDS)
     write_lexicon(made, WORDS[:20], **values)
@@ -99,7 +121,10 @@ def prepare(root: Path, **options: Any) -> Synthetic:
 def ask(root: Path, metric: str, **question: Any) -> Table:
     if metric == "valnorm":
         question = {"missing": "skip", "pleasant": WORDS[:3], "unpleasant": WORDS[3:6]} | question
-    if metric in ("weat", "sc-weat"):  # a space without any of the words is left out, and looked at each time
+    if metric in (
+        "weat",
+        "sc-weat",
+    ):  # a space without any of the words is left out, and looked at each time
         question = {"unit": "word"} | question
     return Store(root).query(metric, **question)
 

@@ -28,9 +28,14 @@ def assert_same_layer(store: Store, space: str, layer: str, other: str, other_la
     assert vectors.tobytes() == other_vectors.tobytes()
 
 
-def write_word2vec(path: Path, texts: Sequence[str], vectors: NDArray[np.floating], *, header: bool = True) -> Path:
+def write_word2vec(
+    path: Path, texts: Sequence[str], vectors: NDArray[np.floating], *, header: bool = True
+) -> Path:
     """Write word2vec's text format by Python's own digits; without a header, GloVe's."""
-    lines = [f"{text} {' '.join(map(str, map(float, row)))}\n" for text, row in zip(texts, vectors, strict=True)]
+    lines = [
+        f"{text} {' '.join(map(str, map(float, row)))}\n"
+        for text, row in zip(texts, vectors, strict=True)
+    ]
     first = f"{len(texts)} {vectors.shape[1]}\n" if header else ""
     path.write_text(first + "".join(lines), "utf-8", newline="\n")
     return path

@@ -10,7 +10,10 @@ from urllib.parse import urlencode
 from hanging import HUNG_SECONDS, wait_until
 
 # The shell draws no window: it needs two thirds of the time.
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))),
+    None,
+)
 _WAIT = HUNG_SECONDS * 1000  # in milliseconds, as playwright counts
 
 
@@ -47,7 +50,9 @@ class Visit:
     contexts: list[Any] = field(default_factory=list)
     refused: list[Any] = field(default_factory=list)
 
-    def open(self, width: int = 1200, height: int = 800, scheme: str = "light", **state: str) -> Any:
+    def open(
+        self, width: int = 1200, height: int = 800, scheme: str = "light", **state: str
+    ) -> Any:
         """Open the page in a new window, with a state in its address; by default it makes the maps that are missing."""
         address = self.url if "#" in self.url else f"{self.url}#{urlencode({'make': '1', **state})}"
         context = self.browser.new_context(
@@ -57,16 +62,25 @@ class Visit:
         self.contexts.append(context)
         page = new_page(context)
         page.route("**/*", self._let_out)
-        page.on("console", lambda message: message.type in ("error", "warning") and self._note(message))
+        page.on(
+            "console", lambda message: message.type in ("error", "warning") and self._note(message)
+        )
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
-        page.on("response", lambda response: response.status >= 400 and self.refused.append(response))
-        page.on("dialog", lambda dialog: (self.problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on(
+            "response", lambda response: response.status >= 400 and self.refused.append(response)
+        )
+        page.on(
+            "dialog",
+            lambda dialog: (self.problems.append(f"dialog: {dialog.message}"), dialog.dismiss()),
+        )
         page.goto(address)
         return page
 
     def _note(self, message: Any) -> None:
         is_expected = bool(self.expected) and self.expected in message.text.lower()
-        if not is_expected and "GPU stall due to ReadPixels" not in message.text:  # chromium about screenshots of WebGL
+        if (
+            not is_expected and "GPU stall due to ReadPixels" not in message.text
+        ):  # chromium about screenshots of WebGL
             self.problems.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
     def _let_out(self, route: Any) -> None:
@@ -82,7 +96,9 @@ class Visit:
         for context in self.contexts:
             for page in context.pages:
                 page.wait_for_timeout(0)  # what has happened is told now
-        answers = [f"{response.url}: {response.text()}" for response in self.refused if self.problems]
+        answers = [
+            f"{response.url}: {response.text()}" for response in self.refused if self.problems
+        ]
         self.problems += [answer for answer in answers if not self.expected]
         for context in self.contexts:
             context.close()
@@ -90,7 +106,9 @@ class Visit:
 
 def until(page: Any, expression: str) -> None:
     """Wait until an expression is true. Playwright's own way to wait evaluates text, which the page forbids."""
-    wait_until(lambda: page.evaluate(f"!!({expression})"), expression, lambda: page.wait_for_timeout(30))
+    wait_until(
+        lambda: page.evaluate(f"!!({expression})"), expression, lambda: page.wait_for_timeout(30)
+    )
 
 
 SIDEWAYS = """() => [...document.querySelectorAll("main, main *")]
@@ -144,11 +162,21 @@ def violations(page: Any) -> list[tuple[str, str, str | None]]:
 
     reason = "axe-core comes with axe-playwright-python (extra dev)"
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=reason)
-    serious = [each for each in axe.Axe().run(page).response["violations"] if each["impact"] in ("serious", "critical")]
-    return [(each["id"], node["html"][:200], node.get("failureSummary")) for each in serious for node in each["nodes"]]
+    serious = [
+        each
+        for each in axe.Axe().run(page).response["violations"]
+        if each["impact"] in ("serious", "critical")
+    ]
+    return [
+        (each["id"], node["html"][:200], node.get("failureSummary"))
+        for each in serious
+        for node in each["nodes"]
+    ]
 
 
 def pixels(page: Any) -> bytes:
     """Return a picture of the first panel's items, without labels and text, once they are drawn."""
     until_drawn(page)
-    return bytes(page.evaluate("Array.from(explorer.panels[0].canvas.toDataURL(), (c) => c.charCodeAt(0))"))
+    return bytes(
+        page.evaluate("Array.from(explorer.panels[0].canvas.toDataURL(), (c) => c.charCodeAt(0))")
+    )

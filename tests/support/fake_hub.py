@@ -30,7 +30,9 @@ class Repository:
     def commit(self, branch: str, tree: Tree) -> str:
         """Add a commit to a branch."""
         listed = sorted((path, hashlib.sha1(data).hexdigest()) for path, data in tree.items())
-        oid = hashlib.sha1(json.dumps([listed, self.branches.get(branch), len(self.commits)]).encode()).hexdigest()
+        oid = hashlib.sha1(
+            json.dumps([listed, self.branches.get(branch), len(self.commits)]).encode()
+        ).hexdigest()
         self.commits[oid], self.branches[branch] = tree, oid
         return oid
 
@@ -68,7 +70,10 @@ class _Handler(LocalHandler):
         with self.server.lock:
             for method, pattern, answer in _ROUTES:
                 if self.command in method and (match := re.fullmatch(pattern, path)):
-                    is_open = path.startswith("/lfs/") or self.headers.get("Authorization") == f"Bearer {TOKEN}"
+                    is_open = (
+                        path.startswith("/lfs/")
+                        or self.headers.get("Authorization") == f"Bearer {TOKEN}"
+                    )
                     if not is_open:
                         return self._reply(401, {"error": "Invalid credentials"})
                     return answer(self, body, *match.groups())
@@ -97,7 +102,9 @@ class _Handler(LocalHandler):
         is_private = wanted.get("private") or wanted.get("visibility") == "private"
         self.server.repositories[repo] = made = Repository(bool(is_private))
         made.commit("main", {".gitattributes": b"*.parquet filter=lfs\n"})
-        return self._reply(200, {"url": f"{self.server.url}/datasets/{repo}", "id": "0", "name": repo})
+        return self._reply(
+            200, {"url": f"{self.server.url}/datasets/{repo}", "id": "0", "name": repo}
+        )
 
     def _repository(self, repo: str) -> Repository | None:
         found = self.server.repositories.get(repo)
@@ -116,7 +123,15 @@ class _Handler(LocalHandler):
         if (tree := self._tree(repo, revision)) is not None:
             branches = self.server.repositories[repo].branches
             files = [{"rfilename": path} for path in sorted(tree)]
-            self._reply(200, {"id": repo, "sha": branches.get(revision, revision), "siblings": files, "tags": []})
+            self._reply(
+                200,
+                {
+                    "id": repo,
+                    "sha": branches.get(revision, revision),
+                    "siblings": files,
+                    "tags": [],
+                },
+            )
 
     def branch(self, _: bytes, repo: str, branch: str) -> None:
         if (found := self._repository(repo)) is not None:
@@ -130,7 +145,8 @@ class _Handler(LocalHandler):
         header = re.match(r"---\n(.*?)\n---\n", content, re.DOTALL)
         is_valid = header is not None and isinstance(yaml.safe_load(header[1]), dict)
         self._reply(
-            200 if is_valid else 400, {"errors": [] if is_valid else [{"message": "no header"}], "warnings": []}
+            200 if is_valid else 400,
+            {"errors": [] if is_valid else [{"message": "no header"}], "warnings": []},
         )
 
     def preupload(self, body: bytes, repo: str, revision: str) -> None:
@@ -178,7 +194,9 @@ class _Handler(LocalHandler):
             self.server.before_commit(found)
         head, *operations = [json.loads(line) for line in body.splitlines()]
         if head["value"].get("parentCommit") not in (None, found.branches[branch]):
-            return self._reply(412, {"error": "A commit has happened since. Please refresh and try again."})
+            return self._reply(
+                412, {"error": "A commit has happened since. Please refresh and try again."}
+            )
         new = dict(tree)
         for operation in operations:
             value = operation["value"]
@@ -189,7 +207,9 @@ class _Handler(LocalHandler):
             else:
                 del new[value["path"]]
         oid = found.commit(branch, new)
-        return self._reply(200, {"commitUrl": f"{self.server.url}/datasets/{repo}/commit/{oid}", "commitOid": oid})
+        return self._reply(
+            200, {"commitUrl": f"{self.server.url}/datasets/{repo}/commit/{oid}", "commitOid": oid}
+        )
 
     def resolve(self, _: bytes, repo: str, revision: str, path: str) -> None:
         if (tree := self._tree(repo, revision)) is None:
@@ -199,7 +219,9 @@ class _Handler(LocalHandler):
         data = tree[path]
         if wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
             start, end = int(wanted[1]), min(int(wanted[2]), len(data) - 1)
-            return self._reply(206, data[start : end + 1], Content_Range=f"bytes {start}-{end}/{len(data)}")
+            return self._reply(
+                206, data[start : end + 1], Content_Range=f"bytes {start}-{end}/{len(data)}"
+            )
         return self._reply(200, data)
 
 

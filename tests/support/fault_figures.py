@@ -39,7 +39,11 @@ class Tally(Counter[str]):
 
     def as_property(self) -> tuple[str, dict[str, Any]]:
         """Return it as a property of a test's report, which xdist hands on: of plain types only."""
-        return PROPERTY, {"fault": self.fault, "of": self.of, **{column: self[column] for column in COLUMNS}}
+        return PROPERTY, {
+            "fault": self.fault,
+            "of": self.of,
+            **{column: self[column] for column in COLUMNS},
+        }
 
 
 def figures(reports: Iterable[Any]) -> list[dict[str, Any]]:
@@ -63,4 +67,6 @@ def lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     width = max(map(len, heads))
     yield "  ".join((" " * width, *COLUMNS))
     for head, counts in zip(heads, sums.values(), strict=True):
-        yield "  ".join((head.ljust(width), *(f"{counts[column]:>{len(column)},}" for column in COLUMNS)))
+        yield "  ".join(
+            (head.ljust(width), *(f"{counts[column]:>{len(column)},}" for column in COLUMNS))
+        )

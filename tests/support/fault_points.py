@@ -49,12 +49,18 @@ ALL = FAULTS == "all"
 def make_small(root: Path) -> None:
     """Write a small store with files of all kinds."""
     made = words(root, SMALL, n_shards=2)
-    TRUTH.add(synthetic_store(root, unit="occurrence", texts=["a bank closes"], dim=4, n_blocks=1, n_shards=1))
+    TRUTH.add(
+        synthetic_store(
+            root, unit="occurrence", texts=["a bank closes"], dim=4, n_blocks=1, n_shards=1
+        )
+    )
     rows = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(len(SMALL))]}
     write_dataset(made.files, "ranks", "word list", Unit.WORD, rows)
     for part in (slice(0, 2), slice(2, 4)):
         _write_columns(made, part)
-    write_skipped(root, [SkippedText("x" * 9, "skipped", "no tokens", made.space, 7, "words.txt:3")])
+    write_skipped(
+        root, [SkippedText("x" * 9, "skipped", "no tokens", made.space, 7, "words.txt:3")]
+    )
 
 
 def _write_columns(made: Synthetic, part: slice) -> None:
@@ -210,14 +216,30 @@ class Case:
         self.command = COMMANDS[name]
         self.begin, self.root = stores / self.command.begin, folder / "store"
         self.is_repair = name == "repair"
-        for beside in ("tiny", "few.txt", "more.txt", "other", "wide", "vectors.npy", "vectors.txt"):
+        for beside in (
+            "tiny",
+            "few.txt",
+            "more.txt",
+            "other",
+            "wide",
+            "vectors.npy",
+            "vectors.txt",
+        ):
             (folder / beside).symlink_to(stores / beside)
         self.before = naming(lambda: stored_ids(self.begin)) or {}
         self.operations = self._operations()
-        self.whole = Whole(folder / "whole", content(self.root), texts(self.root), skipped(self.root), is_exact=True)
+        self.whole = Whole(
+            folder / "whole",
+            content(self.root),
+            texts(self.root),
+            skipped(self.root),
+            is_exact=True,
+        )
         assert not [*self.root.rglob("*.tmp")]
         self.root.rename(self.whole.root)
-        self.columns = [columns(root) for root in (self.begin, self.whole.root) if self._keeps_columns]
+        self.columns = [
+            columns(root) for root in (self.begin, self.whole.root) if self._keeps_columns
+        ]
         self.damaged_path = _below(self.whole.root / "damaged")
 
     def _operations(self) -> list[tuple[str, Path]]:
@@ -237,14 +259,25 @@ class Case:
             return sum(map(len, self.before.values())), []
         allowed = naming if self.is_repair else at_once
         after = allowed(lambda: stored_ids(self.root)) or {}
-        kept = {space: ids for space, ids in self.before.items() if space in after or not self._removes(space)}
-        lost = 0 if self.is_repair else sum(len(ids - after.get(space, set())) for space, ids in kept.items())
+        kept = {
+            space: ids
+            for space, ids in self.before.items()
+            if space in after or not self._removes(space)
+        }
+        lost = (
+            0
+            if self.is_repair
+            else sum(len(ids - after.get(space, set())) for space, ids in kept.items())
+        )
         if self.command.is_real:
             return lost, self.whole.wrong_answers(self.root, len(after) % 4)
         if self._keeps_columns and allowed(lambda: columns(self.root)) not in (*self.columns, None):
             return lost, ["other columns"]
         moved = sorted(_below(self.root / "damaged") - self.damaged_path)
-        return lost, [*wrong_answers(Store(self.root), allowed), *(f"{path} was moved" for path in moved)]
+        return lost, [
+            *wrong_answers(Store(self.root), allowed),
+            *(f"{path} was moved" for path in moved),
+        ]
 
     @property
     def _keeps_columns(self) -> bool:
@@ -259,12 +292,21 @@ class Case:
         self.command.run(self.root)
         if self.is_repair:
             self.command.run(self.root)
-        wrong = [f"{problem.file}: {problem.problem}" for problem in Store(self.root).verify().problems]
+        wrong = [
+            f"{problem.file}: {problem.problem}" for problem in Store(self.root).verify().problems
+        ]
         if self.command.writes:  # what this process could not remove is left to the next one
-            wrong += [str(path) for path in self.root.rglob("*.tmp") if not path.name.startswith(f".{os.getpid()}-")]
+            wrong += [
+                str(path)
+                for path in self.root.rglob("*.tmp")
+                if not path.name.startswith(f".{os.getpid()}-")
+            ]
         if self.is_repair:
             return wrong
-        if stored_ids(self.root) != stored_ids(self.whole.root) or texts(self.root) != self.whole.texts:
+        if (
+            stored_ids(self.root) != stored_ids(self.whole.root)
+            or texts(self.root) != self.whole.texts
+        ):
             wrong.append("other items")
         if self._keeps_columns and columns(self.root) != self.columns[1]:
             wrong.append("other columns")
@@ -272,7 +314,11 @@ class Case:
 
 
 def _below(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} if folder.exists() else set()
+    return (
+        {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+        if folder.exists()
+        else set()
+    )
 
 
 def some(n: int, most: int) -> list[int]:

@@ -77,7 +77,9 @@ class FaultProxy(LocalServer):
     def draw(self) -> str:
         """Return what befalls the next request."""
         with self._lock:
-            [fault] = self._random.choices([*self.rates, ""], [*self.rates.values(), 1 - sum(self.rates.values())])
+            [fault] = self._random.choices(
+                [*self.rates, ""], [*self.rates.values(), 1 - sum(self.rates.values())]
+            )
             self.counts[fault] += 1
             return fault
 
@@ -92,7 +94,11 @@ class _Passing(StreamRequestHandler):
         if not lines:
             return
         headers = [line for line in lines[1:] if not line.lower().startswith(b"connection:")]
-        lengths = [int(line.split(b":")[1]) for line in headers if line.lower().startswith(b"content-length:")]
+        lengths = [
+            int(line.split(b":")[1])
+            for line in headers
+            if line.lower().startswith(b"content-length:")
+        ]
         body = self.rfile.read(sum(lengths))
         method, path, *_ = lines[0].decode().split()
         if not self.server.admit(method):
@@ -103,7 +109,9 @@ class _Passing(StreamRequestHandler):
         if fault == "busy":
             self.wfile.write(_BUSY)
         elif fault != "lost request":
-            reply = self._pass_on(b"".join([lines[0], b"Connection: close\r\n", *headers, b"\r\n"]), body, fault)
+            reply = self._pass_on(
+                b"".join([lines[0], b"Connection: close\r\n", *headers, b"\r\n"]), body, fault
+            )
             self.server.n_bytes += len(reply)
             self.wfile.write(reply)
 

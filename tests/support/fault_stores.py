@@ -59,17 +59,31 @@ class Truth:
 TRUTH = Truth()
 
 
-def words(root: Path, texts: list[str] = WORDS, *, n_shards: int = 4, index: bool = True) -> Synthetic:
+def words(
+    root: Path, texts: list[str] = WORDS, *, n_shards: int = 4, index: bool = True
+) -> Synthetic:
     """Build a space of words: what it lacks of these texts. A word has the same vectors in every store."""
     vectors = np.stack([vectors_of(text) for text in texts], axis=1)
     return TRUTH.add(
-        synthetic_store(root, texts=texts, vectors=vectors, n_shards=n_shards, index=index, new_only=True, **SIZES)
+        synthetic_store(
+            root,
+            texts=texts,
+            vectors=vectors,
+            n_shards=n_shards,
+            index=index,
+            new_only=True,
+            **SIZES,
+        )
     )
 
 
 def occurrences(root: Path) -> Synthetic:
     """Build a space of words in sentences."""
-    return TRUTH.add(synthetic_store(root, unit="occurrence", texts=SENTENCES, n_shards=2, new_only=True, **SIZES))
+    return TRUTH.add(
+        synthetic_store(
+            root, unit="occurrence", texts=SENTENCES, n_shards=2, new_only=True, **SIZES
+        )
+    )
 
 
 def vectors_of(text: str) -> np.ndarray:
@@ -95,7 +109,9 @@ def build(root: Path) -> None:
     rows = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(len(WORDS))]}
     write_dataset(made.files, "ranks", "word list", Unit.WORD, rows)
     if not len(Store(root).skipped()):
-        write_skipped(root, [SkippedText("x" * 9, "skipped", "no tokens", made.space, 7, "words.txt:3")])
+        write_skipped(
+            root, [SkippedText("x" * 9, "skipped", "no tokens", made.space, 7, "words.txt:3")]
+        )
 
 
 def build_other(root: Path) -> None:
@@ -117,8 +133,14 @@ def build_damaged(root: Path) -> None:
         flip(the(root, kind), bits=8)
     (root / LEFT_BEHIND).write_bytes(b"left")
     write_items(root, synthetic_items("word", WORDS)[:3])
-    [sentences] = [path for path in (root / key for key in named(root, "items/")) if b"lends" in path.read_bytes()]
-    sentences.write_bytes(sentences.read_bytes().replace(b"parquet-cpp", b"parquet-cpq"))  # its texts are intact
+    [sentences] = [
+        path
+        for path in (root / key for key in named(root, "items/"))
+        if b"lends" in path.read_bytes()
+    ]
+    sentences.write_bytes(
+        sentences.read_bytes().replace(b"parquet-cpp", b"parquet-cpq")
+    )  # its texts are intact
 
 
 def compact(root: Path) -> None:
@@ -142,7 +164,9 @@ def copy(source: Path, target: Path) -> Path:
 
 def stored_ids(root: Path) -> dict[str, set[int]]:
     """Space → the ids of its items, as a reader sees them."""
-    return Store(root)._ask(lambda catalog: {space: set(catalog.ids(space).tolist()) for space in catalog.cards})
+    return Store(root)._ask(
+        lambda catalog: {space: set(catalog.ids(space).tolist()) for space in catalog.cards}
+    )
 
 
 def at_once(question: Callable[[], object]) -> object:
@@ -151,7 +175,9 @@ def at_once(question: Callable[[], object]) -> object:
 
 
 def wrong_answers(
-    store: Store, ask: Callable[[Callable[[], object]], object] = at_once, layers: Sequence[int] = (0, N_BLOCKS)
+    store: Store,
+    ask: Callable[[Callable[[], object]], object] = at_once,
+    layers: Sequence[int] = (0, N_BLOCKS),
 ) -> list[str]:
     """Ask a store about all of its spaces, and return what is not so.
 
@@ -161,7 +187,12 @@ def wrong_answers(
         layers: which are asked about.
     """
     spaces = ask(lambda: list(store.catalog.cards)) or []
-    return [wrong for space in spaces for place in layers for wrong in _wrong_in_layer(store, ask, space, place)]
+    return [
+        wrong
+        for space in spaces
+        for place in layers
+        for wrong in _wrong_in_layer(store, ask, space, place)
+    ]
 
 
 def _wrong_in_layer(store: Store, ask: Callable, space: str, place: int) -> list[str]:
@@ -175,7 +206,11 @@ def _wrong_in_layer(store: Store, ask: Callable, space: str, place: int) -> list
 
 
 def _wrong_beside(
-    store: Store, ask: Callable, space: str, place: int, found: tuple[np.ndarray, list[str], np.ndarray]
+    store: Store,
+    ask: Callable,
+    space: str,
+    place: int,
+    found: tuple[np.ndarray, list[str], np.ndarray],
 ) -> list[str]:
     ids, texts, vectors = found
     truth = TRUTH.vectors[space]
@@ -207,7 +242,9 @@ def is_anisotropy(row: Mapping[str, Any], vectors: np.ndarray, tolerance: float 
     return abs(row["anisotropy"] - expected) < tolerance
 
 
-def is_nearest(near: Mapping[str, Any], texts: Sequence[str], vectors: np.ndarray, *, is_exact: bool = True) -> bool:
+def is_nearest(
+    near: Mapping[str, Any], texts: Sequence[str], vectors: np.ndarray, *, is_exact: bool = True
+) -> bool:
     """Whether a neighbour of the first text has the cosine that is said, and no other has more.
 
     Of an index that is not exact, what is found may be short of the best: recall is no promise.
@@ -219,7 +256,9 @@ def is_nearest(near: Mapping[str, Any], texts: Sequence[str], vectors: np.ndarra
 
 
 def _units(vectors: np.ndarray) -> np.ndarray:
-    return vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return vectors.astype(np.float64) / np.linalg.norm(
+        vectors.astype(np.float64), axis=1, keepdims=True
+    )
 
 
 def naming(question: Callable[[], object]) -> object:

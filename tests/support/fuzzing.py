@@ -20,7 +20,9 @@ def tries(n: int) -> Callable[[F], F]:
     )  # fmt: skip
 
 
-def refusal(call: Callable[[], object], kinds: type[Exception] | tuple[type[Exception], ...]) -> str | None:
+def refusal(
+    call: Callable[[], object], kinds: type[Exception] | tuple[type[Exception], ...]
+) -> str | None:
     """What an error of these kinds says that a call raises; None if it raises none."""
     try:
         call()

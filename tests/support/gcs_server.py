@@ -14,7 +14,9 @@ from local_server import LocalHandler, LocalServer
 from object_servers import host_and_port, new_bucket
 
 TOKEN = "ya29.example-of-a-token"
-_AUTHORIZATION = f"AWS4-HMAC-SHA256 Credential={KEY}/20260101/us-east-1/s3/aws4_request"  # moto checks no more
+_AUTHORIZATION = (  # moto checks no more
+    f"AWS4-HMAC-SHA256 Credential={KEY}/20260101/us-east-1/s3/aws4_request"
+)
 _CONDITION = "x-goog-if-generation-match"
 _PASSED = ("etag", "last-modified", "content-range", "content-type")
 
@@ -47,7 +49,9 @@ class _Passing(LocalHandler):
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        headers = {name: self.headers[name] for name in ("range", "content-type") if name in self.headers}
+        headers = {
+            name: self.headers[name] for name in ("range", "content-type") if name in self.headers
+        }
         if self.headers.get(_CONDITION) == "0":
             self.server.n_conditional += 1
             headers["if-none-match"] = "*"
@@ -58,11 +62,15 @@ class _Passing(LocalHandler):
         passed |= {"x-goog-generation": str(secrets.randbits(40)), "Content-Length": size}
         self.reply(404 if is_missing else status, data, passed)
 
-    def _ask(self, method: str, body: bytes, headers: dict[str, str]) -> tuple[int, http.client.HTTPMessage, bytes]:
+    def _ask(
+        self, method: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
         connection = http.client.HTTPConnection(*host_and_port(self.server.upstream))
         path, mark, query = self.path.partition("?")
         path = quote(unquote(path), safe="/")  # obstore writes %2D and %2F, too
-        connection.request(method, f"{path}{mark}{query}", body, {"authorization": _AUTHORIZATION, **headers})
+        connection.request(
+            method, f"{path}{mark}{query}", body, {"authorization": _AUTHORIZATION, **headers}
+        )
         reply = connection.getresponse()
         try:
             return reply.status, reply.headers, reply.read()

@@ -13,7 +13,9 @@ HUNG_SECONDS = 900.0
 
 
 def wait_until(
-    condition: Callable[[], object], what: str, pause: Callable[[], object] = lambda: time.sleep(0.02)
+    condition: Callable[[], object],
+    what: str,
+    pause: Callable[[], object] = lambda: time.sleep(0.02),
 ) -> None:
     """Wait until a condition holds.
 
@@ -38,9 +40,16 @@ def cpu_limit(seconds: float, error: type[BaseException]) -> Iterator[None]:
     """
 
     def stop(number: int, _: FrameType | None) -> None:
-        raise error(f"more than {seconds:g} s of CPU time" if number == signal.SIGPROF else f"hung: {HUNG_SECONDS:g} s")
+        raise error(
+            f"more than {seconds:g} s of CPU time"
+            if number == signal.SIGPROF
+            else f"hung: {HUNG_SECONDS:g} s"
+        )
 
-    timers = {signal.SIGPROF: (signal.ITIMER_PROF, seconds), signal.SIGALRM: (signal.ITIMER_REAL, HUNG_SECONDS)}
+    timers = {
+        signal.SIGPROF: (signal.ITIMER_PROF, seconds),
+        signal.SIGALRM: (signal.ITIMER_REAL, HUNG_SECONDS),
+    }
     before = {number: signal.signal(number, stop) for number in timers}
     for timer, limit in timers.values():
         signal.setitimer(timer, limit)

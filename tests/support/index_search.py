@@ -51,7 +51,13 @@ class VectorsInMemory:
         return self.read(ids).gather()
 
     def build(
-        self, folder: Path, kind: str, *, stop: int | None = None, recall: float = 0.99, old: StoredFile | None = None
+        self,
+        folder: Path,
+        kind: str,
+        *,
+        stop: int | None = None,
+        recall: float = 0.99,
+        old: StoredFile | None = None,
     ) -> StoredFile:
         """Write an index of the first vectors, or add them to an old one."""
         items, dim = items_with(self.ids[:stop]), self.vectors.shape[1]
@@ -63,10 +69,14 @@ class VectorsInMemory:
         index, card = build_index(lambda only: self.read(only, stop), items, dim, options, known)
         return write(folder, index, card)
 
-    def search(self, file: StoredFile, queries: Vectors, k: int, only: Ids | None = None) -> tuple[Ids, Units]:
+    def search(
+        self, file: StoredFile, queries: Vectors, k: int, only: Ids | None = None
+    ) -> tuple[Ids, Units]:
         """Return ids and cosines, each of shape (n, k), that the graph in a file finds."""
         graph = open_graph(file)
-        found = graph.search(queries, k, self.gather, None if only is None else np.isin(graph.ids, only))
+        found = graph.search(
+            queries, k, self.gather, None if only is None else np.isin(graph.ids, only)
+        )
         assert found is not None
         return found
 
@@ -97,7 +107,9 @@ class Clustered(VectorsInMemory):
         rng = np.random.default_rng(seed)
         centres = rng.normal(size=(max(1, n // 50), dim))
         spread = (1 + np.arange(dim)) ** -0.5
-        drawn = centres[rng.integers(len(centres), size=n + n_queries)] + 0.7 * rng.normal(size=(n + n_queries, dim))
+        drawn = centres[rng.integers(len(centres), size=n + n_queries)] + 0.7 * rng.normal(
+            size=(n + n_queries, dim)
+        )
         drawn = (drawn * spread * rng.uniform(0.5, 5, size=(n + n_queries, 1))).astype(np.float32)
         self.vectors, self.queries = drawn[:n], drawn[n:]
         self.ids = rng.permutation(2**40 + 7919 * np.arange(n))
@@ -116,10 +128,17 @@ class Clustered(VectorsInMemory):
         for row in self.cosines(queries):
             kept = row if keep is None else np.where(keep, row, -np.inf)
             best = np.argsort(-kept)[:k]
-            yield [(int(self.ids[place]), float(kept[place])) for place in best if np.isfinite(kept[place])]
+            yield [
+                (int(self.ids[place]), float(kept[place]))
+                for place in best
+                if np.isfinite(kept[place])
+            ]
 
 
 def recall(found: NDArray[np.int64], wanted: list[list[tuple[int, float]]]) -> float:
     """The share of the wanted ids that was found."""
-    hits = [len({*row.tolist()} & {item for item, _ in answer}) for row, answer in zip(found, wanted, strict=True)]
+    hits = [
+        len({*row.tolist()} & {item for item, _ in answer})
+        for row, answer in zip(found, wanted, strict=True)
+    ]
     return sum(hits) / sum(map(len, wanted))

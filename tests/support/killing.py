@@ -31,7 +31,9 @@ model_loading fault_stores real_builds embstore.build.pipeline embstore.maintain
 embstore.interop.importing faiss duckdb pandas transformers.models.gpt2.modeling_gpt2
 transformers.tokenization_utils_fast embstore_cli.main
 """
-CONTEXT.set_forkserver_preload(_MODULES.split())  # what a command imports, loaded once; pyarrow loads pandas
+CONTEXT.set_forkserver_preload(
+    _MODULES.split()
+)  # what a command imports, loaded once; pyarrow loads pandas
 
 Command = Callable[[Path], object]
 
@@ -52,7 +54,9 @@ class Work:
         after: Kill it so many seconds after that step in place of before it; after its start for step 0.
     """
 
-    def __init__(self, call: Callable[[], object], *, at_step: int = _NEVER, after: float | None = None) -> None:
+    def __init__(
+        self, call: Callable[[], object], *, at_step: int = _NEVER, after: float | None = None
+    ) -> None:
         self._steps: Synchronized = CONTEXT.Value("i", 0)
         self._seconds: Synchronized = CONTEXT.Value("d", 0)
         arguments = (call, at_step, after, self._steps, self._seconds)
@@ -129,12 +133,18 @@ def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]
 
 
 def _work(
-    call: Callable[[], object], at_step: int, after: float | None, steps: Synchronized, seconds: Synchronized
+    call: Callable[[], object],
+    at_step: int,
+    after: float | None,
+    steps: Synchronized,
+    seconds: Synchronized,
 ) -> None:
     kill = partial(os.kill, os.getpid(), signal.SIGKILL) if after is None else _killer(after)
 
     def watch(event: str, arguments: tuple) -> None:
-        if event in _STEPS or (event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")):
+        if event in _STEPS or (
+            event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+        ):
             steps.value += 1
             if steps.value == at_step:
                 kill()
@@ -206,7 +216,9 @@ def run_command(
     """
     ours, theirs = CONTEXT.Pipe()
     n_given = CONTEXT.Value("i", 0)
-    process = CONTEXT.Process(target=_work_as_command, args=([*arguments], folder, theirs, n_given, code, place))
+    process = CONTEXT.Process(
+        target=_work_as_command, args=([*arguments], folder, theirs, n_given, code, place)
+    )
     process.start()
     theirs.close()
     ours.recv()  # it begins
@@ -244,7 +256,9 @@ def _add_stacks(process_id: int, file: Path) -> None:
         for thread in sorted(Path(f"/proc/{process_id}/task").glob("*")):
             with suppress(OSError):
                 state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
-                errors.write(f"thread {thread.name}: state {state}, in {(thread / 'wchan').read_text()}\n")
+                errors.write(
+                    f"thread {thread.name}: state {state}, in {(thread / 'wchan').read_text()}\n"
+                )
 
 
 def moments(n: int, name: str) -> list[tuple[float, int]]:
@@ -254,7 +268,12 @@ def moments(n: int, name: str) -> list[tuple[float, int]]:
 
 
 def _work_as_command(
-    arguments: list[str], folder: Path, parent: Connection, n_given: Any, code: str, place: tuple[str, str] | None
+    arguments: list[str],
+    folder: Path,
+    parent: Connection,
+    n_given: Any,
+    code: str,
+    place: tuple[str, str] | None,
 ) -> None:
     import torch
     from embstore_cli.entry import run

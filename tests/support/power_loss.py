@@ -82,7 +82,9 @@ class Moment:
         data = file.data or b""
         if variant == KILLED or file in self.synced:
             return data
-        return rng.choice((data, b"", data[: len(data) // 2])) if variant.endswith("of each") else b""
+        return (
+            rng.choice((data, b"", data[: len(data) // 2])) if variant.endswith("of each") else b""
+        )
 
 
 class Recorder:
@@ -117,7 +119,11 @@ class Recorder:
         self._note("end", self._root)
 
     def _note(self, operation: str, path: Path) -> None:
-        self.moments.append(Moment((operation, path), dict(self._names), dict(self._durable), frozenset(self._synced)))
+        self.moments.append(
+            Moment(
+                (operation, path), dict(self._names), dict(self._durable), frozenset(self._synced)
+            )
+        )
 
     def _change(self, operation: str, path: Path, source: Path | None) -> None:
         if operation == CREATE:
@@ -129,8 +135,12 @@ class Recorder:
         elif operation == SYNC and path in self._names and not self._names[path].is_folder:
             self._synced.add(self._names[path])
         elif operation == SYNC:
-            self._durable = {name: file for name, file in self._durable.items() if name.parent != path}
-            self._durable |= {name: file for name, file in self._names.items() if name.parent == path}
+            self._durable = {
+                name: file for name, file in self._durable.items() if name.parent != path
+            }
+            self._durable |= {
+                name: file for name, file in self._names.items() if name.parent == path
+            }
         elif operation == REPLACE and source is not None:
             self._read(source, path)
             self._names[path] = self._names.pop(source)
@@ -151,4 +161,6 @@ class Recorder:
 def names_below(root: Path) -> dict[Path, File]:
     """Return the files and folders of a store that is on the disk."""
     found = [root, *root.rglob("*")] if root.exists() else []
-    return {path: File(is_folder=True) if path.is_dir() else File(path.read_bytes()) for path in found}
+    return {
+        path: File(is_folder=True) if path.is_dir() else File(path.read_bytes()) for path in found
+    }

@@ -51,7 +51,9 @@ def started_server(folder: Path) -> Iterator[None]:
     for name, code in programs.items():
         (folder / name).write_text(f"#!/bin/sh\n{code}\n", "utf-8")
         (folder / name).chmod(0o755)
-    with subprocess.Popen([sys.executable, __file__, "serve", address], stdin=subprocess.DEVNULL) as server:
+    with subprocess.Popen(
+        [sys.executable, __file__, "serve", address], stdin=subprocess.DEVNULL
+    ) as server:
         try:
             while not address.exists():
                 assert server.poll() is None, "the server of preloaded commands has ended"
@@ -91,7 +93,9 @@ def _serve(address: str) -> None:
     _end(_status(lambda: _run(streams, **json.loads(request))))
 
 
-def _run(streams: list[int], arguments: list[str], folder: str, environment: dict[str, str]) -> None:
+def _run(
+    streams: list[int], arguments: list[str], folder: str, environment: dict[str, str]
+) -> None:
     """Run a command in this process."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -101,7 +105,9 @@ def _run(streams: list[int], arguments: list[str], folder: str, environment: dic
     os.chdir(folder)
     for name in {*environment, *os.environ}:
         if name.startswith(_READ_AT_IMPORT) and environment.get(name) != os.environ.get(name):
-            raise SystemExit(f"{name} has another value than in the server: start this command without it")
+            raise SystemExit(
+                f"{name} has another value than in the server: start this command without it"
+            )
     os.environ.clear()
     os.environ.update(environment)
     program, *sys.argv = arguments

@@ -60,9 +60,13 @@ def started_cluster(faults: Path) -> Iterator[RayCluster]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_TEST_FAULTS", str(faults))
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HOOKS), os.environ.get("PYTHONPATH")])))
+        patch.setenv(
+            "PYTHONPATH", os.pathsep.join(filter(None, [str(HOOKS), os.environ.get("PYTHONPATH")]))
+        )
         # Its own limit of 30 s for the start of a node has no option: its clock goes slowly.
-        slow = SimpleNamespace(monotonic=lambda: time.monotonic() * 30 / HUNG_SECONDS, time=time.time, sleep=time.sleep)
+        slow = SimpleNamespace(
+            monotonic=lambda: time.monotonic() * 30 / HUNG_SECONDS, time=time.time, sleep=time.sleep
+        )
         patch.setattr("ray._private.node.time", slow)
         nodes = _started()
         try:

@@ -25,7 +25,10 @@ _TOO_LONG_EVERY = 25
 def set_up(folder: Path) -> None:
     """Put beside the stores in a folder what they are built from: the sources, and the checkpoint."""
     make_checkpoint(folder / "tiny")
-    lines = [f"{'far ' * 90}{n}" if n % _TOO_LONG_EVERY == 0 else f"w{n}{'sea' * (n % 5)}" for n in range(N_WORDS)]
+    lines = [
+        f"{'far ' * 90}{n}" if n % _TOO_LONG_EVERY == 0 else f"w{n}{'sea' * (n % 5)}"
+        for n in range(N_WORDS)
+    ]
     (folder / "first.txt").write_text("\n".join(lines[:N_FIRST]))
     (folder / "words.txt").write_text("\n".join([*lines, "", lines[1]]))
 
@@ -37,7 +40,13 @@ def take_along(source: Path, target: Path) -> None:
         shutil.copy(source / name, target / name)
 
 
-def build(root: Path, *, source: str = "words.txt", poolings: tuple[str, ...] = POOLINGS, index: str = "auto") -> None:
+def build(
+    root: Path,
+    *,
+    source: str = "words.txt",
+    poolings: tuple[str, ...] = POOLINGS,
+    index: str = "auto",
+) -> None:
     """Build from what lies beside the store."""
     with _one_thread():
         Store(root).build(
@@ -63,7 +72,9 @@ def build_behind(folder: Path) -> None:
         indexed = StoreFiles.of_folder(root).manifest()
         build_one_space(root, index="none")
         files = StoreFiles.of_folder(root)
-        of_first = {key: entry for key, entry in indexed.files.items() if key.startswith("indexes/")}
+        of_first = {
+            key: entry for key, entry in indexed.files.items() if key.startswith("indexes/")
+        }
         assert of_first
         files.commit(lambda base, kept=of_first: Change(kept))
 
@@ -117,7 +128,9 @@ class Whole:
         whole = cls(root, content(root), texts(root), skipped(root), is_exact)
         n_long = N_WORDS // _TOO_LONG_EVERY
         assert len(whole.texts) == N_WORDS - n_long
-        assert len([row for row in whole.skipped if row[0].startswith("far")]) == n_long * len(whole.vectors)
+        assert len([row for row in whole.skipped if row[0].startswith("far")]) == n_long * len(
+            whole.vectors
+        )
         return whole
 
     def wrong_answers(self, root: Path, layer: int) -> list[str]:
@@ -131,7 +144,9 @@ class Whole:
                 wrong.append(f"{space}: items that are not in the source, or twice")
                 continue
             right = np.array([truth[item] for item in ids.tolist()]).reshape(vectors.shape)
-            if (np.linalg.norm(vectors - right, axis=1) > 1e-4 * np.linalg.norm(right, axis=1)).any():
+            if (
+                np.linalg.norm(vectors - right, axis=1) > 1e-4 * np.linalg.norm(right, axis=1)
+            ).any():
                 wrong.append(f"{space} layer {layer}: other vectors")
             if found != [self.texts[item] for item in ids.tolist()]:
                 wrong.append(f"{space}: other texts")
@@ -159,4 +174,6 @@ class Whole:
 def skipped(root: Path) -> frozenset[tuple[str, ...]]:
     """Return the texts without a vector, with all that the store says of them but where they stand."""
     rows = Store(root).skipped().to_pylist()
-    return frozenset((row["text"], row["outcome"], row["reason"], str(row["space"])) for row in rows)
+    return frozenset(
+        (row["text"], row["outcome"], row["reason"], str(row["space"])) for row in rows
+    )

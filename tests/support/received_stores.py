@@ -28,7 +28,12 @@ def make_folder(folder: Path) -> None:
     synthetic_store(folder / "other", n=25, dim=6, n_blocks=1)
     victim = folder / "victim"
     (victim / "space=x").mkdir(parents=True)
-    for name in ("precious", "part-0123456789abcdef.parquet", "space=x/precious", ".1-0badcafe.tmp"):
+    for name in (
+        "precious",
+        "part-0123456789abcdef.parquet",
+        "space=x/precious",
+        ".1-0badcafe.tmp",
+    ):
         (victim / name).write_text("precious")
     (folder / "words.txt").write_text("text1\nriver\n")
 

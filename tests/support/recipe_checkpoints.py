@@ -20,7 +20,13 @@ SWITCHES = {
     "cls": "cls_token", "max": "max_tokens", "mean": "mean_tokens", "mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
     "weightedmean": "weightedmean_tokens", "lasttoken": "lasttoken",
 }  # fmt: skip
-TEXTS = ["dog", "A man is playing a guitar.", "The cat, it sat on the mat: 42 times!", "Ünïcode — text", "a b c d e"]
+TEXTS = [
+    "dog",
+    "A man is playing a guitar.",
+    "The cat, it sat on the mat: 42 times!",
+    "Ünïcode — text",
+    "a b c d e",
+]
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -29,7 +35,13 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def old_layout(
-    folder: Path, base: Path, modes: Sequence[str], *, dim: int = 32, modules: Sequence[str] = (), **pooling: Any
+    folder: Path,
+    base: Path,
+    modes: Sequence[str],
+    *,
+    dim: int = 32,
+    modules: Sequence[str] = (),
+    **pooling: Any,
 ) -> Path:
     """Copy a checkpoint and add the files that releases 2 to 5.2 wrote: one switch for each pooling mode.
 
@@ -48,8 +60,12 @@ def old_layout(
         for i, name in enumerate(names)
     ])  # fmt: skip
     switches = {f"pooling_mode_{switch}": mode in modes for mode, switch in SWITCHES.items()}
-    write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": dim, **switches, **pooling})
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": None, "do_lower_case": False})
+    write_json(
+        folder / "1_Pooling/config.json", {"word_embedding_dimension": dim, **switches, **pooling}
+    )
+    write_json(
+        folder / "sentence_bert_config.json", {"max_seq_length": None, "do_lower_case": False}
+    )
     return folder
 
 
@@ -57,7 +73,9 @@ def configure_tokenizer(folder: Path, **settings: Any) -> None:
     """Change settings of a tokenizer, which gets a token to pad with if it has none, as the package needs."""
     file = folder / "tokenizer_config.json"
     config = json.loads(file.read_text())
-    write_json(file, config | {"pad_token": config.get("pad_token") or config.get("eos_token")} | settings)
+    write_json(
+        file, config | {"pad_token": config.get("pad_token") or config.get("eos_token")} | settings
+    )
 
 
 def saved(folder: Path, base: Path, *modules: Any, safe: bool = True, **options: Any) -> Path:
@@ -78,13 +96,17 @@ def witness(folder: Path, texts: Sequence[str], **options: Any) -> NDArray[np.fl
     return np.asarray(model.encode(list(texts), batch_size=1, **options), np.float32)
 
 
-def encoded(encoder: Encoder, texts: Sequence[str], prompt: str = "") -> tuple[Mapping[int, Any], list[Skipped]]:
+def encoded(
+    encoder: Encoder, texts: Sequence[str], prompt: str = ""
+) -> tuple[Mapping[int, Any], list[Skipped]]:
     """The vectors (layers, dim) of each text by pooling ``model``, and what was skipped."""
     passages = [passage(text, i) for i, text in enumerate(texts)]
     return run(encoder, passages, Pooling.MODEL, long="truncate", prompt=prompt)
 
 
-def outputs(folder: Path, texts: Sequence[str], prompt: str = "", **options: Any) -> NDArray[np.float32]:
+def outputs(
+    folder: Path, texts: Sequence[str], prompt: str = "", **options: Any
+) -> NDArray[np.float32]:
     """The outputs (n, dim) of the whole recipe by embstore."""
     vectors, _ = encoded(Encoder(resolve(str(folder)), device="cpu", **options), texts, prompt)
     return np.stack([vectors[i][-1] for i in range(len(texts))])

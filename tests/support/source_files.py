@@ -17,7 +17,9 @@ def texts(source: Source) -> list[str]:
     return [row.text for row in source.rows() if isinstance(row, Row)]
 
 
-def write_table(path: Path, rows: Sequence[Sequence[Any]], names: Sequence[str] = ("text",)) -> Path:
+def write_table(
+    path: Path, rows: Sequence[Sequence[Any]], names: Sequence[str] = ("text",)
+) -> Path:
     """Write a table in the format of its suffix; a .txt has its first column alone."""
     if path.suffix == ".parquet":
         columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))

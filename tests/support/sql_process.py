@@ -56,7 +56,12 @@ class SqlProcess:
     def _start(self) -> "subprocess.Popen[str]":
         command = [sys.executable, "-c", _PROGRAM.format(path=sys.path), str(self._root)]
         return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=self._env
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=self._env,
         )
 
     def close(self) -> None:
@@ -81,7 +86,9 @@ def main(root: str) -> None:
     asks = {
         "sql": lambda sql: store.sql(sql, **LIMITS).fetchall(),
         "query": lambda sql: store.query("norms", where=sql, cache=False, **LIMITS).rows,
-        "exists": lambda sql: store.query("norms", where=f"EXISTS ({sql})", cache=False, **LIMITS).rows,
+        "exists": lambda sql: (
+            store.query("norms", where=f"EXISTS ({sql})", cache=False, **LIMITS).rows
+        ),
         "neighbours": lambda sql: store.neighbours("text3", where=sql, **LIMITS).rows,
         "vectors": lambda sql: store.vectors(space, 0, sql, **LIMITS)[1],
     }

@@ -45,19 +45,37 @@ def the(root: Path, kind: str, space: str = "toy.word.last") -> Path:
     if kind not in _UNNAMED:
         current = {root / key for key in named(root, "")}
         found = [path for path in found if path in current]
-    return found[-1] if kind == "manifest" else next((path for path in found if space in str(path)), found[0])
+    return (
+        found[-1]
+        if kind == "manifest"
+        else next((path for path in found if space in str(path)), found[0])
+    )
 
 
 def full_store(root: Path) -> Synthetic:
     """A store with a file of every kind; called again it writes what is missing."""
     made = synthetic_store(root, n=20, dim=6, n_blocks=1, new_only=True)
     synthetic_store(
-        root, unit="occurrence", texts=["the bank of the river", "a bank"], dim=6, n_blocks=1, new_only=True
+        root,
+        unit="occurrence",
+        texts=["the bank of the river", "a bank"],
+        dim=6,
+        n_blocks=1,
+        new_only=True,
     )
-    columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(20)], "note": ["é"] * 20}
+    columns = {
+        "item_id": made.ids.tolist(),
+        "text": made.texts,
+        "rank": [*range(20)],
+        "note": ["é"] * 20,
+    }
     write_dataset(made.files, "words", "word list", Unit.WORD, columns)
-    write_columns(made, {"freq": [item % 7 for item in made.ids.tolist()], "note": ["é"] * len(made.ids)})
-    write_skipped(made.files, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
+    write_columns(
+        made, {"freq": [item % 7 for item in made.ids.tolist()], "note": ["é"] * len(made.ids)}
+    )
+    write_skipped(
+        made.files, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")]
+    )
     made.store.query("partition", spaces=made.space, layers=0)
     made.store.map(spaces=made.space, layers=0)
     return made
@@ -66,24 +84,35 @@ def full_store(root: Path) -> Synthetic:
 def named_files(root: Path) -> list[Path]:
     """The files that the newest manifest names, and those derived from them."""
     made = StoreFiles.of_folder(root)
-    return sorted([*(made.root / key for key in made.manifest().files), *(made.root / "derived").rglob("*.*")])
+    return sorted(
+        [*(made.root / key for key in made.manifest().files), *(made.root / "derived").rglob("*.*")]
+    )
 
 
 def files_of(root: Path) -> list[Path]:
     """The files of a store that are part of it (not the lock)."""
-    return sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sorted(
+        path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")
+    )
 
 
 def committed(root: Path) -> dict[str, bytes]:
     """The content of what a store is made of, by path: without locks, manifests and answers."""
     own = {path: path.relative_to(root).as_posix() for path in files_of(root)}
-    return {key: path.read_bytes() for path, key in own.items() if not key.startswith((".", "manifest", "derived/"))}
+    return {
+        key: path.read_bytes()
+        for path, key in own.items()
+        if not key.startswith((".", "manifest", "derived/"))
+    }
 
 
 def snapshot(root: Path) -> dict[str, tuple[str, int]]:
     """Every file below a folder, hidden ones too: its hash and the time of its last change."""
     return {
-        str(path.relative_to(root)): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        str(path.relative_to(root)): (
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+            path.stat().st_mtime_ns,
+        )
         for path in root.rglob("*")
         if path.is_file()
     }

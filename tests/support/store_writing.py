@@ -87,7 +87,12 @@ class NewItems:
         if base is not self._base:
             self._base, self._seen = base, stored_item_ids(self._files, base)
         wanted = (self._items[int(item)] for item in ids)
-        missing = {item.id: item for own in wanted for item in with_context(own) if item.id not in self._seen}
+        missing = {
+            item.id: item
+            for own in wanted
+            for item in with_context(own)
+            if item.id not in self._seen
+        }
         self._seen |= missing.keys()
         return tables.write_all(self._files, keys.ITEMS, [item_table(missing.values())])
 
@@ -95,7 +100,9 @@ class NewItems:
 def stored_item_ids(files: StoreFiles, base: Manifest) -> set[int]:
     """Return the ids of the items whose texts a manifest has."""
     named = files.files_of(base, base.keys_of(keys.ITEMS))
-    return {item for file in named for item in tables.read(file, ["item_id"])["item_id"].to_pylist()}
+    return {
+        item for file in named for item in tables.read(file, ["item_id"])["item_id"].to_pylist()
+    }
 
 
 def with_context(item: Item) -> tuple[Item, ...]:

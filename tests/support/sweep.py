@@ -9,7 +9,20 @@ COMMITS: Mapping[str, str] = {"step0": "a" * 40, "step16": "b" * 40, "step2": "c
 """Revision on the hub → its commit, in the order in which they are built."""
 HUB_ID = "org/tiny-neox"
 STEPS = (500, 1000)
-WORDS = ("dog", "cat", "bird", "river", "bank", "shell", "fish", "sea", "shore", "rate", "lazy", "fox")
+WORDS = (
+    "dog",
+    "cat",
+    "bird",
+    "river",
+    "bank",
+    "shell",
+    "fish",
+    "sea",
+    "shore",
+    "rate",
+    "lazy",
+    "fox",
+)
 
 
 def write_hub_cache(cache: Path, tokenizer: Path) -> Path:

@@ -93,7 +93,9 @@ class Synthetic:
         return path
 
     def _paths(self, kind: keys.Kind, layer_id: int) -> list[Path]:
-        return [self.root / key for key in self.files.manifest().keys_of(kind, self.space, layer_id)]
+        return [
+            self.root / key for key in self.files.manifest().keys_of(kind, self.space, layer_id)
+        ]
 
 
 def synthetic_card(
@@ -186,12 +188,21 @@ def synthetic_store(
     ids = np.array([item.id for item in items], np.int64)
     with StoreWriter(root) as store:
         new = np.arange(len(items))
-        if new_only and (known := store.files.find_manifest()) and known.keys_of(keys.CARDS, made.space):
+        if (
+            new_only
+            and (known := store.files.find_manifest())
+            and known.keys_of(keys.CARDS, made.space)
+        ):
             new = np.flatnonzero(~np.isin(ids, Catalog(root).ids(made.space)))
         texts_of = NewItems(store.files, {item.id: item for item in items})
         rows = max(1, -(-len(items) // n_shards))
         parts = [new[start : start + rows] for start in range(0, len(new), rows)]
-        store.commit([(write_batch(store.files, made, ids[part], given[:, part]), texts_of) for part in parts])
+        store.commit(
+            [
+                (write_batch(store.files, made, ids[part], given[:, part]), texts_of)
+                for part in parts
+            ]
+        )
         if not parts:
             store.files.commit(lambda base: Change(store.add_card(base, made)))
         if new_only:

@@ -29,7 +29,17 @@ from embstore.storage.vectors import items_with, offsets_of, write_shard
 SPACE = "toy.word.last"
 EVERY = ("every",)
 """All commands that read the store refuse it."""
-OF_SPACES = ("info", "anisotropy", "neighbours", "export", "push", "merge from", "build", "index", "compact")
+OF_SPACES = (
+    "info",
+    "anisotropy",
+    "neighbours",
+    "export",
+    "push",
+    "merge from",
+    "build",
+    "index",
+    "compact",
+)
 """Commands that read the cards of spaces."""
 
 
@@ -52,7 +62,9 @@ class Tampering:
 
 def seal(path: Path, document: dict[str, Any]) -> Path:
     """Write a document as embstore does, whatever it says."""
-    path.write_bytes(atomic.document_bytes({key: kept for key, kept in document.items() if key != checksum.KEY}))
+    path.write_bytes(
+        atomic.document_bytes({key: kept for key, kept in document.items() if key != checksum.KEY})
+    )
     return path
 
 
@@ -141,7 +153,9 @@ def index_with(**change: Any) -> Callable[[Path], Path]:
     return tamper
 
 
-def table_with(kind: str, change: Callable[[pa.Table], pa.Table], **facts: Any) -> Callable[[Path], Path]:
+def table_with(
+    kind: str, change: Callable[[pa.Table], pa.Table], **facts: Any
+) -> Callable[[Path], Path]:
     """Give a table other rows or columns."""
 
     def tamper(root: Path) -> Path:
@@ -153,19 +167,25 @@ def table_with(kind: str, change: Callable[[pa.Table], pa.Table], **facts: Any) 
     return tamper
 
 
-def column(name: str, values: Callable[[int], Any], kind: pa.DataType) -> Callable[[pa.Table], pa.Table]:
+def column(
+    name: str, values: Callable[[int], Any], kind: pa.DataType
+) -> Callable[[pa.Table], pa.Table]:
     """Return a change that puts other values in place of a column."""
 
     def change(table: pa.Table) -> pa.Table:
         place = table.schema.get_field_index(name)
-        array = pa.array([values(row) for row in range(len(table))], pa.binary() if kind == pa.string() else kind)
+        array = pa.array(
+            [values(row) for row in range(len(table))], pa.binary() if kind == pa.string() else kind
+        )
         field = table.schema.field(place).with_type(kind)
         return table.set_column(place, field, array.view(kind))
 
     return change
 
 
-def shard_with(change: Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]) -> Callable[[Path], Path]:
+def shard_with(
+    change: Callable[[np.ndarray, np.ndarray], tuple[Any, Any]],
+) -> Callable[[Path], Path]:
     """Give a shard other ids (n,) and vectors (n, dim), with the facts that a writer would state of them."""
 
     def tamper(root: Path) -> Path:
@@ -181,7 +201,9 @@ def shard_with(change: Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]) -> C
     return tamper
 
 
-def shard_of(vectors: Callable[[list[list[float]]], Any], kind: pa.DataType) -> Callable[[Path], Path]:
+def shard_of(
+    vectors: Callable[[list[list[float]]], Any], kind: pa.DataType
+) -> Callable[[Path], Path]:
     """Give a shard vectors of another type."""
 
     def tamper(root: Path) -> Path:
@@ -204,7 +226,9 @@ class Harm:
         return os.mkdir, ("harm",)
 
 
-def sums_with(change: Callable[[dict[str, np.ndarray]], None], *, pickled: bool = False) -> Callable[[Path], Path]:
+def sums_with(
+    change: Callable[[dict[str, np.ndarray]], None], *, pickled: bool = False
+) -> Callable[[Path], Path]:
     """Give a file of sums other arrays."""
 
     def tamper(root: Path) -> Path:
@@ -317,7 +341,10 @@ _SHARDS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "narrower": (shard_with(lambda ids, rows: (ids, rows[:, :-1])), ("exact",)),
     "fewer items": (shard_with(lambda ids, rows: (ids[:-1], rows[:-1])), ("exact", "partition")),
     "other items": (shard_with(lambda ids, rows: (ids + 1, rows)), ("exact", "partition")),
-    "ids twice": (shard_with(lambda ids, rows: (np.repeat(ids[::2], 2)[: len(ids)], rows)), ("exact",)),
+    "ids twice": (
+        shard_with(lambda ids, rows: (np.repeat(ids[::2], 2)[: len(ids)], rows)),
+        ("exact",),
+    ),
     "ids descending": (shard_with(lambda ids, rows: (ids[::-1].copy(), rows)), ("export",)),
     "NaN": (shard_with(lambda ids, rows: (ids, rows * np.nan)), ("exact", "index")),
     "infinite": (shard_with(lambda ids, rows: (ids, rows + np.inf)), ("exact", "index")),
@@ -361,7 +388,11 @@ _TABLES: dict[str, tuple[str, Callable[[pa.Table], pa.Table], tuple[str, ...]]] 
     "a unit that is none": ("items", column("unit", lambda row: b"planet", pa.string()), ()),
     "ids twice": ("items", lambda table: pa.concat_tables([table, table]), ()),
     "dataset no UTF-8": ("dataset", _BAD_TEXT, ("missing",)),
-    "dataset other columns": ("dataset", lambda table: table.select(["unit", "text"]), ("missing",)),
+    "dataset other columns": (
+        "dataset",
+        lambda table: table.select(["unit", "text"]),
+        ("missing",),
+    ),
     "dataset unit": ("dataset", column("unit", lambda row: row, pa.int64()), ("missing",)),
     "dataset ids": ("dataset", column("item_id", lambda row: row, pa.float64()), ("missing",)),
     "skipped no UTF-8": ("skipped", _BAD_TEXT, ("info --skipped",)),

@@ -28,7 +28,9 @@ def on_terminal(
     main, side = pty.openpty()
     subprocess.run(["stty", "cols", str(columns), "-onlcr"], stdin=side, check=True)
     streams = {"stdout": stdout or side, "stderr": stderr or side}
-    with subprocess.Popen(command, **streams, cwd=cwd, env={**os.environ, **environment}) as running:
+    with subprocess.Popen(
+        command, **streams, cwd=cwd, env={**os.environ, **environment}
+    ) as running:
         os.close(side)
         shown = b""
         try:

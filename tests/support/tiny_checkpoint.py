@@ -18,7 +18,12 @@ _CORPUS = [
 
 
 def make_checkpoint(
-    folder: Path, *, seed: int = 0, scale: float = 1.0, nan_token: str | None = None, positions: int = POSITIONS
+    folder: Path,
+    *,
+    seed: int = 0,
+    scale: float = 1.0,
+    nan_token: str | None = None,
+    positions: int = POSITIONS,
 ) -> Path:
     """Write a checkpoint.
 
@@ -38,15 +43,27 @@ def make_checkpoint(
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+        vocab_size=320,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=alphabet,
+        show_progress=False,
     )
     tokenizer.train_from_iterator(_CORPUS, trainer)
     fast = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>", model_max_length=positions
+        tokenizer_object=tokenizer,
+        bos_token="<|endoftext|>",
+        eos_token="<|endoftext|>",
+        model_max_length=positions,
     )
     torch.manual_seed(seed)
     config = transformers.GPT2Config(
-        vocab_size=len(fast), n_layer=2, n_head=4, n_embd=DIM, n_positions=positions, bos_token_id=0, eos_token_id=0
+        vocab_size=len(fast),
+        n_layer=2,
+        n_head=4,
+        n_embd=DIM,
+        n_positions=positions,
+        bos_token_id=0,
+        eos_token_id=0,
     )
     model = transformers.GPT2LMHeadModel(config)
     with torch.no_grad():
@@ -77,7 +94,9 @@ def content(root: Path) -> dict[str, dict[int, dict[int, np.ndarray]]]:
 
     found: dict[str, dict[int, dict[int, np.ndarray]]] = {}
     for file in stored_files(root, "vectors/"):
-        space, number = (folder.name.partition("=")[2] for folder in (file.parents[1], file.parents[0]))
+        space, number = (
+            folder.name.partition("=")[2] for folder in (file.parents[1], file.parents[0])
+        )
         layer = found.setdefault(space, {}).setdefault(int(number), {})
         shard = pq.ParquetFile(file).read()
         vectors = shard["vector"].combine_chunks()

@@ -47,7 +47,9 @@ class _Handler(LocalHandler):
         if match is None:
             return self._send(200, data)
         start, end = int(match[1]), min(int(match[2]), len(data) - 1)
-        return self._send(206, data[start : end + 1], **{"Content-Range": f"bytes {start}-{end}/{len(data)}"})
+        return self._send(
+            206, data[start : end + 1], **{"Content-Range": f"bytes {start}-{end}/{len(data)}"}
+        )
 
     def _send(self, code: int, data: bytes, **headers: str) -> None:
         self.server.n_bytes += len(data)

@@ -17,7 +17,9 @@ from embstore.metrics.numerics import statistics
 # With fewer units, so few resamples are distinct that the ends of the interval lie on a coarse grid.
 MIN_INTERVAL_UNITS = 10
 _LEVEL = 0.95
-_ROUNDING = 1e-12  # of scores, up to which they are equal: few pairs have few different correlations
+_ROUNDING = (
+    1e-12  # of scores, up to which they are equal: few pairs have few different correlations
+)
 _POWER = 2.801585  # of a two-sided test at the level .05 with a power of .8: the quantiles of .975 and .8
 
 
@@ -27,10 +29,18 @@ class Scores:
 
     units: Ids  # number or item id of each, int64 (n,), ascending
     values: Float64Array  # of each unit, float64 (n,); NaN where it is undefined
-    statistic: Literal["mean", "pearson", "spearman"]  # mean of the values, or their correlation with gold
-    gold: Float64Array | None = None  # what they are held against, float64 (n,), NaN where missing; None for a mean
-    error: Float64Array | float = 0.0  # bound on the rounding error of each value (n,), or of all: these share a rank
-    known: Float64Array | None = None  # the statistic in each resample of the units with a value, if it is known
+    statistic: Literal[
+        "mean", "pearson", "spearman"
+    ]  # mean of the values, or their correlation with gold
+    gold: Float64Array | None = (
+        None  # what they are held against, float64 (n,), NaN where missing; None for a mean
+    )
+    error: Float64Array | float = (
+        0.0  # bound on the rounding error of each value (n,), or of all: these share a rank
+    )
+    known: Float64Array | None = (
+        None  # the statistic in each resample of the units with a value, if it is known
+    )
 
     def restricted(self, units: Ids) -> "Scores":
         """Return the scores of some of the units, ascending."""
@@ -64,10 +74,14 @@ class Scores:
         if resamples == 0:
             return Scored(row | {"reason": "interval: not asked for (resamples 0)"}, self)
         if len(self.units) < MIN_INTERVAL_UNITS:
-            return Scored(row | {"reason": f"interval: fewer than {MIN_INTERVAL_UNITS} {noun}"}, self)
+            return Scored(
+                row | {"reason": f"interval: fewer than {MIN_INTERVAL_UNITS} {noun}"}, self
+            )
         resampled = self.resampled(resamples, seed)
         low, high = statistics.percentile_interval(resampled)
-        return Scored(row | {"low": low, "high": high, "seed": seed}, replace(self, known=resampled))
+        return Scored(
+            row | {"low": low, "high": high, "seed": seed}, replace(self, known=resampled)
+        )
 
     @property
     def value(self) -> float:
@@ -75,7 +89,9 @@ class Scores:
         if self.gold is None:
             return float(self.values.mean())
         if self.statistic == "spearman":
-            return statistics.pearson(statistics.ranks(self.values, self.error), statistics.ranks(self.gold))
+            return statistics.pearson(
+                statistics.ranks(self.values, self.error), statistics.ranks(self.gold)
+            )
         return statistics.pearson(self.values, self.gold)
 
     def resampled(self, resamples: int, seed: int) -> Float64Array:
@@ -85,7 +101,9 @@ class Scores:
         if self.gold is None:
             return statistics.resampled_means(self.values, resamples, seed)
         if self.statistic == "spearman":
-            return statistics.resampled_spearman(self.values, self.gold, resamples, seed, self.error)
+            return statistics.resampled_spearman(
+                self.values, self.gold, resamples, seed, self.error
+            )
         return statistics.resampled_pearson(self.values, self.gold, resamples, seed)
 
 
@@ -116,12 +134,18 @@ class Difference:
     value: float  # score of the layer minus that of the reference
     low: float | None  # lower limit of the 95 % interval of value; None without resamples
     high: float | None  # upper limit
-    p: float | None  # two-sided, of no difference, in (0, 1]; against the best layer one-sided, of being as good
+    p: (
+        float | None
+    )  # two-sided, of no difference, in (0, 1]; against the best layer one-sided, of being as good
     detectable: float | None  # difference that would have been found with a probability of .8
-    best_share: float | None = None  # share of the resamples in which the layer has the highest score of all
+    best_share: float | None = (
+        None  # share of the resamples in which the layer has the highest score of all
+    )
 
 
-def compare_resamples(scores: Float64Array, resampled: Float64Array, reference: int | None) -> list[Difference]:
+def compare_resamples(
+    scores: Float64Array, resampled: Float64Array, reference: int | None
+) -> list[Difference]:
     """Compare each of several layers with one of them, or with the best.
 
     Against one layer, p = 2 min(1 + #{d* ≤ 0}, 1 + #{d* ≥ 0}) / (B + 1) over the differences d* in the resamples, at
@@ -151,7 +175,10 @@ def compare_resamples(scores: Float64Array, resampled: Float64Array, reference: 
         if reference is None:
             p = (1 + int(np.count_nonzero(lead[layer] >= -value - _ROUNDING))) / (n_resamples + 1)
         else:
-            tails = [1 + int(np.count_nonzero(each)) for each in (differences <= _ROUNDING, differences >= -_ROUNDING)]
+            tails = [
+                1 + int(np.count_nonzero(each))
+                for each in (differences <= _ROUNDING, differences >= -_ROUNDING)
+            ]
             p = min(1.0, 2 * min(tails) / (n_resamples + 1))
         detectable = _POWER * float(differences.std(ddof=1)) if n_resamples > 1 else None
         found.append(Difference(value, low, high, p, detectable, float(shares[layer])))

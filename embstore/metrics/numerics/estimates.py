@@ -67,7 +67,9 @@ class Estimate:
     def share_interval(self) -> tuple[float, float]:
         """Return the 95 % interval of a share: Wilson's (1927) of as many independent items as have this error."""
         n = len(self.units)
-        share = (n * self.value + 1) / (n + 2)  # of a share of 1, errors say nothing of those that were not seen
+        share = (n * self.value + 1) / (
+            n + 2
+        )  # of a share of 1, errors say nothing of those that were not seen
         error = self.standard_error(self.value)
         n_effective = min(n, share * (1 - share) / error**2) if error else n
         return wilson_interval(self.value, n_effective, float(stdtrit(self.df, (1 + _LEVEL) / 2)))
@@ -149,7 +151,8 @@ def fold_estimate(
     n_folds = int(folds.max()) + 1
     fold_size = len(units) / n_folds
     of_folds = [
-        np.bincount(numbers, weights, n_folds) / fold_size for numbers, weights in zip(folds, deviations, strict=True)
+        np.bincount(numbers, weights, n_folds) / fold_size
+        for numbers, weights in zip(folds, deviations, strict=True)
     ]
     errors = np.concatenate(of_folds)
     n_parts = len(errors)

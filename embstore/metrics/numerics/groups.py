@@ -53,10 +53,14 @@ class GroupValues:
     @classmethod
     def empty(cls, n_groups: int) -> Self:
         """Return groups without values or vectors."""
-        return cls(np.full(n_groups, np.nan), np.zeros(n_groups, np.int64), np.zeros(n_groups, np.int64))
+        return cls(
+            np.full(n_groups, np.nan), np.zeros(n_groups, np.int64), np.zeros(n_groups, np.int64)
+        )
 
 
-def read_groups(data: LayerData, contexts: Contexts, function: Callable[[Groups, Block], T]) -> Iterator[T]:
+def read_groups(
+    data: LayerData, contexts: Contexts, function: Callable[[Groups, Block], T]
+) -> Iterator[T]:
     """Yield ``function(groups, block)`` for blocks that together are all vectors of the groups.
 
     ``groups`` are the group of each row, int64 (n,), ascending, and ``block`` the vectors (n, dim); n may be 0.
@@ -118,7 +122,9 @@ def _sum_groups(
     row_of_group[batch] = np.arange(len(batch))
     sums = GroupSums.empty(len(batch), data.dim, with_total=with_total)
     result.n[:] = result.n_zero[:] = 0
-    parts = read_groups(data, contexts, lambda groups, x: _sum_block(groups, x, row_of_group, with_total))
+    parts = read_groups(
+        data, contexts, lambda groups, x: _sum_block(groups, x, row_of_group, with_total)
+    )
     for groups, n, n_zero, part in parts:
         result.n[groups] += n
         result.n_zero[groups] += n_zero

@@ -60,9 +60,14 @@ class Grid:
         for side, layer in (("layer", self.layers[i]), ("layer_2", self.layers[j])):
             sums = layer.summary
             n = sums.n - sums.n_zero if by_direction else sums.n
-            total, square = (sums.unit_total, n) if by_direction else (sums.total, sums.norm_square_total)
+            total, square = (
+                (sums.unit_total, n) if by_direction else (sums.total, sums.norm_square_total)
+            )
             if square - float(total @ total) / max(n, 1) <= 1e-14 * square:
-                return f"{side}: its {'directions' if by_direction else 'vectors'} are all equal up to rounding"
+                return (
+                    f"{side}: its {'directions' if by_direction else 'vectors'} are all equal up to"
+                    " rounding"
+                )
         return None
 
     def pairs_by_items(self, ids: Ids) -> list[tuple[Ids, list[Pair]]]:
@@ -82,10 +87,14 @@ class Grid:
 
 def with_self_pairs(pairs: Sequence[Pair]) -> list[Pair]:
     """Return the pairs, followed by the pair (i, i) for each layer i in them, without duplicates."""
-    return list(dict.fromkeys([*pairs, *((position, position) for pair in pairs for position in pair)]))
+    return list(
+        dict.fromkeys([*pairs, *((position, position) for pair in pairs for position in pair)])
+    )
 
 
-def normalise(forms: Mapping[Pair, float], i: int, j: int, why_zero: str) -> tuple[float | None, str | None]:
+def normalise(
+    forms: Mapping[Pair, float], i: int, j: int, why_zero: str
+) -> tuple[float | None, str | None]:
     """Return form(i, j) / √(form(i, i) form(j, j)), in [-1, 1]; None with the reason if one of these two is zero."""
     for layer, position in (("layer", i), ("layer_2", j)):
         if forms[position, position] <= 0:
@@ -98,7 +107,9 @@ def zero_ids(layer: LayerData) -> Ids:
     """Return the ids of the zero vectors, ascending; the vectors are read only if there are any."""
     if layer.summary.n_zero == 0:
         return np.empty(0, np.int64)
-    return np.sort(np.concatenate([*layer.map_with_ids(lambda ids, block: ids[~has_direction(block)])]))
+    return np.sort(
+        np.concatenate([*layer.map_with_ids(lambda ids, block: ids[~has_direction(block)])])
+    )
 
 
 def read_vectors(layer: LayerData, ids: Ids) -> Float64Array:
@@ -246,10 +257,18 @@ class _SumsOfPairs:
         """Return the sums of the pair with this number in ``pairs``."""
         i, j = self._pairs[number]
         left, right = (
-            LayerSums(self._shifts[layer], self._totals[layer], float(self._square_totals[layer])) for layer in (i, j)
+            LayerSums(self._shifts[layer], self._totals[layer], float(self._square_totals[layer]))
+            for layer in (i, j)
         )
         weighted = self._weighted_totals[i][j], self._weighted_totals[j][i]
-        return PairSums(self._n, left, right, self._products[number], float(self._square_products[i, j]), *weighted)
+        return PairSums(
+            self._n,
+            left,
+            right,
+            self._products[number],
+            float(self._square_products[i, j]),
+            *weighted,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

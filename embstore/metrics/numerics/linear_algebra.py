@@ -47,7 +47,9 @@ def one_thread() -> Iterator[None]:
         if _n_active == 1:
             # To find the libraries takes milliseconds, as much as a small decomposition: only after an import.
             if _libraries is None or len(sys.modules) != _n_modules:
-                from threadpoolctl import ThreadpoolController  # slow to import, and not needed to read summaries
+                from threadpoolctl import (
+                    ThreadpoolController,
+                )  # slow to import, and not needed to read summaries
 
                 _libraries, _n_modules = ThreadpoolController(), len(sys.modules)
             _limit = _libraries.limit(limits=1, user_api="blas")
@@ -90,7 +92,9 @@ def zero_insignificant(eigenvalues: NDArray[np.floating], max_rank: int) -> Floa
         max_rank: Maximum number of non-zero eigenvalues, from the number of vectors.
     """
     dim = len(eigenvalues)
-    kept = np.where(eigenvalues > dim * float(np.finfo(np.float64).eps) * eigenvalues[-1], eigenvalues, 0.0)
+    kept = np.where(
+        eigenvalues > dim * float(np.finfo(np.float64).eps) * eigenvalues[-1], eigenvalues, 0.0
+    )
     kept[: max(0, dim - max_rank)] = 0.0
     return kept
 

@@ -22,11 +22,15 @@ class Nearest(NamedTuple):
 
     ids: Ids  # ids of the items, int64 (n,), ascending
     positions: NDArray[np.integer]
-    are_tied: NDArray[np.bool_]  # whether the next item is as near as the last of the k, so that ids decide, bool (n,)
+    are_tied: NDArray[
+        np.bool_
+    ]  # whether the next item is as near as the last of the k, so that ids decide, bool (n,)
     are_all_tied: bool  # whether all k + 1 nearest of all items are at one distance, so that the choice is arbitrary
 
 
-def find_nearest(data: LayerData, k: int, distance: str = "cosine", only: Ids | None = None) -> Nearest:
+def find_nearest(
+    data: LayerData, k: int, distance: str = "cosine", only: Ids | None = None
+) -> Nearest:
     """Return the k nearest neighbours of every item, and where the choice of the k is arbitrary.
 
     Arguments are those of :meth:`LayerData.neighbours`.
@@ -35,10 +39,14 @@ def find_nearest(data: LayerData, k: int, distance: str = "cosine", only: Ids | 
     if nearness.shape[1] <= k:  # all others are neighbours
         return Nearest(ids, positions, np.zeros(len(ids), np.bool_), are_all_tied=False)
     are_last_tied = are_equal(nearness[:, k - 1 :], data.dim, distance)
-    return Nearest(ids, positions[:, :k], are_last_tied, bool(are_equal(nearness.ravel(), data.dim, distance)))
+    return Nearest(
+        ids, positions[:, :k], are_last_tied, bool(are_equal(nearness.ravel(), data.dim, distance))
+    )
 
 
-def are_equal(nearness: NDArray[np.float64], dim: int, distance: str = "cosine") -> NDArray[np.bool_]:
+def are_equal(
+    nearness: NDArray[np.float64], dim: int, distance: str = "cosine"
+) -> NDArray[np.bool_]:
     """Return whether cosines or distances (..., n) are all equal along the last axis (...), up to rounding.
 
     Two are equal if they differ by no more than the sum of the bounds on their rounding errors.
@@ -71,9 +79,14 @@ def nearest_in_plane(points: NDArray[np.floating], k: int, rows: Positions) -> P
     width = min(len(wide), k + 1 + _MORE)
     distances, near = KDTree(wide).query(wide[rows], width)
     order = np.lexsort((near, distances), axis=1)
-    distances, near = np.take_along_axis(distances, order, axis=1), np.take_along_axis(near, order, axis=1)
+    distances, near = (
+        np.take_along_axis(distances, order, axis=1),
+        np.take_along_axis(near, order, axis=1),
+    )
     others = near != rows[:, None]
-    found = np.take_along_axis(near, np.argsort(~others, axis=1, kind="stable")[:, :k], axis=1).astype(np.int64)
+    found = np.take_along_axis(
+        near, np.argsort(~others, axis=1, kind="stable")[:, :k], axis=1
+    ).astype(np.int64)
     if width < len(wide):  # ties beyond the candidates, of which any may have been found
         for row in np.flatnonzero(distances[:, k] == distances[:, -1]):
             of_all = np.sqrt(((wide - wide[rows[row]]) ** 2).sum(axis=1))

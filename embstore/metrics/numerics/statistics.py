@@ -34,7 +34,9 @@ def draw_cycle(n: int, n_draws: int, seed: int) -> tuple[Positions, Positions]:
     return rng.permutation(n), 1 + rng.choice(n - 1, n_draws, replace=False)
 
 
-def draw_permutations(n: int, n_draws: int, seed: int, blocks: Positions | None = None) -> Iterator[Positions]:
+def draw_permutations(
+    n: int, n_draws: int, seed: int, blocks: Positions | None = None
+) -> Iterator[Positions]:
     """Yield permutations of n items, int64 (n,): fewer than n are those of :func:`draw_cycle`, more are independent.
 
     With ``blocks``, the number from 0 of each item's block (n,), such as its sentence, blocks of the same size change
@@ -72,10 +74,15 @@ def permuted_products(
     n = len(left[0])
     # Of symmetric matrices the half above the diagonal counts twice, and the half below it is not read.
     is_half = all(np.array_equal(matrix, matrix.T) for matrix in (*left, *right))
-    firsts = [np.stack([matrix[row, row * is_half :] for matrix in left]).astype(np.float32) for row in range(n)]
+    firsts = [
+        np.stack([matrix[row, row * is_half :] for matrix in left]).astype(np.float32)
+        for row in range(n)
+    ]
     for rows in firsts if is_half else ():
         rows[:, 1:] *= 2
-    seconds = np.empty((n, n, len(right)), np.float32)  # what belongs to a pair of items lies together
+    seconds = np.empty(
+        (n, n, len(right)), np.float32
+    )  # what belongs to a pair of items lies together
     for row in range(n):
         np.stack([matrix[row] for matrix in right], axis=-1, out=seconds[row], casting="same_kind")
 
@@ -97,13 +104,18 @@ def cyclic_products(
     For each distance t of two places, Σᵢ A[i, i + t] B[i + s, i + s + t] is a cyclic correlation of two diagonals.
     """
     n, places = len(order), np.arange(len(order))
-    layers = {id(matrix): np.ascontiguousarray(matrix, np.float32).ravel() for matrix in (*left, *right)}
+    layers = {
+        id(matrix): np.ascontiguousarray(matrix, np.float32).ravel() for matrix in (*left, *right)
+    }
     total = np.zeros((n // 2 + 1, len(left), len(right)), np.complex128)
 
     def correlate(distances: slice) -> NDArray[np.complexfloating]:
         ahead = order[(places + np.arange(n)[distances, None]) % n]
         found = {key: np.fft.rfft(matrix.take(order * n + ahead)) for key, matrix in layers.items()}
-        a, b = (np.stack([found[id(each)] for each in side], axis=-1).transpose(1, 0, 2) for side in (left, right))
+        a, b = (
+            np.stack([found[id(each)] for each in side], axis=-1).transpose(1, 0, 2)
+            for side in (left, right)
+        )
         return np.asarray(np.matmul(a.conj().transpose(0, 2, 1), b))
 
     for part in in_threads(correlate, slices(n, _DIAGONALS)):
@@ -120,7 +132,9 @@ class Calibrated(NamedTuple):
     calibrated: Float64Array  # (similarity − threshold) / (1 − threshold), in [0, 1]: 0 for what is not above chance
 
 
-def calibrate(observed: Float64Array, shuffled: Float64Array, compared: NDArray[np.bool_] | None = None) -> Calibrated:
+def calibrate(
+    observed: Float64Array, shuffled: Float64Array, compared: NDArray[np.bool_] | None = None
+) -> Calibrated:
     """Calibrate a grid of similarities (Gröger et al. 2026, algorithms 1 and 2).
 
     Args:
@@ -131,7 +145,9 @@ def calibrate(observed: Float64Array, shuffled: Float64Array, compared: NDArray[
             (Westfall & Young 1993). None holds each against its own.
     """
     if compared is not None:
-        candidates = shuffled[:, compared] if compared.any() else shuffled.reshape(len(shuffled), -1)
+        candidates = (
+            shuffled[:, compared] if compared.any() else shuffled.reshape(len(shuffled), -1)
+        )
         highest = np.fmax.reduce(candidates, axis=1)  # without the layers that have no similarity
         shuffled = np.broadcast_to(highest[:, None, None], shuffled.shape)
     n_draws = len(shuffled)
@@ -174,7 +190,9 @@ def fisher_interval(rho: float, n: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def wilson_interval(share: float, n: float, quantile: float = NORMAL_QUANTILE) -> tuple[float, float]:
+def wilson_interval(
+    share: float, n: float, quantile: float = NORMAL_QUANTILE
+) -> tuple[float, float]:
     """Return the score interval of a proportion (Wilson 1927, JASA 22), at 95 % with the normal quantile.
 
     Args:
@@ -230,7 +248,9 @@ def resampled_spearman(
     order, is_start = group_ties(x, error)
     starts, scores = np.flatnonzero(is_start), y.tobytes()
     batches = _batches(len(y), resamples, seed)
-    return np.concatenate([_resampled_rho(_draw_resamples(scores, *batch), order, starts) for batch in batches])
+    return np.concatenate(
+        [_resampled_rho(_draw_resamples(scores, *batch), order, starts) for batch in batches]
+    )
 
 
 def resampled_means(x: Float64Array, resamples: int, seed: int) -> Float64Array:
@@ -248,7 +268,9 @@ def resampled_pearson(x: Float64Array, y: Float64Array, resamples: int, seed: in
         mean_x, mean_y, xx, yy, xy = products @ _draw_counts(len(x), *batch) / len(x)
         square = (xx - mean_x**2) * (yy - mean_y**2)
         is_defined = square > (_EPSILON * xx) * (_EPSILON * yy)
-        found.append(_ratio(xy - mean_x * mean_y, np.sqrt(np.where(is_defined, square, 0))).clip(-1, 1))
+        found.append(
+            _ratio(xy - mean_x * mean_y, np.sqrt(np.where(is_defined, square, 0))).clip(-1, 1)
+        )
     return np.concatenate(found)
 
 
@@ -262,7 +284,10 @@ def _ratio(numerator: Float64Array, denominator: Float64Array) -> Float64Array:
 def _batches(n: int, resamples: int, seed: int) -> Iterator[tuple[int, int, int]]:
     """Yield the size of each batch of resamples, the seed, and the number of the batch."""
     size = max(1, _BATCH_VALUES // n)
-    return ((min(size, resamples - first), seed, number) for number, first in enumerate(range(0, resamples, size)))
+    return (
+        (min(size, resamples - first), seed, number)
+        for number, first in enumerate(range(0, resamples, size))
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -329,7 +354,9 @@ def _resampled_rho(resamples: _Resamples, order: Positions, starts: Positions) -
         count, weight = resamples.counts[positions[start]], resamples.weighted[positions[start]]
         if stop - start > 1:
             members = order[start:stop]
-            counts, weights = (x[members].astype(np.float64) for x in (resamples.counts, resamples.weighted))
+            counts, weights = (
+                x[members].astype(np.float64) for x in (resamples.counts, resamples.weighted)
+            )
             count, weight = counts.sum(axis=0), weights.sum(axis=0)
             weighted_total += count * weight - (counts * weights).sum(axis=0)
             cube_total += count**3 - (counts**3).sum(axis=0)
@@ -368,7 +395,9 @@ def permutation_test(
     splits = _all_splits(n, n_first) if is_exact else random_splits(n, n_first, permutations, seed)
     centred = values - values.mean(axis=1, keepdims=True)
     # The errors of two sums of n terms, and of the values that can differ between two splits.
-    rounding = (n + 1) * _EPSILON * np.abs(centred).sum(axis=1) + 2 * min(n_first, n - n_first) * error
+    rounding = (n + 1) * _EPSILON * np.abs(centred).sum(axis=1) + 2 * min(
+        n_first, n - n_first
+    ) * error
     thresholds = centred[:, :n_first].sum(axis=1) - rounding
     hits = np.zeros(len(values), np.int64)
     for chosen in splits:
@@ -390,7 +419,9 @@ def _all_splits(n: int, n_first: int) -> Iterator[Float64Array]:
         yield chosen
 
 
-def random_splits(n: int, n_first: int, permutations: int, seed: int | Sequence[int]) -> Iterator[Float64Array]:
+def random_splits(
+    n: int, n_first: int, permutations: int, seed: int | Sequence[int]
+) -> Iterator[Float64Array]:
     """Yield random choices of n_first out of n, in blocks (b, n) with 1 for chosen values and 0 for others."""
     rng = np.random.default_rng(seed)
     size = max(1, _BLOCK_VALUES // n)

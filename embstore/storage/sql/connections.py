@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     import duckdb
 
 _HINTS = {  # by a pattern in DuckDB's message
-    "Cannot compare values of type VARCHAR": "To read strings as numbers: TRY_CAST(name AS DOUBLE).",
-    "(raw|normed|output|projection|top)' to INT16": "In SQL a layer is its number: raw or normed, the other form of "
-    "layer L, is L + 1, and output or projection L + 2.",
+    "Cannot compare values of type VARCHAR": (
+        "To read strings as numbers: TRY_CAST(name AS DOUBLE)."
+    ),
+    "(raw|normed|output|projection|top)' to INT16": (
+        "In SQL a layer is its number: raw or normed, the other form of "
+        "layer L, is L + 1, and output or projection L + 2."
+    ),
     "lambda arrow": "Write lambda x: x + 1 instead of x -> x + 1.",
 }
 _STRING = r"'[^']*'"  # a doubled quote matches as two adjacent strings
@@ -39,8 +43,9 @@ _CHANGING = (
 _KEPT_FOOTERS = "SET GLOBAL parquet_metadata_cache = true"
 
 _LOCKED = (  # the first three settings would come from the environment
-    "SET http_proxy = ''; SET home_directory = '/dev/null'; SET secret_directory = '/dev/null'; "
-    "SET enable_external_access = false; SET allow_extension_repositories = 'forbidden'; SET lock_configuration = true"
+    "SET http_proxy = ''; SET home_directory = '/dev/null'; SET secret_directory = '/dev/null'; SET"
+    " enable_external_access = false; SET allow_extension_repositories = 'forbidden'; SET"
+    " lock_configuration = true"
 )
 
 
@@ -94,7 +99,9 @@ def connect_for_users(memory: str, files: Iterable[Path]) -> "duckdb.DuckDBPyCon
     return connection
 
 
-def connect_to_spill(folder: Path, memory: str, threads: int | None = None) -> "duckdb.DuckDBPyConnection":
+def connect_to_spill(
+    folder: Path, memory: str, threads: int | None = None
+) -> "duckdb.DuckDBPyConnection":
     """Return an in-memory DuckDB connection for embstore's own SQL, which can read any file and spills to disk.
 
     The folder is created when needed. Each thread has buffers of its own; None for one per processor.
@@ -104,7 +111,9 @@ def connect_to_spill(folder: Path, memory: str, threads: int | None = None) -> "
         temp_directory=str(folder),
         memory_limit=memory,
         preserve_insertion_order=False,
-        allocator_flush_threshold="1MB",  # return freed memory to the system before the model is loaded
+        allocator_flush_threshold=(  # return freed memory to the system before the model is loaded
+            "1MB"
+        ),
     )
 
 
@@ -167,7 +176,9 @@ def user_error(error: "duckdb.Error", columns: Sequence[str] = ()) -> QueryError
         hint = f"A text stands in single quotes: '{name}', as in text = '{name}'."
         return UnknownNameError("column", name, columns, hint)
     hints = [hint for part, hint in _HINTS.items() if re.search(part, str(error))]
-    return QueryError(f"this SQL cannot be answered: {'. '.join([first_line(error).rstrip('.'), *hints])}")
+    return QueryError(
+        f"this SQL cannot be answered: {'. '.join([first_line(error).rstrip('.'), *hints])}"
+    )
 
 
 def by_spelling(column: str) -> str:
@@ -187,14 +198,15 @@ def exhausted(error: "duckdb.Error") -> StoreError | None:
         return None
     if is_memory and not re.search(_OF_DISK, str(error)):
         return StoreError(
-            f"too little memory for the texts on their way into the store: {first_line(error)} It is not the disk that "
-            "is full: a few texts are too long to be held together. Cut or leave out the longest ones and build again; "
-            "what was written before stays."
+            f"too little memory for the texts on their way into the store: {first_line(error)} It"
+            " is not the disk that is full: a few texts are too long to be held together. Cut or"
+            " leave out the longest ones and build again; what was written before stays."
         )
     return StoreError(
-        f"no space left for the texts on their way into the store: {first_line(error)} What does not fit in memory "
-        "goes to the store's folder, for a dry run to the system's temporary one: free some space. What was written "
-        "before is whole; run the same build again: it goes on where it stopped."
+        f"no space left for the texts on their way into the store: {first_line(error)} What does"
+        " not fit in memory goes to the store's folder, for a dry run to the system's temporary"
+        " one: free some space. What was written before is whole; run the same build again: it"
+        " goes on where it stopped."
     )
 
 
@@ -242,13 +254,13 @@ class Limits:
             raise UsageError(f"timeout must be a number of seconds above 0, not {self.timeout}.")
         if self.memory is not None and self.memory < _LEAST:
             raise UsageError(
-                f"the memory for SQL must be at least {_LEAST // 1_000_000} MB, not {self.memory:,} bytes. Give a "
-                "larger limit by ⦃memory⦄."
+                f"the memory for SQL must be at least {_LEAST // 1_000_000} MB, not {self.memory:,}"
+                " bytes. Give a larger limit by ⦃memory⦄."
             )
         if self.memory is not None and self.memory > _MOST:
             raise UsageError(
-                f"the memory for SQL must be at most {_MOST // 10**12:,} TB, not {self.memory:,} bytes. Give a smaller "
-                "limit by ⦃memory⦄."
+                f"the memory for SQL must be at most {_MOST // 10**12:,} TB, not {self.memory:,}"
+                " bytes. Give a smaller limit by ⦃memory⦄."
             )
 
 

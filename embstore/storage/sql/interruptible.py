@@ -29,7 +29,9 @@ _SECONDS_BETWEEN = 0.01
 _SECONDS_OF_WAIT = 0.1  # per wait: a signal that arrives just before a wait does not interrupt it
 
 
-def run(connection: Connection, query: Callable[[Connection], T], *, timeout: float | None = None) -> T:
+def run(
+    connection: Connection, query: Callable[[Connection], T], *, timeout: float | None = None
+) -> T:
     """Run a query and return its result; Ctrl-C or the time limit interrupts it.
 
     The query runs in another thread if it has a time limit or the caller is the main thread, else in place. It should
@@ -99,7 +101,9 @@ class _Task(Generic[T]):
     def wait(self, timeout: float | None) -> bool:
         """Wait for the end of the query, and return whether it came before the timeout in seconds."""
         latest = math.inf if timeout is None else time.monotonic() + timeout
-        while not self._running.acquire(timeout=max(0.0, min(_SECONDS_OF_WAIT, latest - time.monotonic()))):
+        while not self._running.acquire(
+            timeout=max(0.0, min(_SECONDS_OF_WAIT, latest - time.monotonic()))
+        ):
             if time.monotonic() >= latest:
                 return False
         return True
@@ -151,7 +155,9 @@ class _Worker:
 
 
 _idle: deque[_Worker] = deque()
-_given_up: list[_Task[Any]] = []  # interrupted, but inside a function that checks for interrupts only at its end
+_given_up: list[
+    _Task[Any]
+] = []  # interrupted, but inside a function that checks for interrupts only at its end
 
 
 def is_running() -> bool:

@@ -49,7 +49,9 @@ class Reader:
     def _shared(self) -> "duckdb.DuckDBPyConnection":
         return connections.open_shared()
 
-    def columns(self, sql: str, files: Sequence[StoredFile], **values: Any) -> dict[str, NDArray[Any]]:
+    def columns(
+        self, sql: str, files: Sequence[StoredFile], **values: Any
+    ) -> dict[str, NDArray[Any]]:
         """Return the columns of a query over ``$files``, without nulls; empty ones of int64 if there are no files."""
         if not files:
             return defaultdict(lambda: np.empty(0, np.int64))
@@ -59,7 +61,13 @@ class Reader:
         """Return the rows of a query over ``$files``; an empty list if there are no files."""
         return self.run(interruptible.rows, sql, files, **values) if files else []
 
-    def run(self, function: Callable[..., T], sql: str, files: Sequence[StoredFile] | NamedFiles, **values: Any) -> T:
+    def run(
+        self,
+        function: Callable[..., T],
+        sql: str,
+        files: Sequence[StoredFile] | NamedFiles,
+        **values: Any,
+    ) -> T:
         """Return what a function of a connection, SQL and its parameters returns; errors name the file at fault.
 
         Files are the parameter ``$files``, or several parameters by name; one without any is no parameter.
@@ -67,7 +75,9 @@ class Reader:
         import duckdb
 
         named = files if isinstance(files, Mapping) else {"files": files}
-        values |= {name: connections.literal(fetch(found)) for name, found in named.items() if found}
+        values |= {
+            name: connections.literal(fetch(found)) for name, found in named.items() if found
+        }
         files = [file for found in named.values() for file in found]
         check_readable(files)
         try:
@@ -82,7 +92,9 @@ class Reader:
         if "KeyboardInterrupt" in str(error):
             raise KeyboardInterrupt from None
         named = named_file(files, str(error))
-        if isinstance(error, duckdb.IOException) and files:  # the system may not let DuckDB read a file
+        if (
+            isinstance(error, duckdb.IOException) and files
+        ):  # the system may not let DuckDB read a file
             place = named.path if named else self._root
             if (refused := disk.quoted_error(str(error), place)) is not None:
                 return refused
@@ -91,10 +103,13 @@ class Reader:
             file.check()
         if named is not None:
             return named.damage(message)
-        if len(files) == 1 and isinstance(error, duckdb.BinderException | duckdb.ConversionException):
+        if len(files) == 1 and isinstance(
+            error, duckdb.BinderException | duckdb.ConversionException
+        ):
             return files[0].damage(f"its columns are not those of the format ({message})")
         return StoreError(
-            f"{self._root} cannot be read: {message}. Run the command again; ⦃embstore verify⦄ checks all files."
+            f"{self._root} cannot be read: {message}. Run the command again; ⦃embstore verify⦄"
+            " checks all files."
         )
 
 

@@ -41,8 +41,8 @@ CREATE TABLE kept_value (row BIGINT, place INTEGER, kind VARCHAR, value VARCHAR)
 _BATCH_ROWS = 1 << 15
 _QUERY_COLUMNS = 100
 _REMEDY = (
-    "Correct the file; or give the stored values up with ⦃embstore remove --column {name!r}⦄, and build all sources "
-    "again."
+    "Correct the file; or give the stored values up with ⦃embstore remove --column {name!r}⦄, and"
+    " build all sources again."
 )
 
 
@@ -113,7 +113,10 @@ class StagedColumns:
         for item in ids:
             self._items.add(item, row)
         for name, value in values.items():
-            place, kinds = self._names.setdefault(name, len(self._names)), self._kinds.setdefault(name, {})
+            place, kinds = (
+                self._names.setdefault(name, len(self._names)),
+                self._kinds.setdefault(name, {}),
+            )
             if value is not None:
                 self._values.add(row, place, *value)
                 kinds.setdefault(value.kind, _OfKind(row, origin, value.text)).n += 1
@@ -136,13 +139,19 @@ class StagedColumns:
             files.commit(new_values)
         return found
 
-    def _compared(self, files: StoreFiles, base: Manifest, *, dry_run: bool) -> tuple[list[StoredColumn], Files]:
+    def _compared(
+        self, files: StoreFiles, base: Manifest, *, dry_run: bool
+    ) -> tuple[list[StoredColumn], Files]:
         """Compare the values with those that a manifest names; return the columns, and tables of the new values."""
         tables = files.files_of(base, base.keys_of(keys.COLUMNS))
         reader = Reader(files.root, self._staging.connection)
         stored = ColumnTables(reader, tables).types
         kinds = self._types(stored)
-        without = [StoredColumn(name, stored.get(name, "string"), 0, 0) for name in self._names if name not in kinds]
+        without = [
+            StoredColumn(name, stored.get(name, "string"), 0, 0)
+            for name in self._names
+            if name not in kinds
+        ]
         if not kinds:
             return without, {}
         self._collect(kinds)
@@ -165,23 +174,28 @@ class StagedColumns:
                 continue
             if (other := by_case.get(name.lower(), name)) != name:
                 raise SourceError(
-                    f"the column {name!r} differs from the column {other!r} in this store only in letter case. Rename "
-                    "it in the file."
+                    f"the column {name!r} differs from the column {other!r} in this store only in"
+                    " letter case. Rename it in the file."
                 )
             if name in stored:
                 fitting = [stored[name]]
-                if others := [values for kind, values in kinds.items() if kind not in _FITTING[stored[name]]]:
+                if others := [
+                    values for kind, values in kinds.items() if kind not in _FITTING[stored[name]]
+                ]:
                     first = min(others, key=lambda values: values.row)
                     raise SourceError(
-                        f"{first.origin}: {first.value[:SHOWN]!r} does not fit the column {name!r}, which is of type "
-                        f"{stored[name]} in this store. " + _REMEDY.format(name=name)
+                        f"{first.origin}: {first.value[:SHOWN]!r} does not fit the column {name!r},"
+                        f" which is of type {stored[name]} in this store. "
+                        + _REMEDY.format(name=name)
                     )
             elif not (fitting := [kind for kind, fit in _FITTING.items() if kinds.keys() <= fit]):
                 in_order = sorted(kinds.items(), key=lambda entry: entry[1].row)
-                shown = ", ".join(f"{_KIND_WORDS.get(kind, 'the cell')} {values}" for kind, values in in_order)
+                shown = ", ".join(
+                    f"{_KIND_WORDS.get(kind, 'the cell')} {values}" for kind, values in in_order
+                )
                 raise SourceError(
-                    f"the column {name!r} has values of several types: {shown}. Write them with one type, or leave the "
-                    "column out of ⦃keep⦄."
+                    f"the column {name!r} has values of several types: {shown}. Write them with one"
+                    " type, or leave the column out of ⦃keep⦄."
                 )
             found[name] = fitting[0]
         return found
@@ -194,7 +208,10 @@ class StagedColumns:
             others = [values for kind, values in cells.items() if kind not in kinds]
             if others and (n_others := sum(values.n for values in others)) * 2 < n:
                 first = min(others, key=lambda values: values.row)
-                nouns = f"{n_others:,} of {n:,} values {f'is no {noun}' if n_others == 1 else f'are no {noun}s'}"
+                nouns = (
+                    f"{n_others:,} of {n:,} values"
+                    f" {f'is no {noun}' if n_others == 1 else f'are no {noun}s'}"
+                )
                 return f"{nouns}: {first}{'' if n_others == 1 else ' is the first'}"
         return None
 
@@ -211,13 +228,15 @@ class StagedColumns:
         """Create the table ``kept``: least and greatest value of each column for each item (c0, d0, c1, d1 …)."""
         parts = []
         for number, (name, kind) in enumerate(kinds.items()):
-            condition = f"place = {self._names[name]}" + ("" if kind == "string" else " AND kind <> '-'")
+            condition = f"place = {self._names[name]}" + (
+                "" if kind == "string" else " AND kind <> '-'"
+            )
             text = "value" if kind == "string" else "trim(value, ' ' || chr(9))"
             value = f"CASE WHEN {condition} THEN {text}::{connections.SQL_TYPES[kind]} END"
             parts.append(f"min({value}) AS c{number}, max({value}) AS d{number}")
         self._staging.rows(
-            f"CREATE TABLE kept AS SELECT item_id, {', '.join(parts)} FROM kept_value JOIN kept_item USING (row) "
-            "SEMI JOIN item USING (item_id) GROUP BY item_id"
+            f"CREATE TABLE kept AS SELECT item_id, {', '.join(parts)} FROM kept_value JOIN"
+            " kept_item USING (row) SEMI JOIN item USING (item_id) GROUP BY item_id"
         )
 
     def _check_values(self, kinds: Mapping[str, str], other: str, source: str) -> None:
@@ -235,39 +254,55 @@ class StagedColumns:
                 place=self._names[name],
             )
             shown = [f"{value[:SHOWN]!r} ({origin})" for value, origin in rows]
-            items = "1 item of these sources has" if n == 1 else f"{n:,} items of these sources have"
+            items = (
+                "1 item of these sources has" if n == 1 else f"{n:,} items of these sources have"
+            )
             text = self._staging.find(item)[0].text[:SHOWN]
             if other == "s":
                 raise SourceError(
-                    f"{items} another value of the column {name!r} in this store: {text!r} has {shown[0]} and "
-                    f"{stored!r} (stored). " + _REMEDY.format(name=name)
+                    f"{items} another value of the column {name!r} in this store: {text!r} has"
+                    f" {shown[0]} and {stored!r} (stored). " + _REMEDY.format(name=name)
                 )
-            second = next(text for text, row in zip(shown, rows, strict=True) if row[0] != rows[0][0])
+            second = next(
+                text for text, row in zip(shown, rows, strict=True) if row[0] != rows[0][0]
+            )
             raise SourceError(
-                f"{items} several values of the column {name!r}: {text!r} has {shown[0]} and {second}. An item is a "
-                "text, and has one value of a column: make the rows agree, or leave the column out of ⦃keep⦄."
+                f"{items} several values of the column {name!r}: {text!r} has {shown[0]} and"
+                f" {second}. An item is a text, and has one value of a column: make the rows agree,"
+                " or leave the column out of ⦃keep⦄."
             )
 
     def _of_columns(self, n: int, aggregate: str, source: str) -> list[Any]:
         """Return an aggregate of each column of a source; a query has few, since its planning takes their square."""
         found: list[Any] = []
         for first in range(0, n, _QUERY_COLUMNS):
-            selected = ", ".join(map(aggregate.format, range(first, min(n, first + _QUERY_COLUMNS))))
+            selected = ", ".join(
+                map(aggregate.format, range(first, min(n, first + _QUERY_COLUMNS)))
+            )
             found += self._staging.rows(f"SELECT {selected} FROM {source}")[0]
         return found
 
     def _load_stored(
-        self, reader: Reader, files: Sequence[StoredFile], kinds: Mapping[str, str], stored: Mapping[str, str]
+        self,
+        reader: Reader,
+        files: Sequence[StoredFile],
+        kinds: Mapping[str, str],
+        stored: Mapping[str, str],
     ) -> None:
         """Create the table ``kept_before``: the stored values of the columns for these items (s0, s1 …)."""
         parts = [
-            f"any_value({connections.quote_name(name)}) AS s{number}"
-            if name in stored
-            else f"NULL::{connections.SQL_TYPES[kind]} AS s{number}"
+            (
+                f"any_value({connections.quote_name(name)}) AS s{number}"
+                if name in stored
+                else f"NULL::{connections.SQL_TYPES[kind]} AS s{number}"
+            )
             for number, (name, kind) in enumerate(kinds.items())
         ]
         source = f"{COLUMN_FILES} SEMI JOIN kept USING (item_id)" if files else "kept WHERE false"
-        sql = f"CREATE TABLE kept_before AS SELECT item_id, {', '.join(parts)} FROM {source} GROUP BY item_id"
+        sql = (
+            f"CREATE TABLE kept_before AS SELECT item_id, {', '.join(parts)} FROM {source} GROUP BY"
+            " item_id"
+        )
         reader.run(lambda _, query, values: self._staging.rows(query, **values), sql, files)
 
     def _new_rows(self, kinds: Mapping[str, str]) -> Iterator[pa.Table]:
@@ -280,7 +315,9 @@ class StagedColumns:
         sql = f"""FROM (SELECT item_id, {values} FROM kept LEFT JOIN kept_before USING (item_id))
                   WHERE {" OR ".join(f"{connections.quote_name(name)} IS NOT NULL" for name in kinds)}
                   ORDER BY item_id"""
-        return self._staging.stream(f"SELECT item_id, {names} {sql}", column_schema(kinds), _BATCH_ROWS)
+        return self._staging.stream(
+            f"SELECT item_id, {names} {sql}", column_schema(kinds), _BATCH_ROWS
+        )
 
     def _counts(self, kinds: Mapping[str, str]) -> list[StoredColumn]:
         source = "kept LEFT JOIN kept_before USING (item_id)"
@@ -306,7 +343,11 @@ class TokenColumn:
     def _tables(self, base: Manifest) -> ColumnTables:
         """Return the sound tables that a manifest names and that have the column."""
         tables = self._files.files_of(base, base.keys_of(keys.COLUMNS))
-        sound = [file for file in tables if file.entry["columns"].get(self.name) == "int64" and _is_sound(file)]
+        sound = [
+            file
+            for file in tables
+            if file.entry["columns"].get(self.name) == "int64" and _is_sound(file)
+        ]
         return ColumnTables(Reader(self._files.root), sound)
 
     def without_value(self, ids: Ids, base: Manifest | None = None) -> Ids:

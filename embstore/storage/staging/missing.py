@@ -13,7 +13,17 @@ from embstore.storage.keys import ITEMS, SKIPPED
 from embstore.storage.manifest import Change, Files, Manifest
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
-from embstore.storage.staging.staging import INT, SHOWN, TEXT, Appender, Ids, Staging, Window, collision, content
+from embstore.storage.staging.staging import (
+    INT,
+    SHOWN,
+    TEXT,
+    Appender,
+    Ids,
+    Staging,
+    Window,
+    collision,
+    content,
+)
 from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, write_all
 
 # Table ``resolved``: items that a space has (present), or that the build cannot embed there.
@@ -26,7 +36,8 @@ SEMI JOIN (SELECT item_id FROM {FILES} WHERE space = $space AND outcome = 'skipp
 ANTI JOIN (SELECT item_id FROM resolved WHERE space = $space) USING (item_id) WHERE valid ORDER BY key, item_id
 """
 _WINDOW = (
-    'SELECT item.item_id, text, context_id, start, "end", {is_missing} FROM {rows} ORDER BY key, start, item.item_id'
+    'SELECT item.item_id, text, context_id, start, "end", {is_missing} FROM {rows} ORDER BY key,'
+    " start, item.item_id"
 )
 
 
@@ -37,7 +48,8 @@ class MissingItems:
         self.staging, self._catalog = staging, catalog
         self._n_work = 0
         interruptible.execute(
-            staging.connection, "CREATE TABLE resolved (space VARCHAR, item_id BIGINT, present BOOLEAN)"
+            staging.connection,
+            "CREATE TABLE resolved (space VARCHAR, item_id BIGINT, present BOOLEAN)",
         )
 
     def load_present(self, space: str) -> int:
@@ -64,13 +76,22 @@ class MissingItems:
     def exclude(self, space: str, ids: Ids) -> None:
         """Exclude items that cannot be embedded in a space from its missing items."""
         with connections.with_ids(self.staging.connection, "excluded", ids):
-            self.staging.rows("INSERT INTO resolved SELECT $space, item_id, false FROM excluded", space=space)
+            self.staging.rows(
+                "INSERT INTO resolved SELECT $space, item_id, false FROM excluded", space=space
+            )
 
     def n_missing(self, space: str, parts: Parts) -> tuple[int, int]:
         """Return two numbers of items missing in a space: in the parts of this build, and in those of other builds."""
-        rows = "item ANTI JOIN (SELECT item_id FROM resolved WHERE space = $space) USING (item_id) WHERE valid"
+        rows = (
+            "item ANTI JOIN (SELECT item_id FROM resolved WHERE space = $space) USING (item_id)"
+            " WHERE valid"
+        )
         missing = self._count(rows, space=space)
-        here = missing if parts.worker.total == 1 else self._count(f"{rows} AND {parts_condition(parts)}", space=space)
+        here = (
+            missing
+            if parts.worker.total == 1
+            else self._count(f"{rows} AND {parts_condition(parts)}", space=space)
+        )
         return here, missing - here
 
     def work(self, spaces: Sequence[str], parts: Parts) -> "Work":
@@ -80,9 +101,14 @@ class MissingItems:
 
     def present(self, spaces: Sequence[str], parts: Parts) -> Ids:
         """Return the ids (n,) of the items present in any of the spaces, in the parts of this build, ascending."""
-        found = f"SELECT item_id FROM resolved WHERE present AND space IN ({', '.join(map(connections.quote, spaces))})"
+        found = (
+            "SELECT item_id FROM resolved WHERE present AND space IN"
+            f" ({', '.join(map(connections.quote, spaces))})"
+        )
         rows = f"item SEMI JOIN ({found}) USING (item_id) WHERE {parts_condition(parts)}"
-        return to_numpy(self.staging.table(f"SELECT item_id FROM {rows} ORDER BY item_id")["item_id"])
+        return to_numpy(
+            self.staging.table(f"SELECT item_id FROM {rows} ORDER BY item_id")["item_id"]
+        )
 
     def _count(self, rows: str, **values: str) -> int:
         return int(self.staging.rows(f"SELECT count(*) FROM {rows}", **values)[0][0])
@@ -117,8 +143,14 @@ class Work:
     def shards(self) -> Iterator[tuple[Ids, Ids]]:
         """Yield the keys and ids (n,) of the missing items of each shard that has some, without their texts."""
         for ranges in self._shards():
-            tables = [self._staging.table(f"SELECT key, item.item_id FROM {self._chosen(keys)}") for keys in ranges]
-            keys, ids = (np.concatenate([to_numpy(table[name]) for table in tables]) for name in ("key", "item_id"))
+            tables = [
+                self._staging.table(f"SELECT key, item.item_id FROM {self._chosen(keys)}")
+                for keys in ranges
+            ]
+            keys, ids = (
+                np.concatenate([to_numpy(table[name]) for table in tables])
+                for name in ("key", "item_id")
+            )
             if len(ids):
                 yield keys, ids
 
@@ -129,18 +161,25 @@ class Work:
             f"""SELECT (key::HUGEINT * {n}) // {KEYS} AS number, count(*), count(missing_0)
                 FROM item LEFT {self._joined} WHERE valid GROUP BY number"""
         )
-        yield from self._parts.pack({int(number): (n_items, missing) for number, n_items, missing in rows})
+        yield from self._parts.pack(
+            {int(number): (n_items, missing) for number, n_items, missing in rows}
+        )
 
     def _window(self, keys: Range, number: int) -> Window:
         """Return the window of missing items whose keys are in a range, to be written to shard ``number``."""
         rows = self._chosen(keys)
-        table = self._staging.table(_WINDOW.format(is_missing=", ".join(self._missing_columns), rows=rows))
+        table = self._staging.table(
+            _WINDOW.format(is_missing=", ".join(self._missing_columns), rows=rows)
+        )
         return Window(self._staging.unit, table, self._staging.contexts(rows), number)
 
     def _chosen(self, keys: Range) -> str:
         """Return the SQL for the rows of ``item`` of the missing items whose keys are in a range."""
         within = f"WHERE key >= {keys.first} AND key < {keys.end}"
-        return f"(SELECT * FROM item {within}) AS item JOIN (SELECT * FROM {self._table} {within}) USING (key, item_id)"
+        return (
+            f"(SELECT * FROM item {within}) AS item JOIN (SELECT * FROM {self._table} {within})"
+            " USING (key, item_id)"
+        )
 
 
 def parts_condition(parts: Parts) -> str:
@@ -152,12 +191,17 @@ def parts_condition(parts: Parts) -> str:
 def _missing_table_sql(table: str, spaces: Sequence[str], parts: Parts) -> str:
     """Return the SQL for the table of missing items: key, item_id, and for each space 1 where it is missing there."""
     columns = [f"missing_{number}" for number in range(len(spaces))]
-    is_missing = (f"coalesce(NOT bool_or(space = {connections.quote(space)}), true)::UTINYINT" for space in spaces)
-    selected = ", ".join(f"{condition} AS {name}" for condition, name in zip(is_missing, columns, strict=True))
+    is_missing = (
+        f"coalesce(NOT bool_or(space = {connections.quote(space)}), true)::UTINYINT"
+        for space in spaces
+    )
+    selected = ", ".join(
+        f"{condition} AS {name}" for condition, name in zip(is_missing, columns, strict=True)
+    )
     return (
-        f"CREATE TABLE {table} AS SELECT key, item_id, {selected} FROM item LEFT JOIN resolved USING (item_id) "
-        f"WHERE valid AND {parts_condition(parts)} GROUP BY key, item_id HAVING {' + '.join(columns)} > 0 "
-        "ORDER BY key, item_id"
+        f"CREATE TABLE {table} AS SELECT key, item_id, {selected} FROM item LEFT JOIN resolved"
+        f" USING (item_id) WHERE valid AND {parts_condition(parts)} GROUP BY key, item_id HAVING"
+        f" {' + '.join(columns)} > 0 ORDER BY key, item_id"
     )
 
 
@@ -190,7 +234,9 @@ class StoredTexts:
     def __init__(self, staging: Staging, files: StoreFiles) -> None:
         self._staging, self._files = staging, files
         self._loaded: set[str] = set()
-        interruptible.execute(staging.connection, "CREATE TABLE stored_text (item_id BIGINT, content UBIGINT)")
+        interruptible.execute(
+            staging.connection, "CREATE TABLE stored_text (item_id BIGINT, content UBIGINT)"
+        )
 
     def missing(self, base: Manifest, ids: Ids) -> Files:
         """Write the texts of items and of their sentences that a manifest lacks, and return their tables.
@@ -236,8 +282,12 @@ class SkipList:
 
     def __init__(self, staging: Staging, files: StoreFiles) -> None:
         self._staging, self._files = staging, files
-        staging.rows("CREATE TABLE skip (space VARCHAR, item_id BIGINT, outcome VARCHAR, reason VARCHAR)")
-        self._skips = Appender(staging, "skip", {"space": TEXT, "item_id": INT, "outcome": TEXT, "reason": TEXT})
+        staging.rows(
+            "CREATE TABLE skip (space VARCHAR, item_id BIGINT, outcome VARCHAR, reason VARCHAR)"
+        )
+        self._skips = Appender(
+            staging, "skip", {"space": TEXT, "item_id": INT, "outcome": TEXT, "reason": TEXT}
+        )
 
     def add(self, space: str, item_id: int, outcome: str, reason: str) -> None:
         """Add an item that is skipped or truncated in a space."""

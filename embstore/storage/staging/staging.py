@@ -62,7 +62,9 @@ SELECT (SELECT count(*) FROM item), (SELECT coalesce(sum(length(text)), 0) FROM 
 class Appender:
     """Rows on their way into a table of a staging, which are inserted some thousands at a time."""
 
-    def __init__(self, staging: "Staging", table: str, types: Mapping[str, pa.DataType], columns: str = "*") -> None:
+    def __init__(
+        self, staging: "Staging", table: str, types: Mapping[str, pa.DataType], columns: str = "*"
+    ) -> None:
         self._staging, self._types = staging, types
         self._sql = f"INSERT INTO {table} SELECT {columns} FROM batch"
         self._rows: list[tuple[Any, ...]] = []
@@ -109,10 +111,16 @@ class Staging:
         row = {"ordinal": INT, "item_id": INT, "text": TEXT}
         span = {"context_id": INT, "start": INT, "end": INT}
         self._items = Appender(
-            self, "raw", {**row, **span, "origin": TEXT, "valid": pa.bool_()}, f"*, {content(self.unit)}"
+            self,
+            "raw",
+            {**row, **span, "origin": TEXT, "valid": pa.bool_()},
+            f"*, {content(self.unit)}",
         )
         self._sentences = Appender(
-            self, "raw_sentence", {**row, "origin": TEXT}, f"*, {content(Unit.SENTENCE, *['NULL::BIGINT'] * 3)}"
+            self,
+            "raw_sentence",
+            {**row, "origin": TEXT},
+            f"*, {content(Unit.SENTENCE, *['NULL::BIGINT'] * 3)}",
         )
         self._blanks = Appender(self, "blank", {"reason": TEXT, "origin": TEXT})
         return self
@@ -124,7 +132,9 @@ class Staging:
     def add(self, text: str, origin: str) -> int:
         """Stage a word or a sentence, of a place in a source, and return its id; texts may repeat."""
         valid, new_id = is_unicode(text), item_id(self.unit, text)
-        self._items.add(self._n_rows, new_id, text if valid else escaped(text), None, None, None, origin, valid)
+        self._items.add(
+            self._n_rows, new_id, text if valid else escaped(text), None, None, None, origin, valid
+        )
         self._n_rows += 1
         self._n_waiting_chars += len(text)
         if self._n_waiting_chars >= _BATCH_CHARS:
@@ -134,11 +144,15 @@ class Staging:
     def add_occurrences(self, sentence: str, occurrences: Iterable[Item], origin: str) -> int:
         """Stage some occurrences in a sentence of a source, and return the id of the sentence."""
         valid, context_id = is_unicode(sentence), item_id(Unit.SENTENCE, sentence)
-        self._sentences.add(self.n_sentences, context_id, sentence if valid else escaped(sentence), origin)
+        self._sentences.add(
+            self.n_sentences, context_id, sentence if valid else escaped(sentence), origin
+        )
         self.n_sentences += 1
         for item in occurrences:
             text = item.text if valid else escaped(item.text)
-            self._items.add(self._n_rows, item.id, text, context_id, *(item.span or (None, None)), origin, valid)
+            self._items.add(
+                self._n_rows, item.id, text, context_id, *(item.span or (None, None)), origin, valid
+            )
             self._n_rows += 1
         self._n_waiting_chars += len(sentence)
         if self._n_waiting_chars >= _BATCH_CHARS:
@@ -163,12 +177,16 @@ class Staging:
     def table(self, sql: str, **values: Any) -> pa.Table:
         """Execute a query, and return its result as a table; see :meth:`rows`."""
         with _storage_errors(self._spill.parent):
-            return interruptible.run(self.connection, lambda it: it.sql(sql, params=values).to_arrow_table())
+            return interruptible.run(
+                self.connection, lambda it: it.sql(sql, params=values).to_arrow_table()
+            )
 
     def stream(self, sql: str, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
         """Yield the result of a query in a schema, some rows at a time."""
         reader = interruptible.run(self.connection, lambda it: it.sql(sql).to_arrow_reader(rows))
-        while (batch := interruptible.run(self.connection, lambda _: next(reader, None))) is not None:
+        while (
+            batch := interruptible.run(self.connection, lambda _: next(reader, None))
+        ) is not None:
             yield pa.Table.from_batches([batch]).cast(schema)
 
     def deduplicate(self, *, is_distinct: bool = False) -> None:
@@ -176,11 +194,18 @@ class Staging:
         self.flush()
         for table in ("raw_sentence",) if is_distinct else ("raw", "raw_sentence"):
             if len(rows := self.rows(_COLLIDING.format(table=table))) > 1:
-                (text, origin), (other, other_origin) = rows[0], next(row for row in rows if row[0] != rows[0][0])
-                raise collision(f"{text[:SHOWN]!r} ({origin})", f"{other[:SHOWN]!r} ({other_origin})")
+                (text, origin), (other, other_origin) = (
+                    rows[0],
+                    next(row for row in rows if row[0] != rows[0][0]),
+                )
+                raise collision(
+                    f"{text[:SHOWN]!r} ({origin})", f"{other[:SHOWN]!r} ({other_origin})"
+                )
         occurrences = self.unit is Unit.OCCURRENCE
         self.rows(
-            _DEDUPLICATE.format(key="context_id" if occurrences else "item_id", first="" if is_distinct else _FIRST)
+            _DEDUPLICATE.format(
+                key="context_id" if occurrences else "item_id", first="" if is_distinct else _FIRST
+            )
         )
         counts = self.rows(_COUNTS.format(texts="sentence" if occurrences else "item"))
         self.n_items, self.n_chars, self.n_invalid, self.digest = counts[0]
@@ -191,12 +216,10 @@ class Staging:
         None if no item is staged twice.
         """
         self.flush()
-        rows = self.rows(
-            """SELECT text, origin FROM raw WHERE item_id =
+        rows = self.rows("""SELECT text, origin FROM raw WHERE item_id =
                    (SELECT item_id FROM raw GROUP BY item_id HAVING count(*) > 1
                     ORDER BY list_sort(list(ordinal))[2] LIMIT 1)
-               ORDER BY ordinal LIMIT 2"""
-        )
+               ORDER BY ordinal LIMIT 2""")
         return (rows[0][0], rows[0][1], rows[1][1]) if rows else None
 
     def find(self, item_id: int) -> tuple[Item, str]:
@@ -208,7 +231,8 @@ class Staging:
         """Return the items for which an SQL condition over ``item`` is true, by ascending key and id."""
         rows = f"(SELECT * FROM item WHERE {condition})"
         table = self.table(
-            f'SELECT item_id, text, context_id, start, "end" FROM {rows} ORDER BY key, item_id', **values
+            f'SELECT item_id, text, context_id, start, "end" FROM {rows} ORDER BY key, item_id',
+            **values,
         )
         return Window(self.unit, table, self.contexts(rows, **values)).items()
 
@@ -234,7 +258,11 @@ class Staging:
         if not self.n_sentences:
             return {}
         chosen = f"(SELECT context_id AS item_id FROM {rows}) AS chosen"
-        return dict(self.rows(f"SELECT item_id, text FROM sentence SEMI JOIN {chosen} USING (item_id)", **values))
+        return dict(
+            self.rows(
+                f"SELECT item_id, text FROM sentence SEMI JOIN {chosen} USING (item_id)", **values
+            )
+        )
 
 
 @contextmanager
@@ -243,7 +271,11 @@ def _storage_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise connections.exhausted(error) or disk.quoted_error(str(error), folder, writing=True) or error from error
+        raise (
+            connections.exhausted(error)
+            or disk.quoted_error(str(error), folder, writing=True)
+            or error
+        ) from error
 
 
 def content(unit: str, *span: str) -> str:
@@ -252,14 +284,17 @@ def content(unit: str, *span: str) -> str:
     ``unit`` may be the column of that name; the span is SQL for context id, start and end, the columns by default.
     """
     context_id, start, end = span or ("context_id", "start", '"end"')
-    return f"hash({unit if unit == 'unit' else connections.quote(unit)}, text, {context_id}, {start}, {end}) AS content"
+    return (
+        f"hash({unit if unit == 'unit' else connections.quote(unit)}, text, {context_id}, {start},"
+        f" {end}) AS content"
+    )
 
 
 def collision(text: str, other: str) -> SourceError:
     """Return the error for two texts with the same id, each given as its repr with its origin."""
     return SourceError(
-        f"two different texts have the same item id: {text} and {other}. A store cannot tell them apart: leave one of "
-        "them out, or build it into another store."
+        f"two different texts have the same item id: {text} and {other}. A store cannot tell them"
+        " apart: leave one of them out, or build it into another store."
     )
 
 
@@ -293,13 +328,21 @@ class Window:
     def is_missing(self) -> NDArray[np.bool_]:
         """Mask (spaces, n) of the items missing in each space."""
         columns = self.table.columns[len(COLUMNS) :]
-        return np.array(list(map(to_numpy, columns)), np.bool_).reshape(len(columns), self.table.num_rows)
+        return np.array(list(map(to_numpy, columns)), np.bool_).reshape(
+            len(columns), self.table.num_rows
+        )
 
     def items(self) -> list[Item]:
         """Return the items (n,), made anew."""
         columns = (self.table[name].to_pylist() for name in COLUMNS)
         return [
-            Item(self.unit, text, self.contexts.get(context), None if start is None else Span(start, end), item)
+            Item(
+                self.unit,
+                text,
+                self.contexts.get(context),
+                None if start is None else Span(start, end),
+                item,
+            )
             for item, text, context, start, end in zip(*columns, strict=True)
         ]
 
@@ -309,6 +352,8 @@ class Window:
         return replace(self, table=self.table.slice(first, max(0, end - first)))
 
 
-def _from_stream(unit: Unit, stream: pa.Buffer, contexts: Mapping[int | None, str], shard_number: int) -> Window:
+def _from_stream(
+    unit: Unit, stream: pa.Buffer, contexts: Mapping[int | None, str], shard_number: int
+) -> Window:
     """Return the rows that were pickled as a stream."""
     return Window(unit, pa.ipc.open_stream(stream).read_all(), contexts, shard_number)

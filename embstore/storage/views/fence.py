@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     import duckdb
 
 _TABLE_FUNCTIONS = frozenset(
-    ("generate_series", "json_each", "json_tree", "neighbours", "range", "repeat", "repeat_row", "unnest")
+    (
+        "generate_series",
+        "json_each",
+        "json_tree",
+        "neighbours",
+        "range",
+        "repeat",
+        "repeat_row",
+        "unnest",
+    )
 )
 
 
@@ -28,12 +37,17 @@ class Select(NamedTuple):
     """Statement that has passed the check."""
 
     sql: str  # statement as a subquery
-    views: frozenset[str]  # names of the views that it reads; ``datasets.name`` for those in the schema of datasets
+    views: frozenset[
+        str
+    ]  # names of the views that it reads; ``datasets.name`` for those in the schema of datasets
     lists_views: bool  # whether it lists or describes views
 
 
 def check(
-    connection: "duckdb.DuckDBPyConnection", sql: str, views: Collection[str], parameters: Collection[str] = ()
+    connection: "duckdb.DuckDBPyConnection",
+    sql: str,
+    views: Collection[str],
+    parameters: Collection[str] = (),
 ) -> Select:
     """Check a user's statement, and return it as a subquery.
 
@@ -43,7 +57,12 @@ def check(
     wrapped = _as_subquery(connection, sql)
     nodes = [*_dictionaries(_syntax_tree(connection, wrapped))]
     known = {view.casefold(): view for view in views}
-    defined = {entry["key"].casefold() for node in nodes if "cte_map" in node for entry in node["cte_map"]["map"]}
+    defined = {
+        entry["key"].casefold()
+        for node in nodes
+        if "cte_map" in node
+        for entry in node["cte_map"]["map"]
+    }
     read: set[str] = set()
     lists_views = False
     for node in nodes:
@@ -62,11 +81,17 @@ def check(
             lists_views = True
         elif node.get("class") == "PARAMETER" and node["identifier"] not in parameters:
             name = node["identifier"]
-            raise QueryError(f"no value is given for the parameter ${name}: -p {name} VALUE (parameters= in Python).")
+            raise QueryError(
+                f"no value is given for the parameter ${name}: -p {name} VALUE (parameters= in"
+                " Python)."
+            )
         if _reads_views(node):
             read |= VIEWS
     if not read <= {*views}:
-        raise QueryError(f"macros that read vectors cannot be called here, which reads {', '.join(sorted(views))}.")
+        raise QueryError(
+            "macros that read vectors cannot be called here, which reads"
+            f" {', '.join(sorted(views))}."
+        )
     return Select(wrapped, frozenset(read), lists_views)
 
 
@@ -79,8 +104,9 @@ def check_expression(sql: str) -> None:
         duckdb.SQLExpression(sql)
     except (duckdb.Error, UnicodeEncodeError) as error:
         raise QueryError(
-            f"{shortened(sql)!r} is not one SQL expression over the item columns: {connections.first_line(error)}. A "
-            "text stands in single quotes, as in text = 'dog', and a name with spaces in double ones."
+            f"{shortened(sql)!r} is not one SQL expression over the item columns:"
+            f" {connections.first_line(error)}. A text stands in single quotes, as in text = 'dog',"
+            " and a name with spaces in double ones."
         ) from error
 
 
@@ -91,11 +117,16 @@ def _as_subquery(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
     try:
         data = sql.encode()
         kinds = [statement.type for statement in connection.extract_statements(sql)]
-    except (duckdb.Error, ValueError) as error:  # it is no Unicode text, or of a kind that has no name in Python
+    except (
+        duckdb.Error,
+        ValueError,
+    ) as error:  # it is no Unicode text, or of a kind that has no name in Python
         raise QueryError(f"this SQL cannot be read: {connections.first_line(error)}") from error
     if kinds != [duckdb.StatementType.SELECT]:
         raise QueryError("a store is only read: give one SELECT statement.")
-    operators = (start for start, kind in duckdb.tokenize(sql) if kind == duckdb.token_type.operator)
+    operators = (
+        start for start, kind in duckdb.tokenize(sql) if kind == duckdb.token_type.operator
+    )
     end = next((start for start in operators if data[start : start + 1] == b";"), None)
     return f"SELECT * FROM (\n{data[:end].decode()}\n)"
 
@@ -141,7 +172,9 @@ def _full_name(table: Mapping[str, Any]) -> str:
 def _check_table_function(name: str) -> None:
     if name not in _TABLE_FUNCTIONS:
         allowed = ", ".join(sorted(_TABLE_FUNCTIONS))
-        raise QueryError(f"the table function {name} is not allowed in users' SQL. Allowed: {allowed}.")
+        raise QueryError(
+            f"the table function {name} is not allowed in users' SQL. Allowed: {allowed}."
+        )
 
 
 def _unknown_view(name: str, known: Mapping[str, str]) -> QueryError:
@@ -149,4 +182,6 @@ def _unknown_view(name: str, known: Mapping[str, str]) -> QueryError:
     near = nearest(name, [*known.values()])
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     views = ", ".join(sorted(known.values()))
-    return QueryError(f"the store has no view {name!r}, and SQL reads nothing else.{hint} Views: {views}.")
+    return QueryError(
+        f"the store has no view {name!r}, and SQL reads nothing else.{hint} Views: {views}."
+    )

@@ -34,7 +34,8 @@ MACROS: Mapping[str, Macro] = {
     "cosine": Macro(
         "cosine(a, b)",
         "Cosine of two vectors, computed in float64; NULL if one is zero.",
-        "cosine(_a, _b) AS nullif(list_cosine_similarity(_a::DOUBLE[], _b::DOUBLE[]), 'NaN'::DOUBLE)",
+        "cosine(_a, _b) AS nullif(list_cosine_similarity(_a::DOUBLE[], _b::DOUBLE[]),"
+        " 'NaN'::DOUBLE)",
     ),
     "norm": Macro(
         "norm(v)",
@@ -52,7 +53,8 @@ MACROS: Mapping[str, Macro] = {
     ),
     "neighbours": Macro(
         "neighbours(space, layer, text, k := 10)",
-        "Table of the k nearest other items by cosine: rank, item_id, text, cosine; an error if it is not stored.",
+        "Table of the k nearest other items by cosine: rank, item_id, text, cosine; an error if it"
+        " is not stored.",
         f"""neighbours(_space, _layer, _text, k := 10) AS TABLE
             WITH "-query" AS MATERIALIZED (SELECT vec(_space, _layer, _text)::DOUBLE[] AS "-given")
             SELECT row_number() OVER (ORDER BY cosine DESC, item_id) AS rank, item_id, text, cosine FROM (
@@ -68,7 +70,9 @@ MACROS: Mapping[str, Macro] = {
 
 
 def not_stored(
-    message: str, cards: Sequence[Card], nearest_texts: Callable[[str, Sequence[str]], Sequence[str]]
+    message: str,
+    cards: Sequence[Card],
+    nearest_texts: Callable[[str, Sequence[str]], Sequence[str]],
 ) -> EmbstoreError | None:
     """Return the error for a call of ``neighbours`` that a message of DuckDB is about; None if it is about none."""
     try:
@@ -84,4 +88,6 @@ def not_stored(
         return UnknownNameError("layer", layer, ids, "In SQL a layer is its number.")
     near = nearest_texts(text, [space])
     found = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
-    return NotStoredError(f"{shortened(text)!r} is not in {space}.{found} Add it with ⦃embstore build⦄.")
+    return NotStoredError(
+        f"{shortened(text)!r} is not in {space}.{found} Add it with ⦃embstore build⦄."
+    )

@@ -61,15 +61,25 @@ class UsersSql:
     reader: Reader  # reader that identifies damaged files of the store
     files: StoreFiles
     tables: Mapping[str, Sequence[StoredFile]]  # files of the views items, columns and skipped
-    shards: Mapping[str, Mapping[int, Sequence[StoredFile]]]  # files of the view embeddings, by space and layer id
-    datasets: Mapping[str, StoredFile]  # file of each dataset, which is the view ``datasets.<name>``
+    shards: Mapping[
+        str, Mapping[int, Sequence[StoredFile]]
+    ]  # files of the view embeddings, by space and layer id
+    datasets: Mapping[
+        str, StoredFile
+    ]  # file of each dataset, which is the view ``datasets.<name>``
     cards: Sequence[Card]  # cards that are the rows of the view ``spaces``
     columns: ColumnTables  # tables of the view ``columns``
     # Functions that raise DamagedError if a file of a view was altered, by view; shards are not checked.
     checks: Mapping[str, Callable[[], None]]
-    built_in: Callable[[], object]  # function that returns the rows of the view ``built_in`` as an Arrow table
-    summaries: Callable[[], object]  # function that returns the rows of the view ``summaries`` as an Arrow table
-    nearest_texts: Callable[[str, Sequence[str]], list[str]]  # see :meth:`.catalog.Catalog.nearest_texts`
+    built_in: Callable[
+        [], object
+    ]  # function that returns the rows of the view ``built_in`` as an Arrow table
+    summaries: Callable[
+        [], object
+    ]  # function that returns the rows of the view ``summaries`` as an Arrow table
+    nearest_texts: Callable[
+        [str, Sequence[str]], list[str]
+    ]  # see :meth:`.catalog.Catalog.nearest_texts`
     _lock: Any = field(default_factory=RLock)  # guards the creation of the views
     _views: "Views | None" = None
 
@@ -88,7 +98,9 @@ class UsersSql:
         checked = session.run(lambda connection: check(connection, sql, readable))
         self._prepare(views, checked.views)
         try:
-            found = session.run(lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"])
+            found = session.run(
+                lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"]
+            )
         except UnknownNameError:
             self.columns.check()  # an altered table may have lost the column
             raise
@@ -98,20 +110,26 @@ class UsersSql:
         """Return the rows of one SELECT over the views; see :meth:`.catalog.Catalog.sql`."""
         if not self.files.is_local:
             raise QueryError(
-                f"SQL reads whole stores, and {self.files.name} is elsewhere. Pull it first: embstore pull "
-                f"{self.files.name} --store FOLDER; then ask with ⦃store=FOLDER⦄."
+                f"SQL reads whole stores, and {self.files.name} is elsewhere. Pull it first:"
+                f" embstore pull {self.files.name} --store FOLDER; then ask with ⦃store=FOLDER⦄."
             )
         views = self.views(limits)
         session = Session(views, limits)
         match = re.match(r"\s*EXPLAIN\s+(ANALYZE\s+)?", sql, re.IGNORECASE)
-        explaining, select = (f"EXPLAIN {match[1] or ''}", sql[match.end() :]) if match else ("", sql)
+        explaining, select = (
+            (f"EXPLAIN {match[1] or ''}", sql[match.end() :]) if match else ("", sql)
+        )
         checked = session.run(lambda connection: check(connection, select, views.names, parameters))
         self._check(checked.views)
         self._prepare(views, checked.views, all_views=checked.lists_views)
         statement = explaining + checked.sql
 
         def prepare(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
-            return connection.sql(statement, params=dict(parameters)) if parameters else connection.sql(statement)
+            return (
+                connection.sql(statement, params=dict(parameters))
+                if parameters
+                else connection.sql(statement)
+            )
 
         return SqlResult(session, session.run(prepare))
 
@@ -150,7 +168,12 @@ class Views:
 
     def __init__(self, store: UsersSql, memory: int | None) -> None:
         self.memory, self.store = memory, store
-        self._files: dict[str, Sequence[StoredFile]] = {**store.tables, "spaces": (), "built_in": (), "summaries": ()}
+        self._files: dict[str, Sequence[StoredFile]] = {
+            **store.tables,
+            "spaces": (),
+            "built_in": (),
+            "summaries": (),
+        }
         self._files |= {f"datasets.{name}": [file] for name, file in store.datasets.items()}
         self._files["embeddings"] = [
             file for layers in store.shards.values() for files in layers.values() for file in files
@@ -158,8 +181,12 @@ class Views:
         self.names = frozenset(self._files)
         self.all_files = [file for files in self._files.values() for file in files]
         paths = [store.files.root / file.key for file in self.all_files]
-        self.connection = connections.connect_for_users("50%" if memory is None else f"{memory}B", paths)
-        [(self.limit,)] = self.connection.execute("SELECT current_setting('memory_limit')").fetchall()
+        self.connection = connections.connect_for_users(
+            "50%" if memory is None else f"{memory}B", paths
+        )
+        [(self.limit,)] = self.connection.execute(
+            "SELECT current_setting('memory_limit')"
+        ).fetchall()
         self.connection.execute("CREATE SCHEMA datasets")
         for macro in MACROS.values():
             if not macro.reads_views:
@@ -178,7 +205,9 @@ class Views:
     def create_placeholders(self) -> None:
         """Create the views that are computed without rows, unless they exist: to compute them may take long."""
         for view in _COMPUTED - self._created:
-            self.connection.execute(f"CREATE OR REPLACE TABLE {view} AS {self._without_files(view)}")
+            self.connection.execute(
+                f"CREATE OR REPLACE TABLE {view} AS {self._without_files(view)}"
+            )
 
     def create_macros(self) -> None:
         """Create the macros that read views, unless they exist; the views exist."""
@@ -202,14 +231,18 @@ class Views:
         elif view == "columns" and files:
             names = [connections.quote_name(name) for name in self.store.columns.types]
             values = ", ".join(f"any_value({name}) AS {name}" for name in names)
-            body = f"SELECT item_id, {values} FROM {_parquet(files, ', union_by_name = true')} GROUP BY item_id"
+            body = (
+                f"SELECT item_id, {values} FROM {_parquet(files, ', union_by_name = true')} GROUP"
+                " BY item_id"
+            )
         else:
             body = f"SELECT * FROM {_parquet(files)}" if files else ""
         name = ".".join(map(connections.quote_name, view.split(".", 1)))
         check_readable(files)
         try:
             interruptible.execute(
-                self.connection, f"CREATE OR REPLACE VIEW {name} AS {body or self._without_files(view)}"
+                self.connection,
+                f"CREATE OR REPLACE VIEW {name} AS {body or self._without_files(view)}",
             )
         except duckdb.Error as error:
             raise self.user_error(error, view=view) from error
@@ -217,8 +250,8 @@ class Views:
     def _embeddings(self) -> str:
         """Return the SELECT of the view ``embeddings``: space, layer and the columns of the shards."""
         parts = [
-            f"SELECT {connections.quote(space)} AS space, {layer}::SMALLINT AS layer, item_id, vector "
-            f"FROM {_parquet(files)}"
+            f"SELECT {connections.quote(space)} AS space, {layer}::SMALLINT AS layer, item_id,"
+            f" vector FROM {_parquet(files)}"
             for space, layers in self.store.shards.items()
             for layer, files in layers.items()
             if files
@@ -233,35 +266,46 @@ class Views:
         nothing = f"({', '.join('NULL' for _ in columns)})"
         column_list = ", ".join(columns)
         condition = "" if values else " WHERE false"
-        return f"SELECT {typed} FROM (VALUES {values or nothing}) AS given({column_list}){condition}"
+        return (
+            f"SELECT {typed} FROM (VALUES {values or nothing}) AS given({column_list}){condition}"
+        )
 
-    def user_error(self, error: duckdb.Error, columns: Sequence[str] = (), *, view: str = "") -> EmbstoreError:
+    def user_error(
+        self, error: duckdb.Error, columns: Sequence[str] = (), *, view: str = ""
+    ) -> EmbstoreError:
         """Return the error for a DuckDB error in a user's SQL, or in a view that it reads."""
         store = self.store
         if (missing_text := not_stored(str(error), store.cards, store.nearest_texts)) is not None:
             return missing_text
         if isinstance(error, duckdb.OutOfMemoryException):
             return QueryError(
-                f"this SQL needs more memory than its limit of {self.limit}: {connections.first_line(error)} Select "
-                "less, or give a larger limit by ⦃memory⦄."
+                f"this SQL needs more memory than its limit of {self.limit}:"
+                f" {connections.first_line(error)} Select less, or give a larger limit by ⦃memory⦄."
             )
         file = named_file(self.all_files, str(error))
         if file is not None and not disk.exists(file.path):
             return DamagedError(
-                f"{file.place} has gone since the store was opened: its rows are in other files now, or its space was "
-                "removed. Run the query again; if it is still missing, run ⦃embstore verify⦄."
+                f"{file.place} has gone since the store was opened: its rows are in other files"
+                " now, or its space was removed. Run the query again; if it is still missing, run"
+                " ⦃embstore verify⦄."
             )
         # Errors about the files that DuckDB reads, most of which name none of them.
-        of_reading = type(error) in (duckdb.Error, duckdb.IOException) or "in parquet read" in str(error)
-        if view or of_reading or (file is not None and isinstance(error, duckdb.InvalidInputException)):
+        of_reading = type(error) in (duckdb.Error, duckdb.IOException) or "in parquet read" in str(
+            error
+        )
+        if (
+            view
+            or of_reading
+            or (file is not None and isinstance(error, duckdb.InvalidInputException))
+        ):
             files = self._files[view] if view else self.all_files
             return store.reader.query_error(error, files if file is None else [file])
         missing = None if columns else re.search(r'Referenced column "(.+?)" not found', str(error))
         if missing and (missing[1] in store.columns.types or missing[1] in BUILT_IN):
             holder = "columns" if missing[1] in store.columns.types else "built_in"
             return QueryError(
-                f"{missing[1]!r} is a column of the view {holder}, which this SQL does not read. Write FROM items JOIN "
-                f"{holder} USING (item_id)."
+                f"{missing[1]!r} is a column of the view {holder}, which this SQL does not read."
+                f" Write FROM items JOIN {holder} USING (item_id)."
             )
         return connections.user_error(error, columns)
 
@@ -291,8 +335,8 @@ class Session:
             return interruptible.run(self._connection, query, timeout=timeout)
         except TimeoutError as error:
             raise QueryError(
-                f"this SQL took longer than its limit of {self._limits.timeout:g} s. Select less, or give a larger "
-                "limit by ⦃timeout⦄."
+                f"this SQL took longer than its limit of {self._limits.timeout:g} s. Select less,"
+                " or give a larger limit by ⦃timeout⦄."
             ) from error
         except RuntimeError as error:
             if "nanobind" not in str(error):
@@ -314,7 +358,10 @@ def _row(card: Card) -> str:
         card.space, card.model, card.checkpoint, card.unit.value, card.pooling.value, card.template.pattern, card.dim,
         card.revision_name, card.step,
     )  # fmt: skip
-    shown = ("NULL" if v is None else str(v) if isinstance(v, int) else connections.quote(v) for v in values)
+    shown = (
+        "NULL" if v is None else str(v) if isinstance(v, int) else connections.quote(v)
+        for v in values
+    )
     return f"({', '.join(shown)})"
 
 
@@ -364,7 +411,9 @@ class SqlResult:
 
         since = time.monotonic()
         reader = self._session.run(lambda _: self._relation.to_arrow_reader(n))
-        return pa.RecordBatchReader.from_batches(reader.schema, self._session.steps(iter(reader), since))
+        return pa.RecordBatchReader.from_batches(
+            reader.schema, self._session.steps(iter(reader), since)
+        )
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.to_arrow_table().__arrow_c_stream__(requested_schema)
