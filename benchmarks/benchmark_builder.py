@@ -1,7 +1,8 @@
 """A process that builds stores when it is told to.
 
-It is one of its own because embstore sets how the process keeps freed memory: the peers keep the default.
-Each line of standard input is a folder, a source and options of a build, as JSON; the seconds of the build go out.
+It is one of its own because embstore sets how the process keeps freed memory: the peers keep the
+default. Each line of standard input is a folder, a source and options of a build, as JSON; the
+seconds of the build go out.
 """
 
 import gc

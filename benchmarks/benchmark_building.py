@@ -1,4 +1,6 @@
-"""Builds with a model of real size, to the passes and products that they cannot do without; and their memory."""
+"""Builds with a model of real size, to the passes and products that they cannot do without; and
+their memory.
+"""
 
 import importlib.util
 
@@ -43,13 +45,30 @@ def building(space: Workspace) -> list[Result]:
     )
     shown = {each: f"{rate / 1e9:.0f} GFLOP/s" for each, rate in rates.items()}
     return [
-        compare(f"{what} rate to that of the bare forward passes", seconds["build"], seconds["bare"],
-                goal=0.85, faster=True),
-        Result("… to the float32 GEMM rate", shown["build"], shown["gemm"], rates["build"] / rates["gemm"], 0.6, True,
-               size.gpt2_builds),
-        Result("… the bare passes, to the same", shown["bare"], shown["gemm"], rates["bare"] / rates["gemm"],
-               rounds=size.gpt2_builds),
-    ]  # fmt: skip
+        compare(
+            f"{what} rate to that of the bare forward passes",
+            seconds["build"],
+            seconds["bare"],
+            goal=0.85,
+            faster=True,
+        ),
+        Result(
+            "… to the float32 GEMM rate",
+            shown["build"],
+            shown["gemm"],
+            rates["build"] / rates["gemm"],
+            0.6,
+            True,
+            size.gpt2_builds,
+        ),
+        Result(
+            "… the bare passes, to the same",
+            shown["bare"],
+            shown["gemm"],
+            rates["bare"] / rates["gemm"],
+            rounds=size.gpt2_builds,
+        ),
+    ]
 
 
 def memory(space: Workspace) -> list[Result]:

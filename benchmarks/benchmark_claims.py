@@ -23,7 +23,9 @@ _LENGTHS = (
 
 
 def claims(space: Workspace) -> list[Result]:
-    """Measure tests between layers, permutations, nearest neighbours' labels, probes and dimension over scales."""
+    """Measure tests between layers, permutations, nearest neighbours' labels, probes and dimension
+    over scales.
+    """
     return [*_versus(space), *_permutations(space), *_labels(space), *_scales(space)]
 
 
@@ -93,7 +95,9 @@ def _labelled_store(space: Workspace) -> Path:
 
 
 def _with_scikit_learn(vectors: NDArray[np.float64], classes: NDArray[np.int64]) -> None:
-    """Predict classes in five folds, with the strength of the regularisation from three inner folds, as probe does."""
+    """Predict classes in five folds, with the strength of the regularisation from three inner
+    folds, as probe does.
+    """
     steps = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, solver="newton-cg"))
     chosen = GridSearchCV(
         steps, {"logisticregression__C": STRENGTHS}, cv=KFold(3, shuffle=True, random_state=0)

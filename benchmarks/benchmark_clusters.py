@@ -1,17 +1,21 @@
 """Made-up vectors that lie like those of a language model.
 
-A vector is a common mean, the centre of its topic, that of its cluster in it and its own deviation, times a length that
-varies a little:
+A vector is a common mean, the centre of its topic, that of its cluster in it and its own deviation,
+times a length that varies a little:
 
 * the mean makes the cosines of unrelated items positive, as in every layer of a language model;
-* two thousand clusters, whose sizes fall as a power of their rank (Zipf), give items near neighbours, and some regions
-  many more than others: both decide how far a graph or an inverted list has to look;
-* the clusters lie in a few dozen topics, so that a graph leads to the right region and is not lost among islands;
-* the deviations of a cluster are mostly along a few directions of its own, so that the intrinsic dimension is small;
-* centres and deviations have a spectrum that falls as a power of the rank, in rotated directions, so that no component
-  is special.
+* two thousand clusters, whose sizes fall as a power of their rank (Zipf), give items near
+  neighbours, and some regions many more than others: both decide how far a graph or an inverted
+  list has to look;
+* the clusters lie in a few dozen topics, so that a graph leads to the right region and is not lost
+  among islands;
+* the deviations of a cluster are mostly along a few directions of its own, so that the intrinsic
+  dimension is small;
+* centres and deviations have a spectrum that falls as a power of the rank, in rotated directions,
+  so that no component is special.
 
-Beside the 10,000 most frequent English words in MiniLM (layer 6), the first 10,000 at 384 components have:
+Beside the 10,000 most frequent English words in MiniLM (layer 6), the first 10,000 at 384
+components have:
 
 =============================== ====== ========
 measure                         MiniLM clusters
@@ -30,7 +34,8 @@ recall@10 of hnswlib, ef = 80   .998   .994
 
 The recall is that of 300 held-out words or vectors (M = 16, ef_construction = 200).
 
-Items are drawn block by block, each block from a seed of its own: a set of n is the beginning of every larger one.
+Items are drawn block by block, each block from a seed of its own: a set of n is the beginning of
+every larger one.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,6 @@
-"""Layers against layers: to the matrix products and the searches that they cannot do without, and by two routes."""
+"""Layers against layers: to the matrix products and the searches that they cannot do without, and
+by two routes.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -66,7 +68,9 @@ def _products(space: Workspace) -> list[Result]:
 
 
 def routes(space: Workspace) -> list[Result]:
-    """Compare Gram matrices with sums of products where items are few: times, and how far apart the numbers are."""
+    """Compare Gram matrices with sums of products where items are few: times, and how far apart the
+    numbers are.
+    """
     n_layers, n, dim = space.size.deep
     catalog = Store(space.synthetic(n, n_layers, dim)).catalog
     [card] = catalog.cards.values()
@@ -78,11 +82,11 @@ def routes(space: Workspace) -> list[Result]:
         seconds = interleave(
             {
                 "matrices": timed(
-                    lambda: forms.update(m=gram_forms(layers, grid.pairs, ids, kernel, prepare))
-                ),  # noqa: B023
+                    lambda: forms.update(m=gram_forms(layers, grid.pairs, ids, kernel, prepare))  # noqa: B023
+                ),
                 "products": timed(
-                    lambda: forms.update(p=reduce_pairs(layers, grid.pairs, ids, form, prepare))
-                ),  # noqa: B023
+                    lambda: forms.update(p=reduce_pairs(layers, grid.pairs, ids, form, prepare))  # noqa: B023
+                ),
             },
             1,
             warmups=0,

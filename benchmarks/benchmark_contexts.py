@@ -1,4 +1,6 @@
-"""Vectors of words in contexts, of MiniLM: words drawn by their frequency in English, in sequences of twenty."""
+"""Vectors of words in contexts, of MiniLM: words drawn by their frequency in English, in sequences
+of twenty.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +26,9 @@ def save_words_in_context(path: Path, n: int) -> None:
 
 @torch.inference_mode()
 def words_in_context(n: int, seed: int) -> Iterator[NDArray[np.float32]]:
-    """Yield the vectors of n words or a few more, float32 (m, dim): of each the state of its last token."""
+    """Yield the vectors of n words or a few more, float32 (m, dim): of each the state of its last
+    token.
+    """
     import wordfreq
     from transformers import AutoModel, AutoTokenizer
 

@@ -1,4 +1,6 @@
-"""Embedding words: against the bare model, the loop over single texts, and sentence-transformers."""
+"""Embedding words: against the bare model, the loop over single texts, and
+sentence-transformers.
+"""
 
 import sys
 import time
@@ -59,15 +61,32 @@ def encoding(space: Workspace) -> list[Result]:
     shares = [n_flops / min(seconds[name]) * min(seconds["gemm"]) for name in ("build", "bare")]
     return [
         compare(f"{what} to the bare forward passes", ours, seconds["bare"], goal=1.1),
-        compare(f"{what} to one text per call ({len(loop_words)} words, scaled)", ours, seconds["loop"],
-                goal=15, faster=True),
-        compare(f"{what} to SentenceTransformer.encode, one layer", ours, seconds["default"], goal=1.3, faster=True),
-        compare(f"… with batches of {_BEST_BATCH}, sorted by length", ours, seconds["best"], faster=True),
-        Result("share of the float32 GEMM rate: the build, the bare passes", f"{shares[0]:.0%}", f"{shares[1]:.0%}",
-               rounds=len(ours)),
+        compare(
+            f"{what} to one text per call ({len(loop_words)} words, scaled)",
+            ours,
+            seconds["loop"],
+            goal=15,
+            faster=True,
+        ),
+        compare(
+            f"{what} to SentenceTransformer.encode, one layer",
+            ours,
+            seconds["default"],
+            goal=1.3,
+            faster=True,
+        ),
+        compare(
+            f"… with batches of {_BEST_BATCH}, sorted by length", ours, seconds["best"], faster=True
+        ),
+        Result(
+            "share of the float32 GEMM rate: the build, the bare passes",
+            f"{shares[0]:.0%}",
+            f"{shares[1]:.0%}",
+            rounds=len(ours),
+        ),
         *of_sentences,
         _first(space),
-    ]  # fmt: skip
+    ]
 
 
 def _sentences(
@@ -77,7 +96,9 @@ def _sentences(
     model: Any,
     tokenizer: Tokenizer,
 ) -> list[Result]:
-    """Build a store of sentences of some 46 tokens, one layer and all, against one layer of sentence-transformers."""
+    """Build a store of sentences of some 46 tokens, one layer and all, against one layer of
+    sentence-transformers.
+    """
     words = [item.text for item in words_of(f"words:{space.size.words}")]
     chosen = np.random.default_rng(0).integers(
         0, len(words), (space.size.sentences, _SENTENCE_WORDS)
@@ -145,7 +166,9 @@ def _first(space: Workspace) -> Result:
 
 @torch.no_grad()
 def _loop(model: Any, tokenizer: Any, words: Sequence[str]) -> float:
-    """The usual way: a text at a time, the hidden states of all layers to numpy, the last token's vector of each."""
+    """The usual way: a text at a time, the hidden states of all layers to numpy, the last token's
+    vector of each.
+    """
     vectors = []
     began = time.perf_counter()
     for word in words:

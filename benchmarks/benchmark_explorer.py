@@ -1,4 +1,6 @@
-"""The web explorer and the report: times to a page, to neighbours and to a frame; size of a report."""
+"""The web explorer and the report: times to a page, to neighbours and to a frame; size of a
+report.
+"""
 
 import http.client
 import json
@@ -35,12 +37,13 @@ def explorer(space: Workspace) -> list[Result]:
             "imports": timed(
                 lambda: subprocess.run(
                     (sys.executable, "-c", "import typer, duckdb, starlette.applications, uvicorn"),
-                    check=True, env=_environment(space.root),
+                    check=True,
+                    env=_environment(space.root),
                 )
             ),
         },
         space.size.starts,
-    )  # fmt: skip
+    )
     return [
         compare(
             "explorer: neighbours in 3 layers, to Store.neighbours",
@@ -101,7 +104,8 @@ def _neighbours(space: Workspace, path: Path) -> Mapping[str, list[float]]:
 def _frames(space: Workspace) -> list[Result]:
     """Draw maps in chromium, and return the times of a frame beside those of a nearly empty one.
 
-    The three pages take turns, since what a frame costs by itself depends on what else the machine does.
+    The three pages take turns, since what a frame costs by itself depends on what else the machine
+    does.
     """
     if CHROMIUM is None:
         return []
@@ -150,10 +154,12 @@ def _report(space: Workspace) -> list[Result]:
     n_bytes = len(pages[0].encode())
     size, limit = f"{n_bytes / 1e6:.2f} MB", f"≤ {_REPORT_BYTES / 1e6:g} MB"
     return [
-        Result(f"report on {n:,} words × 7 layers: size", size, limit, n_bytes / _REPORT_BYTES, 1.0),
+        Result(
+            f"report on {n:,} words × 7 layers: size", size, limit, n_bytes / _REPORT_BYTES, 1.0
+        ),
         Result(f"report on {n:,} words × 7 layers: all metrics computed", _shown(first), ""),
         Result(f"report on {n:,} words × 7 layers: metrics from stored answers", _shown(again), ""),
-    ]  # fmt: skip
+    ]
 
 
 def _enter(url: str) -> tuple[str, str]:

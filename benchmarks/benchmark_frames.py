@@ -1,4 +1,5 @@
-"""Measure the frames of the explorer's map in chromium: benchmark_frames.py '{"name": "URL", …}' ROUNDS.
+"""Measure the frames of the explorer's map in chromium: benchmark_frames.py '{"name": "URL", …}'
+ROUNDS.
 
 A program of its own, since playwright's synchronous interface runs once in a process.
 """
@@ -37,7 +38,9 @@ _REST = """async () => {
 
 
 def main(urls: dict[str, str], n_rounds: int) -> None:
-    """Print, for each named explorer, the best median of the seconds of a frame while layers morph, and at rest."""
+    """Print, for each named explorer, the best median of the seconds of a frame while layers morph,
+    and at rest.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

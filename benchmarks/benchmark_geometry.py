@@ -1,4 +1,6 @@
-"""The geometry of a layer: against the usual ways to compute it, and in memory that does not grow with the items."""
+"""The geometry of a layer: against the usual ways to compute it, and in memory that does not grow
+with the items.
+"""
 
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -70,13 +72,26 @@ def _isoscore(space: Workspace) -> list[Result]:
     package = _peak(_PACKAGE, path=str(file))
     what = f"IsoScore of {n:,} × {dim}, read from the store, in float64,"
     return [
-        compare(f"{what} to the IsoScore package, in memory, in float32", seconds["ours"], seconds["float32"], goal=1),
+        compare(
+            f"{what} to the IsoScore package, in memory, in float32",
+            seconds["ours"],
+            seconds["float32"],
+            goal=1,
+        ),
         compare("… to the package in float64", seconds["ours"], seconds["float64"], goal=1),
-        Result("… peak memory of the process", *(f"{peak[0] / 1e3:.0f} MB" for peak in (ours, package)),
-               ours[0] / package[0], 1.0),
-        Result("… above that of the imports and of opening", *(f"{peak[1] / 1e3:.0f} MB" for peak in (ours, package)),
-               ours[1] / max(1, package[1]), 1.0),
-    ]  # fmt: skip
+        Result(
+            "… peak memory of the process",
+            *(f"{peak[0] / 1e3:.0f} MB" for peak in (ours, package)),
+            ours[0] / package[0],
+            1.0,
+        ),
+        Result(
+            "… above that of the imports and of opening",
+            *(f"{peak[1] / 1e3:.0f} MB" for peak in (ours, package)),
+            ours[1] / max(1, package[1]),
+            1.0,
+        ),
+    ]
 
 
 def _anisotropy(space: Workspace) -> list[Result]:
@@ -94,11 +109,21 @@ def _anisotropy(space: Workspace) -> list[Result]:
     )
     what = f"anisotropy of {n:,} × {dim}"
     return [
-        compare(f"{what}, reading every vector, to scipy's pdist", seconds["vectors"], seconds["pdist"], goal=100,
-                faster=True),
-        compare(f"{what}, from the summaries, to scipy's pdist", seconds["summary"], seconds["pdist"], goal=100,
-                faster=True),
-    ]  # fmt: skip
+        compare(
+            f"{what}, reading every vector, to scipy's pdist",
+            seconds["vectors"],
+            seconds["pdist"],
+            goal=100,
+            faster=True,
+        ),
+        compare(
+            f"{what}, from the summaries, to scipy's pdist",
+            seconds["summary"],
+            seconds["pdist"],
+            goal=100,
+            faster=True,
+        ),
+    ]
 
 
 def _peaks(space: Workspace) -> list[Result]:
@@ -139,6 +164,8 @@ def layer_of(path: Path) -> StoredLayer:
 
 
 def _peak(script: tuple[str, str], **values: Any) -> tuple[int, int]:
-    """Return the peak memory of a process of its own, and how much of it came after its imports, in kB."""
+    """Return the peak memory of a process of its own, and how much of it came after its imports, in
+    kB.
+    """
     prepare, work = (part.format(**values) for part in script)
     return peak(work, prepare)

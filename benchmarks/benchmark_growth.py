@@ -1,4 +1,6 @@
-"""One question, one process, beside the same question to the peers; and how each cost grows with the items."""
+"""One question, one process, beside the same question to the peers; and how each cost grows with
+the items.
+"""
 
 import re
 from collections.abc import Callable
@@ -18,7 +20,9 @@ _SMALL = 10_000
 
 
 def oneshot(space: Workspace) -> list[Result]:
-    """Ask for the neighbours of a word: whole processes, all of which scan every vector and print the same words."""
+    """Ask for the neighbours of a word: whole processes, all of which scan every vector and print
+    the same words.
+    """
     n = space.size.short
     made = space.clustered(n)
     commands = commands_of(space, made, _WORD)
@@ -53,29 +57,58 @@ def growth(space: Workspace) -> list[Result]:
     for n, each in made.items():
         steps = {"writing": each.seconds["writing"], "building the index": each.seconds["indexing"]}
         space.points += [Point(step, "embstore", n, seconds) for step, seconds in steps.items()]
-    near = _grow(space, made, "neighbours, one process", lambda each: {
-        name: program(command, space.root) for name, command in commands_of(space, each, _WORD).items()
-    })  # fmt: skip
-    mean = _grow(space, made, "anisotropy, one process", lambda each: {
-        "embstore": process(("query", "anisotropy", "--store", str(each.store)), space.root),
-        "numpy": program(_numpy_anisotropy(each.file), space.root),
-    })  # fmt: skip
+    near = _grow(
+        space,
+        made,
+        "neighbours, one process",
+        lambda each: {
+            name: program(command, space.root)
+            for name, command in commands_of(space, each, _WORD).items()
+        },
+    )
+    mean = _grow(
+        space,
+        made,
+        "anisotropy, one process",
+        lambda each: {
+            "embstore": process(("query", "anisotropy", "--store", str(each.store)), space.root),
+            "numpy": program(_numpy_anisotropy(each.file), space.root),
+        },
+    )
     _grow(space, made, "neighbours, open store", lambda each: {"embstore": _open_store(each.store)})
-    read = _grow(space, made, "reading every vector", lambda each: {
-        "embstore": query(each.store, "anisotropy", variant="centred"),
-        "numpy.load": timed(lambda: np.load(each.file)),
-    })  # fmt: skip
+    read = _grow(
+        space,
+        made,
+        "reading every vector",
+        lambda each: {
+            "embstore": query(each.store, "anisotropy", variant="centred"),
+            "numpy.load": timed(lambda: np.load(each.file)),
+        },
+    )
     most, least = max(made), min(made)
     small = min(made, key=lambda n: abs(n - _SMALL))
     dim = space.size.search_dim
     return [
-        compare(f"neighbours of a word among {most:,} × {dim}, to among {small:,}, one process each",
-                near[most]["embstore"], near[small]["embstore"], goal=1.5),
-        compare(f"anisotropy of {most:,} × {dim}, to that of {least:,}, one process each",
-                mean[most]["embstore"], mean[least]["embstore"], goal=1.5),
-        compare(f"centred anisotropy of {most:,} × {dim}, which reads all, to numpy.load of the same bytes",
-                read[most]["embstore"], read[most]["numpy.load"], show=rate(4 * most * dim)),
-    ]  # fmt: skip
+        compare(
+            f"neighbours of a word among {most:,} × {dim}, to among {small:,}, one process each",
+            near[most]["embstore"],
+            near[small]["embstore"],
+            goal=1.5,
+        ),
+        compare(
+            f"anisotropy of {most:,} × {dim}, to that of {least:,}, one process each",
+            mean[most]["embstore"],
+            mean[least]["embstore"],
+            goal=1.5,
+        ),
+        compare(
+            f"centred anisotropy of {most:,} × {dim}, which reads all, to numpy.load of the same"
+            " bytes",
+            read[most]["embstore"],
+            read[most]["numpy.load"],
+            show=rate(4 * most * dim),
+        ),
+    ]
 
 
 def _grow(

@@ -24,7 +24,8 @@ print(time.perf_counter() - began, peak)
 
 
 def importing(space: Workspace) -> list[Result]:
-    """Read as many vectors as the largest store has: with embstore into a store, with gensim into memory.
+    """Read as many vectors as the largest store has: with embstore into a store, with gensim into
+    memory.
 
     No index is built, as gensim builds none. Peaks are of whole processes, with what they import.
     """
@@ -62,7 +63,9 @@ def _write(path: Path, n: int, dim: int) -> None:
 
 
 def _run(prepare: str, work: str) -> tuple[float, float]:
-    """Return the seconds of some work in a process of its own, and the peak memory of the process in kB."""
+    """Return the seconds of some work in a process of its own, and the peak memory of the process
+    in kB.
+    """
     code = _SCRIPT.format(prepare=prepare, work=work)
     done = subprocess.run(
         (sys.executable, "-W", "ignore", "-c", code), check=True, capture_output=True, text=True

@@ -1,4 +1,6 @@
-"""Maps by t-SNE: what embstore adds to openTSNE on the same neighbours, and the share of neighbours that they keep."""
+"""Maps by t-SNE: what embstore adds to openTSNE on the same neighbours, and the share of neighbours
+that they keep.
+"""
 
 import time
 from collections.abc import Callable
@@ -22,7 +24,9 @@ _OVERHEAD = 1.2
 
 
 def maps(space: Workspace) -> list[Result]:
-    """Map two layers by t-SNE, which includes the search for neighbours, and by principal components."""
+    """Map two layers by t-SNE, which includes the search for neighbours, and by principal
+    components.
+    """
     path = space.words()
     store = Store(path)
     cpu_seconds: dict[str, list[float]] = {}
@@ -44,18 +48,35 @@ def maps(space: Workspace) -> list[Result]:
     n = space.size.words
     return [
         compare(
-            f"map --method tsne, 2 layers of {n:,} words, to openTSNE on the same neighbours", seconds["embstore"],
-            seconds["openTSNE"], goal=_OVERHEAD,
+            f"map --method tsne, 2 layers of {n:,} words, to openTSNE on the same neighbours",
+            seconds["embstore"],
+            seconds["openTSNE"],
+            goal=_OVERHEAD,
         ),
-        compare("… in CPU seconds", cpu_seconds["embstore"], cpu_seconds["openTSNE"], goal=_OVERHEAD),
-        Result(f"map --method tsne, {n:,} words: least share of the ten nearest kept", f"{kept:.3f}", "", kept,
-               _KEPT if n >= 8_000 else None, at_least=True),
-        Result(f"map --method pca, 2 layers of {n:,} words", f"{min(components):.2f} s", "", rounds=len(components)),
-    ]  # fmt: skip
+        compare(
+            "… in CPU seconds", cpu_seconds["embstore"], cpu_seconds["openTSNE"], goal=_OVERHEAD
+        ),
+        Result(
+            f"map --method tsne, {n:,} words: least share of the ten nearest kept",
+            f"{kept:.3f}",
+            "",
+            kept,
+            _KEPT if n >= 8_000 else None,
+            at_least=True,
+        ),
+        Result(
+            f"map --method pca, 2 layers of {n:,} words",
+            f"{min(components):.2f} s",
+            "",
+            rounds=len(components),
+        ),
+    ]
 
 
 def _timed_twice(work: Callable[[], object], cpu_seconds: list[float]) -> Contender:
-    """Return what does the work once and returns its seconds; those of all CPUs are appended to a list."""
+    """Return what does the work once and returns its seconds; those of all CPUs are appended to a
+    list.
+    """
 
     def run() -> None:
         began = time.process_time()

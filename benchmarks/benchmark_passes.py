@@ -1,4 +1,6 @@
-"""What a build cannot do without: the forward passes over its batches, and the machine's matrix products."""
+"""What a build cannot do without: the forward passes over its batches, and the machine's matrix
+products.
+"""
 
 import json
 import os
@@ -29,7 +31,9 @@ _GEMM_SIZE = 1536
 
 @contextmanager
 def builder(space: Workspace) -> Iterator[Callable[..., Contender]]:
-    """Give what builds new stores of a source. Start-up, reading the source and loading the model are not counted."""
+    """Give what builds new stores of a source. Start-up, reading the source and loading the model
+    are not counted.
+    """
     command = (sys.executable, str(Path(__file__).with_name("benchmark_builder.py")))
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -92,7 +96,9 @@ def gemm() -> float:
 
 
 def flops(model: Any, inputs: Sequence[Inputs]) -> float:
-    """Return the operations of the matrix products: all linear maps of the blocks, and attention."""
+    """Return the operations of the matrix products: all linear maps of the blocks, and
+    attention.
+    """
     config = model.config
     dim, n_blocks = config.hidden_size, config.num_hidden_layers
     [blocks] = [

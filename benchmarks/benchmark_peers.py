@@ -1,4 +1,6 @@
-"""What else people keep vectors in, each asked for the neighbours of a stored word by a process of its own."""
+"""What else people keep vectors in, each asked for the neighbours of a stored word by a process of
+its own.
+"""
 
 import struct
 import sys
@@ -33,7 +35,9 @@ class Peer(Protocol):
     @property
     def package(self) -> str: ...
     def one_shot(self, space: Workspace, made: Clustered, word: str) -> Sequence[str]:
-        """Return the command that prints the nearest K of a stored word, after making what it reads."""
+        """Return the command that prints the nearest K of a stored word, after making what it
+        reads.
+        """
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,9 @@ class DuckDB:
 
 @dataclass(frozen=True)
 class LanceDB:
-    """A table with an index on the text; from 50,000 items on an IVF_HNSW_SQ too, whose hits are ranked exactly."""
+    """A table with an index on the text; from 50,000 items on an IVF_HNSW_SQ too, whose hits are
+    ranked exactly.
+    """
 
     name: str = "LanceDB"
     package: str = "lancedb"
@@ -192,7 +198,9 @@ SLOW = ("llm similar",)
 
 
 def commands_of(space: Workspace, made: Clustered, word: str) -> Mapping[str, Sequence[str]]:
-    """Return the commands of embstore and of the peers that take part, which ask for the neighbours of a word."""
+    """Return the commands of embstore and of the peers that take part, which ask for the neighbours
+    of a word.
+    """
     left_out = {*space.size.without, *(SLOW if len(made.texts) > space.size.slow else ())}
     there = [peer for peer in PEERS if installed(peer.package) and peer.name not in left_out]
     return {peer.name: peer.one_shot(space, made, word) for peer in (Embstore(), *there)}

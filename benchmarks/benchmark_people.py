@@ -21,9 +21,11 @@ _START = "import typer, duckdb, faiss"
 
 
 def people(space: Workspace) -> list[Result]:
-    """Ask for the similarity to scores of as many pairs as SimVerb-3500 has, at all layers of MiniLM.
+    """Ask for the similarity to scores of as many pairs as SimVerb-3500 has, at all layers of
+    MiniLM.
 
-    A benchmark downloads nothing: words and scores are made up, what is read and computed is the same.
+    A benchmark downloads nothing: words and scores are made up, what is read and computed is the
+    same.
     """
     path, n_words = people_store(space)
     seconds = interleave(
@@ -39,12 +41,23 @@ def people(space: Workspace) -> list[Result]:
         f"similarity of {_PAIRS:,} pairs of {n_words} words, 7 layers, with intervals: seconds"
         f" beyond `{_START}`"
     )
-    return [Result(what, milliseconds(ours), milliseconds(start), ours - start, _BEYOND, rounds=len(beyond),
-                   median_ratio=float(np.median(beyond)))]  # fmt: skip
+    return [
+        Result(
+            what,
+            milliseconds(ours),
+            milliseconds(start),
+            ours - start,
+            _BEYOND,
+            rounds=len(beyond),
+            median_ratio=float(np.median(beyond)),
+        )
+    ]
 
 
 def people_store(space: Workspace) -> tuple[Path, int]:
-    """Return a store of the words of the pairs in MiniLM, with the pairs, and the number of words."""
+    """Return a store of the words of the pairs in MiniLM, with the pairs, and the number of
+    words.
+    """
     n_words = min(_WORDS, space.size.words)
     words = [item.text for item in words_of(f"words:{n_words}")]
     path = space.new("people")

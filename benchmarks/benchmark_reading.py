@@ -15,7 +15,9 @@ _GROWTH = 1.15  # of the peak memory between n and 10 n: what the allocator and 
 
 
 def scale(space: Workspace) -> list[Result]:
-    """Ask for the anisotropy of large stores and of small ones, where summaries answer, and other questions twice."""
+    """Ask for the anisotropy of large stores and of small ones, where summaries answer, and other
+    questions twice.
+    """
     size = space.size
     most = space.synthetic(size.most, _LAYERS, size.low_dim, size.shards)
     return [
@@ -55,10 +57,14 @@ def _again(space: Workspace, path: Path, metric: str, shape: str) -> list[Result
         {name: _process(space, name, path) for name in (metric, "anisotropy")}, space.size.starts
     )
     return [
-        compare(f"{metric} of {shape}, asked again, to its anisotropy", seconds[metric], seconds["anisotropy"],
-                goal=1.5),
+        compare(
+            f"{metric} of {shape}, asked again, to its anisotropy",
+            seconds[metric],
+            seconds["anisotropy"],
+            goal=1.5,
+        ),
         compare("… to asking for the first time", seconds[metric], [first] * space.size.starts),
-    ]  # fmt: skip
+    ]
 
 
 def _process(space: Workspace, metric: str, path: Path) -> Contender:
@@ -78,12 +84,18 @@ def centred(space: Workspace) -> list[Result]:
     shown = rate(n_bytes)
     what = f"centred anisotropy of {size.long:,} × {size.dim}, which reads all"
     return [
-        Result(f"{what}: GB/s, warm", shown(min(seconds["all"])), "", gigabytes, 2.5, True, size.reads),
+        Result(
+            f"{what}: GB/s, warm", shown(min(seconds["all"])), "", gigabytes, 2.5, True, size.reads
+        ),
         Result("… per second of processor time", shown(_processor_seconds(long)), "", rounds=1),
         compare("… to reading the files' bytes", seconds["all"], seconds["read"], show=shown),
-        Result(f"… peak memory, to that of {size.short:,}", *(f"{peak / 1e3:.0f} MB" for peak in peaks),
-               peaks[0] / peaks[1], _GROWTH),
-    ]  # fmt: skip
+        Result(
+            f"… peak memory, to that of {size.short:,}",
+            *(f"{peak / 1e3:.0f} MB" for peak in peaks),
+            peaks[0] / peaks[1],
+            _GROWTH,
+        ),
+    ]
 
 
 def _processor_seconds(path: Path) -> float:

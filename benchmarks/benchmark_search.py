@@ -1,4 +1,6 @@
-"""Searches in one process, at the same recall: what one query takes, and how many are answered in a second."""
+"""Searches in one process, at the same recall: what one query takes, and how many are answered in a
+second.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -87,7 +89,9 @@ def _search(
 
 
 def left_out_of(there: Sequence[type[Searcher]], n: int, slow: int) -> list[type[Searcher]]:
-    """Return who does not take part among n items: of the two graphs in memory the one that is slower among fewer."""
+    """Return who does not take part among n items: of the two graphs in memory the one that is
+    slower among fewer.
+    """
     both = {"usearch", "hnswlib"} <= {kind.package for kind in there}
     return [kind for kind in there if both and n > slow and kind.package == "usearch"]
 
@@ -122,11 +126,22 @@ def _lines(
         shown = f"to {name} ({how}, recall {its:.3f}{'' if its >= _RECALL else ': its best'})"
         bound = goal if name not in EXACT and its >= _RECALL else None
         lines += [
-            compare(f"… p50 of one query a call, one thread, {shown}", single["embstore"], single[name], goal=bound,
-                    show=_microseconds),
-            compare(f"… queries/s of {CORES} cores, {shown}", batch["embstore"], batch[name], goal=bound,
-                    faster=True, show=lambda seconds: f"{1 / seconds:,.0f}/s"),
-        ]  # fmt: skip
+            compare(
+                f"… p50 of one query a call, one thread, {shown}",
+                single["embstore"],
+                single[name],
+                goal=bound,
+                show=_microseconds,
+            ),
+            compare(
+                f"… queries/s of {CORES} cores, {shown}",
+                batch["embstore"],
+                batch[name],
+                goal=bound,
+                faster=True,
+                show=lambda seconds: f"{1 / seconds:,.0f}/s",
+            ),
+        ]
     return lines
 
 
@@ -161,7 +176,9 @@ def recall_of(found: Rows, nearest: Rows) -> float:
 
 
 def _tune(searcher: Searcher, queries: Vectors, nearest: Rows) -> tuple[Any, float]:
-    """Use the first setting whose recall on these very queries is enough, else the last; return it and the recall."""
+    """Use the first setting whose recall on these very queries is enough, else the last; return it
+    and the recall.
+    """
     for setting in searcher.settings:
         searcher.use(setting)
         few = len(queries) if searcher.how != "exact" else min(_FEWEST, len(queries))

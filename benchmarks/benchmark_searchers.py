@@ -1,4 +1,6 @@
-"""In-process searches of the same vectors, each with the settings that trade its time for its recall."""
+"""In-process searches of the same vectors, each with the settings that trade its time for its
+recall.
+"""
 
 import os
 from abc import ABC, abstractmethod
@@ -30,9 +32,11 @@ class Searcher(ABC):
     Attributes:
         name: in the table.
         package: what must be installed.
-        settings: from the fastest to the one with the best recall; a setting stands for itself in the table.
+        settings: from the fastest to the one with the best recall; a setting stands for itself in
+            the table.
         how: what the settings are.
-        building: seconds that the index took, where there is one and embstore's own writer did not make it.
+        building: seconds that the index took, where there is one and embstore's own writer did not
+            make it.
     """
 
     name: str
@@ -169,9 +173,11 @@ class Hnswlib(Searcher):
 
 
 class LanceDB(Searcher):
-    """A table on disk: scanned while it is small, else IVF_HNSW_SQ, whose hits are ranked by the exact vectors.
+    """A table on disk: scanned while it is small, else IVF_HNSW_SQ, whose hits are ranked by the
+    exact vectors.
 
-    It has threads of its own, whose number cannot be changed in a running process: one query may use all cores.
+    It has threads of its own, whose number cannot be changed in a running process: one query may
+    use all cores.
     """
 
     name, package = "LanceDB", "lancedb"

@@ -1,4 +1,6 @@
-"""One question, one process: what the command line costs beside the libraries that it cannot do without."""
+"""One question, one process: what the command line costs beside the libraries that it cannot do
+without.
+"""
 
 import os
 import re

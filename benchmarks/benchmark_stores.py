@@ -75,7 +75,8 @@ class Workspace:
     """A folder for the stores of one run, each made at its first use.
 
     Args:
-        root: the folder, on the disk that is to be measured. What is in it from an earlier run is used again.
+        root: the folder, on the disk that is to be measured. What is in it from an earlier run is
+            used again.
         size: of the stores.
     """
 
@@ -164,7 +165,9 @@ class Workspace:
 
 
 def blocks(n: int, n_layers: int, dim: int) -> Iterator[Block]:
-    """Yield ids (rows,) and vectors (layers, rows, dim), ``n`` rows in all, clustered round a direction."""
+    """Yield ids (rows,) and vectors (layers, rows, dim), ``n`` rows in all, clustered round a
+    direction.
+    """
     rng = np.random.default_rng(0)
     centre = rng.standard_normal((n_layers, 1, dim), dtype=np.float32)
     for start in range(0, n, _BLOCK_ROWS):
@@ -175,7 +178,9 @@ def blocks(n: int, n_layers: int, dim: int) -> Iterator[Block]:
 
 
 def occurrences(n: int) -> dict[int, Item]:
-    """Return ``n`` words in their sentences by number, which stands for their id: ten a sentence, 2,000 different."""
+    """Return ``n`` words in their sentences by number, which stands for their id: ten a sentence,
+    2,000 different.
+    """
     rng = np.random.default_rng(1)
     found: dict[int, Item] = {}
     while len(found) < n:
@@ -192,11 +197,24 @@ def occurrences(n: int) -> dict[int, Item]:
 def synthetic_card(n_layers: int, dim: int, unit: Unit = Unit.WORD) -> Card:
     """Return the card of a space of made-up words."""
     return Card(
-        space=f"synthetic.{unit}.last", model="synthetic", checkpoint="synthetic", revision=None,
-        weights_sha256="0" * 64, tokenizer_sha256="0" * 64, config_sha256="0" * 64, architecture="None", unit=unit,
-        pooling=Pooling.LAST, template=Template(), layers=Layers.of_model(n_layers - 1, None), dim=dim, dtype="float32",
-        max_tokens=None, versions={}, created="2025-01-01T00:00:00+00:00",
-    )  # fmt: skip
+        space=f"synthetic.{unit}.last",
+        model="synthetic",
+        checkpoint="synthetic",
+        revision=None,
+        weights_sha256="0" * 64,
+        tokenizer_sha256="0" * 64,
+        config_sha256="0" * 64,
+        architecture="None",
+        unit=unit,
+        pooling=Pooling.LAST,
+        template=Template(),
+        layers=Layers.of_model(n_layers - 1, None),
+        dim=dim,
+        dtype="float32",
+        max_tokens=None,
+        versions={},
+        created="2025-01-01T00:00:00+00:00",
+    )
 
 
 def write_synthetic(

@@ -1,7 +1,7 @@
 """Time contenders against each other, and put the ratios in a table.
 
-Ratios are measured in one run: the contenders take turns (A B C A B C …), so that whatever else the machine does falls
-on all of them, and each is judged by its best time.
+Ratios are measured in one run: the contenders take turns (A B C A B C …), so that whatever else the
+machine does falls on all of them, and each is judged by its best time.
 """
 
 import gc
@@ -81,15 +81,51 @@ class Size:
 
 FULL = Size()
 QUICK = Size(
-    words=2_000, loop_words=100, builds=3, starts=7, reads=3, many=10_000, most=100_000, short=5_000, long=50_000,
-    gpt2_words=500, gpt2_builds=2, deep=(13, 500, 768), growth=(1_000, 10_000), one_shots=3, queries=100,
-    search_seconds=1.0, probed=500, slow=10_000, sentences=200,
-)  # fmt: skip
+    words=2_000,
+    loop_words=100,
+    builds=3,
+    starts=7,
+    reads=3,
+    many=10_000,
+    most=100_000,
+    short=5_000,
+    long=50_000,
+    gpt2_words=500,
+    gpt2_builds=2,
+    deep=(13, 500, 768),
+    growth=(1_000, 10_000),
+    one_shots=3,
+    queries=100,
+    search_seconds=1.0,
+    probed=500,
+    slow=10_000,
+    sentences=200,
+)
 TINY = Size(
-    words=40, loop_words=4, builds=1, starts=1, reads=1, few=20, many=60, most=60, shards=5, short=50, long=100, dim=16,
-    gpt2_words=10, gpt2_builds=1, deep=(3, 20, 16), growth=(60, 90), search_dim=16, one_shots=1, queries=4,
-    search_seconds=0.01, probed=40, slow=60, sentences=4,
-)  # fmt: skip
+    words=40,
+    loop_words=4,
+    builds=1,
+    starts=1,
+    reads=1,
+    few=20,
+    many=60,
+    most=60,
+    shards=5,
+    short=50,
+    long=100,
+    dim=16,
+    gpt2_words=10,
+    gpt2_builds=1,
+    deep=(3, 20, 16),
+    growth=(60, 90),
+    search_dim=16,
+    one_shots=1,
+    queries=4,
+    search_seconds=0.01,
+    probed=40,
+    slow=60,
+    sentences=4,
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +140,8 @@ class Result:
         goal: the bound on the ratio; None where it is only reported.
         at_least: whether the goal is a lower bound.
         rounds: how often each contender ran.
-        median_ratio: the median over the rounds of the ratio within a round, to show how steady the ratio is.
+        median_ratio: the median over the rounds of the ratio within a round, to show how steady the
+            ratio is.
     """
 
     what: str
@@ -128,13 +165,22 @@ class Result:
         """The line as text."""
         goal = "" if self.goal is None else f"{'≥' if self.at_least else '≤'} {self.goal:g}"
         verdict = {None: "", True: "holds", False: "MISSED"}[self.holds]
-        return (self.what, self.ours, self.peer, _number(self.ratio), _number(self.median_ratio), goal, verdict,
-                str(self.rounds))  # fmt: skip
+        return (
+            self.what,
+            self.ours,
+            self.peer,
+            _number(self.ratio),
+            _number(self.median_ratio),
+            goal,
+            verdict,
+            str(self.rounds),
+        )
 
 
 @dataclass(frozen=True)
 class Point:
-    """One measured cost at one size: how a cost grows is a line through the points of one contender.
+    """One measured cost at one size: how a cost grows is a line through the points of one
+    contender.
 
     Attributes:
         cost: what was done.
@@ -168,7 +214,9 @@ HEADER = ("what", "ours", "peer", "ratio", "median", "goal", "verdict", "rounds"
 def interleave(
     contenders: Mapping[str, Contender], rounds: int, *, warmups: int | None = None
 ) -> dict[str, list[float]]:
-    """Let the contenders take turns, and return the seconds of each round; by default one goes before several."""
+    """Let the contenders take turns, and return the seconds of each round; by default one goes
+    before several.
+    """
     warmups = int(rounds > 1) if warmups is None else warmups
     for _ in range(warmups):
         for contender in contenders.values():
@@ -237,9 +285,12 @@ def markdown(results: list[Result]) -> str:
 
 
 def machine() -> str:
-    """Return what the figures depend on: the computer, and the versions of what is installed of libraries and peers."""
+    """Return what the figures depend on: the computer, and the versions of what is installed of
+    libraries and peers.
+    """
     names = (
-        "torch", "transformers", "sentence-transformers", "numpy", "scipy", "duckdb", "faiss-cpu", "pyarrow", "typer",
+        "torch", "transformers", "sentence-transformers", "numpy", "scipy", "duckdb", "faiss-cpu",
+        "pyarrow", "typer",
         "openTSNE", "gensim", "lancedb", "usearch", "hnswlib", "llm", "scikit-learn",
     )  # fmt: skip
     versions = ", ".join(f"{name} {version}" for name in names if (version := installed(name)))

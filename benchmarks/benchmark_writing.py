@@ -1,4 +1,6 @@
-"""Writing vectors: the writer alone, against writing the same bytes in the plainest way that is as durable."""
+"""Writing vectors: the writer alone, against writing the same bytes in the plainest way that is as
+durable.
+"""
 
 import os
 import time
@@ -12,7 +14,9 @@ _LAYERS = 13
 
 
 def writing(space: Workspace) -> list[Result]:
-    """Write vectors with hashes, checks and summaries, and without: shard after shard, and no more than two."""
+    """Write vectors with hashes, checks and summaries, and without: shard after shard, and no more
+    than two.
+    """
     [sustained] = _written(space, space.size.short, goal=0.6)
     return [sustained, *_written(space, space.size.short // 4)]
 

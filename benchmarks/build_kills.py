@@ -2,10 +2,11 @@
 
     python benchmarks/build_kills.py [--kills 45] [--seed 0]
 
-Before each build its source gets new words. The build runs in a process of its own, which commits each batch and
-is killed (SIGKILL) shortly after a random one of its requests: most requests are those of commits. Then the store must
-be sound and have all items that it had before, and the same build again must complete it. In the end it must be the
-store that builds into a folder make. The bucket is of moto, through a proxy with latency.
+Before each build its source gets new words. The build runs in a process of its own, which commits
+each batch and is killed (SIGKILL) shortly after a random one of its requests: most requests are
+those of commits. Then the store must be sound and have all items that it had before, and the same
+build again must complete it. In the end it must be the store that builds into a folder make. The
+bucket is of moto, through a proxy with latency.
 """
 
 import argparse
@@ -62,7 +63,9 @@ class Trial:
         self._n_requests: list[int] = []  # of whole builds
 
     def run(self, n_kills: int) -> str:
-        """Kill builds, and return what was found; raise AssertionError if something is lost, torn or there twice."""
+        """Kill builds, and return what was found; raise AssertionError if something is lost, torn
+        or there twice.
+        """
         counts, began, n_before, n_words = Counter[str](), time.monotonic(), 0, _N_NEW
         while counts["killed"] < n_kills:
             self._source.write_text("".join(f"word{number}\n" for number in range(n_words)))
@@ -113,7 +116,9 @@ class Trial:
         return ended
 
     def _killed(self) -> bool:
-        """Kill a build shortly after a random one of its requests; return False if it had ended before."""
+        """Kill a build shortly after a random one of its requests; return False if it had ended
+        before.
+        """
         usual = min(self._n_requests[-3:])
         n_requests = len(self._proxy.requests) + self._rng.randint(1, usual)
         moment = _Moment(self._proxy, n_requests, self._rng.uniform(0, 2 * self._proxy.latency))
@@ -134,7 +139,9 @@ class _Moment:
 
 
 def _count(url: str, options: dict[str, str]) -> int:
-    """Return the number of items of the store's only space, after a check of all its files; 0 without a store."""
+    """Return the number of items of the store's only space, after a check of all its files; 0
+    without a store.
+    """
     try:
         store = Store(url, options=options)
         found = store.verify()

@@ -1,12 +1,13 @@
-"""Measure the peak memory of `embstore build` with a sharded checkpoint, with float32 and with bfloat16 weights.
+"""Measure the peak memory of `embstore build` with a sharded checkpoint, with float32 and with
+bfloat16 weights.
 
     python benchmarks/checkpoint_memory.py
     python benchmarks/checkpoint_memory.py --dim 4096 --blocks 32 --intermediate 1024 --kv-heads 2
 
-Writes a Llama with random weights, one shard a block, and prints two peaks of a process that builds a few words with
-each type of weights: its resident memory (VmHWM), which counts the pages of the shards that are mapped, and its
-anonymous memory (RssAnon, read every 10 ms), which does not. A process that only imports torch and transformers is the
-base. N blocks have N + 1 layers.
+Writes a Llama with random weights, one shard a block, and prints two peaks of a process that builds
+a few words with each type of weights: its resident memory (VmHWM), which counts the pages of the
+shards that are mapped, and its anonymous memory (RssAnon, read every 10 ms), which does not. A
+process that only imports torch and transformers is the base. N blocks have N + 1 layers.
 """
 
 import argparse
@@ -27,7 +28,9 @@ _READ_AFTER_SECONDS = 0.01
 
 
 def peaks(*arguments: str) -> tuple[float, float]:
-    """Run Python in a process; return the peaks of its resident and of its anonymous memory in GB."""
+    """Run Python in a process; return the peaks of its resident and of its anonymous memory in
+    GB.
+    """
     command = (sys.executable, "-W", "ignore", *arguments)
     most = {"VmHWM": 0, "RssAnon": 0}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
@@ -54,9 +57,14 @@ def write(
     (folder / "model.safetensors").unlink()
     n_tokens = json.loads((folder / "config.json").read_text())["vocab_size"]
     config = LlamaConfig(
-        vocab_size=n_tokens, hidden_size=dim, num_hidden_layers=blocks, intermediate_size=intermediate,
-        num_attention_heads=dim // 128, num_key_value_heads=kv_heads or dim // 128, dtype=stored,
-    )  # fmt: skip
+        vocab_size=n_tokens,
+        hidden_size=dim,
+        num_hidden_layers=blocks,
+        intermediate_size=intermediate,
+        num_attention_heads=dim // 128,
+        num_key_value_heads=kv_heads or dim // 128,
+        dtype=stored,
+    )
     config.architectures = ["LlamaModel"]
     config.save_pretrained(folder)
     with torch.device("meta"):
@@ -74,10 +82,13 @@ def write(
     for number, names in enumerate(groups.values()):
         file = f"model-{number:05}.safetensors"
         tensors = {
-            name: block[name.split(".", 2)[2]] if name.startswith("layers.")
-            else torch.randn(shapes[name]).to(getattr(torch, stored))
+            name: (
+                block[name.split(".", 2)[2]]
+                if name.startswith("layers.")
+                else torch.randn(shapes[name]).to(getattr(torch, stored))
+            )
             for name in names
-        }  # fmt: skip
+        }
         save_file(tensors, folder / file, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(names, file)
         n_bytes += sum(tensor.nbytes for tensor in tensors.values())

@@ -1,9 +1,12 @@
-"""Attack the commits of a store at a URL: a network that fails, rival writers; count what is lost and what is twice.
+"""Attack the commits of a store at a URL: a network that fails, rival writers; count what is lost
+and what is twice.
 
-    python benchmarks/commit_faults.py [--server moto|seaweed] [--commits 1000] [--rounds 50] [--seed 0]
+    python benchmarks/commit_faults.py [--server moto|seaweed] [--commits 1000] [--rounds 50]
+    [--seed 0]
 
-Through a proxy that answers 503, loses requests and replies, and cuts uploads and replies, a writer commits again and
-again. Then twelve writers commit at the same base at once, round after round. See tests/support/commit_attack.py.
+Through a proxy that answers 503, loses requests and replies, and cuts uploads and replies, a writer
+commits again and again. Then twelve writers commit at the same base at once, round after round. See
+tests/support/commit_attack.py.
 """
 
 import argparse

@@ -1,13 +1,15 @@
 """Simulate the tests of differences between layers, and the intervals, of ``knn`` and ``probe``.
 
-    python benchmarks/error_rates.py [--repeats 400] [--only knn|probe|r2] [--items 60 120 420] > error_rates.jsonl
+    python benchmarks/error_rates.py [--repeats 400] [--only knn|probe|r2] [--items 60 120 420] >
+    error_rates.jsonl
 
-Layers are drawn anew in each repeat, independent of each other and alike: normally distributed vectors of 16
-dimensions, of which the first also has the class (or the number) if there is a signal. No layer is better than another,
-so that each difference with p ≤ .05 is an error, and the expectation of a number is its mean over layers and repeats.
-Every number is queried from a store, as users do. A line of JSON for each cell: the share of repeats in which a named
-layer of two is found to differ (p), and in which any of seven is found to differ from the best (p_holm), and the share
-of intervals that hold the expectation.
+Layers are drawn anew in each repeat, independent of each other and alike: normally distributed
+vectors of 16 dimensions, of which the first also has the class (or the number) if there is a
+signal. No layer is better than another, so that each difference with p ≤ .05 is an error, and the
+expectation of a number is its mean over layers and repeats. Every number is queried from a store,
+as users do. A line of JSON for each cell: the share of repeats in which a named layer of two is
+found to differ (p), and in which any of seven is found to differ from the best (p_holm), and the
+share of intervals that hold the expectation.
 """
 
 import argparse
@@ -30,7 +32,9 @@ from embstore.metrics import labels
 
 N_LAYERS, DIM, LEVEL = 7, 16, 0.05
 STRENGTH = 1e-2
-"""Regularisation of the probes, which is chosen in inner folds only with --chosen: that takes 16 times as long."""
+"""Regularisation of the probes, which is chosen in inner folds only with --chosen: that takes 16
+times as long.
+"""
 
 
 def drawn(
@@ -62,7 +66,9 @@ def query_rows(
 def repeated(
     repeats: int, n: int, signal: float, share: float | None, seed: int
 ) -> Iterator[Store]:
-    """Yield stores with a label: a class of this share of the items, or a number if there is no share."""
+    """Yield stores with a label: a class of this share of the items, or a number if there is no
+    share.
+    """
     for repeat in range(repeats):
         rng = np.random.default_rng([seed, repeat])
         values = (
@@ -80,7 +86,9 @@ def repeated(
 
 
 def cell(rows: dict[str, list[list[dict[str, Any]]]], value: str) -> dict[str, Any]:
-    """Return the rates of errors of a cell, given the rows of each repeat for two layers and for all."""
+    """Return the rates of errors of a cell, given the rows of each repeat for two layers and for
+    all.
+    """
     found: dict[str, Any] = {}
     values = [row[value] for tables in rows.values() for table in tables for row in table]
     mean = float(np.mean(values))

@@ -2,9 +2,10 @@
 
     python benchmarks/push_kills.py [--kills 45] [--to folder|bucket|hub|all] [--seed 0]
 
-Before each push the store gets new items. The push runs in a process of its own, which is killed (SIGKILL) after a
-random time. Then the place must have the state before it or the one after it, whole, and the same push again must
-complete it. The bucket is of moto, through a proxy with latency; the hub is a fake of its HTTP API.
+Before each push the store gets new items. The push runs in a process of its own, which is killed
+(SIGKILL) after a random time. Then the place must have the state before it or the one after it,
+whole, and the same push again must complete it. The bucket is of moto, through a proxy with
+latency; the hub is a fake of its HTTP API.
 """
 
 import argparse
@@ -49,7 +50,9 @@ class Place(NamedTuple):
 
 
 def kill_pushes(root: Path, place: Place, n_kills: int, rng: random.Random) -> str:
-    """Kill pushes, and return what was found; raise AssertionError if something was lost or torn."""
+    """Kill pushes, and return what was found; raise AssertionError if something was lost or
+    torn.
+    """
     counts, n_items, n_store = Counter[str](), 0, 40
     arguments = [
         part
@@ -106,7 +109,9 @@ def kill_pushes(root: Path, place: Place, n_kills: int, rng: random.Random) -> s
 
 
 def _count(store: Store) -> int:
-    """Return the number of items of a store's only space, after a check of all its files; 0 without a store."""
+    """Return the number of items of a store's only space, after a check of all its files; 0 without
+    a store.
+    """
     try:
         found = store.verify()
         assert found.ok, found.problems

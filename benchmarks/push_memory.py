@@ -2,8 +2,9 @@
 
     python benchmarks/push_memory.py [--folder FOLDER] [--server moto|seaweedfs]
 
-Makes stores of two sizes, with flat indexes, and copies each to a folder and to a bucket and back, each in a process of
-its own; prints the peaks and their ratios. It needs 12 GB in the folder, and with moto 3 GB of memory.
+Makes stores of two sizes, with flat indexes, and copies each to a folder and to a bucket and back,
+each in a process of its own; prints the peaks and their ratios. It needs 12 GB in the folder, and
+with moto 3 GB of memory.
 """
 
 import argparse
@@ -24,7 +25,9 @@ from peak_memory import peak
 from embstore import Store
 
 N_ITEMS, DIM, N_LAYERS = 60_000, 768, (2, 6)
-"""The larger store has 1.1 GB of vectors in shards of 16 MB, and as much in its indexes; a file is as large in both."""
+"""The larger store has 1.1 GB of vectors in shards of 16 MB, and as much in its indexes; a file is
+as large in both.
+"""
 
 PREPARE = (
     "from embstore import Store; from embstore.exchange import copies; from embstore.storage import"

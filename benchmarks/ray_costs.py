@@ -1,13 +1,15 @@
-"""Measure CPU time and peak memory of builds on Ray with one worker, beside those of a build without Ray.
+"""Measure CPU time and peak memory of builds on Ray with one worker, beside those of a build
+without Ray.
 
-    python benchmarks/ray_costs.py                                    # a tiny GPT-2: the costs of the driver
-    python benchmarks/ray_costs.py --model minilm --words 4000 24000 --shard-mib 32
+    python benchmarks/ray_costs.py                                    # a tiny GPT-2: the costs of
+    the driver python benchmarks/ray_costs.py --model minilm --words 4000 24000 --shard-mib 32
 
-Each build is made in a process of its own, with the same threads. Shards are smaller than by default (128 MiB), so that
-even the smaller source is of several; each is a range of its own, which the driver hands out and commits. CPU times are
-of all processes: the driver, the worker, and Ray's own. What a build costs beyond its start, and the loading of the
-model, is the difference between the two sources. The builds take turns, since other programs on the machine change CPU
-times too; the median of the turns and what the least of each build give are printed.
+Each build is made in a process of its own, with the same threads. Shards are smaller than by
+default (128 MiB), so that even the smaller source is of several; each is a range of its own, which
+the driver hands out and commits. CPU times are of all processes: the driver, the worker, and Ray's
+own. What a build costs beyond its start, and the loading of the model, is the difference between
+the two sources. The builds take turns, since other programs on the machine change CPU times too;
+the median of the turns and what the least of each build give are printed.
 """
 
 import argparse
@@ -48,7 +50,9 @@ class Costs:
         self._thread.start()
 
     def found(self) -> dict[str, float]:
-        """Stop, and return the seconds and peaks in MB of the driver, the worker and all other processes."""
+        """Stop, and return the seconds and peaks in MB of the driver, the worker and all other
+        processes.
+        """
         self._ended.set()
         self._thread.join()
         self._read(os.getpid())
@@ -57,9 +61,10 @@ class Costs:
         return {
             "driver": self._seconds[own] - self._own_seconds,
             "worker": sum(self._seconds[each] for each in self._workers),
-            "ray": sum(self._seconds[each] for each in others), "driver MB": self._peaks[own],
+            "ray": sum(self._seconds[each] for each in others),
+            "driver MB": self._peaks[own],
             "worker MB": max((self._peaks[each] for each in self._workers), default=0.0),
-        }  # fmt: skip
+        }
 
     def _watch(self) -> None:
         while not self._ended.wait(_PAUSE_SECONDS):
@@ -101,7 +106,9 @@ def measure(folder: Path, model: str, n: int, shard_mib: int, on: str | None) ->
 
 
 def main() -> None:
-    """Measure each number of words with and without Ray in a process of its own, and print what they cost."""
+    """Measure each number of words with and without Ray in a process of its own, and print what
+    they cost.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -157,7 +164,9 @@ def _print(
     n = many - few
 
     def beyond(on: str, parts: Sequence[str]) -> tuple[list[float], float]:
-        """Return the cost of the additional words in each turn, and of the builds that cost least."""
+        """Return the cost of the additional words in each turn, and of the builds that cost
+        least.
+        """
         totals = {
             size: [sum(turn[on, size][part] for part in parts) for turn in turns]
             for size in (few, many)

@@ -1,9 +1,11 @@
-"""Kill workers, nodes and drivers of builds on a Ray cluster at random, and count what is lost: nothing should be.
+"""Kill workers, nodes and drivers of builds on a Ray cluster at random, and count what is lost:
+nothing should be.
 
     python benchmarks/ray_kills.py [--faults 60] [--seed 0]
 
-A build of many small ranges runs in a process of its own while its parts are killed. A build that ends with an error,
-or whose process is killed, is run again until it succeeds; then every item must be stored once, and the store be sound.
+A build of many small ranges runs in a process of its own while its parts are killed. A build that
+ends with an error, or whose process is killed, is run again until it succeeds; then every item must
+be stored once, and the store be sound.
 """
 
 import argparse
@@ -43,8 +45,13 @@ class Trial:
         self.cluster, self.root, self.rng = cluster, folder / "store", rng
         self.source = folder / "words.txt"
         self.source.write_text("".join(f"w{number}\n" for number in range(N_WORDS)))
-        options = {"models": str(checkpoint), "shard_bytes": 3000, "index": "none", "on": "ray",
-                   "ray_address": cluster.address}  # fmt: skip
+        options = {
+            "models": str(checkpoint),
+            "shard_bytes": 3000,
+            "index": "none",
+            "on": "ray",
+            "ray_address": cluster.address,
+        }
         self.code = (
             f"from embstore import Store; Store({str(self.root)!r}).build({str(self.source)!r},"
             f" **{options!r})"
@@ -96,7 +103,9 @@ class Trial:
         return 0
 
     def check(self) -> tuple[int, int, bool]:
-        """Return the number of items lost, of items stored twice, and whether the store is sound."""
+        """Return the number of items lost, of items stored twice, and whether the store is
+        sound.
+        """
         catalog = Store(self.root).catalog
         ids = [
             item

@@ -2,8 +2,9 @@
 
     python benchmarks/remote_requests.py [--items 10000 100000 1000000]
 
-The store is synthetic: 7 layers of 48 components, in shards of 8,192 items, as many as MiniLM's have. The server is
-SeaweedFS on this machine. Each answer is compared with that of the same store in a folder, to the last digit.
+The store is synthetic: 7 layers of 48 components, in shards of 8,192 items, as many as MiniLM's
+have. The server is SeaweedFS on this machine. Each answer is compared with that of the same store
+in a folder, to the last digit.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""Write the tables of speed in the documentation and the README, and the plot, from the figures of a run.
+"""Write the tables of speed in the documentation and the README, and the plot, from the figures of
+a run.
 
 python benchmarks/report.py docs/benchmarks.json        # written by run.py --json
 """
@@ -37,7 +38,9 @@ CHOSEN = {
         "LanceDB",
     ),
 }
-"""The lines that the README shows: the benchmark of each and how it begins, what is measured in short, and the peer."""
+"""The lines that the README shows: the benchmark of each and how it begins, what is measured in
+short, and the peer.
+"""
 _HEADER = ("what", "embstore", "peer", "ratio", "goal", "rounds")
 _QUERIED = ("neighbours, one process", "one query, one thread (p50)", "building the index")
 _OWN = {
@@ -77,7 +80,9 @@ def points(document: Document) -> dict[str, dict[str, dict[int, float]]]:
 
 
 def growth_plot(document: Document) -> str | None:
-    """Return the plot of all costs that were measured at several sizes, or None where there are none."""
+    """Return the plot of all costs that were measured at several sizes, or None where there are
+    none.
+    """
     costs = points(document)
     grown = {
         cost: {who: line for who, line in lines.items() if len(line) > 1}
@@ -97,7 +102,9 @@ def growth_plot(document: Document) -> str | None:
 
 
 def summary(document: Document) -> str:
-    """Return the table of the README: the chosen lines, each with the time of embstore and that of its peer."""
+    """Return the table of the README: the chosen lines, each with the time of embstore and that of
+    its peer.
+    """
     rows: list[tuple[str, ...]] = [("what", "embstore", "compared with", "its time")]
     for (part, begins), (what, peer) in CHOSEN.items():
         rows += [

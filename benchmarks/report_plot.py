@@ -103,7 +103,9 @@ def _panel(
 
 
 class _axis:  # noqa: N801  # used as a function
-    """Maps numbers to places, by their logarithm; from the power of ten below the least to that above the most."""
+    """Maps numbers to places, by their logarithm; from the power of ten below the least to that
+    above the most.
+    """
 
     def __init__(self, values: Sequence[float], start: float, end: float) -> None:
         self.most = max(values)
@@ -121,7 +123,9 @@ class _axis:  # noqa: N801  # used as a function
 
 
 def _apart(wanted: Mapping[str, float], top: float, bottom: float) -> dict[str, float]:
-    """Return heights near the wanted ones, in their order, none too near another or below the bottom."""
+    """Return heights near the wanted ones, in their order, none too near another or below the
+    bottom.
+    """
     placed: dict[str, float] = {}
     last = top - _LABEL
     for name in sorted(wanted, key=lambda name: wanted[name]):

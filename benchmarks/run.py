@@ -1,10 +1,11 @@
 """Run the benchmarks and print one table of ratios.
 
-python benchmarks/run.py                               # all of them: an hour and a half, 20 GB of disk
-python benchmarks/run.py --quick
+python benchmarks/run.py                               # all of them: an hour and a half, 20 GB of
+disk python benchmarks/run.py --quick
 python benchmarks/run.py --only search --largest 20000 --without LanceDB
 python benchmarks/run.py --keep FOLDER --json docs/benchmarks.json
-python benchmarks/report.py docs/benchmarks.json       # the tables of the documentation and the plot
+python benchmarks/report.py docs/benchmarks.json       # the tables of the documentation and the
+plot
 """
 
 import argparse
@@ -80,7 +81,8 @@ def run(
         names: of the benchmarks.
         size: how much is measured.
         report: told the lines and points of each benchmark when it is done.
-        keep: a folder for what takes long to make, which a later run uses again; by default a temporary one.
+        keep: a folder for what takes long to make, which a later run uses again; by default a
+            temporary one.
     """
     results: list[Result] = []
     with _folder(keep) as folder:
@@ -132,8 +134,13 @@ def main() -> int:
     parser.add_argument(
         "--largest", type=int, metavar="N", help="of the clustered stores: no more than N items"
     )
-    parser.add_argument("--without", action="append", choices=[each.name for each in SEARCHERS[1:]],
-                        default=[], help="leave this peer out (repeatable)")  # fmt: skip
+    parser.add_argument(
+        "--without",
+        action="append",
+        choices=[each.name for each in SEARCHERS[1:]],
+        default=[],
+        help="leave this peer out (repeatable)",
+    )
     parser.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="keep there what takes long to make, and use it"
     )

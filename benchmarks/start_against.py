@@ -1,11 +1,13 @@
-"""Compare the CPU time of short commands with that of another commit, installed in an environment of its own.
+"""Compare the CPU time of short commands with that of another commit, installed in an environment
+of its own.
 
-git worktree add ../base COMMIT && python -m venv ../base/.venv && ../base/.venv/bin/pip install -e '../base[minilm]'
-python benchmarks/start_against.py ../base/.venv/bin/python STORE [--own STORE] [--rounds 15] [--only neighbours]
+git worktree add ../base COMMIT && python -m venv ../base/.venv && ../base/.venv/bin/pip install -e
+'../base[minilm]' python benchmarks/start_against.py ../base/.venv/bin/python STORE [--own STORE]
+[--rounds 15] [--only neighbours]
 
-STORE is one that both read, built by the older; with --own this version reads one that it has built from the same
-sources. Each works on a copy, in processes that take turns. What counts is user and system time, which other programs
-on the machine change less than the time that passes.
+STORE is one that both read, built by the older; with --own this version reads one that it has built
+from the same sources. Each works on a copy, in processes that take turns. What counts is user and
+system time, which other programs on the machine change less than the time that passes.
 """
 
 import argparse
@@ -22,7 +24,8 @@ _SQL = (
     "import sys; from embstore import Store; store = Store(sys.argv[1]);"
     " print(store.sql(sys.argv[2]).fetchall()[:1])"
 )
-# For each of 20 runs in one process, without its start: the last line of what is printed is their CPU time in seconds.
+# For each of 20 runs in one process, without its start: the last line of what is printed is their
+# CPU time in seconds.
 _SQL_20 = (
     "import sys, time; from embstore import Store; store = Store(sys.argv[1]);"
     " store.sql(sys.argv[2]).fetchall(); began = time.process_time();"
@@ -37,7 +40,9 @@ _STATEMENTS = {
 
 
 def commands(word: str) -> dict[str, tuple[str, ...]]:
-    """Return the arguments of Python for each contender, in which ``{store}`` stands for its store."""
+    """Return the arguments of Python for each contender, in which ``{store}`` stands for its
+    store.
+    """
     store = ("--store", "{store}")
     lines = {
         "--help": ("--help",),
@@ -58,7 +63,9 @@ def commands(word: str) -> dict[str, tuple[str, ...]]:
 
 
 def cpu_seconds(python: str, arguments: Sequence[str]) -> float:
-    """Run Python once; return the CPU time of the process, or the one that it prints as a number."""
+    """Run Python once; return the CPU time of the process, or the one that it prints as a
+    number.
+    """
     environment = {
         name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
     }
@@ -88,7 +95,9 @@ Line = tuple[str, list[float], list[float]]
 def measure(
     base: str, store: Path, own: Path, rounds: int, word: str, only: str = ""
 ) -> Iterator[Line]:
-    """Yield each command with its seconds in every round: the base's, and those of this environment on its own."""
+    """Yield each command with its seconds in every round: the base's, and those of this environment
+    on its own.
+    """
     with tempfile.TemporaryDirectory(prefix="embstore-start-") as folder:
         stores = {
             python: f"{folder}/{name}" for name, python in (("base", base), ("new", sys.executable))

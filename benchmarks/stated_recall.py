@@ -1,10 +1,12 @@
-"""Compare the recall that an index states with its recall of vectors that are not stored, where a dimension dominates.
+"""Compare the recall that an index states with its recall of vectors that are not stored, where a
+dimension dominates.
 
-python benchmarks/stated_recall.py [--kind hnsw] [--n 20000] [--dims 24 256 768] [--offsets 0 10 100 1000 3000 10000]
+python benchmarks/stated_recall.py [--kind hnsw] [--n 20000] [--dims 24 256 768] [--offsets 0 10 100
+1000 3000 10000]
 
-The components are N(0, 1), and the offset is added to one of them. The true recall@10 is of vectors drawn like the
-stored ones. A found item counts if its cosine, in float64, is at least that of the tenth nearest minus a bound on the
-rounding errors of both.
+The components are N(0, 1), and the offset is added to one of them. The true recall@10 is of vectors
+drawn like the stored ones. A found item counts if its cosine, in float64, is at least that of the
+tenth nearest minus a bound on the rounding errors of both.
 """
 
 import argparse
@@ -27,7 +29,9 @@ Ids = NDArray[np.int64]
 
 
 class Dominated(VectorsInMemory):
-    """Stored vectors (n, dim) with the ids 0 … n − 1, and queries (n_queries, dim) that are drawn like them."""
+    """Stored vectors (n, dim) with the ids 0 … n − 1, and queries (n_queries, dim) that are drawn
+    like them.
+    """
 
     def __init__(
         self, n: int, dim: int, offset: float, *, n_queries: int = 1000, seed: int = 0
@@ -39,7 +43,9 @@ class Dominated(VectorsInMemory):
         self.vectors, self.queries, self.ids = vectors[:n], vectors[n:], np.arange(n)
 
     def recall(self, ids: Ids) -> float:
-        """Return the recall@10 of the ids (n_queries, 10) that were found, by brute force in float64."""
+        """Return the recall@10 of the ids (n_queries, 10) that were found, by brute force in
+        float64.
+        """
         cosines = normalized(self.queries) @ normalized(self.vectors).T
         tenth = np.partition(cosines, -K, axis=1)[:, -K]
         found = np.take_along_axis(cosines, ids, axis=1)
@@ -56,7 +62,9 @@ def normalized(vectors: Vectors) -> NDArray[np.float64]:
 def stated_and_true(
     folder: Path, kind: str, n: int, dim: int, offset: float
 ) -> tuple[float, float, str, float]:
-    """Return the stated recall of an index, its true one, its search parameters and the seconds to build it."""
+    """Return the stated recall of an index, its true one, its search parameters and the seconds to
+    build it.
+    """
     data = Dominated(n, dim, offset)
     file = data.build(folder, kind)
     card = IndexCard.from_entry(file.entry)

@@ -1,7 +1,9 @@
-"""Completion of a command line by the shell: commands, options, metrics, spaces, checkpoints and datasets.
+"""Completion of a command line by the shell: commands, options, metrics, spaces, checkpoints and
+datasets.
 
-What is completed is read without the libraries that answer questions, so that a key press takes no longer than
-``embstore --version``. Where something is missing or damaged nothing is offered, without a message.
+What is completed is read without the libraries that answer questions, so that a key press takes no
+longer than ``embstore --version``. Where something is missing or damaged nothing is offered,
+without a message.
 """
 
 import json
@@ -20,9 +22,12 @@ SHELLS = ("bash", "zsh", "fish", "powershell")
 VARIABLE = "_EMBSTORE_COMPLETE"
 
 METRICS = (
-    "alignment", "analogies", "anisotropy", "axis", "ceat", "change", "cka", "cknna", "clusters", "correlate",
-    "effective-rank", "hubness", "imbalance", "intra-sentence", "intrinsic-dimension", "isoscore", "knn", "mev",
-    "norms", "overlap", "participation-ratio", "partition", "predictivity", "probe", "procrustes", "rogue-dims",
+    "alignment", "analogies", "anisotropy", "axis", "ceat", "change", "cka", "cknna", "clusters",
+    "correlate",
+    "effective-rank", "hubness", "imbalance", "intra-sentence", "intrinsic-dimension", "isoscore",
+    "knn", "mev",
+    "norms", "overlap", "participation-ratio", "partition", "predictivity", "probe", "procrustes",
+    "rogue-dims",
     "rsa", "sc-weat", "self-similarity", "similarity", "spectrum", "uniformity", "valnorm", "weat",
 )  # fmt: skip
 """Names of the built-in metrics: their declarations load numpy."""
@@ -39,7 +44,9 @@ def script(shell: str) -> str:
 
 
 def answer(command: Any, instruction: str) -> None:
-    """Print the completions of the command line that a shell gives in its variables; nothing if there are none."""
+    """Print the completions of the command line that a shell gives in its variables; nothing if
+    there are none.
+    """
     # A message would land in the middle of the line that is being typed.
     with suppress(Exception), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
         _follow(command, instruction)
@@ -54,7 +61,9 @@ def _follow(command: Any, instruction: str) -> None:
 
 
 class Completion(NamedTuple):
-    """A word that a shell offers; without help, which Typer would lay out by a library that takes long to load."""
+    """A word that a shell offers; without help, which Typer would lay out by a library that takes
+    long to load.
+    """
 
     value: str
     type: str = "plain"
@@ -73,7 +82,9 @@ def values_of(parameter: Any, context: Any) -> Iterable[str]:
 
 
 def _stored(context: Any, folder: str) -> dict[str, Path]:
-    """Return the files of the store in a folder by the name of their space or dataset, as the newest manifest says."""
+    """Return the files of the store in a folder by the name of their space or dataset, as the
+    newest manifest says.
+    """
     from embstore.storage.keys import parse
 
     given = context.params.get("store")
@@ -119,10 +130,10 @@ _VALUES: tuple[tuple[set[str], Callable[[Any], Iterable[str]]], ...] = (
 )
 
 
-def completion(
-    shell: Annotated[str, argument("SHELL", "bash, zsh, fish or powershell.")],
-) -> None:  # fmt: skip
-    """Print the script that lets a shell complete commands, options, metrics, spaces and datasets."""
+def completion(shell: Annotated[str, argument("SHELL", "bash, zsh, fish or powershell.")]) -> None:
+    """Print the script that lets a shell complete commands, options, metrics, spaces and
+    datasets.
+    """
     from ._output import write
 
     check_known("shell", shell, SHELLS)

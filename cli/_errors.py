@@ -2,8 +2,8 @@
 
 0    done
 1    the answer is no: ``verify`` found damage, ``--strict`` and something was skipped
-2    a mistake in the call or in the input, or a file that the system does not let be read or written
-130  Ctrl-C, or SIGTERM
+2    a mistake in the call or in the input, or a file that the system does not let be read or
+written 130  Ctrl-C, or SIGTERM
 """
 
 import os
@@ -27,7 +27,9 @@ _ERROR = "Error: "  # what Typer writes before the message of an error of its ow
 
 @contextmanager
 def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
-    """Turn embstore's errors, Ctrl-C and an output that cannot be written into a message and an exit code."""
+    """Turn embstore's errors, Ctrl-C and an output that cannot be written into a message and an
+    exit code.
+    """
     with command_line():
         try:
             try:
@@ -73,7 +75,9 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
 
 
 def _leave_out_unlike(error: Any) -> None:
-    """Let Typer's error on an unknown option suggest those that are like it without the dashes, which all have."""
+    """Let Typer's error on an unknown option suggest those that are like it without the dashes,
+    which all have.
+    """
     if similar := getattr(error, "possibilities", None):
         from difflib import SequenceMatcher
 
@@ -92,9 +96,11 @@ def refuse(error: EmbstoreError) -> NoReturn:
 
 
 def say(message: str) -> None:
-    """Write a line for the user to standard error; where nobody reads it any more, the work goes on without.
+    """Write a line for the user to standard error; where nobody reads it any more, the work goes on
+    without.
 
-    Control characters in it are escaped, also where it is piped: what is piped is often shown on a terminal after all.
+    Control characters in it are escaped, also where it is piped: what is piped is often shown on a
+    terminal after all.
     """
     try:
         typer.echo(_wrapped(printable(message, lines=True)), err=True)
@@ -116,12 +122,18 @@ def _wrapped(message: str) -> str:
 
 
 def wrapped(text: str, width: int, indent: str = "") -> str:
-    """Return a text in lines of a width, broken between words only: a path or a command stays whole."""
+    """Return a text in lines of a width, broken between words only: a path or a command stays
+    whole.
+    """
     from textwrap import TextWrapper
 
     return TextWrapper(
-        width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
-    ).fill(text)  # fmt: skip
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ).fill(text)
 
 
 def _forget(stream: TextIO) -> None:
@@ -136,7 +148,9 @@ _began: float | None = None
 
 
 def begin_verbose() -> None:
-    """Show the versions now, and from here on what caused an error; at the end the time that the command took."""
+    """Show the versions now, and from here on what caused an error; at the end the time that the
+    command took.
+    """
     global _began
     import atexit
     import platform
@@ -148,7 +162,9 @@ def begin_verbose() -> None:
 
 
 def show_failure(error: BaseException) -> None:
-    """Show where an error comes from: by EMBSTORE_DEBUG its traceback, by --verbose the errors that caused it."""
+    """Show where an error comes from: by EMBSTORE_DEBUG its traceback, by --verbose the errors that
+    caused it.
+    """
     if os.environ.get(_DEBUG, "0") not in ("", "0"):
         import traceback
 
@@ -170,7 +186,9 @@ def _show(text: str) -> None:
 
 
 class Escaped:
-    """A text stream in which control characters are escaped: of warnings, logs and other packages' messages too."""
+    """A text stream in which control characters are escaped: of warnings, logs and other packages'
+    messages too.
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -192,7 +210,8 @@ class Escaped:
 def escape_terminals() -> None:
     """Escape control characters in standard output and standard error, where they are terminals.
 
-    Tracebacks, which Python 3.13 and later colour there, stay without colours, whose codes would be escaped.
+    Tracebacks, which Python 3.13 and later colour there, stay without colours, whose codes would be
+    escaped.
     """
     os.environ.setdefault("PYTHON_COLORS", "0")
     for name in ("stdout", "stderr"):

@@ -28,7 +28,9 @@ LAYER_HELP = "Numbers (6), ranges (0-6), all, top, raw, normed or output; severa
 
 
 def option(usage: str, help: str, **more: Any) -> Any:
-    """Return an option as its usage says: ``--output -o FILE``, a flag without a placeholder for a value."""
+    """Return an option as its usage says: ``--output -o FILE``, a flag without a placeholder for a
+    value.
+    """
     *flags, last = usage.split()
     metavar = None if last.startswith("-") else last
     return typer.Option(*flags, *([] if metavar else [last]), metavar=metavar, help=help, **more)
@@ -60,13 +62,15 @@ def read_format(name: str) -> Format:
 
 
 _SUFFIXES = {
-    ".txt": Format.TABLE, ".json": Format.JSON, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".csv": Format.CSV,
+    ".txt": Format.TABLE, ".json": Format.JSON, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL,
+    ".csv": Format.CSV,
     ".md": Format.MARKDOWN, ".tex": Format.LATEX, ".parquet": Format.PARQUET,
 }  # fmt: skip
 
 
 def follow_suffix(context: Any) -> None:
-    """Choose the format by the suffix of the output file, where a command has both and no format was given.
+    """Choose the format by the suffix of the output file, where a command has both and no format
+    was given.
 
     The output ``-`` is standard output.
     """
@@ -93,7 +97,9 @@ def follow_suffix(context: Any) -> None:
 
 
 def given_options(context: Any, besides: Iterable[str]) -> list[str]:
-    """Return the options that are given to a command, as they are written, but for some parameters, by name."""
+    """Return the options that are given to a command, as they are written, but for some parameters,
+    by name.
+    """
     besides = set(besides)
     return [
         parameter.opts[0]
@@ -123,9 +129,11 @@ def _format_of(output: Path) -> Format:
 
 
 def split_words(values: list[str] | None) -> list[str]:
-    """Return the words of lists with commas; a text with spaces is divided at commas without a space only.
+    """Return the words of lists with commas; a text with spaces is divided at commas without a
+    space only.
 
-    So ``king, woman`` is two words, and ``Well, I see`` a sentence. A text with a word in brackets is never divided.
+    So ``king, woman`` is two words, and ``Well, I see`` a sentence. A text with a word in brackets
+    is never divided.
     """
     words: list[str] = []
     for value in values or ():
@@ -136,77 +144,152 @@ def split_words(values: list[str] | None) -> list[str]:
     return words
 
 
-StoreDir = Annotated[str | None, option("--store DIR",
-    "The store's folder, or its URL: s3://, gs://, az://, hf:// or https://.  [default: $EMBSTORE_STORE, else "
-    "./store]")]  # fmt: skip
-StoreDirs = Annotated[list[str] | None, option("--store DIR",
-    "The store's folder, or its URL: s3://, gs://, az://, hf:// or https:// (repeatable: one query of several).  "
-    "[default: $EMBSTORE_STORE, else ./store]")]  # fmt: skip
+StoreDir = Annotated[
+    str | None,
+    option(
+        "--store DIR",
+        "The store's folder, or its URL: s3://, gs://, az://, hf:// or https://.  [default:"
+        " $EMBSTORE_STORE, else ./store]",
+    ),
+]
+StoreDirs = Annotated[
+    list[str] | None,
+    option(
+        "--store DIR",
+        "The store's folder, or its URL: s3://, gs://, az://, hf:// or https:// (repeatable: one"
+        " query of several).  [default: $EMBSTORE_STORE, else ./store]",
+    ),
+]
 Spaces = Annotated[list[str] | None, option("--space NAME", "Keep this space (repeatable).")]
-Transforms = Annotated[list[str] | None, option("--transform NAME",
-    "Transform the vectors first (repeatable, left to right); center, standardize, abtt:K, abtt-original:K, "
-    "drop:138,378 or whiten, fitted on the selected items.")]  # fmt: skip
+Transforms = Annotated[
+    list[str] | None,
+    option(
+        "--transform NAME",
+        "Transform the vectors first (repeatable, left to right); center, standardize, abtt:K,"
+        " abtt-original:K, drop:138,378 or whiten, fitted on the selected items.",
+    ),
+]
 Sample = Annotated[int | None, option("--sample N", "Draw N items at random, without replacement.")]
 
 
 def _filters(
-    models: Annotated[list[str] | None, option("--model NAME",
-        "Keep the spaces of this checkpoint (repeatable).")] = None,
-    revisions: Annotated[list[str] | None, option("--revision NAMES",
-        "Keep the spaces of these revisions (repeatable); as in step0,step1000.")] = None,
+    models: Annotated[
+        list[str] | None, option("--model NAME", "Keep the spaces of this checkpoint (repeatable).")
+    ] = None,
+    revisions: Annotated[
+        list[str] | None,
+        option(
+            "--revision NAMES",
+            "Keep the spaces of these revisions (repeatable); as in step0,step1000.",
+        ),
+    ] = None,
     spaces: Spaces = None,
     unit: Annotated[str | None, option(f"--unit {UNITS}", "Keep the spaces of this unit.")] = None,
-    pooling: Annotated[str | None, option(f"--pooling {POOLINGS}|imported", "Keep the spaces of this pooling.")] = None,
-    template: Annotated[str | None, option("--template TEXT",
-        "Keep the spaces of this template; as in 'This is {text}'.")] = None,
-) -> None:  # fmt: skip
+    pooling: Annotated[
+        str | None, option(f"--pooling {POOLINGS}|imported", "Keep the spaces of this pooling.")
+    ] = None,
+    template: Annotated[
+        str | None,
+        option("--template TEXT", "Keep the spaces of this template; as in 'This is {text}'."),
+    ] = None,
+) -> None:
     """Declare the filters of spaces, which are arguments of the methods of Store."""
 
 
 def _listed(
-    words: Annotated[str | None, option("--words FILE|WORDS",
-        "Keep the items of these words; a file with a word a line, or words with commas: rose,tulip.")] = None,
-    word: Annotated[list[str] | None, option("--word WORD", "Keep the items of this word too (repeatable).")] = None,
-    timeout: Annotated[float | None, option("--timeout SECONDS", "Time limit of --where.  [default: no limit]")] = None,
-    memory: Annotated[str | None, option("--memory SIZE",
-        "Memory limit of --where, as in 2GB.  [default: half of the machine's memory]")] = None,
-) -> None:  # fmt: skip
-    """Declare the words that restrict a query, and the limits of its SQL, which are arguments of methods of Store."""
+    words: Annotated[
+        str | None,
+        option(
+            "--words FILE|WORDS",
+            "Keep the items of these words; a file with a word a line, or words with commas:"
+            " rose,tulip.",
+        ),
+    ] = None,
+    word: Annotated[
+        list[str] | None, option("--word WORD", "Keep the items of this word too (repeatable).")
+    ] = None,
+    timeout: Annotated[
+        float | None, option("--timeout SECONDS", "Time limit of --where.  [default: no limit]")
+    ] = None,
+    memory: Annotated[
+        str | None,
+        option(
+            "--memory SIZE",
+            "Memory limit of --where, as in 2GB.  [default: half of the machine's memory]",
+        ),
+    ] = None,
+) -> None:
+    """Declare the words that restrict a query, and the limits of its SQL, which are arguments of
+    methods of Store.
+    """
 
 
 Filters = Annotated[dict[str, Any], _filters]
 Listed = Annotated[dict[str, Any], _listed]
-OutputFormat = Annotated[Format, option(f"--format {'|'.join(Format)}",
-    "How the result is written; --json and --csv for short.", parser=read_format)]  # fmt: skip
-IndexMemory = Annotated[str | None, option("--index-memory SIZE",
-    "Memory limit for building an index, as in 8GB.  [default: half of the machine's memory]")]  # fmt: skip
-OutputFile = Annotated[Path | None, option("--output -o FILE",
-    "Write the result there; its suffix (.csv, .json, .jsonl, .md, .parquet, .tex, .txt) chooses the "
-    "format.")]  # fmt: skip
-IdsAsText = Annotated[bool, option("--ids-as-text",
-    "In JSON: item ids as text. They have up to 63 bits, and JavaScript, jq and R round numbers beyond "
-    "2^53.")]  # fmt: skip
-CsvSafe = Annotated[bool, option("--csv-safe",
-    "In CSV: put ' before texts that a spreadsheet would take for formulas (= + - @).")]  # fmt: skip
+OutputFormat = Annotated[
+    Format,
+    option(
+        f"--format {'|'.join(Format)}",
+        "How the result is written; --json and --csv for short.",
+        parser=read_format,
+    ),
+]
+IndexMemory = Annotated[
+    str | None,
+    option(
+        "--index-memory SIZE",
+        "Memory limit for building an index, as in 8GB.  [default: half of the machine's memory]",
+    ),
+]
+OutputFile = Annotated[
+    Path | None,
+    option(
+        "--output -o FILE",
+        "Write the result there; its suffix (.csv, .json, .jsonl, .md, .parquet, .tex, .txt)"
+        " chooses the format.",
+    ),
+]
+IdsAsText = Annotated[
+    bool,
+    option(
+        "--ids-as-text",
+        "In JSON: item ids as text. They have up to 63 bits, and JavaScript, jq and R round numbers"
+        " beyond 2^53.",
+    ),
+]
+CsvSafe = Annotated[
+    bool,
+    option(
+        "--csv-safe",
+        "In CSV: put ' before texts that a spreadsheet would take for formulas (= + - @).",
+    ),
+]
 DeviceName = Annotated[
     str | None, option("--device NAME", "cpu, cuda, mps …  [default: an accelerator if any]")
 ]
 LayerNames = Annotated[str, option("--layer LAYERS", LAYER_HELP)]
 PartLayers = Annotated[str, option("--layer --layers LAYERS", LAYER_HELP)]
-Marked = Annotated[list[str] | None, option("--text TEXT",
-    'A word in its context (repeatable): --text "the [bank] of the river".')]  # fmt: skip
-AllowPickle = Annotated[bool, option("--allow-pickle",
-    "Load pickled weights if there are no others; these can run code.")]  # fmt: skip
+Marked = Annotated[
+    list[str] | None,
+    option("--text TEXT", 'A word in its context (repeatable): --text "the [bank] of the river".'),
+]
+AllowPickle = Annotated[
+    bool,
+    option("--allow-pickle", "Load pickled weights if there are no others; these can run code."),
+]
 DryRun = Annotated[bool, option("--dry-run", "Say what would be done, and write nothing.")]
 
 
 def _encoding(
-    embed: Annotated[bool, option("--embed",
-        "Encode a text that is not stored, by each space's own checkpoint.")] = False,
-    download: Annotated[bool, option("--download",
-        "With --embed: download checkpoints that are not on this machine.")] = False,
+    embed: Annotated[
+        bool, option("--embed", "Encode a text that is not stored, by each space's own checkpoint.")
+    ] = False,
+    download: Annotated[
+        bool,
+        option("--download", "With --embed: download checkpoints that are not on this machine."),
+    ] = False,
     allow_pickle: AllowPickle = False,
-) -> None:  # fmt: skip
+) -> None:
     """Declare whether texts are encoded now, which are arguments of the methods of Store."""
 
 
@@ -227,8 +310,8 @@ def split_names(values: list[str] | None) -> list[str]:
 def grouped(command: F) -> F:
     """Let each parameter that is annotated with a group stand for its options, in its place.
 
-    A group is a dataclass whose fields are options, or ``Annotated[dict[str, Any], function]`` for the options that a
-    function declares, by name.
+    A group is a dataclass whose fields are options, or ``Annotated[dict[str, Any], function]`` for
+    the options that a function declares, by name.
     """
     parameters = inspect.signature(command).parameters.values()
     groups = {
@@ -252,14 +335,18 @@ def grouped(command: F) -> F:
 
 
 def _group(annotation: Any) -> Callable[..., Any] | None:
-    """Return the dataclass or function that declares a group of options; None for a single option."""
+    """Return the dataclass or function that declares a group of options; None for a single
+    option.
+    """
     if is_dataclass(annotation) and isinstance(annotation, type):
         return annotation
     return next((each for each in get_args(annotation)[1:] if inspect.isfunction(each)), None)
 
 
 def parameters_of(declaring: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the options that a function or class declares, those of a group in its place; without ``**options``."""
+    """Return the options that a function or class declares, those of a group in its place; without
+    ``**options``.
+    """
     found = []
     for each in inspect.signature(declaring).parameters.values():
         if (group := _group(each.annotation)) is not None:
@@ -282,7 +369,9 @@ _is_quiet = False
 
 
 def read_store_options(values: Sequence[str], *, quiet: bool = False) -> None:
-    """Keep the values ``key=value`` of ``--store-option``, and ``--quiet``, for the store that the command opens."""
+    """Keep the values ``key=value`` of ``--store-option``, and ``--quiet``, for the store that the
+    command opens.
+    """
     global _is_quiet
     _is_quiet = quiet
     _options.clear()
@@ -303,7 +392,9 @@ def open_store(store: str | None, *, takes_options: bool = True) -> "Store":
 
 
 def open_all(store: str | None, remedy: str) -> "Store":
-    """Return the store of which a command reads each byte; of one at a URL, say how many it fetches, and a remedy."""
+    """Return the store of which a command reads each byte; of one at a URL, say how many it
+    fetches, and a remedy.
+    """
     from embstore.base.table import show_size
 
     found = open_store(store)
@@ -314,7 +405,9 @@ def open_all(store: str | None, remedy: str) -> "Store":
 
 
 def open_stores(stores: Sequence[str] | None) -> "Store | Stores":
-    """Return the store of the only folder or URL, or several stores; without any, that of :func:`open_store`."""
+    """Return the store of the only folder or URL, or several stores; without any, that of
+    :func:`open_store`.
+    """
     names = list(dict.fromkeys(stores or ()))
     if len(names) < 2:
         return open_store(names[0] if names else None)

@@ -1,4 +1,6 @@
-"""The one place where results are written: data on standard output, everything else on standard error."""
+"""The one place where results are written: data on standard output, everything else on standard
+error.
+"""
 
 import csv
 import io
@@ -33,14 +35,21 @@ from ._progress import show_progress
 if TYPE_CHECKING:
     from embstore.base.table import Table
 
-# What a spreadsheet takes for the beginning of a formula: https://owasp.org/www-community/attacks/CSV_Injection
+# What a spreadsheet takes for the beginning of a formula:
+# https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def emit(
-    table: "Table", form: Format, output: Path | None = None, *, csv_safe: bool = False, ids_as_text: bool = False,
-    quiet: bool = False, labels: Sequence[str] = (),
-) -> None:  # fmt: skip
+    table: "Table",
+    form: Format,
+    output: Path | None = None,
+    *,
+    csv_safe: bool = False,
+    ids_as_text: bool = False,
+    quiet: bool = False,
+    labels: Sequence[str] = (),
+) -> None:
     """Write a table to standard output or a file, and its notes to standard error.
 
     A printed one has labels (``SPACE=TEXT``) in place of the names of spaces, in LaTeX always.
@@ -101,7 +110,8 @@ class Shown:
         )
 
     def emit_actions(self, done: "Table", *, nothing: str, dry_run: bool = False) -> None:
-        """Write a table of what a command did, or found, in a store; if it has no rows, a sentence on standard error.
+        """Write a table of what a command did, or found, in a store; if it has no rows, a sentence
+        on standard error.
 
         An empty table is written only to a file, or in another format than the printed one.
         """
@@ -128,7 +138,9 @@ class ShownOfStores(ShownItems):
 
 
 def write(text: str, output: Path | None, *, is_data: bool = True) -> None:
-    """Write text to a file, or data to a pipe, in UTF-8; to a terminal, or a table, in the encoding of the output."""
+    """Write text to a file, or data to a pipe, in UTF-8; to a terminal, or a table, in the encoding
+    of the output.
+    """
     if output is None and (not is_data or sys.stdout.isatty()):
         sys.stdout.write(
             text
@@ -159,7 +171,9 @@ def _text(table: "Table", form: Format, width: int | None) -> str:
 
 
 def _in_markdown(cell: str) -> str:
-    """Return a cell of a table in Markdown, in which what Markdown or HTML would take for its own is shown as text."""
+    """Return a cell of a table in Markdown, in which what Markdown or HTML would take for its own
+    is shown as text.
+    """
     shown = re.sub(r"&(?=#?\w+;)", "&amp;", printable(cell)).replace("<", "&lt;")
     return re.sub(r"(\\(?=[!-/:-@\[-`{-~])|[`*\[\]|~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", shown)
 
@@ -172,7 +186,9 @@ def json_text(value: Any, indent: int | None = None) -> str:
 def csv_lines(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, safe: bool, for_terminal: bool
 ) -> Iterator[str]:
-    """Yield the lines of a CSV file, the columns first; ``safe`` puts ' before what spreadsheets take for formulas."""
+    """Yield the lines of a CSV file, the columns first; ``safe`` puts ' before what spreadsheets
+    take for formulas.
+    """
     for row in chain([columns], rows):
         line = io.StringIO()
         writer = csv.writer(
@@ -212,7 +228,9 @@ def open_output(output: Path | None) -> Iterator[BinaryIO]:
 
 
 def _csv_cell(value: object, *, safe: bool, for_terminal: bool) -> object:
-    """Return what is written for a value: texts as they are, unless for a spreadsheet or a terminal."""
+    """Return what is written for a value: texts as they are, unless for a spreadsheet or a
+    terminal.
+    """
     if isinstance(value, list | dict):
         value = json.dumps(value)
     if not isinstance(value, str):
@@ -223,7 +241,9 @@ def _csv_cell(value: object, *, safe: bool, for_terminal: bool) -> object:
 
 
 def _aligned(table: "Table", width: int | None) -> str:
-    """Return the layout as aligned text; on a terminal, columns that do not fit go below, never away."""
+    """Return the layout as aligned text; on a terminal, columns that do not fit go below, never
+    away.
+    """
     longest = None if width is None or table.pivot else 2 * width
     header, lines = table.layout(_cut(table, width))
     header = [printable(name) for name in header]
@@ -233,7 +253,8 @@ def _aligned(table: "Table", width: int | None) -> str:
     heads = [""] * len(header)
     widths = _widths([header, *lines])
     if width is not None and together > 1 and _total(widths, range(len(header))) > width:
-        # What the columns of a space have in common goes above them: a terminal has no room to repeat it.
+        # What the columns of a space have in common goes above them: a terminal has no room to
+        # repeat it.
         above = [name.rpartition(" ")[::2] for name in header[fixed:]]
         heads[fixed:], header[fixed:] = [head for head, _ in above], [name for _, name in above]
         widths = _widths([header, *lines])
@@ -242,7 +263,8 @@ def _aligned(table: "Table", width: int | None) -> str:
             widths[last] += max(0, _wide(heads[last]) - _total(widths, members))
     blocks = []
     for columns in _columns_that_fit(widths, fixed, together, width):
-        # A space with fewer neighbours than another has empty lines: in a block of its own they are left out.
+        # A space with fewer neighbours than another has empty lines: in a block of its own they are
+        # left out.
         shown = [line for line in lines if not table.pivot or any(line[i] for i in columns[fixed:])]
         rows = ["  ".join(_padded(row[i], widths[i]) for i in columns) for row in [header, *shown]]
         if any(heads[i] for i in columns):
@@ -252,7 +274,9 @@ def _aligned(table: "Table", width: int | None) -> str:
 
 
 def _n_naming(header: Sequence[str], lines: Sequence[Sequence[str]], width: int | None) -> int:
-    """Return how many columns from the left stand in each block: as many as tell the rows apart, if there is room."""
+    """Return how many columns from the left stand in each block: as many as tell the rows apart, if
+    there is room.
+    """
     for n in range(1, len(header)):
         if len({tuple(line[:n]) for line in lines}) == len(lines):
             widths = _widths([header, *lines])
@@ -266,7 +290,9 @@ _NUMBER_COLUMNS = (
 
 
 def _cut(table: "Table", width: int | None) -> Callable[[str], str]:
-    """Return what shortens a text beside its number so that both fit a terminal; elsewhere texts stay whole."""
+    """Return what shortens a text beside its number so that both fit a terminal; elsewhere texts
+    stay whole.
+    """
     if width is None or table.pivot is None or not table.pivot.joined:
         return str
     heads = table.pivot.heads or table.pivot.down
@@ -317,10 +343,11 @@ def _fitted(cell: str, longest: int | None) -> str:
 def _columns_that_fit(
     widths: Sequence[int], fixed: int, together: int, width: int | None
 ) -> list[list[int]]:
-    """Return groups of columns, each with the first ``fixed`` ones, that fit the width (at least one more each).
+    """Return groups of columns, each with the first ``fixed`` ones, that fit the width (at least
+    one more each).
 
-    Columns that belong ``together`` (those of one space) stay so if they fit by themselves; else they have groups of
-    their own.
+    Columns that belong ``together`` (those of one space) stay so if they fit by themselves; else
+    they have groups of their own.
     """
     head = list(range(min(fixed, len(widths))))
     groups: list[list[int]] = []

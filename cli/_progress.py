@@ -1,4 +1,6 @@
-"""Show progress on standard error: a bar on a terminal, a line now and then elsewhere, and the summary of a build."""
+"""Show progress on standard error: a bar on a terminal, a line now and then elsewhere, and the
+summary of a build.
+"""
 
 import os
 import sys
@@ -121,9 +123,11 @@ class _Bar(_Shown):
             )
             self._stage = stage
         self._bars.update(
-            self._task, completed=progress.share, count=count(progress, seconds),
+            self._task,
+            completed=progress.share,
+            count=count(progress, seconds),
             left=time_left(progress, seconds).removeprefix(", "),
-        )  # fmt: skip
+        )
 
 
 def _bars() -> Any:
@@ -137,8 +141,8 @@ def _bars() -> Any:
         TextColumn("{task.fields[count]}", markup=False),
         TextColumn("{task.fields[left]}", markup=False),
     )
-    # The bar is drawn by control characters, on the terminal itself; what others write meanwhile passes rich, and is
-    # escaped before.
+    # The bar is drawn by control characters, on the terminal itself; what others write meanwhile
+    # passes rich, and is escaped before.
     bars = Bars(*columns, console=Console(file=sys.__stderr__), transient=True)
     bars.start()
     escape_terminals()
@@ -146,7 +150,9 @@ def _bars() -> Any:
 
 
 class _Lines(_Shown):
-    """A line for a stage that takes long, then one now and then, and one at its end; of short ones the first only."""
+    """A line for a stage that takes long, then one now and then, and one at its end; of short ones
+    the first only.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,8 +1,10 @@
-"""How the values of a command are read (plain ones as they are, all others by Typer), and how its help is laid out.
+"""How the values of a command are read (plain ones as they are, all others by Typer), and how its
+help is laid out.
 
-Typer (since 0.29) converts each value with pydantic, whose import alone takes a fifth of a short question. Text needs
-no conversion, nor does a default, and a whole number in digits or a path that may be read hardly any. What needs more,
-and what is wrong, is left to Typer, whose messages say why.
+Typer (since 0.29) converts each value with pydantic, whose import alone takes a fifth of a short
+question. Text needs no conversion, nor does a default, and a whole number in digits or a path that
+may be read hardly any. What needs more, and what is wrong, is left to Typer, whose messages say
+why.
 
 A value that is plain does not reach ``parser`` of an option, which is of use only for the others.
 """
@@ -52,36 +54,45 @@ IN_FULL, _BY_SENTENCE = (
 _SECTIONS: Mapping[str, Sequence[str]] = {
     "Spaces": ("models", "revisions", "spaces", "space", "unit", "pooling", "template"),
     "Layers and items": (
-        "layers", "where", "words", "word", "timeout", "memory", "sample", "seed", "transforms", "by", "bins",
+        "layers", "where", "words", "word", "timeout", "memory", "sample", "seed", "transforms",
+        "by", "bins",
         "common",
     ),
     "Output": (
-        "intervals", "space_label", "quiet", "store", "store_option", "form", "format", "output", "csv_safe",
+        "intervals", "space_label", "quiet", "store", "store_option", "form", "format", "output",
+        "csv_safe",
         "ids_as_text", "explain", "no_cache", "help",
     ),
 }  # fmt: skip
-"""Names of the options of each section, in all commands but ``build``; all others come before them."""
+"""Names of the options of each section, in all commands but ``build``; all others come before
+them.
+"""
 
 _BUILD: Mapping[str, Sequence[str]] = {
     "Models": ("models", "revisions", "untrained", "weights_dtype", "allow_pickle"),
-    "Texts": ("columns", "no_header", "delimiter", "keep", "span", "targets", "limit", "per_text", "seed"),
+    "Texts": ("columns", "no_header", "delimiter", "keep", "span", "targets", "limit", "per_text",
+    "seed"),
     "Vectors": ("unit", "poolings", "prompt", "template", "layers", "dtype", "long", "name"),
     "Computation": ("device", "device_map", "batch_tokens"),
     "Several machines": ("shard", "on", "workers", "worker_gpus", "worker_cpus", "ray_address"),
-    "Store and output": ("index", "index_memory", "store", "store_option", "dry_run", "strict", "quiet", "help"),
+    "Store and output": ("index", "index_memory", "store", "store_option", "dry_run", "strict",
+    "quiet", "help"),
 }  # fmt: skip
 
 
 class LaidOut:
-    """A command or group whose help has sections and an example, under 80 lines on a terminal of 80 columns.
+    """A command or group whose help has sections and an example, under 80 lines on a terminal of 80
+    columns.
 
-    Where the whole text of each option does not fit, its first sentence is shown; where that does not fit either,
-    sections of options that many commands have are shown by name. ``--help-all`` shows all.
+    Where the whole text of each option does not fit, its first sentence is shown; where that does
+    not fit either, sections of options that many commands have are shown by name. ``--help-all``
+    shows all.
     """
 
     own: Sequence[
         str
-    ] = ()  # names of a metric's parameters, which come first whatever other options have their names
+        # names of a metric's parameters, which come first whatever other options have their names
+    ] = ()
     rest: str = "Options"  # title of the section of options that are in no other
 
     def get_help(self: Any, ctx: Any) -> str:
@@ -95,7 +106,9 @@ class LaidOut:
         return text
 
     def format_help_text(self: Any, ctx: Any, formatter: Any) -> None:
-        """Write what a command does; where room is short, without the citation of a metric, its third paragraph."""
+        """Write what a command does; where room is short, without the citation of a metric, its
+        third paragraph.
+        """
         paragraphs = cleandoc(self.help or "").split("\n\n")
         if ctx.meta.get(LEVEL, 0) >= _BY_SENTENCE:
             paragraphs = paragraphs[:2]
@@ -147,7 +160,9 @@ class LaidOut:
         )
 
     def format_epilog(self: Any, ctx: Any, formatter: Any) -> None:
-        """Write the last lines of the help: an example, and the page of the documentation that is about it."""
+        """Write the last lines of the help: an example, and the page of the documentation that is
+        about it.
+        """
         from .main import example_of
 
         super().format_epilog(ctx, formatter)  # type: ignore[misc]
@@ -179,8 +194,10 @@ _SHORTCUTS: Mapping[str, Mapping[str, str]] = {"--format": {"--json": "json", "-
 
 # Other spellings of options, which the help does not show.
 _SPELLINGS = {
-    "--layer": "--layers", "--model": "--models", "--revision": "--revisions", "--space": "--spaces",
-    "--pooling": "--poolings", "--transform": "--transforms", "--column": "--columns", "--columns": "--column",
+    "--layer": "--layers", "--model": "--models", "--revision": "--revisions",
+    "--space": "--spaces",
+    "--pooling": "--poolings", "--transform": "--transforms", "--column": "--columns",
+    "--columns": "--column",
 }  # fmt: skip
 
 # Options whose values are joined with commas where they are repeated.
@@ -195,7 +212,9 @@ _SECRET = re.compile(
 
 
 class _Helpful(LaidOut):
-    """What commands and groups have in common: plain values, plain ``--help``, ``--help-all``, and completion."""
+    """What commands and groups have in common: plain values, plain ``--help``, ``--help-all``, and
+    completion.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -211,7 +230,9 @@ class _Helpful(LaidOut):
         return [*found, _help_all(found[-1])]
 
     def shell_complete(self: Any, ctx: Any, incomplete: str) -> list[Any]:
-        """Return the options that begin like a word, without the help that Typer would lay out by a slow import."""
+        """Return the options that begin like a word, without the help that Typer would lay out by a
+        slow import.
+        """
         from ._completion import Completion
 
         found = super().shell_complete(ctx, incomplete)  # type: ignore[misc]
@@ -227,7 +248,9 @@ def _masked(words: Sequence[str]) -> list[str]:
 
 
 class PlainCommand(_Helpful, TyperCommand):
-    """A command that reads plain values itself, and shows its arguments by name, without the type that Typer adds."""
+    """A command that reads plain values itself, and shows its arguments by name, without the type
+    that Typer adds.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; for unexpected ones, say how to give an option several values."""
@@ -316,7 +339,9 @@ class _Plain:
 
 class _PlainOption(_Plain, TyperOption):
     def add_to_parser(self, parser: Any, ctx: Any) -> None:
-        """Register the flags of the option, its other spelling and its shortcuts; keep all values."""
+        """Register the flags of the option, its other spelling and its shortcuts; keep all
+        values.
+        """
         if self.is_flag or self.count:
             super().add_to_parser(parser, ctx)
             return
@@ -336,7 +361,9 @@ class _PlainOption(_Plain, TyperOption):
                 )
 
     def consume_value(self, ctx: Any, opts: Any) -> Any:
-        """Return the value and its source; refuse two different values of an option that takes a single value."""
+        """Return the value and its source; refuse two different values of an option that takes a
+        single value.
+        """
         given = opts.get(self.name)
         if not self.multiple and isinstance(given, list):
             opts = {**opts, self.name: self._single(given, ctx.resilient_parsing)}
@@ -358,7 +385,9 @@ class _PlainArgument(_Plain, TyperArgument):
 
 
 def _without_verbose(args: Sequence[str]) -> list[str]:
-    """Return the arguments without ``--verbose``, which belongs before a command but is accepted after it too."""
+    """Return the arguments without ``--verbose``, which belongs before a command but is accepted
+    after it too.
+    """
     end = args.index("--") if "--" in args else len(args)
     options = [word for word in args[:end] if word != "--verbose"]
     if len(options) < end:
@@ -367,7 +396,9 @@ def _without_verbose(args: Sequence[str]) -> list[str]:
 
 
 def _repeated(parameters: Sequence[Any], given: Sequence[str], extra: str) -> str:
-    """Return how to give an option several values, if an unexpected argument seems to be one of them."""
+    """Return how to give an option several values, if an unexpected argument seems to be one of
+    them.
+    """
     flags = {
         flag
         for parameter in parameters
@@ -387,8 +418,11 @@ def _repeated(parameters: Sequence[Any], given: Sequence[str], extra: str) -> st
 
 
 def _all_plain(command: Any) -> list[Any]:
-    """Return the parameters of a command, with ``--store-option`` after ``--store`` if it has that."""
-    # From 3.14 on, functools.wraps does not copy annotations that were set, as those of a metric's command are.
+    """Return the parameters of a command, with ``--store-option`` after ``--store`` if it has
+    that.
+    """
+    # From 3.14 on, functools.wraps does not copy annotations that were set, as those of a metric's
+    # command are.
     types = get_type_hints(inspect.unwrap(command.callback))
     found = []
     for parameter in command.params:
@@ -396,9 +430,12 @@ def _all_plain(command: Any) -> list[Any]:
         if parameter.name == "store":
             option = _plain(parameter, list[str] | None)
             vars(option).update(
-                name=_STORE_OPTION, opts=["--store-option"], multiple=True, metavar="KEY=VALUE",
+                name=_STORE_OPTION,
+                opts=["--store-option"],
+                multiple=True,
+                metavar="KEY=VALUE",
                 help="Option for a store at a URL (repeatable); such as endpoint or region.",
-            )  # fmt: skip
+            )
             found.append(option)
     return found
 
@@ -432,7 +469,9 @@ def _plain(parameter: Any, its_type: Any) -> Any:
 
 @contextmanager
 def _clearly(value: Any, its_type: Any) -> Iterator[None]:
-    """Say of a value that is no number what it is, in place of Typer's own words, which do not name it."""
+    """Say of a value that is no number what it is, in place of Typer's own words, which do not name
+    it.
+    """
     try:
         yield
     except BadParameter as error:

@@ -8,17 +8,20 @@ from ._output import Shown
 
 
 def merge(
-    other: Annotated[str, argument("OTHER", "The folder or URL of the other store; it is only read.")],
+    other: Annotated[
+        str, argument("OTHER", "The folder or URL of the other store; it is only read.")
+    ],
     spaces: Spaces = None,
     dry_run: DryRun = False,
     *,
     shown: Shown,
-) -> None:  # fmt: skip
-    """Copy from another store what is missing in this one: whole spaces, and items of the same spaces.
+) -> None:
+    """Copy from another store what is missing in this one: whole spaces, and items of the same
+    spaces.
 
-    Each file is checked against its hash while it is copied, and nothing counts before all of it is here. A space
-    of the same name with another checkpoint, template or layers is refused, and the difference shown. Where there
-    is no store yet, embstore pull makes a copy of the other.
+    Each file is checked against its hash while it is copied, and nothing counts before all of it is
+    here. A space of the same name with another checkpoint, template or layers is refused, and the
+    difference shown. Where there is no store yet, embstore pull makes a copy of the other.
     """
     with explained(
         "Interrupted. Nothing counts but what was committed; run the same command again."
@@ -29,19 +32,25 @@ def merge(
 
 
 def push(
-    dest: Annotated[str, argument("DEST",
-        "Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with a store.")],
+    dest: Annotated[
+        str,
+        argument(
+            "DEST",
+            "Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with a store.",
+        ),
+    ],
     spaces: Spaces = None,
     layers: PartLayers = "all",
     dry_run: DryRun = False,
     *,
     shown: Shown,
-) -> None:  # fmt: skip
+) -> None:
     """Copy the store, or some of its spaces and layers, to another place.
 
-    Only what is missing there travels. The files come first and the manifest last, so that the copy is complete or
-    not to be seen, and each is checked against its hash. The same command goes on after an interruption. What else
-    the place has stays; if each side has items of a space that the other lacks, it is refused.
+    Only what is missing there travels. The files come first and the manifest last, so that the copy
+    is complete or not to be seen, and each is checked against its hash. The same command goes on
+    after an interruption. What else the place has stays; if each side has items of a space that the
+    other lacks, it is refused.
     """
     with explained(
         "Interrupted. Nothing was committed; the same command goes on with what is missing."
@@ -55,19 +64,25 @@ def push(
 
 
 def pull(
-    source: Annotated[str, argument("SOURCE",
-        "Folder, s3://, gs://, az://, hf://datasets/OWNER/NAME[@REVISION] or https://; only read.")],
+    source: Annotated[
+        str,
+        argument(
+            "SOURCE",
+            "Folder, s3://, gs://, az://, hf://datasets/OWNER/NAME[@REVISION] or https://; only"
+            " read.",
+        ),
+    ],
     spaces: Spaces = None,
     layers: PartLayers = "all",
     dry_run: DryRun = False,
     *,
     shown: Shown,
-) -> None:  # fmt: skip
+) -> None:
     """Copy another store, or some of its spaces and layers, into this one.
 
-    This one may not exist; else only what it lacks travels, and what else it has stays. If each side has items of a
-    space that the other lacks, it is refused. Each file is checked against its hash, and the same command goes on
-    after an interruption.
+    This one may not exist; else only what it lacks travels, and what else it has stays. If each
+    side has items of a space that the other lacks, it is refused. Each file is checked against its
+    hash, and the same command goes on after an interruption.
     """
     with explained(
         "Interrupted. Nothing was committed; the same command goes on with what is missing."

@@ -1,11 +1,13 @@
-"""Where the command line begins, before anything is loaded: from here on Ctrl-C ends it with a line and 130.
+"""Where the command line begins, before anything is loaded: from here on Ctrl-C ends it with a line
+and 130.
 
-The first Ctrl-C or SIGTERM shuts a command down cleanly, the second ends it at once. While modules are loaded and while
-Python shuts down, the first ends the process too: then nothing has begun, or all is done. In between it raises
-KeyboardInterrupt in the main thread, and what the command has begun is finished or undone on the way out. Where it
-would leave a lock or a context half taken, it is raised a few milliseconds later. Python calls its handlers only
-between two instructions of the main thread, so a thread of its own watches for the second signal, which ends the
-process whatever the main thread waits for. That thread wakes the main thread by SIGURG, which nobody else sends:
+The first Ctrl-C or SIGTERM shuts a command down cleanly, the second ends it at once. While modules
+are loaded and while Python shuts down, the first ends the process too: then nothing has begun, or
+all is done. In between it raises KeyboardInterrupt in the main thread, and what the command has
+begun is finished or undone on the way out. Where it would leave a lock or a context half taken, it
+is raised a few milliseconds later. Python calls its handlers only between two instructions of the
+main thread, so a thread of its own watches for the second signal, which ends the process whatever
+the main thread waits for. That thread wakes the main thread by SIGURG, which nobody else sends:
 however late it comes, it is taken for no signal of the user's.
 """
 
@@ -35,7 +37,8 @@ def run() -> None:
 
 
 def _run() -> None:
-    # Imports allocate much that stays. Collecting while they run finds nothing, and takes a tenth of a short command.
+    # Imports allocate much that stays. Collecting while they run finds nothing, and takes a tenth
+    # of a short command.
     gc.set_threshold(200_000)
     begin()
     from .main import run as run_commands
@@ -55,8 +58,9 @@ def _run() -> None:
 def _end_early() -> None:
     """End the process without what Python's own end only loses time with.
 
-    It would wait for a query that exceeded its time limit, and it takes apart all modules: a thirtieth of a short
-    command. With PyTorch loaded, Python ends as usual: Triton reports what is not taken apart as leaked.
+    It would wait for a query that exceeded its time limit, and it takes apart all modules: a
+    thirtieth of a short command. With PyTorch loaded, Python ends as usual: Triton reports what is
+    not taken apart as leaked.
     """
     error = sys.exception()
     if not isinstance(error, SystemExit) or not isinstance(error.code, int | None):
@@ -153,7 +157,9 @@ def mark_reported() -> None:
 
 
 def stop() -> None:
-    """Say that the command was interrupted, unless the user has seen it, and end the process at once."""
+    """Say that the command was interrupted, unless the user has seen it, and end the process at
+    once.
+    """
     try:
         if not _is_reported:
             os.write(2, b"\nInterrupted.\n")
@@ -178,7 +184,9 @@ def _handle_own(_: int, frame: FrameType | None) -> None:
 
 
 def _interrupt(frame: FrameType | None, received: float) -> None:
-    """Raise KeyboardInterrupt in a frame of the main thread, or postpone it, but not for long after it was received."""
+    """Raise KeyboardInterrupt in a frame of the main thread, or postpone it, but not for long after
+    it was received.
+    """
     global _is_postponed
     is_late = time.monotonic() - received > _SECONDS_TO_POSTPONE
     _is_postponed = not (is_late or _can_be_interrupted(frame)) and _raise_again()
@@ -189,8 +197,9 @@ def _interrupt(frame: FrameType | None, received: float) -> None:
 def _can_be_interrupted(frame: FrameType | None) -> bool:
     """Return whether KeyboardInterrupt may be raised in a frame of the main thread.
 
-    Python's library fails with other errors, or hangs, where it is raised while a lock is taken or given back; a
-    condition that waits gives it back. A context whose ``__exit__`` it interrupts at the beginning is not left.
+    Python's library fails with other errors, or hangs, where it is raised while a lock is taken or
+    given back; a condition that waits gives it back. A context whose ``__exit__`` it interrupts at
+    the beginning is not left.
     """
     if frame is None:
         return True
@@ -203,7 +212,9 @@ def _can_be_interrupted(frame: FrameType | None) -> bool:
 
 
 def _raise_again() -> bool:
-    """Let the watching thread send a signal a moment later, and return whether there is such a thread."""
+    """Let the watching thread send a signal a moment later, and return whether there is such a
+    thread.
+    """
     if _to_watcher >= 0:
         os.write(_to_watcher, bytes([_AGAIN]))
     return _to_watcher >= 0
@@ -216,7 +227,9 @@ def _ignore() -> None:
 
 
 def _unraisable(unraisable: Any) -> None:
-    """Take an exception that Python cannot raise, as in a destructor; an interrupt is raised again a moment later."""
+    """Take an exception that Python cannot raise, as in a destructor; an interrupt is raised again
+    a moment later.
+    """
     global _is_postponed
     if not received():
         sys.__unraisablehook__(unraisable)
@@ -234,7 +247,9 @@ def _watch_signals() -> None:
 
 
 def _watch(reading: int, main_thread: int) -> None:
-    """End the process at the second signal; C writes the number of each to a pipe, whatever Python does."""
+    """End the process at the second signal; C writes the number of each to a pipe, whatever Python
+    does.
+    """
     first = None
     while number := os.read(reading, 1):
         if number[0] == _AGAIN:
@@ -252,7 +267,8 @@ def _watch(reading: int, main_thread: int) -> None:
 def _wake(main_thread: int) -> None:
     """Break what the main thread waits for until it has seen the first signal.
 
-    A signal that comes just before it begins to wait, or that another thread gets, does not wake it.
+    A signal that comes just before it begins to wait, or that another thread gets, does not wake
+    it.
     """
     for seconds in _SECONDS_TO_WAKE:
         time.sleep(seconds)

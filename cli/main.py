@@ -1,4 +1,6 @@
-"""The command line: the group of all commands, each of which is loaded when it is called, since a call needs one."""
+"""The command line: the group of all commands, each of which is loaded when it is called, since a
+call needs one.
+"""
 
 import os
 from importlib import import_module
@@ -60,8 +62,10 @@ COMMANDS = {
 """Name → help; other spellings of a name have none and are not listed."""
 
 _MODULES = {
-    "maintenance": ("index", "info", "verify", "repair", "compact", "remove"), "copies": ("merge", "push", "pull"),
-    "vectors": ("import", "export"), "neighbours": ("neighbours", "cosine"), "maps": ("drift", "map"),
+    "maintenance": ("index", "info", "verify", "repair", "compact", "remove"), "copies": ("merge",
+    "push", "pull"),
+    "vectors": ("import", "export"), "neighbours": ("neighbours", "cosine"), "maps": ("drift",
+    "map"),
     "pages": ("explore", "report"), "papers": ("reproduce", "cite"), "_completion": ("completion",),
 }  # fmt: skip
 """Modules with a family of commands; all others have one of their name."""
@@ -90,8 +94,8 @@ _ELSEWHERE = {
 class Commands(PlainGroup):
     """The group of all commands; of an unknown name Typer looks for the nearest.
 
-    Help and the version are written while arguments are read, before any command runs: there too an output that closes
-    is no error.
+    Help and the version are written while arguments are read, before any command runs: there too an
+    output that closes is no error.
     """
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
@@ -190,7 +194,9 @@ def embstore(
         False, "--verbose", help="Also show versions, the time taken and what caused an error."
     ),
 ) -> None:
-    """Embed words and sentences once, keep every layer, and query their geometry without a model."""
+    """Embed words and sentences once, keep every layer, and query their geometry without a
+    model.
+    """
     if version:
         typer.echo(f"embstore {__version__}")
         raise typer.Exit
@@ -210,7 +216,9 @@ def run() -> None:
 
 
 DOCS = "https://embstore.github.io/embstore/latest/"
-"""Address of the newest release's pages, which are in folders: ``how-to/build.md`` is at ``how-to/build/``."""
+"""Address of the newest release's pages, which are in folders: ``how-to/build.md`` is at
+``how-to/build/``.
+"""
 
 
 class Example(NamedTuple):
@@ -345,13 +353,17 @@ _OF_METRICS = {
     "labels": "--label pos --layer 0,6,top",
 }
 _OF_METRIC = {
-    "weat": "-x rose,tulip,daisy,lily -y wasp,ant,flea,spider", "ceat": "-x rose,tulip,daisy -y wasp,ant,flea",
-    "sc-weat": "--word rose --word wasp", "axis": "--positive good,happy --negative bad,sad", "change": "--by year",
+    "weat": "-x rose,tulip,daisy,lily -y wasp,ant,flea,spider",
+    "ceat": "-x rose,tulip,daisy -y wasp,ant,flea",
+    "sc-weat": "--word rose --word wasp", "axis": "--positive good,happy --negative bad,sad",
+    "change": "--by year",
 }  # fmt: skip
 
 
 def example_of(path: str, needs: str = "") -> Example | None:
-    """Return the example of a command by its path (``datasets fetch``), if any; ``needs``: of a metric."""
+    """Return the example of a command by its path (``datasets fetch``), if any; ``needs``: of a
+    metric.
+    """
     group, _, metric = path.partition(" ")
     if group != "query" or not metric:
         return EXAMPLES.get(path)

@@ -1,4 +1,6 @@
-"""Commands that look after a store: ``info``, ``index``, ``verify``, ``repair``, ``compact`` and ``remove``."""
+"""Commands that look after a store: ``info``, ``index``, ``verify``, ``repair``, ``compact`` and
+``remove``.
+"""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -17,18 +19,26 @@ if TYPE_CHECKING:
 
 
 def index(
-    kind: Annotated[str | None, option("--kind auto|flat|hnsw|none",
-        "Kind of index; later builds keep to it.  [default: the kind chosen before, else auto]")] = None,
+    kind: Annotated[
+        str | None,
+        option(
+            "--kind auto|flat|hnsw|none",
+            "Kind of index; later builds keep to it.  [default: the kind chosen before, else auto]",
+        ),
+    ] = None,
     index_memory: _options.IndexMemory = None,
-    recall: Annotated[float | None, option("--recall R",
-        "Recall@10 to tune for, if not exact.  [default: 0.99]")] = None,
+    recall: Annotated[
+        float | None, option("--recall R", "Recall@10 to tune for, if not exact.  [default: 0.99]")
+    ] = None,
     force: Annotated[bool, option("--force", "Rebuild indexes that are up to date, too.")] = False,
     layers: _options.LayerNames = "all",
     *,
     filters: _options.Filters,
     shown: Shown,
-) -> None:  # fmt: skip
-    """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not reached."""
+) -> None:
+    """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not
+    reached.
+    """
     with explained(
         "Interrupted. The indexes that were done are kept; the others are as they were."
     ):
@@ -44,14 +54,26 @@ def index(
 
 
 def verify(
-    deep: Annotated[bool, option("--deep",
-        "Also compute each id from its text, and compare the vectors in the indexes, and the sums of a space, with the "
-        "shards.")] = False,
-    quick: Annotated[bool, option("--quick",
-        "Check instead only that each file is there with its size: of a store in a bucket by a listing.")] = False,
+    deep: Annotated[
+        bool,
+        option(
+            "--deep",
+            "Also compute each id from its text, and compare the vectors in the indexes, and the"
+            " sums of a space, with the "
+            "shards.",
+        ),
+    ] = False,
+    quick: Annotated[
+        bool,
+        option(
+            "--quick",
+            "Check instead only that each file is there with its size: of a store in a bucket by a"
+            " listing.",
+        ),
+    ] = False,
     *,
     shown: Shown,
-) -> None:  # fmt: skip
+) -> None:
     """Check every file of a store: hashes, columns, finite values, ids and indexes.
 
     Exit 1 if something is wrong, 2 if nothing is but something could not be read.
@@ -70,8 +92,9 @@ def verify(
 def repair(dry_run: DryRun = False, *, shown: Shown) -> None:
     """Repair a store: take out what is damaged, rebuild sums and indexes, remove leftovers.
 
-    A damaged shard is moved into the folder "damaged" of the store, and its items go out of all layers: the next build
-    of the same sources embeds exactly these again. Exit 1 if something is left that must be repaired in another way.
+    A damaged shard is moved into the folder "damaged" of the store, and its items go out of all
+    layers: the next build of the same sources embeds exactly these again. Exit 1 if something is
+    left that must be repaired in another way.
     """
     with explained("Interrupted. What was repaired stays; run the same command again."):
         from embstore.maintain.repair import LEFT
@@ -99,7 +122,9 @@ def compact(
     *,
     shown: Shown,
 ) -> None:
-    """Merge small shards into large ones, and small tables of texts; every answer stays what it was."""
+    """Merge small shards into large ones, and small tables of texts; every answer stays what it
+    was.
+    """
     with explained("Interrupted. The store is as it was, but for what was merged already."):
         with shown.progress():
             done = open_store(shown.store).compact(
@@ -109,18 +134,21 @@ def compact(
 
 
 def remove(
-    spaces: Annotated[list[str] | None, option("--space NAME", "Remove this space (repeatable).")] = None,
-    columns: Annotated[list[str] | None, option("--column NAME",
-        "Remove this column of all items (repeatable).")] = None,
+    spaces: Annotated[
+        list[str] | None, option("--space NAME", "Remove this space (repeatable).")
+    ] = None,
+    columns: Annotated[
+        list[str] | None, option("--column NAME", "Remove this column of all items (repeatable).")
+    ] = None,
     yes: Annotated[bool, option("--yes -y", "Do not ask first.")] = False,
     dry_run: DryRun = False,
     *,
     shown: Shown,
-) -> None:  # fmt: skip
+) -> None:
     """Remove spaces: their vectors, sums, indexes and cards; or columns of items, with --column.
 
-    Texts and datasets stay, since other spaces may have them too. The files are deleted a day later, by the next
-    command that writes to the store.
+    Texts and datasets stay, since other spaces may have them too. The files are deleted a day
+    later, by the next command that writes to the store.
     """
     with explained("Interrupted. The store is as it was, unless that was removed already."):
         opened = open_store(shown.store)
@@ -145,16 +173,22 @@ def _agreed(planned: "Table") -> bool:
 
 
 def info(
-    skipped: Annotated[bool, option("--skipped", "List the texts without a vector, and why.")] = False,
-    columns: Annotated[bool, option("--columns",
-        "List the columns of items, stored (build --keep) and built-in.")] = False,
-    exact: Annotated[bool, option("--bytes", "Show sizes in bytes, all digits (as JSON and CSV always do).")] = False,
+    skipped: Annotated[
+        bool, option("--skipped", "List the texts without a vector, and why.")
+    ] = False,
+    columns: Annotated[
+        bool, option("--columns", "List the columns of items, stored (build --keep) and built-in.")
+    ] = False,
+    exact: Annotated[
+        bool, option("--bytes", "Show sizes in bytes, all digits (as JSON and CSV always do).")
+    ] = False,
     *,
     shown: ShownItems,
-) -> None:  # fmt: skip
+) -> None:
     """Show the spaces of a store: layers, items, size and index.
 
-    --json and --csv have more: checkpoint, unit, pooling, template, dtype, shards, and how the indexes were made.
+    --json and --csv have more: checkpoint, unit, pooling, template, dtype, shards, and how the
+    indexes were made.
     """
     opened = open_store(shown.store)
     if skipped and columns:

@@ -10,23 +10,41 @@ from ._output import Shown, ShownOfStores
 def _arguments(
     texts: Annotated[list[str] | None, argument("TEXT", "Words or sentences.")] = None,
     marked: _options.Marked = None,
-    positive: Annotated[list[str] | None, option("--positive WORDS",
-        "Words to add, with commas or repeated: king,woman.", callback=_options.split_words)] = None,
-    negative: Annotated[list[str] | None, option("--negative WORDS",
-        "Words to subtract, likewise: man.", callback=_options.split_words)] = None,
-    method: Annotated[str, option("--method 3cosadd|3cosmul",
-        "How --positive and --negative words are combined.")] = "3cosadd",
+    positive: Annotated[
+        list[str] | None,
+        option(
+            "--positive WORDS",
+            "Words to add, with commas or repeated: king,woman.",
+            callback=_options.split_words,
+        ),
+    ] = None,
+    negative: Annotated[
+        list[str] | None,
+        option(
+            "--negative WORDS", "Words to subtract, likewise: man.", callback=_options.split_words
+        ),
+    ] = None,
+    method: Annotated[
+        str, option("--method 3cosadd|3cosmul", "How --positive and --negative words are combined.")
+    ] = "3cosadd",
     layers: _options.LayerNames = "top",
     k: Annotated[int, option("-k N", "Number of neighbours.")] = 10,
     *,
     encoding: _options.Encoding,
     filters: _options.Filters,
     transforms: _options.Transforms = None,
-    where: Annotated[str | None, option("--where SQL",
-        "Only items for which this is true, as in \"text LIKE 'a%'\" (in the search).")] = None,
+    where: Annotated[
+        str | None,
+        option(
+            "--where SQL",
+            "Only items for which this is true, as in \"text LIKE 'a%'\" (in the search).",
+        ),
+    ] = None,
     listed: _options.Listed,
-    exact: Annotated[bool, option("--exact", "Scan the vectors, whatever indexes there are.")] = False,
-) -> None:  # fmt: skip
+    exact: Annotated[
+        bool, option("--exact", "Scan the vectors, whatever indexes there are.")
+    ] = False,
+) -> None:
     """Declare the arguments of :meth:`Store.neighbours`."""
 
 
@@ -41,7 +59,9 @@ def neighbours(*, given: Annotated[dict[str, Any], _arguments], shown: ShownOfSt
 
 
 def cosine(
-    texts: Annotated[list[str] | None, argument("TEXT", "Words or sentences; of more than two, all pairs.")] = None,
+    texts: Annotated[
+        list[str] | None, argument("TEXT", "Words or sentences; of more than two, all pairs.")
+    ] = None,
     marked: _options.Marked = None,
     layers: _options.LayerNames = "all",
     *,
@@ -49,7 +69,7 @@ def cosine(
     filters: _options.Filters,
     transforms: _options.Transforms = None,
     shown: Shown,
-) -> None:  # fmt: skip
+) -> None:
     """Show the cosine of two texts, layers down and models side by side: exact, in float64."""
     with shown.progress():
         found = open_store(shown.store).cosine(

@@ -15,12 +15,15 @@ from ._progress import show_progress
 
 
 def explore(
-    port: Annotated[int, option("--port PORT", "Port of the server; the next free one if it is in use.")] = 8765,
-    host: Annotated[str, option("--host ADDRESS",
-        "Address to listen on; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
+    port: Annotated[
+        int, option("--port PORT", "Port of the server; the next free one if it is in use.")
+    ] = 8765,
+    host: Annotated[
+        str, option("--host ADDRESS", "Address to listen on; 0.0.0.0 for all of this machine.")
+    ] = "127.0.0.1",
     browser: Annotated[bool, option("--open/--no-open", "Open the page in a browser.")] = True,
     store: _options.StoreDir = None,
-) -> None:  # fmt: skip
+) -> None:
     """Explore a store in a browser: maps of every layer, neighbours, metrics and SQL.
 
     The page is served from this machine until Ctrl-C, and only reads. It needs the extra explore.
@@ -37,18 +40,29 @@ def explore(
 
 
 def report(
-    output: Annotated[Path, option("--output -o FILE", "File to write; - for standard output.")] = Path("report.html"),
-    recipe: Annotated[str | None, option("--recipe NAME",
-        "Begin with the reproduction of this paper, as embstore reproduce.")] = None,
-    models: Annotated[list[str] | None, option("--model NAME",
-        "With --recipe: checkpoint, as in embstore reproduce (repeatable).")] = None,
-    sentences: Annotated[str | None, option("--sentences FILE",
-        "With --recipe: draw occurrences from these sentences.")] = None,
+    output: Annotated[
+        Path, option("--output -o FILE", "File to write; - for standard output.")
+    ] = Path("report.html"),
+    recipe: Annotated[
+        str | None,
+        option(
+            "--recipe NAME", "Begin with the reproduction of this paper, as embstore reproduce."
+        ),
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        option("--model NAME", "With --recipe: checkpoint, as in embstore reproduce (repeatable)."),
+    ] = None,
+    sentences: Annotated[
+        str | None,
+        option("--sentences FILE", "With --recipe: draw occurrences from these sentences."),
+    ] = None,
     quick: Annotated[bool, option("--quick", "With --recipe: the small datasets only.")] = False,
     quiet: _options.Quiet = False,
     store: _options.StoreDir = None,
-) -> None:  # fmt: skip
-    """Write a report on a store: what it holds, its metrics as pictures and tables, and an interactive map.
+) -> None:
+    """Write a report on a store: what it holds, its metrics as pictures and tables, and an
+    interactive map.
 
     The file opens without a network, in any browser. It needs the extra plot.
     """

@@ -1,4 +1,6 @@
-"""``embstore reproduce``, whose result is a short table for each figure, and ``cite``: BibTeX of what a paper uses."""
+"""``embstore reproduce``, whose result is a short table for each figure, and ``cite``: BibTeX of
+what a paper uses.
+"""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +23,9 @@ _NOT_MEASURED = "not measured"
 
 
 def emit_sections(sections: Sequence[Section], form: Format, output: Path | None = None) -> None:
-    """Write several tables, each under its heading; a table too wide for a terminal is divided by variant."""
+    """Write several tables, each under its heading; a table too wide for a terminal is divided by
+    variant.
+    """
     width = (
         _terminal_width()
         if output is None and sys.stdout.isatty() and form is Format.TABLE
@@ -54,7 +58,9 @@ def _that_fit(section: Section, width: int) -> list[Section]:
 
 
 def result_sections(result: Table, helps: Mapping[str, str]) -> list[Section]:
-    """Return a heading and a table for each figure, and at the end for each reason what was not measured."""
+    """Return a heading and a table for each figure, and at the end for each reason what was not
+    measured.
+    """
     sections: list[Section] = []
     for figure in dict.fromkeys(result["figure"]):
         rows = [
@@ -106,19 +112,24 @@ def plan_sections(plan: Table) -> list[Section]:
 def _compared(rows: Sequence[Row]) -> Table:
     shown = [
         {
-            "model": row["model"], "variant": row["variant"], "layer": _layer(row), "published": _published(row),
-            "band": _band(row), "measured": _value(row), "verdict": row["verdict"],
+            "model": row["model"],
+            "variant": row["variant"],
+            "layer": _layer(row),
+            "published": _published(row),
+            "band": _band(row),
+            "measured": _value(row),
+            "verdict": row["verdict"],
         }
         for row in rows
-    ]  # fmt: skip
+    ]
     return table(shown, columns=tuple(shown[0]))
 
 
 def _layer(row: Row) -> str:
     """Return the layer of a row, as text.
 
-    A published number may be about several layers (``best``, ``all``): the layer of the measured value then follows, as
-    in ``best 8``.
+    A published number may be about several layers (``best``, ``all``): the layer of the measured
+    value then follows, as in ``best 8``.
     """
     layers = str(row["layers"])
     return layers if layers.isdigit() or row["published"] is None else f"{layers} {row['layer']}"
@@ -132,7 +143,9 @@ def _published(row: Row) -> str:
 
 
 def _band(row: Row) -> str:
-    """Return the numbers that hit: ``0.61–0.71``, ``<= 0.45``; of a trend, no step that goes the other way."""
+    """Return the numbers that hit: ``0.61–0.71``, ``<= 0.45``; of a trend, no step that goes the
+    other way.
+    """
     if row["published"] is None:
         return "0 steps"
     low, high = row["low"], row["high"]
@@ -147,7 +160,9 @@ def _short(limit: float) -> str:
 
 
 def _value(row: Row) -> float | str:
-    """Return the measured value; of a trend, how many steps from layer to layer go the other way."""
+    """Return the measured value; of a trend, how many steps from layer to layer go the other
+    way.
+    """
     measured: float = row["measured"]
     if row["published"] is not None:
         return measured
@@ -155,7 +170,9 @@ def _value(row: Row) -> float | str:
 
 
 def _unmeasured(rows: Iterable[Row]) -> Table:
-    """Return one row for all numbers of a figure that were not measured, with the count of those published."""
+    """Return one row for all numbers of a figure that were not measured, with the count of those
+    published.
+    """
     counts: dict[tuple[str, str], dict[str, int]] = {}
     for row in rows:
         figure = row["figure"] + (f" ({row['variant']})" if row["variant"] else "")
@@ -175,28 +192,53 @@ _STOPPED = (
 
 
 def reproduce(
-    recipe: Annotated[str, argument("RECIPE", "wolfe2022, or the path of a recipe of your own (.toml).")],
-    models: Annotated[list[str] | None, option("--model NAME",
-        "gpt2, clip, minilm, a hub id, a folder, or name=folder (repeatable); published numbers are those of the name. "
-        " [default: the paper's models]")] = None,
-    sentences: Annotated[str | None, option("--sentences FILE",
-        "Draw occurrences from these sentences, one a line, not from the recipe's.")] = None,
-    quick: Annotated[bool, option("--quick", "Only the small sets, and the first texts of the others.")] = False,
+    recipe: Annotated[
+        str, argument("RECIPE", "wolfe2022, or the path of a recipe of your own (.toml).")
+    ],
+    models: Annotated[
+        list[str] | None,
+        option(
+            "--model NAME",
+            "gpt2, clip, minilm, a hub id, a folder, or name=folder (repeatable); published numbers"
+            " are those of the name. "
+            " [default: the paper's models]",
+        ),
+    ] = None,
+    sentences: Annotated[
+        str | None,
+        option(
+            "--sentences FILE",
+            "Draw occurrences from these sentences, one a line, not from the recipe's.",
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, option("--quick", "Only the small sets, and the first texts of the others.")
+    ] = False,
     seed: Annotated[int, option("--seed S", "Seed of all draws.")] = 0,
     device: DeviceName = None,
     allow_pickle: AllowPickle = False,
-    dry_run: Annotated[bool, option("--dry-run", "Show the builds and queries, and do nothing.")] = False,
-    strict: Annotated[bool, option("--strict", "Exit with 1 if a published number is missed.")] = False,
+    dry_run: Annotated[
+        bool, option("--dry-run", "Show the builds and queries, and do nothing.")
+    ] = False,
+    strict: Annotated[
+        bool, option("--strict", "Exit with 1 if a published number is missed.")
+    ] = False,
     *,
     shown: Shown,
-) -> None:  # fmt: skip
+) -> None:
     """Reproduce a paper: build what it needs, measure, and show measured beside published."""
     with explained(_STOPPED):
         with shown.progress():
             result = open_store(shown.store).reproduce(
-                recipe, models=models or (), sentences=sentences, quick=quick, seed=seed, device=device,
-                allow_pickle=allow_pickle, dry_run=dry_run,
-            )  # fmt: skip
+                recipe,
+                models=models or (),
+                sentences=sentences,
+                quick=quick,
+                seed=seed,
+                device=device,
+                allow_pickle=allow_pickle,
+                dry_run=dry_run,
+            )
         _show(result, recipe, shown, dry_run=dry_run)
         if strict and not dry_run and "miss" in result["verdict"]:
             raise typer.Exit(NO)
@@ -219,16 +261,23 @@ def _show(result: "Table", recipe: str, shown: Shown, *, dry_run: bool) -> None:
 
 
 def cite(
-    names: Annotated[list[str] | None, argument("ENTRY", "embstore, metrics, datasets, spaces or checkpoints.")] = None,
-    result: Annotated[Path | None, option("--from FILE",
-        "Cite what a result uses: a file that --format json wrote.")] = None,
+    names: Annotated[
+        list[str] | None, argument("ENTRY", "embstore, metrics, datasets, spaces or checkpoints.")
+    ] = None,
+    result: Annotated[
+        Path | None,
+        option("--from FILE", "Cite what a result uses: a file that --format json wrote."),
+    ] = None,
     store: _options.StoreDir = None,
-    output: Annotated[Path | None, option("--output -o FILE", "Write the BibTeX there, as in references.bib.")] = None,
-) -> None:  # fmt: skip
-    """Write BibTeX of embstore, and of the metrics, datasets and checkpoints that a store, or a result, uses.
+    output: Annotated[
+        Path | None, option("--output -o FILE", "Write the BibTeX there, as in references.bib.")
+    ] = None,
+) -> None:
+    """Write BibTeX of embstore, and of the metrics, datasets and checkpoints that a store, or a
+    result, uses.
 
-    Without a name, that is what the store uses: its checkpoints, its datasets, and the metrics of its stored answers.
-    What has no known reference is named on standard error.
+    Without a name, that is what the store uses: its checkpoints, its datasets, and the metrics of
+    its stored answers. What has no known reference is named on standard error.
 
     embstore cite cka stsb > references.bib
     """

@@ -28,13 +28,16 @@ _NoCache = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class _Drawing:
-    """What is drawn besides results to compute, how and where: the options of ``plot`` and of each of its commands."""
+    """What is drawn besides results to compute, how and where: the options of ``plot`` and of each
+    of its commands.
+    """
 
     output: Annotated[list[str] | None, option("--output -o FILE",
         "Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.  "
         "[default: METRIC.svg]")] = None  # fmt: skip
-    result: Annotated[Path | None, option("--from FILE",
-        "Draw a result that query wrote as JSON; read no store.")] = None  # fmt: skip
+    result: Annotated[
+        Path | None, option("--from FILE", "Draw a result that query wrote as JSON; read no store.")
+    ] = None
     column: Annotated[
         str | None, option("--column COLUMN", "Column to draw, where the metric has several.")
     ] = None
@@ -44,20 +47,35 @@ class _Drawing:
     width: Annotated[
         str, option("--width LENGTH", "Width of the whole picture on paper: 80mm, 3.3in.")
     ] = "170mm"
-    height: Annotated[str | None, option("--height LENGTH",
-        "Height of each panel.  [default: one that suits the width]")] = None  # fmt: skip
-    style: Annotated[str, option("--style paper|screen|dark",
-        "paper (black on white, small type), screen (larger type) or dark.")] = "paper"  # fmt: skip
+    height: Annotated[
+        str | None,
+        option("--height LENGTH", "Height of each panel.  [default: one that suits the width]"),
+    ] = None
+    style: Annotated[
+        str,
+        option(
+            "--style paper|screen|dark",
+            "paper (black on white, small type), screen (larger type) or dark.",
+        ),
+    ] = "paper"
     labels: Annotated[
         list[str] | None, option("--label SPACE=TEXT", "Call a space so (repeatable).")
     ] = None
     x_label: Annotated[str | None, option("--x-label TEXT", "Title of the x axis.")] = None
     y_label: Annotated[str | None, option("--y-label TEXT", "Title of the y axis.")] = None
     range_: Annotated[str | None, option("--range MIN,MAX", "Ends of the scale of values.")] = None
-    caption: Annotated[str | None, option("--caption none|TEXT",
-        "Caption.  [default: the number of vectors and what was chosen]")] = None  # fmt: skip
-    colours: Annotated[str, option("--colours LIST",
-        "Colours of the curves or the scale, with commas: '#0072B2,#D55E00'.")] = ""  # fmt: skip
+    caption: Annotated[
+        str | None,
+        option(
+            "--caption none|TEXT", "Caption.  [default: the number of vectors and what was chosen]"
+        ),
+    ] = None
+    colours: Annotated[
+        str,
+        option(
+            "--colours LIST", "Colours of the curves or the scale, with commas: '#0072B2,#D55E00'."
+        ),
+    ] = ""
     logy: Annotated[bool, option("--logy", "Make the scale of the values logarithmic.")] = False
     x_axis: Annotated[
         str, option("--x layer|step", "What the x axis shows: layers, or training steps.")
@@ -66,7 +84,9 @@ class _Drawing:
     quiet: _options.QuietQuery = False
 
     def check_stored_result(self, context: typer.Context) -> None:
-        """Raise UsageError if a stored result is drawn, and options are given of what would be computed."""
+        """Raise UsageError if a stored result is drawn, and options are given of what would be
+        computed.
+        """
         if self.result is not None and (given := _options.given_options(context, _NAMES)):
             raise UsageError(
                 f"{given[0]} is about what is computed, and --from draws a stored result. Leave"
@@ -74,14 +94,27 @@ class _Drawing:
             )
 
     def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None) -> None:
-        """Draw a result into files; say where, unless they were named. A stored one may need no name."""
+        """Draw a result into files; say where, unless they were named. A stored one may need no
+        name.
+        """
         from embstore.plot import PlotOptions, draw, file_type, read_result
 
         options = PlotOptions(
-            column=self.column, title=self.title, width=self.width, height=self.height, style=self.style,
-            logy=self.logy, x=self.x_axis, logx=self.logx, labels=self.labels or (), x_label=self.x_label,
-            y_label=self.y_label, range=self.range_, caption=self.caption, colours=self.colours,
-        )  # fmt: skip
+            column=self.column,
+            title=self.title,
+            width=self.width,
+            height=self.height,
+            style=self.style,
+            logy=self.logy,
+            x=self.x_axis,
+            logx=self.logx,
+            labels=self.labels or (),
+            x_label=self.x_label,
+            y_label=self.y_label,
+            range=self.range_,
+            caption=self.caption,
+            colours=self.colours,
+        )
         for file in self.output or ():
             _options.check_place(Path(file))
             file_type(file)
@@ -127,7 +160,9 @@ def _plot_drift(
     store: _options.StoreDir = None,
     no_cache: _NoCache = False,
 ) -> None:
-    """Draw how the neighbourhoods of items change over layers, or between two spaces: a curve for each item."""
+    """Draw how the neighbourhoods of items change over layers, or between two spaces: a curve for
+    each item.
+    """
 
     def compute() -> "Table":
         if given["pairs"] == "all":
@@ -159,7 +194,9 @@ class PlotGroup(MetricGroup):
             formatter.write_text(", ".join(self.list_commands(ctx)))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command of a metric or of drift, or end with a message that gives the reason."""
+        """Return the command of a metric or of drift, or end with a message that gives the
+        reason.
+        """
         return (
             made(_plot_drift, "drift")
             if cmd_name == "drift"
@@ -179,9 +216,11 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 @grouped
 def plot(*, context: typer.Context, drawing: _Drawing) -> None:
-    """Draw a metric, drift, or a stored result (--from), as SVG, PNG, PDF, HTML or a Vega-Lite specification.
+    """Draw a metric, drift, or a stored result (--from), as SVG, PNG, PDF, HTML or a Vega-Lite
+    specification.
 
-    The options of a metric: embstore plot METRIC --help. Those of drift: embstore plot drift --help.
+    The options of a metric: embstore plot METRIC --help. Those of drift: embstore plot drift
+    --help.
     """
     sources = map(context.get_parameter_source, context.params)
     are_given = any(source is not None and source.name != "DEFAULT" for source in sources)

@@ -22,30 +22,65 @@ if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
 
 
-_Intervals = Annotated[str | None, option("--intervals columns|inline",
-    "In a printed table: columns of their own, or value [low, high].  [default: columns]")]  # fmt: skip
-_Labels = Annotated[list[str] | None, option("--label SPACE=TEXT",
-    "In a printed table: call a space so (repeatable); LaTeX has the labels of figures by default.")]  # fmt: skip
+_Intervals = Annotated[
+    str | None,
+    option(
+        "--intervals columns|inline",
+        "In a printed table: columns of their own, or value [low, high].  [default: columns]",
+    ),
+]
+_Labels = Annotated[
+    list[str] | None,
+    option(
+        "--label SPACE=TEXT",
+        "In a printed table: call a space so (repeatable); LaTeX has the labels of figures by"
+        " default.",
+    ),
+]
 
 
 def _selection(
     *,
     filters: _options.Filters,
     layers: _options.LayerNames = "all",
-    where: Annotated[str | None, option("--where SQL",
-        'Keep the items for which this holds; over item_id, unit, text, context_id, start, "end" and columns (embstore '
-        'info --columns): --where "length(text) > 3".')] = None,
+    where: Annotated[
+        str | None,
+        option(
+            "--where SQL",
+            "Keep the items for which this holds; over item_id, unit, text, context_id, start,"
+            ' "end" and columns (embstore '
+            'info --columns): --where "length(text) > 3".',
+        ),
+    ] = None,
     listed: _options.Listed,
     sample: _options.Sample = None,
-    seed: Annotated[int, option("--seed S", "Random seed of samples, resamples and permutations.")] = 0,
+    seed: Annotated[
+        int, option("--seed S", "Random seed of samples, resamples and permutations.")
+    ] = 0,
     transforms: _options.Transforms = None,
-    by: Annotated[str | None, option("--by COLUMNS",
-        "A row for each value of this column of the items (pos, position …), or of several: genre,label.")] = None,
-    bins: Annotated[str | None, option("--bins N|EDGES",
-        "With --by, for numbers: N intervals, or their edges; N with equally many items, or as in 0,10,100.")] = None,
-    common: Annotated[bool, option("--common", "Keep the items that all spaces of the query have.")] = False,
-) -> None:  # fmt: skip
-    """Declare the options of all metrics that select spaces, layers and items, as arguments of :meth:`Store.query`."""
+    by: Annotated[
+        str | None,
+        option(
+            "--by COLUMNS",
+            "A row for each value of this column of the items (pos, position …), or of several:"
+            " genre,label.",
+        ),
+    ] = None,
+    bins: Annotated[
+        str | None,
+        option(
+            "--bins N|EDGES",
+            "With --by, for numbers: N intervals, or their edges; N with equally many items, or as"
+            " in 0,10,100.",
+        ),
+    ] = None,
+    common: Annotated[
+        bool, option("--common", "Keep the items that all spaces of the query have.")
+    ] = False,
+) -> None:
+    """Declare the options of all metrics that select spaces, layers and items, as arguments of
+    :meth:`Store.query`.
+    """
 
 
 SELECTION = parameters_of(_selection)
@@ -57,13 +92,20 @@ def _query(
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,
     csv_safe: _options.CsvSafe = False,
-    explain: Annotated[bool, option("--explain",
-        "Explain the metric, and compute nothing; formula, citation, estimator, columns and options, and which "
-        "answers are stored.")] = False,
-    no_cache: Annotated[bool, option("--no-cache",
-        "Compute all answers again; use no stored ones, and store none.")] = False,
+    explain: Annotated[
+        bool,
+        option(
+            "--explain",
+            "Explain the metric, and compute nothing; formula, citation, estimator, columns and"
+            " options, and which "
+            "answers are stored.",
+        ),
+    ] = False,
+    no_cache: Annotated[
+        bool, option("--no-cache", "Compute all answers again; use no stored ones, and store none.")
+    ] = False,
     **options: Any,
-) -> None:  # fmt: skip
+) -> None:
     metric = options.pop("metric")
     intervals, labels = options.pop("intervals", None), options.pop("space_label", None) or ()
     check_known("layout of intervals", intervals, ("columns", "inline"))
@@ -89,9 +131,14 @@ def _query(
 
 
 def _explain(
-    metric: str, store: Sequence[str] | None, options: dict[str, Any], form: _options.Format, output: Path | None, *,
+    metric: str,
+    store: Sequence[str] | None,
+    options: dict[str, Any],
+    form: _options.Format,
+    output: Path | None,
+    *,
     cache: bool,
-) -> None:  # fmt: skip
+) -> None:
     if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
         raise UsageError(
             f"--explain is written as table (text), json or jsonl, not as {form.value}."
@@ -180,7 +227,9 @@ class MetricGroup(PlainGroup):
     others: tuple[str, ...] = ()  # names of the commands that are no metrics
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read what is before the metric; an option of a metric there is answered with its place."""
+        """Read what is before the metric; an option of a metric there is answered with its
+        place.
+        """
         try:
             return super().parse_args(ctx, args)
         except Exception as error:
@@ -201,7 +250,9 @@ class MetricGroup(PlainGroup):
         return [*self.others, *all_metrics()[0]]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the name and the help of each metric, and what is wrong with those that cannot be used."""
+        """Write the name and the help of each metric, and what is wrong with those that cannot be
+        used.
+        """
         from embstore.metrics import all_metrics
 
         metrics, refused = all_metrics()
@@ -224,7 +275,9 @@ class MetricGroup(PlainGroup):
         return dict.fromkeys([*self.others, *METRICS, *(point.name for point in points)])
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command of a metric, or end with a message that gives the reason and the nearest name."""
+        """Return the command of a metric, or end with a message that gives the reason and the
+        nearest name.
+        """
         from embstore.metrics import get_metric
 
         try:
@@ -246,4 +299,6 @@ app = typer.Typer(
 
 @app.callback()
 def query() -> None:
-    """Compute a metric for each space and layer. The options of a metric: embstore query METRIC --help."""
+    """Compute a metric for each space and layer. The options of a metric: embstore query METRIC
+    --help.
+    """

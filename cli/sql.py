@@ -25,7 +25,9 @@ _ROWS = 10_000  # number of rows that are in memory at a time where a format is 
 
 
 class SqlCommand(PlainCommand):
-    """The command ``sql``, whose option ``-p`` takes two words; Typer knows no repeatable option of two."""
+    """The command ``sql``, whose option ``-p`` takes two words; Typer knows no repeatable option of
+    two.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments, with the words of ``-p NAME VALUE`` joined to ``NAME=VALUE``."""
@@ -43,28 +45,53 @@ class SqlCommand(PlainCommand):
 
 
 def sql(
-    query: Annotated[str | None, argument("QUERY", "One SELECT; - or nothing reads standard input.")] = None,
+    query: Annotated[
+        str | None, argument("QUERY", "One SELECT; - or nothing reads standard input.")
+    ] = None,
     file: Annotated[Path | None, option("--file -f FILE", "Read the query there.")] = None,
-    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", metavar="NAME VALUE",
-        help="Value of a parameter, $NAME in the query (repeatable); digits are numbers, all else is text.")] = None,
-    raw: Annotated[bool, option("--raw", "Write the first value of the first row, and nothing else.")] = False,
-    tables: Annotated[bool, option("--tables", "List the views with their columns and types, and the macros.")] = False,
-    explain: Annotated[bool, option("--explain", "Show DuckDB's plan of the query; do not run it.")] = False,
-    timeout: Annotated[float | None, option("--timeout SECONDS", "How long it may take.  [default: no limit]")] = None,
-    memory: Annotated[str | None, option("--memory SIZE",
-        "What it may take, as in 2GB.  [default: half of the machine's memory]")] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parameter",
+            "-p",
+            metavar="NAME VALUE",
+            help=(
+                "Value of a parameter, $NAME in the query (repeatable); digits are numbers, all"
+                " else is text."
+            ),
+        ),
+    ] = None,
+    raw: Annotated[
+        bool, option("--raw", "Write the first value of the first row, and nothing else.")
+    ] = False,
+    tables: Annotated[
+        bool, option("--tables", "List the views with their columns and types, and the macros.")
+    ] = False,
+    explain: Annotated[
+        bool, option("--explain", "Show DuckDB's plan of the query; do not run it.")
+    ] = False,
+    timeout: Annotated[
+        float | None, option("--timeout SECONDS", "How long it may take.  [default: no limit]")
+    ] = None,
+    memory: Annotated[
+        str | None,
+        option(
+            "--memory SIZE", "What it may take, as in 2GB.  [default: half of the machine's memory]"
+        ),
+    ] = None,
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,
     csv_safe: _options.CsvSafe = False,
     ids_as_text: _options.IdsAsText = False,
-) -> None:  # fmt: skip
-    """Run one SELECT over the store, in DuckDB's SQL; it reads the store and nothing else, and cannot write.
+) -> None:
+    """Run one SELECT over the store, in DuckDB's SQL; it reads the store and nothing else, and
+    cannot write.
 
-    Views: items, columns, built_in, embeddings, summaries, skipped, spaces and datasets.NAME (--tables). Macros:
-    vec(space, layer, text), cosine(a, b), and the table neighbours(space, layer, text, k := 10). A store at a URL has
-    to be pulled first.
-    """  # fmt: skip
+    Views: items, columns, built_in, embeddings, summaries, skipped, spaces and datasets.NAME
+    (--tables). Macros: vec(space, layer, text), cosine(a, b), and the table neighbours(space,
+    layer, text, k := 10). A store at a URL has to be pulled first.
+    """
     _check_together(
         tables=tables, explain=explain, raw=raw, query=query, file=file, parameter=parameter
     )
@@ -137,7 +164,9 @@ def _values(given: Sequence[str] | None) -> dict[str, Any]:
 
 
 def _value(text: str) -> int | float | str:
-    """Return a number for what is written as one in digits, else the text: ``nan`` and ``infinity`` are words."""
+    """Return a number for what is written as one in digits, else the text: ``nan`` and ``infinity``
+    are words.
+    """
     if re.fullmatch(r"[+-]?[0-9]{1,18}", text):
         return int(text)
     if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
@@ -146,7 +175,8 @@ def _value(text: str) -> int | float | str:
 
 
 def _begin(found: Any) -> tuple[Any, Iterator[Any]]:
-    """Run the query up to its first record batch; return the reader, and an iterator over all batches.
+    """Run the query up to its first record batch; return the reader, and an iterator over all
+    batches.
 
     A query that fails before its first rows then leaves the output file as it was.
     """
@@ -164,7 +194,9 @@ def _rows(batches: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: numbers, texts, lists and objects; all else as text; None if it is not finite."""
+    """Return a value as JSON has it: numbers, texts, lists and objects; all else as text; None if
+    it is not finite.
+    """
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):

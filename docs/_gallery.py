@@ -1,6 +1,8 @@
-"""Draw the pictures of the gallery: python docs/_gallery.py [FOLDER], with the extras minilm and plot.
+"""Draw the pictures of the gallery: python docs/_gallery.py [FOLDER], with the extras minilm and
+plot.
 
-The datasets are taken from $EMBSTORE_DATA, else downloaded. The page docs/gallery.md is made from PICTURES by cog.
+The datasets are taken from $EMBSTORE_DATA, else downloaded. The page docs/gallery.md is made from
+PICTURES by cog.
 """
 
 import shlex

@@ -1,4 +1,6 @@
-"""Write the Python reference as Markdown, from signatures and docstrings; docs/reference/*.md call it by cog."""
+"""Write the Python reference as Markdown, from signatures and docstrings; docs/reference/*.md call
+it by cog.
+"""
 
 import inspect
 import re
@@ -25,11 +27,13 @@ _HIDDEN = ("layout", "exact_sizes")  # what printing a table needs
 
 TASKS = {
     "Build": (
-        "build", "encode", "import_vectors", "add_vectors", "datasets", "fetch_datasets", "add_dataset",
+        "build", "encode", "import_vectors", "add_vectors", "datasets", "fetch_datasets",
+        "add_dataset",
         "store_datasets",
     ),
     "Ask": (
-        "query", "metrics", "explain", "explain_query", "cache_state", "neighbours", "neighbors", "cosine", "vectors",
+        "query", "metrics", "explain", "explain_query", "cache_state", "neighbours", "neighbors",
+        "cosine", "vectors",
         "drift", "sql", "sql_views", "columns", "missing", "reproduce",
     ),
     "See": ("map", "map_points", "maps", "explore", "report"),
@@ -39,7 +43,8 @@ TASKS = {
 """Task → the methods of Store that serve it; a method that is in none is in the last."""
 
 METRICS = (
-    "Metric", "Column", "Parameter", "LayerData", "Value", "NotComputable", "METRICS", "all_metrics", "get_metric",
+    "Metric", "Column", "Parameter", "LayerData", "Value", "NotComputable", "METRICS",
+    "all_metrics", "get_metric",
     "as_metric", "rows_of",
 )  # fmt: skip
 _CONSTANTS = {"METRICS": "The built-in metrics: name → [`Metric`](#embstore.metrics.Metric)."}

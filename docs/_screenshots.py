@@ -1,7 +1,7 @@
 """Take the pictures of the explorer and the report: python docs/_screenshots.py [STORE].
 
-It needs the extra dev and chromium. Without STORE a store is built with the packaged MiniLM in a temporary folder: that
-takes minutes.
+It needs the extra dev and chromium. Without STORE a store is built with the packaged MiniLM in a
+temporary folder: that takes minutes.
 """
 
 import contextlib
@@ -45,22 +45,32 @@ class Screenshot(NamedTuple):
 
 SCREENSHOTS = {
     "explore-map": Screenshot(
-        "The map of 10,000 words in layer 4, coloured by cluster; dog and its neighbours are marked, and listed beside",
+        "The map of 10,000 words in layer 4, coloured by cluster; dog and its neighbours are"
+        " marked, and listed beside",
         {"q": "dog", "layer": "4", "colour": "cluster", "panels": WORDS},
     ),
     "explore-panels": Screenshot(
-        "Four panels in the dark theme: words and sentences, two poolings and two layers, with dog marked in three",
-        {"q": "dog", "panels": f"{WORDS};minilm.word.mean;minilm.sentence.mean;{WORDS}@0", "make": "1"}, "dark",
+        "Four panels in the dark theme: words and sentences, two poolings and two layers, with dog"
+        " marked in three",
+        {
+            "q": "dog",
+            "panels": f"{WORDS};minilm.word.mean;minilm.sentence.mean;{WORDS}@0",
+            "make": "1",
+        },
+        "dark",
     ),
     "explore-layers": Screenshot(
-        "A heat map of the similarity of each pair of layers, with the command that gives the same numbers",
+        "A heat map of the similarity of each pair of layers, with the command that gives the same"
+        " numbers",
         {"tab": "layers", "metric": "cka", "space": WORDS},
     ),
     "explore-datasets": Screenshot(
-        "The correlation with human scores over the layers as a curve with an interval, the best layer marked",
-        {"tab": "datasets", "dataset": "wordsim353", "space": WORDS}, "dark",
+        "The correlation with human scores over the layers as a curve with an interval, the best"
+        " layer marked",
+        {"tab": "datasets", "dataset": "wordsim353", "space": WORDS},
+        "dark",
     ),
-}  # fmt: skip
+}
 REPORT = Screenshot(
     "A report: its list of sections, and the interactive map with its layer slider",
     {},

@@ -1,6 +1,8 @@
-"""Train a small GPT-2 on these pages, and draw how its layers change: python docs/_training.py, with the extra plot.
+"""Train a small GPT-2 on these pages, and draw how its layers change: python docs/_training.py,
+with the extra plot.
 
-The run has checkpoints at steps 0, 1, 2, 4 … 512. It takes some minutes; the picture is docs/training.svg.
+The run has checkpoints at steps 0, 1, 2, 4 … 512. It takes some minutes; the picture is
+docs/training.svg.
 """
 
 import os

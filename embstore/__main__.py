@@ -1,4 +1,6 @@
-"""Run the command line as ``python -m embstore``, where the script ``embstore`` is not on the path."""
+"""Run the command line as ``python -m embstore``, where the script ``embstore`` is not on the
+path.
+"""
 
 from importlib import import_module
 

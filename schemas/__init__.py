@@ -1,1 +1,3 @@
-"""The published contract: JSON Schemas of documents and of ``--format json``, and the Parquet tables' columns."""
+"""The published contract: JSON Schemas of documents and of ``--format json``, and the Parquet
+tables' columns.
+"""

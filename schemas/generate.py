@@ -1,4 +1,6 @@
-"""The schemas that are made from the table of metrics: ``python -m embstore_schemas.generate`` writes them anew."""
+"""The schemas that are made from the table of metrics: ``python -m embstore_schemas.generate``
+writes them anew.
+"""
 
 import json
 from pathlib import Path
@@ -127,7 +129,8 @@ _IDENTITIES: dict[Need, dict[str, Any]] = {"layers": _TWO_LAYERS}
 
 
 def query_schema(metric: Metric) -> dict[str, Any]:
-    """Return the JSON Schema of ``embstore query METRIC --format json``: one object per row of the result.
+    """Return the JSON Schema of ``embstore query METRIC --format json``: one object per row of the
+    result.
 
     Args:
         metric: Metric of embstore or of a plug-in.
@@ -166,7 +169,9 @@ def query_schema(metric: Metric) -> dict[str, Any]:
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    """Return the schema of the column of a parameter, which has a value unless it has none by default."""
+    """Return the schema of the column of a parameter, which has a value unless it has none by
+    default.
+    """
     if parameter.type == "array of strings":
         kind = ["array", "null"] if parameter.is_words else "array"
         help = (

@@ -26,11 +26,14 @@ from synthetic import Synthetic, synthetic_store  # noqa: E402
 
 from embstore.storage.sql import connections  # noqa: E402
 
-# The machines are shared: no test is timed, nor are its examples. They are the same each time, as in the fuzz tests.
+# The machines are shared: no test is timed, nor are its examples. They are the same each time, as
+# in the fuzz tests.
 settings.register_profile(
-    "untimed", deadline=None, derandomize=not fuzzing.FACTOR,
+    "untimed",
+    deadline=None,
+    derandomize=not fuzzing.FACTOR,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+)
 settings.load_profile("untimed")
 
 if (
@@ -40,11 +43,15 @@ if (
 
 SHARED = Path(__file__).parents[2] / "shared"
 LATER = "process or server or fault or docs or slow"
-"""The tests that plain ``pytest`` leaves out: ``pytest tests`` runs all, and ``pytest -m '…'`` only these."""
+"""The tests that plain ``pytest`` leaves out: ``pytest tests`` runs all, and ``pytest -m '…'`` only
+these.
+"""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave out the tests of these markers if neither tests nor markers are named; so does each process of xdist."""
+    """Leave out the tests of these markers if neither tests nor markers are named; so does each
+    process of xdist.
+    """
     is_plain = (
         config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
     )
@@ -54,7 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect the tests without collecting garbage, and spare later collections what the tests and imports made."""
+    """Collect the tests without collecting garbage, and spare later collections what the tests and
+    imports made.
+    """
     gc.disable()
     try:
         return (yield)
@@ -64,18 +73,24 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_unconfigure() -> None:
-    """Remove the home folder of the tests, and let this process end without collecting what the libraries made."""
+    """Remove the home folder of the tests, and let this process end without collecting what the
+    libraries made.
+    """
     HOME.cleanup()
     gc.freeze()
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return one process more than there are cores, since many tests wait for the disk and for other processes."""
+    """Return one process more than there are cores, since many tests wait for the disk and for
+    other processes.
+    """
     return min(4, (os.cpu_count() or 1) + 1)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures of the fault tests; here, since xdist's own process does not load the conftest of a folder."""
+    """Print the figures of the fault tests; here, since xdist's own process does not load the
+    conftest of a folder.
+    """
     reports = [report for found in terminalreporter.stats.values() for report in found]
     for number, line in enumerate(fault_figures.lines(fault_figures.figures(reports))):
         if not number:
@@ -85,7 +100,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def tally(request):
-    """Begin a tally of a fault, and of what it befalls; its figures come in the last lines of pytest."""
+    """Begin a tally of a fault, and of what it befalls; its figures come in the last lines of
+    pytest.
+    """
     tallies: list[fault_figures.Tally] = []
 
     def begin(fault: str, of: str) -> fault_figures.Tally:
@@ -98,7 +115,9 @@ def tally(request):
 
 @pytest.fixture(autouse=True, scope="session")
 def empty_folder():
-    """Run the tests, and what they share, in an empty folder: where a clone is, a build may have left a store."""
+    """Run the tests, and what they share, in an empty folder: where a clone is, a build may have
+    left a store.
+    """
     folder = Path(HOME.name) / "empty"
     folder.mkdir()
     with chdir(folder):
@@ -116,9 +135,11 @@ def still_empty_folder(empty_folder):
 
 @pytest.fixture(autouse=True, scope="session")
 def unflushed():
-    """Flush nothing: where the tests are not in memory, that takes most of the time of a small store.
+    """Flush nothing: where the tests are not in memory, that takes most of the time of a small
+    store.
 
-    What a loss of power leaves is tested by a record of the flushes (:mod:`power_loss`), which notes these too.
+    What a loss of power leaves is tested by a record of the flushes (:mod:`power_loss`), which
+    notes these too.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
@@ -127,7 +148,9 @@ def unflushed():
 
 @pytest.fixture(autouse=True, scope="session")
 def one_duckdb():
-    """Hold the DuckDB that stores share: to open one anew for each store takes longer than most tests do."""
+    """Hold the DuckDB that stores share: to open one anew for each store takes longer than most
+    tests do.
+    """
     shared_connection = connections.open_shared()
     yield
     del shared_connection
@@ -135,7 +158,9 @@ def one_duckdb():
 
 @pytest.fixture(autouse=True, scope="session")
 def untimed_progress():
-    """Show no progress of brief steps, unless a test sets the time from which on it is shown: machines differ."""
+    """Show no progress of brief steps, unless a test sets the time from which on it is shown:
+    machines differ.
+    """
     from embstore_cli import _progress
 
     from embstore.base import progress
@@ -148,7 +173,9 @@ def untimed_progress():
 
 @pytest.fixture
 def make_store(tmp_path):
-    """Write a synthetic space into ``tmp_path / "store"`` (see :func:`synthetic.synthetic_store` for the arguments)."""
+    """Write a synthetic space into ``tmp_path / "store"`` (see :func:`synthetic.synthetic_store`
+    for the arguments).
+    """
 
     def make(root: Path | str = "store", **arguments: object) -> Synthetic:
         return synthetic_store(tmp_path / root, **arguments)
@@ -165,7 +192,9 @@ def data(tmp_path, monkeypatch):
 
 @pytest.fixture
 def shared():
-    """The folder ``../shared`` of the project's workplace; the test is skipped where there is none."""
+    """The folder ``../shared`` of the project's workplace; the test is skipped where there is
+    none.
+    """
     if not SHARED.is_dir():
         pytest.skip(f"there is no {SHARED}")
     return SHARED

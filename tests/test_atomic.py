@@ -98,7 +98,9 @@ def test_a_file_where_the_folder_should_be_is_named(tmp_path):
 
 
 def test_a_rival_file_that_is_deleted_at_once_is_a_rival(tmp_path, monkeypatch):
-    """Old manifests are deleted; one may be gone between the system's refusal and the look at its content."""
+    """Old manifests are deleted; one may be gone between the system's refusal and the look at its
+    content.
+    """
 
     def refuse(source: Path, target: Path) -> None:
         raise FileAccessError(target, errno.EEXIST, writing=True)

@@ -24,13 +24,16 @@ PYTEST = [
     ROOT / "pyproject.toml",
 ]
 SAMPLE = [
-    "tests/cli/test_cli_datasets.py", "tests/sources/test_dataset_cache.py", "tests/cli/test_cli_cite.py",
+    "tests/cli/test_cli_datasets.py", "tests/sources/test_dataset_cache.py",
+    "tests/cli/test_cli_cite.py",
     "tests/query/test_info.py",
 ]  # fmt: skip
 
 
 def test_a_sample_passes_in_a_hostile_folder(tmp_path):
-    """With a store, datasets, a hub cache and variables that would each change what some test finds."""
+    """With a store, datasets, a hub cache and variables that would each change what some test
+    finds.
+    """
     synthetic_store(tmp_path / "store", n=7, model="hostile")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "rg65.csv").write_text("these,are,not,the,data\n")

@@ -1,4 +1,6 @@
-"""Plain ``pytest`` collects every test file: by default it leaves out folders of some names, such as ``build``."""
+"""Plain ``pytest`` collects every test file: by default it leaves out folders of some names, such
+as ``build``.
+"""
 
 from pathlib import Path
 

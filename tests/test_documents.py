@@ -108,8 +108,9 @@ def test_what_is_missing_is_named_and_another_format_before_all_else():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_refuses_what_the_reference_validator_refuses(kind):
-    """The library that reads documents, and the one in which their schemas are tested, say the same of one name less,
-    one name more and another type of each value."""
+    """The library that reads documents, and the one in which their schemas are tested, say the same
+    of one name less, one name more and another type of each value.
+    """
     reference = validator(kind)
     whole = {name: _example(part) for name, part in reference.schema["properties"].items()}
     others = [whole, whole | {"mystery": 1}]

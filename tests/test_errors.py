@@ -52,8 +52,9 @@ def test_every_error_is_one_that_a_user_may_see():
 
 def test_nearest_finds_names_by_a_part_and_compares_no_digits():
     assert nearest("MiniLM", ["glove", "minilm.sentence.mean", "minilm.word.last"]) == [
-        "minilm.word.last", "minilm.sentence.mean"
-    ]  # fmt: skip
+        "minilm.word.last",
+        "minilm.sentence.mean",
+    ]
     assert nearest("lex", ["simlex999"]) == ["simlex999"]
     assert nearest("lex", ["simlex999"], by_part=False) == []
     assert nearest("500", ["checkpoint-0", "checkpoint-500"]) == ["checkpoint-500"]

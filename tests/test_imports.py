@@ -93,7 +93,9 @@ def test_every_package_is_in_the_wheel():
 
 @pytest.mark.slow
 def test_an_import_of_vectors_loads_neither_pandas_nor_an_index(tmp_path):
-    """pyarrow would import pandas to look whether it is in use, 50 MB of an import that takes little more."""
+    """pyarrow would import pandas to look whether it is in use, 50 MB of an import that takes
+    little more.
+    """
     (tmp_path / "a.vec").write_text("2 2\ndog 1 2\ncat 3 4\n")
     statement = f"from embstore import Store; Store({str(tmp_path / 'store')!r}).import_vectors("
     statement += f"{str(tmp_path / 'a.vec')!r}, 'mine', index='none')"

@@ -1,4 +1,6 @@
-"""Arguments of Store: filters of spaces, wrong names and types; another name of a method, and addresses for folders."""
+"""Arguments of Store: filters of spaces, wrong names and types; another name of a method, and
+addresses for folders.
+"""
 
 import pickle
 from inspect import Parameter, getmembers, isfunction, signature
@@ -83,9 +85,18 @@ def test_the_filters_of_spaces_are_parameters_of_every_method_that_takes_them():
         "revisions": (),
     }
     assert {*TAKING_FILTERS} == {
-        "cache_state", "cosine", "drift", "explain_query", "index", "map", "maps", "missing", "neighbors", "neighbours",
+        "cache_state",
+        "cosine",
+        "drift",
+        "explain_query",
+        "index",
+        "map",
+        "maps",
+        "missing",
+        "neighbors",
+        "neighbours",
         "query",
-    }  # fmt: skip
+    }
     for name in TAKING_FILTERS:
         shown = signature(getattr(Store, name)).parameters
         assert {key: shown[key].default for key in filters} == filters

@@ -1,4 +1,6 @@
-"""Tables as LaTeX: rules of booktabs, intervals inline, the best in bold, special characters escaped."""
+"""Tables as LaTeX: rules of booktabs, intervals inline, the best in bold, special characters
+escaped.
+"""
 
 import re
 import shutil

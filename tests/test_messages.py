@@ -1,4 +1,6 @@
-"""Errors and notes name arguments in Python and options on the command line; what to install fits its origin."""
+"""Errors and notes name arguments in Python and options on the command line; what to install fits
+its origin.
+"""
 
 import ast
 import pickle
@@ -37,22 +39,47 @@ def test_commands_name_the_store_of_the_command_that_runs():
 @pytest.mark.parametrize(
     ("message", "on_command_line", "in_python"),
     [
-        ("Add ⦃embed=True⦄; or embstore build --unit word.", "Add --embed; or embstore build --unit word.",
-         "Add embed=True; or embstore build --unit word."),
+        (
+            "Add ⦃embed=True⦄; or embstore build --unit word.",
+            "Add --embed; or embstore build --unit word.",
+            "Add embed=True; or embstore build --unit word.",
+        ),
         ("other spaces with ⦃space⦄.", "other spaces with --space.", "other spaces with spaces=."),
-        ("Use ⦃long=skip⦄ or ⦃header=False⦄.", "Use --long skip or --no-header.", 'Use long="skip" or header=False.'),
-        ("Rename one: ⦃model=NAME=FOLDER⦄.", "Rename one: --model NAME=FOLDER.", 'Rename one: models="NAME=FOLDER".'),
-        ("⦃kind=pairs|lexicon⦄, and its ⦃columns⦄.", "--kind pairs|lexicon, and its --columns.",
-         'kind="pairs|lexicon", and its columns=.'),
-        ("⦃-x=FILE⦄, ⦃x=step⦄ and ⦃bins=10⦄", "-x FILE, --x step and --bins 10", 'x="FILE", x="step" and bins=10'),
-        ("⦃text=a [word]⦄, ⦃store⦄, ⦃as=npy⦄", '--text "a [word]", --store, --as npy',
-         'marked="a [word]", path=, format="npy"'),
+        (
+            "Use ⦃long=skip⦄ or ⦃header=False⦄.",
+            "Use --long skip or --no-header.",
+            'Use long="skip" or header=False.',
+        ),
+        (
+            "Rename one: ⦃model=NAME=FOLDER⦄.",
+            "Rename one: --model NAME=FOLDER.",
+            'Rename one: models="NAME=FOLDER".',
+        ),
+        (
+            "⦃kind=pairs|lexicon⦄, and its ⦃columns⦄.",
+            "--kind pairs|lexicon, and its --columns.",
+            'kind="pairs|lexicon", and its columns=.',
+        ),
+        (
+            "⦃-x=FILE⦄, ⦃x=step⦄ and ⦃bins=10⦄",
+            "-x FILE, --x step and --bins 10",
+            'x="FILE", x="step" and bins=10',
+        ),
+        (
+            "⦃text=a [word]⦄, ⦃store⦄, ⦃as=npy⦄",
+            '--text "a [word]", --store, --as npy',
+            'marked="a [word]", path=, format="npy"',
+        ),
         ("⦃template={bos}{text}⦄", "--template '{bos}{text}'", 'template="{bos}{text}"'),
         ("⦃colours=#0072B2,#D55E00⦄", "--colours '#0072B2,#D55E00'", 'colours="#0072B2,#D55E00"'),
-        ("⦃--label=a.b=My A⦄, ⦃label=pos⦄", '--label "a.b=My A", --label pos', 'labels="a.b=My A", label="pos"'),
+        (
+            "⦃--label=a.b=My A⦄, ⦃label=pos⦄",
+            '--label "a.b=My A", --label pos',
+            'labels="a.b=My A", label="pos"',
+        ),
         ("⦃⦄ ⦃A B⦄ ⦃x", "⦃⦄ ⦃A B⦄ ⦃x", "⦃⦄ ⦃A B⦄ ⦃x"),
     ],
-)  # fmt: skip
+)
 def test_parameters_are_named_as_the_reader_writes_them(message, on_command_line, in_python):
     assert rendered(message) == in_python
     assert str(pickle.loads(pickle.dumps(UsageError(message)))) == in_python

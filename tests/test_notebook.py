@@ -1,4 +1,6 @@
-"""Progress and results in notebooks: each long method shows a bar and removes it, and results show notes and n."""
+"""Progress and results in notebooks: each long method shows a bar and removes it, and results show
+notes and n.
+"""
 
 import sys
 from collections.abc import Callable
@@ -15,10 +17,17 @@ from embstore.base.progress import Progress
 from embstore.build import texts
 
 METHODS: dict[str, tuple[str, Callable[[Store, Path], object]]] = {
-    "query": ("computing norms", lambda store, _: store.query("norms", cache=False, where="text <> 'x'")),
-    "query of pairs of layers": ("computing cka", lambda store, _: store.query("cka", layers="0,1", cache=False)),
+    "query": (
+        "computing norms",
+        lambda store, _: store.query("norms", cache=False, where="text <> 'x'"),
+    ),
+    "query of pairs of layers": (
+        "computing cka",
+        lambda store, _: store.query("cka", layers="0,1", cache=False),
+    ),
     "query of two stores": (
-        "computing norms", lambda store, folder: Stores([store, folder / "other"]).query("norms", where="text <> 'x'"),
+        "computing norms",
+        lambda store, folder: Stores([store, folder / "other"]).query("norms", where="text <> 'x'"),
     ),
     "neighbours": ("searching", lambda store, _: store.neighbours("text1", exact=True)),
     "index": ("indexing", lambda store, _: store.index(kind="flat", layers=0, force=True)),
@@ -28,13 +37,16 @@ METHODS: dict[str, tuple[str, Callable[[Store, Path], object]]] = {
     "merge": ("merging", lambda store, folder: store.merge(folder / "other")),
     "compact": ("compacting", lambda store, _: store.compact()),
     "export": (
-        "writing", lambda store, folder: store.export(folder / "out.csv", space="toy.word.last", layers=0),
+        "writing",
+        lambda store, folder: store.export(folder / "out.csv", space="toy.word.last", layers=0),
     ),
     "import": (
         "reading the array",
-        lambda store, _: store.add_vectors("mine", [f"own{i}" for i in range(9)], np.eye(9, 4, dtype=np.float32)),
+        lambda store, _: store.add_vectors(
+            "mine", [f"own{i}" for i in range(9)], np.eye(9, 4, dtype=np.float32)
+        ),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""Units, poolings, templates, which layers a specification names, and the steps and names of revisions."""
+"""Units, poolings, templates, which layers a specification names, and the steps and names of
+revisions.
+"""
 
 import pytest
 from hypothesis import given
@@ -34,16 +36,37 @@ OUTPUT = Layers.of_recipe(12, None, output_only=True)
 @pytest.mark.parametrize(
     ("layers", "spec", "ids"),
     [
-        (GPT2, "all", range(14)), (CLIP, "all", range(14)), (BERT, "all", range(13)), (GPT2, "top", [12]),
-        (CLIP, "top", [12]), (BERT, "top", [12]), (GPT2, "raw", [13]), (GPT2, "normed", [12]), (CLIP, "raw", [12]),
-        (CLIP, "normed", [13]), (GPT2, "-1", [12]), (GPT2, "-13", [0]), (GPT2, "0-12", range(13)),
-        (GPT2, "0-99", range(13)), (GPT2, "11-13", [11, 12]), (GPT2, "3-3", [3]), (GPT2, "10,2", [2, 10]),
-        (GPT2, "2, 2 ,2-3", [2, 3]), (GPT2, "RAW", [13]), (GPT2, "0,-1,raw", [0, 12, 13]), (PROJECTION, "all", [14]),
-        (PROJECTION, "top", [14]), (PROJECTION, "projection", [14]), (RECIPE, "all", range(15)),
-        (RECIPE, "top", [14]), (RECIPE, "output,0", [0, 14]), (RECIPE, "-1", [12]), (RECIPE, "0-99", range(13)),
+        (GPT2, "all", range(14)),
+        (CLIP, "all", range(14)),
+        (BERT, "all", range(13)),
+        (GPT2, "top", [12]),
+        (CLIP, "top", [12]),
+        (BERT, "top", [12]),
+        (GPT2, "raw", [13]),
+        (GPT2, "normed", [12]),
+        (CLIP, "raw", [12]),
+        (CLIP, "normed", [13]),
+        (GPT2, "-1", [12]),
+        (GPT2, "-13", [0]),
+        (GPT2, "0-12", range(13)),
+        (GPT2, "0-99", range(13)),
+        (GPT2, "11-13", [11, 12]),
+        (GPT2, "3-3", [3]),
+        (GPT2, "10,2", [2, 10]),
+        (GPT2, "2, 2 ,2-3", [2, 3]),
+        (GPT2, "RAW", [13]),
+        (GPT2, "0,-1,raw", [0, 12, 13]),
+        (PROJECTION, "all", [14]),
+        (PROJECTION, "top", [14]),
+        (PROJECTION, "projection", [14]),
+        (RECIPE, "all", range(15)),
+        (RECIPE, "top", [14]),
+        (RECIPE, "output,0", [0, 14]),
+        (RECIPE, "-1", [12]),
+        (RECIPE, "0-99", range(13)),
         (OUTPUT, "top", [14]),
     ],
-)  # fmt: skip
+)
 def test_select(layers, spec, ids):
     assert layers.select(spec).ids == tuple(ids)
 
@@ -51,12 +74,23 @@ def test_select(layers, spec, ids):
 @pytest.mark.parametrize(
     ("layers", "spec", "part"),
     [
-        (GPT2, "13", "13"), (GPT2, "-14", "-14"), (GPT2, "13-20", "13-20"), (GPT2, "5-3", "5-3"),
-        (GPT2, "0,nine", "nine"), (GPT2, "", ""), (GPT2, "0,,1", ""), (GPT2, "projection", "projection"),
-        (BERT, "raw", "raw"), (BERT, "normed", "normed"), (PROJECTION, "14", "14"), (PROJECTION, "0", "0"),
-        (PROJECTION, "-1", "-1"), (RECIPE, "14", "14"), (GPT2, "output", "output"),
+        (GPT2, "13", "13"),
+        (GPT2, "-14", "-14"),
+        (GPT2, "13-20", "13-20"),
+        (GPT2, "5-3", "5-3"),
+        (GPT2, "0,nine", "nine"),
+        (GPT2, "", ""),
+        (GPT2, "0,,1", ""),
+        (GPT2, "projection", "projection"),
+        (BERT, "raw", "raw"),
+        (BERT, "normed", "normed"),
+        (PROJECTION, "14", "14"),
+        (PROJECTION, "0", "0"),
+        (PROJECTION, "-1", "-1"),
+        (RECIPE, "14", "14"),
+        (GPT2, "output", "output"),
     ],
-)  # fmt: skip
+)
 def test_a_layer_that_is_not_there_is_named(layers, spec, part):
     with pytest.raises(UnknownNameError) as caught:
         layers.select(spec)
@@ -140,12 +174,26 @@ def test_space_names():
 @pytest.mark.parametrize(
     ("name", "step"),
     [
-        ("step0", 0), ("step143000", 143000), ("step_512", 512), ("checkpoint-1000", 1000), ("1000", 1000),
-        ("global_step1000", 1000), ("stage1-step596000-tokens2503B", 596000), ("step1000-tokens4B", 1000),
-        ("main", None), ("v1.0", None), ("refs/pr/15", None), ("checkpoint-best", None), ("step", None),
-        ("footstep12", None), ("", None), ("c0ffee", None), ("step-1.5", None), ("1" * 40, None),
+        ("step0", 0),
+        ("step143000", 143000),
+        ("step_512", 512),
+        ("checkpoint-1000", 1000),
+        ("1000", 1000),
+        ("global_step1000", 1000),
+        ("stage1-step596000-tokens2503B", 596000),
+        ("step1000-tokens4B", 1000),
+        ("main", None),
+        ("v1.0", None),
+        ("refs/pr/15", None),
+        ("checkpoint-best", None),
+        ("step", None),
+        ("footstep12", None),
+        ("", None),
+        ("c0ffee", None),
+        ("step-1.5", None),
+        ("1" * 40, None),
     ],
-)  # fmt: skip
+)
 def test_steps_are_read_from_names(name, step):
     assert step_of(name) == step
 

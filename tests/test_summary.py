@@ -1,4 +1,6 @@
-"""A summary against sums by brute force, and against itself over any split; distinct ids against numpy."""
+"""A summary against sums by brute force, and against itself over any split; distinct ids against
+numpy.
+"""
 
 import math
 import subprocess

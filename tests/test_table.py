@@ -54,7 +54,8 @@ def test_conversions_keep_types_where_a_column_has_lists_large_ids_or_nothing():
 
 def test_a_column_without_any_value_has_the_type_that_was_declared():
     types = {
-        "a": "number", "b": "integer", "c": "string", "d": "boolean", "e": "array of numbers", "f": "array of integers",
+        "a": "number", "b": "integer", "c": "string", "d": "boolean", "e": "array of numbers",
+        "f": "array of integers",
     }  # fmt: skip
     found = table([dict.fromkeys(types)], columns=tuple(types), types=types)
     full = table(

@@ -29,7 +29,9 @@ texts = st.text(st.characters(), max_size=30)  # lone surrogates and NUL among t
     "golden", GOLDEN_IDS, ids=lambda golden: f"{golden['unit']} {golden['text']!a}"
 )
 def test_ids_never_change(golden):
-    """Stores are keyed by them: a change of any of these numbers is a change of the store's format."""
+    """Stores are keyed by them: a change of any of these numbers is a change of the store's
+    format.
+    """
     span = golden["span"] and Span(*golden["span"])
     assert (
         item_id(Unit(golden["unit"]), golden["text"], golden["context"], span) == golden["item_id"]

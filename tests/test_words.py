@@ -1,4 +1,6 @@
-"""The words of a sentence: Unicode's word boundaries, tailored. The witness of the boundaries is the package uniseg."""
+"""The words of a sentence: Unicode's word boundaries, tailored. The witness of the boundaries is
+the package uniseg.
+"""
 
 import unicodedata
 from itertools import pairwise

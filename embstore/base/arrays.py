@@ -1,4 +1,6 @@
-"""Provide arithmetic on arrays of vectors for several packages: norms, distinct rows, slices, threads."""
+"""Provide arithmetic on arrays of vectors for several packages: norms, distinct rows, slices,
+threads.
+"""
 
 import os
 from collections.abc import Callable, Iterable
@@ -11,7 +13,9 @@ from embstore.base.summary import in_float64
 
 ROWS = 512  # number of vectors that a thread processes at a time
 DISTANCE_ERROR = 1e-10
-"""Bound on the relative rounding error of Euclidean distances in float64: see :class:`.index.points.Points`."""
+"""Bound on the relative rounding error of Euclidean distances in float64: see
+:class:`.index.points.Points`.
+"""
 _THREADS = min(8, os.cpu_count() or 1)
 
 Positions = NDArray[np.int64]
@@ -23,8 +27,8 @@ T = TypeVar("T")
 def rounding_error_bound(dim: int, dtype: type[np.floating[Any]]) -> float:
     """Return a bound on the rounding error of a squared distance computed as |x|² + |y|² − 2 x·y.
 
-    The bound, (dim + 8) ε/2, is relative to (|x| + |y|)²: Higham (2002), Accuracy and Stability of Numerical
-    Algorithms, section 3.1, with 8 for the rounding of the vectors and of the sum.
+    The bound, (dim + 8) ε/2, is relative to (|x| + |y|)²: Higham (2002), Accuracy and Stability of
+    Numerical Algorithms, section 3.1, with 8 for the rounding of the vectors and of the sum.
 
     Args:
         dim: Number of components of the vectors.
@@ -36,17 +40,18 @@ def rounding_error_bound(dim: int, dtype: type[np.floating[Any]]) -> float:
 def cosine_error(dim: int) -> float:
     """Return the bound (dim + 4) ε on the rounding error of a cosine that is computed in float64.
 
-    Higham (2002), Accuracy and Stability of Numerical Algorithms, section 3.1: the squared norms and the product have
-    relative errors of up to dim ε/2, roots and quotients one more ε/2 each.
+    Higham (2002), Accuracy and Stability of Numerical Algorithms, section 3.1: the squared norms
+    and the product have relative errors of up to dim ε/2, roots and quotients one more ε/2 each.
     """
     return (dim + 4) * float(np.finfo(np.float64).eps)
 
 
 def cosines_of(vectors: Vectors, query: Vectors) -> Float64Array:
-    """Return the cosines (n,) of vectors (n, dim), none of them zero, with another vector (dim,), in float64.
+    """Return the cosines (n,) of vectors (n, dim), none of them zero, with another vector (dim,),
+    in float64.
 
-    Components are added one by one, as in DuckDB's ``list_cosine_similarity``, so that SQL gives the same number. The
-    root is of a product, so that the cosine of equal vectors is 1.
+    Components are added one by one, as in DuckDB's ``list_cosine_similarity``, so that SQL gives
+    the same number. The root is of a product, so that the cosine of equal vectors is 1.
     """
     exponent = int(np.frexp(np.abs(query).max())[1])
     wide = np.ldexp(
@@ -67,11 +72,13 @@ def group_ties(
 ) -> tuple[Positions, NDArray[np.bool_]]:
     """Sort values along the last axis, and group those that are equal up to rounding.
 
-    Two values are tied if they differ by no more than the sum of the bounds on their rounding errors. A longer run of
-    values, each tied with the next, is divided into groups of twice the bound of the first.
+    Two values are tied if they differ by no more than the sum of the bounds on their rounding
+    errors. A longer run of values, each tied with the next, is divided into groups of twice the
+    bound of the first.
 
     Returns:
-        The positions of the values in ascending order (..., n), and whether a group starts there (..., n).
+        The positions of the values in ascending order (..., n), and whether a group starts there
+        (..., n).
     """
     order = np.argsort(values, axis=-1, kind="stable")
     ascending, bounds = (
@@ -90,7 +97,9 @@ def group_ties(
 
 
 def has_direction(vectors: Vectors) -> NDArray[np.bool_]:
-    """Return a bool mask (n,) of the vectors (n, dim) whose squared norm in float64 is above zero."""
+    """Return a bool mask (n,) of the vectors (n, dim) whose squared norm in float64 is above
+    zero.
+    """
     return square_norms(vectors) > 0
 
 
@@ -98,8 +107,8 @@ def distinct_rows(vectors: Vectors) -> tuple[Positions, Positions]:
     """Find the distinct rows of an array (n, dim).
 
     Returns:
-        The position of the first copy of each of the m distinct rows, int64 (m,), ascending; and for each row, the
-        index in that array of the distinct row that it equals, int64 (n,).
+        The position of the first copy of each of the m distinct rows, int64 (m,), ascending; and
+        for each row, the index in that array of the distinct row that it equals, int64 (n,).
     """
     rows = np.ascontiguousarray(
         vectors + vectors.dtype.type(0)
@@ -115,7 +124,9 @@ def distinct_rows(vectors: Vectors) -> tuple[Positions, Positions]:
 
 
 def distinct(ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the distinct ids, int64 (m,), ascending, as ``numpy.unique`` does, which loads ``numpy.ma`` (10 ms)."""
+    """Return the distinct ids, int64 (m,), ascending, as ``numpy.unique`` does, which loads
+    ``numpy.ma`` (10 ms).
+    """
     ordered = np.sort(ids)
     return (
         ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))] if len(ordered) else ordered
@@ -123,14 +134,17 @@ def distinct(ids: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def slices(stop: int, size: int, start: int = 0) -> list[slice]:
-    """Cut the range from ``start`` to ``stop`` into slices of ``size``; the last one may be shorter."""
+    """Cut the range from ``start`` to ``stop`` into slices of ``size``; the last one may be
+    shorter.
+    """
     return [slice(first, min(stop, first + size)) for first in range(start, stop, size)]
 
 
 def in_threads(
     function: Callable[..., T], *arguments: Iterable[Any], n_threads: int = _THREADS
 ) -> list[T]:
-    """Apply a function as ``map`` does, in up to eight threads by default; return the results in order.
+    """Apply a function as ``map`` does, in up to eight threads by default; return the results in
+    order.
 
     A single call is made in the thread of the caller, where Ctrl-C interrupts it.
     """

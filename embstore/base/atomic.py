@@ -23,7 +23,9 @@ _RESTORE = "Restore that file from a copy; ⦃embstore verify⦄ lists all that 
 
 @contextmanager
 def temporary(folder: Path) -> Iterator[Path]:
-    """Provide a temporary path in ``folder``; remove what is there when the context ends, unless it was renamed."""
+    """Provide a temporary path in ``folder``; remove what is there when the context ends, unless it
+    was renamed.
+    """
     path = temporary_path(folder)
     try:
         disk.make_folder(folder)
@@ -37,14 +39,17 @@ def temporary(folder: Path) -> Iterator[Path]:
 
 
 def discard_leftovers(folder: Path) -> None:
-    """Remove the temporary files and folders in a folder that processes which have died since have left."""
+    """Remove the temporary files and folders in a folder that processes which have died since have
+    left.
+    """
     for path in disk.listed(folder):
         if is_leftover(path):
             discard(path)
 
 
 def is_leftover(path: Path) -> bool:
-    """Return whether a temporary file or folder is of a process of this machine that has died, or a day old.
+    """Return whether a temporary file or folder is of a process of this machine that has died, or a
+    day old.
 
     What live processes and other machines write needs no lock then.
     """
@@ -65,7 +70,9 @@ def is_leftover(path: Path) -> bool:
 
 @cache
 def _machine() -> str:
-    """Return a hash of the machine or container that gave this process its number; empty on Windows."""
+    """Return a hash of the machine or container that gave this process its number; empty on
+    Windows.
+    """
     if not hasattr(os, "uname"):
         return ""
     container = ""
@@ -75,7 +82,9 @@ def _machine() -> str:
 
 
 def temporary_path(folder: Path, owner: str = "") -> Path:
-    """Return the path of a new temporary file or folder, whose name has the identifier of its owner or this machine."""
+    """Return the path of a new temporary file or folder, whose name has the identifier of its owner
+    or this machine.
+    """
     return folder / f".{os.getpid()}-{owner or _machine()}{os.urandom(4).hex()}.tmp"
 
 
@@ -85,20 +94,26 @@ def is_temporary(name: str) -> bool:
 
 
 def discard(path: Path) -> None:
-    """Remove a temporary file or folder if it exists; if that fails, it is left to the next writer."""
+    """Remove a temporary file or folder if it exists; if that fails, it is left to the next
+    writer.
+    """
     with suppress(FileAccessError):
         disk.remove_tree(path)
 
 
 def publish(source: Path, target: Path) -> None:
-    """Flush a temporary file to the disk, rename it to its final name, and flush the folder with the new name."""
+    """Flush a temporary file to the disk, rename it to its final name, and flush the folder with
+    the new name.
+    """
     disk.sync(source)
     disk.replace(source, target)
     disk.sync_folder(target.parent)
 
 
 def create(path: Path, data: bytes) -> bool:
-    """Create a small file, whole or not at all; return False, and change nothing, if there is one of this name."""
+    """Create a small file, whole or not at all; return False, and change nothing, if there is one
+    of this name.
+    """
     with temporary(path.parent) as temp:
         disk.write(temp, data)
         disk.sync(temp)
@@ -107,7 +122,8 @@ def create(path: Path, data: bytes) -> bool:
         except FileAccessError as error:
             if error.code != errno.EEXIST:
                 raise
-            # A network file system may repeat a request whose reply was lost: then the file is this one.
+            # A network file system may repeat a request whose reply was lost: then the file is this
+            # one.
             try:
                 is_own = disk.read(path) == data
             except FileNotFoundError:  # the other one was deleted since
@@ -141,7 +157,9 @@ def checked_bytes(
     *,
     is_sealed: bool = True,
 ) -> bytes:
-    """Serialize a JSON document, with its own SHA-256 if it is sealed, and check that it can be read again."""
+    """Serialize a JSON document, with its own SHA-256 if it is sealed, and check that it can be
+    read again.
+    """
     try:
         data = document_bytes(document, indent) if is_sealed else _plain_bytes(document, indent)
         documents.check(documents.parse(data, kind), kind)
@@ -167,7 +185,9 @@ def _plain_bytes(document: dict[str, Any], indent: int | None) -> bytes:
 def read_document(
     path: Path, kind: documents.Kind, remedy: str = _RESTORE, *, is_sealed: bool = True
 ) -> dict[str, Any]:
-    """Read a JSON document, and check its own SHA-256, if it is sealed, and its published schema."""
+    """Read a JSON document, and check its own SHA-256, if it is sealed, and its published
+    schema.
+    """
     return parse_document(
         disk.read(path, documents.MAX_BYTES[kind]), path, kind, remedy, is_sealed=is_sealed
     )
@@ -176,7 +196,9 @@ def read_document(
 def parse_document(
     data: bytes, place: Path | str, kind: documents.Kind, remedy: str, *, is_sealed: bool = True
 ) -> dict[str, Any]:
-    """Return the JSON document in the content of a file, or of an object, after the same checks, if it has a hash."""
+    """Return the JSON document in the content of a file, or of an object, after the same checks, if
+    it has a hash.
+    """
     try:
         document = documents.parse(data, kind)
         if is_sealed:

@@ -5,19 +5,23 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 ChartKind = Literal["curves", "heat map", "bars"]
-"""``curves``: the value over the layers, one curve a space. ``heat map``: the value of layers against layers.
-``bars``: an array for each layer, as stacked bars."""
+"""``curves``: the value over the layers, one curve a space. ``heat map``: the value of layers
+against layers. ``bars``: an array for each layer, as stacked bars.
+"""
 
 
 class Chart(NamedTuple):
     """The chart of a table of results.
 
     Attributes:
-        values: Columns that can be drawn, the default first: of several, the first that has a value in some row.
+        values: Columns that can be drawn, the default first: of several, the first that has a value
+            in some row.
         ranges: Column → range as text, such as ``−1 to 1``, of the columns that have one.
         intervals: Column → columns of the lower and the upper limit of its interval.
-        facets: Columns, such as ``dataset``, each combination of whose values gets a panel of its own.
-        items: Column, such as ``word``, whose values, if there are any, stand in a strip; None for none.
+        facets: Columns, such as ``dataset``, each combination of whose values gets a panel of its
+            own.
+        items: Column, such as ``word``, whose values, if there are any, stand in a strip; None for
+            none.
     """
 
     kind: ChartKind
@@ -65,7 +69,8 @@ def name_of(chart: Chart, column: str) -> str:
 
 
 def with_groups(chart: Chart, *, is_ordered: bool) -> Chart:
-    """Return the chart of results with the column ``group``: a curve a group and a panel a space, else a panel each.
+    """Return the chart of results with the column ``group``: a curve a group and a panel a space,
+    else a panel each.
 
     Args:
         chart: Chart of the same results without groups.
@@ -75,9 +80,13 @@ def with_groups(chart: Chart, *, is_ordered: bool) -> Chart:
 
 
 COSINE = Chart(
-    "curves", ("cosine",), title="Cosine", ranges=(("cosine", "−1 to 1"),), facets=("text", "text_2"),
+    "curves",
+    ("cosine",),
+    title="Cosine",
+    ranges=(("cosine", "−1 to 1"),),
+    facets=("text", "text_2"),
     settings=("transform",),
-)  # fmt: skip
+)
 """The chart of cosines: a panel for each pair of texts, a curve for each space."""
 
 DRIFT = Chart(
@@ -96,7 +105,9 @@ DRIFT = Chart(
 
 
 class Picture(Protocol):
-    """A drawn table, an ``embstore.plot.Figure``: it shows itself in a notebook, and ``save`` writes it to a file."""
+    """A drawn table, an ``embstore.plot.Figure``: it shows itself in a notebook, and ``save``
+    writes it to a file.
+    """
 
     @property
     def spec(self) -> Mapping[str, Any]: ...  # noqa: D102

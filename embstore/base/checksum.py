@@ -1,8 +1,10 @@
-"""Insert and check the SHA-256 that a file contains of itself, so that any change is detected without a second file.
+"""Insert and check the SHA-256 that a file contains of itself, so that any change is detected
+without a second file.
 
-Documents, summaries and datasets contain the hash of their own bytes, computed with its 64 digits set to zeros. In a
-JSON document it is the last member, in a Parquet file a key of the metadata. (Shards and indexes, too large to be
-rewritten, have their hash in another file; items and skipped texts in their name.)
+Documents, summaries and datasets contain the hash of their own bytes, computed with its 64 digits
+set to zeros. In a JSON document it is the last member, in a Parquet file a key of the metadata.
+(Shards and indexes, too large to be rewritten, have their hash in another file; items and skipped
+texts in their name.)
 """
 
 import hashlib
@@ -37,13 +39,17 @@ def has_valid_checksum(data: bytes) -> bool:
 
 
 def check(path: Path | str, data: bytes, remedy: str) -> None:
-    """Raise DamagedError unless the bytes of the file at ``path`` match the SHA-256 that they contain."""
+    """Raise DamagedError unless the bytes of the file at ``path`` match the SHA-256 that they
+    contain.
+    """
     if not has_valid_checksum(data):
         raise DamagedError(f"{path} is damaged: {ALTERED}. {remedy}")
 
 
 def _find_hash(data: bytes) -> int | None:
-    """Return the position of the last hash in the bytes (an earlier one may be part of a user's text); None if none."""
+    """Return the position of the last hash in the bytes (an earlier one may be part of a user's
+    text); None if none.
+    """
     key = KEY.encode()
     at = data.rfind(key)
     while at >= 0:

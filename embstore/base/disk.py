@@ -1,8 +1,8 @@
 """The operations on the files of a store, in one place.
 
-An error of the operating system is a :class:`~embstore.base.errors.FileAccessError` everywhere, which names the remedy.
-It is never taken for damage. A store may come from others: no operation follows a symbolic link, and only regular files
-are opened.
+An error of the operating system is a :class:`~embstore.base.errors.FileAccessError` everywhere,
+which names the remedy. It is never taken for damage. A store may come from others: no operation
+follows a symbolic link, and only regular files are opened.
 """
 
 import errno
@@ -26,7 +26,8 @@ from embstore.base.errors import (
 )
 from embstore.base.messages import is_utf8
 
-# Errors whose description a library may quote in its own message. ENOENT is excluded: files may come and go.
+# Errors whose description a library may quote in its own message. ENOENT is excluded: files may
+# come and go.
 _QUOTED = tuple(
     getattr(errno, name)
     for name in (
@@ -74,7 +75,9 @@ def access_error(error: OSError, path: Path | str, *, writing: bool = False) -> 
 
 
 def quoted_error(message: str, path: Path, *, writing: bool = False) -> FileAccessError | None:
-    """Return the error for a system error that a library quotes in its own message; None if it quotes none."""
+    """Return the error for a system error that a library quotes in its own message; None if it
+    quotes none.
+    """
     code = next((code for code in _QUOTED if os.strerror(code) in message), None)
     return None if code is None else FileAccessError(path, code, writing=writing)
 
@@ -87,7 +90,9 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(
 
 
 def open_without_following(path: str, flags: int) -> int:
-    """Open a file without following a symbolic link, and return its descriptor; an opener for :func:`open`."""
+    """Open a file without following a symbolic link, and return its descriptor; an opener for
+    :func:`open`.
+    """
     return os.open(path, flags | _NO_FOLLOW, 0o666)
 
 
@@ -98,7 +103,9 @@ def check_file(path: Path) -> None:
 
 
 def check_inside(root: Path, folder: Path) -> None:
-    """Raise DamagedError if the way from a store's folder to one below it leads through a link, or no folder."""
+    """Raise DamagedError if the way from a store's folder to one below it leads through a link, or
+    no folder.
+    """
     while folder != root:
         if (mode := _mode(folder)) and (problem := _problem(mode, folder=True)):
             raise DamagedError(f"{folder} is damaged: {problem}.")
@@ -106,19 +113,24 @@ def check_inside(root: Path, folder: Path) -> None:
 
 
 def irregular(entry: Entry, *, folder: bool) -> str | None:
-    """Return the problem of an entry that is not a regular folder (or file, if ``folder`` is False), or None."""
+    """Return the problem of an entry that is not a regular folder (or file, if ``folder`` is
+    False), or None.
+    """
     if entry.is_dir(follow_symlinks=False) if folder else entry.is_file(follow_symlinks=False):
         return None
     return _problem(entry.stat(follow_symlinks=False).st_mode, folder=folder)
 
 
 def _problem(mode: int, *, folder: bool) -> str | None:
-    """Return what an entry of this mode is, and should be instead; None if it is a folder or file as expected."""
+    """Return what an entry of this mode is, and should be instead; None if it is a folder or file
+    as expected.
+    """
     expected = "folder" if folder else "file"
     if stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode):
         return None
     types = {
-        stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFREG: "a file", stat.S_IFIFO: "a named pipe",
+        stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFREG: "a file",
+        stat.S_IFIFO: "a named pipe",
         stat.S_IFSOCK: "a socket",
     }  # fmt: skip
     found = types.get(stat.S_IFMT(mode), "a device")
@@ -142,7 +154,9 @@ Stamp = tuple[int, int, int]
 
 
 def stamp_of(path: Path | str) -> Stamp | None:
-    """Return inode, size and modification time of a file, which change when it is replaced; None if it is missing."""
+    """Return inode, size and modification time of a file, which change when it is replaced; None if
+    it is missing.
+    """
     try:
         found = status(path)
     except MissingFileError:
@@ -151,7 +165,9 @@ def stamp_of(path: Path | str) -> Stamp | None:
 
 
 def free_bytes(path: Path) -> int | None:
-    """Return the bytes that are free on the file system of a path, which need not exist; None if that is unknown."""
+    """Return the bytes that are free on the file system of a path, which need not exist; None if
+    that is unknown.
+    """
     try:
         return shutil.disk_usage(
             next(folder for folder in (path, *path.parents) if folder.is_dir())
@@ -270,7 +286,9 @@ def replace(source: Path, target: Path) -> None:
 
 
 def link(source: Path, target: Path) -> None:
-    """Give a file a second name, atomically, unless there is a file of that name: FileAccessError (EEXIST)."""
+    """Give a file a second name, atomically, unless there is a file of that name: FileAccessError
+    (EEXIST).
+    """
     with Access(target, writing=True):
         os.link(source, target)
 
@@ -292,7 +310,9 @@ def copy(source: Path, target: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk, so that renames survive a power loss; POSIX systems only."""
+    """Flush the names in a folder to the disk, so that renames survive a power loss; POSIX systems
+    only.
+    """
     if os.name != "posix":
         return
     with Access(folder, writing=True):
@@ -332,7 +352,9 @@ def remove_tree(folder: Path) -> None:
 
 
 def listed(folder: Path) -> list[Path]:
-    """Return the paths of a folder's entries, sorted by name; empty if the folder does not exist."""
+    """Return the paths of a folder's entries, sorted by name; empty if the folder does not
+    exist.
+    """
     return [folder / entry.name for entry in entries(folder)]
 
 
@@ -368,7 +390,9 @@ def entries(folder: Path) -> list[Entry]:
 
 @contextmanager
 def foreign(path: Path, kind: type[FileAccessError], called: str = "") -> Iterator[None]:
-    """Raise the system errors of an operation on a file outside a store, ``called`` so in messages, as ``kind``."""
+    """Raise the system errors of an operation on a file outside a store, ``called`` so in messages,
+    as ``kind``.
+    """
     try:
         with Access(path):
             yield
@@ -389,7 +413,9 @@ def open_regular(path: str, flags: int) -> int:
 
 
 def read_foreign(path: Path) -> bytes:
-    """Return the content of a file that a user gave; errors: :func:`open_regular`, and those of the system."""
+    """Return the content of a file that a user gave; errors: :func:`open_regular`, and those of the
+    system.
+    """
     with open(path, "rb", opener=open_regular) as file:
         return file.read()
 
@@ -397,7 +423,9 @@ def read_foreign(path: Path) -> bytes:
 def foreign_status(
     path: Path, kind: type[FileAccessError], called: str = ""
 ) -> os.stat_result | None:
-    """Return the status of a file or folder outside a store, or None if it does not exist; see :func:`foreign`."""
+    """Return the status of a file or folder outside a store, or None if it does not exist; see
+    :func:`foreign`.
+    """
     try:
         with foreign(path, kind, called):
             return path.stat()

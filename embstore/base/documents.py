@@ -1,4 +1,6 @@
-"""Parse the JSON documents of a store, and check them against their schemas in :mod:`embstore_schemas`."""
+"""Parse the JSON documents of a store, and check them against their schemas in
+:mod:`embstore_schemas`.
+"""
 
 import json
 import math
@@ -15,12 +17,16 @@ Kind = Literal["manifest", "card", "answer", "lock-holder", "own-dataset", "map-
 
 _KIB, _MIB = 1 << 10, 1 << 20
 
-# Several times the size of the largest real documents: manifests of 100,000 files, cards of 4,096 layers, answers of
-# 8 MiB.
+# Several times the size of the largest real documents: manifests of 100,000 files, cards of 4,096
+# layers, answers of 8 MiB.
 MAX_BYTES: dict[Kind, int] = {
-    "manifest": 128 * _MIB, "card": _MIB, "answer": 16 * _MIB, "lock-holder": 64 * _KIB, "own-dataset": 64 * _KIB,
+    "manifest": 128 * _MIB,
+    "card": _MIB,
+    "answer": 16 * _MIB,
+    "lock-holder": 64 * _KIB,
+    "own-dataset": 64 * _KIB,
     "map-header": 32 * _MIB,
-}  # fmt: skip
+}
 
 _MAX_DEPTH = 64  # of documents of other programs
 
@@ -31,17 +37,22 @@ _MAX_MESSAGE_CHARS = 300
 
 
 class InvalidDocument(ValueError):
-    """A document that violates its schema; its text completes a message that ends with "is damaged: "."""
+    """A document that violates its schema; its text completes a message that ends with "is damaged:
+    ".
+    """
 
 
 class UnsupportedFormat(InvalidDocument):
-    """A document of a format that this version does not read; its text follows the name of the file in a message."""
+    """A document of a format that this version does not read; its text follows the name of the file
+    in a message.
+    """
 
 
 def parse(data: bytes, kind: Kind) -> dict[str, Any]:
     """Parse a JSON object strictly; :func:`check` then checks it against its schema.
 
-    NaN, infinity, text that is not valid Unicode and, but for manifests, repeated names are rejected.
+    NaN, infinity, text that is not valid Unicode and, but for manifests, repeated names are
+    rejected.
     """
     if len(data) > MAX_BYTES[kind]:
         raise InvalidDocument(f"it is larger than {MAX_BYTES[kind] // _KIB:,} KiB")
@@ -70,7 +81,9 @@ def parse(data: bytes, kind: Kind) -> dict[str, Any]:
 def parse_foreign(
     data: bytes | str, max_bytes: int | None = None, parse: Callable[[str], Any] = json.loads
 ) -> Any:
-    """Parse a document of another program, in UTF-8; raise InvalidDocument if it is too large, too deep or invalid."""
+    """Parse a document of another program, in UTF-8; raise InvalidDocument if it is too large, too
+    deep or invalid.
+    """
     if max_bytes is not None and len(data) > max_bytes:
         raise InvalidDocument(f"it is larger than {max_bytes // _KIB:,} KiB")
     try:
@@ -113,7 +126,9 @@ def check(document: dict[str, Any], kind: Kind) -> None:
 
 
 def _check_integers(value: Any, schema: dict[str, Any], place: tuple[str | int, ...]) -> None:
-    """Raise InvalidDocument if an integer of a part of a schema has a fraction; JSON Schema accepts 8.0 as one."""
+    """Raise InvalidDocument if an integer of a part of a schema has a fraction; JSON Schema accepts
+    8.0 as one.
+    """
     if isinstance(value, float) and "integer" in schema.get("type", ()):
         raise _invalid(place, f"{value} is written with a fraction")
     members: Iterable[tuple[str | int, Any]] = ()
@@ -153,7 +168,9 @@ def _validator(kind: Kind) -> "Draft202012Validator":
 
 
 def _formats(kind: Kind) -> list[int]:
-    """Return the values of ``format`` that a schema allows; empty if its documents have no format."""
+    """Return the values of ``format`` that a schema allows; empty if its documents have no
+    format.
+    """
     schema = _schema(kind)["properties"].get("format", {})
     return [schema["const"]] if "const" in schema else schema.get("enum", [])
 

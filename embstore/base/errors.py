@@ -14,15 +14,16 @@ from embstore.base.messages import printable, rendered
 class EmbstoreError(Exception):
     """The base class of embstore's errors.
 
-    Its text is safe to print: control characters are escaped, since a message may quote a stored text, a file name or
-    another package.
+    Its text is safe to print: control characters are escaped, since a message may quote a stored
+    text, a file name or another package.
     """
 
     def __str__(self) -> str:
         return printable(rendered(super().__str__()), lines=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # By default an exception is pickled as its class and its message, which not every class takes as arguments.
+        # By default an exception is pickled as its class and its message, which not every class
+        # takes as arguments.
         return _restored, (type(self), self.args, vars(self))
 
 
@@ -242,7 +243,8 @@ def shortened(text: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3, *, by_part: bool = True) -> list[str]:
-    """Return up to ``n`` known names that are spelt like ``name``, the most similar first, then those that contain it.
+    """Return up to ``n`` known names that are spelt like ``name``, the most similar first, then
+    those that contain it.
 
     Case is ignored. A number is like those names alone that contain it.
     """

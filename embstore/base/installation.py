@@ -11,7 +11,9 @@ from embstore.base.errors import EmbstoreError, UsageError
 def needing(
     what: str, extra: str, kind: type[EmbstoreError] = UsageError, more: str = ""
 ) -> Iterator[None]:
-    """Raise an error with the command to install an extra if a library cannot be imported within the context."""
+    """Raise an error with the command to install an extra if a library cannot be imported within
+    the context.
+    """
     try:
         yield
     except ImportError as error:
@@ -21,7 +23,9 @@ def needing(
 
 
 def install_command(extra: str) -> str:
-    """Return the pip command that installs an extra; embstore itself stays, wherever it was installed from."""
+    """Return the pip command that installs an extra; embstore itself stays, wherever it was
+    installed from.
+    """
     return f"pip install 'embstore[{extra}]'"
 
 

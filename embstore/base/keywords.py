@@ -14,11 +14,12 @@ Names = str | Sequence[str]
 
 
 def accepts(*functions: Callable[..., Any]) -> Callable[[F], F]:
-    """Replace ``**keywords`` in the signature of a method by the parameters of the functions that it passes them to.
+    """Replace ``**keywords`` in the signature of a method by the parameters of the functions that
+    it passes them to.
 
     Args:
-        *functions: Functions or classes; their parameters become keyword-only. If one takes any keyword, the method
-            does too.
+        *functions: Functions or classes; their parameters become keyword-only. If one takes any
+            keyword, the method does too.
     """
 
     def decorate(method: F) -> F:
@@ -41,9 +42,9 @@ def accepts(*functions: Callable[..., Any]) -> Callable[[F], F]:
 def check_arguments(kind: T) -> T:
     """Let the public methods of a class, its inherited ones too, refuse unknown keywords.
 
-    The error for a keyword has the name to use instead. Methods that accept any keyword leave that check to the
-    functions that they pass it to. All errors name the class, also those of Python about inherited methods, which are
-    of this class alone.
+    The error for a keyword has the name to use instead. Methods that accept any keyword leave that
+    check to the functions that they pass it to. All errors name the class, also those of Python
+    about inherited methods, which are of this class alone.
     """
     for name, member in public_members(kind).items():
         if inspect.isfunction(member):
@@ -54,7 +55,9 @@ def check_arguments(kind: T) -> T:
 
 
 def public_members(kind: type) -> dict[str, Any]:
-    """Return the public attributes of a class, inherited ones too, as they are defined: methods are not bound."""
+    """Return the public attributes of a class, inherited ones too, as they are defined: methods are
+    not bound.
+    """
     members = {
         name: member for base in reversed(kind.__mro__) for name, member in vars(base).items()
     }

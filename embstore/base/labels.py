@@ -12,11 +12,13 @@ _PARTS = re.compile(
 _UNTRAINED = re.compile(r"(?P<model>.+?)-untrained-(?P<seed>\d+)(?P<more>.*)")
 _UNITS = {"word": "words", "sentence": "sentences", "occurrence": "occurrences"}
 _POOLINGS = {
-    "last": "last token", "first": "first token", "mean": "mean of tokens", "bos": "first special token",
+    "last": "last token", "first": "first token", "mean": "mean of tokens",
+    "bos": "first special token",
     "eos": "last special token", "model": "model's own pooling",
 }  # fmt: skip
 _MODELS = {
-    "minilm": "MiniLM", "gpt2": "GPT-2", "clip": "CLIP", "bert": "BERT", "roberta": "RoBERTa", "pythia": "Pythia",
+    "minilm": "MiniLM", "gpt2": "GPT-2", "clip": "CLIP", "bert": "BERT", "roberta": "RoBERTa",
+    "pythia": "Pythia",
     "distilbert": "DistilBERT", "mpnet": "MPNet",
 }  # fmt: skip
 
@@ -24,18 +26,23 @@ _MODELS = {
 def space_labels(spaces: Sequence[str]) -> tuple[dict[str, str], str]:
     """Return space → label, and what all spaces have in common.
 
-    A label has the parts in which the spaces differ: ``mean of tokens`` for ``minilm.word.mean`` beside
-    ``minilm.word.last``, which have ``MiniLM, words`` in common. A single space has no label but its whole name.
+    A label has the parts in which the spaces differ: ``mean of tokens`` for ``minilm.word.mean``
+    beside ``minilm.word.last``, which have ``MiniLM, words`` in common. A single space has no label
+    but its whole name.
     """
     matches = [found for space in spaces if (found := _PARTS.fullmatch(space))]
     if not spaces or len(matches) < len(spaces):  # with names that users gave
         return {space: space for space in spaces}, spaces[0] if len(spaces) == 1 else ""
     seeds = {found["seed"] for space in spaces if (found := _UNTRAINED.match(space))}
     parts = [
-        (_model_label(match["model"], with_seed=len(seeds) > 1), _UNITS[match["unit"]],
-         _POOLINGS.get(match["pooling"], match["pooling"]), match["more"] or "")
+        (
+            _model_label(match["model"], with_seed=len(seeds) > 1),
+            _UNITS[match["unit"]],
+            _POOLINGS.get(match["pooling"], match["pooling"]),
+            match["more"] or "",
+        )
         for match in matches
-    ]  # fmt: skip
+    ]
     differs = [len({*names}) > 1 for names in zip(*parts, strict=True)]
     shared = ", ".join(
         name for name, is_own in zip(parts[0], differs, strict=True) if name and not is_own
@@ -53,7 +60,9 @@ def space_labels(spaces: Sequence[str]) -> tuple[dict[str, str], str]:
 
 
 def _model_label(model: str, *, with_seed: bool) -> str:
-    """Return a model's name as its authors write it: ``MiniLM, untrained`` for ``minilm-untrained-0``."""
+    """Return a model's name as its authors write it: ``MiniLM, untrained`` for
+    ``minilm-untrained-0``.
+    """
     if (found := _UNTRAINED.fullmatch(model)) is not None:
         seed = f" (seed {found['seed']})" if with_seed else ""
         return f"{_model_label(found['model'], with_seed=False)}{found['more']}, untrained{seed}"
@@ -66,10 +75,12 @@ def labelled(
     beside: Sequence[str],
     given: Mapping[str, str],
 ) -> tuple[tuple[dict[str, Any], ...], dict[str, str], str]:
-    """Return rows with labels in place of the names of spaces, space → label, and what all spaces have in common.
+    """Return rows with labels in place of the names of spaces, space → label, and what all spaces
+    have in common.
 
-    Names are replaced in the columns of spaces, and in those beside them, which may have other texts too. Labels that a
-    user gave must be of spaces in the rows, and each of another text than all others.
+    Names are replaced in the columns of spaces, and in those beside them, which may have other
+    texts too. Labels that a user gave must be of spaces in the rows, and each of another text than
+    all others.
     """
     spaces = list(
         dict.fromkeys(row[name] for name in columns for row in rows if row.get(name) is not None)
@@ -105,7 +116,9 @@ def read_labels(given: Any) -> dict[str, str]:
 
 
 def as_list(given: Any) -> list[Any]:
-    """Return the values of an option that takes several: none for None or "", a single one where it is no list."""
+    """Return the values of an option that takes several: none for None or "", a single one where it
+    is no list.
+    """
     if isinstance(given, str) or not isinstance(given, Iterable):
         return [given] if given else []
     return [*given]

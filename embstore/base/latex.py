@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from embstore.base.table import Table
 
 _SPECIAL = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
+    "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",  # noqa: E501
     "|": r"\textbar{}", '"': r"\textquotedbl{}",
 }  # fmt: skip
 _BEST = "\ue000"  # marks a cell until it is escaped; no printable text has it
@@ -21,8 +22,8 @@ _MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 def latex(table: "Table") -> str:
     r"""Return the printed layout of a table as a ``tabular`` with booktabs' rules.
 
-    Intervals stand beside their values, the best value is bold, and the notes are comments above it. Requires
-    ``\usepackage{booktabs}``.
+    Intervals stand beside their values, the best value is bold, and the notes are comments above
+    it. Requires ``\usepackage{booktabs}``.
     """
     header, lines = table.inline_intervals().layout(mark=lambda text: _BEST + text)
     columns = list(zip(*lines, strict=True)) if lines else [()] * len(header)
@@ -30,7 +31,7 @@ def latex(table: "Table") -> str:
     rows = [" & ".join(map(_cell, line)) + r" \\" for line in lines]
     head = " & ".join(map(escaped, header)) + r" \\"
     body = [
-        *(f"% {printable(note)}" for note in table.notes), rf"\begin{{tabular}}{{{''.join(sides)}}}",
+        *(f"% {printable(note)}" for note in table.notes), rf"\begin{{tabular}}{{{''.join(sides)}}}",  # noqa: E501
         r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}",
     ]  # fmt: skip
     return "\n".join(body) + "\n"

@@ -1,13 +1,15 @@
-"""Messages that name parameters: they have ``⦃name⦄`` or ``⦃name=value⦄``, which each reader sees in his own way.
+"""Messages that name parameters: they have ``⦃name⦄`` or ``⦃name=value⦄``, which each reader sees
+in his own way.
 
-``⦃embed=True⦄`` is ``--embed`` on the command line, ``embed=True`` in Python, and a box to tick on the page;
-``⦃--column⦄`` is ``column=``, ``⦃column⦄`` is ``columns=``, as of most methods; ``⦃--label⦄`` is ``labels=``, of
-pictures and tables. A command about the store, as in
-``Run: ⦃embstore verify --deep⦄``, gets the ``--store`` of the command that runs, so that it works as it is shown;
-``⦃again unit=word⦄`` is the command that runs with one more option. Other commands are plain text.
+``⦃embed=True⦄`` is ``--embed`` on the command line, ``embed=True`` in Python, and a box to tick on
+the page; ``⦃--column⦄`` is ``column=``, ``⦃column⦄`` is ``columns=``, as of most methods;
+``⦃--label⦄`` is ``labels=``, of pictures and tables. A command about the store, as in
+``Run: ⦃embstore verify --deep⦄``, gets the ``--store`` of the command that runs, so that it works
+as it is shown; ``⦃again unit=word⦄`` is the command that runs with one more option. Other commands
+are plain text.
 
-Messages are rendered where they are shown: by errors, and by the results that have notes. Control characters of texts
-are escaped before they are shown, since a terminal would obey them.
+Messages are rendered where they are shown: by errors, and by the results that have notes. Control
+characters of texts are escaped before they are shown, since a terminal would obey them.
 """
 
 import re
@@ -17,17 +19,26 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 Style = Callable[[str, str | None], str]
-"""Function of a parameter's name, as the command line has it, and of the value that a message gives, if any."""
+"""Function of a parameter's name, as the command line has it, and of the value that a message
+gives, if any.
+"""
 
 PLURALS = {
-    "column": "columns", "layer": "layers", "model": "models", "pooling": "poolings", "revision": "revisions",
+    "column": "columns", "layer": "layers", "model": "models", "pooling": "poolings",
+    "revision": "revisions",
     "source": "sources", "space": "spaces", "text": "texts", "transform": "transforms",
 }  # fmt: skip
 """Singular on the command line → plural in Python."""
 _PARAMETER = re.compile(r"⦃(again )?([a-z-]+)(?:=([^⦄]*))?⦄")
 _COMMAND = re.compile("⦃(embstore [^⦄]*)⦄")
-_IN_PYTHON = {**PLURALS, "as": "format", "store": "path", "store-option": "options", "text": "marked",
-              "--label": "labels"}  # fmt: skip
+_IN_PYTHON = {
+    **PLURALS,
+    "as": "format",
+    "store": "path",
+    "store-option": "options",
+    "text": "marked",
+    "--label": "labels",
+}
 
 
 def with_value(parameter: str, value: str) -> str:
@@ -41,14 +52,18 @@ def argument_name(name: str) -> str:
 
 
 def as_argument(name: str, value: str | None) -> str:
-    """Return a parameter as an argument of Python: ``where=``, ``long="skip"``, ``k=5``, ``cache=False``."""
+    """Return a parameter as an argument of Python: ``where=``, ``long="skip"``, ``k=5``,
+    ``cache=False``.
+    """
     is_bare = value is None or value in ("True", "False") or value.isdecimal()
     shown = value or "" if is_bare else f'"{value}"'
     return f"{argument_name(name)}={shown}"
 
 
 def as_option(name: str, value: str | None) -> str:
-    """Return a parameter as an option of the command line: ``--where``, ``--long skip``, ``-k 5``, ``--no-cache``."""
+    """Return a parameter as an option of the command line: ``--where``, ``--long skip``, ``-k 5``,
+    ``--no-cache``.
+    """
     flag = name if name.startswith("-") else f"--{'no-' if value == 'False' else ''}{name}"
     if value is None or value in ("True", "False"):
         return flag
@@ -99,7 +114,9 @@ def is_command_line() -> bool:
 
 
 def set_style(style: Style) -> Style:
-    """Let all messages of this process, in all its threads, be written in a style; return the one before."""
+    """Let all messages of this process, in all its threads, be written in a style; return the one
+    before.
+    """
     global _of_process
     before, _of_process = _of_process, style
     return before
@@ -117,7 +134,9 @@ def command_line() -> Iterator[None]:
 
 
 def set_call(words: Iterable[str], store: Iterable[str]) -> None:
-    """Tell the words of the command that runs, and those that name its store, until :func:`command_line` ends."""
+    """Tell the words of the command that runs, and those that name its store, until
+    :func:`command_line` ends.
+    """
     global _call
     _call = words, store
 
@@ -133,7 +152,9 @@ def written_as(style: Style) -> Iterator[None]:
 
 
 class Report:
-    """What a command did, in sentences: a dataclass with notes, which are rendered when it is made."""
+    """What a command did, in sentences: a dataclass with notes, which are rendered when it is
+    made.
+    """
 
     __slots__ = ()
     notes: tuple[str, ...]
@@ -168,15 +189,18 @@ _ALL, _ALL_BUT_LINE_FEEDS = (
 
 
 def is_utf8(text: str) -> bool:
-    """Return whether a name of the operating system is UTF-8: the bytes of another are surrogates."""
+    """Return whether a name of the operating system is UTF-8: the bytes of another are
+    surrogates.
+    """
     return re.search(f"[{_SURROGATES}]", text) is None
 
 
 def printable(text: str, *, lines: bool = False) -> str:
     r"""Escape the control characters of a text, as in ``\x1b``; all other characters stay.
 
-    Escaped are the C0 and C1 controls, line and paragraph separators, bidirectional embeddings, overrides and isolates,
-    and lone surrogates. Joiners (ZWJ, ZWNJ) stay, since words and emoji are spelt with them.
+    Escaped are the C0 and C1 controls, line and paragraph separators, bidirectional embeddings,
+    overrides and isolates, and lone surrogates. Joiners (ZWJ, ZWNJ) stay, since words and emoji are
+    spelt with them.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -184,7 +208,9 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 
 def printable_json(document: str) -> str:
-    r"""Escape the control characters in a JSON document as in ``\u009b``; its content stays the same."""
+    r"""Escape the control characters in a JSON document as in ``\u009b``; its content stays the
+    same.
+    """
     return re.sub(_ALL_BUT_LINE_FEEDS, lambda match: f"\\u{ord(match[0]):04x}", document)
 
 

@@ -18,14 +18,14 @@ class Progress(NamedTuple):
     """The progress of a task at one moment.
 
     Attributes:
-        stage: Kind of work: ``fetch``, ``load``, ``encode``, ``index``, ``compute``, ``search``, ``verify``,
-            ``map``, ``merge``, ``compact``, ``push``, ``pull``, ``measure``, ``hash``, ``read``, ``write``, ``wait``
-            or ``finish``.
-        done: Number of finished items (``encode``, ``read``, ``write``), layers (``index``, ``compute``, ``search``,
-            ``map``), files (``verify``, ``push``, ``pull``), shards (``merge``, ``compact``), queries (``measure``) or
-            bytes (``fetch``).
-        share: Finished share of the work, in [0, 1], for the time left. Unlike done/total, it weighs texts by length
-            and counts unfinished layers in part.
+        stage: Kind of work: ``fetch``, ``load``, ``encode``, ``index``, ``compute``, ``search``,
+            ``verify``, ``map``, ``merge``, ``compact``, ``push``, ``pull``, ``measure``, ``hash``,
+            ``read``, ``write``, ``wait`` or ``finish``.
+        done: Number of finished items (``encode``, ``read``, ``write``), layers (``index``,
+            ``compute``, ``search``, ``map``), files (``verify``, ``push``, ``pull``), shards
+            (``merge``, ``compact``), queries (``measure``) or bytes (``fetch``).
+        share: Finished share of the work, in [0, 1], for the time left. Unlike done/total, it
+            weighs texts by length and counts unfinished layers in part.
     """
 
     stage: str
@@ -45,7 +45,9 @@ _task: ContextVar["Task | None"] = ContextVar("task", default=None)
 
 @contextmanager
 def observing(observe: Observer | None) -> Iterator[None]:
-    """Report what is done within a ``with`` block to an observer; None for the current one, in a notebook a bar."""
+    """Report what is done within a ``with`` block to an observer; None for the current one, in a
+    notebook a bar.
+    """
     token = _observer.set(observe or current_observer())
     try:
         yield
@@ -54,7 +56,9 @@ def observing(observe: Observer | None) -> Iterator[None]:
 
 
 def current_observer() -> Observer | None:
-    """Return the observer set by :func:`observing`; else in a notebook one that shows progress there, else None."""
+    """Return the observer set by :func:`observing`; else in a notebook one that shows progress
+    there, else None.
+    """
     if (observer := _observer.get()) is not None:
         return observer
 
@@ -117,7 +121,9 @@ class Task:
         map_blocks: Callable[[Callable[..., Any]], Iterator[Any]],
         function: Callable[..., T],
     ) -> Iterator[T]:
-        """Yield the results of a function of each block of vectors of a part, reporting the vectors read so far."""
+        """Yield the results of a function of each block of vectors of a part, reporting the vectors
+        read so far.
+        """
         n_read = 0
         for n_block, result in map_blocks(lambda *block: (len(block[-1]), function(*block))):
             n_read += n_block
@@ -128,7 +134,9 @@ class Task:
 
 @contextmanager
 def task(stage: str, subject: str, total: int) -> Iterator[Task]:
-    """Begin a task of several parts, reported to the current observer; it is the current task within the block."""
+    """Begin a task of several parts, reported to the current observer; it is the current task
+    within the block.
+    """
     observe = current_observer()
     new_task = Task(observe or ignore, stage, subject, total)
     token = _task.set(new_task if observe else None)
@@ -157,7 +165,9 @@ def untracked() -> Iterator[None]:
 
 @contextmanager
 def counting_as(weight: float) -> Iterator[None]:
-    """Count what is reported within a ``with`` block as this share of a part of the current task."""
+    """Count what is reported within a ``with`` block as this share of a part of the current
+    task.
+    """
     running = _task.get() or Task(ignore, "", "", 0)
     before, running.weight = running.weight, weight
     try:
@@ -167,15 +177,20 @@ def counting_as(weight: float) -> Iterator[None]:
 
 
 def finish_part() -> None:
-    """Mark one more part of the current task as done, such as a file that was checked; do nothing without a task."""
+    """Mark one more part of the current task as done, such as a file that was checked; do nothing
+    without a task.
+    """
     if (running := _task.get()) is not None:
         running.finish(len(running.shares))
 
 
 _VERBS = {
-    "fetch": "downloading", "load": "loading", "encode": "embedding with", "index": "indexing", "measure": "measuring",
-    "compact": "compacting", "merge": "merging", "compute": "computing", "search": "searching", "verify": "verifying",
-    "map": "mapping", "report": "reporting on", "push": "pushing to", "pull": "pulling into", "hash": "hashing",
+    "fetch": "downloading", "load": "loading", "encode": "embedding with", "index": "indexing",
+    "measure": "measuring",
+    "compact": "compacting", "merge": "merging", "compute": "computing", "search": "searching",
+    "verify": "verifying",
+    "map": "mapping", "report": "reporting on", "push": "pushing to", "pull": "pulling into",
+    "hash": "hashing",
     "read": "reading", "write": "writing",
     "wait": "waiting for", "finish": "finishing",
 }  # fmt: skip
@@ -199,7 +214,9 @@ def describe(progress: Progress) -> str:
 
 
 def count(progress: Progress, seconds: float) -> str:
-    """Return the work done in words, with its rate, if it has one, after the first second: ``512 of 2,000, 380/s``."""
+    """Return the work done in words, with its rate, if it has one, after the first second:
+    ``512 of 2,000, 380/s``.
+    """
     from embstore.base.table import show_size
 
     if progress.stage == "fetch":
@@ -222,7 +239,9 @@ def count(progress: Progress, seconds: float) -> str:
 
 
 def time_left(progress: Progress, seconds: float) -> str:
-    """Return the estimated time left, as ``, 2 min 05 s left``; empty if unknown, or if it would be shown as zero."""
+    """Return the estimated time left, as ``, 2 min 05 s left``; empty if unknown, or if it would be
+    shown as zero.
+    """
     if not 0 < progress.share < 1:
         return ""
     left = (
@@ -259,7 +278,9 @@ _SECONDS_BETWEEN = 0.5
 
 
 def notebook_observer() -> Observer | None:
-    """Return an observer that shows progress in the notebook; None if Python does not run in one."""
+    """Return an observer that shows progress in the notebook; None if Python does not run in
+    one.
+    """
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     if ipython is None or shell is None or not hasattr(shell, "kernel"):
@@ -287,11 +308,13 @@ class Bar:
 
 
 class NotebookProgress:
-    """Shows the progress of a task in a notebook; the bar disappears when the task is done, or its cell has ended.
+    """Shows the progress of a task in a notebook; the bar disappears when the task is done, or its
+    cell has ended.
 
     Args:
         display: The module ``IPython.display``.
-        events: IPython's events, among them the end of a cell, also of one that raised; None if it has none.
+        events: IPython's events, among them the end of a cell, also of one that raised; None if it
+            has none.
     """
 
     def __init__(self, display: Any, events: Any = None) -> None:

@@ -1,7 +1,8 @@
-"""Divide the items of a build into parts, ranges of item ids whose vectors become one shard of each layer.
+"""Divide the items of a build into parts, ranges of item ids whose vectors become one shard of each
+layer.
 
-Ids are hashes, so equal ranges contain about equally many items. The ranges depend on the sources only, not on the
-store, so that a cluster writes the same shards as a single process.
+Ids are hashes, so equal ranges contain about equally many items. The ranges depend on the sources
+only, not on the store, so that a cluster writes the same shards as a single process.
 """
 
 import re
@@ -12,13 +13,17 @@ from typing import Self
 from embstore.base.errors import UsageError
 
 KEYS = 1 << 63
-"""Number of possible keys. The key of an item is its id, of an occurrence the id of its sentence, in [0, KEYS)."""
+"""Number of possible keys. The key of an item is its id, of an occurrence the id of its sentence,
+in [0, KEYS).
+"""
 
 SPECIAL_TOKENS_CHARS = 4
-"""Characters added to the length of each text for its special tokens, when its work is estimated."""
+"""Characters added to the length of each text for its special tokens, when its work is
+estimated.
+"""
 
-# A build smaller than four shards is divided too, into up to four parts of at least a sixth of a shard, so that one is
-# written while the next is encoded, and a kill loses less.
+# A build smaller than four shards is divided too, into up to four parts of at least a sixth of a
+# shard, so that one is written while the next is encoded, and a kill loses less.
 _MIN_PART_FRACTION = 6
 _SMALL_BUILD_PARTS = 4
 SHARD_ITEMS = 8192
@@ -37,10 +42,11 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class ShardSpec:
-    """Worker ``index`` (from 1) of ``total`` workers that share a build; by default the only worker.
+    """Worker ``index`` (from 1) of ``total`` workers that share a build; by default the only
+    worker.
 
-    The worker builds the items whose key modulo ``total`` is ``index`` - 1, whatever the sources of the others are: no
-    text belongs to two workers.
+    The worker builds the items whose key modulo ``total`` is ``index`` - 1, whatever the sources of
+    the others are: no text belongs to two workers.
     """
 
     index: int = 1
@@ -103,12 +109,13 @@ class Parts:
     def pack(self, counts: Mapping[int, tuple[int, int]]) -> Iterator[list[Range]]:
         """Yield the windows of each shard to write, given which of the items are stored.
 
-        A part whose items are all missing becomes a shard by itself. Parts with fewer missing items are combined into
-        shards of up to the average number of items per part: a small addition to a large store writes few shards.
+        A part whose items are all missing becomes a shard by itself. Parts with fewer missing items
+        are combined into shards of up to the average number of items per part: a small addition to
+        a large store writes few shards.
 
         Args:
-            counts: Number of a window, from 0 over all parts → its items, and how many of them are missing; windows
-                that are left out have no missing items.
+            counts: Number of a window, from 0 over all parts → its items, and how many of them are
+                missing; windows that are left out have no missing items.
         """
         n_items = sum(n for n, _ in counts.values())
         items_per_part, items_per_window = n_items / self.n, n_items / (self.n * self.n_windows)

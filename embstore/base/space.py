@@ -45,7 +45,9 @@ class Pooling(StrEnum):
 
     @property
     def uses_span(self) -> bool:
-        """Whether the vector comes from the tokens of the item's span, not from a special token of the text."""
+        """Whether the vector comes from the tokens of the item's span, not from a special token of
+        the text.
+        """
         return self in (Pooling.LAST, Pooling.FIRST, Pooling.MEAN)
 
 
@@ -71,7 +73,9 @@ _SPELLINGS = (
 
 
 def same_spelling(name: str, known: Iterable[str]) -> str:
-    """Return the known name of which a name is a variant spelling (``centered``, ``centred``); else the name itself."""
+    """Return the known name of which a name is a variant spelling (``centered``, ``centred``); else
+    the name itself.
+    """
     known = tuple(known)
     if name in known:
         return name
@@ -80,7 +84,9 @@ def same_spelling(name: str, known: Iterable[str]) -> str:
 
 
 def parse_member(kind: type[_Member], value: str) -> _Member:
-    """Return the member of an enumeration with that value, or raise UnknownNameError with the known values."""
+    """Return the member of an enumeration with that value, or raise UnknownNameError with the known
+    values.
+    """
     try:
         return kind(value)
     except ValueError:
@@ -152,8 +158,8 @@ class Layers:
     """The layers of a space, in order of their ids.
 
     Attributes:
-        top_form: Form of layer L, ``raw`` or ``normed``; None for a model without a final norm. The other form, if
-            stored, is layer L+1, named by its form.
+        top_form: Form of layer L, ``raw`` or ``normed``; None for a model without a final norm. The
+            other form, if stored, is layer L+1, named by its form.
     """
 
     members: tuple[Layer, ...]  # stored layers, by ascending id
@@ -162,7 +168,9 @@ class Layers:
 
     @classmethod
     def of_model(cls, n_blocks: int, top_form: TopForm | None) -> Self:
-        """Return all layers of a model: 0 (embeddings), 1…L (blocks), and the top layer's other form, L+1."""
+        """Return all layers of a model: 0 (embeddings), 1…L (blocks), and the top layer's other
+        form, L+1.
+        """
         members = [Layer(i, str(i)) for i in range(n_blocks + 1)]
         if top_form is not None:
             members.append(Layer(n_blocks + 1, top_form.other.value))
@@ -177,7 +185,9 @@ class Layers:
     def of_recipe(
         cls, n_blocks: int, top_form: TopForm | None, *, output_only: bool = False
     ) -> Self:
-        """Return the layers of pooling ``model``: the model's and the recipe's output (id L+2), or that alone."""
+        """Return the layers of pooling ``model``: the model's and the recipe's output (id L+2), or
+        that alone.
+        """
         members = () if output_only else cls.of_model(n_blocks, top_form).members
         return cls((*members, Layer(n_blocks + 2, OUTPUT)), n_blocks, top_form)
 
@@ -201,9 +211,10 @@ class Layers:
         """Select layers by name or number.
 
         Args:
-            spec: ``all``, ``top``, ``raw``, ``normed``, ``projection``, ``output``, a number, ``-1`` for layer L,
-                ``-2`` for the one below …, a range ``0-6``, or several of these separated by commas. ``top`` is the
-                output of a recipe, the projection, or layer L. A range selects those of its layers that exist.
+            spec: ``all``, ``top``, ``raw``, ``normed``, ``projection``, ``output``, a number,
+                ``-1`` for layer L, ``-2`` for the one below …, a range ``0-6``, or several of these
+                separated by commas. ``top`` is the output of a recipe, the projection, or layer L.
+                A range selects those of its layers that exist.
         """
         chosen: set[Layer] = set()
         for part in spec.split(","):
@@ -217,7 +228,9 @@ class Layers:
         return type(self)(tuple(sorted(chosen)), self.n_blocks, self.top_form)
 
     def select_stored(self, spec: str) -> Self:
-        """Select the layers that a build stores; of a projection or the output of a recipe alone, that whatever."""
+        """Select the layers that a build stores; of a projection or the output of a recipe alone,
+        that whatever.
+        """
         return self if len(self) == 1 and self.members[0].id > self.n_blocks else self.select(spec)
 
     def _matching(self, part: str) -> list[Layer]:
@@ -253,13 +266,17 @@ def layer_hint(name: str) -> str:
 def default_space_name(
     model: str, unit: Unit, pooling: Pooling, revision: str | None = None
 ) -> str:
-    """Return the default name of a space: ``gpt2.word.last``, or ``pythia.step1000.word.last`` with a revision."""
+    """Return the default name of a space: ``gpt2.word.last``, or ``pythia.step1000.word.last`` with
+    a revision.
+    """
     part = "" if revision is None else f"{as_name(revision)}."
     return check_space_name(f"{model}.{part}{unit}.{pooling}")
 
 
 def parse_pooling(value: str) -> Pooling:
-    """Return the pooling of that name, or raise UnknownNameError with those that a checkpoint can have."""
+    """Return the pooling of that name, or raise UnknownNameError with those that a checkpoint can
+    have.
+    """
     try:
         return parse_member(Pooling, value)
     except UnknownNameError as error:
@@ -290,7 +307,8 @@ def check_pooling(unit: Unit, pooling: Pooling) -> None:
         )
 
 
-# Pythia's step1000, OLMo's stage1-step1000-tokens5B, BLOOM's global_step1000, the Trainer's checkpoint-1000, or 1000.
+# Pythia's step1000, OLMo's stage1-step1000-tokens5B, BLOOM's global_step1000, the Trainer's
+# checkpoint-1000, or 1000.
 _STEP = re.compile(
     r"(?:.*[-_.])?(?:(?:global_?)?step|checkpoint)[-_]?(\d{1,15})(?:[-_].*)?|(\d{1,15})", re.DOTALL
 )
@@ -304,7 +322,9 @@ def parse_revisions(names: str | Iterable[str] | None) -> tuple[str, ...]:
 
 
 def step_of(revision: str) -> int | None:
-    """Return the training step that a revision is named by (``step1000``, ``checkpoint-1000``, ``1000``), or None."""
+    """Return the training step that a revision is named by (``step1000``, ``checkpoint-1000``,
+    ``1000``), or None.
+    """
     match = _STEP.fullmatch(revision)
     return int(match[1] or match[2]) if match else None
 

@@ -1,7 +1,7 @@
 """Sum the vectors of a layer, so that common metrics can be computed without reading vectors.
 
-Dimensions: ``n`` vectors x of ``dim`` components. The unit vector of x is u = x/‖x‖; zero vectors, which have none, are
-counted separately.
+Dimensions: ``n`` vectors x of ``dim`` components. The unit vector of x is u = x/‖x‖; zero vectors,
+which have none, are counted separately.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float64Array = NDArray[np.float64]
-# About a core's own cache; smaller, threads would wait for Python's lock; larger, products of two rows start threads.
+# About a core's own cache; smaller, threads would wait for Python's lock; larger, products of two
+# rows start threads.
 _CHUNK_BYTES = 1 << 20
 
 
 def in_float64(vectors: NDArray[np.floating]) -> Iterator[Float64Array]:
-    """Yield vectors (n, dim) in chunks, converted to float64; each chunk reuses the memory of the previous one."""
+    """Yield vectors (n, dim) in chunks, converted to float64; each chunk reuses the memory of the
+    previous one.
+    """
     rows = max(1, _CHUNK_BYTES // (8 * max(1, vectors.shape[1])))
     buffer = np.empty((min(rows, len(vectors)), vectors.shape[1]))
     for start in range(0, len(vectors), rows):
@@ -28,10 +31,11 @@ def in_float64(vectors: NDArray[np.floating]) -> Iterator[Float64Array]:
 
 
 def weighted_sum(weights: Float64Array, x: Float64Array) -> Float64Array:
-    """Compute Σ wᵢ xᵢ (dim,) of weights (n,) and a chunk of vectors (n, dim), in the calling thread alone.
+    """Compute Σ wᵢ xᵢ (dim,) of weights (n,) and a chunk of vectors (n, dim), in the calling thread
+    alone.
 
-    As a product of two rows: for ``weights @ x``, BLAS would start threads of its own, which slow down callers that
-    already run in threads.
+    As a product of two rows: for ``weights @ x``, BLAS would start threads of its own, which slow
+    down callers that already run in threads.
     """
     total: Float64Array = (np.stack([weights, weights]) @ x)[0]
     return total
@@ -39,7 +43,9 @@ def weighted_sum(weights: Float64Array, x: Float64Array) -> Float64Array:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Sums over vectors of one layer, in float64. Summaries of disjoint sets of vectors are merged by addition."""
+    """Sums over vectors of one layer, in float64. Summaries of disjoint sets of vectors are merged
+    by addition.
+    """
 
     n: int  # number of vectors, zero vectors included
     n_zero: int  # number of zero vectors
@@ -58,7 +64,9 @@ class Summary:
 
     @classmethod
     def sum_of(cls, parts: Iterable[Self], dim: int) -> Self:
-        """Return the sum of summaries of disjoint sets of vectors of ``dim`` components, added in the order given."""
+        """Return the sum of summaries of disjoint sets of vectors of ``dim`` components, added in
+        the order given.
+        """
         return sum(parts, start=cls.empty(dim))
 
     @classmethod
@@ -66,8 +74,8 @@ class Summary:
         """Summarise vectors.
 
         Args:
-            vectors: Float array (n, dim), converted to float64 chunk by chunk. Values that are not finite make
-                :attr:`is_finite` false.
+            vectors: Float array (n, dim), converted to float64 chunk by chunk. Values that are not
+                finite make :attr:`is_finite` false.
         """
         n, dim = vectors.shape
         totals, unit_square_total, squares = np.zeros((2, dim)), np.zeros(dim), np.empty(n)

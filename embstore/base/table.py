@@ -23,12 +23,14 @@ Row = Mapping[str, Any]
 
 
 class Pivot(NamedTuple):
-    """The printed layout of a table as a pivot: some columns down, some across, values in the cells.
+    """The printed layout of a table as a pivot: some columns down, some across, values in the
+    cells.
 
     Attributes:
-        values: Columns printed in each group; for a tuple of columns, the first value that is not None.
-        joined: Whether the values of a group share one cell, whose heading then names all columns of ``across``; else
-            the heading names only those that differ between groups.
+        values: Columns printed in each group; for a tuple of columns, the first value that is not
+            None.
+        joined: Whether the values of a group share one cell, whose heading then names all columns
+            of ``across``; else the heading names only those that differ between groups.
     """
 
     down: tuple[str, ...]  # columns whose values identify a printed row
@@ -45,9 +47,8 @@ class ShownColumn(NamedTuple):
 
     column: str
     head: str = ""  # heading; the name by default
-    kind: str = (  # format of the numbers: ``bytes`` (43.4 MB), ``count`` (10,000), or empty for the default
-        ""
-    )
+    # format of the numbers: ``bytes`` (43.4 MB), ``count`` (10,000), or empty for the default
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class Table:
         rows: Rows, each with every column; a value that cannot be computed is None.
         notes: Notes on the numbers (an exact scan was used, a layer is missing …).
         pivot: Layout of the printed table; None to print it in long form.
-        types: JSON types of columns that may be None in all rows, so that the types in Arrow, Parquet and Polars do
-            not depend on the values.
+        types: JSON types of columns that may be None in all rows, so that the types in Arrow,
+            Parquet and Polars do not depend on the values.
         shown: Printed columns of a table without a pivot; empty for all.
         intervals: Column → the columns of the lower and upper limit of its confidence interval.
         chart: Chart that shows the table; None if it has none.
@@ -147,11 +148,23 @@ class Table:
         return frame if isinstance(frame, polars.DataFrame) else frame.to_frame()
 
     def plot(
-        self, *, column: str | None = None, title: str | None = None, width: str = "170mm", height: str | None = None,
-        style: str = "paper", logy: bool = False, x: str = "layer", logx: bool = False,
-        labels: Mapping[str, str] | None = None, x_label: str | None = None, y_label: str | None = None,
-        range: tuple[float, float] | None = None, caption: str | None = None, colours: Sequence[str] | None = (),
-    ) -> Picture:  # fmt: skip
+        self,
+        *,
+        column: str | None = None,
+        title: str | None = None,
+        width: str = "170mm",
+        height: str | None = None,
+        style: str = "paper",
+        logy: bool = False,
+        x: str = "layer",
+        logx: bool = False,
+        labels: Mapping[str, str] | None = None,
+        x_label: str | None = None,
+        y_label: str | None = None,
+        range: tuple[float, float] | None = None,
+        caption: str | None = None,
+        colours: Sequence[str] | None = (),
+    ) -> Picture:
         """Draw the table; the picture shows itself in a notebook, and ``save`` writes it to a file.
 
         ``to_altair`` returns it as a chart of Altair, to go on with.
@@ -163,14 +176,18 @@ class Table:
             height: Height of each panel, likewise; by default one that suits the width.
             style: ``paper`` (black on white, small type), ``screen`` (larger type) or ``dark``.
             logy: Whether the scale of the values is logarithmic.
-            x: What the x axis shows: ``layer``, or ``step`` for the training steps of several revisions.
+            x: What the x axis shows: ``layer``, or ``step`` for the training steps of several
+                revisions.
             logx: Whether the scale of the training steps is logarithmic; it has room for step 0.
             labels: Space → what the picture calls it.
             x_label: Title of the x axis.
             y_label: Title of the y axis.
-            range: Ends of the scale of values. What is outside is not drawn; a heat map gives it the colour of the end.
-            caption: Caption; by default the number of vectors and what was chosen, ``"none"`` for none.
-            colours: Colours of the curves, in their order, or of a scale from its first to its last, as ``#rrggbb``.
+            range: Ends of the scale of values. What is outside is not drawn; a heat map gives it
+                the colour of the end.
+            caption: Caption; by default the number of vectors and what was chosen, ``"none"`` for
+                none.
+            colours: Colours of the curves, in their order, or of a scale from its first to its
+                last, as ``#rrggbb``.
 
         Raises:
             UsageError: The table has no picture, or an option does not suit it.
@@ -178,12 +195,27 @@ class Table:
         """
         assert _drawer is not None  # registered by embstore.store, which every table comes from
         return _drawer(
-            self, column=column, title=title, width=width, height=height, style=style, logy=logy, x=x, logx=logx,
-            labels=labels or {}, x_label=x_label, y_label=y_label, range=range, caption=caption, colours=colours,
-        )  # fmt: skip
+            self,
+            column=column,
+            title=title,
+            width=width,
+            height=height,
+            style=style,
+            logy=logy,
+            x=x,
+            logx=logx,
+            labels=labels or {},
+            x_label=x_label,
+            y_label=y_label,
+            range=range,
+            caption=caption,
+            colours=colours,
+        )
 
     def with_labels(self, labels: Mapping[str, str]) -> "Table":
-        """Return a result with the given labels for its spaces, else those of figures; notes have their names."""
+        """Return a result with the given labels for its spaces, else those of figures; notes have
+        their names.
+        """
         if self.pivot is None:
             return self
         rows, found, _ = labelled(self.rows, ("space", "space_2"), ("versus",), labels)
@@ -191,7 +223,8 @@ class Table:
         return replace(self, rows=rows, notes=(*self.notes, *notes))
 
     def to_latex(self, labels: Mapping[str, str] | None = None) -> str:
-        """Return the printed table as a LaTeX ``tabular``, for the package booktabs; the best value is bold.
+        """Return the printed table as a LaTeX ``tabular``, for the package booktabs; the best value
+        is bold.
 
         Args:
             labels: Space → what the table calls it; by default what figures call it.
@@ -242,7 +275,9 @@ class Table:
         return header, lines
 
     def _cells(self, pivot: Pivot, cut: Callable[[str], str]) -> list[Callable[[Row], str]]:
-        """Return a function per value of the pivot that writes its cell; all numbers of a column have one format."""
+        """Return a function per value of the pivot that writes its cell; all numbers of a column
+        have one format.
+        """
         cells: list[Callable[[Row], str]] = []
         for value in pivot.values:
             columns = (value,) if isinstance(value, str) else value
@@ -251,7 +286,9 @@ class Table:
         return cells
 
     def _starred(self, pivot: Pivot) -> set[int]:
-        """Return the ``id()`` of each row that gets a star: the best one, where several layers compete."""
+        """Return the ``id()`` of each row that gets a star: the best one, where several layers
+        compete.
+        """
         if not pivot.mark:
             return set()
         rivals: dict[tuple[Any, ...], list[Row]] = {}
@@ -266,7 +303,9 @@ class Table:
         return {id(row) for rows in several for row in rows if row[pivot.mark]}
 
     def inline_intervals(self) -> "Table":
-        """Return the table with each interval printed in the cell of its value: ``0.71 [0.62, 0.79]``."""
+        """Return the table with each interval printed in the cell of its value:
+        ``0.71 [0.62, 0.79]``.
+        """
         if not self.intervals or self.pivot is None:
             return self
         formats = {
@@ -336,7 +375,9 @@ class Table:
 
 @contextmanager
 def _optional(package: str) -> Iterator[None]:
-    """If an optional package cannot be imported within the context, raise UsageError with the command to install it."""
+    """If an optional package cannot be imported within the context, raise UsageError with the
+    command to install it.
+    """
     try:
         yield
     except ImportError as error:
@@ -373,7 +414,9 @@ def _key(row: Row, columns: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def show(value: object) -> str:
-    """Format a value for printing: floats with four decimals, ``yes`` or ``no``, a dash for None."""
+    """Format a value for printing: floats with four decimals, ``yes`` or ``no``, a dash for
+    None.
+    """
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -389,7 +432,9 @@ _MOST_WORDS = 4  # of a list that is shown whole
 
 
 def show_parameter(value: object, *, with_hash: bool = True) -> str:
-    """Format the value of a parameter: of a long list of words the first ones, with their number and SHA-256."""
+    """Format the value of a parameter: of a long list of words the first ones, with their number
+    and SHA-256.
+    """
     if not isinstance(value, list | tuple):
         return show(value)
     if len(value) <= _MOST_WORDS:
@@ -403,10 +448,12 @@ def show_parameter(value: object, *, with_hash: bool = True) -> str:
 
 
 def number_format(values: Iterable[object]) -> Callable[[object], str]:
-    """Return a function that formats the values of a column for printing, its numbers alike as far as they can be.
+    """Return a function that formats the values of a column for printing, its numbers alike as far
+    as they can be.
 
-    Floats have four decimals, six if all are below 0.001. Those that these would round to 0, and those from 100,000 on,
-    have an exponent. Integers have the decimals of floats if the column has any.
+    Floats have four decimals, six if all are below 0.001. Those that these would round to 0, and
+    those from 100,000 on, have an exponent. Integers have the decimals of floats if the column has
+    any.
 
     Args:
         values: All values of the column.
@@ -453,11 +500,19 @@ _KINDS: Mapping[str, Callable[[object], str]] = {"bytes": show_size, "count": sh
 
 
 def table(
-    rows: Sequence[Row], *, columns: Sequence[str], notes: Sequence[str] = (), pivot: Pivot | None = None,
-    types: Mapping[str, str] | None = None, shown: Sequence[ShownColumn] = (),
-    intervals: Mapping[str, tuple[str, str]] | None = None, chart: Chart | None = None,
-) -> Table:  # fmt: skip
-    """Return a :class:`Table` of rows with the given columns, which every row must have, and with each note once."""
+    rows: Sequence[Row],
+    *,
+    columns: Sequence[str],
+    notes: Sequence[str] = (),
+    pivot: Pivot | None = None,
+    types: Mapping[str, str] | None = None,
+    shown: Sequence[ShownColumn] = (),
+    intervals: Mapping[str, tuple[str, str]] | None = None,
+    chart: Chart | None = None,
+) -> Table:
+    """Return a :class:`Table` of rows with the given columns, which every row must have, and with
+    each note once.
+    """
     complete, once = (
         tuple({column: row[column] for column in columns} for row in rows),
         tuple(dict.fromkeys(notes)),

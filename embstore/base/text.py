@@ -1,7 +1,7 @@
 """Define items, which get vectors, and passages, the strings that are given to the model.
 
-Words, sentences and occurrences differ only here. A passage is one string for the model, with the spans in it that
-become items; the code after that is the same for all units.
+Words, sentences and occurrences differ only here. A passage is one string for the model, with the
+spans in it that become items; the code after that is the same for all units.
 """
 
 import re
@@ -64,7 +64,9 @@ class Item:
 
     @property
     def shown(self) -> str:
-        """The text; for an occurrence, the sentence with the word in brackets, as :func:`parse_marked` reads it."""
+        """The text; for an occurrence, the sentence with the word in brackets, as
+        :func:`parse_marked` reads it.
+        """
         if self.context is None or self.span is None:
             return self.text
         return f"{self.context[: self.span.start]}[{self.text}]{self.context[self.span.end :]}"
@@ -91,9 +93,11 @@ def sha256_of_words(words: Iterable[str]) -> str:
 
 
 def item_id(unit: Unit, text: str, context: str | None = None, span: Span | None = None) -> int:
-    """Compute the id of an item: the first 63 bits of the BLAKE2b hash of its length-prefixed fields.
+    """Compute the id of an item: the first 63 bits of the BLAKE2b hash of its length-prefixed
+    fields.
 
-    Lone surrogates are hashed as they are (``surrogatepass``), so that every Python string has an id.
+    Lone surrogates are hashed as they are (``surrogatepass``), so that every Python string has an
+    id.
     """
     fields = [unit.value, text]
     if context is not None and span is not None:
@@ -102,7 +106,9 @@ def item_id(unit: Unit, text: str, context: str | None = None, span: Span | None
 
 
 def _occurrence_ids(context: str, spans: Sequence[Span]) -> list[int]:
-    """Compute the ids of occurrences in one sentence; the sentence is hashed once per distinct word."""
+    """Compute the ids of occurrences in one sentence; the sentence is hashed once per distinct
+    word.
+    """
     sentence = _length_prefixed(context)
     prefixes: dict[str, blake2b] = {}
     ids = []
@@ -137,7 +143,9 @@ def _first_63_bits(digest: blake2b) -> int:
 
 
 def is_unicode(text: str) -> bool:
-    """Return whether a string is free of lone surrogates, which neither UTF-8 nor tokenizers can represent."""
+    """Return whether a string is free of lone surrogates, which neither UTF-8 nor tokenizers can
+    represent.
+    """
     if text.isascii():
         return True
     try:
@@ -148,7 +156,9 @@ def is_unicode(text: str) -> bool:
 
 
 def escaped(text: str) -> str:
-    r"""Escape the lone surrogates of a text, as in ``\ud800``, so that it can be encoded as UTF-8."""
+    r"""Escape the lone surrogates of a text, as in ``\ud800``, so that it can be encoded as
+    UTF-8.
+    """
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -158,10 +168,11 @@ def words_in(sentence: str) -> list[Span]:
 
 
 def is_too_long(sentence: str) -> bool:
-    """Return whether hashing the words of a sentence, each distinct one with the whole sentence, would take too long.
+    """Return whether hashing the words of a sentence, each distinct one with the whole sentence,
+    would take too long.
 
-    The limits are 8 GiB to hash, about 10 seconds, and half a million words. A million characters with 5,000 distinct
-    words are within them, as is every sentence of less than 2¹⁶ characters.
+    The limits are 8 GiB to hash, about 10 seconds, and half a million words. A million characters
+    with 5,000 distinct words are within them, as is every sentence of less than 2¹⁶ characters.
     """
     if len(sentence) < 1 << 16:
         return False
@@ -175,13 +186,15 @@ def is_too_long(sentence: str) -> bool:
 
 
 def items_of(text: str, unit: Unit, *, per_text: int | None = None, seed: int = 0) -> list[Item]:
-    """Return the items of a source's text: the text itself, or its words in context for the unit ``occurrence``.
+    """Return the items of a source's text: the text itself, or its words in context for the unit
+    ``occurrence``.
 
     Args:
         text: Word or sentence.
         unit: Unit of the items.
-        per_text: Number of occurrences to sample without replacement; None for all. The sample depends only on the
-            seed and the text, so it is the same in any order, on any machine and in any later build.
+        per_text: Number of occurrences to sample without replacement; None for all. The sample
+            depends only on the seed and the text, so it is the same in any order, on any machine
+            and in any later build.
         seed: Random seed of the sample.
     """
     if unit is not Unit.OCCURRENCE:
@@ -200,14 +213,17 @@ def items_of(text: str, unit: Unit, *, per_text: int | None = None, seed: int = 
 
 
 def _sort_key(seed: int, item: int) -> bytes:
-    """Return a pseudorandom sort key of an item id; the items with the lowest keys are the sample."""
+    """Return a pseudorandom sort key of an item id; the items with the lowest keys are the
+    sample.
+    """
     return blake2b(f"{seed}:{item}".encode(), digest_size=8, person=b"embstore.draw.1").digest()
 
 
 def passages_of(
     items: list[Item], template: Template, *, bos: str = "", eos: str = ""
 ) -> Iterator[Passage]:
-    """Yield the passages of items: one per word or sentence, and one per sentence of occurrences, which share it.
+    """Yield the passages of items: one per word or sentence, and one per sentence of occurrences,
+    which share it.
 
     Args:
         items: Items to embed.
@@ -240,7 +256,9 @@ def parse_marked(text: str) -> Item:
 
 
 def marked_items(text: str) -> Iterator[Item]:
-    """Yield the occurrences that :attr:`Item.shown` may show as a text: several if the sentence has brackets too."""
+    """Yield the occurrences that :attr:`Item.shown` may show as a text: several if the sentence has
+    brackets too.
+    """
     begins, ends = ([match.start() for match in re.finditer(mark, text)] for mark in (r"\[", r"\]"))
     for begin, end in ((begin, end) for begin in begins for end in ends if begin < end):
         yield Item.occurrence(
@@ -263,7 +281,8 @@ def split_marked(text: str) -> tuple[str, Span] | None:
 WORD_RULE = "UAX #29, tailored: hyphens join words, letters and numbers in a row are not parted"
 """Description of the rule, recorded in cards; changes whenever the rule does."""
 
-# Character sets, in the syntax of regex. As in UAX #29, an underscore (ExtendNumLet) joins words too.
+# Character sets, in the syntax of regex. As in UAX #29, an underscore (ExtendNumLet) joins words
+# too.
 _LETTER = r"[[\p{Alphabetic}\p{N}]--\p{M}]"
 _IN_WORD = rf"[{_LETTER}\p{{WB=ALetter}}\p{{WB=Katakana}}\p{{WB=Numeric}}\p{{WB=ExtendNumLet}}]"
 _MARKS = r"[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*"
@@ -296,7 +315,9 @@ def word_spans(sentence: str) -> Iterator[tuple[int, int]]:
 
 @cache
 def word_boundaries() -> str:
-    """Return the rule for splitting sentences into words, with the versions of Unicode and of the package regex."""
+    """Return the rule for splitting sentences into words, with the versions of Unicode and of the
+    package regex.
+    """
     from importlib.metadata import distribution  # takes 10 ms to load, which only builds need
 
     library = distribution("regex")
@@ -314,7 +335,9 @@ def word_rule(boundaries: str | None) -> str | None:
 
 @cache
 def _patterns() -> tuple[Any, Any, Any]:
-    """Return three functions of regex: iterate over candidate segments; find a letter; find a letter at the end."""
+    """Return three functions of regex: iterate over candidate segments; find a letter; find a
+    letter at the end.
+    """
     import regex  # takes 20 ms to load, which only occurrences need
 
     flags = regex.WORD | regex.DOTALL | regex.VERSION1
@@ -327,15 +350,39 @@ def _patterns() -> tuple[Any, Any, Any]:
 
 
 N_TOKENS = "n_tokens"
-"""Column of the number of tokens of an item, which depends on the space and is stored for each by itself."""
+"""Column of the number of tokens of an item, which depends on the space and is stored for each by
+itself.
+"""
 
 _BUILT_IN = (N_TOKENS, "position", "zipf_frequency")
 
-_RESERVED = frozenset((
-    "item_id", "unit", "text", "context", "context_id", "span", "start", "end", "space", "layer", "layer_name",
-    "vector", "model", "checkpoint", "revision", "step", "group", "all", "rowid", "filename", "file_row_number",
-    "file_index", *_BUILT_IN,
-))  # fmt: skip
+_RESERVED = frozenset(
+    (
+        "item_id",
+        "unit",
+        "text",
+        "context",
+        "context_id",
+        "span",
+        "start",
+        "end",
+        "space",
+        "layer",
+        "layer_name",
+        "vector",
+        "model",
+        "checkpoint",
+        "revision",
+        "step",
+        "group",
+        "all",
+        "rowid",
+        "filename",
+        "file_row_number",
+        "file_index",
+        *_BUILT_IN,
+    )
+)
 _MAX_CHARS = 100
 
 

@@ -1,4 +1,6 @@
-"""Plan a build: its options, its checkpoints, and the job of each: the spaces with missing items. Writes nothing."""
+"""Plan a build: its options, its checkpoints, and the job of each: the spaces with missing items.
+Writes nothing.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -64,13 +66,14 @@ class Options:
     batch_tokens: int | None = (
         None  # maximum number of tokens per batch; None for a default that suits the device
     )
-    # Treatment of texts longer than the context: ``skip``, ``truncate`` or ``error``; None to skip them, and for the
-    # pooling ``model`` to truncate them as sentence-transformers does.
+    # Treatment of texts longer than the context: ``skip``, ``truncate`` or ``error``; None to skip
+    # them, and for the pooling ``model`` to truncate them as sentence-transformers does.
     long: Long | None = None
     index: str = "auto"
     # Memory limit in bytes while indexes are built; None for half of the machine's memory.
     index_memory: int | None = None
-    # Revisions of each checkpoint, each giving spaces of its own; empty for those that are named with the checkpoints.
+    # Revisions of each checkpoint, each giving spaces of its own; empty for those that are named
+    # with the checkpoints.
     revisions: tuple[str, ...] = ()
     name: str | None = (
         None  # name of the space, if the build makes only one; None for ``model.unit.pooling``
@@ -83,8 +86,8 @@ class Options:
     shard_bytes: int = (
         SHARD_BYTES  # approximate bytes of vectors in a shard: one layer of a batch of items
     )
-    # Name of a prompt of the checkpoint's own recipe, for the pooling ``model``; "" for none, None for the default of
-    # the recipe.
+    # Name of a prompt of the checkpoint's own recipe, for the pooling ``model``; "" for none, None
+    # for the default of the recipe.
     prompt: str | None = None
     reports_tokens: bool = False  # whether the report says how many numbers of tokens were stored
 
@@ -124,7 +127,9 @@ class Model:
 
     @property
     def label(self) -> str:
-        """Name of the checkpoint for messages, with its revision where its spaces are named by it."""
+        """Name of the checkpoint for messages, with its revision where its spaces are named by
+        it.
+        """
         return self.checkpoint.name + (f"@{self.space_revision}" if self.space_revision else "")
 
     @cached_property
@@ -141,7 +146,9 @@ class Model:
 
     @cached_property
     def recipe(self) -> Recipe | None:
-        """The checkpoint's own recipe; None if it declares none. Raises CheckpointError if it cannot be followed."""
+        """The checkpoint's own recipe; None if it declares none. Raises CheckpointError if it
+        cannot be followed.
+        """
         return read_recipe(self.checkpoint.recipe_folder, self.checkpoint.name)
 
     @cached_property
@@ -193,10 +200,12 @@ class Job:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """Groups of spaces with missing items, one group per set of forward passes: usually a single one.
+        """Groups of spaces with missing items, one group per set of forward passes: usually a
+        single one.
 
-        If a truncated text may lose a special token of the template, the poolings of that token get separate passes, so
-        that the other poolings still embed every item. The pooling ``model`` reads texts in its own way.
+        If a truncated text may lose a special token of the template, the poolings of that token get
+        separate passes, so that the other poolings still embed every item. The pooling ``model``
+        reads texts in its own way.
         """
         is_divided = self.options.long == "truncate" and self.options.template.fields != {"text"}
         groups: dict[tuple[bool, bool], list[Card]] = {}
@@ -215,7 +224,9 @@ class Job:
 
 
 def item_passages(items: list[Item], tokenizer: Tokenizer, options: Options) -> Iterator[Passage]:
-    """Yield the passages of items: the items in the template of the options, those of one sentence together."""
+    """Yield the passages of items: the items in the template of the options, those of one sentence
+    together.
+    """
     bos, eos = tokenizer.template_strings(options.template)
     return passages_of(items, options.template, bos=bos, eos=eos)
 
@@ -234,22 +245,33 @@ def encode_windows(
         recipe = encoder.tokenizer.recipe
         if recipe is None or recipe.to_document(card.prompt) != card.recipe:
             raise SpaceMismatchError(
-                f"the recipe of {encoder.checkpoint.name!r} in {encoder.checkpoint.folder} is not that of the space "
-                f"{card.space!r}: its files have changed. Put the old ones back, or name another space with ⦃name⦄."
+                f"the recipe of {encoder.checkpoint.name!r} in {encoder.checkpoint.folder} is not "
+                "that of the space "
+                f"{card.space!r}: its files have changed. Put the old ones back, or name another "
+                "space with ⦃name⦄."
             )
         layers = encoder.layers_of(card.pooling)
     return encoder.encode(
-        windows, poolings=[card.pooling for card in cards], layers=layers.select_stored(options.layers),
-        batch_tokens=options.batch_tokens, long=options.long_for(card.pooling), prompt=card.prompt, steady=steady,
-    )  # fmt: skip
+        windows,
+        poolings=[card.pooling for card in cards],
+        layers=layers.select_stored(options.layers),
+        batch_tokens=options.batch_tokens,
+        long=options.long_for(card.pooling),
+        prompt=card.prompt,
+        steady=steady,
+    )
 
 
 N_LOADED = 2
-"""Number of checkpoints whose weights stay in memory between plan and encoding; of more, one at a time."""
+"""Number of checkpoints whose weights stay in memory between plan and encoding; of more, one at a
+time.
+"""
 
 
 def resolve_models(specs: Sequence[str], options: Options) -> list[Model]:
-    """Find the files of the checkpoints of a build, without loading tokenizers or weights; repeated ones count once."""
+    """Find the files of the checkpoints of a build, without loading tokenizers or weights; repeated
+    ones count once.
+    """
     if not specs:
         raise UsageError(
             "there is no checkpoint in the list (⦃model⦄). Give at least one, such as minilm."
@@ -258,7 +280,8 @@ def resolve_models(specs: Sequence[str], options: Options) -> list[Model]:
     members = [(spec, revision) for spec, revisions in of_each.items() for revision in revisions]
     if options.name is not None and len(members) > 1:
         raise UsageError(
-            f"⦃name⦄ names one space, and {len(members)} models make {len(members)}. Build them one by one."
+            f"⦃name⦄ names one space, and {len(members)} models make {len(members)}. Build them "
+            "one by one."
         )
     models = [Model(spec, options, revision) for spec, revision in members]
     shared = Counter(model.checkpoint.name for model in models)
@@ -281,7 +304,8 @@ def plan_build(
     if options.name is not None and len(texts) > 1:
         units = " and ".join(unit_texts.unit for unit_texts in texts)
         raise UsageError(
-            f"⦃name⦄ names one space, and these sources make one of each unit, {units}. Say which with ⦃unit⦄, or "
+            f"⦃name⦄ names one space, and these sources make one of each unit, {units}. Say which "
+            "with ⦃unit⦄, or "
             "build them one by one."
         )
     return [
@@ -295,7 +319,8 @@ def plan_jobs(
 ) -> list[Job]:
     """Plan the job of each checkpoint, given the vectors that are stored.
 
-    The weights are loaded only if the stored cards do not suffice, so that a build with nothing missing is quick.
+    The weights are loaded only if the stored cards do not suffice, so that a build with nothing
+    missing is quick.
     """
     missing = MissingItems(staging, catalog)
     jobs = []
@@ -327,7 +352,8 @@ def plan_jobs(
     names = [space.card.space for job in jobs for space in job.spaces]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise UsageError(
-            f"two of the models make the same space, {repeated[0]!r}. Rename one: ⦃model=NAME=FOLDER⦄."
+            f"two of the models make the same space, {repeated[0]!r}. Rename one: "
+            "⦃model=NAME=FOLDER⦄."
         )
     cut = cut_notes([space.card for job in jobs for space in job.spaces], options.layers)
     return [replace(jobs[0], notes=(*jobs[0].notes, *cut)), *jobs[1:]]
@@ -341,10 +367,11 @@ def layer_bytes(card: Card) -> int:
 def _space_plan(
     missing: MissingItems, card: Card, model: Model, options: Options, parts: Parts
 ) -> SpacePlan:
-    """Count the items of a space that are stored, missing, or cannot be embedded with these options.
+    """Count the items of a space that are stored, missing, or cannot be embedded with these
+    options.
 
-    Of those that an earlier build skipped, only the tokenizer says which would be skipped again, so that a build with
-    nothing else missing does not load the weights.
+    Of those that an earlier build skipped, only the tokenizer says which would be skipped again, so
+    that a build with nothing else missing does not load the weights.
     """
     n_present, long, poolings = (
         missing.load_present(card.space),
@@ -367,7 +394,9 @@ def _space_plan(
 def _card(
     model: Model, options: Options, pooling: Pooling, name: str, stored: Card | None, prompt: str
 ) -> Card:
-    """Return the card of a space, from the stored card if it is of the same files, else from the loaded model."""
+    """Return the card of a space, from the stored card if it is of the same files, else from the
+    loaded model.
+    """
     checkpoint, hashes = model.checkpoint, model.fingerprint
     recipe = model.recipe if pooling is Pooling.MODEL else None
     document = None if recipe is None else recipe.to_document(prompt)
@@ -393,16 +422,30 @@ def _card(
         )
         versions, layer_check = {"embstore": __version__, **encoder.versions}, encoder.layer_check
     return Card(
-        space=name, model=checkpoint.name, checkpoint=checkpoint.id, revision=checkpoint.revision,
-        weights_sha256=hashes.weights_sha256, tokenizer_sha256=hashes.tokenizer_sha256,
-        config_sha256=hashes.config_sha256, architecture=architecture, unit=options.unit, pooling=pooling,
-        template=options.template, layers=layers.select_stored(options.layers),
-        dim=dim, dtype=options.dtype, max_tokens=max_tokens, versions=versions,
-        created=datetime.now(UTC).isoformat(timespec="seconds"), layer_check=layer_check,
+        space=name,
+        model=checkpoint.name,
+        checkpoint=checkpoint.id,
+        revision=checkpoint.revision,
+        weights_sha256=hashes.weights_sha256,
+        tokenizer_sha256=hashes.tokenizer_sha256,
+        config_sha256=hashes.config_sha256,
+        architecture=architecture,
+        unit=options.unit,
+        pooling=pooling,
+        template=options.template,
+        layers=layers.select_stored(options.layers),
+        dim=dim,
+        dtype=options.dtype,
+        max_tokens=max_tokens,
+        versions=versions,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        layer_check=layer_check,
         word_boundaries=word_boundaries() if options.unit is Unit.OCCURRENCE else None,
-        revision_name=checkpoint.revision_name, weights_dtype=options.weights.dtype,
-        untrained=options.weights.untrained, recipe=document,
-    )  # fmt: skip
+        revision_name=checkpoint.revision_name,
+        weights_dtype=options.weights.dtype,
+        untrained=options.weights.untrained,
+        recipe=document,
+    )
 
 
 def choose_poolings(
@@ -416,12 +459,15 @@ def choose_poolings(
     poolings, notes = requested if options.poolings else _default(model, options, catalog)
     if options.name is not None and len(poolings) > 1:
         raise UsageError(
-            f"⦃name⦄ names one space, and {len(poolings)} poolings make {len(poolings)}. Build them one by one."
+            f"⦃name⦄ names one space, and {len(poolings)} poolings make {len(poolings)}. Build "
+            "them one by one."
         )
     if options.prompt and Pooling.MODEL not in poolings:
         raise UsageError(
-            f"the prompt {options.prompt!r} belongs to pooling 'model', the own recipe of {model.checkpoint.name!r}, "
-            f"and the pooling is {poolings[0].value!r}. Add ⦃pooling=model⦄, or put the prompt's text in ⦃template⦄."
+            f"the prompt {options.prompt!r} belongs to pooling 'model', the own recipe of "
+            f"{model.checkpoint.name!r}, "
+            f"and the pooling is {poolings[0].value!r}. Add ⦃pooling=model⦄, or put the prompt's "
+            "text in ⦃template⦄."
         )
     return poolings, notes
 
@@ -436,7 +482,8 @@ def recipe_of(model: Model, options: Options) -> Recipe | None:
     )
     if trained and options.weights.untrained is not None:
         raise CheckpointError(
-            f"pooling 'model' does not follow the recipe of {model.checkpoint.name!r} with untrained weights: the "
+            f"pooling 'model' does not follow the recipe of {model.checkpoint.name!r} with "
+            "untrained weights: the "
             f"weights of its module {trained[0]} are trained. Choose another pooling."
         )
     return recipe
@@ -447,8 +494,8 @@ def _default(
 ) -> tuple[tuple[Pooling, ...], tuple[str, ...]]:
     """Return the default pooling of a unit, and notes on it.
 
-    Words and occurrences have ``last``. Sentences have ``model`` if the checkpoint declares a recipe of its own, else
-    ``eos`` or ``mean``.
+    Words and occurrences have ``last``. Sentences have ``model`` if the checkpoint declares a
+    recipe of its own, else ``eos`` or ``mean``.
     """
     if options.unit is not Unit.SENTENCE:
         return (Pooling.LAST,), ()

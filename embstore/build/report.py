@@ -35,9 +35,11 @@ class Meter:
 
 
 def work_of(items: Sequence[Item]) -> list[float]:
-    """Estimate the work of encoding each item: its number of characters, plus a constant for special tokens.
+    """Estimate the work of encoding each item: its number of characters, plus a constant for
+    special tokens.
 
-    Occurrences in the same sentence share the work of the sentence equally, since the model reads it once.
+    Occurrences in the same sentence share the work of the sentence equally, since the model reads
+    it once.
     """
     n_sharing = Counter(item.context for item in items)
     n_sharing[None] = 1
@@ -51,8 +53,8 @@ def work_of(items: Sequence[Item]) -> list[float]:
 def reason_key(reason: str) -> str:
     """Return the category of a reason for skipping a text, under which skipped texts are counted.
 
-    A text that the model fails on, or that is longer than the context, has details of its own in its reason; they are
-    left out. Any other reason is returned as it is.
+    A text that the model fails on, or that is longer than the context, has details of its own in
+    its reason; they are left out. Any other reason is returned as it is.
     """
     if reason.startswith(MODEL_FAILS):
         return MODEL_FAILS
@@ -96,7 +98,9 @@ class BuildReport(Report):
 
     @property
     def n_skipped(self) -> int:
-        """Number of texts without a vector, summed over spaces, plus the rows that give no items."""
+        """Number of texts without a vector, summed over spaces, plus the rows that give no
+        items.
+        """
         return sum(self.blanks.values()) + sum(sum(space.skipped.values()) for space in self.spaces)
 
     @property
@@ -113,25 +117,33 @@ class BuildReport(Report):
         """Return a table with one row per space."""
         rows = [
             {
-                "space": space.space, "model": space.model, "embedded": space.embedded, "present": space.present,
-                "skipped": sum(space.skipped.values()), "truncated": space.truncated,
+                "space": space.space,
+                "model": space.model,
+                "embedded": space.embedded,
+                "present": space.present,
+                "skipped": sum(space.skipped.values()),
+                "truncated": space.truncated,
             }
             for space in self.spaces
-        ]  # fmt: skip
+        ]
         return table(
             rows, columns=("space", "model", "embedded", "present", "skipped", "truncated")
         )
 
     def lines(self) -> list[str]:
-        """Return the report in sentences: what was embedded and skipped, and last a summary of the whole build."""
+        """Return the report in sentences: what was embedded and skipped, and last a summary of the
+        whole build.
+        """
         lines = []
         if self.dry_run:
             lines.append(
-                f"Dry run: nothing is written. {count(self.n_texts, 'text')}, {count(self.n_items, 'item')}."
+                f"Dry run: nothing is written. {count(self.n_texts, 'text')}, "
+                f"{count(self.n_items, 'item')}."
             )
         elif self.n_items < self.n_texts and not any(space.elsewhere for space in self.spaces):
             lines.append(
-                f"{count(self.n_texts, 'text')}, {count(self.n_items, 'item')}: equal texts are one item."
+                f"{count(self.n_texts, 'text')}, {count(self.n_items, 'item')}: equal texts are "
+                "one item."
             )
         verb = "to embed" if self.dry_run else "embedded"
         for space in self.spaces:
@@ -170,13 +182,17 @@ def _last_line(report: BuildReport) -> str:
         return f"Nothing to embed in {report.store}"
     if report.dry_run:
         return (
-            f"{count(report.n_tokens, 'token')} in {count(report.n_forward_passes, 'forward pass', 'es')}; about "
-            f"{show_size(report.n_bytes)} on disk and {duration(report.encode_seconds)} on this machine, loading aside"
+            f"{count(report.n_tokens, 'token')} in "
+            f"{count(report.n_forward_passes, 'forward pass', 'es')}; about "
+            f"{show_size(report.n_bytes)} on disk and {duration(report.encode_seconds)} on this "
+            "machine, loading aside"
         )
     if report.n_tokens:
         return (
-            f"{count(report.n_tokens, 'token')} in {duration(report.encode_seconds)} ({report.tokens_per_second:,.0f} "
-            f"tokens/s), {duration(report.total_seconds)} with loading; {show_size(report.n_bytes)} written to "
+            f"{count(report.n_tokens, 'token')} in {duration(report.encode_seconds)} "
+            f"({report.tokens_per_second:,.0f} "
+            f"tokens/s), {duration(report.total_seconds)} with loading; "
+            f"{show_size(report.n_bytes)} written to "
             f"{report.store}"
         )
     indexed = f"; {show_size(report.n_bytes)} of indexes written" if report.n_bytes else ""

@@ -92,11 +92,16 @@ class Counts:
         """Return the result for each space."""
         return [
             SpaceReport(
-                space.card.space, space.card.model, self.embedded.get(space.card.space, 0), space.n_present,
-                self.skips.reasons[space.card.space], self.skips.n_truncated[space.card.space], space.n_elsewhere,
+                space.card.space,
+                space.card.model,
+                self.embedded.get(space.card.space, 0),
+                space.n_present,
+                self.skips.reasons[space.card.space],
+                self.skips.n_truncated[space.card.space],
+                space.n_elsewhere,
             )
             for space in self.job.spaces
-        ]  # fmt: skip
+        ]
 
 
 class Run(Counts):
@@ -112,7 +117,9 @@ class Run(Counts):
         self.lengths: dict[str, list[TokenCounts]] = {space: [] for space in self.spaces}
 
     def encode(self) -> None:
-        """Encode the missing items in this process; a range is written as shards while the next one is encoded."""
+        """Encode the missing items in this process; a range is written as shards while the next one
+        is encoded.
+        """
         for group in self.job.groups:
             with self.timed(), self.explained():
                 self._encode(group)
@@ -161,8 +168,10 @@ class Run(Counts):
         )
         more = f"; and {len(self.lost) - N_LISTED:,} more" if len(self.lost) > N_LISTED else ""
         raise EncodeError(
-            f"every worker died that encoded {count(len(self.lost), 'text')} with the checkpoint {self.model.label!r}: "
-            f"{listed}{more}. All others are embedded. If memory is short, lower ⦃batch-tokens⦄; else leave out what "
+            f"every worker died that encoded {count(len(self.lost), 'text')} with the checkpoint "
+            f"{self.model.label!r}: "
+            f"{listed}{more}. All others are embedded. If memory is short, lower ⦃batch-tokens⦄; "
+            "else leave out what "
             "ends the process, and run the same command again."
         )
 
@@ -188,7 +197,8 @@ class Run(Counts):
                     )
                 except UsageError as error:
                     raise UsageError(
-                        f"{error} The vectors are kept. Go on with: ⦃embstore index --index-memory …⦄"
+                        f"{error} The vectors are kept. Go on with: ⦃embstore index --index-memory "
+                        "…⦄"
                     ) from error
                 self.n_bytes += sum(index.n_bytes for index in indexes)
                 self.notes += recall_notes(space.card, indexes)
@@ -213,12 +223,14 @@ class Run(Counts):
             which, more = "The first" if isinstance(error, ModelFailsError) else "The text", "."
             if isinstance(error, InvalidVectorError):
                 folder = self.model.checkpoint.folder
-                more = f", the checkpoint {self.model.label!r} ({folder}). What was written before is whole."
+                more = f", the checkpoint {self.model.label!r} ({folder}). What was written before is whole."  # noqa: E501
             raise EncodeError(f"{error} {which} is {item.shown[:200]!r} ({place}){more}") from error
 
 
 def forget_token_counts(job: Job, files: StoreFiles) -> None:
-    """Remove the numbers of tokens of spaces that have no vectors: those of a space of the same name before."""
+    """Remove the numbers of tokens of spaces that have no vectors: those of a space of the same
+    name before.
+    """
     if (manifest := files.find_manifest()) is None:
         return
     names = [space.card.space for space in job.spaces]
@@ -233,8 +245,9 @@ def store_token_counts(
 ) -> list[StoredColumn]:
     """Store the number of tokens of each item of a job that has a vector, for each of its spaces.
 
-    The tokens are those of the item itself, without special tokens, the template and the prompt. They are counted anew
-    only for items that have a vector and no number: an earlier build was interrupted, or did not count them.
+    The tokens are those of the item itself, without special tokens, the template and the prompt.
+    They are counted anew only for items that have a vector and no number: an earlier build was
+    interrupted, or did not count them.
     """
     columns = []
     for space in job.spaces:
@@ -254,7 +267,9 @@ def store_token_counts(
 
 
 def _counted(job: Job, space: SpacePlan, ids: Ids) -> list[TokenCounts]:
-    """Count the tokens of some items, given by ascending ids (n,), as the model of a space reads them."""
+    """Count the tokens of some items, given by ascending ids (n,), as the model of a space reads
+    them.
+    """
     tokenizer = reader(job.model.tokenizer, [space.card.pooling], space.card.prompt)
     found: list[TokenCounts] = []
     subject, n_done = f"the tokens of {space.card.space}", 0

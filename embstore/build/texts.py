@@ -38,10 +38,28 @@ _WHOLE = r"(?:0|[1-9][0-9]*)"  # 007 is a text: as a number it would lose its ze
 _INTEGER = re.compile(rf"[ \t]*[+-]?{_WHOLE}[ \t]*")
 _NUMBER = re.compile(rf"[ \t]*[+-]?(?:{_WHOLE}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t]*")
 _BOOLEAN = re.compile(r"[ \t]*(?:true|false)[ \t]*", re.IGNORECASE)
-_MISSING = frozenset((  # what pandas.read_csv takes for missing, beside the empty string
-    "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "#N/A N/A", "#NA",
-    "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
-))  # fmt: skip
+_MISSING = frozenset(
+    (  # what pandas.read_csv takes for missing, beside the empty string
+        "NA",
+        "N/A",
+        "n/a",
+        "NaN",
+        "nan",
+        "-NaN",
+        "-nan",
+        "NULL",
+        "null",
+        "None",
+        "<NA>",
+        "#N/A",
+        "#N/A N/A",
+        "#NA",
+        "1.#IND",
+        "-1.#IND",
+        "1.#QNAN",
+        "-1.#QNAN",
+    )
+)
 _INT64 = range(-(1 << 63), 1 << 63)
 _REPORTED_ROWS = 20_000
 COLUMNS = ("dataset", "kind", "unit", "rows")
@@ -66,13 +84,15 @@ class Sources:
     columns: tuple[str, ...] = ()
     keep: Keep = NO_COLUMNS
     limit: int | None = (
-        None  # maximum number of texts to read; a dataset that exceeds it is not stored as a dataset
+        # maximum number of texts to read; a dataset that exceeds it is not stored as a dataset
+        None
     )
     per_text: int | None = None  # number of occurrences to sample from each sentence; None for all
     seed: int = 0
     header: bool = True
     delimiter: str | None = None  # character that separates columns; None to detect it
-    # Where the target of each sentence is given, which is then the only item of it; None for all items.
+    # Where the target of each sentence is given, which is then the only item of it; None for all
+    # items.
     targets: Targets | None = None
     given: GivenTexts | None = (
         None  # texts that the caller gives, which are read after the named sources
@@ -90,17 +110,20 @@ class Sources:
         )
         if has_targets and self.per_text is not None:
             raise UsageError(
-                "⦃per-text⦄ draws from all words of a sentence: leave it out with ⦃span⦄ and ⦃targets⦄."
+                "⦃per-text⦄ draws from all words of a sentence: leave it out with ⦃span⦄ and "
+                "⦃targets⦄."
             )
         if self.unit in (None, Unit.OCCURRENCE):
             return
         if self.per_text is not None:
             raise UsageError(
-                f"per_text draws words from sentences: it needs the unit 'occurrence', not {self.unit.value!r}."
+                "per_text draws words from sentences: it needs the unit 'occurrence', not "
+                f"{self.unit.value!r}."
             )
         if has_targets:
             raise UsageError(
-                f"targets in sentences are occurrences, not {self.unit.value}s: give ⦃span⦄ and ⦃targets⦄ with "
+                f"targets in sentences are occurrences, not {self.unit.value}s: give ⦃span⦄ and "
+                "⦃targets⦄ with "
                 "⦃unit=occurrence⦄, or neither."
             )
 
@@ -122,8 +145,8 @@ class DatasetRows:
 
     name: str
     kind: str
-    # Values by column: ``item_id``, ``text``, for pairs ``item_id_2``, ``text_2``, for analogies up to ``text_4``,
-    # then the dataset's own columns in their order.
+    # Values by column: ``item_id``, ``text``, for pairs ``item_id_2``, ``text_2``, for analogies up
+    # to ``text_4``, then the dataset's own columns in their order.
     columns: dict[str, list[Any]] = field(default_factory=dict)
 
     def add(self, texts: Sequence[tuple[int, str]], values: Mapping[str, Any]) -> None:
@@ -194,7 +217,9 @@ class Texts:
             report_progress(Progress("read", source.name, n, n, 1.0))
 
     def _add_row(self, row: Row, rows: DatasetRows) -> None:
-        """Stage the texts of a row up to the limit, with the values to keep, or as a row of a dataset."""
+        """Stage the texts of a row up to the limit, with the values to keep, or as a row of a
+        dataset.
+        """
         found = [
             self._add(text, row.origin, span)
             for text, span in zip(row.texts, row.spans or repeat(None), strict=False)
@@ -216,7 +241,9 @@ class Texts:
         self.staging.add_blank(reason, origin)
 
     def _add(self, text: str, origin: str, span: Span | None = None) -> list[int]:
-        """Stage the items of a text, and return their ids: itself, the occurrence at a span, or all words of it."""
+        """Stage the items of a text, and return their ids: itself, the occurrence at a span, or all
+        words of it.
+        """
         self.n_texts += 1
         if self.unit is not Unit.OCCURRENCE:
             return [self.staging.add(text, origin)]
@@ -250,12 +277,15 @@ class Texts:
         other = self._names.setdefault(name.lower(), name)
         if other != name:
             raise SourceError(
-                f"{origin}: the column {name!r} differs from the column {other!r} only in letter case. Rename one."
+                f"{origin}: the column {name!r} differs from the column {other!r} only in letter "
+                "case. Rename one."
             )
 
 
 def classified(value: object, what: str) -> KeptValue | None:
-    """Return a value (a cell, number, boolean, string, date or time) as it is staged; None for a missing one or NaN."""
+    """Return a value (a cell, number, boolean, string, date or time) as it is staged; None for a
+    missing one or NaN.
+    """
     if value is None:
         return None
     if isinstance(value, Cell):
@@ -294,7 +324,9 @@ def _kind_of_cell(cell: str) -> str:
 
 
 def store_datasets(place: Path | StoreFiles, names: Sequence[str], unit: Unit | None) -> Table:
-    """Write the rows of datasets to a store; those that are stored for the same unit are replaced."""
+    """Write the rows of datasets to a store; those that are stored for the same unit are
+    replaced.
+    """
     datasets = get_datasets(names)
     files = StoreFiles.of_folder(place)
     files.manifest()
@@ -306,7 +338,8 @@ def store_datasets(place: Path | StoreFiles, names: Sequence[str], unit: Unit | 
                 found = read_texts(Sources((name,), chosen), staging).datasets
             if not found:
                 raise UsageError(
-                    f"the rows of {name!r} are of the unit {dataset.unit.value}, and are not stored for "
+                    f"the rows of {name!r} are of the unit {dataset.unit.value}, and are not "
+                    "stored for "
                     f"{chosen.value}s. Leave out ⦃unit⦄."
                 )
             [each] = found

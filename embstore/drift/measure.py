@@ -3,11 +3,12 @@
 With A and B the k nearest neighbours of an item by cosine in two layers:
 
 * overlap = |A ∩ B| / k (Gonen, Jawahar, Seddah & Goldberg, 2020, who count the shared neighbours);
-* turnover = 1 − cos(s, t), where s and t are the item's cosines with all items of A ∪ B in the first and in the second
-  layer (Hamilton, Leskovec & Jurafsky, 2016: the local neighbourhood measure).
+* turnover = 1 − cos(s, t), where s and t are the item's cosines with all items of A ∪ B in the
+  first and in the second layer (Hamilton, Leskovec & Jurafsky, 2016: the local neighbourhood
+  measure).
 
-All items are compared to find those that change most and least; the neighbours of words alone are searched for words. A
-layer's vectors are in memory one pair of layers at a time.
+All items are compared to find those that change most and least; the neighbours of words alone are
+searched for words. A layer's vectors are in memory one pair of layers at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -71,7 +72,9 @@ Place = tuple[int, Layer]  # a layer: 0 or 1 for the first or second space, and 
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """Layers of a space, and of a second space if there is one: the chosen layers of each, and the pairs to compare."""
+    """Layers of a space, and of a second space if there is one: the chosen layers of each, and the
+    pairs to compare.
+    """
 
     catalog: Catalog
     cards: tuple[Card, ...]
@@ -112,7 +115,9 @@ def find_sides(
     cards: tuple[Card, ...],
     layers: Sequence[tuple[Layer, ...]],
 ) -> Sides:
-    """Return the layers of one or two spaces, in the requested pairs; raise an error if they make no pairs."""
+    """Return the layers of one or two spaces, in the requested pairs; raise an error if they make
+    no pairs.
+    """
     if len({card.unit for card in cards}) > 1:
         raise QueryError(
             f"{cards[0].space} (of {cards[0].unit}s) and {cards[1].space} (of {cards[1].unit}s)"
@@ -159,26 +164,30 @@ _TIED = (
 )
 _NO_COSINES = "all cosines of a layer are zero, so that turnover has no value"
 _ROWS = 256
-_ROUNDING = 1e-24  # turnover below which two layers differ by the rounding of float64, and not of the float32 vectors
+# turnover below which two layers differ by the rounding of float64, and not of the float32 vectors
+_ROUNDING = 1e-24
 
 
 class Neighbourhoods(NamedTuple):
     """The nearest neighbours of some items in a layer.
 
     Attributes:
-        are_tied: Whether the k + 1 nearest items of an item are equally near, so that ids alone decide which k are its
-            neighbours, bool (m,).
-        are_last_tied: Whether the next item is as near as the last of the k, so that ids decide, bool (m,).
+        are_tied: Whether the k + 1 nearest items of an item are equally near, so that ids alone
+            decide which k are its neighbours, bool (m,).
+        are_last_tied: Whether the next item is as near as the last of the k, so that ids decide,
+            bool (m,).
     """
 
-    near: Positions  # neighbours of each item as positions among all items, int64 (m, k), nearest first
+    # neighbours of each item as positions among all items, int64 (m, k), nearest first
+    near: Positions
     cosines: Float64Array  # cosines with them, float64 (m, k)
     are_tied: NDArray[np.bool_]
     are_last_tied: NDArray[np.bool_]
 
 
 class _Change(NamedTuple):
-    """Overlap and turnover of all items between two layers, float64 (m,) each; NaN where they have no value.
+    """Overlap and turnover of all items between two layers, float64 (m,) each; NaN where they have
+    no value.
 
     An item whose nearest neighbours are equally near in one of the layers, bool (m,), has neither.
     """
@@ -189,7 +198,8 @@ class _Change(NamedTuple):
 
 
 def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Answer:
-    """Measure the drift of words, given their ids; without words, find the items that change most and least.
+    """Measure the drift of words, given their ids; without words, find the items that change most
+    and least.
 
     The rows, item by item and by pairs of layers, are without texts and names.
 
@@ -249,7 +259,9 @@ def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Answer
 def _compared_ids(
     sides: Sides, request: DriftRequest, words: Sequence[int]
 ) -> tuple[Ids, list[str]]:
-    """Return the ids of the items that may be neighbours, ascending, with those of the words; and notes."""
+    """Return the ids of the items that may be neighbours, ascending, with those of the words; and
+    notes.
+    """
     every = sides.ids
     if not len(every):
         from embstore.query.missing import build_command
@@ -289,7 +301,9 @@ def _compared_ids(
 
 
 def _neighbourhoods(sides: Sides, place: Place, ids: Ids, items: Ids, k: int) -> Neighbourhoods:
-    """Return the k nearest neighbours of items in a layer, with whether those of an item are all equally near."""
+    """Return the k nearest neighbours of items in a layer, with whether those of an item are all
+    equally near.
+    """
     # One neighbour more shows whether the choice of k is arbitrary.
     data = sides.data(place, ids)
     _, _, found, cosines = neighbours_of(data, items, k + 1)
@@ -336,7 +350,8 @@ def turnovers(
         is_new = ~(near_2[:, :, None] == near[:, None, :]).any(axis=2)
         left = [first.cosines[part], np.where(is_new, _cosines(vectors[0], rows[part], near_2), 0)]
         right = [_cosines(vectors[1], rows[part], near), np.where(is_new, second.cosines[part], 0)]
-        # Half the squared distance of unit vectors: 1 − cos without cancellation, and 0 for equal ones.
+        # Half the squared distance of unit vectors: 1 − cos without cancellation, and 0 for equal
+        # ones.
         units = [_units(np.concatenate(parts, axis=1)) for parts in (left, right)]
         difference = units[0] - units[1]
         found = np.vecdot(difference, difference) / 2
@@ -358,7 +373,9 @@ def _units(vectors: NDArray[np.float64]) -> Float64Array:
 
 
 def _ranked(changes: Sequence[_Change], items: Ids, n_most: int) -> list[tuple[int, Rank]]:
-    """Return the places of the items that change most, then of those that change least, each with its rank."""
+    """Return the places of the items that change most, then of those that change least, each with
+    its rank.
+    """
     overlap = np.mean([change.overlap for change in changes], axis=0)
     turnover = np.mean([np.nan_to_num(change.turnover) for change in changes], axis=0)
     order = [
@@ -385,7 +402,8 @@ def _values(
 ) -> list[dict[str, Any]]:
     """Return the values of an item, one row per pair of layers, with the means over these.
 
-    ``lists`` are the neighbours of all items in both layers of each pair, as positions in ``ids``, (m, k) each.
+    ``lists`` are the neighbours of all items in both layers of each pair, as positions in ``ids``,
+    (m, k) each.
     """
     found = [
         [None if np.isnan(values[place]) else float(values[place]) for values in change[:2]]
@@ -401,10 +419,18 @@ def _values(
         reason = _TIED if change.are_tied[place] else _NO_COSINES if turnover is None else None
         rows.append(
             {
-                "pair": at, "change": rank[0], "rank": rank[1], "item_id": item, "n": len(ids),
-                "overlap": overlap, "turnover": turnover, "mean_overlap": means[0], "mean_turnover": means[1],
+                "pair": at,
+                "change": rank[0],
+                "rank": rank[1],
+                "item_id": item,
+                "n": len(ids),
+                "overlap": overlap,
+                "turnover": turnover,
+                "mean_overlap": means[0],
+                "mean_turnover": means[1],
                 "lost": [each for each in before if each not in after],
-                "gained": [each for each in after if each not in before], "reason": reason,
+                "gained": [each for each in after if each not in before],
+                "reason": reason,
             }
-        )  # fmt: skip
+        )
     return rows

@@ -1,4 +1,6 @@
-"""Measure the drift of items: find the layers, look up the words, compare neighbourhoods, tabulate."""
+"""Measure the drift of items: find the layers, look up the words, compare neighbourhoods,
+tabulate.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,14 +22,18 @@ from embstore.storage.sql.connections import changing_part
 Row = dict[str, Any]
 
 COLUMNS = (
-    "space", "model", *provenance.REVISION_COLUMNS, "layer", "layer_name", "space_2", "revision_2", "step_2", "layer_2",
-    "layer_name_2", "change", "rank", "item_id", "text", "context", "n", "k", "overlap", "turnover", "mean_overlap",
+    "space", "model", *provenance.REVISION_COLUMNS, "layer", "layer_name", "space_2", "revision_2",
+    "step_2", "layer_2",
+    "layer_name_2", "change", "rank", "item_id", "text", "context", "n", "k", "overlap",
+    "turnover", "mean_overlap",
     "mean_turnover", "lost", "gained", "reason",
 )  # fmt: skip
 _TYPES = {
     **provenance.REVISION_TYPES,
-    "change": "string", "rank": "integer", "context": "string", "overlap": "number", "turnover": "number",
-    "mean_overlap": "number", "mean_turnover": "number", "lost": "array of strings", "gained": "array of strings",
+    "change": "string", "rank": "integer", "context": "string", "overlap": "number",
+    "turnover": "number",
+    "mean_overlap": "number", "mean_turnover": "number", "lost": "array of strings",
+    "gained": "array of strings",
     "reason": "string",
 }  # fmt: skip
 _VERSION = 3  # of stored answers: incremented when other values are measured
@@ -71,7 +77,9 @@ def drift(
 
 
 def _stored_or_measured(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Answer:
-    """Return the stored drift of the same items; else measure it, and store it where the store can be written."""
+    """Return the stored drift of the same items; else measure it, and store it where the store can
+    be written.
+    """
     selection, root = request.selection, sides.catalog.root
     if selection.where is not None and changing_part(selection.where) is not None:
         return measure(sides, request, words)  # the condition may select other items another time
@@ -92,15 +100,19 @@ def _question(sides: Sides, request: DriftRequest, words: Sequence[int]) -> dict
     selection, catalog = request.selection, sides.catalog
     compared = zip(sides.cards, sides.layers, strict=True)
     return question_about(
-        catalog, selection, None if selection.sample is None else selection.seed,
+        catalog,
+        selection,
+        None if selection.sample is None else selection.seed,
         {} if selection.words is None else {"selected words": selection.words.sha256},
         {"name": "drift", "version": [_VERSION, _VERSION], "package": None},
         {"k": request.k, "most": request.n_most, "items": list(words), "pairs": request.pairs},
-    ) | {"of": [part for card, layers in compared for part in vectors_key(catalog, card, layers)]}  # fmt: skip
+    ) | {"of": [part for card, layers in compared for part in vectors_key(catalog, card, layers)]}
 
 
 def _rows_of(sides: Sides, request: DriftRequest, measured: Answer) -> list[Row]:
-    """Return the rows of the drift of items, with the names of the layers and the texts of the items."""
+    """Return the rows of the drift of items, with the names of the layers and the texts of the
+    items.
+    """
     wanted = {
         item for row in measured.rows for item in (row["item_id"], *row["lost"], *row["gained"])
     }
@@ -112,19 +124,28 @@ def _rows_of(sides: Sides, request: DriftRequest, measured: Answer) -> list[Row]
         item = items[row["item_id"]]
         names = provenance.describe(sides.cards[side], layer)
         rows.append(
-            row | {name: names[name] for name in shared} | {
-                "revision_2": sides.cards[side_2].revision_name, "step_2": sides.cards[side_2].step,
-                "space_2": sides.cards[side_2].space, "layer_2": layer_2.id, "layer_name_2": layer_2.name,
-                "text": item.text, "context": None if item.context is None else item.shown, "k": request.k,
+            row
+            | {name: names[name] for name in shared}
+            | {
+                "revision_2": sides.cards[side_2].revision_name,
+                "step_2": sides.cards[side_2].step,
+                "space_2": sides.cards[side_2].space,
+                "layer_2": layer_2.id,
+                "layer_name_2": layer_2.name,
+                "text": item.text,
+                "context": None if item.context is None else item.shown,
+                "k": request.k,
                 "lost": [items[each].shown for each in row["lost"]],
                 "gained": [items[each].shown for each in row["gained"]],
             }
-        )  # fmt: skip
+        )
     return rows
 
 
 def _tabulate(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) -> Table:
-    """Return the rows as a table: of words printed pair by pair, of the most and least changed with their means."""
+    """Return the rows as a table: of words printed pair by pair, of the most and least changed with
+    their means.
+    """
     columns = request.selection.columns() | (
         {} if request.selection.words is None else {"words_missing": None}
     )
@@ -136,11 +157,17 @@ def _tabulate(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) 
     heads = {"layer_name": "layer", "layer_name_2": "layer_2"}
     means = Pivot(down, (), ("mean_overlap", "mean_turnover"), heads=(*down[:-1], "item"))
     return table(
-        [columns | row for row in rows], columns=[*provenance.columns_with_values(COLUMNS, rows), *columns],
-        notes=all_notes, types=_TYPES, pivot=means if request.n_most else None,
-        shown=(ShownColumn(name, "item"), *(ShownColumn(column, heads.get(column, "")) for column in across)),
+        [columns | row for row in rows],
+        columns=[*provenance.columns_with_values(COLUMNS, rows), *columns],
+        notes=all_notes,
+        types=_TYPES,
+        pivot=means if request.n_most else None,
+        shown=(
+            ShownColumn(name, "item"),
+            *(ShownColumn(column, heads.get(column, "")) for column in across),
+        ),
         chart=DRIFT if request.pairs == "adjacent" else None,
-    )  # fmt: skip
+    )
 
 
 def _name_column(rows: Sequence[Row]) -> str:
@@ -170,7 +197,9 @@ def _counts(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) ->
 
 
 def _reasons(rows: Sequence[Row]) -> list[str]:
-    """Return a note on each pair of layers in which items have no value, naming the first of them."""
+    """Return a note on each pair of layers in which items have no value, naming the first of
+    them.
+    """
     without: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         if row["reason"]:

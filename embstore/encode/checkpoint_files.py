@@ -12,15 +12,20 @@ from embstore.base.errors import CheckpointAccessError, CheckpointError
 
 SHORT_NAMES: Mapping[str, str] = {
     "gpt2": "openai-community/gpt2",
-    # Its main branch has pickled weights only; this is the hub's own conversion of them to safetensors.
+    # Its main branch has pickled weights only; this is the hub's own conversion of them to
+    # safetensors.
     "clip": "openai/clip-vit-base-patch32@refs/pr/15",
     "minilm": "sentence-transformers/all-MiniLM-L6-v2",
 }
-"""Short names of checkpoints → hub ids, with a revision where the main branch has no safetensors."""
+"""Short names of checkpoints → hub ids, with a revision where the main branch has no
+safetensors.
+"""
 
 TOKENIZER_FILES = (
-    "added_tokens.json", "bpe.codes", "merges.txt", "sentencepiece.bpe.model", "special_tokens_map.json",
-    "spiece.model", "spm.model", "tekken.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
+    "added_tokens.json", "bpe.codes", "merges.txt", "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model", "spm.model", "tekken.json", "tokenizer.json", "tokenizer.model",
+    "tokenizer_config.json",
     "vocab.json", "vocab.txt",
 )  # fmt: skip
 """Names of the files that define a tokenizer."""
@@ -38,13 +43,17 @@ _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a path is a regular file, or a link to one; raise CheckpointAccessError if access is denied."""
+    """Return whether a path is a regular file, or a link to one; raise CheckpointAccessError if
+    access is denied.
+    """
     status = disk.foreign_status(path, CheckpointAccessError)
     return status is not None and S_ISREG(status.st_mode)
 
 
 def sha256(path: Path) -> str:
-    """Compute the SHA-256 of a file, in hexadecimal; raise CheckpointAccessError if it cannot be read."""
+    """Compute the SHA-256 of a file, in hexadecimal; raise CheckpointAccessError if it cannot be
+    read.
+    """
     with disk.foreign(path, CheckpointAccessError), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -67,7 +76,9 @@ def tokenizer_files(folder: Path) -> list[Path]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """List the weight files to load from ``folder``, with their index: safetensors if any, else pickles."""
+    """List the weight files to load from ``folder``, with their index: safetensors if any, else
+    pickles.
+    """
     for whole in ("model.safetensors", "pytorch_model.bin"):
         if is_file(folder / whole):
             return [folder / whole]
@@ -102,9 +113,11 @@ def _shards(index: Path, suffix: str) -> list[str]:
 
 
 def model_subfolder(folder: Path) -> str:
-    """Return the subfolder with config, tokenizer and weights; empty if they are in the folder of the checkpoint.
+    """Return the subfolder with config, tokenizer and weights; empty if they are in the folder of
+    the checkpoint.
 
-    Old versions of sentence-transformers saved them in ``0_Transformer``, the first module of ``modules.json``.
+    Old versions of sentence-transformers saved them in ``0_Transformer``, the first module of
+    ``modules.json``.
     """
     if is_file(folder / "config.json") or not is_file(folder / MODULES_FILE):
         return ""
@@ -116,7 +129,9 @@ def model_subfolder(folder: Path) -> str:
 
 
 def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bool = True) -> None:
-    """Check that a folder has a config, a tokenizer and weights that may be loaded; raise CheckpointError if not."""
+    """Check that a folder has a config, a tokenizer and weights that may be loaded; raise
+    CheckpointError if not.
+    """
     where = f"the checkpoint {spec!r} in {folder}"
     if is_file(folder / ADAPTER_FILE) and not weight_files(folder):
         raise CheckpointError(_adapter_message(folder, where))
@@ -176,7 +191,9 @@ def _adapter_message(folder: Path, where: str) -> str:
 
 
 def _class_of(config: dict[str, Any]) -> str:
-    """Return the class of transformers that an adapter was trained on, whose weights it names, by its config."""
+    """Return the class of transformers that an adapter was trained on, whose weights it names, by
+    its config.
+    """
     mapping = config.get("auto_mapping")
     kind = mapping.get("base_model_class") if isinstance(mapping, dict) else None
     if config.get("task_type") == "SEQ_2_SEQ_LM":

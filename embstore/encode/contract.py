@@ -22,25 +22,28 @@ class Contract:
     """The verified mapping from a model's hidden states, of ``n_blocks`` blocks, to the layers 0…L.
 
     Attributes:
-        top_form: Form of ``hidden_states[L]``: ``raw`` (before the final norm) or ``normed`` (after it); None without a
-            final norm.
-        entry: Path of the first block if ``hidden_states`` begin with its output, so that layer 0 is captured from
-            its input; None if they begin with its input.
+        top_form: Form of ``hidden_states[L]``: ``raw`` (before the final norm) or ``normed`` (after
+            it); None without a final norm.
+        entry: Path of the first block if ``hidden_states`` begin with its output, so that layer 0
+            is captured from its input; None if they begin with its input.
     """
 
     n_blocks: int
     dim: int
     top_form: TopForm | None
     norm: str | None  # path of the final norm's module; None if there is none
-    pads: bool  # whether padding leaves the states of the real tokens unchanged, to 1e-4 of their norm
+    # whether padding leaves the states of the real tokens unchanged, to 1e-4 of their norm
+    pads: bool
     entry: str | None = None
 
     def forward(
         self, model: Any, inputs: Mapping[str, "Tensor"]
     ) -> tuple[list["Tensor"], "Tensor"]:
-        """Run a forward pass on inputs (n, t); return the states of every layer, and ``last_hidden_state`` (n, t, dim).
+        """Run a forward pass on inputs (n, t); return the states of every layer, and
+        ``last_hidden_state`` (n, t, dim).
 
-        The layers 0…L, each (n, t, dim), are followed by the top layer's other form if there is a final norm.
+        The layers 0…L, each (n, t, dim), are followed by the top layer's other form if there is a
+        final norm.
         """
         norm_calls: list[tuple[Tensor, Tensor]] = []  # input and output of the final norm
         entries: list[Tensor] = []
@@ -64,7 +67,8 @@ class Contract:
             outputs = model(**inputs, output_hidden_states=True, return_dict=True)
         states = list(outputs.hidden_states)
         if entries:
-            # The second-last state, the last block's output, is left out: it is the top layer's raw form, added below.
+            # The second-last state, the last block's output, is left out: it is the top layer's raw
+            # form, added below.
             states = [*entries, *states[: self.n_blocks - 1], states[-1]]
         if norm_calls:
             raw, normed = norm_calls[-1]
@@ -78,10 +82,11 @@ def verify(
 ) -> Contract:
     """Determine how to read a model's layers, from the inputs and outputs of its blocks.
 
-    Layer 0 must be the first block's input, layer i the i-th block's output (or the next block's input, if there are
-    operations between blocks), and the top layer the last block's output (``raw``) or the final norm's (``normed``).
-    The final norm is the module outside the blocks whose output is ``last_hidden_state``. The blocks are the modules of
-    one list, or of one class in several lists, that are called L times in all.
+    Layer 0 must be the first block's input, layer i the i-th block's output (or the next block's
+    input, if there are operations between blocks), and the top layer the last block's output
+    (``raw``) or the final norm's (``normed``). The final norm is the module outside the blocks
+    whose output is ``last_hidden_state``. The blocks are the modules of one list, or of one class
+    in several lists, that are called L times in all.
     """
     probe = Probe.run(model, long)
     states = probe.states
@@ -136,7 +141,8 @@ class Probe:
     Attributes:
         states: ``hidden_states`` of the output, each (1, t, dim).
         last: ``last_hidden_state`` of the output (1, t, dim).
-        norms, numbered: Calls of the norms outside lists of modules, and of the members of these lists, in order.
+        norms, numbered: Calls of the norms outside lists of modules, and of the members of these
+            lists, in order.
     """
 
     states: Sequence["Tensor"]
@@ -161,7 +167,9 @@ class Probe:
         return cls(outputs.hidden_states or (), outputs.last_hidden_state, norms, numbered)
 
     def sequences(self, n: int) -> list[Sequence[Call]]:
-        """Return the candidates for the calls of n blocks: the n calls of one list of modules, or of one class."""
+        """Return the candidates for the calls of n blocks: the n calls of one list of modules, or
+        of one class.
+        """
         groups: dict[str | type, list[Call]] = {}
         for call in self.numbered:
             groups.setdefault(call.path.rpartition(".")[0], []).append(call)
@@ -172,9 +180,11 @@ class Probe:
 def _top(
     probe: Probe, lists: Sequence[Sequence[Call]]
 ) -> tuple[str | None, "Tensor | None", TopForm | None]:
-    """Return the path of the final norm, the top layer's state before it, and the form of ``hidden_states[L]``.
+    """Return the path of the final norm, the top layer's state before it, and the form of
+    ``hidden_states[L]``.
 
-    The path is None without a final norm; the state is None if the top hidden state matches no block or norm.
+    The path is None without a final norm; the state is None if the top hidden state matches no
+    block or norm.
     """
     top, last = probe.states[-1], probe.last
     if any(_is_any(last, blocks[-1].outputs) for blocks in lists):
@@ -193,13 +203,17 @@ def _top(
 
 
 def _are_numbered_from_0(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequence[Call]) -> bool:
-    """Return whether ``hidden_states`` are the first block's input followed by the outputs of the blocks."""
+    """Return whether ``hidden_states`` are the first block's input followed by the outputs of the
+    blocks.
+    """
     is_first, is_last = _is_any(states[0], blocks[0].inputs), _is_any(raw, blocks[-1].outputs)
     return is_first and is_last and _are_between(states[1:-1], blocks)
 
 
 def _are_numbered_from_1(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequence[Call]) -> bool:
-    """Return whether ``hidden_states`` are the outputs of the blocks and the final norm, as in recurrent models."""
+    """Return whether ``hidden_states`` are the outputs of the blocks and the final norm, as in
+    recurrent models.
+    """
     reads_state = bool(blocks[0].inputs) and blocks[0].inputs[0].shape == raw.shape
     return reads_state and same(states[-2], raw) and _are_between(states[:-2], blocks)
 
@@ -252,8 +266,8 @@ def _error(model: Any, name: str, reason: str) -> CheckpointError:
 def same(state: "Tensor", recorded: "Tensor") -> bool:
     """Return whether a hidden state (1, t, dim) equals a recorded tensor bit for bit.
 
-    The recorded tensor may be padded or transposed, or lack the first dimension. NaN equals NaN here: vectors with NaN
-    are refused when they are written.
+    The recorded tensor may be padded or transposed, or lack the first dimension. NaN equals NaN
+    here: vectors with NaN are refused when they are written.
     """
     if recorded.ndim == 2:
         recorded = recorded[None]
@@ -288,6 +302,8 @@ def _watch(stack: ExitStack, module: Any, path: str, calls: list[Call]) -> None:
 
 
 def _copies(values: Iterable[Any]) -> list["Tensor"]:
-    """Copy the floating-point tensors of two or more dimensions, since modules may overwrite theirs in place."""
+    """Copy the floating-point tensors of two or more dimensions, since modules may overwrite theirs
+    in place.
+    """
     tensors = [value for value in values if hasattr(value, "is_floating_point")]
     return [tensor.clone() for tensor in tensors if tensor.is_floating_point() and tensor.ndim > 1]

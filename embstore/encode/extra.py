@@ -1,4 +1,6 @@
-"""Import the optional libraries, with an error that names the extra to install if one is missing."""
+"""Import the optional libraries, with an error that names the extra to install if one is
+missing.
+"""
 
 import re
 import warnings
@@ -32,7 +34,8 @@ def versions() -> dict[str, str]:
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions of embstore and of the libraries that vectors depend on; empty for one that is missing.
+    """Return the versions of embstore and of the libraries that vectors depend on; empty for one
+    that is missing.
 
     Nothing is imported. Labels of a build, as in ``2.9.0+cu128``, are left out.
     """
@@ -65,7 +68,8 @@ def quiet() -> Iterator[None]:
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     hub_bars = not hub.are_progress_bars_disabled()
     with warnings.catch_warnings():
-        # The hub warns if an environment variable overrules its switch; then there is nothing to restore either.
+        # The hub warns if an environment variable overrules its switch; then there is nothing to
+        # restore either.
         warnings.filterwarnings("ignore", message=".*progress bars")
         logging.set_verbosity_error()
         logging.disable_progress_bar()
@@ -79,7 +83,9 @@ def quiet() -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means out of memory; torch's CPU allocator raises RuntimeError, told by its message."""
+    """Return whether an error means out of memory; torch's CPU allocator raises RuntimeError, told
+    by its message.
+    """
     torch = need("torch")
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None

@@ -1,4 +1,6 @@
-"""Encode passages: load a checkpoint, run batches through it, on a CPU several in parallel, and pool hidden states."""
+"""Encode passages: load a checkpoint, run batches through it, on a CPU several in parallel, and
+pool hidden states.
+"""
 
 import copy
 import ctypes
@@ -44,14 +46,15 @@ _PROBE = ("The quick brown fox jumps over the lazy dog.", "a dog")
 class Encoder:
     """A loaded checkpoint with verified layers.
 
-    Each vector equals the one that transformers computes for that text alone, unpadded, in the type of the weights, to
-    1e-4 of its norm in float32, independent of the batch and the order of texts.
+    Each vector equals the one that transformers computes for that text alone, unpadded, in the type
+    of the weights, to 1e-4 of its norm in float32, independent of the batch and the order of texts.
 
     Attributes:
-        layers: Layers of all poolings except ``projection`` and ``model``: 0 (embeddings), 1…L, and the top layer's
-            other form.
+        layers: Layers of all poolings except ``projection`` and ``model``: 0 (embeddings), 1…L, and
+            the top layer's other form.
         architecture: Name of the transformers class.
-        untrained_sha256: SHA-256 of the weights of an untrained model; None for the checkpoint's own weights.
+        untrained_sha256: SHA-256 of the weights of an untrained model; None for the checkpoint's
+            own weights.
     """
 
     layer_check = LAYER_CHECK
@@ -100,7 +103,9 @@ class Encoder:
 
     @cached_property
     def _head(self) -> Head:
-        """The part of the checkpoint's own recipe behind the model; raise an error if there is none for the model."""
+        """The part of the checkpoint's own recipe behind the model; raise an error if there is none
+        for the model.
+        """
         recipe, name = self.tokenizer.recipe, self.checkpoint.name
         if recipe is None:
             self.tokenizer.check(Unit.SENTENCE, Pooling.MODEL, Template())
@@ -136,7 +141,9 @@ class Encoder:
         long: records.Long = "skip",
         prompt: str = "",
     ) -> records.Plan:
-        """Count the tokens, batches and skipped texts of :meth:`encode`, without running the model."""
+        """Count the tokens, batches and skipped texts of :meth:`encode`, without running the
+        model.
+        """
         budget = batch_tokens or records.default_batch_tokens(self.device)
         n_tokens = n_batches = 0
         skipped: list[records.Skipped] = []
@@ -159,19 +166,21 @@ class Encoder:
         prompt: str = "",
         steady: bool = False,
     ) -> Iterator[records.Encoded | records.Skipped]:
-        """Embed the items of windows of passages, with one forward pass for all items and poolings of a passage.
+        """Embed the items of windows of passages, with one forward pass for all items and poolings
+        of a passage.
 
-        No batch mixes passages of two windows, so that the batches of a window depend only on its own passages; the
-        model does not wait between windows. Of a long window some thousands of passages are read at a time, so memory
-        use does not grow with their number. Items are yielded in the order of the batches, not of the input. If ``bos``
-        or ``eos`` is among the poolings, an item without that token (removed by truncation) is skipped for all
-        poolings. ``projection`` yields its single layer, independent of ``layers``, a subset of :meth:`layers_of`;
-        ``model`` goes by itself, with ``prompt`` before each item.
+        No batch mixes passages of two windows, so that the batches of a window depend only on its
+        own passages; the model does not wait between windows. Of a long window some thousands of
+        passages are read at a time, so memory use does not grow with their number. Items are
+        yielded in the order of the batches, not of the input. If ``bos`` or ``eos`` is among the
+        poolings, an item without that token (removed by truncation) is skipped for all poolings.
+        ``projection`` yields its single layer, independent of ``layers``, a subset of
+        :meth:`layers_of`; ``model`` goes by itself, with ``prompt`` before each item.
 
         Raises:
             UsageError: An argument is out of range, or the checkpoint has no projection.
-            EncodeError: A text is too long (``long="error"``) or does not fit in memory alone, or the model fails on
-                every text. A single text that the model fails on is skipped.
+            EncodeError: A text is too long (``long="error"``) or does not fit in memory alone, or
+                the model fails on every text. A single text that the model fails on is skipped.
         """
         if not poolings:
             raise UsageError("name at least one pooling.")
@@ -188,9 +197,14 @@ class Encoder:
             raise UsageError(f"{self.checkpoint.name!r} has the layers {known.ids}, not {chosen}.")
         budget = batch_tokens or records.default_batch_tokens(self.device)
         forward = Forward(
-            self._model, self._contract, self.tokenizer.pad_id, list(dict.fromkeys(poolings)), chosen, self._reference,
+            self._model,
+            self._contract,
+            self.tokenizer.pad_id,
+            list(dict.fromkeys(poolings)),
+            chosen,
+            self._reference,
             head,
-        )  # fmt: skip
+        )
         tokenizer = reader(self.tokenizer, poolings, prompt)
 
         def stream() -> Iterator[list[Text] | records.Skipped]:
@@ -244,8 +258,8 @@ class Forward:
     """A copy of the model, with the poolings and layers to extract from a forward pass.
 
     Attributes:
-        reference: Short text without items that the model has encoded before, to tell a failing text from a failing
-            model.
+        reference: Short text without items that the model has encoded before, to tell a failing
+            text from a failing model.
     """
 
     model: Any
@@ -290,7 +304,9 @@ class Forward:
     def _encode_halves(
         self, texts: Texts, reason: str
     ) -> list[records.Encoded | records.Skipped] | None:
-        """Encode a batch that the model fails on in halves, recursively, and skip each text that fails alone."""
+        """Encode a batch that the model fails on in halves, recursively, and skip each text that
+        fails alone.
+        """
         try:
             with need("torch").inference_mode():
                 self._states(tensors(self.model, [self.reference], pad_id=self.pad_id))
@@ -312,7 +328,9 @@ class Forward:
         return results
 
     def _vectors(self, texts: Texts, width: int) -> dict[Pooling, NDArray[np.float32]]:
-        """Compute the vectors of a batch for each pooling, float32 (layers, n, dim); (1, n, dim) for ``projection``."""
+        """Compute the vectors of a batch for each pooling, float32 (layers, n, dim); (1, n, dim)
+        for ``projection``.
+        """
         torch, model = need("torch"), self.model
         n = sum(len(text.item_ids) for text in texts)
         vectors: dict[Pooling, NDArray[np.float32]] = {}
@@ -348,7 +366,9 @@ class Forward:
 
 
 class _ForwardError(Exception):
-    """A forward pass failed for a reason other than memory: the class and first sentence of the error."""
+    """A forward pass failed for a reason other than memory: the class and first sentence of the
+    error.
+    """
 
     def __init__(self, error: Exception) -> None:
         super().__init__(f"{type(error).__name__}: {first_sentence(error)[:_MAX_ERROR_CHARS]}")
@@ -357,8 +377,8 @@ class _ForwardError(Exception):
 def tensors(model: Any, texts: Sequence[Text], *, pad_id: int) -> dict[str, "Tensor"]:
     """Build the inputs of a forward pass, int64 (n, t) on the model's device, padded on the right.
 
-    ``pad_id`` is the tokenizer's own, if it has one: RoBERTa and MPNet derive positions from it. Padding is masked, so
-    that the states of the real tokens are the same with any id.
+    ``pad_id`` is the tokenizer's own, if it has one: RoBERTa and MPNet derive positions from it.
+    Padding is masked, so that the states of the real tokens are the same with any id.
     """
     torch = need("torch")
     width = max(len(text.ids) for text in texts)
@@ -398,7 +418,9 @@ def pool_of(texts: Sequence[Text], width: int, pooling: Pooling, device: Any) ->
 
 
 def _positions(text: Text, tokens: list[int], pooling: Pooling) -> list[int]:
-    """Return the positions of the tokens to pool for an item, given the positions of its span's tokens."""
+    """Return the positions of the tokens to pool for an item, given the positions of its span's
+    tokens.
+    """
     match pooling:
         case Pooling.MEAN:
             return tokens
@@ -424,10 +446,11 @@ def run(
 ) -> Iterator[records.Encoded | records.Skipped]:
     """Run batches through the model, and yield their vectors in order.
 
-    On a CPU each core runs its own batches, with a copy of the model that shares the weights, so that cores do not
-    synchronise after each operation. On other devices one batch is prepared while another runs. ``batch_tokens``, with
-    padding, is halved on out-of-memory errors. With ``steady``, a batch gets as few threads as if many followed: the
-    last bits of vectors depend on the number of threads.
+    On a CPU each core runs its own batches, with a copy of the model that shares the weights, so
+    that cores do not synchronise after each operation. On other devices one batch is prepared while
+    another runs. ``batch_tokens``, with padding, is halved on out-of-memory errors. With
+    ``steady``, a batch gets as few threads as if many followed: the last bits of vectors depend on
+    the number of threads.
     """
     unread = iter(stream)
     most = _max_parallel(forward, batch_tokens)
@@ -468,7 +491,9 @@ def run(
 
 
 def _max_parallel(forward: Forward, batch_tokens: int) -> int:
-    """Return the maximum number of parallel batches: on a CPU one per thread if their states fit in 4 GiB, else 1."""
+    """Return the maximum number of parallel batches: on a CPU one per thread if their states fit in
+    4 GiB, else 1.
+    """
     if forward.model.device.type != "cpu":
         return 1
     states = 4 * batch_tokens * forward.contract.dim * (forward.contract.n_blocks + 2)
@@ -477,7 +502,9 @@ def _max_parallel(forward: Forward, batch_tokens: int) -> int:
 
 @contextmanager
 def _workers(forward: Forward, n: int, n_shares: int) -> Iterator[Callable[[Texts], _Pending]]:
-    """Start n threads, each with one of ``n_shares`` shares of torch's; give a function that submits a batch."""
+    """Start n threads, each with one of ``n_shares`` shares of torch's; give a function that
+    submits a batch.
+    """
     torch, thread = need("torch"), local()
     _keep_freed_memory()
     n_threads = torch.get_num_threads()
@@ -499,8 +526,9 @@ def _workers(forward: Forward, n: int, n_shares: int) -> Iterator[Callable[[Text
 def _keep_freed_memory() -> None:
     """Configure glibc's allocator to keep freed memory for the next forward pass.
 
-    By default glibc returns large freed blocks to the system, and each pass faults the same pages in again, which took
-    15 percent of the time of MiniLM on 2 cores. The process then keeps the memory until it ends.
+    By default glibc returns large freed blocks to the system, and each pass faults the same pages
+    in again, which took 15 percent of the time of MiniLM on 2 cores. The process then keeps the
+    memory until it ends.
     """
     with suppress(
         TypeError, AttributeError

@@ -1,4 +1,6 @@
-"""Load the part of a transformers model that reads text: all of it, a text tower, an encoder, or a language model."""
+"""Load the part of a transformers model that reads text: all of it, a text tower, an encoder, or a
+language model.
+"""
 
 import hashlib
 import json
@@ -21,12 +23,15 @@ from embstore.encode.extra import first_sentence, need, quiet
 from embstore.encode.records import Weights
 
 _T5 = ("t5", "mt5", "umt5")
-"""Model types whose encoders have a class of their own, and whose configs may be of the encoder alone."""
+"""Model types whose encoders have a class of their own, and whose configs may be of the encoder
+alone.
+"""
 
 _RELATIVE = (*_T5, "longt5", "switch_transformers")
 """Model types with relative positions, whose configs state no maximum length."""
 
-# Text towers of contrastive models, which are loaded without the image tower: class, and whether it has a projection.
+# Text towers of contrastive models, which are loaded without the image tower: class, and whether it
+# has a projection.
 _TOWERS = {
     "clip": ("CLIPTextModelWithProjection", True),
     "clip_text_model": ("CLIPTextModelWithProjection", True),
@@ -46,15 +51,30 @@ _LANGUAGE_MODELS = {
 }
 """Paths of the language models in multimodal models, where it is not ``language_model``."""
 
-# Model types whose position ids begin after the pad token's id, as in fairseq, so that the first rows are unused.
-_POSITIONS_AFTER_PAD = frozenset({
-    "camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "roberta",
-    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
-})  # fmt: skip
+# Model types whose position ids begin after the pad token's id, as in fairseq, so that the first
+# rows are unused.
+_POSITIONS_AFTER_PAD = frozenset(
+    {
+        "camembert",
+        "data2vec-text",
+        "esm",
+        "ibert",
+        "lilt",
+        "longformer",
+        "luke",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    }
+)
 # Config attributes for the number of positions, in order of precedence.
 # BLOOM's seq_length and RWKV's context_length are no limits: ALiBi and recurrences have no maximum.
 _POSITIONS = (
-    "max_encoder_position_embeddings", "max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length",
+    "max_encoder_position_embeddings", "max_position_embeddings", "n_positions", "max_seq_len",
+    "max_sequence_length",
     "max_seq_length", "n_ctx",
 )  # fmt: skip
 _MAX_LIMIT = 10**9  # transformers writes 1e30 where a tokenizer states no limit
@@ -76,8 +96,9 @@ class TextPart:
     def is_causal(self) -> bool:
         """Whether attention is causal, so that only the last token depends on the whole text.
 
-        True for the text towers of CLIP and MetaCLIP, for language models in multimodal models, and for model types
-        that transformers can load as a causal language model but not as a masked one.
+        True for the text towers of CLIP and MetaCLIP, for language models in multimodal models, and
+        for model types that transformers can load as a causal language model but not as a masked
+        one.
         """
         from transformers.models.auto import modeling_auto as auto
 
@@ -104,7 +125,8 @@ def _text_part(config: Any) -> TextPart | None:
         architecture, has_projection = _TOWERS[kind]
         own = config.get_text_config()
         if has_projection and own is not config:
-            # The tower's own config has a default; the projection has the dimension of the whole model's config.
+            # The tower's own config has a default; the projection has the dimension of the whole
+            # model's config.
             own.projection_dim = config.projection_dim
         return TextPart(architecture, "", own, own, has_projection, is_tower=True)
     if kind in _T5:
@@ -149,8 +171,8 @@ def _text_part(config: Any) -> TextPart | None:
 def max_tokens(hf: Any, part: TextPart) -> int | None:
     """Return the maximum input length in tokens, with special tokens; None if there is no limit.
 
-    It is the minimum of the tokenizer's ``model_max_length`` and the config's number of positions. Encoders of the T5
-    family have relative positions, and only the tokenizer's limit.
+    It is the minimum of the tokenizer's ``model_max_length`` and the config's number of positions.
+    Encoders of the T5 family have relative positions, and only the tokenizer's limit.
     """
     limits = [int(hf.model_max_length)] if hf.model_max_length < _MAX_LIMIT else []
     if part.loaded.model_type not in _RELATIVE:
@@ -205,9 +227,11 @@ def _layer_counts(config: Any, name: str = "") -> Iterator[int]:
 def load_model(
     checkpoint: Checkpoint, config: Any, *, allow_pickle: bool, weights: Weights
 ) -> tuple[Any, bool]:
-    """Load a checkpoint's model on the CPU for inference, or make an untrained one; return also if it has a projection.
+    """Load a checkpoint's model on the CPU for inference, or make an untrained one; return also if
+    it has a projection.
 
-    Weights are converted one by one as they are read, so that none is in memory in two types for longer.
+    Weights are converted one by one as they are read, so that none is in memory in two types for
+    longer.
     """
     part = text_part(config, checkpoint.name)
     cls = getattr(need("transformers"), part.architecture)
@@ -240,7 +264,9 @@ def _part(whole: Any, path: str, checkpoint: Checkpoint) -> Any:
 def _trained(
     cls: Any, part: TextPart, checkpoint: Checkpoint, weights: Weights, *, allow_pickle: bool
 ) -> tuple[Any, list[str]]:
-    """Load a model with the weights of a checkpoint; return it, and the names of missing weights that it can lack."""
+    """Load a model with the weights of a checkpoint; return it, and the names of missing weights
+    that it can lack.
+    """
     distributed: dict[str, Any] = {}
     if weights.device_map is not None:
         if find_spec("accelerate") is None:
@@ -256,11 +282,18 @@ def _trained(
                 None if wide is None else getattr(cls, "_model_mapping", None)
             )  # of an auto class
             model, info = (cls if mapping is None else mapping[type(part.loaded)]).from_pretrained(
-                view if wide is None else None, state_dict=wide, config=part.loaded,
-                dtype=getattr(need("torch"), weights.dtype), trust_remote_code=False, local_files_only=True,
-                use_safetensors=has_safetensors(checkpoint.folder) or not allow_pickle, output_loading_info=True,
-                attn_implementation=None, weights_only=True, **distributed,
-            )  # fmt: skip
+                view if wide is None else None,
+                state_dict=wide,
+                config=part.loaded,
+                dtype=getattr(need("torch"), weights.dtype),
+                trust_remote_code=False,
+                local_files_only=True,
+                use_safetensors=has_safetensors(checkpoint.folder) or not allow_pickle,
+                output_loading_info=True,
+                attn_implementation=None,
+                weights_only=True,
+                **distributed,
+            )
         except Exception as error:  # transformers, safetensors and pickle raise their own kinds
             raise _load_error(checkpoint, "weights", error) from error
     places = (f"{part.path}.", "shared.") if part.path else ("",)  # the rest is not used
@@ -281,10 +314,11 @@ def _trained(
 
 
 def _wide_tensors(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Return the tensors of a checkpoint, unread, if they are stored in more than 16 bits; None if not.
+    """Return the tensors of a checkpoint, unread, if they are stored in more than 16 bits; None if
+    not.
 
-    transformers maps whole files into memory, which then holds the wide tensors beside the narrow ones that it converts
-    them to. Each of these is read when it is converted, and released.
+    transformers maps whole files into memory, which then holds the wide tensors beside the narrow
+    ones that it converts them to. Each of these is read when it is converted, and released.
     """
     files = [file for file in weight_files(checkpoint.folder) if file.suffix == ".safetensors"]
     tensors: dict[str, Any] = {}
@@ -305,7 +339,9 @@ def _wide_tensors(checkpoint: Checkpoint) -> dict[str, Any] | None:
 
 
 def _untrained(cls: Any, part: TextPart, checkpoint: Checkpoint, weights: Weights) -> Any:
-    """Make a model with the random weights that transformers gives it after ``torch.manual_seed(seed)``."""
+    """Make a model with the random weights that transformers gives it after
+    ``torch.manual_seed(seed)``.
+    """
     torch = need("torch")
     make = (
         getattr(cls, "from_config", None) or cls._from_config
@@ -319,7 +355,9 @@ def _untrained(cls: Any, part: TextPart, checkpoint: Checkpoint, weights: Weight
 
 
 def text_part(config: Any, name: str) -> TextPart:
-    """Return the part of a model with a config that reads text; raise CheckpointError if embstore can read none."""
+    """Return the part of a model with a config that reads text; raise CheckpointError if embstore
+    can read none.
+    """
     part = _text_part(config)
     if part is None:
         raise CheckpointError(
@@ -347,11 +385,13 @@ def _load_error(
 
 
 def _optimised(model: Any, weights: Weights) -> Any:
-    """Prepare a model for inference in place, and return it; hidden states change by rounding errors only.
+    """Prepare a model for inference in place, and return it; hidden states change by rounding
+    errors only.
 
-    GELU's tanh approximation (Hendrycks & Gimpel, 2016, arXiv:1606.08415), in transformers eight operations that take a
-    quarter of GPT-2's forward pass on a CPU, becomes PyTorch's single one in float32; in 16 bits the roundings between
-    the eight are a part of what transformers gives. The cache of keys and values is disabled.
+    GELU's tanh approximation (Hendrycks & Gimpel, 2016, arXiv:1606.08415), in transformers eight
+    operations that take a quarter of GPT-2's forward pass on a CPU, becomes PyTorch's single one in
+    float32; in 16 bits the roundings between the eight are a part of what transformers gives. The
+    cache of keys and values is disabled.
     """
     nn, activations = need("torch").nn, need("transformers.activations")
     model.eval()
@@ -367,10 +407,11 @@ def _optimised(model: Any, weights: Weights) -> Any:
 
 @contextmanager
 def fenced(checkpoint: Checkpoint) -> Iterator[Path]:
-    """Provide a temporary folder with only the fingerprinted files of a checkpoint, and block access to the hub.
+    """Provide a temporary folder with only the fingerprinted files of a checkpoint, and block
+    access to the hub.
 
-    Other files of the checkpoint's folder (code, adapters, other weights, distributed states) are not visible. Kernels
-    from the hub are neither downloaded nor run.
+    Other files of the checkpoint's folder (code, adapters, other weights, distributed states) are
+    not visible. Kernels from the hub are neither downloaded nor run.
     """
     with TemporaryDirectory(prefix="embstore-checkpoint-") as name, _offline():
         view = Path(name)
@@ -388,7 +429,9 @@ def fenced(checkpoint: Checkpoint) -> Iterator[Path]:
 
 
 def check_config(config: Any, checkpoint: Checkpoint) -> Any:
-    """Reject a quantized config, and reset its attention and experts implementations to those of transformers."""
+    """Reject a quantized config, and reset its attention and experts implementations to those of
+    transformers.
+    """
     for part in _parts(config):
         if (quantization := getattr(part, "quantization_config", None)) is not None:
             raise CheckpointError(_quantized_message(quantization, checkpoint))

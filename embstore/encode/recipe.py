@@ -1,4 +1,6 @@
-"""Describe a checkpoint's own recipe: how sentence-transformers turns a text into one vector. Data only, no torch."""
+"""Describe a checkpoint's own recipe: how sentence-transformers turns a text into one vector. Data
+only, no torch.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -26,7 +28,8 @@ TRANSFORMER_FILES = tuple(
 )
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _KWARGS = (
-    ("model_args", "model_kwargs"), ("tokenizer_args", "processor_kwargs"), ("config_args", "config_kwargs"),
+    ("model_args", "model_kwargs"), ("tokenizer_args", "processor_kwargs"), ("config_args",
+    "config_kwargs"),
 )  # fmt: skip
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]*")
 _PACKAGE = "sentence_transformers."
@@ -35,19 +38,31 @@ _SIGLIP = ("siglip", "siglip_text_model", "siglip2", "siglip2_text_model")
 _MODES: tuple[Mode, ...] = get_args(Mode)
 # Before release 5.3 of sentence-transformers: one switch per mode, concatenated in this order.
 _SWITCHES: Mapping[str, Mode] = {
-    "pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max", "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
     "pooling_mode_weightedmean_tokens": "weightedmean", "pooling_mode_lasttoken": "lasttoken",
 }  # fmt: skip
 _ACTIVATIONS = (
-    "CELU", "ELU", "GELU", "Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "LeakyReLU", "LogSigmoid", "Mish",
+    "CELU", "ELU", "GELU", "Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "LeakyReLU",
+    "LogSigmoid", "Mish",
     "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softplus", "Softsign", "Tanh", "Tanhshrink",
 )  # fmt: skip
 # Settings of the Transformer module that do not change its vectors in float32.
-_HARMLESS = frozenset({
-    "add_pooling_layer", "attn_implementation", "cache_dir", "device_map", "dtype", "low_cpu_mem_usage", "padding_side",
-    "revision", "torch_dtype", "use_fast",
-})  # fmt: skip
+_HARMLESS = frozenset(
+    {
+        "add_pooling_layer",
+        "attn_implementation",
+        "cache_dir",
+        "device_map",
+        "dtype",
+        "low_cpu_mem_usage",
+        "padding_side",
+        "revision",
+        "torch_dtype",
+        "use_fast",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +70,8 @@ class Module:
     """A module behind the pooling, applied to one vector per text.
 
     Attributes:
-        type: ``Dense``, ``LayerNorm``, ``Normalize``, ``truncate`` (to the first ``out_features`` dimensions), or
-            ``head`` (the linear layer of the model itself, as SigLIP has it).
+        type: ``Dense``, ``LayerNorm``, ``Normalize``, ``truncate`` (to the first ``out_features``
+            dimensions), or ``head`` (the linear layer of the model itself, as SigLIP has it).
     """
 
     type: Literal["Dense", "LayerNorm", "Normalize", "truncate", "head"]
@@ -89,8 +104,8 @@ class Recipe:
     """The steps from a text to its vector, as a checkpoint declares them for sentence-transformers.
 
     Attributes:
-        pad_to: Number of tokens that each text is padded to, with tokens that the model reads as it reads others; None
-            for no such padding.
+        pad_to: Number of tokens that each text is padded to, with tokens that the model reads as it
+            reads others; None for no such padding.
     """
 
     modes: tuple[Mode, ...]  # pooling modes; the vectors of several are concatenated in this order
@@ -117,7 +132,9 @@ class Recipe:
         return self.modules[-1].out_features if self.modules else self.pooled_dim
 
     def layers(self, n_blocks: int, top_form: TopForm | None) -> Layers:
-        """Return the layers of a space: the output, and those of the model if they have its dimension."""
+        """Return the layers of a space: the output, and those of the model if they have its
+        dimension.
+        """
         return Layers.of_recipe(n_blocks, top_form, output_only=self.dim != self.pooled_dim)
 
     def prompt(self, name: str | None, checkpoint: str) -> str:
@@ -135,7 +152,9 @@ class Recipe:
         return self.prompts[name]
 
     def to_document(self, prompt: str = "") -> dict[str, Any]:
-        """Return everything that its vectors depend on, beside the model's own files, for a card."""
+        """Return everything that its vectors depend on, beside the model's own files, for a
+        card.
+        """
         padding = {} if self.pad_to is None else {"pad_to": self.pad_to}
         return padding | {
             "pooling": list(self.modes),
@@ -157,12 +176,16 @@ class Recipe:
 
 
 def module_paths(folder: Path) -> list[str]:
-    """Return the subfolders that ``modules.json`` names beside that of the model; none if there is no such file."""
+    """Return the subfolders that ``modules.json`` names beside that of the model; none if there is
+    no such file.
+    """
     return [path for _, path in _modules(folder) if path not in ("", model_subfolder(folder))]
 
 
 def read_recipe(folder: Path, name: str) -> Recipe | None:
-    """Return the recipe of a checkpoint: that in ``modules.json``, or the rule of SigLIP; None if there is none."""
+    """Return the recipe of a checkpoint: that in ``modules.json``, or the rule of SigLIP; None if
+    there is none.
+    """
     modules = _modules(folder)
     if not modules:
         return _siglip(folder, name)
@@ -219,9 +242,11 @@ def _modules(folder: Path) -> list[tuple[str, str]]:
 
 
 def _siglip(folder: Path, name: str) -> Recipe | None:
-    """Return the recipe of SigLIP's text tower, ``get_text_features`` of transformers; None for other models.
+    """Return the recipe of SigLIP's text tower, ``get_text_features`` of transformers; None for
+    other models.
 
-    Each text is padded to the full length, as in training, and the linear head of the last token's state is its vector.
+    Each text is padded to the full length, as in training, and the linear head of the last token's
+    state is its vector.
     """
     config = _read(folder / "config.json")
     if config.get("model_type") not in _SIGLIP:
@@ -243,7 +268,9 @@ def _siglip(folder: Path, name: str) -> Recipe | None:
 
 
 def _transformer(folder: Path, name: str) -> tuple[int | None, bool]:
-    """Read the settings of the recipe's module ``Transformer``, and refuse those that cannot be followed."""
+    """Read the settings of the recipe's module ``Transformer``, and refuse those that cannot be
+    followed.
+    """
     config = next((config for file in TRANSFORMER_FILES if (config := _read(folder / file))), {})
     task = config.get("transformer_task", "feature-extraction")
     if task != "feature-extraction":
@@ -274,7 +301,9 @@ def _transformer(folder: Path, name: str) -> tuple[int | None, bool]:
 
 
 def _pooling(folder: Path, name: str) -> tuple[tuple[Mode, ...], int, bool]:
-    """Return the modes of the module ``Pooling``, the dimension of its input, and whether prompts are pooled too."""
+    """Return the modes of the module ``Pooling``, the dimension of its input, and whether prompts
+    are pooled too.
+    """
     config = _read(folder / "config.json")
     modes = config.get("pooling_mode")
     if modes is None:
@@ -343,13 +372,20 @@ def _dense(folder: Path, config: Mapping[str, Any], dim: int, name: str) -> Modu
             name, f"the activation of its Dense is {_short(path)}; known are {', '.join(near)}"
         )
     return Module(
-        "Dense", dim, _size(config.get("out_features"), "out_features of Dense", name), bool(config.get("bias", True)),
-        activation, bool(config.get("use_residual", False)), **_weights(folder, "Dense", name),
-    )  # fmt: skip
+        "Dense",
+        dim,
+        _size(config.get("out_features"), "out_features of Dense", name),
+        bool(config.get("bias", True)),
+        activation,
+        bool(config.get("use_residual", False)),
+        **_weights(folder, "Dense", name),
+    )
 
 
 def _weights(folder: Path, kind: str, name: str) -> dict[str, Any]:
-    """Return the file of a module's weights and its hash: safetensors if there are any, else a pickle."""
+    """Return the file of a module's weights and its hash: safetensors if there are any, else a
+    pickle.
+    """
     for file in WEIGHT_FILES:
         if is_file(folder / file):
             return {"weights": folder / file, "weights_sha256": sha256(folder / file)}

@@ -1,4 +1,6 @@
-"""Follow a checkpoint's own recipe: read texts as it does, and compute its vectors from hidden states."""
+"""Follow a checkpoint's own recipe: read texts as it does, and compute its vectors from hidden
+states.
+"""
 
 import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -55,7 +57,8 @@ class Head:
             texts: Rows of the batch; the tokens of an item are those to pool.
             states: Hidden states (batch, width, token_dim) of each layer of the model.
             last: ``last_hidden_state`` (batch, width, token_dim).
-            layers: Numbers of the layers; that of the output stands for the vector of the whole recipe.
+            layers: Numbers of the layers; that of the output stands for the vector of the whole
+                recipe.
         """
         torch = need("torch")
         chosen = [(row, positions) for row, text in enumerate(texts) for positions in text.tokens]
@@ -91,7 +94,9 @@ class TokenPool:
     def of(
         cls, chosen: Sequence[tuple[int, list[int]]], width: int, modes: Sequence[Mode], device: Any
     ) -> "TokenPool":
-        """Compute the indices of a batch of rows of ``width`` tokens, given the row and the tokens of each item."""
+        """Compute the indices of a batch of rows of ``width`` tokens, given the row and the tokens
+        of each item.
+        """
         torch = need("torch")
         counts = [len(positions) for _, positions in chosen]
         flat = [
@@ -106,15 +111,19 @@ class TokenPool:
             return made
 
         return cls(
-            modes, len(chosen), tensor([index for index, _ in flat]),
+            modes,
+            len(chosen),
+            tensor([index for index, _ in flat]),
             tensor([i for i, count in enumerate(counts) for _ in range(count)]),
             tensor([[weight] for _, weight in flat], torch.float32),
             tensor([[count] for count in counts], torch.float32),
             tensor(np.stack([ends - counts, ends - 1])),
-        )  # fmt: skip
+        )
 
     def __call__(self, state: "Tensor") -> "Tensor":
-        """Pool a hidden state (batch, width, token_dim) by each mode; return the concatenation, float32 (n, dim)."""
+        """Pool a hidden state (batch, width, token_dim) by each mode; return the concatenation,
+        float32 (n, dim).
+        """
         tokens = state.reshape(-1, state.shape[-1]).index_select(0, self.rows).float()
         vectors: Tensor = need("torch").cat(
             [self._pooled(mode, tokens) for mode in self.modes], dim=1
@@ -224,8 +233,8 @@ def reader(tokenizer: Tokenizer, poolings: Collection[Pooling], prompt: str = ""
 class RecipeTokenizer(Tokenizer):
     """A tokenizer that reads texts as the recipe of its checkpoint does.
 
-    The tokens of an item are those that the recipe pools: all of the text with its special tokens, without those of the
-    prompt if the recipe excludes them.
+    The tokens of an item are those that the recipe pools: all of the text with its special tokens,
+    without those of the prompt if the recipe excludes them.
     """
 
     def __init__(self, tokenizer: Tokenizer, recipe: Recipe, prompt: str) -> None:
@@ -236,7 +245,8 @@ class RecipeTokenizer(Tokenizer):
         self.context = f"the context of {self.name!r} in its own recipe"
         self.recipe, self._prompt, self._n_prompt, self._pad_to = recipe, prompt, 0, recipe.pad_to
         if prompt and not recipe.include_prompt:
-            # As in sentence-transformers: all tokens of the prompt alone, but for a special one at its end.
+            # As in sentence-transformers: all tokens of the prompt alone, but for a special one at
+            # its end.
             ids = self._truncated(prompt).ids
             self._n_prompt = len(ids) - (bool(ids) and ids[-1] in hf.all_special_ids)
 
@@ -267,7 +277,9 @@ class RecipeTokenizer(Tokenizer):
 
 
 def _padded(text: Text, length: int, pad_id: int, side: str) -> tuple[Text, list[int]]:
-    """Pad a text to a length with tokens that are read like others; return it and the positions of all tokens."""
+    """Pad a text to a length with tokens that are read like others; return it and the positions of
+    all tokens.
+    """
     pads = [pad_id] * (length - len(text.ids))
     ids = [*pads, *text.ids] if side == "left" else [*text.ids, *pads]
     type_ids = None if text.type_ids is None else [0] * len(ids)

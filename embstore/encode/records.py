@@ -43,10 +43,10 @@ class Encoded:
     """The vectors of one batch.
 
     Attributes:
-        vectors: Pooling → vectors, float32 (layers, n, dim), C-contiguous, in the order of the requested layers;
-            ``projection`` has one layer, of the projection's dimension.
-        item_lengths: Number of tokens of each item itself, without special tokens, the template and the prompt, int64
-            (n,).
+        vectors: Pooling → vectors, float32 (layers, n, dim), C-contiguous, in the order of the
+            requested layers; ``projection`` has one layer, of the projection's dimension.
+        item_lengths: Number of tokens of each item itself, without special tokens, the template and
+            the prompt, int64 (n,).
     """
 
     item_ids: NDArray[np.int64]  # ids of the items, int64 (n,), in no particular order: join by id
@@ -76,17 +76,21 @@ class Plan:
 
 
 def default_batch_tokens(device: str) -> int:
-    """Return the default number of tokens per batch: 1,024 (about a CPU's caches) on a CPU, 16,384 elsewhere."""
+    """Return the default number of tokens per batch: 1,024 (about a CPU's caches) on a CPU, 16,384
+    elsewhere.
+    """
     return CPU_BATCH_TOKENS if device == "cpu" else GPU_BATCH_TOKENS
 
 
 def plan_batches(lengths: Sequence[int], batch_tokens: int, *, pad: bool = True) -> list[list[int]]:
-    """Group texts, given by their lengths in tokens, into batches of similar length, the longest first.
+    """Group texts, given by their lengths in tokens, into batches of similar length, the longest
+    first.
 
     A batch is a list of the positions of its texts, of which the first is the longest.
 
-    The longest text of a batch exceeds any other by at most an eighth of the other's length (not without ``pad``), and
-    texts × width is at most ``batch_tokens``, except for a batch of one longer text. Every text is in one batch.
+    The longest text of a batch exceeds any other by at most an eighth of the other's length (not
+    without ``pad``), and texts × width is at most ``batch_tokens``, except for a batch of one
+    longer text. Every text is in one batch.
     """
     batches: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
@@ -105,10 +109,11 @@ class Weights:
 
     Attributes:
         dtype: Type of the weights and of the computation: ``float32``, ``bfloat16`` or ``float16``.
-        untrained: Random seed of an untrained model of the same architecture, 0 ≤ seed < 2³²; None for the
-            checkpoint's own weights.
-        device_map: Distribution over the machine's devices by accelerate: ``auto``, ``balanced`` or ``sequential``;
-            None for one device. It changes vectors by rounding only, and is not a part of a space's identity.
+        untrained: Random seed of an untrained model of the same architecture, 0 ≤ seed < 2³²; None
+            for the checkpoint's own weights.
+        device_map: Distribution over the machine's devices by accelerate: ``auto``, ``balanced`` or
+            ``sequential``; None for one device. It changes vectors by rounding only, and is not a
+            part of a space's identity.
     """
 
     dtype: str = "float32"

@@ -1,4 +1,6 @@
-"""Map the spans of a passage to its tokens, and find the part of a very long text that determines its tokens."""
+"""Map the spans of a passage to its tokens, and find the part of a very long text that determines
+its tokens.
+"""
 
 import re
 from bisect import bisect_left, bisect_right
@@ -18,7 +20,8 @@ _WHOLE_CHARS = 1 << 18
 _FIRST_CHARS = 1 << 14
 _MAX_CHARS = 1 << 20
 _CHARS_PER_TOKEN = 16
-# Whitespace, without the control characters that BERT's normaliser deletes, which therefore do not end a word.
+# Whitespace, without the control characters that BERT's normaliser deletes, which therefore do not
+# end a word.
 _SPACE = re.compile(r"\S[^\S\x0b\x0c\x1c-\x1f\x85]")
 
 
@@ -30,7 +33,8 @@ class Text:
         type_ids: Token type ids (t,); None if the tokenizer has none.
         tokens: Positions of the tokens of each item's span, one or more per item.
         begin, end: Positions of the beginning- and end-of-text tokens; None if there are none.
-        n_own: Number of tokens of each item's span, if ``tokens`` are others: those that a recipe pools.
+        n_own: Number of tokens of each item's span, if ``tokens`` are others: those that a recipe
+            pools.
     """
 
     ids: list[int]
@@ -43,7 +47,9 @@ class Text:
 
     @property
     def item_lengths(self) -> Sequence[int]:
-        """Number of tokens of each item itself, without special tokens, the template and the prompt."""
+        """Number of tokens of each item itself, without special tokens, the template and the
+        prompt.
+        """
         return [len(positions) for positions in self.tokens] if self.n_own is None else self.n_own
 
 
@@ -55,10 +61,11 @@ def add_items(
     cut: str,
     blanks: Mapping[int, str],
 ) -> tuple[Text | None, list[Skipped]]:
-    """Add the items of a passage to its tokenised text, and report those without tokens; None for a text without items.
+    """Add the items of a passage to its tokenised text, and report those without tokens; None for a
+    text without items.
 
-    All items are skipped if the special token of one of the poolings is missing. ``cut`` is the reason of a truncation.
-    ``blanks`` are the tokens of a blank alone, by id.
+    All items are skipped if the special token of one of the poolings is missing. ``cut`` is the
+    reason of a truncation. ``blanks`` are the tokens of a blank alone, by id.
     """
     skipped: list[Skipped] = []
     missing_token = _missing_token(text, poolings)
@@ -82,9 +89,11 @@ def add_items(
 
 
 def _is_added(blank: str, characters: Sequence[tuple[int, int]], text: str) -> bool:
-    """Return whether the tokenizer put a blank before an item, as before the first word of a text: it is no item's.
+    """Return whether the tokenizer put a blank before an item, as before the first word of a text:
+    it is no item's.
 
-    Such a token has the characters of the item's next token, and not a blank or its own sign to itself.
+    Such a token has the characters of the item's next token, and not a blank or its own sign to
+    itself.
 
     Args:
         blank: The item's first token.
@@ -115,7 +124,8 @@ def _finder(
         [offsets[position][0] for position in text],
         [offsets[position][1] for position in text],
     )
-    # Bisection instead of a comparison of every span with every token: offsets are nearly always in order.
+    # Bisection instead of a comparison of every span with every token: offsets are nearly always in
+    # order.
     in_order = all(a <= b for bounds in (starts, ends) for a, b in pairwise(bounds))
 
     def find(span: Span) -> list[int]:
@@ -130,7 +140,9 @@ def _finder(
 
 
 def _missing_token(text: Text, poolings: Collection[Pooling]) -> str:
-    """Return the reason for skipping a text without a special token that a pooling needs; empty if it has all."""
+    """Return the reason for skipping a text without a special token that a pooling needs; empty if
+    it has all.
+    """
     if Pooling.BOS in poolings and text.begin is None:
         return "no special token at the beginning"
     if text.end is None and (Pooling.EOS in poolings or Pooling.PROJECTION in poolings):
@@ -140,7 +152,9 @@ def _missing_token(text: Text, poolings: Collection[Pooling]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a text longer than the context, and the position of its first character in the text."""
+    """A part of a text longer than the context, and the position of its first character in the
+    text.
+    """
 
     text: str
     start: int
@@ -149,13 +163,16 @@ class Piece:
 def find_piece(
     text: str, limit: int | None, tokenise: Callable[[str], Any], *, from_end: bool
 ) -> Piece | int | None:
-    """Return a part of a very long text with the same truncated tokens; None for a text to be tokenised whole.
+    """Return a part of a very long text with the same truncated tokens; None for a text to be
+    tokenised whole.
 
-    A number if so many characters at the beginning or end do not fill the context, and the text is too long for that.
+    A number if so many characters at the beginning or end do not fill the context, and the text is
+    too long for that.
 
-    A tokenizer uses about 300 bytes per character, and the model reads only the beginning of a text longer than its
-    context, or the end (``from_end``). A part suffices if it has more tokens than the context and a part twice as long
-    has the same truncated tokens at the same characters. A part at the end of a text starts at whitespace.
+    A tokenizer uses about 300 bytes per character, and the model reads only the beginning of a text
+    longer than its context, or the end (``from_end``). A part suffices if it has more tokens than
+    the context and a part twice as long has the same truncated tokens at the same characters. A
+    part at the end of a text starts at whitespace.
     """
     if limit is None or len(text) <= max(_WHOLE_CHARS, 2 * _CHARS_PER_TOKEN * limit):
         return None
@@ -179,7 +196,9 @@ def find_piece(
 
 
 def _token_positions(tokens: Any, start: int) -> list[tuple[int, int]]:
-    """Return the (start, end) characters of each token in the whole text; (0, 0) for special tokens."""
+    """Return the (start, end) characters of each token in the whole text; (0, 0) for special
+    tokens.
+    """
     offsets = zip(tokens.offsets, tokens.special_tokens_mask, strict=True)
     return [
         (0, 0) if is_special else (start + begin, start + end)

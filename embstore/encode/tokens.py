@@ -37,8 +37,10 @@ class Tokenizer:
         max_tokens: Maximum input length in tokens, with special tokens; None if there is no limit.
         vocab_size: Number of tokens in the model's vocabulary; ids are below it.
         context: What ends a text that is too long, for messages.
-        recipe: The checkpoint's own recipe, for the pooling ``model``; None if it declares none that can be followed.
-        recipe_error: Reason why its recipe cannot be followed; empty if there is none, or if it can.
+        recipe: The checkpoint's own recipe, for the pooling ``model``; None if it declares none
+            that can be followed.
+        recipe_error: Reason why its recipe cannot be followed; empty if there is none, or if it
+            can.
     """
 
     def __init__(self, hf: Any, config: Any, name: str) -> None:
@@ -94,7 +96,9 @@ class Tokenizer:
 
     @property
     def bos(self) -> str | None:
-        """Value of ``{bos}`` in templates: "" if the tokenizer adds the token; None if there is no such token."""
+        """Value of ``{bos}`` in templates: "" if the tokenizer adds the token; None if there is no
+        such token.
+        """
         return "" if self._begin.added else self._begin.text
 
     @property
@@ -128,9 +132,10 @@ class Tokenizer:
     def default_pooling(self, unit: Unit, template: Template) -> Pooling:
         """Return the default pooling of a unit and a template.
 
-        Words and occurrences: ``last``, the last sub-token. Sentences: ``eos`` if the model is causal (only the last
-        token depends on the whole sentence) and the tokenizer or the template adds an end token; else ``mean``. The
-        recipe of a checkpoint comes before these, see :func:`embstore.build.job.plan_jobs`.
+        Words and occurrences: ``last``, the last sub-token. Sentences: ``eos`` if the model is
+        causal (only the last token depends on the whole sentence) and the tokenizer or the template
+        adds an end token; else ``mean``. The recipe of a checkpoint comes before these, see
+        :func:`embstore.build.job.plan_jobs`.
         """
         if unit is not Unit.SENTENCE:
             return Pooling.LAST
@@ -192,7 +197,9 @@ class Tokenizer:
     def _group(
         self, passages: list[Passage], poolings: Collection[Pooling], long: Long
     ) -> Iterator[tuple[Text | None, list[Skipped]]]:
-        """Tokenise several short passages, or one of any length, of which only the necessary part is tokenised."""
+        """Tokenise several short passages, or one of any length, of which only the necessary part
+        is tokenised.
+        """
         limit, from_end = self.max_tokens, self._hf.truncation_side == "left"
         if len(passages) == 1:
             [passage] = passages
@@ -222,8 +229,8 @@ class Tokenizer:
     def _tokenise(self, texts: Sequence[str], *, truncated: bool = False) -> Sequence[Any]:
         """Return the ``tokenizers.Encoding`` of each text, with lists created on access.
 
-        The tokenizer of transformers calls the same backend, but converts each encoding to dictionaries of lists, which
-        takes longer than tokenising for short texts.
+        The tokenizer of transformers calls the same backend, but converts each encoding to
+        dictionaries of lists, which takes longer than tokenising for short texts.
         """
         backend = self._hf.backend_tokenizer
         backend.no_padding()
@@ -245,7 +252,9 @@ class Tokenizer:
         poolings: Collection[Pooling],
         long: Long,
     ) -> tuple[Text | None, list[Skipped]]:
-        """Skip or truncate a passage that is too long, according to ``long``; raise TooLongError for ``error``."""
+        """Skip or truncate a passage that is too long, according to ``long``; raise TooLongError
+        for ``error``.
+        """
         if long == "error":
             raise TooLongError(
                 f"the text {passage.text[:60]!r}… is too long: {cut}. Use ⦃long=skip⦄ or"
@@ -271,17 +280,21 @@ class Tokenizer:
         return add_items(passage, text, tokens, poolings, cut, self._blanks)
 
     def _special_tokens(self, template: Template) -> tuple[bool, bool]:
-        """Return whether texts of a template begin and end with special tokens, found by tokenising one word."""
+        """Return whether texts of a template begin and end with special tokens, found by tokenising
+        one word.
+        """
         bos, eos = self.template_strings(template)
         word, _ = template.render("a", bos=bos, eos=eos)
         begin, end = self._ends(self._tokenise([word])[0].ids)
         return begin is not None, end is not None
 
     def _ends(self, ids: list[int]) -> tuple[int | None, int | None]:
-        """Return the positions of the beginning and end tokens in a text; None for one that is absent.
+        """Return the positions of the beginning and end tokens in a text; None for one that is
+        absent.
 
-        The position in CLIP is the one that transformers pools: that of the first end token of its config, or, for the
-        legacy value 2, the first occurrence of the highest id (transformers PR 24773).
+        The position in CLIP is the one that transformers pools: that of the first end token of its
+        config, or, for the legacy value 2, the first occurrence of the highest id (transformers PR
+        24773).
         """
         if not ids:
             return None, None
@@ -295,14 +308,17 @@ class Tokenizer:
 
 
 def _check(hf: Any, checkpoint: Checkpoint) -> None:
-    """Check that a tokenizer of transformers has offsets and a vocabulary; raise CheckpointError if not."""
+    """Check that a tokenizer of transformers has offsets and a vocabulary; raise CheckpointError if
+    not.
+    """
     if not hf.is_fast:
         raise CheckpointError(
             f"{checkpoint.name!r} has only a slow tokenizer ({type(hf).__name__}), which does not"
             " say which token comes from which character: embstore needs a fast one"
             " (tokenizer.json)."
         )
-    # Without the files of its vocabulary, transformers makes a tokenizer of special tokens, and every word is unknown.
+    # Without the files of its vocabulary, transformers makes a tokenizer of special tokens, and
+    # every word is unknown.
     backend = hf.backend_tokenizer
     if backend.get_vocab_size(with_added_tokens=False) > _MAX_WITHOUT_WORDS:
         return
@@ -321,7 +337,8 @@ def _check(hf: Any, checkpoint: Checkpoint) -> None:
 def _keep_blanks(backend: Any) -> None:
     """Let a backend tokenizer give each token the characters that it stands for, blanks included.
 
-    Byte-level tokenizers may trim blanks off offsets (RoBERTa, BART, GPT-NeoX), so that a token of a blank has none.
+    Byte-level tokenizers may trim blanks off offsets (RoBERTa, BART, GPT-NeoX), so that a token of
+    a blank has none.
     """
     processor = backend.post_processor
     is_sequence = isinstance(processor, need("tokenizers.processors").Sequence)
@@ -354,9 +371,11 @@ class Mark:
 
 
 def marks(hf: Any) -> tuple[Mark, Mark]:
-    """Return the beginning and end tokens of a Hugging Face tokenizer, found by tokenising one word.
+    """Return the beginning and end tokens of a Hugging Face tokenizer, found by tokenising one
+    word.
 
-    Each is the special token that the tokenizer adds, if it is a named or another possible one; else a named one.
+    Each is the special token that the tokenizer adds, if it is a named or another possible one;
+    else a named one.
     """
     encoding = hf("a", return_special_tokens_mask=True, return_attention_mask=False)
     ids, special = encoding["input_ids"], encoding["special_tokens_mask"]

@@ -1,7 +1,9 @@
-"""Copy a store, or some of its spaces and layers, to another place: files that it lacks, and one commit.
+"""Copy a store, or some of its spaces and layers, to another place: files that it lacks, and one
+commit.
 
-Files never change, so that a copy only adds: of a space that both have, the larger of two sets of items counts, and it
-is refused if neither has all items of the other. A copy that was interrupted finds what it had copied.
+Files never change, so that a copy only adds: of a space that both have, the larger of two sets of
+items counts, and it is refused if neither has all items of the other. A copy that was interrupted
+finds what it had copied.
 """
 
 from collections import Counter
@@ -129,11 +131,13 @@ def stored_catalog(target: StoreFiles) -> Catalog | None:
 def make_plan(
     source: Catalog, stored: Catalog | None, selection: Selection, own: StoreFiles, place: str
 ) -> Plan:
-    """Return what a place lacks of a store, and write what has to be written for it into a folder of its own.
+    """Return what a place lacks of a store, and write what has to be written for it into a folder
+    of its own.
 
     Raises:
         SpaceMismatchError: A space of the same name was made differently there.
-        StoreError: The place has other items of a space, or other values of a column or rows of a dataset.
+        StoreError: The place has other items of a space, or other values of a column or rows of a
+            dataset.
     """
     plan = Plan(stored.manifest.files if stored is not None else {})
     for card in SpaceFilter(spaces=selection.spaces).select(source.cards):
@@ -205,7 +209,9 @@ def _written(own: StoreFiles, files: Files) -> list[StoredFile]:
 
 
 def _has_more(source: Catalog, stored: Catalog, space: str) -> bool:
-    """Return whether a store has items of a space beside those of a place; raise StoreError if both have own ones."""
+    """Return whether a store has items of a space beside those of a place; raise StoreError if both
+    have own ones.
+    """
     n_here, n_there = _n_only(source, stored, space), _n_only(stored, source, space)
     if n_here and n_there:
         here, there = source.name, stored.name
@@ -220,7 +226,9 @@ def _has_more(source: Catalog, stored: Catalog, space: str) -> bool:
 
 
 def _n_only(catalog: Catalog, other: Catalog, space: str) -> int:
-    """Return the number of items of a space that another store does not have; shards of both are not read."""
+    """Return the number of items of a space that another store does not have; shards of both are
+    not read.
+    """
     card = catalog.cards[space]
     layer = next(layer for layer in card.layers.ids if layer in other.cards[space].layers.ids)
     shards = [
@@ -237,9 +245,11 @@ def _n_only(catalog: Catalog, other: Catalog, space: str) -> int:
 def _add_tables(
     plan: Plan, source: Catalog, stored: Catalog | None, own: StoreFiles, *, is_whole: bool
 ) -> None:
-    """Add to a plan what a place lacks of the texts, columns, skipped texts and datasets of a store, or of its spaces.
+    """Add to a plan what a place lacks of the texts, columns, skipped texts and datasets of a
+    store, or of its spaces.
 
-    Tables are copied as they are if all that the place has are of the store; else the rows that it lacks are written.
+    Tables are copied as they are if all that the place has are of the store; else the rows that it
+    lacks are written.
     """
     theirs, ours = (_tables(catalog) if catalog is not None else {} for catalog in (source, stored))
     if is_whole and ours.keys() <= theirs.keys():
@@ -290,7 +300,9 @@ def _mismatch(
 
 
 def report(verb: str, files: Iterable[StoredFile]) -> Table:
-    """Return a row for each space, for each folder of tables, and for each dataset, with new files."""
+    """Return a row for each space, for each folder of tables, and for each dataset, with new
+    files.
+    """
     n_bytes: Counter[str] = Counter()
     counts: dict[str, Counter[str]] = {}
     for file in files:

@@ -1,4 +1,6 @@
-"""Push a store into a dataset repository on the Hugging Face hub: one commit, with a page that describes it."""
+"""Push a store into a dataset repository on the Hugging Face hub: one commit, with a page that
+describes it.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +28,9 @@ MARK = "<!-- Written by embstore push, which replaces this file as long as this 
 def push_to_hub(
     place: StoreFiles, url: str, selection: Selection, *, dry_run: bool = False
 ) -> Table:
-    """Copy a store, or some of its spaces, into a dataset repository, which is created, private, if there is none."""
+    """Copy a store, or some of its spaces, into a dataset repository, which is created, private, if
+    there is none.
+    """
     source, hub = open_source(place), Hub(url)
     exists = hub.dataset.head() is not None
     if not exists and not dry_run:
@@ -67,7 +71,9 @@ def push_to_hub(
 def _columns(
     source: Catalog, stored: Catalog | None, new: Manifest
 ) -> dict[str, tuple[str, int | None]]:
-    """Return the type of each column of items in a repository, and its number of values if known."""
+    """Return the type of each column of items in a repository, and its number of values if
+    known.
+    """
     types = {
         name: kind
         for key in new.keys_of(keys.COLUMNS)
@@ -97,7 +103,7 @@ def dataset_card(
     shown = [cards[space] for space in sorted(cards) if named.layers_of(keys.VECTORS, space)]
     spaces = [
         (card.space, card.checkpoint, card.unit.value, card.pooling.value, card.template.pattern,
-         ", ".join(card.layers.names), card.dim, card.dtype, f"{named.items_of(card.space, card.layers.ids[0]).n:,}")
+         ", ".join(card.layers.names), card.dim, card.dtype, f"{named.items_of(card.space, card.layers.ids[0]).n:,}")  # noqa: E501
         for card in shown
     ]  # fmt: skip
     address = url.removeprefix("hf://datasets/").partition("@")[0]
@@ -109,15 +115,15 @@ def dataset_card(
     counted = [(name, kind, "–" if n is None else f"{n:,}") for name, (kind, n) in columns.items()]
     parts = [
         _header(shown, named), MARK, f"# Embeddings: {address}",
-        "A store of [embstore](https://github.com/embstore/embstore): vectors of every layer of language models, in "
+        "A store of [embstore](https://github.com/embstore/embstore): vectors of every layer of language models, in "  # noqa: E501
         "Parquet, with FAISS indexes.",
         "## Spaces",
-        _table(("space", "checkpoint", "unit", "pooling", "template", "layers", "dim", "dtype", "items"), spaces),
-        "The layers are numbered as Hugging Face's `hidden_states` are: 0 is the embedding output. Each space has a "
+        _table(("space", "checkpoint", "unit", "pooling", "template", "layers", "dim", "dtype", "items"), spaces),  # noqa: E501
+        "The layers are numbered as Hugging Face's `hidden_states` are: 0 is the embedding output. Each space has a "  # noqa: E501
         "card with its whole provenance in `spaces/`.",
         "## Checkpoints", _checkpoints(shown),
-        "Vectors are derived from the weights of a checkpoint: its licence applies to them. See the page of each.",
-        *(["## Columns of the items", _table(("column", "type", "items with a value"), counted)] if columns else []),
+        "Vectors are derived from the weights of a checkpoint: its licence applies to them. See the page of each.",  # noqa: E501
+        *(["## Columns of the items", _table(("column", "type", "items with a value"), counted)] if columns else []),  # noqa: E501
         *(["## Datasets", "\n".join(licences)] if datasets else []),
         "## Use", _use(url, shown[0] if shown else None, address),
     ]  # fmt: skip
@@ -125,7 +131,8 @@ def dataset_card(
 
 
 def _header(cards: Iterable[Card], named: Manifest) -> str:
-    """Return the YAML header, whose configurations tell ``datasets.load_dataset`` where each table is.
+    """Return the YAML header, whose configurations tell ``datasets.load_dataset`` where each table
+    is.
 
     The layers of a space are splits of its configuration.
     """
@@ -183,7 +190,7 @@ from datasets import load_dataset
 
 vectors = load_dataset("{address}", "{space}", split="layer_{layer:02d}")  # columns: item_id, vector
 texts = load_dataset("{address}", "items", split="train")
-```"""
+```"""  # noqa: E501
 
 
 def _cell(value: object) -> str:

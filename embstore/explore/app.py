@@ -1,4 +1,5 @@
-"""The routes of the explorer: the page, its files, and questions about the store as JSON; and who may ask them.
+"""The routes of the explorer: the page, its files, and questions about the store as JSON; and who
+may ask them.
 
 Requests that do not come from the page itself are refused, and every response has security headers.
 """
@@ -66,11 +67,15 @@ class Door:
 
     @property
     def cookie(self) -> str:
-        """Name of the cookie with the token: browsers keep cookies per host, and servers on other ports have theirs."""
+        """Name of the cookie with the token: browsers keep cookies per host, and servers on other
+        ports have theirs.
+        """
         return f"embstore-{self.port}"
 
     def check_host(self, given: str) -> None:
-        """Raise Refusal unless a Host header names this server: another page's name may point at this address."""
+        """Raise Refusal unless a Host header names this server: another page's name may point at
+        this address.
+        """
         host, colon, port = given.rpartition(":") if not given.endswith("]") else ("", "", "")
         if not colon:
             host, port = given, "80"
@@ -84,7 +89,9 @@ class Door:
             )
 
     def check_origin(self, request: Request) -> None:
-        """Raise Refusal for a request that another page makes; a link to the page itself is followed."""
+        """Raise Refusal for a request that another page makes; a link to the page itself is
+        followed.
+        """
         headers = request.headers
         if headers.get("origin") not in (None, f"http://{headers['host']}"):
             raise Refusal(403, "the request comes from another page (Origin).")
@@ -115,7 +122,9 @@ def _is_address(host: str) -> bool:
 
 
 class Guard:
-    """ASGI middleware that refuses what does not come from the page, and sets the headers of each response."""
+    """ASGI middleware that refuses what does not come from the page, and sets the headers of each
+    response.
+    """
 
     def __init__(self, app: ASGIApp, door: Door, report: Callable[[str], None]) -> None:
         self._app, self._door, self._report = app, door, report
@@ -159,7 +168,9 @@ class Guard:
 
 
 def report_line(scope: Scope, refusal: Refusal) -> str:
-    """Return the line of the log about a refused request, without its query string, where a token may be."""
+    """Return the line of the log about a refused request, without its query string, where a token
+    may be.
+    """
     return f"refused {scope['method']} {scope['path'][:200]}: {refusal.reason}"
 
 
@@ -245,12 +256,15 @@ class Explorer:
         ]
 
     async def page(self, request: Request) -> Response:
-        """Return the page; at the address with the token, keep that in a cookie and leave it out of the address."""
+        """Return the page; at the address with the token, keep that in a cookie and leave it out of
+        the address.
+        """
         if "token" not in request.query_params:
             return self._static("index.html")
         response = RedirectResponse("/", 303)
-        # Not strict, which a browser withholds where a link on another page, as of a notebook, leads here. What changes
-        # something would be a POST, and the guard refuses those of other pages by their Origin.
+        # Not strict, which a browser withholds where a link on another page, as of a notebook,
+        # leads here. What changes something would be a POST, and the guard refuses those of other
+        # pages by their Origin.
         response.set_cookie(self.door.cookie, self.door.token, httponly=True, samesite="lax")
         return response
 
@@ -286,13 +300,16 @@ class Explorer:
         return _json({"texts": items.suggest(typed)})
 
     async def neighbours(self, request: Request) -> Response:
-        """Return the nearest items of a text. Users' SQL, and a model that encodes it, take a process of their own."""
+        """Return the nearest items of a text. Users' SQL, and a model that encodes it, take a
+        process of their own.
+        """
         given = await _given(request)
         answer = self._compute if given.get("embed") or given.get("where") else self._read
         return await answer(questions.neighbours, request)
 
     async def _compute(self, function: Callable[..., Any], request: Request) -> Response:
-        """Return the result of a function of the store, computed in another process, or kept from the last time.
+        """Return the result of a function of the store, computed in another process, or kept from
+        the last time.
 
         Results of SQL are not kept, since it may name the time or chance.
         """
@@ -308,7 +325,9 @@ class Explorer:
         )
 
     async def _keep(self, key: str, make: Callable[[], Awaitable[Any]]) -> Any:
-        """Return a value that was kept under a key, else make and keep it; the least used ones are forgotten."""
+        """Return a value that was kept under a key, else make and keep it; the least used ones are
+        forgotten.
+        """
         made = self._kept.pop(key) if key in self._kept else await make()
         self._kept[key] = made
         if len(self._kept) > _KEPT:
@@ -360,7 +379,9 @@ async def _given(request: Request) -> dict[str, Any]:
 
 
 def _check_arguments(function: Callable[..., Any], given: dict[str, Any]) -> None:
-    """Raise UsageError if a request has an argument that its function does not take, or lacks one."""
+    """Raise UsageError if a request has an argument that its function does not take, or lacks
+    one.
+    """
     try:
         inspect.signature(function).bind(None, **given)
     except TypeError as error:

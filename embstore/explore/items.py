@@ -1,4 +1,6 @@
-"""Read the items of a space: ids, texts and contexts, or a sample of them where there are too many for a page."""
+"""Read the items of a space: ids, texts and contexts, or a sample of them where there are too many
+for a page.
+"""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,7 +14,9 @@ from embstore.storage.card import Card, SpaceFilter
 from embstore.storage.sql.connections import Limits
 
 SQL_LIMITS = Limits(timeout=10.0, memory=2_000_000_000)
-"""Limits of each SELECT, condition and expression of users, which run in a process of their own (:mod:`.workers`)."""
+"""Limits of each SELECT, condition and expression of users, which run in a process of their own
+(:mod:`.workers`).
+"""
 MOST = 100_000  # items that a page shows at most
 
 
@@ -70,7 +74,9 @@ class SpaceItems:
 
 
 def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
-    """Return the items of a space; a sample by their ids, which are hashes of the texts, where there are more."""
+    """Return the items of a space; a sample by their ids, which are hashes of the texts, where
+    there are more.
+    """
     card = card_of(store, space)
     stored = store.catalog.ids(space)
     n_stored = len(stored)
@@ -115,5 +121,7 @@ def card_of(store: Reading, space: str) -> Card:
 
 
 def layer_names(store: Reading, space: str) -> list[str]:
-    """Return the names of the layers of a space, in order; raise UnknownNameError if there is no such space."""
+    """Return the names of the layers of a space, in order; raise UnknownNameError if there is no
+    such space.
+    """
     return list(card_of(store, space).layers.names)

@@ -1,4 +1,6 @@
-"""Return the map of a space: a stored one, or principal components computed now; pack it; place further texts on it."""
+"""Return the map of a space: a stored one, or principal components computed now; pack it; place
+further texts on it.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +61,9 @@ class SpaceMap:
 
 
 def find_map(store: Reading, space: str, name: str = "") -> SpaceMap:
-    """Return a map of a space: the stored one of this name, or principal components computed now."""
+    """Return a map of a space: the stored one of this name, or principal components computed
+    now.
+    """
     rows = _map_rows(store, space, name)
     if rows is None:
         return pca_now(store, space)
@@ -69,7 +73,9 @@ def find_map(store: Reading, space: str, name: str = "") -> SpaceMap:
 
 
 def _map_rows(store: Reading, space: str, name: str = "") -> list[Row] | None:
-    """Return the rows of :meth:`Store.maps` of the map that :func:`find_map` returns; None for one computed now."""
+    """Return the rows of :meth:`Store.maps` of the map that :func:`find_map` returns; None for one
+    computed now.
+    """
     stored = stored_maps(store).get(space, {})
     if name in stored or (not name and stored):
         return stored[name or next(iter(stored))]
@@ -81,7 +87,9 @@ def _map_rows(store: Reading, space: str, name: str = "") -> list[Row] | None:
 def commands_of(
     store: Reading, space: str, name: str = "", folder: Path | None = None
 ) -> dict[str, str]:
-    """Return the command, and the line of Python, that make the map that :func:`find_map` returns."""
+    """Return the command, and the line of Python, that make the map that :func:`find_map`
+    returns.
+    """
     folder = folder or store.path
     rows = _map_rows(store, space, name)
     options: dict[str, Any]
@@ -98,7 +106,9 @@ def commands_of(
 
 
 def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:
-    """Return space → name → rows of :meth:`Store.maps`, one for each layer, of current maps, t-SNE before others."""
+    """Return space → name → rows of :meth:`Store.maps`, one for each layer, of current maps, t-SNE
+    before others.
+    """
     found: dict[str, dict[str, list[Row]]] = {}
     rows = [row for row in store.maps() if row["state"] == "current"]
 
@@ -132,7 +142,9 @@ def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:
 
 
 def _mapped_together(row: Row, rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """Return the sets of layers that a map belongs to: of ``tsne`` all chains that begin with the layers below it."""
+    """Return the sets of layers that a map belongs to: of ``tsne`` all chains that begin with the
+    layers below it.
+    """
     settings = ("space", "method", "where", "words_sha256", "sample", "seed")
     alike = [each for each in rows if all(each[name] == row[name] for name in settings)]
     chains = {tuple(each["fitted_on"]) for each in alike}
@@ -155,7 +167,8 @@ def _stored_points(store: Reading, space: str, rows: list[Row]) -> list[Points]:
 
 
 def pca_now(store: Reading, space: str) -> SpaceMap:
-    """Compute the map by principal components that ``Store.map`` computes, of the items that a page shows.
+    """Compute the map by principal components that ``Store.map`` computes, of the items that a page
+    shows.
 
     Nothing is written.
     """
@@ -167,7 +180,8 @@ def pca_now(store: Reading, space: str) -> SpaceMap:
 
 
 def kept_now(store: Reading, space: str) -> list[float | None]:
-    """Return for each layer the share of the ten nearest neighbours that are so on the map of :func:`pca_now` too.
+    """Return for each layer the share of the ten nearest neighbours that are so on the map of
+    :func:`pca_now` too.
 
     They take longer than the map itself.
     """
@@ -213,8 +227,9 @@ def item_vectors(store: Reading, space: str, layer: str, items: SpaceItems) -> N
 def pack(found: SpaceMap, more: Mapping[str, str] | None = None) -> bytes:
     """Return the bytes of a map, little-endian.
 
-    The length of the header (uint32), the header (JSON in UTF-8, padded with spaces to a multiple of 8 bytes with the
-    length), item ids (int64, n), positions (uint16, layers × n × 2) between the header's ``low`` and ``high``.
+    The length of the header (uint32), the header (JSON in UTF-8, padded with spaces to a multiple
+    of 8 bytes with the length), item ids (int64, n), positions (uint16, layers × n × 2) between the
+    header's ``low`` and ``high``.
     """
     items, positions = found.items, found.positions
     flat = positions.reshape(-1, 2).astype(np.float64)
@@ -222,11 +237,21 @@ def pack(found: SpaceMap, more: Mapping[str, str] | None = None) -> bytes:
     span = np.where(high > low, high - low, 1)
     places = np.round((positions - low) / span * _LARGEST).astype("<u2")
     header = {
-        "space": found.space, "method": found.method, "layers": found.layers, "kept": found.kept,
-        "n": len(items.ids), "n_stored": items.n_stored, "where": items.where,
-        "low": low.tolist(), "high": (low + span).tolist(), "texts": items.texts, "contexts": items.contexts,
-        "context_of": items.context_of.tolist(), "spans": items.spans.tolist(), **(more or {}),
-    }  # fmt: skip
+        "space": found.space,
+        "method": found.method,
+        "layers": found.layers,
+        "kept": found.kept,
+        "n": len(items.ids),
+        "n_stored": items.n_stored,
+        "where": items.where,
+        "low": low.tolist(),
+        "high": (low + span).tolist(),
+        "texts": items.texts,
+        "contexts": items.contexts,
+        "context_of": items.context_of.tolist(),
+        "spans": items.spans.tolist(),
+        **(more or {}),
+    }
     text = to_json(header)
     text += b" " * (-(len(text) + 4) % 8)
     body: bytes = items.ids.astype("<i8").tobytes() + places.tobytes()
@@ -249,9 +274,9 @@ def place(
 ) -> dict[str, Any]:
     """Return where a text belongs on a map of a space, layer by layer.
 
-    On a map by principal components it is the exact position. t-SNE gives none to further texts: the place is then the
-    mean of the text's five nearest neighbours by cosine on the map, weighted by the inverse square of their distance
-    (Shepard, 1968).
+    On a map by principal components it is the exact position. t-SNE gives none to further texts:
+    the place is then the mean of the text's five nearest neighbours by cosine on the map, weighted
+    by the inverse square of their distance (Shepard, 1968).
     """
     card = card_of(store, space)
     rows = _map_rows(store, space, name)
@@ -307,7 +332,9 @@ def _among_nearest(
     ids: NDArray[np.int64],
     positions: Positions,
 ) -> list[float] | None:
-    """Return the weighted mean of the positions of the nearest items, of those (n,) that are on the map."""
+    """Return the weighted mean of the positions of the nearest items, of those (n,) that are on the
+    map.
+    """
     [unit], [is_zero] = unit_rows(vector[None])
     if is_zero or not len(ids):
         return None

@@ -1,4 +1,5 @@
-"""Answer the page's questions: what the store has, neighbours, metrics and SQL, with the commands that do the same.
+"""Answer the page's questions: what the store has, neighbours, metrics and SQL, with the commands
+that do the same.
 
 Items are coloured by norm, cosine with a text, change between layers, cluster, or SQL.
 """
@@ -59,7 +60,7 @@ WITH pairs AS (
   JOIN embeddings b ON b.space = '{space}' AND b.layer = {layer} AND b.item_id = p.item_id_2
   WHERE p.unit = '{unit}'
 ), used AS (SELECT * FROM pairs WHERE cosine IS NOT NULL)
-SELECT *, {of_cosine} - {of_score} AS residual{more} FROM used ORDER BY abs(residual) DESC, text, text_2 LIMIT {n}"""
+SELECT *, {of_cosine} - {of_score} AS residual{more} FROM used ORDER BY abs(residual) DESC, text, text_2 LIMIT {n}"""  # noqa: E501
 _RANK = (
     "(rank() OVER (ORDER BY {0}) - 1 + (count(*) OVER (PARTITION BY {0}) - 1) / 2) /"
     " greatest(count(*) OVER () - 1, 1)"
@@ -68,14 +69,29 @@ _RANK = (
 
 
 def neighbours(
-    store: Reading, *, spaces: list[str], text: str = "", marked: str = "", layers: str = "all", k: int = 10,
-    embed: bool = False, where: str | None = None, exact: bool = False,
-) -> dict[str, Any]:  # fmt: skip
-    """Return the nearest items of a text in spaces and layers, as :meth:`Store.neighbours` finds them."""
+    store: Reading,
+    *,
+    spaces: list[str],
+    text: str = "",
+    marked: str = "",
+    layers: str = "all",
+    k: int = 10,
+    embed: bool = False,
+    where: str | None = None,
+    exact: bool = False,
+) -> dict[str, Any]:
+    """Return the nearest items of a text in spaces and layers, as :meth:`Store.neighbours` finds
+    them.
+    """
     arguments: dict[str, Any] = {
-        "marked": [marked] if marked else [], "spaces": spaces, "layers": layers, "k": k,
-        "embed": embed or None, "where": where or None, "exact": exact or None,
-    }  # fmt: skip
+        "marked": [marked] if marked else [],
+        "spaces": spaces,
+        "layers": layers,
+        "k": k,
+        "embed": embed or None,
+        "where": where or None,
+        "exact": exact or None,
+    }
     texts = [text] if text else []
     given = {name: value for name, value in arguments.items() if value is not None}
     found = store.neighbours(texts, **given, **asdict(SQL_LIMITS))
@@ -83,12 +99,18 @@ def neighbours(
 
 
 def metric(
-    store: Reading, *, name: str, options: Mapping[str, Any], parameters: Mapping[str, Any], theme: str = "screen",
+    store: Reading,
+    *,
+    name: str,
+    options: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    theme: str = "screen",
     width: float = 640,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Return a metric of spaces and layers, with its picture where it can be drawn.
 
-    Stored answers are used where they suffice; new ones are not stored, since the explorer only reads.
+    Stored answers are used where they suffice; new ones are not stored, since the explorer only
+    reads.
     """
     for option in options:
         if option not in _SHARED:
@@ -99,14 +121,22 @@ def metric(
     state = store.cache_state(name, **asked).to_dict()
     is_stored = not state["refused"] and state["n_answers"] == state["n_stored"]
     found = store.query(name, cache=is_stored, **asked)
-    return table_json(found) | _picture(found, theme, width) | {
-        "command": command(f"query {name}", store.path, shared | own, files=[key for key in own if key in SETS]),
-        "python": python("query", store.path, shared | own, name),
-    }  # fmt: skip
+    return (
+        table_json(found)
+        | _picture(found, theme, width)
+        | {
+            "command": command(
+                f"query {name}", store.path, shared | own, files=[key for key in own if key in SETS]
+            ),
+            "python": python("query", store.path, shared | own, name),
+        }
+    )
 
 
 def _parameters(store: Reading, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a metric that were given; word sets as lists, never as the path of a file."""
+    """Return the parameters of a metric that were given; word sets as lists, never as the path of a
+    file.
+    """
     declared = {each["name"]: each for each in store.explain(name).to_dict()["parameters"]}
     found: dict[str, Any] = {}
     for key, value in given.items():
@@ -118,7 +148,9 @@ def _parameters(store: Reading, name: str, given: Mapping[str, Any]) -> dict[str
 
 
 def _words(value: Any) -> list[str]:
-    """Return words that were given as a list, or in a text with commas or line ends between them."""
+    """Return words that were given as a list, or in a text with commas or line ends between
+    them.
+    """
     parts = value if isinstance(value, list) else str(value).replace("\n", ",").split(",")
     return [word for part in parts if (word := str(part).strip())]
 
@@ -141,13 +173,19 @@ def sql(store: Reading, *, select: str) -> dict[str, Any]:
     rows = found.fetchmany(SQL_ROWS + 1)
     shown = [{str(i): shortened(value) for i, value in enumerate(row)} for row in rows[:SQL_ROWS]]
     return {
-        "columns": columns, "types": found.types, "rows": shown,
-        "is_cut": len(rows) > SQL_ROWS, "limit": SQL_ROWS, **calls("sql", store.path, {}, select),
-    }  # fmt: skip
+        "columns": columns,
+        "types": found.types,
+        "rows": shown,
+        "is_cut": len(rows) > SQL_ROWS,
+        "limit": SQL_ROWS,
+        **calls("sql", store.path, {}, select),
+    }
 
 
 def table_json(found: Table) -> dict[str, Any]:
-    """Return a table as JSON: columns, rows in long form, notes, and what is printed; item ids as strings."""
+    """Return a table as JSON: columns, rows in long form, notes, and what is printed; item ids as
+    strings.
+    """
     ids = [column for column in found.columns if column.startswith("item_id")]
     rows = [
         {**row, **{name: None if row[name] is None else str(row[name]) for name in ids}}
@@ -156,13 +194,18 @@ def table_json(found: Table) -> dict[str, Any]:
     shown = [each.column for each in found.shown] or list(found.columns)
     header, lines = (replace(found, pivot=None) if not found.rows else found).layout()
     return {
-        "columns": list(found.columns), "rows": rows, "notes": found.notes, "shown": shown,
+        "columns": list(found.columns),
+        "rows": rows,
+        "notes": found.notes,
+        "shown": shown,
         "printed": {"header": header, "lines": lines},
-    }  # fmt: skip
+    }
 
 
 def residuals(store: Reading, dataset: str, space: str, layer: str) -> dict[str, Any]:
-    """Return the pairs with the largest difference between the rank of the cosine and the rank of the score."""
+    """Return the pairs with the largest difference between the rank of the cosine and the rank of
+    the score.
+    """
     known = [name for name, kind in store.catalog.datasets().items() if kind.endswith("pairs")]
     check_known("dataset of pairs", dataset, known)
     layers = layer_names(store, space)
@@ -181,9 +224,15 @@ def _pairs_select(dataset: str, card: Card, layer: str, more: str = "") -> str:
     """Return the SELECT over the views of the store that lists the pairs, with more columns."""
     [member] = card.layers.select(layer)
     return _PAIRS.format(
-        dataset=dataset.replace('"', '""'), space=card.space.replace("'", "''"), layer=member.id, unit=card.unit.value,
-        of_cosine=_RANK.format("cosine"), of_score=_RANK.format("score"), n=_N_PAIRS, more=more,
-    )  # fmt: skip
+        dataset=dataset.replace('"', '""'),
+        space=card.space.replace("'", "''"),
+        layer=member.id,
+        unit=card.unit.value,
+        of_cosine=_RANK.format("cosine"),
+        of_score=_RANK.format("score"),
+        n=_N_PAIRS,
+        more=more,
+    )
 
 
 _SKIPPED_SHOWN = 200
@@ -204,20 +253,29 @@ def overview(store: Reading) -> dict[str, Any]:
     compared = [metric for metric in all_metrics()[0].values() if metric.needs == "layers"]
     distances = [column for metric in compared for column in metric.columns if column.is_distance]
     return {
-        "path": str(store.path), "name": store.path.resolve().name or str(store.path), "fingerprint": _hash(info),
+        "path": str(store.path),
+        "name": store.path.resolve().name or str(store.path),
+        "fingerprint": _hash(info),
         "spaces": [
-            dict(row) | {"layer_names": list(cards[row["space"]].layers.names)} for row in info if row["space"] in cards
+            dict(row) | {"layer_names": list(cards[row["space"]].layers.names)}
+            for row in info
+            if row["space"] in cards
         ],
-        "datasets": catalog.datasets(), "columns": columns, "most_items": MOST,
+        "datasets": catalog.datasets(),
+        "columns": columns,
+        "most_items": MOST,
         "map_commands": {  # which keep more neighbours than principal components do
-            space: command("map", store.path, {"method": "tsne", "spaces": [space], "sample": sample})
+            space: command(
+                "map", store.path, {"method": "tsne", "spaces": [space], "sample": sample}
+            )
             for space, sample in samples.items()
         },
         "maps": {space: list(named) for space, named in stored_maps(store).items()},
         "metrics": [{name: row[name] for name in ("name", "help", "needs")} for row in metrics],
         "distances": {column.name: column.maximum for column in distances},
-        "notes": [*info.notes, *metrics.notes], "can_plot": find_spec("vl_convert") is not None,
-    }  # fmt: skip
+        "notes": [*info.notes, *metrics.notes],
+        "can_plot": find_spec("vl_convert") is not None,
+    }
 
 
 def _hash(info: Table) -> str:
@@ -226,7 +284,9 @@ def _hash(info: Table) -> str:
 
 
 def metric_form(store: Reading, name: str) -> dict[str, Any]:
-    """Return the declaration of a metric in the words of the page: formula, estimator, columns, parameters."""
+    """Return the declaration of a metric in the words of the page: formula, estimator, columns,
+    parameters.
+    """
     declared: dict[str, Any] = store.explain(name).to_dict()
     for parameter in declared["parameters"]:
         if parameter["repeatable"] and "commas" not in parameter["help"]:
@@ -235,20 +295,27 @@ def metric_form(store: Reading, name: str) -> dict[str, Any]:
 
 
 def inventory(store: Reading) -> dict[str, Any]:
-    """Return the content of the tab Store: spaces with everything their cards say, and the skipped texts."""
+    """Return the content of the tab Store: spaces with everything their cards say, and the skipped
+    texts.
+    """
     cards = {
         space: json.loads(json.dumps(card.to_dict(), default=str))
         for space, card in store.catalog.cards.items()
     }
     skipped = store.skipped()
     return {
-        "cards": cards, "skipped": [dict(row) for row in skipped.rows[:_SKIPPED_SHOWN]],
-        "skipped_columns": list(skipped.columns), "n_skipped": len(skipped), **calls("info", store.path, {}),
-    }  # fmt: skip
+        "cards": cards,
+        "skipped": [dict(row) for row in skipped.rows[:_SKIPPED_SHOWN]],
+        "skipped_columns": list(skipped.columns),
+        "n_skipped": len(skipped),
+        **calls("info", store.path, {}),
+    }
 
 
 def current_fingerprint(store: Reading) -> dict[str, str]:
-    """Return a hash of the state of the store as it is now, without a change of what ``store`` has read."""
+    """Return a hash of the state of the store as it is now, without a change of what ``store`` has
+    read.
+    """
     opened: Callable[..., Reading] = type(store)
     return {"fingerprint": _hash(opened(store.path).info())}
 
@@ -260,14 +327,22 @@ _MOST_EXACT = 2**53  # largest integer that the page's numbers are exact to
 
 
 def colours(
-    store: Reading, space: str, kind: str, layer: str = "top", text: str | None = None, column: str | None = None,
-    positive: str = "", negative: str = "",
-) -> dict[str, Any]:  # fmt: skip
-    """Return a value of each item of a space; for an axis, between the words ``positive`` and ``negative``.
+    store: Reading,
+    space: str,
+    kind: str,
+    layer: str = "top",
+    text: str | None = None,
+    column: str | None = None,
+    positive: str = "",
+    negative: str = "",
+) -> dict[str, Any]:
+    """Return a value of each item of a space; for an axis, between the words ``positive`` and
+    ``negative``.
 
     Returns:
-        ``ids``, int64 little-endian in base64, since a map may have fewer items; ``label``; ``values`` (n), None where
-        an item has none; and for categories ``categories``, of which the values are positions.
+        ``ids``, int64 little-endian in base64, since a map may have fewer items; ``label``;
+        ``values`` (n), None where an item has none; and for categories ``categories``, of which the
+        values are positions.
     """
     items = read_items(store, space)
     ids = base64.b64encode(items.ids.astype("<i8").tobytes()).decode()
@@ -351,7 +426,9 @@ def _axis(
     positive: list[str],
     negative: list[str],
 ) -> dict[str, Any]:
-    """Return the cosine of each item with the axis between two poles of words, as the metric ``axis`` does."""
+    """Return the cosine of each item with the axis between two poles of words, as the metric
+    ``axis`` does.
+    """
     from embstore.metrics.axis import cosines_with, find_axis
     from embstore.query.inputs import word_sets
     from embstore.query.layer_data import StoredLayer
@@ -416,8 +493,11 @@ def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[
     except (TypeError, ValueError):
         pass  # dates, lists and the like are categories
     # Ordered by all items of the unit, so that panels of several spaces have the same colours.
-    return _categories(label, [None if value is None else str(value) for value in found],
-                       [str(value) for value in values.values() if value is not None])  # fmt: skip
+    return _categories(
+        label,
+        [None if value is None else str(value) for value in found],
+        [str(value) for value in values.values() if value is not None],
+    )
 
 
 def _numbers(label: str, values: "NDArray[np.float64] | Sequence[float | None]") -> dict[str, Any]:

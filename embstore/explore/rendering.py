@@ -1,4 +1,6 @@
-"""Write what the page shows: values as JSON, messages with its fields, and the commands that give the same results."""
+"""Write what the page shows: values as JSON, messages with its fields, and the commands that give
+the same results.
+"""
 
 import json
 import math
@@ -11,8 +13,14 @@ from typing import Any
 from embstore.base.messages import argument_name, as_option
 from embstore.metrics import all_metrics
 
-_OPTIONS = {"models": "model", "revisions": "revision", "spaces": "space", "layers": "layer", "transforms": "transform",
-            "marked": "text"}  # fmt: skip
+_OPTIONS = {
+    "models": "model",
+    "revisions": "revision",
+    "spaces": "space",
+    "layers": "layer",
+    "transforms": "transform",
+    "marked": "text",
+}
 _SAFE = 2**53 - 1  # JavaScript rounds larger integers
 _LONGEST = 2_000
 _SHARED = (
@@ -39,7 +47,8 @@ def command(
 ) -> str:
     """Return a command for a shell; before it, commands that write the files that it reads.
 
-    ``files`` are arguments that are lists in Python, and on the command line files with one word a line.
+    ``files`` are arguments that are lists in Python, and on the command line files with one word a
+    line.
     """
     lines = [
         shlex.join(["printf", r"%s\n", *arguments[name]]) + f" > {name}.txt"
@@ -70,7 +79,9 @@ def command(
 
 
 def python(method: str, path: Path, arguments: Mapping[str, Any], *positional: Any) -> str:
-    """Return a line of Python that calls a method of Store; arguments that are None or empty are left out."""
+    """Return a line of Python that calls a method of Store; arguments that are None or empty are
+    left out.
+    """
     given = [repr(value) for value in positional]
     given += [
         f"{name}={list(value) if isinstance(value, tuple) else value!r}"
@@ -89,7 +100,9 @@ def calls(verb: str, path: Path, arguments: Mapping[str, Any], *positional: str)
 
 
 def to_json(value: Any) -> bytes:
-    """Return a value as strict JSON: integers beyond 2^53 as strings, numbers that are not finite as null."""
+    """Return a value as strict JSON: integers beyond 2^53 as strings, numbers that are not finite
+    as null.
+    """
     return json.dumps(
         _plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":")
     ).encode()
@@ -114,7 +127,9 @@ def _plain(value: Any) -> Any:
 
 
 def shortened(value: Any) -> Any:
-    """Return a cell of a user's SQL with a text or list cut to what a page can show, and ``…`` at its end."""
+    """Return a cell of a user's SQL with a text or list cut to what a page can show, and ``…`` at
+    its end.
+    """
     if isinstance(value, str | bytes | bytearray) and len(value) > _LONGEST:
         return str(_plain(value[:_LONGEST])) + "…"
     if isinstance(value, list | tuple) and len(value) > _LONGEST:
@@ -123,7 +138,9 @@ def shortened(value: Any) -> Any:
 
 
 def as_field(name: str, value: str | None) -> str:
-    """Return a parameter in a message as a field of the page: ``“missing”: skip``; others as options of commands."""
+    """Return a parameter in a message as a field of the page: ``“missing”: skip``; others as
+    options of commands.
+    """
     argument = argument_name(name)
     if argument not in _fields():
         return as_option(name, value)

@@ -1,4 +1,6 @@
-"""Report on a store: what it holds, its metrics as pictures and tables, and an interactive map, in one HTML file."""
+"""Report on a store: what it holds, its metrics as pictures and tables, and an interactive map, in
+one HTML file.
+"""
 
 import csv
 import hashlib
@@ -27,11 +29,15 @@ _MOST_ITEMS = (
     20_000  # number of items of a space above which metrics are computed on a sample of as many
 )
 _MOST_SEARCHED = 10_000
-"""The same for metrics that compare all items with all: their time grows with the square of this number."""
+"""The same for metrics that compare all items with all: their time grows with the square of this
+number.
+"""
 _SLOW = ("imbalance", "predictivity")  # full ranks, or a regression, for each pair of layers
 _N_CHANGED = 5
 _WIDE, _NARROW = 720, 360
-"""Widths of pictures in pixels: beside the list of sections, and in a window of a telephone's width."""
+"""Widths of pictures in pixels: beside the list of sections, and in a window of a telephone's
+width.
+"""
 _SCRIPTS = (
     "dom.js",
     "mapdata.js",
@@ -66,7 +72,7 @@ _PAGE = """<!DOCTYPE html>
 <script>{script}</script>
 </body>
 </html>
-"""
+"""  # noqa: E501
 _MAP = """<section id="map"><h2>Map</h2>
 <p>The items of a space in the plane, layer by layer. Distances in the plane are not distances in the space: the line
 below says which share of the ten nearest neighbours the map keeps.</p>
@@ -78,7 +84,7 @@ below says which share of the ten nearest neighbours the map keeps.</p>
 <div class="stage"><canvas id="plane" tabindex="0" role="img" aria-label="Map of the items"></canvas>
 <canvas id="marks" aria-hidden="true"></canvas></div>
 <p class="hint" id="kept"></p><p class="hint" id="place" aria-live="polite"></p>
-<pre>{commands}</pre></section>"""
+<pre>{commands}</pre></section>"""  # noqa: E501
 
 _LARGER = 1.6  # width of a window over that of a picture up to which the picture is shown in it
 
@@ -106,8 +112,9 @@ def report(
 ) -> str:
     """Return the HTML of a report, which opens without a network.
 
-    The same store, the same versions and the same number of threads give the same bytes. ``reproduction`` is a result
-    of :meth:`Store.reproduce` that the report begins with, with the name and the options of its recipe.
+    The same store, the same versions and the same number of threads give the same bytes.
+    ``reproduction`` is a result of :meth:`Store.reproduce` that the report begins with, with the
+    name and the options of its recipe.
     """
     info = store.info()
     if not len(info):
@@ -141,17 +148,27 @@ def _drift(store: Reading, info: Table) -> Iterator[Section]:
         yield Section("drift", "drift", {}, problem=str(error))
         return
     intro = "The items whose nearest neighbours change most and least from layer to layer."
-    yield Section("drift", "drift", {"drift": found}, intro=intro, commands=[command("drift", _folder(store), options)],
-                  pictures=_pictures(found) if found.chart else ())  # fmt: skip
+    yield Section(
+        "drift",
+        "drift",
+        {"drift": found},
+        intro=intro,
+        commands=[command("drift", _folder(store), options)],
+        pictures=_pictures(found) if found.chart else (),
+    )
 
 
 def _sample(info: Table, most: int) -> dict[str, Any]:
-    """Return the options that draw a sample where a space has more items than a metric is computed over."""
+    """Return the options that draw a sample where a space has more items than a metric is computed
+    over.
+    """
     return {"sample": most} if max(info["items"]) > most else {}
 
 
 def _folder(store: Reading) -> Path:
-    """Return the store's folder as the commands name it, so that a report does not depend on where the store lies."""
+    """Return the store's folder as the commands name it, so that a report does not depend on where
+    the store lies.
+    """
     return Path(store.path.name)
 
 
@@ -175,13 +192,18 @@ def _reproduction(found: Table, name: str, store: Reading, options: Mapping[str,
     order = {"miss": 0, "hit": 1, "not published": 2}
     rows = sorted(found.rows, key=lambda row: order.get(row["verdict"], len(order)))
     return Section(
-        "reproduction", f"Reproduction of {name}", {"reproduction": table(rows, columns=columns)},
-        intro="\n".join(found.notes), commands=[command("reproduce", _folder(store), options, (name,))],
-    )  # fmt: skip
+        "reproduction",
+        f"Reproduction of {name}",
+        {"reproduction": table(rows, columns=columns)},
+        intro="\n".join(found.notes),
+        commands=[command("reproduce", _folder(store), options, (name,))],
+    )
 
 
 def _metric_sections(store: Reading, metric: Metric, info: Table) -> Iterator[Section]:
-    """Yield the section of a metric that needs no words, columns or files; none where it suits no space."""
+    """Yield the section of a metric that needs no words, columns or files; none where it suits no
+    space.
+    """
     if metric.needs in ("word sets", "word contexts", "column", "labels") or metric.name in _SLOW:
         return
     options = _sample(
@@ -202,7 +224,9 @@ def _metric_sections(store: Reading, metric: Metric, info: Table) -> Iterator[Se
 
 
 def _pictures(result: Table) -> list[tuple[int, str]]:
-    """Return the picture of a result for wide and for narrow windows, each with its width in pixels."""
+    """Return the picture of a result for wide and for narrow windows, each with its width in
+    pixels.
+    """
     return [
         (width, result.plot(width=f"{width / 96}in", style="screen").to_svg())
         for width in (_WIDE, _NARROW)
@@ -225,10 +249,19 @@ def _page(
     body.insert(place, _MAP.format(commands=_text("\n".join(map_commands))))
     entries.insert(place, ("map", "Map"))
     return _PAGE.format(
-        title=f"Report on {_text(name)}", name=_text(name), version=__version__, style=style, script=script,
-        style_hash=_hash(style), script_hash=_hash(script), maps="\n".join(blocks), sections="\n".join(body),
-        links="".join(f'<li><a href="#{anchor}">{_text(title)}</a></li>' for anchor, title in entries),
-    )  # fmt: skip
+        title=f"Report on {_text(name)}",
+        name=_text(name),
+        version=__version__,
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        maps="\n".join(blocks),
+        sections="\n".join(body),
+        links="".join(
+            f'<li><a href="#{anchor}">{_text(title)}</a></li>' for anchor, title in entries
+        ),
+    )
 
 
 def _section_html(section: Section) -> str:
@@ -250,7 +283,9 @@ def _section_html(section: Section) -> str:
 
 
 def _figure(section: Section) -> str:
-    """Return the pictures of a section, of which the browser shows the one that suits its window."""
+    """Return the pictures of a section, of which the browser shows the one that suits its
+    window.
+    """
     (_, widest), *narrower = section.pictures
     sources = [
         f'<source media="(max-width: {_LARGER * width:.0f}px)" srcset="{_address(picture)}">'
@@ -272,12 +307,12 @@ def _table(found: Table, name: str, *, is_open: bool) -> str:
         f' {name}">{found._repr_html_()}</div>'
     )
     title = f"Table of {name.replace('-', ' ')}"
-    return f"<details{' open' if is_open else ''}><summary>{_text(title)}</summary>{shown}<p>{link}</p></details>"
+    return f"<details{' open' if is_open else ''}><summary>{_text(title)}</summary>{shown}<p>{link}</p></details>"  # noqa: E501
 
 
 def _card(name: str, fields: Mapping[str, Any]) -> str:
     rows = "".join(
-        f"<dt>{_text(key)}</dt><dd>{_text(value if isinstance(value, str) else json.dumps(value))}</dd>"
+        f"<dt>{_text(key)}</dt><dd>{_text(value if isinstance(value, str) else json.dumps(value))}</dd>"  # noqa: E501
         for key, value in fields.items()
     )
     return (
@@ -302,7 +337,9 @@ def _static(name: str) -> str:
 
 
 def _classic(name: str) -> str:
-    """Return a module of the page as part of a script: without imports, and exports as plain declarations."""
+    """Return a module of the page as part of a script: without imports, and exports as plain
+    declarations.
+    """
     lines = [line for line in _static(name).splitlines() if not line.startswith("import ")]
     return "\n".join(line.removeprefix("export ") for line in lines)
 

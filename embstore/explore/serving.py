@@ -45,9 +45,17 @@ class Server:
         token = secrets.token_urlsafe(24)
         door = Door(token, found, frozenset({*_LOCAL, *map(str.lower, hosts)}), host in _ALL)
         config = uvicorn.Config(
-            make_app(store, door, report), http="h11", ws="none", loop="asyncio", lifespan="on", log_config=None,
-            access_log=False, server_header=False, date_header=False, timeout_graceful_shutdown=1,
-        )  # fmt: skip
+            make_app(store, door, report),
+            http="h11",
+            ws="none",
+            loop="asyncio",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=1,
+        )
         self._server = uvicorn.Server(config)
         self._thread = Thread(
             target=self._server.run, kwargs={"sockets": [listening]}, name="explorer", daemon=True
@@ -63,7 +71,9 @@ class Server:
             time.sleep(0.005)
 
     def open(self) -> None:
-        """Open the page in the browser of this machine, if it has a screen: others would open one in the terminal."""
+        """Open the page in the browser of this machine, if it has a screen: others would open one
+        in the terminal.
+        """
         if (
             sys.platform in ("darwin", "win32")
             or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
@@ -113,9 +123,11 @@ def _listen(host: str, port: int) -> tuple[socket.socket, list[str]]:
     for number in range(port, min(port + _TRIED, 65_536)):
         try:
             listening = socket.create_server(
-                (host, number), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128,
+                (host, number),
+                family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+                backlog=128,
                 dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
-            )  # fmt: skip
+            )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 continue

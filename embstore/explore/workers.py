@@ -1,4 +1,6 @@
-"""Compute in processes of their own, so that a request that is cancelled stops computing at once."""
+"""Compute in processes of their own, so that a request that is cancelled stops computing at
+once.
+"""
 
 import asyncio
 import os
@@ -16,7 +18,8 @@ from embstore.explore.rendering import as_field
 from embstore.storage.sql.interruptible import is_running
 
 _SECONDS_BETWEEN_LOOKS = 0.1
-# Modules are found where this process finds them, and never in the folder in which the command happens to run.
+# Modules are found where this process finds them, and never in the folder in which the command
+# happens to run.
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from embstore.explore.workers import main; main()"
 
 
@@ -84,7 +87,9 @@ class Workers:
         return process
 
     async def reset(self) -> None:
-        """Let further calls see what the store holds now: end the processes, those at work after their call."""
+        """Let further calls see what the store holds now: end the processes, those at work after
+        their call.
+        """
         self._n_resets += 1
         await self.close()
 
@@ -121,7 +126,9 @@ LENGTH_BYTES = 8
 
 
 def main() -> None:
-    """Answer calls until the standard input ends. The first message is the store that they are about."""
+    """Answer calls until the standard input ends. The first message is the store that they are
+    about.
+    """
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches all processes of a terminal; the server ends this one

@@ -1,7 +1,8 @@
-"""Build and search cosine indexes: FAISS over the unit vectors of one layer of a space, keyed by item id.
+"""Build and search cosine indexes: FAISS over the unit vectors of one layer of a space, keyed by
+item id.
 
-The manifest says which items an index covers. One that does not cover all items of its space is out of date and is not
-searched: the caller scans the vectors with :func:`search_exact` instead.
+The manifest says which items an index covers. One that does not cover all items of its space is out
+of date and is not searched: the caller scans the vectors with :func:`search_exact` instead.
 """
 
 from embstore.index.card import (
@@ -17,6 +18,7 @@ from embstore.index.exact_search import search_exact, unit_vectors, with_squares
 from embstore.index.searching import is_few, open_graph, stored_ids
 
 __all__ = [
-    "AUTO", "KINDS", "IndexCard", "choose", "is_few", "open_graph", "parse_memory", "readable_card", "search_exact",
+    "AUTO", "KINDS", "IndexCard", "choose", "is_few", "open_graph", "parse_memory",
+    "readable_card", "search_exact",
     "shown_parameters", "stored_ids", "unit_vectors", "with_squares",
 ]  # fmt: skip

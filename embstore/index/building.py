@@ -41,7 +41,9 @@ _MIN_EF_SEARCH, _MAX_EF_SEARCH = 16, 4096
 
 
 Read = Callable[[Ids | None], LayerVectors]
-"""Function that returns the vectors of a layer, optionally only of items with some ids, ascending."""
+"""Function that returns the vectors of a layer, optionally only of items with some ids,
+ascending.
+"""
 
 FLAT = Design("flat", {})
 _BATCH_BYTES = 32 << 20
@@ -65,9 +67,11 @@ def build_index(
     options: IndexOptions,
     old: tuple["faiss.IndexIDMap", IndexCard] | None = None,
 ) -> tuple["faiss.IndexIDMap", IndexCard]:
-    """Build a cosine index of the vectors of a layer, or add those to an old index that it does not have.
+    """Build a cosine index of the vectors of a layer, or add those to an old index that it does not
+    have.
 
-    Some of the vectors that are added to a graph are held out until its recall is measured with them.
+    Some of the vectors that are added to a graph are held out until its recall is measured with
+    them.
 
     Args:
         read: Function that returns the vectors of the layer.
@@ -118,10 +122,17 @@ def build_index(
         faiss_index.reorder(index)
     options.progress(1.0)
     return index, IndexCard(
-        items, design.kind, items.n - index.ntotal, dim, faiss.__version__,
-        datetime.now(UTC).isoformat(timespec="seconds"), options.requested_kind, design.parameters,
-        build_seconds=round(time.perf_counter() - start_time, 3), **measured,
-    )  # fmt: skip
+        items,
+        design.kind,
+        items.n - index.ntotal,
+        dim,
+        faiss.__version__,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        options.requested_kind,
+        design.parameters,
+        build_seconds=round(time.perf_counter() - start_time, 3),
+        **measured,
+    )
 
 
 def _add(
@@ -141,14 +152,15 @@ class RecallQueries(NamedTuple):
     """Queries with their exact answers."""
 
     vectors: Vectors  # vectors of the queries (n, dim), which the index does not contain
-    tenth_cosine: Float64Array  # cosine of the tenth exact neighbour (n,), or of the last where there are fewer
+    # cosine of the tenth exact neighbour (n,), or of the last where there are fewer
+    tenth_cosine: Float64Array
     n_nearest: int  # number of exact neighbours of each query: 10, or fewer
 
     def recall(self, graph: Graph, gather: Gather) -> tuple[float, float]:
         """Return the recall@10 of a graph at its current effort, and the standard error.
 
-        A found item is a hit if its cosine is that of the tenth exact neighbour or higher, up to rounding errors, so
-        that any of several equally near items counts.
+        A found item is a hit if its cosine is that of the tenth exact neighbour or higher, up to
+        rounding errors, so that any of several equally near items counts.
         """
         if not len(self.vectors) or not self.n_nearest:
             return 1.0, 0.0
@@ -161,19 +173,24 @@ class RecallQueries(NamedTuple):
 
 
 def n_queries(n: int, dim: int) -> int:
-    """Return the number of queries to measure recall with: 1,000, or fewer if there are few vectors or long ones."""
+    """Return the number of queries to measure recall with: 1,000, or fewer if there are few vectors
+    or long ones.
+    """
     return min(
         n // _ONE_IN, _MAX_QUERIES, max(_MIN_QUERIES, _NEIGHBOUR_BYTES // (4 * dim * TUNED_K))
     )
 
 
 def n_needed(n: int, dim: int) -> int:
-    """Return the least number of new vectors with which the recall of an extended index is measured again."""
+    """Return the least number of new vectors with which the recall of an extended index is measured
+    again.
+    """
     return min(_MIN_QUERIES, n_queries(n, dim))
 
 
 def recall_queries(ids: Ids, vectors: Vectors, blocks: Blocks) -> RecallQueries:
-    """Compute the exact neighbours of queries in one pass over the vectors, to measure recall against.
+    """Compute the exact neighbours of queries in one pass over the vectors, to measure recall
+    against.
 
     Args:
         ids: Item ids of the queries (n,), which are excluded from the neighbours of each.
@@ -199,11 +216,12 @@ def _normalized(vectors: Vectors) -> Float64Array:
 
 
 def tune(graph: Graph, queries: RecallQueries, target_recall: float, gather: Gather) -> float:
-    """Set the least search effort that reaches a recall, or the best one tried, and return its measured recall.
+    """Set the least search effort that reaches a recall, or the best one tried, and return its
+    measured recall.
 
-    The queries are vectors of the layer that were held out: a stored vector is easier to find, since its neighbours
-    link to it. An effort is enough if the lower end of a one-sided 95 % confidence interval reaches the requested
-    recall.
+    The queries are vectors of the layer that were held out: a stored vector is easier to find,
+    since its neighbours link to it. An effort is enough if the lower end of a one-sided 95 %
+    confidence interval reaches the requested recall.
     """
 
     def measure(value: int) -> tuple[float, bool]:
@@ -219,7 +237,9 @@ def tune(graph: Graph, queries: RecallQueries, target_recall: float, gather: Gat
 
 
 def effort_steps(first: int, last: int) -> list[int]:
-    """Return the efforts to try, ascending from the first to the last, each about 3 % above the one before."""
+    """Return the efforts to try, ascending from the first to the last, each about 3 % above the one
+    before.
+    """
     steps = [first]
     while steps[-1] < last:
         steps.append(min(last, steps[-1] + max(1, steps[-1] // 32)))
@@ -229,10 +249,11 @@ def effort_steps(first: int, last: int) -> list[int]:
 def least_sufficient(
     measure: Callable[[int], tuple[float, bool]], values: list[int]
 ) -> tuple[int, float]:
-    """Return the smallest value with a sufficient recall, and that recall; if none is, the value of the best recall.
+    """Return the smallest value with a sufficient recall, and that recall; if none is, the value of
+    the best recall.
 
-    Recall grows with effort, so the search doubles the value and then bisects. If recall dips by chance, the returned
-    value is still one that was measured.
+    Recall grows with effort, so the search doubles the value and then bisects. If recall dips by
+    chance, the returned value is still one that was measured.
 
     Args:
         measure: Function that returns the recall at a value, and whether it is sufficient.

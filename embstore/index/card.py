@@ -1,7 +1,9 @@
-"""Choose the kind and parameters of a layer's index, and state them in the manifest with its measured recall.
+"""Choose the kind and parameters of a layer's index, and state them in the manifest with its
+measured recall.
 
-An exact scan reads all vectors at memory speed. Above ``FLAT_BYTES`` it is too slow, and a graph (HNSW) answers in a
-fraction of a millisecond, with memory for the vectors and their links. Where that does not fit, the scan stays.
+An exact scan reads all vectors at memory speed. Above ``FLAT_BYTES`` it is too slow, and a graph
+(HNSW) answers in a fraction of a millisecond, with memory for the vectors and their links. Where
+that does not fit, the scan stays.
 """
 
 import math
@@ -18,11 +20,13 @@ STORED_KINDS = ("flat", "hnsw")
 KINDS = (AUTO, *STORED_KINDS, "none")
 
 FLAT_BYTES = 250_000_000
-"""A flat index is scanned by one core at memory speed: 50 ms at 5 GB/s, or 17 ms at the 14 GB/s that were measured."""
+"""A flat index is scanned by one core at memory speed: 50 ms at 5 GB/s, or 17 ms at the 14 GB/s
+that were measured.
+"""
 
-# HNSW: up to 2 m links per vector on the ground level, chosen from ef_construction candidates. For 100,000 x 384
-# clustered vectors, recall 0.99 takes half the time that it takes with 24, 120 and all links used: the links that the
-# selection drops lead to the same regions again.
+# HNSW: up to 2 m links per vector on the ground level, chosen from ef_construction candidates. For
+# 100,000 x 384 clustered vectors, recall 0.99 takes half the time that it takes with 24, 120 and
+# all links used: the links that the selection drops lead to the same regions again.
 M = 16
 EF_CONSTRUCTION = 200
 # Memory for blocks of vectors and queries during a build.
@@ -67,7 +71,9 @@ def memory_of(kind: str, n: int, dim: int) -> int:
 
 
 def parse_memory(text: str) -> int:
-    """Parse an amount of memory, such as ``8GB``, ``500 MB``, ``2GiB`` or a number of bytes, and return it in bytes."""
+    """Parse an amount of memory, such as ``8GB``, ``500 MB``, ``2GiB`` or a number of bytes, and
+    return it in bytes.
+    """
     letters = text.strip().upper().removesuffix("B").rstrip()
     number = letters.rstrip("KMGTI")
     try:
@@ -80,7 +86,9 @@ def parse_memory(text: str) -> int:
 
 
 def shown_memory(n_bytes: int) -> str:
-    """Format an amount of memory in bytes, rounded up, in the form that :func:`parse_memory` reads: ``1.7GB``."""
+    """Format an amount of memory in bytes, rounded up, in the form that :func:`parse_memory` reads:
+    ``1.7GB``.
+    """
     for unit, size in (("GB", 10**9), ("MB", 10**6)):
         if n_bytes >= size:
             whole, tenths = divmod(-(-n_bytes * 10 // size), 10)
@@ -89,7 +97,9 @@ def shown_memory(n_bytes: int) -> str:
 
 
 def _memory_message(kind: str, n: int, dim: int, memory: int) -> str:
-    """Return the error message for an index that does not fit into the memory, with what would fit."""
+    """Return the error message for an index that does not fit into the memory, with what would
+    fit.
+    """
     needs = {name: memory_of(name, n, dim) for name in STORED_KINDS}
     fitting = [name for name in STORED_KINDS if needs[name] <= memory]
     problem = (

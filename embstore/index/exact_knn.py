@@ -1,8 +1,9 @@
 """Find the exact nearest neighbours of all vectors of a layer among themselves.
 
-FAISS finds candidates in float32, and their distances are recomputed in float64. The rounding error of float32 is
-bounded; a row whose ranking that bound does not decide (near duplicates, ties) is searched again in float64. Distances
-that differ by no more than the rounding errors of float64 are tied, and ordered by position.
+FAISS finds candidates in float32, and their distances are recomputed in float64. The rounding error
+of float32 is bounded; a row whose ranking that bound does not decide (near duplicates, ties) is
+searched again in float64. Distances that differ by no more than the rounding errors of float64 are
+tied, and ordered by position.
 """
 
 from collections.abc import Callable
@@ -36,13 +37,14 @@ _CHUNK = 1 << 16
 class Points:
     """Points with float64 distances, and float32 copies in which near points can be found.
 
-    For cosine the points are the unit vectors: the cosine is 1 − d²/2, and d still distinguishes nearly parallel
-    vectors whose cosines round to the same number.
+    For cosine the points are the unit vectors: the cosine is 1 − d²/2, and d still distinguishes
+    nearly parallel vectors whose cosines round to the same number.
 
     Attributes:
-        approx: Float32 copy (n, dim + 1) for approximate search: each row is the point y minus a centre, divided by
-            ``scale``, followed by −|y|²/2. This keeps the order of distances, keeps float32's digits where all points
-            share a large component, and lets no square overflow.
+        approx: Float32 copy (n, dim + 1) for approximate search: each row is the point y minus a
+            centre, divided by ``scale``, followed by −|y|²/2. This keeps the order of distances,
+            keeps float32's digits where all points share a large component, and lets no square
+            overflow.
         norms: Norms of the centred and scaled points, float64 (n,).
         scale: Largest norm of a point, or 1 if all are zero.
     """
@@ -94,9 +96,11 @@ class Points:
         return points
 
     def distances(self, rows: Positions, columns: Positions) -> tuple[Float64Array, Float64Array]:
-        """Return the distances (n, m) between rows (n,) and other points (n, m), and bounds on their rounding errors.
+        """Return the distances (n, m) between rows (n,) and other points (n, m), and bounds on
+        their rounding errors.
 
-        They come from inner products, or from differences where cancellation would leave a larger relative error.
+        They come from inner products, or from differences where cancellation would leave a larger
+        relative error.
 
         Args:
             rows: Positions of points (n,).
@@ -132,23 +136,28 @@ class Points:
     def distances_by_differences(
         self, rows: Positions, columns: Positions
     ) -> tuple[Float64Array, Float64Array]:
-        """Return the same as :meth:`distances`, slower but in float64 precision also for near or equal points."""
+        """Return the same as :meth:`distances`, slower but in float64 precision also for near or
+        equal points.
+        """
         differences = self.exact(columns)
         differences -= self.exact(rows)[:, None]
         distances: Float64Array = np.sqrt(np.vecdot(differences, differences))
         return distances, self.error_by_differences(distances)
 
     def error_by_differences(self, distances: Float64Array) -> Float64Array:
-        """Return bounds on the rounding errors of distances from differences, with those of the unit vectors."""
+        """Return bounds on the rounding errors of distances from differences, with those of the
+        unit vectors.
+        """
         return (distances + (self._lengths is not None)) * rounding_error_bound(
             self.dim, np.float64
         )
 
     def squared_distances(self, rows: Positions, columns: Positions) -> Float64Array:
-        """Return the squared distances (n, m) between rows (n,) and columns (m,), in float64, from inner products.
+        """Return the squared distances (n, m) between rows (n,) and columns (m,), in float64, from
+        inner products.
 
-        They are |x|² + |y|² − 2 x·y of the points of :meth:`centred`: squared distances divided by ``scale`` squared.
-        Rounding may make those of equal points slightly negative.
+        They are |x|² + |y|² − 2 x·y of the points of :meth:`centred`: squared distances divided by
+        ``scale`` squared. Rounding may make those of equal points slightly negative.
         """
         left = self.centred(rows)
         squares = np.empty((len(rows), len(columns)))
@@ -165,7 +174,8 @@ class Points:
     def rounding_error_bound(
         self, rows: Positions, distances: Float64Array | float, dtype: type[np.floating[Any]]
     ) -> Float64Array:
-        """Return bounds on the rounding errors of |x|² + |y|² − 2 x·y, for points y near rows x (n,).
+        """Return bounds on the rounding errors of |x|² + |y|² − 2 x·y, for points y near rows x
+        (n,).
 
         |y| is at most |x| + |x − y|, and at most the largest norm. All values are scaled as in :meth:`centred`.
 
@@ -173,7 +183,7 @@ class Points:
             rows: Positions of the points x (n,).
             distances: Upper bounds on |x − y| (n,), scaled; infinity for all points.
             dtype: Float type in which the squares were computed.
-        """
+        """  # noqa: E501
         norms = self.norms[rows]
         bound: Float64Array = (norms + np.minimum(norms + distances, self._largest_norm)) ** 2
         bound *= rounding_error_bound(self.dim, dtype)
@@ -181,9 +191,10 @@ class Points:
 
 
 DISTANCES = ("cosine", "euclidean")
-# Candidates beyond k and the row itself: the gap to the 5th candidate is seldom within the rounding error of float32,
-# and in the second pass to the 48th. Distances of all candidates are computed only where the first k are undecided. If
-# more than 5 % of the rows are undecided, the data has many ties, and more candidates would not help.
+# Candidates beyond k and the row itself: the gap to the 5th candidate is seldom within the rounding
+# error of float32, and in the second pass to the 48th. Distances of all candidates are computed
+# only where the first k are undecided. If more than 5 % of the rows are undecided, the data has
+# many ties, and more candidates would not help.
 _MORE = 5
 _MANY_MORE = 48
 _FEW = 0.05
@@ -200,8 +211,8 @@ def neighbours_of_all(
 ) -> tuple[Positions, Float64Array]:
     """Return the k nearest other rows of every row.
 
-    A row is never its own neighbour: it is excluded by its position, so that its duplicates are kept. Time O(n² dim),
-    memory O(n (dim + k)).
+    A row is never its own neighbour: it is excluded by its position, so that its duplicates are
+    kept. Time O(n² dim), memory O(n (dim + k)).
 
     Args:
         vectors: Float array of shape (n, dim), finite.
@@ -210,8 +221,8 @@ def neighbours_of_all(
         report: Function that receives the finished share, in [0, 1].
 
     Returns:
-        Positions (n, k), nearest first, ties within the rounding error by ascending position; and cosines or distances
-        (n, k), float64, in the same order.
+        Positions (n, k), nearest first, ties within the rounding error by ascending position; and
+        cosines or distances (n, k), float64, in the same order.
     """
     return neighbours_of_rows(vectors, np.arange(len(vectors)), k, distance, report)
 
@@ -223,7 +234,9 @@ def neighbours_of_rows(
     distance: str = "cosine",
     report: Report | None = None,
 ) -> tuple[Positions, Float64Array]:
-    """Return the k nearest other rows (m, k) of the rows at some positions (m,), as :func:`neighbours_of_all`."""
+    """Return the k nearest other rows (m, k) of the rows at some positions (m,), as
+    :func:`neighbours_of_all`.
+    """
     check_known("distance", distance, DISTANCES)
     n = len(vectors)
     k = max(0, min(k, n - 1))
@@ -255,7 +268,9 @@ class _Found:
 
 
 def _search(points: Points, rows: Positions | slice, width: int, found: _Found) -> Positions:
-    """Store the neighbours of some rows among ``width`` candidates; return the rows that float32 does not decide."""
+    """Store the neighbours of some rows among ``width`` candidates; return the rows that float32
+    does not decide.
+    """
     import faiss
 
     n, k = found.positions.shape
@@ -292,7 +307,9 @@ def _search(points: Points, rows: Positions | slice, width: int, found: _Found) 
 def _others(
     queried: Positions, candidates: Positions, squares: Float64Array
 ) -> tuple[Positions, Float64Array]:
-    """Remove each row (m,) from its candidates and their squared distances, from (m, width) to (m, width − 1)."""
+    """Remove each row (m,) from its candidates and their squared distances, from (m, width) to (m,
+    width − 1).
+    """
     keep = candidates != queried[:, None]
     keep[keep.all(axis=1), -1] = (
         False  # the row itself is missing: it has so many ties that any may go
@@ -304,7 +321,9 @@ def _others(
 def _are_clear(
     points: Points, queried: Positions, squares: Float64Array, k: int
 ) -> NDArray[np.bool_]:
-    """Return whether approximate squared distances (m, width − 1) determine the k nearest of each row (m,)."""
+    """Return whether approximate squared distances (m, width − 1) determine the k nearest of each
+    row (m,).
+    """
     if squares.shape[1] == k:
         return np.zeros(len(queried), bool)
     gaps = squares[:, k] - squares[:, k - 1]
@@ -407,6 +426,7 @@ def _fill_rows(found: _Found, queried: Positions, rows: Positions, distances: Fl
     """Store, for each queried row, the first k candidates other than itself."""
     k = found.positions.shape[1]
     neighbours = rows != queried[:, None]
-    # Either the k + 1 candidates include the row itself, or all are others: keep the first k others.
+    # Either the k + 1 candidates include the row itself, or all are others: keep the first k
+    # others.
     order = np.argsort(~neighbours, axis=1, kind="stable")[:, :k]
     found.positions[queried], found.distances[queried] = rows[order], distances[order]

@@ -1,9 +1,10 @@
 """Search exact nearest neighbours by cosine: found by float32 products, decided by float64 cosines.
 
-What is found depends on nothing but the vectors: neither on the other queries of a call, nor on how they are cut into
-blocks. Float32 rounds unit vectors and their products. This error is bounded, and all items that it lets be among the k
-nearest are compared by their cosines in float64: the numbers that are returned, and that SQL gives. Equal ones are
-ordered by ascending id. Scores by 3CosMul, a product of cosines, are searched in the same way.
+What is found depends on nothing but the vectors: neither on the other queries of a call, nor on how
+they are cut into blocks. Float32 rounds unit vectors and their products. This error is bounded, and
+all items that it lets be among the k nearest are compared by their cosines in float64: the numbers
+that are returned, and that SQL gives. Equal ones are ordered by ascending id. Scores by 3CosMul, a
+product of cosines, are searched in the same way.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,7 +33,9 @@ Gather = Callable[[Ids], tuple[Ids, Vectors]]
 
 
 def unit_vectors(vectors: Vectors) -> Units:
-    """Return x/‖x‖ for each row, float32 of shape (n, dim), with norms computed in float64; zero rows stay zero."""
+    """Return x/‖x‖ for each row, float32 of shape (n, dim), with norms computed in float64; zero
+    rows stay zero.
+    """
     units = np.empty(vectors.shape, np.float32)
     n_done = 0
     for wide in in_float64(vectors):
@@ -55,7 +58,9 @@ def with_direction(ids: Ids, vectors: Vectors) -> tuple[Ids, Vectors]:
 
 
 def batches(blocks: Blocks, rows: int) -> Iterator[tuple[Ids, Units]]:
-    """Yield ids (n,) and unit vectors (n, dim), in batches of at least ``rows``; zero vectors are skipped."""
+    """Yield ids (n,) and unit vectors (n, dim), in batches of at least ``rows``; zero vectors are
+    skipped.
+    """
     ids: list[Ids] = []
     units: list[Units] = []
     for all_ids, all_vectors in blocks:
@@ -70,7 +75,9 @@ def batches(blocks: Blocks, rows: int) -> Iterator[tuple[Ids, Units]]:
 
 
 def sample(ids: Ids, n: int) -> Ids:
-    """Return a random sample of n ids, ascending, or all if there are fewer: those with the lowest hashes."""
+    """Return a random sample of n ids, ascending, or all if there are fewer: those with the lowest
+    hashes.
+    """
     return np.sort(ids[np.argsort(_hashes(ids))[:n]])
 
 
@@ -84,19 +91,24 @@ def _hashes(ids: Ids) -> NDArray[np.uint64]:
 
 
 FLOAT32_ROUNDING = 1.5
-"""Error of a cosine by float32 products and norms, relative to that of a product: half of it is that of the norm."""
+"""Error of a cosine by float32 products and norms, relative to that of a product: half of it is
+that of the norm.
+"""
 _SQUARES = (1e-20, 1e20)  # squared norms of vectors whose products neither overflow nor lose digits
 _PENDING = 4  # items of each query, in multiples of k, that are compared in float64 at once
 
 UNIT_ROUNDING = 2.0**-24 + 2.0**-40
-"""Bound on the norm of a unit vector's rounding error in float32, with that of a float64 product with it."""
+"""Bound on the norm of a unit vector's rounding error in float32, with that of a float64 product
+with it.
+"""
 
 
 def search_exact(blocks: BlocksWithSquares, queries: Vectors, k: int) -> tuple[Ids, Float64Array]:
     """Search blocks of vectors without an index.
 
     Args:
-        blocks: Item ids (n,), vectors (n, dim) and their squared norms (n,); zero vectors are skipped.
+        blocks: Item ids (n,), vectors (n, dim) and their squared norms (n,); zero vectors are
+            skipped.
         queries: Vectors (q, dim), not necessarily normalised.
         k: Number of neighbours.
 
@@ -113,8 +125,8 @@ def search_exact(blocks: BlocksWithSquares, queries: Vectors, k: int) -> tuple[I
 class _Nearest:
     """The k nearest items of some queries, among those that were added.
 
-    Items that float32 does not exclude are pending until there are several of each query: then their cosines are
-    computed in float64.
+    Items that float32 does not exclude are pending until there are several of each query: then
+    their cosines are computed in float64.
     """
 
     def __init__(self, queries: Vectors, k: int) -> None:
@@ -159,7 +171,9 @@ class _Nearest:
         self._pending, self._n_pending = [], 0
 
     def result(self) -> tuple[Ids, Float64Array]:
-        """Return the item ids and cosines, each (q, k), best first; fewer columns if there are fewer items."""
+        """Return the item ids and cosines, each (q, k), best first; fewer columns if there are
+        fewer items.
+        """
         if self._pending:
             self._compare()
         if not self._best:
@@ -178,7 +192,8 @@ def with_squares(blocks: Blocks) -> Iterator[tuple[Ids, Vectors, NDArray[np.floa
 def float32_cosines(
     vectors: Vectors, squares: NDArray[np.floating], units: Units
 ) -> NDArray[np.float32]:
-    """Return the float32 cosines (q, n) of vectors (n, dim) with unit vectors (q, dim); −∞ for zero vectors.
+    """Return the float32 cosines (q, n) of vectors (n, dim) with unit vectors (q, dim); −∞ for zero
+    vectors.
 
     Their rounding errors are at most ``FLOAT32_ROUNDING`` times :func:`.rounding_error_bound`.
 
@@ -197,19 +212,23 @@ def float32_cosines(
 
 
 def nearest(ids: Ids, vectors: Vectors, query: Vectors, k: int) -> tuple[Ids, Float64Array]:
-    """Return the ids and cosines of the k nearest of n items, best first, equal cosines by ascending id.
+    """Return the ids and cosines of the k nearest of n items, best first, equal cosines by
+    ascending id.
 
     Their vectors (n, dim), stored or transformed, and the query (dim,) are not zero.
     """
     if len(ids) > k:
-        # Each cosine has two errors: that of its approximation, and that of the one that is returned.
+        # Each cosine has two errors: that of its approximation, and that of the one that is
+        # returned.
         near = above(approximate_cosines(vectors, query), k, 2 * cosine_error(query.size))
         ids, vectors = ids[near], vectors[near]
     return highest(ids, cosines_of(vectors, query), k)
 
 
 def highest(ids: Ids, values: Float64Array, k: int) -> tuple[Ids, Float64Array]:
-    """Return the ids and values of the k highest values (n,), best first, equal ones by ascending id."""
+    """Return the ids and values of the k highest values (n,), best first, equal ones by ascending
+    id.
+    """
     order = np.lexsort((ids, -values))[:k]
     return ids[order], values[order]
 
@@ -224,10 +243,11 @@ def inner_products(units: Units, queries: Units) -> Units:
 
 
 def candidates_by_distance(squares: NDArray[np.floating], k: int, dim: int) -> Positions:
-    """Return the positions of all vectors that can be among the k nearest, given the rounding error of the distances.
+    """Return the positions of all vectors that can be among the k nearest, given the rounding error
+    of the distances.
 
-    Unlike a product, a distance that is computed from differences has a small error where all vectors are nearly
-    parallel. That of the unit vectors themselves is added to it.
+    Unlike a product, a distance that is computed from differences has a small error where all
+    vectors are nearly parallel. That of the unit vectors themselves is added to it.
 
     Args:
         squares: Float32 squared distances (n,) of unit vectors to a query.
@@ -241,7 +261,9 @@ def candidates_by_distance(squares: NDArray[np.floating], k: int, dim: int) -> P
 
 
 def above(values: NDArray[np.floating], k: int, error: float) -> Positions:
-    """Return the positions of all values (n,), n > k, exact to ``error``, that can be among the k highest."""
+    """Return the positions of all values (n,), n > k, exact to ``error``, that can be among the k
+    highest.
+    """
     return np.flatnonzero(values >= np.partition(values, -k)[-k] - 2 * error)
 
 
@@ -260,13 +282,16 @@ def approximate_cosines(vectors: Vectors, query: Vectors) -> Float64Array:
 
 
 EPSILON = 1e-6
-"""Number that is added to a denominator, so that it is not zero: that of gensim's ``most_similar_cosmul``."""
+"""Number that is added to a denominator, so that it is not zero: that of gensim's
+``most_similar_cosmul``.
+"""
 
 
 def product_scores(
     cosines: Float64Array, positive: Sequence[int], negative: Sequence[int]
 ) -> Float64Array:
-    """Compute Π (1 + cos(x, p))/2 ÷ (Π (1 + cos(x, q))/2 + ε): Levy & Goldberg (2014), CoNLL, as gensim computes it.
+    """Compute Π (1 + cos(x, p))/2 ÷ (Π (1 + cos(x, q))/2 + ε): Levy & Goldberg (2014), CoNLL, as
+    gensim computes it.
 
     Args:
         cosines: Cosine of each word with each item (words, n), in [-1, 1].
@@ -286,7 +311,8 @@ def product_scores(
 def search_products(
     blocks: Blocks, words: Vectors, positive: Sequence[int], negative: Sequence[int], k: int
 ) -> tuple[Ids, Float64Array]:
-    """Search blocks of vectors for the items with the highest scores, as :func:`search_exact` by cosine.
+    """Search blocks of vectors for the items with the highest scores, as :func:`search_exact` by
+    cosine.
 
     Args:
         blocks: Pairs of item ids (n,) and vectors (n, dim); zero vectors are skipped.
@@ -316,10 +342,11 @@ def _candidates(
     k: int,
     bound: tuple[int, float],
 ) -> Positions:
-    """Return the positions of all items that can be among the k best, given the rounding error of float32 products.
+    """Return the positions of all items that can be among the k best, given the rounding error of
+    float32 products.
 
-    The products are of the words with the items (words, n); the bound is the dimension of the vectors, and the score
-    that an item must reach.
+    The products are of the words with the items (words, n); the bound is the dimension of the
+    vectors, and the score that an item must reach.
     """
     dim, lowest = bound
     error = 2 * rounding_error_bound(

@@ -1,8 +1,8 @@
 """Make, reorder, save, load and search the FAISS indexes; vectors are addressed by position.
 
-All vectors are unit vectors, so that their inner products are cosines. A graph is linked and searched by Euclidean
-distances, which are in the same order: where a dimension dominates, all cosines are nearly 1, and float32 products
-cannot tell them apart.
+All vectors are unit vectors, so that their inner products are cosines. A graph is linked and
+searched by Euclidean distances, which are in the same order: where a dimension dominates, all
+cosines are nearly 1, and float32 products cannot tell them apart.
 """
 
 import errno
@@ -24,7 +24,8 @@ from embstore.storage.cache import StoredFile
 if TYPE_CHECKING:
     import faiss
 
-# Groups of up to 64 vectors are not divided: they fill a few pages. A leader has at least 32 followers on average.
+# Groups of up to 64 vectors are not divided: they fill a few pages. A leader has at least 32
+# followers on average.
 _UNDIVIDED, _FOLLOWERS = 64, 32
 _DEPTH = 4  # limit of the recursion, for vectors that cannot be divided well
 _ASSIGNED_BYTES = 8 << 20  # size of the vectors that are assigned at once
@@ -33,9 +34,9 @@ _ASSIGNED_BYTES = 8 << 20  # size of the vectors that are assigned at once
 def similarity_order(units: Units) -> Positions:
     """Return a permutation (n,) of the vectors in which similar ones are adjacent.
 
-    Each vector is assigned to the nearest of √n leaders, which are vectors themselves; the groups are divided
-    recursively in the same way, and the members of the last groups are sorted by their cosine to the leader. Cost: n √n
-    products.
+    Each vector is assigned to the nearest of √n leaders, which are vectors themselves; the groups
+    are divided recursively in the same way, and the members of the last groups are sorted by their
+    cosine to the leader. Cost: n √n products.
     """
     return np.concatenate([*_ordered(units, np.arange(len(units)), _DEPTH)])
 
@@ -86,7 +87,9 @@ def make(design: Design, dim: int, n: int = 0) -> "faiss.IndexIDMap":
 
 
 def _reserve(flat: Any, n: int) -> None:
-    """Reserve memory for n vectors: a buffer that grows by doubling takes up to three times its size meanwhile."""
+    """Reserve memory for n vectors: a buffer that grows by doubling takes up to three times its
+    size meanwhile.
+    """
     flat.codes.resize(n * flat.code_size)
     flat.codes.resize(0)
 
@@ -129,14 +132,17 @@ def save(index: "faiss.IndexIDMap", path: Path) -> None:
 
 
 def load(file: StoredFile, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDMap":
-    """Return the index in a file: a flat index, or a graph over one, of as many vectors as its card says.
+    """Return the index in a file: a flat index, or a graph over one, of as many vectors as its card
+    says.
 
-    FAISS reads whatever a file declares: any kind of index nested in any other, with lists in other files.
+    FAISS reads whatever a file declares: any kind of index nested in any other, with lists in other
+    files.
     """
     import faiss as untyped
 
     faiss: Any = untyped
-    # The first flag maps the vectors. With it, the second makes FAISS refuse lists that are in another file.
+    # The first flag maps the vectors. With it, the second makes FAISS refuse lists that are in
+    # another file.
     flags = faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY
     path = file.path
     try:
@@ -205,7 +211,9 @@ def storage_of(inner: Any) -> Any:
 
 
 def units_of(inner: Any) -> Units:
-    """Return the vectors (n, dim) of an index, as a view; of one that is memory-mapped they may not be aligned."""
+    """Return the vectors (n, dim) of an index, as a view; of one that is memory-mapped they may not
+    be aligned.
+    """
     import faiss
 
     codes = storage_of(inner).codes
@@ -220,10 +228,12 @@ def units_of(inner: Any) -> Units:
 def find(
     graph: Any, units: Units, k: int, effort: int, members: NDArray[np.bool_] | None = None
 ) -> tuple[Positions, NDArray[np.float32]]:
-    """Search a graph by position with a search width, among the members of a mask (n_total,) or all.
+    """Search a graph by position with a search width, among the members of a mask (n_total,) or
+    all.
 
     Returns:
-        Positions and squared distances, each (n, k), nearest first; position -1 where fewer were found.
+        Positions and squared distances, each (n, k), nearest first; position -1 where fewer were
+        found.
     """
     import faiss as untyped  # its stubs lack what its Python layer adds
 

@@ -1,4 +1,6 @@
-"""Search a graph: candidates by float32 distances, ranked by the float64 cosines of their stored vectors."""
+"""Search a graph: candidates by float32 distances, ranked by the float64 cosines of their stored
+vectors.
+"""
 
 import math
 from collections.abc import Mapping
@@ -66,8 +68,9 @@ class Graph:
             members: Mask (n_total,) of the positions that may be returned; None for all.
 
         Returns:
-            Item ids and cosines, each (n, k), best first, with fewer columns if the graph has fewer items; id -1 where
-            fewer were found. None if a scan of the members is faster, or the graph does not lead to enough of them.
+            Item ids and cosines, each (n, k), best first, with fewer columns if the graph has fewer
+            items; id -1 where fewer were found. None if a scan of the members is faster, or the
+            graph does not lead to enough of them.
         """
         n = len(self.ids) if members is None else int(members.sum())
         k = min(k, n)
@@ -97,14 +100,18 @@ class Graph:
         return self._ranked(queries, near, k, gather)
 
     def _effort(self, k: int, n: int) -> int:
-        """Return the search width for k of n allowed items: in proportion, since other items are visited too."""
+        """Return the search width for k of n allowed items: in proportion, since other items are
+        visited too.
+        """
         scale = max(1.0, k / (TUNED_K + 1))
         return math.ceil(self.effort.get("ef_search", 1) * scale * len(self.ids) / n)
 
     def _ranked(
         self, queries: Vectors, near: list[Ids], k: int, gather: Gather
     ) -> tuple[Ids, Float64Array]:
-        """Return the best of some items (m,) of each query, by the cosines of their stored vectors."""
+        """Return the best of some items (m,) of each query, by the cosines of their stored
+        vectors.
+        """
         wanted = distinct(np.concatenate(near))
         stored_ids, vectors = gather(wanted)
         if not np.array_equal(stored_ids, wanted):

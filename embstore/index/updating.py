@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 _PARALLEL_BYTES = 64 << 20  # memory limit in bytes for flat indexes that are built in parallel
 
-# Growth since the recall was measured above which a graph is rebuilt, if too few vectors are new to measure it again.
+# Growth since the recall was measured above which a graph is rebuilt, if too few vectors are new to
+# measure it again.
 _OUTGROWN = 1.2
 
 Action = Literal["built", "extended", "kept"]
@@ -70,7 +71,9 @@ class Indexed:
 def update_indexes(
     place: Path | StoreFiles, card: Card, kind: str, *, memory: int | None = None
 ) -> list[Indexed]:
-    """Build or extend the outdated indexes of a space, and commit them; with ``kind="none"``, remove all of them."""
+    """Build or extend the outdated indexes of a space, and commit them; with ``kind="none"``,
+    remove all of them.
+    """
     if kind == "none":
         remove_indexes(place, card.space)
         return []
@@ -112,7 +115,9 @@ def recall_notes(card: Card, results: Sequence[Indexed]) -> list[str]:
 def check_memory(
     place: Path | StoreFiles, card: Card, n_new: int, kind: str, memory: int | None
 ) -> None:
-    """Raise UsageError if the memory limit is too small for an index of a space's stored and new vectors."""
+    """Raise UsageError if the memory limit is too small for an index of a space's stored and new
+    vectors.
+    """
     if kind == "none" or memory is None or not n_new:
         return
     base, layer = StoreFiles.of_folder(place).find_manifest() or EMPTY, card.layers.ids[0]
@@ -124,7 +129,9 @@ def check_memory(
 def index_layers(
     place: Path | StoreFiles, card: Card, layers: Sequence[Layer], choice: Choice
 ) -> list[Indexed]:
-    """Update the indexes of some layers, several flat ones in parallel, and commit them together."""
+    """Update the indexes of some layers, several flat ones in parallel, and commit them
+    together.
+    """
     catalog = Catalog(place)
     if catalog.is_empty(card.space):
         return []
@@ -195,7 +202,9 @@ class _Work:
 
     @classmethod
     def of(cls, catalog: Catalog, card: Card, layer: Layer, choice: Choice) -> "_Work":
-        """Decide how to update the index of a layer, from the facts of its existing one and the request."""
+        """Decide how to update the index of a layer, from the facts of its existing one and the
+        request.
+        """
         file = catalog.index(card.space, layer.id)
         stored = None if file is None else IndexCard.from_entry(file.entry)
         requested_kind = choice.kind or (AUTO if stored is None else stored.requested_kind)
@@ -240,7 +249,9 @@ class _Work:
         )
 
     def _old(self) -> "tuple[faiss.IndexIDMap, IndexCard] | None":
-        """Load the existing index to extend it; None if it is damaged, or has an item that the layer has not."""
+        """Load the existing index to extend it; None if it is damaged, or has an item that the
+        layer has not.
+        """
         assert self.stored is not None
         file, card = self.stored
         with suppress(DamagedError):
@@ -268,8 +279,8 @@ def _needed(
 def _n_parallel(works: Sequence[_Work]) -> int:
     """Return the number of indexes to build in parallel.
 
-    For flat indexes, one more than there are cores, as each waits for the disk, within a memory limit. For other kinds
-    one, as FAISS itself uses all cores.
+    For flat indexes, one more than there are cores, as each waits for the disk, within a memory
+    limit. For other kinds one, as FAISS itself uses all cores.
     """
     if any(work.design.kind != "flat" for work in works):
         return 1
@@ -278,7 +289,9 @@ def _n_parallel(works: Sequence[_Work]) -> int:
 
 
 def machine_memory() -> int:
-    """Return the memory of this machine in bytes, or the memory limit of this process's container."""
+    """Return the memory of this machine in bytes, or the memory limit of this process's
+    container.
+    """
     n_bytes = (
         os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         if hasattr(os, "sysconf")

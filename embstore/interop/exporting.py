@@ -35,7 +35,9 @@ Transform = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 
 
 class Rows(NamedTuple):
-    """Some items (n) of an export, with their vectors (layers, n, dim); ``start`` items are before them."""
+    """Some items (n) of an export, with their vectors (layers, n, dim); ``start`` items are before
+    them.
+    """
 
     start: int
     items: Sequence[Item]
@@ -46,9 +48,14 @@ class Selected:
     """The selected items of a space, and the layers to export."""
 
     def __init__(
-        self, catalog: Catalog, card: Card, layers: Sequence[Layer], selection: Selection, keep: Sequence[str],
+        self,
+        catalog: Catalog,
+        card: Card,
+        layers: Sequence[Layer],
+        selection: Selection,
+        keep: Sequence[str],
         report: Callable[[int, int], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._catalog, self.card, self.layers, self._selection = (
             catalog,
             card,
@@ -81,9 +88,14 @@ class Selected:
                 self._columns = transform.columns
                 self.notes += [f"layer {layer.name}: {note}" for note in transform.notes]
         self.record: dict[str, Any] = {  # what the export says of itself
-            "card": card.to_dict(), "layers": [layer._asdict() for layer in layers], "n": self.n, "dim": self.dim,
-            **selection.columns(), **missing, "embstore": __version__,
-        }  # fmt: skip
+            "card": card.to_dict(),
+            "layers": [layer._asdict() for layer in layers],
+            "n": self.n,
+            "dim": self.dim,
+            **selection.columns(),
+            **missing,
+            "embstore": __version__,
+        }
 
     @cached_property
     def n(self) -> int:
@@ -127,14 +139,18 @@ class Selected:
     def neighbours(
         self, layer: Layer, k: int
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-        """Return the k nearest other items of every item of a layer by cosine, by an exact search in memory.
+        """Return the k nearest other items of every item of a layer by cosine, by an exact search
+        in memory.
 
-        They are ids of the items with a direction (n,), positions of the neighbours in them (n, k), and cosines (n, k).
+        They are ids of the items with a direction (n,), positions of the neighbours in them (n, k),
+        and cosines (n, k).
         """
         return StoredLayer(self._catalog, self.card, layer, self._only).neighbours(k)
 
     def positions(self, layer: Layer) -> tuple[Ids, NDArray[np.float32]]:
-        """Return the ids of the items on the map of a layer by ``map_method``, ascending, and positions (n, 2)."""
+        """Return the ids of the items on the map of a layer by ``map_method``, ascending, and
+        positions (n, 2).
+        """
         from embstore.query.layer_maps import map_points
 
         together = ",".join(each.name for each in self.layers)
@@ -231,13 +247,21 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
             atomic.write_bytes(file, (record_text(selected.record) + "\n").encode())
         files = [*_published(temp, dest, force=request.force), *beside]
     return ExportReport(
-        tuple(files), card.space, name, layers.names, selected.n, selected.dim, sum(map(disk.size, files)),
+        tuple(files),
+        card.space,
+        name,
+        layers.names,
+        selected.n,
+        selected.dim,
+        sum(map(disk.size, files)),
         (*cut_notes([card], request.layers or ""), *selected.notes, *more),
-    )  # fmt: skip
+    )
 
 
 def _published(temp: Path, dest: Path, *, force: bool) -> list[Path]:
-    """Rename a file or folder to its place, and list its files; ``force`` replaces the folder of an earlier export."""
+    """Rename a file or folder to its place, and list its files; ``force`` replaces the folder of an
+    earlier export.
+    """
     if not disk.is_folder(temp):
         atomic.publish(temp, dest)
         return [dest]

@@ -28,7 +28,9 @@ _NO_USE = {
 
 
 class Reader(NamedTuple):
-    """A format that can be imported: by a function of a module of this package, which is imported only then."""
+    """A format that can be imported: by a function of a module of this package, which is imported
+    only then.
+    """
 
     function: str  # module:name
     suffixes: tuple[str, ...]
@@ -44,31 +46,72 @@ class Reader(NamedTuple):
 
 
 READERS = {
-    "npy": Reader("read_arrays:open_npy", (".npy",), "NumPy array (n, dim) or (layers, n, dim); the texts by ⦃texts⦄",
-                  _TEXTS),
-    "npz": Reader("read_arrays:open_npz", (".npz",),
-                  "NumPy archive with such an array, and texts as an array of strings", _ALL),
-    "npy-folder": Reader("read_arrays:open_npy_folder", (), "folder that embstore export --as npy wrote", ("texts",)),
-    "parquet": Reader("read_tables:open_parquet", (".parquet",),
-                      "Parquet with a column of texts, and of vectors as lists", _COLUMNS),
-    "word2vec": Reader("read_word2vec:open_word2vec", (".vec",), "word2vec's text format, fastText's .vec, also .gz"),
-    "word2vec-binary": Reader("read_word2vec:open_word2vec_binary", (".bin",), "word2vec's binary format, also .gz"),
-    "glove": Reader("read_word2vec:open_glove", (), "GloVe's text format, without a header, also .gz"),
-    "safetensors": Reader("read_safetensors:open_safetensors", (".safetensors",), "a tensor, or one for each layer",
-                          _ALL),
-    "arrow": Reader("read_tables:open_arrow", (".arrow", ".feather"), "Arrow IPC with such columns", _COLUMNS),
-    "datasets": Reader("read_tables:open_datasets", (),
-                       "folder of the library datasets: save_to_disk, or Parquet files", _COLUMNS),
-    "gensim": Reader("read_arrays:open_gensim", (".kv", ".model"),
-                     "gensim's own format (a pickle): ⦃allow-pickle=True⦄"),
-    "anndata": Reader("read_arrays:open_anndata", (".h5ad",),
-                      "AnnData, if its package is installed: X, obsm or layers", _COLUMNS),
-}  # fmt: skip
+    "npy": Reader(
+        "read_arrays:open_npy",
+        (".npy",),
+        "NumPy array (n, dim) or (layers, n, dim); the texts by ⦃texts⦄",
+        _TEXTS,
+    ),
+    "npz": Reader(
+        "read_arrays:open_npz",
+        (".npz",),
+        "NumPy archive with such an array, and texts as an array of strings",
+        _ALL,
+    ),
+    "npy-folder": Reader(
+        "read_arrays:open_npy_folder", (), "folder that embstore export --as npy wrote", ("texts",)
+    ),
+    "parquet": Reader(
+        "read_tables:open_parquet",
+        (".parquet",),
+        "Parquet with a column of texts, and of vectors as lists",
+        _COLUMNS,
+    ),
+    "word2vec": Reader(
+        "read_word2vec:open_word2vec",
+        (".vec",),
+        "word2vec's text format, fastText's .vec, also .gz",
+    ),
+    "word2vec-binary": Reader(
+        "read_word2vec:open_word2vec_binary", (".bin",), "word2vec's binary format, also .gz"
+    ),
+    "glove": Reader(
+        "read_word2vec:open_glove", (), "GloVe's text format, without a header, also .gz"
+    ),
+    "safetensors": Reader(
+        "read_safetensors:open_safetensors",
+        (".safetensors",),
+        "a tensor, or one for each layer",
+        _ALL,
+    ),
+    "arrow": Reader(
+        "read_tables:open_arrow", (".arrow", ".feather"), "Arrow IPC with such columns", _COLUMNS
+    ),
+    "datasets": Reader(
+        "read_tables:open_datasets",
+        (),
+        "folder of the library datasets: save_to_disk, or Parquet files",
+        _COLUMNS,
+    ),
+    "gensim": Reader(
+        "read_arrays:open_gensim",
+        (".kv", ".model"),
+        "gensim's own format (a pickle): ⦃allow-pickle=True⦄",
+    ),
+    "anndata": Reader(
+        "read_arrays:open_anndata",
+        (".h5ad",),
+        "AnnData, if its package is installed: X, obsm or layers",
+        _COLUMNS,
+    ),
+}
 """The formats that can be imported, by name."""
 
 
 class Writer(NamedTuple):
-    """A format that can be exported: by a function of a path and the selected vectors, which may return notes."""
+    """A format that can be exported: by a function of a path and the selected vectors, which may
+    return notes.
+    """
 
     function: str  # module:name
     suffixes: tuple[str, ...]  # that choose it
@@ -91,23 +134,59 @@ class Writer(NamedTuple):
 
 
 WRITERS = {
-    "npy": Writer("write_arrays:write_npy", (), "folder of vectors.npy, ids.npy, texts.jsonl and card.json",
-                  is_folder=True),
-    "parquet": Writer("write_tables:write_parquet", (".parquet",), "Parquet, a row for each item and layer"),
-    "parquet-wide": Writer("write_tables:write_parquet_wide", (), "Parquet, a row for each item, layers as columns"),
-    "safetensors": Writer("write_arrays:write_safetensors", (".safetensors",), "tensors of layers, ids and texts"),
-    "datasets": Writer("write_tables:write_datasets", (), "folder that the library datasets loads, with README.md",
-                       is_folder=True),
-    "arrow": Writer("write_tables:write_arrow", (".arrow", ".feather"), "Arrow IPC, a row for each item and layer"),
-    "csv": Writer("write_tables:write_csv", (".csv",), "CSV, a row for each item and layer", card_beside=True),
-    "projector": Writer("write_words:write_projector", (), "folder for TensorBoard's projector", is_folder=True),
-    "embedding-atlas": Writer("write_tables:write_atlas", (),
-                              "folder for embedding-atlas: maps and neighbours of layers", is_folder=True),
-    "word2vec": Writer("write_words:write_word2vec", (".txt", ".vec"), "word2vec's text format", several_layers=False,
-                       card_beside=True),
-    "word2vec-binary": Writer("write_words:write_word2vec_binary", (".bin",), "word2vec's binary format",
-                              several_layers=False, card_beside=True),
-}  # fmt: skip
+    "npy": Writer(
+        "write_arrays:write_npy",
+        (),
+        "folder of vectors.npy, ids.npy, texts.jsonl and card.json",
+        is_folder=True,
+    ),
+    "parquet": Writer(
+        "write_tables:write_parquet", (".parquet",), "Parquet, a row for each item and layer"
+    ),
+    "parquet-wide": Writer(
+        "write_tables:write_parquet_wide", (), "Parquet, a row for each item, layers as columns"
+    ),
+    "safetensors": Writer(
+        "write_arrays:write_safetensors", (".safetensors",), "tensors of layers, ids and texts"
+    ),
+    "datasets": Writer(
+        "write_tables:write_datasets",
+        (),
+        "folder that the library datasets loads, with README.md",
+        is_folder=True,
+    ),
+    "arrow": Writer(
+        "write_tables:write_arrow",
+        (".arrow", ".feather"),
+        "Arrow IPC, a row for each item and layer",
+    ),
+    "csv": Writer(
+        "write_tables:write_csv", (".csv",), "CSV, a row for each item and layer", card_beside=True
+    ),
+    "projector": Writer(
+        "write_words:write_projector", (), "folder for TensorBoard's projector", is_folder=True
+    ),
+    "embedding-atlas": Writer(
+        "write_tables:write_atlas",
+        (),
+        "folder for embedding-atlas: maps and neighbours of layers",
+        is_folder=True,
+    ),
+    "word2vec": Writer(
+        "write_words:write_word2vec",
+        (".txt", ".vec"),
+        "word2vec's text format",
+        several_layers=False,
+        card_beside=True,
+    ),
+    "word2vec-binary": Writer(
+        "write_words:write_word2vec_binary",
+        (".bin",),
+        "word2vec's binary format",
+        several_layers=False,
+        card_beside=True,
+    ),
+}
 """The formats that can be exported, by name."""
 
 
@@ -119,7 +198,9 @@ def _function(place: str) -> Callable[..., Any]:
 
 
 def find_writer(dest: Path, format_name: str | None) -> str:
-    """Return the name of the format of an export: the one given, else by the suffix of its place."""
+    """Return the name of the format of an export: the one given, else by the suffix of its
+    place.
+    """
     if format_name is not None:
         check_known("format", format_name, WRITERS)
         return format_name

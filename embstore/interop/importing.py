@@ -1,8 +1,8 @@
 """Import vectors that were made elsewhere: read → stage → write → index.
 
-The texts are staged as those of a build are, and the vectors are kept on disk in the order of the shards. The shards
-are those that a build of the same texts would write, each committed when it is whole: an import that was interrupted
-goes on after the last one.
+The texts are staged as those of a build are, and the vectors are kept on disk in the order of the
+shards. The shards are those that a build of the same texts would write, each committed when it is
+whole: an import that was interrupted goes on after the last one.
 """
 
 import hashlib
@@ -105,15 +105,27 @@ def import_vectors(
         store.complete_sums([card])
         indexes = update_indexes(stored_files, card, options.index, memory=options.index_memory)
     return ImportReport(
-        root, card.space, files[0].format, staging.n_items - n_present, n_present, len(card.layers),
-        card.dim, n_bytes + sum(index.n_bytes for index in indexes), time.perf_counter() - began,
+        root,
+        card.space,
+        files[0].format,
+        staging.n_items - n_present,
+        n_present,
+        len(card.layers),
+        card.dim,
+        n_bytes + sum(index.n_bytes for index in indexes),
+        time.perf_counter() - began,
         (*stager.notes, *recall_notes(card, indexes)),
-    )  # fmt: skip
+    )
 
 
 def _write(
-    store: StoreWriter, card: Card, texts: StoredTexts, missing: MissingItems, parts: Parts, spool: Spool,
-) -> int:  # fmt: skip
+    store: StoreWriter,
+    card: Card,
+    texts: StoredTexts,
+    missing: MissingItems,
+    parts: Parts,
+    spool: Spool,
+) -> int:
     """Write the missing items shard by shard, and return the bytes written."""
     work = missing.work([card.space], parts)
     n_done = n_bytes = 0
@@ -141,17 +153,31 @@ def _imported_card(options: ImportOptions, files: Sequence[VectorFile], digest: 
     origins = [file.origin for file in files if file.origin is not None]
     origin = {key: origins[0][key] for key in _ORIGIN if key in origins[0]} if origins else None
     return Card(
-        space=options.name, model=options.name, checkpoint=str(hashes[0]["name"]) if hashes else "array", revision=None,
-        weights_sha256=digest, tokenizer_sha256=None, config_sha256=None, architecture="imported", unit=options.unit,
-        pooling=Pooling.IMPORTED, template=Template(), layers=choose_layers(files, options.layers), dim=files[0].dim,
-        dtype=_dtype(files, options), max_tokens=None, versions={"embstore": __version__, "numpy": np.__version__},
+        space=options.name,
+        model=options.name,
+        checkpoint=str(hashes[0]["name"]) if hashes else "array",
+        revision=None,
+        weights_sha256=digest,
+        tokenizer_sha256=None,
+        config_sha256=None,
+        architecture="imported",
+        unit=options.unit,
+        pooling=Pooling.IMPORTED,
+        template=Template(),
+        layers=choose_layers(files, options.layers),
+        dim=files[0].dim,
+        dtype=_dtype(files, options),
+        max_tokens=None,
+        versions={"embstore": __version__, "numpy": np.__version__},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         imported={"format": files[0].format, "files": hashes, "origin": origin},
-    )  # fmt: skip
+    )
 
 
 def choose_layers(files: Sequence[VectorFile], requested: str | None) -> Layers:
-    """Return the layers of imported vectors: those requested, else those that the file names, else from 0."""
+    """Return the layers of imported vectors: those requested, else those that the file names, else
+    from 0.
+    """
     n_layers = files[0].n_layers
     if requested is None:
         if (named := files[0].layers) is not None:
@@ -199,7 +225,9 @@ def _numbers(requested: str) -> list[int]:
 
 @contextmanager
 def _system_memory_pool() -> Iterator[None]:
-    """Let Arrow allocate as C does within the context: mimalloc keeps some 40 MB of the little that an import needs."""
+    """Let Arrow allocate as C does within the context: mimalloc keeps some 40 MB of the little that
+    an import needs.
+    """
     import pyarrow as pa
 
     usual = pa.default_memory_pool()
@@ -211,7 +239,9 @@ def _system_memory_pool() -> Iterator[None]:
 
 
 def _staging_memory(files: Sequence[VectorFile]) -> int:
-    """Return the memory for the texts in bytes: a part of what the vectors take, from 64 MB to a gigabyte."""
+    """Return the memory for the texts in bytes: a part of what the vectors take, from 64 MB to a
+    gigabyte.
+    """
     n_bytes = sum(path.stat().st_size for file in files for path in file.hashed)
     return min(max(n_bytes // 64, 64_000_000), 1_000_000_000)
 
@@ -247,7 +277,9 @@ def _check_names(card: Card, n_files: int) -> None:
 
 
 def _check_disk(stored: StoreFiles, files: Sequence[VectorFile], options: ImportOptions) -> None:
-    """Raise StoreError if the disk is too small for new vectors: a copy in float32 while they are read, and shards."""
+    """Raise StoreError if the disk is too small for new vectors: a copy in float32 while they are
+    read, and shards.
+    """
     n_values = sum((file.n or 0) * file.n_layers * file.dim for file in files)
     final_bytes = n_values * (2 if _dtype(files, options) == "float16" else 4)
     n_bytes = final_bytes + 4 * n_values
@@ -266,6 +298,8 @@ def _check_disk(stored: StoreFiles, files: Sequence[VectorFile], options: Import
 
 
 def _dtype(files: Sequence[VectorFile], options: ImportOptions) -> str:
-    """Return the stored dtype: the one requested, else float16 if the numbers of all files are of it, else float32."""
+    """Return the stored dtype: the one requested, else float16 if the numbers of all files are of
+    it, else float32.
+    """
     is_half = all(file.dtype.lstrip("<>=|") in ("f2", "float16") for file in files)
     return options.dtype or ("float16" if is_half else "float32")

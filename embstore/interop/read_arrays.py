@@ -1,7 +1,8 @@
 """Read NumPy's .npy and .npz, the folder of arrays that an export writes, and arrays in memory.
 
-Vectors are of one layer (n, dim) or of all (layers, n, dim), with their texts in another file or array. Here too are
-gensim's own format, which is a pickle, and AnnData (.h5ad), which their packages load.
+Vectors are of one layer (n, dim) or of all (layers, n, dim), with their texts in another file or
+array. Here too are gensim's own format, which is a pickle, and AnnData (.h5ad), which their
+packages load.
 """
 
 import hashlib
@@ -43,7 +44,9 @@ _IN_MEMORY = "the array"
 
 @dataclass(frozen=True, slots=True)
 class RawArray:
-    """An array in the plain bytes of a file: one layer (n, dim), or all of them (layers, n, dim)."""
+    """An array in the plain bytes of a file: one layer (n, dim), or all of them (layers, n,
+    dim).
+    """
 
     path: Path
     shape: tuple[int, ...]
@@ -55,7 +58,9 @@ class RawArray:
     )
 
     def mapped(self) -> NDArray[Any]:
-        """Return the array mapped into memory; its pages count as memory as long as the mapping is referred to."""
+        """Return the array mapped into memory; its pages count as memory as long as the mapping is
+        referred to.
+        """
         order: Literal["C", "F"] = "F" if self.fortran else "C"
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)
 
@@ -81,7 +86,9 @@ class RawArray:
 def memory_file(
     name: str, format_name: str, vectors: NDArray[Any], texts: Callable[[], Texts], **more: Any
 ) -> VectorFile:
-    """Return an array in memory, (n, dim) or (layers, n, dim), with a function that yields its texts, as a file."""
+    """Return an array in memory, (n, dim) or (layers, n, dim), with a function that yields its
+    texts, as a file.
+    """
     shape, dtype = vectors.shape, vectors.dtype
     return file_of_rows(
         name, format_name, shape, dtype, lambda a, b: vectors[..., a:b, :], texts, **more
@@ -129,7 +136,8 @@ def open_npy_folder(path: Path, options: ReadOptions) -> VectorFile:
 def open_npz(path: Path, options: ReadOptions) -> VectorFile:
     """Open a .npz file; its texts are an array of strings in it, or in the file of ``--texts``.
 
-    An array that ``savez`` wrote without compression is read block by block, another one is unpacked into memory.
+    An array that ``savez`` wrote without compression is read block by block, another one is
+    unpacked into memory.
     """
     check_regular(path)
     try:
@@ -250,7 +258,9 @@ def _marked(text: str) -> Marked:
 
 
 def open_gensim(path: Path, options: ReadOptions) -> VectorFile:
-    """Open what gensim's ``save`` writes: KeyedVectors, or a model with them; arrays in files beside it are mapped."""
+    """Open what gensim's ``save`` writes: KeyedVectors, or a model with them; arrays in files
+    beside it are mapped.
+    """
     check_regular(path)
     if not options.allow_pickle:
         raise SourceError(
@@ -315,7 +325,9 @@ def open_anndata(path: Path, options: ReadOptions) -> VectorFile:
 
 
 def _package(module: str, missing: str) -> Any:
-    """Import a module of a package that embstore does not require; raise UsageError if it is not installed."""
+    """Import a module of a package that embstore does not require; raise UsageError if it is not
+    installed.
+    """
     try:
         return import_module(module)
     except ImportError as error:

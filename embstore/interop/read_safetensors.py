@@ -1,7 +1,7 @@
 """Read safetensors: a tensor (n, dim) or (layers, n, dim), or one for each layer.
 
-The format is 8 bytes with the length of a JSON header, the header, and the bytes of the tensors. It is read here, not
-by its library, since that one knows no bfloat16 in NumPy and loads whole tensors.
+The format is 8 bytes with the length of a JSON header, the header, and the bytes of the tensors. It
+is read here, not by its library, since that one knows no bfloat16 in NumPy and loads whole tensors.
 """
 
 import re
@@ -26,7 +26,8 @@ from embstore.sources.files import open_binary
 
 _MAX_HEADER, _MAX_AXES = 100 << 20, 64  # as the library and NumPy have it
 _DTYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4",
+    "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
 }  # fmt: skip
 _NOT_VECTORS = (
@@ -112,7 +113,9 @@ def _tensor(path: Path, entry: dict[str, Any], begin: int, size: int) -> RawArra
 
 
 def _vectors(path: Path, tensors: dict[str, RawArray], requested: str | None) -> list[RawArray]:
-    """Return the tensors of vectors: the one requested, else one for each layer, else the only one that fits."""
+    """Return the tensors of vectors: the one requested, else one for each layer, else the only one
+    that fits.
+    """
     if requested is not None:
         check_known("tensor", requested, tensors)
         return [tensors[requested]]
@@ -133,17 +136,20 @@ def _vectors(path: Path, tensors: dict[str, RawArray], requested: str | None) ->
 
 
 def _position(name: str) -> tuple[bool, int]:
-    """Return the sort key of a tensor of a layer: numbers first, then the other form of the top layer."""
+    """Return the sort key of a tensor of a layer: numbers first, then the other form of the top
+    layer.
+    """
     layer = name.removeprefix("layer_")
     return (not layer.isdigit(), int(layer) if layer.isdigit() else 0)
 
 
 def _own_texts(arrays: Mapping[str, RawArray], path: Path) -> vector_file.Texts:
-    """Yield the texts that an export stores as tensors: their UTF-8 in one, and where each ends in another.
+    """Yield the texts that an export stores as tensors: their UTF-8 in one, and where each ends in
+    another.
 
     Args:
-        arrays: ``texts`` (bytes), ``text_offsets`` (n + 1), of occurrences also ``contexts``, ``context_offsets``
-            (n + 1), ``starts`` (n) and ``ends`` (n).
+        arrays: ``texts`` (bytes), ``text_offsets`` (n + 1), of occurrences also ``contexts``,
+            ``context_offsets`` (n + 1), ``starts`` (n) and ``ends`` (n).
         path: The file.
     """
     if "text_offsets" not in arrays:

@@ -1,7 +1,8 @@
-"""Read tables with a column of texts and one or more columns of vectors: Parquet, Arrow IPC, folders of datasets.
+"""Read tables with a column of texts and one or more columns of vectors: Parquet, Arrow IPC,
+folders of datasets.
 
-A table with one column of vectors has one layer, unless it has a column ``layer`` too: then it has a row for each item
-and layer. One with several columns of vectors has a layer in each.
+A table with one column of vectors has one layer, unless it has a column ``layer`` too: then it has
+a row for each item and layer. One with several columns of vectors has a layer in each.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,9 @@ _MAX_SHOWN = 12  # columns in a message
 
 Batches = Iterator[pa.RecordBatch]
 Reader = tuple[pa.Schema, Callable[[list[str], int], Batches]]
-"""Schema of an open file, and a function of columns and a number of rows that yields its rows in record batches."""
+"""Schema of an open file, and a function of columns and a number of rows that yields its rows in
+record batches.
+"""
 
 
 def open_parquet(path: Path, options: ReadOptions) -> VectorFile:
@@ -52,7 +55,9 @@ def open_arrow(path: Path, options: ReadOptions) -> VectorFile:
 
 
 def open_datasets(path: Path, options: ReadOptions) -> VectorFile:
-    """Open a folder that ``Dataset.save_to_disk`` wrote, or one of Parquet files that ``load_dataset`` loads."""
+    """Open a folder that ``Dataset.save_to_disk`` wrote, or one of Parquet files that
+    ``load_dataset`` loads.
+    """
     if is_file(path / "state.json"):
         return open_table(VectorTable(_saved_files(path), str(path), "datasets", _arrow), options)
     if is_file(path / "dataset_dict.json"):
@@ -172,9 +177,14 @@ def open_table(source: VectorTable, options: ReadOptions) -> VectorFile:
     n_layers = len(ids) or len(vectors)
     rows = rows_per_block(n_layers, dim)
     file = VectorFile(
-        source.name, source.format, n_layers, dim, dtype,
-        lambda: _blocks(source, [text, *spans], vectors, dim, rows, ids), hashed=source.files,
-    )  # fmt: skip
+        source.name,
+        source.format,
+        n_layers,
+        dim,
+        dtype,
+        lambda: _blocks(source, [text, *spans], vectors, dim, rows, ids),
+        hashed=source.files,
+    )
     return with_record(file, record)
 
 
@@ -280,7 +290,8 @@ def _blocks(
     rows: int,
     ids: Sequence[int],
 ) -> Iterator[Block]:
-    """Yield the rows of a table with a column of vectors for each layer, or with a row for each item and layer.
+    """Yield the rows of a table with a column of vectors for each layer, or with a row for each
+    item and layer.
 
     The latter has layers with these ids, whose items must be in one order.
     """

@@ -1,7 +1,8 @@
-"""Read word2vec's text format, GloVe's, and fastText's .vec: a key and its numbers on each line; and word2vec's binary.
+"""Read word2vec's text format, GloVe's, and fastText's .vec: a key and its numbers on each line;
+and word2vec's binary.
 
-word2vec and fastText begin with a line of two numbers, the vectors and their dimension; GloVe does not. In the binary
-format a key, a space and float32 numbers follow.
+word2vec and fastText begin with a line of two numbers, the vectors and their dimension; GloVe does
+not. In the binary format a key, a space and float32 numbers follow.
 """
 
 import io

@@ -1,7 +1,9 @@
-"""The record in every export: the card of the space, its layers, and how items and vectors were chosen.
+"""The record in every export: the card of the space, its layers, and how items and vectors were
+chosen.
 
-What is read of it is in a file that a user gives, so that each value is checked before it is used; anything but the
-record of an export is ignored. And the results of an import and an export, in sentences.
+What is read of it is in a file that a user gives, so that each value is checked before it is used;
+anything but the record of an export is ignored. And the results of an import and an export, in
+sentences.
 """
 
 import json
@@ -54,7 +56,9 @@ def parse_record(data: Any) -> Any:
 
 
 def with_record(file: VectorFile, record: Any) -> VectorFile:
-    """Return a file of vectors with the layers and the card that the record of an export names, if it is one."""
+    """Return a file of vectors with the layers and the card that the record of an export names, if
+    it is one.
+    """
     card = _card(record)
     return (
         file
@@ -64,7 +68,9 @@ def with_record(file: VectorFile, record: Any) -> VectorFile:
 
 
 def with_record_beside(file: VectorFile, path: Path) -> VectorFile:
-    """Return a file of vectors with what the record beside it names, if its vectors are of that dimension."""
+    """Return a file of vectors with what the record beside it names, if its vectors are of that
+    dimension.
+    """
     found = with_record(file, read_record(path.with_name(f"{path.name}.{CARD_FILE}")))
     return found if found.origin is not None and found.origin["dim"] == file.dim else file
 

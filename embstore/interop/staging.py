@@ -1,7 +1,9 @@
-"""Check the rows of files, and keep their texts and vectors on disk until they are written by item id.
+"""Check the rows of files, and keep their texts and vectors on disk until they are written by item
+id.
 
-Vectors go to one of a few files by the first bits of their key, so that those of a range of keys are together: a shard
-is read back from one or two of them, in memory that does not grow with their number.
+Vectors go to one of a few files by the first bits of their key, so that those of a range of keys
+are together: a shard is read back from one or two of them, in memory that does not grow with their
+number.
 """
 
 from collections.abc import Iterator
@@ -158,7 +160,8 @@ class Stager:
         self._staging.deduplicate(is_distinct=True)
 
     def _checked(self, block: Block, file: VectorFile) -> NDArray[np.float32]:
-        """Return the vectors of a block as float32; raise SourceError for the first that does not fit.
+        """Return the vectors of a block as float32; raise SourceError for the first that does not
+        fit.
 
         All are of one shape, finite, and representable in the stored dtype.
         """
@@ -223,7 +226,9 @@ def _text(given: str | Marked) -> str:
 
 
 def _occurrence(given: Marked, place: str) -> Item:
-    """Return the occurrence of a text in its sentence; raise SourceError if it is not at the span."""
+    """Return the occurrence of a text in its sentence; raise SourceError if it is not at the
+    span.
+    """
     text, context, span = given
     if not 0 <= span.start < span.end <= len(context) or context[span.start : span.end] != text:
         raise SourceError(

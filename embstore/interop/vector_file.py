@@ -1,7 +1,9 @@
-"""Open the files of a user, and define what a reader of a format returns: a file of vectors, read block by block.
+"""Open the files of a user, and define what a reader of a format returns: a file of vectors, read
+block by block.
 
-The texts of a bare array are in another file: a line of .txt is a text; .jsonl has one object a line, ``{"text": …}``,
-for occurrences with ``context``, ``start`` and ``end``; of .csv, .tsv and .parquet a column is read, as by a build.
+The texts of a bare array are in another file: a line of .txt is a text; .jsonl has one object a
+line, ``{"text": …}``, for occurrences with ``context``, ``start`` and ``end``; of .csv, .tsv and
+.parquet a column is read, as by a build.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -70,7 +72,8 @@ class VectorFile:
     format: str  # name of the format in :data:`embstore.interop.formats.READERS`
     n_layers: int
     dim: int
-    dtype: str  # NumPy's name of the type of its numbers: ``float32``, ``>f8`` …; ``text`` for decimal digits
+    # NumPy's name of the type of its numbers: ``float32``, ``>f8`` …; ``text`` for decimal digits
+    dtype: str
     blocks: Callable[[], Iterator[Block]]  # function that yields the rows from the beginning
     layers: Layers | None = None  # layers that the file itself names; None if it names none
     origin: dict[str, object] | None = (
@@ -91,7 +94,9 @@ def rows_per_block(n_layers: int, dim: int, item_bytes: int = 4) -> int:
 
 
 def check_regular(path: Path) -> int:
-    """Return the size of a file in bytes; raise SourceError unless it is a regular file that is not empty."""
+    """Return the size of a file in bytes; raise SourceError unless it is a regular file that is not
+    empty.
+    """
     found = status(path, str(path))
     if found is None:
         raise SourceError(f"{path} does not exist. Check the path.")
@@ -117,7 +122,9 @@ def is_folder(path: Path) -> bool:
 def texts_of(
     path: Path, options: ReadOptions, own: Callable[[], Texts] | None = None
 ) -> tuple[Callable[[], Texts], tuple[Path, ...]]:
-    """Return what yields the texts of an array, of ``--texts`` or its own, and the files that both are read from."""
+    """Return what yields the texts of an array, of ``--texts`` or its own, and the files that both
+    are read from.
+    """
     if options.texts is not None:
         return partial(file_texts, options.texts, options.column), (path, options.texts)
     if own is None:
@@ -129,18 +136,26 @@ def texts_of(
 
 
 def file_of_rows(
-    name: str, format_name: str, shape: Sequence[int], dtype: np.dtype[Any],
-    rows: Callable[[int, int], NDArray[Any]], texts: Callable[[], Texts], **more: Any,
-) -> VectorFile:  # fmt: skip
-    """Return vectors of one layer (n, dim) or of all (layers, n, dim) as a file, which is read block by block.
+    name: str,
+    format_name: str,
+    shape: Sequence[int],
+    dtype: np.dtype[Any],
+    rows: Callable[[int, int], NDArray[Any]],
+    texts: Callable[[], Texts],
+    **more: Any,
+) -> VectorFile:
+    """Return vectors of one layer (n, dim) or of all (layers, n, dim) as a file, which is read
+    block by block.
 
     Args:
         name: Name of the file in messages.
         format_name: Name of the format.
         shape: Shape of the vectors.
         dtype: Type of the vectors.
-        rows: Function that returns the vectors of rows start to end, (end - start, dim) or (layers, end - start, dim).
-        texts: Function that yields the texts of the rows in their order; SourceError if there are more or fewer.
+        rows: Function that returns the vectors of rows start to end, (end - start, dim) or (layers,
+            end - start, dim).
+        texts: Function that yields the texts of the rows in their order; SourceError if there are
+            more or fewer.
         more: Further members of the file.
     """
     if dtype.kind not in "fiu":

@@ -1,7 +1,8 @@
 """Write arrays: a folder of NumPy's .npy files, and safetensors.
 
-The library safetensors writes tensors that are in memory as a whole, so that the file is written here, block by block:
-8 bytes with the length of a JSON header, the header, and the bytes of the tensors.
+The library safetensors writes tensors that are in memory as a whole, so that the file is written
+here, block by block: 8 bytes with the length of a JSON header, the header, and the bytes of the
+tensors.
 """
 
 import json
@@ -23,7 +24,9 @@ _Entries = dict[str, tuple[str, tuple[int, ...]]]
 
 
 def write_npy(folder: Path, selected: Selected) -> None:
-    """Write vectors.npy, (n, dim) of one layer or (layers, n, dim) of several, ids.npy, texts.jsonl and card.json."""
+    """Write vectors.npy, (n, dim) of one layer or (layers, n, dim) of several, ids.npy, texts.jsonl
+    and card.json.
+    """
     n_layers = len(selected.layers)
     shape = (selected.n, selected.dim) if n_layers == 1 else (n_layers, selected.n, selected.dim)
     with (
@@ -63,7 +66,9 @@ def _text_line(item: Item) -> bytes:
 
 
 def write_safetensors(file: Path, selected: Selected) -> None:
-    """Write ``layer_0`` …, ``item_ids``, ``texts`` and ``text_offsets``, and the spans of occurrences."""
+    """Write ``layer_0`` …, ``item_ids``, ``texts`` and ``text_offsets``, and the spans of
+    occurrences.
+    """
     n = selected.n
     has_spans = selected.card.unit is Unit.OCCURRENCE
     entries: _Entries = {

@@ -1,9 +1,11 @@
-"""Write tables: Parquet (long and wide), Arrow IPC, CSV, and folders for the library datasets and embedding-atlas.
+"""Write tables: Parquet (long and wide), Arrow IPC, CSV, and folders for the library datasets and
+embedding-atlas.
 
-The long form has a row for each item and layer, the wide one for each item, with a column of vectors for each layer.
-A folder for embedding-atlas has Parquet with the map and the neighbours of each layer, and a state file:
-``embedding-atlas data.parquet --x x_0 --y y_0 --text text --state state.json`` shows a chart for each layer. The names
-of charts and layouts in the state are those of embedding-atlas 0.26.
+The long form has a row for each item and layer, the wide one for each item, with a column of
+vectors for each layer. A folder for embedding-atlas has Parquet with the map and the neighbours of
+each layer, and a state file:
+``embedding-atlas data.parquet --x x_0 --y y_0 --text text --state state.json`` shows a chart for
+each layer. The names of charts and layouts in the state are those of embedding-atlas 0.26.
 """
 
 import json
@@ -44,7 +46,9 @@ def write_arrow(file: Path, selected: Selected) -> None:
 
 
 def _write_long(file: Path, selected: Selected, open_writer: Callable[..., Any]) -> None:
-    """Write layer, layer_name, item_id, text, of occurrences context, start and end, the columns, and vector."""
+    """Write layer, layer_name, item_id, text, of occurrences context, start and end, the columns,
+    and vector.
+    """
     own = [pa.field("layer", pa.int16()), pa.field("layer_name", pa.string())]
     fields = [*own, *item_fields(selected), pa.field("vector", _vector_type(selected))]
     schema = pa.schema(fields, metadata=metadata(selected))
@@ -58,7 +62,9 @@ def _write_long(file: Path, selected: Selected, open_writer: Callable[..., Any])
 
 
 def write_parquet_wide(file: Path, selected: Selected) -> None:
-    """Write item_id, text, of occurrences context, start and end, the columns, and ``layer_0``, ``layer_1`` …."""
+    """Write item_id, text, of occurrences context, start and end, the columns, and ``layer_0``,
+    ``layer_1`` ….
+    """
     layers = [pa.field(f"layer_{layer.name}", _vector_type(selected)) for layer in selected.layers]
     schema = pa.schema([*item_fields(selected), *layers], metadata=metadata(selected))
     with (
@@ -71,7 +77,9 @@ def write_parquet_wide(file: Path, selected: Selected) -> None:
 
 
 def write_csv(file: Path, selected: Selected) -> None:
-    """Write layer, item_id, text …, and the components ``v0``, ``v1`` … in the fewest digits of their values."""
+    """Write layer, item_id, text …, and the components ``v0``, ``v1`` … in the fewest digits of
+    their values.
+    """
     from pyarrow.csv import CSVWriter
 
     components = [pa.field(f"v{number}", pa.float32()) for number in range(selected.dim)]
@@ -110,7 +118,7 @@ configs:
 
 Written by [embstore](https://github.com/embstore/embstore) {selected.record["embstore"]}; `card.json` says of which
 checkpoint and items.
-"""
+"""  # noqa: E501
 
 
 def metadata(selected: Selected) -> dict[str, str]:
@@ -130,7 +138,9 @@ def _vector_type(selected: Selected) -> pa.DataType:
 
 
 def item_fields(selected: Selected) -> list[pa.Field]:
-    """Return the fields of an item: item_id and text, of occurrences also context, start and end; then the columns."""
+    """Return the fields of an item: item_id and text, of occurrences also context, start and end;
+    then the columns.
+    """
     fields = [pa.field("item_id", pa.int64()), pa.field("text", pa.string())]
     if selected.card.unit is Unit.OCCURRENCE:
         fields += [
@@ -229,7 +239,9 @@ def _positions(
 
 
 def _neighbours(selected: Selected, layer: Layer, ids: Ids, places: NDArray[np.intp]) -> pa.Array:
-    """Return the column of nearest neighbours of a layer: row numbers from 0, and cosine distances."""
+    """Return the column of nearest neighbours of a layer: row numbers from 0, and cosine
+    distances.
+    """
     found, nearest, cosines = selected.neighbours(layer, min(N_NEIGHBOURS, len(ids) - 1))
     rows = places[np.searchsorted(ids[places], found)]
     values: list[dict[str, list[float]] | None] = [None] * len(ids)
@@ -242,13 +254,17 @@ def _neighbours(selected: Selected, layer: Layer, ids: Ids, places: NDArray[np.i
 
 
 def _state(selected: Selected) -> dict[str, Any]:
-    """Return the state: a dashboard of a titled chart for each layer, in rows of three, above the table of items."""
+    """Return the state: a dashboard of a titled chart for each layer, in rows of three, above the
+    table of items.
+    """
     charts: dict[str, Any] = {}
     for layer in selected.layers:
         data = {axis: f"{axis}_{layer.name}" for axis in ("x", "y", "neighbors")} | {"text": "text"}
         charts[f"layer_{layer.name}"] = {
-            "type": "embedding", "title": f"{selected.card.space}, layer {layer.name}", "data": data,
-        }  # fmt: skip
+            "type": "embedding",
+            "title": f"{selected.card.space}, layer {layer.name}",
+            "data": data,
+        }
     n_across = min(_MOST_ACROSS, len(charts))
     width = _GRID[0] // n_across
     placements = {
@@ -267,6 +283,11 @@ def _state(selected: Selected) -> dict[str, Any]:
     grids = {"x".join(map(str, _GRID)): {"placements": placements, "order": [*charts]}}
     layout = {"type": "dashboard", "name": "Layers", "chartIds": [*charts], "grids": grids}
     return {
-        "version": _VERSION, "charts": charts, "chartStates": {}, "layouts": {"layers": layout},
-        "layoutOrder": ["layers"], "currentLayout": "layers", "columnStyles": {},
-    }  # fmt: skip
+        "version": _VERSION,
+        "charts": charts,
+        "chartStates": {},
+        "layouts": {"layers": layout},
+        "layoutOrder": ["layers"],
+        "currentLayout": "layers",
+        "columnStyles": {},
+    }

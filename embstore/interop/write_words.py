@@ -1,6 +1,7 @@
 """Write numbers as text: word2vec's formats, and a folder for TensorBoard's Embedding Projector.
 
-``tensorboard --logdir FOLDER`` reads the folder; projector.tensorflow.org takes a table of vectors and one of texts.
+``tensorboard --logdir FOLDER`` reads the folder; projector.tensorflow.org takes a table of vectors
+and one of texts.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +23,9 @@ _TEXTS = "metadata.tsv"
 
 
 def write_word2vec(file: Path, selected: Selected) -> None:
-    """Write a line of two numbers, the vectors and their dimension, and a line of a key and its numbers for each."""
+    """Write a line of two numbers, the vectors and their dimension, and a line of a key and its
+    numbers for each.
+    """
     _write_keyed(file, selected, lambda vectors: map(str.encode, _digits(vectors, " ")))
 
 
@@ -33,8 +36,10 @@ def write_word2vec_binary(file: Path, selected: Selected) -> None:
 
 def _write_keyed(
     file: Path, selected: Selected, encode: Callable[[NDArray[np.floating]], Iterable[bytes]]
-) -> None:  # fmt: skip
-    """Write the vectors of one layer behind their keys, in the bytes that ``encode`` gives for vectors (n, dim)."""
+) -> None:
+    """Write the vectors of one layer behind their keys, in the bytes that ``encode`` gives for
+    vectors (n, dim).
+    """
     with disk.writing(file) as stream:
         stream.write(f"{selected.n} {selected.dim}\n".encode())
         for rows in selected.rows():
@@ -44,7 +49,9 @@ def _write_keyed(
 
 
 def _digits(vectors: NDArray[np.floating], separator: str) -> list[str]:
-    """Return each vector (n, dim) as its numbers in the fewest digits that give the same float32."""
+    """Return each vector (n, dim) as its numbers in the fewest digits that give the same
+    float32.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -74,7 +81,9 @@ def _check_keys(items: Sequence[Item], space: str) -> None:
 
 
 def write_projector(folder: Path, selected: Selected) -> Sequence[str]:
-    """Write a table of vectors for each layer, ``layer_0.tsv`` …, metadata.tsv, a configuration, and card.json."""
+    """Write a table of vectors for each layer, ``layer_0.tsv`` …, metadata.tsv, a configuration,
+    and card.json.
+    """
     names = [f"layer_{layer.name}.tsv" for layer in selected.layers]
     n_changed = 0
     with ExitStack() as stack:

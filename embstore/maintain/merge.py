@@ -1,4 +1,6 @@
-"""Take in the items of another store that are missing here, with their vectors, texts, columns and datasets."""
+"""Take in the items of another store that are missing here, with their vectors, texts, columns and
+datasets.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -60,10 +62,12 @@ def merge(
     *,
     dry_run: bool = False,
 ) -> Table:
-    """Copy the items that are missing here from another store, with their vectors, texts and datasets.
+    """Copy the items that are missing here from another store, with their vectors, texts and
+    datasets.
 
-    A space that both stores have must be the same in both. All files are copied first, each checked against its hash,
-    and then committed at once; then the indexes are updated. The other store is only read.
+    A space that both stores have must be the same in both. All files are copied first, each checked
+    against its hash, and then committed at once; then the indexes are updated. The other store is
+    only read.
     """
     files, source = StoreFiles.of_folder(place), open_source(other)
     if files.name == source.name or (files.is_local and disk.is_same(files.root, source.root)):
@@ -117,7 +121,9 @@ def _folder(files: StoreFiles, space: str) -> Path:
 
 
 def _plan(source: Catalog, stored: Catalog, card: Card) -> _NewItems:
-    """Return the items of a space that are missing here; raise SpaceMismatchError if both have another space."""
+    """Return the items of a space that are missing here; raise SpaceMismatchError if both have
+    another space.
+    """
     space, layers = card.space, card.layers.ids
     is_new = stored.is_empty(space)
     if not is_new and (different := stored.cards[space].describe_differences(card)):
@@ -151,7 +157,8 @@ def _items(shard: Shard) -> ItemSet:
 
 
 def _copied(source: Catalog, stored: Catalog, new: _NewItems) -> Change:
-    """Copy shards, rewrite the new items of others, and of a new space copy also its card, sums and indexes.
+    """Copy shards, rewrite the new items of others, and of a new space copy also its card, sums and
+    indexes.
 
     The sums are those of both stores together if no item is in both; else they are computed later.
     """
@@ -205,7 +212,9 @@ def _rewritten(source: Catalog, files: StoreFiles, new: _NewItems) -> dict[str, 
 
 
 def _change(stored: Catalog, cards: Sequence[Card], base: Manifest, change: Change) -> Change:
-    """Return the change, unless another process has stored items of the same spaces since the store was listed."""
+    """Return the change, unless another process has stored items of the same spaces since the store
+    was listed.
+    """
     for space in (card.space for card in cards):
         of_layers = (
             base.keys_of(keys.VECTORS, space, layer)
@@ -222,7 +231,9 @@ def _change(stored: Catalog, cards: Sequence[Card], base: Manifest, change: Chan
 def _updated_indexes(
     files: StoreFiles, source: Manifest, card: Card, added: Files
 ) -> tuple[list[Action], list[str]]:
-    """Build the indexes of a space that were not copied, if it has any here or there; return actions and notes."""
+    """Build the indexes of a space that were not copied, if it has any here or there; return
+    actions and notes.
+    """
     named = files.manifest()
     kind = kind_of_indexes(named, card.space) or kind_of_indexes(source, card.space)
     if kind is None:

@@ -1,4 +1,6 @@
-"""Repair a store: move damaged files into its folder ``damaged``, commit that, and compute what is derived again."""
+"""Repair a store: move damaged files into its folder ``damaged``, commit that, and compute what is
+derived again.
+"""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -40,14 +42,15 @@ _NO_IDS: Ids = np.empty(0, np.int64)
 
 
 def repair(place: Path | StoreFiles, *, dry_run: bool = False) -> Table:
-    """Repair a store: damaged files move into the folder ``damaged``, and what is derived from others is rebuilt.
+    """Repair a store: damaged files move into the folder ``damaged``, and what is derived from
+    others is rebuilt.
 
-    The next build of the same sources embeds exactly the items that are missing then. Of a damaged table of texts, the
-    rows that are intact stay. Damaged cards are left in place and reported.
+    The next build of the same sources embeds exactly the items that are missing then. Of a damaged
+    table of texts, the rows that are intact stay. Damaged cards are left in place and reported.
 
     Raises:
-        DamagedError: The newest manifest is damaged; no older, smaller state is taken for the store. Or there is a link
-            or a device among the files.
+        DamagedError: The newest manifest is damaged; no older, smaller state is taken for the
+            store. Or there is a link or a device among the files.
     """
     files = StoreFiles.of_folder(place)
     leftovers = _leftovers(files)  # of which the lock removes some
@@ -62,7 +65,9 @@ def repair(place: Path | StoreFiles, *, dry_run: bool = False) -> Table:
 
 
 def _leftovers(files: StoreFiles) -> dict[Path, int]:
-    """Return the temporary files and folders that killed processes have left in a store, with their bytes."""
+    """Return the temporary files and folders that killed processes have left in a store, with their
+    bytes.
+    """
     found: dict[Path, int] = {}
     for entry in disk.entries_below(files.root) if files.is_local else ():
         if atomic.is_leftover(path := Path(entry.path)):
@@ -72,7 +77,9 @@ def _leftovers(files: StoreFiles) -> dict[Path, int]:
 
 
 class _Repair:
-    """The repair of one store, whose write lock is held; in a dry run, actions are listed without being done."""
+    """The repair of one store, whose write lock is held; in a dry run, actions are listed without
+    being done.
+    """
 
     def __init__(self, files: StoreFiles, dry_run: bool) -> None:
         self.files, self.dry_run = files, dry_run
@@ -142,7 +149,9 @@ class _Repair:
                 self.files.objects.put({f"{keys.DAMAGED}/{key}": temp})
 
     def _repair_texts(self) -> Ids:
-        """Keep the intact rows of the tables of items, each item in one table; return the ids that have a text."""
+        """Keep the intact rows of the tables of items, each item in one table; return the ids that
+        have a text.
+        """
         check = self.check
         sound = check.sound(keys.ITEMS)
         others = [key for key in check.named.keys_of(keys.ITEMS) if key in check.problems]
@@ -229,7 +238,9 @@ class _Repair:
         return items
 
     def _rebuild(self, card: Card, items: ItemSet) -> None:
-        """Compute the sums of a space again, and its indexes if it had any, unless there are those of its items."""
+        """Compute the sums of a space again, and its indexes if it had any, unless there are those
+        of its items.
+        """
         space, named = card.space, self.check.named
         if not self._is_current(keys.SUMS, space, None, items):
             self._act("rebuilt", keys.SUMS.folder, f"the sums of {space}", items.n)
@@ -256,7 +267,9 @@ class _Repair:
         return any(ItemSet.of_entry(named.files[key]) == items for key in found)
 
     def remove_leftovers(self, leftovers: Mapping[Path, int]) -> None:
-        """Remove temporary files of killed processes, and what no manifest of the last day names."""
+        """Remove temporary files of killed processes, and what no manifest of the last day
+        names.
+        """
         for path, n_bytes in leftovers.items():
             detail = "a process that was killed left it"
             self._act(

@@ -38,26 +38,37 @@ from embstore.storage.sql.reader import Reader
 from embstore.storage.vectors import SHARD_BYTES
 
 COLUMNS = (
-    "space", "model", "layer", "layer_name", "did", "index", "n", "bytes", "recall", "wanted_recall", "parameters",
+    "space", "model", "layer", "layer_name", "did", "index", "n", "bytes", "recall",
+    "wanted_recall", "parameters",
     "seconds",
 )  # fmt: skip
 _SHOWN = (
-    ShownColumn("space"), ShownColumn("layer_name", "layer"), ShownColumn("did"), ShownColumn("index"),
-    ShownColumn("n", kind="count"), ShownColumn("bytes", "size", "bytes"), ShownColumn("recall"),
+    ShownColumn("space"),
+    ShownColumn("layer_name", "layer"),
+    ShownColumn("did"),
+    ShownColumn("index"),
+    ShownColumn("n", kind="count"),
+    ShownColumn("bytes", "size", "bytes"),
+    ShownColumn("recall"),
     ShownColumn("parameters"),
-)  # fmt: skip
+)
 
 
 _ACTION_COLUMNS = ("action", "file", "items", "bytes", "detail")
-# The file comes first: a terminal that is too narrow repeats the first column beside those that go below.
+# The file comes first: a terminal that is too narrow repeats the first column beside those that go
+# below.
 _SHOWN_ACTIONS = (
-    ShownColumn("file"), ShownColumn("action"), ShownColumn("items", kind="count"),
-    ShownColumn("bytes", "size", "bytes"), ShownColumn("detail"),
-)  # fmt: skip
+    ShownColumn("file"),
+    ShownColumn("action"),
+    ShownColumn("items", kind="count"),
+    ShownColumn("bytes", "size", "bytes"),
+    ShownColumn("detail"),
+)
 
 
 _PLANNED = {
-    "kept": "would keep", "merged": "would merge", "rebuilt": "would rebuild", "removed": "would remove",
+    "kept": "would keep", "merged": "would merge", "rebuilt": "would rebuild",
+    "removed": "would remove",
     "rewritten": "would rewrite", "taken in": "would take in", "taken out": "would take out",
 }  # fmt: skip
 """The verb of a planned action, by that of a done one."""
@@ -85,7 +96,9 @@ class Action:
 def tabulate(
     actions: Iterable[Action], root: Path, notes: Sequence[str] = (), *, dry_run: bool = False
 ) -> Table:
-    """Return a table with one row per action, of a file below a folder; after a dry run, ``would remove``."""
+    """Return a table with one row per action, of a file below a folder; after a dry run,
+    ``would remove``.
+    """
     rows = []
     for each in actions:
         verb = _PLANNED.get(each.action, each.action) if dry_run else each.action
@@ -100,7 +113,9 @@ def tabulate(
 
 
 def locked(files: StoreFiles, *, dry_run: bool = False) -> AbstractContextManager[None]:
-    """Lock a store, which exists, within the context; a dry run needs no lock, since it writes nothing."""
+    """Lock a store, which exists, within the context; a dry run needs no lock, since it writes
+    nothing.
+    """
     files.manifest()
     return nullcontext() if dry_run else write_lock(files)
 
@@ -114,7 +129,9 @@ def kind_of_indexes(named: Manifest, space: str) -> str | None:
 def reindex(
     place: Path | StoreFiles, spaces: SpaceFilter, layers: str, choice: Choice | None
 ) -> Table:
-    """Update the indexes of some layers, or remove them without a choice; return a table with one row per layer."""
+    """Update the indexes of some layers, or remove them without a choice; return a table with one
+    row per layer.
+    """
     files = StoreFiles.of_folder(place)
     with locked(files):
         catalog = Catalog(files)
@@ -144,10 +161,16 @@ def _row(card: Card, done: Indexed) -> dict[str, Any]:
     """Return the row of the result for an updated index."""
     stored = done.card
     return {
-        **_head(card, done.layer), "did": done.action, "index": stored.kind, "n": stored.n, "bytes": done.n_bytes,
-        "recall": stored.recall, "wanted_recall": stored.wanted_recall,
-        "parameters": shown_parameters([stored]) or None, "seconds": stored.build_seconds,
-    }  # fmt: skip
+        **_head(card, done.layer),
+        "did": done.action,
+        "index": stored.kind,
+        "n": stored.n,
+        "bytes": done.n_bytes,
+        "recall": stored.recall,
+        "wanted_recall": stored.wanted_recall,
+        "parameters": shown_parameters([stored]) or None,
+        "seconds": stored.build_seconds,
+    }
 
 
 def _head(card: Card, layer: Layer) -> dict[str, Any]:
@@ -157,7 +180,9 @@ def _head(card: Card, layer: Layer) -> dict[str, Any]:
 def compact(
     place: Path | StoreFiles, *, dry_run: bool = False, shard_bytes: int = SHARD_BYTES
 ) -> Table:
-    """Merge the small shards of every space, and the small tables of items, of their columns, and of skipped texts."""
+    """Merge the small shards of every space, and the small tables of items, of their columns, and
+    of skipped texts.
+    """
     files = StoreFiles.of_folder(place)
     actions: list[Action] = []
     with locked(files, dry_run=dry_run):
@@ -219,7 +244,9 @@ def remove(
     *,
     dry_run: bool = False,
 ) -> Table:
-    """Remove spaces and columns from the manifest; their files are deleted when a day has passed."""
+    """Remove spaces and columns from the manifest; their files are deleted when a day has
+    passed.
+    """
     files = StoreFiles.of_folder(place)
     with locked(files, dry_run=dry_run):
         named = files.manifest()
@@ -243,7 +270,8 @@ def _without(
 ) -> Change:
     """Return the change that removes spaces and columns; damaged tables stay as they are.
 
-    A later space of the same name must not have the numbers of tokens and the skipped texts of this one.
+    A later space of the same name must not have the numbers of tokens and the skipped texts of this
+    one.
     """
     change = without_columns(files, base, [*columns, *map(token_column, spaces)])
     added, removed = dict(change.added), [*change.removed]

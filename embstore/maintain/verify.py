@@ -80,11 +80,13 @@ class Verification:
 
 
 def verify(place: Path | StoreFiles, *, deep: bool = False, quick: bool = False) -> Verification:
-    """Check a store: hashes, columns, finite values, equal ids in every layer, indexes against vectors.
+    """Check a store: hashes, columns, finite values, equal ids in every layer, indexes against
+    vectors.
 
-    With ``deep``, every item id is also computed from its text, the sums from the vectors, and the vectors in the
-    indexes are compared with those in the shards; with ``quick``, only sizes are checked. An outdated index is no
-    damage: queries then scan the vectors. Other processes may write to the store during the check.
+    With ``deep``, every item id is also computed from its text, the sums from the vectors, and the
+    vectors in the indexes are compared with those in the shards; with ``quick``, only sizes are
+    checked. An outdated index is no damage: queries then scan the vectors. Other processes may
+    write to the store during the check.
     """
     files = StoreFiles.of_folder(place)
     store = files.root if files.is_local else files.name
@@ -130,7 +132,9 @@ def _check_all(check: StoreCheck, *, deep: bool) -> None:
 
 
 def check_indexes(check: StoreCheck, card: Card, ids: Ids | None, *, deep: bool = False) -> None:
-    """Check the indexes of a space that cover its current items, given by ascending ids, unless a shard is damaged."""
+    """Check the indexes of a space that cover its current items, given by ascending ids, unless a
+    shard is damaged.
+    """
     for layer in card.layers.ids:
         items = check.named.items_of(card.space, layer)
         for file in check.sound(keys.INDEXES, card.space, layer):

@@ -1,6 +1,7 @@
 """Metrics: functions from arrays to numbers, in a table by name.
 
-Each is declared at the end of the file of its family, which is loaded when one of its metrics is used.
+Each is declared at the end of the file of its family, which is loaded when one of its metrics is
+used.
 
 geometry, isotropy, neighbourhood             of one layer
 judgements, association, ceat, axis           compared with human judgements
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     METRICS: dict[str, Metric]
 
 __all__ = [
-    "METRICS", "Column", "LayerData", "Metric", "NotComputable", "Parameter", "Value", "all_metrics", "as_metric",
+    "METRICS", "Column", "LayerData", "Metric", "NotComputable", "Parameter", "Value",
+    "all_metrics", "as_metric",
     "get_metric", "rows_of",
 ]  # fmt: skip
 
@@ -98,7 +100,8 @@ def get_metric(name: str) -> Metric:
 
 
 def as_metric(metric: str | Metric) -> Metric:
-    """Return a metric that is given by its name or as an object; one of no package is checked and guarded.
+    """Return a metric that is given by its name or as an object; one of no package is checked and
+    guarded.
 
     Raises:
         UnknownNameError: There is no metric of that name.
@@ -116,7 +119,9 @@ def as_metric(metric: str | Metric) -> Metric:
 
 
 def all_metrics() -> tuple[dict[str, Metric], list[str]]:
-    """Return all metrics by name, and an error message for each metric of an installed package that is not usable."""
+    """Return all metrics by name, and an error message for each metric of an installed package that
+    is not usable.
+    """
     from embstore.metrics.plugins import load_plugins
 
     metrics = _load_all()

@@ -1,4 +1,6 @@
-"""Compute associations with two lists of attribute words: ValNorm, WEAT of sets of words, SC-WEAT of single words."""
+"""Compute associations with two lists of attribute words: ValNorm, WEAT of sets of words, SC-WEAT
+of single words.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,23 +34,25 @@ MIN_INTERVAL_WORDS = 4
 def valnorm(
     data: LayerData, *, lexicon: Lexicon, pleasant: Words, unpleasant: Words, missing: str = "error"
 ) -> Result:
-    """Compute Pearson's r of the valence of words and their association with pleasant against unpleasant words.
+    """Compute Pearson's r of the valence of words and their association with pleasant against
+    unpleasant words.
 
-    ValNorm (Toney-Wails & Caliskan 2021) in the form of Wolfe & Caliskan (2022); the association is the effect size d
-    of Caliskan et al. (2017), after Cohen.
+    ValNorm (Toney-Wails & Caliskan 2021) in the form of Wolfe & Caliskan (2022); the association is
+    the effect size d of Caliskan et al. (2017), after Cohen.
 
     Args:
         data: Vectors of a layer.
         lexicon: Words and their valence.
         pleasant: Attribute words A.
         unpleasant: Attribute words B.
-        missing: ``error`` gives no value if an attribute word has no vector or a zero vector; ``skip`` omits such
-            words.
+        missing: ``error`` gives no value if an attribute word has no vector or a zero vector;
+            ``skip`` omits such words.
 
     Returns:
-        ``valnorm`` in [-1, 1], with the two-sided ``p_value`` of Pearson's r and its 95 % interval from ``low`` to
-        ``high``; ``n`` words used of ``total``; ``coverage`` in [0, 1]; ``n_excluded`` stored words without an effect
-        size; ``n_pleasant`` and ``n_unpleasant`` words used; ``reason``.
+        ``valnorm`` in [-1, 1], with the two-sided ``p_value`` of Pearson's r and its 95 % interval
+        from ``low`` to ``high``; ``n`` words used of ``total``; ``coverage`` in [0, 1];
+        ``n_excluded`` stored words without an effect size; ``n_pleasant`` and ``n_unpleasant``
+        words used; ``reason``.
     """
     total = len(lexicon.value)
     columns = (
@@ -76,9 +80,12 @@ def valnorm(
     usable = np.isfinite(effects) & np.isfinite(value)
     x, y = effects[usable], value[usable]
     result |= {
-        "n": len(x), "coverage": len(x) / total, "n_excluded": len(effects) + targets.n_zero - len(x),
-        "n_pleasant": len(a.units), "n_unpleasant": len(b.units),
-    }  # fmt: skip
+        "n": len(x),
+        "coverage": len(x) / total,
+        "n_excluded": len(effects) + targets.n_zero - len(x),
+        "n_pleasant": len(a.units),
+        "n_unpleasant": len(b.units),
+    }
     if len(x) < 2:
         return result | {
             "reason": "fewer than two words of the lexicon have an effect size and a value"
@@ -103,7 +110,9 @@ def valnorm(
 
 
 def pearson_p_value(r: float, n: int) -> float:
-    """Return the two-sided p-value of Pearson's r of n ≥ 2 pairs of independent normal variables, which is exact."""
+    """Return the two-sided p-value of Pearson's r of n ≥ 2 pairs of independent normal variables,
+    which is exact.
+    """
     if n == 2:
         return 1.0
     from scipy.special import betainc  # takes 0.1 s
@@ -112,10 +121,19 @@ def pearson_p_value(r: float, n: int) -> float:
 
 
 def weat(
-    data: LayerData, *, x: Words, y: Words, a: Words, b: Words, missing: str = "error", ddof: int = 1,
-    permutations: int = 10_000, seed: int = 0,
-) -> Result:  # fmt: skip
-    """Compute the Word Embedding Association Test of two sets of target words (Caliskan et al. 2017).
+    data: LayerData,
+    *,
+    x: Words,
+    y: Words,
+    a: Words,
+    b: Words,
+    missing: str = "error",
+    ddof: int = 1,
+    permutations: int = 10_000,
+    seed: int = 0,
+) -> Result:
+    """Compute the Word Embedding Association Test of two sets of target words (Caliskan et al.
+    2017).
 
     Args:
         data: Vectors of a layer.
@@ -123,15 +141,19 @@ def weat(
         y: Target words Y.
         a: Attribute words A.
         b: Attribute words B.
-        missing: ``error`` gives no value if a word has no vector or a zero vector; ``skip`` omits such words.
-        ddof: Delta degrees of freedom of the standard deviation over X ∪ Y: 1 as in the authors' code, or 0.
-        permutations: Number of random splits of X ∪ Y, if there are too many to use all; 0 omits the p-value.
+        missing: ``error`` gives no value if a word has no vector or a zero vector; ``skip`` omits
+            such words.
+        ddof: Delta degrees of freedom of the standard deviation over X ∪ Y: 1 as in the authors'
+            code, or 0.
+        permutations: Number of random splits of X ∪ Y, if there are too many to use all; 0 omits
+            the p-value.
         seed: Random seed of the splits.
 
     Returns:
-        ``effect_size`` (in [-2, 2] for two sets of equal size with ddof 0); ``statistic``; one-sided ``p_value``;
-        ``n_permutations`` splits used, and whether these are all (``exact``); ``n`` words used of ``total``;
-        ``coverage`` in [0, 1]; ``sizes`` of X, Y, A and B as used; ``reason``; ``seed``, None if no split was drawn.
+        ``effect_size`` (in [-2, 2] for two sets of equal size with ddof 0); ``statistic``;
+        one-sided ``p_value``; ``n_permutations`` splits used, and whether these are all
+        (``exact``); ``n`` words used of ``total``; ``coverage`` in [0, 1]; ``sizes`` of X, Y, A and
+        B as used; ``reason``; ``seed``, None if no split was drawn.
     """
     sets = (x, y, a, b)
     total = sum(len(words.texts) for words in sets)
@@ -160,9 +182,16 @@ def weat(
 
 
 def sc_weat(
-    data: LayerData, *, words: Words, a: Words, b: Words, missing: str = "error", ddof: int = 0,
-    permutations: int = 10_000, seed: int = 0,
-) -> list[Result]:  # fmt: skip
+    data: LayerData,
+    *,
+    words: Words,
+    a: Words,
+    b: Words,
+    missing: str = "error",
+    ddof: int = 0,
+    permutations: int = 10_000,
+    seed: int = 0,
+) -> list[Result]:
     """Compute the Single-Category WEAT of each word: WEFAT of Caliskan et al. (2017).
 
     Args:
@@ -170,17 +199,19 @@ def sc_weat(
         words: Target words.
         a: Attribute words A.
         b: Attribute words B.
-        missing: ``error`` gives no value if an attribute word has no vector or a zero vector; ``skip`` omits such
-            words.
-        ddof: Delta degrees of freedom of the standard deviation over A ∪ B: 0 as in Wolfe & Caliskan (2022), 1 in the
-            code of ValNorm and VAST.
-        permutations: Number of random splits of A ∪ B, if there are too many to use all; 0 omits the p-values.
+        missing: ``error`` gives no value if an attribute word has no vector or a zero vector;
+            ``skip`` omits such words.
+        ddof: Delta degrees of freedom of the standard deviation over A ∪ B: 0 as in Wolfe &
+            Caliskan (2022), 1 in the code of ValNorm and VAST.
+        permutations: Number of random splits of A ∪ B, if there are too many to use all; 0 omits
+            the p-values.
         seed: Random seed of the splits.
 
     Returns:
-        A row per word: ``word``; ``effect_size`` (in [-2, 2] for two sets of equal size with ddof 0); one-sided
-        ``p_value``; ``n_permutations`` splits used, and whether these are all (``exact``); ``n`` attribute words used
-        of ``total``; ``coverage`` in [0, 1]; ``reason``; ``seed``, None if no split was drawn.
+        A row per word: ``word``; ``effect_size`` (in [-2, 2] for two sets of equal size with ddof
+        0); one-sided ``p_value``; ``n_permutations`` splits used, and whether these are all
+        (``exact``); ``n`` attribute words used of ``total``; ``coverage`` in [0, 1]; ``reason``;
+        ``seed``, None if no split was drawn.
     """
     total = len(a.texts) + len(b.texts)
     empty: Result = dict.fromkeys(("effect_size", "p_value", "n_permutations", "exact", "seed"))
@@ -223,8 +254,8 @@ def _gather_directions(
 ) -> tuple[list[_Directions], list[_Directions]]:
     """Return the unit vectors of lists of target and of attribute words, read in one pass.
 
-    Any target word may be missing. Every attribute word is needed, or with ``missing`` = ``skip`` at least one a list;
-    else NotComputable is raised.
+    Any target word may be missing. Every attribute word is needed, or with ``missing`` = ``skip``
+    at least one a list; else NotComputable is raised.
     """
     word_lists = [*targets, *attributes]
     ids, vectors = data.gather(np.unique(np.concatenate([words.ids for words in word_lists])))
@@ -251,13 +282,17 @@ def _gather_directions(
 
 
 def _mean_differences(values: Float64Array, n_first: int) -> Float64Array:
-    """Return the mean of the first ``n_first`` columns minus the mean of the others, for each row of ``values``."""
+    """Return the mean of the first ``n_first`` columns minus the mean of the others, for each row
+    of ``values``.
+    """
     difference: Float64Array = values[:, :n_first].mean(axis=1) - values[:, n_first:].mean(axis=1)
     return difference
 
 
 def _cosines_with(targets: _Directions, a: _Directions, b: _Directions) -> Float64Array:
-    """Return the cosines of the target words (rows) with the words of ``a`` and then those of ``b`` (columns)."""
+    """Return the cosines of the target words (rows) with the words of ``a`` and then those of ``b``
+    (columns).
+    """
     cosines: Float64Array = targets.units @ np.concatenate([a.units, b.units]).T
     return cosines
 
@@ -265,16 +300,18 @@ def _cosines_with(targets: _Directions, a: _Directions, b: _Directions) -> Float
 def _effect_sizes(
     cosines: Float64Array, n_first: int, ddof: int, error: float
 ) -> tuple[Float64Array, Float64Array]:
-    """Return the difference of the means of two groups of columns in standard deviations of the row, (rows,).
+    """Return the difference of the means of two groups of columns in standard deviations of the
+    row, (rows,).
 
-    The effect size d of Caliskan et al. (2017), after Cohen; NaN for a row of equal values. Also return bounds on its
-    rounding errors (rows,), given that on the error of a cosine.
+    The effect size d of Caliskan et al. (2017), after Cohen; NaN for a row of equal values. Also
+    return bounds on its rounding errors (rows,), given that on the error of a cosine.
     """
     spread = cosines.std(axis=1, ddof=ddof)
     has_spread = np.ptp(cosines, axis=1) > 2 * error
     effects: Float64Array = np.full(len(cosines), np.nan)
     np.divide(_mean_differences(cosines, n_first), spread, out=effects, where=has_spread)
-    # The error of a difference of two means is at most twice that of a cosine, that of the std at most once.
+    # The error of a difference of two means is at most twice that of a cosine, that of the std at
+    # most once.
     errors: Float64Array = np.full(len(cosines), np.nan)
     np.divide(error * (2 + np.abs(effects)), spread, out=errors, where=has_spread)
     return effects, errors
@@ -283,7 +320,9 @@ def _effect_sizes(
 def _test_rows(
     values: Float64Array, n_first: int, permutations: int, seed: int, error: float
 ) -> list[Result]:
-    """Return the columns of :func:`permutation_test` for each row of ``values``, or the reason if none is requested."""
+    """Return the columns of :func:`permutation_test` for each row of ``values``, or the reason if
+    none is requested.
+    """
     if permutations == 0 or not len(values):
         return [{"reason": "p_value: not asked for (permutations 0)"} for _ in values]
     p_values, n_splits, is_exact = permutation_test(values, n_first, permutations, seed, error)
@@ -307,9 +346,12 @@ _B = word_file(
 )
 _MISSING = missing_words("Words of the sets")
 _PERMUTATIONS = Parameter(
-    "permutations", 10_000, "Splits that are drawn where all are more than 100,000 (0: no p-value).", minimum=0,
+    "permutations",
+    10_000,
+    "Splits that are drawn where all are more than 100,000 (0: no p-value).",
+    minimum=0,
     counts_draws=True,
-)  # fmt: skip
+)
 
 
 def _ddof(default: int, words: str) -> Parameter:
@@ -335,56 +377,122 @@ _P_VALUE = (
 
 METRICS = (
     Metric(
-        name="valnorm", label="ValNorm",
-        help="Correlation of words' association with pleasantness and their valence.", function=valnorm,
+        name="valnorm",
+        label="ValNorm",
+        help="Correlation of words' association with pleasantness and their valence.",
+        function=valnorm,
         columns=(
             Column("lexicon", "string", "the lexicon", is_key=True),
-            Column("valnorm", "number", "Pearson's r of effect size and valence", -1, 1, interval=("low", "high"),
-                   label="Pearson's r"),
+            Column(
+                "valnorm",
+                "number",
+                "Pearson's r of effect size and valence",
+                -1,
+                1,
+                interval=("low", "high"),
+                label="Pearson's r",
+            ),
             Column("p_value", "number", "two-sided p-value of r", minimum=0, maximum=1),
             Column("low", "number", "lower end of the 95 % interval of r", minimum=-1, maximum=1),
             Column("high", "number", "upper end of the 95 % interval of r", minimum=-1, maximum=1),
             Column("total", "integer", "words in the lexicon", minimum=0, shown=False),
-            Column("coverage", "number", "words used over words in the lexicon", minimum=0, maximum=1),
-            Column("n_excluded", "integer",
-                   "words with a vector that have no effect size: it is zero, or its cosines are all equal", minimum=0,
-                   shown=False),
+            Column(
+                "coverage", "number", "words used over words in the lexicon", minimum=0, maximum=1
+            ),
+            Column(
+                "n_excluded",
+                "integer",
+                "words with a vector that have no effect size: it is zero, or its cosines are all"
+                " equal",
+                minimum=0,
+                shown=False,
+            ),
             Column("n_pleasant", "integer", "pleasant words used", minimum=0, shown=False),
             Column("n_unpleasant", "integer", "unpleasant words used", minimum=0, shown=False),
-            Column("best", "boolean", "whether valnorm is the highest of the requested layers of the space"),
+            Column(
+                "best",
+                "boolean",
+                "whether valnorm is the highest of the requested layers of the space",
+            ),
         ),
         parameters=(
-            Parameter("lexicon", "bellezza", "A lexicon that is in the store.", metavar="NAME", is_input=True),
-            Parameter("value", None,
-                      "Its column with the valence; by default valence, else the only column of numbers.",
-                      value_type=str, metavar="COLUMN", is_input=True, in_rows=True),
-            word_file("pleasant", "Pleasant words, one a line or with commas; by default the paper's 25."),
-            word_file("unpleasant", "Unpleasant words, one a line or with commas; by default the paper's 25."),
+            Parameter(
+                "lexicon",
+                "bellezza",
+                "A lexicon that is in the store.",
+                metavar="NAME",
+                is_input=True,
+            ),
+            Parameter(
+                "value",
+                None,
+                "Its column with the valence; by default valence, else the only column of numbers.",
+                value_type=str,
+                metavar="COLUMN",
+                is_input=True,
+                in_rows=True,
+            ),
+            word_file(
+                "pleasant", "Pleasant words, one a line or with commas; by default the paper's 25."
+            ),
+            word_file(
+                "unpleasant",
+                "Unpleasant words, one a line or with commas; by default the paper's 25.",
+            ),
             missing_words("Attribute words"),
             *VERSUS,
         ),
-        formula="Pearson(es(w), valence(w)), es(w) = (mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
-        citation="Toney-Wails & Caliskan (2021), EMNLP; Wolfe & Caliskan (2022), ACL; words: Bellezza et al. (1986)",
-        references=("toney2021", "wolfe2022", "bellezza1986"), needs="lexicon",
-        estimator="Exact over all words of the lexicon that have a vector; cosines in float64. std has ddof 0; ddof 1 "
-        "would change every effect size by the same factor, and ValNorm not at all. Words of the lexicon that are "
-        "attribute words too are kept, with a cosine of 1 with themselves, as in the paper. Words whose cosines with "
-        "the attribute words are all equal (up to rounding) have no effect size: they are left out and counted. The "
-        "original cuts the longer list of attribute words at random where one lacks words; here no word is cut. The "
-        "interval is the 95 % one of r by Fisher's z, tanh(artanh r ± 1.96 / √(n − 3)), which takes both for normal "
-        f"and words for independent; it needs {MIN_INTERVAL_WORDS} words and |r| < 1. In a space of sentences the "
-        "texts of the lexicon and the attribute words are those that were embedded as sentences.",
-        units=(Unit.WORD, Unit.SENTENCE), best="valnorm", version=2,
+        formula=(
+            "Pearson(es(w), valence(w)), es(w) = (mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈"
+            " A∪B} cos(w, x)"
+        ),
+        citation=(
+            "Toney-Wails & Caliskan (2021), EMNLP; Wolfe & Caliskan (2022), ACL; words: Bellezza et"
+            " al. (1986)"
+        ),
+        references=("toney2021", "wolfe2022", "bellezza1986"),
+        needs="lexicon",
+        estimator=(
+            "Exact over all words of the lexicon that have a vector; cosines in float64. std has"
+            " ddof 0; ddof 1 would change every effect size by the same factor, and ValNorm not at"
+            " all. Words of the lexicon that are attribute words too are kept, with a cosine of 1"
+            " with themselves, as in the paper. Words whose cosines with the attribute words are"
+            " all equal (up to rounding) have no effect size: they are left out and counted. The"
+            " original cuts the longer list of attribute words at random where one lacks words;"
+            " here no word is cut. The interval is the 95 % one of r by Fisher's z, tanh(artanh r"
+            " ± 1.96 / √(n − 3)), which takes both for normal and words for independent; it needs"
+            f" {MIN_INTERVAL_WORDS} words and |r| < 1. In a space of sentences the texts of the"
+            " lexicon and the attribute words are those that were embedded as sentences."
+        ),
+        units=(Unit.WORD, Unit.SENTENCE),
+        best="valnorm",
+        version=2,
     ),
     Metric(
-        name="weat", label="WEAT", help="Differential association of two sets of words with two others.", function=weat,
+        name="weat",
+        label="WEAT",
+        help="Differential association of two sets of words with two others.",
+        function=weat,
         columns=(
-            Column("effect_size", "number", "difference of the mean associations in standard deviations"),
+            Column(
+                "effect_size",
+                "number",
+                "difference of the mean associations in standard deviations",
+            ),
             Column("statistic", "number", "difference of the summed associations"),
             *_TEST_COLUMNS,
             Column("total", "integer", "words in the four sets", minimum=0, shown=False),
-            Column("coverage", "number", "words used over words in the sets", minimum=0, maximum=1, shown=False),
-            Column("sizes", "array of integers", "words used of X, Y, A and B", minimum=0, shown=False),
+            Column(
+                "coverage",
+                "number",
+                "words used over words in the sets",
+                minimum=0,
+                maximum=1,
+                shown=False,
+            ),
+            Column(
+                "sizes", "array of integers", "words used of X, Y, A and B", minimum=0, shown=False
+            ),
         ),
         parameters=(
             word_file("x", "Target words X, one a line or with commas: rose,tulip."),
@@ -395,21 +503,42 @@ METRICS = (
             _ddof(1, "X ∪ Y: 1 as in the authors' code, or 0."),
             _PERMUTATIONS,
         ),
-        formula="(mean_X s − mean_Y s) / std_{X∪Y} s, s(w) = mean_a cos(w, a) − mean_b cos(w, b); Σ_X s − Σ_Y s",
-        citation="Caliskan, Bryson & Narayanan (2017), Science 356", references=("caliskan2017",), needs="word sets",
-        estimator="Exact over all words; cosines in float64. std over X ∪ Y with ddof 1, as in the authors' code; WEFE "
-        "has ddof 0, which ⦃ddof=0⦄ gives. "
+        formula=(
+            "(mean_X s − mean_Y s) / std_{X∪Y} s, s(w) = mean_a cos(w, a) − mean_b cos(w, b); Σ_X s"
+            " − Σ_Y s"
+        ),
+        citation="Caliskan, Bryson & Narayanan (2017), Science 356",
+        references=("caliskan2017",),
+        needs="word sets",
+        estimator=(
+            "Exact over all words; cosines in float64. std over X ∪ Y with ddof 1, as in the"
+            " authors' code; WEFE has ddof 0, which ⦃ddof=0⦄ gives. "
+        )
         + _P_VALUE.format(splits="splits of X ∪ Y into sets of the sizes of X and Y"),
-        version=2, units=(Unit.WORD, Unit.SENTENCE), drawn=_describe_splits,
+        version=2,
+        units=(Unit.WORD, Unit.SENTENCE),
+        drawn=_describe_splits,
     ),
     Metric(
-        name="sc-weat", label="SC-WEAT", help="Association of single words with two sets of words.", function=sc_weat,
+        name="sc-weat",
+        label="SC-WEAT",
+        help="Association of single words with two sets of words.",
+        function=sc_weat,
         columns=(
             Column("word", "string", "the word", is_key=True),
-            Column("effect_size", "number", "difference of the mean cosines in standard deviations"),
+            Column(
+                "effect_size", "number", "difference of the mean cosines in standard deviations"
+            ),
             *_TEST_COLUMNS,
             Column("total", "integer", "attribute words in the two sets", minimum=0, shown=False),
-            Column("coverage", "number", "attribute words used over those in the sets", 0, 1, shown=False),
+            Column(
+                "coverage",
+                "number",
+                "attribute words used over those in the sets",
+                0,
+                1,
+                shown=False,
+            ),
         ),
         parameters=(
             Parameter("word", (), "A target word.", metavar="WORD", is_input=True),
@@ -421,11 +550,18 @@ METRICS = (
             _PERMUTATIONS,
         ),
         formula="(mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
-        citation="Caliskan, Bryson & Narayanan (2017), Science 356 (WEFAT); Wolfe & Caliskan (2022), ACL",
-        references=("caliskan2017", "wolfe2022"), needs="word sets",
-        estimator="Exact over all words; cosines in float64. std over A ∪ B with ddof 0 unless ⦃ddof=1⦄. A target that "
-        "is an attribute word too keeps its cosine of 1 with itself. "
+        citation=(
+            "Caliskan, Bryson & Narayanan (2017), Science 356 (WEFAT); Wolfe & Caliskan (2022), ACL"
+        ),
+        references=("caliskan2017", "wolfe2022"),
+        needs="word sets",
+        estimator=(
+            "Exact over all words; cosines in float64. std over A ∪ B with ddof 0 unless ⦃ddof=1⦄."
+            " A target that is an attribute word too keeps its cosine of 1 with itself. "
+        )
         + _P_VALUE.format(splits="splits of A ∪ B into sets of the sizes of A and B"),
-        version=2, units=(Unit.WORD, Unit.SENTENCE), drawn=_describe_splits,
+        version=2,
+        units=(Unit.WORD, Unit.SENTENCE),
+        drawn=_describe_splits,
     ),
-)  # fmt: skip
+)

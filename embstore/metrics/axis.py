@@ -18,14 +18,16 @@ def find_axis(
     missing: str = "error",
     k: int = 0,
 ) -> tuple[Float64Array, tuple[int, int]]:
-    """Return the axis from the mean of the negative to the mean of the positive words (An, Kwak & Ahn 2018, SemAxis).
+    """Return the axis from the mean of the negative to the mean of the positive words (An, Kwak &
+    Ahn 2018, SemAxis).
 
-    A unit vector (dim,), and how many words either pole has. With k > 0 each word is replaced by the mean of itself and
-    its k nearest items by cosine. Of as many positive as negative words it is the mean of the differences of pairs
-    (Kozlowski, Taddy & Evans 2019).
+    A unit vector (dim,), and how many words either pole has. With k > 0 each word is replaced by
+    the mean of itself and its k nearest items by cosine. Of as many positive as negative words it
+    is the mean of the differences of pairs (Kozlowski, Taddy & Evans 2019).
 
     Raises:
-        NotComputable: A word has no vector or a zero vector and ``missing`` is ``error``, or no direction is left.
+        NotComputable: A word has no vector or a zero vector and ``missing`` is ``error``, or no
+            direction is left.
     """
     poles, sizes = [], []
     for words in (positive, negative):
@@ -83,7 +85,9 @@ def _with_nearest(
 def cosines_with(
     data: declaration.LayerData, direction: Float64Array
 ) -> tuple[declaration.Ids, Float64Array]:
-    """Return the ids of all items (n,), ascending, and their cosines with a unit vector, NaN for zero vectors."""
+    """Return the ids of all items (n,), ascending, and their cosines with a unit vector, NaN for
+    zero vectors.
+    """
 
     def cosines(
         ids: declaration.Ids, block: declaration.Block
@@ -107,23 +111,32 @@ def in_order(
 
 
 def axis(
-    data: declaration.LayerData, *, positive: Words, negative: Words,
-    everywhere: declaration.LayerData | None = None, missing: str = "error", k: int = 0, top: int = 10,
-) -> list[declaration.Result]:  # fmt: skip
-    """Compute the cosine of each item with the axis between two poles; arguments as of :func:`find_axis`.
+    data: declaration.LayerData,
+    *,
+    positive: Words,
+    negative: Words,
+    everywhere: declaration.LayerData | None = None,
+    missing: str = "error",
+    k: int = 0,
+    top: int = 10,
+) -> list[declaration.Result]:
+    """Compute the cosine of each item with the axis between two poles; arguments as of
+    :func:`find_axis`.
 
     Args:
         data: Vectors of a layer.
         positive: Words of the positive pole.
         negative: Words of the negative pole.
         everywhere: Vectors that have the words, if these need not be among ``data``.
-        missing: ``error`` gives no value if a word has no vector or a zero vector; ``skip`` omits such words.
+        missing: ``error`` gives no value if a word has no vector or a zero vector; ``skip`` omits
+            such words.
         k: Number of nearest items that are added to each word.
         top: Number of items at either end; 0 for all items.
 
     Returns:
-        A row per item, from the positive end: ``item_id``, ``score`` in [-1, 1], ``rank`` from 1; ``n`` items with a
-        direction, ``n_zero``, ``n_positive`` and ``n_negative`` words, ``reason``.
+        A row per item, from the positive end: ``item_id``, ``score`` in [-1, 1], ``rank`` from 1;
+        ``n`` items with a direction, ``n_zero``, ``n_positive`` and ``n_negative`` words,
+        ``reason``.
     """
     empty: declaration.Result = dict.fromkeys(
         ("item_id", "text", "score", "rank", "n_positive", "n_negative")
@@ -159,30 +172,56 @@ POLES = (
 
 METRICS = (
     declaration.Metric(
-        name="axis", label="Semantic axis",
-        help="Items on a semantic axis between two poles of words, such as good and bad.", function=axis,
+        name="axis",
+        label="Semantic axis",
+        help="Items on a semantic axis between two poles of words, such as good and bad.",
+        function=axis,
         columns=(
-            declaration.Column("rank", "integer", "place from the positive end", minimum=1, is_key=True),
+            declaration.Column(
+                "rank", "integer", "place from the positive end", minimum=1, is_key=True
+            ),
             declaration.Column("item_id", "integer", "id of the item", shown=False),
             declaration.Column("text", "string", "text of the item"),
-            declaration.Column("score", "number", "cosine with the axis", minimum=-1, maximum=1, label="cosine"),
-            declaration.Column("n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False),
-            declaration.Column("n_positive", "integer", "words of the positive pole", minimum=0, shown=False),
-            declaration.Column("n_negative", "integer", "words of the negative pole", minimum=0, shown=False),
+            declaration.Column(
+                "score", "number", "cosine with the axis", minimum=-1, maximum=1, label="cosine"
+            ),
+            declaration.Column(
+                "n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False
+            ),
+            declaration.Column(
+                "n_positive", "integer", "words of the positive pole", minimum=0, shown=False
+            ),
+            declaration.Column(
+                "n_negative", "integer", "words of the negative pole", minimum=0, shown=False
+            ),
         ),
         parameters=(
             *POLES,
             declaration.missing_words("Words of a pole"),
-            declaration.Parameter("k", 0, "Number of nearest items added to each word of a pole (SemAxis: 10).",
-                                  minimum=0),
-            declaration.Parameter("top", 10, "Number of items at either end; 0 for all.", minimum=0),
+            declaration.Parameter(
+                "k",
+                0,
+                "Number of nearest items added to each word of a pole (SemAxis: 10).",
+                minimum=0,
+            ),
+            declaration.Parameter(
+                "top", 10, "Number of items at either end; 0 for all.", minimum=0
+            ),
         ),
         formula="cos(x, p − q), p and q the means of the words of either pole",
-        citation="An, Kwak & Ahn (2018), ACL; of pairs: Kozlowski, Taddy & Evans (2019), Am. Sociol. Rev. 84",
-        references=("an2018", "kozlowski2019"), needs="word sets", units=(Unit.WORD, Unit.SENTENCE),
-        estimator="Exact, in float64, over all items; the poles are means of raw vectors, as in SemAxis, so that long "
-        "vectors count more: after ⦃transform=standardize⦄ they do less. Where all vectors share a direction, all "
-        "scores have one sign: compare ⦃transform=center⦄. As many positive as negative words are pairs, in any order. "
-        "⦃value=axis⦄ of correlate holds a column of the items against the scores.",
+        citation=(
+            "An, Kwak & Ahn (2018), ACL; of pairs: Kozlowski, Taddy & Evans (2019), Am. Sociol."
+            " Rev. 84"
+        ),
+        references=("an2018", "kozlowski2019"),
+        needs="word sets",
+        units=(Unit.WORD, Unit.SENTENCE),
+        estimator=(
+            "Exact, in float64, over all items; the poles are means of raw vectors, as in SemAxis,"
+            " so that long vectors count more: after ⦃transform=standardize⦄ they do less. Where"
+            " all vectors share a direction, all scores have one sign: compare ⦃transform=center⦄."
+            " As many positive as negative words are pairs, in any order. ⦃value=axis⦄ of correlate"
+            " holds a column of the items against the scores."
+        ),
     ),
-)  # fmt: skip
+)

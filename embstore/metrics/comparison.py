@@ -1,4 +1,6 @@
-"""Compare layers, of one space with each other or with those of another space: CKA, RSA, overlap of neighbours."""
+"""Compare layers, of one space with each other or with those of another space: CKA, RSA, overlap of
+neighbours.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,12 +63,13 @@ def cka(
         left: Layers, each with all the items.
         right: Layers to compare with; None compares ``left`` with each other.
         ids: Item ids, ascending.
-        variant: ``unbiased``, from HSIC_1 (Song et al. 2012, eq. 5; as in Nguyen et al. 2021), or ``biased``.
+        variant: ``unbiased``, from HSIC_1 (Song et al. 2012, eq. 5; as in Nguyen et al. 2021), or
+            ``biased``.
 
     Returns:
-        A row for each layer of ``left`` with each of ``right``: ``cka`` in [-1, 1], biased in [0, 1]; ``chance``, its
-        mean over all ways to shuffle the items of one layer, and ``chance_deviation``, the standard deviation;
-        ``n``; ``reason``.
+        A row for each layer of ``left`` with each of ``right``: ``cka`` in [-1, 1], biased in [0,
+        1]; ``chance``, its mean over all ways to shuffle the items of one layer, and
+        ``chance_deviation``, the standard deviation; ``n``; ``reason``.
     """
     grid, n, min_items = Grid.of(left, right), len(ids), _MIN_CKA_ITEMS[variant]
     form, gram = (hsic1, hsic1_gram) if variant == "unbiased" else (biased_hsic, biased_gram)
@@ -95,9 +98,10 @@ def cka(
 def hsic1(sums: PairSums) -> float:
     """Return HSIC_1 of n ≥ 4 items with linear kernels K and L; zero if it is within rounding.
 
-    [tr(KL) + 1ᵀK1 1ᵀL1 / ((n−1)(n−2)) − 2 1ᵀKL1 / (n−2)] / (n(n−3)) of Gram matrices with zero diagonals (Song et al.
-    2012, eq. 5), which is the same for shifted vectors. In feature space tr(KL) = ‖Σxyᵀ‖² − Σ‖x‖²‖y‖²,
-    1ᵀK1 = ‖Σx‖² − Σ‖x‖² and (K1)ᵢ = x·Σx − ‖x‖², whose products sum to third-order sums.
+    [tr(KL) + 1ᵀK1 1ᵀL1 / ((n−1)(n−2)) − 2 1ᵀKL1 / (n−2)] / (n(n−3)) of Gram matrices with zero
+    diagonals (Song et al. 2012, eq. 5), which is the same for shifted vectors. In feature space
+    tr(KL) = ‖Σxyᵀ‖² − Σ‖x‖²‖y‖², 1ᵀK1 = ‖Σx‖² − Σ‖x‖² and (K1)ᵢ = x·Σx − ‖x‖², whose products sum
+    to third-order sums.
     """
     n, left, right = sums.n, sums.left, sums.right
     if left.is_constant(n) or right.is_constant(n):
@@ -128,9 +132,11 @@ def biased_hsic(sums: PairSums) -> float:
 
 
 def hsic1_gram(vectors: CentredVectors) -> GramMatrix:
-    """Return the U-centred Gram matrix of n ≥ 4 items; two of these, multiplied and summed, over n(n−3) are HSIC_1.
+    """Return the U-centred Gram matrix of n ≥ 4 items; two of these, multiplied and summed, over
+    n(n−3) are HSIC_1.
 
-    Kᵢⱼ − (K1)ᵢ/(n−2) − (K1)ⱼ/(n−2) + 1ᵀK1/((n−1)(n−2)) with zero diagonals (Székely & Rizzo 2014, section 2).
+    Kᵢⱼ − (K1)ᵢ/(n−2) − (K1)ⱼ/(n−2) + 1ᵀK1/((n−1)(n−2)) with zero diagonals (Székely & Rizzo 2014,
+    section 2).
     """
     n, squares, total = len(vectors.x), vectors.squares, vectors.sums.total
     row_sums = vectors.x @ total - squares
@@ -150,7 +156,9 @@ def hsic1_gram(vectors: CentredVectors) -> GramMatrix:
 
 
 def biased_gram(vectors: CentredVectors) -> GramMatrix:
-    """Return the Gram matrix of the centred vectors of n ≥ 2 items, from which :func:`biased_hsic` follows."""
+    """Return the Gram matrix of the centred vectors of n ≥ 2 items, from which :func:`biased_hsic`
+    follows.
+    """
     n, total = len(vectors.x), vectors.sums.total
     offsets = float(total @ total) / (2 * n * n) - vectors.x @ total / n
     return GramMatrix(offsets, has_diagonal=True, scale=1 / (n - 1) ** 2, rounding_error=0.0)
@@ -165,7 +173,9 @@ class Spectrum:
 
     @classmethod
     def of(cls, layer: LayerData, form: float) -> "Spectrum":
-        """Return that of a layer whose biased HSIC with itself is ``form``; zeros if that is zero."""
+        """Return that of a layer whose biased HSIC with itself is ``form``; zeros if that is
+        zero.
+        """
         n = layer.summary.n
         mean, square = layer.summary.total / n, form * (n - 1) ** 2
         if square == 0:
@@ -181,14 +191,18 @@ class Spectrum:
 
 
 UNBIASED = Spectrum(0.0, 0.0)
-"""That of the matrix of unbiased CKA (Székely & Rizzo 2014, section 2), whose rows sum to 0 and whose diagonal is 0."""
+"""That of the matrix of unbiased CKA (Székely & Rizzo 2014, section 2), whose rows sum to 0 and
+whose diagonal is 0.
+"""
 
 
 def cka_by_chance(left: Spectrum, right: Spectrum, n: int) -> tuple[float, float]:
-    """Return the mean and standard deviation of CKA over all n! ways to shuffle the items of one layer, n ≥ 2.
+    """Return the mean and standard deviation of CKA over all n! ways to shuffle the items of one
+    layer, n ≥ 2.
 
-    Those of the RV coefficient: Kazi-Aoual, Hitier, Sabatier & Lebreton (1995); Josse, Pagès & Husson (2008), section
-    3, which hold for all symmetric matrices whose rows sum to 0. The mean is √(β β₂)/(n − 1).
+    Those of the RV coefficient: Kazi-Aoual, Hitier, Sabatier & Lebreton (1995); Josse, Pagès &
+    Husson (2008), section 3, which hold for all symmetric matrices whose rows sum to 0. The mean is
+    √(β β₂)/(n − 1).
     """
     mean = sqrt(left.beta * right.beta) / (n - 1)
     if n == 2:  # all orders give the same
@@ -203,25 +217,32 @@ def cka_by_chance(left: Spectrum, right: Spectrum, n: int) -> tuple[float, float
 
 
 def rsa(
-    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, correlation: str = "pearson",
-    pairs: int = 100_000, seed: int = 0,
-) -> list[Result]:  # fmt: skip
+    left: Sequence[LayerData],
+    right: Sequence[LayerData] | None,
+    ids: Ids,
+    *,
+    correlation: str = "pearson",
+    pairs: int = 100_000,
+    seed: int = 0,
+) -> list[Result]:
     """Compute the correlation of the cosines of all pairs of items, for each pair of layers.
 
-    Kriegeskorte et al. (2008), with the cosine distance. Items whose vector is zero in one of two layers are omitted.
+    Kriegeskorte et al. (2008), with the cosine distance. Items whose vector is zero in one of two
+    layers are omitted.
 
     Args:
         left: Layers, each with all the items.
         right: Layers to compare with; None compares ``left`` with each other.
         ids: Item ids, ascending.
-        correlation: ``pearson``, exact over all pairs of items, or ``spearman``, over a sample of pairs.
+        correlation: ``pearson``, exact over all pairs of items, or ``spearman``, over a sample of
+            pairs.
         pairs: Number of pairs of items that ``spearman`` samples without replacement; at most all.
         seed: Random seed of the sample.
 
     Returns:
-        A row for each layer of ``left`` with each of ``right``: ``rsa`` in [-1, 1]; ``chance``, its mean over all ways
-        to shuffle the items of one layer, which is 0; ``n_pairs`` pairs of items; ``n``; ``n_zero``; ``reason``;
-        ``seed``, None where no pair was drawn.
+        A row for each layer of ``left`` with each of ``right``: ``rsa`` in [-1, 1]; ``chance``, its
+        mean over all ways to shuffle the items of one layer, which is 0; ``n_pairs`` pairs of
+        items; ``n``; ``n_zero``; ``reason``; ``seed``, None where no pair was drawn.
     """
     grid = Grid.of(left, right)
     by_pair: dict[Pair, tuple[int, dict[Pair, float]]] = {}
@@ -261,10 +282,11 @@ def normalise_rows(block: Float64Array) -> Float64Array:
 def covariance_of_cosines(sums: PairSums) -> float:
     """Return the covariance (ddof 0) of two layers' cosines over all pairs i < j of n ≥ 2 items.
 
-    The cosine of two unit vectors, which are x here after a shift, is 1 − ‖xᵢ − xⱼ‖²/2 = c + aᵢ + aⱼ + xᵢ·xⱼ, where
-    2a is the mean of ‖x‖² minus ‖x‖², whose sum is 0; likewise b and y. The constant c is omitted, so that cosines near
-    1 keep their digits; the products of the other terms are summed over pairs in closed form, from sums over items. The
-    covariance is zero if it is within rounding.
+    The cosine of two unit vectors, which are x here after a shift, is 1 − ‖xᵢ − xⱼ‖²/2 = c + aᵢ +
+    aⱼ + xᵢ·xⱼ, where 2a is the mean of ‖x‖² minus ‖x‖², whose sum is 0; likewise b and y. The
+    constant c is omitted, so that cosines near 1 keep their digits; the products of the other terms
+    are summed over pairs in closed form, from sums over items. The covariance is zero if it is
+    within rounding.
     """
     n, left, right = sums.n, sums.left, sums.right
     if left.is_constant(n) or right.is_constant(n):
@@ -285,9 +307,11 @@ def covariance_of_cosines(sums: PairSums) -> float:
 
 
 def cosine_gram(vectors: CentredVectors) -> GramMatrix:
-    """Return the matrix of cosines minus their mean, from which :func:`covariance_of_cosines` follows.
+    """Return the matrix of cosines minus their mean, from which :func:`covariance_of_cosines`
+    follows.
 
-    The entries are aᵢ + aⱼ + xᵢ·xⱼ minus their mean over i < j: the part of a cosine that is not constant.
+    The entries are aᵢ + aⱼ + xᵢ·xⱼ minus their mean over i < j: the part of a cosine that is not
+    constant.
     """
     n, sums = len(vectors.x), vectors.sums
     offsets = (vectors.squares.mean() - vectors.squares - _mean_deviation(n, sums)) / 2
@@ -304,14 +328,16 @@ def _mean_deviation(n: int, sums: LayerSums) -> float:
 def _cosine_noise(n: int, sums: LayerSums) -> float:
     """Return a bound on the variance that the rounding errors of n unit vectors give their cosines.
 
-    With errors of up to e in both vectors, half the squared distance d² has one of up to 2 e d; the mean of d² over all
-    pairs is at most 4/n Σ‖x‖².
+    With errors of up to e in both vectors, half the squared distance d² has one of up to 2 e d; the
+    mean of d² over all pairs is at most 4/n Σ‖x‖².
     """
     return 16 * sums.square_total / n * cosine_error(len(sums.shift)) ** 2
 
 
 def draw_pairs(n: int, n_pairs: int, seed: int) -> tuple[Positions, Positions]:
-    """Draw pairs of positions i < j of n items without replacement; return all pairs if there are no more."""
+    """Draw pairs of positions i < j of n items without replacement; return all pairs if there are
+    no more.
+    """
     all_pairs = n * (n - 1) // 2
     if n_pairs >= all_pairs:
         return numbered_pairs(np.arange(all_pairs))
@@ -320,7 +346,9 @@ def draw_pairs(n: int, n_pairs: int, seed: int) -> tuple[Positions, Positions]:
 
 
 def numbered_pairs(numbers: Positions) -> tuple[Positions, Positions]:
-    """Return the pairs of positions i < j with the numbers j(j−1)/2 + i, which must be below 2⁵⁰."""
+    """Return the pairs of positions i < j with the numbers j(j−1)/2 + i, which must be below
+    2⁵⁰.
+    """
     second = ((1 + np.sqrt(1 + 8.0 * numbers)) / 2).astype(np.int64)
     second -= second * (second - 1) // 2 > numbers  # the root may be rounded up to a whole number
     second += second * (second + 1) // 2 <= numbers
@@ -336,8 +364,8 @@ def _rank_covariances(
 ) -> dict[Pair, float]:
     """Compute the covariance of the ranks of the cosines of two layers, for each pair of layers.
 
-    The cosines are of pairs of items at the positions ``first`` (m,) and ``second`` (m,) in ``ids``. Their ranks are
-    those of the distances of unit vectors in reverse, in both layers.
+    The cosines are of pairs of items at the positions ``first`` (m,) and ``second`` (m,) in
+    ``ids``. Their ranks are those of the distances of unit vectors in reverse, in both layers.
     """
     centred: dict[int, Float64Array] = {}
     for number in {number for pair in pairs for number in pair}:
@@ -350,7 +378,9 @@ def _rank_covariances(
 
 
 def _distances(layer: LayerData, ids: Ids, first: Positions, second: Positions) -> Float64Array:
-    """Return the distances (m,) of the unit vectors of pairs of items, read into memory; arguments as above."""
+    """Return the distances (m,) of the unit vectors of pairs of items, read into memory; arguments
+    as above.
+    """
     used = np.union1d(first, second)
     found, vectors = layer.gather(ids[used])
     check_complete(found, ids[used])
@@ -367,8 +397,8 @@ def overlap(
 ) -> list[Result]:
     """Compute the overlap of the items' k nearest neighbours by cosine, for each pair of layers.
 
-    Mutual k-nearest-neighbour alignment (Huh et al. 2024). Items with a zero vector in one of the layers are omitted,
-    as items and as neighbours.
+    Mutual k-nearest-neighbour alignment (Huh et al. 2024). Items with a zero vector in one of the
+    layers are omitted, as items and as neighbours.
 
     Args:
         left: Layers, each with all the items.
@@ -377,9 +407,10 @@ def overlap(
         k: Number of neighbours.
 
     Returns:
-        A row for each layer of ``left`` with each of ``right``: ``jaccard`` (mean of |A∩B|/|A∪B|) and ``overlap``
-        (mean of |A∩B|/k), in [0, 1]; ``jaccard_expected`` and ``chance`` by chance; ``n``; ``n_zero``;
-        ``n_tied``, the number of items that have, in one of the two, neighbours as near as the k-th; ``reason``.
+        A row for each layer of ``left`` with each of ``right``: ``jaccard`` (mean of |A∩B|/|A∪B|)
+        and ``overlap`` (mean of |A∩B|/k), in [0, 1]; ``jaccard_expected`` and ``chance`` by chance;
+        ``n``; ``n_zero``; ``n_tied``, the number of items that have, in one of the two, neighbours
+        as near as the k-th; ``reason``.
     """
     grid = Grid.of(left, right)
     rows: dict[Pair, Result] = {}
@@ -410,7 +441,9 @@ def _overlap_matrix(layer: LayerData, ids: Ids, *, k: int) -> Float64Array:
 
 
 def _overlap_values(left: Nearest, right: Nearest, n: int, k: int) -> Result:
-    """Return the values of two layers with n compared items and ascending lists of k neighbours, or the reason."""
+    """Return the values of two layers with n compared items and ascending lists of k neighbours, or
+    the reason.
+    """
     n_tied = int((left.are_tied | right.are_tied).sum())
     if left.are_all_tied or right.are_all_tied:
         return {"n_tied": n_tied, "reason": f"in one of the layers {TIED}"}
@@ -429,7 +462,9 @@ def _overlap_values(left: Nearest, right: Nearest, n: int, k: int) -> Result:
 
 
 def expected_jaccard(n: int, k: int) -> float:
-    """Return the expected |A∩B|/|A∪B| of two random sets A and B of k of n − 1 items: |A∩B| is hypergeometric."""
+    """Return the expected |A∩B|/|A∪B| of two random sets A and B of k of n − 1 items: |A∩B| is
+    hypergeometric.
+    """
     others = n - 1
     shared = np.arange(max(0, 2 * k - others), k + 1, dtype=np.float64)
     # Ratios of the probabilities of |A∩B| = s + 1 and s.
@@ -441,10 +476,14 @@ def expected_jaccard(n: int, k: int) -> float:
 
 
 AGAINST = Parameter(
-    "against", None,
-    "Compare with the layers of this space, on the items that both have; a transform is fitted on these.",
-    value_type=str, metavar="SPACE", is_input=True,
-)  # fmt: skip
+    "against",
+    None,
+    "Compare with the layers of this space, on the items that both have; a transform is fitted on"
+    " these.",
+    value_type=str,
+    metavar="SPACE",
+    is_input=True,
+)
 # The algorithms of :mod:`.numerics.layer_pairs`, for the estimators of metrics that use them.
 _ROUTES = (
     "in float64, from sums of products of dimensions or, where n Σdᵢ < Σdᵢdⱼ (dimensions d, summed"
@@ -455,85 +494,178 @@ _ROUTES = (
 
 METRICS = (
     Metric(
-        name="cka", label="CKA",
-        help="How alike two layers arrange the items: linear centred kernel alignment.", function=cka,
+        name="cka",
+        label="CKA",
+        help="How alike two layers arrange the items: linear centred kernel alignment.",
+        function=cka,
         columns=(
-            Column("cka", "number", "1: alike up to rotation and scale", minimum=-1, maximum=1, label="CKA"),
-            Column("chance", "number", "mean over all ways to shuffle the items", minimum=0, maximum=1, shown=False),
+            Column(
+                "cka",
+                "number",
+                "1: alike up to rotation and scale",
+                minimum=-1,
+                maximum=1,
+                label="CKA",
+            ),
+            Column(
+                "chance",
+                "number",
+                "mean over all ways to shuffle the items",
+                minimum=0,
+                maximum=1,
+                shown=False,
+            ),
             Column("chance_deviation", "number", "standard deviation over these", 0, shown=False),
         ),
         parameters=(
-            Parameter("variant", "unbiased", "unbiased, or biased: near 1 by itself where items are few.",
-                      choices=("unbiased", "biased")),
+            Parameter(
+                "variant",
+                "unbiased",
+                "unbiased, or biased: near 1 by itself where items are few.",
+                choices=("unbiased", "biased"),
+            ),
             AGAINST,
             *PERMUTATIONS,
         ),
-        similarity=Similarity("cka", matrix=lambda layer, ids, *, variant: unit_gram(
-            read_vectors(layer, ids), hsic1_gram if variant == "unbiased" else biased_gram), chance="chance"),
+        similarity=Similarity(
+            "cka",
+            matrix=lambda layer, ids, *, variant: unit_gram(
+                read_vectors(layer, ids), hsic1_gram if variant == "unbiased" else biased_gram
+            ),
+            chance="chance",
+        ),
         formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
-        citation="Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al. (2021), ICLR; "
-        "chance: Kazi-Aoual et al. (1995), CSDA 20; Josse, Pagès & Husson (2008), CSDA 53",
-        references=("kornblith2019", "song2012", "nguyen2021", "kazi1995", "josse2008"), needs="layers", version=3,
-        estimator=f"Exact, {_ROUTES} unbiased takes HSIC_1, which needs 4 "
-        "items and may make CKA negative; biased takes Kornblith's, which for n = 100 items with independent Gaussian "
-        "vectors of 768 dimensions in both layers is about .885: chance says how much of it items in random order "
-        "have, exactly and without a draw, and chance_deviation how far it varies. Rotating a layer, or "
-        "scaling it as a whole, changes nothing; scaling single dimensions does.",
+        citation=(
+            "Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al."
+            " (2021), ICLR; chance: Kazi-Aoual et al. (1995), CSDA 20; Josse, Pagès & Husson"
+            " (2008), CSDA 53"
+        ),
+        references=("kornblith2019", "song2012", "nguyen2021", "kazi1995", "josse2008"),
+        needs="layers",
+        version=3,
+        estimator=(
+            f"Exact, {_ROUTES} unbiased takes HSIC_1, which needs 4 items and may make CKA"
+            " negative; biased takes Kornblith's, which for n = 100 items with independent"
+            " Gaussian vectors of 768 dimensions in both layers is about .885: chance says how"
+            " much of it items in random order have, exactly and without a draw, and"
+            " chance_deviation how far it varies. Rotating a layer, or scaling it as a whole,"
+            " changes nothing; scaling single dimensions does."
+        ),
     ),
     Metric(
-        name="rsa", label="RSA",
-        help="Whether two layers find the same pairs of items similar: the correlation of their cosines.",
+        name="rsa",
+        label="RSA",
+        help=(
+            "Whether two layers find the same pairs of items similar: the correlation of their"
+            " cosines."
+        ),
         function=rsa,
         columns=(
-            Column("rsa", "number", "correlation of the cosines of all pairs of items", minimum=-1, maximum=1,
-                   label="RSA"),
+            Column(
+                "rsa",
+                "number",
+                "correlation of the cosines of all pairs of items",
+                minimum=-1,
+                maximum=1,
+                label="RSA",
+            ),
             Column("chance", "number", "mean over all ways to shuffle the items", shown=False),
             Column("n_pairs", "integer", "pairs of items", minimum=0, shown=False),
             N_ZERO,
         ),
         parameters=(
-            Parameter("correlation", "pearson", "pearson, or spearman.", choices=("pearson", "spearman")),
-            Parameter("pairs", 100_000, "Number of pairs of items that spearman samples (⦃seed⦄).", minimum=2,
-                      counts_draws=True, only_with=("correlation", ("spearman",))),
+            Parameter(
+                "correlation", "pearson", "pearson, or spearman.", choices=("pearson", "spearman")
+            ),
+            Parameter(
+                "pairs",
+                100_000,
+                "Number of pairs of items that spearman samples (⦃seed⦄).",
+                minimum=2,
+                counts_draws=True,
+                only_with=("correlation", ("spearman",)),
+            ),
             AGAINST,
             *PERMUTATIONS,
         ),
         similarity=Similarity(
-            "rsa", matrix=lambda layer, ids, **_: unit_gram(normalise_rows(read_vectors(layer, ids)), cosine_gram),
-            has_matrix=lambda given: given["correlation"] == "pearson", needs_direction=lambda _: True,
-            chance="chance"),
+            "rsa",
+            matrix=lambda layer, ids, **_: unit_gram(
+                normalise_rows(read_vectors(layer, ids)), cosine_gram
+            ),
+            has_matrix=lambda given: given["correlation"] == "pearson",
+            needs_direction=lambda _: True,
+            chance="chance",
+        ),
         formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
-        citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience", references=("kriegeskorte2008",),
+        citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience",
+        references=("kriegeskorte2008",),
         needs="layers",
-        estimator=f"pearson is exact over all pairs of items, {_ROUTES} spearman (tied ranks "
-        "averaged) is of pairs drawn at random without replacement, the same for all layers, or of all pairs if there "
-        "are no more than that; n_pairs says how many. Cosines that differ by no more than their rounding errors share "
-        "a rank. Items that are a zero vector in one of the two layers are left out and counted in n_zero. Cosine "
-        "distances give the same number as cosines.",
+        estimator=(
+            f"pearson is exact over all pairs of items, {_ROUTES} spearman (tied ranks averaged) is"
+            " of pairs drawn at random without replacement, the same for all layers, or of all"
+            " pairs if there are no more than that; n_pairs says how many. Cosines that differ by"
+            " no more than their rounding errors share a rank. Items that are a zero vector in one"
+            " of the two layers are left out and counted in n_zero. Cosine distances give the same"
+            " number as cosines."
+        ),
         version=4,
-        drawn=lambda row: f"a random sample of {row['n_pairs']:,} of {row['n'] * (row['n'] - 1) // 2:,} pairs of items",
+        drawn=lambda row: (
+            f"a random sample of {row['n_pairs']:,} of {row['n'] * (row['n'] - 1) // 2:,} pairs of"
+            " items"
+        ),
     ),
     Metric(
-        name="overlap", label="Overlap of nearest neighbours",
-        help="Share of their k nearest neighbours that two layers have in common: mutual k-NN alignment.",
+        name="overlap",
+        label="Overlap of nearest neighbours",
+        help=(
+            "Share of their k nearest neighbours that two layers have in common: mutual k-NN"
+            " alignment."
+        ),
         function=overlap,
         columns=(
             Column("jaccard", "number", "mean of |A∩B| / |A∪B|", minimum=0, maximum=1, shown=False),
-            Column("jaccard_expected", "number", "its expectation for random lists", minimum=0, maximum=1, shown=False),
-            Column("overlap", "number", "mutual k-NN alignment: mean of |A∩B| / k", minimum=0, maximum=1),
+            Column(
+                "jaccard_expected",
+                "number",
+                "its expectation for random lists",
+                minimum=0,
+                maximum=1,
+                shown=False,
+            ),
+            Column(
+                "overlap",
+                "number",
+                "mutual k-NN alignment: mean of |A∩B| / k",
+                minimum=0,
+                maximum=1,
+            ),
             Column("chance", "number", "k/(n−1), by chance", minimum=0, maximum=1, shown=False),
             N_ZERO,
             N_TIED,
         ),
-        parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=1), AGAINST, *PERMUTATIONS),
-        similarity=Similarity("overlap", matrix=_overlap_matrix, needs_direction=lambda _: True, chance="chance"),
+        parameters=(
+            Parameter("k", 10, "Number of nearest neighbours.", minimum=1),
+            AGAINST,
+            *PERMUTATIONS,
+        ),
+        similarity=Similarity(
+            "overlap", matrix=_overlap_matrix, needs_direction=lambda _: True, chance="chance"
+        ),
         formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
-        citation="Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the same lists",
-        references=("huh2024",), needs="layers",
-        estimator="Neighbours are exact, an item is not its own, and ties, up to rounding, go to the lower item id: "
-        "where they reach beyond the k-th place, as of duplicates, the ids decide which of them count, and n_tied says "
-        "for how many items. Items that are a zero vector in one of the two layers are left out of both, as items and "
-        "as neighbours, and counted in n_zero. k ≥ n gives null. Chance is by the hypergeometric distribution.",
+        citation=(
+            "Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the"
+            " same lists"
+        ),
+        references=("huh2024",),
+        needs="layers",
+        estimator=(
+            "Neighbours are exact, an item is not its own, and ties, up to rounding, go to the"
+            " lower item id: where they reach beyond the k-th place, as of duplicates, the ids"
+            " decide which of them count, and n_tied says for how many items. Items that are a zero"
+            " vector in one of the two layers are left out of both, as items and as neighbours, and"
+            " counted in n_zero. k ≥ n gives null. Chance is by the hypergeometric distribution."
+        ),
         version=5,
     ),
-)  # fmt: skip
+)

@@ -1,4 +1,6 @@
-"""Measure how much the vector of a word depends on its context: the three measures of Ethayarajh (2019), exactly."""
+"""Measure how much the vector of a word depends on its context: the three measures of Ethayarajh
+(2019), exactly.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -75,20 +77,22 @@ def self_similarity(
 ) -> list[Result]:
     """Compute the mean cosine between the occurrences of a word, and its mean over words.
 
-    (‖Σu‖² − Σ‖u‖²) / (n (n − 1)) over the n occurrences of a word: SelfSim of Ethayarajh (2019), section 3.3, over all
-    pairs rather than a sample.
+    (‖Σu‖² − Σ‖u‖²) / (n (n − 1)) over the n occurrences of a word: SelfSim of Ethayarajh (2019),
+    section 3.3, over all pairs rather than a sample.
 
     Args:
         data: Vectors of occurrences.
         contexts: Occurrences of each word, or of the requested words.
         word: Requested words; ``contexts`` has only these.
         per_word: Whether to return a row for each word with enough contexts.
-        min_contexts: Minimum number of non-zero vectors of a word, at least 2; words with fewer have no value.
+        min_contexts: Minimum number of non-zero vectors of a word, at least 2; words with fewer
+            have no value.
         adjusted: Whether to subtract the mean cosine of all selected occurrences.
 
     Returns:
-        One row, or one per word: ``self_similarity`` in [-1, 1], ``baseline``, ``adjusted``, ``n_words``,
-        ``n_words_left_out``, ``n`` occurrences of these words, ``n_zero`` and ``reason``.
+        One row, or one per word: ``self_similarity`` in [-1, 1], ``baseline``, ``adjusted``,
+        ``n_words``, ``n_words_left_out``, ``n`` occurrences of these words, ``n_zero`` and
+        ``reason``.
     """
     values = group_values(data, contexts, min_contexts, _mean_cosines)
     baseline = _Baseline.mean_cosine(data) if adjusted else None
@@ -97,7 +101,9 @@ def self_similarity(
 
 
 def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
-    """Return the mean cosine over all pairs of vectors of each group, (g,); NaN for fewer than two vectors."""
+    """Return the mean cosine over all pairs of vectors of each group, (g,); NaN for fewer than two
+    vectors.
+    """
     n_pairs = sums.n * (sums.n - 1)
     square = np.vecdot(sums.unit_total, sums.unit_total) - sums.unit_square_total
     means: Float64Array = np.divide(
@@ -115,22 +121,26 @@ def intra_sentence(
     min_words: int = 2,
     adjusted: bool = False,
 ) -> list[Result]:
-    """Compute the mean cosine between the words of a sentence and its vector, and its mean over sentences.
+    """Compute the mean cosine between the words of a sentence and its vector, and its mean over
+    sentences.
 
-    s/‖s‖ · Σu/n over the n words of a sentence, s = Σx/n: IntraSim of Ethayarajh (2019), section 3.3. Given
-    ``sentences``, s is the sentence's own vector.
+    s/‖s‖ · Σu/n over the n words of a sentence, s = Σx/n: IntraSim of Ethayarajh (2019), section
+    3.3. Given ``sentences``, s is the sentence's own vector.
 
     Args:
         data: Vectors of occurrences.
         contexts: Occurrences in each sentence; with ``sentences``, also the ids of the sentences.
-        sentences: Vectors of sentences, of the same layer and checkpoint; None for the mean of the words' vectors.
+        sentences: Vectors of sentences, of the same layer and checkpoint; None for the mean of the
+            words' vectors.
         per_sentence: Whether to return a row for each sentence with enough words.
-        min_words: Minimum number of non-zero vectors of a sentence, at least 1; other sentences are omitted.
+        min_words: Minimum number of non-zero vectors of a sentence, at least 1; other sentences are
+            omitted.
         adjusted: Whether to subtract the mean cosine of all selected occurrences.
 
     Returns:
-        One row, or one per sentence: ``intra_sentence_similarity`` in [-1, 1], ``baseline``, ``adjusted``,
-        ``n_sentences``, ``n_sentences_left_out``, ``n`` occurrences in these sentences, ``n_zero`` and ``reason``.
+        One row, or one per sentence: ``intra_sentence_similarity`` in [-1, 1], ``baseline``,
+        ``adjusted``, ``n_sentences``, ``n_sentences_left_out``, ``n`` occurrences in these
+        sentences, ``n_zero`` and ``reason``.
     """
     if sentences is None:
         values = group_values(data, contexts, min_words, _cosines_with_mean, with_total=True)
@@ -145,7 +155,9 @@ def intra_sentence(
 def _cosines_with(
     sentences: LayerData, contexts: Contexts
 ) -> Callable[[GroupSums, Groups], Float64Array]:
-    """Return a function from the sums of sentences to the mean cosine of their words with their own vectors."""
+    """Return a function from the sums of sentences to the mean cosine of their words with their own
+    vectors.
+    """
     assert contexts.group_ids is not None
     group_ids = contexts.group_ids
 
@@ -166,7 +178,9 @@ def _cosines_with(
 
 
 def _cosines_with_mean(sums: GroupSums, _: Groups) -> Float64Array:
-    """Return the mean cosine of the vectors of each group with their mean, (g,); NaN if the mean is zero."""
+    """Return the mean cosine of the vectors of each group with their mean, (g,); NaN if the mean is
+    zero.
+    """
     norms = np.sqrt(np.vecdot(sums.total, sums.total))
     products = np.vecdot(sums.total, sums.unit_total)
     is_defined = norms > _ZERO_MEAN * sums.norm_total
@@ -186,22 +200,26 @@ def mev(
     min_contexts: int = 5,
     adjusted: bool = False,
 ) -> list[Result]:
-    """Compute the share of a word's occurrences that one direction explains, and its mean over words.
+    """Compute the share of a word's occurrences that one direction explains, and its mean over
+    words.
 
     σ₁² / Σσᵢ² of the matrix of a word's occurrences: MEV of Ethayarajh (2019), section 3.3.
 
     Args:
         data: Vectors of occurrences.
         contexts: Occurrences of each word, or of the requested words.
-        variant: ``uncentred`` for the singular values of the matrix; ``centred`` to subtract its mean row first.
+        variant: ``uncentred`` for the singular values of the matrix; ``centred`` to subtract its
+            mean row first.
         word: Requested words; ``contexts`` has only these.
         per_word: Whether to return a row for each word with enough contexts.
-        min_contexts: Minimum number of vectors of a word, at least 1; words with fewer have no value.
+        min_contexts: Minimum number of vectors of a word, at least 1; words with fewer have no
+            value.
         adjusted: Whether to subtract the MEV, of the same variant, of all selected occurrences.
 
     Returns:
-        One row, or one per word: ``mev`` in (0, 1], ``baseline``, ``adjusted``, ``n_words``, ``n_words_left_out``,
-        ``n`` occurrences of these words (zero vectors included), ``n_zero`` and ``reason``.
+        One row, or one per word: ``mev`` in (0, 1], ``baseline``, ``adjusted``, ``n_words``,
+        ``n_words_left_out``, ``n`` occurrences of these words (zero vectors included), ``n_zero``
+        and ``reason``.
     """
     centred = variant == "centred"
     values = _explained_by_group(data, contexts, min_contexts, centred=centred)
@@ -214,10 +232,11 @@ def mev(
 
 
 def _explained(x: Float64Array, *, centred: bool) -> float:
-    """Return σ₁² / Σσᵢ² of vectors (n, dim), n ≥ 1, in (0, 1]; NaN if all are zero, or all equal and centred.
+    """Return σ₁² / Σσᵢ² of vectors (n, dim), n ≥ 1, in (0, 1]; NaN if all are zero, or all equal
+    and centred.
 
-    The top eigenvalue of the smaller of XXᵀ and XᵀX over its trace, in O(n dim min(n, dim)); 1 for n = 1. Centred, it
-    is the share of variance that a PCA explains.
+    The top eigenvalue of the smaller of XXᵀ and XᵀX over its trace, in O(n dim min(n, dim)); 1 for
+    n = 1. Centred, it is the share of variance that a PCA explains.
     """
     if len(x) > x.shape[1]:
         return _explained_by_moments(Moments.of(x), centred=centred)
@@ -235,7 +254,9 @@ def _explained_by_moments(moments: Moments, *, centred: bool) -> float:
 
 
 def _top_share(matrix: Float64Array, square_total: float) -> float:
-    """Return the top eigenvalue of a matrix over its trace; NaN if the trace is within rounding of Σ‖x‖²."""
+    """Return the top eigenvalue of a matrix over its trace; NaN if the trace is within rounding of
+    Σ‖x‖².
+    """
     trace = float(np.trace(matrix))
     if trace <= ROUNDING**2 * square_total:
         return float("nan")
@@ -245,7 +266,8 @@ def _top_share(matrix: Float64Array, square_total: float) -> float:
 def _explained_by_group(
     data: LayerData, contexts: Contexts, minimum: int, *, centred: bool
 ) -> GroupValues:
-    """Compute :func:`_explained` for each group with at least ``minimum`` vectors, of which ``n`` includes zero ones.
+    """Compute :func:`_explained` for each group with at least ``minimum`` vectors, of which ``n``
+    includes zero ones.
 
     Groups are read in batches of ``BATCH_BYTES``; a larger group is read block by block.
     """
@@ -277,14 +299,18 @@ def _explained_by_group(
 
 
 def _count_vectors(members: Groups, block: Block) -> tuple[Groups, Groups, Groups]:
-    """Return the groups in a block, and their numbers of vectors and of zero vectors, each int64 (groups,)."""
+    """Return the groups in a block, and their numbers of vectors and of zero vectors, each int64
+    (groups,).
+    """
     first = np.flatnonzero(np.diff(members, prepend=-1))
     n = np.diff(first, append=len(members))
     return members[first], n, np.add.reduceat(~block.any(axis=1), first, dtype=np.int64)
 
 
 def _batches(members: Groups, n: Groups, max_rows: int) -> Iterator[Groups]:
-    """Split groups into batches with at most ``max_rows`` vectors each, given the number of vectors of every group."""
+    """Split groups into batches with at most ``max_rows`` vectors each, given the number of vectors
+    of every group.
+    """
     start, batch_rows = 0, 0
     for stop, size in enumerate(n[members].tolist()):
         if batch_rows + size > max_rows:
@@ -303,7 +329,9 @@ def _select(contexts: Contexts, batch: Groups | Sequence[int]) -> Contexts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _GroupRows:
-    """Makes the rows of a metric with one value per group: one row per group, or one with their mean."""
+    """Makes the rows of a metric with one value per group: one row per group, or one with their
+    mean.
+    """
 
     values: GroupValues  # value and numbers of vectors of each group
     names: Sequence[str]  # name of each group
@@ -321,7 +349,9 @@ class _GroupRows:
         return [self._group(group) for group in range(len(self.names))]
 
     def each_with_enough(self) -> list[Result]:
-        """Return a row for each group with enough vectors; if there is none, one row with the reason."""
+        """Return a row for each group with enough vectors; if there is none, one row with the
+        reason.
+        """
         return [
             self._group(group) for group in np.flatnonzero(self.has_enough).tolist()
         ] or self.mean()
@@ -366,10 +396,16 @@ class _GroupRows:
         )
 
     def _row(
-        self, name: str | None, value: float | None, counts: tuple[int, int], n_groups: tuple[int, int],
+        self,
+        name: str | None,
+        value: float | None,
+        counts: tuple[int, int],
+        n_groups: tuple[int, int],
         reason: str | None,
-    ) -> Result:  # fmt: skip
-        """Return a row, given the numbers of vectors used and zero, and of groups with and without a value."""
+    ) -> Result:
+        """Return a row, given the numbers of vectors used and zero, and of groups with and without
+        a value.
+        """
         baseline = (
             None
             if self.baseline is None or math.isnan(self.baseline.value)
@@ -386,11 +422,16 @@ class _GroupRows:
         ):
             why = "adjusted: the baseline is of the word itself, since no other is selected"
         return {
-            group: name, self.labels.value: value, "baseline": baseline,
+            group: name,
+            self.labels.value: value,
+            "baseline": baseline,
             "adjusted": None if baseline is None or value is None or why else value - baseline,
-            f"n_{group}s": n_groups[0], f"n_{group}s_left_out": n_groups[1],
-            "n": counts[0], "n_zero": counts[1], "reason": "; ".join(filter(None, (reason, why))) or None,
-        }  # fmt: skip
+            f"n_{group}s": n_groups[0],
+            f"n_{group}s_left_out": n_groups[1],
+            "n": counts[0],
+            "n_zero": counts[1],
+            "reason": "; ".join(filter(None, (reason, why))) or None,
+        }
 
 
 def _count(n: int, noun: str) -> str:
@@ -441,97 +482,183 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
     """Declare the columns of :class:`_GroupRows`, given nouns for a group and for the baseline."""
     assert value.minimum is not None
     return (
-        Column(group, "string", f"the {group}; null in the row of the mean over {group}s", is_key=True),
-        value,
-        Column("baseline", "number", f"{baseline} of all selected occurrences, with ⦃adjusted=True⦄", value.minimum, 1),
         Column(
-            "adjusted", "number", f"{value.name} less the baseline, with ⦃adjusted=True⦄", value.minimum - 1,
-            1 - value.minimum, label=f"{value.label} less the baseline",
+            group, "string", f"the {group}; null in the row of the mean over {group}s", is_key=True
+        ),
+        value,
+        Column(
+            "baseline",
+            "number",
+            f"{baseline} of all selected occurrences, with ⦃adjusted=True⦄",
+            value.minimum,
+            1,
+        ),
+        Column(
+            "adjusted",
+            "number",
+            f"{value.name} less the baseline, with ⦃adjusted=True⦄",
+            value.minimum - 1,
+            1 - value.minimum,
+            label=f"{value.label} less the baseline",
         ),
         Column(f"n_{group}s", "integer", f"{group}s that have a value", minimum=0),
-        Column(f"n_{group}s_left_out", "integer", f"selected {group}s without a {value.name.replace('_', '-')} value",
-               minimum=0, shown=False),
+        Column(
+            f"n_{group}s_left_out",
+            "integer",
+            f"selected {group}s without a {value.name.replace('_', '-')} value",
+            minimum=0,
+            shown=False,
+        ),
         N_ZERO,
-    )  # fmt: skip
+    )
 
 
 METRICS = (
     Metric(
-        name="self-similarity", label="Self-similarity", drawn_values=("adjusted", "self_similarity", "baseline"),
-        elsewhere="Words by themselves and sentences have one vector each; the mean cosine between them: "
-        "⦃embstore query anisotropy⦄",
-        help="Mean cosine between the occurrences of a word.", function=self_similarity,
+        name="self-similarity",
+        label="Self-similarity",
+        drawn_values=("adjusted", "self_similarity", "baseline"),
+        elsewhere=(
+            "Words by themselves and sentences have one vector each; the mean cosine between them: "
+            "⦃embstore query anisotropy⦄"
+        ),
+        help="Mean cosine between the occurrences of a word.",
+        function=self_similarity,
         columns=_columns(
-            Column("self_similarity", "number", "mean cosine over all pairs of a word's occurrences", -1, 1,
-                   label="mean cosine"),
+            Column(
+                "self_similarity",
+                "number",
+                "mean cosine over all pairs of a word's occurrences",
+                -1,
+                1,
+                label="mean cosine",
+            ),
             "word",
             "the mean pairwise cosine",
         ),
         parameters=(*_WORDS, _min_contexts(2), _adjusted("the mean cosine")),
-        formula="(‖Σu‖² − n) / (n (n − 1)) over the n occurrences of a word, u = x/‖x‖", citation=_CITATION,
-        references=("ethayarajh2019",), needs="contexts",
-        estimator="Exact over all pairs of a word's occurrences, in float64; the paper's code draws at most 1,000 "
-        "pairs. The baseline is the mean cosine over all pairs of selected occurrences, exactly: the anisotropy. "
-        f"{_GROUPING} Zero vectors are left out and counted, and are no contexts.",
+        formula="(‖Σu‖² − n) / (n (n − 1)) over the n occurrences of a word, u = x/‖x‖",
+        citation=_CITATION,
+        references=("ethayarajh2019",),
+        needs="contexts",
+        estimator=(
+            "Exact over all pairs of a word's occurrences, in float64; the paper's code draws at"
+            " most 1,000 pairs. The baseline is the mean cosine over all pairs of selected"
+            f" occurrences, exactly: the anisotropy. {_GROUPING} Zero vectors are left out and"
+            " counted, and are no contexts."
+        ),
         units=(Unit.OCCURRENCE,),
     ),
     Metric(
-        name="intra-sentence", label="Intra-sentence similarity",
-        drawn_values=("adjusted", "intra_sentence_similarity", "baseline"), version=2,
-        elsewhere="It compares the words of a sentence with the sentence, whose vector may be one of a space of "
-        "sentences: ⦃embstore query intra-sentence --sentence-space SPACE⦄",
-        help="Mean cosine between the words of a sentence and the sentence's vector.", function=intra_sentence,
+        name="intra-sentence",
+        label="Intra-sentence similarity",
+        drawn_values=("adjusted", "intra_sentence_similarity", "baseline"),
+        version=2,
+        elsewhere=(
+            "It compares the words of a sentence with the sentence, whose vector may be one of a"
+            " space of sentences: ⦃embstore query intra-sentence --sentence-space SPACE⦄"
+        ),
+        help="Mean cosine between the words of a sentence and the sentence's vector.",
+        function=intra_sentence,
         columns=_columns(
-            Column("intra_sentence_similarity", "number", "mean cosine of a sentence's words with it", -1, 1,
-                   label="mean cosine"),
+            Column(
+                "intra_sentence_similarity",
+                "number",
+                "mean cosine of a sentence's words with it",
+                -1,
+                1,
+                label="mean cosine",
+            ),
             "sentence",
             "the mean pairwise cosine",
         ),
         parameters=(
-            Parameter("sentence_space", None,
-                "Take the sentences' vectors from this space, of the same checkpoint, instead of their words' mean.",
-                value_type=str, metavar="SPACE", is_input=True, in_rows=True),
+            Parameter(
+                "sentence_space",
+                None,
+                "Take the sentences' vectors from this space, of the same checkpoint, instead of"
+                " their words' mean.",
+                value_type=str,
+                metavar="SPACE",
+                is_input=True,
+                in_rows=True,
+            ),
             Parameter("per_sentence", False, "A row for every sentence that has enough words."),
             Parameter("min_words", 2, "Leave out sentences with fewer words.", minimum=1),
             _adjusted("the mean cosine"),
         ),
-        formula="s/‖s‖ · mean u over the words of a sentence, u = x/‖x‖; s = mean x, or the sentence's vector",
-        citation=_CITATION, references=("ethayarajh2019",), needs="contexts",
-        estimator="Exact, in float64. The words of a sentence are its selected occurrences: of a space that was built "
-        "with ⦃per-text⦄, or queried with ⦃where⦄ or ⦃sample⦄, not all of its words. The sentence is the mean of its "
-        "words' vectors as they are, not of unit vectors: the paper's definition. With ⦃sentence-space⦄ it is the "
-        "vector that this space has for it, in the same layer: of pooling mean that of all its tokens, also of "
-        "punctuation; of another pooling or template what that gives. A transform that is fitted on the occurrences is "
-        "applied to it too; sentences that the space lacks are left out and counted. One word is its own mean, so that "
-        "its cosine of 1 says nothing: sentences of one word are left out, unless ⦃min-words=1⦄, which is the paper's. "
-        "The baseline is the mean cosine over all pairs of selected occurrences, exactly: the anisotropy. The mean "
-        "counts each sentence once. Zero vectors are left out and counted.",
+        formula=(
+            "s/‖s‖ · mean u over the words of a sentence, u = x/‖x‖; s = mean x, or the sentence's"
+            " vector"
+        ),
+        citation=_CITATION,
+        references=("ethayarajh2019",),
+        needs="contexts",
+        estimator=(
+            "Exact, in float64. The words of a sentence are its selected occurrences: of a space"
+            " that was built with ⦃per-text⦄, or queried with ⦃where⦄ or ⦃sample⦄, not all of its"
+            " words. The sentence is the mean of its words' vectors as they are, not of unit"
+            " vectors: the paper's definition. With ⦃sentence-space⦄ it is the vector that this"
+            " space has for it, in the same layer: of pooling mean that of all its tokens, also of"
+            " punctuation; of another pooling or template what that gives. A transform that is"
+            " fitted on the occurrences is applied to it too; sentences that the space lacks are"
+            " left out and counted. One word is its own mean, so that its cosine of 1 says nothing:"
+            " sentences of one word are left out, unless ⦃min-words=1⦄, which is the paper's. The"
+            " baseline is the mean cosine over all pairs of selected occurrences, exactly: the"
+            " anisotropy. The mean counts each sentence once. Zero vectors are left out and"
+            " counted."
+        ),
         units=(Unit.OCCURRENCE,),
     ),
     Metric(
-        name="mev", label="Maximum explainable variance", drawn_values=("adjusted", "mev", "baseline"),
-        elsewhere="Words by themselves and sentences have one vector each; what one direction explains of all of them: "
-        "⦃embstore query spectrum -k 1 --variant uncentred⦄",
-        help="Maximum explainable variance: how much of a word's occurrences one direction explains.", function=mev,
+        name="mev",
+        label="Maximum explainable variance",
+        drawn_values=("adjusted", "mev", "baseline"),
+        elsewhere=(
+            "Words by themselves and sentences have one vector each; what one direction explains of"
+            " all of them: ⦃embstore query spectrum -k 1 --variant uncentred⦄"
+        ),
+        help=(
+            "Maximum explainable variance: how much of a word's occurrences one direction explains."
+        ),
+        function=mev,
         columns=_columns(
-            Column("mev", "number", "share of the first component of a word's occurrences", 0, 1,
-                   label="share of the first component"), "word", "the MEV"
+            Column(
+                "mev",
+                "number",
+                "share of the first component of a word's occurrences",
+                0,
+                1,
+                label="share of the first component",
+            ),
+            "word",
+            "the MEV",
         ),
         parameters=(
-            Parameter("variant", "uncentred",
-                      "uncentred, as the paper defines it, or centred: the share of variance that a PCA explains.",
-                      choices=("uncentred", "centred")),
+            Parameter(
+                "variant",
+                "uncentred",
+                "uncentred, as the paper defines it, or centred: the share of variance that a PCA"
+                " explains.",
+                choices=("uncentred", "centred"),
+            ),
             *_WORDS,
             _min_contexts(1),
             _adjusted("the MEV"),
         ),
-        formula="σ₁² / Σσᵢ² of the occurrences of a word", citation=_CITATION, references=("ethayarajh2019",),
+        formula="σ₁² / Σσᵢ² of the occurrences of a word",
+        citation=_CITATION,
+        references=("ethayarajh2019",),
         needs="contexts",
-        estimator="Exact, in float64, by the top eigenvalue of the smaller of XXᵀ and XᵀX. The baseline is the MEV of "
-        "all selected occurrences, of the same variant. The paper's code mixes the two: centred for words, and for "
-        "the baseline the variance ratio of uncentred axes over 1,000 occurrences. The MEV of n vectors is at least "
-        "1/n (centred 1/(n − 1)), so that few contexts raise it, and the baseline, of many vectors, does not "
-        f"correct that: compare words of like n. {_GROUPING} Zero vectors are counted and stay in the matrix.",
+        estimator=(
+            "Exact, in float64, by the top eigenvalue of the smaller of XXᵀ and XᵀX. The baseline"
+            " is the MEV of all selected occurrences, of the same variant. The paper's code mixes"
+            " the two: centred for words, and for the baseline the variance ratio of uncentred"
+            " axes over 1,000 occurrences. The MEV of n vectors is at least 1/n (centred 1/(n −"
+            " 1)), so that few contexts raise it, and the baseline, of many vectors, does not"
+            f" correct that: compare words of like n. {_GROUPING} Zero vectors are counted and stay"
+            " in the matrix."
+        ),
         units=(Unit.OCCURRENCE,),
     ),
-)  # fmt: skip
+)

@@ -27,19 +27,31 @@ from embstore.metrics.numerics.statistics import fisher_interval, pearson
 from embstore.metrics.significance import VERSUS
 
 ItemValues = tuple[Ids, Float64Array, Float64Array]
-"""Item ids (n,), ascending; the value of each, NaN where it is undefined; and bounds on their rounding errors, (n,)."""
+"""Item ids (n,), ascending; the value of each, NaN where it is undefined; and bounds on their
+rounding errors, (n,).
+"""
 
 MAX_BOOTSTRAP_ITEMS = 10_000
-"""Number of items above which the interval is computed by a formula: the bootstrap would take seconds a layer."""
+"""Number of items above which the interval is computed by a formula: the bootstrap would take
+seconds a layer.
+"""
 SELF_SIMILARITY = "self-similarity"
 _VALUES = ("norm", SELF_SIMILARITY, "hubness", "cosine-to-mean", "axis")
 
 
 def correlate(
-    data: LayerData, *, column: ItemColumn, contexts: Contexts | None = None, positive: Words | None = None,
-    negative: Words | None = None, everywhere: LayerData | None = None, value: str = "norm", k: int = 10,
-    resamples: int = 1000, seed: int = 0,
-) -> Result:  # fmt: skip
+    data: LayerData,
+    *,
+    column: ItemColumn,
+    contexts: Contexts | None = None,
+    positive: Words | None = None,
+    negative: Words | None = None,
+    everywhere: LayerData | None = None,
+    value: str = "norm",
+    k: int = 10,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Result:
     """Correlate a column of numbers with a value of each item.
 
     Args:
@@ -49,17 +61,18 @@ def correlate(
         positive: Words of the positive pole, for ``axis``.
         negative: Words of the negative pole, for ``axis``.
         everywhere: Vectors that have these words, if they need not be among ``data``.
-        value: ``norm``, ``self-similarity`` (mean cosine with the other occurrences of the word), ``hubness`` (the
-            number of items that have it among their k nearest), ``cosine-to-mean``, or ``axis``, the cosine with the
-            axis between two poles.
+        value: ``norm``, ``self-similarity`` (mean cosine with the other occurrences of the word),
+            ``hubness`` (the number of items that have it among their k nearest),
+            ``cosine-to-mean``, or ``axis``, the cosine with the axis between two poles.
         k: Number of neighbours, for ``hubness``.
         resamples: Number of bootstrap resamples; 0 omits the interval.
         seed: Random seed of the resamples, which are the same for all layers with the same items.
 
     Returns:
-        ``spearman`` and ``pearson`` in [-1, 1]; ``low`` and ``high``, the 95 % interval of spearman; ``n`` items used
-        of ``total``; ``null_left_out`` items without a value of the column, and ``undefined_left_out`` others whose
-        value is undefined; ``reason``; ``seed``, None without resamples.
+        ``spearman`` and ``pearson`` in [-1, 1]; ``low`` and ``high``, the 95 % interval of
+        spearman; ``n`` items used of ``total``; ``null_left_out`` items without a value of the
+        column, and ``undefined_left_out`` others whose value is undefined; ``reason``; ``seed``,
+        None without resamples.
     """
     result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "seed"))
     try:
@@ -85,9 +98,11 @@ def correlate(
     usable = has_value & np.isfinite(values)
     n = int(usable.sum())
     result |= {
-        "n": n, "total": len(ids), "null_left_out": int((~has_value).sum()),
+        "n": n,
+        "total": len(ids),
+        "null_left_out": int((~has_value).sum()),
         "undefined_left_out": int((has_value & ~usable).sum()),
-    }  # fmt: skip
+    }
     if value == "hubness":
         result["k"] = min(k, max(len(ids) - 1, 1))
     scores = Scores(ids[usable], values[usable], "spearman", other[usable], all_errors[usable])
@@ -103,7 +118,9 @@ def correlate(
 
 
 def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> ItemValues:
-    """Return the value of each item, with bounds on their rounding errors; raise NotComputable if there are none."""
+    """Return the value of each item, with bounds on their rounding errors; raise NotComputable if
+    there are none.
+    """
     if value == "norm":
         ids, norms = in_order(
             data.map_with_ids(lambda ids, block: (ids, np.sqrt(square_norms(block))))
@@ -133,7 +150,9 @@ def _cosines_to_mean(data: LayerData) -> ItemValues:
 
 
 def _k_occurrences(data: LayerData, k: int) -> ItemValues:
-    """Return how many others have each item among their k nearest neighbours by cosine; NaN for zero vectors."""
+    """Return how many others have each item among their k nearest neighbours by cosine; NaN for
+    zero vectors.
+    """
     nearest = find_nearest(data, k)
     found = nearest.ids
     if len(found) < 2:
@@ -152,9 +171,10 @@ def _k_occurrences(data: LayerData, k: int) -> ItemValues:
 def _self_similarities(data: LayerData, contexts: Contexts) -> ItemValues:
     """Return the mean cosine of each occurrence with the other occurrences of its word.
 
-    (u·Σu − ‖u‖²)/(n − 1) over the n occurrences of the word; its mean over them is the self-similarity of the word
-    (Ethayarajh 2019, section 3.3). NaN for zero vectors, and where there is no other occurrence. The vectors are read
-    twice for each batch of words whose sums fit in ``BATCH_BYTES``.
+    (u·Σu − ‖u‖²)/(n − 1) over the n occurrences of the word; its mean over them is the
+    self-similarity of the word (Ethayarajh 2019, section 3.3). NaN for zero vectors, and where
+    there is no other occurrence. The vectors are read twice for each batch of words whose sums fit
+    in ``BATCH_BYTES``.
     """
     candidates = np.flatnonzero(np.bincount(contexts.groups, minlength=len(contexts.names)) > 1)
     size = max(1, BATCH_BYTES // (8 * data.dim))
@@ -172,7 +192,9 @@ def _self_similarities(data: LayerData, contexts: Contexts) -> ItemValues:
 
 
 class _Words:
-    """A batch of w words, with the number of their non-zero vectors (w,) and the sum of the unit vectors (w, dim)."""
+    """A batch of w words, with the number of their non-zero vectors (w,) and the sum of the unit
+    vectors (w, dim).
+    """
 
     def __init__(self, contexts: Contexts, batch: NDArray[np.int64], dim: int) -> None:
         self._contexts = contexts
@@ -191,13 +213,17 @@ class _Words:
         return self._row_of_word[np.where(stored[places] == ids, groups[places], -1)]
 
     def units(self, ids: Ids, block: Block) -> tuple[NDArray[np.int64], Float64Array]:
-        """Return the rows of the words of the non-zero vectors of a block (n,), and their unit vectors (n, dim)."""
+        """Return the rows of the words of the non-zero vectors of a block (n,), and their unit
+        vectors (n, dim).
+        """
         rows, (units, is_zero) = self._rows(ids), unit_rows(block)
         used = (rows >= 0) & ~is_zero
         return rows[used], units[used]
 
     def mean_cosines(self, ids: Ids, block: Block) -> tuple[Ids, Float64Array]:
-        """Return ids, and the mean cosine of each vector of a block with the others of its word (n,); NaN for none."""
+        """Return ids, and the mean cosine of each vector of a block with the others of its word
+        (n,); NaN for none.
+        """
         rows, (units, is_zero) = self._rows(ids), unit_rows(block)
         values = np.full(len(ids), np.nan)
         used = np.flatnonzero((rows >= 0) & ~is_zero)
@@ -210,49 +236,124 @@ class _Words:
 
 METRICS = (
     Metric(
-        name="correlate", label="Correlation with a column",
+        name="correlate",
+        label="Correlation with a column",
         help="Correlation of a column of the items with a value of each item's vector.",
         function=correlate,
         columns=(
             Column("column", "string", "the column", is_key=True),
-            Column("spearman", "number", "rank correlation of column and value", -1, 1, interval=("low", "high"),
-                   label="Spearman's ρ"),
-            Column("pearson", "number", "linear correlation of column and value", minimum=-1, maximum=1,
-                   label="Pearson's r"),
-            Column("low", "number", "lower limit of the 95 % interval of spearman", minimum=-1, maximum=1),
-            Column("high", "number", "upper limit of the 95 % interval of spearman", minimum=-1, maximum=1),
+            Column(
+                "spearman",
+                "number",
+                "rank correlation of column and value",
+                -1,
+                1,
+                interval=("low", "high"),
+                label="Spearman's ρ",
+            ),
+            Column(
+                "pearson",
+                "number",
+                "linear correlation of column and value",
+                minimum=-1,
+                maximum=1,
+                label="Pearson's r",
+            ),
+            Column(
+                "low",
+                "number",
+                "lower limit of the 95 % interval of spearman",
+                minimum=-1,
+                maximum=1,
+            ),
+            Column(
+                "high",
+                "number",
+                "upper limit of the 95 % interval of spearman",
+                minimum=-1,
+                maximum=1,
+            ),
             Column("total", "integer", "selected items", minimum=0, shown=False),
-            Column("null_left_out", "integer", "items without a value of the column", minimum=0, shown=False),
-            Column("undefined_left_out", "integer", "other items whose own value is undefined", 0, shown=False),
+            Column(
+                "null_left_out",
+                "integer",
+                "items without a value of the column",
+                minimum=0,
+                shown=False,
+            ),
+            Column(
+                "undefined_left_out",
+                "integer",
+                "other items whose own value is undefined",
+                0,
+                shown=False,
+            ),
         ),
         parameters=(
-            Parameter("column", None, "Column of numbers, stored by build ⦃keep⦄ or built-in.", value_type=str,
-                      metavar="NAME", is_input=True),
-            Parameter("value", "norm",
-                "The value of an item: norm, self-similarity (mean cosine with the other occurrences of its word), "
-                "hubness (how many items have it among their k nearest), cosine-to-mean, or axis (cosine with the axis "
-                "between two poles).", choices=_VALUES),
+            Parameter(
+                "column",
+                None,
+                "Column of numbers, stored by build ⦃keep⦄ or built-in.",
+                value_type=str,
+                metavar="NAME",
+                is_input=True,
+            ),
+            Parameter(
+                "value",
+                "norm",
+                "The value of an item: norm, self-similarity (mean cosine with the other"
+                " occurrences of its word), hubness (how many items have it among their k nearest),"
+                " cosine-to-mean, or axis (cosine with the axis between two poles).",
+                choices=_VALUES,
+            ),
             *POLES,
-            Parameter("k", 10, "Number of neighbours, for hubness.", minimum=1, only_with=("value", ("hubness",))),
-            Parameter("resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0,
-                      counts_draws=True),
-            replace(VERSUS[0], metavar="LAYER|SPACE", help="Test each layer against a layer of its space, or against "
-                    "the same layer of another space."),
+            Parameter(
+                "k",
+                10,
+                "Number of neighbours, for hubness.",
+                minimum=1,
+                only_with=("value", ("hubness",)),
+            ),
+            Parameter(
+                "resamples",
+                1000,
+                "Number of bootstrap resamples (0: no interval).",
+                minimum=0,
+                counts_draws=True,
+            ),
+            replace(
+                VERSUS[0],
+                metavar="LAYER|SPACE",
+                help=(
+                    "Test each layer against a layer of its space, or against "
+                    "the same layer of another space."
+                ),
+            ),
             *VERSUS[1:],
         ),
-        formula="ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x, y), N_k(x) or "
-        "cos(x, mean)",
-        citation="Spearman (1904), Am. J. Psychol. 15; intervals: Efron & Tibshirani (1993), chapter 13; Bonett & "
-        "Wright (2000), Psychometrika 65",
-        references=("spearman1904", "efron1993", "bonett2000"), needs="column",
-        estimator="Exact over all selected items that have both values, in float64; ranks of ties averaged; values "
-        "that differ by no more than their rounding errors share a rank. n and total say how many items that is: those "
-        "without a value of the column, and those whose own value is undefined (a zero vector has no cosine, an only "
-        "occurrence no others), are left out and counted. Up to 10,000 items the interval is the 95 % percentile "
-        "bootstrap: items drawn with replacement, each resample ranked anew, the same resamples for each layer. Above, "
-        "it is that of Fisher's z with the variance (1 + ρ²/2)/(n − 3) of Bonett & Wright, and nothing is drawn. It "
-        "takes items for independent, which the words of one text are not. hubness is N_k of the metric hubness, by "
-        "cosine, and reads all vectors into memory.",
-        drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the items", version=2,
+        formula=(
+            "ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x, y),"
+            " N_k(x) or cos(x, mean)"
+        ),
+        citation=(
+            "Spearman (1904), Am. J. Psychol. 15; intervals: Efron & Tibshirani (1993), chapter 13;"
+            " Bonett & Wright (2000), Psychometrika 65"
+        ),
+        references=("spearman1904", "efron1993", "bonett2000"),
+        needs="column",
+        estimator=(
+            "Exact over all selected items that have both values, in float64; ranks of ties"
+            " averaged; values that differ by no more than their rounding errors share a rank. n"
+            " and total say how many items that is: those without a value of the column, and those"
+            " whose own value is undefined (a zero vector has no cosine, an only occurrence no"
+            " others), are left out and counted. Up to 10,000 items the interval is the 95 %"
+            " percentile bootstrap: items drawn with replacement, each resample ranked anew, the"
+            " same resamples for each layer. Above, it is that of Fisher's z with the variance (1 +"
+            " ρ²/2)/(n − 3) of Bonett & Wright, and nothing is drawn. It takes items for"
+            " independent, which the words of one text are not. hubness is N_k of the metric"
+            " hubness, by cosine, and reads all vectors into memory."
+        ),
+        drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the items",
+        version=2,
     ),
-)  # fmt: skip
+)

@@ -40,7 +40,8 @@ class Contexts:
     """Occurrences, grouped by word or by sentence.
 
     Attributes:
-        group_ids: Item id of each group itself (g,), if groups have vectors in another space; else None.
+        group_ids: Item id of each group itself (g,), if groups have vectors in another space; else
+            None.
     """
 
     ids: Ids  # item ids (n,), ascending

@@ -29,16 +29,18 @@ Block = NDArray[np.floating]
 T = TypeVar("T")
 
 Need = Literal[
-    "summary", "vectors", "neighbours", "pairs", "analogies", "lexicon", "word sets", "word contexts", "contexts",
+    "summary", "vectors", "neighbours", "pairs", "analogies", "lexicon", "word sets",
+    "word contexts", "contexts",
     "column", "labels", "layers",
 ]  # fmt: skip
 """The input of a metric.
 
-``summary``: the stored sums (vectors only if rows are filtered). ``vectors``: one or more passes over the vectors.
-``neighbours``: all vectors in memory, and a search. ``pairs``, ``analogies``, ``lexicon``, ``word sets``: a dataset's
-rows or lists of words. ``word contexts``: lists of words, with their occurrences. ``contexts``: the occurrences of each
-word or sentence. ``column``: a column of the items. ``labels``: a column of the items whose values are classes.
-``layers``: all layers of one or two spaces.
+``summary``: the stored sums (vectors only if rows are filtered). ``vectors``: one or more passes
+over the vectors. ``neighbours``: all vectors in memory, and a search. ``pairs``, ``analogies``,
+``lexicon``, ``word sets``: a dataset's rows or lists of words. ``word contexts``: lists of words,
+with their occurrences. ``contexts``: the occurrences of each word or sentence. ``column``: a column
+of the items. ``labels``: a column of the items whose values are classes. ``layers``: all layers of
+one or two spaces.
 """
 
 
@@ -56,7 +58,9 @@ class NotComputable(EmbstoreError):
 
 
 class LayerData(Protocol):
-    """The selected vectors of one layer of a space, after the requested transforms: the input of a metric."""
+    """The selected vectors of one layer of a space, after the requested transforms: the input of a
+    metric.
+    """
 
     @property
     def dim(self) -> int:
@@ -64,20 +68,28 @@ class LayerData(Protocol):
 
     @property
     def dims(self) -> NDArray[np.int64]:
-        """Numbers of the components in the space, int64 (dim,), ascending; dropped dimensions leave gaps."""
+        """Numbers of the components in the space, int64 (dim,), ascending; dropped dimensions leave
+        gaps.
+        """
 
     @property
     def summary(self) -> Summary:
-        """Sums over the vectors; read from the stored summaries if no rows are filtered and nothing is transformed."""
+        """Sums over the vectors; read from the stored summaries if no rows are filtered and nothing
+        is transformed.
+        """
 
     def map(self, function: Callable[[Block], T]) -> Iterator[T]:
-        """Yield ``function(block)`` for blocks (float32 or float64, shape (n, dim)) that together are all the vectors.
+        """Yield ``function(block)`` for blocks (float32 or float64, shape (n, dim)) that together
+        are all the vectors.
 
-        The function is called from several threads at once; only a few blocks are in memory at a time.
+        The function is called from several threads at once; only a few blocks are in memory at a
+        time.
         """
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
-        """Yield ``function(item_ids, block)``, as ``map`` does. Ids ascend within a block, not from block to block."""
+        """Yield ``function(item_ids, block)``, as ``map`` does. Ids ascend within a block, not from
+        block to block.
+        """
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
         """Return ids (n,), ascending, and vectors (n, dim) in memory.
@@ -93,13 +105,15 @@ class LayerData(Protocol):
 
         Args:
             k: Number of neighbours; reduced to n − 1 if there are fewer other items.
-            distance: ``cosine`` or ``euclidean``. Zero vectors have no cosine and are omitted from the ids.
+            distance: ``cosine`` or ``euclidean``. Zero vectors have no cosine and are omitted from
+                the ids.
             distinct: Whether to keep only the smallest id among equal vectors.
             only: Ids of the items to search for and among, ascending; None for all.
 
         Returns:
-            Ids (n,), ascending; positions in them (n, k) of the neighbours, nearest first, without the item itself,
-            ties up to rounding by ascending id; and cosines or Euclidean distances (n, k), float64.
+            Ids (n,), ascending; positions in them (n, k) of the neighbours, nearest first, without
+            the item itself, ties up to rounding by ascending id; and cosines or Euclidean distances
+            (n, k), float64.
         """
 
 
@@ -109,23 +123,28 @@ class Parameter:
 
     Attributes:
         name: Name in Python; the command line writes it with hyphens.
-        default: Default value, which also gives the type: int, float, str or bool. ``()`` stands for a repeatable
-            option of strings. For an option without a default use None and ``value_type``.
+        default: Default value, which also gives the type: int, float, str or bool. ``()`` stands
+            for a repeatable option of strings. For an option without a default use None and
+            ``value_type``.
         help: Help text, one line.
         choices: Valid values of a str.
         minimum: Smallest valid number.
         maximum: Largest valid number.
         value_type: Type of a value, if the default does not give it.
         metavar: Placeholder for the value in the help.
-        is_input: Whether it names an input (a dataset, a file of words) rather than a setting of the function.
-        in_rows: Whether each row has a column with its value; None for all parameters that are not inputs.
-        takes_numbers: Whether numbers may be given for the text that the command line has, as in 0,10,100.
-        counts_draws: Whether it is a number of random draws, which is None in a row for which nothing was drawn.
-        only_with: Another parameter, and those of its values with which this one has an effect; none for all but its
-            default. Without effect it is None in the rows.
-        columns: Columns that a result has only if the parameter has another value than its default, after those that it
-            always has; inputs that have an effect only with it are columns then too. The function need not return those
-            of ``versus``, which the query adds.
+        is_input: Whether it names an input (a dataset, a file of words) rather than a setting of
+            the function.
+        in_rows: Whether each row has a column with its value; None for all parameters that are not
+            inputs.
+        takes_numbers: Whether numbers may be given for the text that the command line has, as in
+            0,10,100.
+        counts_draws: Whether it is a number of random draws, which is None in a row for which
+            nothing was drawn.
+        only_with: Another parameter, and those of its values with which this one has an effect;
+            none for all but its default. Without effect it is None in the rows.
+        columns: Columns that a result has only if the parameter has another value than its default,
+            after those that it always has; inputs that have an effect only with it are columns then
+            too. The function need not return those of ``versus``, which the query adds.
     """
 
     name: str
@@ -175,7 +194,9 @@ class Parameter:
         )
 
     def _plain(self, value: Any) -> Any:
-        """Return a value with NumPy's numbers and truth values as Python's, and several strings as a tuple."""
+        """Return a value with NumPy's numbers and truth values as Python's, and several strings as
+        a tuple.
+        """
         if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
             value = value.item()
         if self.takes_numbers and isinstance(value, int | list | tuple):
@@ -232,7 +253,8 @@ class Column:
 
     Attributes:
         name: Name in the result.
-        type: JSON type: "number", "integer", "string", "boolean", "array of numbers" or "array of integers".
+        type: JSON type: "number", "integer", "string", "boolean", "array of numbers" or "array of
+            integers".
         help: Description of the values.
         minimum: Smallest possible value.
         maximum: Largest possible value.
@@ -240,8 +262,10 @@ class Column:
         shown: Whether the table printed in a terminal has this column.
         is_key: Whether it distinguishes the rows of one layer, as ``word`` does.
         interval: Names of the columns with the lower and the upper limit of its 95 % interval.
-        band: Names of the columns of a band in pictures: of a deviation, or of a lower and an upper limit.
-        baselines: Names of the columns that are thin lines in pictures, such as the share of the largest class.
+        band: Names of the columns of a band in pictures: of a deviation, or of a lower and an upper
+            limit.
+        baselines: Names of the columns that are thin lines in pictures, such as the share of the
+            largest class.
         label: What pictures call it, ``mean cosine``; by default the name with spaces.
         is_distance: Whether small values mean that two layers are alike.
     """
@@ -271,7 +295,9 @@ class Column:
 
     @property
     def range_in_words(self) -> str:
-        """Range as an axis states it, "−1 to 1"; empty if it has one end or none, which says little there."""
+        """Range as an axis states it, "−1 to 1"; empty if it has one end or none, which says little
+        there.
+        """
         if self.minimum is None or self.maximum is None:
             return ""
         return f"{self.minimum:g} to {self.maximum:g}".replace("-", "−")
@@ -284,11 +310,14 @@ class Similarity:
     Attributes:
         column: Column of the similarity.
         is_distance: Whether the column is a distance, of which 1 − value is the similarity.
-        matrix: Function from a layer, the items' ids and the metric's arguments to a matrix (n, n), so that the sum of
-            products of two layers' matrices is the similarity; None to compute the metric anew for each permutation.
+        matrix: Function from a layer, the items' ids and the metric's arguments to a matrix (n, n),
+            so that the sum of products of two layers' matrices is the similarity; None to compute
+            the metric anew for each permutation.
         has_matrix: Whether it has such a matrix with these arguments.
-        needs_direction: Whether items that are a zero vector in one of the layers are left out with these arguments.
-        chance: Column of the similarity by chance: one of the metric's own, or the mean over the permutations.
+        needs_direction: Whether items that are a zero vector in one of the layers are left out with
+            these arguments.
+        chance: Column of the similarity by chance: one of the metric's own, or the mean over the
+            permutations.
     """
 
     column: str
@@ -315,35 +344,44 @@ class Metric:
     Attributes:
         name: Name on the command line and in :meth:`Store.query`.
         help: Help text, one line.
-        function: Function of a :class:`LayerData`, of the further inputs that ``needs`` names, and of the parameters
-            that are not inputs, as keywords. It returns the values of the columns with ``n`` and ``reason``, or a list
-            of such rows; and under the name of a parameter the value that it was reduced to, as k where there are
-            fewer items. If ``needs`` is ``layers``, it takes ``left`` (a list of LayerData), ``right`` (another, or
-            None to compare ``left`` with each other) and ``ids`` (ascending; stored in all these layers), and returns a
-            row for each layer of ``left`` with each of ``right``, in this order. If it has a parameter ``seed``, it
-            gets ``--seed``, and its rows have a ``seed``, which is None if nothing was sampled.
-        columns: Columns other than ``n``, ``reason`` and those of the parameters: see :attr:`row_parameters`.
+        function: Function of a :class:`LayerData`, of the further inputs that ``needs`` names, and
+            of the parameters that are not inputs, as keywords. It returns the values of the columns
+            with ``n`` and ``reason``, or a list of such rows; and under the name of a parameter the
+            value that it was reduced to, as k where there are fewer items. If ``needs`` is
+            ``layers``, it takes ``left`` (a list of LayerData), ``right`` (another, or None to
+            compare ``left`` with each other) and ``ids`` (ascending; stored in all these layers),
+            and returns a row for each layer of ``left`` with each of ``right``, in this order. If
+            it has a parameter ``seed``, it gets ``--seed``, and its rows have a ``seed``, which is
+            None if nothing was sampled.
+        columns: Columns other than ``n``, ``reason`` and those of the parameters: see
+            :attr:`row_parameters`.
         parameters: Options.
         formula: Formula, in one line.
         citation: Source of the definition.
         needs: Input of the function.
-        estimator: Choices that affect the number: exactness, ddof, variants, pitfalls; in whole sentences.
+        estimator: Choices that affect the number: exactness, ddof, variants, pitfalls; in whole
+            sentences.
         units: Units of the spaces it is defined for; empty for all.
-        best: Column whose highest value marks the best layer of a space, in a boolean column ``best``; None for none.
+        best: Column whose highest value marks the best layer of a space, in a boolean column
+            ``best``; None for none.
         elsewhere: Advice for a space of another unit, as a sentence.
-        drawn: Function from a row whose ``seed`` is not None, with the parameters, to a description of the sample.
-        version: Version of the implementation, raised when the same input gives another number or note. Cached answers
-            of other versions are not used; see :mod:`embstore.query.cache`.
-        package: Name and version of the package that declares it, filled in on loading; None for embstore.
-        references: Keys of its publications in embstore's bibliography, or BibTeX entries of another package.
-        drawn_as: A :data:`~embstore.base.chart.ChartKind`; None for a heat map if ``needs`` is ``layers``,
-            else curves.
-        drawn_values: Columns that a chart can draw, the default first; none for all columns of numbers, those that
-            the printed table has first.
+        drawn: Function from a row whose ``seed`` is not None, with the parameters, to a description
+            of the sample.
+        version: Version of the implementation, raised when the same input gives another number or
+            note. Cached answers of other versions are not used; see :mod:`embstore.query.cache`.
+        package: Name and version of the package that declares it, filled in on loading; None for
+            embstore.
+        references: Keys of its publications in embstore's bibliography, or BibTeX entries of
+            another package.
+        drawn_as: A :data:`~embstore.base.chart.ChartKind`; None for a heat map if ``needs`` is
+            ``layers``, else curves.
+        drawn_values: Columns that a chart can draw, the default first; none for all columns of
+            numbers, those that the printed table has first.
         bar_names: Column of arrays with the names of the bars, if it is drawn as ``bars``.
         sides: What a heat map calls the layers down and across.
         label: What pictures call it, ``Anisotropy``; by default the name with spaces and a capital.
-        similarity: How a metric of ``layers`` with the parameters :data:`PERMUTATIONS` is held against shuffled items.
+        similarity: How a metric of ``layers`` with the parameters :data:`PERMUTATIONS` is held
+            against shuffled items.
     """
 
     name: str
@@ -368,12 +406,14 @@ class Metric:
     sides: tuple[str, str] = ("layer", "layer")
     similarity: Similarity | None = None
     label: str = ""
-    # Whether the function takes all groups of ``by``, as name and ids, instead of one, and ``is_ordered``: whether they
-    # are numbers or intervals.
+    # Whether the function takes all groups of ``by``, as name and ids, instead of one, and
+    # ``is_ordered``: whether they are numbers or intervals.
     compares_groups: bool = False
 
     def with_columns_for(self, parameters: Mapping[str, Any]) -> "Metric":
-        """Return the declaration with the columns that the result has for these values of the parameters."""
+        """Return the declaration with the columns that the result has for these values of the
+        parameters.
+        """
         used = [
             each
             for each in self.parameters
@@ -385,9 +425,12 @@ class Metric:
             if p.only_with and p.only_with[0] in {each.name for each in used}
         }
         return replace(
-            self, columns=(*self.columns, *(column for each in used for column in each.columns)),
-            parameters=tuple(replace(p, in_rows=True) if p.name in recorded else p for p in self.parameters),
-        )  # fmt: skip
+            self,
+            columns=(*self.columns, *(column for each in used for column in each.columns)),
+            parameters=tuple(
+                replace(p, in_rows=True) if p.name in recorded else p for p in self.parameters
+            ),
+        )
 
     @property
     def optional(self) -> tuple[Column, ...]:
@@ -396,7 +439,9 @@ class Metric:
 
     @property
     def recorded(self) -> tuple[Parameter, ...]:
-        """Inputs that are columns too where the parameter that they have an effect with has columns."""
+        """Inputs that are columns too where the parameter that they have an effect with has
+        columns.
+        """
         others = {parameter.name for parameter in self.parameters if parameter.columns}
         names = {column.name for column in self.optional}
         inputs = [
@@ -405,7 +450,8 @@ class Metric:
         return tuple(p for p in inputs if p.name not in names)
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Check the values of parameters, and return the values of all parameters, with defaults for missing ones.
+        """Check the values of parameters, and return the values of all parameters, with defaults
+        for missing ones.
 
         Raises:
             UnknownNameError: The metric has no such parameter or choice.
@@ -422,8 +468,8 @@ class Metric:
     def row_parameters(self) -> tuple[Parameter, ...]:
         """Parameters whose value each row has in a column of the same name: all but the inputs.
 
-        A column of that name that the metric declares itself takes precedence: ``std`` contains the result that the
-        option ``std`` requests.
+        A column of that name that the metric declares itself takes precedence: ``std`` contains the
+        result that the option ``std`` requests.
         """
         columns = {column.name for column in self.columns}
         return tuple(
@@ -469,20 +515,32 @@ class Metric:
         by_neighbours = self.needs in ("neighbours", "labels", "layers")
         own = [(column.name, column) for column in self.columns]
         return Chart(
-            kind, values, title=self.label or self.name.replace("-", " ").capitalize(),
+            kind,
+            values,
+            title=self.label or self.name.replace("-", " ").capitalize(),
             labels=tuple((name, column.label) for name, column in own if column.label),
             distances=tuple(name for name, column in own if column.is_distance),
-            # No default number of neighbours is so usual that a reader could know it: captions always state it.
-            defaults=tuple((p.name, p.default) for p in self.row_parameters if p.name != "k" or not by_neighbours),
+            # No default number of neighbours is so usual that a reader could know it: captions
+            # always state it.
+            defaults=tuple(
+                (p.name, p.default)
+                for p in self.row_parameters
+                if p.name != "k" or not by_neighbours
+            ),
             units=tuple((name, column.unit) for name, column in own if column.unit),
             ranges=tuple((name, words) for name, column in own if (words := column.range_in_words)),
             intervals=tuple((name, column.interval) for name, column in own if column.interval),
             bands=tuple((name, column.band) for name, column in own if column.band),
             baselines=tuple((name, column.baselines) for name, column in own if column.baselines),
-            facets=tuple("layer_name" if items and key.type == "integer" else key.name for key in keys), items=items,
-            bar_names=self.bar_names, settings=tuple(parameter.name for parameter in self.row_parameters),
-            best="best" if self.best else None, sides=self.sides,
-        )  # fmt: skip
+            facets=tuple(
+                "layer_name" if items and key.type == "integer" else key.name for key in keys
+            ),
+            items=items,
+            bar_names=self.bar_names,
+            settings=tuple(parameter.name for parameter in self.row_parameters),
+            best="best" if self.best else None,
+            sides=self.sides,
+        )
 
     def empty(self, n: int, reason: str) -> Result:
         """Return a row of nulls with the reason, for a value that cannot be computed."""
@@ -491,7 +549,9 @@ class Metric:
 
 
 class Scored(dict[str, Value]):
-    """A row with the values of the units that its number is made of, on which layers can be compared."""
+    """A row with the values of the units that its number is made of, on which layers can be
+    compared.
+    """
 
     def __init__(self, row: Mapping[str, Value], scores: Any) -> None:
         super().__init__(row)
@@ -514,14 +574,25 @@ N_TIED = Column(
     shown=False,
 )
 
-DATASET = Parameter("dataset", (), "A dataset of pairs that is in the store; none given: all, of the space's unit.",
-                    metavar="NAME", is_input=True)  # fmt: skip
-MISSING_PAIRS = Parameter("missing", "skip", "Pairs without a vector: skip (left out, counted and named) or error.",
-                          choices=("skip", "error"))  # fmt: skip
+DATASET = Parameter(
+    "dataset",
+    (),
+    "A dataset of pairs that is in the store; none given: all, of the space's unit.",
+    metavar="NAME",
+    is_input=True,
+)
+MISSING_PAIRS = Parameter(
+    "missing",
+    "skip",
+    "Pairs without a vector: skip (left out, counted and named) or error.",
+    choices=("skip", "error"),
+)
 
 
 def missing_words(words: str) -> Parameter:
-    """Return the parameter ``missing`` of a metric of lists of words, given a noun phrase with a capital for these."""
+    """Return the parameter ``missing`` of a metric of lists of words, given a noun phrase with a
+    capital for these.
+    """
     help = f"{words} without a vector: error, or skip (left out and named)."
     return Parameter("missing", "error", help, choices=("error", "skip"))
 

@@ -39,7 +39,9 @@ _WIDTH = 80
 
 
 class CacheLookup(NamedTuple):
-    """The cache state of one answer of a query: of one layer, or of all layers that are compared."""
+    """The cache state of one answer of a query: of one layer, or of all layers that are
+    compared.
+    """
 
     space: str
     space_2: str | None  # name of the space it is compared with; None for a metric of single layers
@@ -48,7 +50,9 @@ class CacheLookup(NamedTuple):
 
 
 class CacheState(NamedTuple):
-    """The cache state of all answers of a query, as text (``str``) and as JSON (:meth:`to_dict`)."""
+    """The cache state of all answers of a query, as text (``str``) and as JSON
+    (:meth:`to_dict`).
+    """
 
     lookups: tuple[CacheLookup, ...]
     refused: str | None = None  # reason why answers of this query are not cached; None if they are
@@ -57,7 +61,9 @@ class CacheState(NamedTuple):
     )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the member ``cache`` of the output of ``embstore query METRIC --explain --format json``."""
+        """Return the member ``cache`` of the output of
+        ``embstore query METRIC --explain --format json``.
+        """
         return {
             "n_answers": len(self.lookups),
             "n_stored": sum(lookup.is_stored for lookup in self.lookups),
@@ -110,9 +116,12 @@ class Explanation:
         """The columns, with those of a parameter, which their help names."""
         return [
             *self.metric.columns,
-            *(replace(column, help=f"{column.help} (with ⦃{each.name}⦄)")
-              for each in self.metric.parameters for column in each.columns),
-        ]  # fmt: skip
+            *(
+                replace(column, help=f"{column.help} (with ⦃{each.name}⦄)")
+                for each in self.metric.parameters
+                for column in each.columns
+            ),
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the output of ``embstore query METRIC --explain --format json``."""
@@ -188,12 +197,19 @@ def metavar_of(parameter: Parameter) -> str:
 def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:
     repeatable = parameter.kind is tuple
     return {
-        "name": parameter.name, "option": flag_of(parameter),
-        "type": "str" if repeatable else parameter.kind.__name__, "repeatable": repeatable,
-        "default": list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default,
-        "choices": list(parameter.choices), "minimum": parameter.minimum, "maximum": parameter.maximum,
-        "in_rows": parameter in metric.row_parameters, "help": rendered(parameter.help),
-    }  # fmt: skip
+        "name": parameter.name,
+        "option": flag_of(parameter),
+        "type": "str" if repeatable else parameter.kind.__name__,
+        "repeatable": repeatable,
+        "default": (
+            list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+        ),
+        "choices": list(parameter.choices),
+        "minimum": parameter.minimum,
+        "maximum": parameter.maximum,
+        "in_rows": parameter in metric.row_parameters,
+        "help": rendered(parameter.help),
+    }
 
 
 def _column_line(column: Column) -> tuple[str, str]:
@@ -204,7 +220,7 @@ def _column_line(column: Column) -> tuple[str, str]:
         column.name,
         (
             f"{kind}:"
-            f" {rendered(column.help)}{'; distinguishes the rows of a layer' if column.is_key else ''}"
+            f" {rendered(column.help)}{'; distinguishes the rows of a layer' if column.is_key else ''}"  # noqa: E501
         ),
     )
 
@@ -225,7 +241,9 @@ def _option_line(parameter: Parameter) -> tuple[str, str]:
 
 
 def _aligned(lines: Iterable[tuple[str, str]], indent: str = "") -> Iterator[str]:
-    """Yield the wrapped lines of a two-column list of heads and texts; a head that is too long gets its own line."""
+    """Yield the wrapped lines of a two-column list of heads and texts; a head that is too long gets
+    its own line.
+    """
     lines = list(lines)
     widest = min(max((len(head) for head, _ in lines), default=0), 22)
     left = " " * (len(indent) + widest + 2)

@@ -1,4 +1,6 @@
-"""Measure lengths and angles of a layer: mean cosine and its dimensions, norms, uniformity and alignment."""
+"""Measure lengths and angles of a layer: mean cosine and its dimensions, norms, uniformity and
+alignment.
+"""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -42,16 +44,18 @@ TOO_FEW = "fewer than two non-zero vectors"
 def mean_pairwise_cosine(
     n: int, unit_total: Float64Array, unit_square_total: Float64Array
 ) -> float | None:
-    """Return the mean cosine over all ordered pairs i ≠ j of n unit vectors, in [-1, 1]; None for n < 2.
+    """Return the mean cosine over all ordered pairs i ≠ j of n unit vectors, in [-1, 1]; None for n
+    < 2.
 
-    (‖Σu‖² − Σ‖u‖²) / (n (n − 1)): the self-similarity of Wolfe & Caliskan (2022), eq. 1, which is the anisotropy of
-    Ethayarajh (2019, section 3.3) over all pairs rather than a sample.
+    (‖Σu‖² − Σ‖u‖²) / (n (n − 1)): the self-similarity of Wolfe & Caliskan (2022), eq. 1, which is
+    the anisotropy of Ethayarajh (2019, section 3.3) over all pairs rather than a sample.
 
     Args:
         n: Number of unit vectors.
         unit_total: Σu, float64, shape (dim,).
-        unit_square_total: Σu² per dimension, float64, shape (dim,). Its sum is n up to rounding, and is subtracted
-            instead of n because it contains the rounding errors of the unit vectors, which then cancel.
+        unit_square_total: Σu² per dimension, float64, shape (dim,). Its sum is n up to rounding,
+            and is subtracted instead of n because it contains the rounding errors of the unit
+            vectors, which then cancel.
     """
     if n < 2:
         return None
@@ -65,11 +69,12 @@ def anisotropy(data: LayerData, *, variant: str = "raw", std: bool = False) -> R
     Args:
         data: Vectors of a layer; ``raw`` needs only their summary, ``centred`` reads them once.
         variant: ``raw``, or ``centred`` to subtract the mean vector first.
-        std: Whether to compute the standard deviation too, by one more pass in O(n dim min(n, dim)).
+        std: Whether to compute the standard deviation too, by one more pass in O(n dim min(n,
+            dim)).
 
     Returns:
-        ``anisotropy`` in [-1, 1] or None with ``reason``; ``std`` of the cosines of all pairs (ddof 0), in [0, 1], None
-        unless requested; ``n`` vectors used; ``n_zero`` zero vectors omitted.
+        ``anisotropy`` in [-1, 1] or None with ``reason``; ``std`` of the cosines of all pairs (ddof
+        0), in [0, 1], None unless requested; ``n`` vectors used; ``n_zero`` zero vectors omitted.
     """
     summary = data.summary
     n = summary.n - summary.n_zero
@@ -97,7 +102,9 @@ def anisotropy(data: LayerData, *, variant: str = "raw", std: bool = False) -> R
 def _centred_block(
     block: NDArray[np.float32], mean: Float64Array, zero_norm: float
 ) -> tuple[int, Float64Array, float]:
-    """Return n, Σu and Σ‖u‖² of the u = (x − mean)/‖x − mean‖ of a block for which that norm exceeds ``zero_norm``."""
+    """Return n, Σu and Σ‖u‖² of the u = (x − mean)/‖x − mean‖ of a block for which that norm
+    exceeds ``zero_norm``.
+    """
     n, total, square_total = 0, np.zeros(block.shape[1]), 0.0
     for centred in in_float64(block):
         centred -= mean
@@ -113,13 +120,15 @@ def _centred_block(
 def _std_of_cosines(
     data: LayerData, n: int, unit_mean: Float64Array, centre: Float64Array, zero_norm: float
 ) -> float:
-    """Return the standard deviation (ddof 0) of the cosines of all pairs of n unit vectors u, in one pass.
+    """Return the standard deviation (ddof 0) of the cosines of all pairs of n unit vectors u, in
+    one pass.
 
-    With w = u − ū, a = ū·w and q = ‖w‖², a cosine differs from the mean of all by aᵢ + aⱼ + wᵢ·wⱼ + Σq / (n (n − 1)).
-    Since Σw = 0, the squares of these differences over all i ≠ j add up to
-    2 (n − 2) Σa² − 4 Σaq + ‖WᵀW‖² − Σq² − (Σq)² / (n (n − 1)). The shorter ‖UᵀU‖² − n minus the squared mean loses all
-    digits if the cosines are nearly equal. So does this one for vectors at equal angles, of which there are at most
-    dim + 1 unless all have the same direction; the cosines of so few vectors are computed one by one.
+    With w = u − ū, a = ū·w and q = ‖w‖², a cosine differs from the mean of all by aᵢ + aⱼ + wᵢ·wⱼ +
+    Σq / (n (n − 1)). Since Σw = 0, the squares of these differences over all i ≠ j add up to
+    2 (n − 2) Σa² − 4 Σaq + ‖WᵀW‖² − Σq² − (Σq)² / (n (n − 1)). The shorter ‖UᵀU‖² − n minus the
+    squared mean loses all digits if the cosines are nearly equal. So does this one for vectors at
+    equal angles, of which there are at most dim + 1 unless all have the same direction; the cosines
+    of so few vectors are computed one by one.
 
     Args:
         data: Vectors x of a layer; u = (x − centre)/‖x − centre‖.
@@ -147,7 +156,9 @@ def _std_of_cosines(
 
 
 def _units(block: NDArray[np.floating], centre: Float64Array, zero_norm: float) -> Float64Array:
-    """Return (x − centre)/‖x − centre‖ of the vectors x of a block for which that norm exceeds ``zero_norm``."""
+    """Return (x − centre)/‖x − centre‖ of the vectors x of a block for which that norm exceeds
+    ``zero_norm``.
+    """
     x = block - centre
     norms = np.sqrt(np.vecdot(x, x))
     units: Float64Array = x[norms > zero_norm] / norms[norms > zero_norm, None]
@@ -157,7 +168,9 @@ def _units(block: NDArray[np.floating], centre: Float64Array, zero_norm: float) 
 def _deviations(
     block: NDArray[np.floating], mean: Float64Array, centre: Float64Array, zero_norm: float
 ) -> tuple[Float64Array, Float64Array]:
-    """Return (Σa², Σaq, Σq², Σq) and Σwwᵀ over the unit vectors u of a block: w = u − mean, a = mean·w, q = ‖w‖²."""
+    """Return (Σa², Σaq, Σq², Σq) and Σwwᵀ over the unit vectors u of a block: w = u − mean, a =
+    mean·w, q = ‖w‖².
+    """
     w = _units(block, centre, zero_norm) - mean
     a, q = w @ mean, np.vecdot(w, w)
     with ignore_spurious_flags():
@@ -165,18 +178,20 @@ def _deviations(
 
 
 def rogue_dims(data: LayerData, *, k: int = 5) -> Result:
-    """Compute the contribution of each dimension to the mean pairwise cosine, and return the k largest.
+    """Compute the contribution of each dimension to the mean pairwise cosine, and return the k
+    largest.
 
-    CC_i = ((Σu_i)² − Σu_i²) / (n (n − 1)): Timkey & van Schijndel (2021), section 3, over all pairs rather than a
-    sample. The contributions of all dimensions add up to the anisotropy.
+    CC_i = ((Σu_i)² − Σu_i²) / (n (n − 1)): Timkey & van Schijndel (2021), section 3, over all pairs
+    rather than a sample. The contributions of all dimensions add up to the anisotropy.
 
     Args:
         data: Vectors of a layer; only their summary is used.
         k: Number of dimensions to return, by descending contribution.
 
     Returns:
-        ``dims`` (numbers of the dimensions in the space), ``contributions`` (each in [-1, 1]), ``shares`` (contribution
-        over anisotropy; None if that is zero), ``anisotropy``, ``n``, ``n_zero`` and ``reason``.
+        ``dims`` (numbers of the dimensions in the space), ``contributions`` (each in [-1, 1]),
+        ``shares`` (contribution over anisotropy; None if that is zero), ``anisotropy``, ``n``,
+        ``n_zero`` and ``reason``.
     """
     summary = data.summary
     n = summary.n - summary.n_zero
@@ -199,24 +214,26 @@ def rogue_dims(data: LayerData, *, k: int = 5) -> Result:
     }
 
 
-_MIN_RESOLVED = 1e-4  # share of the squared mean from which a variance is precise enough as a difference of sums
+# share of the squared mean from which a variance is precise enough as a difference of sums
+_MIN_RESOLVED = 1e-4
 
 
 def norms(data: LayerData, *, top: int = 5) -> Result:
     """Compute the L2 norms of a layer, and the share of the largest components in them.
 
-    The share is the mean norm of each vector's ``top`` largest components over the mean norm of the whole vectors: a
-    ratio of means of norms, as in the code of Wolfe & Caliskan (2022). They take the largest by signed value; by
-    absolute value, large negative components count too.
+    The share is the mean norm of each vector's ``top`` largest components over the mean norm of the
+    whole vectors: a ratio of means of norms, as in the code of Wolfe & Caliskan (2022). They take
+    the largest by signed value; by absolute value, large negative components count too.
 
     Args:
-        data: Vectors of a layer. Norms come from the summary; the shares read the vectors once, and so does a ``std``
-            below a hundredth of the mean.
+        data: Vectors of a layer. Norms come from the summary; the shares read the vectors once, and
+            so does a ``std`` below a hundredth of the mean.
         top: Number of components; 0 omits the shares.
 
     Returns:
-        ``mean``, ``std`` (population, ddof 0), ``min`` and ``max`` of the norms, in the unit of the vectors;
-        ``top_share`` (signed) and ``top_share_abs``, each in [0, 1]; ``n``; ``n_zero``; ``reason``.
+        ``mean``, ``std`` (population, ddof 0), ``min`` and ``max`` of the norms, in the unit of the
+        vectors; ``top_share`` (signed) and ``top_share_abs``, each in [0, 1]; ``n``; ``n_zero``;
+        ``reason``.
     """
     summary = data.summary
     empty: Result = dict.fromkeys(("mean", "std", "min", "max", "top_share", "top_share_abs"))
@@ -244,10 +261,11 @@ def norms(data: LayerData, *, top: int = 5) -> Result:
 
 
 def _std(data: LayerData, mean: float) -> float:
-    """Return the standard deviation (ddof 0) of the norms, given their mean; 0 if they differ by rounding only.
+    """Return the standard deviation (ddof 0) of the norms, given their mean; 0 if they differ by
+    rounding only.
 
-    E[‖x‖²] − E[‖x‖]² of the summary is imprecise if the norms are nearly equal: then the vectors are read, and the
-    variance is computed from ‖x‖ − mean.
+    E[‖x‖²] − E[‖x‖]² of the summary is imprecise if the norms are nearly equal: then the vectors
+    are read, and the variance is computed from ‖x‖ − mean.
     """
     summary = data.summary
     if (
@@ -271,27 +289,31 @@ def _norm_deviations(block: NDArray[np.floating], mean: float) -> tuple[float, f
 
 
 def _top_norm_total(block: NDArray[np.floating], top: int) -> float:
-    """Return the sum over vectors of the norm of their ``top`` largest components by signed value."""
+    """Return the sum over vectors of the norm of their ``top`` largest components by signed
+    value.
+    """
     largest = np.partition(block, block.shape[1] - top, axis=1)[:, -top:].astype(np.float64)
     return float(np.sqrt((largest * largest).sum(axis=1)).sum())
 
 
-# Memory for the unit vectors that are compared with all others in one pass: 10,900 of 768 components.
+# Memory for the unit vectors that are compared with all others in one pass: 10,900 of 768
+# components.
 _LOADED_BYTES = 1 << 26
 # Rows and columns of a block of products, which fits in a core's cache.
 _ROWS, _COLUMNS = 256, 1024
 
 
 def uniformity(data: LayerData, *, t: float = 2.0) -> Result:
-    """Compute ln mean exp(−t |uᵢ − uⱼ|²) over all pairs of unit vectors: Wang & Isola (2020), section 4.1.2.
+    """Compute ln mean exp(−t |uᵢ − uⱼ|²) over all pairs of unit vectors: Wang & Isola (2020),
+    section 4.1.2.
 
     Args:
         data: Vectors of a layer, read once, and once more for each 64 MiB of unit vectors.
         t: Sharpness of the Gaussian; the larger, the more near pairs count.
 
     Returns:
-        ``uniformity`` in [−4t, 0], lower for more even vectors, or None with ``reason``; ``n``, ``n_zero`` zero vectors
-        omitted, and ``reason``.
+        ``uniformity`` in [−4t, 0], lower for more even vectors, or None with ``reason``; ``n``,
+        ``n_zero`` zero vectors omitted, and ``reason``.
     """
     parts = list(data.map_with_ids(lambda ids, block: (ids[has_direction(block)], len(ids))))
     ids = np.sort(np.concatenate([np.empty(0, np.int64), *(nonzero for nonzero, _ in parts)]))
@@ -306,8 +328,8 @@ def uniformity(data: LayerData, *, t: float = 2.0) -> Result:
 def _log_total(data: LayerData, ids: Ids, t: float) -> float:
     """Return ln Σ exp(2t uᵢ·uⱼ) over all pairs i < j of unit vectors.
 
-    The vectors are loaded in batches; each batch is compared with itself, and with all vectors of larger ids. ``ids``
-    are those of the non-zero vectors, ascending.
+    The vectors are loaded in batches; each batch is compared with itself, and with all vectors of
+    larger ids. ``ids`` are those of the non-zero vectors, ascending.
     """
     log_total = -np.inf
     size = max(1, _LOADED_BYTES // (8 * data.dim))
@@ -330,7 +352,9 @@ def _log_total(data: LayerData, ids: Ids, t: float) -> float:
 def _log_sum_with_block(
     loaded: Float64Array, factor: float, first: int, ids: Ids, block: Block
 ) -> float:
-    """Return ln Σ exp(factor uᵢ·uⱼ) over loaded unit vectors and those of a block with ids from ``first`` on."""
+    """Return ln Σ exp(factor uᵢ·uⱼ) over loaded unit vectors and those of a block with ids from
+    ``first`` on.
+    """
     units, is_zero = unit_rows(block[ids >= first])
     units = units[~is_zero]
     units *= factor
@@ -343,7 +367,8 @@ def _log_sum_with_block(
 def _log_sum(rows: Float64Array, others: Float64Array, start: int | None = None) -> float:
     """Return ln Σ exp(xᵢ·yⱼ) over all rows x and others y, by log-sum-exp.
 
-    If the rows are others from the position ``start`` on, only pairs i < j of the latter are summed.
+    If the rows are others from the position ``start`` on, only pairs i < j of the latter are
+    summed.
     """
     log_sum = -np.inf
     for column in range(start or 0, len(others), _COLUMNS):
@@ -369,18 +394,22 @@ def alignment(
     alpha: float = 2.0,
     min_score: float = 4.0,
 ) -> Result:
-    """Compute mean |u − v|^alpha over pairs of unit vectors of equal meaning: Wang & Isola (2020), section 4.1.1.
+    """Compute mean |u − v|^alpha over pairs of unit vectors of equal meaning: Wang & Isola (2020),
+    section 4.1.1.
 
     Args:
         data: Vectors of a layer.
         pairs: Dataset with a score for each pair.
-        missing: ``skip`` omits pairs without both vectors; ``error`` gives no value if there is one.
+        missing: ``skip`` omits pairs without both vectors; ``error`` gives no value if there is
+            one.
         alpha: Exponent of the distance.
-        min_score: Score from which pairs count as equal in meaning, as Gao et al. (2021) use 4 for STS-B.
+        min_score: Score from which pairs count as equal in meaning, as Gao et al. (2021) use 4 for
+            STS-B.
 
     Returns:
-        ``alignment`` in [0, 2^alpha], lower for nearer pairs, or None with ``reason``; ``n`` pairs used, of ``total``
-        with such a score; ``coverage`` in [0, 1]; ``n_zero`` pairs omitted because a vector is zero; ``reason``.
+        ``alignment`` in [0, 2^alpha], lower for nearer pairs, or None with ``reason``; ``n`` pairs
+        used, of ``total`` with such a score; ``coverage`` in [0, 1]; ``n_zero`` pairs omitted
+        because a vector is zero; ``reason``.
     """
     positive = pairs.score >= min_score
     total = int(positive.sum())
@@ -409,7 +438,8 @@ def alignment(
 
 
 def _square_distances(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, int]:
-    """Return |u − v|² of the unit vectors of each pair of items with two non-zero ones, and how many have a zero one.
+    """Return |u − v|² of the unit vectors of each pair of items with two non-zero ones, and how
+    many have a zero one.
 
     The pairs are given by their ids (n,); there are at most n distances.
     """
@@ -424,92 +454,202 @@ def _square_distances(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Ar
 
 METRICS = (
     Metric(
-        name="anisotropy", help="Mean cosine over all pairs of vectors, exactly.", function=anisotropy,
+        name="anisotropy",
+        help="Mean cosine over all pairs of vectors, exactly.",
+        function=anisotropy,
         columns=(
-            Column("anisotropy", "number", "mean pairwise cosine", minimum=-1, maximum=1, label="mean cosine"),
-            Column("std", "number", "standard deviation of the cosines; null unless requested", minimum=0, maximum=1,
-                   label="standard deviation of the cosines"),
+            Column(
+                "anisotropy",
+                "number",
+                "mean pairwise cosine",
+                minimum=-1,
+                maximum=1,
+                label="mean cosine",
+            ),
+            Column(
+                "std",
+                "number",
+                "standard deviation of the cosines; null unless requested",
+                minimum=0,
+                maximum=1,
+                label="standard deviation of the cosines",
+            ),
             N_ZERO,
         ),
         parameters=(
-            Parameter("variant", "raw", "raw, or centred: after subtracting the mean vector.",
-                      choices=("raw", "centred")),
-            Parameter("std", False, "Read the vectors for the standard deviation of the cosines too."),
+            Parameter(
+                "variant",
+                "raw",
+                "raw, or centred: after subtracting the mean vector.",
+                choices=("raw", "centred"),
+            ),
+            Parameter(
+                "std", False, "Read the vectors for the standard deviation of the cosines too."
+            ),
         ),
         formula="(‖Σu‖² − n) / (n (n − 1)), u = x/‖x‖",
         citation="Ethayarajh (2019), EMNLP; Wolfe & Caliskan (2022), ACL, eq. 1",
-        references=("ethayarajh2019", "wolfe2022"), needs="summary",
-        estimator="Exact over all n(n − 1)/2 pairs, in float64; no pair is sampled. Zero vectors are left out and "
-        "counted; duplicates count as cosine 1. The standard deviation is exact too, with ddof 0 over the pairs, and 0 "
-        "where the cosines differ by rounding alone.",
+        references=("ethayarajh2019", "wolfe2022"),
+        needs="summary",
+        estimator=(
+            "Exact over all n(n − 1)/2 pairs, in float64; no pair is sampled. Zero vectors are left"
+            " out and counted; duplicates count as cosine 1. The standard deviation is exact too,"
+            " with ddof 0 over the pairs, and 0 where the cosines differ by rounding alone."
+        ),
         version=2,
     ),
     Metric(
-        name="rogue-dims", label="Rogue dimensions",
-        drawn_as="bars", drawn_values=("shares", "contributions"), bar_names="dims",
-        help="Dimensions that contribute most to the mean cosine.", function=rogue_dims,
+        name="rogue-dims",
+        label="Rogue dimensions",
+        drawn_as="bars",
+        drawn_values=("shares", "contributions"),
+        bar_names="dims",
+        help="Dimensions that contribute most to the mean cosine.",
+        function=rogue_dims,
         columns=(
             Column("anisotropy", "number", "mean pairwise cosine", minimum=-1, maximum=1),
-            Column("dims", "array of integers", "their numbers in the space, by descending contribution"),
-            Column("contributions", "array of numbers", "their parts of the mean cosine", -1, 1, shown=False,
-                   label="parts of the mean cosine"),
-            Column("shares", "array of numbers", "contribution over anisotropy; null where that is zero",
-                   label="shares of the mean cosine"),
+            Column(
+                "dims",
+                "array of integers",
+                "their numbers in the space, by descending contribution",
+            ),
+            Column(
+                "contributions",
+                "array of numbers",
+                "their parts of the mean cosine",
+                -1,
+                1,
+                shown=False,
+                label="parts of the mean cosine",
+            ),
+            Column(
+                "shares",
+                "array of numbers",
+                "contribution over anisotropy; null where that is zero",
+                label="shares of the mean cosine",
+            ),
             N_ZERO,
         ),
         parameters=(Parameter("k", 5, "Number of dimensions to return.", minimum=1),),
-        formula="CC_i = ((Σu_i)² − Σu_i²) / (n (n − 1))", citation="Timkey & van Schijndel (2021), EMNLP",
-        references=("timkey2021",), needs="summary",
-        estimator="Exact over all pairs, in float64. Contributions may be negative; those of all dimensions add up to "
-        "the anisotropy. After a transform a dimension has the number that it has in the space, whatever was dropped; "
-        "abtt and whiten mix dimensions, but leave the axes where they are.",
+        formula="CC_i = ((Σu_i)² − Σu_i²) / (n (n − 1))",
+        citation="Timkey & van Schijndel (2021), EMNLP",
+        references=("timkey2021",),
+        needs="summary",
+        estimator=(
+            "Exact over all pairs, in float64. Contributions may be negative; those of all"
+            " dimensions add up to the anisotropy. After a transform a dimension has the number"
+            " that it has in the space, whatever was dropped; abtt and whiten mix dimensions, but"
+            " leave the axes where they are."
+        ),
         version=2,
     ),
     Metric(
-        name="norms", label="Norm", help="Vector lengths, and how few components make them.", function=norms,
+        name="norms",
+        label="Norm",
+        help="Vector lengths, and how few components make them.",
+        function=norms,
         columns=(
             Column("mean", "number", "mean L2 norm", minimum=0),
-            Column("std", "number", "population standard deviation of the norms", minimum=0,
-                   label="standard deviation"),
+            Column(
+                "std",
+                "number",
+                "population standard deviation of the norms",
+                minimum=0,
+                label="standard deviation",
+            ),
             Column("min", "number", "smallest norm", minimum=0, label="smallest"),
             Column("max", "number", "largest norm", minimum=0, label="largest"),
-            Column("top_share", "number", "share of the largest components by signed value", minimum=0, maximum=1,
-                   label="share of the largest components"),
-            Column("top_share_abs", "number", "share of the largest components by absolute value", 0, 1,
-                   label="share of the largest absolute components"),
+            Column(
+                "top_share",
+                "number",
+                "share of the largest components by signed value",
+                minimum=0,
+                maximum=1,
+                label="share of the largest components",
+            ),
+            Column(
+                "top_share_abs",
+                "number",
+                "share of the largest components by absolute value",
+                0,
+                1,
+                label="share of the largest absolute components",
+            ),
             N_ZERO,
         ),
-        parameters=(Parameter("top", 5, "Number of components in the shares (0: no shares).", minimum=0),),
-        formula="mean ‖x_top‖ / mean ‖x‖", citation="Wolfe & Caliskan (2022), ACL", references=("wolfe2022",),
-        estimator="Norms come from the summaries; the shares read every vector. std has ddof 0; where it is below a "
-        "hundredth of the mean, it too is computed from the vectors, and norms that differ by no more than rounding "
-        "have a std of 0. The shares are ratios of means of norms, as in the paper's code, not means of ratios.",
+        parameters=(
+            Parameter("top", 5, "Number of components in the shares (0: no shares).", minimum=0),
+        ),
+        formula="mean ‖x_top‖ / mean ‖x‖",
+        citation="Wolfe & Caliskan (2022), ACL",
+        references=("wolfe2022",),
+        estimator=(
+            "Norms come from the summaries; the shares read every vector. std has ddof 0; where it"
+            " is below a hundredth of the mean, it too is computed from the vectors, and norms that"
+            " differ by no more than rounding have a std of 0. The shares are ratios of means of"
+            " norms, as in the paper's code, not means of ratios."
+        ),
         version=2,
     ),
     Metric(
-        name="uniformity", help="How evenly vectors are spread over the unit sphere.", function=uniformity,
-        columns=(Column("uniformity", "number", "log mean Gaussian potential", maximum=0,
-                        label="log of the mean Gaussian potential"), N_ZERO),
-        parameters=(
-            Parameter("t", 2.0, "Sharpness of the Gaussian: the larger, the more near pairs count.", minimum=1e-6),
+        name="uniformity",
+        help="How evenly vectors are spread over the unit sphere.",
+        function=uniformity,
+        columns=(
+            Column(
+                "uniformity",
+                "number",
+                "log mean Gaussian potential",
+                maximum=0,
+                label="log of the mean Gaussian potential",
+            ),
+            N_ZERO,
         ),
-        formula="ln mean_{i<j} exp(−t |u_i − u_j|²), u = x/‖x‖", citation="Wang & Isola (2020), ICML",
-        references=("wang2020",), needs="vectors",
-        estimator="Exact over all n(n − 1)/2 pairs, in float64 by log-sum-exp, block by block. Its time grows with n², "
-        "its memory does not: seconds at n = 10,000, minutes at 100,000, where ⦃sample⦄ answers sooner. Vectors are "
-        "made unit vectors first, which the authors' code leaves to the caller. Zero vectors are left out and counted; "
-        "duplicates pull the value towards 0, which equal vectors have. Spread evenly over the sphere of R^768 it is "
-        "−3.990 at t = 2.",
+        parameters=(
+            Parameter(
+                "t",
+                2.0,
+                "Sharpness of the Gaussian: the larger, the more near pairs count.",
+                minimum=1e-6,
+            ),
+        ),
+        formula="ln mean_{i<j} exp(−t |u_i − u_j|²), u = x/‖x‖",
+        citation="Wang & Isola (2020), ICML",
+        references=("wang2020",),
+        needs="vectors",
+        estimator=(
+            "Exact over all n(n − 1)/2 pairs, in float64 by log-sum-exp, block by block. Its time"
+            " grows with n², its memory does not: seconds at n = 10,000, minutes at 100,000, where"
+            " ⦃sample⦄ answers sooner. Vectors are made unit vectors first, which the authors' code"
+            " leaves to the caller. Zero vectors are left out and counted; duplicates pull the"
+            " value towards 0, which equal vectors have. Spread evenly over the sphere of R^768 it"
+            " is −3.990 at t = 2."
+        ),
     ),
     Metric(
-        name="alignment", help="How near the unit vectors of pairs of like meaning are.", function=alignment,
+        name="alignment",
+        help="How near the unit vectors of pairs of like meaning are.",
+        function=alignment,
         columns=(
             Column("dataset", "string", "the dataset of pairs", is_key=True),
-            Column("alignment", "number", "mean distance to the power of alpha", minimum=0,
-                   label="mean power of the distance"),
-            Column("total", "integer", "pairs in the dataset that have such a score", minimum=0, shown=False),
+            Column(
+                "alignment",
+                "number",
+                "mean distance to the power of alpha",
+                minimum=0,
+                label="mean power of the distance",
+            ),
+            Column(
+                "total",
+                "integer",
+                "pairs in the dataset that have such a score",
+                minimum=0,
+                shown=False,
+            ),
             Column("coverage", "number", "pairs used over those", minimum=0, maximum=1),
-            Column("n_zero", "integer", "pairs left out since a vector is zero", minimum=0, shown=False),
+            Column(
+                "n_zero", "integer", "pairs left out since a vector is zero", minimum=0, shown=False
+            ),
         ),
         parameters=(
             DATASET,
@@ -519,10 +659,14 @@ METRICS = (
         ),
         formula="mean |u − v|^alpha over the pairs with a score ≥ min_score, u = x/‖x‖",
         citation="Wang & Isola (2020), ICML; positive pairs as in Gao et al. (2021), EMNLP",
-        references=("wang2020", "gao2021"), needs="pairs",
-        estimator="Exact over all such pairs that have both vectors, from differences of unit vectors in float64. "
-        "A score of 4 and more is a paraphrase on the scale of 0 to 5 of STS-B; other datasets have other scales. "
-        "n, total and coverage say how many pairs were used; pairs with a zero vector are left out and counted.",
+        references=("wang2020", "gao2021"),
+        needs="pairs",
+        estimator=(
+            "Exact over all such pairs that have both vectors, from differences of unit vectors in"
+            " float64. A score of 4 and more is a paraphrase on the scale of 0 to 5 of STS-B; other"
+            " datasets have other scales. n, total and coverage say how many pairs were used; pairs"
+            " with a zero vector are left out and counted."
+        ),
         units=(Unit.WORD, Unit.SENTENCE, Unit.OCCURRENCE),
     ),
-)  # fmt: skip
+)

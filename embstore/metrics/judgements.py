@@ -48,9 +48,9 @@ def similarity(
         seed: Random seed of the resamples, which are the same for all layers with the same pairs.
 
     Returns:
-        ``spearman`` and ``pearson`` in [-1, 1]; ``low`` and ``high``, the 95 % interval of spearman; ``n`` pairs used
-        of ``total``; ``coverage`` in [0, 1]; ``n_zero`` pairs without a cosine because a vector is zero; ``reason``;
-        ``seed``, None without resamples.
+        ``spearman`` and ``pearson`` in [-1, 1]; ``low`` and ``high``, the 95 % interval of
+        spearman; ``n`` pairs used of ``total``; ``coverage`` in [0, 1]; ``n_zero`` pairs without a
+        cosine because a vector is zero; ``reason``; ``seed``, None without resamples.
     """
     total = len(pairs.score)
     result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "best", "seed"))
@@ -85,7 +85,8 @@ def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, 
     """Compute the cosine of each pair of items, given their ids (n,).
 
     Returns:
-        Cosines, float64 (n,), NaN if a vector is missing or zero; and the number of pairs with a zero vector.
+        Cosines, float64 (n,), NaN if a vector is missing or zero; and the number of pairs with a
+        zero vector.
     """
     ids, vectors = data.gather(np.union1d(left, right))
     cosines = np.full(len(left), np.nan)
@@ -99,7 +100,8 @@ def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, 
         np.flatnonzero(has_both & ~has_zero), max(1, len(left) // _BLOCK_PAIRS)
     ):
         cosines[used] = np.einsum("nd,nd->n", units[first[used]], units[second[used]]).clip(-1, 1)
-    # Rounding can make the cosine of equal vectors slightly less than 1, and would so give such pairs different ranks.
+    # Rounding can make the cosine of equal vectors slightly less than 1, and would so give such
+    # pairs different ranks.
     close = np.flatnonzero(cosines > 1 - cosine_error(data.dim))
     cosines[close[(vectors[first[close]] == vectors[second[close]]).all(axis=1)]] = 1
     return cosines, int(has_zero.sum())
@@ -127,15 +129,17 @@ def analogies(
     Args:
         data: Vectors of a layer, among which answers are searched.
         analogies: Dataset of questions.
-        missing: ``skip`` omits questions with a missing word; ``error`` gives no value if there is one.
-        method: ``3cosadd``, the score cos(x, b − a + c) of unit vectors, or ``3cosmul``, cos⁺(x, b) cos⁺(x, c) /
-            (cos⁺(x, a) + 10⁻⁶), cos⁺ = (1 + cos) / 2.
+        missing: ``skip`` omits questions with a missing word; ``error`` gives no value if there is
+            one.
+        method: ``3cosadd``, the score cos(x, b − a + c) of unit vectors, or ``3cosmul``, cos⁺(x, b)
+            cos⁺(x, c) / (cos⁺(x, a) + 10⁻⁶), cos⁺ = (1 + cos) / 2.
         per_section: Whether to return a row for each section too.
 
     Returns:
-        For all questions, and each section if requested: ``accuracy`` in [0, 1] with its 95 % interval from ``low`` to
-        ``high``; ``n`` questions used of ``total``, ``n_correct`` of them answered rightly; ``coverage`` in [0, 1];
-        ``n_zero`` questions left out because a vector is zero; ``n_items`` searched; ``reason``.
+        For all questions, and each section if requested: ``accuracy`` in [0, 1] with its 95 %
+        interval from ``low`` to ``high``; ``n`` questions used of ``total``, ``n_correct`` of them
+        answered rightly; ``coverage`` in [0, 1]; ``n_zero`` questions left out because a vector is
+        zero; ``n_items`` searched; ``reason``.
     """
     sections = [(TOTAL, np.ones(len(analogies.questions), bool))]
     if per_section:
@@ -153,9 +157,13 @@ def analogies(
     n_items = None
     if len(used):
         questions = _Questions(
-            words.units, words.rows[analogies.questions[used]], analogies.groups[analogies.questions[used]],
-            analogies.spelled_ids, analogies.spelled_groups, method,
-        )  # fmt: skip
+            words.units,
+            words.rows[analogies.questions[used]],
+            analogies.groups[analogies.questions[used]],
+            analogies.spelled_ids,
+            analogies.spelled_groups,
+            method,
+        )
         ids, n_items = _answer(data, questions)
         is_correct[used] = _is_right(analogies, used, ids)
     results = []
@@ -180,7 +188,9 @@ class _Words(NamedTuple):
 
 
 def _look_up(data: LayerData, analogies: Analogies) -> _Words:
-    """Return the unit vectors of the words: of a word that is not stored as written, that of its lowest id."""
+    """Return the unit vectors of the words: of a word that is not stored as written, that of its
+    lowest id.
+    """
     ids, vectors = data.gather(analogies.spelled_ids)
     if not len(ids):
         n_words = len(analogies.words.ids)
@@ -196,7 +206,9 @@ def _look_up(data: LayerData, analogies: Analogies) -> _Words:
 
 
 def _usable(analogies: Analogies, words: _Words) -> tuple[Mask, Mask]:
-    """Return whether each question has its words and an answer, and whether one of these is a zero vector (q,)."""
+    """Return whether each question has its words and an answer, and whether one of these is a zero
+    vector (q,).
+    """
     starts = analogies.answer_starts[:-1]
     has_answer = np.logical_or.reduceat(words.rows[analogies.answers] >= 0, starts)
     has_direction = np.logical_or.reduceat(
@@ -207,7 +219,9 @@ def _usable(analogies: Analogies, words: _Words) -> tuple[Mask, Mask]:
 
 
 def _is_right(analogies: Analogies, used: Positions, ids: Ids) -> Mask:
-    """Return whether the items (u,) that were found for some questions (u,) are among their answers."""
+    """Return whether the items (u,) that were found for some questions (u,) are among their
+    answers.
+    """
     places = np.searchsorted(analogies.spelled_ids, ids).clip(max=len(analogies.spelled_ids) - 1)
     groups = np.where(analogies.spelled_ids[places] == ids, analogies.spelled_groups[places], -1)
     found = np.full(len(analogies.questions), -1)
@@ -228,7 +242,9 @@ def _empty(section: str, total: int, reason: str | None) -> Result:
 
 
 def _score(result: Result, n: int, n_correct: int, missing: str) -> Result:
-    """Return the row of a section with its accuracy, of n questions of which some were answered rightly."""
+    """Return the row of a section with its accuracy, of n questions of which some were answered
+    rightly.
+    """
     total = result["total"]
     assert isinstance(total, int)
     result |= {"n": n, "n_correct": n_correct, "coverage": n / total if total else None}
@@ -266,13 +282,17 @@ class _Questions(NamedTuple):
 
 
 class _Best(NamedTuple):
-    """The best item of each question so far: item ids (q,), -1 for none, and their scores, float64 (q,)."""
+    """The best item of each question so far: item ids (q,), -1 for none, and their scores, float64
+    (q,).
+    """
 
     ids: Ids
     scores: Float64Array
 
     def update(self, questions: Positions, ids: Ids, scores: Float64Array) -> None:
-        """Replace the items of questions (n,) by others (n,) with higher scores, or lower ids and the same score."""
+        """Replace the items of questions (n,) by others (n,) with higher scores, or lower ids and
+        the same score.
+        """
         order = np.lexsort((ids, -scores, questions))
         first = order[np.unique(questions[order], return_index=True)[1]]
         rows, new_ids, new = questions[first], ids[first], scores[first]
@@ -283,10 +303,11 @@ class _Best(NamedTuple):
 
 
 def _answer(data: LayerData, questions: _Questions) -> tuple[Ids, int]:
-    """Return the item with the highest score for each question (q,), -1 for none, and the number of items searched.
+    """Return the item with the highest score for each question (q,), -1 for none, and the number of
+    items searched.
 
-    Items in a group of the question's words, and zero vectors, are no answers. Items are found by float32 products,
-    and decided by float64 scores, ties by id.
+    Items in a group of the question's words, and zero vectors, are no answers. Items are found by
+    float32 products, and decided by float64 scores, ties by id.
     """
     n, n_items = len(questions.words), 0
     best = _Best(np.full(n, -1), np.full(n, -np.inf))
@@ -390,84 +411,210 @@ class _Block:
 
 METRICS = (
     Metric(
-        name="similarity", label="Agreement with human scores",
-        help="Correlation of cosines with human similarity scores.", function=similarity,
+        name="similarity",
+        label="Agreement with human scores",
+        help="Correlation of cosines with human similarity scores.",
+        function=similarity,
         columns=(
             Column("dataset", "string", "the dataset of pairs", is_key=True),
-            Column("spearman", "number", "rank correlation of cosine and score", -1, 1, interval=("low", "high"),
-                   label="Spearman's ρ"),
-            Column("pearson", "number", "linear correlation of cosine and score", minimum=-1, maximum=1, shown=False,
-                   label="Pearson's r"),
-            Column("low", "number", "2.5 % quantile of spearman over the resamples", minimum=-1, maximum=1),
-            Column("high", "number", "97.5 % quantile of spearman over the resamples", minimum=-1, maximum=1),
+            Column(
+                "spearman",
+                "number",
+                "rank correlation of cosine and score",
+                -1,
+                1,
+                interval=("low", "high"),
+                label="Spearman's ρ",
+            ),
+            Column(
+                "pearson",
+                "number",
+                "linear correlation of cosine and score",
+                minimum=-1,
+                maximum=1,
+                shown=False,
+                label="Pearson's r",
+            ),
+            Column(
+                "low",
+                "number",
+                "2.5 % quantile of spearman over the resamples",
+                minimum=-1,
+                maximum=1,
+            ),
+            Column(
+                "high",
+                "number",
+                "97.5 % quantile of spearman over the resamples",
+                minimum=-1,
+                maximum=1,
+            ),
             Column("total", "integer", "pairs in the dataset", minimum=0, shown=False),
-            Column("coverage", "number", "pairs used over pairs in the dataset", minimum=0, maximum=1, shown=False),
-            Column("n_zero", "integer", "pairs left out since a vector is zero, without a cosine", 0, shown=False),
-            Column("best", "boolean", "whether spearman is the highest of the requested layers of the space"),
+            Column(
+                "coverage",
+                "number",
+                "pairs used over pairs in the dataset",
+                minimum=0,
+                maximum=1,
+                shown=False,
+            ),
+            Column(
+                "n_zero",
+                "integer",
+                "pairs left out since a vector is zero, without a cosine",
+                0,
+                shown=False,
+            ),
+            Column(
+                "best",
+                "boolean",
+                "whether spearman is the highest of the requested layers of the space",
+            ),
         ),
         parameters=(
             DATASET,
             MISSING_PAIRS,
-            Parameter("resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0,
-                      counts_draws=True),
+            Parameter(
+                "resamples",
+                1000,
+                "Number of bootstrap resamples (0: no interval).",
+                minimum=0,
+                counts_draws=True,
+            ),
             *VERSUS,
         ),
         formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",
         citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 13",
-        references=("wolfe2022", "efron1993"), needs="pairs",
-        estimator="Exact over all pairs that have both vectors; cosines in float64, ranks of ties averaged. "
-        "n, total and coverage say how many pairs that is. Pairs with a zero vector are left out and "
-        "counted. The interval is the 95 % percentile bootstrap: pairs drawn with replacement, each resample ranked "
-        "anew, the same resamples for each layer. It is of the sampling of pairs, which share words, and so is "
-        f"somewhat too narrow; it needs {MIN_INTERVAL_UNITS} pairs. Cosines that differ by no more than their rounding "
-        "errors share a rank.",
-        units=(Unit.WORD, Unit.SENTENCE, Unit.OCCURRENCE), best="spearman", version=2,
+        references=("wolfe2022", "efron1993"),
+        needs="pairs",
+        estimator=(
+            "Exact over all pairs that have both vectors; cosines in float64, ranks of ties"
+            " averaged. n, total and coverage say how many pairs that is. Pairs with a zero vector"
+            " are left out and counted. The interval is the 95 % percentile bootstrap: pairs drawn"
+            " with replacement, each resample ranked anew, the same resamples for each layer. It"
+            " is of the sampling of pairs, which share words, and so is somewhat too narrow; it"
+            f" needs {MIN_INTERVAL_UNITS} pairs. Cosines that differ by no more than their rounding"
+            " errors share a rank."
+        ),
+        units=(Unit.WORD, Unit.SENTENCE, Unit.OCCURRENCE),
+        best="spearman",
+        version=2,
         drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the pairs",
     ),
     Metric(
-        name="analogies", help="Accuracy in analogies: a is to b as c is to d.", function=analogies,
+        name="analogies",
+        help="Accuracy in analogies: a is to b as c is to d.",
+        function=analogies,
         columns=(
             Column("dataset", "string", "the dataset of analogies", is_key=True),
             Column("section", "string", "section of the dataset; total for all of it", is_key=True),
-            Column("accuracy", "number", "questions answered rightly over questions used", 0, 1,
-                   interval=("low", "high")),
-            Column("low", "number", "lower end of the 95 % interval of accuracy", minimum=0, maximum=1),
-            Column("high", "number", "upper end of the 95 % interval of accuracy", minimum=0, maximum=1),
+            Column(
+                "accuracy",
+                "number",
+                "questions answered rightly over questions used",
+                0,
+                1,
+                interval=("low", "high"),
+            ),
+            Column(
+                "low", "number", "lower end of the 95 % interval of accuracy", minimum=0, maximum=1
+            ),
+            Column(
+                "high", "number", "upper end of the 95 % interval of accuracy", minimum=0, maximum=1
+            ),
             Column("n_correct", "integer", "questions answered rightly", minimum=0, shown=False),
-            Column("total", "integer", "questions in the dataset or section", minimum=0, shown=False),
-            Column("coverage", "number", "questions used over questions in the dataset", minimum=0, maximum=1),
-            Column("n_zero", "integer", "questions left out since a vector is zero, without a cosine", 0, shown=False),
-            Column("n_items", "integer", "items among which the answers are searched", minimum=0, shown=False),
-            Column("best", "boolean", "whether accuracy is the highest of the requested layers of the space"),
+            Column(
+                "total", "integer", "questions in the dataset or section", minimum=0, shown=False
+            ),
+            Column(
+                "coverage",
+                "number",
+                "questions used over questions in the dataset",
+                minimum=0,
+                maximum=1,
+            ),
+            Column(
+                "n_zero",
+                "integer",
+                "questions left out since a vector is zero, without a cosine",
+                0,
+                shown=False,
+            ),
+            Column(
+                "n_items",
+                "integer",
+                "items among which the answers are searched",
+                minimum=0,
+                shown=False,
+            ),
+            Column(
+                "best",
+                "boolean",
+                "whether accuracy is the highest of the requested layers of the space",
+            ),
         ),
         parameters=(
-            Parameter("dataset", (), "A dataset of analogies that is in the store; none given: all.", metavar="NAME",
-                      is_input=True),
-            Parameter("missing", "skip",
-                      "Questions with a word without a vector: skip (left out, counted and named) or error.",
-                      choices=("skip", "error")),
-            Parameter("method", "3cosadd",
-                      "Score of an item: 3cosadd, its cosine with b - a + c, or 3cosmul, the product of cosines.",
-                      choices=("3cosadd", "3cosmul")),
-            Parameter("case", "ignore", "Words that differ only in case: ignore (they are one word) or exact.",
-                      choices=("ignore", "exact"), is_input=True, in_rows=True),
+            Parameter(
+                "dataset",
+                (),
+                "A dataset of analogies that is in the store; none given: all.",
+                metavar="NAME",
+                is_input=True,
+            ),
+            Parameter(
+                "missing",
+                "skip",
+                "Questions with a word without a vector: skip (left out, counted and named) or"
+                " error.",
+                choices=("skip", "error"),
+            ),
+            Parameter(
+                "method",
+                "3cosadd",
+                "Score of an item: 3cosadd, its cosine with b - a + c, or 3cosmul, the product of"
+                " cosines.",
+                choices=("3cosadd", "3cosmul"),
+            ),
+            Parameter(
+                "case",
+                "ignore",
+                "Words that differ only in case: ignore (they are one word) or exact.",
+                choices=("ignore", "exact"),
+                is_input=True,
+                in_rows=True,
+            ),
             Parameter("per_section", False, "A row for each section too."),
             *VERSUS,
         ),
-        formula="#{(a, b, c, d): argmax_x s(x) = d} / n; 3cosadd: s(x) = cos(x, b − a + c), of unit vectors; 3cosmul: "
-        "s(x) = cos⁺(x, b) cos⁺(x, c) / (cos⁺(x, a) + 10⁻⁶), cos⁺ = (1 + cos) / 2",
-        citation="Mikolov, Yih & Zweig (2013), NAACL; 3cosmul: Levy & Goldberg (2014), CoNLL; several answers: "
-        "Gladkova, Drozd & Matsuoka (2016), NAACL SRW; interval: Wilson (1927), JASA 22",
-        references=("mikolov2013", "levy2014", "gladkova2016", "wilson1927"), needs="analogies",
-        estimator="Exact: the answer is searched among all selected items of the space (n_items; ⦃words⦄ or ⦃where⦄ "
-        "restrict them, as gensim's restrict_vocab does), decided in float64, ties by the lowest item id. The words a, "
-        "b and c are no answers. As in gensim's evaluate_word_analogies, case is ignored: of the items that differ "
-        "from a word only in case, one as written represents it, else the one with the lowest id; all are left out "
-        "with a, b and c, and each is right as d. ⦃case=exact⦄ compares exact texts. gensim takes the first in its "
-        "vocabulary, and looks for the answer among the five best only. A question with a word that has no vector is "
-        "left out and counted in total, as with dummy4unknown=False. Of several right answers (BATS) one suffices, one "
-        "must be stored, and the first is b. The interval takes questions for independent, which share words, and so "
-        "is too narrow. Accuracy depends on n_items: compare spaces with the same words.",
-        units=(Unit.WORD,), best="accuracy", elsewhere="Questions are of words.", drawn_values=("accuracy",),
+        formula=(
+            "#{(a, b, c, d): argmax_x s(x) = d} / n; 3cosadd: s(x) = cos(x, b − a + c), of unit"
+            " vectors; 3cosmul: s(x) = cos⁺(x, b) cos⁺(x, c) / (cos⁺(x, a) + 10⁻⁶), cos⁺ = (1 +"
+            " cos) / 2"
+        ),
+        citation=(
+            "Mikolov, Yih & Zweig (2013), NAACL; 3cosmul: Levy & Goldberg (2014), CoNLL; several"
+            " answers: Gladkova, Drozd & Matsuoka (2016), NAACL SRW; interval: Wilson (1927),"
+            " JASA 22"
+        ),
+        references=("mikolov2013", "levy2014", "gladkova2016", "wilson1927"),
+        needs="analogies",
+        estimator=(
+            "Exact: the answer is searched among all selected items of the space (n_items; ⦃words⦄"
+            " or ⦃where⦄ restrict them, as gensim's restrict_vocab does), decided in float64, ties"
+            " by the lowest item id. The words a, b and c are no answers. As in gensim's"
+            " evaluate_word_analogies, case is ignored: of the items that differ from a word only"
+            " in case, one as written represents it, else the one with the lowest id; all are left"
+            " out with a, b and c, and each is right as d. ⦃case=exact⦄ compares exact texts."
+            " gensim takes the first in its vocabulary, and looks for the answer among the five"
+            " best only. A question with a word that has no vector is left out and counted in"
+            " total, as with dummy4unknown=False. Of several right answers (BATS) one suffices, one"
+            " must be stored, and the first is b. The interval takes questions for independent,"
+            " which share words, and so is too narrow. Accuracy depends on n_items: compare spaces"
+            " with the same words."
+        ),
+        units=(Unit.WORD,),
+        best="accuracy",
+        elsewhere="Questions are of words.",
+        drawn_values=("accuracy",),
     ),
-)  # fmt: skip
+)

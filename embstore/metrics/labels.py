@@ -1,4 +1,6 @@
-"""Measure what a layer shows of a label of the items: by nearest neighbours, clusters and a linear probe."""
+"""Measure what a layer shows of a label of the items: by nearest neighbours, clusters and a linear
+probe.
+"""
 
 import warnings
 from collections.abc import Mapping
@@ -46,22 +48,24 @@ ONE_CLASS = "fewer than two classes"
 
 
 def knn(data: LayerData, *, labels: ItemLabels, k: int = 10, seed: int = 0) -> Result:
-    """Classify each item by the labels of its k nearest others (Fix & Hodges 1951), leaving itself out.
+    """Classify each item by the labels of its k nearest others (Fix & Hodges 1951), leaving itself
+    out.
 
     The label that most of them have is taken, of equally frequent ones that of the nearest.
 
     Args:
         data: Vectors of a layer, all of which are read into memory.
-        labels: The label of each item that has one, with the items' groups; others are neither classified nor
-            neighbours.
+        labels: The label of each item that has one, with the items' groups; others are neither
+            classified nor neighbours.
         k: Number of neighbours, by cosine.
         seed: Random seed of the halves that the interval is from.
 
     Returns:
-        ``accuracy`` with ``low`` and ``high``, its 95 % interval; ``balanced_accuracy``, the mean over the classes;
-        ``label_share``, the mean share of neighbours with the item's label, and ``chance``, its expectation if labels
-        were shuffled, which for k = 1 is also that of accuracy; ``majority``, the share of the largest class; all in
-        [0, 1]; ``n_classes``; ``n`` items used; ``n_zero`` and ``null_left_out`` items omitted; ``reason``, ``seed``.
+        ``accuracy`` with ``low`` and ``high``, its 95 % interval; ``balanced_accuracy``, the mean
+        over the classes; ``label_share``, the mean share of neighbours with the item's label, and
+        ``chance``, its expectation if labels were shuffled, which for k = 1 is also that of
+        accuracy; ``majority``, the share of the largest class; all in [0, 1]; ``n_classes``; ``n``
+        items used; ``n_zero`` and ``null_left_out`` items omitted; ``reason``, ``seed``.
     """
     ids, positions, _ = data.neighbours(2 * k + _MORE_NEIGHBOURS, only=labels.ids)
     found = labels.restricted(ids)
@@ -115,9 +119,11 @@ def _are_right(codes: Codes, near: Codes) -> NDArray[np.bool_]:
 def _half_accuracies(
     codes: Codes, positions: Codes, k: int, is_first: NDArray[np.bool_]
 ) -> tuple[float, float]:
-    """Return the accuracy in each of two halves, by half as many neighbours, but three if k has as many.
+    """Return the accuracy in each of two halves, by half as many neighbours, but three if k has as
+    many.
 
-    Neighbours are those of the list (n, 2 k + 40) that are in the item's half; where these are too few, they vote.
+    Neighbours are those of the list (n, 2 k + 40) that are in the item's half; where these are too
+    few, they vote.
     """
     k = min(k, max(_LEAST_NEIGHBOURS, k // 2), int(np.bincount(is_first).min()) - 1)
     is_near = is_first[positions] == is_first[:, None]
@@ -130,7 +136,9 @@ def _half_accuracies(
 
 
 def _why_large(k: int, sizes: NDArray[np.float64]) -> str | None:
-    """Return the reason why k is too large for classes of these sizes, with the largest sensible one; else None."""
+    """Return the reason why k is too large for classes of these sizes, with the largest sensible
+    one; else None.
+    """
     few = sizes[(sizes > 1) & (sizes <= k)]
     if not len(few):
         return None
@@ -167,7 +175,8 @@ def _counts(data: LayerData, labels: ItemLabels, n_used: int) -> Result:
 
 
 def clusters(data: LayerData, *, labels: ItemLabels, runs: int = 10, seed: int = 0) -> Result:
-    """Compare clusters of directions with the labels: k-means with as many clusters as there are labels.
+    """Compare clusters of directions with the labels: k-means with as many clusters as there are
+    labels.
 
     Args:
         data: Vectors of a layer, all of which are read into memory and made unit vectors.
@@ -176,11 +185,12 @@ def clusters(data: LayerData, *, labels: ItemLabels, runs: int = 10, seed: int =
         seed: Random seed.
 
     Returns:
-        Means over the runs: ``ami``, adjusted mutual information (Vinh, Epps & Bailey 2010), and ``ari``, the adjusted
-        Rand index (Hubert & Arabie 1985), both 1 for equal partitions and 0 by chance; ``v_measure`` in [0, 1]
-        (Rosenberg & Hirschberg 2007), and ``v_chance``, its value for clusters of these sizes by chance;
-        ``ami_deviation``, the standard deviation of ami over the runs (ddof 1); ``n_classes``, ``n``, ``n_zero``,
-        ``null_left_out``, ``reason``, ``seed``.
+        Means over the runs: ``ami``, adjusted mutual information (Vinh, Epps & Bailey 2010), and
+        ``ari``, the adjusted Rand index (Hubert & Arabie 1985), both 1 for equal partitions and 0
+        by chance; ``v_measure`` in [0, 1] (Rosenberg & Hirschberg 2007), and ``v_chance``, its
+        value for clusters of these sizes by chance; ``ami_deviation``, the standard deviation of
+        ami over the runs (ddof 1); ``n_classes``, ``n``, ``n_zero``, ``null_left_out``, ``reason``,
+        ``seed``.
     """
     ids, vectors = data.gather(labels.ids)
     units, is_zero = unit_rows(vectors)
@@ -219,7 +229,8 @@ def _agreement(
         from sklearn.cluster import KMeans
         from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
         from threadpoolctl import threadpool_limits
-    # One thread, since several add up in any order; a warning is of fewer different directions than clusters.
+    # One thread, since several add up in any order; a warning is of fewer different directions than
+    # clusters.
     with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
         found = KMeans(k, n_init=1, random_state=seed).fit_predict(units)
     expected = expected_mutual_information(contingency_matrix(own, found, sparse=True), len(own))
@@ -232,12 +243,24 @@ def _agreement(
     )
 
 
-LABEL = Parameter("label", None, "Column of the items whose values are classes, stored by build ⦃keep⦄ or built-in.",
-                  value_type=str, metavar="NAME", is_input=True)  # fmt: skip
+LABEL = Parameter(
+    "label",
+    None,
+    "Column of the items whose values are classes, stored by build ⦃keep⦄ or built-in.",
+    value_type=str,
+    metavar="NAME",
+    is_input=True,
+)
 LABEL_BINS = Parameter(
-    "label_bins", None, "Cut a label of numbers into this many intervals, or at these edges, as in 0,10,100.",
-    value_type=str, metavar="N|EDGES", takes_numbers=True, is_input=True, in_rows=True,
-)  # fmt: skip
+    "label_bins",
+    None,
+    "Cut a label of numbers into this many intervals, or at these edges, as in 0,10,100.",
+    value_type=str,
+    metavar="N|EDGES",
+    takes_numbers=True,
+    is_input=True,
+    in_rows=True,
+)
 LABEL_COLUMN = Column("label", "string", "the column with the classes", is_key=True)
 LABEL_COUNTS = (
     Column("n_classes", "integer", "classes among the items", minimum=0, shown=False),
@@ -254,7 +277,9 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of scikit-learn's C that are tried, the strongest regularisation first."""
 _INNER_FOLDS = 3
 _R2_INFLATION = 1.5
-"""Factor of the variance of R²: squared errors have longer tails than hits. By simulation of 60 to 420 items."""
+"""Factor of the variance of R²: squared errors have longer tails than hits. By simulation of 60 to
+420 items.
+"""
 _MAX_ITERATIONS = 2000
 _PROBE_NULLS: Result = dict.fromkeys(
     (
@@ -283,10 +308,11 @@ def probe(
 ) -> Result:
     """Predict a label from the vectors linearly, on items that the probe was not fitted to.
 
-    Classes: multinomial logistic regression. Numbers: ridge regression. In each fold, components are standardised and
-    the strength of the regularisation is chosen on the other folds alone. The folds are drawn several times. The
-    control task (Hewitt & Liang 2019) gives each type, such as each word of occurrences, one random label, drawn from
-    the labels of the items; where each item is its own type, the labels are shuffled.
+    Classes: multinomial logistic regression. Numbers: ridge regression. In each fold, components
+    are standardised and the strength of the regularisation is chosen on the other folds alone. The
+    folds are drawn several times. The control task (Hewitt & Liang 2019) gives each type, such as
+    each word of occurrences, one random label, drawn from the labels of the items; where each item
+    is its own type, the labels are shuffled.
 
     Args:
         data: Vectors of a layer, all of which are read into memory.
@@ -297,10 +323,11 @@ def probe(
         seed: Random seed of folds and control.
 
     Returns:
-        ``accuracy`` with its 95 % interval from ``low`` to ``high``, ``macro_f1`` and ``majority``, the share of the
-        largest class, in [0, 1]; or ``r2``, at most 1, with its interval; ``control_accuracy``, ``selectivity``,
-        accuracy minus that, and ``control``, ``types`` or ``shuffled labels``; ``n_classes``, ``n_groups``, ``n``,
-        ``null_left_out``, ``reason``, ``seed``.
+        ``accuracy`` with its 95 % interval from ``low`` to ``high``, ``macro_f1`` and ``majority``,
+        the share of the largest class, in [0, 1]; or ``r2``, at most 1, with its interval;
+        ``control_accuracy``, ``selectivity``, accuracy minus that, and ``control``, ``types`` or
+        ``shuffled labels``; ``n_classes``, ``n_groups``, ``n``, ``null_left_out``, ``reason``,
+        ``seed``.
     """
     ids, vectors = data.gather(labels.ids)
     labels = labels.restricted(ids)
@@ -403,7 +430,9 @@ def _classify(x: Float64Array, codes: Codes, fold: Codes, groups: Codes, seed: i
 
 
 def _strength(x: Float64Array, codes: Codes, groups: Codes, seed: int) -> float:
-    """Return the value of C with the highest accuracy on inner folds, of equally good ones the smallest."""
+    """Return the value of C with the highest accuracy on inner folds, of equally good ones the
+    smallest.
+    """
     inner = draw_folds(np.unique(groups, return_inverse=True)[1], _INNER_FOLDS, seed)
     n_right = np.zeros(len(STRENGTHS))
     for number in range(_INNER_FOLDS):
@@ -468,114 +497,276 @@ def _describe_draws(row: Mapping[str, Any]) -> str:
 
 METRICS = (
     Metric(
-        name="knn", label="Nearest-neighbour classification",
-        help="Accuracy of a label taken from the nearest neighbours: what a layer shows of it untrained.",
+        name="knn",
+        label="Nearest-neighbour classification",
+        help=(
+            "Accuracy of a label taken from the nearest neighbours: what a layer shows of it"
+            " untrained."
+        ),
         function=knn,
         columns=(
             LABEL_COLUMN,
-            Column("accuracy", "number", "items whose label most neighbours have", 0, 1, interval=("low", "high"),
-                   baselines=("majority",)),
+            Column(
+                "accuracy",
+                "number",
+                "items whose label most neighbours have",
+                0,
+                1,
+                interval=("low", "high"),
+                baselines=("majority",),
+            ),
             Column("low", "number", "lower limit of the 95 % interval of accuracy", 0, 1),
             Column("high", "number", "upper limit of the 95 % interval of accuracy", 0, 1),
-            Column("balanced_accuracy", "number", "mean accuracy of the classes", minimum=0, maximum=1),
-            Column("label_share", "number", "neighbours that have the item's own label", 0, 1, shown=False),
+            Column(
+                "balanced_accuracy", "number", "mean accuracy of the classes", minimum=0, maximum=1
+            ),
+            Column(
+                "label_share",
+                "number",
+                "neighbours that have the item's own label",
+                0,
+                1,
+                shown=False,
+            ),
             Column("chance", "number", "label_share, and accuracy at k = 1, by chance", 0, 1),
-            Column("majority", "number", "share of the largest class", minimum=0, maximum=1, label="largest class"),
+            Column(
+                "majority",
+                "number",
+                "share of the largest class",
+                minimum=0,
+                maximum=1,
+                label="largest class",
+            ),
             *LABEL_COUNTS,
-            Column("best", "boolean", "whether accuracy is the highest of the requested layers of the space"),
+            Column(
+                "best",
+                "boolean",
+                "whether accuracy is the highest of the requested layers of the space",
+            ),
         ),
-        parameters=(LABEL, LABEL_BINS, Parameter("k", 10, "Number of nearest neighbours.", minimum=1), VERSUS_BY_PARTS),
-        formula="share of items i whose label is the most frequent one of their k nearest others by cosine",
-        citation="Fix & Hodges (1951); leave-one-out as in Cover & Hart (1967), IEEE Trans. Inf. Theory 13; interval: "
-        "Wilson (1927), JASA 22",
-        references=("fix1951", "cover1967", "wilson1927"), needs="labels", best="accuracy",
-        estimator="Exact neighbours by cosine, leaving the item itself out by its id. Of equally frequent labels that "
-        f"of the nearest neighbour is taken. {_LEFT_OUT}Items that are neighbours are classified rightly or wrongly "
-        "together, so that the error is not that of independent items: it is estimated from 50 random halves of the "
-        "items (100 of fewer than 100 items), in which k is halved too, to no less than 3, and is at least that of "
-        "independent items; the interval is Wilson's (1927) of as many independent items as have this error. Halves "
-        "divide no sentence; occurrences of one word still are each other's neighbours, and lift the accuracy. "
-        "chance is Σ m(m − 1) / (n(n − 1)) over the class sizes m. With as many neighbours as a class has items, or "
-        "more, most of them are of other classes, and the accuracy falls to that of the largest class or below.",
-        drawn=lambda row: "intervals from random halves of the items", version=2,
+        parameters=(
+            LABEL,
+            LABEL_BINS,
+            Parameter("k", 10, "Number of nearest neighbours.", minimum=1),
+            VERSUS_BY_PARTS,
+        ),
+        formula=(
+            "share of items i whose label is the most frequent one of their k nearest others by"
+            " cosine"
+        ),
+        citation=(
+            "Fix & Hodges (1951); leave-one-out as in Cover & Hart (1967), IEEE Trans. Inf. Theory"
+            " 13; interval: Wilson (1927), JASA 22"
+        ),
+        references=("fix1951", "cover1967", "wilson1927"),
+        needs="labels",
+        best="accuracy",
+        estimator=(
+            "Exact neighbours by cosine, leaving the item itself out by its id. Of equally"
+            f" frequent labels that of the nearest neighbour is taken. {_LEFT_OUT}Items that are"
+            " neighbours are classified rightly or wrongly together, so that the error is not that"
+            " of independent items: it is estimated from 50 random halves of the items (100 of"
+            " fewer than 100 items), in which k is halved too, to no less than 3, and is at least"
+            " that of independent items; the interval is Wilson's (1927) of as many independent"
+            " items as have this error. Halves divide no sentence; occurrences of one word still"
+            " are each other's neighbours, and lift the accuracy. chance is Σ m(m − 1) / (n(n −"
+            " 1)) over the class sizes m. With as many neighbours as a class has items, or more,"
+            " most of them are of other classes, and the accuracy falls to that of the largest"
+            " class or below."
+        ),
+        drawn=lambda row: "intervals from random halves of the items",
+        version=2,
     ),
     Metric(
-        name="clusters", label="Agreement of clusters with a label",
-        help="Whether clusters of directions are the classes of a label: k-means, mutual information.",
+        name="clusters",
+        label="Agreement of clusters with a label",
+        help=(
+            "Whether clusters of directions are the classes of a label: k-means, mutual"
+            " information."
+        ),
         function=clusters,
         columns=(
             LABEL_COLUMN,
-            Column("ami", "number", "adjusted mutual information: 1 the same, 0 by chance", maximum=1,
-                   band=("ami_deviation",), label="adjusted mutual information"),
-            Column("ari", "number", "adjusted Rand index: 1 the same, 0 by chance", minimum=-0.5, maximum=1,
-                   label="adjusted Rand index"),
-            Column("v_measure", "number", "harmonic mean of homogeneity and completeness", minimum=0, maximum=1),
+            Column(
+                "ami",
+                "number",
+                "adjusted mutual information: 1 the same, 0 by chance",
+                maximum=1,
+                band=("ami_deviation",),
+                label="adjusted mutual information",
+            ),
+            Column(
+                "ari",
+                "number",
+                "adjusted Rand index: 1 the same, 0 by chance",
+                minimum=-0.5,
+                maximum=1,
+                label="adjusted Rand index",
+            ),
+            Column(
+                "v_measure",
+                "number",
+                "harmonic mean of homogeneity and completeness",
+                minimum=0,
+                maximum=1,
+            ),
             Column("v_chance", "number", "v_measure by chance", minimum=0, maximum=1),
-            Column("ami_deviation", "number", "standard deviation of ami over the runs", minimum=0, shown=False,
-                   label="standard deviation"),
+            Column(
+                "ami_deviation",
+                "number",
+                "standard deviation of ami over the runs",
+                minimum=0,
+                shown=False,
+                label="standard deviation",
+            ),
             *LABEL_COUNTS,
-            Column("best", "boolean", "whether ami is the highest of the requested layers of the space"),
+            Column(
+                "best", "boolean", "whether ami is the highest of the requested layers of the space"
+            ),
         ),
         parameters=(
-            LABEL, LABEL_BINS, Parameter("runs", 10, "Number of runs of k-means, each from its own start.", minimum=1),
+            LABEL,
+            LABEL_BINS,
+            Parameter("runs", 10, "Number of runs of k-means, each from its own start.", minimum=1),
         ),
-        formula="AMI(labels, k-means of x/‖x‖ with as many clusters as classes), mean over the runs",
-        citation="Vinh, Epps & Bailey (2010), JMLR 11; Hubert & Arabie (1985), J. Classif. 2; Rosenberg & Hirschberg "
-        "(2007), EMNLP",
-        references=("vinh2010", "hubert1985", "rosenberg2007"), needs="labels", best="ami",
-        estimator="scikit-learn's k-means with k-means++ on all unit vectors, in float64, one start a run; means over "
-        f"the runs. {_LEFT_OUT}V-measure is not corrected for chance, and rises with the number of clusters: v_chance "
-        "is its value for clusters of these sizes by chance, from the expected mutual information; ami and ari are "
-        "corrected. A dominant dimension or a common mean decides the clusters of many raw layers: compare "
-        "⦃transform=center⦄.",
+        formula=(
+            "AMI(labels, k-means of x/‖x‖ with as many clusters as classes), mean over the runs"
+        ),
+        citation=(
+            "Vinh, Epps & Bailey (2010), JMLR 11; Hubert & Arabie (1985), J. Classif. 2; Rosenberg"
+            " & Hirschberg (2007), EMNLP"
+        ),
+        references=("vinh2010", "hubert1985", "rosenberg2007"),
+        needs="labels",
+        best="ami",
+        estimator=(
+            "scikit-learn's k-means with k-means++ on all unit vectors, in float64, one start a"
+            f" run; means over the runs. {_LEFT_OUT}V-measure is not corrected for chance, and"
+            " rises with the number of clusters: v_chance is its value for clusters of these sizes"
+            " by chance, from the expected mutual information; ami and ari are corrected. A"
+            " dominant dimension or a common mean decides the clusters of many raw layers: compare"
+            " ⦃transform=center⦄."
+        ),
         drawn=lambda row: f"{row['runs']} random starts of k-means",
     ),
     Metric(
-        name="probe", label="Linear probe",
-        help="How well a linear probe predicts a label from the vectors, on items it was not fitted to.",
+        name="probe",
+        label="Linear probe",
+        help=(
+            "How well a linear probe predicts a label from the vectors, on items it was not"
+            " fitted to."
+        ),
         function=probe,
         columns=(
             LABEL_COLUMN,
-            Column("accuracy", "number", "items of classes predicted rightly", 0, 1, interval=("low", "high"),
-                   baselines=("control_accuracy", "majority")),
-            Column("r2", "number", "share of the variance of numbers that is predicted", maximum=1,
-                   interval=("low", "high"), label="R²"),
+            Column(
+                "accuracy",
+                "number",
+                "items of classes predicted rightly",
+                0,
+                1,
+                interval=("low", "high"),
+                baselines=("control_accuracy", "majority"),
+            ),
+            Column(
+                "r2",
+                "number",
+                "share of the variance of numbers that is predicted",
+                maximum=1,
+                interval=("low", "high"),
+                label="R²",
+            ),
             Column("low", "number", "lower limit of the 95 % interval", maximum=1),
             Column("high", "number", "upper limit of the 95 % interval", maximum=1),
-            Column("macro_f1", "number", "mean of the F1 scores of the classes", minimum=0, maximum=1,
-                   shown=False, label="macro F1"),
-            Column("majority", "number", "share of the largest class", minimum=0, maximum=1, label="largest class"),
-            Column("control_accuracy", "number", "accuracy in the control task", minimum=0, maximum=1,
-                   label="control task"),
-            Column("selectivity", "number", "accuracy minus control_accuracy", minimum=-1, maximum=1),
-            Column("control", "string", "labels of the control task: one for each type, or shuffled", shown=False),
+            Column(
+                "macro_f1",
+                "number",
+                "mean of the F1 scores of the classes",
+                minimum=0,
+                maximum=1,
+                shown=False,
+                label="macro F1",
+            ),
+            Column(
+                "majority",
+                "number",
+                "share of the largest class",
+                minimum=0,
+                maximum=1,
+                label="largest class",
+            ),
+            Column(
+                "control_accuracy",
+                "number",
+                "accuracy in the control task",
+                minimum=0,
+                maximum=1,
+                label="control task",
+            ),
+            Column(
+                "selectivity", "number", "accuracy minus control_accuracy", minimum=-1, maximum=1
+            ),
+            Column(
+                "control",
+                "string",
+                "labels of the control task: one for each type, or shuffled",
+                shown=False,
+            ),
             Column("n_classes", "integer", "classes among the items", minimum=0, shown=False),
-            Column("n_groups", "integer", "groups that the folds are made of", minimum=0, shown=False),
+            Column(
+                "n_groups", "integer", "groups that the folds are made of", minimum=0, shown=False
+            ),
             Column("null_left_out", "integer", "items without a label", minimum=0, shown=False),
-            Column("grouped_by", "string", "column that the groups are the values of, or sentence", shown=False),
-            Column("best", "boolean", "whether accuracy is the highest of the requested layers of the space"),
+            Column(
+                "grouped_by",
+                "string",
+                "column that the groups are the values of, or sentence",
+                shown=False,
+            ),
+            Column(
+                "best",
+                "boolean",
+                "whether accuracy is the highest of the requested layers of the space",
+            ),
         ),
         parameters=(
-            LABEL, LABEL_BINS, GROUP, Parameter("folds", 5, "Number of folds.", minimum=2),
+            LABEL,
+            LABEL_BINS,
+            GROUP,
+            Parameter("folds", 5, "Number of folds.", minimum=2),
             Parameter("repeats", 5, "Number of times that the folds are drawn.", minimum=1),
-            Parameter("control", True, "Run the control task, which takes as long as one repeat."), VERSUS_BY_PARTS,
+            Parameter("control", True, "Run the control task, which takes as long as one repeat."),
+            VERSUS_BY_PARTS,
         ),
-        formula="share of items i with argmax_c w_c·z_i + b_c = c_i, fitted to the folds without i; z standardised",
-        citation="Hewitt & Liang (2019), EMNLP (control task and selectivity); Alain & Bengio (2017), ICLR workshop; "
-        "interval: Nadeau & Bengio (2003), Machine Learning 52",
-        references=("hewitt2019", "alain2017", "nadeau2003"), needs="labels", best="accuracy",
-        estimator="Linear only, by scikit-learn: multinomial logistic regression (solver newton-cg), C "
-        "of 10⁻⁴ to 1 by the accuracy on three inner folds, components standardised on the fitted items. No group is "
-        "divided between folds: of occurrences no sentence is, by default, since its occurrences come from one forward "
-        "pass; give the lemma to see what carries over to other words. The control task gives each type, the word of "
-        "an occurrence, one random label: what a probe of this capacity learns by heart. Items that are their own type "
-        "get shuffled labels, and selectivity is then the distance from chance; so it is where ⦃group⦄ keeps each type "
-        "on one side, whose label cannot be learnt. Columns of numbers are predicted by ridge regression, with the "
-        "strength of generalised cross-validation, and R² is of all folds together. The folds are drawn five times, "
-        "and the number is of all of them; folds share the items that they are fitted to, so that the interval is "
-        "Nadeau & Bengio's (2003) of repeated folds (of R² with 1.5 times their variance, which held in simulations), "
-        "and no smaller than that of independent items: ⦃repeats=1⦄ is "
-        "faster, and its intervals are wide. Compare an untrained model, with ⦃versus⦄: of accuracies, or of R².",
-        version=2, drawn=_describe_draws,
+        formula=(
+            "share of items i with argmax_c w_c·z_i + b_c = c_i, fitted to the folds without i; z"
+            " standardised"
+        ),
+        citation=(
+            "Hewitt & Liang (2019), EMNLP (control task and selectivity); Alain & Bengio (2017),"
+            " ICLR workshop; interval: Nadeau & Bengio (2003), Machine Learning 52"
+        ),
+        references=("hewitt2019", "alain2017", "nadeau2003"),
+        needs="labels",
+        best="accuracy",
+        estimator=(
+            "Linear only, by scikit-learn: multinomial logistic regression (solver newton-cg), C of"
+            " 10⁻⁴ to 1 by the accuracy on three inner folds, components standardised on the fitted"
+            " items. No group is divided between folds: of occurrences no sentence is, by default,"
+            " since its occurrences come from one forward pass; give the lemma to see what carries"
+            " over to other words. The control task gives each type, the word of an occurrence, one"
+            " random label: what a probe of this capacity learns by heart. Items that are their own"
+            " type get shuffled labels, and selectivity is then the distance from chance; so it is"
+            " where ⦃group⦄ keeps each type on one side, whose label cannot be learnt. Columns of"
+            " numbers are predicted by ridge regression, with the strength of generalised"
+            " cross-validation, and R² is of all folds together. The folds are drawn five times,"
+            " and the number is of all of them; folds share the items that they are fitted to, so"
+            " that the interval is Nadeau & Bengio's (2003) of repeated folds (of R² with 1.5 times"
+            " their variance, which held in simulations), and no smaller than that of independent"
+            " items: ⦃repeats=1⦄ is faster, and its intervals are wide. Compare an untrained model,"
+            " with ⦃versus⦄: of accuracies, or of R²."
+        ),
+        version=2,
+        drawn=_describe_draws,
     ),
-)  # fmt: skip
+)

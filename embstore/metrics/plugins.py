@@ -1,10 +1,12 @@
-"""Load metrics that other packages declare in the entry point group ``embstore.metrics``, check them, contain errors.
+"""Load metrics that other packages declare in the entry point group ``embstore.metrics``, check
+them, contain errors.
 
 [project.entry-points."embstore.metrics"]
 median-norm = "my_metrics:MEDIAN_NORM"
 
-The entry point's name is the name of the metric, its object a :class:`~embstore.metrics.Metric`. Entry points are read
-only when a metric that is not built in is requested, which imports that plug-in alone, or when all metrics are listed.
+The entry point's name is the name of the metric, its object a :class:`~embstore.metrics.Metric`.
+Entry points are read only when a metric that is not built in is requested, which imports that
+plug-in alone, or when all metrics are listed.
 """
 
 import functools
@@ -29,17 +31,78 @@ GROUP = "embstore.metrics"
 COLUMN_TYPES = ("number", "integer", "string", "boolean", "array of numbers", "array of integers")
 # Columns that rows have in addition to those of the metric.
 RESERVED_COLUMNS = frozenset(
-    ("store", "space", "model", "unit", "pooling", "template", "layer", "layer_name", "n", "reason", "where", "sample",
-     "seed", "transform", "words", "words_sha256", "words_missing", "group", "by", "bins", "common",
-     "space_2", "layer_2", "layer_name_2", "revision", "step", "revision_2", "step_2")
-)  # fmt: skip
+    (
+        "store",
+        "space",
+        "model",
+        "unit",
+        "pooling",
+        "template",
+        "layer",
+        "layer_name",
+        "n",
+        "reason",
+        "where",
+        "sample",
+        "seed",
+        "transform",
+        "words",
+        "words_sha256",
+        "words_missing",
+        "group",
+        "by",
+        "bins",
+        "common",
+        "space_2",
+        "layer_2",
+        "layer_name_2",
+        "revision",
+        "step",
+        "revision_2",
+        "step_2",
+    )
+)
 # Options of every metric on the command line, and their names in Store.query.
 RESERVED_PARAMETERS = frozenset(
-    ("model", "models", "space", "spaces", "unit", "pooling", "template", "revision", "revisions", "layer",
-     "layers", "where", "timeout", "memory", "sample", "seed", "transform", "transforms", "store", "format",
-     "form", "output", "o", "csv_safe", "explain", "cache", "no_cache", "quiet", "help", "h", "metric", "self", "data",
-     "by", "bins", "common")
-)  # fmt: skip
+    (
+        "model",
+        "models",
+        "space",
+        "spaces",
+        "unit",
+        "pooling",
+        "template",
+        "revision",
+        "revisions",
+        "layer",
+        "layers",
+        "where",
+        "timeout",
+        "memory",
+        "sample",
+        "seed",
+        "transform",
+        "transforms",
+        "store",
+        "format",
+        "form",
+        "output",
+        "o",
+        "csv_safe",
+        "explain",
+        "cache",
+        "no_cache",
+        "quiet",
+        "help",
+        "h",
+        "metric",
+        "self",
+        "data",
+        "by",
+        "bins",
+        "common",
+    )
+)
 # Options of every metric that a metric may have itself, with a meaning of its own.
 OWN_PARAMETERS = frozenset(("word", "words"))
 # Parameters that embstore.query.inputs reads, and columns that it fills.
@@ -53,7 +116,8 @@ INPUT_PARAMETERS: dict[Need, tuple[str, ...]] = {
     "labels": ("label",),
 }
 INPUT_COLUMNS: dict[Need, tuple[str, ...]] = {
-    "pairs": ("dataset",), "analogies": ("dataset",), "lexicon": ("lexicon",), "column": ("column",),
+    "pairs": ("dataset",), "analogies": ("dataset",), "lexicon": ("lexicon",),
+    "column": ("column",),
     "labels": ("label",),
 }  # fmt: skip
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -65,7 +129,9 @@ class PluginError(EmbstoreError):
 
 
 def find_plugins() -> dict[str, list[EntryPoint]]:
-    """Return the metrics that installed packages register, as name → entry points, without importing them."""
+    """Return the metrics that installed packages register, as name → entry points, without
+    importing them.
+    """
     found: dict[str, list[EntryPoint]] = {}
     for point in sorted(
         entry_points(group=GROUP), key=lambda point: (point.name, _package_of(point))
@@ -75,7 +141,9 @@ def find_plugins() -> dict[str, list[EntryPoint]]:
 
 
 def load_plugin(name: str, points: list[EntryPoint], built_in: Mapping[str, Metric]) -> Metric:
-    """Import a metric of another package; raise PluginError if it fails, is declared wrongly, or its name is taken."""
+    """Import a metric of another package; raise PluginError if it fails, is declared wrongly, or
+    its name is taken.
+    """
     subject = f"the metric {name!r} of {' and '.join(map(_package_of, points))}"
     if name in built_in:
         raise PluginError(f"{subject} is refused: embstore has a metric of that name. Rename it.")
@@ -97,7 +165,8 @@ def load_plugin(name: str, points: list[EntryPoint], built_in: Mapping[str, Metr
 def guard_own(metric: object, built_in: Mapping[str, Metric]) -> Metric:
     """Check a metric that a caller gives as an object, whose failures become PluginErrors too.
 
-    Its package is :data:`CALLER` if it has none. Raise PluginError if it is no valid metric, or if its name is taken.
+    Its package is :data:`CALLER` if it has none. Raise PluginError if it is no valid metric, or if
+    its name is taken.
     """
     if wrong := problems(metric):
         raise PluginError(f"the metric given as an object is declared wrongly: {'; '.join(wrong)}.")
@@ -113,7 +182,9 @@ def guard_own(metric: object, built_in: Mapping[str, Metric]) -> Metric:
 
 
 def load_plugins(built_in: Mapping[str, Metric]) -> tuple[dict[str, Metric], list[str]]:
-    """Return the usable metrics of other packages by name, and an error message for each that is not usable."""
+    """Return the usable metrics of other packages by name, and an error message for each that is
+    not usable.
+    """
     metrics, refused = {}, []
     for name, points in find_plugins().items():
         try:
@@ -129,7 +200,9 @@ def _package_of(point: EntryPoint) -> str:
 
 
 def _guarded(metric: Metric, subject: str, package: str) -> Metric:
-    """Return a metric of a package whose rows are checked, and whose failures are PluginErrors about ``subject``."""
+    """Return a metric of a package whose rows are checked, and whose failures are PluginErrors
+    about ``subject``.
+    """
     drawn = metric.drawn
 
     @functools.wraps(metric.function)
@@ -155,7 +228,9 @@ def _guarded(metric: Metric, subject: str, package: str) -> Metric:
 
 
 def _check_row(metric: Metric, row: Result, subject: str) -> Result:
-    """Check the columns and types of a row; convert NumPy values to Python's, non-finite ones to None with a reason."""
+    """Check the columns and types of a row; convert NumPy values to Python's, non-finite ones to
+    None with a reason.
+    """
     filled_later = INPUT_COLUMNS.get(metric.needs, ())
     required = [*(column.name for column in metric.columns if column.name not in filled_later), "n"]
     if missing := [name for name in required if name not in row]:
@@ -265,7 +340,9 @@ def _checks_of_texts(metric: Metric) -> Iterator[tuple[bool, str]]:
 
 
 def _checks_of_columns(metric: Metric) -> Iterator[tuple[bool, str]]:
-    """Yield whether a column is wrong, and how: its name, its type, or that ``best`` or the input needs another."""
+    """Yield whether a column is wrong, and how: its name, its type, or that ``best`` or the input
+    needs another.
+    """
     names, types = (
         [column.name for column in metric.columns],
         {column.name: column.type for column in metric.columns},
@@ -299,7 +376,9 @@ def _checks_of_columns(metric: Metric) -> Iterator[tuple[bool, str]]:
 
 
 def _checks_of_parameters(metric: Metric) -> Iterator[tuple[bool, str]]:
-    """Yield whether a parameter is wrong, and how: its name, its type, or that the input needs another."""
+    """Yield whether a parameter is wrong, and how: its name, its type, or that the input needs
+    another.
+    """
     names = [parameter.name for parameter in metric.parameters]
     for parameter in metric.parameters:
         subject, name = f"its parameter {parameter.name!r}", parameter.name
@@ -329,7 +408,8 @@ def _checks_of_parameters(metric: Metric) -> Iterator[tuple[bool, str]]:
 
 @contextmanager
 def _isolated(failure: str) -> Iterator[None]:
-    """Convert an exception raised in the context, SystemExit too, into a PluginError that begins with ``failure``.
+    """Convert an exception raised in the context, SystemExit too, into a PluginError that begins
+    with ``failure``.
 
     embstore's own errors pass unchanged, and so does KeyboardInterrupt: Ctrl-C ends the command.
     """
@@ -342,7 +422,9 @@ def _isolated(failure: str) -> Iterator[None]:
 
 
 def _source_line(error: BaseException) -> str:
-    """Return the file and line of the package's code in the traceback of an error; empty if there is none."""
+    """Return the file and line of the package's code in the traceback of an error; empty if there
+    is none.
+    """
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}, line {error.lineno})"
     lines = [
@@ -359,7 +441,9 @@ def _source_line(error: BaseException) -> str:
 
 
 def _describe(error: BaseException) -> str:
-    """Return the type and message of an exception; the type alone if there is no message or it cannot be read."""
+    """Return the type and message of an exception; the type alone if there is no message or it
+    cannot be read.
+    """
     name = type(error).__name__
     try:
         text = error.msg if isinstance(error, SyntaxError) else str(error)

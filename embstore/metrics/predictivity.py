@@ -1,4 +1,6 @@
-"""Measure how well a layer is a linear function of another, on items left out: cross-validated ridge regression."""
+"""Measure how well a layer is a linear function of another, on items left out: cross-validated
+ridge regression.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,32 +28,41 @@ from embstore.metrics.significance import PERMUTATIONS
 Numbers = NDArray[np.int64]
 
 _STRENGTHS = 10.0 ** np.arange(-6, 5)
-"""Ridge penalties that are tried, as multiples of the mean eigenvalue of the covariance of the source."""
+"""Ridge penalties that are tried, as multiples of the mean eigenvalue of the covariance of the
+source.
+"""
 _NULLS: Result = dict.fromkeys(("r2", "r2_in_sample", "chance", "grouped_by"))
 
 
 def predictivity(
-    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, groups: Numbers | None = None,
-    folds: int = 5, seed: int = 0,
-) -> list[Result]:  # fmt: skip
+    left: Sequence[LayerData],
+    right: Sequence[LayerData] | None,
+    ids: Ids,
+    *,
+    groups: Numbers | None = None,
+    folds: int = 5,
+    seed: int = 0,
+) -> list[Result]:
     """Compute R² of a ridge regression of the second layer on the first, for each pair of layers.
 
-    Each fold is predicted from the others. R² = 1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖² over all left-out items and dimensions, with
-    ȳ the mean of the items that the regression was fitted to: 0 for a layer that says nothing, negative for worse. The
-    strength of the ridge minimises generalised cross-validation (Golub, Heath & Wahba 1979) within the fitted items.
+    Each fold is predicted from the others. R² = 1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖² over all left-out items
+    and dimensions, with ȳ the mean of the items that the regression was fitted to: 0 for a layer
+    that says nothing, negative for worse. The strength of the ridge minimises generalised
+    cross-validation (Golub, Heath & Wahba 1979) within the fitted items.
 
     Args:
         left: Layers that predict, each with all the items.
         right: Layers that are predicted; None for ``left``.
         ids: Item ids, ascending.
-        groups: Number of the group of each item, int64 (n,), from 0: none is divided between folds; None for none.
+        groups: Number of the group of each item, int64 (n,), from 0: none is divided between folds;
+            None for none.
         folds: Number of folds.
         seed: Random seed of the folds, which are the same for all pairs of layers.
 
     Returns:
-        A row for each layer of ``left`` with each of ``right``: ``r2``, at most 1; ``r2_in_sample``, that of least
-        squares on all items, in [0, 1], and ``chance``, its expectation for unrelated layers; ``n``; ``reason``;
-        ``seed``.
+        A row for each layer of ``left`` with each of ``right``: ``r2``, at most 1;
+        ``r2_in_sample``, that of least squares on all items, in [0, 1], and ``chance``, its
+        expectation for unrelated layers; ``n``; ``reason``; ``seed``.
     """
     grid, n = Grid.of(left, right), len(ids)
     groups = np.arange(n) if groups is None else groups
@@ -96,7 +107,9 @@ def predictivity(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Regression:
-    """The singular value decomposition X = U √λ Vᵀ of the centred vectors of a source, which serves all targets."""
+    """The singular value decomposition X = U √λ Vᵀ of the centred vectors of a source, which serves
+    all targets.
+    """
 
     mean: Float64Array  # of the vectors, (p,)
     squares: Float64Array  # eigenvalues λ above rounding, (r,)
@@ -122,7 +135,9 @@ class Regression:
         return cls(mean, squares, *((basis, other) if is_wide else (other, basis)))
 
     def share_in_sample(self, target: Float64Array) -> float:
-        """Return the share of the variance of a target (n, q) that least squares explains on the fitted items."""
+        """Return the share of the variance of a target (n, q) that least squares explains on the
+        fitted items.
+        """
         y = target - target.mean(axis=0)
         explained = self.left.T @ y
         return min(1.0, float(np.vdot(explained, explained)) / float(np.vdot(y, y)))
@@ -130,7 +145,8 @@ class Regression:
     def residuals(
         self, target: Float64Array, source_left_out: Float64Array, left_out: Float64Array
     ) -> tuple[Float64Array, Float64Array]:
-        """Fit to a target (n, q), and predict that of items left out (m, q) from their source (m, p).
+        """Fit to a target (n, q), and predict that of items left out (m, q) from their source (m,
+        p).
 
         Returns:
             y − ŷ and y − ȳ of the items left out, both (m, q).
@@ -146,10 +162,12 @@ class Regression:
         return deviations - scores @ projected, deviations
 
     def _penalty(self, projected: Float64Array, total: float, n: int) -> float:
-        """Return the penalty with the least (‖y − ŷ‖² / n) / (1 − tr(H) / n)²; H has the mean as its first dimension.
+        """Return the penalty with the least (‖y − ŷ‖² / n) / (1 − tr(H) / n)²; H has the mean as
+        its first dimension.
 
         Args:
-            projected: Σ over the target's dimensions of its squared product with each column of U, (r,).
+            projected: Σ over the target's dimensions of its squared product with each column of U,
+                (r,).
             total: ‖y‖².
             n: Number of items.
         """
@@ -166,38 +184,86 @@ class Regression:
 
 
 GROUP = Parameter(
-    "group", None, "Column whose items stay on one side of each fold, such as lemma; by default the sentence of an "
-    "occurrence.", value_type=str, metavar="NAME", is_input=True,
-)  # fmt: skip
+    "group",
+    None,
+    "Column whose items stay on one side of each fold, such as lemma; by default the sentence of an"
+    " occurrence.",
+    value_type=str,
+    metavar="NAME",
+    is_input=True,
+)
 
 METRICS = (
     Metric(
-        name="predictivity", label="Linear predictivity",
+        name="predictivity",
+        label="Linear predictivity",
         help="How well one layer predicts another linearly: R² on items left out.",
         function=predictivity,
         columns=(
-            Column("r2", "number", "share of the variance of layer_2 predicted from layer, on items left out", None, 1,
-                   label="R²"),
-            Column("r2_in_sample", "number", "that of least squares on the fitted items themselves", 0, 1, shown=False),
-            Column("grouped_by", "string", "column whose values are the groups, or sentence or item", shown=False),
-            Column("chance", "number", "expected r2_in_sample of unrelated layers: rank/(n − 1)", 0, 1, shown=False),
+            Column(
+                "r2",
+                "number",
+                "share of the variance of layer_2 predicted from layer, on items left out",
+                None,
+                1,
+                label="R²",
+            ),
+            Column(
+                "r2_in_sample",
+                "number",
+                "that of least squares on the fitted items themselves",
+                0,
+                1,
+                shown=False,
+            ),
+            Column(
+                "grouped_by",
+                "string",
+                "column whose values are the groups, or sentence or item",
+                shown=False,
+            ),
+            Column(
+                "chance",
+                "number",
+                "expected r2_in_sample of unrelated layers: rank/(n − 1)",
+                0,
+                1,
+                shown=False,
+            ),
         ),
-        parameters=(GROUP, Parameter("folds", 5, "Number of folds.", minimum=2), AGAINST, *PERMUTATIONS),
+        parameters=(
+            GROUP,
+            Parameter("folds", 5, "Number of folds.", minimum=2),
+            AGAINST,
+            *PERMUTATIONS,
+        ),
         similarity=Similarity("r2"),
-        formula="1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖² over the items of all folds, ŷ by ridge regression on the other folds",
-        citation="Golub, Heath & Wahba (1979), Technometrics 21 (strength of the ridge); linear predictivity as in "
-        "Yamins et al. (2014), PNAS",
-        references=("golub1979", "yamins2014"), needs="layers", version=2, drawn_values=("r2", "r2_in_sample"),
+        formula=(
+            "1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖² over the items of all folds, ŷ by ridge regression on the"
+            " other folds"
+        ),
+        citation=(
+            "Golub, Heath & Wahba (1979), Technometrics 21 (strength of the ridge); linear"
+            " predictivity as in Yamins et al. (2014), PNAS"
+        ),
+        references=("golub1979", "yamins2014"),
+        needs="layers",
+        version=2,
+        drawn_values=("r2", "r2_in_sample"),
         sides=("from layer", "to layer"),
-        estimator="Directed: from layer to layer_2. Errors are summed over all dimensions and folds before they are "
-        "divided, so that dimensions count by their variance, where scikit-learn's mean over dimensions gives dead "
-        "ones the same weight; negative values are real, and kept. No group is divided between folds: of occurrences "
-        "no sentence is, by default, since its occurrences come from one forward pass. The strength of the ridge "
-        "minimises generalised cross-validation within the fitted items, on a grid of 10⁻⁶ to 10⁴ times the mean "
-        "eigenvalue. In sample, least squares predicts anything where there are more dimensions than items: "
-        "r2_in_sample is shown beside its chance level for that. Rotating either layer, or scaling it as a whole, "
-        "changes nothing; one dimension of an outsized variance hides what others predict: compare "
-        "⦃transform=standardize⦄.",
+        estimator=(
+            "Directed: from layer to layer_2. Errors are summed over all dimensions and folds"
+            " before they are divided, so that dimensions count by their variance, where"
+            " scikit-learn's mean over dimensions gives dead ones the same weight; negative values"
+            " are real, and kept. No group is divided between folds: of occurrences no sentence is,"
+            " by default, since its occurrences come from one forward pass. The strength of the"
+            " ridge minimises generalised cross-validation within the fitted items, on a grid of"
+            " 10⁻⁶ to 10⁴ times the mean eigenvalue. In sample, least squares predicts anything"
+            " where there are more dimensions than items: r2_in_sample is shown beside its chance"
+            " level for that. Rotating either layer, or scaling it as a whole, changes nothing; one"
+            " dimension of an outsized variance hides what others predict: compare"
+            " ⦃transform=standardize⦄."
+        ),
         drawn=lambda row: f"{row['folds']} folds",
     ),
-)  # fmt: skip
+)

@@ -1,4 +1,6 @@
-"""Declare the parameters and columns with which metrics test differences between layers, and similarities by chance."""
+"""Declare the parameters and columns with which metrics test differences between layers, and
+similarities by chance.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,18 +10,45 @@ from embstore.base.errors import UsageError
 from embstore.metrics.declaration import Column, Metric, Parameter
 
 VERSUS_COLUMNS = (
-    Column("versus", "string", "the layer it is compared with, the space of that, or best", shown=False),
-    Column("difference", "number", "value minus that of the layer it is compared with, on the units that all have",
-           interval=("difference_low", "difference_high"), label="difference"),
+    Column(
+        "versus", "string", "the layer it is compared with, the space of that, or best", shown=False
+    ),
+    Column(
+        "difference",
+        "number",
+        "value minus that of the layer it is compared with, on the units that all have",
+        interval=("difference_low", "difference_high"),
+        label="difference",
+    ),
     Column("difference_low", "number", "2.5 % quantile of the difference over the resamples"),
     Column("difference_high", "number", "97.5 % quantile of the difference over the resamples"),
-    Column("p", "number", "two-sided, of no difference; against the best layer one-sided, of being as good", 0, 1),
-    Column("p_holm", "number", "p, adjusted for the number of tests shown (Holm)", minimum=0, maximum=1),
-    Column("best_share", "number", "share of the resamples in which the layer is the best", 0, 1, shown=False),
-    Column("detectable", "number", "difference from a layer named beforehand that is found with a probability of .8",
-           minimum=0, shown=False),
+    Column(
+        "p",
+        "number",
+        "two-sided, of no difference; against the best layer one-sided, of being as good",
+        0,
+        1,
+    ),
+    Column(
+        "p_holm", "number", "p, adjusted for the number of tests shown (Holm)", minimum=0, maximum=1
+    ),
+    Column(
+        "best_share",
+        "number",
+        "share of the resamples in which the layer is the best",
+        0,
+        1,
+        shown=False,
+    ),
+    Column(
+        "detectable",
+        "number",
+        "difference from a layer named beforehand that is found with a probability of .8",
+        minimum=0,
+        shown=False,
+    ),
     Column("n_common", "integer", "units that all compared layers have", minimum=0, shown=False),
-)  # fmt: skip
+)
 _WITH_VERSUS, _WITH_PERMUTATIONS = ("versus", ()), ("permutations", ())
 _VERSUS = Parameter(
     "versus",
@@ -34,10 +63,19 @@ _VERSUS = Parameter(
 )
 VERSUS = (
     _VERSUS,
-    Parameter("differences", None, "Number of resamples for the differences; by default those of the intervals, or "
-              "1,000.", value_type=int, minimum=100, is_input=True, only_with=_WITH_VERSUS),
-)  # fmt: skip
-"""Parameters of metrics whose rows have resampled scores of units; see :mod:`embstore.query.differences`."""
+    Parameter(
+        "differences",
+        None,
+        "Number of resamples for the differences; by default those of the intervals, or 1,000.",
+        value_type=int,
+        minimum=100,
+        is_input=True,
+        only_with=_WITH_VERSUS,
+    ),
+)
+"""Parameters of metrics whose rows have resampled scores of units; see
+:mod:`embstore.query.differences`.
+"""
 _BY_PARTS = {
     "difference_low": "lower limit of the 95 % interval of the difference",
     "difference_high": "upper limit of the 95 % interval of the difference",
@@ -66,24 +104,72 @@ def versus_columns(metric: Metric) -> list[str]:
 
 
 PERMUTATION_COLUMNS = (
-    Column("permutations", "integer", "number of times the items were shuffled", minimum=0, shown=False),
-    Column("over", "string", "pair: each pair has a threshold of its own; max: that of the highest pair", shown=False),
-    Column("n_shuffled", "integer", "items with a direction in all layers, which are shuffled for over = max",
-           minimum=0, shown=False),
+    Column(
+        "permutations", "integer", "number of times the items were shuffled", minimum=0, shown=False
+    ),
+    Column(
+        "over",
+        "string",
+        "pair: each pair has a threshold of its own; max: that of the highest pair",
+        shown=False,
+    ),
+    Column(
+        "n_shuffled",
+        "integer",
+        "items with a direction in all layers, which are shuffled for over = max",
+        minimum=0,
+        shown=False,
+    ),
     Column("shuffled", "number", "mean over the permutations", shown=False),
-    Column("p", "number", "share of the permutations with as high a similarity", minimum=0, maximum=1, shown=False),
+    Column(
+        "p",
+        "number",
+        "share of the permutations with as high a similarity",
+        minimum=0,
+        maximum=1,
+        shown=False,
+    ),
     Column("threshold", "number", "similarity that 5 % of the permutations reach", shown=False),
-    Column("calibrated", "number", "0: not above the threshold, 1: alike", minimum=0, maximum=1, shown=False),
-)  # fmt: skip
+    Column(
+        "calibrated",
+        "number",
+        "0: not above the threshold, 1: alike",
+        minimum=0,
+        maximum=1,
+        shown=False,
+    ),
+)
 PERMUTATIONS = (
-    Parameter("permutations", 0, "Number of times that the items of the second layers are shuffled, for p and "
-              "calibrated.", minimum=0, is_input=True, columns=PERMUTATION_COLUMNS),
-    Parameter("over", "pair", "Hold each pair of layers against its own shuffles, or all against the highest of each "
-              "(max).", choices=("pair", "max"), is_input=True, only_with=_WITH_PERMUTATIONS),
-    Parameter("block", None, "Column whose items are shuffled together; by default the sentence of an occurrence.",
-              value_type=str, metavar="NAME", is_input=True, only_with=_WITH_PERMUTATIONS),
-)  # fmt: skip
-"""Parameters of metrics that are a similarity of two layers; see :mod:`embstore.query.layer_pairs`."""
+    Parameter(
+        "permutations",
+        0,
+        "Number of times that the items of the second layers are shuffled, for p and calibrated.",
+        minimum=0,
+        is_input=True,
+        columns=PERMUTATION_COLUMNS,
+    ),
+    Parameter(
+        "over",
+        "pair",
+        "Hold each pair of layers against its own shuffles, or all against the highest of each "
+        "(max).",
+        choices=("pair", "max"),
+        is_input=True,
+        only_with=_WITH_PERMUTATIONS,
+    ),
+    Parameter(
+        "block",
+        None,
+        "Column whose items are shuffled together; by default the sentence of an occurrence.",
+        value_type=str,
+        metavar="NAME",
+        is_input=True,
+        only_with=_WITH_PERMUTATIONS,
+    ),
+)
+"""Parameters of metrics that are a similarity of two layers; see
+:mod:`embstore.query.layer_pairs`.
+"""
 
 
 def check_needed(metric: Metric, values: Mapping[str, Any]) -> None:

@@ -1,20 +1,24 @@
 """Parse and fit transforms of the vectors of a layer. Each is affine, and so is a sequence of them.
 
-==================  ====================================================================================================
-center              x − μ
-standardize         (x − μ) / σ in each dimension, σ with divisor n (z-scores); a dimension without variance becomes 0
-abtt:K              y − VVᵀy, y = x − μ, V the first K principal components (all-but-the-top: Mu & Viswanath, 2018)
-abtt-original:K     y − VVᵀx: the algorithm as published, which projects the uncentred vector; it differs from abtt by a
+==================
+====================================================================================================
+center              x − μ standardize         (x − μ) / σ in each dimension, σ with divisor n
+(z-scores); a dimension without variance becomes 0 abtt:K              y − VVᵀy, y = x − μ, V the
+first K principal components (all-but-the-top: Mu & Viswanath, 2018) abtt-original:K     y − VVᵀx:
+the algorithm as published, which projects the uncentred vector; it differs from abtt by a
                     constant vector
 drop:I,J            without the dimensions I, J …, by their numbers in the space
-whiten              V Λ^(−1/2) Vᵀ y: ZCA, the whitening with the smallest change (Kessy, Lewin & Strimmer, 2018), from
-                    the covariance with divisor n − 1; a direction without variance becomes 0. Cosines are those of PCA
-                    whitening (Su et al., 2021), which differs by a rotation. The relative error of a direction with the
-                    singular value σ is about 1e-16 (σ₁/σ)²
-==================  ====================================================================================================
+whiten              V Λ^(−1/2) Vᵀ y: ZCA, the whitening with the smallest change (Kessy, Lewin &
+Strimmer, 2018), from
+                    the covariance with divisor n − 1; a direction without variance becomes 0.
+                    Cosines are those of PCA whitening (Su et al., 2021), which differs by a
+                    rotation. The relative error of a direction with the singular value σ is about
+                    1e-16 (σ₁/σ)²
+==================
+====================================================================================================
 
-Dimensions keep their numbers in the space after every transform: ``abtt`` and ``whiten`` mix them, but do not rotate
-the axes.
+Dimensions keep their numbers in the space after every transform: ``abtt`` and ``whiten`` mix them,
+but do not rotate the axes.
 """
 
 from collections.abc import Sequence
@@ -55,7 +59,9 @@ class Step:
 
 
 def parse_transforms(names: Sequence[str]) -> tuple[Step, ...]:
-    """Parse the names of transforms; raise UnknownNameError or UsageError if one is invalid or dimensions repeat."""
+    """Parse the names of transforms; raise UnknownNameError or UsageError if one is invalid or
+    dimensions repeat.
+    """
     steps = tuple(_parse(name) for name in names)
     dropped: dict[int, str] = {}
     for step in steps:
@@ -96,11 +102,12 @@ class Affine:
     """The affine map x ↦ y[columns] · scale + y · left · right + offset, where y = x − shift.
 
     Attributes:
-        columns: Components of y that enter the first term, ascending, int (dim,). They also name the components of the
-            result, since no map here rotates the axes.
-        left: Left factor, (components of x, rank). The rank is 0 if each output depends on one input component.
-        rounding_error: Bound on the rounding error of each output component, (dim,). A result that is no longer than
-            this vector becomes exactly zero, since its direction is unknown.
+        columns: Components of y that enter the first term, ascending, int (dim,). They also name
+            the components of the result, since no map here rotates the axes.
+        left: Left factor, (components of x, rank). The rank is 0 if each output depends on one
+            input component.
+        rounding_error: Bound on the rounding error of each output component, (dim,). A result that
+            is no longer than this vector becomes exactly zero, since its direction is unknown.
     """
 
     columns: NDArray[np.int64]
@@ -137,7 +144,9 @@ class Affine:
         return self.left if self.right is None else self.left @ self.right
 
     def __call__(self, block: NDArray[np.floating]) -> Float64Array:
-        """Apply the map to vectors (n, components of x); return the transformed vectors, float64 (n, dim)."""
+        """Apply the map to vectors (n, components of x); return the transformed vectors, float64
+        (n, dim).
+        """
         y = block - self.shift
         with linear_algebra.ignore_spurious_flags():
             mixed = y @ self.left if self.left.shape[1] else None
@@ -158,7 +167,9 @@ class Affine:
         return result
 
     def times(self, vectors: Float64Array) -> Float64Array:
-        """Return the product of the matrix of the linear part with ``vectors`` (dim, m), (components of x, m)."""
+        """Return the product of the matrix of the linear part with ``vectors`` (dim, m),
+        (components of x, m).
+        """
         result = self.left @ (vectors if self.right is None else self.right @ vectors)
         result[self.columns] += self.scale[:, None] * vectors
         return result
@@ -172,7 +183,9 @@ class Affine:
         )
 
     def select(self, dims: NDArray[np.int64]) -> "Affine":
-        """Return the map restricted to the components of its result at the positions ``dims``, int (m,)."""
+        """Return the map restricted to the components of its result at the positions ``dims``, int
+        (m,).
+        """
         return replace(
             self,
             columns=self.columns[dims],
@@ -183,13 +196,17 @@ class Affine:
         )
 
     def without(self, directions: Float64Array) -> "Affine":
-        """Return the map whose linear part also removes orthonormal directions V (dim, k): y − V Vᵀ y."""
+        """Return the map whose linear part also removes orthonormal directions V (dim, k): y − V Vᵀ
+        y.
+        """
         left = np.concatenate([self.left, -self.times(directions)], axis=1)
         right = np.eye(self.dim) if self.right is None else self.right
         return replace(self, left=left, right=np.concatenate([right, directions.T]))
 
     def collapsed(self) -> "Affine":
-        """Return the same map with the factors multiplied into one matrix, if that is cheaper to apply."""
+        """Return the same map with the factors multiplied into one matrix, if that is cheaper to
+        apply.
+        """
         if (
             self.right is None
             or self.left.shape[1] * (len(self.shift) + self.dim) <= len(self.shift) * self.dim
@@ -201,11 +218,13 @@ class Affine:
 
 
 class _Fitting:
-    """A composition ``affine`` of fitted transforms, to which each method adds one, fitted on the result so far.
+    """A composition ``affine`` of fitted transforms, to which each method adds one, fitted on the
+    result so far.
 
-    If components are only scaled or dropped, the second moments of the result follow from those before. After ``abtt``
-    or ``whiten`` they would be small differences of large numbers, so the vectors are read again. If no transform needs
-    second moments, only the summary is read. Methods raise NotComputable if nothing would be left.
+    If components are only scaled or dropped, the second moments of the result follow from those
+    before. After ``abtt`` or ``whiten`` they would be small differences of large numbers, so the
+    vectors are read again. If no transform needs second moments, only the summary is read. Methods
+    raise NotComputable if nothing would be left.
     """
 
     def __init__(self, data: LayerData, *, needs_scatter: bool) -> None:
@@ -229,12 +248,16 @@ class _Fitting:
             raise NotComputable("no vectors")
 
     def center(self) -> None:
-        """Subtract the mean: the mean of the results so far is zero with this shift, and without an offset."""
+        """Subtract the mean: the mean of the results so far is zero with this shift, and without an
+        offset.
+        """
         self._is_centred = True
         self._set_affine(replace(self.affine, shift=self._mean, offset=np.zeros(self.affine.dim)))
 
     def standardize(self, name: str) -> None:
-        """Scale each component to mean 0 and standard deviation 1 (divisor n); components without variance become 0."""
+        """Scale each component to mean 0 and standard deviation 1 (divisor n); components without
+        variance become 0.
+        """
         scatter = self._current_scatter()
         self.center()
         std = np.sqrt(np.diagonal(scatter) / self._n)
@@ -264,7 +287,8 @@ class _Fitting:
             )
 
     def remove_top(self, k: int, name: str, *, uncentred: bool = False) -> None:
-        """Subtract the mean, and the projection on the first k principal components (all-but-the-top).
+        """Subtract the mean, and the projection on the first k principal components
+        (all-but-the-top).
 
         ``uncentred``, the vector is projected before the mean is subtracted (``abtt-original``).
         """
@@ -295,7 +319,9 @@ class _Fitting:
             self._scatter = self._scatter[np.ix_(kept, kept)]
 
     def whiten(self, name: str) -> None:
-        """Transform the covariance (divisor n − 1) to the identity by ZCA; directions without variance become 0."""
+        """Transform the covariance (divisor n − 1) to the identity by ZCA; directions without
+        variance become 0.
+        """
         eigenvalues, vectors = self._eigendecomposition()
         has_variance = eigenvalues > 0
         rank = int(np.count_nonzero(has_variance))
@@ -317,12 +343,16 @@ class _Fitting:
             )
 
     def _eigendecomposition(self) -> tuple[Float64Array, Float64Array]:
-        """Return the eigenvalues, ascending, and eigenvectors (columns) of the scatter matrix; rounding counts as 0."""
+        """Return the eigenvalues, ascending, and eigenvectors (columns) of the scatter matrix;
+        rounding counts as 0.
+        """
         eigenvalues, vectors = linear_algebra.eigenvectors_of(self._current_scatter())
         return linear_algebra.zero_insignificant(eigenvalues, self._n - 1), vectors
 
     def _current_scatter(self) -> Float64Array:
-        """Return the scatter matrix of the transformed vectors, (dim, dim), reading them if necessary."""
+        """Return the scatter matrix of the transformed vectors, (dim, dim), reading them if
+        necessary.
+        """
         if self._scatter is None:
             total = linear_algebra.Moments.empty(self.affine.dim)
             with linear_algebra.one_thread():
@@ -334,7 +364,8 @@ class _Fitting:
         return self._scatter
 
     def _set_affine(self, affine: Affine) -> None:
-        """Set the map of all transforms so far to ``affine``, with the bound on the rounding errors of its results.
+        """Set the map of all transforms so far to ``affine``, with the bound on the rounding errors
+        of its results.
 
         The bound is zero unless a mean was subtracted, which may cancel all but rounding errors.
         """
@@ -352,15 +383,16 @@ class _Fitting:
 def fit(data: LayerData, steps: Sequence[Step]) -> Affine:
     """Fit a sequence of transforms, each on the result of the one before.
 
-    ``center`` and ``drop`` need the summary alone; the others read the vectors once, and once more after each ``abtt``
-    or ``whiten`` that is followed by another of them.
+    ``center`` and ``drop`` need the summary alone; the others read the vectors once, and once more
+    after each ``abtt`` or ``whiten`` that is followed by another of them.
 
     Args:
         data: Vectors of a layer.
         steps: Transforms, from :func:`parse_transforms`.
 
     Raises:
-        NotComputable: There are no vectors, a transform would remove everything, or a dropped dimension does not exist.
+        NotComputable: There are no vectors, a transform would remove everything, or a dropped
+            dimension does not exist.
     """
     with linear_algebra.ignore_spurious_flags():
         fitting = _Fitting(data, needs_scatter=any(step.kind in _NEEDS_SCATTER for step in steps))

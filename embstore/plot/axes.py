@@ -1,8 +1,10 @@
-"""Styles of pictures; scales and axes of its panels, with ticks computed so that labels can be placed.
+"""Styles of pictures; scales and axes of its panels, with ticks computed so that labels can be
+placed.
 
-How wide texts are is estimated, and they are broken and shortened, before anything is rendered. The colours of curves
-are those of Okabe and Ito (2008), "Color Universal Design", safe for colour-blind readers; curves differ in dashes
-and marks too, to be told apart in grey print. Heat maps use viridis, whose lightness rises with the value.
+How wide texts are is estimated, and they are broken and shortened, before anything is rendered. The
+colours of curves are those of Okabe and Ito (2008), "Color Universal Design", safe for colour-blind
+readers; curves differ in dashes and marks too, to be told apart in grey print. Heat maps use
+viridis, whose lightness rises with the value.
 """
 
 import math
@@ -33,9 +35,8 @@ SHAPES = (
 DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2], [10, 3], [4, 1], [1, 2])
 _LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9", "#000000")
 N_PLACES = len(_LIGHT)
-_SALT = (  # gives MiniLM, the same untrained, GPT-2, CLIP, BERT, RoBERTa and Pythia different places
-    b"8599"
-)
+# gives MiniLM, the same untrained, GPT-2, CLIP, BERT, RoBERTa and Pythia different places
+_SALT = b"8599"
 _DARK = ("#56B4E9", "#E69F00", "#2FC79B", "#E29AC4", "#F0E442", "#7FB8FF", "#FFFFFF")
 
 
@@ -49,7 +50,8 @@ class Style:
     grid: str
     colours: tuple[str, ...]
     size: float  # of text, in pixels
-    spare: float  # margin on the right in pixels, for labels in a wider font: DejaVu Sans is a seventh wider
+    # margin on the right in pixels, for labels in a wider font: DejaVu Sans is a seventh wider
+    spare: float
     sequence: str = "viridis"
 
     @property
@@ -58,24 +60,44 @@ class Style:
         return {
             "background": self.background,
             "font": _FONT,
-            "padding": 5 if not self.spare else {"left": 5, "top": 5, "bottom": 5, "right": 5 + self.spare},
+            "padding": (
+                5 if not self.spare else {"left": 5, "top": 5, "bottom": 5, "right": 5 + self.spare}
+            ),
             "view": {"stroke": None},
             "axis": {
-                "labelFontSize": self.size - 1, "titleFontSize": self.size, "labelColor": self.ink,
-                "titleColor": self.ink, "domainColor": self.faint, "tickColor": self.faint, "gridColor": self.grid,
-                "titleFontWeight": "normal", "titlePadding": 6, "tickSize": 4, "labelPadding": 3,
+                "labelFontSize": self.size - 1,
+                "titleFontSize": self.size,
+                "labelColor": self.ink,
+                "titleColor": self.ink,
+                "domainColor": self.faint,
+                "tickColor": self.faint,
+                "gridColor": self.grid,
+                "titleFontWeight": "normal",
+                "titlePadding": 6,
+                "tickSize": 4,
+                "labelPadding": 3,
             },
             "legend": {
-                "labelFontSize": self.size - 1, "titleFontSize": self.size, "labelColor": self.ink,
-                "titleColor": self.ink, "titleFontWeight": "normal", "labelLimit": 0,
+                "labelFontSize": self.size - 1,
+                "titleFontSize": self.size,
+                "labelColor": self.ink,
+                "titleColor": self.ink,
+                "titleFontWeight": "normal",
+                "labelLimit": 0,
             },
             "title": {
-                "fontSize": self.size + 2, "subtitleFontSize": self.size - 1, "color": self.ink,
-                "subtitleColor": self.faint, "anchor": "start", "frame": "bounds", "fontWeight": "bold",
-                "subtitlePadding": 4, "offset": 8,
+                "fontSize": self.size + 2,
+                "subtitleFontSize": self.size - 1,
+                "color": self.ink,
+                "subtitleColor": self.faint,
+                "anchor": "start",
+                "frame": "bounds",
+                "fontWeight": "bold",
+                "subtitlePadding": 4,
+                "offset": 8,
             },
             "text": {"color": self.ink, "fontSize": self.size - 1},
-        }  # fmt: skip
+        }
 
 
 STYLES = {
@@ -86,20 +108,27 @@ STYLES = {
 STYLE_NAMES = tuple(STYLES)
 
 
-# Widths of the characters from space to tilde in Helvetica, and so in Arial and Liberation Sans, in thousandths of an
-# em: Adobe's font metrics (Technical Note 5004).
+# Widths of the characters from space to tilde in Helvetica, and so in Arial and Liberation Sans, in
+# thousandths of an em: Adobe's font metrics (Technical Note 5004).
 _WIDTHS = (
-    278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556,
-    556, 556, 556, 556, 556, 556, 278, 278, 584, 584, 584, 556, 1015, 667, 667, 722, 722, 667, 611, 778,
-    722, 278, 500, 667, 556, 833, 722, 778, 667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 278,
-    278, 278, 469, 556, 333, 556, 556, 500, 556, 556, 278, 556, 556, 222, 222, 500, 222, 833, 556, 556,
+    278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556,
+    556,
+    556, 556, 556, 556, 556, 556, 278, 278, 584, 584, 584, 556, 1015, 667, 667, 722, 722, 667, 611,
+    778,
+    722, 278, 500, 667, 556, 833, 722, 778, 667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611,
+    278,
+    278, 278, 469, 556, 333, 556, 556, 500, 556, 556, 278, 556, 556, 222, 222, 500, 222, 833, 556,
+    556,
     556, 556, 333, 500, 278, 556, 500, 722, 500, 500, 500, 334, 260, 334, 584,
 )  # fmt: skip
 SURE = 0.93
-"""Part of a length that a text may take by estimate: its font may be wider, and a picture narrower than requested."""
+"""Part of a length that a text may take by estimate: its font may be wider, and a picture narrower
+than requested.
+"""
 _OTHER, _FULL_WIDTH = 700, 1000
 _FIRST_EAST_ASIAN = 0x1100
-_SMALLEST = 1e-100  # values no further apart are drawn as equal: steps between them would be lost to underflow
+# values no further apart are drawn as equal: steps between them would be lost to underflow
+_SMALLEST = 1e-100
 
 
 @dataclass(frozen=True)
@@ -113,9 +142,13 @@ class ValueScale:
 
     @classmethod
     def covering(
-        cls, values: Sequence[float], *, log: bool = False, with_zero: bool = False,
+        cls,
+        values: Sequence[float],
+        *,
+        log: bool = False,
+        with_zero: bool = False,
         limits: tuple[float, float] | None = None,
-    ) -> "ValueScale":  # fmt: skip
+    ) -> "ValueScale":
         """Return a scale that covers values, or from one limit to the other."""
         if limits is not None:
             found = cls.covering(limits, log=log)
@@ -173,24 +206,38 @@ class ValueScale:
     @property
     def scale(self) -> dict[str, Any]:
         """The Vega-Lite scale."""
-        return {"type": "log" if self.is_log else "linear", "domain": [self.low, self.high], "nice": False,
-                "zero": False}  # fmt: skip
+        return {
+            "type": "log" if self.is_log else "linear",
+            "domain": [self.low, self.high],
+            "nice": False,
+            "zero": False,
+        }
 
     def axis(self, title: str, height: float, style: Style) -> dict[str, Any]:
         """Return the Vega-Lite axis, whose width is known: :func:`axis_width`."""
         width = math.ceil(self.label_width(style)) + 1
         return {
-            "title": _title_lines(title, height, style), "values": list(self.ticks), "grid": True,
-            "minExtent": width + 7, "maxExtent": width + 7, "labelExpr": self._label_expression(), "domain": False,
-        }  # fmt: skip
+            "title": _title_lines(title, height, style),
+            "values": list(self.ticks),
+            "grid": True,
+            "minExtent": width + 7,
+            "maxExtent": width + 7,
+            "labelExpr": self._label_expression(),
+            "domain": False,
+        }
 
     def axis_across(self, title: str, width: float, style: Style) -> dict[str, Any]:
-        """Return the Vega-Lite axis for values along a panel of this width, with the ticks that have room."""
+        """Return the Vega-Lite axis for values along a panel of this width, with the ticks that
+        have room.
+        """
         shown = thin_out(self.labels, width, style.size)
         return {
-            "title": _title_lines(title, width / SURE, style), "values": [self.ticks[at] for at in shown],
-            "labelExpr": self._label_expression(), "grid": False, "labelOverlap": False,
-        }  # fmt: skip
+            "title": _title_lines(title, width / SURE, style),
+            "values": [self.ticks[at] for at in shown],
+            "labelExpr": self._label_expression(),
+            "grid": False,
+            "labelOverlap": False,
+        }
 
     def _label_expression(self) -> str:
         """Return the expression of a tick's label, in Vega's language."""
@@ -210,7 +257,9 @@ class ValueScale:
 
 
 def _title_lines(title: str, length: float, style: Style) -> list[str]:
-    """Return the title of an axis in lines, broken before its unit if it is too long, and within it if that is too."""
+    """Return the title of an axis in lines, broken before its unit if it is too long, and within it
+    if that is too.
+    """
     bound = re.sub(r" (?=[^(]*\))", "\u00a0", title)
     lines = break_lines(bound, SURE * length, style.size)
     if any(line.endswith("…") for line in lines):
@@ -246,8 +295,12 @@ def layer_encoding(
     )
     low, high = places[0], places[-1]
     room = 0.5 if low == high else 0.02 * (high - low)
-    made: dict[str, Any] = {"title": _title_lines(title, width, style), "grid": False, "labelOverlap": False,
-                            "values": shown}  # fmt: skip
+    made: dict[str, Any] = {
+        "title": _title_lines(title, width, style),
+        "grid": False,
+        "labelOverlap": False,
+        "values": shown,
+    }
     made["labelExpr"] = (
         f"{named} : format(datum.value, 'd')" if named else "format(datum.value, 'd')"
     )
@@ -258,7 +311,9 @@ def layer_encoding(
 def step_encoding(
     steps: Sequence[int], width: float, style: Style, title: str, kind: str
 ) -> dict[str, Any]:
-    """Return the Vega-Lite encoding of numbers along the x axis: ``linear``, ``log`` or, with 0 on it, ``symlog``."""
+    """Return the Vega-Lite encoding of numbers along the x axis: ``linear``, ``log`` or, with 0 on
+    it, ``symlog``.
+    """
     low, high = min(steps), max(steps)
     powers = [0.0, *(10.0**power for power in range(math.floor(math.log10(max(high, 1))) + 1))]
     ticks = {"log": steps, "symlog": powers}.get(kind) or ValueScale.covering([low, high]).ticks
@@ -267,8 +322,13 @@ def step_encoding(
     room = 0.5 if low == high else 0.02 * (high - low)
     domain = [low, high] if kind != "linear" and low < high else [low - room, high + room]
     scale = {"type": kind, "domain": domain, "nice": False, "zero": False}
-    axis = {"title": _title_lines(title, width, style), "values": ticks, "grid": False, "labelOverlap": False,
-            "format": ",d"}  # fmt: skip
+    axis = {
+        "title": _title_lines(title, width, style),
+        "values": ticks,
+        "grid": False,
+        "labelOverlap": False,
+        "format": ",d",
+    }
     return {"field": "place", "type": "quantitative", "scale": scale, "axis": axis}
 
 
@@ -284,13 +344,24 @@ def band_encoding(
     """Return the Vega-Lite encoding of layers as bands of equal width."""
     labels, size = (["0"] * len(names), 1.2 * style.size) if upwards else (names, style.size)
     shown = [names[at] for at in thin_out(labels, room, size, range(len(names)))]
-    axis: dict[str, Any] = {"title": shorten(title, room, style.size), "values": shown, "labelOverlap": False,
-                            "labelAngle": 0, "ticks": False, "domain": False}  # fmt: skip
+    axis: dict[str, Any] = {
+        "title": shorten(title, room, style.size),
+        "values": shown,
+        "labelOverlap": False,
+        "labelAngle": 0,
+        "ticks": False,
+        "domain": False,
+    }
     if upwards:
         width = math.ceil(max(text_width(name, style.size - 1) for name in names)) + 1
         axis |= {"minExtent": width + 3, "maxExtent": width + 3}
-    return {"field": field, "type": "ordinal", "sort": [*reversed(names)] if upwards else [*names],
-            "scale": {"padding": 0}, "axis": axis}  # fmt: skip
+    return {
+        "field": field,
+        "type": "ordinal",
+        "sort": [*reversed(names)] if upwards else [*names],
+        "scale": {"padding": 0},
+        "axis": axis,
+    }
 
 
 def ramp(colours: Sequence[str], n: int) -> list[str]:
@@ -306,10 +377,12 @@ def ramp(colours: Sequence[str], n: int) -> list[str]:
 
 
 def palette_places(spaces: Sequence[str], n: int) -> dict[str, int]:
-    """Return space → its place in a palette of n colours; places from n on have the colour of place − n.
+    """Return space → its place in a palette of n colours; places from n on have the colour of place
+    − n.
 
-    The place is a hash of the model's name, so that it does not depend on what else is drawn or stored. Where several
-    spaces have the same place, the first in alphabetical order keeps it, and the others take the next free ones.
+    The place is a hash of the model's name, so that it does not depend on what else is drawn or
+    stored. Where several spaces have the same place, the first in alphabetical order keeps it, and
+    the others take the next free ones.
     """
     wanted = {space: zlib.crc32(_SALT + model_of(space).encode()) % n for space in sorted(spaces)}
     owners: dict[int, str] = {}
@@ -317,8 +390,12 @@ def palette_places(spaces: Sequence[str], n: int) -> dict[str, int]:
         owners.setdefault(place, space)
     for space, place in wanted.items():
         if owners[place] != space:
-            free = next(at for turn in count() for step in range(n)
-                        if (at := n * turn + (place + step) % n) not in owners)  # fmt: skip
+            free = next(
+                at
+                for turn in count()
+                for step in range(n)
+                if (at := n * turn + (place + step) % n) not in owners
+            )
             owners[free] = space
     return {space: place for place, space in owners.items()}
 
@@ -342,7 +419,9 @@ def _em(character: str) -> float:
 
 
 def break_lines(text: str, width: float, size: float) -> list[str]:
-    """Return a text in lines that are no wider than ``width`` pixels, broken at spaces that may; long words are cut."""
+    """Return a text in lines that are no wider than ``width`` pixels, broken at spaces that may;
+    long words are cut.
+    """
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
@@ -365,7 +444,8 @@ def shorten(text: str, width: float, size: float) -> str:
 def thin_out(
     labels: Sequence[str], room: float, size: float, places: Sequence[int] = ()
 ) -> list[int]:
-    """Return the positions of labels that fit side by side in ``room`` pixels, evenly spaced from the first.
+    """Return the positions of labels that fit side by side in ``room`` pixels, evenly spaced from
+    the first.
 
     Of layers, which have places on their axis, the last has a label too, and others give way to it.
     """
@@ -388,7 +468,9 @@ def thin_out(
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Return places moved apart to at least ``gap``, as little as a single pass each way allows, in [low, high]."""
+    """Return places moved apart to at least ``gap``, as little as a single pass each way allows, in
+    [low, high].
+    """
     order = sorted(range(len(places)), key=places.__getitem__)
     moved = [*places]
     for before, at in zip([None, *order], order, strict=False):

@@ -1,4 +1,6 @@
-"""Draw the panels of three types of charts: curves over the layers, stacked bars, and strips of words."""
+"""Draw the panels of three types of charts: curves over the layers, stacked bars, and strips of
+words.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +33,9 @@ _MOST_ITEMS = 40
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel of a picture: its Vega-Lite specification, and its width with axes and labels in pixels."""
+    """One panel of a picture: its Vega-Lite specification, and its width with axes and labels in
+    pixels.
+    """
 
     spec: dict[str, Any]
     width: float
@@ -39,7 +43,9 @@ class Panel:
 
 @dataclass(frozen=True)
 class Request:
-    """A picture that is requested: the results and their chart, the column drawn, options and style."""
+    """A picture that is requested: the results and their chart, the column drawn, options and
+    style.
+    """
 
     table: Table
     chart: Chart
@@ -60,7 +66,9 @@ class Request:
 
     @property
     def value_title(self) -> str:
-        """Title of the axis of values: what is measured, and by which number, with its unit and range."""
+        """Title of the axis of values: what is measured, and by which number, with its unit and
+        range.
+        """
         title = self.chart.title
         about = [] if self.value_label.casefold() == title.casefold() else [self.value_label]
         about += [
@@ -85,7 +93,9 @@ class Request:
         return {"range": axes.ramp(given, n)} if n else {"range": [*given], "interpolate": "rgb"}
 
     def tint(self, value: str, is_light: str) -> dict[str, Any]:
-        """Return the colour of a text on that of a value: black where a style's is light, or a requested one."""
+        """Return the colour of a text on that of a value: black where a style's is light, or a
+        requested one.
+        """
         test = (
             f"luminance(scale('color', {value})) > 0.18" if self.options.colours else is_light
         )  # equal contrast
@@ -98,12 +108,16 @@ class Request:
         )
 
     def panels_of(self, *columns: str) -> list[tuple[tuple[str, ...], list[Row]]]:
-        """Return the distinct values of columns (and the group, if there are any) with their rows: one panel each."""
+        """Return the distinct values of columns (and the group, if there are any) with their rows:
+        one panel each.
+        """
         keys = (*columns, "group") if self.chart.series == "group" else columns
         return _split(self.table.rows, keys)
 
     def panel_width(self, n_panels: int, narrowest: float = _NARROWEST) -> float:
-        """Return the width of a panel, as many side by side as have room, in rows of equal length where possible."""
+        """Return the width of a panel, as many side by side as have room, in rows of equal length
+        where possible.
+        """
         room: float = self.options.width - 2 * _MARGIN - self.style.spare
         most = max(1, min(n_panels, int((room + GAP) // (narrowest + GAP))))
         columns = math.ceil(n_panels / math.ceil(n_panels / most))
@@ -115,7 +129,9 @@ class Request:
 
     @property
     def label_gap(self) -> float:
-        """Distance of a curve's label from its last point, round which there may be a circle, in pixels."""
+        """Distance of a curve's label from its last point, round which there may be a circle, in
+        pixels.
+        """
         return 10 if any(row.get(SAME) for row in self.table.rows) else 6
 
     @property
@@ -129,8 +145,12 @@ class Request:
 
     def y(self, scale: axes.ValueScale, field: str, height: float) -> dict[str, Any]:
         """Return the Vega-Lite encoding of values along the y axis."""
-        return {"field": field, "type": "quantitative", "scale": scale.scale,
-                "axis": scale.axis(self.y_title, height, self.style)}  # fmt: skip
+        return {
+            "field": field,
+            "type": "quantitative",
+            "scale": scale.scale,
+            "axis": scale.axis(self.y_title, height, self.style),
+        }
 
     def panel(
         self,
@@ -140,7 +160,9 @@ class Request:
         title: str,
         width: float,
     ) -> Panel:
-        """Return a panel of layers in an area of this size, and its title, if it has one, cut to the area's width."""
+        """Return a panel of layers in an area of this size, and its title, if it has one, cut to
+        the area's width.
+        """
         inner, height = size
         if self.options.range is not None:
             for layer in layers:
@@ -153,13 +175,21 @@ class Request:
         }
         if title:
             size_of_text = self.style.size
-            spec["title"] = {"text": axes.shorten(printable(title), inner, size_of_text), "fontSize": size_of_text,
-                             "fontWeight": "normal", "anchor": "start", "frame": "group", "offset": 4}  # fmt: skip
+            spec["title"] = {
+                "text": axes.shorten(printable(title), inner, size_of_text),
+                "fontSize": size_of_text,
+                "fontWeight": "normal",
+                "anchor": "start",
+                "frame": "group",
+                "offset": 4,
+            }
         return Panel(spec, width)
 
 
 def _split(rows: Sequence[Row], columns: Sequence[str]) -> list[tuple[tuple[Any, ...], list[Row]]]:
-    """Return each distinct combination of values of columns with its rows, in order of appearance."""
+    """Return each distinct combination of values of columns with its rows, in order of
+    appearance.
+    """
     return [
         (values, [row for row in rows if tuple(row[column] for column in columns) == values])
         for values in distinct(rows, columns)
@@ -211,9 +241,14 @@ def _labels(request: Request, series: Sequence[str]) -> Sequence[str]:
 
 
 def _curves(
-    request: Request, rows: Sequence[Row], spaces: Sequence[str], axis: LayerAxis, scale: axes.ValueScale, width: float,
+    request: Request,
+    rows: Sequence[Row],
+    spaces: Sequence[str],
+    axis: LayerAxis,
+    scale: axes.ValueScale,
+    width: float,
     title: str,
-) -> Panel:  # fmt: skip
+) -> Panel:
     style, value, chart = request.style, request.value, request.chart
     labels = _labels(request, spaces)
     room = min(
@@ -263,12 +298,17 @@ def _curves(
     curve = {"x": x, "y": y, "color": colours}
     tooltip = fields_of(chart.series, chart.layer_name, value, *(["n"] if "n" in rows[0] else []))
     layers += [
-        {"mark": {"type": "line", "strokeWidth": 1.6}, "transform": [numbered],
-         "encoding": curve | {"strokeDash": dashes}},
-        {"mark": {"type": "point", "filled": True, "size": 22, "opacity": 1},
-         "transform": [{"filter": f"isValid(datum[{value!r}])"}],
-         "encoding": curve | {"tooltip": tooltip, "shape": shapes}},
-    ]  # fmt: skip
+        {
+            "mark": {"type": "line", "strokeWidth": 1.6},
+            "transform": [numbered],
+            "encoding": curve | {"strokeDash": dashes},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 22, "opacity": 1},
+            "transform": [{"filter": f"isValid(datum[{value!r}])"}],
+            "encoding": curve | {"tooltip": tooltip, "shape": shapes},
+        },
+    ]
     if has_best(rows, chart, value):
         star = {
             "type": "point",
@@ -325,10 +365,14 @@ def _places(request: Request, series: Sequence[str]) -> Sequence[int]:
 def _looks(
     request: Request, series: Sequence[str], looks: Sequence[str | list[int]]
 ) -> dict[str, Any]:
-    """Return the encoding of the dashes or marks of curves, different ones for curves with the same colour."""
+    """Return the encoding of the dashes or marks of curves, different ones for curves with the same
+    colour.
+    """
     n_colours = len(request.style.colours)
-    scale = {"domain": list(series),
-             "range": [looks[(at + at // n_colours) % len(looks)] for at in _places(request, series)]}  # fmt: skip
+    scale = {
+        "domain": list(series),
+        "range": [looks[(at + at // n_colours) % len(looks)] for at in _places(request, series)],
+    }
     return {"field": request.chart.series, "type": "nominal", "legend": None, "scale": scale}
 
 
@@ -350,10 +394,16 @@ def _datum(request: Request, row: Row, axis: LayerAxis) -> dict[str, Any]:
 
 
 def _end_labels(
-    request: Request, rows: Sequence[Row], axis: LayerAxis, scale: axes.ValueScale, size: tuple[float, float, float],
+    request: Request,
+    rows: Sequence[Row],
+    axis: LayerAxis,
+    scale: axes.ValueScale,
+    size: tuple[float, float, float],
     colours: dict[str, Any],
-) -> dict[str, Any]:  # fmt: skip
-    """Return the layer with the label of each curve at the right, moved apart where they would overlap."""
+) -> dict[str, Any]:
+    """Return the layer with the label of each curve at the right, moved apart where they would
+    overlap.
+    """
     _, height, room = size
     style, value, series = request.style, request.value, request.chart.series
     drawn = [row for row in rows if row[value] is not None]
@@ -379,10 +429,14 @@ def _end_labels(
         "x": "width",
     }
     return {
-        "data": {"values": data}, "mark": mark,
-        "encoding": {"y": {"field": "pixels", "type": "quantitative", "scale": None}, "text": {"field": "label"},
-                     "color": colours},
-    }  # fmt: skip
+        "data": {"values": data},
+        "mark": mark,
+        "encoding": {
+            "y": {"field": "pixels", "type": "quantitative", "scale": None},
+            "text": {"field": "label"},
+            "color": colours,
+        },
+    }
 
 
 def bar_panels(request: Request) -> tuple[list[Panel], list[str]]:
@@ -401,15 +455,23 @@ def bar_panels(request: Request) -> tuple[list[Panel], list[str]]:
 
 
 def _stack(request: Request, row: Row) -> Iterator[dict[str, Any]]:
-    """Yield the bars of a layer with their ends, positive values above zero and negative ones below."""
+    """Yield the bars of a layer with their ends, positive values above zero and negative ones
+    below.
+    """
     values = row[request.value] or ()
     names = row[request.chart.bar_names] if request.chart.bar_names else range(1, len(values) + 1)
     tops = {True: 0.0, False: 0.0}
     for rank, (name, value) in enumerate(zip(names, values, strict=True), start=1):
         start = tops[value >= 0]
         tops[value >= 0] = start + value
-        yield {"layer_name": row["layer_name"], "rank": rank, "name": str(name), request.value: value, "from": start,
-               "to": start + value}  # fmt: skip
+        yield {
+            "layer_name": row["layer_name"],
+            "rank": rank,
+            "name": str(name),
+            request.value: value,
+            "from": start,
+            "to": start + value,
+        }
 
 
 def _bars(
@@ -429,9 +491,14 @@ def _bars(
     }
     y = request.y(scale, "from", height)
     rank = {
-        "field": "rank", "type": "ordinal", "scale": {**request.shades(n_bars), "domain": [*range(1, n_bars + 1)]},
-        "legend": {"title": "rank", "values": sorted({round(1 + at * (n_bars - 1) / 9) for at in range(10)})},
-    }  # fmt: skip
+        "field": "rank",
+        "type": "ordinal",
+        "scale": {**request.shades(n_bars), "domain": [*range(1, n_bars + 1)]},
+        "legend": {
+            "title": "rank",
+            "values": sorted({round(1 + at * (n_bars - 1) / 9) for at in range(10)}),
+        },
+    }
     tooltip = fields_of("layer_name", "rank", "name", value)
     layers: list[dict[str, Any]] = [
         {"mark": {"type": "bar", "stroke": style.background, "strokeWidth": 0.5},
@@ -440,20 +507,30 @@ def _bars(
     if request.chart.bar_names:
         size, bar = style.size - 1, 0.8 * inner / len(names)
         labelled = [
-            {**datum, "middle": (datum["from"] + datum["to"]) / 2} for datum in data
+            {**datum, "middle": (datum["from"] + datum["to"]) / 2}
+            for datum in data
             if abs(scale.at(datum["to"], height) - scale.at(datum["from"], height)) >= size + 1
             and axes.text_width(datum["name"], size) <= bar
-        ]  # fmt: skip
+        ]
         tint = request.tint("datum.rank", f"datum.rank > {0.6 * n_bars!r}")
-        layers.append({
-            "data": {"values": labelled}, "mark": {"type": "text", "fontSize": size, "baseline": "middle"},
-            "encoding": {"x": x, "y": {**y, "field": "middle"}, "text": {"field": "name"}, "color": tint},
-        })  # fmt: skip
+        layers.append(
+            {
+                "data": {"values": labelled},
+                "mark": {"type": "text", "fontSize": size, "baseline": "middle"},
+                "encoding": {
+                    "x": x,
+                    "y": {**y, "field": "middle"},
+                    "text": {"field": "name"},
+                    "color": tint,
+                },
+            }
+        )
     return request.panel((inner, height), data, layers, title, width)
 
 
 def strip_panels(request: Request) -> tuple[list[Panel], list[str]]:
-    """Return one panel for each space and facet, and a note where only the lowest and the highest items are drawn.
+    """Return one panel for each space and facet, and a note where only the lowest and the highest
+    items are drawn.
 
     The value of an item in each layer is a dot on a line of its own.
     """
@@ -500,9 +577,14 @@ def _items(request: Request, rows: Sequence[Row]) -> tuple[list[str], int]:
 
 
 def _strip(
-    request: Request, rows: Sequence[Row], items: Sequence[str], labels: Mapping[str, str], width: float,
-    scale: axes.ValueScale, title: str,
-) -> Panel:  # fmt: skip
+    request: Request,
+    rows: Sequence[Row],
+    items: Sequence[str],
+    labels: Mapping[str, str],
+    width: float,
+    scale: axes.ValueScale,
+    title: str,
+) -> Panel:
     style, value, column = request.style, request.value, request.chart.items or ""
     left = (
         max(axes.text_width(label, style.size - 1) for label in labels.values()) + 12
@@ -514,30 +596,55 @@ def _strip(
     height = request.options.height or step * len(items)
     at = {item: step_at for step_at, item in enumerate(items)}
     data = [
-        {"item": printable(row[column]), "line": at[row[column]], "layer_name": row["layer_name"],
-         value: row[value], "n": row["n"], **({SAME: row[SAME]} if SAME in row else {})}
-        for row in rows if row[column] in at and row[value] is not None
-    ]  # fmt: skip
+        {
+            "item": printable(row[column]),
+            "line": at[row[column]],
+            "layer_name": row["layer_name"],
+            value: row[value],
+            "n": row["n"],
+            **({SAME: row[SAME]} if SAME in row else {}),
+        }
+        for row in rows
+        if row[column] in at and row[value] is not None
+    ]
     names = " : ".join(
         f"datum.value == {line} ? {axes.quoted(labels[item])}" for item, line in at.items()
     )
     lines: dict[str, Any] = {
-        "field": "line", "type": "quantitative",
+        "field": "line",
+        "type": "quantitative",
         "scale": {"domain": [len(items) - 0.5, -0.5], "nice": False, "zero": False},
-        "axis": {"title": axes.shorten(request.options.y_label or "", height, style.size), "values": [*at.values()],
-                 "labelExpr": f"{names} : ''", "grid": True, "domain": False, "ticks": False, "labelLimit": 0,
-                 "labelPadding": 7, "minExtent": left - 4, "maxExtent": left - 4},
-    }  # fmt: skip
-    x = {"field": value, "type": "quantitative", "scale": scale.scale,
-         "axis": scale.axis_across(request.x_title(request.value_title), inner, style)}  # fmt: skip
+        "axis": {
+            "title": axes.shorten(request.options.y_label or "", height, style.size),
+            "values": [*at.values()],
+            "labelExpr": f"{names} : ''",
+            "grid": True,
+            "domain": False,
+            "ticks": False,
+            "labelLimit": 0,
+            "labelPadding": 7,
+            "minExtent": left - 4,
+            "maxExtent": left - 4,
+        },
+    }
+    x = {
+        "field": value,
+        "type": "quantitative",
+        "scale": scale.scale,
+        "axis": scale.axis_across(request.x_title(request.value_title), inner, style),
+    }
     shade = {
-        "field": "layer_name", "type": "ordinal", "sort": layers,
+        "field": "layer_name",
+        "type": "ordinal",
+        "sort": layers,
         "scale": {**request.shades(len(layers)), "domain": layers},
         "legend": {"title": "layer"} if len(layers) > 1 else None,
-    }  # fmt: skip
+    }
     tooltip = fields_of("item", "layer_name", value, "n")
-    dots: dict[str, Any] = {"mark": {"type": "point", "filled": True, "size": 34, "opacity": 1},
-            "encoding": {"x": x, "y": lines, "color": shade, "tooltip": tooltip}}  # fmt: skip
+    dots: dict[str, Any] = {
+        "mark": {"type": "point", "filled": True, "size": 34, "opacity": 1},
+        "encoding": {"x": x, "y": lines, "color": shade, "tooltip": tooltip},
+    }
     if any(row.get(SAME) for row in data):
         hollow = {"condition": {"test": f"datum[{SAME!r}]", "value": 0}, "value": 1}
         dots["encoding"] |= {"stroke": shade, "fillOpacity": hollow}

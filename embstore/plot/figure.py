@@ -1,4 +1,6 @@
-"""Draw a table: choose the type of chart, compose its panels, title and caption; heat maps of layers against layers."""
+"""Draw a table: choose the type of chart, compose its panels, title and caption; heat maps of
+layers against layers.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -75,8 +77,12 @@ def _heat_map(
     y = band_encoding("layer_name", down, height, style, first, upwards=True)
     low, high = min(0.0, *request.values), max(request.values)
     limits = request.options.range or (low, 1.0 if 0 <= high <= 1 else high)
-    encoding = {"x": x, "y": y, "color": _colours(request, limits, height),
-                "tooltip": fields_of("layer_name", "layer_name_2", value, "n")}  # fmt: skip
+    encoding = {
+        "x": x,
+        "y": y,
+        "color": _colours(request, limits, height),
+        "tooltip": fields_of("layer_name", "layer_name_2", value, "n"),
+    }
     layers: list[dict[str, Any]] = [{"mark": {"type": "rect"}, "encoding": encoding}]
     if not same:
         outline = {"type": "rect", "filled": False, "stroke": "white", "strokeWidth": 1.5}
@@ -96,17 +102,23 @@ def _heat_map(
 
 
 def _colours(request: Request, limits: tuple[float, float], height: float) -> dict[str, Any]:
-    """Return the encoding of values as colours, which are the lighter the more two layers are alike."""
+    """Return the encoding of values as colours, which are the lighter the more two layers are
+    alike.
+    """
     unit = dict(request.chart.units).get(request.value)
     named = f"{request.value_label} ({unit})" if unit else request.value_label
     is_reversed = request.value in request.chart.distances and not request.options.colours
     room = max(_LEGEND_WIDTH - 6, *(text_width(word, request.style.size) for word in named.split()))
     return {
-        "field": request.value, "type": "quantitative",
+        "field": request.value,
+        "type": "quantitative",
         "scale": {**request.shades(), "domain": [*limits], "clamp": True, "reverse": is_reversed},
-        "legend": {"title": break_lines(named, room, request.style.size), "gradientLength": min(height, 160),
-                   "format": ".3~g"},
-    }  # fmt: skip
+        "legend": {
+            "title": break_lines(named, room, request.style.size),
+            "gradientLength": min(height, 160),
+            "format": ".3~g",
+        },
+    }
 
 
 def _numbers(
@@ -124,7 +136,9 @@ def _numbers(
 
 
 def _diagonal(down: Sequence[str], across: Sequence[str]) -> list[dict[str, str]]:
-    """Return the cells of layers at the same relative depth, for each layer of the side that has more."""
+    """Return the cells of layers at the same relative depth, for each layer of the side that has
+    more.
+    """
     n = max(len(down), len(across))
     depths = [at / max(n - 1, 1) for at in range(n)]
     return [
@@ -157,7 +171,7 @@ vegaEmbed("#figure", spec, {{
 </script>
 </body>
 </html>
-"""
+"""  # noqa: E501
 SUFFIXES = (".svg", ".png", ".pdf", ".html", ".vl.json")  # file types that ``Figure.save`` writes
 
 
@@ -168,7 +182,8 @@ class Figure:
     Attributes:
         spec: Vega-Lite specification, with the data in it.
         notes: Notes on what is drawn, for the reader.
-        width: Width of the files in CSS pixels (96 an inch); None for the one that the specification gives.
+        width: Width of the files in CSS pixels (96 an inch); None for the one that the
+            specification gives.
         on_paper: Whether SVG and PDF have no background.
     """
 
@@ -205,7 +220,9 @@ class Figure:
         return rendering.svg(self.spec, self.width, self._about, on_paper=self.on_paper)
 
     def to_png(self) -> bytes:
-        """Return the picture as PNG, at 300 pixels an inch of its printed size. Raises: as ``to_svg``."""
+        """Return the picture as PNG, at 300 pixels an inch of its printed size. Raises: as
+        ``to_svg``.
+        """
         drawn = rendering.svg(self.spec, self.width, "", unit="px")
         return rendering.png(drawn, {"Title": " ".join(self._title), "Description": self._about})
 
@@ -239,8 +256,8 @@ class Figure:
         """Write the picture to a file, whose suffix chooses the type: see ``SUFFIXES``.
 
         Raises:
-            UsageError: The suffix is another one, the file cannot be written, or the extra ``plot`` is not installed,
-                which all types but ``.vl.json`` need.
+            UsageError: The suffix is another one, the file cannot be written, or the extra ``plot``
+                is not installed, which all types but ``.vl.json`` need.
         """
         encoders: dict[str, Callable[[], str | bytes]] = {
             ".svg": self.to_svg, ".png": self.to_png, ".pdf": self.to_pdf, ".html": self.to_html,
@@ -255,7 +272,9 @@ class Figure:
             ) from error
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        """Return the picture for a notebook: its specification, and as SVG where the extra ``plot`` is installed."""
+        """Return the picture for a notebook: its specification, and as SVG where the extra ``plot``
+        is installed.
+        """
         bundle: dict[str, Any] = {
             "application/vnd.vegalite.v6+json": dict(self.spec),
             "text/plain": repr(self),
@@ -312,9 +331,11 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
         )
     )
     about = {
-        "$schema": _SCHEMA, "config": style.config, "description": printable(known),
+        "$schema": _SCHEMA,
+        "config": style.config,
+        "description": printable(known),
         "title": _title(title, [*filter(None, parts)], options.width, style),
-    }  # fmt: skip
+    }
     panel_notes: list[str] = []
     if all(row[value] is None for row in table.rows):
         spec = _empty(table, value, options, style)
@@ -334,7 +355,9 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
 
 
 def _value(table: Table, chart: Chart, options: PlotOptions) -> str:
-    """Return the column to draw: the requested one, or the first of the chart's that has a value."""
+    """Return the column to draw: the requested one, or the first of the chart's that has a
+    value.
+    """
     if options.column is not None:
         check_known("column to draw", options.column, chart.values)
         return options.column
@@ -396,8 +419,16 @@ def _empty(table: Table, value: str, options: PlotOptions, style: Style) -> dict
     if len(found) > 4:
         lines.append(f"… and {len(found) - 4} other reasons")
     height = options.height or 40 + 1.4 * style.size * len(lines)
-    text = {"type": "text", "align": "left", "baseline": "top", "x": 8, "y": 8, "fontSize": style.size,
-            "lineHeight": 1.4 * style.size, "text": lines}  # fmt: skip
+    text = {
+        "type": "text",
+        "align": "left",
+        "baseline": "top",
+        "x": 8,
+        "y": 8,
+        "fontSize": style.size,
+        "lineHeight": 1.4 * style.size,
+        "text": lines,
+    }
     return {
         "width": width,
         "height": height,

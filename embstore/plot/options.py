@@ -20,7 +20,8 @@ _COLOUR = re.compile(r"#[0-9a-f]{6}")
 
 @dataclass(frozen=True)
 class PlotOptions:
-    """Options of a picture, as :meth:`Table.plot` documents them; texts of the command line are read as values.
+    """Options of a picture, as :meth:`Table.plot` documents them; texts of the command line are
+    read as values.
 
     Raises:
         UsageError: An option is not of its form, or cannot work.
@@ -49,17 +50,21 @@ class PlotOptions:
             raise UsageError("⦃logx⦄ is about training steps: add ⦃x=step⦄.")
         colours = [colour for text in as_list(self.colours) for colour in str(text).split(",")]
         read = {
-            "width": read_length("width", self.width), "height": self.height and read_length("height", self.height),
+            "width": read_length("width", self.width),
+            "height": self.height and read_length("height", self.height),
             "range": None if self.range is None else _read_range(self.range, is_log=self.logy),
             "labels": read_labels(self.labels),
-            "colours": tuple(map(_read_colour, colours)), "caption": "" if self.caption == "none" else self.caption,
-        }  # fmt: skip
+            "colours": tuple(map(_read_colour, colours)),
+            "caption": "" if self.caption == "none" else self.caption,
+        }
         for name, value in read.items():
             object.__setattr__(self, name, value)
 
 
 def read_length(name: str, text: str) -> float:
-    """Return a width or height on paper, such as ``80mm``, ``12cm``, ``3.3in`` or ``240pt``, in CSS pixels."""
+    """Return a width or height on paper, such as ``80mm``, ``12cm``, ``3.3in`` or ``240pt``, in CSS
+    pixels.
+    """
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", str(text).lower())
     if found is None or found[2] not in (*_UNITS, "", "px"):
         raise UsageError(

@@ -1,8 +1,9 @@
-"""Render a specification by vl-convert, exactly as wide as requested, as files that say what they show.
+"""Render a specification by vl-convert, exactly as wide as requested, as files that say what they
+show.
 
-A picture is rendered, measured, and rendered again with panels that are wider or narrower by the difference. PNG and
-PDF are made from the same SVG. A file has the title and the description of the figure: SVG in ``desc``, PNG in text
-chunks, PDF in its document information.
+A picture is rendered, measured, and rendered again with panels that are wider or narrower by the
+difference. PNG and PDF are made from the same SVG. A file has the title and the description of the
+figure: SVG in ``desc``, PNG in text chunks, PDF in its document information.
 """
 
 import re
@@ -34,7 +35,9 @@ def convert(name: str, **arguments: Any) -> Any:
 
 
 def escaped(text: str) -> str:
-    """Return a text as content of an element; the module ``html`` would load a table of all entities."""
+    """Return a text as content of an element; the module ``html`` would load a table of all
+    entities.
+    """
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -48,8 +51,8 @@ def svg(
 ) -> str:
     """Return a specification as SVG, with text as text.
 
-    Its size is in millimetres, or without a unit in pixels or points. On paper it has no background, which viewers on a
-    screen then still show as white.
+    Its size is in millimetres, or without a unit in pixels or points. On paper it has no
+    background, which viewers on a screen then still show as white.
     """
     drawn = _rendered(spec)
     for _ in range(_MOST_FITS if width is not None else 0):
@@ -96,7 +99,9 @@ def _size(drawn: str) -> tuple[float, float]:
 
 
 def _widened(spec: Mapping[str, Any], missing: float) -> dict[str, Any]:
-    """Return a specification whose rows of panels are together wider by so many pixels, or narrower."""
+    """Return a specification whose rows of panels are together wider by so many pixels, or
+    narrower.
+    """
     if "concat" not in spec:
         return {**spec, "width": max(_NARROWEST_PANEL, spec["width"] + missing)}
     more = missing / min(spec["columns"], len(spec["concat"]))
@@ -104,7 +109,9 @@ def _widened(spec: Mapping[str, Any], missing: float) -> dict[str, Any]:
 
 
 def png(drawn: str, texts: Mapping[str, str]) -> bytes:
-    """Return an SVG with a size in pixels as PNG at 300 pixels an inch, which it states, on a background."""
+    """Return an SVG with a size in pixels as PNG at 300 pixels an inch, which it states, on a
+    background.
+    """
     white = re.sub(
         r"(</desc>)", r'\1<rect width="100%" height="100%" fill="white"/>', drawn, count=1
     )
@@ -123,7 +130,9 @@ def _chunk(data: bytes) -> bytes:
 
 
 def pdf(drawn: str, texts: Mapping[str, str]) -> bytes:
-    """Return an SVG with a size in points as PDF, with text as text, and texts as its document information."""
+    """Return an SVG with a size in points as PDF, with text as text, and texts as its document
+    information.
+    """
     document = bytes(convert("svg_to_pdf", svg=drawn))
     end = document[document.rindex(b"trailer") :]
     found = [

@@ -1,4 +1,6 @@
-"""Read a table from JSON, and as the parts of a picture: series, layers, caption, curves over training steps."""
+"""Read a table from JSON, and as the parts of a picture: series, layers, caption, curves over
+training steps.
+"""
 
 import json
 import math
@@ -28,14 +30,20 @@ _MOST_CURVES = 8  # words that have a curve each
 BASELINES = {"dotted": (1, 3), "dashed": (6, 4)}  # patterns of the lines beside a curve
 
 _SELECTION = ("transform", "where", "words", "sample", "by", "bins")
-"""Columns of the selection of items, and of the transforms of their vectors, which results have if there are any."""
+"""Columns of the selection of items, and of the transforms of their vectors, which results have if
+there are any.
+"""
 _DRAWS = ("seed", "differences")
-"""Columns of random draws, which change the value little: the metadata of a picture has them, and no caption."""
+"""Columns of random draws, which change the value little: the metadata of a picture has them, and
+no caption.
+"""
 
 
 @dataclass(frozen=True)
 class LayerAxis:
-    """Places of layers on an axis: numbered layers at their numbers, those with a name after them."""
+    """Places of layers on an axis: numbered layers at their numbers, those with a name after
+    them.
+    """
 
     places: Mapping[str, int]
 
@@ -60,7 +68,9 @@ def distinct(rows: Iterable[Row], columns: Sequence[str]) -> list[tuple[Any, ...
 
 
 def with_pair_title(table: Table, chart: Chart) -> Chart:
-    """Return a chart whose x axis says that each layer is compared with the one before it, where it is."""
+    """Return a chart whose x axis says that each layer is compared with the one before it, where it
+    is.
+    """
     is_within = chart.layer == "layer_2" and all(
         row.get("space_2") == row["space"] for row in table.rows
     )
@@ -77,7 +87,9 @@ def with_group_names(table: Table) -> Table:
 
 
 def with_labels(table: Table, given: Mapping[str, str]) -> tuple[Table, dict[str, str], str]:
-    """Return results with labels in place of the names of spaces, space → label, and what all spaces have in common."""
+    """Return results with labels in place of the names of spaces, space → label, and what all
+    spaces have in common.
+    """
     assert table.chart is not None
     second = "against" if table.chart.x == "steps" else "space_2"
     columns = [name for name in ("space", second) if name in table.columns]
@@ -112,7 +124,9 @@ def has_best(rows: Sequence[Row], chart: Chart, value: str) -> bool:
 
 
 def about_results(table: Table, value: str, labels: Mapping[str, str], shared: str) -> list[str]:
-    """Return all that is known of the results, for the metadata of a file: the caption, with every setting."""
+    """Return all that is known of the results, for the metadata of a file: the caption, with every
+    setting.
+    """
     assert table.chart is not None
     spaces = [
         space if label in (space, shared) else f"{label}: {space}"
@@ -124,7 +138,8 @@ def about_results(table: Table, value: str, labels: Mapping[str, str], shared: s
 def caption(
     table: Table, chart: Chart, value: str, shared: str, *, is_complete: bool = False
 ) -> list[str]:
-    """Return the parts of the caption: spaces, inputs such as the dataset, selected items, settings, missing values.
+    """Return the parts of the caption: spaces, inputs such as the dataset, selected items,
+    settings, missing values.
 
     Of the settings, those that are not the default, unless all are requested.
     """
@@ -178,7 +193,9 @@ def caption(
 
 
 def _against(table: Table, chart: Chart) -> str:
-    """Return which space others are compared with, as ``A against B``, where neither an axis nor a panel says it."""
+    """Return which space others are compared with, as ``A against B``, where neither an axis nor a
+    panel says it.
+    """
     if chart.kind == "heat map" or chart.x == "steps" or "space_2" not in table.columns:
         return ""
     pairs = [pair for pair in distinct(table.rows, ("space", "space_2")) if pair[0] != pair[1]]
@@ -191,7 +208,9 @@ def _against(table: Table, chart: Chart) -> str:
 
 
 def _settings(table: Table, chart: Chart, *, is_complete: bool) -> list[str]:
-    """Return the selection and the settings that all rows share; those with default values only if requested."""
+    """Return the selection and the settings that all rows share; those with default values only if
+    requested.
+    """
     defaults, parts = dict(chart.defaults), []
     for column in dict.fromkeys((*_SELECTION, *chart.settings, *_DRAWS)):
         if column in _DRAWS and not is_complete:
@@ -209,7 +228,9 @@ def _settings(table: Table, chart: Chart, *, is_complete: bool) -> list[str]:
 
 
 def _compared(table: Table) -> str:
-    """Return what was not found, in words: a change, or a difference from a layer, the best or that of a space."""
+    """Return what was not found, in words: a change, or a difference from a layer, the best or that
+    of a space.
+    """
     others = (
         [name for (name,) in distinct(table.rows, ("versus",)) if name]
         if "versus" in table.columns
@@ -267,15 +288,20 @@ def drawn_baselines(table: Table, chart: Chart, value: str) -> list[str]:
 
 
 def with_band(table: Table, chart: Chart, value: str) -> tuple[Table, Chart]:
-    """Return results and chart with the limits of the band of a value, if it has one that is no 95 % interval."""
+    """Return results and chart with the limits of the band of a value, if it has one that is no 95
+    % interval.
+    """
     columns = dict(chart.bands).get(value, ())
     if len(columns) == 1:
         ends = {"band_low": -1, "band_high": 1}
         rows = [
-            {**row, **{end: row[value] + sign * row[columns[0]] for end, sign in ends.items()}}
-            if row[value] is not None and row[columns[0]] is not None else {**row, **dict.fromkeys(ends)}
+            (
+                {**row, **{end: row[value] + sign * row[columns[0]] for end, sign in ends.items()}}
+                if row[value] is not None and row[columns[0]] is not None
+                else {**row, **dict.fromkeys(ends)}
+            )
             for row in table.rows
-        ]  # fmt: skip
+        ]
         columns, table = tuple(ends), replace(table, rows=tuple(rows))
     return table, (
         chart._replace(intervals=((value, (columns[0], columns[1])),)) if columns else chart
@@ -283,7 +309,9 @@ def with_band(table: Table, chart: Chart, value: str) -> tuple[Table, Chart]:
 
 
 def _with_marks(table: Table) -> tuple[Row, ...]:
-    """Return rows with the column ``SAME`` if they are of a test; it is also true of a layer compared with others."""
+    """Return rows with the column ``SAME`` if they are of a test; it is also true of a layer
+    compared with others.
+    """
     if "p_holm" not in table.columns:
         return table.rows
     tested = {row["space"] for row in table.rows if row["p_holm"] is not None}
@@ -297,7 +325,9 @@ def _with_marks(table: Table) -> tuple[Row, ...]:
 
 
 def over_keys(table: Table) -> Table:
-    """Return results with their marks; those at several scales, or of a few words in groups, along an axis of these."""
+    """Return results with their marks; those at several scales, or of a few words in groups, along
+    an axis of these.
+    """
     table = replace(table, rows=_with_marks(table))
     chart, rows = table.chart, table.rows
     assert chart is not None
@@ -309,10 +339,15 @@ def over_keys(table: Table) -> Table:
             {**row, STEP_NAME: str(row["scale"])} for row in rows if row["scale"] is not None
         )
         chart = chart._replace(
-            x="scales", x_title="scale: number of the neighbour", series="layer", layer="scale", layer_name=STEP_NAME,
-            facets=("space", *facets, *(("group",) if chart.series == "group" else ())), is_ordered=True,
+            x="scales",
+            x_title="scale: number of the neighbour",
+            series="layer",
+            layer="scale",
+            layer_name=STEP_NAME,
+            facets=("space", *facets, *(("group",) if chart.series == "group" else ())),
+            is_ordered=True,
             settings=("layer", *chart.settings),
-        )  # fmt: skip
+        )
         return replace(table, rows=rows, chart=chart)
     rows = tuple(
         row for row in rows if {*_GROUPS} <= {*chart.facets} and row["group_1"] is not None
@@ -322,10 +357,14 @@ def over_keys(table: Table) -> Table:
     if len(pairs) < 2 or not is_in_order or len({row["word"] for row in rows}) > _MOST_CURVES:
         return table
     chart = chart._replace(
-        x="groups", x_title=f"{rows[0].get('by', 'group')}, compared with the one before", series="word", items=None,
-        facets=(*(("space",) if len({row["space"] for row in rows}) > 1 else ()), *facets, "layer"), layer=CURVE,
+        x="groups",
+        x_title=f"{rows[0].get('by', 'group')}, compared with the one before",
+        series="word",
+        items=None,
+        facets=(*(("space",) if len({row["space"] for row in rows}) > 1 else ()), *facets, "layer"),
+        layer=CURVE,
         layer_name="group_2",
-    )  # fmt: skip
+    )
     rows = tuple({**row, CURVE: pairs.index((row["group_1"], row["group_2"]))} for row in rows)
     return replace(table, rows=rows, chart=chart)
 
@@ -333,8 +372,8 @@ def over_keys(table: Table) -> Table:
 def over_steps(table: Table) -> tuple[Table, list[str]]:
     """Return a table whose chart has training steps along the x axis, and notes.
 
-    There is a curve for each layer, and for each item of a result about items; several runs have a panel each. Of
-    layers against layers those of the same name are drawn.
+    There is a curve for each layer, and for each item of a result about items; several runs have a
+    panel each. Of layers against layers those of the same name are drawn.
     """
     chart = table.chart
     if chart is None or chart.kind == "bars":
@@ -377,18 +416,33 @@ def over_steps(table: Table) -> tuple[Table, list[str]]:
         for row, label in zip(rows, labels, strict=True)
     ]
     columns = tuple(dict.fromkeys((*table.columns, CURVE, *labels[0])))
-    return replace(
-        table, columns=columns, rows=tuple(drawn),
-        chart=chart._replace(
-            kind="curves", facets=facets, items=None, best=None, series=CURVE, layer="step", layer_name=STEP_NAME,
-            x="steps", x_title="training step", is_ordered=varying == ["layer"],
-            settings=("layer", "against", *chart.settings),
+    return (
+        replace(
+            table,
+            columns=columns,
+            rows=tuple(drawn),
+            chart=chart._replace(
+                kind="curves",
+                facets=facets,
+                items=None,
+                best=None,
+                series=CURVE,
+                layer="step",
+                layer_name=STEP_NAME,
+                x="steps",
+                x_title="training step",
+                is_ordered=varying == ["layer"],
+                settings=("layer", "against", *chart.settings),
+            ),
         ),
-    ), notes  # fmt: skip
+        notes,
+    )
 
 
 def _labels(rows: Sequence[Row], chart: Chart) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return what the curve and the caption say about each row, and the columns in which the curves of a run differ."""
+    """Return what the curve and the caption say about each row, and the columns in which the curves
+    of a run differ.
+    """
     items = [
         column for column in (chart.items, chart.series) if column is not None and column != "space"
     ]
@@ -400,10 +454,14 @@ def _labels(rows: Sequence[Row], chart: Chart) -> tuple[list[dict[str, Any]], li
         )
         labels.append(
             {
-                RUN: run, "space": run, "layer": _layer(row), STEP_NAME: str(row["step"]),
-                "against": None if other == row["space"] else other, **{column: row[column] for column in items},
+                RUN: run,
+                "space": run,
+                "layer": _layer(row),
+                STEP_NAME: str(row["step"]),
+                "against": None if other == row["space"] else other,
+                **{column: row[column] for column in items},
             }
-        )  # fmt: skip
+        )
     varying = [
         column for column in (*items, "layer") if len({label[column] for label in labels}) > 1
     ]
@@ -422,7 +480,9 @@ _REMEDY = "Write one: embstore query METRIC --format json -o result.json"
 
 
 def read_result(path: str | Path, metric: str | None = None) -> Table:
-    """Return the table of a file that ``embstore query METRIC --format json`` (or ``jsonl``), drift or cosine wrote."""
+    """Return the table of a file that ``embstore query METRIC --format json`` (or ``jsonl``), drift
+    or cosine wrote.
+    """
     path = Path(path)
     rows = _rows(path)
     if (
@@ -448,7 +508,9 @@ def read_result(path: str | Path, metric: str | None = None) -> Table:
 
 
 def _metric(path: Path, row: Mapping[str, Any], name: str | None) -> Metric:
-    """Return the metric that a row is of: the one of that name, else the one that has its columns."""
+    """Return the metric that a row is of: the one of that name, else the one that has its
+    columns.
+    """
     if name == "drift":
         raise UsageError(f"{path} is no result of embstore drift.")
     if name is not None:
@@ -524,9 +586,15 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _check(
-    path: Path, rows: "Sequence[Mapping[str, Any]]", column: str, kind: Any, expected: str, *, nullable: bool = True,
+    path: Path,
+    rows: "Sequence[Mapping[str, Any]]",
+    column: str,
+    kind: Any,
+    expected: str,
+    *,
+    nullable: bool = True,
     least: float = -math.inf,
-) -> None:  # fmt: skip
+) -> None:
     """Raise UsageError for the first value of a column that is of another type."""
     for number, row in enumerate(rows, start=1):
         value = row[column]

@@ -1,1 +1,3 @@
-"""Query a store: a metric over spaces and layers, the nearest items of a text, and maps of the layers."""
+"""Query a store: a metric over spaces and layers, the nearest items of a text, and maps of the
+layers.
+"""

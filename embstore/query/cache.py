@@ -1,10 +1,12 @@
-"""Find and store answers to metric requests, keyed by everything that they depend on, the *question*.
+"""Find and store answers to metric requests, keyed by everything that they depend on, the
+*question*.
 
-An answer is for one layer of a space, or for layers of a space compared with layers of the same or another space. Its
-question contains the metric with its version and package, the parameters, the selection, the transforms, hashes of the
-datasets and word files, and the shards; also the version of numpy, which determines random samples, and where items are
-selected by their texts that of DuckDB. The versions of scipy and faiss, which change rounding only, are left out;
-that of scikit-learn counts where it learns.
+An answer is for one layer of a space, or for layers of a space compared with layers of the same or
+another space. Its question contains the metric with its version and package, the parameters, the
+selection, the transforms, hashes of the datasets and word files, and the shards; also the version
+of numpy, which determines random samples, and where items are selected by their texts that of
+DuckDB. The versions of scipy and faiss, which change rounding only, are left out; that of
+scikit-learn counts where it learns.
 """
 
 import hashlib
@@ -33,7 +35,8 @@ from embstore.storage.sql.connections import changing_part
 if TYPE_CHECKING:
     from embstore.query.grouping import Groups
 
-# Incremented when code that all metrics share (selection, transforms, inputs) gives other rows or notes.
+# Incremented when code that all metrics share (selection, transforms, inputs) gives other rows or
+# notes.
 SHARED_VERSION = 4
 
 Question = dict[str, Any]
@@ -64,7 +67,8 @@ class Answers:
                 self._use, self.uncached_reason = False, rendered(str(error))
 
     def groups(self, card: Card, other: Card | None = None) -> "Groups | None":
-        """Return the groups of a space's selected items, or of those that two spaces share; None for no groups.
+        """Return the groups of a space's selected items, or of those that two spaces share; None
+        for no groups.
 
         Raises: as :meth:`Selection.groups`.
         """
@@ -74,7 +78,9 @@ class Answers:
         return self._groups[tuple(spaces)]
 
     def find(self, question: Question | None) -> Answer | None:
-        """Return the stored answer to a question; None if there is none, or not with the metric's columns."""
+        """Return the stored answer to a question; None if there is none, or not with the metric's
+        columns.
+        """
         answer = read_answer(self._catalog.root, question) if question is not None else None
         names = () if self._request.grouping is None else ("group",)
         return (
@@ -84,7 +90,9 @@ class Answers:
         )
 
     def store(self, question: Question | None, answer: Answer) -> None:
-        """Store an answer, unless it was read off the summaries, which is as fast, or what it depends on changed."""
+        """Store an answer, unless it was read off the summaries, which is as fast, or what it
+        depends on changed.
+        """
         if question is None or answer.from_sums or not self._can_write or not self._is_unchanged():
             return
         root = self._catalog.root
@@ -93,7 +101,8 @@ class Answers:
             if not self._trimmed:
                 trim_answers(root)
         except (StoreError, ValueError):
-            # A read-only store, a full disk or a name that is not UTF-8: the next query computes the answer again.
+            # A read-only store, a full disk or a name that is not UTF-8: the next query computes
+            # the answer again.
             self._can_write = False
         self._trimmed = True
 
@@ -111,7 +120,8 @@ class Answers:
         other: Card | None = None,
         others: Sequence[Layer] = (),
     ) -> Question | None:
-        """Return all that the answer for a layer, or for layers compared with layers of a space, depends on.
+        """Return all that the answer for a layer, or for layers compared with layers of a space,
+        depends on.
 
         Returns None if answers are not stored.
         """
@@ -133,25 +143,43 @@ class Answers:
         is_random = selection.sample is not None or "seed" in request.arguments
         is_random |= bool(request.parameters.get("permutations"))
         return question_about(
-            self._catalog, selection, selection.seed if is_random else None, self._inputs,
-            {"name": metric.name, "version": [SHARED_VERSION, metric.version], "package": _package(metric)},
+            self._catalog,
+            selection,
+            selection.seed if is_random else None,
+            self._inputs,
+            {
+                "name": metric.name,
+                "version": [SHARED_VERSION, metric.version],
+                "package": _package(metric),
+            },
             {name: _as_json(value) for name, value in request.parameters.items()},
-        )  # fmt: skip
+        )
 
 
 def question_about(
-    catalog: Catalog, selection: Selection, seed: int | None, inputs: Mapping[str, str], metric: Mapping[str, Any],
+    catalog: Catalog,
+    selection: Selection,
+    seed: int | None,
+    inputs: Mapping[str, str],
+    metric: Mapping[str, Any],
     parameters: Mapping[str, Any],
-) -> Question:  # fmt: skip
-    """Return what an answer depends on besides the vectors: the metric with its parameters, and the items selected."""
+) -> Question:
+    """Return what an answer depends on besides the vectors: the metric with its parameters, and the
+    items selected.
+    """
     question = {
-        "metric": metric, "parameters": parameters, "seed": seed, "inputs": inputs,
+        "metric": metric,
+        "parameters": parameters,
+        "seed": seed,
+        "inputs": inputs,
         "numpy": minor_version(np.__version__),
         "rows": {
-            "where": selection.where, "sample": selection.sample, "transforms": list(selection.transforms),
+            "where": selection.where,
+            "sample": selection.sample,
+            "transforms": list(selection.transforms),
             **({} if selection.by is None else selection.by.columns()),
         },
-    }  # fmt: skip
+    }
     if selection.where is None and selection.words is None:
         return question
     return {
@@ -162,7 +190,9 @@ def question_about(
 
 
 def _has_columns(metric: Metric, answer: Answer, names: Sequence[str]) -> bool:
-    """Return whether a stored answer has the columns of a metric, since other programs may have written it."""
+    """Return whether a stored answer has the columns of a metric, since other programs may have
+    written it.
+    """
     types = {column.name: _TYPES.get(column.type, list) for column in metric.columns} | {
         "n": int,
         "reason": str,
@@ -180,7 +210,9 @@ def _has_columns(metric: Metric, answer: Answer, names: Sequence[str]) -> bool:
 
 
 def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
-    """Return name → SHA-256 of a metric's inputs besides its vectors: datasets, word files, a second space."""
+    """Return name → SHA-256 of a metric's inputs besides its vectors: datasets, word files, a
+    second space.
+    """
     metric, values, where = request.metric, request.parameters, request.selection.where
     if where is not None and (name := changing_part(where)):
         raise UncachedError(f"what ⦃where⦄ selects may change from one time to the next ({name})")
@@ -244,7 +276,8 @@ def _as_json(value: Any) -> Any:
 
 
 def _package(metric: Metric) -> list[str] | None:
-    """Return the package of a plug-in's metric and a hash of its function's code; None for embstore's own metrics.
+    """Return the package of a plug-in's metric and a hash of its function's code; None for
+    embstore's own metrics.
 
     The hash invalidates answers while an author changes a metric without incrementing its version.
     """
@@ -271,7 +304,9 @@ def _code_text(code: CodeType) -> str:
 
 
 def vectors_key(catalog: Catalog, card: Card, layers: Layer | Sequence[Layer]) -> list[Any]:
-    """Return what identifies vectors in a question: the space with a hash of its shards, and one or several layers."""
+    """Return what identifies vectors in a question: the space with a hash of its shards, and one or
+    several layers.
+    """
     members = [layers] if isinstance(layers, Layer) else layers
     names = [f"{layer.id} {layer.name}" for layer in members]
     return [

@@ -121,7 +121,9 @@ def _software() -> str:
 
 
 def _address() -> str | None:
-    """Return the URL of the project's repository, from the installed package's metadata; None if unknown."""
+    """Return the URL of the project's repository, from the installed package's metadata; None if
+    unknown.
+    """
     try:
         urls = metadata.metadata("embstore").get_all("Project-URL") or []
     except metadata.PackageNotFoundError:
@@ -176,7 +178,9 @@ def _cite_store(catalog: Catalog) -> Iterator[_References]:
 
 
 def _cite_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> Iterator[_References]:
-    """Yield the references of a result: its metric, found by its columns, and the spaces and datasets in its rows."""
+    """Yield the references of a result: its metric, found by its columns, and the spaces and
+    datasets in its rows.
+    """
     columns = {column for row in rows for column in row}
     commands, metrics = _matching_commands(columns, rows), _matching_metrics(columns)
     if commands is None:
@@ -204,7 +208,9 @@ def _cite_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> It
 
 
 def _matching_commands(columns: set[str], rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
-    """Return the members of :data:`COMMANDS` that a result is of; None if it is not of such a command."""
+    """Return the members of :data:`COMMANDS` that a result is of; None if it is not of such a
+    command.
+    """
     if {"turnover", "lost", "gained"} <= columns:
         return ["drift"]
     if {"method", "kept", "n_kept"} <= columns:
@@ -217,7 +223,9 @@ def _cite_command(name: str) -> _References:
 
 
 def _matching_metrics(columns: set[str]) -> list[Metric]:
-    """Return the metrics with the most columns and parameters, of those that have all theirs among the columns."""
+    """Return the metrics with the most columns and parameters, of those that have all theirs among
+    the columns.
+    """
     own = {
         metric: (
             {column.name for column in metric.columns}
@@ -230,7 +238,9 @@ def _matching_metrics(columns: set[str]) -> list[Metric]:
 
 
 def _cite_metric(metric: Metric) -> _References:
-    """Return the references of a metric; of a plug-in's without any, an entry with its citation as text."""
+    """Return the references of a metric; of a plug-in's without any, an entry with its citation as
+    text.
+    """
     if metric.package is None:
         return [publications()[key] for key in metric.references], []
     if metric.references:
@@ -251,7 +261,9 @@ def _cite_dataset(name: str) -> _References:
 
 
 def _cite_card(card: Card) -> _References:
-    """Return the publications of a space's checkpoint, and an entry for the exact revision or weights."""
+    """Return the publications of a space's checkpoint, and an entry for the exact revision or
+    weights.
+    """
     if card.imported is not None:
         return _cite_imported(card, card.imported)
     keys = _publication_keys(card.checkpoint)
@@ -277,7 +289,9 @@ def _cite_card(card: Card) -> _References:
 
 
 def _cite_imported(card: Card, imported: Mapping[str, Any]) -> _References:
-    """Return an entry for imported vectors, with the publications of the checkpoint that they were exported from."""
+    """Return an entry for imported vectors, with the publications of the checkpoint that they were
+    exported from.
+    """
     origin = imported["origin"] or {}
     made_by = str(origin.get("checkpoint") or "")
     keys = _publication_keys(made_by) if made_by else ()
@@ -308,7 +322,9 @@ def _no_publication(checkpoint: str) -> str:
 
 
 def _publication_keys(checkpoint: str) -> tuple[str, ...]:
-    """Return the keys of a checkpoint's publications, by the first pattern that matches its name."""
+    """Return the keys of a checkpoint's publications, by the first pattern that matches its
+    name.
+    """
     return next(
         (keys for pattern, keys in CHECKPOINTS.items() if fnmatchcase(checkpoint, pattern)), ()
     )
@@ -321,7 +337,9 @@ def _entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
 
 
 def _escaped(fields: Mapping[str, str]) -> dict[str, str]:
-    """Escape TeX's special characters in the fields of an entry; in a URL only braces and backslashes, as %XX."""
+    """Escape TeX's special characters in the fields of an entry; in a URL only braces and
+    backslashes, as %XX.
+    """
     tables = {name: _IN_URL if name == "url" else _IN_TEX for name in fields}
     return {
         name: "".join(tables[name].get(char, char) for char in value)

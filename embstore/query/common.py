@@ -1,4 +1,6 @@
-"""Restrict the spaces of a query to their common items, and say where their items differ or come from datasets."""
+"""Restrict the spaces of a query to their common items, and say where their items differ or come
+from datasets.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +24,8 @@ OF_ITEMS = ("summary", "vectors", "neighbours", "layers")
 def with_common(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str
 ) -> MetricRequest:
-    """Return the request for the items that all spaces with the layers have, if only these are requested.
+    """Return the request for the items that all spaces with the layers have, if only these are
+    requested.
 
     Raises:
         QueryError: There are none.
@@ -78,7 +81,9 @@ def difference_notes(
 
 
 def _items_differ(catalog: Catalog, request: MetricRequest, spaces: Sequence[str]) -> bool:
-    """Return whether spaces have different items; no where all of many would be read for it, or any from a URL."""
+    """Return whether spaces have different items; no where all of many would be read for it, or any
+    from a URL.
+    """
     is_remote, selection = not catalog.files.is_local, request.selection
     if (
         is_remote
@@ -111,7 +116,9 @@ def baseline_notes(request: MetricRequest) -> list[str]:
 
 
 def source_notes(catalog: Catalog, request: MetricRequest) -> list[str]:
-    """Return a note if all items are measured, and the store has several datasets; none is read for it."""
+    """Return a note if all items are measured, and the store has several datasets; none is read for
+    it.
+    """
     names = sorted(catalog.dataset_names)
     if (
         len(names) < 2
@@ -127,7 +134,8 @@ def source_notes(catalog: Catalog, request: MetricRequest) -> list[str]:
 
 
 def dataset_counts(catalog: Catalog, card: Card) -> tuple[dict[str, int], int]:
-    """Return the number of a space's items in each stored dataset of its unit, and the number in none.
+    """Return the number of a space's items in each stored dataset of its unit, and the number in
+    none.
 
     They are not counted in a store at a URL, which would be read for it.
     """
@@ -145,7 +153,9 @@ def dataset_counts(catalog: Catalog, card: Card) -> tuple[dict[str, int], int]:
 
 
 def _ids_of(catalog: Catalog, name: str, unit: Unit) -> Ids:
-    """Return the ids of the items of a dataset, ascending; none if it is stored for other units only, or damaged."""
+    """Return the ids of the items of a dataset, ascending; none if it is stored for other units
+    only, or damaged.
+    """
     try:
         columns = catalog.dataset(name, unit)
     except (QueryError, DamagedError):  # which verify names

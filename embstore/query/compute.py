@@ -30,10 +30,16 @@ if TYPE_CHECKING:
 
 
 def compute_layers(
-    catalog: Catalog, request: MetricRequest, card: Card, layers: Sequence[Layer], cases: Sequence[Case],
+    catalog: Catalog,
+    request: MetricRequest,
+    card: Card,
+    layers: Sequence[Layer],
+    cases: Sequence[Case],
     groups: "Groups | None" = None,
-) -> Iterator[tuple[Layer, Answer]]:  # fmt: skip
-    """Compute a metric for some layers of a space; yield each layer with its answer as soon as it is computed."""
+) -> Iterator[tuple[Layer, Answer]]:
+    """Compute a metric for some layers of a space; yield each layer with its answer as soon as it
+    is computed.
+    """
     only = request.selection.select(catalog, card.space) if groups is None else groups.ids
     notes = [
         *sample_notes(request.selection, card, only),
@@ -77,7 +83,9 @@ def compute_layers(
 def _used(
     catalog: Catalog, request: MetricRequest, card: Card, case: Case, only: Ids | None
 ) -> Mapping[str, Any]:
-    """Return parameters as they are used: of lists of words, those that are selected; those of a pole need not be."""
+    """Return parameters as they are used: of lists of words, those that are selected; those of a
+    pole need not be.
+    """
     used, names = dict(case.used), [p.name for p in request.metric.row_parameters if p.is_words]
     for name in (name for name in names if name in case.inputs):
         stored, words = catalog.ids(card.space), case.inputs[name]
@@ -96,7 +104,9 @@ def _used(
 
 
 def _with_columns(row: Row, before: Row, after: Mapping[str, Any]) -> Row:
-    """Return a row with further columns, still with the values that it is made of if it has them."""
+    """Return a row with further columns, still with the values that it is made of if it has
+    them.
+    """
     columns = before | row | dict(after)
     return Scored(columns, row.scores) if isinstance(row, Scored) else columns
 
@@ -104,7 +114,9 @@ def _with_columns(row: Row, before: Row, after: Mapping[str, Any]) -> Row:
 def selected_layers(
     catalog: Catalog, selection: Selection, card: Card, layers: Sequence[Layer], only: Ids | None
 ) -> Iterator[tuple[LayerData | NotComputable, list[str]]]:
-    """Return the vectors of some layers of a space, transformed, with notes; for one that cannot be, the reason."""
+    """Return the vectors of some layers of a space, transformed, with notes; for one that cannot
+    be, the reason.
+    """
     selection.check_texts(catalog, card)
     return (
         transformed(data, selection.steps) for data in stored_layers(catalog, card, layers, only)
@@ -112,10 +124,16 @@ def selected_layers(
 
 
 def _compute(
-    catalog: Catalog, request: MetricRequest, data: LayerData | NotComputable, case: Case, layer: Layer,
+    catalog: Catalog,
+    request: MetricRequest,
+    data: LayerData | NotComputable,
+    case: Case,
+    layer: Layer,
     whole: LayerData | NotComputable,
-) -> list[Row]:  # fmt: skip
-    """Compute a metric for one layer and one set of inputs; if that is impossible, return a row with the reason."""
+) -> list[Row]:
+    """Compute a metric for one layer and one set of inputs; if that is impossible, return a row
+    with the reason.
+    """
     if isinstance(data, NotComputable):
         return _without_vectors(request, data, case)
     try:
@@ -132,7 +150,9 @@ def _compute(
 
 
 def _without_vectors(request: MetricRequest, error: NotComputable, case: Case) -> list[Row]:
-    """Return the rows of a layer that cannot be transformed: as many as with vectors, each with n and the reason."""
+    """Return the rows of a layer that cannot be transformed: as many as with vectors, each with n
+    and the reason.
+    """
     metric = request.metric
     if metric.needs in ("pairs", "analogies", "lexicon", "word sets", "word contexts"):
         no_vectors = cast("LayerData", NoVectors(str(error)))
@@ -150,7 +170,9 @@ def _without_vectors(request: MetricRequest, error: NotComputable, case: Case) -
 def _sentences(
     catalog: Catalog, space: str, layer: Layer, data: LayerData | NotComputable
 ) -> LayerData:
-    """Return the same layer's vectors in a space of sentences, after the transform that was fitted on ``data``."""
+    """Return the same layer's vectors in a space of sentences, after the transform that was fitted
+    on ``data``.
+    """
     card = catalog.cards[space]
     if layer not in card.layers.members:
         raise NotComputable(f"{space} has no layer {layer.name}")
@@ -163,7 +185,9 @@ def _sentences(
 
 
 class NoVectors:
-    """A layer without computable vectors (the protocol ``LayerData``): every access raises NotComputable."""
+    """A layer without computable vectors (the protocol ``LayerData``): every access raises
+    NotComputable.
+    """
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
@@ -193,7 +217,9 @@ class GroupLayer(LayerMethods):
             yield function(self.ids[start : start + size], self.vectors[start : start + size])
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
-        """Return the item ids int64 (n,), ascending, and vectors (n, dim); ``ids`` restricts the group."""
+        """Return the item ids int64 (n,), ascending, and vectors (n, dim); ``ids`` restricts the
+        group.
+        """
         kept = np.arange(len(self.ids)) if ids is None else np.flatnonzero(np.isin(self.ids, ids))
         return self.ids[kept], self.vectors[kept]
 
@@ -203,7 +229,8 @@ def layers_of_groups(
 ) -> Iterator[tuple["Group", LayerData | NotComputable]]:
     """Yield each group with its vectors in a layer, or the reason why there are none.
 
-    The layer is read once if its vectors fit in ``MEMORY_BYTES``; else once for each group, and once for their sums.
+    The layer is read once if its vectors fit in ``MEMORY_BYTES``; else once for each group, and
+    once for their sums.
     """
     if isinstance(data, NotComputable):
         yield from ((group, NotComputable(str(data), len(group.ids))) for group in groups.members)
@@ -224,7 +251,9 @@ def layers_of_groups(
 
 
 def restricted(data: LayerData, ids: Ids | None, summary: Summary | None = None) -> LayerData:
-    """Return some of the vectors of a layer (None: all), after the transform that was fitted on those selected."""
+    """Return some of the vectors of a layer (None: all), after the transform that was fitted on
+    those selected.
+    """
     if isinstance(data, TransformedLayer):
         return TransformedLayer(restricted(data.layer, ids), data.transform, data.dims, summary)
     assert isinstance(data, StoredLayer)

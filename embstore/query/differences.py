@@ -1,4 +1,6 @@
-"""Compare the rows of a metric with that of another layer, of another space, or of the best layer: ``versus``."""
+"""Compare the rows of a metric with that of another layer, of another space, or of the best layer:
+``versus``.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,9 +35,11 @@ Place = tuple[str, Layer, int]
 def with_versus(
     catalog: Catalog, request: MetricRequest, cards: list[Card], layers: str
 ) -> tuple[MetricRequest, list[Card], str]:
-    """Return the request, spaces and layers with those they are compared with; raise if they cannot be compared.
+    """Return the request, spaces and layers with those they are compared with; raise if they cannot
+    be compared.
 
-    A number that depends on all items is compared with that of another space over the items that both have.
+    A number that depends on all items is compared with that of another space over the items that
+    both have.
     """
     _check(request)
     versus = request.parameters["versus"]
@@ -76,7 +80,8 @@ def differences(
 ) -> tuple[dict[Place, dict[str, Any]], list[str]]:
     """Return the columns of each row that compare it with another, and notes.
 
-    All rows that are compared with each other are compared on the units, such as pairs, that all of them have.
+    All rows that are compared with each other are compared on the units, such as pairs, that all of
+    them have.
     """
     columns: dict[Place, dict[str, Any]] = {}
     notes: list[str] = []
@@ -127,9 +132,11 @@ def _few_resamples(request: MetricRequest, n_tests: int) -> list[str]:
 def _families(
     request: MetricRequest, cards: Sequence[Card], space_answers: Mapping[str, LayerAnswers]
 ) -> Iterator[tuple[dict[Place, Mapping[str, Any]], Place | None]]:
-    """Yield rows that are compared with each other, and the place of that which the others are compared with.
+    """Yield rows that are compared with each other, and the place of that which the others are
+    compared with.
 
-    These are the rows of one space and dataset; if they are compared with another space, of one layer of both.
+    These are the rows of one space and dataset; if they are compared with another space, of one
+    layer of both.
     """
     versus = str(request.parameters["versus"])
     keys = [column.name for column in request.metric.columns if column.is_key]
@@ -171,10 +178,11 @@ def _layer(card: Card, versus: str) -> Layer:
 def _compare(
     request: MetricRequest, scored: Mapping[Place, Scores | Estimate], reference: Place | None
 ) -> tuple[dict[Place, dict[str, Any]], list[float], str]:
-    """Return the columns of some rows that are compared with each other, further p-values, and a note on how.
+    """Return the columns of some rows that are compared with each other, further p-values, and a
+    note on how.
 
-    The best is found by the same units that it is compared on. Of estimates, its tests therefore count among those of
-    all pairs of layers: the further p-values are of the pairs without it.
+    The best is found by the same units that it is compared on. Of estimates, its tests therefore
+    count among those of all pairs of layers: the further p-values are of the pairs without it.
     """
     places, units = list(scored), _UNITS.get(request.metric.needs, "items")
     try:
@@ -261,5 +269,7 @@ def _power(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _n_resamples(request: MetricRequest) -> int:
-    """Return the number of resamples: by default those of the intervals, which need not be drawn anew."""
+    """Return the number of resamples: by default those of the intervals, which need not be drawn
+    anew.
+    """
     return request.parameters["differences"] or request.parameters.get("resamples") or _RESAMPLES

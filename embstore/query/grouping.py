@@ -1,4 +1,6 @@
-"""Divide the items of a request into groups by a column: one for each value, or for intervals of numbers."""
+"""Divide the items of a request into groups by a column: one for each value, or for intervals of
+numbers.
+"""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -21,14 +23,18 @@ from embstore.storage.item_lookup import GroupBy, column_types, column_values, g
 MAX_GROUPS = 1000
 
 Bins = int | str | Sequence[float]
-"""Number of intervals with equally many items, or the edges of the intervals; as text, ``4`` or ``0,10,100``."""
+"""Number of intervals with equally many items, or the edges of the intervals; as text, ``4`` or
+``0,10,100``.
+"""
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """How items are divided into groups: by a column, or by the values of several, with commas between their names."""
+    """How items are divided into groups: by a column, or by the values of several, with commas
+    between their names.
+    """
 
     column: str
     n_bins: int | None = None
@@ -56,7 +62,9 @@ class Grouping:
 def parse_grouping(
     by: str | None, bins: Bins | None = None, option: str = "bins"
 ) -> Grouping | None:
-    """Return how to group items, None for not at all; ``option`` is the name of ``bins`` in messages."""
+    """Return how to group items, None for not at all; ``option`` is the name of ``bins`` in
+    messages.
+    """
     if by is None:
         if bins is not None:
             raise UsageError("bins are intervals of a column. Name it: ⦃by=COLUMN⦄")
@@ -148,7 +156,9 @@ def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups
 def _combined(
     parts: Sequence[tuple[list[str], Numbers]], subject: str
 ) -> tuple[list[str], Numbers]:
-    """Return the combinations of the values of several columns that occur, and the number of that of each item."""
+    """Return the combinations of the values of several columns that occur, and the number of that
+    of each item.
+    """
     if len(parts) == 1:
         return parts[0]
     combinations, numbers = np.unique(
@@ -188,7 +198,9 @@ def _by_value(values: NDArray[Any], subject: str, *, is_numeric: bool) -> tuple[
 def _by_interval(
     values: Floats, grouping: Grouping, subject: str
 ) -> tuple[list[str], Numbers, list[str]]:
-    """Return the names of the intervals, the number (n,) of the one that each value is in or -1, and notes."""
+    """Return the names of the intervals, the number (n,) of the one that each value is in or -1,
+    and notes.
+    """
     edges = np.array(grouping.edges, np.float64)
     notes: list[str] = []
     if grouping.n_bins is not None:
@@ -222,11 +234,12 @@ def _interval_numbers(edges: Floats, values: Floats) -> Numbers:
 
 
 def quantile_edges(values: Floats, n_bins: int) -> Floats:
-    """Return the distinct edges of intervals with equally many values: quantiles, interpolated linearly.
+    """Return the distinct edges of intervals with equally many values: quantiles, interpolated
+    linearly.
 
     Args:
-        values: Values (n,), at least one; infinite ones count as the largest and smallest finite ones, except as the
-            outermost edges.
+        values: Values (n,), at least one; infinite ones count as the largest and smallest finite
+            ones, except as the outermost edges.
         n_bins: Number of intervals.
     """
     finite = values[np.isfinite(values)]
@@ -244,8 +257,9 @@ def interval_names(edges: Sequence[float], values: Floats | None = None) -> list
 
     Args:
         edges: Edges, ascending.
-        values: Values (n,), of which the outer edges are the least and the greatest. The edges are then written with
-            few digits, four or more, so that each value is in its interval as it is written; else exactly.
+        values: Values (n,), of which the outer edges are the least and the greatest. The edges are
+            then written with few digits, four or more, so that each value is in its interval as it
+            is written; else exactly.
     """
     shown = [_shortest(edge) for edge in edges]
     if values is not None:
@@ -266,7 +280,9 @@ def interval_names(edges: Sequence[float], values: Floats | None = None) -> list
 
 
 def _rounded(edges: Sequence[float], digits: int) -> list[str]:
-    """Return edges with some digits, the first rounded down and the last up, so that all values are between them."""
+    """Return edges with some digits, the first rounded down and the last up, so that all values are
+    between them.
+    """
     roundings = [ROUND_FLOOR, *(ROUND_HALF_EVEN,) * (len(edges) - 2), ROUND_CEILING]
     contexts = (Context(prec=digits, rounding=rounding) for rounding in roundings)
     rounded = (
@@ -277,7 +293,9 @@ def _rounded(edges: Sequence[float], digits: int) -> list[str]:
 
 
 def _shortest(value: float) -> str:
-    """Return a number with as few characters as read it back exactly: ``10``, ``0.1``, ``1e+06``."""
+    """Return a number with as few characters as read it back exactly: ``10``, ``0.1``,
+    ``1e+06``.
+    """
     short = f"{value + 0.0:g}"  # no minus before zero
     return short if float(short) == value else repr(value).removesuffix(".0")
 
@@ -296,7 +314,9 @@ def item_column_types(catalog: Catalog, space: str) -> dict[str, str]:
 
 
 def check_column(catalog: Catalog, space: str, name: str) -> None:
-    """Raise UnknownNameError, with the nearest names, if the items of a space have no column of that name."""
+    """Raise UnknownNameError, with the nearest names, if the items of a space have no column of
+    that name.
+    """
     known = item_column_types(catalog, space)
     if name not in known:
         hint = "To store columns of a source: ⦃embstore build FILE --column text --keep NAME⦄"
@@ -306,7 +326,9 @@ def check_column(catalog: Catalog, space: str, name: str) -> None:
 
 
 def read_column(catalog: Catalog, space: str, name: str, ids: Ids) -> ColumnValues:
-    """Return the values of a column for some items of a space, where those that are not a number are null."""
+    """Return the values of a column for some items of a space, where those that are not a number
+    are null.
+    """
     check_column(catalog, space, name)
     if name == TEXT and name not in column_types(catalog, space):
         items = catalog.items(ids.tolist())
@@ -322,7 +344,8 @@ def read_column(catalog: Catalog, space: str, name: str, ids: Ids) -> ColumnValu
 def item_groups(
     catalog: Catalog, card: Card, ids: Ids, column: str | None, by: GroupBy = "sentence"
 ) -> NDArray[np.int64] | None:
-    """Return the number of each item's group (n,), from 0: by a column, else of occurrences by sentence; else None.
+    """Return the number of each item's group (n,), from 0: by a column, else of occurrences by
+    sentence; else None.
 
     Items without a value in the column are each a group.
     """

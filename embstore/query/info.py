@@ -12,13 +12,18 @@ from embstore.storage.item_columns import BUILT_IN, TOKEN_MEANING, is_token_colu
 from embstore.storage.views.macros import MACROS
 
 INFO_COLUMNS = (
-    "space", "checkpoint", "model", *REVISION_COLUMNS, "unit", "pooling", "template", "dim", "dtype", "layers", "items",
+    "space", "checkpoint", "model", *REVISION_COLUMNS, "unit", "pooling", "template", "dim",
+    "dtype", "layers", "items",
     "shards", "bytes", "index", "index_recall", "index_parameters", "index_seconds",
 )  # fmt: skip
 _SHOWN = (
-    ShownColumn("space"), ShownColumn("layers"), ShownColumn("dim"), ShownColumn("items", kind="count"),
-    ShownColumn("bytes", "size", "bytes"), ShownColumn("index"),
-)  # fmt: skip
+    ShownColumn("space"),
+    ShownColumn("layers"),
+    ShownColumn("dim"),
+    ShownColumn("items", kind="count"),
+    ShownColumn("bytes", "size", "bytes"),
+    ShownColumn("index"),
+)
 COLUMN_COLUMNS = ("column", "type", "origin", "items", "meaning")
 SKIPPED_COLUMNS = ("space", "item_id", "text", "outcome", "reason", "origin")
 
@@ -26,21 +31,29 @@ SKIPPED_COLUMNS = ("space", "item_id", "text", "outcome", "reason", "origin")
 def info(catalog: Catalog) -> Table:
     """List the spaces, one per row.
 
-    ``index`` is the kind of the indexes that cover all items (several with ``+``), ``behind`` or ``none``;
-    ``index_recall`` is the lowest recall@10 of the layers; ``bytes`` is of card, shards, sums and indexes. Notes name
-    spaces without items.
+    ``index`` is the kind of the indexes that cover all items (several with ``+``), ``behind`` or
+    ``none``; ``index_recall`` is the lowest recall@10 of the layers; ``bytes`` is of card, shards,
+    sums and indexes. Notes name spaces without items.
     """
     rows = [
         {
-            "space": card.space, "checkpoint": card.checkpoint_at_revision, "model": card.model,
-            **revision_of(card), "unit": card.unit.value, "pooling": card.pooling.value,
-            "template": card.template.pattern, "dim": card.dim,
-            "dtype": card.dtype, "layers": _ranges(card), "items": catalog.count(card.space),
-            "shards": catalog.n_batches(card.space), "bytes": catalog.n_bytes(card.space),
+            "space": card.space,
+            "checkpoint": card.checkpoint_at_revision,
+            "model": card.model,
+            **revision_of(card),
+            "unit": card.unit.value,
+            "pooling": card.pooling.value,
+            "template": card.template.pattern,
+            "dim": card.dim,
+            "dtype": card.dtype,
+            "layers": _ranges(card),
+            "items": catalog.count(card.space),
+            "shards": catalog.n_batches(card.space),
+            "bytes": catalog.n_bytes(card.space),
             **_index(catalog, card),
         }
         for card in catalog.cards.values()
-    ]  # fmt: skip
+    ]
     notes = []
     for space, card in catalog.cards.items():
         if catalog.is_empty(space):
@@ -59,7 +72,9 @@ def info(catalog: Catalog) -> Table:
 
 
 def columns(catalog: Catalog) -> Table:
-    """List the columns of items, one per row: stored ones with their number of values, then built-in ones."""
+    """List the columns of items, one per row: stored ones with their number of values, then
+    built-in ones.
+    """
     counts = catalog.columns.counts()
     rows = []
     for name, kind in catalog.columns.types.items():
@@ -123,11 +138,13 @@ _COLUMNS = """
 SELECT CASE table_schema WHEN 'main' THEN table_name ELSE table_schema || '.' || table_name END AS name,
     string_agg(column_name || ' ' || data_type, ', ' ORDER BY ordinal_position) AS columns
 FROM information_schema.columns GROUP BY table_schema, table_name ORDER BY table_schema <> 'main', table_name
-"""
+"""  # noqa: E501
 
 
 def sql_views(catalog: Catalog) -> Table:
-    """Return one row per view and per macro: its name, kind, and columns with types, or its result."""
+    """Return one row per view and per macro: its name, kind, and columns with types, or its
+    result.
+    """
     views = [
         {"name": name, "kind": "view", "content": columns}
         for name, columns in catalog.sql(_COLUMNS).fetchall()

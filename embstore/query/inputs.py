@@ -113,7 +113,9 @@ def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
 def check_all_used(
     catalog: Catalog, cards: Sequence[Card], names: Iterable[str], used: Collection[str]
 ) -> None:
-    """Raise QueryError if a requested dataset was used for none of the spaces, with the reason for the first one."""
+    """Raise QueryError if a requested dataset was used for none of the spaces, with the reason for
+    the first one.
+    """
     for name in names:
         if name not in used:
             for card in cards:
@@ -121,7 +123,9 @@ def check_all_used(
 
 
 def _named_pairs(catalog: Catalog, card: Card, names: Sequence[str]) -> dict[str, Columns]:
-    """Return name → columns of the named datasets that are stored for a space's unit; raise QueryError if none is."""
+    """Return name → columns of the named datasets that are stored for a space's unit; raise
+    QueryError if none is.
+    """
     found = {name: _of_unit(catalog, card, name, "pairs") for name in names}
     datasets = {
         name: columns for name, columns in found.items() if not isinstance(columns, QueryError)
@@ -133,7 +137,8 @@ def _named_pairs(catalog: Catalog, card: Card, names: Sequence[str]) -> dict[str
 
 
 def _of_unit(catalog: Catalog, card: Card, name: str, wanted: str) -> Columns | QueryError:
-    """Return the columns of a dataset for a space's unit, or why there are none; raise if it is of another kind.
+    """Return the columns of a dataset for a space's unit, or why there are none; raise if it is of
+    another kind.
 
     The kind is checked before the unit: a lexicon of another unit is refused as a lexicon.
     """
@@ -161,7 +166,9 @@ def _of_unit(catalog: Catalog, card: Card, name: str, wanted: str) -> Columns | 
 
 
 def _check_kind(name: str, kind: str, wanted: str) -> None:
-    """Raise QueryError for a dataset of another kind than the wanted one, with the metric that it is for."""
+    """Raise QueryError for a dataset of another kind than the wanted one, with the metric that it
+    is for.
+    """
     if kind != wanted:
         metric = _METRICS.get(kind, "").format(name)
         remedy = f"Query it with: {metric}" if metric else "Datasets by kind: embstore datasets"
@@ -169,7 +176,9 @@ def _check_kind(name: str, kind: str, wanted: str) -> None:
 
 
 def check_known(catalog: Catalog, name: str) -> None:
-    """Raise UnknownNameError for a dataset that is neither stored nor known by name, which no build can add."""
+    """Raise UnknownNameError for a dataset that is neither stored nor known by name, which no build
+    can add.
+    """
     from embstore.sources.datasets import find_dataset, known_datasets
 
     stored = catalog.dataset_names
@@ -182,7 +191,9 @@ def check_known(catalog: Catalog, name: str) -> None:
 
 
 def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
-    """Return name → columns of all datasets of pairs that are stored for a space's unit; QueryError if none."""
+    """Return name → columns of all datasets of pairs that are stored for a space's unit; QueryError
+    if none.
+    """
     datasets: dict[str, Columns] = {}
     for name in catalog.datasets(PAIR_KINDS):
         with suppress(QueryError):  # it is stored for another unit
@@ -207,9 +218,12 @@ def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
 def _pairs(columns: Columns, name: str, card: Card, stored: Ids, if_missing: str) -> Case:
     """Return the inputs from one dataset of pairs; ``stored`` are the item ids of the space."""
     dataset = Pairs(
-        columns["item_id"], columns["item_id_2"], _numbers(columns, name, "score"),
-        tuple(columns["text"]), tuple(columns["text_2"]),
-    )  # fmt: skip
+        columns["item_id"],
+        columns["item_id_2"],
+        _numbers(columns, name, "score"),
+        tuple(columns["text"]),
+        tuple(columns["text_2"]),
+    )
     left, right = Words(dataset.left, dataset.left_texts), Words(dataset.right, dataset.right_texts)
     missing = find_missing([left, right], stored)
     if not missing:
@@ -234,7 +248,9 @@ def _numbers(columns: Columns, name: str, usual: str) -> NDArray[np.float64]:
 def _column_of_numbers(
     columns: Columns, name: str, usual: str, requested: str | None = None
 ) -> str:
-    """Return the name of a column of numbers: the requested one, else the usual one, else the only numeric one."""
+    """Return the name of a column of numbers: the requested one, else the usual one, else the only
+    numeric one.
+    """
     numeric = [
         key
         for key, column in columns.items()
@@ -301,7 +317,9 @@ def _case(catalog: Catalog, card: Card, name: str, values: Mapping[str, Any]) ->
 def _load(
     catalog: Catalog, card: Card, columns: Mapping[str, NDArray[Any]], *, ignore_case: bool
 ) -> Analogies:
-    """Return the questions of a dataset, with the stored items of its words, of any case if requested."""
+    """Return the questions of a dataset, with the stored items of its words, of any case if
+    requested.
+    """
     places: dict[str, int] = {}
     sides = [columns[f"text{suffix}"].tolist() for suffix in ("", "_2", "_3")]
     questions = np.array(
@@ -323,10 +341,16 @@ def _load(
         spelled_groups = np.array([group_of[key] for key in spelled_keys], np.int64)
     order = np.argsort(spelled)
     return Analogies(
-        words, groups, spelled[order], spelled_groups[order], questions,
-        np.array(answer_places, np.int64), np.cumsum([0, *map(len, answers)]), np.array(numbers, np.int64),
+        words,
+        groups,
+        spelled[order],
+        spelled_groups[order],
+        questions,
+        np.array(answer_places, np.int64),
+        np.cumsum([0, *map(len, answers)]),
+        np.array(numbers, np.int64),
         tuple(sections),
-    )  # fmt: skip
+    )
 
 
 _PLEASANT, _UNPLEASANT = ("a", "pleasant"), ("b", "unpleasant")
@@ -454,7 +478,9 @@ def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: s
 def _sources(
     incomplete: Sequence[tuple[WordSet, tuple[str, ...]]],
 ) -> tuple[list[str], tuple[str, ...]]:
-    """Return the files of the sets with missing words, empty unless all are from files; and the missing words."""
+    """Return the files of the sets with missing words, empty unless all are from files; and the
+    missing words.
+    """
     sources = [word_set.source for word_set, _ in incomplete if word_set.source]
     missing = tuple(dict.fromkeys(text for _, texts in incomplete for text in texts))
     return sources if len(sources) == len(incomplete) else [], missing
@@ -503,7 +529,9 @@ def item_column(
 def item_labels(
     metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]
 ) -> list[Case]:
-    """Return the inputs from a column of a space's items whose values, or intervals of them, are classes."""
+    """Return the inputs from a column of a space's items whose values, or intervals of them, are
+    classes.
+    """
     name, bins, ids = values["label"], values["label_bins"], catalog.ids(card.space)
     is_probe, kind = metric.name == "probe", item_column_types(catalog, card.space).get(name)
     if bins is not None and kind is not None and kind not in NUMBERS:
@@ -563,7 +591,9 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
 
 
 def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
-    """Return the card of a space of sentences; raise unless its vectors are comparable with those of ``card``."""
+    """Return the card of a space of sentences; raise unless its vectors are comparable with those
+    of ``card``.
+    """
     words = [
         "embstore",
         "build",
@@ -600,7 +630,9 @@ def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
 
 
 def _with_sentences(occurrences: Contexts, catalog: Catalog, card: Card, sentences: Card) -> Case:
-    """Return the inputs from occurrences grouped by sentence, with the sentences' vectors of another space."""
+    """Return the inputs from occurrences grouped by sentence, with the sentences' vectors of
+    another space.
+    """
     ids = np.array([item_id(Unit.SENTENCE, name) for name in occurrences.names], np.int64)
     n_missing = int(np.count_nonzero(~np.isin(ids, catalog.ids(sentences.space))))
     missing_note = (
@@ -631,7 +663,8 @@ def _not_stored(catalog: Catalog, space: str, word: str, *, folded: bool) -> Not
 
 
 LOADERS: Mapping[str, Callable[[Metric, Catalog, Card, Mapping[str, Any]], list[Case]]] = {
-    "pairs": pairs, "lexicon": lexicons, "analogies": analogies, "word sets": word_sets, "word contexts": word_sets,
+    "pairs": pairs, "lexicon": lexicons, "analogies": analogies, "word sets": word_sets,
+    "word contexts": word_sets,
     "contexts": contexts, "column": item_column, "labels": item_labels,
 }  # fmt: skip
 """What a metric needs → the function that returns its sets of inputs for a space."""

@@ -55,7 +55,9 @@ class LayerMethods:
         distinct: bool = False,
         only: Ids | None = None,
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-        """Return the k nearest other items of every item, by an exact search: see :class:`LayerData`."""
+        """Return the k nearest other items of every item, by an exact search: see
+        :class:`LayerData`.
+        """
         from embstore.index.exact_knn import neighbours_of_all
 
         ids, vectors = (
@@ -105,7 +107,9 @@ class StoredLayer(LayerMethods):
         )
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
-        """Yield ``function(item_ids, block)`` for each block, and report the vectors read to the current task."""
+        """Yield ``function(item_ids, block)`` for each block, and report the vectors read to the
+        current task.
+        """
         task, map_blocks = current_task(), self._vectors(self.only).map_with_ids
         n_known = self.known_summary.n if self.known_summary is not None else 0
         n = n_known if self.only is None else len(self.only)
@@ -114,7 +118,9 @@ class StoredLayer(LayerMethods):
         return task.track_blocks((self.card.space, self.layer.id), n, map_blocks, function)
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
-        """Return the item ids int64 (n,), ascending, and vectors (n, dim); ``ids`` restricts the selection."""
+        """Return the item ids int64 (n,), ascending, and vectors (n, dim); ``ids`` restricts the
+        selection.
+        """
         if ids is not None and self.only is not None:
             ids = np.intersect1d(ids, self.only)
         if ids is None or len(ids) > _FEW:
@@ -139,7 +145,8 @@ class TransformedLayer(LayerMethods):
     """The float64 vectors of a layer after a fitted transform (the protocol ``LayerData``).
 
     Attributes:
-        transform: Function from vectors, float (n, layer.dim), to transformed vectors, float64 (n, dim).
+        transform: Function from vectors, float (n, layer.dim), to transformed vectors, float64 (n,
+            dim).
     """
 
     layer: "LayerData"  # vectors before the transform
@@ -172,19 +179,24 @@ class TransformedLayer(LayerMethods):
         return self.layer.map_with_ids(lambda ids, block: function(ids, self.transform(block)))
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
-        """Return the item ids int64 (n,), ascending, and transformed vectors (n, dim); equal vectors stay equal."""
+        """Return the item ids int64 (n,), ascending, and transformed vectors (n, dim); equal
+        vectors stay equal.
+        """
         found_ids, vectors = self.layer.gather(ids)
         first, labels = distinct_rows(vectors)
         if len(first) == len(found_ids):
             return found_ids, self.transform(vectors)
-        # The rounding of a matrix product depends on the position of a row: equal rows would differ slightly.
+        # The rounding of a matrix product depends on the position of a row: equal rows would differ
+        # slightly.
         return found_ids, self.transform(vectors[first])[labels]
 
 
 def stored_layers(
     catalog: Catalog, card: Card, layers: Iterable["Layer"], only: Ids | None = None
 ) -> list[StoredLayer]:
-    """Return the vectors of some layers of a space, with the stored summaries if all items are selected."""
+    """Return the vectors of some layers of a space, with the stored summaries if all items are
+    selected.
+    """
     summaries = catalog.summaries(card.space) if only is None else {}
     return [StoredLayer(catalog, card, layer, only, summaries.get(layer.id)) for layer in layers]
 
@@ -192,7 +204,9 @@ def stored_layers(
 def transformed(
     data: StoredLayer, steps: "Sequence[Step]"
 ) -> tuple["StoredLayer | TransformedLayer | NotComputable", list[str]]:
-    """Fit transforms on a layer and apply them; return its vectors, or the reason why not, and notes."""
+    """Fit transforms on a layer and apply them; return its vectors, or the reason why not, and
+    notes.
+    """
     if not steps:
         return data, []
     from embstore.metrics import NotComputable  # which neighbours of stored vectors do not need
@@ -214,7 +228,9 @@ def _with_direction(ids: Ids, vectors: Block) -> tuple[Ids, Block]:
 def _shared(
     data: StoredLayer, ids: Ids, vectors: Block, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the neighbours of all of some items, searched once where several metrics share them."""
+    """Return the neighbours of all of some items, searched once where several metrics share
+    them.
+    """
     from embstore.index.exact_knn import neighbours_of_all
 
     def search(n_neighbours: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -224,7 +240,9 @@ def _shared(
 
 
 def _reporter(data: "LayerData") -> Callable[[float], None] | None:
-    """Return a function that reports the finished share of a search in a layer to the current task, if there is one."""
+    """Return a function that reports the finished share of a search in a layer to the current task,
+    if there is one.
+    """
     task = current_task()
     while isinstance(data, TransformedLayer):
         data = data.layer
@@ -245,8 +263,9 @@ def neighbours_of(
         k: Number of neighbours; reduced to n − 1 if there are fewer other items.
 
     Returns:
-        Ids of all n items with a direction, ascending; positions in them of the requested items (m,), and of their
-        neighbours (m, k), nearest first, ties by ascending id; and cosines (m, k).
+        Ids of all n items with a direction, ascending; positions in them of the requested items
+        (m,), and of their neighbours (m, k), nearest first, ties by ascending id; and cosines (m,
+        k).
     """
     from embstore.index.exact_knn import neighbours_of_rows
 
@@ -260,7 +279,8 @@ def neighbours_of(
 Lists = tuple[NDArray[np.int64], NDArray[np.float64]]
 Search = Callable[[int], Lists]
 
-_LEAST = 11  # what all three need for k = 10: one more neighbour shows whether the choice of ten is arbitrary
+# what all three need for k = 10: one more neighbour shows whether the choice of ten is arbitrary
+_LEAST = 11
 
 
 # The lists that are kept, by layer and items, and how many bytes of them at most.
@@ -271,7 +291,8 @@ _kept: ContextVar[tuple[dict[tuple[str, int, bytes], Lists], int] | None] = Cont
 
 @contextmanager
 def sharing_neighbours(most_bytes: int = 1 << 28) -> Iterator[None]:
-    """Keep the lists of neighbours by cosine that are searched within a ``with`` block, for other metrics in it.
+    """Keep the lists of neighbours by cosine that are searched within a ``with`` block, for other
+    metrics in it.
 
     The store must stay the same within it.
     """
@@ -283,7 +304,9 @@ def sharing_neighbours(most_bytes: int = 1 << 28) -> Iterator[None]:
 
 
 def found_once(space: str, layer: int, ids: Ids, k: int, search: Search) -> Lists:
-    """Return the k nearest other items of each item by cosine, from an earlier search or a new one."""
+    """Return the k nearest other items of each item by cosine, from an earlier search or a new
+    one.
+    """
     if (kept := _kept.get()) is None:
         return search(k)
     lists, most_bytes = kept

@@ -1,4 +1,6 @@
-"""Map the layers of spaces, from stored maps if they are current, else computed and stored; and list stored maps."""
+"""Map the layers of spaces, from stored maps if they are current, else computed and stored; and
+list stored maps.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -59,13 +61,20 @@ class MapRequest:
         )
         selection = self.selection
         return MapKey(
-            self.space, layer.id, layer.name, self.method, METHODS[self.method],
-            tuple(each.name for each in depends_on), selection.where, selection.sample, selection.seed,
+            self.space,
+            layer.id,
+            layer.name,
+            self.method,
+            METHODS[self.method],
+            tuple(each.name for each in depends_on),
+            selection.where,
+            selection.sample,
+            selection.seed,
             numpy=None if selection.sample is None else minor_version(np.__version__),
             duckdb=None if selection.where is None else minor_version(connections.version()),
             words=None if selection.words is None else selection.words.name,
             words_sha256=None if selection.words is None else selection.words.sha256,
-        )  # fmt: skip
+        )
 
 
 MADE, FOUND = "made", "found"
@@ -103,9 +112,12 @@ def map_spaces(
         raise _nothing_selected(requests)
     columns = selection.columns() | ({} if selection.words is None else {"words_missing": None})
     return table(
-        [columns | row for row in rows], columns=[*provenance.columns_with_values(COLUMNS, rows), *columns],
-        notes=[*notes, _KEPT], shown=_SHOWN, types=_TYPES,
-    )  # fmt: skip
+        [columns | row for row in rows],
+        columns=[*provenance.columns_with_values(COLUMNS, rows), *columns],
+        notes=[*notes, _KEPT],
+        shown=_SHOWN,
+        types=_TYPES,
+    )
 
 
 def are_stored(catalog: Catalog, request: MapRequest) -> bool:
@@ -116,7 +128,9 @@ def are_stored(catalog: Catalog, request: MapRequest) -> bool:
 def map_points(
     catalog: Catalog, space: str, layer: str, layers: str, method: str, selection: Selection
 ) -> tuple[Ids, Positions]:
-    """Return the map of one layer; if it is not stored, compute it, and store it where the store can be written."""
+    """Return the map of one layer; if it is not stored, compute it, and store it where the store
+    can be written.
+    """
     [card] = SpaceFilter(spaces=[space]).select(catalog.cards)
     members, together = card.layers.select(layer).members, card.layers.select(layers).members
     if len(members) != 1 or members[0] not in together:
@@ -149,14 +163,16 @@ def _maps(
     force: bool = False,
     until: Layer | None = None,
 ) -> Iterator[tuple[LayerMap, str]]:
-    """Yield the map of each layer, and whether it was made or found; nothing if no item is selected.
+    """Yield the map of each layer, and whether it was made or found; nothing if no item is
+    selected.
 
     Args:
         catalog: Store to read.
         request: Maps to return.
         store: Whether a map that cannot be stored is an error.
         force: Whether to make maps again that are stored.
-        until: Layer to end with, of whose maps below only those are made that it depends on; None for all layers.
+        until: Layer to end with, of whose maps below only those are made that it depends on; None
+            for all layers.
     """
     if until is not None and (stored := _stored(catalog, request, until)) is not None:
         yield stored, FOUND
@@ -200,7 +216,9 @@ def _maps(
                     write_map(catalog.root, found)
                 except StoreError:
                     if store:
-                        raise  # else a read-only store, or a full disk: the next request computes the map again
+                        # else a read-only store, or a full disk: the next request computes the map
+                        # again
+                        raise
             mapping.finish(part)
             below = found
             yield found, did
@@ -245,7 +263,8 @@ COLUMNS = (
     "file",
 )
 LISTED_COLUMNS = (
-    "space", "layer", "layer_name", "method", "fitted_on", "where", "words", "words_sha256", "sample", "seed", *_OF_MAP,
+    "space", "layer", "layer_name", "method", "fitted_on", "where", "words", "words_sha256",
+    "sample", "seed", *_OF_MAP,
     "state", "bytes",
     "file",
 )  # fmt: skip
@@ -253,11 +272,24 @@ _LAYER = (ShownColumn("space"), ShownColumn("layer_name", "layer"), ShownColumn(
 _NUMBERS = (ShownColumn("n", kind="count"), ShownColumn("kept"))
 _SHOWN = (*_LAYER, ShownColumn("did"), *_NUMBERS, ShownColumn("file"))
 _LISTED_SHOWN = (
-    *_LAYER, ShownColumn("where"), ShownColumn("words"), ShownColumn("sample"), ShownColumn("seed"), *_NUMBERS,
-    ShownColumn("state"), ShownColumn("bytes", "size", "bytes"),
-)  # fmt: skip
-_TYPES = {**provenance.REVISION_TYPES, "kept": "number", "reason": "string", "where": "string", "words": "string",
-          "words_sha256": "string", "sample": "integer"}  # fmt: skip
+    *_LAYER,
+    ShownColumn("where"),
+    ShownColumn("words"),
+    ShownColumn("sample"),
+    ShownColumn("seed"),
+    *_NUMBERS,
+    ShownColumn("state"),
+    ShownColumn("bytes", "size", "bytes"),
+)
+_TYPES = {
+    **provenance.REVISION_TYPES,
+    "kept": "number",
+    "reason": "string",
+    "where": "string",
+    "words": "string",
+    "words_sha256": "string",
+    "sample": "integer",
+}
 _KEPT = (
     "kept: share of the ten nearest neighbours by cosine that are among the ten nearest on the map"
 )
@@ -268,7 +300,8 @@ def stored_maps(
 ) -> Table:
     """Return one row per stored map of a space; notes name those that are damaged.
 
-    ``state`` is ``current``, or ``behind`` if items were added since or another version would make the map.
+    ``state`` is ``current``, or ``behind`` if items were added since or another version would make
+    the map.
     """
     check_known("method", method, METHODS)
     cards = (
@@ -299,11 +332,17 @@ def stored_maps(
             )
             rows.append(
                 {
-                    "fitted_on": list(key.fitted_on), "where": key.where, "words": key.words,
-                    "words_sha256": key.words_sha256, "sample": key.sample, "seed": key.seed,
-                    "state": "current" if is_current else "behind", "bytes": size, **_row_of(found),
+                    "fitted_on": list(key.fitted_on),
+                    "where": key.where,
+                    "words": key.words,
+                    "words_sha256": key.words_sha256,
+                    "sample": key.sample,
+                    "seed": key.seed,
+                    "state": "current" if is_current else "behind",
+                    "bytes": size,
+                    **_row_of(found),
                 }
-            )  # fmt: skip
+            )
     return table(rows, columns=LISTED_COLUMNS, notes=notes, shown=_LISTED_SHOWN, types=_TYPES)
 
 
@@ -311,14 +350,23 @@ def _row_of(found: LayerMap) -> Row:
     """Return the columns that describe a map."""
     key = found.key
     return {
-        "space": key.space, "layer": key.layer, "layer_name": key.layer_name, "method": key.method, "n": len(found.ids),
-        "n_zero": found.n_zero, "kept": found.kept, "n_kept": found.n_kept, "reason": found.reason,
+        "space": key.space,
+        "layer": key.layer,
+        "layer_name": key.layer_name,
+        "method": key.method,
+        "n": len(found.ids),
+        "n_zero": found.n_zero,
+        "kept": found.kept,
+        "n_kept": found.n_kept,
+        "reason": found.reason,
         "file": key.path(Path()).as_posix(),
-    }  # fmt: skip
+    }
 
 
 def _notes_on(found: LayerMap) -> Iterator[str]:
-    """Yield notes on a map: a small sample, items without a place, and how its share of kept neighbours is measured."""
+    """Yield notes on a map: a small sample, items without a place, and how its share of kept
+    neighbours is measured.
+    """
     key, n = found.key, len(found.ids)
     where = f"{key.space} layer {key.layer_name}"
     if key.sample is not None and n + found.n_zero < key.sample:

@@ -1,4 +1,6 @@
-"""Compute a metric of two layers for each pair of layers, and hold similarities against those of shuffled items."""
+"""Compute a metric of two layers for each pair of layers, and hold similarities against those of
+shuffled items.
+"""
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -39,7 +41,9 @@ _MIN_ORDERS = 20
 
 @dataclass(frozen=True)
 class ShuffledLayer(GroupLayer):
-    """The vectors of a layer in some order; its nearest neighbours are searched for once for all orders."""
+    """The vectors of a layer in some order; its nearest neighbours are searched for once for all
+    orders.
+    """
 
     order: Positions | None = (
         None  # positions (n,) of the items that the vectors are of; None: their own
@@ -54,7 +58,9 @@ class ShuffledLayer(GroupLayer):
     def neighbours(
         self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
     ) -> tuple[Ids, Positions, NDArray[np.float64]]:
-        """Return the k nearest others, with the ties of the original order: see :class:`LayerData`."""
+        """Return the k nearest others, with the ties of the original order: see
+        :class:`LayerData`.
+        """
         is_whole = not distinct and (only is None or len(only) == len(self.ids))
         if self.order is not None and self.original is not None and is_whole:
             ids, positions, values = self.original.neighbours(k, distance)
@@ -68,12 +74,19 @@ class ShuffledLayer(GroupLayer):
 
 
 def calibrated(
-    request: MetricRequest, arguments: Mapping[str, Any], left: Sequence[LayerData], right: Sequence[LayerData] | None,
-    ids: Ids, rows: Sequence[provenance.Row], blocks: Positions | None,
-) -> Iterator[provenance.Row]:  # fmt: skip
-    """Yield the rows of a grid of layers (None on the right: with each other) with what shuffled items give.
+    request: MetricRequest,
+    arguments: Mapping[str, Any],
+    left: Sequence[LayerData],
+    right: Sequence[LayerData] | None,
+    ids: Ids,
+    rows: Sequence[provenance.Row],
+    blocks: Positions | None,
+) -> Iterator[provenance.Row]:
+    """Yield the rows of a grid of layers (None on the right: with each other) with what shuffled
+    items give.
 
-    The arguments are as of the metric's function; ``blocks`` (n,) are the numbers of the items' blocks, if any.
+    The arguments are as of the metric's function; ``blocks`` (n,) are the numbers of the items'
+    blocks, if any.
     """
     similarity, parameters = request.metric.similarity, request.parameters
     assert similarity is not None
@@ -105,22 +118,31 @@ def calibrated(
     for row, (mean, p, threshold, score) in zip(rows, values.reshape(4, -1).T, strict=True):
         has_value = row[similarity.column] is not None and np.isfinite(threshold)
         yield row | {
-            "permutations": parameters["permutations"], "over": parameters["over"], "n_shuffled": n_shuffled,
+            "permutations": parameters["permutations"],
+            "over": parameters["over"],
+            "n_shuffled": n_shuffled,
             "shuffled": float(mean) if has_value and np.isfinite(mean) else None,
-            "p": float(p) if has_value else None, "threshold": float(threshold) if has_value else None,
+            "p": float(p) if has_value else None,
+            "threshold": float(threshold) if has_value else None,
             "calibrated": float(score) if has_value else None,
-        }  # fmt: skip
+        }
 
 
 def _pairs_by_zeros(
-    similarity: Similarity, arguments: Mapping[str, Any], left: Sequence[LayerData], right: Sequence[LayerData], *,
+    similarity: Similarity,
+    arguments: Mapping[str, Any],
+    left: Sequence[LayerData],
+    right: Sequence[LayerData],
+    *,
     together: bool,
-) -> list[tuple[Ids, NDArray[np.bool_]]]:  # fmt: skip
-    """Group the pairs of a grid of layers by the items that are left out since their vector is zero in one of the two.
+) -> list[tuple[Ids, NDArray[np.bool_]]]:
+    """Group the pairs of a grid of layers by the items that are left out since their vector is zero
+    in one of the two.
 
     Returns:
-        The ids that are left out, and which pairs that holds for, bool (left, right); all pairs if the metric needs no
-        direction, or if all are to be compared ``together``, without the zero vectors of any layer.
+        The ids that are left out, and which pairs that holds for, bool (left, right); all pairs if
+        the metric needs no direction, or if all are to be compared ``together``, without the zero
+        vectors of any layer.
     """
     everything = np.ones((len(left), len(right)), bool)
     if not similarity.needs_direction(arguments):
@@ -137,10 +159,16 @@ def _pairs_by_zeros(
 
 
 def _shuffled_similarities(
-    request: MetricRequest, arguments: Mapping[str, Any], left: Sequence[LayerData], right: Sequence[LayerData],
-    ids: Ids, blocks: Positions | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
-    """Return the similarities (left, right) of a grid of layers, and those of each permutation of the items."""
+    request: MetricRequest,
+    arguments: Mapping[str, Any],
+    left: Sequence[LayerData],
+    right: Sequence[LayerData],
+    ids: Ids,
+    blocks: Positions | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the similarities (left, right) of a grid of layers, and those of each permutation of
+    the items.
+    """
     similarity, n_draws = request.metric.similarity, request.parameters["permutations"]
     assert similarity is not None
     drawn = len(ids), n_draws, request.selection.seed
@@ -171,7 +199,9 @@ def _shuffled_similarities(
 def _matrices(
     similarity: Similarity, arguments: Mapping[str, Any], layers: Sequence[LayerData], ids: Ids
 ) -> list[NDArray[np.float32]]:
-    """Return a matrix of each layer, of which a sum of products is the similarity; one of a layer that is repeated."""
+    """Return a matrix of each layer, of which a sum of products is the similarity; one of a layer
+    that is repeated.
+    """
     assert similarity.matrix is not None
     distinct = {id(layer): layer for layer in layers}
     n_bytes = (
@@ -191,7 +221,9 @@ def _matrices(
 
 
 def blocks_of(catalog: Catalog, card: Card, ids: Ids, column: str | None) -> Any:
-    """Return the number of the block of each item (n,), by a column, else by sentence of occurrences; else None."""
+    """Return the number of the block of each item (n,), by a column, else by sentence of
+    occurrences; else None.
+    """
     blocks = item_groups(catalog, card, ids, column)
     if blocks is not None and len(ids):
         n_orders = math.prod(
@@ -210,7 +242,9 @@ _MIN_DRAWS = 19  # with which p may be .05
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """One of the two spaces of a comparison (possibly the same), with its layers that are compared."""
+    """One of the two spaces of a comparison (possibly the same), with its layers that are
+    compared.
+    """
 
     catalog: Catalog
     card: Card
@@ -253,7 +287,9 @@ class _Pair:
         return self.side.card.unit is not self.other.card.unit or not len(self.common_ids)
 
     def disjoint_note(self) -> str:
-        """Return a note on two spaces without common items, with the likely cause and the remedy."""
+        """Return a note on two spaces without common items, with the likely cause and the
+        remedy.
+        """
         card, other = self.side.card, self.other.card
         message = (
             f"{card.space} (of {card.unit}s) and {other.space} (of {other.unit}s) have no item in"
@@ -287,7 +323,9 @@ class _Pair:
         return question, answer if answer is not None and len(answer.rows) == n_rows else None
 
     def compute(self, groups: Groups | None) -> Answer:
-        """Compute the answer for the layers of one space, with each other or with those of another space."""
+        """Compute the answer for the layers of one space, with each other or with those of another
+        space.
+        """
         request, side, other = self.request, self.side, self.other
         notes = []
         if len(self.common_ids) < max(len(side.ids), len(other.ids)):
@@ -356,10 +394,16 @@ class _Pair:
 
 
 def compare(
-    catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str, answers: Answers,
+    catalog: Catalog,
+    request: MetricRequest,
+    cards: Sequence[Card],
+    layers: str,
+    answers: Answers,
     notes: Sequence[str] = (),
-) -> Table:  # fmt: skip
-    """Compute a metric of two layers for each pair of layers; notes on the choice of the spaces come first."""
+) -> Table:
+    """Compute a metric of two layers for each pair of layers; notes on the choice of the spaces
+    come first.
+    """
     pairs, missing = _pairs(catalog, request, cards, layers)
     rows: list[provenance.Row] = []
     disjoint = []
@@ -397,7 +441,9 @@ def compare(
 def stored_pairs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str, answers: Answers
 ) -> list[CacheLookup]:
-    """Return the pairs of spaces that :func:`compare` would compare, each with whether its answer is stored."""
+    """Return the pairs of spaces that :func:`compare` would compare, each with whether its answer
+    is stored.
+    """
     states = []
     for pair in _pairs(catalog, request, cards, layers)[0]:
         is_stored = pair.find(answers)[1] is not None
@@ -409,7 +455,9 @@ def stored_pairs(
 def _pairs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str
 ) -> tuple[list[_Pair], list[str]]:
-    """Return the pairs of spaces to compare, each space with itself or with that of ``against``; and notes."""
+    """Return the pairs of spaces to compare, each space with itself or with that of ``against``;
+    and notes.
+    """
     name = request.parameters.get("against")
     check_known("space", name, catalog.cards)
     against = None if name is None else catalog.cards[name]
@@ -447,7 +495,9 @@ def _layers(
 def _described(
     request: MetricRequest, side: _Side, other: _Side, answer: Answer
 ) -> Iterator[provenance.Row]:
-    """Yield the rows of an answer with the columns that name their two layers, and their provenance."""
+    """Yield the rows of an answer with the columns that name their two layers, and their
+    provenance.
+    """
     revision = provenance.revision_of(other.card).values()
     pairs = [*product(side.layers, other.layers)]
     for (layer, layer_2), row in zip(
@@ -470,7 +520,9 @@ def _described(
 
 
 def _with_layer_name(reason: str | None, sides: Mapping[str, tuple[_Side, Layer]]) -> str | None:
-    """Replace ``layer: …`` or ``layer_2: …`` at the beginning of a reason by the space and layer that it is about."""
+    """Replace ``layer: …`` or ``layer_2: …`` at the beginning of a reason by the space and layer
+    that it is about.
+    """
     key, _, text = (reason or "").partition(": ")
     if key not in sides:
         return reason
@@ -479,9 +531,12 @@ def _with_layer_name(reason: str | None, sides: Mapping[str, tuple[_Side, Layer]
 
 
 def _matrix(
-    request: MetricRequest, down: Sequence[LayerData | NotComputable],
-    across: Sequence[LayerData | NotComputable] | None, ids: Ids, arguments: Mapping[str, Any],
-) -> Iterator[provenance.Row]:  # fmt: skip
+    request: MetricRequest,
+    down: Sequence[LayerData | NotComputable],
+    across: Sequence[LayerData | NotComputable] | None,
+    ids: Ids,
+    arguments: Mapping[str, Any],
+) -> Iterator[provenance.Row]:
     """Compute the metric's rows, for each layer down and each across (None: the same layers).
 
     Layers that cannot be transformed get rows of nulls with the reason.
@@ -543,7 +598,9 @@ def _tabulate(
 
 
 def _reasons(rows: Sequence[provenance.Row], shown: str) -> Iterator[str]:
-    """Yield the reason of each row whose printed value is missing, with its space unless the reason names it."""
+    """Yield the reason of each row whose printed value is missing, with its space unless the reason
+    names it.
+    """
     for row in rows:
         if row["reason"] is None or row[shown] is not None:
             continue
@@ -559,7 +616,9 @@ def _notes_on_pairs(
     rows: Sequence[provenance.Row],
     printed: Collection[str | tuple[str, ...]],
 ) -> Iterator[str]:
-    """Yield notes on columns that are not printed, and that all pairs of layers of two spaces share."""
+    """Yield notes on columns that are not printed, and that all pairs of layers of two spaces
+    share.
+    """
     for pair in dict.fromkeys((row["space"], row["space_2"]) for row in rows):
         pair_rows = [row for row in rows if (row["space"], row["space_2"]) == pair]
         name = pair[0] if pair[0] == pair[1] else f"{pair[0]} (down) and {pair[1]} (across)"

@@ -15,7 +15,9 @@ from embstore.storage.vectors import is_among
 
 _POOLED = {Pooling.LAST: "that of its last token", Pooling.MEAN: "the mean over its tokens"}
 Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]
-"""Function that encodes an item with the checkpoint of a space: layer id → vector, float32 (dim,)."""
+"""Function that encodes an item with the checkpoint of a space: layer id → vector, float32
+(dim,).
+"""
 
 
 class Query(NamedTuple):
@@ -25,7 +27,9 @@ class Query(NamedTuple):
     marked: Item | None = None
 
     def items(self, catalog: Catalog, card: Card) -> list[Item]:
-        """Return the items of a space that match the query; several for a word that occurs in several sentences."""
+        """Return the items of a space that match the query; several for a word that occurs in
+        several sentences.
+        """
         if card.unit is not Unit.OCCURRENCE:
             return [] if self.marked else [Item.whole(card.unit, self.shown)]
         if self.marked:
@@ -54,7 +58,8 @@ class FoundQueries(NamedTuple):
     """What one space has for the queries: their items and vectors.
 
     Attributes:
-        vectors: Query → layer id → vector (dim,), of a text float32, for the queries with vectors in this space.
+        vectors: Query → layer id → vector (dim,), of a text float32, for the queries with vectors
+            in this space.
     """
 
     card: Card  # card of the space
@@ -65,7 +70,9 @@ class FoundQueries(NamedTuple):
     ]  # query → items, for the queries that match several items
 
     def notes(self) -> list[str]:
-        """Return a note for each text of several words that was encoded as one word of this space."""
+        """Return a note for each text of several words that was encoded as one word of this
+        space.
+        """
         pooled = _POOLED.get(self.card.pooling, f"by pooling {self.card.pooling}")
         return [
             f"{shortened(query.shown)!r} was encoded as one word, since {self.card.space} is of"
@@ -103,10 +110,15 @@ def look_up(
 
 
 def look_up_all(
-    catalog: Catalog, cards: Sequence[Card], queries: Sequence[Query], layers: Mapping[str, Sequence[Layer]],
+    catalog: Catalog,
+    cards: Sequence[Card],
+    queries: Sequence[Query],
+    layers: Mapping[str, Sequence[Layer]],
     embed: Embed | None,
-) -> tuple[list[FoundQueries], list[str]]:  # fmt: skip
-    """Find the items and vectors of queries in each space that has some of the layers; also return notes."""
+) -> tuple[list[FoundQueries], list[str]]:
+    """Find the items and vectors of queries in each space that has some of the layers; also return
+    notes.
+    """
     found = [
         look_up(catalog, card, queries, layers[card.space], embed)
         for card in cards
@@ -117,7 +129,9 @@ def look_up_all(
 
 
 def items_of_texts(unit: Unit, texts: Sequence[str]) -> list[Item]:
-    """Return the items of a unit with some texts, of occurrences marked by brackets; raise UsageError for no text."""
+    """Return the items of a unit with some texts, of occurrences marked by brackets; raise
+    UsageError for no text.
+    """
     if not texts:
         raise UsageError("there is no text in the list. Give at least one.")
     return [
@@ -132,7 +146,9 @@ def ids_of_words(
     only: NDArray[np.int64] | None,
     if_missing: str,
 ) -> NDArray[np.int64]:
-    """Return the ids of the items of a space with some texts, in their order; of ``only`` these, unless it is None."""
+    """Return the ids of the items of a space with some texts, in their order; of ``only`` these,
+    unless it is None.
+    """
     ids = np.array([item.id for item in items_of_texts(card.unit, words)], np.int64)
     is_stored = is_among(ids, catalog.ids(card.space) if only is None else only)
     if if_missing == "error" and not is_stored.all():
@@ -149,7 +165,8 @@ def missing_query_notes(
 ) -> list[str]:
     """Return a note for each space that has no vector of a query, if another space has one.
 
-    Without ``can_embed`` no text can be encoded for what is asked, and a word in several sentences is an error.
+    Without ``can_embed`` no text can be encoded for what is asked, and a word in several sentences
+    is an error.
     """
     missing = [space for space in found if query not in space.vectors]
     ambiguous = [_ambiguous(query, space) for space in missing if query in space.ambiguous]
@@ -164,7 +181,9 @@ def missing_query_notes(
 def _not_stored(
     catalog: Catalog, query: Query, cards: Sequence[Card], *, can_embed: bool
 ) -> NotStoredError:
-    """Return the error for a query that none of some spaces has, with the nearest stored texts and the remedy."""
+    """Return the error for a query that none of some spaces has, with the nearest stored texts and
+    the remedy.
+    """
     from embstore.query.missing import build_command, embed_command
 
     shown = shortened(query.shown)
@@ -204,7 +223,9 @@ def _not_stored(
 
 
 def _ambiguous(query: Query, found: FoundQueries) -> str:
-    """Return a note on a word that occurs in several sentences, with examples of how to choose one."""
+    """Return a note on a word that occurs in several sentences, with examples of how to choose
+    one.
+    """
     items = found.ambiguous[query]
     examples = "; ".join(f"⦃text={item.shown}⦄" for item in items[:3])
     return (
@@ -256,7 +277,9 @@ def look_up_vectors(
     vectors: Mapping[Query, NDArray[np.floating]],
     layers: Mapping[str, Sequence[Layer]],
 ) -> list[FoundQueries]:
-    """Return given vectors as what each space has for the queries: the same vector in each layer."""
+    """Return given vectors as what each space has for the queries: the same vector in each
+    layer.
+    """
     dim = next(iter(vectors.values())).size
     if others := [card for card in cards if card.space in layers and card.dim != dim]:
         dims = ", ".join(f"{card.space} has {card.dim}" for card in others)

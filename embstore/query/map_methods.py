@@ -1,8 +1,10 @@
-"""Place the items of a layer by a method, and measure which share of their neighbours the map keeps.
+"""Place the items of a layer by a method, and measure which share of their neighbours the map
+keeps.
 
-t-SNE (van der Maaten & Hinton, 2008) is as openTSNE computes it, on exact nearest neighbours. The lowest layer starts
-from its principal components. Each further layer starts from the map of the layer below, so that items whose neighbours
-stay the same stay where they are: t-SNE of each layer by itself would move them all.
+t-SNE (van der Maaten & Hinton, 2008) is as openTSNE computes it, on exact nearest neighbours. The
+lowest layer starts from its principal components. Each further layer starts from the map of the
+layer below, so that items whose neighbours stay the same stay where they are: t-SNE of each layer
+by itself would move them all.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +32,9 @@ Block = NDArray[np.floating]
 
 
 class Centre(NamedTuple):
-    """Mean of the unit vectors of a layer, and the root of their variance; 0 if they differ by rounding only."""
+    """Mean of the unit vectors of a layer, and the root of their variance; 0 if they differ by
+    rounding only.
+    """
 
     mean: NDArray[np.float64]
     spread: float
@@ -38,11 +42,13 @@ class Centre(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedBasis:
-    """Two axes for several layers, with the centre of each, so that positions in different layers can be compared.
+    """Two axes for several layers, with the centre of each, so that positions in different layers
+    can be compared.
 
-    The vectors of each layer are scaled to unit length, as cosines see them, then centred and scaled to a total
-    variance of 1, so that no layer dominates. The axes are the first two eigenvectors of the mean of the layers'
-    covariances (common principal components of pooled covariances: Flury, 1984).
+    The vectors of each layer are scaled to unit length, as cosines see them, then centred and
+    scaled to a total variance of 1, so that no layer dominates. The axes are the first two
+    eigenvectors of the mean of the layers' covariances (common principal components of pooled
+    covariances: Flury, 1984).
     """
 
     layers: tuple[LayerData, ...]
@@ -51,7 +57,9 @@ class SharedBasis:
 
     @classmethod
     def of(cls, layers: Sequence[LayerData]) -> "SharedBasis":
-        """Fit the axes to layers of one space in one pass over their vectors, in memory independent of n."""
+        """Fit the axes to layers of one space in one pass over their vectors, in memory independent
+        of n.
+        """
         dim = layers[0].dim
         pooled, centres = np.zeros((dim, dim)), []
         with (
@@ -70,7 +78,9 @@ class SharedBasis:
             return cls(tuple(layers), tuple(centres), _first_two(pooled))
 
     def project(self, place: int) -> tuple[Ids, Positions]:
-        """Return the ids, ascending, and the positions of the items of a layer that have a direction."""
+        """Return the ids, ascending, and the positions of the items of a layer that have a
+        direction.
+        """
 
         def place_block(ids: Ids, block: Block) -> tuple[Ids, Block]:
             units = unit_vectors(block)
@@ -85,7 +95,9 @@ class SharedBasis:
         return ids[order], positions[order].astype(np.float32)
 
     def position(self, place: int, vector: Block) -> Positions | None:
-        """Return the position, float32 (2,), of a vector (dim,) that need not be one of the layer's; None for zero."""
+        """Return the position, float32 (2,), of a vector (dim,) that need not be one of the
+        layer's; None for zero.
+        """
         [unit] = unit_vectors(vector[None])
         return self._placed(place, unit).astype(np.float32) if unit.any() else None
 
@@ -104,7 +116,9 @@ def _moments_of_units(block: Block) -> Moments:
 
 
 def _first_two(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the first two eigenvectors (dim, 2), each with the sign that makes its largest component positive."""
+    """Return the first two eigenvectors (dim, 2), each with the sign that makes its largest
+    component positive.
+    """
     vectors = np.linalg.eigh(pooled)[1][:, ::-1][:, :2]
     largest = np.abs(vectors).argmax(axis=0)
     axes = np.zeros((len(pooled), 2))
@@ -121,7 +135,8 @@ Near = NDArray[np.int64]
 
 
 class Kept(NamedTuple):
-    """Share of the ten nearest neighbours by cosine that are among the ten nearest on the map: the mean over n items.
+    """Share of the ten nearest neighbours by cosine that are among the ten nearest on the map: the
+    mean over n items.
 
     It is None if it is not computable, for a reason.
     """
@@ -138,11 +153,13 @@ def kept_of_all(
     positions: Positions,
     rows: NDArray[np.int64] | None = None,
 ) -> Kept:
-    """Return the share over the n items of a map, or some of them, from their positions (all items, 2).
+    """Return the share over the n items of a map, or some of them, from their positions (all items,
+    2).
 
     Args:
         dim: Number of components of a vector.
-        near: Nearest other items of each item, as positions (n, k), k > 10 if there are as many, nearest first.
+        near: Nearest other items of each item, as positions (n, k), k > 10 if there are as many,
+            nearest first.
         cosines: Cosines with them (n, k).
         positions: Positions on the map.
         rows: Positions of the n items among all; None for all items.
@@ -161,7 +178,9 @@ def kept_of_all(
 
 
 def kept_of_some(data: LayerData, ids: Ids, positions: Positions, seed: int) -> Kept:
-    """Return the share over all n items of a map, at positions (n, 2), or over 2,000 items drawn at random."""
+    """Return the share over all n items of a map, at positions (n, 2), or over 2,000 items drawn at
+    random.
+    """
     if len(ids) <= SAMPLE:
         return kept_of_all(data.dim, *data.neighbours(K + 1)[1:], positions)
     drawn = np.random.default_rng(seed).choice(ids, SAMPLE, replace=False, shuffle=False)
@@ -180,12 +199,14 @@ LEAST_ITEMS = 4  # with fewer items the perplexity would be below 1
 FROM_COMPONENTS = ((250, 12), (125, 6), (125, 3), (125, 2), (250, 1))
 """Iterations and exaggeration of each phase of the lowest layer.
 
-Exaggeration that ends in steps keeps more neighbours than openTSNE's default, ((250, 12), (500, 1)).
+Exaggeration that ends in steps keeps more neighbours than openTSNE's default, ((250, 12), (500,
+1)).
 """
 FROM_LAYER_BELOW = ((50, 4), (250, 1))
 """Iterations and exaggeration of each phase of the other layers.
 
-A little exaggeration lets items cross over to new neighbours; more would move items whose neighbours stay the same.
+A little exaggeration lets items cross over to new neighbours; more would move items whose
+neighbours stay the same.
 """
 MOMENTUM = 0.8
 _INITIAL_SPREAD = 1e-4
@@ -240,9 +261,14 @@ def place_by_tsne(
     n_done, n_total = 0, sum(n for n, _ in phases)
     for n, exaggeration in phases:
         found.optimize(
-            n, exaggeration=exaggeration, momentum=MOMENTUM, inplace=True, propagate_exception=True,
-            callbacks=partial(_report, report, n_done, n_total), callbacks_every_iters=_REPORT_ITERATIONS,
-        )  # fmt: skip
+            n,
+            exaggeration=exaggeration,
+            momentum=MOMENTUM,
+            inplace=True,
+            propagate_exception=True,
+            callbacks=partial(_report, report, n_done, n_total),
+            callbacks_every_iters=_REPORT_ITERATIONS,
+        )
         n_done += n
     positions: Positions = np.asarray(found, np.float32)
     if not np.isfinite(positions).all():
@@ -259,7 +285,9 @@ def _report(
 
 
 def _spread(components: Positions, seed: int) -> NDArray[np.float64]:
-    """Scale principal components to a small spread, which t-SNE needs at the start, and add jitter."""
+    """Scale principal components to a small spread, which t-SNE needs at the start, and add
+    jitter.
+    """
     spread = float(components[:, 0].std(dtype=np.float64))
     scaled = components.astype(np.float64) * (_INITIAL_SPREAD / spread if spread else 0.0)
     return scaled + np.random.default_rng(seed).normal(0, _JITTER * _INITIAL_SPREAD, scaled.shape)
@@ -270,15 +298,21 @@ def _open_tsne() -> Any:
         return import_module("openTSNE")
 
 
-_SEARCH = 0.3  # share of the time of a layer that the search for neighbours takes: less for few items, more for many
+# share of the time of a layer that the search for neighbours takes: less for few items, more for
+# many
+_SEARCH = 0.3
 
 
 Placed = tuple[Ids, Positions, Kept]
-"""Ids of the items that have a direction, ascending; their positions, float32 (n, 2); and the share that is kept."""
+"""Ids of the items that have a direction, ascending; their positions, float32 (n, 2); and the share
+that is kept.
+"""
 
 
 class Method(NamedTuple):
-    """How the layers of a space are mapped, one after the other, and the versions of the libraries that do it."""
+    """How the layers of a space are mapped, one after the other, and the versions of the libraries
+    that do it.
+    """
 
     place: Callable[
         [int, LayerMap | None, Report], Placed
@@ -287,7 +321,9 @@ class Method(NamedTuple):
 
 
 def by_components(layers: Sequence[LayerData], seed: int) -> Method:
-    """Map by principal components, with axes that all layers share: none depends on the one before."""
+    """Map by principal components, with axes that all layers share: none depends on the one
+    before.
+    """
     basis = SharedBasis.of(layers)
 
     def place(
@@ -300,7 +336,9 @@ def by_components(layers: Sequence[LayerData], seed: int) -> Method:
 
 
 def by_tsne(layers: Sequence[LayerData], seed: int) -> Method:
-    """Map by t-SNE on exact nearest neighbours, from the map of the layer below or else from principal components."""
+    """Map by t-SNE on exact nearest neighbours, from the map of the layer below or else from
+    principal components.
+    """
 
     def place(at: int, below: LayerMap | None, report: Report) -> Placed:
         data = layers[at]
@@ -313,9 +351,13 @@ def by_tsne(layers: Sequence[LayerData], seed: int) -> Method:
             positions = _positions_below(below, ids, near)
         if len(ids) >= LEAST_ITEMS:
             positions = place_by_tsne(
-                near, cosines, positions, below=below is not None, seed=seed,
+                near,
+                cosines,
+                positions,
+                below=below is not None,
+                seed=seed,
                 report=lambda share: report(_SEARCH + (1 - _SEARCH) * share),
-            )  # fmt: skip
+            )
         return ids, positions, kept_of_all(data.dim, near, cosines, positions)
 
     return Method(place, {"numpy": np.__version__, "openTSNE": str(_open_tsne().__version__)})
@@ -324,8 +366,8 @@ def by_tsne(layers: Sequence[LayerData], seed: int) -> Method:
 def _positions_below(below: LayerMap, ids: Ids, near: Ids) -> Positions:
     """Return the positions of items on the map of the layer below.
 
-    An item that is not on it, since its vector is zero there, starts among those of its neighbours that are, or else at
-    the origin.
+    An item that is not on it, since its vector is zero there, starts among those of its neighbours
+    that are, or else at the origin.
     """
     at = np.minimum(np.searchsorted(below.ids, ids), max(0, len(below.ids) - 1))
     is_there = below.ids[at] == ids if len(below.ids) else np.zeros(len(ids), bool)

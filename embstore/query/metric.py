@@ -1,4 +1,6 @@
-"""Compute a metric over spaces and layers, from stored answers or summaries if possible, else from the vectors."""
+"""Compute a metric over spaces and layers, from stored answers or summaries if possible, else from
+the vectors.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -39,7 +41,9 @@ def query(
     *,
     cache: bool = True,
 ) -> Table:
-    """Compute a metric; return one row per space and layer, and per dataset or word if there are several."""
+    """Compute a metric; return one row per space and layer, and per dataset or word if there are
+    several.
+    """
     metric, versus = request.metric, request.parameters.get("versus")
     cards, notes = _suitable_spaces(catalog, request, spaces)
     if versus is not None:
@@ -96,7 +100,9 @@ def query(
 def cache_state(
     catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str
 ) -> CacheState:
-    """Return which answers to a request are stored, without computing any; arguments and errors as :func:`query`."""
+    """Return which answers to a request are stored, without computing any; arguments and errors as
+    :func:`query`.
+    """
     from embstore.query.layer_pairs import stored_pairs
 
     cards, _ = _suitable_spaces(catalog, request, spaces)
@@ -123,7 +129,9 @@ def cache_state(
 def _suitable_spaces(
     catalog: Catalog, request: MetricRequest, spaces: SpaceFilter
 ) -> tuple[list[Card], list[str]]:
-    """Return the cards of the spaces that a metric can be computed for, and notes on the spaces left out."""
+    """Return the cards of the spaces that a metric can be computed for, and notes on the spaces
+    left out.
+    """
     cards, notes = _of_metric_units(request.metric, spaces.select(catalog.cards))
     cards, without_column = _with_column(catalog, request, cards)
     return cards, [*notes, *without_column]
@@ -132,7 +140,9 @@ def _suitable_spaces(
 def _with_column(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
 ) -> tuple[list[Card], list[str]]:
-    """Return the cards of the spaces whose items have the requested columns, and a note for each of the others."""
+    """Return the cards of the spaces whose items have the requested columns, and a note for each of
+    the others.
+    """
     metric, by = request.metric, request.selection.by
     names = [] if by is None or not cards else by.names(catalog, cards)
     if by is not None and (reason := UNGROUPED.get(metric.needs)) is not None:
@@ -169,7 +179,9 @@ def _with_column(
 def _without_column(
     catalog: Catalog, cards: Sequence[Card], metric: Metric, why: str
 ) -> UsageError:
-    """Return the error that a column must be named; it lists those that the items of some spaces have."""
+    """Return the error that a column must be named; it lists those that the items of some spaces
+    have.
+    """
     from embstore.query.grouping import item_column_types
 
     known = dict.fromkeys(name for card in cards for name in item_column_types(catalog, card.space))
@@ -185,7 +197,8 @@ def _find_or_compute(
 ) -> tuple[dict[str, LayerAnswers], list[str]]:
     """Return space → layer → answer, from the store or else computed and stored now; and notes.
 
-    Spaces without all of the metric's inputs are left out with a note; if all are, QueryError is raised.
+    Spaces without all of the metric's inputs are left out with a note; if all are, QueryError is
+    raised.
     """
     space_answers: dict[str, LayerAnswers] = {card.space: {} for card in cards}
     for card in cards:
@@ -227,7 +240,9 @@ def _find_or_compute(
 def _inputs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], n_known: int
 ) -> tuple[dict[str, list[Case]], list[str]]:
-    """Return space → sets of inputs of the metric, one or one per dataset; and a note for each space without inputs."""
+    """Return space → sets of inputs of the metric, one or one per dataset; and a note for each
+    space without inputs.
+    """
     if request.metric.needs in OF_ITEMS or not cards:
         return {card.space: [Case()] for card in cards}, []
     from embstore.query.inputs import LOADERS  # which most metrics do not need
@@ -247,7 +262,9 @@ def _inputs(
 
 
 def mark_best(metric: Metric, value: str, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Set the column ``best`` of each row: whether its layer has the highest value of its space (and dataset)."""
+    """Set the column ``best`` of each row: whether its layer has the highest value of its space
+    (and dataset).
+    """
     keys = [column.name for column in metric.columns if column.is_key]
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
@@ -271,7 +288,9 @@ def mark_best(metric: Metric, value: str, rows: Sequence[dict[str, Any]]) -> lis
 
 
 def _of_metric_units(metric: Metric, cards: list[Card]) -> tuple[list[Card], list[str]]:
-    """Return the spaces of the units that a metric is defined for, and a note for each of the others."""
+    """Return the spaces of the units that a metric is defined for, and a note for each of the
+    others.
+    """
     if not metric.units:
         return cards, []
     matching = [card for card in cards if card.unit in metric.units]
@@ -296,7 +315,9 @@ def _tabulate(
     across: tuple[str, ...],
     notes: Sequence[str],
 ) -> Table:
-    """Return the rows as a table that is printed with layers, groups and words down, spaces and datasets across."""
+    """Return the rows as a table that is printed with layers, groups and words down, spaces and
+    datasets across.
+    """
     metric, by = request.metric, request.grouping
     keys = tuple(column.name for column in metric.columns if column.is_key)
     hidden = {
@@ -306,7 +327,8 @@ def _tabulate(
     }  # printed as a star
     shown = tuple(column.name for column in metric.columns if column.name not in hidden)
     down = tuple(key for key in keys if key not in across)
-    # Columns without any value were not requested; if no column has one, the first is printed with dashes.
+    # Columns without any value were not requested; if no column has one, the first is printed with
+    # dashes.
     printed = (
         tuple(name for name in shown if any(row[name] is not None for row in rows)) or shown[:1]
     )
@@ -317,7 +339,11 @@ def _tabulate(
     counts = provenance.notes_of(metric, rows, [*request.selection.columns()], across, whole)
     group, head, n = ((), (), ()) if by is None else (("group",), (by.column,), ("n",))
     pivot = Pivot(
-        down=("layer_name", *group, *down), across=("space", *across), values=(*n, *printed),
-        heads=("layer", *head, *down), order="layer", mark="best" if metric.best else None,
-    )  # fmt: skip
+        down=("layer_name", *group, *down),
+        across=("space", *across),
+        values=(*n, *printed),
+        heads=("layer", *head, *down),
+        order="layer",
+        mark="best" if metric.best else None,
+    )
     return provenance.tabulate(request, rows, [*notes, *counts], pivot)

@@ -154,7 +154,9 @@ def quoted_list(texts: Sequence[str], max_named: int = _MAX_NAMED) -> str:
 
 
 def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
-    """Return the remedy for texts missing from a space, with the command that embeds them from their sources."""
+    """Return the remedy for texts missing from a space, with the command that embeds them from
+    their sources.
+    """
     if card.imported is not None:
         return (
             f"The vectors of {card.space} were imported, so that none can be added: go on without"
@@ -167,7 +169,9 @@ def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
 
 
 def embed_command(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
-    """Return the command that embeds missing texts into a space, from their sources or else from standard input."""
+    """Return the command that embeds missing texts into a space, from their sources or else from
+    standard input.
+    """
     from embstore.sources.datasets import find_dataset
 
     is_spaced = any(
@@ -184,7 +188,9 @@ def embed_command(sources: Sequence[str], missing: Sequence[str], card: Card) ->
 
 
 def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = False) -> str:
-    """Return the command that embeds sources into a space; one of imported vectors takes no more."""
+    """Return the command that embeds sources into a space; one of imported vectors takes no
+    more.
+    """
     if card.imported is not None:
         return "⦃embstore import FILE --name OTHER⦄"
     parts = ["embstore", "build", *sources, "--model", model_argument(card)]
@@ -199,16 +205,18 @@ def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = Fals
     if card.template.pattern != "{text}":
         parts += ["--template", card.template.pattern]
     for option, value, default in (
-        ("--dtype", card.dtype, "float32"), ("--weights-dtype", card.weights_dtype, "float32"),
+        ("--dtype", card.dtype, "float32"),
+        ("--weights-dtype", card.weights_dtype, "float32"),
         ("--untrained", card.untrained, None),
         ("--name", card.space, default_space_name(card.model, card.unit, card.pooling)),
-    ):  # fmt: skip
+    ):
         parts += [] if value == default else [option, str(value)]
     return f"⦃{shlex.join(parts)}⦄"
 
 
 def model_argument(card: Card) -> str:
-    """Return the checkpoint of a space as the option ``--model`` takes it: a short name, a hub id or a folder.
+    """Return the checkpoint of a space as the option ``--model`` takes it: a short name, a hub id
+    or a folder.
 
     A name that the checkpoint has in this store alone is put before it: ``mine=/data/checkpoint``.
     """

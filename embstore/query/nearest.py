@@ -31,7 +31,9 @@ Hits = tuple[str, set[int], list[Hit]]  # text of a query, ids of its own items,
 
 @dataclass(frozen=True)
 class LayerSearch:
-    """Parameters of a search for the nearest items of queries, or of a combination of them, layer by layer."""
+    """Parameters of a search for the nearest items of queries, or of a combination of them, layer
+    by layer.
+    """
 
     catalog: Catalog
     k: int
@@ -42,7 +44,9 @@ class LayerSearch:
     def rows(
         self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
     ) -> tuple[list[dict[str, Any]], list[str]]:
-        """Search the neighbours of queries in one layer of a space; return them as rows, and notes."""
+        """Search the neighbours of queries in one layer of a space; return them as rows, and
+        notes.
+        """
         queries, vectors, notes = self._with_direction(found, layer, transformed)
         hits, search_notes = self._hits(found, layer, transformed, queries, vectors)
         notes += search_notes
@@ -60,7 +64,9 @@ class LayerSearch:
 
     @property
     def value(self) -> str:
-        """Name of the column by which neighbours are ordered: a product of cosines is none itself."""
+        """Name of the column by which neighbours are ordered: a product of cosines is none
+        itself.
+        """
         return (
             "score"
             if self.combination is not None and self.combination.method == "3cosmul"
@@ -75,7 +81,9 @@ class LayerSearch:
         queries: list[Query],
         vectors: Vectors,
     ) -> tuple[list[Hits], list[str]]:
-        """Return the text, own item ids and nearest items of each query, with more items than requested; and notes."""
+        """Return the text, own item ids and nearest items of each query, with more items than
+        requested; and notes.
+        """
         combination, card = self.combination, found.card
         if len(queries) < (
             1 if combination is None else len(combination.queries)
@@ -109,7 +117,9 @@ class LayerSearch:
     def _with_direction(
         self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
     ) -> tuple[list[Query], Vectors, list[str]]:
-        """Return the queries with a non-zero vector in the layer, these vectors, and a note for each zero vector."""
+        """Return the queries with a non-zero vector in the layer, these vectors, and a note for
+        each zero vector.
+        """
         queries = [query for query in found.vectors if layer.id in found.vectors[query]]
         if not queries:
             return [], np.empty((0, 0), np.float32), []
@@ -132,7 +142,9 @@ class LayerSearch:
     def _search(
         self, card: Card, layer: Layer, vectors: Vectors, k: int, left_out: set[int]
     ) -> tuple[Ids, Float64Array, list[str]]:
-        """Search stored vectors; return ids, also those that will be left out, cosines and notes."""
+        """Search stored vectors; return ids, also those that will be left out, cosines and
+        notes.
+        """
         hits, notes = (
             (None, []) if self.exact else self._search_graph(card, layer, vectors, k, left_out)
         )
@@ -173,7 +185,9 @@ class LayerSearch:
 
 
 def scan(data: "LayerData", vectors: Vectors, k: int) -> tuple[Ids, Float64Array]:
-    """Search the k nearest items of vectors (n, dim) by a scan; return ids and cosines (n, k), best first."""
+    """Search the k nearest items of vectors (n, dim) by a scan; return ids and cosines (n, k), best
+    first.
+    """
     return index.search_exact(
         index.with_squares(data.map_with_ids(lambda ids, block: (ids, block))), vectors, k
     )
@@ -202,9 +216,10 @@ class Combination(NamedTuple):
     """Words that are added and subtracted, and how the items near all of them are scored.
 
     Attributes:
-        method: ``3cosadd``, the cosine with the mean of the signed unit vectors (Mikolov, Yih & Zweig 2013, NAACL);
-            or ``3cosmul``, Π (1 + cos(x, p))/2 ÷ (Π (1 + cos(x, q))/2 + 10⁻⁶) over the positive words p and the
-            negative words q (Levy & Goldberg 2014, CoNLL). Both are those of gensim's KeyedVectors.
+        method: ``3cosadd``, the cosine with the mean of the signed unit vectors (Mikolov, Yih &
+            Zweig 2013, NAACL); or ``3cosmul``, Π (1 + cos(x, p))/2 ÷ (Π (1 + cos(x, q))/2 + 10⁻⁶)
+            over the positive words p and the negative words q (Levy & Goldberg 2014, CoNLL). Both
+            are those of gensim's KeyedVectors.
     """
 
     positive: tuple[Query, ...]  # words that are added; one that is given twice counts twice
@@ -228,7 +243,9 @@ class Combination(NamedTuple):
         return [at[query] for query in self.positive], [at[query] for query in self.negative]
 
     def mean(self, queries: Sequence[Query], vectors: Vectors) -> Float64Array | None:
-        """Return the mean of the signed unit vectors, float64 (dim,); None if it is zero up to rounding."""
+        """Return the mean of the signed unit vectors, float64 (dim,); None if it is zero up to
+        rounding.
+        """
         wide = vectors.astype(np.float64)
         units = wide / np.sqrt(np.vecdot(wide, wide))[:, None]
         positive, negative = self.signed(queries)
@@ -239,7 +256,9 @@ class Combination(NamedTuple):
 
 
 def parse_combination(positive: Iterable[str], negative: Iterable[str], method: str) -> Combination:
-    """Return a combination of words, of which those in brackets are occurrences (``the [bank] of the river``)."""
+    """Return a combination of words, of which those in brackets are occurrences
+    (``the [bank] of the river``).
+    """
     name = same_spelling(method, METHODS)
     check_known("method", name, METHODS)
     return Combination(tuple(map(_parse, positive)), tuple(map(_parse, negative)), name)

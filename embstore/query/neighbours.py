@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from embstore.query.nearest import Combination
 
 COLUMNS = (
-    "space", "model", *REVISION_COLUMNS, "layer", "layer_name", "query", "rank", "item_id", "text", "context",
+    "space", "model", *REVISION_COLUMNS, "layer", "layer_name", "query", "rank", "item_id", "text",
+    "context",
 )  # fmt: skip
 
 
@@ -51,8 +52,9 @@ def neighbours(
 ) -> Table:
     """Find the k nearest items of each query, or of a combination of them, in each space and layer.
 
-    The queries' own items are left out. Transformed layers, and layers without an index of all items, are scanned
-    exactly. Notes say which layers were scanned, and give the recall of approximate indexes.
+    The queries' own items are left out. Transformed layers, and layers without an index of all
+    items, are scanned exactly. Notes say which layers were scanned, and give the recall of
+    approximate indexes.
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}.")
@@ -115,7 +117,9 @@ def _cards(catalog: Catalog, queries: Sequence[Query], spaces: SpaceFilter) -> l
 def _maybe_one_sentence(
     queries: Sequence[Query], cards: Sequence[Card], embed: Embed | None
 ) -> list[str]:
-    """Return a note if the queries are single words for a space of sentences: possibly one sentence without quotes."""
+    """Return a note if the queries are single words for a space of sentences: possibly one sentence
+    without quotes.
+    """
     words = [query.shown for query in queries if query.marked is None]
     is_doubtful = embed is not None and len(words) > 1 and not any(" " in word for word in words)
     if not is_doubtful or not any(card.unit is Unit.SENTENCE for card in cards):
@@ -187,7 +191,9 @@ def cosines(
     embed: Embed | None = None,
     transforms: "Sequence[Step]" = (),
 ) -> Table:
-    """Compute the cosine of each pair of queries in each space and layer, in float64 from verified vectors."""
+    """Compute the cosine of each pair of queries in each space and layer, in float64 from verified
+    vectors.
+    """
     queries = list(dict.fromkeys(queries))
     if len(queries) < 2:
         raise UsageError("give at least two different texts, as in: embstore cosine bank river")

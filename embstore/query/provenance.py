@@ -26,7 +26,9 @@ REVISION_TYPES = {
 
 
 def revision_of(card: Card) -> dict[str, Any]:
-    """Return the columns that describe the revision of a space; they are None for a space without one."""
+    """Return the columns that describe the revision of a space; they are None for a space without
+    one.
+    """
     return {"revision": card.revision_name, "step": card.step}
 
 
@@ -59,15 +61,23 @@ NONE_LEFT = "no item that is left is selected"
 def describe(card: Card, layer: "Layer") -> Row:
     """Return the columns that name the space and the layer of a row."""
     return {
-        "space": card.space, "model": card.model, "unit": card.unit.value, "pooling": card.pooling.value,
-        "template": card.template.pattern, "layer": layer.id, "layer_name": layer.name, **revision_of(card),
-    }  # fmt: skip
+        "space": card.space,
+        "model": card.model,
+        "unit": card.unit.value,
+        "pooling": card.pooling.value,
+        "template": card.template.pattern,
+        "layer": layer.id,
+        "layer_name": layer.name,
+        **revision_of(card),
+    }
 
 
 def request_columns(request: "MetricRequest") -> Row:
-    """Return the columns that are equal in all rows: the parameters, the random seed, and the selection.
+    """Return the columns that are equal in all rows: the parameters, the random seed, and the
+    selection.
 
-    ``words_missing`` is among them, if there is a list of words, as None: see :func:`.request.missing_words`.
+    ``words_missing`` is among them, if there is a list of words, as None: see
+    :func:`.request.missing_words`.
     """
     given = request.parameters
     values = {
@@ -85,8 +95,8 @@ def request_columns(request: "MetricRequest") -> Row:
 def provenance(request: "MetricRequest", row: Mapping[str, Any]) -> Row:
     """Return the parameters, seed and selection that a row was computed with.
 
-    Values that the row itself has are those that had an effect. The seed, and a parameter that counts draws, are None
-    if nothing was drawn.
+    Values that the row itself has are those that had an effect. The seed, and a parameter that
+    counts draws, are None if nothing was drawn.
     """
     columns = request_columns(request)
     columns |= {p.name: row[p.name] for p in request.metric.row_parameters if p.name in row}
@@ -105,7 +115,9 @@ def _is_drawn(request: "MetricRequest", row: Mapping[str, Any]) -> bool:
 
 
 def parameter_notes(request: "MetricRequest", rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a note with the parameters that differ from their defaults, since printed tables do not show them."""
+    """Return a note with the parameters that differ from their defaults, since printed tables do
+    not show them.
+    """
     shown = []
     for parameter in request.metric.row_parameters:
         if parameter.only_with == ("versus", ()):  # the note on versus says them
@@ -184,7 +196,9 @@ def tabulate(
     pivot: Pivot,
     second: Sequence[str] = (),
 ) -> Table:
-    """Return the rows of a metric as a table with its chart; ``second`` are columns that name a second layer."""
+    """Return the rows of a metric as a table with its chart; ``second`` are columns that name a
+    second layer.
+    """
     metric, by = request.metric, request.grouping
     group = () if by is None else ("group",)
     keys = [column.name for column in metric.columns if column.is_key]
@@ -192,23 +206,36 @@ def tabulate(
     return table(
         rows,
         columns=[
-            *columns_with_values([*SPACE_COLUMNS, *second], rows), *group, *keys, "n", *names, "reason",
+            *columns_with_values([*SPACE_COLUMNS, *second], rows),
+            *group,
+            *keys,
+            "n",
+            *names,
+            "reason",
             *request_columns(request),
         ],
         notes=[*notes, *parameter_notes(request, rows)],
         types={**REVISION_TYPES, **metric.types, **dict.fromkeys(group, "string")},
-        chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
-        intervals={column.name: column.interval for column in metric.columns if column.interval}, pivot=pivot,
-    )  # fmt: skip
+        chart=(
+            metric.chart
+            if by is None
+            else with_groups(metric.chart, is_ordered=by.bins is not None)
+        ),
+        intervals={column.name: column.interval for column in metric.columns if column.interval},
+        pivot=pivot,
+    )
 
 
 _MAX_NAMED = 30
 
 
 def notes_of(
-    metric: "Metric", rows: Sequence[Mapping[str, Any]], described: Sequence[str], across: Sequence[str],
+    metric: "Metric",
+    rows: Sequence[Mapping[str, Any]],
+    described: Sequence[str],
+    across: Sequence[str],
     whole: Collection[str] = (),
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Return the notes of the rows of a metric."""
     return [
         *_reasons(metric, rows, described),
@@ -245,7 +272,9 @@ def _reasons(
 
 
 def _left_out(metric: "Metric", rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the counts of excluded vectors, words or sentences, and of ties, that the printed table does not show."""
+    """Yield the counts of excluded vectors, words or sentences, and of ties, that the printed table
+    does not show.
+    """
     first = next(column.name for column in metric.columns if column.shown and not column.is_key)
     columns = [
         c
@@ -304,7 +333,9 @@ def counts(
     across: Sequence[str],
     whole: Collection[str],
 ) -> Iterator[str]:
-    """Yield the number of items used in each space or pair of spaces, and in each dataset used in part."""
+    """Yield the number of items used in each space or pair of spaces, and in each dataset used in
+    part.
+    """
     found: dict[tuple[str, str], list[int]] = {}
     drawn = f", a random sample (seed {rows[0]['seed']})" if rows and "sample" in described else ""
     for row in rows:

@@ -1,4 +1,6 @@
-"""Define a request for a metric: the metric, its parameters, and the items that it is computed over."""
+"""Define a request for a metric: the metric, its parameters, and the items that it is computed
+over.
+"""
 
 import hashlib
 import json
@@ -41,14 +43,18 @@ _already_read: WeakKeyDictionary[Any, tuple[str, ...]] = (
 
 
 def is_file(words: WordSource | None) -> TypeGuard[str | os.PathLike[str]]:
-    """Return whether words are given as a file or dataset: as a path, or a string without commas."""
+    """Return whether words are given as a file or dataset: as a path, or a string without
+    commas.
+    """
     if isinstance(words, str):
         return "," not in words or Path(words).is_file()
     return isinstance(words, os.PathLike)
 
 
 def as_given(words: WordSource | None) -> WordSource | None:
-    """Return words as they are given, but an array, a column of a data frame or a generator as a tuple."""
+    """Return words as they are given, but an array, a column of a data frame or a generator as a
+    tuple.
+    """
     return words if words is None or isinstance(words, str | os.PathLike) else tuple(words)
 
 
@@ -71,7 +77,9 @@ def read_texts(words: WordSource, name: str) -> tuple[str, ...]:
 
 
 def _from_stdin(name: str) -> tuple[str, ...]:
-    """Return the words on standard input, which several spaces or stores may need; a terminal is read each time."""
+    """Return the words on standard input, which several spaces or stores may need; a terminal is
+    read each time.
+    """
     if sys.stdin is None or sys.stdin.isatty():
         return _from_file(STDIN, name)
     if sys.stdin not in _already_read:
@@ -80,7 +88,9 @@ def _from_stdin(name: str) -> tuple[str, ...]:
 
 
 def _from_file(file: str, name: str) -> tuple[str, ...]:
-    """Return the words in a file; errors have the remedies for word files instead of those for builds."""
+    """Return the words in a file; errors have the remedies for word files instead of those for
+    builds.
+    """
     from embstore.sources.opening import open_source
     from embstore.sources.rows import Row
 
@@ -126,7 +136,9 @@ class WordList:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the words and the name of the list, which together determine rows and notes."""
+        """SHA-256 of the words and the name of the list, which together determine rows and
+        notes.
+        """
         return hashlib.sha256(
             json.dumps([self.name, self.texts, self.repeated]).encode()
         ).hexdigest()
@@ -199,8 +211,10 @@ class Selection:
     """The items that a metric is computed over, and the transforms of their vectors.
 
     Attributes:
-        transforms: Names of transforms, applied left to right, each fitted on the selected items; ``steps``: parsed.
-        by: Column that divides the items into groups, each with rows of its own; None for no groups.
+        transforms: Names of transforms, applied left to right, each fitted on the selected items;
+            ``steps``: parsed.
+        by: Column that divides the items into groups, each with rows of its own; None for no
+            groups.
         common: Spaces that must all have an item; none for no such condition.
     """
 
@@ -227,10 +241,11 @@ class Selection:
             object.__setattr__(self, "transforms", tuple(step.name for step in self.steps))
 
     def ids(self, catalog: Catalog, cards: Iterable[Card]) -> Ids | None:
-        """Return the ids to keep, ascending, for some spaces, before a sample is drawn from them; None for all items.
+        """Return the ids to keep, ascending, for some spaces, before a sample is drawn from them;
+        None for all items.
 
-        Ids may be among them that a space does not have. Of a single space, ``n_tokens`` is a column of ``where``; of
-        items in common, that of each space.
+        Ids may be among them that a space does not have. Of a single space, ``n_tokens`` is a
+        column of ``where``; of items in common, that of each space.
         """
         spaces = {card.space: card.unit for card in cards}
         own: tuple[str | None, ...] = (next(iter(spaces)) if len(spaces) == 1 else None,)
@@ -255,12 +270,16 @@ class Selection:
             )  # an item without a stored text would be left out silently
 
     def select(self, catalog: Catalog, space: str) -> Ids | None:
-        """Return the selected ids, ascending; None for all. Without a sample, ids of other spaces may be included."""
+        """Return the selected ids, ascending; None for all. Without a sample, ids of other spaces
+        may be included.
+        """
         chosen = self.ids(catalog, [catalog.cards[space]])
         return chosen if self.sample is None else self.draw(stored_ids(catalog, space, chosen))
 
     def groups(self, catalog: Catalog, space: str, other: str | None = None) -> "Groups | None":
-        """Return the groups of a space's selected items, or of those that it shares with another; None for none."""
+        """Return the groups of a space's selected items, or of those that it shares with another;
+        None for none.
+        """
         if self.by is None:
             return None
         kept = self.ids(catalog, [catalog.cards[space]])
@@ -272,14 +291,18 @@ class Selection:
         return divide(catalog, space, self.by, self.draw(ids))
 
     def draw(self, ids: Ids) -> Ids:
-        """Draw the random sample from ascending ids, and return it ascending; all ids if they are not more."""
+        """Draw the random sample from ascending ids, and return it ascending; all ids if they are
+        not more.
+        """
         if self.sample is None or self.sample >= len(ids):
             return ids
         rng = np.random.default_rng(self.seed)
         return np.sort(rng.choice(ids, self.sample, replace=False, shuffle=False))
 
     def columns(self) -> dict[str, Any]:
-        """Return the columns that describe the selection in each row; none if all items are used untransformed."""
+        """Return the columns that describe the selection in each row; none if all items are used
+        untransformed.
+        """
         columns: dict[str, Any] = {} if self.where is None else {"where": self.where}
         columns |= {"common": ",".join(self.common)} if self.common else {}
         if self.words is not None:
@@ -306,7 +329,9 @@ class MetricRequest:
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of the metric's function besides its inputs, with the seed if it takes one."""
+        """Keyword arguments of the metric's function besides its inputs, with the seed if it takes
+        one.
+        """
         arguments = {
             p.name: self.parameters[p.name] for p in self.metric.parameters if not p.is_input
         }
@@ -330,7 +355,8 @@ def stored_ids(catalog: Catalog, space: str, only: Ids | None = None) -> Ids:
 
 # Parameters that are word files or lists of words → their names in messages.
 SETS = {
-    "x": "words of X", "y": "words of Y", "a": "words of A", "b": "words of B", "words": "target words",
+    "x": "words of X", "y": "words of Y", "a": "words of A", "b": "words of B",
+    "words": "target words",
     "pleasant": "pleasant words", "unpleasant": "unpleasant words",
     "positive": "positive words", "negative": "negative words",
 }  # fmt: skip

@@ -1,1 +1,3 @@
-"""Reproduce papers from recipes. Each recipe is a TOML file in this folder, beside a JSON file of published numbers."""
+"""Reproduce papers from recipes. Each recipe is a TOML file in this folder, beside a JSON file of
+published numbers.
+"""

@@ -1,4 +1,5 @@
-"""Define a recipe, the models, sources, spaces, measures and published numbers of a paper; plan its builds and queries.
+"""Define a recipe, the models, sources, spaces, measures and published numbers of a paper; plan its
+builds and queries.
 
 The data classes have the keys of the recipe's TOML file. No file is read and no model is run here:
 :mod:`.recipe_file` reads recipes, and :mod:`.reproduce` runs them.
@@ -52,8 +53,8 @@ class Source:
     """A source of texts for spaces: datasets or files.
 
     Attributes:
-        quick_texts: Maximum number of texts in a quick run; None for all. Spaces of a limited source have separate
-            names, and contain no dataset in full.
+        quick_texts: Maximum number of texts in a quick run; None for all. Spaces of a limited
+            source have separate names, and contain no dataset in full.
     """
 
     name: str
@@ -77,8 +78,8 @@ class SpaceSpec:
     """A space to build for each model.
 
     Attributes:
-        only_bare: Whether to build it only for models whose tokenizer adds no special tokens; for others it would equal
-            the space without the template.
+        only_bare: Whether to build it only for models whose tokenizer adds no special tokens; for
+            others it would equal the space without the template.
     """
 
     name: str  # last part of the space's name, after recipe and model
@@ -108,10 +109,10 @@ class QuerySpec:
 
     Attributes:
         parameters: Parameters of the metric.
-        by: Column of the items that divides them into groups, as ``--by`` does; None for no groups. There is a number
-            for each group, space and layer then.
-        padding: Name of a space of sentences with the vectors of the padding after them, to include in samples of
-            occurrences; empty for none.
+        by: Column of the items that divides them into groups, as ``--by`` does; None for no groups.
+            There is a number for each group, space and layer then.
+        padding: Name of a space of sentences with the vectors of the padding after them, to include
+            in samples of occurrences; empty for none.
     """
 
     metric: str
@@ -125,7 +126,8 @@ class QuerySpec:
     transforms: tuple[str, ...] = ()  # transforms applied to the vectors first
     by: str | None = None
     bins: str | None = (
-        None  # intervals of a column of numbers, as those of ``--bins``; None for a group for each value
+        # intervals of a column of numbers, as those of ``--bins``; None for a group for each value
+        None
     )
     padding: str = ""
 
@@ -149,7 +151,8 @@ class Published:
     """A published number, or a published trend over the layers.
 
     Attributes:
-        layers: Layer number, ``best`` (the maximum over layers) or ``all`` (every layer); None if not stated.
+        layers: Layer number, ``best`` (the maximum over layers) or ``all`` (every layer); None if
+            not stated.
     """
 
     model: str  # short name of the model
@@ -168,8 +171,8 @@ class Published:
     def band(self, measure: Measure) -> tuple[float | None, float | None]:
         """Return the lowest and highest measured numbers that hit; None for no limit.
 
-        The measure's tolerance applies only to ``=`` and ``~=``. For a trend, the measured number is the number of
-        steps in the wrong direction, which must be 0.
+        The measure's tolerance applies only to ``=`` and ``~=``. For a trend, the measured number
+        is the number of steps in the wrong direction, which must be 0.
         """
         if self.value is None:
             return None, 0.0
@@ -240,7 +243,9 @@ class Sentences:
     """A user's file of sentences that replaces sources of the recipe."""
 
     path: str
-    tag: str  # part of the names of its spaces, from the file's name and hash, so that a changed file makes new spaces
+    # part of the names of its spaces, from the file's name and hash, so that a changed file makes
+    # new spaces
+    tag: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +263,9 @@ class BuildStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedQuery(QuerySpec):
-    """A query of one space, at all layers, with its random seed; measures with equal queries share the answer."""
+    """A query of one space, at all layers, with its random seed; measures with equal queries share
+    the answer.
+    """
 
     space: str
     seed: int
@@ -266,7 +273,9 @@ class PlannedQuery(QuerySpec):
 
 @dataclass(frozen=True, slots=True)
 class PlannedMeasure:
-    """A measure applied to one space of one model, with its query, or the reason why there is none."""
+    """A measure applied to one space of one model, with its query, or the reason why there is
+    none.
+    """
 
     measure: Measure
     model: str
@@ -388,7 +397,9 @@ class _Planner:
         return PlannedQuery(space=self._space_name(model, space), seed=self.seed, **spec)
 
     def _space_name(self, model: CheckpointTraits, space: SpaceSpec) -> str:
-        """Return the name of a model's space; runs with other items (quick, another file or seed) get other names."""
+        """Return the name of a model's space; runs with other items (quick, another file or seed)
+        get other names.
+        """
         source = self.recipe.sources[space.source]
         parts = [self.recipe.name, model.name, space.name]
         if replacement := self._replacement(source):

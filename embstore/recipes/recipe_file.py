@@ -1,4 +1,6 @@
-"""Read a recipe from a TOML file and a JSON file of published numbers, with errors that name the place and remedy."""
+"""Read a recipe from a TOML file and a JSON file of published numbers, with errors that name the
+place and remedy.
+"""
 
 import json
 import os
@@ -47,7 +49,8 @@ def load_recipe(name: str) -> Recipe:
     """Read a recipe by its name, or by the path of a TOML file.
 
     Raises:
-        UnknownNameError: There is no such recipe, or a name in it is unknown; lists the nearest names.
+        UnknownNameError: There is no such recipe, or a name in it is unknown; lists the nearest
+            names.
         UsageError: The file cannot be parsed, or a key is missing or invalid; names the place.
     """
     path = _FOLDER / f"{name}{SUFFIX}" if name in known_recipes() else Path(name)
@@ -59,7 +62,9 @@ def load_recipe(name: str) -> Recipe:
 
 
 def _load(path: Path) -> Recipe:
-    """Read a recipe from a TOML file, and check that its sources are datasets or files below its folder."""
+    """Read a recipe from a TOML file, and check that its sources are datasets or files below its
+    folder.
+    """
     document = _read(path, _parse_toml)
     recipe = parse_recipe(document, str(path), lambda file: _read(_beside(path, file), json.loads))
     for name in (name for source in recipe.sources.values() for name in source.datasets):
@@ -72,7 +77,9 @@ def _load(path: Path) -> Recipe:
 
 
 def _beside(recipe: Path, name: str) -> Path:
-    """Return the path of a file named in a recipe, which must be in the recipe's folder, also after links."""
+    """Return the path of a file named in a recipe, which must be in the recipe's folder, also after
+    links.
+    """
     path = recipe.parent / name
     if name in ("", ".", "..") or "/" in name or "\\" in name or not _is_below(path, recipe.parent):
         raise UsageError(
@@ -91,7 +98,9 @@ def _is_below(path: Path, folder: Path) -> bool:
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> Any:
-    """Read a text file and parse it; raise UsageError if it is too large, no UTF-8 or cannot be parsed."""
+    """Read a text file and parse it; raise UsageError if it is too large, no UTF-8 or cannot be
+    parsed.
+    """
     with disk.foreign(path, RecipeAccessError), open(path, "rb", opener=disk.open_regular) as file:
         data = file.read(_MAX_BYTES + 1)
     try:
@@ -132,19 +141,25 @@ _READERS: dict[Any, tuple[Callable[[Any], bool], str, Callable[[Any], Any]]] = {
     bool: (lambda value: isinstance(value, bool), "true or false", bool),
     Mapping[str, Any]: (lambda value: isinstance(value, dict), "a table", MappingProxyType),
 }
-"""The types of keys: whether a value is of the type, a description of valid values, and a conversion of these."""
+"""The types of keys: whether a value is of the type, a description of valid values, and a
+conversion of these.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Fields:
-    """A TOML or JSON table with typed access to its keys. Methods raise UsageError for a missing or invalid value."""
+    """A TOML or JSON table with typed access to its keys. Methods raise UsageError for a missing or
+    invalid value.
+    """
 
     values: Mapping[str, Any]
     place: str  # file and path of the table in messages: ``paper.toml: measures[2]``
     read_keys: list[str] = field(default_factory=list)
 
     def take(self, key: str, default: Any = MISSING) -> Any:
-        """Return the value of a key, of any type; the default, if there is one, for a missing key."""
+        """Return the value of a key, of any type; the default, if there is one, for a missing
+        key.
+        """
         self.read_keys.append(key)
         if key in self.values:
             return self.values[key]
@@ -153,11 +168,15 @@ class _Fields:
         return default
 
     def invalid(self, key: str, expected: str) -> UsageError:
-        """Return the error for a value of the wrong type or range; ``expected`` says what it must be."""
+        """Return the error for a value of the wrong type or range; ``expected`` says what it must
+        be.
+        """
         return UsageError(f"{self.place}: {key} must be {expected}, not {self.values[key]!r}.")
 
     def read(self, key: str, kind: Any, default: Any = MISSING) -> Any:
-        """Return the value of a key of one of the types in ``_READERS``, an enumeration, Template or Population."""
+        """Return the value of a key of one of the types in ``_READERS``, an enumeration, Template
+        or Population.
+        """
         value = self.take(key, default)
         if key not in self.values:
             return default
@@ -176,7 +195,8 @@ class _Fields:
         return convert(value)
 
     def record(self, kind: type[_T], **given: Any) -> _T:
-        """Return a data class of the values of the keys that are its fields; ``given`` are those read otherwise.
+        """Return a data class of the values of the keys that are its fields; ``given`` are those
+        read otherwise.
 
         Raises:
             UnknownNameError: The table has a key that was not read.
@@ -194,7 +214,9 @@ class _Fields:
         return kind(**given)
 
     def tables(self, key: str, *, optional: bool = False) -> Iterator["_Fields"]:
-        """Return the value of a key, a list of tables; empty if the key is missing and ``optional``."""
+        """Return the value of a key, a list of tables; empty if the key is missing and
+        ``optional``.
+        """
         value = self.take(key, [] if optional else MISSING)
         if not (value == [] and optional) and not _is_list(
             value, lambda entry: isinstance(entry, dict)
@@ -203,7 +225,9 @@ class _Fields:
         return (_Fields(entry, f"{self.place}: {key}[{i}]") for i, entry in enumerate(value))
 
     def check_known(self, kind: str, names: Iterable[Any], known: Iterable[str]) -> None:
-        """Raise UnknownNameError for the first of ``names`` that is not in ``known``; ``kind`` is a noun for them."""
+        """Raise UnknownNameError for the first of ``names`` that is not in ``known``; ``kind`` is a
+        noun for them.
+        """
         known = list(known)
         for name in names:
             if name not in known:
@@ -214,7 +238,9 @@ class _Fields:
         self.check_known("key", self.values, dict.fromkeys(self.read_keys))
 
     def located(self, check: Callable[..., _T], *values: Any) -> _T:
-        """Return ``check(*values)``; convert its errors to a UsageError that names the place of the table."""
+        """Return ``check(*values)``; convert its errors to a UsageError that names the place of the
+        table.
+        """
         try:
             return check(*values)
         except EmbstoreError as error:
@@ -257,7 +283,9 @@ def parse_recipe(document: Mapping[str, Any], place: str, figures: Callable[[str
 
 
 def _by_name(place: str, plural: str, entries: Iterable[_Named]) -> dict[str, _Named]:
-    """Return entries by name; raise UsageError, which begins with ``place``, if two have the same name."""
+    """Return entries by name; raise UsageError, which begins with ``place``, if two have the same
+    name.
+    """
     by_name: dict[str, _Named] = {}
     for entry in entries:
         if entry.name in by_name:
@@ -338,8 +366,8 @@ def _check_absent(table: _Fields, keys: Iterable[str], reason: str) -> None:
 def _with_figures(recipe: Recipe, document: Any, place: str) -> Recipe:
     """Return the recipe with the published numbers of a JSON document.
 
-    Each entry of ``figures`` has ``layers`` and a ``value``, or ``first_layer`` and the ``values`` of that layer and
-    those above it; and ``group`` if its measure has ``by``.
+    Each entry of ``figures`` has ``layers`` and a ``value``, or ``first_layer`` and the ``values``
+    of that layer and those above it; and ``group`` if its measure has ``by``.
     """
     if not isinstance(document, dict):
         raise UsageError(f"{place} must hold an object with 'sources' and 'figures'.")
@@ -358,7 +386,7 @@ def _with_figures(recipe: Recipe, document: Any, place: str) -> Recipe:
 
 def _parse_published(
     entry: _Fields, origins: Mapping[str, Any], spaces: Mapping[str, SpaceSpec]
-) -> Iterator[Published]:  # fmt: skip
+) -> Iterator[Published]:
     """Parse an entry of ``figures``: one published number, or one for each of several layers."""
     entry.check_known("source", [entry.read("source", str)], origins)
     entry.check_known("space", entry.read("spaces", tuple[str, ...], ()), spaces)
@@ -380,5 +408,6 @@ def _parse_published(
         if layers[0] not in (None, BEST, ALL) and not _is_count(layers[0], 0):
             raise entry.invalid("layers", f"a number, {BEST!r}, {ALL!r} or null")
     return (
-        entry.record(Published, layers=layer, value=value) for layer, value in zip(layers, values, strict=True)
-    )  # fmt: skip
+        entry.record(Published, layers=layer, value=value)
+        for layer, value in zip(layers, values, strict=True)
+    )

@@ -1,4 +1,6 @@
-"""Reproduce a paper: build the spaces of its recipe, query its metrics, and compare with the published numbers."""
+"""Reproduce a paper: build the spaces of its recipe, query its metrics, and compare with the
+published numbers.
+"""
 
 import re
 from collections import Counter
@@ -69,7 +71,8 @@ class LayerValue:
     n: int | None
     reason: str | None = None
     group: str | None = (
-        None  # group of the items, empty for those without a value of the column; None without groups
+        # group of the items, empty for those without a value of the column; None without groups
+        None
     )
 
 
@@ -92,8 +95,8 @@ class ReproduceOptions:
 def reproduce(store: StoreMethods, name: str, options: ReproduceOptions) -> Table:
     """Run a recipe: build its spaces, query its metrics, and compare with the published numbers.
 
-    Texts that are already embedded are not embedded again, so an interrupted run can be resumed. Progress is reported
-    by the stages of builds, then ``measure``, counted in queries.
+    Texts that are already embedded are not embedded again, so an interrupted run can be resumed.
+    Progress is reported by the stages of builds, then ``measure``, counted in queries.
     """
     run, notes = _plan_run(name, options)
     for step in run.builds:
@@ -119,27 +122,41 @@ def preview(name: str, options: ReproduceOptions) -> Table:
     builds = [
         blank
         | {
-            "step": "build", "model": step.model, "space": step.space, "unit": step.spec.unit.value,
-            "pooling": step.spec.pooling.value, "template": step.spec.template.pattern,
-            "sources": " ".join(step.sources) + (f", the first {step.limit} texts" if step.limit else ""),
+            "step": "build",
+            "model": step.model,
+            "space": step.space,
+            "unit": step.spec.unit.value,
+            "pooling": step.spec.pooling.value,
+            "template": step.spec.template.pattern,
+            "sources": (
+                " ".join(step.sources) + (f", the first {step.limit} texts" if step.limit else "")
+            ),
         }
         for step in run.builds
-    ]  # fmt: skip
+    ]
     queries = [
         blank
         | {
-            "step": "query", "model": planned.model, "metric": planned.measure.metric,
-            "column": planned.measure.column, "space": planned.query.space,
-            "figure": planned.measure.figure + (f" ({planned.measure.variant})" if planned.measure.variant else ""),
+            "step": "query",
+            "model": planned.model,
+            "metric": planned.measure.metric,
+            "column": planned.measure.column,
+            "space": planned.query.space,
+            "figure": (
+                planned.measure.figure
+                + (f" ({planned.measure.variant})" if planned.measure.variant else "")
+            ),
         }
         for planned in run.measures
         if isinstance(planned.query, PlannedQuery)
-    ]  # fmt: skip
+    ]
     return table([*builds, *queries], columns=PLAN_COLUMNS, notes=notes)
 
 
 def _plan_run(name: str, options: ReproduceOptions) -> tuple[Plan, list[str]]:
-    """Read a recipe, load the tokenizers of its models, and plan the run; return the plan with notes for the user."""
+    """Read a recipe, load the tokenizers of its models, and plan the run; return the plan with
+    notes for the user.
+    """
     check_seed(options.seed)
     recipe = load_recipe(name)
     check_metrics(recipe)
@@ -175,7 +192,9 @@ def _plan_run(name: str, options: ReproduceOptions) -> tuple[Plan, list[str]]:
 
 
 def check_metrics(recipe: Recipe) -> None:
-    """Check that measures fit their metrics (parameters, column, unit); raise UnknownNameError or UsageError."""
+    """Check that measures fit their metrics (parameters, column, unit); raise UnknownNameError or
+    UsageError.
+    """
     for measure in recipe.measures:
         metric = get_metric(measure.metric)
         metric.check(measure.parameters)
@@ -201,7 +220,9 @@ def check_metrics(recipe: Recipe) -> None:
 
 
 def _sentences(path: str) -> Sentences:
-    """Return the user's file of sentences, with the tag from its name and hash; raise SourceError if unreadable."""
+    """Return the user's file of sentences, with the tag from its name and hash; raise SourceError
+    if unreadable.
+    """
     file = Path(path)
     return Sentences(path, f"{re.sub(r'[^A-Za-z0-9_-]', '-', file.stem)}-{file_sha256(file)[:8]}")
 
@@ -224,10 +245,20 @@ def _traits(spec: str, recipe: Recipe, options: ReproduceOptions) -> CheckpointT
 def _build(store: StoreMethods, step: BuildStep, options: ReproduceOptions) -> list[str]:
     """Build a space, and return notes on the skipped texts."""
     report = store.build(
-        step.sources, models=step.model, unit=step.spec.unit.value, poolings=step.spec.pooling.value,
-        template=step.spec.template.pattern, limit=step.limit, per_text=step.per_text, seed=options.seed,
-        name=step.space, keep=step.keep, index="none", device=options.device, allow_pickle=options.allow_pickle,
-    )  # fmt: skip
+        step.sources,
+        models=step.model,
+        unit=step.spec.unit.value,
+        poolings=step.spec.pooling.value,
+        template=step.spec.template.pattern,
+        limit=step.limit,
+        per_text=step.per_text,
+        seed=options.seed,
+        name=step.space,
+        keep=step.keep,
+        index="none",
+        device=options.device,
+        allow_pickle=options.allow_pickle,
+    )
     return [
         f"{step.space}: {count} skipped: {reason}"
         for reason, count in sum(
@@ -237,7 +268,9 @@ def _build(store: StoreMethods, step: BuildStep, options: ReproduceOptions) -> l
 
 
 def _answer(store: StoreMethods, query: PlannedQuery) -> dict[str, list[LayerValue]] | str:
-    """Run a query: return the values of each column of its result at each layer, or the reason why there are none."""
+    """Run a query: return the values of each column of its result at each layer, or the reason why
+    there are none.
+    """
     layers = store.catalog.cards[query.space].layers
     n_blocks = layers.n_blocks
     members = layers.select(f"0-{n_blocks}").members
@@ -248,11 +281,17 @@ def _answer(store: StoreMethods, query: PlannedQuery) -> dict[str, list[LayerVal
             ids = _ids_of(store, query.space, query.population)
             return {"anisotropy": self_similarity(store.catalog, {query.space: ids}, members)}
         result = store.query(
-            query.metric, spaces=query.space, layers=f"0-{n_blocks}", where=_where(store, query),
-            sample=query.sample, seed=query.seed, transforms=query.transforms,
+            query.metric,
+            spaces=query.space,
+            layers=f"0-{n_blocks}",
+            where=_where(store, query),
+            sample=query.sample,
+            seed=query.seed,
+            transforms=query.transforms,
             **({"words": query.words} if query.words else {}),
-            **({"by": query.by, "bins": query.bins} if query.by else {}), **dict(query.parameters),
-        )  # fmt: skip
+            **({"by": query.by, "bins": query.bins} if query.by else {}),
+            **dict(query.parameters),
+        )
     except QueryError as error:
         return str(error)
     if len({(row["layer"], row.get("group")) for row in result}) < len(result):
@@ -264,7 +303,9 @@ def _answer(store: StoreMethods, query: PlannedQuery) -> dict[str, list[LayerVal
 
 
 def _layer_value(row: Mapping[str, Any], column: str) -> LayerValue:
-    """Return the value of a column in a row of a query's result; None with the reason if it is no number."""
+    """Return the value of a column in a row of a query's result; None with the reason if it is no
+    number.
+    """
     value = row[column]
     value = float(value) if isinstance(value, int | float) else None
     group = (row["group"] or "") if "group" in row else None
@@ -294,7 +335,9 @@ def _ids_of(store: StoreMethods, space: str, population: Population) -> Ids:
 def _answer_notes(
     query: PlannedQuery, answer: Mapping[str, Sequence[LayerValue]] | str
 ) -> list[str]:
-    """Return notes if a space has fewer items than the query's sample, or no item of some of its words."""
+    """Return notes if a space has fewer items than the query's sample, or no item of some of its
+    words.
+    """
     if isinstance(answer, str):
         return []
     notes: list[str] = []
@@ -324,10 +367,11 @@ def _padded_self_similarity(
 ) -> list[LayerValue]:
     """Compute the mean pairwise cosine of a sample of words and paddings, layer by layer.
 
-    As the code of Wolfe & Caliskan (2022) does, which draws an index from 1 to the sentence's length, inclusive, in a
-    batch padded on the right: never the first token, and the last index is one past the end. GPT-2's padding
-    is its end-of-text token. In a sentence of w words the padding has probability 1/w. Otherwise the draw is the word
-    of the occurrence, which was itself sampled from all w when the space was built; a first word is dropped.
+    As the code of Wolfe & Caliskan (2022) does, which draws an index from 1 to the sentence's
+    length, inclusive, in a batch padded on the right: never the first token, and the last index is
+    one past the end. GPT-2's padding is its end-of-text token. In a sentence of w words the padding
+    has probability 1/w. Otherwise the draw is the word of the occurrence, which was itself sampled
+    from all w when the space was built; a first word is dropped.
     """
     rng = np.random.default_rng(query.seed)
     items = catalog.items(catalog.ids(query.space).tolist())
@@ -359,9 +403,9 @@ def self_similarity(
 ) -> list[LayerValue]:
     """Compute the mean pairwise cosine of a multiset of items of some spaces, layer by layer.
 
-    (‖Σu‖² − n) / (n (n − 1)) over unit vectors u: eq. 1 of Wolfe & Caliskan (2022). Two copies of an item are a pair of
-    cosine 1. The multiset is split into sets without duplicates, whose sums are added. Ids that are not in their space
-    are ignored.
+    (‖Σu‖² − n) / (n (n − 1)) over unit vectors u: eq. 1 of Wolfe & Caliskan (2022). Two copies of
+    an item are a pair of cosine 1. The multiset is split into sets without duplicates, whose sums
+    are added. Ids that are not in their space are ignored.
     """
     sets = [
         (space, ids)
@@ -380,14 +424,17 @@ def self_similarity(
 
 
 def split_into_sets(ids: Ids) -> Iterator[Ids]:
-    """Split a multiset of ids into sets: the ids that occur at least once, at least twice and so on, each ascending."""
+    """Split a multiset of ids into sets: the ids that occur at least once, at least twice and so
+    on, each ascending.
+    """
     distinct, counts = np.unique(ids, return_counts=True)
     for times in range(1, max(counts, default=0) + 1):
         yield distinct[counts >= times]
 
 
 COLUMNS = (
-    "model", "figure", "variant", "layers", "layer", "published", "relation", "low", "high", "measured", "verdict",
+    "model", "figure", "variant", "layers", "layer", "published", "relation", "low", "high",
+    "measured", "verdict",
     "reason", "n", "source", "space", "metric",
 )  # fmt: skip
 TYPES = {
@@ -444,7 +491,9 @@ def judge(plan: Plan, answers: Answers) -> list[Row]:
 def _measured_rows(
     planned: PlannedMeasure, numbers: Sequence[Published], values: Sequence[LayerValue]
 ) -> list[Row]:
-    """Return a row for each layer, and for each published number on several layers or on a missing layer."""
+    """Return a row for each layer, and for each published number on several layers or on a missing
+    layer.
+    """
     rows = []
     for value in values:
         numbers_of_layer = [number for number in numbers if number.layers == value.layer]
@@ -462,7 +511,8 @@ def _measured_rows(
 def _over_layers(number: Published, values: Sequence[LayerValue]) -> LayerValue:
     """Aggregate values over layers for comparison with a published number on several layers.
 
-    ``best``: the maximum. ``all``: the least favourable value. Trend: the number of steps in the wrong direction.
+    ``best``: the maximum. ``all``: the least favourable value. Trend: the number of steps in the
+    wrong direction.
     """
     if undefined := next((value for value in values if value.value is None), None):
         return replace(undefined, reason=f"layer {undefined.layer}: {undefined.reason}")
@@ -482,7 +532,9 @@ def _row(
     *,
     reason: str | None = None,
 ) -> Row:
-    """Return the row of a measure: a published number, if any, and the measured one or the reason why there is none."""
+    """Return the row of a measure: a published number, if any, and the measured one or the reason
+    why there is none.
+    """
     measured = None if value is None else value.value
     verdict = Verdict.NOT_MEASURED
     if measured is not None:
@@ -495,11 +547,18 @@ def _row(
     if group is not None:
         group = f"{planned.measure.by} {group}" if group else f"no {planned.measure.by}"
     row = _without_value(
-        planned.model, planned.measure.figure, number, reason=reason if value is None else value.reason,
-        variant=", ".join(filter(None, (planned.space.label, planned.measure.variant, group))), low=low, high=high,
-        measured=measured, verdict=verdict.value, metric=planned.measure.metric,
+        planned.model,
+        planned.measure.figure,
+        number,
+        reason=reason if value is None else value.reason,
+        variant=", ".join(filter(None, (planned.space.label, planned.measure.variant, group))),
+        low=low,
+        high=high,
+        measured=measured,
+        verdict=verdict.value,
+        metric=planned.measure.metric,
         space=planned.query.space if isinstance(planned.query, PlannedQuery) else None,
-    )  # fmt: skip
+    )
     if value is not None:
         row |= {"layer": value.layer, "layers": row["layers"] or str(value.layer), "n": value.n}
     return row
@@ -525,7 +584,9 @@ def _unmeasured_row(plan: Plan, number: Published) -> Row:
 
 
 def _variant_rows(plan: Plan) -> list[Row]:
-    """Return a row without a number for each variant that the recipe omits, for each of its figures and models."""
+    """Return a row without a number for each variant that the recipe omits, for each of its figures
+    and models.
+    """
     return [
         _without_value(model, figure, None, variant=entry.variant, reason=entry.reason)
         for entry in plan.recipe.unmeasured
@@ -537,7 +598,9 @@ def _variant_rows(plan: Plan) -> list[Row]:
 
 
 def _without_value(model: str, figure: str, number: Published | None, **columns: Any) -> Row:
-    """Return a row that is not measured but for the given columns, with those of a published number, if any."""
+    """Return a row that is not measured but for the given columns, with those of a published
+    number, if any.
+    """
     row = dict.fromkeys(COLUMNS) | {
         "model": model,
         "figure": figure,
@@ -546,8 +609,11 @@ def _without_value(model: str, figure: str, number: Published | None, **columns:
     if number is not None:
         layers = None if number.layers is None else str(number.layers)
         row |= {
-            "layers": layers, "published": number.value, "relation": number.relation.value, "source": number.source,
-        }  # fmt: skip
+            "layers": layers,
+            "published": number.value,
+            "relation": number.relation.value,
+            "source": number.source,
+        }
     return row | columns
 
 

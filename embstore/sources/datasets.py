@@ -1,6 +1,8 @@
-"""List, fetch, add and open named datasets; those of papers with their URLs, SHA-256, layouts and references.
+"""List, fetch, add and open named datasets; those of papers with their URLs, SHA-256, layouts and
+references.
 
-The URLs name a commit, so that the files cannot change. Each line is a row, split at a separator; quotes are literal.
+The URLs name a commit, so that the files cannot change. Each line is a row, split at a separator;
+quotes are literal.
 """
 
 import csv
@@ -27,13 +29,16 @@ from embstore.sources.own import add_own, own_dataset, own_datasets
 from embstore.sources.rows import Row, Value, number_value, text_value
 
 COLUMNS = (
-    "name", "kind", "unit", "rows", "at_hand", "damaged", "columns", "score_min", "score_max", "licence", "help",
+    "name", "kind", "unit", "rows", "at_hand", "damaged", "columns", "score_min", "score_max",
+    "licence", "help",
     "citation", "address", "sha256", "file",
 )  # fmt: skip
 
 
 def _read_words(size: int) -> Iterator[Row]:
-    """Yield the most frequent English words of wordfreq, letters only, with their ``rank`` from 1."""
+    """Yield the most frequent English words of wordfreq, letters only, with their ``rank`` from
+    1.
+    """
     import wordfreq  # loads 25 MB of word lists, for this dataset only
 
     words = (word for word in wordfreq.iter_wordlist("en") if word.isalpha())
@@ -86,26 +91,33 @@ _STSB_CITATION = (
     " Task 1: Semantic Textual Similarity. SemEval, 1–14. https://doi.org/10.18653/v1/S17-2001"
 )
 _BELLEZZA: dict[str, source.ValueType] = {
-    "valence": float, "male_pleasantness": float, "female_pleasantness": float, "male_frequency": float,
+    "valence": float, "male_pleasantness": float, "female_pleasantness": float,
+    "male_frequency": float,
     "female_frequency": float, "combined_frequency": float,
 }  # fmt: skip
 _Records = Iterator[tuple[int, list[str]]]
 _POS_MARKS = ("-n", "-v", "-j")
 # The attribute words of ValNorm, as in Wolfe & Caliskan (2022).
 PLEASANT = (
-    "caress", "freedom", "health", "love", "peace", "cheer", "friend", "heaven", "loyal", "pleasure", "diamond",
-    "gentle", "honest", "lucky", "rainbow", "diploma", "gift", "honor", "miracle", "sunrise", "family", "happy",
+    "caress", "freedom", "health", "love", "peace", "cheer", "friend", "heaven", "loyal",
+    "pleasure", "diamond",
+    "gentle", "honest", "lucky", "rainbow", "diploma", "gift", "honor", "miracle", "sunrise",
+    "family", "happy",
     "laughter", "paradise", "vacation",
 )  # fmt: skip
 UNPLEASANT = (
-    "abuse", "crash", "filth", "murder", "sickness", "accident", "death", "grief", "poison", "stink", "assault",
-    "disaster", "hatred", "pollute", "tragedy", "divorce", "jail", "poverty", "ugly", "cancer", "kill",
+    "abuse", "crash", "filth", "murder", "sickness", "accident", "death", "grief", "poison",
+    "stink", "assault",
+    "disaster", "hatred", "pollute", "tragedy", "divorce", "jail", "poverty", "ugly", "cancer",
+    "kill",
     "rotten", "vomit", "agony", "prison",
 )  # fmt: skip
 
 
 def split_lines(lines: Iterator[str], separator: str) -> _Records:
-    """Yield the number and fields of each line. Quotes are not special: in STS-B they are part of the sentences."""
+    """Yield the number and fields of each line. Quotes are not special: in STS-B they are part of
+    the sentences.
+    """
     for number, line in enumerate(lines, 1):
         yield number, strip_terminator(line).split(separator)
 
@@ -115,10 +127,12 @@ class Layout:
     """The layout of a dataset's file."""
 
     separator: str
-    # Names of the first fields: ``text``, ``text_2``, columns of the dataset, or empty for unused fields.
+    # Names of the first fields: ``text``, ``text_2``, columns of the dataset, or empty for unused
+    # fields.
     fields: tuple[str, ...]
     header: bool = False  # whether the first line names the fields
-    # Whether each word ends with its part of speech (``-n``), which becomes the columns ``pos`` and ``pos_2``.
+    # Whether each word ends with its part of speech (``-n``), which becomes the columns ``pos`` and
+    # ``pos_2``.
     pos: bool = False
     records: Callable[[Iterator[str], str], _Records] = split_lines
 
@@ -131,7 +145,9 @@ class Layout:
                     yield self._row(columns, values, f"{path.name}:{number}")
 
     def _row(self, columns: dict[str, source.ValueType], values: list[str], place: str) -> Row:
-        """Return the row of one line's fields; raise SourceError if fields are missing or invalid."""
+        """Return the row of one line's fields; raise SourceError if fields are missing or
+        invalid.
+        """
         if len(values) < len(self.fields):
             raise SourceError(
                 f"{place}: {len(values)} values, and there should be {len(self.fields)}. Get the"
@@ -163,18 +179,31 @@ _SIMVERB_LAYOUT = Layout("\t", ("text", "text_2", "pos", "score", "relation"))
 _BELLEZZA_LAYOUT = Layout(
     ",",
     (
-        "text", "male_pleasantness", "female_pleasantness", "valence", "male_frequency", "female_frequency",
+        "text",
+        "male_pleasantness",
+        "female_pleasantness",
+        "valence",
+        "male_frequency",
+        "female_frequency",
         "combined_frequency",
     ),
     header=True,
-)  # fmt: skip
+)
 
 
 def _spec(
-    name: str, kind: str, rows: int, base: str, file: tuple[str, str], layout: Layout,
-    columns: dict[str, source.ValueType] = _SCORE, **attributes: Any,
-) -> source.DatasetSpec:  # fmt: skip
-    """Return the spec of a dataset whose ``file`` (name, SHA-256) is in the folder with the URL ``base``."""
+    name: str,
+    kind: str,
+    rows: int,
+    base: str,
+    file: tuple[str, str],
+    layout: Layout,
+    columns: dict[str, source.ValueType] = _SCORE,
+    **attributes: Any,
+) -> source.DatasetSpec:
+    """Return the spec of a dataset whose ``file`` (name, SHA-256) is in the folder with the URL
+    ``base``.
+    """
     file_name, sha256 = file
     content = source.DataFile(file_name, sha256, partial(layout.read, columns), base + file_name)
     return source.DatasetSpec(
@@ -183,10 +212,12 @@ def _spec(
 
 
 def wolfe2022_lines(lines: Iterator[str], separator: str) -> _Records:
-    """Yield the rows of STS-B as the code of Wolfe & Caliskan (2022) reads them (``sentence_evaluations.py``).
+    """Yield the rows of STS-B as the code of Wolfe & Caliskan (2022) reads them
+    (``sentence_evaluations.py``).
 
-    The code parses the tab-separated file as comma-separated, joins the values and splits them at tabs. So a value that
-    begins with a quote extends over the lines up to the next quote, and commas are lost.
+    The code parses the tab-separated file as comma-separated, joins the values and splits them at
+    tabs. So a value that begins with a quote extends over the lines up to the next quote, and
+    commas are lost.
     """
     reader = csv.reader(lines)
     first_line = 1
@@ -197,99 +228,179 @@ def wolfe2022_lines(lines: Iterator[str], separator: str) -> _Records:
 
 PUBLISHED = (
     _spec(
-        "rg65", source.WORD_PAIRS, 65, _WOLFE,
-        ("rg65.csv", "42dc8a52d3d58252f4c6b9fa3d6f38232c05ea8137d37f7bc8f203f2c99cc95d"), _TRIPLE,
+        "rg65",
+        source.WORD_PAIRS,
+        65,
+        _WOLFE,
+        ("rg65.csv", "42dc8a52d3d58252f4c6b9fa3d6f38232c05ea8137d37f7bc8f203f2c99cc95d"),
+        _TRIPLE,
         references=("rubenstein1965",),
         help="Similarity of 65 pairs of nouns, from 0 to 4.",
         scores=(0.02, 3.94),
-        citation="Herbert Rubenstein, John B. Goodenough (1965). Contextual correlates of synonymy. Communications of "
-        "the ACM 8(10), 627–633. https://doi.org/10.1145/365628.365657",
+        citation=(
+            "Herbert Rubenstein, John B. Goodenough (1965). Contextual correlates of synonymy."
+            " Communications of the ACM 8(10), 627–633. https://doi.org/10.1145/365628.365657"
+        ),
     ),
     _spec(
-        "wordsim353", source.WORD_PAIRS, 353, _WOLFE,
-        ("wordsim353.csv", "2371c9fd185be669345f9fdabe32b2e8df77b2471773a72e24cbd9fd55b03296"), _TRIPLE,
+        "wordsim353",
+        source.WORD_PAIRS,
+        353,
+        _WOLFE,
+        ("wordsim353.csv", "2371c9fd185be669345f9fdabe32b2e8df77b2471773a72e24cbd9fd55b03296"),
+        _TRIPLE,
         references=("finkelstein2002",),
-        help="Relatedness of 353 pairs of words, from 0 to 10; some with capitals, two pairs twice.",
+        help=(
+            "Relatedness of 353 pairs of words, from 0 to 10; some with capitals, two pairs twice."
+        ),
         scores=(0.23, 10.0),
-        citation="Lev Finkelstein, Evgeniy Gabrilovich, Yossi Matias, Ehud Rivlin, Zach Solan, Gadi Wolfman, Eytan "
-        "Ruppin (2002). Placing search in context: the concept revisited. ACM TOIS 20(1), 116–131. "
-        "https://doi.org/10.1145/503104.503110",
+        citation=(
+            "Lev Finkelstein, Evgeniy Gabrilovich, Yossi Matias, Ehud Rivlin, Zach Solan, Gadi"
+            " Wolfman, Eytan Ruppin (2002). Placing search in context: the concept revisited. ACM"
+            " TOIS 20(1), 116–131. https://doi.org/10.1145/503104.503110"
+        ),
     ),
     _spec(
-        "simlex999", source.WORD_PAIRS, 999, _WOLFE,
-        ("simlex999.csv", "1a87c84ca4cbb985103829b7bd7a2c0b7db08f1adaac6811ff1499aee61a3a46"), _TRIPLE,
+        "simlex999",
+        source.WORD_PAIRS,
+        999,
+        _WOLFE,
+        ("simlex999.csv", "1a87c84ca4cbb985103829b7bd7a2c0b7db08f1adaac6811ff1499aee61a3a46"),
+        _TRIPLE,
         references=("hill2015",),
         help="Similarity, not relatedness, of 999 pairs of words, from 0 to 10; one pair twice.",
         scores=(0.23, 9.8),
-        citation="Felix Hill, Roi Reichart, Anna Korhonen (2015). SimLex-999: Evaluating semantic models with "
-        "(genuine) similarity estimation. Computational Linguistics 41(4), 665–695. https://doi.org/10.1162/COLI_a_00237",
+        citation=(
+            "Felix Hill, Roi Reichart, Anna Korhonen (2015). SimLex-999: Evaluating semantic models"
+            " with (genuine) similarity estimation. Computational Linguistics 41(4), 665–695."
+            " https://doi.org/10.1162/COLI_a_00237"
+        ),
     ),
     _spec(
-        "simverb3500", source.WORD_PAIRS, 3500, _WOLFE,
-        ("SimVerb-3500.txt", "b58f68454cf9354b94ecd8bfd778ff2cc784a25fc7dca02bc695319ad2b4157e"), _SIMVERB_LAYOUT,
+        "simverb3500",
+        source.WORD_PAIRS,
+        3500,
+        _WOLFE,
+        ("SimVerb-3500.txt", "b58f68454cf9354b94ecd8bfd778ff2cc784a25fc7dca02bc695319ad2b4157e"),
+        _SIMVERB_LAYOUT,
         _SIMVERB,
         references=("gerz2016",),
-        help="Similarity of 3,500 pairs of verbs, from 0 to 10, with their relation; one pair twice.",
+        help=(
+            "Similarity of 3,500 pairs of verbs, from 0 to 10, with their relation; one pair twice."
+        ),
         scores=(0.0, 9.96),
-        citation="Daniela Gerz, Ivan Vulić, Felix Hill, Roi Reichart, Anna Korhonen (2016). SimVerb-3500: A "
-        "large-scale evaluation set of verb similarity. EMNLP, 2173–2182. https://doi.org/10.18653/v1/D16-1235",
+        citation=(
+            "Daniela Gerz, Ivan Vulić, Felix Hill, Roi Reichart, Anna Korhonen (2016)."
+            " SimVerb-3500: A large-scale evaluation set of verb similarity. EMNLP, 2173–2182."
+            " https://doi.org/10.18653/v1/D16-1235"
+        ),
     ),
     _spec(
-        "men", source.WORD_PAIRS, 3000, _VECTO,
+        "men",
+        source.WORD_PAIRS,
+        3000,
+        _VECTO,
         ("men.csv", "ee7efb13c361afe12a6b1a58654833f97029e0b0540859f8db503c2f75782e44"),
-        replace(_NUMBERED, pos=True), _POS,
+        replace(_NUMBERED, pos=True),
+        _POS,
         references=("bruni2014",),
         help="Relatedness of 3,000 pairs of words, from 0 to 50, with their parts of speech.",
         scores=(0.0, 50.0),
-        citation="Elia Bruni, Nam Khanh Tran, Marco Baroni (2014). Multimodal distributional semantics. Journal of "
-        "Artificial Intelligence Research 49, 1–47. https://doi.org/10.1613/jair.4135",
+        citation=(
+            "Elia Bruni, Nam Khanh Tran, Marco Baroni (2014). Multimodal distributional semantics."
+            " Journal of Artificial Intelligence Research 49, 1–47."
+            " https://doi.org/10.1613/jair.4135"
+        ),
     ),
     _spec(
-        "rw", source.WORD_PAIRS, 2034, _VECTO,
-        ("rw.csv", "b621a724cc748e4c722e97242da16f15bbb7d73bc7f9b1f6097c11051022a899"), _NUMBERED,
+        "rw",
+        source.WORD_PAIRS,
+        2034,
+        _VECTO,
+        ("rw.csv", "b621a724cc748e4c722e97242da16f15bbb7d73bc7f9b1f6097c11051022a899"),
+        _NUMBERED,
         references=("luong2013",),
         help="Similarity of 2,034 pairs of words, one of each pair rare, from 0 to 10.",
         scores=(0.0, 10.0),
-        citation="Minh-Thang Luong, Richard Socher, Christopher D. Manning (2013). Better word representations with "
-        "recursive neural networks for morphology. CoNLL, 104–113. https://aclanthology.org/W13-3512/",
+        citation=(
+            "Minh-Thang Luong, Richard Socher, Christopher D. Manning (2013). Better word"
+            " representations with recursive neural networks for morphology. CoNLL, 104–113."
+            " https://aclanthology.org/W13-3512/"
+        ),
     ),
     _spec(
-        "mturk771", source.WORD_PAIRS, 771, _VECTO,
-        ("mturk-771.csv", "04213b3c30625e3e9c8b88b51bbf1dc9837289f2fa3d70c119d44aa65be43b8c"), _NUMBERED,
+        "mturk771",
+        source.WORD_PAIRS,
+        771,
+        _VECTO,
+        ("mturk-771.csv", "04213b3c30625e3e9c8b88b51bbf1dc9837289f2fa3d70c119d44aa65be43b8c"),
+        _NUMBERED,
         references=("halawi2012",),
         help="Relatedness of 771 pairs of words, from 1 to 5.",
         scores=(1.0, 4.96),
-        citation="Guy Halawi, Gideon Dror, Evgeniy Gabrilovich, Yehuda Koren (2012). Large-scale learning of word "
-        "relatedness with constraints. KDD, 1406–1414. https://doi.org/10.1145/2339530.2339751",
+        citation=(
+            "Guy Halawi, Gideon Dror, Evgeniy Gabrilovich, Yehuda Koren (2012). Large-scale"
+            " learning of word relatedness with constraints. KDD, 1406–1414."
+            " https://doi.org/10.1145/2339530.2339751"
+        ),
     ),
     _spec(
-        "stsb", source.SENTENCE_PAIRS, 1379, _WOLFE, _STSB_FILE, Layout("\t", _STSB_FIELDS), _STSB,
+        "stsb",
+        source.SENTENCE_PAIRS,
+        1379,
+        _WOLFE,
+        _STSB_FILE,
+        Layout("\t", _STSB_FIELDS),
+        _STSB,
         references=("cer2017",),
-        help="Similarity of the 1,379 pairs of sentences of the STS Benchmark's test set, from 0 to 5.",
+        help=(
+            "Similarity of the 1,379 pairs of sentences of the STS Benchmark's test set, from 0"
+            " to 5."
+        ),
         scores=(0.0, 5.0),
         citation=_STSB_CITATION,
     ),
     _spec(
-        "stsb-wolfe2022", source.SENTENCE_PAIRS, 1273, _WOLFE, _STSB_FILE,
-        Layout("\t", _STSB_FIELDS, records=wolfe2022_lines), _STSB_WOLFE,
+        "stsb-wolfe2022",
+        source.SENTENCE_PAIRS,
+        1273,
+        _WOLFE,
+        _STSB_FILE,
+        Layout("\t", _STSB_FIELDS, records=wolfe2022_lines),
+        _STSB_WOLFE,
         references=("cer2017", "wolfe2022"),
-        help="The same file as the code of Wolfe & Caliskan (2022) reads it: 106 pairs are lost, 257 altered.",
+        help=(
+            "The same file as the code of Wolfe & Caliskan (2022) reads it: 106 pairs are lost, 257"
+            " altered."
+        ),
         scores=(0.0, 5.0),
         citation=_STSB_CITATION,
     ),
     _spec(
-        "bellezza", source.LEXICON, 399, _WOLFE,
-        ("Bellezza_Lexicon.csv", "730f4cf3909efbd6ba87d37fd9e1e9a1d7eb632497c8c27e24623a19ffaa84e0"), _BELLEZZA_LAYOUT,
+        "bellezza",
+        source.LEXICON,
+        399,
+        _WOLFE,
+        (
+            "Bellezza_Lexicon.csv",
+            "730f4cf3909efbd6ba87d37fd9e1e9a1d7eb632497c8c27e24623a19ffaa84e0",
+        ),
+        _BELLEZZA_LAYOUT,
         _BELLEZZA,
         references=("bellezza1986",),
-        help="Valence of 399 words, from 1 to 5; builds also embed the 25 + 25 attribute words of ValNorm.",
+        help=(
+            "Valence of 399 words, from 1 to 5; builds also embed the 25 + 25 attribute words of"
+            " ValNorm."
+        ),
         scores=(1.22, 4.83),
-        citation="Francis S. Bellezza, Anthony G. Greenwald, Mahzarin R. Banaji (1986). Words high and low in "
-        "pleasantness as rated by male and female college students. Behavior Research Methods, Instruments, & "
-        "Computers 18(3), 299–303. https://doi.org/10.3758/BF03204403",
+        citation=(
+            "Francis S. Bellezza, Anthony G. Greenwald, Mahzarin R. Banaji (1986). Words high and"
+            " low in pleasantness as rated by male and female college students. Behavior Research"
+            " Methods, Instruments, & Computers 18(3), 299–303. https://doi.org/10.3758/BF03204403"
+        ),
         extra=(*PLEASANT, *UNPLEASANT),
     ),
-)  # fmt: skip
+)
 
 
 DATASETS: Mapping[str, source.DatasetSpec] = {spec.name: spec for spec in (WORDS, *PUBLISHED)}
@@ -345,7 +456,8 @@ def open_dataset(spec: str, dataset: source.DatasetSpec) -> source.Source:
             f"{spec}: the dataset {name!r} has {n_available:,} texts. Ask for at most"
             f" {name}:{n_available}."
         )
-    # With its default size it has the same name as without, so that the store does not hold it under two names.
+    # With its default size it has the same name as without, so that the store does not hold it
+    # under two names.
     stored_name = name if size == dataset.rows else f"{name}:{size}"
     return source.Source(stored_name, partial(content, size), dataset)
 
@@ -364,7 +476,9 @@ def fetch_dataset(name: str) -> Path | None:
 
 
 def _get_dataset(name: str) -> source.DatasetSpec:
-    """Return the dataset of a name; raise UnknownNameError if there is none, or if a size follows (``words:5000``)."""
+    """Return the dataset of a name; raise UnknownNameError if there is none, or if a size follows
+    (``words:5000``).
+    """
     spec = find_dataset(name)
     if spec is None or ":" in name:
         raise UnknownNameError("dataset", name, known_datasets(), "embstore datasets lists them.")
@@ -372,7 +486,9 @@ def _get_dataset(name: str) -> source.DatasetSpec:
 
 
 def fetch_datasets(names: Sequence[str]) -> dict[str, Path | None]:
-    """Download the files of datasets; if one fails, continue with the others before raising an error."""
+    """Download the files of datasets; if one fails, continue with the others before raising an
+    error.
+    """
     for name in names:
         _get_dataset(name)
     paths: dict[str, Path | None] = {}
@@ -397,15 +513,24 @@ def fetch_datasets(names: Sequence[str]) -> dict[str, Path | None]:
 
 
 def missing_datasets(sources: Iterable[str]) -> list[str]:
-    """Return the published datasets among some sources that must be downloaded before they can be read."""
+    """Return the published datasets among some sources that must be downloaded before they can be
+    read.
+    """
     named = dict.fromkeys(name for name in sources if name in DATASETS)
     return [name for name in named if not source.is_at_hand(DATASETS[name])]
 
 
 def add_dataset(
-    name: str, file: Path, *, kind: str | None = None, columns: Sequence[str] = (), unit: str = "word",
-    header: bool = True, delimiter: str | None = None, comment: str | None = None,
-) -> source.DatasetSpec:  # fmt: skip
+    name: str,
+    file: Path,
+    *,
+    kind: str | None = None,
+    columns: Sequence[str] = (),
+    unit: str = "word",
+    header: bool = True,
+    delimiter: str | None = None,
+    comment: str | None = None,
+) -> source.DatasetSpec:
     """Add a dataset: a copy of a published one, whose SHA-256 is checked, or a user's own table."""
     given = {"header": None if header else False, "delimiter": delimiter, "comment": comment}
     layout = {option: value for option, value in given.items() if value is not None}
@@ -439,8 +564,9 @@ def add_dataset(
 def list_datasets(specs: Collection[source.DatasetSpec] | None = None) -> Table:
     """Return a table with one row per dataset; by default of all known datasets.
 
-    A dataset is ``at_hand`` if it can be read without a download. One whose file has a wrong SHA-256 is ``damaged``
-    instead, and one whose file cannot be read neither; notes give the reasons and remedies.
+    A dataset is ``at_hand`` if it can be read without a download. One whose file has a wrong
+    SHA-256 is ``damaged`` instead, and one whose file cannot be read neither; notes give the
+    reasons and remedies.
     """
     if specs is None:
         specs = known_datasets().values()
@@ -455,10 +581,22 @@ def list_datasets(specs: Collection[source.DatasetSpec] | None = None) -> Table:
         low, high = spec.scores or (None, None)
         file = spec.content if isinstance(spec.content, source.DataFile) else None
         values = (
-            spec.name, spec.kind, spec.unit.value, spec.rows, is_readable and damage is None, damage is not None,
-            list(spec.columns), low, high, spec.licence or None, spec.help, spec.citation or None,
-            file and file.address, file and file.sha256, file and str(source.path_of(file)),
-        )  # fmt: skip
+            spec.name,
+            spec.kind,
+            spec.unit.value,
+            spec.rows,
+            is_readable and damage is None,
+            damage is not None,
+            list(spec.columns),
+            low,
+            high,
+            spec.licence or None,
+            spec.help,
+            spec.citation or None,
+            file and file.address,
+            file and file.sha256,
+            file and str(source.path_of(file)),
+        )
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     shown_states = ("at_hand", "damaged") if any(row["damaged"] for row in rows) else ("at_hand",)
     shown = Pivot(

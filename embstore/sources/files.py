@@ -1,7 +1,8 @@
 r"""Open and read the files of sources; system errors are reported with the name of the source.
 
-Unlike the files of a store (:mod:`embstore.base.disk`), they may be symbolic links. Lines end at ``\n``, ``\r\n`` or
-``\r``; ``str.splitlines`` would also split at ``\x0b``, ``\x85`` or ``\u2028``, which may be part of a text.
+Unlike the files of a store (:mod:`embstore.base.disk`), they may be symbolic links. Lines end at
+``\n``, ``\r\n`` or ``\r``; ``str.splitlines`` would also split at ``\x0b``, ``\x85`` or ``\u2028``,
+which may be part of a text.
 """
 
 import hashlib
@@ -24,7 +25,9 @@ from embstore.sources.rows import EMPTY_LINE, Blank, Row, Rows, row_or_blank
 GZIP_SUFFIX = ".gz"
 
 MAX_TEXT_CHARS = 1 << 28
-"""Maximum length of a line or CSV value, so that a single line or an unclosed quote does not fill the memory."""
+"""Maximum length of a line or CSV value, so that a single line or an unclosed quote does not fill
+the memory.
+"""
 
 Lines = Callable[[], Iterator[str]]
 # surrogateescape turns an invalid byte 0xNN into U+DCNN; valid UTF-8 never decodes to these.
@@ -45,7 +48,9 @@ def read_binary(path: Path) -> bytes:
 
 @contextmanager
 def open_decompressed(path: Path, name: str) -> Iterator[IO[bytes]]:
-    """Open a file for reading within a ``with`` block; a file named ``….gz`` is decompressed while it is read."""
+    """Open a file for reading within a ``with`` block; a file named ``….gz`` is decompressed while
+    it is read.
+    """
     with open_binary(path, name) as stream:
         if path.suffix.lower() != GZIP_SUFFIX:
             yield stream
@@ -64,7 +69,9 @@ def open_decompressed(path: Path, name: str) -> Iterator[IO[bytes]]:
 
 
 def file_type(path: Path) -> str:
-    """Return the suffix of a file in lower case; of a compressed file, the suffix before ``.gz``."""
+    """Return the suffix of a file in lower case; of a compressed file, the suffix before
+    ``.gz``.
+    """
     suffix = path.suffix.lower()
     return Path(path.stem).suffix.lower() if suffix == GZIP_SUFFIX else suffix
 
@@ -90,7 +97,9 @@ def unreadable(name: str, error: OSError) -> SourceError:
 
 
 class _File(io.FileIO):
-    """An open file of a source, whose system errors are SourceAccessErrors with the name of the source."""
+    """An open file of a source, whose system errors are SourceAccessErrors with the name of the
+    source.
+    """
 
     def __init__(self, path: Path, name: str) -> None:
         self._path, self._name = path, name
@@ -113,11 +122,13 @@ def file_sha256(path: Path) -> str:
 
 
 def decode_lines(stream: IO[bytes], name: str, *, newline: str = "") -> Iterator[str]:
-    r"""Yield the lines of a stream of UTF-8 with their terminators, without a byte order mark; the stream is left open.
+    r"""Yield the lines of a stream of UTF-8 with their terminators, without a byte order mark; the
+    stream is left open.
 
     With ``newline=""`` a line ends at ``\n``, ``\r\n`` and ``\r``, with ``"\n"`` at ``\n`` only.
     """
-    # "utf-8-sig" would ignore a file of the first two bytes of a byte order mark, so the mark is removed by hand.
+    # "utf-8-sig" would ignore a file of the first two bytes of a byte order mark, so the mark is
+    # removed by hand.
     wrapper = TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline=newline)
     try:
         for number, line in enumerate(iter(partial(wrapper.readline, MAX_TEXT_CHARS + 1), ""), 1):
@@ -158,7 +169,9 @@ def text_reader(lines: Lines, name: str) -> Rows:
 
 @dataclass(slots=True)
 class LineEnds:
-    r"""Counts the line ends of a source: a lone ``\r`` among lines that end with ``\n`` may be part of a text."""
+    r"""Counts the line ends of a source: a lone ``\r`` among lines that end with ``\n`` may be part
+    of a text.
+    """
 
     name: str
     n_feeds: int = 0

@@ -74,9 +74,10 @@ def open_source(
 ) -> Source:
     """Open a source, and check it as far as possible without reading all of it.
 
-    ``spec`` is a dataset (``words``, ``words:5000``), ``-`` for standard input (or ``stdin`` in its place), or a path;
-    a dataset takes precedence over a file of its name: ``./words``. The texts are in the ``columns`` of a table, in
-    this order within each row; by default in its only column, else in the one named ``text``.
+    ``spec`` is a dataset (``words``, ``words:5000``), ``-`` for standard input (or ``stdin`` in its
+    place), or a path; a dataset takes precedence over a file of its name: ``./words``. The texts
+    are in the ``columns`` of a table, in this order within each row; by default in its only column,
+    else in the one named ``text``.
     """
     delimiter = parse_delimiter(delimiter)
     if (delimiter or not header) and file_type(Path(spec)) not in DELIMITED:
@@ -124,7 +125,9 @@ def open_source(
 
 
 def is_known_type(spec: str) -> bool:
-    """Return whether a path ends like a file of texts, or like one that is often given in the place of such a file."""
+    """Return whether a path ends like a file of texts, or like one that is often given in the place
+    of such a file.
+    """
     path = Path(spec)
     return file_type(path) in (TEXT_SUFFIX, *TABLES, *_REMEDIES) or path.suffix.lower() in _REMEDIES
 
@@ -209,7 +212,8 @@ def _stdin_lines(stream: TextIO | BinaryIO | None) -> Lines:
             )
         if (given := unread.pop()) is None:
             raise SourceError(f"{_STDIN_NAME} is closed. Give a file.")
-        # The underlying bytes are decoded as UTF-8 whatever the locale, and invalid bytes are reported.
+        # The underlying bytes are decoded as UTF-8 whatever the locale, and invalid bytes are
+        # reported.
         binary = getattr(given, "buffer", given)
         if isinstance(given, StringIO):
             binary = BytesIO(given.read().encode("utf-8", "surrogatepass"))
@@ -222,7 +226,8 @@ def _stdin_lines(stream: TextIO | BinaryIO | None) -> Lines:
 class GivenTexts:
     """Texts that a caller gives in Python, which are read once."""
 
-    # Strings, or pairs of a string and a mapping from columns to values; None and NaN are missing texts.
+    # Strings, or pairs of a string and a mapping from columns to values; None and NaN are missing
+    # texts.
     texts: Iterable[object]
     targets: rows.Targets | None = None
 

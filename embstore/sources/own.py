@@ -1,9 +1,11 @@
-"""Add and read a user's own datasets: files in the folder of datasets, each described by a JSON document.
+"""Add and read a user's own datasets: files in the folder of datasets, each described by a JSON
+document.
 
-Analogies have the format of Google's questions-words.txt, or that of BATS: a section begins with a line ``: name``;
-under it, a line has either the four words of a question, a b c d (a is to b as c is to d: Google), or a pair, a word
-and its answers separated by slashes (BATS): each ordered pair of pairs of a section then is a question. A BATS folder
-is read as the sections of its files, by the names of these.
+Analogies have the format of Google's questions-words.txt, or that of BATS: a section begins with a
+line ``: name``; under it, a line has either the four words of a question, a b c d (a is to b as c
+is to d: Google), or a pair, a word and its answers separated by slashes (BATS): each ordered pair
+of pairs of a section then is a question. A BATS folder is read as the sections of its files, by the
+names of these.
 """
 
 import hashlib
@@ -60,18 +62,21 @@ SUFFIX = ".txt"
 class OwnTable:
     """The layout of a user's table."""
 
-    # Columns of the texts, one or two, each with those of its span if it has one; then the column of the score or
-    # value.
+    # Columns of the texts, one or two, each with those of its span if it has one; then the column
+    # of the score or value.
     columns: tuple[str, ...]
     suffix: str
     name: str
-    # Unit of its texts. Pairs of occurrences without columns of spans have their targets in brackets.
+    # Unit of its texts. Pairs of occurrences without columns of spans have their targets in
+    # brackets.
     unit: Unit = Unit.WORD
     layout: Mapping[str, Any] = field(default_factory=dict)  # options of :func:`read_records`
 
     @property
     def value(self) -> str:
-        """Name of the number's column in the store; the table's own name could be that of another column there."""
+        """Name of the number's column in the store; the table's own name could be that of another
+        column there.
+        """
         return "value" if len(self.columns) == 2 else "score"
 
     def read(self, path: Path) -> Iterator[Row]:
@@ -127,12 +132,19 @@ def own_dataset(name: str) -> source.DatasetSpec | None:
 
 
 def add_own(
-    name: str, file: Path, kind: str, columns: Sequence[str], unit: str, other_names: Sequence[str],
+    name: str,
+    file: Path,
+    kind: str,
+    columns: Sequence[str],
+    unit: str,
+    other_names: Sequence[str],
     layout: Mapping[str, Any],
-) -> source.DatasetSpec:  # fmt: skip
-    """Check a user's table, file or folder of analogies, and copy it to the folder of datasets; replace a namesake.
+) -> source.DatasetSpec:
+    """Check a user's table, file or folder of analogies, and copy it to the folder of datasets;
+    replace a namesake.
 
-    ``layout`` are those options of CSV and TSV files that are given: header (False), delimiter and comment.
+    ``layout`` are those options of CSV and TSV files that are given: header (False), delimiter and
+    comment.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
@@ -198,9 +210,11 @@ def _store(
 ) -> source.DatasetSpec:
     """Copy the content of a user's file to the folder of datasets, and write its document."""
     own = {
-        "name": name, "file": f"{name}{suffix}", "original": file.name or str(file),
+        "name": name,
+        "file": f"{name}{suffix}",
+        "original": file.name or str(file),
         "sha256": hashlib.sha256(content).hexdigest(),
-    }  # fmt: skip
+    }
     folder = source.data_folder() / _FOLDER
     source.write_file(folder / f"{name}{suffix}", content)
     source.write_file(
@@ -230,7 +244,9 @@ def _read_spec(path: Path) -> source.DatasetSpec:
 
 
 def _spec_of(name: str, document: dict[str, Any]) -> source.DatasetSpec:
-    """Return the description of a user's dataset, from its document; raise ValueError if that is inconsistent."""
+    """Return the description of a user's dataset, from its document; raise ValueError if that is
+    inconsistent.
+    """
     suffix, is_table = Path(document["file"]).suffix, document["kind"] != source.ANALOGIES
     known = TABLES if is_table else (SUFFIX,)
     if document["name"] != name or document["file"] != f"{name}{suffix}" or suffix not in known:
@@ -243,10 +259,16 @@ def _spec_of(name: str, document: dict[str, Any]) -> source.DatasetSpec:
     )
     if not is_table:
         return source.DatasetSpec(
-            name, source.ANALOGIES, unit, document["rows"], {"section": str, "answers": str},
-            source.DataFile(file, sha256, lambda path: _questions_in(files.file_lines(path, original), original)),
+            name,
+            source.ANALOGIES,
+            unit,
+            document["rows"],
+            {"section": str, "answers": str},
+            source.DataFile(
+                file, sha256, lambda path: _questions_in(files.file_lines(path, original), original)
+            ),
             help=f"Your own analogies, {original}.",
-        )  # fmt: skip
+        )
     layout: dict[str, Any] = {
         name: document[name] for name in ("header", "delimiter", "comment") if name in document
     }
@@ -254,16 +276,24 @@ def _spec_of(name: str, document: dict[str, Any]) -> source.DatasetSpec:
     low, high = document["scores"]
     kind = _PAIRS[unit] if document["kind"] == "pairs" else source.LEXICON
     return source.DatasetSpec(
-        name, kind, unit, document["rows"], {table.value: float}, source.DataFile(file, sha256, table.read),
-        help=f"Your own table, {original}.", scores=(low, high),
-    )  # fmt: skip
+        name,
+        kind,
+        unit,
+        document["rows"],
+        {table.value: float},
+        source.DataFile(file, sha256, table.read),
+        help=f"Your own table, {original}.",
+        scores=(low, high),
+    )
 
 
 _Pair = tuple[str, tuple[str, ...], str]  # a word, its right answers, and its place in the file
 
 
 def _questions_in(lines: Iterable[str], name: str) -> Iterator[Row]:
-    """Yield the questions of a text: four texts, and further right answers, with ``section`` and ``answers``."""
+    """Yield the questions of a text: four texts, and further right answers, with ``section`` and
+    ``answers``.
+    """
     section, pairs = Path(name).stem, list[_Pair]()
     for number, line in enumerate(lines, 1):
         content, place = line.strip(), f"{name}:{number}"
@@ -295,7 +325,9 @@ def _questions_in(lines: Iterable[str], name: str) -> Iterator[Row]:
 
 
 def _questions(section: str, pairs: list[_Pair]) -> Iterator[Row]:
-    """Yield a question for each ordered pair of pairs; the first answer of the first pair is in the question."""
+    """Yield a question for each ordered pair of pairs; the first answer of the first pair is in the
+    question.
+    """
     for (first, (answer, *_), _), (second, answers, origin) in permutations(pairs, 2):
         yield _question(section, (first, answer, second), answers, origin)
 
@@ -308,7 +340,9 @@ def _question(
 
 
 def load_analogies(file: Path) -> tuple[bytes, int]:
-    """Return the text of a file of analogies, or of a folder of BATS as one text, and the number of its questions."""
+    """Return the text of a file of analogies, or of a folder of BATS as one text, and the number of
+    its questions.
+    """
     if file.is_dir():
         parts = sorted(file.rglob(f"*{SUFFIX}"))
     elif files.file_type(file) == SUFFIX:

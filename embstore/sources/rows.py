@@ -1,4 +1,6 @@
-"""Define rows of a source, their values, the columns to keep, the targets of sentences, and what a table is."""
+"""Define rows of a source, their values, the columns to keep, the targets of sentences, and what a
+table is.
+"""
 
 import math
 import re
@@ -28,8 +30,8 @@ class Row:
 
     text: str  # neither empty nor whitespace only
     origin: str  # place in the source, for messages: ``words.txt:12``, ``pairs.csv:12 (right)``
-    # Column → value: of a dataset, those of ``DatasetSpec.columns``; of a file, those to keep with the text: numbers,
-    # booleans, strings, None, or cells without a type (:class:`Cell`).
+    # Column → value: of a dataset, those of ``DatasetSpec.columns``; of a file, those to keep with
+    # the text: numbers, booleans, strings, None, or cells without a type (:class:`Cell`).
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES, hash=False)
     text_2: str | None = None
     spans: tuple[Span, ...] = ()  # span of the target in each text; empty for whole texts
@@ -45,8 +47,8 @@ class Row:
 class Blank:
     """A line or cell of a source without a text, which is counted and not embedded.
 
-    The reason is ``empty line``, ``empty value`` (an empty or whitespace-only cell) or ``missing value`` (null, absent,
-    or beyond the end of a short row).
+    The reason is ``empty line``, ``empty value`` (an empty or whitespace-only cell) or
+    ``missing value`` (null, absent, or beyond the end of a short row).
     """
 
     origin: str
@@ -54,7 +56,9 @@ class Blank:
 
 
 Rows = Callable[[], Iterator[Row | Blank | str]]
-"""A function that yields the rows of a source, and remarks: sentences for the user about how it was read."""
+"""A function that yields the rows of a source, and remarks: sentences for the user about how it was
+read.
+"""
 
 
 _ADD_ONE = "Give a source with at least one text."
@@ -118,7 +122,9 @@ def number_value(value: object, place: str) -> float:
 
 
 def label_value(value: object, place: str) -> float:
-    """Return a value as :func:`number_value` does; a boolean, ``T``, ``F``, ``true`` or ``false`` is 1 or 0."""
+    """Return a value as :func:`number_value` does; a boolean, ``T``, ``F``, ``true`` or ``false``
+    is 1 or 0.
+    """
     label = str(value).strip().lower()
     return (
         float(label[0] == "t")
@@ -128,13 +134,17 @@ def label_value(value: object, place: str) -> float:
 
 
 class Cell(str):
-    """A value of a file without types (CSV, TSV): its column decides whether it is a number, a boolean or a text."""
+    """A value of a file without types (CSV, TSV): its column decides whether it is a number, a
+    boolean or a text.
+    """
 
     __slots__ = ()
 
 
 def as_cell(value: object) -> Cell | None:
-    """Return a value of a file without types as a cell; None if it is missing, empty or whitespace only."""
+    """Return a value of a file without types as a cell; None if it is missing, empty or whitespace
+    only.
+    """
     return Cell(value) if isinstance(value, str) and value and not value.isspace() else None
 
 
@@ -181,7 +191,8 @@ class Table:
     """A file of rows with named columns, which can be read several times.
 
     Attributes:
-        names: Names of the columns; of an open-ended table those of the first row: others may have more.
+        names: Names of the columns; of an open-ended table those of the first row: others may have
+            more.
         hint: Sentence for messages about columns.
         first_remarks: Sentences about how it is read, known before its first record.
         remarks: Sentences about how it was read, known after its last record.
@@ -203,7 +214,9 @@ class Table:
         """Raise SourceError if the type of a column says that its values are no texts."""
 
     def keeping_problem(self, column: str) -> str | None:
-        """Return why the values of a column cannot be kept; None if they can, as far as its type says."""
+        """Return why the values of a column cannot be kept; None if they can, as far as its type
+        says.
+        """
         return None
 
 
@@ -265,7 +278,9 @@ class Targets:
 
 
 def in_brackets(rows: Rows, targets: Targets | None) -> Rows:
-    """Return a function that yields the rows of a source, with brackets removed and their content as target, if so."""
+    """Return a function that yields the rows of a source, with brackets removed and their content
+    as target, if so.
+    """
     if targets is None or not targets.in_brackets:
         return rows
     return lambda: (remove_brackets(row) if isinstance(row, Row) else row for row in rows())
@@ -288,7 +303,9 @@ def remove_brackets(row: Row) -> Row:
 
 @dataclass(slots=True)
 class PartedWords:
-    """Counts the spans that begin or end inside a word, which offsets of another kind often do; notes the first one."""
+    """Counts the spans that begin or end inside a word, which offsets of another kind often do;
+    notes the first one.
+    """
 
     name: str
     n: int = 0
@@ -378,7 +395,9 @@ def _offset(value: object, place: str) -> int:
 
 
 def _in_other_units(text: str, start: int, end: int) -> str:
-    """Return what a span of bytes or UTF-16 units would be, if it is one, as a part of a sentence; else nothing."""
+    """Return what a span of bytes or UTF-16 units would be, if it is one, as a part of a sentence;
+    else nothing.
+    """
     if 0 <= start < end and not text.isascii():
         for unit, encoding, size in (("UTF-8 bytes", "utf-8", 1), ("UTF-16 units", "utf-16-le", 2)):
             data = text.encode(encoding, "surrogatepass")
@@ -393,7 +412,9 @@ def _in_other_units(text: str, start: int, end: int) -> str:
 
 
 def _is_inside_cluster(text: str, offset: int) -> bool:
-    """Return whether an offset is between the code points of one character as a reader sees it (UAX #29)."""
+    """Return whether an offset is between the code points of one character as a reader sees it (UAX
+    #29).
+    """
     if offset in (0, len(text)) or text[offset].isascii():
         return False
     import regex  # takes 20 ms to load, which only texts beyond ASCII need

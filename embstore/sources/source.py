@@ -1,4 +1,6 @@
-"""Define an opened source, and the description of a dataset; find, check, download and write the files of datasets."""
+"""Define an opened source, and the description of a dataset; find, check, download and write the
+files of datasets.
+"""
 
 import hashlib
 import os
@@ -38,8 +40,8 @@ class DatasetSpec:
     kind: str
     unit: Unit
     rows: int  # number of rows; for generated content, the default number
-    # Column → type of ``Row.values``; the first is the score of a pair, the value of a lexicon's word or the section
-    # of a question.
+    # Column → type of ``Row.values``; the first is the score of a pair, the value of a lexicon's
+    # word or the section of a question.
     columns: Mapping[str, ValueType] = field(hash=False)
     content: (
         Callable[[int], Iterator[Row]] | DataFile
@@ -67,7 +69,9 @@ class Source:
 
     @property
     def stored_name(self) -> str | None:
-        """Name of the dataset in the store (``words``, ``words_5000``); None for files and standard input."""
+        """Name of the dataset in the store (``words``, ``words_5000``); None for files and standard
+        input.
+        """
         return None if self.dataset is None else self.name.replace(":", "_")
 
     def rows(self) -> Iterator[Row | Blank]:
@@ -127,7 +131,9 @@ _CHUNK_BYTES = 1 << 12
 
 
 def data_folder() -> Path:
-    """Return the folder of datasets, which may not exist: ``$EMBSTORE_DATA``, else in the user's cache folder."""
+    """Return the folder of datasets, which may not exist: ``$EMBSTORE_DATA``, else in the user's
+    cache folder.
+    """
     folder = os.environ.get(VARIABLE)
     return Path(folder) if folder else installation.user_cache_folder("datasets")
 
@@ -156,7 +162,9 @@ def check_cached(spec: DatasetSpec, file: DataFile) -> Path:
 
 
 def describe_damage(spec: DatasetSpec) -> str | None:
-    """Return a message if the file of a dataset exists and does not have the right SHA-256, else None."""
+    """Return a message if the file of a dataset exists and does not have the right SHA-256, else
+    None.
+    """
     if not isinstance(file := spec.content, DataFile) or not is_file(path := path_of(file)):
         return None
     if (sha256 := file_sha256(path)) == file.sha256:
@@ -221,7 +229,9 @@ def download(spec: DatasetSpec, file: DataFile) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return the message of the innermost cause of a library's error: ``Name or service not known``."""
+    """Return the message of the innermost cause of a library's error:
+    ``Name or service not known``.
+    """
     response = getattr(error, "response", None)
     if response is not None:
         return f"the server says {response.status_code} {response.reason}"

@@ -1,8 +1,8 @@
 """Read CSV, TSV, JSON Lines and Parquet.
 
-CSV is parsed strictly with the quoting of RFC 4180: an unclosed quote is an error. TSV has no quoting (IANA
-text/tab-separated-values): a quote is part of the text. Of JSON Lines, each line is an object. Parquet
-is read in batches, of the chosen columns only.
+CSV is parsed strictly with the quoting of RFC 4180: an unclosed quote is an error. TSV has no
+quoting (IANA text/tab-separated-values): a quote is part of the text. Of JSON Lines, each line is
+an object. Parquet is read in batches, of the chosen columns only.
 """
 
 import csv
@@ -88,7 +88,9 @@ class DelimitedTable(Table):
             )
 
     def remark_on_header(self) -> None:
-        """Remark that the first line was taken for the name of the only column, if it may be a text."""
+        """Remark that the first line was taken for the name of the only column, if it may be a
+        text.
+        """
         [first, *more] = self.names
         if self._has_header and not more and first.strip().lower() not in _PLAIN_NAMES:
             self.first_remarks.append(
@@ -119,7 +121,9 @@ class DelimitedTable(Table):
         self.remarks = ends.remarks()
 
     def _lines(self, ends: LineEnds) -> Iterator[tuple[int, list[str]]]:
-        """Yield the line on which each record begins, and its values, none for an empty line; count the line ends."""
+        """Yield the line on which each record begins, and its values, none for an empty line; count
+        the line ends.
+        """
         # The limit applies to the whole process: it is only raised, so that no other reader breaks.
         csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_CHARS))
         last, is_first = "", True
@@ -134,9 +138,11 @@ class DelimitedTable(Table):
                 yield "\n" if is_comment else last
 
         reader = csv.reader(
-            lines(), delimiter=self._delimiter, strict=True,
+            lines(),
+            delimiter=self._delimiter,
+            strict=True,
             quoting=csv.QUOTE_MINIMAL if self._is_quoted else csv.QUOTE_NONE,
-        )  # fmt: skip
+        )
         while True:
             first_line, is_first = reader.line_num + 1, True
             try:
@@ -154,7 +160,9 @@ class DelimitedTable(Table):
 
 
 def parse_delimiter(text: str | None) -> str | None:
-    r"""Return the delimiter that the user named: a character, ``tab``, ``\t``, ``comma``, ``semicolon`` or ``pipe``."""
+    r"""Return the delimiter that the user named: a character, ``tab``, ``\t``, ``comma``,
+    ``semicolon`` or ``pipe``.
+    """
     if text is None:
         return None
     delimiter = _NAMES.get(text, text) if len(text) > 1 else text
@@ -171,8 +179,9 @@ def find_delimiter(
 ) -> tuple[str, bool]:
     """Detect the delimiter of a table; return it, and whether it differs from the usual one.
 
-    A character is a possible delimiter if splitting at it gives each of the first 100 records the same number of
-    values, two or more. Ambiguous tables are refused, so that joined cells are never taken for texts.
+    A character is a possible delimiter if splitting at it gives each of the first 100 records the
+    same number of values, two or more. Ambiguous tables are refused, so that joined cells are never
+    taken for texts.
     """
     lines: list[str] = []
     try:
@@ -310,7 +319,9 @@ class ParquetTable(Table):
         return f"it is of type {self._schema.field(column).type}"
 
     def _is_of(self, column: str, *kinds: str) -> bool:
-        """Return whether a column, possibly dictionary-encoded, is of one of the types that pyarrow tests by name."""
+        """Return whether a column, possibly dictionary-encoded, is of one of the types that pyarrow
+        tests by name.
+        """
         import pyarrow.types as types  # type: ignore[import-untyped, unused-ignore]
 
         kind = self._schema.field(column).type
@@ -333,7 +344,9 @@ class ParquetTable(Table):
 
 
 def _plan(metadata: Any, columns: Sequence[str]) -> tuple[int, list[str]]:
-    """Return the number of rows that decompress to about 64 MiB at most, and the columns with dictionaries."""
+    """Return the number of rows that decompress to about 64 MiB at most, and the columns with
+    dictionaries.
+    """
     n_rows, dictionaries = _BATCH_ROWS, list[str]()
     first = metadata.row_group(0) if metadata.num_row_groups else None
     tops = (
@@ -351,7 +364,8 @@ def _plan(metadata: Any, columns: Sequence[str]) -> tuple[int, list[str]]:
                 "DICTIONARY" in encoding for encoding in leaf.encodings
             ):
                 dictionaries.append(column)
-            # With delta encoding, a value may extend the previous one: each may have nearly all bytes.
+            # With delta encoding, a value may extend the previous one: each may have nearly all
+            # bytes.
             row_bytes = (
                 encoded
                 if "DELTA_BYTE_ARRAY" in leaf.encodings
@@ -363,7 +377,9 @@ def _plan(metadata: Any, columns: Sequence[str]) -> tuple[int, list[str]]:
 
 @contextmanager
 def parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
-    """Open a Parquet file within a ``with`` block, and raise SourceError for what pyarrow reports of it."""
+    """Open a Parquet file within a ``with`` block, and raise SourceError for what pyarrow reports
+    of it.
+    """
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
     import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
 

@@ -1,4 +1,6 @@
-"""Read the texts of a table, of whatever format, from the chosen columns, with their targets and the values to keep."""
+"""Read the texts of a table, of whatever format, from the chosen columns, with their targets and
+the values to keep.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,13 +46,21 @@ def _table(
 
 
 def open_table(
-    path: Path, name: str, suffix: str, columns: Sequence[str], *, keep: rows.Keep, header: bool, delimiter: str | None,
+    path: Path,
+    name: str,
+    suffix: str,
+    columns: Sequence[str],
+    *,
+    keep: rows.Keep,
+    header: bool,
+    delimiter: str | None,
     targets: rows.Targets | None = None,
-) -> rows.Rows:  # fmt: skip
+) -> rows.Rows:
     """Return a function that yields the texts in some columns of a table, with the values to keep.
 
-    A header names the columns of CSV and TSV files; without one they are called 1, 2, 3 … The delimiter of their
-    columns is detected if it is None. With targets that columns give, each text has the span of its target.
+    A header names the columns of CSV and TSV files; without one they are called 1, 2, 3 … The
+    delimiter of their columns is detected if it is None. With targets that columns give, each text
+    has the span of its target.
     """
     of_targets = () if targets is None else targets.columns
     if of_targets and len(columns) > 1:
@@ -77,10 +87,17 @@ def open_table(
 
 
 def read_records(
-    path: Path, name: str, suffix: str, columns: Sequence[str], *, header: bool = True, delimiter: str | None = None,
+    path: Path,
+    name: str,
+    suffix: str,
+    columns: Sequence[str],
+    *,
+    header: bool = True,
+    delimiter: str | None = None,
     comment: str | None = None,
-) -> Iterator[tuple[str, Sequence[object]]]:  # fmt: skip
-    """Yield the place of each row of a table (``pairs.csv:12``) and its values in some columns, of any type.
+) -> Iterator[tuple[str, Sequence[object]]]:
+    """Yield the place of each row of a table (``pairs.csv:12``) and its values in some columns, of
+    any type.
 
     Empty lines, and those of a CSV or TSV file that begin with ``comment``, are left out.
     """
@@ -144,7 +161,8 @@ def _rows(
 ) -> Iterator[rows.Row | rows.Blank | str]:
     """Yield remarks on how a table is read, its rows, and what is known after the last of them.
 
-    Since later rows of an open-ended table may have further columns, a column that none has is an error in the end.
+    Since later rows of an open-ended table may have further columns, a column that none has is an
+    error in the end.
     """
     kept, parted = KeptColumns.choose(table, keep, texts), rows.PartedWords(table.name)
     of_targets = () if targets is None else targets.columns

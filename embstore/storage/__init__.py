@@ -1,1 +1,3 @@
-"""Read and write the files of a store, by their manifest: the only package that imports DuckDB and obstore."""
+"""Read and write the files of a store, by their manifest: the only package that imports DuckDB and
+obstore.
+"""

@@ -1,8 +1,8 @@
 """Store answers of queries, and read them again.
 
-An answer is derived, and may be deleted at any time: a file, named by a hash of the question. No lock is needed: a file
-is written atomically, and checked when it is read. They are in the store's folder; those of a store at a URL in its
-folder of the cache.
+An answer is derived, and may be deleted at any time: a file, named by a hash of the question. No
+lock is needed: a file is written atomically, and checked when it is read. They are in the store's
+folder; those of a store at a URL in its folder of the cache.
 """
 
 import hashlib
@@ -31,7 +31,8 @@ class Answer(NamedTuple):
         rows: Values of the columns, without the space and layer.
         notes: Remarks that belong to the result.
         across: Columns that a displayed table spreads horizontally.
-        from_sums: Whether it was computed from summaries alone, which is as fast as reading a stored answer.
+        from_sums: Whether it was computed from summaries alone, which is as fast as reading a
+            stored answer.
     """
 
     rows: tuple[dict[str, Any], ...]

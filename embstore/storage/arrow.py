@@ -1,6 +1,7 @@
 """Convert between Python, NumPy and Arrow without pandas.
 
-``pa.array`` and ``to_numpy`` import pandas where it is installed, to see whether it is in use: 50 MB and 0.3 s.
+``pa.array`` and ``to_numpy`` import pandas where it is installed, to see whether it is in use: 50
+MB and 0.3 s.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,9 @@ def from_numpy(values: NDArray[Any], type: pa.DataType | None = None) -> pa.Arra
 
 
 def numpy_type(type: pa.DataType) -> np.dtype[Any]:
-    """Return the type of NumPy for numbers or booleans of an Arrow type; pyarrow's own method may load pandas."""
+    """Return the type of NumPy for numbers or booleans of an Arrow type; pyarrow's own method may
+    load pandas.
+    """
     if pa.types.is_boolean(type):
         return np.dtype(np.bool_)
     kind = "f" if pa.types.is_floating(type) else "u" if pa.types.is_unsigned_integer(type) else "i"

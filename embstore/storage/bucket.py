@@ -1,7 +1,8 @@
 """Read and write the objects of a bucket below a URL; alone imports obstore.
 
-What is read from a server may be lost on the way, and so may the reply to what was written. Requests are tried again by
-obstore. A commit is one object that must not be replaced: see :meth:`Bucket.put_new`.
+What is read from a server may be lost on the way, and so may the reply to what was written.
+Requests are tried again by obstore. A commit is one object that must not be replaced: see
+:meth:`Bucket.put_new`.
 """
 
 import os
@@ -29,7 +30,8 @@ from embstore.storage.objects import ObjectInfo, Objects
 SCHEMES = ("s3", "gs", "az")
 
 _CLIENT_OPTIONS = (
-    "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only", "pool_idle_timeout",
+    "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only",
+    "pool_idle_timeout",
     "proxy_ca_certificate", "proxy_excludes", "proxy_url", "timeout", "user_agent",
 )  # fmt: skip
 RETRIES = {"max_retries": 7}  # some two seconds of an address without a server
@@ -121,7 +123,9 @@ class ServedObjects(Objects):
             ) from None
 
     def _reason(self, error: Exception) -> str:
-        """Return the server's own code and message if it gave any, else the first line of the error."""
+        """Return the server's own code and message if it gave any, else the first line of the
+        error.
+        """
         given = {
             name: text.partition("\n")[0] for name, text in re.findall(_FROM_SERVER, str(error))
         }
@@ -134,7 +138,9 @@ class ServedObjects(Objects):
         return self._without_secrets(str(error).partition("\n")[0])
 
     def _without_secrets(self, text: str) -> str:
-        """Return a message without the values of secret options and variables, queries of URLs, and bytes of keys."""
+        """Return a message without the values of secret options and variables, queries of URLs, and
+        bytes of keys.
+        """
         of_environment = [
             value
             for name, value in os.environ.items()
@@ -156,11 +162,18 @@ class Bucket(ServedObjects):
         super().__init__(
             url,
             lambda store: store.from_url(
-                url, config=config or None, client_options=client, retry_config=RETRIES,
+                url,
+                config=config or None,
+                client_options=client,
+                retry_config=RETRIES,
                 credential_provider=_credentials(url, config),
             ),
-            (value for name, value in self._options.items() if re.search(_IS_SECRET, name) and value),
-        )  # fmt: skip
+            (
+                value
+                for name, value in self._options.items()
+                if re.search(_IS_SECRET, name) and value
+            ),
+        )
 
     def __reduce__(self) -> tuple[type["Bucket"], tuple[str, dict[str, str]]]:
         return Bucket, (self.url, self._options)
@@ -195,10 +208,12 @@ class Bucket(ServedObjects):
             )
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """Create an object that must not be replaced, in one request; return False if there is another of this key.
+        """Create an object that must not be replaced, in one request; return False if there is
+        another of this key.
 
-        The server's answer is not trusted: "it exists" may be about the own request, whose first reply was lost. So
-        after any error the object is read back, and counts as written only if it has exactly these bytes.
+        The server's answer is not trusted: "it exists" may be about the own request, whose first
+        reply was lost. So after any error the object is read back, and counts as written only if it
+        has exactly these bytes.
         """
         try:
             with self._errors("written", key):
@@ -271,7 +286,9 @@ def _info(found: Mapping[str, Any]) -> ObjectInfo:
 
 
 def _configuration(url: str, options: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return the options of the bucket, and those of the client, from those that a user gives and the environment."""
+    """Return the options of the bucket, and those of the client, from those that a user gives and
+    the environment.
+    """
     config = dict(options)
     client: dict[str, Any] = {"timeout": TIMEOUT}
     client |= {name: config.pop(name) for name in _CLIENT_OPTIONS if name in config}
@@ -292,7 +309,8 @@ def _configuration(url: str, options: Mapping[str, str]) -> tuple[dict[str, str]
 
 
 def _credentials(url: str, options: Mapping[str, str]) -> Any:
-    """Return boto3's credentials, which include profiles and single sign-on, if it is installed and none are given.
+    """Return boto3's credentials, which include profiles and single sign-on, if it is installed and
+    none are given.
 
     obstore itself reads the environment and asks the metadata services of clouds.
     """

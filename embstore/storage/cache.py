@@ -1,8 +1,9 @@
-"""Give the files of a store as files of this machine: those of a folder, or whole copies of objects in a cache.
+"""Give the files of a store as files of this machine: those of a folder, or whole copies of objects
+in a cache.
 
-A file of a store at a URL is fetched whole when it is first used, compared with its hash in the manifest, and kept in a
-folder of the cache under its key, which has its hash: it is never stale. If the cache is full, the files that were not
-used for the longest time go first.
+A file of a store at a URL is fetched whole when it is first used, compared with its hash in the
+manifest, and kept in a folder of the cache under its key, which has its hash: it is never stale. If
+the cache is full, the files that were not used for the longest time go first.
 """
 
 import errno
@@ -37,7 +38,8 @@ class StoreFiles:
 
     Attributes:
         objects: Objects of the store.
-        root: Folder with the files of the store, or with copies of them; derived files are there too.
+        root: Folder with the files of the store, or with copies of them; derived files are there
+            too.
         name: Folder or URL of the store, as messages name it.
     """
 
@@ -56,7 +58,9 @@ class StoreFiles:
 
     @classmethod
     def of_folder(cls, root: "Path | StoreFiles") -> "StoreFiles":
-        """Return the files of the store in a folder, which may not exist; files of a store are returned as they are."""
+        """Return the files of the store in a folder, which may not exist; files of a store are
+        returned as they are.
+        """
         return root if isinstance(root, StoreFiles) else cls(Folder(disk.resolved(root)))
 
     @property
@@ -84,7 +88,9 @@ class StoreFiles:
         return found
 
     def _check_other_files(self) -> None:
-        """Raise StoreError if the folder has files, but no manifest, or the bucket has a store of an older format."""
+        """Raise StoreError if the folder has files, but no manifest, or the bucket has a store of
+        an older format.
+        """
         if not self.is_local:
             if next(self.objects.list("manifests"), None):
                 raise manifest.older_format(self.name, 3)
@@ -114,7 +120,9 @@ class StoreFiles:
             )
 
     def commit(self, change: Change | Edit) -> Manifest:
-        """Commit a change, or what a function makes of the newest manifest; see :func:`.manifest.commit`."""
+        """Commit a change, or what a function makes of the newest manifest; see
+        :func:`.manifest.commit`.
+        """
         edit = (lambda _: change) if isinstance(change, Change) else change
         self._known = manifest.commit(self.objects, edit, self._known)
         return self._known
@@ -128,7 +136,9 @@ class StoreFiles:
         return [StoredFile(self, key, named.files[key]) for key in found]
 
     def fetch(self, files: "Iterable[StoredFile]") -> list[Path]:
-        """Return the paths of files on this machine; those of a store at a URL are fetched at the same time."""
+        """Return the paths of files on this machine; those of a store at a URL are fetched at the
+        same time.
+        """
         files = [*files]
         if self.is_local:
             for folder in {(self.root / file.key).parent for file in files} - self._folders:
@@ -162,7 +172,9 @@ class StoreFiles:
             disk.replace(temp, target)
 
     def write(self, files: Mapping[str, Path]) -> None:
-        """Store files by key from temporary ones, which are moved; of a store at a URL, copies stay in the cache."""
+        """Store files by key from temporary ones, which are moved; of a store at a URL, copies stay
+        in the cache.
+        """
         with self._beginning:
             if self._known is None and self.find_manifest() is None:
                 self.commit(
@@ -182,12 +194,15 @@ class StoreFiles:
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:
-        """Provide the path of a new temporary file on the disk of the files, removed when the context ends."""
+        """Provide the path of a new temporary file on the disk of the files, removed when the
+        context ends.
+        """
         with atomic.temporary(self.root) as temp:
             yield temp
 
     def check(self, file: "StoredFile", also: Callable[[], object] | None = None) -> None:
-        """Raise DamagedError unless the content of a file has its hash, once until the file changes.
+        """Raise DamagedError unless the content of a file has its hash, once until the file
+        changes.
 
         Args:
             file: The file.
@@ -209,12 +224,16 @@ class StoreFiles:
             self._checked[file.key] = stamp
 
     def is_outdated(self, named: Manifest) -> bool:
-        """Return whether files that a manifest names are of the store no more, so that they may be gone."""
+        """Return whether files that a manifest names are of the store no more, so that they may be
+        gone.
+        """
         newest = self.find_manifest()
         return newest is None or not newest.files.keys() >= named.files.keys()
 
     def collect(self) -> None:
-        """Delete what no manifest of the last day names, manifests before it, and what killed processes left."""
+        """Delete what no manifest of the last day names, manifests before it, and what killed
+        processes left.
+        """
         self.discard_leftovers()
         self.objects.delete(self.garbage())
 
@@ -225,7 +244,9 @@ class StoreFiles:
                 atomic.discard_leftovers(folder)
 
     def garbage(self) -> list[str]:
-        """Return the keys of the files that no manifest of the last day names, and of manifests before it."""
+        """Return the keys of the files that no manifest of the last day names, and of manifests
+        before it.
+        """
         named = self.manifest()
         newest = keys.manifest_key(named.number)
         garbage = []
@@ -265,7 +286,9 @@ class StoredFile:
         return f"{self.files.name}/{self.key}"
 
     def check(self) -> None:
-        """Raise DamagedError unless the content has the hash in the manifest, once until the file changes."""
+        """Raise DamagedError unless the content has the hash in the manifest, once until the file
+        changes.
+        """
         self.files.check(self)
 
     def damage(self, cause: object) -> DamagedError:
@@ -303,7 +326,9 @@ def max_bytes() -> int:
 
 
 def folder_for(url: str, endpoint: str = "") -> Path:
-    """Return the folder of the cache for a URL, created; its name begins with what is readable of the URL."""
+    """Return the folder of the cache for a URL, created; its name begins with what is readable of
+    the URL.
+    """
     digest = hashlib.sha256(f"{url}\n{endpoint}".encode()).hexdigest()[:16]
     folder = cache_folder() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', url)[:60]}-{digest}"
     with writing_to_cache():
@@ -330,7 +355,9 @@ def _use(path: Path, n_bytes: int) -> bool:
 
 
 def make_room(n_bytes: int, kept: set[Path]) -> None:
-    """Delete the files of the cache that were not used for the longest time until some bytes fit below its limit."""
+    """Delete the files of the cache that were not used for the longest time until some bytes fit
+    below its limit.
+    """
     if n_bytes > max_bytes():
         raise RemoteError(
             f"the cache {cache_folder()} is too small: {show_size(n_bytes)} are needed at once, and"

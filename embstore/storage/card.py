@@ -1,4 +1,5 @@
-"""Read, write and compare the cards of spaces, which record everything that their vectors depend on.
+"""Read, write and compare the cards of spaces, which record everything that their vectors depend
+on.
 
 Spaces and layers are selected here by the names that a user gives.
 """
@@ -39,8 +40,8 @@ CARD_FORMAT = 2
 MAX_BLOCKS = 4096
 """Largest number of blocks of a model, as the schema has it."""
 
-# Fields that must agree between builds that write into one space. Versions of libraries and dates may differ, and so
-# may the location of a checkpoint with the same files.
+# Fields that must agree between builds that write into one space. Versions of libraries and dates
+# may differ, and so may the location of a checkpoint with the same files.
 _FINGERPRINT = ("weights_sha256", "tokenizer_sha256", "config_sha256")
 _WEIGHTS = ("weights_dtype", "untrained")
 _IDENTITY = (
@@ -65,27 +66,33 @@ class Card:
 
     Attributes:
         model: Short name of the checkpoint in this store.
-        checkpoint: Hugging Face id, or the folder's name for a local checkpoint; the file's name of imported vectors.
+        checkpoint: Hugging Face id, or the folder's name for a local checkpoint; the file's name of
+            imported vectors.
         revision: Commit on the hub; None for a local checkpoint.
-        weights_sha256: SHA-256 of the weights (of an untrained model, of its random ones), or of imported files; with
-            that of the tokenizer's files and of ``config.json``, the checkpoint's fingerprint.
+        weights_sha256: SHA-256 of the weights (of an untrained model, of its random ones), or of
+            imported files; with that of the tokenizer's files and of ``config.json``, the
+            checkpoint's fingerprint.
         architecture: Name of the loaded model class.
         dtype: Stored dtype, ``float32`` or ``float16``.
         max_tokens: Maximum length of a passage in tokens.
         versions: Versions of the libraries that wrote the first shard.
         created: Time of creation in UTC (ISO 8601).
-        layer_check: Version of the check that established the layer numbers; None for imported vectors.
-        word_boundaries: Rule, Unicode version and library of the word segmentation, for occurrences; None for other
-            units.
-        revision_name: Branch, tag or commit that was asked for, or name of a local folder with the checkpoint of a
-            training step; None if no revision was named.
-        imported: Of vectors that were made elsewhere: ``format``, ``files`` (name, SHA-256 and bytes of each), and
-            ``origin`` (the card of the space that they were exported from, if known). None for vectors of a checkpoint,
-            which alone have hashes of a tokenizer and a configuration.
-        weights_dtype: Type of the weights and of the computation: ``float32``, ``bfloat16`` or ``float16``.
+        layer_check: Version of the check that established the layer numbers; None for imported
+            vectors.
+        word_boundaries: Rule, Unicode version and library of the word segmentation, for
+            occurrences; None for other units.
+        revision_name: Branch, tag or commit that was asked for, or name of a local folder with the
+            checkpoint of a training step; None if no revision was named.
+        imported: Of vectors that were made elsewhere: ``format``, ``files`` (name, SHA-256 and
+            bytes of each), and ``origin`` (the card of the space that they were exported from, if
+            known). None for vectors of a checkpoint, which alone have hashes of a tokenizer and a
+            configuration.
+        weights_dtype: Type of the weights and of the computation: ``float32``, ``bfloat16`` or
+            ``float16``.
         untrained: Random seed of an untrained model; None for the checkpoint's own weights.
-        recipe: Of pooling ``model``: what the checkpoint's own recipe does beside the model (pooling modes, modules
-            with the SHA-256 of their weights, maximum length, lower case) and the text of the prompt. None otherwise.
+        recipe: Of pooling ``model``: what the checkpoint's own recipe does beside the model
+            (pooling modes, modules with the SHA-256 of their weights, maximum length, lower case)
+            and the text of the prompt. None otherwise.
     """
 
     space: str
@@ -146,7 +153,9 @@ class Card:
         return tuple(getattr(self, name) for name in _FINGERPRINT)
 
     def differences(self, other: Self) -> dict[str, tuple[Any, Any]]:
-        """Return the fields that differ and must agree for one space: field → (own value, value of the other)."""
+        """Return the fields that differ and must agree for one space: field → (own value, value of
+        the other).
+        """
         own, others = self._comparable, other._comparable
         different = {
             name: (own[name], others[name]) for name in _IDENTITY if own[name] != others[name]
@@ -162,14 +171,18 @@ class Card:
         return different
 
     def check_same_space(self, card: Self) -> None:
-        """Raise SpaceMismatchError, with the differences, unless another card describes the same space."""
+        """Raise SpaceMismatchError, with the differences, unless another card describes the same
+        space.
+        """
         if different := self.describe_differences(card):
             raise SpaceMismatchError(
                 f"the space {self.space!r} exists and is another one: its {different}. {_REMEDY}"
             )
 
     def describe_differences(self, other: Self) -> str:
-        """Return :meth:`differences` as text, such as ``dim is 384, not 768``; empty for the same space."""
+        """Return :meth:`differences` as text, such as ``dim is 384, not 768``; empty for the same
+        space.
+        """
         different = self.differences(other)
         return "; ".join(
             f"{name} is {_short(a)}, not {_short(b)}" for name, (a, b) in different.items()
@@ -177,7 +190,9 @@ class Card:
 
     @property
     def _comparable(self) -> dict[str, Any]:
-        """The card as a JSON document, with the fields that documents leave out if they have the usual value."""
+        """The card as a JSON document, with the fields that documents leave out if they have the
+        usual value.
+        """
         return {name: getattr(self, name) for name in _WEIGHTS} | self.to_dict()
 
     def to_dict(self) -> dict[str, Any]:
@@ -255,7 +270,9 @@ def read_card(file: StoredFile, space: str) -> Card:
 
 
 def _short(value: Any) -> str:
-    """Return a value of a card as text of at most 64 characters; of a SHA-256, its first 12 digits."""
+    """Return a value of a card as text of at most 64 characters; of a SHA-256, its first 12
+    digits.
+    """
     if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
         return f'"{value[:12]}…"'
     text = json.dumps(value, ensure_ascii=False)
@@ -278,8 +295,8 @@ class SpaceFilter:
         unit: ``word``, ``sentence`` or ``occurrence``.
         pooling: Name of a pooling.
         template: Exact template.
-        revisions: Branches, tags, commits or folders that the checkpoints' revisions are named by, several or one, also
-            with commas.
+        revisions: Branches, tags, commits or folders that the checkpoints' revisions are named by,
+            several or one, also with commas.
     """
 
     models: str | Sequence[str] = ()
@@ -315,9 +332,13 @@ class SpaceFilter:
         ]
         if not found:
             parts = {
-                "model": ",".join(self.models), "space": ",".join(self.spaces), "unit": self.unit,
-                "pooling": self.pooling, "template": self.template, "revision": ",".join(self.revisions),
-            }  # fmt: skip
+                "model": ",".join(self.models),
+                "space": ",".join(self.spaces),
+                "unit": self.unit,
+                "pooling": self.pooling,
+                "template": self.template,
+                "revision": ",".join(self.revisions),
+            }
             described = ", ".join(f"{name} {value!r}" for name, value in parts.items() if value)
             raise QueryError(f"no space matches {described}. The store holds: {', '.join(cards)}.")
         return found
@@ -354,8 +375,8 @@ def select_layers(
     Each space contributes the layers that it has, since models differ in their number of layers.
 
     Returns:
-        The layers of each space that has any of them, and notes: for each part of ``spec`` missing in a space, and for
-        each range that ends above all layers.
+        The layers of each space that has any of them, and notes: for each part of ``spec`` missing
+        in a space, and for each range that ends above all layers.
     """
     if not spec.strip():
         raise UsageError(

@@ -55,7 +55,9 @@ class Catalog:
         self._ids: dict[str, Ids] = {}
 
     def _list(self) -> bool:
-        """Read the manifest and the cards; return False if another process has replaced a card meanwhile."""
+        """Read the manifest and the cards; return False if another process has replaced a card
+        meanwhile.
+        """
         self.manifest = self.files.manifest()
         try:
             named = {
@@ -112,12 +114,16 @@ class Catalog:
 
     @property
     def is_newest(self) -> bool:
-        """Whether nothing was committed since the store was listed: no space, shard, text, column or dataset."""
+        """Whether nothing was committed since the store was listed: no space, shard, text, column
+        or dataset.
+        """
         return self.files.manifest() is self.manifest
 
     @property
     def is_outdated(self) -> bool:
-        """Whether listed files may be gone, because they were replaced or their space was removed."""
+        """Whether listed files may be gone, because they were replaced or their space was
+        removed.
+        """
         return self.files.is_outdated(self.manifest)
 
     def shards(self, space: str, layer: int) -> tuple[Shard, ...]:
@@ -136,7 +142,9 @@ class Catalog:
         return found
 
     def vectors(self, space: str, layer: int, only: Ids | None = None) -> LayerVectors:
-        """Return the vectors of a layer of a space, optionally only of items with some ids, ascending."""
+        """Return the vectors of a layer of a space, optionally only of items with some ids,
+        ascending.
+        """
         return LayerVectors(self.shards(space, layer), self.cards[space].dim, only)
 
     def index(self, space: str, layer: int) -> StoredFile | None:
@@ -153,7 +161,9 @@ class Catalog:
         return space not in self.cards or not self.items_of(space).n
 
     def summaries(self, space: str) -> Mapping[int, Summary]:
-        """Return the sums of a space, by layer id: the stored ones, or those of its vectors if these are of others."""
+        """Return the sums of a space, by layer id: the stored ones, or those of its vectors if
+        these are of others.
+        """
         card = self.cards[space]
         for file in self._named(keys.SUMS, space):
             if ItemSet.of_entry(file.entry) == self.items_of(space):
@@ -198,9 +208,11 @@ class Catalog:
         return self._tables.ids()
 
     def select(self, where: str, limits: Limits = NO_LIMITS, space: str | None = None) -> Ids:
-        """Return the ids of the items for which an SQL expression over their columns is true, ascending.
+        """Return the ids of the items for which an SQL expression over their columns is true,
+        ascending.
 
-        The columns are those of the view ``items``, stored ones, built-in ones, and of a space its ``n_tokens``.
+        The columns are those of the view ``items``, stored ones, built-in ones, and of a space its
+        ``n_tokens``.
         """
         return self.users_sql.select(where, limits, space)
 
@@ -224,11 +236,15 @@ class Catalog:
         return [found[item] for item in sorted(found)]
 
     def nearest_texts(self, text: str, spaces: Iterable[str], n: int = 5) -> list[str]:
-        """Return the n texts of these spaces with the most similar spelling (Damerau-Levenshtein, Jaro-Winkler)."""
+        """Return the n texts of these spaces with the most similar spelling (Damerau-Levenshtein,
+        Jaro-Winkler).
+        """
         return self._tables.nearest_texts(text, self.ids_of(spaces), n)
 
     def nearest_occurrences(self, item: Item, spaces: Iterable[str], n: int = 3) -> list[Item]:
-        """Return the n occurrences in these spaces with the most similar spelling of word, then of sentence."""
+        """Return the n occurrences in these spaces with the most similar spelling of word, then of
+        sentence.
+        """
         return self._tables.nearest_occurrences(item, self.ids_of(spaces), n)
 
     def ids_of(self, spaces: Iterable[str]) -> Ids:
@@ -248,7 +264,9 @@ class Catalog:
         return found
 
     def skipped(self) -> list[tuple[Any, ...]]:
-        """Return the skipped texts: space, item_id, text, outcome, reason, origin; without those embedded since."""
+        """Return the skipped texts: space, item_id, text, outcome, reason, origin; without those
+        embedded since.
+        """
         self._check_skipped()
         sql = (
             f"SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {FILES} ORDER"
@@ -265,7 +283,9 @@ class Catalog:
         ]
 
     def datasets(self, kinds: Collection[str] = ()) -> dict[str, str]:
-        """Return the kind of each stored dataset, by name; only the given kinds, or all if none is given."""
+        """Return the kind of each stored dataset, by name; only the given kinds, or all if none is
+        given.
+        """
         return stored_kinds(self.dataset_files, kinds)
 
     @property
@@ -274,11 +294,15 @@ class Catalog:
         return tuple(source_name(name_of(file)) for file in self.dataset_files)
 
     def dataset(self, name: str, unit: Unit) -> dict[str, NDArray[Any]]:
-        """Return the rows of a dataset for a unit, as columns; see :func:`.datasets.stored_rows`."""
+        """Return the rows of a dataset for a unit, as columns; see
+        :func:`.datasets.stored_rows`.
+        """
         return stored_rows(self.reader, self.dataset_files, name, unit)
 
     def dataset_hashes(self, names: Collection[str] = ()) -> dict[str, str]:
-        """Return the SHA-256 of the given datasets, or of all, by name in keys; missing ones are left out."""
+        """Return the SHA-256 of the given datasets, or of all, by name in keys; missing ones are
+        left out.
+        """
         stems = {name.replace(":", "_") for name in names}
         return {
             name_of(file): file.entry["sha256"]
@@ -301,9 +325,10 @@ class Catalog:
     ) -> "SqlResult":
         """Return the rows of one SELECT over the views of the store.
 
-        Views: ``items``, ``embeddings`` (space, layer, item_id, vector), ``summaries``, ``skipped``, ``spaces``,
-        ``columns`` and ``built_in`` (a row per item), and ``datasets.<name>`` for each dataset. The statement can read
-        nothing else, and cannot write. Parameters are values of its parameters ``$name``.
+        Views: ``items``, ``embeddings`` (space, layer, item_id, vector), ``summaries``,
+        ``skipped``, ``spaces``, ``columns`` and ``built_in`` (a row per item), and
+        ``datasets.<name>`` for each dataset. The statement can read nothing else, and cannot write.
+        Parameters are values of its parameters ``$name``.
         """
         return self.users_sql.rows(sql, limits, parameters or {})
 
@@ -315,17 +340,27 @@ class Catalog:
         return UsersSql(
             self.reader,
             self.files,
-            tables={"items": self.item_files, "columns": self.column_files, "skipped": self.skipped_files},
-            shards={space: {layer: self._named(keys.VECTORS, space, layer) for layer in card.layers.ids}
-                    for space, card in self.cards.items()},
+            tables={
+                "items": self.item_files,
+                "columns": self.column_files,
+                "skipped": self.skipped_files,
+            },
+            shards={
+                space: {layer: self._named(keys.VECTORS, space, layer) for layer in card.layers.ids}
+                for space, card in self.cards.items()
+            },
             datasets={name_of(file): file for file in self.dataset_files},
             cards=tuple(self.cards.values()),
             columns=self.columns,
-            checks={"items": self._tables.check, "columns": self.columns.check, "skipped": self._check_skipped},
+            checks={
+                "items": self._tables.check,
+                "columns": self.columns.check,
+                "skipped": self._check_skipped,
+            },
             built_in=lambda: built_in_table(self.items(self.item_ids().tolist())),
             summaries=lambda: sums.table({space: self.summaries(space) for space in self.cards}),
             nearest_texts=self.nearest_texts,
-        )  # fmt: skip
+        )
 
     def _check_skipped(self) -> None:
         from embstore.storage import tables  # and pyarrow

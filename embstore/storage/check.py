@@ -1,4 +1,6 @@
-"""Check the files of a store: each by itself, by the readers that queries use, and then against each other."""
+"""Check the files of a store: each by itself, by the readers that queries use, and then against
+each other.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -74,7 +76,9 @@ class Problem:
 
     @property
     def is_damage(self) -> bool:
-        """Whether the content is lost or wrong; a file that the system does not let embstore read may be intact."""
+        """Whether the content is lost or wrong; a file that the system does not let embstore read
+        may be intact.
+        """
         return self.state != "unreadable"
 
 
@@ -114,7 +118,9 @@ class StoreCheck:
                 self.add(key, f"{problem}: it was truncated or altered")
 
     def check_contents(self) -> None:
-        """Read each file; several at the same time, cards first, since they say what the vectors have to be."""
+        """Read each file; several at the same time, cards first, since they say what the vectors
+        have to be.
+        """
         cards = [
             key
             for space in self.named.names_of(keys.CARDS)
@@ -172,7 +178,9 @@ class StoreCheck:
         return None
 
     def sound(self, kind: Kind, name: str = "", layer: int | None = None) -> list[StoredFile]:
-        """Return the files of a kind that have no problem: of a space or dataset, and of a layer of it."""
+        """Return the files of a kind that have no problem: of a space or dataset, and of a layer of
+        it.
+        """
         named = self.named.keys_of(kind, name, layer)
         return self.files.files_of(self.named, (key for key in named if key not in self.problems))
 
@@ -191,7 +199,9 @@ class StoreCheck:
         )
 
     def check_tables(self) -> Ids | None:
-        """Check the tables against each other; return the ids that have a text, None if a table of texts is damaged."""
+        """Check the tables against each other; return the ids that have a text, None if a table of
+        texts is damaged.
+        """
         for file, problem in contradictions(self._reader, self.sound(keys.COLUMNS)):
             self.add(file.key, problem)
         if not self.is_whole(keys.ITEMS):
@@ -205,7 +215,9 @@ class StoreCheck:
         return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
 
     def check_ids(self) -> None:
-        """Check that the ids in the tables of items and the datasets are the hashes of their texts."""
+        """Check that the ids in the tables of items and the datasets are the hashes of their
+        texts.
+        """
         texts = self.sound(keys.ITEMS)
         datasets = [
             file
@@ -241,7 +253,8 @@ class StoreCheck:
                     yield f"item {item} is not the hash of its unit and text ({unit} {text[:40]!r})"
 
     def check_space(self, card: Card, texts: Ids | None) -> Ids | None:
-        """Check the shards of a space against each other and the ids with a text, where these are known.
+        """Check the shards of a space against each other and the ids with a text, where these are
+        known.
 
         Returns:
             Item ids of the space, ascending; None if a shard is damaged.
@@ -267,7 +280,9 @@ class StoreCheck:
         return ids
 
     def _layer_ids(self, card: Card, layer: int) -> Ids:
-        """Return the ids of a layer, ascending; note the shards with items that are in others too."""
+        """Return the ids of a layer, ascending; note the shards with items that are in others
+        too.
+        """
         shards = self.shards(card, layer)
         parts = [shard.ids for shard in shards]
         for number, item in repeats(parts).items():
@@ -275,7 +290,9 @@ class StoreCheck:
         return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
 
     def check_sums(self, card: Card) -> None:
-        """Check that the sums of a space, if they are those of its current items, are the sums of its vectors."""
+        """Check that the sums of a space, if they are those of its current items, are the sums of
+        its vectors.
+        """
         items = self.named.items_of(card.space, card.layers.ids[0])
         for file in self.sound(keys.SUMS, card.space):
             if ItemSet.of_entry(file.entry) == items and self.is_whole(keys.VECTORS, card.space):
@@ -337,7 +354,9 @@ def _shard_problem(shard: Shard) -> str | None:
 
 
 def first_occurrences(parts: Sequence[Ids]) -> list[NDArray[np.bool_]]:
-    """Return a mask for each of some arrays of ids, of those that are not earlier in it or in an array before it."""
+    """Return a mask for each of some arrays of ids, of those that are not earlier in it or in an
+    array before it.
+    """
     ids = np.concatenate([np.empty(0, np.int64), *parts])
     is_first = np.zeros(len(ids), np.bool_)
     is_first[np.unique(ids, return_index=True)[1]] = True
@@ -377,7 +396,9 @@ def unexpected_entries(files: StoreFiles) -> tuple[list[Problem], list[Problem]]
 
 
 def _derived_problems(root: Path) -> Iterator[tuple[str, str]]:
-    """Yield the keys of damaged answers and maps, with their problems; others may remove them meanwhile."""
+    """Yield the keys of damaged answers and maps, with their problems; others may remove them
+    meanwhile.
+    """
     found: list[tuple[Path, Callable[[Path], object]]] = [
         (path, lambda path: atomic.read_document(path, "answer", maps.REMEDY))
         for path in answers.stored_answers(root)
@@ -398,7 +419,7 @@ _ITEMS = f"""SELECT item.item_id, item.unit, item.text, item.context_id, sentenc
              FROM {FILES} AS item LEFT JOIN (
                  SELECT item_id, any_value(text) AS text FROM read_parquet($texts, hive_partitioning = false)
                  WHERE unit = 'sentence' GROUP BY item_id
-             ) AS sentences ON sentences.item_id = item.context_id"""
+             ) AS sentences ON sentences.item_id = item.context_id"""  # noqa: E501
 
 
 def _has_marked_id(item: int, unit: str, text: str) -> bool:
@@ -409,7 +430,9 @@ def _has_marked_id(item: int, unit: str, text: str) -> bool:
 
 
 def sound_rows(file: StoredFile, others: Sequence[StoredFile]) -> pa.Table:
-    """Return the intact rows of a damaged table of items: their ids are hashes of the other columns."""
+    """Return the intact rows of a damaged table of items: their ids are hashes of the other
+    columns.
+    """
     try:
         table = tables.read_unchecked(file)
     except errors.DamagedError:

@@ -1,4 +1,6 @@
-"""Check, unite and rewrite the tables of items' columns, of which several may have the same column."""
+"""Check, unite and rewrite the tables of items' columns, of which several may have the same
+column.
+"""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +28,9 @@ Ids = NDArray[np.int64]
 
 
 def contradictions(reader: Reader, files: Sequence[StoredFile]) -> Iterator[tuple[StoredFile, str]]:
-    """Yield the tables that contradict others before them: another type of a column, or value of an item."""
+    """Yield the tables that contradict others before them: another type of a column, or value of an
+    item.
+    """
     kinds: dict[str, str] = {}
     tables_of: dict[str, list[StoredFile]] = {}  # by column, the tables before that contradict none
     for file in files:
@@ -53,7 +57,9 @@ def contradictions(reader: Reader, files: Sequence[StoredFile]) -> Iterator[tupl
 def _other_value(
     reader: Reader, file: StoredFile, earlier: Mapping[str, Sequence[StoredFile]]
 ) -> str | None:
-    """Return for which item a table has another value of a column than earlier tables, by column; None if for none."""
+    """Return for which item a table has another value of a column than earlier tables, by column;
+    None if for none.
+    """
     if not earlier:
         return None
     values = [connections.quote_name(name) for name in earlier]
@@ -61,7 +67,7 @@ def _other_value(
         f"WHEN min({value}) <> max({value}) THEN {at}" for at, value in enumerate(values)
     )
     sql = f"""SELECT * FROM (SELECT item_id, CASE {differing} END FROM {COLUMN_FILES} GROUP BY item_id)
-              AS found(item_id, place) WHERE place IS NOT NULL ORDER BY ALL LIMIT 1"""
+              AS found(item_id, place) WHERE place IS NOT NULL ORDER BY ALL LIMIT 1"""  # noqa: E501
     others = {other.key: other for other in chain(*earlier.values())}
     rows = reader.rows(sql, [*others.values(), file])
     name = [*earlier][rows[0][1]] if rows else ""
@@ -89,7 +95,8 @@ def new_columns(
     spaces: Collection[str],
     requested: Ids | None,
 ) -> Iterator[pa.Table]:
-    """Yield the values of columns of another store that this one does not have, as at most one table.
+    """Yield the values of columns of another store that this one does not have, as at most one
+    table.
 
     Args:
         ours: Columns of this store.
@@ -155,7 +162,9 @@ def _table(ids: Ids, columns: Mapping[str, ColumnValues]) -> pa.Table:
 
 
 def without_columns(files: StoreFiles, base: Manifest, names: Collection[str]) -> Change:
-    """Write the tables of columns without some columns, and return the change; damaged tables stay as they are."""
+    """Write the tables of columns without some columns, and return the change; damaged tables stay
+    as they are.
+    """
     added: dict[str, Entry] = {}
     removed = []
     for file in files.files_of(base, base.keys_of(keys.COLUMNS)):

@@ -1,6 +1,7 @@
 """Merge small files into few large ones: neighbours by their smallest id, up to a size.
 
-Vectors are copied bit for bit, and a layer has the same items afterwards, so that sums and indexes stay current.
+Vectors are copied bit for bit, and a layer has the same items afterwards, so that sums and indexes
+stay current.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -43,7 +44,8 @@ def _neighbours(
     max_bytes: int,
     max_rows: int = _NO_LIMIT,
 ) -> list[list[StoredFile]]:
-    """Group the files to merge: runs of neighbours by smallest id, up to a number of bytes and of rows.
+    """Group the files to merge: runs of neighbours by smallest id, up to a number of bytes and of
+    rows.
 
     No two adjacent groups fit together, so that a second compaction finds nothing to do.
     """
@@ -78,7 +80,9 @@ def merge_tables(
 
 
 def _distinct_rows(kind: Kind, parts: Iterable[pa.Table]) -> pa.Table:
-    """Return the distinct rows of several tables, sorted by item id and then by the other columns."""
+    """Return the distinct rows of several tables, sorted by item id and then by the other
+    columns.
+    """
     table = pa.concat_tables(parts).combine_chunks()
     if kind is keys.ITEMS:
         _, first = np.unique(to_numpy(table["item_id"]), return_index=True)

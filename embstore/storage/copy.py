@@ -1,7 +1,8 @@
 """Copy files of one store into another: only what is missing there, each checked against its hash.
 
-Nothing is committed here: the caller commits all that was copied at once. What an interrupted copy has left is found
-again by the next one. Of tables, the rows that are missing are written as new tables.
+Nothing is committed here: the caller commits all that was copied at once. What an interrupted copy
+has left is found again by the next one. Of tables, the rows that are missing are written as new
+tables.
 """
 
 import shlex
@@ -40,7 +41,8 @@ def copy_files(
     target: StoreFiles,
     progress: Callable[[int], None] = lambda n_files: None,
 ) -> Files:
-    """Copy files of a store that another one does not name, and return all of them as a manifest names them.
+    """Copy files of a store that another one does not name, and return all of them as a manifest
+    names them.
 
     Args:
         source: Store with the files.
@@ -49,7 +51,8 @@ def copy_files(
         progress: Function that is called with the number of files that are there.
 
     Raises:
-        DamagedError: A file is missing, or does not have the size and the hash that the manifest says.
+        DamagedError: A file is missing, or does not have the size and the hash that the manifest
+            says.
     """
     named = (target.find_manifest() or EMPTY).files
     missing = [file for file in files if file.key not in named]
@@ -87,7 +90,8 @@ def _download(source: StoreFiles, file: StoredFile, temp: Path) -> None:
 def _left_by_earlier_copy(target: StoreFiles, files: Sequence[StoredFile]) -> set[str]:
     """Return the keys of those files that are in a store, though its manifest does not name them.
 
-    They are too young to be deleted as garbage before they are committed. What a server has stored it has stored whole.
+    They are too young to be deleted as garbage before they are committed. What a server has stored
+    it has stored whole.
     """
     expected = {file.key: file for file in files}
     oldest = time.time() - GARBAGE_SECONDS / 2
@@ -116,7 +120,9 @@ def open_source(place: Path | StoreFiles) -> Catalog:
 
 @contextmanager
 def explaining_changes(source: Catalog) -> Iterator[None]:
-    """Report damage of the store that is read within the context with its name, or as a change by another process."""
+    """Report damage of the store that is read within the context with its name, or as a change by
+    another process.
+    """
     try:
         yield
     except DamagedError as error:
@@ -225,7 +231,9 @@ def _tables(catalog: Catalog | None, kind: Kind, known: Collection[str] = ()) ->
 def _new_items(
     theirs: Sequence[StoredFile], ours: Sequence[StoredFile], requested: Ids | None
 ) -> Iterator[pa.Table]:
-    """Yield, for each table of items of another store, the requested rows that are new to this store."""
+    """Yield, for each table of items of another store, the requested rows that are new to this
+    store.
+    """
     seen = _ids_in(ours) if theirs else np.empty(0, np.int64)
     if requested is not None:
         sentences = [requested]  # and the sentences of occurrences
@@ -254,7 +262,9 @@ def _ids_in(files: Sequence[StoredFile]) -> Ids:
 def _new_skipped(
     theirs: Sequence[StoredFile], ours: Sequence[StoredFile], spaces: Collection[str | None]
 ) -> Iterator[pa.Table]:
-    """Yield the rows of skipped texts of some spaces, None for none, that are new here, as at most one table."""
+    """Yield the rows of skipped texts of some spaces, None for none, that are new here, as at most
+    one table.
+    """
     if not theirs:
         return
     listed = {tuple(row.values()) for file in ours for row in tables.read(file).to_pylist()}
@@ -274,7 +284,9 @@ def _new_rows_of_dataset(
     units: Collection[str] | None,
     target: StoreFiles | None,
 ) -> New:
-    """Add the rows of units that a dataset does not have, or of some of them; write nothing without a target."""
+    """Add the rows of units that a dataset does not have, or of some of them; write nothing without
+    a target.
+    """
     table = tables.read(theirs)
     rows = {
         unit: table.filter(pc.equal(table["unit"], unit))

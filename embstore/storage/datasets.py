@@ -36,12 +36,13 @@ def stored_kinds(files: Sequence[StoredFile], kinds: Collection[str] = ()) -> di
 
 
 def stored_rows(reader: Reader, files: Sequence[StoredFile], name: str, unit: Unit) -> Columns:
-    """Return the rows of a dataset (``words:5000`` or ``words_5000``) for a unit, as columns in the dataset's order.
+    """Return the rows of a dataset (``words:5000`` or ``words_5000``) for a unit, as columns in the
+    dataset's order.
 
     Returns:
-        ``item_id`` int64 (n,) and ``text`` (n,), for pairs also ``item_id_2`` and ``text_2``, for analogies up to
-        ``text_4``, then the dataset's own columns; strings have dtype object. Missing numbers are NaN and missing
-        strings None.
+        ``item_id`` int64 (n,) and ``text`` (n,), for pairs also ``item_id_2`` and ``text_2``, for
+        analogies up to ``text_4``, then the dataset's own columns; strings have dtype object.
+        Missing numbers are NaN and missing strings None.
     """
     from embstore.storage import tables  # and pyarrow
 
@@ -73,7 +74,9 @@ def stored_rows(reader: Reader, files: Sequence[StoredFile], name: str, unit: Un
 
 
 def _without_mask(column: NDArray[Any], key: str, file: StoredFile) -> NDArray[Any]:
-    """Return a column in which NaN or None replaces DuckDB's mask, under which a missing score would read as 0."""
+    """Return a column in which NaN or None replaces DuckDB's mask, under which a missing score
+    would read as 0.
+    """
     missing = np.ma.getmaskarray(column)
     if not missing.any():
         return np.asarray(column)

@@ -1,7 +1,8 @@
 """Columns of items: the names and types that are allowed, and their values, stored and built-in.
 
-A table of columns has the item's id and any number of columns, which are null where the item has no value. Several
-tables may have the same column for different items; an item has at most one value of a column.
+A table of columns has the item's id and any number of columns, which are null where the item has no
+value. Several tables may have the same column for different items; an item has at most one value of
+a column.
 """
 
 from bisect import bisect_left
@@ -37,7 +38,8 @@ class ColumnValues:
     Attributes:
         name: Name of the column.
         kind: ``int64``, ``float64``, ``bool`` or ``string``.
-        values: Values (n,) of dtype int64, float64, bool or object (str); undefined where ``is_null``.
+        values: Values (n,) of dtype int64, float64, bool or object (str); undefined where
+            ``is_null``.
         is_null: Mask (n,) of the items without a value.
     """
 
@@ -55,7 +57,9 @@ class ColumnValues:
         return cls(name, kind, filled, is_null)
 
     def with_missing(self) -> NDArray[Any]:
-        """Return the values as an array (n,), with NaN among floats and None among others for missing ones."""
+        """Return the values as an array (n,), with NaN among floats and None among others for
+        missing ones.
+        """
         if self.kind == "float64":
             return np.where(self.is_null, np.nan, self.values)
         if self.kind != "string" and not self.is_null.any():
@@ -95,13 +99,19 @@ def _zipf_frequency(item: Item) -> float:
 
 BUILT_IN: Mapping[str, BuiltIn] = {
     "position": BuiltIn(
-        "int64", (Unit.OCCURRENCE,), _position, "number of words before an occurrence in its sentence"
+        "int64",
+        (Unit.OCCURRENCE,),
+        _position,
+        "number of words before an occurrence in its sentence",
     ),
     "zipf_frequency": BuiltIn(
-        "float64", (Unit.WORD, Unit.OCCURRENCE), _zipf_frequency,
-        "log10 of a word's frequency per billion words of English by the package wordfreq; 0 for an unknown word",
+        "float64",
+        (Unit.WORD, Unit.OCCURRENCE),
+        _zipf_frequency,
+        "log10 of a word's frequency per billion words of English by the package wordfreq; 0 for an"
+        " unknown word",
     ),
-}  # fmt: skip
+}
 """Built-in columns, by name."""
 
 
@@ -113,7 +123,9 @@ def computed(name: str, items: Sequence[Item]) -> ColumnValues:
 
 
 def built_in_table(items: Mapping[int, Item]) -> Any:
-    """Return the built-in columns of items as an Arrow table, with their ids; a row per item, by ascending id."""
+    """Return the built-in columns of items as an Arrow table, with their ids; a row per item, by
+    ascending id.
+    """
     import pyarrow as pa  # loaded for this alone
 
     ids = sorted(items)
@@ -141,7 +153,8 @@ def is_token_column(name: str) -> bool:
 def joined_items(
     sql: str, stored: Iterable[str], space: str | None = None
 ) -> tuple[str, list[str]]:
-    """Return the SQL of a source of items for an expression over their columns, and the views that it reads.
+    """Return the SQL of a source of items for an expression over their columns, and the views that
+    it reads.
 
     The numbers of tokens of a space, if one is given, are the column ``n_tokens``.
     """
@@ -222,7 +235,9 @@ class ColumnTables:
         return dict(zip(names, row, strict=True))
 
     def values(self, names: Sequence[str], ids: Ids) -> dict[str, ColumnValues]:
-        """Return the values of stored columns for some items (n,), in the order of their ids, by name."""
+        """Return the values of stored columns for some items (n,), in the order of their ids, by
+        name.
+        """
         if not names:
             return {}
         self.check()
@@ -231,7 +246,7 @@ class ColumnTables:
             f"any_value({connections.quote_name(name)}) AS c{number}"
             for number, name in enumerate(names)
         )
-        sql = f"""SELECT item_id, {quoted} FROM {COLUMN_FILES} SEMI JOIN wanted USING (item_id) GROUP BY item_id"""
+        sql = f"""SELECT item_id, {quoted} FROM {COLUMN_FILES} SEMI JOIN wanted USING (item_id) GROUP BY item_id"""  # noqa: E501
         with connections.with_ids(self._reader.connection, "wanted", np.unique(ids)):
             found = self._reader.columns(sql, self.files)
         return {
@@ -245,7 +260,8 @@ COLUMN_FILES = "read_parquet($files, hive_partitioning = false, union_by_name = 
 
 
 def _aligned(name: str, kind: str, ids: Ids, found_ids: Ids, found: NDArray[Any]) -> ColumnValues:
-    """Return the values of a column for ids (n,), from the values found for some ids, both (n_found,).
+    """Return the values of a column for ids (n,), from the values found for some ids, both
+    (n_found,).
 
     Values may be masked where they are null, as DuckDB returns them.
     """

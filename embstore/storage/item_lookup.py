@@ -1,4 +1,6 @@
-"""Look up items by SQL over a catalog: their columns, occurrences of words, and spellings that differ in case only."""
+"""Look up items by SQL over a catalog: their columns, occurrences of words, and spellings that
+differ in case only.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -25,7 +27,8 @@ _HOW_TO_KEEP = "To store columns of a source: ⦃embstore build FILE --column te
 
 
 def column_types(catalog: Catalog, space: str) -> dict[str, str]:
-    """Return the type of each column of a space's items, by name: stored ones, then built-in ones of its unit.
+    """Return the type of each column of a space's items, by name: stored ones, then built-in ones
+    of its unit.
 
     Types are ``int64``, ``float64``, ``bool`` and ``string``.
     """
@@ -55,7 +58,9 @@ def chosen_columns(catalog: Catalog, space: str, names: Sequence[str]) -> dict[s
 def column_values(
     catalog: Catalog, space: str, names: Iterable[str], ids: Ids
 ) -> dict[str, ColumnValues]:
-    """Return the values of columns for some items (n,) of a space, in the order of their ids, by name."""
+    """Return the values of columns for some items (n,) of a space, in the order of their ids, by
+    name.
+    """
     requested = tuple(chosen_columns(catalog, space, tuple(names)))
     built_in = [name for name in requested if name in BUILT_IN]
     stored = {
@@ -77,15 +82,15 @@ def column_values(
 GroupBy = Literal["word", "folded word", "sentence"]
 
 _KEYS: dict[GroupBy, str] = {"word": "text", "folded word": "lower(text)", "sentence": "context_id"}
-# Only the names of the groups are sorted: sorting a name for every occurrence, above all sentences, would take far more
-# memory.
+# Only the names of the groups are sorted: sorting a name for every occurrence, above all sentences,
+# would take far more memory.
 _GROUPS = """CREATE OR REPLACE TEMP TABLE groups AS
              SELECT key, name, {place} - 1 AS place
-             FROM (SELECT DISTINCT {key} AS key FROM {files} SEMI JOIN wanted USING (item_id)) {names} {condition}"""
+             FROM (SELECT DISTINCT {key} AS key FROM {files} SEMI JOIN wanted USING (item_id)) {names} {condition}"""  # noqa: E501
 _SENTENCES = f"""LEFT JOIN (SELECT item_id AS key, any_value(text) AS name FROM {FILES}
                             WHERE unit = 'sentence' GROUP BY item_id) USING (key)"""
 _PLACES = """SELECT item_id, place FROM (SELECT item_id, {key} AS key FROM {files} SEMI JOIN wanted USING (item_id))
-             JOIN groups USING (key)"""
+             JOIN groups USING (key)"""  # noqa: E501
 
 
 _OF_WORDS = f"""SELECT item_id, list_position($words, text) - 1 AS place FROM {FILES}
@@ -113,12 +118,13 @@ def group_occurrences(
     Args:
         catalog: Catalog of the store.
         space: Name of the space.
-        by: ``word`` (equal texts), ``folded word`` (equal texts in lower case) or ``sentence`` (equal contexts).
+        by: ``word`` (equal texts), ``folded word`` (equal texts in lower case) or ``sentence``
+            (equal contexts).
         words: Words to keep, in this order; if empty, all groups, sorted by name.
 
     Returns:
-        Item ids (n,), ascending; the group of each, int64 (n,); and the names of the groups, by group. A word of
-        ``words`` without occurrences in the space has a name and an empty group.
+        Item ids (n,), ascending; the group of each, int64 (n,); and the names of the groups, by
+        group. A word of ``words`` without occurrences in the space has a name and an empty group.
     """
     catalog.check_texts(space)
     # Checks each table of items against the SHA-256 in its name.
@@ -162,7 +168,8 @@ def group_occurrences(
             f"a sentence of {space} has no text in {catalog.name}/items: a table is lost. Build the"
             " same sources again: their texts are written anew."
         )
-    # An item may be in several files: after builds that were interrupted, or stores that were copied together.
+    # An item may be in several files: after builds that were interrupted, or stores that were
+    # copied together.
     found, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
     return found, np.asarray(columns["place"], np.int64)[first], names
 
@@ -179,8 +186,8 @@ def spellings(catalog: Catalog, words: Sequence[str]) -> tuple[list[str], Ids, l
     """Find the stored words that are equal to given words but for case.
 
     Returns:
-        The words in lower case (as DuckDB's ``lower``); and the item ids (n,), ascending, of the stored words that are
-        among them in lower case, with these (n).
+        The words in lower case (as DuckDB's ``lower``); and the item ids (n,), ascending, of the
+        stored words that are among them in lower case, with these (n).
     """
     reader, files, values = (
         catalog.reader,

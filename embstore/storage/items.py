@@ -1,8 +1,8 @@
 """Look up the texts of items by their ids.
 
-A few items are taken from memory, into which tables of moderate size are read once, else from the files that may
-contain them, and checked by their ids, which are hashes of the other columns. Before a table is read in bulk, it is
-checked against its SHA-256, once until the file changes.
+A few items are taken from memory, into which tables of moderate size are read once, else from the
+files that may contain them, and checked by their ids, which are hashes of the other columns. Before
+a table is read in bulk, it is checked against its SHA-256, once until the file changes.
 """
 
 from bisect import bisect_left
@@ -87,12 +87,14 @@ class ItemTables:
         return self._items_where("unit = 'occurrence' AND text = $text", text=escaped(text))
 
     def nearest_texts(self, text: str, ids: Ids, n: int) -> list[str]:
-        """Return the n texts of these items with the most similar spelling (Damerau-Levenshtein, Jaro-Winkler)."""
+        """Return the n texts of these items with the most similar spelling (Damerau-Levenshtein,
+        Jaro-Winkler).
+        """
         self.check()
         sql = f"""SELECT text FROM (SELECT DISTINCT text FROM {FILES}
                                     WHERE item_id IN (SELECT item_id FROM wanted) AND length(text) <= {_MAX_CHARS})
                   ORDER BY {connections.by_spelling("text")},
-                           jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n"""
+                           jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n"""  # noqa: E501
         with connections.with_ids(self._reader.connection, "wanted", ids):
             return [
                 row[0]
@@ -100,7 +102,9 @@ class ItemTables:
             ]
 
     def nearest_occurrences(self, item: Item, ids: Ids, n: int) -> list[Item]:
-        """Return the n of these occurrences with the most similar spelling of word, then of sentence."""
+        """Return the n of these occurrences with the most similar spelling of word, then of
+        sentence.
+        """
         self.check()
         sql = f"""WITH item AS (SELECT * FROM {FILES} WHERE item_id IN (SELECT item_id FROM wanted))
                   SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
@@ -108,7 +112,7 @@ class ItemTables:
                   WHERE length(item.text) <= {_MAX_CHARS} AND length(context.text) <= {_MAX_CHARS}
                   ORDER BY {connections.by_spelling("item.text")},
                            jaro_winkler_similarity(lower(context.text), lower($context)) DESC, context.text, item.start
-                  LIMIT $n"""
+                  LIMIT $n"""  # noqa: E501
         with connections.with_ids(self._reader.connection, "wanted", ids):
             texts = {
                 "text": escaped(item.text)[:_MAX_CHARS],
@@ -125,7 +129,9 @@ class ItemTables:
         )
 
     def _listed_items(self, ids: Collection[int]) -> dict[int, Item]:
-        """Return a few items from the files that may contain them; sentences are read only for occurrences."""
+        """Return a few items from the files that may contain them; sentences are read only for
+        occurrences.
+        """
         rows = self._rows_of(ids, _COLUMNS)
         contexts = {row[3] for row in rows if row[3] is not None}
         sentences: dict[int, str] = (
@@ -156,7 +162,9 @@ class ItemTables:
         return _LoadedRows(self.files) if 0 < n_bytes <= _MAX_LOADED_BYTES else None
 
     def _items_where(self, condition: str, **values: Any) -> dict[int, Item]:
-        """Return the items for which an SQL condition over the columns of items is true, with their sentences."""
+        """Return the items for which an SQL condition over the columns of items is true, with their
+        sentences.
+        """
         sql = f"""WITH item AS (SELECT * FROM {FILES} WHERE {condition})
                   SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
                   FROM item LEFT JOIN {FILES} AS context ON context.item_id = item.context_id"""
@@ -164,7 +172,9 @@ class ItemTables:
 
 
 class _LoadedRows:
-    """Rows of tables of items in memory, of which some are found in far less time than a query takes."""
+    """Rows of tables of items in memory, of which some are found in far less time than a query
+    takes.
+    """
 
     def __init__(self, files: Sequence[StoredFile]) -> None:
         import pyarrow as pa
@@ -184,7 +194,8 @@ class _LoadedRows:
         wanted = np.fromiter(ids, np.int64, len(ids))
         places = np.searchsorted(self._ids, wanted)
         places = places[np.take(self._ids, places, mode="clip") == wanted]
-        # Row by row, since ``take`` would import pyarrow.compute, which takes a third of a short query.
+        # Row by row, since ``take`` would import pyarrow.compute, which takes a third of a short
+        # query.
         chosen = [self._columns[name] for name in columns]
         return [
             tuple(column[row].as_py() for column in chosen) for row in self._order[places].tolist()
@@ -192,7 +203,9 @@ class _LoadedRows:
 
 
 def _may_have(file: StoredFile, ascending: Sequence[int]) -> bool:
-    """Return whether a table may have one of some items, by the range of its ids in the manifest."""
+    """Return whether a table may have one of some items, by the range of its ids in the
+    manifest.
+    """
     place = bisect_left(ascending, file.entry["first"])
     return place < len(ascending) and ascending[place] <= file.entry["last"]
 
@@ -201,8 +214,8 @@ def has_its_id(row: Row) -> bool:
     """Return whether the id of an item is the hash of its other columns.
 
     Args:
-        row: ``item_id``, ``unit``, ``text``, text of the sentence, ``start`` and ``end``; the last three are None for
-            items other than occurrences.
+        row: ``item_id``, ``unit``, ``text``, text of the sentence, ``start`` and ``end``; the last
+            three are None for items other than occurrences.
     """
     item, unit, text, context, start, end = row
     if not all(map(isinstance, row, _ROW_TYPES)) or unit not in _UNITS:

@@ -1,7 +1,9 @@
-"""Name the files of a store by keys: paths below its folder or URL, with slashes, checked against one grammar.
+"""Name the files of a store by keys: paths below its folder or URL, with slashes, checked against
+one grammar.
 
-A key is checked before it becomes a path or a request, so that no name in a received store leads outside it. Files of
-other names are not embstore's: they are never read, written or removed, and verify lists them.
+A key is checked before it becomes a path or a request, so that no name in a received store leads
+outside it. Files of other names are not embstore's: they are never read, written or removed, and
+verify lists them.
 """
 
 import hashlib
@@ -28,11 +30,13 @@ class Kind:
 
     Attributes:
         folder: Folder below the store's.
-        pattern: Regular expression of the rest of the key, with groups ``hash``, ``name`` and ``layer``.
+        pattern: Regular expression of the rest of the key, with groups ``hash``, ``name`` and
+            ``layer``.
         template: Format of the rest of the key, with the same names.
         noun: Noun that files are counted by.
         remedy: What brings the content of a damaged file back, as a sentence.
-        is_derived: Whether the files are computed from others and named by no manifest, so that they may be deleted.
+        is_derived: Whether the files are computed from others and named by no manifest, so that
+            they may be deleted.
     """
 
     folder: str
@@ -66,9 +70,12 @@ ITEMS = _kind(
     f"To have its texts, {_SAME_SOURCES}",
 )
 COLUMNS = _kind(
-    "columns", rf"{_HASH}\.parquet", "{hash}.parquet", "table of columns",
+    "columns",
+    rf"{_HASH}\.parquet",
+    "{hash}.parquet",
+    "table of columns",
     f"To have its values, {_SAME_SOURCES}, with the same ⦃keep⦄",
-)  # fmt: skip
+)
 SKIPPED = _kind(
     "skipped",
     rf"{_HASH}\.parquet",
@@ -87,9 +94,12 @@ CARDS = _kind(
     "spaces", rf"{_SPACE}-{_HASH}\.json", "{name}-{hash}.json", "card", "Restore it from a copy"
 )
 VECTORS = _kind(
-    "vectors", rf"space={_SPACE}/{_LAYER}/{_HASH}\.parquet", "space={name}/layer={layer:02d}/{hash}.parquet", "shard",
+    "vectors",
+    rf"space={_SPACE}/{_LAYER}/{_HASH}\.parquet",
+    "space={name}/layer={layer:02d}/{hash}.parquet",
+    "shard",
     f"To have its items, {_SAME_SOURCES}",
-)  # fmt: skip
+)
 SUMS = _kind(
     "sums",
     rf"{_SPACE}-{_HASH}\.npz",
@@ -98,14 +108,20 @@ SUMS = _kind(
     "The next build computes it again",
 )
 INDEXES = _kind(
-    "indexes", rf"space={_SPACE}/{_LAYER}-{_HASH}\.faiss", "space={name}/layer={layer:02d}-{hash}.faiss", "index",
+    "indexes",
+    rf"space={_SPACE}/{_LAYER}-{_HASH}\.faiss",
+    "space={name}/layer={layer:02d}-{hash}.faiss",
+    "index",
     "Make it again: ⦃embstore index⦄",
-)  # fmt: skip
+)
 ANSWERS = _kind("derived/answers", rf"{_HASH}\.json", "{hash}.json", "answer", is_derived=True)
 MAPS = _kind(
-    "derived/maps", rf"space={_SPACE}/{_LAYER}-(?:pca|tsne)-(?P<hash>[0-9a-f]{{16}})\.parquet", "", "map",
+    "derived/maps",
+    rf"space={_SPACE}/{_LAYER}-(?:pca|tsne)-(?P<hash>[0-9a-f]{{16}})\.parquet",
+    "",
+    "map",
     is_derived=True,
-)  # fmt: skip
+)
 MANIFESTS = _kind("manifest", r"(?P<name>[0-9]{20})\.json", "{name}.json", "manifest")
 
 TABLES = (ITEMS, COLUMNS, SKIPPED)
@@ -125,7 +141,8 @@ class Key(NamedTuple):
         kind: Kind of the file.
         name: Name of the space or dataset, or number of the manifest; empty for other kinds.
         layer: Number of the layer; None for files of no layer.
-        hash: First digits of the SHA-256 of the content, of a derived file those of its request; empty for manifests.
+        hash: First digits of the SHA-256 of the content, of a derived file those of its request;
+            empty for manifests.
     """
 
     kind: Kind
@@ -166,7 +183,9 @@ def make(kind: Kind, sha256: str = "", *, name: str = "", layer: int | None = No
 
 
 def folder_of(kind: Kind, space: str) -> str:
-    """Return the key of the folder with the files of a space, such as ``vectors/space=gpt2.word.last``."""
+    """Return the key of the folder with the files of a space, such as
+    ``vectors/space=gpt2.word.last``.
+    """
     return f"{kind.folder}/space={space}"
 
 
@@ -176,5 +195,7 @@ def manifest_key(number: int) -> str:
 
 
 def hash_of(names: Iterable[str]) -> str:
-    """Return the SHA-256 of some keys in the given order, in hexadecimal: that of the keys joined by commas."""
+    """Return the SHA-256 of some keys in the given order, in hexadecimal: that of the keys joined
+    by commas.
+    """
     return hashlib.sha256(",".join(names).encode()).hexdigest()

@@ -30,7 +30,8 @@ def open_files(
         options: Options of the client of a bucket.
 
     Raises:
-        UsageError: It is a URL of another kind; or options are given for something else than a bucket.
+        UsageError: It is a URL of another kind; or options are given for something else than a
+            bucket.
     """
     place = os.fspath(location)
     if not is_url(place):

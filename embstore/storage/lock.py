@@ -1,7 +1,8 @@
 """Lock the folder of a store for one writer.
 
-The lock is a courtesy: it tells a second writer early who is at work. What keeps a store whole is that a manifest is
-created once and never replaced. So a store in a bucket has no lock, nor has one on a file system without locks.
+The lock is a courtesy: it tells a second writer early who is at work. What keeps a store whole is
+that a manifest is created once and never replaced. So a store in a bucket has no lock, nor has one
+on a file system without locks.
 """
 
 import errno

@@ -1,9 +1,10 @@
 """Read manifests and commit new ones: the newest manifest is the store.
 
-A manifest names every file that makes up the store, with its size and SHA-256, and what is asked of files without
-reading them: numbers of items, first and last id, and the facts of indexes. It is created once and never replaced. A
-commit writes files, then creates the manifest of the next number; if a rival has taken the number, the same change is
-made to the rival's state and tried again.
+A manifest names every file that makes up the store, with its size and SHA-256, and what is asked of
+files without reading them: numbers of items, first and last id, and the facts of indexes. It is
+created once and never replaced. A commit writes files, then creates the manifest of the next
+number; if a rival has taken the number, the same change is made to the rival's state and tried
+again.
 """
 
 import json
@@ -35,7 +36,9 @@ _MASK = (1 << 64) - 1
 _REMEDY = "Restore that file from a copy of the store; or build it anew, in another folder."
 
 Entry = Mapping[str, Any]
-"""What a manifest says of a file: ``bytes`` and ``sha256``, and by kind ``n``, ``first``, ``last``, ``ids`` …"""
+"""What a manifest says of a file: ``bytes`` and ``sha256``, and by kind ``n``, ``first``, ``last``,
+``ids`` …
+"""
 Files = Mapping[str, Entry]
 """Files by key."""
 
@@ -46,7 +49,8 @@ class ItemSet:
 
     Attributes:
         n: Number of items.
-        digest: Sum of their ids modulo 2⁶⁴. Ids are hashes, so that different sets have different sums.
+        digest: Sum of their ids modulo 2⁶⁴. Ids are hashes, so that different sets have different
+            sums.
     """
 
     n: int
@@ -81,7 +85,8 @@ class Manifest:
     Attributes:
         number: Number of the commit, from 1; 0 for an empty store before the first one.
         files: Files by key.
-        removed: Time, in seconds since 1970, at which each file was dropped that may not be deleted yet, by key.
+        removed: Time, in seconds since 1970, at which each file was dropped that may not be deleted
+            yet, by key.
         tag: Tag of the object, which changes if another store was begun in its place.
     """
 
@@ -115,9 +120,10 @@ class Manifest:
     def layers_of(self, kind: Kind, space: str) -> list[int]:
         """Return the numbers of the layers of a space that have files of a kind, ascending."""
         return sorted(
-            layer for folder, name, layer in self._groups
+            layer
+            for folder, name, layer in self._groups
             if folder == kind.folder and name == space and layer is not None
-        )  # fmt: skip
+        )
 
     def keys_of_space(self, space: str) -> list[str]:
         """Return the keys of all files of a space."""
@@ -144,7 +150,8 @@ def read(objects: "Objects", known: Manifest | None = None) -> Manifest | None:
     """Return the newest manifest of a store; None if there is none, so that there is no store.
 
     Raises:
-        DamagedError: It was cut short or altered: an older, smaller state is never taken for the store.
+        DamagedError: It was cut short or altered: an older, smaller state is never taken for the
+            store.
     """
     while True:
         info = objects.newest_manifest()
@@ -188,7 +195,8 @@ def parse(data: bytes, place: str, tag: str = "") -> Manifest:
 
 
 _NEEDED: Mapping[str, tuple[str, ...]] = {
-    keys.ITEMS.folder: ("n", "first", "last"), keys.COLUMNS.folder: ("n", "first", "last", "columns"),
+    keys.ITEMS.folder: ("n", "first", "last"), keys.COLUMNS.folder: ("n", "first", "last",
+    "columns"),
     keys.VECTORS.folder: ("n", "first", "last", "ids", "offsets"), keys.SUMS.folder: ("n", "ids"),
     keys.INDEXES.folder: ("n", "ids", "index"),
 }  # fmt: skip
@@ -210,9 +218,12 @@ def _entry_problem(kind: Kind, entry: Entry) -> str | None:
 def to_bytes(manifest: Manifest) -> bytes:
     """Return the document of a manifest; raise StoreError if it could not be read again."""
     document = {
-        "format": FORMAT, "number": manifest.number, "created": int(time.time()),
-        "files": dict(sorted(manifest.files.items())), "removed": dict(sorted(manifest.removed.items())),
-    }  # fmt: skip
+        "format": FORMAT,
+        "number": manifest.number,
+        "created": int(time.time()),
+        "files": dict(sorted(manifest.files.items())),
+        "removed": dict(sorted(manifest.removed.items())),
+    }
     return atomic.checked_bytes(
         keys.manifest_key(manifest.number), document, "manifest", indent=None
     )
@@ -220,14 +231,18 @@ def to_bytes(manifest: Manifest) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of the files that make up a store: the new ones, which exist, and the keys of those it drops."""
+    """A change of the files that make up a store: the new ones, which exist, and the keys of those
+    it drops.
+    """
 
     added: Files = field(default_factory=dict)
     removed: Iterable[str] = ()
 
 
 Edit = Callable[[Manifest], Change]
-"""Function that returns the change to make to the newest state; called again if a rival has committed meanwhile."""
+"""Function that returns the change to make to the newest state; called again if a rival has
+committed meanwhile.
+"""
 
 
 def commit(objects: "Objects", edit: Edit, known: Manifest | None = None) -> Manifest:
@@ -249,8 +264,9 @@ def commit(objects: "Objects", edit: Edit, known: Manifest | None = None) -> Man
 def _exists(objects: "Objects", base: Manifest) -> bool:
     """Return whether the manifest that another one follows still exists.
 
-    The number of a writer that slept for a day may be free again, since the manifests of its rivals were deleted. They
-    are deleted in order, so that the one before it is gone then too, and its commit is made anew.
+    The number of a writer that slept for a day may be free again, since the manifests of its rivals
+    were deleted. They are deleted in order, so that the one before it is gone then too, and its
+    commit is made anew.
     """
     try:
         objects.get(keys.manifest_key(base.number))
@@ -273,13 +289,15 @@ def apply(base: Manifest, change: Change) -> Manifest:
         for key, since in base.removed.items()
         if since > now - GARBAGE_SECONDS and key not in files
     }
-    # Sums are replaced by each commit of vectors; a reader that misses some looks at the newest manifest.
+    # Sums are replaced by each commit of vectors; a reader that misses some looks at the newest
+    # manifest.
     noted = {key for key in dropped if not key.startswith(f"{keys.SUMS.folder}/")}
     return Manifest(base.number + 1, files, removed | dict.fromkeys(noted, now))
 
 
 def is_garbage(manifest: Manifest, key: str, modified: float) -> bool:
-    """Return whether a file that was written at a time may be deleted: no manifest of the last day names it.
+    """Return whether a file that was written at a time may be deleted: no manifest of the last day
+    names it.
 
     A file that is not named yet may be of a commit in the making, so that its own age counts too.
     """
@@ -308,7 +326,9 @@ def older_format(place: str, number: object) -> UnsupportedFormatError:
 
 
 def format_of_marker(data: bytes) -> object:
-    """Return the format that the document ``store.json`` of an older store states; None if it states none."""
+    """Return the format that the document ``store.json`` of an older store states; None if it
+    states none.
+    """
     try:
         return json.loads(data).get("format")
     except (ValueError, AttributeError):

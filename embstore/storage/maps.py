@@ -1,9 +1,11 @@
-"""Read and write maps: the positions in the plane of the items of one layer, in a Parquet table with a header.
+"""Read and write maps: the positions in the plane of the items of one layer, in a Parquet table
+with a header.
 
-The header, in the table's metadata, holds all that the positions depend on and a digest of the items of the layer. A
-map is used only if it is the requested one, of the current items: one in the place of another, or of other items, is as
-good as missing. Maps are derived and may be deleted at any time. They need no lock, since a file is written whole and
-its content is checked when it is read.
+The header, in the table's metadata, holds all that the positions depend on and a digest of the
+items of the layer. A map is used only if it is the requested one, of the current items: one in the
+place of another, or of other items, is as good as missing. Maps are derived and may be deleted at
+any time. They need no lock, since a file is written whole and its content is checked when it is
+read.
 """
 
 import hashlib
@@ -71,7 +73,9 @@ class MapKey:
     words_sha256: str | None = None
 
     def path(self, root: Path) -> Path:
-        """Return the path of the map, whose name has a hash of what was requested; versions are not part of it."""
+        """Return the path of the map, whose name has a hash of what was requested; versions are not
+        part of it.
+        """
         request = [list(self.fitted_on), self.where, self.sample, self.seed]
         request += [] if self.words_sha256 is None else [self.words_sha256]
         digest = hashlib.blake2b(json.dumps(request).encode(), digest_size=8).hexdigest()
@@ -90,8 +94,8 @@ class LayerMap:
         ids: Item ids, int64 (n,), ascending.
         positions: Positions of the items, float32 (n, 2).
         n_zero: Number of selected items without a position, since their vector is zero.
-        kept: Share of the ten nearest neighbours in the layer that are among the ten nearest on the map, in [0, 1];
-            None if not computable.
+        kept: Share of the ten nearest neighbours in the layer that are among the ten nearest on the
+            map, in [0, 1]; None if not computable.
         n_kept: Number of items that ``kept`` is the mean of.
         made_with: Versions of the libraries that made it, by name.
     """
@@ -114,10 +118,17 @@ class LayerMap:
             if name not in _OF_WORDS or value is not None
         }
         return {
-            "format": MAPS_FORMAT, **key, "items": self.items.facts,
-            "sha256": _hash_of(self.ids, self.positions), "n": len(self.ids), "n_zero": self.n_zero,
-            "kept": self.kept, "n_kept": self.n_kept, "reason": self.reason, "made_with": self.made_with,
-        }  # fmt: skip
+            "format": MAPS_FORMAT,
+            **key,
+            "items": self.items.facts,
+            "sha256": _hash_of(self.ids, self.positions),
+            "n": len(self.ids),
+            "n_zero": self.n_zero,
+            "kept": self.kept,
+            "n_kept": self.n_kept,
+            "reason": self.reason,
+            "made_with": self.made_with,
+        }
 
 
 def write_map(root: Path, made: LayerMap) -> Path:
@@ -147,7 +158,9 @@ def stored_maps(root: Path, space: str) -> list[Path]:
 
 
 def find_map(root: Path, key: MapKey, items: ItemSet) -> LayerMap | None:
-    """Return the stored map of some items; None if it is missing, damaged, or of another request or other items."""
+    """Return the stored map of some items; None if it is missing, damaged, or of another request or
+    other items.
+    """
     try:
         found = read_map(root, key.path(root))
     except (DamagedError, FileNotFoundError):

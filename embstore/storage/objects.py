@@ -1,7 +1,8 @@
-"""Read and write the objects of a store by key: in a folder, in a bucket, on a web server or on the hub.
+"""Read and write the objects of a store by key: in a folder, in a bucket, on a web server or on the
+hub.
 
-Objects are whole files that never change. The one thing that rivals compete for is the next manifest, which is created
-by :meth:`Objects.put_new` and never replaced.
+Objects are whole files that never change. The one thing that rivals compete for is the next
+manifest, which is created by :meth:`Objects.put_new` and never replaced.
 """
 
 import errno
@@ -78,14 +79,17 @@ class Objects(ABC):
         return iter(())
 
     def put(self, sources: Mapping[str, Path]) -> None:
-        """Store the content of some files under keys that have its hash, and flush them to the disk.
+        """Store the content of some files under keys that have its hash, and flush them to the
+        disk.
 
         In a folder the files are moved. An object that exists has the same content.
         """
         raise self.only_read()
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """Create an object that must not be replaced; return False, and change nothing, if there is one of this key."""
+        """Create an object that must not be replaced; return False, and change nothing, if there is
+        one of this key.
+        """
         raise self.only_read()
 
     def replace(self, key: str, data: bytes) -> None:
@@ -159,7 +163,9 @@ class Folder(Objects):
                     yield _info(key, entry.stat(follow_symlinks=False))
 
     def put(self, sources: Mapping[str, Path]) -> None:
-        """Flush temporary files to the disk, move them to their places, and flush the folders with the new names."""
+        """Flush temporary files to the disk, move them to their places, and flush the folders with
+        the new names.
+        """
         targets = {key: self._path(key) for key in sources}
         for folder in sorted({target.parent for target in targets.values()}):
             disk.make_folder(folder)

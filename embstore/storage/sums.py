@@ -1,6 +1,8 @@
-"""Write and read the sums of a space: counts and sums of every layer, from which exact anisotropy follows at any n.
+"""Write and read the sums of a space: counts and sums of every layer, from which exact anisotropy
+follows at any n.
 
-They are kept in one file of NumPy arrays, with a row for each layer. Sums of disjoint sets of items are added.
+They are kept in one file of NumPy arrays, with a row for each layer. Sums of disjoint sets of items
+are added.
 """
 
 import io

@@ -1,4 +1,6 @@
-"""Write and read the Parquet tables beside the vectors: items, their columns, skipped texts and datasets."""
+"""Write and read the Parquet tables beside the vectors: items, their columns, skipped texts and
+datasets.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -119,14 +121,17 @@ def write_all(files: StoreFiles, kind: Kind, parts: Iterable[pa.Table]) -> Files
 def read(file: StoredFile, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a table, or some of its columns, after a check of its hash and its columns.
 
-    ``pyarrow.parquet.read_table`` would import pyarrow.dataset, and with it pandas where installed: half a second.
+    ``pyarrow.parquet.read_table`` would import pyarrow.dataset, and with it pandas where installed:
+    half a second.
     """
     check(file)
     return read_unchecked(file, columns)
 
 
 def check(file: StoredFile) -> None:
-    """Raise DamagedError unless a table has its hash, columns of its kind, and units, once until the file changes."""
+    """Raise DamagedError unless a table has its hash, columns of its kind, and units, once until
+    the file changes.
+    """
 
     def check_columns() -> None:
         with _opened(file) as parquet:
@@ -154,7 +159,9 @@ def _check_units(file: StoredFile, table: pa.Table) -> None:
 
 @contextmanager
 def _opened(file: StoredFile) -> Iterator[pq.ParquetFile]:
-    """Open a table within the context, and check its columns; raise DamagedError for what pyarrow cannot read."""
+    """Open a table within the context, and check its columns; raise DamagedError for what pyarrow
+    cannot read.
+    """
     try:
         with disk.opening(file.path), pq.ParquetFile(file.path) as parquet:
             check_schema(file, parquet.schema_arrow)

@@ -1,8 +1,10 @@
-"""Write and read shards: immutable Parquet files with the vectors of one layer of one batch of items.
+"""Write and read shards: immutable Parquet files with the vectors of one layer of one batch of
+items.
 
-pyarrow writes each column as one page, uncompressed, whose last bytes are the values. So a shard is read by mapping it:
-the manifest says at which bytes the ids and the components begin. Each value is checked to be finite when it is first
-read; that the bytes are those that were written is checked by ``verify``, which computes their SHA-256.
+pyarrow writes each column as one page, uncompressed, whose last bytes are the values. So a shard is
+read by mapping it: the manifest says at which bytes the ids and the components begin. Each value is
+checked to be finite when it is first read; that the bytes are those that were written is checked by
+``verify``, which computes their SHA-256.
 """
 
 import os
@@ -36,7 +38,9 @@ SHARD_BYTES = 16 << 20
 BLOCK_ROWS = 1024
 """Largest number of vectors in the blocks that a layer is read in."""
 _ALIGNMENT = 64
-"""Multiple of bytes at which the vectors of a shard begin, so that a mapped file is read without a copy."""
+"""Multiple of bytes at which the vectors of a shard begin, so that a mapped file is read without a
+copy.
+"""
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 _NOT_FINITE = "is not finite"
 _THREADS = min(8, os.cpu_count() or 1)
@@ -79,14 +83,18 @@ def write_shard(path: Path, item_ids: Ids, vectors: NDArray[np.floating]) -> dic
         offsets = _write_parquet(pa.PythonFile(file, "w"), item_ids, vectors, padding)
     return {
         **items_with(item_ids).facts,
-        "first": int(item_ids[0]), "last": int(item_ids[-1]), "offsets": offsets,
-    }  # fmt: skip
+        "first": int(item_ids[0]),
+        "last": int(item_ids[-1]),
+        "offsets": offsets,
+    }
 
 
 def _write_parquet(
     sink: "pa.NativeFile", item_ids: Ids, vectors: NDArray[np.floating], padding: int
 ) -> list[int]:
-    """Write ids and vectors after some bytes of padding, and return where the values of both columns begin."""
+    """Write ids and vectors after some bytes of padding, and return where the values of both
+    columns begin.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -100,9 +108,15 @@ def _write_parquet(
     rows = pa.FixedSizeListArray.from_arrays(values, type=schema.field("vector").type)
     metadata: list[pq.FileMetaData] = []
     writer = pq.ParquetWriter(
-        sink, schema, compression="NONE", use_dictionary=False, write_statistics=["item_id"],
-        data_page_size=1 << 30, write_batch_size=max(1, n), metadata_collector=metadata,
-    )  # fmt: skip
+        sink,
+        schema,
+        compression="NONE",
+        use_dictionary=False,
+        write_statistics=["item_id"],
+        data_page_size=1 << 30,
+        write_batch_size=max(1, n),
+        metadata_collector=metadata,
+    )
     with writer:  # which has written the magic number that a Parquet file begins with
         sink.write(bytes(padding))
         writer.write_table(pa.table([ids, rows], schema=schema), row_group_size=max(1, n))
@@ -111,7 +125,9 @@ def _write_parquet(
 
 @lru_cache(maxsize=64)
 def _padding(n: int, dim: int, dtype: str) -> int:
-    """Return how many bytes before the pages align the vectors; where they begin depends on their shape alone."""
+    """Return how many bytes before the pages align the vectors; where they begin depends on their
+    shape alone.
+    """
     import pyarrow as pa
 
     ids, vectors = np.zeros(n, np.int64), np.zeros((n, dim), dtype)
@@ -120,7 +136,9 @@ def _padding(n: int, dim: int, dtype: str) -> int:
 
 
 def offsets_of(metadata: "pq.FileMetaData", *n_bytes: int) -> list[int]:
-    """Return at which bytes of a shard the ids and the components begin, given how many bytes they take."""
+    """Return at which bytes of a shard the ids and the components begin, given how many bytes they
+    take.
+    """
     columns = [metadata.row_group(0).column(number) for number in range(len(n_bytes))]
     ends = [column.data_page_offset + column.total_compressed_size for column in columns]
     return [end - size for end, size in zip(ends, n_bytes, strict=True)]
@@ -226,7 +244,9 @@ class Shard:
         return values.reshape(self.n, self.dim)
 
     def block(self, start: int) -> tuple[Ids, Block]:
-        """Return the item ids (m,) and vectors, float32 (m, dim), of :data:`BLOCK_ROWS` rows from one on."""
+        """Return the item ids (m,) and vectors, float32 (m, dim), of :data:`BLOCK_ROWS` rows from
+        one on.
+        """
         rows = slice(start, start + BLOCK_ROWS)
         vectors = self._vectors[rows]
         if vectors.dtype != np.float32 or not vectors.flags.aligned:
@@ -241,7 +261,9 @@ class Shard:
 
     @cached_property
     def squares(self) -> NDArray[np.float32]:
-        """Squared norms, float32 (n,), of the vectors in the blocks that were read, NaN of the others."""
+        """Squared norms, float32 (n,), of the vectors in the blocks that were read, NaN of the
+        others.
+        """
         return np.full(self.n, np.nan, np.float32)
 
     def rows(self, places: Ids) -> Block:
@@ -282,8 +304,8 @@ class LayerVectors:
     def map(self, function: Callable[[Block], T]) -> Iterator[T]:
         """Yield ``function(block)`` for every block, in the order on disk.
 
-        The blocks (float32, shape (n, dim), read-only) are read and worked on by a few threads; no more than two
-        blocks per thread are held at a time.
+        The blocks (float32, shape (n, dim), read-only) are read and worked on by a few threads; no
+        more than two blocks per thread are held at a time.
         """
         return self.map_with_ids(lambda _, block: function(block))
 
@@ -311,7 +333,9 @@ class LayerVectors:
         return ((ids, block) for ids, block, _ in self.with_squares())
 
     def with_squares(self) -> Iterator[tuple[Ids, Block, NDArray[np.float32]]]:
-        """Yield the item ids, vectors and squared norms, float32 (n,), of each block; norms are computed only once."""
+        """Yield the item ids, vectors and squared norms, float32 (n,), of each block; norms are
+        computed only once.
+        """
         for shard, start in self._starts():
             ids, block, squares = self._selected(shard, start)
             if len(ids):
@@ -427,7 +451,9 @@ def _result(future: "Future[T | None]") -> Iterator[T]:
 
 
 def read_items(shards: Sequence[Shard], ids: Ids) -> Iterator[tuple[Ids, Block]]:
-    """Yield the ids (m,) and the vectors (m, dim) of some items, given by ascending ids, shard by shard."""
+    """Yield the ids (m,) and the vectors (m, dim) of some items, given by ascending ids, shard by
+    shard.
+    """
     candidates = [shard for shard in shards if _has_any(ids, shard.first, shard.last)]
     _fetch(candidates)
     for shard in candidates:

@@ -1,7 +1,8 @@
-"""Read the files of a store from a web server, or from a dataset repository on the Hugging Face hub.
+"""Read the files of a store from a web server, or from a dataset repository on the Hugging Face
+hub.
 
-Neither lists its files: ``manifest.json`` is a copy of the manifest. Dataset repositories are written by commits, here
-too.
+Neither lists its files: ``manifest.json`` is a copy of the manifest. Dataset repositories are
+written by commits, here too.
 """
 
 import os
@@ -106,7 +107,9 @@ class HubDataset:
         self._api = self._hub.HfApi(endpoint=self._endpoint)
 
     def head(self) -> str | None:
-        """Return the commit of the revision; None if there is no such repository, or it has no such branch."""
+        """Return the commit of the revision; None if there is no such repository, or it has no such
+        branch.
+        """
         errors = self._hub.errors
         with self._errors("read"):
             try:
@@ -133,7 +136,9 @@ class HubDataset:
                 )
 
     def upload(self, files: Content) -> list[Any]:
-        """Upload files that no commit has yet, unless the hub has their content, and return their additions."""
+        """Upload files that no commit has yet, unless the hub has their content, and return their
+        additions.
+        """
         with self._errors("written"), self._without_bars():
             added = [self._hub.CommitOperationAdd(key, content) for key, content in files.items()]
             self._api.preupload_lfs_files(
@@ -152,9 +157,13 @@ class HubDataset:
         for operations in (*first, rest):
             with self._errors("written", parent):
                 info = self._api.create_commit(
-                    self.repo, operations, commit_message=message, repo_type="dataset", revision=self.revision,
+                    self.repo,
+                    operations,
+                    commit_message=message,
+                    repo_type="dataset",
+                    revision=self.revision,
                     parent_commit=parent,
-                )  # fmt: skip
+                )
             parent = str(info.oid)
         return parent
 
@@ -164,7 +173,8 @@ class HubDataset:
         bars = self._hub.utils
         were_shown = not bars.are_progress_bars_disabled()
         with warnings.catch_warnings():
-            # The hub warns if an environment variable overrules its switch; then there is nothing to restore either.
+            # The hub warns if an environment variable overrules its switch; then there is nothing
+            # to restore either.
             warnings.filterwarnings("ignore", message=".*progress bars")
             bars.disable_progress_bars()
             try:
@@ -175,7 +185,9 @@ class HubDataset:
 
     @contextmanager
     def _errors(self, done: str, parent: str | None = None) -> Iterator[None]:
-        """Raise the errors of huggingface_hub within the context as embstore's, without the token."""
+        """Raise the errors of huggingface_hub within the context as embstore's, without the
+        token.
+        """
         errors = self._hub.errors
         try:
             yield
@@ -209,7 +221,9 @@ class HubDataset:
 
 
 class Hub(Web):
-    """The files of a dataset repository, at the commit of its revision when the manifest was read last."""
+    """The files of a dataset repository, at the commit of its revision when the manifest was read
+    last.
+    """
 
     def __init__(self, url: str) -> None:
         self.dataset = HubDataset(url)

@@ -1,6 +1,8 @@
-"""Write vectors to a store: shards as they are made, in the background, and commits that gather those of some seconds.
+"""Write vectors to a store: shards as they are made, in the background, and commits that gather
+those of some seconds.
 
-What a killed process has written and not committed is named by no manifest: it is garbage, deleted after a day.
+What a killed process has written and not committed is named by no manifest: it is garbage, deleted
+after a day.
 """
 
 import time
@@ -72,7 +74,8 @@ def write_batch(
         files: Files of the store.
         card: Card of the space, with its layers and the stored dtype.
         item_ids: Distinct item ids (n,).
-        layers: Vectors of each layer of the card, float32 (n, dim), read once; a few are held at a time.
+        layers: Vectors of each layer of the card, float32 (n, dim), read once; a few are held at a
+            time.
 
     Raises:
         InvalidVectorError: A component is NaN, infinite, or too large for float16.
@@ -104,7 +107,9 @@ def write_batch(
 def write_layer(
     files: StoreFiles, card: Card, layer: Layer, item_ids: Ids, vectors: NDArray[np.float32]
 ) -> tuple[Files, Summary]:
-    """Write the vectors (n, dim) of items (n,), by ascending id, as a shard of one layer; return it and its sums."""
+    """Write the vectors (n, dim) of items (n,), by ascending id, as a shard of one layer; return it
+    and its sums.
+    """
     stored = as_stored(vectors, item_ids, layer.name, card.dtype)
     with files.temporary() as temp:
         facts = write_shard(temp, item_ids, stored)
@@ -117,7 +122,8 @@ def write_layer(
 class StoreWriter:
     """Writer of a store, or one of several workers that share a build.
 
-    As a context it locks the store. A new store is removed again if an error occurs before anything is committed.
+    As a context it locks the store. A new store is removed again if an error occurs before anything
+    is committed.
 
     Attributes:
         files: Files of the store.
@@ -151,7 +157,9 @@ class StoreWriter:
         self._stack.__exit__(kind, error, trace)
 
     def _finish(self, kind: Error, *_: object) -> None:
-        """Begin the store if nothing was committed, and delete garbage, unless an error ends the work."""
+        """Begin the store if nothing was committed, and delete garbage, unless an error ends the
+        work.
+        """
         if kind is not None:
             return
         if self.files.find_manifest() is None:
@@ -160,7 +168,9 @@ class StoreWriter:
             self.files.collect()
 
     def _remove_if_new(self, created: Sequence[Path]) -> None:
-        """Remove the folder of a new store again, unless something was committed or another worker may be there."""
+        """Remove the folder of a new store again, unless something was committed or another worker
+        may be there.
+        """
         is_alone = self._worker is None or self._worker.total == 1
         with suppress(StoreError):
             found = self.files.find_manifest()
@@ -170,7 +180,8 @@ class StoreWriter:
                     disk.remove_folder(folder)
 
     def add_card(self, base: Manifest, card: Card) -> Files:
-        """Write the card of a space, and return it as a manifest names it; if it has one, check that it is the same.
+        """Write the card of a space, and return it as a manifest names it; if it has one, check
+        that it is the same.
 
         The card of a space without shards is replaced.
         """
@@ -217,7 +228,9 @@ class StoreWriter:
         self._known.update(key for batch, _ in batches for key in batch.files)
 
     def _check_new(self, base: Manifest, batch: Batch) -> None:
-        """Raise StoreError if another process has stored items of a batch since the store was locked."""
+        """Raise StoreError if another process has stored items of a batch since the store was
+        locked.
+        """
         card, ids = batch.card, batch.item_ids
         layer = card.layers.ids[0]
         others = [
@@ -237,7 +250,8 @@ class StoreWriter:
     def _summed(self, base: Manifest, batches: Sequence[Batch]) -> tuple[Files, Sequence[str]]:
         """Write the sums of a space with new batches, and return them and the keys of the old ones.
 
-        If there are none of the items before, there are none with the new ones either, until they are computed anew.
+        If there are none of the items before, there are none with the new ones either, until they
+        are computed anew.
         """
         card = batches[0].card
         stored = base.keys_of(keys.SUMS, card.space)
@@ -330,8 +344,9 @@ def write_dataset(
 ) -> None:
     """Commit the rows of a dataset for a unit; rows of other units are kept.
 
-    The columns are ``item_id`` and ``text``, for pairs also ``item_id_2`` and ``text_2``, then the dataset's own ones
-    (score, rank …), in its order. The kind of the dataset is stored in the file's metadata too.
+    The columns are ``item_id`` and ``text``, for pairs also ``item_id_2`` and ``text_2``, then the
+    dataset's own ones (score, rank …), in its order. The kind of the dataset is stored in the
+    file's metadata too.
     """
     arrays = {"unit": pa.array([unit.value] * len(columns["item_id"]))}
     for key, values in columns.items():
@@ -357,9 +372,9 @@ def write_dataset(
 class SpaceWriter:
     """Writer that collects vectors of one space and writes them as batches in a background thread.
 
-    At most one batch is written while the next is collected; batches are committed in the calling thread, those of some
-    seconds together. At exit, the collected vectors are written if the build ended normally or by Ctrl-C; after an
-    error they are dropped, since they may be its cause.
+    At most one batch is written while the next is collected; batches are committed in the calling
+    thread, those of some seconds together. At exit, the collected vectors are written if the build
+    ended normally or by Ctrl-C; after an error they are dropped, since they may be its cause.
 
     Attributes:
         batches: Batches written so far, without those that were committed.
@@ -439,7 +454,9 @@ class SpaceWriter:
             self._blocks = []
 
     def _wait(self) -> None:
-        """Wait until the batches in the background are written; raise the error of one that failed."""
+        """Wait until the batches in the background are written; raise the error of one that
+        failed.
+        """
         while self._writing:
             batch = self._writing[
                 0

@@ -17,15 +17,15 @@ __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store", "Table"]
 class Store(MaintenanceMethods, InteropMethods, FeatureMethods):
     """A store of embeddings: the vectors of words, sentences and occurrences at every layer.
 
-    Each call answers from one state of the store: the last one that any process has committed before the call. Of a
-    store at a URL it is the state at the first query; :meth:`refresh` lets the next one look again. Several threads may
-    use it at once.
+    Each call answers from one state of the store: the last one that any process has committed
+    before the call. Of a store at a URL it is the state at the first query; :meth:`refresh` lets
+    the next one look again. Several threads may use it at once.
 
     Args:
-        path: Folder of the store, or its URL (``s3://bucket/prefix``, ``gs://…``, ``az://…``); by default
-            ``$EMBSTORE_STORE``, else ``./store``.
-        options: Options of the client for a store at a URL, such as ``{"endpoint": "https://…", "region": "…"}``;
-            credentials come from the environment.
+        path: Folder of the store, or its URL (``s3://bucket/prefix``, ``gs://…``, ``az://…``); by
+            default ``$EMBSTORE_STORE``, else ``./store``.
+        options: Options of the client for a store at a URL, such as
+            ``{"endpoint": "https://…", "region": "…"}``; credentials come from the environment.
     """
 
 

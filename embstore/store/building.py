@@ -35,14 +35,17 @@ class BuildMethods(OpenStore):
 
     @staticmethod
     def datasets() -> Table:
-        """Return one row per dataset: kind, unit, rows, whether it is on this machine and sound, licence, address."""
+        """Return one row per dataset: kind, unit, rows, whether it is on this machine and sound,
+        licence, address.
+        """
         from embstore.sources.datasets import list_datasets
 
         return list_datasets()
 
     @staticmethod
     def fetch_datasets(names: Names, observe: Observer | None = None) -> dict[str, Path | None]:
-        """Download datasets into ``$EMBSTORE_DATA``, else the platform's cache folder, unless they are there and sound.
+        """Download datasets into ``$EMBSTORE_DATA``, else the platform's cache folder, unless they
+        are there and sound.
 
         Args:
             names: Names of datasets.
@@ -53,8 +56,8 @@ class BuildMethods(OpenStore):
 
         Raises:
             UnknownNameError: There is no such dataset.
-            SourceError: Some cannot be downloaded, or differ from their published hash; says how to get each by hand.
-                The others are kept.
+            SourceError: Some cannot be downloaded, or differ from their published hash; says how to
+                get each by hand. The others are kept.
         """
         from embstore.sources.datasets import fetch_datasets
 
@@ -73,31 +76,35 @@ class BuildMethods(OpenStore):
         delimiter: str | None = None,
         comment: str | None = None,
     ) -> Table:
-        """Keep a local copy of a published dataset, whose hash is checked, or a table of your own as a dataset.
+        """Keep a local copy of a published dataset, whose hash is checked, or a table of your own
+        as a dataset.
 
         Args:
             name: Name of the dataset; for your own table, one that is not taken.
-            file: The copy or the table: .csv, .tsv, .jsonl (each also as .gz) or .parquet; of analogies a .txt file
-                (four words a line, under lines ``: section``), or a folder of BATS.
+            file: The copy or the table: .csv, .tsv, .jsonl (each also as .gz) or .parquet; of
+                analogies a .txt file (four words a line, under lines ``: section``), or a folder of
+                BATS.
             kind: For your own data: ``pairs``, ``lexicon`` or ``analogies``.
-            columns: For your own table: the columns of the two texts and the score (pairs), or of the text and its
-                value (lexicon). Of pairs of occurrences those of text, start and end of each target and the score; or
-                of two texts with their targets in brackets and the score.
-            unit: For your own table: ``word`` (the default) or ``sentence``; of pairs also ``occurrence``, for targets
-                in sentences.
-            header: For your own CSV or TSV table: whether its first line names the columns; else they are called 1, 2,
-                3 …, and are by default the first ones.
-            delimiter: For your own CSV or TSV table: character that separates its columns, or ``tab``; by default
-                detected from its first lines.
-            comment: For your own CSV or TSV table: sign that lines begin with which are left out, such as ``"#"``.
+            columns: For your own table: the columns of the two texts and the score (pairs), or of
+                the text and its value (lexicon). Of pairs of occurrences those of text, start and
+                end of each target and the score; or of two texts with their targets in brackets and
+                the score.
+            unit: For your own table: ``word`` (the default) or ``sentence``; of pairs also
+                ``occurrence``, for targets in sentences.
+            header: For your own CSV or TSV table: whether its first line names the columns; else
+                they are called 1, 2, 3 …, and are by default the first ones.
+            delimiter: For your own CSV or TSV table: character that separates its columns, or
+                ``tab``; by default detected from its first lines.
+            comment: For your own CSV or TSV table: sign that lines begin with which are left out,
+                such as ``"#"``.
 
         Returns:
             The dataset's row of :meth:`datasets`.
 
         Raises:
             UnknownNameError, UsageError: An argument does not fit.
-            SourceError: The file differs from the published one (shows both hashes), or has a text where a number
-                should be (names the line).
+            SourceError: The file differs from the published one (shows both hashes), or has a text
+                where a number should be (names the line).
         """
         from embstore.sources.datasets import add_dataset, list_datasets
 
@@ -106,21 +113,31 @@ class BuildMethods(OpenStore):
         )
         chosen = [column.strip() for column in listed]
         added = add_dataset(
-            name, Path(file), kind=kind, columns=chosen, unit=unit, header=header, delimiter=delimiter,
+            name,
+            Path(file),
+            kind=kind,
+            columns=chosen,
+            unit=unit,
+            header=header,
+            delimiter=delimiter,
             comment=comment,
-        )  # fmt: skip
+        )
         return list_datasets([added])
 
     def store_datasets(
         self, names: Names, *, unit: str | None = None, observe: Observer | None = None
     ) -> Table:
-        """Store the rows of datasets without embedding them, for spaces that have their texts, such as imported ones.
+        """Store the rows of datasets without embedding them, for spaces that have their texts, such
+        as imported ones.
 
-        A build stores the rows of its datasets itself. Texts without a vector are named by :meth:`missing`.
+        A build stores the rows of its datasets itself. Texts without a vector are named by
+        :meth:`missing`.
 
         Args:
-            names: Names of datasets (:meth:`datasets`), which are downloaded if they are not on this machine.
-            unit: What the texts are as items, ``word`` or ``sentence``; by default the dataset's own unit.
+            names: Names of datasets (:meth:`datasets`), which are downloaded if they are not on
+                this machine.
+            unit: What the texts are as items, ``word`` or ``sentence``; by default the dataset's
+                own unit.
             observe: Function that is called with the progress; by default a notebook shows it.
 
         Returns:
@@ -151,22 +168,26 @@ class BuildMethods(OpenStore):
         download: bool = False,
         allow_pickle: bool = False,
     ) -> "NDArray[np.float32]":
-        """Encode texts, stored or not, with the checkpoint, pooling and template of a space; nothing is stored.
+        """Encode texts, stored or not, with the checkpoint, pooling and template of a space;
+        nothing is stored.
 
         Args:
-            texts: One text, or several; of a space of occurrences, sentences with one word in brackets.
+            texts: One text, or several; of a space of occurrences, sentences with one word in
+                brackets.
             space: Name of the space.
             layers: Layers, as in :meth:`query`; by default ``top``.
-            download: Whether to download a checkpoint that is not on this machine, as in :meth:`neighbours`.
+            download: Whether to download a checkpoint that is not on this machine, as in
+                :meth:`neighbours`.
             allow_pickle: Whether to load pickled weights if there are no safetensors.
 
         Returns:
-            Vectors, float32 (layers, n, dim), in the order of the layers' numbers and of the texts; up to rounding as
-            those of :meth:`vectors`. Where ``layers`` is one number or name, (n, dim); where ``texts`` is a string,
-            without n.
+            Vectors, float32 (layers, n, dim), in the order of the layers' numbers and of the texts;
+            up to rounding as those of :meth:`vectors`. Where ``layers`` is one number or name, (n,
+            dim); where ``texts`` is a string, without n.
 
         Raises:
-            CheckpointError: The checkpoint is not on this machine, is another one, or needs what is not allowed.
+            CheckpointError: The checkpoint is not on this machine, is another one, or needs what is
+                not allowed.
             EncodeError: A text cannot be encoded, such as one longer than the context.
         """
         from embstore.query.embed import Trust, embed_items
@@ -231,78 +252,97 @@ class BuildMethods(OpenStore):
         """Embed the texts that are not stored yet, at every layer, and index them.
 
         Args:
-            sources: Files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), ``-`` for standard input, or names of
-                datasets (:meth:`datasets`), which are downloaded if they are not on this machine. By default ``words``.
-                Also texts, as for ``texts``: any other iterable than a list of names.
-            texts: Strings, or pairs of a string and its columns, such as ``("the bank", {"pos": "NOUN"})``, which are
-                stored with the item. The columns ``start`` and ``end`` are the span of a target. Any iterable, read
-                once; the same call with the same texts resumes a build.
-            models: Short names (``gpt2``, ``clip``, ``minilm``), hub ids with optional ``@revision``, local folders, or
-                ``name=folder``.
-            revisions: Revisions of each checkpoint on the hub (branches, tags, commits), or subfolders of its folder,
-                such as ``step1000`` or ``checkpoint-1000``, patterns of such names (``"step*"``), or ``"all"``; each
-                makes a space of its own, named by it.
-            unit: ``word``, ``sentence`` or ``occurrence`` (each word of each sentence, in its context). By default the
-                unit of a dataset, ``occurrence`` with ``span`` or ``targets``; else, for each source, ``sentence`` if
-                at least 90 % of its texts have white space between words, and ``word`` if at most 10 % have some;
-                others are refused. Each unit makes a space of its own.
-            poolings: ``last``, ``first``, ``mean``, ``bos`` (or ``cls``), ``eos``, ``projection``, all from one forward
-                pass; ``model``, the checkpoint's own recipe as sentence-transformers reads it. By default ``last``; for
-                sentences ``model`` if the checkpoint declares a recipe, else ``eos`` if a causal model ends its input
-                with a special token, else ``mean``.
-            template: Text around an item, with ``{text}`` for the item, and ``{bos}`` and ``{eos}`` for special tokens.
-            prompt: Name of a prompt of the checkpoint's own recipe, for the pooling ``model``; ``""`` for none. By
-                default the recipe's own default.
-            layers: Layers to store: ``"all"``, or numbers and ranges as in ``"0,6,12"``, ``"0-12"``, ``-1``.
+            sources: Files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), ``-`` for
+                standard input, or names of datasets (:meth:`datasets`), which are downloaded if
+                they are not on this machine. By default ``words``. Also texts, as for ``texts``:
+                any other iterable than a list of names.
+            texts: Strings, or pairs of a string and its columns, such as
+                ``("the bank", {"pos": "NOUN"})``, which are stored with the item. The columns
+                ``start`` and ``end`` are the span of a target. Any iterable, read once; the same
+                call with the same texts resumes a build.
+            models: Short names (``gpt2``, ``clip``, ``minilm``), hub ids with optional
+                ``@revision``, local folders, or ``name=folder``.
+            revisions: Revisions of each checkpoint on the hub (branches, tags, commits), or
+                subfolders of its folder, such as ``step1000`` or ``checkpoint-1000``, patterns of
+                such names (``"step*"``), or ``"all"``; each makes a space of its own, named by it.
+            unit: ``word``, ``sentence`` or ``occurrence`` (each word of each sentence, in its
+                context). By default the unit of a dataset, ``occurrence`` with ``span`` or
+                ``targets``; else, for each source, ``sentence`` if at least 90 % of its texts have
+                white space between words, and ``word`` if at most 10 % have some; others are
+                refused. Each unit makes a space of its own.
+            poolings: ``last``, ``first``, ``mean``, ``bos`` (or ``cls``), ``eos``, ``projection``,
+                all from one forward pass; ``model``, the checkpoint's own recipe as
+                sentence-transformers reads it. By default ``last``; for sentences ``model`` if the
+                checkpoint declares a recipe, else ``eos`` if a causal model ends its input with a
+                special token, else ``mean``.
+            template: Text around an item, with ``{text}`` for the item, and ``{bos}`` and ``{eos}``
+                for special tokens.
+            prompt: Name of a prompt of the checkpoint's own recipe, for the pooling ``model``;
+                ``""`` for none. By default the recipe's own default.
+            layers: Layers to store: ``"all"``, or numbers and ranges as in ``"0,6,12"``,
+                ``"0-12"``, ``-1``.
             dtype: Type of the stored vectors: ``float32`` or ``float16``.
-            weights_dtype: Type of the weights and of the computation: ``float32``, ``bfloat16`` or ``float16``; in 16
-                bits the weights take half the memory.
-            untrained: Random seed of an untrained model: the checkpoint's architecture and tokenizer with random
-                weights, the control for what training adds; None for the checkpoint's own weights.
+            weights_dtype: Type of the weights and of the computation: ``float32``, ``bfloat16`` or
+                ``float16``; in 16 bits the weights take half the memory.
+            untrained: Random seed of an untrained model: the checkpoint's architecture and
+                tokenizer with random weights, the control for what training adds; None for the
+                checkpoint's own weights.
             columns: Columns of tables that hold the texts; by default ``text``, or the only one.
-            keep: Columns of tables whose values are stored with the items, or ``"all"``: integers, numbers, booleans or
-                strings. Items that have vectors already get them too. ``n_tokens``, the number of tokens of each item,
-                is stored without it; named here, it is among ``columns`` of the report.
-            header: Whether the first line of CSV and TSV files names the columns; else they are called 1, 2, 3 …
-            delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; by default detected from
-                their first lines.
-            span: Columns with the start and end of a target in each sentence, such as ``("start", "end")``: the only
-                occurrences that are embedded. In characters (code points) from 0, as in ``text[start:end]``. A single
-                name is a column with both, as in ``4:8``.
-            targets: ``brackets`` if each text has its target in brackets, as in ``the [bank] of the river``; else the
-                name of a column with the target, a word or phrase that occurs once in the sentence.
-            limit: Maximum number of texts of each unit; None for all. A part of a dataset is not stored as a dataset.
+            keep: Columns of tables whose values are stored with the items, or ``"all"``: integers,
+                numbers, booleans or strings. Items that have vectors already get them too.
+                ``n_tokens``, the number of tokens of each item, is stored without it; named here,
+                it is among ``columns`` of the report.
+            header: Whether the first line of CSV and TSV files names the columns; else they are
+                called 1, 2, 3 …
+            delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; by
+                default detected from their first lines.
+            span: Columns with the start and end of a target in each sentence, such as
+                ``("start", "end")``: the only occurrences that are embedded. In characters (code
+                points) from 0, as in ``text[start:end]``. A single name is a column with both, as
+                in ``4:8``.
+            targets: ``brackets`` if each text has its target in brackets, as in
+                ``the [bank] of the river``; else the name of a column with the target, a word or
+                phrase that occurs once in the sentence.
+            limit: Maximum number of texts of each unit; None for all. A part of a dataset is not
+                stored as a dataset.
             per_text: Number of occurrences to draw from each sentence; None for all.
             seed: Random seed of that draw.
             name: Name of the space; by default ``model.unit.pooling``.
-            index: Index of each layer: ``auto`` (exact for small layers or where memory is scarce, else HNSW; a kind
-                that :meth:`index` chose stays), ``flat``, ``hnsw`` or ``none``.
-            index_memory: Memory limit for building an index, in bytes or as in ``"8GB"``; by default half of the
-                machine's memory.
-            long: Treatment of texts longer than the model's context: ``skip``, ``truncate`` or ``error``. By default
-                ``skip``; of the pooling ``model`` ``truncate``, as in sentence-transformers.
+            index: Index of each layer: ``auto`` (exact for small layers or where memory is scarce,
+                else HNSW; a kind that :meth:`index` chose stays), ``flat``, ``hnsw`` or ``none``.
+            index_memory: Memory limit for building an index, in bytes or as in ``"8GB"``; by
+                default half of the machine's memory.
+            long: Treatment of texts longer than the model's context: ``skip``, ``truncate`` or
+                ``error``. By default ``skip``; of the pooling ``model`` ``truncate``, as in
+                sentence-transformers.
             device: ``cpu``, ``cuda`` …; by default an accelerator if there is one.
-            device_map: ``auto`` (``balanced``, ``sequential``) to distribute a model that is too large for one device
-                over all, with accelerate.
+            device_map: ``auto`` (``balanced``, ``sequential``) to distribute a model that is too
+                large for one device over all, with accelerate.
             batch_tokens: Number of tokens in a batch; by default what suits the device.
             allow_pickle: Whether to load pickled weights if there are no safetensors.
-            shard: ``i/n``: embed the i-th of n parts of the sources, the items whose id modulo n is i - 1. n machines
-                build one store together, in a shared folder or bucket, or each in its own, to be merged.
-            shard_bytes: Approximate bytes of vectors in a shard, which has at most 8,192 items; by default 16 MiB.
-            on: ``"ray"`` to encode on a Ray cluster whose nodes share the store's folder; by default in this process.
+            shard: ``i/n``: embed the i-th of n parts of the sources, the items whose id modulo n is
+                i - 1. n machines build one store together, in a shared folder or bucket, or each in
+                its own, to be merged.
+            shard_bytes: Approximate bytes of vectors in a shard, which has at most 8,192 items; by
+                default 16 MiB.
+            on: ``"ray"`` to encode on a Ray cluster whose nodes share the store's folder; by
+                default in this process.
             workers: Number of workers on Ray; by default as many as fit.
             worker_gpus: GPUs of each worker; by default one if the cluster has any.
-            worker_cpus: CPU cores of each worker; by default one beside a GPU, else all of the smallest node.
-            ray_address: Address of the cluster, as ``host:port``; by default that in ``RAY_ADDRESS``, else Ray is
-                started on this machine for the build.
+            worker_cpus: CPU cores of each worker; by default one beside a GPU, else all of the
+                smallest node.
+            ray_address: Address of the cluster, as ``host:port``; by default that in
+                ``RAY_ADDRESS``, else Ray is started on this machine for the build.
             dry_run: Whether to write nothing and only estimate.
             observe: Function that is called with the progress; by default a notebook shows it.
 
         Returns:
-            Counts of the texts embedded, present before, and skipped with the reasons; with ``dry_run`` an estimate.
+            Counts of the texts embedded, present before, and skipped with the reasons; with
+            ``dry_run`` an estimate.
 
         Raises:
-            EmbstoreError: See :mod:`embstore.base.errors`. What was committed before stays; the same call continues.
+            EmbstoreError: See :mod:`embstore.base.errors`. What was committed before stays; the
+                same call continues.
         """
         from embstore.base.sharding import ShardSpec
         from embstore.base.space import Template, Unit, parse_member, parse_pooling, parse_revisions
@@ -352,9 +392,18 @@ class BuildMethods(OpenStore):
                 GivenTexts.peek(given_texts) if has_columns else GivenTexts(given_texts, chosen)
             )
         read = Sources(
-            source_names, given, as_names(columns), kept_columns, limit, per_text, seed, header, delimiter, chosen,
+            source_names,
+            given,
+            as_names(columns),
+            kept_columns,
+            limit,
+            per_text,
+            seed,
+            header,
+            delimiter,
+            chosen,
             of_python,
-        )  # fmt: skip
+        )
         with observing(observe):
             self.fetch_datasets(missing_datasets(source_names))
             cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
@@ -374,7 +423,8 @@ def _cluster(
     worker_cpus: int | None,
     address: str | None,
 ) -> "Callable[[StoreFiles], Cluster] | None":
-    """Return the function that connects to the cluster of a build, given the files of the store; None for none.
+    """Return the function that connects to the cluster of a build, given the files of the store;
+    None for none.
 
     Raises:
         UnknownNameError: ``on`` is not ``ray``.

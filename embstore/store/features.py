@@ -1,4 +1,6 @@
-"""Methods of Store built on others: maps and drift, papers reproduced and cited, the explorer, a report."""
+"""Methods of Store built on others: maps and drift, papers reproduced and cited, the explorer, a
+report.
+"""
 
 import operator
 import os
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 
 
 class FeatureMethods(BuildMethods, LookupMethods):
-    """Map items and measure their drift, reproduce papers, write references, and show a store in a browser."""
+    """Map items and measure their drift, reproduce papers, write references, and show a store in a
+    browser.
+    """
 
     @accepts(selection_of, SpaceFilter)
     def map(
@@ -47,24 +51,28 @@ class FeatureMethods(BuildMethods, LookupMethods):
     ) -> Table:
         """Map the items of each layer into the plane, and store the maps.
 
-        Maps that are stored and current are found, not made again: a call that was interrupted goes on after the last
-        layer that it finished. The same store, versions and seed give the same bytes.
+        Maps that are stored and current are found, not made again: a call that was interrupted goes
+        on after the last layer that it finished. The same store, versions and seed give the same
+        bytes.
 
         Args:
-            method: ``pca`` (principal components, with axes that the layers of a space share; instant) or ``tsne``
-                (t-SNE on exact nearest neighbours, each layer starting from the map of the one below; needs the extra
-                ``map``).
-            layers: Layers that are mapped together, as in :meth:`query`. The axes of ``pca`` are fitted on all of them.
+            method: ``pca`` (principal components, with axes that the layers of a space share;
+                instant) or ``tsne`` (t-SNE on exact nearest neighbours, each layer starting from
+                the map of the one below; needs the extra ``map``).
+            layers: Layers that are mapped together, as in :meth:`query`. The axes of ``pca`` are
+                fitted on all of them.
             force: Whether to make maps again that are stored and current.
             observe: Callback for progress.
             where, words, word, timeout, memory: Filters of items, as in :meth:`query`.
-            sample, seed: Number of items to draw, and random seed of that and of what the method draws.
+            sample, seed: Number of items to draw, and random seed of that and of what the method
+                draws.
             models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
 
         Returns:
-            One row per space and layer: ``did`` (``made`` or ``found``), ``n``, ``kept`` (share of the ten nearest
-            neighbours by cosine that are among the ten nearest on the map), ``n_kept`` (number of items that it is the
-            mean of), ``file`` within the store …; with words, ``words_missing``, their number that the space has not.
+            One row per space and layer: ``did`` (``made`` or ``found``), ``n``, ``kept`` (share of
+            the ten nearest neighbours by cosine that are among the ten nearest on the map),
+            ``n_kept`` (number of items that it is the mean of), ``file`` within the store …; with
+            words, ``words_missing``, their number that the space has not.
 
         Raises:
             UsageError: openTSNE is not installed, or ``where`` may select other items another time.
@@ -93,7 +101,8 @@ class FeatureMethods(BuildMethods, LookupMethods):
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the map of one layer, from the store if it is there, else computed now.
 
-        A map that is computed is stored, if the store can be written; with ``tsne`` the layers below too.
+        A map that is computed is stored, if the store can be written; with ``tsne`` the layers
+        below too.
 
         Args:
             space: Name of the space.
@@ -103,8 +112,8 @@ class FeatureMethods(BuildMethods, LookupMethods):
             **items: Selection of items, as in :meth:`map`.
 
         Returns:
-            Item ids int64 (n,), ascending, and positions float32 (n, 2), in the same order. Items whose vector is zero
-            are left out.
+            Item ids int64 (n,), ascending, and positions float32 (n, 2), in the same order. Items
+            whose vector is zero are left out.
 
         Raises:
             QueryError: No item is selected.
@@ -124,9 +133,11 @@ class FeatureMethods(BuildMethods, LookupMethods):
         layers: LayerSpec | None = None,
         **filters: Unpack[SpaceFilters],
     ) -> Table:
-        """Return one row per stored map: space, layer, method, items, the share of neighbours that it keeps, and state.
+        """Return one row per stored map: space, layer, method, items, the share of neighbours that
+        it keeps, and state.
 
-        ``state`` is ``current``, or ``behind`` if items were added since, or if a later version would make another map.
+        ``state`` is ``current``, or ``behind`` if items were added since, or if a later version
+        would make another map.
 
         Args:
             method: ``pca`` or ``tsne``; None for both.
@@ -157,30 +168,34 @@ class FeatureMethods(BuildMethods, LookupMethods):
     ) -> Table:
         """Measure how the neighbourhoods of items change over layers, or between two spaces.
 
-        With A and B the k nearest neighbours of an item by cosine in two layers: ``overlap`` is |A ∩ B| / k (Gonen et
-        al., 2020); ``turnover`` is 1 − cos(s, t), s and t the item's cosines with all items of A ∪ B in either layer
-        (Hamilton, Leskovec & Jurafsky, 2016: the local neighbourhood measure). Both are exact. An item that is zero in
-        any of the requested layers is left out of all pairs.
+        With A and B the k nearest neighbours of an item by cosine in two layers: ``overlap`` is |A
+        ∩ B| / k (Gonen et al., 2020); ``turnover`` is 1 − cos(s, t), s and t the item's cosines
+        with all items of A ∪ B in either layer (Hamilton, Leskovec & Jurafsky, 2016: the local
+        neighbourhood measure). Both are exact. An item that is zero in any of the requested layers
+        is left out of all pairs.
 
         Args:
             texts: Words or sentences; by default the items that change most and least.
-            marked: Sentences with one word in brackets (``the [bank] of the river``), for spaces of occurrences.
-            most: Number of items that change most, and of those that change least, by their mean overlap over the
-                pairs of layers; items that are equal by their mean turnover, then by id. By default 10.
+            marked: Sentences with one word in brackets (``the [bank] of the river``), for spaces of
+                occurrences.
+            most: Number of items that change most, and of those that change least, by their mean
+                overlap over the pairs of layers; items that are equal by their mean turnover, then
+                by id. By default 10.
             k: Number of neighbours, at least 1.
             pairs: ``adjacent``: each chosen layer with the next; ``all``: all with all.
-            against: Space to compare with, over the items that both have: its first chosen layer with the first, and so
-                on, or with ``pairs="all"`` all with all.
+            against: Space to compare with, over the items that both have: its first chosen layer
+                with the first, and so on, or with ``pairs="all"`` all with all.
             layers: Layers, as in :meth:`query`.
             cache: Whether to return stored answers, and to store new ones.
-            where, words, word, timeout, memory, sample, seed: Selection of the items to compare, as in :meth:`query`;
-                they are also the only neighbours.
+            where, words, word, timeout, memory, sample, seed: Selection of the items to compare, as
+                in :meth:`query`; they are also the only neighbours.
             models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
 
         Returns:
-            One row per space, item and pair of layers: overlap in [0, 1], turnover in [0, 2], their means over the
-            pairs, the neighbours ``lost`` and ``gained``, nearest first, and ``n``, the number of items compared. With
-            ``most``: ``change`` (``most`` or ``least``) and ``rank``.
+            One row per space, item and pair of layers: overlap in [0, 1], turnover in [0, 2], their
+            means over the pairs, the neighbours ``lost`` and ``gained``, nearest first, and ``n``,
+            the number of items compared. With ``most``: ``change`` (``most`` or ``least``) and
+            ``rank``.
 
         Raises:
             NotStoredError: A text is in none of the spaces; names the nearest.
@@ -212,13 +227,15 @@ class FeatureMethods(BuildMethods, LookupMethods):
         dry_run: bool = False,
         observe: Observer | None = None,
     ) -> Table:
-        """Build the spaces of a paper's recipe, compute its metrics, and compare them with the published numbers.
+        """Build the spaces of a paper's recipe, compute its metrics, and compare them with the
+        published numbers.
 
         Args:
             recipe: Name of a recipe, or path of your own (.toml).
-            models: Checkpoints to use instead of the paper's, as in :meth:`build`. Published numbers go by the name:
-                ``gpt2=folder`` is compared with GPT-2's.
-            sentences: File of sentences from which occurrences are drawn, instead of the recipe's sources.
+            models: Checkpoints to use instead of the paper's, as in :meth:`build`. Published
+                numbers go by the name: ``gpt2=folder`` is compared with GPT-2's.
+            sentences: File of sentences from which occurrences are drawn, instead of the recipe's
+                sources.
             quick: Whether to use only the small datasets, and the first texts of the others.
             seed: Random seed of all samples.
             device: ``cpu``, ``cuda`` …; by default an accelerator if there is one.
@@ -227,11 +244,13 @@ class FeatureMethods(BuildMethods, LookupMethods):
             observe: Function that is called with the progress; by default a notebook shows it.
 
         Returns:
-            One row per number, measured or published: ``published`` with its ``relation`` and the band from ``low`` to
-            ``high``, ``measured``, and the ``verdict``: hit, miss, not published or not measured, with a ``reason``.
+            One row per number, measured or published: ``published`` with its ``relation`` and the
+            band from ``low`` to ``high``, ``measured``, and the ``verdict``: hit, miss, not
+            published or not measured, with a ``reason``.
 
         Raises:
-            EmbstoreError: See :mod:`embstore.base.errors`. What was embedded stays; the same call continues.
+            EmbstoreError: See :mod:`embstore.base.errors`. What was embedded stays; the same call
+                continues.
         """
         from embstore.recipes.reproduce import ReproduceOptions, preview, reproduce
 
@@ -248,13 +267,14 @@ class FeatureMethods(BuildMethods, LookupMethods):
         *,
         result: str | os.PathLike[str] | Table | Sequence[Mapping[str, Any]] | None = None,
     ) -> "Bibliography":
-        """Return the references of embstore and of the metrics, datasets and checkpoints in use, as BibTeX.
+        """Return the references of embstore and of the metrics, datasets and checkpoints in use, as
+        BibTeX.
 
         Args:
             names: ``embstore``, metrics, datasets, spaces or checkpoints.
-            result: Result whose metrics, datasets and checkpoints are cited: a table, its rows, or a file written by
-                ``--format json``. Without names and result, those of the store are cited: its checkpoints, its datasets
-                and the metrics of its stored answers.
+            result: Result whose metrics, datasets and checkpoints are cited: a table, its rows, or
+                a file written by ``--format json``. Without names and result, those of the store
+                are cited: its checkpoints, its datasets and the metrics of its stored answers.
 
         Returns:
             ``str`` of it is BibTeX; ``notes`` name what has no known reference.
@@ -279,7 +299,8 @@ class FeatureMethods(BuildMethods, LookupMethods):
         open: bool = False,
         report: Callable[[str], None] | None = None,
     ) -> "Server":
-        """Serve a web page that explores the store: maps of every layer, neighbours, metrics and SQL.
+        """Serve a web page that explores the store: maps of every layer, neighbours, metrics and
+        SQL.
 
         The server runs in the background and only reads. It needs the extra ``explore``.
 
@@ -287,12 +308,12 @@ class FeatureMethods(BuildMethods, LookupMethods):
             host: Address to listen on.
             port: Port; the next free one if it is in use, and any free one for 0.
             open: Whether to open the page in a browser of this machine.
-            report: Function that is called with a line for each request that is refused or fails; by default nothing
-                is reported.
+            report: Function that is called with a line for each request that is refused or fails;
+                by default nothing is reported.
 
         Returns:
-            The running server: ``url`` is the address, ``stop()`` or the end of a ``with`` block ends it, and
-            ``wait()`` waits for Ctrl-C.
+            The running server: ``url`` is the address, ``stop()`` or the end of a ``with`` block
+            ends it, and ``wait()`` waits for Ctrl-C.
 
         Raises:
             UsageError: The extra is not installed, or no port is free.
@@ -313,19 +334,23 @@ class FeatureMethods(BuildMethods, LookupMethods):
         sentences: str | os.PathLike[str] | None = None,
         quick: bool = False,
     ) -> str:
-        """Return a report on the store as HTML: contents, metrics as pictures and tables, and an interactive map.
+        """Return a report on the store as HTML: contents, metrics as pictures and tables, and an
+        interactive map.
 
-        The file opens without a network. The same store and versions give the same bytes. It needs the extra ``plot``.
+        The file opens without a network. The same store and versions give the same bytes. It needs
+        the extra ``plot``.
 
         Args:
-            recipe: Name or file of a recipe whose reproduction the report begins with, as in :meth:`reproduce`.
+            recipe: Name or file of a recipe whose reproduction the report begins with, as in
+                :meth:`reproduce`.
             models: Checkpoints of the reproduction, as in :meth:`reproduce`.
             sentences: File of sentences of the reproduction, as in :meth:`reproduce`.
             quick: Whether the reproduction uses only the small datasets.
 
         Raises:
             QueryError: The store has no space.
-            UsageError: The extra is not installed, or an option of a reproduction is given without a recipe.
+            UsageError: The extra is not installed, or an option of a reproduction is given without
+                a recipe.
         """
         from embstore.explore.report import report
 

@@ -26,39 +26,54 @@ class InteropMethods(OpenStore):
     """Import vectors that were made elsewhere, and export vectors to other formats."""
 
     def import_vectors(
-        self, files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], name: str | None = None, *,
-        format: str | None = None, unit: str | None = None, layers: str | int | Sequence[int] | None = None,
-        texts: str | os.PathLike[str] | None = None, column: str | None = None, vector_column: str | None = None,
-        dtype: str | None = None, index: str = "auto", index_memory: str | int | None = None,
-        allow_pickle: bool = False, observe: Observer | None = None,
-    ) -> "ImportReport":  # fmt: skip
+        self,
+        files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        name: str | None = None,
+        *,
+        format: str | None = None,
+        unit: str | None = None,
+        layers: str | int | Sequence[int] | None = None,
+        texts: str | os.PathLike[str] | None = None,
+        column: str | None = None,
+        vector_column: str | None = None,
+        dtype: str | None = None,
+        index: str = "auto",
+        index_memory: str | int | None = None,
+        allow_pickle: bool = False,
+        observe: Observer | None = None,
+    ) -> "ImportReport":
         """Import vectors from files into a space of their own, and index them.
 
-        Memory does not grow with the files. An import that was interrupted goes on when it is called again; one that is
-        complete writes nothing.
+        Memory does not grow with the files. An import that was interrupted goes on when it is
+        called again; one that is complete writes nothing.
 
         Args:
             files: One file, or several that become one space.
             name: Name of the space; by default that of the only file, without its suffix.
-            format: Name of the format; by default found by suffix and content. See the how-to "Bring vectors".
-            unit: ``word``, ``sentence`` or ``occurrence`` (a word with its sentence, in the columns ``context``,
-                ``start`` and ``end``); by default ``word``.
-            layers: Numbers of the layers, as in ``6`` or ``"0-12"``; by default those that the file names, else 0, 1 …
-            texts: File with the texts of an array, in the order of its rows: .txt with one a line, .jsonl, .csv …
+            format: Name of the format; by default found by suffix and content. See the how-to
+                "Bring vectors".
+            unit: ``word``, ``sentence`` or ``occurrence`` (a word with its sentence, in the columns
+                ``context``, ``start`` and ``end``); by default ``word``.
+            layers: Numbers of the layers, as in ``6`` or ``"0-12"``; by default those that the file
+                names, else 0, 1 …
+            texts: File with the texts of an array, in the order of its rows: .txt with one a line,
+                .jsonl, .csv …
             column: Column with the texts; by default ``text``, ``word``, ``token`` or ``key``.
             vector_column: Column or array with the vectors; by default the only one that fits.
-            dtype: Type of the stored vectors: ``float32`` or ``float16``; by default float16 for vectors of this type.
+            dtype: Type of the stored vectors: ``float32`` or ``float16``; by default float16 for
+                vectors of this type.
             index: Index of each layer, as in :meth:`build`.
             index_memory: Memory limit for building an index, as in :meth:`build`.
             allow_pickle: Whether to load pickles, which can run code.
             observe: Function that is called with the progress; by default a notebook shows it.
 
         Returns:
-            Counts of the items imported, and of those that were there before; the notes say what was converted.
+            Counts of the items imported, and of those that were there before; the notes say what
+            was converted.
 
         Raises:
-            SourceError: A file cannot be read, or a row has no text, a text that another has, or a vector that is not
-                finite; names the row.
+            SourceError: A file cannot be read, or a row has no text, a text that another has, or a
+                vector that is not finite; names the row.
             SpaceMismatchError: There is another space of this name; names the differences.
         """
         from embstore.interop.formats import open_vectors
@@ -83,10 +98,18 @@ class InteropMethods(OpenStore):
         return report if self.url is None else replace(report, store=self.url)
 
     def add_vectors(
-        self, name: str, texts: Sequence[str], array: "ArrayLike", *, unit: str = "word",
-        layers: str | int | Sequence[int] | None = None, dtype: str | None = None, index: str = "auto",
-        index_memory: str | int | None = None, observe: Observer | None = None,
-    ) -> "ImportReport":  # fmt: skip
+        self,
+        name: str,
+        texts: Sequence[str],
+        array: "ArrayLike",
+        *,
+        unit: str = "word",
+        layers: str | int | Sequence[int] | None = None,
+        dtype: str | None = None,
+        index: str = "auto",
+        index_memory: str | int | None = None,
+        observe: Observer | None = None,
+    ) -> "ImportReport":
         """Store an array of vectors as a space of its own, and index it.
 
         The same call again writes nothing; other vectors under the same name are refused.
@@ -97,17 +120,19 @@ class InteropMethods(OpenStore):
             array: Vectors of one layer (n, dim), or of all (layers, n, dim).
             unit: ``word``, ``sentence`` or ``occurrence``.
             layers: Numbers of the layers; by default 0, 1, 2 …
-            dtype: Type of the stored vectors: ``float32`` or ``float16``; by default float16 for an array of this type.
+            dtype: Type of the stored vectors: ``float32`` or ``float16``; by default float16 for an
+                array of this type.
             index: Index of each layer, as in :meth:`build`.
             index_memory: Memory limit for building an index, as in :meth:`build`.
             observe: Function that is called with the progress; by default a notebook shows it.
 
         Returns:
-            Counts of the items imported, and of those that were there before; the notes say what was converted.
+            Counts of the items imported, and of those that were there before; the notes say what
+            was converted.
 
         Raises:
-            SourceError: There are more or fewer texts than vectors, or a row has no text, a text that another has, or a
-                vector that is not finite; names the row.
+            SourceError: There are more or fewer texts than vectors, or a row has no text, a text
+                that another has, or a vector that is not finite; names the row.
             SpaceMismatchError: There is another space of this name.
         """
         from embstore.interop.importing import import_vectors
@@ -122,33 +147,44 @@ class InteropMethods(OpenStore):
 
     @accepts(item_filter)
     def export(
-        self, dest: str | os.PathLike[str], space: str | None = None, *, format: str | None = None,
-        layers: "LayerSpec | None" = None, transforms: Names = (), keep: Names = (), force: bool = False,
-        observe: Observer | None = None, **items: Any,
-    ) -> "ExportReport":  # fmt: skip
+        self,
+        dest: str | os.PathLike[str],
+        space: str | None = None,
+        *,
+        format: str | None = None,
+        layers: "LayerSpec | None" = None,
+        transforms: Names = (),
+        keep: Names = (),
+        force: bool = False,
+        observe: Observer | None = None,
+        **items: Any,
+    ) -> "ExportReport":
         """Write the vectors of a space to a file or folder in the format of another program.
 
-        Memory does not grow with the space, and what is written appears whole or not at all, with the card of the space
-        in it or beside it.
+        Memory does not grow with the space, and what is written appears whole or not at all, with
+        the card of the space in it or beside it.
 
         Args:
             dest: File or folder to write.
             space: Name of the space; by default the only one of the store.
-            format: Name of the format; by default found by the suffix of ``dest``. See the how-to "Take vectors
-                elsewhere".
-            layers: Layers, as in :meth:`query`; by default all, or ``top`` if the format has room for one.
+            format: Name of the format; by default found by the suffix of ``dest``. See the how-to
+                "Take vectors elsewhere".
+            layers: Layers, as in :meth:`query`; by default all, or ``top`` if the format has room
+                for one.
             transforms: Transforms, as in :meth:`query`, fitted on the selected items of each layer.
-            keep: Columns of the items to export too (:meth:`columns`), or ``"all"`` for all that are stored.
+            keep: Columns of the items to export too (:meth:`columns`), or ``"all"`` for all that
+                are stored.
             force: Whether to replace what is there.
             observe: Function that is called with the progress; by default a notebook shows it.
-            **items: Filters of items, as in :meth:`query`: ``where``, ``words``, ``word``, ``timeout``, ``memory``. The
-                notes say which words the space has not.
+            **items: Filters of items, as in :meth:`query`: ``where``, ``words``, ``word``,
+                ``timeout``, ``memory``. The notes say which words the space has not.
 
         Returns:
             The files that were written, with their layers, items and bytes.
 
         Raises:
-            UsageError: There is something at the place, or the format has room for one layer, and several are selected.
+            UsageError: There is something at the place, or the format has room for one layer, and
+                several are selected.
             QueryError: No item is selected, or a text does not fit the format; names it.
         """
         from functools import partial
@@ -163,9 +199,13 @@ class InteropMethods(OpenStore):
 
 
 def _options(
-    name: str, unit: str | None, layers: str | int | Sequence[int] | None, dtype: str | None, index: str,
+    name: str,
+    unit: str | None,
+    layers: str | int | Sequence[int] | None,
+    dtype: str | None,
+    index: str,
     memory: str | int | None,
-) -> "ImportOptions":  # fmt: skip
+) -> "ImportOptions":
     """Return the options of an import."""
     from embstore.interop.importing import ImportOptions
 

@@ -1,4 +1,6 @@
-"""Methods of Store that answer questions: metrics, neighbours, vectors, SQL, and what is stored, missing or skipped."""
+"""Methods of Store that answer questions: metrics, neighbours, vectors, SQL, and what is stored,
+missing or skipped.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -41,8 +43,8 @@ class LookupMethods(opened.OpenStore):
     def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Table:
         """Compute a metric for each space and layer.
 
-        Answers computed from vectors are kept in the store, if it can be written, and returned again as long as nothing
-        that they depend on has changed.
+        Answers computed from vectors are kept in the store, if it can be written, and returned
+        again as long as nothing that they depend on has changed.
 
         Args:
             metric: Name of the metric, such as ``anisotropy``; :meth:`metrics` lists them. Or a
@@ -51,37 +53,46 @@ class LookupMethods(opened.OpenStore):
             models: Checkpoints (short names or ids) whose spaces are used; by default all.
             spaces: Names of the spaces to use, such as ``gpt2.word.last``; by default all.
             unit: ``word``, ``sentence`` or ``occurrence``: use only spaces of this unit.
-            pooling: ``last``, ``first``, ``mean``, ``bos``, ``eos``, ``projection`` or ``model``: use only spaces of
-                this pooling.
-            template: Template, such as ``This is {text}``: use only spaces of exactly this template.
-            revisions: Revisions of checkpoints, such as ``step1000``, whose spaces are used; by default all.
-            layers: Layers: a number, numbers and ranges (``"0,6-12"``), ``all``, ``top``, ``raw`` or ``normed``.
-            where: SQL expression that selects items, over item_id, unit, text, context_id, start and "end", and over
-                the columns that :meth:`columns` lists; a name with spaces stands in double quotes.
-            words: Words to restrict the metric to: a file with a word a line, a sequence, or a string with commas
-                (``"rose,tulip"``). Of spaces of occurrences, all occurrences of the words; of sentences, those whose
-                text is in the list. A metric with a parameter ``words`` of its own (sc-weat) takes it as that.
-            word: Further such words; a metric with a parameter ``word`` of its own takes them as that.
+            pooling: ``last``, ``first``, ``mean``, ``bos``, ``eos``, ``projection`` or ``model``:
+                use only spaces of this pooling.
+            template: Template, such as ``This is {text}``: use only spaces of exactly this
+                template.
+            revisions: Revisions of checkpoints, such as ``step1000``, whose spaces are used; by
+                default all.
+            layers: Layers: a number, numbers and ranges (``"0,6-12"``), ``all``, ``top``, ``raw``
+                or ``normed``.
+            where: SQL expression that selects items, over item_id, unit, text, context_id, start
+                and "end", and over the columns that :meth:`columns` lists; a name with spaces
+                stands in double quotes.
+            words: Words to restrict the metric to: a file with a word a line, a sequence, or a
+                string with commas (``"rose,tulip"``). Of spaces of occurrences, all occurrences of
+                the words; of sentences, those whose text is in the list. A metric with a parameter
+                ``words`` of its own (sc-weat) takes it as that.
+            word: Further such words; a metric with a parameter ``word`` of its own takes them as
+                that.
             timeout: Time limit of ``where`` in seconds; None for no limit.
-            memory: Memory limit of ``where``, in bytes or as in ``"2GB"``; by default half of the machine's memory.
+            memory: Memory limit of ``where``, in bytes or as in ``"2GB"``; by default half of the
+                machine's memory.
             sample: Number of items to draw at random, without replacement; None for all.
             seed: Random seed of the sample, and of what the metric draws; at least 0.
-            transforms: Transforms of the vectors, applied left to right, each fitted on the selected items: ``center``,
-                ``standardize``, ``abtt:K``, ``abtt-original:K``, ``drop:138,378``, ``whiten``.
-            by: Column of the items whose values divide them into groups, each with rows of its own: a column that a
-                build stored (``keep``), a built-in one (``position``, ``zipf_frequency`` …) or ``text``; or several
-                with commas (``"genre,label"``), whose combinations of values are the groups. Items without
-                a value are a group too, the last, whose name is None. Transforms are fitted on all groups together.
-            bins: For a column of numbers, the intervals that are the groups: their number, with equally many items
-                each (quantiles of the selected items), or ascending edges such as ``[0, 10, 100]``. An interval has its
-                lower edge, and the last one both.
-            common: Whether to keep only the items that all spaces of the query have, so that these are measured over
-                the same items (or pairs, or questions of them).
+            transforms: Transforms of the vectors, applied left to right, each fitted on the
+                selected items: ``center``, ``standardize``, ``abtt:K``, ``abtt-original:K``,
+                ``drop:138,378``, ``whiten``.
+            by: Column of the items whose values divide them into groups, each with rows of its own:
+                a column that a build stored (``keep``), a built-in one (``position``,
+                ``zipf_frequency`` …) or ``text``; or several with commas (``"genre,label"``), whose
+                combinations of values are the groups. Items without a value are a group too, the
+                last, whose name is None. Transforms are fitted on all groups together.
+            bins: For a column of numbers, the intervals that are the groups: their number, with
+                equally many items each (quantiles of the selected items), or ascending edges such
+                as ``[0, 10, 100]``. An interval has its lower edge, and the last one both.
+            common: Whether to keep only the items that all spaces of the query have, so that these
+                are measured over the same items (or pairs, or questions of them).
             **parameters: Parameters of the metric; :meth:`explain` lists them.
 
         Returns:
-            One row per space and layer (and group, named in ``group``), with ``n`` and, for what cannot be computed,
-            None and a ``reason``.
+            One row per space and layer (and group, named in ``group``), with ``n`` and, for what
+            cannot be computed, None and a ``reason``.
 
         Raises:
             UnknownNameError: A name is not known; lists the nearest.
@@ -109,10 +120,12 @@ class LookupMethods(opened.OpenStore):
     def explain_query(
         self, metric: "str | Metric", *, cache: bool = True, **options: Any
     ) -> "Explanation":
-        """Explain a metric as :meth:`explain` does, and say which answers of a query are stored. Nothing is computed.
+        """Explain a metric as :meth:`explain` does, and say which answers of a query are stored.
+        Nothing is computed.
 
-        The arguments are those of :meth:`query`. What keeps a query from being answered, such as an unknown space, is
-        named in the explanation. Where no store was named and there is none, only the metric is explained.
+        The arguments are those of :meth:`query`. What keeps a query from being answered, such as an
+        unknown space, is named in the explanation. Where no store was named and there is none, only
+        the metric is explained.
 
         Raises:
             UnknownNameError: There is no such metric; lists the nearest.
@@ -132,10 +145,11 @@ class LookupMethods(opened.OpenStore):
 
     @staticmethod
     def metrics() -> Table:
-        """Return one row per metric, of embstore and of installed packages: its help, inputs, formula and citation.
+        """Return one row per metric, of embstore and of installed packages: its help, inputs,
+        formula and citation.
 
-        Packages register metrics under the entry point group ``embstore.metrics``; the notes name those that cannot be
-        used, with the reason.
+        Packages register metrics under the entry point group ``embstore.metrics``; the notes name
+        those that cannot be used, with the reason.
         """
         from embstore.metrics import all_metrics
 
@@ -148,13 +162,15 @@ class LookupMethods(opened.OpenStore):
 
     @staticmethod
     def explain(metric: "str | Metric") -> "Explanation":
-        """Return the declaration of a metric: formula, citation, estimator, columns with ranges, and parameters.
+        """Return the declaration of a metric: formula, citation, estimator, columns with ranges,
+        and parameters.
 
         Args:
             metric: Name of the metric (:meth:`metrics` lists them), or the metric as an object.
 
         Returns:
-            ``str`` of it is the text that ``embstore query METRIC --explain`` prints; ``to_dict()`` is for programs.
+            ``str`` of it is the text that ``embstore query METRIC --explain`` prints; ``to_dict()``
+            is for programs.
 
         Raises:
             UnknownNameError: There is no such metric; lists the nearest.
@@ -185,40 +201,47 @@ class LookupMethods(opened.OpenStore):
     ) -> Table:
         """Find the k nearest items of each text by cosine, without the text itself.
 
-        Instead of texts, ``positive`` and ``negative`` ask for the items nearest to a sum and difference of words, as
-        gensim's ``most_similar`` does, without these words; and ``vector`` for those nearest to any vector.
+        Instead of texts, ``positive`` and ``negative`` ask for the items nearest to a sum and
+        difference of words, as gensim's ``most_similar`` does, without these words; and ``vector``
+        for those nearest to any vector.
 
         Args:
             texts: Words or sentences.
-            marked: Sentences with one word in brackets (``the [bank] of the river``), for spaces of occurrences.
+            marked: Sentences with one word in brackets (``the [bank] of the river``), for spaces of
+                occurrences.
             layers: Layers, as in :meth:`query`; by default ``top``.
             k: Number of neighbours, at least 1; fewer are returned where a space has fewer items.
-            embed: Whether to encode texts that are not stored, by each space's own checkpoint, which must be on this
-                machine.
-            download: With ``embed``: whether to download a checkpoint that is not on this machine. The store names it:
-                allow this for stores whose origin you trust.
-            allow_pickle: With ``embed``: whether to load pickled weights if there are no safetensors.
-            transforms: Transforms, as in :meth:`query`; with any, vectors are scanned, whatever indexes there are.
+            embed: Whether to encode texts that are not stored, by each space's own checkpoint,
+                which must be on this machine.
+            download: With ``embed``: whether to download a checkpoint that is not on this machine.
+                The store names it: allow this for stores whose origin you trust.
+            allow_pickle: With ``embed``: whether to load pickled weights if there are no
+                safetensors.
+            transforms: Transforms, as in :meth:`query`; with any, vectors are scanned, whatever
+                indexes there are.
             exact: Whether to scan the vectors, whatever indexes there are.
-            positive: Words to add, as ``["king", "woman"]``; a sentence with a word in brackets is an occurrence.
+            positive: Words to add, as ``["king", "woman"]``; a sentence with a word in brackets is
+                an occurrence.
             negative: Words to subtract, as ``["man"]``.
-            method: Score of a combination of words: ``3cosadd``, the cosine with the mean of the signed unit vectors;
-                or ``3cosmul``, the product of cosines of Levy & Goldberg (2014), by an exact scan.
-            vector: Vector (dim,) of any length but zero, or several (n, dim), of the same dimension as the spaces.
-            where, words, word, timeout, memory: Filters of items, as in :meth:`query`, that a neighbour must satisfy;
-                the texts themselves need not.
+            method: Score of a combination of words: ``3cosadd``, the cosine with the mean of the
+                signed unit vectors; or ``3cosmul``, the product of cosines of Levy & Goldberg
+                (2014), by an exact scan.
+            vector: Vector (dim,) of any length but zero, or several (n, dim), of the same dimension
+                as the spaces.
+            where, words, word, timeout, memory: Filters of items, as in :meth:`query`, that a
+                neighbour must satisfy; the texts themselves need not.
             models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
 
         Returns:
-            One row per neighbour: space, model, layer, query, rank, item_id, text, context, cosine in [-1, 1] (with
-            ``3cosmul`` instead score, ≥ 0); also where, words with words_missing (their number that the space has not)
-            and transform, if given, and method, of a combination. The notes
-            name the layers whose answer is approximate.
+            One row per neighbour: space, model, layer, query, rank, item_id, text, context, cosine
+            in [-1, 1] (with ``3cosmul`` instead score, ≥ 0); also where, words with words_missing
+            (their number that the space has not) and transform, if given, and method, of a
+            combination. The notes name the layers whose answer is approximate.
 
         Raises:
             NotStoredError: A text is in none of the spaces, and ``embed`` is false.
-            CheckpointError: A text cannot be encoded: the space's checkpoint is not on this machine, is another one, or
-                needs what is not allowed.
+            CheckpointError: A text cannot be encoded: the space's checkpoint is not on this
+                machine, is another one, or needs what is not allowed.
             UnknownNameError: A transform is not known; lists the nearest.
         """
         from embstore.query.neighbours import neighbours
@@ -230,10 +253,17 @@ class LookupMethods(opened.OpenStore):
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
         return self._ask(
             lambda catalog: neighbours(
-                catalog, spaces=spaces, layers=opened.as_layers(layers), k=k, embed=embedder, transforms=steps,
-                candidates=candidates, exact=exact, **wanted,
+                catalog,
+                spaces=spaces,
+                layers=opened.as_layers(layers),
+                k=k,
+                embed=embedder,
+                transforms=steps,
+                candidates=candidates,
+                exact=exact,
+                **wanted,
             )
-        )  # fmt: skip
+        )
 
     neighbors = neighbours
 
@@ -253,18 +283,21 @@ class LookupMethods(opened.OpenStore):
         """Compute the cosine of each pair of texts, in every space and layer, exactly in float64.
 
         Args:
-            texts: Words or sentences, two or more together with ``marked``; of more, all pairs are compared.
-            marked: Sentences with one word in brackets (``the [bank] of the river``), for spaces of occurrences.
+            texts: Words or sentences, two or more together with ``marked``; of more, all pairs are
+                compared.
+            marked: Sentences with one word in brackets (``the [bank] of the river``), for spaces of
+                occurrences.
             layers: Layers, as in :meth:`query`; by default ``all``.
             embed: Whether to encode texts that are not stored, as in :meth:`neighbours`.
             download: With ``embed``: whether to download a checkpoint that is not on this machine.
-            allow_pickle: With ``embed``: whether to load pickled weights if there are no safetensors.
+            allow_pickle: With ``embed``: whether to load pickled weights if there are no
+                safetensors.
             transforms: Transforms, as in :meth:`query`, fitted on all vectors of a layer.
             models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
 
         Returns:
-            One row per space, layer and pair: space, model, layer, layer_name, text, text_2, cosine in [-1, 1] and
-            reason, why there is none; also transform, if given.
+            One row per space, layer and pair: space, model, layer, layer_name, text, text_2, cosine
+            in [-1, 1] and reason, why there is none; also transform, if given.
 
         Raises:
             NotStoredError: A text is in none of the spaces, and ``embed`` is false.
@@ -302,17 +335,19 @@ class LookupMethods(opened.OpenStore):
             space: Name of the space.
             layer: Number of the layer, ``top``, ``raw`` or ``normed``.
             where: SQL expression over the item columns; None for all items.
-            words: Texts of the items, as in :meth:`query`, whose vectors are returned in this order, with repetitions;
-                of a space of occurrences, sentences with one word in brackets. None for all items.
+            words: Texts of the items, as in :meth:`query`, whose vectors are returned in this
+                order, with repetitions; of a space of occurrences, sentences with one word in
+                brackets. None for all items.
             missing: ``error``, or ``skip`` to leave out the words that have no vector.
             columns: Columns of the items: kept by builds, or built-in.
             timeout: Time limit of ``where`` in seconds; None for no limit.
             memory: Memory limit of ``where``, as in :meth:`query`.
 
         Returns:
-            Item ids int64 (n,), ascending or in the order of the words, and their texts (n) and vectors float32
-            (n, dim), in the same order; then an array (n,) for each column: int64, float64, bool, or object of strings.
-            Where a value is missing, float64 has NaN, and the others are object with None.
+            Item ids int64 (n,), ascending or in the order of the words, and their texts (n) and
+            vectors float32 (n, dim), in the same order; then an array (n,) for each column: int64,
+            float64, bool, or object of strings. Where a value is missing, float64 has NaN, and the
+            others are object with None.
 
         Raises:
             NotStoredError: Some of the words have no vector, and are not skipped; names them.
@@ -343,13 +378,16 @@ class LookupMethods(opened.OpenStore):
         """Return the texts of datasets and files that have no vector in the spaces.
 
         Args:
-            sources: Names of datasets, in the store or on this machine, and files, as :meth:`build` takes them.
-            span: Columns with the target of each sentence of a file, as in :meth:`build`, for spaces of occurrences.
+            sources: Names of datasets, in the store or on this machine, and files, as :meth:`build`
+                takes them.
+            span: Columns with the target of each sentence of a file, as in :meth:`build`, for
+                spaces of occurrences.
             targets: ``brackets`` or the column of the targets, as in :meth:`build`.
             models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
 
         Returns:
-            One row per missing text and space: source, space, item_id, text. The notes say how many texts there are.
+            One row per missing text and space: source, space, item_id, text. The notes say how many
+            texts there are.
 
         Raises:
             UnknownNameError: A space or a source does not exist; lists the nearest.
@@ -365,13 +403,17 @@ class LookupMethods(opened.OpenStore):
         )
 
     def info(self) -> Table:
-        """Return one row per space: its card, layers, numbers of items and shards, bytes and the state of its index."""
+        """Return one row per space: its card, layers, numbers of items and shards, bytes and the
+        state of its index.
+        """
         from embstore.query.info import info
 
         return self._ask(info)
 
     def columns(self) -> Table:
-        """Return one row per column of items: name, type, origin (stored or built-in), number of items with a value."""
+        """Return one row per column of items: name, type, origin (stored or built-in), number of
+        items with a value.
+        """
         from embstore.query.info import columns
 
         return self._ask(columns)
@@ -392,47 +434,62 @@ class LookupMethods(opened.OpenStore):
     ) -> "SqlResult":
         """Return the result of one SELECT over the store, or of its EXPLAIN.
 
-        Views: ``items``, ``columns``, ``built_in``, ``embeddings``, ``summaries``, ``skipped``, ``spaces`` and
-        ``datasets.<name>``; see :meth:`sql_views`. Macros: ``vec(space, layer, text)``, ``cosine(a, b)`` and the table
+        Views: ``items``, ``columns``, ``built_in``, ``embeddings``, ``summaries``, ``skipped``,
+        ``spaces`` and ``datasets.<name>``; see :meth:`sql_views`. Macros:
+        ``vec(space, layer, text)``, ``cosine(a, b)`` and the table
         ``neighbours(space, layer, text, k := 10)``.
 
-        The SQL reads these views and nothing else: no other file, no variable, no network. It cannot write, neither in
-        the store nor elsewhere. ``timeout`` and ``memory`` limit it, and Ctrl-C ends it.
+        The SQL reads these views and nothing else: no other file, no variable, no network. It
+        cannot write, neither in the store nor elsewhere. ``timeout`` and ``memory`` limit it, and
+        Ctrl-C ends it.
 
-        Each method of the result runs the statement, and reads the files, again. One that is kept until its files are
-        deleted (a day after they were replaced, by ``compact`` for instance) raises DamagedError: call this method
-        again. SQL reads whole stores: one at a URL has to be pulled first.
+        Each method of the result runs the statement, and reads the files, again. One that is kept
+        until its files are deleted (a day after they were replaced, by ``compact`` for instance)
+        raises DamagedError: call this method again. SQL reads whole stores: one at a URL has to be
+        pulled first.
 
-        What it may read of ``items``, ``columns``, ``skipped`` and datasets is checked against its hash first. Vectors
-        are not: :meth:`verify` finds what was altered in them.
+        What it may read of ``items``, ``columns``, ``skipped`` and datasets is checked against its
+        hash first. Vectors are not: :meth:`verify` finds what was altered in them.
 
         Args:
-            select: The statement. Table functions in it: ``range``, ``generate_series``, ``unnest``, ``repeat``,
-                ``repeat_row``, ``json_each``, ``json_tree`` and ``neighbours``.
-            parameters: Values of parameters that the statement names as ``$name``; it is then run at once.
-            timeout: Time limit of each run in seconds, with all batches of ``to_arrow_reader``; None for no limit.
-            memory: Memory limit of DuckDB, in bytes or as in ``"2GB"``; by default half of the machine's memory. Values
-                returned to Python, and single values that a function makes (up to 4 GiB), come on top.
+            select: The statement. Table functions in it: ``range``, ``generate_series``,
+                ``unnest``, ``repeat``, ``repeat_row``, ``json_each``, ``json_tree`` and
+                ``neighbours``.
+            parameters: Values of parameters that the statement names as ``$name``; it is then run
+                at once.
+            timeout: Time limit of each run in seconds, with all batches of ``to_arrow_reader``;
+                None for no limit.
+            memory: Memory limit of DuckDB, in bytes or as in ``"2GB"``; by default half of the
+                machine's memory. Values returned to Python, and single values that a function makes
+                (up to 4 GiB), come on top.
 
         Raises:
-            QueryError: It is not one SELECT, does something else than read the views, cannot be answered, or exceeds a
-                limit; or the store is at a URL. The methods of the result raise this too.
+            QueryError: It is not one SELECT, does something else than read the views, cannot be
+                answered, or exceeds a limit; or the store is at a URL. The methods of the result
+                raise this too.
             DamagedError: A file that it may read was altered, unless it is a shard; names it.
         """
         limits = opened.as_limits(timeout, memory)
         return self._ask(lambda catalog: catalog.sql(select, limits, parameters))
 
     def sql_views(self) -> Table:
-        """Return what :meth:`sql` can read: one row per view, and per macro, with columns and types or its result."""
+        """Return what :meth:`sql` can read: one row per view, and per macro, with columns and types
+        or its result.
+        """
         from embstore.query.info import sql_views
 
         return self._ask(sql_views)
 
 
 def _vectors(
-    catalog: Catalog, space: str, layer: str, selection: "Selection", columns: tuple[str, ...],
-    words: "Sequence[str] | None", missing: str,
-) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32], *tuple[NDArray[Any], ...]]:  # fmt: skip
+    catalog: Catalog,
+    space: str,
+    layer: str,
+    selection: "Selection",
+    columns: tuple[str, ...],
+    words: "Sequence[str] | None",
+    missing: str,
+) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32], *tuple[NDArray[Any], ...]]:
     from embstore.query.grouping import read_column
     from embstore.query.lookup import ids_of_words
 
@@ -461,7 +518,8 @@ def _wanted(
     method: str,
     vector: "ArrayLike | None",
 ) -> dict[str, Any]:
-    """Return what neighbours are searched of, as arguments of :func:`embstore.query.neighbours.neighbours`.
+    """Return what neighbours are searched of, as arguments of
+    :func:`embstore.query.neighbours.neighbours`.
 
     Raises:
         UsageError: It is none, or more than one, of texts, words with signs, and vectors.

@@ -32,22 +32,24 @@ class MaintenanceMethods(OpenStore):
     ) -> Table:
         """Bring indexes up to date, or change their kind.
 
-        An index without the newest shards gets their vectors; one that is complete and of the right kind stays.
+        An index without the newest shards gets their vectors; one that is complete and of the right
+        kind stays.
 
         Args:
             layers: Layers, as in :meth:`query`.
-            kind: ``auto``, ``flat``, ``hnsw`` or ``none``; by default the kind chosen before, else ``auto``.
-                Later builds keep to it.
-            memory: Memory limit for building an index, in bytes or as in ``"8GB"``; by default half of the machine's
-                memory.
-            recall: Recall@10 that approximate indexes are tuned to reach, in (0, 1]; by default 0.99.
+            kind: ``auto``, ``flat``, ``hnsw`` or ``none``; by default the kind chosen before, else
+                ``auto``. Later builds keep to it.
+            memory: Memory limit for building an index, in bytes or as in ``"8GB"``; by default half
+                of the machine's memory.
+            recall: Recall@10 that approximate indexes are tuned to reach, in (0, 1]; by default
+                0.99.
             force: Whether to rebuild indexes that are up to date.
             observe: Function that is called with the progress; by default a notebook shows it.
             models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
 
         Returns:
-            One row per layer: action, and the index's kind, size, measured recall and parameters. A note names each
-            layer whose recall is not reached.
+            One row per layer: action, and the index's kind, size, measured recall and parameters. A
+            note names each layer whose recall is not reached.
 
         Raises:
             UsageError: The memory is too little for any index; says the least that would do.
@@ -61,13 +63,14 @@ class MaintenanceMethods(OpenStore):
             return reindex(files, SpaceFilter(**filters), as_layers(layers), choice)
 
     def verify(self, *, deep: bool = False, quick: bool = False) -> "Verification":
-        """Read every file, and check hashes, columns, finite values, ids and indexes against each other.
+        """Read every file, and check hashes, columns, finite values, ids and indexes against each
+        other.
 
         Args:
-            deep: Whether to compute each id from its text, and compare the vectors in the indexes, and the sums of a
-                space, with those in the shards.
-            quick: Whether to check instead only that each file is there with its size: of a store in a bucket a
-                listing, not all of it.
+            deep: Whether to compute each id from its text, and compare the vectors in the indexes,
+                and the sums of a space, with those in the shards.
+            quick: Whether to check instead only that each file is there with its size: of a store
+                in a bucket a listing, not all of it.
 
         Returns:
             The numbers of files and bytes read, and the problems found.
@@ -86,20 +89,23 @@ class MaintenanceMethods(OpenStore):
         return verify(self._files, deep=deep, quick=quick)
 
     def repair(self, *, dry_run: bool = False, observe: Observer | None = None) -> Table:
-        """Repair what can be repaired: take out damaged files, rebuild sums and indexes, and remove leftovers.
+        """Repair what can be repaired: take out damaged files, rebuild sums and indexes, and remove
+        leftovers.
 
-        What is taken out moves into the folder ``damaged`` of the store. With a damaged shard, its items go out of all
-        layers; the next build of the same sources embeds exactly these again.
+        What is taken out moves into the folder ``damaged`` of the store. With a damaged shard, its
+        items go out of all layers; the next build of the same sources embeds exactly these again.
 
         Args:
             dry_run: Whether to write nothing, and only report what would be done.
             observe: Function that is called with the progress; by default a notebook shows it.
 
         Returns:
-            One row per action: action (``left`` where something else must be done), file, items, bytes, detail.
+            One row per action: action (``left`` where something else must be done), file, items,
+            bytes, detail.
 
         Raises:
-            DamagedError: The newest manifest is damaged: restore it from a copy. No older state is taken for the store.
+            DamagedError: The newest manifest is damaged: restore it from a copy. No older state is
+                taken for the store.
             LockedError: Another process writes to the store.
         """
         from embstore.maintain.repair import repair
@@ -114,18 +120,21 @@ class MaintenanceMethods(OpenStore):
         shard_bytes: int | None = None,
         observe: Observer | None = None,
     ) -> Table:
-        """Merge small shards, and small tables of texts, into large ones; every answer stays the same.
+        """Merge small shards, and small tables of texts, into large ones; every answer stays the
+        same.
 
         Args:
             dry_run: Whether to write nothing, and only report what would be merged.
-            shard_bytes: Maximum bytes of vectors in a merged shard, which has one layer; by default 16 MiB.
+            shard_bytes: Maximum bytes of vectors in a merged shard, which has one layer; by default
+                16 MiB.
             observe: Function that is called with the progress; by default a notebook shows it.
 
         Returns:
             One row per group of files that became one: action, folder, items, bytes, detail.
 
         Raises:
-            StoreError: Another process writes to the store, a file was altered, or the disk is full.
+            StoreError: Another process writes to the store, a file was altered, or the disk is
+                full.
         """
         from embstore.maintain.upkeep import compact
         from embstore.storage.vectors import SHARD_BYTES
@@ -142,9 +151,11 @@ class MaintenanceMethods(OpenStore):
         dry_run: bool = False,
         observe: Observer | None = None,
     ) -> Table:
-        """Copy from another store the items that this one does not have, with vectors, texts, datasets and skips.
+        """Copy from another store the items that this one does not have, with vectors, texts,
+        datasets and skips.
 
-        Each file is checked against its hash while it is copied; nothing is visible before all is copied.
+        Each file is checked against its hash while it is copied; nothing is visible before all is
+        copied.
 
         Args:
             other: The other store, or its folder or URL; it is only read.
@@ -153,10 +164,12 @@ class MaintenanceMethods(OpenStore):
             observe: Function that is called with the progress; by default a notebook shows it.
 
         Returns:
-            One row per space, table and dataset with something new: action, file, items, bytes, detail.
+            One row per space, table and dataset with something new: action, file, items, bytes,
+            detail.
 
         Raises:
-            SpaceMismatchError: A space of the same name was made differently there; shows the differences.
+            SpaceMismatchError: A space of the same name was made differently there; shows the
+                differences.
             StoreError: See :mod:`embstore.base.errors`. Nothing was taken.
         """
         from embstore.maintain.merge import merge
@@ -166,10 +179,11 @@ class MaintenanceMethods(OpenStore):
             return merge(files, source, as_names(spaces), dry_run=dry_run)
 
     def remove(self, spaces: Names = (), *, columns: Names = (), dry_run: bool = False) -> Table:
-        """Remove spaces: their vectors, sums, indexes and cards. Texts stay, since other spaces may use them.
+        """Remove spaces: their vectors, sums, indexes and cards. Texts stay, since other spaces may
+        use them.
 
-        They are gone at once; their files are deleted a day later, by the next command that writes to the store,
-        so that what others are reading stays until then.
+        They are gone at once; their files are deleted a day later, by the next command that writes
+        to the store, so that what others are reading stays until then.
 
         Args:
             spaces: Names of the spaces.
@@ -200,13 +214,14 @@ class MaintenanceMethods(OpenStore):
     ) -> Table:
         """Copy this store, or a part of it, to another place; only what is missing there travels.
 
-        The files come first and the manifest last, so that the copy is complete or not to be seen. Each file is checked
-        against its hash. The same call goes on after an interruption.
+        The files come first and the manifest last, so that the copy is complete or not to be seen.
+        Each file is checked against its hash. The same call goes on after an interruption.
 
         Args:
-            dest: Folder, URL of a bucket (``s3://bucket/prefix``, ``gs://…``, ``az://…``) or of a dataset repository
-                on the Hugging Face hub (``hf://datasets/owner/name``, with ``@branch`` or without; created, private, if
-                it does not exist). It has nothing, or an earlier copy; with ``spaces`` also other spaces.
+            dest: Folder, URL of a bucket (``s3://bucket/prefix``, ``gs://…``, ``az://…``) or of a
+                dataset repository on the Hugging Face hub (``hf://datasets/owner/name``, with
+                ``@branch`` or without; created, private, if it does not exist). It has nothing, or
+                an earlier copy; with ``spaces`` also other spaces.
             spaces: Names of the spaces to copy, with their texts; by default the whole store.
             layers: Layers to copy, as in :meth:`query`.
             options: Options of the client of a bucket.
@@ -248,11 +263,13 @@ class MaintenanceMethods(OpenStore):
         dry_run: bool = False,
         observe: Observer | None = None,
     ) -> Table:
-        """Copy another store, or a part of it, into this one, which is missing, empty or an earlier copy.
+        """Copy another store, or a part of it, into this one, which is missing, empty or an earlier
+        copy.
 
         Args:
-            source: Folder or URL of the other store, as ``dest`` of :meth:`push`, or ``https://host/path``; it is only
-                read. ``@revision`` of a dataset repository may be a branch, a tag or a commit.
+            source: Folder or URL of the other store, as ``dest`` of :meth:`push`, or
+                ``https://host/path``; it is only read. ``@revision`` of a dataset repository may be
+                a branch, a tag or a commit.
             spaces: Names of the spaces to copy, as in :meth:`push`.
             layers: Layers to copy, as in :meth:`query`.
             options: Options of the client of a bucket.
@@ -260,7 +277,8 @@ class MaintenanceMethods(OpenStore):
             observe: Function that is called with the progress; by default a notebook shows it.
 
         Returns:
-            One row per space and table with something new, as in :meth:`push`; errors too are as there.
+            One row per space and table with something new, as in :meth:`push`; errors too are as
+            there.
         """
         from embstore.exchange.copies import Selection, copy_store
 

@@ -1,4 +1,6 @@
-"""What all methods of Store work on: the folder, what it held when it was opened, and arguments that several have."""
+"""What all methods of Store work on: the folder, what it held when it was opened, and arguments
+that several have.
+"""
 
 import operator
 import os
@@ -28,17 +30,20 @@ T = TypeVar("T")
 
 
 class OpenStore:
-    """A folder with a store, or a store at a URL, and its catalog, which is read at the first query.
+    """A folder with a store, or a store at a URL, and its catalog, which is read at the first
+    query.
 
     Args:
         path: Folder or URL of the store; by default ``$EMBSTORE_STORE``, else ``./store``.
         options: Options of the client of a store at a URL.
 
     Raises:
-        UsageError: ``path`` is an empty string, or a URL of another kind; or options are given for a folder.
+        UsageError: ``path`` is an empty string, or a URL of another kind; or options are given for
+            a folder.
 
     Attributes:
-        path: Folder of the store; of a store at a URL, that of the copies of its files in the cache.
+        path: Folder of the store; of a store at a URL, that of the copies of its files in the
+            cache.
         url: URL of the store; None for a folder.
     """
 
@@ -85,7 +90,9 @@ class OpenStore:
         return self.catalog
 
     def _pinned(self) -> Self:
-        """Return the same store for a task of several queries, which sees one state until :meth:`refresh`."""
+        """Return the same store for a task of several queries, which sees one state until
+        :meth:`refresh`.
+        """
         if self.url is not None:
             return self
         pinned = copy(self)
@@ -94,12 +101,16 @@ class OpenStore:
         return pinned
 
     def refresh(self) -> None:
-        """Forget what was read of the store: of one at a URL, the next query sees what was written since."""
+        """Forget what was read of the store: of one at a URL, the next query sees what was written
+        since.
+        """
         self.__dict__.pop("catalog", None)
 
     @contextmanager
     def _writing(self, *, dry_run: bool = False) -> Iterator[StoreFiles]:
-        """Yield the files to change within the context, and forget at its end what was read of the store."""
+        """Yield the files to change within the context, and forget at its end what was read of the
+        store.
+        """
         if not (dry_run or self._files.objects.takes_changes):
             raise self._files.objects.only_read()
         try:
@@ -110,8 +121,8 @@ class OpenStore:
     def _ask(self, query: Callable[[Catalog], T]) -> T:
         """Return the result of a query of one state of the store: the newest one.
 
-        If files are replaced meanwhile, the query runs again. Of a store at a URL it is the state of the last query,
-        so that no query asks the server for news.
+        If files are replaced meanwhile, the query runs again. Of a store at a URL it is the state
+        of the last query, so that no query asks the server for news.
         """
         while True:
             catalog = self._newest()
@@ -127,7 +138,9 @@ LayerSpec = str | int | Sequence[int]
 
 
 class SpaceFilters(TypedDict, total=False):
-    """Filters of spaces. :class:`SpaceFilter` has their defaults, and the docstring of ``query`` says what they are."""
+    """Filters of spaces. :class:`SpaceFilter` has their defaults, and the docstring of ``query``
+    says what they are.
+    """
 
     models: Names
     spaces: Names
@@ -148,7 +161,9 @@ class FilterOptions(SpaceFilters, total=False):
 
 
 class SelectionOptions(FilterOptions, total=False):
-    """Filters of spaces and of items, and a sample of those. :func:`selection_of` has the defaults of the sample."""
+    """Filters of spaces and of items, and a sample of those. :func:`selection_of` has the defaults
+    of the sample.
+    """
 
     sample: int | None
     seed: int
@@ -206,7 +221,9 @@ def metric_request(
     common: bool = False,
     **parameters: Any,
 ) -> tuple["MetricRequest", SpaceFilter, str]:
-    """Return the request for a metric, the filter of its spaces, and its layers; ``Store.query`` has the arguments."""
+    """Return the request for a metric, the filter of its spaces, and its layers; ``Store.query``
+    has the arguments.
+    """
     from embstore.metrics import as_metric
     from embstore.metrics.significance import check_needed
     from embstore.query.request import MetricRequest, as_given
@@ -241,7 +258,9 @@ def as_layers(layers: LayerSpec) -> str:
 
 
 def as_int(number: int | None) -> int | None:
-    """Return a whole number, which may be one of NumPy, as Python's; raise TypeError for any other value."""
+    """Return a whole number, which may be one of NumPy, as Python's; raise TypeError for any other
+    value.
+    """
     return None if number is None else operator.index(number)
 
 

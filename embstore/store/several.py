@@ -17,11 +17,13 @@ _LEFT_OUT = (NotStoredError, QueryError, UnknownNameError)
 
 
 class Stores:
-    """Several stores, which a query reads one after the other; the column ``store`` says which one a row is of.
+    """Several stores, which a query reads one after the other; the column ``store`` says which one
+    a row is of.
 
     Args:
         stores: Stores, or their folders and URLs; two or more, all different.
-        options: Options of the client for the stores at URLs that are not given as objects, as of :class:`Store`.
+        options: Options of the client for the stores at URLs that are not given as objects, as of
+            :class:`Store`.
 
     Attributes:
         stores: Name of each store, as it was given → the store.
@@ -55,12 +57,12 @@ class Stores:
     def query(self, metric: Any, **parameters: Any) -> Table:
         """Compute a metric for each store, space and layer.
 
-        Arguments and errors are those of :meth:`Store.query`. A store that lacks the spaces, datasets or texts is left
-        out with a note; if all do, the error of the first one is raised.
+        Arguments and errors are those of :meth:`Store.query`. A store that lacks the spaces,
+        datasets or texts is left out with a note; if all do, the error of the first one is raised.
 
         Returns:
-            The rows of :meth:`Store.query` for each store, with its name in the column ``store``; the notes name the
-            store unless they hold for all.
+            The rows of :meth:`Store.query` for each store, with its name in the column ``store``;
+            the notes name the store unless they hold for all.
         """
         if parameters.get("common"):
             raise UsageError(
@@ -72,10 +74,12 @@ class Stores:
     def neighbours(self, texts: Names = (), **options: Any) -> Table:
         """Find the nearest items of each text in each store.
 
-        Arguments and errors are those of :meth:`Store.neighbours`, and stores are left out as by :meth:`query`.
+        Arguments and errors are those of :meth:`Store.neighbours`, and stores are left out as by
+        :meth:`query`.
 
         Returns:
-            The rows of :meth:`Store.neighbours` for each store, with its name in the column ``store``.
+            The rows of :meth:`Store.neighbours` for each store, with its name in the column
+            ``store``.
         """
         return self._joined(lambda store: partial(store.neighbours, texts, **options))
 
@@ -107,11 +111,14 @@ def join(tables: Mapping[str, Table], notes: Sequence[str] = ()) -> Table:
     types = {column: kind for found in tables.values() for column, kind in found.types.items()}
     chart = first.chart if first.chart is not None and first.chart.kind == "curves" else None
     return Table(
-        columns=(COLUMN, *columns), rows=tuple(rows), notes=(*notes, *_notes(tables)),
+        columns=(COLUMN, *columns),
+        rows=tuple(rows),
+        notes=(*notes, *_notes(tables)),
         pivot=_pivot([found.pivot for found in tables.values() if found.pivot is not None]),
-        types={COLUMN: "string"} | types, intervals=first.intervals,
+        types={COLUMN: "string"} | types,
+        intervals=first.intervals,
         chart=chart and chart._replace(facets=(COLUMN, *chart.facets)),
-    )  # fmt: skip
+    )
 
 
 def _notes(tables: Mapping[str, Table]) -> list[str]:
@@ -132,7 +139,9 @@ def _notes(tables: Mapping[str, Table]) -> list[str]:
 
 
 def _pivot(pivots: Sequence[Pivot]) -> Pivot | None:
-    """Return the printed layout of several tables of one query: stores across where spaces are, else down."""
+    """Return the printed layout of several tables of one query: stores across where spaces are,
+    else down.
+    """
     if not pivots:
         return None
     chosen = max(pivots, key=lambda pivot: len(pivot.down))

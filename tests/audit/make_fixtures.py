@@ -1,17 +1,19 @@
 """Write what other packages make of the audit's vectors into ``tests/golden/audit.json``.
 
-Most of these packages do not live beside numpy 2: each runs in an environment of its own, and its numbers are kept. Run
-with the Python of such an environment, this script renews the entries of the packages that it finds there:
+Most of these packages do not live beside numpy 2: each runs in an environment of its own, and its
+numbers are kept. Run with the Python of such an environment, this script renews the entries of the
+packages that it finds there:
 
-    uv venv -p 3.11 /tmp/a && uv pip install -p /tmp/a "numpy<2" dadapy==0.3.4 scikit-dimension==0.5.0 wefe==1.0.1
-    uv pip install -p /tmp/a git+https://github.com/ahwillia/netrep
-    uv venv -p 3.11 /tmp/b && uv pip install -p /tmp/b rsatoolbox==0.3.2 cka-pytorch==1.1.3
-    uv venv -p 3.7 /tmp/c && uv pip install -p /tmp/c scikit-learn==0.21.3 scipy joblib tqdm tabulate numba pybind11
-    uv pip install -p /tmp/c --no-deps scikit-hubness==0.21.2
-    for env in /tmp/a /tmp/b /tmp/c; do $env/bin/python tests/audit/make_fixtures.py; done
+    uv venv -p 3.11 /tmp/a && uv pip install -p /tmp/a "numpy<2" dadapy==0.3.4
+    scikit-dimension==0.5.0 wefe==1.0.1 uv pip install -p /tmp/a
+    git+https://github.com/ahwillia/netrep uv venv -p 3.11 /tmp/b && uv pip install -p /tmp/b
+    rsatoolbox==0.3.2 cka-pytorch==1.1.3 uv venv -p 3.7 /tmp/c && uv pip install -p /tmp/c
+    scikit-learn==0.21.3 scipy joblib tqdm tabulate numba pybind11 uv pip install -p /tmp/c
+    --no-deps scikit-hubness==0.21.2 for env in /tmp/a /tmp/b /tmp/c; do $env/bin/python
+    tests/audit/make_fixtures.py; done
 
-``--vectors``, in embstore's own environment with MiniLM, renews the vectors themselves; then renew all of the above. It
-keeps to what Python 3.7 reads.
+``--vectors``, in embstore's own environment with MiniLM, renews the vectors themselves; then renew
+all of the above. It keeps to what Python 3.7 reads.
 """
 
 import json
@@ -152,8 +154,10 @@ def rsatoolbox():
     from scipy.spatial.distance import pdist
 
     first, second = (RDMs(pdist(x, "cosine")[None]) for x in layers().values())
-    return {name: float(compare(first, second, method=method)[0, 0])
-            for name, method in (("pearson", "corr"), ("spearman", "spearman"))}  # fmt: skip
+    return {
+        name: float(compare(first, second, method=method)[0, 0])
+        for name, method in (("pearson", "corr"), ("spearman", "spearman"))
+    }
 
 
 def cka_pytorch():

@@ -1,6 +1,7 @@
 """embstore's metrics against those of other packages, on vectors of MiniLM.
 
-Numbers of packages that do not live beside numpy 2 are stored, with their versions: see :mod:`make_fixtures`.
+Numbers of packages that do not live beside numpy 2 are stored, with their versions: see
+:mod:`make_fixtures`.
 """
 
 import json
@@ -24,13 +25,16 @@ NUMBERS = json.loads(make_fixtures.NUMBERS.read_text("utf-8"))
 X = make_fixtures.layers()
 IDS = np.arange(len(WORDS))
 CONTEXTS = Contexts(IDS, IDS // 30, ("first", "second", "third", "fourth"))
-# What no package was found for; the tests of these metrics hold them against their definitions, written out.
+# What no package was found for; the tests of these metrics hold them against their definitions,
+# written out.
 NO_PEER = {
-    "analogies", "correlate", "rogue-dims", "partition", "effective-rank", "uniformity", "alignment", "intra-sentence",
+    "analogies", "correlate", "rogue-dims", "partition", "effective-rank", "uniformity",
+    "alignment", "intra-sentence",
     "probe", "cknna", "axis", "ceat",
 }  # fmt: skip
-"""Metrics without a peer here; gensim is that of analogies, which needs a dataset, and scikit-learn that of probe:
-tests/metrics/test_analogies.py and test_probe.py."""
+"""Metrics without a peer here; gensim is that of analogies, which needs a dataset, and scikit-learn
+that of probe: tests/metrics/test_analogies.py and test_probe.py.
+"""
 
 Values = Iterable[tuple[Any, Any]]
 COMPARED: list[tuple[str, str, float, Callable[[int], Values]]] = []
@@ -39,7 +43,9 @@ COMPARED: list[tuple[str, str, float, Callable[[int], Values]]] = []
 def against(
     metric: str, peer: str, rel: float
 ) -> Callable[[Callable[[int], Values]], Callable[[int], Values]]:
-    """Register a function of a layer that returns values of embstore's, each with that of a peer."""
+    """Register a function of a layer that returns values of embstore's, each with that of a
+    peer.
+    """
 
     def register(function: Callable[[int], Values]) -> Callable[[int], Values]:
         COMPARED.append((metric, peer, rel, function))
@@ -112,8 +118,10 @@ def participation(layer: int) -> Values:
 def principal_components(layer: int) -> Values:
     fitted = pytest.importorskip("sklearn.decomposition").PCA(7, svd_solver="full").fit(X[layer])
     [row] = query_rows("spectrum", layer, k=7)
-    return [*zip(row["shares"], fitted.explained_variance_ratio_, strict=True),
-            *zip(row["variances"], fitted.explained_variance_, strict=True)]  # fmt: skip
+    return [
+        *zip(row["shares"], fitted.explained_variance_ratio_, strict=True),
+        *zip(row["variances"], fitted.explained_variance_, strict=True),
+    ]
 
 
 @against("intrinsic-dimension", "DADApy", 1e-7)
@@ -178,8 +186,10 @@ def correlations_with_scores(layer: int) -> Values:
     texts = tuple(WORDS)
     [row] = query_rows("similarity", layer, pairs=Pairs(left, right, score, texts[:-1], texts[1:]))
     cosines = similarities(layer)[left, right]
-    return [(row["spearman"], stats.spearmanr(cosines, score).statistic),
-            (row["pearson"], stats.pearsonr(cosines, score).statistic)]  # fmt: skip
+    return [
+        (row["spearman"], stats.spearmanr(cosines, score).statistic),
+        (row["pearson"], stats.pearsonr(cosines, score).statistic),
+    ]
 
 
 @against("valnorm", "scipy", 1e-9)
@@ -210,9 +220,12 @@ def association_of_sets(layer: int) -> Values:
 
 def exact_p_value(values: np.ndarray, n_first: int) -> float:
     found = stats.permutation_test(
-        (values[:n_first], values[n_first:]), lambda a, b, axis: a.mean(axis) - b.mean(axis), vectorized=True,
-        n_resamples=np.inf, alternative="greater",
-    )  # fmt: skip
+        (values[:n_first], values[n_first:]),
+        lambda a, b, axis: a.mean(axis) - b.mean(axis),
+        vectorized=True,
+        n_resamples=np.inf,
+        alternative="greater",
+    )
     return float(found.pvalue)
 
 
@@ -315,8 +328,16 @@ def variance_explained_in_sample(_: int) -> Values:
     ]
 
 
-CLASSES = ItemLabels(IDS, np.array([next(i for i, name in enumerate("xyab*") if word in SETS.get(name, WORDS))
-                                    for word in WORDS]), tuple("xyab*"))  # fmt: skip
+CLASSES = ItemLabels(
+    IDS,
+    np.array(
+        [
+            next(i for i, name in enumerate("xyab*") if word in SETS.get(name, WORDS))
+            for word in WORDS
+        ]
+    ),
+    tuple("xyab*"),
+)
 
 
 @against("knn", "scikit-learn", 1e-12)
@@ -330,8 +351,10 @@ def labels_of_the_nearest(layer: int) -> Values:
     )
     score = pytest.importorskip("sklearn.metrics").balanced_accuracy_score
     [row] = query_rows("knn", layer, labels=CLASSES, k=1)
-    return [(row["accuracy"], (found == CLASSES.codes).mean()),
-            (row["balanced_accuracy"], score(CLASSES.codes, found))]  # fmt: skip
+    return [
+        (row["accuracy"], (found == CLASSES.codes).mean()),
+        (row["balanced_accuracy"], score(CLASSES.codes, found)),
+    ]
 
 
 @against("clusters", "scikit-learn", 1e-9)
@@ -344,9 +367,11 @@ def clusters_of_directions(layer: int) -> Values:
     [seed] = np.random.SeedSequence(0).generate_state(1).tolist()
     found = cluster.KMeans(5, n_init=1, random_state=seed).fit_predict(units)
     [row] = query_rows("clusters", layer, labels=CLASSES, runs=1)
-    return [(row["ami"], metrics.adjusted_mutual_info_score(CLASSES.codes, found)),
-            (row["ari"], metrics.adjusted_rand_score(CLASSES.codes, found)),
-            (row["v_measure"], metrics.v_measure_score(CLASSES.codes, found))]  # fmt: skip
+    return [
+        (row["ami"], metrics.adjusted_mutual_info_score(CLASSES.codes, found)),
+        (row["ari"], metrics.adjusted_rand_score(CLASSES.codes, found)),
+        (row["v_measure"], metrics.v_measure_score(CLASSES.codes, found)),
+    ]
 
 
 @against("change", "scipy", 1e-9)
@@ -356,8 +381,11 @@ def distances_between_groups(layer: int) -> Values:
     [row] = query_rows("change", layer, contexts=contexts, groups=halves, permutations=0)
     first, second = (X[layer][ids] for _, ids in halves)
     within = (distance.pdist(first, "cosine").mean() + distance.pdist(second, "cosine").mean()) / 2
-    return [(row["apd"], distance.cdist(first, second, "cosine").mean()), (row["within"], within),
-            (row["prt"], distance.cosine(first.mean(axis=0), second.mean(axis=0)))]  # fmt: skip
+    return [
+        (row["apd"], distance.cdist(first, second, "cosine").mean()),
+        (row["within"], within),
+        (row["prt"], distance.cosine(first.mean(axis=0), second.mean(axis=0))),
+    ]
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -1,4 +1,6 @@
-"""Numbers of the real MiniLM on the published datasets, each with a second witness from another package."""
+"""Numbers of the real MiniLM on the published datasets, each with a second witness from another
+package.
+"""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,7 +37,9 @@ def build(
 
 @pytest.mark.slow
 def test_the_intrinsic_dimension_of_words(shared, data, tmp_path):
-    """As DADApy 0.3.4 and scikit-dimension 0.5.0 give it, which both take F of the i-th smallest ratio as i/n."""
+    """As DADApy 0.3.4 and scikit-dimension 0.5.0 give it, which both take F of the i-th smallest
+    ratio as i/n.
+    """
     store = build(tmp_path, shared, FILES, "0,3,6")
     found = store.query("intrinsic-dimension")["twonn_ls"]
     np.testing.assert_allclose(found, [16.6994, 11.4003, 10.5039], atol=5e-4)

@@ -24,7 +24,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    """What one benchmark makes and another uses: stores, and what Python compiles of all that they import."""
+    """What one benchmark makes and another uses: stores, and what Python compiles of all that they
+    import.
+    """
     return tmp_path_factory.mktemp("benchmarks")
 
 

@@ -97,10 +97,15 @@ def test_columns_are_added_to_items_that_have_vectors(build, tmp_path):
 
 
 def test_the_same_columns_from_every_kind_of_file(build, tmp_path):
-    frame = pd.DataFrame({
-        "text": ["a", "b", "c"], "n": pd.array([1, None, 3], "Int64"), "x": [0.5, float("nan"), 2.0],
-        "yes": pd.array([True, False, None], "boolean"), "pos": pd.Categorical(["N", None, "V"]),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "text": ["a", "b", "c"],
+            "n": pd.array([1, None, 3], "Int64"),
+            "x": [0.5, float("nan"), 2.0],
+            "yes": pd.array([True, False, None], "boolean"),
+            "pos": pd.Categorical(["N", None, "V"]),
+        }
+    )
     frame.to_csv(tmp_path / "t.csv", index=False)
     frame.to_csv(tmp_path / "t.tsv", index=False, sep="\t")
     frame.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
@@ -243,9 +248,14 @@ def test_a_cell_that_turns_a_column_to_strings_is_named(build, tmp_path):
     )
     report = build("a.csv", keep="all")
     assert "  of type string, since 1 of 4 values is no number: 'n.a.' (" in str(report)
-    assert [(column.name, (column.oddity or "").rpartition("/")[2]) for column in report.columns] == [
-        ("freq", "a.csv:5)"), ("yes", "a.csv:4)"), ("code", "a.csv:3) is the first"), ("none", ""),
-    ]  # fmt: skip
+    assert [
+        (column.name, (column.oddity or "").rpartition("/")[2]) for column in report.columns
+    ] == [
+        ("freq", "a.csv:5)"),
+        ("yes", "a.csv:4)"),
+        ("code", "a.csv:3) is the first"),
+        ("none", ""),
+    ]
     assert "column none: no value in these sources, so nothing is stored" in report.lines()
     assert _kinds(tmp_path / "store") == {"code": "string", "freq": "string", "yes": "string"}
 
@@ -354,8 +364,26 @@ def test_targets_have_the_columns_of_their_rows(build, tmp_path):
         build("a.csv", unit="occurrence", span="start,end", keep="all")
 
 
-MISSING = ["NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "#NA", "1.#IND",
-           "-1.#IND", "1.#QNAN", "-1.#QNAN", "#N/A N/A"]  # fmt: skip
+MISSING = [
+    "NA",
+    "N/A",
+    "n/a",
+    "NaN",
+    "nan",
+    "-NaN",
+    "-nan",
+    "NULL",
+    "null",
+    "None",
+    "<NA>",
+    "#N/A",
+    "#NA",
+    "1.#IND",
+    "-1.#IND",
+    "1.#QNAN",
+    "-1.#QNAN",
+    "#N/A N/A",
+]
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv"])

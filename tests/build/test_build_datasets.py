@@ -1,4 +1,6 @@
-"""What a build makes of datasets: their texts once each, their rows, and what queries read of them."""
+"""What a build makes of datasets: their texts once each, their rows, and what queries read of
+them.
+"""
 
 import json
 from pathlib import Path
@@ -56,8 +58,10 @@ def test_datasets_bring_their_units_and_each_text_is_embedded_once(build, tmp_pa
     assert embedded(tmp_path, WORDS) == ids(Unit.WORD, [*RG65, *SIMLEX])
     assert embedded(tmp_path, SENTENCES) == ids(Unit.SENTENCE, sentences)
     assert Store(tmp_path / "store").catalog.datasets() == {
-        "rg65": "word pairs", "simlex999": "word pairs", "stsb": "sentence pairs",
-    }  # fmt: skip
+        "rg65": "word pairs",
+        "simlex999": "word pairs",
+        "stsb": "sentence pairs",
+    }
     assert Store(tmp_path / "store").verify().ok
     again = build(["rg65", "simlex999", "stsb"])
     assert [(each.embedded, each.present) for each in again.spaces] == [(0, 10), (0, 10)]
@@ -75,11 +79,14 @@ def test_rows_are_joined_by_id_in_the_datasets_order(build, tmp_path):
     ]
     assert rows == [
         {
-            "item_id": Item.whole(Unit.WORD, left).id, "text": left,
-            "item_id_2": Item.whole(Unit.WORD, right).id, "text_2": right, "score": score,
+            "item_id": Item.whole(Unit.WORD, left).id,
+            "text": left,
+            "item_id_2": Item.whole(Unit.WORD, right).id,
+            "text_2": right,
+            "score": score,
         }
         for left, right, score in expected
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.usefixtures("at_hand")
@@ -154,10 +161,12 @@ def test_a_dataset_that_is_not_at_hand_is_downloaded(build, data, monkeypatch):
 def pairs_of(made: Synthetic, n: int = 3) -> dict[str, list[Any]]:
     items = made.items
     return {
-        "item_id": [item.id for item in items[:n]], "text": [item.text for item in items[:n]],
-        "item_id_2": [item.id for item in items[n : 2 * n]], "text_2": [item.text for item in items[n : 2 * n]],
+        "item_id": [item.id for item in items[:n]],
+        "text": [item.text for item in items[:n]],
+        "item_id_2": [item.id for item in items[n : 2 * n]],
+        "text_2": [item.text for item in items[n : 2 * n]],
         "score": [float(i) for i in range(n)],
-    }  # fmt: skip
+    }
 
 
 def dataset_file(made: Synthetic) -> Path:

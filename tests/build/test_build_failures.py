@@ -1,4 +1,6 @@
-"""Builds that must fail: each names the thing, the place and the remedy, and leaves a store that verifies."""
+"""Builds that must fail: each names the thing, the place and the remedy, and leaves a store that
+verifies.
+"""
 
 import os
 import shutil
@@ -156,7 +158,9 @@ def test_a_disk_that_is_full_at_the_first_shard_leaves_no_space(build, tmp_path,
 
 @contextmanager
 def _files_of_at_most(n_bytes: int) -> Iterator[None]:
-    """Let writing fail as on a full disk once a file is larger (the system then says EFBIG, not ENOSPC)."""
+    """Let writing fail as on a full disk once a file is larger (the system then says EFBIG, not
+    ENOSPC).
+    """
     resource = pytest.importorskip("resource", reason="limits of a process are POSIX's")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))

@@ -1,4 +1,6 @@
-"""Whatever the texts are, each of them is embedded or listed as skipped with its reason, and nothing crashes."""
+"""Whatever the texts are, each of them is embedded or listed as skipped with its reason, and
+nothing crashes.
+"""
 
 import json
 import random
@@ -49,9 +51,15 @@ def check(store: Store, report: BuildReport, texts: list[str], unit: str) -> Non
     wanted: dict[int, Item] = {
         item.id: item for text in taken for item in items_of(text, Unit(unit))
     }
-    stored = {} if not store.path.exists() else dict(
-        store.sql("SELECT DISTINCT item_id, text FROM embeddings JOIN items USING (item_id)").fetchall()
-    )  # fmt: skip
+    stored = (
+        {}
+        if not store.path.exists()
+        else dict(
+            store.sql(
+                "SELECT DISTINCT item_id, text FROM embeddings JOIN items USING (item_id)"
+            ).fetchall()
+        )
+    )
     skipped = {row["item_id"]: row for row in store.skipped() if row["item_id"] is not None}
     assert stored.keys() | skipped.keys() == wanted.keys()
     assert not stored.keys() & skipped.keys()

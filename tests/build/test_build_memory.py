@@ -24,7 +24,9 @@ assert report.spaces[0].embedded == {n}
 
 
 def peak_of_build(folder: Path, checkpoint: Path, n: int, n_blank: int = 0) -> float:
-    """Return the peak memory of a build of ``n`` words and some empty lines in a process of its own, in MB."""
+    """Return the peak memory of a build of ``n`` words and some empty lines in a process of its
+    own, in MB.
+    """
     source = folder / f"{n}-{n_blank}.txt"
     source.write_text("".join(f"w{number}\n" for number in range(n)) + "\n" * n_blank)
     store = str(folder / f"store-{n}-{n_blank}")

@@ -1,4 +1,6 @@
-"""``--shard i/n``: several workers embed what a single build embeds, in one store or in one each."""
+"""``--shard i/n``: several workers embed what a single build embeds, in one store or in one
+each.
+"""
 
 import os
 import socket

@@ -1,4 +1,6 @@
-"""Occurrences at given spans: their vectors against plain transformers and minicons, and builds of them in parts."""
+"""Occurrences at given spans: their vectors against plain transformers and minicons, and builds of
+them in parts.
+"""
 
 import warnings
 from functools import cache
@@ -53,9 +55,12 @@ def ids(rows: list[tuple[str, int, int]] = ROWS) -> list[int]:
 def test_targets_equal_a_plain_call_of_transformers_under_all_poolings(tmp_path, folder, kind):
     witness, store = Witness(folder(kind)), Store(tmp_path / "store")
     store.build(
-        str(spans_file(tmp_path / "s.csv")), models=f"tiny={folder(kind)}", span="start,end", poolings=POOLINGS,
+        str(spans_file(tmp_path / "s.csv")),
+        models=f"tiny={folder(kind)}",
+        span="start,end",
+        poolings=POOLINGS,
         index="none",
-    )  # fmt: skip
+    )
     found = content(tmp_path / "store")
     largest = 0.0
     for pooling in POOLINGS:

@@ -1,4 +1,6 @@
-"""Builds with pooling ``model``: the default for sentences of a checkpoint with a recipe, and its card."""
+"""Builds with pooling ``model``: the default for sentences of a checkpoint with a recipe, and its
+card.
+"""
 
 import json
 import shutil
@@ -59,9 +61,13 @@ def test_the_recipe_is_the_default_for_sentences(tmp_path, sentences, checkpoint
     )
     store = Store(tmp_path / "store")
     assert card(tmp_path / "store", "tiny.sentence.model")["recipe"] == {
-        "pooling": ["mean"], "include_prompt": False, "modules": [{"type": "Normalize"}], "max_seq_length": None,
-        "do_lower_case": False, "prompt": "",
-    }  # fmt: skip
+        "pooling": ["mean"],
+        "include_prompt": False,
+        "modules": [{"type": "Normalize"}],
+        "max_seq_length": None,
+        "do_lower_case": False,
+        "prompt": "",
+    }
     np.testing.assert_allclose(
         output(store, "tiny.sentence.model", TEXTS[1]),
         outputs(checkpoint, [TEXTS[1]])[0],
@@ -109,7 +115,9 @@ def test_prompts(tmp_path, sentences, checkpoint):
 
 
 def _check_token_counts(root: Path, sentences: Path, checkpoint: Path) -> None:
-    """Compare the numbers of tokens behind each prompt with transformers; counted anew they are the same."""
+    """Compare the numbers of tokens behind each prompt with transformers; counted anew they are the
+    same.
+    """
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)

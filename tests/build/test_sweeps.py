@@ -1,4 +1,6 @@
-"""Builds of several checkpoints of one training run: a space for each revision, with its step in every result."""
+"""Builds of several checkpoints of one training run: a space for each revision, with its step in
+every result.
+"""
 
 import gc
 import json
@@ -118,7 +120,9 @@ def test_folders_of_a_training_run(run, words, tmp_path):
 
 @pytest.fixture
 def refs(hub, monkeypatch):
-    """The hub's reply to a question for the refs of a repository; yields the repositories that it is asked for."""
+    """The hub's reply to a question for the refs of a repository; yields the repositories that it
+    is asked for.
+    """
     asked: list[str] = []
     branches = [GitRefInfo(name, f"refs/heads/{name}", commit) for name, commit in COMMITS.items()]
     branches.append(GitRefInfo("main", "refs/heads/main", COMMITS["step16"]))

@@ -71,8 +71,9 @@ def test_a_mixed_source_is_refused_with_examples(build, source, tmp_path, n_sent
     )  # the commands work as they are shown
     parts = [line.partition("> ")[2] for line in (first, second)]
     assert [embedded(build(str(tmp_path / part))) for part in parts] == [
-        {"sentence": n_sentences}, {"word": 20 - n_sentences}
-    ]  # fmt: skip
+        {"sentence": n_sentences},
+        {"word": 20 - n_sentences},
+    ]
 
 
 def test_a_source_is_read_once_and_refused_at_its_end_if_its_beginning_deceived(

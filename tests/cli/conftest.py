@@ -40,7 +40,9 @@ def cli(tmp_path, monkeypatch):
 
 @pytest.fixture
 def refusal(cli):
-    """Run a command that must be refused, with exit code 2 and no result; return what is said of it, as one line."""
+    """Run a command that must be refused, with exit code 2 and no result; return what is said of
+    it, as one line.
+    """
 
     def run(*arguments: str | Path, **options: Any) -> str:
         result = cli(*arguments, **options)

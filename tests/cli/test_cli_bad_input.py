@@ -1,4 +1,6 @@
-"""Bad input: exit 2, nothing on standard output, and what names the thing, the place, the remedy, or what was meant."""
+"""Bad input: exit 2, nothing on standard output, and what names the thing, the place, the remedy,
+or what was meant.
+"""
 
 import os
 from pathlib import Path

@@ -56,7 +56,9 @@ WITHOUT_STORE = ("datasets fetch", "datasets add", "datasets --json", "completio
 
 @pytest.fixture
 def called(monkeypatch):
-    """Return the list of the methods of Store that were called, without those that other methods called."""
+    """Return the list of the methods of Store that were called, without those that other methods
+    called.
+    """
     names: list[str] = []
     depth = [0]
 

@@ -1,4 +1,6 @@
-"""Labels, differences, shuffles, axes and change on the command line: bad input, and what each option does."""
+"""Labels, differences, shuffles, axes and change on the command line: bad input, and what each
+option does.
+"""
 
 import json
 import re

@@ -1,4 +1,6 @@
-"""Completion in shells: what is offered, without slow imports, and silence where nothing is known."""
+"""Completion in shells: what is offered, without slow imports, and silence where nothing is
+known.
+"""
 
 import os
 import re
@@ -23,10 +25,13 @@ SLOW = ("numpy", "duckdb", "scipy", "torch", "pyarrow", "faiss", "rich", "pydant
 def run(words: str, shell: str = "bash", **environment: str) -> subprocess.CompletedProcess[str]:
     """Run what the script of a shell runs when the last of these words is to be completed."""
     variables = {
-        "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1), "_TYPER_COMPLETE_ARGS": words,
-        "_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_WORD_TO_COMPLETE": words.split(" ")[-1],
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+        "_TYPER_COMPLETE_ARGS": words,
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        "_TYPER_COMPLETE_WORD_TO_COMPLETE": words.split(" ")[-1],
         "_EMBSTORE_COMPLETE": f"complete_{shell}",
-    }  # fmt: skip
+    }
     call = [sys.executable, "-m", "embstore"]
     return subprocess.run(
         call, capture_output=True, text=True, env={**os.environ, **variables, **environment}
@@ -34,7 +39,9 @@ def run(words: str, shell: str = "bash", **environment: str) -> subprocess.Compl
 
 
 def offered(words: str, **environment: str) -> list[str]:
-    """Return what is offered, which must be all that is said; some must come without slow imports."""
+    """Return what is offered, which must be all that is said; some must come without slow
+    imports.
+    """
     done = run(words, **environment, PYTHONPROFILEIMPORTTIME="1")
     lines = done.stderr.splitlines()
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}

@@ -19,8 +19,11 @@ def test_words_are_shown_pair_by_pair(cli, store):
     header, *lines = [line.split() for line in result.stdout.splitlines()]
     assert header == ["item", "layer", "layer_2", "overlap", "turnover", "lost", "gained"]
     assert [line[:3] for line in lines] == [
-        ["text3", "0", "1"], ["text3", "1", "2"], ["text7", "0", "1"], ["text7", "1", "2"]
-    ]  # fmt: skip
+        ["text3", "0", "1"],
+        ["text3", "1", "2"],
+        ["text7", "0", "1"],
+        ["text7", "1", "2"],
+    ]
     assert "n = 30; lists of 3 drawn at random overlap by 0.1" in result.stderr
 
 

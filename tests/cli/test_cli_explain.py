@@ -1,4 +1,6 @@
-"""``embstore query METRIC --explain``: the declaration of a metric, and which answers a store has."""
+"""``embstore query METRIC --explain``: the declaration of a metric, and which answers a store
+has.
+"""
 
 import json
 from pathlib import Path
@@ -37,14 +39,27 @@ def test_explain_writes_one_object(cli):
     assert document["formula"] == "CC_i = ((Σu_i)² − Σu_i²) / (n (n − 1))"
     assert document["parameters"] == [
         {
-            "name": "k", "option": "-k", "type": "int", "repeatable": False, "default": 5, "choices": [], "minimum": 1,
-            "maximum": None, "in_rows": True, "help": "Number of dimensions to return.",
+            "name": "k",
+            "option": "-k",
+            "type": "int",
+            "repeatable": False,
+            "default": 5,
+            "choices": [],
+            "minimum": 1,
+            "maximum": None,
+            "in_rows": True,
+            "help": "Number of dimensions to return.",
         }
-    ]  # fmt: skip
+    ]
     assert document["columns"][0] == {
-        "name": "anisotropy", "type": "number", "minimum": -1, "maximum": 1, "unit": None, "key": False,
+        "name": "anisotropy",
+        "type": "number",
+        "minimum": -1,
+        "maximum": 1,
+        "unit": None,
+        "key": False,
         "help": "mean pairwise cosine",
-    }  # fmt: skip
+    }
     line = cli("query", "rogue-dims", "--explain", "--format", "jsonl").stdout
     assert line.count("\n") == 1
     assert json.loads(line) == document
@@ -64,7 +79,9 @@ def test_explain_writes_to_a_file_and_refuses_formats_that_it_has_not(cli, refus
 
 
 def explained(cli, *options: str | Path) -> list[str]:
-    """The part of the explanation that is about the cache, as one line; the whole fits the screen, but for paths."""
+    """The part of the explanation that is about the cache, as one line; the whole fits the screen,
+    but for paths.
+    """
     result = cli("query", *options, "--explain")
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
@@ -91,9 +108,11 @@ def test_explain_says_which_answers_are_stored(cli, tmp_path):
     )
     validate("explain", document)
     assert document["cache"] == {
-        "n_answers": 4, "n_stored": 2, "refused": None,
+        "n_answers": 4,
+        "n_stored": 2,
+        "refused": None,
         "to_compute": [{"space": "toy.word.last", "space_2": None, "layers": ["0", "3"]}],
-    }  # fmt: skip
+    }
     assert len(list((tmp_path / "store" / "derived" / "answers").iterdir())) == 2, (
         "to explain is not to compute"
     )

@@ -1,4 +1,6 @@
-"""Help: every command has it with an example, it fits a terminal, and it names things as users do."""
+"""Help: every command has it with an example, it fits a terminal, and it names things as users
+do.
+"""
 
 import re
 import shlex
@@ -106,8 +108,13 @@ def test_the_help_of_build_has_six_sections_and_the_choices():
         *titles,
         "Examples",
     ]
-    for choices in ("word|sentence|occurrence", "last|first|mean|bos|eos|projection", "float32|float16",
-                    "auto|flat|hnsw|none", "skip|truncate|error"):  # fmt: skip
+    for choices in (
+        "word|sentence|occurrence",
+        "last|first|mean|bos|eos|projection",
+        "float32|float16",
+        "auto|flat|hnsw|none",
+        "skip|truncate|error",
+    ):
         assert choices in shown("build", "--help")
 
 

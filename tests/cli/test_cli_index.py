@@ -18,15 +18,22 @@ def store(tmp_path):
 def test_it_says_what_was_done_for_each_layer(cli, store):
     result = cli("index", "--kind", "hnsw", "--format", "json")
     assert result.exit_code == 0
-    assert [(row["layer"], row["did"], row["index"], row["n"]) for row in json.loads(result.stdout)] == [
-        (0, "built", "hnsw", 80), (1, "built", "hnsw", 80)
-    ]  # fmt: skip
+    assert [
+        (row["layer"], row["did"], row["index"], row["n"]) for row in json.loads(result.stdout)
+    ] == [(0, "built", "hnsw", 80), (1, "built", "hnsw", 80)]
     assert "indexing toy.word.last 2 of 2" in result.stderr
     again = cli("index", "-q")
     assert again.stderr == ""
     assert again.stdout.splitlines()[0].split() == [
-        "space", "layer", "did", "index", "n", "size", "recall", "parameters",
-    ]  # fmt: skip
+        "space",
+        "layer",
+        "did",
+        "index",
+        "n",
+        "size",
+        "recall",
+        "parameters",
+    ]
     assert re.search(r"^toy\.word\.last +1 +kept +hnsw +80 ", again.stdout, re.MULTILINE)
     info = json.loads(cli("info", "--json").stdout)[0]
     assert (info["index"], info["index_recall"]) == ("hnsw", 1.0)

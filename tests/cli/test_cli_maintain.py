@@ -1,4 +1,6 @@
-"""verify --deep, repair, compact, merge and remove on the command line: what they print, and their exit codes."""
+"""verify --deep, repair, compact, merge and remove on the command line: what they print, and their
+exit codes.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""Results: data on standard output, and nothing else there; their format by an option, a shortcut or a suffix."""
+"""Results: data on standard output, and nothing else there; their format by an option, a shortcut
+or a suffix.
+"""
 
 import csv
 import html
@@ -162,7 +164,8 @@ def test_the_store_of_the_environment(cli, refusal, made, monkeypatch):
 
 def test_texts_in_markdown_are_shown_as_they_are(cli, tmp_path):
     texts = [
-        "![x](http://a.example/x.png)", "[x](javascript:alert(1))", "<javascript:alert(1)>", "[x]: javascript:1", "*a*",
+        "![x](http://a.example/x.png)", "[x](javascript:alert(1))", "<javascript:alert(1)>",
+        "[x]: javascript:1", "*a*",
         "_a_ __b__", "`code`", "~~gone~~", "a|b", "a\\|b\\", "\\[x](y)", "&#60;b&#62;", "snake_case", "\\*a*",
         "<b>x</b>", "a & b", "&lt;",
     ]  # fmt: skip

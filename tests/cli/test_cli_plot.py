@@ -162,8 +162,22 @@ def test_the_look_of_a_picture_is_as_requested(cli, made, tmp_path):
         "--range",
         "0,0.5",
     ]
-    done = cli("plot", "anisotropy", *SPACE, "--store", made.root, "-o", path, *options, "--caption", "none",
-               "--colours", "#123456", "--style", "screen")  # fmt: skip
+    done = cli(
+        "plot",
+        "anisotropy",
+        *SPACE,
+        "--store",
+        made.root,
+        "-o",
+        path,
+        *options,
+        "--caption",
+        "none",
+        "--colours",
+        "#123456",
+        "--style",
+        "screen",
+    )
     assert done.exit_code == 0, done.stderr
     spec = json.loads(path.read_text())
     line = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "line")["encoding"]

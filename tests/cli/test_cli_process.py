@@ -1,4 +1,6 @@
-"""What only a real process shows: exit codes, streams, pipes that close, Ctrl-C, --verbose and EMBSTORE_DEBUG."""
+"""What only a real process shows: exit codes, streams, pipes that close, Ctrl-C, --verbose and
+EMBSTORE_DEBUG.
+"""
 
 import os
 import re
@@ -55,9 +57,12 @@ def test_a_stream_that_is_closed_leads_nowhere(made, tmp_path):
     root = tmp_path / "store"
     shutil.copytree(made.root, root)
     for call, closed in {
-        "info": ">&-", "compact -q": "2>&-", "info --skipped": "<&-", "--help": "<&- >&- 2>&-",
+        "info": ">&-",
+        "compact -q": "2>&-",
+        "info --skipped": "<&-",
+        "--help": "<&- >&- 2>&-",
         "remove --space toy.word.last --yes": "<&- >&- 2>&-",
-    }.items():  # fmt: skip
+    }.items():
         store = "" if call == "--help" else f"--store {root}"
         command = f"{sys.executable} -m embstore {call} {store} {closed}"
         done = subprocess.run(
@@ -148,7 +153,8 @@ def test_build_without_the_extra_names_it(process, tmp_path, missing):
 @pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM"])
 def test_an_interrupt_while_loading_exits_with_130(tmp_path, sent):
     """SIGTERM, which batch schedulers send, ends a build as Ctrl-C does."""
-    # The interrupt comes from inside, at the moment when the texts are read, so that the test depends on no clock.
+    # The interrupt comes from inside, at the moment when the texts are read, so that the test
+    # depends on no clock.
     code = (
         "import os, signal, sys\n"
         "import embstore.build.texts as texts\n"
@@ -167,7 +173,9 @@ def test_an_interrupt_while_loading_exits_with_130(tmp_path, sent):
 
 
 def test_an_interrupt_while_the_program_starts_exits_with_130(made, tmp_path):
-    """The interrupt comes from inside, at the n-th function that is entered, so that the test depends on no clock."""
+    """The interrupt comes from inside, at the n-th function that is entered, so that the test
+    depends on no clock.
+    """
     code = (
         "import os, signal, sys\n"
         "left = int(sys.argv.pop(1))\n"
@@ -219,7 +227,9 @@ run()
     ],
 )
 def test_only_with_torch_python_takes_all_apart_at_the_end(torch, arguments, status, printed):
-    """Triton prints hundreds of lines of what is left (nanobind: leaked …); for all else the end is to be quick."""
+    """Triton prints hundreds of lines of what is left (nanobind: leaked …); for all else the end is
+    to be quick.
+    """
     command = [sys.executable, "-c", _ENDS.format(torch=torch, arguments=arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout.splitlines()[-len(printed) :]) == (status, printed)

@@ -148,8 +148,10 @@ def test_flat_indexes_tell_how_far_each_is(make_store):
 
 
 QUIET = [
-    ["query", "norms", *WHERE], ["query", "cka", "--space", "toy.word.last"], ["neighbours", "dog", "--exact"],
-    ["info"], ["verify", "--deep"], ["index"], ["compact"], ["repair"], ["datasets", "missing", "words.txt"],
+    ["query", "norms", *WHERE], ["query", "cka", "--space", "toy.word.last"], ["neighbours", "dog",
+    "--exact"],
+    ["info"], ["verify", "--deep"], ["index"], ["compact"], ["repair"], ["datasets", "missing",
+    "words.txt"],
     ["merge", "{}"], ["remove", "--space", "toy.word.last", "--dry-run"], ["info", "--skipped"],
 ]  # fmt: skip
 
@@ -166,7 +168,9 @@ def test_quiet_leaves_standard_error_empty(cli, make_store, tmp_path, capfd):
 
 
 def test_a_notebook_without_ipywidgets_can_read_a_store(make_store):
-    """DuckDB takes the program for a notebook, and refuses to have its progress bar switched off there."""
+    """DuckDB takes the program for a notebook, and refuses to have its progress bar switched off
+    there.
+    """
     made = make_store(n=5)
     program = """
 import sys
@@ -218,7 +222,9 @@ def test_the_report_of_a_build_is_readable(checkpoint, tmp_path):
 
 
 def state(root: Path) -> list[tuple[Path, int, int]]:
-    """The files of a store, with sizes and times of writing; filelock before version 4 writes to a lock."""
+    """The files of a store, with sizes and times of writing; filelock before version 4 writes to a
+    lock.
+    """
     found = {path: path.stat() for path in sorted(root.rglob("*"))}
     touches = int(version("filelock").partition(".")[0]) < 4
     return [

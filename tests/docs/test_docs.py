@@ -1,4 +1,6 @@
-"""Run the code blocks of every page, offline, with the packaged MiniLM, and compare what the pages show."""
+"""Run the code blocks of every page, offline, with the packaged MiniLM, and compare what the pages
+show.
+"""
 
 from pathlib import Path
 
@@ -35,7 +37,9 @@ def test_the_commands_of_a_page_do_what_it_says(page, start_folder, programs, tm
 
 @pytest.mark.parametrize("page", pages(), ids=_name)
 def test_a_block_that_is_not_run_gives_a_reason(page):
-    """A shell block is marked by its language, so that none escapes: no sh, shell or zsh, and no bare fence."""
+    """A shell block is marked by its language, so that none escapes: no sh, shell or zsh, and no
+    bare fence.
+    """
     for block in blocks(page.read_text("utf-8")):
         assert block.language not in ("", "sh", "shell", "zsh", "pycon"), (
             f"{_name(page)}:{block.line}"

@@ -136,8 +136,12 @@ def test_the_readme_links_to_every_how_to_page_in_the_groups_of_the_site_and_of_
     site = {
         name: [path for page in pages for path in page.values()] for name, pages in groups.items()
     }
-    readme = {name: re.findall(r"\(docs/(how-to/[^)]+)\)", README.partition(f"\n| {name} |")[2].partition("\n")[0])
-              for name in site}  # fmt: skip
+    readme = {
+        name: re.findall(
+            r"\(docs/(how-to/[^)]+)\)", README.partition(f"\n| {name} |")[2].partition("\n")[0]
+        )
+        for name in site
+    }
     assert readme == site
     assert re.findall(r"^(\w+):$", CliRunner().invoke(app, ["--help"]).output, re.MULTILINE)[
         1:-1

@@ -1,4 +1,6 @@
-"""Build the site with warnings as errors, and check its links and that every public name has an entry."""
+"""Build the site with warnings as errors, and check its links and that every public name has an
+entry.
+"""
 
 import inspect
 import re
@@ -78,7 +80,9 @@ def _is_external(link: str) -> bool:
 
 
 def _broken(site: Path, pages: dict[str, _Page]) -> list[str]:
-    """Return the internal links that lead to no file or to no anchor of the page, and malformed external ones."""
+    """Return the internal links that lead to no file or to no anchor of the page, and malformed
+    external ones.
+    """
     found = []
     for name, page in pages.items():
         for link in page.links:
@@ -97,7 +101,8 @@ def _broken(site: Path, pages: dict[str, _Page]) -> list[str]:
 
 
 def _is_well_formed(link: str) -> bool:
-    """Return whether an external link is HTTPS with a host name; if to a file of this repository, whether it exists.
+    """Return whether an external link is HTTPS with a host name; if to a file of this repository,
+    whether it exists.
 
     External pages are not requested: tests have no network.
     """
@@ -178,7 +183,9 @@ def test_the_link_checker_finds_what_is_broken(tmp_path):
 
 
 def test_the_pages_that_help_names_are_at_the_addresses_of_the_site(pages):
-    """A wheel comes without the pages: the last line of ``--help`` is the address of a published one."""
+    """A wheel comes without the pages: the last line of ``--help`` is the address of a published
+    one.
+    """
     address = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["site_url"]
     assert (
         tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"][

@@ -1,4 +1,6 @@
-"""The gallery: a picture of each metric, drawn anew from MiniLM and compared with the one in the documentation."""
+"""The gallery: a picture of each metric, drawn anew from MiniLM and compared with the one in the
+documentation.
+"""
 
 import os
 import re
@@ -18,8 +20,13 @@ import _gallery
 pytestmark = pytest.mark.docs
 
 DATA = ROOT.parent / "shared" / "data"
-FILES = {"rg65": "rg65.csv", "wordsim353": "wordsim353.csv", "simlex999": "simlex999.csv", "stsb": "sts-test.csv",
-         "bellezza": "Bellezza_Lexicon.csv"}  # fmt: skip
+FILES = {
+    "rg65": "rg65.csv",
+    "wordsim353": "wordsim353.csv",
+    "simlex999": "simlex999.csv",
+    "stsb": "sts-test.csv",
+    "bellezza": "Bellezza_Lexicon.csv",
+}
 UNSTABLE = (
     "clusters",
     "probe",

@@ -32,7 +32,9 @@ def _cells(notebook: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def jupyter_path(programs, tmp_path_factory):
-    """A folder with a kernel in which the libraries are loaded; where there is none, Jupyter finds its own."""
+    """A folder with a kernel in which the libraries are loaded; where there is none, Jupyter finds
+    its own.
+    """
     folder = tmp_path_factory.mktemp("jupyter")
     if programs is not None:
         (own := folder / "kernels" / "python3").mkdir(parents=True)

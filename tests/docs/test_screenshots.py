@@ -1,4 +1,6 @@
-"""The pictures of the explorer and the report: they are there, small, shown with their texts, and not out of date."""
+"""The pictures of the explorer and the report: they are there, small, shown with their texts, and
+not out of date.
+"""
 
 import re
 import sys

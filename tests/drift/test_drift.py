@@ -1,4 +1,6 @@
-"""Drift: overlap and turnover of neighbourhoods, against brute force, and what does not change them."""
+"""Drift: overlap and turnover of neighbourhoods, against brute force, and what does not change
+them.
+"""
 
 from collections.abc import Iterable
 from itertools import combinations, pairwise
@@ -85,7 +87,7 @@ def test_lost_and_gained_are_the_neighbours_that_differ(made):
     [row] = made.store.drift("text3", layers="0-1", k=5)
     below, above = (
         made.store.neighbours("text3", layers=layer, k=5, exact=True)["text"] for layer in (0, 1)
-    )  # fmt: skip
+    )
     assert row["lost"] == [text for text in below if text not in above]
     assert row["gained"] == [text for text in above if text not in below]
 
@@ -203,7 +205,7 @@ def test_zero_vectors_are_left_out(make_store):
     order = keep[np.argsort(made.ids[keep])]
     overlap, turnover = brute(
         made.layer(0)[order], made.layer(1)[order], order.tolist().index(5), 3
-    )  # fmt: skip
+    )
     assert (table["overlap"], table["turnover"]) == (
         [pytest.approx(overlap)],
         [pytest.approx(turnover)],
@@ -234,7 +236,8 @@ def test_equal_items_have_no_drift(make_store):
 
 
 def test_a_tie_of_some_items_is_theirs_alone_whichever_others_are_requested(make_store):
-    # As occurrences in layer 0: the same word at the same position has the same vector in every sentence.
+    # As occurrences in layer 0: the same word at the same position has the same vector in every
+    # sentence.
     vectors = np.random.default_rng(0).normal(size=(2, 20, 6))
     vectors[0, :8] = vectors[0, 0]
     made = make_store(n=20, dim=6, n_blocks=1, top_form=None, vectors=vectors)

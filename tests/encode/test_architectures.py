@@ -17,12 +17,15 @@ pytestmark = pytest.mark.slow
 
 LAYERS = PAGE.parent / "concepts" / "layers.md"
 
-# One of each layout: recurrent, hybrid, looped, shared, with experts, with relative positions, padded inside.
+# One of each layout: recurrent, hybrid, looped, shared, with experts, with relative positions,
+# padded inside.
 ACCEPTED = (
-    "albert", "bloom", "deberta-v2", "dory", "falcon_mamba", "hrm_text", "jamba", "longformer", "mamba", "mamba2",
+    "albert", "bloom", "deberta-v2", "dory", "falcon_mamba", "hrm_text", "jamba", "longformer",
+    "mamba", "mamba2",
     "mixtral", "mpt", "openai-gpt", "roberta-prelayernorm", "rwkv", "t5", "xlnet", "zamba",
     # The most used of the rest, with the pages of the tests of poolings.
-    "deepseek_v3", "electra", "falcon", "gemma2", "gpt_oss", "mistral", "mt5", "phi3", "qwen3_moe", "xlm-roberta",
+    "deepseek_v3", "electra", "falcon", "gemma2", "gpt_oss", "mistral", "mt5", "phi3", "qwen3_moe",
+    "xlm-roberta",
     # Parts of larger models: encoders, text towers, language models.
     "bart", "m2m_100", "mbart", "pegasus", "t5gemma", "t5gemma2",
     "metaclip_2", "siglip", "siglip2",

@@ -1,4 +1,6 @@
-"""Checkpoints are found without torch and the network; what the system refuses is said of the file, with the remedy."""
+"""Checkpoints are found without torch and the network; what the system refuses is said of the file,
+with the remedy.
+"""
 
 import errno
 import hashlib

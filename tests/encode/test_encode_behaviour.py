@@ -194,7 +194,9 @@ FAILURES = [
 def fails_at(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch, text: str | None, failure: Exception
 ) -> list[int]:
-    """Let the model fail at batches with the last token of a text, at all for None; return a list of batch sizes."""
+    """Let the model fail at batches with the last token of a text, at all for None; return a list
+    of batch sizes.
+    """
     kind = type(encoder._model)
     forward, sizes = kind.forward, []
     token = None if text is None else encoder.tokenizer.texts([text])[0].ids[-1]

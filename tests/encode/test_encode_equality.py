@@ -26,7 +26,9 @@ NORMED = {"gpt2", "opt", "gpt_neox", "llama", "qwen2", "qwen3", "modernbert", "t
 def compare(
     encoder: Encoder, witness: Witness, unit: Unit, template: Template, **options: object
 ) -> float:
-    """Hold every item, pooling and layer against the witness; return the worst relative difference."""
+    """Hold every item, pooling and layer against the witness; return the worst relative
+    difference.
+    """
     members = items(unit)
     given = passages(members, encoder, template)
     # Pooling model goes by itself: test_recipe.
@@ -36,7 +38,8 @@ def compare(
         assert isinstance(result, Encoded), result
         for pooling in poolings:
             found[pooling] |= by_id(result, pooling)
-    # The template's marks are tokens like any other to the tokenizer, where it does not add them itself.
+    # The template's marks are tokens like any other to the tokenizer, where it does not add them
+    # itself.
     fields = [
         f"{{{name}}}" in template.pattern and bool(getattr(encoder.tokenizer, name))
         for name in ("bos", "eos")

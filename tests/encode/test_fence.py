@@ -199,9 +199,13 @@ def test_other_files_of_the_folder_are_not_seen(copy, tiny, forbidden):
     assert (vectors[1] == expected[1]).all()
     with fenced(checkpoint) as view:
         assert {path.name for path in view.iterdir()} <= {
-            "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+            "config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "special_tokens_map.json",
             "vocab.txt",
-        }  # fmt: skip
+        }
     assert not view.exists()
     assert forbidden == []
 
@@ -247,9 +251,21 @@ def test_what_a_tokenizers_config_says_of_code_and_files_is_not_followed(
 
 @pytest.mark.parametrize(
     "shard",
-    ["../secret.safetensors", "/etc/passwd", "sub/x.safetensors", "..", "x.bin", "x.safetensors\n", 3, None, ["x"],
-     "C:\\x.safetensors", ".hidden.safetensors", "\x1b[31m.safetensors"],
-)  # fmt: skip
+    [
+        "../secret.safetensors",
+        "/etc/passwd",
+        "sub/x.safetensors",
+        "..",
+        "x.bin",
+        "x.safetensors\n",
+        3,
+        None,
+        ["x"],
+        "C:\\x.safetensors",
+        ".hidden.safetensors",
+        "\x1b[31m.safetensors",
+    ],
+)
 def test_an_index_names_weights_in_its_folder_alone(copy, shard):
     folder = copy("bert")
     (folder / "model.safetensors").rename(folder.parent / "secret.safetensors")

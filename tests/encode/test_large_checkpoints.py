@@ -1,4 +1,6 @@
-"""Distribution over devices, adapters and quantized checkpoints: loaded, or refused with what is missing."""
+"""Distribution over devices, adapters and quantized checkpoints: loaded, or refused with what is
+missing.
+"""
 
 import json
 

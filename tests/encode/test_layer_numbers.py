@@ -1,4 +1,6 @@
-"""Layer 0 is what the first block reads, and layer i what the i-th block gives: by hooks on blocks named by hand."""
+"""Layer 0 is what the first block reads, and layer i what the i-th block gives: by hooks on blocks
+named by hand.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +51,9 @@ def first(value: Any) -> torch.Tensor:
 def read_and_given(
     folder: Path, blocks: Callable[[Any], Any], text: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the first block reads and what each gives, (1 + L, t, dim), and the last hidden state."""
+    """Return what the first block reads and what each gives, (1 + L, t, dim), and the last hidden
+    state.
+    """
     tokenizer = tf.AutoTokenizer.from_pretrained(folder)
     kind = (
         tf.T5EncoderModel

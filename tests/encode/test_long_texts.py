@@ -1,4 +1,6 @@
-"""Of a very long text only a part is tokenised, and what the model reads is what transformers gives for all of it."""
+"""Of a very long text only a part is tokenised, and what the model reads is what transformers gives
+for all of it.
+"""
 
 from pathlib import Path
 
@@ -24,11 +26,33 @@ NAMES = ("gpt2", "clip", "bert", "llama", "roberta", "t5")
 
 _FRAGMENTS = st.sampled_from(
     [
-        "the quick brown fox ", "a", " ", "  \n\t", "seashells", "a" * 120, "1,234.5", "日本語", "नमस्ते ", "e\u0301",
-        "👩\u200d👧", "\ufb01", "İstanbul ", "x" * 300, "xy" * 50, "!?… ", "AAA\x0c", "<|endoftext|>", "</s>", "[SEP] ",
-        "<s>", " " * 90, "\u200b", "don't ", "ΑΣ ",
+        "the quick brown fox ",
+        "a",
+        " ",
+        "  \n\t",
+        "seashells",
+        "a" * 120,
+        "1,234.5",
+        "日本語",
+        "नमस्ते ",
+        "e\u0301",
+        "👩\u200d👧",
+        "\ufb01",
+        "İstanbul ",
+        "x" * 300,
+        "xy" * 50,
+        "!?… ",
+        "AAA\x0c",
+        "<|endoftext|>",
+        "</s>",
+        "[SEP] ",
+        "<s>",
+        " " * 90,
+        "\u200b",
+        "don't ",
+        "ΑΣ ",
     ]
-)  # fmt: skip
+)
 _TEXTS = st.lists(
     st.tuples(_FRAGMENTS | st.text(max_size=8), st.integers(1, 40)), min_size=1, max_size=6
 ).map(lambda parts: "".join(fragment * n for fragment, n in parts))
@@ -36,7 +60,9 @@ _TEXTS = st.lists(
 
 @pytest.fixture
 def load(tiny_folder, monkeypatch):
-    """Load a tokenizer of a short context, for which some hundred characters are a very long text."""
+    """Load a tokenizer of a short context, for which some hundred characters are a very long
+    text.
+    """
     monkeypatch.setattr(module, "_WHOLE_CHARS", 0)
     monkeypatch.setattr(module, "_FIRST_CHARS", 64)
     monkeypatch.setattr(module, "_MAX_CHARS", 2048)
@@ -159,9 +185,14 @@ def test_a_line_of_20_mb_takes_little_memory(tmp_path, checkpoint):
     (tmp_path / "long.txt").write_text("dog\n" + "the quick brown fox " * 1_000_000 + "\ncat\n")
     short, long = (
         peak(
-            _BUILD.format(store=str(tmp_path / name), source=str(tmp_path / f"{name}.txt"), model=checkpoint,
-                          unit="sentence", n=n)
+            _BUILD.format(
+                store=str(tmp_path / name),
+                source=str(tmp_path / f"{name}.txt"),
+                model=checkpoint,
+                unit="sentence",
+                n=n,
+            )
         )[0]
         for name, n in (("short", 2), ("long", 3))
-    )  # fmt: skip
+    )
     assert long < 2 * short, f"{long} kB with the line, {short} kB without"

@@ -155,9 +155,12 @@ def test_the_default_activation_is_tanh_and_outputs_are_truncated(base, parts, t
 @pytest.mark.parametrize(("mode", "include"), [*((mode, False) for mode in MODES), ("mean", True)])
 def test_prompts(base, parts, tmp_path, mode, include):
     folder = saved(
-        tmp_path / "tiny", base, parts.Pooling(32, mode, include_prompt=include),
-        prompts={"query": "search for: ", "empty": ""}, default_prompt_name="query",
-    )  # fmt: skip
+        tmp_path / "tiny",
+        base,
+        parts.Pooling(32, mode, include_prompt=include),
+        prompts={"query": "search for: ", "empty": ""},
+        default_prompt_name="query",
+    )
     recipe = read_recipe(folder, "tiny")
     assert recipe.prompt(None, "tiny") == recipe.prompt("query", "tiny") == "search for: "
     assert (
@@ -218,7 +221,9 @@ def test_lower_case(tmp_path):
     ("name", "side"), [("siglip", "left"), ("siglip", "right"), ("siglip2", "left")]
 )
 def test_siglip_pads_texts_as_in_training(tmp_path, name, side):
-    """The output is ``get_text_features`` of transformers, for texts padded to the full length, without a mask."""
+    """The output is ``get_text_features`` of transformers, for texts padded to the full length,
+    without a mask.
+    """
     words = tokenizer()
     torch.manual_seed(0)
     kind = {"siglip": tf.SiglipModel, "siglip2": tf.Siglip2Model}[name]

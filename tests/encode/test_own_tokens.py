@@ -1,4 +1,6 @@
-"""An item's own tokens are all but those that the tokenizer and the template add, also where these are blanks."""
+"""An item's own tokens are all but those that the tokenizer and the template add, also where these
+are blanks.
+"""
 
 from collections.abc import Callable
 from functools import cache
@@ -134,7 +136,9 @@ def test_the_words_of_a_sentence_keep_their_tokens(case):
 
 
 def metaspace(case: str) -> tf.PreTrainedTokenizerFast:
-    """Return a tokenizer that puts a blank before the first word, in Metaspace or by the normalizer of older ones."""
+    """Return a tokenizer that puts a blank before the first word, in Metaspace or by the normalizer
+    of older ones.
+    """
     if case == "t5":
         return tf.T5Tokenizer(vocab=unigram(), extra_ids=0)
     hf = tf.LlamaTokenizer(**metaspace_bpe(["<unk>", "<s>", "</s>"]), add_bos_token=True)
@@ -146,14 +150,17 @@ def metaspace(case: str) -> tf.PreTrainedTokenizerFast:
 
 
 PREFIXING = {
-    "t5": metaspace, "llama": metaspace, "older llama": metaspace, "roberta with a space before each text": byte_level,
+    "t5": metaspace, "llama": metaspace, "older llama": metaspace,
+    "roberta with a space before each text": byte_level,
 }  # fmt: skip
 STARTS = {"t5": "▁", "llama": "▁", "older llama": "▁", "roberta with a space before each text": "Ġ"}
 
 
 @pytest.fixture(scope="module")
 def prefixing():
-    """Load a tokenizer that puts a blank before each text; its own tokens of a span are given by their names."""
+    """Load a tokenizer that puts a blank before each text; its own tokens of a span are given by
+    their names.
+    """
 
     @cache
     def load(case: str) -> Callable[[str, Span], list[str]]:
@@ -183,7 +190,9 @@ WORDS = st.text("abcdehoqrtwz" + "éŋ字🙂", min_size=1, max_size=6)
 def test_an_item_has_the_same_tokens_at_the_start_of_a_text_and_within_it(
     prefixing, case, item, before
 ):
-    """It is a word, or a sentence of several: a blank within it is its own, and one that is put before it nobody's."""
+    """It is a word, or a sentence of several: a blank within it is its own, and one that is put
+    before it nobody's.
+    """
     own_tokens = prefixing(case)
     alone = own_tokens(item, Span(0, len(item)))
     within = own_tokens(f"{before}{item} on", Span(len(before), len(before) + len(item)))

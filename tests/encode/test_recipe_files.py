@@ -1,4 +1,6 @@
-"""Recipes that are damaged, hostile or beyond what embstore follows: each is refused with its place and reason."""
+"""Recipes that are damaged, hostile or beyond what embstore follows: each is refused with its place
+and reason.
+"""
 
 import json
 import shutil
@@ -57,49 +59,110 @@ def set_(file: str, **settings: Any) -> Callable[[Path], None]:
 
 
 BERT, DENSE, POOLING, SETTINGS = (
-    "sentence_bert_config.json", "2_Dense/config.json", "1_Pooling/config.json", "config_sentence_transformers.json",
+    "sentence_bert_config.json", "2_Dense/config.json", "1_Pooling/config.json",
+    "config_sentence_transformers.json",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        *((add_module(f"{OLD}{kind}"), f"its module '{kind}' is not one of Transformer, Pooling, Dense")
-          for kind in ("CNN", "LSTM", "WeightedLayerPooling", "Router", "StaticEmbedding")),
-        (add_module("modeling.MyHead"), "'modeling.MyHead' is code of its own, which embstore never runs"),
+        *(
+            (
+                add_module(f"{OLD}{kind}"),
+                f"its module '{kind}' is not one of Transformer, Pooling, Dense",
+            )
+            for kind in ("CNN", "LSTM", "WeightedLayerPooling", "Router", "StaticEmbedding")
+        ),
+        (
+            add_module("modeling.MyHead"),
+            "'modeling.MyHead' is code of its own, which embstore never runs",
+        ),
         (add_module("os.system"), "'os.system' is code of its own"),
-        (add_module(f"{OLD}Dense", "../other"), r"names the folder '../other': a module is in a subfolder"),
+        (
+            add_module(f"{OLD}Dense", "../other"),
+            r"names the folder '../other': a module is in a subfolder",
+        ),
         (add_module(f"{OLD}Dense", "/etc"), r"names the folder '/etc'"),
         (add_module(f"{OLD}Dense", "a/../../b"), r"names the folder 'a/../../b'"),
-        (lambda folder: (folder / "modules.json").write_text("[1]"), "is not a list of modules with type and path: 1"),
-        (lambda folder: (folder / "modules.json").write_text("{"), r"modules.json cannot be read as JSON"),
-        (lambda folder: (folder / "modules.json").write_text("[" * 9999), r"modules.json cannot be read as JSON"),
-        (lambda folder: (folder / "modules.json").write_text(" " * (5 << 20)), "it is larger than 4,096 KiB"),
-        (lambda folder: (folder / SETTINGS).write_text("[" * 900 + "]" * 900), "json cannot .* nested too deeply"),
-        (lambda folder: (folder / POOLING).write_text('{"a":' * 900 + "1" + "}" * 900), "json cannot .* nested too"),
-        (lambda folder: write_json(folder / "modules.json", [{"path": "", "type": f"{OLD}Pooling"}]),
-         "its modules are Pooling, not Transformer, Pooling"),
+        (
+            lambda folder: (folder / "modules.json").write_text("[1]"),
+            "is not a list of modules with type and path: 1",
+        ),
+        (
+            lambda folder: (folder / "modules.json").write_text("{"),
+            r"modules.json cannot be read as JSON",
+        ),
+        (
+            lambda folder: (folder / "modules.json").write_text("[" * 9999),
+            r"modules.json cannot be read as JSON",
+        ),
+        (
+            lambda folder: (folder / "modules.json").write_text(" " * (5 << 20)),
+            "it is larger than 4,096 KiB",
+        ),
+        (
+            lambda folder: (folder / SETTINGS).write_text("[" * 900 + "]" * 900),
+            "json cannot .* nested too deeply",
+        ),
+        (
+            lambda folder: (folder / POOLING).write_text('{"a":' * 900 + "1" + "}" * 900),
+            "json cannot .* nested too",
+        ),
+        (
+            lambda folder: write_json(
+                folder / "modules.json", [{"path": "", "type": f"{OLD}Pooling"}]
+            ),
+            "its modules are Pooling, not Transformer, Pooling",
+        ),
         (lambda folder: write_json(folder / "modules.json", {"a": 1}), "is not a list of modules"),
         (set_(SETTINGS, model_type="SparseEncoder"), "it is of a SparseEncoder"),
         (set_(SETTINGS, prompts=["query"]), "its prompts are no texts by name"),
-        (set_(SETTINGS, default_prompt_name="query"), "its default prompt 'query' is not among its prompts"),
+        (
+            set_(SETTINGS, default_prompt_name="query"),
+            "its default prompt 'query' is not among its prompts",
+        ),
         (set_(SETTINGS, truncate_dim=0), "its truncate_dim is 0"),
-        (set_(POOLING, pooling_mode="median"), r"its pooling mode is \['median'\]; known are cls, max, mean"),
+        (
+            set_(POOLING, pooling_mode="median"),
+            r"its pooling mode is \['median'\]; known are cls, max, mean",
+        ),
         (set_(POOLING, word_embedding_dimension="32"), "its embedding dimension is '32'"),
         (set_(BERT, max_seq_length=0), "its max_seq_length is 0"),
         (set_(BERT, transformer_task="fill-mask"), "its Transformer is for the task 'fill-mask'"),
-        (set_(BERT, model_args={"layer_norm_eps": 1}), r"has the setting 'layer_norm_eps' \(model_kwargs\)"),
-        (set_(BERT, processing_kwargs={"text": {"max_length": 3}}), "has the setting 'processing_kwargs'"),
-        (set_(BERT, module_output_name="sentence_embedding"), "reads chat messages or gives no vectors of tokens"),
-        (set_(DENSE, activation_function="os.system"), r"the activation of its Dense is 'os.system'"),
+        (
+            set_(BERT, model_args={"layer_norm_eps": 1}),
+            r"has the setting 'layer_norm_eps' \(model_kwargs\)",
+        ),
+        (
+            set_(BERT, processing_kwargs={"text": {"max_length": 3}}),
+            "has the setting 'processing_kwargs'",
+        ),
+        (
+            set_(BERT, module_output_name="sentence_embedding"),
+            "reads chat messages or gives no vectors of tokens",
+        ),
+        (
+            set_(DENSE, activation_function="os.system"),
+            r"the activation of its Dense is 'os.system'",
+        ),
         (set_(DENSE, activation_function="torch.nn.modules.activation.Tan"), r"known are Tanh"),
         (set_(DENSE, activation_function="torch.nn.Softmax2d"), r"the activation of its Dense"),
-        (set_(DENSE, in_features=31), "its module Dense reads 31 dimensions, and the one before gives 32"),
+        (
+            set_(DENSE, in_features=31),
+            "its module Dense reads 31 dimensions, and the one before gives 32",
+        ),
         (set_(DENSE, out_features=True), "its out_features of Dense is True"),
-        (set_(DENSE, module_input_name="token_embeddings"), "its module Dense does not read and give the vector of"),
-        (lambda folder: (folder / "2_Dense/model.safetensors").unlink(), "its module Dense has no weights"),
+        (
+            set_(DENSE, module_input_name="token_embeddings"),
+            "its module Dense does not read and give the vector of",
+        ),
+        (
+            lambda folder: (folder / "2_Dense/model.safetensors").unlink(),
+            "its module Dense has no weights",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(copy, spoil, message):
     spoil(copy)
     with pytest.raises(CheckpointError, match=message):
@@ -124,9 +187,14 @@ def test_harmless_settings_and_modules_are_passed_over(copy, checkpoint):
     expected = read_recipe(checkpoint, "tiny").to_document()
     assert read_recipe(copy, "tiny").to_document() == expected
     assert expected["modules"][0] == {
-        "type": "Dense", "in_features": 32, "out_features": 4, "bias": True, "activation": "Tanh", "residual": False,
+        "type": "Dense",
+        "in_features": 32,
+        "out_features": 4,
+        "bias": True,
+        "activation": "Tanh",
+        "residual": False,
         "weights_sha256": expected["modules"][0]["weights_sha256"],
-    }  # fmt: skip
+    }
     assert str(read_recipe(copy, "tiny")) == "mean, Dense 4 (Tanh), Normalize"
 
 

@@ -60,7 +60,9 @@ def _write(folder: Path, name: str) -> Path:
 
 
 def _plain(folder: Path, name: str, text: str) -> list[np.ndarray]:
-    """Return the states that the whole published model gives for a text alone, without images: encoder or decoder."""
+    """Return the states that the whole published model gives for a text alone, without images:
+    encoder or decoder.
+    """
     model = getattr(tf, WHOLE[name][0]).from_pretrained(folder, dtype=torch.float32).eval()
     ids = tf.AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt").input_ids
     with torch.no_grad():

@@ -1,4 +1,6 @@
-"""Weights of 16 bits, and random ones: vectors equal those of a plain transformers call with the same weights."""
+"""Weights of 16 bits, and random ones: vectors equal those of a plain transformers call with the
+same weights.
+"""
 
 import json
 import subprocess
@@ -30,7 +32,9 @@ NAMES = ("gpt2", "llama", "bert", "t5", "clip", "modernbert")
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Compute in one thread: how a busy machine divides a product among threads decides how 16 bits are rounded."""
+    """Compute in one thread: how a busy machine divides a product among threads decides how 16 bits
+    are rounded.
+    """
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

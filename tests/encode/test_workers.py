@@ -1,4 +1,6 @@
-"""Batches of texts alike in length; side by side, the same vectors in the same order whatever the number of workers."""
+"""Batches of texts alike in length; side by side, the same vectors in the same order whatever the
+number of workers.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -111,7 +113,8 @@ def test_every_text_comes_once_when_the_memory_is_short(tiny, monkeypatch, n_wor
     assert sorted(item for result in results for item in result.item_ids.tolist()) == sorted(
         passage.item_ids[0] for batch in batches for passage in batch
     )
-    # At each of the two sizes that do not fit, only those that were under way before the first of them failed.
+    # At each of the two sizes that do not fit, only those that were under way before the first of
+    # them failed.
     assert sum(size > 2 for size in sizes) <= 2 * (2 * n_workers)
 
 

@@ -32,7 +32,9 @@ def made(make_store):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A fake of the hub, which huggingface_hub's own client talks to; the hub itself could not be reached."""
+    """A fake of the hub, which huggingface_hub's own client talks to; the hub itself could not be
+    reached.
+    """
     constants = pytest.importorskip("huggingface_hub.constants")
     with FakeHub() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)

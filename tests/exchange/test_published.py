@@ -1,4 +1,6 @@
-"""Stores that are read in place: behind a static web server, and in a dataset repository (of a fake hub)."""
+"""Stores that are read in place: behind a static web server, and in a dataset repository (of a fake
+hub).
+"""
 
 import json
 from collections.abc import Callable
@@ -126,9 +128,12 @@ def test_a_content_that_is_too_long_is_refused(server, monkeypatch):
 def test_a_store_that_is_only_read_is_not_written(server, make_store):
     store, other = Store(server.url), make_store("other", space="mine")
     for change in (
-        lambda: store.remove("toy.word.last"), store.compact, store.repair, lambda: store.merge(other.root),
+        lambda: store.remove("toy.word.last"),
+        store.compact,
+        store.repair,
+        lambda: store.merge(other.root),
         lambda: store.pull(other.root),
-    ):  # fmt: skip
+    ):
         with pytest.raises(StoreError, match="is only read: its server takes no changes"):
             change()
     with pytest.raises(UsageError, match="takes no changes"):

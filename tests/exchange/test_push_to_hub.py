@@ -1,4 +1,5 @@
-"""push to a dataset repository, through huggingface_hub's own client, against a fake of the hub's HTTP API.
+"""push to a dataset repository, through huggingface_hub's own client, against a fake of the hub's
+HTTP API.
 
 The hub itself could not be reached when these tests were written.
 """
@@ -20,7 +21,8 @@ from embstore.base.errors import (
     UsageError,
 )
 
-# huggingface_hub gives the content of large files to its HTTP library as that library advises against.
+# huggingface_hub gives the content of large files to its HTTP library as that library advises
+# against.
 pytestmark = [
     pytest.mark.server,
     pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),

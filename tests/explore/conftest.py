@@ -33,7 +33,9 @@ SENTENCES = ("the bank of the river", "the bank lends <b>money</b>", "a river of
 
 @pytest.fixture(scope="session")
 def explored(tmp_path_factory):
-    """A store of words, occurrences and sentences with datasets of pairs and of valence; nothing may change it."""
+    """A store of words, occurrences and sentences with datasets of pairs and of valence; nothing
+    may change it.
+    """
     root = tmp_path_factory.mktemp("explored") / "<b>store"
     synthetic_store(root, texts=SENTENCES, unit="occurrence", n_blocks=2)
     synthetic_store(root, texts=SENTENCES, unit="sentence", pooling="mean", n_blocks=2)
@@ -67,7 +69,9 @@ class Client:
     def request(
         self, method: str, path: str, body: bytes | None = None, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        """Return status, headers and body of the answer; a header given as an empty string is not sent."""
+        """Return status, headers and body of the answer; a header given as an empty string is not
+        sent.
+        """
         sent = {"Host": self.host, "Cookie": self.cookie} | {
             name.replace("_", "-"): v for name, v in headers.items()
         }
@@ -188,7 +192,9 @@ def client(explored, serve):
 
 @pytest.fixture
 def patient(explored, serve, monkeypatch):
-    """A client, with its cookie, of an explorer whose SQL has no limit of time: it ends only if it is cancelled."""
+    """A client, with its cookie, of an explorer whose SQL has no limit of time: it ends only if it
+    is cancelled.
+    """
     from embstore.explore import workers
 
     patience = (

@@ -40,7 +40,9 @@ is_linux = pytest.mark.skipif(
 
 
 def in_a_loop(ask: Callable[[], Any]) -> Any:
-    """Return what a coroutine returns, in a thread: the tests of the page leave a loop in this one."""
+    """Return what a coroutine returns, in a thread: the tests of the page leave a loop in this
+    one.
+    """
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(lambda: asyncio.run(ask())).result()
 
@@ -176,7 +178,9 @@ async def has_left() -> bool:
 
 
 def process_id(store: Any, *, leaves_a_query: bool = False) -> int:
-    """Return the id of this process, as after SQL that no interrupt has ended where that is requested."""
+    """Return the id of this process, as after SQL that no interrupt has ended where that is
+    requested.
+    """
     assert store == "store"
     if leaves_a_query:
         interruptible._given_up.append(SimpleNamespace(is_done=False))

@@ -139,9 +139,14 @@ def test_a_metric_of_a_lasso_is_that_of_the_copied_command(visit):
 
 def test_a_link_reproduces_the_view(visit):
     state = {
-        "q": "dog", "layer": "1", "colour": "norm", "where": "length(text) > 4", "k": "5", "view": "2.1,2.2,1.1",
+        "q": "dog",
+        "layer": "1",
+        "colour": "norm",
+        "where": "length(text) > 4",
+        "k": "5",
+        "view": "2.1,2.2,1.1",
         "panels": f"{SPACE};{SPACE}@0;toy.sentence.mean",
-    }  # fmt: skip
+    }
     page = visit.open(**state)
     _wait_for_all(page)
     other = Visit(visit.browser, f"{visit.url}{page.evaluate('location.hash')}", visit.problems)

@@ -1,4 +1,6 @@
-"""Items coloured by columns that a build has kept, and by their place between two sets of words, in a real browser."""
+"""Items coloured by columns that a build has kept, and by their place between two sets of words, in
+a real browser.
+"""
 
 import json
 from collections import Counter

@@ -24,7 +24,9 @@ def units(made: Synthetic, layer: int) -> np.ndarray:
 
 
 def off_map(made: Synthetic, name: str) -> tuple[str, np.ndarray]:
-    """Return a stored text that a sampled map does not show, and the rows of the items that it shows."""
+    """Return a stored text that a sampled map does not show, and the rows of the items that it
+    shows.
+    """
     shown = np.isin(made.ids, find_map(made.store, made.space, name).items.ids)
     assert 0 < shown.sum() < len(shown)
     return made.texts[int(np.flatnonzero(~shown)[0])], np.flatnonzero(shown)
@@ -69,8 +71,12 @@ def test_t_sne_places_other_texts_amid_their_five_nearest(made):
     row_of = {int(item): at for at, item in enumerate(made.ids)}
     for layer in LAYERS:
         directions = units(made, layer)
-        squares = np.array([2 - 2 * directions[row_of[int(item)]] @ directions[made.texts.index(text)]
-                            for item in shown.items.ids])  # fmt: skip
+        squares = np.array(
+            [
+                2 - 2 * directions[row_of[int(item)]] @ directions[made.texts.index(text)]
+                for item in shown.items.ids
+            ]
+        )
         near = np.argsort(squares)[:5]
         expected = np.average(shown.positions[layer][near], axis=0, weights=1 / squares[near])
         np.testing.assert_allclose(found["places"][layer], expected, rtol=1e-4, atol=1e-4)

@@ -1,4 +1,6 @@
-"""The report: what is in it, that it opens without a network, and that it has the same bytes each time."""
+"""The report: what is in it, that it opens without a network, and that it has the same bytes each
+time.
+"""
 
 import base64
 import csv

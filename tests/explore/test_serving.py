@@ -120,7 +120,9 @@ def test_a_store_that_changes_and_vanishes(explored, serve, tmp_path):
 
 
 def test_a_request_that_is_cancelled_stops_computing(patient, monkeypatch):
-    """As many as there are processes, so that no other request is answered before they are free again."""
+    """As many as there are processes, so that no other request is answered before they are free
+    again.
+    """
     begun, call = threading.Semaphore(0), workers._call
 
     async def calling(*arguments):
@@ -145,9 +147,13 @@ def test_the_command_prints_its_address_and_ends_on_a_signal(explored, number, t
     options = ["--no-open", "--port", "0", "--store", str(explored.root)]
     command = [sys.executable, "-m", "embstore", "explore", *options]
     with subprocess.Popen(
-        command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        command,
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:  # fmt: skip
+    ) as process:
         assert process.stdout is not None
         assert select.select([process.stdout], [], [], HUNG_SECONDS)[0]
         url = process.stdout.readline().strip()

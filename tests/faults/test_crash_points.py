@@ -1,4 +1,6 @@
-"""The process dies, or the power fails, before an operation on a file: what is left answers, and nothing is lost."""
+"""The process dies, or the power fails, before an operation on a file: what is left answers, and
+nothing is lost.
+"""
 
 import sys
 import time
@@ -63,7 +65,9 @@ def _variants(number: int, *, is_last: bool) -> Sequence[str]:
 
 
 def _check(case: Case, moment: Moment, counts: Tally) -> str:
-    """Look at what is left, and at what the next run of the command makes of it; return what is not as it should be."""
+    """Look at what is left, and at what the next run of the command makes of it; return what is not
+    as it should be.
+    """
     began = time.process_time()
     problems = []
     try:

@@ -1,6 +1,8 @@
-"""A flipped bit and a truncation in each kind of file: verify names the file, and no question gets a wrong answer.
+"""A flipped bit and a truncation in each kind of file: verify names the file, and no question gets
+a wrong answer.
 
-But a vector that has one bit turned over is read as it is, as in any file of vectors: its hash is compared by verify.
+But a vector that has one bit turned over is read as it is, as in any file of vectors: its hash is
+compared by verify.
 """
 
 from collections.abc import Callable, Mapping
@@ -108,7 +110,9 @@ def test_a_flipped_bit_or_a_cut(store, right, kind, tally):
 
 
 class ErrorRecorder:
-    """Call questions, and record the messages of embstore's own errors; any other fails the test."""
+    """Call questions, and record the messages of embstore's own errors; any other fails the
+    test.
+    """
 
     def __init__(self) -> None:
         self.messages: list[str] = []

@@ -1,4 +1,6 @@
-"""A disk that is full at a random moment: nothing half-written is left, and with more room the command goes through."""
+"""A disk that is full at a random moment: nothing half-written is left, and with more room the
+command goes through.
+"""
 
 import ctypes
 import json
@@ -117,7 +119,9 @@ def _on_a_small_disk(name: str, stores: Path, folder: Path, tally: Tally) -> Non
 
 
 def _with_small_files(name: str, stores: Path, folder: Path, tally: Tally) -> None:
-    """Where no file system can be mounted: files may not grow beyond some size, below that of one that is written."""
+    """Where no file system can be mounted: files may not grow beyond some size, below that of one
+    that is written.
+    """
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     root = _begin(name, stores, folder)
@@ -155,7 +159,9 @@ def _begin(name: str, stores: Path, folder: Path) -> Path:
 
 
 def _run(name: str, stores: Path, folder: Path) -> int:
-    """Run a command with all the room that it needs, and return how much more there is used at the most, about."""
+    """Run a command with all the room that it needs, and return how much more there is used at the
+    most, about.
+    """
     root = _begin(name, stores, folder)
     before = _used(folder)
     command = _command(name)

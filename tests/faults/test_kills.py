@@ -1,6 +1,8 @@
-"""kill -9 at random moments: nothing that was committed is lost, no answer is wrong, the next build mends all.
+"""kill -9 at random moments: nothing that was committed is lost, no answer is wrong, the next build
+mends all.
 
-Where builds and indexes are real ones, see test_kills_of_builds: 200 in all, and a third of them in CI.
+Where builds and indexes are real ones, see test_kills_of_builds: 200 in all, and a third of them in
+CI.
 """
 
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""kill -9 at random moments of real builds, of a checkpoint and texts some of which are skipped, and of indexing."""
+"""kill -9 at random moments of real builds, of a checkpoint and texts some of which are skipped,
+and of indexing.
+"""
 
 from pathlib import Path
 
@@ -20,7 +22,9 @@ KILLS = {"build": share(32), "index flat": share(20), "index hnsw": share(20)}
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """A folder with a store of each kind that the commands begin with, and what they are built from."""
+    """A folder with a store of each kind that the commands begin with, and what they are built
+    from.
+    """
     folder = tmp_path_factory.mktemp("builds")
     real_builds.set_up(folder)
     (folder / "before build").mkdir()

@@ -1,4 +1,6 @@
-"""Several processes on one store: readers see one state or another, and what writers commit is there once."""
+"""Several processes on one store: readers see one state or another, and what writers commit is
+there once.
+"""
 
 import os
 import time
@@ -41,10 +43,12 @@ ROUNDS = 6
 
 
 def grow_and_compact(n_reads: Synchronized, root: Path) -> None:
-    """Add shards, compact, take in another store, remove a space and build it again; delete garbage at once.
+    """Add shards, compact, take in another store, remove a space and build it again; delete garbage
+    at once.
 
     Args:
-        n_reads: Number of times that the reader has looked; each round goes on until it has done so once more.
+        n_reads: Number of times that the reader has looked; each round goes on until it has done so
+            once more.
         root: The store.
     """
     manifest.GARBAGE_SECONDS = -60
@@ -151,7 +155,9 @@ N_RIVALS, N_PARTS, PART = 6, 4, 5
 
 
 def write(root: Path, reports: Path, space: str, first: int, rival: int) -> None:
-    """Write the missing parts of a space as a worker without a common lock, and report those that were committed."""
+    """Write the missing parts of a space as a worker without a common lock, and report those that
+    were committed.
+    """
     card = synthetic_card(space=space, n_blocks=N_BLOCKS, dim=DIM)
     with StoreWriter(root, ShardSpec(rival + 1, N_RIVALS)) as store:
         stored = stored_ids(root).get(space, set())
@@ -177,7 +183,9 @@ def _texts(start: int) -> list[str]:
 
 
 def test_rivals_without_a_lock(tmp_path, tally):
-    """Rivals write spaces of their own, other items of one space, and the same ones; some are killed."""
+    """Rivals write spaces of their own, other items of one space, and the same ones; some are
+    killed.
+    """
     counts = tally("rivals", "six writers")
     rng = np.random.default_rng(0)
     for text in (text for start in range(0, 2 * N_PARTS * PART, PART) for text in _texts(start)):
@@ -228,6 +236,8 @@ def test_rivals_without_a_lock(tmp_path, tally):
         assert not [*wrong, *problems]
         if not any(killed):
             assert {space: len(of_space[0]) for space, of_space in stored.items()} == {
-                "own0": N_PARTS * PART, "own1": N_PARTS * PART, "shared": 2 * N_PARTS * PART
-            }  # fmt: skip
+                "own0": N_PARTS * PART,
+                "own1": N_PARTS * PART,
+                "shared": 2 * N_PARTS * PART,
+            }
     assert not counts.harm

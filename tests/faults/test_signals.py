@@ -1,6 +1,8 @@
-"""SIGINT and SIGTERM at random moments of each command: it exits with 130 within 5 s of CPU time, and nothing is lost.
+"""SIGINT and SIGTERM at random moments of each command: it exits with 130 within 5 s of CPU time,
+and nothing is lost.
 
-EMBSTORE_TEST_SIGNALS is the number of moments for each command; without it a third of those of each case.
+EMBSTORE_TEST_SIGNALS is the number of moments for each command; without it a third of those of each
+case.
 """
 
 import os
@@ -156,7 +158,9 @@ def test_signals(stores, name, tally):
     ],
 )
 def test_an_interrupt_where_python_cannot_stand_it_loses_nothing(stores, place):
-    """There it raised another error inside Python's library, which hid it from the writer, or left a lock locked."""
+    """There it raised another error inside Python's library, which hid it from the writer, or left
+    a lock locked.
+    """
     case, folder = CASES["build"], _fresh(CASES["build"], stores, "place")
     ended = _run(case, folder, place=place)
     assert ended.status in (INTERRUPTED, 0), (
@@ -164,8 +168,9 @@ def test_an_interrupt_where_python_cannot_stand_it_loses_nothing(stores, place):
     )  # 0: the build was done before it could be interrupted
     assert ended.n_given
     assert {space: len(ids) for space, ids in stored_ids(folder / "store").items()} == {
-        "tiny.word.last": ended.n_given, "tiny.word.mean": ended.n_given
-    }  # fmt: skip
+        "tiny.word.last": ended.n_given,
+        "tiny.word.mean": ended.n_given,
+    }
 
 
 def test_an_interrupt_waits_for_no_thread_for_longer_than_a_second(tmp_path):
@@ -196,7 +201,9 @@ def _run(case: Case, folder: Path, **signalled: Any) -> Ended:
 
 
 def _check_end(case: Case, ended: Ended, plain: Ended) -> None:
-    """Look at how a command ended: by the interrupt, or as it always does since it had done its work."""
+    """Look at how a command ended: by the interrupt, or as it always does since it had done its
+    work.
+    """
     if ended.status == INTERRUPTED:
         assert "Interrupted." in ended.err
     else:

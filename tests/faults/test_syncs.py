@@ -1,6 +1,8 @@
-"""A commit, by the calls that the system gets from its process: what a loss of power leaves after any of them is whole.
+"""A commit, by the calls that the system gets from its process: what a loss of power leaves after
+any of them is whole.
 
-Other tests call no fsync, or watch embstore's calls of it; this one would notice if none reached the system.
+Other tests call no fsync, or watch embstore's calls of it; this one would notice if none reached
+the system.
 """
 
 import os
@@ -23,8 +25,10 @@ from embstore.storage.cache import StoreFiles
 pytestmark = [pytest.mark.fault, pytest.mark.process]
 
 _OPERATIONS = {
-    "fsync": SYNC, "fdatasync": SYNC, "rename": REPLACE, "renameat": REPLACE, "renameat2": REPLACE, "link": LINK,
-    "linkat": LINK, "unlink": REMOVE, "unlinkat": REMOVE, "mkdir": MAKE_FOLDER, "mkdirat": MAKE_FOLDER,
+    "fsync": SYNC, "fdatasync": SYNC, "rename": REPLACE, "renameat": REPLACE, "renameat2": REPLACE,
+    "link": LINK,
+    "linkat": LINK, "unlink": REMOVE, "unlinkat": REMOVE, "mkdir": MAKE_FOLDER,
+    "mkdirat": MAKE_FOLDER,
     "rmdir": REMOVE_FOLDER, "openat": CREATE, "write": WRITE, "pwrite64": WRITE, "writev": WRITE,
 }  # fmt: skip
 _NEW = [f"new{number}" for number in range(12)]
@@ -95,7 +99,9 @@ def test_a_loss_of_power_after_any_call_leaves_a_whole_store(strace, begin, tmp_
 
 
 def operations(trace: str, root: Path) -> Iterator[tuple[str, Path, Path | None]]:
-    """Yield the operations below a folder that were done: kind, path, and of links and renames the path before."""
+    """Yield the operations below a folder that were done: kind, path, and of links and renames the
+    path before.
+    """
     begun: dict[str, str] = {}
     for line in trace.splitlines():
         process, _, text = line.partition(" ")
@@ -129,7 +135,9 @@ def _distinct(moments: list[Moment]) -> Iterator[Moment]:
 
 
 def _after(moment: Moment, root: Path) -> dict[str, set[int]]:
-    """Return what a store holds after a loss of power, which may have left what was not synced or not."""
+    """Return what a store holds after a loss of power, which may have left what was not synced or
+    not.
+    """
     states = []
     for variant in ("some of each", "names and no bytes", "nothing unsynced"):
         moment.make(root, variant)

@@ -1,4 +1,6 @@
-"""An error of the system at an operation on a file: it is said as what it is, and nothing is moved, lost or wrong."""
+"""An error of the system at an operation on a file: it is said as what it is, and nothing is moved,
+lost or wrong.
+"""
 
 import errno
 import os
@@ -49,7 +51,8 @@ def test_an_error_at_each_operation(point_stores, name, tmp_path, tally):
 
 
 def _errors(n_operations: int) -> Iterator[tuple[int, int, bool]]:
-    """Yield the number of an operation, its error, and whether all later operations on the file fail too.
+    """Yield the number of an operation, its error, and whether all later operations on the file
+    fail too.
 
     Each operation gets one error after the other, or every error where all are to be tried.
     """
@@ -117,7 +120,9 @@ assert min(n_errors) >= 1, n_errors
 
 
 def test_too_few_open_files(point_stores, tmp_path):
-    """The system's own EMFILE, also in DuckDB, pyarrow and FAISS: every command meets it, none takes it for damage."""
+    """The system's own EMFILE, also in DuckDB, pyarrow and FAISS: every command meets it, none
+    takes it for damage.
+    """
     root = copy(point_stores / "small", tmp_path / "store")
     done = subprocess.run(
         [sys.executable, "-c", _FEW_FILES, root], capture_output=True, text=True, check=False

@@ -30,7 +30,9 @@ def brute_force(x: np.ndarray, distance: str) -> np.ndarray:
 
 
 def nearest(table: np.ndarray, k: int, distance: str) -> np.ndarray:
-    """The first k of each row without itself, sorted by (value, position), one row after the other."""
+    """The first k of each row without itself, sorted by (value, position), one row after the
+    other.
+    """
     sign = -1 if distance == "cosine" else 1
     rows = []
     for i, row in enumerate(table):
@@ -40,7 +42,9 @@ def nearest(table: np.ndarray, k: int, distance: str) -> np.ndarray:
 
 
 def assert_exact(x: np.ndarray, k: int, distance: str) -> None:
-    """The same values to 1e-12, and the same order wherever values differ by more than rounding, or not at all."""
+    """The same values to 1e-12, and the same order wherever values differ by more than rounding, or
+    not at all.
+    """
     positions, values = neighbours_of_all(x, k, distance)
     table = brute_force(x, distance)
     wanted = nearest(table, k, distance)
@@ -61,7 +65,9 @@ def assert_exact(x: np.ndarray, k: int, distance: str) -> None:
 
 @st.composite
 def clouds(draw: st.DrawFn) -> np.ndarray:
-    """Gaussian clouds, some with a large mean, duplicates, near duplicates, or all of few different points."""
+    """Gaussian clouds, some with a large mean, duplicates, near duplicates, or all of few different
+    points.
+    """
     rng = np.random.default_rng(draw(seeds))
     n, dim = draw(st.integers(1, 120)), draw(st.sampled_from([1, 2, 3, 17, 40]))
     x = rng.normal(size=(n, dim)) + draw(st.sampled_from([0.0, 1.0, 50.0]))
@@ -86,7 +92,9 @@ def test_neighbours_of_all_are_brute_force(x, k, distance):
 
 
 def nearest_of_whole_numbers(x: np.ndarray, k: int, distance: str) -> list[list[int]]:
-    """The first k of each row by squared distance, or by the sign and square of the cosine as a fraction."""
+    """The first k of each row by squared distance, or by the sign and square of the cosine as a
+    fraction.
+    """
     squares = (x * x).sum(axis=1).tolist()
     products = (x @ x.T).tolist()
 

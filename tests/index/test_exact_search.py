@@ -38,7 +38,9 @@ def added(values: Iterable[float]) -> float:
 def by_definition(
     ids: NDArray[np.int64], x: NDArray[np.float32], query: NDArray[np.float32], k: int
 ) -> list[tuple]:
-    """The k best of all cosines, component by component in float64 of the vectors themselves; ties by id."""
+    """The k best of all cosines, component by component in float64 of the vectors themselves; ties
+    by id.
+    """
     rows, wide = x.astype(np.float64).tolist(), query.astype(np.float64).tolist()
     products = [added(a * b for a, b in zip(row, wide, strict=True)) for row in rows]
     squares = [added(a * a for a in row) * added(b * b for b in wide) for row in rows]
@@ -136,7 +138,9 @@ def test_the_nearest_are_among_the_candidates_by_distance_which_are_few(seed, di
 def with_outlier(
     outlier: float, dim: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-    """Ids and vectors with one massive dimension, some of them zero, equal or multiples of others; and queries."""
+    """Ids and vectors with one massive dimension, some of them zero, equal or multiples of others;
+    and queries.
+    """
     rng = np.random.default_rng(dim)
     x = rng.normal(size=(2000, dim)).astype(np.float32)
     x[:, 1] += np.float32(outlier)

@@ -1,4 +1,6 @@
-"""The order in which a graph's vectors lie: any order finds the same, one that brings near ones together sooner."""
+"""The order in which a graph's vectors lie: any order finds the same, one that brings near ones
+together sooner.
+"""
 
 import faiss
 import numpy as np

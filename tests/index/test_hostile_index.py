@@ -102,9 +102,15 @@ HOSTILE: dict[str, tuple[str, Callable[[Parts], bytes]]] = {
     "hnsw: ids in the storage": ("hnsw", storage_with_ids),
     "hnsw: no storage": ("hnsw", null_storage),
     "hnsw: storage of products": ("hnsw", lambda parts: graph(parts, flat_of(N, D))),
-    "hnsw: storage of another dimension": ("hnsw", lambda parts: graph(parts, flat_of(N, 3, faiss.IndexFlatL2))),
-    "hnsw: short storage": ("hnsw", lambda parts: graph(parts, flat_of(N - 1, D, faiss.IndexFlatL2))),
-}  # fmt: skip
+    "hnsw: storage of another dimension": (
+        "hnsw",
+        lambda parts: graph(parts, flat_of(N, 3, faiss.IndexFlatL2)),
+    ),
+    "hnsw: short storage": (
+        "hnsw",
+        lambda parts: graph(parts, flat_of(N - 1, D, faiss.IndexFlatL2)),
+    ),
+}
 
 
 def put(made: Synthetic, kind: str, make: Callable[[Parts], bytes]) -> Path:

@@ -1,4 +1,6 @@
-"""Indexes of a store: what the manifest says of them, how they follow its items, and what is said of damage."""
+"""Indexes of a store: what the manifest says of them, how they follow its items, and what is said
+of damage.
+"""
 
 import threading
 import time
@@ -94,8 +96,11 @@ def test_an_index_is_extended_by_the_items_that_it_does_not_have(make_store, mad
     more = make_store(
         texts=["a", "b", "c"], dim=DIM, n_blocks=1, top_form=None, index=False, seed=5
     )
-    assert made.store.neighbours("a").notes[0].endswith("has an index of other items (it is behind): answered by an "
-                                                        "exact scan.")  # fmt: skip
+    assert (
+        made.store.neighbours("a")
+        .notes[0]
+        .endswith("has an index of other items (it is behind): answered by an exact scan.")
+    )
     assert index(made, None) == ["extended", "extended"]
     assert [card.n for card in cards(made)] == [123, 123]
     for layer, path in zip(made.card.layers.ids, old, strict=True):

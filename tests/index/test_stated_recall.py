@@ -1,4 +1,6 @@
-"""The recall that an index states, against that of vectors that were never stored, where a dimension dominates."""
+"""The recall that an index states, against that of vectors that were never stored, where a
+dimension dominates.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,6 @@
-"""An export that is killed leaves its place as it was, or has written all of it; the same export then completes it."""
+"""An export that is killed leaves its place as it was, or has written all of it; the same export
+then completes it.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -47,10 +49,10 @@ def test_an_exported_folder_is_flushed_before_its_name(name, tmp_path, monkeypat
     done: list[tuple[str, Path]] = []
     for operation in ("sync", "sync_folder", "replace"):
         real = getattr(disk, operation)
-        note = lambda *paths, kind=operation, real=real: (
+        note = lambda *paths, kind=operation, real=real: (  # noqa: E731
             done.append((kind, paths[-1])),
             real(*paths),
-        )  # noqa: E731
+        )
         monkeypatch.setattr(disk, operation, note)
     _export(root, tmp_path / "out", name)
     renamed = done.index(("replace", tmp_path / "out"))

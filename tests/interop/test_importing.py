@@ -121,10 +121,15 @@ def test_conversions_are_said(store, tmp_path, array, note):
 
 
 def _written(store: Store) -> dict[Path, int | bytes]:
-    """Return when each file was written; of the lock, which some versions of filelock touch, what is in it."""
+    """Return when each file was written; of the lock, which some versions of filelock touch, what
+    is in it.
+    """
     lock = store.path / ".lock"
-    return {path: path.read_bytes() if path == lock else path.stat().st_mtime_ns
-            for path in store.path.rglob("*") if path.is_file()}  # fmt: skip
+    return {
+        path: path.read_bytes() if path == lock else path.stat().st_mtime_ns
+        for path in store.path.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_the_same_again_writes_nothing(store, tmp_path):

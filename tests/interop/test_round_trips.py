@@ -18,8 +18,9 @@ from embstore.interop.formats import READERS, WRITERS
 pytestmark = pytest.mark.slow
 
 BACK = {name: name for name in WRITERS if name in READERS} | {
-    "npy": "npy-folder", "parquet-wide": "parquet",
-}  # fmt: skip
+    "npy": "npy-folder",
+    "parquet-wide": "parquet",
+}
 """Format of an export → format that it is imported as."""
 
 SUFFIXES = {name: (*writer.suffixes, "")[0] for name, writer in WRITERS.items()}

@@ -184,16 +184,23 @@ def test_the_projector_gets_a_table_for_each_layer(made, tmp_path):
 
 
 CHART = {
-    "type": "object", "required": ["type", "data"], "additionalProperties": False,
+    "type": "object",
+    "required": ["type", "data"],
+    "additionalProperties": False,
     "properties": {
-        "type": {"const": "embedding"}, "title": {"type": "string"},
+        "type": {"const": "embedding"},
+        "title": {"type": "string"},
         "data": {
-            "type": "object", "required": ["x", "y"], "additionalProperties": False,
+            "type": "object",
+            "required": ["x", "y"],
+            "additionalProperties": False,
             "properties": {name: {"type": "string"} for name in ("x", "y", "text", "neighbors")},
         },
     },
-}  # fmt: skip
-"""What embedding-atlas 0.26 accepts as a chart of the type embedding, as far as an export writes it."""
+}
+"""What embedding-atlas 0.26 accepts as a chart of the type embedding, as far as an export writes
+it.
+"""
 
 
 def test_embedding_atlas_gets_maps_neighbours_and_a_state(tmp_path):

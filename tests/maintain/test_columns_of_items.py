@@ -1,4 +1,6 @@
-"""Columns of items in the life of a store: verify, repair, compact, merge, remove, push and pull."""
+"""Columns of items in the life of a store: verify, repair, compact, merge, remove, push and
+pull.
+"""
 
 import pandas as pd
 import pytest
@@ -11,7 +13,9 @@ from embstore.storage.catalog import Catalog
 
 @pytest.fixture
 def made(make_store):
-    """A store of 20 items, half of them with two columns in one table, half in another, and a third column of all."""
+    """A store of 20 items, half of them with two columns in one table, half in another, and a third
+    column of all.
+    """
     made = make_store(n=20, index=False)
     for first in (0, 10):
         write_columns(made, {"freq": [*range(first, first + 10)], "pos": [None, "NOUN"] * 5}, first)

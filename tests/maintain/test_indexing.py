@@ -75,8 +75,11 @@ def test_few_new_vectors_leave_the_recall_as_it_was_measured_until_a_graph_has_o
     made.store.index(kind="hnsw", layers=2)
     start = 300
     for stop, did, n_queries, n_measured in (
-        (310, "extended", 15, 300), (320, "built", 16, 320), (360, "extended", 18, 360), (361, "extended", 18, 360)
-    ):  # fmt: skip
+        (310, "extended", 15, 300),
+        (320, "built", 16, 320),
+        (360, "extended", 18, 360),
+        (361, "extended", 18, 360),
+    ):
         make_store(texts=[f"more{number}" for number in range(start, stop)], index=False, seed=stop)
         assert made.store.index(layers=2)["did"] == [did]
         card, start = cards(made)[2], stop

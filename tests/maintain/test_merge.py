@@ -1,4 +1,6 @@
-"""merge: a store takes in what another one has; the same items come out as from one store that was given both."""
+"""merge: a store takes in what another one has; the same items come out as from one store that was
+given both.
+"""
 
 import re
 from collections.abc import Iterator
@@ -57,8 +59,10 @@ def test_a_space_that_is_new_here_is_copied_as_it_is(make_store):
     before = visible(other.root)
     done = mine.store.merge(other.root)
     assert [(row["action"], row["items"]) for row in done] == [
-        ("taken in", 7), ("taken in", 9), ("taken in", None),
-    ]  # fmt: skip
+        ("taken in", 7),
+        ("taken in", 9),
+        ("taken in", None),
+    ]
     assert done["detail"][0] == "15 shards, a new space"
     assert visible(other.root) == before
     after = visible(mine.root)
@@ -149,9 +153,9 @@ def test_datasets_and_skipped_texts(make_store):
     assert [(row["file"], row["items"]) for row in done if row["file"] == "skipped"] == [
         ("skipped", 2)
     ]
-    assert mine.store.sql("SELECT unit, count(*) FROM datasets.both GROUP BY unit ORDER BY unit").fetchall() == [
-        ("sentence", 2), ("word", 4),
-    ]  # fmt: skip
+    assert mine.store.sql(
+        "SELECT unit, count(*) FROM datasets.both GROUP BY unit ORDER BY unit"
+    ).fetchall() == [("sentence", 2), ("word", 4)]
     assert len(mine.store.skipped()) == 6
     assert mine.store.verify(deep=True).problems == ()
     assert "taken in" not in mine.store.merge(other.root)["action"]
@@ -190,10 +194,15 @@ def test_what_is_no_store_or_the_store_itself_gives_nothing(make_store, tmp_path
     with StoreWriter(tmp_path / "bare"):
         pass
     for other, message in (
-        (tmp_path / "nowhere", "no store at"), (tmp_path / "empty", "no store at"), (newer.root, "has format 99"),
+        (tmp_path / "nowhere", "no store at"),
+        (tmp_path / "empty", "no store at"),
+        (newer.root, "has format 99"),
         (tmp_path / "bare", "holds no space"),
-        *((path, "is the store itself") for path in (mine.root, tmp_path / "link", mine.root / ".." / "mine")),
-    ):  # fmt: skip
+        *(
+            (path, "is the store itself")
+            for path in (mine.root, tmp_path / "link", mine.root / ".." / "mine")
+        ),
+    ):
         with pytest.raises(UsageError if "itself" in message else StoreError, match=message):
             mine.store.merge(other)
     for take in (mine.store.merge, mine.store.pull):  # not the store at the default place
@@ -227,8 +236,9 @@ def test_a_damaged_index_of_the_other_is_made_anew(make_store):
     path.write_bytes(path.read_bytes()[:-1])
     done = mine.store.merge(other.root).to_pylist()
     assert [row["detail"] for row in done if "indexes" in row["file"]] == [
-        "the indexes of 4 of 5 layers", "the indexes of 1 of 5 layers",
-    ]  # fmt: skip
+        "the indexes of 4 of 5 layers",
+        "the indexes of 1 of 5 layers",
+    ]
     assert mine.store.verify(deep=True).problems == ()
 
 

@@ -1,4 +1,6 @@
-"""remove: a space is gone at once for whoever opens the store, and its files when a day has passed."""
+"""remove: a space is gone at once for whoever opens the store, and its files when a day has
+passed.
+"""
 
 import os
 import time

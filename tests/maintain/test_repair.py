@@ -1,4 +1,6 @@
-"""repair: whatever is wrong with a store, after it (and the next build) the store is sound and holds what it held."""
+"""repair: whatever is wrong with a store, after it (and the next build) the store is sound and
+holds what it held.
+"""
 
 import itertools
 import os
@@ -151,8 +153,9 @@ def test_what_killed_processes_left(make_store):
     rows = made.store.repair().to_pylist()
     assert_planned(planned, rows)
     assert [row["detail"] for row in rows] == [
-        *["a process that was killed left it"] * 2, "1 files that no manifest of the last day names",
-    ]  # fmt: skip
+        *["a process that was killed left it"] * 2,
+        "1 files that no manifest of the last day names",
+    ]
     assert not list(made.root.rglob("*.tmp"))
     assert young.exists()
     assert not old.exists()
@@ -199,9 +202,9 @@ def test_items_that_are_there_twice(make_store):
         Change(write_batch(made.files, made.card, extra, np.ones((5, 3, 8), np.float32)).files)
     )
     done = made.store.repair().to_pylist()
-    assert [(row["action"], row["detail"][:9]) for row in done if row["file"].startswith("vectors")] == [
-        ("removed", "10 shards"), ("rewritten", "5 shards "),
-    ]  # fmt: skip
+    assert [
+        (row["action"], row["detail"][:9]) for row in done if row["file"].startswith("vectors")
+    ] == [("removed", "10 shards"), ("rewritten", "5 shards ")]
     vectors = content(made.root)[made.space][2]
     assert vectors.keys() == {*made.ids.tolist(), 7}
     assert all(

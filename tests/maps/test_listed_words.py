@@ -1,4 +1,6 @@
-"""Maps, drift and exports of the items of a list of words: those of a store that has no others, and with `where`."""
+"""Maps, drift and exports of the items of a list of words: those of a store that has no others, and
+with `where`.
+"""
 
 from typing import Any
 

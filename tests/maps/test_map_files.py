@@ -102,8 +102,14 @@ def test_a_forged_map_is_found(made, fault):
 
 def test_new_items_leave_a_map_behind(made):
     synthetic_store(
-        made.root, texts=["one", "more"], n_blocks=2, top_form=None, index=False, new_only=True, seed=1
-    )  # fmt: skip
+        made.root,
+        texts=["one", "more"],
+        n_blocks=2,
+        top_form=None,
+        index=False,
+        new_only=True,
+        seed=1,
+    )
     store = Store(made.root)
     assert states(store) == ["behind"] * 3
     assert store.verify().ok, "what is behind is not damaged"

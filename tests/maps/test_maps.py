@@ -1,4 +1,6 @@
-"""Maps of layers: their positions, the neighbours that they keep, and which stored maps are used."""
+"""Maps of layers: their positions, the neighbours that they keep, and which stored maps are
+used.
+"""
 
 import errno
 import subprocess
@@ -23,7 +25,9 @@ METHODS = ("pca", "tsne")
 
 
 def clusters(n: int = 60, layers: int = 3, dim: int = 8, seed: int = 0) -> np.ndarray:
-    """Vectors in five clusters, which move a little from layer to layer: float32 (layers, n, dim)."""
+    """Vectors in five clusters, which move a little from layer to layer: float32 (layers, n,
+    dim).
+    """
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(5, dim))[np.arange(n) % 5]
     base = centres + 0.3 * rng.normal(size=(n, dim))
@@ -115,7 +119,9 @@ def test_pca_has_axes_that_all_layers_share(made):
 
 
 def test_a_layer_of_tsne_starts_from_the_one_below(make_store):
-    """Where neighbours are the same nothing moves much, though the components of the layer itself lie elsewhere."""
+    """Where neighbours are the same nothing moves much, though the components of the layer itself
+    lie elsewhere.
+    """
     vectors = clusters(layers=1)
     mirrored = make_store(
         n=60, n_blocks=1, top_form=None, vectors=np.concatenate([-vectors, vectors])
@@ -140,8 +146,21 @@ def files_of(root: Path) -> dict[str, bytes]:
 def test_the_same_store_gives_the_same_bytes_in_every_process(make_store):
     arguments = {"n": 60, "n_blocks": 2, "top_form": None, "vectors": clusters()}
     first, second = (make_store(name, **arguments) for name in ("one", "two"))
-    command = [sys.executable, "-m", "embstore", "map", "--store", str(first.root), "--quiet", "--method", "tsne",
-               "--sample", "50", "--seed", "1"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "embstore",
+        "map",
+        "--store",
+        str(first.root),
+        "--quiet",
+        "--method",
+        "tsne",
+        "--sample",
+        "50",
+        "--seed",
+        "1",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     second.store.map(method="tsne", sample=50, seed=1)
     assert len(files_of(first.root)) == 3
@@ -183,11 +202,14 @@ def test_only_the_selected_items_are_on_a_map(made, method):
     table = made.store.map(method=method, where=where, sample=15, seed=4, layers=1)
     [row] = table
     assert {name: row[name] for name in ("n", "where", "sample", "seed")} == {
-        "n": 15, "where": where, "sample": 15, "seed": 4
-    }  # fmt: skip
+        "n": 15,
+        "where": where,
+        "sample": 15,
+        "seed": 4,
+    }
     ids, positions = made.store.map_points(
         made.space, 1, method=method, layers=1, where=where, sample=15, seed=4
-    )  # fmt: skip
+    )
     texts = dict(zip(made.ids.tolist(), made.texts, strict=True))
     assert all("1" in texts[item] or "2" in texts[item] for item in ids.tolist())
     rows = np.isin(in_id_order(made, 1)[0], ids)
@@ -273,7 +295,9 @@ def test_equal_items(make_store, method, monkeypatch):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_zero_vectors_have_no_place(make_store, method):
-    """Items 0 to 2 are zero in layer 0 alone, and start in layer 1 amid their neighbours; item 3 is zero in both."""
+    """Items 0 to 2 are zero in layer 0 alone, and start in layer 1 amid their neighbours; item 3 is
+    zero in both.
+    """
     vectors = clusters(40, 2)
     vectors[0, :4] = 0
     vectors[1, 3] = 0

@@ -57,7 +57,9 @@ def made(tmp_path_factory):
 
 
 def answers(x: np.ndarray, texts: Sequence[str], question: Sequence[str], method: str) -> set[str]:
-    """Answer a question by the definitions, one cosine at a time: all texts with the highest score, up to rounding."""
+    """Answer a question by the definitions, one cosine at a time: all texts with the highest score,
+    up to rounding.
+    """
     found = {}
     units = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
     a, b, c = (units[list(texts).index(text)] for text in question[:3])
@@ -102,8 +104,8 @@ def test_accuracy_is_that_of_gensim(tmp_path, ignore_case, mixed):
     made = synthetic_store(
         tmp_path / "store", texts=texts, dim=16, vectors=vectors(texts), index=False
     )
-    # Of several spellings gensim takes the first; embstore that of the question, which here is none of them, else the
-    # one with the lowest id.
+    # Of several spellings gensim takes the first; embstore that of the question, which here is none
+    # of them, else the one with the lowest id.
     spelled = str.upper if ignore_case else str
     quadruples = [tuple(map(spelled, question)) for question in questions()]
     sections = ["first"] * 20 + ["second"] * 40
@@ -120,7 +122,7 @@ def test_accuracy_is_that_of_gensim(tmp_path, ignore_case, mixed):
     )
     ours = made.store.query(
         "analogies", case="ignore" if ignore_case else "exact", per_section=True, layers=LAYER
-    )  # fmt: skip
+    )
     assert ours["section"] == ["total", "first", "second"]
     assert ours["n_correct"] == [len(section["correct"]) for section in (theirs[-1], *theirs[:-1])]
     assert ours["n"] == [
@@ -131,13 +133,21 @@ def test_accuracy_is_that_of_gensim(tmp_path, ignore_case, mixed):
 
 
 def accuracy(blocks: Sequence[np.ndarray], ids: Sequence[int], method: str) -> float:
-    """The accuracy in one question, a : b = c : d, of items whose ids 10, 11, 12 and 5 are a, b, c and d."""
+    """The accuracy in one question, a : b = c : d, of items whose ids 10, 11, 12 and 5 are a, b, c
+    and d.
+    """
     words = Words(np.array([10, 11, 12, 5]), ("a", "b", "c", "d"))
     question = Analogies(
-        words, groups=np.arange(4), spelled_ids=np.array([5, 10, 11, 12]), spelled_groups=np.array([3, 0, 1, 2]),
-        questions=np.array([[0, 1, 2]]), answers=np.array([3]), answer_starts=np.array([0, 1]),
-        sections=np.array([0]), section_names=("all",),
-    )  # fmt: skip
+        words,
+        groups=np.arange(4),
+        spelled_ids=np.array([5, 10, 11, 12]),
+        spelled_groups=np.array([3, 0, 1, 2]),
+        questions=np.array([[0, 1, 2]]),
+        answers=np.array([3]),
+        answer_starts=np.array([0, 1]),
+        sections=np.array([0]),
+        section_names=("all",),
+    )
     row = analogies(Arrays(*blocks, ids=ids), analogies=question, method=method)
     value = (row if isinstance(row, dict) else row[0])["accuracy"]
     assert isinstance(value, float)
@@ -147,7 +157,9 @@ def accuracy(blocks: Sequence[np.ndarray], ids: Sequence[int], method: str) -> f
 @pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
 @pytest.mark.parametrize("is_first", [True, False])
 def test_near_ties_between_blocks_are_decided_in_float64(method, is_first):
-    """d is the better answer by some 1e-9, which no float32 shows, in the block before or after the other's."""
+    """d is the better answer by some 1e-9, which no float32 shows, in the block before or after the
+    other's.
+    """
     rng = np.random.default_rng(0)
     for _ in range(20):
         a, b, c = (each / np.linalg.norm(each) for each in rng.normal(size=(3, 8)) + 1)
@@ -166,7 +178,9 @@ def test_near_ties_between_blocks_are_decided_in_float64(method, is_first):
 @pytest.mark.parametrize("other", [4, 6])
 @pytest.mark.parametrize("is_first", [True, False])
 def test_ties_between_blocks_go_to_the_lower_id(method, other, is_first):
-    """Two items as near as can be: with a opposite to b and c, the product of cosines is a million."""
+    """Two items as near as can be: with a opposite to b and c, the product of cosines is a
+    million.
+    """
     b = np.array([1.0, 0, 0, 0])
     blocks, ids = [np.stack([-b, b, b, 2 * b]), 4 * b[None]], [10, 11, 12, other, 5]
     if is_first:

@@ -184,9 +184,11 @@ def test_words_without_an_effect_size_are_left_out_and_counted():
     found = valnorm(Arrays(vector), lexicon=lexicon, pleasant=a, unpleasant=b)
     kept = [place for place in range(1, 22) if place + 8 not in (10, 11)]
     right = valnorm(
-        Arrays(vector), pleasant=a, unpleasant=b,
+        Arrays(vector),
+        pleasant=a,
+        unpleasant=b,
         lexicon=Lexicon(words(*(place + 8 for place in kept)), lexicon.value[kept]),
-    )  # fmt: skip
+    )
     assert found["valnorm"] == pytest.approx(right["valnorm"], abs=1e-12)
     assert (found["n"], found["total"], found["n_excluded"]) == (19, 27, 3)
     assert found["coverage"] == 19 / 27
@@ -209,7 +211,9 @@ def test_words_without_an_effect_size_are_left_out_and_counted():
 
 
 def test_an_r_of_one_has_no_interval():
-    """The valence is the effect size itself, of words whose effect sizes are whole numbers but for their scale."""
+    """The valence is the effect size itself, of words whose effect sizes are whole numbers but for
+    their scale.
+    """
     a, b, targets = sets_of(1, 1, 4)
     vector = np.array([[1, 0], [0, 1], [1, 0], [0, 1], [1, 0], [0, 1]], float)
     for sign in (1, -1):
@@ -220,7 +224,9 @@ def test_an_r_of_one_has_no_interval():
 
 
 def test_effect_sizes_that_differ_by_rounding_alone_have_no_correlation():
-    """Words whose cosines with the attribute words are multiples of each other, and small: one effect size for all."""
+    """Words whose cosines with the attribute words are multiples of each other, and small: one
+    effect size for all.
+    """
     a, b, targets = sets_of(2, 2, 6)
     rng = np.random.default_rng(0)
     small = np.outer(rng.uniform(1e-7, 1e-6, 6), [0.3, 0.2, -0.1, 0.05])
@@ -300,7 +306,9 @@ def test_an_attribute_set_without_any_vector(there):
 
 
 def test_drawn_splits_are_those_of_a_permutation_test():
-    """C(20, 10) = 184,756 splits: drawn unless as many are asked for, and then p is near, never 0, and seeded."""
+    """C(20, 10) = 184,756 splits: drawn unless as many are asked for, and then p is near, never 0,
+    and seeded.
+    """
     rng = np.random.default_rng(0)
     values = rng.normal(size=(4, 20)) + np.array([0, 0.5, 1, 9])[:, None] * (np.arange(20) < 10)
     exact, n_splits, is_exact = permutation_test(values, 10, 200_000, 0)
@@ -313,9 +321,13 @@ def test_drawn_splits_are_those_of_a_permutation_test():
     assert permutation_test(values, 10, 40_000, 0)[0].tolist() == drawn.tolist()
     assert permutation_test(values, 10, 40_000, 1)[0].tolist() != drawn.tolist()
     by_scipy = stats.permutation_test(
-        (values[2, :10], values[2, 10:]), lambda a, b, axis: a.mean(axis) - b.mean(axis), vectorized=True,
-        n_resamples=40_000, alternative="greater", rng=rng,
-    )  # fmt: skip
+        (values[2, :10], values[2, 10:]),
+        lambda a, b, axis: a.mean(axis) - b.mean(axis),
+        vectorized=True,
+        n_resamples=40_000,
+        alternative="greater",
+        rng=rng,
+    )
     assert drawn[2] == pytest.approx(by_scipy.pvalue, abs=0.002)
 
 
@@ -334,7 +346,9 @@ def test_each_split_is_drawn_as_often_as_any_other():
     shift=st.sampled_from([0.0, 0.9]),
 )
 def test_equal_sums_count_whatever_the_order_of_their_terms(data, n, scale, shift):
-    """Multiples of a number that is not exact in binary: whole numbers tell which sums are equal."""
+    """Multiples of a number that is not exact in binary: whole numbers tell which sums are
+    equal.
+    """
     whole = data.draw(st.lists(st.integers(-5, 5), min_size=n, max_size=n))
     n_first = data.draw(st.integers(1, n - 1))
     observed = sum(whole[:n_first])
@@ -349,7 +363,9 @@ def test_equal_sums_count_whatever_the_order_of_their_terms(data, n, scale, shif
 
 
 def test_associations_that_tie_in_whole_numbers_tie_in_weat():
-    """Vectors of whole numbers, whose cosines with unit axes are exact rational numbers over one root."""
+    """Vectors of whole numbers, whose cosines with unit axes are exact rational numbers over one
+    root.
+    """
     a, b, x, y = sets_of(1, 1, 3, 3)
     targets = np.array([[3, 1, 2], [1, 2, 3], [2, 1, 3], [1, 3, 2], [2, 3, 1], [3, 2, 1]])
     whole = [

@@ -76,7 +76,9 @@ def test_the_distribution_is_that_of_draws_by_hand():
 
 @pytest.mark.parametrize("size", [1, 3, 7, 100])
 def test_batches_have_as_many_draws_as_are_asked_for(monkeypatch, size):
-    """With one context a word all draws have one effect and variance, so that the error is √(variance / draws)."""
+    """With one context a word all draws have one effect and variance, so that the error is
+    √(variance / draws).
+    """
     x, contexts = occurrences(1)
     monkeypatch.setattr(ceat_module, "_BATCH_VALUES", 8 * size)
     row = ceat(Arrays(x), contexts=contexts, draws=7, **sets())
@@ -87,7 +89,9 @@ def test_batches_have_as_many_draws_as_are_asked_for(monkeypatch, size):
 
 @pytest.mark.parametrize("size", [1, 7, 250])
 def test_draws_of_several_batches_are_independent(monkeypatch, size):
-    """Their distribution is that of one batch: also of batches of a single draw, which would else all be the same."""
+    """Their distribution is that of one batch: also of batches of a single draw, which would else
+    all be the same.
+    """
     x, contexts = occurrences(6)
     whole = ceat(Arrays(x), contexts=contexts, draws=2000, seed=5, **sets())
     monkeypatch.setattr(ceat_module, "_BATCH_VALUES", 8 * size)

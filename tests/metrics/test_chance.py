@@ -62,7 +62,9 @@ def test_cka_of_few_items_by_chance(n):
 
 
 def test_biased_cka_of_wide_gaussian_layers_by_chance():
-    """Of 100 items in 768 and 512 dimensions they look alike; β of d dimensions is about (n − 1) d/(n − 1 + d)."""
+    """Of 100 items in 768 and 512 dimensions they look alike; β of d dimensions is about (n − 1)
+    d/(n − 1 + d).
+    """
     rng = np.random.default_rng(0)
     row = single_row(
         cka, rng.normal(size=(100, 768)), rng.normal(size=(100, 512)), variant="biased"
@@ -100,7 +102,9 @@ def test_predictivity_in_sample_by_chance_is_the_rank():
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_neighbours_in_common_by_chance(k):
-    """The mean of all orders, and the variance of an item's count: hypergeometric, as the paper has it."""
+    """The mean of all orders, and the variance of an item's count: hypergeometric, as the paper has
+    it.
+    """
     rng = np.random.default_rng(7)
     x, y = rng.normal(size=(7, 3)), rng.normal(size=(7, 4))
     near, near_2 = (neighbour_matrix(each, k) for each in (x, y))
@@ -138,7 +142,9 @@ def test_imbalance_by_chance_is_one(k):
 
 
 def test_share_of_neighbours_with_the_label_by_chance():
-    """Of all orders of the labels; for one neighbour it is the accuracy, Σ m(m − 1) / (n(n − 1))."""
+    """Of all orders of the labels; for one neighbour it is the accuracy, Σ m(m − 1) / (n(n −
+    1)).
+    """
     x, codes = np.random.default_rng(9).normal(size=(7, 3)), np.array([0, 0, 0, 1, 1, 2, 2])
     for k in (1, 3):
         near = neighbour_matrix(x, k)

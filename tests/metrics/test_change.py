@@ -1,4 +1,6 @@
-"""Change of words between groups of occurrences: by brute force over pairs, shuffles by hand, and through a store."""
+"""Change of words between groups of occurrences: by brute force over pairs, shuffles by hand, and
+through a store.
+"""
 
 from itertools import combinations
 from typing import Any
@@ -16,7 +18,9 @@ from embstore.metrics.data import Contexts
 def occurrences(
     sizes: dict[str, tuple[int, ...]], shift: float = 0.0
 ) -> tuple[np.ndarray, Contexts, list[Any]]:
-    """Vectors of words, whose uses in the second group are moved by ``shift``; sizes by word and group."""
+    """Vectors of words, whose uses in the second group are moved by ``shift``; sizes by word and
+    group.
+    """
     rng = np.random.default_rng(0)
     words = np.concatenate(
         [np.full(sum(each), number) for number, each in enumerate(sizes.values())]
@@ -34,9 +38,9 @@ def occurrences(
 def test_distances_are_those_of_all_pairs():
     x, contexts, groups = occurrences({"bank": (7, 9), "dog": (5, 6)}, shift=1)
     rows = change(Arrays(x), contexts=contexts, groups=groups, permutations=0)
-    assert [(row["word"], row["group_1"], row["group_2"], row["n_1"], row["n_2"]) for row in rows] == [
-        ("bank", "1900", "1910", 7, 9), ("dog", "1900", "1910", 5, 6),
-    ]  # fmt: skip
+    assert [
+        (row["word"], row["group_1"], row["group_2"], row["n_1"], row["n_2"]) for row in rows
+    ] == [("bank", "1900", "1910", 7, 9), ("dog", "1900", "1910", 5, 6)]
     for row, start in zip(rows, (0, 16), strict=True):
         first, second = np.split(x[start : start + row["n_1"] + row["n_2"]], [row["n_1"]])  # type: ignore[operator,list-item]
         within = (pdist(first, "cosine").mean() + pdist(second, "cosine").mean()) / 2
@@ -82,8 +86,9 @@ def test_rare_words_and_adjacent_groups():
     x, contexts, groups = occurrences({"bank": (6, 6, 6), "dog": (6, 2, 6)})
     rows = change(Arrays(x), contexts=contexts, groups=groups, permutations=9)
     assert [(row["word"], row["group_1"], row["group_2"]) for row in rows] == [
-        ("bank", "1900", "1910"), ("bank", "1910", "1920"),
-    ]  # fmt: skip
+        ("bank", "1900", "1910"),
+        ("bank", "1910", "1920"),
+    ]
     assert [(row["n_rare"], row["rare"]) for row in rows] == [(1, "dog")] * 2
     asked = change(
         Arrays(x), contexts=contexts, groups=groups, permutations=9, word=("bank", "dog")
@@ -106,7 +111,9 @@ def pairs(rows: list[Any]) -> list[tuple[Any, ...]]:
 
 
 def test_groups_without_an_order_are_compared_in_all_pairs():
-    """Senses of three words, in the order of the alphabet: those of one word need not be neighbours there."""
+    """Senses of three words, in the order of the alphabet: those of one word need not be neighbours
+    there.
+    """
     senses = {"bank": (6, 0, 7, 2), "spring": (0, 8, 6, 6), "mouse": (5, 0, 0, 1)}
     x, contexts, groups = occurrences(senses)
     groups = [
@@ -115,8 +122,10 @@ def test_groups_without_an_order_are_compared_in_all_pairs():
     rows = change(Arrays(x), contexts=contexts, groups=groups, is_ordered=False, permutations=99)
     assert pairs(rows) == [
         ("bank", "money", "water"),
-        ("spring", "season", "water"), ("spring", "season", "wheel"), ("spring", "water", "wheel"),
-    ]  # fmt: skip
+        ("spring", "season", "water"),
+        ("spring", "season", "wheel"),
+        ("spring", "water", "wheel"),
+    ]
     assert {(row["n_rare"], row["rare"]) for row in rows} == {(2, "bank (wheel), mouse")}
     in_order = change(Arrays(x), contexts=contexts, groups=groups, permutations=0)
     assert pairs(in_order) == [("spring", "season", "water"), ("spring", "water", "wheel")]
@@ -166,9 +175,12 @@ def test_each_group_is_compared_with_a_chosen_one_or_with_the_rest():
     call = {"contexts": contexts, "groups": groups, "is_ordered": False, "permutations": 0}
     rest = change(Arrays(x), **call, against="rest", word=("bank", "spring", "mouse"))
     assert pairs(rest) == [
-        ("bank", "1900", "1920"), ("spring", "1900", "rest"), ("spring", "1910", "rest"), ("spring", "1920", "rest"),
+        ("bank", "1900", "1920"),
+        ("spring", "1900", "rest"),
+        ("spring", "1910", "rest"),
+        ("spring", "1920", "rest"),
         ("mouse", None, None),
-    ]  # fmt: skip
+    ]
     assert [row["reason"] for row in rest] == [*[None] * 4, "in fewer than two of the groups"]
     with pytest.raises(UnknownNameError, match=r"unknown group '1921'.*1920"):
         change(Arrays(x), **call, against="1921")
@@ -196,7 +208,9 @@ def exact_change(x: np.ndarray, is_second: np.ndarray) -> float:
 
 
 def test_p_of_a_frequent_word_is_not_rounded_where_one_dimension_is_massive():
-    """The cosines differ by 1e-7, and their mean by less: 2,000 occurrences, moved by .2 of a standard deviation."""
+    """The cosines differ by 1e-7, and their mean by less: 2,000 occurrences, moved by .2 of a
+    standard deviation.
+    """
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2000, 8)).astype(np.float32)
     is_second = np.arange(2000) >= 1000
@@ -213,7 +227,9 @@ def test_p_of_a_frequent_word_is_not_rounded_where_one_dimension_is_massive():
 
 
 def test_equal_splits_count_as_large_whatever_the_rounding():
-    """Of 5 and 5 occurrences a split and its mirror image have one distance: p is that of all 252 splits."""
+    """Of 5 and 5 occurrences a split and its mirror image have one distance: p is that of all 252
+    splits.
+    """
     rng = np.random.default_rng(2)
     x = (rng.normal(size=(10, 6)) + np.array([3000, 0, 0, 0, 0, 0])).astype(np.float32)
     x[5:, 1] += 3

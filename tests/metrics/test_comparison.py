@@ -1,4 +1,6 @@
-"""CKA, RSA and neighbour overlap against their definitions: Gram matrices, triangles of distances, sets."""
+"""CKA, RSA and neighbour overlap against their definitions: Gram matrices, triangles of distances,
+sets.
+"""
 
 import operator
 from fractions import Fraction
@@ -158,7 +160,9 @@ def test_blocks_and_batches_change_nothing(monkeypatch, product_bytes, max_rows)
 
 
 def test_a_narrow_cone_keeps_its_digits():
-    """Cosines of .9999999, as in the upper layers of GPT-2: the triangle of centred cosines in long double agrees."""
+    """Cosines of .9999999, as in the upper layers of GPT-2: the triangle of centred cosines in long
+    double agrees.
+    """
     rng = np.random.default_rng(1)
     x = rng.normal(size=(40, 20)) + 3000
     y = x @ np.diag(np.linspace(0.5, 1.5, 20)) + rng.normal(size=(40, 20))
@@ -178,7 +182,9 @@ def test_a_narrow_cone_keeps_its_digits():
 
 
 def exact_cosine_distances(x: np.ndarray) -> np.ndarray:
-    """The triangle of 1 − cosine in extended precision, as half the squares of the differences of unit vectors."""
+    """The triangle of 1 − cosine in extended precision, as half the squares of the differences of
+    unit vectors.
+    """
     units = x.astype(np.longdouble)
     units /= np.sqrt((units**2).sum(axis=1))[:, None]
     return np.array(
@@ -231,14 +237,16 @@ def test_a_sample_of_pairs_is_seeded_and_said():
         assert row["rsa"] == pytest.approx(exact, abs=0.05)
         i, j = draw_pairs(80, 1500, seed)
         cosines = [
-            np.array([z[a] @ z[b] / np.sqrt(z[a] @ z[a] * (z[b] @ z[b])) for a, b in zip(i, j)])
+            np.array([z[a] @ z[b] / np.sqrt(z[a] @ z[a] * (z[b] @ z[b])) for a, b in zip(i, j)])  # noqa: B905
             for z in (x, y)
-        ]  # noqa: B905
+        ]
         assert row["rsa"] == close(np.corrcoef(*map(rankdata, cosines))[0, 1])
 
 
 def exact_ranks(x: np.ndarray) -> np.ndarray:
-    """Ranks of the cosines of vectors of whole numbers, by the sign and square of each cosine as a fraction."""
+    """Ranks of the cosines of vectors of whole numbers, by the sign and square of each cosine as a
+    fraction.
+    """
     squares = []
     for a, b in combinations(x.tolist(), 2):
         product = sum(map(operator.mul, a, b))
@@ -269,7 +277,9 @@ def test_ranks_within_rounding_are_those_of_whole_numbers(whole, seed):
 
 
 def test_values_that_follow_closely_are_not_all_one_rank():
-    """Ten thousand values a tenth of their rounding error apart: each group spans no more than twice the error."""
+    """Ten thousand values a tenth of their rounding error apart: each group spans no more than
+    twice the error.
+    """
     found = ranks(np.arange(10_000) * 0.1, error=1.0)
     assert 400 < len(np.unique(found)) < 600
     assert np.abs(found - np.arange(1, 10_001)).max() <= 11
@@ -317,8 +327,11 @@ def test_too_few_items(n):
     assert (lists["jaccard"], lists["jaccard_expected"], lists["overlap"], lists["chance"]) == (
         None,
     ) * 4
-    assert lists["reason"] == ("fewer than two items with a direction" if n < 2 else f"3 neighbours of {n - 1} other "
-                               "items: take a smaller k")  # fmt: skip
+    assert lists["reason"] == (
+        "fewer than two items with a direction"
+        if n < 2
+        else f"3 neighbours of {n - 1} other items: take a smaller k"
+    )
 
 
 @pytest.mark.parametrize(
@@ -336,7 +349,9 @@ def test_ties_share_no_neighbours(tied):
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("alike", ["all equal", "equally far apart"])
 def test_a_layer_without_variance_is_named(alike, dtype):
-    """All vectors equal, or a simplex: its triangle is constant, and so is its Gram matrix beside the diagonal."""
+    """All vectors equal, or a simplex: its triangle is constant, and so is its Gram matrix beside
+    the diagonal.
+    """
     x = np.random.default_rng(0).normal(size=(9, 9))
     y = np.full((9, 9), 0.1) * np.arange(1, 10) if alike == "all equal" else np.eye(9) * 0.1
     y = y.astype(dtype)

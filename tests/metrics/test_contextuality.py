@@ -23,7 +23,9 @@ FUNCTIONS = {
 
 @dataclass(frozen=True)
 class Occurrences:
-    """Vectors (n, dim) in the order of ``contexts.ids``, and the same in blocks and in another order."""
+    """Vectors (n, dim) in the order of ``contexts.ids``, and the same in blocks and in another
+    order.
+    """
 
     x: np.ndarray
     contexts: Contexts
@@ -40,7 +42,9 @@ class Occurrences:
 def occurrences(
     x: np.ndarray, groups: np.ndarray, *, seed: int = 0, n_blocks: int = 3
 ) -> Occurrences:
-    """Give rows ids that do not follow each other, and shuffle them over blocks, as a store does."""
+    """Give rows ids that do not follow each other, and shuffle them over blocks, as a store
+    does.
+    """
     rng = np.random.default_rng(seed)
     ids = np.sort(rng.choice(2**62, len(x), replace=False))
     order = rng.permutation(len(x))
@@ -53,7 +57,9 @@ def occurrences(
 
 @st.composite
 def corpora(draw: st.DrawFn) -> Occurrences:
-    """A few words of 1 to 12 occurrences, clustered about a vector each, of anisotropies from 0 to nearly 1."""
+    """A few words of 1 to 12 occurrences, clustered about a vector each, of anisotropies from 0 to
+    nearly 1.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     sizes = draw(st.lists(st.integers(1, 12), min_size=1, max_size=6))
     dim = draw(st.integers(2, 9))
@@ -82,7 +88,9 @@ def by_name(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(params=["in memory", "streamed", "streamed in batches"], autouse=True)
 def _sizes(request, monkeypatch):
-    """Let every test go through each way of reading: all at once, block by block, and a few groups at a time."""
+    """Let every test go through each way of reading: all at once, block by block, and a few groups
+    at a time.
+    """
     budget = {"in memory": 1 << 27, "streamed": 300, "streamed in batches": 1}[request.param]
     monkeypatch.setattr(group_module, "BATCH_BYTES", budget)
 
@@ -146,7 +154,9 @@ def test_the_sums_of_one_batch_of_groups_are_in_memory_at_once(monkeypatch):
 def check(
     value: str, made: Occurrences, expected: dict[int, float], minimum: int, **parameters: Any
 ) -> None:
-    """Hold both the rows of each group and the row of their mean against the expected values of the groups."""
+    """Hold both the rows of each group and the row of their mean against the expected values of the
+    groups.
+    """
     function, group = FUNCTIONS[value], "sentence" if value.startswith("intra") else "word"
     rows = function(made.data, contexts=made.contexts, **{f"per_{group}": True}, **parameters)
     mean = single_row(function(made.data, contexts=made.contexts, **parameters))

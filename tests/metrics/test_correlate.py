@@ -29,8 +29,15 @@ def value_of_each(made: Synthetic, layer: int, value: str, k: int) -> np.ndarray
     x = made.layer(layer).astype(np.float64)
     if value == "norm":
         return np.linalg.norm(x, axis=1)
-    cosine = np.array([[a @ b / (np.linalg.norm(a) * np.linalg.norm(b)) if a.any() and b.any() else np.nan for b in x]
-                       for a in x])  # fmt: skip
+    cosine = np.array(
+        [
+            [
+                a @ b / (np.linalg.norm(a) * np.linalg.norm(b)) if a.any() and b.any() else np.nan
+                for b in x
+            ]
+            for a in x
+        ]
+    )
     if value == "cosine-to-mean":
         mean = x.mean(axis=0)
         return np.array(
@@ -53,8 +60,11 @@ def value_of_each(made: Synthetic, layer: int, value: str, k: int) -> np.ndarray
         return counts
     found = np.full(len(x), np.nan)
     for row, item in enumerate(made.items):
-        others = [cosine[row, at] for at, other in enumerate(made.items)
-                  if other.text == item.text and at != row and x[at].any()]  # fmt: skip
+        others = [
+            cosine[row, at]
+            for at, other in enumerate(made.items)
+            if other.text == item.text and at != row and x[at].any()
+        ]
         if others and x[row].any():
             found[row] = np.mean(others)
     return found
@@ -62,7 +72,9 @@ def value_of_each(made: Synthetic, layer: int, value: str, k: int) -> np.ndarray
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A store of occurrences with a zero vector, and a column of theirs that is null for every fifth."""
+    """A store of occurrences with a zero vector, and a column of theirs that is null for every
+    fifth.
+    """
     root = tmp_path_factory.mktemp("store") / "store"
     n = len(
         synthetic_store(
@@ -115,9 +127,14 @@ def test_selected_and_transformed_items(made, value):
     store, column = made
     kept = [at for at, item in enumerate(store.items) if item.text in ("the", "dog", "sea", "of")]
     found = store.store.query(
-        "correlate", column="freq", value=value, words=["the", "dog", "sea", "of"], transforms="standardize", layers=1,
+        "correlate",
+        column="freq",
+        value=value,
+        words=["the", "dog", "sea", "of"],
+        transforms="standardize",
+        layers=1,
         **({"k": 2} if value == "hubness" else {}),
-    )  # fmt: skip
+    )
     x = store.layer(1)[kept].astype(np.float64)
     x = (x - x.mean(axis=0)) / x.std(axis=0)
     if value == "cosine-to-mean":
@@ -220,11 +237,22 @@ def test_columns_that_cannot_be_correlated(made, make_store):
     store = made[0].store
     for error, message, options in [
         (UsageError, r"correlate needs a column of the items\. Name it with column=: .*freq", {}),
-        (UsageError, r"needs a column of numbers, and 'pos' has text\. Columns of numbers: freq, position",
-         {"column": "pos"}),
-        (UnknownNameError, r"unknown column of toy\.occurrence\.last 'frek'\. Did you mean 'freq'", {"column": "frek"}),
-        (UnknownNameError, r"unknown value 'norms'\. Did you mean 'norm'", {"column": "freq", "value": "norms"}),
-    ]:  # fmt: skip
+        (
+            UsageError,
+            r"needs a column of numbers, and 'pos' has text\. Columns of numbers: freq, position",
+            {"column": "pos"},
+        ),
+        (
+            UnknownNameError,
+            r"unknown column of toy\.occurrence\.last 'frek'\. Did you mean 'freq'",
+            {"column": "frek"},
+        ),
+        (
+            UnknownNameError,
+            r"unknown value 'norms'\. Did you mean 'norm'",
+            {"column": "freq", "value": "norms"},
+        ),
+    ]:
         with pytest.raises(error, match=message):
             store.query("correlate", **options)
     words = make_store(n=5, index=False)

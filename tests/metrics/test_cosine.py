@@ -13,7 +13,9 @@ from embstore.metrics.geometry import TOO_FEW, anisotropy, rogue_dims
 
 @st.composite
 def clouds(draw: st.DrawFn, min_dim: int = 1) -> np.ndarray:
-    """Gaussian clouds with mean cosines from about 0 to .9999, over many scales; never a zero vector."""
+    """Gaussian clouds with mean cosines from about 0 to .9999, over many scales; never a zero
+    vector.
+    """
     rng = np.random.default_rng(draw(seeds))
     n, dim = draw(st.integers(2, 30)), draw(st.integers(min_dim, 40))
     offset = draw(st.sampled_from([0.0, 0.3, 1.0, 3.0, 10.0, 100.0]))
@@ -112,9 +114,14 @@ def test_a_small_spread_keeps_its_digits(n):
 
 @pytest.mark.parametrize(
     "x",
-    [np.eye(5), np.eye(7) + 0.3, np.vstack([np.eye(4) - 0.25, np.zeros((3, 4))]), np.ones((20, 7)),
-     np.outer(np.arange(1, 301), np.linspace(-1, 2, 7))],
-)  # fmt: skip
+    [
+        np.eye(5),
+        np.eye(7) + 0.3,
+        np.vstack([np.eye(4) - 0.25, np.zeros((3, 4))]),
+        np.ones((20, 7)),
+        np.outer(np.arange(1, 301), np.linspace(-1, 2, 7)),
+    ],
+)
 @pytest.mark.parametrize("seed", [None, 0, 1])
 def test_vectors_at_equal_angles_have_no_spread(x, seed):
     turned = x if seed is None else x @ ortho_group.rvs(x.shape[1], random_state=seed)

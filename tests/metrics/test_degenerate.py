@@ -1,4 +1,6 @@
-"""Vectors that make trouble, for every metric of a layer: no NaN, no exception, a reason where there is no value."""
+"""Vectors that make trouble, for every metric of a layer: no NaN, no exception, a reason where
+there is no value.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -48,17 +50,25 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
 FURTHER: list[tuple[str, dict[str, Any]]] = [
     *(("intrinsic-dimension", {"estimator": name}) for name in ("gride", "mle")),
     ("intrinsic-dimension", {"estimator": "mle", "neighbours": 2}),
-    *((name, {"permutations": 3, "over": over} | ({"k": 2} if name in ("overlap", "cknna") else {}))
-      for name in ("cka", "rsa", "overlap", "procrustes", "cknna", "imbalance", "predictivity")
-      for over in ("pair", "max")),
+    *(
+        (
+            name,
+            {"permutations": 3, "over": over} | ({"k": 2} if name in ("overlap", "cknna") else {}),
+        )
+        for name in ("cka", "rsa", "overlap", "procrustes", "cknna", "imbalance", "predictivity")
+        for over in ("pair", "max")
+    ),
     ("rsa", {"correlation": "spearman", "permutations": 3}),
     ("knn", {"label": "kind", "k": 1}),
     ("clusters", {"label": "kind", "runs": 1}),
     ("probe", {"label": "kind", "folds": 2, "control": False}),
     ("probe", {"label": "number", "folds": 2}),
     ("axis", {"positive": ["text0"], "negative": ["text1"], "k": 1, "missing": "skip"}),
-    ("correlate", {"column": "number", "value": "axis", "positive": ["text0"], "negative": ["text1"]}),
-]  # fmt: skip
+    (
+        "correlate",
+        {"column": "number", "value": "axis", "positive": ["text0"], "negative": ["text1"]},
+    ),
+]
 OF_A_LAYER = [
     each
     for each in METRICS.values()

@@ -61,7 +61,9 @@ def test_only_common_units_are_compared():
 
 
 def test_equal_scores_are_equal_whatever_their_rounding():
-    """Of few units many resamples differ as the layers do, or not at all; processors round these otherwise."""
+    """Of few units many resamples differ as the layers do, or not at all; processors round these
+    otherwise.
+    """
     rng = np.random.default_rng(0)
     right, drawn = rng.integers(0, 2, (4, 12)), counts(12, 500, 1).T
     exact = right.sum(axis=1), right @ drawn  # of 12 units each: integers
@@ -113,7 +115,9 @@ def bootstrap(x: np.ndarray, rng: np.random.Generator, resamples: int = 200) -> 
 
 
 def test_where_nothing_differs_p_is_uniform_and_the_best_is_not_better():
-    """1,000 draws: p of two equal layers passes KS; the interval covers 0; the truly best layer is rejected rarely."""
+    """1,000 draws: p of two equal layers passes KS; the interval covers 0; the truly best layer is
+    rejected rarely.
+    """
     rng = np.random.default_rng(0)
     p_values, covered, rejected, any_rejected = [], 0, 0, 0
     for _ in range(1000):

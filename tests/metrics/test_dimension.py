@@ -1,4 +1,6 @@
-"""Intrinsic dimension: TwoNN by its definition, others by published values, on shapes of known dimension."""
+"""Intrinsic dimension: TwoNN by its definition, others by published values, on shapes of known
+dimension.
+"""
 
 import math
 
@@ -105,7 +107,9 @@ def test_least_squares_of_no_ratio():
 
 
 def test_least_squares_alone_may_have_none():
-    """Nine corners of a simplex are equally far from each other; only a point beside one of them has a ratio."""
+    """Nine corners of a simplex are equally far from each other; only a point beside one of them
+    has a ratio.
+    """
     x = np.concatenate([np.eye(20), [np.eye(20)[0] * 1.5]])
     found = intrinsic_dimension(Arrays(x), discard=0.9)
     assert found["twonn_ls"] is None
@@ -151,7 +155,9 @@ def test_the_likelihood_is_highest_there():
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
 def test_a_uniform_torus_has_its_dimension_at_each_scale(dim):
-    """Without an edge, by distances around the circle: within four standard errors, at every scale."""
+    """Without an edge, by distances around the circle: within four standard errors, at every
+    scale.
+    """
     x = np.random.default_rng(dim).random((1500, dim))
     apart = np.abs(x[:, None] - x[None])
     distances = np.sort(np.sqrt((np.minimum(apart, 1 - apart) ** 2).sum(axis=2)), axis=1)[:, 1:33]

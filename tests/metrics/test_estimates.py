@@ -66,7 +66,9 @@ def test_the_interval_of_knn_is_from_scikit_learns_halves(k):
     in_half = min(k, max(3, k // 2))
 
     def accuracy(half: np.ndarray) -> float:
-        """Leave one out: the item itself is the first of its neighbours; of tied votes the nearest has it."""
+        """Leave one out: the item itself is the first of its neighbours; of tied votes the nearest
+        has it.
+        """
         near = KNeighborsClassifier(in_half, metric="cosine", algorithm="brute").fit(
             x[half], codes[half]
         )
@@ -112,7 +114,9 @@ def test_repeated_folds_have_the_error_of_nadeau_and_bengio():
 
 
 def test_a_ratio_of_folds_is_that_of_all_items():
-    """R² is of all left-out items together, and its error by a first-order expansion in the folds' sums."""
+    """R² is of all left-out items together, and its error by a first-order expansion in the folds'
+    sums.
+    """
     rng = np.random.default_rng(4)
     folds = draw_folds(IDS, 5, 0)[None]
     totals = rng.gamma(2, size=(1, 60))
@@ -166,7 +170,9 @@ def test_what_is_the_same_does_not_differ_and_what_always_differs_does():
 
 @pytest.mark.slow
 def test_layers_that_know_as_much_are_rarely_found_to_differ():
-    """Of 300 pairs of unrelated layers: a bootstrap of the items finds 12 % to differ, and holds 88 % of the time."""
+    """Of 300 pairs of unrelated layers: a bootstrap of the items finds 12 % to differ, and holds 88
+    % of the time.
+    """
     rng = np.random.default_rng(0)
     rejected = covered = 0
     error = np.sqrt(0.05 * 0.95 / 300)

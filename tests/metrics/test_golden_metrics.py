@@ -1,4 +1,6 @@
-"""Numbers that were computed elsewhere, and must never change: every value of the project's reference."""
+"""Numbers that were computed elsewhere, and must never change: every value of the project's
+reference.
+"""
 
 import json
 from collections.abc import Callable
@@ -229,6 +231,7 @@ def test_the_golden_numbers_are_those_of_the_reference(shared):
     reference = json.loads((shared / "reference" / "metrics_reference.json").read_text("utf-8"))
     corrected = GOLDEN["corrected"]
     assert {name: value for name, value in EXPECTED.items() if name not in corrected} == {
-        name: value for name, value in reference["expected"].items()
+        name: value
+        for name, value in reference["expected"].items()
         if name not in (*corrected, "weat_p_exact_strict_gt")
-    }  # fmt: skip
+    }

@@ -1,4 +1,6 @@
-"""CKA and RSA from Gram matrices against the same from sums of products, and against their definitions."""
+"""CKA and RSA from Gram matrices against the same from sums of products, and against their
+definitions.
+"""
 
 import math
 import tracemalloc
@@ -79,7 +81,9 @@ def conditioning(name: str, x: np.ndarray) -> float:
 
 @st.composite
 def layers_of_items(draw: st.DrawFn, n_min: int) -> list[np.ndarray]:
-    """Two layers of the same items, with something in common, in which vectors may be equal, or zero."""
+    """Two layers of the same items, with something in common, in which vectors may be equal, or
+    zero.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n, dim, dim_2 = draw(st.integers(n_min, 40)), draw(st.integers(2, 60)), draw(st.integers(2, 60))
     x = rng.normal(size=(n, dim))
@@ -119,9 +123,10 @@ def test_both_routes_give_the_same_number(name, data):
 def test_what_has_no_variance_has_none_by_both_routes(name, alike, dtype):
     x = np.random.default_rng(0).normal(size=(9, 9))
     constant = {
-        "all equal": np.full((9, 9), 0.1) * np.arange(1, 10), "equally far apart": np.eye(9) * 0.1,
+        "all equal": np.full((9, 9), 0.1) * np.arange(1, 10),
+        "equally far apart": np.eye(9) * 0.1,
         "all zero": np.zeros((9, 9)),
-    }[alike].astype(dtype)  # fmt: skip
+    }[alike].astype(dtype)
     if (name, alike) == ("rsa", "all zero"):
         return  # it gets no zero vectors
     values = by_both_routes(name, [Arrays(x), Arrays(constant)], 9)

@@ -64,10 +64,16 @@ def test_equal_vectors_are_in_the_order_of_their_ids():
 
 @pytest.mark.parametrize(
     ("x", "distance"),
-    [(np.full((10, 3), 0.1), "euclidean"), (np.full((10, 3), 0.1), "cosine"), (np.zeros((10, 3)), "euclidean"),
-     (np.eye(10), "cosine"), (ROTATION, "cosine"), (ROTATION, "euclidean"),
-     ((np.eye(10) + 1e4) @ ROTATION, "euclidean")],
-)  # fmt: skip
+    [
+        (np.full((10, 3), 0.1), "euclidean"),
+        (np.full((10, 3), 0.1), "cosine"),
+        (np.zeros((10, 3)), "euclidean"),
+        (np.eye(10), "cosine"),
+        (ROTATION, "cosine"),
+        (ROTATION, "euclidean"),
+        ((np.eye(10) + 1e4) @ ROTATION, "euclidean"),
+    ],
+)
 def test_items_that_are_equally_near_have_no_hubs(x, distance):
     """Only their ids would make hubs of some of them."""
     found = hubness(Arrays(x), k=3, distance=distance)

@@ -1,4 +1,6 @@
-"""IsoScore, the partition function, effective dimensions and the spectrum against their definitions."""
+"""IsoScore, the partition function, effective dimensions and the spectrum against their
+definitions.
+"""
 
 import numpy as np
 import pytest
@@ -74,7 +76,9 @@ def test_no_isoscore_without_spread(x, reason, zeta):
 
 
 def plain_partition(x: np.ndarray) -> tuple[float, float, float]:
-    """Every direction and both signs in a loop; the directions by the singular values of the matrix itself."""
+    """Every direction and both signs in a loop; the directions by the singular values of the matrix
+    itself.
+    """
     wide = x.astype(np.float64)
     _, values, directions = np.linalg.svd(wide, full_matrices=True)
     values = np.concatenate([values, np.zeros(x.shape[1] - len(values))])
@@ -183,7 +187,9 @@ def test_spectrum_is_the_squared_singular_values(x, k, middle, data):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_dimensions_without_variance_add_nothing(variant):
-    """From second moments their singular values come as sqrt(eps), which would add 1e-4 and more to the entropy."""
+    """From second moments their singular values come as sqrt(eps), which would add 1e-4 and more to
+    the entropy.
+    """
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 4)) @ rng.normal(size=(4, 100))  # rank 4 in 100 dimensions
     assert effective_rank(Arrays(x), variant=variant)["effective_rank"] == pytest.approx(
@@ -197,8 +203,12 @@ def test_dimensions_without_variance_add_nothing(variant):
 
 def test_equal_vectors_have_no_variance():
     x = np.full((9, 4), 0.1, np.float32)
-    for metric, options in ((participation_ratio, {}), (spectrum, {}), (effective_rank, {"variant": "centred"}),
-                             (effective_rank, {"variant": "eigenvalues"})):  # fmt: skip
+    for metric, options in (
+        (participation_ratio, {}),
+        (spectrum, {}),
+        (effective_rank, {"variant": "centred"}),
+        (effective_rank, {"variant": "eigenvalues"}),
+    ):
         with pytest.raises(NotComputable, match=ALL_EQUAL):
             metric(Arrays(x[:4], x[4:]), **options)
     assert effective_rank(Arrays(x))["effective_rank"] == pytest.approx(1)

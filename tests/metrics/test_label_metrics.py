@@ -1,4 +1,6 @@
-"""Accuracy of nearest neighbours and agreement of clusters, against scikit-learn and by shuffling."""
+"""Accuracy of nearest neighbours and agreement of clusters, against scikit-learn and by
+shuffling.
+"""
 
 import numpy as np
 import pytest
@@ -109,7 +111,9 @@ def test_too_many_neighbours_are_refused_in_words():
 
 @pytest.mark.parametrize(("k", "most"), [(9, None), (10, 9), (29, 9), (59, 9)])
 def test_as_many_neighbours_as_a_class_has_items_are_said_to_be_too_many(k, most):
-    """Of seven clear classes of ten items and more, each is right; from 20 neighbours on, others outvote it."""
+    """Of seven clear classes of ten items and more, each is right; from 20 neighbours on, others
+    outvote it.
+    """
     codes = np.repeat(np.arange(7), [10, 10, 10, 12, 12, 12, 12])
     x = np.eye(7)[codes] + 0.01 * np.random.default_rng(0).normal(size=(78, 7))
     row = knn(Arrays(x), labels=labelled(codes, 7), k=k)
@@ -192,7 +196,9 @@ def test_vectors_come_with_columns_for_scikit_learn(made):
 
 
 def directions(sizes: list[int], dim: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """Return unit vectors close to one axis each, in a random order, and the number of their axis."""
+    """Return unit vectors close to one axis each, in a random order, and the number of their
+    axis.
+    """
     rng = np.random.default_rng(3)
     labels = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
     vectors = np.eye(dim)[labels] + 0.02 * rng.standard_normal((len(labels), dim))

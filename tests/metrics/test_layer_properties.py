@@ -1,4 +1,6 @@
-"""What metrics of layers have in common: what changes no value, and layers with too few directions."""
+"""What metrics of layers have in common: what changes no value, and layers with too few
+directions.
+"""
 
 from typing import Any
 
@@ -22,7 +24,8 @@ USES = {
     for at, name in enumerate("xyab")
 }
 
-# Beside a rotation and the order of the rows: the lengths of the vectors, one scale for all, a shift of all.
+# Beside a rotation and the order of the rows: the lengths of the vectors, one scale for all, a
+# shift of all.
 UNCHANGED: list[tuple[str, str, dict[str, Any]]] = [
     ("anisotropy", "lengths", {"std": True}),
     ("anisotropy", "scale shift", {"variant": "centred", "std": True}),

@@ -1,4 +1,6 @@
-"""Procrustes, predictivity, CKNNA and information imbalance against scipy, scikit-learn and their definitions."""
+"""Procrustes, predictivity, CKNNA and information imbalance against scipy, scikit-learn and their
+definitions.
+"""
 
 from typing import Any
 
@@ -46,7 +48,9 @@ def test_procrustes_is_that_of_scipys_rotation_of_padded_layers(layers):
 
 
 def test_angles_near_zero_keep_their_digits():
-    """Noise of ten times the size makes ten times the angle, down to where arccos only has zeros."""
+    """Noise of ten times the size makes ten times the angle, down to where arccos only has
+    zeros.
+    """
     rng = np.random.default_rng(0)
     x, noise = rng.normal(size=(300, 16)), rng.normal(size=(300, 20))
     turned = np.pad(x, ((0, 0), (0, 4))) @ ortho_group(20, seed=1).rvs() * 3 + 5
@@ -79,7 +83,9 @@ def test_imbalance_is_the_mean_rank(distance, layers, data):
 
 
 def exact_imbalance(x: Matrix, y: Matrix, distance: str) -> float:
-    """The mean rank of each item's neighbour from differences in extended precision, ties by position."""
+    """The mean rank of each item's neighbour from differences in extended precision, ties by
+    position.
+    """
     orders = []
     for each in (x, y):
         wide = each.astype(np.longdouble)
@@ -233,7 +239,9 @@ def test_cknna_of_all_neighbours_is_cka_of_unit_vectors():
     ("n", "dim", "dim_2", "n_groups"), [(60, 5, 4, 60), (40, 60, 7, 40), (80, 6, 3, 11)]
 )
 def test_predictivity_is_that_of_scikit_learn(n, dim, dim_2, n_groups):
-    """Ridge on each fold at the strength with the least generalised cross-validation, by hat matrices."""
+    """Ridge on each fold at the strength with the least generalised cross-validation, by hat
+    matrices.
+    """
     rng = np.random.default_rng(6)
     x = rng.normal(size=(n, dim)) + 3
     y = x[:, :1] * rng.normal(size=dim_2) + rng.normal(size=(n, dim_2)) + 1

@@ -1,4 +1,6 @@
-"""The table of metrics, and metrics given as objects: each can be made into options, help, schemas and rows."""
+"""The table of metrics, and metrics given as objects: each can be made into options, help, schemas
+and rows.
+"""
 
 import inspect
 from dataclasses import replace
@@ -107,48 +109,110 @@ def function(data: Any, *, k: int = 1) -> dict[str, Any]:
 
 
 GOOD = Metric(
-    name="own-metric", help="A metric.", function=function, columns=(Column("value", "number", "what it is"),),
-    parameters=(Parameter("k", 1, "How many.", minimum=1),), formula="1", citation="me",
-)  # fmt: skip
+    name="own-metric",
+    help="A metric.",
+    function=function,
+    columns=(Column("value", "number", "what it is"),),
+    parameters=(Parameter("k", 1, "How many.", minimum=1),),
+    formula="1",
+    citation="me",
+)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "Own Metric"}, "its name must be like 'effective-rank' (lower case, digits, hyphens)"),
+        (
+            {"name": "Own Metric"},
+            "its name must be like 'effective-rank' (lower case, digits, hyphens)",
+        ),
         ({"name": 3}, "its name must be one line of text, not 3"),
         ({"formula": "a\nb"}, "its formula must be one line of text"),
         ({"citation": None}, "its citation must be one line of text"),
         ({"estimator": None}, "its estimator must be a text"),
         ({"references": "@misc{me}"}, "its references must be a tuple of keys or BibTeX entries"),
         ({"needs": "vector"}, "its needs must be one of summary, vectors, "),
-        ({"units": ("paragraph",)}, "its units must be of word, sentence, occurrence, not ('paragraph',)"),
+        (
+            {"units": ("paragraph",)},
+            "its units must be of word, sentence, occurrence, not ('paragraph',)",
+        ),
         ({"columns": ()}, "it has no column to show"),
-        ({"columns": (Column("value", "number", "x", shown=False), Column("word", "string", "x", is_key=True))},
-         "it has no column to show"),
-        ({"columns": (Column("value", "float", "x"),)}, "its column 'value' must be one of number, integer"),
+        (
+            {
+                "columns": (
+                    Column("value", "number", "x", shown=False),
+                    Column("word", "string", "x", is_key=True),
+                )
+            },
+            "it has no column to show",
+        ),
+        (
+            {"columns": (Column("value", "float", "x"),)},
+            "its column 'value' must be one of number, integer",
+        ),
         ({"columns": (Column("value", "number", ""),)}, "its column 'value' has no help"),
-        ({"columns": (Column("Value", "number", "x"),)}, "its column 'Value' must have a name like 'top_share'"),
-        ({"columns": (Column("n", "number", "x"),)}, "its column 'n' has the name of a column that every row"),
+        (
+            {"columns": (Column("Value", "number", "x"),)},
+            "its column 'Value' must have a name like 'top_share'",
+        ),
+        (
+            {"columns": (Column("n", "number", "x"),)},
+            "its column 'n' has the name of a column that every row",
+        ),
         ({"columns": (Column("a", "number", "x"),) * 2}, "its column 'a' is there twice"),
-        ({"best": "value"}, "its best must name a column of numbers, beside a boolean column 'best'"),
-        ({"best": "best", "columns": (Column("best", "boolean", "x"),)}, "its best must name a column of numbers"),
+        (
+            {"best": "value"},
+            "its best must name a column of numbers, beside a boolean column 'best'",
+        ),
+        (
+            {"best": "best", "columns": (Column("best", "boolean", "x"),)},
+            "its best must name a column of numbers",
+        ),
         ({"columns": 3}, "its columns or parameters cannot be read"),
         ({"parameters": (Parameter("k", 1, "x"),) * 2}, "its parameter 'k' is there twice"),
-        ({"parameters": (Parameter("where", "", "x"),)}, "its parameter 'where' has the name of an option that every"),
-        ({"parameters": (Parameter("min-n", 1, "x"),)}, "its parameter 'min-n' must have a name like 'min_contexts'"),
-        ({"parameters": (Parameter("lambda", 1.0, "x"),)}, "its parameter 'lambda' must have a name like"),
+        (
+            {"parameters": (Parameter("where", "", "x"),)},
+            "its parameter 'where' has the name of an option that every",
+        ),
+        (
+            {"parameters": (Parameter("min-n", 1, "x"),)},
+            "its parameter 'min-n' must have a name like 'min_contexts'",
+        ),
+        (
+            {"parameters": (Parameter("lambda", 1.0, "x"),)},
+            "its parameter 'lambda' must have a name like",
+        ),
         ({"parameters": (Parameter("k", 1, ""),)}, "its parameter 'k' has no help"),
-        ({"parameters": (Parameter("k", None, "x"),)}, "its parameter 'k' must have a default of type int, float, str"),
-        ({"needs": "word sets", "parameters": (Parameter("a", "", "x"), Parameter("b", "", "x"))},
-         "it needs word sets, and so a parameter 'missing' like that of embstore's own metrics"),
-        ({"needs": "pairs", "parameters": METRICS["similarity"].parameters[:2], "function": lambda data, **more: {}},
-         "it needs pairs, and so a column 'dataset' that is a key"),
+        (
+            {"parameters": (Parameter("k", None, "x"),)},
+            "its parameter 'k' must have a default of type int, float, str",
+        ),
+        (
+            {
+                "needs": "word sets",
+                "parameters": (Parameter("a", "", "x"), Parameter("b", "", "x")),
+            },
+            "it needs word sets, and so a parameter 'missing' like that of embstore's own metrics",
+        ),
+        (
+            {
+                "needs": "pairs",
+                "parameters": METRICS["similarity"].parameters[:2],
+                "function": lambda data, **more: {},
+            },
+            "it needs pairs, and so a column 'dataset' that is a key",
+        ),
         ({"function": "f"}, "its function must be callable, not a str"),
-        *((change, r"it has control characters in ")
-          for change in ({"help": "a\x1b[2Jb"}, {"citation": "\x9b"}, {"parameters": (Parameter("k", 1, "\x07"),)})),
+        *(
+            (change, r"it has control characters in ")
+            for change in (
+                {"help": "a\x1b[2Jb"},
+                {"citation": "\x9b"},
+                {"parameters": (Parameter("k", 1, "\x07"),)},
+            )
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_in_a_declaration_is_named(change, message):
     assert problems(GOOD) == []
     [found] = problems(replace(GOOD, **change))
@@ -248,9 +312,14 @@ def median_norm(data: LayerData, *, power: float) -> dict[str, Any]:
 
 
 OWN = Metric(
-    name="median-norm", help="Median of the norms.", function=median_norm, formula="median ‖x‖", citation="own",
-    columns=(Column("norm", "number", "the median", minimum=0),), parameters=(Parameter("power", 1.0, "Exponent."),),
-)  # fmt: skip
+    name="median-norm",
+    help="Median of the norms.",
+    function=median_norm,
+    formula="median ‖x‖",
+    citation="own",
+    columns=(Column("norm", "number", "the median", minimum=0),),
+    parameters=(Parameter("power", 1.0, "Exponent."),),
+)
 
 
 def test_a_built_in_metric_may_be_given_by_name_or_as_an_object(make_store):

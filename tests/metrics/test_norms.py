@@ -62,7 +62,9 @@ def test_a_rotation_changes_the_shares_alone_and_a_scale_the_norms_alone():
 @pytest.mark.parametrize("spread", [1e-4, 0.1, 9.9, 10.1, 100])
 @pytest.mark.parametrize("top", [0, 2])
 def test_the_spread_of_norms_survives_a_large_mean(spread, top):
-    """Norms of 1000 and a little, which is all that differs: on both sides of where the vectors are read."""
+    """Norms of 1000 and a little, which is all that differs: on both sides of where the vectors are
+    read.
+    """
     x = np.zeros((1000, 4), np.float32)
     x[:, 0] = 1000 + spread * np.random.default_rng(0).normal(size=1000)
     exact = [Fraction(float(value)) for value in x[:, 0]]

@@ -44,7 +44,9 @@ OWN = declared(lambda data: {"value": 0.5, "dims": [1], "n": data.summary.n})
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Install a package of one module by its metadata, as pip would leave it, and return its folder."""
+    """Install a package of one module by its metadata, as pip would leave it, and return its
+    folder.
+    """
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
@@ -131,7 +133,8 @@ def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install, make_s
 
 
 def test_the_rows_of_a_plugin_say_its_parameters_and_its_seed(own, make_store):
-    own("""
+    own(
+        """
         def drawing(data, *, names, share, seed):
             row = {"value": share, "dims": [seed], "n": data.summary.n}
             return row | {"seed": None} if "exactly" in names else row
@@ -140,8 +143,10 @@ def test_the_rows_of_a_plugin_say_its_parameters_and_its_seed(own, make_store):
         BAD = declared(lambda data, *, seed: {"value": 1, "dims": [], "n": 1, "seed": 0.5}, name="bad")
         SOWS = declared(lambda data: {"value": 1, "dims": [], "n": 1, "seed": 0}, name="sows")
         """,
-        own="own_metrics:OWN", bad="own_metrics:BAD", sows="own_metrics:SOWS",
-    )  # fmt: skip
+        own="own_metrics:OWN",
+        bad="own_metrics:BAD",
+        sows="own_metrics:SOWS",
+    )
     store = make_store(n=5, index=False).store
     for _ in "computed", "from the cache":
         found = store.query("own", share=2, seed=3, layers=0)
@@ -332,8 +337,9 @@ def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(own, make_
     made = make_store(n=5, index=False)
     call = ("query", "own", "--layer", "0", "--format", "json", "--store", made.root)
     assert [(row["word"], row["told"]) for row in json.loads(run(*call)[1])] == [
-        ("a", "('a', 'b') 2 0.5 False True None"), ("b", "('a', 'b') 2 0.5 False True None")
-    ]  # fmt: skip
+        ("a", "('a', 'b') 2 0.5 False True None"),
+        ("b", "('a', 'b') 2 0.5 False True None"),
+    ]
     more = (
         "--words",
         "c",
@@ -349,8 +355,14 @@ def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(own, make_
     [row] = json.loads(run(*call, *more)[1])
     assert (row["word"], row["told"]) == ("c", "('c',) 3 1.0 True False 4")
     shown = run("query", "own", "--help")[1]
-    for line in (r"--words TEXT +Which \(repeatable\)\.  \[default: a, b\]", r"--count N +How many\.  \[default: 2\]",
-                 r"--share X", r"--strict  ", r"--loose / --no-loose", r"--at-most N"):  # fmt: skip
+    for line in (
+        r"--words TEXT +Which \(repeatable\)\.  \[default: a, b\]",
+        r"--count N +How many\.  \[default: 2\]",
+        r"--share X",
+        r"--strict  ",
+        r"--loose / --no-loose",
+        r"--at-most N",
+    ):
         assert re.search(line, shown), shown
 
 
@@ -367,8 +379,12 @@ def test_a_plugin_may_need_a_dataset(own, make_store):
     made = make_store(n=4, index=False)
     left, right = made.ids[:2].tolist(), made.ids[2:].tolist()
     columns = {
-        "item_id": left, "text": made.texts[:2], "item_id_2": right, "text_2": made.texts[2:], "score": [1.0, 3.5],
-    }  # fmt: skip
+        "item_id": left,
+        "text": made.texts[:2],
+        "item_id_2": right,
+        "text_2": made.texts[2:],
+        "score": [1.0, 3.5],
+    }
     write_dataset(made.files, "few", "word pairs", Unit.WORD, columns)
     [row] = made.store.query("own", layers=0)
     assert (row["dataset"], row["highest"], row["n"]) == ("few", 3.5, 2)
@@ -398,13 +414,22 @@ def test_packages_are_looked_up_only_where_they_are_asked_for(install, make_stor
         "    app(command.split(), standalone_mode=False)\n"
         "    print('looked:', 'embstore.metrics.plugins' in sys.modules)"
     )
-    commands = ["query anisotropy", "query norms --help", "query norms --explain", "neighbours text1", "--help",
-                "build --help", "query --help"]  # fmt: skip
+    commands = [
+        "query anisotropy",
+        "query norms --help",
+        "query norms --explain",
+        "neighbours text1",
+        "--help",
+        "build --help",
+        "query --help",
+    ]
     shown = subprocess.run(
         [sys.executable, "-c", code, *commands],
         env={**os.environ, "PYTHONPATH": str(folder), "EMBSTORE_STORE": str(made.root)},
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     lines = shown.splitlines()
     assert [line for line in lines if line.startswith("looked:")] == ["looked: False"] * 6 + [
         "looked: True"
@@ -459,8 +484,14 @@ def test_nothing_that_a_plugin_raises_breaks_the_others(
     install, make_store, source, message, error
 ):
     install(HEAD + RAISES + source.format(error), {"own": "own_metrics:OWN"})
-    install(HEAD + WORKS.replace("OWN =", "BESIDE =").replace("declared(", "declared(name='beside', function="),
-            {"beside": "fine_metrics:BESIDE"}, package="fine-metrics")  # fmt: skip
+    install(
+        HEAD
+        + WORKS.replace("OWN =", "BESIDE =").replace(
+            "declared(", "declared(name='beside', function="
+        ),
+        {"beside": "fine_metrics:BESIDE"},
+        package="fine-metrics",
+    )
     made = make_store(n=5, index=False)
     with pytest.raises(
         PluginError, match=f"the metric 'own' of own-metrics 1.0 .*{message}".replace(" .* ", " ")
@@ -504,10 +535,15 @@ def test_the_control_characters_of_a_plugins_error_are_escaped(install):
         ("import no_such_module", "import no_such"),
         ("def (", "def ("),
         ("1 / 0", "1 / 0"),
-        ("def failing(data):\n    return 1 / (data.dim - data.dim)\nOWN = declared(lambda data: failing(data))",
-         "    return 1 /"),
+        (
+            (
+                "def failing(data):\n    return 1 / (data.dim - data.dim)\nOWN = declared(lambda"
+                " data: failing(data))"
+            ),
+            "    return 1 /",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_error_of_a_plugin_names_the_file_and_the_line(own, make_store, source, text):
     own(f"\n\n{source}\n")
     with pytest.raises(PluginError) as found:

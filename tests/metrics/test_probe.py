@@ -1,4 +1,6 @@
-"""Linear probes against scikit-learn's own pipeline, and what groups and the control task are for."""
+"""Linear probes against scikit-learn's own pipeline, and what groups and the control task are
+for.
+"""
 
 import numpy as np
 import pytest
@@ -72,7 +74,9 @@ def test_shuffled_labels_are_predicted_as_by_chance(three):
 
 
 def test_groups_keep_what_items_share_from_leaking():
-    """Items of a group have nearly one vector, and the groups' labels are random: nothing can be learnt of them."""
+    """Items of a group have nearly one vector, and the groups' labels are random: nothing can be
+    learnt of them.
+    """
     rng = np.random.default_rng(3)
     groups = np.repeat(np.arange(60), 5)
     codes = rng.integers(0, 2, 60)[groups]
@@ -83,7 +87,9 @@ def test_groups_keep_what_items_share_from_leaking():
 
 
 def test_the_control_task_is_learnt_where_types_are_told_apart():
-    """Each type has its own place: a linear probe learns its random label by heart, and selectivity is low."""
+    """Each type has its own place: a linear probe learns its random label by heart, and selectivity
+    is low.
+    """
     rng = np.random.default_rng(4)
     types = np.tile(np.arange(12), 20)
     x = np.eye(12)[types] * 3 + 0.1 * rng.normal(size=(240, 12))

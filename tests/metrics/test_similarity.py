@@ -1,4 +1,6 @@
-"""Correlations of cosines with scores, and their bootstrap interval, against scipy and plain loops."""
+"""Correlations of cosines with scores, and their bootstrap interval, against scipy and plain
+loops.
+"""
 
 import numpy as np
 import pytest
@@ -203,7 +205,9 @@ def test_pairs_of_equal_vectors_share_a_rank():
 
 
 def test_cosines_near_one_keep_their_order():
-    """Of vectors like those of GPT-2's top layers: cosines of 1 - 1e-6, which float32 could not tell apart."""
+    """Of vectors like those of GPT-2's top layers: cosines of 1 - 1e-6, which float32 could not
+    tell apart.
+    """
     rng = np.random.default_rng(0)
     x = (10 + 0.01 * rng.normal(size=(400, 64))).astype(np.float32)
     pairs = pairs_of(np.arange(200), np.arange(200, 400), np.zeros(200))

@@ -62,8 +62,17 @@ def assert_same(found: np.ndarray, wanted: np.ndarray) -> None:
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9 * max(np.abs(wanted).max(), 1e-300))
 
 
-STEPS = ("center", "standardize", "abtt:1", "abtt:2", "abtt-original:1", "abtt-original:3", "drop:0", "drop:2,1",
-         "whiten")  # fmt: skip
+STEPS = (
+    "center",
+    "standardize",
+    "abtt:1",
+    "abtt:2",
+    "abtt-original:1",
+    "abtt-original:3",
+    "drop:0",
+    "drop:2,1",
+    "whiten",
+)
 
 
 @st.composite
@@ -82,11 +91,13 @@ def clouds(draw: st.DrawFn) -> np.ndarray:
 def test_any_chain_is_its_steps_one_after_the_other(x, names, data):
     assume(all(names.count(name) < 2 for name in names if name.startswith("drop")))
     whitened = [name == "whiten" for name in names]
-    # Once whitened there are no first components: all directions are alike, and the choice is arbitrary.
+    # Once whitened there are no first components: all directions are alike, and the choice is
+    # arbitrary.
     assume(not any(any(whitened[:place]) and "abtt" in name for place, name in enumerate(names)))
     for place in np.flatnonzero(whitened):
         values = np.linalg.svd(centred(plain(x, *names[:place])), compute_uv=False)
-        # From second moments a direction has 1e-16 (σ₁/σ)² of relative error, and whitening makes each as long as any.
+        # From second moments a direction has 1e-16 (σ₁/σ)² of relative error, and whitening makes
+        # each as long as any.
         assume(not np.any((values > 1e-10 * values[0]) & (values < 1e-3 * values[0])))
     assert_same(after(split(x, data), *names), plain(x, *names))
 
@@ -118,7 +129,9 @@ def test_standardize_is_scipys_zscore_and_whiten_the_inverse_square_root_of_the_
 
 
 def test_a_rogue_dimension_costs_no_digits():
-    """One dimension a million times the others, as after GPT-2's blocks but worse; the rest is scaled afterwards."""
+    """One dimension a million times the others, as after GPT-2's blocks but worse; the rest is
+    scaled afterwards.
+    """
     x = np.random.default_rng(5).normal(size=(300, 20))
     x[:, 7] = 1e6 * x[:, 7] + 1e6
     for names in (
@@ -132,7 +145,9 @@ def test_a_rogue_dimension_costs_no_digits():
 
 
 def test_a_dead_dimension_that_is_standardized_does_not_hide_the_others():
-    """Values of 1e-32, as in two dimensions of MiniLM's last layer: the factor of one is no size of the errors."""
+    """Values of 1e-32, as in two dimensions of MiniLM's last layer: the factor of one is no size of
+    the errors.
+    """
     x = np.random.default_rng(5).normal(size=(60, 8))
     x[:, 3] *= 1e-32
     names = ["standardize", "abtt:2", "drop:1", "center"]
@@ -156,9 +171,12 @@ def test_equal_vectors_stay_equal_wherever_they_stand(names):
 def test_center_and_drop_read_no_vector_and_a_chain_reads_as_often_as_it_must():
     x = np.random.default_rng(6).normal(size=(60, 12))
     for names, n_reads in (
-        (["center"], 0), (["drop:1", "center", "drop:2"], 0), (["center", "abtt:3"], 1),
-        (["drop:1", "standardize", "abtt:3", "center", "drop:0"], 1), (["abtt:2", "standardize", "whiten"], 2),
-    ):  # fmt: skip
+        (["center"], 0),
+        (["drop:1", "center", "drop:2"], 0),
+        (["center", "abtt:3"], 1),
+        (["drop:1", "standardize", "abtt:3", "center", "drop:0"], 1),
+        (["abtt:2", "standardize", "whiten"], 2),
+    ):
         data = Arrays(x)
         fit(data, parse_transforms(names))
         assert data.n_reads == n_reads, names
@@ -222,7 +240,9 @@ def test_a_vector_that_is_the_mean_has_no_direction():
 
 
 def test_standardize_notes_dimensions_that_vary_by_rounding_alone():
-    """Dimension 1 takes two neighbouring values of float32 near 100, dimension 4 has 1e-5 of its size as a spread."""
+    """Dimension 1 takes two neighbouring values of float32 near 100, dimension 4 has 1e-5 of its
+    size as a spread.
+    """
     rng = np.random.default_rng(9)
     x = rng.normal(size=(60, 6)).astype(np.float32)
     x[:, 1] = np.where(x[:, 1] > 0, np.nextafter(np.float32(100), np.float32(101)), np.float32(100))
@@ -296,9 +316,24 @@ def test_no_vectors_fit_nothing():
 
 @pytest.mark.parametrize(
     "name",
-    ["abtt", "abtt:", "abtt:x", "abtt:-1", "abtt:1.5", "abtt:1,2", "abtt-original:²", "drop", "drop:", "drop:1,,2",
-     "drop:-1", "drop:a", "center:1", "whiten:2", "standardize:"],
-)  # fmt: skip
+    [
+        "abtt",
+        "abtt:",
+        "abtt:x",
+        "abtt:-1",
+        "abtt:1.5",
+        "abtt:1,2",
+        "abtt-original:²",
+        "drop",
+        "drop:",
+        "drop:1,,2",
+        "drop:-1",
+        "drop:a",
+        "center:1",
+        "whiten:2",
+        "standardize:",
+    ],
+)
 def test_an_argument_that_is_none(name):
     kind = name.partition(":")[0]
     with pytest.raises(UsageError, match=f"the transform {kind} (needs|takes)"):

@@ -96,8 +96,13 @@ def test_alignment_is_its_definition(x, seed, alpha):
     assert found["alignment"] == pytest.approx(sum(powers) / len(powers), abs=1e-12)
     n = len(powers)
     assert found == {
-        "alignment": found["alignment"], "n": n, "total": n, "coverage": 1, "n_zero": 0, "reason": None
-    }  # fmt: skip
+        "alignment": found["alignment"],
+        "n": n,
+        "total": n,
+        "coverage": 1,
+        "n_zero": 0,
+        "reason": None,
+    }
 
 
 def test_pairs_without_vectors_are_counted():

@@ -1,7 +1,8 @@
-"""Simulations where nothing differs: p is uniform, intervals cover, and labels without meaning are not predicted.
+"""Simulations where nothing differs: p is uniform, intervals cover, and labels without meaning are
+not predicted.
 
-Each statement is of draws with a fixed seed; p-values of B shuffles are whole numbers of 1/(B + 1), and are spread over
-that step before they are held against the uniform distribution.
+Each statement is of draws with a fixed seed; p-values of B shuffles are whole numbers of 1/(B + 1),
+and are spread over that step before they are held against the uniform distribution.
 """
 
 from collections import Counter
@@ -36,7 +37,9 @@ def unit_gram(x: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def in_one_thread(monkeypatch):
-    """Multiply matrices of ten items in this thread: to start others a thousand times takes longer."""
+    """Multiply matrices of ten items in this thread: to start others a thousand times takes
+    longer.
+    """
     monkeypatch.setattr(statistics, "in_threads", lambda function, calls: [*map(function, calls)])
 
 
@@ -57,7 +60,9 @@ def test_p_of_shuffled_items_is_uniform_and_so_is_that_of_the_highest():
 
 @pytest.mark.usefixtures("in_one_thread")
 def test_p_of_ties_is_never_too_small():
-    """Lists of neighbours in common are whole numbers: shuffles with as many are as high, whatever their rounding."""
+    """Lists of neighbours in common are whole numbers: shuffles with as many are as high, whatever
+    their rounding.
+    """
     rng = np.random.default_rng(2)
     p_values = []
     for number in range(1000):
@@ -82,7 +87,9 @@ def test_p_of_ties_is_never_too_small():
 
 
 def test_differences_of_equal_layers_are_covered():
-    """Of 1,000 pairs of layers whose scores are equally good: coverage of 0, and p at most uniform at usual levels."""
+    """Of 1,000 pairs of layers whose scores are equally good: coverage of 0, and p at most uniform
+    at usual levels.
+    """
     rng = np.random.default_rng(3)
     units, p_values, n_covered = np.arange(100), {"spearman": [], "pearson": []}, Counter()
     for number in range(1000):
@@ -118,7 +125,9 @@ def test_p_of_change_is_uniform():
 
 @pytest.mark.filterwarnings("error")
 def test_labels_without_meaning_are_predicted_as_by_chance():
-    """The interval of a probe covers the share of the classes, and that of the nearest neighbour its chance."""
+    """The interval of a probe covers the share of the classes, and that of the nearest neighbour
+    its chance.
+    """
     rng = np.random.default_rng(5)
     n_covered, n_near = 0, 0
     for number in range(200):

@@ -1,4 +1,6 @@
-"""Pictures of claims: marks of layers that do not differ, chance levels, dimension over scales, change over groups."""
+"""Pictures of claims: marks of layers that do not differ, chance levels, dimension over scales,
+change over groups.
+"""
 
 import json
 from collections.abc import Callable
@@ -22,7 +24,9 @@ pytestmark = pytest.mark.slow
 def result(
     metric: str, rows: list[dict[str, Any]], parameters: dict[str, Any] | None = None
 ) -> Table:
-    """Return rows as the result of a metric, with its columns, and null for those that a row does not give."""
+    """Return rows as the result of a metric, with its columns, and null for those that a row does
+    not give.
+    """
     declared = get_metric(metric)
     declared = declared.with_columns_for(declared.check(parameters or {}))
     settings = {parameter.name: parameter.default for parameter in declared.row_parameters}
@@ -41,10 +45,13 @@ def data_of(figure: Figure) -> list[dict[str, Any]]:
 def circles(figure: Figure) -> list[str]:
     """Return the filters of the marks that are circles round points."""
     return [
-        part["transform"][0]["filter"] for part in parts(figure.spec)
-        if isinstance(mark := part.get("mark"), dict) and mark.get("type") == "point"
-        and mark.get("filled") is False and mark.get("shape") is None
-    ]  # fmt: skip
+        part["transform"][0]["filter"]
+        for part in parts(figure.spec)
+        if isinstance(mark := part.get("mark"), dict)
+        and mark.get("type") == "point"
+        and mark.get("filled") is False
+        and mark.get("shape") is None
+    ]
 
 
 P_HOLM = [
@@ -60,11 +67,24 @@ def similarity(
     versus: str, space: str = "a.word.last", p_holm: tuple[float | None, ...] = tuple(P_HOLM)
 ) -> Any:
     return [
-        {"space": space, "layer": at, "layer_name": str(at), "dataset": "rg65", "spearman": 0.1 * at, "spearman_low": 0,
-         "spearman_high": 0.6, "n_common": 65, "p": p, "p_holm": p, "difference": None if p is None else -0.1,
-         "versus": None if p is None else versus, "best": at == 3, "variant": None}
+        {
+            "space": space,
+            "layer": at,
+            "layer_name": str(at),
+            "dataset": "rg65",
+            "spearman": 0.1 * at,
+            "spearman_low": 0,
+            "spearman_high": 0.6,
+            "n_common": 65,
+            "p": p,
+            "p_holm": p,
+            "difference": None if p is None else -0.1,
+            "versus": None if p is None else versus,
+            "best": at == 3,
+            "variant": None,
+        }
         for at, p in enumerate(p_holm)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize(
@@ -128,10 +148,20 @@ def test_marks_are_those_of_the_store_and_of_a_stored_result(make_store, tmp_pat
 
 def heat_map(over: str, calibrated: Callable[[int, int], float]) -> Table:
     rows = [
-        {"layer": a, "layer_name": str(a), "space_2": "a.word.last", "layer_2": b, "layer_name_2": str(b), "cka": 0.9,
-         "permutations": 2000, "over": over, "calibrated": calibrated(a, b)}
-        for a in range(13) for b in range(13)
-    ]  # fmt: skip
+        {
+            "layer": a,
+            "layer_name": str(a),
+            "space_2": "a.word.last",
+            "layer_2": b,
+            "layer_name_2": str(b),
+            "cka": 0.9,
+            "permutations": 2000,
+            "over": over,
+            "calibrated": calibrated(a, b),
+        }
+        for a in range(13)
+        for b in range(13)
+    ]
     return result("cka", rows, {"permutations": 2000})
 
 
@@ -161,9 +191,17 @@ def test_calibrated_goes_from_0_to_1_and_is_explained(over, words, width):
 
 def test_an_outline_is_explained():
     rows = [
-        {"layer": a, "layer_name": str(a), "space_2": "b.word.last", "layer_2": b, "layer_name_2": str(b), "cka": 0.9}
-        for a in range(3) for b in range(3)
-    ]  # fmt: skip
+        {
+            "layer": a,
+            "layer_name": str(a),
+            "space_2": "b.word.last",
+            "layer_2": b,
+            "layer_name_2": str(b),
+            "cka": 0.9,
+        }
+        for a in range(3)
+        for b in range(3)
+    ]
     assert "outlined: equal depth" in caption(result("cka", rows).plot())
 
 
@@ -186,19 +224,36 @@ def test_all_similarities_of_layers_can_be_drawn_calibrated(metric, make_store, 
 
 def test_a_directed_measure_says_which_layer_is_the_source():
     rows = [
-        {"layer": a, "layer_name": str(a), "space_2": other, "layer_2": b, "layer_name_2": str(b), "imbalance": 0.1}
-        for other in ("a.word.last", "b.word.last") for a in range(3) for b in range(3)
-    ]  # fmt: skip
+        {
+            "layer": a,
+            "layer_name": str(a),
+            "space_2": other,
+            "layer_2": b,
+            "layer_name_2": str(b),
+            "imbalance": 0.1,
+        }
+        for other in ("a.word.last", "b.word.last")
+        for a in range(3)
+        for b in range(3)
+    ]
     shown = texts(result("imbalance", rows).plot())
     assert {"from layer", "to layer", "from layer, a", "to layer, b"} <= {*shown}
 
 
 def gride(layers: int, **more: Any) -> Table:
     rows = [
-        {"layer": at, "layer_name": str(at), "estimator": "gride", "scale": 2**power, "dimension": 5.0 + at + power,
-         "standard_error": 0.5, **more}
-        for at in range(layers) for power in range(1, 7)
-    ]  # fmt: skip
+        {
+            "layer": at,
+            "layer_name": str(at),
+            "estimator": "gride",
+            "scale": 2**power,
+            "dimension": 5.0 + at + power,
+            "standard_error": 0.5,
+            **more,
+        }
+        for at in range(layers)
+        for power in range(1, 7)
+    ]
     return result("intrinsic-dimension", rows, {"estimator": "gride"})
 
 
@@ -276,12 +331,24 @@ def change(
     words: tuple[str, ...], groups: tuple[str, ...] = GROUPS, layers: int = 2, pairs: Any = pairwise
 ) -> Table:
     rows = [
-        {"space": "a.occurrence.last", "layer": at, "layer_name": str(at), "word": word, "group_1": before,
-         "group_2": after, "apd": 0.5, "within": 0.3, "apd_change": 0.1 * at + 0.01 * number, "prt": 0.2,
-         "p_holm": 0.05 if number else 0.01, "p": 0.01}
-        for at in range(layers) for before, after in pairs(groups)
+        {
+            "space": "a.occurrence.last",
+            "layer": at,
+            "layer_name": str(at),
+            "word": word,
+            "group_1": before,
+            "group_2": after,
+            "apd": 0.5,
+            "within": 0.3,
+            "apd_change": 0.1 * at + 0.01 * number,
+            "prt": 0.2,
+            "p_holm": 0.05 if number else 0.01,
+            "p": 0.01,
+        }
+        for at in range(layers)
+        for before, after in pairs(groups)
         for number, word in enumerate(words)
-    ]  # fmt: skip
+    ]
     return result("change", rows)
 
 
@@ -305,11 +372,17 @@ def test_change_of_a_few_words_is_drawn_over_the_groups(width):
     assert "dotted: mean distance within a group" in caption(baseline)
 
 
-@pytest.mark.parametrize("pairs", [
-    lambda groups: [*combinations(groups, 2)], lambda groups: [(group, groups[0]) for group in groups[1:]],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        lambda groups: [*combinations(groups, 2)],
+        lambda groups: [(group, groups[0]) for group in groups[1:]],
+    ],
+)
 def test_change_between_groups_without_an_order_is_a_strip_for_each_pair(pairs):
-    """All pairs of groups, or each with one: no curve joins them, and none is said to be the one before."""
+    """All pairs of groups, or each with one: no curve joins them, and none is said to be the one
+    before.
+    """
     figure = change(("bank", "dog"), pairs=pairs).plot()
     assert not faults(figure)
     assert "compared with the one before" not in " ".join(texts(figure))
@@ -341,10 +414,17 @@ def test_change_of_many_words_is_a_strip_for_each_pair_of_groups(groups):
 @pytest.mark.parametrize("width", ["80mm", "170mm"])
 def test_each_layer_has_its_items_by_score(width):
     rows = [
-        {"layer": at, "layer_name": str(at), "rank": rank, "item_id": 10 * at + rank, "text": f"word{at}{rank}",
-         "score": 1 - rank / 5}
-        for at in range(2) for rank in range(1, 6)
-    ]  # fmt: skip
+        {
+            "layer": at,
+            "layer_name": str(at),
+            "rank": rank,
+            "item_id": 10 * at + rank,
+            "text": f"word{at}{rank}",
+            "score": 1 - rank / 5,
+        }
+        for at in range(2)
+        for rank in range(1, 6)
+    ]
     figure = result("axis", rows).plot(width=width)
     assert not faults(figure)
     panels = [panel["data"]["values"] for panel in figure.spec["concat"]]
@@ -366,10 +446,19 @@ def test_a_layer_without_scores_has_no_panel():
 
 def test_accuracy_stands_beside_the_majority_and_the_control():
     rows = [
-        {"layer": at, "layer_name": str(at), "label": "pos", "accuracy": 0.8, "low": 0.7, "high": 0.9, "majority": 0.5,
-         "control_accuracy": 0.3, "best": at == 0}
+        {
+            "layer": at,
+            "layer_name": str(at),
+            "label": "pos",
+            "accuracy": 0.8,
+            "low": 0.7,
+            "high": 0.9,
+            "majority": 0.5,
+            "control_accuracy": 0.3,
+            "best": at == 0,
+        }
         for at in range(3)
-    ]  # fmt: skip
+    ]
     figure = result("probe", rows).plot()
     assert "95 % intervals · dotted: control task · dashed: largest class" in caption(figure)
     lines = [
@@ -390,8 +479,18 @@ def test_accuracy_stands_beside_the_majority_and_the_control():
 
 
 def test_the_distribution_of_effect_sizes_is_a_band():
-    rows = [{"layer": at, "layer_name": str(at), "q05": -1.0, "q95": 1.5, "median": 0.2, "ces": 0.3, "se": 0.1}
-            for at in range(2)]  # fmt: skip
+    rows = [
+        {
+            "layer": at,
+            "layer_name": str(at),
+            "q05": -1.0,
+            "q95": 1.5,
+            "median": 0.2,
+            "ces": 0.3,
+            "se": 0.1,
+        }
+        for at in range(2)
+    ]
     figure = result("ceat", rows).plot()
     assert [(row["median"], row["q05"], row["q95"]) for row in data_of(figure)] == [
         (0.2, -1.0, 1.5)

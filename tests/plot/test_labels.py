@@ -1,4 +1,6 @@
-"""Labels, colours and marks of spaces: words that tell them apart, and the same look wherever a model is drawn."""
+"""Labels, colours and marks of spaces: words that tell them apart, and the same look wherever a
+model is drawn.
+"""
 
 from itertools import combinations
 
@@ -13,16 +15,35 @@ from embstore.plot.axes import N_PLACES, palette_places
     ("spaces", "labels", "shared"),
     [
         (["minilm.word.last"], ["MiniLM, words, last token"], "MiniLM, words, last token"),
-        (["minilm.word.mean", "minilm.word.last"], ["mean of tokens", "last token"], "MiniLM, words"),
-        (["minilm.word.last", "minilm-untrained-0.word.last"], ["MiniLM", "MiniLM, untrained"], "words, last token"),
-        (["minilm-untrained-0.word.last", "minilm-untrained-1.word.last"],
-         ["MiniLM, untrained (seed 0)", "MiniLM, untrained (seed 1)"], "words, last token"),
-        (["pythia-1.4b.word.last", "gpt2-medium.word.last"], ["Pythia-1.4b", "GPT-2-medium"], "words, last token"),
-        (["gpt2.word.last.quick", "gpt2.word.last"], ["quick", "plain"], "GPT-2, words, last token"),
+        (
+            ["minilm.word.mean", "minilm.word.last"],
+            ["mean of tokens", "last token"],
+            "MiniLM, words",
+        ),
+        (
+            ["minilm.word.last", "minilm-untrained-0.word.last"],
+            ["MiniLM", "MiniLM, untrained"],
+            "words, last token",
+        ),
+        (
+            ["minilm-untrained-0.word.last", "minilm-untrained-1.word.last"],
+            ["MiniLM, untrained (seed 0)", "MiniLM, untrained (seed 1)"],
+            "words, last token",
+        ),
+        (
+            ["pythia-1.4b.word.last", "gpt2-medium.word.last"],
+            ["Pythia-1.4b", "GPT-2-medium"],
+            "words, last token",
+        ),
+        (
+            ["gpt2.word.last.quick", "gpt2.word.last"],
+            ["quick", "plain"],
+            "GPT-2, words, last token",
+        ),
         (["x.last.quick", "y.quick"], ["x.last.quick", "y.quick"], ""),
         (["a.b.c"], ["a.b.c"], "a.b.c"),
     ],
-)  # fmt: skip
+)
 def test_labels_are_the_parts_in_which_spaces_differ(spaces, labels, shared):
     assert space_labels(spaces) == (dict(zip(spaces, labels, strict=True)), shared)
 

@@ -1,4 +1,6 @@
-"""Figures for papers: exact widths, legible type, metadata, labels, colours, ranges, captions; and what is refused."""
+"""Figures for papers: exact widths, legible type, metadata, labels, colours, ranges, captions; and
+what is refused.
+"""
 
 import json
 import re
@@ -26,9 +28,18 @@ def rows_of(
     spaces: tuple[str, ...] = MODELS, n_layers: int = 4, **columns: Any
 ) -> list[dict[str, Any]]:
     return [
-        {"space": space, "layer": at, "layer_name": str(at), "n": 100, "reason": None, "score": 0.1 * at + 0.2 * where}
-        | columns for where, space in enumerate(spaces) for at in range(n_layers)
-    ]  # fmt: skip
+        {
+            "space": space,
+            "layer": at,
+            "layer_name": str(at),
+            "n": 100,
+            "reason": None,
+            "score": 0.1 * at + 0.2 * where,
+        }
+        | columns
+        for where, space in enumerate(spaces)
+        for at in range(n_layers)
+    ]
 
 
 def curves(spaces: tuple[str, ...] = MODELS, n_panels: int = 1) -> Table:
@@ -43,8 +54,9 @@ def curves(spaces: tuple[str, ...] = MODELS, n_panels: int = 1) -> Table:
 def heat_map(n_layers: int = 4) -> Table:
     rows = [
         row | {"space_2": row["space"], "layer_2": at, "layer_name_2": str(at)}
-        for row in rows_of(MODELS[:1], n_layers) for at in range(n_layers)
-    ]  # fmt: skip
+        for row in rows_of(MODELS[:1], n_layers)
+        for at in range(n_layers)
+    ]
     return table(
         rows,
         columns=list(rows[0]),
@@ -98,13 +110,22 @@ def test_files_are_exactly_as_wide_as_requested(drawn, width):
 BARS = Chart("bars", ("parts",), "share")
 STRIP = Chart("curves", ("score",), "Self-similarity", items="word")
 DRAWN = [
-    curves(), heat_map(), table(rows_of(parts=[0.4, 0.2]), columns=[*rows_of()[0], "parts"], chart=BARS),
+    curves(),
+    heat_map(),
+    table(rows_of(parts=[0.4, 0.2]), columns=[*rows_of()[0], "parts"], chart=BARS),
     table(rows_of(word="a") + rows_of(word="b"), columns=[*rows_of()[0], "word"], chart=STRIP),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize("names", [[*map(str, range(7)), "output"], [*map(str, range(12)), "raw", "normed"],
-                                   [*map(str, range(24))], ["0", "11", "12"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "names",
+    [
+        [*map(str, range(7)), "output"],
+        [*map(str, range(12)), "raw", "normed"],
+        [*map(str, range(24))],
+        ["0", "11", "12"],
+    ],
+)
 @pytest.mark.parametrize("drawn", [curves(MODELS[:1]), heat_map()])
 def test_the_first_and_the_last_layer_are_labelled(drawn, names):
     pairs = [
@@ -112,8 +133,16 @@ def test_the_first_and_the_last_layer_are_labelled(drawn, names):
         for at in range(len(names))
         for other in range(len(names) if "layer_2" in drawn.columns else 1)
     ]
-    rows = [{**drawn.rows[0], "layer": at, "layer_name": names[at], "layer_2": other, "layer_name_2": names[other]}
-            for at, other in pairs]  # fmt: skip
+    rows = [
+        {
+            **drawn.rows[0],
+            "layer": at,
+            "layer_name": names[at],
+            "layer_2": other,
+            "layer_name_2": names[other],
+        }
+        for at, other in pairs
+    ]
     figure = table(rows, columns=drawn.columns, chart=drawn.chart).plot(width="80mm")
     assert {names[0], names[-1]} <= {*texts(figure)}
     assert not faults(figure)
@@ -147,8 +176,10 @@ def test_the_panels_and_not_a_margin_fill_the_width():
 def test_on_paper_nothing_lies_behind_a_figure():
     assert 'fill="white"' not in curves().plot().to_svg()
     assert 'fill="white"' in curves().plot(style="screen").to_svg()
-    sizes = [max(map(float, re.findall(r'font-size="([\d.]+)px"', curves().plot(style=style).to_svg())))
-             for style in ("paper", "screen")]  # fmt: skip
+    sizes = [
+        max(map(float, re.findall(r'font-size="([\d.]+)px"', curves().plot(style=style).to_svg())))
+        for style in ("paper", "screen")
+    ]
     assert sizes[0] < sizes[1]
 
 
@@ -225,9 +256,14 @@ def test_a_model_looks_the_same_beside_others():
 
 def test_labels_titles_range_caption_and_colours_are_as_requested():
     figure = curves().plot(
-        labels={MODELS[1]: "Random"}, x_label="block", y_label="Spearman", range=(0, 0.5), caption="Ours", title="",
+        labels={MODELS[1]: "Random"},
+        x_label="block",
+        y_label="Spearman",
+        range=(0, 0.5),
+        caption="Ours",
+        title="",
         colours=["#123456", "#E69F00"],
-    )  # fmt: skip
+    )
     shown = texts(figure)
     assert {"MiniLM", "Random", "block", "Spearman", "Ours", "0.5"} <= {*shown}
     assert not {"layer", "0.6", "agreement"} & {*shown}

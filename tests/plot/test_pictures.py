@@ -1,4 +1,6 @@
-"""Pictures of results: what they show equals the table, no text overlaps or is cut, and files have the same bytes."""
+"""Pictures of results: what they show equals the table, no text overlaps or is cut, and files have
+the same bytes.
+"""
 
 import importlib.resources
 import json
@@ -50,7 +52,9 @@ def rows_of(
     layers: tuple[str, ...] = ("0", "1", "2", "3"),
     **columns: Any,
 ) -> list[dict[str, Any]]:
-    """Return rows of spaces and layers; a column is a value or a function of the space's and the layer's positions."""
+    """Return rows of spaces and layers; a column is a value or a function of the space's and the
+    layer's positions.
+    """
     return [
         {
             "space": space,
@@ -189,11 +193,19 @@ def test_words_stand_in_a_strip_highest_first(n_words, width):
 @pytest.mark.parametrize("width", SIZES)
 def test_drift_has_a_curve_for_each_item(width):
     rows = [
-        row | {"space_2": row["space"], "layer_2": row["layer"], "layer_name_2": row["layer_name"], "text": text,
-               "overlap": number / 10,
-               "k": 10, "turnover": 0.1}
-        for number, text in enumerate(["dog", "bank", "light"]) for row in rows_of()
-    ]  # fmt: skip
+        row
+        | {
+            "space_2": row["space"],
+            "layer_2": row["layer"],
+            "layer_name_2": row["layer_name"],
+            "text": text,
+            "overlap": number / 10,
+            "k": 10,
+            "turnover": 0.1,
+        }
+        for number, text in enumerate(["dog", "bank", "light"])
+        for row in rows_of()
+    ]
     figure = result(rows, DRIFT).plot(width=width)
     assert not faults(figure)
     assert {"dog", "bank", "light", "layer, compared with the one before"} <= {*texts(figure)}
@@ -225,10 +237,21 @@ def test_overlapping_and_cut_texts_are_found():
 
 def test_specifications_are_valid_and_rendered_bytes_are_stable(vega_lite):
     spaces = ("a.word.last", "b.word.last")
-    curves = result(rows_of(spaces, score=lambda a, b: 0.1 * a + 0.05 * b, low=0.0, high=0.9, best=lambda _, b: b == 3),
-                    Chart("curves", ("score",), "s", intervals=(("score", ("low", "high")),), best="best"))  # fmt: skip
-    matrix_rows = [row | {"space_2": "b.word.last", "layer_2": at, "layer_name_2": str(at)}
-                   for row in rows_of(score=0.5) for at in range(3)]  # fmt: skip
+    curves = result(
+        rows_of(
+            spaces,
+            score=lambda a, b: 0.1 * a + 0.05 * b,
+            low=0.0,
+            high=0.9,
+            best=lambda _, b: b == 3,
+        ),
+        Chart("curves", ("score",), "s", intervals=(("score", ("low", "high")),), best="best"),
+    )
+    matrix_rows = [
+        row | {"space_2": "b.word.last", "layer_2": at, "layer_name_2": str(at)}
+        for row in rows_of(score=0.5)
+        for at in range(3)
+    ]
     matrix = result(matrix_rows, Chart("heat map", ("score",), "cka"))
     bars = result(rows_of(shares=[0.5, -0.1]), Chart("bars", ("shares",), "spectrum"))
     for figure in (
@@ -317,20 +340,31 @@ def test_options_that_do_not_exist_are_refused():
 
 
 def test_a_stored_result_is_recognised_by_its_columns(tmp_path):
-    row = {"space": "a.word.last", "layer": 0, "layer_name": "0", "n": 5, "anisotropy": 0.25, "std": None, "n_zero": 0,
-           "reason": None, "variant": "raw"}  # fmt: skip
+    row = {
+        "space": "a.word.last",
+        "layer": 0,
+        "layer_name": "0",
+        "n": 5,
+        "anisotropy": 0.25,
+        "std": None,
+        "n_zero": 0,
+        "reason": None,
+        "variant": "raw",
+    }
     path = tmp_path / "result.json"
     path.write_text(json.dumps([row]))
     assert read_result(path).chart == read_result(path, "anisotropy").chart
     path.write_text(f"{json.dumps(row)}\n{json.dumps(row)}\n")
     assert len(read_result(path)) == 2
     for text, message in {
-        "{": "is not JSON", "[1]": "list of rows with the same columns", "[]": "list of rows",
+        "{": "is not JSON",
+        "[1]": "list of rows with the same columns",
+        "[]": "list of rows",
         json.dumps([row | {"layer": "x"}]): "row 1: layer must be a whole number, not 'x'",
         json.dumps([row | {"layer_name": None}]): "row 1: layer_name must be text",
         '[{"a": 1}]': "has no column space, .* Write one: embstore query METRIC",
         json.dumps([row | {"anisotropy": "x"}]): "anisotropy .* number",
-    }.items():  # fmt: skip
+    }.items():
         path.write_text(text)
         with pytest.raises(UsageError, match=message):
             read_result(path)

@@ -1,4 +1,6 @@
-"""Pictures over training steps: a curve for each layer, at the steps and with the values of the table."""
+"""Pictures over training steps: a curve for each layer, at the steps and with the values of the
+table.
+"""
 
 import json
 from collections.abc import Sequence
@@ -25,11 +27,20 @@ def rows_of(
     return [
         {
             "space": f"{run}.step{step}.word.last" if step is not None else f"{run}.word.last",
-            "revision": None if step is None else f"step{step}", "step": step, "layer": at, "layer_name": name,
-            "n": 50, "reason": None, "score": at + 1 / (2 + (step or 0)), "dataset": "rg65", "best": at == 1,
+            "revision": None if step is None else f"step{step}",
+            "step": step,
+            "layer": at,
+            "layer_name": name,
+            "n": 50,
+            "reason": None,
+            "score": at + 1 / (2 + (step or 0)),
+            "dataset": "rg65",
+            "best": at == 1,
         }
-        for run in runs for step in steps for at, name in enumerate(layers)
-    ]  # fmt: skip
+        for run in runs
+        for step in steps
+        for at, name in enumerate(layers)
+    ]
 
 
 def result(rows: list[dict[str, Any]], chart: Chart = CURVES) -> Table:
@@ -78,10 +89,20 @@ def test_spaces_without_a_step_are_named():
 
 def test_layers_are_compared_with_the_same_one_of_another_space():
     rows = [
-        {**row, "space_2": "pythia.step143000.word.last", "revision_2": "step143000", "step_2": 143_000,
-         "layer_2": at, "layer_name_2": name, "cka": row["score"] / 9, "variant": "unbiased"}
-        for row in rows_of() for at, name in enumerate(("0", "1", "raw")) if row["step"] != 143_000
-    ]  # fmt: skip
+        {
+            **row,
+            "space_2": "pythia.step143000.word.last",
+            "revision_2": "step143000",
+            "step_2": 143_000,
+            "layer_2": at,
+            "layer_name_2": name,
+            "cka": row["score"] / 9,
+            "variant": "unbiased",
+        }
+        for row in rows_of()
+        for at, name in enumerate(("0", "1", "raw"))
+        if row["step"] != 143_000
+    ]
     figure = result(rows, PAIRS).plot(x="step")
     expected = {
         (row["step"], row["cka"]) for row in rows if row["layer_name"] == row["layer_name_2"]
@@ -95,10 +116,19 @@ def test_layers_are_compared_with_the_same_one_of_another_space():
 
 def test_items_and_pairs_of_layers_name_the_curves():
     rows = [
-        row | {"text": word, "layer_2": row["layer"] + 1, "layer_name_2": str(row["layer"] + 1), "overlap": 0.5,
-               "turnover": 0.1, "k": 10, "space_2": row["space"]}
-        for row in rows_of(layers=("0", "1")) for word in ("dog", "cat")
-    ]  # fmt: skip
+        row
+        | {
+            "text": word,
+            "layer_2": row["layer"] + 1,
+            "layer_name_2": str(row["layer"] + 1),
+            "overlap": 0.5,
+            "turnover": 0.1,
+            "k": 10,
+            "space_2": row["space"],
+        }
+        for row in rows_of(layers=("0", "1"))
+        for word in ("dog", "cat")
+    ]
     figure = result(rows, DRIFT).plot(x="step")
     curves = {row["curve"] for row in drawn_rows(figure, "place")}
     assert curves == {

@@ -9,7 +9,9 @@ from synthetic import synthetic_store
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A store of words in two models, of sentences and of occurrences, with datasets; tests take a copy."""
+    """A store of words in two models, of sentences and of occurrences, with datasets; tests take a
+    copy.
+    """
     root = prepare(
         tmp_path_factory.mktemp("prepared") / "store", n_blocks=2, top_form="normed"
     ).root

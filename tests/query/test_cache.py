@@ -94,8 +94,13 @@ def test_the_summaries_answers_are_not_kept(root):
 def test_one_layer_more_is_one_layer_to_compute(root, computed):
     alone = ask(root, "isoscore", spaces="toy.word.last", layers="1,2")
     more = ask(root, "isoscore", spaces=["toy.word.last", "other.word.last"], layers="0-2")
-    assert computed == [("toy.word.last", 1), ("toy.word.last", 2), ("other.word.last", 0), ("other.word.last", 1),
-                        ("toy.word.last", 0)]  # fmt: skip
+    assert computed == [
+        ("toy.word.last", 1),
+        ("toy.word.last", 2),
+        ("other.word.last", 0),
+        ("other.word.last", 1),
+        ("toy.word.last", 0),
+    ]
     assert [row for row in more.to_pylist() if row["space"] == "toy.word.last"][
         1:
     ] == alone.to_pylist()
@@ -314,9 +319,14 @@ def test_words_that_come_from_no_file_are_not_kept(root, monkeypatch):
 
 @pytest.mark.parametrize(
     "where",
-    ["random() < 0.5", "year(current_date) > 2000", "NOW() IS NOT NULL",
-     "item_id IN (SELECT item_id FROM items USING SAMPLE 20)", "text != E'\\'' AND random() < 0.5 AND text != ''"],
-)  # fmt: skip
+    [
+        "random() < 0.5",
+        "year(current_date) > 2000",
+        "NOW() IS NOT NULL",
+        "item_id IN (SELECT item_id FROM items USING SAMPLE 20)",
+        "text != E'\\'' AND random() < 0.5 AND text != ''",
+    ],
+)
 def test_a_selection_that_changes_is_computed_each_time(root, computed, where):
     question = {"where": where, "spaces": "toy.word.last", "layers": 1}
     for _ in range(2):
@@ -539,12 +549,14 @@ def test_which_answers_are_stored_is_told_before_they_are_asked_for(root, comput
         "3 would be computed: other.word.last layer 0; toy.word.last layers 0, 2"
     )
     assert state.to_dict() == {
-        "n_answers": 5, "n_stored": 2, "refused": None,
+        "n_answers": 5,
+        "n_stored": 2,
+        "refused": None,
         "to_compute": [
             {"space": "other.word.last", "space_2": None, "layers": ["0"]},
             {"space": "toy.word.last", "space_2": None, "layers": ["0", "2"]},
         ],
-    }  # fmt: skip
+    }
     assert str(store.cache_state("isoscore", unit="word", layers=1)) == "all 2 answers are stored"
     assert (
         str(store.cache_state("isoscore", spaces="toy.word.last", layers=1))

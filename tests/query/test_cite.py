@@ -169,9 +169,10 @@ def test_what_is_known_of_checkpoints_is_cited():
         "\n\n".join(citing._cite_card(replace(card, checkpoint="openai/clip-vit-base-patch32"))[0])
     )
     assert entries["checkpoint-openai-clip-vit-base-patch32"] == {
-        "title": "openai/clip-vit-base-patch32", "url": "https://huggingface.co/openai/clip-vit-base-patch32",
+        "title": "openai/clip-vit-base-patch32",
+        "url": "https://huggingface.co/openai/clip-vit-base-patch32",
         "note": "Revision abc",
-    }  # fmt: skip
+    }
     assert "radford2021" in entries
     hostile = replace(card, checkpoint="a}{_%\\end\x1b[2J", revision=None)
     [text], [note] = citing._cite_card(hostile)
@@ -182,8 +183,9 @@ def test_what_is_known_of_checkpoints_is_cited():
 
 def test_a_table_of_a_users_own_has_no_reference():
     assert citing._cite_dataset("mine") == (
-        [], ["mine: no reference is known for this dataset, which is a table of a user's own."]
-    )  # fmt: skip
+        [],
+        ["mine: no reference is known for this dataset, which is a table of a user's own."],
+    )
 
 
 def test_a_metric_of_another_package(monkeypatch):

@@ -1,4 +1,6 @@
-"""Neighbours of sums and differences of words, and of given vectors, against gensim and brute force."""
+"""Neighbours of sums and differences of words, and of given vectors, against gensim and brute
+force.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -55,17 +57,24 @@ words = st.lists(st.integers(0, 299), max_size=4)
 
 @settings(deadline=None, max_examples=25)
 @given(
-    positive=words, negative=words, k=st.integers(1, 40), method=st.sampled_from(["3cosadd", "3cosmul"]),
+    positive=words,
+    negative=words,
+    k=st.integers(1, 40),
+    method=st.sampled_from(["3cosadd", "3cosmul"]),
     filtered=st.booleans(),
-)  # fmt: skip
+)
 @pytest.mark.slow
 def test_combinations_are_brute_force(made, positive, negative, k, method, filtered):
     if sorted(positive) == sorted(negative):
         return
     found = made.store.neighbours(
-        positive=[f"text{i}" for i in positive], negative=[f"text{i}" for i in negative], method=method, layers=LAYER,
-        k=k, where="text LIKE '%7%'" if filtered else None,
-    )  # fmt: skip
+        positive=[f"text{i}" for i in positive],
+        negative=[f"text{i}" for i in negative],
+        method=method,
+        layers=LAYER,
+        k=k,
+        where="text LIKE '%7%'" if filtered else None,
+    )
     right = scores(made.layer(LAYER), positive, negative, method)
     allowed = [
         i for i in range(300) if i not in positive + negative and (not filtered or "7" in str(i))
@@ -87,8 +96,9 @@ def test_combinations_are_those_of_gensim(made, positive, negative, method):
     keyed = pytest.importorskip("gensim.models").KeyedVectors(16)
     keyed.add_vectors(made.texts, made.layer(LAYER))
     signed: dict[str, Any] = {
-        "positive": [f"text{i}" for i in positive], "negative": [f"text{i}" for i in negative]
-    }  # fmt: skip
+        "positive": [f"text{i}" for i in positive],
+        "negative": [f"text{i}" for i in negative],
+    }
     if method == "3cosmul" and not positive:
         pytest.skip("gensim refuses this")
     theirs = (keyed.most_similar if method == "3cosadd" else keyed.most_similar_cosmul)(
@@ -104,7 +114,8 @@ def test_combinations_are_those_of_gensim(made, positive, negative, method):
 @pytest.mark.parametrize("where", [None, "text LIKE '%7%'"])
 def test_an_index_gives_what_a_scan_gives(made, indexed, kind, where):
     call: dict[str, Any] = {
-        "positive": ["text1", "text2"], "negative": ["text77"], "layers": LAYER, "k": 12, "where": where
+        "positive": ["text1", "text2"], "negative": ["text77"], "layers": LAYER, "k": 12,
+        "where": where
     }  # fmt: skip
     scan, found = made.store.neighbours(**call), indexed[kind].store.neighbours(**call)
     assert indexed[kind].store.neighbours(**call, exact=True).to_pylist() == scan.to_pylist()

@@ -1,4 +1,6 @@
-"""Spaces that are measured over the same items, and what results say of the items that they are over."""
+"""Spaces that are measured over the same items, and what results say of the items that they are
+over.
+"""
 
 from typing import Any
 
@@ -17,7 +19,9 @@ TEXTS = [f"text{number}" for number in range(30)]
 
 @pytest.fixture
 def store(make_store):
-    """Two spaces of 30 and 20 words, of which 15 are in both, with a dataset of pairs and a space of sentences."""
+    """Two spaces of 30 and 20 words, of which 15 are in both, with a dataset of pairs and a space
+    of sentences.
+    """
     first = make_store(texts=TEXTS, index=False)
     make_store(
         texts=[*TEXTS[15:], *(f"own{number}" for number in range(5))],
@@ -31,7 +35,8 @@ def store(make_store):
 
 
 ASKED: list[tuple[str, dict[str, Any]]] = [
-    ("anisotropy", {}), ("hubness", {"k": 3, "transforms": "center"}), ("cka", {"sample": 12, "seed": 3}),
+    ("anisotropy", {}), ("hubness", {"k": 3, "transforms": "center"}), ("cka", {"sample": 12,
+    "seed": 3}),
     ("similarity", {"resamples": 0}), ("isoscore", {"where": "length(text) = 6"}),
 ]  # fmt: skip
 

@@ -95,8 +95,10 @@ def test_a_cosine_that_is_undefined_is_null_with_its_reason(tmp_path):
     made = synthetic_store(tmp_path, texts=["a", "b", "c"], vectors=x, n_blocks=1, top_form=None)
     found = made.store.cosine(["a", "b", "c"], layers=1)
     assert [(row["cosine"], row["reason"]) for row in found] == [
-        (None, "the vector of 'a' is zero"), (None, "the vector of 'a' is zero"), (1.0, None)
-    ]  # fmt: skip
+        (None, "the vector of 'a' is zero"),
+        (None, "the vector of 'a' is zero"),
+        (1.0, None),
+    ]
     assert found.notes == ("toy.word.last layer 1: the vector of 'a' is zero.",)
     dropped = made.store.cosine(["b", "c"], layers=1, transforms="drop:9")
     assert dropped["cosine"] == [None]
@@ -123,9 +125,12 @@ def test_occurrences_are_marked(tmp_path):
 def test_texts_that_are_not_stored_are_encoded_on_request(made):
     vectors = {layer.id: made.layer(layer.id)[3] for layer in made.card.layers}
     table = cosines(
-        made.store.catalog, parse_queries(["text3", "new"], []), SpaceFilter(spaces=made.space), "all",
+        made.store.catalog,
+        parse_queries(["text3", "new"], []),
+        SpaceFilter(spaces=made.space),
+        "all",
         lambda card, item: vectors,
-    )  # fmt: skip
+    )
     assert table["cosine"] == [1.0] * 5
 
 

@@ -98,9 +98,9 @@ def test_a_score_that_is_missing_in_a_foreign_file_is_no_zero(make_store):
     made = make_store(n=30, index=False)
     first, second, scores = write_pairs(made)
     columns = {"item_id": ids(first), "text": first, "item_id_2": ids(second), "text_2": second}
-    write_dataset(made.files, "rg65", "word pairs", Unit.WORD, {
-        **columns, "score": [None, *scores[1:]],
-    })  # fmt: skip
+    write_dataset(
+        made.files, "rg65", "word pairs", Unit.WORD, {**columns, "score": [None, *scores[1:]]}
+    )
     for row in made.store.query("similarity"):
         assert (row["n"], row["total"]) == (59, 60)
         right = cosines(made, row["layer"], first[1:], second[1:])
@@ -119,9 +119,13 @@ def test_all_datasets_of_the_unit_are_asked_if_none_is_named(make_store):
     write_lexicon(made, made.texts)
     table = made.store.query("similarity", layers="0,1")
     assert [(row["unit"], row["layer"], row["dataset"]) for row in table] == [
-        ("sentence", 0, "stsb"), ("sentence", 1, "stsb"),
-        ("word", 0, "rg65"), ("word", 0, "wordsim353"), ("word", 1, "rg65"), ("word", 1, "wordsim353"),
-    ]  # fmt: skip
+        ("sentence", 0, "stsb"),
+        ("sentence", 1, "stsb"),
+        ("word", 0, "rg65"),
+        ("word", 0, "wordsim353"),
+        ("word", 1, "rg65"),
+        ("word", 1, "wordsim353"),
+    ]
     assert len([row for row in table if row["best"]]) == 3
     only = made.store.query(
         "similarity", dataset=["wordsim353", "wordsim353"], layers="0", unit="word"
@@ -247,9 +251,12 @@ def test_all_missing_texts_can_be_listed(make_store, tmp_path):
         (source, space) for source, space in zip(every["source"], every["space"], strict=True)
     ]
     assert {single: counts.count(single) for single in counts} == {
-        ("rg65", "few.word.last"): 45, ("rg65", "toy.word.last"): 20, ("stsb", "toy.sentence.last"): 1,
-        ("bellezza", "few.word.last"): 26, ("bellezza", "toy.word.last"): 1,
-    }  # fmt: skip
+        ("rg65", "few.word.last"): 45,
+        ("rg65", "toy.word.last"): 20,
+        ("stsb", "toy.sentence.last"): 1,
+        ("bellezza", "few.word.last"): 26,
+        ("bellezza", "toy.word.last"): 1,
+    }
     file = tmp_path / "words.txt"
     file.write_text("text1\nmore\n", "utf-8")
     assert store.missing(str(file), models="toy")["space"] == ["toy.sentence.last", "toy.word.last"]
@@ -348,7 +355,8 @@ def test_a_layer_without_vectors_has_the_rows_and_counts_of_others(make_store):
     ab = {name: sets[name] for name in "ab"}
     attributes = {"pleasant": sets["a"], "unpleasant": sets["b"]}
     request = {
-        "similarity": ({}, 60), "alignment": ({"min_score": 0}, 60), "valnorm": (attributes, 30), "weat": (sets, 20),
+        "similarity": ({}, 60), "alignment": ({"min_score": 0}, 60), "valnorm": (attributes, 30),
+        "weat": (sets, 20),
         "sc-weat": ({"word": ["text1", "text2"], **ab}, 10),
     }  # fmt: skip
     for metric, (more, total) in request.items():

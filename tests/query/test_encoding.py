@@ -1,4 +1,6 @@
-"""Arrays of texts: encoded by the checkpoint of a space, or stored and in the order in which they are named."""
+"""Arrays of texts: encoded by the checkpoint of a space, or stored and in the order in which they
+are named.
+"""
 
 import numpy as np
 import pytest
@@ -31,7 +33,8 @@ def store(tmp_path_factory, checkpoint):
 
 
 SPACES = [
-    ("tiny.word.last", WORDS), ("tiny.word.mean", WORDS), ("tiny.sentence.mean", ["The sea.", "A dog sleeps."]),
+    ("tiny.word.last", WORDS), ("tiny.word.mean", WORDS), ("tiny.sentence.mean", ["The sea.",
+    "A dog sleeps."]),
     ("tiny.occurrence.last", MARKED),
 ]  # fmt: skip
 

@@ -43,7 +43,9 @@ def frame_of(made: Synthetic) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A store with two columns, the columns in pandas, and for each part of speech a store of its items alone."""
+    """A store with two columns, the columns in pandas, and for each part of speech a store of its
+    items alone.
+    """
     folder = tmp_path_factory.mktemp("groups")
     whole = synthetic_store(folder / "whole", n=N, n_blocks=1, index=False)
     frame = frame_of(whole)
@@ -58,7 +60,7 @@ def made(tmp_path_factory):
         root = folder / f"part-{key}"
         parts[key] = synthetic_store(
             root, texts=texts, vectors=whole.vectors[:, kept], n_blocks=1, index=False
-        ).store  # fmt: skip
+        ).store
     return whole, frame, parts
 
 
@@ -290,15 +292,36 @@ def test_columns_and_intervals_that_cannot_be(make_store):
     made = make_store(n=MAX_GROUPS + 1, dim=2, n_blocks=0, index=False)
     write_columns(made, {"freq": [*range(MAX_GROUPS + 1)], "pos": ["X"] * (MAX_GROUPS + 1)})
     for error, message, options in [
-        (UnknownNameError, r"unknown column of toy\.word\.last 'frek'\. Did you mean 'freq'.*--keep", {"by": "frek"}),
-        (QueryError, r"freq has 1,001 values, and 1,000 groups are the most\. Cut it into intervals: bins=10",
-         {"by": "freq"}),
-        (QueryError, r"text has 1,001 values.* Keep some of the items: where=\"SQL\"", {"by": "text"}),
-        (UsageError, r"bins= is for columns of numbers, and 'pos' has text", {"by": "pos", "bins": 3}),
+        (
+            UnknownNameError,
+            r"unknown column of toy\.word\.last 'frek'\. Did you mean 'freq'.*--keep",
+            {"by": "frek"},
+        ),
+        (
+            QueryError,
+            (
+                r"freq has 1,001 values, and 1,000 groups are the most\. Cut it into intervals:"
+                r" bins=10"
+            ),
+            {"by": "freq"},
+        ),
+        (
+            QueryError,
+            r"text has 1,001 values.* Keep some of the items: where=\"SQL\"",
+            {"by": "text"},
+        ),
+        (
+            UsageError,
+            r"bins= is for columns of numbers, and 'pos' has text",
+            {"by": "pos", "bins": 3},
+        ),
         (UsageError, r"Name it: by=\"COLUMN\"", {"bins": 3}),
-        *((UsageError, r"bins must be a number from 1 to 1,000", {"by": "freq", "bins": bins})
-          for bins in (0, "x", "3,2", [1, 1], "1", [5], 1001, "1,2,nan") if bins != "1"),
-    ]:  # fmt: skip
+        *(
+            (UsageError, r"bins must be a number from 1 to 1,000", {"by": "freq", "bins": bins})
+            for bins in (0, "x", "3,2", [1, 1], "1", [5], 1001, "1,2,nan")
+            if bins != "1"
+        ),
+    ]:
         with pytest.raises(error, match=message):
             made.store.query("norms", **options)
     for metric in ("similarity", "valnorm", "weat", "sc-weat"):

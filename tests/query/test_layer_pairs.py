@@ -294,7 +294,9 @@ def test_memory_does_not_grow_with_the_number_of_items(make_store, monkeypatch):
 
 
 def test_ties_at_the_last_place_are_counted(make_store):
-    """Words of one vector, as an uncased checkpoint has them: which of them count is decided by their ids."""
+    """Words of one vector, as an uncased checkpoint has them: which of them count is decided by
+    their ids.
+    """
     vectors = np.random.default_rng(0).normal(size=(3, 20, 4))
     vectors[0, :5] = vectors[0, 0]
     vectors[1, 3:7] = vectors[1, 3]

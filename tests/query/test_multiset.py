@@ -41,8 +41,11 @@ def test_zero_vectors_and_lists_of_nothing(make_store):
     made = make_store(n=6, dim=4, n_blocks=0, top_form=None, vectors=vectors, index=False)
     catalog, layers = made.store.catalog, made.card.layers.members
     for rows, n, value, reason in (
-        ([], 0, None, TOO_FEW), ([2, 2, 2], 0, None, TOO_FEW), ([1, 2], 1, None, TOO_FEW), ([1, 1, 2], 2, 1.0, None),
-    ):  # fmt: skip
+        ([], 0, None, TOO_FEW),
+        ([2, 2, 2], 0, None, TOO_FEW),
+        ([1, 2], 1, None, TOO_FEW),
+        ([1, 1, 2], 2, 1.0, None),
+    ):
         [reading] = self_similarity(catalog, {made.space: made.ids[np.array(rows, int)]}, layers)
         assert (reading.n, reading.reason) == (n, reason)
         assert (

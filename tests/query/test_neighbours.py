@@ -251,7 +251,9 @@ def test_a_mark_needs_a_space_of_words_in_sentences(make_store):
 
 
 def test_a_text_that_is_no_unicode_is_not_stored_and_harms_nothing(make_store):
-    """What a shell passes on that is not UTF-8 has lone surrogates in it, which DuckDB does not take."""
+    """What a shell passes on that is not UTF-8 has lone surrogates in it, which DuckDB does not
+    take.
+    """
     make_store(texts=["bank", "river"])
     made = make_store(unit="occurrence", texts=SENTENCES)
     with pytest.raises(NotStoredError, match=r"is not in .*Nearest stored texts: 'bank'"):

@@ -1,4 +1,6 @@
-"""The neighbours of a text in a transformed space, against brute force on the transformed vectors."""
+"""The neighbours of a text in a transformed space, against brute force on the transformed
+vectors.
+"""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,6 @@
-"""Neighbours among the items that a filter keeps, from indexes of every kind, and --exact, against brute force."""
+"""Neighbours among the items that a filter keeps, from indexes of every kind, and --exact, against
+brute force.
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,6 @@
-"""Contextuality through a real store: which occurrences make a word or a sentence, and what is said of bad input."""
+"""Contextuality through a real store: which occurrences make a word or a sentence, and what is said
+of bad input.
+"""
 
 import math
 from collections import defaultdict
@@ -21,7 +23,8 @@ from embstore.storage.manifest import Change
 Make = Callable[..., Synthetic]
 
 SENTENCES = (
-    "The bank of the river", "a bank", "Bank, bank; the BANK", "the null of the naïve", "one", "the river, the Bank",
+    "The bank of the river", "a bank", "Bank, bank; the BANK", "the null of the naïve", "one",
+    "the river, the Bank",
     "A null is a null", "Naïve",
 )  # fmt: skip
 METRIC_NAMES = ("self-similarity", "intra-sentence", "mev")
@@ -51,14 +54,41 @@ def sentence(item: Any) -> str:
 @pytest.mark.parametrize(
     ("metric", "key", "value", "plain", "least", "parameters"),
     [
-        ("self-similarity", word, "self_similarity", mean_cosine, 2, {"per_word": True, "min_contexts": 2}),
-        ("self-similarity", folded, "self_similarity", mean_cosine, 3,
-         {"per_word": True, "min_contexts": 3, "fold_case": True}),
-        ("intra-sentence", sentence, "intra_sentence_similarity", plain_intra_sentence, 2, {"per_sentence": True}),
+        (
+            "self-similarity",
+            word,
+            "self_similarity",
+            mean_cosine,
+            2,
+            {"per_word": True, "min_contexts": 2},
+        ),
+        (
+            "self-similarity",
+            folded,
+            "self_similarity",
+            mean_cosine,
+            3,
+            {"per_word": True, "min_contexts": 3, "fold_case": True},
+        ),
+        (
+            "intra-sentence",
+            sentence,
+            "intra_sentence_similarity",
+            plain_intra_sentence,
+            2,
+            {"per_sentence": True},
+        ),
         ("mev", word, "mev", plain_mev, 1, {"per_word": True, "min_contexts": 1}),
-        ("mev", folded, "mev", plain_mev, 2, {"per_word": True, "min_contexts": 2, "fold_case": True}),
+        (
+            "mev",
+            folded,
+            "mev",
+            plain_mev,
+            2,
+            {"per_word": True, "min_contexts": 2, "fold_case": True},
+        ),
     ],
-)  # fmt: skip
+)
 def test_every_group_of_every_layer_is_what_the_items_say(
     make_store, dtype, metric, key, value, plain, least, parameters
 ):

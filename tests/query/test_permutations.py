@@ -1,4 +1,6 @@
-"""Similarities against shuffled items: as the package of the method's authors has them, and where nothing is alike."""
+"""Similarities against shuffled items: as the package of the method's authors has them, and where
+nothing is alike.
+"""
 
 from typing import Any
 
@@ -33,7 +35,9 @@ def layers():
 
 
 def test_the_authors_package_gives_the_same(layers):
-    """Their code in float32, for the same permutations: each pair of layers, and the highest of all."""
+    """Their code in float32, for the same permutations: each pair of layers, and the highest of
+    all.
+    """
     torch = pytest.importorskip("torch")
     theirs = pytest.importorskip("calibrated_similarity")
     left, right = layers
@@ -95,7 +99,9 @@ def test_p_of_a_cycle_is_uniform_if_nothing_is_alike():
 
 
 def test_shuffled_blocks_stay_whole():
-    """Blocks of equal size take each other's place, and others stay where they are; each item is there once."""
+    """Blocks of equal size take each other's place, and others stay where they are; each item is
+    there once.
+    """
     blocks = np.array([2, 0, 1, 0, 2, 1])
     members = {tuple(np.flatnonzero(blocks == block)) for block in range(3)}
     for order in draw_permutations(6, 20, 1, blocks):
@@ -131,7 +137,9 @@ OPTIONS: dict[str, dict[str, Any]] = {"overlap": {"k": 4}, "cknna": {"k": 4}}
     "metric", ["cka", "rsa", "overlap", "procrustes", "cknna", "imbalance", "predictivity"]
 )
 def test_each_similarity_is_held_against_shuffles(make_store, metric):
-    """A layer with itself is more alike than with all shuffles; two unrelated layers are not above the threshold."""
+    """A layer with itself is more alike than with all shuffles; two unrelated layers are not above
+    the threshold.
+    """
     made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     table = made.store.query(metric, permutations=19, **OPTIONS.get(metric, {}))
     own, other, back, last = table.rows
@@ -147,14 +155,17 @@ def test_each_similarity_is_held_against_shuffles(make_store, metric):
 
 PRINTED = {
     "cka": ["cka", "chance"], "rsa": ["rsa", "chance"], "overlap": ["overlap", "chance"],
-    "imbalance": ["imbalance", "chance"], "cknna": ["cknna", "shuffled"], "predictivity": ["r2", "shuffled"],
+    "imbalance": ["imbalance", "chance"], "cknna": ["cknna", "shuffled"], "predictivity": ["r2",
+    "shuffled"],
     "procrustes": ["procrustes", "similarity", "shuffled"],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("metric", [*PRINTED])
 def test_the_printed_table_has_value_chance_and_p_of_each_pair(make_store, metric):
-    """A row for each pair of layers, in 80 columns, with the numbers of the rows; a matrix without permutations."""
+    """A row for each pair of layers, in 80 columns, with the numbers of the rows; a matrix without
+    permutations.
+    """
     made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     table = made.store.query(metric, permutations=19, **OPTIONS.get(metric, {}))
     header, lines = table.layout()
@@ -182,7 +193,9 @@ def test_pairs_of_several_spaces_and_groups_are_printed_with_their_names(make_st
 
 
 def test_the_mean_of_the_shuffles_is_the_level_of_chance(make_store):
-    """Of unbiased CKA it is 0, and its mean over 2,000 shuffles is near that; of R² it is below 0."""
+    """Of unbiased CKA it is 0, and its mean over 2,000 shuffles is near that; of R² it is below
+    0.
+    """
     made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     rows = made.store.query("cka", permutations=2000).rows
     assert [row["shuffled"] for row in rows] == pytest.approx([0] * 4, abs=0.01)
@@ -257,9 +270,14 @@ SHUFFLED = ("n", "shuffled", "p", "threshold", "calibrated")
 
 @pytest.mark.parametrize(
     ("metric", "options"),
-    [("rsa", {}), ("rsa", {"correlation": "spearman"}), ("overlap", {"k": 4}), ("cknna", {"k": 4}),
-     ("imbalance", {"distance": "cosine"})],
-)  # fmt: skip
+    [
+        ("rsa", {}),
+        ("rsa", {"correlation": "spearman"}),
+        ("overlap", {"k": 4}),
+        ("cknna", {"k": 4}),
+        ("imbalance", {"distance": "cosine"}),
+    ],
+)
 def test_zero_vectors_of_another_layer_change_nothing_of_a_pair(make_store, metric, options):
     """Each pair of layers is of its own items, as in a query of these two alone."""
     x = np.random.default_rng(0).normal(size=(3, 24, 4)).astype(np.float32)

@@ -29,17 +29,26 @@ from embstore.base.errors import QueryError, UnknownNameError, UsageError
 def test_anisotropy_is_exact_after_any_builds(
     tmp_path_factory, seed, sizes, offset, dim, dtype, n_shards
 ):
-    """1 - pdist, averaged, of what is stored: to 1e-9, raw and centred, from summaries and from vectors."""
+    """1 - pdist, averaged, of what is stored: to 1e-9, raw and centred, from summaries and from
+    vectors.
+    """
     root = tmp_path_factory.mktemp("store")
     parts = []
     for number, size in enumerate(sizes):
         texts = [f"{number}.{place}" for place in range(size)]
         parts.append(
             synthetic_store(
-                root, texts=texts, dim=dim, n_blocks=1, offset=offset, seed=seed + number, dtype=dtype,
-                n_shards=n_shards, index=False,
+                root,
+                texts=texts,
+                dim=dim,
+                n_blocks=1,
+                offset=offset,
+                seed=seed + number,
+                dtype=dtype,
+                n_shards=n_shards,
+                index=False,
             )
-        )  # fmt: skip
+        )
     store, n = Store(root), sum(sizes)
     for variant in ("raw", "centred"):
         answers = [

@@ -17,10 +17,12 @@ from embstore.metrics.plugins import problems
 
 # Defaults that have another effect here, and what makes others effective.
 USED: Mapping[tuple[str, str], Any] = {
-    ("valnorm", "value"): "valence", ("spectrum", "k"): 6, ("intrinsic-dimension", "neighbours"): 20,
+    ("valnorm", "value"): "valence",
+    ("spectrum", "k"): 6,
+    ("intrinsic-dimension", "neighbours"): 20,
     ("rsa", "pairs"): None,
     **{(metric, "permutations"): 10_000 for metric in ("weat", "sc-weat")},
-}  # fmt: skip
+}
 # Of the first two no more are there.
 ANOTHER = {("spectrum", "k"): 3, ("rsa", "pairs"): 50, ("change", "against"): "rest"}
 # Names, which a type does not give.
@@ -32,9 +34,12 @@ TEXTS: Mapping[str, Any] = {
 }
 PYTHON = {"integer": int, "number": float, "string": str, "boolean": bool, "array of strings": list}
 ARROW = {
-    "integer": pyarrow.int64(), "number": pyarrow.float64(), "string": pyarrow.string(), "boolean": pyarrow.bool_(),
+    "integer": pyarrow.int64(),
+    "number": pyarrow.float64(),
+    "string": pyarrow.string(),
+    "boolean": pyarrow.bool_(),
     "array of strings": pyarrow.list_(pyarrow.string()),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +74,9 @@ def another(metric: str, parameter: Parameter) -> Any:
 
 
 def named_parameters(table: Table) -> set[tuple[str, str]]:
-    """Return the parameters and values that a note names, as in ``metric: k = 5, distance = cosine``."""
+    """Return the parameters and values that a note names, as in
+    ``metric: k = 5, distance = cosine``.
+    """
     listed = [note.partition(": ")[2] for note in table.notes if re.match(r"[a-z-]+: \w+ = ", note)]
     return {
         match for each in listed for match in re.findall(r"(\w+) = (.+?)(?=[,;] \w+ = |$)", each)
@@ -94,7 +101,9 @@ EVERY = [(metric.name, parameter) for metric in METRICS.values() for parameter i
     ("metric", "parameter"), EVERY, ids=lambda each: getattr(each, "name", each)
 )
 def test_rows_of_two_values_of_a_parameter_say_which(store, metric, parameter):
-    """Also where the metric has a column of that name, which the parameter fills (``std``, ``adjusted``, ``word``)."""
+    """Also where the metric has a column of that name, which the parameter fills (``std``,
+    ``adjusted``, ``word``).
+    """
     if not parameter.is_in_rows:
         assert parameter.is_input
         return

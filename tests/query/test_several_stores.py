@@ -44,10 +44,14 @@ def test_neighbours_say_their_store(both):
 def test_notes_name_the_store_unless_they_hold_for_all(both):
     notes = Stores(["a", "b"]).query("anisotropy", layers=0).notes
     assert {
-        "a: toy.word.last: n = 4", "b: toy.word.last: n = 5", "b: other.word.last: n = 9",
-        "b: The 2 spaces of words are not measured over the same: n is 5 to 9. To take what all of them have: "
-        "common=True",
-    } == {*notes}  # fmt: skip
+        "a: toy.word.last: n = 4",
+        "b: toy.word.last: n = 5",
+        "b: other.word.last: n = 9",
+        (
+            "b: The 2 spaces of words are not measured over the same: n is 5 to 9. To take what all"
+            " of them have: common=True"
+        ),
+    } == {*notes}
     html = Stores(["a", "b"]).query("anisotropy", layers=0)._repr_html_()
     assert "<p>b: other.word.last: n = 9</p>" in html
     assert "<th>b other.word.last</th>" in html

@@ -48,8 +48,8 @@ def test_they_are_those_of_a_search_for_each(make_store, searches, ties):
     with sharing_neighbours():
         found = ask(made)
     assert found == expected
-    # Per layer: hubness, overlap and drift together; the sample; 15 neighbours; and what is not by cosine or stored;
-    # each with one neighbour more, which shows ties.
+    # Per layer: hubness, overlap and drift together; the sample; 15 neighbours; and what is not by
+    # cosine or stored; each with one neighbour more, which shows ties.
     assert sorted(searches) == sorted(3 * [11, 11, 16, 11, 11])
 
 

@@ -1,4 +1,6 @@
-"""The parameters in a result are those that had an effect; those that another makes useless are refused."""
+"""The parameters in a result are those that had an effect; those that another makes useless are
+refused.
+"""
 
 import hashlib
 from typing import Any
@@ -28,23 +30,44 @@ USED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("spectrum", {"k": 50}, {"k": 8}),
     ("intrinsic-dimension", {}, {"discard": 0.1, "neighbours": None}),
     ("intrinsic-dimension", {"estimator": "gride"}, {"discard": None, "neighbours": 11}),
-    ("weat", {**SETS, "missing": "skip"}, {
-        "x": ["text0", "text1", "text2"], "y": ["text3", "text4"], "a": ["text5", "text6"], "b": ["text7", "text8"],
-        "exact": True, "permutations": None, "seed": None,
-    }),
-    ("sc-weat", {"word": "text1", **{name: SETS[name] for name in "ab"}, "missing": "skip"},
-     {"word": "text1", "a": ["text5", "text6"], "permutations": None}),
-    ("axis", {"positive": "text1,text2", "negative": ["text3"], "words": "text1,text5"},
-     {"positive": ["text1", "text2"], "negative": ["text3"], "n": 2}),
+    (
+        "weat",
+        {**SETS, "missing": "skip"},
+        {
+            "x": ["text0", "text1", "text2"],
+            "y": ["text3", "text4"],
+            "a": ["text5", "text6"],
+            "b": ["text7", "text8"],
+            "exact": True,
+            "permutations": None,
+            "seed": None,
+        },
+    ),
+    (
+        "sc-weat",
+        {"word": "text1", **{name: SETS[name] for name in "ab"}, "missing": "skip"},
+        {"word": "text1", "a": ["text5", "text6"], "permutations": None},
+    ),
+    (
+        "axis",
+        {"positive": "text1,text2", "negative": ["text3"], "words": "text1,text5"},
+        {"positive": ["text1", "text2"], "negative": ["text3"], "n": 2},
+    ),
     ("valnorm", PLEASANT, {"pleasant": ["text1", "text2"], "value": "valence"}),
-    ("valnorm", {**PLEASANT, "missing": "skip", "words": "text0,text1,text3,text9"},
-     {"pleasant": ["text1"], "unpleasant": ["text3"]}),
-    ("correlate", {"column": "freq", "value": "axis", "positive": ["text1"], "negative": ["text2"]},
-     {"positive": ["text1"]}),
+    (
+        "valnorm",
+        {**PLEASANT, "missing": "skip", "words": "text0,text1,text3,text9"},
+        {"pleasant": ["text1"], "unpleasant": ["text3"]},
+    ),
+    (
+        "correlate",
+        {"column": "freq", "value": "axis", "positive": ["text1"], "negative": ["text2"]},
+        {"positive": ["text1"]},
+    ),
     ("correlate", {"column": "freq"}, {"positive": None, "negative": None, "k": None}),
     ("predictivity", {}, {"grouped_by": "item"}),
     ("predictivity", {"group": "kind"}, {"grouped_by": "kind"}),
-]  # fmt: skip
+]
 
 
 @pytest.fixture

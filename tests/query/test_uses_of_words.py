@@ -1,4 +1,6 @@
-"""Change of words and CEAT through a store of occurrences, by brute force from the vectors that it gives."""
+"""Change of words and CEAT through a store of occurrences, by brute force from the vectors that it
+gives.
+"""
 
 from typing import Any
 
@@ -25,9 +27,15 @@ def made(make_store):
         unit="occurrence", texts=SENTENCES, dim=5, n_blocks=1, top_form=None, index=False
     )
     years = {"old": 1900, "new": 1950, "my": 2000}
-    write_columns(made, {"year": [
-        None if item.context.endswith("road") else years[item.context.split()[0]] for item in made.items
-    ]})  # fmt: skip
+    write_columns(
+        made,
+        {
+            "year": [
+                None if item.context.endswith("road") else years[item.context.split()[0]]
+                for item in made.items
+            ]
+        },
+    )
     return made
 
 
@@ -70,16 +78,19 @@ def test_too_few_permutations_for_the_tests_are_said(made):
 
 
 def test_senses_are_compared_in_all_pairs_and_what_is_left_out_is_named(made):
-    """The years as names have no order: 2000 is compared with 1900 too; words with few contexts are in a note."""
+    """The years as names have no order: 2000 is compared with 1900 too; words with few contexts are
+    in a note.
+    """
     names = {"old": "early", "new": "middle", "my": "late"}
     senses = [names[item.context.split()[0]] for item in made.items]
     write_columns(made, {"sense": senses})
     table = made.store.query("change", by="sense", min_contexts=3, permutations=0, layers="0,1")
     compared = {(row["word"], row["group_1"], row["group_2"]) for row in table.rows}
     assert compared == {
-        (word, *pair) for word in ("bank", "dog", "and", "by")
+        (word, *pair)
+        for word in ("bank", "dog", "and", "by")
         for pair in (("early", "late"), ("early", "middle"), ("late", "middle"))
-    }  # fmt: skip
+    }
     rare = ", ".join(sorted([*PLACES, "old", "new", "my"]))
     [note] = [note for note in table.notes if "compared with nothing" in note]
     assert note.startswith(
@@ -141,7 +152,9 @@ def test_ceat_is_that_of_the_selected_vectors(made):
 
 
 def test_vectors_of_occurrences_come_with_texts_and_columns(made):
-    """One column by its name, of part of the items, in the order of the ids; the built-in ones too."""
+    """One column by its name, of part of the items, in the order of the ids; the built-in ones
+    too.
+    """
     ids, texts, vectors, years, zipf = made.store.vectors(
         made.space, "top", "text IN ('bank', 'dog')", columns=["year", "zipf_frequency"]
     )
@@ -169,7 +182,9 @@ def test_folds_of_predictivity_keep_sentences_whole(made):
 
 
 def test_shuffles_of_occurrences_move_whole_sentences(made):
-    """Of one sentence there is nothing to shuffle; of all of them p is that of the default blocks."""
+    """Of one sentence there is nothing to shuffle; of all of them p is that of the default
+    blocks.
+    """
     query = made.store.query
     plain: Any = query("cka", permutations=39, cache=False)
     write_columns(made, {"each": [sorted(SENTENCES).index(item.context) for item in made.items]})

@@ -1,4 +1,6 @@
-"""``versus``: layers, spaces and the best layer compared on the same pairs and items, through a store."""
+"""``versus``: layers, spaces and the best layer compared on the same pairs and items, through a
+store.
+"""
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from embstore.base.errors import QueryError, UnknownNameError
 from embstore.metrics.numerics.differences import holm
 
 COLUMNS = [
-    "versus", "difference", "difference_low", "difference_high", "p", "p_holm", "best_share", "detectable", "n_common",
+    "versus", "difference", "difference_low", "difference_high", "p", "p_holm", "best_share",
+    "detectable", "n_common",
 ]  # fmt: skip
 
 
@@ -105,7 +108,9 @@ def test_shares_of_items(make_store):
 
 
 def test_differences_of_classifiers_have_errors_from_parts_of_the_items(make_store):
-    """Each layer against the best: p of the pair, and p_holm over all pairs, since the best is chosen among them."""
+    """Each layer against the best: p of the pair, and p_holm over all pairs, since the best is
+    chosen among them.
+    """
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(3, 80, 4)).astype(np.float32)
     codes = np.arange(80) % 2
@@ -126,8 +131,15 @@ def test_differences_of_classifiers_have_errors_from_parts_of_the_items(make_sto
         == -first["difference"][1]
         == pytest.approx(np.subtract(*best["accuracy"][:2]))
     )
-    assert all(low < value < high for low, value, high in zip(
-        first["difference_low"][1:], first["difference"][1:], first["difference_high"][1:], strict=True))  # fmt: skip
+    assert all(
+        low < value < high
+        for low, value, high in zip(
+            first["difference_low"][1:],
+            first["difference"][1:],
+            first["difference_high"][1:],
+            strict=True,
+        )
+    )
     assert not {"best_share", "differences"} & {*best.columns}
     notes = str(best.notes)
     assert "80 items that all have; errors from random halves of these (seed 0)." in notes

@@ -1,4 +1,6 @@
-"""Metrics and neighbours restricted to a list of words, against stores that have only these words, and brute force."""
+"""Metrics and neighbours restricted to a list of words, against stores that have only these words,
+and brute force.
+"""
 
 import json
 from typing import Any
@@ -38,7 +40,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
-    """A store of words with a dataset and a lexicon, and one that has only the listed words of it."""
+    """A store of words with a dataset and a lexicon, and one that has only the listed words of
+    it.
+    """
     folder = tmp_path_factory.mktemp("words")
     whole = synthetic_store(folder / "whole", texts=WORDS, n_blocks=1, index=False)
     kept = [whole.texts.index(word) for word in LISTED]

@@ -38,23 +38,27 @@ DOCUMENT: dict[str, Any] = {
     "models": ["one", "two"],
     "sources": [
         {"name": "words", "datasets": ["rg65", "big"], "quick": ["rg65"]},
-        {"name": "contexts", "datasets": ["stsb"], "quick_texts": 5, "per_text": 1, "replaceable": True},
+        {"name": "contexts", "datasets": ["stsb"], "quick_texts": 5, "per_text": 1,
+        "replaceable": True},
     ],
     "spaces": [
         {"name": "word.last", "source": "words", "unit": "word", "pooling": "last"},
         {
-            "name": "marked.last", "label": "with marks", "source": "words", "unit": "word", "pooling": "last",
+            "name": "marked.last", "label": "with marks", "source": "words", "unit": "word",
+            "pooling": "last",
             "template": "{bos}{text}{eos}", "only_bare": True,
         },
         {"name": "occurrence.last", "source": "contexts", "unit": "occurrence", "pooling": "last"},
     ],
     "measures": [
         {
-            "figure": "cosine", "help": "h", "metric": "anisotropy", "column": "anisotropy", "sample": 10,
+            "figure": "cosine", "help": "h", "metric": "anisotropy", "column": "anisotropy",
+            "sample": 10,
             "spaces": ["occurrence.last"], "band": 0.1,
         },
         {
-            "figure": "rho", "help": "h", "metric": "similarity", "column": "spearman", "datasets": ["big"],
+            "figure": "rho", "help": "h", "metric": "similarity", "column": "spearman",
+            "datasets": ["big"],
             "parameters": {"dataset": ["big"]}, "spaces": ["word.last", "marked.last"],
         },
     ],
@@ -62,14 +66,18 @@ DOCUMENT: dict[str, Any] = {
 FIGURES: dict[str, Any] = {
     "sources": {"a": "abstract"},
     "figures": [
-        {"model": "one", "figure": "cosine", "first_layer": 0, "relation": "=", "values": [0.5, 0.25], "source": "a"},
-        {"model": "one", "figure": "cosine", "layers": "all", "relation": "<", "value": 0.6, "source": "a"},
+        {"model": "one", "figure": "cosine", "first_layer": 0, "relation": "=", "values": [0.5,
+        0.25], "source": "a"},
+        {"model": "one", "figure": "cosine", "layers": "all", "relation": "<", "value": 0.6,
+        "source": "a"},
         {"model": "one", "figure": "cosine", "layers": "all", "relation": "falling", "source": "a"},
         {
-            "model": "one", "figure": "rho", "layers": "best", "relation": ">=", "value": 0.8, "source": "a",
+            "model": "one", "figure": "rho", "layers": "best", "relation": ">=", "value": 0.8,
+            "source": "a",
             "spaces": ["marked.last"],
         },
-        {"model": "three", "figure": "rho", "layers": None, "relation": "=", "value": 1, "source": "a"},
+        {"model": "three", "figure": "rho", "layers": None, "relation": "=", "value": 1,
+        "source": "a"},
     ],
 }  # fmt: skip
 
@@ -78,7 +86,8 @@ def recipe(document: Any = None, figures: Any = None):
     return parse_recipe(document or DOCUMENT, "paper.toml", lambda file: figures or FIGURES)
 
 
-# The recipe that comes with embstore ---------------------------------------------------------------------------------
+# The recipe that comes with embstore
+# ---------------------------------------------------------------------------------
 
 
 def test_it_holds_every_number_of_the_table_of_figures_in_its_place(shared):
@@ -138,11 +147,20 @@ def test_each_number_of_the_paper_is_measured_or_says_why_not():
 def test_the_paper_s_protocol_has_the_variants_of_the_authors():
     steps = plan(load_recipe("wolfe2022"), [GPT2, CLIP])
     assert [step.space.removeprefix("wolfe2022.") for step in steps.builds] == [
-        "gpt2.word.last", "gpt2.word-marked.last", "gpt2.word.eos", "gpt2.sentence.last", "gpt2.sentence.eos",
-        "gpt2.occurrence.last", "gpt2.occurrence-every.last", "gpt2.padding.eos",
-        "clip.word.last", "clip.word.eos", "clip.sentence.last", "clip.sentence.eos",
+        "gpt2.word.last",
+        "gpt2.word-marked.last",
+        "gpt2.word.eos",
+        "gpt2.sentence.last",
+        "gpt2.sentence.eos",
+        "gpt2.occurrence.last",
+        "gpt2.occurrence-every.last",
+        "gpt2.padding.eos",
+        "clip.word.last",
+        "clip.word.eos",
+        "clip.sentence.last",
+        "clip.sentence.eos",
         "clip.occurrence.last",
-    ]  # fmt: skip
+    ]
     marked = next(step for step in steps.builds if step.space == "wolfe2022.gpt2.word.eos")
     assert (marked.spec.template.pattern, marked.spec.pooling) == ("{bos}{text}{eos}", "eos")
     draws = next(step for step in steps.builds if step.space == "wolfe2022.clip.occurrence.last")
@@ -163,11 +181,14 @@ def test_the_paper_s_protocol_has_the_variants_of_the_authors():
     )
 
 
-# Reading --------------------------------------------------------------------------------------------------------------
+# Reading
+# --------------------------------------------------------------------------------------------------------------
 
 
 def changed(path: str, value: Any, base: Any = DOCUMENT) -> Any:
-    """Return the document with one value put in (or taken out, for ...), at a path like ``measures.0.band``."""
+    """Return the document with one value put in (or taken out, for ...), at a path like
+    ``measures.0.band``.
+    """
     made = copy.deepcopy(base)
     place = made
     *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
@@ -188,12 +209,32 @@ def changed(path: str, value: Any, base: Any = DOCUMENT) -> Any:
         ("models", [], "models must be a list of texts, not []"),
         ("sources", {}, "sources must be a list of tables"),
         ("sources.0.quick", ["rg56"], "unknown dataset 'rg56'. Did you mean 'rg65'?"),
-        ("sources.1.quick_texts", 0, "paper.toml: sources[1]: quick_texts must be a whole number of at least 1, not 0"),
+        (
+            "sources.1.quick_texts",
+            0,
+            "paper.toml: sources[1]: quick_texts must be a whole number of at least 1, not 0",
+        ),
         ("sources.1.replaceable", "yes", "replaceable must be true or false, not 'yes'"),
-        ("sources.0.own_per_text", 1, "sources[0]: own_per_text must be absent where nothing is drawn (per_text)"),
-        ("measures.1.population", {"dataset": "big", "repeated": True}, "metric must be 'anisotropy' where texts"),
-        ("measures.0.population", {"dataset": "stsb", "repeated": True}, "sample must be absent where texts"),
-        ("measures.0.bins", 4, "measures[0]: bins must be absent without by, the column that it divides, not 4"),
+        (
+            "sources.0.own_per_text",
+            1,
+            "sources[0]: own_per_text must be absent where nothing is drawn (per_text)",
+        ),
+        (
+            "measures.1.population",
+            {"dataset": "big", "repeated": True},
+            "metric must be 'anisotropy' where texts",
+        ),
+        (
+            "measures.0.population",
+            {"dataset": "stsb", "repeated": True},
+            "sample must be absent where texts",
+        ),
+        (
+            "measures.0.bins",
+            4,
+            "measures[0]: bins must be absent without by, the column that it divides, not 4",
+        ),
         ("sources.0.keep", "pos", "sources[0]: keep must be a list of texts, not 'pos'"),
         ("sources.1.name", "words", "paper.toml has two sources called 'words'"),
         ("spaces.0.unit", "wrod", "unknown unit 'wrod'. Did you mean 'word'?"),
@@ -206,9 +247,13 @@ def changed(path: str, value: Any, base: Any = DOCUMENT) -> Any:
         ("measures.1.datasets", ["stsb"], "Known: rg65, big. It stands in paper.toml: measures[1]"),
         ("measures.1.parameters", [1], "parameters must be a table"),
         ("unmeasured", [{}], "paper.toml: unmeasured[0] has no 'reason'"),
-        ("measures.0.padding", "occurrence.last", "measures[0]: padding must be the name of a space of sentences"),
+        (
+            "measures.0.padding",
+            "occurrence.last",
+            "measures[0]: padding must be the name of a space of sentences",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_in_a_recipe_names_its_place(path, value, message):
     with pytest.raises(EmbstoreError) as error:
         recipe(changed(path, value))
@@ -413,7 +458,8 @@ def test_sources_are_datasets_or_files_below_the_folder_of_the_recipe(folder, mo
             load_minimal(folder, source=name)
 
 
-# Planning -------------------------------------------------------------------------------------------------------------
+# Planning
+# -------------------------------------------------------------------------------------------------------------
 
 FIRST = CheckpointTraits("one", "one=folder", bare=True)
 TWO = CheckpointTraits("two", "two")
@@ -425,9 +471,12 @@ def spaces_of(steps) -> list[str]:
 
 def test_a_space_for_each_model_that_can_have_it():
     assert spaces_of(plan(recipe(), [FIRST, TWO])) == [
-        "paper.one.word.last", "paper.one.marked.last", "paper.one.occurrence.last",
-        "paper.two.word.last", "paper.two.occurrence.last",
-    ]  # fmt: skip
+        "paper.one.word.last",
+        "paper.one.marked.last",
+        "paper.one.occurrence.last",
+        "paper.two.word.last",
+        "paper.two.occurrence.last",
+    ]
 
 
 def test_a_space_may_be_for_some_models_only():
@@ -481,7 +530,8 @@ def test_measures_that_ask_the_same_share_the_answer():
     assert len(steps.queries) == 1
 
 
-# Verdicts -------------------------------------------------------------------------------------------------------------
+# Verdicts
+# -------------------------------------------------------------------------------------------------------------
 
 
 def published(relation: str, value: float | None = 0.5) -> Published:
@@ -490,19 +540,34 @@ def published(relation: str, value: float | None = 0.5) -> Published:
 
 def measure(band: float = 0.0, share: float = 0.0) -> Measure:
     return Measure(
-        figure="cosine", help="h", metric="anisotropy", column="anisotropy", spaces=("occurrence.last",), band=band,
+        figure="cosine",
+        help="h",
+        metric="anisotropy",
+        column="anisotropy",
+        spaces=("occurrence.last",),
+        band=band,
         relative_band=share,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
     ("relation", "measured", "hit"),
     [
-        ("=", 0.625, True), ("=", 0.626, False), ("=", 0.375, True), ("=", 0.374, False), ("~=", 0.6, True),
-        ("<", 0.499, True), ("<", 0.5, False), ("<=", 0.5, True), ("<=", 0.501, False),
-        (">", 0.501, True), (">", 0.5, False), (">=", 0.5, True), (">=", 0.499, False),
+        ("=", 0.625, True),
+        ("=", 0.626, False),
+        ("=", 0.375, True),
+        ("=", 0.374, False),
+        ("~=", 0.6, True),
+        ("<", 0.499, True),
+        ("<", 0.5, False),
+        ("<=", 0.5, True),
+        ("<=", 0.501, False),
+        (">", 0.501, True),
+        (">", 0.5, False),
+        (">=", 0.5, True),
+        (">=", 0.499, False),
     ],
-)  # fmt: skip
+)
 def test_a_number_hits_within_its_band_and_a_bound_as_it_stands(relation, measured, hit):
     verdict = published(relation).verdict(measured, measure(band=0.125))
     assert verdict is (Verdict.HIT if hit else Verdict.MISS)

@@ -1,4 +1,6 @@
-"""A recipe carried out: a real, tiny checkpoint, datasets of a few rows, and the numbers checked by hand."""
+"""A recipe carried out: a real, tiny checkpoint, datasets of a few rows, and the numbers checked by
+hand.
+"""
 
 import base64
 import csv
@@ -255,13 +257,20 @@ def test_what_a_recipe_asks_is_checked_before_anything_is_built(empty, paper, ch
     for old, new, message in (
         ('metric = "norms"', 'metric = "nroms"', "unknown metric 'nroms'. Did you mean 'norms'"),
         ("nroms", "norms", None),
-        ('column = "mean"', 'column = "maen"', "unknown column of norms 'maen'. Did you mean 'mean'"),
+        (
+            'column = "mean"',
+            'column = "maen"',
+            "unknown column of norms 'maen'. Did you mean 'mean'",
+        ),
         ("maen", "mean", None),
         ("top = 0", "tpo = 0", "unknown parameter of norms 'tpo'. Did you mean 'top'"),
         ("tpo", "top", None),
-        ('metric = "norms"\ncolumn = "mean"\nparameters = { top = 0 }', 'metric = "valnorm"\ncolumn = "valnorm"',
-         "the space 'occurrence.last', whose unit is occurrence"),
-    ):  # fmt: skip
+        (
+            'metric = "norms"\ncolumn = "mean"\nparameters = { top = 0 }',
+            'metric = "valnorm"\ncolumn = "valnorm"',
+            "the space 'occurrence.last', whose unit is occurrence",
+        ),
+    ):
         name = edited(paper, old, new)
         if message is not None:
             with pytest.raises((UnknownNameError, UsageError)) as error:
@@ -414,12 +423,15 @@ def test_a_query_that_cannot_be_answered_says_why_in_its_rows(store, paper, chec
     ]  # both numbers of word.last, and word.eos
 
 
-# The paper itself -----------------------------------------------------------------------------------------------------
+# The paper itself
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_the_paper_on_a_tiny_checkpoint(empty, tmp_path, shared, monkeypatch):
-    """All of wolfe2022 on real datasets; correlations and self-similarities against scipy and a plain loop."""
+    """All of wolfe2022 on real datasets; correlations and self-similarities against scipy and a
+    plain loop.
+    """
     monkeypatch.setenv("EMBSTORE_DATA", str(shared / "data"))
     checkpoint = make_checkpoint(tmp_path / "tiny", positions=512)
     result = empty.reproduce("wolfe2022", models=f"gpt2={checkpoint}")
@@ -434,12 +446,31 @@ def test_the_paper_on_a_tiny_checkpoint(empty, tmp_path, shared, monkeypatch):
 
     for figure, variant, metric, column, space, options in (
         ("rg65_spearman", "last token", "similarity", "spearman", "word.last", {"dataset": "rg65"}),
-        ("word_self_similarity", "every occurrence", "self-similarity", "self_similarity", "occurrence-every.last", {}),
-        ("word_variance_explained", "every occurrence, centred", "mev", "mev", "occurrence-every.last",
-         {"variant": "centred"}),
-        ("intra_sentence_similarity", "every occurrence", "intra-sentence", "intra_sentence_similarity",
-         "occurrence-every.last", {}),
-    ):  # fmt: skip
+        (
+            "word_self_similarity",
+            "every occurrence",
+            "self-similarity",
+            "self_similarity",
+            "occurrence-every.last",
+            {},
+        ),
+        (
+            "word_variance_explained",
+            "every occurrence, centred",
+            "mev",
+            "mev",
+            "occurrence-every.last",
+            {"variant": "centred"},
+        ),
+        (
+            "intra_sentence_similarity",
+            "every occurrence",
+            "intra-sentence",
+            "intra_sentence_similarity",
+            "occurrence-every.last",
+            {},
+        ),
+    ):
         [wanted] = empty.query(metric, spaces=f"wolfe2022.gpt2.{space}", layers=1, **options).rows
         row = measured[figure, variant, 1]
         assert (row["measured"], row["n"]) == (wanted[column], wanted["n"]), figure
@@ -504,7 +535,9 @@ def mean_cosine_of_pairs(units: np.ndarray) -> float:
 
 
 def draws_with_padding(store: Store, layer: int) -> np.ndarray:
-    """One by one, by ascending id: the drawn word, or the end token after its sentence, or nothing for a first word."""
+    """One by one, by ascending id: the drawn word, or the end token after its sentence, or nothing
+    for a first word.
+    """
     ids, _, words = store.vectors("wolfe2022.gpt2.occurrence.last", layer)
     paddings = by_text(store, "wolfe2022.gpt2.padding.eos", layer)
     items = store.catalog.items(ids.tolist())

@@ -49,7 +49,9 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def caches(cache, monkeypatch):
-    """Return a function that changes to the cache of another machine; the first is called ``here``."""
+    """Return a function that changes to the cache of another machine; the first is called
+    ``here``.
+    """
 
     def change(name: str) -> None:
         monkeypatch.setenv("EMBSTORE_CACHE", str(cache.with_name(f"cache-{name}")))

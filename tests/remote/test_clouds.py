@@ -1,6 +1,8 @@
-"""A store in Google Cloud Storage and in Azure: obstore's clients, and servers that reply as they do.
+"""A store in Google Cloud Storage and in Azure: obstore's clients, and servers that reply as they
+do.
 
-Google's is one of ours, after its documents; Azure's is Azurite, without which its tests are skipped.
+Google's is one of ours, after its documents; Azure's is Azurite, without which its tests are
+skipped.
 """
 
 import json
@@ -33,7 +35,9 @@ def azure(tmp_path_factory):
 
 @pytest.fixture(params=["google", "azure"])
 def place(request):
-    """The URL of a store in a new bucket, that of one without a bucket, and the options that reach both."""
+    """The URL of a store in a new bucket, that of one without a bucket, and the options that reach
+    both.
+    """
     server = request.getfixturevalue(request.param)
     if isinstance(server, GoogleServer):
         return server.new_url(), "gs://no-such-bucket/prefix", server.options
@@ -75,7 +79,9 @@ def test_a_manifest_is_created_never_replaced(google):
 
 
 def test_a_deletion_of_what_is_gone_does_not_matter(google):
-    """The reply to a deletion may be lost, and the next try finds nothing; a rival may have deleted it, too."""
+    """The reply to a deletion may be lost, and the next try finds nothing; a rival may have deleted
+    it, too.
+    """
     objects = Bucket(google.new_url(), google.options)
     for key in ("folder/a", "folder/c"):
         objects.replace(key, b"content")
@@ -90,7 +96,9 @@ def test_a_server_without_the_condition_is_refused(google, monkeypatch):
 
 
 def test_a_key_that_cannot_be_read_is_not_shown():
-    """The client's error has the line of the key as a list of bytes: all of it, where its newlines were lost."""
+    """The client's error has the line of the key as a list of bytes: all of it, where its newlines
+    were lost.
+    """
     key = json.dumps(
         {
             "private_key": "-----BEGIN PRIVATE KEY-----\\nMIIEexample",

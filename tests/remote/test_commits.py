@@ -1,4 +1,6 @@
-"""Commits and reads through a network that fails, and rivals: benchmarks/commit_faults.py tries more of them."""
+"""Commits and reads through a network that fails, and rivals: benchmarks/commit_faults.py tries
+more of them.
+"""
 
 from dataclasses import replace
 

@@ -1,4 +1,6 @@
-"""Vectors are imported into a bucket and exported from it as with a folder, and an import that was cut off goes on."""
+"""Vectors are imported into a bucket and exported from it as with a folder, and an import that was
+cut off goes on.
+"""
 
 from itertools import pairwise
 from pathlib import Path
@@ -85,7 +87,9 @@ class Gone(BaseException):
 def test_an_import_that_was_cut_off_goes_on(
     bucket, caches, vectors, monkeypatch, tmp_path, machine
 ):
-    """What was committed before stays, for the same machine and for another; the shards are those of a whole import."""
+    """What was committed before stays, for the same machine and for another; the shards are those
+    of a whole import.
+    """
     monkeypatch.setattr("embstore.storage.writer._COMMIT_SECONDS", 0.0)
     monkeypatch.setattr(importing.ImportOptions.__init__, "__defaults__", _small_shards())
     put, n_written = Objects._put, 0

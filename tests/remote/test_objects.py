@@ -106,9 +106,12 @@ def test_a_missing_bucket_is_named(bucket, tmp_path):
     (tmp_path / "file").touch()
     objects = replace(bucket, name="no-such-bucket").objects()
     for call in (
-        lambda: objects.get("key"), lambda: [*objects.list("folder")], lambda: objects.put_new("key", b""),
-        lambda: objects.replace("key", b""), lambda: objects.put({"key": tmp_path / "file"}),
-    ):  # fmt: skip
+        lambda: objects.get("key"),
+        lambda: [*objects.list("folder")],
+        lambda: objects.put_new("key", b""),
+        lambda: objects.replace("key", b""),
+        lambda: objects.put({"key": tmp_path / "file"}),
+    ):
         with pytest.raises(
             RemoteError, match="s3://no-such-bucket/some/prefix: there is no such bucket"
         ):

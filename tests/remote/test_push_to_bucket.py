@@ -1,4 +1,6 @@
-"""push to a bucket and pull from one: the copy answers as the store does, through a network that fails too."""
+"""push to a bucket and pull from one: the copy answers as the store does, through a network that
+fails too.
+"""
 
 import os
 import signal
@@ -73,7 +75,9 @@ def test_only_what_is_missing_travels(made, make_store, bucket):
 
 
 def test_a_refused_push_leaves_a_new_bucket_empty(made, bucket):
-    """Whatever is found before something is copied is found before there is a store; damage commits nothing."""
+    """Whatever is found before something is copied is found before there is a store; damage commits
+    nothing.
+    """
     for part in ({"spaces": "toy.word.lost"}, {"spaces": made.space, "layers": "9"}):
         with pytest.raises(UnknownNameError):
             made.store.push(bucket.url, options=bucket.options, **part)
@@ -121,7 +125,9 @@ def test_a_push_through_a_network_that_fails(made, bucket):
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX systems kill so")
 def test_a_killed_push_goes_on(made, bucket, tmp_path):
-    """It is killed among its uploads: there is no store yet, or the whole one, and the next push makes it whole."""
+    """It is killed among its uploads: there is no store yet, or the whole one, and the next push
+    makes it whole.
+    """
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,6 @@
-"""A store at a URL is read through a cache of whole files, and its answers are those of the same store in a folder."""
+"""A store at a URL is read through a cache of whole files, and its answers are those of the same
+store in a folder.
+"""
 
 import os
 import pickle

@@ -1,4 +1,6 @@
-"""A store in a bucket is written as one in a folder, and what is committed is whole whatever happens to its writers."""
+"""A store in a bucket is written as one in a folder, and what is committed is whole whatever
+happens to its writers.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -137,7 +139,9 @@ class Gone(BaseException):
 def ended_at(
     call: int, monkeypatch: pytest.MonkeyPatch, *, after: bool, kind: type[BaseException]
 ) -> Iterator[None]:
-    """Let the network be gone from the n-th request that changes something on; ``after``: only its reply is lost."""
+    """Let the network be gone from the n-th request that changes something on; ``after``: only its
+    reply is lost.
+    """
     count = [0]
     with monkeypatch.context() as patch:
         for name in ("_put", "put_new", "replace", "delete", "get", "download", "list"):
@@ -159,7 +163,9 @@ def ended_at(
 
 
 def test_a_build_that_ends_anywhere_goes_on(bucket, caches, monkeypatch):
-    """From each request on that writes: what others read is whole, and the same command makes it complete."""
+    """From each request on that writes: what others read is whole, and the same command makes it
+    complete.
+    """
     add(bucket, "a", 4, index=False)
     call, has_ended = 0, True
     while has_ended:

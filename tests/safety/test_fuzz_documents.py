@@ -1,4 +1,6 @@
-"""Every JSON document with anything in any place of it: it is read, or refused as damaged, and never more than that."""
+"""Every JSON document with anything in any place of it: it is read, or refused as damaged, and
+never more than that.
+"""
 
 import copy
 import json
@@ -56,8 +58,10 @@ def cases(tmp_path_factory):
     newest = files.manifest()
     [key] = newest.keys_of(keys.CARDS, made.space)
     question = {
-        "metric": {"name": "norms", "version": [1, 1], "package": None}, "parameters": {"k": 3, "names": ["a"]},
-        "rows": {"where": None, "sample": None, "transforms": []}, "seed": None, "inputs": {"a": "b"}, "numpy": "2.3",
+        "metric": {"name": "norms", "version": [1, 1], "package": None}, "parameters": {"k": 3,
+        "names": ["a"]},
+        "rows": {"where": None, "sample": None, "transforms": []}, "seed": None,
+        "inputs": {"a": "b"}, "numpy": "2.3",
         "of": [made.space, "0 0"],
     }  # fmt: skip
     answer = Answer(({"n": 3, "mean": 0.5, "text": "é", "reason": None, "all": [1.0]},), ("note",))
@@ -66,9 +70,16 @@ def cases(tmp_path_factory):
     own = root / "data" / "own"
     own.mkdir(parents=True)
     spec = {
-        "name": "mine", "kind": "pairs", "unit": "word", "columns": ["a", "b", "score"], "file": "mine.csv",
-        "original": "m.csv", "sha256": "0" * 64, "rows": 3, "scores": [0.0, 1.5],
-    }  # fmt: skip
+        "name": "mine",
+        "kind": "pairs",
+        "unit": "word",
+        "columns": ["a", "b", "score"],
+        "file": "mine.csv",
+        "original": "m.csv",
+        "sha256": "0" * 64,
+        "rows": 3,
+        "scores": [0.0, 1.5],
+    }
     with lock.write_lock(files):
         owner = made.root / ".lock.json"
         holder = json.loads(owner.read_bytes())
@@ -95,16 +106,36 @@ UNSEALED = ("card", "own dataset")
 """Documents without a hash of their own."""
 
 _NUMBERS = st.one_of(
-    st.integers(), st.integers(-3, 5), st.sampled_from([1 << 31, 1 << 53, 1 << 63, 1 << 64, 10**40, -(1 << 63)]),
-    st.floats(), st.sampled_from([1.0, 8.0, 1e300, -0.0, 0.5]),
-)  # fmt: skip
+    st.integers(),
+    st.integers(-3, 5),
+    st.sampled_from([1 << 31, 1 << 53, 1 << 63, 1 << 64, 10**40, -(1 << 63)]),
+    st.floats(),
+    st.sampled_from([1.0, 8.0, 1e300, -0.0, 0.5]),
+)
 _TEXTS = st.one_of(
     st.text(max_size=20),
     st.sampled_from(
-        ["", "../../victim", "/", "*", "items/0.parquet", _KEYS[0], _KEYS[0] + "\n", "\x00", "\x1b[2J", "\ud800",
-         "x" * 5000, "toy.occurrence.last", "{text}", "projection", "hnsw", "1/3", "0" * 64]
+        [
+            "",
+            "../../victim",
+            "/",
+            "*",
+            "items/0.parquet",
+            _KEYS[0],
+            _KEYS[0] + "\n",
+            "\x00",
+            "\x1b[2J",
+            "\ud800",
+            "x" * 5000,
+            "toy.occurrence.last",
+            "{text}",
+            "projection",
+            "hnsw",
+            "1/3",
+            "0" * 64,
+        ]
     ),
-)  # fmt: skip
+)
 _SCALARS = st.one_of(st.none(), st.booleans(), _NUMBERS, _TEXTS)
 VALUES = st.recursive(
     _SCALARS,

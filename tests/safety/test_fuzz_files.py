@@ -1,4 +1,6 @@
-"""Shards, tables, sums and maps with any bytes in them, whatever the manifest says: values, or the documented error."""
+"""Shards, tables, sums and maps with any bytes in them, whatever the manifest says: values, or the
+documented error.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,10 +67,14 @@ def cases(tmp_path_factory):
     made = full_store(tmp_path_factory.mktemp("files") / "store")
     named = made.files.manifest().files
     reads: dict[str, Callable[[StoredFile], object]] = {
-        "shard": lambda file: _read_shard(made.card, file), "sums": lambda file: _read_sums(made.card, file),
-        "items": tables.read_unchecked, "columns": tables.read_unchecked, "skipped": tables.read_unchecked,
-        "dataset": tables.read_unchecked, "map": _read_map,
-    }  # fmt: skip
+        "shard": lambda file: _read_shard(made.card, file),
+        "sums": lambda file: _read_sums(made.card, file),
+        "items": tables.read_unchecked,
+        "columns": tables.read_unchecked,
+        "skipped": tables.read_unchecked,
+        "dataset": tables.read_unchecked,
+        "map": _read_map,
+    }
     found = {}
     for kind, read in reads.items():
         path = the(made.root, kind)
@@ -132,7 +138,9 @@ def test_any_end(cases, kind, tally):
 
 
 def test_any_facts_of_a_shard(cases, tally):
-    """Numbers in the manifest that are none of the file: no memory that was not written is ever read."""
+    """Numbers in the manifest that are none of the file: no memory that was not written is ever
+    read.
+    """
     case, counts = cases["shard"], tally("fuzz: facts of a file", "shard")
     entry = case.file.entry
 

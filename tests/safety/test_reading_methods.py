@@ -1,6 +1,8 @@
-"""Every public method of Store that reads, on tampered stores: an answer, or an error of embstore's own.
+"""Every public method of Store that reads, on tampered stores: an answer, or an error of embstore's
+own.
 
-Methods that write are tried by their commands (see :mod:`test_received_stores`), here as far as they have a dry run.
+Methods that write are tried by their commands (see :mod:`test_received_stores`), here as far as
+they have a dry run.
 """
 
 import json
@@ -121,7 +123,9 @@ def test_every_public_method_is_tried():
 
 
 def needs_checkpoint(name: str, arguments: Arguments) -> bool:
-    """The toy store names a checkpoint that is nowhere: its error names that, not the damaged file."""
+    """The toy store names a checkpoint that is nowhere: its error names that, not the damaged
+    file.
+    """
     return name == "encode" or "embed" in arguments[1]
 
 
@@ -140,7 +144,9 @@ def read(store: Store, name: str, arguments: Arguments) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def rendered_once():
-    """Render equal pictures once: a report has dozens, and most ways to tamper change few of them."""
+    """Render equal pictures once: a report has dozens, and most ways to tamper change few of
+    them.
+    """
     render = rendering._rendered
     once = cache(lambda text: render(json.loads(text)))
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,6 @@
-"""A store that was tampered with does no harm, whatever is asked of it: nothing outside changes, and nothing hangs."""
+"""A store that was tampered with does no harm, whatever is asked of it: nothing outside changes,
+and nothing hangs.
+"""
 
 import os
 import shutil

@@ -29,7 +29,8 @@ from embstore.storage.writer import write_dataset
 
 FOLDER = Path(__file__).parents[2] / "schemas"
 ROW = {
-    "space": "a.word.last", "model": "a", "unit": "word", "pooling": "last", "template": "{text}", "layer": 0,
+    "space": "a.word.last", "model": "a", "unit": "word", "pooling": "last", "template": "{text}",
+    "layer": 0,
     "layer_name": "0", "n": 2, "reason": None,
 }  # fmt: skip
 SCHEMAS = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.schema.json"))
@@ -197,7 +198,9 @@ OPTIONS = {
 
 @pytest.fixture(scope="module")
 def store_of(tmp_path_factory):
-    """Return the store of a unit, of few layers: words with all that a metric may need, or occurrences."""
+    """Return the store of a unit, of few layers: words with all that a metric may need, or
+    occurrences.
+    """
 
     @cache
     def make(unit: str) -> Synthetic:
@@ -239,18 +242,22 @@ def queried(store_of):
     def options(metric: str) -> tuple[str, ...]:
         root = store_of(next(iter(METRICS[metric].units), "word")).root
         a, b, x, y = (str(root.parent / f"{name}.txt") for name in "abxy")
-        return "--store", str(root), *{
-            "change": ("--by", "zipf_frequency", "--bins", "-1,5,9", "--min-contexts", "2"),
-            "ceat": ("-x", "bank,river", "-y", "sea,the", "-a", "by,", "-b", "a,"),
-            "valnorm": ("--lexicon", "lexicon", "--pleasant", a, "--unpleasant", b),
-            "correlate": ("--column", "zipf_frequency"),
-            "weat": ("-a", a, "-b", b, "-x", x, "-y", y),
-            "sc-weat": ("-a", a, "-b", b, "--words", x, "--word", "text20"),
-            "axis": ("--positive", a, "--negative", b, "--top", "2"),
-            "knn": ("-k", "2", "--label", "kind"),
-            "clusters": ("--runs", "2", "--label", "kind"),
-            "probe": ("--folds", "2", "--repeats", "1", "--label", "kind"),
-        }.get(metric, ())  # fmt: skip
+        return (
+            "--store",
+            str(root),
+            *{
+                "change": ("--by", "zipf_frequency", "--bins", "-1,5,9", "--min-contexts", "2"),
+                "ceat": ("-x", "bank,river", "-y", "sea,the", "-a", "by,", "-b", "a,"),
+                "valnorm": ("--lexicon", "lexicon", "--pleasant", a, "--unpleasant", b),
+                "correlate": ("--column", "zipf_frequency"),
+                "weat": ("-a", a, "-b", b, "-x", x, "-y", y),
+                "sc-weat": ("-a", a, "-b", b, "--words", x, "--word", "text20"),
+                "axis": ("--positive", a, "--negative", b, "--top", "2"),
+                "knn": ("-k", "2", "--label", "kind"),
+                "clusters": ("--runs", "2", "--label", "kind"),
+                "probe": ("--folds", "2", "--repeats", "1", "--label", "kind"),
+            }.get(metric, ()),
+        )
 
     return options
 
@@ -316,9 +323,14 @@ def test_what_the_commands_of_maintenance_print_keeps_its_schema(make_store):
     damaged.write_bytes(damaged.read_bytes()[:-1])
     at = ("--store", str(made.root))
     for command in (
-        ("repair", "--dry-run"), ("repair",), ("compact", "--dry-run"), ("compact",), ("merge", str(other.root)),
-        ("remove", "--space", "more", "--dry-run"), ("remove", "--space", "more", "--yes"),
-    ):  # fmt: skip
+        ("repair", "--dry-run"),
+        ("repair",),
+        ("compact", "--dry-run"),
+        ("compact",),
+        ("merge", str(other.root)),
+        ("remove", "--space", "more", "--dry-run"),
+        ("remove", "--space", "more", "--yes"),
+    ):
         rows = printed(*command, *at)
         assert rows, command
         schema("actions").validate(rows)

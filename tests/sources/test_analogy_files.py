@@ -19,8 +19,10 @@ GOOGLE = (
     ": capitals\nAthens Greece Oslo Norway\nOslo Norway Athens Greece\r\n\n: family:"
     " near\nboy\tgirl\tking\tqueen\n"
 )
-BATS = {"I01 [noun - plural_reg].txt": "album\talbums\nband\tbands\nfish\tfishes/fish\n", "E05 [animal - young].txt":
-        "ape\tinfant/baby\ncat  kitten\n"}  # fmt: skip
+BATS = {
+    "I01 [noun - plural_reg].txt": "album\talbums\nband\tbands\nfish\tfishes/fish\n",
+    "E05 [animal - young].txt": "ape\tinfant/baby\ncat  kitten\n",
+}
 
 
 def read(name: str) -> list[Row]:
@@ -41,8 +43,10 @@ def test_googles_format(tmp_path, packed):
     path.unlink()  # it is a copy that is kept
     rows = read("mine")
     assert [row.texts for row in rows] == [
-        ("Athens", "Greece", "Oslo", "Norway"), ("Oslo", "Norway", "Athens", "Greece"), ("boy", "girl", "king", "queen")
-    ]  # fmt: skip
+        ("Athens", "Greece", "Oslo", "Norway"),
+        ("Oslo", "Norway", "Athens", "Greece"),
+        ("boy", "girl", "king", "queen"),
+    ]
     assert [row.values["section"] for row in rows] == ["capitals", "capitals", "family: near"]
     assert [row.values["answers"] for row in rows] == ["Norway", "Greece", "queen"]
     assert rows[2].origin == f"{path.name}:6"

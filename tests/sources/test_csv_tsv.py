@@ -1,4 +1,6 @@
-"""Tables as sources: quoting, headers, carriage returns; no text and no part of one is lost in silence."""
+"""Tables as sources: quoting, headers, carriage returns; no text and no part of one is lost in
+silence.
+"""
 
 import csv
 from io import BytesIO

@@ -91,8 +91,12 @@ def test_a_record_that_is_cut_after_the_first_lines_is_not_counted(write, n_befo
     assert found == ["c"] * n_before + ["e\n" + "f\n" * 10]
 
 
-PACKED = {"t.txt": "dog\ncat\n", "t.csv": "text,x\ndog,1\ncat,2\n", "t.tsv": "text\tx\ndog\t1\ncat\t2\n",
-          "t.jsonl": '{"text": "dog"}\n{"text": "cat"}\n'}  # fmt: skip
+PACKED = {
+    "t.txt": "dog\ncat\n",
+    "t.csv": "text,x\ndog,1\ncat,2\n",
+    "t.tsv": "text\tx\ndog\t1\ncat\t2\n",
+    "t.jsonl": '{"text": "dog"}\n{"text": "cat"}\n',
+}
 
 
 @pytest.mark.parametrize("name", PACKED)
@@ -117,10 +121,14 @@ def test_a_packed_file_that_is_damaged_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "way"),
     [
-        ("t.xlsx", "Save the sheet as .csv"), ("t.json", r"jq -c '.\[\]' .*t.json > t.jsonl"), ("t.npy", "texts"),
-        ("t.zip", "Unpack"), ("t.pdf", "plain text"), ("t.log", "in its place"),
+        ("t.xlsx", "Save the sheet as .csv"),
+        ("t.json", r"jq -c '.\[\]' .*t.json > t.jsonl"),
+        ("t.npy", "texts"),
+        ("t.zip", "Unpack"),
+        ("t.pdf", "plain text"),
+        ("t.log", "in its place"),
     ],
-)  # fmt: skip
+)
 def test_other_files_say_the_way_out(write, name, way):
     with pytest.raises(UnknownNameError, match=way) as found:
         open_source(str(write("dog\n", name)))

@@ -13,7 +13,8 @@ from embstore.base.text import Item, Span, marked_items
 
 SENTENCES = [
     ("the bank of the river", 4, 8), ("a bank lends money", 2, 6), ("she sells shells", 10, 16),
-    ("rates rose at the bank", 18, 22), ("the sea shells [by the shore]", 8, 14), ("New York sleeps", 0, 8),
+    ("rates rose at the bank", 18, 22), ("the sea shells [by the shore]", 8, 14),
+    ("New York sleeps", 0, 8),
 ]  # fmt: skip
 PAIRS = [(0, 1, "F"), (1, 3, "T"), (0, 3, "F"), (2, 4, "T"), (4, 5, "F"), (2, 2, "T")]
 COLUMNS = ("text1", "start1", "end1", "text2", "start2", "end2", "label")
@@ -38,8 +39,12 @@ def test_similarity_of_occurrences_equals_scipy_over_the_stored_vectors(tmp_path
         "wic", write(tmp_path / "w.tsv"), kind="pairs", unit="occurrence", columns=COLUMNS
     )
     assert (row["kind"], row["unit"], row["rows"], row["score_min"], row["score_max"]) == (
-        "occurrence pairs", "occurrence", 6, 0.0, 1.0,
-    )  # fmt: skip
+        "occurrence pairs",
+        "occurrence",
+        6,
+        0.0,
+        1.0,
+    )
     store = Store(tmp_path / "store")
     assert (
         store.build("wic", models=f"tiny={checkpoint}", poolings="mean", index="none")

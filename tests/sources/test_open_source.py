@@ -1,4 +1,6 @@
-"""What a source may be called: a file, a folder, standard input or a dataset; and the words of wordfreq."""
+"""What a source may be called: a file, a folder, standard input or a dataset; and the words of
+wordfreq.
+"""
 
 import os
 import subprocess

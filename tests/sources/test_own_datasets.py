@@ -60,8 +60,9 @@ def test_lexicons_and_sentences(tmp_path):
         add_dataset("mine", lexicon, kind="lexicon", columns=["word", "item_id"]).kind == "lexicon"
     )
     assert [(row.text, row.text_2, row.values) for row in read("mine")] == [
-        ("a", None, {"value": 1.0}), ("b", None, {"value": 2.0}),
-    ]  # fmt: skip
+        ("a", None, {"value": 1.0}),
+        ("b", None, {"value": 2.0}),
+    ]
     sentences = write(tmp_path, ".tsv", ROWS)
     assert (
         add_dataset("more", sentences, kind="pairs", columns=COLUMNS, unit="sentence").kind
@@ -78,10 +79,23 @@ def test_lexicons_and_sentences(tmp_path):
 @pytest.mark.parametrize(
     "value",
     [
-        "", " ", "nan", "-Infinity", "1e999", "1_000", "1,5", "½", "0x10", "true", None, True, float("nan"), [1],
+        "",
+        " ",
+        "nan",
+        "-Infinity",
+        "1e999",
+        "1_000",
+        "1,5",
+        "½",
+        "0x10",
+        "true",
+        None,
+        True,
+        float("nan"),
+        [1],
         {"a": 1},
     ],
-)  # fmt: skip
+)
 def test_no_number(value):
     with pytest.raises(SourceError, match=r"^here: .* is not a (finite )?number"):
         number_value(value, "here")

@@ -137,7 +137,9 @@ assert sum(len(row.text) for row in open_source({name!r}).rows()) == {n}
 
 @pytest.mark.parametrize("encoding", ["PLAIN", "DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
 def test_batches_are_of_so_many_bytes_whatever_the_encoding(encoding, monkeypatch):
-    """DELTA_BYTE_ARRAY makes each value from the one before it, so that a chunk says little of what it decodes to."""
+    """DELTA_BYTE_ARRAY makes each value from the one before it, so that a chunk says little of what
+    it decodes to.
+    """
     monkeypatch.setattr(module, "_BATCH_BYTES", 1 << 20)
     long = "x" * 50_000
     texts = [f"{long}{number % 7}" for number in range(400)]

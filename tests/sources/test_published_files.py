@@ -1,4 +1,6 @@
-"""The traps of the published files, on small files that have them, and the files themselves where they are."""
+"""The traps of the published files, on small files that have them, and the files themselves where
+they are.
+"""
 
 import csv
 import hashlib
@@ -69,14 +71,18 @@ def test_stsb_is_split_at_tabs_and_its_quotes_are_text(rows):
     assert [(row.text, row.text_2) for row in found] == [(line[5], line[6]) for line in fields]
     assert [row.values["score"] for row in found] == [3.75, 1.0, 5.0, 0.0, 2.5]
     assert found[3].values == {
-        "score": 0.0, "genre": "main-forums", "file": "answer-answer", "year": "2016", "id": "0004",
-    }  # fmt: skip
+        "score": 0.0,
+        "genre": "main-forums",
+        "file": "answer-answer",
+        "year": "2016",
+        "id": "0004",
+    }
     assert found[0].text == 'He said, "Go home."'
 
 
 def test_the_authors_reading_of_stsb_loses_pairs_and_commas(rows):
-    # A quote after a comma opens a value, which ends at the next quote, lines later: with the lines in between two
-    # pairs are lost. The commas go everywhere else. Worked out by hand.
+    # A quote after a comma opens a value, which ends at the next quote, lines later: with the lines
+    # in between two pairs are lost. The commas go everywhere else. Worked out by hand.
     assert triples(rows("stsb-wolfe2022")) == [
         ('He said "Go home."', "He went then.", 3.75),
         ('"It works he said.', "It, works.\nmain-captions", 1.0),
@@ -102,9 +108,13 @@ def test_a_lexicon_with_a_header_and_carriage_returns(rows):
     assert first.text == "abuse"
     assert first.text_2 is None
     assert first.values == {
-        "valence": 1.53, "male_pleasantness": 1.62, "female_pleasantness": 1.44, "male_frequency": 2.69,
-        "female_frequency": 3.26, "combined_frequency": 3.0,
-    }  # fmt: skip
+        "valence": 1.53,
+        "male_pleasantness": 1.62,
+        "female_pleasantness": 1.44,
+        "male_frequency": 2.69,
+        "female_frequency": 3.26,
+        "combined_frequency": 3.0,
+    }
     assert next(iter(first.values)) == "valence"
     assert last.values["combined_frequency"] == 3.86
     assert first.origin == "Bellezza_Lexicon.csv:2"

@@ -1,4 +1,6 @@
-"""A source that changes while it is read, or that the system refuses: said of the source, never taken for damage."""
+"""A source that changes while it is read, or that the system refuses: said of the source, never
+taken for damage.
+"""
 
 import errno
 import hashlib

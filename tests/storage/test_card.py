@@ -115,7 +115,8 @@ def test_checkpoint_at_revision():
 
 def test_a_recipe_and_its_layers_come_back_and_are_compared():
     recipe = {
-        "pooling": ["mean"], "include_prompt": True, "modules": [{"type": "Normalize"}], "max_seq_length": None,
+        "pooling": ["mean"], "include_prompt": True, "modules": [{"type": "Normalize"}],
+        "max_seq_length": None,
         "do_lower_case": False, "prompt": "",
     }  # fmt: skip
     layers = Layers.of_recipe(3, TopForm.NORMED)

@@ -23,9 +23,15 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.writer import StoreWriter, write_dataset
 
 COMMANDS: list[Callable[[Store], object]] = [
-    Store.info, Store.verify, Store.repair, Store.compact, Store.index, lambda store: store.query("norms"),
-    lambda store: store.remove("x"), lambda store: store.remove("x", dry_run=True),
-]  # fmt: skip
+    Store.info,
+    Store.verify,
+    Store.repair,
+    Store.compact,
+    Store.index,
+    lambda store: store.query("norms"),
+    lambda store: store.remove("x"),
+    lambda store: store.remove("x", dry_run=True),
+]
 NASTY = [
     "a b", "br[1]ack", "[abc]", "st*r", "qu?st", "q'uote", 'd"quote', "üñí日", "a{b}c", "x,y", "hash#1", "pct%20",
     "new\nline", "space=foo", "layer=7", "item_id=3",
@@ -58,7 +64,9 @@ def test_a_store_may_be_in_any_folder(tmp_path, names):
     ],
 )
 def test_a_path_that_is_a_pattern_is_that_path(make_store, name, matches):
-    """Beside the store is another one that its path matches, with the same items and other vectors."""
+    """Beside the store is another one that its path matches, with the same items and other
+    vectors.
+    """
     made = make_store(name, texts=["dog", "cat", "fish"], n_blocks=0)
     make_store(matches, texts=["dog", "cat"], n_blocks=0, seed=2)
     assert made.store.info()["items"] == [3]
@@ -204,7 +212,9 @@ def test_an_open_store_sees_what_was_committed_before_each_call(make_store):
 
 
 def test_a_call_sees_one_state(make_store):
-    """That of its beginning, whatever is committed while it runs; the pages of the explorer too, until a reload."""
+    """That of its beginning, whatever is committed while it runs; the pages of the explorer too,
+    until a reload.
+    """
     made = make_store(n=10)
     store, numbers = Store(made.root), itertools.count()
 

@@ -1,4 +1,5 @@
-"""Users' SQL that would write, read elsewhere or never end (``hostile_sql.txt``), against each fence and both together.
+"""Users' SQL that would write, read elsewhere or never end (``hostile_sql.txt``), against each
+fence and both together.
 
 It runs with the DuckDB that is installed. CONTRIBUTING says how it is run with others.
 """
@@ -77,9 +78,12 @@ class Attacked:
     def sql(self, text: str) -> str:
         """A statement of the corpus, with the paths of this store."""
         names = {
-            "{store}": self.made.root, "{victim}": self.victim, "{canary}": self.victim / "secret.txt", "{nul}": "\0",
+            "{store}": self.made.root,
+            "{victim}": self.victim,
+            "{canary}": self.victim / "secret.txt",
+            "{nul}": "\0",
             "{file}": self.made.shard_files[0],
-        }  # fmt: skip
+        }
         for name, value in names.items():
             text = text.replace(name, str(value))
         return text
@@ -94,7 +98,9 @@ class Attacked:
 
 
 def state(folder: Path) -> dict[str, object]:
-    """Return what tells every file and folder below one from what it was: its inode, time, mode and size."""
+    """Return what tells every file and folder below one from what it was: its inode, time, mode and
+    size.
+    """
     found: dict[str, object] = {}
     for path in folder.rglob("*"):
         status = path.lstat()
@@ -132,7 +138,9 @@ def attacked(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def process(attacked):
-    """A process with one store, opened once: what one statement did to it the next one would meet."""
+    """A process with one store, opened once: what one statement did to it the next one would
+    meet.
+    """
     process = SqlProcess(attacked.made.root, ENVIRONMENT)
     yield process
     process.close()
@@ -156,7 +164,9 @@ def test_users_sql_reads_the_store_and_does_nothing_else(attacked, process, grou
 
 @pytest.mark.parametrize("group", sorted(GROUPS.keys() - {"end the process", "endless"}))
 def test_the_connection_alone_opens_no_other_file(attacked, group):
-    """Whatever the check lets through: each statement is run as it is, but for those about a file that it may open."""
+    """Whatever the check lets through: each statement is run as it is, but for those about a file
+    that it may open.
+    """
     views = Catalog(attacked.made.root).users_sql.views(Limits(memory=64_000_000))
     views.create(views.names)
     session = Session(views, Limits(LIMITS["timeout"]))
@@ -174,7 +184,9 @@ def test_the_connection_alone_opens_no_other_file(attacked, group):
     "group", sorted(GROUPS.keys() - {*EXPRESSIONS, "settings", "end the process", "endless"})
 )
 def test_the_check_alone_lets_nothing_write(attacked, tmp_path, group):
-    """Whatever the connection could do: what the check lets through is run by a DuckDB without any fence."""
+    """Whatever the connection could do: what the check lets through is run by a DuckDB without any
+    fence.
+    """
     secret_variable = {"a": [SECRET]}  # noqa: F841
     with duckdb.connect() as connection:
         connection.execute(f"SET home_directory = '{tmp_path}'; CREATE SCHEMA datasets")

@@ -42,7 +42,8 @@ def connection():
 def _interrupted(connection: duckdb.DuckDBPyConnection, sql: str, after: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, after or 1e-6)
     interruptible.rows(connection, sql)
-    # The query was done before. In many short waits: a signal that comes just before a wait does not end it.
+    # The query was done before. In many short waits: a signal that comes just before a wait does
+    # not end it.
     wait_until(lambda: False, "the signal")
 
 
@@ -88,7 +89,9 @@ def test_an_interrupt_by_other_means_is_one(connection):
 
 
 def _interrupt_until(connection: duckdb.DuckDBPyConnection, has_ended: threading.Event) -> None:
-    """Interrupt a query again and again, since DuckDB ignores what arrives before the query has begun."""
+    """Interrupt a query again and again, since DuckDB ignores what arrives before the query has
+    begun.
+    """
     while not has_ended.wait(0.05):
         connection.interrupt()
 

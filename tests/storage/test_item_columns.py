@@ -1,4 +1,6 @@
-"""Columns of items: stored values beside those that pandas holds, built-in ones beside their definition."""
+"""Columns of items: stored values beside those that pandas holds, built-in ones beside their
+definition.
+"""
 
 import numpy as np
 import pandas as pd
@@ -39,10 +41,15 @@ def made(make_store):
     """A store of 40 items with four columns in two tables, and the same columns in pandas."""
     made = make_store(n=40, index=False)
     rng = np.random.default_rng(3)
-    frame = pd.DataFrame({
-        "item_id": made.ids, "freq": rng.integers(-9, 9, 40), "length": rng.normal(size=40),
-        "pos": rng.choice(["NOUN", "VERB", "naïve \"x\""], 40), "rare": rng.random(40) < 0.5,
-    }).astype({"freq": object, "length": object, "pos": object, "rare": object})  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "item_id": made.ids,
+            "freq": rng.integers(-9, 9, 40),
+            "length": rng.normal(size=40),
+            "pos": rng.choice(["NOUN", "VERB", 'naïve "x"'], 40),
+            "rare": rng.random(40) < 0.5,
+        }
+    ).astype({"freq": object, "length": object, "pos": object, "rare": object})
     frame.loc[::7, "pos"] = None
     frame.loc[3:5, ["freq", "rare", "length"]] = None
     schema = pa.schema(

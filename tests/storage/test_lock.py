@@ -113,8 +113,11 @@ def run_privately(script: str, *arguments: object) -> subprocess.CompletedProces
         pytest.skip("mounting a file system needs rights that this system does not give")
     return subprocess.run(
         ["unshare", "-m", "bash", "-euc", script, "bash", *map(str, arguments)],
-        capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(TESTS)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(TESTS)},
+    )
 
 
 _READ_ONLY = """

@@ -22,7 +22,9 @@ def files(tmp_path) -> StoreFiles:
 
 
 def added(files: StoreFiles, text: str) -> dict[str, dict[str, object]]:
-    """Write a table of skipped texts, whose content does not matter here, and return it as a change adds it."""
+    """Write a table of skipped texts, whose content does not matter here, and return it as a change
+    adds it.
+    """
     disk.make_folder(files.root)
     with files.temporary() as temp:
         disk.write(temp, text.encode())
@@ -195,11 +197,14 @@ def test_every_altered_byte_of_a_manifest_is_found(files):
 @pytest.mark.parametrize(
     "key",
     [
-        "../outside.parquet", "/etc/passwd", "items/../../x.parquet", "items/x.parquet",
+        "../outside.parquet",
+        "/etc/passwd",
+        "items/../../x.parquet",
+        "items/x.parquet",
         "derived/answers/" + "0" * 32 + ".json",
         "vectors/space=../layer=00/" + "0" * 32 + ".parquet",
     ],
-)  # fmt: skip
+)
 def test_no_other_name_becomes_a_path(files, key):
     files.commit(Change(added(files, "a")))
     rewrite(

@@ -1,4 +1,6 @@
-"""SQL over the files of a store: its connections, which files may hold an item, and what is said when it fails."""
+"""SQL over the files of a store: its connections, which files may hold an item, and what is said
+when it fails.
+"""
 
 import gc
 import os

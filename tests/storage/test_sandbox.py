@@ -141,7 +141,9 @@ def test_ordinary_research_is_allowed(made, plain, sql):
 
 
 def _rounded(rows: object) -> str:
-    """Return rows as text with floats to 8 digits, since the two DuckDBs add up in another order."""
+    """Return rows as text with floats to 8 digits, since the two DuckDBs add up in another
+    order.
+    """
     return re.sub(r"\d+\.\d{8,}(e-\d+)?", lambda number: f"{float(number[0]):.8g}", str(rows))
 
 
@@ -251,8 +253,17 @@ def test_a_memory_limit_is_named_and_another_one_helps(made):
         store.vectors(made.space, 0, "(SELECT count(*) FROM range(100000000000)) > 1", timeout=0.2)
 
 
-@pytest.mark.parametrize("limits", [{"timeout": 0}, {"timeout": -1}, {"timeout": float("nan")}, {"memory": 0},
-                                    {"memory": "much"}, {"memory": 10**22}])  # fmt: skip
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"timeout": 0},
+        {"timeout": -1},
+        {"timeout": float("nan")},
+        {"memory": 0},
+        {"memory": "much"},
+        {"memory": 10**22},
+    ],
+)
 def test_a_limit_is_a_positive_amount(made, limits):
     for ask in (
         lambda: made.store.sql("SELECT 1", **limits),
@@ -280,8 +291,12 @@ def test_the_connection_opens_the_listed_files_only(tmp_path, name):
     connection = connections.connect_for_users("100MB", [listed])
     [pattern] = connections.literal([listed])
     assert connection.execute("SELECT * FROM read_csv(?)", [pattern]).fetchall() == [(1,)]
-    refused = (f"FROM read_csv({quote(str(other))})", f"COPY (SELECT 1) TO {quote(str(other))}",
-               f"FROM glob({quote(str(tmp_path / '*'))})", f"ATTACH {quote(str(tmp_path / 'c.db'))}")  # fmt: skip
+    refused = (
+        f"FROM read_csv({quote(str(other))})",
+        f"COPY (SELECT 1) TO {quote(str(other))}",
+        f"FROM glob({quote(str(tmp_path / '*'))})",
+        f"ATTACH {quote(str(tmp_path / 'c.db'))}",
+    )
     for sql in refused:
         with pytest.raises(duckdb.PermissionException, match="disabled by configuration"):
             connection.execute(sql)

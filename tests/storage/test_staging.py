@@ -124,7 +124,9 @@ def test_the_words_of_a_sentence_stay_together(tmp_path):
 
 
 def test_a_window_is_sent_to_another_process_as_columns(tmp_path):
-    """Words and occurrences arrive as they were, in whole and in part, and the cost of pickling is that of arrays."""
+    """Words and occurrences arrive as they were, in whole and in part, and the cost of pickling is
+    that of arrays.
+    """
     sentences = [f"the {word} of the river" for word in ("bank", "bed", "mouth")]
     for unit, few, many in (
         (Unit.WORD, ["dog"], [f"w{n}" for n in range(500)]),
@@ -242,7 +244,9 @@ def test_skipped_rows_are_listed_once_and_in_parts(tmp_path, monkeypatch):
 
 
 def test_a_list_that_cannot_be_spilled_is_an_error_of_writing(tmp_path, monkeypatch):
-    """While new skipped texts are told from those of the store, which is read: the message names the spill's folder."""
+    """While new skipped texts are told from those of the store, which is read: the message names
+    the spill's folder.
+    """
     files, real = StoreFiles.of_folder(tmp_path / "store"), interruptible.rows
     files.commit(Change())
 

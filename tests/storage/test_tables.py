@@ -1,4 +1,6 @@
-"""Tables in memory, whatever was altered in them: the table is named, or the answer is what it was."""
+"""Tables in memory, whatever was altered in them: the table is named, or the answer is what it
+was.
+"""
 
 import pyarrow as pa
 import pyarrow.parquet as pq

@@ -106,9 +106,11 @@ def reader(made: Synthetic, layer: int, only: np.ndarray | None = None) -> Layer
 
 @settings(max_examples=30, deadline=None)
 @given(
-    seed=st.integers(0, 99), kept=st.sampled_from([0, 1, 5, 700, 2500]), n_strangers=st.integers(0, 3),
+    seed=st.integers(0, 99),
+    kept=st.sampled_from([0, 1, 5, 700, 2500]),
+    n_strangers=st.integers(0, 3),
     layer=st.integers(0, 3),
-)  # fmt: skip
+)
 def test_only_keeps_exactly_the_chosen_items(many, seed, kept, n_strangers, layer):
     rng = np.random.default_rng(seed)
     chosen = rng.choice(many.ids, kept, replace=False)

@@ -90,7 +90,9 @@ def test_a_second_writer_is_told_who_is_at_work(tmp_path):
 
 
 def rivals(root: Path) -> tuple[StoreWriter, StoreWriter]:
-    """Two writers of one store, as in a bucket or on two machines whose locks do not see each other."""
+    """Two writers of one store, as in a bucket or on two machines whose locks do not see each
+    other.
+    """
     return StoreWriter(root, ShardSpec(1, 2)), StoreWriter(root, ShardSpec(2, 2))
 
 
@@ -117,7 +119,9 @@ def test_rivals_with_the_same_items_never_store_one_twice(tmp_path):
 
 
 def test_a_text_of_two_spaces_is_stored_once(tmp_path):
-    """A rival has committed the same texts, of another space, between the reading of the store and the commit."""
+    """A rival has committed the same texts, of another space, between the reading of the store and
+    the commit.
+    """
     made, other = Made(6), synthetic_card(space="other", n_blocks=1, top_form=None, dim=4)
     own, rival = rivals(tmp_path / "store")
     with own, rival:
@@ -277,7 +281,9 @@ def test_blocks_of_any_size_make_the_same_shards(files):
 def write_in_halves(
     files: StoreFiles, made: Made, commits: Collected, error: BaseException | None = None
 ) -> None:
-    """Write the first half as a batch, then the second one; or raise an error before that is written."""
+    """Write the first half as a batch, then the second one; or raise an error before that is
+    written.
+    """
     half = len(made.ids) // 2
     with SpaceWriter(files, CARD, commits) as space:
         space.add(made.ids[:half], made.vectors[:, :half])

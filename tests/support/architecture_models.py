@@ -16,8 +16,8 @@ POSITIONS = 64
 MOST_WEIGHTS = 50_000_000
 MARKS = ("<pad>", "<s>", "</s>", "<unk>")
 
-# Sizes by the names that configs have for them; a config takes those that it has. Where an architecture's sizes have to
-# agree with each other in a way of their own, SPECIAL says how.
+# Sizes by the names that configs have for them; a config takes those that it has. Where an
+# architecture's sizes have to agree with each other in a way of their own, SPECIAL says how.
 SMALL: dict[str, Any] = {
     **dict.fromkeys(
         (
@@ -70,8 +70,21 @@ _MROPE = {
 _QWEN_VISION = {"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 4, "patch_size": 14}
 SPECIAL: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
-        ("axk1", "axk2", "deepseek_v2", "deepseek_v3", "deepseek_v32", "esmc", "dots3_note_text", "glm4_moe_lite",
-         "glm_moe_dsa", "longcat_flash", "minicpm3", "sarvam_mla", "youtu"),
+        (
+            "axk1",
+            "axk2",
+            "deepseek_v2",
+            "deepseek_v3",
+            "deepseek_v32",
+            "esmc",
+            "dots3_note_text",
+            "glm4_moe_lite",
+            "glm_moe_dsa",
+            "longcat_flash",
+            "minicpm3",
+            "sarvam_mla",
+            "youtu",
+        ),
         _FULL_HEADS,
     ),
     **dict.fromkeys(("bamba", "granitemoehybrid"), _MAMBA_2),
@@ -82,43 +95,74 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "falcon_h1": _MAMBA_2 | {"mamba_d_ssm": 64},
     "funnel": {"block_sizes": [2, 2]},
     "gemma3n_text": {
-        "num_kv_shared_layers": 0, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 400,
-        "laurel_rank": 8, "activation_sparsity_pattern": [0.0] * LAYERS,
+        "num_kv_shared_layers": 0,
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": 400,
+        "laurel_rank": 8,
+        "activation_sparsity_pattern": [0.0] * LAYERS,
     },
     "gemma4_text": {
-        "num_kv_shared_layers": 0, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 400,
+        "num_kv_shared_layers": 0,
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": 400,
         "global_head_dim": 8,
     },
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
-    "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv", "full_attention"], "num_dense_layers": 1},
+    "lfm2_moe": {
+        "layer_types": ["conv", "full_attention", "conv", "full_attention"],
+        "num_dense_layers": 1,
+    },
     "luke": {"entity_vocab_size": 10, "entity_emb_size": 8},
     "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 2, "state_size": 8, "chunk_size": 8},
     "neomme": {"head_dim": 16},
     **dict.fromkeys(("qwen2_5_vl_text", "qwen2_vl_text", "glm4v_text", "glm_ocr_text"), _MROPE),
     "qwen2_vl": {"vision_config": _QWEN_VISION},
     "reformer": {
-        "attn_layers": ["local", "lsh", "local", "lsh"], "axial_pos_shape": [8, 8], "axial_pos_embds_dim": [16, 16],
-        "attention_head_size": 8, "num_buckets": 2, "lsh_attn_chunk_length": 16, "local_attn_chunk_length": 16,
+        "attn_layers": ["local", "lsh", "local", "lsh"],
+        "axial_pos_shape": [8, 8],
+        "axial_pos_embds_dim": [16, 16],
+        "attention_head_size": 8,
+        "num_buckets": 2,
+        "lsh_attn_chunk_length": 16,
+        "local_attn_chunk_length": 16,
     },
     "t5gemma": {
         "encoder": {
-            "num_hidden_layers": LAYERS, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4,
-            "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 400, "max_position_embeddings": POSITIONS,
+            "num_hidden_layers": LAYERS,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "vocab_size": 400,
+            "max_position_embeddings": POSITIONS,
         },
         "decoder": {
-            "num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4,
-            "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 400, "max_position_embeddings": POSITIONS,
+            "num_hidden_layers": 1,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "vocab_size": 400,
+            "max_position_embeddings": POSITIONS,
         },
         "vocab_size": 400,
     },
     "zamba": {"num_hidden_layers": 12, "num_key_value_heads": 4, "use_mamba_kernels": False},
     "zamba2": {
-        "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"], "num_key_value_heads": 4,
-        "attention_head_dim": 16, "n_mamba_heads": 8, "mamba_headdim": 8, "mamba_d_state": 8, "mamba_ngroups": 1,
-        "chunk_size": 8, "num_mem_blocks": 1,
+        "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"],
+        "num_key_value_heads": 4,
+        "attention_head_dim": 16,
+        "n_mamba_heads": 8,
+        "mamba_headdim": 8,
+        "mamba_d_state": 8,
+        "mamba_ngroups": 1,
+        "chunk_size": 8,
+        "num_mem_blocks": 1,
     },
     "zaya": {"num_experts_per_tok": 1},
-}  # fmt: skip
+}
 
 
 def config_of(model_type: str, vocab_size: int, **sizes: Any) -> tf.PretrainedConfig:
@@ -162,7 +206,9 @@ def tokenizer() -> tf.PreTrainedTokenizerFast:
 
 
 def make(folder: Path, model_type: str, noise: float = 0.02, **sizes: Any) -> Path:
-    """Write a tiny checkpoint of an architecture, in the class that transformers takes for its base model."""
+    """Write a tiny checkpoint of an architecture, in the class that transformers takes for its base
+    model.
+    """
     words = tokenizer()
     config = config_of(model_type, len(words), **sizes)
     with torch.device("meta"):

@@ -1,8 +1,9 @@
-"""Every architecture that transformers has: accepted and equal to plain transformers, or refused, and why.
+"""Every architecture that transformers has: accepted and equal to plain transformers, or refused,
+and why.
 
 ``python tests/support/architectures.py`` tries each in a small copy with random weights and writes
-docs/architectures.md; with names it tries these and prints what it finds; with ``--update`` and names it tries these
-and writes the page with what it says of the others.
+docs/architectures.md; with names it tries these and prints what it finds; with ``--update`` and
+names it tries these and writes the page with what it says of the others.
 """
 
 import os
@@ -49,7 +50,8 @@ class Verdict:
 
     Attributes:
         model_type: as configs name it.
-        outcome: ``equal``, ``different``, ``refused``, or ``not tried`` where no small copy of it can be made.
+        outcome: ``equal``, ``different``, ``refused``, or ``not tried`` where no small copy of it
+            can be made.
         architecture: the class that was loaded.
         top_form: which side of the final norm layer L is from; empty without a final norm.
         shifted: whether transformers' hidden states begin after block 1.
@@ -151,7 +153,9 @@ def _compared(model_type: str, encoder: Encoder, model: Any) -> Verdict:
 
 
 def _plain(encoder: Encoder, folder: Path) -> Any:
-    """Return what transformers is called with in plain use: of an encoder-decoder its encoder, else a whole model."""
+    """Return what transformers is called with in plain use: of an encoder-decoder its encoder, else
+    a whole model.
+    """
     config = tf.AutoConfig.from_pretrained(folder)
     is_multimodal = any(
         getattr(config, f"{mode}_config", None) is not None for mode in ("vision", "audio")
@@ -175,7 +179,9 @@ def _plain(encoder: Encoder, folder: Path) -> Any:
 
 
 def _own_failure(folder: Path) -> str:
-    """Return the kind of error that a small copy raises in plain transformers, by its sizes; empty if none."""
+    """Return the kind of error that a small copy raises in plain transformers, by its sizes; empty
+    if none.
+    """
     model = tf.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     try:
         _call(model.get_encoder() if model.config.is_encoder_decoder else model, [1, 2])
@@ -192,7 +198,8 @@ def _call(model: Any, ids: Sequence[int]) -> Any:
 def _expected(
     model: Any, ids: Sequence[int], encoder: Encoder, shifted: bool
 ) -> list[list[np.ndarray]]:
-    """Return what each layer may be by the blocks' calls, where it is also what transformers calls that layer.
+    """Return what each layer may be by the blocks' calls, where it is also what transformers calls
+    that layer.
 
     Layer 0 is what the first block reads, layer i what block i gives or the next one reads.
     """
@@ -260,8 +267,9 @@ class _Calls:
                 pair.pop()[1] = [value.clone() for value in values if _is_state(value)]
 
             self._handles += [
-                module.register_forward_pre_hook(begin, with_kwargs=True), module.register_forward_hook(end),
-            ]  # fmt: skip
+                module.register_forward_pre_hook(begin, with_kwargs=True),
+                module.register_forward_hook(end),
+            ]
 
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
@@ -277,7 +285,9 @@ def _is_state(value: Any) -> bool:
 
 
 def _rows(tensors: Sequence[torch.Tensor], t: int) -> list[np.ndarray]:
-    """Return what may be the states of t tokens, (t, dim): with the batch before or after the tokens, or padded."""
+    """Return what may be the states of t tokens, (t, dim): with the batch before or after the
+    tokens, or padded.
+    """
     rows = []
     for tensor in tensors:
         if tensor.ndim == 3:
@@ -311,7 +321,9 @@ def _short(reason: str) -> str:
 
 
 class _TooLongError(BaseException):
-    """An architecture takes too long; no handler of errors on the way may take it for one of the model's."""
+    """An architecture takes too long; no handler of errors on the way may take it for one of the
+    model's.
+    """
 
 
 HEAD = """# Architectures
@@ -374,10 +386,15 @@ def page(verdicts: Sequence[Verdict], versions: Collection[str]) -> str:
     others = [each.model_type for each in verdicts if each.reason == NO_TEXT]
     untried = [each for each in verdicts if each.outcome == "not tried"]
     head = HEAD.format(
-        total=len(verdicts), transformers=tf.__version__, torch=" and ".join(sorted(versions)),
-        equal=sum(each.outcome == "equal" for each in accepted), refused=len(refused), others=len(others),
-        different=sum(each.outcome == "different" for each in accepted), untried=len(untried),
-    )  # fmt: skip
+        total=len(verdicts),
+        transformers=tf.__version__,
+        torch=" and ".join(sorted(versions)),
+        equal=sum(each.outcome == "equal" for each in accepted),
+        refused=len(refused),
+        others=len(others),
+        different=sum(each.outcome == "different" for each in accepted),
+        untried=len(untried),
+    )
     rows = [
         f"| {each.model_type} | {each.architecture} | {each.top_form or '–'} |"
         f" {'yes' if each.shifted else 'no'} | {'yes' if each.pads else 'no'} | {each.worst:.0e} |"
@@ -388,14 +405,30 @@ def page(verdicts: Sequence[Verdict], versions: Collection[str]) -> str:
         [f"| {each.model_type} | {each.reason} |" for each in group] for group in (refused, untried)
     ]
     parts = [
-        *rows, "", "## Refused", "", *why, *reasons[0], "", "## Not tried", "", *why, *reasons[1],
-        "", "## Not text models", "", ", ".join(others), "",
-    ]  # fmt: skip
+        *rows,
+        "",
+        "## Refused",
+        "",
+        *why,
+        *reasons[0],
+        "",
+        "## Not tried",
+        "",
+        *why,
+        *reasons[1],
+        "",
+        "## Not text models",
+        "",
+        ", ".join(others),
+        "",
+    ]
     return head + "\n".join(parts)
 
 
 def main(names: Sequence[str]) -> None:
-    """Try the architectures of these names, or all, and write the page if they are all, or if it is to be updated."""
+    """Try the architectures of these names, or all, and write the page if they are all, or if it is
+    to be updated.
+    """
     tf.logging.set_verbosity_error()
     tf.logging.disable_progress_bar()
     names, is_update = [name for name in names if name != "--update"], "--update" in names

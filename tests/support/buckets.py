@@ -22,8 +22,11 @@ class Bucket:
     @property
     def options(self) -> dict[str, str]:
         return {
-            "endpoint": self.endpoint, "access_key_id": KEY, "secret_access_key": SECRET, "region": "us-east-1",
-        }  # fmt: skip
+            "endpoint": self.endpoint,
+            "access_key_id": KEY,
+            "secret_access_key": SECRET,
+            "region": "us-east-1",
+        }
 
     @property
     def arguments(self) -> list[str]:
@@ -46,6 +49,9 @@ class Bucket:
         import boto3
 
         return boto3.client(
-            "s3", endpoint_url=self.endpoint, aws_access_key_id=KEY, aws_secret_access_key=SECRET,
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
             region_name="us-east-1",
-        )  # fmt: skip
+        )

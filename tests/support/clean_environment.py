@@ -23,7 +23,9 @@ _NEEDED_BYTES = 8 << 30  # several times what the tests write
 
 
 def use_memory() -> None:
-    """Keep temporary folders in memory if there is much of it: a third of the time would go to flushing disks."""
+    """Keep temporary folders in memory if there is much of it: a third of the time would go to
+    flushing disks.
+    """
     if (
         os.access(_MEMORY, os.W_OK)
         and min(shutil.disk_usage(_MEMORY).free, _available_bytes()) >= _NEEDED_BYTES
@@ -42,7 +44,8 @@ def _available_bytes() -> int:
 
 
 def enter(home: Path) -> None:
-    """Take the user's settings out of this process's environment, and make ``home`` the home folder.
+    """Take the user's settings out of this process's environment, and make ``home`` the home
+    folder.
 
     Args:
         home: An empty folder. Every library looks for its caches and data in it, and finds none.

@@ -1,7 +1,8 @@
 """Attack the commits of a store at a URL: a network that fails, rival writers.
 
-Each commit adds a file of its own name. What a writer was told is committed must be there, as a reader sees it without
-the faults; of rivals that commit at once each must know whether its file is there, and no manifest may be replaced.
+Each commit adds a file of its own name. What a writer was told is committed must be there, as a
+reader sees it without the faults; of rivals that commit at once each must know whether its file is
+there, and no manifest may be replaced.
 """
 
 import time
@@ -36,7 +37,9 @@ def added_file(name: int) -> Files:
 def commit_through_faults(
     bucket: Bucket, n_commits: int, rates: Mapping[str, float], seed: int, latency: float = 0.0
 ) -> str:
-    """Commit through a failing network, and return what was found; raise AssertionError if a commit was lost."""
+    """Commit through a failing network, and return what was found; raise AssertionError if a commit
+    was lost.
+    """
     reports, counts = [], Counter[str]()
     began = time.monotonic()
     direct = bucket.objects()
@@ -71,7 +74,9 @@ def commit_through_faults(
 
 
 def rivals(bucket: Bucket, n_rounds: int, rates: Mapping[str, float], seed: int) -> str:
-    """Let rivals commit at once, and return what was found; raise AssertionError if a commit was lost."""
+    """Let rivals commit at once, and return what was found; raise AssertionError if a commit was
+    lost.
+    """
     counts = Counter[str]()
     with FaultProxy(bucket.endpoint, rates, seed) as proxy, ThreadPoolExecutor(RIVALS) as pool:
         all_objects = [replace(bucket, endpoint=proxy.endpoint).objects() for _ in range(RIVALS)]

@@ -30,8 +30,12 @@ def write_pairs(
     first, second = ([texts[place] for place in side] for side in (left, right))
     scores = np.round(rng.uniform(0, 4, n), 1).tolist()
     columns = {
-        "item_id": ids(first, unit), "text": first, "item_id_2": ids(second, unit), "text_2": second, "score": scores,
-    }  # fmt: skip
+        "item_id": ids(first, unit),
+        "text": first,
+        "item_id_2": ids(second, unit),
+        "text_2": second,
+        "score": scores,
+    }
     write_dataset(made.files, name, f"{unit} pairs", Unit(unit), columns)
     return first, second, scores
 

@@ -1,4 +1,6 @@
-"""The code blocks of a page of the documentation, as scripts whose line numbers are those of the page."""
+"""The code blocks of a page of the documentation, as scripts whose line numbers are those of the
+page.
+"""
 
 import re
 from dataclasses import dataclass
@@ -70,7 +72,9 @@ def needs_store(text: str) -> bool:
 
 
 def commands(block: Block) -> list[Command]:
-    """Return the commands of a console block: lines after ``$``, continued after ``>``, and what they print."""
+    """Return the commands of a console block: lines after ``$``, continued after ``>``, and what
+    they print.
+    """
     found: list[Command] = []
     for offset, line in enumerate(block.code):
         if line.startswith("$ "):
@@ -85,10 +89,12 @@ def commands(block: Block) -> list[Command]:
 
 
 def shell_script(text: str, outputs: Path) -> str:
-    """Return the shell blocks of a page as one script of bash, each command on its own line of the page.
+    """Return the shell blocks of a page as one script of bash, each command on its own line of the
+    page.
 
     Args:
-        text: The page. A comment ``<!-- setup`` … ``-->`` holds commands to run that the page does not show.
+        text: The page. A comment ``<!-- setup`` … ``-->`` holds commands to run that the page does
+            not show.
         outputs: Folder for the output of console commands: ``<line>.out`` and ``<line>.err``.
     """
     script = [""] * (text.count("\n") + 2)
@@ -121,7 +127,9 @@ def python_script(text: str) -> str:
 
 
 def matches(shown: tuple[str, ...], printed: str) -> bool:
-    """Return whether a page shows what was printed; … stands for anything, and alone on a line for any lines."""
+    """Return whether a page shows what was printed; … stands for anything, and alone on a line for
+    any lines.
+    """
     lines = list(shown)
     while lines and not lines[-1].strip():
         lines.pop()

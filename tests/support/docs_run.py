@@ -35,7 +35,9 @@ def _environment(folder: Path, programs: Path | None) -> dict[str, str]:
 
 
 def link_store(start: Path, store: Path) -> None:
-    """Put a store in another place by hard links to its files, but not to its lock: that would lock all of them."""
+    """Put a store in another place by hard links to its files, but not to its lock: that would lock
+    all of them.
+    """
     subprocess.run(["cp", "-al", start, store], check=True)
     for lock in store.glob(".lock*"):
         lock.unlink()
@@ -44,13 +46,15 @@ def link_store(start: Path, store: Path) -> None:
 def run_page(
     page: Path, folder: Path, start: Path | None = None, programs: Path | None = None
 ) -> None:
-    """Run the shell blocks and then the Python blocks of a page in a folder; fail with the page's line.
+    """Run the shell blocks and then the Python blocks of a page in a folder; fail with the page's
+    line.
 
     Args:
         page: The Markdown file.
         folder: An empty folder to run in.
         start: Store to put there as ``store``, by hard links, if the page asks for it.
-        programs: Folder of the programs of a server (see :mod:`preloaded`); None to start every command anew.
+        programs: Folder of the programs of a server (see :mod:`preloaded`); None to start every
+            command anew.
     """
     text = page.read_text("utf-8")
     name = page.relative_to(ROOT) if page.is_relative_to(ROOT) else page.name

@@ -68,9 +68,15 @@ def opt(folder: Path) -> Path:
     tokenizer.add_bos_token = True
     tokenizer.update_post_processor()
     config = tf.OPTConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=3, num_attention_heads=4, ffn_dim=64,
-        word_embed_proj_dim=32, max_position_embeddings=POSITIONS, pad_token_id=1,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        ffn_dim=64,
+        word_embed_proj_dim=32,
+        max_position_embeddings=POSITIONS,
+        pad_token_id=1,
+    )
     return save(folder, tf.OPTForCausalLM(config), tokenizer)
 
 
@@ -153,7 +159,9 @@ def t5(folder: Path) -> Path:
 
 
 def clip(folder: Path, **text: object) -> Path:
-    """CLIP as on the hub: two towers, the text tower with the legacy ids that are not the tokenizer's."""
+    """CLIP as on the hub: two towers, the text tower with the legacy ids that are not the
+    tokenizer's.
+    """
     tokenizer = real_clip()
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
     legacy = {"bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1, "vocab_size": len(tokenizer)}

@@ -1,4 +1,6 @@
-"""Texts for the tests: short and long, capitals, emoji, words of many tokens, a word twice in a sentence."""
+"""Texts for the tests: short and long, capitals, emoji, words of many tokens, a word twice in a
+sentence.
+"""
 
 from embstore.base.space import Pooling, Template, Unit
 from embstore.base.text import Item, Passage, Span, items_of, passages_of
@@ -6,7 +8,8 @@ from embstore.encode.forward import Encoder
 from embstore.encode.records import Encoded, Skipped
 
 WORDS = [
-    "cat", "dog", "FBI", "McDonald", "antidisestablishmentarianism", "ice cream", "don't", "naïve", "🙂", "42", "a",
+    "cat", "dog", "FBI", "McDonald", "antidisestablishmentarianism", "ice cream", "don't", "naïve",
+    "🙂", "42", "a",
 ]  # fmt: skip
 # About equally long, so that batches have several rows and padding, whatever the vocabulary.
 ALIKE = [
@@ -49,8 +52,10 @@ def items(unit: Unit) -> list[Item]:
 
 
 def passages(
-    members: list[Item], encoder: Encoder, template: Template = Template()
-) -> list[Passage]:  # noqa: B008
+    members: list[Item],
+    encoder: Encoder,
+    template: Template = Template(),  # noqa: B008
+) -> list[Passage]:
     bos, eos = encoder.tokenizer.template_strings(template)
     return list(passages_of(members, template, bos=bos, eos=eos))
 

@@ -1,4 +1,6 @@
-"""Small tokenizers, trained on the spot, in each architecture's own class; and the two real vocabularies."""
+"""Small tokenizers, trained on the spot, in each architecture's own class; and the two real
+vocabularies.
+"""
 
 import gzip
 import importlib.metadata
@@ -19,7 +21,9 @@ CORPUS = [
 
 
 def bpe(special: list[str]) -> dict:
-    """Train a byte-level BPE; return its vocabulary and merges as the tokenizer classes take them."""
+    """Train a byte-level BPE; return its vocabulary and merges as the tokenizer classes take
+    them.
+    """
     tokenizer = tk.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()

@@ -1,4 +1,6 @@
-"""The second witness: one text at a time through plain transformers, nothing of embstore's encoder."""
+"""The second witness: one text at a time through plain transformers, nothing of embstore's
+encoder.
+"""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -53,7 +55,9 @@ class Witness:
         )
 
     def states(self, text: str, **options: Any) -> tuple[np.ndarray, Any, Any]:
-        """Return every layer with the top's other form, float32 (layers, t, dim), the outputs and the encoding."""
+        """Return every layer with the top's other form, float32 (layers, t, dim), the outputs and
+        the encoding.
+        """
         encoding = self.tokenizer(text, return_tensors="pt", **options).to(self.device)
         blocks: list[torch.Tensor] = []
         handle = None
@@ -87,8 +91,8 @@ class Witness:
             start: where the item begins in it.
             end: where it ends.
             pooling: as it says.
-            marks: the item is every token that is not special, but for so many of the template's before and after;
-                None: the tokens that hold its characters.
+            marks: the item is every token that is not special, but for so many of the template's
+                before and after; None: the tokens that hold its characters.
             options: for the tokenizer.
         """
         states, outputs, encoding = self._states_of(text, tuple(options.items()))
@@ -114,7 +118,8 @@ class Witness:
         return rows[:, 0] if pooling is Pooling.FIRST else rows[:, -1]
 
     def n_added(self, text: str, start: int, tokens: list[str]) -> int:
-        """Return 1 if the first of an item's tokens is a blank that its tokenizer puts before words, else 0.
+        """Return 1 if the first of an item's tokens is a blank that its tokenizer puts before
+        words, else 0.
 
         Args:
             text: the whole string for the tokenizer.

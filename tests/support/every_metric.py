@@ -35,7 +35,8 @@ SETS = {
 
 LABELS = {"label": "freq", "spaces": "toy.word.last"}
 ASKED_BELOW = {
-    "anisotropy", "correlate", "rogue-dims", "weat", "sc-weat", "knn", "clusters", "probe", "axis", "ceat",
+    "anisotropy", "correlate", "rogue-dims", "weat", "sc-weat", "knn", "clusters", "probe", "axis",
+    "ceat",
     "change",  # whose groups are looked up each time, as those of all groups are
 }  # fmt: skip
 
@@ -97,7 +98,9 @@ QUERIES: list[tuple[str, dict[str, Any]]] = [
 
 
 def write_inputs(made: Synthetic) -> None:
-    """Write what metrics need of a store of words: pairs, a lexicon and analogies of ``WORDS``, and a column."""
+    """Write what metrics need of a store of words: pairs, a lexicon and analogies of ``WORDS``, and
+    a column.
+    """
     values = {
         name: np.random.default_rng(seed).uniform(1, 5, 20).tolist()
         for seed, name in enumerate(("valence", "arousal"))

@@ -18,9 +18,16 @@ _WAIT = HUNG_SECONDS * 1000  # in milliseconds, as playwright counts
 
 
 def launch(playwright: Any) -> Any:
-    """Start chromium with WebGL2 in software, in which nothing else is drawn: that would take a third more time."""
-    flags = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-             "--disable-gpu-compositing", "--disable-gpu-rasterization"]  # fmt: skip
+    """Start chromium with WebGL2 in software, in which nothing else is drawn: that would take a
+    third more time.
+    """
+    flags = [
+        "--use-gl=angle",
+        "--use-angle=swiftshader",
+        "--enable-unsafe-swiftshader",
+        "--disable-gpu-compositing",
+        "--disable-gpu-rasterization",
+    ]
     return playwright.chromium.launch(executable_path=CHROMIUM, args=flags, timeout=_WAIT)
 
 
@@ -38,8 +45,8 @@ class Visit:
         browser: Browser.
         url: Address of the page with its token.
         problems: Errors of the page, and requests to other hosts, which were not let out.
-        expected: Part of the notes of chromium that are no problem from now on, in lower case; empty for none. They may
-            come at any time after what they are about.
+        expected: Part of the notes of chromium that are no problem from now on, in lower case;
+            empty for none. They may come at any time after what they are about.
         refused: Answers with an error.
     """
 
@@ -53,12 +60,16 @@ class Visit:
     def open(
         self, width: int = 1200, height: int = 800, scheme: str = "light", **state: str
     ) -> Any:
-        """Open the page in a new window, with a state in its address; by default it makes the maps that are missing."""
+        """Open the page in a new window, with a state in its address; by default it makes the maps
+        that are missing.
+        """
         address = self.url if "#" in self.url else f"{self.url}#{urlencode({'make': '1', **state})}"
         context = self.browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce",
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            reduced_motion="reduce",
             permissions=["clipboard-read", "clipboard-write"],
-        )  # fmt: skip
+        )
         self.contexts.append(context)
         page = new_page(context)
         page.route("**/*", self._let_out)
@@ -105,7 +116,9 @@ class Visit:
 
 
 def until(page: Any, expression: str) -> None:
-    """Wait until an expression is true. Playwright's own way to wait evaluates text, which the page forbids."""
+    """Wait until an expression is true. Playwright's own way to wait evaluates text, which the page
+    forbids.
+    """
     wait_until(
         lambda: page.evaluate(f"!!({expression})"), expression, lambda: page.wait_for_timeout(30)
     )
@@ -157,7 +170,9 @@ def run(command: str) -> Any:
 
 
 def violations(page: Any) -> list[tuple[str, str, str | None]]:
-    """Return what axe-core finds that keeps people out: the rule, the element and why; without it, skip the test."""
+    """Return what axe-core finds that keeps people out: the rule, the element and why; without it,
+    skip the test.
+    """
     import pytest
 
     reason = "axe-core comes with axe-playwright-python (extra dev)"

@@ -1,7 +1,8 @@
-"""A fake of the hub's HTTP API, as far as huggingface_hub's own client uses it for dataset repositories.
+"""A fake of the hub's HTTP API, as far as huggingface_hub's own client uses it for dataset
+repositories.
 
-Written from the client's code: the hub itself could not be reached. Commits are compare-and-swap, large files are
-stored by their hash, and files are served with ranges.
+Written from the client's code: the hub itself could not be reached. Commits are compare-and-swap,
+large files are stored by their hash, and files are served with ranges.
 """
 
 import base64
@@ -154,12 +155,13 @@ class _Handler(LocalHandler):
             return
         files = [
             {
-                "path": file["path"], "shouldIgnore": False,
+                "path": file["path"],
+                "shouldIgnore": False,
                 "uploadMode": "lfs" if file["path"].endswith((".parquet", ".faiss")) else "regular",
                 "oid": _git_hash(tree[file["path"]]) if file["path"] in tree else None,
             }
             for file in json.loads(body)["files"]
-        ]  # fmt: skip
+        ]
         self._reply(200, {"files": files})
 
     def batch(self, body: bytes, repo: str) -> None:

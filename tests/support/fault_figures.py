@@ -1,4 +1,6 @@
-"""The figures of the fault tests: each test tells its own, and pytest sums them up in its last lines, with -n too."""
+"""The figures of the fault tests: each test tells its own, and pytest sums them up in its last
+lines, with -n too.
+"""
 
 import os
 from collections import Counter
@@ -6,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 FAULTS = os.environ.get("EMBSTORE_TEST_FAULTS", "")
-"""``all`` to try every operation, with every error, which takes hours; k to try every k-th one; ``table`` to try as
-many as the tables of ``docs/benchmarks/faults.md`` count; empty to try a third of these.
+"""``all`` to try every operation, with every error, which takes hours; k to try every k-th one;
+``table`` to try as many as the tables of ``docs/benchmarks/faults.md`` count; empty to try a third
+of these.
 """
 PROPERTY = "faults"
 LOST, WRONG, UNSOUND = "items lost", "wrong answers", "unsound after the next build"
@@ -53,7 +56,9 @@ def figures(reports: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield the lines of a table: what was told, summed up by the fault and what it befell, and all of a fault."""
+    """Yield the lines of a table: what was told, summed up by the fault and what it befell, and all
+    of a fault.
+    """
     if not found:
         return
     sums: dict[tuple[str, str], Counter[str]] = {}

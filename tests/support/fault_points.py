@@ -1,4 +1,6 @@
-"""The commands at each of whose operations on files a fault is tried, and what each must have made in the end."""
+"""The commands at each of whose operations on files a fault is tried, and what each must have made
+in the end.
+"""
 
 import os
 from collections.abc import Callable
@@ -70,7 +72,9 @@ def _write_columns(made: Synthetic, part: slice) -> None:
 
 
 def make_damaged(root: Path) -> None:
-    """Write the small store with a damaged file of each kind that a repair mends, and an item in two tables."""
+    """Write the small store with a damaged file of each kind that a repair mends, and an item in
+    two tables.
+    """
     make_small(root)
     query(root)
     for kind in ("shard", "sums", "answer", "index"):
@@ -109,9 +113,12 @@ def build_shards(root: Path) -> None:
 
 def _build(root: Path, source: str, **options: str) -> None:
     Store(root).build(
-        str(root.parent / source), models=f"tiny={root.parent / 'tiny'}", batch_tokens=256,
-        shard_bytes=4 * 4 * 32 * 4, **options,
-    )  # fmt: skip
+        str(root.parent / source),
+        models=f"tiny={root.parent / 'tiny'}",
+        batch_tokens=256,
+        shard_bytes=4 * 4 * 32 * 4,
+        **options,
+    )
 
 
 def import_array(root: Path) -> None:
@@ -281,14 +288,18 @@ class Case:
 
     @property
     def _keeps_columns(self) -> bool:
-        """Whether the columns are what they were, or what the command makes of them, at every moment."""
+        """Whether the columns are what they were, or what the command makes of them, at every
+        moment.
+        """
         return not self.command.is_real and not self.is_repair
 
     def _removes(self, space: str) -> bool:
         return self.command.run is remove and space == OCCURRENCES
 
     def finish(self) -> list[str]:
-        """Run the command once more, and return how the store differs from what it should have made."""
+        """Run the command once more, and return how the store differs from what it should have
+        made.
+        """
         self.command.run(self.root)
         if self.is_repair:
             self.command.run(self.root)
@@ -326,7 +337,8 @@ def some(n: int, most: int) -> list[int]:
 
     Args:
         n: Number of operations.
-        most: Number of operations to try, evenly apart, unless ``EMBSTORE_TEST_FAULTS`` asks for others.
+        most: Number of operations to try, evenly apart, unless ``EMBSTORE_TEST_FAULTS`` asks for
+            others.
     """
     most = share(most)
     if FAULTS not in ("", "table"):

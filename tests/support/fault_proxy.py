@@ -1,4 +1,6 @@
-"""A proxy before a server of the S3 interface, which fails as networks and servers do: at random, by a seed."""
+"""A proxy before a server of the S3 interface, which fails as networks and servers do: at random,
+by a seed.
+"""
 
 import random
 import socket

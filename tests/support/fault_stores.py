@@ -1,4 +1,6 @@
-"""Stores for the fault tests: what they hold is known, so that any answer of theirs can be checked."""
+"""Stores for the fault tests: what they hold is known, so that any answer of theirs can be
+checked.
+"""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -62,7 +64,9 @@ TRUTH = Truth()
 def words(
     root: Path, texts: list[str] = WORDS, *, n_shards: int = 4, index: bool = True
 ) -> Synthetic:
-    """Build a space of words: what it lacks of these texts. A word has the same vectors in every store."""
+    """Build a space of words: what it lacks of these texts. A word has the same vectors in every
+    store.
+    """
     vectors = np.stack([vectors_of(text) for text in texts], axis=1)
     return TRUTH.add(
         synthetic_store(
@@ -93,7 +97,9 @@ def vectors_of(text: str) -> np.ndarray:
 
 
 def write_vectors(folder: Path, texts: Sequence[str] = WORDS) -> None:
-    """Write an array of the vectors of two layers of words, and its texts, to import as the space ``IMPORTED``."""
+    """Write an array of the vectors of two layers of words, and its texts, to import as the space
+    ``IMPORTED``.
+    """
     vectors = np.stack([vectors_of(text)[:N_IMPORTED_LAYERS] for text in texts], axis=1)
     np.save(folder / "vectors.npy", vectors)
     (folder / "vectors.txt").write_text("\n".join(texts))
@@ -103,7 +109,9 @@ def write_vectors(folder: Path, texts: Sequence[str] = WORDS) -> None:
 
 
 def build(root: Path) -> None:
-    """An ordinary build of all of this: it embeds what is missing, writes texts that are lost, and indexes."""
+    """An ordinary build of all of this: it embeds what is missing, writes texts that are lost, and
+    indexes.
+    """
     made = words(root)
     occurrences(root)
     rows = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(len(WORDS))]}
@@ -202,7 +210,8 @@ def _wrong_in_layer(store: Store, ask: Callable, space: str, place: int) -> list
         again = ask(lambda: store.vectors(space, place)) if wrong else None
         if again is None or again[0].tolist() == found[0].tolist():
             return wrong
-        # The files that the store knew had given way between the questions, and it has looked again.
+        # The files that the store knew had given way between the questions, and it has looked
+        # again.
 
 
 def _wrong_beside(
@@ -262,7 +271,9 @@ def _units(vectors: np.ndarray) -> np.ndarray:
 
 
 def naming(question: Callable[[], object]) -> object:
-    """Ask; an error of embstore's own, which names a file or says that something is gone, is no answer."""
+    """Ask; an error of embstore's own, which names a file or says that something is gone, is no
+    answer.
+    """
     try:
         return question()
     except EmbstoreError:

@@ -10,7 +10,9 @@ from embstore.base import disk
 
 @contextmanager
 def before_access(hook: Callable[[Path, bool], None]) -> Iterator[None]:
-    """Call a function before each operation, with its path and whether it writes; its OSErrors are the operation's."""
+    """Call a function before each operation, with its path and whether it writes; its OSErrors are
+    the operation's.
+    """
 
     def enter(access: disk.Access) -> None:
         try:

@@ -1,6 +1,8 @@
-"""Watch the operations on files that this process begins: note them, or let one fail as the system does.
+"""Watch the operations on files that this process begins: note them, or let one fail as the system
+does.
 
-Python announces most of them by audit events; fsync and lstat have none, and are watched by their names.
+Python announces most of them by audit events; fsync and lstat have none, and are watched by their
+names.
 """
 
 import os
@@ -14,12 +16,15 @@ from unittest import mock
 CREATE, SYNC, REPLACE, LINK, REMOVE = "create", "sync", "replace", "link", "remove"
 MAKE_FOLDER, REMOVE_FOLDER = "make folder", "remove folder"
 _OPERATIONS = {
-    "os.rename": REPLACE, "os.link": LINK, "os.remove": REMOVE, "os.mkdir": MAKE_FOLDER, "os.rmdir": REMOVE_FOLDER,
+    "os.rename": REPLACE, "os.link": LINK, "os.remove": REMOVE, "os.mkdir": MAKE_FOLDER,
+    "os.rmdir": REMOVE_FOLDER,
     "os.scandir": "list", "os.listdir": "list",
 }  # fmt: skip
 
 Watcher = Callable[[str, Path, Path | None], None]
-"""Function of an operation, its path, and of links and renames the path before; what it raises fails the operation."""
+"""Function of an operation, its path, and of links and renames the path before; what it raises
+fails the operation.
+"""
 
 _watchers: list[Watcher] = []
 
@@ -43,7 +48,9 @@ sys.addaudithook(_audit)  # for good: it does nothing unless somebody watches
 
 @contextmanager
 def watched(watcher: Watcher, root: Path) -> Iterator[None]:
-    """Tell a watcher of each operation on files below a folder, in whatever thread, before it is done."""
+    """Tell a watcher of each operation on files below a folder, in whatever thread, before it is
+    done.
+    """
     lstat = os.lstat
 
     def below(operation: str, path: Path, source: Path | None) -> None:

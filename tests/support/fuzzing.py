@@ -1,4 +1,6 @@
-"""How long the fuzz tests run: 100,000 cases that are the same each time, or as many times more at random."""
+"""How long the fuzz tests run: 100,000 cases that are the same each time, or as many times more at
+random.
+"""
 
 import os
 from collections.abc import Callable
@@ -15,9 +17,16 @@ FACTOR = int(os.environ.get("EMBSTORE_TEST_FUZZ", "0"))
 def tries(n: int) -> Callable[[F], F]:
     """Run a test for n examples, each of which is many cases."""
     return settings(
-        max_examples=n * max(1, FACTOR), derandomize=not FACTOR, database=None, deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
-    )  # fmt: skip
+        max_examples=n * max(1, FACTOR),
+        derandomize=not FACTOR,
+        database=None,
+        deadline=None,
+        suppress_health_check=[
+            HealthCheck.too_slow,
+            HealthCheck.data_too_large,
+            HealthCheck.function_scoped_fixture,
+        ],
+    )
 
 
 def refusal(

@@ -1,7 +1,8 @@
 """Google's XML interface before a server of S3's, as far as a store in ``gs://`` needs it.
 
-The two are alike but for credentials, the condition of a write, and the reply to the deletion of what does not exist.
-This is no server of Google's: it shows what obstore sends for it, and that all else works on such replies.
+The two are alike but for credentials, the condition of a write, and the reply to the deletion of
+what does not exist. This is no server of Google's: it shows what obstore sends for it, and that all
+else works on such replies.
 """
 
 import http.client
@@ -39,8 +40,13 @@ class GoogleServer(LocalServer):
     @property
     def options(self) -> dict[str, str]:
         """Options of a client: a service account that names the server in the place of Google's."""
-        key = {"gcs_base_url": self.url, "disable_oauth": True, "client_email": "", "private_key": TOKEN,
-               "private_key_id": ""}  # fmt: skip
+        key = {
+            "gcs_base_url": self.url,
+            "disable_oauth": True,
+            "client_email": "",
+            "private_key": TOKEN,
+            "private_key_id": "",
+        }
         return {"service_account_key": json.dumps(key), "allow_http": "true"}
 
 

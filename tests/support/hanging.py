@@ -1,4 +1,6 @@
-"""When a test has hung, and how much a command may compute: neither depends on what else the machine does."""
+"""When a test has hung, and how much a command may compute: neither depends on what else the
+machine does.
+"""
 
 import os
 import signal
@@ -32,7 +34,8 @@ def wait_until(
 
 @contextmanager
 def cpu_limit(seconds: float, error: type[BaseException]) -> Iterator[None]:
-    """Raise an error in the main thread if this process computes for too long within the context, or hangs.
+    """Raise an error in the main thread if this process computes for too long within the context,
+    or hangs.
 
     Args:
         seconds: CPU time of all threads of this process.
@@ -62,7 +65,9 @@ def cpu_limit(seconds: float, error: type[BaseException]) -> Iterator[None]:
 
 
 def cpu_seconds(process_id: int) -> float:
-    """Return the CPU time that a process has used; 0 once it has ended, and on systems without ``/proc``."""
+    """Return the CPU time that a process has used; 0 once it has ended, and on systems without
+    ``/proc``.
+    """
     try:
         status = Path(f"/proc/{process_id}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -19,7 +19,9 @@ LARGE = 1 << 40
 
 
 class LayerInMemory:
-    """Vectors (n, dim) of a layer by item id, read as those of a store are, in the order in which they are given."""
+    """Vectors (n, dim) of a layer by item id, read as those of a store are, in the order in which
+    they are given.
+    """
 
     def __init__(self, ids: Ids, vectors: Vectors, only: Ids | None = None) -> None:
         kept = slice(None) if only is None else np.isin(ids, only)
@@ -38,7 +40,9 @@ class LayerInMemory:
 
 
 class VectorsInMemory:
-    """n vectors (n, dim) under any ids, of which the first are a layer that indexes are built of."""
+    """n vectors (n, dim) under any ids, of which the first are a layer that indexes are built
+    of.
+    """
 
     ids: Ids
     vectors: Vectors

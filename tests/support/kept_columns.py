@@ -1,4 +1,6 @@
-"""Columns of items in a synthetic store, as a build with ``--keep`` writes them and as pandas holds them."""
+"""Columns of items in a synthetic store, as a build with ``--keep`` writes them and as pandas holds
+them.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +17,8 @@ from embstore.storage.manifest import Change
 
 
 def write_columns(made: Synthetic, columns: Mapping[str, Sequence[Any]], first: int = 0) -> Path:
-    """Write one table of columns of the items of a store from the first on, None for null, and return the file.
+    """Write one table of columns of the items of a store from the first on, None for null, and
+    return the file.
 
     Types follow from the values.
     """

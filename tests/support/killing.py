@@ -1,4 +1,5 @@
-"""Run a function or the command line in a process of its own that is killed, or gets a signal, at some moment.
+"""Run a function or the command line in a process of its own that is killed, or gets a signal, at
+some moment.
 
 It is forked from a server that has the libraries loaded, so that it starts at once.
 """
@@ -50,8 +51,10 @@ class Work:
 
     Args:
         call: The function; it is pickled.
-        at_step: Kill it before its so manieth step: a rename, a removal, the opening of a file to write …
-        after: Kill it so many seconds after that step in place of before it; after its start for step 0.
+        at_step: Kill it before its so manieth step: a rename, a removal, the opening of a file to
+            write …
+        after: Kill it so many seconds after that step in place of before it; after its start for
+            step 0.
     """
 
     def __init__(
@@ -95,10 +98,11 @@ def kill_at(call: Callable[[], object], step: int) -> None:
 
 
 def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]:
-    """Kill a command at moments spread over its work: at a step of its own, and some random time after one, in turn.
+    """Kill a command at moments spread over its work: at a step of its own, and some random time
+    after one, in turn.
 
-    Steps are those of the machine as it is at that moment, however fast it was when the command was measured. Multiples
-    of the golden ratio spread them evenly, however many kills there are.
+    Steps are those of the machine as it is at that moment, however fast it was when the command was
+    measured. Multiples of the golden ratio spread them evenly, however many kills there are.
 
     Args:
         command: Function of the store's folder.
@@ -158,7 +162,8 @@ def _work(
 
 
 def _killer(seconds: float) -> Callable[[], object]:
-    """Start a process that waits for a call of the returned function, and then kills this one some seconds later.
+    """Start a process that waits for a call of the returned function, and then kills this one some
+    seconds later.
 
     It ends with this one, too.
     """
@@ -182,7 +187,8 @@ class Ended:
         status: Exit status; None where it had to be killed.
         out: Standard output.
         err: Standard error.
-        seconds: Time from its start to its end, or its CPU time from the signal to its end, if there was one.
+        seconds: Time from its start to its end, or its CPU time from the signal to its end, if
+            there was one.
         n_given: Vectors that a build had given to the writer of its first space.
     """
 
@@ -207,12 +213,12 @@ def run_command(
     Args:
         arguments: Those of ``embstore``.
         folder: Working directory; the outputs go into it.
-        after: Seconds from the start to the signal, or a function of the process that returns at the moment of the
-            signal; None sends none.
+        after: Seconds from the start to the signal, or a function of the process that returns at
+            the moment of the signal; None sends none.
         number: The signal.
         code: Python to run in place of the command line.
-        place: Module and function; the signal comes as the main thread calls it for the first time since a build gave
-            its first vectors to a writer.
+        place: Module and function; the signal comes as the main thread calls it for the first time
+            since a build gave its first vectors to a writer.
     """
     ours, theirs = CONTEXT.Pipe()
     n_given = CONTEXT.Value("i", 0)
@@ -239,7 +245,9 @@ def run_command(
 
 
 def _join(process: BaseProcess, seconds: float) -> float:
-    """Wait until a process ends, computes for longer than some seconds, or hangs; return its CPU time meanwhile."""
+    """Wait until a process ends, computes for longer than some seconds, or hangs; return its CPU
+    time meanwhile.
+    """
     end, before, computed = time.monotonic() + HUNG_SECONDS, cpu_seconds(process.pid), 0.0
     while process.exitcode is None and computed <= seconds and time.monotonic() < end:
         process.join(0.05)
@@ -248,7 +256,9 @@ def _join(process: BaseProcess, seconds: float) -> float:
 
 
 def _add_stacks(process_id: int, file: Path) -> None:
-    """Add to the errors of a process that hangs what each of its threads does, and what the system waits for."""
+    """Add to the errors of a process that hangs what each of its threads does, and what the system
+    waits for.
+    """
     with suppress(ProcessLookupError):
         os.kill(process_id, signal.SIGUSR1)
     time.sleep(1)

@@ -1,4 +1,6 @@
-"""Vectors in memory as a metric sees them, and the plain definitions that metrics are held against."""
+"""Vectors in memory as a metric sees them, and the plain definitions that metrics are held
+against.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,7 +19,8 @@ from embstore.metrics.data import ItemLabels, Pairs, Words
 class Arrays:
     """Some blocks of vectors of one layer (the protocol ``LayerData``).
 
-    Ids count up from 0 unless they are given, one for each row of the blocks in their order, which need not ascend.
+    Ids count up from 0 unless they are given, one for each row of the blocks in their order, which
+    need not ascend.
     """
 
     def __init__(
@@ -81,7 +84,9 @@ seeds = st.integers(0, 2**32 - 1)
 
 @st.composite
 def clouds(draw: st.DrawFn, min_n: int = 2, min_dim: int = 2) -> np.ndarray:
-    """Clouds with axes of different lengths round a mean that may be large; fewer vectors than dimensions or more."""
+    """Clouds with axes of different lengths round a mean that may be large; fewer vectors than
+    dimensions or more.
+    """
     rng = np.random.default_rng(draw(seeds))
     n, dim = draw(st.integers(min_n, 40)), draw(st.integers(min_dim, 30))
     x = rng.normal(size=(n, dim)) * rng.uniform(0.1, 3, dim) + draw(

@@ -1,4 +1,6 @@
-"""Load what a process needs once to load models: a server that forks processes imports this module beforehand."""
+"""Load what a process needs once to load models: a server that forks processes imports this module
+beforehand.
+"""
 
 from contextlib import suppress
 

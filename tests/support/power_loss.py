@@ -1,7 +1,8 @@
 """What a disk may hold if the process dies, or the power fails, before any operation on files.
 
-Bytes are sure to be there once their file is synced, and names once their folder is. Of the rest all, nothing, or any
-part may be there: each file and each name by itself, as file systems that reorder writes leave them.
+Bytes are sure to be there once their file is synced, and names once their folder is. Of the rest
+all, nothing, or any part may be there: each file and each name by itself, as file systems that
+reorder writes leave them.
 """
 
 import os
@@ -26,7 +27,8 @@ class File:
     """A file or a folder, whatever its name.
 
     Attributes:
-        data: Its bytes in the end; None of a folder, and of a file that never had a name that counts.
+        data: Its bytes in the end; None of a folder, and of a file that never had a name that
+            counts.
         is_folder: Whether it is a folder.
     """
 
@@ -92,7 +94,8 @@ class Recorder:
 
     Args:
         root: The folder of a store, or where one will be.
-        is_trace: Whether the operations were done long ago, so that files are found by their last names.
+        is_trace: Whether the operations were done long ago, so that files are found by their last
+            names.
 
     Attributes:
         moments: Before each operation that changes something, and after the last.

@@ -1,9 +1,10 @@
 """Commands in processes forked from one that has the libraries loaded.
 
-To import torch and transformers takes 6 s of a core, and embstore itself a third of a second; the pages of the
-documentation start some 160 commands.
-A server is started with ``python preloaded.py serve SOCKET``; ``python preloaded.py SOCKET COMMAND ARGUMENT…`` runs a
-command as if it were started there: its streams, folder and environment are the caller's.
+To import torch and transformers takes 6 s of a core, and embstore itself a third of a second; the
+pages of the documentation start some 160 commands.
+A server is started with ``python preloaded.py serve SOCKET``;
+``python preloaded.py SOCKET COMMAND ARGUMENT…`` runs a command as if it were started there: its
+streams, folder and environment are the caller's.
 """
 
 import atexit
@@ -27,7 +28,9 @@ _MODULES = """
 model_loading embstore_cli.main embstore.store.opened embstore.store.building embstore.build.pipeline pandas wordfreq
 transformers.models.bert.modeling_bert transformers.models.bert.tokenization_bert
 """
-"""Modules to load: none that starts threads, or whose presence changes what a command does (faiss, vl_convert)."""
+"""Modules to load: none that starts threads, or whose presence changes what a command does (faiss,
+vl_convert).
+"""
 _READ_AT_IMPORT = ("HF_", "TRANSFORMERS_", "TORCH_", "OMP_", "PYTHON")
 _LIMIT = 1 << 17  # of a request, in bytes
 
@@ -37,8 +40,8 @@ def started_server(folder: Path) -> Iterator[None]:
     """Start a server, and stop it at the end of the context.
 
     Args:
-        folder: Empty folder for the programs that take the place of others: ``embstore``, and ``preloaded-python``,
-            which runs a script.
+        folder: Empty folder for the programs that take the place of others: ``embstore``, and
+            ``preloaded-python``, which runs a script.
     """
     address = folder / "socket"
     client = f"exec '{sys.executable}' -I -S '{__file__}' '{address}'"
@@ -137,7 +140,9 @@ def _status(command: Callable[[], None]) -> int:
 
 
 def _end(status: int) -> NoReturn:
-    """End this process without taking apart the modules of the server, which takes longer than a short command."""
+    """End this process without taking apart the modules of the server, which takes longer than a
+    short command.
+    """
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()

@@ -85,15 +85,20 @@ def _started() -> Any:
     nodes = PatientCluster(
         initialize_head=True,
         head_node_args={
-            "node_ip_address": HEAD, "num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY,
-            # The head sees that a node is killed by its connection; one that is only slow to answer lives on.
+            "node_ip_address": HEAD,
+            "num_cpus": 0,
+            "include_dashboard": False,
+            "object_store_memory": MEMORY,
+            # The head sees that a node is killed by its connection; one that is only slow to answer
+            # lives on.
             "_system_config": {
-                "health_check_period_ms": 1000, "health_check_timeout_ms": 1000,
+                "health_check_period_ms": 1000,
+                "health_check_timeout_ms": 1000,
                 "health_check_failure_threshold": round(HUNG_SECONDS),
                 "worker_register_timeout_seconds": round(HUNG_SECONDS),
             },
         },
-    )  # fmt: skip
+    )
     for address in NODES:
         nodes.add_node(node_ip_address=address, num_cpus=1, object_store_memory=MEMORY)
     return nodes

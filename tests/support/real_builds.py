@@ -1,4 +1,6 @@
-"""Real builds and indexes for the fault tests: a tiny checkpoint, texts of which some are skipped, and the truth."""
+"""Real builds and indexes for the fault tests: a tiny checkpoint, texts of which some are skipped,
+and the truth.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -23,7 +25,9 @@ _TOO_LONG_EVERY = 25
 
 
 def set_up(folder: Path) -> None:
-    """Put beside the stores in a folder what they are built from: the sources, and the checkpoint."""
+    """Put beside the stores in a folder what they are built from: the sources, and the
+    checkpoint.
+    """
     make_checkpoint(folder / "tiny")
     lines = [
         f"{'far ' * 90}{n}" if n % _TOO_LONG_EVERY == 0 else f"w{n}{'sea' * (n % 5)}"
@@ -50,16 +54,22 @@ def build(
     """Build from what lies beside the store."""
     with _one_thread():
         Store(root).build(
-            str(root.parent / source), models=f"tiny={root.parent / 'tiny'}", poolings=poolings, index=index,
-            batch_tokens=256, shard_bytes=SHARD_BYTES,
-        )  # fmt: skip
+            str(root.parent / source),
+            models=f"tiny={root.parent / 'tiny'}",
+            poolings=poolings,
+            index=index,
+            batch_tokens=256,
+            shard_bytes=SHARD_BYTES,
+        )
 
 
 build_one_space = partial(build, poolings=POOLINGS[:1])
 
 
 def build_behind(folder: Path) -> None:
-    """Build stores ``before index KIND`` whose indexes lack the newest shards: some are of that kind, some not."""
+    """Build stores ``before index KIND`` whose indexes lack the newest shards: some are of that
+    kind, some not.
+    """
     first, both = folder / "first", folder / "both"
     build_one_space(first, source="first.txt", index="none")
     shutil.copytree(first, both)
@@ -80,7 +90,9 @@ def build_behind(folder: Path) -> None:
 
 
 def index(root: Path, kind: str) -> None:
-    """Bring the indexes up to date by extending some, and make others anew; of each, the whole answer is wanted."""
+    """Bring the indexes up to date by extending some, and make others anew; of each, the whole
+    answer is wanted.
+    """
     with _one_thread():
         done = Store(root).index(kind=kind, recall=1.0)
     assert {row["index"] for row in done.to_pylist()} == {kind}
@@ -134,7 +146,9 @@ class Whole:
         return whole
 
     def wrong_answers(self, root: Path, layer: int) -> list[str]:
-        """Ask a store that may hold less about a layer of all of its spaces, and return what is not so."""
+        """Ask a store that may hold less about a layer of all of its spaces, and return what is not
+        so.
+        """
         store = Store(root)
         wrong = ["other texts are skipped"] if not skipped(root) <= self.skipped else []
         for space in store.catalog.cards:
@@ -172,7 +186,9 @@ class Whole:
 
 
 def skipped(root: Path) -> frozenset[tuple[str, ...]]:
-    """Return the texts without a vector, with all that the store says of them but where they stand."""
+    """Return the texts without a vector, with all that the store says of them but where they
+    stand.
+    """
     rows = Store(root).skipped().to_pylist()
     return frozenset(
         (row["text"], row["outcome"], row["reason"], str(row["space"])) for row in rows

@@ -1,4 +1,6 @@
-"""What the tests of tampered stores share: a folder with a store and what lies beside it, and a limit of CPU time."""
+"""What the tests of tampered stores share: a folder with a store and what lies beside it, and a
+limit of CPU time.
+"""
 
 import os
 import stat

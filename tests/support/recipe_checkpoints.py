@@ -1,4 +1,6 @@
-"""Checkpoints with a recipe of sentence-transformers: its own saves, and the files of older releases."""
+"""Checkpoints with a recipe of sentence-transformers: its own saves, and the files of older
+releases.
+"""
 
 import json
 import shutil
@@ -17,7 +19,8 @@ from embstore.encode.records import Skipped
 
 OLD = "sentence_transformers.models."
 SWITCHES = {
-    "cls": "cls_token", "max": "max_tokens", "mean": "mean_tokens", "mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "cls": "cls_token", "max": "max_tokens", "mean": "mean_tokens",
+    "mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
     "weightedmean": "weightedmean_tokens", "lasttoken": "lasttoken",
 }  # fmt: skip
 TEXTS = [
@@ -43,7 +46,8 @@ def old_layout(
     modules: Sequence[str] = (),
     **pooling: Any,
 ) -> Path:
-    """Copy a checkpoint and add the files that releases 2 to 5.2 wrote: one switch for each pooling mode.
+    """Copy a checkpoint and add the files that releases 2 to 5.2 wrote: one switch for each pooling
+    mode.
 
     Args:
         folder: Folder to write.
@@ -55,10 +59,13 @@ def old_layout(
     """
     shutil.copytree(base, folder)
     names = ["Transformer", "Pooling", *modules]
-    write_json(folder / "modules.json", [
-        {"idx": i, "name": str(i), "path": "" if i == 0 else f"{i}_{name}", "type": OLD + name}
-        for i, name in enumerate(names)
-    ])  # fmt: skip
+    write_json(
+        folder / "modules.json",
+        [
+            {"idx": i, "name": str(i), "path": "" if i == 0 else f"{i}_{name}", "type": OLD + name}
+            for i, name in enumerate(names)
+        ],
+    )
     switches = {f"pooling_mode_{switch}": mode in modes for mode, switch in SWITCHES.items()}
     write_json(
         folder / "1_Pooling/config.json", {"word_embedding_dimension": dim, **switches, **pooling}
@@ -70,7 +77,9 @@ def old_layout(
 
 
 def configure_tokenizer(folder: Path, **settings: Any) -> None:
-    """Change settings of a tokenizer, which gets a token to pad with if it has none, as the package needs."""
+    """Change settings of a tokenizer, which gets a token to pad with if it has none, as the package
+    needs.
+    """
     file = folder / "tokenizer_config.json"
     config = json.loads(file.read_text())
     write_json(

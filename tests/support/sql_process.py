@@ -34,7 +34,9 @@ class SqlProcess:
         self._process: subprocess.Popen[str] | None = None
 
     def answer(self, ask: str, sql: str) -> Answer | None:
-        """Return what the process says to a statement; None if it ends instead, or says nothing for long."""
+        """Return what the process says to a statement; None if it ends instead, or says nothing for
+        long.
+        """
         process = self._process or self._start()
         self._process = None
         assert process.stdin is not None

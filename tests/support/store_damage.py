@@ -40,7 +40,9 @@ _UNNAMED = ("manifest", "answer", "map")  # by the manifest
 
 
 def the(root: Path, kind: str, space: str = "toy.word.last") -> Path:
-    """Return a file of a kind that is part of a store: of a space, if it has any; the newest manifest."""
+    """Return a file of a kind that is part of a store: of a space, if it has any; the newest
+    manifest.
+    """
     found = sorted(root.glob(KINDS[kind]))
     if kind not in _UNNAMED:
         current = {root / key for key in named(root, "")}

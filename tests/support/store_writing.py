@@ -21,7 +21,9 @@ from embstore.storage.writer import SpaceWriter, StoreWriter, write_card
 
 
 class SkippedText(NamedTuple):
-    """A text that got no vector, or not a whole one: a row of the table ``skipped``, whose columns these are."""
+    """A text that got no vector, or not a whole one: a row of the table ``skipped``, whose columns
+    these are.
+    """
 
     text: str
     outcome: str
@@ -38,7 +40,9 @@ def write_items(place: Path | StoreFiles, items: Iterable[Item]) -> Path | None:
 
 
 def write_skipped(place: Path | StoreFiles, skipped: Iterable[SkippedText]) -> Path | None:
-    """Commit skipped texts to a store as one table, and return its path (None if there were none)."""
+    """Commit skipped texts to a store as one table, and return its path (None if there were
+    none).
+    """
     files = StoreFiles.of_folder(place)
     rows = [text._asdict() | {"text": escaped(text.text)} for text in skipped]
     table = pa.Table.from_pylist(rows, schema=tables.SKIPPED_SCHEMA)
@@ -61,11 +65,15 @@ def item_table(items: Iterable[Item]) -> pa.Table:
     """Return items as rows, by ascending id."""
     rows: list[dict[str, Any]] = [
         {
-            "item_id": item.id, "unit": item.unit.value, "text": item.text, "context_id": item.context_id,
-            "start": item.span and item.span.start, "end": item.span and item.span.end,
+            "item_id": item.id,
+            "unit": item.unit.value,
+            "text": item.text,
+            "context_id": item.context_id,
+            "start": item.span and item.span.start,
+            "end": item.span and item.span.end,
         }
         for item in sorted(items, key=lambda item: item.id)
-    ]  # fmt: skip
+    ]
     return pa.Table.from_pylist(rows, schema=tables.ITEMS_SCHEMA)
 
 
@@ -111,7 +119,9 @@ def with_context(item: Item) -> tuple[Item, ...]:
 
 
 class ShardFiller:
-    """Gives vectors to the writer of a space, and cuts a shard whenever some number of items is reached."""
+    """Gives vectors to the writer of a space, and cuts a shard whenever some number of items is
+    reached.
+    """
 
     def __init__(self, writer: SpaceWriter, n_items: int) -> None:
         self._writer, self._n_items, self._n_filled = writer, n_items, 0
@@ -138,7 +148,8 @@ class ShardFiller:
 def space_writer(
     store: StoreWriter, card: Card, items: Mapping[int, Item], shard_bytes: int = SHARD_BYTES
 ) -> Iterator[ShardFiller]:
-    """Give a writer of vectors into a space, which fills one shard after the other and writes the texts of its items.
+    """Give a writer of vectors into a space, which fills one shard after the other and writes the
+    texts of its items.
 
     Args:
         store: The writer of the store.

@@ -1,4 +1,6 @@
-"""Checkpoints of one training run: in a local cache of the hub, and as folders that a Trainer leaves."""
+"""Checkpoints of one training run: in a local cache of the hub, and as folders that a Trainer
+leaves.
+"""
 
 import shutil
 from collections.abc import Mapping
@@ -26,7 +28,8 @@ WORDS = (
 
 
 def write_hub_cache(cache: Path, tokenizer: Path) -> Path:
-    """Write a GPT-NeoX with other weights at each revision into a local cache of the hub; return the cache.
+    """Write a GPT-NeoX with other weights at each revision into a local cache of the hub; return
+    the cache.
 
     Args:
         cache: Folder of the cache (``HF_HUB_CACHE``).
@@ -37,9 +40,15 @@ def write_hub_cache(cache: Path, tokenizer: Path) -> Path:
 
     vocabulary = transformers.AutoTokenizer.from_pretrained(tokenizer)
     config = transformers.GPTNeoXConfig(
-        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     repository = cache / f"models--{HUB_ID.replace('/', '--')}"
     (repository / "refs").mkdir(parents=True)
     for seed, (name, commit) in enumerate(COMMITS.items()):
@@ -52,7 +61,9 @@ def write_hub_cache(cache: Path, tokenizer: Path) -> Path:
 
 
 def write_run(run: Path) -> Path:
-    """Write the folder of a training run: GPT-2 at some steps, and the last weights at its top; return the folder."""
+    """Write the folder of a training run: GPT-2 at some steps, and the last weights at its top;
+    return the folder.
+    """
     from tiny_checkpoint import make_checkpoint
 
     for seed, step in enumerate(STEPS):

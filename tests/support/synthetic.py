@@ -1,4 +1,5 @@
-"""Stores of made-up vectors, written by embstore's own writer: no model is needed to test what reads a store.
+"""Stores of made-up vectors, written by embstore's own writer: no model is needed to test what
+reads a store.
 
 from synthetic import synthetic_store
 
@@ -35,7 +36,8 @@ class Synthetic:
         root: the store's folder.
         card: of the space.
         items: what was embedded by this call, in order.
-        vectors: as stored and read back, float32 of shape (layers, n, dim), in the order of ``items``.
+        vectors: as stored and read back, float32 of shape (layers, n, dim), in the order of
+            ``items``.
     """
 
     root: Path
@@ -122,17 +124,32 @@ def synthetic_card(
     else:
         stored = Layers.of_model(n_blocks, form).select(layers)
     return Card(
-        space=space or default_space_name(model, Unit(unit), Pooling(pooling)), model=model, checkpoint=checkpoint,
-        revision=revision, weights_sha256=weights * 64, tokenizer_sha256="1" * 64, config_sha256="2" * 64,
-        architecture=architecture, unit=Unit(unit), pooling=Pooling(pooling), template=Template(template),
-        layers=stored, dim=dim, dtype=dtype, max_tokens=16, versions={"embstore": "0"},
-        created="2025-01-01T00:00:00+00:00", layer_check=layer_check,
+        space=space or default_space_name(model, Unit(unit), Pooling(pooling)),
+        model=model,
+        checkpoint=checkpoint,
+        revision=revision,
+        weights_sha256=weights * 64,
+        tokenizer_sha256="1" * 64,
+        config_sha256="2" * 64,
+        architecture=architecture,
+        unit=Unit(unit),
+        pooling=Pooling(pooling),
+        template=Template(template),
+        layers=stored,
+        dim=dim,
+        dtype=dtype,
+        max_tokens=16,
+        versions={"embstore": "0"},
+        created="2025-01-01T00:00:00+00:00",
+        layer_check=layer_check,
         word_boundaries=word_boundaries() if unit == "occurrence" else None,
-    )  # fmt: skip
+    )
 
 
 def synthetic_items(unit: str, texts: Sequence[str]) -> tuple[Item, ...]:
-    """Words and sentences give one item for each text, sentences of an occurrence space one for each word."""
+    """Words and sentences give one item for each text, sentences of an occurrence space one for
+    each word.
+    """
     if Unit(unit) is Unit.OCCURRENCE:
         return tuple(Item.occurrence(text, span) for text in texts for span in words_in(text))
     return tuple(Item.whole(Unit(unit), text) for text in texts)
@@ -156,13 +173,15 @@ def synthetic_store(
     new_only: bool = False,
     **card: str | None,
 ) -> Synthetic:
-    """Write one space. Called again with the same root it adds to the store: new texts, or another space.
+    """Write one space. Called again with the same root it adds to the store: new texts, or another
+    space.
 
     Args:
         root: the store's folder, or its files.
         n: how many texts, if ``texts`` is not given: ``text0``, ``text1`` …
         dim: components of a vector.
-        n_blocks: L; the layers are 0…L, and L+1 for the other side of the final norm where there is one.
+        n_blocks: L; the layers are 0…L, and L+1 for the other side of the final norm where there is
+            one.
         top_form: which side of the final norm layer L is from; None for a model without one.
         dtype: as stored.
         n_shards: in how many shards (at most) the items are written.
@@ -173,13 +192,18 @@ def synthetic_store(
         seed: of the vectors.
         index: whether to index all layers.
         new_only: write only what the space lacks, and the texts of what it has, as a build does.
-        **card: ``space``, ``model``, ``pooling``, ``template``, ``layers``, ``weights``, ``checkpoint``, ``revision``,
-            ``architecture``, ``layer_check``.
+        **card: ``space``, ``model``, ``pooling``, ``template``, ``layers``, ``weights``,
+            ``checkpoint``, ``revision``, ``architecture``, ``layer_check``.
     """
     texts = [f"text{number}" for number in range(n)] if texts is None else texts
     made = synthetic_card(
-        unit=unit, n_blocks=n_blocks, top_form=top_form, dim=dim, dtype=dtype, **card  # type: ignore[arg-type]
-    )  # fmt: skip
+        unit=unit,
+        n_blocks=n_blocks,
+        top_form=top_form,
+        dim=dim,
+        dtype=dtype,
+        **card,  # type: ignore[arg-type]
+    )
     items = synthetic_items(unit, texts)
     if vectors is None:
         shape = (len(made.layers), len(items), dim)

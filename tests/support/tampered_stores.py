@@ -1,7 +1,8 @@
-"""Stores as somebody might hand them over who means harm: each function tampers with one, and names the file.
+"""Stores as somebody might hand them over who means harm: each function tampers with one, and names
+the file.
 
-Who tampers knows how hashes are computed: a file that was altered gets its name and its entry in the manifest anew, and
-the manifest its own hash.
+Who tampers knows how hashes are computed: a file that was altered gets its name and its entry in
+the manifest anew, and the manifest its own hash.
 """
 
 import io
@@ -49,7 +50,8 @@ class Tampering:
 
     Attributes:
         name: Name of the case.
-        tamper: Function that does it to a store, beside which there is a folder ``victim``, and returns the file.
+        tamper: Function that does it to a store, beside which there is a folder ``victim``, and
+            returns the file.
         refusing: Commands that must refuse the store, as they read the file.
         sound: Whether verify has nothing to say: what is left belongs to nobody.
     """
@@ -186,7 +188,9 @@ def column(
 def shard_with(
     change: Callable[[np.ndarray, np.ndarray], tuple[Any, Any]],
 ) -> Callable[[Path], Path]:
-    """Give a shard other ids (n,) and vectors (n, dim), with the facts that a writer would state of them."""
+    """Give a shard other ids (n,) and vectors (n, dim), with the facts that a writer would state of
+    them.
+    """
 
     def tamper(root: Path) -> Path:
         path = the(root, "shard")
@@ -309,7 +313,9 @@ def folder_elsewhere(name: str) -> Callable[[Path], Path]:
 
 
 def temporary_link(root: Path) -> Path:
-    """Put a link in place of a temporary folder of a dead process: the next writer removes the link alone."""
+    """Put a link in place of a temporary folder of a dead process: the next writer removes the link
+    alone.
+    """
     path = root / f".{(1 << 22) + 1}-{atomic._machine()}0badcafe.tmp"
     path.symlink_to(root.parent / "victim", target_is_directory=True)
     return path
@@ -323,18 +329,35 @@ def large_manifest(root: Path) -> Path:
 
 _HASH = "0" * 32
 _EVIL_KEYS = (
-    "../victim/precious", "items/../../victim/precious", "/etc/passwd", f"vectors/space=../layer=00/{_HASH}.parquet",
-    f"items/{_HASH}.parquet\n", f"items//{_HASH}.parquet", "items/*.parquet", "store.json",
-    f"derived/answers/{_HASH}.json", f"damaged/items/{_HASH}.parquet", "manifest/00000000000000009999.json",
+    "../victim/precious",
+    "items/../../victim/precious",
+    "/etc/passwd",
+    f"vectors/space=../layer=00/{_HASH}.parquet",
+    f"items/{_HASH}.parquet\n",
+    f"items//{_HASH}.parquet",
+    "items/*.parquet",
+    "store.json",
+    f"derived/answers/{_HASH}.json",
+    f"damaged/items/{_HASH}.parquet",
+    "manifest/00000000000000009999.json",
     f"spaces/..-{_HASH}.json",
-)  # fmt: skip
+)
 _CARD_CHANGES: dict[str, dict[str, Any]] = {
-    "dim -32": {"dim": -32}, "dim text": {"dim": "32"}, "dim float": {"dim": 6.0}, "dim huge": {"dim": 1 << 60},
-    "no layers": {"layers": []}, "layers twice": {"layers": [{"id": 0, "name": "0"}] * 2},
-    "many layers": {"layers": [{"id": 1, "name": "1"}] * 20_000}, "format 99": {"format": 99},
-    "no format": {"format": None}, "n_blocks": {"n_blocks": -1}, "unit": {"unit": "x"},
-    "template": {"template": "{text}{text}"}, "other member": {"evil": {"a": [1]}}, "long": {"model": "x" * 100_000},
-}  # fmt: skip
+    "dim -32": {"dim": -32},
+    "dim text": {"dim": "32"},
+    "dim float": {"dim": 6.0},
+    "dim huge": {"dim": 1 << 60},
+    "no layers": {"layers": []},
+    "layers twice": {"layers": [{"id": 0, "name": "0"}] * 2},
+    "many layers": {"layers": [{"id": 1, "name": "1"}] * 20_000},
+    "format 99": {"format": 99},
+    "no format": {"format": None},
+    "n_blocks": {"n_blocks": -1},
+    "unit": {"unit": "x"},
+    "template": {"template": "{text}{text}"},
+    "other member": {"evil": {"a": [1]}},
+    "long": {"model": "x" * 100_000},
+}
 _SHARDS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "float16": (shard_with(lambda ids, rows: (ids, rows.astype(np.float16))), ("exact",)),
     "wider": (shard_with(lambda ids, rows: (ids, np.hstack([rows, rows]))), ("exact",)),
@@ -401,8 +424,10 @@ _TABLES: dict[str, tuple[str, Callable[[pa.Table], pa.Table], tuple[str, ...]]] 
     "columns no UTF-8": ("columns", column("note", lambda row: b"\xff", pa.string()), ()),
 }
 _READ_BY = {
-    "manifest": EVERY, "card": OF_SPACES, "items": ("where",), "columns": ("columns",), "skipped": ("info --skipped",),
-    "dataset": ("missing",), "shard": ("exact", "export"), "sums": ("anisotropy",), "index": (), "answer": (),
+    "manifest": EVERY, "card": OF_SPACES, "items": ("where",), "columns": ("columns",),
+    "skipped": ("info --skipped",),
+    "dataset": ("missing",), "shard": ("exact", "export"), "sums": ("anisotropy",), "index": (),
+    "answer": (),
     "map": (),
 }  # fmt: skip
 
@@ -411,24 +436,39 @@ TAMPERINGS: list[Tampering] = [
     *(
         Tampering(f"manifest: {name}", tamper, EVERY)
         for name, tamper in {
-            "another number": manifest_with(number=1), "a huge number": manifest_with(number=1 << 60),
-            "files as a list": manifest_with(files=[]), "more": manifest_with(more=1),
-            "format 99": manifest_with(format=99), "format 3": manifest_with(format=3),
+            "another number": manifest_with(number=1),
+            "a huge number": manifest_with(number=1 << 60),
+            "files as a list": manifest_with(files=[]),
+            "more": manifest_with(more=1),
+            "format 99": manifest_with(format=99),
+            "format 3": manifest_with(format=3),
             "no files": manifest_with(files=None),
-            "large": large_manifest, "255 deep": written("manifest", b'{"a":' * 255 + b"1" + b"}" * 255),
-            "nested": written("manifest", b"[" * 100_000), "not JSON": written("manifest", b"\xff\xfe"),
+            "large": large_manifest,
+            "255 deep": written("manifest", b'{"a":' * 255 + b"1" + b"}" * 255),
+            "nested": written("manifest", b"[" * 100_000),
+            "not JSON": written("manifest", b"\xff\xfe"),
         }.items()
     ),
-    *(Tampering(f"card: {name}", document_with("card", **change), OF_SPACES) for name, change in _CARD_CHANGES.items()),
+    *(
+        Tampering(f"card: {name}", document_with("card", **change), OF_SPACES)
+        for name, change in _CARD_CHANGES.items()
+    ),
     *(
         Tampering(f"card: space {name!r}", document_with("card", space=name), OF_SPACES)
         for name in ("../../victim", "/victim", "a/b", "other", "*")
     ),
     Tampering("card: 255 deep", written("card", b'{"a":' * 255 + b"1" + b"}" * 255), OF_SPACES),
-    Tampering("card: nested", written("card", b'{"a":' * 100_000 + b"1" + b"}" * 100_000), OF_SPACES),
+    Tampering(
+        "card: nested", written("card", b'{"a":' * 100_000 + b"1" + b"}" * 100_000), OF_SPACES
+    ),
     Tampering("card: not JSON", written("card", b"\xff\xfe"), OF_SPACES),
-    Tampering("card: large", written("card", b'{"a": "' + b"x" * MAX_BYTES["card"] + b'"}'), OF_SPACES),
-    *(Tampering(f"shard: {name}", tamper, refusing) for name, (tamper, refusing) in _SHARDS.items()),
+    Tampering(
+        "card: large", written("card", b'{"a": "' + b"x" * MAX_BYTES["card"] + b'"}'), OF_SPACES
+    ),
+    *(
+        Tampering(f"shard: {name}", tamper, refusing)
+        for name, (tamper, refusing) in _SHARDS.items()
+    ),
     *(Tampering(f"sums: {name}", tamper, ("anisotropy",)) for name, tamper in _SUMS.items()),
     *(
         Tampering(f"table: {name}", table_with(kind, change), refusing)
@@ -453,12 +493,24 @@ TAMPERINGS: list[Tampering] = [
     *(
         Tampering(f"{name}: elsewhere", folder_elsewhere(name), refusing)
         for name, refusing in {
-            "manifest": EVERY, "items": ("where",), "columns": ("columns",), "skipped": ("info --skipped",),
-            "datasets": ("missing",), "spaces": OF_SPACES, "vectors": ("exact",), f"vectors/space={SPACE}": ("exact",),
-            f"vectors/space={SPACE}/layer=00": ("exact",), "sums": ("anisotropy",), "indexes": (),
-            "derived": ("remove",), "derived/answers": (), "derived/maps": ("remove",),
-            f"derived/maps/space={SPACE}": ("remove",), "damaged": (), "damaged/items": (),
+            "manifest": EVERY,
+            "items": ("where",),
+            "columns": ("columns",),
+            "skipped": ("info --skipped",),
+            "datasets": ("missing",),
+            "spaces": OF_SPACES,
+            "vectors": ("exact",),
+            f"vectors/space={SPACE}": ("exact",),
+            f"vectors/space={SPACE}/layer=00": ("exact",),
+            "sums": ("anisotropy",),
+            "indexes": (),
+            "derived": ("remove",),
+            "derived/answers": (),
+            "derived/maps": ("remove",),
+            f"derived/maps/space={SPACE}": ("remove",),
+            "damaged": (),
+            "damaged/items": (),
         }.items()
     ),
     Tampering("a temporary link", temporary_link, sound=True),
-]  # fmt: skip
+]

@@ -15,7 +15,8 @@ def on_terminal(
     cwd: Path | None = None,
     **environment: str,
 ) -> tuple[int, str, bytes]:
-    """Run a command on a terminal, and return its exit code, what it wrote there, and what it wrote to a pipe.
+    """Run a command on a terminal, and return its exit code, what it wrote there, and what it wrote
+    to a pipe.
 
     Args:
         command: Program and arguments.

@@ -1,4 +1,6 @@
-"""A GPT-2 of a few thousand weights with a byte-level tokenizer: a real checkpoint that loads in no time."""
+"""A GPT-2 of a few thousand weights with a byte-level tokenizer: a real checkpoint that loads in no
+time.
+"""
 
 import json
 from collections.abc import Mapping
@@ -89,7 +91,9 @@ def stored_files(root: Path, prefix: str = "") -> list[Path]:
 
 
 def content(root: Path) -> dict[str, dict[int, dict[int, np.ndarray]]]:
-    """Return what a store holds, read from its Parquet files alone: space → layer → item id → vector."""
+    """Return what a store holds, read from its Parquet files alone: space → layer → item id →
+    vector.
+    """
     import pyarrow.parquet as pq
 
     found: dict[str, dict[int, dict[int, np.ndarray]]] = {}
@@ -120,7 +124,9 @@ def texts(root: Path) -> dict[int, str]:
 
 
 def columns(root: Path) -> dict[str, dict[int, object]]:
-    """Column → item id → value, read by pyarrow alone; a value that stands in two tables must be the same."""
+    """Column → item id → value, read by pyarrow alone; a value that stands in two tables must be
+    the same.
+    """
     import pyarrow.parquet as pq
 
     found: dict[str, dict[int, object]] = {}
@@ -134,7 +140,9 @@ def columns(root: Path) -> dict[str, dict[int, object]]:
 
 
 def assert_same_content(first: Path, other: Path) -> None:
-    """Compare two stores: the same items and columns, and vectors equal to within what the batches may differ by."""
+    """Compare two stores: the same items and columns, and vectors equal to within what the batches
+    may differ by.
+    """
     assert texts(first) == texts(other)
     assert columns(first) == columns(other)
     left, right = content(first), content(other)

@@ -1,7 +1,7 @@
 """Test whether scores differ between layers: paired resamples, comparison with the best.
 
-The layers are scored on the same units (pairs, questions or items), so that one set of resamples serves all of them,
-and a difference is that within each resample.
+The layers are scored on the same units (pairs, questions or items), so that one set of resamples
+serves all of them, and a difference is that within each resample.
 """
 
 from collections.abc import Sequence
@@ -14,18 +14,22 @@ from embstore.base.arrays import Float64Array
 from embstore.metrics.declaration import Ids, Result, Scored
 from embstore.metrics.numerics import statistics
 
-# With fewer units, so few resamples are distinct that the ends of the interval lie on a coarse grid.
+# With fewer units, so few resamples are distinct that the ends of the interval lie on a coarse
+# grid.
 MIN_INTERVAL_UNITS = 10
 _LEVEL = 0.95
 _ROUNDING = (
     1e-12  # of scores, up to which they are equal: few pairs have few different correlations
 )
-_POWER = 2.801585  # of a two-sided test at the level .05 with a power of .8: the quantiles of .975 and .8
+# of a two-sided test at the level .05 with a power of .8: the quantiles of .975 and .8
+_POWER = 2.801585
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """What a layer's number is made of: a value of each unit, as the cosine of a pair, and what it is held against."""
+    """What a layer's number is made of: a value of each unit, as the cosine of a pair, and what it
+    is held against.
+    """
 
     units: Ids  # number or item id of each, int64 (n,), ascending
     values: Float64Array  # of each unit, float64 (n,); NaN where it is undefined
@@ -48,9 +52,13 @@ class Scores:
             return self
         at = np.searchsorted(self.units, units)
         return replace(
-            self, units=units, values=self.values[at], gold=None if self.gold is None else self.gold[at],
-            error=self.error if isinstance(self.error, float) else self.error[at], known=None,
-        )  # fmt: skip
+            self,
+            units=units,
+            values=self.values[at],
+            gold=None if self.gold is None else self.gold[at],
+            error=self.error if isinstance(self.error, float) else self.error[at],
+            known=None,
+        )
 
     @property
     def usable(self) -> Ids:
@@ -59,7 +67,9 @@ class Scores:
         return self.units[is_usable if self.gold is None else is_usable & np.isfinite(self.gold)]
 
     def why_undefined(self, few: str, values: str, gold: str) -> str | None:
-        """Return why there is no correlation, given what fewer than two units are, and nouns for the two sides."""
+        """Return why there is no correlation, given what fewer than two units are, and nouns for
+        the two sides.
+        """
         assert self.gold is not None
         if len(self.units) < 2:
             return f"fewer than two {few}"
@@ -70,7 +80,9 @@ class Scores:
         return f"{gold} are all equal" if np.ptp(self.gold) == 0 else None
 
     def with_interval(self, row: Result, resamples: int, seed: int, noun: str) -> Scored:
-        """Return the row of a rank correlation with its interval by the bootstrap, or the reason why there is none."""
+        """Return the row of a rank correlation with its interval by the bootstrap, or the reason
+        why there is none.
+        """
         if resamples == 0:
             return Scored(row | {"reason": "interval: not asked for (resamples 0)"}, self)
         if len(self.units) < MIN_INTERVAL_UNITS:
@@ -120,7 +132,9 @@ S = TypeVar("S", bound=_OfUnits)
 
 
 def common_units(scores: Sequence[S]) -> list[S]:
-    """Return the scores of several layers restricted to the units that are usable in all of them."""
+    """Return the scores of several layers restricted to the units that are usable in all of
+    them.
+    """
     units = scores[0].usable
     for each in scores[1:]:
         units = np.intersect1d(units, each.usable, assume_unique=True)
@@ -148,14 +162,16 @@ def compare_resamples(
 ) -> list[Difference]:
     """Compare each of several layers with one of them, or with the best.
 
-    Against one layer, p = 2 min(1 + #{d* ≤ 0}, 1 + #{d* ≥ 0}) / (B + 1) over the differences d* in the resamples, at
-    most 1 (Davison & Hinkley 1997, sections 4.4 and 5). Against the best, the statistic is max θ − θ of the layer, and
-    its distribution under equality that of max(θ* − θ) − (θ* − θ) of the layer (Hsu 1984: comparison with the best),
-    which accounts for the choice of the maximum. Numbers that differ by rounding, up to 1e-12, are taken for equal.
+    Against one layer, p = 2 min(1 + #{d* ≤ 0}, 1 + #{d* ≥ 0}) / (B + 1) over the differences d* in
+    the resamples, at most 1 (Davison & Hinkley 1997, sections 4.4 and 5). Against the best, the
+    statistic is max θ − θ of the layer, and its distribution under equality that of max(θ* − θ) −
+    (θ* − θ) of the layer (Hsu 1984: comparison with the best), which accounts for the choice of the
+    maximum. Numbers that differ by rounding, up to 1e-12, are taken for equal.
 
     Args:
         scores: Scores θ, float64 (layers,).
-        resampled: Scores θ* in each resample, float64 (layers, B); those in which any is NaN are omitted.
+        resampled: Scores θ* in each resample, float64 (layers, B); those in which any is NaN are
+            omitted.
         reference: Position of the layer to compare with; None for the best.
     """
     resampled = resampled[:, np.isfinite(resampled).all(axis=0)]
@@ -186,7 +202,9 @@ def compare_resamples(
 
 
 def holm(p_values: Float64Array) -> Float64Array:
-    """Adjust p-values (m,) for their number by Holm (1979): valid for any dependence. The order is kept."""
+    """Adjust p-values (m,) for their number by Holm (1979): valid for any dependence. The order is
+    kept.
+    """
     m = len(p_values)
     order = np.argsort(p_values, kind="stable")
     adjusted = np.empty(m)

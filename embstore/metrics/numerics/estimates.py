@@ -1,8 +1,10 @@
-"""Estimate the error of a number that the items make together, where to resample them would understate it.
+"""Estimate the error of a number that the items make together, where to resample them would
+understate it.
 
-Whether an item is classified rightly depends on its neighbours, or on the items that a probe was fitted to: items are
-not independent, and a bootstrap over them gives p-values that are too small. Here a number is computed anew in parts of
-the items, the same parts in all layers, so that the error of a difference is the difference of the errors.
+Whether an item is classified rightly depends on its neighbours, or on the items that a probe was
+fitted to: items are not independent, and a bootstrap over them gives p-values that are too small.
+Here a number is computed anew in parts of the items, the same parts in all layers, so that the
+error of a difference is the difference of the errors.
 """
 
 import math
@@ -31,7 +33,8 @@ class Estimate:
     units: Ids  # item ids, int64 (n,), ascending
     value: float
     contributions: Float64Array  # of each item, float64 (n,): their mean is the value
-    errors: Float64Array  # of each part, float64 (parts,): the sum of squares is the squared standard error
+    # of each part, float64 (parts,): the sum of squares is the squared standard error
+    errors: Float64Array
     df: float  # degrees of freedom of the standard error
     recompute: "Callable[[Ids], Estimate]"  # of some of the items
 
@@ -41,15 +44,17 @@ class Estimate:
         return self.units
 
     def restricted(self, units: Ids) -> "Estimate":
-        """Return the number of some of the items, ascending: computed anew, since it depends on all of them."""
+        """Return the number of some of the items, ascending: computed anew, since it depends on all
+        of them.
+        """
         return self if np.array_equal(units, self.units) else self.recompute(units)
 
     def standard_error(self, expected: float) -> float:
         """Return the standard error: from the parts, or that of independent items if it is larger.
 
         Args:
-            expected: Mean that the contributions deviate from: the value, or 0 of a difference under test, as in
-                McNemar (1947).
+            expected: Mean that the contributions deviate from: the value, or 0 of a difference
+                under test, as in McNemar (1947).
         """
         independent = float(np.linalg.norm(self.contributions - expected)) / len(self.units)
         return max(float(np.linalg.norm(self.errors)), independent)
@@ -57,15 +62,18 @@ class Estimate:
     def r2_interval(self) -> tuple[float, float]:
         """Return the 95 % interval of R² by Student's t, with an error of no less than 2/n.
 
-        That is the standard deviation of R² of unrelated numbers for two predictors: where there is nothing to predict,
-        most sets of folds have nearly the same R² of 0, and their spread says little.
+        That is the standard deviation of R² of unrelated numbers for two predictors: where there is
+        nothing to predict, most sets of folds have nearly the same R² of 0, and their spread says
+        little.
         """
         error = max(self.standard_error(self.value), 2 / len(self.units))
         half = float(stdtrit(self.df, (1 + _LEVEL) / 2)) * error
         return self.value - half, min(1.0, self.value + half)
 
     def share_interval(self) -> tuple[float, float]:
-        """Return the 95 % interval of a share: Wilson's (1927) of as many independent items as have this error."""
+        """Return the 95 % interval of a share: Wilson's (1927) of as many independent items as have
+        this error.
+        """
         n = len(self.units)
         share = (n * self.value + 1) / (
             n + 2
@@ -76,7 +84,9 @@ class Estimate:
 
 
 def compare_estimates(first: Estimate, second: Estimate) -> Difference:
-    """Test the difference of two numbers of the same items, with errors in the same parts, by Student's t."""
+    """Test the difference of two numbers of the same items, with errors in the same parts, by
+    Student's t.
+    """
     difference = first.value - second.value
     paired = Estimate(
         first.units,
@@ -97,7 +107,9 @@ def compare_estimates(first: Estimate, second: Estimate) -> Difference:
 
 
 def estimate_of(result: Result) -> Estimate:
-    """Return the estimate that a row was made of; raise NotComputable with the row's reason if it has none."""
+    """Return the estimate that a row was made of; raise NotComputable with the row's reason if it
+    has none.
+    """
     if not isinstance(result, Scored):
         raise NotComputable(str(result["reason"]))
     estimate: Estimate = result.scores
@@ -109,13 +121,14 @@ def half_errors(
 ) -> tuple[Float64Array, float]:
     """Return errors of a number from random halves of the items, and their degrees of freedom.
 
-    The number of a half varies twice as much as that of all items, if its variance is inverse to their number, and
-    half the squared difference of two halves estimates it. e = (T(A) − T(Aᶜ)) / (2√S) in each of S splits; the squared
-    standard error is Σ e² (the random-halves estimate of McCarthy 1969, Review of the International Statistical
-    Institute 37, without strata).
+    The number of a half varies twice as much as that of all items, if its variance is inverse to
+    their number, and half the squared difference of two halves estimates it. e = (T(A) − T(Aᶜ)) /
+    (2√S) in each of S splits; the squared standard error is Σ e² (the random-halves estimate of
+    McCarthy 1969, Review of the International Statistical Institute 37, without strata).
 
     Args:
-        values: Function from a mask of the items of a half, bool (n,), to the number in it and in the other half.
+        values: Function from a mask of the items of a half, bool (n,), to the number in it and in
+            the other half.
         groups: Number of the group of each item, from 0, int64 (n,): none is divided.
         seed: Random seed of the splits.
     """
@@ -130,17 +143,25 @@ def half_errors(
 
 
 def fold_estimate(
-    units: Ids, gains: Float64Array, totals: Float64Array, folds: Positions, recompute: Callable[[Ids], Estimate], *,
+    units: Ids,
+    gains: Float64Array,
+    totals: Float64Array,
+    folds: Positions,
+    recompute: Callable[[Ids], Estimate],
+    *,
     inflation: float = 1.0,
-) -> Estimate:  # fmt: skip
-    """Return a ratio Σ gains / Σ totals of predictions in repeated folds, with errors from the folds.
+) -> Estimate:
+    """Return a ratio Σ gains / Σ totals of predictions in repeated folds, with errors from the
+    folds.
 
-    Folds share the items that they are fitted to, which is why the variance of their mean is not s²/J but
-    (1/J + n_test/n_fitted) s² (Nadeau & Bengio 2003, Machine Learning 52, section 3), with J − 1 degrees of freedom.
+    Folds share the items that they are fitted to, which is why the variance of their mean is not
+    s²/J but (1/J + n_test/n_fitted) s² (Nadeau & Bengio 2003, Machine Learning 52, section 3), with
+    J − 1 degrees of freedom.
 
     Args:
         units: Item ids, int64 (n,), ascending.
-        gains: Numerator of each item in each repeat, float64 (repeats, n): 1 if it was predicted rightly.
+        gains: Numerator of each item in each repeat, float64 (repeats, n): 1 if it was predicted
+            rightly.
         totals: Denominator, likewise.
         folds: Fold of each item in each repeat, from 0, int64 (repeats, n).
         recompute: Function that computes the estimate of some of the items.

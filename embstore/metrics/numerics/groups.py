@@ -1,4 +1,6 @@
-"""Compute sums over groups of vectors, such as the occurrences of each word or sentence, in bounded memory."""
+"""Compute sums over groups of vectors, such as the occurrences of each word or sentence, in bounded
+memory.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,7 +27,8 @@ class GroupSums:
     """Sums over the non-zero vectors x of each of g groups, with u = x/‖x‖, in float64.
 
     Attributes:
-        unit_square_total: Σ‖u‖², (g,): n up to rounding; subtracted instead of n, it cancels rounding errors.
+        unit_square_total: Σ‖u‖², (g,): n up to rounding; subtracted instead of n, it cancels
+            rounding errors.
     """
 
     n: NDArray[np.int64]  # number of vectors, int64 (g,)
@@ -63,7 +66,8 @@ def read_groups(
 ) -> Iterator[T]:
     """Yield ``function(groups, block)`` for blocks that together are all vectors of the groups.
 
-    ``groups`` are the group of each row, int64 (n,), ascending, and ``block`` the vectors (n, dim); n may be 0.
+    ``groups`` are the group of each row, int64 (n,), ascending, and ``block`` the vectors (n, dim);
+    n may be 0.
     """
     if not len(contexts.ids):
         return
@@ -92,14 +96,15 @@ def group_values(
 ) -> GroupValues:
     """Compute one value per group from the sums over its vectors.
 
-    The vectors are read once for each batch of groups whose sums fit in ``BATCH_BYTES``; groups that cannot have
-    ``minimum`` vectors are not summed.
+    The vectors are read once for each batch of groups whose sums fit in ``BATCH_BYTES``; groups
+    that cannot have ``minimum`` vectors are not summed.
 
     Args:
         data: Vectors of a layer.
         contexts: Groups of items.
         minimum: Number of non-zero vectors below which the value is NaN.
-        function: Function from the sums and the numbers of some groups to their values, float64 (g,).
+        function: Function from the sums and the numbers of some groups to their values, float64
+            (g,).
         with_total: Whether the function needs Σx.
     """
     sizes = np.bincount(contexts.groups, minlength=len(contexts.names))
@@ -117,7 +122,9 @@ def group_values(
 def _sum_groups(
     data: LayerData, contexts: Contexts, batch: Groups, result: GroupValues, *, with_total: bool
 ) -> GroupSums:
-    """Return the sums of a batch of groups, and set the numbers of vectors of all groups in ``result``."""
+    """Return the sums of a batch of groups, and set the numbers of vectors of all groups in
+    ``result``.
+    """
     row_of_group = np.full(len(contexts.names), -1)
     row_of_group[batch] = np.arange(len(batch))
     sums = GroupSums.empty(len(batch), data.dim, with_total=with_total)
@@ -147,7 +154,8 @@ def _sum_block(
         with_total: Whether to compute Σx.
 
     Returns:
-        The groups in the block, their numbers of non-zero and of zero vectors, and the sums of those in the batch.
+        The groups in the block, their numbers of non-zero and of zero vectors, and the sums of
+        those in the batch.
     """
     x = block.astype(np.float64)
     square_norms = np.vecdot(x, x)
@@ -170,7 +178,9 @@ def _sum_block(
 
 
 def _run_sums(x: Float64Array, first: Groups, size: Groups) -> Float64Array:
-    """Return the sum of each run of rows ``x[first : first + size]``; 5 to 20 times as fast as ``np.add.reduceat``."""
+    """Return the sum of each run of rows ``x[first : first + size]``; 5 to 20 times as fast as
+    ``np.add.reduceat``.
+    """
     total: Float64Array = x[first]
     is_short = size <= _SHORT_RUN
     for offset in range(1, _SHORT_RUN):

@@ -1,15 +1,20 @@
-"""Compute bilinear forms, such as HSIC, of pairs of layers: from sums of products of dimensions, or Gram matrices.
+"""Compute bilinear forms, such as HSIC, of pairs of layers: from sums of products of dimensions, or
+Gram matrices.
 
-A bilinear form is a sum of products of two n × n matrices, one of each layer: the numerator of CKA or RSA.
+A bilinear form is a sum of products of two n × n matrices, one of each layer: the numerator of CKA
+or RSA.
 
-Both algorithms give the same numbers up to rounding. For ``n`` items the numbers of multiply-adds are
+Both algorithms give the same numbers up to rounding. For ``n`` items the numbers of multiply-adds
+are
 
-* n Σ dᵢ dⱼ over the pairs of layers (half for a layer with itself), from sums of products: :func:`reduce_pairs`;
+* n Σ dᵢ dⱼ over the pairs of layers (half for a layer with itself), from sums of products:
+  :func:`reduce_pairs`;
 * n² Σ dᵢ over the layers, from Gram matrices: :func:`gram_forms`.
 
-So Gram matrices are used if n Σ dᵢ < Σ dᵢ dⱼ, which for all pairs of L layers of d dimensions is n < L d / 2, and if
-the vectors of a layer fit in 512 MiB in float64. Blocks of rows of the Gram matrices of all layers are computed within
-1 GiB of memory; each layer is read once per block of rows.
+So Gram matrices are used if n Σ dᵢ < Σ dᵢ dⱼ, which for all pairs of L layers of d dimensions is n
+< L d / 2, and if the vectors of a layer fit in 512 MiB in float64. Blocks of rows of the Gram
+matrices of all layers are computed within 1 GiB of memory; each layer is read once per block of
+rows.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +45,8 @@ class Grid:
 
     layers: tuple[LayerData, ...]  # all layers
     left: range  # positions in ``layers`` of the left layers
-    right: range  # positions in ``layers`` of the right layers; the same if layers are compared with each other
+    # positions in ``layers`` of the right layers; the same if layers are compared with each other
+    right: range
 
     @classmethod
     def of(cls, left: Sequence[LayerData], right: Sequence[LayerData] | None) -> "Grid":
@@ -56,7 +62,9 @@ class Grid:
         return list(dict.fromkeys((min(i, j), max(i, j)) for i in self.left for j in self.right))
 
     def why_constant(self, i: int, j: int, *, by_direction: bool = False) -> str | None:
-        """Return the reason why two layers are not compared: the vectors of one, or their directions, are all equal."""
+        """Return the reason why two layers are not compared: the vectors of one, or their
+        directions, are all equal.
+        """
         for side, layer in (("layer", self.layers[i]), ("layer_2", self.layers[j])):
             sums = layer.summary
             n = sums.n - sums.n_zero if by_direction else sums.n
@@ -71,7 +79,8 @@ class Grid:
         return None
 
     def pairs_by_items(self, ids: Ids) -> list[tuple[Ids, list[Pair]]]:
-        """Group :attr:`pairs` by the items, of all with these ids, whose vectors are non-zero in both layers.
+        """Group :attr:`pairs` by the items, of all with these ids, whose vectors are non-zero in
+        both layers.
 
         Without zero vectors, all pairs are in one group.
         """
@@ -86,7 +95,9 @@ class Grid:
 
 
 def with_self_pairs(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return the pairs, followed by the pair (i, i) for each layer i in them, without duplicates."""
+    """Return the pairs, followed by the pair (i, i) for each layer i in them, without
+    duplicates.
+    """
     return list(
         dict.fromkeys([*pairs, *((position, position) for pair in pairs for position in pair)])
     )
@@ -95,7 +106,9 @@ def with_self_pairs(pairs: Sequence[Pair]) -> list[Pair]:
 def normalise(
     forms: Mapping[Pair, float], i: int, j: int, why_zero: str
 ) -> tuple[float | None, str | None]:
-    """Return form(i, j) / √(form(i, i) form(j, j)), in [-1, 1]; None with the reason if one of these two is zero."""
+    """Return form(i, j) / √(form(i, i) form(j, j)), in [-1, 1]; None with the reason if one of
+    these two is zero.
+    """
     for layer, position in (("layer", i), ("layer_2", j)):
         if forms[position, position] <= 0:
             return None, f"{layer}: {why_zero}"
@@ -129,12 +142,15 @@ def check_complete(found: Ids, ids: Ids) -> None:
 class LayerSums:
     """Sums over the vectors x of one layer, which are the items' vectors minus ``shift``."""
 
-    shift: Float64Array  # vector near the mean, subtracted so that the sums keep their precision, shape (dim,)
+    # vector near the mean, subtracted so that the sums keep their precision, shape (dim,)
+    shift: Float64Array
     total: Float64Array  # Σx, shape (dim,)
     square_total: float  # Σ‖x‖²
 
     def is_constant(self, n: int) -> bool:
-        """Return whether the n vectors are equal up to rounding; float32 has a resolution of 6e-8."""
+        """Return whether the n vectors are equal up to rounding; float32 has a resolution of
+        6e-8.
+        """
         spread = self.square_total - float(self.total @ self.total) / n
         return spread <= 1e-24 * (n * float(self.shift @ self.shift) + self.square_total)
 
@@ -167,8 +183,8 @@ def pair_forms(
         pairs: Pairs of positions in ``layers``.
         ids: Item ids, ascending; at least one.
         form: Function from the sums of a pair to the form.
-        gram: Function from the centred vectors of a layer to its Gram matrix, whose products give the form; it is not
-            called for a constant layer, whose forms are zero.
+        gram: Function from the centred vectors of a layer to its Gram matrix, whose products give
+            the form; it is not called for a constant layer, whose forms are zero.
         prepare: Function applied to the vectors, float64 (n, dim), before they are centred.
     """
     if prefers_gram(len(ids), [layer.dim for layer in layers], pairs):
@@ -177,7 +193,9 @@ def pair_forms(
 
 
 def prefers_gram(n: int, dims: Sequence[int], pairs: Sequence[Pair]) -> bool:
-    """Return whether Gram matrices of n items cost less than sums of products, and a layer's vectors fit in memory."""
+    """Return whether Gram matrices of n items cost less than sums of products, and a layer's
+    vectors fit in memory.
+    """
     used_dims = [dims[position] for position in {position for pair in pairs for position in pair}]
     products = sum(dims[i] * dims[j] / (2 if i == j else 1) for i, j in pairs)
     return 8 * n * max(used_dims, default=0) <= _VECTOR_BYTES and n * sum(used_dims) < products
@@ -192,8 +210,8 @@ def reduce_pairs(
 ) -> dict[Pair, T]:
     """Compute a function of the sums of each pair of layers. Arguments: see :func:`pair_forms`.
 
-    The layers are read together, block by block: once if the products of all pairs fit in 512 MiB, else once for each
-    batch of pairs that does. Time O(n dim dim_2) per pair.
+    The layers are read together, block by block: once if the products of all pairs fit in 512 MiB,
+    else once for each batch of pairs that does. Time O(n dim dim_2) per pair.
     """
     values: dict[Pair, T] = {}
     for batch in _batches(layers, pairs):
@@ -225,7 +243,9 @@ def _batches(layers: Sequence[LayerData], pairs: Sequence[Pair]) -> Iterator[lis
 
 
 class _SumsOfPairs:
-    """Accumulates the sums of pairs of layers, given as positions in the list of blocks, block by block."""
+    """Accumulates the sums of pairs of layers, given as positions in the list of blocks, block by
+    block.
+    """
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self._pairs = pairs
@@ -290,10 +310,12 @@ class CentredVectors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GramMatrix:
-    """A centred n × n Gram matrix of one layer, with the entries xᵢ·xⱼ + offsetᵢ + offsetⱼ, computed row by row.
+    """A centred n × n Gram matrix of one layer, with the entries xᵢ·xⱼ + offsetᵢ + offsetⱼ,
+    computed row by row.
 
     Attributes:
-        rounding_error: Bound on the rounding error of the form of the layer with itself; up to it, the form is zero.
+        rounding_error: Bound on the rounding error of the form of the layer with itself; up to it,
+            the form is zero.
     """
 
     offsets: Float64Array  # offset of each item, float64 (n,)
@@ -302,7 +324,9 @@ class GramMatrix:
     rounding_error: float
 
     def fill(self, out: Float64Array, x: Float64Array, start: int) -> None:
-        """Compute the rows from ``start`` on, (rows, n), into ``out``, given the centred vectors (n, dim)."""
+        """Compute the rows from ``start`` on, (rows, n), into ``out``, given the centred vectors
+        (n, dim).
+        """
         rows = slice(start, start + len(out))
         np.matmul(x[rows], x.T, out=out)
         out += self.offsets
@@ -312,7 +336,9 @@ class GramMatrix:
 
 
 def unit_gram(vectors: Float64Array, gram: Callable[[CentredVectors], GramMatrix]) -> Float64Array:
-    """Return the Gram matrix (n, n) of a layer's vectors (n, dim), divided by its norm; zeros for a constant layer."""
+    """Return the Gram matrix (n, n) of a layer's vectors (n, dim), divided by its norm; zeros for a
+    constant layer.
+    """
     n = len(vectors)
     centred, matrix = CentredVectors.of(vectors), np.zeros((n, n))
     if not centred.sums.is_constant(n):
@@ -328,7 +354,8 @@ def gram_forms(
     gram: Callable[[CentredVectors], GramMatrix],
     prepare: Prepare = lambda block: block,
 ) -> dict[Pair, float]:
-    """Compute a bilinear form of each pair of layers from Gram matrices. Arguments: see :func:`pair_forms`.
+    """Compute a bilinear form of each pair of layers from Gram matrices. Arguments: see
+    :func:`pair_forms`.
 
     It is zero if a layer is constant, or if the form of a layer with itself is rounding.
     """

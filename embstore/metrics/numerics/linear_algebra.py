@@ -1,4 +1,6 @@
-"""Compute products in several threads, eigenvalues, unit vectors, and mean and covariance in one pass."""
+"""Compute products in several threads, eigenvalues, unit vectors, and mean and covariance in one
+pass.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,8 @@ from numpy.typing import NDArray
 from embstore.base.summary import Float64Array
 from embstore.metrics.declaration import Block, LayerData, NotComputable
 
-# Share of the vectors' size below which a distance from the mean is rounding; float32 has a resolution of 6e-8.
+# Share of the vectors' size below which a distance from the mean is rounding; float32 has a
+# resolution of 6e-8.
 ROUNDING = 1e-12
 TOO_FEW, ALL_EQUAL = "fewer than two vectors", "all vectors are equal"
 
@@ -29,7 +32,8 @@ _n_modules = 0
 def ignore_spurious_flags() -> np.errstate:
     """Return a context in which matrix products do not warn of invalid values.
 
-    Some BLAS kernels read past the end of a small matrix, and raise the flag for numbers that they do not use.
+    Some BLAS kernels read past the end of a small matrix, and raise the flag for numbers that they
+    do not use.
     """
     return np.errstate(invalid="ignore")
 
@@ -38,14 +42,16 @@ def ignore_spurious_flags() -> np.errstate:
 def one_thread() -> Iterator[None]:
     """Limit BLAS to one thread, for the whole process, while any thread is in this context.
 
-    Blocks are processed by as many threads as there are cores. If each of them called a multi-threaded BLAS, the
-    threads would wait for each other, and a covariance would take twice as long.
+    Blocks are processed by as many threads as there are cores. If each of them called a
+    multi-threaded BLAS, the threads would wait for each other, and a covariance would take twice as
+    long.
     """
     global _n_active, _limit, _libraries, _n_modules
     with _lock:
         _n_active += 1
         if _n_active == 1:
-            # To find the libraries takes milliseconds, as much as a small decomposition: only after an import.
+            # To find the libraries takes milliseconds, as much as a small decomposition: only after
+            # an import.
             if _libraries is None or len(sys.modules) != _n_modules:
                 from threadpoolctl import (
                     ThreadpoolController,
@@ -65,8 +71,8 @@ def one_thread() -> Iterator[None]:
 def _threads_for(dim: int) -> AbstractContextManager[None]:
     """Return a context with one thread for small matrices.
 
-    Where other programs use the cores too, threads would wait for each other at each of the small products: a tenth of
-    a second becomes seconds.
+    Where other programs use the cores too, threads would wait for each other at each of the small
+    products: a tenth of a second becomes seconds.
     """
     return one_thread() if dim <= _FEW else nullcontext()
 
@@ -78,7 +84,9 @@ def eigenvalues_of(matrix: Float64Array) -> Float64Array:
 
 
 def eigenvectors_of(matrix: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return the eigenvalues of a symmetric matrix (dim, dim), ascending, and its eigenvectors as columns."""
+    """Return the eigenvalues of a symmetric matrix (dim, dim), ascending, and its eigenvectors as
+    columns.
+    """
     with _threads_for(len(matrix)):
         eigenvalues, vectors = np.linalg.eigh(matrix)
     return eigenvalues.astype(np.float64, copy=False), vectors.astype(np.float64, copy=False)
@@ -100,7 +108,9 @@ def zero_insignificant(eigenvalues: NDArray[np.floating], max_rank: int) -> Floa
 
 
 def unit_rows(vectors: Block) -> tuple[Float64Array, NDArray[np.bool_]]:
-    """Normalise the rows (n, dim) to unit length in float64; also return which rows are zero (n,) and stay so."""
+    """Normalise the rows (n, dim) to unit length in float64; also return which rows are zero (n,)
+    and stay so.
+    """
     wide = vectors.astype(np.float64)
     norms = np.sqrt(np.vecdot(wide, wide))
     is_zero = norms == 0
@@ -110,10 +120,12 @@ def unit_rows(vectors: Block) -> tuple[Float64Array, NDArray[np.bool_]]:
 
 @dataclass(slots=True)
 class Moments:
-    """The first two moments of a set of vectors, in float64. Moments of disjoint sets are merged by ``+=``.
+    """The first two moments of a set of vectors, in float64. Moments of disjoint sets are merged by
+    ``+=``.
 
-    The second moments are taken about each block's own mean and merged by the pairwise update of Chan, Golub & LeVeque
-    (1983), so that a mean that is large compared with the spread, as in GPT-2's top layers, costs no precision.
+    The second moments are taken about each block's own mean and merged by the pairwise update of
+    Chan, Golub & LeVeque (1983), so that a mean that is large compared with the spread, as in
+    GPT-2's top layers, costs no precision.
     """
 
     n: int  # number of vectors, zero vectors included
@@ -170,7 +182,9 @@ def moments(data: LayerData) -> Moments:
 
 
 def varying_moments(data: LayerData) -> Moments:
-    """Compute the moments of a layer; raise NotComputable for fewer than two vectors, or equal ones up to rounding."""
+    """Compute the moments of a layer; raise NotComputable for fewer than two vectors, or equal ones
+    up to rounding.
+    """
     total = moments(data)
     if total.n < 2 or np.trace(total.scatter) <= ROUNDING**2 * total.square_total:
         raise NotComputable(TOO_FEW if total.n < 2 else ALL_EQUAL)

@@ -1,4 +1,6 @@
-"""Find the nearest neighbours of all items and equally near ones, shared neighbours, and clusters of directions."""
+"""Find the nearest neighbours of all items and equally near ones, shared neighbours, and clusters
+of directions.
+"""
 
 from typing import NamedTuple
 
@@ -17,7 +19,8 @@ class Nearest(NamedTuple):
     """The nearest neighbours of all n items of a layer.
 
     Attributes:
-        positions: Positions of the neighbours among them, int64 (n, k), nearest first, ties by ascending id.
+        positions: Positions of the neighbours among them, int64 (n, k), nearest first, ties by
+            ascending id.
     """
 
     ids: Ids  # ids of the items, int64 (n,), ascending
@@ -25,7 +28,8 @@ class Nearest(NamedTuple):
     are_tied: NDArray[
         np.bool_
     ]  # whether the next item is as near as the last of the k, so that ids decide, bool (n,)
-    are_all_tied: bool  # whether all k + 1 nearest of all items are at one distance, so that the choice is arbitrary
+    # whether all k + 1 nearest of all items are at one distance, so that the choice is arbitrary
+    are_all_tied: bool
 
 
 def find_nearest(
@@ -47,7 +51,8 @@ def find_nearest(
 def are_equal(
     nearness: NDArray[np.float64], dim: int, distance: str = "cosine"
 ) -> NDArray[np.bool_]:
-    """Return whether cosines or distances (..., n) are all equal along the last axis (...), up to rounding.
+    """Return whether cosines or distances (..., n) are all equal along the last axis (...), up to
+    rounding.
 
     Two are equal if they differ by no more than the sum of the bounds on their rounding errors.
     """
@@ -57,7 +62,9 @@ def are_equal(
 
 
 def n_shared(left: NDArray[np.integer], right: NDArray[np.integer]) -> Positions:
-    """Return the number of elements that two sets share, row by row, (n,); each row (n, k) is a set."""
+    """Return the number of elements that two sets share, row by row, (n,); each row (n, k) is a
+    set.
+    """
     elements = np.sort(np.concatenate([left, right], axis=1), axis=1)
     return np.asarray(np.count_nonzero(elements[:, 1:] == elements[:, :-1], axis=1))
 
@@ -97,9 +104,11 @@ def nearest_in_plane(points: NDArray[np.floating], k: int, rows: Positions) -> P
 
 
 def spherical_clusters(unit_vectors: NDArray[np.float32], k: int, seed: int = 0) -> Positions:
-    """Cluster unit vectors (n, dim) by k-means; return the number of each one's cluster, by falling size, (n,).
+    """Cluster unit vectors (n, dim) by k-means; return the number of each one's cluster, by falling
+    size, (n,).
 
-    Centres are fitted to at most 10,000 vectors, drawn at random; every vector then goes to its nearest centre.
+    Centres are fitted to at most 10,000 vectors, drawn at random; every vector then goes to its
+    nearest centre.
     """
     from scipy.cluster.vq import kmeans2, vq  # slow to import
 

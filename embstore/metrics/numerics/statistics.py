@@ -1,8 +1,9 @@
-"""Correlate by Pearson and Spearman with intervals, test by permutation, draw folds; calibrate similarities.
+"""Correlate by Pearson and Spearman with intervals, test by permutation, draw folds; calibrate
+similarities.
 
-Gröger, Wen & Brbić (2026), "Revisiting the Platonic Representation Hypothesis": to calibrate similarities of layers,
-the items of the second layers are shuffled, once for all layers, so that the highest of a grid of similarities is
-calibrated like each of them.
+Gröger, Wen & Brbić (2026), "Revisiting the Platonic Representation Hypothesis": to calibrate
+similarities of layers, the items of the second layers are shuffled, once for all layers, so that
+the highest of a grid of similarities is calibrated like each of them.
 """
 
 import math
@@ -25,10 +26,12 @@ _ROUNDING = 1e-6  # bound on the error of a similarity: those that differ by no 
 
 
 def draw_cycle(n: int, n_draws: int, seed: int) -> tuple[Positions, Positions]:
-    """Return a random order of n items, int64 (n,), and as many of its n − 1 cyclic shifts, in (0, n).
+    """Return a random order of n items, int64 (n,), and as many of its n − 1 cyclic shifts, in (0,
+    n).
 
-    In the permutation of shift s, the item at place i takes what belongs to that at place i + s, cyclically. All shifts
-    are a group, so that p is valid for any choice of them (Hemerik & Goeman 2018, TEST 27, theorem 2).
+    In the permutation of shift s, the item at place i takes what belongs to that at place i + s,
+    cyclically. All shifts are a group, so that p is valid for any choice of them (Hemerik & Goeman
+    2018, TEST 27, theorem 2).
     """
     rng = np.random.default_rng([seed, 2])
     return rng.permutation(n), 1 + rng.choice(n - 1, n_draws, replace=False)
@@ -37,10 +40,11 @@ def draw_cycle(n: int, n_draws: int, seed: int) -> tuple[Positions, Positions]:
 def draw_permutations(
     n: int, n_draws: int, seed: int, blocks: Positions | None = None
 ) -> Iterator[Positions]:
-    """Yield permutations of n items, int64 (n,): fewer than n are those of :func:`draw_cycle`, more are independent.
+    """Yield permutations of n items, int64 (n,): fewer than n are those of :func:`draw_cycle`, more
+    are independent.
 
-    With ``blocks``, the number from 0 of each item's block (n,), such as its sentence, blocks of the same size change
-    places as a whole: others would lose what their items have in common.
+    With ``blocks``, the number from 0 of each item's block (n,), such as its sentence, blocks of
+    the same size change places as a whole: others would lose what their items have in common.
     """
     rng = np.random.default_rng([seed, 2])
     if blocks is not None:
@@ -63,16 +67,19 @@ def draw_permutations(
 def permuted_products(
     left: Sequence[Matrix], right: Sequence[Matrix], permutations: Iterator[Positions]
 ) -> tuple[Float64Array, Float64Array]:
-    """Compute Σ AᵢⱼBᵢⱼ of matrices (n, n), of each on the left with each on the right, shuffled and not.
+    """Compute Σ AᵢⱼBᵢⱼ of matrices (n, n), of each on the left with each on the right, shuffled and
+    not.
 
-    The products are summed in float32 within a row, which is enough to tell the observed ones from shuffled ones.
+    The products are summed in float32 within a row, which is enough to tell the observed ones from
+    shuffled ones.
 
     Returns:
-        The products of the matrices as they are, float64 (left, right), and of those on the right with their rows and
-        columns in the order of each permutation, (permutations, left, right).
+        The products of the matrices as they are, float64 (left, right), and of those on the right
+        with their rows and columns in the order of each permutation, (permutations, left, right).
     """
     n = len(left[0])
-    # Of symmetric matrices the half above the diagonal counts twice, and the half below it is not read.
+    # Of symmetric matrices the half above the diagonal counts twice, and the half below it is not
+    # read.
     is_half = all(np.array_equal(matrix, matrix.T) for matrix in (*left, *right))
     firsts = [
         np.stack([matrix[row, row * is_half :] for matrix in left]).astype(np.float32)
@@ -99,9 +106,11 @@ def permuted_products(
 def cyclic_products(
     left: Sequence[Matrix], right: Sequence[Matrix], order: Positions, shifts: Positions
 ) -> tuple[Float64Array, Float64Array]:
-    """Compute the same for the permutations of :func:`draw_cycle`, all at once by the convolution theorem.
+    """Compute the same for the permutations of :func:`draw_cycle`, all at once by the convolution
+    theorem.
 
-    For each distance t of two places, Σᵢ A[i, i + t] B[i + s, i + s + t] is a cyclic correlation of two diagonals.
+    For each distance t of two places, Σᵢ A[i, i + t] B[i + s, i + s + t] is a cyclic correlation of
+    two diagonals.
     """
     n, places = len(order), np.arange(len(order))
     layers = {
@@ -127,9 +136,11 @@ def cyclic_products(
 class Calibrated(NamedTuple):
     """A grid of similarities against those of shuffled items; each float64 (left, right)."""
 
-    p: Float64Array  # share of the permutations, the observed one included, with as high a similarity; never 0
+    # share of the permutations, the observed one included, with as high a similarity; never 0
+    p: Float64Array
     threshold: Float64Array  # similarity that 5 % of them reach
-    calibrated: Float64Array  # (similarity − threshold) / (1 − threshold), in [0, 1]: 0 for what is not above chance
+    # (similarity − threshold) / (1 − threshold), in [0, 1]: 0 for what is not above chance
+    calibrated: Float64Array
 
 
 def calibrate(
@@ -140,9 +151,10 @@ def calibrate(
     Args:
         observed: Similarities (left, right).
         shuffled: Those of each permutation (permutations, left, right).
-        compared: Which of the grid are candidates for its maximum, bool (left, right): each similarity is then held
-            against the highest of these in each permutation, so that p is right for the best of the grid too
-            (Westfall & Young 1993). None holds each against its own.
+        compared: Which of the grid are candidates for its maximum, bool (left, right): each
+            similarity is then held against the highest of these in each permutation, so that p is
+            right for the best of the grid too (Westfall & Young 1993). None holds each against its
+            own.
     """
     if compared is not None:
         candidates = (
@@ -178,10 +190,11 @@ def pearson(x: Float64Array, y: Float64Array) -> float:
 
 
 def fisher_interval(rho: float, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of Spearman's rho by Fisher's z, tanh(artanh ρ ± 1.96 √((1 + ρ²/2)/(n − 3))).
+    """Return the 95 % interval of Spearman's rho by Fisher's z, tanh(artanh ρ ± 1.96 √((1 +
+    ρ²/2)/(n − 3))).
 
-    The variance is that of Bonett & Wright (2000), Psychometrika 65, equation 4. Of n ≥ 4 pairs; for a rho of -1 or 1
-    the interval is that number.
+    The variance is that of Bonett & Wright (2000), Psychometrika 65, equation 4. Of n ≥ 4 pairs;
+    for a rho of -1 or 1 the interval is that number.
     """
     if abs(rho) >= 1:
         return rho, rho
@@ -193,7 +206,8 @@ def fisher_interval(rho: float, n: int) -> tuple[float, float]:
 def wilson_interval(
     share: float, n: float, quantile: float = NORMAL_QUANTILE
 ) -> tuple[float, float]:
-    """Return the score interval of a proportion (Wilson 1927, JASA 22), at 95 % with the normal quantile.
+    """Return the score interval of a proportion (Wilson 1927, JASA 22), at 95 % with the normal
+    quantile.
 
     Args:
         share: Proportion, in [0, 1].
@@ -207,7 +221,8 @@ def wilson_interval(
 
 
 def ranks(values: Float64Array, error: Float64Array | float = 0.0) -> Float64Array:
-    """Return the rank of each value, from 1; values that are equal up to rounding share the mean of their ranks.
+    """Return the rank of each value, from 1; values that are equal up to rounding share the mean of
+    their ranks.
 
     Args:
         values: Finite values, float64 (n,).
@@ -233,10 +248,12 @@ def percentile_interval(resampled: Float64Array) -> tuple[float, float] | tuple[
 def resampled_spearman(
     x: Float64Array, y: Float64Array, resamples: int, seed: int, error: Float64Array | float = 0.0
 ) -> Float64Array:
-    """Return Spearman's rho in each resample (Efron & Tibshirani 1993, section 13.3), NaN where it is undefined.
+    """Return Spearman's rho in each resample (Efron & Tibshirani 1993, section 13.3), NaN where it
+    is undefined.
 
-    n pairs are drawn with replacement, and each resample is ranked again. A resample is stored as the count of each
-    pair: its ranks are cumulative sums of these counts in the order of the whole sample, without another sort.
+    n pairs are drawn with replacement, and each resample is ranked again. A resample is stored as
+    the count of each pair: its ranks are cumulative sums of these counts in the order of the whole
+    sample, without another sort.
 
     Args:
         x: float64 (n,), not constant.
@@ -260,7 +277,9 @@ def resampled_means(x: Float64Array, resamples: int, seed: int) -> Float64Array:
 
 
 def resampled_pearson(x: Float64Array, y: Float64Array, resamples: int, seed: int) -> Float64Array:
-    """Return Pearson's r of x and y (n,) in each resample (resamples,), NaN where it is undefined."""
+    """Return Pearson's r of x and y (n,) in each resample (resamples,), NaN where it is
+    undefined.
+    """
     x, y = x - x.mean(), y - y.mean()
     products = np.stack([x, y, x * x, y * y, x * y])
     found = []
@@ -303,9 +322,12 @@ class _Resamples:
 
 @lru_cache(maxsize=_CACHED_BATCHES)
 def _draw_counts(n: int, size: int, seed: int, number: int) -> Counts:
-    """Draw how often each of n pairs is in each of a batch of resamples, float32 or float64 (n, size)."""
+    """Draw how often each of n pairs is in each of a batch of resamples, float32 or float64 (n,
+    size).
+    """
     rng = np.random.default_rng([seed, number])
-    # Whole numbers, and halves of them, which float32 holds exactly up to 2²³: no count is ever above 32.
+    # Whole numbers, and halves of them, which float32 holds exactly up to 2²³: no count is ever
+    # above 32.
     dtype = np.float32 if n < _FLOAT32_MAX_PAIRS else np.float64
     drawn = np.empty((size, n), dtype)
     for row in drawn:
@@ -341,9 +363,10 @@ def _draw_resamples(y: bytes, size: int, seed: int, number: int) -> _Resamples:
 def _resampled_rho(resamples: _Resamples, order: Positions, starts: Positions) -> Float64Array:
     """Return Spearman's rho of x and y in each resample (b,), NaN where it is undefined.
 
-    The rank of x is the cumulative count less (count − 1)/2, with the counts of tied x added up; Σ rank · weighted is
-    summed in these two parts. The spread of the ranks of x is (n³ − Σ count³)/12. ``order`` are the positions of x in
-    ascending order, (n,), and ``starts`` the first of each group of tied x in it.
+    The rank of x is the cumulative count less (count − 1)/2, with the counts of tied x added up; Σ
+    rank · weighted is summed in these two parts. The spread of the ranks of x is (n³ − Σ
+    count³)/12. ``order`` are the positions of x in ascending order, (n,), and ``starts`` the first
+    of each group of tied x in it.
     """
     n, size = resamples.counts.shape
     n_before, covariance, product = np.zeros((3, size))
@@ -373,21 +396,21 @@ def permutation_test(
 ) -> tuple[Float64Array, int, bool]:
     """Compute the one-sided p-values of a permutation test of the mean of the first group.
 
-    p is the share of splits into groups of the same sizes whose first group has a sum as large or larger. Sums that
-    differ by no more than their rounding errors are equal.
+    p is the share of splits into groups of the same sizes whose first group has a sum as large or
+    larger. Sums that differ by no more than their rounding errors are equal.
 
     Args:
         values: Values, float64 (rows, n); each row is tested separately, with the same splits.
         n_first: Size of the first group: the first values of a row.
-        permutations: Number of random splits, drawn independently and uniformly, if the number of all splits exceeds
-            both 100,000 and this number.
+        permutations: Number of random splits, drawn independently and uniformly, if the number of
+            all splits exceeds both 100,000 and this number.
         seed: Random seed of the splits.
         error: Bound on the rounding error of a value.
 
     Returns:
-        p of each row (rows,), the number of splits used, and whether these are all splits. All splits include the
-        observed one. With m random splits, of which h have as large a sum, p is (h + 1)/(m + 1), which includes it too
-        (Phipson & Smyth 2010). So p is never 0.
+        p of each row (rows,), the number of splits used, and whether these are all splits. All
+        splits include the observed one. With m random splits, of which h have as large a sum, p is
+        (h + 1)/(m + 1), which includes it too (Phipson & Smyth 2010). So p is never 0.
     """
     n = values.shape[1]
     n_splits = math.comb(n, n_first)
@@ -410,7 +433,9 @@ def permutation_test(
 
 
 def _all_splits(n: int, n_first: int) -> Iterator[Float64Array]:
-    """Yield all choices of n_first out of n, in blocks (b, n) with 1 for chosen values and 0 for others."""
+    """Yield all choices of n_first out of n, in blocks (b, n) with 1 for chosen values and 0 for
+    others.
+    """
     size = max(1, _BLOCK_VALUES // n)
     choices = combinations(range(n), n_first)
     while block := list(islice(choices, size)):
@@ -422,7 +447,9 @@ def _all_splits(n: int, n_first: int) -> Iterator[Float64Array]:
 def random_splits(
     n: int, n_first: int, permutations: int, seed: int | Sequence[int]
 ) -> Iterator[Float64Array]:
-    """Yield random choices of n_first out of n, in blocks (b, n) with 1 for chosen values and 0 for others."""
+    """Yield random choices of n_first out of n, in blocks (b, n) with 1 for chosen values and 0 for
+    others.
+    """
     rng = np.random.default_rng(seed)
     size = max(1, _BLOCK_VALUES // n)
     for start in range(0, permutations, size):
@@ -432,12 +459,14 @@ def random_splits(
 
 
 def draw_folds(groups: Positions, n_folds: int, seed: int | Sequence[int]) -> Positions:
-    """Return the fold of each item, int64 (n,), from 0: whole groups, drawn at random, folds of nearly equal size.
+    """Return the fold of each item, int64 (n,), from 0: whole groups, drawn at random, folds of
+    nearly equal size.
 
     The groups are shuffled and then, the largest first, each goes to the smallest fold.
 
     Args:
-        groups: Number of the group of each item, from 0, int64 (n,); ``numpy.arange(n)`` for no groups.
+        groups: Number of the group of each item, from 0, int64 (n,); ``numpy.arange(n)`` for no
+            groups.
         n_folds: Number of folds, at most the number of groups.
         seed: Random seed.
     """

@@ -1,6 +1,8 @@
-"""Open DuckDB connections: for embstore's own SQL, for data that may not fit in memory, and for users' SQL.
+"""Open DuckDB connections: for embstore's own SQL, for data that may not fit in memory, and for
+users' SQL.
 
-DuckDB is imported where it is used: loading it takes as long as the rest of a short query, which may run no SQL.
+DuckDB is imported where it is used: loading it takes as long as the rest of a short query, which
+may run no SQL.
 """
 
 import os
@@ -39,7 +41,8 @@ _CHANGING = (
 )
 
 
-# Reading the footers of a hundred shards takes ten times as long as a lookup. DuckDB checks whether a file has changed.
+# Reading the footers of a hundred shards takes ten times as long as a lookup. DuckDB checks whether
+# a file has changed.
 _KEPT_FOOTERS = "SET GLOBAL parquet_metadata_cache = true"
 
 _LOCKED = (  # the first three settings would come from the environment
@@ -51,7 +54,9 @@ _LOCKED = (  # the first three settings would come from the environment
 
 # A weak reference: the memory is released with the last connection of which a reference is held.
 _instances: "WeakValueDictionary[int, duckdb.DuckDBPyConnection]" = WeakValueDictionary()
-"""Open instance of each process: a forked one does not have the threads of that of the process before."""
+"""Open instance of each process: a forked one does not have the threads of that of the process
+before.
+"""
 
 
 def version() -> str:
@@ -62,10 +67,11 @@ def version() -> str:
 
 
 def open_shared() -> "duckdb.DuckDBPyConnection":
-    """Return the DuckDB instance of the process for embstore's own SQL, and open it if there is none.
+    """Return the DuckDB instance of the process for embstore's own SQL, and open it if there is
+    none.
 
-    Opening an instance takes 20 ms, and a ``cursor()`` of it a few µs: a connection with its own temporary tables and
-    registered names.
+    Opening an instance takes 20 ms, and a ``cursor()`` of it a few µs: a connection with its own
+    temporary tables and registered names.
     """
     found = _instances.get(os.getpid())
     if found is None:
@@ -76,7 +82,9 @@ def open_shared() -> "duckdb.DuckDBPyConnection":
 
 
 def connect(root: Path) -> "duckdb.DuckDBPyConnection":
-    """Return an in-memory DuckDB connection for embstore's own SQL that can read only files below ``root``."""
+    """Return an in-memory DuckDB connection for embstore's own SQL that can read only files below
+    ``root``.
+    """
     connection = _open(temp_directory="")
     folders = ", ".join(quote(f"{folder}/") for folder in (root, *literal([root])))
     connection.execute(
@@ -87,10 +95,11 @@ def connect(root: Path) -> "duckdb.DuckDBPyConnection":
 
 
 def connect_for_users(memory: str, files: Iterable[Path]) -> "duckdb.DuckDBPyConnection":
-    """Return an in-memory DuckDB connection for users' SQL, which opens the given files and no others.
+    """Return an in-memory DuckDB connection for users' SQL, which opens the given files and no
+    others.
 
-    DuckDB may also write these files: what keeps SQL from that is :mod:`.views.fence`. Memory is in DuckDB's notation,
-    as in ``512MB`` or ``50%``.
+    DuckDB may also write these files: what keeps SQL from that is :mod:`.views.fence`. Memory is in
+    DuckDB's notation, as in ``512MB`` or ``50%``.
     """
     connection = _open(temp_directory="", memory_limit=memory)
     files = [*files]
@@ -102,9 +111,11 @@ def connect_for_users(memory: str, files: Iterable[Path]) -> "duckdb.DuckDBPyCon
 def connect_to_spill(
     folder: Path, memory: str, threads: int | None = None
 ) -> "duckdb.DuckDBPyConnection":
-    """Return an in-memory DuckDB connection for embstore's own SQL, which can read any file and spills to disk.
+    """Return an in-memory DuckDB connection for embstore's own SQL, which can read any file and
+    spills to disk.
 
-    The folder is created when needed. Each thread has buffers of its own; None for one per processor.
+    The folder is created when needed. Each thread has buffers of its own; None for one per
+    processor.
     """
     return _open(
         **({} if threads is None else {"threads": str(threads)}),
@@ -118,7 +129,9 @@ def connect_to_spill(
 
 
 def _open(**settings: str | bool) -> "duckdb.DuckDBPyConnection":
-    """Return a DuckDB connection with these settings, without extensions or access to Python's variables."""
+    """Return a DuckDB connection with these settings, without extensions or access to Python's
+    variables.
+    """
     import duckdb
 
     connection = duckdb.connect(
@@ -134,7 +147,8 @@ def _open(**settings: str | bool) -> "duckdb.DuckDBPyConnection":
 
 
 def _switch_progress_bar_off(connection: "duckdb.DuckDBPyConnection") -> None:
-    """Switch off the progress bar, which DuckDB draws on standard output where Python is interactive.
+    """Switch off the progress bar, which DuckDB draws on standard output where Python is
+    interactive.
 
     In a notebook without ipywidgets DuckDB has none, and refuses to have it switched off.
     """
@@ -156,21 +170,27 @@ def with_table(connection: "duckdb.DuckDBPyConnection", name: str, table: object
 def with_ids(
     connection: "duckdb.DuckDBPyConnection", name: str, ids: NDArray[np.int64]
 ) -> AbstractContextManager[None]:
-    """Register item ids (n,) as a table with the column ``item_id`` within the context; see :func:`with_table`."""
+    """Register item ids (n,) as a table with the column ``item_id`` within the context; see
+    :func:`with_table`.
+    """
     return with_table(connection, name, {"item_id": ids})
 
 
 def changing_part(sql: str) -> str | None:
-    """Return the first word of an SQL expression that may change its result (``random``, ``now``), or None.
+    """Return the first word of an SQL expression that may change its result (``random``, ``now``),
+    or None.
 
-    Words in string literals are ignored, unless a backslash or a dollar quote could hide where a literal ends.
+    Words in string literals are ignored, unless a backslash or a dollar quote could hide where a
+    literal ends.
     """
     found = re.search(_CHANGING, sql if "\\" in sql or "$" in sql else re.sub(_STRING, "''", sql))
     return found and found[0]
 
 
 def user_error(error: "duckdb.Error", columns: Sequence[str] = ()) -> QueryError | UnknownNameError:
-    """Return the error for a user's SQL: an unknown column with the nearest names, or DuckDB's message."""
+    """Return the error for a user's SQL: an unknown column with the nearest names, or DuckDB's
+    message.
+    """
     if columns and (match := re.search(r'Referenced column "(.+?)" not found', str(error))):
         name = match[1]
         hint = f"A text stands in single quotes: '{name}', as in text = '{name}'."
@@ -182,7 +202,9 @@ def user_error(error: "duckdb.Error", columns: Sequence[str] = ()) -> QueryError
 
 
 def by_spelling(column: str) -> str:
-    """Return SQL that orders texts by likeness to ``$text``: of equally near ones, exchanged letters first."""
+    """Return SQL that orders texts by likeness to ``$text``: of equally near ones, exchanged
+    letters first.
+    """
     return (
         f"damerau_levenshtein(lower({column}), lower($text)), "
         f"list_sort(string_split(lower({column}), '')) <> list_sort(string_split(lower($text), ''))"
@@ -190,7 +212,9 @@ def by_spelling(column: str) -> str:
 
 
 def exhausted(error: "duckdb.Error") -> StoreError | None:
-    """Return the error if memory, or disk space for spilled data, is exhausted; None for any other error."""
+    """Return the error if memory, or disk space for spilled data, is exhausted; None for any other
+    error.
+    """
     import duckdb
 
     is_memory = isinstance(error, duckdb.OutOfMemoryException)
@@ -216,7 +240,8 @@ def first_line(error: Exception) -> str:
 
 
 def literal(files: Iterable[Path]) -> list[str]:
-    """Return paths in which DuckDB's glob characters are escaped, so that each matches only its own file.
+    """Return paths in which DuckDB's glob characters are escaped, so that each matches only its own
+    file.
 
     A path with a backslash is unchanged, since DuckDB recognises no other escape in it.
     """
@@ -239,7 +264,9 @@ def quote_name(name: str) -> str:
 
 
 _LEAST, _MOST = 1_000_000, 2**63 - 1
-"""Least and largest memory limit in bytes: with less DuckDB does not even start, and it reads no larger number."""
+"""Least and largest memory limit in bytes: with less DuckDB does not even start, and it reads no
+larger number.
+"""
 
 
 @dataclass(frozen=True, slots=True)

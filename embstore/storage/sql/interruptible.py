@@ -1,8 +1,9 @@
 """Run SQL so that Ctrl-C, or a time limit, interrupts it at once.
 
-Python runs signal handlers in the main thread, between two bytecode instructions. While DuckDB executes a query there,
-the handler is delayed, its exception becomes a RuntimeError, and DuckDB may wait for its threads forever. So queries of
-the main thread are executed by another thread, and the main thread waits in a way that signals interrupt.
+Python runs signal handlers in the main thread, between two bytecode instructions. While DuckDB
+executes a query there, the handler is delayed, its exception becomes a RuntimeError, and DuckDB may
+wait for its threads forever. So queries of the main thread are executed by another thread, and the
+main thread waits in a way that signals interrupt.
 """
 
 import atexit
@@ -34,8 +35,9 @@ def run(
 ) -> T:
     """Run a query and return its result; Ctrl-C or the time limit interrupts it.
 
-    The query runs in another thread if it has a time limit or the caller is the main thread, else in place. It should
-    fetch its whole result: DuckDB computes some results only while they are fetched.
+    The query runs in another thread if it has a time limit or the caller is the main thread, else
+    in place. It should fetch its whole result: DuckDB computes some results only while they are
+    fetched.
     """
     import duckdb
 
@@ -69,7 +71,9 @@ def rows(connection: Connection, sql: str, values: Any = None) -> list[tuple[Any
 
 
 def columns(connection: Connection, sql: str, values: Any = None) -> dict[str, NDArray[Any]]:
-    """Return the columns of a query by name, as masked arrays where they have nulls; see :func:`run`."""
+    """Return the columns of a query by name, as masked arrays where they have nulls; see
+    :func:`run`.
+    """
     found = run(connection, lambda it: it.execute(sql, values).fetchnumpy())
     return cast("dict[str, NDArray[Any]]", found)
 
@@ -99,7 +103,9 @@ class _Task(Generic[T]):
         self._running.release()
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait for the end of the query, and return whether it came before the timeout in seconds."""
+        """Wait for the end of the query, and return whether it came before the timeout in
+        seconds.
+        """
         latest = math.inf if timeout is None else time.monotonic() + timeout
         while not self._running.acquire(
             timeout=max(0.0, min(_SECONDS_OF_WAIT, latest - time.monotonic()))
@@ -109,7 +115,9 @@ class _Task(Generic[T]):
         return True
 
     def interrupt(self, worker: "_Worker") -> None:
-        """Interrupt the query, repeatedly: DuckDB ignores an interrupt that arrives before the query has begun."""
+        """Interrupt the query, repeatedly: DuckDB ignores an interrupt that arrives before the
+        query has begun.
+        """
         self._is_interrupted = True
         worker.submit(self)  # Ctrl-C may have come before the task was submitted
         latest = time.monotonic() + _SECONDS_TO_END

@@ -38,7 +38,9 @@ class Reader:
 
     @property
     def connection(self) -> "duckdb.DuckDBPyConnection":
-        """Connection for embstore's own SQL, one per thread: a connection runs one query at a time."""
+        """Connection for embstore's own SQL, one per thread: a connection runs one query at a
+        time.
+        """
         if self._own_connection is not None:
             return self._own_connection
         if not hasattr(self._of_thread, "connection"):
@@ -52,7 +54,9 @@ class Reader:
     def columns(
         self, sql: str, files: Sequence[StoredFile], **values: Any
     ) -> dict[str, NDArray[Any]]:
-        """Return the columns of a query over ``$files``, without nulls; empty ones of int64 if there are no files."""
+        """Return the columns of a query over ``$files``, without nulls; empty ones of int64 if
+        there are no files.
+        """
         if not files:
             return defaultdict(lambda: np.empty(0, np.int64))
         return self.run(interruptible.columns, sql, files, **values)
@@ -68,9 +72,11 @@ class Reader:
         files: Sequence[StoredFile] | NamedFiles,
         **values: Any,
     ) -> T:
-        """Return what a function of a connection, SQL and its parameters returns; errors name the file at fault.
+        """Return what a function of a connection, SQL and its parameters returns; errors name the
+        file at fault.
 
-        Files are the parameter ``$files``, or several parameters by name; one without any is no parameter.
+        Files are the parameter ``$files``, or several parameters by name; one without any is no
+        parameter.
         """
         import duckdb
 
@@ -86,7 +92,9 @@ class Reader:
             raise connections.exhausted(error) or self.query_error(error, files) from error
 
     def query_error(self, error: "duckdb.Error", files: Sequence[StoredFile]) -> StoreError:
-        """Return the error for a failed query: DamagedError with the file's name if a file is damaged."""
+        """Return the error for a failed query: DamagedError with the file's name if a file is
+        damaged.
+        """
         import duckdb
 
         if "KeyboardInterrupt" in str(error):

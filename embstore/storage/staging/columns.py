@@ -1,7 +1,8 @@
-"""Collect the values to keep with the items of a build, find the types of their columns, and store them once.
+"""Collect the values to keep with the items of a build, find the types of their columns, and store
+them once.
 
-A column has one value for an item. Its type is decided over all rows of the sources; cells of files without types fit
-the narrowest one.
+A column has one value for an item. Its type is decided over all rows of the sources; cells of files
+without types fit the narrowest one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +24,8 @@ from embstore.storage.sql.reader import Reader
 from embstore.storage.staging.staging import INT, SHOWN, TEXT, Appender, Ids, Staging
 from embstore.storage.tables import column_schema, write_all
 
-# Kinds of values. Small letters: of files with types; capitals: cells, as they look; "-" is a cell that stands for no
-# value unless the column is of strings.
+# Kinds of values. Small letters: of files with types; capitals: cells, as they look; "-" is a cell
+# that stands for no value unless the column is of strings.
 _FITTING = {
     "int64": frozenset("iI-"),
     "float64": frozenset("iIfF-"),
@@ -49,9 +50,9 @@ _REMEDY = (
 class KeptValue(NamedTuple):
     """A value as it is staged."""
 
-    # ``i``, ``f``, ``b`` or ``s`` for an integer, a float, a boolean or a string of a file with types; ``I``, ``F``,
-    # ``B`` or ``S`` for a cell that looks like one; ``-`` for a cell that stands for a missing value (``NA``) unless
-    # it is in a column of strings.
+    # ``i``, ``f``, ``b`` or ``s`` for an integer, a float, a boolean or a string of a file with
+    # types; ``I``, ``F``, ``B`` or ``S`` for a cell that looks like one; ``-`` for a cell that
+    # stands for a missing value (``NA``) unless it is in a column of strings.
     kind: str
     text: str  # the value as text, exactly as in the source for a cell
 
@@ -64,16 +65,19 @@ class StoredColumn:
     kind: str  # ``int64``, ``float64``, ``bool`` or ``string``
     n_values: int  # number of the build's items with a value
     n_new: int  # number of these whose value was not stored before
-    # Why a column is of strings although most of its cells look like numbers or booleans; names the first other cell.
-    # None for other columns.
+    # Why a column is of strings although most of its cells look like numbers or booleans; names the
+    # first other cell. None for other columns.
     oddity: str | None = None
-    # How many cells of a column of strings are ``NA`` or the like; names the first one. None if there are none.
+    # How many cells of a column of strings are ``NA`` or the like; names the first one. None if
+    # there are none.
     missing: str | None = None
 
 
 @dataclass(slots=True)
 class _OfKind:
-    """The values of a column of one kind: the first one, with its row and place, and how many there are."""
+    """The values of a column of one kind: the first one, with its row and place, and how many there
+    are.
+    """
 
     row: int
     origin: str
@@ -122,7 +126,9 @@ class StagedColumns:
                 kinds.setdefault(value.kind, _OfKind(row, origin, value.text)).n += 1
 
     def write(self, files: StoreFiles, *, dry_run: bool = False) -> list[StoredColumn]:
-        """Commit the values that are not stored yet, and return the columns; one without any value is not stored."""
+        """Commit the values that are not stored yet, and return the columns; one without any value
+        is not stored.
+        """
         self._staging.flush()
         if not self._names:
             return []
@@ -142,7 +148,9 @@ class StagedColumns:
     def _compared(
         self, files: StoreFiles, base: Manifest, *, dry_run: bool
     ) -> tuple[list[StoredColumn], Files]:
-        """Compare the values with those that a manifest names; return the columns, and tables of the new values."""
+        """Compare the values with those that a manifest names; return the columns, and tables of
+        the new values.
+        """
         tables = files.files_of(base, base.keys_of(keys.COLUMNS))
         reader = Reader(files.root, self._staging.connection)
         stored = ColumnTables(reader, tables).types
@@ -201,7 +209,9 @@ class StagedColumns:
         return found
 
     def _oddity(self, name: str) -> str | None:
-        """Return why a column of strings is none of numbers or booleans, if most of its cells look like these."""
+        """Return why a column of strings is none of numbers or booleans, if most of its cells look
+        like these.
+        """
         cells = {kind: values for kind, values in self._kinds[name].items() if kind != "-"}
         n = sum(values.n for values in cells.values())
         for noun, kinds in (("number", "IF"), ("boolean", "B")):
@@ -216,7 +226,9 @@ class StagedColumns:
         return None
 
     def _missing(self, name: str) -> str | None:
-        """Return how many cells of a column of strings are texts that stand for a missing value, as ``NA`` does."""
+        """Return how many cells of a column of strings are texts that stand for a missing value, as
+        ``NA`` does.
+        """
         cells = self._kinds[name].get("-")
         if cells is None:
             return None
@@ -225,7 +237,9 @@ class StagedColumns:
         return f"{cells.n:,} cells are the text {cells} or another that pandas takes for missing"
 
     def _collect(self, kinds: Mapping[str, str]) -> None:
-        """Create the table ``kept``: least and greatest value of each column for each item (c0, d0, c1, d1 …)."""
+        """Create the table ``kept``: least and greatest value of each column for each item (c0, d0,
+        c1, d1 …).
+        """
         parts = []
         for number, (name, kind) in enumerate(kinds.items()):
             condition = f"place = {self._names[name]}" + (
@@ -240,7 +254,9 @@ class StagedColumns:
         )
 
     def _check_values(self, kinds: Mapping[str, str], other: str, source: str) -> None:
-        """Raise SourceError if an item has several values of a column (``other`` is d), or another in the store (s)."""
+        """Raise SourceError if an item has several values of a column (``other`` is d), or another
+        in the store (s).
+        """
         found = self._of_columns(len(kinds), f"bool_or(c{{0}} <> {other}{{0}})", source)
         for number, name in ((number, name) for number, name in enumerate(kinds) if found[number]):
             [(item, stored, n)] = self._staging.rows(
@@ -249,7 +265,7 @@ class StagedColumns:
             )
             rows = self._staging.rows(
                 """SELECT value, origin FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
-                   WHERE item_id = $item AND place = $place ORDER BY row""",
+                   WHERE item_id = $item AND place = $place ORDER BY row""",  # noqa: E501
                 item=item,
                 place=self._names[name],
             )
@@ -273,7 +289,9 @@ class StagedColumns:
             )
 
     def _of_columns(self, n: int, aggregate: str, source: str) -> list[Any]:
-        """Return an aggregate of each column of a source; a query has few, since its planning takes their square."""
+        """Return an aggregate of each column of a source; a query has few, since its planning takes
+        their square.
+        """
         found: list[Any] = []
         for first in range(0, n, _QUERY_COLUMNS):
             selected = ", ".join(
@@ -289,7 +307,9 @@ class StagedColumns:
         kinds: Mapping[str, str],
         stored: Mapping[str, str],
     ) -> None:
-        """Create the table ``kept_before``: the stored values of the columns for these items (s0, s1 …)."""
+        """Create the table ``kept_before``: the stored values of the columns for these items (s0,
+        s1 …).
+        """
         parts = [
             (
                 f"any_value({connections.quote_name(name)}) AS s{number}"
@@ -306,7 +326,9 @@ class StagedColumns:
         reader.run(lambda _, query, values: self._staging.rows(query, **values), sql, files)
 
     def _new_rows(self, kinds: Mapping[str, str]) -> Iterator[pa.Table]:
-        """Return the values that are not stored, in the schema of tables of columns, by ascending id."""
+        """Return the values that are not stored, in the schema of tables of columns, by ascending
+        id.
+        """
         values = ", ".join(
             f"CASE WHEN s{number} IS NULL THEN c{number} END AS {connections.quote_name(name)}"
             for number, name in enumerate(kinds)
@@ -314,7 +336,7 @@ class StagedColumns:
         names = ", ".join(map(connections.quote_name, kinds))
         sql = f"""FROM (SELECT item_id, {values} FROM kept LEFT JOIN kept_before USING (item_id))
                   WHERE {" OR ".join(f"{connections.quote_name(name)} IS NOT NULL" for name in kinds)}
-                  ORDER BY item_id"""
+                  ORDER BY item_id"""  # noqa: E501
         return self._staging.stream(
             f"SELECT item_id, {names} {sql}", column_schema(kinds), _BATCH_ROWS
         )
@@ -358,7 +380,9 @@ class TokenColumn:
         return ids[tables.values([self.name], ids)[self.name].is_null]
 
     def write(self, ids: Ids, n_tokens: NDArray[np.int64]) -> int:
-        """Commit the numbers of tokens (n,) of items, by ascending ids (n,), without one; return how many were new."""
+        """Commit the numbers of tokens (n,) of items, by ascending ids (n,), without one; return
+        how many were new.
+        """
         is_new = np.zeros(len(ids), np.bool_)
 
         def new_values(base: Manifest) -> Change:

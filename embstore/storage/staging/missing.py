@@ -1,4 +1,6 @@
-"""Find the staged items that are missing in each space, in windows for encoding, and the texts that the store lacks."""
+"""Find the staged items that are missing in each space, in windows for encoding, and the texts that
+the store lacks.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -34,7 +36,7 @@ _PREVIOUSLY_SKIPPED = f"""
 SELECT item_id, key FROM item
 SEMI JOIN (SELECT item_id FROM {FILES} WHERE space = $space AND outcome = 'skipped') AS listed USING (item_id)
 ANTI JOIN (SELECT item_id FROM resolved WHERE space = $space) USING (item_id) WHERE valid ORDER BY key, item_id
-"""
+"""  # noqa: E501
 _WINDOW = (
     'SELECT item.item_id, text, context_id, start, "end", {is_missing} FROM {rows} ORDER BY key,'
     " start, item.item_id"
@@ -62,7 +64,8 @@ class MissingItems:
         return self._count("resolved WHERE space = $space", space=space)
 
     def previously_skipped(self, space: str) -> Iterator[list[Item]]:
-        """Yield the items without a vector in a space that an earlier build skipped, some thousands at a time.
+        """Yield the items without a vector in a space that an earlier build skipped, some thousands
+        at a time.
 
         Items of one sentence are in the same batch.
         """
@@ -81,7 +84,9 @@ class MissingItems:
             )
 
     def n_missing(self, space: str, parts: Parts) -> tuple[int, int]:
-        """Return two numbers of items missing in a space: in the parts of this build, and in those of other builds."""
+        """Return two numbers of items missing in a space: in the parts of this build, and in those
+        of other builds.
+        """
         rows = (
             "item ANTI JOIN (SELECT item_id FROM resolved WHERE space = $space) USING (item_id)"
             " WHERE valid"
@@ -95,12 +100,16 @@ class MissingItems:
         return here, missing - here
 
     def work(self, spaces: Sequence[str], parts: Parts) -> "Work":
-        """Return the missing items of spaces that are encoded together, within the parts of this build."""
+        """Return the missing items of spaces that are encoded together, within the parts of this
+        build.
+        """
         self._n_work += 1
         return Work(self.staging, spaces, parts, f"todo_{self._n_work}")
 
     def present(self, spaces: Sequence[str], parts: Parts) -> Ids:
-        """Return the ids (n,) of the items present in any of the spaces, in the parts of this build, ascending."""
+        """Return the ids (n,) of the items present in any of the spaces, in the parts of this
+        build, ascending.
+        """
         found = (
             "SELECT item_id FROM resolved WHERE present AND space IN"
             f" ({', '.join(map(connections.quote, spaces))})"
@@ -141,7 +150,9 @@ class Work:
                     yield window
 
     def shards(self) -> Iterator[tuple[Ids, Ids]]:
-        """Yield the keys and ids (n,) of the missing items of each shard that has some, without their texts."""
+        """Yield the keys and ids (n,) of the missing items of each shard that has some, without
+        their texts.
+        """
         for ranges in self._shards():
             tables = [
                 self._staging.table(f"SELECT key, item.item_id FROM {self._chosen(keys)}")
@@ -166,7 +177,9 @@ class Work:
         )
 
     def _window(self, keys: Range, number: int) -> Window:
-        """Return the window of missing items whose keys are in a range, to be written to shard ``number``."""
+        """Return the window of missing items whose keys are in a range, to be written to shard
+        ``number``.
+        """
         rows = self._chosen(keys)
         table = self._staging.table(
             _WINDOW.format(is_missing=", ".join(self._missing_columns), rows=rows)
@@ -174,7 +187,9 @@ class Work:
         return Window(self._staging.unit, table, self._staging.contexts(rows), number)
 
     def _chosen(self, keys: Range) -> str:
-        """Return the SQL for the rows of ``item`` of the missing items whose keys are in a range."""
+        """Return the SQL for the rows of ``item`` of the missing items whose keys are in a
+        range.
+        """
         within = f"WHERE key >= {keys.first} AND key < {keys.end}"
         return (
             f"(SELECT * FROM item {within}) AS item JOIN (SELECT * FROM {self._table} {within})"
@@ -183,13 +198,17 @@ class Work:
 
 
 def parts_condition(parts: Parts) -> str:
-    """Return the SQL condition on ``key`` for the items of a worker: their key modulo the number of workers."""
+    """Return the SQL condition on ``key`` for the items of a worker: their key modulo the number of
+    workers.
+    """
     worker = parts.worker
     return "true" if worker.total == 1 else f"key % {worker.total} = {worker.index - 1}"
 
 
 def _missing_table_sql(table: str, spaces: Sequence[str], parts: Parts) -> str:
-    """Return the SQL for the table of missing items: key, item_id, and for each space 1 where it is missing there."""
+    """Return the SQL for the table of missing items: key, item_id, and for each space 1 where it is
+    missing there.
+    """
     columns = [f"missing_{number}" for number in range(len(spaces))]
     is_missing = (
         f"coalesce(NOT bool_or(space = {connections.quote(space)}), true)::UTINYINT"
@@ -225,7 +244,7 @@ SELECT item_id, 'sentence', text, NULL, NULL, NULL FROM sentence
 SEMI JOIN (SELECT context_id AS item_id FROM item SEMI JOIN requested USING (item_id)) USING (item_id)
 ANTI JOIN stored_text USING (item_id)
 ORDER BY item_id
-"""
+"""  # noqa: E501
 
 
 class StoredTexts:
@@ -239,9 +258,11 @@ class StoredTexts:
         )
 
     def missing(self, base: Manifest, ids: Ids) -> Files:
-        """Write the texts of items and of their sentences that a manifest lacks, and return their tables.
+        """Write the texts of items and of their sentences that a manifest lacks, and return their
+        tables.
 
-        They count once a manifest names them. Texts that another build has committed meanwhile are not repeated.
+        They count once a manifest names them. Texts that another build has committed meanwhile are
+        not repeated.
         """
         self._load(base)
         with connections.with_ids(self._staging.connection, "requested", ids):
@@ -294,7 +315,9 @@ class SkipList:
         self._skips.add(space, item_id, outcome, reason)
 
     def add_invalid(self, spaces: Sequence[str], parts: Parts) -> None:
-        """Add the items that are not valid Unicode, within the parts of this build, as skipped in the given spaces."""
+        """Add the items that are not valid Unicode, within the parts of this build, as skipped in
+        the given spaces.
+        """
         for space in spaces:
             self._staging.rows(
                 f"""INSERT INTO skip SELECT $space, item_id, 'skipped', $reason FROM item
@@ -314,7 +337,8 @@ class SkipList:
         files = self._files.files_of(base, base.keys_of(SKIPPED))
         reader = Reader(self._files.root, connection)
         sql = f"{_FOUND} EXCEPT {_LISTED}" if files else f"SELECT DISTINCT * FROM ({_FOUND})"
-        # Through a DuckDB table, which spills to disk, and during whose creation a damaged file is found.
+        # Through a DuckDB table, which spills to disk, and during whose creation a damaged file is
+        # found.
         create = f"CREATE OR REPLACE TABLE unlisted AS {sql}"
         reader.run(lambda _, query, values: self._staging.rows(query, **values), create, files)
         unlisted = self._staging.stream("FROM unlisted ORDER BY ALL", SKIPPED_SCHEMA, _BATCH_ROWS)

@@ -1,7 +1,7 @@
 """Collect and deduplicate the items of a build in a DuckDB of their own, before they are stored.
 
-Few items stay in memory; many are spilled by DuckDB to a temporary folder. Operations on all items at once, such as
-deduplication, run in SQL.
+Few items stay in memory; many are spilled by DuckDB to a temporary folder. Operations on all items
+at once, such as deduplication, run in SQL.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,8 +35,9 @@ CREATE TABLE raw (ordinal BIGINT, item_id BIGINT, text VARCHAR, context_id BIGIN
                   origin VARCHAR, valid BOOLEAN, content UBIGINT);
 CREATE TABLE raw_sentence (ordinal BIGINT, item_id BIGINT, text VARCHAR, origin VARCHAR, content UBIGINT);
 CREATE TABLE blank (reason VARCHAR, origin VARCHAR);
-"""
-# The first row of each id is kept. The key of an item is its id; of an occurrence, the id of its sentence.
+"""  # noqa: E501
+# The first row of each id is kept. The key of an item is its id; of an occurrence, the id of its
+# sentence.
 _DEDUPLICATE = """
 CREATE TABLE item AS
 SELECT {key} AS key, * FROM raw {first} ORDER BY key, item_id;
@@ -45,13 +46,13 @@ SELECT * FROM raw_sentence
 SEMI JOIN (SELECT min(ordinal) AS ordinal FROM raw_sentence GROUP BY item_id) USING (ordinal) ORDER BY item_id;
 DROP TABLE raw;
 DROP TABLE raw_sentence;
-"""
+"""  # noqa: E501
 _FIRST = "SEMI JOIN (SELECT min(ordinal) AS ordinal FROM raw GROUP BY item_id) USING (ordinal)"
 _COLLIDING = """
 SELECT text, origin FROM {table} WHERE item_id =
     (SELECT item_id FROM {table} GROUP BY item_id HAVING min(content) <> max(content) ORDER BY item_id LIMIT 1)
 ORDER BY ordinal
-"""
+"""  # noqa: E501
 _COUNTS = """
 SELECT (SELECT count(*) FROM item), (SELECT coalesce(sum(length(text)), 0) FROM {texts}),
        (SELECT count(*) FROM item WHERE NOT valid),
@@ -89,11 +90,12 @@ class Appender:
 class Staging:
     """Items of the sources of one unit; a context manager that removes its temporary files.
 
-    What exceeds the memory of DuckDB, a gigabyte or so many bytes with one thread, goes to a temporary folder in the
-    given one. After :meth:`deduplicate` its tables are ``item`` (key, ordinal, item_id, text, context_id, start, end,
-    origin, valid, content; by ascending key and id), ``sentence`` (item_id, text) for the contexts of occurrences, and
-    ``blank`` (reason, origin). ``n_sentences`` counts contexts with repeats, ``n_chars`` the characters to encode, each
-    sentence once, and ``digest`` is a hash of the set of ids.
+    What exceeds the memory of DuckDB, a gigabyte or so many bytes with one thread, goes to a
+    temporary folder in the given one. After :meth:`deduplicate` its tables are ``item`` (key,
+    ordinal, item_id, text, context_id, start, end, origin, valid, content; by ascending key and
+    id), ``sentence`` (item_id, text) for the contexts of occurrences, and ``blank`` (reason,
+    origin). ``n_sentences`` counts contexts with repeats, ``n_chars`` the characters to encode,
+    each sentence once, and ``digest`` is a hash of the set of ids.
     """
 
     def __init__(self, folder: Path, unit: Unit, memory: int | None = None) -> None:
@@ -130,7 +132,9 @@ class Staging:
         atomic.discard(self._spill)
 
     def add(self, text: str, origin: str) -> int:
-        """Stage a word or a sentence, of a place in a source, and return its id; texts may repeat."""
+        """Stage a word or a sentence, of a place in a source, and return its id; texts may
+        repeat.
+        """
         valid, new_id = is_unicode(text), item_id(self.unit, text)
         self._items.add(
             self._n_rows, new_id, text if valid else escaped(text), None, None, None, origin, valid
@@ -211,7 +215,8 @@ class Staging:
         self.n_items, self.n_chars, self.n_invalid, self.digest = counts[0]
 
     def first_duplicate(self) -> tuple[str, str, str] | None:
-        """Return the text of the first item that is staged twice, and the origins of both; called before it is dropped.
+        """Return the text of the first item that is staged twice, and the origins of both; called
+        before it is dropped.
 
         None if no item is staged twice.
         """
@@ -228,7 +233,9 @@ class Staging:
         return self.items("item_id = $item", item=item_id)[0], places[0][0]
 
     def items(self, condition: str, **values: Any) -> list[Item]:
-        """Return the items for which an SQL condition over ``item`` is true, by ascending key and id."""
+        """Return the items for which an SQL condition over ``item`` is true, by ascending key and
+        id.
+        """
         rows = f"(SELECT * FROM item WHERE {condition})"
         table = self.table(
             f'SELECT item_id, text, context_id, start, "end" FROM {rows} ORDER BY key, item_id',
@@ -281,7 +288,8 @@ def _storage_errors(folder: Path) -> Iterator[None]:
 def content(unit: str, *span: str) -> str:
     """Return the SQL of a content hash, which distinguishes items that share an id.
 
-    ``unit`` may be the column of that name; the span is SQL for context id, start and end, the columns by default.
+    ``unit`` may be the column of that name; the span is SQL for context id, start and end, the
+    columns by default.
     """
     context_id, start, end = span or ("context_id", "start", '"end"')
     return (
@@ -303,13 +311,16 @@ COLUMNS = ("item_id", "text", "context_id", "start", "end")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """Items of one unit as rows; sent to another process, they cost hundredths of what the items would.
+    """Items of one unit as rows; sent to another process, they cost hundredths of what the items
+    would.
 
     They are pickled as a stream of Arrow, since Ray loads pandas to send a table.
     """
 
     unit: Unit  # unit of the items
-    table: pa.Table  # rows (n,) with the columns :data:`COLUMNS`, then for each space one of 0 and 1: 1 where missing
+    # rows (n,) with the columns :data:`COLUMNS`, then for each space one of 0 and 1: 1 where
+    # missing
+    table: pa.Table
     contexts: Mapping[int | None, str]  # sentences of occurrences, by id
     shard_number: int = 0  # number of the shard that the items will be in, from 0
 

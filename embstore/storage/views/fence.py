@@ -1,11 +1,14 @@
-"""Check a user's SQL: one SELECT that reads the views of a store, as DuckDB's own parser understands it.
+"""Check a user's SQL: one SELECT that reads the views of a store, as DuckDB's own parser
+understands it.
 
-The connection opens the files of the store and no others (:func:`.connections.connect_for_users`). DuckDB would also
-write the files that it may open, so what keeps SQL from writing is checked here:
+The connection opens the files of the store and no others (:func:`.connections.connect_for_users`).
+DuckDB would also write the files that it may open, so what keeps SQL from writing is checked here:
 
-* It is one SELECT, and is executed as a subquery, where DuckDB refuses COPY, INSERT and the like in a WITH clause.
-* It names views of the store, and table functions on a short list. Others open files, change settings, or execute SQL
-  in a string (``json_execute_serialized_sql``), which would not be a subquery.
+* It is one SELECT, and is executed as a subquery, where DuckDB refuses COPY, INSERT and the like in
+  a WITH clause.
+* It names views of the store, and table functions on a short list. Others open files, change
+  settings, or execute SQL in a string (``json_execute_serialized_sql``), which would not be a
+  subquery.
 """
 
 import json
@@ -51,8 +54,8 @@ def check(
 ) -> Select:
     """Check a user's statement, and return it as a subquery.
 
-    The connection only parses it. Views in the schema of datasets are ``datasets.name``. Parameters (``$name``) are
-    refused unless they are among the given ones, which have a value.
+    The connection only parses it. Views in the schema of datasets are ``datasets.name``. Parameters
+    (``$name``) are refused unless they are among the given ones, which have a value.
     """
     wrapped = _as_subquery(connection, sql)
     nodes = [*_dictionaries(_syntax_tree(connection, wrapped))]
@@ -164,7 +167,9 @@ def _reads_views(node: Mapping[str, Any]) -> bool:
 
 
 def _full_name(table: Mapping[str, Any]) -> str:
-    """Return the name of a table in a syntax tree, with its database and schema unless they are those of views."""
+    """Return the name of a table in a syntax tree, with its database and schema unless they are
+    those of views.
+    """
     parts = [table[key].casefold() for key in ("catalog_name", "schema_name", "table_name")]
     return ".".join(part for part in parts if part not in ("", "main", "memory"))
 

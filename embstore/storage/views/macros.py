@@ -1,7 +1,8 @@
 """Give users' SQL the vector of a text, cosines, norms and nearest neighbours, as macros of DuckDB.
 
-DuckDB puts the arguments of a macro into its body as they are written, so a body must not have a column that an
-argument could name: the columns inside begin with a hyphen, and the parameters with an underscore.
+DuckDB puts the arguments of a macro into its body as they are written, so a body must not have a
+column that an argument could name: the columns inside begin with a hyphen, and the parameters with
+an underscore.
 """
 
 import json
@@ -27,7 +28,7 @@ class Macro(NamedTuple):
 
 VIEWS = frozenset(("embeddings", "items", "spaces"))
 """Views that macros read."""
-_VECTORS = """(SELECT space AS "-space", layer AS "-layer", item_id AS "-item", vector AS "-vector" FROM embeddings)"""
+_VECTORS = """(SELECT space AS "-space", layer AS "-layer", item_id AS "-item", vector AS "-vector" FROM embeddings)"""  # noqa: E501
 _ITEMS = """(SELECT item_id AS "-id", text AS "-text", unit AS "-unit" FROM items)"""
 
 MACROS: Mapping[str, Macro] = {
@@ -48,7 +49,7 @@ MACROS: Mapping[str, Macro] = {
         f"""vec(_space, _layer, _text) AS (
             SELECT "-vector" FROM {_VECTORS}, {_ITEMS}, (SELECT space AS "-name", unit AS "-its" FROM spaces)
             WHERE "-item" = "-id" AND "-space" = _space AND "-name" = _space AND "-layer" = _layer
-            AND "-text" = _text AND "-unit" = "-its")""",
+            AND "-text" = _text AND "-unit" = "-its")""",  # noqa: E501
         reads_views=True,
     ),
     "neighbours": Macro(
@@ -62,7 +63,7 @@ MACROS: Mapping[str, Macro] = {
                 FROM {_VECTORS}, {_ITEMS}, "-query"
                 WHERE "-item" = "-id" AND "-space" = _space AND "-layer" = _layer AND "-text" <> _text
                 UNION ALL SELECT NULL, NULL, CASE WHEN "-given" IS NULL THEN {_FAILURE}::DOUBLE END FROM "-query")
-            WHERE cosine IS NOT NULL ORDER BY cosine DESC, item_id LIMIT k""",
+            WHERE cosine IS NOT NULL ORDER BY cosine DESC, item_id LIMIT k""",  # noqa: E501
         reads_views=True,
     ),
 }
@@ -74,7 +75,9 @@ def not_stored(
     cards: Sequence[Card],
     nearest_texts: Callable[[str, Sequence[str]], Sequence[str]],
 ) -> EmbstoreError | None:
-    """Return the error for a call of ``neighbours`` that a message of DuckDB is about; None if it is about none."""
+    """Return the error for a call of ``neighbours`` that a message of DuckDB is about; None if it
+    is about none.
+    """
     try:
         space, layer, text = json.loads(message.partition(_NOT_STORED)[2])
     except ValueError:  # another error, which may quote the same words

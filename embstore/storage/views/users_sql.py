@@ -1,7 +1,8 @@
-"""Answer users' statements and conditions over the views of one opened store: from the text to the rows.
+"""Answer users' statements and conditions over the views of one opened store: from the text to the
+rows.
 
-A statement is checked (:mod:`.fence`), and executed on a connection that opens the files of the store only. The views
-and macros that it needs are created beforehand.
+A statement is checked (:mod:`.fence`), and executed on a connection that opens the files of the
+store only. The views and macros that it needs are created beforehand.
 """
 
 import re
@@ -39,17 +40,38 @@ T = TypeVar("T")
 
 # Columns of each view while it has no file.
 _EMPTY = {
-    **{view: {c.name: connections.SQL_TYPES[c.kind] for c in columns}
-       for view, columns in (("items", ITEM_COLUMNS), ("skipped", SKIPPED_COLUMNS))},
-    "embeddings": {"space": "VARCHAR", "layer": "SMALLINT", "item_id": "BIGINT", "vector": "FLOAT[]"},
-    "summaries": {"space": "VARCHAR", "layer": "SMALLINT", "n": "BIGINT", "n_zero": "BIGINT",
-                  **dict.fromkeys(("total", "unit_total", "unit_square_total"), "DOUBLE[]"),
-                  **dict.fromkeys(("norm_total", "norm_square_total", "norm_min", "norm_max"), "DOUBLE")},
-    "spaces": {"space": "VARCHAR", "model": "VARCHAR", "checkpoint": "VARCHAR", "unit": "VARCHAR", "pooling": "VARCHAR",
-               "template": "VARCHAR", "dim": "INTEGER", "revision": "VARCHAR", "step": "BIGINT"},
+    **{
+        view: {c.name: connections.SQL_TYPES[c.kind] for c in columns}
+        for view, columns in (("items", ITEM_COLUMNS), ("skipped", SKIPPED_COLUMNS))
+    },
+    "embeddings": {
+        "space": "VARCHAR",
+        "layer": "SMALLINT",
+        "item_id": "BIGINT",
+        "vector": "FLOAT[]",
+    },
+    "summaries": {
+        "space": "VARCHAR",
+        "layer": "SMALLINT",
+        "n": "BIGINT",
+        "n_zero": "BIGINT",
+        **dict.fromkeys(("total", "unit_total", "unit_square_total"), "DOUBLE[]"),
+        **dict.fromkeys(("norm_total", "norm_square_total", "norm_min", "norm_max"), "DOUBLE"),
+    },
+    "spaces": {
+        "space": "VARCHAR",
+        "model": "VARCHAR",
+        "checkpoint": "VARCHAR",
+        "unit": "VARCHAR",
+        "pooling": "VARCHAR",
+        "template": "VARCHAR",
+        "dim": "INTEGER",
+        "revision": "VARCHAR",
+        "step": "BIGINT",
+    },
     "columns": {"item_id": "BIGINT"},
     "built_in": {"item_id": "BIGINT", "position": "BIGINT", "zipf_frequency": "DOUBLE"},
-}  # fmt: skip
+}
 
 _END = object()
 
@@ -69,7 +91,8 @@ class UsersSql:
     ]  # file of each dataset, which is the view ``datasets.<name>``
     cards: Sequence[Card]  # cards that are the rows of the view ``spaces``
     columns: ColumnTables  # tables of the view ``columns``
-    # Functions that raise DamagedError if a file of a view was altered, by view; shards are not checked.
+    # Functions that raise DamagedError if a file of a view was altered, by view; shards are not
+    # checked.
     checks: Mapping[str, Callable[[], None]]
     built_in: Callable[
         [], object
@@ -84,7 +107,9 @@ class UsersSql:
     _views: "Views | None" = None
 
     def select(self, where: str, limits: Limits, space: str | None) -> NDArray[np.int64]:
-        """Return the ids of the items for which a condition is true; see :meth:`.catalog.Catalog.select`."""
+        """Return the ids of the items for which a condition is true; see
+        :meth:`.catalog.Catalog.select`.
+        """
         self.checks["items"]()
         check_expression(where)
         names = self.columns.names
@@ -151,7 +176,9 @@ class UsersSql:
                 views.create_macros()
 
     def _check(self, views: Collection[str]) -> None:
-        """Raise DamagedError if a file of one of these views was altered; shards are not checked."""
+        """Raise DamagedError if a file of one of these views was altered; shards are not
+        checked.
+        """
         for view in self.checks.keys() & {*views}:
             self.checks[view]()
         for name, file in self.datasets.items():
@@ -203,7 +230,9 @@ class Views:
             self._created.add(view)
 
     def create_placeholders(self) -> None:
-        """Create the views that are computed without rows, unless they exist: to compute them may take long."""
+        """Create the views that are computed without rows, unless they exist: to compute them may
+        take long.
+        """
         for view in _COMPUTED - self._created:
             self.connection.execute(
                 f"CREATE OR REPLACE TABLE {view} AS {self._without_files(view)}"
@@ -248,7 +277,9 @@ class Views:
             raise self.user_error(error, view=view) from error
 
     def _embeddings(self) -> str:
-        """Return the SELECT of the view ``embeddings``: space, layer and the columns of the shards."""
+        """Return the SELECT of the view ``embeddings``: space, layer and the columns of the
+        shards.
+        """
         parts = [
             f"SELECT {connections.quote(space)} AS space, {layer}::SMALLINT AS layer, item_id,"
             f" vector FROM {_parquet(files)}"
@@ -259,7 +290,9 @@ class Views:
         return " UNION ALL ".join(parts)
 
     def _without_files(self, view: str) -> str:
-        """Return a SELECT for a view that reads no files: one row per card for ``spaces``, no rows for other views."""
+        """Return a SELECT for a view that reads no files: one row per card for ``spaces``, no rows
+        for other views.
+        """
         columns = {connections.quote_name(name): kind for name, kind in _EMPTY[view].items()}
         typed = ", ".join(f"{name}::{kind} AS {name}" for name, kind in columns.items())
         values = ", ".join(map(_row, self.store.cards) if view == "spaces" else ())
@@ -347,7 +380,9 @@ class Session:
             raise self._views.user_error(error, self._columns) from error
 
     def steps(self, iterator: Iterator[T], since: float) -> Iterator[T]:
-        """Yield what an iterator over the connection yields; the time limit is for all of it, with what is between."""
+        """Yield what an iterator over the connection yields; the time limit is for all of it, with
+        what is between.
+        """
         while (value := self.run(lambda _: next(iterator, _END), since)) is not _END:
             yield value  # type: ignore[misc]
 
@@ -355,7 +390,8 @@ class Session:
 def _row(card: Card) -> str:
     """Return the row of a space in the view ``spaces``, as SQL."""
     values = (
-        card.space, card.model, card.checkpoint, card.unit.value, card.pooling.value, card.template.pattern, card.dim,
+        card.space, card.model, card.checkpoint, card.unit.value, card.pooling.value,
+        card.template.pattern, card.dim,
         card.revision_name, card.step,
     )  # fmt: skip
     shown = (
@@ -366,7 +402,9 @@ def _row(card: Card) -> str:
 
 
 class SqlResult:
-    """Rows of one SELECT over a store, in the forms that DuckDB gives them; each method runs the SELECT again."""
+    """Rows of one SELECT over a store, in the forms that DuckDB gives them; each method runs the
+    SELECT again.
+    """
 
     def __init__(self, session: Session, relation: duckdb.DuckDBPyRelation) -> None:
         self._session, self._relation = session, relation

@@ -1,6 +1,8 @@
-"""Inject faults into the workers of a Ray cluster; on the PYTHONPATH of its nodes, Python imports this when it starts.
+"""Inject faults into the workers of a Ray cluster; on the PYTHONPATH of its nodes, Python imports
+this when it starts.
 
-What shall fail is told by files in the folder ``RAY_TEST_FAULTS``; a worker takes the file away before it obeys.
+What shall fail is told by files in the folder ``RAY_TEST_FAULTS``; a worker takes the file away
+before it obeys.
 """
 
 import importlib.abc
