@@ -18,7 +18,6 @@ from ._errors import refuse, say
 
 if TYPE_CHECKING:
     from embstore.store import Store
-    from embstore.store.several import Stores
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -156,8 +155,8 @@ StoreDirs = Annotated[
     list[str] | None,
     option(
         "--store DIR",
-        "The store's folder, or its URL: s3://, gs://, az://, hf:// or https:// (repeatable: one"
-        " query of several).  [default: $EMBSTORE_STORE, else ./store]",
+        "The store's folder, or its URL: s3://, gs://, az://, hf:// or https://.  [default:"
+        " $EMBSTORE_STORE, else ./store]",
     ),
 ]
 Spaces = Annotated[list[str] | None, option("--space NAME", "Keep this space (repeatable).")]
@@ -404,17 +403,14 @@ def open_all(store: str | None, remedy: str) -> "Store":
     return found
 
 
-def open_stores(stores: Sequence[str] | None) -> "Store | Stores":
-    """Return the store of the only folder or URL, or several stores; without any, that of
-    :func:`open_store`.
-    """
-    names = list(dict.fromkeys(stores or ()))
-    if len(names) < 2:
-        return open_store(names[0] if names else None)
-    from embstore.store.several import Stores
-
-    # --store-option is for those in a bucket.
-    return Stores(open_store(name) if name.startswith(_BUCKETS) else name for name in names)
+def only_store(stores: Sequence[str] | None) -> str | None:
+    """Return the folder or URL of the store, and refuse two."""
+    if stores and len({*stores}) > 1:
+        raise UsageError(
+            "a query is of one store. Query each with --csv, or by Store in a loop, and join the"
+            " tables with pandas.concat."
+        )
+    return stores[0] if stores else None
 
 
 def open_both(store: str | None, other: str) -> "tuple[Store, dict[str, str] | None]":

@@ -132,7 +132,7 @@ class ShownItems(Shown):
 
 @dataclass(frozen=True)
 class ShownOfStores(ShownItems):
-    """How a command shows a result of one or several stores."""
+    """How a command shows a result, where ``--store`` is refused if it is given twice."""
 
     store: StoreDirs = None  # type: ignore[assignment]
 

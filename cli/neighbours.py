@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from . import _options
-from ._options import argument, open_store, open_stores, option
+from ._options import argument, only_store, open_store, option
 from ._output import Shown, ShownOfStores
 
 
@@ -54,7 +54,7 @@ def neighbours(*, given: Annotated[dict[str, Any], _arguments], shown: ShownOfSt
     Instead of a text: --positive and --negative, for the items nearest to king + woman - man.
     """
     with shown.progress():
-        found = open_stores(shown.store).neighbours(**given)
+        found = open_store(only_store(shown.store)).neighbours(**given)
     shown.emit(found)
 
 

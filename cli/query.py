@@ -13,7 +13,7 @@ from embstore.base.messages import as_option, rendered
 
 from . import _options
 from ._errors import refuse, wrapped
-from ._options import open_store, open_stores, option, parameters_of, set_parameters
+from ._options import only_store, open_store, option, parameters_of, set_parameters
 from ._output import emit, json_text, write
 from ._progress import show_progress
 from ._reading import PlainGroup, made
@@ -125,7 +125,7 @@ def _query(
         _explain(metric, store, options, form, output, cache=not no_cache)
         return
     with show_progress(quiet):
-        found = open_stores(store).query(metric, cache=not no_cache, **options)
+        found = open_store(only_store(store)).query(metric, cache=not no_cache, **options)
     shown = found.inline_intervals() if intervals == "inline" else found
     emit(shown, form, output, csv_safe=csv_safe, quiet=quiet, labels=labels)
 
@@ -143,12 +143,7 @@ def _explain(
         raise UsageError(
             f"--explain is written as table (text), json or jsonl, not as {form.value}."
         )
-    names = dict.fromkeys(store or ())
-    if len(names) > 1:
-        raise UsageError(
-            f"--explain is about one store, and --store names {len(names)}. Keep one of them."
-        )
-    explanation = open_store(next(iter(names), None)).explain_query(metric, cache=cache, **options)
+    explanation = open_store(only_store(store)).explain_query(metric, cache=cache, **options)
     if form is _options.Format.TABLE:
         text = str(explanation)
     else:

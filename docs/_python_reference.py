@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import embstore
-from embstore import Store, Stores, Table, errors, metrics
+from embstore import Store, Table, errors, metrics
 from embstore.base.keywords import public_members
 from embstore.plot import Figure
 from embstore.storage.views.users_sql import SqlResult
@@ -93,9 +93,9 @@ def python_page() -> str:
             else:
                 text = f"Another spelling of [`{first}`](#embstore.Store.{first})."
                 parts += [_heading("###", name, f"embstore.Store.{name}"), text]
-    parts += ["## Several stores, tables and pictures"]
+    parts += ["## Tables and pictures"]
     kinds = {
-        "embstore.Stores": Stores, "embstore.Table": Table, "embstore.plot.Figure": Figure,
+        "embstore.Table": Table, "embstore.plot.Figure": Figure,
         "embstore.storage.views.users_sql.SqlResult": SqlResult,
     }  # fmt: skip
     for name, kind in kinds.items():

@@ -14,9 +14,8 @@ from embstore.base.errors import EmbstoreError
 
 if TYPE_CHECKING:
     from embstore.store import Store, Table
-    from embstore.store.several import Stores
 
-__all__ = ["EmbstoreError", "Store", "Stores", "Table", "__version__"]
+__all__ = ["EmbstoreError", "Store", "Table", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -24,8 +23,4 @@ def __getattr__(name: str) -> Any:
         from embstore import store
 
         return getattr(store, name)
-    if name == "Stores":
-        from embstore.store.several import Stores
-
-        return Stores
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

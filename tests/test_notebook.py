@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embstore import Store, Stores
+from embstore import Store
 from embstore.base import progress as notebook
 from embstore.base.progress import Progress
 from embstore.build import texts
@@ -24,10 +24,6 @@ METHODS: dict[str, tuple[str, Callable[[Store, Path], object]]] = {
     "query of pairs of layers": (
         "computing cka",
         lambda store, _: store.query("cka", layers="0,1", cache=False),
-    ),
-    "query of two stores": (
-        "computing norms",
-        lambda store, folder: Stores([store, folder / "other"]).query("norms", where="text <> 'x'"),
     ),
     "neighbours": ("searching", lambda store, _: store.neighbours("text1", exact=True)),
     "index": ("indexing", lambda store, _: store.index(kind="flat", layers=0, force=True)),

@@ -383,6 +383,11 @@ def test_forgotten_quotes_round_a_sentence(cli, make_store, monkeypatch):
     )
 
 
+def test_a_query_is_of_one_store(refusal):
+    for command in (["query", "norms"], ["query", "norms", "--explain"], ["neighbours", "dog"]):
+        assert "pandas.concat" in refusal(*command, "--store", "a", "--store", "b")
+
+
 def test_an_address_is_no_store(refusal):
     result = refusal("info", "--store", "ftp://example.org/store")
     assert "is no URL of a bucket, such as s3://bucket/prefix" in result

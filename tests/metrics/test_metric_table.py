@@ -12,7 +12,7 @@ import pytest
 from embstore_cli import query as command_line
 from embstore_schemas import generate
 
-from embstore import Store, Stores
+from embstore import Store
 from embstore import metrics as table
 from embstore.base.errors import UnknownNameError
 from embstore.base.space import Unit
@@ -328,7 +328,7 @@ def test_a_built_in_metric_may_be_given_by_name_or_as_an_object(make_store):
     assert str(Store.explain(METRICS["norms"])) == str(Store.explain("norms"))
 
 
-def test_an_own_metric_is_computed_explained_and_not_stored(make_store, tmp_path):
+def test_an_own_metric_is_computed_explained_and_not_stored(make_store):
     made = make_store(n=20, index=False)
     table = made.store.query(OWN, layers="0,1", power=2)
     for row in table:
@@ -337,9 +337,6 @@ def test_an_own_metric_is_computed_explained_and_not_stored(make_store, tmp_path
         assert (row["n"], row["power"]) == (20, 2.0)
     assert not [*made.root.glob("answers/*")]
     assert "median ‖x‖" in str(Store.explain(OWN))
-    make_store("other", n=5, index=False)
-    both = Stores([made.root, tmp_path / "other"]).query(OWN, layers=0)
-    assert both["n"] == [20, 5]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from datasets_written import write_lexicon, write_pairs
 from kept_columns import write_columns
 from tiny_checkpoint import stored_files
 
-from embstore import Store, Stores
-from embstore.base.errors import QueryError, UsageError
+from embstore import Store
+from embstore.base.errors import QueryError
 from embstore.query import common
 
 TEXTS = [f"text{number}" for number in range(30)]
@@ -147,8 +147,6 @@ def test_spaces_without_common_items_are_refused_with_their_sizes(store, make_st
         match=rf"no item is in all of the spaces (?=.*{sizes}).*toy\.sentence\.last \(2\)",
     ):
         store.query("anisotropy", common=True)
-    with pytest.raises(UsageError, match="common= is of the spaces of one store"):
-        Stores([store, make_store("second", index=False).store]).query("anisotropy", common=True)
 
 
 def test_results_and_info_name_the_datasets_that_a_space_has_items_of(make_store):
