@@ -1,3 +1,3 @@
-"""The published contract: JSON Schemas of documents and of ``--format json``, and the Parquet
-tables' columns.
+"""The published contract of a store: JSON Schemas of its documents, and the columns of its Parquet
+tables.
 """

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from embstore_cli.main import app
 from huggingface_hub.hf_api import GitRefInfo, GitRefs
-from published import validate
 from sweep import COMMITS, HUB_ID, STEPS, WORDS, hidden_states, write_hub_cache, write_run
 from tiny_checkpoint import card
 from typer.testing import CliRunner
@@ -212,14 +211,14 @@ def test_unknown_revisions_name_the_nearest(swept):
 
 def test_every_result_has_the_revision_and_the_step(swept):
     last = SPACES[-1]
-    for name, schema, found in (
-        ("query", "query/anisotropy", swept.query("anisotropy", layers="1")),
-        ("pairs", "query/cka", swept.query("cka", layers="1", against=last)),
-        ("neighbours", "neighbours", swept.neighbours("dog", k=2)),
-        ("drift", "drift", swept.drift("dog", against=last, k=3)),
-        ("map", "map", swept.map(layers="1")),
-        ("info", "info", swept.info()),
-        ("sql", "", None),
+    for name, found in (
+        ("query", swept.query("anisotropy", layers="1")),
+        ("pairs", swept.query("cka", layers="1", against=last)),
+        ("neighbours", swept.neighbours("dog", k=2)),
+        ("drift", swept.drift("dog", against=last, k=3)),
+        ("map", swept.map(layers="1")),
+        ("info", swept.info()),
+        ("sql", None),
     ):
         if found is None:
             rows = swept.sql("SELECT revision, step FROM spaces ORDER BY step").fetchall()
@@ -234,7 +233,6 @@ def test_every_result_has_the_revision_and_the_step(swept):
         }
         if name in ("pairs", "drift"):
             assert {(row["revision_2"], row["step_2"]) for row in found} == {("step16", 16)}
-        validate(schema, found.to_pylist())
 
 
 def test_the_command_line_follows_training(hub, words, tmp_path):

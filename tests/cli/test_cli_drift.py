@@ -4,7 +4,6 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from published import validate
 from synthetic import synthetic_store
 
 
@@ -43,7 +42,7 @@ def test_items_that_change_most_and_least_are_shown_with_their_means(cli, store)
 
 
 @pytest.mark.slow
-def test_rows_keep_their_schema(cli, store):
+def test_rows_in_json_are_those_in_parquet(cli, store):
     synthetic_store(store, n=30, model="other", n_blocks=2, top_form=None, index=False, seed=1)
     arguments = ("drift", "text3", "-k", "2", "--pairs", "all", "--space", "toy.word.last")
     for more in (
@@ -52,11 +51,9 @@ def test_rows_keep_their_schema(cli, store):
         ("--where", "item_id >= 0", "--sample", "20", "--seed", "1"),
     ):
         rows = json.loads(cli(*arguments, *more, "--json").stdout)
-        validate("drift", rows)
         assert len(rows) == (9 if "--against" in more else 3)
         assert cli(*arguments, *more, "-o", "drift.parquet").exit_code == 0
         assert pq.read_table("drift.parquet").to_pylist() == rows
-    validate("drift", json.loads(cli("drift", "--most", "3", "-k", "2", "--json").stdout))
     as_text = json.loads(cli(*arguments, "--json", "--ids-as-text").stdout)
     assert as_text[0]["item_id"] == str(rows[0]["item_id"])
 

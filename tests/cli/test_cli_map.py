@@ -4,7 +4,6 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from published import validate
 from synthetic import synthetic_store
 
 
@@ -26,11 +25,10 @@ def test_it_writes_tables_of_positions_and_says_where(cli, store):
         assert (table.column_names, len(table)) == (["item_id", "x", "y"], 30)
 
 
-def test_rows_keep_their_schema(cli, store):
+def test_rows_are_json(cli, store):
     rows = json.loads(
         cli("map", "--method", "pca", "--sample", "20", "--where", "item_id >= 0", "--json").stdout
     )
-    validate("map", rows)
     assert [(row["layer"], row["n"], row["did"]) for row in rows] == [
         (0, 20, "made"),
         (1, 20, "made"),
@@ -47,7 +45,6 @@ def test_stored_maps_are_listed(cli, store):
     cli("map", "--where", "text LIKE '%1%'", "--seed", "2")
     cli("map")
     rows = json.loads(cli("map", "--list", "--json").stdout)
-    validate("maps", rows)
     assert {(row["layer"], row["where"], row["seed"], row["state"]) for row in rows} == {
         (layer, where, seed, "current")
         for layer in (0, 1)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from embstore_cli._options import Format
 from embstore_cli.papers import emit_sections, result_sections
-from published import validator
 from rich.cells import cell_len
 
 from embstore.base.table import Table, table
@@ -101,14 +100,12 @@ def test_the_result_for_the_eye_and_in_each_format(cli, paper, checkpoint):
         assert printed.stdout.count("it cannot be") == 1
 
 
-def test_json_keeps_its_schema_and_goes_to_a_file(cli, paper, checkpoint, tmp_path):
+def test_json_goes_to_a_file(cli, paper, checkpoint, tmp_path):
     result = cli(
         "reproduce", paper, "--model", checkpoint, "--quiet", "--format", "json", "-o", "out.json"
     )
     assert (result.exit_code, result.stdout) == (0, "")
     rows = json.loads((tmp_path / "out.json").read_text("utf-8"))
-    schema = validator("reproduce")
-    schema.validate(rows)
     assert [row["verdict"] for row in rows] == [
         "not published",
         "hit",
@@ -116,17 +113,6 @@ def test_json_keeps_its_schema_and_goes_to_a_file(cli, paper, checkpoint, tmp_pa
         "miss",
         "not measured",
     ]
-    for wrong in (
-        {"verdict": "maybe"},
-        {"verdict": "hit", "measured": None},
-        {"more": 1},
-        {"layers": "top"},
-    ):
-        assert not schema.is_valid([rows[1] | wrong])
-    for key in rows[0]:
-        assert not schema.is_valid(
-            [{name: value for name, value in rows[0].items() if name != key}]
-        )
 
 
 def test_a_dry_run_shows_builds_and_queries_and_writes_nothing(cli, paper, checkpoint, tmp_path):

@@ -10,7 +10,6 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from embstore_cli import query as command_line
-from embstore_schemas import generate
 
 from embstore import Store
 from embstore import metrics as table
@@ -27,14 +26,7 @@ from embstore.metrics import (
 )
 from embstore.metrics.declaration import Need
 from embstore.metrics.explain import NEEDS, Explanation, flag_of, metavar_of
-from embstore.metrics.plugins import (
-    COLUMN_TYPES,
-    OWN_PARAMETERS,
-    RESERVED_COLUMNS,
-    RESERVED_PARAMETERS,
-    PluginError,
-    problems,
-)
+from embstore.metrics.plugins import OWN_PARAMETERS, RESERVED_PARAMETERS, PluginError, problems
 
 every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
 
@@ -90,14 +82,6 @@ def _declared(annotation: Any) -> set[str]:
         0
     ]  # in an annotation, Typer takes the first flag for the default at first
     return {flag.lstrip("-").replace("-", "_") for flag in (option.default, *option.param_decls)}
-
-
-def test_the_reserved_columns_are_those_that_the_schemas_know():
-    identities = {
-        name for identity in (generate._SPACE, *generate._IDENTITIES.values()) for name in identity
-    }
-    assert identities | set(generate._ROWS) == RESERVED_COLUMNS
-    assert set(generate._TYPES) == set(COLUMN_TYPES)
 
 
 def test_every_need_is_explained():

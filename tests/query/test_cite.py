@@ -10,7 +10,6 @@ from typing import Any
 import bibtexparser
 import pytest
 from datasets_written import write_pairs
-from embstore_schemas import generate
 from synthetic import synthetic_card, synthetic_store
 
 import embstore
@@ -118,17 +117,6 @@ def test_names_of_every_kind(store, tmp_path):
     assert list(parsed(store.cite("wolfe2022"))) == ["wolfe2022"]
     with pytest.raises(UnknownNameError, match=r"'isoscor'.*isoscore"):
         store.cite("isoscor")
-
-
-@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
-def test_the_metric_of_a_result_is_told_by_its_columns(metric):
-    required = generate.query_schema(metric)["items"]["required"]
-    row = dict.fromkeys(required, None) | {"space": "gpt2.word.last", "model": "gpt2"}
-    found = Store().cite(result=[row])
-    assert list(parsed(found)) == list(
-        dict.fromkeys(["embstore", *metric.references, "radford2019"])
-    )
-    assert not found.notes
 
 
 def test_a_result_is_cited_from_a_table_and_from_a_file(store, tmp_path):
