@@ -13,13 +13,13 @@ from embstore.base import errors as errors
 from embstore.base.errors import EmbstoreError
 
 if TYPE_CHECKING:
-    from embstore.store import Store, Table
+    from embstore.store import Result, Store, Table
 
-__all__ = ["EmbstoreError", "Store", "Table", "__version__"]
+__all__ = ["EmbstoreError", "Result", "Store", "Table", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Store", "Table"):
+    if name in ("Result", "Store", "Table"):
         from embstore import store
 
         return getattr(store, name)

@@ -1,8 +1,6 @@
 """Declare the chart that shows a table of results: a value, and what it is drawn over."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 ChartKind = Literal["curves", "heat map", "bars"]
 """``curves``: the value over the layers, one curve a space. ``heat map``: the value of layers
@@ -102,21 +100,3 @@ DRIFT = Chart(
     layer_name="layer_name_2",
 )
 """The chart of the drift of items between adjacent layers: a curve for each item."""
-
-
-class Picture(Protocol):
-    """A drawn table, an ``embstore.plot.Figure``: it shows itself in a notebook, and ``save``
-    writes it to a file.
-    """
-
-    @property
-    def spec(self) -> Mapping[str, Any]: ...  # noqa: D102
-    @property
-    def notes(self) -> tuple[str, ...]: ...  # noqa: D102
-    def to_json(self) -> str: ...  # noqa: D102
-    def to_altair(self) -> Any: ...  # noqa: D102
-    def to_svg(self) -> str: ...  # noqa: D102
-    def to_png(self) -> bytes: ...  # noqa: D102
-    def to_pdf(self) -> bytes: ...  # noqa: D102
-    def to_html(self) -> str: ...  # noqa: D102
-    def save(self, path: str | Path) -> None: ...  # noqa: D102

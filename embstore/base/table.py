@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from embstore.base.chart import Chart, Picture
+from embstore.base.chart import Chart
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.labels import labelled
 from embstore.base.messages import printable, rendered_all
@@ -146,71 +146,6 @@ class Table:
 
         frame = polars.from_arrow(self.to_arrow())
         return frame if isinstance(frame, polars.DataFrame) else frame.to_frame()
-
-    def plot(
-        self,
-        *,
-        column: str | None = None,
-        title: str | None = None,
-        width: str = "170mm",
-        height: str | None = None,
-        style: str = "paper",
-        logy: bool = False,
-        x: str = "layer",
-        logx: bool = False,
-        labels: Mapping[str, str] | None = None,
-        x_label: str | None = None,
-        y_label: str | None = None,
-        range: tuple[float, float] | None = None,
-        caption: str | None = None,
-        colours: Sequence[str] | None = (),
-    ) -> Picture:
-        """Draw the table; the picture shows itself in a notebook, and ``save`` writes it to a file.
-
-        ``to_altair`` returns it as a chart of Altair, to go on with.
-
-        Args:
-            column: Column to draw, where the metric has several.
-            title: Title; by default the name of what is measured, ``""`` for none.
-            width: Width of the whole picture on paper, as in ``"80mm"`` or ``"3.3in"``.
-            height: Height of each panel, likewise; by default one that suits the width.
-            style: ``paper`` (black on white, small type), ``screen`` (larger type) or ``dark``.
-            logy: Whether the scale of the values is logarithmic.
-            x: What the x axis shows: ``layer``, or ``step`` for the training steps of several
-                revisions.
-            logx: Whether the scale of the training steps is logarithmic; it has room for step 0.
-            labels: Space → what the picture calls it.
-            x_label: Title of the x axis.
-            y_label: Title of the y axis.
-            range: Ends of the scale of values. What is outside is not drawn; a heat map gives it
-                the colour of the end.
-            caption: Caption; by default the number of vectors and what was chosen, ``"none"`` for
-                none.
-            colours: Colours of the curves, in their order, or of a scale from its first to its
-                last, as ``#rrggbb``.
-
-        Raises:
-            UsageError: The table has no picture, or an option does not suit it.
-            UnknownNameError: There is no such column, style or space.
-        """
-        assert _drawer is not None  # registered by embstore.store, which every table comes from
-        return _drawer(
-            self,
-            column=column,
-            title=title,
-            width=width,
-            height=height,
-            style=style,
-            logy=logy,
-            x=x,
-            logx=logx,
-            labels=labels or {},
-            x_label=x_label,
-            y_label=y_label,
-            range=range,
-            caption=caption,
-            colours=colours,
-        )
 
     def with_labels(self, labels: Mapping[str, str]) -> "Table":
         """Return a result with the given labels for its spaces, else those of figures; notes have
@@ -382,15 +317,6 @@ def _optional(package: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise UsageError(f"{package} is not installed. Run: pip install {package}") from error
-
-
-_drawer: Callable[..., Picture] | None = None
-
-
-def register_drawer(draw: Callable[..., Picture]) -> None:
-    """Let :meth:`Table.plot` draw with a function of the table and the keywords of that method."""
-    global _drawer
-    _drawer = draw
 
 
 def _cell(

@@ -40,6 +40,7 @@ from embstore.explore.maps import item_vectors, stored_maps
 from embstore.explore.rendering import calls, command, python, shortened
 from embstore.index import unit_vectors
 from embstore.metrics import all_metrics, get_metric
+from embstore.plot import PlotOptions, draw
 from embstore.query.request import SETS
 from embstore.storage.card import Card
 from embstore.storage.item_columns import is_token_column, joined_items
@@ -159,7 +160,7 @@ def _picture(found: Table, theme: str, width: float) -> dict[str, Any]:
     """Return the picture of a result as SVG, or the reason why there is none."""
     try:
         return {
-            "svg": found.plot(style=theme, width=f"{width / 96}in").to_svg(),
+            "svg": draw(found, PlotOptions(style=theme, width=f"{width / 96}in")).to_svg(),
             "no_picture": None,
         }
     except EmbstoreError as error:

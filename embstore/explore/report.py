@@ -23,6 +23,7 @@ from embstore.explore.items import Reading
 from embstore.explore.maps import commands_of, find_map, kept_now, pack
 from embstore.explore.rendering import command
 from embstore.metrics import Metric, all_metrics
+from embstore.plot import PlotOptions, draw
 from embstore.query.layer_data import sharing_neighbours
 
 _MOST_ITEMS = (
@@ -228,7 +229,7 @@ def _pictures(result: Table) -> list[tuple[int, str]]:
     pixels.
     """
     return [
-        (width, result.plot(width=f"{width / 96}in", style="screen").to_svg())
+        (width, draw(result, PlotOptions(width=f"{width / 96}in", style="screen")).to_svg())
         for width in (_WIDE, _NARROW)
     ]
 

@@ -20,7 +20,7 @@ _COLOUR = re.compile(r"#[0-9a-f]{6}")
 
 @dataclass(frozen=True)
 class PlotOptions:
-    """Options of a picture, as :meth:`Table.plot` documents them; texts of the command line are
+    """Options of a picture, as ``Result.plot`` documents them; texts of the command line are
     read as values.
 
     Raises:

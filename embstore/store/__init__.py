@@ -1,16 +1,14 @@
 """Store: the object that users and the command line work with."""
 
-from typing import Any
-
-from embstore.base.chart import Picture
 from embstore.base.keywords import check_arguments
-from embstore.base.table import Table, register_drawer
+from embstore.base.table import Table
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
 from embstore.store.features import FeatureMethods
 from embstore.store.interop import InteropMethods
 from embstore.store.maintenance import MaintenanceMethods
+from embstore.store.result import Result
 
-__all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store", "Table"]
+__all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Result", "Store", "Table"]
 
 
 @check_arguments
@@ -27,12 +25,3 @@ class Store(MaintenanceMethods, InteropMethods, FeatureMethods):
         options: Options of the client for a store at a URL, such as
             ``{"endpoint": "https://…", "region": "…"}``; credentials come from the environment.
     """
-
-
-def _draw(table: Table, **options: Any) -> Picture:
-    from embstore.plot import PlotOptions, draw
-
-    return draw(table, PlotOptions(**options))
-
-
-register_drawer(_draw)

@@ -28,6 +28,7 @@ from embstore.store.opened import (
     as_layers,
     selection_of,
 )
+from embstore.store.result import Result
 
 if TYPE_CHECKING:
     from embstore.explore.serving import Server
@@ -48,7 +49,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         force: bool = False,
         observe: Observer | None = None,
         **options: Unpack[SelectionOptions],
-    ) -> Table:
+    ) -> Result:
         """Map the items of each layer into the plane, and store the maps.
 
         Maps that are stored and current are found, not made again: a call that was interrupted goes
@@ -83,7 +84,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
 
         spaces, selection = as_filters(options, selection_of)
         with observing(observe):
-            return self._ask(
+            return self._ask_table(
                 lambda catalog: map_spaces(
                     catalog, spaces, as_layers(layers), method, selection, force=force
                 )
@@ -132,7 +133,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         method: str | None = None,
         layers: LayerSpec | None = None,
         **filters: Unpack[SpaceFilters],
-    ) -> Table:
+    ) -> Result:
         """Return one row per stored map: space, layer, method, items, the share of neighbours that
         it keeps, and state.
 
@@ -150,7 +151,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         from embstore.query.layer_maps import stored_maps
 
         spaces, chosen = SpaceFilter(**filters), None if layers is None else as_layers(layers)
-        return self._ask(lambda catalog: stored_maps(catalog, spaces, chosen, method))
+        return self._ask_table(lambda catalog: stored_maps(catalog, spaces, chosen, method))
 
     @accepts(selection_of, SpaceFilter)
     def drift(
@@ -165,7 +166,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         layers: LayerSpec = "all",
         cache: bool = True,
         **options: Unpack[SelectionOptions],
-    ) -> Table:
+    ) -> Result:
         """Measure how the neighbourhoods of items change over layers, or between two spaces.
 
         With A and B the k nearest neighbours of an item by cosine in two layers: ``overlap`` is |A
@@ -210,7 +211,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         queries = tuple(parse_queries(wanted, sentences)) if wanted or sentences else ()
         spaces, selection = as_filters(options, selection_of)
         request = DriftRequest(queries, as_int(most), operator.index(k), pairs, against, selection)
-        return self._ask(
+        return self._ask_table(
             lambda catalog: drift(catalog, request, spaces, as_layers(layers), cache=cache)
         )
 

@@ -17,6 +17,7 @@ from embstore.base.table import Table
 from embstore.storage.card import SpaceFilter
 from embstore.storage.catalog import Catalog
 from embstore.store import opened
+from embstore.store.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,11 +37,11 @@ class LookupMethods(opened.OpenStore):
     @overload
     def query(
         self, metric: "str | Metric", *, cache: bool = True, **options: Unpack[opened.QueryOptions]
-    ) -> Table: ...
+    ) -> Result: ...
     @overload
-    def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Table: ...
+    def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Result: ...
     @accepts(SpaceFilter, opened.metric_request, opened.selection_of)
-    def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Table:
+    def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Result:
         """Compute a metric for each space and layer.
 
         Answers computed from vectors are kept in the store, if it can be written, and returned
@@ -103,7 +104,7 @@ class LookupMethods(opened.OpenStore):
 
         request, spaces, layers = opened.metric_request(metric, **parameters)
         cache = cache and request.metric.package != CALLER
-        return self._ask(lambda catalog: query(catalog, request, spaces, layers, cache=cache))
+        return self._ask_table(lambda catalog: query(catalog, request, spaces, layers, cache=cache))
 
     @accepts(SpaceFilter, opened.metric_request, opened.selection_of)
     def cache_state(self, metric: "str | Metric", **options: Any) -> "CacheState":
@@ -198,7 +199,7 @@ class LookupMethods(opened.OpenStore):
         method: str = "3cosadd",
         vector: "ArrayLike | None" = None,
         **filters: Unpack[opened.FilterOptions],
-    ) -> Table:
+    ) -> Result:
         """Find the k nearest items of each text by cosine, without the text itself.
 
         Instead of texts, ``positive`` and ``negative`` ask for the items nearest to a sum and
@@ -251,7 +252,7 @@ class LookupMethods(opened.OpenStore):
         steps = Selection(transforms=as_names(transforms)).steps
         spaces, candidates = opened.as_filters(filters, opened.item_filter)
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
-        return self._ask(
+        return self._ask_table(
             lambda catalog: neighbours(
                 catalog,
                 spaces=spaces,
@@ -279,7 +280,7 @@ class LookupMethods(opened.OpenStore):
         allow_pickle: bool = False,
         transforms: Names = (),
         **filters: Unpack[opened.SpaceFilters],
-    ) -> Table:
+    ) -> Result:
         """Compute the cosine of each pair of texts, in every space and layer, exactly in float64.
 
         Args:
@@ -311,7 +312,7 @@ class LookupMethods(opened.OpenStore):
         queries = parse_queries(as_names(texts), as_names(marked), "cosine bank river")
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
         steps, spaces = Selection(transforms=as_names(transforms)).steps, SpaceFilter(**filters)
-        return self._ask(
+        return self._ask_table(
             lambda catalog: cosines(
                 catalog, queries, spaces, opened.as_layers(layers), embedder, steps
             )
@@ -374,7 +375,7 @@ class LookupMethods(opened.OpenStore):
         span: Names = (),
         targets: str | None = None,
         **filters: Unpack[opened.SpaceFilters],
-    ) -> Table:
+    ) -> Result:
         """Return the texts of datasets and files that have no vector in the spaces.
 
         Args:
@@ -398,31 +399,31 @@ class LookupMethods(opened.OpenStore):
         from embstore.sources.rows import Targets
 
         of_files = Targets.parse(targets, span)
-        return self._ask(
+        return self._ask_table(
             lambda catalog: missing(catalog, as_names(sources), SpaceFilter(**filters), of_files)
         )
 
-    def info(self) -> Table:
+    def info(self) -> Result:
         """Return one row per space: its card, layers, numbers of items and shards, bytes and the
         state of its index.
         """
         from embstore.query.info import info
 
-        return self._ask(info)
+        return self._ask_table(info)
 
-    def columns(self) -> Table:
+    def columns(self) -> Result:
         """Return one row per column of items: name, type, origin (stored or built-in), number of
         items with a value.
         """
         from embstore.query.info import columns
 
-        return self._ask(columns)
+        return self._ask_table(columns)
 
-    def skipped(self) -> Table:
+    def skipped(self) -> Result:
         """Return one row per text that got no vector or was truncated, with the reason."""
         from embstore.query.info import skipped
 
-        return self._ask(skipped)
+        return self._ask_table(skipped)
 
     def sql(
         self,
@@ -472,13 +473,13 @@ class LookupMethods(opened.OpenStore):
         limits = opened.as_limits(timeout, memory)
         return self._ask(lambda catalog: catalog.sql(select, limits, parameters))
 
-    def sql_views(self) -> Table:
+    def sql_views(self) -> Result:
         """Return what :meth:`sql` can read: one row per view, and per macro, with columns and types
         or its result.
         """
         from embstore.query.info import sql_views
 
-        return self._ask(sql_views)
+        return self._ask_table(sql_views)
 
 
 def _vectors(

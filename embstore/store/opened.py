@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
 from embstore.base.errors import DamagedError, MissingObjectError, UsageError
 from embstore.base.keywords import Names, accepts, as_names
+from embstore.base.table import Table
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import SpaceFilter
 from embstore.storage.catalog import Catalog
 from embstore.storage.location import open_files
 from embstore.storage.sql.connections import Limits
+from embstore.store.result import Result
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric
@@ -132,6 +134,10 @@ class OpenStore:
                 if not catalog.is_outdated:
                     raise
                 self.refresh()
+
+    def _ask_table(self, query: Callable[[Catalog], Table]) -> Result:
+        """Return the table that a query of the newest state returns."""
+        return Result.of(self._ask(query))
 
 
 LayerSpec = str | int | Sequence[int]

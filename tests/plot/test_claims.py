@@ -13,17 +13,18 @@ from datasets_written import write_pairs
 from every_metric import INPUTS, prepare
 from kept_columns import write_columns
 from picture_boxes import caption, faults, parts, texts
+from results import result_of
 
-from embstore.base.table import Table, table
 from embstore.metrics import METRICS, get_metric
 from embstore.plot import Figure, read_result
+from embstore.store import Result
 
 pytestmark = pytest.mark.slow
 
 
 def result(
     metric: str, rows: list[dict[str, Any]], parameters: dict[str, Any] | None = None
-) -> Table:
+) -> Result:
     """Return rows as the result of a metric, with its columns, and null for those that a row does
     not give.
     """
@@ -33,7 +34,7 @@ def result(
     empty = {"space": "a.word.last", "layer": 0, "layer_name": "0", "n": 100} | settings
     empty |= {column.name: None for column in declared.columns} | {"reason": None}
     full = [empty | row for row in rows]
-    return table(full, columns=list(full[0]), chart=declared.chart, types=declared.types)
+    return result_of(full, columns=list(full[0]), chart=declared.chart, types=declared.types)
 
 
 def data_of(figure: Figure) -> list[dict[str, Any]]:
@@ -131,7 +132,7 @@ def test_marks_are_those_of_the_store_and_of_a_stored_result(make_store, tmp_pat
     assert len(expected) > 1
     path = tmp_path / "result.json"
     path.write_text(json.dumps([dict(row) for row in found]))
-    for figure in (found.plot(), read_result(path).plot()):
+    for figure in (found.plot(), Result.of(read_result(path)).plot()):
         assert {row["layer"] for row in data_of(figure) if row["no_difference"]} == expected
     drawn = found.plot()
     assert "differences" not in caption(drawn)
@@ -139,14 +140,14 @@ def test_marks_are_those_of_the_store_and_of_a_stored_result(make_store, tmp_pat
     named = made.store.query("similarity", dataset="rg65", versus="2")
     assert {row["versus"] for row in named if row["difference"] is not None} == {"2"}
     assert "no difference from layer 2" in caption(named.plot())
-    by_column = read_result(path).plot(column="difference")
+    by_column = Result.of(read_result(path)).plot(column="difference")
     assert "Agreement with human scores (difference)" in " ".join(texts(by_column))
     assert (
         "diamond" not in caption(by_column) + by_column.to_json()
     )  # the best layer has no difference from itself
 
 
-def heat_map(over: str, calibrated: Callable[[int, int], float]) -> Table:
+def heat_map(over: str, calibrated: Callable[[int, int], float]) -> Result:
     rows = [
         {
             "layer": a,
@@ -214,7 +215,7 @@ def test_all_similarities_of_layers_can_be_drawn_calibrated(metric, make_store, 
     found = made.store.query(metric, permutations=20, **more)
     path = tmp_path / "result.json"
     path.write_text(json.dumps([dict(row) for row in found]))
-    for each in (found, read_result(path, metric)):
+    for each in (found, Result.of(read_result(path, metric))):
         figure = each.plot(column="calibrated")
         assert [row["calibrated"] for row in data_of(figure)] == found["calibrated"]
         assert "20 shuffles of the items" in caption(figure)
@@ -240,7 +241,7 @@ def test_a_directed_measure_says_which_layer_is_the_source():
     assert {"from layer", "to layer", "from layer, a", "to layer, b"} <= {*shown}
 
 
-def gride(layers: int, **more: Any) -> Table:
+def gride(layers: int, **more: Any) -> Result:
     rows = [
         {
             "layer": at,
@@ -300,7 +301,7 @@ def test_scales_of_the_store_are_drawn_for_each_space_and_group(make_store, tmp_
     found = made.store.query("intrinsic-dimension", estimator="gride", neighbours=16, by="pos")
     path = tmp_path / "result.json"
     path.write_text(json.dumps([dict(row) for row in found]))
-    for each in (found, read_result(path, "intrinsic-dimension")):
+    for each in (found, Result.of(read_result(path, "intrinsic-dimension"))):
         figure = each.plot()
         assert len(figure.spec["concat"]) == 2
         assert sorted(
@@ -329,7 +330,7 @@ GROUPS = ("[2, 10)", "[10, 30)", "[30, 40]")  # not in alphabetical order
 
 def change(
     words: tuple[str, ...], groups: tuple[str, ...] = GROUPS, layers: int = 2, pairs: Any = pairwise
-) -> Table:
+) -> Result:
     rows = [
         {
             "space": "a.occurrence.last",

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from picture_boxes import faults, texts
+from results import result_of
 
 from embstore.base.chart import Chart
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.base.table import Table, table
 from embstore.metrics import METRICS
 from embstore.plot.options import PlotOptions, read_length
+from embstore.store import Result
 
 pytestmark = pytest.mark.slow
 
@@ -42,22 +43,22 @@ def rows_of(
     ]
 
 
-def curves(spaces: tuple[str, ...] = MODELS, n_panels: int = 1) -> Table:
+def curves(spaces: tuple[str, ...] = MODELS, n_panels: int = 1) -> Result:
     rows = [row for number in range(n_panels) for row in rows_of(spaces, dataset=f"set {number}")]
-    return table(
+    return result_of(
         rows,
         columns=list(rows[0]),
         chart=Chart("curves", ("score",), "agreement", facets=("dataset",)),
     )
 
 
-def heat_map(n_layers: int = 4) -> Table:
+def heat_map(n_layers: int = 4) -> Result:
     rows = [
         row | {"space_2": row["space"], "layer_2": at, "layer_name_2": str(at)}
         for row in rows_of(MODELS[:1], n_layers)
         for at in range(n_layers)
     ]
-    return table(
+    return result_of(
         rows,
         columns=list(rows[0]),
         chart=Chart("heat map", ("score",), "distance", distances=("score",)),
@@ -112,8 +113,8 @@ STRIP = Chart("curves", ("score",), "Self-similarity", items="word")
 DRAWN = [
     curves(),
     heat_map(),
-    table(rows_of(parts=[0.4, 0.2]), columns=[*rows_of()[0], "parts"], chart=BARS),
-    table(rows_of(word="a") + rows_of(word="b"), columns=[*rows_of()[0], "word"], chart=STRIP),
+    result_of(rows_of(parts=[0.4, 0.2]), columns=[*rows_of()[0], "parts"], chart=BARS),
+    result_of(rows_of(word="a") + rows_of(word="b"), columns=[*rows_of()[0], "word"], chart=STRIP),
 ]
 
 
@@ -143,7 +144,7 @@ def test_the_first_and_the_last_layer_are_labelled(drawn, names):
         }
         for at, other in pairs
     ]
-    figure = table(rows, columns=drawn.columns, chart=drawn.chart).plot(width="80mm")
+    figure = result_of(rows, columns=drawn.columns, chart=drawn.chart).plot(width="80mm")
     assert {names[0], names[-1]} <= {*texts(figure)}
     assert not faults(figure)
 
@@ -163,7 +164,7 @@ def test_the_title_of_a_legend_is_whole():
         "heat map", ("score",), "likeness", labels=(("score", "counterfactual agreement"),)
     )
     rows = heat_map().rows
-    shown = texts(table(rows, columns=list(rows[0]), chart=chart).plot(style="screen"))
+    shown = texts(result_of(rows, columns=list(rows[0]), chart=chart).plot(style="screen"))
     assert {"counterfactual", "agreement"} <= {*" ".join(shown).split()}
 
 
@@ -192,7 +193,7 @@ def test_what_a_caption_leaves_out_is_in_the_files():
         defaults=(("k", 10), ("variant", "raw")),
     )
     rows = rows_of(MODELS[:1], k=10, variant="centred", seed=7)
-    figure = table(rows, columns=list(rows[0]), chart=chart).plot()
+    figure = result_of(rows, columns=list(rows[0]), chart=chart).plot()
     assert figure.spec["title"]["subtitle"] == [
         "MiniLM, words, last token · n = 100 · variant: centred"
     ]
@@ -215,7 +216,7 @@ def test_a_caption_always_states_the_number_of_neighbours():
         MODELS[:1], label="pos", accuracy=0.5, low=None, high=None, majority=0.3, best=None, k=10
     )
     [caption] = (
-        table(rows, columns=list(rows[0]), chart=METRICS["knn"].chart)
+        result_of(rows, columns=list(rows[0]), chart=METRICS["knn"].chart)
         .plot()
         .spec["title"]["subtitle"]
     )
@@ -225,12 +226,14 @@ def test_a_caption_always_states_the_number_of_neighbours():
 def test_a_figure_has_the_words_that_a_reader_knows():
     metric = METRICS["anisotropy"]
     rows = rows_of(anisotropy=0.3, std=None, n_zero=0, variant="raw")
-    shown = texts(table(rows, columns=list(rows[0]), chart=metric.chart).plot())
+    shown = texts(result_of(rows, columns=list(rows[0]), chart=metric.chart).plot())
     assert {"Anisotropy", "Anisotropy (mean cosine, −1 to 1)", "MiniLM", "MiniLM, untrained"} <= {
         *shown
     }
     rows = rows_of(twonn_ls=9.0, twonn_mle=None, twonn_mle_unbiased=None)
-    found = table(rows, columns=list(rows[0]), chart=METRICS["intrinsic-dimension"].chart).plot()
+    found = result_of(
+        rows, columns=list(rows[0]), chart=METRICS["intrinsic-dimension"].chart
+    ).plot()
     assert "Intrinsic dimension (TwoNN)" in texts(found)
 
 
@@ -292,7 +295,7 @@ def test_given_colours_are_the_ends_of_a_scale_on_which_numbers_can_be_read():
     assert numbers == {("0.00", "white"), ("0.10", "white"), ("0.20", "black"), ("0.30", "black")}
     assert {"rgb(0, 0, 0)", "rgb(255, 255, 255)"} <= {*re.findall(r'fill="(rgb\([^"]+\))"', svg)}
     rows = rows_of(MODELS[:1], 5, word="bank") + rows_of(MODELS[:1], 5, word="river")
-    strip = table(rows, columns=list(rows[0]), chart=STRIP)
+    strip = result_of(rows, columns=list(rows[0]), chart=STRIP)
     scale = strip.plot(colours=["#000000", "#ff0000", "#ffffff"]).spec["layer"][0]["encoding"][
         "color"
     ]["scale"]
@@ -304,11 +307,11 @@ def test_given_colours_are_the_ends_of_a_scale_on_which_numbers_can_be_read():
 def test_one_word_is_a_curve_over_the_layers_and_several_are_lines():
     chart = Chart("curves", ("score",), "Self-similarity", items="word")
     rows = rows_of(word="bank") + rows_of(word=None)
-    one = table(rows, columns=list(rows[0]), chart=chart).plot()
+    one = result_of(rows, columns=list(rows[0]), chart=chart).plot()
     assert {"layer", "MiniLM", "MiniLM, untrained"} <= {*texts(one)}
     assert "word: bank" in one.spec["title"]["subtitle"][0]
     assert len([row for row in one.spec["data"]["values"] if "score" in row]) == 8
-    several = table(rows + rows_of(word="river"), columns=list(rows[0]), chart=chart).plot()
+    several = result_of(rows + rows_of(word="river"), columns=list(rows[0]), chart=chart).plot()
     assert {"bank", "river"} <= {*texts(several)}
 
 
@@ -316,12 +319,12 @@ def test_items_without_a_value_are_named_in_the_caption():
     rows = [*rows_of(MODELS[:1], 2, word="bank"), *rows_of(MODELS[:1], 2, word="river")]
     rows += [row | {"score": None} for row in rows_of(MODELS[:1], 2, word="xyzzy")]
     chart = Chart("curves", ("score",), "Self-similarity", items="word")
-    shown = " ".join(texts(table(rows, columns=list(rows[0]), chart=chart).plot()))
+    shown = " ".join(texts(result_of(rows, columns=list(rows[0]), chart=chart).plot()))
     assert shown.endswith("without a value: xyzzy") or "· without a value: xyzzy" in shown
     assert "2 of 6" not in shown
     rows[0]["score"] = None
     assert "without a value: xyzzy · 1 of 6 without" in " ".join(
-        texts(table(rows, columns=list(rows[0]), chart=chart).plot())
+        texts(result_of(rows, columns=list(rows[0]), chart=chart).plot())
     )
 
 
@@ -335,7 +338,9 @@ def test_the_title_of_an_axis_is_whole_at_80_mm(name):
     for column in chart.values:
         rows = [row | {column: 0.1 * row["layer"]} for row in rows_of(MODELS[:1])]
         spec = (
-            table(rows, columns=list(rows[0]), chart=chart).plot(width="80mm", column=column).spec
+            result_of(rows, columns=list(rows[0]), chart=chart)
+            .plot(width="80mm", column=column)
+            .spec
         )
         assert "…" not in " ".join(spec["layer"][0]["encoding"]["y"]["axis"]["title"]), column
 
@@ -343,14 +348,16 @@ def test_the_title_of_an_axis_is_whole_at_80_mm(name):
 def test_the_panels_of_a_strip_are_equally_wide():
     rows = [row | {"word": word} for word in ("a", "b") for row in rows_of(MODELS, 2)]
     rows += [row | {"word": "accusations"} for row in rows_of(MODELS[:1], 2)]
-    panels = table(rows, columns=list(rows[0]), chart=STRIP).plot(width="80mm").spec["concat"]
+    panels = result_of(rows, columns=list(rows[0]), chart=STRIP).plot(width="80mm").spec["concat"]
     assert len({panel["width"] for panel in panels}) == 1
 
 
 def test_labels_keep_off_the_circles_round_points():
     def gap(same: bool) -> float:
         rows = rows_of(no_difference=same, dataset="rg65")
-        label = table(rows, columns=list(rows[0]), chart=curves().chart).plot().spec["layer"][-1]
+        label = (
+            result_of(rows, columns=list(rows[0]), chart=curves().chart).plot().spec["layer"][-1]
+        )
         return float(label["mark"]["dx"])
 
     assert gap(True) >= 1 + (150 / 3.14159) ** 0.5 > gap(False)

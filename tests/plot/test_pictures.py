@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from picture_boxes import caption, drawn_rows, faults, parts, texts
+from results import result_of
 
 from embstore.base.chart import DRIFT, Chart
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.base.table import Table, table
 from embstore.plot import Figure, PlotOptions, draw, read_result
 from embstore.plot.axes import STYLES
+from embstore.store import Result
 
 pytestmark = pytest.mark.slow
 
@@ -74,8 +75,8 @@ def rows_of(
     ]
 
 
-def result(rows: list[dict[str, Any]], chart: Chart = CURVES) -> Table:
-    return table(rows, columns=list(rows[0]), chart=chart)
+def result(rows: list[dict[str, Any]], chart: Chart = CURVES) -> Result:
+    return result_of(rows, columns=list(rows[0]), chart=chart)
 
 
 names = st.lists(
@@ -336,7 +337,7 @@ def test_options_that_do_not_exist_are_refused():
     with pytest.raises(UnknownNameError, match="column to draw 'scor'"):
         drawn.plot(column="scor")
     with pytest.raises(UsageError, match="has no picture"):
-        table(rows_of(), columns=["space"]).plot()
+        result_of(rows_of(), columns=["space"]).plot()
 
 
 def test_a_stored_result_is_recognised_by_its_columns(tmp_path):

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from picture_boxes import drawn_rows, faults, texts
+from results import result_of
 
 from embstore.base.chart import DRIFT, Chart
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.base.table import Table, table
 from embstore.plot import PlotOptions, draw, read_result
+from embstore.store import Result
 
 CURVES = Chart("curves", ("score",), "agreement", facets=("dataset",), best="best")
 PAIRS = Chart("heat map", ("cka",), "cka", settings=("variant",))
@@ -43,8 +44,8 @@ def rows_of(
     ]
 
 
-def result(rows: list[dict[str, Any]], chart: Chart = CURVES) -> Table:
-    return table(rows, columns=list(rows[0]), chart=chart)
+def result(rows: list[dict[str, Any]], chart: Chart = CURVES) -> Result:
+    return result_of(rows, columns=list(rows[0]), chart=chart)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_a_stored_result_is_drawn_over_steps(tmp_path):
         for row in rows_of()
     ]
     (tmp_path / "result.json").write_text(json.dumps(rows), "utf-8")
-    figure = read_result(tmp_path / "result.json").plot(x="step")
+    figure = Result.of(read_result(tmp_path / "result.json")).plot(x="step")
     assert {row["place"] for row in drawn_rows(figure, "place")} == {*STEPS}
     rows[0]["step"] = "many"
     (tmp_path / "result.json").write_text(json.dumps(rows), "utf-8")
