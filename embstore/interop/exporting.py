@@ -136,36 +136,6 @@ class Selected:
         ids = np.fromiter((item.id for item in items), np.int64, len(items))
         return [*column_values(self._catalog, self.card.space, self.columns, ids).values()]
 
-    def neighbours(
-        self, layer: Layer, k: int
-    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-        """Return the k nearest other items of every item of a layer by cosine, by an exact search
-        in memory.
-
-        They are ids of the items with a direction (n,), positions of the neighbours in them (n, k),
-        and cosines (n, k).
-        """
-        return StoredLayer(self._catalog, self.card, layer, self._only).neighbours(k)
-
-    def positions(self, layer: Layer) -> tuple[Ids, NDArray[np.float32]]:
-        """Return the ids of the items on the map of a layer by ``map_method``, ascending, and
-        positions (n, 2).
-        """
-        from embstore.query.layer_maps import map_points
-
-        together = ",".join(each.name for each in self.layers)
-        return map_points(
-            self._catalog, self.card.space, layer.name, together, self.map_method, self._selection
-        )
-
-    @cached_property
-    def map_method(self) -> str:
-        """``tsne`` if current maps by t-SNE of these layers and items are stored, else ``pca``."""
-        from embstore.query.layer_maps import MapRequest, are_stored
-
-        request = MapRequest(self.card.space, self.layers, "tsne", self._selection)
-        return "tsne" if are_stored(self._catalog, request) else "pca"
-
     def _exported(self, vectors: NDArray[np.float32]) -> NDArray[np.floating]:
         """Return vectors (layers, n, dim) transformed, and in the type of the export."""
         if not self._transforms:
@@ -241,7 +211,7 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
     with atomic.temporary(dest.parent) as temp:
         if writer.is_folder:
             disk.make_folder(temp)
-        more = writer.write(temp, selected) or ()
+        writer.write(temp, selected)
         beside = [dest.with_name(f"{dest.name}.{CARD_FILE}")] if writer.card_beside else []
         for file in beside:
             atomic.write_bytes(file, (record_text(selected.record) + "\n").encode())
@@ -254,7 +224,7 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
         selected.n,
         selected.dim,
         sum(map(disk.size, files)),
-        (*cut_notes([card], request.layers or ""), *selected.notes, *more),
+        (*cut_notes([card], request.layers or ""), *selected.notes),
     )
 
 

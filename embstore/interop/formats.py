@@ -1,7 +1,7 @@
 """List the formats of vectors that embstore reads and writes, and find that of a file."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,25 +93,12 @@ READERS = {
         "folder of the library datasets: save_to_disk, or Parquet files",
         _COLUMNS,
     ),
-    "gensim": Reader(
-        "read_arrays:open_gensim",
-        (".kv", ".model"),
-        "gensim's own format (a pickle): ⦃allow-pickle=True⦄",
-    ),
-    "anndata": Reader(
-        "read_arrays:open_anndata",
-        (".h5ad",),
-        "AnnData, if its package is installed: X, obsm or layers",
-        _COLUMNS,
-    ),
 }
 """The formats that can be imported, by name."""
 
 
 class Writer(NamedTuple):
-    """A format that can be exported: by a function of a path and the selected vectors, which may
-    return notes.
-    """
+    """A format that can be exported: by a function of a path and the selected vectors."""
 
     function: str  # module:name
     suffixes: tuple[str, ...]  # that choose it
@@ -128,7 +115,7 @@ class Writer(NamedTuple):
         return self.function.startswith("write_tables")
 
     @property
-    def write(self) -> Callable[..., Sequence[str] | None]:
+    def write(self) -> Callable[..., None]:
         """The function."""
         return _function(self.function)
 
@@ -142,9 +129,6 @@ WRITERS = {
     ),
     "parquet": Writer(
         "write_tables:write_parquet", (".parquet",), "Parquet, a row for each item and layer"
-    ),
-    "parquet-wide": Writer(
-        "write_tables:write_parquet_wide", (), "Parquet, a row for each item, layers as columns"
     ),
     "safetensors": Writer(
         "write_arrays:write_safetensors", (".safetensors",), "tensors of layers, ids and texts"
@@ -163,26 +147,10 @@ WRITERS = {
     "csv": Writer(
         "write_tables:write_csv", (".csv",), "CSV, a row for each item and layer", card_beside=True
     ),
-    "projector": Writer(
-        "write_words:write_projector", (), "folder for TensorBoard's projector", is_folder=True
-    ),
-    "embedding-atlas": Writer(
-        "write_tables:write_atlas",
-        (),
-        "folder for embedding-atlas: maps and neighbours of layers",
-        is_folder=True,
-    ),
     "word2vec": Writer(
         "write_words:write_word2vec",
         (".txt", ".vec"),
         "word2vec's text format",
-        several_layers=False,
-        card_beside=True,
-    ),
-    "word2vec-binary": Writer(
-        "write_words:write_word2vec_binary",
-        (".bin",),
-        "word2vec's binary format",
         several_layers=False,
         card_beside=True,
     ),
@@ -218,7 +186,7 @@ def find_writer(dest: Path, format_name: str | None) -> str:
 
 _TEXT_SUFFIXES = (".txt", ".vec", ".w2v", "")
 _FASTTEXT_MODEL = b"\xba\x16\x4f\x2f"
-_FIRST_BYTES = {b"\x93NUMPY": "npy", b"PAR1": "parquet", b"ARROW1": "arrow", b"\x89HDF": "anndata"}
+_FIRST_BYTES = {b"\x93NUMPY": "npy", b"PAR1": "parquet", b"ARROW1": "arrow"}
 
 
 def open_vectors(path: Path, format_name: str | None, options: ReadOptions) -> VectorFile:
@@ -254,6 +222,11 @@ def find_format(path: Path) -> str:
     }
     if suffix in by_suffix:
         return by_suffix[suffix]
+    if suffix in (".kv", ".model", ".h5ad"):
+        raise SourceError(
+            f"{path} is of another program. Write its vectors by that program first: by gensim"
+            " vectors.save_word2vec_format('vectors.vec'), by anndata numpy.save."
+        )
     if suffix in _TEXT_SUFFIXES:
         return "word2vec" if _function("read_word2vec:has_header")(path) else "glove"
     hint = "Name the format with ⦃as⦄."

@@ -1,8 +1,7 @@
 """Read NumPy's .npy and .npz, the folder of arrays that an export writes, and arrays in memory.
 
 Vectors are of one layer (n, dim) or of all (layers, n, dim), with their texts in another file or
-array. Here too are gensim's own format, which is a pickle, and AnnData (.h5ad), which their
-packages load.
+array.
 """
 
 import hashlib
@@ -10,7 +9,6 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -255,80 +253,3 @@ def array_digest(texts: Sequence[str], array: NDArray[Any]) -> str:
 def _marked(text: str) -> Marked:
     item = parse_marked(text)
     return Marked(item.text, item.context or "", item.span or Span(0, 0))
-
-
-def open_gensim(path: Path, options: ReadOptions) -> VectorFile:
-    """Open what gensim's ``save`` writes: KeyedVectors, or a model with them; arrays in files
-    beside it are mapped.
-    """
-    check_regular(path)
-    if not options.allow_pickle:
-        raise SourceError(
-            f"{path} is a pickle, as gensim saves vectors, which can run code when it is loaded."
-            " Write it in a format without code (vectors.save_word2vec_format('vectors.bin',"
-            " binary=True)), or add ⦃allow-pickle=True⦄ if you trust where it comes from."
-        )
-    utils = _package(
-        "gensim.utils", f"{path} was saved by gensim, which is not installed: pip install gensim"
-    )
-    try:
-        loaded = utils.SaveLoad.load(str(path), mmap="r")
-    except Exception as error:  # a pickle may raise anything
-        raise SourceError(f"{path} cannot be loaded by gensim: {error}. Save it again.") from error
-    keyed: Any = getattr(loaded, "wv", loaded)
-    texts, vectors = getattr(keyed, "index_to_key", None), getattr(keyed, "vectors", None)
-    if texts is None or vectors is None:
-        raise SourceError(
-            f"{path} has no keyed vectors, but a {type(loaded).__name__}. Save its vectors:"
-            " model.wv.save"
-        )
-    beside = sorted(file for file in path.parent.glob(f"{path.name}.*.npy") if file.is_file())
-    hashed, notes = (path, *beside), (unpickled_note(path),)
-    return memory_file(
-        str(path), "gensim", vectors, lambda: map(str, texts), hashed=hashed, notes=notes
-    )
-
-
-def open_anndata(path: Path, options: ReadOptions) -> VectorFile:
-    """Open a .h5ad file: X, or a matrix of obsm or layers, with the names of the observations.
-
-    A dense matrix is read block by block.
-    """
-    check_regular(path)
-    anndata = _package(
-        "anndata", f"{path} is read by anndata, which is not installed: pip install anndata"
-    )
-    try:
-        opened = anndata.read_h5ad(path, backed="r")
-    except (OSError, ValueError, KeyError) as error:
-        raise SourceError(
-            f"{path} is damaged, or is not AnnData: {error}. Write it again."
-        ) from error
-    name = options.vector_column or "X"
-    known = {"X": opened.X, **opened.obsm, **opened.layers}
-    check_known("matrix", name, [key for key, matrix in known.items() if matrix is not None])
-    matrix: Any = known[name]
-    check_known("column", options.column, opened.obs.columns)
-    texts = [
-        str(text)
-        for text in (opened.obs_names if options.column is None else opened.obs[options.column])
-    ]
-
-    def rows(start: int, end: int) -> NDArray[Any]:
-        part = matrix[start:end]
-        return np.asarray(part.toarray() if hasattr(part, "toarray") else part)
-
-    dtype = np.dtype(matrix.dtype)
-    return file_of_rows(
-        str(path), "anndata", matrix.shape, dtype, rows, lambda: iter(texts), hashed=(path,)
-    )
-
-
-def _package(module: str, missing: str) -> Any:
-    """Import a module of a package that embstore does not require; raise UsageError if it is not
-    installed.
-    """
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise UsageError(missing) from error

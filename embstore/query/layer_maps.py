@@ -120,11 +120,6 @@ def map_spaces(
     )
 
 
-def are_stored(catalog: Catalog, request: MapRequest) -> bool:
-    """Return whether the maps of all layers of a request are stored and current."""
-    return all(_stored(catalog, request, layer) is not None for layer in request.layers)
-
-
 def map_points(
     catalog: Catalog, space: str, layer: str, layers: str, method: str, selection: Selection
 ) -> tuple[Ids, Positions]:

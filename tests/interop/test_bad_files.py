@@ -261,7 +261,12 @@ def test_a_wrong_option_is_refused(store, tmp_path, call, message):
 
 def test_a_folder_and_an_unknown_type_are_refused(store, tmp_path):
     (tmp_path / "a.xyz").write_text("a")
-    for path, message in ((".", "has no file of vectors"), ("a.xyz", "unknown file type '.xyz'")):
+    (tmp_path / "a.kv").write_text("a")
+    for path, message in (
+        (".", "has no file of vectors"),
+        ("a.xyz", "unknown file type '.xyz'"),
+        ("a.kv", "save_word2vec_format"),
+    ):
         with pytest.raises(EmbstoreError, match=message):
             store.import_vectors(tmp_path / path, "mine")
 

@@ -43,9 +43,7 @@ def read(dest: Path, name: str) -> pd.DataFrame:
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["parquet", "parquet-wide", "csv", "arrow", "datasets", "embedding-atlas"]
-)
+@pytest.mark.parametrize("name", ["parquet", "csv", "arrow", "datasets"])
 def test_exports_carry_columns(made, tmp_path, name):
     dest = tmp_path / "out"
     made.store.export(dest, made.space, format=name, layers="0,1", keep=[*KINDS, "zipf_frequency"])
@@ -80,7 +78,7 @@ def test_columns_that_cannot_be_exported(made, tmp_path):
         store.export(tmp_path / "out", made.space, format="npy", keep="freq")
     with pytest.raises(UnknownNameError, match=r"unknown column 'frek'\. Did you mean 'freq'"):
         store.export(tmp_path / "out.csv", made.space, keep="frek")
-    write_columns(made, {"layer_0": [1]})
-    with pytest.raises(UsageError, match="'layer_0' has the name of a column of this format"):
-        made.store.export(tmp_path / "out.csv", made.space, keep="layer_0")
+    write_columns(made, {"vector": [1]})
+    with pytest.raises(UsageError, match="'vector' has the name of a column of this format"):
+        made.store.export(tmp_path / "out.csv", made.space, keep="vector")
     assert not [*tmp_path.glob("out*")]

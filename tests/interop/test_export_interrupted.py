@@ -42,7 +42,7 @@ def test_an_export_that_is_killed_is_not_to_be_seen(name, tmp_path):
         assert not list(dest.parent.glob(".*.tmp")), "what was left is gone"
 
 
-@pytest.mark.parametrize("name", ["npy", "datasets", "projector"])
+@pytest.mark.parametrize("name", ["npy", "datasets"])
 def test_an_exported_folder_is_flushed_before_its_name(name, tmp_path, monkeypatch):
     """After a loss of power a folder has all its files, or is not there."""
     root = synthetic_store(tmp_path / "store", n=30, index=False).root

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from exchanged import assert_same_layer
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
@@ -68,7 +67,7 @@ def test_datasets_loads_its_export_and_what_it_saves_is_read(made, store, tmp_pa
     rows = datasets.load_dataset(
         str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache")
     )
-    assert dict(zip(rows["text"], rows["layer_1"], strict=True)) == _expected(made, 1)
+    assert {row["text"]: row["vector"] for row in rows if row["layer"] == 1} == _expected(made, 1)
     assert re.search(r"Vectors of toy.word.last\n", (tmp_path / "out" / "README.md").read_text())
     store.import_vectors(tmp_path / "out", "back")
     assert store.catalog.cards["back"].layers == made.card.layers
@@ -88,57 +87,15 @@ def test_datasets_loads_its_export_and_what_it_saves_is_read(made, store, tmp_pa
 def test_gensim_loads_its_export_and_what_it_saves_is_read(made, store, tmp_path, binary):
     models = pytest.importorskip("gensim.models")
 
-    file = tmp_path / ("a.bin" if binary else "a.vec")
-    made.store.export(file, made.space, layers=1)
-    loaded = models.KeyedVectors.load_word2vec_format(str(file), binary=binary)
-    assert {key: loaded[key].tolist() for key in loaded.index_to_key} == _expected(made, 1)
-    again = tmp_path / file.name.replace("a", "b")
+    made.store.export(tmp_path / "a.vec", made.space, layers=1)
+    loaded = models.KeyedVectors.load_word2vec_format(str(tmp_path / "a.vec"))
+    expected = _expected(made, 1)
+    assert {key: loaded[key].tolist() for key in loaded.index_to_key} == expected
+    again = tmp_path / ("b.bin" if binary else "b.vec")
     loaded.save_word2vec_format(str(again), binary=binary)
     store.import_vectors(again, "again")
-    store.import_vectors(file, "same")
     _, texts, vectors = store.vectors("again", 0)
-    expected = _expected(made, 1)
-    assert np.allclose(vectors, [expected[text] for text in texts], atol=1e-6)
-    if binary:
-        assert_same_layer(
-            store, "same", "1", "again", "0"
-        )  # the card beside the file names its layer
-
-
-def test_gensims_own_format_needs_consent(store, tmp_path):
-    models = pytest.importorskip("gensim.models")
-
-    keyed = models.KeyedVectors(3)
-    keyed.add_vectors(WORDS, np.arange(15, dtype=np.float32).reshape(5, 3))
-    keyed.save(str(tmp_path / "a.kv"), separately=["vectors"])
-    with pytest.raises(EmbstoreError, match="is a pickle, as gensim saves vectors"):
-        store.import_vectors(tmp_path / "a.kv", "mine")
-    store.import_vectors(tmp_path / "a.kv", "mine", allow_pickle=True)
-    _, texts, vectors = store.vectors("mine", 0)
-    assert {text: vector.tolist() for text, vector in zip(texts, vectors, strict=True)} == {
-        word: keyed[word].tolist() for word in WORDS
-    }
-    assert len(store.catalog.cards["mine"].imported["files"]) == 2
-
-
-@pytest.mark.filterwarnings(
-    "ignore:The 'future.infer_string' option is deprecated"
-)  # of anndata's, not of ours
-@pytest.mark.parametrize("sparse", [False, True])
-def test_anndata_is_read(store, tmp_path, sparse):
-    anndata = pytest.importorskip("anndata")
-    from scipy.sparse import csr_matrix
-
-    values = np.arange(15, dtype=np.float32).reshape(5, 3)
-    data = anndata.AnnData(csr_matrix(values) if sparse else values)
-    data.obs_names = WORDS
-    data.obsm["pca"] = values[:, :2] * 2
-    data.write_h5ad(tmp_path / "a.h5ad")
-    store.import_vectors(tmp_path / "a.h5ad", "x")
-    store.import_vectors(tmp_path / "a.h5ad", "pca", vector_column="pca")
-    for space, expected in (("x", values), ("pca", values[:, :2] * 2)):
-        _, texts, vectors = store.vectors(space, 0)
-        assert (vectors == expected[[WORDS.index(text) for text in texts]]).all()
+    assert np.allclose(vectors, [expected[text] for text in texts], atol=0 if binary else 1e-6)
 
 
 def test_pandas_polars_and_duckdb_read_the_tables(made, tmp_path):
@@ -148,7 +105,6 @@ def test_pandas_polars_and_duckdb_read_the_tables(made, tmp_path):
 
     for name in ("a.parquet", "a.arrow", "a.csv"):
         made.store.export(tmp_path / name, made.space)
-    made.store.export(tmp_path / "wide.parquet", made.space, format="parquet-wide")
     expected = _expected(made, 2)
     frame = pd.read_parquet(tmp_path / "a.parquet")
     chosen = frame[frame["layer"] == 2]
@@ -158,7 +114,9 @@ def test_pandas_polars_and_duckdb_read_the_tables(made, tmp_path):
     assert len(frame) == len(made.card.layers) * 30
     arrow = pl.read_ipc(tmp_path / "a.arrow").filter(pl.col("layer") == 2)
     assert dict(zip(arrow["text"], arrow["vector"].to_list(), strict=True)) == expected
-    rows = duckdb.sql(f"SELECT text, layer_2 FROM '{tmp_path / 'wide.parquet'}'").fetchall()
+    rows = duckdb.sql(
+        f"SELECT text, vector FROM '{tmp_path / 'a.parquet'}' WHERE layer = 2"
+    ).fetchall()
     assert {text: list(vector) for text, vector in rows} == expected
     table = pd.read_csv(
         tmp_path / "a.csv", dtype={f"v{n}": np.float32 for n in range(made.card.dim)}
@@ -166,96 +124,3 @@ def test_pandas_polars_and_duckdb_read_the_tables(made, tmp_path):
     chosen = table[table["layer"] == "2"]
     numbers = chosen[[f"v{n}" for n in range(made.card.dim)]].to_numpy()
     assert dict(zip(chosen["text"], numbers.tolist(), strict=True)) == expected
-
-
-def test_the_projector_gets_a_table_for_each_layer(made, tmp_path):
-    made.store.export(tmp_path / "out", made.space, format="projector")
-    texts = (tmp_path / "out" / "metadata.tsv").read_text().splitlines()
-    for layer in made.card.layers:
-        vectors = np.loadtxt(
-            tmp_path / "out" / f"layer_{layer.name}.tsv", delimiter="\t", dtype=np.float32
-        )
-        assert dict(zip(texts, vectors.tolist(), strict=True)) == _expected(made, layer.id)
-    config = (tmp_path / "out" / "projector_config.pbtxt").read_text()
-    assert re.findall(r'tensor_path: "(.+)"', config) == [
-        f"layer_{layer.name}.tsv" for layer in made.card.layers
-    ]
-    assert config.count("{") == config.count("}") == len(made.card.layers)
-
-
-CHART = {
-    "type": "object",
-    "required": ["type", "data"],
-    "additionalProperties": False,
-    "properties": {
-        "type": {"const": "embedding"},
-        "title": {"type": "string"},
-        "data": {
-            "type": "object",
-            "required": ["x", "y"],
-            "additionalProperties": False,
-            "properties": {name: {"type": "string"} for name in ("x", "y", "text", "neighbors")},
-        },
-    },
-}
-"""What embedding-atlas 0.26 accepts as a chart of the type embedding, as far as an export writes
-it.
-"""
-
-
-def test_embedding_atlas_gets_maps_neighbours_and_a_state(tmp_path):
-    import pandas as pd
-    from jsonschema import validate
-
-    made = synthetic_store(tmp_path / "store", n=30, n_blocks=1, top_form=None, index=False)
-    report = made.store.export(tmp_path / "out", made.space, format="embedding-atlas")
-    assert (
-        "--x x_0 --y y_0 --neighbors neighbors_0 --text text --state state.json" in report.notes[-1]
-    )
-    state = json.loads((tmp_path / "out" / "state.json").read_text())
-    frame = pd.read_parquet(tmp_path / "out" / "data.parquet")
-    assert state["layouts"][state["currentLayout"]]["chartIds"] == [*state["charts"]]
-    items = state["charts"].pop("items")
-    assert (items["type"], {*items["columns"]} <= {*frame.columns}) == ("instances", True)
-    for chart in state["charts"].values():
-        validate(chart, CHART)
-        assert {*chart["data"].values()} <= {*frame.columns}
-    placements = state["layouts"][state["currentLayout"]]["grids"]["24x18"]["placements"]
-    cells = [
-        (x, y)
-        for place in placements.values()
-        for x in range(place["x"], place["x"] + place["width"])
-        for y in range(place["y"], place["y"] + place["height"])
-    ]
-    assert {*placements} == {*state["charts"], "items"}
-    assert len(cells) == len({*cells}) == 24 * 18
-    assert frame["item_id"].map(type).eq(str).all()  # the page cannot show integers above 2**53
-    frame["item_id"] = frame["item_id"].astype("int64")
-    for layer in (0, 1):
-        ids, positions = made.store.map_points(made.space, layer)
-        expected = dict(zip(ids.tolist(), positions.tolist(), strict=True))
-        assert (
-            dict(
-                zip(
-                    frame["item_id"],
-                    frame[[f"x_{layer}", f"y_{layer}"]].to_numpy().tolist(),
-                    strict=True,
-                )
-            )
-            == expected
-        )
-        vectors = dict(zip(made.ids.tolist(), made.layer(layer).astype(np.float64), strict=True))
-        units = np.array(
-            [vectors[item] / np.linalg.norm(vectors[item]) for item in frame["item_id"]]
-        )
-        distances = 1 - units @ units.T
-        np.fill_diagonal(distances, np.inf)
-        for row, found in enumerate(frame[f"neighbors_{layer}"]):
-            assert row not in found["ids"]
-            np.testing.assert_allclose(found["distances"], np.sort(distances[row])[:15], atol=1e-6)
-            np.testing.assert_allclose(distances[row][found["ids"]], found["distances"], atol=1e-6)
-    with pytest.raises(EmbstoreError, match="leave transforms= out"):
-        made.store.export(tmp_path / "b", made.space, format="embedding-atlas", transforms="center")
-    made.store.map(method="tsne")
-    again = made.store.export(tmp_path / "c", made.space, format="embedding-atlas")
-    assert "method tsne" in again.notes[-1]
