@@ -264,24 +264,19 @@ def cite(
     names: Annotated[
         list[str] | None, argument("ENTRY", "embstore, metrics, datasets, spaces or checkpoints.")
     ] = None,
-    result: Annotated[
-        Path | None,
-        option("--from FILE", "Cite what a result uses: a file that --format json wrote."),
-    ] = None,
     store: _options.StoreDir = None,
     output: Annotated[
         Path | None, option("--output -o FILE", "Write the BibTeX there, as in references.bib.")
     ] = None,
 ) -> None:
-    """Write BibTeX of embstore, and of the metrics, datasets and checkpoints that a store, or a
-    result, uses.
+    """Write BibTeX of embstore, and of the metrics, datasets and checkpoints that a store uses.
 
     Without a name, that is what the store uses: its checkpoints, its datasets, and the metrics of
     its stored answers. What has no known reference is named on standard error.
 
     embstore cite cka stsb > references.bib
     """
-    found = open_store(store).cite(names or (), result=result)
+    found = open_store(store).cite(names or ())
     for note in found.notes:
         say(note)
     write(str(found), output)

@@ -1,17 +1,15 @@
 """Collect the references of embstore, metrics, datasets and checkpoints as BibTeX."""
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import metadata, resources
-from pathlib import Path
 from typing import Any
 
-from embstore.base import __version__, disk
-from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base import __version__
+from embstore.base.errors import UnknownNameError
 from embstore.base.messages import printable
 from embstore.encode.checkpoint_files import SHORT_NAMES
 from embstore.metrics import METRICS, Metric, all_metrics
@@ -43,8 +41,8 @@ CHECKPOINTS = {
 }
 # Commands and methods beside the metrics → the keys of their publications.
 COMMANDS = {"drift": ("gonen2020", "hamilton2016"), "tsne": ("vandermaaten2008", "policar2024")}
-# Columns of results → the keys of the publications of a test.
-TESTS = {"p_holm": ("holm1979",), "calibrated": ("groger2026",)}
+# Columns of results beside those of a metric → the keys of their publications.
+COLUMNS = {"p_holm": ("holm1979",), "calibrated": ("groger2026",), "turnover": COMMANDS["drift"]}
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _IN_TEX = _SPECIAL | {char: f"\\{char}" for char in "{}#$%&_"}
 _IN_URL = {char: f"%{ord(char):02X}" for char in "{}\\"}
@@ -81,25 +79,6 @@ def cite(
     entries = [entry for part, _ in references for entry in part]
     notes = [note for _, part in references for note in part]
     return Bibliography(tuple(dict.fromkeys(entries)), tuple(dict.fromkeys(notes)))
-
-
-def read_result(path: Path) -> list[Mapping[str, Any]]:
-    """Read the rows of a result written with ``--format json`` or ``jsonl``."""
-    try:
-        text = disk.read_foreign(path).decode()
-        rows = (
-            json.loads(text)
-            if text.lstrip().startswith("[")
-            else [json.loads(line) for line in text.splitlines()]
-        )
-    except (ValueError, RecursionError):
-        rows = None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and row for row in rows):
-        raise UsageError(
-            f"{path} is not a result: write it with embstore query METRIC --format json --output"
-            " FILE."
-        )
-    return rows
 
 
 @cache
@@ -181,16 +160,15 @@ def _cite_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> It
     """Yield the references of a result: its metric, found by its columns, and the spaces and
     datasets in its rows.
     """
-    columns = {column for row in rows for column in row}
-    commands, metrics = _matching_commands(columns, rows), _matching_metrics(columns)
-    if commands is None:
-        yield from map(_cite_metric, metrics)
-    yield from map(_cite_command, commands or ())
-    if not metrics and commands is None:
+    values = {column for row in rows for column in row if row[column] is not None}
+    keys = [key for column in COLUMNS if column in values for key in COLUMNS[column]]
+    if any(row.get("method") == "tsne" for row in rows):
+        keys += COMMANDS["tsne"]
+    metrics = _matching_metrics({column for row in rows for column in row})
+    yield from map(_cite_metric, metrics)
+    yield [publications()[key] for key in keys], []
+    if not metrics and not keys:
         yield [], ["no metric has the columns of the result: name it, as in: embstore cite cka"]
-    for column, keys in TESTS.items():
-        if any(row.get(column) is not None for row in rows):
-            yield [publications()[key] for key in keys], []
     cards = {} if catalog is None else catalog.cards
     for row in rows:
         for space in (row.get("space"), row.get("space_2")):
@@ -205,17 +183,6 @@ def _cite_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> It
             for column in ("dataset", "lexicon")
             if isinstance(row.get(column), str)
         )
-
-
-def _matching_commands(columns: set[str], rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
-    """Return the members of :data:`COMMANDS` that a result is of; None if it is not of such a
-    command.
-    """
-    if {"turnover", "lost", "gained"} <= columns:
-        return ["drift"]
-    if {"method", "kept", "n_kept"} <= columns:
-        return ["tsne"] if any(row["method"] == "tsne" for row in rows) else []
-    return None
 
 
 def _cite_command(name: str) -> _References:

@@ -5,7 +5,6 @@ report.
 import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -263,19 +262,16 @@ class FeatureMethods(BuildMethods, LookupMethods):
             return reproduce(self._pinned(), recipe, options)
 
     def cite(
-        self,
-        names: Names = (),
-        *,
-        result: str | os.PathLike[str] | Table | Sequence[Mapping[str, Any]] | None = None,
+        self, names: Names = (), *, result: Table | Sequence[Mapping[str, Any]] | None = None
     ) -> "Bibliography":
         """Return the references of embstore and of the metrics, datasets and checkpoints in use, as
         BibTeX.
 
         Args:
             names: ``embstore``, metrics, datasets, spaces or checkpoints.
-            result: Result whose metrics, datasets and checkpoints are cited: a table, its rows, or
-                a file written by ``--format json``. Without names and result, those of the store
-                are cited: its checkpoints, its datasets and the metrics of its stored answers.
+            result: Result whose metrics, datasets and checkpoints are cited: a table, or its rows.
+                Without names and result, those of the store are cited: its checkpoints, its
+                datasets and the metrics of its stored answers.
 
         Returns:
             ``str`` of it is BibTeX; ``notes`` name what has no known reference.
@@ -283,10 +279,10 @@ class FeatureMethods(BuildMethods, LookupMethods):
         Raises:
             UnknownNameError: A name is not known; lists the nearest.
         """
-        from embstore.query.cite import cite, read_result
+        from embstore.query.cite import cite
 
-        rows = read_result(Path(result)) if isinstance(result, str | os.PathLike) else result
-        return cite(self._catalog_if_any, as_names(names), None if rows is None else list(rows))
+        rows = None if result is None else [*result]
+        return cite(self._catalog_if_any, as_names(names), rows)
 
     def _catalog_if_any(self) -> Catalog | None:
         """Return the catalog; None if no store was named and there is none at the default place."""

@@ -265,7 +265,6 @@ def test_too_little_memory_is_a_line(refused, made, monkeypatch):
         ["import", "vectors.npy", "--name", "x", "--texts", "given.txt"],
         ["reproduce", "given.toml"],
         ["reproduce", "wolfe2022", "--sentences", "given.txt"],
-        ["cite", "--from", "given.json"],
         ["plot", "--from", "given.json", "-o", "x.svg"],
         ["sql", "--file", "given.sql"],
         ["query", "norms", "--words", "given.txt"],

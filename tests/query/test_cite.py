@@ -1,6 +1,5 @@
 """References as BibTeX: of embstore, metrics, datasets and checkpoints, parsed by bibtexparser."""
 
-import json
 import re
 import tomllib
 from dataclasses import replace
@@ -14,10 +13,10 @@ from synthetic import synthetic_card, synthetic_store
 
 import embstore
 from embstore import Store
-from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError
 from embstore.metrics import METRICS
 from embstore.query import cite as citing
-from embstore.query.cite import CHECKPOINTS, COMMANDS, TESTS, publications
+from embstore.query.cite import CHECKPOINTS, COLUMNS, COMMANDS, publications
 from embstore.sources.datasets import DATASETS
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +53,7 @@ def test_every_publication_is_used_and_every_reference_is_there():
     used = {key for metric in METRICS.values() for key in metric.references}
     used |= {key for spec in DATASETS.values() for key in spec.references}
     used |= {
-        key for known in (CHECKPOINTS, COMMANDS, TESTS) for keys in known.values() for key in keys
+        key for known in (CHECKPOINTS, COMMANDS, COLUMNS) for keys in known.values() for key in keys
     }
     assert used == set(publications())
 
@@ -119,19 +118,22 @@ def test_names_of_every_kind(store, tmp_path):
         store.cite("isoscor")
 
 
-def test_a_result_is_cited_from_a_table_and_from_a_file(store, tmp_path):
-    result = store.query("uniformity")
-    expected = ["embstore", "wang2020", "checkpoint-toy-checkpoint"]
-    assert list(parsed(store.cite(result=result))) == expected
-    for name, text in (
-        ("r.json", json.dumps(result.to_pylist())),
-        ("r.jsonl", "".join(json.dumps(row) + "\n" for row in result.to_pylist())),
-    ):
-        (tmp_path / name).write_text(text)
-        assert list(parsed(store.cite(result=tmp_path / name))) == expected
-    (tmp_path / "r.csv").write_text("space,layer\n")
-    with pytest.raises(UsageError, match=r"r.csv is not a result: write it with"):
-        store.cite(result=tmp_path / "r.csv")
+@pytest.mark.parametrize(
+    ("call", "keys"),
+    [
+        (lambda store: store.query("uniformity"), ["wang2020"]),
+        (lambda store: store.query("norms", layers=0), []),
+        (lambda store: store.map(layers=0, method="pca"), []),
+        (lambda store: store.drift("text1", layers="0,1", k=3), ["gonen2020", "hamilton2016"]),
+    ],
+)
+def test_a_result_is_cited_by_its_columns_and_spaces(store, call, keys):
+    found = parsed(store.cite(result=call(store)))
+    assert found.keys() - METRICS["norms"].references == {
+        "embstore",
+        *keys,
+        "checkpoint-toy-checkpoint",
+    }
 
 
 def test_the_tests_of_a_result_are_cited(make_store):
