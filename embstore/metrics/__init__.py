@@ -1,7 +1,6 @@
 """Metrics: functions from arrays to numbers, in a table by name.
 
-Each is declared at the end of the file of its family, which is loaded when one of its metrics is
-used.
+Each is a function that :func:`metric` decorates, in the file of its family.
 
 geometry, isotropy, neighbourhood             of one layer
 judgements, association, ceat, axis           compared with human judgements
@@ -25,47 +24,30 @@ from embstore.metrics.declaration import (
     Value,
     rows_of,
 )
+from embstore.metrics.decorator import metric
+from embstore.metrics.inputs import Option
 
 if TYPE_CHECKING:
     METRICS: dict[str, Metric]
 
 __all__ = [
-    "METRICS", "Column", "LayerData", "Metric", "NotComputable", "Parameter", "Value",
-    "all_metrics", "as_metric",
-    "get_metric", "rows_of",
+    "METRICS", "Column", "LayerData", "Metric", "NotComputable", "Option", "Parameter", "Value",
+    "all_metrics", "as_metric", "get_metric", "metric", "rows_of",
 ]  # fmt: skip
 
-# Files, and names of metrics that they declare, in the order in which the metrics are listed.
+# Files with metrics, in the order in which these are listed.
 _FAMILIES = (
-    ("geometry", ("anisotropy", "rogue-dims", "norms")),
-    ("isotropy", ("isoscore", "partition", "effective-rank", "participation-ratio", "spectrum")),
-    ("neighbourhood", ("intrinsic-dimension", "hubness")),
-    ("geometry", ("uniformity", "alignment")),
-    ("judgements", ("similarity", "analogies")),
-    ("correlate", ("correlate",)),
-    ("association", ("valnorm", "weat", "sc-weat")),
-    ("ceat", ("ceat",)),
-    ("axis", ("axis",)),
-    ("labels", ("knn", "clusters", "probe")),
-    ("contextuality", ("self-similarity", "intra-sentence", "mev")),
-    ("change", ("change",)),
-    ("comparison", ("cka", "rsa", "overlap")),
-    ("arrangement", ("procrustes",)),
-    ("predictivity", ("predictivity",)),
-    ("arrangement", ("cknna", "imbalance")),
-)
-_FAMILY_OF = {name: family for family, names in _FAMILIES for name in names}
-
-
-@cache
-def _load(family: str) -> dict[str, Metric]:
-    """Return the metrics that a file declares, by name."""
-    return {metric.name: metric for metric in import_module(f"embstore.metrics.{family}").METRICS}
+    "geometry", "isotropy", "neighbourhood", "judgements", "correlate", "association", "ceat",
+    "axis", "labels", "contextuality", "change", "comparison", "arrangement", "predictivity",
+)  # fmt: skip
 
 
 @cache
 def _load_all() -> dict[str, Metric]:
-    return {name: _load(family)[name] for name, family in _FAMILY_OF.items()}
+    """Return all built-in metrics by name, file by file."""
+    modules = [import_module(f"{__name__}.{family}") for family in _FAMILIES]
+    declared = [value for module in modules for value in vars(module).values()]
+    return {value.name: value for value in declared if isinstance(value, Metric)}
 
 
 def __getattr__(name: str) -> Any:
@@ -81,10 +63,6 @@ def get_metric(name: str) -> Metric:
         UnknownNameError: There is no such metric; the message lists the nearest names.
         PluginError: An installed package declares the metric, but it cannot be used.
     """
-    if (
-        name in _FAMILY_OF and not _load_all.cache_info().currsize
-    ):  # else METRICS may hold another in its place
-        return _load(_FAMILY_OF[name])[name]
     metrics = _load_all()
     if name in metrics:
         return metrics[name]
@@ -109,10 +87,10 @@ def as_metric(metric: str | Metric) -> Metric:
     """
     if isinstance(metric, str):
         return get_metric(metric)
-    if isinstance(metric, Metric):
-        is_known = metric.name in (_load_all() if _load_all.cache_info().currsize else _FAMILY_OF)
-        if metric.package == CALLER or (is_known and get_metric(metric.name) is metric):
-            return metric
+    if isinstance(metric, Metric) and (
+        metric.package == CALLER or _load_all().get(metric.name) is metric
+    ):
+        return metric
     from embstore.metrics.plugins import guard_own
 
     return guard_own(metric, _load_all())

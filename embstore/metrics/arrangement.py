@@ -3,22 +3,15 @@
 from collections.abc import Mapping, Sequence
 from itertools import product
 from math import acos, asin, pi, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
 from embstore.base.arrays import Float64Array, Positions, rounding_error_bound, slices
-from embstore.metrics.comparison import AGAINST, WITHIN_ROUNDING, hsic1, hsic1_gram, normalise_rows
-from embstore.metrics.declaration import (
-    N_ZERO,
-    Column,
-    Ids,
-    LayerData,
-    Metric,
-    Parameter,
-    Result,
-    Similarity,
-)
+from embstore.metrics.comparison import WITHIN_ROUNDING, hsic1, hsic1_gram, normalise_rows
+from embstore.metrics.declaration import Column, Ids, LayerData, Result, Similarity
+from embstore.metrics.decorator import metric
+from embstore.metrics.inputs import N_ZERO, Option
 from embstore.metrics.numerics.layer_pairs import (
     Grid,
     LayerSums,
@@ -31,7 +24,6 @@ from embstore.metrics.numerics.layer_pairs import (
     reduce_pairs,
     with_self_pairs,
 )
-from embstore.metrics.significance import PERMUTATIONS
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -43,25 +35,47 @@ _ROWS = 4096
 _VECTOR_BYTES = 1 << 29
 
 
+@metric(
+    columns=(
+        Column(
+            "procrustes",
+            "number",
+            "angle after the best rotation",
+            minimum=0,
+            maximum=pi / 2,
+            unit="radians",
+            label="angle",
+            is_distance=True,
+        ),
+        Column(
+            "similarity",
+            "number",
+            "its cosine",
+            minimum=0,
+            maximum=1,
+            shown=False,
+            label="cosine of the angle",
+        ),
+    ),
+    formula="θ = arccos(‖XᵀY‖₊ / (‖X‖ ‖Y‖)), X and Y centred",
+    citation="Williams, Kunz, Kornblith & Linderman (2021), NeurIPS",
+    references=("williams2021",),
+    needs="layers",
+    label="Procrustes distance",
+    similarity=Similarity("similarity"),
+    version=2,
+)
 def procrustes(
     left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids
 ) -> list[Result]:
-    """Compute the angular Procrustes distance of each pair of layers (Williams et al. 2021, section
-    2).
+    """Angle between two layers after the best rotation: 0 for layers that are alike.
 
-    θ = arccos(‖XᵀY‖₊ / (‖X‖ ‖Y‖)) of the centred vectors, where ‖·‖₊ is the nuclear norm, the sum
-    of the singular values, and ‖·‖ the Frobenius norm: the angle after the best rotation or
-    reflection. It is a metric. Layers of different dimensions are compared as if the smaller one
-    were filled up with zeros.
-
-    Args:
-        left: Layers, each with all the items.
-        right: Layers to compare with; None compares ``left`` with each other.
-        ids: Item ids, ascending.
-
-    Returns:
-        A row for each layer of ``left`` with each of ``right``: ``procrustes``, θ in radians, in
-        [0, π/2]; ``similarity``, cos θ, in [0, 1]; ``n``; ``reason``.
+    Exact, in float64: the nuclear norm from the singular values of the product of two layers, of
+    one pass over the vectors; angles near 0 from the residual, since arccos would lose their
+    digits. A metric: it obeys the triangle inequality. Centred, so that shifting a layer changes
+    nothing, nor does rotating it or scaling it as a whole. Its value by chance has no closed form,
+    and falls where the dimensions are many for the items: of independent Gaussian vectors with n =
+    100 and 768 dimensions it is about .26, as if they were alike.
     """
     grid, n = Grid.of(left, right), len(ids)
     cosines = _cosines(grid, ids) if n >= 2 else {}
@@ -159,26 +173,34 @@ def _small_angle(first: LayerData, second: LayerData, ids: Ids) -> float:
 _MIN_ITEMS = 4
 
 
+@metric(
+    columns=(Column("cknna", "number", "1: alike, near 0: by chance", label="CKNNA"), N_ZERO),
+    formula=(
+        "HSIC(K∘M, L∘M) / √(HSIC(K∘M_K, K∘M_K) HSIC(L∘M_L, L∘M_L)), M = M_K∘M_L the neighbours"
+        " in both"
+    ),
+    citation="Huh, Cheung, Wang & Isola (2024), ICML; HSIC_1 of Song et al. (2012), JMLR",
+    references=("huh2024", "song2012"),
+    needs="layers",
+    label="CKNNA",
+    similarity=Similarity("cknna", needs_direction=lambda _: True),
+    version=2,
+)
 def cknna(
-    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 10
+    left: Sequence[LayerData],
+    right: Sequence[LayerData] | None,
+    ids: Ids,
+    *,
+    k: Annotated[int, Option("Number of nearest neighbours.", low=2)] = 10,
 ) -> list[Result]:
-    """Compute centred kernel nearest-neighbour alignment of each pair of layers (Huh et al. 2024,
-    appendix A).
+    """How alike two layers arrange items that are near each other: CKA over mutual neighbours.
 
-    HSIC_1 (Song et al. 2012, eq. 5) of the cosines of each item with those neighbours that are
-    among its k nearest in both layers, over the root of those of each layer with itself, of its own
-    k nearest. k = n − 1 gives unbiased CKA of unit vectors.
-
-    Args:
-        left: Layers, each with all the items.
-        right: Layers to compare with; None compares ``left`` with each other.
-        ids: Item ids, ascending.
-        k: Number of neighbours, 2 or more.
-
-    Returns:
-        A row for each layer of ``left`` with each of ``right``: ``cknna``, 1 for a layer with
-        itself, up to about k/(n − 1) by chance, and beyond these for small k; ``n``; ``n_zero``
-        items omitted because their vector is zero in one of the two; ``reason``.
+    The variant of the authors' code: unbiased HSIC_1, cosines of unit vectors, the neighbours by
+    cosine and exact, ties to the lower item id; but no value is clipped, and nothing is added to
+    the denominator (they add 10⁻⁶). The formula of Gröger et al. (2026), which centres the masked
+    matrices, is biased. By chance it is not 0 but up to about k/(n − 1), the share of neighbours in
+    common; for small k it may be above 1 or below 0. As theirs, it depends a little on which layer
+    comes first, since neighbours are directed. It needs the same transform in both layers.
     """
     grid = Grid.of(left, right)
     rows: dict[Pair, Result] = {}
@@ -254,33 +276,64 @@ def _hsic1(k: "csr_array", l_: "csr_array") -> float:
 _BLOCK_VALUES = 1 << 22
 
 
+@metric(
+    columns=(
+        Column(
+            "imbalance",
+            "number",
+            "from layer to layer_2: near 0 if the first says all of the second",
+            0,
+            2,
+            label="imbalance",
+            is_distance=True,
+        ),
+        Column(
+            "imbalance_back",
+            "number",
+            "from layer_2 to layer",
+            minimum=0,
+            maximum=2,
+            shown=False,
+            is_distance=True,
+        ),
+        Column("chance", "number", "of layers that have nothing in common", shown=False),
+        N_ZERO,
+    ),
+    formula="Δ(A → B) = 2/n · mean rank in B of the nearest neighbour in A",
+    citation="Glielmo, Zeni, Cheng, Csányi & Laio (2022), PNAS Nexus",
+    references=("glielmo2022",),
+    needs="layers",
+    label="Information imbalance",
+    similarity=Similarity(
+        "imbalance",
+        is_distance=True,
+        needs_direction=lambda given: given["distance"] == "cosine",
+        chance="chance",
+    ),
+    version=2,
+    drawn_values=("imbalance",),
+    sides=("from layer", "to layer"),
+)
 def imbalance(
     left: Sequence[LayerData],
     right: Sequence[LayerData] | None,
     ids: Ids,
     *,
-    k: int = 1,
-    distance: str = "euclidean",
+    k: Annotated[int, Option("Number of nearest neighbours whose ranks are averaged.", low=1)] = 1,
+    distance: Annotated[
+        Literal["euclidean", "cosine"], Option("euclidean, or cosine.")
+    ] = "euclidean",
 ) -> list[Result]:
-    """Compute the information imbalance of each pair of layers, in both directions (Glielmo et al.
-    2022, eq. 4).
+    """Whether what is near in one layer is near in another: information imbalance.
 
-    Δ(A → B) = 2/n · the mean rank in B, from 1, of each item's nearest neighbour in A: (k + 1)/n if
-    B has the same neighbours, 1 by chance. One direction small and the other large: the first layer
-    contains the second.
-
-    Args:
-        left: Layers, each with all the items.
-        right: Layers to compare with; None compares ``left`` with each other.
-        ids: Item ids, ascending.
-        k: Number of neighbours whose ranks are averaged.
-        distance: ``euclidean``, or ``cosine``, which omits items whose vector is zero in one of the
-            two layers.
-
-    Returns:
-        A row for each layer of ``left`` with each of ``right``: ``imbalance``, Δ(left → right), and
-        ``imbalance_back``, Δ(right → left), in (0, 2); ``chance``, 1; ``n``; ``n_zero``;
-        ``reason``.
+    Exact: all neighbours and the full ranks of all items, where the authors' DADApy takes subsets
+    and draws the ranks beyond the nearest ones at random. Not symmetric: both small, the layers are
+    equivalent; one small, the one contains the other; both near 1, they have nothing in common. The
+    smallest value is (k + 1)/n. Distances are those of differences where products are too rounded
+    to order them, so that an item far away changes nothing of the others; what then differs by no
+    more than rounding errors, as duplicates do, is ordered by item id. Of k neighbours the mean of
+    their ranks is taken. calibrated of equal layers is (k + 1)/n or so below 1, since the smallest
+    value is not 0.
     """
     grid = Grid.of(left, right)
     by_items = grid.pairs_by_items(ids) if distance == "cosine" else [(ids, grid.pairs)]
@@ -395,143 +448,3 @@ def _n_before(
     gaps, tied_within = distances - distances[others == chosen], errors + errors[others == chosen]
     is_before = (gaps < -tied_within) | ((np.abs(gaps) <= tied_within) & (others < chosen))
     return int(np.count_nonzero(is_before))
-
-
-METRICS = (
-    Metric(
-        name="procrustes",
-        label="Procrustes distance",
-        help="Angle between two layers after the best rotation: 0 for layers that are alike.",
-        function=procrustes,
-        columns=(
-            Column(
-                "procrustes",
-                "number",
-                "angle after the best rotation",
-                minimum=0,
-                maximum=pi / 2,
-                unit="radians",
-                label="angle",
-                is_distance=True,
-            ),
-            Column(
-                "similarity",
-                "number",
-                "its cosine",
-                minimum=0,
-                maximum=1,
-                shown=False,
-                label="cosine of the angle",
-            ),
-        ),
-        parameters=(AGAINST, *PERMUTATIONS),
-        similarity=Similarity("similarity"),
-        formula="θ = arccos(‖XᵀY‖₊ / (‖X‖ ‖Y‖)), X and Y centred",
-        citation="Williams, Kunz, Kornblith & Linderman (2021), NeurIPS",
-        references=("williams2021",),
-        needs="layers",
-        version=2,
-        estimator=(
-            "Exact, in float64: the nuclear norm from the singular values of the product of two"
-            " layers, of one pass over the vectors; angles near 0 from the residual, since arccos"
-            " would lose their digits. A metric: it obeys the triangle inequality. Centred, so that"
-            " shifting a layer changes nothing, nor does rotating it or scaling it as a whole. Its"
-            " value by chance has no closed form, and falls where the dimensions are many for the"
-            " items: of independent Gaussian vectors with n = 100 and 768 dimensions it is about"
-            " .26, as if they were alike."
-        ),
-    ),
-    Metric(
-        name="cknna",
-        label="CKNNA",
-        help=(
-            "How alike two layers arrange items that are near each other: CKA over mutual"
-            " neighbours."
-        ),
-        function=cknna,
-        columns=(Column("cknna", "number", "1: alike, near 0: by chance", label="CKNNA"), N_ZERO),
-        parameters=(
-            Parameter("k", 10, "Number of nearest neighbours.", minimum=2),
-            AGAINST,
-            *PERMUTATIONS,
-        ),
-        similarity=Similarity("cknna", needs_direction=lambda _: True),
-        formula=(
-            "HSIC(K∘M, L∘M) / √(HSIC(K∘M_K, K∘M_K) HSIC(L∘M_L, L∘M_L)), M = M_K∘M_L the neighbours"
-            " in both"
-        ),
-        citation="Huh, Cheung, Wang & Isola (2024), ICML; HSIC_1 of Song et al. (2012), JMLR",
-        references=("huh2024", "song2012"),
-        needs="layers",
-        version=2,
-        estimator=(
-            "The variant of the authors' code: unbiased HSIC_1, cosines of unit vectors, the"
-            " neighbours by cosine and exact, ties to the lower item id; but no value is clipped,"
-            " and nothing is added to the denominator (they add 10⁻⁶). The formula of Gröger et al."
-            " (2026), which centres the masked matrices, is biased. By chance it is not 0 but up to"
-            " about k/(n − 1), the share of neighbours in common; for small k it may be above 1 or"
-            " below 0. As theirs, it depends a little on which layer comes first, since neighbours"
-            " are directed. It needs the same transform in both layers."
-        ),
-    ),
-    Metric(
-        name="imbalance",
-        label="Information imbalance",
-        help="Whether what is near in one layer is near in another: information imbalance.",
-        function=imbalance,
-        columns=(
-            Column(
-                "imbalance",
-                "number",
-                "from layer to layer_2: near 0 if the first says all of the second",
-                0,
-                2,
-                label="imbalance",
-                is_distance=True,
-            ),
-            Column(
-                "imbalance_back",
-                "number",
-                "from layer_2 to layer",
-                minimum=0,
-                maximum=2,
-                shown=False,
-                is_distance=True,
-            ),
-            Column("chance", "number", "of layers that have nothing in common", shown=False),
-            N_ZERO,
-        ),
-        parameters=(
-            Parameter("k", 1, "Number of nearest neighbours whose ranks are averaged.", minimum=1),
-            Parameter(
-                "distance", "euclidean", "euclidean, or cosine.", choices=("euclidean", "cosine")
-            ),
-            AGAINST,
-            *PERMUTATIONS,
-        ),
-        similarity=Similarity(
-            "imbalance",
-            is_distance=True,
-            needs_direction=lambda given: given["distance"] == "cosine",
-            chance="chance",
-        ),
-        formula="Δ(A → B) = 2/n · mean rank in B of the nearest neighbour in A",
-        citation="Glielmo, Zeni, Cheng, Csányi & Laio (2022), PNAS Nexus",
-        references=("glielmo2022",),
-        needs="layers",
-        version=2,
-        drawn_values=("imbalance",),
-        sides=("from layer", "to layer"),
-        estimator=(
-            "Exact: all neighbours and the full ranks of all items, where the authors' DADApy takes"
-            " subsets and draws the ranks beyond the nearest ones at random. Not symmetric: both"
-            " small, the layers are equivalent; one small, the one contains the other; both near 1,"
-            " they have nothing in common. The smallest value is (k + 1)/n. Distances are those of"
-            " differences where products are too rounded to order them, so that an item far away"
-            " changes nothing of the others; what then differs by no more than rounding errors, as"
-            " duplicates do, is ordered by item id. Of k neighbours the mean of their ranks is"
-            " taken. calibrated of equal layers is (k + 1)/n or so below 1, since the smallest"
-            " value is not 0."
-        ),
-    ),
-)

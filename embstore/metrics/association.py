@@ -4,7 +4,7 @@ of single words.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,47 +12,82 @@ from numpy.typing import NDArray
 from embstore.base.arrays import Float64Array, cosine_error
 from embstore.base.space import Unit
 from embstore.metrics.data import Lexicon, Words
-from embstore.metrics.declaration import (
-    Column,
-    LayerData,
-    Metric,
-    NotComputable,
-    Parameter,
-    Result,
-    Scored,
-    missing_words,
-    word_file,
-)
+from embstore.metrics.declaration import Column, LayerData, NotComputable, Parameter, Result, Scored
+from embstore.metrics.decorator import metric
+from embstore.metrics.inputs import AttributesA, AttributesB, MissingWords, Option
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import NORMAL_QUANTILE, pearson, permutation_test
-from embstore.metrics.significance import VERSUS
 
 MIN_INTERVAL_WORDS = 4
 
 
+@metric(
+    columns=(
+        Column(
+            "valnorm",
+            "number",
+            "Pearson's r of effect size and valence",
+            -1,
+            1,
+            interval=("low", "high"),
+            label="Pearson's r",
+        ),
+        Column("p_value", "number", "two-sided p-value of r", minimum=0, maximum=1),
+        Column("low", "number", "lower end of the 95 % interval of r", minimum=-1, maximum=1),
+        Column("high", "number", "upper end of the 95 % interval of r", minimum=-1, maximum=1),
+        Column("total", "integer", "words in the lexicon", minimum=0, shown=False),
+        Column("coverage", "number", "words used over words in the lexicon", minimum=0, maximum=1),
+        Column(
+            "n_excluded",
+            "integer",
+            "words with a vector that have no effect size: it is zero, or its cosines are all"
+            " equal",
+            minimum=0,
+            shown=False,
+        ),
+        Column("n_pleasant", "integer", "pleasant words used", minimum=0, shown=False),
+        Column("n_unpleasant", "integer", "unpleasant words used", minimum=0, shown=False),
+    ),
+    formula=(
+        "Pearson(es(w), valence(w)), es(w) = (mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈"
+        " A∪B} cos(w, x)"
+    ),
+    citation=(
+        "Toney-Wails & Caliskan (2021), EMNLP; Wolfe & Caliskan (2022), ACL; words:"
+        " Bellezza et al. (1986)"
+    ),
+    references=("toney2021", "wolfe2022", "bellezza1986"),
+    needs="lexicon",
+    units=(Unit.WORD, Unit.SENTENCE),
+    best="valnorm",
+    versus="units",
+    label="ValNorm",
+    version=2,
+)
 def valnorm(
-    data: LayerData, *, lexicon: Lexicon, pleasant: Words, unpleasant: Words, missing: str = "error"
+    data: LayerData,
+    *,
+    lexicon: Lexicon,
+    pleasant: Annotated[
+        Words, Option("Pleasant words, one a line or with commas; by default the paper's 25.")
+    ],
+    unpleasant: Annotated[
+        Words, Option("Unpleasant words, one a line or with commas; by default the paper's 25.")
+    ],
+    missing: MissingWords = "error",
 ) -> Result:
-    """Compute Pearson's r of the valence of words and their association with pleasant against
-    unpleasant words.
+    """Correlation of words' association with pleasantness and their valence.
 
-    ValNorm (Toney-Wails & Caliskan 2021) in the form of Wolfe & Caliskan (2022); the association is
-    the effect size d of Caliskan et al. (2017), after Cohen.
-
-    Args:
-        data: Vectors of a layer.
-        lexicon: Words and their valence.
-        pleasant: Attribute words A.
-        unpleasant: Attribute words B.
-        missing: ``error`` gives no value if an attribute word has no vector or a zero vector;
-            ``skip`` omits such words.
-
-    Returns:
-        ``valnorm`` in [-1, 1], with the two-sided ``p_value`` of Pearson's r and its 95 % interval
-        from ``low`` to ``high``; ``n`` words used of ``total``; ``coverage`` in [0, 1];
-        ``n_excluded`` stored words without an effect size; ``n_pleasant`` and ``n_unpleasant``
-        words used; ``reason``.
+    Exact over all words of the lexicon that have a vector; cosines in float64. std has ddof 0; ddof
+    1 would change every effect size by the same factor, and ValNorm not at all. Words of the
+    lexicon that are attribute words too are kept, with a cosine of 1 with themselves, as in the
+    paper. Words whose cosines with the attribute words are all equal (up to rounding) have no
+    effect size: they are left out and counted. The original cuts the longer list of attribute words
+    at random where one lacks words; here no word is cut. The interval is the 95 % one of r by
+    Fisher's z, tanh(artanh r ± 1.96 / √(n − 3)), which takes both for normal and words for
+    independent; it needs 4 words and |r| < 1. In a space of sentences the texts of the lexicon and
+    the attribute words are those that were embedded as sentences.
     """
     total = len(lexicon.value)
     columns = (
@@ -120,40 +155,89 @@ def pearson_p_value(r: float, n: int) -> float:
     return float(2 * betainc(n / 2 - 1, n / 2 - 1, (1 - abs(r)) / 2))
 
 
+_TEST_COLUMNS = (
+    Column("p_value", "number", "one-sided p-value of the permutation test", minimum=0, maximum=1),
+    Column("n_permutations", "integer", "splits used for the p-value", minimum=1, shown=False),
+    Column("exact", "boolean", "whether these are all splits", shown=False),
+)
+
+_Permutations = Annotated[
+    int,
+    Option(
+        "Splits that are drawn where all are more than 100,000 (0: no p-value).",
+        low=0,
+        counts_draws=True,
+    ),
+]
+_P_VALUE = (
+    "The p-value is exact, the share of all splits of the words into sets of these sizes whose"
+    " statistic is as large or larger, where these are at most 100,000 or no more than"
+    " ⦃permutations⦄. Else that many (m) are drawn at random (⦃seed⦄), and of h that are as large"
+    " or larger p = (h + 1)/(m + 1). Both count the observed split, so that p is never 0; the paper"
+    " counts only larger ones. Statistics that differ by no more than their rounding errors are"
+    " equal. No normal distribution is fitted, as the authors' code does."
+)
+
+
+def _describe_splits(row: Mapping[str, Any]) -> str:
+    return (
+        f"one-sided p-values, from {row['n_permutations']:,} random splits of the words into two"
+        " sets of these sizes"
+    )
+
+
+@metric(
+    columns=(
+        Column(
+            "effect_size", "number", "difference of the mean associations in standard deviations"
+        ),
+        Column("statistic", "number", "difference of the summed associations"),
+        *_TEST_COLUMNS,
+        Column("total", "integer", "words in the four sets", minimum=0, shown=False),
+        Column(
+            "coverage",
+            "number",
+            "words used over words in the sets",
+            minimum=0,
+            maximum=1,
+            shown=False,
+        ),
+        Column("sizes", "array of integers", "words used of X, Y, A and B", minimum=0, shown=False),
+    ),
+    formula=(
+        "(mean_X s − mean_Y s) / std_{X∪Y} s, s(w) = mean_a cos(w, a) − mean_b cos(w, b);"
+        " Σ_X s − Σ_Y s"
+    ),
+    citation="Caliskan, Bryson & Narayanan (2017), Science 356",
+    references=("caliskan2017",),
+    needs="word sets",
+    units=(Unit.WORD, Unit.SENTENCE),
+    label="WEAT",
+    version=2,
+    drawn=_describe_splits,
+    estimator=_P_VALUE,
+)
 def weat(
     data: LayerData,
     *,
-    x: Words,
-    y: Words,
-    a: Words,
-    b: Words,
-    missing: str = "error",
-    ddof: int = 1,
-    permutations: int = 10_000,
+    x: Annotated[Words, Option("Target words X, one a line or with commas: rose,tulip.")],
+    y: Annotated[Words, Option("Target words Y, one a line or with commas.")],
+    a: AttributesA,
+    b: AttributesB,
+    missing: MissingWords = "error",
+    ddof: Annotated[
+        int,
+        Option(
+            "Of the standard deviation over X ∪ Y: 1 as in the authors' code, or 0.", low=0, high=1
+        ),
+    ] = 1,
+    permutations: _Permutations = 10_000,
     seed: int = 0,
 ) -> Result:
-    """Compute the Word Embedding Association Test of two sets of target words (Caliskan et al.
-    2017).
+    """Differential association of two sets of words with two others.
 
-    Args:
-        data: Vectors of a layer.
-        x: Target words X.
-        y: Target words Y.
-        a: Attribute words A.
-        b: Attribute words B.
-        missing: ``error`` gives no value if a word has no vector or a zero vector; ``skip`` omits
-            such words.
-        ddof: Delta degrees of freedom of the standard deviation over X ∪ Y: 1 as in the authors'
-            code, or 0.
-        permutations: Number of random splits of X ∪ Y, if there are too many to use all; 0 omits
-            the p-value.
-        seed: Random seed of the splits.
-
-    Returns:
-        ``effect_size`` (in [-2, 2] for two sets of equal size with ddof 0); ``statistic``;
-        one-sided ``p_value``; ``n_permutations`` splits used, and whether these are all
-        (``exact``); ``n`` words used of ``total``; ``coverage`` in [0, 1]; ``sizes`` of X, Y, A and
-        B as used; ``reason``; ``seed``, None if no split was drawn.
+    Exact over all words; cosines in float64. std over X ∪ Y with ddof 1, as in the authors' code;
+    WEFE has ddof 0, which ⦃ddof=0⦄ gives.
     """
     sets = (x, y, a, b)
     total = sum(len(words.texts) for words in sets)
@@ -181,37 +265,52 @@ def weat(
     return result | _test_rows(s[None], n_x, permutations, seed, rounding)[0]
 
 
+@metric(
+    columns=(
+        Column("word", "string", "the word", is_key=True),
+        Column("effect_size", "number", "difference of the mean cosines in standard deviations"),
+        *_TEST_COLUMNS,
+        Column("total", "integer", "attribute words in the two sets", minimum=0, shown=False),
+        Column(
+            "coverage", "number", "attribute words used over those in the sets", 0, 1, shown=False
+        ),
+    ),
+    formula="(mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
+    citation=(
+        "Caliskan, Bryson & Narayanan (2017), Science 356 (WEFAT); Wolfe & Caliskan (2022), ACL"
+    ),
+    references=("caliskan2017", "wolfe2022"),
+    needs="word sets",
+    units=(Unit.WORD, Unit.SENTENCE),
+    options=(Parameter("word", (), "A target word.", metavar="WORD", is_input=True),),
+    label="SC-WEAT",
+    version=2,
+    drawn=_describe_splits,
+    estimator=_P_VALUE,
+)
 def sc_weat(
     data: LayerData,
     *,
-    words: Words,
-    a: Words,
-    b: Words,
-    missing: str = "error",
-    ddof: int = 0,
-    permutations: int = 10_000,
+    words: Annotated[Words, Option("Target words, one a line or with commas.", in_rows=False)],
+    a: AttributesA,
+    b: AttributesB,
+    missing: MissingWords = "error",
+    ddof: Annotated[
+        int, Option("Of the standard deviation over A ∪ B: 0 as in the paper, or 1.", low=0, high=1)
+    ] = 0,
+    permutations: _Permutations = 10_000,
     seed: int = 0,
 ) -> list[Result]:
-    """Compute the Single-Category WEAT of each word: WEFAT of Caliskan et al. (2017).
+    """Association of single words with two sets of words.
 
-    Args:
-        data: Vectors of a layer.
-        words: Target words.
-        a: Attribute words A.
-        b: Attribute words B.
-        missing: ``error`` gives no value if an attribute word has no vector or a zero vector;
-            ``skip`` omits such words.
-        ddof: Delta degrees of freedom of the standard deviation over A ∪ B: 0 as in Wolfe &
-            Caliskan (2022), 1 in the code of ValNorm and VAST.
-        permutations: Number of random splits of A ∪ B, if there are too many to use all; 0 omits
-            the p-values.
-        seed: Random seed of the splits.
-
-    Returns:
-        A row per word: ``word``; ``effect_size`` (in [-2, 2] for two sets of equal size with ddof
-        0); one-sided ``p_value``; ``n_permutations`` splits used, and whether these are all
-        (``exact``); ``n`` attribute words used of ``total``; ``coverage`` in [0, 1]; ``reason``;
-        ``seed``, None if no split was drawn.
+    Exact over all words; cosines in float64. std over A ∪ B with ddof 0 unless ⦃ddof=1⦄. A target
+    that is an attribute word too keeps its cosine of 1 with itself. The p-value is exact, the share
+    of all splits of A ∪ B into sets of the sizes of A and B whose statistic is as large or larger,
+    where these are at most 100,000 or no more than ⦃permutations⦄. Else that many (m) are drawn at
+    random (⦃seed⦄), and of h that are as large or larger p = (h + 1)/(m + 1). Both count the
+    observed split, so that p is never 0; the paper counts only larger ones. Statistics that differ
+    by no more than their rounding errors are equal. No normal distribution is fitted, as the
+    authors' code does.
     """
     total = len(a.texts) + len(b.texts)
     empty: Result = dict.fromkeys(("effect_size", "p_value", "n_permutations", "exact", "seed"))
@@ -328,240 +427,3 @@ def _test_rows(
     p_values, n_splits, is_exact = permutation_test(values, n_first, permutations, seed, error)
     test = {"n_permutations": n_splits, "exact": is_exact, "seed": None if is_exact else seed}
     return [{"p_value": p} | test for p in p_values.tolist()]
-
-
-def _describe_splits(row: Mapping[str, Any]) -> str:
-    return (
-        f"one-sided p-values, from {row['n_permutations']:,} random splits of the words into two"
-        " sets of these sizes"
-    )
-
-
-_A = word_file(
-    "a",
-    "Attribute words A, one a line or with commas; by default the 25 pleasant words of ValNorm.",
-)
-_B = word_file(
-    "b", "Attribute words B, one a line or with commas; by default its 25 unpleasant words."
-)
-_MISSING = missing_words("Words of the sets")
-_PERMUTATIONS = Parameter(
-    "permutations",
-    10_000,
-    "Splits that are drawn where all are more than 100,000 (0: no p-value).",
-    minimum=0,
-    counts_draws=True,
-)
-
-
-def _ddof(default: int, words: str) -> Parameter:
-    return Parameter(
-        "ddof", default, f"Of the standard deviation over {words}", minimum=0, maximum=1
-    )
-
-
-_TEST_COLUMNS = (
-    Column("p_value", "number", "one-sided p-value of the permutation test", minimum=0, maximum=1),
-    Column("n_permutations", "integer", "splits used for the p-value", minimum=1, shown=False),
-    Column("exact", "boolean", "whether these are all splits", shown=False),
-)
-_P_VALUE = (
-    "The p-value is exact, the share of all {splits} whose statistic is as large or larger, where"
-    " these are at most 100,000 or no more than ⦃permutations⦄. Else that many (m) are drawn at"
-    " random (⦃seed⦄), and of h that are as large or larger p = (h + 1)/(m + 1). Both count the"
-    " observed split, so that p is never 0; the paper counts only larger ones. Statistics that"
-    " differ by no more than their rounding errors are equal. No normal distribution is fitted, as"
-    " the authors' code does."
-)
-
-
-METRICS = (
-    Metric(
-        name="valnorm",
-        label="ValNorm",
-        help="Correlation of words' association with pleasantness and their valence.",
-        function=valnorm,
-        columns=(
-            Column("lexicon", "string", "the lexicon", is_key=True),
-            Column(
-                "valnorm",
-                "number",
-                "Pearson's r of effect size and valence",
-                -1,
-                1,
-                interval=("low", "high"),
-                label="Pearson's r",
-            ),
-            Column("p_value", "number", "two-sided p-value of r", minimum=0, maximum=1),
-            Column("low", "number", "lower end of the 95 % interval of r", minimum=-1, maximum=1),
-            Column("high", "number", "upper end of the 95 % interval of r", minimum=-1, maximum=1),
-            Column("total", "integer", "words in the lexicon", minimum=0, shown=False),
-            Column(
-                "coverage", "number", "words used over words in the lexicon", minimum=0, maximum=1
-            ),
-            Column(
-                "n_excluded",
-                "integer",
-                "words with a vector that have no effect size: it is zero, or its cosines are all"
-                " equal",
-                minimum=0,
-                shown=False,
-            ),
-            Column("n_pleasant", "integer", "pleasant words used", minimum=0, shown=False),
-            Column("n_unpleasant", "integer", "unpleasant words used", minimum=0, shown=False),
-            Column(
-                "best",
-                "boolean",
-                "whether valnorm is the highest of the requested layers of the space",
-            ),
-        ),
-        parameters=(
-            Parameter(
-                "lexicon",
-                "bellezza",
-                "A lexicon that is in the store.",
-                metavar="NAME",
-                is_input=True,
-            ),
-            Parameter(
-                "value",
-                None,
-                "Its column with the valence; by default valence, else the only column of numbers.",
-                value_type=str,
-                metavar="COLUMN",
-                is_input=True,
-                in_rows=True,
-            ),
-            word_file(
-                "pleasant", "Pleasant words, one a line or with commas; by default the paper's 25."
-            ),
-            word_file(
-                "unpleasant",
-                "Unpleasant words, one a line or with commas; by default the paper's 25.",
-            ),
-            missing_words("Attribute words"),
-            *VERSUS,
-        ),
-        formula=(
-            "Pearson(es(w), valence(w)), es(w) = (mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈"
-            " A∪B} cos(w, x)"
-        ),
-        citation=(
-            "Toney-Wails & Caliskan (2021), EMNLP; Wolfe & Caliskan (2022), ACL; words: Bellezza et"
-            " al. (1986)"
-        ),
-        references=("toney2021", "wolfe2022", "bellezza1986"),
-        needs="lexicon",
-        estimator=(
-            "Exact over all words of the lexicon that have a vector; cosines in float64. std has"
-            " ddof 0; ddof 1 would change every effect size by the same factor, and ValNorm not at"
-            " all. Words of the lexicon that are attribute words too are kept, with a cosine of 1"
-            " with themselves, as in the paper. Words whose cosines with the attribute words are"
-            " all equal (up to rounding) have no effect size: they are left out and counted. The"
-            " original cuts the longer list of attribute words at random where one lacks words;"
-            " here no word is cut. The interval is the 95 % one of r by Fisher's z, tanh(artanh r"
-            " ± 1.96 / √(n − 3)), which takes both for normal and words for independent; it needs"
-            f" {MIN_INTERVAL_WORDS} words and |r| < 1. In a space of sentences the texts of the"
-            " lexicon and the attribute words are those that were embedded as sentences."
-        ),
-        units=(Unit.WORD, Unit.SENTENCE),
-        best="valnorm",
-        version=2,
-    ),
-    Metric(
-        name="weat",
-        label="WEAT",
-        help="Differential association of two sets of words with two others.",
-        function=weat,
-        columns=(
-            Column(
-                "effect_size",
-                "number",
-                "difference of the mean associations in standard deviations",
-            ),
-            Column("statistic", "number", "difference of the summed associations"),
-            *_TEST_COLUMNS,
-            Column("total", "integer", "words in the four sets", minimum=0, shown=False),
-            Column(
-                "coverage",
-                "number",
-                "words used over words in the sets",
-                minimum=0,
-                maximum=1,
-                shown=False,
-            ),
-            Column(
-                "sizes", "array of integers", "words used of X, Y, A and B", minimum=0, shown=False
-            ),
-        ),
-        parameters=(
-            word_file("x", "Target words X, one a line or with commas: rose,tulip."),
-            word_file("y", "Target words Y, one a line or with commas."),
-            _A,
-            _B,
-            _MISSING,
-            _ddof(1, "X ∪ Y: 1 as in the authors' code, or 0."),
-            _PERMUTATIONS,
-        ),
-        formula=(
-            "(mean_X s − mean_Y s) / std_{X∪Y} s, s(w) = mean_a cos(w, a) − mean_b cos(w, b); Σ_X s"
-            " − Σ_Y s"
-        ),
-        citation="Caliskan, Bryson & Narayanan (2017), Science 356",
-        references=("caliskan2017",),
-        needs="word sets",
-        estimator=(
-            "Exact over all words; cosines in float64. std over X ∪ Y with ddof 1, as in the"
-            " authors' code; WEFE has ddof 0, which ⦃ddof=0⦄ gives. "
-        )
-        + _P_VALUE.format(splits="splits of X ∪ Y into sets of the sizes of X and Y"),
-        version=2,
-        units=(Unit.WORD, Unit.SENTENCE),
-        drawn=_describe_splits,
-    ),
-    Metric(
-        name="sc-weat",
-        label="SC-WEAT",
-        help="Association of single words with two sets of words.",
-        function=sc_weat,
-        columns=(
-            Column("word", "string", "the word", is_key=True),
-            Column(
-                "effect_size", "number", "difference of the mean cosines in standard deviations"
-            ),
-            *_TEST_COLUMNS,
-            Column("total", "integer", "attribute words in the two sets", minimum=0, shown=False),
-            Column(
-                "coverage",
-                "number",
-                "attribute words used over those in the sets",
-                0,
-                1,
-                shown=False,
-            ),
-        ),
-        parameters=(
-            Parameter("word", (), "A target word.", metavar="WORD", is_input=True),
-            word_file("words", "Target words, one a line or with commas.", in_rows=False),
-            _A,
-            _B,
-            _MISSING,
-            _ddof(0, "A ∪ B: 0 as in the paper, or 1."),
-            _PERMUTATIONS,
-        ),
-        formula="(mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
-        citation=(
-            "Caliskan, Bryson & Narayanan (2017), Science 356 (WEFAT); Wolfe & Caliskan (2022), ACL"
-        ),
-        references=("caliskan2017", "wolfe2022"),
-        needs="word sets",
-        estimator=(
-            "Exact over all words; cosines in float64. std over A ∪ B with ddof 0 unless ⦃ddof=1⦄."
-            " A target that is an attribute word too keeps its cosine of 1 with itself. "
-        )
-        + _P_VALUE.format(splits="splits of A ∪ B into sets of the sizes of A and B"),
-        version=2,
-        units=(Unit.WORD, Unit.SENTENCE),
-        drawn=_describe_splits,
-    ),
-)

@@ -1,22 +1,21 @@
 """Place items on a semantic axis between two poles of words, such as good and bad."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import numpy as np
 
 from embstore.base.arrays import Float64Array
 from embstore.base.space import Unit
-from embstore.metrics import declaration
 from embstore.metrics.data import Words
+from embstore.metrics.declaration import Block, Column, Ids, LayerData, NotComputable, Result
+from embstore.metrics.decorator import metric
+from embstore.metrics.inputs import MissingWords, Option
 from embstore.metrics.numerics.linear_algebra import unit_rows
 
 
 def find_axis(
-    data: declaration.LayerData,
-    positive: Words,
-    negative: Words,
-    missing: str = "error",
-    k: int = 0,
+    data: LayerData, positive: Words, negative: Words, missing: str = "error", k: int = 0
 ) -> tuple[Float64Array, tuple[int, int]]:
     """Return the axis from the mean of the negative to the mean of the positive words (An, Kwak &
     Ahn 2018, SemAxis).
@@ -39,30 +38,26 @@ def find_axis(
             if item not in ids[has_direction]
         ]
         if lost and missing == "error":
-            raise declaration.NotComputable(
+            raise NotComputable(
                 f"no vector, or a zero vector, of {', '.join(lost)} (missing: error)"
             )
         ids, vectors = ids[has_direction], vectors[has_direction].astype(np.float64)
         if not len(ids):
-            raise declaration.NotComputable("a pole has no word left")
+            raise NotComputable("a pole has no word left")
         poles.append((_with_nearest(data, ids, vectors, k) if k else vectors).mean(axis=0))
         sizes.append(len(ids))
     direction = poles[0] - poles[1]
     length = float(np.linalg.norm(direction))
     if length <= 1e-12 * max(float(np.linalg.norm(pole)) for pole in poles):
-        raise declaration.NotComputable("the two poles are the same")
+        raise NotComputable("the two poles are the same")
     return direction / length, (sizes[0], sizes[1])
 
 
-def _with_nearest(
-    data: declaration.LayerData, ids: declaration.Ids, vectors: Float64Array, k: int
-) -> Float64Array:
+def _with_nearest(data: LayerData, ids: Ids, vectors: Float64Array, k: int) -> Float64Array:
     """Return the mean of each vector (n, dim) and those of its k nearest other items."""
     units, _ = unit_rows(vectors)
 
-    def nearest(
-        block_ids: declaration.Ids, block: declaration.Block
-    ) -> tuple[Float64Array, declaration.Ids]:
+    def nearest(block_ids: Ids, block: Block) -> tuple[Float64Array, Ids]:
         others, is_zero = unit_rows(block)
         cosines = others @ units.T
         cosines[is_zero] = -np.inf
@@ -82,16 +77,12 @@ def _with_nearest(
     return means
 
 
-def cosines_with(
-    data: declaration.LayerData, direction: Float64Array
-) -> tuple[declaration.Ids, Float64Array]:
+def cosines_with(data: LayerData, direction: Float64Array) -> tuple[Ids, Float64Array]:
     """Return the ids of all items (n,), ascending, and their cosines with a unit vector, NaN for
     zero vectors.
     """
 
-    def cosines(
-        ids: declaration.Ids, block: declaration.Block
-    ) -> tuple[declaration.Ids, Float64Array]:
+    def cosines(ids: Ids, block: Block) -> tuple[Ids, Float64Array]:
         units, is_zero = unit_rows(block)
         values = (units @ direction).clip(-1, 1)
         values[is_zero] = np.nan
@@ -100,9 +91,7 @@ def cosines_with(
     return in_order(data.map_with_ids(cosines))
 
 
-def in_order(
-    parts: Iterable[tuple[declaration.Ids, Float64Array]],
-) -> tuple[declaration.Ids, Float64Array]:
+def in_order(parts: Iterable[tuple[Ids, Float64Array]]) -> tuple[Ids, Float64Array]:
     """Return the ids and values of all blocks, by ascending id."""
     found = [(np.empty(0, np.int64), np.empty(0)), *parts]
     ids, values = (np.concatenate([part[at] for part in found]) for at in (0, 1))
@@ -110,41 +99,52 @@ def in_order(
     return ids[order], values[order]
 
 
+@metric(
+    columns=(
+        Column("rank", "integer", "place from the positive end", minimum=1, is_key=True),
+        Column("item_id", "integer", "id of the item", shown=False),
+        Column("text", "string", "text of the item"),
+        Column("score", "number", "cosine with the axis", minimum=-1, maximum=1, label="cosine"),
+        Column(
+            "n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False
+        ),
+        Column("n_positive", "integer", "words of the positive pole", minimum=0, shown=False),
+        Column("n_negative", "integer", "words of the negative pole", minimum=0, shown=False),
+    ),
+    formula="cos(x, p − q), p and q the means of the words of either pole",
+    citation=(
+        "An, Kwak & Ahn (2018), ACL; of pairs: Kozlowski, Taddy & Evans (2019), Am. Sociol. Rev. 84"
+    ),
+    references=("an2018", "kozlowski2019"),
+    needs="word sets",
+    units=(Unit.WORD, Unit.SENTENCE),
+    label="Semantic axis",
+)
 def axis(
-    data: declaration.LayerData,
+    data: LayerData,
     *,
-    positive: Words,
-    negative: Words,
-    everywhere: declaration.LayerData | None = None,
-    missing: str = "error",
-    k: int = 0,
-    top: int = 10,
-) -> list[declaration.Result]:
-    """Compute the cosine of each item with the axis between two poles; arguments as of
-    :func:`find_axis`.
+    everywhere: LayerData | None = None,
+    positive: Annotated[Words, Option("Words of the positive pole, one a line or with commas.")],
+    negative: Annotated[Words, Option("Words of the negative pole, one a line or with commas.")],
+    missing: MissingWords = "error",
+    k: Annotated[
+        int, Option("Number of nearest items added to each word of a pole (SemAxis: 10).", low=0)
+    ] = 0,
+    top: Annotated[int, Option("Number of items at either end; 0 for all.", low=0)] = 10,
+) -> list[Result]:
+    """Items on a semantic axis between two poles of words, such as good and bad.
 
-    Args:
-        data: Vectors of a layer.
-        positive: Words of the positive pole.
-        negative: Words of the negative pole.
-        everywhere: Vectors that have the words, if these need not be among ``data``.
-        missing: ``error`` gives no value if a word has no vector or a zero vector; ``skip`` omits
-            such words.
-        k: Number of nearest items that are added to each word.
-        top: Number of items at either end; 0 for all items.
-
-    Returns:
-        A row per item, from the positive end: ``item_id``, ``score`` in [-1, 1], ``rank`` from 1;
-        ``n`` items with a direction, ``n_zero``, ``n_positive`` and ``n_negative`` words,
-        ``reason``.
+    Exact, in float64, over all items; the poles are means of raw vectors, as in SemAxis, so that
+    long vectors count more: after ⦃transform=standardize⦄ they do less. Where all vectors share a
+    direction, all scores have one sign: compare ⦃transform=center⦄. As many positive as negative
+    words are pairs, in any order. ⦃value=axis⦄ of correlate holds a column of the items against the
+    scores.
     """
-    empty: declaration.Result = dict.fromkeys(
-        ("item_id", "text", "score", "rank", "n_positive", "n_negative")
-    )
+    empty: Result = dict.fromkeys(("item_id", "text", "score", "rank", "n_positive", "n_negative"))
     try:
         direction, sizes = find_axis(everywhere or data, positive, negative, missing, k)
         ids, values = cosines_with(data, direction)
-    except declaration.NotComputable as error:
+    except NotComputable as error:
         return [empty | {"n": 0, "n_zero": None, "reason": str(error)}]
     has_value = np.isfinite(values)
     ids, values = ids[has_value], values[has_value]
@@ -154,7 +154,7 @@ def axis(
         if not top
         else np.union1d(np.arange(len(ids))[:top], np.arange(len(ids))[-top:])
     )
-    shared: declaration.Result = {"n": len(ids), "n_zero": int((~has_value).sum()), "reason": None}
+    shared: Result = {"n": len(ids), "n_zero": int((~has_value).sum()), "reason": None}
     shared |= {"n_positive": sizes[0], "n_negative": sizes[1]}
     rows = [
         empty
@@ -163,65 +163,3 @@ def axis(
         for at in shown.tolist()
     ]
     return rows or [empty | shared | {"reason": "no item has a direction"}]
-
-
-POLES = (
-    declaration.word_file("positive", "Words of the positive pole, one a line or with commas."),
-    declaration.word_file("negative", "Words of the negative pole, one a line or with commas."),
-)
-
-METRICS = (
-    declaration.Metric(
-        name="axis",
-        label="Semantic axis",
-        help="Items on a semantic axis between two poles of words, such as good and bad.",
-        function=axis,
-        columns=(
-            declaration.Column(
-                "rank", "integer", "place from the positive end", minimum=1, is_key=True
-            ),
-            declaration.Column("item_id", "integer", "id of the item", shown=False),
-            declaration.Column("text", "string", "text of the item"),
-            declaration.Column(
-                "score", "number", "cosine with the axis", minimum=-1, maximum=1, label="cosine"
-            ),
-            declaration.Column(
-                "n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False
-            ),
-            declaration.Column(
-                "n_positive", "integer", "words of the positive pole", minimum=0, shown=False
-            ),
-            declaration.Column(
-                "n_negative", "integer", "words of the negative pole", minimum=0, shown=False
-            ),
-        ),
-        parameters=(
-            *POLES,
-            declaration.missing_words("Words of a pole"),
-            declaration.Parameter(
-                "k",
-                0,
-                "Number of nearest items added to each word of a pole (SemAxis: 10).",
-                minimum=0,
-            ),
-            declaration.Parameter(
-                "top", 10, "Number of items at either end; 0 for all.", minimum=0
-            ),
-        ),
-        formula="cos(x, p − q), p and q the means of the words of either pole",
-        citation=(
-            "An, Kwak & Ahn (2018), ACL; of pairs: Kozlowski, Taddy & Evans (2019), Am. Sociol."
-            " Rev. 84"
-        ),
-        references=("an2018", "kozlowski2019"),
-        needs="word sets",
-        units=(Unit.WORD, Unit.SENTENCE),
-        estimator=(
-            "Exact, in float64, over all items; the poles are means of raw vectors, as in SemAxis,"
-            " so that long vectors count more: after ⦃transform=standardize⦄ they do less. Where"
-            " all vectors share a direction, all scores have one sign: compare ⦃transform=center⦄."
-            " As many positive as negative words are pairs, in any order. ⦃value=axis⦄ of correlate"
-            " holds a column of the items against the scores."
-        ),
-    ),
-)

@@ -5,6 +5,7 @@
 import math
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +13,9 @@ from numpy.typing import NDArray
 from embstore.base.arrays import Float64Array
 from embstore.base.space import Unit
 from embstore.metrics.data import Contexts, Words
-from embstore.metrics.declaration import (
-    Column,
-    LayerData,
-    Metric,
-    Parameter,
-    Result,
-    missing_words,
-    word_file,
-)
+from embstore.metrics.declaration import Column, LayerData, Result
+from embstore.metrics.decorator import metric
+from embstore.metrics.inputs import MissingWords, Option
 from embstore.metrics.numerics.linear_algebra import unit_rows
 
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
@@ -40,43 +35,97 @@ _NULLS: Result = dict.fromkeys(
 _BATCH_VALUES = 1 << 22
 
 
+@metric(
+    columns=(
+        *(
+            Column(
+                name,
+                "number",
+                f"{level:.0%} quantile of the effect sizes",
+                shown=name not in ("q25", "q75"),
+                band=("q05", "q95") if name == "median" else (),
+                label=(
+                    "median effect size"
+                    if name == "median"
+                    else f"{level:.0%} quantile".replace("%", " %")
+                ),
+            )
+            for name, level in _QUANTILES.items()
+        ),
+        Column(
+            "ces",
+            "number",
+            "combined effect size, weighted by the sampling variances",
+            band=("se",),
+            label="combined effect size",
+        ),
+        Column("se", "number", "its standard error", minimum=0, label="standard error"),
+        Column(
+            "p",
+            "number",
+            "two-sided p-value of ces, which falls with the number of draws",
+            0,
+            1,
+            shown=False,
+        ),
+        Column(
+            "ces_association",
+            "number",
+            "combined effect size, weighted as in the authors' code",
+            shown=False,
+        ),
+        Column("se_association", "number", "its standard error", minimum=0, shown=False),
+        Column(
+            "p_association", "number", "two-sided p-value of it", minimum=0, maximum=1, shown=False
+        ),
+        Column("sizes", "array of integers", "words used of X, Y, A and B", minimum=0, shown=False),
+    ),
+    formula=(
+        "Σ e/(V + τ²) / Σ 1/(V + τ²) over draws, e = (mean_X s − mean_Y s) / std_{X∪Y} s, "
+        "s(w) = mean_a cos(w, a) − mean_b cos(w, b)"
+    ),
+    citation=(
+        "Guo & Caliskan (2021), AIES; DerSimonian & Laird (1986), Controlled Clinical"
+        " Trials 7; effect size: Caliskan et al. (2017), Science 356"
+    ),
+    references=("guo2021", "dersimonian1986", "caliskan2017"),
+    needs="word contexts",
+    units=(Unit.OCCURRENCE,),
+    label="CEAT",
+    drawn_values=("median", "ces", "ces_association"),
+    drawn=lambda row: f"{row['draws']:,} draws of one occurrence of each word",
+)
 def ceat(
     data: LayerData,
     *,
     contexts: Contexts,
-    x: Words,
-    y: Words,
-    a: Words,
-    b: Words,
-    missing: str = "error",
-    draws: int = 1000,
+    x: Annotated[Words, Option("Target words X, one a line or with commas.")],
+    y: Annotated[Words, Option("Target words Y, one a line or with commas.")],
+    a: Annotated[
+        Words,
+        Option(
+            "Attribute words A, one a line or with commas; by default the paper's 25 pleasant"
+            " words."
+        ),
+    ],
+    b: Annotated[
+        Words,
+        Option(
+            "Attribute words B, one a line or with commas; by default the paper's 25 unpleasant"
+            " words."
+        ),
+    ],
+    missing: MissingWords = "error",
+    draws: Annotated[int, Option("Number of draws of one occurrence of each word.", low=1)] = 1000,
     seed: int = 0,
 ) -> Result:
-    """Compute the distribution of WEAT effect sizes over the contexts of the words (Guo & Caliskan
-    2021).
+    """Association of words over their contexts: the distribution of WEAT's effect size (CEAT).
 
-    Each draw takes one random occurrence of each word, and computes the effect size of Caliskan et
-    al. (2017) with ddof 1. The draws are combined by the random-effects model of DerSimonian &
-    Laird (1986).
-
-    Args:
-        data: Vectors of occurrences.
-        contexts: Occurrences of all words.
-        x: Target words X.
-        y: Target words Y.
-        a: Attribute words A.
-        b: Attribute words B.
-        missing: ``error`` gives no value if a word has no occurrence with a direction; ``skip``
-            omits such words.
-        draws: Number of draws.
-        seed: Random seed of the draws.
-
-    Returns:
-        Quantiles of the effect sizes: ``q05``, ``q25``, ``median``, ``q75``, ``q95``. The combined
-        effect size ``ces`` with its standard error ``se`` and two-sided ``p``, weighted by the
-        sampling variance of an effect size; and ``ces_association``, ``se_association``,
-        ``p_association``, weighted by the variance of the associations, as the authors' code does.
-        ``sizes`` of X, Y, A and B; ``n`` occurrences drawn from; ``reason``; ``seed``.
+    The distribution of the effect sizes is the result: its quantiles come first. The draws share
+    occurrences, and their number can be raised at will, with which p and se go to 0: as evidence p
+    is without meaning. V is the sampling variance of an effect size of this many words in ces, and
+    the variance of the associations s in ces_association, which the authors' code takes and which
+    gives more weight to draws whose cosines are close together. Standard deviations have ddof 1.
     """
     ids, vectors = data.gather(contexts.ids)
     units, is_zero = unit_rows(vectors)
@@ -151,104 +200,3 @@ def combine(effects: Float64Array, variances: Float64Array) -> tuple[float, floa
     between = max(0.0, (q - (len(effects) - 1)) / room) if room > 0 else 0.0
     weights = 1 / (variances + between)
     return float(weights @ effects / weights.sum()), float(1 / math.sqrt(weights.sum()))
-
-
-METRICS = (
-    Metric(
-        name="ceat",
-        label="CEAT",
-        help=(
-            "Association of words over their contexts: the distribution of WEAT's effect size"
-            " (CEAT)."
-        ),
-        function=ceat,
-        columns=(
-            *(
-                Column(
-                    name,
-                    "number",
-                    f"{level:.0%} quantile of the effect sizes",
-                    shown=name not in ("q25", "q75"),
-                    band=("q05", "q95") if name == "median" else (),
-                    label=(
-                        "median effect size"
-                        if name == "median"
-                        else f"{level:.0%} quantile".replace("%", " %")
-                    ),
-                )
-                for name, level in _QUANTILES.items()
-            ),
-            Column(
-                "ces",
-                "number",
-                "combined effect size, weighted by the sampling variances",
-                band=("se",),
-                label="combined effect size",
-            ),
-            Column("se", "number", "its standard error", minimum=0, label="standard error"),
-            Column(
-                "p",
-                "number",
-                "two-sided p-value of ces, which falls with the number of draws",
-                0,
-                1,
-                shown=False,
-            ),
-            Column(
-                "ces_association",
-                "number",
-                "combined effect size, weighted as in the authors' code",
-                shown=False,
-            ),
-            Column("se_association", "number", "its standard error", minimum=0, shown=False),
-            Column(
-                "p_association",
-                "number",
-                "two-sided p-value of it",
-                minimum=0,
-                maximum=1,
-                shown=False,
-            ),
-            Column(
-                "sizes", "array of integers", "words used of X, Y, A and B", minimum=0, shown=False
-            ),
-        ),
-        parameters=(
-            word_file("x", "Target words X, one a line or with commas."),
-            word_file("y", "Target words Y, one a line or with commas."),
-            word_file(
-                "a",
-                "Attribute words A, one a line or with commas; by default the paper's 25 pleasant"
-                " words.",
-            ),
-            word_file(
-                "b",
-                "Attribute words B, one a line or with commas; by default the paper's 25 unpleasant"
-                " words.",
-            ),
-            missing_words("Words"),
-            Parameter("draws", 1000, "Number of draws of one occurrence of each word.", minimum=1),
-        ),
-        formula=(
-            "Σ e/(V + τ²) / Σ 1/(V + τ²) over draws, e = (mean_X s − mean_Y s) / std_{X∪Y} s, "
-            "s(w) = mean_a cos(w, a) − mean_b cos(w, b)"
-        ),
-        citation=(
-            "Guo & Caliskan (2021), AIES; DerSimonian & Laird (1986), Controlled Clinical Trials 7;"
-            " effect size: Caliskan et al. (2017), Science 356"
-        ),
-        references=("guo2021", "dersimonian1986", "caliskan2017"),
-        needs="word contexts",
-        drawn_values=("median", "ces", "ces_association"),
-        units=(Unit.OCCURRENCE,),
-        estimator=(
-            "The distribution of the effect sizes is the result: its quantiles come first. The"
-            " draws share occurrences, and their number can be raised at will, with which p and se"
-            " go to 0: as evidence p is without meaning. V is the sampling variance of an effect"
-            " size of this many words in ces, and the variance of the associations s in"
-            " ces_association, which the authors' code takes and which gives more weight to draws"
-            " whose cosines are close together. Standard deviations have ddof 1."
-        ),
-        drawn=lambda row: f"{row['draws']:,} draws of one occurrence of each word",
-    ),
-)

@@ -4,7 +4,7 @@ senses: APD and PRT.
 
 from collections.abc import Sequence
 from itertools import combinations, pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,9 @@ from embstore.base.arrays import Float64Array, Positions, cosine_error
 from embstore.base.errors import check_known
 from embstore.base.space import Unit
 from embstore.metrics.data import Contexts
-from embstore.metrics.declaration import Column, Ids, LayerData, Metric, Parameter, Result
+from embstore.metrics.declaration import Column, Ids, LayerData, Result
+from embstore.metrics.decorator import metric
+from embstore.metrics.inputs import Option
 from embstore.metrics.numerics.differences import holm
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import random_splits
@@ -23,44 +25,125 @@ _REST = "rest"
 _MAX_NAMED = 20
 
 
+@metric(
+    columns=(
+        Column("word", "string", "the word", is_key=True),
+        Column("group_1", "string", "the first group", is_key=True),
+        Column("group_2", "string", "the group it is compared with, or rest", is_key=True),
+        Column(
+            "apd",
+            "number",
+            "mean cosine distance between occurrences of the two groups",
+            0,
+            2,
+            baselines=("within",),
+            label="mean distance",
+        ),
+        Column(
+            "within",
+            "number",
+            "mean cosine distance within a group, averaged over both",
+            0,
+            2,
+            shown=False,
+            label="mean distance within a group",
+        ),
+        Column(
+            "apd_change",
+            "number",
+            "apd minus within",
+            minimum=-2,
+            maximum=2,
+            label="excess distance",
+        ),
+        Column(
+            "prt",
+            "number",
+            "cosine distance of the groups' mean vectors",
+            minimum=0,
+            maximum=2,
+            label="distance of the mean vectors",
+        ),
+        Column("p", "number", "of as large an apd_change in shuffled groups", minimum=0, maximum=1),
+        Column(
+            "p_holm",
+            "number",
+            "p, adjusted for all words and pairs of groups of the layer (Holm)",
+            0,
+            1,
+        ),
+        Column("n_1", "integer", "occurrences in the first group", minimum=0),
+        Column("n_2", "integer", "occurrences in the second group", minimum=0),
+        Column(
+            "n_rare",
+            "integer",
+            "words, and groups of other words, that are compared with nothing",
+            0,
+            shown=False,
+        ),
+        Column("rare", "string", "these, up to 20: word, or word (group)", shown=False),
+    ),
+    formula=(
+        "APD = mean over pairs of 1 − cos(x, y), x of one group, y of the other; PRT = 1 −"
+        " cos(x̄, ȳ)"
+    ),
+    citation=(
+        "Kutuzov & Giulianelli (2020), SemEval; Liu, Medlar & Głowacka (2021), Eval4NLP"
+        " (permutation test)"
+    ),
+    references=("kutuzov2020", "liu2021"),
+    needs="contexts",
+    units=(Unit.OCCURRENCE,),
+    label="Change of use",
+    drawn_values=("apd_change", "prt", "apd", "within"),
+    compares_groups=True,
+    version=2,
+    drawn=lambda row: f"p by {row['permutations']:,} shuffles of the groups",
+)
 def change(
     data: LayerData,
     *,
     contexts: Contexts,
     groups: Sequence[tuple[str, Ids]],
     is_ordered: bool = True,
-    word: tuple[str, ...] = (),
-    against: str | None = None,
-    min_contexts: int = 5,
-    permutations: int = 1000,
+    word: Annotated[
+        tuple[str, ...],
+        Option(
+            "A word to measure (repeatable); none given: all with enough contexts.",
+            metavar="WORD",
+            is_input=True,
+        ),
+    ] = (),
+    against: Annotated[
+        str | None,
+        Option(
+            "Group that each other one is compared with; rest: compare each group with all"
+            " others together.",
+            metavar="GROUP|rest",
+        ),
+    ] = None,
+    min_contexts: Annotated[
+        int, Option("Contexts of a word that each group must have.", low=2)
+    ] = 5,
+    permutations: Annotated[
+        int, Option("Number of shuffles of the groups (0: no p).", low=0, counts_draws=True)
+    ] = 1000,
     seed: int = 0,
 ) -> list[Result]:
-    """Compare the occurrences of each word in two groups, for several pairs of groups.
+    """How the use of words changes between groups of their occurrences, such as years.
 
-    APD: the mean cosine distance of all pairs of one occurrence of each group (Giulianelli, Del
-    Tredici & Fernández 2020; Schlechtweg et al. 2020), 1 − ū·v̄ of the mean unit vectors. PRT: the
-    cosine distance of the two mean vectors (Kutuzov & Giulianelli 2020). The test shuffles the
-    groups of a word's occurrences (Liu, Medlar & Głowacka 2021).
-
-    Args:
-        data: Vectors of occurrences.
-        contexts: Occurrences of each word, or of the requested words.
-        groups: Name and item ids (ascending) of each group, in their order.
-        is_ordered: Whether the groups are numbers, each of which is compared with the next, instead
-            of all pairs.
-        word: Requested words; ``contexts`` has only these.
-        against: Group that each other group is compared with; ``rest`` compares each group with all
-            others together.
-        min_contexts: Number of non-zero vectors of a word that each of the two groups must have.
-        permutations: Number of shuffles; 0 gives no p.
-        seed: Random seed.
-
-    Returns:
-        A row for each word and pair of groups: ``apd`` in [0, 2], ``within``, the mean distance of
-        two occurrences of one group, averaged over both, ``apd_change``, apd minus within; ``prt``
-        in [0, 2]; ``p`` of as large an apd_change, and ``p_holm`` over all rows; ``n_1`` and
-        ``n_2``; ``n_rare`` and ``rare``, what is compared with nothing; ``n``, ``reason``,
-        ``seed``.
+    Exact over all pairs of occurrences. ⦃by⦄ names the column with the groups. Numbers, and
+    intervals of them (⦃bins⦄), are in order: each is compared with the next. Other groups, such as
+    senses, have no order: all pairs of the groups in which a word occurs are compared.
+    ⦃against=GROUP⦄ compares each other group with that one, and ⦃against=rest⦄ each group with all
+    others together. Words, and groups of words, that are compared with nothing, since they have too
+    few contexts, are counted in n_rare, and a note names them. APD of a word with varied uses is
+    large without any change, so that within, the distance inside the groups, is taken off. p is the
+    share of shuffles of the word's groups with as large a difference, up to rounding, the observed
+    one included, so that it is never 0. p_holm is over all tests of the layer that are shown, of
+    all words and pairs of groups, and of m tests at least m/(permutations + 1): raise permutations
+    for many. Both depend on how often a word occurs: n_1 and n_2 are beside them. PRT is of the
+    means of the vectors as they are stored.
     """
     names = [name for name, _ in groups]
     check_known("group", against, [*names, _REST])
@@ -232,129 +315,3 @@ def _distances(vectors: Float64Array, second: Float64Array) -> tuple[Float64Arra
         for sums, own, n in ((sums_1, squares_1, n_1), (sums_2, squares_2, n_2))
     ]
     return between, (within[0] + within[1]) / 2
-
-
-METRICS = (
-    Metric(
-        name="change",
-        label="Change of use",
-        help="How the use of words changes between groups of their occurrences, such as years.",
-        function=change,
-        columns=(
-            Column("word", "string", "the word", is_key=True),
-            Column("group_1", "string", "the first group", is_key=True),
-            Column("group_2", "string", "the group it is compared with, or rest", is_key=True),
-            Column(
-                "apd",
-                "number",
-                "mean cosine distance between occurrences of the two groups",
-                0,
-                2,
-                baselines=("within",),
-                label="mean distance",
-            ),
-            Column(
-                "within",
-                "number",
-                "mean cosine distance within a group, averaged over both",
-                0,
-                2,
-                shown=False,
-                label="mean distance within a group",
-            ),
-            Column(
-                "apd_change",
-                "number",
-                "apd minus within",
-                minimum=-2,
-                maximum=2,
-                label="excess distance",
-            ),
-            Column(
-                "prt",
-                "number",
-                "cosine distance of the groups' mean vectors",
-                minimum=0,
-                maximum=2,
-                label="distance of the mean vectors",
-            ),
-            Column(
-                "p", "number", "of as large an apd_change in shuffled groups", minimum=0, maximum=1
-            ),
-            Column(
-                "p_holm",
-                "number",
-                "p, adjusted for all words and pairs of groups of the layer (Holm)",
-                0,
-                1,
-            ),
-            Column("n_1", "integer", "occurrences in the first group", minimum=0),
-            Column("n_2", "integer", "occurrences in the second group", minimum=0),
-            Column(
-                "n_rare",
-                "integer",
-                "words, and groups of other words, that are compared with nothing",
-                0,
-                shown=False,
-            ),
-            Column("rare", "string", "these, up to 20: word, or word (group)", shown=False),
-        ),
-        parameters=(
-            Parameter(
-                "word",
-                (),
-                "A word to measure (repeatable); none given: all with enough contexts.",
-                metavar="WORD",
-                is_input=True,
-            ),
-            Parameter(
-                "against",
-                None,
-                "Group that each other one is compared with; rest: compare each group with all"
-                " others together.",
-                value_type=str,
-                metavar="GROUP|rest",
-            ),
-            Parameter(
-                "min_contexts", 5, "Contexts of a word that each group must have.", minimum=2
-            ),
-            Parameter(
-                "permutations",
-                1000,
-                "Number of shuffles of the groups (0: no p).",
-                minimum=0,
-                counts_draws=True,
-            ),
-        ),
-        formula=(
-            "APD = mean over pairs of 1 − cos(x, y), x of one group, y of the other; PRT = 1 −"
-            " cos(x̄, ȳ)"
-        ),
-        citation=(
-            "Kutuzov & Giulianelli (2020), SemEval; Liu, Medlar & Głowacka (2021), Eval4NLP"
-            " (permutation test)"
-        ),
-        references=("kutuzov2020", "liu2021"),
-        needs="contexts",
-        drawn_values=("apd_change", "prt", "apd", "within"),
-        units=(Unit.OCCURRENCE,),
-        compares_groups=True,
-        version=2,
-        estimator=(
-            "Exact over all pairs of occurrences. ⦃by⦄ names the column with the groups. Numbers,"
-            " and intervals of them (⦃bins⦄), are in order: each is compared with the next. Other"
-            " groups, such as senses, have no order: all pairs of the groups in which a word occurs"
-            " are compared. ⦃against=GROUP⦄ compares each other group with that one, and"
-            " ⦃against=rest⦄ each group with all others together. Words, and groups of words, that"
-            " are compared with nothing, since they have too few contexts, are counted in n_rare,"
-            " and a note names them. APD of a word with varied uses is large without any change, so"
-            " that within, the distance inside the groups, is taken off. p is the share of shuffles"
-            " of the word's groups with as large a difference, up to rounding, the observed one"
-            " included, so that it is never 0. p_holm is over all tests of the layer that are"
-            " shown, of all words and pairs of groups, and of m tests at least m/(permutations +"
-            " 1): raise permutations for many. Both depend on how often a word occurs: n_1 and n_2"
-            " are beside them. PRT is of the means of the vectors as they are stored."
-        ),
-        drawn=lambda row: f"p by {row['permutations']:,} shuffles of the groups",
-    ),
-)

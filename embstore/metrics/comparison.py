@@ -6,22 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import sqrt
+from typing import Annotated, Literal
 
 import numpy as np
 
 from embstore.base.arrays import Float64Array, Positions, cosine_error, rounding_error_bound, slices
-from embstore.metrics.declaration import (
-    N_TIED,
-    N_ZERO,
-    Block,
-    Column,
-    Ids,
-    LayerData,
-    Metric,
-    Parameter,
-    Result,
-    Similarity,
-)
+from embstore.metrics.declaration import Block, Column, Ids, LayerData, Result, Similarity
+from embstore.metrics.decorator import metric
+from embstore.metrics.inputs import N_TIED, N_ZERO, Option
 from embstore.metrics.numerics.layer_pairs import (
     CentredVectors,
     GramMatrix,
@@ -38,7 +30,6 @@ from embstore.metrics.numerics.layer_pairs import (
 )
 from embstore.metrics.numerics.neighbours import TIED, Nearest, find_nearest, n_shared
 from embstore.metrics.numerics.statistics import ranks
-from embstore.metrics.significance import PERMUTATIONS
 
 _ROUNDING = 1e-13  # share of the summed terms up to which their sum is rounding
 _MIN_CKA_ITEMS = {"unbiased": 4, "biased": 2}
@@ -50,26 +41,59 @@ _LISTS_AT_ONCE = 16_384
 _NULLS: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "chance", "n_tied"))
 
 
+@metric(
+    columns=(
+        Column(
+            "cka", "number", "1: alike up to rotation and scale", minimum=-1, maximum=1, label="CKA"
+        ),
+        Column(
+            "chance",
+            "number",
+            "mean over all ways to shuffle the items",
+            minimum=0,
+            maximum=1,
+            shown=False,
+        ),
+        Column("chance_deviation", "number", "standard deviation over these", 0, shown=False),
+    ),
+    formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
+    citation=(
+        "Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et"
+        " al. (2021), ICLR; chance: Kazi-Aoual et al. (1995), CSDA 20; Josse, Pagès &"
+        " Husson (2008), CSDA 53"
+    ),
+    references=("kornblith2019", "song2012", "nguyen2021", "kazi1995", "josse2008"),
+    needs="layers",
+    label="CKA",
+    similarity=Similarity(
+        "cka",
+        matrix=lambda layer, ids, *, variant: unit_gram(
+            read_vectors(layer, ids), hsic1_gram if variant == "unbiased" else biased_gram
+        ),
+        chance="chance",
+    ),
+    version=3,
+)
 def cka(
     left: Sequence[LayerData],
     right: Sequence[LayerData] | None,
     ids: Ids,
     *,
-    variant: str = "unbiased",
+    variant: Annotated[
+        Literal["unbiased", "biased"],
+        Option("unbiased, or biased: near 1 by itself where items are few."),
+    ] = "unbiased",
 ) -> list[Result]:
-    """Compute the linear CKA of each pair of layers (Kornblith et al. 2019, section 3).
+    """How alike two layers arrange the items: linear centred kernel alignment.
 
-    Args:
-        left: Layers, each with all the items.
-        right: Layers to compare with; None compares ``left`` with each other.
-        ids: Item ids, ascending.
-        variant: ``unbiased``, from HSIC_1 (Song et al. 2012, eq. 5; as in Nguyen et al. 2021), or
-            ``biased``.
-
-    Returns:
-        A row for each layer of ``left`` with each of ``right``: ``cka`` in [-1, 1], biased in [0,
-        1]; ``chance``, its mean over all ways to shuffle the items of one layer, and
-        ``chance_deviation``, the standard deviation; ``n``; ``reason``.
+    Exact, in float64, from sums of products of dimensions or, where n Σdᵢ < Σdᵢdⱼ (dimensions d,
+    summed over the layers and over their pairs, a layer with itself counting half; n < Ld/2 for all
+    pairs of L layers), from Gram matrices: the same number up to rounding, in bounded memory.
+    unbiased takes HSIC_1, which needs 4 items and may make CKA negative; biased takes Kornblith's,
+    which for n = 100 items with independent Gaussian vectors of 768 dimensions in both layers is
+    about .885: chance says how much of it items in random order have, exactly and without a draw,
+    and chance_deviation how far it varies. Rotating a layer, or scaling it as a whole, changes
+    nothing; scaling single dimensions does.
     """
     grid, n, min_items = Grid.of(left, right), len(ids), _MIN_CKA_ITEMS[variant]
     form, gram = (hsic1, hsic1_gram) if variant == "unbiased" else (biased_hsic, biased_gram)
@@ -216,33 +240,69 @@ def cka_by_chance(left: Spectrum, right: Spectrum, n: int) -> tuple[float, float
     return mean, sqrt(max(0.0, variance / ((n + 1) * (n - 1) ** 2 * (n - 2))))
 
 
+@metric(
+    columns=(
+        Column(
+            "rsa",
+            "number",
+            "correlation of the cosines of all pairs of items",
+            minimum=-1,
+            maximum=1,
+            label="RSA",
+        ),
+        Column("chance", "number", "mean over all ways to shuffle the items", shown=False),
+        Column("n_pairs", "integer", "pairs of items", minimum=0, shown=False),
+        N_ZERO,
+    ),
+    formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
+    citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience",
+    references=("kriegeskorte2008",),
+    needs="layers",
+    label="RSA",
+    similarity=Similarity(
+        "rsa",
+        matrix=lambda layer, ids, **_: unit_gram(
+            normalise_rows(read_vectors(layer, ids)), cosine_gram
+        ),
+        has_matrix=lambda given: given["correlation"] == "pearson",
+        needs_direction=lambda _: True,
+        chance="chance",
+    ),
+    version=4,
+    drawn=lambda row: (
+        f"a random sample of {row['n_pairs']:,} of {row['n'] * (row['n'] - 1) // 2:,} pairs of"
+        " items"
+    ),
+)
 def rsa(
     left: Sequence[LayerData],
     right: Sequence[LayerData] | None,
     ids: Ids,
     *,
-    correlation: str = "pearson",
-    pairs: int = 100_000,
+    correlation: Annotated[
+        Literal["pearson", "spearman"], Option("pearson, or spearman.")
+    ] = "pearson",
+    pairs: Annotated[
+        int,
+        Option(
+            "Number of pairs of items that spearman samples (⦃seed⦄).",
+            low=2,
+            counts_draws=True,
+            only_with=("correlation", ("spearman",)),
+        ),
+    ] = 100000,
     seed: int = 0,
 ) -> list[Result]:
-    """Compute the correlation of the cosines of all pairs of items, for each pair of layers.
+    """Whether two layers find the same pairs of items similar: the correlation of their cosines.
 
-    Kriegeskorte et al. (2008), with the cosine distance. Items whose vector is zero in one of two
-    layers are omitted.
-
-    Args:
-        left: Layers, each with all the items.
-        right: Layers to compare with; None compares ``left`` with each other.
-        ids: Item ids, ascending.
-        correlation: ``pearson``, exact over all pairs of items, or ``spearman``, over a sample of
-            pairs.
-        pairs: Number of pairs of items that ``spearman`` samples without replacement; at most all.
-        seed: Random seed of the sample.
-
-    Returns:
-        A row for each layer of ``left`` with each of ``right``: ``rsa`` in [-1, 1]; ``chance``, its
-        mean over all ways to shuffle the items of one layer, which is 0; ``n_pairs`` pairs of
-        items; ``n``; ``n_zero``; ``reason``; ``seed``, None where no pair was drawn.
+    pearson is exact over all pairs of items, in float64, from sums of products of dimensions or,
+    where n Σdᵢ < Σdᵢdⱼ (dimensions d, summed over the layers and over their pairs, a layer with
+    itself counting half; n < Ld/2 for all pairs of L layers), from Gram matrices: the same number
+    up to rounding, in bounded memory. spearman (tied ranks averaged) is of pairs drawn at random
+    without replacement, the same for all layers, or of all pairs if there are no more than that;
+    n_pairs says how many. Cosines that differ by no more than their rounding errors share a rank.
+    Items that are a zero vector in one of the two layers are left out and counted in n_zero. Cosine
+    distances give the same number as cosines.
     """
     grid = Grid.of(left, right)
     by_pair: dict[Pair, tuple[int, dict[Pair, float]]] = {}
@@ -392,25 +452,59 @@ def _distances(layer: LayerData, ids: Ids, first: Positions, second: Positions) 
     return distances
 
 
+def _overlap_matrix(layer: LayerData, ids: Ids, *, k: int) -> Float64Array:
+    matrix = np.zeros((len(ids), len(ids)))
+    np.put_along_axis(
+        matrix, find_nearest(layer, k, only=ids).positions, 1 / sqrt(k * len(ids)), axis=1
+    )
+    return matrix
+
+
+@metric(
+    columns=(
+        Column("jaccard", "number", "mean of |A∩B| / |A∪B|", minimum=0, maximum=1, shown=False),
+        Column(
+            "jaccard_expected",
+            "number",
+            "its expectation for random lists",
+            minimum=0,
+            maximum=1,
+            shown=False,
+        ),
+        Column(
+            "overlap", "number", "mutual k-NN alignment: mean of |A∩B| / k", minimum=0, maximum=1
+        ),
+        Column("chance", "number", "k/(n−1), by chance", minimum=0, maximum=1, shown=False),
+        N_ZERO,
+        N_TIED,
+    ),
+    formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
+    citation=(
+        "Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the"
+        " same lists"
+    ),
+    references=("huh2024",),
+    needs="layers",
+    label="Overlap of nearest neighbours",
+    similarity=Similarity(
+        "overlap", matrix=_overlap_matrix, needs_direction=lambda _: True, chance="chance"
+    ),
+    version=5,
+)
 def overlap(
-    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 10
+    left: Sequence[LayerData],
+    right: Sequence[LayerData] | None,
+    ids: Ids,
+    *,
+    k: Annotated[int, Option("Number of nearest neighbours.", low=1)] = 10,
 ) -> list[Result]:
-    """Compute the overlap of the items' k nearest neighbours by cosine, for each pair of layers.
+    """Share of their k nearest neighbours that two layers have in common: mutual k-NN alignment.
 
-    Mutual k-nearest-neighbour alignment (Huh et al. 2024). Items with a zero vector in one of the
-    layers are omitted, as items and as neighbours.
-
-    Args:
-        left: Layers, each with all the items.
-        right: Layers to compare with; None compares ``left`` with each other.
-        ids: Item ids, ascending.
-        k: Number of neighbours.
-
-    Returns:
-        A row for each layer of ``left`` with each of ``right``: ``jaccard`` (mean of |A∩B|/|A∪B|)
-        and ``overlap`` (mean of |A∩B|/k), in [0, 1]; ``jaccard_expected`` and ``chance`` by chance;
-        ``n``; ``n_zero``; ``n_tied``, the number of items that have, in one of the two, neighbours
-        as near as the k-th; ``reason``.
+    Neighbours are exact, an item is not its own, and ties, up to rounding, go to the lower item id:
+    where they reach beyond the k-th place, as of duplicates, the ids decide which of them count,
+    and n_tied says for how many items. Items that are a zero vector in one of the two layers are
+    left out of both, as items and as neighbours, and counted in n_zero. k ≥ n gives null. Chance is
+    by the hypergeometric distribution.
     """
     grid = Grid.of(left, right)
     rows: dict[Pair, Result] = {}
@@ -430,14 +524,6 @@ def overlap(
             values = {"reason": reason} if reason else _overlap_values(nearest[i], nearest[j], n, k)
             rows[i, j] = {**_NULLS, "n": n, "n_zero": len(ids) - n, **values}
     return [dict(rows[min(i, j), max(i, j)]) for i in grid.left for j in grid.right]
-
-
-def _overlap_matrix(layer: LayerData, ids: Ids, *, k: int) -> Float64Array:
-    matrix = np.zeros((len(ids), len(ids)))
-    np.put_along_axis(
-        matrix, find_nearest(layer, k, only=ids).positions, 1 / sqrt(k * len(ids)), axis=1
-    )
-    return matrix
 
 
 def _overlap_values(left: Nearest, right: Nearest, n: int, k: int) -> Result:
@@ -473,199 +559,3 @@ def expected_jaccard(n: int, k: int) -> float:
     logs = np.concatenate([[0.0], np.cumsum(np.log(ratios))])
     weights = np.exp(logs - logs.max())
     return float((weights * shared / (2 * k - shared)).sum() / weights.sum())
-
-
-AGAINST = Parameter(
-    "against",
-    None,
-    "Compare with the layers of this space, on the items that both have; a transform is fitted on"
-    " these.",
-    value_type=str,
-    metavar="SPACE",
-    is_input=True,
-)
-# The algorithms of :mod:`.numerics.layer_pairs`, for the estimators of metrics that use them.
-_ROUTES = (
-    "in float64, from sums of products of dimensions or, where n Σdᵢ < Σdᵢdⱼ (dimensions d, summed"
-    " over the layers and over their pairs, a layer with itself counting half; n < Ld/2 for all"
-    " pairs of L layers), from Gram matrices: the same number up to rounding, in bounded memory."
-)
-
-
-METRICS = (
-    Metric(
-        name="cka",
-        label="CKA",
-        help="How alike two layers arrange the items: linear centred kernel alignment.",
-        function=cka,
-        columns=(
-            Column(
-                "cka",
-                "number",
-                "1: alike up to rotation and scale",
-                minimum=-1,
-                maximum=1,
-                label="CKA",
-            ),
-            Column(
-                "chance",
-                "number",
-                "mean over all ways to shuffle the items",
-                minimum=0,
-                maximum=1,
-                shown=False,
-            ),
-            Column("chance_deviation", "number", "standard deviation over these", 0, shown=False),
-        ),
-        parameters=(
-            Parameter(
-                "variant",
-                "unbiased",
-                "unbiased, or biased: near 1 by itself where items are few.",
-                choices=("unbiased", "biased"),
-            ),
-            AGAINST,
-            *PERMUTATIONS,
-        ),
-        similarity=Similarity(
-            "cka",
-            matrix=lambda layer, ids, *, variant: unit_gram(
-                read_vectors(layer, ids), hsic1_gram if variant == "unbiased" else biased_gram
-            ),
-            chance="chance",
-        ),
-        formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
-        citation=(
-            "Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al."
-            " (2021), ICLR; chance: Kazi-Aoual et al. (1995), CSDA 20; Josse, Pagès & Husson"
-            " (2008), CSDA 53"
-        ),
-        references=("kornblith2019", "song2012", "nguyen2021", "kazi1995", "josse2008"),
-        needs="layers",
-        version=3,
-        estimator=(
-            f"Exact, {_ROUTES} unbiased takes HSIC_1, which needs 4 items and may make CKA"
-            " negative; biased takes Kornblith's, which for n = 100 items with independent"
-            " Gaussian vectors of 768 dimensions in both layers is about .885: chance says how"
-            " much of it items in random order have, exactly and without a draw, and"
-            " chance_deviation how far it varies. Rotating a layer, or scaling it as a whole,"
-            " changes nothing; scaling single dimensions does."
-        ),
-    ),
-    Metric(
-        name="rsa",
-        label="RSA",
-        help=(
-            "Whether two layers find the same pairs of items similar: the correlation of their"
-            " cosines."
-        ),
-        function=rsa,
-        columns=(
-            Column(
-                "rsa",
-                "number",
-                "correlation of the cosines of all pairs of items",
-                minimum=-1,
-                maximum=1,
-                label="RSA",
-            ),
-            Column("chance", "number", "mean over all ways to shuffle the items", shown=False),
-            Column("n_pairs", "integer", "pairs of items", minimum=0, shown=False),
-            N_ZERO,
-        ),
-        parameters=(
-            Parameter(
-                "correlation", "pearson", "pearson, or spearman.", choices=("pearson", "spearman")
-            ),
-            Parameter(
-                "pairs",
-                100_000,
-                "Number of pairs of items that spearman samples (⦃seed⦄).",
-                minimum=2,
-                counts_draws=True,
-                only_with=("correlation", ("spearman",)),
-            ),
-            AGAINST,
-            *PERMUTATIONS,
-        ),
-        similarity=Similarity(
-            "rsa",
-            matrix=lambda layer, ids, **_: unit_gram(
-                normalise_rows(read_vectors(layer, ids)), cosine_gram
-            ),
-            has_matrix=lambda given: given["correlation"] == "pearson",
-            needs_direction=lambda _: True,
-            chance="chance",
-        ),
-        formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
-        citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience",
-        references=("kriegeskorte2008",),
-        needs="layers",
-        estimator=(
-            f"pearson is exact over all pairs of items, {_ROUTES} spearman (tied ranks averaged) is"
-            " of pairs drawn at random without replacement, the same for all layers, or of all"
-            " pairs if there are no more than that; n_pairs says how many. Cosines that differ by"
-            " no more than their rounding errors share a rank. Items that are a zero vector in one"
-            " of the two layers are left out and counted in n_zero. Cosine distances give the same"
-            " number as cosines."
-        ),
-        version=4,
-        drawn=lambda row: (
-            f"a random sample of {row['n_pairs']:,} of {row['n'] * (row['n'] - 1) // 2:,} pairs of"
-            " items"
-        ),
-    ),
-    Metric(
-        name="overlap",
-        label="Overlap of nearest neighbours",
-        help=(
-            "Share of their k nearest neighbours that two layers have in common: mutual k-NN"
-            " alignment."
-        ),
-        function=overlap,
-        columns=(
-            Column("jaccard", "number", "mean of |A∩B| / |A∪B|", minimum=0, maximum=1, shown=False),
-            Column(
-                "jaccard_expected",
-                "number",
-                "its expectation for random lists",
-                minimum=0,
-                maximum=1,
-                shown=False,
-            ),
-            Column(
-                "overlap",
-                "number",
-                "mutual k-NN alignment: mean of |A∩B| / k",
-                minimum=0,
-                maximum=1,
-            ),
-            Column("chance", "number", "k/(n−1), by chance", minimum=0, maximum=1, shown=False),
-            N_ZERO,
-            N_TIED,
-        ),
-        parameters=(
-            Parameter("k", 10, "Number of nearest neighbours.", minimum=1),
-            AGAINST,
-            *PERMUTATIONS,
-        ),
-        similarity=Similarity(
-            "overlap", matrix=_overlap_matrix, needs_direction=lambda _: True, chance="chance"
-        ),
-        formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
-        citation=(
-            "Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the"
-            " same lists"
-        ),
-        references=("huh2024",),
-        needs="layers",
-        estimator=(
-            "Neighbours are exact, an item is not its own, and ties, up to rounding, go to the"
-            " lower item id: where they reach beyond the k-th place, as of duplicates, the ids"
-            " decide which of them count, and n_tied says for how many items. Items that are a zero"
-            " vector in one of the two layers are left out of both, as items and as neighbours, and"
-            " counted in n_zero. k ≥ n gives null. Chance is by the hypergeometric distribution."
-        ),
-        version=5,
-    ),
-)

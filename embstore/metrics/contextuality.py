@@ -5,7 +5,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from embstore.base.space import Unit
 from embstore.base.summary import Float64Array
 from embstore.metrics.data import Contexts
-from embstore.metrics.declaration import N_ZERO, Block, Column, LayerData, Metric, Parameter, Result
+from embstore.metrics.declaration import Block, Column, LayerData, Parameter, Result
+from embstore.metrics.decorator import metric
 from embstore.metrics.geometry import TOO_FEW, mean_pairwise_cosine
+from embstore.metrics.inputs import N_ZERO, Option
 from embstore.metrics.numerics import groups as group_module
 from embstore.metrics.numerics.groups import (
     Groups,
@@ -66,33 +68,99 @@ class _Baseline:
         return cls(float("nan") if value is None else value, TOO_FEW, summary.n - summary.n_zero)
 
 
+_CITATION = "Ethayarajh (2019), EMNLP, section 3.3"
+_Word = Annotated[
+    tuple[str, ...],
+    Option("A word that gets a row of its own; may be repeated. Without: the mean over all words."),
+]
+_PerWord = Annotated[
+    bool, Option("A row for every word that has enough contexts.", only_with=("word", ((),)))
+]
+_FOLD_CASE = Parameter(
+    "fold_case", False, "Take words that differ only in case for one.", is_input=True, in_rows=True
+)
+
+
+def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
+    """Declare the columns of :class:`_GroupRows`, given nouns for a group and for the baseline."""
+    assert value.minimum is not None
+    return (
+        Column(
+            group, "string", f"the {group}; null in the row of the mean over {group}s", is_key=True
+        ),
+        value,
+        Column(
+            "baseline",
+            "number",
+            f"{baseline} of all selected occurrences, with ⦃adjusted=True⦄",
+            value.minimum,
+            1,
+        ),
+        Column(
+            "adjusted",
+            "number",
+            f"{value.name} less the baseline, with ⦃adjusted=True⦄",
+            value.minimum - 1,
+            1 - value.minimum,
+            label=f"{value.label} less the baseline",
+        ),
+        Column(f"n_{group}s", "integer", f"{group}s that have a value", minimum=0),
+        Column(
+            f"n_{group}s_left_out",
+            "integer",
+            f"selected {group}s without a {value.name.replace('_', '-')} value",
+            minimum=0,
+            shown=False,
+        ),
+        N_ZERO,
+    )
+
+
+@metric(
+    columns=_columns(
+        Column(
+            "self_similarity",
+            "number",
+            "mean cosine over all pairs of a word's occurrences",
+            -1,
+            1,
+            label="mean cosine",
+        ),
+        "word",
+        "the mean pairwise cosine",
+    ),
+    formula="(‖Σu‖² − n) / (n (n − 1)) over the n occurrences of a word, u = x/‖x‖",
+    citation=_CITATION,
+    references=("ethayarajh2019",),
+    needs="contexts",
+    units=(Unit.OCCURRENCE,),
+    options=(_FOLD_CASE,),
+    label="Self-similarity",
+    drawn_values=("adjusted", "self_similarity", "baseline"),
+    elsewhere=(
+        "Words by themselves and sentences have one vector each; the mean cosine between"
+        " them: ⦃embstore query anisotropy⦄"
+    ),
+)
 def self_similarity(
     data: LayerData,
     *,
     contexts: Contexts,
-    word: tuple[str, ...] = (),
-    per_word: bool = False,
-    min_contexts: int = 5,
-    adjusted: bool = False,
+    word: _Word = (),
+    per_word: _PerWord = False,
+    min_contexts: Annotated[int, Option("Leave out words with fewer contexts.", low=2)] = 5,
+    adjusted: Annotated[
+        bool,
+        Option("Also subtract the layer's baseline: the mean cosine of all selected occurrences."),
+    ] = False,
 ) -> list[Result]:
-    """Compute the mean cosine between the occurrences of a word, and its mean over words.
+    """Mean cosine between the occurrences of a word.
 
-    (‖Σu‖² − Σ‖u‖²) / (n (n − 1)) over the n occurrences of a word: SelfSim of Ethayarajh (2019),
-    section 3.3, over all pairs rather than a sample.
-
-    Args:
-        data: Vectors of occurrences.
-        contexts: Occurrences of each word, or of the requested words.
-        word: Requested words; ``contexts`` has only these.
-        per_word: Whether to return a row for each word with enough contexts.
-        min_contexts: Minimum number of non-zero vectors of a word, at least 2; words with fewer
-            have no value.
-        adjusted: Whether to subtract the mean cosine of all selected occurrences.
-
-    Returns:
-        One row, or one per word: ``self_similarity`` in [-1, 1], ``baseline``, ``adjusted``,
-        ``n_words``, ``n_words_left_out``, ``n`` occurrences of these words, ``n_zero`` and
-        ``reason``.
+    Exact over all pairs of a word's occurrences, in float64; the paper's code draws at most 1,000
+    pairs. The baseline is the mean cosine over all pairs of selected occurrences, exactly: the
+    anisotropy. A word is its exact text, unless ⦃fold-case=True⦄; two occurrences in one sentence
+    are two contexts. The mean counts each word once, however many contexts it has. Zero vectors are
+    left out and counted, and are no contexts.
     """
     values = group_values(data, contexts, min_contexts, _mean_cosines)
     baseline = _Baseline.mean_cosine(data) if adjusted else None
@@ -112,35 +180,75 @@ def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
     return np.clip(means, -1, 1, out=means)
 
 
+@metric(
+    columns=_columns(
+        Column(
+            "intra_sentence_similarity",
+            "number",
+            "mean cosine of a sentence's words with it",
+            -1,
+            1,
+            label="mean cosine",
+        ),
+        "sentence",
+        "the mean pairwise cosine",
+    ),
+    formula=(
+        "s/‖s‖ · mean u over the words of a sentence, u = x/‖x‖; s = mean x, or the sentence's"
+        " vector"
+    ),
+    citation=_CITATION,
+    references=("ethayarajh2019",),
+    needs="contexts",
+    units=(Unit.OCCURRENCE,),
+    options=(
+        Parameter(
+            "sentence_space",
+            None,
+            (
+                "Take the sentences' vectors from this space, of the same checkpoint, instead of"
+                " their words' mean."
+            ),
+            value_type=str,
+            metavar="SPACE",
+            is_input=True,
+            in_rows=True,
+        ),
+    ),
+    label="Intra-sentence similarity",
+    drawn_values=("adjusted", "intra_sentence_similarity", "baseline"),
+    version=2,
+    elsewhere=(
+        "It compares the words of a sentence with the sentence, whose vector may be one of a"
+        " space of sentences: ⦃embstore query intra-sentence --sentence-space SPACE⦄"
+    ),
+)
 def intra_sentence(
     data: LayerData,
     *,
     contexts: Contexts,
     sentences: LayerData | None = None,
-    per_sentence: bool = False,
-    min_words: int = 2,
-    adjusted: bool = False,
+    per_sentence: Annotated[
+        bool, Option("A row for every sentence that has enough words.")
+    ] = False,
+    min_words: Annotated[int, Option("Leave out sentences with fewer words.", low=1)] = 2,
+    adjusted: Annotated[
+        bool,
+        Option("Also subtract the layer's baseline: the mean cosine of all selected occurrences."),
+    ] = False,
 ) -> list[Result]:
-    """Compute the mean cosine between the words of a sentence and its vector, and its mean over
-    sentences.
+    """Mean cosine between the words of a sentence and the sentence's vector.
 
-    s/‖s‖ · Σu/n over the n words of a sentence, s = Σx/n: IntraSim of Ethayarajh (2019), section
-    3.3. Given ``sentences``, s is the sentence's own vector.
-
-    Args:
-        data: Vectors of occurrences.
-        contexts: Occurrences in each sentence; with ``sentences``, also the ids of the sentences.
-        sentences: Vectors of sentences, of the same layer and checkpoint; None for the mean of the
-            words' vectors.
-        per_sentence: Whether to return a row for each sentence with enough words.
-        min_words: Minimum number of non-zero vectors of a sentence, at least 1; other sentences are
-            omitted.
-        adjusted: Whether to subtract the mean cosine of all selected occurrences.
-
-    Returns:
-        One row, or one per sentence: ``intra_sentence_similarity`` in [-1, 1], ``baseline``,
-        ``adjusted``, ``n_sentences``, ``n_sentences_left_out``, ``n`` occurrences in these
-        sentences, ``n_zero`` and ``reason``.
+    Exact, in float64. The words of a sentence are its selected occurrences: of a space that was
+    built with ⦃per-text⦄, or queried with ⦃where⦄ or ⦃sample⦄, not all of its words. The sentence
+    is the mean of its words' vectors as they are, not of unit vectors: the paper's definition. With
+    ⦃sentence-space⦄ it is the vector that this space has for it, in the same layer: of pooling mean
+    that of all its tokens, also of punctuation; of another pooling or template what that gives. A
+    transform that is fitted on the occurrences is applied to it too; sentences that the space lacks
+    are left out and counted. One word is its own mean, so that its cosine of 1 says nothing:
+    sentences of one word are left out, unless ⦃min-words=1⦄, which is the paper's. The baseline is
+    the mean cosine over all pairs of selected occurrences, exactly: the anisotropy. The mean counts
+    each sentence once. Zero vectors are left out and counted.
     """
     if sentences is None:
         values = group_values(data, contexts, min_words, _cosines_with_mean, with_total=True)
@@ -190,36 +298,59 @@ def _cosines_with_mean(sums: GroupSums, _: Groups) -> Float64Array:
     return np.clip(means, -1, 1, out=means)
 
 
+@metric(
+    columns=_columns(
+        Column(
+            "mev",
+            "number",
+            "share of the first component of a word's occurrences",
+            0,
+            1,
+            label="share of the first component",
+        ),
+        "word",
+        "the MEV",
+    ),
+    formula="σ₁² / Σσᵢ² of the occurrences of a word",
+    citation=_CITATION,
+    references=("ethayarajh2019",),
+    needs="contexts",
+    units=(Unit.OCCURRENCE,),
+    options=(_FOLD_CASE,),
+    label="Maximum explainable variance",
+    drawn_values=("adjusted", "mev", "baseline"),
+    elsewhere=(
+        "Words by themselves and sentences have one vector each; what one direction"
+        " explains of all of them: ⦃embstore query spectrum -k 1 --variant uncentred⦄"
+    ),
+)
 def mev(
     data: LayerData,
     *,
     contexts: Contexts,
-    variant: str = "uncentred",
-    word: tuple[str, ...] = (),
-    per_word: bool = False,
-    min_contexts: int = 5,
-    adjusted: bool = False,
+    variant: Annotated[
+        Literal["uncentred", "centred"],
+        Option(
+            "uncentred, as the paper defines it, or centred: the share of variance that a PCA"
+            " explains."
+        ),
+    ] = "uncentred",
+    word: _Word = (),
+    per_word: _PerWord = False,
+    min_contexts: Annotated[int, Option("Leave out words with fewer contexts.", low=1)] = 5,
+    adjusted: Annotated[
+        bool, Option("Also subtract the layer's baseline: the MEV of all selected occurrences.")
+    ] = False,
 ) -> list[Result]:
-    """Compute the share of a word's occurrences that one direction explains, and its mean over
-    words.
+    """Maximum explainable variance: how much of a word's occurrences one direction explains.
 
-    σ₁² / Σσᵢ² of the matrix of a word's occurrences: MEV of Ethayarajh (2019), section 3.3.
-
-    Args:
-        data: Vectors of occurrences.
-        contexts: Occurrences of each word, or of the requested words.
-        variant: ``uncentred`` for the singular values of the matrix; ``centred`` to subtract its
-            mean row first.
-        word: Requested words; ``contexts`` has only these.
-        per_word: Whether to return a row for each word with enough contexts.
-        min_contexts: Minimum number of vectors of a word, at least 1; words with fewer have no
-            value.
-        adjusted: Whether to subtract the MEV, of the same variant, of all selected occurrences.
-
-    Returns:
-        One row, or one per word: ``mev`` in (0, 1], ``baseline``, ``adjusted``, ``n_words``,
-        ``n_words_left_out``, ``n`` occurrences of these words (zero vectors included), ``n_zero``
-        and ``reason``.
+    Exact, in float64, by the top eigenvalue of the smaller of XXᵀ and XᵀX. The baseline is the MEV
+    of all selected occurrences, of the same variant. The paper's code mixes the two: centred for
+    words, and for the baseline the variance ratio of uncentred axes over 1,000 occurrences. The MEV
+    of n vectors is at least 1/n (centred 1/(n − 1)), so that few contexts raise it, and the
+    baseline, of many vectors, does not correct that: compare words of like n. A word is its exact
+    text, unless ⦃fold-case=True⦄; two occurrences in one sentence are two contexts. The mean counts
+    each word once, however many contexts it has. Zero vectors are counted and stay in the matrix.
     """
     centred = variant == "centred"
     values = _explained_by_group(data, contexts, min_contexts, centred=centred)
@@ -437,228 +568,3 @@ class _GroupRows:
 def _count(n: int, noun: str) -> str:
     """Return a number with its noun, as in "1 word" and "2 words"."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-_WORDS = (
-    Parameter(
-        "word",
-        (),
-        "A word that gets a row of its own; may be repeated. Without: the mean over all words.",
-    ),
-    Parameter(
-        "per_word",
-        False,
-        "A row for every word that has enough contexts.",
-        only_with=("word", ((),)),
-    ),
-    Parameter(
-        "fold_case",
-        False,
-        "Take words that differ only in case for one.",
-        is_input=True,
-        in_rows=True,
-    ),
-)
-_CITATION = "Ethayarajh (2019), EMNLP, section 3.3"
-_GROUPING = (
-    "A word is its exact text, unless ⦃fold-case=True⦄; two occurrences in one sentence are two"
-    " contexts. The mean counts each word once, however many contexts it has."
-)
-
-
-def _min_contexts(minimum: int) -> Parameter:
-    return Parameter("min_contexts", 5, "Leave out words with fewer contexts.", minimum=minimum)
-
-
-def _adjusted(baseline: str) -> Parameter:
-    return Parameter(
-        "adjusted",
-        False,
-        f"Also subtract the layer's baseline: {baseline} of all selected occurrences.",
-    )
-
-
-def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
-    """Declare the columns of :class:`_GroupRows`, given nouns for a group and for the baseline."""
-    assert value.minimum is not None
-    return (
-        Column(
-            group, "string", f"the {group}; null in the row of the mean over {group}s", is_key=True
-        ),
-        value,
-        Column(
-            "baseline",
-            "number",
-            f"{baseline} of all selected occurrences, with ⦃adjusted=True⦄",
-            value.minimum,
-            1,
-        ),
-        Column(
-            "adjusted",
-            "number",
-            f"{value.name} less the baseline, with ⦃adjusted=True⦄",
-            value.minimum - 1,
-            1 - value.minimum,
-            label=f"{value.label} less the baseline",
-        ),
-        Column(f"n_{group}s", "integer", f"{group}s that have a value", minimum=0),
-        Column(
-            f"n_{group}s_left_out",
-            "integer",
-            f"selected {group}s without a {value.name.replace('_', '-')} value",
-            minimum=0,
-            shown=False,
-        ),
-        N_ZERO,
-    )
-
-
-METRICS = (
-    Metric(
-        name="self-similarity",
-        label="Self-similarity",
-        drawn_values=("adjusted", "self_similarity", "baseline"),
-        elsewhere=(
-            "Words by themselves and sentences have one vector each; the mean cosine between them: "
-            "⦃embstore query anisotropy⦄"
-        ),
-        help="Mean cosine between the occurrences of a word.",
-        function=self_similarity,
-        columns=_columns(
-            Column(
-                "self_similarity",
-                "number",
-                "mean cosine over all pairs of a word's occurrences",
-                -1,
-                1,
-                label="mean cosine",
-            ),
-            "word",
-            "the mean pairwise cosine",
-        ),
-        parameters=(*_WORDS, _min_contexts(2), _adjusted("the mean cosine")),
-        formula="(‖Σu‖² − n) / (n (n − 1)) over the n occurrences of a word, u = x/‖x‖",
-        citation=_CITATION,
-        references=("ethayarajh2019",),
-        needs="contexts",
-        estimator=(
-            "Exact over all pairs of a word's occurrences, in float64; the paper's code draws at"
-            " most 1,000 pairs. The baseline is the mean cosine over all pairs of selected"
-            f" occurrences, exactly: the anisotropy. {_GROUPING} Zero vectors are left out and"
-            " counted, and are no contexts."
-        ),
-        units=(Unit.OCCURRENCE,),
-    ),
-    Metric(
-        name="intra-sentence",
-        label="Intra-sentence similarity",
-        drawn_values=("adjusted", "intra_sentence_similarity", "baseline"),
-        version=2,
-        elsewhere=(
-            "It compares the words of a sentence with the sentence, whose vector may be one of a"
-            " space of sentences: ⦃embstore query intra-sentence --sentence-space SPACE⦄"
-        ),
-        help="Mean cosine between the words of a sentence and the sentence's vector.",
-        function=intra_sentence,
-        columns=_columns(
-            Column(
-                "intra_sentence_similarity",
-                "number",
-                "mean cosine of a sentence's words with it",
-                -1,
-                1,
-                label="mean cosine",
-            ),
-            "sentence",
-            "the mean pairwise cosine",
-        ),
-        parameters=(
-            Parameter(
-                "sentence_space",
-                None,
-                "Take the sentences' vectors from this space, of the same checkpoint, instead of"
-                " their words' mean.",
-                value_type=str,
-                metavar="SPACE",
-                is_input=True,
-                in_rows=True,
-            ),
-            Parameter("per_sentence", False, "A row for every sentence that has enough words."),
-            Parameter("min_words", 2, "Leave out sentences with fewer words.", minimum=1),
-            _adjusted("the mean cosine"),
-        ),
-        formula=(
-            "s/‖s‖ · mean u over the words of a sentence, u = x/‖x‖; s = mean x, or the sentence's"
-            " vector"
-        ),
-        citation=_CITATION,
-        references=("ethayarajh2019",),
-        needs="contexts",
-        estimator=(
-            "Exact, in float64. The words of a sentence are its selected occurrences: of a space"
-            " that was built with ⦃per-text⦄, or queried with ⦃where⦄ or ⦃sample⦄, not all of its"
-            " words. The sentence is the mean of its words' vectors as they are, not of unit"
-            " vectors: the paper's definition. With ⦃sentence-space⦄ it is the vector that this"
-            " space has for it, in the same layer: of pooling mean that of all its tokens, also of"
-            " punctuation; of another pooling or template what that gives. A transform that is"
-            " fitted on the occurrences is applied to it too; sentences that the space lacks are"
-            " left out and counted. One word is its own mean, so that its cosine of 1 says nothing:"
-            " sentences of one word are left out, unless ⦃min-words=1⦄, which is the paper's. The"
-            " baseline is the mean cosine over all pairs of selected occurrences, exactly: the"
-            " anisotropy. The mean counts each sentence once. Zero vectors are left out and"
-            " counted."
-        ),
-        units=(Unit.OCCURRENCE,),
-    ),
-    Metric(
-        name="mev",
-        label="Maximum explainable variance",
-        drawn_values=("adjusted", "mev", "baseline"),
-        elsewhere=(
-            "Words by themselves and sentences have one vector each; what one direction explains of"
-            " all of them: ⦃embstore query spectrum -k 1 --variant uncentred⦄"
-        ),
-        help=(
-            "Maximum explainable variance: how much of a word's occurrences one direction explains."
-        ),
-        function=mev,
-        columns=_columns(
-            Column(
-                "mev",
-                "number",
-                "share of the first component of a word's occurrences",
-                0,
-                1,
-                label="share of the first component",
-            ),
-            "word",
-            "the MEV",
-        ),
-        parameters=(
-            Parameter(
-                "variant",
-                "uncentred",
-                "uncentred, as the paper defines it, or centred: the share of variance that a PCA"
-                " explains.",
-                choices=("uncentred", "centred"),
-            ),
-            *_WORDS,
-            _min_contexts(1),
-            _adjusted("the MEV"),
-        ),
-        formula="σ₁² / Σσᵢ² of the occurrences of a word",
-        citation=_CITATION,
-        references=("ethayarajh2019",),
-        needs="contexts",
-        estimator=(
-            "Exact, in float64, by the top eigenvalue of the smaller of XXᵀ and XᵀX. The baseline"
-            " is the MEV of all selected occurrences, of the same variant. The paper's code mixes"
-            " the two: centred for words, and for the baseline the variance ratio of uncentred"
-            " axes over 1,000 occurrences. The MEV of n vectors is at least 1/n (centred 1/(n −"
-            " 1)), so that few contexts raise it, and the baseline, of many vectors, does not"
-            f" correct that: compare words of like n. {_GROUPING} Zero vectors are counted and stay"
-            " in the matrix."
-        ),
-        units=(Unit.OCCURRENCE,),
-    ),
-)

@@ -1,30 +1,29 @@
 """Correlate a column of the items with a value of each item's vector, by rank and linearly."""
 
-from dataclasses import replace
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import Float64Array, cosine_error, rounding_error_bound, square_norms
-from embstore.metrics.axis import POLES, cosines_with, find_axis, in_order
+from embstore.metrics.axis import cosines_with, find_axis, in_order
 from embstore.metrics.data import Contexts, ItemColumn, Words
 from embstore.metrics.declaration import (
     Block,
     Column,
     Ids,
     LayerData,
-    Metric,
     NotComputable,
-    Parameter,
     Result,
     Scored,
 )
+from embstore.metrics.decorator import metric
+from embstore.metrics.inputs import Option
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.groups import BATCH_BYTES
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.neighbours import TIED, find_nearest
 from embstore.metrics.numerics.statistics import fisher_interval, pearson
-from embstore.metrics.significance import VERSUS
 
 ItemValues = tuple[Ids, Float64Array, Float64Array]
 """Item ids (n,), ascending; the value of each, NaN where it is undefined; and bounds on their
@@ -39,40 +38,101 @@ SELF_SIMILARITY = "self-similarity"
 _VALUES = ("norm", SELF_SIMILARITY, "hubness", "cosine-to-mean", "axis")
 
 
+@metric(
+    columns=(
+        Column(
+            "spearman",
+            "number",
+            "rank correlation of column and value",
+            -1,
+            1,
+            interval=("low", "high"),
+            label="Spearman's ρ",
+        ),
+        Column(
+            "pearson",
+            "number",
+            "linear correlation of column and value",
+            minimum=-1,
+            maximum=1,
+            label="Pearson's r",
+        ),
+        Column(
+            "low", "number", "lower limit of the 95 % interval of spearman", minimum=-1, maximum=1
+        ),
+        Column(
+            "high", "number", "upper limit of the 95 % interval of spearman", minimum=-1, maximum=1
+        ),
+        Column("total", "integer", "selected items", minimum=0, shown=False),
+        Column(
+            "null_left_out",
+            "integer",
+            "items without a value of the column",
+            minimum=0,
+            shown=False,
+        ),
+        Column(
+            "undefined_left_out",
+            "integer",
+            "other items whose own value is undefined",
+            0,
+            shown=False,
+        ),
+    ),
+    formula=(
+        "ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x,"
+        " y), N_k(x) or cos(x, mean)"
+    ),
+    citation=(
+        "Spearman (1904), Am. J. Psychol. 15; intervals: Efron & Tibshirani (1993), chapter"
+        " 13; Bonett & Wright (2000), Psychometrika 65"
+    ),
+    references=("spearman1904", "efron1993", "bonett2000"),
+    needs="column",
+    versus="units",
+    label="Correlation with a column",
+    drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the items",
+    version=2,
+)
 def correlate(
     data: LayerData,
     *,
     column: ItemColumn,
     contexts: Contexts | None = None,
-    positive: Words | None = None,
-    negative: Words | None = None,
     everywhere: LayerData | None = None,
-    value: str = "norm",
-    k: int = 10,
-    resamples: int = 1000,
+    value: Annotated[
+        Literal["norm", "self-similarity", "hubness", "cosine-to-mean", "axis"],
+        Option(
+            "The value of an item: norm, self-similarity (mean cosine with the other"
+            " occurrences of its word), hubness (how many items have it among their k nearest),"
+            " cosine-to-mean, or axis (cosine with the axis between two poles)."
+        ),
+    ] = "norm",
+    positive: Annotated[
+        Words | None, Option("Words of the positive pole, one a line or with commas.")
+    ] = None,
+    negative: Annotated[
+        Words | None, Option("Words of the negative pole, one a line or with commas.")
+    ] = None,
+    k: Annotated[
+        int, Option("Number of neighbours, for hubness.", low=1, only_with=("value", ("hubness",)))
+    ] = 10,
+    resamples: Annotated[
+        int, Option("Number of bootstrap resamples (0: no interval).", low=0, counts_draws=True)
+    ] = 1000,
     seed: int = 0,
 ) -> Result:
-    """Correlate a column of numbers with a value of each item.
+    """Correlation of a column of the items with a value of each item's vector.
 
-    Args:
-        data: Vectors of a layer.
-        column: Values of the column, for the items that have one.
-        contexts: Occurrences of each word, for ``self-similarity``.
-        positive: Words of the positive pole, for ``axis``.
-        negative: Words of the negative pole, for ``axis``.
-        everywhere: Vectors that have these words, if they need not be among ``data``.
-        value: ``norm``, ``self-similarity`` (mean cosine with the other occurrences of the word),
-            ``hubness`` (the number of items that have it among their k nearest),
-            ``cosine-to-mean``, or ``axis``, the cosine with the axis between two poles.
-        k: Number of neighbours, for ``hubness``.
-        resamples: Number of bootstrap resamples; 0 omits the interval.
-        seed: Random seed of the resamples, which are the same for all layers with the same items.
-
-    Returns:
-        ``spearman`` and ``pearson`` in [-1, 1]; ``low`` and ``high``, the 95 % interval of
-        spearman; ``n`` items used of ``total``; ``null_left_out`` items without a value of the
-        column, and ``undefined_left_out`` others whose value is undefined; ``reason``; ``seed``,
-        None without resamples.
+    Exact over all selected items that have both values, in float64; ranks of ties averaged; values
+    that differ by no more than their rounding errors share a rank. n and total say how many items
+    that is: those without a value of the column, and those whose own value is undefined (a zero
+    vector has no cosine, an only occurrence no others), are left out and counted. Up to 10,000
+    items the interval is the 95 % percentile bootstrap: items drawn with replacement, each resample
+    ranked anew, the same resamples for each layer. Above, it is that of Fisher's z with the
+    variance (1 + ρ²/2)/(n − 3) of Bonett & Wright, and nothing is drawn. It takes items for
+    independent, which the words of one text are not. hubness is N_k of the metric hubness, by
+    cosine, and reads all vectors into memory.
     """
     result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "seed"))
     try:
@@ -232,128 +292,3 @@ class _Words:
         totals_without = np.vecdot(chosen, self.totals[rows[used]]) - np.vecdot(chosen, chosen)
         values[used] = (totals_without / (self.counts[rows[used]] - 1)).clip(-1, 1)
         return ids, values
-
-
-METRICS = (
-    Metric(
-        name="correlate",
-        label="Correlation with a column",
-        help="Correlation of a column of the items with a value of each item's vector.",
-        function=correlate,
-        columns=(
-            Column("column", "string", "the column", is_key=True),
-            Column(
-                "spearman",
-                "number",
-                "rank correlation of column and value",
-                -1,
-                1,
-                interval=("low", "high"),
-                label="Spearman's ρ",
-            ),
-            Column(
-                "pearson",
-                "number",
-                "linear correlation of column and value",
-                minimum=-1,
-                maximum=1,
-                label="Pearson's r",
-            ),
-            Column(
-                "low",
-                "number",
-                "lower limit of the 95 % interval of spearman",
-                minimum=-1,
-                maximum=1,
-            ),
-            Column(
-                "high",
-                "number",
-                "upper limit of the 95 % interval of spearman",
-                minimum=-1,
-                maximum=1,
-            ),
-            Column("total", "integer", "selected items", minimum=0, shown=False),
-            Column(
-                "null_left_out",
-                "integer",
-                "items without a value of the column",
-                minimum=0,
-                shown=False,
-            ),
-            Column(
-                "undefined_left_out",
-                "integer",
-                "other items whose own value is undefined",
-                0,
-                shown=False,
-            ),
-        ),
-        parameters=(
-            Parameter(
-                "column",
-                None,
-                "Column of numbers, stored by build ⦃keep⦄ or built-in.",
-                value_type=str,
-                metavar="NAME",
-                is_input=True,
-            ),
-            Parameter(
-                "value",
-                "norm",
-                "The value of an item: norm, self-similarity (mean cosine with the other"
-                " occurrences of its word), hubness (how many items have it among their k nearest),"
-                " cosine-to-mean, or axis (cosine with the axis between two poles).",
-                choices=_VALUES,
-            ),
-            *POLES,
-            Parameter(
-                "k",
-                10,
-                "Number of neighbours, for hubness.",
-                minimum=1,
-                only_with=("value", ("hubness",)),
-            ),
-            Parameter(
-                "resamples",
-                1000,
-                "Number of bootstrap resamples (0: no interval).",
-                minimum=0,
-                counts_draws=True,
-            ),
-            replace(
-                VERSUS[0],
-                metavar="LAYER|SPACE",
-                help=(
-                    "Test each layer against a layer of its space, or against "
-                    "the same layer of another space."
-                ),
-            ),
-            *VERSUS[1:],
-        ),
-        formula=(
-            "ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x, y),"
-            " N_k(x) or cos(x, mean)"
-        ),
-        citation=(
-            "Spearman (1904), Am. J. Psychol. 15; intervals: Efron & Tibshirani (1993), chapter 13;"
-            " Bonett & Wright (2000), Psychometrika 65"
-        ),
-        references=("spearman1904", "efron1993", "bonett2000"),
-        needs="column",
-        estimator=(
-            "Exact over all selected items that have both values, in float64; ranks of ties"
-            " averaged; values that differ by no more than their rounding errors share a rank. n"
-            " and total say how many items that is: those without a value of the column, and those"
-            " whose own value is undefined (a zero vector has no cosine, an only occurrence no"
-            " others), are left out and counted. Up to 10,000 items the interval is the 95 %"
-            " percentile bootstrap: items drawn with replacement, each resample ranked anew, the"
-            " same resamples for each layer. Above, it is that of Fisher's z with the variance (1 +"
-            " ρ²/2)/(n − 3) of Bonett & Wright, and nothing is drawn. It takes items for"
-            " independent, which the words of one text are not. hubness is N_k of the metric"
-            " hubness, by cosine, and reads all vectors into memory."
-        ),
-        drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the items",
-        version=2,
-    ),
-)

@@ -20,7 +20,8 @@ CALLER = "given as an object"
 """The package of a metric that a caller gives as an object, and whose answers are not stored."""
 ITEM_COLUMNS = ("word", "sentence", "text")
 """Columns whose values are items of the store, rather than inputs such as datasets."""
-_WORDS = "FILE|WORDS"  # placeholder of a parameter of words
+WORDS = "FILE|WORDS"
+"""Placeholder of a parameter that is a list of words."""
 
 Value = float | int | str | list[float | None] | list[int] | None
 Result = dict[str, Value]
@@ -172,7 +173,7 @@ class Parameter:
     @property
     def is_words(self) -> bool:
         """Whether a value is a list of words, of which a row has those that were used."""
-        return self.metavar == _WORDS
+        return self.metavar == WORDS
 
     @property
     def is_in_rows(self) -> bool:
@@ -339,7 +340,7 @@ class Similarity:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """The declaration of a metric.
+    """A metric: a function and its declaration, made by the decorator :func:`metric`.
 
     Attributes:
         name: Name on the command line and in :meth:`Store.query`.
@@ -409,6 +410,10 @@ class Metric:
     # Whether the function takes all groups of ``by``, as name and ids, instead of one, and
     # ``is_ordered``: whether they are numbers or intervals.
     compares_groups: bool = False
+
+    def __call__(self, *data: Any, **arguments: Any) -> Any:
+        """Compute the metric of vectors in memory: call its function."""
+        return self.function(*data, **arguments)
 
     def with_columns_for(self, parameters: Mapping[str, Any]) -> "Metric":
         """Return the declaration with the columns that the result has for these values of the
@@ -561,44 +566,3 @@ class Scored(dict[str, Value]):
 def rows_of(result: Result | Sequence[Result]) -> list[Result]:
     """Return the result of a metric's function as a list of rows."""
     return [result] if isinstance(result, dict) else list(result)
-
-
-N_ZERO = Column(
-    "n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False
-)
-N_TIED = Column(
-    "n_tied",
-    "integer",
-    "items with neighbours as near as the k-th: the lowest ids are taken",
-    minimum=0,
-    shown=False,
-)
-
-DATASET = Parameter(
-    "dataset",
-    (),
-    "A dataset of pairs that is in the store; none given: all, of the space's unit.",
-    metavar="NAME",
-    is_input=True,
-)
-MISSING_PAIRS = Parameter(
-    "missing",
-    "skip",
-    "Pairs without a vector: skip (left out, counted and named) or error.",
-    choices=("skip", "error"),
-)
-
-
-def missing_words(words: str) -> Parameter:
-    """Return the parameter ``missing`` of a metric of lists of words, given a noun phrase with a
-    capital for these.
-    """
-    help = f"{words} without a vector: error, or skip (left out and named)."
-    return Parameter("missing", "error", help, choices=("error", "skip"))
-
-
-def word_file(name: str, help: str, *, in_rows: bool = True) -> Parameter:
-    """Return a parameter for a file with a word a line, or for words with commas between them."""
-    return Parameter(
-        name, None, help, value_type=str, metavar=_WORDS, is_input=True, in_rows=in_rows
-    )

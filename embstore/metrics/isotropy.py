@@ -3,38 +3,48 @@ covariance.
 """
 
 from functools import partial
+from typing import Annotated, Literal
 
 import numpy as np
 
 from embstore.base.summary import Float64Array
-from embstore.metrics.declaration import (
-    Block,
-    Column,
-    LayerData,
-    Metric,
-    NotComputable,
-    Parameter,
-    Result,
-    Value,
-)
+from embstore.metrics.declaration import Block, Column, LayerData, NotComputable, Result, Value
+from embstore.metrics.decorator import metric
+from embstore.metrics.inputs import Option
 from embstore.metrics.numerics import linear_algebra
 
 _RANKME_CONSTANT = 1e-7  # Garrido et al. (2023), eq. 1
 
 
-def isoscore(data: LayerData, *, zeta: float = 0.0) -> Result:
-    """Compute IsoScore, or IsoScore* if ``zeta`` is above 0.
+@metric(
+    columns=(
+        Column(
+            "isoscore",
+            "number",
+            "0: all variance in one direction; 1: the same in all",
+            minimum=0,
+            maximum=1,
+        ),
+    ),
+    formula="(PR − 1) / (d − 1), PR = tr(S)² / ‖S‖²_F, S = (1 − ζ) C + ζ I",
+    citation="Rudman et al. (2022), Findings of ACL; IsoScore*: Rudman & Eickhoff (2024), ICLR",
+    references=("rudman2022", "rudman2024"),
+    label="IsoScore",
+)
+def isoscore(
+    data: LayerData,
+    *,
+    zeta: Annotated[
+        float,
+        Option("Share of the identity in the covariance: above 0, IsoScore*.", low=0.0, high=1.0),
+    ] = 0.0,
+) -> Result:
+    """IsoScore: how evenly the variance fills all dimensions.
 
-    The score of Rudman et al. (2022) is (PR − 1) / (dim − 1), PR = tr(C)² / ‖C‖_F²: exactly the
-    definition by singular values, without any decomposition. IsoScore* (Rudman & Eickhoff, 2024) is
-    that of (1 − ζ) C + ζ I.
-
-    Args:
-        data: Vectors of a layer, read once.
-        zeta: Share ζ of the identity, in [0, 1].
-
-    Returns:
-        ``isoscore`` in [0, 1], ``n`` and ``reason``.
+    Exact, from the covariance (divisor n − 1) of all vectors in float64: equal to the definition by
+    singular values. It grows with n while n is not far above the number of dimensions (Gaussian
+    vectors with n = d read about .5), so compare equal n. IsoScore does not depend on the vectors'
+    scale; IsoScore* does, since the identity has none.
 
     Raises:
         NotComputable: There are fewer than two vectors, all are equal, or they have one dimension.
@@ -60,19 +70,33 @@ def _participation_of(covariance: Float64Array) -> float:
     return float(np.clip(np.trace(covariance) ** 2 / square, 1, len(covariance)))
 
 
+@metric(
+    columns=(
+        Column(
+            "partition",
+            "number",
+            "smallest over largest Z; 1 is isotropic",
+            minimum=0,
+            maximum=1,
+            label="I(W)",
+        ),
+        Column("log_partition", "number", "its natural logarithm", maximum=0),
+        Column("first_order", "number", "first-order approximation", minimum=-1, maximum=1),
+        Column("second_order", "number", "second-order approximation", minimum=-1, maximum=1),
+    ),
+    formula="min Z(c) / max Z(c), Z(c) = Σ exp(c·w), c = ± eigenvectors of WᵀW",
+    citation="Mu & Viswanath (2018), ICLR; Arora et al. (2016), TACL",
+    references=("mu2018", "arora2016"),
+    label="Isotropy of the partition function",
+)
 def partition(data: LayerData) -> Result:
-    """Compute the isotropy of the partition function, and its approximations.
+    """Isotropy of the partition function, I(W).
 
-    I(W) = min Z(c) / max Z(c), Z(c) = Σ exp(c·w), over the eigenvectors c of WᵀW with both signs:
-    Mu & Viswanath (2018), eq. 7, after Arora et al. (2016). First and second order: their section
-    2.1.
-
-    Args:
-        data: Vectors of a layer, read twice.
-
-    Returns:
-        ``partition`` in [0, 1], ``log_partition`` = ln I ≤ 0, ``first_order`` and ``second_order``
-        in (-1, 1], ``n`` and ``reason``.
+    Exact over all vectors and both signs of each eigenvector, by log-sum-exp in float64; the
+    eigenvectors stand for all directions, as in the paper. partition may be 0 where its logarithm
+    is below -745. The value depends on the vectors' scale, and the approximations hold for small
+    norms alone: with a large mean the first is negative. Where eigenvalues are equal, the choice
+    among their eigenvectors is arbitrary.
 
     Raises:
         NotComputable: There are fewer than two vectors.
@@ -112,14 +136,26 @@ def _log_z(block: Block, directions: Float64Array) -> Float64Array:
     return np.stack(log_sums)
 
 
+@metric(
+    columns=(
+        Column(
+            "participation_ratio",
+            "number",
+            "effective number of dimensions",
+            minimum=1,
+            unit="dimensions",
+        ),
+    ),
+    formula="(Σλ)² / Σλ² = tr(C)² / ‖C‖²_F",
+    citation="Gao et al. (2017), bioRxiv 214262",
+    references=("gao2017",),
+)
 def participation_ratio(data: LayerData) -> Result:
-    """Compute the participation ratio (Σλ)² / Σλ² of the eigenvalues λ of the covariance.
+    """Participation ratio: the dimensions that share the variance.
 
-    Args:
-        data: Vectors of a layer, read once.
-
-    Returns:
-        ``participation_ratio`` in [1, min(dim, n − 1)], ``n`` and ``reason``.
+    Exact, from the covariance of all vectors in float64, without a decomposition. At most n − 1 and
+    at most the number of dimensions; it grows with n while n is not far above the number of
+    dimensions (Gaussian vectors: about dn / (n + d)), so compare equal n.
 
     Raises:
         NotComputable: There are fewer than two vectors, or all are equal.
@@ -128,18 +164,37 @@ def participation_ratio(data: LayerData) -> Result:
     return {"participation_ratio": _participation_of(total.scatter), "n": total.n, "reason": None}
 
 
-def effective_rank(data: LayerData, *, variant: str = "uncentred") -> Result:
-    """Compute the effective rank exp(−Σ p ln p) (Roy & Vetterli, 2007, eq. 3).
+@metric(
+    columns=(
+        Column(
+            "effective_rank",
+            "number",
+            "effective number of dimensions, from 1",
+            minimum=0,
+            unit="dimensions",
+        ),
+    ),
+    formula="exp(−Σ p ln p), p = σ / Σσ",
+    citation="Roy & Vetterli (2007), EUSIPCO; rankme: Garrido et al. (2023), ICML",
+    references=("roy2007", "garrido2023"),
+)
+def effective_rank(
+    data: LayerData,
+    *,
+    variant: Annotated[
+        Literal["uncentred", "centred", "eigenvalues", "rankme"],
+        Option(
+            "From the matrix itself, the centred matrix, the covariance's eigenvalues, or RankMe."
+        ),
+    ] = "uncentred",
+) -> Result:
+    """Effective rank: exp of the entropy of the singular values.
 
-    Args:
-        data: Vectors of a layer, read once.
-        variant: ``uncentred``: p = σ / Σσ of the singular values σ of the matrix, as Roy & Vetterli
-            define it; ``centred``: the same after the mean is subtracted; ``eigenvalues``: p = λ /
-            Σλ of the covariance's eigenvalues; ``rankme``: ``uncentred`` with 1e-7 added to each p
-            (Garrido et al., 2023).
-
-    Returns:
-        ``effective_rank`` ≥ 1 (``rankme``: ≥ 1 − 1e-7), ``n`` and ``reason``.
+    uncentred is the original definition: singular values of the matrix as it is. centred subtracts
+    the mean vector first; eigenvalues takes p from the covariance's eigenvalues, which are the
+    squares of those; rankme adds 1e-7 to each p of uncentred. The four differ: name the one you
+    report. Computed from the second moments in float64: singular values below about 1e-7 of the
+    largest cannot be told from rounding and count as zero.
 
     Raises:
         NotComputable: There are fewer than two vectors, or all are equal (centred) or zero
@@ -157,19 +212,46 @@ def effective_rank(data: LayerData, *, variant: str = "uncentred") -> Result:
     return {"effective_rank": rank, "n": total.n, "reason": None}
 
 
-def spectrum(data: LayerData, *, k: int = 10, variant: str = "centred") -> Result:
-    """Compute the shares of the variance that the largest principal components explain.
+@metric(
+    columns=(
+        Column("top_share", "number", "share of the top components together", minimum=0, maximum=1),
+        Column(
+            "shares",
+            "array of numbers",
+            "share of each, largest first",
+            minimum=0,
+            maximum=1,
+            label="share of the variance",
+        ),
+        Column(
+            "variances",
+            "array of numbers",
+            "variance along each",
+            0,
+            unit="squared units of the space",
+            shown=False,
+        ),
+    ),
+    formula="Σ_{i≤k} λ_i / Σ λ",
+    citation="Pearson (1901); Ethayarajh (2019), EMNLP, for the first component of a word (MEV)",
+    references=("pearson1901", "ethayarajh2019"),
+    drawn_as="bars",
+    drawn_values=("shares", "variances"),
+)
+def spectrum(
+    data: LayerData,
+    *,
+    k: Annotated[int, Option("Number of components.", low=1)] = 10,
+    variant: Annotated[
+        Literal["centred", "uncentred"],
+        Option("Components of the centred matrix (principal components), or of the uncentred one."),
+    ] = "centred",
+) -> Result:
+    """Share of the variance that the top components explain.
 
-    Args:
-        data: Vectors of a layer, read once.
-        k: Number of components; reduced if there are fewer dimensions or vectors.
-        variant: ``centred`` for principal components; ``uncentred`` for the squared singular values
-            of the matrix.
-
-    Returns:
-        ``top_share`` in [0, 1], the share of the k components together; ``shares`` of each, largest
-        first; ``variances``: the eigenvalues of the covariance (divisor n − 1; uncentred: of Σxxᵀ /
-        n); ``n``; ``reason``.
+    centred: eigenvalues of the covariance (divisor n − 1), as in PCA. uncentred: of the mean of
+    xxᵀ, where the mean vector counts as a component. Computed from the second moments in float64:
+    singular values below about 1e-7 of the largest cannot be told from rounding and count as zero.
 
     Raises:
         NotComputable: There are fewer than two vectors, or all are equal (centred) or zero
@@ -210,177 +292,3 @@ def _eigenvalues(data: LayerData, *, centred: bool) -> tuple[linear_algebra.Mome
             ::-1
         ],
     )
-
-
-_PRECISION = (
-    "Computed from the second moments in float64: singular values below about 1e-7 of the largest"
-    " cannot be told from rounding and count as zero."
-)
-
-
-METRICS = (
-    Metric(
-        name="isoscore",
-        label="IsoScore",
-        help="IsoScore: how evenly the variance fills all dimensions.",
-        function=isoscore,
-        columns=(
-            Column(
-                "isoscore",
-                "number",
-                "0: all variance in one direction; 1: the same in all",
-                minimum=0,
-                maximum=1,
-            ),
-        ),
-        parameters=(
-            Parameter(
-                "zeta",
-                0.0,
-                "Share of the identity in the covariance: above 0, IsoScore*.",
-                minimum=0.0,
-                maximum=1.0,
-            ),
-        ),
-        formula="(PR − 1) / (d − 1), PR = tr(S)² / ‖S‖²_F, S = (1 − ζ) C + ζ I",
-        citation="Rudman et al. (2022), Findings of ACL; IsoScore*: Rudman & Eickhoff (2024), ICLR",
-        references=("rudman2022", "rudman2024"),
-        estimator=(
-            "Exact, from the covariance (divisor n − 1) of all vectors in float64: equal to the"
-            " definition by singular values. It grows with n while n is not far above the number of"
-            " dimensions (Gaussian vectors with n = d read about .5), so compare equal n. IsoScore"
-            " does not depend on the vectors' scale; IsoScore* does, since the identity has none."
-        ),
-    ),
-    Metric(
-        name="partition",
-        label="Isotropy of the partition function",
-        help="Isotropy of the partition function, I(W).",
-        function=partition,
-        columns=(
-            Column(
-                "partition",
-                "number",
-                "smallest over largest Z; 1 is isotropic",
-                minimum=0,
-                maximum=1,
-                label="I(W)",
-            ),
-            Column("log_partition", "number", "its natural logarithm", maximum=0),
-            Column("first_order", "number", "first-order approximation", minimum=-1, maximum=1),
-            Column("second_order", "number", "second-order approximation", minimum=-1, maximum=1),
-        ),
-        parameters=(),
-        formula="min Z(c) / max Z(c), Z(c) = Σ exp(c·w), c = ± eigenvectors of WᵀW",
-        citation="Mu & Viswanath (2018), ICLR; Arora et al. (2016), TACL",
-        references=("mu2018", "arora2016"),
-        estimator=(
-            "Exact over all vectors and both signs of each eigenvector, by log-sum-exp in float64;"
-            " the eigenvectors stand for all directions, as in the paper. partition may be 0 where"
-            " its logarithm is below -745. The value depends on the vectors' scale, and the"
-            " approximations hold for small norms alone: with a large mean the first is negative."
-            " Where eigenvalues are equal, the choice among their eigenvectors is arbitrary."
-        ),
-    ),
-    Metric(
-        name="effective-rank",
-        help="Effective rank: exp of the entropy of the singular values.",
-        function=effective_rank,
-        columns=(
-            Column(
-                "effective_rank",
-                "number",
-                "effective number of dimensions, from 1",
-                minimum=0,
-                unit="dimensions",
-            ),
-        ),
-        parameters=(
-            Parameter(
-                "variant",
-                "uncentred",
-                "From the matrix itself, the centred matrix, the covariance's eigenvalues, or"
-                " RankMe.",
-                choices=("uncentred", "centred", "eigenvalues", "rankme"),
-            ),
-        ),
-        formula="exp(−Σ p ln p), p = σ / Σσ",
-        citation="Roy & Vetterli (2007), EUSIPCO; rankme: Garrido et al. (2023), ICML",
-        references=("roy2007", "garrido2023"),
-        estimator=(
-            "uncentred is the original definition: singular values of the matrix as it is. centred"
-            " subtracts the mean vector first; eigenvalues takes p from the covariance's"
-            " eigenvalues, which are the squares of those; rankme adds 1e-7 to each p of"
-            f" uncentred. The four differ: name the one you report. {_PRECISION}"
-        ),
-    ),
-    Metric(
-        name="participation-ratio",
-        help="Participation ratio: the dimensions that share the variance.",
-        function=participation_ratio,
-        columns=(
-            Column(
-                "participation_ratio",
-                "number",
-                "effective number of dimensions",
-                minimum=1,
-                unit="dimensions",
-            ),
-        ),
-        parameters=(),
-        formula="(Σλ)² / Σλ² = tr(C)² / ‖C‖²_F",
-        citation="Gao et al. (2017), bioRxiv 214262",
-        references=("gao2017",),
-        estimator=(
-            "Exact, from the covariance of all vectors in float64, without a decomposition. At most"
-            " n − 1 and at most the number of dimensions; it grows with n while n is not far above"
-            " the number of dimensions (Gaussian vectors: about dn / (n + d)), so compare equal n."
-        ),
-    ),
-    Metric(
-        name="spectrum",
-        drawn_as="bars",
-        drawn_values=("shares", "variances"),
-        help="Share of the variance that the top components explain.",
-        function=spectrum,
-        columns=(
-            Column(
-                "top_share", "number", "share of the top components together", minimum=0, maximum=1
-            ),
-            Column(
-                "shares",
-                "array of numbers",
-                "share of each, largest first",
-                minimum=0,
-                maximum=1,
-                label="share of the variance",
-            ),
-            Column(
-                "variances",
-                "array of numbers",
-                "variance along each",
-                0,
-                unit="squared units of the space",
-                shown=False,
-            ),
-        ),
-        parameters=(
-            Parameter("k", 10, "Number of components.", minimum=1),
-            Parameter(
-                "variant",
-                "centred",
-                "Components of the centred matrix (principal components), or of the uncentred one.",
-                choices=("centred", "uncentred"),
-            ),
-        ),
-        formula="Σ_{i≤k} λ_i / Σ λ",
-        citation=(
-            "Pearson (1901); Ethayarajh (2019), EMNLP, for the first component of a word (MEV)"
-        ),
-        references=("pearson1901", "ethayarajh2019"),
-        estimator=(
-            "centred: eigenvalues of the covariance (divisor n − 1), as in PCA. uncentred: of the"
-            f" mean of xxᵀ, where the mean vector counts as a component. {_PRECISION}"
-        ),
-    ),
-)

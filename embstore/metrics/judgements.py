@@ -1,6 +1,6 @@
 """Compare cosines with human judgements: similarity scores of pairs, and answers to analogies."""
 
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,42 +15,92 @@ from embstore.base.arrays import (
 )
 from embstore.base.space import Unit
 from embstore.metrics.data import Analogies, Pairs
-from embstore.metrics.declaration import (
-    DATASET,
-    MISSING_PAIRS,
-    Column,
-    Ids,
-    LayerData,
-    Metric,
-    NotComputable,
-    Parameter,
-    Result,
-    Scored,
-)
-from embstore.metrics.numerics.differences import MIN_INTERVAL_UNITS, Scores
+from embstore.metrics.declaration import Column, Ids, LayerData, NotComputable, Result, Scored
+from embstore.metrics.decorator import metric
+from embstore.metrics.inputs import MissingPairs, Option
+from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, unit_rows
 from embstore.metrics.numerics.statistics import pearson, wilson_interval
-from embstore.metrics.significance import VERSUS
 
 _BLOCK_PAIRS = 128  # their vectors fit in the processor's cache
 
 
+@metric(
+    columns=(
+        Column(
+            "spearman",
+            "number",
+            "rank correlation of cosine and score",
+            -1,
+            1,
+            interval=("low", "high"),
+            label="Spearman's ρ",
+        ),
+        Column(
+            "pearson",
+            "number",
+            "linear correlation of cosine and score",
+            minimum=-1,
+            maximum=1,
+            shown=False,
+            label="Pearson's r",
+        ),
+        Column(
+            "low", "number", "2.5 % quantile of spearman over the resamples", minimum=-1, maximum=1
+        ),
+        Column(
+            "high",
+            "number",
+            "97.5 % quantile of spearman over the resamples",
+            minimum=-1,
+            maximum=1,
+        ),
+        Column("total", "integer", "pairs in the dataset", minimum=0, shown=False),
+        Column(
+            "coverage",
+            "number",
+            "pairs used over pairs in the dataset",
+            minimum=0,
+            maximum=1,
+            shown=False,
+        ),
+        Column(
+            "n_zero",
+            "integer",
+            "pairs left out since a vector is zero, without a cosine",
+            0,
+            shown=False,
+        ),
+    ),
+    formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",
+    citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 13",
+    references=("wolfe2022", "efron1993"),
+    needs="pairs",
+    units=(Unit.WORD, Unit.SENTENCE, Unit.OCCURRENCE),
+    best="spearman",
+    versus="units",
+    label="Agreement with human scores",
+    version=2,
+    drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the pairs",
+)
 def similarity(
-    data: LayerData, *, pairs: Pairs, missing: str = "skip", resamples: int = 1000, seed: int = 0
+    data: LayerData,
+    *,
+    pairs: Pairs,
+    missing: MissingPairs = "skip",
+    resamples: Annotated[
+        int, Option("Number of bootstrap resamples (0: no interval).", low=0, counts_draws=True)
+    ] = 1000,
+    seed: int = 0,
 ) -> Result:
-    """Correlate the cosine of each pair with its human score.
+    """Correlation of cosines with human similarity scores.
 
-    Args:
-        data: Vectors of a layer.
-        pairs: Dataset of pairs.
-        missing: ``skip`` omits pairs without a cosine; ``error`` gives no value if there is one.
-        resamples: Number of bootstrap resamples; 0 omits the interval.
-        seed: Random seed of the resamples, which are the same for all layers with the same pairs.
-
-    Returns:
-        ``spearman`` and ``pearson`` in [-1, 1]; ``low`` and ``high``, the 95 % interval of
-        spearman; ``n`` pairs used of ``total``; ``coverage`` in [0, 1]; ``n_zero`` pairs without a
-        cosine because a vector is zero; ``reason``; ``seed``, None without resamples.
+    Exact over all pairs that have both vectors; cosines in float64, ranks of ties averaged. n,
+    total and coverage say how many pairs that is. Pairs with a zero vector are left out and
+    counted. The interval is the 95 % percentile bootstrap: pairs drawn with replacement, each
+    resample ranked anew, the same resamples for each layer. It is of the sampling of pairs, which
+    share words, and so is somewhat too narrow; it needs 10 pairs. Cosines that differ by no more
+    than their rounding errors share a rank.
     """
     total = len(pairs.score)
     result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "best", "seed"))
@@ -116,30 +166,94 @@ _QUESTIONS = 256  # whose scores of so many items stay in the processor's cache
 _PAIRS = 1024  # of questions and items, scored in float64 at a time
 
 
+@metric(
+    columns=(
+        Column("section", "string", "section of the dataset; total for all of it", is_key=True),
+        Column(
+            "accuracy",
+            "number",
+            "questions answered rightly over questions used",
+            0,
+            1,
+            interval=("low", "high"),
+        ),
+        Column("low", "number", "lower end of the 95 % interval of accuracy", minimum=0, maximum=1),
+        Column(
+            "high", "number", "upper end of the 95 % interval of accuracy", minimum=0, maximum=1
+        ),
+        Column("n_correct", "integer", "questions answered rightly", minimum=0, shown=False),
+        Column("total", "integer", "questions in the dataset or section", minimum=0, shown=False),
+        Column(
+            "coverage",
+            "number",
+            "questions used over questions in the dataset",
+            minimum=0,
+            maximum=1,
+        ),
+        Column(
+            "n_zero",
+            "integer",
+            "questions left out since a vector is zero, without a cosine",
+            0,
+            shown=False,
+        ),
+        Column(
+            "n_items",
+            "integer",
+            "items among which the answers are searched",
+            minimum=0,
+            shown=False,
+        ),
+    ),
+    formula=(
+        "#{(a, b, c, d): argmax_x s(x) = d} / n; 3cosadd: s(x) = cos(x, b − a + c), of unit"
+        " vectors; 3cosmul: s(x) = cos⁺(x, b) cos⁺(x, c) / (cos⁺(x, a) + 10⁻⁶), cos⁺ = (1 +"
+        " cos) / 2"
+    ),
+    citation=(
+        "Mikolov, Yih & Zweig (2013), NAACL; 3cosmul: Levy & Goldberg (2014), CoNLL; several"
+        " answers: Gladkova, Drozd & Matsuoka (2016), NAACL SRW; interval: Wilson (1927),"
+        " JASA 22"
+    ),
+    references=("mikolov2013", "levy2014", "gladkova2016", "wilson1927"),
+    needs="analogies",
+    units=(Unit.WORD,),
+    best="accuracy",
+    versus="units",
+    elsewhere="Questions are of words.",
+    drawn_values=("accuracy",),
+)
 def analogies(
     data: LayerData,
     *,
     analogies: Analogies,
-    missing: str = "skip",
-    method: str = "3cosadd",
-    per_section: bool = False,
+    missing: Annotated[
+        Literal["skip", "error"],
+        Option(
+            "Questions with a word without a vector: skip (left out, counted and named) or error."
+        ),
+    ] = "skip",
+    method: Annotated[
+        Literal["3cosadd", "3cosmul"],
+        Option(
+            "Score of an item: 3cosadd, its cosine with b - a + c, or 3cosmul, the product of"
+            " cosines."
+        ),
+    ] = "3cosadd",
+    per_section: Annotated[bool, Option("A row for each section too.")] = False,
 ) -> list[Result]:
-    """Compute the share of questions whose right answer is the item with the highest score.
+    """Accuracy in analogies: a is to b as c is to d.
 
-    Args:
-        data: Vectors of a layer, among which answers are searched.
-        analogies: Dataset of questions.
-        missing: ``skip`` omits questions with a missing word; ``error`` gives no value if there is
-            one.
-        method: ``3cosadd``, the score cos(x, b − a + c) of unit vectors, or ``3cosmul``, cos⁺(x, b)
-            cos⁺(x, c) / (cos⁺(x, a) + 10⁻⁶), cos⁺ = (1 + cos) / 2.
-        per_section: Whether to return a row for each section too.
-
-    Returns:
-        For all questions, and each section if requested: ``accuracy`` in [0, 1] with its 95 %
-        interval from ``low`` to ``high``; ``n`` questions used of ``total``, ``n_correct`` of them
-        answered rightly; ``coverage`` in [0, 1]; ``n_zero`` questions left out because a vector is
-        zero; ``n_items`` searched; ``reason``.
+    Exact: the answer is searched among all selected items of the space (n_items; ⦃words⦄ or ⦃where⦄
+    restrict them, as gensim's restrict_vocab does), decided in float64, ties by the lowest item id.
+    The words a, b and c are no answers. As in gensim's evaluate_word_analogies, case is ignored: of
+    the items that differ from a word only in case, one as written represents it, else the one with
+    the lowest id; all are left out with a, b and c, and each is right as d. ⦃case=exact⦄ compares
+    exact texts. gensim takes the first in its vocabulary, and looks for the answer among the five
+    best only. A question with a word that has no vector is left out and counted in total, as with
+    dummy4unknown=False. Of several right answers (BATS) one suffices, one must be stored, and the
+    first is b. The interval takes questions for independent, which share words, and so is too
+    narrow. Accuracy depends on n_items: compare spaces with the same words.
     """
     sections = [(TOTAL, np.ones(len(analogies.questions), bool))]
     if per_section:
@@ -407,214 +521,3 @@ class _Block:
         flat_starts, flat_counts = starts.ravel(), counts.ravel()
         first = np.repeat(flat_starts - np.cumsum(flat_counts) + flat_counts, flat_counts)
         return rows, self._columns[first + np.arange(flat_counts.sum())]
-
-
-METRICS = (
-    Metric(
-        name="similarity",
-        label="Agreement with human scores",
-        help="Correlation of cosines with human similarity scores.",
-        function=similarity,
-        columns=(
-            Column("dataset", "string", "the dataset of pairs", is_key=True),
-            Column(
-                "spearman",
-                "number",
-                "rank correlation of cosine and score",
-                -1,
-                1,
-                interval=("low", "high"),
-                label="Spearman's ρ",
-            ),
-            Column(
-                "pearson",
-                "number",
-                "linear correlation of cosine and score",
-                minimum=-1,
-                maximum=1,
-                shown=False,
-                label="Pearson's r",
-            ),
-            Column(
-                "low",
-                "number",
-                "2.5 % quantile of spearman over the resamples",
-                minimum=-1,
-                maximum=1,
-            ),
-            Column(
-                "high",
-                "number",
-                "97.5 % quantile of spearman over the resamples",
-                minimum=-1,
-                maximum=1,
-            ),
-            Column("total", "integer", "pairs in the dataset", minimum=0, shown=False),
-            Column(
-                "coverage",
-                "number",
-                "pairs used over pairs in the dataset",
-                minimum=0,
-                maximum=1,
-                shown=False,
-            ),
-            Column(
-                "n_zero",
-                "integer",
-                "pairs left out since a vector is zero, without a cosine",
-                0,
-                shown=False,
-            ),
-            Column(
-                "best",
-                "boolean",
-                "whether spearman is the highest of the requested layers of the space",
-            ),
-        ),
-        parameters=(
-            DATASET,
-            MISSING_PAIRS,
-            Parameter(
-                "resamples",
-                1000,
-                "Number of bootstrap resamples (0: no interval).",
-                minimum=0,
-                counts_draws=True,
-            ),
-            *VERSUS,
-        ),
-        formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",
-        citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 13",
-        references=("wolfe2022", "efron1993"),
-        needs="pairs",
-        estimator=(
-            "Exact over all pairs that have both vectors; cosines in float64, ranks of ties"
-            " averaged. n, total and coverage say how many pairs that is. Pairs with a zero vector"
-            " are left out and counted. The interval is the 95 % percentile bootstrap: pairs drawn"
-            " with replacement, each resample ranked anew, the same resamples for each layer. It"
-            " is of the sampling of pairs, which share words, and so is somewhat too narrow; it"
-            f" needs {MIN_INTERVAL_UNITS} pairs. Cosines that differ by no more than their rounding"
-            " errors share a rank."
-        ),
-        units=(Unit.WORD, Unit.SENTENCE, Unit.OCCURRENCE),
-        best="spearman",
-        version=2,
-        drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the pairs",
-    ),
-    Metric(
-        name="analogies",
-        help="Accuracy in analogies: a is to b as c is to d.",
-        function=analogies,
-        columns=(
-            Column("dataset", "string", "the dataset of analogies", is_key=True),
-            Column("section", "string", "section of the dataset; total for all of it", is_key=True),
-            Column(
-                "accuracy",
-                "number",
-                "questions answered rightly over questions used",
-                0,
-                1,
-                interval=("low", "high"),
-            ),
-            Column(
-                "low", "number", "lower end of the 95 % interval of accuracy", minimum=0, maximum=1
-            ),
-            Column(
-                "high", "number", "upper end of the 95 % interval of accuracy", minimum=0, maximum=1
-            ),
-            Column("n_correct", "integer", "questions answered rightly", minimum=0, shown=False),
-            Column(
-                "total", "integer", "questions in the dataset or section", minimum=0, shown=False
-            ),
-            Column(
-                "coverage",
-                "number",
-                "questions used over questions in the dataset",
-                minimum=0,
-                maximum=1,
-            ),
-            Column(
-                "n_zero",
-                "integer",
-                "questions left out since a vector is zero, without a cosine",
-                0,
-                shown=False,
-            ),
-            Column(
-                "n_items",
-                "integer",
-                "items among which the answers are searched",
-                minimum=0,
-                shown=False,
-            ),
-            Column(
-                "best",
-                "boolean",
-                "whether accuracy is the highest of the requested layers of the space",
-            ),
-        ),
-        parameters=(
-            Parameter(
-                "dataset",
-                (),
-                "A dataset of analogies that is in the store; none given: all.",
-                metavar="NAME",
-                is_input=True,
-            ),
-            Parameter(
-                "missing",
-                "skip",
-                "Questions with a word without a vector: skip (left out, counted and named) or"
-                " error.",
-                choices=("skip", "error"),
-            ),
-            Parameter(
-                "method",
-                "3cosadd",
-                "Score of an item: 3cosadd, its cosine with b - a + c, or 3cosmul, the product of"
-                " cosines.",
-                choices=("3cosadd", "3cosmul"),
-            ),
-            Parameter(
-                "case",
-                "ignore",
-                "Words that differ only in case: ignore (they are one word) or exact.",
-                choices=("ignore", "exact"),
-                is_input=True,
-                in_rows=True,
-            ),
-            Parameter("per_section", False, "A row for each section too."),
-            *VERSUS,
-        ),
-        formula=(
-            "#{(a, b, c, d): argmax_x s(x) = d} / n; 3cosadd: s(x) = cos(x, b − a + c), of unit"
-            " vectors; 3cosmul: s(x) = cos⁺(x, b) cos⁺(x, c) / (cos⁺(x, a) + 10⁻⁶), cos⁺ = (1 +"
-            " cos) / 2"
-        ),
-        citation=(
-            "Mikolov, Yih & Zweig (2013), NAACL; 3cosmul: Levy & Goldberg (2014), CoNLL; several"
-            " answers: Gladkova, Drozd & Matsuoka (2016), NAACL SRW; interval: Wilson (1927),"
-            " JASA 22"
-        ),
-        references=("mikolov2013", "levy2014", "gladkova2016", "wilson1927"),
-        needs="analogies",
-        estimator=(
-            "Exact: the answer is searched among all selected items of the space (n_items; ⦃words⦄"
-            " or ⦃where⦄ restrict them, as gensim's restrict_vocab does), decided in float64, ties"
-            " by the lowest item id. The words a, b and c are no answers. As in gensim's"
-            " evaluate_word_analogies, case is ignored: of the items that differ from a word only"
-            " in case, one as written represents it, else the one with the lowest id; all are left"
-            " out with a, b and c, and each is right as d. ⦃case=exact⦄ compares exact texts."
-            " gensim takes the first in its vocabulary, and looks for the answer among the five"
-            " best only. A question with a word that has no vector is left out and counted in"
-            " total, as with dummy4unknown=False. Of several right answers (BATS) one suffices, one"
-            " must be stored, and the first is b. The interval takes questions for independent,"
-            " which share words, and so is too narrow. Accuracy depends on n_items: compare spaces"
-            " with the same words."
-        ),
-        units=(Unit.WORD,),
-        best="accuracy",
-        elsewhere="Questions are of words.",
-        drawn_values=("accuracy",),
-    ),
-)

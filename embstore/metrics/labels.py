@@ -5,7 +5,7 @@ probe.
 import warnings
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,9 @@ from numpy.typing import NDArray
 from embstore.base.arrays import Float64Array, slices
 from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.declaration import (
-    N_ZERO,
-    Column,
-    Ids,
-    LayerData,
-    Metric,
-    Parameter,
-    Result,
-    Scored,
-)
+from embstore.metrics.declaration import Column, Ids, LayerData, Result, Scored
+from embstore.metrics.decorator import metric
+from embstore.metrics.inputs import GROUP, N_ZERO, Option
 from embstore.metrics.numerics.estimates import (
     MIN_GROUPS,
     Estimate,
@@ -33,8 +26,7 @@ from embstore.metrics.numerics.estimates import (
 from embstore.metrics.numerics.layer_pairs import Grid
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import draw_folds
-from embstore.metrics.predictivity import GROUP, Regression
-from embstore.metrics.significance import VERSUS_BY_PARTS
+from embstore.metrics.predictivity import Regression
 
 Codes = NDArray[np.int64]
 
@@ -47,25 +39,76 @@ _NULLS: Result = dict.fromkeys(
 ONE_CLASS = "fewer than two classes"
 
 
-def knn(data: LayerData, *, labels: ItemLabels, k: int = 10, seed: int = 0) -> Result:
-    """Classify each item by the labels of its k nearest others (Fix & Hodges 1951), leaving itself
-    out.
+_COUNTS = (
+    Column("n_classes", "integer", "classes among the items", minimum=0, shown=False),
+    N_ZERO,
+    Column("null_left_out", "integer", "items without a label", minimum=0, shown=False),
+)
 
-    The label that most of them have is taken, of equally frequent ones that of the nearest.
 
-    Args:
-        data: Vectors of a layer, all of which are read into memory.
-        labels: The label of each item that has one, with the items' groups; others are neither
-            classified nor neighbours.
-        k: Number of neighbours, by cosine.
-        seed: Random seed of the halves that the interval is from.
+@metric(
+    columns=(
+        Column(
+            "accuracy",
+            "number",
+            "items whose label most neighbours have",
+            0,
+            1,
+            interval=("low", "high"),
+            baselines=("majority",),
+        ),
+        Column("low", "number", "lower limit of the 95 % interval of accuracy", 0, 1),
+        Column("high", "number", "upper limit of the 95 % interval of accuracy", 0, 1),
+        Column("balanced_accuracy", "number", "mean accuracy of the classes", minimum=0, maximum=1),
+        Column(
+            "label_share", "number", "neighbours that have the item's own label", 0, 1, shown=False
+        ),
+        Column("chance", "number", "label_share, and accuracy at k = 1, by chance", 0, 1),
+        Column(
+            "majority",
+            "number",
+            "share of the largest class",
+            minimum=0,
+            maximum=1,
+            label="largest class",
+        ),
+        *_COUNTS,
+    ),
+    formula=(
+        "share of items i whose label is the most frequent one of their k nearest others by cosine"
+    ),
+    citation=(
+        "Fix & Hodges (1951); leave-one-out as in Cover & Hart (1967), IEEE Trans. Inf."
+        " Theory 13; interval: Wilson (1927), JASA 22"
+    ),
+    references=("fix1951", "cover1967", "wilson1927"),
+    needs="labels",
+    best="accuracy",
+    versus="parts",
+    label="Nearest-neighbour classification",
+    drawn=lambda row: "intervals from random halves of the items",
+    version=2,
+)
+def knn(
+    data: LayerData,
+    *,
+    labels: ItemLabels,
+    k: Annotated[int, Option("Number of nearest neighbours.", low=1)] = 10,
+    seed: int = 0,
+) -> Result:
+    """Accuracy of a label taken from the nearest neighbours: what a layer shows of it untrained.
 
-    Returns:
-        ``accuracy`` with ``low`` and ``high``, its 95 % interval; ``balanced_accuracy``, the mean
-        over the classes; ``label_share``, the mean share of neighbours with the item's label, and
-        ``chance``, its expectation if labels were shuffled, which for k = 1 is also that of
-        accuracy; ``majority``, the share of the largest class; all in [0, 1]; ``n_classes``; ``n``
-        items used; ``n_zero`` and ``null_left_out`` items omitted; ``reason``, ``seed``.
+    Exact neighbours by cosine, leaving the item itself out by its id. Of equally frequent labels
+    that of the nearest neighbour is taken. Items without a label are left out and counted, and so
+    are zero vectors. The classes are the values of a column, or intervals of one of numbers. Items
+    that are neighbours are classified rightly or wrongly together, so that the error is not that of
+    independent items: it is estimated from 50 random halves of the items (100 of fewer than 100
+    items), in which k is halved too, to no less than 3, and is at least that of independent items;
+    the interval is Wilson's (1927) of as many independent items as have this error. Halves divide
+    no sentence; occurrences of one word still are each other's neighbours, and lift the accuracy.
+    chance is Σ m(m − 1) / (n(n − 1)) over the class sizes m. With as many neighbours as a class has
+    items, or more, most of them are of other classes, and the accuracy falls to that of the largest
+    class or below.
     """
     ids, positions, _ = data.neighbours(2 * k + _MORE_NEIGHBOURS, only=labels.ids)
     found = labels.restricted(ids)
@@ -174,23 +217,68 @@ def _counts(data: LayerData, labels: ItemLabels, n_used: int) -> Result:
     return {"n": n_used, "n_zero": n_labelled - n_used, "null_left_out": total - n_labelled}
 
 
-def clusters(data: LayerData, *, labels: ItemLabels, runs: int = 10, seed: int = 0) -> Result:
-    """Compare clusters of directions with the labels: k-means with as many clusters as there are
-    labels.
+@metric(
+    columns=(
+        Column(
+            "ami",
+            "number",
+            "adjusted mutual information: 1 the same, 0 by chance",
+            maximum=1,
+            band=("ami_deviation",),
+            label="adjusted mutual information",
+        ),
+        Column(
+            "ari",
+            "number",
+            "adjusted Rand index: 1 the same, 0 by chance",
+            minimum=-0.5,
+            maximum=1,
+            label="adjusted Rand index",
+        ),
+        Column(
+            "v_measure",
+            "number",
+            "harmonic mean of homogeneity and completeness",
+            minimum=0,
+            maximum=1,
+        ),
+        Column("v_chance", "number", "v_measure by chance", minimum=0, maximum=1),
+        Column(
+            "ami_deviation",
+            "number",
+            "standard deviation of ami over the runs",
+            minimum=0,
+            shown=False,
+            label="standard deviation",
+        ),
+        *_COUNTS,
+    ),
+    formula="AMI(labels, k-means of x/‖x‖ with as many clusters as classes), mean over the runs",
+    citation=(
+        "Vinh, Epps & Bailey (2010), JMLR 11; Hubert & Arabie (1985), J. Classif. 2;"
+        " Rosenberg & Hirschberg (2007), EMNLP"
+    ),
+    references=("vinh2010", "hubert1985", "rosenberg2007"),
+    needs="labels",
+    best="ami",
+    label="Agreement of clusters with a label",
+    drawn=lambda row: f"{row['runs']} random starts of k-means",
+)
+def clusters(
+    data: LayerData,
+    *,
+    labels: ItemLabels,
+    runs: Annotated[int, Option("Number of runs of k-means, each from its own start.", low=1)] = 10,
+    seed: int = 0,
+) -> Result:
+    """Whether clusters of directions are the classes of a label: k-means, mutual information.
 
-    Args:
-        data: Vectors of a layer, all of which are read into memory and made unit vectors.
-        labels: The label of each item that has one; others are left out.
-        runs: Number of runs of k-means, each from its own random start.
-        seed: Random seed.
-
-    Returns:
-        Means over the runs: ``ami``, adjusted mutual information (Vinh, Epps & Bailey 2010), and
-        ``ari``, the adjusted Rand index (Hubert & Arabie 1985), both 1 for equal partitions and 0
-        by chance; ``v_measure`` in [0, 1] (Rosenberg & Hirschberg 2007), and ``v_chance``, its
-        value for clusters of these sizes by chance; ``ami_deviation``, the standard deviation of
-        ami over the runs (ddof 1); ``n_classes``, ``n``, ``n_zero``, ``null_left_out``, ``reason``,
-        ``seed``.
+    scikit-learn's k-means with k-means++ on all unit vectors, in float64, one start a run; means
+    over the runs. Items without a label are left out and counted, and so are zero vectors. The
+    classes are the values of a column, or intervals of one of numbers. V-measure is not corrected
+    for chance, and rises with the number of clusters: v_chance is its value for clusters of these
+    sizes by chance, from the expected mutual information; ami and ari are corrected. A dominant
+    dimension or a common mean decides the clusters of many raw layers: compare ⦃transform=center⦄.
     """
     ids, vectors = data.gather(labels.ids)
     units, is_zero = unit_rows(vectors)
@@ -243,36 +331,6 @@ def _agreement(
     )
 
 
-LABEL = Parameter(
-    "label",
-    None,
-    "Column of the items whose values are classes, stored by build ⦃keep⦄ or built-in.",
-    value_type=str,
-    metavar="NAME",
-    is_input=True,
-)
-LABEL_BINS = Parameter(
-    "label_bins",
-    None,
-    "Cut a label of numbers into this many intervals, or at these edges, as in 0,10,100.",
-    value_type=str,
-    metavar="N|EDGES",
-    takes_numbers=True,
-    is_input=True,
-    in_rows=True,
-)
-LABEL_COLUMN = Column("label", "string", "the column with the classes", is_key=True)
-LABEL_COUNTS = (
-    Column("n_classes", "integer", "classes among the items", minimum=0, shown=False),
-    N_ZERO,
-    Column("null_left_out", "integer", "items without a label", minimum=0, shown=False),
-)
-_LEFT_OUT = (
-    "Items without a label are left out and counted, and so are zero vectors. The classes are the"
-    " values of a column, or intervals of one of numbers. "
-)
-
-
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of scikit-learn's C that are tried, the strongest regularisation first."""
 _INNER_FOLDS = 3
@@ -297,37 +355,125 @@ _PROBE_NULLS: Result = dict.fromkeys(
 )
 
 
+def _describe_draws(row: Mapping[str, Any]) -> str:
+    """Return how the folds and the labels of the control were drawn."""
+    types = "the control task of Hewitt & Liang (2019): one random label for each word"
+    control = (
+        ""
+        if row["control"] is None
+        else f"; control: {types if row['control'] == 'types' else row['control']}"
+    )
+    groups = f", each {row['grouped_by']} in one of them" if row["grouped_by"] else ""
+    times = f"{row['repeats']} × " if row["repeats"] > 1 else ""
+    return f"{times}{row['folds']} folds drawn at random{groups}{control}"
+
+
+@metric(
+    columns=(
+        Column(
+            "accuracy",
+            "number",
+            "items of classes predicted rightly",
+            0,
+            1,
+            interval=("low", "high"),
+            baselines=("control_accuracy", "majority"),
+        ),
+        Column(
+            "r2",
+            "number",
+            "share of the variance of numbers that is predicted",
+            maximum=1,
+            interval=("low", "high"),
+            label="R²",
+        ),
+        Column("low", "number", "lower limit of the 95 % interval", maximum=1),
+        Column("high", "number", "upper limit of the 95 % interval", maximum=1),
+        Column(
+            "macro_f1",
+            "number",
+            "mean of the F1 scores of the classes",
+            minimum=0,
+            maximum=1,
+            shown=False,
+            label="macro F1",
+        ),
+        Column(
+            "majority",
+            "number",
+            "share of the largest class",
+            minimum=0,
+            maximum=1,
+            label="largest class",
+        ),
+        Column(
+            "control_accuracy",
+            "number",
+            "accuracy in the control task",
+            minimum=0,
+            maximum=1,
+            label="control task",
+        ),
+        Column("selectivity", "number", "accuracy minus control_accuracy", minimum=-1, maximum=1),
+        Column(
+            "control",
+            "string",
+            "labels of the control task: one for each type, or shuffled",
+            shown=False,
+        ),
+        Column("n_classes", "integer", "classes among the items", minimum=0, shown=False),
+        Column("n_groups", "integer", "groups that the folds are made of", minimum=0, shown=False),
+        Column("null_left_out", "integer", "items without a label", minimum=0, shown=False),
+        Column(
+            "grouped_by",
+            "string",
+            "column that the groups are the values of, or sentence",
+            shown=False,
+        ),
+    ),
+    formula=(
+        "share of items i with argmax_c w_c·z_i + b_c = c_i, fitted to the folds without i; z"
+        " standardised"
+    ),
+    citation=(
+        "Hewitt & Liang (2019), EMNLP (control task and selectivity); Alain & Bengio (2017),"
+        " ICLR workshop; interval: Nadeau & Bengio (2003), Machine Learning 52"
+    ),
+    references=("hewitt2019", "alain2017", "nadeau2003"),
+    needs="labels",
+    best="accuracy",
+    versus="parts",
+    options=(GROUP,),
+    label="Linear probe",
+    version=2,
+    drawn=_describe_draws,
+)
 def probe(
     data: LayerData,
     *,
     labels: ItemLabels,
-    folds: int = 5,
-    repeats: int = 5,
-    control: bool = True,
+    folds: Annotated[int, Option("Number of folds.", low=2)] = 5,
+    repeats: Annotated[int, Option("Number of times that the folds are drawn.", low=1)] = 5,
+    control: Annotated[
+        bool, Option("Run the control task, which takes as long as one repeat.")
+    ] = True,
     seed: int = 0,
 ) -> Result:
-    """Predict a label from the vectors linearly, on items that the probe was not fitted to.
+    """How well a linear probe predicts a label from the vectors, on items it was not fitted to.
 
-    Classes: multinomial logistic regression. Numbers: ridge regression. In each fold, components
-    are standardised and the strength of the regularisation is chosen on the other folds alone. The
-    folds are drawn several times. The control task (Hewitt & Liang 2019) gives each type, such as
-    each word of occurrences, one random label, drawn from the labels of the items; where each item
-    is its own type, the labels are shuffled.
-
-    Args:
-        data: Vectors of a layer, all of which are read into memory.
-        labels: The label of each item that has one, with the items' groups and types.
-        folds: Number of folds, of whole groups.
-        repeats: Number of times that the folds are drawn.
-        control: Whether to run the control task, in the first of the repeats.
-        seed: Random seed of folds and control.
-
-    Returns:
-        ``accuracy`` with its 95 % interval from ``low`` to ``high``, ``macro_f1`` and ``majority``,
-        the share of the largest class, in [0, 1]; or ``r2``, at most 1, with its interval;
-        ``control_accuracy``, ``selectivity``, accuracy minus that, and ``control``, ``types`` or
-        ``shuffled labels``; ``n_classes``, ``n_groups``, ``n``, ``null_left_out``, ``reason``,
-        ``seed``.
+    Linear only, by scikit-learn: multinomial logistic regression (solver newton-cg), C of 10⁻⁴ to 1
+    by the accuracy on three inner folds, components standardised on the fitted items. No group is
+    divided between folds: of occurrences no sentence is, by default, since its occurrences come
+    from one forward pass; give the lemma to see what carries over to other words. The control task
+    gives each type, the word of an occurrence, one random label: what a probe of this capacity
+    learns by heart. Items that are their own type get shuffled labels, and selectivity is then the
+    distance from chance; so it is where ⦃group⦄ keeps each type on one side, whose label cannot be
+    learnt. Columns of numbers are predicted by ridge regression, with the strength of generalised
+    cross-validation, and R² is of all folds together. The folds are drawn five times, and the
+    number is of all of them; folds share the items that they are fitted to, so that the interval is
+    Nadeau & Bengio's (2003) of repeated folds (of R² with 1.5 times their variance, which held in
+    simulations), and no smaller than that of independent items: ⦃repeats=1⦄ is faster, and its
+    intervals are wide. Compare an untrained model, with ⦃versus⦄: of accuracies, or of R².
     """
     ids, vectors = data.gather(labels.ids)
     labels = labels.restricted(ids)
@@ -480,293 +626,3 @@ def _ridge(x: Float64Array, values: Float64Array, fold: Codes) -> tuple[Float64A
             np.vecdot(deviations, deviations),
         )
     return errors, totals
-
-
-def _describe_draws(row: Mapping[str, Any]) -> str:
-    """Return how the folds and the labels of the control were drawn."""
-    types = "the control task of Hewitt & Liang (2019): one random label for each word"
-    control = (
-        ""
-        if row["control"] is None
-        else f"; control: {types if row['control'] == 'types' else row['control']}"
-    )
-    groups = f", each {row['grouped_by']} in one of them" if row["grouped_by"] else ""
-    times = f"{row['repeats']} × " if row["repeats"] > 1 else ""
-    return f"{times}{row['folds']} folds drawn at random{groups}{control}"
-
-
-METRICS = (
-    Metric(
-        name="knn",
-        label="Nearest-neighbour classification",
-        help=(
-            "Accuracy of a label taken from the nearest neighbours: what a layer shows of it"
-            " untrained."
-        ),
-        function=knn,
-        columns=(
-            LABEL_COLUMN,
-            Column(
-                "accuracy",
-                "number",
-                "items whose label most neighbours have",
-                0,
-                1,
-                interval=("low", "high"),
-                baselines=("majority",),
-            ),
-            Column("low", "number", "lower limit of the 95 % interval of accuracy", 0, 1),
-            Column("high", "number", "upper limit of the 95 % interval of accuracy", 0, 1),
-            Column(
-                "balanced_accuracy", "number", "mean accuracy of the classes", minimum=0, maximum=1
-            ),
-            Column(
-                "label_share",
-                "number",
-                "neighbours that have the item's own label",
-                0,
-                1,
-                shown=False,
-            ),
-            Column("chance", "number", "label_share, and accuracy at k = 1, by chance", 0, 1),
-            Column(
-                "majority",
-                "number",
-                "share of the largest class",
-                minimum=0,
-                maximum=1,
-                label="largest class",
-            ),
-            *LABEL_COUNTS,
-            Column(
-                "best",
-                "boolean",
-                "whether accuracy is the highest of the requested layers of the space",
-            ),
-        ),
-        parameters=(
-            LABEL,
-            LABEL_BINS,
-            Parameter("k", 10, "Number of nearest neighbours.", minimum=1),
-            VERSUS_BY_PARTS,
-        ),
-        formula=(
-            "share of items i whose label is the most frequent one of their k nearest others by"
-            " cosine"
-        ),
-        citation=(
-            "Fix & Hodges (1951); leave-one-out as in Cover & Hart (1967), IEEE Trans. Inf. Theory"
-            " 13; interval: Wilson (1927), JASA 22"
-        ),
-        references=("fix1951", "cover1967", "wilson1927"),
-        needs="labels",
-        best="accuracy",
-        estimator=(
-            "Exact neighbours by cosine, leaving the item itself out by its id. Of equally"
-            f" frequent labels that of the nearest neighbour is taken. {_LEFT_OUT}Items that are"
-            " neighbours are classified rightly or wrongly together, so that the error is not that"
-            " of independent items: it is estimated from 50 random halves of the items (100 of"
-            " fewer than 100 items), in which k is halved too, to no less than 3, and is at least"
-            " that of independent items; the interval is Wilson's (1927) of as many independent"
-            " items as have this error. Halves divide no sentence; occurrences of one word still"
-            " are each other's neighbours, and lift the accuracy. chance is Σ m(m − 1) / (n(n −"
-            " 1)) over the class sizes m. With as many neighbours as a class has items, or more,"
-            " most of them are of other classes, and the accuracy falls to that of the largest"
-            " class or below."
-        ),
-        drawn=lambda row: "intervals from random halves of the items",
-        version=2,
-    ),
-    Metric(
-        name="clusters",
-        label="Agreement of clusters with a label",
-        help=(
-            "Whether clusters of directions are the classes of a label: k-means, mutual"
-            " information."
-        ),
-        function=clusters,
-        columns=(
-            LABEL_COLUMN,
-            Column(
-                "ami",
-                "number",
-                "adjusted mutual information: 1 the same, 0 by chance",
-                maximum=1,
-                band=("ami_deviation",),
-                label="adjusted mutual information",
-            ),
-            Column(
-                "ari",
-                "number",
-                "adjusted Rand index: 1 the same, 0 by chance",
-                minimum=-0.5,
-                maximum=1,
-                label="adjusted Rand index",
-            ),
-            Column(
-                "v_measure",
-                "number",
-                "harmonic mean of homogeneity and completeness",
-                minimum=0,
-                maximum=1,
-            ),
-            Column("v_chance", "number", "v_measure by chance", minimum=0, maximum=1),
-            Column(
-                "ami_deviation",
-                "number",
-                "standard deviation of ami over the runs",
-                minimum=0,
-                shown=False,
-                label="standard deviation",
-            ),
-            *LABEL_COUNTS,
-            Column(
-                "best", "boolean", "whether ami is the highest of the requested layers of the space"
-            ),
-        ),
-        parameters=(
-            LABEL,
-            LABEL_BINS,
-            Parameter("runs", 10, "Number of runs of k-means, each from its own start.", minimum=1),
-        ),
-        formula=(
-            "AMI(labels, k-means of x/‖x‖ with as many clusters as classes), mean over the runs"
-        ),
-        citation=(
-            "Vinh, Epps & Bailey (2010), JMLR 11; Hubert & Arabie (1985), J. Classif. 2; Rosenberg"
-            " & Hirschberg (2007), EMNLP"
-        ),
-        references=("vinh2010", "hubert1985", "rosenberg2007"),
-        needs="labels",
-        best="ami",
-        estimator=(
-            "scikit-learn's k-means with k-means++ on all unit vectors, in float64, one start a"
-            f" run; means over the runs. {_LEFT_OUT}V-measure is not corrected for chance, and"
-            " rises with the number of clusters: v_chance is its value for clusters of these sizes"
-            " by chance, from the expected mutual information; ami and ari are corrected. A"
-            " dominant dimension or a common mean decides the clusters of many raw layers: compare"
-            " ⦃transform=center⦄."
-        ),
-        drawn=lambda row: f"{row['runs']} random starts of k-means",
-    ),
-    Metric(
-        name="probe",
-        label="Linear probe",
-        help=(
-            "How well a linear probe predicts a label from the vectors, on items it was not"
-            " fitted to."
-        ),
-        function=probe,
-        columns=(
-            LABEL_COLUMN,
-            Column(
-                "accuracy",
-                "number",
-                "items of classes predicted rightly",
-                0,
-                1,
-                interval=("low", "high"),
-                baselines=("control_accuracy", "majority"),
-            ),
-            Column(
-                "r2",
-                "number",
-                "share of the variance of numbers that is predicted",
-                maximum=1,
-                interval=("low", "high"),
-                label="R²",
-            ),
-            Column("low", "number", "lower limit of the 95 % interval", maximum=1),
-            Column("high", "number", "upper limit of the 95 % interval", maximum=1),
-            Column(
-                "macro_f1",
-                "number",
-                "mean of the F1 scores of the classes",
-                minimum=0,
-                maximum=1,
-                shown=False,
-                label="macro F1",
-            ),
-            Column(
-                "majority",
-                "number",
-                "share of the largest class",
-                minimum=0,
-                maximum=1,
-                label="largest class",
-            ),
-            Column(
-                "control_accuracy",
-                "number",
-                "accuracy in the control task",
-                minimum=0,
-                maximum=1,
-                label="control task",
-            ),
-            Column(
-                "selectivity", "number", "accuracy minus control_accuracy", minimum=-1, maximum=1
-            ),
-            Column(
-                "control",
-                "string",
-                "labels of the control task: one for each type, or shuffled",
-                shown=False,
-            ),
-            Column("n_classes", "integer", "classes among the items", minimum=0, shown=False),
-            Column(
-                "n_groups", "integer", "groups that the folds are made of", minimum=0, shown=False
-            ),
-            Column("null_left_out", "integer", "items without a label", minimum=0, shown=False),
-            Column(
-                "grouped_by",
-                "string",
-                "column that the groups are the values of, or sentence",
-                shown=False,
-            ),
-            Column(
-                "best",
-                "boolean",
-                "whether accuracy is the highest of the requested layers of the space",
-            ),
-        ),
-        parameters=(
-            LABEL,
-            LABEL_BINS,
-            GROUP,
-            Parameter("folds", 5, "Number of folds.", minimum=2),
-            Parameter("repeats", 5, "Number of times that the folds are drawn.", minimum=1),
-            Parameter("control", True, "Run the control task, which takes as long as one repeat."),
-            VERSUS_BY_PARTS,
-        ),
-        formula=(
-            "share of items i with argmax_c w_c·z_i + b_c = c_i, fitted to the folds without i; z"
-            " standardised"
-        ),
-        citation=(
-            "Hewitt & Liang (2019), EMNLP (control task and selectivity); Alain & Bengio (2017),"
-            " ICLR workshop; interval: Nadeau & Bengio (2003), Machine Learning 52"
-        ),
-        references=("hewitt2019", "alain2017", "nadeau2003"),
-        needs="labels",
-        best="accuracy",
-        estimator=(
-            "Linear only, by scikit-learn: multinomial logistic regression (solver newton-cg), C of"
-            " 10⁻⁴ to 1 by the accuracy on three inner folds, components standardised on the fitted"
-            " items. No group is divided between folds: of occurrences no sentence is, by default,"
-            " since its occurrences come from one forward pass; give the lemma to see what carries"
-            " over to other words. The control task gives each type, the word of an occurrence, one"
-            " random label: what a probe of this capacity learns by heart. Items that are their own"
-            " type get shuffled labels, and selectivity is then the distance from chance; so it is"
-            " where ⦃group⦄ keeps each type on one side, whose label cannot be learnt. Columns of"
-            " numbers are predicted by ridge regression, with the strength of generalised"
-            " cross-validation, and R² is of all folds together. The folds are drawn five times,"
-            " and the number is of all of them; folds share the items that they are fitted to, so"
-            " that the interval is Nadeau & Bengio's (2003) of repeated folds (of R² with 1.5 times"
-            " their variance, which held in simulations), and no smaller than that of independent"
-            " items: ⦃repeats=1⦄ is faster, and its intervals are wide. Compare an untrained model,"
-            " with ⦃versus⦄: of accuracies, or of R²."
-        ),
-        version=2,
-        drawn=_describe_draws,
-    ),
-)

@@ -1,21 +1,15 @@
 """Measure a layer by the nearest neighbours of its items: intrinsic dimension and hubness."""
 
 import math
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import Float64Array
-from embstore.metrics.declaration import (
-    N_TIED,
-    N_ZERO,
-    Column,
-    LayerData,
-    Metric,
-    Parameter,
-    Result,
-)
+from embstore.metrics.declaration import Column, LayerData, Result
+from embstore.metrics.decorator import metric
+from embstore.metrics.inputs import N_TIED, N_ZERO, Option
 from embstore.metrics.numerics.neighbours import TIED, find_nearest
 
 _ROUNDING = 1e-9  # bound on the error of ln μ: ten times that of distances
@@ -28,35 +22,100 @@ TOO_EQUAL = "the two nearest neighbours are equally far, everywhere"
 TOO_NEAR = "different vectors are too near each other for float64"
 
 
+_OF_SCALES = (
+    Column("scale", "integer", "number of the farther neighbour", minimum=2, is_key=True),
+    Column(
+        "dimension",
+        "number",
+        "root of the likelihood equation with n − 1 for n",
+        minimum=0,
+        band=("standard_error",),
+        label="Gride",
+    ),
+    Column("standard_error", "number", "of dimension", minimum=0),
+    Column(
+        "distance", "number", "mean distance of the neighbours compared", minimum=0, shown=False
+    ),
+)
+
+
+@metric(
+    columns=(
+        Column("twonn_ls", "number", "least squares through the origin", minimum=0, label="TwoNN"),
+        Column(
+            "twonn_mle",
+            "number",
+            "maximum likelihood",
+            minimum=0,
+            label="TwoNN by maximum likelihood",
+        ),
+        Column(
+            "twonn_mle_unbiased",
+            "number",
+            "maximum likelihood, unbiased",
+            minimum=0,
+            label="TwoNN by maximum likelihood, unbiased",
+        ),
+        Column(
+            "n_duplicates",
+            "integer",
+            "vectors that equal another, left out",
+            minimum=0,
+            shown=False,
+        ),
+    ),
+    formula="Σxy/Σx², x = ln(r₂/r₁), y = −ln(1 − F(x)); n/Σx",
+    citation=(
+        "Facco, d'Errico, Rodriguez & Laio (2017), Scientific Reports 7:12140; gride: Denti,"
+        " Doimo, Laio & Mira (2022), Scientific Reports 12:20005; mle: Levina & Bickel (2004),"
+        " NeurIPS, and MacKay & Ghahramani (2005)"
+    ),
+    references=("facco2017", "denti2022", "levina2004", "mackay2005"),
+    needs="neighbours",
+    version=3,
+)
 def intrinsic_dimension(
     data: LayerData,
     *,
-    estimator: str = "twonn",
-    discard: float = 0.1,
-    neighbours: int | None = None,
+    estimator: Annotated[
+        Literal["twonn", "gride", "mle"],
+        Option(
+            "twonn, gride (over the scales of 2, 4 … 64 neighbours) or mle.", columns=_OF_SCALES
+        ),
+    ] = "twonn",
+    discard: Annotated[
+        float,
+        Option(
+            "Share of the largest ratios that least squares leaves out, of twonn.",
+            low=0,
+            high=0.9,
+            only_with=("estimator", ("twonn",)),
+        ),
+    ] = 0.1,
+    neighbours: Annotated[
+        int | None,
+        Option(
+            "Number of neighbours, of gride (else 64) and mle (else 20).",
+            low=2,
+            only_with=("estimator", ("gride", "mle")),
+        ),
+    ] = None,
 ) -> Result | list[Result]:
-    """Compute the intrinsic dimension from the distances of nearest neighbours.
+    """Intrinsic dimension from nearest neighbours: TwoNN, over scales, or MLE.
 
-    TwoNN (Facco et al. 2017): μ = r₂/r₁, the ratio of the distances of the two nearest neighbours,
-    has the distribution 1 − μ^−d. Least squares: the slope through the origin of −ln(1 − F) against
-    ln μ, F = i/n of the i-th smallest μ, without the largest. Maximum likelihood: n/Σ ln μ, and (n
-    − 1)/Σ ln μ, which is unbiased. GRIDE: see :func:`gride`. MLE: the harmonic mean (MacKay &
-    Ghahramani 2005) of :func:`levina_bickel`.
-
-    Args:
-        data: Vectors, all of which are read into memory.
-        estimator: ``twonn``, ``gride`` or ``mle``.
-        discard: Share of the largest μ that least squares omits, in [0, 1); the largest, with F =
-            1, is always omitted.
-        neighbours: Number of neighbours, for gride up to the largest scale; None for 64, or for mle
-            20.
-
-    Returns:
-        ``twonn_ls``, ``twonn_mle``, ``twonn_mle_unbiased``, each above 0 or None with ``reason``;
-        ``n`` distinct vectors, ``n_duplicates`` vectors omitted because they equal another, and
-        ``reason``. For gride, a row for each scale, and for mle one: ``scale``, the number of the
-        farther neighbour; ``dimension``, its ``standard_error``, and ``distance``, the mean of the
-        distances of both neighbours.
+    Exact Euclidean distances, computed by differences in float64 where points are near each other.
+    Equal vectors (r₁ = 0) are taken once, and counted. F of the i-th smallest ratio is i/n, and
+    least squares leaves out a share of the largest ratios, by default a tenth, both as in the paper
+    and in the authors' DADApy (code that starts at F = 0 reads lower). Both estimators are biased
+    low in high dimensions, for any n that fits a machine: of 1,200 points, a uniform cube of 20
+    dimensions reads about 15, Gaussian points of 768 about 148, with a standard deviation of 5 from
+    sample to sample (300 samples). Compare spaces at the same n. gride takes the ratios of the
+    distances of neighbours n₂ = 2 n₁ for n₂ = 2, 4 … 64 from one search, and solves the likelihood
+    equation with n − 1 for the number n of ratios, where the authors' maximum likelihood has n: a
+    dimension that does not change over several scales is to be trusted, one that falls with the
+    scale is of noise; its first scale is the unbiased TwoNN where no two distances are equal, and
+    its standard errors take ratios for independent. mle is the harmonic mean over the items, with k
+    − 1 in the numerator, whose inverse is unbiased.
     """
     k = 2 if estimator == "twonn" else neighbours or _NEIGHBOURS[estimator]
     ids, _, distances = data.neighbours(k, "euclidean", distinct=True)
@@ -216,23 +275,64 @@ def levina_bickel(distances: Float64Array) -> Float64Array:
     return result
 
 
-def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result:
-    """Compute how unevenly the items of a layer are among each other's k nearest neighbours.
+@metric(
+    columns=(
+        Column(
+            "skewness",
+            "number",
+            "skewness of the k-occurrences",
+            label="skewness of the k-occurrences",
+        ),
+        Column(
+            "hub_share",
+            "number",
+            "share of the items that are hubs: N_k ≥ 2k",
+            minimum=0,
+            maximum=1,
+            label="share of hubs",
+        ),
+        Column(
+            "antihub_share",
+            "number",
+            "share of the items that are no one's neighbour",
+            minimum=0,
+            maximum=1,
+            label="share of antihubs",
+        ),
+        Column(
+            "hub_occurrence",
+            "number",
+            "share of hubs in all lists of neighbours",
+            0,
+            1,
+            shown=False,
+        ),
+        Column("most", "integer", "the largest k-occurrence", minimum=0, shown=False),
+        N_ZERO,
+        N_TIED,
+    ),
+    formula="E[(N_k − k)³] / σ³, N_k(x) = |{y ≠ x : x among the k nearest of y}|",
+    citation="Radovanović, Nanopoulos & Ivanović (2010), JMLR 11",
+    references=("radovanovic2010",),
+    needs="neighbours",
+    version=4,
+)
+def hubness(
+    data: LayerData,
+    *,
+    k: Annotated[int, Option("Number of neighbours of each item.", low=1)] = 10,
+    distance: Annotated[Literal["cosine", "euclidean"], Option("cosine, or euclidean.")] = "cosine",
+) -> Result:
+    """How unevenly items are among each other's nearest neighbours.
 
-    N_k(x) is the number of items that have x among their k nearest neighbours; its mean is k. Its
-    skewness is E[(N_k − k)³]/σ³ (Radovanović et al. 2010, section 2.2). Hubs have N_k ≥ 2k,
-    anti-hubs N_k = 0, as in scikit-hubness.
-
-    Args:
-        data: Vectors, all of which are read into memory.
-        k: Number of neighbours; reduced to n − 1 if there are fewer other items.
-        distance: ``cosine``, which omits zero vectors, or ``euclidean``.
-
-    Returns:
-        ``skewness`` (population; None with ``reason`` if all N_k are equal); ``hub_share`` and
-        ``antihub_share`` of the items, and ``hub_occurrence``, the share of hubs in all lists of
-        neighbours, each in [0, 1]; ``most``, the largest N_k; ``n``; ``n_zero``; ``n_tied``, the
-        number of items with neighbours as near as the k-th; ``reason``.
+    Exact: all neighbours of all items, no approximate index. An item is left out of its own
+    neighbours by its id, so that duplicates count. Of neighbours whose distances differ by no more
+    than rounding, those with the lowest ids are taken: where such ties reach beyond the k-th place,
+    as of duplicates, the ids decide which of them count, and n_tied says for how many items.
+    Population skewness, as of scipy.stats.skew. Hubness depends on the distance and on the mean:
+    compare ⦃distance=euclidean⦄ and ⦃transform=center⦄. For cosine, zero vectors are left out and
+    counted. Where k is n − 1 or more, all others are neighbours, and the skewness is null; where
+    all items are equally near each other, everything is.
     """
     nearest = find_nearest(data, k, distance)
     positions, n = nearest.positions, len(nearest.ids)
@@ -263,167 +363,3 @@ def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result
         **shared,
         "reason": reason,
     }
-
-
-_OF_SCALES = (
-    Column("scale", "integer", "number of the farther neighbour", minimum=2, is_key=True),
-    Column(
-        "dimension",
-        "number",
-        "root of the likelihood equation with n − 1 for n",
-        minimum=0,
-        band=("standard_error",),
-        label="Gride",
-    ),
-    Column("standard_error", "number", "of dimension", minimum=0),
-    Column(
-        "distance", "number", "mean distance of the neighbours compared", minimum=0, shown=False
-    ),
-)
-
-METRICS = (
-    Metric(
-        name="intrinsic-dimension",
-        help="Intrinsic dimension from nearest neighbours: TwoNN, over scales, or MLE.",
-        function=intrinsic_dimension,
-        columns=(
-            Column(
-                "twonn_ls", "number", "least squares through the origin", minimum=0, label="TwoNN"
-            ),
-            Column(
-                "twonn_mle",
-                "number",
-                "maximum likelihood",
-                minimum=0,
-                label="TwoNN by maximum likelihood",
-            ),
-            Column(
-                "twonn_mle_unbiased",
-                "number",
-                "maximum likelihood, unbiased",
-                minimum=0,
-                label="TwoNN by maximum likelihood, unbiased",
-            ),
-            Column(
-                "n_duplicates",
-                "integer",
-                "vectors that equal another, left out",
-                minimum=0,
-                shown=False,
-            ),
-        ),
-        parameters=(
-            Parameter(
-                "estimator",
-                "twonn",
-                "twonn, gride (over the scales of 2, 4 … 64 neighbours) or mle.",
-                choices=("twonn", "gride", "mle"),
-                columns=_OF_SCALES,
-            ),
-            Parameter(
-                "discard",
-                0.1,
-                "Share of the largest ratios that least squares leaves out, of twonn.",
-                minimum=0,
-                maximum=0.9,
-                only_with=("estimator", ("twonn",)),
-            ),
-            Parameter(
-                "neighbours",
-                None,
-                "Number of neighbours, of gride (else 64) and mle (else 20).",
-                value_type=int,
-                minimum=2,
-                only_with=("estimator", ("gride", "mle")),
-            ),
-        ),
-        formula="Σxy/Σx², x = ln(r₂/r₁), y = −ln(1 − F(x)); n/Σx",
-        citation=(
-            "Facco, d'Errico, Rodriguez & Laio (2017), Scientific Reports 7:12140; gride: Denti,"
-            " Doimo, Laio & Mira (2022), Scientific Reports 12:20005; mle: Levina & Bickel (2004),"
-            " NeurIPS, and MacKay & Ghahramani (2005)"
-        ),
-        references=("facco2017", "denti2022", "levina2004", "mackay2005"),
-        needs="neighbours",
-        estimator=(
-            "Exact Euclidean distances, computed by differences in float64 where points are near"
-            " each other. Equal vectors (r₁ = 0) are taken once, and counted. F of the i-th"
-            " smallest ratio is i/n, and least squares leaves out a share of the largest ratios, by"
-            " default a tenth, both as in the paper and in the authors' DADApy (code that starts at"
-            " F = 0 reads lower). Both estimators are biased low in high dimensions, for any n that"
-            " fits a machine: of 1,200 points, a uniform cube of 20 dimensions reads about 15,"
-            " Gaussian points of 768 about 148, with a standard deviation of 5 from sample to"
-            " sample (300 samples). Compare spaces at the same n. gride takes the ratios of the"
-            " distances of neighbours n₂ = 2 n₁ for n₂ = 2, 4 … 64 from one search, and solves the"
-            " likelihood equation with n − 1 for the number n of ratios, where the authors' maximum"
-            " likelihood has n: a dimension that does not change over several scales is to be"
-            " trusted, one that falls with the scale is of noise; its first scale is the unbiased"
-            " TwoNN where no two distances are equal, and its standard errors take ratios for"
-            " independent. mle is the harmonic mean over the items, with k − 1 in the numerator,"
-            " whose inverse is unbiased."
-        ),
-        version=3,
-    ),
-    Metric(
-        name="hubness",
-        help="How unevenly items are among each other's nearest neighbours.",
-        function=hubness,
-        columns=(
-            Column(
-                "skewness",
-                "number",
-                "skewness of the k-occurrences",
-                label="skewness of the k-occurrences",
-            ),
-            Column(
-                "hub_share",
-                "number",
-                "share of the items that are hubs: N_k ≥ 2k",
-                minimum=0,
-                maximum=1,
-                label="share of hubs",
-            ),
-            Column(
-                "antihub_share",
-                "number",
-                "share of the items that are no one's neighbour",
-                minimum=0,
-                maximum=1,
-                label="share of antihubs",
-            ),
-            Column(
-                "hub_occurrence",
-                "number",
-                "share of hubs in all lists of neighbours",
-                0,
-                1,
-                shown=False,
-            ),
-            Column("most", "integer", "the largest k-occurrence", minimum=0, shown=False),
-            N_ZERO,
-            N_TIED,
-        ),
-        parameters=(
-            Parameter("k", 10, "Number of neighbours of each item.", minimum=1),
-            Parameter(
-                "distance", "cosine", "cosine, or euclidean.", choices=("cosine", "euclidean")
-            ),
-        ),
-        formula="E[(N_k − k)³] / σ³, N_k(x) = |{y ≠ x : x among the k nearest of y}|",
-        citation="Radovanović, Nanopoulos & Ivanović (2010), JMLR 11",
-        references=("radovanovic2010",),
-        needs="neighbours",
-        estimator=(
-            "Exact: all neighbours of all items, no approximate index. An item is left out of its"
-            " own neighbours by its id, so that duplicates count. Of neighbours whose distances"
-            " differ by no more than rounding, those with the lowest ids are taken: where such ties"
-            " reach beyond the k-th place, as of duplicates, the ids decide which of them count,"
-            " and n_tied says for how many items. Population skewness, as of scipy.stats.skew."
-            " Hubness depends on the distance and on the mean: compare ⦃distance=euclidean⦄ and"
-            " ⦃transform=center⦄. For cosine, zero vectors are left out and counted. Where k is n −"
-            " 1 or more, all others are neighbours, and the skewness is null; where all items are"
-            " equally near each other, everything is."
-        ),
-        version=4,
-    ),
-)

@@ -5,25 +5,18 @@ ridge regression.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.summary import Float64Array
-from embstore.metrics.comparison import AGAINST
-from embstore.metrics.declaration import (
-    Column,
-    Ids,
-    LayerData,
-    Metric,
-    Parameter,
-    Result,
-    Similarity,
-)
+from embstore.metrics.declaration import Column, Ids, LayerData, Result, Similarity
+from embstore.metrics.decorator import metric
+from embstore.metrics.inputs import GROUP, Option
 from embstore.metrics.numerics.layer_pairs import Grid, read_vectors
 from embstore.metrics.numerics.linear_algebra import eigenvectors_of, zero_insignificant
 from embstore.metrics.numerics.statistics import draw_folds
-from embstore.metrics.significance import PERMUTATIONS
 
 Numbers = NDArray[np.int64]
 
@@ -34,35 +27,77 @@ source.
 _NULLS: Result = dict.fromkeys(("r2", "r2_in_sample", "chance", "grouped_by"))
 
 
+@metric(
+    columns=(
+        Column(
+            "r2",
+            "number",
+            "share of the variance of layer_2 predicted from layer, on items left out",
+            None,
+            1,
+            label="R²",
+        ),
+        Column(
+            "r2_in_sample",
+            "number",
+            "that of least squares on the fitted items themselves",
+            0,
+            1,
+            shown=False,
+        ),
+        Column(
+            "grouped_by",
+            "string",
+            "column whose values are the groups, or sentence or item",
+            shown=False,
+        ),
+        Column(
+            "chance",
+            "number",
+            "expected r2_in_sample of unrelated layers: rank/(n − 1)",
+            0,
+            1,
+            shown=False,
+        ),
+    ),
+    formula=(
+        "1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖² over the items of all folds, ŷ by ridge regression on the"
+        " other folds"
+    ),
+    citation=(
+        "Golub, Heath & Wahba (1979), Technometrics 21 (strength of the ridge); linear"
+        " predictivity as in Yamins et al. (2014), PNAS"
+    ),
+    references=("golub1979", "yamins2014"),
+    needs="layers",
+    options=(GROUP,),
+    label="Linear predictivity",
+    similarity=Similarity("r2"),
+    version=2,
+    drawn_values=("r2", "r2_in_sample"),
+    sides=("from layer", "to layer"),
+    drawn=lambda row: f"{row['folds']} folds",
+)
 def predictivity(
     left: Sequence[LayerData],
     right: Sequence[LayerData] | None,
     ids: Ids,
     *,
     groups: Numbers | None = None,
-    folds: int = 5,
+    folds: Annotated[int, Option("Number of folds.", low=2)] = 5,
     seed: int = 0,
 ) -> list[Result]:
-    """Compute R² of a ridge regression of the second layer on the first, for each pair of layers.
+    """How well one layer predicts another linearly: R² on items left out.
 
-    Each fold is predicted from the others. R² = 1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖² over all left-out items
-    and dimensions, with ȳ the mean of the items that the regression was fitted to: 0 for a layer
-    that says nothing, negative for worse. The strength of the ridge minimises generalised
-    cross-validation (Golub, Heath & Wahba 1979) within the fitted items.
-
-    Args:
-        left: Layers that predict, each with all the items.
-        right: Layers that are predicted; None for ``left``.
-        ids: Item ids, ascending.
-        groups: Number of the group of each item, int64 (n,), from 0: none is divided between folds;
-            None for none.
-        folds: Number of folds.
-        seed: Random seed of the folds, which are the same for all pairs of layers.
-
-    Returns:
-        A row for each layer of ``left`` with each of ``right``: ``r2``, at most 1;
-        ``r2_in_sample``, that of least squares on all items, in [0, 1], and ``chance``, its
-        expectation for unrelated layers; ``n``; ``reason``; ``seed``.
+    Directed: from layer to layer_2. Errors are summed over all dimensions and folds before they are
+    divided, so that dimensions count by their variance, where scikit-learn's mean over dimensions
+    gives dead ones the same weight; negative values are real, and kept. No group is divided between
+    folds: of occurrences no sentence is, by default, since its occurrences come from one forward
+    pass. The strength of the ridge minimises generalised cross-validation within the fitted items,
+    on a grid of 10⁻⁶ to 10⁴ times the mean eigenvalue. In sample, least squares predicts anything
+    where there are more dimensions than items: r2_in_sample is shown beside its chance level for
+    that. Rotating either layer, or scaling it as a whole, changes nothing; one dimension of an
+    outsized variance hides what others predict: compare ⦃transform=standardize⦄.
     """
     grid, n = Grid.of(left, right), len(ids)
     groups = np.arange(n) if groups is None else groups
@@ -181,89 +216,3 @@ class Regression:
             errors, freedom**2, out=np.full(len(penalties), np.inf), where=freedom > 1e-9 * n
         )
         return float(penalties[scores.argmin()])
-
-
-GROUP = Parameter(
-    "group",
-    None,
-    "Column whose items stay on one side of each fold, such as lemma; by default the sentence of an"
-    " occurrence.",
-    value_type=str,
-    metavar="NAME",
-    is_input=True,
-)
-
-METRICS = (
-    Metric(
-        name="predictivity",
-        label="Linear predictivity",
-        help="How well one layer predicts another linearly: R² on items left out.",
-        function=predictivity,
-        columns=(
-            Column(
-                "r2",
-                "number",
-                "share of the variance of layer_2 predicted from layer, on items left out",
-                None,
-                1,
-                label="R²",
-            ),
-            Column(
-                "r2_in_sample",
-                "number",
-                "that of least squares on the fitted items themselves",
-                0,
-                1,
-                shown=False,
-            ),
-            Column(
-                "grouped_by",
-                "string",
-                "column whose values are the groups, or sentence or item",
-                shown=False,
-            ),
-            Column(
-                "chance",
-                "number",
-                "expected r2_in_sample of unrelated layers: rank/(n − 1)",
-                0,
-                1,
-                shown=False,
-            ),
-        ),
-        parameters=(
-            GROUP,
-            Parameter("folds", 5, "Number of folds.", minimum=2),
-            AGAINST,
-            *PERMUTATIONS,
-        ),
-        similarity=Similarity("r2"),
-        formula=(
-            "1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖² over the items of all folds, ŷ by ridge regression on the"
-            " other folds"
-        ),
-        citation=(
-            "Golub, Heath & Wahba (1979), Technometrics 21 (strength of the ridge); linear"
-            " predictivity as in Yamins et al. (2014), PNAS"
-        ),
-        references=("golub1979", "yamins2014"),
-        needs="layers",
-        version=2,
-        drawn_values=("r2", "r2_in_sample"),
-        sides=("from layer", "to layer"),
-        estimator=(
-            "Directed: from layer to layer_2. Errors are summed over all dimensions and folds"
-            " before they are divided, so that dimensions count by their variance, where"
-            " scikit-learn's mean over dimensions gives dead ones the same weight; negative values"
-            " are real, and kept. No group is divided between folds: of occurrences no sentence is,"
-            " by default, since its occurrences come from one forward pass. The strength of the"
-            " ridge minimises generalised cross-validation within the fitted items, on a grid of"
-            " 10⁻⁶ to 10⁴ times the mean eigenvalue. In sample, least squares predicts anything"
-            " where there are more dimensions than items: r2_in_sample is shown beside its chance"
-            " level for that. Rotating either layer, or scaling it as a whole, changes nothing; one"
-            " dimension of an outsized variance hides what others predict: compare"
-            " ⦃transform=standardize⦄."
-        ),
-        drawn=lambda row: f"{row['folds']} folds",
-    ),
-)

@@ -1,0 +1,162 @@
+"""Parameters and columns that metrics share, and those that follow from what a metric needs."""
+
+from typing import Annotated, Any, Literal
+
+from embstore.metrics.data import Words
+from embstore.metrics.declaration import Column, Need, Parameter
+
+
+class Option:
+    """What the signature of a metric's function cannot say of a parameter.
+
+    ``k: Annotated[int, Option("Number of neighbours.", low=1)] = 10``
+
+    Args:
+        help: Help text, one line.
+        low: Smallest valid number.
+        high: Largest valid number.
+        settings: Other attributes of :class:`Parameter`.
+    """
+
+    def __init__(
+        self, help: str, *, low: float | None = None, high: float | None = None, **settings: Any
+    ) -> None:
+        self.settings = {"help": help, "minimum": low, "maximum": high, **settings}
+
+
+N_ZERO = Column(
+    "n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False
+)
+N_TIED = Column(
+    "n_tied",
+    "integer",
+    "items with neighbours as near as the k-th: the lowest ids are taken",
+    minimum=0,
+    shown=False,
+)
+
+MissingPairs = Annotated[
+    Literal["skip", "error"],
+    Option("Pairs without a vector: skip (left out, counted and named) or error."),
+]
+MissingWords = Annotated[
+    Literal["error", "skip"], Option("Words without a vector: error, or skip (left out and named).")
+]
+AttributesA = Annotated[
+    Words,
+    Option(
+        "Attribute words A, one a line or with commas; by default the 25 pleasant words of ValNorm."
+    ),
+]
+AttributesB = Annotated[
+    Words,
+    Option("Attribute words B, one a line or with commas; by default its 25 unpleasant words."),
+]
+Resamples = Annotated[
+    int, Option("Number of bootstrap resamples (0: no interval).", low=0, counts_draws=True)
+]
+GROUP = Parameter(
+    "group",
+    None,
+    "Column whose items stay on one side of each fold, such as lemma; by default the sentence of an"
+    " occurrence.",
+    value_type=str,
+    metavar="NAME",
+    is_input=True,
+)
+
+
+def _key(name: str, help: str) -> tuple[Column, ...]:
+    return (Column(name, "string", help, is_key=True),)
+
+
+NEEDED_COLUMNS: dict[Need, tuple[Column, ...]] = {
+    "pairs": _key("dataset", "the dataset of pairs"),
+    "analogies": _key("dataset", "the dataset of analogies"),
+    "lexicon": _key("lexicon", "the lexicon"),
+    "column": _key("column", "the column"),
+    "labels": _key("label", "the column with the classes"),
+}
+"""The first columns of a metric, which the query fills, by what it needs."""
+NEEDED_PARAMETERS: dict[Need, tuple[Parameter, ...]] = {
+    "pairs": (
+        Parameter(
+            "dataset",
+            (),
+            "A dataset of pairs that is in the store; none given: all, of the space's unit.",
+            metavar="NAME",
+            is_input=True,
+        ),
+    ),
+    "analogies": (
+        Parameter(
+            "dataset",
+            (),
+            "A dataset of analogies that is in the store; none given: all.",
+            metavar="NAME",
+            is_input=True,
+        ),
+        Parameter(
+            "case",
+            "ignore",
+            "Words that differ only in case: ignore (they are one word) or exact.",
+            choices=("ignore", "exact"),
+            is_input=True,
+            in_rows=True,
+        ),
+    ),
+    "lexicon": (
+        Parameter(
+            "lexicon", "bellezza", "A lexicon that is in the store.", metavar="NAME", is_input=True
+        ),
+        Parameter(
+            "value",
+            None,
+            "Its column with the valence; by default valence, else the only column of numbers.",
+            value_type=str,
+            metavar="COLUMN",
+            is_input=True,
+            in_rows=True,
+        ),
+    ),
+    "column": (
+        Parameter(
+            "column",
+            None,
+            "Column of numbers, stored by build ⦃keep⦄ or built-in.",
+            value_type=str,
+            metavar="NAME",
+            is_input=True,
+        ),
+    ),
+    "labels": (
+        Parameter(
+            "label",
+            None,
+            "Column of the items whose values are classes, stored by build ⦃keep⦄ or built-in.",
+            value_type=str,
+            metavar="NAME",
+            is_input=True,
+        ),
+        Parameter(
+            "label_bins",
+            None,
+            "Cut a label of numbers into this many intervals, or at these edges, as in 0,10,100.",
+            value_type=str,
+            metavar="N|EDGES",
+            takes_numbers=True,
+            is_input=True,
+            in_rows=True,
+        ),
+    ),
+}
+"""The first parameters of a metric, which the query reads, by what it needs."""
+AGAINST = Parameter(
+    "against",
+    None,
+    "Compare with the layers of this space, on the items that both have; a transform is fitted on"
+    " these.",
+    value_type=str,
+    metavar="SPACE",
+    is_input=True,
+)
