@@ -17,7 +17,7 @@ import typer
 
 from embstore import __version__
 from embstore.base.errors import EmbstoreError
-from embstore.base.messages import command_line, printable
+from embstore.base.messages import printable
 
 from .entry import INTERRUPTED, mark_reported, received
 
@@ -30,48 +30,45 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
     """Turn embstore's errors, Ctrl-C and an output that cannot be written into a message and an
     exit code.
     """
-    with command_line():
+    try:
         try:
-            try:
-                yield
-                sys.stdout.flush()
-            except Exception as error:
-                if not received() or getattr(error, "exit_code", None) in (OK, INTERRUPTED):
-                    raise
-                if isinstance(error, EmbstoreError):
-                    say(f"embstore: {error}")
-                    interrupted = "Interrupted."  # what the usual text promises may not hold
-                raise KeyboardInterrupt from error  # what fails after an interrupt fails by it
-        except KeyboardInterrupt:
-            say(f"\n{interrupted}")
-            mark_reported()
-            raise typer.Exit(INTERRUPTED) from None
-        except EmbstoreError as error:
-            refuse(error)
-        except MemoryError as error:
-            say(
-                f"embstore: there is not enough memory{f' ({error})' if str(error) else ''}. End"
-                " other programs, or ask for less: fewer layers (--layer), fewer items (--where,"
-                " --sample)."
-            )
-            raise typer.Exit(MISTAKE) from None
-        except BrokenPipeError:
-            _forget(sys.stdout)  # the reader has gone (| head): that is its right
-            raise typer.Exit(OK) from None
-        except OSError as error:
-            _forget(sys.stdout)
-            say(f"embstore: {error.filename or 'standard output'}: {error.strerror or error}.")
-            raise typer.Exit(MISTAKE) from None
+            yield
+            sys.stdout.flush()
         except Exception as error:
-            _leave_out_unlike(error)
-            if (missing := getattr(error, "param", None)) is not None and hasattr(
-                error, "param_type"
-            ):
-                error.message = missing.help  # type: ignore[attr-defined]
-            if hasattr(error, "format_message"):  # Typer does not export the class of its errors
-                message = _wrapped(f"{_ERROR}{error.format_message()}").removeprefix(_ERROR)
-                error.format_message = lambda: message
-            raise
+            if not received() or getattr(error, "exit_code", None) in (OK, INTERRUPTED):
+                raise
+            if isinstance(error, EmbstoreError):
+                say(f"embstore: {error}")
+                interrupted = "Interrupted."  # what the usual text promises may not hold
+            raise KeyboardInterrupt from error  # what fails after an interrupt fails by it
+    except KeyboardInterrupt:
+        say(f"\n{interrupted}")
+        mark_reported()
+        raise typer.Exit(INTERRUPTED) from None
+    except EmbstoreError as error:
+        refuse(error)
+    except MemoryError as error:
+        say(
+            f"embstore: there is not enough memory{f' ({error})' if str(error) else ''}. End"
+            " other programs, or ask for less: fewer layers (--layer), fewer items (--where,"
+            " --sample)."
+        )
+        raise typer.Exit(MISTAKE) from None
+    except BrokenPipeError:
+        _forget(sys.stdout)  # the reader has gone (| head): that is its right
+        raise typer.Exit(OK) from None
+    except OSError as error:
+        _forget(sys.stdout)
+        say(f"embstore: {error.filename or 'standard output'}: {error.strerror or error}.")
+        raise typer.Exit(MISTAKE) from None
+    except Exception as error:
+        _leave_out_unlike(error)
+        if (missing := getattr(error, "param", None)) is not None and hasattr(error, "param_type"):
+            error.message = missing.help  # type: ignore[attr-defined]
+        if hasattr(error, "format_message"):  # Typer does not export the class of its errors
+            message = _wrapped(f"{_ERROR}{error.format_message()}").removeprefix(_ERROR)
+            error.format_message = lambda: message
+        raise
 
 
 def _leave_out_unlike(error: Any) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from embstore.base.errors import UsageError
 from embstore.base.labels import read_labels
-from embstore.base.messages import printable, printable_json, rendered
+from embstore.base.messages import printable, printable_json
 
 from ._errors import say as say  # for commands, which write nothing else to standard error
 from ._options import (
@@ -118,7 +118,7 @@ class Shown:
         if dry_run and not self.quiet:
             say("Dry run: nothing is written.")
         if not len(done) and not self.quiet:
-            say(rendered(nothing))
+            say(nothing)
         if len(done) or self.form is not Format.TABLE or self.output is not None:
             self.emit(done)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Self
 
-from embstore.base.messages import Report, printable, rendered
+from embstore.base.messages import Report, printable
 from embstore.base.progress import (
     BRIEF,
     Clock,
@@ -192,7 +192,7 @@ def summarise(report: "BuildReport") -> None:
     for line in lines:
         say(line)
     if (report.n_skipped or report.n_truncated) and not report.dry_run:
-        say(rendered("Each of them is listed by: ⦃embstore info --skipped⦄"))
+        say("Each of them is listed by: embstore info --skipped")
     for note in report.notes:
         say(note)
     say(last)

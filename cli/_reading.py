@@ -27,7 +27,6 @@ from typer import BadParameter
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from embstore.base.errors import UsageError
-from embstore.base.messages import set_call
 
 from ._errors import begin_verbose
 from ._options import follow_suffix, grouped, read_store_options
@@ -206,9 +205,6 @@ _JOINED = ("--layer", "--by")
 _MOST_DIGITS = 18  # of a number that is read here
 _NOT_PLAIN = object()
 _STORE_OPTION = "store_option"
-_SECRET = re.compile(
-    r"((?:--store-option=)?\w*(?:key|secret|token|sas|signature|password|credential)\w*=).*", re.I
-)
 
 
 class _Helpful(LaidOut):
@@ -239,14 +235,6 @@ class _Helpful(LaidOut):
         return [Completion(item.value, item.type) for item in found]
 
 
-def _masked(words: Sequence[str]) -> list[str]:
-    """Return the words of a command without the values of secret options of a store."""
-    return [
-        _SECRET.sub(r"\1…", word) if "--store-option" in (flag, word.partition("=")[0]) else word
-        for flag, word in zip(["", *words], words, strict=False)
-    ]
-
-
 class PlainCommand(_Helpful, TyperCommand):
     """A command that reads plain values itself, and shows its arguments by name, without the type
     that Typer adds.
@@ -254,19 +242,8 @@ class PlainCommand(_Helpful, TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; for unexpected ones, say how to give an option several values."""
-        given = [*args]
         rest = self._parsed(ctx, args)
-        store, options = ctx.params.get("store"), ctx.params.pop(_STORE_OPTION, None) or ()
-        named = [*store] if isinstance(store, list) else [store] if isinstance(store, str) else []
-        of_store = [
-            "--store",
-            *named,
-            *(word for option in options for word in ("--store-option", option)),
-        ]
-        set_call(
-            ["embstore", *call_names(ctx), *_masked(given)],
-            _masked(of_store) if len(named) == 1 else (),
-        )
+        options = ctx.params.pop(_STORE_OPTION, None) or ()
         read_store_options(options, quiet=bool(ctx.params.get("quiet")))
         return rest
 

@@ -1,5 +1,6 @@
 """``embstore build``."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -231,6 +232,16 @@ def _arguments(
     """Declare the arguments of :meth:`Store.build`; without a header a table has ``no_header``."""
 
 
+@dataclass(frozen=True)
+class SourceName:
+    """Name of a source: a path, so that it is not taken for a text."""
+
+    name: str
+
+    def __fspath__(self) -> str:
+        return self.name
+
+
 def build(
     *,
     given: Annotated[dict[str, Any], _arguments],
@@ -245,7 +256,9 @@ def build(
         given["models"] = given["models"] or DEFAULT_MODELS
         with show_progress(quiet):
             report = open_store(store).build(
-                given.pop("sources") or None, header=not given.pop("no_header"), **given
+                [SourceName(name) for name in given.pop("sources") or ()] or None,
+                header=not given.pop("no_header"),
+                **given,
             )
         if not quiet:
             summarise(report)

@@ -199,6 +199,6 @@ def info(
         nothing=(
             "No text was skipped."
             if skipped
-            else "The store holds no space yet. Fill it with: ⦃embstore build⦄"
+            else "The store holds no space yet. Fill it with: embstore build"
         ),
     )

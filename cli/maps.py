@@ -121,7 +121,7 @@ def map(
                 )
             stored_maps = opened.maps(method=method, layers=layers, **filters)
             shown.emit_actions(
-                stored_maps, nothing="No such map is stored. Make one with: ⦃embstore map⦄"
+                stored_maps, nothing="No such map is stored. Make one with: embstore map"
             )
             return
         with shown.progress():

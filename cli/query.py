@@ -9,7 +9,6 @@ import typer
 
 from embstore.base.errors import EmbstoreError, UsageError, check_known
 from embstore.base.labels import read_labels
-from embstore.base.messages import as_option, rendered
 
 from . import _options
 from ._errors import refuse, wrapped
@@ -181,7 +180,7 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
     from embstore.metrics.explain import flag_of, metavar_of
 
     is_repeatable = parameter.kind is tuple
-    shown = rendered(parameter.help, as_option)
+    shown = parameter.help
     if is_repeatable and "repeat" not in shown:
         shown = f"{shown.rstrip('.')} (repeatable)."
     option = typer.Option(flag_of(parameter), help=shown, metavar=metavar_of(parameter) or None)

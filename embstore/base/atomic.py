@@ -18,7 +18,7 @@ from embstore.base.errors import DamagedError, FileAccessError, StoreError, Unsu
 _LEFTOVER_SECONDS = 24 * 3600
 _TEMPORARY = r"\.[0-9]+-[0-9a-f]+\.tmp"
 
-_RESTORE = "Restore that file from a copy; ⦃embstore verify⦄ lists all that are damaged."
+_RESTORE = "Restore that file from a copy; embstore verify lists all that are damaged."
 
 
 @contextmanager

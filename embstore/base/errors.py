@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from embstore.base.messages import printable, rendered
+from embstore.base.messages import printable
 
 
 class EmbstoreError(Exception):
@@ -19,7 +19,7 @@ class EmbstoreError(Exception):
     """
 
     def __str__(self) -> str:
-        return printable(rendered(super().__str__()), lines=True)
+        return printable(super().__str__(), lines=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By default an exception is pickled as its class and its message, which not every class
@@ -70,8 +70,6 @@ class UnknownNameError(EmbstoreError):
         if near := [synonym] if synonym in self.known else nearest(name, self.known):
             parts.append(f"Did you mean {' or '.join(repr(match) for match in near)}?")
         parts.append(f"Known: {', '.join(self.known)}." if self.known else "There are none.")
-        if "," in name and {part.strip() for part in name.split(",")} <= {*self.known}:
-            parts.append("Each is given by itself: repeat the option (in Python, give a list).")
         if hint:
             parts.append(hint)
         super().__init__(" ".join(parts))
@@ -125,8 +123,7 @@ _RESUMABLE = (
     " where it stopped."
 )
 _NOT_WRITABLE = (
-    "Queries work on a read-only store; to build, choose another folder with ⦃store⦄, or change the"
-    " permissions."
+    "Queries work on a read-only store; to build, choose another folder or change the permissions."
 )
 _REMEDIES: dict[int, tuple[str, str]] = {
     errno.ENOENT: ("", "Check the path."),
@@ -202,7 +199,7 @@ class MissingFileError(FileAccessError, FileNotFoundError):
     def __str__(self) -> str:
         if self.writing:
             return super().__str__()
-        return printable(rendered(f"{self.path} is missing. Run: ⦃embstore verify⦄"), lines=True)
+        return printable(f"{self.path} is missing. Run: embstore verify", lines=True)
 
 
 class RemoteError(StoreError):

@@ -6,11 +6,15 @@ from difflib import get_close_matches
 from functools import cache, wraps
 from typing import Any, TypeVar
 
-from embstore.base.messages import PLURALS
-
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T", bound=type)
 Names = str | Sequence[str]
+PLURALS = {
+    "column": "columns", "layer": "layers", "model": "models", "pooling": "poolings",
+    "revision": "revisions", "source": "sources", "space": "spaces", "text": "texts",
+    "transform": "transforms",
+}  # fmt: skip
+"""Singular, as on the command line → plural, as in Python."""
 
 
 def accepts(*functions: Callable[..., Any]) -> Callable[[F], F]:

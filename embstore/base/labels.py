@@ -91,7 +91,7 @@ def labelled(
     labels = {**found, **given}
     if len({*labels.values()}) < len(labels):
         raise UsageError(
-            "two spaces have the same label: give each ⦃--label=SPACE=TEXT⦄ a text of its own."
+            "two spaces have the same label: give each labels='SPACE=TEXT' a text of its own."
         )
     names = (*columns, *beside)
     replaced = (
@@ -108,8 +108,8 @@ def read_labels(given: Any) -> dict[str, str]:
         space, label = each if isinstance(each, tuple) else str(each).partition("=")[::2]
         if not (space and label and isinstance(space, str) and isinstance(label, str)):
             raise UsageError(
-                f"{each!r} is no label: write SPACE=TEXT, as in ⦃--label=minilm.word.last=MiniLM,"
-                " words⦄."
+                f"{each!r} is no label: write SPACE=TEXT, as in labels='minilm.word.last=MiniLM,"
+                " words'."
             )
         labels[space] = label
     return labels

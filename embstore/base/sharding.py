@@ -58,7 +58,7 @@ class ShardSpec:
         match = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise UsageError(
-                f"⦃shard⦄ {text!r} is not a part of the work: write i/n with 1 ≤ i ≤ n. Three"
+                f"`shard` {text!r} is not a part of the work: write i/n with 1 ≤ i ≤ n. Three"
                 " machines take 1/3, 2/3 and 3/3, each with the same sources."
             )
         return cls(int(match[1]), int(match[2]))

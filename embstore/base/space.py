@@ -297,13 +297,13 @@ def check_pooling(unit: Unit, pooling: Pooling) -> None:
         raise QueryError(
             f"pooling {pooling.value!r} is one vector for the whole sentence, so it cannot stand"
             f" for an occurrence. Known for occurrences: {known}. For whole sentences use"
-            " ⦃unit=sentence⦄."
+            " unit='sentence'."
         )
     if unit is Unit.WORD and pooling is Pooling.PROJECTION:
         known = ", ".join(p for p in Pooling if p not in (Pooling.PROJECTION, Pooling.IMPORTED))
         raise QueryError(
             f"pooling 'projection' is for sentences. Known for words: {known}. "
-            "To project single words, build them with ⦃unit=sentence⦄."
+            "To project single words, build them with unit='sentence'."
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from embstore.base.chart import Chart
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.labels import labelled
-from embstore.base.messages import printable, rendered_all
+from embstore.base.messages import printable
 
 if TYPE_CHECKING:
     import os
@@ -77,7 +77,7 @@ class Table:
     chart: Chart | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "notes", rendered_all(self.notes))
+        object.__setattr__(self, "notes", tuple(self.notes))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -248,7 +248,7 @@ def encode_windows(
                 f"the recipe of {encoder.checkpoint.name!r} in {encoder.checkpoint.folder} is not "
                 "that of the space "
                 f"{card.space!r}: its files have changed. Put the old ones back, or name another "
-                "space with ⦃name⦄."
+                "space with `name`."
             )
         layers = encoder.layers_of(card.pooling)
     return encoder.encode(
@@ -274,13 +274,13 @@ def resolve_models(specs: Sequence[str], options: Options) -> list[Model]:
     """
     if not specs:
         raise UsageError(
-            "there is no checkpoint in the list (⦃model⦄). Give at least one, such as minilm."
+            "there is no checkpoint in the list (`models`). Give at least one, such as minilm."
         )
     of_each = {spec: expand_revisions(spec, options.revisions) or (None,) for spec in specs}
     members = [(spec, revision) for spec, revisions in of_each.items() for revision in revisions]
     if options.name is not None and len(members) > 1:
         raise UsageError(
-            f"⦃name⦄ names one space, and {len(members)} models make {len(members)}. Build them "
+            f"`name` names one space, and {len(members)} models make {len(members)}. Build them "
             "one by one."
         )
     models = [Model(spec, options, revision) for spec, revision in members]
@@ -304,8 +304,8 @@ def plan_build(
     if options.name is not None and len(texts) > 1:
         units = " and ".join(unit_texts.unit for unit_texts in texts)
         raise UsageError(
-            f"⦃name⦄ names one space, and these sources make one of each unit, {units}. Say which "
-            "with ⦃unit⦄, or "
+            f"`name` names one space, and these sources make one of each unit, {units}. Say which "
+            "with `unit`, or "
             "build them one by one."
         )
     return [
@@ -353,7 +353,7 @@ def plan_jobs(
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise UsageError(
             f"two of the models make the same space, {repeated[0]!r}. Rename one: "
-            "⦃model=NAME=FOLDER⦄."
+            "models='NAME=FOLDER'."
         )
     cut = cut_notes([space.card for job in jobs for space in job.spaces], options.layers)
     return [replace(jobs[0], notes=(*jobs[0].notes, *cut)), *jobs[1:]]
@@ -459,15 +459,15 @@ def choose_poolings(
     poolings, notes = requested if options.poolings else _default(model, options, catalog)
     if options.name is not None and len(poolings) > 1:
         raise UsageError(
-            f"⦃name⦄ names one space, and {len(poolings)} poolings make {len(poolings)}. Build "
+            f"`name` names one space, and {len(poolings)} poolings make {len(poolings)}. Build "
             "them one by one."
         )
     if options.prompt and Pooling.MODEL not in poolings:
         raise UsageError(
             f"the prompt {options.prompt!r} belongs to pooling 'model', the own recipe of "
             f"{model.checkpoint.name!r}, "
-            f"and the pooling is {poolings[0].value!r}. Add ⦃pooling=model⦄, or put the prompt's "
-            "text in ⦃template⦄."
+            f"and the pooling is {poolings[0].value!r}. Add poolings='model', or put the prompt's "
+            "text in `template`."
         )
     return poolings, notes
 

@@ -58,7 +58,7 @@ class ClusterOptions:
             ("worker-cpus", self.worker_cpus, 1),
         ):
             if value is not None and value < least:
-                raise UsageError(f"⦃{name}⦄ must be at least {least}, not {value:g}.")
+                raise UsageError(f"`{name}` must be at least {least}, not {value:g}.")
 
 
 class RangeOutcome(NamedTuple):
@@ -156,7 +156,7 @@ def _connected(address: str | None) -> Iterator[Any]:
         os.environ.setdefault(
             "RAY_NUM_REDIS_GET_RETRIES", "1"
         )  # attempts to connect, 40 s each; Ray makes 20 of them
-    with needing("⦃on=ray⦄ needs Ray", "ray"):
+    with needing("on='ray' needs Ray", "ray"):
         import ray
     if ray.is_initialized():
         yield ray
@@ -182,7 +182,7 @@ def _connected(address: str | None) -> Iterator[Any]:
             "and run "
             "the command on a node of the cluster, with the same versions of Python and Ray; or "
             "leave out "
-            "⦃ray-address⦄ and RAY_ADDRESS to use this machine."
+            "`ray_address` and RAY_ADDRESS to use this machine."
         ) from error
     # Ray prints there what befalls workers, in lines of its own between those of the progress.
     ray._private.worker._worker_logs_enabled = False
@@ -215,8 +215,8 @@ def _shares(ray: Any, options: ClusterOptions) -> tuple[int, dict[str, float]]:
             f"the cluster has room for {capacity} workers with {wanted} each, not for "
             f"{options.workers or 1}: its "
             f"{len(nodes)} nodes have {n_cpus} cores and {n_gpus} GPUs. Ask for less with "
-            "⦃workers⦄, ⦃worker-gpus⦄ or "
-            "⦃worker-cpus⦄, or start more nodes first; embstore starts none."
+            "`workers`, `worker_gpus` or "
+            "`worker_cpus`, or start more nodes first; embstore starts none."
         )
     return options.workers or capacity, {"num_cpus": cpus, "num_gpus": gpus}
 

@@ -289,7 +289,7 @@ def by_unit(sources: Sources) -> list[tuple[Unit, Sources]]:
         groups.setdefault(unit, []).append((source, rows))
     if sources.targets is not None and Unit.OCCURRENCE not in groups:
         raise UsageError(
-            "⦃span⦄ and ⦃targets⦄ are for files of sentences, and no source is one. Leave them out."
+            "`span` and `targets` are for files of sentences, and no source is one. Leave them out."
         )
     return [
         (
@@ -315,7 +315,7 @@ def _decided(source: Source, limit: int | None) -> tuple[Unit, Iterator[Row | Bl
         remark = (
             f"{source.name}: taken for sentences, since {spacing.counts[True]:,} of its {texts}, "
             "one in each line or "
-            "row, have white space; for words or phrases, add ⦃unit=word⦄."
+            "row, have white space; for words or phrases, add unit='word'."
         )
     if source.file is None:  # standard input and iterables are read once
         source.remarks.extend([remark] if remark else [])
@@ -347,7 +347,7 @@ class _Spacing:
                         f"{row.origin}: the text has NUL characters, as binary files and texts in "
                         "UTF-16 have. Convert "
                         "it to UTF-8, as with iconv; if they belong to the text, say what it is "
-                        "with ⦃unit⦄."
+                        "with `unit`."
                     )
                 has_space = _SPACE_BETWEEN.search(row.text) is not None
                 self.counts[has_space] += 1
@@ -371,9 +371,9 @@ class _Spacing:
                 f"{sum(self.counts):,} "
                 f"texts have white space, such as {with_space}; {self.counts[False]:,} have none, "
                 f"such as {without}. "
-                "Say what they are.\nAll words or phrases: ⦃again unit=word⦄\nAll sentences, some "
+                "Say what they are.\nAll words or phrases: unit='word'\nAll sentences, some "
                 "of one word: "
-                f"⦃again unit=sentence⦄\nBoth: build a file of each{self._division()}"
+                f"unit='sentence'\nBoth: build a file of each{self._division()}"
             )
         return unit
 

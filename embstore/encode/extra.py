@@ -112,6 +112,6 @@ def choose_device(name: str | None) -> Any:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(
-            f"the device {name!r} cannot be used: {first_sentence(error)}. Use ⦃device=cpu⦄."
+            f"the device {name!r} cannot be used: {first_sentence(error)}. Use device='cpu'."
         ) from error
     return device

@@ -70,7 +70,7 @@ class Encoder:
         """Load a checkpoint and verify its layers."""
         if device is not None and weights.device_map is not None:
             raise UsageError(
-                "⦃device⦄ names one device, and ⦃device-map⦄ distributes over all: leave out one of"
+                "`device` names one device, and `device_map` distributes over all: leave out one of"
                 " them."
             )
         target = None if weights.device_map is not None else choose_device(device)
@@ -292,7 +292,7 @@ class Forward:
                 raise EncodeError(
                     f"a text of {width} tokens does not fit in the memory of"
                     f" {str(self.model.device)!r}, even alone: leave it out, or use another"
-                    " ⦃device⦄ or a smaller model."
+                    " `device` or a smaller model."
                 ) from error
         else:
             ids = np.array([item for text in texts for item in text.item_ids], dtype=np.int64)
@@ -313,7 +313,7 @@ class Forward:
         except Exception as error:  # any error means that the model itself fails
             raise records.ModelFailsError(
                 "the model fails at every text, even at one that it read when it was loaded"
-                f" ({reason}). Run the same build again; if it fails again, with another ⦃device⦄.",
+                f" ({reason}). Run the same build again; if it fails again, with another `device`.",
                 texts[0].item_ids[0],
             ) from error
         if len(texts) == 1:

@@ -271,7 +271,7 @@ def _trained(
     if weights.device_map is not None:
         if find_spec("accelerate") is None:
             raise CheckpointError(
-                f"⦃device-map={weights.device_map}⦄ needs accelerate, which is not installed: "
+                f"device_map={weights.device_map!r} needs accelerate, which is not installed: "
                 f"{install_command('accelerate')}"
             )
         distributed = {"device_map": weights.device_map}
@@ -450,7 +450,7 @@ def _quantized_message(quantization: Any, checkpoint: Checkpoint) -> str:
     return (
         f"the checkpoint {checkpoint.name!r} in {checkpoint.folder} is quantized{how}"
         " (quantization_config in its config.json): its weights need kernels, which embstore does"
-        " not load. Use the checkpoint that it was made from; ⦃weights-dtype=bfloat16⦄ loads that"
+        " not load. Use the checkpoint that it was made from; weights_dtype='bfloat16' loads that"
         " in half the memory of float32."
     )
 

@@ -204,7 +204,7 @@ def _load(
     if is_pickle and not allow_pickle:
         raise CheckpointError(
             f"{where} are a pickle, which can run code when it is loaded. If you trust it, use"
-            " ⦃allow-pickle=True⦄; else choose another pooling."
+            " allow_pickle=True; else choose another pooling."
         )
     try:
         if is_pickle:

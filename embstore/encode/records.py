@@ -125,7 +125,7 @@ class Weights:
         check_known("device map", self.device_map, DEVICE_MAPS)
         if self.device_map is not None and self.untrained is not None:
             raise UsageError(
-                "an untrained model is made on one device: leave out ⦃device-map⦄ or ⦃untrained⦄."
+                "an untrained model is made on one device: leave out `device_map` or `untrained`."
             )
         if self.untrained is not None and not 0 <= self.untrained < _SEEDS:
             raise UsageError(

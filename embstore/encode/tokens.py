@@ -164,7 +164,7 @@ class Tokenizer:
             )
             if mark.text is not None and not mark.added:
                 template_hint = "{text}{eos}" if self.bos is None else "{bos}{text}{eos}"
-                reason += f" Put it there with ⦃template={template_hint}⦄."
+                reason += f" Put it there with template={template_hint!r}."
         raise UsageError(
             f"no pooling {pooling.value!r}: {reason} Known for {unit.value}s: {', '.join(known)}."
         )
@@ -257,8 +257,8 @@ class Tokenizer:
         """
         if long == "error":
             raise TooLongError(
-                f"the text {passage.text[:60]!r}… is too long: {cut}. Use ⦃long=skip⦄ or"
-                " ⦃long=truncate⦄.",
+                f"the text {passage.text[:60]!r}… is too long: {cut}. Use long='skip' or"
+                " long='truncate'.",
                 passage.item_ids[0],
             )
         if long == "skip" or piece is None:

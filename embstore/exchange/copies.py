@@ -281,12 +281,12 @@ def _mismatch(
         return SpaceMismatchError(
             f"{place} has another space of the name {stored.space!r}: its"
             f" {stored.describe_differences(copied)}. Nothing was copied. Copy other spaces with"
-            " ⦃space⦄, or name another place."
+            " `spaces`, or name another place."
         )
     there, here = (",".join(card.layers.names) for card in (stored, copied))
     remedies = []
     if {*stored.layers.members} <= {*source.layers.members}:
-        remedies.append(f"To bring those up to date: ⦃space={stored.space}⦄ ⦃layer={there}⦄.")
+        remedies.append(f"To bring those up to date: spaces={stored.space!r} layers={there!r}.")
     other = f"For the layers {here} name another place"
     if not place.startswith("hf://"):
         other += (

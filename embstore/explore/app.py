@@ -24,10 +24,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embstore.base.errors import EmbstoreError, UsageError
-from embstore.base.messages import written_as
 from embstore.explore import maps, questions
 from embstore.explore.items import Reading, SpaceItems, read_items
-from embstore.explore.rendering import as_field, to_json
+from embstore.explore.rendering import to_json
 from embstore.explore.workers import Cancelled, Workers
 
 LARGEST_BODY = 2_000_000
@@ -340,11 +339,9 @@ def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:
 
     async def answering(request: Request) -> Response:
         try:
-            with written_as(as_field):
-                try:
-                    return await answer(request)
-                except EmbstoreError as error:
-                    return _json({"error": str(error), "kind": type(error).__name__}, 422)
+            return await answer(request)
+        except EmbstoreError as error:
+            return _json({"error": str(error), "kind": type(error).__name__}, 422)
         except Refusal as refusal:
             report(report_line(request.scope, refusal))
             return refusal_response(refusal)

@@ -6,12 +6,8 @@ import json
 import math
 import shlex
 from collections.abc import Collection, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from embstore.base.messages import argument_name, as_option
-from embstore.metrics import all_metrics
 
 _OPTIONS = {
     "models": "model",
@@ -23,19 +19,6 @@ _OPTIONS = {
 }
 _SAFE = 2**53 - 1  # JavaScript rounds larger integers
 _LONGEST = 2_000
-_SHARED = (
-    "spaces",
-    "layers",
-    "where",
-    "sample",
-    "seed",
-    "transforms",
-    "by",
-    "bins",
-    "marked",
-    "embed",
-)
-_PLACEHOLDERS = ("FILE", "WORD", "WORDS", "NAME", "SPACE")
 
 
 def command(
@@ -135,29 +118,3 @@ def shortened(value: Any) -> Any:
     if isinstance(value, list | tuple) and len(value) > _LONGEST:
         return [*value[:_LONGEST], "…"]
     return value
-
-
-def as_field(name: str, value: str | None) -> str:
-    """Return a parameter in a message as a field of the page: ``“missing”: skip``; others as
-    options of commands.
-    """
-    argument = argument_name(name)
-    if argument not in _fields():
-        return as_option(name, value)
-    if argument == "embed":
-        return "a tick in the box below the text"
-    if argument == "marked" and value:
-        return f"“{value}”"
-    field = f"“{argument.capitalize() if argument in _SHARED else argument.replace('_', ' ')}”"
-    if value == "True":
-        return f"tick {field}"
-    return field if value is None or value in _PLACEHOLDERS else f"{field}: {value}"
-
-
-@cache
-def _fields() -> frozenset[str]:
-    """Return the names of the fields: of what all metrics have, and of their own parameters."""
-    own = (
-        parameter.name for metric in all_metrics()[0].values() for parameter in metric.parameters
-    )
-    return frozenset([*_SHARED, *own])

@@ -119,7 +119,7 @@ def report(
     """
     info = store.info()
     if not len(info):
-        raise QueryError("the store has no space to report on. Fill it with: ⦃embstore build⦄")
+        raise QueryError("the store has no space to report on. Fill it with: embstore build")
     name = printable(store.path.name)
     sections = [_contents(store, info)]
     if reproduction is not None:

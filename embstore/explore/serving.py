@@ -133,9 +133,9 @@ def _listen(host: str, port: int) -> tuple[socket.socket, list[str]]:
                 continue
             raise UsageError(
                 f"the explorer cannot listen on {host}:{number}: {error.strerror or error}. Choose"
-                " another ⦃host⦄ or ⦃port⦄."
+                " another `host` or `port`."
             ) from error
         if number != port:
             notes.append(f"Port {port} is in use: {number} is used instead.")
         return listening, notes
-    raise UsageError(f"ports {port} to {port + _TRIED - 1} are in use. Choose another ⦃port⦄.")
+    raise UsageError(f"ports {port} to {port + _TRIED - 1} are in use. Choose another `port`.")

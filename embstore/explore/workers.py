@@ -13,8 +13,6 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 
 from embstore.base.errors import EmbstoreError, QueryError
-from embstore.base.messages import set_style
-from embstore.explore.rendering import as_field
 from embstore.storage.sql.interruptible import is_running
 
 _SECONDS_BETWEEN_LOOKS = 0.1
@@ -136,7 +134,6 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints is no answer
     calls = sys.stdin.buffer
     store = _receive(calls)
-    set_style(as_field)
     while (call := _receive(calls)) is not None:
         function, arguments = call
         try:

@@ -109,12 +109,12 @@ def _memory_message(kind: str, n: int, dim: int, memory: int) -> str:
     if fitting:
         return (
             f"{problem} of the kind {kind!r}, which takes {shown_memory(needs[kind])}. Give"
-            f" ⦃index-memory={shown_memory(needs[kind])}⦄, or a kind that fits:"
+            f" index_memory={shown_memory(needs[kind])!r}, or a kind that fits:"
             f" {' or '.join(fitting)}."
         )
     smallest = min(needs, key=lambda name: needs[name])
     return (
-        f"{problem}. The least that would do is ⦃index-memory={shown_memory(needs[smallest])}⦄"
+        f"{problem}. The least that would do is index_memory={shown_memory(needs[smallest])!r}"
         f" ({smallest}); without an index (none) an exact scan answers."
     )
 

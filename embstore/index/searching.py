@@ -117,7 +117,7 @@ class Graph:
         if not np.array_equal(stored_ids, wanted):
             place = "an index" if self._file is None else self._file.place
             raise DamagedError(
-                f"{place} names items that its layer does not have. Run: ⦃embstore verify⦄"
+                f"{place} names items that its layer does not have. Run: embstore verify"
             )
         ids, cosines = np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf)
         for row, own in enumerate(near):

@@ -107,7 +107,7 @@ def recall_notes(card: Card, results: Sequence[Indexed]) -> list[str]:
         notes.append(
             f"{card.space} layer {layer.name}: the best {stored.kind} index ({effort}) has"
             f" recall@10 {stored.recall:.4f}; {stored.wanted_recall:g} was wanted. It is kept. For"
-            " exact answers: ⦃embstore neighbours TEXT --exact⦄, or ⦃embstore index --kind flat⦄."
+            " exact answers: embstore neighbours TEXT --exact, or embstore index --kind flat."
         )
     return notes
 

@@ -68,7 +68,7 @@ class Selected:
         self._batches = self._in_order()
         if not self.n:
             raise QueryError(
-                f"no item of {card.space} is selected. Leave ⦃where⦄ and ⦃words⦄ out, or select"
+                f"no item of {card.space} is selected. Leave `where` and `words` out, or select"
                 " others."
             )
         missing, self.notes = missing_words(catalog, selection.words, card)
@@ -176,8 +176,7 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
     )
     if others:
         raise UsageError(
-            f"the store has several spaces: {', '.join(catalog.cards)}. Name one: ⦃again"
-            " space=NAME⦄"
+            f"the store has several spaces: {', '.join(catalog.cards)}. Name one: space='NAME'"
         )
     if catalog.is_empty(card.space):
         raise UsageError(
@@ -188,16 +187,16 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
         several = ", ".join(known for known, entry in WRITERS.items() if entry.several_layers)
         raise UsageError(
             f"{name} has room for one layer, and {request.layers!r} selects {len(layers)}. Choose"
-            f" one with ⦃layer⦄, or a format with room for several: {several}."
+            f" one with `layers`, or a format with room for several: {several}."
         )
     if request.keep and not writer.has_columns:
         with_room = ", ".join(known for known, entry in WRITERS.items() if entry.has_columns)
         raise UsageError(
-            f"{name} has no room for columns of items: leave ⦃keep⦄ out, or choose one of:"
+            f"{name} has no room for columns of items: leave `keep` out, or choose one of:"
             f" {with_room}."
         )
     if not request.force and disk.exists(dest):
-        raise UsageError(f"{dest} exists. Name another place, or replace it with ⦃force=True⦄.")
+        raise UsageError(f"{dest} exists. Name another place, or replace it with force=True.")
     if request.force and disk.is_folder(dest) and not disk.exists(dest / CARD_FILE):
         raise UsageError(
             f"{dest} is a folder that no export wrote: it has no {CARD_FILE}. Name another place."

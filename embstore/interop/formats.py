@@ -20,7 +20,7 @@ _TEXTS, _COLUMNS, _ALL = (
 _NO_USE = {
     "texts": "is for arrays without texts, and this format has its own",
     "column": (
-        "is for files with columns, or for ⦃texts⦄, and this format has one text for each vector"
+        "is for files with columns, or for `texts`, and this format has one text for each vector"
     ),
     "vector_column": "is for files with several columns or arrays, and this format has one",
 }
@@ -41,7 +41,7 @@ class Reader(NamedTuple):
         """Open a file; raise UsageError if an option is given that the format has no use for."""
         for option, reason in _NO_USE.items():
             if option not in self.reads and getattr(options, option) is not None:
-                raise UsageError(f"{path}: ⦃--{option.replace('_', '-')}⦄ {reason}. Leave it out.")
+                raise UsageError(f"{path}: `{option}` {reason}. Leave it out.")
         return _function(self.function)(path, options)  # type: ignore[no-any-return]
 
 
@@ -49,7 +49,7 @@ READERS = {
     "npy": Reader(
         "read_arrays:open_npy",
         (".npy",),
-        "NumPy array (n, dim) or (layers, n, dim); the texts by ⦃texts⦄",
+        "NumPy array (n, dim) or (layers, n, dim); the texts are a file of their own",
         _TEXTS,
     ),
     "npz": Reader(
@@ -174,11 +174,11 @@ def find_writer(dest: Path, format_name: str | None) -> str:
         return format_name
     by_suffix = {suffix: name for name, writer in WRITERS.items() for suffix in writer.suffixes}
     if dest.suffix.lower() not in by_suffix:
-        hint = "Name the format with ⦃as⦄."
+        hint = "Name the format."
         if dest.suffix.lower() == ".npy":  # a file has no room for ids and texts
             hint = (
                 "NumPy's arrays are written to a folder, with ids and texts beside them:"
-                f" {dest.stem} ⦃as=npy⦄"
+                f" {dest.stem} --as npy"
             )
         raise UnknownNameError("file type", dest.suffix or dest.name, by_suffix, hint)
     return by_suffix[dest.suffix.lower()]
@@ -229,11 +229,11 @@ def find_format(path: Path) -> str:
         )
     if suffix in _TEXT_SUFFIXES:
         return "word2vec" if _function("read_word2vec:has_header")(path) else "glove"
-    hint = "Name the format with ⦃as⦄."
+    hint = "Name the format."
     if suffix in (".csv", ".tsv"):
         hint = (
             "Vectors in CSV are not read: save the numbers as an array, as with numpy.save, and"
-            " name this file as its texts: ⦃embstore import vectors.npy --texts"
-            f" {shlex.quote(str(path))} --column NAME⦄"
+            " name this file as its texts: embstore import vectors.npy --texts"
+            f" {shlex.quote(str(path))} --column NAME"
         )
     raise UnknownNameError("file type", path.suffix or path.name, dict.fromkeys(by_suffix), hint)

@@ -192,7 +192,7 @@ def choose_layers(files: Sequence[VectorFile], requested: str | None) -> Layers:
     if len(numbers) != n_layers:
         have = "one layer" if n_layers == 1 else f"{n_layers} layers"
         raise UsageError(
-            f"⦃layer={requested}⦄ names {len(numbers)}, and {files[0].name} has {have}. Name each"
+            f"layers={requested!r} names {len(numbers)}, and {files[0].name} has {have}. Name each"
             " once."
         )
     return _numbered(numbers)
@@ -212,13 +212,13 @@ def _numbers(requested: str) -> list[int]:
             for text in (first, *([last] if dash else ()))
         ):
             raise UsageError(
-                f"⦃layer={requested}⦄ is not a list of layers: write numbers as in 6, 0-12 or"
+                f"layers={requested!r} is not a list of layers: write numbers as in 6, 0-12 or"
                 " 0,6,12."
             )
         numbers += range(int(first), int(last if dash else first) + 1)
     if numbers != sorted(set(numbers)) or not numbers or numbers[-1] > MAX_BLOCKS:
         raise UsageError(
-            f"⦃layer={requested}⦄: layers are ascending numbers up to {MAX_BLOCKS}, each once."
+            f"layers={requested!r}: layers are ascending numbers up to {MAX_BLOCKS}, each once."
         )
     return numbers
 
@@ -250,7 +250,7 @@ def _check_alike(files: Sequence[VectorFile]) -> None:
     """Raise SourceError unless all files have one dimension and one number of layers."""
     if not files:
         raise UsageError(
-            "no file is given. Give at least one: ⦃embstore import vectors.txt --name NAME⦄"
+            "no file is given. Give at least one: embstore import vectors.txt --name NAME"
         )
     first = files[0]
     for file in files[1:]:
@@ -261,7 +261,7 @@ def _check_alike(files: Sequence[VectorFile]) -> None:
             if a != b:
                 raise SourceError(
                     f"{file.name} has the {what} {b}, and {first.name} has {a}. Files of one import"
-                    " are of one space: import them one by one, each with its ⦃name⦄."
+                    " are of one space: import them one by one, each with its `name`."
                 )
 
 
@@ -292,8 +292,7 @@ def _check_disk(stored: StoreFiles, files: Sequence[VectorFile], options: Import
     raise StoreError(
         f"{files[0].name} has {sum(file.n or 0 for file in files):,} vectors, for which the import"
         f" needs {show_size(n_bytes)} in {stored.root} while it runs, and {show_size(final_bytes)}"
-        f" after it; {show_size(free)} are free. Free some space, or choose another folder with"
-        " ⦃store⦄."
+        f" after it; {show_size(free)} are free. Free some space, or choose another folder."
     )
 
 

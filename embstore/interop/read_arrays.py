@@ -34,7 +34,7 @@ from embstore.sources.files import open_binary
 
 _PICKLED = (
     "holds pickled objects, which can run code when they are loaded. Save it as numbers"
-    " (array.astype('float32')), or add ⦃allow-pickle=True⦄ if you trust where it comes from."
+    " (array.astype('float32')), or add allow_pickle=True if you trust where it comes from."
 )
 _TEXT_ARRAYS = ("texts", "words", "tokens", "keys", "vocab", "labels")
 _IN_MEMORY = "the array"
@@ -118,7 +118,7 @@ def open_npy(path: Path, options: ReadOptions) -> VectorFile:
 
 def unpickled_note(path: Path) -> str:
     """Return the note about a file that was unpickled."""
-    return f"{path} was unpickled, as ⦃allow-pickle=True⦄ allows."
+    return f"{path} was unpickled, as allow_pickle=True allows."
 
 
 def open_npy_folder(path: Path, options: ReadOptions) -> VectorFile:
@@ -207,7 +207,7 @@ def _chosen_array(path: Path, names: list[str], requested: str | None) -> str:
     if len(others) != 1:
         raise UsageError(
             f"{path} has the arrays {', '.join(names)}. Name that of the vectors:"
-            " ⦃vector-column=NAME⦄"
+            " vector_column='NAME'"
         )
     return others[0]
 

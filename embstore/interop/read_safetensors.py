@@ -130,7 +130,7 @@ def _vectors(path: Path, tensors: dict[str, RawArray], requested: str | None) ->
     if len(found) != 1:
         raise UsageError(
             f"{path} has {len(tensors)} tensors: {', '.join(list(tensors)[:20])}. Name that of the"
-            " vectors: ⦃vector-column=NAME⦄"
+            " vectors: vector_column='NAME'"
         )
     return [tensors[found[0]]]
 
@@ -154,7 +154,7 @@ def _own_texts(arrays: Mapping[str, RawArray], path: Path) -> vector_file.Texts:
     """
     if "text_offsets" not in arrays:
         raise SourceError(
-            f"{path} has texts without text_offsets. Name a file with the texts: ⦃texts=FILE⦄"
+            f"{path} has texts without text_offsets. Name a file with the texts: texts='FILE'"
         )
     n = arrays["text_offsets"].shape[0] - 1
     has_spans = {"contexts", "context_offsets", "starts", "ends"} <= {*arrays}

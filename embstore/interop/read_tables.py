@@ -202,7 +202,7 @@ def _text_column(source: VectorTable, requested: str | None) -> str:
     if found is None:
         raise UsageError(
             f"{source.name} has the columns {', '.join(names)}. Name the one with the texts:"
-            " ⦃--column=NAME⦄"
+            " column='NAME'"
         )
     return found
 
@@ -228,7 +228,7 @@ def _vector_columns(source: VectorTable, requested: str | None) -> list[str]:
     if len(lists) > 1 and len(named) < len(lists):
         raise UsageError(
             f"{source.name} has several columns of vectors, {', '.join(lists)}. Name one:"
-            " ⦃vector-column=NAME⦄"
+            " vector_column='NAME'"
         )
     return lists
 
@@ -373,7 +373,7 @@ def _block(
             )
     if not all(isinstance(text, str) for text in texts):
         raise SourceError(
-            f"{name}: the column {columns[0]!r} is not of texts. Name another: ⦃--column=NAME⦄"
+            f"{name}: the column {columns[0]!r} is not of texts. Name another: column='NAME'"
         )
     if spans:
         rows = zip(texts, *spans, strict=True)

@@ -29,7 +29,7 @@ def open_word2vec(path: Path, _: vector_file.ReadOptions) -> vector_file.VectorF
     if (header := _parse_header(first)) is None:
         raise SourceError(
             f"{path}:1: {_shown(first)} is not the header of word2vec's text format, which is two"
-            " whole numbers: vectors and dimension. A file without one is GloVe's: ⦃as=glove⦄"
+            " whole numbers: vectors and dimension. A file without one is GloVe's: format='glove'"
         )
     n, dim = header
     return vector_file.VectorFile(
@@ -228,7 +228,7 @@ def open_word2vec_binary(path: Path, _: vector_file.ReadOptions) -> vector_file.
     if header is None or not header[0] or not 0 < header[1] <= vector_file.MAX_DIM:
         raise SourceError(
             f"{path} does not begin with the header of word2vec's binary format, which is two whole"
-            " numbers: vectors and dimension. Check the format, or name another with ⦃as⦄."
+            " numbers: vectors and dimension. Check the format, or name another."
         )
     n, dim = header
     return vector_file.VectorFile(

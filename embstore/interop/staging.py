@@ -190,7 +190,7 @@ class Stager:
             f"{place} has a component of size {largest:.6g}, which {self._card.dtype} cannot"
             " represent. "
             + (
-                "Import it with ⦃dtype=float32⦄."
+                "Import it with dtype='float32'."
                 if self._card.dtype == "float16"
                 else "Scale the vectors."
             )
@@ -245,11 +245,11 @@ def _wrong_unit(unit: Unit, file: VectorFile) -> SourceError:
     if unit is Unit.OCCURRENCE:
         return SourceError(
             f"{file.name} has no sentences of its words, and an occurrence is a word in its"
-            " sentence: columns context, start and end. Give them, or import words: ⦃unit=word⦄"
+            " sentence: columns context, start and end. Give them, or import words: unit='word'"
         )
     return SourceError(
         f"{file.name} has words in their sentences (columns context, start and end), which are not"
-        f" of the unit {unit.value}. Import them with ⦃unit=occurrence⦄."
+        f" of the unit {unit.value}. Import them with unit='occurrence'."
     )
 
 

@@ -130,7 +130,7 @@ def texts_of(
     if own is None:
         raise UsageError(
             f"{path}: An array has no texts. Name the file that has them, one a line in the order"
-            " of the rows: ⦃again texts=FILE⦄"
+            " of the rows: texts='FILE'"
         )
     return own, (path,)
 

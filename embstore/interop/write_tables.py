@@ -129,7 +129,7 @@ def item_fields(selected: Selected) -> list[pa.Field]:
         if name in taken or _RESERVED.fullmatch(name):
             raise UsageError(
                 f"the column {name!r} has the name of a column of this format. Leave it out of"
-                " ⦃keep⦄."
+                " `keep`."
             )
         fields.append(pa.field(name, column_schema({name: kind}).field(name).type))
     return fields

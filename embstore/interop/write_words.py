@@ -46,11 +46,11 @@ def _check_keys(items: Sequence[Item], space: str) -> None:
         if item.context is not None:
             raise QueryError(
                 f"{space} is of occurrences, and word2vec's format has words alone: a word would"
-                " have several vectors. Choose another format, such as ⦃as=parquet⦄."
+                " have several vectors. Choose another format, such as format='parquet'."
             )
         if any(char.isspace() for char in item.text):
             raise QueryError(
                 f"the text {item.text[:_SHOWN]!r} has a space, which ends a key in word2vec's"
-                " format. Leave such texts out (⦃where⦄ \"NOT regexp_matches(text, '\\s')\"), or"
-                " choose another format, such as ⦃as=parquet⦄."
+                " format. Leave such texts out (`where` \"NOT regexp_matches(text, '\\s')\"), or"
+                " choose another format, such as format='parquet'."
             )

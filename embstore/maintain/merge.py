@@ -129,7 +129,7 @@ def _plan(source: Catalog, stored: Catalog, card: Card) -> _NewItems:
     if not is_new and (different := stored.cards[space].describe_differences(card)):
         raise SpaceMismatchError(
             f"the space {space!r} is another one in {source.name}: here its {different} there."
-            " Nothing was taken. To take other spaces, name them with ⦃space⦄."
+            " Nothing was taken. To take other spaces, name them."
         )
     source.check_texts(space)
     known = np.empty(0, np.int64) if is_new else stored.ids(space)

@@ -11,7 +11,6 @@ import numpy as np
 
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError
-from embstore.base.messages import rendered
 from embstore.base.table import Table
 from embstore.index.updating import update_indexes
 from embstore.maintain.upkeep import Action, kind_of_indexes, locked, tabulate
@@ -115,7 +114,7 @@ class _Repair:
         n_items: int | None = None,
         n_bytes: int | None = None,
     ) -> None:
-        self.actions.append(Action(verb, self.files.root / key, rendered(detail), n_items, n_bytes))
+        self.actions.append(Action(verb, self.files.root / key, detail, n_items, n_bytes))
 
     def _repair_file(self, key: str, problem: Problem) -> None:
         """Take a file out that has a problem, unless that was repaired in another way."""
@@ -127,7 +126,7 @@ class _Repair:
             if not self.dry_run:
                 disk.remove(self.files.root / key, missing_ok=True)
         elif parts is not None and parts.kind is keys.CARDS:
-            remedy = f"Else give the space up: ⦃embstore remove --space {parts.name}⦄"
+            remedy = f"Else give the space up: embstore remove --space {parts.name}"
             self._act(LEFT, key, f"{problem.problem.rstrip('.')}. {remedy}")
         elif parts is None or entry is None or not problem.is_damage:
             self._act(LEFT, key, problem.problem)

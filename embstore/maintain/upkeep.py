@@ -252,10 +252,7 @@ def remove(
         named = files.manifest()
         if not spaces and not columns:
             known = ", ".join(_spaces(named))
-            raise UsageError(
-                f"name the space to remove with ⦃space⦄ ({known}), or the column of items with"
-                " ⦃column⦄."
-            )
+            raise UsageError(f"name the space to remove ({known}), or the column of items.")
         actions = [*_removed_spaces(files, named, spaces), *_removed_columns(files, named, columns)]
         if not dry_run:
             files.commit(lambda base: _without(files, base, spaces, columns))

@@ -172,7 +172,7 @@ _Permutations = Annotated[
 _P_VALUE = (
     "The p-value is exact, the share of all splits of the words into sets of these sizes whose"
     " statistic is as large or larger, where these are at most 100,000 or no more than"
-    " ⦃permutations⦄. Else that many (m) are drawn at random (⦃seed⦄), and of h that are as large"
+    " `permutations`. Else that many (m) are drawn at random (`seed`), and of h that are as large"
     " or larger p = (h + 1)/(m + 1). Both count the observed split, so that p is never 0; the paper"
     " counts only larger ones. Statistics that differ by no more than their rounding errors are"
     " equal. No normal distribution is fitted, as the authors' code does."
@@ -237,7 +237,7 @@ def weat(
     """Differential association of two sets of words with two others.
 
     Exact over all words; cosines in float64. std over X ∪ Y with ddof 1, as in the authors' code;
-    WEFE has ddof 0, which ⦃ddof=0⦄ gives.
+    WEFE has ddof 0, which ddof=0 gives.
     """
     sets = (x, y, a, b)
     total = sum(len(words.texts) for words in sets)
@@ -303,11 +303,11 @@ def sc_weat(
 ) -> list[Result]:
     """Association of single words with two sets of words.
 
-    Exact over all words; cosines in float64. std over A ∪ B with ddof 0 unless ⦃ddof=1⦄. A target
+    Exact over all words; cosines in float64. std over A ∪ B with ddof 0 unless ddof=1. A target
     that is an attribute word too keeps its cosine of 1 with itself. The p-value is exact, the share
     of all splits of A ∪ B into sets of the sizes of A and B whose statistic is as large or larger,
-    where these are at most 100,000 or no more than ⦃permutations⦄. Else that many (m) are drawn at
-    random (⦃seed⦄), and of h that are as large or larger p = (h + 1)/(m + 1). Both count the
+    where these are at most 100,000 or no more than `permutations`. Else that many (m) are drawn at
+    random (`seed`), and of h that are as large or larger p = (h + 1)/(m + 1). Both count the
     observed split, so that p is never 0; the paper counts only larger ones. Statistics that differ
     by no more than their rounding errors are equal. No normal distribution is fitted, as the
     authors' code does.

@@ -135,9 +135,9 @@ def axis(
     """Items on a semantic axis between two poles of words, such as good and bad.
 
     Exact, in float64, over all items; the poles are means of raw vectors, as in SemAxis, so that
-    long vectors count more: after ⦃transform=standardize⦄ they do less. Where all vectors share a
-    direction, all scores have one sign: compare ⦃transform=center⦄. As many positive as negative
-    words are pairs, in any order. ⦃value=axis⦄ of correlate holds a column of the items against the
+    long vectors count more: after transforms='standardize' they do less. Where all vectors share a
+    direction, all scores have one sign: compare transforms='center'. As many positive as negative
+    words are pairs, in any order. value='axis' of correlate holds a column of the items against the
     scores.
     """
     empty: Result = dict.fromkeys(("item_id", "text", "score", "rank", "n_positive", "n_negative"))

@@ -132,10 +132,10 @@ def change(
 ) -> list[Result]:
     """How the use of words changes between groups of their occurrences, such as years.
 
-    Exact over all pairs of occurrences. ⦃by⦄ names the column with the groups. Numbers, and
-    intervals of them (⦃bins⦄), are in order: each is compared with the next. Other groups, such as
+    Exact over all pairs of occurrences. `by` names the column with the groups. Numbers, and
+    intervals of them (`bins`), are in order: each is compared with the next. Other groups, such as
     senses, have no order: all pairs of the groups in which a word occurs are compared.
-    ⦃against=GROUP⦄ compares each other group with that one, and ⦃against=rest⦄ each group with all
+    against='GROUP' compares each other group with that one, and against='rest' each group with all
     others together. Words, and groups of words, that are compared with nothing, since they have too
     few contexts, are counted in n_rare, and a note names them. APD of a word with varied uses is
     large without any change, so that within, the distance inside the groups, is taken off. p is the

@@ -285,7 +285,7 @@ def rsa(
     pairs: Annotated[
         int,
         Option(
-            "Number of pairs of items that spearman samples (⦃seed⦄).",
+            "Number of pairs of items that spearman samples (`seed`).",
             low=2,
             counts_draws=True,
             only_with=("correlation", ("spearman",)),

@@ -92,14 +92,14 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
         Column(
             "baseline",
             "number",
-            f"{baseline} of all selected occurrences, with ⦃adjusted=True⦄",
+            f"{baseline} of all selected occurrences, with adjusted=True",
             value.minimum,
             1,
         ),
         Column(
             "adjusted",
             "number",
-            f"{value.name} less the baseline, with ⦃adjusted=True⦄",
+            f"{value.name} less the baseline, with adjusted=True",
             value.minimum - 1,
             1 - value.minimum,
             label=f"{value.label} less the baseline",
@@ -139,7 +139,7 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
     drawn_values=("adjusted", "self_similarity", "baseline"),
     elsewhere=(
         "Words by themselves and sentences have one vector each; the mean cosine between"
-        " them: ⦃embstore query anisotropy⦄"
+        " them: embstore query anisotropy"
     ),
 )
 def self_similarity(
@@ -158,7 +158,7 @@ def self_similarity(
 
     Exact over all pairs of a word's occurrences, in float64; the paper's code draws at most 1,000
     pairs. The baseline is the mean cosine over all pairs of selected occurrences, exactly: the
-    anisotropy. A word is its exact text, unless ⦃fold-case=True⦄; two occurrences in one sentence
+    anisotropy. A word is its exact text, unless fold_case=True; two occurrences in one sentence
     are two contexts. The mean counts each word once, however many contexts it has. Zero vectors are
     left out and counted, and are no contexts.
     """
@@ -220,7 +220,7 @@ def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
     version=2,
     elsewhere=(
         "It compares the words of a sentence with the sentence, whose vector may be one of a"
-        " space of sentences: ⦃embstore query intra-sentence --sentence-space SPACE⦄"
+        " space of sentences: embstore query intra-sentence --sentence-space SPACE"
     ),
 )
 def intra_sentence(
@@ -240,13 +240,13 @@ def intra_sentence(
     """Mean cosine between the words of a sentence and the sentence's vector.
 
     Exact, in float64. The words of a sentence are its selected occurrences: of a space that was
-    built with ⦃per-text⦄, or queried with ⦃where⦄ or ⦃sample⦄, not all of its words. The sentence
+    built with `per_text`, or queried with `where` or `sample`, not all of its words. The sentence
     is the mean of its words' vectors as they are, not of unit vectors: the paper's definition. With
-    ⦃sentence-space⦄ it is the vector that this space has for it, in the same layer: of pooling mean
+    `sentence_space` it is the vector that this space has for it, in the same layer: of pooling mean
     that of all its tokens, also of punctuation; of another pooling or template what that gives. A
     transform that is fitted on the occurrences is applied to it too; sentences that the space lacks
     are left out and counted. One word is its own mean, so that its cosine of 1 says nothing:
-    sentences of one word are left out, unless ⦃min-words=1⦄, which is the paper's. The baseline is
+    sentences of one word are left out, unless min_words=1, which is the paper's. The baseline is
     the mean cosine over all pairs of selected occurrences, exactly: the anisotropy. The mean counts
     each sentence once. Zero vectors are left out and counted.
     """
@@ -321,7 +321,7 @@ def _cosines_with_mean(sums: GroupSums, _: Groups) -> Float64Array:
     drawn_values=("adjusted", "mev", "baseline"),
     elsewhere=(
         "Words by themselves and sentences have one vector each; what one direction"
-        " explains of all of them: ⦃embstore query spectrum -k 1 --variant uncentred⦄"
+        " explains of all of them: embstore query spectrum -k 1 --variant uncentred"
     ),
 )
 def mev(
@@ -349,7 +349,7 @@ def mev(
     words, and for the baseline the variance ratio of uncentred axes over 1,000 occurrences. The MEV
     of n vectors is at least 1/n (centred 1/(n − 1)), so that few contexts raise it, and the
     baseline, of many vectors, does not correct that: compare words of like n. A word is its exact
-    text, unless ⦃fold-case=True⦄; two occurrences in one sentence are two contexts. The mean counts
+    text, unless fold_case=True; two occurrences in one sentence are two contexts. The mean counts
     each word once, however many contexts it has. Zero vectors are counted and stay in the matrix.
     """
     centred = variant == "centred"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from embstore.base.chart import Chart, ChartKind
 from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError, check_known
-from embstore.base.messages import PLURALS
+from embstore.base.keywords import PLURALS
 from embstore.base.space import Unit, same_spelling
 from embstore.base.summary import Summary
 

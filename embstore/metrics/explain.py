@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from embstore.base.messages import printable, rendered
+from embstore.base.messages import printable
 from embstore.metrics.declaration import Column, Metric, Need, Parameter
 
 NEEDS: dict[Need, str] = {
@@ -26,15 +26,15 @@ NEEDS: dict[Need, str] = {
     "layers": "two layers over the items that both have, of one space or of two",
 }
 UNGROUPED: dict[Need, str] = {
-    "pairs": "the pairs of a dataset (of part of them with ⦃where⦄ or ⦃words⦄)",
+    "pairs": "the pairs of a dataset (of part of them with `where` or `words`)",
     "analogies": (
-        "the questions of a dataset (answered among part of the items with ⦃where⦄ or ⦃words⦄)"
+        "the questions of a dataset (answered among part of the items with `where` or `words`)"
     ),
-    "lexicon": "the words of a lexicon (of part of them with ⦃where⦄ or ⦃words⦄)",
+    "lexicon": "the words of a lexicon (of part of them with `where` or `words`)",
     "word sets": "lists of words",
     "word contexts": "lists of words",
 }
-"""What metrics are of that cannot be divided into groups of items (⦃by⦄)."""
+"""What metrics are of that cannot be divided into groups of items (`by`)."""
 _WIDTH = 80
 
 
@@ -117,7 +117,7 @@ class Explanation:
         return [
             *self.metric.columns,
             *(
-                replace(column, help=f"{column.help} (with ⦃{each.name}⦄)")
+                replace(column, help=f"{column.help} (with `{each.name}`)")
                 for each in self.metric.parameters
                 for column in each.columns
             ),
@@ -127,7 +127,7 @@ class Explanation:
         """Return the output of ``embstore query METRIC --explain --format json``."""
         metric = self.metric
         texts = ("name", "help", "formula", "citation", "estimator", "needs")
-        return {name: rendered(getattr(metric, name)) for name in texts} | {
+        return {name: getattr(metric, name) for name in texts} | {
             "units": [unit.value for unit in metric.units],
             "version": metric.version,
             "package": metric.package,
@@ -136,7 +136,7 @@ class Explanation:
                     name: getattr(column, name)
                     for name in ("name", "type", "minimum", "maximum", "unit")
                 }
-                | {"key": column.is_key, "help": rendered(column.help)}
+                | {"key": column.is_key, "help": column.help}
                 for column in self._columns
             ],
             "parameters": [_parameter(metric, parameter) for parameter in metric.parameters],
@@ -153,7 +153,7 @@ class Explanation:
         sections = {
             "Formula": metric.formula,
             "Citation": metric.citation,
-            "Estimator": rendered(metric.estimator),
+            "Estimator": metric.estimator,
             "Needs": f"{metric.needs}: {NEEDS[metric.needs]}",
             "Units": ", ".join(metric.units) or "all",
             "Rows": f"extra columns: {', '.join(extra_columns)}" if extra_columns else "",
@@ -208,7 +208,7 @@ def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:
         "minimum": parameter.minimum,
         "maximum": parameter.maximum,
         "in_rows": parameter in metric.row_parameters,
-        "help": rendered(parameter.help),
+        "help": parameter.help,
     }
 
 
@@ -218,10 +218,7 @@ def _column_line(column: Column) -> tuple[str, str]:
     kind = " ".join(filter(None, (column.type, limits, f"({column.unit})" if column.unit else "")))
     return (
         column.name,
-        (
-            f"{kind}:"
-            f" {rendered(column.help)}{'; distinguishes the rows of a layer' if column.is_key else ''}"  # noqa: E501
-        ),
+        (f"{kind}: {column.help}{'; distinguishes the rows of a layer' if column.is_key else ''}"),
     )
 
 
@@ -234,10 +231,7 @@ def _option_line(parameter: Parameter) -> tuple[str, str]:
         default = parameter.default
         notes.append(f"default: {', '.join(default) if isinstance(default, tuple) else default}")
     suffix = f"  [{'; '.join(notes)}]" if notes else ""
-    return (
-        f"{flag_of(parameter)} {metavar_of(parameter)}".strip(),
-        rendered(parameter.help) + suffix,
-    )
+    return (f"{flag_of(parameter)} {metavar_of(parameter)}".strip(), parameter.help + suffix)
 
 
 def _aligned(lines: Iterable[tuple[str, str]], indent: str = "") -> Iterator[str]:

@@ -403,7 +403,7 @@ def uniformity(
     """How evenly vectors are spread over the unit sphere.
 
     Exact over all n(n − 1)/2 pairs, in float64 by log-sum-exp, block by block. Its time grows with
-    n², its memory does not: seconds at n = 10,000, minutes at 100,000, where ⦃sample⦄ answers
+    n², its memory does not: seconds at n = 10,000, minutes at 100,000, where `sample` answers
     sooner. Vectors are made unit vectors first, which the authors' code leaves to the caller. Zero
     vectors are left out and counted; duplicates pull the value towards 0, which equal vectors have.
     Spread evenly over the sphere of R^768 it is −3.990 at t = 2.

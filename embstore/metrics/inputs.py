@@ -123,7 +123,7 @@ NEEDED_PARAMETERS: dict[Need, tuple[Parameter, ...]] = {
         Parameter(
             "column",
             None,
-            "Column of numbers, stored by build ⦃keep⦄ or built-in.",
+            "Column of numbers, stored by build `keep` or built-in.",
             value_type=str,
             metavar="NAME",
             is_input=True,
@@ -133,7 +133,7 @@ NEEDED_PARAMETERS: dict[Need, tuple[Parameter, ...]] = {
         Parameter(
             "label",
             None,
-            "Column of the items whose values are classes, stored by build ⦃keep⦄ or built-in.",
+            "Column of the items whose values are classes, stored by build `keep` or built-in.",
             value_type=str,
             metavar="NAME",
             is_input=True,

@@ -244,11 +244,11 @@ def analogies(
 ) -> list[Result]:
     """Accuracy in analogies: a is to b as c is to d.
 
-    Exact: the answer is searched among all selected items of the space (n_items; ⦃words⦄ or ⦃where⦄
+    Exact: the answer is searched among all selected items of the space (n_items; `words` or `where`
     restrict them, as gensim's restrict_vocab does), decided in float64, ties by the lowest item id.
     The words a, b and c are no answers. As in gensim's evaluate_word_analogies, case is ignored: of
     the items that differ from a word only in case, one as written represents it, else the one with
-    the lowest id; all are left out with a, b and c, and each is right as d. ⦃case=exact⦄ compares
+    the lowest id; all are left out with a, b and c, and each is right as d. case='exact' compares
     exact texts. gensim takes the first in its vocabulary, and looks for the answer among the five
     best only. A question with a word that has no vector is left out and counted in total, as with
     dummy4unknown=False. Of several right answers (BATS) one suffices, one must be stored, and the

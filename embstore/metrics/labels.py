@@ -278,7 +278,7 @@ def clusters(
     classes are the values of a column, or intervals of one of numbers. V-measure is not corrected
     for chance, and rises with the number of clusters: v_chance is its value for clusters of these
     sizes by chance, from the expected mutual information; ami and ari are corrected. A dominant
-    dimension or a common mean decides the clusters of many raw layers: compare ⦃transform=center⦄.
+    dimension or a common mean decides the clusters of many raw layers: compare transforms='center'.
     """
     ids, vectors = data.gather(labels.ids)
     units, is_zero = unit_rows(vectors)
@@ -467,13 +467,13 @@ def probe(
     from one forward pass; give the lemma to see what carries over to other words. The control task
     gives each type, the word of an occurrence, one random label: what a probe of this capacity
     learns by heart. Items that are their own type get shuffled labels, and selectivity is then the
-    distance from chance; so it is where ⦃group⦄ keeps each type on one side, whose label cannot be
+    distance from chance; so it is where `group` keeps each type on one side, whose label cannot be
     learnt. Columns of numbers are predicted by ridge regression, with the strength of generalised
     cross-validation, and R² is of all folds together. The folds are drawn five times, and the
     number is of all of them; folds share the items that they are fitted to, so that the interval is
     Nadeau & Bengio's (2003) of repeated folds (of R² with 1.5 times their variance, which held in
-    simulations), and no smaller than that of independent items: ⦃repeats=1⦄ is faster, and its
-    intervals are wide. Compare an untrained model, with ⦃versus⦄: of accuracies, or of R².
+    simulations), and no smaller than that of independent items: repeats=1 is faster, and its
+    intervals are wide. Compare an untrained model, with `versus`: of accuracies, or of R².
     """
     ids, vectors = data.gather(labels.ids)
     labels = labels.restricted(ids)

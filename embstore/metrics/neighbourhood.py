@@ -330,7 +330,7 @@ def hubness(
     than rounding, those with the lowest ids are taken: where such ties reach beyond the k-th place,
     as of duplicates, the ids decide which of them count, and n_tied says for how many items.
     Population skewness, as of scipy.stats.skew. Hubness depends on the distance and on the mean:
-    compare ⦃distance=euclidean⦄ and ⦃transform=center⦄. For cosine, zero vectors are left out and
+    compare distance='euclidean' and transforms='center'. For cosine, zero vectors are left out and
     counted. Where k is n − 1 or more, all others are neighbours, and the skewness is null; where
     all items are equally near each other, everything is.
     """

@@ -97,7 +97,7 @@ def predictivity(
     on a grid of 10⁻⁶ to 10⁴ times the mean eigenvalue. In sample, least squares predicts anything
     where there are more dimensions than items: r2_in_sample is shown beside its chance level for
     that. Rotating either layer, or scaling it as a whole, changes nothing; one dimension of an
-    outsized variance hides what others predict: compare ⦃transform=standardize⦄.
+    outsized variance hides what others predict: compare transforms='standardize'.
     """
     grid, n = Grid.of(left, right), len(ids)
     groups = np.arange(n) if groups is None else groups

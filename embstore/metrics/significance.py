@@ -184,8 +184,8 @@ def check_needed(metric: Metric, values: Mapping[str, Any]) -> None:
         other, allowed = parameter.only_with
         name = parameter.name.replace("_", "-")
         if allowed == ((),):
-            raise UsageError(f"⦃{name}⦄ has no effect with ⦃{other}⦄: leave one of them out.")
-        needed = " or ".join(f"⦃{other}={value}⦄" for value in allowed) or f"⦃{other}⦄"
+            raise UsageError(f"`{name}` has no effect with `{other}`: leave one of them out.")
+        needed = " or ".join(f"{other}={value!r}" for value in allowed) or f"`{other}`"
         raise UsageError(
-            f"⦃{name}={values[parameter.name]}⦄ is of {needed}: add that, or leave {name} out."
+            f"{name}={values[parameter.name]!r} is of {needed}: add that, or leave {name} out."
         )

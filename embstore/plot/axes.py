@@ -160,7 +160,7 @@ class ValueScale:
         if log:
             if low <= 0:
                 raise UsageError(
-                    f"⦃logy⦄ needs positive values, and the smallest is {low:g}. Leave it out."
+                    f"`logy` needs positive values, and the smallest is {low:g}. Leave it out."
                 )
             low, high = (low / 2, high * 2) if low == high else (low / 1.1, high * 1.1)
             powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

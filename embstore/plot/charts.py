@@ -89,7 +89,7 @@ class Request:
         if not given:
             return {"scheme": self.style.sequence}
         if len(given) == 1 and n != 1:
-            raise UsageError("a scale needs two or more colours, as in ⦃colours=#FFFFFF,#0072B2⦄.")
+            raise UsageError("a scale needs two or more colours, as in colours='#FFFFFF,#0072B2'.")
         return {"range": axes.ramp(given, n)} if n else {"range": [*given], "interpolate": "rgb"}
 
     def tint(self, value: str, is_light: str) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class PlotOptions:
         check_known("style", self.style, STYLE_NAMES)
         check_known("x axis", self.x, X_AXES)
         if self.logx and self.x != "step":
-            raise UsageError("⦃logx⦄ is about training steps: add ⦃x=step⦄.")
+            raise UsageError("`logx` is about training steps: add x='step'.")
         colours = [colour for text in as_list(self.colours) for colour in str(text).split(",")]
         read = {
             "width": read_length("width", self.width),
@@ -68,7 +68,7 @@ def read_length(name: str, text: str) -> float:
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", str(text).lower())
     if found is None or found[2] not in (*_UNITS, "", "px"):
         raise UsageError(
-            f"{text!r} is no length: write it as in ⦃{name}=80mm⦄; cm, in and pt are known too."
+            f"{text!r} is no length: write it as in {name}='80mm'; cm, in and pt are known too."
         )
     number, (low, high) = float(found[1]), _LIMITS[name]
     if found[2] in ("", "px"):
@@ -76,7 +76,7 @@ def read_length(name: str, text: str) -> float:
         meant = [number / _MM] if found[2] else [number, number / _MM]
         size = next((each for each in meant if low <= each <= high), 80)
         raise UsageError(
-            f"{text!r} {why}: write a length as in ⦃{name}={size:.4g}mm⦄; cm, in and pt are known"
+            f"{text!r} {why}: write a length as in {name}='{size:.4g}mm'; cm, in and pt are known"
             " too."
         )
     length = number * _UNITS[found[2]]
@@ -95,10 +95,10 @@ def _read_range(given: str | Sequence[float], *, is_log: bool) -> tuple[float, f
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UsageError(
-            f"{given!r} is no range: write two numbers, the smaller first, as in ⦃range=0,1⦄."
+            f"{given!r} is no range: write two numbers, the smaller first, as in range='0,1'."
         )
     if is_log and low <= 0:
-        raise UsageError("⦃logy⦄ needs a range of positive values, such as ⦃range=0.01,1⦄.")
+        raise UsageError("`logy` needs a range of positive values, such as range='0.01,1'.")
     return low, high
 
 
@@ -106,6 +106,6 @@ def _read_colour(text: str) -> str:
     found = str(text).strip().lower()
     if not _COLOUR.fullmatch(found):
         raise UsageError(
-            f"{text!r} is no colour: write each as #rrggbb, as in ⦃colours=#0072B2,#D55E00⦄."
+            f"{text!r} is no colour: write each as #rrggbb, as in colours='#0072B2,#D55E00'."
         )
     return found

@@ -378,14 +378,14 @@ def over_steps(table: Table) -> tuple[Table, list[str]]:
     chart = table.chart
     if chart is None or chart.kind == "bars":
         raise UsageError(
-            "⦃x=step⦄ draws a value over training steps, and these results are arrays: leave it"
+            "x='step' draws a value over training steps, and these results are arrays: leave it"
             " out."
         )
     if not any(row.get("step") is not None for row in table.rows):
         raise UsageError(
-            "⦃x=step⦄ needs spaces of revisions that are named by their step (step1000,"
-            " checkpoint-1000), and these results have none. Build them with: ⦃embstore build"
-            " SOURCE --model NAME --revision step0,step1000⦄"
+            "x='step' needs spaces of revisions that are named by their step (step1000,"
+            " checkpoint-1000), and these results have none. Build them with: embstore build"
+            " SOURCE --model NAME --revision step0,step1000"
         )
     rows = [row for row in table.rows if row["step"] is not None]
     left_out = list(dict.fromkeys(row["space"] for row in table.rows if row["step"] is None))
@@ -401,8 +401,8 @@ def over_steps(table: Table) -> tuple[Table, list[str]]:
         ]
         if not found:
             raise UsageError(
-                "⦃x=step⦄ draws how near each layer is to the same one of another space: name that"
-                " with ⦃against=SPACE⦄."
+                "x='step' draws how near each layer is to the same one of another space: name that"
+                " with against='SPACE'."
             )
         rows = found
     labels, varying = _labels(rows, chart)

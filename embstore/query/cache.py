@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embstore.base.errors import StoreError
-from embstore.base.messages import rendered
 from embstore.base.space import Layer
 from embstore.metrics import Metric
 from embstore.query.request import SETS, MetricRequest, Selection, is_file
@@ -64,7 +63,7 @@ class Answers:
             try:
                 self._inputs = _inputs(catalog, request)
             except UncachedError as error:
-                self._use, self.uncached_reason = False, rendered(str(error))
+                self._use, self.uncached_reason = False, str(error)
 
     def groups(self, card: Card, other: Card | None = None) -> "Groups | None":
         """Return the groups of a space's selected items, or of those that two spaces share; None
@@ -215,7 +214,7 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     """
     metric, values, where = request.metric, request.parameters, request.selection.where
     if where is not None and (name := changing_part(where)):
-        raise UncachedError(f"what ⦃where⦄ selects may change from one time to the next ({name})")
+        raise UncachedError(f"what `where` selects may change from one time to the next ({name})")
     words = request.selection.words
     hashes: dict[str, str] = {} if words is None else {"selected words": words.sha256}
     if request.selection.common:

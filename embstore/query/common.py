@@ -42,7 +42,7 @@ def with_common(
         option = "versus" if request.parameters.get("versus") in catalog.cards else "common"
         raise QueryError(
             f"no item is in all of the spaces {sizes}. Choose spaces that have items in common,"
-            f" with ⦃space⦄ or ⦃unit⦄, or leave out ⦃{option}⦄."
+            f" with `spaces` or `unit`, or leave out `{option}`."
         )
     return replace(request, selection=replace(request.selection, common=tuple(spaces)))
 
@@ -69,7 +69,7 @@ def difference_notes(
         if differing:
             n = f"n is {min(differing):,} to {max(differing):,}"
         if not request.common and (differing or _items_differ(catalog, request, spaces)):
-            take = "⦃common=True⦄" + f" ⦃unit={unit}⦄" * (
+            take = "common=True" + f" unit={unit!r}" * (
                 len({card.unit for card in catalog.cards.values()}) > 1
             )
             yield (
@@ -112,7 +112,7 @@ def baseline_notes(request: MetricRequest) -> list[str]:
     names = [name for name in ("words", "where") if getattr(request.selection, name) is not None]
     if not request.parameters.get("adjusted") or not names:
         return []
-    return [f"baseline: of the items that ⦃{names[0]}⦄ selects alone; without it, of all."]
+    return [f"baseline: of the items that `{names[0]}` selects alone; without it, of all."]
 
 
 def source_notes(catalog: Catalog, request: MetricRequest) -> list[str]:
@@ -128,8 +128,8 @@ def source_notes(catalog: Catalog, request: MetricRequest) -> list[str]:
         return []
     shown = ", ".join(names[:_MOST_NAMED]) + (" …" if len(names) > _MOST_NAMED else "")
     return [
-        f"n is of all items, of whatever source. The store has {shown}; ⦃embstore info⦄ counts the"
-        " items of each. To measure those of one: ⦃words=SOURCE⦄"
+        f"n is of all items, of whatever source. The store has {shown}; embstore info counts the"
+        " items of each. To measure those of one: words='SOURCE'"
     ]
 
 

@@ -55,7 +55,7 @@ def with_versus(
         versus not in catalog.cards and max(map(len, shown.values()), default=0) < 2
     ):
         raise UsageError(
-            f"⦃versus={versus}⦄: there is nothing to compare it with. Take more layers, or another"
+            f"versus={versus!r}: there is nothing to compare it with. Take more layers, or another"
             " space."
         )
     if versus in catalog.cards and versus not in {card.space for card in cards}:
@@ -67,7 +67,7 @@ def with_versus(
 
 def _check(request: MetricRequest) -> None:
     if request.selection.by is not None:
-        raise UsageError("⦃versus⦄ compares layers, not groups of items: leave out ⦃by⦄.")
+        raise UsageError("`versus` compares layers, not groups of items: leave out `by`.")
     if request.parameters["versus"] == BEST and request.metric.best is None:
         raise UsageError(
             f"{request.metric.name} has no best layer, since low values may matter as much. Name a"
@@ -125,7 +125,7 @@ def _few_resamples(request: MetricRequest, n_tests: int) -> list[str]:
         return []
     return [
         f"too few resamples for {n_tests} tests: no p_holm can be below {smallest:.2g}. Draw more:"
-        " ⦃differences=10000⦄"
+        " differences=10000"
     ]
 
 
@@ -171,7 +171,7 @@ def _layer(card: Card, versus: str) -> Layer:
     chosen, _ = select_layers([card], versus)
     layers = chosen.get(card.space, ())
     if len(layers) != 1:
-        raise QueryError(f"⦃versus⦄ must be one layer, a space, or {BEST}, not {versus!r}.")
+        raise QueryError(f"`versus` must be one layer, a space, or {BEST}, not {versus!r}.")
     return layers[0]
 
 

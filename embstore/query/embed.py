@@ -41,7 +41,7 @@ def embed_items(card: Card, items: Sequence[Item], trust: Trust = Trust()) -> ND
         raise CheckpointError(
             f"{_short(items[0].shown)} cannot be encoded for {card.space}: its vectors were"
             f" imported ({card.imported['format']}), and no checkpoint that makes them is known."
-            " Leave the space out: name the others with ⦃space⦄."
+            " Leave the space out: name the others."
         )
     encoder = _load(
         _same_checkpoint(card, trust), trust, Weights(card.weights_dtype, card.untrained)
@@ -131,7 +131,7 @@ def _find(card: Card, trust: Trust) -> Checkpoint:
         raise CheckpointError(
             f"the checkpoint that made {card.space} was in {folder}, and there is no such folder"
             " now. Put it back there (a symbolic link will do), or store the text instead:"
-            f" embstore build takes the folder's new place, ⦃model={card.model}=FOLDER⦄."
+            f" embstore build takes the folder's new place, models='{card.model}=FOLDER'."
         )
     # The name is put before it, since a path may contain "=".
     at = f"@{card.revision}" if card.revision else ""
@@ -147,6 +147,6 @@ def _find(card: Card, trust: Trust) -> Checkpoint:
             raise
         raise CheckpointUnavailableError(
             f"{error}. The card of {card.space} names it, and what a card names is not downloaded"
-            " unasked: if you trust where the store comes from, add ⦃download=True⦄. Pickled"
-            " weights need ⦃allow-pickle=True⦄ too."
+            " unasked: if you trust where the store comes from, add download=True. Pickled"
+            " weights need allow_pickle=True too."
         ) from error

@@ -67,7 +67,7 @@ def parse_grouping(
     """
     if by is None:
         if bins is not None:
-            raise UsageError("bins are intervals of a column. Name it: ⦃by=COLUMN⦄")
+            raise UsageError("bins are intervals of a column. Name it: by='COLUMN'")
         return None
     if bins is None:
         return Grouping(by)
@@ -126,7 +126,7 @@ def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups
     notes: list[str] = []
     if len(found) > 1 and grouping.bins is not None:
         raise UsageError(
-            "⦃bins⦄ are intervals of one column: name one with ⦃by⦄, or leave ⦃bins⦄ out."
+            "`bins` are intervals of one column: name one with `by`, or leave `bins` out."
         )
     if grouping.bins is None:
         parts = [
@@ -139,7 +139,7 @@ def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups
     else:
         kind = "text" if column.kind == "string" else "true and false"
         raise UsageError(
-            f"⦃bins⦄ is for columns of numbers, and {grouping.column!r} has {kind}: leave it out."
+            f"`bins` is for columns of numbers, and {grouping.column!r} has {kind}: leave it out."
         )
     members = [Group(name, ids[has_value][numbers == number]) for number, name in enumerate(names)]
     if not has_value.all():
@@ -181,9 +181,9 @@ def _by_value(values: NDArray[Any], subject: str, *, is_numeric: bool) -> tuple[
     distinct, numbers = np.unique(values, return_inverse=True)
     if len(distinct) > MAX_GROUPS:
         remedy = (
-            "Cut it into intervals: ⦃bins=10⦄"
+            "Cut it into intervals: bins=10"
             if is_numeric
-            else "Keep some of the items: ⦃where=SQL⦄"
+            else "Keep some of the items: where='SQL'"
         )
         raise QueryError(
             f"{subject} has {len(distinct):,} values, and {MAX_GROUPS:,} groups are the most."
@@ -319,7 +319,7 @@ def check_column(catalog: Catalog, space: str, name: str) -> None:
     """
     known = item_column_types(catalog, space)
     if name not in known:
-        hint = "To store columns of a source: ⦃embstore build FILE --column text --keep NAME⦄"
+        hint = "To store columns of a source: embstore build FILE --column text --keep NAME"
         if name == N_TOKENS:
             hint = "Imported vectors have none."
         raise UnknownNameError(f"column of {space}", name, known, hint)

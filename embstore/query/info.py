@@ -59,15 +59,15 @@ def info(catalog: Catalog) -> Table:
         if catalog.is_empty(space):
             notes.append(
                 f"{space} has no items: a build of it has begun, was stopped, or a repair took its"
-                f" shards out. Run the same build again, or: ⦃embstore remove --space {space}⦄"
+                f" shards out. Run the same build again, or: embstore remove --space {space}"
             )
         sources, n_others = dataset_counts(catalog, card)
         if any(n < catalog.count(space) for n in sources.values()):
             counts = ", ".join(f"{n:,} of {name}" for name, n in sources.items())
-            example = "To measure those of one: ⦃embstore query METRIC --words NAME⦄"
+            example = "To measure those of one: embstore query METRIC --words NAME"
             notes.append(f"{space}: {counts}, {n_others:,} of no dataset. {example}")
     if catalog.columns.has_kept:
-        notes.append("The items have columns, which are listed by: ⦃embstore info --columns⦄")
+        notes.append("The items have columns, which are listed by: embstore info --columns")
     return table(rows, columns=columns_with_values(INFO_COLUMNS, rows), notes=notes, shown=_SHOWN)
 
 

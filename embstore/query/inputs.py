@@ -51,9 +51,9 @@ PAIR_KINDS = ("word pairs", "sentence pairs", "occurrence pairs")
 
 # Kind of a dataset → the metric that it is for, with its option; and what it is.
 _METRICS = {
-    "pairs": "⦃embstore query similarity --dataset {}⦄",
-    "analogies": "⦃embstore query analogies --dataset {}⦄",
-    "lexicon": "⦃embstore query valnorm --lexicon {}⦄",
+    "pairs": "embstore query similarity --dataset {}",
+    "analogies": "embstore query analogies --dataset {}",
+    "lexicon": "embstore query valnorm --lexicon {}",
 }
 _KINDS = {
     "pairs": "a dataset of pairs (two texts and a score in each row)",
@@ -208,7 +208,7 @@ def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
         name = "stsb" if card.unit is Unit.SENTENCE else "rg65"
         remedy = f"Embed one with: {build_command([name], card)}"
         if card.imported is not None:
-            remedy = f"Store one with: ⦃embstore datasets store {name}⦄"
+            remedy = f"Store one with: embstore datasets store {name}"
         raise QueryError(
             f"the store holds no dataset of pairs for the unit {card.unit.value}. {remedy}"
         )
@@ -261,7 +261,7 @@ def _column_of_numbers(
     chosen = requested or (usual if usual in numeric else None)
     if chosen is None and len(numeric) != 1:
         numbers = (
-            f"several columns of numbers: {', '.join(numeric)}. Say which with ⦃value⦄"
+            f"several columns of numbers: {', '.join(numeric)}. Say which with `value`"
             if numeric
             else "none"
         )
@@ -281,8 +281,8 @@ def analogies(
         raise QueryError(
             "the store holds no dataset of analogies. Add one (Google's questions-words.txt, or the"
             " folder of BATS) with: embstore datasets add NAME FILE --kind analogies; and embed it"
-            " with: ⦃embstore build NAME⦄; or, if its words have vectors, as imported ones, store"
-            " it with: ⦃embstore datasets store NAME⦄"
+            " with: embstore build NAME; or, if its words have vectors, as imported ones, store"
+            " it with: embstore datasets store NAME"
         )
     if values["case"] == "ignore":
         catalog.check_texts(card.space)  # a word without its text would be left out silently
@@ -379,11 +379,11 @@ def word_sets(
         key for key, value in set_values.items() if not value and key not in _PLEASANT + _UNPLEASANT
     ]:
         wanted = {
-            "words": "target words: ⦃word=WORD⦄ or ⦃words=WORDS⦄",
-            "x": "target words: ⦃-x=WORDS⦄ and ⦃-y=WORDS⦄",
+            "words": "target words: word='WORD' or words='WORDS'",
+            "x": "target words: x='WORDS' and y='WORDS'",
         }
         needed = wanted.get(
-            empty[0].replace("y", "x"), "words: ⦃positive=WORDS⦄ and ⦃negative=WORDS⦄"
+            empty[0].replace("y", "x"), "words: positive='WORDS' and negative='WORDS'"
         )
         raise UsageError(
             f"{metric.name} needs {needed}, with commas, as in rose,tulip, or a file with one a"
@@ -391,7 +391,7 @@ def word_sets(
         )
     if card.unit is Unit.OCCURRENCE and metric.needs != "word contexts":
         raise QueryError(
-            f"{card.space}: a word has many vectors there. Choose a space of words: ⦃unit=word⦄"
+            f"{card.space}: a word has many vectors there. Choose a space of words: unit='word'"
         )
     if sum(isinstance(value, str) and value == STDIN for value in set_values.values()) > 1:
         raise UsageError(
@@ -462,7 +462,7 @@ def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: s
     if n_missing == [len(word_set.words.texts) for word_set in sets]:
         raise QueryError(
             f"{card.space} holds none of the {sum(n_missing)} words of the sets. Embed them: "
-            f"{embed_command(*_sources(incomplete), card)}; or choose other spaces with ⦃space⦄."
+            f"{embed_command(*_sources(incomplete), card)}; or choose other spaces."
         )
     if incomplete and if_missing == "error":
         raise NotStoredError(" ".join([*notes, remedy(*_sources(incomplete), card)]))
@@ -513,13 +513,13 @@ def item_column(
         if card.unit is not Unit.OCCURRENCE:
             raise QueryError(
                 f"self-similarity is of the occurrences of a word, and {card.space} is a space of"
-                f" {card.unit}s. Choose another ⦃value⦄, or make occurrences with: ⦃embstore build"
-                " SOURCE --unit occurrence⦄"
+                f" {card.unit}s. Choose another `value`, or make occurrences with: embstore build"
+                " SOURCE --unit occurrence"
             )
         inputs["contexts"] = Contexts(*group_occurrences(catalog, card.space, "word"))
     poles = [name for name in ("positive", "negative") if values.get(name) is not None]
     if poles and values["value"] != "axis":
-        raise UsageError(f"⦃{poles[0]}⦄ is a pole of an axis: add ⦃value=axis⦄, or leave it out.")
+        raise UsageError(f"`{poles[0]}` is a pole of an axis: add value='axis', or leave it out.")
     if values.get("value") == "axis":
         [case] = word_sets(metric, catalog, card, {**values, "missing": "error"})
         inputs |= case.inputs
@@ -536,12 +536,12 @@ def item_labels(
     is_probe, kind = metric.name == "probe", item_column_types(catalog, card.space).get(name)
     if bins is not None and kind is not None and kind not in NUMBERS:
         raise UsageError(
-            f"⦃label-bins⦄ is for columns of numbers, and {name!r} has none: leave it out."
+            f"`label_bins` is for columns of numbers, and {name!r} has none: leave it out."
         )
     if bins is None and kind in NUMBERS:
         if not is_probe:
             raise UsageError(
-                f"{metric.name} needs classes, and {name!r} has numbers. Cut it: ⦃label-bins=4⦄"
+                f"{metric.name} needs classes, and {name!r} has numbers. Cut it: label_bins=4"
             )
         column = read_column(catalog, card.space, name, ids)
         is_given = ~column.is_null & np.isfinite(column.values)
@@ -605,7 +605,7 @@ def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
         "--model",
         model_argument(card),
     ]
-    command = f"⦃{shlex.join(words)}⦄"
+    command = shlex.join(words)
     if name not in catalog.cards:
         known = [each.space for each in catalog.cards.values() if each.unit is Unit.SENTENCE]
         raise UnknownNameError("space", name, known, f"Make one with: {command}")
@@ -619,7 +619,7 @@ def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
             f"{name} is of another checkpoint ({sentences.checkpoint_at_revision}) than"
             f" {card.space} ({card.checkpoint_at_revision}): a cosine between their vectors says"
             f" nothing. Make a space of sentences with: {command}; or choose other occurrences with"
-            " ⦃space⦄."
+            " `spaces`."
         )
     if sentences.dim != card.dim:
         raise QueryError(
@@ -655,10 +655,10 @@ def _not_stored(catalog: Catalog, space: str, word: str, *, folded: bool) -> Not
     """Return the error for a word without occurrences, with the nearest stored words."""
     near = catalog.nearest_texts(word, [space])
     nearest = f" Nearest stored words: {', '.join(map(repr, near))}." if near else ""
-    case = "" if folded else " To take words that differ only in case for one: ⦃fold-case=True⦄."
+    case = "" if folded else " To take words that differ only in case for one: fold_case=True."
     return NotStoredError(
         f"{word!r} has no occurrence in {space}.{nearest}{case} To add it, build a source that has"
-        " it in its sentences: ⦃embstore build SOURCE --unit occurrence⦄"
+        " it in its sentences: embstore build SOURCE --unit occurrence"
     )
 
 

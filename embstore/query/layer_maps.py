@@ -48,8 +48,8 @@ class MapRequest:
         where = self.selection.where
         if where is not None and (name := changing_part(where)):
             raise UsageError(
-                "a map is of items that stay the same, and what ⦃where⦄ selects may change"
-                f" ({name}). To map items drawn at random, use ⦃sample⦄."
+                "a map is of items that stay the same, and what `where` selects may change"
+                f" ({name}). To map items drawn at random, use `sample`."
             )
 
     def key(self, layer: Layer) -> MapKey:
@@ -222,7 +222,7 @@ def _maps(
 def _nothing_selected(requests: Sequence[MapRequest]) -> QueryError:
     spaces = " or ".join(request.space for request in requests)
     return QueryError(
-        f"no item of {spaces} is selected. Leave ⦃where⦄ and ⦃words⦄ out, or select others."
+        f"no item of {spaces} is selected. Leave `where` and `words` out, or select others."
     )
 
 

@@ -210,7 +210,7 @@ def _matrices(
     if n_bytes > _MATRIX_BYTES:
         raise QueryError(
             f"permutations of {len(ids):,} items in {len(distinct)} layers need {n_bytes >> 30}"
-            " GiB. Draw some: ⦃sample=2000⦄"
+            " GiB. Draw some: sample=2000"
         )
     # In float32, as they are multiplied, so that only one at a time is wider.
     matrices = {
@@ -301,7 +301,7 @@ class _Pair:
             )
         return (
             f"{message}Items of two units are never the same: choose spaces of one unit, with"
-            " ⦃space⦄ and ⦃against⦄."
+            " `spaces` and `against`."
         )
 
     def selected(self) -> Ids:

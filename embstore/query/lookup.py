@@ -76,7 +76,7 @@ class FoundQueries(NamedTuple):
         pooled = _POOLED.get(self.card.pooling, f"by pooling {self.card.pooling}")
         return [
             f"{shortened(query.shown)!r} was encoded as one word, since {self.card.space} is of"
-            f" words: its vector is {pooled}. For sentences: ⦃unit=sentence⦄."
+            f" words: its vector is {pooled}. For sentences: unit='sentence'."
             for query in self.vectors
             if self.card.unit is Unit.WORD
             and query not in self.stored
@@ -191,7 +191,7 @@ def _not_stored(
     if query.marked and Unit.OCCURRENCE not in units:
         return NotStoredError(
             f"{shown!r} marks a word in its sentence, and {', '.join(spaces)} has no words in"
-            " sentences. Ask for the word by itself, or build such a space with ⦃unit=occurrence⦄."
+            " sentences. Ask for the word by itself, or build such a space with unit='occurrence'."
         )
     if query.marked is None:
         near = catalog.nearest_texts(query.shown, spaces)
@@ -210,11 +210,11 @@ def _not_stored(
         )
     if query.marked is None and units == {Unit.OCCURRENCE}:
         now = (
-            "To encode it in a sentence now, mark it there: ⦃embed=True⦄ ⦃text=a [word] in its"
-            " sentence⦄"
+            "To encode it in a sentence now, mark it there: embed=True marked='a [word] in its"
+            " sentence'"
         )
     else:
-        now = "To encode it now, add ⦃embed=True⦄"
+        now = "To encode it now, add embed=True"
     card = next(card for card in cards if card.imported is None)
     is_short = query.marked is None and card.unit is not Unit.OCCURRENCE and shown == query.shown
     keep = embed_command([], [shown], card) if is_short else build_command(["FILE"], card)
@@ -227,7 +227,7 @@ def _ambiguous(query: Query, found: FoundQueries) -> str:
     one.
     """
     items = found.ambiguous[query]
-    examples = "; ".join(f"⦃text={item.shown}⦄" for item in items[:3])
+    examples = "; ".join(f"marked={item.shown!r}" for item in items[:3])
     return (
         f"{query.shown!r} occurs in {len(items)} sentences of {found.card.space}. Choose one, as in"
         f" {examples}."

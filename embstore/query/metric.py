@@ -146,14 +146,14 @@ def _with_column(
     metric, by = request.metric, request.selection.by
     names = [] if by is None or not cards else by.names(catalog, cards)
     if by is not None and (reason := UNGROUPED.get(metric.needs)) is not None:
-        raise UsageError(f"{metric.name} is of {reason}, not of groups of items: leave out ⦃by⦄.")
+        raise UsageError(f"{metric.name} is of {reason}, not of groups of items: leave out `by`.")
     needed = {
-        "column": ("column", "needs a column of the items. Name it with ⦃--column⦄"),
-        "labels": ("label", "needs a column with labels. Name it with ⦃label⦄"),
+        "column": ("column", "needs a column of the items. Name it with `column`"),
+        "labels": ("label", "needs a column with labels. Name it with `label`"),
     }.get(metric.needs)
     if metric.compares_groups and by is None:
         raise _without_column(
-            catalog, cards, metric, "compares groups of occurrences, by a column. Name it with ⦃by⦄"
+            catalog, cards, metric, "compares groups of occurrences, by a column. Name it with `by`"
         )
     if needed is not None and not request.parameters[needed[0]]:
         raise _without_column(catalog, cards, metric, needed[1])
@@ -298,8 +298,8 @@ def _of_metric_units(metric: Metric, cards: list[Card]) -> tuple[list[Card], lis
     if not matching:
         raise QueryError(
             f"{metric.name} is about {units} spaces, and none is among"
-            f" {', '.join(card.space for card in cards)}. Make one with: ⦃embstore build SOURCE"
-            f" --unit {metric.units[0]}⦄. {metric.elsewhere}".rstrip()
+            f" {', '.join(card.space for card in cards)}. Make one with: embstore build SOURCE"
+            f" --unit {metric.units[0]}. {metric.elsewhere}".rstrip()
         )
     notes = [
         f"{card.space} is left out: {metric.name} is about {units} spaces."

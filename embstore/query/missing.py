@@ -98,13 +98,12 @@ def _read(
     if own is None and units == {Unit.OCCURRENCE}:
         raise QueryError(
             "files are of words or sentences, and every space that matches is of occurrences. Say"
-            " where the targets are with ⦃span⦄ or ⦃targets⦄, or choose other spaces with ⦃space⦄,"
-            " ⦃unit⦄ or ⦃model⦄."
+            " where the targets are with `span` or `targets`, or choose other spaces."
         )
     if own is not None and own not in units:
         raise QueryError(
-            f"{source!r} is of {own.value}s, and no space that matches is. Make one with: ⦃embstore"
-            f" build {source}⦄"
+            f"{source!r} is of {own.value}s, and no space that matches is. Make one with: embstore"
+            f" build {source}"
         )
     rows = [row for row in opened.rows() if isinstance(row, Row)]
     if own is Unit.OCCURRENCE:
@@ -143,7 +142,7 @@ def missing_note(card: Card, missing: Sequence[str], total: str, source: str | N
     command = shlex.join(["embstore", "datasets", "missing", str(source), "--space", card.space])
     return (
         f"{card.space} lacks {len(missing)} {total}: {quoted_list(missing, _N_EXAMPLES)} (all:"
-        f" ⦃{command}⦄)."
+        f" {command})."
     )
 
 
@@ -160,11 +159,11 @@ def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
     if card.imported is not None:
         return (
             f"The vectors of {card.space} were imported, so that none can be added: go on without"
-            " what is missing, ⦃missing=skip⦄; or choose other spaces with ⦃space⦄."
+            " what is missing, missing='skip'; or choose other spaces."
         )
     return (
         f"Embed what is missing: {embed_command(sources, missing, card)}; go on without it:"
-        " ⦃missing=skip⦄; or choose other spaces with ⦃space⦄."
+        " missing='skip'; or choose other spaces."
     )
 
 
@@ -192,7 +191,7 @@ def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = Fals
     more.
     """
     if card.imported is not None:
-        return "⦃embstore import FILE --name OTHER⦄"
+        return "embstore import FILE --name OTHER"
     parts = ["embstore", "build", *sources, "--model", model_argument(card)]
     if card.unit is not Unit.WORD or names_unit:
         parts += ["--unit", card.unit.value]
@@ -211,7 +210,7 @@ def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = Fals
         ("--name", card.space, default_space_name(card.model, card.unit, card.pooling)),
     ):
         parts += [] if value == default else [option, str(value)]
-    return f"⦃{shlex.join(parts)}⦄"
+    return shlex.join(parts)
 
 
 def model_argument(card: Card) -> str:

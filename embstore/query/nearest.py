@@ -204,7 +204,7 @@ def _approximate(card: IndexCard, *, filtered: bool) -> str:
     note = f"an {card.kind} index answered, whose recall@10 is {card.recall:.3f}"
     if card.is_below_target:
         note += f" (wanted: {card.wanted_recall:g})"
-    return f"{note}{' without a filter' if filtered else ''}. For all: ⦃exact=True⦄"
+    return f"{note}{' without a filter' if filtered else ''}. For all: exact=True"
 
 
 METHODS = ("3cosadd", "3cosmul")
@@ -289,7 +289,7 @@ def with_all_words(
         )
         raise NotStoredError(
             f"no space has all words of {combination.shown!r}: {words}. To encode them, add"
-            " ⦃embed=True⦄."
+            " embed=True."
         )
     complete = [space for space in found if space.card.space not in incomplete]
     return complete, [

@@ -164,7 +164,7 @@ def _search_all(
             notes += layer_notes
             searching.finish((space.card.space, layer.id))
     if refused and len(refused) == n_layers:
-        raise QueryError(f"{refused[0]} Give another ⦃transform⦄.")
+        raise QueryError(f"{refused[0]} Give another transform.")
     return rows, [*notes, *refused]
 
 
@@ -210,7 +210,7 @@ def cosines(
     if not rows:
         shown = ", ".join(repr(query.shown) for query in queries)
         raise NotStoredError(
-            f"no space has two of {shown}: {' '.join(notes)} To encode them now, add ⦃embed=True⦄."
+            f"no space has two of {shown}: {' '.join(notes)} To encode them now, add embed=True."
         )
     columns = {"transform": " ".join(step.name for step in transforms)} if transforms else {}
     down = ("layer_name", "text", "text_2") if len(queries) > 2 else ("layer_name",)

@@ -162,7 +162,7 @@ def draw_notes(request: "MetricRequest", rows: Sequence[Mapping[str, Any]]) -> l
             notes.append(
                 f"too few permutations for {n_tests} tests: no p_holm can be below"
                 f" {n_tests / (n_draws + 1):.2g}. Draw more:"
-                f" ⦃permutations={math.ceil(20 * n_tests / 1000) * 1000}⦄"
+                f" permutations={math.ceil(20 * n_tests / 1000) * 1000}"
             )
     return notes
 

@@ -151,7 +151,7 @@ def word_list(words: WordSource | None, single: str | Iterable[str] | None = ())
         return None
     given = [*single, *(() if words is None else read_texts(words, "words"))]
     if not given:
-        raise UsageError("there is no word in the list (⦃words⦄). Give at least one.")
+        raise UsageError("there is no word in the list (`words`). Give at least one.")
     counts = Counter(given)
     source = str(words) if is_file(words) else None
     named = [*counts] if source is None else [source, *dict.fromkeys(single)]

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from embstore.base.errors import CheckpointError, QueryError, UsageError, check_known
-from embstore.base.messages import rendered
 from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Layer, Unit
 from embstore.base.summary import Summary
@@ -171,7 +170,7 @@ def _plan_run(name: str, options: ReproduceOptions) -> tuple[Plan, list[str]]:
     names = [model.name for model in models]
     if duplicate := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(
-            f"two of the models are called {duplicate!r}. Rename one: ⦃model=NAME=FOLDER⦄."
+            f"two of the models are called {duplicate!r}. Rename one: models='NAME=FOLDER'."
         )
     run = plan(
         recipe,
@@ -568,9 +567,7 @@ def _unmeasured_row(plan: Plan, number: Published) -> Row:
     """Return the row of a published number that nothing was compared with, with the reason."""
     reason = "the recipe has no measure of it"
     if number.model not in plan.models:
-        reason = rendered(
-            f"{number.model} is not among the models of this run: ⦃model={number.model}⦄"
-        )
+        reason = f"{number.model} is not among the models of this run: models={number.model!r}"
     for entry in plan.recipe.unmeasured:
         covers_figure = not entry.figures or number.figure in entry.figures
         if (

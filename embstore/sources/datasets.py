@@ -538,8 +538,8 @@ def add_dataset(
         return add_own(name, file, kind, columns, unit, tuple(DATASETS), layout)
     if name not in DATASETS:
         hint = (
-            "For a table of your own add ⦃kind=pairs|lexicon|analogies⦄, and for a table its"
-            " ⦃columns⦄."
+            "For a table of your own add kind='pairs|lexicon|analogies', and for a table its"
+            " `columns`."
         )
         raise UnknownNameError("dataset", name, DATASETS, hint)
     spec = DATASETS[name]
@@ -548,14 +548,14 @@ def add_dataset(
     if columns or layout:
         option = "columns" if columns else next(iter(layout))
         raise UsageError(
-            f"⦃{option}⦄ goes with ⦃kind⦄: the columns of the dataset {name!r} are known."
+            f"`{option}` goes with `kind`: the columns of the dataset {name!r} are known."
         )
     sha256 = file_sha256(file)
     if sha256 != content.sha256:
         raise SourceError(
             f"{file} is not the file of the dataset {name!r}: its SHA-256 is {sha256}, and should"
             f" be {content.sha256}. Download it from {content.address}, or add yours under another"
-            " name with ⦃kind⦄ and ⦃columns⦄."
+            " name with `kind` and `columns`."
         )
     source.write_file(source.path_of(content), read_binary(file))
     return spec

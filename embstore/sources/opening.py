@@ -13,7 +13,6 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError, nearest
-from embstore.base.messages import with_value
 from embstore.sources import rows
 from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
 from embstore.sources.files import (
@@ -82,9 +81,9 @@ def open_source(
     delimiter = parse_delimiter(delimiter)
     if (delimiter or not header) and file_type(Path(spec)) not in DELIMITED:
         kinds = " and ".join(DELIMITED)
-        why = f"⦃delimiter⦄ does not fit {spec!r}: it is for {kinds}"
+        why = f"`delimiter` does not fit {spec!r}: it is for {kinds}"
         if not delimiter:
-            why = f"⦃header=False⦄ does not fit {spec!r}: only {kinds} have a header"
+            why = f"header=False does not fit {spec!r}: only {kinds} have a header"
         raise UsageError(f"{why}. Leave it out, or build the sources one by one.")
     if spec == STDIN:
         _refuse_columns(_STDIN_NAME, columns, keep, targets)
@@ -95,8 +94,8 @@ def open_source(
         _refuse_columns(f"the dataset {spec!r}", columns, keep)
         if targets is not None and dataset.kind != OCCURRENCE_PAIRS:
             raise UsageError(
-                f"the texts of the dataset {spec!r} have no targets: leave out ⦃span⦄ and"
-                " ⦃targets⦄."
+                f"the texts of the dataset {spec!r} have no targets: leave out `span` and"
+                " `targets`."
             )
         return open_dataset(spec, dataset)
     if not spec:
@@ -140,7 +139,7 @@ def _check_file(path: Path, spec: str) -> str:
     if S_ISDIR(file_status.st_mode) and (path / "config.json").is_file():
         raise SourceError(
             f"{spec} is a checkpoint, not a source. To embed with several checkpoints, repeat "
-            f"⦃model⦄: ⦃model=FOLDER⦄ ⦃model={spec}⦄"
+            f"`models`: models='FOLDER' models={spec!r}"
         )
     if S_ISDIR(file_status.st_mode):
         raise SourceError(f"{spec} is a folder. Give the files in it, such as {path / '*.txt'}.")
@@ -190,13 +189,13 @@ def _refuse_columns(
     if targets is not None and targets.columns:
         raise UsageError(
             f"{what} has no column {targets.columns[0]!r} of targets. Put them in brackets in the"
-            f" texts, ⦃targets=brackets⦄; or give a table: {', '.join(TABLES)}."
+            f" texts, targets='brackets'; or give a table: {', '.join(TABLES)}."
         )
-    for option, names in (("⦃column⦄", columns), (rows.OPTION, keep.names)):
+    for option, names in (("columns", columns), (rows.OPTION, keep.names)):
         if not names:
             continue
         raise UsageError(
-            f"{with_value(option, names[0])} does not fit {what}, which has no columns. "
+            f"{option}={names[0]!r} does not fit {what}, which has no columns. "
             f"Leave it out; columns are for {', '.join(TABLES)}."
         )
 

@@ -37,13 +37,13 @@ KINDS = ("pairs", "lexicon", source.ANALOGIES)
 _FOLDER = "own"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _N_COLUMNS = {
-    "pairs": f"three columns: the two texts and the score. Name them: {COLUMNS_OPTION} a,b,score",
+    "pairs": f"three columns: the two texts and the score. Name them: {COLUMNS_OPTION}='a,b,score'",
     "occurrence pairs": (
         "seven columns, text, start and end of each target and the score; or three, two texts with"
         f" their targets in brackets and the score. Name them: {COLUMNS_OPTION}"
         " text1,start1,end1,text2,start2,end2,score"
     ),
-    "lexicon": f"two columns: the text and its value. Name them: {COLUMNS_OPTION} text,value",
+    "lexicon": f"two columns: the text and its value. Name them: {COLUMNS_OPTION}='text,value'",
 }
 _WIDTHS = {"pairs": (3,), "occurrence pairs": (3, 7), "lexicon": (2,)}
 _PAIRS = {
@@ -160,11 +160,11 @@ def add_own(
     if kind == source.ANALOGIES:
         if columns or layout:
             raise UsageError(
-                f"{COLUMNS_OPTION}, ⦃header=False⦄, ⦃delimiter⦄ and ⦃comment⦄ are for tables, and"
+                f"{COLUMNS_OPTION}, header=False, `delimiter` and `comment` are for tables, and"
                 " analogies are lines of words. Leave them out."
             )
         if parsed_unit is not Unit.WORD:
-            raise UsageError("analogies are of words: ⦃unit=word⦄.")
+            raise UsageError("analogies are of words: unit='word'.")
         content, n_rows = load_analogies(file)
         document = {
             "kind": source.ANALOGIES,
@@ -175,7 +175,7 @@ def add_own(
         return _store(name, file, SUFFIX, content, document)
     of_occurrences = parsed_unit is Unit.OCCURRENCE
     if of_occurrences and kind != "pairs":
-        raise UsageError(f"a {kind} is of words or of sentences: ⦃unit=word⦄ or ⦃unit=sentence⦄.")
+        raise UsageError(f"a {kind} is of words or of sentences: unit='word' or unit='sentence'.")
     shape = source.OCCURRENCE_PAIRS if of_occurrences else kind
     if "header" in layout and not columns and not of_occurrences:
         columns = [str(number + 1) for number in range(_WIDTHS[shape][0])]
@@ -187,7 +187,7 @@ def add_own(
             "file type", file.suffix or file.name, TABLES, "Write the table as one of these."
         )
     if layout and suffix not in DELIMITED:
-        option = "⦃header=False⦄" if "header" in layout else f"⦃{next(iter(layout))}⦄"
+        option = "header=False" if "header" in layout else f"`{next(iter(layout))}`"
         raise UsageError(
             f"{option} does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out."
         )

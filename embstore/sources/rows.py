@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 from embstore.base.errors import SourceError, UsageError
-from embstore.base.messages import with_value
 from embstore.base.text import Span, name_problem, split_marked
 
 Value = float | int | str
@@ -20,7 +19,7 @@ EMPTY_LINE = "empty line"
 EMPTY_VALUE = "empty value"
 MISSING_VALUE = "missing value"
 DEFAULT_COLUMN = "text"
-OPTION = "⦃keep⦄"
+OPTION = "keep"
 ALL = "all"
 
 
@@ -156,20 +155,17 @@ class Keep:
 
     def __post_init__(self) -> None:
         if ALL in self.names and len(self.names) > 1:
-            raise UsageError(
-                f"{with_value(OPTION, ALL)} keeps every column: leave the other names out."
-            )
+            raise UsageError(f"{OPTION}={ALL!r} keeps every column: leave the other names out.")
         lower = [name.lower() for name in self.names]
         for i, name in enumerate(self.names):
             if lower[i] in lower[:i]:
                 raise UsageError(
-                    f"{with_value(OPTION, name)} was given twice. Give each column once; case does"
+                    f"{OPTION}={name!r} was given twice. Give each column once; case does"
                     " not count."
                 )
             if name != ALL and (problem := name_problem(name)):
                 raise UsageError(
-                    f"{with_value(OPTION, name)} cannot be kept: {problem}. Rename the column in"
-                    " the file."
+                    f"{OPTION}={name!r} cannot be kept: {problem}. Rename the column in the file."
                 )
 
     def __bool__(self) -> bool:
@@ -246,11 +242,11 @@ class Targets:
             span = [name.strip() for name in span.split(",")] if span else ()
         if targets is not None and span:
             raise UsageError(
-                "⦃targets⦄ and ⦃span⦄ both say where the targets are: give one of them."
+                "`targets` and `span` both say where the targets are: give one of them."
             )
         if span and (len(span) > 2 or not all(span) or len(set(span)) < len(span)):
             raise UsageError(
-                "⦃span⦄ takes the columns of start and end, as in ⦃span=start,end⦄; or a single"
+                "`span` takes the columns of start and end, as in span='start,end'; or a single"
                 f" column with both, as in 4:8. Not {','.join(span)!r}."
             )
         if span:
@@ -295,7 +291,7 @@ def remove_brackets(row: Row) -> Row:
         raise SourceError(
             f"{row.origin}: {problem} in {row.text[:100]!r}. Put the target in brackets, one in"
             " each text, as in the [bank] of the river; for texts with brackets of their own, give"
-            " columns of a table: ⦃span=start,end⦄"
+            " columns of a table: span='start,end'"
         )
     text, span = found
     return Row(text, row.origin, row.values, spans=(span,))
@@ -362,7 +358,7 @@ def only_occurrence(text: str, word: str, place: str) -> Span:
     ]
     if len(whole) == 1:
         return whole[0]
-    remedy = "Give its place in columns, ⦃span=start,end⦄, or in brackets, ⦃targets=brackets⦄."
+    remedy = "Give its place in columns, span='start,end', or in brackets, targets='brackets'."
     if whole:
         raise SourceError(
             f"{place}: {word!r} occurs {len(whole)} times in {text[:100]!r}. {remedy}"

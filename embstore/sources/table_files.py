@@ -26,7 +26,7 @@ from embstore.sources.files import (
 from embstore.sources.rows import Record, Table, no_texts
 
 _NO_HEADER = (
-    "If the first line is no header, add ⦃header=False⦄: the columns are then called 1, 2, 3 …"
+    "If the first line is no header, add header=False: the columns are then called 1, 2, 3 …"
 )
 
 COMMA, TAB = ",", "\t"
@@ -73,7 +73,7 @@ class DelimitedTable(Table):
         if is_unusual:
             self.first_remarks.append(
                 f"{name}: its columns are separated by {_in_words(used)}, which its first lines"
-                f" show. Say so with ⦃delimiter={_as_argument(used)}⦄"
+                f" show. Say so with delimiter={_as_argument(used)!r}"
             )
         records = self._lines(LineEnds(name))
         first = next((values for _, values in records if values or (header and not comment)), [])
@@ -211,7 +211,7 @@ def find_delimiter(
     raise SourceError(
         f"{name}:1: columns may be separated by {' or '.join(map(_in_words, rivals))} here, not by"
         f" {_in_words(usual)}: {first.strip()[:60]!r}. Say which with"
-        f" ⦃delimiter={_as_argument(rivals[0])}⦄ or ⦃delimiter={_as_argument(usual)}⦄."
+        f" delimiter={_as_argument(rivals[0])!r} or delimiter={_as_argument(usual)!r}."
     )
 
 
@@ -305,7 +305,7 @@ class ParquetTable(Table):
             kind = self._schema.field(column).type
             raise SourceError(
                 f"{self.name}: the column {column!r} is of type {kind}, not of strings. Name"
-                " another with ⦃column⦄."
+                " another with `columns`."
             )
 
     def keeping_problem(self, column: str) -> str | None:

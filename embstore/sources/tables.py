@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
-from embstore.base.messages import with_value
 from embstore.base.text import name_problem
 from embstore.sources import rows
 from embstore.sources.table_files import (
@@ -23,7 +22,7 @@ from embstore.sources.table_files import (
 TABLES = (*DELIMITED, ".jsonl", ".parquet")
 """Types of tables."""
 
-COLUMN_OPTION, COLUMNS_OPTION, TARGETS_OPTION = "⦃column⦄", "⦃columns⦄", "⦃span⦄ or ⦃targets⦄"
+COLUMN_OPTION, COLUMNS_OPTION, TARGETS_OPTION = "columns", "columns", "span or targets"
 
 
 def _table(
@@ -65,13 +64,13 @@ def open_table(
     of_targets = () if targets is None else targets.columns
     if of_targets and len(columns) > 1:
         raise UsageError(
-            f"⦃column={columns[1]}⦄: the targets of {name} are in one column of sentences. Give"
+            f"columns={columns[1]!r}: the targets of {name} are in one column of sentences. Give"
             " that one; for pairs, add a dataset: embstore datasets add NAME FILE --kind pairs"
             " --unit occurrence"
         )
     if of_targets and keep.is_all:
         raise UsageError(
-            f"⦃keep=all⦄ does not fit {name}, whose targets are in columns. Name the columns to"
+            f"keep='all' does not fit {name}, whose targets are in columns. Name the columns to"
             " keep."
         )
     table = _table(path, name, suffix, header=header, delimiter=delimiter)
@@ -103,7 +102,7 @@ def read_records(
     """
     table = _table(path, name, suffix, header=header, delimiter=delimiter, comment=comment)
     if isinstance(table, DelimitedTable) and table.may_have_comments:
-        table.hint = f"If the lines that begin with # are comments, add ⦃comment=#⦄. {table.hint}"
+        table.hint = f"If the lines that begin with # are comments, add comment='#'. {table.hint}"
     _check_columns(table, columns, COLUMNS_OPTION)
     for number, record in table.records(columns):
         if record is not None:
@@ -137,8 +136,7 @@ def _check_columns(table: rows.Table, columns: Sequence[str], option: str) -> No
     for i, name in enumerate(columns):
         if name in columns[:i]:
             raise UsageError(
-                f"{with_value(option, name)} was given twice for {table.name}. Give each column"
-                " once."
+                f"{option}={name!r} was given twice for {table.name}. Give each column once."
             )
         if name not in table.names and not table.is_open_ended:
             raise _unknown_column(table.name, name, table.names, option, table.hint)
@@ -220,7 +218,7 @@ class KeptColumns:
         found = cls(table, keep, frozenset(texts))
         if not keep.is_all and (both := found.texts.intersection(keep.names)):
             raise UsageError(
-                f"{with_value(rows.OPTION, min(both))} does not fit {table.name}: the column holds"
+                f"{rows.OPTION}={min(both)!r} does not fit {table.name}: the column holds"
                 " the texts. Leave it out."
             )
         if not table.is_open_ended:

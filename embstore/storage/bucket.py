@@ -66,7 +66,7 @@ class ServedObjects(Objects):
             self._store = open_store(obstore.store)
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
             raise UsageError(
-                f"{self.url} cannot be opened: {self._first_line(error)} Check ⦃store-option⦄."
+                f"{self.url} cannot be opened: {self._first_line(error)} Check its options."
             ) from None
 
     def get(self, key: str, max_bytes: int | None = None) -> bytes:
@@ -262,7 +262,7 @@ class Bucket(ServedObjects):
 _NO_BUCKET = (
     "is no URL of a bucket, such as s3://bucket/prefix, gs://bucket/prefix or"
     " az://container/prefix. Stores that were pushed are read at hf://datasets/OWNER/NAME and"
-    " https:// too. Credentials come from the environment or from ⦃store-option⦄, never from the"
+    " https:// too. Credentials come from the environment or from options, never from the"
     " URL."
 )
 
@@ -302,7 +302,7 @@ def _configuration(url: str, options: Mapping[str, str]) -> tuple[dict[str, str]
         if "endpoint" not in options and not is_loopback(endpoint):  # a call did not name it
             raise UsageError(
                 f"{of_environment[0]} is {endpoint}, which is not encrypted. Set it to https://, or"
-                " allow http: set AWS_ALLOW_HTTP=true, or add ⦃store-option=allow_http=true⦄."
+                " allow http: set AWS_ALLOW_HTTP=true, or add options='allow_http=true'."
             )
         client["allow_http"] = "true"
     return config, client

@@ -114,8 +114,8 @@ class StoreFiles:
             )
         if others:
             raise StoreError(
-                f"{self.root} is not a store: it has no manifest. Name the store's folder with"
-                " ⦃store⦄ or EMBSTORE_STORE; to build a new store, name a folder that is empty or"
+                f"{self.root} is not a store: it has no manifest. Name the store's folder,"
+                " as by EMBSTORE_STORE; to build a new store, name a folder that is empty or"
                 " does not exist."
             )
 
@@ -294,7 +294,7 @@ class StoredFile:
     def damage(self, cause: object) -> DamagedError:
         """Return the error for a file that was read and found wrong, with the remedy."""
         parts = keys.parse(self.key)
-        remedy = f"To repair it, run ⦃embstore repair⦄. {parts.kind.remedy}." if parts else ""
+        remedy = f"To repair it, run embstore repair. {parts.kind.remedy}." if parts else ""
         return DamagedError(f"{self.place} is damaged: {str(cause).rstrip('.')}. {remedy}")
 
 

@@ -57,7 +57,7 @@ _IDENTITY = (
 )
 _COMMIT_CHARS = 7  # of the shortest abbreviation of a commit
 _MAX_MESSAGE_CHARS = 300  # an error of a damaged card may quote any text in it
-_REMEDY = "Give the new space another name with ⦃name⦄, or use another store."
+_REMEDY = "Give the new space another name, or use another store."
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +314,7 @@ class SpaceFilter:
     def select(self, cards: Mapping[str, Card]) -> list[Card]:
         """Return the cards that match the filter, in the order given."""
         if not cards:
-            raise QueryError("the store holds no space yet. Fill it with: ⦃embstore build⦄")
+            raise QueryError("the store holds no space yet. Fill it with: embstore build")
         unit = None if self.unit is None else parse_member(Unit, self.unit)
         pooling = None if self.pooling is None else parse_member(Pooling, self.pooling)
         if self.template is not None:
@@ -353,7 +353,7 @@ class SpaceFilter:
         )
         for model in self.models:
             if model not in models:
-                hint = f"To add it to the store: ⦃embstore build --model {model}⦄"
+                hint = f"To add it to the store: embstore build --model {model}"
                 raise UnknownNameError(
                     "model", model, dict.fromkeys(card.model for card in cards.values()), hint
                 )
@@ -380,7 +380,7 @@ def select_layers(
     """
     if not spec.strip():
         raise UsageError(
-            "there is no layer in the selection (⦃layer⦄). Give at least one, such as top."
+            "there is no layer in the selection (`layers`). Give at least one, such as top."
         )
     chosen: dict[str, set[Layer]] = {}
     notes = []

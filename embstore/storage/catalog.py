@@ -136,7 +136,7 @@ class Catalog:
             if self.items_of(space) != ItemSet.of_entries(file.entry for file in named):
                 raise DamagedError(
                     f"{self.name} is damaged: layer {layer} of {space} has other items than its"
-                    " first layer. Run: ⦃embstore repair⦄"
+                    " first layer. Run: embstore repair"
                 )
             self._shards[space, layer] = found
         return found

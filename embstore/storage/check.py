@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore.base import atomic, disk, errors
-from embstore.base.messages import rendered
 from embstore.base.progress import finish_part
 from embstore.base.space import Unit
 from embstore.base.text import item_id, marked_items
@@ -72,7 +71,7 @@ class Problem:
     @classmethod
     def of(cls, files: StoreFiles, key: str, problem: str, state: State = "damaged") -> "Problem":
         """Return the problem of a file of a store, by its key."""
-        return cls(files.root / key if files.is_local else Path(key), rendered(problem), state)
+        return cls(files.root / key if files.is_local else Path(key), problem, state)
 
     @property
     def is_damage(self) -> bool:

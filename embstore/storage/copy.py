@@ -141,7 +141,7 @@ def _of_source(error: DamagedError, source: StoreFiles) -> DamagedError:
         return error
     for verb in ("repair", "verify"):
         command = shlex.join(["embstore", verb, "--store", source.name])
-        message = message.replace(f"⦃embstore {verb}⦄", command)
+        message = message.replace(f"embstore {verb}", command)
     return DamagedError(message)
 
 

@@ -53,16 +53,16 @@ def stored_rows(reader: Reader, files: Sequence[StoredFile], name: str, unit: Un
         suggestion = "".join(f"Did you mean {near!r}? " for near in nearest(name, stored, n=1))
         raise QueryError(
             f"the dataset {name!r} is not in the store, which holds {', '.join(stored) or 'none'}."
-            f" {suggestion}{'If not, e' if suggestion else 'E'}mbed it with: ⦃embstore build {name}"
-            " --model MODEL⦄; or, if its texts have vectors, as imported ones, store it with:"
-            f" ⦃embstore datasets store {name}⦄"
+            f" {suggestion}{'If not, e' if suggestion else 'E'}mbed it with: embstore build {name}"
+            " --model MODEL; or, if its texts have vectors, as imported ones, store it with:"
+            f" embstore datasets store {name}"
         )
     tables.check(file)
     columns = reader.columns(_ROWS, [file], unit=unit.value)
     if not len(columns["item_id"]):
         [units] = reader.rows(f"SELECT list(DISTINCT unit) FROM {FILES}", [file])
         remedy = (
-            f", or embed it for this one: ⦃embstore build {name} --model MODEL --unit {unit.value}⦄"
+            f", or embed it for this one: embstore build {name} --model MODEL --unit {unit.value}"
         )
         if Unit.OCCURRENCE in (unit, *units[0]):  # scores are of whole texts, or of occurrences
             remedy = "."

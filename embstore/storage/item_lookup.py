@@ -23,7 +23,7 @@ from embstore.storage.item_columns import (
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
 
-_HOW_TO_KEEP = "To store columns of a source: ⦃embstore build FILE --column text --keep NAME⦄"
+_HOW_TO_KEEP = "To store columns of a source: embstore build FILE --column text --keep NAME"
 
 
 def column_types(catalog: Catalog, space: str) -> dict[str, str]:

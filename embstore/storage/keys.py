@@ -74,7 +74,7 @@ COLUMNS = _kind(
     rf"{_HASH}\.parquet",
     "{hash}.parquet",
     "table of columns",
-    f"To have its values, {_SAME_SOURCES}, with the same ⦃keep⦄",
+    f"To have its values, {_SAME_SOURCES}, with the same `keep`",
 )
 SKIPPED = _kind(
     "skipped",
@@ -112,7 +112,7 @@ INDEXES = _kind(
     rf"space={_SPACE}/{_LAYER}-{_HASH}\.faiss",
     "space={name}/layer={layer:02d}-{hash}.faiss",
     "index",
-    "Make it again: ⦃embstore index⦄",
+    "Make it again: embstore index",
 )
 ANSWERS = _kind("derived/answers", rf"{_HASH}\.json", "{hash}.json", "answer", is_derived=True)
 MAPS = _kind(

@@ -37,8 +37,7 @@ def open_files(
     if not is_url(place):
         if options:
             raise UsageError(
-                f"{place} is a folder, and options are for stores at URLs. Leave out"
-                " ⦃store-option⦄."
+                f"{place} is a folder, and options are for stores at URLs. Leave them out."
             )
         return StoreFiles.of_folder(Path(place))
     if not place.startswith((HUB_PREFIX, *WEB_PREFIXES)):
@@ -46,7 +45,7 @@ def open_files(
 
         return StoreFiles(Bucket(place, options))
     if options:
-        raise UsageError(f"{place} takes no options. Leave out ⦃store-option⦄.")
+        raise UsageError(f"{place} takes no options.")
     from embstore.storage.web import Hub, Web
 
     return StoreFiles(Hub(place) if place.startswith(HUB_PREFIX) else Web(place))

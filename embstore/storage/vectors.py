@@ -170,7 +170,7 @@ def as_stored(
         largest = np.abs(rows[over[0]]).max()
         problem = f"has a component of size {largest:.6g}; float16 ends at {FLOAT16_MAX:.0f}"
         raise InvalidVectorError(
-            int(item_ids[over[0]]), layer, f"{problem}. Build this space with ⦃dtype=float32⦄"
+            int(item_ids[over[0]]), layer, f"{problem}. Build this space with dtype='float32'"
         )
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     raise InvalidVectorError(int(item_ids[bad[0]]), layer, _NOT_FINITE)

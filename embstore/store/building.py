@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from embstore.base.errors import UsageError, check_known, nearest
 from embstore.base.keywords import Names, as_names
-from embstore.base.messages import is_command_line
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
 from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_int, as_layers
@@ -438,9 +437,7 @@ def _cluster(
     }
     if on is None:
         if names := [name for name, value in given.items() if value is not None]:
-            raise UsageError(
-                f"⦃{names[0].replace('_', '-')}⦄ is an option of builds on a cluster: add ⦃on=ray⦄."
-            )
+            raise UsageError(f"`{names[0]}` is an option of builds on a cluster: add on='ray'.")
         return None
     check_known("cluster", on, ("ray",))
     from embstore.build.on_ray import Cluster, ClusterOptions
@@ -456,7 +453,8 @@ def split_given(
 ) -> tuple[tuple[str, ...], Iterable[object] | None, str | None]:
     """Return the names of sources, the texts, and a note on how a list was understood.
 
-    A list of strings is texts if none of them is, or resembles, the name of a source.
+    A list of strings is texts if none of them is, or resembles, the name of a source; a list of
+    paths is none.
     """
     members_given = None if texts is None else _iterable(texts)
     if sources is None:
@@ -468,7 +466,8 @@ def split_given(
         names = tuple(
             os.fspath(member) for member in members if isinstance(member, str | os.PathLike)
         )
-        if names and (is_command_line() or _are_names(names)):
+        are_paths = not any(isinstance(member, str) for member in members)
+        if names and (are_paths or _are_names(names)):
             return names, members_given, None
         if not names and texts is not None:
             return (), members_given, None

@@ -355,7 +355,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
             if models or sentences is not None or quick:
                 raise UsageError(
                     "models, sentences and quick are for the reproduction of a recipe: give"
-                    " ⦃recipe⦄."
+                    " `recipe`."
                 )
             return report(self._pinned())
         reproduction = self.reproduce(recipe, models=models, sentences=sentences, quick=quick)

@@ -87,7 +87,7 @@ class InteropMethods(OpenStore):
         )
         stem = Path(paths[0].name.removesuffix(".gz")).stem
         if name is None and not (len(paths) == 1 and re.fullmatch(SPACE_NAME, stem)):
-            raise UsageError("name the space that the files become: ⦃again name=NAME⦄")
+            raise UsageError("name the space that the files become: name='NAME'")
         options = _options(name or stem, unit, layers, dtype, index, index_memory)
         read = ReadOptions(
             None if texts is None else Path(texts), column, vector_column, allow_pickle

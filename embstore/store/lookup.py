@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from embstore.base.arrays import distinct
 from embstore.base.errors import EmbstoreError, UsageError, check_known
 from embstore.base.keywords import Names, accepts, as_names
-from embstore.base.messages import rendered
 from embstore.base.table import Table
 from embstore.storage.card import SpaceFilter
 from embstore.storage.catalog import Catalog
@@ -133,9 +132,7 @@ class LookupMethods(opened.OpenStore):
         """
         explained = self.explain(metric)
         if not cache:
-            bypassed = rendered(
-                "bypassed (⦃cache=False⦄): all answers would be computed, and none stored"
-            )
+            bypassed = "bypassed (cache=False): all answers would be computed, and none stored"
             return replace(explained, cache=bypassed)
         if not self._is_named and not self.path.exists():
             return explained
@@ -534,7 +531,7 @@ def _wanted(
         given = [kind for kind, is_given in zip(kinds, requested, strict=True) if is_given]
         raise UsageError(f"give either {' or '.join(given)}, not both.")
     if not requested[1] and method != "3cosadd":
-        raise UsageError(f"⦃method={method}⦄ is for words given by ⦃positive⦄ and ⦃negative⦄.")
+        raise UsageError(f"method={method!r} is for words given by `positive` and `negative`.")
     if vector is not None:
         from embstore.query.lookup import parse_vectors
 
@@ -553,7 +550,7 @@ def _embedder(*, embed: bool, **trust: bool) -> "Embed | None":
     if not embed:
         if any(trust.values()):
             raise UsageError(
-                "download and allow_pickle are for texts that are encoded now: add ⦃embed=True⦄."
+                "download and allow_pickle are for texts that are encoded now: add embed=True."
             )
         return None
     from embstore.query.embed import Trust, embed_item  # loads a model when it is called

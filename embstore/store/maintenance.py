@@ -79,12 +79,11 @@ class MaintenanceMethods(OpenStore):
 
         if quick and deep:
             raise UsageError(
-                "⦃quick=True⦄ reads no content, and ⦃deep=True⦄ all of it. Leave one of them out."
+                "quick=True reads no content, and deep=True all of it. Leave one of them out."
             )
         if quick and not self._files.objects.takes_changes:
             raise UsageError(
-                f"{self.url} lists no files, so that no check of it is quick. Leave ⦃quick=True⦄"
-                " out."
+                f"{self.url} lists no files, so that no check of it is quick. Leave quick=True out."
             )
         return verify(self._files, deep=deep, quick=quick)
 

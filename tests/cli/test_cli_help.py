@@ -12,7 +12,6 @@ from rich.cells import cell_len
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from embstore.base.messages import as_option, rendered
 from embstore.metrics import METRICS
 from embstore.metrics.explain import UNGROUPED, flag_of
 
@@ -125,7 +124,7 @@ def test_the_help_of_a_metric_is_made_from_its_declaration(metric):
         rf"^  {metric} +{re.escape(declared.help[:30])}", shown("query", "--help"), re.MULTILINE
     )
     message = " ".join(full.split())
-    helps = [rendered(parameter.help, as_option) for parameter in declared.parameters]
+    helps = [parameter.help for parameter in declared.parameters]
     for text in (declared.help, declared.formula, declared.citation, *helps):
         assert " ".join(text.split()).rstrip(".") in message
     options = re.findall(r"^  (?:-\w, )?(--?[\w-]+)", full, re.MULTILINE)

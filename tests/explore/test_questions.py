@@ -17,10 +17,7 @@ from scipy.stats import rankdata
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.base.errors import StoreError
-from embstore.base.messages import rendered, written_as
 from embstore.explore.questions import colours, overview, residuals
-from embstore.explore.rendering import as_field
 
 SPACE = "toy.word.last"
 
@@ -200,43 +197,17 @@ def test_messages_and_helps_name_the_fields_of_the_page(client):
     error = client.post("/api/neighbours", status=422, text="bank", spaces=["toy.occurrence.last"])[
         "error"
     ]
-    assert "Choose one, as in “the [bank] lends <b>money</b>”; “the [bank] of the river”." in error
+    assert "marked='the [bank] of the river'" in error
     declared = client.get("/api/metric?name=weat")
     helps = {each["name"]: each["help"] for each in declared["parameters"]}
     assert helps["x"] == "Target words X, one a line or with commas: rose,tulip."
     assert helps["y"] == "Target words Y, one a line or with commas."
-    assert "no more than “permutations”. Else" in declared["estimator"]
+    assert "no more than `permutations`. Else" in declared["estimator"]
     helps = {
         each["name"]: each["help"]
         for each in client.get("/api/metric?name=similarity")["parameters"]
     }
     assert helps["dataset"].endswith("Several: with commas.")
-
-
-def test_what_looks_like_an_argument_in_a_command_or_a_condition_stays():
-    prose = (
-        "“fold case” takes text='cat' and k = 3. Go on: embstore query weat --missing skip; or set "
-    )
-    assert rendered(f"{prose}⦃missing=skip⦄.", as_field) == f"{prose}“missing”: skip."
-
-
-def test_a_store_that_has_gone_is_named_in_the_words_of_the_page(tmp_path):
-    with pytest.raises(StoreError) as caught:
-        Store(tmp_path / "gone").info()
-    with written_as(as_field):
-        shown = str(caught.value)
-    assert (
-        shown == f"there is no store at {tmp_path}/gone. Make one with: embstore build --store"
-        f" {tmp_path}/gone. Or name another with --store or EMBSTORE_STORE."
-    )
-    assert (
-        rendered("take case for one: ⦃fold-case=True⦄.", as_field)
-        == "take case for one: tick “fold case”."
-    )
-    assert (
-        rendered("⦃layer=all⦄ and ⦃sample=10⦄, ⦃seed⦄", as_field)
-        == "“Layers”: all and “Sample”: 10, “Seed”"
-    )
 
 
 @pytest.mark.slow

@@ -21,7 +21,6 @@ from embstore.base.errors import (
     UnknownNameError,
     UsageError,
 )
-from embstore.base.messages import rendered
 from embstore.base.space import Unit
 from embstore.metrics import METRICS
 from embstore.query.missing import build_command
@@ -767,6 +766,6 @@ def test_the_command_that_embeds_more_names_the_checkpoint_as_a_build_takes_it(
         model=name, checkpoint=checkpoint.format(folder=folder), revision=revision
     )
     own = replace(card, revision_name=revision_name, weights_dtype="bfloat16", space="own")
-    command = rendered(build_command(["rg65"], own))
+    command = build_command(["rg65"], own)
     wanted = ["embstore", "build", "rg65", "--model", expected.format(folder=folder)]
     assert shlex.split(command) == [*wanted, "--weights-dtype", "bfloat16", "--name", "own"]

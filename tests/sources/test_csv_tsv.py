@@ -177,7 +177,7 @@ def test_the_name_of_an_only_column_is_reported_where_it_may_be_a_text(write, na
     assert texts(source) == ["dog"]
     assert source.remarks == [
         f"{name}:1: 'cat' was taken for the name of the column, not for a text. If the first line"
-        " is no header, add ⦃header=False⦄: the columns are then called 1, 2, 3 …"
+        " is no header, add header=False: the columns are then called 1, 2, 3 …"
     ]
     assert texts(source) == ["dog"]
     assert len(source.remarks) == 1, "read twice"

@@ -32,7 +32,7 @@ def test_another_delimiter_is_found_and_said(write, delimiter):
     path = write(f"word{delimiter}score\ndog{delimiter}1,5\n'a, b'{delimiter}2\n")
     source = open_source(str(path), columns=["word"])
     assert [row.text for row in source.rows()] == ["dog", "'a, b'"]
-    assert "⦃delimiter=" in source.remarks[0]
+    assert "delimiter=" in source.remarks[0]
     with pytest.raises(UnknownNameError, match="Known: word, score"):
         open_source(str(path), columns=["wrod"])
 
@@ -139,4 +139,4 @@ def test_what_was_found_is_said_though_only_some_rows_are_read(write):
     """A build with a limit does not read to the end."""
     source = open_source(str(write(SEMICOLON)), columns=["word"])
     assert next(iter(source.rows())).text == "dog"
-    assert "⦃delimiter=" in source.remarks[0]
+    assert "delimiter=" in source.remarks[0]

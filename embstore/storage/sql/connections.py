@@ -282,12 +282,12 @@ class Limits:
         if self.memory is not None and self.memory < _LEAST:
             raise UsageError(
                 f"the memory for SQL must be at least {_LEAST // 1_000_000} MB, not {self.memory:,}"
-                " bytes. Give a larger limit by ⦃memory⦄."
+                " bytes. Give a larger limit (`memory`)."
             )
         if self.memory is not None and self.memory > _MOST:
             raise UsageError(
                 f"the memory for SQL must be at most {_MOST // 10**12:,} TB, not {self.memory:,}"
-                " bytes. Give a smaller limit by ⦃memory⦄."
+                " bytes. Give a smaller limit (`memory`)."
             )
 
 

@@ -116,7 +116,7 @@ class Reader:
         ):
             return files[0].damage(f"its columns are not those of the format ({message})")
         return StoreError(
-            f"{self._root} cannot be read: {message}. Run the command again; ⦃embstore verify⦄"
+            f"{self._root} cannot be read: {message}. Run the command again; embstore verify"
             " checks all files."
         )
 

@@ -42,7 +42,7 @@ CREATE TABLE kept_value (row BIGINT, place INTEGER, kind VARCHAR, value VARCHAR)
 _BATCH_ROWS = 1 << 15
 _QUERY_COLUMNS = 100
 _REMEDY = (
-    "Correct the file; or give the stored values up with ⦃embstore remove --column {name!r}⦄, and"
+    "Correct the file; or give the stored values up with embstore remove --column {name!r}, and"
     " build all sources again."
 )
 
@@ -203,7 +203,7 @@ class StagedColumns:
                 )
                 raise SourceError(
                     f"the column {name!r} has values of several types: {shown}. Write them with one"
-                    " type, or leave the column out of ⦃keep⦄."
+                    " type, or leave the column out of `keep`."
                 )
             found[name] = fitting[0]
         return found
@@ -285,7 +285,7 @@ class StagedColumns:
             raise SourceError(
                 f"{items} several values of the column {name!r}: {text!r} has {shown[0]} and"
                 f" {second}. An item is a text, and has one value of a column: make the rows agree,"
-                " or leave the column out of ⦃keep⦄."
+                " or leave the column out of `keep`."
             )
 
     def _of_columns(self, n: int, aggregate: str, source: str) -> list[Any]:

@@ -92,5 +92,5 @@ def not_stored(
     near = nearest_texts(text, [space])
     found = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
     return NotStoredError(
-        f"{shortened(text)!r} is not in {space}.{found} Add it with ⦃embstore build⦄."
+        f"{shortened(text)!r} is not in {space}.{found} Add it with embstore build."
     )

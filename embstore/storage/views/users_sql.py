@@ -136,7 +136,7 @@ class UsersSql:
         if not self.files.is_local:
             raise QueryError(
                 f"SQL reads whole stores, and {self.files.name} is elsewhere. Pull it first:"
-                f" embstore pull {self.files.name} --store FOLDER; then ask with ⦃store=FOLDER⦄."
+                f" embstore pull {self.files.name} --store FOLDER; then ask with path='FOLDER'."
             )
         views = self.views(limits)
         session = Session(views, limits)
@@ -313,14 +313,14 @@ class Views:
         if isinstance(error, duckdb.OutOfMemoryException):
             return QueryError(
                 f"this SQL needs more memory than its limit of {self.limit}:"
-                f" {connections.first_line(error)} Select less, or give a larger limit by ⦃memory⦄."
+                f" {connections.first_line(error)} Select less, or give a larger limit (`memory`)."
             )
         file = named_file(self.all_files, str(error))
         if file is not None and not disk.exists(file.path):
             return DamagedError(
                 f"{file.place} has gone since the store was opened: its rows are in other files"
                 " now, or its space was removed. Run the query again; if it is still missing, run"
-                " ⦃embstore verify⦄."
+                " embstore verify."
             )
         # Errors about the files that DuckDB reads, most of which name none of them.
         of_reading = type(error) in (duckdb.Error, duckdb.IOException) or "in parquet read" in str(
@@ -369,7 +369,7 @@ class Session:
         except TimeoutError as error:
             raise QueryError(
                 f"this SQL took longer than its limit of {self._limits.timeout:g} s. Select less,"
-                " or give a larger limit by ⦃timeout⦄."
+                " or give a larger limit (`timeout`)."
             ) from error
         except RuntimeError as error:
             if "nanobind" not in str(error):
