@@ -15,8 +15,7 @@ from benchmark_timing import Result
 from report_plot import Line, duration, plot
 
 ROOT = Path(__file__).parents[1]
-PAGE, PLOT = Path("docs/benchmarks/results.md"), Path("docs/growth.svg")
-MARKER, SUMMARY = "benchmarks", "speed"
+PAGE, PLOT = Path("docs/benchmarks.md"), Path("docs/growth.svg")
 CHOSEN = {
     (
         "encoding",
@@ -64,7 +63,7 @@ def section(document: Document) -> str:
             "",
         ]
         parts += _growth(costs)
-        parts += ["", f"![How costs grow with the items](../{PLOT.name})"]
+        parts += ["", f"![How costs grow with the items]({PLOT.name})"]
     return "\n".join(parts)
 
 
@@ -117,17 +116,17 @@ def summary(document: Document) -> str:
             for line in document.get(part, {"lines": []})["lines"]
             if line["what"].startswith(begins)
         ]
-    return "\n".join(_table(rows))
+    text = "Each row compares runs on the same machine with 2 cores ([method and all results]"
+    return "\n".join([f"{text}(docs/benchmarks.md)):", "", *_table(rows)])
 
 
-def renew(page: str, text: str, marker: str) -> str:
-    """Return a page with this text between ``<!-- marker -->`` and ``<!-- marker: end -->``."""
-    first, last = f"<!-- {marker} -->", f"<!-- {marker}: end -->"
-    before, begin, rest = page.partition(first)
-    _, end, after = rest.partition(last)
-    if not begin or not end:
-        raise SystemExit(f"The page needs the lines {first} and {last}.")
-    return f"{before}{first}\n{text}\n\n{last}{after}"
+def renew(page: str, text: str, heading: str) -> str:
+    """Return a page with this text below a heading, in the place of the results there."""
+    before, found, rest = page.partition(f"\n## {heading}\n")
+    if not found:
+        raise SystemExit(f"The page needs the heading {heading}.")
+    _, following, after = rest.partition("\n## ")
+    return f"{before}{found}\n{text.strip()}\n{following}{after}"
 
 
 def _where(document: Document) -> str:
@@ -186,10 +185,10 @@ def main() -> int:
     if not options.figures.is_file():
         parser.error(f"there is no {options.figures}: run.py --json {options.figures} writes it")
     document = json.loads(options.figures.read_text("utf-8"))
-    texts = {PAGE: (section(document), MARKER), Path("README.md"): (summary(document), SUMMARY)}
-    for name, (text, marker) in texts.items():
+    texts = {PAGE: (section(document), "Results"), Path("README.md"): (summary(document), "Speed")}
+    for name, (text, heading) in texts.items():
         page = options.root / name
-        page.write_text(renew(page.read_text("utf-8"), text, marker), "utf-8")
+        page.write_text(renew(page.read_text("utf-8"), text, heading), "utf-8")
     if (drawn := growth_plot(document)) is not None:
         (options.root / PLOT).write_text(drawn, "utf-8")
     return 0

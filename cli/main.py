@@ -242,12 +242,12 @@ _EXAMPLES = {
         "embstore build --model EleutherAI/pythia-70m --revision step0,step1000",
     ),
     "import": (
-        "how-to/bring-vectors.md",
+        "how-to/vectors.md",
         "embstore import glove.6B.300d.txt --name glove",
         "embstore import layers.npy --texts words.txt --name mine --layer 0-12",
     ),
     "export": (
-        "how-to/take-vectors.md",
+        "how-to/vectors.md",
         "embstore export vectors.parquet --space gpt2.word.last --layer 0,6,top",
         "embstore export gpt2.vec --space gpt2.word.last --layer top --transform center",
     ),
@@ -257,7 +257,7 @@ _EXAMPLES = {
         "how-to/datasets.md",
         "embstore datasets add mine pairs.csv --kind pairs --columns a,b,score",
     ),
-    "datasets store": ("how-to/bring-vectors.md", "embstore datasets store rg65 simlex999"),
+    "datasets store": ("how-to/vectors.md", "embstore datasets store rg65 simlex999"),
     "datasets missing": ("how-to/datasets.md", "embstore datasets missing rg65 --model gpt2"),
     "query": (
         "how-to/query.md",
@@ -303,20 +303,17 @@ _EXAMPLES = {
     ),
     "explore": ("how-to/explore.md", "embstore explore", "embstore explore --port 9000 --no-open"),
     "report": (
-        "how-to/report.md",
+        "how-to/explore.md",
         "embstore report",
         "embstore report --recipe wolfe2022 -o wolfe2022.html",
     ),
-    "index": ("how-to/indexes.md", "embstore index --kind hnsw --recall 0.99"),
-    "reproduce": (
-        "tutorials/wolfe-caliskan.md",
-        "embstore reproduce wolfe2022 --quick --model minilm",
-    ),
+    "index": ("how-to/neighbours.md", "embstore index --kind hnsw --recall 0.99"),
+    "reproduce": ("tutorials/reproduce.md", "embstore reproduce wolfe2022 --quick --model minilm"),
     "info": ("how-to/maintenance.md", "embstore info", "embstore info --skipped -o skipped.csv"),
     "verify": ("how-to/maintenance.md", "embstore verify --deep"),
     "repair": ("how-to/maintenance.md", "embstore repair --dry-run"),
     "compact": ("how-to/maintenance.md", "embstore compact --dry-run"),
-    "merge": ("how-to/several-machines.md", "embstore merge ../other/store"),
+    "merge": ("how-to/machines.md", "embstore merge ../other/store"),
     "push": (
         "how-to/share-a-store.md",
         "embstore push hf://datasets/group/gpt2-words",

@@ -1,8 +1,8 @@
 """Draw the pictures of the gallery: python docs/_gallery.py [FOLDER], with the extras minilm and
 plot.
 
-The datasets are taken from $EMBSTORE_DATA, else downloaded. The page docs/gallery.md is made from
-PICTURES by cog.
+The datasets are taken from $EMBSTORE_DATA, else downloaded. The pictures are in the reference of the
+metrics.
 """
 
 import shlex
@@ -186,27 +186,12 @@ PICTURES = {
 """One picture or more of each metric, and one of drift."""
 
 
-_NOT_RUN = "<!-- not run: docs/_gallery.py runs it -->"
-
-
 def command(name: str) -> str:
     """Return the command that draws a picture."""
     picture = PICTURES[name]
     return " ".join(
         f"embstore plot {picture.metric or name} {picture.options} -o {name}.svg --width 170mm".split()
     )
-
-
-def page() -> str:
-    """Return the generated part of the page, in Markdown."""
-    setup = "\n".join(SETUP)
-    parts = [f"{_NOT_RUN}\n```bash\n{setup}\n```\n"]
-    for name, picture in PICTURES.items():
-        if picture.metric is None:
-            parts.append(f"## {name}\n")
-        parts.append(f"{picture.caption}\n\n![{name}](gallery/{name}.svg)\n")
-        parts.append(f"{_NOT_RUN}\n```bash\n{command(name)}\n```\n")
-    return "\n".join(parts)
 
 
 def draw(folder: Path, prepare: Callable[[Path], object] = lambda store: None) -> None:

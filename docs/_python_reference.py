@@ -1,6 +1,4 @@
-"""Write the Python reference as Markdown, from signatures and docstrings; docs/reference/*.md call
-it by cog.
-"""
+"""Write the Python reference as Markdown, from signatures and docstrings."""
 
 import inspect
 import re
@@ -64,8 +62,24 @@ _ARRAY = re.compile(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]")
 _WIDTH = 80
 
 
-def python_page() -> str:
-    """Return the reference of Store, by task, and of what its methods return."""
+def page() -> str:
+    """Return the whole reference: Store, what packages with metrics import, and the errors."""
+    return f"""\
+{_store()}
+## embstore.metrics
+
+A package that adds metrics imports from here. See [A metric of your own](../tutorials/own-metric.md).
+
+{_metrics()}
+## Errors
+
+Every error that embstore raises on purpose is an [`EmbstoreError`](#embstore.base.errors.EmbstoreError); the others
+are in `embstore.errors`. Their texts are safe to print.
+
+{_errors()}"""
+
+
+def _store() -> str:
     members = {
         name: member for name, member in public_members(Store).items() if name not in INTERNAL
     }
@@ -103,8 +117,7 @@ def python_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def metrics_page() -> str:
-    """Return the reference of what packages with metrics of their own import."""
+def _metrics() -> str:
     parts = []
     for name in METRICS:
         full = f"embstore.metrics.{name}"
@@ -120,8 +133,7 @@ def metrics_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def errors_page() -> str:
-    """Return the errors that embstore raises on purpose."""
+def _errors() -> str:
     kinds = [
         kind
         for kind in vars(errors).values()
@@ -266,8 +278,8 @@ def _types(member: Any) -> dict[str, str]:
 
 
 def _type(text: str) -> str:
-    """Return a type without modules; cog reads three brackets as the end of its code."""
-    return _ARRAY.sub(r"NDArray[\1]", _MODULES.sub("", text).strip("'")).replace("]]]", "]] ]")
+    """Return a type without modules."""
+    return _ARRAY.sub(r"NDArray[\1]", _MODULES.sub("", text).strip("'"))
 
 
 def _markdown(text: str, name: str) -> str:

@@ -87,10 +87,11 @@ def run(*arguments: object) -> tuple[int, str, str]:
 
 def example() -> dict[str, str]:
     """Return the files of the tutorial's example by name."""
-    found = re.findall(
-        r"<!-- plugin: (\S+) -->\n```\w+\n(.*?)```", TUTORIAL.read_text("utf-8"), re.DOTALL
-    )
-    return dict(found)
+    text = TUTORIAL.read_text("utf-8")
+    return {
+        name: re.findall(rf"^```{language}\n(.*?)```", text, re.DOTALL | re.MULTILINE)[0]
+        for name, language in (("pyproject.toml", "toml"), ("my_metrics.py", "python"))
+    }
 
 
 def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install, make_store):

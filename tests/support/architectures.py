@@ -346,7 +346,7 @@ All {total} that transformers {transformers} has (with torch {torch}), each trie
 * top: which side of the final norm layer L is from; the other one is stored beside it.
 * shifted: transformers' hidden states begin after block 1, and embstore puts the embeddings before them.
 * RWKV, DeBERTa-v2 with a convolution and ALBERT with inner groups: layers follow transformers' hidden states where
-  these are not the outputs of blocks ([Layers](concepts/layers.md#how-layers-are-verified)).
+  these are not the outputs of blocks ([Layers](concepts/spaces.md#how-layers-are-verified)).
 * padded: whether texts of different lengths share a batch.
 * difference: the largest from plain transformers, relative to the vector's norm. It is rounding, which depends on the
   number of threads.

@@ -1,5 +1,7 @@
 """The code blocks of a page of the documentation, as scripts whose line numbers are those of the
 page.
+
+Blocks of ``bash``, ``console`` and ``python`` are run; ``sh`` and ``py`` are only shown.
 """
 
 import re
@@ -10,8 +12,6 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 _FENCE = re.compile(r"^( *)```(\w*)\s*$")
-_NOT_RUN = re.compile(r"^<!-- not run: (.+) -->$")
-_STORE = "<!-- store: start -->"
 _PRELUDE = "set -eEuo pipefail; exec 9>&2; trap 'echo \"line $LINENO: $BASH_COMMAND\" >&9' ERR; "
 
 
@@ -23,13 +23,11 @@ class Block:
         line: Number of its first line of code, from 1.
         language: The word after the fence.
         code: Its lines.
-        not_run: The reason not to run it, from the comment above it; None to run it.
     """
 
     line: int
     language: str
     code: tuple[str, ...]
-    not_run: str | None
 
 
 @dataclass(frozen=True)
@@ -58,17 +56,10 @@ def blocks(text: str) -> list[Block]:
             continue
         indent = opening[1]
         end = next(n for n in range(number + 1, len(lines)) if lines[n] == f"{indent}```")
-        above = next((line for line in reversed(lines[:number]) if line.strip()), "").strip()
-        marker = _NOT_RUN.match(above)
         code = tuple(line.removeprefix(indent) for line in lines[number + 1 : end])
-        found.append(Block(number + 2, opening[2], code, marker[1] if marker else None))
+        found.append(Block(number + 2, opening[2], code))
         number = end + 1
     return found
-
-
-def needs_store(text: str) -> bool:
-    """Return whether the page goes on from the store that the page Start builds."""
-    return _STORE in text
 
 
 def commands(block: Block) -> list[Command]:
@@ -93,16 +84,11 @@ def shell_script(text: str, outputs: Path) -> str:
     page.
 
     Args:
-        text: The page. A comment ``<!-- setup`` … ``-->`` holds commands to run that the page does
-            not show.
+        text: The page.
         outputs: Folder for the output of console commands: ``<line>.out`` and ``<line>.err``.
     """
     script = [""] * (text.count("\n") + 2)
-    for line, code in _setups(text):
-        script[line - 1] = code
     for block in blocks(text):
-        if block.not_run is not None:
-            continue
         if block.language == "bash":
             script[block.line - 1 : block.line - 1 + len(block.code)] = block.code
         elif block.language == "console":
@@ -121,7 +107,7 @@ def python_script(text: str) -> str:
     """Return the Python blocks of a page as one script, each line on its own line of the page."""
     script = [""] * (text.count("\n") + 2)
     for block in blocks(text):
-        if block.language == "python" and block.not_run is None:
+        if block.language == "python":
             script[block.line - 1 : block.line - 1 + len(block.code)] = block.code
     return "\n".join(script)
 
@@ -140,16 +126,3 @@ def matches(shown: tuple[str, ...], printed: str) -> bool:
         else:
             pattern += ".*".join(re.escape(part) for part in line.rstrip().split("…")) + r"[ ]*\n"
     return re.fullmatch(pattern, printed.rstrip() + "\n" if printed.strip() else "") is not None
-
-
-def _setups(text: str) -> list[tuple[int, str]]:
-    found: list[tuple[int, str]] = []
-    inside = False
-    for number, line in enumerate(text.split("\n"), 1):
-        if line == "<!-- setup":
-            inside = True
-        elif line == "-->":
-            inside = False
-        elif inside:
-            found.append((number, line))
-    return found

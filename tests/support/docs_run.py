@@ -7,16 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from docs_pages import (
-    DOCS,
-    ROOT,
-    blocks,
-    commands,
-    matches,
-    needs_store,
-    python_script,
-    shell_script,
-)
+from docs_pages import DOCS, ROOT, blocks, commands, matches, python_script, shell_script
 
 _PROGRESS = re.compile(r"^[a-z]+ing .* \d[\d,]* of \d.*\n", re.MULTILINE)
 """Lines of steps that take over two seconds, which depends on the machine."""
@@ -43,6 +34,12 @@ def link_store(start: Path, store: Path) -> None:
         lock.unlink()
 
 
+def _hidden(kind: str, page: Path) -> str:
+    """Return commands to run before or after a page, which it does not show."""
+    file = ROOT / "tests" / "docs" / kind / page
+    return f"set -eu\n{file.read_text('utf-8')}" if file.exists() else ""
+
+
 def run_page(
     page: Path, folder: Path, start: Path | None = None, programs: Path | None = None
 ) -> None:
@@ -52,26 +49,29 @@ def run_page(
     Args:
         page: The Markdown file.
         folder: An empty folder to run in.
-        start: Store to put there as ``store``, by hard links, if the page asks for it.
+        start: Store to put there as ``store``, by hard links.
         programs: Folder of the programs of a server (see :mod:`preloaded`); None to start every
             command anew.
     """
     text = page.read_text("utf-8")
-    name = page.relative_to(ROOT) if page.is_relative_to(ROOT) else page.name
-    if start is not None and needs_store(text):
+    name = page.relative_to(ROOT) if page.is_relative_to(ROOT) else Path(page.name)
+    inner = (page.relative_to(DOCS) if page.is_relative_to(DOCS) else name).with_suffix(".sh")
+    if start is not None:
         link_store(start, folder / "store")
     outputs = folder / ".outputs"
     outputs.mkdir()
     environment = _environment(folder, programs)
     python = programs / "preloaded-python" if programs else sys.executable
     scripts = {
+        "before": ("bash", _hidden("before", inner)),
         "bash": ("bash", shell_script(text, outputs)),
         "python": (python, python_script(text)),
+        "after": ("bash", _hidden("after", inner)),
     }
-    for language, (program, code) in scripts.items():
-        if not code.partition("ERR; ")[2 if language == "bash" else 0].strip():
+    for kind, (program, code) in scripts.items():
+        if not code.strip():
             continue
-        script = folder / f".{page.stem}.{language}"
+        script = folder / f".{page.stem}.{kind}"
         script.write_text(code, "utf-8")
         done = subprocess.run(
             [program, script],
@@ -85,7 +85,7 @@ def run_page(
             errors = "".join(file.read_text("utf-8") for file in sorted(outputs.glob("*.err")))
             pytest.fail(f"{name}: {done.stderr[-3000:]}\n{errors[-3000:]}", pytrace=False)
     for block in blocks(text):
-        if block.language != "console" or block.not_run is not None:
+        if block.language != "console":
             continue
         for command in commands(block):
             printed, errors = (

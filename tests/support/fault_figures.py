@@ -9,7 +9,7 @@ from typing import Any
 
 FAULTS = os.environ.get("EMBSTORE_TEST_FAULTS", "")
 """``all`` to try every operation, with every error, which takes hours; k to try every k-th one;
-``table`` to try as many as the tables of ``docs/benchmarks/faults.md`` count; empty to try a third
+``table`` to try as many as the tables of ``docs/benchmarks.md`` count; empty to try a third
 of these.
 """
 PROPERTY = "faults"

@@ -1,0 +1,281 @@
+"""Write the generated sections of the documentation: python docs/_generate.py [--check].
+
+A section is what follows its heading, up to the next heading of its level (or, of the reference
+pages, up to the end of the page).
+"""
+
+import ast
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import _gallery
+import _python_reference
+import embstore_schemas
+from embstore_cli.main import app
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from embstore import Store
+from embstore.interop.formats import READERS, WRITERS
+from embstore.metrics import METRICS
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+TO_THE_END = "\0"
+
+
+def cell(value: object) -> str:
+    """Return text for a cell of a table."""
+    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def table(*rows: tuple[str, ...]) -> str:
+    """Return a table of Markdown, whose first row is the header."""
+    lines = [f"| {' | '.join(row)} |".replace("|  |", "| |") for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]) + "\n"
+
+
+def commands() -> str:
+    """Return the help of every command; one metric stands for all."""
+    group: Any = get_command(app)
+    parts = []
+
+    def add(line: str, level: str) -> None:
+        call = f"embstore {line}".strip()
+        text = CliRunner().invoke(app, [*line.split(), "--help-all"], prog_name="embstore").output
+        parts.append(f"{level} {call}\n\n```text\n$ {call} --help-all\n{text.strip()}\n```\n")
+
+    add("", "##")
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        if command.hidden:
+            continue
+        add(name, "##")
+        known = ["anisotropy"] if name == "query" else list(getattr(command, "commands", ()))
+        for sub in known:
+            add(f"{name} {sub}", "###")
+    return "\n".join(parts)
+
+
+def _limits(entry: dict[str, Any]) -> str:
+    low, high = entry["minimum"], entry["maximum"]
+    if low is None and high is None:
+        return ""
+    if high is None:
+        return f"≥ {low:g}"
+    return f"≤ {high:g}" if low is None else f"in [{low:g}, {high:g}]"
+
+
+def _default(entry: dict[str, Any]) -> str:
+    value = entry["default"]
+    if value is None or value == []:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(f"`{part}`" for part in value) if isinstance(value, list) else f"`{value}`"
+
+
+def _option(entry: dict[str, Any]) -> tuple[str, ...]:
+    text = cell(entry["help"])
+    if limits := _limits(entry):
+        text += f" Range: {limits}."
+    if entry["choices"]:
+        text += " One of " + ", ".join(f"`{choice}`" for choice in entry["choices"]) + "."
+    repeat = " (repeatable)" if entry["repeatable"] else ""
+    return f"`{entry['option']}`{repeat}", _default(entry), text
+
+
+def _column(column: dict[str, Any]) -> tuple[str, ...]:
+    kind = " ".join(filter(None, [column["type"], _limits(column)]))
+    kind += f", {column['unit']}" if column["unit"] else ""
+    key = " (a key: several rows differ in it)" if column["key"] else ""
+    return f"`{column['name']}`", cell(kind), f"{cell(column['help'])}{key}"
+
+
+def all_metrics() -> str:
+    """Return the table of the metrics, and of each its picture, definition, columns and options."""
+    rows = [
+        (f"[`{metric.name}`](#{metric.name})", cell(metric.help), metric.needs)
+        for metric in METRICS.values()
+    ]
+    parts = [table(("metric", "what it measures", "needs"), *rows)]
+    for name in METRICS:
+        entry = Store.explain(name).to_dict()
+        parts += [f"## {name}\n", f"{entry['help']}\n", f"```text\n{entry['formula']}\n```\n"]
+        facts = [
+            cell(entry["estimator"]),
+            f"Source: {entry['citation']}.".replace("..", "."),
+            f"Needs: {entry['needs']}. Units: {', '.join(entry['units']) or 'all'}. Version"
+            f" {entry['version']}.",
+        ]
+        parts.append("\n".join(f"* {fact}" for fact in facts) + "\n")
+        for picture, drawn in _gallery.PICTURES.items():
+            if (drawn.metric or picture) == name:
+                parts.append(f"![{picture}](../gallery/{picture}.svg)\n")
+                parts.append(f"{drawn.caption}\n\n```sh\n{_gallery.command(picture)}\n```\n")
+        header = ("column", "type", "content")
+        parts.append(table(header, *(_column(column) for column in entry["columns"])))
+        if entry["parameters"]:
+            header = ("option", "default", "meaning")
+            parts.append(table(header, *(_option(option) for option in entry["parameters"])))
+    parts.append("## The store of the pictures\n")
+    parts.append("They are of the packaged MiniLM. `python docs/_gallery.py` draws them, from:\n")
+    parts.append("```sh\n" + "\n".join(_gallery.SETUP) + "\n```\n")
+    return "\n".join(parts)
+
+
+def glossary() -> str:
+    """Return the names of the metrics as entries of the glossary."""
+    return "\n".join(
+        f"[`{name}`](reference/metrics.md#{name})\n:   {METRICS[name].help}\n"
+        for name in sorted(METRICS)
+    )
+
+
+def imports() -> str:
+    """Return the import rules of pyproject.toml."""
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    contracts = linter["contracts"]
+    rows, inside = ("\n".join(contracts[i]["layers"]) for i in (0, 2))
+    return f"""\
+Each row imports only what is below it, and nothing beside it. import-linter checks this table
+(`[tool.importlinter]` in `pyproject.toml`). The command line (`cli/`, the package `embstore_cli`) is above it;
+`schemas/` (`embstore_schemas`) has the JSON Schemas of a store's documents.
+
+```text
+{rows}
+```
+
+Inside `storage`:
+
+```text
+{inside}
+```
+
+Libraries of one package:
+
+{"".join(f"* {contract['name']}.{chr(10)}" for contract in contracts[3:])}"""
+
+
+def every_file() -> str:
+    """Return the first line of every file."""
+
+    def first_line(path: Path) -> str:
+        docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        return docstring.partition("\n\n")[0].replace("\n", " ").replace(":mod:", "")
+
+    parts = ["The first line of each.\n"]
+    paths = [
+        path for part in ("embstore", "cli", "schemas") for path in (ROOT / part).rglob("*.py")
+    ]
+    for folder in sorted({path.parent for path in paths}):
+        lines = {path.stem: first_line(path) for path in sorted(folder.glob("*.py"))}
+        parts.append(f"**`{folder.relative_to(ROOT)}/`**: {lines.pop('__init__', '')}\n")
+        if lines:
+            parts.append("".join(f"* `{stem}`: {line}\n" for stem, line in lines.items()))
+    return "\n".join(parts)
+
+
+def imported() -> str:
+    """Return the formats of vectors that can be imported."""
+    rows = [
+        (f"`{name}`", ", ".join(f"`{suffix}`" for suffix in reader.suffixes) or "–", reader.help)
+        for name, reader in READERS.items()
+    ]
+    text = "The format is found by suffix and content; `--as FORMAT` names it.\n\n"
+    return text + table(("`--as`", "files", "what"), *rows)
+
+
+def exported() -> str:
+    """Return the formats that vectors can be exported to."""
+    rows = [
+        (
+            f"`{name}`",
+            ", ".join(f"`{suffix}`" for suffix in writer.suffixes) or "–",
+            writer.help,
+            "several" if writer.several_layers else "one",
+        )
+        for name, writer in WRITERS.items()
+    ]
+    text = "The suffix chooses the format; `--as FORMAT` names it.\n\n"
+    return text + table(("`--as`", "suffix", "what", "layers"), *rows)
+
+
+def documents() -> str:
+    """Return the JSON Schemas."""
+    folder = Path(embstore_schemas.__file__).parent
+    rows = []
+    for path in sorted(folder.rglob("*.schema.json")):
+        schema = json.loads(path.read_text("utf-8"))
+        name = path.relative_to(folder).as_posix()
+        rows.append((f"`{name}`", cell(schema["title"]), cell(schema.get("description", ""))))
+    text = "The folder `schemas/` of the repository has a JSON Schema for each document.\n\n"
+    return text + table(("schema", "of", "content"), *rows)
+
+
+def tables() -> str:
+    """Return the Parquet tables of a store."""
+    folder = Path(embstore_schemas.__file__).parent
+    parts = ["Parquet tables, as in `schemas/tables.json`.\n"]
+    for name, kind in json.loads((folder / "tables.json").read_text("utf-8"))["tables"].items():
+        rows = [
+            (
+                cell(column) if "<" in column else f"`{column}`",
+                cell(entry["type"]),
+                cell(entry.get("description", "")),
+            )
+            for column, entry in kind["columns"].items()
+        ]
+        parts += [f"### {cell(name)}\n", f"{kind['description']}\n"]
+        parts.append(table(("column", "type", "content"), *rows))
+    return "\n".join(parts)
+
+
+SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
+    "architecture.md": {"## Who imports whom": imports, "## Every file": every_file},
+    "concepts/store-format.md": {"## Documents": documents, "## Tables": tables},
+    "glossary.md": {"## Names of metrics": glossary},
+    "how-to/vectors.md": {"### Formats to import": imported, "### Formats to export": exported},
+    "reference/cli.md": {f"## All commands{TO_THE_END}": commands},
+    "reference/metrics.md": {f"## All metrics{TO_THE_END}": all_metrics},
+    "reference/python.md": {f"## All methods{TO_THE_END}": _python_reference.page},
+}
+"""Page → heading → what follows it."""
+
+
+def renew(text: str, heading: str, body: str) -> str:
+    """Return a page with this body after its heading."""
+    title = heading.removesuffix(TO_THE_END)
+    start = text.index(f"\n{title}\n") + len(title) + 2
+    level = len(title) - len(title.lstrip("#"))
+    following = re.compile(rf"^#{{1,{level}}} ", re.MULTILINE).search(text, start)
+    end = len(text) if following is None or title != heading else following.start()
+    return f"{text[:start]}\n{body.strip()}\n\n{text[end:]}".rstrip() + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the sections, or with --check name the pages that differ."""
+    differing = []
+    for name, sections in SECTIONS.items():
+        old = new = (DOCS / name).read_text("utf-8")
+        for heading, function in sections.items():
+            new = renew(new, heading, function())
+        if new != old:
+            differing.append(f"docs/{name}")
+            if "--check" not in arguments:
+                (DOCS / name).write_text(new, "utf-8")
+    if differing and "--check" in arguments:
+        print(f"out of date: {', '.join(differing)}; run python docs/_generate.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+mkdir -p docs/tutorials && cp "$DOCS/tutorials/pos.csv" docs/tutorials

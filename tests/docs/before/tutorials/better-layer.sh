@@ -1,0 +1,1 @@
+cp "$DOCS/tutorials/pairs.csv" .
