@@ -41,7 +41,7 @@ TASKS = {
 """Task → the methods of Store that serve it; a method that is in none is in the last."""
 
 METRICS = (
-    "Metric", "Column", "Parameter", "LayerData", "Value", "NotComputable", "METRICS",
+    "metric", "Column", "Option", "LayerData", "Metric", "Parameter", "Value", "NotComputable", "METRICS",
     "all_metrics", "get_metric",
     "as_metric", "rows_of",
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """Explain a metric: its formula, citation, estimator, columns with their ranges, and parameters."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -114,14 +114,12 @@ class Explanation:
     @property
     def _columns(self) -> list[Column]:
         """The columns, with those of a parameter, which their help names."""
-        return [
-            *self.metric.columns,
-            *(
-                replace(column, help=f"{column.help} (with `{each.name}`)")
-                for each in self.metric.parameters
-                for column in each.columns
-            ),
+        optional = [
+            replace(column, help=f"{column.help} (with `{parameter.name}`)")
+            for parameter in self.metric.parameters
+            for column in parameter.columns
         ]
+        return [*self.metric.columns, *optional]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the output of ``embstore query METRIC --explain --format json``."""
@@ -133,10 +131,14 @@ class Explanation:
             "package": metric.package,
             "columns": [
                 {
-                    name: getattr(column, name)
-                    for name in ("name", "type", "minimum", "maximum", "unit")
+                    "name": column.name,
+                    "type": column.type,
+                    "minimum": column.minimum,
+                    "maximum": column.maximum,
+                    "unit": column.unit,
+                    "key": column.is_key,
+                    "help": column.help,
                 }
-                | {"key": column.is_key, "help": column.help}
                 for column in self._columns
             ],
             "parameters": [_parameter(metric, parameter) for parameter in metric.parameters],
@@ -146,10 +148,8 @@ class Explanation:
 
     def __str__(self) -> str:
         metric = self.metric
-        extra_columns = [
-            *(parameter.name for parameter in metric.row_parameters),
-            *["seed"] * metric.is_seeded,
-        ]
+        extra_columns = [parameter.name for parameter in metric.row_parameters]
+        extra_columns += ["seed"] * metric.is_seeded
         sections = {
             "Formula": metric.formula,
             "Citation": metric.citation,
@@ -162,14 +162,12 @@ class Explanation:
         }
         parts = [
             f"{metric.name}: {metric.help}",
-            "\n".join(_aligned((head, text) for head, text in sections.items() if text)),
-            "Columns:\n" + "\n".join(_aligned(map(_column_line, self._columns), indent="  ")),
+            _two_columns({head: text for head, text in sections.items() if text}),
+            "Columns:\n" + _two_columns(map(_column_line, self._columns), indent="  "),
         ]
         if metric.parameters:
-            parts.append(
-                "Options:\n"
-                + "\n".join(_aligned(map(_option_line, metric.parameters), indent="  "))
-            )
+            lines = _two_columns(map(_option_line, metric.parameters), indent="  ")
+            parts.append(f"Options:\n{lines}")
         return printable("\n\n".join(parts), lines=True)
 
     __repr__ = __str__
@@ -215,39 +213,40 @@ def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:
 def _column_line(column: Column) -> tuple[str, str]:
     """Return the name of a column, and its type, range, unit and help as text."""
     limits = f"in {column.range}" if column.range.startswith("[") else column.range
-    kind = " ".join(filter(None, (column.type, limits, f"({column.unit})" if column.unit else "")))
-    return (
-        column.name,
-        (f"{kind}: {column.help}{'; distinguishes the rows of a layer' if column.is_key else ''}"),
-    )
+    unit = f"({column.unit})" if column.unit else ""
+    key = "; distinguishes the rows of a layer" if column.is_key else ""
+    kind = " ".join(filter(None, (column.type, limits, unit)))
+    return column.name, f"{kind}: {column.help}{key}"
 
 
 def _option_line(parameter: Parameter) -> tuple[str, str]:
     """Return the command-line option of a parameter, and its help with its range and default."""
-    notes = ["repeatable"] if parameter.kind is tuple else []
-    if parameter.minimum is not None or parameter.maximum is not None:
-        notes.append(Column("", "", "", parameter.minimum, parameter.maximum).range)
-    if parameter.kind is not bool and parameter.default not in (None, ()):
-        default = parameter.default
-        notes.append(f"default: {', '.join(default) if isinstance(default, tuple) else default}")
-    suffix = f"  [{'; '.join(notes)}]" if notes else ""
-    return (f"{flag_of(parameter)} {metavar_of(parameter)}".strip(), parameter.help + suffix)
+    default = parameter.default
+    if isinstance(default, tuple):
+        default = ", ".join(default)
+    notes = [
+        "repeatable" if parameter.kind is tuple else "",
+        Column("", "", "", parameter.minimum, parameter.maximum).range,
+        "" if parameter.kind is bool or default in (None, "") else f"default: {default}",
+    ]
+    suffix = "; ".join(filter(None, notes))
+    head = f"{flag_of(parameter)} {metavar_of(parameter)}".strip()
+    return head, parameter.help + (f"  [{suffix}]" if suffix else "")
 
 
-def _aligned(lines: Iterable[tuple[str, str]], indent: str = "") -> Iterator[str]:
-    """Yield the wrapped lines of a two-column list of heads and texts; a head that is too long gets
-    its own line.
-    """
-    lines = list(lines)
-    widest = min(max((len(head) for head, _ in lines), default=0), 22)
-    left = " " * (len(indent) + widest + 2)
-    for head, text in lines:
-        wrapped = textwrap.wrap(
-            text, _WIDTH - len(left), break_on_hyphens=False, break_long_words=False
-        )
-        if len(head) > widest:
-            yield indent + head
-            yield from (left + line for line in wrapped)
-        else:
-            yield f"{indent}{head.ljust(widest)}  {wrapped[0] if wrapped else ''}".rstrip()
-            yield from (left + line for line in wrapped[1:])
+def _two_columns(entries: Mapping[str, str] | Iterable[tuple[str, str]], indent: str = "") -> str:
+    """Return heads and wrapped texts in two columns; a head that is too long gets its own line."""
+    pairs = [*entries.items()] if isinstance(entries, Mapping) else [*entries]
+    width = min(max(len(head) for head, _ in pairs), 22)
+    left = " " * (len(indent) + width + 2)
+    wrapper = textwrap.TextWrapper(
+        _WIDTH, subsequent_indent=left, break_on_hyphens=False, break_long_words=False
+    )
+    lines = []
+    for head, text in pairs:
+        wrapper.initial_indent = f"{indent}{head:{width}}  "
+        if len(head) > width:
+            lines.append(indent + head)
+            wrapper.initial_indent = left
+        lines += wrapper.wrap(text)
+    return "\n".join(lines)

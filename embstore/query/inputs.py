@@ -74,7 +74,8 @@ def pairs(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
     datasets = _named_pairs(catalog, card, names) if names else _stored_pairs(catalog, card)
     stored = catalog.ids(card.space)
     cases = [
-        _pairs(columns, name, card, stored, values["missing"]) for name, columns in datasets.items()
+        _pairs(columns, name, card, stored, values.get("missing", "skip"))
+        for name, columns in datasets.items()
     ]
     sides = [
         [np.isin(each[key], stored) for key in ("item_id", "item_id_2")]
@@ -103,9 +104,13 @@ def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     notes = (
         [missing_note(card, missing, f"of the {n} {card.unit}s of {name}", name)] if missing else []
     )
-    sets = {key: read_words(values[key], key, card.unit) for key in ("pleasant", "unpleasant")}
+    sets = {
+        key: read_words(values[key], key, card.unit)
+        for key in ("pleasant", "unpleasant")
+        if key in values
+    }
     notes += [note for word_set in sets.values() for note in word_set.notes]
-    notes += check_stored(card, sets.values(), stored, values["missing"])
+    notes += check_stored(card, sets.values(), stored, values.get("missing", "error"))
     inputs = {"lexicon": lexicon} | {key: word_set.words for key, word_set in sets.items()}
     return [Case(inputs, {"lexicon": name}, tuple(notes), used={"value": value})]
 
@@ -309,7 +314,7 @@ def _case(catalog: Catalog, card: Card, name: str, values: Mapping[str, Any]) ->
     note = missing_note(card, missing, f"of the {len(has_word)} words of {name}", name)
     has_answer = np.logical_or.reduceat(has_word[loaded.answers], loaded.answer_starts[:-1])
     n_used = int((has_word[loaded.questions].all(axis=1) & has_answer).sum())
-    if values["missing"] == "error" and n_used < len(has_answer):
+    if values.get("missing") == "error" and n_used < len(has_answer):
         raise NotStoredError(f"{note} {remedy([name], missing, card)}")
     return Case(inputs, keys, (f"{note} {n_used:,} of {len(has_answer):,} questions can be used.",))
 
@@ -417,7 +422,7 @@ def word_sets(
             *group_occurrences(catalog, card.space, "word", [*ids])
         )
         stored = np.array([ids[found.names[group]] for group in np.unique(found.groups)], np.int64)
-    notes += check_stored(card, sets.values(), stored, values["missing"])
+    notes += check_stored(card, sets.values(), stored, values.get("missing", "error"))
     return [Case(inputs, {}, tuple(notes))]
 
 
