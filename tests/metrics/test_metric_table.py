@@ -5,7 +5,7 @@ and rows.
 import inspect
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import pytest
@@ -15,15 +15,8 @@ from embstore import Store
 from embstore import metrics as table
 from embstore.base.errors import UnknownNameError
 from embstore.base.space import Unit
-from embstore.metrics import (
-    METRICS,
-    Column,
-    LayerData,
-    Metric,
-    NotComputable,
-    Parameter,
-    all_metrics,
-)
+from embstore.metrics import METRICS, Column, LayerData, Option, Parameter, all_metrics, metric
+from embstore.metrics.data import Words
 from embstore.metrics.declaration import Need
 from embstore.metrics.explain import NEEDS, Explanation, flag_of, metavar_of
 from embstore.metrics.plugins import OWN_PARAMETERS, RESERVED_PARAMETERS, PluginError, problems
@@ -80,113 +73,68 @@ def test_every_need_is_explained():
     assert set(NEEDS) == set(get_args(Need))
 
 
-def function(data: Any, *, k: int = 1) -> dict[str, Any]:
-    raise NotComputable("no")
+VALUE = Column("value", "number", "what it is")
+KEY = Column("word", "string", "a word", is_key=True)
 
 
-GOOD = Metric(
-    name="own-metric",
-    help="A metric.",
-    function=function,
-    columns=(Column("value", "number", "what it is"),),
-    parameters=(Parameter("k", 1, "How many.", minimum=1),),
-    formula="1",
-    citation="me",
+@metric(
+    columns=(VALUE,), formula="1", citation="me", best="value", versus="units", estimator="More."
 )
+def own_metric(
+    data: Any,
+    *,
+    k: Annotated[int, Option("How many.", low=1, high=9)] = 1,
+    way: Annotated[Literal["a", "b"], Option("How.")] = "a",
+    names: Annotated[tuple[str, ...], Option("Which.")] = (),
+    share: Annotated[float | None, Option("How much.")] = None,
+    words: Annotated[Words, Option("Which.")] = None,
+) -> dict[str, Any]:
+    """A metric.
+
+    Exact,
+    of two lines.
+
+    Raises:
+        NotComputable: Never.
+    """
+    return {"value": k}
+
+
+GOOD = replace(own_metric, best=None, columns=(VALUE,))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"name": "Own Metric"},
-            "its name must be like 'effective-rank' (lower case, digits, hyphens)",
-        ),
-        ({"name": 3}, "its name must be one line of text, not 3"),
-        ({"formula": "a\nb"}, "its formula must be one line of text"),
-        ({"citation": None}, "its citation must be one line of text"),
-        ({"estimator": None}, "its estimator must be a text"),
-        ({"references": "@misc{me}"}, "its references must be a tuple of keys or BibTeX entries"),
+        ({"name": "Own Metric"}, "its name must be like 'effective-rank'"),
+        ({"help": ""}, "its function must have a docstring"),
         ({"needs": "vector"}, "its needs must be one of summary, vectors, "),
-        (
-            {"units": ("paragraph",)},
-            "its units must be of word, sentence, occurrence, not ('paragraph',)",
-        ),
+        ({"units": ("paragraph",)}, "its units must be of word, sentence, occurrence"),
         ({"columns": ()}, "it has no column to show"),
         (
-            {
-                "columns": (
-                    Column("value", "number", "x", shown=False),
-                    Column("word", "string", "x", is_key=True),
-                )
-            },
+            {"columns": (Column("value", "number", "x", shown=False), KEY)},
             "it has no column to show",
         ),
         (
             {"columns": (Column("value", "float", "x"),)},
             "its column 'value' must be one of number, integer",
         ),
-        ({"columns": (Column("value", "number", ""),)}, "its column 'value' has no help"),
         (
             {"columns": (Column("Value", "number", "x"),)},
             "its column 'Value' must have a name like 'top_share'",
         ),
         (
             {"columns": (Column("n", "number", "x"),)},
-            "its column 'n' has the name of a column that every row",
+            "its column 'n' has the name of a column of every row",
         ),
-        ({"columns": (Column("a", "number", "x"),) * 2}, "its column 'a' is there twice"),
-        (
-            {"best": "value"},
-            "its best must name a column of numbers, beside a boolean column 'best'",
-        ),
-        (
-            {"best": "best", "columns": (Column("best", "boolean", "x"),)},
-            "its best must name a column of numbers",
-        ),
-        ({"columns": 3}, "its columns or parameters cannot be read"),
-        ({"parameters": (Parameter("k", 1, "x"),) * 2}, "its parameter 'k' is there twice"),
-        (
-            {"parameters": (Parameter("where", "", "x"),)},
-            "its parameter 'where' has the name of an option that every",
-        ),
+        ({"columns": (Column("a", "number", "x"),) * 2}, "two columns of the same name"),
+        ({"best": "word", "columns": (VALUE, KEY)}, "its best must name a column of numbers"),
+        ({"parameters": (Parameter("where", "", "x"),)}, "its parameter 'where' has the name of"),
         (
             {"parameters": (Parameter("min-n", 1, "x"),)},
             "its parameter 'min-n' must have a name like 'min_contexts'",
         ),
-        (
-            {"parameters": (Parameter("lambda", 1.0, "x"),)},
-            "its parameter 'lambda' must have a name like",
-        ),
-        ({"parameters": (Parameter("k", 1, ""),)}, "its parameter 'k' has no help"),
-        (
-            {"parameters": (Parameter("k", None, "x"),)},
-            "its parameter 'k' must have a default of type int, float, str",
-        ),
-        (
-            {
-                "needs": "word sets",
-                "parameters": (Parameter("a", "", "x"), Parameter("b", "", "x")),
-            },
-            "it needs word sets, and so a parameter 'missing' like that of embstore's own metrics",
-        ),
-        (
-            {
-                "needs": "pairs",
-                "parameters": METRICS["similarity"].parameters[:2],
-                "function": lambda data, **more: {},
-            },
-            "it needs pairs, and so a column 'dataset' that is a key",
-        ),
-        ({"function": "f"}, "its function must be callable, not a str"),
-        *(
-            (change, r"it has control characters in ")
-            for change in (
-                {"help": "a\x1b[2Jb"},
-                {"citation": "\x9b"},
-                {"parameters": (Parameter("k", 1, "\x07"),)},
-            )
-        ),
+        ({"parameters": (Parameter("k", None, "x"),)}, "its parameter 'k' must be an int, float"),
     ],
 )
 def test_a_mistake_in_a_declaration_is_named(change, message):
@@ -195,9 +143,20 @@ def test_a_mistake_in_a_declaration_is_named(change, message):
     assert message in found
 
 
-def test_inputs_need_not_be_taken_by_the_function():
-    assert problems(replace(GOOD, parameters=(Parameter("dataset", (), "x", is_input=True),))) == []
-    assert problems(replace(GOOD, function=lambda data, **settings: {})) == []
+def test_a_metric_is_declared_by_its_signature_and_docstring():
+    assert (own_metric.name, own_metric.help) == ("own-metric", "A metric.")
+    assert own_metric.estimator == "Exact, of two lines. More."
+    assert own_metric([], k=2) == {"value": 2}
+    assert [column.name for column in own_metric.columns] == ["value", "best"]
+    names = [parameter.name for parameter in own_metric.parameters]
+    assert names == ["k", "way", "names", "share", "words", "versus", "differences"]
+    k, way, several, share, words = own_metric.parameters[:5]
+    assert (k.default, k.kind, k.help, k.minimum, k.maximum) == (1, int, "How many.", 1, 9)
+    assert (way.default, way.kind, way.choices) == ("a", str, ("a", "b"))
+    assert (several.default, several.kind) == ((), tuple)
+    assert (share.default, share.kind) == (None, float)
+    assert (words.is_words, words.is_input, words.is_in_rows) == (True, True, True)
+    assert not own_metric.is_seeded
 
 
 @pytest.mark.parametrize(
@@ -282,20 +241,20 @@ def test_the_store_lists_and_explains_the_metrics():
         Store.explain("norm")
 
 
-def median_norm(data: LayerData, *, power: float) -> dict[str, Any]:
+@metric(
+    columns=(Column("norm", "number", "the median", minimum=0),),
+    formula="median ‖x‖",
+    citation="own",
+)
+def median_norm(
+    data: LayerData, *, power: Annotated[float, Option("Exponent.")] = 1.0
+) -> dict[str, Any]:
+    """Median of the norms."""
     norms = list(data.map(lambda block: np.linalg.norm(block.astype(np.float64), axis=1)))
     return {"norm": float(np.median(np.concatenate(norms))) ** power, "n": data.summary.n}
 
 
-OWN = Metric(
-    name="median-norm",
-    help="Median of the norms.",
-    function=median_norm,
-    formula="median ‖x‖",
-    citation="own",
-    columns=(Column("norm", "number", "the median", minimum=0),),
-    parameters=(Parameter("power", 1.0, "Exponent."),),
-)
+OWN = median_norm
 
 
 def test_a_built_in_metric_may_be_given_by_name_or_as_an_object(make_store):
@@ -320,7 +279,7 @@ def test_an_own_metric_is_computed_explained_and_not_stored(make_store):
     [
         (replace(OWN, name="norms"), "embstore has another metric of that name"),
         (replace(OWN, name="No name"), "declared wrongly"),
-        (median_norm, "no embstore.metrics.Metric"),
+        (median_norm.function, "no embstore.metrics.Metric"),
         (replace(OWN, function=lambda data, power: {"n": 1}), "returned a row without 'norm'"),
         (replace(OWN, function=lambda data, power: 1 / 0), "division by zero"),
     ],

@@ -248,7 +248,5 @@ def test_a_number_is_of_the_declared_type():
 
 def test_a_parameter_cannot_have_the_name_of_a_column_of_every_row():
     metric = replace(METRICS["norms"], parameters=(Parameter("n", 1, "How many."),))
-    assert problems(metric) == [
-        "its parameter 'n' has the name of an option that every metric has, or of a column of"
-        " every row"
-    ]
+    [problem] = problems(metric)
+    assert "'n'" in problem
