@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import embstore
-from embstore import Store, Table, errors, metrics
+from embstore import Result, Store, Table, errors, metrics
 from embstore.base.keywords import public_members
 from embstore.plot import Figure
 from embstore.storage.views.users_sql import SqlResult
@@ -41,9 +41,8 @@ TASKS = {
 """Task → the methods of Store that serve it; a method that is in none is in the last."""
 
 METRICS = (
-    "metric", "Column", "Option", "LayerData", "Metric", "Parameter", "Value", "NotComputable", "METRICS",
-    "all_metrics", "get_metric",
-    "as_metric", "rows_of",
+    "metric", "Column", "Option", "LayerData", "Metric", "Parameter", "Value", "NotComputable",
+    "METRICS", "all_metrics", "get_metric", "as_metric", "rows_of",
 )  # fmt: skip
 _CONSTANTS = {"METRICS": "The built-in metrics: name → [`Metric`](#embstore.metrics.Metric)."}
 _SECTIONS = {
@@ -109,7 +108,7 @@ def _store() -> str:
                 parts += [_heading("###", name, f"embstore.Store.{name}"), text]
     parts += ["## Tables and pictures"]
     kinds = {
-        "embstore.Table": Table, "embstore.plot.Figure": Figure,
+        "embstore.Result": Result, "embstore.Table": Table, "embstore.plot.Figure": Figure,
         "embstore.storage.views.users_sql.SqlResult": SqlResult,
     }  # fmt: skip
     for name, kind in kinds.items():
@@ -162,6 +161,7 @@ def _of_class(kind: type, name: str, members: tuple[str, ...] | None = None) -> 
     for member, value in public_members(kind).items() if members is None else ():
         if (
             member not in _HIDDEN
+            and (kind is not Result or member in vars(Result))  # Table has the others
             and _unbound(value).__doc__
             and _is_ours(value)
             and not _is_field(kind, member)
