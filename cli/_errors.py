@@ -9,9 +9,9 @@ written 130  Ctrl-C, or SIGTERM
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 import typer
 
@@ -19,10 +19,9 @@ from embstore import __version__
 from embstore.base.errors import EmbstoreError
 from embstore.base.messages import printable
 
-from .entry import INTERRUPTED, mark_reported, received
+from .entry import INTERRUPTED, is_interrupted
 
 OK, NO, MISTAKE = 0, 1, 2
-_ERROR = "Error: "  # what Typer writes before the message of an error of its own
 
 
 @contextmanager
@@ -31,58 +30,32 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
     exit code.
     """
     try:
-        try:
-            yield
-            sys.stdout.flush()
-        except Exception as error:
-            if not received() or getattr(error, "exit_code", None) in (OK, INTERRUPTED):
-                raise
-            if isinstance(error, EmbstoreError):
-                say(f"embstore: {error}")
-                interrupted = "Interrupted."  # what the usual text promises may not hold
-            raise KeyboardInterrupt from error  # what fails after an interrupt fails by it
+        yield
+        sys.stdout.flush()
     except KeyboardInterrupt:
         say(f"\n{interrupted}")
-        mark_reported()
         raise typer.Exit(INTERRUPTED) from None
-    except EmbstoreError as error:
-        refuse(error)
-    except MemoryError as error:
-        say(
-            f"embstore: there is not enough memory{f' ({error})' if str(error) else ''}. End"
-            " other programs, or ask for less: fewer layers (--layer), fewer items (--where,"
-            " --sample)."
-        )
-        raise typer.Exit(MISTAKE) from None
-    except BrokenPipeError:
-        _forget(sys.stdout)  # the reader has gone (| head): that is its right
-        raise typer.Exit(OK) from None
-    except OSError as error:
-        _forget(sys.stdout)
-        say(f"embstore: {error.filename or 'standard output'}: {error.strerror or error}.")
-        raise typer.Exit(MISTAKE) from None
     except Exception as error:
-        _leave_out_unlike(error)
-        if (missing := getattr(error, "param", None)) is not None and hasattr(error, "param_type"):
-            error.message = missing.help  # type: ignore[attr-defined]
-        if hasattr(error, "format_message"):  # Typer does not export the class of its errors
-            message = _wrapped(f"{_ERROR}{error.format_message()}").removeprefix(_ERROR)
-            error.format_message = lambda: message
+        if is_interrupted():  # what fails after an interrupt fails by it
+            say("\nInterrupted.")
+            raise typer.Exit(INTERRUPTED) from None
+        if isinstance(error, EmbstoreError):
+            refuse(error)
+        if isinstance(error, MemoryError):
+            reason = f" ({error})" if str(error) else ""
+            say(
+                f"embstore: there is not enough memory{reason}. End other programs, or ask for"
+                " less: fewer layers (--layer), fewer items (--where, --sample)."
+            )
+            raise typer.Exit(MISTAKE) from None
+        if isinstance(error, BrokenPipeError):
+            _forget(sys.stdout)  # the reader has gone (| head): that is its right
+            raise typer.Exit(OK) from None
+        if isinstance(error, OSError):
+            _forget(sys.stdout)
+            say(f"embstore: {error.filename or 'standard output'}: {error.strerror or error}.")
+            raise typer.Exit(MISTAKE) from None
         raise
-
-
-def _leave_out_unlike(error: Any) -> None:
-    """Let Typer's error on an unknown option suggest those that are like it without the dashes,
-    which all have.
-    """
-    if similar := getattr(error, "possibilities", None):
-        from difflib import SequenceMatcher
-
-        name = error.option_name.lstrip("-")
-        ratios = {flag: SequenceMatcher(None, flag.lstrip("-"), name).ratio() for flag in similar}
-        error.possibilities = [
-            flag for flag in similar if ratios[flag] > (0.7 if len(name) < 5 else 0.6)
-        ]
 
 
 def refuse(error: EmbstoreError) -> NoReturn:
@@ -100,22 +73,9 @@ def say(message: str) -> None:
     terminal after all.
     """
     try:
-        typer.echo(_wrapped(printable(message, lines=True)), err=True)
+        typer.echo(printable(message, lines=True), err=True)
     except BrokenPipeError:
         _forget(sys.stderr)
-
-
-def _wrapped(message: str) -> str:
-    """Return a message with lines as wide as the terminal that shows it, broken between words."""
-    if not sys.stderr.isatty():
-        return message
-    try:
-        width = max(20, os.get_terminal_size(sys.stderr.fileno()).columns or 80)
-    except (OSError, ValueError):  # the stream is no file, or has gone
-        return message
-    return "\n".join(
-        line if len(line) <= width else wrapped(line, width) for line in message.split("\n")
-    )
 
 
 def wrapped(text: str, width: int, indent: str = "") -> str:
@@ -180,38 +140,3 @@ def _show_time() -> None:
 
 def _show(text: str) -> None:
     print(printable(text, lines=True), file=sys.stderr)
-
-
-class Escaped:
-    """A text stream in which control characters are escaped: of warnings, logs and other packages'
-    messages too.
-    """
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write a text."""
-        self._stream.write(printable(text, lines=True))
-        return len(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        """Write several texts."""
-        for line in lines:
-            self.write(line)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def escape_terminals() -> None:
-    """Escape control characters in standard output and standard error, where they are terminals.
-
-    Tracebacks, which Python 3.13 and later colour there, stay without colours, whose codes would be
-    escaped.
-    """
-    os.environ.setdefault("PYTHON_COLORS", "0")
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is not None and stream.isatty() and not isinstance(stream, Escaped):
-            setattr(sys, name, Escaped(stream))

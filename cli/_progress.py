@@ -21,7 +21,7 @@ from embstore.base.progress import (
     time_left,
 )
 
-from ._errors import escape_terminals, say
+from ._errors import say
 
 if TYPE_CHECKING:
     from embstore.build.report import BuildReport
@@ -145,7 +145,6 @@ def _bars() -> Any:
     # passes rich, and is escaped before.
     bars = Bars(*columns, console=Console(file=sys.__stderr__), transient=True)
     bars.start()
-    escape_terminals()
     return bars
 
 

@@ -13,7 +13,7 @@ from embstore import __version__
 from embstore.base.errors import UsageError, nearest
 from embstore.base.messages import is_utf8
 
-from ._errors import begin_verbose, escape_terminals, explained
+from ._errors import begin_verbose, explained
 from ._reading import PlainCommand, PlainGroup, made
 
 _GROUPS = {
@@ -206,7 +206,6 @@ def embstore(
 
 def run() -> None:
     """Run the command line."""
-    escape_terminals()
     if instruction := os.environ.get("_EMBSTORE_COMPLETE"):
         from ._completion import answer
 

@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 
 from embstore.base.errors import EmbstoreError, QueryError
-from embstore.storage.sql.interruptible import is_running
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 # Modules are found where this process finds them, and never in the folder in which the command
@@ -52,7 +51,7 @@ class Workers:
                 while not (await asyncio.wait([answer], timeout=_SECONDS_BETWEEN_LOOKS))[0]:
                     if await is_cancelled():
                         raise Cancelled
-                is_done, value, goes_on = answer.result()
+                is_done, value = answer.result()
             except asyncio.IncompleteReadError as error:
                 await _kill(process)
                 raise QueryError(
@@ -63,7 +62,7 @@ class Workers:
                 answer.cancel()
                 await _kill(process)
                 raise
-            if n_resets == self._n_resets and not goes_on:
+            if n_resets == self._n_resets:
                 self._idle.append(process)
             else:
                 await _kill(process)
@@ -106,11 +105,11 @@ async def _send(process: Process, data: bytes) -> None:
         await process.stdin.drain()
 
 
-async def _call(process: Process, data: bytes) -> tuple[bool, Any, bool]:
+async def _call(process: Process, data: bytes) -> tuple[bool, Any]:
     await _send(process, data)
     assert process.stdout is not None
     n_bytes = int.from_bytes(await process.stdout.readexactly(LENGTH_BYTES), "big")
-    answer: tuple[bool, Any, bool] = pickle.loads(await process.stdout.readexactly(n_bytes))
+    answer: tuple[bool, Any] = pickle.loads(await process.stdout.readexactly(n_bytes))
     return answer
 
 
@@ -142,7 +141,7 @@ def main() -> None:
             answer = (False, str(error))
         except Exception as error:
             answer = (False, f"this could not be computed: {type(error).__name__}: {error}")
-        data = pickle.dumps((*answer, is_running()))
+        data = pickle.dumps(answer)
         answers.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
         answers.flush()
 

@@ -201,40 +201,6 @@ def test_an_interrupt_while_the_program_starts_exits_with_130(made, tmp_path):
         assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "\nInterrupted.\n"), moment
 
 
-_ENDS = """
-import atexit, os, sys, threading, types
-from embstore_cli.entry import run
-
-class Module(types.ModuleType):
-    def __del__(self, write=os.write):  # called only where Python takes modules apart
-        write(1, b"taken apart\\n")
-
-if {torch}:
-    sys.modules["torch"] = types.ModuleType("torch")
-sys.modules["marker"] = Module("marker")
-atexit.register(print, "atexit")
-threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
-sys.argv = ["embstore", *{arguments}]
-run()
-"""
-
-
-@pytest.mark.parametrize(
-    ("torch", "arguments", "status", "printed"),
-    [
-        (True, ["--version"], 0, ["thread", "atexit", "taken apart"]),
-        (False, ["query", "anisotropy", "--no-such-option"], 2, ["thread", "atexit"]),
-    ],
-)
-def test_only_with_torch_python_takes_all_apart_at_the_end(torch, arguments, status, printed):
-    """Triton prints hundreds of lines of what is left (nanobind: leaked …); for all else the end is
-    to be quick.
-    """
-    command = [sys.executable, "-c", _ENDS.format(torch=torch, arguments=arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout.splitlines()[-len(printed) :]) == (status, printed)
-
-
 @pytest.mark.slow
 def test_the_package_is_a_program(made, tmp_path):
     call = [sys.executable, "-m", "embstore"]

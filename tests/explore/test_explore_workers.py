@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from embstore import Store
 from embstore.base.errors import QueryError
 from embstore.explore import maps, questions
 from embstore.explore.workers import Cancelled, Workers
-from embstore.storage.sql import interruptible
 from embstore.storage.sql.connections import Limits
 
 pytestmark = pytest.mark.server
@@ -177,29 +175,9 @@ async def has_left() -> bool:
     return True
 
 
-def process_id(store: Any, *, leaves_a_query: bool = False) -> int:
-    """Return the id of this process, as after SQL that no interrupt has ended where that is
-    requested.
-    """
-    assert store == "store"
-    if leaves_a_query:
-        interruptible._given_up.append(SimpleNamespace(is_done=False))
+def process_id(store: Any) -> int:
+    """Return the id of this process."""
     return os.getpid()
-
-
-def test_a_process_in_which_sql_goes_on_is_ended():
-    async def ask() -> list[int]:
-        pool = Workers("store", most=1)
-        options = ({}, {"leaves_a_query": True}, {})
-        found = [await pool.run(process_id, is_waiting, **given) for given in options]
-        await pool.close()
-        return found
-
-    first, second, third = in_a_loop(ask)
-    assert first == second
-    assert third != second
-    with pytest.raises(ProcessLookupError):
-        os.kill(second, 0)
 
 
 def test_a_client_that_left_while_it_waited_costs_no_process():

@@ -22,7 +22,6 @@ from fault_stores import (
     write_vectors,
     wrong_answers,
 )
-from hanging import wait_until
 from killing import INTERRUPTED, Ended, moments, run_command
 from tiny_checkpoint import assert_same_content
 
@@ -144,46 +143,6 @@ def test_signals(stores, name, tally):
         f"{name}: exit statuses {statuses}, the slowest end {slowest:.2f} s of CPU time after the"
         " signal"
     )
-
-
-@pytest.mark.parametrize(
-    "place",
-    [
-        ("threading", "_acquire_restore"),
-        ("threading", "__exit__"),
-        ("concurrent.futures.thread", "submit"),
-        ("contextlib", "__exit__"),
-        ("embstore.storage.writer", "__exit__"),
-        ("embstore.storage.writer", "_wait"),
-    ],
-)
-def test_an_interrupt_where_python_cannot_stand_it_loses_nothing(stores, place):
-    """There it raised another error inside Python's library, which hid it from the writer, or left
-    a lock locked.
-    """
-    case, folder = CASES["build"], _fresh(CASES["build"], stores, "place")
-    ended = _run(case, folder, place=place)
-    assert ended.status in (INTERRUPTED, 0), (
-        ended.err
-    )  # 0: the build was done before it could be interrupted
-    assert ended.n_given
-    assert {space: len(ids) for space, ids in stored_ids(folder / "store").items()} == {
-        "tiny.word.last": ended.n_given,
-        "tiny.word.mean": ended.n_given,
-    }
-
-
-def test_an_interrupt_waits_for_no_thread_for_longer_than_a_second(tmp_path):
-    begun = tmp_path / "begun"
-    code = (
-        "import pathlib, threading; t = threading.Thread(target=threading.Event().wait,"
-        f" daemon=True); t.start(); pathlib.Path({str(begun)!r}).touch(); t.join()"
-    )
-    ended = run_command(
-        [], tmp_path, code=code, after=lambda _: wait_until(begun.exists, "the thread")
-    )
-    assert ended.status == INTERRUPTED
-    assert "Interrupted." in ended.err
 
 
 def _fresh(case: Case, stores: Path, name: str) -> Path:

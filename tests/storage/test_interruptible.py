@@ -1,6 +1,5 @@
 """Queries that Ctrl-C or a time limit ends, at any moment."""
 
-import multiprocessing
 import os
 import random
 import signal
@@ -8,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import duckdb
 import pytest
-from hanging import HUNG_SECONDS, wait_until
+from hanging import wait_until
 
 from embstore import Store
 from embstore.storage.sql import interruptible
@@ -42,8 +42,7 @@ def connection():
 def _interrupted(connection: duckdb.DuckDBPyConnection, sql: str, after: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, after or 1e-6)
     interruptible.rows(connection, sql)
-    # The query was done before. In many short waits: a signal that comes just before a wait does
-    # not end it.
+    # The query was done before.
     wait_until(lambda: False, "the signal")
 
 
@@ -96,21 +95,6 @@ def _interrupt_until(connection: duckdb.DuckDBPyConnection, has_ended: threading
         connection.interrupt()
 
 
-def test_queries_of_a_forked_process_have_threads_of_their_own(connection):
-    assert interruptible.rows(connection, "SELECT 1") == [
-        (1,)
-    ]  # which leaves an idle thread behind
-    child = multiprocessing.get_context("fork").Process(target=_ask_anew)
-    child.start()
-    child.join(HUNG_SECONDS)
-    assert child.exitcode == 0
-
-
-def _ask_anew() -> None:
-    with duckdb.connect() as own:
-        assert interruptible.rows(own, "SELECT 1") == [(1,)]
-
-
 QUESTIONS: dict[str, Callable[[Store], object]] = {
     "query where": (
         lambda store: store.query("anisotropy", where="length(text) = 5", cache=False).to_pylist()
@@ -141,13 +125,13 @@ class Interrupts:
 @pytest.fixture
 def interrupts(monkeypatch):
     found = Interrupts()
-    execute = interruptible._Task.execute
+    run = interruptible.run
 
-    def counted(task: interruptible._Task) -> None:
+    def counted(*query: Any, **options: Any) -> Any:
         found.count()
-        execute(task)
+        return run(*query, **options)
 
-    monkeypatch.setattr(interruptible._Task, "execute", counted)
+    monkeypatch.setattr(interruptible, "run", counted)
     before = signal.signal(
         signal.SIGINT, signal.default_int_handler
     )  # a job in the background ignores it

@@ -10,7 +10,6 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
-from hanging import HUNG_SECONDS
 from store_damage import flipped
 from synthetic import synthetic_store
 
@@ -303,62 +302,6 @@ def test_the_connection_opens_the_listed_files_only(tmp_path, name):
     with pytest.raises(duckdb.Error, match="locked"):
         connection.execute("SET allowed_paths = []")
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["listed.csv", "other.csv"]
-
-
-_UNENDING = """
-import atexit, time
-from embstore.storage.sql import connections as duck, interruptible
-from embstore_cli import entry, main
-
-interruptible._SECONDS_TO_END = 0.2
-atexit.register(print, "waited")
-
-def command():
-    connection = duck.open_shared().cursor()
-    connection.create_function("pause", lambda seconds: time.sleep(seconds), ["DOUBLE"], "DOUBLE")
-    try:
-        interruptible.run(connection, lambda it: it.execute("SELECT pause(1e6)"), timeout=1)
-    except TimeoutError:
-        print("ended", interruptible.is_running())
-        raise SystemExit(2)
-
-main.run = command
-entry.run()
-"""
-
-
-def test_a_command_does_not_wait_for_a_function_that_exceeds_the_time_limit():
-    done = subprocess.run(
-        [sys.executable, "-c", _UNENDING],
-        capture_output=True,
-        text=True,
-        timeout=HUNG_SECONDS,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (2, "ended True\n", "")
-
-
-_WAITED_FOR = """
-import atexit, time
-from embstore.storage.sql import connections as duck, interruptible
-
-interruptible._SECONDS_TO_END = 0.1
-atexit.register(lambda: print("at exit", interruptible.is_running()))
-connection = duck.open_shared().cursor()
-connection.create_function("pause", lambda seconds: time.sleep(seconds), ["DOUBLE"], "DOUBLE")
-try:
-    interruptible.run(connection, lambda it: it.execute("SELECT pause(3.0)").fetchall(), timeout=0.1)
-except TimeoutError:
-    print("ended", interruptible.is_running())
-"""
-
-
-def test_python_ends_after_a_function_that_exceeds_the_time_limit():
-    """Else its thread comes back to a Python that is half taken apart, which aborts the process."""
-    done = subprocess.run(
-        [sys.executable, "-c", _WAITED_FOR], capture_output=True, text=True, timeout=90, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "ended True\nat exit False\n", "")
 
 
 def test_a_file_that_the_system_does_not_open_is_no_damage(made):

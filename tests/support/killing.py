@@ -20,7 +20,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from fault_stores import copy
@@ -206,7 +205,6 @@ def run_command(
     after: float | Callable[[BaseProcess], None] | None = None,
     number: int = signal.SIGINT,
     code: str = "",
-    place: tuple[str, str] | None = None,
 ) -> Ended:
     """Run the command line, and wait for its end.
 
@@ -217,13 +215,11 @@ def run_command(
             the moment of the signal; None sends none.
         number: The signal.
         code: Python to run in place of the command line.
-        place: Module and function; the signal comes as the main thread calls it for the first time
-            since a build gave its first vectors to a writer.
     """
     ours, theirs = CONTEXT.Pipe()
     n_given = CONTEXT.Value("i", 0)
     process = CONTEXT.Process(
-        target=_work_as_command, args=([*arguments], folder, theirs, n_given, code, place)
+        target=_work_as_command, args=([*arguments], folder, theirs, n_given, code)
     )
     process.start()
     theirs.close()
@@ -233,7 +229,7 @@ def run_command(
         after(process) if callable(after) else time.sleep(after)
         with suppress(ProcessLookupError):  # it has ended
             os.kill(process.pid, number)
-    is_signalled = after is not None or place is not None
+    is_signalled = after is not None
     computed = _join(process, SECONDS_TO_END if is_signalled else math.inf)
     seconds, status = computed if is_signalled else time.perf_counter() - began, process.exitcode
     if status is None:
@@ -278,12 +274,7 @@ def moments(n: int, name: str) -> list[tuple[float, int]]:
 
 
 def _work_as_command(
-    arguments: list[str],
-    folder: Path,
-    parent: Connection,
-    n_given: Any,
-    code: str,
-    place: tuple[str, str] | None,
+    arguments: list[str], folder: Path, parent: Connection, n_given: Any, code: str
 ) -> None:
     import torch
     from embstore_cli.entry import run
@@ -300,27 +291,18 @@ def _work_as_command(
     sys.argv = ["embstore", *arguments]
     from embstore_cli import entry
 
-    begun = entry.begin
+    handle_signals = entry.handle_signals
 
-    def begin() -> None:
-        begun()
+    def handle() -> None:
+        handle_signals()
         parent.send(None)
 
-    entry.begin = begin
-    if place is not None:
-        sys.settrace(lambda frame, *_: _interrupt_at(place, frame) if n_given.value else None)
+    entry.handle_signals = handle
     if code:
         from embstore_cli import main
 
         main.run = lambda: exec(code, {})
     run()
-
-
-def _interrupt_at(place: tuple[str, str], frame: FrameType) -> None:
-    """Do what Python does at a signal, if a frame is of the function."""
-    if (frame.f_globals.get("__name__"), frame.f_code.co_name) == place:
-        sys.settrace(None)
-        signal.getsignal(signal.SIGINT)(signal.SIGINT, frame)
 
 
 def _count_given(n_given: Any) -> None:

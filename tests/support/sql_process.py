@@ -48,11 +48,8 @@ class SqlProcess:
         if not line:
             _end(process)
             return None
-        is_refused, text, goes_on = json.loads(line)
-        if goes_on:
-            _end(process)
-        else:
-            self._process = process
+        is_refused, text = json.loads(line)
+        self._process = process
         return Answer(is_refused, text)
 
     def _start(self) -> "subprocess.Popen[str]":
@@ -80,7 +77,6 @@ def main(root: str) -> None:
     """Answer statements from standard input, a line each, until it ends."""
     from embstore import Store
     from embstore.base.errors import EmbstoreError
-    from embstore.storage.sql.interruptible import is_running
 
     secret_variable = {"a": [os.environ["SECRET"]]}  # noqa: F841  # DuckDB would find it by its name
     store = Store(root)
@@ -100,4 +96,4 @@ def main(root: str) -> None:
             answer = (False, str(asks[ask](sql))[:100_000])
         except EmbstoreError as error:
             answer = (True, str(error))
-        print(json.dumps([*answer, is_running()]), flush=True)
+        print(json.dumps(answer), flush=True)

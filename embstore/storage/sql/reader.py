@@ -97,8 +97,6 @@ class Reader:
         """
         import duckdb
 
-        if "KeyboardInterrupt" in str(error):
-            raise KeyboardInterrupt from None
         named = named_file(files, str(error))
         if (
             isinstance(error, duckdb.IOException) and files
