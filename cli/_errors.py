@@ -78,21 +78,6 @@ def say(message: str) -> None:
         _forget(sys.stderr)
 
 
-def wrapped(text: str, width: int, indent: str = "") -> str:
-    """Return a text in lines of a width, broken between words only: a path or a command stays
-    whole.
-    """
-    from textwrap import TextWrapper
-
-    return TextWrapper(
-        width,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    ).fill(text)
-
-
 def _forget(stream: TextIO) -> None:
     """Send what is left to nowhere, else Python complains once more when it flushes at exit."""
     with suppress(OSError, ValueError):  # the stream is no file

@@ -1,43 +1,45 @@
-"""Options that several commands have, declared once; and the store that a command names."""
+"""Options that several commands have, each declared once; and the store that a command names."""
 
-import inspect
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import is_dataclass
+from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.errors import EmbstoreError, UsageError
 
-from ._errors import refuse, say
+from ._errors import say
 
 if TYPE_CHECKING:
     from embstore.store import Store
+    from embstore.store.opened import SpaceFilters
 
-F = TypeVar("F", bound=Callable[..., Any])
+Unit = Literal["word", "sentence", "occurrence"]
+Pooling = Literal["last", "first", "mean", "bos", "cls", "eos", "projection", "model", "imported"]
 
-UNITS = "word|sentence|occurrence"
-POOLINGS = "last|first|mean|bos|eos|projection|model"
-LAYER_HELP = "Numbers (6), ranges (0-6), all, top, raw, normed or output; several with commas."
+SPACES, ITEMS, OUTPUT = "Spaces", "Layers and items", "Output"
+"""Titles of the panels of a help text with options that many commands have."""
 
-
-def option(usage: str, help: str, **more: Any) -> Any:
-    """Return an option as its usage says: ``--output -o FILE``, a flag without a placeholder for a
-    value.
-    """
-    *flags, last = usage.split()
-    metavar = None if last.startswith("-") else last
-    return typer.Option(*flags, *([] if metavar else [last]), metavar=metavar, help=help, **more)
+DOCS = "https://embstore.github.io/embstore/latest/"
+"""Address of the newest release's pages, which are in folders: ``how-to/build.md`` is at
+``how-to/build/``.
+"""
 
 
-def argument(metavar: str, help: str) -> Any:
-    """Return an argument that stands by its place."""
-    return typer.Argument(metavar=metavar, help=help)
+def escape(text: str) -> str:
+    """Return a text as Typer's help shows it: what is in brackets is no markup."""
+    return text.replace("[", r"\[")
+
+
+def examples(page: str, *lines: str) -> str:
+    """Return the end of a help text: lines of a shell, and the page of the documentation."""
+    url = DOCS if page == "index.md" else f"{DOCS}{page.removesuffix('.md')}/"
+    shown = "\n".join(f"  {escape(line)}" for line in lines)
+    return f"Examples:\n{shown}\n\nMore in {url}"
 
 
 class Format(StrEnum):
@@ -52,61 +54,304 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-def read_format(name: str) -> Format:
-    """Return the format of that name, or end with a message that names the nearest."""
-    try:
-        return Format(name)
-    except ValueError:
-        refuse(UnknownNameError("format", name, map(str, Format)))
+def stored_spaces(ctx: typer.Context) -> list[str]:
+    """Return the names of the spaces of the store, for completion."""
+    return _stored(ctx, "space")
 
 
-_SUFFIXES = {
-    ".txt": Format.TABLE, ".json": Format.JSON, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL,
-    ".csv": Format.CSV,
-    ".md": Format.MARKDOWN, ".tex": Format.LATEX, ".parquet": Format.PARQUET,
-}  # fmt: skip
+def stored_models(ctx: typer.Context) -> list[str]:
+    """Return the short names of the checkpoints of the store, for completion."""
+    return _stored(ctx, "model")
 
 
-def follow_suffix(context: Any) -> None:
-    """Choose the format by the suffix of the output file, where a command has both and no format
-    was given.
-
-    The output ``-`` is standard output.
-    """
-    values = context.params
-    output = values.get("output")
-    if context.resilient_parsing or not isinstance(output, Path | None):
-        return
-    if output is not None and str(output) == "-":
-        output = values["output"] = None
-    if output is not None:
-        check_place(output)
-    if "form" not in values:
-        return
-    if (
-        output is not None
-        and context.get_parameter_source("form").name == "DEFAULT"
-        and output.suffix
-    ):
-        values["form"] = _format_of(output)
-    if values.get("csv_safe") and values["form"] is not Format.CSV:
-        raise UsageError("--csv-safe is about CSV: add --format csv.")
-    if values.get("ids_as_text") and values["form"] not in (Format.JSON, Format.JSONL):
-        raise UsageError("--ids-as-text is about JSON: add --format json or --format jsonl.")
+def _stored(ctx: typer.Context, column: str) -> list[str]:
+    with suppress(EmbstoreError):
+        stores = ctx.params.get("store")
+        return sorted({row[column] for row in open_store(stores and [*stores]).info()})
+    return []
 
 
-def given_options(context: Any, besides: Iterable[str]) -> list[str]:
-    """Return the options that are given to a command, as they are written, but for some parameters,
-    by name.
-    """
-    besides = set(besides)
-    return [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.name not in besides
-        and (source := context.get_parameter_source(parameter.name)) is not None
-        and source.name == "COMMANDLINE"
-    ]
+def known_datasets() -> list[str]:
+    """Return the names of the datasets, for completion."""
+    from embstore.sources.datasets import known_datasets
+
+    return sorted(known_datasets())
+
+
+StoreDir = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--store",
+        metavar="DIR",
+        help="The store's folder, or its URL: s3://, gs://, az://, hf:// or https://.",
+        show_default="$EMBSTORE_STORE, else ./store",
+        rich_help_panel=OUTPUT,
+    ),
+]
+StoreOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--store-option",
+        metavar="KEY=VALUE",
+        help="Option for a store at a URL (repeatable); such as endpoint or region.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Keep the spaces of this checkpoint (repeatable).",
+        rich_help_panel=SPACES,
+        autocompletion=stored_models,
+    ),
+]
+Revisions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--revision",
+        metavar="NAMES",
+        help="Keep the spaces of these revisions (repeatable); as in step0,step1000.",
+        rich_help_panel=SPACES,
+    ),
+]
+Spaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--space",
+        metavar="NAME",
+        help="Keep this space (repeatable).",
+        rich_help_panel=SPACES,
+        autocompletion=stored_spaces,
+    ),
+]
+OfUnit = Annotated[
+    Unit | None,
+    typer.Option("--unit", help="Keep the spaces of this unit.", rich_help_panel=SPACES),
+]
+OfPooling = Annotated[
+    Pooling | None,
+    typer.Option(
+        "--pooling",
+        metavar="NAME",
+        help=(
+            "Keep the spaces of this pooling: last, first, mean, bos, eos, projection, model or"
+            " imported."
+        ),
+        rich_help_panel=SPACES,
+    ),
+]
+OfTemplate = Annotated[
+    str | None,
+    typer.Option(
+        "--template",
+        metavar="TEXT",
+        help="Keep the spaces of this template; as in 'This is {text}'.",
+        rich_help_panel=SPACES,
+    ),
+]
+
+LAYER_HELP = "Numbers (6), ranges (0-6), all, top, raw, normed or output; several with commas."
+ALL, TOP = ["all"], ["top"]  # layers by default
+Layers = Annotated[
+    list[str], typer.Option("--layer", metavar="LAYERS", help=LAYER_HELP, rich_help_panel=ITEMS)
+]
+CopiedLayers = Annotated[
+    list[str],
+    typer.Option("--layer", "--layers", metavar="LAYERS", help=LAYER_HELP, rich_help_panel=ITEMS),
+]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="SQL",
+        help=(
+            "Keep the items for which this holds; over item_id, unit, text, context_id, start,"
+            ' "end" and columns (embstore info --columns): --where "length(text) > 3".'
+        ),
+        rich_help_panel=ITEMS,
+    ),
+]
+Words = Annotated[
+    str | None,
+    typer.Option(
+        "--words",
+        metavar="FILE|WORDS",
+        help=(
+            "Keep the items of these words; a file with a word a line, or words with commas:"
+            " rose,tulip."
+        ),
+        rich_help_panel=ITEMS,
+    ),
+]
+Word = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--word",
+        metavar="WORD",
+        help="Keep the items of this word too (repeatable).",
+        rich_help_panel=ITEMS,
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        help="Time limit of --where.",
+        show_default="no limit",
+        rich_help_panel=ITEMS,
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="Memory limit of --where, as in 2GB.",
+        show_default="half of the machine's memory",
+        rich_help_panel=ITEMS,
+    ),
+]
+Sample = Annotated[
+    int | None,
+    typer.Option(
+        "--sample",
+        metavar="N",
+        help="Draw N items at random, without replacement.",
+        rich_help_panel=ITEMS,
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        metavar="S",
+        help="Random seed of samples, resamples and permutations.",
+        rich_help_panel=ITEMS,
+    ),
+]
+Transforms = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--transform",
+        metavar="NAME",
+        help=(
+            "Transform the vectors first (repeatable, left to right); center, standardize, abtt:K,"
+            " abtt-original:K, drop:138,378 or whiten, fitted on the selected items."
+        ),
+        rich_help_panel=ITEMS,
+    ),
+]
+Marked = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--text",
+        metavar="TEXT",
+        help='A word in its context (repeatable): --text "the \\[bank] of the river".',
+    ),
+]
+
+Embed = Annotated[
+    bool,
+    typer.Option(
+        "--embed", help="Encode a text that is not stored, by each space's own checkpoint."
+    ),
+]
+Download = Annotated[
+    bool,
+    typer.Option(
+        "--download", help="With --embed: download checkpoints that are not on this machine."
+    ),
+]
+AllowPickle = Annotated[
+    bool,
+    typer.Option(
+        "--allow-pickle", help="Load pickled weights if there are no others; these can run code."
+    ),
+]
+DeviceName = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="NAME", help="cpu, cuda, mps …", show_default="an accelerator if any"
+    ),
+]
+IndexKind = Literal["auto", "flat", "hnsw", "none"]
+IndexMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--index-memory",
+        metavar="SIZE",
+        help="Memory limit for building an index, as in 8GB.",
+        show_default="half of the machine's memory",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
+]
+
+Form = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="table, json, jsonl, csv, markdown, latex or parquet.",
+        show_default="table, or by the suffix of --output",
+        rich_help_panel=OUTPUT,
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Short for --format json.", rich_help_panel=OUTPUT)
+]
+AsCsv = Annotated[
+    bool, typer.Option("--csv", help="Short for --format csv.", rich_help_panel=OUTPUT)
+]
+OutputFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help=(
+            "Write the result there; its suffix (.csv, .json, .jsonl, .md, .parquet, .tex, .txt)"
+            " chooses the format."
+        ),
+        rich_help_panel=OUTPUT,
+    ),
+]
+CsvSafe = Annotated[
+    bool,
+    typer.Option(
+        "--csv-safe",
+        help="In CSV: put ' before texts that a spreadsheet would take for formulas (= + - @).",
+        rich_help_panel=OUTPUT,
+    ),
+]
+IdsAsText = Annotated[
+    bool,
+    typer.Option(
+        "--ids-as-text",
+        help=(
+            "In JSON: item ids as text. They have up to 63 bits, and JavaScript, jq and R round"
+            " numbers beyond 2^53."
+        ),
+        rich_help_panel=OUTPUT,
+    ),
+]
+_QUIET = "Show only the result and errors; no progress and no notes."
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=_QUIET, rich_help_panel=OUTPUT)]
+QuietMetric = Annotated[  # -q may be a parameter of a metric
+    bool, typer.Option("--quiet", help=_QUIET, rich_help_panel=OUTPUT)
+]
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        help="Compute all answers again; use no stored ones, and store none.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 def check_place(output: Path) -> None:
@@ -116,18 +361,12 @@ def check_place(output: Path) -> None:
         raise UsageError(f"{output} cannot be written: {problem}. Name another file with --output.")
 
 
-def _format_of(output: Path) -> Format:
-    suffix = output.suffix.lower()
-    if suffix not in _SUFFIXES:
-        hint = "Excel opens .csv. " if suffix in (".xlsx", ".xls", ".ods") else ""
-        raise UsageError(
-            f"--output {output}: unknown file type {output.suffix!r}. Known:"
-            f" {', '.join(_SUFFIXES)}. {hint}Rename it, or name the format with --format."
-        )
-    return _SUFFIXES[suffix]
+def split_names(values: Sequence[str] | None) -> list[str]:
+    """Return the names of a repeatable option in which they may also be separated by commas."""
+    return [name for value in values or () for part in value.split(",") if (name := part.strip())]
 
 
-def split_words(values: list[str] | None) -> list[str]:
+def split_words(values: Sequence[str] | None) -> list[str]:
     """Return the words of lists with commas; a text with spaces is divided at commas without a
     space only.
 
@@ -143,284 +382,96 @@ def split_words(values: list[str] | None) -> list[str]:
     return words
 
 
-StoreDir = Annotated[
-    str | None,
-    option(
-        "--store DIR",
-        "The store's folder, or its URL: s3://, gs://, az://, hf:// or https://.  [default:"
-        " $EMBSTORE_STORE, else ./store]",
-    ),
-]
-StoreDirs = Annotated[
-    list[str] | None,
-    option(
-        "--store DIR",
-        "The store's folder, or its URL: s3://, gs://, az://, hf:// or https://.  [default:"
-        " $EMBSTORE_STORE, else ./store]",
-    ),
-]
-Spaces = Annotated[list[str] | None, option("--space NAME", "Keep this space (repeatable).")]
-Transforms = Annotated[
-    list[str] | None,
-    option(
-        "--transform NAME",
-        "Transform the vectors first (repeatable, left to right); center, standardize, abtt:K,"
-        " abtt-original:K, drop:138,378 or whiten, fitted on the selected items.",
-    ),
-]
-Sample = Annotated[int | None, option("--sample N", "Draw N items at random, without replacement.")]
-
-
-def _filters(
-    models: Annotated[
-        list[str] | None, option("--model NAME", "Keep the spaces of this checkpoint (repeatable).")
-    ] = None,
-    revisions: Annotated[
-        list[str] | None,
-        option(
-            "--revision NAMES",
-            "Keep the spaces of these revisions (repeatable); as in step0,step1000.",
-        ),
-    ] = None,
-    spaces: Spaces = None,
-    unit: Annotated[str | None, option(f"--unit {UNITS}", "Keep the spaces of this unit.")] = None,
-    pooling: Annotated[
-        str | None, option(f"--pooling {POOLINGS}|imported", "Keep the spaces of this pooling.")
-    ] = None,
-    template: Annotated[
-        str | None,
-        option("--template TEXT", "Keep the spaces of this template; as in 'This is {text}'."),
-    ] = None,
-) -> None:
-    """Declare the filters of spaces, which are arguments of the methods of Store."""
-
-
-def _listed(
-    words: Annotated[
-        str | None,
-        option(
-            "--words FILE|WORDS",
-            "Keep the items of these words; a file with a word a line, or words with commas:"
-            " rose,tulip.",
-        ),
-    ] = None,
-    word: Annotated[
-        list[str] | None, option("--word WORD", "Keep the items of this word too (repeatable).")
-    ] = None,
-    timeout: Annotated[
-        float | None, option("--timeout SECONDS", "Time limit of --where.  [default: no limit]")
-    ] = None,
-    memory: Annotated[
-        str | None,
-        option(
-            "--memory SIZE",
-            "Memory limit of --where, as in 2GB.  [default: half of the machine's memory]",
-        ),
-    ] = None,
-) -> None:
-    """Declare the words that restrict a query, and the limits of its SQL, which are arguments of
-    methods of Store.
+def given_options(ctx: typer.Context, besides: Sequence[str]) -> list[str]:
+    """Return the options that are given to a command, as they are written, but for some parameters,
+    by name.
     """
+    sources = {
+        parameter: ctx.get_parameter_source(parameter.name) for parameter in ctx.command.params
+    }
+    return [
+        parameter.opts[0]
+        for parameter, source in sources.items()
+        if parameter.name not in besides and source is not None and source.name == "COMMANDLINE"
+    ]
 
 
-Filters = Annotated[dict[str, Any], _filters]
-Listed = Annotated[dict[str, Any], _listed]
-OutputFormat = Annotated[
-    Format,
-    option(
-        f"--format {'|'.join(Format)}",
-        "How the result is written; --json and --csv for short.",
-        parser=read_format,
-    ),
-]
-IndexMemory = Annotated[
-    str | None,
-    option(
-        "--index-memory SIZE",
-        "Memory limit for building an index, as in 8GB.  [default: half of the machine's memory]",
-    ),
-]
-OutputFile = Annotated[
-    Path | None,
-    option(
-        "--output -o FILE",
-        "Write the result there; its suffix (.csv, .json, .jsonl, .md, .parquet, .tex, .txt)"
-        " chooses the format.",
-    ),
-]
-IdsAsText = Annotated[
-    bool,
-    option(
-        "--ids-as-text",
-        "In JSON: item ids as text. They have up to 63 bits, and JavaScript, jq and R round numbers"
-        " beyond 2^53.",
-    ),
-]
-CsvSafe = Annotated[
-    bool,
-    option(
-        "--csv-safe",
-        "In CSV: put ' before texts that a spreadsheet would take for formulas (= + - @).",
-    ),
-]
-DeviceName = Annotated[
-    str | None, option("--device NAME", "cpu, cuda, mps …  [default: an accelerator if any]")
-]
-LayerNames = Annotated[str, option("--layer LAYERS", LAYER_HELP)]
-PartLayers = Annotated[str, option("--layer --layers LAYERS", LAYER_HELP)]
-Marked = Annotated[
-    list[str] | None,
-    option("--text TEXT", 'A word in its context (repeatable): --text "the [bank] of the river".'),
-]
-AllowPickle = Annotated[
-    bool,
-    option("--allow-pickle", "Load pickled weights if there are no others; these can run code."),
-]
-DryRun = Annotated[bool, option("--dry-run", "Say what would be done, and write nothing.")]
-
-
-def _encoding(
-    embed: Annotated[
-        bool, option("--embed", "Encode a text that is not stored, by each space's own checkpoint.")
-    ] = False,
-    download: Annotated[
-        bool,
-        option("--download", "With --embed: download checkpoints that are not on this machine."),
-    ] = False,
-    allow_pickle: AllowPickle = False,
-) -> None:
-    """Declare whether texts are encoded now, which are arguments of the methods of Store."""
-
-
-Encoding = Annotated[dict[str, Any], _encoding]
-_QUIET = "Show only the result and errors; no progress and no notes."
-Quiet = Annotated[bool, option("--quiet -q", _QUIET)]
-QuietQuery = Annotated[bool, option("--quiet", _QUIET)]  # -q may be a parameter of a metric
-QuietSummary = Annotated[
-    bool, option("--quiet -q", "Show no progress and no summary, only errors.")
-]
-
-
-def split_names(values: list[str] | None) -> list[str]:
-    """Return the names of a repeatable option in which they may also be separated by commas."""
-    return [name for value in values or () for part in value.split(",") if (name := part.strip())]
-
-
-def grouped(command: F) -> F:
-    """Let each parameter that is annotated with a group stand for its options, in its place.
-
-    A group is a dataclass whose fields are options, or ``Annotated[dict[str, Any], function]`` for
-    the options that a function declares, by name.
-    """
-    parameters = inspect.signature(command).parameters.values()
-    groups = {
-        each.name: group for each in parameters if (group := _group(each.annotation)) is not None
+def filters(
+    models: Sequence[str] | None,
+    revisions: Sequence[str] | None,
+    spaces: Sequence[str] | None,
+    unit: Unit | None,
+    pooling: Pooling | None,
+    template: str | None,
+) -> "SpaceFilters":
+    """Return the options of the panel "Spaces" as arguments of methods of Store."""
+    return {
+        "models": models or (),
+        "revisions": revisions or (),
+        "spaces": spaces or (),
+        "unit": unit,
+        "pooling": pooling,
+        "template": template,
     }
 
-    @wraps(command)
-    def run(**options: Any) -> Any:
-        for name, group in groups.items():
-            given = {
-                each.name: options.pop(each.name)
-                for each in parameters_of(group)
-                if each.name in options
-            }
-            options[name] = group(**given) if isinstance(group, type) else given
-        return command(**options)
 
-    set_parameters(run, parameters_of(command))
-    del run.__wrapped__  # its parameters are not those of the options
-    return run  # type: ignore[return-value]
-
-
-def _group(annotation: Any) -> Callable[..., Any] | None:
-    """Return the dataclass or function that declares a group of options; None for a single
-    option.
-    """
-    if is_dataclass(annotation) and isinstance(annotation, type):
-        return annotation
-    return next((each for each in get_args(annotation)[1:] if inspect.isfunction(each)), None)
-
-
-def parameters_of(declaring: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the options that a function or class declares, those of a group in its place; without
-    ``**options``.
-    """
-    found = []
-    for each in inspect.signature(declaring).parameters.values():
-        if (group := _group(each.annotation)) is not None:
-            found += parameters_of(group)
-        elif each.kind is not each.VAR_KEYWORD:
-            found.append(each.replace(kind=each.KEYWORD_ONLY))
-    return found
-
-
-def set_parameters(command: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
-    """Make Typer see these parameters in place of those of a command."""
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
-
-
-_BUCKETS = ("s3://", "gs://", "az://")
-
-_options: dict[str, str] = {}
-_is_quiet = False
-
-
-def read_store_options(values: Sequence[str], *, quiet: bool = False) -> None:
-    """Keep the values ``key=value`` of ``--store-option``, and ``--quiet``, for the store that the
-    command opens.
-    """
-    global _is_quiet
-    _is_quiet = quiet
-    _options.clear()
-    for value in values:
-        key, is_there, given = value.partition("=")
-        if not (key and is_there):
-            raise UsageError(
-                "--store-option takes key=value, as in --store-option region=eu-central-1."
-            )
-        _options[key] = given
-
-
-def open_store(store: str | None, *, takes_options: bool = True) -> "Store":
+def open_store(
+    stores: Sequence[str] | None = None, options: Sequence[str] | None = None
+) -> "Store":
     """Return the store of this folder or URL; by default ``$EMBSTORE_STORE``, else ``./store``."""
     from embstore.store import Store
 
-    return Store(store, options=(_options if takes_options else None) or None)
+    return Store(_only(stores), options=store_options(options))
 
 
-def open_all(store: str | None, remedy: str) -> "Store":
+def _only(stores: Sequence[str] | None) -> str | None:
+    if stores and len({*stores}) > 1:
+        raise UsageError(
+            "a command is about one store. Query each with --csv, or by Store in a loop, and join"
+            " the tables with pandas.concat."
+        )
+    return stores[0] if stores else None
+
+
+def store_options(values: Sequence[str] | None) -> dict[str, str] | None:
+    """Return the values ``key=value`` of ``--store-option`` by key; None if there are none."""
+    options = {}
+    for value in values or ():
+        key, separator, option = value.partition("=")
+        if not (key and separator):
+            raise UsageError(
+                "--store-option takes key=value, as in --store-option region=eu-central-1."
+            )
+        options[key] = option
+    return options or None
+
+
+def open_all(
+    stores: Sequence[str] | None, options: Sequence[str] | None, remedy: str, *, quiet: bool
+) -> "Store":
     """Return the store of which a command reads each byte; of one at a URL, say how many it
     fetches, and a remedy.
     """
     from embstore.base.table import show_size
 
-    found = open_store(store)
-    if found.url is not None and not _is_quiet:
-        size = show_size(found.remote_bytes())
-        say(f"{found.url}: every byte is fetched and checked, {size}. To fetch less, {remedy}")
-    return found
+    store = open_store(stores, options)
+    if store.url is not None and not quiet:
+        size = show_size(store.remote_bytes())
+        say(f"{store.url}: every byte is fetched and checked, {size}. To fetch less, {remedy}")
+    return store
 
 
-def only_store(stores: Sequence[str] | None) -> str | None:
-    """Return the folder or URL of the store, and refuse two."""
-    if stores and len({*stores}) > 1:
-        raise UsageError(
-            "a query is of one store. Query each with --csv, or by Store in a loop, and join the"
-            " tables with pandas.concat."
-        )
-    return stores[0] if stores else None
-
-
-def open_both(store: str | None, other: str) -> "tuple[Store, dict[str, str] | None]":
+def open_both(
+    stores: Sequence[str] | None, other: str, options: Sequence[str] | None
+) -> "tuple[Store, dict[str, str] | None]":
     """Return the store, and the options of the other place that a command copies to or from.
 
     ``--store-option`` is for each of the two that is in a bucket.
     """
-    own = store or os.environ.get("EMBSTORE_STORE") or ""
-    for_own, for_other = own.startswith(_BUCKETS), other.startswith(_BUCKETS)
+    buckets = ("s3://", "gs://", "az://")
+    own = _only(stores) or os.environ.get("EMBSTORE_STORE") or ""
+    for_other = other.startswith(buckets)
     # Without any bucket, the store refuses them.
-    return open_store(store, takes_options=for_own or not for_other), (
-        _options if for_other else None
-    )
+    for_own = own.startswith(buckets) or not for_other
+    store = open_store(stores, options if for_own else None)
+    return store, store_options(options) if for_other else None

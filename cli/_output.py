@@ -10,26 +10,17 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from embstore.base.errors import UsageError
 from embstore.base.labels import read_labels
 from embstore.base.messages import printable, printable_json
 
 from ._errors import say as say  # for commands, which write nothing else to standard error
-from ._options import (
-    CsvSafe,
-    Format,
-    IdsAsText,
-    OutputFile,
-    OutputFormat,
-    Quiet,
-    StoreDir,
-    StoreDirs,
-)
+from ._options import Format, check_place
 from ._progress import show_progress
 
 if TYPE_CHECKING:
@@ -83,30 +74,59 @@ def emit(
         write(text, output, is_data=form is not Format.TABLE)
 
 
-@dataclass(frozen=True)
-class Shown:
-    """How a command shows its result: options that most commands have."""
+_SUFFIXES = {
+    ".txt": Format.TABLE, ".json": Format.JSON, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL,
+    ".csv": Format.CSV, ".md": Format.MARKDOWN, ".tex": Format.LATEX, ".parquet": Format.PARQUET,
+}  # fmt: skip
 
-    quiet: Quiet = False
-    store: StoreDir = None
-    form: OutputFormat = Format.TABLE
-    output: OutputFile = None
-    csv_safe: CsvSafe = False
-    ids_as_text: ClassVar[bool] = False
+
+class Output:
+    """How a command shows its result, and where: the options of the panel "Output".
+
+    Attributes:
+        form: Format that is given, else that of the file's suffix, else a table.
+        file: File to write; None for standard output, also named ``-``.
+    """
+
+    def __init__(
+        self,
+        form: Format | None = None,
+        as_json: bool = False,
+        as_csv: bool = False,
+        file: Path | None = None,
+        csv_safe: bool = False,
+        *,
+        ids_as_text: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        given = [form, *([Format.JSON] * as_json), *([Format.CSV] * as_csv)]
+        forms = {form for form in given if form is not None}
+        if len(forms) > 1:
+            raise UsageError(f"a result has one format, not {' and '.join(sorted(forms))}.")
+        self.file = None if file is None or str(file) == "-" else file
+        if self.file is not None:
+            check_place(self.file)
+        self.form = forms.pop() if forms else _format_of(self.file)
+        self.csv_safe, self.ids_as_text, self.quiet = csv_safe, ids_as_text, quiet
+        if csv_safe and self.form is not Format.CSV:
+            raise UsageError("--csv-safe is about CSV: add --format csv.")
+        if ids_as_text and self.form not in (Format.JSON, Format.JSONL):
+            raise UsageError("--ids-as-text is about JSON: add --format json or --format jsonl.")
 
     def progress(self) -> AbstractContextManager[object]:
         """Return the context in which the progress of the command is shown, unless it is quiet."""
         return show_progress(self.quiet)
 
-    def emit(self, table: "Table") -> None:
+    def emit(self, table: "Table", labels: Sequence[str] = ()) -> None:
         """Write a table, and its notes, as :func:`emit` does."""
         emit(
             table,
             self.form,
-            self.output,
+            self.file,
             csv_safe=self.csv_safe,
             ids_as_text=self.ids_as_text,
             quiet=self.quiet,
+            labels=labels,
         )
 
     def emit_actions(self, done: "Table", *, nothing: str, dry_run: bool = False) -> None:
@@ -119,22 +139,21 @@ class Shown:
             say("Dry run: nothing is written.")
         if not len(done) and not self.quiet:
             say(nothing)
-        if len(done) or self.form is not Format.TABLE or self.output is not None:
+        if len(done) or self.form is not Format.TABLE or self.file is not None:
             self.emit(done)
 
 
-@dataclass(frozen=True)
-class ShownItems(Shown):
-    """How a command shows a result with item ids."""
-
-    ids_as_text: IdsAsText = False  # type: ignore[misc]
-
-
-@dataclass(frozen=True)
-class ShownOfStores(ShownItems):
-    """How a command shows a result, where ``--store`` is refused if it is given twice."""
-
-    store: StoreDirs = None  # type: ignore[assignment]
+def _format_of(file: Path | None) -> Format:
+    suffix = "" if file is None else file.suffix.lower()
+    if not suffix:
+        return Format.TABLE
+    if suffix not in _SUFFIXES:
+        hint = "Excel opens .csv. " if suffix in (".xlsx", ".xls", ".ods") else ""
+        raise UsageError(
+            f"--output {file}: unknown file type {suffix!r}. Known: {', '.join(_SUFFIXES)}."
+            f" {hint}Rename it, or name the format with --format."
+        )
+    return _SUFFIXES[suffix]
 
 
 def write(text: str, output: Path | None, *, is_data: bool = True) -> None:

@@ -1,235 +1,24 @@
 """``embstore build``."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import typer
 
 from . import _options
 from ._errors import NO, explained
-from ._options import argument, open_store, option, split_names
+from ._options import examples, known_datasets, open_store, split_names
 from ._progress import show_progress, summarise
 
-_STOPPED = "Interrupted."
+app = typer.Typer()
+
 _INTERRUPTED = (
     "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
 )
 
-
-def _arguments(
-    sources: Annotated[
-        list[str] | None,
-        argument(
-            "SOURCE",
-            "Files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), - for standard input, or"
-            " datasets by name (see: "
-            "embstore datasets).  [default: words]",
-        ),
-    ] = None,
-    models: Annotated[
-        list[str] | None,
-        option(
-            "--model NAME",
-            "gpt2, clip, minilm, a hub id or a folder (repeatable); also id@revision and"
-            " name=folder.  [default: gpt2, "
-            "clip]",
-        ),
-    ] = None,
-    revisions: Annotated[
-        list[str] | None,
-        option(
-            "--revision NAMES",
-            "Revisions of each checkpoint on the hub, or subfolders of its folder, as in"
-            " step0,step1000 (repeatable), a "
-            "pattern such as 'step*', or all; each makes a space of its own.",
-        ),
-    ] = None,
-    unit: Annotated[
-        str | None,
-        option(
-            f"--unit {_options.UNITS}",
-            "What a vector stands for; occurrence: each word of each sentence, in its context. Each"
-            " unit has a space of "
-            "its own.  [default: that of a dataset; of a file sentence if most of its texts have"
-            " white space, word if "
-            "hardly any have some]",
-        ),
-    ] = None,
-    poolings: Annotated[
-        list[str] | None,
-        option(
-            f"--pooling {_options.POOLINGS}",
-            "How tokens become one vector (repeatable). All but model take one forward pass; model:"
-            " the checkpoint's own "
-            "recipe, as in sentence-transformers.  [default: last; for sentences model if the"
-            " checkpoint has a recipe, "
-            "else eos if a causal model's input ends with it, else mean]",
-        ),
-    ] = None,
-    prompt: Annotated[
-        str | None,
-        option(
-            "--prompt NAME",
-            "Prompt for --pooling model; '' for none.  [default: that of the checkpoint's recipe]",
-        ),
-    ] = None,
-    template: Annotated[
-        str,
-        option(
-            "--template TEXT",
-            "Text around an item, as in 'This is {text}'; {bos} and {eos} are special tokens.",
-        ),
-    ] = "{text}",
-    layers: Annotated[str, option("--layer LAYERS", "all, or as in 0,6,12, 0-6, -1.")] = "all",
-    dtype: Annotated[
-        str, option("--dtype float32|float16", "Type of the stored vectors.")
-    ] = "float32",
-    weights_dtype: Annotated[
-        str,
-        option(
-            "--weights-dtype float32|bfloat16|float16",
-            "Type of the weights and of the computation; 16 bits take half the memory.",
-        ),
-    ] = "float32",
-    untrained: Annotated[
-        int | None,
-        option(
-            "--untrained SEED",
-            "Take random weights, not the checkpoint's; the control for what training adds.",
-        ),
-    ] = None,
-    columns: Annotated[
-        list[str] | None,
-        option(
-            "--column NAME",
-            "Column of a table that holds texts (repeatable).  [default: text, or the only one]",
-        ),
-    ] = None,
-    keep: Annotated[
-        list[str] | None,
-        option(
-            "--keep NAMES",
-            "Columns of a table to store, or all (repeatable), as in pos,freq; for --where, --by,"
-            " sql and export. n_tokens "
-            "is stored without it.",
-            callback=split_names,
-        ),
-    ] = None,
-    no_header: Annotated[
-        bool,
-        option(
-            "--no-header", "CSV and TSV files begin with a text; --column 1, 2 … are their columns."
-        ),
-    ] = False,
-    delimiter: Annotated[
-        str | None,
-        option(
-            "--delimiter CHAR",
-            "Separator of CSV and TSV files, as in ';' or tab.  [default: detected]",
-        ),
-    ] = None,
-    span: Annotated[
-        str | None,
-        option(
-            "--span START,END",
-            "Columns with the start and end of a target in each sentence; in characters as in"
-            " Python's text[start:end], or "
-            "a column with both (4:8). Only these occurrences are embedded.",
-        ),
-    ] = None,
-    targets: Annotated[
-        str | None,
-        option(
-            "--targets brackets|COLUMN",
-            "Embed only the target of each sentence; in brackets, as in 'the [bank] of the river',"
-            " or named by a column "
-            "and once in the text.",
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        option("--limit N", "Stop after N texts; half a dataset is not kept as a dataset."),
-    ] = None,
-    per_text: Annotated[
-        int | None, option("--per-text N", "Draw N occurrences from each sentence.")
-    ] = None,
-    seed: Annotated[int, option("--seed S", "Random seed of --per-text.")] = 0,
-    name: Annotated[
-        str | None, option("--name NAME", "Name of the space.  [default: model.unit.pooling]")
-    ] = None,
-    index: Annotated[
-        str,
-        option(
-            "--index auto|flat|hnsw|none",
-            "An index of each layer for neighbours, or none; auto: exact (flat) while that is"
-            " fast.",
-        ),
-    ] = "auto",
-    index_memory: _options.IndexMemory = None,
-    long: Annotated[
-        str | None,
-        option(
-            "--long skip|truncate|error",
-            "What to do with a text longer than the context.  [default: skip; of --pooling model"
-            " truncate]",
-        ),
-    ] = None,
-    device: _options.DeviceName = None,
-    device_map: Annotated[
-        str | None,
-        option(
-            "--device-map auto|balanced|sequential",
-            "Spread a model over all devices, by accelerate.",
-        ),
-    ] = None,
-    batch_tokens: Annotated[
-        int | None,
-        option(
-            "--batch-tokens N", "Number of tokens in a batch.  [default: what suits the device]"
-        ),
-    ] = None,
-    allow_pickle: _options.AllowPickle = False,
-    shard: Annotated[
-        str | None,
-        option(
-            "--shard I/N",
-            "Embed the I-th of N parts of the sources. N machines build one store between them, in"
-            " a shared folder or "
-            "bucket, or each in its own, to be merged; items are divided by item id.",
-        ),
-    ] = None,
-    on: Annotated[
-        str | None,
-        option(
-            "--on ray",
-            "Encode on a Ray cluster. Its nodes share the store's folder, or reach its bucket.",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, option("--workers N", "Number of workers on Ray.  [default: as many as fit]")
-    ] = None,
-    worker_gpus: Annotated[
-        float | None,
-        option("--worker-gpus G", "GPUs of each worker.  [default: 1 if the cluster has any]"),
-    ] = None,
-    worker_cpus: Annotated[
-        int | None,
-        option(
-            "--worker-cpus C",
-            "CPU cores of each worker.  [default: 1 beside a GPU, else all of the smallest node]",
-        ),
-    ] = None,
-    ray_address: Annotated[
-        str | None,
-        option(
-            "--ray-address HOST:PORT",
-            "Address of the Ray cluster.  [default: $RAY_ADDRESS; without, Ray is started for this"
-            " build]",
-        ),
-    ] = None,
-    dry_run: _options.DryRun = False,
-) -> None:
-    """Declare the arguments of :meth:`Store.build`; without a header a table has ``no_header``."""
+_MODELS, _TEXTS, _VECTORS = "Models", "Texts", "Vectors"
+_COMPUTATION, _MACHINES = "Computation", "Several machines"
+Float = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True)
@@ -242,23 +31,389 @@ class SourceName:
         return self.name
 
 
+@app.command(
+    epilog=examples(
+        "how-to/build.md",
+        "embstore build words rg65 --model minilm --model gpt2",
+        "embstore build texts.csv --column sentence --unit sentence",
+        "embstore build --model EleutherAI/pythia-70m --revision step0,step1000",
+    )
+)
 def build(
-    *,
-    given: Annotated[dict[str, Any], _arguments],
-    strict: Annotated[bool, option("--strict", "Exit with 1 if any text was skipped.")] = False,
-    quiet: _options.QuietSummary = False,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help=(
+                "Files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), - for standard"
+                " input, or datasets by name (see: embstore datasets)."
+            ),
+            show_default="words",
+            autocompletion=known_datasets,
+        ),
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help=(
+                "gpt2, clip, minilm, a hub id or a folder (repeatable); also id@revision and"
+                " name=folder."
+            ),
+            show_default="gpt2, clip",
+            rich_help_panel=_MODELS,
+            autocompletion=lambda: ["gpt2", "clip", "minilm"],
+        ),
+    ] = None,
+    revisions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--revision",
+            metavar="NAMES",
+            help=(
+                "Revisions of each checkpoint on the hub, or subfolders of its folder, as in"
+                " step0,step1000 (repeatable), a pattern such as 'step*', or all; each makes a"
+                " space of its own."
+            ),
+            rich_help_panel=_MODELS,
+        ),
+    ] = None,
+    weights_dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"],
+        typer.Option(
+            help="Type of the weights and of the computation; 16 bits take half the memory.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = "float32",
+    untrained: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEED",
+            help=("Take random weights, not the checkpoint's; the control for what training adds."),
+            rich_help_panel=_MODELS,
+        ),
+    ] = None,
+    allow_pickle: Annotated[
+        bool,
+        typer.Option(
+            "--allow-pickle",
+            help="Load pickled weights if there are no others; these can run code.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = False,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="NAME",
+            help="Column of a table that holds texts (repeatable).",
+            show_default="text, or the only one",
+            rich_help_panel=_TEXTS,
+        ),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMES",
+            help=(
+                "Columns of a table to store, or all (repeatable), as in pos,freq; for --where,"
+                " --by, sql and export. n_tokens is stored without it."
+            ),
+            rich_help_panel=_TEXTS,
+        ),
+    ] = None,
+    no_header: Annotated[
+        bool,
+        typer.Option(
+            "--no-header",
+            help="CSV and TSV files begin with a text; --column 1, 2 … are their columns.",
+            rich_help_panel=_TEXTS,
+        ),
+    ] = False,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHAR",
+            help="Separator of CSV and TSV files, as in ';' or tab.",
+            show_default="detected",
+            rich_help_panel=_TEXTS,
+        ),
+    ] = None,
+    span: Annotated[
+        str | None,
+        typer.Option(
+            metavar="START,END",
+            help=(
+                "Columns with the start and end of a target in each sentence; in characters as in"
+                " Python's text\\[start:end], or a column with both (4:8). Only these occurrences"
+                " are embedded."
+            ),
+            rich_help_panel=_TEXTS,
+        ),
+    ] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="brackets|COLUMN",
+            help=(
+                "Embed only the target of each sentence; in brackets, as in 'the \\[bank] of the"
+                " river', or named by a column and once in the text."
+            ),
+            rich_help_panel=_TEXTS,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Stop after N texts; half a dataset is not kept as a dataset.",
+            rich_help_panel=_TEXTS,
+        ),
+    ] = None,
+    per_text: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Draw N occurrences from each sentence.", rich_help_panel=_TEXTS
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="S", help="Random seed of --per-text.", rich_help_panel=_TEXTS)
+    ] = 0,
+    unit: Annotated[
+        _options.Unit | None,
+        typer.Option(
+            help=(
+                "What a vector stands for; occurrence: each word of each sentence, in its context."
+                " Each unit has a space of its own."
+            ),
+            show_default=(
+                "that of a dataset; of a file sentence if most of its texts have white space, word"
+                " if hardly any have some"
+            ),
+            rich_help_panel=_VECTORS,
+        ),
+    ] = None,
+    poolings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pooling",
+            metavar="NAME",
+            help=(
+                "How tokens become one vector (repeatable): last, first, mean, bos, eos or"
+                " projection, all by one forward pass; model: the checkpoint's own recipe, as in"
+                " sentence-transformers."
+            ),
+            show_default=(
+                "last; for sentences model if the checkpoint has a recipe, else eos if a causal"
+                " model's input ends with it, else mean"
+            ),
+            rich_help_panel=_VECTORS,
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Prompt for --pooling model; '' for none.",
+            show_default="that of the checkpoint's recipe",
+            rich_help_panel=_VECTORS,
+        ),
+    ] = None,
+    template: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="Text around an item, as in 'This is {text}'; {bos} and {eos} are special tokens.",
+            rich_help_panel=_VECTORS,
+        ),
+    ] = "{text}",
+    layers: Annotated[
+        list[str],
+        typer.Option(
+            "--layer",
+            metavar="LAYERS",
+            help="all, or as in 0,6,12, 0-6, -1.",
+            rich_help_panel=_VECTORS,
+        ),
+    ] = _options.ALL,
+    dtype: Annotated[
+        Float, typer.Option(help="Type of the stored vectors.", rich_help_panel=_VECTORS)
+    ] = "float32",
+    long: Annotated[
+        Literal["skip", "truncate", "error"] | None,
+        typer.Option(
+            help="What to do with a text longer than the context.",
+            show_default="skip; of --pooling model truncate",
+            rich_help_panel=_VECTORS,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the space.",
+            show_default="model.unit.pooling",
+            rich_help_panel=_VECTORS,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="cpu, cuda, mps …",
+            show_default="an accelerator if any",
+            rich_help_panel=_COMPUTATION,
+        ),
+    ] = None,
+    device_map: Annotated[
+        Literal["auto", "balanced", "sequential"] | None,
+        typer.Option(
+            help="Spread a model over all devices, by accelerate.", rich_help_panel=_COMPUTATION
+        ),
+    ] = None,
+    batch_tokens: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Number of tokens in a batch.",
+            show_default="what suits the device",
+            rich_help_panel=_COMPUTATION,
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help=(
+                "Embed the I-th of N parts of the sources. N machines build one store between"
+                " them, in a shared folder or bucket, or each in its own, to be merged; items are"
+                " divided by item id."
+            ),
+            rich_help_panel=_MACHINES,
+        ),
+    ] = None,
+    on: Annotated[
+        Literal["ray"] | None,
+        typer.Option(
+            help="Encode on a Ray cluster, whose nodes share the store's folder or its bucket.",
+            rich_help_panel=_MACHINES,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Number of workers on Ray.",
+            show_default="as many as fit",
+            rich_help_panel=_MACHINES,
+        ),
+    ] = None,
+    worker_gpus: Annotated[
+        float | None,
+        typer.Option(
+            metavar="G",
+            help="GPUs of each worker.",
+            show_default="1 if the cluster has any",
+            rich_help_panel=_MACHINES,
+        ),
+    ] = None,
+    worker_cpus: Annotated[
+        int | None,
+        typer.Option(
+            metavar="C",
+            help="CPU cores of each worker.",
+            show_default="1 beside a GPU, else all of the smallest node",
+            rich_help_panel=_MACHINES,
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address of the Ray cluster.",
+            show_default="$RAY_ADDRESS; without, Ray is started for this build",
+            rich_help_panel=_MACHINES,
+        ),
+    ] = None,
+    index: Annotated[
+        _options.IndexKind,
+        typer.Option(
+            help=(
+                "An index of each layer for neighbours, or none; auto: exact (flat) while that is"
+                " fast."
+            ),
+            rich_help_panel=_options.OUTPUT,
+        ),
+    ] = "auto",
+    index_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Memory limit for building an index, as in 8GB.",
+            show_default="half of the machine's memory",
+            rich_help_panel=_options.OUTPUT,
+        ),
+    ] = None,
     store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be done, and write nothing.",
+            rich_help_panel=_options.OUTPUT,
+        ),
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Exit with 1 if any text was skipped.", rich_help_panel=_options.OUTPUT
+        ),
+    ] = False,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Embed the texts that are not stored yet, at every layer, and index them."""
-    with explained(_STOPPED if given["dry_run"] else _INTERRUPTED):
+    with explained("Interrupted." if dry_run else _INTERRUPTED):
         from embstore.store import DEFAULT_MODELS
 
-        given["models"] = given["models"] or DEFAULT_MODELS
         with show_progress(quiet):
-            report = open_store(store).build(
-                [SourceName(name) for name in given.pop("sources") or ()] or None,
-                header=not given.pop("no_header"),
-                **given,
+            report = open_store(store, store_option).build(
+                [SourceName(name) for name in sources or ()] or None,
+                models=models or DEFAULT_MODELS,
+                revisions=revisions or (),
+                unit=unit,
+                poolings=poolings or (),
+                prompt=prompt,
+                template=template,
+                layers=",".join(layers),
+                dtype=dtype,
+                weights_dtype=weights_dtype,
+                untrained=untrained,
+                columns=columns or (),
+                keep=split_names(keep),
+                header=not no_header,
+                delimiter=delimiter,
+                span=span or (),
+                targets=targets,
+                limit=limit,
+                per_text=per_text,
+                seed=seed,
+                name=name,
+                index=index,
+                index_memory=index_memory,
+                long=long,
+                device=device,
+                device_map=device_map,
+                batch_tokens=batch_tokens,
+                allow_pickle=allow_pickle,
+                shard=shard,
+                on=on,
+                workers=workers,
+                worker_gpus=worker_gpus,
+                worker_cpus=worker_cpus,
+                ray_address=ray_address,
+                dry_run=dry_run,
             )
         if not quiet:
             summarise(report)

@@ -2,19 +2,36 @@
 
 from typing import Annotated
 
+import typer
+
+from . import _options
 from ._errors import explained
-from ._options import DryRun, PartLayers, Spaces, argument, open_both, open_store
-from ._output import Shown
+from ._options import examples, open_both, open_store
+from ._output import Output
+
+app = typer.Typer()
+
+_INTERRUPTED = "Interrupted. Nothing was committed; the same command goes on with what is missing."
 
 
+@app.command(epilog=examples("how-to/machines.md", "embstore merge ../other/store"))
 def merge(
     other: Annotated[
-        str, argument("OTHER", "The folder or URL of the other store; it is only read.")
+        str,
+        typer.Argument(
+            metavar="OTHER", help="The folder or URL of the other store; it is only read."
+        ),
     ],
-    spaces: Spaces = None,
-    dry_run: DryRun = False,
-    *,
-    shown: Shown,
+    spaces: _options.Spaces = None,
+    dry_run: _options.DryRun = False,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Copy from another store what is missing in this one: whole spaces, and items of the same
     spaces.
@@ -23,27 +40,43 @@ def merge(
     here. A space of the same name with another checkpoint, template or layers is refused, and the
     difference shown. Where there is no store yet, embstore pull makes a copy of the other.
     """
+    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained(
         "Interrupted. Nothing counts but what was committed; run the same command again."
     ):
-        with shown.progress():
-            done = open_store(shown.store).merge(other, spaces=spaces or (), dry_run=dry_run)
-        shown.emit_actions(done, nothing="There is nothing new to take in.", dry_run=dry_run)
+        with out.progress():
+            done = open_store(store, store_option).merge(
+                other, spaces=spaces or (), dry_run=dry_run
+            )
+        out.emit_actions(done, nothing="There is nothing new to take in.", dry_run=dry_run)
 
 
+@app.command(
+    epilog=examples(
+        "how-to/share-a-store.md",
+        "embstore push hf://datasets/group/gpt2-words",
+        "embstore push ../small --space gpt2.word.last --layer 0,6,top",
+    )
+)
 def push(
     dest: Annotated[
         str,
-        argument(
-            "DEST",
-            "Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with a store.",
+        typer.Argument(
+            metavar="DEST",
+            help="Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with a store.",
         ),
     ],
-    spaces: Spaces = None,
-    layers: PartLayers = "all",
-    dry_run: DryRun = False,
-    *,
-    shown: Shown,
+    spaces: _options.Spaces = None,
+    layers: _options.CopiedLayers = _options.ALL,
+    dry_run: _options.DryRun = False,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Copy the store, or some of its spaces and layers, to another place.
 
@@ -52,31 +85,45 @@ def push(
     after an interruption. What else the place has stays; if each side has items of a space that the
     other lacks, it is refused.
     """
-    with explained(
-        "Interrupted. Nothing was committed; the same command goes on with what is missing."
-    ):
-        with shown.progress():
-            here, options = open_both(shown.store, dest)
+    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
+    with explained(_INTERRUPTED):
+        with out.progress():
+            here, options = open_both(store, dest, store_option)
             done = here.push(
                 dest, spaces=spaces or (), layers=layers, options=options, dry_run=dry_run
             )
-        shown.emit_actions(done, nothing="There is nothing new to copy.", dry_run=dry_run)
+        out.emit_actions(done, nothing="There is nothing new to copy.", dry_run=dry_run)
 
 
+@app.command(
+    epilog=examples(
+        "how-to/share-a-store.md",
+        "embstore pull s3://group/gpt2-words",
+        "embstore pull ../other/store --space gpt2.word.last --dry-run",
+    )
+)
 def pull(
     source: Annotated[
         str,
-        argument(
-            "SOURCE",
-            "Folder, s3://, gs://, az://, hf://datasets/OWNER/NAME[@REVISION] or https://; only"
-            " read.",
+        typer.Argument(
+            metavar="SOURCE",
+            help=(
+                "Folder, s3://, gs://, az://, hf://datasets/OWNER/NAME\\[@REVISION] or https://;"
+                " only read."
+            ),
         ),
     ],
-    spaces: Spaces = None,
-    layers: PartLayers = "all",
-    dry_run: DryRun = False,
-    *,
-    shown: Shown,
+    spaces: _options.Spaces = None,
+    layers: _options.CopiedLayers = _options.ALL,
+    dry_run: _options.DryRun = False,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Copy another store, or some of its spaces and layers, into this one.
 
@@ -84,12 +131,11 @@ def pull(
     side has items of a space that the other lacks, it is refused. Each file is checked against its
     hash, and the same command goes on after an interruption.
     """
-    with explained(
-        "Interrupted. Nothing was committed; the same command goes on with what is missing."
-    ):
-        with shown.progress():
-            here, options = open_both(shown.store, source)
+    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
+    with explained(_INTERRUPTED):
+        with out.progress():
+            here, options = open_both(store, source, store_option)
             done = here.pull(
                 source, spaces=spaces or (), layers=layers, options=options, dry_run=dry_run
             )
-        shown.emit_actions(done, nothing="There is nothing new to copy.", dry_run=dry_run)
+        out.emit_actions(done, nothing="There is nothing new to copy.", dry_run=dry_run)

@@ -3,41 +3,53 @@ their rows.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from . import _options
-from ._options import argument, grouped, open_store, option
-from ._output import ShownItems, emit, say
+from ._options import examples, filters, known_datasets, open_store
+from ._output import Output, say
 from ._progress import show_progress
-from ._reading import PlainCommand, PlainGroup
 
-app = typer.Typer(cls=PlainGroup, rich_markup_mode=None)
+app = typer.Typer()
+_datasets = typer.Typer()
+app.add_typer(_datasets, name="datasets")
+
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATASET",
+        help="Datasets, as embstore datasets lists them.",
+        autocompletion=known_datasets,
+    ),
+]
 
 
-@app.callback(invoke_without_command=True)
+@_datasets.callback(
+    invoke_without_command=True,
+    epilog=examples("how-to/datasets.md", "embstore datasets", "embstore datasets fetch rg65 stsb"),
+)
 def datasets(
-    context: typer.Context,
-    form: _options.OutputFormat = _options.Format.TABLE,
+    ctx: typer.Context,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
     output: _options.OutputFile = None,
     csv_safe: _options.CsvSafe = False,
 ) -> None:
     """List the datasets: kind, unit, rows, whether they are at hand and sound, licence (--format
     json has more).
     """
-    if context.invoked_subcommand is not None:
+    if ctx.invoked_subcommand is not None:
         return
     from embstore.store import Store
 
-    emit(Store.datasets(), form, output, csv_safe=csv_safe)
+    Output(form, as_json, as_csv, output, csv_safe).emit(Store.datasets())
 
 
-@app.command("fetch", cls=PlainCommand)
-def fetch(
-    names: Annotated[list[str], argument("DATASET", "Datasets, as embstore datasets lists them.")],
-    quiet: Annotated[bool, option("--quiet -q", "Show no progress, only errors.")] = False,
-) -> None:
+@_datasets.command(epilog=examples("how-to/datasets.md", "embstore datasets fetch rg65 stsb"))
+def fetch(names: Names, quiet: _options.Quiet = False) -> None:
     """Download datasets into $EMBSTORE_DATA, else the platform's cache folder, and check their
     hashes.
     """
@@ -50,55 +62,72 @@ def fetch(
             say(f"{name}: {'made here, nothing to download' if file is None else file}")
 
 
-@app.command("add", cls=PlainCommand)
+@_datasets.command(
+    epilog=examples(
+        "how-to/datasets.md",
+        "embstore datasets add mine pairs.csv --kind pairs --columns a,b,score",
+    )
+)
 def add(
-    name: Annotated[str, argument("NAME", "A listed dataset, or a new name for your own table.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A listed dataset, or a new name for your own table."),
+    ],
     file: Annotated[
         Path,
-        argument(
-            "FILE",
-            "Its file, or your table: .csv, .tsv, .jsonl (also .gz), .parquet; analogies: .txt, or"
-            " a folder.",
+        typer.Argument(
+            metavar="FILE",
+            help=(
+                "Its file, or your table: .csv, .tsv, .jsonl (also .gz), .parquet; analogies:"
+                " .txt, or a folder."
+            ),
         ),
     ],
     kind: Annotated[
-        str | None,
-        option("--kind pairs|lexicon|analogies", "For your own data: what its rows are."),
+        Literal["pairs", "lexicon", "analogies"] | None,
+        typer.Option(help="For your own data: what its rows are."),
     ] = None,
     columns: Annotated[
         str | None,
-        option(
-            "--columns A,B,...",
-            "For your own table: the two texts and the score of pairs, or the text and the value of"
-            " a lexicon; of "
-            "occurrences text1,start1,end1,text2,start2,end2,score, or three with targets in"
-            " brackets.",
+        typer.Option(
+            metavar="A,B,...",
+            help=(
+                "For your own table: the two texts and the score of pairs, or the text and the"
+                " value of a lexicon; of occurrences text1,start1,end1,text2,start2,end2,score, or"
+                " three with targets in brackets."
+            ),
         ),
     ] = None,
     unit: Annotated[
-        str,
-        option(
-            "--unit word|sentence|occurrence",
-            "For your own table: what its texts are; occurrence: targets in sentences, as in WiC.",
+        _options.Unit,
+        typer.Option(
+            help=(
+                "For your own table: what its texts are; occurrence: targets in sentences, as in"
+                " WiC."
+            )
         ),
     ] = "word",
     delimiter: Annotated[
         str | None,
-        option(
-            "--delimiter CHAR",
-            "For your own CSV or TSV table: character between its columns, as in ';' or tab. "
-            " [default: detected]",
+        typer.Option(
+            metavar="CHAR",
+            help=(
+                "For your own CSV or TSV table: character between its columns, as in ';' or tab."
+            ),
+            show_default="detected",
         ),
     ] = None,
     no_header: Annotated[
         bool,
-        option("--no-header", "Your own CSV or TSV table has no header; its columns are 1, 2, 3 …"),
+        typer.Option(
+            "--no-header", help="Your own CSV or TSV table has no header; its columns are 1, 2, 3 …"
+        ),
     ] = False,
     comment: Annotated[
         str | None,
-        option(
-            "--comment SIGN",
-            "Leave out the lines of your own CSV or TSV table that begin with it, as in '#'.",
+        typer.Option(
+            metavar="SIGN",
+            help="Leave out the lines of your own CSV or TSV table that begin with it, as in '#'.",
         ),
     ] = None,
 ) -> None:
@@ -119,24 +148,24 @@ def add(
     say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: {command}")
 
 
-@app.command("store", cls=PlainCommand)
+@_datasets.command(
+    "store", epilog=examples("how-to/vectors.md", "embstore datasets store rg65 simlex999")
+)
 def store_(
-    names: Annotated[list[str], argument("DATASET", "Datasets, as embstore datasets lists them.")],
+    names: Names,
     unit: Annotated[
-        str | None,
-        option(
-            "--unit word|sentence",
-            "What the texts are as items.  [default: the dataset's own unit]",
-        ),
+        Literal["word", "sentence"] | None,
+        typer.Option(help="What the texts are as items.", show_default="the dataset's own unit"),
     ] = None,
     store: _options.StoreDir = None,
-    quiet: _options.QuietSummary = False,
+    store_option: _options.StoreOptions = None,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Store the rows of datasets without embedding them, for spaces that have their texts, such as
     imported ones.
     """
     with show_progress(quiet):
-        stored = open_store(store).store_datasets(names, unit=unit)
+        stored = open_store(store, store_option).store_datasets(names, unit=unit)
     if not quiet:
         for row in stored:
             say(
@@ -145,24 +174,47 @@ def store_(
             )
 
 
-@app.command("missing", cls=PlainCommand)
-@grouped
+@_datasets.command(
+    epilog=examples("how-to/datasets.md", "embstore datasets missing rg65 --model gpt2")
+)
 def missing(
     sources: Annotated[
-        list[str], argument("SOURCE", "Datasets, in the store or at hand, and files of texts.")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Datasets, in the store or at hand, and files of texts.",
+            autocompletion=known_datasets,
+        ),
     ],
     span: Annotated[
         str | None,
-        option("--span START,END", "Columns with the targets of sentences, as in a build."),
+        typer.Option(
+            metavar="START,END", help="Columns with the targets of sentences, as in a build."
+        ),
     ] = None,
     targets: Annotated[
-        str | None, option("--targets brackets|COLUMN", "The targets of sentences, as in a build.")
+        str | None,
+        typer.Option(metavar="brackets|COLUMN", help="The targets of sentences, as in a build."),
     ] = None,
-    *,
-    filters: _options.Filters,
-    shown: ShownItems,
+    models: _options.Models = None,
+    revisions: _options.Revisions = None,
+    spaces: _options.Spaces = None,
+    unit: _options.OfUnit = None,
+    pooling: _options.OfPooling = None,
+    template: _options.OfTemplate = None,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    ids_as_text: _options.IdsAsText = False,
+    quiet: _options.Quiet = False,
 ) -> None:
     """List the texts of datasets and files that are missing in the spaces of a store."""
-    shown.emit(
-        open_store(shown.store).missing(sources, span=span or (), targets=targets, **filters)
+    out = Output(form, as_json, as_csv, output, csv_safe, ids_as_text=ids_as_text, quiet=quiet)
+    chosen = filters(models, revisions, spaces, unit, pooling, template)
+    out.emit(
+        open_store(store, store_option).missing(sources, span=span or (), targets=targets, **chosen)
     )

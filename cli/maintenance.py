@@ -11,153 +11,223 @@ from embstore.base.errors import UsageError
 
 from . import _options
 from ._errors import MISTAKE, NO, explained
-from ._options import DryRun, Format, open_all, open_store, option
-from ._output import Shown, ShownItems, say
+from ._options import Format, examples, filters, open_all, open_store
+from ._output import Output, say
 
 if TYPE_CHECKING:
     from embstore.base.table import Table
 
+app = typer.Typer()
 
+
+@app.command(epilog=examples("how-to/neighbours.md", "embstore index --kind hnsw --recall 0.99"))
 def index(
     kind: Annotated[
-        str | None,
-        option(
-            "--kind auto|flat|hnsw|none",
-            "Kind of index; later builds keep to it.  [default: the kind chosen before, else auto]",
+        _options.IndexKind | None,
+        typer.Option(
+            help="Kind of index; later builds keep to it.",
+            show_default="the kind chosen before, else auto",
         ),
     ] = None,
     index_memory: _options.IndexMemory = None,
     recall: Annotated[
-        float | None, option("--recall R", "Recall@10 to tune for, if not exact.  [default: 0.99]")
+        float | None,
+        typer.Option(metavar="R", help="Recall@10 to tune for, if not exact.", show_default="0.99"),
     ] = None,
-    force: Annotated[bool, option("--force", "Rebuild indexes that are up to date, too.")] = False,
-    layers: _options.LayerNames = "all",
-    *,
-    filters: _options.Filters,
-    shown: Shown,
+    force: Annotated[
+        bool, typer.Option("--force", help="Rebuild indexes that are up to date, too.")
+    ] = False,
+    models: _options.Models = None,
+    revisions: _options.Revisions = None,
+    spaces: _options.Spaces = None,
+    unit: _options.OfUnit = None,
+    pooling: _options.OfPooling = None,
+    template: _options.OfTemplate = None,
+    layers: _options.Layers = _options.ALL,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not
     reached.
     """
+    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained(
         "Interrupted. The indexes that were done are kept; the others are as they were."
     ):
-        with shown.progress():
-            done = open_store(shown.store).index(
-                **filters, layers=layers, kind=kind, memory=index_memory, recall=recall, force=force
+        with out.progress():
+            done = open_store(store, store_option).index(
+                **filters(models, revisions, spaces, unit, pooling, template),
+                layers=layers,
+                kind=kind,
+                memory=index_memory,
+                recall=recall,
+                force=force,
             )
-        if not len(done) and not shown.quiet:
+        if not len(done) and not quiet:
             say("There is nothing to index: no space has a shard.")
-        shown.emit(done)
+        out.emit(done)
         if any(row["recall"] is not None and row["recall"] < row["wanted_recall"] for row in done):
             raise typer.Exit(NO)
 
 
+@app.command(epilog=examples("how-to/maintenance.md", "embstore verify --deep"))
 def verify(
     deep: Annotated[
         bool,
-        option(
+        typer.Option(
             "--deep",
-            "Also compute each id from its text, and compare the vectors in the indexes, and the"
-            " sums of a space, with the "
-            "shards.",
+            help=(
+                "Also compute each id from its text, and compare the vectors in the indexes, and"
+                " the sums of a space, with the shards."
+            ),
         ),
     ] = False,
     quick: Annotated[
         bool,
-        option(
+        typer.Option(
             "--quick",
-            "Check instead only that each file is there with its size: of a store in a bucket by a"
-            " listing.",
+            help=(
+                "Check instead only that each file is there with its size: of a store in a bucket"
+                " by a listing."
+            ),
         ),
     ] = False,
-    *,
-    shown: Shown,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Check every file of a store: hashes, columns, finite values, ids and indexes.
 
     Exit 1 if something is wrong, 2 if nothing is but something could not be read.
     """
-    with shown.progress():
-        opened = open_store(shown.store) if quick else open_all(shown.store, "add --quick.")
+    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
+    with out.progress():
+        opened = (
+            open_store(store, store_option)
+            if quick
+            else open_all(store, store_option, "add --quick.", quiet=quiet)
+        )
         result = opened.verify(deep=deep, quick=quick)
-    for line in () if shown.quiet else result.lines():
+    for line in () if quiet else result.lines():
         say(line)
-    if not result.ok or shown.form is not Format.TABLE or shown.output is not None:
-        shown.emit(result.to_table())
+    if not result.ok or out.form is not Format.TABLE or out.file is not None:
+        out.emit(result.to_table())
     if not result.ok:
         raise typer.Exit(NO if result.is_damaged else MISTAKE)
 
 
-def repair(dry_run: DryRun = False, *, shown: Shown) -> None:
+@app.command(epilog=examples("how-to/maintenance.md", "embstore repair --dry-run"))
+def repair(
+    dry_run: _options.DryRun = False,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    quiet: _options.Quiet = False,
+) -> None:
     """Repair a store: take out what is damaged, rebuild sums and indexes, remove leftovers.
 
     A damaged shard is moved into the folder "damaged" of the store, and its items go out of all
     layers: the next build of the same sources embeds exactly these again. Exit 1 if something is
     left that must be repaired in another way.
     """
+    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained("Interrupted. What was repaired stays; run the same command again."):
         from embstore.maintain.repair import LEFT
 
-        with shown.progress():
-            done = open_all(shown.store, "begin with embstore verify --quick.").repair(
-                dry_run=dry_run
+        with out.progress():
+            opened = open_all(
+                store, store_option, "begin with embstore verify --quick.", quiet=quiet
             )
-        shown.emit_actions(done, nothing="There is nothing to repair.", dry_run=dry_run)
+            done = opened.repair(dry_run=dry_run)
+        out.emit_actions(done, nothing="There is nothing to repair.", dry_run=dry_run)
         if LEFT in done["action"]:
             raise typer.Exit(NO)
 
 
+@app.command(epilog=examples("how-to/maintenance.md", "embstore compact --dry-run"))
 def compact(
-    dry_run: DryRun = False,
+    dry_run: _options.DryRun = False,
     shard_megabytes: Annotated[
-        int,
-        typer.Option(
-            "--shard-megabytes",
-            min=1,
-            metavar="N",
-            help="The most megabytes of vectors in a shard.",
-        ),
+        int, typer.Option(min=1, help="The most megabytes of vectors in a shard.")
     ] = 16,
-    *,
-    shown: Shown,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Merge small shards into large ones, and small tables of texts; every answer stays what it
     was.
     """
+    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained("Interrupted. The store is as it was, but for what was merged already."):
-        with shown.progress():
-            done = open_store(shown.store).compact(
+        with out.progress():
+            done = open_store(store, store_option).compact(
                 dry_run=dry_run, shard_bytes=shard_megabytes << 20
             )
-        shown.emit_actions(done, nothing="There is nothing to merge.", dry_run=dry_run)
+        out.emit_actions(done, nothing="There is nothing to merge.", dry_run=dry_run)
 
 
+@app.command(epilog=examples("how-to/maintenance.md", "embstore remove --space gpt2.word.last"))
 def remove(
     spaces: Annotated[
-        list[str] | None, option("--space NAME", "Remove this space (repeatable).")
+        list[str] | None,
+        typer.Option(
+            "--space",
+            metavar="NAME",
+            help="Remove this space (repeatable).",
+            autocompletion=_options.stored_spaces,
+        ),
     ] = None,
     columns: Annotated[
-        list[str] | None, option("--column NAME", "Remove this column of all items (repeatable).")
+        list[str] | None,
+        typer.Option(
+            "--column", metavar="NAME", help="Remove this column of all items (repeatable)."
+        ),
     ] = None,
-    yes: Annotated[bool, option("--yes -y", "Do not ask first.")] = False,
-    dry_run: DryRun = False,
-    *,
-    shown: Shown,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+    dry_run: _options.DryRun = False,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Remove spaces: their vectors, sums, indexes and cards; or columns of items, with --column.
 
     Texts and datasets stay, since other spaces may have them too. The files are deleted a day
     later, by the next command that writes to the store.
     """
+    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained("Interrupted. The store is as it was, unless that was removed already."):
-        opened = open_store(shown.store)
+        opened = open_store(store, store_option)
         planned = opened.remove(spaces or (), columns=columns or (), dry_run=True)
         if not dry_run and not yes and not _agreed(planned):
             say("Nothing was removed.")
             raise typer.Exit(NO)
         done = planned if dry_run else opened.remove(spaces or (), columns=columns or ())
-        shown.emit_actions(done, nothing="There is nothing to remove.", dry_run=dry_run)
+        out.emit_actions(done, nothing="There is nothing to remove.", dry_run=dry_run)
 
 
 def _agreed(planned: "Table") -> bool:
@@ -172,29 +242,48 @@ def _agreed(planned: "Table") -> bool:
     return typer.confirm("Remove this for good?", err=True)
 
 
+@app.command(
+    epilog=examples(
+        "how-to/maintenance.md", "embstore info", "embstore info --skipped -o skipped.csv"
+    )
+)
 def info(
     skipped: Annotated[
-        bool, option("--skipped", "List the texts without a vector, and why.")
+        bool, typer.Option("--skipped", help="List the texts without a vector, and why.")
     ] = False,
     columns: Annotated[
-        bool, option("--columns", "List the columns of items, stored (build --keep) and built-in.")
+        bool,
+        typer.Option(
+            "--columns", help="List the columns of items, stored (build --keep) and built-in."
+        ),
     ] = False,
     exact: Annotated[
-        bool, option("--bytes", "Show sizes in bytes, all digits (as JSON and CSV always do).")
+        bool,
+        typer.Option(
+            "--bytes", help="Show sizes in bytes, all digits (as JSON and CSV always do)."
+        ),
     ] = False,
-    *,
-    shown: ShownItems,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    ids_as_text: _options.IdsAsText = False,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Show the spaces of a store: layers, items, size and index.
 
     --json and --csv have more: checkpoint, unit, pooling, template, dtype, shards, and how the
     indexes were made.
     """
-    opened = open_store(shown.store)
+    out = Output(form, as_json, as_csv, output, csv_safe, ids_as_text=ids_as_text, quiet=quiet)
+    opened = open_store(store, store_option)
     if skipped and columns:
         raise UsageError("--skipped and --columns are two lists: give one of them.")
     table = opened.skipped() if skipped else opened.columns() if columns else opened.info()
-    shown.emit_actions(
+    out.emit_actions(
         table.exact_sizes() if exact else table,
         nothing=(
             "No text was skipped."

@@ -1,6 +1,6 @@
 """``embstore drift`` and ``map``."""
 
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import typer
 
@@ -8,131 +8,202 @@ from embstore.base.errors import UsageError
 
 from . import _options
 from ._errors import explained
-from ._options import argument, open_store, option
-from ._output import Shown, ShownItems
+from ._options import examples, filters, given_options, open_store
+from ._output import Output
+
+app = typer.Typer()
+
+DriftTexts = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="WORD", help="Words or sentences.", show_default="those that change most and least"
+    ),
+]
+Most = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="The N items that change most, and the N that change least.",
+        show_default="10",
+    ),
+]
+K = Annotated[int, typer.Option("-k", metavar="N", help="Number of neighbours.")]
+Pairs = Annotated[
+    Literal["adjacent", "all"],
+    typer.Option(help="Compare each layer with the next, or all with all."),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPACE",
+        help="Compare with the layers of this space, the first with the first, and so on.",
+        autocompletion=_options.stored_spaces,
+    ),
+]
 
 
-def arguments(
-    texts: Annotated[
-        list[str] | None,
-        argument("WORD", "Words or sentences.  [default: those that change most and least]"),
-    ] = None,
-    marked: _options.Marked = None,
-    most: Annotated[
-        int | None,
-        option("--most N", "The N items that change most, and the N that change least.  [10]"),
-    ] = None,
-    k: Annotated[int, option("-k N", "Number of neighbours.")] = 10,
-    pairs: Annotated[
-        str, option("--pairs adjacent|all", "Compare each layer with the next, or all with all.")
-    ] = "adjacent",
-    against: Annotated[
-        str | None,
-        option(
-            "--against SPACE",
-            "Compare with the layers of this space, the first with the first, and so on.",
-        ),
-    ] = None,
-    layers: _options.LayerNames = "all",
-    *,
-    filters: _options.Filters,
-    where: Annotated[
-        str | None,
-        option("--where SQL", "Only items for which this holds are compared, and neighbours."),
-    ] = None,
-    listed: _options.Listed,
-    sample: _options.Sample = None,
-    seed: Annotated[int, option("--seed S", "Seed of the sample.")] = 0,
-) -> None:
-    """Declare the arguments of :meth:`Store.drift`."""
-
-
+@app.command(
+    epilog=examples(
+        "how-to/maps.md",
+        "embstore drift bank river --space gpt2.word.last --layer 0,6,top",
+        "embstore drift --most 20 --model minilm",
+    )
+)
 def drift(
-    *,
-    given: Annotated[dict[str, Any], arguments],
-    no_cache: Annotated[
-        bool, option("--no-cache", "Compute all anew: take no stored answer, and store none.")
-    ] = False,
-    shown: ShownItems,
+    texts: DriftTexts = None,
+    marked: _options.Marked = None,
+    most: Most = None,
+    k: K = 10,
+    pairs: Pairs = "adjacent",
+    against: Against = None,
+    models: _options.Models = None,
+    revisions: _options.Revisions = None,
+    spaces: _options.Spaces = None,
+    unit: _options.OfUnit = None,
+    pooling: _options.OfPooling = None,
+    template: _options.OfTemplate = None,
+    layers: _options.Layers = _options.ALL,
+    where: _options.Where = None,
+    words: _options.Words = None,
+    word: _options.Word = None,
+    timeout: _options.Timeout = None,
+    memory: _options.Memory = None,
+    sample: _options.Sample = None,
+    seed: _options.Seed = 0,
+    no_cache: _options.NoCache = False,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    ids_as_text: _options.IdsAsText = False,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Show how the neighbourhoods of items change over layers, or between two spaces.
 
     overlap: share of the k nearest that an item keeps. turnover: 1 − cosine of its cosines with all
     its neighbours.
     """
-    with shown.progress():
-        found = open_store(shown.store).drift(**given, cache=not no_cache)
-    shown.emit(found)
+    out = Output(form, as_json, as_csv, output, csv_safe, ids_as_text=ids_as_text, quiet=quiet)
+    with out.progress():
+        found = open_store(store, store_option).drift(
+            texts or (),
+            marked=marked or (),
+            most=most,
+            k=k,
+            pairs=pairs,
+            against=against,
+            **filters(models, revisions, spaces, unit, pooling, template),
+            layers=layers,
+            where=where,
+            words=words,
+            word=word or (),
+            timeout=timeout,
+            memory=memory,
+            sample=sample,
+            seed=seed,
+            cache=not no_cache,
+        )
+    out.emit(found)
 
 
 _OF_LIST = (
     "method", "layers", "models", "revisions", "spaces", "unit", "pooling", "template", "stored",
-    "quiet", "store",
-    "store_option", "form", "output", "csv_safe",
+    "quiet", "store", "store_option", "form", "as_json", "as_csv", "output", "csv_safe",
 )  # fmt: skip
 """Parameters that suit a list of stored maps."""
 
 
+@app.command(
+    epilog=examples(
+        "how-to/maps.md",
+        "embstore map --model minilm",
+        "embstore map --method tsne --sample 4000 --layer 0-6",
+    )
+)
 def map(
-    context: typer.Context,
+    ctx: typer.Context,
     method: Annotated[
-        str | None,
-        option(
-            "--method pca|tsne",
-            "pca: principal components, with axes that all layers share; instant. tsne: t-SNE on"
-            " exact nearest neighbours, "
-            "each layer starting from the one below; keeps more of them.  [default: pca]",
+        Literal["pca", "tsne"] | None,
+        typer.Option(
+            help=(
+                "pca: principal components, with axes that all layers share; instant. tsne: t-SNE"
+                " on exact nearest neighbours, each layer starting from the one below; keeps more"
+                " of them."
+            ),
+            show_default="pca",
         ),
     ] = None,
-    layers: _options.LayerNames = "all",
-    *,
-    filters: _options.Filters,
-    where: Annotated[
-        str | None,
-        option("--where SQL", "Map the items for which this holds: --where \"text LIKE 'a%'\"."),
-    ] = None,
-    listed: _options.Listed,
-    sample: _options.Sample = None,
-    seed: Annotated[int, option("--seed S", "Seed of the sample, and of the method.")] = 0,
-    force: Annotated[bool, option("--force", "Make maps again that are stored.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make maps again that are stored.")
+    ] = False,
     stored: Annotated[
         bool,
-        option(
-            "--list", "List the stored maps, of this method, these layers and spaces; make none."
+        typer.Option(
+            "--list",
+            help="List the stored maps, of this method, these layers and spaces; make none.",
         ),
     ] = False,
-    shown: Shown,
+    models: _options.Models = None,
+    revisions: _options.Revisions = None,
+    spaces: _options.Spaces = None,
+    unit: _options.OfUnit = None,
+    pooling: _options.OfPooling = None,
+    template: _options.OfTemplate = None,
+    layers: _options.Layers = _options.ALL,
+    where: _options.Where = None,
+    words: _options.Words = None,
+    word: _options.Word = None,
+    timeout: _options.Timeout = None,
+    memory: _options.Memory = None,
+    sample: _options.Sample = None,
+    seed: _options.Seed = 0,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Map the items of each layer into the plane. The maps are stored, as tables of item_id, x and
     y.
 
     The layers of one call are mapped together, so that a point moves where its neighbours change.
     """
+    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
+    chosen = filters(models, revisions, spaces, unit, pooling, template)
     with explained(
         "Interrupted. The layers that were done are stored; the same command goes on after them."
     ):
-        opened = open_store(shown.store)
+        opened = open_store(store, store_option)
         if stored:
-            if given := _options.given_options(context, _OF_LIST):
+            if given := given_options(ctx, _OF_LIST):
                 raise UsageError(
                     f"--list lists stored maps with their settings, and {given[0]} is about new"
                     f" ones. Leave {given[0]} out; --space, --layer and --method choose what is"
                     " listed."
                 )
-            stored_maps = opened.maps(method=method, layers=layers, **filters)
-            shown.emit_actions(
+            stored_maps = opened.maps(method=method, layers=layers, **chosen)
+            out.emit_actions(
                 stored_maps, nothing="No such map is stored. Make one with: embstore map"
             )
             return
-        with shown.progress():
+        with out.progress():
             done = opened.map(
                 method=method or "pca",
                 layers=layers,
                 where=where,
+                words=words,
+                word=word or (),
+                timeout=timeout,
+                memory=memory,
                 sample=sample,
                 seed=seed,
                 force=force,
-                **filters,
-                **listed,
+                **chosen,
             )
-        shown.emit(done)
+        out.emit(done)

@@ -13,8 +13,10 @@ from embstore.base.table import Pivot, Table, show, table
 
 from . import _options
 from ._errors import NO, explained
-from ._options import AllowPickle, DeviceName, Format, argument, open_store, option
-from ._output import Shown, _terminal_width, _text, _wide, say, write
+from ._options import Format, check_place, examples, open_store
+from ._output import Output, _terminal_width, _text, _wide, say, write
+
+app = typer.Typer()
 
 Row = Mapping[str, Any]
 Section = tuple[str, Table]
@@ -191,45 +193,64 @@ _STOPPED = (
 )
 
 
+@app.command(
+    epilog=examples("tutorials/reproduce.md", "embstore reproduce wolfe2022 --quick --model minilm")
+)
 def reproduce(
     recipe: Annotated[
-        str, argument("RECIPE", "wolfe2022, or the path of a recipe of your own (.toml).")
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="wolfe2022, or the path of a recipe of your own (.toml).",
+            autocompletion=lambda: ["wolfe2022"],
+        ),
     ],
     models: Annotated[
         list[str] | None,
-        option(
-            "--model NAME",
-            "gpt2, clip, minilm, a hub id, a folder, or name=folder (repeatable); published numbers"
-            " are those of the name. "
-            " [default: the paper's models]",
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help=(
+                "gpt2, clip, minilm, a hub id, a folder, or name=folder (repeatable); published"
+                " numbers are those of the name."
+            ),
+            show_default="the paper's models",
         ),
     ] = None,
     sentences: Annotated[
         str | None,
-        option(
-            "--sentences FILE",
-            "Draw occurrences from these sentences, one a line, not from the recipe's.",
+        typer.Option(
+            metavar="FILE",
+            help="Draw occurrences from these sentences, one a line, not from the recipe's.",
         ),
     ] = None,
     quick: Annotated[
-        bool, option("--quick", "Only the small sets, and the first texts of the others.")
+        bool,
+        typer.Option("--quick", help="Only the small sets, and the first texts of the others."),
     ] = False,
-    seed: Annotated[int, option("--seed S", "Seed of all draws.")] = 0,
-    device: DeviceName = None,
-    allow_pickle: AllowPickle = False,
+    seed: Annotated[int, typer.Option(metavar="S", help="Seed of all draws.")] = 0,
+    device: _options.DeviceName = None,
+    allow_pickle: _options.AllowPickle = False,
     dry_run: Annotated[
-        bool, option("--dry-run", "Show the builds and queries, and do nothing.")
+        bool, typer.Option("--dry-run", help="Show the builds and queries, and do nothing.")
     ] = False,
     strict: Annotated[
-        bool, option("--strict", "Exit with 1 if a published number is missed.")
+        bool, typer.Option("--strict", help="Exit with 1 if a published number is missed.")
     ] = False,
-    *,
-    shown: Shown,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Reproduce a paper: build what it needs, measure, and show measured beside published."""
+    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained(_STOPPED):
-        with shown.progress():
-            result = open_store(shown.store).reproduce(
+        with out.progress():
+            result = open_store(store, store_option).reproduce(
                 recipe,
                 models=models or (),
                 sentences=sentences,
@@ -239,44 +260,53 @@ def reproduce(
                 allow_pickle=allow_pickle,
                 dry_run=dry_run,
             )
-        _show(result, recipe, shown, dry_run=dry_run)
+        _show(result, recipe, out, dry_run=dry_run)
         if strict and not dry_run and "miss" in result["verdict"]:
             raise typer.Exit(NO)
 
 
-def _show(result: "Table", recipe: str, shown: Shown, *, dry_run: bool) -> None:
-    if shown.form not in (Format.TABLE, Format.MARKDOWN):
-        shown.emit(result)
+def _show(result: "Table", recipe: str, out: Output, *, dry_run: bool) -> None:
+    if out.form not in (Format.TABLE, Format.MARKDOWN):
+        out.emit(result)
         return
     from embstore.recipes.recipe_file import load_recipe
 
-    for note in () if shown.quiet else result.notes:
+    for note in () if out.quiet else result.notes:
         say(note)
     helps = {measure.figure: measure.help for measure in load_recipe(recipe).measures}
     emit_sections(
-        plan_sections(result) if dry_run else result_sections(result, helps),
-        shown.form,
-        shown.output,
+        plan_sections(result) if dry_run else result_sections(result, helps), out.form, out.file
     )
 
 
+@app.command(
+    epilog=examples(
+        "how-to/scripts.md", "embstore cite > references.bib", "embstore cite similarity rg65"
+    )
+)
 def cite(
     names: Annotated[
-        list[str] | None, argument("ENTRY", "embstore, metrics, datasets, spaces or checkpoints.")
+        list[str] | None,
+        typer.Argument(metavar="ENTRY", help="embstore, metrics, datasets, spaces or checkpoints."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write the BibTeX there, as in references.bib."
+        ),
     ] = None,
     store: _options.StoreDir = None,
-    output: Annotated[
-        Path | None, option("--output -o FILE", "Write the BibTeX there, as in references.bib.")
-    ] = None,
+    store_option: _options.StoreOptions = None,
 ) -> None:
     """Write BibTeX of embstore, and of the metrics, datasets and checkpoints that a store uses.
 
     Without a name, that is what the store uses: its checkpoints, its datasets, and the metrics of
     its stored answers. What has no known reference is named on standard error.
-
-    embstore cite cka stsb > references.bib
     """
-    found = open_store(store).cite(names or ())
-    for note in found.notes:
+    file = None if output is None or str(output) == "-" else output
+    if file is not None:
+        check_place(file)
+    entries = open_store(store, store_option).cite(names or ())
+    for note in entries.notes:
         say(note)
-    write(str(found), output)
+    write(str(entries), file)

@@ -1,10 +1,9 @@
 """``embstore plot``: a picture of a metric, of drift, or of a stored result."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from functools import partial
+import inspect
+from collections.abc import Callable, Container
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,226 +11,321 @@ from embstore.base.errors import UsageError
 
 from . import _options, maps
 from ._errors import say
-from ._options import grouped, open_store, option, parameters_of
+from ._options import check_place, examples, given_options, open_store
 from ._progress import show_progress
-from ._reading import made
-from .query import MetricGroup, metric_command
+from .query import MetricGroup, declared, metric_command, selection, with_parameters
 
 if TYPE_CHECKING:
     from embstore.base.table import Table
     from embstore.metrics import Metric
 
-_NoCache = Annotated[
-    bool, option("--no-cache", "Compute again; use nothing stored, and store nothing.")
-]
+PICTURE = "Picture"
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawing:
-    """What is drawn besides results to compute, how and where: the options of ``plot`` and of each
-    of its commands.
-    """
-
-    output: Annotated[list[str] | None, option("--output -o FILE",
-        "Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.  "
-        "[default: METRIC.svg]")] = None  # fmt: skip
+def drawing(
+    name: str | None,
+    *,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.",
+            show_default="METRIC.svg",
+            rich_help_panel=PICTURE,
+        ),
+    ] = None,
     result: Annotated[
-        Path | None, option("--from FILE", "Draw a result that query wrote as JSON; read no store.")
-    ] = None
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Draw a result that query wrote as JSON; read no store.",
+            rich_help_panel=PICTURE,
+        ),
+    ] = None,
     column: Annotated[
-        str | None, option("--column COLUMN", "Column to draw, where the metric has several.")
-    ] = None
+        str | None,
+        typer.Option(
+            "--column",
+            metavar="COLUMN",
+            help="Column to draw, where the metric has several.",
+            rich_help_panel=PICTURE,
+        ),
+    ] = None,
     title: Annotated[
-        str | None, option("--title TEXT", "Title; '' for none.  [default: the metric's name]")
-    ] = None
+        str | None,
+        typer.Option(
+            "--title",
+            metavar="TEXT",
+            help="Title; '' for none.",
+            show_default="the metric's name",
+            rich_help_panel=PICTURE,
+        ),
+    ] = None,
     width: Annotated[
-        str, option("--width LENGTH", "Width of the whole picture on paper: 80mm, 3.3in.")
-    ] = "170mm"
+        str,
+        typer.Option(
+            "--width",
+            metavar="LENGTH",
+            help="Width of the whole picture on paper: 80mm, 3.3in.",
+            rich_help_panel=PICTURE,
+        ),
+    ] = "170mm",
     height: Annotated[
         str | None,
-        option("--height LENGTH", "Height of each panel.  [default: one that suits the width]"),
-    ] = None
-    style: Annotated[
-        str,
-        option(
-            "--style paper|screen|dark",
-            "paper (black on white, small type), screen (larger type) or dark.",
+        typer.Option(
+            "--height",
+            metavar="LENGTH",
+            help="Height of each panel.",
+            show_default="one that suits the width",
+            rich_help_panel=PICTURE,
         ),
-    ] = "paper"
+    ] = None,
+    style: Annotated[
+        Literal["paper", "screen", "dark"],
+        typer.Option(
+            "--style",
+            help="paper (black on white, small type), screen (larger type) or dark.",
+            rich_help_panel=PICTURE,
+        ),
+    ] = "paper",
     labels: Annotated[
-        list[str] | None, option("--label SPACE=TEXT", "Call a space so (repeatable).")
-    ] = None
-    x_label: Annotated[str | None, option("--x-label TEXT", "Title of the x axis.")] = None
-    y_label: Annotated[str | None, option("--y-label TEXT", "Title of the y axis.")] = None
-    range_: Annotated[str | None, option("--range MIN,MAX", "Ends of the scale of values.")] = None
+        list[str] | None,
+        typer.Option(
+            "--label",
+            metavar="SPACE=TEXT",
+            help="Call a space so (repeatable).",
+            rich_help_panel=PICTURE,
+        ),
+    ] = None,
+    x_label: Annotated[
+        str | None,
+        typer.Option(
+            "--x-label", metavar="TEXT", help="Title of the x axis.", rich_help_panel=PICTURE
+        ),
+    ] = None,
+    y_label: Annotated[
+        str | None,
+        typer.Option(
+            "--y-label", metavar="TEXT", help="Title of the y axis.", rich_help_panel=PICTURE
+        ),
+    ] = None,
+    value_range: Annotated[
+        str | None,
+        typer.Option(
+            "--range",
+            metavar="MIN,MAX",
+            help="Ends of the scale of values.",
+            rich_help_panel=PICTURE,
+        ),
+    ] = None,
     caption: Annotated[
         str | None,
-        option(
-            "--caption none|TEXT", "Caption.  [default: the number of vectors and what was chosen]"
+        typer.Option(
+            "--caption",
+            metavar="none|TEXT",
+            help="Caption.",
+            show_default="the number of vectors and what was chosen",
+            rich_help_panel=PICTURE,
         ),
-    ] = None
+    ] = None,
     colours: Annotated[
         str,
-        option(
-            "--colours LIST", "Colours of the curves or the scale, with commas: '#0072B2,#D55E00'."
+        typer.Option(
+            "--colours",
+            metavar="LIST",
+            help="Colours of the curves or the scale, with commas: '#0072B2,#D55E00'.",
+            rich_help_panel=PICTURE,
         ),
-    ] = ""
-    logy: Annotated[bool, option("--logy", "Make the scale of the values logarithmic.")] = False
+    ] = "",
+    logy: Annotated[
+        bool,
+        typer.Option(
+            "--logy", help="Make the scale of the values logarithmic.", rich_help_panel=PICTURE
+        ),
+    ] = False,
     x_axis: Annotated[
-        str, option("--x layer|step", "What the x axis shows: layers, or training steps.")
-    ] = "layer"
-    logx: Annotated[bool, option("--logx", "With --x step: make its scale logarithmic.")] = False
-    quiet: _options.QuietQuery = False
+        Literal["layer", "step"],
+        typer.Option(
+            "--x", help="What the x axis shows: layers, or training steps.", rich_help_panel=PICTURE
+        ),
+    ] = "layer",
+    logx: Annotated[
+        bool,
+        typer.Option(
+            "--logx", help="With --x step: make its scale logarithmic.", rich_help_panel=PICTURE
+        ),
+    ] = False,
+    quiet: _options.QuietMetric = False,
+    compute: Callable[[], "Table"] | None = None,
+) -> None:
+    """Draw a result into files; say where, unless they were named. A stored one may need no
+    name.
+    """
+    from embstore.plot import PlotOptions, draw, file_type, read_result
 
-    def check_stored_result(self, context: typer.Context) -> None:
-        """Raise UsageError if a stored result is drawn, and options are given of what would be
-        computed.
-        """
-        if self.result is not None and (given := _options.given_options(context, _NAMES)):
-            raise UsageError(
-                f"{given[0]} is about what is computed, and --from draws a stored result. Leave"
-                f" {given[0]} out."
-            )
-
-    def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None) -> None:
-        """Draw a result into files; say where, unless they were named. A stored one may need no
-        name.
-        """
-        from embstore.plot import PlotOptions, draw, file_type, read_result
-
-        options = PlotOptions(
-            column=self.column,
-            title=self.title,
-            width=self.width,
-            height=self.height,
-            style=self.style,
-            logy=self.logy,
-            x=self.x_axis,
-            logx=self.logx,
-            labels=self.labels or (),
-            x_label=self.x_label,
-            y_label=self.y_label,
-            range=self.range_,
-            caption=self.caption,
-            colours=self.colours,
+    options = PlotOptions(
+        column=column,
+        title=title,
+        width=width,
+        height=height,
+        style=style,
+        logy=logy,
+        x=x_axis,
+        logx=logx,
+        labels=labels or (),
+        x_label=x_label,
+        y_label=y_label,
+        range=value_range,
+        caption=caption,
+        colours=colours,
+    )
+    for file in output or ():
+        check_place(Path(file))
+        file_type(file)
+    if result is not None:
+        table = read_result(result, name)
+    elif compute is not None:
+        with show_progress(quiet):
+            table = compute()
+    else:
+        raise UsageError(
+            "Name a metric, as in embstore plot anisotropy, or a stored result: --from result.json"
         )
-        for file in self.output or ():
-            _options.check_place(Path(file))
-            file_type(file)
-        if self.result is not None:
-            table = read_result(self.result, name)
-        elif compute is not None:
-            with show_progress(self.quiet):
-                table = compute()
-        picture = draw(table, options)
-        for note in () if self.quiet else (*table.notes, *picture.notes):
-            say(note)
-        for file in self.output or [f"{name or (self.result and self.result.stem)}.svg"]:
-            picture.save(file)
-            if not self.output and not self.quiet:
-                say(f"Written: {file}")
+    picture = draw(table, options)
+    for note in () if quiet else (*table.notes, *picture.notes):
+        say(note)
+    for file in output or [f"{name or (result and result.stem)}.svg"]:
+        picture.save(file)
+        if not output and not quiet:
+            say(f"Written: {file}")
 
 
-_NAMES = {field.name for field in fields(_Drawing)}
-
-
-def _plot_metric(
-    context: typer.Context,
-    store: _options.StoreDir = None,
-    no_cache: _NoCache = False,
-    **options: Any,
-) -> None:
-    metric = options.pop("metric")
-    own = {name: options.pop(name) for name in options.pop("own_names") if name in _NAMES}
-    drawing = _Drawing(**{name: options.pop(name) for name in _NAMES & options.keys()})
-
-    def compute() -> "Table":
-        return open_store(store).query(metric, cache=not no_cache, **options, **own)
-
-    drawing.check_stored_result(context)
-    drawing.draw(metric, compute)
-
-
-def _plot_drift(
+def _stored(
     *,
-    context: typer.Context,
-    given: Annotated[dict[str, Any], maps.arguments],
-    drawing: _Drawing,
+    no_cache: _options.NoCache = False,
     store: _options.StoreDir = None,
-    no_cache: _NoCache = False,
+    store_option: _options.StoreOptions = None,
 ) -> None:
+    """Declare the options of the store from which a picture is computed."""
+
+
+_CONTEXT = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+_DRAWING = [parameter for parameter in declared(drawing) if parameter.name != "compute"]
+_NAMES = {parameter.name for parameter in _DRAWING}
+_OF_STORE = declared(_stored)
+
+
+def _draw(
+    name: str, compute: Callable[..., "Table"], options: dict[str, Any], own: Container[str] = ()
+) -> None:
+    """Draw what is computed with the options that are not of the drawing, or a stored result."""
+    ctx = options.pop("ctx")
+    drawn = {key: options.pop(key) for key in _NAMES if key in options and key not in own}
+    if drawn["result"] is not None and (given := given_options(ctx, [*drawn])):
+        raise UsageError(
+            f"{given[0]} is about what is computed, and --from draws a stored result. Leave"
+            f" {given[0]} out."
+        )
+    drawing(name, **drawn, compute=lambda: compute(**options))
+
+
+def _plot_metric(metric: "Metric", **options: Any) -> None:
+    def compute(
+        store: list[str] | None, store_option: list[str] | None, no_cache: bool, **selected: Any
+    ) -> "Table":
+        return open_store(store, store_option).query(
+            metric.name, cache=not no_cache, **selection(**selected)
+        )
+
+    own = {parameter.name for parameter in metric.parameters}
+    _draw(metric.name, compute, options, own)
+
+
+def _plot_drift(**options: Any) -> None:
     """Draw how the neighbourhoods of items change over layers, or between two spaces: a curve for
     each item.
     """
 
-    def compute() -> "Table":
-        if given["pairs"] == "all":
+    def compute(
+        store: list[str] | None,
+        store_option: list[str] | None,
+        no_cache: bool,
+        texts: list[str] | None,
+        **selected: Any,
+    ) -> "Table":
+        if selected["pairs"] == "all":
             raise UsageError("a picture of drift is of adjacent layers: leave out --pairs all.")
-        return open_store(store).drift(**given, cache=not no_cache)
+        return open_store(store, store_option).drift(texts or (), cache=not no_cache, **selected)
 
-    drawing.check_stored_result(context)
-    drawing.draw("drift", compute)
-
-
-def _metric_command(metric: "Metric") -> Any:
-    own = {parameter.name for parameter in metric.parameters}
-    drawing = [parameter for parameter in parameters_of(_Drawing) if parameter.name not in own]
-    run = partial(_plot_metric, own_names=own)
-    command = metric_command(metric, run, [*drawing, *parameters_of(_plot_metric)])
-    command.rest = "Picture"
-    return command
+    _draw("drift", compute, options)
 
 
 class PlotGroup(MetricGroup):
     """The group of commands that draw a metric, and of the one that draws drift."""
 
-    make_command = staticmethod(_metric_command)
-    others = ("drift",)
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the names of the metrics, and of drift."""
-        with formatter.section("Metrics (embstore query --help says what each is), and drift"):
-            formatter.write_text(", ".join(self.list_commands(ctx)))
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command of a metric or of drift, or end with a message that gives the
-        reason.
-        """
-        return (
-            made(_plot_drift, "drift")
-            if cmd_name == "drift"
-            else super().get_command(ctx, cmd_name)
+    def command_of_metric(self, metric: "Metric") -> Any:
+        """Return the command that draws a metric."""
+        return metric_command(
+            metric, _plot_metric, [_CONTEXT, *declared(selection), *_DRAWING, *_OF_STORE]
         )
 
 
-app = typer.Typer(
-    cls=PlotGroup,
-    add_completion=False,
-    rich_markup_mode=None,
-    subcommand_metavar="METRIC ...",
-    no_args_is_help=True,
+app = typer.Typer()
+_plots = typer.Typer(cls=PlotGroup, no_args_is_help=True, subcommand_metavar="METRIC ...")
+app.add_typer(_plots, name="plot")
+
+
+_OUTPUT = {
+    "form", "as_json", "as_csv", "output", "csv_safe", "ids_as_text", "quiet",
+}  # fmt: skip
+_plots.command(
+    "drift",
+    epilog=examples(
+        "how-to/maps.md",
+        "embstore plot drift bank river -o drift.svg",
+        "embstore plot drift --most 3 --column turnover -o most.pdf",
+    ),
+)(
+    with_parameters(
+        _plot_drift,
+        [
+            _CONTEXT,
+            *(
+                parameter.replace(kind=parameter.KEYWORD_ONLY)
+                for parameter in inspect.signature(maps.drift).parameters.values()
+                if parameter.name not in _OUTPUT
+            ),
+            *_DRAWING,
+        ],
+    )
 )
 
 
-@app.callback(invoke_without_command=True)
-@grouped
-def plot(*, context: typer.Context, drawing: _Drawing) -> None:
+def _plot(ctx: typer.Context, **options: Any) -> None:
     """Draw a metric, drift, or a stored result (--from), as SVG, PNG, PDF, HTML or a Vega-Lite
     specification.
 
     The options of a metric: embstore plot METRIC --help. Those of drift: embstore plot drift
     --help.
     """
-    sources = map(context.get_parameter_source, context.params)
-    are_given = any(source is not None and source.name != "DEFAULT" for source in sources)
-    if context.invoked_subcommand is None and drawing.result is not None:
-        drawing.draw(None)
-    elif context.invoked_subcommand is None:
+    if ctx.invoked_subcommand is None:
+        drawing(None, **options)
+    elif given_options(ctx, ()):
         raise UsageError(
-            "Name a metric, as in embstore plot anisotropy, or a stored result: --from result.json"
+            f"Options stand after the metric: embstore plot {ctx.invoked_subcommand} --layer 0-6"
+            " -o figure.svg"
         )
-    elif are_given:
-        raise UsageError(
-            f"Options stand after the metric: embstore plot {context.invoked_subcommand} --layer"
-            " 0-6 -o figure.svg"
-        )
+
+
+_plots.callback(
+    invoke_without_command=True,
+    epilog=examples(
+        "how-to/plot.md",
+        "embstore plot anisotropy --model gpt2 -o figure.svg",
+        "embstore plot --from result.json -o a.pdf -o a.png",
+        "embstore plot anisotropy --model pythia-70m --x step --logx",
+    ),
+)(with_parameters(_plot, [_CONTEXT, *_DRAWING]))

@@ -1,298 +1,340 @@
-"""``embstore query``: one command per metric, made from the table of metrics."""
+"""``embstore query``: one command per metric, made from the parameters of the metric."""
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from embstore.base.errors import EmbstoreError, UsageError, check_known
+from embstore.base.errors import UsageError
 from embstore.base.labels import read_labels
 
 from . import _options
-from ._errors import refuse, wrapped
-from ._options import only_store, open_store, option, parameters_of, set_parameters
-from ._output import emit, json_text, write
-from ._progress import show_progress
-from ._reading import PlainGroup, made
+from ._errors import say
+from ._options import ITEMS, OUTPUT, Format, escape, examples, filters, known_datasets, open_store
+from ._output import Output, json_text, write
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
 
-
-_Intervals = Annotated[
-    str | None,
-    option(
-        "--intervals columns|inline",
-        "In a printed table: columns of their own, or value [low, high].  [default: columns]",
-    ),
-]
-_Labels = Annotated[
+Labels = Annotated[
     list[str] | None,
-    option(
-        "--label SPACE=TEXT",
-        "In a printed table: call a space so (repeatable); LaTeX has the labels of figures by"
-        " default.",
+    typer.Option(
+        "--label",
+        metavar="SPACE=TEXT",
+        help=(
+            "In a printed table: call a space so (repeatable); LaTeX has the labels of figures by"
+            " default."
+        ),
+        rich_help_panel=OUTPUT,
     ),
 ]
+SpaceLabels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--space-label",
+        metavar="SPACE=TEXT",
+        help="Call a space so (repeatable).",
+        rich_help_panel=OUTPUT,
+    ),
+]
+"""The labels of spaces where ``--label`` is a parameter of the metric."""
 
 
-def _selection(
+def selection(
     *,
-    filters: _options.Filters,
-    layers: _options.LayerNames = "all",
-    where: Annotated[
-        str | None,
-        option(
-            "--where SQL",
-            "Keep the items for which this holds; over item_id, unit, text, context_id, start,"
-            ' "end" and columns (embstore '
-            'info --columns): --where "length(text) > 3".',
-        ),
-    ] = None,
-    listed: _options.Listed,
+    models: _options.Models = None,
+    revisions: _options.Revisions = None,
+    spaces: _options.Spaces = None,
+    unit: _options.OfUnit = None,
+    pooling: _options.OfPooling = None,
+    template: _options.OfTemplate = None,
+    layers: _options.Layers = _options.ALL,
+    where: _options.Where = None,
+    words: _options.Words = None,
+    word: _options.Word = None,
+    timeout: _options.Timeout = None,
+    memory: _options.Memory = None,
     sample: _options.Sample = None,
-    seed: Annotated[
-        int, option("--seed S", "Random seed of samples, resamples and permutations.")
-    ] = 0,
+    seed: _options.Seed = 0,
     transforms: _options.Transforms = None,
     by: Annotated[
-        str | None,
-        option(
-            "--by COLUMNS",
-            "A row for each value of this column of the items (pos, position …), or of several:"
-            " genre,label.",
+        list[str] | None,
+        typer.Option(
+            "--by",
+            metavar="COLUMNS",
+            help=(
+                "A row for each value of this column of the items (pos, position …), or of several:"
+                " genre,label."
+            ),
+            rich_help_panel=ITEMS,
         ),
     ] = None,
     bins: Annotated[
         str | None,
-        option(
-            "--bins N|EDGES",
-            "With --by, for numbers: N intervals, or their edges; N with equally many items, or as"
-            " in 0,10,100.",
+        typer.Option(
+            "--bins",
+            metavar="N|EDGES",
+            help=(
+                "With --by, for numbers: N intervals, or their edges; N with equally many items, or"
+                " as in 0,10,100."
+            ),
+            rich_help_panel=ITEMS,
         ),
     ] = None,
     common: Annotated[
-        bool, option("--common", "Keep the items that all spaces of the query have.")
+        bool,
+        typer.Option(
+            "--common",
+            help="Keep the items that all spaces of the query have.",
+            rich_help_panel=ITEMS,
+        ),
     ] = False,
-) -> None:
-    """Declare the options of all metrics that select spaces, layers and items, as arguments of
-    :meth:`Store.query`.
+    **parameters: Any,
+) -> dict[str, Any]:
+    """Return the options that choose spaces, layers and items as arguments of
+    :meth:`Store.query`, with the parameters of the metric.
     """
-
-
-SELECTION = parameters_of(_selection)
+    return {
+        **filters(models, revisions, spaces, unit, pooling, template),
+        "layers": layers,
+        "where": where,
+        "words": words,
+        "word": word or (),
+        "timeout": timeout,
+        "memory": memory,
+        "sample": sample,
+        "seed": seed,
+        "transforms": transforms or (),
+        "by": by,
+        "bins": bins,
+        "common": common,
+        **parameters,
+    }
 
 
 def _query(
-    quiet: _options.QuietQuery = False,
-    store: _options.StoreDirs = None,
-    form: _options.OutputFormat = _options.Format.TABLE,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
+    metric: "Metric",
+    *,
+    intervals: Annotated[
+        Literal["columns", "inline"] | None,
+        typer.Option(
+            "--intervals",
+            help="In a printed table: columns of their own, or value \\[low, high].",
+            show_default="columns",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    labels: Labels = None,
     explain: Annotated[
         bool,
-        option(
+        typer.Option(
             "--explain",
-            "Explain the metric, and compute nothing; formula, citation, estimator, columns and"
-            " options, and which "
-            "answers are stored.",
+            help=(
+                "Explain the metric, and compute nothing; formula, citation, estimator, columns and"
+                " options, and which answers are stored."
+            ),
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
-    no_cache: Annotated[
-        bool, option("--no-cache", "Compute all answers again; use no stored ones, and store none.")
-    ] = False,
-    **options: Any,
+    no_cache: _options.NoCache = False,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    quiet: _options.QuietMetric = False,
+    **selected: Any,
 ) -> None:
-    metric = options.pop("metric")
-    intervals, labels = options.pop("intervals", None), options.pop("space_label", None) or ()
-    check_known("layout of intervals", intervals, ("columns", "inline"))
-    is_printed = form in (_options.Format.TABLE, _options.Format.MARKDOWN, _options.Format.LATEX)
+    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
+    is_printed = out.form in (Format.TABLE, Format.MARKDOWN, Format.LATEX)
     if not is_printed and (intervals == "inline" or labels):
-        flag = "--space-label" if "label" in options else "--label"
-        given, kept = (
-            (flag, "spaces by name")
+        option, stays = (
+            ("the label of a space", "spaces by name")
             if labels
             else ("--intervals inline", "low and high in columns")
         )
         raise UsageError(
-            f"{given} is for table, markdown and latex: {form.value} has {kept}. Leave it out."
+            f"{option} is for table, markdown and latex: {out.form} has {stays}. Leave it out."
         )
-    read_labels(labels)
+    read_labels(labels or ())
+    opened = open_store(store, store_option)
     if explain:
-        _explain(metric, store, options, form, output, cache=not no_cache)
+        explanation = opened.explain_query(metric.name, cache=not no_cache, **selection(**selected))
+        _write_explanation(explanation, out)
         return
-    with show_progress(quiet):
-        found = open_store(only_store(store)).query(metric, cache=not no_cache, **options)
-    shown = found.inline_intervals() if intervals == "inline" else found
-    emit(shown, form, output, csv_safe=csv_safe, quiet=quiet, labels=labels)
+    with out.progress():
+        found = opened.query(metric.name, cache=not no_cache, **selection(**selected))
+    out.emit(found.inline_intervals() if intervals == "inline" else found, labels or ())
 
 
-def _explain(
-    metric: str,
-    store: Sequence[str] | None,
-    options: dict[str, Any],
-    form: _options.Format,
-    output: Path | None,
-    *,
-    cache: bool,
-) -> None:
-    if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
-        raise UsageError(
-            f"--explain is written as table (text), json or jsonl, not as {form.value}."
-        )
-    explanation = open_store(only_store(store)).explain_query(metric, cache=cache, **options)
-    if form is _options.Format.TABLE:
+def _write_explanation(explanation: Any, out: Output) -> None:
+    if out.form not in (Format.TABLE, Format.JSON, Format.JSONL):
+        raise UsageError(f"--explain is written as table (text), json or jsonl, not as {out.form}.")
+    if out.form is Format.TABLE:
         text = str(explanation)
     else:
-        text = json_text(explanation.to_dict(), indent=2 if form is _options.Format.JSON else None)
-    write(f"{text}\n", output, is_data=form is not _options.Format.TABLE)
+        text = json_text(explanation.to_dict(), indent=2 if out.form is Format.JSON else None)
+    write(f"{text}\n", out.file, is_data=out.form is not Format.TABLE)
+
+
+def declared(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the options that a function declares: its keywords."""
+    parameters = inspect.signature(function).parameters.values()
+    return [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def with_parameters(
+    run: Callable[..., None], parameters: Sequence[inspect.Parameter]
+) -> Callable[..., None]:
+    """Return a function with these parameters, which Typer reads, that passes them on by name."""
+
+    def command(**options: Any) -> None:
+        run(**options)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__doc__ = run.__doc__
+    return command
 
 
 def metric_command(
     metric: "Metric", run: Callable[..., None], shared: Sequence[inspect.Parameter]
 ) -> Any:
-    """Return the command of a metric."""
-    from embstore.metrics.explain import UNGROUPED
+    """Return the command of a metric: its own parameters, and options that all metrics have."""
+    own = {parameter.name: _parameter(parameter) for parameter in metric.parameters}
+    others = [parameter for parameter in shared if parameter.name not in own]
+    if "label" in own:
+        others = [
+            parameter.replace(annotation=SpaceLabels) if parameter.name == "labels" else parameter
+            for parameter in others
+        ]
+    if not any(column.interval for column in metric.columns):
+        others = [parameter for parameter in others if parameter.name != "intervals"]
 
-    def command(**options: Any) -> None:
-        run(metric=metric.name, **options)
-
-    own = {parameter.name for parameter in metric.parameters}
-    selecting = [parameter for parameter in SELECTION if parameter.name not in own]
-    everything = [*map(_parameter, metric.parameters), *selecting, *shared]
-    set_parameters(command, everything)
-    command.__doc__ = f"{metric.help}\n\n{metric.formula}\n\n{metric.citation}"
-    built = made(command, metric.name)
-    built.needs, built.own = metric.needs, own
-    for parameter in built.params if "label" in own else ():
-        if parameter.name in ("space_label", "labels"):  # whose usual name is that of a column
-            parameter.opts = ["--space-label"]
-    for parameter in (
-        built.params if metric.needs in UNGROUPED else ()
-    ):  # is still there, and refused with the reason
-        parameter.hidden = parameter.hidden or parameter.name in ("by", "bins")
-    return built
+    app = typer.Typer(add_completion=False)
+    app.command(
+        metric.name,
+        help=escape(f"{metric.help}\n\n{metric.formula}\n\n{metric.citation}"),
+        epilog=_examples(metric),
+    )(with_parameters(partial(run, metric), [*own.values(), *others]))
+    return typer.main.get_command(app)
 
 
 def _parameter(parameter: "Parameter") -> inspect.Parameter:
-    from embstore.metrics.explain import flag_of, metavar_of
+    """Return a parameter of a metric as one of Typer."""
+    from embstore.metrics.explain import flag_of
 
-    is_repeatable = parameter.kind is tuple
-    shown = parameter.help
-    if is_repeatable and "repeat" not in shown:
-        shown = f"{shown.rstrip('.')} (repeatable)."
-    option = typer.Option(flag_of(parameter), help=shown, metavar=metavar_of(parameter) or None)
-    kind: Any = list[str] if is_repeatable else parameter.kind
-    default: Any = (
-        list(parameter.default) or None
-        if isinstance(parameter.default, tuple)
-        else parameter.default
+    text = parameter.help
+    kind: Any = parameter.kind
+    default: Any = parameter.default
+    if kind is tuple:
+        kind, default = list[str], list(default) or None
+        if "repeat" not in text:
+            text = f"{text.rstrip('.')} (repeatable)."
+    elif parameter.choices:
+        kind = Literal[parameter.choices]
+    option = typer.Option(
+        flag_of(parameter),
+        help=escape(text),
+        metavar=parameter.metavar,
+        min=parameter.minimum,
+        max=parameter.maximum,
+        autocompletion=known_datasets if parameter.name in ("dataset", "lexicon") else None,
     )
-    kind = kind if default is not None else kind | None
     return inspect.Parameter(
         parameter.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
-        annotation=Annotated[kind, option],
+        annotation=Annotated[kind if default is not None else kind | None, option],
     )
 
 
-def _query_command(metric: "Metric") -> Any:
-    more = {"space_label": _Labels}
-    if any(column.interval for column in metric.columns):
-        more = {"intervals": _Intervals, **more}
-    kind = inspect.Parameter.KEYWORD_ONLY
-    shown = [
-        inspect.Parameter(name, kind, default=None, annotation=option)
-        for name, option in more.items()
-    ]
-    return metric_command(metric, _query, [*shown, *parameters_of(_query)])
+_EXAMPLES = {
+    "pairs": "--dataset rg65 --layer 0,6,top",
+    "analogies": "--dataset google --layer top",
+    "lexicon": "--lexicon bellezza --layer top",
+    "layers": "--space gpt2.word.last",
+    "contexts": "--space gpt2.occurrence.last --sample 10000",
+    "neighbours": "--space gpt2.word.last --sample 10000",
+    "column": "--column zipf_frequency --value hubness",
+    "labels": "--label pos --layer 0,6,top",
+    "weat": "-x rose,tulip,daisy,lily -y wasp,ant,flea,spider",
+    "ceat": "-x rose,tulip,daisy -y wasp,ant,flea",
+    "sc-weat": "--word rose --word wasp",
+    "axis": "--positive good,happy --negative bad,sad",
+    "change": "--by year",
+}
+"""Options of an example, by the name of a metric or by what it needs."""
 
 
-class MetricGroup(PlainGroup):
+def _examples(metric: "Metric") -> str:
+    options = _EXAMPLES.get(metric.name) or _EXAMPLES.get(metric.needs, "--model gpt2 --layer 0,6")
+    return examples("reference/metrics.md", f"embstore query {metric.name} {options}")
+
+
+class MetricGroup(TyperGroup):
     """The group of commands that are the metrics; the table is read when a metric is called.
 
     Other packages are looked for only where a metric is not built in, or all are listed.
     """
 
-    make_command = staticmethod(_query_command)  # function that returns the command of a metric
-    others: tuple[str, ...] = ()  # names of the commands that are no metrics
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read what is before the metric; an option of a metric there is answered with its
-        place.
-        """
-        try:
-            return super().parse_args(ctx, args)
-        except Exception as error:
-            unknown: Any = error
-            if hasattr(
-                error, "possibilities"
-            ):  # Typer does not export the class of the error on an unknown option
-                unknown.message += (
-                    f". Options follow the metric: {ctx.command_path} METRIC"
-                    f" {unknown.option_name} …"
-                )
-            raise
+    def command_of_metric(self, metric: "Metric") -> Any:
+        """Return the command of a metric."""
+        return metric_command(metric, _query, [*declared(selection), *declared(_query)])
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all metrics, and of the other commands."""
         from embstore.metrics import all_metrics
 
-        return [*self.others, *all_metrics()[0]]
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the name and the help of each metric, and what is wrong with those that cannot be
-        used.
-        """
-        from embstore.metrics import all_metrics
-
-        metrics, refused = all_metrics()
-        with formatter.section("Metrics"):
-            formatter.write_dl([(metric.name, metric.help) for metric in metrics.values()])
-        if refused:
-            with formatter.section("Not usable"):
-                for problem in refused:
-                    formatter.write(
-                        f"{wrapped(problem, formatter.width, ' ' * formatter.current_indent)}\n"
-                    )
-
-    def names(self) -> Iterable[str]:
-        """Return the metrics, and the other commands; packages are named, and none is imported."""
-        from importlib.metadata import entry_points
-
-        from ._completion import METRICS
-
-        points = entry_points(group="embstore.metrics")
-        return dict.fromkeys([*self.others, *METRICS, *(point.name for point in points)])
+        return [*self.commands, *all_metrics()[0]]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command of a metric, or end with a message that gives the reason and the
-        nearest name.
-        """
+        """Return a command, of a metric with its help alone."""
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
         from embstore.metrics import get_metric
 
-        try:
-            return self.make_command(get_metric(cmd_name))
-        except EmbstoreError as error:
-            if ctx.resilient_parsing:
-                return None
-            refuse(error)
+        text = escape(get_metric(cmd_name).help)
+        return TyperCommand(cmd_name, help=text, rich_help_panel="Metrics")
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the name of a command, the command with its options, and its arguments."""
+        name, *rest = args
+        if name in self.commands:
+            return name, self.commands[name], rest
+        from embstore.metrics import get_metric
+
+        return name, self.command_of_metric(get_metric(name)), rest
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, and what is wrong with the metrics that cannot be used."""
+        from embstore.metrics import all_metrics
+
+        super().format_help(ctx, formatter)
+        for problem in all_metrics()[1]:
+            say(problem)
 
 
-app = typer.Typer(
-    cls=MetricGroup,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    subcommand_metavar="METRIC ...",
+app = typer.Typer()
+_metrics = typer.Typer(cls=MetricGroup, no_args_is_help=True, subcommand_metavar="METRIC ...")
+
+
+@_metrics.callback(
+    epilog=examples(
+        "how-to/query.md",
+        "embstore query anisotropy --model gpt2 --layer 0,6,top",
+        "embstore query similarity --dataset rg65 --csv",
+    )
 )
-
-
-@app.callback()
 def query() -> None:
     """Compute a metric for each space and layer. The options of a metric: embstore query METRIC
     --help.
     """
+
+
+app.add_typer(_metrics, name="query")

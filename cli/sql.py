@@ -13,9 +13,8 @@ from embstore.base.errors import UsageError
 from embstore.base.messages import printable
 
 from . import _options
-from ._options import argument, open_store, option
-from ._output import csv_lines, emit, json_lines, open_output, write
-from ._reading import PlainCommand
+from ._options import Format, examples, open_store
+from ._output import Output, csv_lines, json_lines, open_output, write
 
 _PLAN = ["explain_key", "explain_value"]  # columns of what EXPLAIN gives
 _ALONE = {"tables": ("query", "file", "parameter", "explain", "raw"), "explain": ("raw",)}
@@ -24,37 +23,30 @@ _ALONE = {"tables": ("query", "file", "parameter", "explain", "raw"), "explain":
 _ROWS = 10_000  # number of rows that are in memory at a time where a format is written row by row
 
 
-class SqlCommand(PlainCommand):
-    """The command ``sql``, whose option ``-p`` takes two words; Typer knows no repeatable option of
-    two.
-    """
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments, with the words of ``-p NAME VALUE`` joined to ``NAME=VALUE``."""
-        words = iter(args)
-        joined = []
-        for word in words:
-            joined.append(word)
-            if word in ("-p", "--parameter") and (name := next(words, None)) is not None:
-                value = None if "=" in name else next(words, None)
-                if value is None or value.startswith("--"):
-                    joined += [name] if value is None else [name, value]
-                else:
-                    joined.append(f"{name}={value}")
-        return super().parse_args(ctx, joined)
+app = typer.Typer()
 
 
+@app.command(
+    epilog=examples(
+        "how-to/sql.md",
+        'embstore sql "SELECT unit, count(*) AS n FROM items GROUP BY unit"',
+        "embstore sql -f query.sql -p word=dog --csv -o result.csv",
+    )
+)
 def sql(
     query: Annotated[
-        str | None, argument("QUERY", "One SELECT; - or nothing reads standard input.")
+        str | None,
+        typer.Argument(metavar="QUERY", help="One SELECT; - or nothing reads standard input."),
     ] = None,
-    file: Annotated[Path | None, option("--file -f FILE", "Read the query there.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", metavar="FILE", help="Read the query there.")
+    ] = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option(
             "--parameter",
             "-p",
-            metavar="NAME VALUE",
+            metavar="NAME=VALUE",
             help=(
                 "Value of a parameter, $NAME in the query (repeatable); digits are numbers, all"
                 " else is text."
@@ -62,25 +54,35 @@ def sql(
         ),
     ] = None,
     raw: Annotated[
-        bool, option("--raw", "Write the first value of the first row, and nothing else.")
+        bool,
+        typer.Option("--raw", help="Write the first value of the first row, and nothing else."),
     ] = False,
     tables: Annotated[
-        bool, option("--tables", "List the views with their columns and types, and the macros.")
+        bool,
+        typer.Option(
+            "--tables", help="List the views with their columns and types, and the macros."
+        ),
     ] = False,
     explain: Annotated[
-        bool, option("--explain", "Show DuckDB's plan of the query; do not run it.")
+        bool, typer.Option("--explain", help="Show DuckDB's plan of the query; do not run it.")
     ] = False,
     timeout: Annotated[
-        float | None, option("--timeout SECONDS", "How long it may take.  [default: no limit]")
+        float | None,
+        typer.Option(metavar="SECONDS", help="How long it may take.", show_default="no limit"),
     ] = None,
     memory: Annotated[
         str | None,
-        option(
-            "--memory SIZE", "What it may take, as in 2GB.  [default: half of the machine's memory]"
+        typer.Option(
+            metavar="SIZE",
+            help="What it may take, as in 2GB.",
+            show_default="half of the machine's memory",
         ),
     ] = None,
     store: _options.StoreDir = None,
-    form: _options.OutputFormat = _options.Format.TABLE,
+    store_option: _options.StoreOptions = None,
+    form: _options.Form = None,
+    as_json: _options.AsJson = False,
+    as_csv: _options.AsCsv = False,
     output: _options.OutputFile = None,
     csv_safe: _options.CsvSafe = False,
     ids_as_text: _options.IdsAsText = False,
@@ -92,33 +94,34 @@ def sql(
     (--tables). Macros: vec(space, layer, text), cosine(a, b), and the table neighbours(space,
     layer, text, k := 10). A store at a URL has to be pulled first.
     """
+    out = Output(form, as_json, as_csv, output, csv_safe, ids_as_text=ids_as_text)
     _check_together(
         tables=tables, explain=explain, raw=raw, query=query, file=file, parameter=parameter
     )
-    opened = open_store(store)
+    opened = open_store(store, store_option)
     if tables:
-        emit(opened.sql_views(), form, output, csv_safe=csv_safe)
+        out.emit(opened.sql_views())
         return
     select = _text(query, file)
     if explain:
         _write_plan(
             opened.sql(f"EXPLAIN {select}", _values(parameter), timeout=timeout, memory=memory),
-            output,
+            out.file,
         )
         return
     found = opened.sql(select, _values(parameter), timeout=timeout, memory=memory)
-    if found.columns == _PLAN and form is _options.Format.TABLE:
-        _write_plan(found, output)
+    if found.columns == _PLAN and out.form is Format.TABLE:
+        _write_plan(found, out.file)
     elif raw:
-        _write_first(found, output)
-    elif form in (_options.Format.CSV, _options.Format.JSONL, _options.Format.PARQUET):
-        _stream(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)
+        _write_first(found, out.file)
+    elif out.form in (Format.CSV, Format.JSONL, Format.PARQUET):
+        _stream(found, out)
     else:
         from embstore.base.table import table
 
         columns = found.columns
         rows = [dict(zip(columns, map(_plain, values), strict=True)) for values in found.fetchall()]
-        emit(table(rows, columns=columns), form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)
+        out.emit(table(rows, columns=columns))
 
 
 def _check_together(**options: Any) -> None:
@@ -155,7 +158,7 @@ def _values(given: Sequence[str] | None) -> dict[str, Any]:
     for text in given or ():
         name, separator, value = text.partition("=")
         if not separator:
-            raise UsageError(f"-p takes a name and a value: -p {name} VALUE.")
+            raise UsageError(f"-p takes a name and a value: -p {name}=VALUE.")
         name = name.removeprefix("$")
         if name in values:
             raise UsageError(f"-p {name} was given twice. A parameter has one value.")
@@ -235,30 +238,25 @@ def _write_first(found: Any, output: Path | None) -> None:
     )
 
 
-def _stream(
-    found: Any, form: _options.Format, output: Path | None, *, csv_safe: bool, ids_as_text: bool
-) -> None:
+def _stream(found: Any, out: Output) -> None:
     """Write rows as they come, in memory for a few thousand at a time."""
-    for_terminal = output is None and sys.stdout.isatty()
-    if form is _options.Format.PARQUET:
+    for_terminal = out.file is None and sys.stdout.isatty()
+    if out.form is Format.PARQUET:
         from embstore.base.table import write_batches
 
         if for_terminal:
             raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
         reader, batches = _begin(found)
-        with open_output(output) as sink:
+        with open_output(out.file) as sink:
             write_batches(reader.schema, batches, sink)
         return
     columns = found.columns
     _, batches = _begin(found)
-    if form is _options.Format.CSV:
-        lines = csv_lines(columns, _rows(batches), safe=csv_safe, for_terminal=for_terminal)
+    if out.form is Format.CSV:
+        lines = csv_lines(columns, _rows(batches), safe=out.csv_safe, for_terminal=for_terminal)
     else:
-        lines = json_lines(columns, _rows(batches), ids_as_text=ids_as_text)
+        lines = json_lines(columns, _rows(batches), ids_as_text=out.ids_as_text)
     encoding = sys.stdout.encoding if for_terminal else "utf-8"
-    with open_output(output) as sink:
+    with open_output(out.file) as sink:
         for line in lines:
             sink.write(line.encode(encoding, "replace"))
-
-
-COMMAND = SqlCommand

@@ -1,94 +1,113 @@
 """``embstore import`` and ``export``: vectors of other programs."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
+
+import typer
 
 from . import _options
 from ._errors import explained
-from ._options import UNITS, IndexMemory, QuietSummary, StoreDir, argument, open_store, option
+from ._options import examples, open_store, split_names
 from ._progress import show_progress, tell
 
+app = typer.Typer()
 
-def _arguments(
+
+@app.command(
+    "import",
+    epilog=examples(
+        "how-to/vectors.md",
+        "embstore import glove.6B.300d.txt --name glove",
+        "embstore import layers.npy --texts words.txt --name mine --layer 0-12",
+    ),
+)
+def import_(
     files: Annotated[
         list[str],
-        argument("FILE", "Files of vectors, which become one space; text formats also as .gz."),
+        typer.Argument(
+            metavar="FILE",
+            help="Files of vectors, which become one space; text formats also as .gz.",
+        ),
     ],
     name: Annotated[
         str | None,
-        option(
-            "--name NAME",
-            "Name of the space.  [default: that of the only file, without its suffix]",
+        typer.Option(
+            metavar="NAME",
+            help="Name of the space.",
+            show_default="that of the only file, without its suffix",
         ),
     ] = None,
     format: Annotated[
         str | None,
-        option(
-            "--as FORMAT",
-            "Format of the files, such as npy, word2vec or glove.  [default: found by suffix and"
-            " content]",
+        typer.Option(
+            "--as",
+            metavar="FORMAT",
+            help="Format of the files, such as npy, word2vec or glove.",
+            show_default="found by suffix and content",
         ),
     ] = None,
     unit: Annotated[
-        str,
-        option(
-            f"--unit {UNITS}",
-            "What a vector stands for; occurrence: a word with its sentence, in the columns"
-            " context, start, "
-            "end.",
+        _options.Unit,
+        typer.Option(
+            help=(
+                "What a vector stands for; occurrence: a word with its sentence, in the columns"
+                " context, start, end."
+            )
         ),
     ] = "word",
     layers: Annotated[
-        str | None,
-        option(
-            "--layer LAYERS",
-            "Numbers of the layers, as in 6, 0-12 or 0,6,12.  [default: what the file says, else 0,"
-            " 1 …]",
+        list[str] | None,
+        typer.Option(
+            "--layer",
+            metavar="LAYERS",
+            help="Numbers of the layers, as in 6, 0-12 or 0,6,12.",
+            show_default="what the file says, else 0, 1 …",
         ),
     ] = None,
     texts: Annotated[
         Path | None,
-        option(
-            "--texts FILE",
-            "Texts of an array, in the order of rows: .txt (one a line), .jsonl, .csv, .tsv,"
-            " .parquet or .npy.",
+        typer.Option(
+            metavar="FILE",
+            help=(
+                "Texts of an array, in the order of rows: .txt (one a line), .jsonl, .csv, .tsv,"
+                " .parquet or .npy."
+            ),
         ),
     ] = None,
     column: Annotated[
         str | None,
-        option("--column NAME", "Column with the texts.  [default: text, word, token or key]"),
+        typer.Option(
+            metavar="NAME", help="Column with the texts.", show_default="text, word, token or key"
+        ),
     ] = None,
     vector_column: Annotated[
         str | None,
-        option(
-            "--vector-column NAME",
-            "Column or array with the vectors.  [default: the only one that fits]",
+        typer.Option(
+            metavar="NAME",
+            help="Column or array with the vectors.",
+            show_default="the only one that fits",
         ),
     ] = None,
     dtype: Annotated[
-        str | None,
-        option(
-            "--dtype float32|float16",
-            "Type of the stored vectors.  [default: float16 for vectors of this type, else"
-            " float32]",
+        Literal["float32", "float16"] | None,
+        typer.Option(
+            help="Type of the stored vectors.",
+            show_default="float16 for vectors of this type, else float32",
         ),
     ] = None,
     index: Annotated[
-        str, option("--index auto|flat|hnsw|none", "An index of each layer, as in a build.")
+        _options.IndexKind, typer.Option(help="An index of each layer, as in a build.")
     ] = "auto",
-    index_memory: IndexMemory = None,
+    index_memory: _options.IndexMemory = None,
     allow_pickle: Annotated[
-        bool, option("--allow-pickle", "Load pickles, which can run code: of files that you trust.")
+        bool,
+        typer.Option(
+            "--allow-pickle", help="Load pickles, which can run code: of files that you trust."
+        ),
     ] = False,
-) -> None:
-    """Declare the arguments of :meth:`Store.import_vectors`."""
-
-
-def import_(
-    *,
-    given: Annotated[dict[str, Any], _arguments],
-    quiet: QuietSummary = False,
-    store: StoreDir = None,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Import vectors that were made elsewhere into a space of their own, and index them."""
     with explained(
@@ -96,60 +115,97 @@ def import_(
         " there."
     ):
         with show_progress(quiet):
-            report = open_store(store).import_vectors(**given)
+            report = open_store(store, store_option).import_vectors(
+                files,
+                name=name,
+                format=format,
+                unit=unit,
+                layers=",".join(layers) if layers else None,
+                texts=texts,
+                column=column,
+                vector_column=vector_column,
+                dtype=dtype,
+                index=index,
+                index_memory=index_memory,
+                allow_pickle=allow_pickle,
+            )
         if not quiet:
             tell(report)
 
 
-def _export_arguments(
-    dest: Annotated[Path, argument("DEST", "File or folder to write.")],
+@app.command(
+    epilog=examples(
+        "how-to/vectors.md",
+        "embstore export vectors.parquet --space gpt2.word.last --layer 0,6,top",
+        "embstore export gpt2.vec --layer top --transform center",
+    )
+)
+def export(
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="File or folder to write.")],
     space: Annotated[
-        str | None, option("--space NAME", "Space to export.  [default: the only one of the store]")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Space to export.",
+            show_default="the only one of the store",
+            autocompletion=_options.stored_spaces,
+        ),
     ] = None,
     format: Annotated[
         str | None,
-        option(
-            "--as FORMAT",
-            "Format, such as parquet, npy or word2vec.  [default: found by the suffix of DEST]",
+        typer.Option(
+            "--as",
+            metavar="FORMAT",
+            help="Format, such as parquet, npy or word2vec.",
+            show_default="found by the suffix of DEST",
         ),
     ] = None,
     layers: Annotated[
-        str | None,
-        option(
-            "--layer LAYERS",
-            f"{_options.LAYER_HELP}  [default: all, or top if the format has room for one]",
+        list[str] | None,
+        typer.Option(
+            "--layer",
+            metavar="LAYERS",
+            help=_options.LAYER_HELP,
+            show_default="all, or top if the format has room for one",
         ),
     ] = None,
-    where: Annotated[
-        str | None,
-        option("--where SQL", "Export the items for which this holds: --where \"text LIKE 'a%'\"."),
-    ] = None,
-    *,
-    listed: _options.Listed,
-    transforms: _options.Transforms = None,
     keep: Annotated[
         list[str] | None,
-        option(
-            "--keep NAMES",
-            "Columns of the items to export too, as in pos,freq (repeatable), or all that are"
-            " stored.",
-            callback=_options.split_names,
+        typer.Option(
+            metavar="NAMES",
+            help=(
+                "Columns of the items to export too, as in pos,freq (repeatable), or all that are"
+                " stored."
+            ),
         ),
     ] = None,
-    force: Annotated[bool, option("--force", "Replace what is at DEST.")] = False,
-) -> None:
-    """Declare the arguments of :meth:`Store.export`."""
-
-
-def export(
-    *,
-    given: Annotated[dict[str, Any], _export_arguments],
-    quiet: QuietSummary = False,
-    store: StoreDir = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is at DEST.")] = False,
+    where: _options.Where = None,
+    words: _options.Words = None,
+    word: _options.Word = None,
+    timeout: _options.Timeout = None,
+    memory: _options.Memory = None,
+    transforms: _options.Transforms = None,
+    store: _options.StoreDir = None,
+    store_option: _options.StoreOptions = None,
+    quiet: _options.Quiet = False,
 ) -> None:
     """Write the vectors of a space to a file or folder in the format of another program."""
     with explained("Interrupted. Nothing was written."):
         with show_progress(quiet):
-            report = open_store(store).export(**given)
+            report = open_store(store, store_option).export(
+                dest,
+                space=space,
+                format=format,
+                layers=",".join(layers) if layers else None,
+                keep=split_names(keep),
+                force=force,
+                where=where,
+                words=words,
+                word=word or (),
+                timeout=timeout,
+                memory=memory,
+                transforms=transforms or (),
+            )
         if not quiet:
             tell(report)

@@ -18,8 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import _gallery
 import _python_reference
 import embstore_schemas
-from embstore_cli.main import app
-from typer.main import get_command
+from embstore_cli.main import COMMANDS, app, load
 from typer.testing import CliRunner
 
 from embstore import Store
@@ -44,21 +43,20 @@ def table(*rows: tuple[str, ...]) -> str:
 
 def commands() -> str:
     """Return the help of every command; one metric stands for all."""
-    group: Any = get_command(app)
     parts = []
 
     def add(line: str, level: str) -> None:
         call = f"embstore {line}".strip()
-        text = CliRunner().invoke(app, [*line.split(), "--help-all"], prog_name="embstore").output
-        parts.append(f"{level} {call}\n\n```text\n$ {call} --help-all\n{text.strip()}\n```\n")
+        result = CliRunner().invoke(
+            app, [*line.split(), "--help"], prog_name="embstore", env={"COLUMNS": "80"}
+        )
+        text = "\n".join(row.rstrip() for row in result.output.splitlines()).strip("\n")
+        parts.append(f"{level} {call}\n\n```text\n$ {call} --help\n{text}\n```\n")
 
     add("", "##")
-    for name in group.list_commands(None):
-        command = group.get_command(None, name)
-        if command.hidden:
-            continue
+    for name in (name for panel in COMMANDS.values() for name in panel):
         add(name, "##")
-        known = ["anisotropy"] if name == "query" else list(getattr(command, "commands", ()))
+        known = ["anisotropy"] if name == "query" else list(getattr(load(name), "commands", ()))
         for sub in known:
             add(f"{name} {sub}", "###")
     return "\n".join(parts)

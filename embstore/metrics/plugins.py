@@ -39,7 +39,8 @@ RESERVED_COLUMNS = frozenset((
 RESERVED_PARAMETERS = frozenset((
     "model", "models", "space", "spaces", "unit", "pooling", "template", "revision", "revisions",
     "layer", "layers", "where", "timeout", "memory", "sample", "seed", "transform", "transforms",
-    "store", "format", "form", "output", "o", "csv_safe", "explain", "cache", "no_cache", "quiet",
+    "store", "store_option", "format", "form", "json", "as_json", "csv", "as_csv", "output", "o",
+    "csv_safe", "explain", "cache", "no_cache", "quiet",
     "help", "h", "metric", "self", "data", "by", "bins", "common",
 ))  # fmt: skip
 # Options of every metric that a metric may have itself, with a meaning of its own.

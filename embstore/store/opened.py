@@ -140,7 +140,7 @@ class OpenStore:
         return Result.of(self._ask(query))
 
 
-LayerSpec = str | int | Sequence[int]
+LayerSpec = str | int | Sequence[int | str]
 
 
 class SpaceFilters(TypedDict, total=False):

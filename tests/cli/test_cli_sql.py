@@ -40,21 +40,14 @@ def test_parameters_are_numbers_or_texts(cli, made):
     done = cli(
         "sql",
         "SELECT $a AS a, $b AS b, $c AS c",
-        "-p",
-        "a",
-        "1",
-        "-p",
-        "b",
-        "x=y",
-        "-p",
-        "c=1.5",
+        *("-p", "a=1", "-p", "b=x=y", "-p", "c=1.5"),
         "--store",
         made.root,
         "--json",
     )
     assert json.loads(done.stdout) == [{"a": 1, "b": "x=y", "c": 1.5}]
     hostile = "'; DROP VIEW items; --"
-    done = cli("sql", "SELECT $a AS a", "-p", "a", hostile, "--store", made.root, "--json")
+    done = cli("sql", "SELECT $a AS a", "-p", f"a={hostile}", "--store", made.root, "--json")
     assert json.loads(done.stdout) == [{"a": hostile}]
 
 
@@ -318,8 +311,8 @@ def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made, se
         (["COPY items TO 'x'"], "a store is only read: give one SELECT statement"),
         (["EXPLAIN COPY items TO 'x'"], "a store is only read: give one SELECT statement"),
         (["SELECT 1; SELECT 2"], "give one SELECT statement"),
-        (["SELECT $a"], "no value is given for the parameter $a: -p a VALUE"),
-        (["SELECT $a", "-p", "a"], "-p takes a name and a value: -p a VALUE"),
+        (["SELECT $a"], "no value is given for the parameter $a: -p a=VALUE"),
+        (["SELECT $a", "-p", "a"], "-p takes a name and a value: -p a=VALUE"),
         (["SELECT * FROM item"], "no view 'item', and SQL reads nothing else. Did you mean items?"),
         (
             ["FROM neighbours('toy.word.last', 1, 'text\x1f3\n')"],
@@ -335,7 +328,7 @@ def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made, se
             "Write lambda x: x + 1 instead of x -> x + 1.",
         ),
         (["SELECT 1", "-f", "x"], "a query was given, and --file too"),
-        (["SELECT $a", "-p", "a", "1", "-p", "$a=2"], "-p a was given twice"),
+        (["SELECT $a", "-p", "a=1", "-p", "$a=2"], "-p a was given twice"),
         (["SELECT 1", "--tables"], "--tables and a query do not go together"),
         (["SELECT 1", "--explain", "--raw"], "--explain and --raw do not go together"),
         (["-f", "absent.sql"], "absent.sql cannot be read: No such file or directory"),

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from docs_pages import DOCS as DOCS_FOLDER
 from docs_pages import ROOT
-from embstore_cli.main import DOCS, app
+from embstore_cli._options import DOCS
+from embstore_cli.main import app
 from typer.testing import CliRunner
 
 from embstore.metrics import METRICS

@@ -10,7 +10,7 @@ from urllib.parse import urldefrag
 
 import pytest
 from docs_pages import DOCS, ROOT, pages
-from embstore_cli.main import EXAMPLES, app, example_of
+from embstore_cli.main import COMMANDS, app, load
 from explorer_page import CHROMIUM, launch, violations
 from typer.main import get_command
 from web_server import serving
@@ -111,12 +111,12 @@ def test_the_pages_that_help_names_are_at_the_addresses_of_the_site(anchors):
         ]
         == address
     )
-    for name in [*EXAMPLES, *(f"query {metric}" for metric in METRICS)]:
-        metric = name.partition(" ")[2]
-        example = example_of(name, METRICS[metric].needs if metric in METRICS else "")
-        assert example is not None
-        assert example.url.startswith(f"{address}latest/"), name
-        assert f"{example.url.removeprefix(f'{address}latest/')}index.html" in anchors, name
+    commands = [load(name) for panel in COMMANDS.values() for name in panel]
+    commands += [inner for group in commands for inner in getattr(group, "commands", {}).values()]
+    for command in commands:
+        url = command.epilog.rpartition("More in ")[2]
+        assert url.startswith(f"{address}latest/"), command.name
+        assert f"{url.removeprefix(f'{address}latest/')}index.html" in anchors, command.name
 
 
 def test_every_page_of_the_sources_is_in_the_navigation():

@@ -85,7 +85,7 @@ def check(
         elif node.get("class") == "PARAMETER" and node["identifier"] not in parameters:
             name = node["identifier"]
             raise QueryError(
-                f"no value is given for the parameter ${name}: -p {name} VALUE (parameters= in"
+                f"no value is given for the parameter ${name}: -p {name}=VALUE (parameters= in"
                 " Python)."
             )
         if _reads_views(node):
