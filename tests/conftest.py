@@ -161,12 +161,9 @@ def untimed_progress():
     """Show no progress of brief steps, unless a test sets the time from which on it is shown:
     machines differ.
     """
-    from embstore_cli import _progress
-
     from embstore.base import progress
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_progress, "_SECONDS_TO_FIRST_LINE", math.inf)
         patch.setattr(progress, "_SECONDS_TO_FIRST", math.inf)
         yield
 

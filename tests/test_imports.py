@@ -37,10 +37,9 @@ def test_the_vocabulary_is_light_and_the_command_line_loads_no_engine_until_a_co
     assert not loaded_by("import embstore; from embstore.base import errors, space, text") & (
         HEAVY | {"typer"}
     )
-    assert (
-        not loaded_by("from embstore_cli.main import app; app(['--help'], standalone_mode=False)")
-        & (HEAVY - {"rich"})
-    )
+    assert not loaded_by(
+        "from embstore_cli.main import app; app(['--help'], standalone_mode=False)"
+    ) & (HEAVY - {"rich"})
 
 
 def test_importing_the_store_loads_no_heavy_library():

@@ -1,12 +1,12 @@
-"""Report the progress of long tasks to observers, and describe it in words."""
+"""Report the progress of long tasks to observers, and show it by tqdm."""
 
-import html
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
 from embstore.base.messages import printable
@@ -44,25 +44,22 @@ _task: ContextVar["Task | None"] = ContextVar("task", default=None)
 
 
 @contextmanager
-def observing(observe: Observer | None) -> Iterator[None]:
-    """Report what is done within a ``with`` block to an observer; None for the current one, in a
-    notebook a bar.
+def observing(progress: bool | Observer) -> Iterator[None]:
+    """Report what is done within a ``with`` block to an observer: True for bars, False for the
+    current one.
     """
-    token = _observer.set(observe or current_observer())
+    bars = Bars()
+    token = _observer.set((bars if progress is True else progress) or current_observer())
     try:
         yield
     finally:
+        bars.close()
         _observer.reset(token)
 
 
 def current_observer() -> Observer | None:
-    """Return the observer set by :func:`observing`; else in a notebook one that shows progress
-    there, else None.
-    """
-    if (observer := _observer.get()) is not None:
-        return observer
-
-    return notebook_observer()
+    """Return the observer set by :func:`observing`, if there is one."""
+    return _observer.get()
 
 
 def report_progress(progress: Progress) -> None:
@@ -194,60 +191,72 @@ _VERBS = {
     "read": "reading", "write": "writing",
     "wait": "waiting for", "finish": "finishing",
 }  # fmt: skip
-_PARTS = {
-    "index": "layers",
-    "compute": "layers",
-    "search": "layers",
-    "map": "layers",
-    "verify": "files",
-    "push": "files",
-    "pull": "files",
-    "report": "metrics",
+_UNITS = {
+    "index": "layer",
+    "compute": "layer",
+    "search": "layer",
+    "map": "layer",
+    "verify": "file",
+    "push": "file",
+    "pull": "file",
+    "report": "metric",
+    "fetch": "B",
 }
-BRIEF = ("compute", "search", "map", "verify", "hash", "read", "write")
+_BRIEF = ("compute", "search", "map", "verify", "hash", "read", "write")
 """Stages that are usually short, and shown only if they take longer than two seconds."""
+_SECONDS_TO_FIRST = 2.0
+_SECONDS_BETWEEN = 10.0  # where it is piped
 
 
-def describe(progress: Progress) -> str:
-    """Return the work and its subject in words: ``embedding with gpt2``."""
-    return f"{_VERBS[progress.stage]} {progress.subject}"
+class Bars:
+    """Shows the progress of tasks by tqdm, in a terminal, a pipe or a notebook: a bar a stage."""
+
+    def __init__(self) -> None:
+        self._stage: tuple[str, str] | None = None
+        self._began = 0.0
+        self._bar: Any = None
+        self._lock = Lock()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far a task is."""
+        with self._lock:
+            stage = (progress.stage, progress.subject)
+            if stage != self._stage:
+                self.close()
+                self._stage, self._began = stage, time.monotonic()
+            if self._bar is None and time.monotonic() - self._began >= _delay(progress):
+                self._bar = _bar(progress)
+            if self._bar is not None:
+                self._bar.update(progress.done - self._bar.n)
+            if progress.done == progress.total > 0:
+                self.close()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+        self._stage, self._bar = None, None
 
 
-def count(progress: Progress, seconds: float) -> str:
-    """Return the work done in words, with its rate, if it has one, after the first second:
-    ``512 of 2,000, 380/s``.
-    """
-    from embstore.base.table import show_size
-
-    if progress.stage == "fetch":
-        text = show_size(progress.done) + (
-            f" of {show_size(progress.total)}" if progress.total else ""
-        )
-        return f"{text}, {show_size(progress.done / seconds)}/s" if seconds > 1 else text
-    if not progress.total:
-        return ""
-    parts = f" {_PARTS[progress.stage]}" if progress.stage in _PARTS else ""
-    text = f"{progress.done:,} of {progress.total:,}{parts}"
-    if seconds <= 1:
-        return text
-    if progress.n_vectors:
-        return f"{text}, {progress.n_vectors / seconds:,.0f} vectors/s"
-    if not progress.done:
-        return text
-    rate = progress.done / seconds
-    return f"{text}, {rate:,.0f}/s" if rate >= 10 else f"{text}, {rate:.2g}/s"
+def _delay(progress: Progress) -> float:
+    is_seen_at_once = sys.stderr.isatty() and progress.stage not in _BRIEF
+    return 0.0 if is_seen_at_once else _SECONDS_TO_FIRST
 
 
-def time_left(progress: Progress, seconds: float) -> str:
-    """Return the estimated time left, as ``, 2 min 05 s left``; empty if unknown, or if it would be
-    shown as zero.
-    """
-    if not 0 < progress.share < 1:
-        return ""
-    left = (
-        seconds * (1 - progress.share) / progress.share
-    )  # zero at the first report, which may have done some work
-    return f", {duration(left)} left" if left >= 0.05 else ""
+def _bar(progress: Progress) -> Any:
+    from tqdm.auto import tqdm
+
+    unit = _UNITS.get(progress.stage, "")
+    return tqdm(
+        desc=printable(f"{_VERBS[progress.stage]} {progress.subject}"),
+        total=progress.total or None,
+        initial=progress.done,
+        unit=f" {unit}" if len(unit) > 1 else unit,
+        unit_scale=unit == "B",
+        mininterval=0.1 if sys.stderr.isatty() else _SECONDS_BETWEEN,
+        dynamic_ncols=True,
+        leave=False,
+    )
 
 
 def duration(seconds: float) -> str:
@@ -257,96 +266,3 @@ def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
-
-
-@dataclass
-class Clock:
-    """Measures the time since the first report of each stage."""
-
-    began: dict[tuple[str, str], float] = field(
-        default_factory=dict
-    )  # stage and subject → monotonic time in seconds
-
-    def seconds(self, progress: Progress) -> float:
-        """Return the seconds since the first report of the stage and subject."""
-        now = time.monotonic()
-        return now - self.began.setdefault((progress.stage, progress.subject), now)
-
-
-_SECONDS_TO_FIRST = 2.0
-_SECONDS_BETWEEN = 0.5
-
-
-def notebook_observer() -> Observer | None:
-    """Return an observer that shows progress in the notebook; None if Python does not run in
-    one.
-    """
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    if ipython is None or shell is None or not hasattr(shell, "kernel"):
-        return None
-    return NotebookProgress(ipython.display, getattr(shell, "events", None))
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A progress bar with a line of text; empty when the task is done."""
-
-    line: str = ""
-    share: float = 1.0  # finished share, in [0, 1]
-
-    def __repr__(self) -> str:
-        return printable(self.line)
-
-    def _repr_html_(self) -> str:
-        if not self.line:
-            return ""
-        return (
-            f'<progress max="1" value="{self.share:.3f}"></progress>'
-            f" {html.escape(printable(self.line))}"
-        )
-
-
-class NotebookProgress:
-    """Shows the progress of a task in a notebook; the bar disappears when the task is done, or its
-    cell has ended.
-
-    Args:
-        display: The module ``IPython.display``.
-        events: IPython's events, among them the end of a cell, also of one that raised; None if it
-            has none.
-    """
-
-    def __init__(self, display: Any, events: Any = None) -> None:
-        self._display, self._events, self._clock = display, events, Clock()
-        self._handle: Any = None
-        self._shown_at = 0.0
-
-    def __call__(self, progress: Progress) -> None:
-        """Update the bar, at most every half second."""
-        seconds = self._clock.seconds(progress)
-        if progress.share >= 1:
-            self._show(Bar())
-        elif seconds >= _SECONDS_TO_FIRST and seconds - self._shown_at >= _SECONDS_BETWEEN:
-            self._shown_at = seconds
-            line = f"{describe(progress)}: {count(progress, seconds)}{time_left(progress, seconds)}"
-            self._show(Bar(line, progress.share))
-
-    def _show(self, bar: Bar) -> None:
-        """Show a bar below the cell, in place of the previous one; an empty bar ends the task."""
-        if self._handle is None and not bar.line:
-            return
-        if self._handle is None:
-            self._handle = self._display.display(bar, display_id=True)
-            if self._events is not None:
-                self._events.register("post_execute", self._end)
-        else:
-            self._handle.update(bar)
-        if not bar.line:
-            self._handle, self._shown_at = None, 0.0
-            if self._events is not None:
-                self._events.unregister("post_execute", self._end)
-
-    def _end(self) -> None:
-        """Remove the bar of a task that did not end."""
-        self._show(Bar())

@@ -42,13 +42,14 @@ class BuildMethods(OpenStore):
         return list_datasets()
 
     @staticmethod
-    def fetch_datasets(names: Names, observe: Observer | None = None) -> dict[str, Path | None]:
+    def fetch_datasets(names: Names, progress: bool | Observer = False) -> dict[str, Path | None]:
         """Download datasets into ``$EMBSTORE_DATA``, else the platform's cache folder, unless they
         are there and sound.
 
         Args:
             names: Names of datasets.
-            observe: Function that is called with the progress of the downloads, in bytes.
+            progress: Whether to show progress bars, or a function that is called with the bytes
+                downloaded so far.
 
         Returns:
             The file of each dataset; None for one that is generated, not downloaded.
@@ -60,7 +61,7 @@ class BuildMethods(OpenStore):
         """
         from embstore.sources.datasets import fetch_datasets
 
-        with observing(observe):
+        with observing(progress):
             return fetch_datasets(as_names(names))
 
     @staticmethod
@@ -124,7 +125,7 @@ class BuildMethods(OpenStore):
         return list_datasets([added])
 
     def store_datasets(
-        self, names: Names, *, unit: str | None = None, observe: Observer | None = None
+        self, names: Names, *, unit: str | None = None, progress: bool | Observer = False
     ) -> Table:
         """Store the rows of datasets without embedding them, for spaces that have their texts, such
         as imported ones.
@@ -137,7 +138,7 @@ class BuildMethods(OpenStore):
                 this machine.
             unit: What the texts are as items, ``word`` or ``sentence``; by default the dataset's
                 own unit.
-            observe: Function that is called with the progress; by default a notebook shows it.
+            progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
             One row per dataset: dataset, kind, unit and rows.
@@ -153,7 +154,7 @@ class BuildMethods(OpenStore):
         from embstore.sources.datasets import missing_datasets
 
         chosen = None if unit is None else parse_member(Unit, unit)
-        with observing(observe):
+        with observing(progress):
             self.fetch_datasets(missing_datasets(as_names(names)))
             with self._writing() as files:
                 return store_datasets(files, as_names(names), chosen)
@@ -246,7 +247,7 @@ class BuildMethods(OpenStore):
         worker_cpus: int | None = None,
         ray_address: str | None = None,
         dry_run: bool = False,
-        observe: Observer | None = None,
+        progress: bool | Observer = False,
     ) -> "BuildReport":
         """Embed the texts that are not stored yet, at every layer, and index them.
 
@@ -333,7 +334,7 @@ class BuildMethods(OpenStore):
             ray_address: Address of the cluster, as ``host:port``; by default that in
                 ``RAY_ADDRESS``, else Ray is started on this machine for the build.
             dry_run: Whether to write nothing and only estimate.
-            observe: Function that is called with the progress; by default a notebook shows it.
+            progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
             Counts of the texts embedded, present before, and skipped with the reasons; with
@@ -403,7 +404,7 @@ class BuildMethods(OpenStore):
             chosen,
             of_python,
         )
-        with observing(observe):
+        with observing(progress):
             self.fetch_datasets(missing_datasets(source_names))
             cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
             if dry_run:

@@ -46,7 +46,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         method: str = "pca",
         layers: LayerSpec = "all",
         force: bool = False,
-        observe: Observer | None = None,
+        progress: bool | Observer = False,
         **options: Unpack[SelectionOptions],
     ) -> Result:
         """Map the items of each layer into the plane, and store the maps.
@@ -62,7 +62,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
             layers: Layers that are mapped together, as in :meth:`query`. The axes of ``pca`` are
                 fitted on all of them.
             force: Whether to make maps again that are stored and current.
-            observe: Callback for progress.
+            progress: Whether to show progress bars, or a function that is called with the progress.
             where, words, word, timeout, memory: Filters of items, as in :meth:`query`.
             sample, seed: Number of items to draw, and random seed of that and of what the method
                 draws.
@@ -82,7 +82,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         from embstore.query.layer_maps import map_spaces
 
         spaces, selection = as_filters(options, selection_of)
-        with observing(observe):
+        with observing(progress):
             return self._ask_table(
                 lambda catalog: map_spaces(
                     catalog, spaces, as_layers(layers), method, selection, force=force
@@ -225,7 +225,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         device: str | None = None,
         allow_pickle: bool = False,
         dry_run: bool = False,
-        observe: Observer | None = None,
+        progress: bool | Observer = False,
     ) -> Table:
         """Build the spaces of a paper's recipe, compute its metrics, and compare them with the
         published numbers.
@@ -241,7 +241,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
             device: ``cpu``, ``cuda`` …; by default an accelerator if there is one.
             allow_pickle: Whether to load pickled weights if there are no safetensors.
             dry_run: Whether to return the builds and queries without running them.
-            observe: Function that is called with the progress; by default a notebook shows it.
+            progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
             One row per number, measured or published: ``published`` with its ``relation`` and the
@@ -258,7 +258,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         options = ReproduceOptions(as_names(models), path, quick, seed, device, allow_pickle)
         if dry_run:
             return preview(recipe, options)
-        with observing(observe):
+        with observing(progress):
             return reproduce(self._pinned(), recipe, options)
 
     def cite(

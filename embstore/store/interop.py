@@ -40,7 +40,7 @@ class InteropMethods(OpenStore):
         index: str = "auto",
         index_memory: str | int | None = None,
         allow_pickle: bool = False,
-        observe: Observer | None = None,
+        progress: bool | Observer = False,
     ) -> "ImportReport":
         """Import vectors from files into a space of their own, and index them.
 
@@ -65,7 +65,7 @@ class InteropMethods(OpenStore):
             index: Index of each layer, as in :meth:`build`.
             index_memory: Memory limit for building an index, as in :meth:`build`.
             allow_pickle: Whether to load pickles, which can run code.
-            observe: Function that is called with the progress; by default a notebook shows it.
+            progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
             Counts of the items imported, and of those that were there before; the notes say what
@@ -93,7 +93,7 @@ class InteropMethods(OpenStore):
             None if texts is None else Path(texts), column, vector_column, allow_pickle
         )
         opened = [open_vectors(path, format, read) for path in paths]
-        with self._writing() as store_files, observing(observe):
+        with self._writing() as store_files, observing(progress):
             report = import_vectors(store_files, opened, options)
         return report if self.url is None else replace(report, store=self.url)
 
@@ -108,7 +108,7 @@ class InteropMethods(OpenStore):
         dtype: str | None = None,
         index: str = "auto",
         index_memory: str | int | None = None,
-        observe: Observer | None = None,
+        progress: bool | Observer = False,
     ) -> "ImportReport":
         """Store an array of vectors as a space of its own, and index it.
 
@@ -124,7 +124,7 @@ class InteropMethods(OpenStore):
                 array of this type.
             index: Index of each layer, as in :meth:`build`.
             index_memory: Memory limit for building an index, as in :meth:`build`.
-            observe: Function that is called with the progress; by default a notebook shows it.
+            progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
             Counts of the items imported, and of those that were there before; the notes say what
@@ -141,7 +141,7 @@ class InteropMethods(OpenStore):
         options = _options(name, unit, layers, dtype, index, index_memory)
         texts, values = as_names(texts), np.asarray(array)
         file = array_file(texts, values, options.unit)
-        with self._writing() as store_files, observing(observe):
+        with self._writing() as store_files, observing(progress):
             report = import_vectors(store_files, [file], options, array_digest(texts, values))
         return report if self.url is None else replace(report, store=self.url)
 
@@ -156,7 +156,7 @@ class InteropMethods(OpenStore):
         transforms: Names = (),
         keep: Names = (),
         force: bool = False,
-        observe: Observer | None = None,
+        progress: bool | Observer = False,
         **items: Any,
     ) -> "ExportReport":
         """Write the vectors of a space to a file or folder in the format of another program.
@@ -175,7 +175,7 @@ class InteropMethods(OpenStore):
             keep: Columns of the items to export too (:meth:`columns`), or ``"all"`` for all that
                 are stored.
             force: Whether to replace what is there.
-            observe: Function that is called with the progress; by default a notebook shows it.
+            progress: Whether to show progress bars, or a function that is called with the progress.
             **items: Filters of items, as in :meth:`query`: ``where``, ``words``, ``word``,
                 ``timeout``, ``memory``. The notes say which words the space has not.
 
@@ -194,7 +194,7 @@ class InteropMethods(OpenStore):
         selection = replace(item_filter(**items), transforms=as_names(transforms))
         chosen = None if layers is None else as_layers(layers)
         request = ExportRequest(Path(dest), space, chosen, format, selection, as_names(keep), force)
-        with observing(observe):
+        with observing(progress):
             return self._ask(partial(export, request=request))
 
 

@@ -27,7 +27,7 @@ class MaintenanceMethods(OpenStore):
         memory: str | int | None = None,
         recall: float | None = None,
         force: bool = False,
-        observe: Observer | None = None,
+        progress: bool | Observer = False,
         **filters: Unpack[SpaceFilters],
     ) -> Table:
         """Bring indexes up to date, or change their kind.
@@ -44,7 +44,7 @@ class MaintenanceMethods(OpenStore):
             recall: Recall@10 that approximate indexes are tuned to reach, in (0, 1]; by default
                 0.99.
             force: Whether to rebuild indexes that are up to date.
-            observe: Function that is called with the progress; by default a notebook shows it.
+            progress: Whether to show progress bars, or a function that is called with the progress.
             models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
 
         Returns:
@@ -59,7 +59,7 @@ class MaintenanceMethods(OpenStore):
         from embstore.maintain.upkeep import reindex
 
         choice = None if kind == "none" else Choice(kind, as_bytes(memory), recall, force)
-        with self._writing() as files, observing(observe):
+        with self._writing() as files, observing(progress):
             return reindex(files, SpaceFilter(**filters), as_layers(layers), choice)
 
     def verify(self, *, deep: bool = False, quick: bool = False) -> "Verification":
@@ -87,7 +87,7 @@ class MaintenanceMethods(OpenStore):
             )
         return verify(self._files, deep=deep, quick=quick)
 
-    def repair(self, *, dry_run: bool = False, observe: Observer | None = None) -> Table:
+    def repair(self, *, dry_run: bool = False, progress: bool | Observer = False) -> Table:
         """Repair what can be repaired: take out damaged files, rebuild sums and indexes, and remove
         leftovers.
 
@@ -96,7 +96,7 @@ class MaintenanceMethods(OpenStore):
 
         Args:
             dry_run: Whether to write nothing, and only report what would be done.
-            observe: Function that is called with the progress; by default a notebook shows it.
+            progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
             One row per action: action (``left`` where something else must be done), file, items,
@@ -109,7 +109,7 @@ class MaintenanceMethods(OpenStore):
         """
         from embstore.maintain.repair import repair
 
-        with self._writing(dry_run=dry_run) as files, observing(observe):
+        with self._writing(dry_run=dry_run) as files, observing(progress):
             return repair(files, dry_run=dry_run)
 
     def compact(
@@ -117,7 +117,7 @@ class MaintenanceMethods(OpenStore):
         *,
         dry_run: bool = False,
         shard_bytes: int | None = None,
-        observe: Observer | None = None,
+        progress: bool | Observer = False,
     ) -> Table:
         """Merge small shards, and small tables of texts, into large ones; every answer stays the
         same.
@@ -126,7 +126,7 @@ class MaintenanceMethods(OpenStore):
             dry_run: Whether to write nothing, and only report what would be merged.
             shard_bytes: Maximum bytes of vectors in a merged shard, which has one layer; by default
                 16 MiB.
-            observe: Function that is called with the progress; by default a notebook shows it.
+            progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
             One row per group of files that became one: action, folder, items, bytes, detail.
@@ -139,7 +139,7 @@ class MaintenanceMethods(OpenStore):
         from embstore.storage.vectors import SHARD_BYTES
 
         size = SHARD_BYTES if shard_bytes is None else shard_bytes
-        with self._writing(dry_run=dry_run) as files, observing(observe):
+        with self._writing(dry_run=dry_run) as files, observing(progress):
             return compact(files, dry_run=dry_run, shard_bytes=size)
 
     def merge(
@@ -148,7 +148,7 @@ class MaintenanceMethods(OpenStore):
         *,
         spaces: Names = (),
         dry_run: bool = False,
-        observe: Observer | None = None,
+        progress: bool | Observer = False,
     ) -> Table:
         """Copy from another store the items that this one does not have, with vectors, texts,
         datasets and skips.
@@ -160,7 +160,7 @@ class MaintenanceMethods(OpenStore):
             other: The other store, or its folder or URL; it is only read.
             spaces: Names of spaces of the other store; by default all.
             dry_run: Whether to write nothing, and only report what would be copied.
-            observe: Function that is called with the progress; by default a notebook shows it.
+            progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
             One row per space, table and dataset with something new: action, file, items, bytes,
@@ -174,7 +174,7 @@ class MaintenanceMethods(OpenStore):
         from embstore.maintain.merge import merge
 
         source = _source(other)._files
-        with self._writing(dry_run=dry_run) as files, observing(observe):
+        with self._writing(dry_run=dry_run) as files, observing(progress):
             return merge(files, source, as_names(spaces), dry_run=dry_run)
 
     def remove(self, spaces: Names = (), *, columns: Names = (), dry_run: bool = False) -> Table:
@@ -209,7 +209,7 @@ class MaintenanceMethods(OpenStore):
         layers: LayerSpec = "all",
         options: Mapping[str, str] | None = None,
         dry_run: bool = False,
-        observe: Observer | None = None,
+        progress: bool | Observer = False,
     ) -> Table:
         """Copy this store, or a part of it, to another place; only what is missing there travels.
 
@@ -225,7 +225,7 @@ class MaintenanceMethods(OpenStore):
             layers: Layers to copy, as in :meth:`query`.
             options: Options of the client of a bucket.
             dry_run: Whether to write nothing, and only report what would be copied.
-            observe: Function that is called with the progress; by default a notebook shows it.
+            progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
             One row per space and table with something new: action, file, items, bytes, detail.
@@ -243,13 +243,13 @@ class MaintenanceMethods(OpenStore):
         if place.startswith(HUB_PREFIX):
             from embstore.exchange.hub import push_to_hub
 
-            with observing(observe):
+            with observing(progress):
                 return push_to_hub(self._files, place, selection, dry_run=dry_run)
         if place.startswith(WEB_PREFIXES):
             raise UsageError(
                 f"{place} takes no changes. Push into a folder that the web server serves."
             )
-        with OpenStore(dest, options)._writing(dry_run=dry_run) as files, observing(observe):
+        with OpenStore(dest, options)._writing(dry_run=dry_run) as files, observing(progress):
             return copy_store(self._files, files, selection, dry_run=dry_run)
 
     def pull(
@@ -260,7 +260,7 @@ class MaintenanceMethods(OpenStore):
         layers: LayerSpec = "all",
         options: Mapping[str, str] | None = None,
         dry_run: bool = False,
-        observe: Observer | None = None,
+        progress: bool | Observer = False,
     ) -> Table:
         """Copy another store, or a part of it, into this one, which is missing, empty or an earlier
         copy.
@@ -273,7 +273,7 @@ class MaintenanceMethods(OpenStore):
             layers: Layers to copy, as in :meth:`query`.
             options: Options of the client of a bucket.
             dry_run: Whether to write nothing, and only report what would be copied.
-            observe: Function that is called with the progress; by default a notebook shows it.
+            progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
             One row per space and table with something new, as in :meth:`push`; errors too are as
@@ -282,7 +282,7 @@ class MaintenanceMethods(OpenStore):
         from embstore.exchange.copies import Selection, copy_store
 
         selection, other = Selection(as_names(spaces), as_layers(layers)), _source(source, options)
-        with self._writing(dry_run=dry_run) as files, observing(observe):
+        with self._writing(dry_run=dry_run) as files, observing(progress):
             return copy_store(other._files, files, selection, "pull", dry_run=dry_run)
 
 

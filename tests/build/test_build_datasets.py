@@ -150,7 +150,7 @@ def test_a_dataset_that_is_not_at_hand_is_downloaded(build, data, monkeypatch):
     with serving(monkeypatch) as server:
         look_alike(monkeypatch, "rg65", address=server.url)
         server.files["rg65.csv"] = FILES["rg65"]
-        report = build("rg65", observe=observed.append)
+        report = build("rg65", progress=observed.append)
         build("rg65")
     assert server.requested == ["rg65.csv"]
     assert report.spaces[0].embedded == 6

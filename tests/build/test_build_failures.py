@@ -271,7 +271,7 @@ def test_an_interrupt_keeps_what_is_embedded(build, tmp_path, stage, step):
 
     build(*WORDS, store="whole")
     with pytest.raises(KeyboardInterrupt):
-        build(*WORDS, observe=observe)
+        build(*WORDS, progress=observe)
     kept = seen[-1].done if stage == "encode" else len(WORDS) if stage == "index" else 0
     if kept:
         assert Store(tmp_path / "store").verify().ok

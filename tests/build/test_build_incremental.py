@@ -79,7 +79,7 @@ def test_building_again_writes_nothing_and_loads_nothing(build, source, tmp_path
     before = _files(tmp_path / "store")
     monkeypatch.setattr("embstore.build.job.Encoder", _fail)
     observed: list[Progress] = []
-    report = build(source(*WORDS), poolings=["last", "mean"], observe=observed.append)
+    report = build(source(*WORDS), poolings=["last", "mean"], progress=observed.append)
     assert _done(report) == {"tiny.word.last": (0, len(WORDS)), "tiny.word.mean": (0, len(WORDS))}
     assert (report.n_tokens, report.n_bytes, observed) == (0, 0, [])
     assert _files(tmp_path / "store") == before
@@ -148,7 +148,7 @@ def test_an_index_can_be_left_out_and_made_later(build, source, tmp_path):
     build(source(*WORDS), index="none")
     assert state() == ["none"]
     observed: list[Progress] = []
-    report = build(source(*WORDS), observe=observed.append)
+    report = build(source(*WORDS), progress=observed.append)
     assert state() == ["flat"]
     indexes = stored_files(tmp_path / "store", "indexes/")
     assert report.n_bytes == sum(file.stat().st_size for file in indexes)
@@ -294,7 +294,7 @@ def test_progress_tells_items_and_work(build, source):
         source(*WORDS, "far " * 30, "far " * 90),
         unit="sentence",
         batch_tokens=30,
-        observe=observed.append,
+        progress=observed.append,
     )
     assert [each.stage for each in observed[:2]] == ["load", "encode"]
     steps = [each for each in observed if each.stage == "encode"]

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from embstore_cli import _progress, _reading
+from embstore_cli import _reading
 
 from embstore import Store
 
@@ -97,24 +97,6 @@ def test_standard_input_columns_of_tables_and_by_default_the_first_words_are_sou
     assert cli("build", *model, "--limit", "20", "-q").exit_code == 0
     assert "the" in Store().vectors("tiny.word.last", 0)[1]
     assert Store().info()["items"] == [24]
-
-
-@pytest.mark.slow
-def test_progress_is_plain_lines_when_piped(cli, model, monkeypatch, capfd):
-    monkeypatch.setattr(_progress, "_SECONDS_TO_FIRST_LINE", 0.0)
-    monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LINES", 0.0)
-    done = cli("build", "words:300", *model)
-    assert (done.exit_code, done.stdout, capfd.readouterr()) == (0, "", ("", ""))
-    assert "\x1b" not in done.stderr
-    assert "\r" not in done.stderr
-    assert done.stderr.splitlines()[0] == "loading tiny"
-    assert re.search(r"^embedding with tiny 300 of 300", done.stderr, re.MULTILINE)
-    assert re.search(
-        r"^indexing tiny\.word\.last 4 of 4 layers(?:, [\d.,]+/s)?$", done.stderr, re.MULTILINE
-    )
-    # Nothing of transformers' or the hub's: every line is embstore's own.
-    own = r"loading|embedding|indexing|tiny\.word\.last:|[\d,]+ tokens in"
-    assert all(re.match(own, line) for line in done.stderr.splitlines())
 
 
 @pytest.mark.slow

@@ -6,80 +6,29 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from embstore_cli import _progress
-from hanging import wait_until
 from tiny_checkpoint import named
 
 from embstore import Store
-from embstore.base.progress import Progress, count, observing, time_left
+from embstore.base import progress
+from embstore.base.progress import Progress, observing
 
 pytestmark = pytest.mark.process
 
-WHERE = ["--where", "text <> 'x'"]
+CALLS = {
+    "computing norms of toy.word.last": ["query", "norms", "--unit", "word", "--no-cache"],
+    "computing cka of toy.word.last": ["query", "cka", "--space", "toy.word.last", "--no-cache"],
+    "searching toy.word.last": ["neighbours", "dog", "--space", "toy.word.last", "--exact"],
+    "verifying ": ["verify"],
+}
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (
-            ["query", "norms", "--unit", "word", *WHERE],
-            r"computing norms of toy.word.last 5 of 5 layers",
-        ),
-        (["query", "cka", "--space", "toy.word.last"], "computing cka of toy.word.last"),
-        (
-            ["neighbours", "dog", "--space", "toy.word.last", "--exact"],
-            "searching toy.word.last 1 of 1 layers",
-        ),
-        (["verify"], "verifying "),
-        (["verify", "--deep"], "verifying "),
-    ],
-)
-def test_a_step_that_takes_long_is_shown(cli, made, monkeypatch, call, message):
-    brief = cli(*call, "--store", made.root).stderr
-    monkeypatch.setattr(_progress, "_SECONDS_TO_FIRST_LINE", 0.0)
-    monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LINES", 0.0)
-    no_cache = ["--no-cache"] if call[0] == "query" else []
-    assert message in cli(*call, *no_cache, "--store", made.root).stderr
-    assert message not in brief
-
-
-def test_a_step_that_tells_nothing_is_shown_all_the_same(monkeypatch, capsys):
-    monkeypatch.setattr(_progress, "_SECONDS_TO_FIRST_LINE", 0.1)
-    monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LOOKS", 0.02)
-    with _progress.show_progress(quiet=False) as observe:
-        observe(Progress("compute", "hubness of gpt2.word.last", 1, 4, 0.25))
-        shown: list[str] = []
-        wait_until(lambda: shown.append(capsys.readouterr().err) or any(shown), "a line")
-    lines = ("".join(shown) + capsys.readouterr().err).splitlines()
-    assert lines[0].startswith("computing hubness of gpt2.word.last 1 of 4 layers")
-    assert lines[0].endswith(" s left")
-    assert len(lines) == 1
-
-
-def test_the_rate_and_the_time_left():
-    assert (
-        count(Progress("compute", "x", 2, 4, 0.5, n_vectors=10_000), 5)
-        == "2 of 4 layers, 2,000 vectors/s"
-    )
-    assert count(Progress("verify", "x", 300, 400, 0.75), 2) == "300 of 400 files, 150/s"
-    assert count(Progress("merge", "x", 3, 4, 0.75), 6) == "3 of 4, 0.5/s"
-    assert (
-        count(Progress("fetch", "x", 5_000_000, 10_000_000, 0.5), 2)
-        == "5.0 MB of 10.0 MB, 2.5 MB/s"
-    )
-    assert count(Progress("index", "x", 0, 4, 0.1), 0.5) == "0 of 4 layers"
-    assert count(Progress("map", "x", 0, 4, 0.1), 5) == "0 of 4 layers", "no rate yet"
-    assert time_left(Progress("map", "x", 0, 4, 0.1), 0.0) == "", (
-        "the first report, at which no time has passed"
-    )
-    assert time_left(Progress("map", "x", 0, 1, 0.999), 20) == "", "less than a tenth of a second"
-    assert time_left(Progress("map", "x", 0, 4, 0.1), 5) == ", 45.0 s left"
-    assert time_left(Progress("index", "x", 1, 4, 0.25), 30) == ", 1 min 30 s left"
-    assert (
-        time_left(Progress("index", "x", 0, 4, 0.0), 30)
-        == time_left(Progress("index", "x", 4, 4, 1.0), 30)
-        == ""
-    )
+@pytest.mark.parametrize("message", CALLS)
+def test_a_step_that_takes_long_is_shown(cli, made, monkeypatch, message):
+    call = [*CALLS[message], "--store", made.root]
+    brief = cli(*call).stderr
+    monkeypatch.setattr(progress, "_SECONDS_TO_FIRST", 0.0)
+    assert message in cli(*call).stderr
+    assert message not in cli(*call, "--quiet").stderr + brief
 
 
 def reported(run) -> list[Progress]:
@@ -92,12 +41,12 @@ def reported(run) -> list[Progress]:
 def test_a_query_tells_the_vectors_that_it_reads(make_store):
     made = make_store(n=50)
     found = reported(lambda: made.store.query("norms", where="text <> 'x'"))
-    assert [progress.stage for progress in found] == ["compute"] * len(found)
+    assert [each.stage for each in found] == ["compute"] * len(found)
     assert found[-1] == Progress(
         "compute", f"norms of {made.space}", 5, 5, 1.0, n_vectors=found[-1].n_vectors
     )
     assert found[-1].n_vectors >= 5 * 50
-    shares = [progress.share for progress in found]
+    shares = [each.share for each in found]
     assert shares == sorted(shares)
     assert any(0 < share % 0.2 < 0.1999 for share in shares)  # within a layer
 
@@ -113,12 +62,8 @@ def test_a_merge_tells_each_shard_of_each_space(make_store):
     for model, n_shards in (("a", 3), ("b", 2)):
         theirs = make_store("other", n=30, model=model, n_shards=n_shards)
     found: list[Progress] = []
-    ours.store.merge(theirs.root, observe=found.append)
-    reported = [
-        (progress.subject, progress.done, progress.total)
-        for progress in found
-        if progress.stage == "merge"
-    ]
+    ours.store.merge(theirs.root, progress=found.append)
+    reported = [(each.subject, each.done, each.total) for each in found if each.stage == "merge"]
     for model, total in (("a", 15), ("b", 10)):
         of_space = [
             done for subject, done, n in reported if (subject, n) == (f"{model}.word.last", total)
@@ -131,22 +76,23 @@ def test_a_compaction_tells_the_shards_that_it_has_merged(make_store):
     made = make_store(n=90, n_shards=9, index=False)
     found: list[Progress] = []
     size = 30 * 4 * made.card.dim  # the vectors of three shards
-    done = made.store.compact(shard_bytes=size, observe=found.append)
+    done = made.store.compact(shard_bytes=size, progress=found.append)
     assert "3 shards into one, in each of 5 layers" in done["detail"]
-    reported = [(progress.stage, progress.done, progress.total) for progress in found]
+    reported = [(each.stage, each.done, each.total) for each in found]
     assert reported == [("compact", n, 3) for n in (0, 1, 2, 3)]
 
 
 def test_flat_indexes_tell_how_far_each_is(make_store):
     made = make_store(n=3000, dim=64, index=False)
     found: list[Progress] = []
-    made.store.index(kind="flat", force=True, observe=found.append)
-    shares = [progress.share for progress in found]
+    made.store.index(kind="flat", force=True, progress=found.append)
+    shares = [each.share for each in found]
     assert shares == sorted(shares)
     assert found[-1].done == found[-1].total == 5
     assert len(found) > 2 * 5
 
 
+WHERE = ["--where", "text <> 'x'"]
 QUIET = [
     ["query", "norms", *WHERE], ["query", "cka", "--space", "toy.word.last"], ["neighbours", "dog",
     "--exact"],
@@ -258,14 +204,3 @@ def test_dry_runs_say_so_alike_and_a_file_is_written_also_where_there_is_nothing
             file = tmp_path / f"{'-'.join(call)}.{suffix}"
             assert cli(*call, "--store", made.root, "-o", file).exit_code == 0
             assert file.exists()
-
-
-def test_short_stages_of_a_kind_have_one_line_where_it_is_piped(capsys):
-    with _progress.show_progress(quiet=False) as observe:
-        for space in ("a", "b", "c"):
-            observe(Progress("load", "minilm"))
-            observe(Progress("encode", "minilm", 30, 30, 1.0))
-            for done in (6, 7, 7):
-                observe(Progress("index", space, done, 7, done / 7))
-    lines = ["loading minilm", "embedding with minilm 30 of 30", "indexing a 7 of 7 layers"]
-    assert capsys.readouterr().err.splitlines() == lines

@@ -77,7 +77,7 @@ def test_an_interrupted_push_uploads_nothing_twice(made, hub):
             raise Stopped
 
     with pytest.raises(Stopped):
-        made.store.push(URL, observe=stop)
+        made.store.push(URL, progress=stop)
     made.store.push(URL)
     assert len(hub.uploaded) == len({*hub.uploaded}) > 0
     assert {path for path in _tree(hub) if "/" in path} == {*committed(made.root)}

@@ -151,7 +151,7 @@ def test_a_recall_that_cannot_be_reached_is_said_and_the_best_kept(make_store, m
 def test_a_long_build_tells_its_progress_within_a_layer(make_store):
     made = make_store(n=300, index=False)
     observed: list[Any] = []
-    made.store.index(kind="hnsw", layers="1,2", observe=observed.append)
+    made.store.index(kind="hnsw", layers="1,2", progress=observed.append)
     shares = [progress.share for progress in observed]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)

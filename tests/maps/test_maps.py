@@ -355,7 +355,7 @@ def test_positions_that_are_not_finite_are_refused(made, monkeypatch):
 def test_progress_is_told_within_a_layer(made, monkeypatch):
     monkeypatch.setattr(exact_knn, "_QUERIES", 20)
     seen: list[Progress] = []
-    made.store.map(method="tsne", observe=seen.append)
+    made.store.map(method="tsne", progress=seen.append)
     assert {each.stage for each in seen} == {"map"}
     assert seen[-1].done == seen[-1].total == 3
     shares = [each.share for each in seen]

@@ -174,7 +174,7 @@ def test_measured_stands_beside_published_and_again_nothing_is_embedded(store, p
 
     files = {path: path.stat().st_mtime_ns for path in store.path.rglob("*.parquet")}
     observed = []
-    again = store.reproduce(str(paper), models=str(checkpoint), observe=observed.append)
+    again = store.reproduce(str(paper), models=str(checkpoint), progress=observed.append)
     assert again.rows == result.rows
     assert {path: path.stat().st_mtime_ns for path in store.path.rglob("*.parquet")} == files
     assert {progress.stage for progress in observed} == {"measure", "compute"}, (
