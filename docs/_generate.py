@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import _gallery
 import _python_reference
 import embstore_schemas
 from embstore_cli.main import COMMANDS, app, load
-from typer.testing import CliRunner
+from typer.main import get_command
 
 from embstore import Store
 from embstore.interop.formats import READERS, WRITERS
@@ -42,24 +42,40 @@ def table(*rows: tuple[str, ...]) -> str:
 
 
 def commands() -> str:
-    """Return the help of every command; one metric stands for all."""
-    parts = []
-
-    def add(line: str, level: str) -> None:
-        call = f"embstore {line}".strip()
-        result = CliRunner().invoke(
-            app, [*line.split(), "--help"], prog_name="embstore", env={"COLUMNS": "80"}
-        )
-        text = "\n".join(row.rstrip() for row in result.output.splitlines()).strip("\n")
-        parts.append(f"{level} {call}\n\n```text\n$ {call} --help\n{text}\n```\n")
-
-    add("", "##")
+    """Return usage, help and options of every command; one metric stands for all."""
+    shown: dict[str, str] = {}  # table of a panel → the command that has it
+    parts = [*_command("embstore", get_command(app), "##", shown)]
     for name in (name for panel in COMMANDS.values() for name in panel):
-        add(name, "##")
-        known = ["anisotropy"] if name == "query" else list(getattr(load(name), "commands", ()))
-        for sub in known:
-            add(f"{name} {sub}", "###")
+        command = load(name)
+        parts += _command(f"embstore {name}", command, "##", shown)
+        for sub, inner in getattr(command, "commands", {}).items():
+            if name != "query" or sub == "anisotropy":
+                parts += _command(f"embstore {name} {sub}", inner, "###", shown)
     return "\n".join(parts)
+
+
+def _command(name: str, command: Any, level: str, shown: dict[str, str]) -> Iterator[str]:
+    context = command.context_class(command, info_name=name)
+    yield f"{level} {name}\n\n```text\n{command.get_usage(context)}\n```\n"
+    yield f"{command.help.strip()}\n".replace("<", "&lt;")
+    panels: dict[str, list[tuple[str, ...]]] = {}
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is None or "--help" in parameter.opts:
+            continue
+        title = getattr(parameter, "rich_help_panel", None) or "Options"
+        if parameter.param_type_name == "argument":
+            title = "Arguments"
+        panels.setdefault(title, []).append(
+            (f"`{record[0].strip()}`".replace("|", "\\|"), cell(record[1]))
+        )
+    for title, rows in panels.items():
+        text = table((title, ""), *rows)
+        first = shown.setdefault(text, name)
+        if first == name or len(rows) < 3:
+            yield text
+        else:
+            yield f"{title}: those of [`{first}`](#{first.replace(' ', '-')}).\n"
 
 
 def _limits(entry: dict[str, Any]) -> str:
