@@ -218,10 +218,6 @@ class CheckpointAccessError(FileAccessError, CheckpointError):
     """The system does not open or read a file of a checkpoint."""
 
 
-class RecipeAccessError(FileAccessError, UsageError):
-    """The system does not open or read a recipe, or the file of its published numbers."""
-
-
 class SpaceMismatchError(StoreError):
     """A different space of the requested name exists."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import UsageError
+from embstore.base.errors import UsageError, check_known
 from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
@@ -216,7 +216,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
 
     def reproduce(
         self,
-        recipe: str = "wolfe2022",
+        paper: str = "wolfe2022",
         *,
         models: Names = (),
         sentences: str | os.PathLike[str] | None = None,
@@ -227,15 +227,16 @@ class FeatureMethods(BuildMethods, LookupMethods):
         dry_run: bool = False,
         progress: bool | Observer = False,
     ) -> Table:
-        """Build the spaces of a paper's recipe, compute its metrics, and compare them with the
-        published numbers.
+        """Build the spaces of a paper, compute its metrics, and compare them with the published
+        numbers.
+
+        For a paper of your own see the tutorial "Reproduce a paper".
 
         Args:
-            recipe: Name of a recipe, or path of your own (.toml).
+            paper: Name of the paper: ``wolfe2022``, Wolfe & Caliskan (2022).
             models: Checkpoints to use instead of the paper's, as in :meth:`build`. Published
                 numbers go by the name: ``gpt2=folder`` is compared with GPT-2's.
-            sentences: File of sentences from which occurrences are drawn, instead of the recipe's
-                sources.
+            sentences: File of sentences from which occurrences are drawn, instead of the sets'.
             quick: Whether to use only the small datasets, and the first texts of the others.
             seed: Random seed of all samples.
             device: ``cpu``, ``cuda`` …; by default an accelerator if there is one.
@@ -252,14 +253,13 @@ class FeatureMethods(BuildMethods, LookupMethods):
             EmbstoreError: See :mod:`embstore.base.errors`. What was embedded stays; the same call
                 continues.
         """
-        from embstore.recipes.reproduce import ReproduceOptions, preview, reproduce
+        from embstore.recipes.wolfe2022 import NAME, Reproduction
 
+        check_known("paper", paper, [NAME])
         path = None if sentences is None else os.fspath(sentences)
-        options = ReproduceOptions(as_names(models), path, quick, seed, device, allow_pickle)
-        if dry_run:
-            return preview(recipe, options)
+        steps = Reproduction(as_names(models), path, quick, seed, device, allow_pickle)
         with observing(progress):
-            return reproduce(self._pinned(), recipe, options)
+            return steps.run(self._pinned(), dry_run=dry_run)
 
     def cite(
         self, names: Names = (), *, result: Table | Sequence[Mapping[str, Any]] | None = None
@@ -338,7 +338,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         the extra ``plot``.
 
         Args:
-            recipe: Name or file of a recipe whose reproduction the report begins with, as in
+            recipe: Name of a paper whose reproduction the report begins with, as in
                 :meth:`reproduce`.
             models: Checkpoints of the reproduction, as in :meth:`reproduce`.
             sentences: File of sentences of the reproduction, as in :meth:`reproduce`.

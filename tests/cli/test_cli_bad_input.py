@@ -224,7 +224,6 @@ def test_too_little_memory_is_a_line(refused, made, monkeypatch):
     "call",
     [
         ["import", "vectors.npy", "--name", "x", "--texts", "given.txt"],
-        ["reproduce", "given.toml"],
         ["reproduce", "wolfe2022", "--sentences", "given.txt"],
         ["plot", "--from", "given.json", "-o", "x.svg"],
         ["sql", "--file", "given.sql"],
