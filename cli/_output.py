@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -24,8 +24,11 @@ from ._options import Format, check_place
 from ._progress import show_progress
 
 if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
     from embstore.base.table import Table
 
+_NUMBER = re.compile(r"([+-]?\d[\d,.]*(e[+-]?\d+)?\*?|-|)")
 # What a spreadsheet takes for the beginning of a formula:
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -70,7 +73,7 @@ def emit(
             output,
         )
     else:
-        text = _text(table, form, _terminal_width() if for_terminal else None)
+        text = text_of(table, form, terminal_width() if for_terminal else None)
         write(text, output, is_data=form is not Format.TABLE)
 
 
@@ -168,17 +171,20 @@ def write(text: str, output: Path | None, *, is_data: bool = True) -> None:
         _write_bytes(text.encode(), output)
 
 
-def _terminal_width() -> int:
+def terminal_width() -> int:
+    """Return the columns of the terminal."""
     return os.get_terminal_size(sys.stdout.fileno()).columns or 80
 
 
-def _text(table: "Table", form: Format, width: int | None) -> str:
+def text_of(table: "Table", form: Format, width: int | None) -> str:
+    """Return a table in a format; ``width`` is that of the terminal, None for a pipe or a file."""
     if form is Format.TABLE:
-        return _aligned(table, width)
+        return _tab_separated(table) if width is None else _for_terminal(table, width)
     if form is Format.LATEX:
-        from embstore.base.latex import latex
+        from embstore.base.latex import latex, mark
 
-        return latex(table)
+        printed = table.inline_intervals()
+        return latex(*printed.layout(mark), table.notes)
     if form is Format.MARKDOWN:
         header, lines = table.layout()
         rows = [header, ["---"] * len(header), *lines]
@@ -259,137 +265,91 @@ def _csv_cell(value: object, *, safe: bool, for_terminal: bool) -> object:
     return printable(value) if for_terminal else value
 
 
-def _aligned(table: "Table", width: int | None) -> str:
-    """Return the layout as aligned text; on a terminal, columns that do not fit go below, never
-    away.
-    """
-    longest = None if width is None or table.pivot else 2 * width
-    header, lines = table.layout(_cut(table, width))
-    header = [printable(name) for name in header]
-    lines = [[_fitted(printable(cell), longest) for cell in line] for line in lines]
-    fixed = len(table.pivot.down) if table.pivot else _n_naming(header, lines, width)
+def _tab_separated(table: "Table") -> str:
+    """Return the layout with a header and a line a row, cells separated by tabs."""
+    if table.pivot:
+        table = replace(table, pivot=table.pivot._replace(joined=False))
+    header, lines = table.layout(mark=str)
+    return "".join("\t".join(map(printable, row)) + "\n" for row in [header, *lines])
+
+
+def _for_terminal(table: "Table", width: int) -> str:
+    """Return the layout as tables that fit a width: if one does not, a table for each space."""
+    from rich.console import Console
+
+    header, lines = table.layout()
+    columns = [
+        [_shortened(printable(cell), 2 * width) for cell in column]
+        for column in zip(header, *lines, strict=True)
+    ]
+    n_naming = len(table.pivot.down) if table.pivot else len(columns)
+    naming, values = columns[:n_naming], columns[n_naming:]
     together = len(table.pivot.values) if table.pivot and not table.pivot.joined else 1
-    heads = [""] * len(header)
-    widths = _widths([header, *lines])
-    if width is not None and together > 1 and _total(widths, range(len(header))) > width:
-        # What the columns of a space have in common goes above them: a terminal has no room to
-        # repeat it.
-        above = [name.rpartition(" ")[::2] for name in header[fixed:]]
-        heads[fixed:], header[fixed:] = [head for head, _ in above], [name for _, name in above]
-        widths = _widths([header, *lines])
-        for last in range(fixed + together - 1, len(header), together):
-            members = range(last - together + 1, last + 1)
-            widths[last] += max(0, _wide(heads[last]) - _total(widths, members))
-    blocks = []
-    for columns in _columns_that_fit(widths, fixed, together, width):
-        # A space with fewer neighbours than another has empty lines: in a block of its own they are
-        # left out.
-        shown = [line for line in lines if not table.pivot or any(line[i] for i in columns[fixed:])]
-        rows = ["  ".join(_padded(row[i], widths[i]) for i in columns) for row in [header, *shown]]
-        if any(heads[i] for i in columns):
-            rows.insert(0, _above([heads[i] for i in columns], [widths[i] for i in columns]))
-        blocks.append("".join(f"{row.rstrip()}\n" for row in rows))
-    return "\n".join(blocks)
+    groups = [("", values)]
+    if together > 1 and _width(columns) > width:
+        starts = range(0, len(values), together)
+        groups = [_titled(values[start : start + together]) for start in starts]
+    shown = io.StringIO()
+    console = Console(file=shown, width=width)
+    for title, group in groups:
+        for part in _that_fit(group, width - _width(naming)):
+            console.print(_rich_table(title, naming, part), end="\n")
+            console.print()
+    return "".join(f"{line.rstrip()}\n" for line in shown.getvalue().rstrip().splitlines())
 
 
-def _n_naming(header: Sequence[str], lines: Sequence[Sequence[str]], width: int | None) -> int:
-    """Return how many columns from the left stand in each block: as many as tell the rows apart, if
-    there is room.
-    """
-    for n in range(1, len(header)):
-        if len({tuple(line[:n]) for line in lines}) == len(lines):
-            widths = _widths([header, *lines])
-            return n if width is None or _total(widths, range(n)) <= width // 2 else 1
-    return 1
+def _shortened(cell: str, longest: int) -> str:
+    return cell if len(cell) <= longest else f"{cell[:longest]}…"
 
 
-_NUMBER_COLUMNS = (
-    9  # columns of a terminal that the number beside a text takes, with the space before it
-)
+def _titled(columns: Sequence[Sequence[str]]) -> tuple[str, list[list[str]]]:
+    """Return what the headings of columns begin with, and the columns without it."""
+    title = columns[0][0].rpartition(" ")[0]
+    return title, [[name.removeprefix(f"{title} "), *cells] for name, *cells in columns]
 
 
-def _cut(table: "Table", width: int | None) -> Callable[[str], str]:
-    """Return what shortens a text beside its number so that both fit a terminal; elsewhere texts
-    stay whole.
-    """
-    if width is None or table.pivot is None or not table.pivot.joined:
-        return str
-    heads = table.pivot.heads or table.pivot.down
-    fixed = sum(
-        max(_wide(head), *(_wide(printable(str(row[column]))) for row in table.rows), 0) + 2
-        for head, column in zip(heads, table.pivot.down, strict=True)
-    )
-    longest = max(10, width - fixed - _NUMBER_COLUMNS)
-    return lambda text: _fitted(printable(text), longest)
+def _that_fit(columns: Sequence[Sequence[str]], width: int) -> list[list[Sequence[str]]]:
+    """Return columns in groups that fit a width, of at least one."""
+    groups: list[list[Sequence[str]]] = [[]]
+    for column in columns:
+        if groups[-1] and _width([*groups[-1], column]) > width:
+            groups.append([])
+        groups[-1].append(column)
+    return groups
 
 
-def _above(heads: Sequence[str], widths: Sequence[int]) -> str:
-    """Return the line above a header: each head once, at the first of its columns."""
-    line, start = "", 0
-    for place, (head, wide) in enumerate(zip(heads, widths, strict=True)):
-        if head and head not in heads[:place]:
-            line = _padded(line, start) + head
-        start += wide + 2
-    return line
-
-
-def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    return [max(map(_wide, column)) for column in zip(*rows, strict=True)]
-
-
-def _wide(cell: str) -> int:
-    """Return the columns that a cell takes on a terminal."""
-    if cell.isascii() and cell.isprintable():
-        return len(cell)
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    """Return the width of columns, with the space beside each; a heading has a line a word."""
     from rich.cells import cell_len
 
-    return cell_len(cell)
+    return sum(
+        3 + max(map(cell_len, [*name.split(), *cells]), default=0) for name, *cells in columns
+    )
 
 
-def _padded(cell: str, width: int) -> str:
-    return cell + " " * (width - _wide(cell))
+def _rich_table(
+    title: str, naming: Sequence[Sequence[str]], values: Sequence[Sequence[str]]
+) -> "RichTable":
+    """Return a table of columns, each with its heading first; numbers stand at the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+    from rich.text import Text
 
-
-def _fitted(cell: str, longest: int | None) -> str:
-    """Return a cell cut to ``longest`` columns of a terminal; None leaves it whole."""
-    if longest is None or _wide(cell) <= longest:
-        return cell
-    from rich.cells import set_cell_size
-
-    return set_cell_size(cell, longest - 1) + "…"
-
-
-def _columns_that_fit(
-    widths: Sequence[int], fixed: int, together: int, width: int | None
-) -> list[list[int]]:
-    """Return groups of columns, each with the first ``fixed`` ones, that fit the width (at least
-    one more each).
-
-    Columns that belong ``together`` (those of one space) stay so if they fit by themselves; else
-    they have groups of their own.
-    """
-    head = list(range(min(fixed, len(widths))))
-    groups: list[list[int]] = []
-    was_whole = True
-    for at in range(len(head), len(widths), together):
-        part = list(range(at, min(at + together, len(widths))))
-        is_whole = width is None or _total(widths, head + part) <= width
-        for number, columns in enumerate([part] if is_whole else [[column] for column in part]):
-            is_apart = number == 0 and not (is_whole and was_whole)
-            if (
-                groups
-                and not is_apart
-                and (width is None or _total(widths, groups[-1] + columns) <= width)
-            ):
-                groups[-1] += columns
-            else:
-                groups.append(head + columns)
-        was_whole = is_whole
-    return groups or [head]
-
-
-def _total(widths: Sequence[int], columns: Sequence[int]) -> int:
-    return sum(widths[column] + 2 for column in columns) - 2
+    made = RichTable(
+        title=Text(title) if title else None,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    for name, *cells in [*naming, *values]:
+        are_numbers = all(_NUMBER.fullmatch(cell) for cell in cells)
+        made.add_column(Text(name), justify="right" if are_numbers else "left", overflow="fold")
+    for row in list(zip(*naming, *values, strict=True))[1:]:
+        # A space with fewer rows than another has empty lines.
+        if not values or any(row[len(naming) :]):
+            made.add_row(*map(Text, row))
+    return made
 
 
 def _write_bytes(data: bytes, output: Path | None) -> None:

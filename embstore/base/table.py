@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from embstore.base.chart import Chart
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.labels import labelled
+from embstore.base.latex import latex, mark
 from embstore.base.messages import printable
 
 if TYPE_CHECKING:
@@ -164,18 +165,14 @@ class Table:
         Args:
             labels: Space → what the table calls it; by default what figures call it.
         """
-        from embstore.base.latex import latex
-
-        return latex(self.with_labels(labels or {}))
+        printed = self.with_labels(labels or {}).inline_intervals()
+        return latex(*printed.layout(mark), printed.notes)
 
     def layout(
-        self, cut: Callable[[str], str] = str, mark: Callable[[str], str] = "{}*".format
+        self, mark: Callable[[str], str] = "{}*".format
     ) -> tuple[list[str], list[list[str]]]:
-        """Return the header and the cells of the printed table, with rounded numbers.
-
-        Args:
-            cut: Function that shortens a text which shares a cell with numbers.
-            mark: Function that marks the cell of the best layer.
+        """Return the header and the cells of the printed table, with rounded numbers; the cell of
+        the best layer has a mark.
         """
         if self.pivot is None:
             shown = self.shown or tuple(map(ShownColumn, self.columns))
@@ -195,7 +192,7 @@ class Table:
         named = [i for i in parts if pivot.joined or len({head[i] for head in heads}) > 1] or [
             *parts[:1]
         ]
-        cells = self._cells(pivot, cut)
+        cells = self._cells(pivot)
         starred = self._starred(pivot)
         for head in heads:
             header += _column_heads(
@@ -209,7 +206,7 @@ class Table:
                 line += ["  ".join(texts).strip()] if pivot.joined else texts
         return header, lines
 
-    def _cells(self, pivot: Pivot, cut: Callable[[str], str]) -> list[Callable[[Row], str]]:
+    def _cells(self, pivot: Pivot) -> list[Callable[[Row], str]]:
         """Return a function per value of the pivot that writes its cell; all numbers of a column
         have one format.
         """
@@ -217,7 +214,7 @@ class Table:
         for value in pivot.values:
             columns = (value,) if isinstance(value, str) else value
             write = number_format([row[column] for column in columns for row in self.rows])
-            cells.append(partial(_cell, columns, write, cut if pivot.joined else str))
+            cells.append(partial(_cell, columns, write))
         return cells
 
     def _starred(self, pivot: Pivot) -> set[int]:
@@ -319,12 +316,10 @@ def _optional(package: str) -> Iterator[None]:
         raise UsageError(f"{package} is not installed. Run: pip install {package}") from error
 
 
-def _cell(
-    columns: tuple[str, ...], write: Callable[[object], str], cut: Callable[[str], str], row: Row
-) -> str:
+def _cell(columns: tuple[str, ...], write: Callable[[object], str], row: Row) -> str:
     """Format the first value of some columns that is not None."""
     value = next((row[column] for column in columns if row[column] is not None), None)
-    return cut(value) if isinstance(value, str) else write(value)
+    return write(value)
 
 
 def _column_heads(pivot: Pivot, head: str, *, alone: bool) -> list[str]:

@@ -178,7 +178,7 @@ def find_writer(dest: Path, format_name: str | None) -> str:
         if dest.suffix.lower() == ".npy":  # a file has no room for ids and texts
             hint = (
                 "NumPy's arrays are written to a folder, with ids and texts beside them:"
-                f" {dest.stem} --as npy"
+                f" name the folder {dest.stem} and the format npy."
             )
         raise UnknownNameError("file type", dest.suffix or dest.name, by_suffix, hint)
     return by_suffix[dest.suffix.lower()]

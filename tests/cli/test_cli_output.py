@@ -11,7 +11,7 @@ import re
 import pyarrow.parquet as pq
 import pytest
 from embstore_cli._options import Format
-from embstore_cli._output import _text
+from embstore_cli._output import text_of
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
 from synthetic import Synthetic, synthetic_store
@@ -92,59 +92,28 @@ def test_one_long_text_does_not_fill_a_terminal_and_is_whole_elsewhere():
     table = Table(
         ("space", "text"), ({"space": "a", "text": "long " * 2000}, {"space": "b", "text": "short"})
     )
-    on_terminal, piped = (_text(table, Format.TABLE, width) for width in (80, None))
-    assert max(map(cell_len, on_terminal.splitlines())) <= 2 * 80 + len("space  ")
+    on_terminal, piped = (text_of(table, Format.TABLE, width) for width in (80, None))
+    assert max(map(cell_len, on_terminal.splitlines())) <= 80
+    assert len(on_terminal.splitlines()) < 8
     assert "…" in on_terminal
     assert ("long " * 2000).rstrip() in piped
 
 
-def test_the_columns_of_a_space_stay_together_on_a_terminal():
+def test_a_terminal_has_a_table_for_each_space_where_one_would_be_too_wide():
     values = ("mean", "std", "min", "max")
-    rows = [
-        {"layer": 0, "space": space, **dict.fromkeys(values, 0.5)}
-        for space in ("one", "two", "three")
-    ]
+    spaces = ("one", "two", "three")
+    rows = [{"layer": 0, "space": space, **dict.fromkeys(values, 0.5)} for space in spaces]
     table = Table(
         ("layer", "space", *values), tuple(rows), pivot=Pivot(("layer",), ("space",), values)
     )
-    assert _text(table, Format.TABLE, 200).split("\n")[0].split()[1:4] == ["one", "mean", "one"]
-    blocks = [block.splitlines() for block in _text(table, Format.TABLE, 80).split("\n\n")]
-    assert [block[0].split() for block in blocks] == [["one", "two"], ["three"]]
-    assert [block[1].split() for block in blocks] == [["layer", *values * 2], ["layer", *values]]
-    assert blocks[0][0].index("two") == blocks[0][1].index("mean", blocks[0][1].index("max"))
-    narrow = _text(table, Format.TABLE, 24)
-    assert max(map(len, narrow.splitlines())) <= 24
-    assert narrow.split().count("0.5000") == 12
-    assert [block.splitlines()[0].strip() for block in narrow.split("\n\n")] == [
-        space for space in ("one", "two", "three") for _ in range(2)
-    ]
-
-
-def test_a_space_too_wide_for_a_terminal_does_not_break_the_others():
-    values = {"x": 0.5, "y": "w" * 30, "z": 1}
-    rows = [{"layer": 0, "space": space, "a": value, "b": 0.5} for space, value in values.items()]
-    table = Table(
-        ("layer", "space", "a", "b"), tuple(rows), pivot=Pivot(("layer",), ("space",), ("a", "b"))
-    )
-    blocks = [block.splitlines()[:2] for block in _text(table, Format.TABLE, 40).split("\n\n")]
-    assert [[line.split() for line in block] for block in blocks] == [
-        [["x"], ["layer", "a", "b"]],
-        [["y"], ["layer", "a"]],
-        [["y"], ["layer", "b"]],
-        [["z"], ["layer", "a", "b"]],
-    ]
-
-
-def test_a_name_longer_than_its_columns_widens_them():
-    rows = [{"layer": 0, "space": space * 20, "a": 1, "b": 2} for space in "pq"]
-    table = Table(
-        ("layer", "space", "a", "b"), tuple(rows), pivot=Pivot(("layer",), ("space",), ("a", "b"))
-    )
-    assert _text(table, Format.TABLE, 49).splitlines() == [
-        "       pppppppppppppppppppp  qqqqqqqqqqqqqqqqqqqq",
-        "layer  a  b                  a  b",
-        "0      1  2                  1  2",
-    ]
+    whole = text_of(table, Format.TABLE, 200)
+    assert whole.splitlines()[0].split()[:4] == ["layer", "one", "mean", "one"]
+    for width, n_parts in ((80, 1), (24, 4)):
+        shown = text_of(table, Format.TABLE, width)
+        blocks = [block.splitlines() for block in shown.split("\n\n")]
+        assert [block[0] for block in blocks] == [space for space in spaces for _ in range(n_parts)]
+        assert max(map(len, shown.splitlines())) <= width
+        assert shown.split().count("0.5000") == len(spaces) * len(values)
 
 
 def test_notes_go_to_standard_error(cli, make_store):

@@ -25,8 +25,8 @@ def test_info_fits_80_columns_and_has_human_sizes(cli, made, tmp_path):
     assert code == 0
     assert max(map(cell_len, lines)) <= 80
     assert lines[0].split() == ["space", "layers", "dim", "items", "size", "index"]
-    assert len(lines) == 4
-    assert all(re.search(r" \d+(\.\d)? (B|kB|MB) ", line) for line in lines[1:])
+    assert len(lines) == 5
+    assert all(re.search(r" \d+(\.\d)? (B|kB|MB) ", line) for line in lines[2:])
     exact = cli("info", "--bytes", "--store", made.root).stdout.splitlines()
     rows = Store(made.root).info()
     assert exact[0].split() == ["space", "layers", "dim", "items", "bytes", "index"]
@@ -45,8 +45,12 @@ def test_a_narrow_terminal_shows_no_empty_lines(make_store, tmp_path):
     call = [*EMBSTORE, "neighbours", "dog", "-k", "5", "--layer", "0", "--store", str(made.root)]
     _, shown, _ = on_terminal(call, 50, stderr=subprocess.PIPE, cwd=tmp_path)
     few, many = shown.split("\n\n")
-    assert [line.split()[0] for line in few.splitlines()] == ["rank", "1"]
-    assert [line.split()[0] for line in many.splitlines()] == ["rank", *"12345"]
+    assert [line.split()[0] for line in few.splitlines() if line[:4].strip()] == [
+        "rank",
+        "─" * len(few.splitlines()[1]),
+        "1",
+    ]
+    assert [line[:4].strip() for line in many.splitlines() if line[:4].strip()][2:] == [*"12345"]
 
 
 @pytest.mark.parametrize(
@@ -90,9 +94,9 @@ def rated(make_store):
 
 
 def test_a_star_only_where_several_layers_compete(cli, rated):
-    all_layers = cli("query", "similarity", "--store", rated.root).stdout
-    assert all_layers.count("*") == 1
-    alone = cli("query", "similarity", "--store", rated.root, "--layer", "0").stdout
+    call = ["query", "similarity", "--store", rated.root, "--format", "markdown"]
+    assert cli(*call).stdout.count("*") == 1
+    alone = cli(*call, "--layer", "0").stdout
     assert "*" not in alone
     assert re.search(r"-?0\.\d{4}", alone)
 
@@ -107,7 +111,6 @@ def test_intervals_beside_their_value(cli, refusal, rated):
     assert cli(*call, "--intervals", "inline", "--format", "markdown").stdout.count("[") == 2
     assert cli(*call, "--intervals", "columns").stdout == cli(*call).stdout != inline
     assert "is for table, markdown and latex" in refusal(*call, "--intervals", "inline", "--csv")
-    assert "Did you mean 'inline'?" in cli(*call, "--intervals", "inlin").stderr
 
 
 def test_ids_as_text_only_where_they_are_wanted(cli, made):
@@ -121,7 +124,6 @@ def test_ids_as_text_only_where_they_are_wanted(cli, made):
         assert [row["item_id"] for row in texts] == [str(row["item_id"]) for row in numbers]
         assert all(isinstance(row["item_id"], int) for row in numbers)
     assert max(row["item_id"] for row in numbers) > 2**53
-    assert "2^53" in cli("neighbours", "--help-all").stdout
 
 
 def test_layers_sort_by_number_in_pandas(make_store):
@@ -134,18 +136,24 @@ def test_layers_sort_by_number_in_pandas(make_store):
     assert list(pairs["layer_name_2"].cat.categories) == ["2", "10"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "begin"),
-    [(["query", "anisotropi", "--store", "x"], "embstore: "), (["save"], "Error: ")],
-)
-def test_messages_are_not_broken_within_words_on_a_terminal(cli, tmp_path, arguments, begin):
-    code, shown, _ = on_terminal([*EMBSTORE, *arguments], 60, stdout=subprocess.PIPE, cwd=tmp_path)
-    piped = cli(*arguments).stderr
-    assert code == 2
-    assert shown[shown.index(begin) :].split() == piped[piped.index(begin) :].split()
-    message = shown[shown.index(begin) :].splitlines()
-    assert len(message) > 1
-    assert max(map(len, message)) <= 60
+def test_a_piped_table_has_a_header_and_a_line_a_row_separated_by_tabs(cli, made):
+    for call in (["info"], ["query", "norms"], ["query", "cka"], ["neighbours", "dog"]):
+        header, *lines = cli(*call, "--store", made.root).stdout.splitlines()
+        columns = header.split("\t")
+        assert len(columns) == len({*columns}) > 1
+        assert lines
+        assert all(line.count("\t") == len(columns) - 1 for line in lines)
+
+
+def test_a_terminal_shows_every_column_within_its_width(made, tmp_path):
+    call = [*EMBSTORE, "query", "norms", "--store", str(made.root)]
+    _, shown, _ = on_terminal(call, 80, stderr=subprocess.PIPE, cwd=tmp_path)
+    assert max(map(cell_len, shown.splitlines())) <= 80
+    table = made.store.query("norms")
+    for space in {*table["space"]}:
+        assert space in shown
+    for row in table:
+        assert f"{row['mean']:.4f}" in shown
 
 
 def test_rows_of_a_query_stay_together(cli, make_store):
