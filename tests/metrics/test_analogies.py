@@ -13,7 +13,6 @@ from embstore import Store
 from embstore.base.errors import NotStoredError, QueryError
 from embstore.metrics.data import Analogies, Words
 from embstore.metrics.judgements import analogies
-from embstore.metrics.numerics.statistics import wilson_interval
 
 STEMS = [f"no{number}" for number in range(24)]
 TEXTS = [text for stem in STEMS for text in (stem, f"{stem}s")]
@@ -215,40 +214,6 @@ def test_case_is_ignored_as_gensim_ignores_it(tmp_path):
     assert [(row["n"], row["n_correct"]) for row in exact] == [(1, 0), (1, 0), (0, 0)]
     assert exact[2]["accuracy"] is None
     assert exact[2]["reason"] == "no question has vectors of all of its words"
-
-
-def test_one_of_several_answers_suffices(tmp_path):
-    made = synthetic_store(
-        tmp_path / "store", texts=TEXTS, dim=16, vectors=vectors(TEXTS, 0.0), index=False
-    )
-    quadruples = [("no0", "no0s", "no1", "none"), ("no0", "no0s", "no1", "no5")]
-    write_analogies(made, "bats", quadruples, ["a", "a"], answers=["none\tno1s\tno7", "no5\tno6"])
-    found = made.store.query("analogies", layers=LAYER)
-    assert (found["n"], found["n_correct"]) == ([2], [1])
-
-
-def test_zero_vectors_are_left_out_and_counted(tmp_path):
-    x = vectors(TEXTS, 0.0)
-    x[:, [0, 3]] = 0  # no0 and no1s
-    made = synthetic_store(tmp_path / "store", texts=TEXTS, dim=16, vectors=x, index=False)
-    quadruples = [
-        ("no0", "no0s", "no2", "no2s"),
-        ("no2", "no2s", "no1", "no1s"),
-        ("no2", "no2s", "no3", "no3s"),
-    ]
-    write_analogies(made, "zeros", quadruples, ["a"] * 3)
-    found = made.store.query("analogies", layers=LAYER)
-    assert (found["n"], found["n_zero"], found["n_items"], found["total"]) == ([1], [2], [46], [3])
-    nothing = made.store.query("analogies", layers=LAYER, transforms="drop:99")
-    assert nothing["accuracy"] == [None]
-    assert "99" in nothing["reason"][0]
-
-
-def test_the_interval_is_wilsons():
-    stats = pytest.importorskip("scipy.stats")
-    for n, right in [(1, 0), (1, 1), (10, 3), (19544, 14000), (7, 7), (1000, 0)]:
-        ci = stats.binomtest(right, n).proportion_ci(method="wilson")
-        assert wilson_interval(right / n, n) == pytest.approx((ci.low, ci.high), abs=1e-12)
 
 
 def test_other_datasets_are_refused(tmp_path):

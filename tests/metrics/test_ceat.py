@@ -87,20 +87,6 @@ def test_batches_have_as_many_draws_as_are_asked_for(monkeypatch, size):
     assert row["se"] == pytest.approx(sqrt(variance / 7))
 
 
-@pytest.mark.parametrize("size", [1, 7, 250])
-def test_draws_of_several_batches_are_independent(monkeypatch, size):
-    """Their distribution is that of one batch: also of batches of a single draw, which would else
-    all be the same.
-    """
-    x, contexts = occurrences(6)
-    whole = ceat(Arrays(x), contexts=contexts, draws=2000, seed=5, **sets())
-    monkeypatch.setattr(ceat_module, "_BATCH_VALUES", 8 * size)
-    parts = ceat(Arrays(x), contexts=contexts, draws=2000, seed=5, **sets())
-    for name in ("q05", "q25", "median", "q75", "q95"):
-        assert parts[name] == pytest.approx(whole[name], abs=0.1)
-    assert parts["se"] == pytest.approx(whole["se"], rel=0.1)
-
-
 def test_words_without_occurrences():
     x, contexts = occurrences(3)
     x[contexts.groups == NAMES.index("moth")] = 0

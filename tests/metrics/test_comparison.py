@@ -5,7 +5,6 @@ sets.
 import operator
 from fractions import Fraction
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +24,6 @@ from embstore.metrics.comparison import (
     rsa,
 )
 from embstore.metrics.numerics import layer_pairs
-from embstore.metrics.numerics.statistics import ranks
 
 
 def nearly_tied(distances: np.ndarray) -> bool:
@@ -101,13 +99,6 @@ def test_expected_jaccard_is_the_mean_over_all_pairs_of_lists(others, k):
     assert expected_jaccard(others + 1, k) == pytest.approx(mean, abs=1e-12)
 
 
-def test_expected_jaccard_of_many():
-    """The figures of METRICS.md 3.11; and large lists, whose binomials overflow."""
-    found = [expected_jaccard(n, 10) for n in (200, 1000, 5000)]
-    assert found == pytest.approx([0.0271, 0.0053, 0.00105], abs=5e-5)
-    assert expected_jaccard(200_001, 50_000) == pytest.approx(1 / 7, rel=1e-4)
-
-
 METRICS_OF_TWO = [
     (cka, {"variant": "unbiased"}, "cka"),
     (cka, {"variant": "biased"}, "cka"),
@@ -157,28 +148,6 @@ def test_blocks_and_batches_change_nothing(monkeypatch, product_bytes, max_rows)
     np.testing.assert_allclose(np.reshape(found, (4, 4)), expected, atol=1e-9, rtol=0)
     found = [row["rsa"] for row in rsa(data, None, np.arange(23))]
     np.testing.assert_allclose(np.reshape(found, (4, 4)), correlations, atol=1e-9, rtol=0)
-
-
-def test_a_narrow_cone_keeps_its_digits():
-    """Cosines of .9999999, as in the upper layers of GPT-2: the triangle of centred cosines in long
-    double agrees.
-    """
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=(40, 20)) + 3000
-    y = x @ np.diag(np.linspace(0.5, 1.5, 20)) + rng.normal(size=(40, 20))
-
-    def triangle(z: np.ndarray) -> np.ndarray:
-        wide = z.astype(np.longdouble)
-        wide /= np.sqrt((wide * wide).sum(axis=1))[:, None]
-        cosines = np.array([(wide[i] * wide[j]).sum() for i, j in combinations(range(40), 2)])
-        assert cosines.min() > 0.999999
-        return cosines - cosines.mean()
-
-    a, b = triangle(x), triangle(y)
-    assert single_row(rsa, x, y)["rsa"] == pytest.approx(
-        float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())), abs=1e-7
-    )
-    assert single_row(cka, x, y)["cka"] == close(gram_cka(x, y))
 
 
 def exact_cosine_distances(x: np.ndarray) -> np.ndarray:
@@ -269,22 +238,6 @@ def test_cosines_that_tie_exactly_share_a_rank(dim, largest):
     assert single_row(rsa, *turned, correlation="spearman")["rsa"] == close(exact)
 
 
-@given(st.lists(st.integers(-30, 30), min_size=1, max_size=40), st.integers(0, 1000))
-def test_ranks_within_rounding_are_those_of_whole_numbers(whole, seed):
-    noise = np.random.default_rng(seed).uniform(-1, 1, len(whole)) * 1e-9
-    assert ranks(np.array(whole) + noise, 1e-9).tolist() == rankdata(whole).tolist()
-    assert ranks(np.array(whole, float)).tolist() == rankdata(whole).tolist()
-
-
-def test_values_that_follow_closely_are_not_all_one_rank():
-    """Ten thousand values a tenth of their rounding error apart: each group spans no more than
-    twice the error.
-    """
-    found = ranks(np.arange(10_000) * 0.1, error=1.0)
-    assert 400 < len(np.unique(found)) < 600
-    assert np.abs(found - np.arange(1, 10_001)).max() <= 11
-
-
 def test_pairs_are_drawn_without_replacement():
     everything = list(combinations(range(30), 2))
     assert (
@@ -312,66 +265,6 @@ def test_pairs_of_any_number_are_told_apart():
         assert second.tolist() == [j - 1, j, j, j + 1]
 
 
-@pytest.mark.parametrize("n", [1, 2, 3])
-def test_too_few_items(n):
-    x = np.random.default_rng(0).normal(size=(n, 4))
-    expected = {"cka": None, "chance": None, "chance_deviation": None, "n": n}
-    assert single_row(cka, x, x) == expected | {"reason": "unbiased CKA needs 4 items or more"}
-    row = single_row(rsa, x, x)
-    assert (row["rsa"], row["reason"]) == (
-        (None, "fewer than three items with a direction") if n < 3 else (1, None)
-    )
-    biased = single_row(cka, x, x, variant="biased")
-    assert (biased["cka"] is None) is (n < 2)
-    lists = single_row(overlap, x, x, k=3)
-    assert (lists["jaccard"], lists["jaccard_expected"], lists["overlap"], lists["chance"]) == (
-        None,
-    ) * 4
-    assert lists["reason"] == (
-        "fewer than two items with a direction"
-        if n < 2
-        else f"3 neighbours of {n - 1} other items: take a smaller k"
-    )
-
-
-@pytest.mark.parametrize(
-    "tied", [np.full((9, 4), 0.1), np.eye(9), ortho_group.rvs(9, random_state=0), np.eye(9) + 7]
-)
-def test_ties_share_no_neighbours(tied):
-    """Where all items are equally near, only their ids would make lists of neighbours."""
-    x = np.random.default_rng(0).normal(size=(9, 4))
-    rows = overlap([Arrays(x), Arrays(tied)], None, np.arange(9), k=3)
-    message = "in one of the layers all items are equally near each other"
-    assert [row["reason"] for row in rows] == [None, message, message, message]
-    assert [row["jaccard"] for row in rows] == [1, None, None, None]
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize("alike", ["all equal", "equally far apart"])
-def test_a_layer_without_variance_is_named(alike, dtype):
-    """All vectors equal, or a simplex: its triangle is constant, and so is its Gram matrix beside
-    the diagonal.
-    """
-    x = np.random.default_rng(0).normal(size=(9, 9))
-    y = np.full((9, 9), 0.1) * np.arange(1, 10) if alike == "all equal" else np.eye(9) * 0.1
-    y = y.astype(dtype)
-    for metric, column in ((cka, "cka"), (rsa, "rsa")):
-        for settings_ in [{}] if metric is cka else [{}, {"correlation": "spearman"}]:
-            for layers, side in (((x, y), "layer_2"), ((y, x), "layer")):
-                row = single_row(metric, *layers, **settings_)
-                assert row[column] is None, (metric, settings_)
-                assert row["reason"].startswith(f"{side}: "), row
-    biased = single_row(cka, x, y, variant="biased")
-    assert (biased["cka"] is None) is (alike == "all equal")
-    rows = cka([Arrays(x), Arrays(y)], None, np.arange(9))
-    assert [row["reason"] and row["reason"].split(":")[0] for row in rows] == [
-        None,
-        "layer_2",
-        "layer",
-        "layer",
-    ]
-
-
 @pytest.mark.parametrize("place", [0, 1, 2])
 @pytest.mark.parametrize("variant", ["unbiased", "biased"])
 def test_a_constant_layer_takes_no_value_from_the_others_by_gram_matrices(variant, place):
@@ -391,30 +284,6 @@ def test_a_constant_layer_takes_no_value_from_the_others_by_gram_matrices(varian
                 close(gram_cka(layers[i], layers[j], variant)),
                 None,
             )
-
-
-def test_zero_vectors_are_left_out_of_what_needs_directions():
-    rng = np.random.default_rng(2)
-    layers = [rng.normal(size=(20, 6)) for _ in range(3)]
-    layers[0][[3, 5]], layers[1][[5, 11]] = 0, 0
-    data = [Arrays(x[:8], x[8:]) for x in layers]
-    cases: list[tuple[Any, dict[str, Any]]] = [
-        (rsa, {}),
-        (rsa, {"correlation": "spearman"}),
-        (overlap, {"k": 3}),
-    ]
-    for metric, options in cases:
-        rows = metric(data, None, np.arange(20), **options)
-        assert [row["n_zero"] for row in rows] == [2, 3, 2, 3, 2, 2, 2, 2, 0]
-        for place, row in enumerate(rows):
-            x, y = layers[place // 3], layers[place % 3]
-            kept = x.any(axis=1) & y.any(axis=1)
-            assert row == pytest.approx(
-                single_row(metric, x[kept], y[kept], **options) | {"n_zero": row["n_zero"]}
-            )
-    found = cka(data, None, np.arange(20))
-    assert [row["n"] for row in found] == [20] * 9  # a zero vector is a point like any other
-    assert found[1]["cka"] == close(gram_cka(layers[0], layers[1]))
 
 
 def test_a_layer_that_lacks_items_is_never_a_smaller_sample():

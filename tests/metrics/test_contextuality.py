@@ -222,22 +222,6 @@ def test_words_that_were_asked_for_have_rows_with_a_reason_where_they_have_no_va
         assert (rows["word1"]["n_words"], rows["word1"]["n_words_left_out"]) == (0, 1)
 
 
-def test_one_vector_is_all_of_itself():
-    made = occurrences(np.array([[1.0, 2.0]]), np.array([0]))
-    for variant in ("uncentred", "centred"):
-        assert (
-            single_row(mev(made.data, contexts=made.contexts, min_contexts=1, variant=variant))[
-                "mev"
-            ]
-            == 1
-        )
-    found = single_row(intra_sentence(made.data, contexts=made.contexts, min_words=1))
-    assert found["intra_sentence_similarity"] == pytest.approx(1, abs=1e-12)
-    assert single_row(intra_sentence(made.data, contexts=made.contexts))["reason"].startswith(
-        "no sentence has 2 words"
-    )
-
-
 def test_zero_vectors_are_no_contexts_and_are_counted():
     x = np.random.default_rng(3).normal(size=(9, 4))
     x[5:7] = 0
@@ -262,61 +246,3 @@ def test_zero_vectors_are_no_contexts_and_are_counted():
             plain_mev(x[:7], is_centred=variant == "centred"), abs=1e-12
         )
         assert (found["n"], found["n_zero"]) == (7, 2)
-
-
-@pytest.mark.parametrize("n", [2, 5, 40])  # fewer vectors than components, and more
-@pytest.mark.parametrize("value", [0.1, 1e-20, 1e20])
-def test_equal_occurrences_explain_all_and_have_no_variance(value, n):
-    made = occurrences(np.full((n, 6), value, np.float32), np.zeros(n))
-    assert single_row(mev(made.data, contexts=made.contexts, min_contexts=2))[
-        "mev"
-    ] == pytest.approx(1, abs=1e-12)
-    similarity = single_row(self_similarity(made.data, contexts=made.contexts, min_contexts=2))[
-        "self_similarity"
-    ]
-    assert similarity == pytest.approx(1)
-    found = single_row(
-        mev(made.data, contexts=made.contexts, min_contexts=2, variant="centred", adjusted=True)
-    )
-    assert (found["mev"], found["baseline"], found["adjusted"]) == (None, None, None)
-    undefined = "all vectors are zero, or equal and centred"
-    assert (found["n"], found["n_words"], found["n_words_left_out"]) == (n, 0, 1)
-    assert found["reason"] == f"1 word left out: {undefined}; baseline: {undefined}"
-    [row] = mev(made.data, contexts=made.contexts, min_contexts=2, variant="centred", per_word=True)
-    assert (row["mev"], row["reason"]) == (None, undefined)
-
-
-def test_words_that_cancel_out_have_no_mean_direction():
-    u = np.random.default_rng(6).normal(size=(3, 5))
-    made = occurrences(np.concatenate([u, -u, u]), np.repeat([0, 1], [6, 3]))
-    rows = by_name(intra_sentence(made.data, contexts=made.contexts, per_sentence=True))
-    assert (rows["word0"]["intra_sentence_similarity"], rows["word0"]["reason"]) == (
-        None,
-        "the mean vector is zero",
-    )
-    assert rows["word1"]["intra_sentence_similarity"] == pytest.approx(
-        plain_intra_sentence(u), abs=1e-12
-    )
-
-
-@pytest.mark.parametrize("function", FUNCTIONS.values())
-@pytest.mark.parametrize("x", [np.zeros((0, 4)), np.zeros((7, 4))])
-def test_nothing_and_nothing_but_zeros_are_null_with_a_reason(function, x):
-    made = occurrences(x, np.zeros(len(x)))
-    found = single_row(function(made.data, contexts=made.contexts, adjusted=True))
-    assert found["reason"]
-    assert {value for value in found.values() if isinstance(value, float)} == set()
-
-
-@pytest.mark.parametrize("function", FUNCTIONS.values())
-def test_only_the_selected_occurrences_count(function):
-    """The contexts are those of the space; the vectors may be fewer."""
-    made = clouds()
-    some = np.random.default_rng(7).random(24) < 0.6
-    kept = Contexts(made.contexts.ids[some], made.contexts.groups[some], made.contexts.names)
-    data = Arrays(made.x[some], ids=made.contexts.ids[some])
-    parameters = {"adjusted": True} | ({} if function is intra_sentence else {"min_contexts": 3})
-    wanted = single_row(function(data, contexts=kept, **parameters))
-    found = single_row(function(data, contexts=made.contexts, **parameters))
-    assert found == wanted
-    assert found["reason"] is None

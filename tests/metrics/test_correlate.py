@@ -198,41 +198,6 @@ def test_the_interval_of_many_items_is_that_of_a_formula(monkeypatch):
     assert fisher_interval(1.0, 20_000) == (1.0, 1.0)
 
 
-@pytest.mark.parametrize(
-    ("vectors", "values", "options", "reason"),
-    [
-        (np.eye(3), [1.0, 2, 3], {}, "the items' values of norm are all equal"),
-        (np.diag([1.0, 2, 3]), [1.0, 1, 1], {}, "the values of the column are all equal"),
-        (np.diag([1.0, 2, 3]), [1.0, 2, 3], {}, "interval: fewer than 10 items"),
-        (
-            np.diag([1.0, 2, 3]),
-            [1.0, 2, 3],
-            {"resamples": 0},
-            "interval: not asked for (resamples 0)",
-        ),
-        (
-            np.eye(3),
-            [1.0, 2, 3],
-            {"value": "hubness", "k": 1},
-            "all items are equally near each other",
-        ),
-        (
-            np.zeros((3, 3)),
-            [1.0, 2, 3],
-            {"value": "cosine-to-mean"},
-            "the mean vector is zero, and has no direction",
-        ),
-        (np.zeros((3, 3)), [1.0, 2, 3], {"value": "hubness"}, "fewer than two non-zero vectors"),
-        (np.empty((0, 3)), [], {}, "fewer than two items have both values"),
-    ],
-)
-def test_what_cannot_be_computed_has_a_reason(vectors, values, options, reason):
-    column = ItemColumn(np.arange(len(values)), np.array(values))
-    found = correlate(Arrays(vectors), column=column, **options)
-    assert found["reason"] == reason
-    assert (found["low"], found["high"], found["seed"]) == (None, None, None)
-
-
 def test_columns_that_cannot_be_correlated(made, make_store):
     store = made[0].store
     for error, message, options in [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import kstest, pearsonr, spearmanr
+from scipy.stats import pearsonr, spearmanr
 
 from embstore.metrics.numerics import statistics
 from embstore.metrics.numerics.differences import Scores, common_units, compare_resamples, holm
@@ -97,56 +97,3 @@ def test_holm():
     )
     assert holm(np.array([0.5, 0.9])).tolist() == [1, 1]
     assert holm(np.empty(0)).tolist() == []
-
-
-def equal_layers(n_layers: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Units' values in layers that are equally good."""
-    values: np.ndarray = rng.normal(size=(n_layers, n)) + rng.normal(size=n)
-    return values
-
-
-def bootstrap(x: np.ndarray, rng: np.random.Generator, resamples: int = 200) -> np.ndarray:
-    means: np.ndarray = (
-        x
-        @ rng.multinomial(x.shape[1], np.full(x.shape[1], 1 / x.shape[1]), resamples).T
-        / x.shape[1]
-    )
-    return means
-
-
-def test_where_nothing_differs_p_is_uniform_and_the_best_is_not_better():
-    """1,000 draws: p of two equal layers passes KS; the interval covers 0; the truly best layer is
-    rejected rarely.
-    """
-    rng = np.random.default_rng(0)
-    p_values, covered, rejected, any_rejected = [], 0, 0, 0
-    for _ in range(1000):
-        x = equal_layers(13, 60, rng)
-        resampled = bootstrap(x, rng)
-        one = compare_resamples(x.mean(axis=1), resampled, 0)[1]
-        p_values.append(one.p)
-        assert one.low is not None
-        assert one.high is not None
-        covered += one.low <= 0 <= one.high
-        against_best = np.array(
-            [each.p for each in compare_resamples(x.mean(axis=1), resampled, None)]
-        )
-        rejected += against_best[0] <= 0.05
-        any_rejected += holm(np.delete(against_best, x.mean(axis=1).argmax())).min() <= 0.05
-    assert kstest(p_values, "uniform").pvalue > 0.01
-    assert 0.93 <= covered / 1000 <= 0.97
-    assert rejected / 1000 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
-    assert any_rejected / 1000 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
-
-
-def test_a_layer_that_is_worse_is_found():
-    rng = np.random.default_rng(1)
-    x = equal_layers(4, 500, rng)
-    x[2] -= 0.5
-    found = compare_resamples(x.mean(axis=1), bootstrap(x, rng, 2000), None)
-    assert found[2].p == pytest.approx(1 / 2001)
-    assert found[2].best_share == 0
-    assert sum(each.best_share or 0 for each in found) == pytest.approx(1)
-    difference = x[2] - x[int(x.mean(axis=1).argmax())]
-    assert found[2].detectable == pytest.approx(2.8016 * difference.std() / np.sqrt(500), rel=0.1)
-    assert found[2].value == pytest.approx(difference.mean())

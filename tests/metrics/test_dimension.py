@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 from metric_data import Arrays, seeds
 from scipy.spatial.distance import cdist
 
-from embstore.metrics.neighbourhood import (
-    TOO_EQUAL,
-    TOO_FEW,
-    _solve,
-    gride,
-    intrinsic_dimension,
-    levina_bickel,
-)
+from embstore.metrics.neighbourhood import TOO_EQUAL, gride, intrinsic_dimension, levina_bickel
 
 VALUES = ("twonn_ls", "twonn_mle", "twonn_mle_unbiased")
 
@@ -78,34 +71,6 @@ def test_least_squares_leaves_out_the_largest(n, discard, n_kept):
     assert [found[name] for name in VALUES] == pytest.approx(defined(x, n_kept), rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("x", "n"), [(np.zeros((0, 3)), 0), (np.ones((1, 3)), 1), (np.eye(2), 2), (np.ones((9, 3)), 1)]
-)
-def test_fewer_than_three_different_vectors_have_none(x, n):
-    found = intrinsic_dimension(Arrays(x))
-    assert [found[name] for name in VALUES] == [None] * 3
-    assert (found["reason"], found["n"], found["n_duplicates"]) == (TOO_FEW, n, len(x) - n)
-
-
-@pytest.mark.parametrize(
-    "x", [np.eye(6), np.eye(6, dtype=np.float32) * 0.1, np.arange(6.0)[:, None][[0, 2, 4]]]
-)
-def test_equal_distances_have_no_dimension(x):
-    found = intrinsic_dimension(Arrays(x))
-    if len(x) == 3:  # the middle one of three on a line has two equal distances, the others 1 : 2
-        assert found["twonn_mle"] == pytest.approx(3 / (2 * math.log(2)))
-        assert found["twonn_ls"] == pytest.approx(math.log(3) / math.log(2))
-    else:
-        assert [found[name] for name in VALUES] == [None] * 3
-        assert found["reason"] == TOO_EQUAL
-
-
-def test_least_squares_of_no_ratio():
-    found = intrinsic_dimension(Arrays(np.array([[0.0], [1], [3], [7]])), discard=0.9)
-    assert (found["twonn_ls"], found["reason"]) == (None, "twonn_ls: of 4 ratios, none is left")
-    assert found["twonn_mle"] > 0
-
-
 def test_least_squares_alone_may_have_none():
     """Nine corners of a simplex are equally far from each other; only a point beside one of them
     has a ratio.
@@ -119,15 +84,6 @@ def test_least_squares_alone_may_have_none():
 
 def nearest(x: np.ndarray, k: int) -> np.ndarray:
     return np.sort(cdist(x, x), axis=1)[:, 1 : k + 1]
-
-
-def test_the_root_of_the_likelihood():
-    """Computed by hand from the score."""
-    assert _solve(np.log([1.2, 1.35, 1.5, 1.15, 1.28]), 1, 3) == pytest.approx(2.904630, abs=1e-6)
-    assert _solve(np.log([1.1, 1.3, 1.25, 2, 1.05]), 0, 1) == pytest.approx(3.023991, abs=1e-6)
-    assert levina_bickel(np.array([[1, 1.5, 1.8, 2.2, 2.5]]))[0] == pytest.approx(
-        2.123758, abs=1e-6
-    )
 
 
 def test_the_likelihood_is_highest_there():
@@ -182,23 +138,3 @@ def test_the_first_scale_is_the_unbiased_twonn_and_duplicates_count_once():
     [row] = intrinsic_dimension(Arrays(twice), estimator="mle")
     assert row["dimension"] == pytest.approx(1 / (1 / levina_bickel(nearest(x, 20))).mean())
     assert 0 < row["standard_error"] < 1  # type: ignore[operator]
-
-
-def test_points_that_are_equally_far_have_none():
-    rows = intrinsic_dimension(Arrays(np.eye(8)), estimator="gride")
-    assert [row["dimension"] for row in rows] == [None, None]
-    assert {row["reason"] for row in rows} == {
-        "dimension: the two nearest neighbours are equally far, everywhere"
-    }
-    [row] = intrinsic_dimension(Arrays(np.eye(8)), estimator="mle")
-    assert row["dimension"] is None
-
-
-def test_a_store_has_a_row_for_each_scale(make_store):
-    store = make_store(n=50, n_blocks=1, top_form=None).store
-    table = store.query("intrinsic-dimension", estimator="gride", neighbours=8)
-    assert [(row["layer"], row["scale"]) for row in table.rows] == [
-        (layer, k) for layer in (0, 1) for k in (2, 4, 8)
-    ]
-    assert store.query("intrinsic-dimension", estimator="gride", neighbours=8).rows == table.rows
-    assert "scale" not in store.query("intrinsic-dimension").columns

@@ -49,14 +49,6 @@ def test_halves_of_independent_items_have_the_error_of_their_mean(n, n_splits):
     assert df == pytest.approx(1 / (1 / n_splits + 1 / (n - 1)))
 
 
-def test_a_group_is_in_one_half():
-    groups = np.arange(60) // 5
-    seen: list[np.ndarray] = []
-    half_errors(lambda half: (float(len(seen)), float(seen.append(half) is None)), groups, 0)
-    assert all(len({*half[groups == group].tolist()}) == 1 for half in seen for group in range(12))
-    assert {int(half.sum()) for half in seen} == {30}
-
-
 @pytest.mark.parametrize("k", [1, 3, 4, 10])
 def test_the_interval_of_knn_is_from_scikit_learns_halves(k):
     rng = np.random.default_rng(k)
@@ -84,14 +76,6 @@ def test_the_interval_of_knn_is_from_scikit_learns_halves(k):
     n_effective = min(n, smooth * (1 - smooth) / error**2)
     assert (row["low"], row["high"]) == pytest.approx(wilson_interval(share, n_effective, t))
     assert row["low"] < share < row["high"]
-
-
-@pytest.mark.parametrize("accuracy", [0, 1])
-def test_the_interval_of_a_share_of_all_or_none_has_a_width(accuracy):
-    shared = estimate(np.full(60, float(accuracy)), np.zeros(100))
-    low, high = shared.share_interval()
-    assert 0.05 < high - low < 0.1
-    assert accuracy in (low, high)
 
 
 def test_repeated_folds_have_the_error_of_nadeau_and_bengio():
@@ -166,28 +150,6 @@ def test_what_is_the_same_does_not_differ_and_what_always_differs_does():
     assert (found.value, found.low, found.high, found.p, found.detectable) == (0, 0, 0, 1, 0)
     right, wrong = (estimate(np.full(60, value), np.zeros(5)) for value in (1.0, 0.0))
     assert 0 < compare_estimates(right, wrong).p < 1e-6, "as McNemar's test: 60 of 60 items differ"
-
-
-@pytest.mark.slow
-def test_layers_that_know_as_much_are_rarely_found_to_differ():
-    """Of 300 pairs of unrelated layers: a bootstrap of the items finds 12 % to differ, and holds 88
-    % of the time.
-    """
-    rng = np.random.default_rng(0)
-    rejected = covered = 0
-    error = np.sqrt(0.05 * 0.95 / 300)
-    for repeat in range(300):
-        codes = rng.permutation(np.arange(120) % 2)
-        rows = [
-            knn(Arrays(rng.normal(size=(120, 8))), labels=labelled(codes), k=10, seed=repeat)
-            for _ in range(2)
-        ]
-        rejected += compare_estimates(*(row.scores for row in rows)).p <= 0.05  # type: ignore[union-attr]
-        covered += (
-            rows[0]["low"] <= 0.495 <= rows[0]["high"]
-        )  # others are of the other class a little more often
-    assert rejected / 300 <= 0.05 + 3 * error
-    assert covered / 300 >= 0.95 - 3 * error
 
 
 def test_knn_is_computed_anew_for_the_items_that_two_layers_have():

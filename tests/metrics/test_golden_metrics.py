@@ -184,19 +184,6 @@ def test_golden_metrics(name):
     assert found == pytest.approx((EXPECTED | ADDED)[name], abs=GOLDEN["tolerance"], rel=0)
 
 
-@pytest.mark.parametrize(
-    ("variant", "name"), [("centred", "pca1_ratio_centred"), ("uncentred", "mev_uncentred")]
-)
-def test_the_spectrum_agrees_with_the_mev(variant, name):
-    found = METRICS["spectrum"].function(of(X), k=1, variant=variant)
-    assert found["top_share"] == pytest.approx(EXPECTED[name], abs=GOLDEN["tolerance"], rel=0)
-
-
-def test_the_self_similarity_of_one_word_is_the_anisotropy():
-    found = of_metric("self-similarity", "self_similarity", contexts=ONE_GROUP)()
-    assert found == pytest.approx(EXPECTED["self_similarity"], abs=GOLDEN["tolerance"], rel=0)
-
-
 @pytest.fixture(
     scope="module", params=[("float32", 3e-7), ("float16", 3e-3)], ids=lambda param: param[0]
 )

@@ -26,13 +26,7 @@ from embstore.metrics.comparison import (
     rsa,
 )
 from embstore.metrics.numerics import layer_pairs
-from embstore.metrics.numerics.layer_pairs import (
-    Pair,
-    gram_forms,
-    normalise,
-    prefers_gram,
-    reduce_pairs,
-)
+from embstore.metrics.numerics.layer_pairs import Pair, gram_forms, normalise, reduce_pairs
 
 PAIR: list[Pair] = [(0, 0), (0, 1), (1, 1)]
 
@@ -118,24 +112,6 @@ def test_both_routes_give_the_same_number(name, data):
 
 
 @CASES
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize("alike", ["all equal", "equally far apart", "all zero"])
-def test_what_has_no_variance_has_none_by_both_routes(name, alike, dtype):
-    x = np.random.default_rng(0).normal(size=(9, 9))
-    constant = {
-        "all equal": np.full((9, 9), 0.1) * np.arange(1, 10),
-        "equally far apart": np.eye(9) * 0.1,
-        "all zero": np.zeros((9, 9)),
-    }[alike].astype(dtype)
-    if (name, alike) == ("rsa", "all zero"):
-        return  # it gets no zero vectors
-    values = by_both_routes(name, [Arrays(x), Arrays(constant)], 9)
-    assert [value is None for value in values] == [
-        (name, alike) != ("biased cka", "equally far apart")
-    ] * 2
-
-
-@CASES
 @pytest.mark.parametrize("rows_bytes", [1, 8 * 3 * 23 * 5, 8 * 3 * 23 * 12, 1 << 30])
 def test_blocks_of_rows_change_nothing(monkeypatch, name, rows_bytes):
     rng = np.random.default_rng(4)
@@ -162,20 +138,6 @@ def test_memory_is_that_of_a_block_of_rows_and_of_a_layer(monkeypatch):
     assert peak < 500_000 + 4 * layer, (
         "a block, and a layer as it is gathered, copied and multiplied"
     )
-
-
-def test_the_route_that_costs_less_is_taken():
-    all_pairs = [(i, j) for i in range(13) for j in range(i, 13)]
-    crossing = 13 * 768 / 2
-    assert prefers_gram(int(crossing) - 1, [768] * 13, all_pairs)
-    assert not prefers_gram(int(crossing) + 1, [768] * 13, all_pairs)
-    assert prefers_gram(767, [768, 768], PAIR)
-    assert not prefers_gram(769, [768, 768], PAIR)
-    assert not prefers_gram(300, [768, 64], [(1, 1)]), "only the layers in the pairs count"
-    assert prefers_gram(16_384, [4096] * 34, [(i, j) for i in range(34) for j in range(i, 34)])
-    assert not prefers_gram(
-        16_385, [4096] * 34, [(i, j) for i in range(34) for j in range(i, 34)]
-    ), "512 MiB a layer"
 
 
 @pytest.mark.parametrize(("metric", "column"), [(cka, "cka"), (rsa, "rsa")])

@@ -62,50 +62,7 @@ def test_equal_vectors_are_in_the_order_of_their_ids():
     assert found["skewness"] == pytest.approx(skew(counts), abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("x", "distance"),
-    [
-        (np.full((10, 3), 0.1), "euclidean"),
-        (np.full((10, 3), 0.1), "cosine"),
-        (np.zeros((10, 3)), "euclidean"),
-        (np.eye(10), "cosine"),
-        (ROTATION, "cosine"),
-        (ROTATION, "euclidean"),
-        ((np.eye(10) + 1e4) @ ROTATION, "euclidean"),
-    ],
-)
-def test_items_that_are_equally_near_have_no_hubs(x, distance):
-    """Only their ids would make hubs of some of them."""
-    found = hubness(Arrays(x), k=3, distance=distance)
-    assert found["reason"] == "all items are equally near each other"
-    assert {
-        found[name] for name in ("skewness", "hub_share", "antihub_share", "hub_occurrence", "most")
-    } == {None}
-    assert found["n"] == 10
-
-
 def test_equally_near_neighbours_that_nothing_else_equals_are_no_ties():
     angles = 2 * np.pi * np.arange(8) / 8
     found = hubness(Arrays(np.column_stack([np.cos(angles), np.sin(angles)])), k=2)
     assert (found["most"], found["antihub_share"], found["n_tied"]) == (2, 0, 0)
-
-
-@pytest.mark.parametrize("k", [5, 6, 100])
-def test_all_others_as_neighbours_have_no_skewness(k):
-    found = hubness(Arrays(np.random.default_rng(2).normal(size=(6, 4))), k=k)
-    assert found["skewness"] is None
-    assert (
-        found["reason"]
-        == f"skewness: all items are neighbours equally often: k = {k} takes in all 5 other items;"
-        " take a smaller k"
-    )
-    assert (found["most"], found["hub_share"], found["antihub_share"], found["n"]) == (5, 0, 0, 6)
-
-
-def test_zero_vectors_are_left_out_of_the_cosine_and_counted():
-    x = np.random.default_rng(3).normal(size=(20, 4))
-    found = hubness(Arrays(np.concatenate([x[:7], np.zeros((3, 4)), x[7:]])), k=3)
-    assert found == pytest.approx(hubness(Arrays(x), k=3) | {"n_zero": 3})
-    assert (
-        hubness(Arrays(np.concatenate([x, np.zeros((3, 4))])), k=3, distance="euclidean")["n"] == 23
-    )

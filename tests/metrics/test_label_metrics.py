@@ -20,7 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.labels import ONE_CLASS, clusters, knn
+from embstore.metrics.labels import clusters, knn
 from embstore.metrics.numerics import neighbours
 from embstore.metrics.numerics.neighbours import spherical_clusters
 
@@ -92,21 +92,6 @@ def test_clusters_are_those_of_scikit_learn(three):
     by_chance = [v_measure_score(rng.permutation(codes), run) for run in runs for _ in range(100)]
     assert row["v_chance"] == pytest.approx(np.mean(by_chance), abs=0.003)
     assert row["seed"] == 5
-
-
-@pytest.mark.parametrize("metric", [knn, clusters])
-@pytest.mark.parametrize("n", [0, 5])
-def test_one_class_has_no_accuracy(metric, n):
-    row = metric(Arrays(np.random.default_rng(3).normal(size=(8, 3))), labels=labelled([1] * n))
-    assert (row["reason"], row["n"], row["null_left_out"]) == (ONE_CLASS, n, 8 - n)
-    assert row.get("accuracy", row.get("ami")) is None
-
-
-def test_too_many_neighbours_are_refused_in_words():
-    row = knn(
-        Arrays(np.random.default_rng(4).normal(size=(8, 3))), labels=labelled([0, 1] * 4), k=8
-    )
-    assert row["reason"] == "8 neighbours of 7 other items: take a smaller k"
 
 
 @pytest.mark.parametrize(("k", "most"), [(9, None), (10, 9), (29, 9), (59, 9)])
@@ -213,19 +198,3 @@ def test_separate_directions_are_found_and_numbered_by_size(monkeypatch, fitted)
     assert np.bincount(found).tolist() == [80, 40, 10]
     for number in range(3):
         assert len(set(found[labels == number])) == 1
-
-
-def test_the_same_seed_gives_the_same_clusters():
-    vectors = np.random.default_rng(0).standard_normal((200, 8)).astype(np.float32)
-    np.testing.assert_array_equal(
-        spherical_clusters(vectors, 8, seed=1), spherical_clusters(vectors, 8, seed=1)
-    )
-
-
-@pytest.mark.parametrize("n", [0, 1, 3])
-def test_few_vectors_are_clusters_of_their_own(n):
-    assert spherical_clusters(np.eye(3, dtype=np.float32)[:n], 3).tolist() == list(range(n))
-
-
-def test_equal_vectors_are_one_cluster():
-    assert set(spherical_clusters(np.ones((50, 4), np.float32) / 2, 3).tolist()) == {0}

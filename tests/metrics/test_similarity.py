@@ -91,21 +91,6 @@ def test_the_interval_is_that_of_resamples_ranked_one_by_one(seed, n, x_values, 
     )
 
 
-def test_too_few_pairs_for_an_interval_and_none_asked_for():
-    x, pairs = made(n_pairs=9)
-    found = similarity(Arrays(x), pairs=pairs)
-    assert (found["low"], found["high"], found["reason"]) == (
-        None,
-        None,
-        "interval: fewer than 10 pairs",
-    )
-    assert found["spearman"] is not None
-    x, pairs = made(n_pairs=10)
-    assert similarity(Arrays(x), pairs=pairs)["reason"] is None
-    found = similarity(Arrays(x), pairs=pairs, resamples=0)
-    assert (found["low"], found["reason"]) == (None, "interval: not asked for (resamples 0)")
-
-
 @pytest.mark.parametrize("there", [range(25), [3, 9, 17, 28], [5], []])
 def test_pairs_without_a_vector_are_counted_and_left_out(there):
     x, pairs = made(n_pairs=200)
@@ -130,24 +115,6 @@ def test_pairs_without_a_vector_are_counted_and_left_out(there):
     assert refused["n"] == kept.sum()
 
 
-def test_zero_vectors_have_no_cosine_and_their_pairs_are_counted():
-    x, pairs = made()
-    x[4] = 0
-    hit = (pairs.left == 4) | (pairs.right == 4)
-    found = similarity(Arrays(x), pairs=pairs)
-    assert (found["n"], found["n_zero"], found["coverage"]) == (
-        60 - hit.sum(),
-        hit.sum(),
-        1 - hit.mean(),
-    )
-    kept = pairs_of(pairs.left[~hit], pairs.right[~hit], pairs.score[~hit])
-    right = stats.spearmanr(cosines(x, kept), kept.score).statistic
-    assert found["spearman"] == pytest.approx(right, abs=1e-9)
-    assert similarity(Arrays(x), pairs=pairs, missing="error")["spearman"] is None
-    found = similarity(Arrays(np.zeros_like(x)), pairs=pairs)
-    assert (found["spearman"], found["n"], found["n_zero"]) == (None, 0, 60)
-
-
 def test_pairs_without_a_score_are_left_out_and_counted():
     x, pairs = made()
     pairs.score[:5] = np.nan
@@ -156,33 +123,6 @@ def test_pairs_without_a_score_are_left_out_and_counted():
         stats.spearmanr(cosines(x, pairs)[5:], pairs.score[5:]).statistic, abs=1e-9
     )
     assert (found["n"], found["total"]) == (55, 60)
-
-
-@pytest.mark.parametrize(
-    ("x", "score", "reason"),
-    [
-        (np.random.default_rng(0).normal(size=(30, 6)), 2.0, "the scores are all equal"),
-        (np.ones((30, 6)), None, "the cosines are all equal"),
-        (
-            np.outer(np.arange(1, 31), [0.1, 0.7, 0.3]),
-            None,
-            "the cosines are all equal",
-        ),  # but for rounding
-        (np.eye(30), None, "the cosines are all equal"),
-    ],
-)
-def test_what_is_constant_has_no_correlation(x, score, reason):
-    _, pairs = made()
-    if score is not None:
-        pairs.score[:] = score
-    found = similarity(Arrays(x), pairs=pairs)
-    assert {found[name] for name in ("spearman", "pearson", "low", "high")} == {None}
-    assert (found["reason"], found["n"]) == (reason, 60)
-
-
-def test_no_pairs_at_all():
-    found = similarity(Arrays(made()[0]), pairs=pairs_of([], [], []))
-    assert (found["spearman"], found["n"], found["total"], found["coverage"]) == (None, 0, 0, None)
 
 
 def test_pairs_of_equal_vectors_share_a_rank():

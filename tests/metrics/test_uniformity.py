@@ -66,14 +66,6 @@ def test_terms_that_vanish_in_float64_have_a_logarithm():
     assert found == pytest.approx(-2e4 + math.log(2 / 3), abs=1e-8)
 
 
-@pytest.mark.parametrize("n", [2, 3, 1500])
-def test_equal_directions_have_a_uniformity_of_zero(n):
-    x = np.outer(np.arange(1, n + 1), [0.3, 0.1, 0.7]).astype(np.float32)
-    found = uniformity(Arrays(x))["uniformity"]
-    assert found == pytest.approx(0, abs=1e-9)
-    assert found <= 0
-
-
 @settings(deadline=None, max_examples=60)
 @given(clouds(), seeds, st.sampled_from([1.0, 2.0, 3.5]))
 def test_alignment_is_its_definition(x, seed, alpha):
@@ -122,19 +114,3 @@ def test_pairs_without_vectors_are_counted():
         None,
         "3 of 4 pairs have no distance (missing: error)",
     )
-
-
-def test_no_pair_to_align():
-    x = np.array([[1.0, 0], [0, 0]])
-    found = alignment(Arrays(x), pairs=pairs_of([0], [0], [5.0]), min_score=5.1)
-    assert (found["alignment"], found["coverage"], found["reason"]) == (
-        None,
-        None,
-        "no pair has a score of 5.1 or more",
-    )
-    for other in (1, 7):
-        found = alignment(Arrays(x), pairs=pairs_of([0], [other], [5.0]))
-        assert (found["alignment"], found["n"], found["total"]) == (None, 0, 1)
-        assert found["reason"] == "no pair has two non-zero vectors"
-    found = alignment(Arrays(np.empty((0, 3))), pairs=pairs_of([0], [1], [5.0]))
-    assert (found["alignment"], found["reason"]) == (None, "no pair has two non-zero vectors")
