@@ -201,11 +201,6 @@ def test_the_baseline_is_that_of_all_occurrences_and_is_subtracted(made):
         assert row["baseline"] == pytest.approx(plain_mev(made.x, is_centred=True), **close)
 
 
-def clouds() -> Occurrences:
-    rng = np.random.default_rng(8)
-    return occurrences(rng.normal(1, 1, (24, 6)), np.repeat(np.arange(4), 6))
-
-
 def test_words_that_were_asked_for_have_rows_with_a_reason_where_they_have_no_value():
     made = occurrences(
         np.random.default_rng(2).normal(size=(8, 3)), np.array([0] * 5 + [1] + [2] * 2)

@@ -7,11 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metric_data import Arrays, seeds
-from scipy.stats import ortho_group, skew
+from scipy.stats import skew
 
 from embstore.metrics.neighbourhood import hubness
-
-ROTATION = ortho_group.rvs(10, random_state=0)
 
 
 def occurrences(x: np.ndarray, k: int, distance: str) -> list[int]:

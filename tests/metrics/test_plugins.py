@@ -189,9 +189,9 @@ def test_a_broken_plugin_is_named_with_its_error_and_breaks_nothing_else(
     assert message in str(error.value)
     assert str(error.value) in Store.metrics().notes
     assert run("query", "own", "--store", made.root) == (2, "", f"embstore: {error.value}\n")
-    code, printed, _ = run("query", "--help")
+    code, _, shown = run("query", "--help")
     assert code == 0
-    assert " ".join(str(error.value).split()[:8]) in " ".join(printed.split())
+    assert message in " ".join(shown.split())
     for metric in ("anisotropy", "fine"):
         assert run("query", metric, "--store", made.root)[0] == 0
 
@@ -397,7 +397,7 @@ def test_a_users_ctrl_c_in_a_plugin_ends_the_command(install, own, make_store, a
 
 def test_the_control_characters_of_a_plugins_error_are_escaped(install):
     install("raise RuntimeError('\\x1b]0;x\\x07')", {"own": "own_metrics:OWN"})
-    shown = run("query", "--help")[1]
+    shown = "".join(run("query", "--help")[1:])
     assert "\\x1b]0;x\\x07" in shown
     assert "\x1b" not in shown
 
