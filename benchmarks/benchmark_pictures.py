@@ -11,7 +11,7 @@ def pictures(space: Workspace) -> list[Result]:
     """Run ``query`` and ``plot`` in fresh processes."""
     store = ("--store", str(space.words()))
     contenders = {"query": ("query", _METRIC, *store)}
-    for suffix in ("svg", "vl.json"):
+    for suffix in ("svg", "png"):
         contenders[suffix] = ("plot", _METRIC, *store, "-o", str(space.root / f"picture.{suffix}"))
     seconds = interleave(
         {name: process(arguments, space.root) for name, arguments in contenders.items()},
@@ -19,5 +19,5 @@ def pictures(space: Workspace) -> list[Result]:
     )
     return [
         compare(f"plot {_METRIC} -o FILE.{suffix}, to the query", seconds[suffix], seconds["query"])
-        for suffix in ("svg", "vl.json")
+        for suffix in ("svg", "png")
     ]

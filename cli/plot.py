@@ -31,7 +31,7 @@ def drawing(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.",
+            help="Write the picture there (repeatable): .pdf, .png or .svg.",
             show_default="METRIC.svg",
             rich_help_panel=PICTURE,
         ),
@@ -78,8 +78,8 @@ def drawing(
         typer.Option(
             "--height",
             metavar="LENGTH",
-            help="Height of each panel.",
-            show_default="one that suits the width",
+            help="Height of the whole picture.",
+            show_default="one that suits it",
             rich_help_panel=PICTURE,
         ),
     ] = None,
@@ -164,7 +164,7 @@ def drawing(
     """Draw a result into files; say where, unless they were named. A stored one may need no
     name.
     """
-    from embstore.plot import PlotOptions, draw, file_type, read_result
+    from embstore.plot import PlotOptions, check_file, draw, read_result
 
     options = PlotOptions(
         column=column,
@@ -184,7 +184,7 @@ def drawing(
     )
     for file in output or ():
         check_place(Path(file))
-        file_type(file)
+        check_file(file)
     if result is not None:
         table = read_result(result, name)
     elif compute is not None:
@@ -198,7 +198,7 @@ def drawing(
     for note in () if quiet else (*table.notes, *picture.notes):
         say(note)
     for file in output or [f"{name or (result and result.stem)}.svg"]:
-        picture.save(file)
+        picture.savefig(file)
         if not output and not quiet:
             say(f"Written: {file}")
 
@@ -305,8 +305,7 @@ _plots.command(
 
 
 def _plot(ctx: typer.Context, **options: Any) -> None:
-    """Draw a metric, drift, or a stored result (--from), as SVG, PNG, PDF, HTML or a Vega-Lite
-    specification.
+    """Draw a metric, drift, or a stored result (--from), as PDF, PNG or SVG.
 
     The options of a metric: embstore plot METRIC --help. Those of drift: embstore plot drift
     --help.

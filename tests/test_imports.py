@@ -55,7 +55,7 @@ def test_importing_the_store_loads_no_heavy_library():
         "wordfreq",
     }
     assert not loaded_by("from embstore import Store") & (
-        heavy | {"starlette", "uvicorn", "vl_convert"}
+        heavy | {"starlette", "uvicorn", "matplotlib"}
     )
 
 

@@ -37,10 +37,9 @@ from embstore.explore.items import (
     read_items,
 )
 from embstore.explore.maps import item_vectors, stored_maps
-from embstore.explore.rendering import calls, command, python, shortened
+from embstore.explore.rendering import calls, command, python, shortened, svg
 from embstore.index import unit_vectors
 from embstore.metrics import all_metrics, get_metric
-from embstore.plot import PlotOptions, draw
 from embstore.query.request import SETS
 from embstore.storage.card import Card
 from embstore.storage.item_columns import is_token_column, joined_items
@@ -159,10 +158,7 @@ def _words(value: Any) -> list[str]:
 def _picture(found: Table, theme: str, width: float) -> dict[str, Any]:
     """Return the picture of a result as SVG, or the reason why there is none."""
     try:
-        return {
-            "svg": draw(found, PlotOptions(style=theme, width=f"{width / 96}in")).to_svg(),
-            "no_picture": None,
-        }
+        return {"svg": svg(found, width, style=theme), "no_picture": None}
     except EmbstoreError as error:
         return {"svg": None, "no_picture": str(error)}
 
@@ -251,8 +247,12 @@ def overview(store: Reading) -> dict[str, Any]:
     if len(columns) < len(names):  # numbers of tokens have one name in all spaces
         columns.append(N_TOKENS)
     samples = {space: MOST if store.catalog.count(space) > MOST else None for space in cards}
-    compared = [metric for metric in all_metrics()[0].values() if metric.needs == "layers"]
-    distances = [column for metric in compared for column in metric.columns if column.is_distance]
+    distances = [
+        column
+        for metric in all_metrics()[0].values()
+        for column in metric.columns
+        if column.name in metric.chart.distances
+    ]
     return {
         "path": str(store.path),
         "name": store.path.resolve().name or str(store.path),
@@ -275,7 +275,7 @@ def overview(store: Reading) -> dict[str, Any]:
         "metrics": [{name: row[name] for name in ("name", "help", "needs")} for row in metrics],
         "distances": {column.name: column.maximum for column in distances},
         "notes": [*info.notes, *metrics.notes],
-        "can_plot": find_spec("vl_convert") is not None,
+        "can_plot": find_spec("matplotlib") is not None,
     }
 
 

@@ -6,8 +6,12 @@ import json
 import math
 import shlex
 from collections.abc import Collection, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+from embstore.base.table import Table
+from embstore.plot import PlotOptions, draw
 
 _OPTIONS = {
     "models": "model",
@@ -80,6 +84,14 @@ def calls(verb: str, path: Path, arguments: Mapping[str, Any], *positional: str)
         "command": command(verb, path, arguments, positional),
         "python": python(verb, path, arguments, *positional),
     }
+
+
+def svg(table: Table, width: float, *, style: str) -> str:
+    """Return the figure of a table as SVG, so many CSS pixels wide."""
+    written = BytesIO()
+    figure = draw(table, PlotOptions(width=f"{width / 96}in", style=style))
+    figure.savefig(written, format="svg")
+    return written.getvalue().decode()
 
 
 def to_json(value: Any) -> bytes:

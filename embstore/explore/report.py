@@ -21,9 +21,8 @@ from embstore.base.progress import task
 from embstore.base.table import Table, table
 from embstore.explore.items import Reading
 from embstore.explore.maps import commands_of, find_map, kept_now, pack
-from embstore.explore.rendering import command
+from embstore.explore.rendering import command, svg
 from embstore.metrics import Metric, all_metrics
-from embstore.plot import PlotOptions, draw
 from embstore.query.layer_data import sharing_neighbours
 
 _MOST_ITEMS = (
@@ -119,7 +118,7 @@ def report(
     """
     info = store.info()
     if not len(info):
-        raise QueryError("the store has no space to report on. Fill it with: embstore build")
+        raise QueryError("the store has no space to report on. Fill it with: ⦃embstore build⦄")
     name = printable(store.path.name)
     sections = [_contents(store, info)]
     if reproduction is not None:
@@ -228,10 +227,7 @@ def _pictures(result: Table) -> list[tuple[int, str]]:
     """Return the picture of a result for wide and for narrow windows, each with its width in
     pixels.
     """
-    return [
-        (width, draw(result, PlotOptions(width=f"{width / 96}in", style="screen")).to_svg())
-        for width in (_WIDE, _NARROW)
-    ]
+    return [(width, svg(result, width, style="screen")) for width in (_WIDE, _NARROW)]
 
 
 def _page(

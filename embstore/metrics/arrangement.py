@@ -45,7 +45,6 @@ _VECTOR_BYTES = 1 << 29
             maximum=pi / 2,
             unit="radians",
             label="angle",
-            is_distance=True,
         ),
         Column(
             "similarity",
@@ -285,16 +284,9 @@ _BLOCK_VALUES = 1 << 22
             0,
             2,
             label="imbalance",
-            is_distance=True,
         ),
         Column(
-            "imbalance_back",
-            "number",
-            "from layer_2 to layer",
-            minimum=0,
-            maximum=2,
-            shown=False,
-            is_distance=True,
+            "imbalance_back", "number", "from layer_2 to layer", minimum=0, maximum=2, shown=False
         ),
         Column("chance", "number", "of layers that have nothing in common", shown=False),
         N_ZERO,
@@ -312,7 +304,7 @@ _BLOCK_VALUES = 1 << 22
     ),
     version=2,
     drawn_values=("imbalance",),
-    sides=("from layer", "to layer"),
+    is_directed=True,
 )
 def imbalance(
     left: Sequence[LayerData],

@@ -43,7 +43,7 @@ _BATCH_VALUES = 1 << 22
                 "number",
                 f"{level:.0%} quantile of the effect sizes",
                 shown=name not in ("q25", "q75"),
-                band=("q05", "q95") if name == "median" else (),
+                interval=("q05", "q95") if name == "median" else (),
                 label=(
                     "median effect size"
                     if name == "median"
@@ -56,7 +56,7 @@ _BATCH_VALUES = 1 << 22
             "ces",
             "number",
             "combined effect size, weighted by the sampling variances",
-            band=("se",),
+            interval=("se",),
             label="combined effect size",
         ),
         Column("se", "number", "its standard error", minimum=0, label="standard error"),

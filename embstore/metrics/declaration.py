@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.chart import Chart, ChartKind
+from embstore.base.chart import Chart
 from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError, check_known
 from embstore.base.keywords import PLURALS
 from embstore.base.space import Unit, same_spelling
@@ -262,13 +262,11 @@ class Column:
         unit: Unit of measurement; None for a plain number.
         shown: Whether the table printed in a terminal has this column.
         is_key: Whether it distinguishes the rows of one layer, as ``word`` does.
-        interval: Names of the columns with the lower and the upper limit of its 95 % interval.
-        band: Names of the columns of a band in pictures: of a deviation, or of a lower and an upper
-            limit.
+        interval: Names of the columns of its lower and its upper limit, those of a 95 % interval
+            ``low`` and ``high``; or of one with a deviation.
         baselines: Names of the columns that are thin lines in pictures, such as the share of the
             largest class.
         label: What pictures call it, ``mean cosine``; by default the name with spaces.
-        is_distance: Whether small values mean that two layers are alike.
     """
 
     name: str
@@ -279,11 +277,9 @@ class Column:
     unit: str | None = None
     shown: bool = True
     is_key: bool = False
-    interval: tuple[str, str] | None = None
-    band: tuple[str, ...] = ()
+    interval: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
     label: str = ""
-    is_distance: bool = False
 
     @property
     def range(self) -> str:
@@ -293,15 +289,6 @@ class Column:
         if self.minimum is not None:
             return f"≥ {self.minimum:g}"
         return "" if self.maximum is None else f"≤ {self.maximum:g}"
-
-    @property
-    def range_in_words(self) -> str:
-        """Range as an axis states it, "−1 to 1"; empty if it has one end or none, which says little
-        there.
-        """
-        if self.minimum is None or self.maximum is None:
-            return ""
-        return f"{self.minimum:g} to {self.maximum:g}".replace("-", "−")
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,12 +361,9 @@ class Metric:
             embstore.
         references: Keys of its publications in embstore's bibliography, or BibTeX entries of
             another package.
-        drawn_as: A :data:`~embstore.base.chart.ChartKind`; None for a heat map if ``needs`` is
-            ``layers``, else curves.
         drawn_values: Columns that a chart can draw, the default first; none for all columns of
             numbers, those that the printed table has first.
-        bar_names: Column of arrays with the names of the bars, if it is drawn as ``bars``.
-        sides: What a heat map calls the layers down and across.
+        is_directed: Whether the first layer of a pair is the source and the second the target.
         label: What pictures call it, ``Anisotropy``; by default the name with spaces and a capital.
         similarity: How a metric of ``layers`` with the parameters :data:`PERMUTATIONS` is held
             against shuffled items.
@@ -401,10 +385,8 @@ class Metric:
     version: int = 1
     package: str | None = None
     references: tuple[str, ...] = ()
-    drawn_as: ChartKind | None = None
     drawn_values: tuple[str, ...] = ()
-    bar_names: str | None = None
-    sides: tuple[str, str] = ("layer", "layer")
+    is_directed: bool = False
     similarity: Similarity | None = None
     label: str = ""
     # Whether the function takes all groups of ``by``, as name and ids, instead of one, and
@@ -498,53 +480,47 @@ class Metric:
 
     @property
     def chart(self) -> Chart:
-        """The chart that shows the metric's results."""
-        kind = self.drawn_as or ("heat map" if self.needs == "layers" else "curves")
-        drawable = "array of numbers" if kind == "bars" else "number"
-        limits = {limit for column in self.columns for limit in column.interval or ()}
-        candidates = [
-            column
+        """What a figure of the metric's results needs to know beyond their columns."""
+        limits = {
+            limit
             for column in self.columns
-            if column.type == drawable and column.name not in limits
-        ]
-        ordered = sorted(candidates, key=lambda column: not column.shown)
+            for limit in (column.interval if len(column.interval) == 2 else ())
+        }
+        candidates = [column for column in self.columns if column.name not in limits]
+        numbers = [column for column in candidates if column.type == "number"]
+        ordered = sorted(numbers, key=lambda column: not column.shown)
         optional = {column.name for column in self.optional}
-        values = (
-            *self.drawn_values,
-            *(c.name for c in ordered if c.name in optional or not self.drawn_values),
-        )
+        is_bars = any(c.name in self.drawn_values and c.type != "number" for c in self.columns)
+        more = (c.name for c in ordered if c.name in optional or not self.drawn_values)
         items = next((column.name for column in self.columns if column.name in ITEM_COLUMNS), None)
-        keys = [
-            column for column in self.columns if column.is_key and column.name != items
-        ]  # integers rank items
+        keys = [column for column in self.columns if column.is_key and column.name != items]
         by_neighbours = self.needs in ("neighbours", "labels", "layers")
-        own = [(column.name, column) for column in self.columns]
+        own = {column.name: column for column in self.columns}
+        # A similarity is at most 1: what goes beyond that says how far apart two layers are.
+        distances = tuple(
+            c.name for c in numbers if self.needs == "layers" and (c.maximum or 0) > 1
+        )
         return Chart(
-            kind,
-            values,
+            (*self.drawn_values, *(() if is_bars else more)),
             title=self.label or self.name.replace("-", " ").capitalize(),
-            labels=tuple((name, column.label) for name, column in own if column.label),
-            distances=tuple(name for name, column in own if column.is_distance),
-            # No default number of neighbours is so usual that a reader could know it: captions
-            # always state it.
-            defaults=tuple(
-                (p.name, p.default)
-                for p in self.row_parameters
-                if p.name != "k" or not by_neighbours
-            ),
-            units=tuple((name, column.unit) for name, column in own if column.unit),
-            ranges=tuple((name, words) for name, column in own if (words := column.range_in_words)),
-            intervals=tuple((name, column.interval) for name, column in own if column.interval),
-            bands=tuple((name, column.band) for name, column in own if column.band),
-            baselines=tuple((name, column.baselines) for name, column in own if column.baselines),
-            facets=tuple(
+            labels={name: column.label for name, column in own.items() if column.label},
+            units={name: column.unit for name, column in own.items() if column.unit},
+            ranges={name: (column.minimum, column.maximum) for name, column in own.items()},
+            intervals={name: column.interval for name, column in own.items() if column.interval},
+            baselines={name: column.baselines for name, column in own.items() if column.baselines},
+            # integers, such as a rank, are of items, which have a panel for each layer
+            panels=tuple(
                 "layer_name" if items and key.type == "integer" else key.name for key in keys
             ),
-            items=items,
-            bar_names=self.bar_names,
             settings=tuple(parameter.name for parameter in self.row_parameters),
+            # No default number of neighbours is so usual that a reader could know it: captions
+            # always state it.
+            defaults={
+                p.name: p.default for p in self.row_parameters if p.name != "k" or not by_neighbours
+            },
+            distances=distances,
             best="best" if self.best else None,
-            sides=self.sides,
+            is_directed=self.is_directed,
         )
 
     def empty(self, n: int, reason: str) -> Result:

@@ -222,9 +222,7 @@ def _deviations(
     references=("timkey2021",),
     needs="summary",
     label="Rogue dimensions",
-    drawn_as="bars",
     drawn_values=("shares", "contributions"),
-    bar_names="dims",
     version=2,
 )
 def rogue_dims(

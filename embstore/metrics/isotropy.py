@@ -235,7 +235,6 @@ def effective_rank(
     formula="Σ_{i≤k} λ_i / Σ λ",
     citation="Pearson (1901); Ethayarajh (2019), EMNLP, for the first component of a word (MEV)",
     references=("pearson1901", "ethayarajh2019"),
-    drawn_as="bars",
     drawn_values=("shares", "variances"),
 )
 def spectrum(

@@ -224,7 +224,7 @@ def _counts(data: LayerData, labels: ItemLabels, n_used: int) -> Result:
             "number",
             "adjusted mutual information: 1 the same, 0 by chance",
             maximum=1,
-            band=("ami_deviation",),
+            interval=("ami_deviation",),
             label="adjusted mutual information",
         ),
         Column(

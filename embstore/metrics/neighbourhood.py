@@ -29,7 +29,7 @@ _OF_SCALES = (
         "number",
         "root of the likelihood equation with n − 1 for n",
         minimum=0,
-        band=("standard_error",),
+        interval=("standard_error",),
         label="Gride",
     ),
     Column("standard_error", "number", "of dimension", minimum=0),

@@ -75,7 +75,7 @@ _NULLS: Result = dict.fromkeys(("r2", "r2_in_sample", "chance", "grouped_by"))
     similarity=Similarity("r2"),
     version=2,
     drawn_values=("r2", "r2_in_sample"),
-    sides=("from layer", "to layer"),
+    is_directed=True,
     drawn=lambda row: f"{row['folds']} folds",
 )
 def predictivity(

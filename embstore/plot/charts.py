@@ -1,651 +1,374 @@
-"""Draw the panels of three types of charts: curves over the layers, stacked bars, and strips of
-words.
-"""
+"""Draw one panel on an Axes: curves, a strip of items, stacked bars, a heat map, or a map."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from embstore.base.chart import Chart, name_of
-from embstore.base.errors import UsageError
-from embstore.base.messages import printable
-from embstore.base.table import Row, Table, show
-from embstore.plot import axes
-from embstore.plot.options import PlotOptions
-from embstore.plot.results import (
-    BASELINES,
-    CURVE,
-    NO_VALUE,
-    SAME,
-    LayerAxis,
-    distinct,
-    drawn_baselines,
-    has_best,
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, Colormap
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    StrMethodFormatter,
 )
 
-GAP = 18.0
-_MARGIN = 5.0
-_NARROWEST = 190.0
-_CURVE_LABEL_SHARE, _ITEM_LABEL_SHARE = 0.4, 0.35
+from embstore.base.errors import UsageError
+from embstore.base.messages import printable
+from embstore.base.table import Row
+from embstore.plot.caption import BASELINE_STYLES
+from embstore.plot.look import Look, is_light, looks_of, sequence, type_size
+from embstore.plot.options import PlotOptions
+from embstore.plot.plan import CURVE, SAME, Plan, layer_places
+
 _MOST_ITEMS = 40
+_LONGEST_NAME = 60  # of a curve
+_MOST_NAMED = 60  # items of a map that have their texts beside them
+_NEAR_ZERO = -0.05  # lowest similarity that a scale from 0 shows as 0
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One panel of a picture: its Vega-Lite specification, and its width with axes and labels in
-    pixels.
-    """
-
-    spec: dict[str, Any]
-    width: float
-
-
-@dataclass(frozen=True)
-class Request:
-    """A picture that is requested: the results and their chart, the column drawn, options and
-    style.
-    """
-
-    table: Table
-    chart: Chart
-    value: str
-    options: PlotOptions
-    style: axes.Style
-    places: Mapping[str, int]  # label of a space → its place in the palette
-
-    @property
-    def values(self) -> list[float]:
-        """The values drawn."""
-        return [row[self.value] for row in self.table.rows if row[self.value] is not None]
-
-    def has_room(self, value: float) -> bool:
-        """Return whether a value is in the requested range, if there is one."""
-        limits = self.options.range
-        return limits is None or limits[0] <= value <= limits[1]
-
-    @property
-    def value_title(self) -> str:
-        """Title of the axis of values: what is measured, and by which number, with its unit and
-        range.
-        """
-        title = self.chart.title
-        about = [] if self.value_label.casefold() == title.casefold() else [self.value_label]
-        about += [
-            text
-            for columns in (self.chart.units, self.chart.ranges)
-            if (text := dict(columns).get(self.value))
-        ]
-        return f"{title} ({', '.join(about)})" if about else title
-
-    @property
-    def value_label(self) -> str:
-        """Name of the column drawn."""
-        return name_of(self.chart, self.value)
-
-    def shades(self, n: int = 0) -> dict[str, Any]:
-        """Return the range of a scale whose colours show an order: of n colours, or continuous."""
-        given = self.options.colours
-        if not given:
-            return {"scheme": self.style.sequence}
-        if len(given) == 1 and n != 1:
-            raise UsageError("a scale needs two or more colours, as in colours='#FFFFFF,#0072B2'.")
-        return {"range": axes.ramp(given, n)} if n else {"range": [*given], "interpolate": "rgb"}
-
-    def tint(self, value: str, is_light: str) -> dict[str, Any]:
-        """Return the colour of a text on that of a value: black where a style's is light, or a
-        requested one.
-        """
-        test = (
-            f"luminance(scale('color', {value})) > 0.18" if self.options.colours else is_light
-        )  # equal contrast
-        return {"condition": {"test": test, "value": "black"}, "value": "white"}
-
-    def scale_of(self, values: Sequence[float], *, with_zero: bool = False) -> axes.ValueScale:
-        """Return the scale for values of a column, or for the requested range."""
-        return axes.ValueScale.covering(
-            values, log=self.options.logy, with_zero=with_zero, limits=self.options.range
-        )
-
-    def panels_of(self, *columns: str) -> list[tuple[tuple[str, ...], list[Row]]]:
-        """Return the distinct values of columns (and the group, if there are any) with their rows:
-        one panel each.
-        """
-        keys = (*columns, "group") if self.chart.series == "group" else columns
-        return _split(self.table.rows, keys)
-
-    def panel_width(self, n_panels: int, narrowest: float = _NARROWEST) -> float:
-        """Return the width of a panel, as many side by side as have room, in rows of equal length
-        where possible.
-        """
-        room: float = self.options.width - 2 * _MARGIN - self.style.spare
-        most = max(1, min(n_panels, int((room + GAP) // (narrowest + GAP))))
-        columns = math.ceil(n_panels / math.ceil(n_panels / most))
-        return (room - GAP * (columns - 1)) / columns
-
-    def height(self, width: float, least: float) -> float:
-        """Return the height of a panel of this width, unless one is requested."""
-        return self.options.height or max(least, min(0.6 * width, 320.0))
-
-    @property
-    def label_gap(self) -> float:
-        """Distance of a curve's label from its last point, round which there may be a circle, in
-        pixels.
-        """
-        return 10 if any(row.get(SAME) for row in self.table.rows) else 6
-
-    @property
-    def y_title(self) -> str:
-        """Title of a y axis of values."""
-        return self.value_title if self.options.y_label is None else self.options.y_label
-
-    def x_title(self, default: str) -> str:
-        """Return the title of the x axis."""
-        return default if self.options.x_label is None else self.options.x_label
-
-    def y(self, scale: axes.ValueScale, field: str, height: float) -> dict[str, Any]:
-        """Return the Vega-Lite encoding of values along the y axis."""
-        return {
-            "field": field,
-            "type": "quantitative",
-            "scale": scale.scale,
-            "axis": scale.axis(self.y_title, height, self.style),
-        }
-
-    def panel(
-        self,
-        size: tuple[float, float],
-        data: Sequence[Row],
-        layers: Sequence[Any],
-        title: str,
-        width: float,
-    ) -> Panel:
-        """Return a panel of layers in an area of this size, and its title, if it has one, cut to
-        the area's width.
-        """
-        inner, height = size
-        if self.options.range is not None:
-            for layer in layers:
-                layer["mark"] |= {"clip": True} if layer["mark"]["type"] != "text" else {}
-        spec: dict[str, Any] = {
-            "width": inner,
-            "height": height,
-            "data": {"values": data},
-            "layer": layers,
-        }
-        if title:
-            size_of_text = self.style.size
-            spec["title"] = {
-                "text": axes.shorten(printable(title), inner, size_of_text),
-                "fontSize": size_of_text,
-                "fontWeight": "normal",
-                "anchor": "start",
-                "frame": "group",
-                "offset": 4,
-            }
-        return Panel(spec, width)
-
-
-def _split(rows: Sequence[Row], columns: Sequence[str]) -> list[tuple[tuple[Any, ...], list[Row]]]:
-    """Return each distinct combination of values of columns with its rows, in order of
-    appearance.
-    """
-    return [
-        (values, [row for row in rows if tuple(row[column] for column in columns) == values])
-        for values in distinct(rows, columns)
-    ]
+def draw_panel(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
+    """Draw the rows of a panel; return notes on what is not drawn."""
+    if plan.kind == "curves":
+        return _curves(ax, plan, rows, options)
+    if plan.kind == "strip":
+        return _strip(ax, plan, rows, options)
+    {"bars": _bars, "heat map": _heat_map, "map": _map}[plan.kind](ax, plan, rows, options)
+    return []
 
 
 def layer_names(rows: Sequence[Row], suffix: str = "") -> list[str]:
     """Return the names of the layers of rows, in order."""
     ordered = sorted(rows, key=lambda row: row[f"layer{suffix}"])
-    return LayerAxis.of(row[f"layer_name{suffix}"] for row in ordered).names
+    places = layer_places(row[f"layer_name{suffix}"] for row in ordered)
+    return sorted(places, key=places.__getitem__)
 
 
-def fields_of(*names: str) -> list[dict[str, str]]:
-    """Return the fields of a tooltip."""
-    return [{"field": name} for name in names]
+def places_of(plan: Plan) -> dict[str, int]:
+    """Return name → place along the x axis of curves."""
+    rows = sorted(plan.rows, key=lambda row: row[plan.layer])
+    names = [row[plan.layer_name] for row in rows]
+    if plan.x == "groups":
+        return {name: at for at, name in enumerate(dict.fromkeys(names))}
+    return layer_places(names)
 
 
-def curve_panels(request: Request) -> tuple[list[Panel], list[str]]:
-    """Return one panel for each combination of the facets, with the same scales, and notes."""
-    chart, rows = request.chart, request.table.rows
-    spaces = [space for (space,) in distinct(rows, (chart.series,))]
-    labels = _labels(request, spaces)
-    names = [row[chart.layer_name] for row in sorted(rows, key=lambda row: row[chart.layer])]
-    in_order = {name: at for at, name in enumerate(dict.fromkeys(names))}
-    axis = LayerAxis(in_order) if chart.x == "groups" else LayerAxis.of(names)
-    facets = _split(rows, chart.facets)
-    limits = dict(chart.intervals).get(request.value, ())
-    drawn = (request.value, *limits, *drawn_baselines(request.table, chart, request.value))
-    scale = request.scale_of([row[name] for name in drawn for row in rows if row[name] is not None])
-    longest = max((axes.text_width(label, request.style.size) for label in labels), default=0.0)
-    width = request.panel_width(len(facets), _NARROWEST + longest)
-    return [
-        _curves(
-            request,
-            chosen,
-            spaces,
-            axis,
-            scale,
-            width,
-            ", ".join(map(show, facet)) if len(facets) > 1 else "",
+def _curves(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
+    places, looks = places_of(plan), looks_of(plan, options)
+    # The names of layers, such as raw, stand apart from the numbers.
+    joins = plan.x != "layers" or sum(map(str.isdecimal, places)) > 1
+    for name, look in looks.items():
+        of_curve = sorted(
+            (row for row in rows if row[plan.series] == name),
+            key=lambda row: places[row[plan.layer_name]],
         )
-        for facet, chosen in facets
-    ], []
-
-
-def _labels(request: Request, series: Sequence[str]) -> Sequence[str]:
-    """Return the labels of the curves; none for a single curve of a space."""
-    return () if len(series) == 1 and request.chart.series in ("space", CURVE) else series
-
-
-def _curves(
-    request: Request,
-    rows: Sequence[Row],
-    spaces: Sequence[str],
-    axis: LayerAxis,
-    scale: axes.ValueScale,
-    width: float,
-    title: str,
-) -> Panel:
-    style, value, chart = request.style, request.value, request.chart
-    labels = _labels(request, spaces)
-    room = min(
-        max((axes.text_width(label, style.size - 1) for label in labels), default=0.0),
-        _CURVE_LABEL_SHARE * width,
-    )
-    height = request.height(width, 130.0)
-    inner = (
-        width
-        - scale.axis_width(request.y_title, height, style)
-        - (room + 6 + request.label_gap if labels else 4)
-    )
-    named = [printable(space) for space in spaces]
-    colours = _colours(request, named)
-    dashes, shapes = _looks(request, named, axes.DASHES), _looks(request, named, axes.SHAPES)
-    if chart.x in ("steps", "scales"):
-        kind = "log" if chart.x == "scales" else "symlog" if request.options.logx else "linear"
-        x = axes.step_encoding(
-            [*axis.places.values()], inner, style, request.x_title(chart.x_title), kind
-        )
-    else:
-        x = axes.layer_encoding(axis, inner, style, request.x_title(chart.x_title))
-    y = request.y(scale, value, height)
-    data = [_datum(request, row, axis) for row in rows]
-    numbered = {"filter": "datum.is_numbered"}
-    alone = {"filter": "!datum.is_numbered" if sum(map(str.isdecimal, axis.places)) > 1 else "true"}
-    layers: list[dict[str, Any]] = []
-    if limits := dict(chart.intervals).get(value):
-        band = {
-            "x": x,
-            "y": {**y, "field": limits[0]},
-            "y2": {"field": limits[1]},
-            "color": colours,
-        }
-        layers.append(
-            {"mark": {"type": "area", "opacity": 0.16}, "transform": [numbered], "encoding": band}
-        )
-        layers.append(
-            {"mark": {"type": "rule", "opacity": 0.4}, "transform": [alone], "encoding": band}
-        )
-    for column, pattern in zip(
-        drawn_baselines(request.table, chart, value), BASELINES.values(), strict=False
-    ):
-        line = {"x": x, "y": {**y, "field": column}, "color": colours}
-        mark = {"type": "line", "strokeWidth": 1, "strokeDash": pattern}
-        layers.append({"mark": mark, "transform": [numbered], "encoding": line})
-    curve = {"x": x, "y": y, "color": colours}
-    tooltip = fields_of(chart.series, chart.layer_name, value, *(["n"] if "n" in rows[0] else []))
-    layers += [
-        {
-            "mark": {"type": "line", "strokeWidth": 1.6},
-            "transform": [numbered],
-            "encoding": curve | {"strokeDash": dashes},
-        },
-        {
-            "mark": {"type": "point", "filled": True, "size": 22, "opacity": 1},
-            "transform": [{"filter": f"isValid(datum[{value!r}])"}],
-            "encoding": curve | {"tooltip": tooltip, "shape": shapes},
-        },
-    ]
-    if has_best(rows, chart, value):
-        star = {
-            "type": "point",
-            "shape": "diamond",
-            "size": 110,
-            "strokeWidth": 1.6,
-            "filled": False,
-            "opacity": 1,
-        }
-        layers.append(
-            {"mark": star, "transform": [{"filter": f"datum[{chart.best!r}]"}], "encoding": curve}
-        )
-    if any(row.get(SAME) for row in rows):
-        circle = {"type": "point", "size": 150, "strokeWidth": 1, "filled": False, "opacity": 1}
-        layers.append(
-            {"mark": circle, "transform": [{"filter": f"datum[{SAME!r}]"}], "encoding": curve}
-        )
-    if labels:
-        layers.append(_end_labels(request, rows, axis, scale, (inner, height, room), colours))
-    return request.panel((inner, height), data, layers, title, width)
-
-
-def _colours(request: Request, series: Sequence[str]) -> dict[str, Any]:
-    """Return the encoding of the colours of curves, which show the order of ordered ones."""
-    given, own = request.options.colours, request.style.colours
-    if request.chart.is_ordered and len(series) > 2 and not given:
-        extent = [0, 0.88] if request.options.style != "dark" else [0.2, 1]
-        ordered = [name for name in series if name != NO_VALUE]
-        scale = {"domain": ordered, "scheme": {"name": request.style.sequence, "extent": extent}}
-        found = {
-            "field": request.chart.series,
-            "type": "ordinal",
-            "legend": None,
-            "sort": None,
-            "scale": scale,
-        }
-        if len(ordered) < len(series):  # outside the order, and so without a colour of it
-            is_outside = f"datum[{request.chart.series!r}] === {NO_VALUE!r}"
-            found["condition"] = {"test": is_outside, "value": request.style.faint}
-        return found
-    places = range(len(series)) if given else _places(request, series)
-    colours = given or own
-    scale = {"domain": list(series), "range": [colours[at % len(colours)] for at in places]}
-    return {"field": request.chart.series, "type": "nominal", "legend": None, "scale": scale}
-
-
-def _places(request: Request, series: Sequence[str]) -> Sequence[int]:
-    """Return the place of each curve in the palette: of a space always the same, else in order."""
-    if all(name in request.places for name in series):
-        return [request.places[name] for name in series]
-    return range(len(series))
-
-
-def _looks(
-    request: Request, series: Sequence[str], looks: Sequence[str | list[int]]
-) -> dict[str, Any]:
-    """Return the encoding of the dashes or marks of curves, different ones for curves with the same
-    colour.
-    """
-    n_colours = len(request.style.colours)
-    scale = {
-        "domain": list(series),
-        "range": [looks[(at + at // n_colours) % len(looks)] for at in _places(request, series)],
-    }
-    return {"field": request.chart.series, "type": "nominal", "legend": None, "scale": scale}
-
-
-def _datum(request: Request, row: Row, axis: LayerAxis) -> dict[str, Any]:
-    chart, name = request.chart, row[request.chart.layer_name]
-    limits = dict(chart.intervals).get(request.value, ())
-    beside = drawn_baselines(request.table, chart, request.value)
-    given = (name for name in ("n", SAME) if name in row)
-    optional = (*given, request.value, *limits, *beside, *((chart.best,) if chart.best else ()))
-    columns = (chart.series, chart.layer, chart.layer_name, *chart.facets, *optional)
-    found = {
-        column: printable(row[column]) if isinstance(row[column], str) else row[column]
-        for column in columns
-    }
-    return found | {
-        "place": axis.places[name],
-        "is_numbered": chart.x != "layers" or name.isdecimal(),
-    }
-
-
-def _end_labels(
-    request: Request,
-    rows: Sequence[Row],
-    axis: LayerAxis,
-    scale: axes.ValueScale,
-    size: tuple[float, float, float],
-    colours: dict[str, Any],
-) -> dict[str, Any]:
-    """Return the layer with the label of each curve at the right, moved apart where they would
-    overlap.
-    """
-    _, height, room = size
-    style, value, series = request.style, request.value, request.chart.series
-    drawn = [row for row in rows if row[value] is not None]
-    ordered = sorted(drawn, key=lambda row: axis.places[row[request.chart.layer_name]])
-    ends = {row[series]: row[value] for row in ordered}
-    ends = {name: end for name, end in ends.items() if request.has_room(end)}
-    places = axes.spread(
-        [scale.at(end, height) for end in ends.values()], 1.15 * (style.size - 1), 2, height
-    )
-    data = [
-        {
-            series: printable(name),
-            "label": axes.shorten(printable(name), room + 2, style.size - 1),
-            "pixels": place,
-        }
-        for name, place in zip(ends, places, strict=True)
-    ]
-    mark = {
-        "type": "text",
-        "align": "left",
-        "baseline": "middle",
-        "dx": request.label_gap,
-        "x": "width",
-    }
-    return {
-        "data": {"values": data},
-        "mark": mark,
-        "encoding": {
-            "y": {"field": "pixels", "type": "quantitative", "scale": None},
-            "text": {"field": "label"},
-            "color": colours,
-        },
-    }
-
-
-def bar_panels(request: Request) -> tuple[list[Panel], list[str]]:
-    """Return one panel for each space, with the same scale, and notes."""
-    spaces = request.panels_of("space")
-    width = request.panel_width(len(spaces))
-    data = [datum for row in request.table.rows for datum in _stack(request, row)]
-    scale = request.scale_of(
-        [datum[end] for datum in data for end in ("from", "to")], with_zero=True
-    )
-    n_bars = max(datum["rank"] for datum in data)
-    return [
-        _bars(request, rows, ", ".join(space) if len(spaces) > 1 else "", width, scale, n_bars)
-        for space, rows in spaces
-    ], []
-
-
-def _stack(request: Request, row: Row) -> Iterator[dict[str, Any]]:
-    """Yield the bars of a layer with their ends, positive values above zero and negative ones
-    below.
-    """
-    values = row[request.value] or ()
-    names = row[request.chart.bar_names] if request.chart.bar_names else range(1, len(values) + 1)
-    tops = {True: 0.0, False: 0.0}
-    for rank, (name, value) in enumerate(zip(names, values, strict=True), start=1):
-        start = tops[value >= 0]
-        tops[value >= 0] = start + value
-        yield {
-            "layer_name": row["layer_name"],
-            "rank": rank,
-            "name": str(name),
-            request.value: value,
-            "from": start,
-            "to": start + value,
-        }
-
-
-def _bars(
-    request: Request,
-    rows: Sequence[Row],
-    title: str,
-    width: float,
-    scale: axes.ValueScale,
-    n_bars: int,
-) -> Panel:
-    style, value, names = request.style, request.value, layer_names(rows)
-    height = request.height(width, 150.0)
-    inner = width - scale.axis_width(request.y_title, height, style) - 66
-    data = [datum for row in rows for datum in _stack(request, row)]
-    x = axes.band_encoding("layer_name", names, inner, style, request.x_title("layer")) | {
-        "scale": {"paddingInner": 0.2, "paddingOuter": 0.1}
-    }
-    y = request.y(scale, "from", height)
-    rank = {
-        "field": "rank",
-        "type": "ordinal",
-        "scale": {**request.shades(n_bars), "domain": [*range(1, n_bars + 1)]},
-        "legend": {
-            "title": "rank",
-            "values": sorted({round(1 + at * (n_bars - 1) / 9) for at in range(10)}),
-        },
-    }
-    tooltip = fields_of("layer_name", "rank", "name", value)
-    layers: list[dict[str, Any]] = [
-        {"mark": {"type": "bar", "stroke": style.background, "strokeWidth": 0.5},
-         "encoding": {"x": x, "y": y, "y2": {"field": "to"}, "color": rank, "tooltip": tooltip}}
-    ]  # fmt: skip
-    if request.chart.bar_names:
-        size, bar = style.size - 1, 0.8 * inner / len(names)
-        labelled = [
-            {**datum, "middle": (datum["from"] + datum["to"]) / 2}
-            for datum in data
-            if abs(scale.at(datum["to"], height) - scale.at(datum["from"], height)) >= size + 1
-            and axes.text_width(datum["name"], size) <= bar
-        ]
-        tint = request.tint("datum.rank", f"datum.rank > {0.6 * n_bars!r}")
-        layers.append(
-            {
-                "data": {"values": labelled},
-                "mark": {"type": "text", "fontSize": size, "baseline": "middle"},
-                "encoding": {
-                    "x": x,
-                    "y": {**y, "field": "middle"},
-                    "text": {"field": "name"},
-                    "color": tint,
-                },
-            }
-        )
-    return request.panel((inner, height), data, layers, title, width)
-
-
-def strip_panels(request: Request) -> tuple[list[Panel], list[str]]:
-    """Return one panel for each space and facet, and a note where only the lowest and the highest
-    items are drawn.
-
-    The value of an item in each layer is a dot on a line of its own.
-    """
-    rows = tuple(row for row in request.table.rows if row[request.value] is not None)
-    columns = tuple(dict.fromkeys(("space", *request.chart.facets)))
-    if request.chart.facets and len(distinct(rows, ("space",))) == 1:
-        columns = columns[1:]
-    parts = replace(request, table=replace(request.table, rows=rows)).panels_of(*columns)
-    width = request.panel_width(len(parts))
-    scale = request.scale_of(request.values)
-    items = [_items(request, chosen) for _, chosen in parts]
-    most, size = _ITEM_LABEL_SHARE * width, request.style.size - 1
-    labels = {
-        item: axes.shorten(printable(item), most, size) for drawn, _ in items for item in drawn
-    }
-    panels, notes = [], []
-    for (names, chosen), (drawn, n_items) in zip(parts, items, strict=True):
-        named = zip((*columns, "group"), names, strict=False)
-        title = ", ".join(
-            f"layer {name}" if column == "layer_name" else show(name) for column, name in named
-        )
-        if len(drawn) < n_items:
-            notes.append(
-                f"{title}: the {len(drawn) // 2} lowest and the {len(drawn) // 2} highest of"
-                f" {n_items:,} in the last layer are drawn."
+        joined = [row for row in of_curve if plan.x != "layers" or row[plan.layer_name].isdecimal()]
+        alone = [row for row in of_curve if row not in joined] if joins else of_curve
+        _curve(ax, plan, places, joined if joins else [], look, cut(str(name), _LONGEST_NAME))
+        if alone:
+            _curve(
+                ax,
+                plan,
+                places,
+                alone,
+                look,
+                "" if joins else cut(str(name), _LONGEST_NAME),
+                line=False,
             )
-        panels.append(
-            _strip(request, chosen, drawn, labels, width, scale, title if len(parts) > 1 else "")
-        )
-    return panels, notes
+    _value_axis(ax.yaxis, options, plan.values)
+    _place_axis(ax, plan, places, options)
+    if options.range is None:
+        return []
+    low, high = options.range
+    n_outside = sum(
+        not low <= row[plan.value] <= high for row in rows if row[plan.value] is not None
+    )
+    n = sum(row[plan.value] is not None for row in rows)
+    return [f"{n_outside} of {n} values are outside the range and not drawn."] if n_outside else []
 
 
-def _items(request: Request, rows: Sequence[Row]) -> tuple[list[str], int]:
+def _curve(
+    ax: Axes,
+    plan: Plan,
+    places: Mapping[str, int],
+    rows: Sequence[Row],
+    look: Look,
+    label: str,
+    *,
+    line: bool = True,
+) -> None:
+    """Draw the points of a curve with its intervals, baselines and marks."""
+    if not rows:
+        return
+
+    def column(name: str) -> list[float]:
+        return [math.nan if row.get(name) is None else row[name] for row in rows]
+
+    x = [places[row[plan.layer_name]] for row in rows]
+    y, colour = column(plan.value), look.color
+    limits = [plan.limits(row) or (math.nan, math.nan) for row in rows]
+    low, high = zip(*limits, strict=True)
+    if not np.isnan(low).all():
+        if line:
+            ax.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+        else:
+            ax.vlines(x, low, high, color=colour, alpha=0.4)
+    for name, pattern in zip(plan.baselines, BASELINE_STYLES.values(), strict=False):
+        style, mark = (pattern, "") if line else ("", "_")
+        ax.plot(x, column(name), color=colour, linestyle=style, marker=mark, linewidth=0.8)
+    style = look.linestyle if line else ""
+    ax.plot(x, y, color=colour, linestyle=style, marker=look.marker, label=label or "_")
+    marks = {"D": (plan.chart.best if plan.marks_best else None, 5), "o": (SAME, 8)}
+    for mark, (flag, size) in marks.items():
+        points = [(a, b) for a, b, row in zip(x, y, rows, strict=True) if flag and row.get(flag)]
+        if points:
+            ax.plot(*zip(*points, strict=True), mark, color=colour, markerfacecolor="none",
+                    markersize=size, markeredgewidth=0.8)  # fmt: skip
+
+
+def _value_axis(axis: Any, options: PlotOptions, values: Sequence[float]) -> None:
+    """Set the scale and the limits of an axis of values."""
+    if options.logy:
+        if min(values) <= 0:
+            raise UsageError(
+                f"`logy` needs positive values, and the smallest is {min(values):g}. Leave it out."
+            )
+        axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+        subs = (1, 2, 5) if max(values) < 1e4 * min(values) else (1,)
+        axis.set_major_locator(LogLocator(subs=subs))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
+    if options.range is not None:
+        axis.axes.set(**{f"{axis.axis_name}lim": options.range})
+
+
+def _place_axis(ax: Axes, plan: Plan, places: Mapping[str, int], options: PlotOptions) -> None:
+    """Set the ticks of an x axis of layers, training steps, scales or groups."""
+    at = sorted(places.values())
+    low, high = at[0], at[-1]
+    axis = ax.xaxis
+    if plan.x in ("steps", "scales"):
+        axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        if plan.x == "scales":
+            ax.set_xscale("log", base=2)
+            ax.set_xticks(at, [f"{place:,}" for place in at])
+        elif options.logx:
+            ax.set_xscale("symlog", linthresh=1)
+            axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        else:
+            axis.set_major_locator(MaxNLocator(5, integer=True))
+        axis.set_minor_formatter(NullFormatter())
+        axis.set_minor_locator(NullLocator())
+        return
+    room = 0.5 if low == high else 0.03 * (high - low)
+    ax.set_xlim(low - room, high + room)
+    numbers = [place for name, place in places.items() if name == str(place)]
+    ticks = list(MaxNLocator(8, integer=True).tick_values(0, max(numbers, default=1)))
+    shown = [place for place in numbers if place in ticks]
+    named = {place: cut(name, 16) for name, place in places.items() if place not in numbers}
+    shown = [place for place in shown if place + 0.04 * (high - low) < min(named, default=math.inf)]
+    ax.set_xticks([*shown, *named], [*map(str, shown), *named.values()])
+    if plan.x == "groups" and sum(map(len, named.values())) > 40:
+        ax.tick_params(axis="x", rotation=30)
+
+
+def _strip(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
+    items, n_items = strip_items(plan, rows)
+    layers, colours = layer_names(plan.rows), sequence(options)
+    at = {item: line for line, item in enumerate(items)}
+    for number, layer in enumerate(layers):
+        drawn = [
+            row
+            for row in rows
+            if row["layer_name"] == layer and row[plan.items] in at and row[plan.value] is not None
+        ]
+        colour = colours(share_of(number, len(layers)))
+        for is_same in (False, True):
+            points = [
+                (row[plan.value], at[row[plan.items]])
+                for row in drawn
+                if bool(row.get(SAME)) == is_same
+            ]
+            if points:
+                face = "none" if is_same else colour
+                ax.plot(*zip(*points, strict=True), "o", color=colour, markerfacecolor=face,
+                        markersize=4.2, markeredgewidth=0.9)  # fmt: skip
+    size = type_size("ytick.labelsize") / 72 * ax.figure.dpi
+    most = max(8, int(0.4 * ax.get_window_extent().width / (0.55 * size)))
+    ax.set_yticks([*at.values()], [cut(item, most) for item in at])
+    ax.set_ylim(len(items) - 0.5, -0.5)
+    _value_axis(ax.xaxis, options, plan.values)
+    ax.spines["bottom"].set_visible(True)
+    if len(items) == n_items:
+        return []
+    half = len(items) // 2
+    return [f"the {half} lowest and the {half} highest of {n_items:,} in the last layer are drawn."]
+
+
+def strip_items(plan: Plan, rows: Sequence[Row]) -> tuple[list[str], int]:
     """Return the items to draw, highest in the last layer first, and the number of all."""
-    column = request.chart.items or ""
     last: dict[str, float] = {}
     for row in sorted(rows, key=lambda row: row["layer"]):
-        if row[column] is not None and row[request.value] is not None:
-            last[row[column]] = row[request.value]
+        if row[plan.items] is not None and row[plan.value] is not None:
+            last[row[plan.items]] = row[plan.value]
     order = sorted(last, key=lambda item: (-last[item], item))
     if len(order) <= _MOST_ITEMS:
         return order, len(order)
     return [*order[: _MOST_ITEMS // 2], *order[-_MOST_ITEMS // 2 :]], len(order)
 
 
-def _strip(
-    request: Request,
-    rows: Sequence[Row],
-    items: Sequence[str],
-    labels: Mapping[str, str],
-    width: float,
-    scale: axes.ValueScale,
-    title: str,
-) -> Panel:
-    style, value, column = request.style, request.value, request.chart.items or ""
-    left = (
-        max(axes.text_width(label, style.size - 1) for label in labels.values()) + 12
-    )  # in all panels
-    layers = layer_names(rows)
-    legend = 66 if len(layers) > 1 else 8
-    inner = width - left - legend
-    step = 1.35 * style.size
-    height = request.options.height or step * len(items)
-    at = {item: step_at for step_at, item in enumerate(items)}
-    data = [
-        {
-            "item": printable(row[column]),
-            "line": at[row[column]],
-            "layer_name": row["layer_name"],
-            value: row[value],
-            "n": row["n"],
-            **({SAME: row[SAME]} if SAME in row else {}),
-        }
-        for row in rows
-        if row[column] in at and row[value] is not None
-    ]
-    names = " : ".join(
-        f"datum.value == {line} ? {axes.quoted(labels[item])}" for item, line in at.items()
-    )
-    lines: dict[str, Any] = {
-        "field": "line",
-        "type": "quantitative",
-        "scale": {"domain": [len(items) - 0.5, -0.5], "nice": False, "zero": False},
-        "axis": {
-            "title": axes.shorten(request.options.y_label or "", height, style.size),
-            "values": [*at.values()],
-            "labelExpr": f"{names} : ''",
-            "grid": True,
-            "domain": False,
-            "ticks": False,
-            "labelLimit": 0,
-            "labelPadding": 7,
-            "minExtent": left - 4,
-            "maxExtent": left - 4,
-        },
-    }
-    x = {
-        "field": value,
-        "type": "quantitative",
-        "scale": scale.scale,
-        "axis": scale.axis_across(request.x_title(request.value_title), inner, style),
-    }
-    shade = {
-        "field": "layer_name",
-        "type": "ordinal",
-        "sort": layers,
-        "scale": {**request.shades(len(layers)), "domain": layers},
-        "legend": {"title": "layer"} if len(layers) > 1 else None,
-    }
-    tooltip = fields_of("item", "layer_name", value, "n")
-    dots: dict[str, Any] = {
-        "mark": {"type": "point", "filled": True, "size": 34, "opacity": 1},
-        "encoding": {"x": x, "y": lines, "color": shade, "tooltip": tooltip},
-    }
-    if any(row.get(SAME) for row in data):
-        hollow = {"condition": {"test": f"datum[{SAME!r}]", "value": 0}, "value": 1}
-        dots["encoding"] |= {"stroke": shade, "fillOpacity": hollow}
-    return request.panel((inner, height), data, [dots], title, width)
+def _bars(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> None:
+    layers, colours, n_bars = layer_names(rows), sequence(options), count_bars(plan)
+    stacked = 0.0
+    for row in rows:
+        values = row[plan.value] or ()
+        named = row[plan.bar_names] if plan.bar_names else [""] * len(values)
+        tops = {True: 0.0, False: 0.0}
+        for rank, (name, value) in enumerate(zip(named, values, strict=True)):
+            start = tops[value >= 0]
+            tops[value >= 0] += value
+            colour = colours(share_of(rank, n_bars))
+            [bar] = ax.bar(layers.index(row["layer_name"]), value, bottom=start, color=colour,
+                           edgecolor=ax.get_facecolor(), linewidth=0.4)  # fmt: skip
+            if name != "":
+                bar.set_label(str(name))
+        stacked = max(stacked, tops[True], -tops[False])
+    ticks = [place for place in range(len(layers)) if place % math.ceil(len(layers) / 13) == 0]
+    ax.set_xticks(ticks, [cut(layers[place], 16) for place in ticks])
+    ax.tick_params(axis="x", length=0)
+    _value_axis(ax.yaxis, options, plan.values and [stacked])
+
+
+def name_bars(ax: Axes) -> None:
+    """Write the names of bars into those that have room, once the layout is known."""
+    size = float(ax.xaxis.get_ticklabels()[0].get_fontsize()) if ax.get_xticks().size else 6.0
+    for bar in ax.patches:
+        name = str(bar.get_label())
+        assert isinstance(bar, Rectangle)
+        box = bar.get_window_extent()
+        points = 72 / ax.figure.dpi
+        if name.startswith("_") or box.height * points < size + 1:
+            continue
+        if box.width * points < 0.65 * size * len(name):
+            continue
+        middle = (bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height() / 2)
+        colour = "black" if is_light(bar.get_facecolor()) else "white"
+        ax.annotate(name, middle, ha="center", va="center", color=colour, fontsize=size)
+
+
+def count_bars(plan: Plan) -> int:
+    """Return the number of bars of a layer."""
+    return max((len(row[plan.value] or ()) for row in plan.rows), default=0)
+
+
+def share_of(place: int, n: int) -> float:
+    """Return where in a scale of colours the place-th of n discrete colours is."""
+    return place / (n - 1) if n > 1 else 0.3
+
+
+def discrete_scale(names: Sequence[str], colours: Colormap) -> tuple[ScalarMappable, list[int]]:
+    """Return the scale of discrete colours for a colour bar, and the ticks that it has room for."""
+    n = len(names)
+    norm = BoundaryNorm(np.arange(n + 1) - 0.5, n)
+    shades = colours.resampled(n) if n > 1 else colours
+    ticks = [place for place in range(n) if place % math.ceil(n / 13) == 0]
+    return ScalarMappable(norm, shades), ticks
+
+
+def heat_limits(plan: Plan, options: PlotOptions) -> tuple[float, float]:
+    """Return the ends of the scale of a heat map: of a similarity 0 and 1, unless values go
+    beyond.
+    """
+    if options.range is not None:
+        low, high = options.range
+        return low, high
+    low, high = min(plan.values), max(plan.values)
+    return (low if low < _NEAR_ZERO else 0.0), max(high, 1.0)
+
+
+def heat_colours(plan: Plan, options: PlotOptions) -> Colormap:
+    """Return the colours of a heat map, which are the lighter the more two layers are alike."""
+    colours = sequence(options)
+    is_distance = plan.value in plan.chart.distances and not options.colours
+    return colours.reversed() if is_distance else colours
+
+
+def _heat_map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> None:
+    down, across = layer_names(rows), layer_names(rows, "_2")
+    values = np.full((len(down), len(across)), np.nan)
+    for row in rows:
+        if row[plan.value] is not None:
+            values[down.index(row["layer_name"]), across.index(row["layer_name_2"])] = row[
+                plan.value
+            ]
+    colours, limits = heat_colours(plan, options), heat_limits(plan, options)
+    ax.pcolormesh(values, cmap=colours, vmin=limits[0], vmax=limits[1], edgecolors="face",
+                  linewidth=0.2, zorder=0)  # fmt: skip
+    for set_ticks, names in ((ax.set_xticks, across), (ax.set_yticks, down)):
+        shown = [at for at in range(len(names)) if at % math.ceil(len(names) / 13) == 0]
+        set_ticks([at + 0.5 for at in shown], [cut(names[at], 16) for at in shown])
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    first, second = rows[0]["space"], rows[0]["space_2"]
+    if first != second:
+        n = max(len(down), len(across))
+        for depth in (at / max(n - 1, 1) for at in range(n)):
+            corner = (round(depth * (len(across) - 1)), round(depth * (len(down) - 1)))
+            ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="white", linewidth=1.2))
+    sides = ("from layer", "to layer") if plan.chart.is_directed else ("layer", "layer")
+    if first != second:
+        sides = (f"{sides[0]}, {cut(first, 40)}", f"{sides[1]}, {cut(second, 40)}")
+    ax.set_ylabel(printable(sides[0] if options.y_label is None else options.y_label))
+    ax.set_xlabel(printable(sides[1] if options.x_label is None else options.x_label))
+
+
+def write_cells(ax: Axes, plan: Plan, options: PlotOptions) -> None:
+    """Write the numbers into the cells of a heat map if they have room in the layout."""
+    mesh = ax.collections[0]
+    values = np.ma.filled(mesh.get_array().astype(float), np.nan)  # type: ignore[union-attr]
+    n_down, n_across = values.shape
+    box, size = ax.get_window_extent(), ax.yaxis.get_ticklabels()[0].get_fontsize()
+    points = 72 / ax.figure.dpi
+    texts = [[f"{value:.2f}".replace("-", "−") for value in line] for line in values]
+    widest = max(len(text) for line in texts for text in line) * 0.64 * float(size)
+    if box.width * points / n_across < widest + 1 or box.height * points / n_down < float(size) + 2:
+        return
+    scale = ScalarMappable(mesh.norm, mesh.cmap)
+    for row in range(n_down):
+        for column in range(n_across):
+            if not math.isnan(values[row, column]):
+                colour = scale.to_rgba(values[row, column])
+                ax.text(column + 0.5, row + 0.5, texts[row][column], ha="center", va="center",
+                        color="black" if is_light(colour) else "white", fontsize=size)  # fmt: skip
+
+
+def _map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> None:
+    x, y = ([row[name] for row in rows] for name in ("x", "y"))
+    colour = next(iter(looks_of(plan, options).values())).color
+    size = max(1.0, min(12.0, 2000 / len(rows)))
+    ax.scatter(x, y, s=size, color=colour, linewidths=0, rasterized=len(rows) > 20_000)
+    if len(rows) <= _MOST_NAMED:
+        for row in rows:
+            ax.annotate(cut(row["text"], 40), (row["x"], row["y"]), xytext=(2, 2),
+                        textcoords="offset points", fontsize="small")  # fmt: skip
+    ax.set(xticks=[], yticks=[], aspect="equal")
+    ax.spines[:].set_visible(False)
+    ax.grid(visible=False)
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text without control characters, and with an ellipsis where it is longer."""
+    text = printable(text)
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
+def is_labelled(plan: Plan) -> bool:
+    """Return whether curves have names: all but a single curve of a space."""
+    n_curves = len({row[plan.series] for row in plan.rows})
+    return n_curves > 1 or plan.series not in ("space", CURVE)

@@ -1,438 +1,421 @@
-"""Draw a table: choose the type of chart, compose its panels, title and caption; heat maps of
-layers against layers.
-"""
+"""Compose a figure of one or several tables: panels, title, caption, labels or a legend."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from embstore.base.chart import Chart
-from embstore.base.errors import UsageError, check_known
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
+
+from embstore.base import __version__
+from embstore.base.errors import UsageError
 from embstore.base.messages import printable
-from embstore.base.table import Row, Table
-from embstore.plot import rendering, results
-from embstore.plot.axes import (
-    N_PLACES,
-    STYLES,
-    SURE,
-    Style,
-    band_encoding,
-    break_lines,
-    palette_places,
-    text_width,
-)
-from embstore.plot.charts import (
-    GAP,
-    Panel,
-    Request,
-    bar_panels,
-    curve_panels,
-    fields_of,
-    layer_names,
-    strip_panels,
-)
-from embstore.plot.options import PlotOptions
+from embstore.base.table import Row, Table, show
+from embstore.plot import charts
+from embstore.plot.caption import caption, description, reasons
+from embstore.plot.look import looks_of, sequence, style_context, type_size
+from embstore.plot.options import PlotOptions, check_file
+from embstore.plot.plan import Plan, distinct, make_plan
 
-if TYPE_CHECKING:
-    import altair
+_NARROWEST = {"curves": 1.9, "strip": 1.9, "bars": 1.9, "heat map": 2.3, "map": 2.0}  # inches
+_NARROWEST_TABLE = 2.4  # of tables side by side
+_MARGIN = 0.05
+_LABEL_SHARE = 0.35  # of a panel that the labels of curves may take
+_MOST_LABELS = 8
+_LONGEST_PART = 50  # characters of a part of the caption that stays on a line
+_BETWEEN = "\u00a0· "
+_SAVED = ("pdf.fonttype", "svg.fonttype", "svg.hashsalt", "savefig.dpi")
 
-_LARGEST_CELL, _SMALLEST_SIDE = 44.0, 130.0  # height of a cell, and of all cells
-_LEGEND_WIDTH = 62.0
+Panels = list[tuple[str, list[Row]]]
+"""The title and the rows of each panel."""
 
 
-def heat_map_panels(request: Request) -> tuple[list[Panel], list[str]]:
-    """Return one panel for each pair of spaces (and group), with the same colours, and notes."""
-    pairs = request.panels_of("space", "space_2")
-    width = request.panel_width(len(pairs))
-    several = len({names[:2] for names, _ in pairs}) > 1
-    panels = []
-    for (first, second, *group), rows in pairs:
-        spaces = [first if first == second else f"{first} × {second}"] if several else []
-        panels.append(
-            _heat_map(request, rows, (first, second), width, ", ".join((*spaces, *group)))
-        )
-    return panels, []
-
-
-def _heat_map(
-    request: Request, rows: Sequence[Row], pair: tuple[str, str], width: float, title: str
-) -> Panel:
-    style, value = request.style, request.value
-    down, across = layer_names(rows), layer_names(rows, "_2")
-    left = max(text_width(name, style.size - 1) for name in down) + 14 + 1.3 * style.size
-    inner = width - left - _LEGEND_WIDTH
-    cell = inner / len(across)
-    height = request.options.height or max(min(cell, _LARGEST_CELL) * len(down), _SMALLEST_SIDE)
-    data = [
-        {name: row[name] for name in ("layer_name", "layer_name_2", value, "n")} for row in rows
-    ]
-    same = pair[0] == pair[1]
-    of = ["", ""] if same else [f", {printable(space)}" for space in pair]
-    first, second = (f"{side}{space}" for side, space in zip(request.chart.sides, of, strict=True))
-    first, second = request.options.y_label or first, request.x_title(second)
-    x = band_encoding("layer_name_2", across, inner, style, second)
-    y = band_encoding("layer_name", down, height, style, first, upwards=True)
-    low, high = min(0.0, *request.values), max(request.values)
-    limits = request.options.range or (low, 1.0 if 0 <= high <= 1 else high)
-    encoding = {
-        "x": x,
-        "y": y,
-        "color": _colours(request, limits, height),
-        "tooltip": fields_of("layer_name", "layer_name_2", value, "n"),
-    }
-    layers: list[dict[str, Any]] = [{"mark": {"type": "rect"}, "encoding": encoding}]
-    if not same:
-        outline = {"type": "rect", "filled": False, "stroke": "white", "strokeWidth": 1.5}
-        layers.append(
-            {
-                "mark": outline,
-                "data": {"values": _diagonal(down, across)},
-                "encoding": {"x": x, "y": y},
-            }
-        )
-    widest = max(
-        text_width(f"{number:.2f}".replace("-", "−"), style.size - 1) for number in request.values
-    )
-    if cell >= widest + 3 and height / len(down) >= style.size + 2:
-        layers.append(_numbers(request, limits, {"x": x, "y": y}))
-    return request.panel((inner, height), data, layers, title, width)
-
-
-def _colours(request: Request, limits: tuple[float, float], height: float) -> dict[str, Any]:
-    """Return the encoding of values as colours, which are the lighter the more two layers are
-    alike.
-    """
-    unit = dict(request.chart.units).get(request.value)
-    named = f"{request.value_label} ({unit})" if unit else request.value_label
-    is_reversed = request.value in request.chart.distances and not request.options.colours
-    room = max(_LEGEND_WIDTH - 6, *(text_width(word, request.style.size) for word in named.split()))
-    return {
-        "field": request.value,
-        "type": "quantitative",
-        "scale": {**request.shades(), "domain": [*limits], "clamp": True, "reverse": is_reversed},
-        "legend": {
-            "title": break_lines(named, room, request.style.size),
-            "gradientLength": min(height, 160),
-            "format": ".3~g",
-        },
-    }
-
-
-def _numbers(
-    request: Request, limits: tuple[float, float], place: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the layer with the number of each cell, black on light colours."""
-    low, high = limits[::-1] if request.value in request.chart.distances else limits
-    is_light = f"(datum[{request.value!r}] - {low!r}) / {high - low!r} > 0.6"
-    colour = request.tint(f"datum[{request.value!r}]", is_light)
-    text = {"field": request.value, "type": "quantitative", "format": ".2f"}
-    return {
-        "mark": {"type": "text", "fontSize": request.style.size - 1},
-        "encoding": {**place, "text": text, "color": colour},
-    }
-
-
-def _diagonal(down: Sequence[str], across: Sequence[str]) -> list[dict[str, str]]:
-    """Return the cells of layers at the same relative depth, for each layer of the side that has
-    more.
-    """
-    n = max(len(down), len(across))
-    depths = [at / max(n - 1, 1) for at in range(n)]
-    return [
-        {
-            "layer_name": down[round(depth * (len(down) - 1))],
-            "layer_name_2": across[round(depth * (len(across) - 1))],
-        }
-        for depth in depths
-    ]
-
-
-_SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:">
-<title>{title}</title>
-<script>{libraries}</script>
-</head>
-<body>
-<div id="figure"></div>
-<script>
-const spec = {spec};
-vegaEmbed("#figure", spec, {{
-  renderer: "svg", actions: {{export: true, source: false, compiled: false, editor: false}},
-}});
-</script>
-</body>
-</html>
-"""  # noqa: E501
-SUFFIXES = (".svg", ".png", ".pdf", ".html", ".vl.json")  # file types that ``Figure.save`` writes
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture of results.
+class Picture(Figure):
+    """A matplotlib figure that is saved in its style, with its provenance in the metadata.
 
     Attributes:
-        spec: Vega-Lite specification, with the data in it.
-        notes: Notes on what is drawn, for the reader.
-        width: Width of the files in CSS pixels (96 an inch); None for the one that the
-            specification gives.
-        on_paper: Whether SVG and PDF have no background.
+        panels: Axes of the panels.
+        notes: Notes on what is not drawn.
     """
 
-    spec: Mapping[str, Any]
-    notes: tuple[str, ...] = ()
-    width: float | None = None
-    on_paper: bool = False
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.panels: list[Axes] = []
+        self.notes: tuple[str, ...] = ()
+        self.about: dict[str, str] = {}
+        parameters: Any = matplotlib.rcParams
+        self.saved_with: Any = {name: parameters[name] for name in _SAVED}
 
-    def to_json(self) -> str:
-        """Return the specification as JSON."""
-        return json.dumps(self.spec, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-
-    def to_altair(self) -> "altair.TopLevelMixin":
-        """Return the picture as a chart of Altair, to go on with.
-
-        Raises:
-            UsageError: Altair is not installed.
-        """
-        try:
-            import altair
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                "to_altair needs Altair, which is not installed: pip install 'altair>=6'"
-            ) from error
-        chart: altair.TopLevelMixin = altair.Chart.from_dict(dict(self.spec))
-        return chart
-
-    def to_svg(self) -> str:
-        """Return the picture as SVG, with text as text.
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """Write the figure as PDF, PNG or SVG, without a date.
 
         Raises:
-            UsageError: The extra ``plot`` is not installed.
+            UsageError: The suffix is another one, or the file cannot be written.
         """
-        return rendering.svg(self.spec, self.width, self._about, on_paper=self.on_paper)
+        if isinstance(fname, str | Path):
+            check_file(fname)
+            options.setdefault("format", Path(fname).suffix.lower().removeprefix("."))
+        metadata = _metadata(options.get("format", "png"), self.about)
+        options["metadata"] = metadata | options.get("metadata", {})
+        with matplotlib.rc_context(self.saved_with):
+            try:
+                super().savefig(fname, **options)
+            except OSError as error:
+                raise UsageError(
+                    f"{fname} cannot be written: {error.strerror}. Name another file."
+                ) from error
 
-    def to_png(self) -> bytes:
-        """Return the picture as PNG, at 300 pixels an inch of its printed size. Raises: as
-        ``to_svg``.
-        """
-        drawn = rendering.svg(self.spec, self.width, "", unit="px")
-        return rendering.png(drawn, {"Title": " ".join(self._title), "Description": self._about})
 
-    def to_pdf(self) -> bytes:
-        """Return the picture as PDF, with text as text. Raises: as ``to_svg``."""
-        drawn = rendering.svg(self.spec, self.width, "", unit="pt", on_paper=self.on_paper)
-        return rendering.pdf(
-            drawn, {"Title": " ".join(self._title), "Subject": self._about, "Creator": "embstore"}
+def _metadata(kind: str, about: Mapping[str, str]) -> dict[str, Any]:
+    """Return the metadata of a file, under the names that its format has."""
+    title, text = about.get("title"), about.get("description")
+    creator = f"embstore {__version__}"
+    if kind == "pdf":
+        return {"Title": title, "Subject": text, "Creator": creator, "CreationDate": None}
+    if kind == "svg":
+        return {"Title": title, "Description": text, "Creator": creator, "Date": None}
+    return {"Title": title, "Description": text, "Software": creator}
+
+
+def draw_figure(tables: Sequence[Table], options: PlotOptions) -> Picture:
+    """Draw tables side by side, or one below the other where the width is too small for that."""
+    plans = [make_plan(table, options) for table in tables]
+    n_columns = max(1, min(len(plans), int(options.width / _NARROWEST_TABLE)))
+    width = options.width / n_columns
+    with style_context(options.style):
+        figure = Picture(figsize=(options.width, 8), layout="constrained")
+        titles = [plan.chart.title for plan in plans]
+        title = (titles[0] if len(plans) == 1 else "") if options.title is None else options.title
+        size = matplotlib.rcParams["figure.titlesize"]
+        heading = _text(figure, printable(title), va="top", fontsize=size, fontweight="bold")
+        foot = _text(figure, _caption(plans, options), va="bottom", fontsize="medium")
+        heights = [_natural_height(plan, options, width) for plan in plans]
+        rows = [max(heights[at : at + n_columns]) for at in range(0, len(heights), n_columns)]
+        height = options.height or sum(rows) + heading[1] + foot[1]
+        _place_texts(figure, height, heading, foot)
+        parts: list[Figure | SubFigure] = [figure]
+        if len(plans) > 1:
+            grid = figure.subfigures(len(rows), n_columns, squeeze=False, height_ratios=rows)
+            parts = list(grid.flat)
+            for part, name in zip(parts, titles, strict=False):
+                part.suptitle(printable(name), x=0.01, ha="left")
+        notes = [note for plan in plans for note in plan.notes]
+        for part, plan in zip(parts, plans, strict=False):
+            axes, more = _fill(part, plan, options, width, rows[0])
+            figure.panels += axes
+            notes += more
+        figure.draw_without_rendering()
+        unnamed: dict[str, Any] = {}
+        for part, plan in zip(parts, plans, strict=False):
+            unnamed |= _finish(part, plan, options)
+        if unnamed:
+            legend = _add_legend(figure, unnamed, foot[1] / height)
+            height += 0.0 if options.height else legend
+            _place_texts(figure, height, heading, foot, legend)
+        _as_text(figure)
+    figure.notes = tuple(dict.fromkeys(notes))
+    about = " ".join(description(plan) for plan in plans)
+    figure.about = {"title": printable(title or ", ".join(titles)), "description": about}
+    return figure
+
+
+def draw_on(table: Table, options: PlotOptions, axes: Sequence[Axes]) -> None:
+    """Draw a table on Axes of a caller's own, one for each panel."""
+    plan = make_plan(table, options)
+    panels = split(plan)
+    if len(panels) != len(axes):
+        raise UsageError(f"this figure has {len(panels)} panels: give as many Axes, or none.")
+    with style_context(options.style):
+        for ax, (title, rows) in zip(axes, panels, strict=True):
+            charts.draw_panel(ax, plan, rows, options)
+            default = title or plan.chart.title
+            ax.set_title(printable(default if options.title is None else options.title))
+            if plan.kind in ("curves", "bars", "strip"):
+                ax.set_xlabel(_x_title(plan, options))
+                ax.set_ylabel(_y_title(plan, options))
+            if plan.kind == "curves" and charts.is_labelled(plan):
+                ax.legend()
+        figure = axes[0].get_figure()
+        assert figure is not None
+        _add_key(
+            figure, list(axes), plan, options, figure.bbox.height / figure.get_figure(root=True).dpi
         )
-
-    def to_html(self) -> str:
-        """Return an interactive page that needs no network. Raises: as ``to_svg``."""
-        title = rendering.escaped(" ".join(self._title))
-        libraries, spec = (
-            rendering.convert("javascript_bundle"),
-            self.to_json().replace("<", "\\u003c"),
-        )
-        return _PAGE.format(title=title, libraries=libraries, spec=spec)
-
-    @property
-    def _about(self) -> str:
-        """All that is known of the picture, for the metadata of its files."""
-        return str(self.spec.get("description", ""))
-
-    @property
-    def _title(self) -> list[str]:
-        found = (self.spec.get("title") or {}).get("text", [])
-        return [found] if isinstance(found, str) else list(found)
-
-    def save(self, path: "str | Path") -> None:
-        """Write the picture to a file, whose suffix chooses the type: see ``SUFFIXES``.
-
-        Raises:
-            UsageError: The suffix is another one, the file cannot be written, or the extra ``plot``
-                is not installed, which all types but ``.vl.json`` need.
-        """
-        encoders: dict[str, Callable[[], str | bytes]] = {
-            ".svg": self.to_svg, ".png": self.to_png, ".pdf": self.to_pdf, ".html": self.to_html,
-            ".vl.json": self.to_json,
-        }  # fmt: skip
-        data = encoders[file_type(path)]()
-        try:
-            Path(path).write_bytes(data.encode() if isinstance(data, str) else data)
-        except OSError as error:
-            raise UsageError(
-                f"{path} cannot be written: {error.strerror}. Name another file."
-            ) from error
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        """Return the picture for a notebook: its specification, and as SVG where the extra ``plot``
-        is installed.
-        """
-        bundle: dict[str, Any] = {
-            "application/vnd.vegalite.v6+json": dict(self.spec),
-            "text/plain": repr(self),
-        }
-        return bundle | ({"image/svg+xml": self.to_svg()} if find_spec("vl_convert") else {})
-
-    def __repr__(self) -> str:
-        return f"<Figure {' '.join(self._title)!r}: .save('figure.svg'), .spec>"
+        for ax in axes:
+            _as_text(ax)
 
 
-def file_type(path: "str | Path") -> str:
-    """Return the type of picture of a file, one of ``SUFFIXES``.
+def _text(figure: Figure, text: str, **style: Any) -> tuple[Text | None, float]:
+    """Add a text as wide as the figure; return it and its height in inches."""
+    if not text:
+        return None, 0.0
+    written = figure.text(_MARGIN / figure.get_figwidth(), 0.5, text, wrap=True, **style)
+    written.set_parse_math(False)
+    return written, written.get_window_extent().height / figure.dpi + _MARGIN
 
-    Raises:
-        UsageError: The name ends otherwise.
+
+def _place_texts(
+    figure: Figure,
+    height: float,
+    heading: tuple[Text | None, float],
+    foot: tuple[Text | None, float],
+    legend: float = 0.0,
+) -> None:
+    """Set the height of a figure, and the texts at its top and bottom, which the layout leaves
+    out.
     """
-    name = Path(path).name.lower()
-    for suffix in SUFFIXES:
-        if name.endswith(suffix):
-            return suffix
-    raise UsageError(f"{path}: unknown type of picture. Known: {', '.join(SUFFIXES)}.")
+    figure.set_figheight(height)
+    for (text, _), y in ((heading, 1 - _MARGIN / height), (foot, _MARGIN / height)):
+        if text is not None:
+            text.set_y(y)
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    bottom, top = (foot[1] + legend) / height, heading[1] / height
+    for each in figure.legends:
+        each.set_bbox_to_anchor((0, foot[1] / height), figure.transFigure)
+    engine.set(rect=(0, bottom, 1, max(0.1, 1 - top - bottom)), h_pad=0.05, w_pad=0.05)
 
 
-def draw(table: Table, options: PlotOptions | None = None) -> Figure:
-    """Draw a table of results."""
-    options = options or PlotOptions()
-    if table.chart is None:
-        raise UsageError(
-            "this table has no picture: only the results of metrics, drift and cosine have. Maps"
-            " are shown by: embstore explore"
+def _caption(plans: Sequence[Plan], options: PlotOptions) -> str:
+    """Return the caption: what holds for all tables once, the rest with the name of its table."""
+    if options.caption is not None:
+        return printable(options.caption)
+    parts = [[_together(part) for part in caption(plan)] for plan in plans]
+    if len(parts) == 1:
+        return _BETWEEN.join(parts[0])
+    shared = [part for part in parts[0] if all(part in each for each in parts)]
+    lines = [_BETWEEN.join(shared)]
+    for plan, each in zip(plans, parts, strict=True):
+        if own := [part for part in each if part not in shared]:
+            lines.append(f"{plan.chart.title}: {_BETWEEN.join(own)}")
+    return "\n".join(filter(None, lines))
+
+
+def _together(part: str) -> str:
+    """Return a part of a caption that is broken between lines only if it is long."""
+    return part if len(part) > _LONGEST_PART else part.replace(" ", "\u00a0")
+
+
+def split(plan: Plan) -> Panels:
+    """Return the panels of a plan, each with the values in which it differs from the others."""
+    keys = distinct(plan.rows, plan.panels)
+    varying = [at for at, _ in enumerate(plan.panels) if len({key[at] for key in keys}) > 1]
+    panels: Panels = []
+    for key in keys:
+        rows = [row for row in plan.rows if tuple(row[name] for name in plan.panels) == key]
+        named = {plan.panels[at]: show(key[at]) for at in varying}
+        if "layer_name" in named:
+            named["layer_name"] = f"layer {named['layer_name']}"
+        if {"space", "space_2"} <= {*plan.panels} and varying:
+            first, second = named.pop("space", key[0]), named.pop("space_2", key[1])
+            spaces = first if first == second else f"{first} × {second}"
+            named = {"space": spaces, **named} if {0, 1} & {*varying} else named
+        panels.append((printable(", ".join(named.values())), rows))
+    return panels
+
+
+def _grid(plan: Plan, width: float, n_panels: int) -> tuple[int, int]:
+    """Return the rows and columns of panels, in rows of equal length where possible."""
+    most = max(1, min(n_panels, int(width / _NARROWEST[plan.kind])))
+    n_rows = math.ceil(n_panels / most)
+    return n_rows, math.ceil(n_panels / n_rows)
+
+
+def _natural_height(plan: Plan, options: PlotOptions, width: float) -> float:
+    """Return the height in inches that suits the panels of a plan."""
+    panels = split(plan)
+    n_rows, n_columns = _grid(plan, width, len(panels))
+    panel, line = width / n_columns, type_size("font.size") / 72
+    height = min(max(0.62 * panel, 1.6), 2.9)
+    if not plan.values:
+        height = 0.5 + 1.5 * line * (1 + len(reasons(plan)))
+    elif plan.kind == "heat map":
+        n_down, n_across = (
+            max(len({row[f"layer{side}"] for row in rows}) for _, rows in panels)
+            for side in ("", "_2")
         )
-    table = results.with_group_names(table)
-    notes: list[str] = []
-    if options.x == "step":
-        table, notes = results.over_steps(table)
+        cell = min((panel - 1.0) / n_across, 0.46)
+        height = max(cell * n_down, 1.3) + 0.5
+    elif plan.kind == "strip":
+        n_items = max(len(charts.strip_items(plan, rows)[0]) for _, rows in panels)
+        height = 1.45 * line * max(n_items, 3) + 0.8
+    elif plan.kind == "map":
+        height = panel
+    return n_rows * height
+
+
+def _fill(
+    part: Figure | SubFigure, plan: Plan, options: PlotOptions, width: float, height: float
+) -> tuple[list[Axes], list[str]]:
+    """Draw the panels of a plan; return their Axes, and notes."""
+    if not plan.values:
+        return [_say_why(part, plan)], []
+    panels = split(plan)
+    n_rows, n_columns = _grid(plan, width, len(panels))
+    shares_values = plan.kind in ("curves", "bars")
+    grid = part.subplots(
+        n_rows,
+        n_columns,
+        squeeze=False,
+        sharey="all" if shares_values else "none",
+        sharex="all" if plan.kind == "strip" else "none",
+    )
+    axes, notes = list(grid.flat)[: len(panels)], []
+    for ax in list(grid.flat)[len(panels) :]:
+        ax.remove()
+    room = width / n_columns - 0.6
+    for at, (ax, (title, rows)) in enumerate(zip(axes, panels, strict=True)):
+        found = charts.draw_panel(ax, plan, rows, options)
+        notes += [f"{title}: {note}" if title else note for note in found]
+        if title:
+            ax.set_title(charts.cut(title, int(130 * room / type_size("axes.titlesize"))))
+        ax.xaxis.set_tick_params(labelbottom=True)
+        if plan.kind in ("curves", "bars", "strip"):
+            if at + n_columns >= len(axes):
+                ax.set_xlabel(_broken(_x_title(plan, options), room))
+            if at % n_columns == 0:
+                ax.set_ylabel(_broken(_y_title(plan, options), height / n_rows - 0.4))
+    _add_key(part, axes, plan, options, height)
+    return axes, notes
+
+
+def _broken(text: str, inches: float) -> str:
+    """Return a title of an axis in lines of about this length."""
+    most = int(72 * inches / (0.55 * type_size("axes.labelsize")))
+    return textwrap.fill(text, max(most, 12))
+
+
+def _x_title(plan: Plan, options: PlotOptions) -> str:
+    default = _value_title(plan, options) if plan.kind == "strip" else plan.x_title
+    return printable(default if options.x_label is None else options.x_label)
+
+
+def _y_title(plan: Plan, options: PlotOptions) -> str:
+    default = "" if plan.kind == "strip" else _value_title(plan, options)
+    return printable(default if options.y_label is None else options.y_label)
+
+
+def _value_title(plan: Plan, options: PlotOptions) -> str:
+    """Return the title of the axis of values, with what is measured if no title says it."""
+    name = plan.chart.name_of(plan.value)
+    return plan.value_title if options.title == "" else name + plan.unit
+
+
+def _say_why(part: Figure | SubFigure, plan: Plan) -> Axes:
+    """Write into an empty panel why there are no values."""
+    ax = part.subplots()
+    why = reasons(plan) or ["no rows"]
+    more = [f"… and {len(why) - 4} other reasons"] if len(why) > 4 else []
+    ax.text(0.02, 0.95, "\n".join(["No values to draw.", *why[:4], *more]), va="top", wrap=True)
+    ax.set(xticks=[], yticks=[])
+    return ax
+
+
+def _add_key(
+    figure: Figure | SubFigure, axes: list[Axes], plan: Plan, options: PlotOptions, height: float
+) -> None:
+    """Add the scale of colours of a heat map, of the layers of a strip, or of ranks of bars."""
+    if not plan.values:
+        return
+    if plan.kind == "heat map":
+        unit = plan.chart.units.get(plan.value)
+        name = plan.chart.name_of(plan.value)
+        bar = figure.colorbar(
+            axes[0].collections[0], ax=axes, label=f"{name} ({unit})" if unit else name
+        )
+    elif plan.kind in ("strip", "bars"):
+        ranks = (
+            [str(rank) for rank in range(1, charts.count_bars(plan) + 1)]
+            if plan.kind == "bars"
+            else []
+        )
+        names = ranks or charts.layer_names(plan.rows)
+        if len(names) < 2 or "layer_name" in plan.panels:
+            return
+        scale, ticks = charts.discrete_scale(names, sequence(options))
+        bar = figure.colorbar(scale, ax=axes, label="rank" if ranks else "layer", ticks=ticks,
+                              shrink=min(1.0, 2.2 / height), anchor=(0, 1))  # fmt: skip
+        bar.ax.set_yticklabels([charts.cut(names[tick], 16) for tick in ticks])
     else:
-        table = results.with_single_item(results.over_keys(table))
-    table, labels, shared = results.with_labels(table, options.labels)
-    places = {labels[space]: place for space, place in palette_places([*labels], N_PLACES).items()}
-    assert table.chart is not None
-    value = _value(table, table.chart, options)
-    style = STYLES[options.style]
-    drawn, chart = results.with_band(table, results.with_pair_title(table, table.chart), value)
-    request = Request(drawn, chart, value, options, style, places)
-    title = chart.title if options.title is None else options.title
-    parts = (
-        results.caption(table, table.chart, value, shared)
-        if options.caption is None
-        else [options.caption]
-    )
-    known = ". ".join(
-        filter(
-            None, (title, request.value_title, *results.about_results(table, value, labels, shared))
-        )
-    )
-    about = {
-        "$schema": _SCHEMA,
-        "config": style.config,
-        "description": printable(known),
-        "title": _title(title, [*filter(None, parts)], options.width, style),
-    }
-    panel_notes: list[str] = []
-    if all(row[value] is None for row in table.rows):
-        spec = _empty(table, value, options, style)
-    else:
-        panels, panel_notes = _panels(request)
-        spec = _composed(panels, options)
-    n_outside = (
-        sum(not request.has_room(each) for each in request.values) if chart.kind == "curves" else 0
-    )
-    if n_outside:
-        notes.append(
-            f"{n_outside} of {len(request.values)} values are outside the range and not drawn."
-        )
-    return Figure(
-        spec | about, (*notes, *panel_notes), options.width, on_paper=options.style == "paper"
-    )
+        return
+    bar.outline.set_visible(False)
+    bar.ax.minorticks_off()
+    bar.ax.tick_params(length=0)
 
 
-def _value(table: Table, chart: Chart, options: PlotOptions) -> str:
-    """Return the column to draw: the requested one, or the first of the chart's that has a
-    value.
+def _finish(part: Figure | SubFigure, plan: Plan, options: PlotOptions) -> dict[str, Any]:
+    """Add what depends on the room that the layout gives: labels of curves, numbers in cells.
+
+    Returns:
+        Name → line of the curves whose labels have no room.
     """
-    if options.column is not None:
-        check_known("column to draw", options.column, chart.values)
-        return options.column
-    filled = (
-        column for column in chart.values if any(row[column] is not None for row in table.rows)
+    axes = [ax for ax in part.axes if ax.get_label() != "<colorbar>"]
+    for ax in axes if plan.values else ():
+        if plan.kind == "heat map":
+            charts.write_cells(ax, plan, options)
+        elif plan.kind == "bars":
+            charts.name_bars(ax)
+    if not plan.values or plan.kind != "curves" or not charts.is_labelled(plan):
+        return {}
+    if _label_curves(axes, plan, options):
+        return {}
+    named = [ax.get_legend_handles_labels() for ax in axes]
+    return {name: line for lines, names in named for line, name in zip(lines, names, strict=True)}
+
+
+def _label_curves(axes: Sequence[Axes], plan: Plan, options: PlotOptions) -> bool:
+    """Write the name of each curve at its end, unless two of them would overlap; return whether."""
+    looks, places = looks_of(plan, options), charts.places_of(plan)
+    size = type_size("legend.fontsize")
+    ends: list[dict[str, float]] = []
+    for ax, (_, rows) in zip(axes, split(plan), strict=True):
+        drawn = [row for row in rows if row[plan.value] is not None]
+        drawn.sort(key=lambda row: places[row[plan.layer_name]])
+        low, high = sorted(ax.get_ylim())
+        last = {row[plan.series]: row[plan.value] for row in drawn}
+        ends.append({name: value for name, value in last.items() if low <= value <= high})
+        points = 72 / ax.figure.dpi
+        at = (
+            sorted(ax.transData.transform([(0, value) for value in ends[-1].values()])[:, 1])
+            if ends[-1]
+            else []
+        )
+        widest = max(map(len, map(str, last)), default=0) * 0.6 * size
+        if any((after - before) * points < 1.1 * size for before, after in pairwise(at)) or (
+            widest > _LABEL_SHARE * ax.get_window_extent().width * points
+        ):
+            return False
+    if len(looks) > _MOST_LABELS:
+        return False
+    for ax, of_panel in zip(axes, ends, strict=True):
+        for name, value in of_panel.items():
+            ax.annotate(charts.cut(str(name), 60), (1, value), xycoords=("axes fraction", "data"),
+                        xytext=(5, 0), textcoords="offset points", va="center", fontsize=size,
+                        color=looks[name].color, annotation_clip=False)  # fmt: skip
+    return True
+
+
+def _add_legend(figure: Figure, curves: dict[str, Any], bottom: float) -> float:
+    """Add a legend of curves above the caption, and return its height in inches."""
+    widest = 0.6 * type_size("legend.fontsize") * max(map(len, curves)) + 32
+    n_columns = max(1, min(len(curves), int(72 * figure.get_figwidth() / widest)))
+    legend = figure.legend(
+        list(curves.values()),
+        list(curves),
+        loc="lower left",
+        bbox_to_anchor=(0, bottom),
+        ncols=n_columns,
+        handlelength=3,
     )
-    return next(filled, chart.values[0])
+    return float(legend.get_window_extent().height) / figure.dpi
 
 
-def _panels(request: Request) -> tuple[list[Panel], list[str]]:
-    chart = request.chart
-    if chart.kind == "heat map":
-        return heat_map_panels(request)
-    if chart.kind == "bars":
-        return bar_panels(request)
-    if chart.items is not None and any(row[chart.items] is not None for row in request.table.rows):
-        return strip_panels(request)
-    return curve_panels(request)
-
-
-def _title(title: str, caption: list[str], width: float, style: Style) -> dict[str, Any] | None:
-    """Return title and caption in lines; of a caption alone, in its own type."""
-    lines = _caption_lines([*map(printable, caption)], width, style) if caption else []
-    if title:
-        text = break_lines(printable(title), SURE * width - 10, style.size + 2.5)
-        return {"text": text, "subtitle": lines}
-    alone = {
-        "text": lines,
-        "fontSize": style.size - 1,
-        "fontWeight": "normal",
-        "color": style.faint,
-    }
-    return alone if caption else None
-
-
-def _caption_lines(parts: list[str], width: float, style: Style) -> list[str]:
-    """Return the caption in lines, broken between its parts where possible."""
-    room, size = SURE * width - 10, style.size - 1
-    joined = " · ".join(
-        part if text_width(part, size) > room else part.replace(" ", "\u00a0") for part in parts
-    )
-    return [line.strip("· ") for line in break_lines(joined, room, size)]
-
-
-def _composed(panels: list[Panel], options: PlotOptions) -> dict[str, Any]:
-    if len(panels) == 1:
-        return {**panels[0].spec, **({"title": None} if "title" not in panels[0].spec else {})}
-    n_columns = max(1, int((options.width - 10 + GAP) // (panels[0].width + GAP)))
-    return {"concat": [panel.spec for panel in panels], "columns": n_columns, "spacing": GAP}
-
-
-def _empty(table: Table, value: str, options: PlotOptions, style: Style) -> dict[str, Any]:
-    """Return a picture that says why there are no values."""
-    width = options.width - 30
-    found = results.reasons(table, value) or ["no rows"]
-    lines = ["No values to draw."]
-    for why in found[:4]:
-        lines += break_lines(why, SURE * (width - 30), style.size)
-    if len(found) > 4:
-        lines.append(f"… and {len(found) - 4} other reasons")
-    height = options.height or 40 + 1.4 * style.size * len(lines)
-    text = {
-        "type": "text",
-        "align": "left",
-        "baseline": "top",
-        "x": 8,
-        "y": 8,
-        "fontSize": style.size,
-        "lineHeight": 1.4 * style.size,
-        "text": lines,
-    }
-    return {
-        "width": width,
-        "height": height,
-        "view": {"stroke": style.faint},
-        "data": {"values": [{}]},
-        "mark": text,
-    }
+def _as_text(artist: Any) -> None:
+    """Draw all texts of a figure as they are, whatever they look like to TeX."""
+    for text in artist.findobj(Text):
+        text.set_parse_math(False)

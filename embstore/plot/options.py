@@ -1,27 +1,27 @@
-"""The options of a picture, checked before anything is computed."""
+"""The options of a figure, checked before anything is computed."""
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from embstore.base.errors import UsageError, check_known
 from embstore.base.labels import as_list, read_labels
-from embstore.plot.axes import STYLE_NAMES
 
+STYLES = ("paper", "screen", "dark")
 X_AXES = ("layer", "step")
+SUFFIXES = (".pdf", ".png", ".svg")
 
-_MM = 96 / 25.4  # CSS pixels, of which an inch has 96, in a millimetre
-_UNITS = {"mm": _MM, "cm": 10 * _MM, "in": 96.0, "pt": 96 / 72}
-_LIMITS = {"width": (50.0, 297.0), "height": (15.0, 297.0)}  # in millimetres; A4 is 297 mm long
+_INCHES = {"mm": 1 / 25.4, "cm": 1 / 2.54, "in": 1.0, "pt": 1 / 72}
+_SMALLEST, _LARGEST = 20 / 25.4, 1200 / 25.4  # A0 is 1189 mm long
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
 class PlotOptions:
-    """Options of a picture, as ``Result.plot`` documents them; texts of the command line are
-    read as values.
+    """Options of a figure, as :meth:`Table.plot` documents them; texts are read as values.
 
     Raises:
         UsageError: An option is not of its form, or cannot work.
@@ -30,9 +30,9 @@ class PlotOptions:
 
     column: str | None = None
     title: str | None = None
-    width: Any = "170mm"  # once read, in CSS pixels
+    width: Any = "170mm"  # once read, in inches
     height: Any = None  # likewise
-    style: str = "paper"
+    style: str | None = "paper"
     logy: bool = False
     x: str = "layer"
     logx: bool = False
@@ -41,17 +41,21 @@ class PlotOptions:
     y_label: str | None = None
     range: Any = None  # once read, two numbers
     caption: str | None = None  # None for one that is made; "" for none
-    colours: Any = ()  # once read, a tuple of #rrggbb; none for the palette of the style
+    colours: Any = ()  # once read, a tuple of #rrggbb; none for those of the style
 
     def __post_init__(self) -> None:
-        check_known("style", self.style, STYLE_NAMES)
+        if self.style is not None and self.style.endswith(".mplstyle"):
+            if not Path(self.style).is_file():
+                raise UsageError(f"{self.style} cannot be read: there is no such file.")
+        elif self.style is not None:
+            check_known("style", self.style, STYLES)
         check_known("x axis", self.x, X_AXES)
         if self.logx and self.x != "step":
             raise UsageError("`logx` is about training steps: add x='step'.")
         colours = [colour for text in as_list(self.colours) for colour in str(text).split(",")]
-        read = {
+        read: Mapping[str, Any] = {
             "width": read_length("width", self.width),
-            "height": self.height and read_length("height", self.height),
+            "height": None if self.height is None else read_length("height", self.height),
             "range": None if self.range is None else _read_range(self.range, is_log=self.logy),
             "labels": read_labels(self.labels),
             "colours": tuple(map(_read_colour, colours)),
@@ -61,31 +65,27 @@ class PlotOptions:
             object.__setattr__(self, name, value)
 
 
-def read_length(name: str, text: str) -> float:
-    """Return a width or height on paper, such as ``80mm``, ``12cm``, ``3.3in`` or ``240pt``, in CSS
-    pixels.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", str(text).lower())
-    if found is None or found[2] not in (*_UNITS, "", "px"):
+def read_length(name: str, text: object) -> float:
+    """Return a width or height on paper, such as ``80mm``, ``12cm`` or ``3.3in``, in inches."""
+    match = re.fullmatch(r"\s*(-?\d*\.?\d*)\s*(mm|cm|in|pt)\s*", str(text).lower())
+    try:
+        length = float(match[1]) * _INCHES[match[2]] if match else math.nan
+    except ValueError:
+        length = math.nan
+    if math.isnan(length):
         raise UsageError(
-            f"{text!r} is no length: write it as in {name}='80mm'; cm, in and pt are known too."
+            f"{text!r} is no length with a unit: write it as in {name}='80mm'; cm, in and pt are"
+            " known too."
         )
-    number, (low, high) = float(found[1]), _LIMITS[name]
-    if found[2] in ("", "px"):
-        why = "has no unit" if not found[2] else "is in pixels, which have no size on paper"
-        meant = [number / _MM] if found[2] else [number, number / _MM]
-        size = next((each for each in meant if low <= each <= high), 80)
-        raise UsageError(
-            f"{text!r} {why}: write a length as in {name}='{size:.4g}mm'; cm, in and pt are known"
-            " too."
-        )
-    length = number * _UNITS[found[2]]
-    if not low - 0.01 <= length / _MM <= high + 0.01:  # of rounding, as 50mm is in pixels
-        raise UsageError(
-            f"{name} must be from {low:g}mm to {high:g}mm, the length of a page of A4, not"
-            f" {str(text).strip()}."
-        )
+    if not _SMALLEST <= length <= _LARGEST:
+        raise UsageError(f"{name} must be from 20mm to 1200mm, not {str(text).strip()}.")
     return length
+
+
+def check_file(path: str | Path) -> None:
+    """Raise UsageError if the suffix of a file is not that of a figure."""
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{path}: unknown type of figure. Known: {', '.join(SUFFIXES)}.")
 
 
 def _read_range(given: str | Sequence[float], *, is_log: bool) -> tuple[float, float]:
@@ -103,9 +103,9 @@ def _read_range(given: str | Sequence[float], *, is_log: bool) -> tuple[float, f
 
 
 def _read_colour(text: str) -> str:
-    found = str(text).strip().lower()
-    if not _COLOUR.fullmatch(found):
+    colour = str(text).strip().lower()
+    if not _COLOUR.fullmatch(colour):
         raise UsageError(
             f"{text!r} is no colour: write each as #rrggbb, as in colours='#0072B2,#D55E00'."
         )
-    return found
+    return colour

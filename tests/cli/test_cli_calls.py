@@ -23,7 +23,7 @@ CALLS = [
     ("query norms", "query"),
     ("query norms --explain", "explain_query"),
     ("query norms --explain --no-cache", "explain_query"),
-    ("plot norms --output norms.vl.json", "query"),
+    ("plot norms --output norms.svg", "query"),
     ("sql --tables", "sql_views"),
     ("report --output report.html", "report"),
     ("map --space toy.word.last", "map"),
@@ -98,8 +98,6 @@ def folder(tmp_path_factory):
 @pytest.mark.usefixtures("data")
 @pytest.mark.parametrize(("line", "method"), CALLS)
 def test_a_command_calls_one_method_of_store(request, cli, folder, tmp_path, called, line, method):
-    if line.startswith("plot"):
-        pytest.importorskip("altair")
     if "MODEL" in line:
         line = line.replace("MODEL", str(request.getfixturevalue("checkpoint")))
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)

@@ -204,7 +204,7 @@ def test_spaces_are_called_otherwise_where_label_is_a_column(cli, stores, tmp_pa
     assert run(cli, stores, "knn --label pos", *called, "--json").stderr.startswith(
         "embstore: --space-label is for"
     )
-    picture, store = tmp_path / "knn.vl.json", stores["words"].root
+    picture, store = tmp_path / "knn.svg", stores["words"].root
     assert (
         cli("plot", "knn", "--label", "pos", *called, "-o", picture, "--store", store).exit_code
         == 0

@@ -8,7 +8,7 @@ import pytest
 
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.labels import labelled, space_labels
-from embstore.plot.axes import N_PLACES, palette_places
+from embstore.plot.look import N_PLACES, palette_places
 
 
 @pytest.mark.parametrize(

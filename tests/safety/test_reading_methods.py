@@ -5,10 +5,9 @@ Methods that write are tried by their commands (see :mod:`test_received_stores`)
 they have a dry run.
 """
 
-import json
 import os
 import shutil
-from functools import cache, partial
+from functools import partial
 from inspect import getmembers_static, unwrap
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from tampered_stores import SPACE, TAMPERINGS
 from embstore import Store
 from embstore.base.errors import EmbstoreError
 from embstore.base.space import Unit
-from embstore.plot import rendering
+from embstore.base.table import Table
+from embstore.explore import report
 from embstore.storage.catalog import Catalog
 
 pytestmark = pytest.mark.fault
@@ -147,10 +147,17 @@ def rendered_once():
     """Render equal pictures once: a report has dozens, and most ways to tamper change few of
     them.
     """
-    render = rendering._rendered
-    once = cache(lambda text: render(json.loads(text)))
+    drawn: dict[str, str] = {}
+    draw = report.svg
+
+    def once(found: Table, width: float, *, style: str) -> str:
+        name = repr((found.rows, width, style))
+        if name not in drawn:
+            drawn[name] = draw(found, width, style=style)
+        return drawn[name]
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rendering, "_rendered", lambda spec: once(json.dumps(spec)))
+        patch.setattr(report, "svg", once)
         yield
 
 

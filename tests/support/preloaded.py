@@ -29,7 +29,7 @@ model_loading embstore_cli.main embstore.store.opened embstore.store.building em
 transformers.models.bert.modeling_bert transformers.models.bert.tokenization_bert
 """
 """Modules to load: none that starts threads, or whose presence changes what a command does (faiss,
-vl_convert).
+matplotlib).
 """
 _READ_AT_IMPORT = ("HF_", "TRANSFORMERS_", "TORCH_", "OMP_", "PYTHON")
 _LIMIT = 1 << 17  # of a request, in bytes

@@ -1,0 +1,118 @@
+"""Styles of figures, and the colour, dashes and mark of each curve."""
+
+import zlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import matplotlib
+import matplotlib.style
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
+from matplotlib.font_manager import FontProperties
+
+from embstore.base.errors import UsageError
+from embstore.base.labels import model_of
+from embstore.plot.options import STYLES, PlotOptions
+from embstore.plot.plan import NO_VALUE, Plan, distinct
+
+_MARKS = ("o", "s", "^", "X", "v", ">", "<")
+_DASHES: tuple[Any, ...] = (
+    "-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (7, 2)), (0, (3, 1)), (0, (1, 2)),
+)  # fmt: skip
+N_PLACES = len(_MARKS)
+# gives MiniLM, the same untrained, GPT-2, CLIP, BERT, RoBERTa and Pythia different places
+_SALT = b"8599"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour, dashes and mark of a curve."""
+
+    color: Any
+    linestyle: Any
+    marker: str
+
+
+def style_context(style: str | None) -> AbstractContextManager[None]:
+    """Return the context of a style: one of ``STYLES``, a file, or None for the rcParams as set."""
+    if style is None:
+        return matplotlib.rc_context()
+    return matplotlib.style.context(
+        ["default", f"embstore.plot.{style}" if style in STYLES else style]
+    )
+
+
+def type_size(name: str) -> float:
+    """Return the size of the type that an rcParam such as ``legend.fontsize`` names, in points."""
+    parameters: Any = matplotlib.rcParams
+    return FontProperties(size=parameters[name]).get_size_in_points()
+
+
+def palette_places(spaces: Sequence[str], n: int) -> dict[str, int]:
+    """Return space → its place in a palette of n colours; places from n on have the colour of place
+    − n.
+
+    The place is a hash of the model's name, so that it does not depend on what else is drawn or
+    stored. Where several spaces have the same place, the first in alphabetical order keeps it, and
+    the others take the next free ones.
+    """
+    wanted = {space: zlib.crc32(_SALT + model_of(space).encode()) % n for space in sorted(spaces)}
+    owners: dict[int, str] = {}
+    for space, place in wanted.items():
+        owners.setdefault(place, space)
+    for space, place in wanted.items():
+        if owners[place] != space:
+            free = next(
+                at
+                for turn in count()
+                for step in range(n)
+                if (at := n * turn + (place + step) % n) not in owners
+            )
+            owners[free] = space
+    return {space: place for place, space in owners.items()}
+
+
+def looks_of(plan: Plan, options: PlotOptions) -> dict[str, Look]:
+    """Return curve → its look: the same for a space wherever it appears, in order for others."""
+    names = [name for (name,) in distinct(plan.rows, (plan.series,))]
+    labels = plan.labels or {}
+    by_space = {labels[space]: at for space, at in palette_places([*labels], N_PLACES).items()}
+    is_ordered = plan.is_ordered and len(names) > 2 and not options.colours
+    is_fixed = all(name in by_space for name in names) and not options.colours
+    colours = options.colours or matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+    ordered = [name for name in names if name != NO_VALUE]
+    looks = {}
+    for at, name in enumerate(names):
+        place = by_space[name] if is_fixed else at
+        colour = colours[place % len(colours)]
+        if is_ordered:
+            colour = matplotlib.rcParams["axes.edgecolor"]
+            if name != NO_VALUE:
+                colour = _shade(ordered.index(name) / (len(ordered) - 1) if ordered[1:] else 0.5)
+        turn = place + place // N_PLACES
+        looks[name] = Look(colour, _DASHES[turn % N_PLACES], _MARKS[turn % N_PLACES])
+    return looks
+
+
+def is_light(colour: Any) -> bool:
+    """Return whether black has more contrast than white on a colour, by WCAG 2."""
+    parts = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
+    red, green, blue = parts
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18
+
+
+def _shade(share: float) -> Any:
+    """Return a colour of the sequence that can be told from the background."""
+    low, high = (0.0, 0.88) if is_light(matplotlib.rcParams["figure.facecolor"]) else (0.2, 1.0)
+    return matplotlib.colormaps[matplotlib.rcParams["image.cmap"]](low + (high - low) * share)
+
+
+def sequence(options: PlotOptions) -> Colormap:
+    """Return the colours of a scale."""
+    if not options.colours:
+        return matplotlib.colormaps[matplotlib.rcParams["image.cmap"]]
+    if len(options.colours) < 2:
+        raise UsageError("a scale needs two or more colours, as in colours='#FFFFFF,#0072B2'.")
+    return LinearSegmentedColormap.from_list("colours", options.colours)
