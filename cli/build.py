@@ -5,9 +5,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from . import _options
 from ._errors import NO, explained
-from ._options import examples, known_datasets, open_store, split_names
+from ._options import (
+    ALL,
+    OUTPUT,
+    IndexKind,
+    Quiet,
+    StoreDir,
+    StoreOptions,
+    Unit,
+    examples,
+    known_datasets,
+    open_store,
+    split_names,
+)
 from ._progress import show_progress, summarise
 
 app = typer.Typer()
@@ -181,7 +192,7 @@ def build(
         int, typer.Option(metavar="S", help="Random seed of --per-text.", rich_help_panel=_TEXTS)
     ] = 0,
     unit: Annotated[
-        _options.Unit | None,
+        Unit | None,
         typer.Option(
             help=(
                 "What a vector stands for; occurrence: each word of each sentence, in its context."
@@ -236,7 +247,7 @@ def build(
             help="all, or as in 0,6,12, 0-6, -1.",
             rich_help_panel=_VECTORS,
         ),
-    ] = _options.ALL,
+    ] = ALL,
     dtype: Annotated[
         Float, typer.Option(help="Type of the stored vectors.", rich_help_panel=_VECTORS)
     ] = "float32",
@@ -337,13 +348,13 @@ def build(
         ),
     ] = None,
     index: Annotated[
-        _options.IndexKind,
+        IndexKind,
         typer.Option(
             help=(
                 "An index of each layer for neighbours, or none; auto: exact (flat) while that is"
                 " fast."
             ),
-            rich_help_panel=_options.OUTPUT,
+            rich_help_panel=OUTPUT,
         ),
     ] = "auto",
     index_memory: Annotated[
@@ -352,26 +363,24 @@ def build(
             metavar="SIZE",
             help="Memory limit for building an index, as in 8GB.",
             show_default="half of the machine's memory",
-            rich_help_panel=_options.OUTPUT,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run",
-            help="Say what would be done, and write nothing.",
-            rich_help_panel=_options.OUTPUT,
+            "--dry-run", help="Say what would be done, and write nothing.", rich_help_panel=OUTPUT
         ),
     ] = False,
     strict: Annotated[
         bool,
         typer.Option(
-            "--strict", help="Exit with 1 if any text was skipped.", rich_help_panel=_options.OUTPUT
+            "--strict", help="Exit with 1 if any text was skipped.", rich_help_panel=OUTPUT
         ),
     ] = False,
-    quiet: _options.Quiet = False,
+    quiet: Quiet = False,
 ) -> None:
     """Embed the texts that are not stored yet, at every layer, and index them."""
     with explained("Interrupted." if dry_run else _INTERRUPTED):

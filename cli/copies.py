@@ -4,9 +4,24 @@ from typing import Annotated
 
 import typer
 
-from . import _options
 from ._errors import explained
-from ._options import examples, open_both, open_store
+from ._options import (
+    ALL,
+    AsCsv,
+    AsJson,
+    CopiedLayers,
+    CsvSafe,
+    DryRun,
+    Form,
+    OutputFile,
+    Quiet,
+    Spaces,
+    StoreDir,
+    StoreOptions,
+    examples,
+    open_both,
+    open_store,
+)
 from ._output import Output
 
 app = typer.Typer()
@@ -22,16 +37,16 @@ def merge(
             metavar="OTHER", help="The folder or URL of the other store; it is only read."
         ),
     ],
-    spaces: _options.Spaces = None,
-    dry_run: _options.DryRun = False,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    form: _options.Form = None,
-    as_json: _options.AsJson = False,
-    as_csv: _options.AsCsv = False,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    quiet: _options.Quiet = False,
+    spaces: Spaces = None,
+    dry_run: DryRun = False,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+    quiet: Quiet = False,
 ) -> None:
     """Copy from another store what is missing in this one: whole spaces, and items of the same
     spaces.
@@ -66,17 +81,17 @@ def push(
             help="Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with a store.",
         ),
     ],
-    spaces: _options.Spaces = None,
-    layers: _options.CopiedLayers = _options.ALL,
-    dry_run: _options.DryRun = False,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    form: _options.Form = None,
-    as_json: _options.AsJson = False,
-    as_csv: _options.AsCsv = False,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    quiet: _options.Quiet = False,
+    spaces: Spaces = None,
+    layers: CopiedLayers = ALL,
+    dry_run: DryRun = False,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+    quiet: Quiet = False,
 ) -> None:
     """Copy the store, or some of its spaces and layers, to another place.
 
@@ -113,17 +128,17 @@ def pull(
             ),
         ),
     ],
-    spaces: _options.Spaces = None,
-    layers: _options.CopiedLayers = _options.ALL,
-    dry_run: _options.DryRun = False,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    form: _options.Form = None,
-    as_json: _options.AsJson = False,
-    as_csv: _options.AsCsv = False,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    quiet: _options.Quiet = False,
+    spaces: Spaces = None,
+    layers: CopiedLayers = ALL,
+    dry_run: DryRun = False,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+    quiet: Quiet = False,
 ) -> None:
     """Copy another store, or some of its spaces and layers, into this one.
 

@@ -7,8 +7,28 @@ from typing import Annotated, Literal
 
 import typer
 
-from . import _options
-from ._options import examples, filters, known_datasets, open_store
+from ._options import (
+    AsCsv,
+    AsJson,
+    CsvSafe,
+    Form,
+    IdsAsText,
+    Models,
+    OfPooling,
+    OfTemplate,
+    OfUnit,
+    OutputFile,
+    Quiet,
+    Revisions,
+    Spaces,
+    StoreDir,
+    StoreOptions,
+    Unit,
+    examples,
+    filters,
+    known_datasets,
+    open_store,
+)
 from ._output import Output, say
 from ._progress import show_progress
 
@@ -32,11 +52,11 @@ Names = Annotated[
 )
 def datasets(
     ctx: typer.Context,
-    form: _options.Form = None,
-    as_json: _options.AsJson = False,
-    as_csv: _options.AsCsv = False,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
 ) -> None:
     """List the datasets: kind, unit, rows, whether they are at hand and sound, licence (--format
     json has more).
@@ -49,7 +69,7 @@ def datasets(
 
 
 @_datasets.command(epilog=examples("how-to/datasets.md", "embstore datasets fetch rg65 stsb"))
-def fetch(names: Names, quiet: _options.Quiet = False) -> None:
+def fetch(names: Names, quiet: Quiet = False) -> None:
     """Download datasets into $EMBSTORE_DATA, else the platform's cache folder, and check their
     hashes.
     """
@@ -99,7 +119,7 @@ def add(
         ),
     ] = None,
     unit: Annotated[
-        _options.Unit,
+        Unit,
         typer.Option(
             help=(
                 "For your own table: what its texts are; occurrence: targets in sentences, as in"
@@ -157,9 +177,9 @@ def store_(
         Literal["word", "sentence"] | None,
         typer.Option(help="What the texts are as items.", show_default="the dataset's own unit"),
     ] = None,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    quiet: _options.Quiet = False,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    quiet: Quiet = False,
 ) -> None:
     """Store the rows of datasets without embedding them, for spaces that have their texts, such as
     imported ones.
@@ -196,21 +216,21 @@ def missing(
         str | None,
         typer.Option(metavar="brackets|COLUMN", help="The targets of sentences, as in a build."),
     ] = None,
-    models: _options.Models = None,
-    revisions: _options.Revisions = None,
-    spaces: _options.Spaces = None,
-    unit: _options.OfUnit = None,
-    pooling: _options.OfPooling = None,
-    template: _options.OfTemplate = None,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    form: _options.Form = None,
-    as_json: _options.AsJson = False,
-    as_csv: _options.AsCsv = False,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    ids_as_text: _options.IdsAsText = False,
-    quiet: _options.Quiet = False,
+    models: Models = None,
+    revisions: Revisions = None,
+    spaces: Spaces = None,
+    unit: OfUnit = None,
+    pooling: OfPooling = None,
+    template: OfTemplate = None,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+    ids_as_text: IdsAsText = False,
+    quiet: Quiet = False,
 ) -> None:
     """List the texts of datasets and files that are missing in the spaces of a store."""
     out = Output(form, as_json, as_csv, output, csv_safe, ids_as_text=ids_as_text, quiet=quiet)

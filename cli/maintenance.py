@@ -9,9 +9,35 @@ import typer
 
 from embstore.base.errors import UsageError
 
-from . import _options
 from ._errors import MISTAKE, NO, explained
-from ._options import Format, examples, filters, open_all, open_store
+from ._options import (
+    ALL,
+    AsCsv,
+    AsJson,
+    CsvSafe,
+    DryRun,
+    Form,
+    Format,
+    IdsAsText,
+    IndexKind,
+    IndexMemory,
+    Layers,
+    Models,
+    OfPooling,
+    OfTemplate,
+    OfUnit,
+    OutputFile,
+    Quiet,
+    Revisions,
+    Spaces,
+    StoreDir,
+    StoreOptions,
+    examples,
+    filters,
+    open_all,
+    open_store,
+    stored_spaces,
+)
 from ._output import Output, say
 
 if TYPE_CHECKING:
@@ -23,13 +49,13 @@ app = typer.Typer()
 @app.command(epilog=examples("how-to/neighbours.md", "embstore index --kind hnsw --recall 0.99"))
 def index(
     kind: Annotated[
-        _options.IndexKind | None,
+        IndexKind | None,
         typer.Option(
             help="Kind of index; later builds keep to it.",
             show_default="the kind chosen before, else auto",
         ),
     ] = None,
-    index_memory: _options.IndexMemory = None,
+    index_memory: IndexMemory = None,
     recall: Annotated[
         float | None,
         typer.Option(metavar="R", help="Recall@10 to tune for, if not exact.", show_default="0.99"),
@@ -37,21 +63,21 @@ def index(
     force: Annotated[
         bool, typer.Option("--force", help="Rebuild indexes that are up to date, too.")
     ] = False,
-    models: _options.Models = None,
-    revisions: _options.Revisions = None,
-    spaces: _options.Spaces = None,
-    unit: _options.OfUnit = None,
-    pooling: _options.OfPooling = None,
-    template: _options.OfTemplate = None,
-    layers: _options.Layers = _options.ALL,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    form: _options.Form = None,
-    as_json: _options.AsJson = False,
-    as_csv: _options.AsCsv = False,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    quiet: _options.Quiet = False,
+    models: Models = None,
+    revisions: Revisions = None,
+    spaces: Spaces = None,
+    unit: OfUnit = None,
+    pooling: OfPooling = None,
+    template: OfTemplate = None,
+    layers: Layers = ALL,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+    quiet: Quiet = False,
 ) -> None:
     """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not
     reached.
@@ -98,14 +124,14 @@ def verify(
             ),
         ),
     ] = False,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    form: _options.Form = None,
-    as_json: _options.AsJson = False,
-    as_csv: _options.AsCsv = False,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    quiet: _options.Quiet = False,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check every file of a store: hashes, columns, finite values, ids and indexes.
 
@@ -129,15 +155,15 @@ def verify(
 
 @app.command(epilog=examples("how-to/maintenance.md", "embstore repair --dry-run"))
 def repair(
-    dry_run: _options.DryRun = False,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    form: _options.Form = None,
-    as_json: _options.AsJson = False,
-    as_csv: _options.AsCsv = False,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    quiet: _options.Quiet = False,
+    dry_run: DryRun = False,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+    quiet: Quiet = False,
 ) -> None:
     """Repair a store: take out what is damaged, rebuild sums and indexes, remove leftovers.
 
@@ -161,18 +187,18 @@ def repair(
 
 @app.command(epilog=examples("how-to/maintenance.md", "embstore compact --dry-run"))
 def compact(
-    dry_run: _options.DryRun = False,
+    dry_run: DryRun = False,
     shard_megabytes: Annotated[
         int, typer.Option(min=1, help="The most megabytes of vectors in a shard.")
     ] = 16,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    form: _options.Form = None,
-    as_json: _options.AsJson = False,
-    as_csv: _options.AsCsv = False,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    quiet: _options.Quiet = False,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+    quiet: Quiet = False,
 ) -> None:
     """Merge small shards into large ones, and small tables of texts; every answer stays what it
     was.
@@ -194,7 +220,7 @@ def remove(
             "--space",
             metavar="NAME",
             help="Remove this space (repeatable).",
-            autocompletion=_options.stored_spaces,
+            autocompletion=stored_spaces,
         ),
     ] = None,
     columns: Annotated[
@@ -204,15 +230,15 @@ def remove(
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
-    dry_run: _options.DryRun = False,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    form: _options.Form = None,
-    as_json: _options.AsJson = False,
-    as_csv: _options.AsCsv = False,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    quiet: _options.Quiet = False,
+    dry_run: DryRun = False,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+    quiet: Quiet = False,
 ) -> None:
     """Remove spaces: their vectors, sums, indexes and cards; or columns of items, with --column.
 
@@ -263,15 +289,15 @@ def info(
             "--bytes", help="Show sizes in bytes, all digits (as JSON and CSV always do)."
         ),
     ] = False,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    form: _options.Form = None,
-    as_json: _options.AsJson = False,
-    as_csv: _options.AsCsv = False,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    ids_as_text: _options.IdsAsText = False,
-    quiet: _options.Quiet = False,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+    ids_as_text: IdsAsText = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show the spaces of a store: layers, items, size and index.
 

@@ -7,9 +7,8 @@ import typer
 
 from embstore.base.errors import UsageError
 
-from . import _options
 from ._errors import explained
-from ._options import check_place, examples, open_store
+from ._options import Quiet, StoreDir, StoreOptions, check_place, examples, open_store
 from ._output import say, write
 from ._progress import show_progress
 
@@ -35,8 +34,8 @@ def explore(
     browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = True,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
 ) -> None:
     """Explore a store in a browser: maps of every layer, neighbours, metrics and SQL.
 
@@ -89,9 +88,9 @@ def report(
     quick: Annotated[
         bool, typer.Option("--quick", help="With --recipe: the small datasets only.")
     ] = False,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    quiet: _options.Quiet = False,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write a report on a store: what it holds, its metrics as pictures and tables, and an
     interactive map.

@@ -7,9 +7,22 @@ from typing import Annotated
 
 import typer
 
-from . import _options
 from ._errors import NO, explained
-from ._options import check_place, examples, open_store
+from ._options import (
+    AllowPickle,
+    AsCsv,
+    AsJson,
+    CsvSafe,
+    DeviceName,
+    Form,
+    OutputFile,
+    Quiet,
+    StoreDir,
+    StoreOptions,
+    check_place,
+    examples,
+    open_store,
+)
 from ._output import Output, say, write
 
 app = typer.Typer()
@@ -55,22 +68,22 @@ def reproduce(
         typer.Option("--quick", help="Only the small sets, and the first texts of the others."),
     ] = False,
     seed: Annotated[int, typer.Option(metavar="S", help="Seed of all draws.")] = 0,
-    device: _options.DeviceName = None,
-    allow_pickle: _options.AllowPickle = False,
+    device: DeviceName = None,
+    allow_pickle: AllowPickle = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the builds and queries, and do nothing.")
     ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if a published number is missed.")
     ] = False,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    form: _options.Form = None,
-    as_json: _options.AsJson = False,
-    as_csv: _options.AsCsv = False,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    quiet: _options.Quiet = False,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+    quiet: Quiet = False,
 ) -> None:
     """Reproduce a paper: build what it needs, measure, and show measured beside published."""
     out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
@@ -107,8 +120,8 @@ def cite(
             "--output", "-o", metavar="FILE", help="Write the BibTeX there, as in references.bib."
         ),
     ] = None,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
 ) -> None:
     """Write BibTeX of embstore, and of the metrics, datasets and checkpoints that a store uses.
 

@@ -9,9 +9,18 @@ import typer
 
 from embstore.base.errors import UsageError
 
-from . import _options, maps
+from . import maps
 from ._errors import say
-from ._options import check_place, examples, given_options, open_store
+from ._options import (
+    NoCache,
+    QuietMetric,
+    StoreDir,
+    StoreOptions,
+    check_place,
+    examples,
+    given_options,
+    open_store,
+)
 from ._progress import show_progress
 from .query import MetricGroup, declared, metric_command, selection, with_parameters
 
@@ -158,7 +167,7 @@ def drawing(
             "--logx", help="With --x step: make its scale logarithmic.", rich_help_panel=PICTURE
         ),
     ] = False,
-    quiet: _options.QuietMetric = False,
+    quiet: QuietMetric = False,
     compute: Callable[[], "Table"] | None = None,
 ) -> None:
     """Draw a result into files; say where, unless they were named. A stored one may need no
@@ -204,10 +213,7 @@ def drawing(
 
 
 def _stored(
-    *,
-    no_cache: _options.NoCache = False,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
+    *, no_cache: NoCache = False, store: StoreDir = None, store_option: StoreOptions = None
 ) -> None:
     """Declare the options of the store from which a picture is computed."""
 

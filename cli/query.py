@@ -11,9 +11,42 @@ from typer.core import TyperCommand, TyperGroup
 from embstore.base.errors import UsageError
 from embstore.base.labels import read_labels
 
-from . import _options
 from ._errors import say
-from ._options import ITEMS, OUTPUT, Format, escape, examples, filters, known_datasets, open_store
+from ._options import (
+    ALL,
+    ITEMS,
+    OUTPUT,
+    AsCsv,
+    AsJson,
+    CsvSafe,
+    Form,
+    Format,
+    Layers,
+    Memory,
+    Models,
+    NoCache,
+    OfPooling,
+    OfTemplate,
+    OfUnit,
+    OutputFile,
+    QuietMetric,
+    Revisions,
+    Sample,
+    Seed,
+    Spaces,
+    StoreDir,
+    StoreOptions,
+    Timeout,
+    Transforms,
+    Where,
+    Word,
+    Words,
+    escape,
+    examples,
+    filters,
+    known_datasets,
+    open_store,
+)
 from ._output import Output, json_text, write
 
 if TYPE_CHECKING:
@@ -45,21 +78,21 @@ SpaceLabels = Annotated[
 
 def selection(
     *,
-    models: _options.Models = None,
-    revisions: _options.Revisions = None,
-    spaces: _options.Spaces = None,
-    unit: _options.OfUnit = None,
-    pooling: _options.OfPooling = None,
-    template: _options.OfTemplate = None,
-    layers: _options.Layers = _options.ALL,
-    where: _options.Where = None,
-    words: _options.Words = None,
-    word: _options.Word = None,
-    timeout: _options.Timeout = None,
-    memory: _options.Memory = None,
-    sample: _options.Sample = None,
-    seed: _options.Seed = 0,
-    transforms: _options.Transforms = None,
+    models: Models = None,
+    revisions: Revisions = None,
+    spaces: Spaces = None,
+    unit: OfUnit = None,
+    pooling: OfPooling = None,
+    template: OfTemplate = None,
+    layers: Layers = ALL,
+    where: Where = None,
+    words: Words = None,
+    word: Word = None,
+    timeout: Timeout = None,
+    memory: Memory = None,
+    sample: Sample = None,
+    seed: Seed = 0,
+    transforms: Transforms = None,
     by: Annotated[
         list[str] | None,
         typer.Option(
@@ -139,15 +172,15 @@ def _query(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
-    no_cache: _options.NoCache = False,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    form: _options.Form = None,
-    as_json: _options.AsJson = False,
-    as_csv: _options.AsCsv = False,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    quiet: _options.QuietMetric = False,
+    no_cache: NoCache = False,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+    quiet: QuietMetric = False,
     **selected: Any,
 ) -> None:
     out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
@@ -236,15 +269,18 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
         kind, default = list[str], list(default) or None
         if "repeat" not in text:
             text = f"{text.rstrip('.')} (repeatable)."
-    elif parameter.choices:
-        kind = Literal[parameter.choices]
+
+    def completed() -> list[str]:
+        is_dataset = parameter.name in ("dataset", "lexicon")
+        return known_datasets() if is_dataset else [*parameter.choices]
+
     option = typer.Option(
         flag_of(parameter),
         help=escape(text),
-        metavar=parameter.metavar,
+        metavar=parameter.metavar or "|".join(parameter.choices) or None,
         min=parameter.minimum,
         max=parameter.maximum,
-        autocompletion=known_datasets if parameter.name in ("dataset", "lexicon") else None,
+        autocompletion=completed,
     )
     return inspect.Parameter(
         parameter.name,

@@ -12,8 +12,19 @@ import typer
 from embstore.base.errors import UsageError
 from embstore.base.messages import printable
 
-from . import _options
-from ._options import Format, examples, open_store
+from ._options import (
+    AsCsv,
+    AsJson,
+    CsvSafe,
+    Form,
+    Format,
+    IdsAsText,
+    OutputFile,
+    StoreDir,
+    StoreOptions,
+    examples,
+    open_store,
+)
 from ._output import Output, csv_lines, json_lines, open_output, write
 
 _PLAN = ["explain_key", "explain_value"]  # columns of what EXPLAIN gives
@@ -78,14 +89,14 @@ def sql(
             show_default="half of the machine's memory",
         ),
     ] = None,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    form: _options.Form = None,
-    as_json: _options.AsJson = False,
-    as_csv: _options.AsCsv = False,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    ids_as_text: _options.IdsAsText = False,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    form: Form = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+    ids_as_text: IdsAsText = False,
 ) -> None:
     """Run one SELECT over the store, in DuckDB's SQL; it reads the store and nothing else, and
     cannot write.

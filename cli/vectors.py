@@ -5,9 +5,26 @@ from typing import Annotated, Literal
 
 import typer
 
-from . import _options
 from ._errors import explained
-from ._options import examples, open_store, split_names
+from ._options import (
+    LAYER_HELP,
+    IndexKind,
+    IndexMemory,
+    Memory,
+    Quiet,
+    StoreDir,
+    StoreOptions,
+    Timeout,
+    Transforms,
+    Unit,
+    Where,
+    Word,
+    Words,
+    examples,
+    open_store,
+    split_names,
+    stored_spaces,
+)
 from ._progress import show_progress, tell
 
 app = typer.Typer()
@@ -47,7 +64,7 @@ def import_(
         ),
     ] = None,
     unit: Annotated[
-        _options.Unit,
+        Unit,
         typer.Option(
             help=(
                 "What a vector stands for; occurrence: a word with its sentence, in the columns"
@@ -96,18 +113,18 @@ def import_(
         ),
     ] = None,
     index: Annotated[
-        _options.IndexKind, typer.Option(help="An index of each layer, as in a build.")
+        IndexKind, typer.Option(help="An index of each layer, as in a build.")
     ] = "auto",
-    index_memory: _options.IndexMemory = None,
+    index_memory: IndexMemory = None,
     allow_pickle: Annotated[
         bool,
         typer.Option(
             "--allow-pickle", help="Load pickles, which can run code: of files that you trust."
         ),
     ] = False,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    quiet: _options.Quiet = False,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    quiet: Quiet = False,
 ) -> None:
     """Import vectors that were made elsewhere into a space of their own, and index them."""
     with explained(
@@ -148,7 +165,7 @@ def export(
             metavar="NAME",
             help="Space to export.",
             show_default="the only one of the store",
-            autocompletion=_options.stored_spaces,
+            autocompletion=stored_spaces,
         ),
     ] = None,
     format: Annotated[
@@ -165,7 +182,7 @@ def export(
         typer.Option(
             "--layer",
             metavar="LAYERS",
-            help=_options.LAYER_HELP,
+            help=LAYER_HELP,
             show_default="all, or top if the format has room for one",
         ),
     ] = None,
@@ -180,15 +197,15 @@ def export(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is at DEST.")] = False,
-    where: _options.Where = None,
-    words: _options.Words = None,
-    word: _options.Word = None,
-    timeout: _options.Timeout = None,
-    memory: _options.Memory = None,
-    transforms: _options.Transforms = None,
-    store: _options.StoreDir = None,
-    store_option: _options.StoreOptions = None,
-    quiet: _options.Quiet = False,
+    where: Where = None,
+    words: Words = None,
+    word: Word = None,
+    timeout: Timeout = None,
+    memory: Memory = None,
+    transforms: Transforms = None,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write the vectors of a space to a file or folder in the format of another program."""
     with explained("Interrupted. Nothing was written."):

@@ -48,9 +48,11 @@ def commands() -> str:
     for name in (name for panel in COMMANDS.values() for name in panel):
         command = load(name)
         parts += _command(f"embstore {name}", command, "##", shown)
-        for sub, inner in getattr(command, "commands", {}).items():
-            if name != "query" or sub == "anisotropy":
-                parts += _command(f"embstore {name} {sub}", inner, "###", shown)
+        inner = dict(getattr(command, "commands", {}))
+        if name == "query":
+            inner["anisotropy"] = command.command_of_metric(METRICS["anisotropy"])
+        for sub, of_group in inner.items():
+            parts += _command(f"embstore {name} {sub}", of_group, "###", shown)
     return "\n".join(parts)
 
 

@@ -2,12 +2,10 @@
 
 import json
 import re
-import shlex
 import shutil
 from pathlib import Path
 
 import pytest
-from embstore_cli import _reading
 
 from embstore import Store
 
@@ -43,7 +41,7 @@ def test_the_summary_says_what_was_done_and_where_and_that_nothing_is_left(
     ]
     refused = refusal("neighbours", "bird")
     assert "'bird' is not in tiny.word.last. Nearest stored texts: " in refused
-    assert "--embed" in refused
+    assert "embed=True" in refused
     found = cli("neighbours", "bird", "--embed", "-k", "2", "--format", "json")
     assert len(json.loads(found.stdout)) == 2
 
@@ -145,39 +143,6 @@ def test_a_first_line_that_may_be_a_text_is_reported_and_read_with_no_header(
     done = cli("build", "words.csv", "--no-header", *model)
     assert "1 embedded, 1 already there" in done.stderr
     assert "was taken for" not in done.stderr
-    assert "--no-header does not fit 'words'" in refusal(
+    assert "header=False does not fit 'words'" in refusal(
         "build", "words.csv", "words", "--no-header", *model
     )
-
-
-def test_both_commands_run_as_they_are_shown(cli, checkpoint, tmp_path):
-    Path("mixed.txt").write_text("dog\nA dog sleeps.\n")
-    call = ["build", "mixed.txt", "--model", f"tiny={checkpoint}", "--pooling", "mean", "--dry-run"]
-    refused = cli(*call, "--store", tmp_path / "my store")
-    assert refused.exit_code == 2
-    lines = (line.partition(": ") for line in refused.stderr.splitlines())
-    word, sentence = (command for what, _, command in lines if what.startswith("All "))
-    for command, unit in ((word, "word"), (sentence, "sentence")):
-        name, *arguments = shlex.split(command)
-        assert (name, arguments[-2:]) == ("embstore", ["--unit", unit])
-        assert str(tmp_path / "my store") in arguments
-        assert f"tiny.{unit}.mean: 2 to embed" in cli(*arguments).stderr
-
-
-def test_suggested_commands_name_the_store_and_no_secret(cli, model, tmp_path):
-    store = tmp_path / "my store"
-    Path("a.txt").write_text("dog\n\ncat\n")
-    built = cli("build", "a.txt", *model, "--store", store).stderr
-    assert f"Each of them is listed by: embstore info --skipped --store '{store}'" in built
-    refused = cli("query", "similarity", "--store", store).stderr
-    assert re.search(
-        rf"Embed one with: embstore build rg65 --model \S+ --store '{store}'$", refused.strip()
-    )
-    words = (
-        "--store-option secret_access_key=abc --store-option=account_key=abc --store-option"
-        " region=abc"
-    )
-    masked = (
-        "--store-option secret_access_key=… --store-option=account_key=… --store-option region=abc"
-    )
-    assert _reading._masked(words.split()) == masked.split()

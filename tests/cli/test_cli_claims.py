@@ -55,10 +55,10 @@ AXIS = "axis --positive text1,text2 --negative text3,"
 REFUSED = {
     "similarity --dataset rg65 --versus 7": ["unknown layer '7'. Known: 0, 1, 2, all, top."],
     "similarity --dataset rg65 --versus 0 --layer 0": [
-        "--versus 0: there is nothing to compare it with."
+        "versus='0': there is nothing to compare it with."
     ],
     "similarity --dataset rg65 --versus best --layer 0": [
-        "--versus best: there is nothing to compare it with."
+        "versus='best': there is nothing to compare it with."
     ],
     "similarity --dataset rg65 --versus toy.word.last": [
         "nothing to compare it with. Take more layers, or another sp"
@@ -66,72 +66,54 @@ REFUSED = {
     "similarity --dataset rg65 --versus toy.word.lst": [
         "Did you mean 'toy.word.last'? Known: best, toy.word.last."
     ],
-    "similarity --dataset rg65 --versus best --by pos": ["leave out --by"],
-    "similarity --dataset rg65 --versus best --differences 0": [
-        "differences must be at least 100, not 0."
-    ],
-    "similarity --dataset rg65 --differences 100": [
-        "--differences 100 is of --versus: add that, or leave differences"
-    ],
-    "cka --over max": ["--over max is of --permutations: add that, or leave over out."],
-    "cka --block pos": ["--block pos is of --permutations"],
-    "cka --permutations -1": ["permutations must be at least 0, not -1."],
+    "similarity --dataset rg65 --versus best --by pos": ["leave out `by`"],
+    "similarity --dataset rg65 --differences 100": ["differences=100 is of `versus`"],
+    "cka --over max": ["over='max' is of `permutations`"],
+    "cka --block pos": ["block='pos' is of `permutations`"],
     "cka --permutations 9 --block one": ["1 orders of 1 blocks: too few for a p of .05."],
     "cka --permutations 9 --block nope": [
         "unknown column of toy.word.last 'nope'. Known: text, const,"
     ],
-    "knn": ["knn needs a column with labels. Name it with --label: text, "],
+    "knn": ["knn needs a column with labels. Name it with `label`: text, "],
     "clusters --label freq": [
-        "clusters needs classes, and 'freq' has numbers. Cut it: --label-bins 4"
+        "clusters needs classes, and 'freq' has numbers. Cut it: label_bins=4"
     ],
     "knn --label freq --label-bins 9,1": [
         "label_bins must be a number from 1 to 1,000, or two or more ascending edges"
     ],
     "knn --label pos --label-bins 3": [
-        "--label-bins is for columns of numbers, and 'pos' has none: leave it out."
+        "`label_bins` is for columns of numbers, and 'pos' has none: leave it out."
     ],
-    "knn --label pos -k 0": ["k must be at least 1, not 0."],
-    "clusters --label pos --runs 0": ["runs must be at least 1, not 0."],
-    "probe --label pos --folds 1": ["folds must be at least 2, not 1."],
     "probe --label pos --group nope": ["unknown column of toy.word.last 'nope'"],
     "predictivity --group nope": ["unknown column of toy.word.last 'nope'"],
-    "predictivity --folds 0": ["folds must be at least 2, not 0."],
-    "cknna -k 1": ["k must be at least 2, not 1."],
     "imbalance --distance manhattan": ["unknown distance 'manhattan'. Known: euclidean, cosine."],
     "intrinsic-dimension --estimator grid": ["Did you mean 'gride'?"],
-    "intrinsic-dimension --estimator gride --neighbours 1": [
-        "neighbours must be at least 2, not 1."
-    ],
-    "axis": ["axis needs words: --positive WORDS and --negative WORDS"],
+    "axis": ["axis needs words: positive='WORDS' and negative='WORDS'"],
     "axis --positive text1,zebra --negative text2,": [
         "lacks 1 of the 2 positive words: 'zebra'",
-        "--missing skip",
+        "missing='skip'",
     ],
-    f"{AXIS} --by pos": ["leave out --by"],
-    f"{AXIS} --top -1": ["top must be at least 0, not -1."],
+    f"{AXIS} --by pos": ["leave out `by`"],
     "correlate --column freq --value axis": [
-        "correlate needs words: --positive WORDS and --negative WORDS"
+        "correlate needs words: positive='WORDS' and negative='WORDS'"
     ],
     "correlate --column freq --positive text1,": [
-        "--positive is a pole of an axis: add --value axis, or leave it out."
+        "`positive` is a pole of an axis: add value='axis', or leave it out."
     ],
     "ceat -x text1, -y text2, -a text3, -b text4,": [
         "ceat is about occurrence spaces, and none is among"
     ],
     "change --by pos": ["change is about occurrence spaces"],
     "change @uses": [
-        "change compares groups of occurrences, by a column. Name it with --by: text, same, year"
+        "change compares groups of occurrences, by a column. Name it with `by`: text, same, year"
     ],
     "change --by nope @uses": ["unknown column of toy.occurrence.last 'nope'"],
     "change --by year --word zebra @uses": ["'zebra' has no occurrence"],
-    "change --by year --min-contexts 1 @uses": ["min_contexts must be at least 2, not 1."],
-    "change --by year --permutations -1 @uses": ["permutations must be at least 0, not -1."],
-    "ceat @uses": ["ceat needs target words: -x WORDS and -y WORDS"],
+    "ceat @uses": ["ceat needs target words: x='WORDS' and y='WORDS'"],
     "ceat -x river,sea -y town,zebra -a the, -b my, @uses": [
         "lacks 1 of the 2 words of Y: 'zebra'",
-        "--missing skip",
+        "missing='skip'",
     ],
-    f"{CEAT} --draws 0 @uses": ["draws must be at least 1, not 0."],
     "axis --positive bank, --negative river, @uses": ["axis is about word or sentence spaces"],
 }
 ANSWERED = {
@@ -202,7 +184,7 @@ def test_spaces_are_called_otherwise_where_label_is_a_column(cli, stores, tmp_pa
     called = ("--space-label", "toy.word.last=The toy")
     assert "The toy" in run(cli, stores, "knn --label pos --format latex", *called).stdout
     assert run(cli, stores, "knn --label pos", *called, "--json").stderr.startswith(
-        "embstore: --space-label is for"
+        "embstore: the label of a space is for"
     )
     picture, store = tmp_path / "knn.svg", stores["words"].root
     assert (
@@ -219,19 +201,6 @@ def test_what_has_no_value_says_why(cli, stores, call):
     assert "Warning" not in result.output
     for part in ANSWERED[call]:
         assert part in result.stderr or part in result.stdout, result.output
-
-
-@pytest.mark.parametrize(
-    "call",
-    ["knn --label pos -k", "clusters --label pos --runs", "probe --label pos --folds", "cka --permutations",
-     "similarity --dataset rg65 --versus best --differences", f"{AXIS} --top", f"{CEAT} --draws",
-     "change --by year --min-contexts", "intrinsic-dimension --estimator mle --neighbours"],
-)  # fmt: skip
-def test_what_is_no_whole_number_is_refused(cli, stores, call):
-    for value in ("nan", "1e3", "inf", "x") if call.startswith("knn") else ("1e3",):
-        result = run(cli, stores, f"{call} {value}")
-        assert (result.exit_code, result.stdout) == (2, "")
-        assert f"'{value}' is not a whole number." in result.stderr
 
 
 # Each new metric, and options of it that change a number.
@@ -260,7 +229,7 @@ ASKED: dict[str, list[str]] = {
         "--seed 3",
         "--min-contexts 3",
     ],
-    f"{CEAT} --draws 50 @uses": ["--draws 60", "--seed 3", "--missing skip"],
+    f"{CEAT} --draws 50 @uses": ["--draws 60", "--seed 3", "missing='skip'"],
 }
 
 

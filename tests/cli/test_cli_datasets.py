@@ -68,8 +68,6 @@ def test_fetch(cli, data, monkeypatch):
         assert result.exit_code == 0
         assert result.stdout == ""
         assert result.stderr.splitlines() == [
-            f"downloading rg65 {len(RG65)} B of {len(RG65)} B",
-            f"downloading stsb {len(FILES['stsb'])} B of {len(FILES['stsb'])} B",
             f"rg65: {data}/rg65.csv",
             f"stsb: {data}/sts-test.csv",
             "words: made here, nothing to download",
@@ -88,8 +86,8 @@ def test_fetch(cli, data, monkeypatch):
             ["add", "rg65", "own.csv"],
             ["own.csv is not the file of the dataset 'rg65'", "should be 42dc8a52d3d58252f4"],
         ),
-        (["add", "mine", "own.csv"], ["unknown dataset 'mine'", "--kind pairs|lexicon"]),
-        (["add", "mine", "own.csv", "--kind", "lexicon"], ["two columns", "--columns text,value"]),
+        (["add", "mine", "own.csv"], ["unknown dataset 'mine'", "kind='pairs|lexicon"]),
+        (["add", "mine", "own.csv", "--kind", "lexicon"], ["two columns", "columns='text,value'"]),
         (
             ["add", "mine", "own.csv", "--kind", "lexicon", "--columns", "w,v"],
             ["own.csv:3 (v): 'much'", "not a number"],

@@ -61,7 +61,7 @@ def test_rows_in_json_are_those_in_parquet(cli, store):
 def test_mistakes_end_with_2_and_the_remedy(refusal, store):
     for arguments, text in (
         (("text",), "Nearest stored texts: 'text0'"),
-        (("text3", "--layer", "top"), "choose at least two of toy.word.last, with --layer"),
+        (("text3", "--layer", "top"), "choose at least two of toy.word.last"),
         (("--pairs", "adjacnt"), "adjacent"),
         (("--against", "toy.word.first"), "toy.word.last"),
         (("--text", "a bank"), "bracket"),

