@@ -168,7 +168,7 @@ def drawing(
         ),
     ] = False,
     quiet: QuietMetric = False,
-    compute: Callable[[], "Table"] | None = None,
+    compute: Callable[[], list["Table"]] | None = None,
 ) -> None:
     """Draw a result into files; say where, unless they were named. A stored one may need no
     name.
@@ -195,16 +195,17 @@ def drawing(
         check_place(Path(file))
         check_file(file)
     if result is not None:
-        table = read_result(result, name)
+        tables = [read_result(result, name)]
     elif compute is not None:
         with show_progress(quiet):
-            table = compute()
+            tables = compute()
     else:
         raise UsageError(
             "Name a metric, as in embstore plot anisotropy, or a stored result: --from result.json"
         )
-    picture = draw(table, options)
-    for note in () if quiet else (*table.notes, *picture.notes):
+    picture = draw(tables, options)
+    notes = dict.fromkeys(note for table in tables for note in table.notes)
+    for note in () if quiet else (*notes, *picture.notes):
         say(note)
     for file in output or [f"{name or (result and result.stem)}.svg"]:
         picture.savefig(file)
@@ -225,7 +226,10 @@ _OF_STORE = declared(_stored)
 
 
 def _draw(
-    name: str, compute: Callable[..., "Table"], options: dict[str, Any], own: Container[str] = ()
+    name: str,
+    compute: Callable[..., list["Table"]],
+    options: dict[str, Any],
+    own: Container[str] = (),
 ) -> None:
     """Draw what is computed with the options that are not of the drawing, or a stored result."""
     ctx = options.pop("ctx")
@@ -238,15 +242,38 @@ def _draw(
     drawing(name, **drawn, compute=lambda: compute(**options))
 
 
+def _beside(
+    *,
+    beside: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[METRIC ...]",
+            help="Metrics to draw beside it, with the same spaces and items.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Declare the further metrics of a picture."""
+
+
 def _plot_metric(metric: "Metric", **options: Any) -> None:
-    def compute(
-        store: list[str] | None, store_option: list[str] | None, no_cache: bool, **selected: Any
-    ) -> "Table":
-        return open_store(store, store_option).query(
-            metric.name, cache=not no_cache, **selection(**selected)
-        )
+    from embstore.metrics import get_metric
 
     own = {parameter.name for parameter in metric.parameters}
+    others = [get_metric(name).name for name in options.get("beside") or ()]
+
+    def compute(
+        store: list[str] | None,
+        store_option: list[str] | None,
+        no_cache: bool,
+        beside: list[str] | None,
+        **selected: Any,
+    ) -> "list[Table]":
+        opened, chosen = open_store(store, store_option), selection(**selected)
+        shared = {name: value for name, value in chosen.items() if name not in own}
+        first = opened.query(metric.name, cache=not no_cache, **chosen)
+        return [first, *(opened.query(name, cache=not no_cache, **shared) for name in others)]
+
     _draw(metric.name, compute, options, own)
 
 
@@ -261,12 +288,24 @@ def _plot_drift(**options: Any) -> None:
         no_cache: bool,
         texts: list[str] | None,
         **selected: Any,
-    ) -> "Table":
+    ) -> "list[Table]":
         if selected["pairs"] == "all":
             raise UsageError("a picture of drift is of adjacent layers: leave out --pairs all.")
-        return open_store(store, store_option).drift(texts or (), cache=not no_cache, **selected)
+        opened = open_store(store, store_option)
+        return [opened.drift(texts or (), cache=not no_cache, **selected)]
 
     _draw("drift", compute, options)
+
+
+def _plot_map(**options: Any) -> None:
+    """Draw the maps of layers, as embstore map makes them: the top layer, or those of --layer."""
+
+    def compute(
+        store: list[str] | None, store_option: list[str] | None, method: str | None, **selected: Any
+    ) -> "list[Table]":
+        return [open_store(store, store_option).map_items(method=method or "pca", **selected)]
+
+    _draw("map", compute, options)
 
 
 class PlotGroup(MetricGroup):
@@ -275,7 +314,9 @@ class PlotGroup(MetricGroup):
     def command_of_metric(self, metric: "Metric") -> Any:
         """Return the command that draws a metric."""
         return metric_command(
-            metric, _plot_metric, [_CONTEXT, *declared(selection), *_DRAWING, *_OF_STORE]
+            metric,
+            _plot_metric,
+            [_CONTEXT, *declared(_beside), *declared(selection), *_DRAWING, *_OF_STORE],
         )
 
 
@@ -310,8 +351,27 @@ _plots.command(
 )
 
 
+_plots.command("map", epilog=examples("how-to/maps.md", "embstore plot map -o map.png"))(
+    with_parameters(
+        _plot_map,
+        [
+            _CONTEXT,
+            *(
+                parameter.replace(
+                    kind=parameter.KEYWORD_ONLY,
+                    default="top" if parameter.name == "layers" else parameter.default,
+                )
+                for parameter in inspect.signature(maps.map).parameters.values()
+                if parameter.name not in _OUTPUT | {"ctx", "force", "stored"}
+            ),
+            *_DRAWING,
+        ],
+    )
+)
+
+
 def _plot(ctx: typer.Context, **options: Any) -> None:
-    """Draw a metric, drift, or a stored result (--from), as PDF, PNG or SVG.
+    """Draw metrics, drift, a map, or a stored result (--from), as PDF, PNG or SVG.
 
     The options of a metric: embstore plot METRIC --help. Those of drift: embstore plot drift
     --help.

@@ -246,7 +246,7 @@ def metric_command(
             parameter.replace(annotation=SpaceLabels) if parameter.name == "labels" else parameter
             for parameter in others
         ]
-    if not any(column.interval for column in metric.columns):
+    if not any(column.limits for column in metric.columns):
         others = [parameter for parameter in others if parameter.name != "intervals"]
 
     app = typer.Typer(add_completion=False)

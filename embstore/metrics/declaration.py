@@ -282,6 +282,11 @@ class Column:
     label: str = ""
 
     @property
+    def limits(self) -> tuple[str, ...]:
+        """Names of the columns with the limits of its 95 % interval; none for other bands."""
+        return self.interval if self.interval and self.interval[0].endswith("low") else ()
+
+    @property
     def range(self) -> str:
         """Range as text, "[-1, 1]" or "≥ 0"; empty if there is none."""
         if self.minimum is not None and self.maximum is not None:
@@ -481,11 +486,7 @@ class Metric:
     @property
     def chart(self) -> Chart:
         """What a figure of the metric's results needs to know beyond their columns."""
-        limits = {
-            limit
-            for column in self.columns
-            for limit in (column.interval if len(column.interval) == 2 else ())
-        }
+        limits = {limit for column in self.columns for limit in column.limits}
         candidates = [column for column in self.columns if column.name not in limits]
         numbers = [column for column in candidates if column.type == "number"]
         ordered = sorted(numbers, key=lambda column: not column.shown)

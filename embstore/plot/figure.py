@@ -231,7 +231,7 @@ def _natural_height(plan: Plan, options: PlotOptions, width: float) -> float:
     panels = split(plan)
     n_rows, n_columns = _grid(plan, width, len(panels))
     panel, line = width / n_columns, type_size("font.size") / 72
-    height = min(max(0.62 * panel, 1.6), 2.9)
+    height = min(max(0.62 * panel, 1.75), 2.9)
     if not plan.values:
         height = 0.5 + 1.5 * line * (1 + len(reasons(plan)))
     elif plan.kind == "heat map":
@@ -257,13 +257,12 @@ def _fill(
         return [_say_why(part, plan)], []
     panels = split(plan)
     n_rows, n_columns = _grid(plan, width, len(panels))
-    shares_values = plan.kind in ("curves", "bars")
     grid = part.subplots(
         n_rows,
         n_columns,
         squeeze=False,
-        sharey="all" if shares_values else "none",
-        sharex="all" if plan.kind == "strip" else "none",
+        sharey="all" if plan.kind in ("curves", "bars", "map") else "none",
+        sharex="all" if plan.kind in ("strip", "map") else "none",
     )
     axes, notes = list(grid.flat)[: len(panels)], []
     for ax in list(grid.flat)[len(panels) :]:

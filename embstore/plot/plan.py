@@ -81,7 +81,8 @@ class Plan:
         about = [self.chart.units[self.value]] if self.value in self.chart.units else []
         if low is not None and high is not None:
             about.append(f"{low:.3g} to {high:.3g}".replace("-", "−"))
-        return f" ({', '.join(about)})" if about else ""
+        bound = ", ".join(about).replace(" ", "\u00a0")  # stays on a line
+        return f" ({bound})" if about else ""
 
     @property
     def value_title(self) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embstore.base import disk
+from embstore.base.chart import MAP
 from embstore.base.errors import DamagedError, QueryError, StoreError, UsageError, check_known
 from embstore.base.progress import task
 from embstore.base.space import Layer
@@ -139,6 +140,24 @@ def map_points(
         raise _nothing_selected([request])
     found, _ = maps[-1]
     return found.ids, found.positions
+
+
+def map_items(
+    catalog: Catalog, spaces: SpaceFilter, layers: str, method: str, selection: Selection
+) -> Table:
+    """Return the maps of some layers, mapped together with all others, with a row per item."""
+    chosen, missing = select_layers(spaces.select(catalog.cards), layers)
+    rows: list[dict[str, Any]] = []
+    for space, members in chosen.items():
+        for layer in members:
+            ids, positions = map_points(catalog, space, layer.name, "all", method, selection)
+            shown = {"space": space, "layer": layer.id, "layer_name": layer.name, "n": len(ids)}
+            texts = catalog.texts(ids)
+            for item_id, text, (x, y) in zip(ids.tolist(), texts, positions.tolist(), strict=True):
+                rows.append({**shown, "item_id": item_id, "text": text, "x": x, "y": y})
+    settings = selection.columns() | {"method": method, "reason": None}
+    columns = ["space", "layer", "layer_name", "n", "item_id", "text", "x", "y", *settings]
+    return table([row | settings for row in rows], columns=columns, notes=missing, chart=MAP)
 
 
 def shared_basis(catalog: Catalog, space: str, layers: str, selection: Selection) -> "SharedBasis":

@@ -217,9 +217,9 @@ def tabulate(
         types={**REVISION_TYPES, **metric.types, **dict.fromkeys(group, "string")},
         chart=metric.chart,
         intervals={
-            column.name: (column.interval[0], column.interval[1])
+            column.name: (column.limits[0], column.limits[1])
             for column in metric.columns
-            if column.interval and column.interval[0].endswith("low")
+            if column.limits
         },
         pivot=pivot,
     )

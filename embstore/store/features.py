@@ -125,6 +125,34 @@ class FeatureMethods(BuildMethods, LookupMethods):
             lambda catalog: map_points(catalog, space, str(layer), together, method, selection)
         )
 
+    @accepts(selection_of, SpaceFilter)
+    def map_items(
+        self, *, method: str = "pca", layers: LayerSpec = "top", **options: Unpack[SelectionOptions]
+    ) -> Result:
+        """Return the maps of layers as a table of items, which can be drawn.
+
+        Maps are found or made as by :meth:`map_points`, together with those of all layers.
+
+        Args:
+            method: ``pca`` or ``tsne``, as in :meth:`map`.
+            layers: Layers whose maps are returned, as in :meth:`query`.
+            where, words, word, timeout, memory, sample, seed: Selection of items, as in
+                :meth:`query`.
+            models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
+
+        Returns:
+            One row per space, layer and item: ``item_id``, ``text``, ``x`` and ``y``.
+
+        Raises:
+            QueryError: No item is selected.
+        """
+        from embstore.query.layer_maps import map_items
+
+        spaces, selection = as_filters(options, selection_of)
+        return self._ask_table(
+            lambda catalog: map_items(catalog, spaces, as_layers(layers), method, selection)
+        )
+
     @accepts(SpaceFilter)
     def maps(
         self,
