@@ -3,13 +3,12 @@
 import inspect
 import re
 import textwrap
+import typing
 from collections.abc import Iterator
 from typing import Any
 
 import embstore
 from embstore import Result, Store, Table, errors, metrics
-from embstore.base.keywords import public_members
-from embstore.plot import Figure
 from embstore.storage.views.users_sql import SqlResult
 
 INTERNAL = ("catalog", "remote_bytes")
@@ -108,7 +107,7 @@ def _store() -> str:
                 parts += [_heading("###", name, f"embstore.Store.{name}"), text]
     parts += ["## Tables and pictures"]
     kinds = {
-        "embstore.Result": Result, "embstore.Table": Table, "embstore.plot.Figure": Figure,
+        "embstore.Result": Result, "embstore.Table": Table,
         "embstore.storage.views.users_sql.SqlResult": SqlResult,
     }  # fmt: skip
     for name, kind in kinds.items():
@@ -198,6 +197,16 @@ def _member(name: str, member: Any, owner: str, marks: str = "###") -> str:
     return "\n\n".join([*parts, *_text(called, full)])
 
 
+def public_members(kind: type) -> dict[str, Any]:
+    """Return the public attributes of a class, inherited ones too, as they are defined: methods are
+    not bound.
+    """
+    members = {
+        name: member for base in reversed(kind.__mro__) for name, member in vars(base).items()
+    }
+    return {name: member for name, member in members.items() if not name.startswith("_")}
+
+
 def _signature(name: str, called: Any) -> str:
     """Return the call with its defaults, in a block of code; types are in the list of arguments."""
     parameters = [
@@ -274,6 +283,13 @@ def _types(member: Any) -> dict[str, str]:
         for parameter in parameters:
             if parameter.annotation is not parameter.empty:
                 found[parameter.name] = inspect.formatannotation(parameter.annotation)
+        for declared in (member, *typing.get_overloads(member)):
+            for annotation in getattr(declared, "__annotations__", {}).values():
+                if typing.get_origin(annotation) is typing.Unpack:
+                    [options] = typing.get_args(annotation)
+                    for name, kind in options.__annotations__.items():
+                        text = getattr(kind, "__forward_arg__", None)
+                        found[name] = text or inspect.formatannotation(kind)
     return {name: f"`{_type(text)}`" for name, text in found.items()}
 
 

@@ -1,6 +1,5 @@
 """Store: the object that users and the command line work with."""
 
-from embstore.base.keywords import check_arguments
 from embstore.base.table import Table
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
 from embstore.store.features import FeatureMethods
@@ -11,7 +10,6 @@ from embstore.store.result import Result
 __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Result", "Store", "Table"]
 
 
-@check_arguments
 class Store(MaintenanceMethods, InteropMethods, FeatureMethods):
     """A store of embeddings: the vectors of words, sentences and occurrences at every layer.
 

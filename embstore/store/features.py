@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.errors import UsageError, check_known
-from embstore.base.keywords import Names, accepts, as_names
+from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
 from embstore.storage.card import SpaceFilter
@@ -39,7 +39,6 @@ class FeatureMethods(BuildMethods, LookupMethods):
     browser.
     """
 
-    @accepts(selection_of, SpaceFilter)
     def map(
         self,
         *,
@@ -89,7 +88,6 @@ class FeatureMethods(BuildMethods, LookupMethods):
                 )
             )
 
-    @accepts(selection_of)
     def map_points(
         self,
         space: str,
@@ -125,7 +123,6 @@ class FeatureMethods(BuildMethods, LookupMethods):
             lambda catalog: map_points(catalog, space, str(layer), together, method, selection)
         )
 
-    @accepts(selection_of, SpaceFilter)
     def map_items(
         self, *, method: str = "pca", layers: LayerSpec = "top", **options: Unpack[SelectionOptions]
     ) -> Result:
@@ -153,7 +150,6 @@ class FeatureMethods(BuildMethods, LookupMethods):
             lambda catalog: map_items(catalog, spaces, as_layers(layers), method, selection)
         )
 
-    @accepts(SpaceFilter)
     def maps(
         self,
         *,
@@ -180,7 +176,6 @@ class FeatureMethods(BuildMethods, LookupMethods):
         spaces, chosen = SpaceFilter(**filters), None if layers is None else as_layers(layers)
         return self._ask_table(lambda catalog: stored_maps(catalog, spaces, chosen, method))
 
-    @accepts(selection_of, SpaceFilter)
     def drift(
         self,
         texts: Names = (),

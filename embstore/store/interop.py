@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embstore.base.errors import UsageError
-from embstore.base.keywords import Names, accepts, as_names
+from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.space import SPACE_NAME, Unit, parse_member
 from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_layers, item_filter
@@ -145,7 +145,6 @@ class InteropMethods(OpenStore):
             report = import_vectors(store_files, [file], options, array_digest(texts, values))
         return report if self.url is None else replace(report, store=self.url)
 
-    @accepts(item_filter)
     def export(
         self,
         dest: str | os.PathLike[str],

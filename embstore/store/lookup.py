@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import distinct
 from embstore.base.errors import EmbstoreError, UsageError, check_known
-from embstore.base.keywords import Names, accepts, as_names
+from embstore.base.keywords import Names, as_names
 from embstore.base.table import Table
 from embstore.storage.card import SpaceFilter
 from embstore.storage.catalog import Catalog
@@ -39,7 +39,6 @@ class LookupMethods(opened.OpenStore):
     ) -> Result: ...
     @overload
     def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Result: ...
-    @accepts(SpaceFilter, opened.metric_request, opened.selection_of)
     def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Result:
         """Compute a metric for each space and layer.
 
@@ -105,7 +104,6 @@ class LookupMethods(opened.OpenStore):
         cache = cache and request.metric.package != CALLER
         return self._ask_table(lambda catalog: query(catalog, request, spaces, layers, cache=cache))
 
-    @accepts(SpaceFilter, opened.metric_request, opened.selection_of)
     def cache_state(self, metric: "str | Metric", **options: Any) -> "CacheState":
         """Return which answers :meth:`query` would take from the store, and which it would compute.
 
@@ -116,7 +114,6 @@ class LookupMethods(opened.OpenStore):
         request, spaces, layers = opened.metric_request(metric, **options)
         return self._ask(lambda catalog: cache_state(catalog, request, spaces, layers))
 
-    @accepts(SpaceFilter, opened.metric_request, opened.selection_of)
     def explain_query(
         self, metric: "str | Metric", *, cache: bool = True, **options: Any
     ) -> "Explanation":
@@ -178,7 +175,6 @@ class LookupMethods(opened.OpenStore):
 
         return Explanation(as_metric(metric))
 
-    @accepts(opened.item_filter, SpaceFilter)
     def neighbours(
         self,
         texts: Names = (),
@@ -265,7 +261,6 @@ class LookupMethods(opened.OpenStore):
 
     neighbors = neighbours
 
-    @accepts(SpaceFilter)
     def cosine(
         self,
         texts: Names = (),
@@ -364,7 +359,6 @@ class LookupMethods(opened.OpenStore):
             lambda catalog: _vectors(catalog, space, str(layer), selection, names, texts, missing)
         )
 
-    @accepts(SpaceFilter)
     def missing(
         self,
         sources: Names,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from embstore.base.errors import UsageError
-from embstore.base.keywords import Names, accepts, as_names
+from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
 from embstore.storage.card import SpaceFilter
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 class MaintenanceMethods(OpenStore):
     """Index, verify, repair, compact, merge and remove; push and pull."""
 
-    @accepts(SpaceFilter)
     def index(
         self,
         *,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
 from embstore.base.errors import DamagedError, MissingObjectError, UsageError
-from embstore.base.keywords import Names, accepts, as_names
+from embstore.base.keywords import Names, as_names
 from embstore.base.table import Table
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import SpaceFilter
@@ -199,7 +199,6 @@ def item_filter(
     return Selection(where, limits=as_limits(timeout, memory), words=word_list(words, word))
 
 
-@accepts(item_filter)
 def selection_of(*, sample: int | None = None, seed: int = 0, **items: Any) -> "Selection":
     """Return a selection of items."""
     return replace(item_filter(**items), sample=as_int(sample), seed=operator.index(seed))
