@@ -169,13 +169,13 @@ def test_an_item_with_two_values_is_refused_with_both(build, tmp_path):
             "text,pos\na,N\n",
             "poss",
             UnknownNameError,
-            r"unknown column 'poss'\. Did you mean 'pos'.*with keep=",
+            r"unknown column 'poss'\. Did you mean 'pos'.*with keep",
         ),
         (
             "text,pos\na,N\n",
             "text",
             UsageError,
-            'keep="text" cannot be kept: the name is one of embstore\'s own',
+            "keep='text' cannot be kept: the name is one of embstore's own",
         ),
         ("text,Space\na,N\n", "Space", UsageError, "Space. cannot be kept.*Rename the column"),
         ("text,a,A\na,N,N\n", ["a", "A"], UsageError, "given twice"),
@@ -223,7 +223,9 @@ def test_types_that_do_not_agree_and_sources_without_columns_are_refused(build, 
     with pytest.raises(SourceError, match="only in letter case"):
         build("c.csv", keep="X")
     (tmp_path / "a.txt").write_text("a\n")
-    with pytest.raises(UsageError, match=r'keep="pos" does not fit .*a.txt, which has no columns'):
+    with pytest.raises(
+        UsageError, match=r"keep=\'pos\' does not fit .*a.txt, which has no columns"
+    ):
         build("a.txt", keep="pos", columns=())
 
 

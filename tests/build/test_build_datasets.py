@@ -138,7 +138,7 @@ def test_half_a_dataset_is_not_stored_as_a_dataset(build, tmp_path, limit, kept)
 
 @pytest.mark.usefixtures("at_hand")
 def test_one_name_for_two_units_is_refused_and_leaves_no_store(build, tmp_path):
-    with pytest.raises(UsageError, match=r"name= names one space.*word and sentence.*unit="):
+    with pytest.raises(UsageError, match=r"`name` names one space.*word and sentence.*`unit`"):
         build(["rg65", "stsb"], name="both")
     assert not (tmp_path / "store").exists()
     build(["rg65", "simlex999"], name="both")

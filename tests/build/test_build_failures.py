@@ -125,7 +125,7 @@ def test_float16_overflow_names_the_remedy(build, tmp_path):
     large = make_checkpoint(tmp_path / "large", scale=1e6)
     with pytest.raises(
         EncodeError,
-        match=r"float16 ends at 65504.*dtype=\"float32\".*The text is 'w\d+' \(.*words\.txt",
+        match=r"float16 ends at 65504.*dtype='float32'.*The text is 'w\d+' \(.*words\.txt",
     ):
         build(*WORDS, models=f"tiny={large}", dtype="float16")
     assert not (tmp_path / "store").exists()

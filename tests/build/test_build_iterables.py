@@ -115,9 +115,9 @@ def test_pairs_have_columns_and_spans(tmp_path, options):
             UsageError,
             (text for text in "ab"),
             {"columns": "text"},
-            "columns= is about files, and texts",
+            "columns is about files, and texts",
         ),
-        (UsageError, (text for text in "ab"), {"header": False}, "header= is about files"),
+        (UsageError, (text for text in "ab"), {"header": False}, "`header` is about files"),
         (SourceError, [("a", "b")], {}, r"texts\[0\] is a string with a str"),
         (
             SourceError,

@@ -99,7 +99,7 @@ def test_prompts(tmp_path, sentences, checkpoint):
     found = output(store, "tiny.sentence.model", TEXTS[0])
     np.testing.assert_allclose(found, outputs(checkpoint, TEXTS[:1], "find: ")[0], atol=1e-6)
     with pytest.raises(
-        SpaceMismatchError, match=r'its recipe.prompt is "find: ", not ""\. .*name='
+        SpaceMismatchError, match=r'its recipe.prompt is "find: ", not ""\. .*another name'
     ):
         build(root, sentences, checkpoint)
     build(root, sentences, checkpoint, prompt="", name="documents")

@@ -287,6 +287,6 @@ def test_refusals(hub, run, words, tmp_path):
         store.build(str(words), models=str(run), revisions="checkpoint-900")
     with pytest.raises(UsageError, match=r"names a revision, and revisions=.step0. another"):
         store.build(str(words), models=f"{HUB_ID}@step2", revisions="step0")
-    with pytest.raises(UsageError, match="name= names one space, and 2 models make 2"):
+    with pytest.raises(UsageError, match="`name` names one space, and 2 models make 2"):
         store.build(str(words), models=HUB_ID, revisions="step0,step2", name="both")
     assert not (tmp_path / "store").exists()

@@ -34,7 +34,7 @@ def test_most_texts_decide_and_only_sentences_are_said(build, source, n_sentence
     assert embedded(report) == {unit: 20}
     said = f"{name}: taken for sentences, since {n_sentences} of its 20 texts, one in each line or row, have white"
     assert report.notes == (
-        (f'{said} space; for words or phrases, add unit="word".',) if unit == "sentence" else ()
+        (f"{said} space; for words or phrases, add unit='word'.",) if unit == "sentence" else ()
     )
     assert build(name, unit="word").notes == ()
     assert embedded(build(texts=[*SENTENCES[:n_sentences], *WORDS[: 20 - n_sentences]])) == {
@@ -61,8 +61,8 @@ def test_a_mixed_source_is_refused_with_examples(build, source, tmp_path, n_sent
     assert f"{20 - n_sentences} have none, such as 'word0' ({name}:{n_sentences + 1})" in str(
         refused.value
     )
-    assert 'All words or phrases: unit="word"' in str(refused.value)
-    assert 'All sentences, some of one word: unit="sentence"' in str(refused.value)
+    assert "All words or phrases: unit='word'" in str(refused.value)
+    assert "All sentences, some of one word: unit='sentence'" in str(refused.value)
     assert not (tmp_path / "store").exists()
     *_, both, first, second = str(refused.value).splitlines()
     assert both == "Both: build a file of each:"

@@ -119,14 +119,15 @@ def test_what_is_not_an_address_is_refused(address, tmp_path):
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(
-        UsageError, match=r'on="ray" needs Ray, which cannot be imported .*: pip install .*\[ray\]'
+        UsageError,
+        match=r"on=\'ray\' needs Ray, which cannot be imported .*: pip install .*\[ray\]",
     ):
         _build(tmp_path, on="ray")
 
 
 def test_options_of_a_cluster_need_one_and_have_a_range(tmp_path):
     with pytest.raises(
-        UsageError, match='workers= is an option of builds on a cluster: add on="ray"'
+        UsageError, match="`workers` is an option of builds on a cluster: add on='ray'"
     ):
         _build(tmp_path, workers=2)
     with pytest.raises(UnknownNameError, match="unknown cluster 'rya'"):

@@ -150,7 +150,7 @@ def test_another_space_is_compared_by_items(make_store):
     every = store.drift("text12", spaces=made.space, against=other.space, pairs="all", k=4)
     assert [(row["layer"], row["layer_2"]) for row in every] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     third = synthetic_store(made.root, texts=texts, model="third", n_blocks=3, top_form=None)
-    with pytest.raises(UsageError, match=r'2 layers of .* and 4 of .*pairs="all"'):
+    with pytest.raises(UsageError, match=r"2 layers of .* and 4 of .*pairs=\'all\'"):
         Store(made.root).drift("text12", spaces=made.space, against=third.space)
     ends = Store(made.root).drift(
         "text12", spaces=made.space, against=third.space, layers="0,top", k=4
@@ -307,7 +307,7 @@ def test_a_space_of_one_layer_has_no_drift_by_itself(tmp_path):
     store = Store(tmp_path)
     store.add_vectors("mine", ["a", "b", "c"], np.eye(3, dtype=np.float32))
     with pytest.raises(
-        UsageError, match=r'mine has a single one\. .* another space: against="SPACE"'
+        UsageError, match=r"mine has a single one\. .* another space: against=\'SPACE\'"
     ):
         store.drift("a")
 
@@ -316,7 +316,7 @@ def test_a_word_of_several_sentences_is_ambiguous(make_store):
     sentences = ["the bank of the river", "a bank lends money to a river"]
     made = make_store(texts=sentences, unit="occurrence", n_blocks=1, top_form=None)
     with pytest.raises(
-        UsageError, match=r'occurs in 2 sentences.*marked="the \[bank\] of the river"'
+        UsageError, match=r"occurs in 2 sentences.*marked=\'the \[bank\] of the river\'"
     ):
         made.store.drift("bank", k=2)
     table = made.store.drift(marked="the [bank] of the river", k=2)

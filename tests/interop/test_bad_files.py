@@ -246,10 +246,10 @@ def test_a_wrong_table_is_refused(store, tmp_path, table, message):
         ({"unit": "occurrence"}, "has no sentences of its words"),
         (
             {"texts": "a.txt"},
-            r"a.txt: texts= is for arrays without texts, and this format has its own",
+            r"a.txt: `texts` is for arrays without texts, and this format has its own",
         ),
-        ({"column": "word"}, r"a.txt: column= is for files with columns"),
-        ({"vector_column": "v"}, r"a.txt: vector_column= is for files with several columns"),
+        ({"column": "word"}, r"a.txt: `column` is for files with columns"),
+        ({"vector_column": "v"}, r"a.txt: `vector_column` is for files with several columns"),
     ],
 )
 def test_a_wrong_option_is_refused(store, tmp_path, call, message):
@@ -287,7 +287,7 @@ def test_spans_that_are_not_the_word_are_refused(store, tmp_path):
         store.import_vectors(
             tmp_path / "a.npy", "mine", texts=tmp_path / "a.jsonl", unit="occurrence"
         )
-    with pytest.raises(EmbstoreError, match='Import them with unit="occurrence"'):
+    with pytest.raises(EmbstoreError, match="Import them with unit='occurrence'"):
         store.import_vectors(tmp_path / "a.npy", "mine", texts=tmp_path / "a.jsonl")
 
 

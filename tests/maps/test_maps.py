@@ -222,7 +222,7 @@ def test_only_the_selected_items_are_on_a_map(made, method):
 
 
 def test_what_selects_other_items_each_time_is_refused(made):
-    with pytest.raises(UsageError, match=r"may change \(random\).*sample="):
+    with pytest.raises(UsageError, match=r"may change \(random\).*`sample`"):
         made.store.map(where="random() < 0.5")
 
 
@@ -258,7 +258,9 @@ def test_few_items(make_store, method, n):
 
 
 def test_no_items(made):
-    reason = f"no item of {made.space} is selected. Leave where= and words= out, or select others."
+    reason = (
+        f"no item of {made.space} is selected. Leave `where` and `words` out, or select others."
+    )
     with pytest.raises(QueryError, match=reason):
         made.store.map(where="text = 'nothing'")
     with pytest.raises(QueryError, match=reason):

@@ -201,7 +201,7 @@ def test_the_interval_of_many_items_is_that_of_a_formula(monkeypatch):
 def test_columns_that_cannot_be_correlated(made, make_store):
     store = made[0].store
     for error, message, options in [
-        (UsageError, r"correlate needs a column of the items\. Name it with column=: .*freq", {}),
+        (UsageError, r"correlate needs a column of the items\. Name it with `column`: .*freq", {}),
         (
             UsageError,
             r"needs a column of numbers, and 'pos' has text\. Columns of numbers: freq, position",
@@ -223,7 +223,7 @@ def test_columns_that_cannot_be_correlated(made, make_store):
     words = make_store(n=5, index=False)
     write_columns(words, {"freq": [1, 2, 3, 4, 5]})
     with pytest.raises(
-        QueryError, match=r"toy\.word\.last is a space of words\. Choose another value="
+        QueryError, match=r"toy\.word\.last is a space of words\. Choose another `value`"
     ):
         words.store.query("correlate", column="freq", value="self-similarity")
 

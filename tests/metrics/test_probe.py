@@ -140,7 +140,7 @@ def test_a_store_is_probed_by_columns_and_says_which_control_was_used(make_store
     assert "probe: 5 folds drawn at random, each lemma in one of them (seed 0)" in grouped.notes
     with pytest.raises(
         UsageError,
-        match=r"probe needs a column with labels\. Name it with label=: text, freq, kind, lem",
+        match=r"probe needs a column with labels\. Name it with `label`: text, freq, kind, lem",
     ):
         made.store.query("probe")
     row = {"folds": 5, "repeats": 1, "grouped_by": "sentence", "control": "types"}

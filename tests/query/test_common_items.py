@@ -76,7 +76,7 @@ def test_spaces_over_different_items_are_noted(store):
         "The 2 spaces of words are not measured over the same: n is {} to {}. To take what all of"
         " them have: "
     )
-    note += 'common=True unit="word"'  # with the space of sentences there is no common item
+    note += "common=True unit='word'"  # with the space of sentences there is no common item
     assert note.format(20, 30) in store.query("anisotropy", layers=0).notes
     sampled = store.query("norms", layers=0, sample=10, unit="word").notes
     equal = note.replace("n is {} to {}", "n is equal, but the items differ")
@@ -171,7 +171,7 @@ def test_results_and_info_name_the_datasets_that_a_space_has_items_of(make_store
         "n is of all items, of whatever source. The store has bellezza, words:30; embstore info"
         " counts the items "
     )
-    source += 'of each. To measure those of one: words="SOURCE"'
+    source += "of each. To measure those of one: words='SOURCE'"
     for _ in range(2):  # computed, and stored
         assert source in store.query("isoscore", layers=0).notes
         assert source in store.query("cka", layers=0).notes
@@ -194,7 +194,7 @@ def test_the_baseline_of_selected_words_is_noted_and_that_of_the_word_itself_not
     assert (
         row["reason"] == "adjusted: the baseline is of the word itself, since no other is selected"
     )
-    assert "baseline: of the items that words= selects alone; without it, of all." in found.notes
+    assert "baseline: of the items that `words` selects alone; without it, of all." in found.notes
     whole = made.store.query("self-similarity", word="the", adjusted=True, min_contexts=2, layers=0)
     assert np.isfinite(whole["adjusted"][0])
     assert not any(note.startswith("baseline") for note in whole.notes)

@@ -501,7 +501,7 @@ def test_the_column_of_a_lexicon(make_store):
         != made.store.query("valnorm", lexicon="two", value="dominance", **attributes)["valnorm"]
     )
     with pytest.raises(
-        QueryError, match=r"several columns of numbers: arousal, dominance. Say which with value="
+        QueryError, match=r"several columns of numbers: arousal, dominance. Say which with `value`"
     ):
         made.store.query("valnorm", lexicon="two", **attributes)
     with pytest.raises(QueryError, match=r"'none' must have a column of numbers, and has none"):
@@ -688,7 +688,7 @@ def test_word_sets_that_are_not_given_or_cannot_be_read(make_store, tmp_path):
     with pytest.raises(UsageError, match='weat needs target words: x="WORDS" and y="WORDS"'):
         store.query("weat", x=["text1"])
     with pytest.raises(
-        UsageError, match=r"sc-weat needs target words: word=\"WORD\" or words=\"WORDS\""
+        UsageError, match=r"sc-weat needs target words: word='WORD' or words='WORDS'"
     ):
         store.query("sc-weat")
     with pytest.raises(UsageError, match=r"words of A: there is no word"):

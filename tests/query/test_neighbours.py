@@ -236,7 +236,7 @@ def test_sentences_of_another_space_do_not_make_a_word_ambiguous(make_store):
 
 def test_a_mark_needs_a_space_of_words_in_sentences(make_store):
     made = make_store(texts=["bank", "river"])
-    with pytest.raises(NotStoredError, match=r"marks a word in its sentence.*unit=\"occurrence\""):
+    with pytest.raises(NotStoredError, match=r"marks a word in its sentence.*unit='occurrence'"):
         made.store.neighbours(marked="the [bank] of the river")
     with pytest.raises(UsageError, match="exactly one word with brackets"):
         made.store.neighbours(marked="the bank")

@@ -94,23 +94,23 @@ USELESS = [
     (
         "intrinsic-dimension",
         {"estimator": "gride", "discard": 0.2},
-        'discard="0.2" is of estimator="twonn": add that',
+        "discard='0.2' is of estimator='twonn': add that",
     ),
     (
         "intrinsic-dimension",
         {"neighbours": 9},
-        'neighbours=9 is of estimator="gride" or estimator="mle": add that',
+        "neighbours=9 is of estimator='gride' or estimator='mle': add that",
     ),
     (
         "correlate",
         {"column": "freq", "k": 3},
-        'k=3 is of value="hubness": add that, or leave k out',
+        "k=3 is of value='hubness': add that, or leave k out",
     ),
-    ("rsa", {"pairs": 10}, 'pairs=10 is of correlation="spearman": add that'),
+    ("rsa", {"pairs": 10}, "pairs=10 is of correlation='spearman': add that"),
     (
         "self-similarity",
         {"word": "the", "per_word": True},
-        "per_word= has no effect with word=: leave one of them out",
+        "`per_word` has no effect with `word`: leave one of them out",
     ),
 ]
 

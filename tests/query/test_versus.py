@@ -200,7 +200,7 @@ def test_spaces_without_common_items_cannot_be_compared(make_store):
         " that have"
     )
     assert str(caught.value).startswith(expected)
-    assert "leave out versus=" in str(caught.value)
+    assert "leave out `versus`" in str(caught.value)
 
 
 def test_a_comparison_that_can_find_nothing_says_so(make_store):
@@ -273,5 +273,5 @@ def test_an_explanation_has_the_columns_of_options():
     columns = {
         column["name"]: column["help"] for column in Store.explain("cka").to_dict()["columns"]
     }
-    assert columns["calibrated"] == "0: not above the threshold, 1: alike (with permutations=)"
-    assert "with estimator=" in str(Store.explain("intrinsic-dimension"))
+    assert columns["calibrated"] == "0: not above the threshold, 1: alike (with `permutations`)"
+    assert "with `estimator`" in str(Store.explain("intrinsic-dimension"))

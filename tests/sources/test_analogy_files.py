@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     path = tmp_path / "questions.txt"
     path.write_text(GOOGLE)
     with pytest.raises(
-        UsageError, match="columns=, header=False, delimiter= and comment= are for tables"
+        UsageError, match="columns, header=False, `delimiter` and `comment` are for tables"
     ):
         add(path, columns=["a", "b"])
     with pytest.raises(UsageError, match="analogies are of words"):

@@ -36,7 +36,7 @@ def test_the_only_column_is_read(write):
 @pytest.mark.parametrize(
     ("content", "is_known_at_once", "message"),
     [
-        (b"left,right\n1,2\n", True, r" has 2 columns: left, right\. Say which .* columns="),
+        (b"left,right\n1,2\n", True, r" has 2 columns: left, right\. Say which .* columns"),
         (b"\ncat\n", True, r":1: the header is missing\. The first line must name"),
         (b"t\xe9xt\ncat\n", True, ":1: byte 0xE9 at position 2"),
         (b"text\ncat\n\xff\n", False, ":3: byte 0xFF at position 1"),
@@ -73,7 +73,7 @@ def test_several_columns_come_in_the_order_asked_for(write, name):
 
 
 def test_an_unknown_column_and_one_that_is_there_or_asked_for_twice_are_errors(write):
-    with pytest.raises(UnknownNameError, match=r"Name a column of a\.csv with columns=") as caught:
+    with pytest.raises(UnknownNameError, match=r"Name a column of a\.csv with columns") as caught:
         open_source(write("a.csv", "left,right\n1,2\n"), columns=["left", "rigth"])
     assert (caught.value.kind, caught.value.name, caught.value.known) == (
         "column",

@@ -74,7 +74,7 @@ def test_the_delimiter_that_is_named_is_taken(write):
     for bad in ("ab", "", '"', "a"):
         with pytest.raises(EmbstoreError, match="cannot separate"):
             open_source(str(write(SEMICOLON)), columns=["word"], delimiter=bad or "xy")
-    with pytest.raises(EmbstoreError, match="delimiter= does not fit"):
+    with pytest.raises(EmbstoreError, match="`delimiter` does not fit"):
         open_source(str(write("dog\n", "t.txt")), delimiter=";")
 
 

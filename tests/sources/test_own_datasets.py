@@ -113,7 +113,7 @@ def test_a_number_is_read_exactly(value, blanks):
         ("left,right,gold\na,,1\n", r"table\.csv:2 \(right\): the text is empty"),
         ("left,right,gold\na,b,1\na\n", r"table\.csv:3 \(right\): the text is missing"),
         ("left,right,gold\n", r"table\.csv has no rows"),
-        ("left,right,score\na,b,1\n", "unknown column 'gold'.*with columns="),
+        ("left,right,score\na,b,1\n", "unknown column 'gold'.*with columns"),
         ('left,right,gold\n"a,b,1\n', "not valid CSV"),
     ],
 )
@@ -202,7 +202,7 @@ LEXICON = {"kind": "lexicon", "columns": ["left", "gold"]}
 @pytest.mark.parametrize(
     ("name", "suffix", "options", "message"),
     [
-        ("mine", ".jsonl", {"delimiter": ";", **LEXICON}, "delimiter= does not fit .*table.jsonl"),
+        ("mine", ".jsonl", {"delimiter": ";", **LEXICON}, "`delimiter` does not fit .*table.jsonl"),
         (
             "mine",
             ".jsonl",
@@ -210,9 +210,9 @@ LEXICON = {"kind": "lexicon", "columns": ["left", "gold"]}
             r"header=False does not fit .*jsonl",
         ),
         ("mine", ".txt", {"comment": "#", "kind": "analogies"}, "are for tables, and analogies"),
-        ("rg65", ".csv", {"delimiter": ";"}, "delimiter= goes with kind="),
-        ("rg65", ".csv", {"comment": "#"}, "comment= goes with kind="),
-        ("rg65", ".csv", {"columns": ["a"]}, "columns= goes with kind="),
+        ("rg65", ".csv", {"delimiter": ";"}, "`delimiter` goes with `kind`"),
+        ("rg65", ".csv", {"comment": "#"}, "`comment` goes with `kind`"),
+        ("rg65", ".csv", {"columns": ["a"]}, "columns goes with `kind`"),
         ("words", ".csv", {}, "is made by embstore"),
     ],
 )
@@ -300,6 +300,6 @@ def test_a_table_without_a_header_and_with_comments(tmp_path, data):
     add_dataset("lexicon", path, kind="lexicon", columns=["word", "v"], comment="#")
     assert [row.text for row in open_source("lexicon").rows()] == ["dog"]
     with pytest.raises(
-        UnknownNameError, match=r"lines that begin with # are comments, add comment=\"#\""
+        UnknownNameError, match=r"lines that begin with # are comments, add comment='#'"
     ):
         add_dataset("lexicon", path, kind="lexicon", columns=["word", "v"])
