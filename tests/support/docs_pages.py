@@ -64,9 +64,11 @@ def blocks(text: str) -> list[Block]:
 
 def commands(block: Block) -> list[Command]:
     """Return the commands of a console block: lines after ``$``, continued after ``>``, and what
-    they print.
+    they print; of another block none.
     """
     found: list[Command] = []
+    if block.language != "console":
+        return found
     for offset, line in enumerate(block.code):
         if line.startswith("$ "):
             found.append(Command(block.line + offset, (line[2:],), ()))
@@ -83,22 +85,23 @@ def shell_script(text: str, outputs: Path) -> str:
     """Return the shell blocks of a page as one script of bash, each command on its own line of the
     page.
 
+    A console command writes to the terminal ``$TERMINAL``, a file descriptor, after its line
+    between two record separators.
+
     Args:
         text: The page.
-        outputs: Folder for the output of console commands: ``<line>.out`` and ``<line>.err``.
+        outputs: Folder for what console commands write to standard error: ``<line>.err``.
     """
     script = [""] * (text.count("\n") + 2)
     for block in blocks(text):
         if block.language == "bash":
             script[block.line - 1 : block.line - 1 + len(block.code)] = block.code
-        elif block.language == "console":
-            for command in commands(block):
-                first, *rest = command.code
-                code = ["{ " + first, *rest]
-                code[-1] += (
-                    f"; }} > '{outputs}/{command.line}.out' 2> '{outputs}/{command.line}.err'"
-                )
-                script[command.line - 1 : command.line - 1 + len(code)] = code
+        for command in commands(block):
+            first, *rest = command.code
+            begin = f"printf '\\036{command.line}\\036' >&\"$TERMINAL\"; "
+            code = [f"{begin}{{ {first}", *rest]
+            code[-1] += f"; }} >&\"$TERMINAL\" 2> '{outputs}/{command.line}.err'"
+            script[command.line - 1 : command.line - 1 + len(code)] = code
     script[0] = _PRELUDE + script[0]
     return "\n".join(script) + "\n"
 

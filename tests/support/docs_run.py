@@ -1,16 +1,24 @@
 """Run the code blocks of a page of the documentation, and compare what it shows."""
 
+import fcntl
 import os
 import re
+import struct
 import subprocess
 import sys
+import termios
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from docs_pages import DOCS, ROOT, blocks, commands, matches, python_script, shell_script
 
-_PROGRESS = re.compile(r"^[a-z]+ing .* \d[\d,]* of \d.*\n", re.MULTILINE)
-"""Lines of steps that take over two seconds, which depends on the machine."""
+_PROGRESS = re.compile(r"^.*\r", re.MULTILINE)
+"""Bars of steps that take over two seconds, which depends on the machine."""
+_WIDTH = 100  # of the terminal
 
 
 def _environment(folder: Path, programs: Path | None) -> dict[str, str]:
@@ -20,7 +28,7 @@ def _environment(folder: Path, programs: Path | None) -> dict[str, str]:
         "PATH": path,
         "HF_HUB_OFFLINE": "1",
         "EMBSTORE_DATA": str(folder / ".data"),
-        "COLUMNS": "100",
+        "COLUMNS": str(_WIDTH),
     }
     return {**os.environ, **settings, "DOCS": str(DOCS)}
 
@@ -68,34 +76,53 @@ def run_page(
         "python": (python, python_script(text)),
         "after": ("bash", _hidden("after", inner)),
     }
-    for kind, (program, code) in scripts.items():
-        if not code.strip():
-            continue
-        script = folder / f".{page.stem}.{kind}"
-        script.write_text(code, "utf-8")
-        done = subprocess.run(
-            [program, script],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode:
-            errors = "".join(file.read_text("utf-8") for file in sorted(outputs.glob("*.err")))
-            pytest.fail(f"{name}: {done.stderr[-3000:]}\n{errors[-3000:]}", pytrace=False)
-    for block in blocks(text):
-        if block.language != "console":
-            continue
-        for command in commands(block):
-            printed, errors = (
-                (outputs / f"{command.line}.{kind}").read_text("utf-8") for kind in ("out", "err")
+    with _terminal() as (terminal, written):
+        for kind, (program, code) in scripts.items():
+            if not code.strip():
+                continue
+            script = folder / f".{page.stem}.{kind}"
+            script.write_text(code, "utf-8")
+            done = subprocess.run(
+                [program, script],
+                cwd=folder,
+                env={**environment, "TERMINAL": str(terminal)},
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[terminal],
             )
-            notes = _PROGRESS.sub("", errors)
-            if not matches(command.output, printed) and not matches(
-                command.output, printed + notes
-            ):
-                pytest.fail(
-                    f"{name}:{command.line}: {command.code[0]} printed\n{printed}{notes}",
-                    pytrace=False,
-                )
+            if done.returncode:
+                errors = "".join(file.read_text("utf-8") for file in sorted(outputs.glob("*.err")))
+                pytest.fail(f"{name}: {done.stderr[-3000:]}\n{errors[-3000:]}", pytrace=False)
+    parts = b"".join(written).decode().split("\036")[1:]
+    shown = dict(zip(map(int, parts[::2]), parts[1::2], strict=True))
+    for command in (found for block in blocks(text) for found in commands(block)):
+        notes = _PROGRESS.sub("", (outputs / f"{command.line}.err").read_text("utf-8"))
+        printed = shown[command.line]
+        if not matches(command.output, printed) and not matches(command.output, notes + printed):
+            pytest.fail(
+                f"{name}:{command.line}: {command.code[0]} printed\n{notes}{printed}", pytrace=False
+            )
+
+
+@contextmanager
+def _terminal() -> Iterator[tuple[int, list[bytes]]]:
+    """Open a terminal, and collect what is written to it until the end of the context."""
+    reading, writing = os.openpty()
+    tty.setraw(writing)
+    fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 24, _WIDTH, 0, 0))
+    written: list[bytes] = []
+
+    def read() -> None:
+        with suppress(OSError):  # when the last writer has closed it
+            while block := os.read(reading, 1 << 16):
+                written.append(block)
+
+    reader = Thread(target=read)
+    reader.start()
+    try:
+        yield writing, written
+    finally:
+        os.close(writing)
+        reader.join()
+        os.close(reading)
