@@ -16,7 +16,7 @@ from typing import NoReturn, TextIO
 import typer
 
 from embstore import __version__
-from embstore.base.errors import EmbstoreError
+from embstore.base.errors import EmbstoreError, system_reason
 from embstore.base.messages import printable
 
 from .entry import INTERRUPTED, is_interrupted
@@ -52,8 +52,10 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
             _forget(sys.stdout)  # the reader has gone (| head): that is its right
             raise typer.Exit(OK) from None
         if isinstance(error, OSError):
-            _forget(sys.stdout)
-            say(f"embstore: {error.filename or 'standard output'}: {error.strerror or error}.")
+            place = error.filename2 or error.filename
+            if place is None:
+                _forget(sys.stdout)
+            say(f"embstore: {place or 'standard output'}: {system_reason(error)}")
             raise typer.Exit(MISTAKE) from None
         raise
 

@@ -1,6 +1,5 @@
 """Write files atomically, and write and read JSON documents."""
 
-import errno
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore.base import checksum, disk, documents
-from embstore.base.errors import DamagedError, FileAccessError, StoreError, UnsupportedFormatError
+from embstore.base.errors import DamagedError, StoreError, UnsupportedFormatError
 
 _LEFTOVER_SECONDS = 24 * 3600
 _TEMPORARY = r"\.[0-9]+-[0-9a-f]+\.tmp"
@@ -29,11 +28,8 @@ def temporary(folder: Path) -> Iterator[Path]:
     path = temporary_path(folder)
     try:
         disk.make_folder(folder)
-        yield path
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise disk.access_error(error, folder, writing=True) from error
+        with disk.naming(folder):
+            yield path
     finally:
         discard(path)
 
@@ -58,7 +54,7 @@ def is_leftover(path: Path) -> bool:
     found = re.fullmatch(rf"\.([0-9]+)-{_machine()}[0-9a-f]{{8}}\.tmp", path.name)
     with suppress(FileNotFoundError):
         if not found or not _machine():
-            return disk.status(path).st_mtime < time.time() - _LEFTOVER_SECONDS
+            return os.lstat(path).st_mtime < time.time() - _LEFTOVER_SECONDS
         try:
             os.kill(int(found[1]), 0)
         except ProcessLookupError:
@@ -97,7 +93,7 @@ def discard(path: Path) -> None:
     """Remove a temporary file or folder if it exists; if that fails, it is left to the next
     writer.
     """
-    with suppress(FileAccessError):
+    with suppress(OSError):
         disk.remove_tree(path)
 
 
@@ -106,7 +102,7 @@ def publish(source: Path, target: Path) -> None:
     the new name.
     """
     disk.sync(source)
-    disk.replace(source, target)
+    os.replace(source, target)
     disk.sync_folder(target.parent)
 
 
@@ -118,10 +114,8 @@ def create(path: Path, data: bytes) -> bool:
         disk.write(temp, data)
         disk.sync(temp)
         try:
-            disk.link(temp, path)
-        except FileAccessError as error:
-            if error.code != errno.EEXIST:
-                raise
+            os.link(temp, path)
+        except FileExistsError:
             # A network file system may repeat a request whose reply was lost: then the file is this
             # one.
             try:
@@ -139,7 +133,7 @@ def write_bytes(path: Path, data: bytes, *, derived: bool = False) -> None:
     with temporary(path.parent) as temp:
         disk.write(temp, data)
         if derived:
-            disk.replace(temp, path)
+            os.replace(temp, path)
         else:
             publish(temp, path)
 

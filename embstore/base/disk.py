@@ -1,8 +1,8 @@
 """The operations on the files of a store, in one place.
 
-An error of the operating system is a :class:`~embstore.base.errors.FileAccessError` everywhere,
-which names the remedy. It is never taken for damage. A store may come from others: no operation
-follows a symbolic link, and only regular files are opened.
+An error of the operating system is raised as it is, with the name of the file, and is never taken
+for damage. A store may come from others: no operation follows a symbolic link, and only regular
+files are opened.
 """
 
 import errno
@@ -14,72 +14,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
-from embstore.base.errors import (
-    DamagedError,
-    FileAccessError,
-    MissingFileError,
-    StoreError,
-    UsageError,
-)
+from embstore.base.errors import DamagedError, StoreError, UsageError
 from embstore.base.messages import is_utf8
 
-# Errors whose description a library may quote in its own message. ENOENT is excluded: files may
-# come and go.
-_QUOTED = tuple(
-    getattr(errno, name)
-    for name in (
-        "EMFILE",
-        "ENFILE",
-        "ENOMEM",
-        "EACCES",
-        "EPERM",
-        "ESTALE",
-        "EIO",
-        "ENOSPC",
-        "EDQUOT",
-        "EROFS",
-    )
-    if hasattr(errno, name)
-)
 
-
-class Access:
-    """Context in which errors of the system are raised as FileAccessError."""
-
-    __slots__ = ("path", "writing")
-
-    def __init__(self, path: Path | str, *, writing: bool = False) -> None:
-        self.path, self.writing = path, writing
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: TracebackType | None) -> None:
-        if (
-            isinstance(error, OSError)
-            and error.errno is not None
-            and not isinstance(error, FileAccessError)
-        ):
-            raise access_error(error, self.path, writing=self.writing) from error
-
-
-def access_error(error: OSError, path: Path | str, *, writing: bool = False) -> FileAccessError:
-    """Return the embstore error for an error of the operating system."""
-    code = error.errno or errno.EIO
-    is_missing = code == errno.ENOENT or (code == errno.ENOTDIR and not writing)
-    kind = MissingFileError if is_missing else FileAccessError
-    return kind(path, code, writing=writing)
-
-
-def quoted_error(message: str, path: Path, *, writing: bool = False) -> FileAccessError | None:
-    """Return the error for a system error that a library quotes in its own message; None if it
-    quotes none.
-    """
-    code = next((code for code in _QUOTED if os.strerror(code) in message), None)
-    return None if code is None else FileAccessError(path, code, writing=writing)
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Give errors of the system within the context the name of a file, if they name none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 Entry = os.DirEntry[str]
@@ -139,17 +88,6 @@ def _problem(mode: int, *, folder: bool) -> str | None:
     )
 
 
-def status(path: Path | str) -> os.stat_result:
-    """Return the status of a file or folder, or of the symbolic link itself."""
-    with Access(path):
-        return os.lstat(path)
-
-
-def size(path: Path) -> int:
-    """Return the size of a file in bytes."""
-    return status(path).st_size
-
-
 Stamp = tuple[int, int, int]
 
 
@@ -158,8 +96,8 @@ def stamp_of(path: Path | str) -> Stamp | None:
     it is missing.
     """
     try:
-        found = status(path)
-    except MissingFileError:
+        found = os.lstat(path)
+    except FileNotFoundError:
         return None
     return (found.st_ino, found.st_size, found.st_mtime_ns)
 
@@ -174,14 +112,6 @@ def free_bytes(path: Path) -> int | None:
         ).free
     except (OSError, StopIteration):
         return None
-
-
-def is_same(path: Path, other: Path) -> bool:
-    """Return whether both paths lead to the same file or folder."""
-    try:
-        return os.path.samestat(status(path), status(other))
-    except MissingFileError:
-        return False
 
 
 def exists(path: Path) -> bool:
@@ -202,23 +132,22 @@ def is_folder(path: Path) -> bool:
 def _mode(path: Path) -> int:
     """Return the type and permissions of a path; 0 if it does not exist."""
     try:
-        return status(path).st_mode
-    except MissingFileError:
+        return os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
         return 0
 
 
 def resolved(path: Path) -> Path:
     """Return the absolute path of a store's folder, with symbolic links resolved."""
     try:
-        with Access(path):
-            found = path.resolve()
+        found = path.resolve()
         if not is_utf8(str(found)):
             raise StoreError(
                 f"{found} is not UTF-8, as the paths of a store are. Rename that folder."
             )
         return found
-    except RuntimeError as error:
-        raise FileAccessError(path, errno.ELOOP) from error
+    except RuntimeError as error:  # before Python 3.13
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
     except ValueError as error:  # the path contains a NUL
         raise StoreError(
             f"{str(path)!r} can be no path of a store: {error}. Name its folder."
@@ -229,21 +158,18 @@ MAX_BYTES = 1 << 30  # of a file that is read whole
 
 
 @contextmanager
-def opening(path: Path, *, writing: bool = False) -> Iterator[None]:
+def opening(path: Path) -> Iterator[None]:
     """Check that a file is a regular one, for a library that opens it within the context."""
-    with Access(path, writing=writing):
-        with suppress(FileNotFoundError):
-            check_file(path)
+    with naming(path):
+        check_file(path)
         yield
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[BufferedReader]:
     """Open a file for reading."""
-    with Access(path):
-        check_file(path)
-        with open(path, "rb", opener=open_without_following) as file:
-            yield file
+    with opening(path), open(path, "rb", opener=open_without_following) as file:
+        yield file
 
 
 def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
@@ -263,7 +189,7 @@ def sha256(path: Path) -> str:
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing; create it, or truncate an existing one."""
-    with Access(path, writing=True), open(path, "wb", opener=open_without_following) as file:
+    with naming(path), open(path, "wb", opener=open_without_following) as file:
         yield file
 
 
@@ -275,32 +201,8 @@ def write(path: Path, data: bytes) -> None:
 
 def sync(path: Path) -> None:
     """Flush the content of a file from the system's cache to the disk."""
-    with Access(path, writing=True), open(path, "rb") as file:
+    with naming(path), open(path, "rb") as file:
         os.fsync(file.fileno())
-
-
-def replace(source: Path, target: Path) -> None:
-    """Rename a file atomically, replacing any file at the target path."""
-    with Access(target, writing=True):
-        os.replace(source, target)
-
-
-def link(source: Path, target: Path) -> None:
-    """Give a file a second name, atomically, unless there is a file of that name: FileAccessError
-    (EEXIST).
-    """
-    with Access(target, writing=True):
-        os.link(source, target)
-
-
-def remove(path: Path, *, missing_ok: bool = False) -> None:
-    """Remove a file."""
-    try:
-        with Access(path, writing=True):
-            os.unlink(path)
-    except MissingFileError:
-        if not missing_ok:
-            raise
 
 
 def copy(source: Path, target: Path) -> None:
@@ -315,7 +217,7 @@ def sync_folder(folder: Path) -> None:
     """
     if os.name != "posix":
         return
-    with Access(folder, writing=True):
+    with naming(folder):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -327,28 +229,21 @@ def make_folder(folder: Path) -> None:
     """Create a folder and its missing parents, and flush their names to the disk."""
     if not is_folder(folder):
         make_folder(folder.parent)
-        with Access(folder, writing=True):
-            folder.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove an empty folder."""
-    with Access(folder, writing=True):
-        os.rmdir(folder)
 
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder with all its contents, if it exists; of a symbolic link, only the link."""
     if not is_folder(folder):
-        remove(folder, missing_ok=True)
+        folder.unlink(missing_ok=True)
         return
     found = [
         (Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries_below(folder)
     ]
     for path, is_inner_folder in [*reversed(found), (folder, True)]:  # contents before their folder
-        with suppress(MissingFileError):
-            (remove_folder if is_inner_folder else remove)(path)
+        with suppress(FileNotFoundError):
+            (os.rmdir if is_inner_folder else os.unlink)(path)
 
 
 def listed(folder: Path) -> list[Path]:
@@ -382,22 +277,10 @@ def entries_below(folder: Path) -> Iterator[Entry]:
 def entries(folder: Path) -> list[Entry]:
     """Return the entries of a folder, sorted by name; empty if the folder does not exist."""
     try:
-        with Access(folder), os.scandir(folder) as found:
+        with os.scandir(folder) as found:
             return sorted(found, key=lambda entry: entry.name)
-    except MissingFileError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-@contextmanager
-def foreign(path: Path, kind: type[FileAccessError], called: str = "") -> Iterator[None]:
-    """Raise the system errors of an operation on a file outside a store, ``called`` so in messages,
-    as ``kind``.
-    """
-    try:
-        with Access(path):
-            yield
-    except FileAccessError as error:
-        raise kind(called or path, error.code) from error
 
 
 def open_regular(path: str, flags: int) -> int:
@@ -418,20 +301,3 @@ def read_foreign(path: Path) -> bytes:
     """
     with open(path, "rb", opener=open_regular) as file:
         return file.read()
-
-
-def foreign_status(
-    path: Path, kind: type[FileAccessError], called: str = ""
-) -> os.stat_result | None:
-    """Return the status of a file or folder outside a store, or None if it does not exist; see
-    :func:`foreign`.
-    """
-    try:
-        with foreign(path, kind, called):
-            return path.stat()
-    except ValueError:  # the path contains a NUL
-        return None
-    except FileAccessError as error:
-        if error.code in (errno.ENOENT, errno.ENOTDIR):
-            return None
-        raise

@@ -118,88 +118,42 @@ class UnsupportedFormatError(DamagedError):
     """The store has a format that this version does not read."""
 
 
-_RESUMABLE = (
-    "What was written before is whole; free some space and run the same build again: it goes on"
-    " where it stopped."
+_PERMISSIONS = "Check the permissions of it and of the folders above it, or choose another folder."
+_NOT_ANSWERING = "The network file system does not answer: check the network, or mount it again."
+_NO_SPACE = (
+    "Free some space and run the same command again: what was written before is whole, and a build"
+    " goes on where it stopped."
 )
-_NOT_WRITABLE = (
-    "Queries work on a read-only store; to build, choose another folder or change the permissions."
-)
-_REMEDIES: dict[int, tuple[str, str]] = {
-    errno.ENOENT: ("", "Check the path."),
-    errno.EMFILE: (
-        "",
-        "This process has too many files open: raise the limit, as with ulimit -n 65536.",
-    ),
-    errno.ENFILE: ("", "All programs together have too many files open: end some of them."),
-    errno.ENOMEM: ("", "The system has no memory left: free some, or ask for less at a time."),
-    errno.EACCES: (_NOT_WRITABLE, "Check its permissions, and those of the folders above it."),
-    errno.EPERM: (_NOT_WRITABLE, "Check its permissions, and those of the folders above it."),
-    errno.EROFS: (_NOT_WRITABLE, "Its file system is read-only."),
-    errno.ESTALE: ("", "The network file system has lost it: mount that again."),
-    errno.EIO: (
-        "",
-        "The disk or the network failed: look at the system's log, and check the device.",
-    ),
-    errno.ETIMEDOUT: (
-        "",
-        "The network file system does not answer: check the network, or mount it again.",
-    ),
-    errno.ENOTCONN: ("", "The network file system is not connected: mount it again."),
-    errno.EHOSTDOWN: (
-        "",
-        "The network file system does not answer: check the network, or mount it again.",
-    ),
-    errno.ENAMETOOLONG: ("", "Choose a folder with a shorter name."),
-    errno.ELOOP: ("", "Symbolic links lead from one to the other without an end: remove them."),
-    errno.ENOTDIR: ("", "A folder above it is a file: move that away, or name another folder."),
-    errno.EISDIR: ("", "A folder stands where a file belongs: move it away."),
-    errno.EEXIST: (
-        "",
-        "A file stands where a folder belongs: move it away, or name another folder.",
-    ),
-    errno.EBUSY: ("", "Another program holds it: wait for it to end."),
+_REMEDIES = {
+    errno.ENOENT: "Check the path.",
+    errno.EMFILE: "This process has too many files open: raise the limit, as with ulimit -n 65536.",
+    errno.ENFILE: "All programs together have too many files open: end some of them.",
+    errno.ENOMEM: "The system has no memory left: free some, or ask for less at a time.",
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EFBIG: _NO_SPACE,
+    errno.EACCES: _PERMISSIONS,
+    errno.EPERM: _PERMISSIONS,
+    errno.EROFS: "Queries work on a read-only store; to build, choose another folder.",
+    errno.ESTALE: "The network file system has lost it: mount that again.",
+    errno.EIO: "The disk or the network failed: look at the system's log, and check the device.",
+    errno.ETIMEDOUT: _NOT_ANSWERING,
+    errno.EHOSTDOWN: _NOT_ANSWERING,
+    errno.ENOTCONN: "The network file system is not connected: mount it again.",
+    errno.ENAMETOOLONG: "Choose a folder with a shorter name.",
+    errno.ELOOP: "Symbolic links lead from one to the other without an end: remove them.",
+    errno.ENOTDIR: "A folder above it is a file: move that away, or name another folder.",
+    errno.EISDIR: "A folder stands where a file belongs: move it away.",
+    errno.EEXIST: "A file stands where a folder belongs: move it away, or name another folder.",
+    errno.EBUSY: "Another program holds it: wait for it to end.",
 }
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class FileAccessError(StoreError):
-    """The system does not open, read, write or list a file or folder.
-
-    It does not mean that the content is damaged.
-    """
-
-    def __init__(self, path: "str | os.PathLike[str]", code: int, *, writing: bool = False) -> None:
-        name, description = os.fspath(path), os.strerror(code)
-        to_write, to_read = _REMEDIES.get(code, ("", f"The system calls this error {code}."))
-        self.reason = f"{description}. {(writing and to_write) or to_read}"
-        if code in _NO_SPACE:
-            message = f"no space left for {name}: {description}. {_RESUMABLE}"
-        elif writing:
-            message = f"{name} cannot be written: {self.reason}"
-        elif isinstance(self, SourceError | CheckpointError | UsageError):
-            message = f"{name} cannot be read: {self.reason}"
-        else:  # only a store's files have a check that could call them damaged
-            message = f"{name} cannot be read: {self.reason} This does not mean that it is damaged."
-        super().__init__(message)
-        self.path, self.filename, self.writing = name, name, writing
-        self.code = code
-        self.errno: int | None = code
-        self.strerror: str | None = description
-
-
-class MissingFileError(FileAccessError, FileNotFoundError):
-    """There is no such file or folder."""
-
-    def __init__(
-        self, path: "str | os.PathLike[str]", code: int = errno.ENOENT, *, writing: bool = False
-    ) -> None:
-        super().__init__(path, code, writing=writing)
-
-    def __str__(self) -> str:
-        if self.writing:
-            return super().__str__()
-        return printable(f"{self.path} is missing. Run: embstore verify", lines=True)
+def system_reason(error: OSError) -> str:
+    """Return what the system says of an operation on a file, and a remedy."""
+    if error.errno is None:
+        return f"{error or type(error).__name__}."
+    return f"{os.strerror(error.errno)}. {_REMEDIES.get(error.errno, '')}".rstrip()
 
 
 class RemoteError(StoreError):
@@ -208,14 +162,6 @@ class RemoteError(StoreError):
 
 class MissingObjectError(RemoteError):
     """There is no such object in a bucket."""
-
-
-class SourceAccessError(FileAccessError, SourceError):
-    """The system does not open or read a file of texts, a dataset or standard input."""
-
-
-class CheckpointAccessError(FileAccessError, CheckpointError):
-    """The system does not open or read a file of a checkpoint."""
 
 
 class SpaceMismatchError(StoreError):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 from embstore.base import disk
-from embstore.base.errors import ClusterError, EmbstoreError, UsageError
+from embstore.base.errors import ClusterError, UsageError
 from embstore.base.installation import needing
 from embstore.base.progress import Progress, report_progress
 from embstore.build.job import Model
@@ -67,7 +67,7 @@ class RangeOutcome(NamedTuple):
     job: int
     task: RangeTask
     result: (
-        RangeResult | EmbstoreError | None
+        RangeResult | Exception | None
     )  # an error ends the build; None if all died over its only item
 
 
@@ -303,7 +303,7 @@ class RangeQueue:
                 self._calls[call] = worker, attempt
                 raise
             if attempt is None:
-                if isinstance(outcome, EmbstoreError):
+                if isinstance(outcome, Exception):
                     raise outcome
             elif outcome is None:
                 yield from self._after_death(attempt)
@@ -342,7 +342,7 @@ class RangeQueue:
 
     def _outcome(
         self, call: Any, worker: ClusterWorker, attempt: _Attempt | None
-    ) -> RangeResult | EmbstoreError | None:
+    ) -> RangeResult | Exception | None:
         """Return the result of a call, or the error that ends the build; None if there is
         neither.
         """

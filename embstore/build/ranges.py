@@ -280,7 +280,7 @@ class RangeWorker:
             return f"{where} does not see the store {requirement.files.name}: put it in a folder that all nodes share."  # noqa: E501
         try:
             checkpoint, found = requirement.find()
-        except EmbstoreError as error:
+        except (EmbstoreError, OSError) as error:
             return f"{where} does not have the checkpoint: {error}"
         if found != requirement.fingerprint:
             return (
@@ -298,8 +298,10 @@ class RangeWorker:
             self._is_stopped = True
             self._writes.wait_for(lambda: not self._n_writes)
 
-    def encode(self, task: RangeTask, requirement: Requirement) -> RangeResult | EmbstoreError:
-        """Encode a range and write its shards; an error of embstore is returned, not raised."""
+    def encode(
+        self, task: RangeTask, requirement: Requirement
+    ) -> RangeResult | EmbstoreError | OSError:
+        """Encode a range and write its shards; errors of embstore and the system are returned."""
         try:
             with ExitStack() as stack:
                 stack.enter_context(self._writing())
@@ -314,7 +316,7 @@ class RangeWorker:
             return RangeResult(
                 tuple(batch for writer in writers for batch in writer.batches), steps
             )
-        except EmbstoreError as error:
+        except (EmbstoreError, OSError) as error:
             return error
 
     def _encoder(self, requirement: Requirement, options: Options) -> Encoder:

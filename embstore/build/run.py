@@ -70,7 +70,7 @@ class Skips:
         except BaseException as first:
             try:
                 self._list.record()
-            except EmbstoreError as second:  # must not replace the first error
+            except (EmbstoreError, OSError) as second:  # must not replace the first error
                 first.add_note(str(second))
             raise
         self._list.record()
@@ -146,7 +146,7 @@ class Run(Counts):
     def commit(self, group: Group, outcome: RangeOutcome) -> None:
         """Commit the batches of a range that a worker of a cluster has encoded."""
         task, result = outcome.task, outcome.result
-        if isinstance(result, EmbstoreError):
+        if isinstance(result, Exception):
             raise result
         if result is None:
             self.lost += [item for window in task.windows for item in window.items()]

@@ -90,7 +90,7 @@ def _stored_or_measured(sides: Sides, request: DriftRequest, words: Sequence[int
     try:
         write_answer(root, question, measured)
         trim_answers(root)
-    except StoreError:
+    except (StoreError, OSError):
         pass  # a read-only store or a full disk: the next request measures it again
     return measured
 

@@ -13,14 +13,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from embstore.base import disk
-from embstore.base.errors import (
-    CheckpointAccessError,
-    CheckpointError,
-    CheckpointUnavailableError,
-    UsageError,
-    nearest,
-)
+from embstore.base.errors import CheckpointError, CheckpointUnavailableError, UsageError, nearest
 from embstore.base.installation import install_command
 from embstore.base.space import as_name, check_space_name, step_of
 from embstore.encode.checkpoint_files import (
@@ -244,8 +237,7 @@ def _local(path: Path, spec: str, revision: str | None) -> Checkpoint:
         return Checkpoint(name, str(path), None, path, path.name if is_step else None)
     folder = path / revision
     if not os.path.isdir(folder):
-        with disk.foreign(path, CheckpointAccessError):
-            existing = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+        existing = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
         listed = ", ".join(nearest(revision, existing) or existing[:3])
         raise CheckpointError(
             f"the checkpoint {spec!r} has no revision {revision!r}: there is no folder {folder}."

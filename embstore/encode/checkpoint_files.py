@@ -8,7 +8,7 @@ from stat import S_ISREG
 from typing import Any
 
 from embstore.base import disk, documents
-from embstore.base.errors import CheckpointAccessError, CheckpointError
+from embstore.base.errors import CheckpointError
 
 SHORT_NAMES: Mapping[str, str] = {
     "gpt2": "openai-community/gpt2",
@@ -43,24 +43,22 @@ _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a path is a regular file, or a link to one; raise CheckpointAccessError if
-    access is denied.
-    """
-    status = disk.foreign_status(path, CheckpointAccessError)
-    return status is not None and S_ISREG(status.st_mode)
+    """Return whether a path is a regular file, or a link to one."""
+    try:
+        return S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # or it contains a NUL
+        return False
 
 
 def sha256(path: Path) -> str:
-    """Compute the SHA-256 of a file, in hexadecimal; raise CheckpointAccessError if it cannot be
-    read.
-    """
-    with disk.foreign(path, CheckpointAccessError), path.open("rb") as file:
+    """Compute the SHA-256 of a file, in hexadecimal."""
+    with disk.naming(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path, max_bytes: int = 4 << 20) -> Any:
-    """Read a JSON file of a checkpoint; raise CheckpointError if it cannot be read or parsed."""
-    with disk.foreign(path, CheckpointAccessError), path.open("rb") as file:
+    """Read a JSON file of a checkpoint; raise CheckpointError if it cannot be parsed."""
+    with disk.naming(path), path.open("rb") as file:
         data = file.read(max_bytes + 1)
     try:
         return documents.parse_foreign(data, max_bytes)

@@ -114,7 +114,7 @@ def _check_apart(source: StoreFiles, target: StoreFiles) -> None:
             raise UsageError(f"{source.name} is the store itself: name another place.")
         return
     own, other = source.root, target.root
-    if own == other or (disk.exists(other) and disk.is_same(own, other)):
+    if own == other:
         raise UsageError(f"{own} is the store itself: name another place.")
     if own in other.parents or other in own.parents:
         inner, outer = sorted((own, other), key=lambda folder: len(folder.parts), reverse=True)

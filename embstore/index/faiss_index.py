@@ -5,7 +5,6 @@ searched by Euclidean distances, which are in the same order: where a dimension 
 cosines are nearly 1, and float32 products cannot tell them apart.
 """
 
-import errno
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 
 from embstore.base import disk
 from embstore.base.arrays import Positions
-from embstore.base.errors import FileAccessError
 from embstore.index.card import Design, IndexCard
 from embstore.index.exact_search import Ids, Units
 from embstore.storage.cache import StoredFile
@@ -144,23 +142,15 @@ def load(file: StoredFile, card: IndexCard, *, mapped: bool = True) -> "faiss.In
     # The first flag maps the vectors. With it, the second makes FAISS refuse lists that are in
     # another file.
     flags = faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY
-    path = file.path
     try:
-        with disk.opening(path):
-            if disk.size(path) != file.entry["bytes"]:
-                raise file.damage(
-                    "it has not the size in the manifest, so it was altered or truncated"
-                )
+        with file.opened() as path:
             index: untyped.IndexIDMap = faiss.read_index(str(path), flags)
             if not _is_sound(index, card):
                 raise file.damage("it is no index of the kind and size in the manifest")
             return index if mapped else faiss.read_index(str(path))
-    except FileNotFoundError as error:
-        raise file.damage("it is missing, and the manifest names it") from error
-    except MemoryError as error:
-        raise FileAccessError(path, errno.ENOMEM) from error
     except RuntimeError as error:
-        raise disk.quoted_error(str(error), path) or file.damage("FAISS cannot read it") from error
+        file.compare()  # a system error shows itself
+        raise file.damage("FAISS cannot read it") from error
 
 
 def _is_sound(index: Any, card: IndexCard) -> bool:

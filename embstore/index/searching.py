@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk
 from embstore.base.arrays import Float64Array, distinct
 from embstore.base.errors import DamagedError
 from embstore.index import faiss_index
@@ -87,8 +86,8 @@ class Graph:
         except (RuntimeError, IndexError) as error:
             if self._file is None:
                 raise
-            quoted = disk.quoted_error(str(error), self._file.path)
-            raise quoted or self._file.damage("FAISS cannot search it") from error
+            self._file.compare()
+            raise self._file.damage("FAISS cannot search it") from error
         if members is not None and (ids[:, :k] < 0).any():
             return None
         n_found = (positions >= 0).sum(axis=1)

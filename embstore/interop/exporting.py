@@ -3,6 +3,7 @@
 A file is written under a temporary name and renamed when it is whole; so is a folder.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -222,7 +223,7 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
         layers.names,
         selected.n,
         selected.dim,
-        sum(map(disk.size, files)),
+        sum(map(os.path.getsize, files)),
         (*cut_notes([card], request.layers or ""), *selected.notes),
     )
 
@@ -241,6 +242,6 @@ def _published(temp: Path, dest: Path, *, force: bool) -> list[Path]:
         disk.sync_folder(folder)
     if force:
         disk.remove_tree(dest)
-    disk.replace(temp, dest)
+    os.replace(temp, dest)
     disk.sync_folder(dest.parent)
     return sorted(disk.files_below(dest))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from embstore.base import disk
 from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UsageError
 from embstore.base.progress import Progress, report_progress
 from embstore.base.sharding import SHARD_ITEMS
@@ -70,7 +69,7 @@ def merge(
     only read.
     """
     files, source = StoreFiles.of_folder(place), open_source(other)
-    if files.name == source.name or (files.is_local and disk.is_same(files.root, source.root)):
+    if files.name == source.name or (files.is_local and files.root == source.root):
         raise UsageError(f"{source.name} is the store itself: name another one to take in.")
     with locked(files, dry_run=dry_run):
         with explaining_changes(source):

@@ -2,6 +2,7 @@
 derived again.
 """
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import reduce
@@ -71,7 +72,7 @@ def _leftovers(files: StoreFiles) -> dict[Path, int]:
     for entry in disk.entries_below(files.root) if files.is_local else ():
         if atomic.is_leftover(path := Path(entry.path)):
             with suppress(FileNotFoundError):  # another process has removed it meanwhile
-                found[path] = disk.size(path)
+                found[path] = os.path.getsize(path)
     return found
 
 
@@ -124,7 +125,7 @@ class _Repair:
         if parts is not None and parts.kind.is_derived:
             self._act("removed", key, "it was altered or truncated, and can be made again")
             if not self.dry_run:
-                disk.remove(self.files.root / key, missing_ok=True)
+                (self.files.root / key).unlink(missing_ok=True)
         elif parts is not None and parts.kind is keys.CARDS:
             remedy = f"Else give the space up: embstore remove --space {parts.name}"
             self._act(LEFT, key, f"{problem.problem.rstrip('.')}. {remedy}")

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from embstore.base import disk
 from embstore.base.errors import DamagedError, UnknownNameError, UsageError
 from embstore.base.progress import task
 from embstore.base.space import Layer
@@ -257,7 +256,7 @@ def remove(
         if not dry_run:
             files.commit(lambda base: _without(files, base, spaces, columns))
             for path in (path for space in spaces for path in stored_maps(files.root, space)):
-                disk.remove(path, missing_ok=True)
+                path.unlink(missing_ok=True)
             files.collect()
     return tabulate(actions, files.root, dry_run=dry_run)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from embstore import index
-from embstore.base.errors import DamagedError, MissingFileError, UnsupportedFormatError
+from embstore.base.errors import DamagedError, UnsupportedFormatError
 from embstore.base.messages import printable
 from embstore.base.progress import task
 from embstore.base.table import Table, table
@@ -108,7 +108,7 @@ def verify(place: Path | StoreFiles, *, deep: bool = False, quick: bool = False)
                     check.check_sizes()
                 else:
                     _check_all(check, deep=deep)
-        except (DamagedError, MissingFileError):  # of a file that was sound a moment ago
+        except (DamagedError, FileNotFoundError):  # of a file that was sound a moment ago
             if not files.is_outdated(named):
                 raise
             continue

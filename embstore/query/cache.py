@@ -99,7 +99,7 @@ class Answers:
             write_answer(root, question, answer)
             if not self._trimmed:
                 trim_answers(root)
-        except (StoreError, ValueError):
+        except (StoreError, OSError, ValueError):
             # A read-only store, a full disk or a name that is not UTF-8: the next query computes
             # the answer again.
             self._can_write = False

@@ -2,6 +2,7 @@
 list stored maps.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -228,7 +229,7 @@ def _maps(
                 did = MADE
                 try:
                     write_map(catalog.root, found)
-                except StoreError:
+                except (StoreError, OSError):
                     if store:
                         # else a read-only store, or a full disk: the next request computes the map
                         # again
@@ -327,7 +328,7 @@ def stored_maps(
         for path in stored_map_files(catalog.root, space):
             try:
                 found = read_map(catalog.root, path)
-                size = disk.size(path)
+                size = os.path.getsize(path)
             except DamagedError as error:
                 notes.append(str(error))
                 continue

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from embstore.base.errors import SourceAccessError, SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit
 from embstore.base.table import Pivot, Table, table
 from embstore.base.text import source_name
@@ -575,7 +575,7 @@ def list_datasets(specs: Collection[source.DatasetSpec] | None = None) -> Table:
         try:
             damage, is_readable = source.describe_damage(spec), source.is_at_hand(spec)
             note = damage
-        except SourceAccessError as error:
+        except SourceError as error:
             damage, is_readable, note = None, False, str(error)
         notes += [note] if note else []
         low, high = spec.scores or (None, None)

@@ -19,7 +19,7 @@ from stat import S_ISREG
 from typing import IO, Any
 
 from embstore.base import disk
-from embstore.base.errors import SourceAccessError, SourceError
+from embstore.base.errors import SourceError, system_reason
 from embstore.sources.rows import EMPTY_LINE, Blank, Row, Rows, row_or_blank
 
 GZIP_SUFFIX = ".gz"
@@ -78,7 +78,12 @@ def file_type(path: Path) -> str:
 
 def status(path: Path, name: str) -> os.stat_result | None:
     """Return the status of a file or folder; None if it does not exist."""
-    return disk.foreign_status(path, SourceAccessError, name)
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # or it contains a NUL
+        return None
+    except OSError as error:
+        raise unreadable(name, error) from error
 
 
 def is_file(path: Path) -> bool:
@@ -89,29 +94,34 @@ def is_file(path: Path) -> bool:
 
 def unreadable(name: str, error: OSError) -> SourceError:
     """Return the SourceError for a system error."""
-    if error.errno is None:
-        return SourceError(
-            f"{name} cannot be read: {error or type(error).__name__}. Check the path."
-        )
-    return SourceAccessError(name, error.errno)
+    return SourceError(f"{name} cannot be read: {system_reason(error)}")
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Raise system errors within the context as SourceErrors."""
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(name, error) from error
 
 
 class _File(io.FileIO):
-    """An open file of a source, whose system errors are SourceAccessErrors with the name of the
+    """An open file of a source, whose system errors are SourceErrors with the name of the
     source.
     """
 
     def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = path, name
-        with disk.foreign(path, SourceAccessError, name):
+        self._name = name
+        with _reading(name):
             super().__init__(path, "r", opener=disk.open_regular)
 
     def readinto(self, buffer: Any, /) -> int:
-        with disk.foreign(self._path, SourceAccessError, self._name):
+        with _reading(self._name):
             return super().readinto(buffer)
 
     def readall(self) -> bytes:
-        with disk.foreign(self._path, SourceAccessError, self._name):
+        with _reading(self._name):
             return super().readall()
 
 

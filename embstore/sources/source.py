@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from embstore.base import atomic, installation
-from embstore.base.errors import SourceError, StoreError
+from embstore.base.errors import SourceError
 from embstore.base.progress import Progress, current_observer, ignore
 from embstore.base.space import Unit
 from embstore.sources.files import file_sha256, is_file, status
@@ -188,12 +188,10 @@ def write_file(path: Path, data: bytes) -> None:
     """Write a file of a dataset atomically."""
     try:
         atomic.write_bytes(path, data)
-    except (StoreError, OSError) as error:
-        cause = error.__cause__ if isinstance(error, StoreError) else error
-        reason = cause.strerror if isinstance(cause, OSError) else str(error)
+    except OSError as error:
         raise SourceError(
-            f"{path} cannot be written: {reason}. Set {VARIABLE} to a folder that can, or make room"
-            " there."
+            f"{path} cannot be written: {error.strerror}. Set {VARIABLE} to a folder that"
+            " can, or make room there."
         ) from error
 
 

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from embstore.base.errors import SourceAccessError, SourceError, UsageError
+from embstore.base.errors import SourceError, UsageError
 from embstore.base.space import Unit
 from embstore.sources.files import (
     MAX_TEXT_CHARS,
@@ -191,10 +191,10 @@ def find_delimiter(
             if comment is None or not line.startswith(comment)
         )
         lines.extend(islice(rows, _N_LINES + 1))
-    except SourceAccessError:
-        raise
-    except SourceError:
-        pass  # the reader will report the invalid content
+    except SourceError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        # The reader will report the invalid content.
     first = lines[0] if lines else ""
     others = [char for char in (COMMA, *_OTHERS) if char != usual and char in first]
     if not others or (usual == TAB and not (header and TAB not in first)):

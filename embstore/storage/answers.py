@@ -7,6 +7,7 @@ folder; those of a store at a URL in its folder of the cache.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -45,7 +46,7 @@ def read_answer(root: Path, question: Question) -> Answer | None:
     """Return the stored answer to a question, or None if it is missing or unreadable."""
     try:
         stored, answer = _read(_path(root, question))
-    except StoreError:
+    except (StoreError, OSError):
         return None
     return answer if _canonical(stored) == _canonical(question) else None
 
@@ -81,12 +82,12 @@ def write_answer(root: Path, question: Question, answer: Answer) -> None:
 
 def trim_answers(root: Path, max_bytes: int = MAX_TOTAL_BYTES) -> None:
     """Delete the oldest answers until the others take at most ``max_bytes`` on disk."""
-    files = [(path, disk.status(path)) for path in stored_answers(root)]
+    files = [(path, os.lstat(path)) for path in stored_answers(root)]
     total = sum(disk_space(status.st_size) for _, status in files)
     for path, status in sorted(files, key=lambda file: file[1].st_mtime_ns):
         if total <= max_bytes:
             break
-        disk.remove(path, missing_ok=True)
+        path.unlink(missing_ok=True)
         total -= disk_space(status.st_size)
 
 

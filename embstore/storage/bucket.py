@@ -197,7 +197,7 @@ class Bucket(ServedObjects):
 
     def _put(self, key: str, source: Path) -> None:
         """Store the content of a file, and check that all of it came."""
-        size = disk.size(source)
+        size = os.path.getsize(source)
         with self._errors("written", key):
             self._obstore.put(self._store, key, source)
             stored = self._obstore.head(self._store, key)["size"]

@@ -20,7 +20,7 @@ from threading import Lock
 from typing import Any
 
 from embstore.base import atomic, disk, installation
-from embstore.base.errors import DamagedError, FileAccessError, RemoteError, StoreError, UsageError
+from embstore.base.errors import DamagedError, RemoteError, StoreError, UsageError, system_reason
 from embstore.base.table import show_size
 from embstore.storage import keys, manifest
 from embstore.storage.manifest import Change, Edit, Entry, Manifest
@@ -163,13 +163,13 @@ class StoreFiles:
         target = self.root / file.key
         with writing_to_cache(), atomic.temporary(self.root) as temp:
             self.objects.download(file.key, temp)
-            if disk.size(temp) != file.entry["bytes"] or disk.sha256(temp) != file.entry["sha256"]:
+            if not file.has_content(temp):
                 raise file.damage(
                     "its content does not have the size and the SHA-256 that the manifest says"
                 )
             disk.make_folder(target.parent)
             disk.sync(temp)
-            disk.replace(temp, target)
+            os.replace(temp, target)
 
     def write(self, files: Mapping[str, Path]) -> None:
         """Store files by key from temporary ones, which are moved; of a store at a URL, copies stay
@@ -182,7 +182,7 @@ class StoreFiles:
                 )  # so that files without a manifest are never those of a store that lost it
         self.objects.put(files)
         if not self.is_local:
-            n_bytes = sum(map(disk.size, files.values()))
+            n_bytes = sum(map(os.path.getsize, files.values()))
             if n_bytes > max_bytes():
                 return
             with writing_to_cache():
@@ -190,7 +190,7 @@ class StoreFiles:
                 for key, temp in files.items():
                     disk.make_folder((self.root / key).parent)
                     disk.sync(temp)
-                    disk.replace(temp, self.root / key)
+                    os.replace(temp, self.root / key)
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:
@@ -213,15 +213,11 @@ class StoreFiles:
             return
         stamp = disk.stamp_of(path)
         if stamp is None or self._checked.get(file.key) != stamp:
-            if stamp is None:
-                raise file.damage("it is missing, and the manifest names it")
-            if stamp[1] != file.entry["bytes"] or disk.sha256(path) != file.entry["sha256"]:
-                raise file.damage(
-                    "its SHA-256 is not the one in the manifest, so it was altered or truncated"
-                )
+            file.compare()
             if also is not None:
                 also()
-            self._checked[file.key] = stamp
+            if stamp is not None:
+                self._checked[file.key] = stamp
 
     def is_outdated(self, named: Manifest) -> bool:
         """Return whether files that a manifest names are of the store no more, so that they may be
@@ -285,6 +281,36 @@ class StoredFile:
         """Folder or URL, and key, as messages name the file."""
         return f"{self.files.name}/{self.key}"
 
+    @contextmanager
+    def opened(self) -> Iterator[Path]:
+        """Provide the path of the file, of the size in the manifest, to a library that opens it
+        within the context.
+        """
+        path = self.path
+        try:
+            with disk.opening(path):
+                size = os.path.getsize(path)
+                if not size or size != self.entry["bytes"]:
+                    raise self.damage(
+                        "it does not have the size in the manifest, so it was altered or truncated"
+                    )
+                yield path
+        except FileNotFoundError as error:
+            raise self.damage("it is missing, and the manifest names it") from error
+
+    def has_content(self, path: Path) -> bool:
+        """Return whether a file has the size and the SHA-256 in the manifest."""
+        expected = (self.entry["bytes"], self.entry["sha256"])
+        return (os.path.getsize(path), disk.sha256(path)) == expected
+
+    def compare(self) -> None:
+        """Read the file whole, and raise DamagedError unless it has the hash in the manifest."""
+        with self.opened() as path:
+            if disk.sha256(path) != self.entry["sha256"]:
+                raise self.damage(
+                    "its SHA-256 is not the one in the manifest, so it was altered or truncated"
+                )
+
     def check(self) -> None:
         """Raise DamagedError unless the content has the hash in the manifest, once until the file
         changes.
@@ -305,7 +331,7 @@ def fetch(files: Sequence[StoredFile]) -> list[Path]:
 
 def entry_of(path: Path, **facts: Any) -> dict[str, Any]:
     """Return what a manifest says of a file: size, SHA-256, and facts."""
-    return {"bytes": disk.size(path), "sha256": disk.sha256(path), **facts}
+    return {"bytes": os.path.getsize(path), "sha256": disk.sha256(path), **facts}
 
 
 def cache_folder() -> Path:
@@ -346,7 +372,7 @@ def folder_for(url: str, endpoint: str = "") -> Path:
 def _use(path: Path, n_bytes: int) -> bool:
     """Return whether a file of this size is in the cache, and note that it is used now."""
     try:
-        status = disk.status(path)
+        status = os.lstat(path)
     except FileNotFoundError:
         return False
     with suppress(OSError):  # a cache that cannot be written
@@ -368,13 +394,13 @@ def make_room(n_bytes: int, kept: set[Path]) -> None:
         key = path.relative_to(cache_folder()).as_posix().partition("/")[2]
         with suppress(FileNotFoundError):
             if keys.parse(key) is not None:  # what is being written, too, is below the folder
-                statuses.append((path, disk.status(path)))
+                statuses.append((path, os.lstat(path)))
     above = sum(status.st_size for _, status in statuses) + n_bytes - max_bytes()
     for path, status in sorted(statuses, key=lambda found: found[1].st_atime_ns):
         if above <= 0:
             break
         if path not in kept:
-            disk.remove(path, missing_ok=True)
+            path.unlink(missing_ok=True)
             above -= status.st_size
 
 
@@ -383,19 +409,17 @@ def writing_to_cache() -> Iterator[None]:
     """Raise RemoteError, with the remedy, if the cache cannot be written within the context."""
     try:
         yield
-    except FileAccessError as error:
-        if not error.writing:
-            raise
+    except OSError as error:
         place = cache_folder()
         remedy = (
             f"Change its permissions, or set {FOLDER_VARIABLE} to a folder that can be written."
         )
-        if error.code in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             remedy = (
                 f"Free some space, delete {place}, or set {FOLDER_VARIABLE} to a folder on a larger"
                 " disk."
             )
         raise RemoteError(
-            f"the cache {place}, which a store at a URL needs, cannot be written: {error.reason}"
-            f" {remedy}"
+            f"the cache {place}, which a store at a URL needs, cannot be written:"
+            f" {system_reason(error)} {remedy}"
         ) from error

@@ -146,10 +146,10 @@ class StoreCheck:
         """Return the problem of a file by itself, and whether it is there; None if it is sound."""
         try:
             problem = self._problem(file)
-        except (errors.MissingFileError, errors.MissingObjectError):
+        except (FileNotFoundError, errors.MissingObjectError):
             return _missing(file.key), "missing"
-        except errors.FileAccessError as error:
-            return f"it could not be read: {error.reason}", "unreadable"
+        except OSError as error:
+            return f"it could not be read: {errors.system_reason(error)}", "unreadable"
         except errors.DamagedError as error:
             problem = _cause(file, error)
         return None if problem is None else (problem, "damaged")
@@ -158,9 +158,9 @@ class StoreCheck:
         parts = keys.parse(file.key)
         assert parts is not None  # or the manifest would not have been read
         if not self.files.is_local:  # a copy in the cache says nothing of the object
-            disk.remove(self.files.root / file.key, missing_ok=True)
+            (self.files.root / file.key).unlink(missing_ok=True)
         sha256 = file.entry["sha256"]
-        if disk.size(file.path) != file.entry["bytes"] or disk.sha256(file.path) != sha256:
+        if os.path.getsize(file.path) != file.entry["bytes"] or disk.sha256(file.path) != sha256:
             return _ALTERED
         if not sha256.startswith(parts.hash):
             return "its name does not have the SHA-256 in the manifest"
@@ -331,7 +331,7 @@ def _table_problem(file: StoredFile, kind: Kind) -> str | None:
 def _shard_problem(shard: Shard) -> str | None:
     """Return how a shard differs from what the manifest says of it, or None."""
     try:
-        with disk.opening(shard.file.path), pq.ParquetFile(shard.file.path) as parquet:
+        with shard.file.opened() as path, pq.ParquetFile(path) as parquet:
             metadata, schema = parquet.metadata, parquet.schema_arrow
     except pa.ArrowException as error:
         return f"it is no table ({str(error).splitlines()[0]})"
@@ -408,7 +408,7 @@ def _derived_problems(root: Path) -> Iterator[tuple[str, str]]:
     for path, read in found:
         try:
             read(path)
-        except errors.MissingFileError:
+        except FileNotFoundError:
             continue
         except errors.DamagedError as error:
             yield path.relative_to(root).as_posix(), str(error).removeprefix(f"{path} is damaged: ")

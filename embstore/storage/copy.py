@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore.base import disk
-from embstore.base.errors import DamagedError, MissingFileError, MissingObjectError, StoreError
+from embstore.base.errors import DamagedError, MissingObjectError, StoreError
 from embstore.storage import keys, tables
 from embstore.storage.arrow import to_numpy
 from embstore.storage.cache import StoredFile, StoreFiles
@@ -79,9 +79,9 @@ def _download(source: StoreFiles, file: StoredFile, temp: Path) -> None:
     """Copy a file to a temporary one, and check that."""
     try:
         source.objects.download(file.key, temp)
-    except (MissingFileError, MissingObjectError) as error:
+    except (FileNotFoundError, MissingObjectError) as error:
         raise file.damage("it is missing, and the manifest names it") from error
-    if disk.size(temp) != file.entry["bytes"] or disk.sha256(temp) != file.entry["sha256"]:
+    if not file.has_content(temp):
         raise file.damage(
             "its content does not have the size and the SHA-256 that the manifest says"
         )

@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from embstore.base import atomic, disk
-from embstore.base.errors import DamagedError, FileAccessError, LockedError
+from embstore.base.errors import DamagedError, LockedError
 from embstore.base.sharding import ShardSpec
 from embstore.storage.cache import StoreFiles
 
@@ -49,7 +49,7 @@ def write_lock(files: StoreFiles, worker: ShardSpec | None = None) -> Iterator[N
         pass
     except OSError as error:
         if error.errno not in _NO_LOCKS:
-            raise disk.access_error(error, files.root, writing=True) from error
+            raise
     try:
         files.discard_leftovers()
         atomic.write_document(
@@ -57,8 +57,8 @@ def write_lock(files: StoreFiles, worker: ShardSpec | None = None) -> Iterator[N
         )
         yield
     finally:
-        with suppress(FileAccessError):
-            disk.remove(_owner(path), missing_ok=True)
+        with suppress(OSError):
+            os.unlink(_owner(path))
         lock.release()
 
 
@@ -86,7 +86,7 @@ def _owner(lock: Path) -> Path:
 def _locked(files: StoreFiles, lock: Path) -> LockedError:
     """Return the error for a store that another process writes to."""
     owner: dict[str, Any] = {}
-    with suppress(FileAccessError, DamagedError):
+    with suppress(OSError, DamagedError):
         owner = atomic.read_document(_owner(lock), "lock-holder")
     by = f"process {owner['pid']} on {owner['host']}" if owner else "another process"
     return LockedError(

@@ -10,6 +10,7 @@ read.
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore.base import atomic, disk
-from embstore.base.errors import DamagedError, MissingFileError
+from embstore.base.errors import DamagedError
 from embstore.storage.arrow import to_numpy
 from embstore.storage.keys import MAPS, folder_of, parse
 from embstore.storage.manifest import ItemSet
@@ -144,7 +145,7 @@ def write_map(root: Path, made: LayerMap) -> Path:
     atomic.discard_leftovers(path.parent)
     with atomic.temporary(path.parent) as temp:
         pq.write_table(table.replace_schema_metadata({_HEADER: header.encode()}), temp)
-        disk.replace(temp, path)
+        os.replace(temp, path)
     return path
 
 
@@ -173,9 +174,9 @@ def read_map(root: Path, path: Path) -> LayerMap:
     try:
         with disk.opening(path), pq.ParquetFile(path) as parquet:
             table = parquet.read()
-    except MissingFileError:
-        raise
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise
         raise _damage(path, str(error).splitlines()[0]) from error
     if not table.schema.remove_metadata().equals(MAP_SCHEMA):
         raise _damage(path, "its columns are not those of a map")

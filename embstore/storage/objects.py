@@ -17,7 +17,7 @@ from typing import NamedTuple
 from filelock import FileLock
 
 from embstore.base import atomic, disk
-from embstore.base.errors import FileAccessError, MissingFileError, StoreError
+from embstore.base.errors import StoreError
 from embstore.storage import keys
 
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
@@ -57,7 +57,7 @@ class Objects(ABC):
         """Return the content of an object.
 
         Raises:
-            MissingObjectError, MissingFileError: There is none of this key.
+            MissingObjectError, FileNotFoundError: There is none of this key.
             DamagedError: It is larger than ``max_bytes``.
         """
 
@@ -96,7 +96,7 @@ class Objects(ABC):
         """Write an object, in place of another one of this key."""
         raise self.only_read()
 
-    def delete(self, keys: Iterable[str]) -> None:
+    def delete(self, names: Iterable[str]) -> None:
         """Delete objects; missing ones do not matter."""
         raise self.only_read()
 
@@ -142,12 +142,11 @@ class Folder(Objects):
     def newest_manifest(self) -> ObjectInfo | None:
         """Return the manifest of the highest number."""
         folder = self.root / keys.MANIFESTS.folder
-        with suppress(MissingFileError), disk.Access(folder):
-            for name in sorted(os.listdir(folder), reverse=True):
-                key = f"{keys.MANIFESTS.folder}/{name}"
-                with suppress(MissingFileError):  # it was deleted meanwhile
-                    if keys.parse(key):
-                        return _info(key, disk.status(folder / name))
+        for entry in reversed(disk.entries(folder)):
+            key = f"{keys.MANIFESTS.folder}/{entry.name}"
+            with suppress(FileNotFoundError):  # it was deleted meanwhile
+                if keys.parse(key):
+                    return _info(key, os.lstat(folder / entry.name))
         return None
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
@@ -172,7 +171,7 @@ class Folder(Objects):
         for source in sources.values():
             disk.sync(source)
         for key, source in sources.items():
-            disk.replace(source, targets[key])
+            os.replace(source, targets[key])
         for folder in sorted({target.parent for target in targets.values()}):
             disk.sync_folder(folder)
 
@@ -182,8 +181,8 @@ class Folder(Objects):
         disk.make_folder(target.parent)
         try:
             return atomic.create(target, data)
-        except FileAccessError as error:
-            if error.code not in _NO_LINKS:
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
                 raise
         with FileLock(self.root / ".lock-commit"):
             if disk.exists(target):
@@ -195,18 +194,18 @@ class Folder(Objects):
         """Write a file atomically."""
         atomic.write_bytes(self._path(key), data)
 
-    def delete(self, keys: Iterable[str]) -> None:
+    def delete(self, names: Iterable[str]) -> None:
         """Delete files, and the folders that become empty."""
         folders = set()
-        for key in keys:
-            disk.remove(self._path(key), missing_ok=True)
+        for key in names:
+            self._path(key).unlink(missing_ok=True)
             folders |= {
                 folder for folder in (self.root / key).parents if folder.is_relative_to(self.root)
             }
         for folder in sorted(folders - {self.root}, key=lambda folder: -len(folder.parts)):
             if disk.is_folder(folder) and not disk.entries(folder):
-                with suppress(FileAccessError):  # another process has written to it
-                    disk.remove_folder(folder)
+                with suppress(OSError):  # another process has written to it
+                    folder.rmdir()
 
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:

@@ -45,10 +45,8 @@ def write(path: Path, sums: Sums) -> None:
 def read(file: StoredFile, layers: Iterable[int], dim: int) -> Sums:
     """Return the sums in a file, of these layers and of vectors of ``dim`` components."""
     expected = sorted(layers)
-    try:
-        data = disk.read(file.path)
-    except FileNotFoundError as error:
-        raise file.damage("it is missing, and the manifest names it") from error
+    with file.opened() as path:
+        data = disk.read(path)
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in ("layer", *_NAMES)}

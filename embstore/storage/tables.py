@@ -163,12 +163,12 @@ def _opened(file: StoredFile) -> Iterator[pq.ParquetFile]:
     cannot read.
     """
     try:
-        with disk.opening(file.path), pq.ParquetFile(file.path) as parquet:
+        with file.opened() as path, pq.ParquetFile(path) as parquet:
             check_schema(file, parquet.schema_arrow)
             yield parquet
-    except FileNotFoundError as error:
-        raise file.damage("it is missing, and the manifest names it") from error
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise
         raise file.damage(f"it is no table ({str(error).splitlines()[0]})") from error
 
 

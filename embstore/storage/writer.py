@@ -172,12 +172,12 @@ class StoreWriter:
         may be there.
         """
         is_alone = self._worker is None or self._worker.total == 1
-        with suppress(StoreError):
+        with suppress(StoreError, OSError):
             found = self.files.find_manifest()
             if created and is_alone and (found is None or not found.files):
                 disk.remove_tree(self.files.root)
                 for folder in created[1:]:
-                    disk.remove_folder(folder)
+                    folder.rmdir()
 
     def add_card(self, base: Manifest, card: Card) -> Files:
         """Write the card of a space, and return it as a manifest names it; if it has one, check
@@ -421,7 +421,7 @@ class SpaceWriter:
 
     def _commit_after_error(self) -> None:
         """Commit the batches that were written before an error, which is the one to raise."""
-        with suppress(StoreError):
+        with suppress(StoreError, OSError):
             self._commit_written()
 
     def add(self, item_ids: Ids, vectors: NDArray[np.float32]) -> None:

@@ -2,6 +2,7 @@
 differ.
 """
 
+import errno
 import os
 import pickle
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from embstore import Store
-from embstore.base.errors import EmbstoreError, MissingFileError, UnknownNameError, UsageError
+from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError
 from embstore.build.job import Model, Options
 from embstore.build.ranges import RangeWorker, Requirement
 from embstore.encode.records import TooLongError
@@ -61,7 +62,7 @@ def test_a_worker_that_lacks_something_is_refused(requirement, tmp_path):
         EmbstoreError("plain"),
         UnknownNameError("metric", "cosin", ["cosine"]),
         TooLongError("too long", 7),
-        MissingFileError("/data/part"),
+        FileNotFoundError(errno.ENOENT, "missing", "/data/part"),
     ],
 )
 def test_errors_of_a_worker_arrive_as_they_are(error):

@@ -5,7 +5,6 @@ with the remedy.
 import errno
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,15 +13,9 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
-from file_access import before_access
+from file_operations import Failing, watched
 
-from embstore.base.errors import (
-    CheckpointAccessError,
-    CheckpointError,
-    CheckpointUnavailableError,
-    FileAccessError,
-    UsageError,
-)
+from embstore.base.errors import CheckpointError, CheckpointUnavailableError, UsageError
 from embstore.base.installation import install_command
 from embstore.encode import checkpoint as module
 from embstore.encode.checkpoint import _suggestions, fingerprint, resolve
@@ -426,42 +419,27 @@ def test_each_operation_on_a_file(sharded):
         fingerprint(resolve(str(sharded)))
 
     seen: list[str] = []
-    with before_access(lambda path, _: seen.append(path.name)):
+    with watched(lambda _, path, __: seen.append(path.name), sharded):
         use()
     assert set(seen) >= {path.name for path in sharded.iterdir()}
     for n, name in enumerate(seen):
-        left, code = n, CODES[n % len(CODES)]
-
-        def fail(*_: object, code: int = code) -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise OSError(code, os.strerror(code))
-
-        with before_access(fail), pytest.raises(CheckpointAccessError) as caught:
+        code = CODES[n % len(CODES)]
+        with watched(Failing(n + 1, code), sharded), pytest.raises(OSError, match=name) as caught:
             use()
-        assert isinstance(caught.value, CheckpointError)
-        assert isinstance(caught.value, FileAccessError)
-        assert str(caught.value).startswith(
-            f"{sharded / name} cannot be read: {os.strerror(code)}. "
-        )
-        assert not str(caught.value).endswith(f"{os.strerror(code)}. ")
+        assert (caught.value.errno, caught.value.filename) == (code, str(sharded / name))
 
 
 def test_a_name_that_is_too_long_for_the_system(sharded):
     shard = f"{'x' * 300}.safetensors"
     write_index(sharded, shard)
-    with pytest.raises(CheckpointAccessError, match=f"{shard} cannot be read: File name too long"):
+    with pytest.raises(OSError, match=f"File name too long: '.*{shard}"):
         resolve(str(sharded))
 
 
 def test_links_without_an_end(sharded):
     (sharded / "config.json").unlink()
     (sharded / "config.json").symlink_to("config.json")
-    with pytest.raises(
-        CheckpointAccessError,
-        match=r"config\.json cannot be read: .*links lead from one to the other",
-    ):
+    with pytest.raises(match=r"config\.json cannot be read: .*links lead from one to the other"):
         resolve(str(sharded))
 
 
@@ -470,9 +448,7 @@ def test_links_without_an_end(sharded):
 def test_an_error_that_the_system_gives(sharded, name):
     (sharded / name).unlink()
     (sharded / name).symlink_to("/proc/self/mem")
-    with pytest.raises(
-        CheckpointAccessError, match=f"{name} cannot be read: Input/output error. The disk or the"
-    ):
+    with pytest.raises(OSError, match=f"Input/output error: .*{name}"):
         fingerprint(resolve(str(sharded)))
 
 

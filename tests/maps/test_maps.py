@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from file_access import before_access
+from file_operations import CREATE, MAKE_FOLDER, REPLACE, watched
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
-from embstore.base.errors import FileAccessError, QueryError, UsageError
+from embstore.base.errors import QueryError, UsageError
 from embstore.base.progress import Progress, observing
 from embstore.index import exact_knn
 from embstore.metrics.numerics.neighbours import nearest_in_plane
@@ -180,11 +180,11 @@ def test_the_number_of_threads_does_not_change_a_map(made, monkeypatch):
 
 
 def test_an_interrupted_call_goes_on_after_the_last_layer(made, tmp_path):
-    def interrupt(path: Path, writing: bool) -> None:
-        if writing and path.name.startswith("layer=02-"):
+    def interrupt(operation: str, path: Path, _: Path | None) -> None:
+        if operation == REPLACE and path.name.startswith("layer=02-"):
             raise KeyboardInterrupt
 
-    with before_access(interrupt), pytest.raises(KeyboardInterrupt):
+    with watched(interrupt, made.root), pytest.raises(KeyboardInterrupt):
         made.store.map(method="tsne")
     assert [name[:8] for name in files_of(made.root)] == ["layer=00", "layer=01"]
     assert not list((made.root / "derived" / "maps").rglob(".*.tmp"))
@@ -331,12 +331,12 @@ def test_points_that_coincide_are_neighbours_by_position():
 def test_where_the_store_cannot_be_written(made):
     """``map`` says so before it computes anything; points are computed all the same."""
 
-    def refuse(path: Path, writing: bool) -> None:
-        if writing:
+    def refuse(operation: str, path: Path, _: Path | None) -> None:
+        if operation in (CREATE, MAKE_FOLDER):
             raise OSError(errno.EROFS, "read-only", str(path))
 
-    with before_access(refuse):
-        with pytest.raises(FileAccessError, match="derived"):
+    with watched(refuse, made.root):
+        with pytest.raises(OSError, match="derived"):
             made.store.map(method="tsne")
         ids, _ = made.store.map_points(made.space, "top")
     assert len(ids) == 60

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import wordfreq
-from file_access import before_access
+from file_operations import watched
 
 import embstore
 from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
@@ -97,15 +97,12 @@ def test_a_file_of_size_0_has_no_texts(write, name):
 
 @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.parquet"])
 def test_a_file_that_may_not_be_read_is_an_error(write, name):
-    def refuse(path: Path, _: bool) -> None:
+    def refuse(_: str, path: Path, __: Path | None) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     write(name, "x\n")
-    words = (
-        rf"^{name} cannot be read: Permission denied\. Check its permissions, and those of the"
-        r" folders above it\.$"
-    )
-    with before_access(refuse), pytest.raises(SourceError, match=words):
+    words = rf"^{name} cannot be read: Permission denied\. Check the permissions"
+    with watched(refuse, Path()), pytest.raises(SourceError, match=words):
         open_source(name)
 
 

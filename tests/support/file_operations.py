@@ -93,4 +93,4 @@ class Failing:
                 self._path = path
             elif self._left > 0 or not self._lasts or path != self._path:
                 return
-        raise OSError(self._code, os.strerror(self._code))
+        raise OSError(self._code, os.strerror(self._code), str(path))

@@ -34,7 +34,6 @@ _HINTS = {  # by a pattern in DuckDB's message
     "lambda arrow": "Write lambda x: x + 1 instead of x -> x + 1.",
 }
 _STRING = r"'[^']*'"  # a doubled quote matches as two adjacent strings
-_OF_DISK = r"(?i)No space left|max_temp_directory_size"
 _CHANGING = (
     r"(?i)\b(?:\w*random\w*|\w*uuid\w*|\w*sample|now|today|ago|age|local(?:time|timestamp)|\w*current\w*"
     r"|transaction_timestamp|stats|vector_type)\b"
@@ -212,25 +211,17 @@ def by_spelling(column: str) -> str:
 
 
 def exhausted(error: "duckdb.Error") -> StoreError | None:
-    """Return the error if memory, or disk space for spilled data, is exhausted; None for any other
-    error.
+    """Return the error if memory, or the room for what does not fit in it, is exhausted; None for
+    any other error.
     """
     import duckdb
 
-    is_memory = isinstance(error, duckdb.OutOfMemoryException)
-    if not is_memory and "No space left" not in str(error):
+    if not isinstance(error, duckdb.OutOfMemoryException):
         return None
-    if is_memory and not re.search(_OF_DISK, str(error)):
-        return StoreError(
-            f"too little memory for the texts on their way into the store: {first_line(error)} It"
-            " is not the disk that is full: a few texts are too long to be held together. Cut or"
-            " leave out the longest ones and build again; what was written before stays."
-        )
     return StoreError(
-        f"no space left for the texts on their way into the store: {first_line(error)} What does"
-        " not fit in memory goes to the store's folder, for a dry run to the system's temporary"
-        " one: free some space. What was written before is whole; run the same build again: it"
-        " goes on where it stopped."
+        f"too little memory, or disk space for what does not fit in it: {first_line(error)} Free"
+        " some, or cut the longest texts, and run the same command again: what was written before"
+        " is whole."
     )
 
 

@@ -98,16 +98,10 @@ class Reader:
         import duckdb
 
         named = named_file(files, str(error))
-        if (
-            isinstance(error, duckdb.IOException) and files
-        ):  # the system may not let DuckDB read a file
-            place = named.path if named else self._root
-            if (refused := disk.quoted_error(str(error), place)) is not None:
-                return refused
         message = connections.first_line(error).rstrip(".")
         for file in files if named is None else [named]:
-            file.check()
-        if named is not None:
+            file.compare()  # a system error shows itself
+        if named is not None and not isinstance(error, duckdb.IOException):
             return named.damage(message)
         if len(files) == 1 and isinstance(
             error, duckdb.BinderException | duckdb.ConversionException
@@ -120,11 +114,10 @@ class Reader:
 
 
 def check_readable(files: Sequence[StoredFile]) -> None:
-    """Raise an error unless each file is a regular one that the system lets this process read."""
+    """Raise DamagedError unless each file is there, and a regular one."""
     for file in files:
         try:
-            with disk.opening(file.path):
-                pass
+            disk.check_file(file.path)
         except FileNotFoundError as error:
             raise file.damage("it is missing, and the manifest names it") from error
 

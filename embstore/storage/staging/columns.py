@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore.base.errors import DamagedError, FileAccessError, SourceError
+from embstore.base.errors import DamagedError, SourceError
 from embstore.storage import keys
 from embstore.storage.arrow import from_numpy
 from embstore.storage.cache import StoredFile, StoreFiles
@@ -400,6 +400,6 @@ def _is_sound(file: StoredFile) -> bool:
     """Return whether the content of a table has its hash."""
     try:
         file.check()
-    except (DamagedError, FileAccessError):
+    except (DamagedError, OSError):
         return False
     return True

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore.base import atomic, disk
-from embstore.base.errors import SourceError
+from embstore.base import atomic
+from embstore.base.errors import SourceError, StoreError
 from embstore.base.space import Unit
 from embstore.base.text import Item, Span, escaped, is_unicode, item_id
 from embstore.storage.arrow import from_values, to_numpy
@@ -274,15 +274,17 @@ class Staging:
 
 @contextmanager
 def _storage_errors(folder: Path) -> Iterator[None]:
-    """Raise DuckDB's errors about memory, disk space and file access as errors of embstore."""
+    """Raise DuckDB's errors about memory and its temporary files as errors of embstore."""
     try:
         yield
-    except duckdb.Error as error:
-        raise (
-            connections.exhausted(error)
-            or disk.quoted_error(str(error), folder, writing=True)
-            or error
+    except duckdb.IOException as error:
+        raise StoreError(
+            f"temporary files in {folder} cannot be written: {connections.first_line(error)} Free"
+            " some space, or check that folder, and run the same command again: what was written"
+            " before is whole."
         ) from error
+    except duckdb.Error as error:
+        raise connections.exhausted(error) or error from error
 
 
 def content(unit: str, *span: str) -> str:
