@@ -72,7 +72,8 @@ A package that adds metrics imports from here. See [A metric of your own](../tut
 ## Errors
 
 Every error that embstore raises on purpose is an [`EmbstoreError`](#embstore.base.errors.EmbstoreError); the others
-are in `embstore.errors`. Their texts are safe to print.
+are in `embstore.errors`. Their texts are safe to print. A file that the
+system does not open, read or write is an `OSError` of Python with `errno` and `filename`.
 
 {_errors()}"""
 

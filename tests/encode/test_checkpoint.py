@@ -418,13 +418,14 @@ def test_each_operation_on_a_file(sharded):
     def use() -> None:
         fingerprint(resolve(str(sharded)))
 
-    seen: list[str] = []
-    with watched(lambda _, path, __: seen.append(path.name), sharded):
+    operations: list[tuple[str, str]] = []
+    with watched(lambda kind, path, _: operations.append((kind, path.name)), sharded):
         use()
-    assert set(seen) >= {path.name for path in sharded.iterdir()}
-    for n, name in enumerate(seen):
+    seen = {n: name for n, (kind, name) in enumerate(operations, 1) if kind == "open"}
+    assert {*seen.values()} >= {path.name for path in sharded.iterdir()}
+    for n, name in seen.items():
         code = CODES[n % len(CODES)]
-        with watched(Failing(n + 1, code), sharded), pytest.raises(OSError, match=name) as caught:
+        with watched(Failing(n, code), sharded), pytest.raises(OSError, match=name) as caught:
             use()
         assert (caught.value.errno, caught.value.filename) == (code, str(sharded / name))
 
@@ -439,7 +440,7 @@ def test_a_name_that_is_too_long_for_the_system(sharded):
 def test_links_without_an_end(sharded):
     (sharded / "config.json").unlink()
     (sharded / "config.json").symlink_to("config.json")
-    with pytest.raises(match=r"config\.json cannot be read: .*links lead from one to the other"):
+    with pytest.raises(OSError, match=r"symbolic links: .*config\.json"):
         resolve(str(sharded))
 
 

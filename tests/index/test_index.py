@@ -210,12 +210,12 @@ def test_a_flat_index_and_none_give_the_exact_answer(made):
     [
         (
             lambda path: path.write_bytes(path.read_bytes()[:-200]),
-            "it has not the size in the manifest",
+            "it does not have the size in the manifest",
         ),
         (lambda path: path.unlink(), "it is missing, and the manifest names it"),
         (
             lambda path: path.write_bytes(b"nonsense".ljust(path.stat().st_size)),
-            "FAISS cannot read it",
+            "its SHA-256 is not the one in the manifest",
         ),
     ],
 )

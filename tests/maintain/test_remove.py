@@ -72,7 +72,7 @@ def test_unknown_names_and_none(make_store):
     ):
         made.store.remove(["toy.word.last", "toy.word.lst"])
     assert made.store.info()["items"] == [5]
-    with pytest.raises(UsageError, match="spaces="):
+    with pytest.raises(UsageError, match="name the space"):
         made.store.remove([])
 
 

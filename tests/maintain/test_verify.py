@@ -149,7 +149,7 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(full, monkeypatch):
 
     def failing(path: Path) -> str:
         if path == full.shard_files[0]:
-            raise disk.access_error(OSError(5, "Input/output error"), path)
+            raise OSError(5, "Input/output error", str(path))
         return sha256(path)
 
     monkeypatch.setattr(disk, "sha256", failing)

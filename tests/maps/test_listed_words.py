@@ -118,7 +118,7 @@ def test_an_export_of_listed_words_has_their_items(made, tmp_path):
     for layer, rows in found.groupby("layer"):
         for text, vector in zip(rows["text"], rows["vector"], strict=True):
             np.testing.assert_array_equal(vector, made.layer(layer)[made.texts.index(text)])
-    with pytest.raises(QueryError, match="words="):
+    with pytest.raises(QueryError, match="words"):
         made.store.export(tmp_path / "b.parquet", made.space, words="absent,")
     with pytest.raises(UsageError, match="no word in the list"):
         made.store.export(tmp_path / "b.parquet", made.space, words=[])

@@ -54,9 +54,7 @@ OTHERS = {
 @pytest.mark.parametrize("field", OTHERS)
 def test_another_space_under_the_same_name_is_refused_with_the_difference(field):
     assert list(CARD.differences(OTHERS[field])) == [field]
-    with pytest.raises(
-        SpaceMismatchError, match=rf"its {field} is .*, not .*another name"
-    ) as caught:
+    with pytest.raises(SpaceMismatchError, match=rf"its {field} is .*, not ") as caught:
         CARD.check_same_space(OTHERS[field])
     assert CARD.space in str(caught.value)
 

@@ -234,7 +234,7 @@ def test_a_time_limit_ends_a_run_and_the_statement_can_be_run_again(made):
     found = made.store.sql("SELECT count(*) AS n FROM range(100000000000)", timeout=1)
     for _ in range(2):
         start = time.process_time()
-        with pytest.raises(QueryError, match=r"took longer than its limit of 1 s.*`timeout`"):
+        with pytest.raises(QueryError, match=r"took longer than its limit of 1 s.*timeout"):
             found.fetchall()
         assert time.process_time() - start < 5 * (os.cpu_count() or 1), "it goes on"
     assert found.columns == ["n"]

@@ -267,23 +267,13 @@ def test_a_list_that_cannot_be_spilled_is_an_error_of_writing(tmp_path, monkeypa
             skips.record()
 
 
-def test_memory_and_disk_are_told_apart(tmp_path):
-    for cause, message in (
-        (
-            "failed to pin block of size 256.0 KiB (953.6 MiB/953.6 MiB used)",
-            "too little memory .* not the disk",
-        ),
-        (
-            "failed to offload data block.\nThis limit was set by the 'max_temp_directory_size'",
-            "no space left",
-        ),
-    ):
-        error = duckdb.OutOfMemoryException(f"Out of Memory Error: {cause}")
-        with Staging(tmp_path, Unit.WORD) as staging:
-            plain, staging.connection = staging.connection, Mock(execute=Mock(side_effect=error))
-            with pytest.raises(StoreError, match=message):
-                staging.rows("SELECT 1")
-            staging.connection = plain
+def test_too_little_memory_is_named(tmp_path):
+    error = duckdb.OutOfMemoryException("Out of Memory Error: failed to pin block")
+    with Staging(tmp_path, Unit.WORD) as staging:
+        plain, staging.connection = staging.connection, Mock(execute=Mock(side_effect=error))
+        with pytest.raises(StoreError, match="too little memory"):
+            staging.rows("SELECT 1")
+        staging.connection = plain
 
 
 def test_a_damaged_table_is_named(make_store, tmp_path):

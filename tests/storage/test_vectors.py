@@ -206,7 +206,7 @@ def test_a_truncated_shard_is_named_by_every_query_that_reads_it(make_store, kee
         lambda: made.store.vectors(made.space, 1),
     ):
         with pytest.raises(
-            DamagedError, match=f"{path.name} is damaged: it has not the size in the manifest"
+            DamagedError, match=f"{path.name} is damaged: it does not have the size in the manifest"
         ):
             ask()
 
