@@ -1,6 +1,4 @@
-"""``embstore datasets``: list the datasets, download them, add copies and your own tables, store
-their rows.
-"""
+"""``embstore datasets``: list the datasets, download them, add copies, store their rows."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,7 +21,6 @@ from ._options import (
     Spaces,
     StoreDir,
     StoreOptions,
-    Unit,
     examples,
     filters,
     known_datasets,
@@ -82,90 +79,21 @@ def fetch(names: Names, quiet: Quiet = False) -> None:
             say(f"{name}: {'made here, nothing to download' if file is None else file}")
 
 
-@_datasets.command(
-    epilog=examples(
-        "how-to/datasets.md",
-        "embstore datasets add mine pairs.csv --kind pairs --columns a,b,score",
-    )
-)
+@_datasets.command(epilog=examples("how-to/datasets.md", "embstore datasets add rg65 rg65.csv"))
 def add(
     name: Annotated[
-        str,
-        typer.Argument(metavar="NAME", help="A listed dataset, or a new name for your own table."),
+        str, typer.Argument(metavar="DATASET", help="A dataset.", autocompletion=known_datasets)
     ],
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            help=(
-                "Its file, or your table: .csv, .tsv, .jsonl (also .gz), .parquet; analogies:"
-                " .txt, or a folder."
-            ),
-        ),
-    ],
-    kind: Annotated[
-        Literal["pairs", "lexicon", "analogies"] | None,
-        typer.Option(help="For your own data: what its rows are."),
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,...",
-            help=(
-                "For your own table: the two texts and the score of pairs, or the text and the"
-                " value of a lexicon; of occurrences text1,start1,end1,text2,start2,end2,score, or"
-                " three with targets in brackets."
-            ),
-        ),
-    ] = None,
-    unit: Annotated[
-        Unit,
-        typer.Option(
-            help=(
-                "For your own table: what its texts are; occurrence: targets in sentences, as in"
-                " WiC."
-            )
-        ),
-    ] = "word",
-    delimiter: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CHAR",
-            help=(
-                "For your own CSV or TSV table: character between its columns, as in ';' or tab."
-            ),
-            show_default="detected",
-        ),
-    ] = None,
-    no_header: Annotated[
-        bool,
-        typer.Option(
-            "--no-header", help="Your own CSV or TSV table has no header; its columns are 1, 2, 3 …"
-        ),
-    ] = False,
-    comment: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIGN",
-            help="Leave out the lines of your own CSV or TSV table that begin with it, as in '#'.",
-        ),
-    ] = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Its file, whose hash is checked.")],
 ) -> None:
-    """Keep a local copy of a dataset (its hash is checked), or a table of your own as a dataset."""
+    """Keep a copy of the file of a dataset in its place, for a machine without a network.
+
+    A file of your own is given by its path wherever a dataset is, and need not be added.
+    """
     from embstore.store import Store
 
-    [row] = Store.add_dataset(
-        name,
-        file,
-        kind=kind,
-        columns=columns or (),
-        unit=unit,
-        header=not no_header,
-        delimiter=delimiter,
-        comment=comment,
-    )
-    command = f"embstore build {name} --model MODEL"
-    say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: {command}")
+    [row] = Store.add_dataset(name, file)
+    say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}.")
 
 
 @_datasets.command(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
 
-Kind = Literal["manifest", "card", "answer", "lock-holder", "own-dataset", "map-header"]
+Kind = Literal["manifest", "card", "answer", "lock-holder", "map-header"]
 
 _KIB, _MIB = 1 << 10, 1 << 20
 
@@ -24,7 +24,6 @@ MAX_BYTES: dict[Kind, int] = {
     "card": _MIB,
     "answer": 16 * _MIB,
     "lock-holder": 64 * _KIB,
-    "own-dataset": 64 * _KIB,
     "map-header": 32 * _MIB,
 }
 

@@ -83,7 +83,8 @@ NEEDED_PARAMETERS: dict[Need, tuple[Parameter, ...]] = {
         Parameter(
             "dataset",
             (),
-            "A dataset of pairs that is in the store; none given: all, of the space's unit.",
+            "A dataset of pairs: one in the store, or a file (pairs.csv, or pairs.csv:a,b,score);"
+            " none given: all in the store, of the space's unit.",
             metavar="NAME",
             is_input=True,
         ),
@@ -92,7 +93,8 @@ NEEDED_PARAMETERS: dict[Need, tuple[Parameter, ...]] = {
         Parameter(
             "dataset",
             (),
-            "A dataset of analogies that is in the store; none given: all.",
+            "A dataset of analogies: one in the store, a file or a folder; none given: all in the"
+            " store.",
             metavar="NAME",
             is_input=True,
         ),
@@ -107,7 +109,11 @@ NEEDED_PARAMETERS: dict[Need, tuple[Parameter, ...]] = {
     ),
     "lexicon": (
         Parameter(
-            "lexicon", "bellezza", "A lexicon that is in the store.", metavar="NAME", is_input=True
+            "lexicon",
+            "bellezza",
+            "A lexicon: one in the store, or a file (valence.csv, or valence.csv:word,value).",
+            metavar="NAME",
+            is_input=True,
         ),
         Parameter(
             "value",

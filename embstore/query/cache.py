@@ -226,6 +226,8 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     if metric.needs in ("pairs", "analogies", "lexicon"):
         names = [values["lexicon"]] if metric.needs == "lexicon" else values["dataset"]
         hashes |= {f"dataset {name}": sha for name, sha in catalog.dataset_hashes(names).items()}
+        for name in names:
+            hashes |= {} if name in catalog.dataset_names else _hashes_of_dataset(name)
     if metric.needs in ("column", "labels") or {values.get("block"), values.get("group")} != {None}:
         hashes["columns"] = hash_of(
             [*catalog.item_tables, _installed("wordfreq")]
@@ -237,6 +239,14 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
             hashes[name] = _file_hash(value)
         _as_json(value)  # raises if it has no JSON form
     return hashes
+
+
+def _hashes_of_dataset(name: str) -> dict[str, str]:
+    """Return the hashes of the files that a dataset which is not stored is read from."""
+    from embstore.sources.own import find_file
+
+    file = find_file(name)
+    return {} if file is None else {f"file {part}": _file_hash(part) for part in file.parts}
 
 
 def _file_hash(file: str | os.PathLike[str]) -> str:

@@ -5,14 +5,14 @@ import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.base.space import Unit
-from embstore.base.text import item_id
+from embstore.base.text import Item, item_id
 from embstore.metrics import Metric
 from embstore.metrics.data import (
     Analogies,
@@ -64,6 +64,9 @@ _KINDS = {
 _MANY_MISSING = (
     0.2  # share of the words of a set above which WEFE (Badilla et al. 2020) gives no value
 )
+
+if TYPE_CHECKING:
+    from embstore.sources.own import DatasetFile
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -147,6 +150,14 @@ def _of_unit(catalog: Catalog, card: Card, name: str, wanted: str) -> Columns | 
 
     The kind is checked before the unit: a lexicon of another unit is refused as a lexicon.
     """
+    from embstore.sources.datasets import find_dataset
+    from embstore.sources.own import find_file
+
+    file = None
+    if name not in catalog.dataset_names and find_dataset(name) is None:
+        file = find_file(name)
+    if file is not None:
+        return _columns_of_file(file, card.unit, wanted)
     check_known(catalog, name)
     refused: list[QueryError] = []
     for unit in (card.unit, *Unit):
@@ -156,8 +167,6 @@ def _of_unit(catalog: Catalog, card: Card, name: str, wanted: str) -> Columns | 
         except QueryError as error:
             refused.append(error)
     else:
-        from embstore.sources.datasets import find_dataset
-
         if (known := find_dataset(name)) is not None:
             _check_kind(name, known.kind.split()[-1], wanted)
         raise refused[0]
@@ -168,6 +177,27 @@ def _of_unit(catalog: Catalog, card: Card, name: str, wanted: str) -> Columns | 
         wanted,
     )
     return refused[0] if refused else columns
+
+
+def _columns_of_file(file: "DatasetFile", unit: Unit, kind: str) -> Columns:
+    """Return the rows of a user's file as columns, as those of a stored dataset."""
+    columns: dict[str, list[Any]] = {}
+    for row in file.rows(unit, kind):
+        items = [(item_id(unit, text), text) for text in row.texts[:4]]
+        if unit is Unit.OCCURRENCE:
+            found = map(Item.occurrence, row.texts, row.spans)
+            items = [(item.id, item.shown) for item in found]
+        values = dict(row.values)
+        for (item, text), suffix in zip(items, ("", "_2", "_3", "_4"), strict=False):
+            values |= {f"item_id{suffix}": item, f"text{suffix}": text}
+        for name, value in values.items():
+            columns.setdefault(name, []).append(value)
+    if not columns:
+        raise QueryError(f"{file.path} has no rows. Give a file with at least one.")
+    return {
+        name: np.array(values, object if isinstance(values[0], str) else None)
+        for name, values in columns.items()
+    }
 
 
 def _check_kind(name: str, kind: str, wanted: str) -> None:
@@ -188,10 +218,7 @@ def check_known(catalog: Catalog, name: str) -> None:
 
     stored = catalog.dataset_names
     if name not in stored and find_dataset(name) is None:
-        hint = (
-            "A table of your own becomes a dataset with: embstore datasets add NAME FILE --kind"
-            " pairs"
-        )
+        hint = "A file of your own is given by its path, as in pairs.csv."
         raise UnknownNameError("dataset", name, dict.fromkeys([*stored, *known_datasets()]), hint)
 
 
@@ -205,9 +232,8 @@ def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
             datasets[name] = catalog.dataset(name, card.unit)
     if not datasets and card.unit is Unit.OCCURRENCE:
         raise QueryError(
-            "the store holds no dataset of pairs of occurrences. Add one and embed it: embstore"
-            " datasets add NAME FILE --kind pairs --unit occurrence --columns"
-            " text1,start1,end1,text2,start2,end2,score"
+            "the store holds no dataset of pairs of occurrences. Give a file of sentences with"
+            " their targets in brackets and the score, as in pairs.csv."
         )
     if not datasets:
         name = "stsb" if card.unit is Unit.SENTENCE else "rg65"
@@ -284,10 +310,8 @@ def analogies(
     names = tuple(dict.fromkeys(values["dataset"])) or tuple(catalog.datasets(("analogies",)))
     if not names:
         raise QueryError(
-            "the store holds no dataset of analogies. Add one (Google's questions-words.txt, or the"
-            " folder of BATS) with: embstore datasets add NAME FILE --kind analogies; and embed it"
-            " with: embstore build NAME; or, if its words have vectors, as imported ones, store"
-            " it with: embstore datasets store NAME"
+            "the store holds no dataset of analogies. Give Google's questions-words.txt, or the"
+            " folder of BATS, by its path."
         )
     if values["case"] == "ignore":
         catalog.check_texts(card.space)  # a word without its text would be left out silently

@@ -192,7 +192,16 @@ def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = Fals
     """
     if card.imported is not None:
         return "embstore import FILE --name OTHER"
-    parts = ["embstore", "build", *sources, "--model", model_argument(card)]
+    from embstore.sources.own import find_file
+
+    parts = ["embstore", "build"]
+    for source in sources:
+        file = find_file(source)
+        if file is None or not file.columns:
+            parts.append(source)
+        else:
+            parts += [str(file.path), "--column", ",".join(file.columns[:-1])]
+    parts += ["--model", model_argument(card)]
     if card.unit is not Unit.WORD or names_unit:
         parts += ["--unit", card.unit.value]
     if (

@@ -25,7 +25,6 @@ from embstore.sources.files import (
     read_binary,
     strip_terminator,
 )
-from embstore.sources.own import add_own, own_dataset, own_datasets
 from embstore.sources.rows import Row, Value, number_value, text_value
 
 COLUMNS = (
@@ -408,14 +407,14 @@ DATASETS: Mapping[str, source.DatasetSpec] = {spec.name: spec for spec in (WORDS
 
 
 def known_datasets() -> dict[str, source.DatasetSpec]:
-    """Return name → dataset: those of ``DATASETS``, then the user's own."""
-    return {**DATASETS, **own_datasets()}
+    """Return name → dataset."""
+    return dict(DATASETS)
 
 
 def find_dataset(spec: str) -> source.DatasetSpec | None:
     """Return the dataset named by ``name`` or ``name:size``; None if there is none."""
     name = source_name(spec).partition(":")[0]
-    return DATASETS.get(name) or own_dataset(name)
+    return DATASETS.get(name)
 
 
 def get_datasets(specs: Iterable[str]) -> dict[str, source.DatasetSpec]:
@@ -423,10 +422,7 @@ def get_datasets(specs: Iterable[str]) -> dict[str, source.DatasetSpec]:
     found = {spec: find_dataset(spec) for spec in specs}
     for spec, dataset in found.items():
         if dataset is None:
-            hint = (
-                "A table of your own becomes a dataset with: embstore datasets add NAME FILE --kind"
-                " pairs"
-            )
+            hint = "A file of your own is not stored: give its path to the query."
             raise UnknownNameError("dataset", spec, known_datasets(), hint)
     return {spec: dataset for spec, dataset in found.items() if dataset is not None}
 
@@ -520,42 +516,17 @@ def missing_datasets(sources: Iterable[str]) -> list[str]:
     return [name for name in named if not source.is_at_hand(DATASETS[name])]
 
 
-def add_dataset(
-    name: str,
-    file: Path,
-    *,
-    kind: str | None = None,
-    columns: Sequence[str] = (),
-    unit: str = "word",
-    header: bool = True,
-    delimiter: str | None = None,
-    comment: str | None = None,
-) -> source.DatasetSpec:
-    """Add a dataset: a copy of a published one, whose SHA-256 is checked, or a user's own table."""
-    given = {"header": None if header else False, "delimiter": delimiter, "comment": comment}
-    layout = {option: value for option, value in given.items() if value is not None}
-    if kind is not None:
-        return add_own(name, file, kind, columns, unit, tuple(DATASETS), layout)
-    if name not in DATASETS:
-        hint = (
-            "For a table of your own add kind='pairs|lexicon|analogies', and for a table its"
-            " `columns`."
-        )
-        raise UnknownNameError("dataset", name, DATASETS, hint)
-    spec = DATASETS[name]
+def add_dataset(name: str, file: Path) -> source.DatasetSpec:
+    """Keep a copy of the file of a dataset, whose SHA-256 is checked."""
+    spec = _get_dataset(name)
     if not isinstance(content := spec.content, source.DataFile):
         raise UsageError(f"the dataset {name!r} is made by embstore: no file is needed.")
-    if columns or layout:
-        option = "columns" if columns else next(iter(layout))
-        raise UsageError(
-            f"`{option}` goes with `kind`: the columns of the dataset {name!r} are known."
-        )
     sha256 = file_sha256(file)
     if sha256 != content.sha256:
         raise SourceError(
             f"{file} is not the file of the dataset {name!r}: its SHA-256 is {sha256}, and should"
-            f" be {content.sha256}. Download it from {content.address}, or add yours under another"
-            " name with `kind` and `columns`."
+            f" be {content.sha256}. Download it from {content.address}; a file of your own is given"
+            " by its path, and need not be added."
         )
     source.write_file(source.path_of(content), read_binary(file))
     return spec

@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO, StringIO
 from itertools import chain, islice
@@ -24,6 +24,7 @@ from embstore.sources.files import (
     status,
     text_reader,
 )
+from embstore.sources.own import questions_in
 from embstore.sources.source import OCCURRENCE_PAIRS, File, Source
 from embstore.sources.table_files import DELIMITED, parse_delimiter
 from embstore.sources.tables import TABLES, open_table
@@ -109,6 +110,8 @@ def open_source(
     if suffix == TEXT_SUFFIX:
         _refuse_columns(spec, columns, keep, targets)
         reader = text_reader(partial(file_lines, path, spec), spec)
+        if next(file_lines(path, spec), "").startswith(": "):  # of a section of analogies
+            reader = partial(_words_of_questions, path, spec)
     else:
         reader = open_table(
             path,
@@ -121,6 +124,12 @@ def open_source(
             targets=targets,
         )
     return Source(spec, rows.in_brackets(reader, targets), file=file)
+
+
+def _words_of_questions(path: Path, name: str) -> Iterator[rows.Row]:
+    """Yield the questions of a file of analogies, for their words."""
+    for row in questions_in(file_lines(path, name), name):
+        yield replace(row, values=rows.NO_VALUES)
 
 
 def is_known_type(spec: str) -> bool:

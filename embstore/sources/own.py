@@ -1,5 +1,8 @@
-"""Add and read a user's own datasets: files in the folder of datasets, each described by a JSON
-document.
+"""Read a user's file as a dataset: a table of pairs or of a lexicon, or analogies.
+
+The columns of a table are named after its path (``pairs.csv:left,right,score``) or guessed: the
+first columns of texts, and all columns of numbers. A CSV or TSV file without a header is told by a
+number in its first line.
 
 Analogies have the format of Google's questions-words.txt, or that of BATS: a section begins with a
 line ``: name``; under it, a line has either the four words of a question, a b c d (a is to b as c
@@ -8,20 +11,16 @@ of pairs of a section then is a question. A BATS folder is read as the sections 
 names of these.
 """
 
-import hashlib
-import io
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import permutations
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice, permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from embstore.base import documents
-from embstore.base.errors import SourceError, UnknownNameError, UsageError, check_known
-from embstore.base.space import Unit, parse_member
-from embstore.sources import files, source
+from embstore.base.errors import SourceError, UsageError
+from embstore.base.space import Unit
+from embstore.sources import files
 from embstore.sources.rows import (
     Row,
     Targets,
@@ -30,267 +29,139 @@ from embstore.sources.rows import (
     remove_brackets,
     text_value,
 )
-from embstore.sources.table_files import DELIMITED, parse_delimiter
-from embstore.sources.tables import COLUMNS_OPTION, TABLES, read_records
+from embstore.sources.table_files import DELIMITED
+from embstore.sources.tables import TABLES, column_names, read_records
 
-KINDS = ("pairs", "lexicon", source.ANALOGIES)
-_FOLDER = "own"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_N_COLUMNS = {
-    "pairs": f"three columns: the two texts and the score. Name them: {COLUMNS_OPTION}='a,b,score'",
-    "occurrence pairs": (
-        "seven columns, text, start and end of each target and the score; or three, two texts with"
-        f" their targets in brackets and the score. Name them: {COLUMNS_OPTION}"
-        " text1,start1,end1,text2,start2,end2,score"
-    ),
-    "lexicon": f"two columns: the text and its value. Name them: {COLUMNS_OPTION}='text,value'",
-}
-_WIDTHS = {"pairs": (3,), "occurrence pairs": (3, 7), "lexicon": (2,)}
-_PAIRS = {
-    Unit.WORD: source.WORD_PAIRS,
-    Unit.SENTENCE: source.SENTENCE_PAIRS,
-    Unit.OCCURRENCE: source.OCCURRENCE_PAIRS,
-}
-
+SUFFIX = ".txt"
 SEPARATOR = "\t"
 """Separator of the right answers of a question in the column ``answers``."""
 
-SUFFIX = ".txt"
+_N_GUESSED = 100  # rows that columns are guessed from
 
 
-@dataclass(frozen=True, slots=True)
-class OwnTable:
-    """The layout of a user's table."""
+class DatasetFile(NamedTuple):
+    """A user's file of a dataset."""
 
-    # Columns of the texts, one or two, each with those of its span if it has one; then the column
-    # of the score or value.
-    columns: tuple[str, ...]
-    suffix: str
-    name: str
-    # Unit of its texts. Pairs of occurrences without columns of spans have their targets in
-    # brackets.
-    unit: Unit = Unit.WORD
-    layout: Mapping[str, Any] = field(default_factory=dict)  # options of :func:`read_records`
+    path: Path
+    columns: tuple[str, ...] = ()  # named by the user: of the texts, then of the number
 
     @property
-    def value(self) -> str:
-        """Name of the number's column in the store; the table's own name could be that of another
-        column there.
-        """
-        return "value" if len(self.columns) == 2 else "score"
+    def parts(self) -> list[Path]:
+        """The file, or the files of a folder of analogies."""
+        return sorted(self.path.rglob(f"*{SUFFIX}")) if self.path.is_dir() else [self.path]
 
-    def read(self, path: Path) -> Iterator[Row]:
+    def rows(self, unit: Unit, kind: str) -> Iterator[Row]:
+        """Yield the rows of a dataset of a kind: ``pairs``, ``lexicon`` or ``analogies``."""
+        suffix = files.file_type(self.path)
+        if kind == "analogies" and suffix not in TABLES:
+            for part in self.parts:
+                yield from questions_in(files.file_lines(part, str(part)), str(part))
+        elif suffix in TABLES and kind != "analogies":
+            yield from _Layout.of(self, suffix, unit, 2 if kind == "pairs" else 1).rows(unit)
+        else:
+            expected = f"a {SUFFIX} file or a folder" if kind == "analogies" else "a table"
+            raise SourceError(f"{self.path}: {kind} are {expected} ({', '.join(TABLES)}).")
+
+
+def find_file(name: str) -> DatasetFile | None:
+    """Return the file that a dataset's name is the path of, with the columns that follow it."""
+    with suppress(OSError):  # too long for a path
+        if Path(name).exists():
+            return DatasetFile(Path(name))
+        path, colon, columns = name.rpartition(":")
+        if colon and Path(path).is_file():
+            return DatasetFile(Path(path), tuple(column.strip() for column in columns.split(",")))
+    return None
+
+
+class _Layout(NamedTuple):
+    """The columns of a table."""
+
+    file: DatasetFile
+    suffix: str
+    options: dict[str, Any]  # how a CSV or TSV file is read
+    texts: tuple[str, ...]  # one or two, each with those of its span if they are given
+    numbers: tuple[str, ...]
+    width: int  # columns of each text: 3 with its span
+
+    @classmethod
+    def of(cls, file: DatasetFile, suffix: str, unit: Unit, n_texts: int) -> "_Layout":
+        """Find the columns of a table: those that the user names, else guessed."""
+        names, options = column_names(file.path, str(file.path), suffix)
+        named = file.columns
+        is_numbered = suffix in DELIMITED and all(column.isdigit() for column in named or [""])
+        if named:
+            options["header"] = not is_numbered
+            width = 3 if unit is Unit.OCCURRENCE and len(named) == 3 * n_texts + 1 else 1
+            if len(named) != width * n_texts + 1:
+                raise UsageError(
+                    f"{file.path}:{','.join(named)} names {len(named)} columns, and"
+                    f" {n_texts + 1} are needed: {'both texts' if n_texts == 2 else 'the text'} and"
+                    " the number."
+                )
+            return cls(file, suffix, options, named[:-1], named[-1:], width)
+        if suffix in DELIMITED and any(_is_number(name, unit) for name in names):
+            options["header"] = False
+            names = [str(number) for number in range(1, len(names) + 1)]
+        records = list(islice(_records(file, suffix, names, options), _N_GUESSED))
+        numeric = [
+            name
+            for at, name in enumerate(names)
+            if all(_is_number(values[at], unit) for _, values in records)
+        ]
+        texts = [name for name in names if name not in numeric][:n_texts]
+        if len(texts) < n_texts or not numeric or not records:
+            example = f"{file.path}:{'a,b,score' if n_texts == 2 else 'word,value'}"
+            raise SourceError(
+                f"{file.path} has the columns {', '.join(names)}, of which {n_texts} of texts and"
+                f" one of numbers cannot be told. Name them, as in {example}"
+            )
+        return cls(file, suffix, options, tuple(texts), tuple(numeric), 1)
+
+    def rows(self, unit: Unit) -> Iterator[Row]:
         """Yield the rows of the table."""
-        *texts, number = self.columns
-        width = 3 if len(texts) == 6 else 1
-        read_number = label_value if self.unit is Unit.OCCURRENCE else number_value
-        for place, values in read_records(
-            path, self.name, self.suffix, self.columns, **self.layout
-        ):
-            sides = [
-                self._side(range(at, at + width), values, place)
-                for at in range(0, len(texts), width)
-            ]
-            row_values = {self.value: read_number(values[-1], f"{place} ({number})")}
-            spans = tuple(span for side in sides for span in side.spans)
-            yield Row(
-                sides[0].text,
-                place,
-                row_values,
-                sides[1].text if len(sides) == 2 else None,
-                spans=spans,
-            )
+        columns = [*self.texts, *self.numbers]
+        read_number = label_value if unit is Unit.OCCURRENCE else number_value
+        n = len(self.texts)
+        for place, values in _records(self.file, self.suffix, columns, self.options):
+            numbers = {
+                name: read_number(value, f"{place} ({name})")
+                for name, value in zip(self.numbers, values[n:], strict=True)
+            }
+            first, *other = (self._side(at, values, place, unit) for at in range(0, n, self.width))
+            spans = tuple(span for side in (first, *other) for span in side.spans)
+            yield Row(first.text, place, numbers, other[0].text if other else None, spans=spans)
 
-    def _side(self, at: range, values: Sequence[object], place: str) -> Row:
+    def _side(self, at: int, values: Sequence[object], place: str, unit: Unit) -> Row:
         """Return the text in some columns, with its target if it is of an occurrence."""
-        text, *span = (self.columns[column] for column in at)
-        row = Row(text_value(values[at[0]], f"{place} ({text})"), f"{place} ({text})")
-        if self.unit is not Unit.OCCURRENCE:
+        name = f"{place} ({self.texts[at]})"
+        row = Row(text_value(values[at], name), name)
+        if unit is not Unit.OCCURRENCE:
             return row
-        if not span:
+        if self.width == 1:
             return remove_brackets(row)
-        return replace(
-            row,
-            spans=(
-                Targets(span=tuple(span)).find(row.text, values[at[1] : at[-1] + 1], row.origin),
-            ),
-        )
+        targets = Targets(span=self.texts[at + 1 : at + 3])
+        return replace(row, spans=(targets.find(row.text, values[at + 1 : at + 3], name),))
 
 
-def own_datasets() -> dict[str, source.DatasetSpec]:
-    """Return name → dataset of the user's own datasets."""
-    return {
-        path.stem: _read_spec(path)
-        for path in sorted((source.data_folder() / _FOLDER).glob("*.json"))
-    }
+def _records(
+    file: DatasetFile, suffix: str, columns: Sequence[str], options: Mapping[str, Any]
+) -> Iterator[tuple[str, Sequence[object]]]:
+    return read_records(file.path, str(file.path), suffix, columns, **options)
 
 
-def own_dataset(name: str) -> source.DatasetSpec | None:
-    """Return one of the user's own datasets; None if there is none of that name."""
-    path = source.data_folder() / _FOLDER / f"{name}.json"
-    return _read_spec(path) if _NAME.fullmatch(name) and files.is_file(path) else None
-
-
-def add_own(
-    name: str,
-    file: Path,
-    kind: str,
-    columns: Sequence[str],
-    unit: str,
-    other_names: Sequence[str],
-    layout: Mapping[str, Any],
-) -> source.DatasetSpec:
-    """Check a user's table, file or folder of analogies, and copy it to the folder of datasets;
-    replace a namesake.
-
-    ``layout`` are those options of CSV and TSV files that are given: header (False), delimiter and
-    comment.
-    """
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be the name of a dataset: it takes up to 64 letters, digits, - and _,"
-            " the first a letter or digit."
-        )
-    if name.lower() in other_names or re.fullmatch(r"words_\d+", name.lower()):
-        raise UsageError(
-            f"{name!r} is the name of another dataset. Choose another for your own table."
-        )
-    check_known("kind of dataset", kind, KINDS)
-    parsed_unit = parse_member(Unit, unit)
-    if kind == source.ANALOGIES:
-        if columns or layout:
-            raise UsageError(
-                f"{COLUMNS_OPTION}, header=False, `delimiter` and `comment` are for tables, and"
-                " analogies are lines of words. Leave them out."
-            )
-        if parsed_unit is not Unit.WORD:
-            raise UsageError("analogies are of words: unit='word'.")
-        content, n_rows = load_analogies(file)
-        document = {
-            "kind": source.ANALOGIES,
-            "unit": parsed_unit.value,
-            "columns": [],
-            "rows": n_rows,
-        }
-        return _store(name, file, SUFFIX, content, document)
-    of_occurrences = parsed_unit is Unit.OCCURRENCE
-    if of_occurrences and kind != "pairs":
-        raise UsageError(f"a {kind} is of words or of sentences: unit='word' or unit='sentence'.")
-    shape = source.OCCURRENCE_PAIRS if of_occurrences else kind
-    if "header" in layout and not columns and not of_occurrences:
-        columns = [str(number + 1) for number in range(_WIDTHS[shape][0])]
-    if len(columns) not in _WIDTHS[shape]:
-        raise UsageError(f"a dataset of the kind {shape!r} has {_N_COLUMNS[shape]}")
-    suffix = files.file_type(file)
-    if suffix not in TABLES:
-        raise UnknownNameError(
-            "file type", file.suffix or file.name, TABLES, "Write the table as one of these."
-        )
-    if layout and suffix not in DELIMITED:
-        option = "header=False" if "header" in layout else f"`{next(iter(layout))}`"
-        raise UsageError(
-            f"{option} does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out."
-        )
-    if "delimiter" in layout:
-        layout = {**layout, "delimiter": parse_delimiter(layout["delimiter"])}
-    if not re.fullmatch(r"[^\w\s\"]{1,8}", comment := layout.get("comment", "#")):
-        raise UsageError(f"comments cannot begin with {comment!r}. Give signs such as '#' or '//'.")
-    table = OwnTable(tuple(columns), suffix, str(file), parsed_unit, layout)
-    content = _read(file)
-    values = [float(row.values[table.value]) for row in table.read(file)]
-    if not values:
-        raise SourceError(f"{file} has no rows. Give a table with at least one.")
-    document = {"columns": list(columns), "rows": len(values), "scores": [min(values), max(values)]}
-    document |= layout
-    return _store(name, file, suffix, content, {"kind": kind, "unit": parsed_unit.value} | document)
-
-
-def _store(
-    name: str, file: Path, suffix: str, content: bytes, document: Mapping[str, Any]
-) -> source.DatasetSpec:
-    """Copy the content of a user's file to the folder of datasets, and write its document."""
-    own = {
-        "name": name,
-        "file": f"{name}{suffix}",
-        "original": file.name or str(file),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
-    folder = source.data_folder() / _FOLDER
-    source.write_file(folder / f"{name}{suffix}", content)
-    source.write_file(
-        folder / f"{name}.json",
-        (json.dumps({**own, **document}, indent=2, ensure_ascii=False) + "\n").encode(),
-    )
-    return _read_spec(folder / f"{name}.json")
-
-
-def _read(file: Path) -> bytes:
-    """Return the bytes of a table, decompressed."""
-    with files.open_decompressed(file, str(file)) as stream:
-        return stream.read()
-
-
-def _read_spec(path: Path) -> source.DatasetSpec:
-    """Read the document of a user's dataset; raise SourceError if it is damaged."""
+def _is_number(value: object, unit: Unit) -> bool:
     try:
-        document = documents.parse(files.read_binary(path), "own-dataset")
-        documents.check(document, "own-dataset")
-        return _spec_of(path.stem, document)
-    except ValueError as error:
-        raise SourceError(
-            f"{path} cannot be read ({type(error).__name__}: {error}). Delete it, and add the"
-            f" dataset again: embstore datasets add {path.stem} FILE …"
-        ) from error
-
-
-def _spec_of(name: str, document: dict[str, Any]) -> source.DatasetSpec:
-    """Return the description of a user's dataset, from its document; raise ValueError if that is
-    inconsistent.
-    """
-    suffix, is_table = Path(document["file"]).suffix, document["kind"] != source.ANALOGIES
-    known = TABLES if is_table else (SUFFIX,)
-    if document["name"] != name or document["file"] != f"{name}{suffix}" or suffix not in known:
-        raise ValueError("it is the document of another dataset")
-    unit = Unit(document["unit"])
-    file, sha256, original = (
-        f"{_FOLDER}/{document['file']}",
-        document["sha256"],
-        document["original"],
-    )
-    if not is_table:
-        return source.DatasetSpec(
-            name,
-            source.ANALOGIES,
-            unit,
-            document["rows"],
-            {"section": str, "answers": str},
-            source.DataFile(
-                file, sha256, lambda path: _questions_in(files.file_lines(path, original), original)
-            ),
-            help=f"Your own analogies, {original}.",
-        )
-    layout: dict[str, Any] = {
-        name: document[name] for name in ("header", "delimiter", "comment") if name in document
-    }
-    table = OwnTable(tuple(document["columns"]), suffix, original, unit, layout)
-    low, high = document["scores"]
-    kind = _PAIRS[unit] if document["kind"] == "pairs" else source.LEXICON
-    return source.DatasetSpec(
-        name,
-        kind,
-        unit,
-        document["rows"],
-        {table.value: float},
-        source.DataFile(file, sha256, table.read),
-        help=f"Your own table, {original}.",
-        scores=(low, high),
-    )
+        (label_value if unit is Unit.OCCURRENCE else number_value)(value, "")
+    except SourceError:
+        return False
+    return True
 
 
 _Pair = tuple[str, tuple[str, ...], str]  # a word, its right answers, and its place in the file
 
 
-def _questions_in(lines: Iterable[str], name: str) -> Iterator[Row]:
+def questions_in(lines: Iterable[str], name: str) -> Iterator[Row]:
     """Yield the questions of a text: four texts, and further right answers, with ``section`` and
     ``answers``.
     """
@@ -337,36 +208,3 @@ def _question(
 ) -> Row:
     values = {"section": section, "answers": SEPARATOR.join(answers)}
     return Row(words[0], origin, values, words[1], more=(words[2], *answers))
-
-
-def load_analogies(file: Path) -> tuple[bytes, int]:
-    """Return the text of a file of analogies, or of a folder of BATS as one text, and the number of
-    its questions.
-    """
-    if file.is_dir():
-        parts = sorted(file.rglob(f"*{SUFFIX}"))
-    elif files.file_type(file) == SUFFIX:
-        parts = [file]
-    else:
-        raise SourceError(
-            f"{file}: analogies are a {SUFFIX} file (also {SUFFIX}{files.GZIP_SUFFIX}), or a folder"
-            " of such."
-        )
-    contents = [_read(part).removeprefix(b"\xef\xbb\xbf") for part in parts]
-    named = [(str(part), io.BytesIO(text)) for part, text in zip(parts, contents, strict=True)]
-    n_rows = sum(
-        1 for name, stream in named for _ in _questions_in(files.decode_lines(stream, name), name)
-    )
-    if not n_rows:
-        raise SourceError(
-            f"{file} has no question. Give four words a line, or two pairs or more in a section."
-        )
-    if not file.is_dir():
-        return contents[0], n_rows
-    return (
-        b"".join(
-            b": %s\n%s\n" % (part.stem.encode(), text)
-            for part, text in zip(parts, contents, strict=True)
-        ),
-        n_rows,
-    )

@@ -180,7 +180,7 @@ def _command(spec: DatasetSpec, file: DataFile) -> str:
     return (
         f"embstore datasets fetch {spec.name}"
         if file.address
-        else f"embstore datasets add {spec.name} FILE …"
+        else f"embstore datasets add {spec.name} FILE"
     )
 
 

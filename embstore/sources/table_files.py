@@ -69,7 +69,7 @@ class DelimitedTable(Table):
         used, is_unusual = delimiter or "", False
         if not delimiter:
             used, is_unusual = find_delimiter(path, name, usual, header=header, comment=comment)
-        self._is_quoted, self._delimiter = not usual == used == TAB, used
+        self._is_quoted, self.delimiter = not usual == used == TAB, used
         if is_unusual:
             self.first_remarks.append(
                 f"{name}: its columns are separated by {_in_words(used)}, which its first lines"
@@ -139,7 +139,7 @@ class DelimitedTable(Table):
 
         reader = csv.reader(
             lines(),
-            delimiter=self._delimiter,
+            delimiter=self.delimiter,
             strict=True,
             quoting=csv.QUOTE_MINIMAL if self._is_quoted else csv.QUOTE_NONE,
         )

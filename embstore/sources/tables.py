@@ -5,6 +5,7 @@ the values to keep.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ TABLES = (*DELIMITED, ".jsonl", ".parquet")
 """Types of tables."""
 
 COLUMN_OPTION, COLUMNS_OPTION, TARGETS_OPTION = "columns", "columns", "span or targets"
+_N_GUESSED = 100  # rows that columns are guessed from
 
 
 def _table(
@@ -65,8 +67,7 @@ def open_table(
     if of_targets and len(columns) > 1:
         raise UsageError(
             f"columns={columns[1]!r}: the targets of {name} are in one column of sentences. Give"
-            " that one; for pairs, add a dataset: embstore datasets add NAME FILE --kind pairs"
-            " --unit occurrence"
+            " that one; in pairs, put them in brackets."
         )
     if of_targets and keep.is_all:
         raise UsageError(
@@ -74,6 +75,9 @@ def open_table(
             " keep."
         )
     table = _table(path, name, suffix, header=header, delimiter=delimiter)
+    if isinstance(table, DelimitedTable) and header and not columns and _begins_with_a_row(table):
+        table = _table(path, name, suffix, header=False, delimiter=table.delimiter)
+        table.first_remarks.append(f"{name}:1: a number is no name of a column: it has no header.")
     texts = columns or _default_columns(table)
     _check_columns(table, texts, COLUMN_OPTION)
     _check_columns(table, [*texts, *of_targets] if of_targets else (), TARGETS_OPTION)
@@ -83,6 +87,21 @@ def open_table(
     if isinstance(table, DelimitedTable) and not columns:
         table.remark_on_header()
     return partial(_rows, table, texts, keep, targets if of_targets else None)
+
+
+def column_names(path: Path, name: str, suffix: str) -> tuple[list[str], dict[str, Any]]:
+    """Return the names of the columns of a table, or the values in its first line, and how a CSV or
+    TSV file is read: its delimiter, and the sign of comments before its first line.
+    """
+    table = _table(path, name, suffix)
+    if not isinstance(table, DelimitedTable):
+        return list(table.names), {}
+    comment = "#" if table.may_have_comments else None
+    if comment is not None:
+        table = DelimitedTable(
+            path, name, DELIMITED[suffix], header=True, delimiter=None, comment=comment
+        )
+    return list(table.names), {"delimiter": table.delimiter, "comment": comment}
 
 
 def read_records(
@@ -101,8 +120,6 @@ def read_records(
     Empty lines, and those of a CSV or TSV file that begin with ``comment``, are left out.
     """
     table = _table(path, name, suffix, header=header, delimiter=delimiter, comment=comment)
-    if isinstance(table, DelimitedTable) and table.may_have_comments:
-        table.hint = f"If the lines that begin with # are comments, add comment='#'. {table.hint}"
     _check_columns(table, columns, COLUMNS_OPTION)
     for number, record in table.records(columns):
         if record is not None:
@@ -125,10 +142,37 @@ def _default_columns(table: rows.Table) -> Sequence[str]:
         return table.names
     if rows.DEFAULT_COLUMN in table.names or not table.names:
         return (rows.DEFAULT_COLUMN,)
+    if texts := _guessed_texts(table):
+        return texts
     raise UsageError(
         f"{table.name} has {len(table.names)} columns: {', '.join(table.names)}. Say which hold the"
         f" texts, with {COLUMN_OPTION}. {table.hint}".rstrip()
     )
+
+
+def _guessed_texts(table: rows.Table) -> Sequence[str]:
+    """Return the first one or two columns of a table of texts and numbers, as of pairs with their
+    scores; empty if it has another form.
+    """
+    records = [record for _, record in islice(table.records(table.names), _N_GUESSED) if record]
+    numeric = [name for name in table.names if all(_is_number(row.get(name)) for row in records)]
+    texts = [name for name in table.names if name not in numeric]
+    is_clear = numeric and table.names[: len(texts)] == texts and len(texts) in (1, 2)
+    return texts if records and is_clear else ()
+
+
+def _begins_with_a_row(table: rows.Table) -> bool:
+    """Return whether the first line of a table of several columns has a number, unlike a header."""
+    is_plain = len(table.names) == 1 or rows.DEFAULT_COLUMN in table.names
+    return not is_plain and any(map(_is_number, table.names))
+
+
+def _is_number(value: object) -> bool:
+    try:
+        rows.number_value(value, "")
+    except SourceError:
+        return False
+    return True
 
 
 def _check_columns(table: rows.Table, columns: Sequence[str], option: str) -> None:

@@ -65,64 +65,25 @@ class BuildMethods(OpenStore):
             return fetch_datasets(as_names(names))
 
     @staticmethod
-    def add_dataset(
-        name: str,
-        file: str | os.PathLike[str],
-        *,
-        kind: str | None = None,
-        columns: Names = (),
-        unit: str = "word",
-        header: bool = True,
-        delimiter: str | None = None,
-        comment: str | None = None,
-    ) -> Table:
-        """Keep a local copy of a published dataset, whose hash is checked, or a table of your own
-        as a dataset.
+    def add_dataset(name: str, file: str | os.PathLike[str]) -> Table:
+        """Keep a copy of the file of a dataset in its place, for a machine without a network.
+
+        A file of your own is given by its path wherever a dataset is, and need not be added.
 
         Args:
-            name: Name of the dataset; for your own table, one that is not taken.
-            file: The copy or the table: .csv, .tsv, .jsonl (each also as .gz) or .parquet; of
-                analogies a .txt file (four words a line, under lines ``: section``), or a folder of
-                BATS.
-            kind: For your own data: ``pairs``, ``lexicon`` or ``analogies``.
-            columns: For your own table: the columns of the two texts and the score (pairs), or of
-                the text and its value (lexicon). Of pairs of occurrences those of text, start and
-                end of each target and the score; or of two texts with their targets in brackets and
-                the score.
-            unit: For your own table: ``word`` (the default) or ``sentence``; of pairs also
-                ``occurrence``, for targets in sentences.
-            header: For your own CSV or TSV table: whether its first line names the columns; else
-                they are called 1, 2, 3 …, and are by default the first ones.
-            delimiter: For your own CSV or TSV table: character that separates its columns, or
-                ``tab``; by default detected from its first lines.
-            comment: For your own CSV or TSV table: sign that lines begin with which are left out,
-                such as ``"#"``.
+            name: Name of the dataset.
+            file: Its file, whose hash is checked.
 
         Returns:
             The dataset's row of :meth:`datasets`.
 
         Raises:
-            UnknownNameError, UsageError: An argument does not fit.
-            SourceError: The file differs from the published one (shows both hashes), or has a text
-                where a number should be (names the line).
+            UnknownNameError: There is no such dataset.
+            SourceError: The file differs from the published one; shows both hashes.
         """
         from embstore.sources.datasets import add_dataset, list_datasets
 
-        listed = (
-            columns.split(",") if isinstance(columns, str) and columns else as_names(columns or ())
-        )
-        chosen = [column.strip() for column in listed]
-        added = add_dataset(
-            name,
-            Path(file),
-            kind=kind,
-            columns=chosen,
-            unit=unit,
-            header=header,
-            delimiter=delimiter,
-            comment=comment,
-        )
-        return list_datasets([added])
+        return list_datasets([add_dataset(name, Path(file))])
 
     def store_datasets(
         self, names: Names, *, unit: str | None = None, progress: bool | Observer = False

@@ -17,7 +17,7 @@ CALLS = [
     ("build spans.csv --span start,end --model mine=MODEL --dry-run", "build"),
     ("datasets --json", "datasets"),
     ("datasets fetch words", "fetch_datasets"),
-    ("datasets add mine pairs.csv --kind pairs --columns a,b,score", "add_dataset"),
+    ("datasets add rg65 pairs.csv", "add_dataset"),
     ("datasets store words:5", "store_datasets"),
     ("datasets missing words.txt --unit word", "missing"),
     ("query norms", "query"),

@@ -1,4 +1,4 @@
-"""Datasets are stored without a build; ``test_importing`` has each metric that needs one."""
+"""Datasets are files, or stored without a build."""
 
 from itertools import permutations
 
@@ -8,13 +8,7 @@ from scipy.stats import spearmanr
 from tiny_checkpoint import named
 
 from embstore import Store
-from embstore.base.errors import (
-    NotStoredError,
-    QueryError,
-    StoreError,
-    UnknownNameError,
-    UsageError,
-)
+from embstore.base.errors import NotStoredError, QueryError, StoreError, UnknownNameError
 
 RNG = np.random.default_rng(5)
 WORDS = ["dog", "cat", "sun", "sea", "tree", "king", "queen", "man", "woman", "boy"]
@@ -26,8 +20,8 @@ PAIRS = [
 
 
 @pytest.fixture
-def store(tmp_path, data):
-    """A store of imported vectors alone, and tables that were added as datasets."""
+def store(tmp_path):
+    """A store of imported vectors alone, and files of datasets."""
     store = Store(tmp_path / "store")
     store.add_vectors("mine", WORDS, np.stack([*VECTORS.values()]))
     (tmp_path / "pairs.csv").write_text(
@@ -40,43 +34,47 @@ def store(tmp_path, data):
         "word,valence\n" + "".join(f"{w},{n}\n" for n, w in enumerate(WORDS))
     )
     (tmp_path / "questions.txt").write_text(": family\nman woman king queen\nboy man dog cat\n")
-    Store.add_dataset("judged", tmp_path / "pairs.csv", kind="pairs", columns=["a", "b", "score"])
-    Store.add_dataset("owl", tmp_path / "owl.csv", kind="pairs", columns=["a", "b", "score"])
-    Store.add_dataset(
-        "valence", tmp_path / "valence.csv", kind="lexicon", columns=["word", "valence"]
-    )
-    Store.add_dataset("questions", tmp_path / "questions.txt", kind="analogies")
     return store
 
 
-def test_a_metric_with_a_dataset_is_that_of_the_imported_vectors(store):
-    stored = store.store_datasets(["judged", "valence", "questions"])
-    assert [tuple(row.values()) for row in stored] == [
-        ("judged", "word pairs", "word", 20),
-        ("valence", "lexicon", "word", 10),
-        ("questions", "analogies", "word", 2),
-    ]
-    [row] = store.query("similarity", dataset="judged")
+def test_metrics_take_files_of_the_imported_vectors(store, tmp_path):
     units = {word: vector / np.linalg.norm(vector) for word, vector in VECTORS.items()}
     cosines = [units[a] @ units[b] for a, b, _ in PAIRS]
-    assert row["spearman"] == pytest.approx(
-        spearmanr(cosines, [score for *_, score in PAIRS]).statistic, abs=1e-6
-    )
-    assert row["n"] == 20
-    assert store.verify(deep=True).ok
+    expected = spearmanr(cosines, [score for *_, score in PAIRS]).statistic
+    pairs = tmp_path / "pairs.csv"
+    for name in (pairs, f"{pairs}:a,b,score"):
+        [row] = store.query("similarity", dataset=str(name))
+        assert row["spearman"] == pytest.approx(expected, abs=1e-6)
+        assert (row["n"], row["dataset"]) == (20, str(name))
+    sets = {"pleasant": WORDS[:4], "unpleasant": WORDS[4:8]}
+    [row] = store.query("valnorm", lexicon=str(tmp_path / "valence.csv"), **sets)
+    assert row["n"] == 10
+    [*_, row] = store.query("analogies", dataset=str(tmp_path / "questions.txt"))
+    assert row["n"] == 2
+    assert store.cite(result=store.query("similarity", dataset=str(pairs))).notes
 
 
-def test_a_missing_text_is_counted(store):
-    store.store_datasets("owl")
-    found = store.query("similarity", dataset="owl")
+def test_an_answer_follows_the_file(store, tmp_path):
+    pairs = tmp_path / "pairs.csv"
+    first = store.query("similarity", dataset=str(pairs))
+    assert store.query("similarity", dataset=str(pairs)).rows == first.rows
+    pairs.write_text(pairs.read_text().replace(",0.0\n", ",9.5\n"))
+    again = store.query("similarity", dataset=str(pairs))
+    assert again.rows == store.query("similarity", dataset=str(pairs), cache=False).rows
+    assert again["spearman"] != first["spearman"]
+
+
+def test_a_missing_text_is_counted(store, tmp_path):
+    owl = str(tmp_path / "owl.csv")
+    found = store.query("similarity", dataset=owl)
     assert found["n"] == [20]
     assert "20 of 21 pairs can be used" in found.notes[0]
-    assert [row["text"] for row in store.missing("owl")] == ["owl"]
+    assert [row["text"] for row in store.missing(owl)] == ["owl"]
     with pytest.raises(NotStoredError, match="were imported, so that none can be added"):
-        store.query("similarity", dataset="owl", missing="error")
+        store.query("similarity", dataset=owl, missing="error")
 
 
-def test_stored_again_they_are_replaced(store, tmp_path):
+def test_stored_again_they_are_replaced(store):
     store.store_datasets("words:5")
     before = named(store.path, "datasets/")
     assert [key.partition("-")[0] for key in before] == ["datasets/words_5"]
@@ -91,14 +89,10 @@ def test_mistakes_are_told_with_the_remedy(store, tmp_path):
         QueryError, match=r"if its texts have vectors.* embstore datasets store rg65"
     ):
         store.query("similarity", dataset="rg65")
-    with pytest.raises(
-        UnknownNameError, match=r"'jugded'.*Did you mean 'judged'.*embstore datasets add NAME FILE"
-    ):
-        store.store_datasets("jugded")
-    with pytest.raises(
-        UsageError, match="the rows of 'judged' are of the unit word, and are not stored for occurr"
-    ):
-        store.store_datasets("judged", unit="occurrence")
+    with pytest.raises(UnknownNameError, match=r"unknown dataset 'pears\.csv'.*given by its path"):
+        store.query("similarity", dataset="pears.csv")
+    with pytest.raises(UnknownNameError, match=r"give its path to the query"):
+        store.store_datasets(str(tmp_path / "pairs.csv"))
     with pytest.raises(StoreError):
-        Store(tmp_path / "none").store_datasets("judged")
+        Store(tmp_path / "none").store_datasets("words:5")
     assert not (tmp_path / "none").exists()

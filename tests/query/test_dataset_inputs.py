@@ -148,9 +148,7 @@ def test_a_space_without_the_dataset_is_left_out_and_said(make_store):
         ),
     ):
         made.store.query("similarity", unit="sentence")
-    with pytest.raises(
-        QueryError, match=r"no dataset of pairs of occurrences\. Add one and embed it"
-    ):
+    with pytest.raises(QueryError, match=r"no dataset of pairs of occurrences\. Give a file"):
         made.store.query("similarity", unit="occurrence")
 
 
@@ -400,7 +398,7 @@ def test_a_dataset_of_another_kind_is_refused(make_store):
         made.store.query("similarity", dataset="rg56")
     for metric, option in (("valnorm", "lexicon"), ("analogies", "dataset")):
         with pytest.raises(
-            UnknownNameError, match=r"unknown dataset 'warriner'\..*embstore datasets add NAME FILE"
+            UnknownNameError, match=r"unknown dataset 'warriner'\..*given by its path"
         ):
             made.store.query(metric, **{option: "warriner"})
 

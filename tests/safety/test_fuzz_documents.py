@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from synthetic import synthetic_store
 
 from embstore.base import atomic, checksum
-from embstore.base.errors import DamagedError, EmbstoreError, SourceError
-from embstore.sources.own import own_dataset
+from embstore.base.errors import DamagedError, EmbstoreError
 from embstore.storage import keys, lock, manifest
 from embstore.storage.answers import Answer, _read, stored_answers, write_answer
 from embstore.storage.cache import StoreFiles, entry_of
@@ -67,42 +66,25 @@ def cases(tmp_path_factory):
     answer = Answer(({"n": 3, "mean": 0.5, "text": "é", "reason": None, "all": [1.0]},), ("note",))
     write_answer(made.root, question, answer)
     [stored] = stored_answers(made.root)
-    own = root / "data" / "own"
-    own.mkdir(parents=True)
-    spec = {
-        "name": "mine",
-        "kind": "pairs",
-        "unit": "word",
-        "columns": ["a", "b", "score"],
-        "file": "mine.csv",
-        "original": "m.csv",
-        "sha256": "0" * 64,
-        "rows": 3,
-        "scores": [0.0, 1.5],
-    }
     with lock.write_lock(files):
         owner = made.root / ".lock.json"
         holder = json.loads(owner.read_bytes())
     card = made.root / key
     place = made.root / keys.manifest_key(newest.number)
-    made_cases = {
+    return {
         "card": _stored(card, lambda: read_card(files.file(key, entry_of(card)), made.space)),
         "manifest": _stored(place, lambda: StoreFiles.of_folder(made.root).manifest()),
         "answer": _stored(stored, lambda: _read(stored)),
         "lock holder": Case(owner, lambda: atomic.read_document(owner, "lock-holder"), holder),
-        "own dataset": Case(own / "mine.json", lambda: own_dataset("mine"), spec, SourceError),
     }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EMBSTORE_DATA", str(root / "data"))
-        yield made_cases
 
 
 def _stored(path: Path, read: Callable[[], object]) -> Case:
     return Case(path, read, json.loads(path.read_bytes()))
 
 
-KINDS = ["card", "manifest", "answer", "lock holder", "own dataset"]
-UNSEALED = ("card", "own dataset")
+KINDS = ["card", "manifest", "answer", "lock holder"]
+UNSEALED = ("card",)
 """Documents without a hash of their own."""
 
 _NUMBERS = st.one_of(

@@ -205,10 +205,9 @@ def test_without_a_header_the_first_line_is_a_row(write, name, separator):
     write(name, "cat,1\ndog,2\n".replace(",", separator))
     assert texts(open_source(name, columns=["1"], header=False)) == ["cat", "dog"]
     assert texts(open_source(name, columns=["2", "1"], header=False)) == ["1", "cat", "2", "dog"]
-    with pytest.raises(
-        UsageError,
-        match=rf"{name} has 2 columns: 1, 2\. Say which hold the texts, with columns=\.$",
-    ):
+    assert texts(open_source(name, header=False)) == ["cat", "dog"], "the column of texts"
+    write(name, "cat,a,b\ndog,c,d\n".replace(",", separator))
+    with pytest.raises(UsageError, match=rf"{name} has 3 columns: 1, 2, 3\. Say which"):
         open_source(name, header=False)
     write(name, "cat\ndog,2\n".replace(",", separator))
     with pytest.raises(SourceError, match=r":2: 2 values, but the first line has 1 columns"):
