@@ -1,5 +1,5 @@
 # The numbers of the finding.
-[ "$(grep -o "<desc>.*</desc>" finding.svg)" = "$(grep -o "<desc>.*</desc>" "$DOCS/finding.svg")" ]
+[ "$(grep -o "<dc:description>.*" finding.svg)" = "$(grep -o "<dc:description>.*" "$DOCS/finding.svg")" ]
 embstore query knn --label pos --space minilm.word.last --versus minilm-untrained-0.word.last --quiet -o versus.json
 embstore query knn --label pos --space minilm.word.last --versus best --quiet -o best.json
 embstore query knn --label pos --versus best --quiet -o both.json
