@@ -45,9 +45,8 @@ SETUP = (
         r"printf '%s\t%s\n' man woman king queen boy girl father mother son daughter brother sister"
         r" uncle aunt > kin.txt"
     ),
-    "embstore datasets add kin kin.txt --kind analogies",
     (
-        "embstore build words rg65 wordsim353 simlex999 bellezza kin flowers.txt insects.txt \\\n"
+        "embstore build words rg65 wordsim353 simlex999 bellezza flowers.txt insects.txt \\\n"
         "  --model minilm --pooling last --pooling mean"
     ),
     "embstore build stsb --unit sentence --pooling mean --model minilm",
@@ -104,7 +103,7 @@ PICTURES = {
         "similarity",
     ),
     "analogies": Picture(
-        f"{WORDS} --dataset kin", "Accuracy in analogies, with Wilson's interval."
+        f"{WORDS} --dataset kin.txt", "Accuracy in analogies, with Wilson's interval."
     ),
     "correlate": Picture(
         f"{WORDS} --column zipf_frequency",
