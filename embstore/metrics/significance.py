@@ -182,7 +182,7 @@ def check_needed(metric: Metric, values: Mapping[str, Any]) -> None:
         ):
             continue
         other, allowed = parameter.only_with
-        name = parameter.name.replace("_", "-")
+        name = parameter.name
         if allowed == ((),):
             raise UsageError(f"`{name}` has no effect with `{other}`: leave one of them out.")
         needed = " or ".join(f"{other}={value!r}" for value in allowed) or f"`{other}`"

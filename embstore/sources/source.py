@@ -96,7 +96,7 @@ class Source:
         if n_rows == 0:
             if n_blanks or self.file is None or not self.file.size:
                 raise no_texts(self.name, n_blanks)
-            remedy = "If its first line is a text and no header, add `no_header`."
+            remedy = "If its first line is a text and no header, add header=False."
             raise no_texts(self.name, why="it has columns, and no rows", remedy=remedy)
 
     def check_unchanged(self) -> None:

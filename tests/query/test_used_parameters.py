@@ -94,7 +94,7 @@ USELESS = [
     (
         "intrinsic-dimension",
         {"estimator": "gride", "discard": 0.2},
-        "discard='0.2' is of estimator='twonn': add that",
+        "discard=0.2 is of estimator='twonn': add that",
     ),
     (
         "intrinsic-dimension",

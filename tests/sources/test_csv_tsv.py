@@ -40,7 +40,7 @@ def test_the_only_column_is_read(write):
         (b"\ncat\n", True, r":1: the header is missing\. The first line must name"),
         (b"t\xe9xt\ncat\n", True, ":1: byte 0xE9 at position 2"),
         (b"text\ncat\n\xff\n", False, ":3: byte 0xFF at position 1"),
-        (b"text\n", False, " has no texts: it has columns, and no rows.*no.header"),
+        (b"text\n", False, " has no texts: it has columns, and no rows.*header=False"),
         (
             b"id,text\n1,Hello,world\n",
             False,
