@@ -29,7 +29,8 @@ from embstore.query.layer_data import StoredLayer
 from embstore.query.layer_maps import shared_basis
 from embstore.query.lookup import Embed, look_up, missing_query_notes, parse_queries
 from embstore.query.map_methods import SharedBasis, kept_of_some
-from embstore.query.request import Selection, word_list
+from embstore.query.request import Selection
+from embstore.query.words import word_list
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.storage.maps import read_map

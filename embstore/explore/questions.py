@@ -40,8 +40,8 @@ from embstore.explore.maps import item_vectors, stored_maps
 from embstore.explore.rendering import calls, command, python, shortened, svg
 from embstore.index import unit_vectors
 from embstore.metrics import all_metrics, get_metric
-from embstore.query.request import SETS
-from embstore.storage.card import Card
+from embstore.query.words import SETS
+from embstore.storage.card import Card, SpaceFilter
 from embstore.storage.item_columns import is_token_column, joined_items
 from embstore.storage.sql.connections import quote_name
 from embstore.storage.views.fence import check_expression
@@ -433,10 +433,12 @@ def _axis(
     from embstore.metrics.axis import cosines_with, find_axis
     from embstore.query.inputs import word_sets
     from embstore.query.layer_data import StoredLayer
+    from embstore.query.request import ALL_ITEMS, MetricRequest
 
     card = card_of(store, space)
     given = {"positive": positive, "negative": negative, "missing": "error"}
-    [case] = word_sets(get_metric("axis"), store.catalog, card, given)
+    request = MetricRequest(get_metric("axis"), given, ALL_ITEMS, SpaceFilter(), layer)
+    [case] = word_sets(store.catalog, request, card)
     [member] = card.layers.select(layer)
     data = StoredLayer(store.catalog, card, member)
     ids, scores = cosines_with(data, find_axis(data, **case.inputs)[0])

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from embstore.base.arrays import Float64Array, cosine_error
 from embstore.base.space import Unit
 from embstore.metrics.data import Lexicon, Words
-from embstore.metrics.declaration import Column, LayerData, NotComputable, Parameter, Result, Scored
+from embstore.metrics.declaration import (
+    Column,
+    LayerData,
+    NotComputable,
+    Parameter,
+    Result,
+    with_scores,
+)
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import AttributesA, AttributesB, MissingWords, Option
 from embstore.metrics.numerics.differences import Scores
@@ -135,13 +142,13 @@ def valnorm(
     result |= {"valnorm": r, "p_value": pearson_p_value(r, len(x)), "reason": None}
     scores = Scores(targets.positions[usable], x, "pearson", y, errors[usable])
     if len(x) < MIN_INTERVAL_WORDS:
-        return Scored(
+        return with_scores(
             result | {"reason": f"interval: fewer than {MIN_INTERVAL_WORDS} words"}, scores
         )
     if abs(r) == 1:
-        return Scored(result | {"reason": "interval: r is 1 or -1"}, scores)
+        return with_scores(result | {"reason": "interval: r is 1 or -1"}, scores)
     z, half = math.atanh(r), NORMAL_QUANTILE / math.sqrt(len(x) - 3)  # Fisher's z (Fisher 1921)
-    return Scored(result | {"low": math.tanh(z - half), "high": math.tanh(z + half)}, scores)
+    return with_scores(result | {"low": math.tanh(z - half), "high": math.tanh(z + half)}, scores)
 
 
 def pearson_p_value(r: float, n: int) -> float:

@@ -15,7 +15,7 @@ from embstore.metrics.declaration import (
     LayerData,
     NotComputable,
     Result,
-    Scored,
+    with_scores,
 )
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import Option
@@ -173,7 +173,7 @@ def correlate(
     result |= {"pearson": pearson(values[usable], other[usable]), "spearman": rho, "reason": None}
     if resamples and n > MAX_BOOTSTRAP_ITEMS:
         low, high = fisher_interval(rho, n)
-        return Scored(result | {"low": low, "high": high}, scores)
+        return with_scores(result | {"low": low, "high": high}, scores)
     return scores.with_interval(result, resamples, seed, "items")
 
 

@@ -117,6 +117,21 @@ class LayerData(Protocol):
             (n, k), float64.
         """
 
+    def neighbours_of(
+        self, items: Ids, k: int, only: Ids
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the k nearest other items by cosine of some items, by exact search.
+
+        Args:
+            items: Ids of the items (m,), ascending.
+            k: Number of neighbours; reduced to n − 1 if there are fewer other items.
+            only: Ids of the items to search among (n,), ascending, none with a zero vector.
+
+        Returns:
+            Positions in ``only`` of the neighbours, int64 (m, k), nearest first, ties by ascending
+            id; and cosines (m, k), float64.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -530,14 +545,13 @@ class Metric:
         return nulls | {"n": n, "reason": reason, "seed": None}
 
 
-class Scored(dict[str, Value]):
-    """A row with the values of the units that its number is made of, on which layers can be
-    compared.
-    """
+def with_scores(row: Result, scores: Any) -> Result:
+    """Return a row with the values of the units that its number is made of, on which layers can be
+    compared: see :class:`embstore.metrics.numerics.differences.Scores`.
 
-    def __init__(self, row: Mapping[str, Value], scores: Any) -> None:
-        super().__init__(row)
-        self.scores = scores  # see :class:`embstore.metrics.numerics.differences.Scores`
+    The query takes them out of the row.
+    """
+    return {**row, "scores": scores}
 
 
 def rows_of(result: Result | Sequence[Result]) -> list[Result]:

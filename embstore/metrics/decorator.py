@@ -41,8 +41,9 @@ def metric(
         best: Column whose highest value marks the best layer of a space.
         estimator: More sentences for the estimator.
         options: Parameters that the query reads, instead of the function.
-        versus: Add the parameters that test differences between layers: ``units`` if the rows are
-            :class:`Scored` by units, ``parts`` if by an estimate with errors in parts of the items.
+        versus: Add the parameters that test differences between layers: ``units`` if the
+            rows have the scores of units, ``parts`` if an estimate with errors in parts of the
+            items; see :func:`.with_scores`.
         declared: Other attributes of :class:`Metric`.
     """
 

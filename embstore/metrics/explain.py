@@ -56,9 +56,6 @@ class CacheState(NamedTuple):
 
     lookups: tuple[CacheLookup, ...]
     refused: str | None = None  # reason why answers of this query are not cached; None if they are
-    may_need_no_vectors: bool = (
-        False  # whether stored summaries may suffice; such answers are not cached
-    )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the member ``cache`` of the output of
@@ -80,8 +77,6 @@ class CacheState(NamedTuple):
             return f"answers of this query are not stored: {self.refused}"
         if n == n_stored:
             return f"{f'all {n} answers are' if n > 1 else 'the answer is'} stored"
-        if n_stored == 0 and self.may_need_no_vectors:
-            return "no answer is stored: answers from summaries are not"
         missing = "; ".join(
             f"{space}{f' with {space_2}' if space_2 not in (None, space) else ''} "
             f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)}"

@@ -15,7 +15,7 @@ from embstore.base.arrays import (
 )
 from embstore.base.space import Unit
 from embstore.metrics.data import Analogies, Pairs
-from embstore.metrics.declaration import Column, Ids, LayerData, NotComputable, Result, Scored
+from embstore.metrics.declaration import Column, Ids, LayerData, NotComputable, Result, with_scores
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import MissingPairs, Option
 from embstore.metrics.numerics.differences import Scores
@@ -287,7 +287,7 @@ def analogies(
         row = _score(result, int(members[used].sum()), int((members & is_correct).sum()), missing)
         units = used[members[used]]
         scores = Scores(units, is_correct[units].astype(np.float64), "mean")
-        results.append(row if row["accuracy"] is None else Scored(row, scores))
+        results.append(row if row["accuracy"] is None else with_scores(row, scores))
     return results
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from embstore.base.arrays import Float64Array, slices
 from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.declaration import Column, Ids, LayerData, Result, Scored
+from embstore.metrics.declaration import Column, Ids, LayerData, Result, with_scores
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import GROUP, N_ZERO, Option
 from embstore.metrics.numerics.estimates import (
@@ -147,7 +147,7 @@ def knn(
         ids, float(is_right.mean()), is_right.astype(np.float64), errors, df, recomputed
     )
     low, high = estimate.share_interval()
-    return Scored(row | {"low": low, "high": high, "seed": seed}, estimate)
+    return with_scores(row | {"low": low, "high": high, "seed": seed}, estimate)
 
 
 def _are_right(codes: Codes, near: Codes) -> NDArray[np.bool_]:
@@ -523,7 +523,7 @@ def probe(
             ids, totals - errors, totals, drawn, recomputed, inflation=_R2_INFLATION
         )
         low, high = estimate.r2_interval()
-        return Scored(row | {"r2": estimate.value, "low": low, "high": high}, estimate)
+        return with_scores(row | {"r2": estimate.value, "low": low, "high": high}, estimate)
     found = [_classify(x, labels.codes, fold, groups, seed) for fold in drawn]
     from sklearn.metrics import f1_score  # which is installed, since a probe was fitted
 
@@ -551,7 +551,7 @@ def probe(
             "selectivity": estimate.value - by_chance,
             "control": name,
         }
-    return Scored(row, estimate)
+    return with_scores(row, estimate)
 
 
 def _control_labels(labels: ItemLabels, seed: int) -> tuple[Codes, str]:

@@ -27,7 +27,13 @@ from embstore.metrics.declaration import CALLER, Metric, Need, Result, rows_of
 from embstore.metrics.inputs import NEEDED_COLUMNS
 
 GROUP = "embstore.metrics"
-COLUMN_TYPES = ("number", "integer", "string", "boolean", "array of numbers", "array of integers")
+COLUMN_TYPES = (
+    "number",
+    "integer",
+    "string",
+    "boolean",
+    *(f"array of {kind}s" for kind in ("number", "integer", "string")),
+)
 # Columns that rows have in addition to those of the metric.
 RESERVED_COLUMNS = frozenset((
     "store", "space", "model", "unit", "pooling", "template", "layer", "layer_name", "n", "reason",

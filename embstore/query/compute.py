@@ -1,8 +1,9 @@
 """Compute a metric over the layers of one space, and over groups of its items."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 from embstore.base.space import Layer
 from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable, rows_of
-from embstore.metrics.declaration import Scored
 from embstore.query.layer_data import (
     Block,
     LayerMethods,
@@ -19,14 +19,50 @@ from embstore.query.layer_data import (
     stored_layers,
     transformed,
 )
-from embstore.query.provenance import Row, sample_notes
-from embstore.query.request import Case, MetricRequest, Selection
+from embstore.query.provenance import Row
+from embstore.query.request import MetricRequest, Selection
 from embstore.storage.answers import Answer
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
 
 if TYPE_CHECKING:
     from embstore.query.grouping import Group, Groups
+
+
+class Case(NamedTuple):
+    """One set of inputs of a metric for one space.
+
+    Attributes:
+        columns: Columns that name it, such as ``dataset``.
+        used: Parameters with the values that are used, in place of the given ones.
+    """
+
+    inputs: Mapping[str, Any] = MappingProxyType({})
+    columns: Mapping[str, Any] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
+    sentence_space: str | None = None
+    used: Mapping[str, Any] = MappingProxyType({})
+
+
+class Measured(NamedTuple):
+    """The rows of a metric, with the sentences of its notes.
+
+    Attributes:
+        drawn: What was drawn at random.
+        lacking: What spaces lack.
+        across: Columns that a printed table spreads horizontally.
+        more: Further remarks on how the rows were measured.
+    """
+
+    rows: list[Row]
+    drawn: list[str]
+    lacking: list[str]
+    across: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+
+
+Scores = tuple[Any, ...]
+"""What the number of each row is made of, on which layers can be compared; None if unknown."""
 
 
 def compute_layers(
@@ -36,48 +72,45 @@ def compute_layers(
     layers: Sequence[Layer],
     cases: Sequence[Case],
     groups: "Groups | None" = None,
-) -> Iterator[tuple[Layer, Answer]]:
+) -> Iterator[tuple[Layer, Answer, Scores]]:
     """Compute a metric for some layers of a space; yield each layer with its answer as soon as it
     is computed.
     """
     only = request.selection.select(catalog, card.space) if groups is None else groups.ids
-    notes = [
-        *sample_notes(request.selection, card, only),
-        *(() if groups is None else groups.notes),
-    ]
-    used = [_used(catalog, request, card, case, only) for case in cases]
-    case_notes = [note for case in cases for note in case.notes]
+    used = [{**_used(catalog, request, card, case, only), **case.columns} for case in cases]
+    notes = [*(() if groups is None else groups.notes), *(n for case in cases for n in case.notes)]
     across = tuple(dict.fromkeys(column for case in cases for column in case.columns))
+    if groups is not None and request.metric.compares_groups:
+        members = [(each.name, each.ids) for each in groups.members if each.name is not None]
+        inputs = {"groups": members, "is_ordered": groups.is_ordered}
+        cases = [case._replace(inputs={**case.inputs, **inputs}) for case in cases]
+        groups = None
     selected = selected_layers(catalog, request.selection, card, layers, only)
     for layer, (data, layer_notes) in zip(layers, selected, strict=True):
-        with_summary = request.metric.needs == "summary"
-        divided: Iterable[tuple[Group | None, LayerData | NotComputable]] = [(None, data)]
-        if groups is not None and request.metric.compares_groups:
-            members = [
-                (group.name, group.ids) for group in groups.members if group.name is not None
-            ]
-            inputs = {"groups": members, "is_ordered": groups.is_ordered}
-            cases = [case._replace(inputs={**case.inputs, **inputs}) for case in cases]
-        elif groups is not None:
-            divided = layers_of_groups(data, groups, with_summary=with_summary)
-        rows = tuple(
-            _with_columns(
-                row, {} if group is None else {"group": group.name}, {**used[at], **case.columns}
-            )
-            for group, group_data in divided
-            for at, case in enumerate(cases)
-            for row in _compute(catalog, request, group_data, case, layer, data)
-        )
-        if "text" in request.metric.types and rows:  # of items that rows name by their ids
+        rows: list[Row] = []
+        scores: list[Any] = []
+        for group, group_data in _divided(request, data, groups):
+            for case, columns in zip(cases, used, strict=True):
+                for row in _compute(catalog, request, group_data, case, layer, data):
+                    scores.append(row.pop("scores", None))
+                    rows.append(group | row | columns)
+        if "text" in request.metric.types:  # of items that rows name by their ids
             items = catalog.items([row["item_id"] for row in rows if row["item_id"] is not None])
-            rows = tuple(
-                row | {"text": items[row["item_id"]].text if row["item_id"] in items else None}
-                for row in rows
-            )
-        from_sums = (
-            with_summary and groups is None and isinstance(data, StoredLayer) and not data.was_read
-        )
-        yield layer, Answer(rows, (*notes, *layer_notes, *case_notes), across, from_sums=from_sums)
+            for row in rows:
+                row["text"] = items[row["item_id"]].text if row["item_id"] in items else None
+        yield layer, Answer(tuple(rows), (*notes, *layer_notes), across), tuple(scores)
+
+
+def _divided(
+    request: MetricRequest, data: LayerData | NotComputable, groups: "Groups | None"
+) -> Iterator[tuple[Row, LayerData | NotComputable]]:
+    """Yield the vectors of a layer, or of each group of its items with the column that names it."""
+    if groups is None:
+        yield {}, data
+        return
+    with_summary = request.metric.needs == "summary"
+    for group, group_data in layers_of_groups(data, groups, with_summary=with_summary):
+        yield {"group": group.name}, group_data
 
 
 def _used(
@@ -101,14 +134,6 @@ def _used(
             found = {words.texts[at] for at in np.flatnonzero(np.isin(words.ids, stored))}
         used[name] = [text for text in words.texts if text in found]
     return used
-
-
-def _with_columns(row: Row, before: Row, after: Mapping[str, Any]) -> Row:
-    """Return a row with further columns, still with the values that it is made of if it has
-    them.
-    """
-    columns = before | row | dict(after)
-    return Scored(columns, row.scores) if isinstance(row, Scored) else columns
 
 
 def selected_layers(

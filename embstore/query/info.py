@@ -4,8 +4,7 @@ from typing import Any
 
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import readable_card, shown_parameters
-from embstore.query.common import dataset_counts
-from embstore.query.provenance import REVISION_COLUMNS, columns_with_values, revision_of
+from embstore.query.provenance import REVISION_COLUMNS, columns_with_values
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.storage.item_columns import BUILT_IN, TOKEN_MEANING, is_token_column
@@ -40,7 +39,8 @@ def info(catalog: Catalog) -> Table:
             "space": card.space,
             "checkpoint": card.checkpoint_at_revision,
             "model": card.model,
-            **revision_of(card),
+            "revision": card.revision_name,
+            "step": card.step,
             "unit": card.unit.value,
             "pooling": card.pooling.value,
             "template": card.template.pattern,
@@ -54,21 +54,13 @@ def info(catalog: Catalog) -> Table:
         }
         for card in catalog.cards.values()
     ]
-    notes = []
-    for space, card in catalog.cards.items():
-        if catalog.is_empty(space):
-            notes.append(
-                f"{space} has no items: a build of it has begun, was stopped, or a repair took its"
-                f" shards out. Run the same build again, or: embstore remove --space {space}"
-            )
-        sources, n_others = dataset_counts(catalog, card)
-        if any(n < catalog.count(space) for n in sources.values()):
-            counts = ", ".join(f"{n:,} of {name}" for name, n in sources.items())
-            example = "To measure those of one: embstore query METRIC --words NAME"
-            notes.append(f"{space}: {counts}, {n_others:,} of no dataset. {example}")
-    if catalog.columns.has_kept:
-        notes.append("The items have columns, which are listed by: embstore info --columns")
-    return table(rows, columns=columns_with_values(INFO_COLUMNS, rows), notes=notes, shown=_SHOWN)
+    columns = columns_with_values(INFO_COLUMNS, rows)
+    empty = [space for space in catalog.cards if catalog.is_empty(space)]
+    notes = [
+        f"{', '.join(empty)}: no items, since a build was stopped or a repair took the shards out."
+        " Run the same build again, or: embstore remove --space NAME"
+    ]
+    return table(rows, columns=columns, notes=notes if empty else (), shown=_SHOWN)
 
 
 def columns(catalog: Catalog) -> Table:

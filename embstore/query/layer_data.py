@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -69,6 +69,18 @@ class LayerMethods:
             return ids, *_shared(self, ids, vectors, k)
         return ids, *neighbours_of_all(vectors, k, distance, _reporter(self))
 
+    def neighbours_of(
+        self: "LayerData", items: Ids, k: int, only: Ids
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the k nearest other items by cosine of some items: see :class:`LayerData`."""
+        from embstore.index.exact_knn import neighbours_of_rows
+
+        ids, vectors = self.gather(only)
+        if len(items) == len(ids) and isinstance(self, StoredLayer):
+            return _shared(self, ids, vectors, k)
+        rows = np.searchsorted(ids, items)
+        return neighbours_of_rows(vectors, rows, k, report=_reporter(self))
+
 
 @dataclass
 class StoredLayer(LayerMethods):
@@ -82,10 +94,7 @@ class StoredLayer(LayerMethods):
     card: Card
     layer: "Layer"
     only: Ids | None = None  # ids of the selected items, ascending; None for all
-    known_summary: Summary | None = field(default=None)
-    was_read: bool = field(
-        default=False, init=False
-    )  # whether any vectors were read from the shards
+    known_summary: Summary | None = None
 
     @cached_property
     def dim(self) -> int:
@@ -125,7 +134,6 @@ class StoredLayer(LayerMethods):
             ids = np.intersect1d(ids, self.only)
         if ids is None or len(ids) > _FEW:
             return self._vectors(self.only if ids is None else distinct(ids)).gather()
-        self.was_read = True
         parts = [*read_items(self.catalog.shards(self.card.space, self.layer.id), distinct(ids))]
         found_ids = np.concatenate([np.empty(0, np.int64), *(part for part, _ in parts)])
         vectors = np.concatenate(
@@ -136,7 +144,6 @@ class StoredLayer(LayerMethods):
 
     def _vectors(self, only: Ids | None) -> LayerVectors:
         """Open the vectors of some items of the layer, to be read; None for all."""
-        self.was_read = True
         return self.catalog.vectors(self.card.space, self.layer.id, only)
 
 
@@ -250,30 +257,6 @@ def _reporter(data: "LayerData") -> Callable[[float], None] | None:
         return None
     part = (data.card.space, data.layer.id)
     return lambda share: task.advance(part, share)
-
-
-def neighbours_of(
-    data: "LayerData", items: Ids, k: int
-) -> tuple[Ids, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return the k nearest other items by cosine of some items, by an exact search.
-
-    Args:
-        data: Vectors of a layer.
-        items: Ids of the items, ascending; those without a direction are omitted.
-        k: Number of neighbours; reduced to n − 1 if there are fewer other items.
-
-    Returns:
-        Ids of all n items with a direction, ascending; positions in them of the requested items
-        (m,), and of their neighbours (m, k), nearest first, ties by ascending id; and cosines (m,
-        k).
-    """
-    from embstore.index.exact_knn import neighbours_of_rows
-
-    ids, vectors = _with_direction(*data.gather())
-    rows = np.flatnonzero(np.isin(ids, items, assume_unique=True))
-    if len(rows) == len(ids) and isinstance(data, StoredLayer):
-        return ids, rows, *_shared(data, ids, vectors, k)
-    return ids, rows, *neighbours_of_rows(vectors, rows, k, report=_reporter(data))
 
 
 Lists = tuple[NDArray[np.int64], NDArray[np.float64]]

@@ -20,6 +20,7 @@ from embstore.base.table import ShownColumn, Table, table
 from embstore.query import provenance
 from embstore.query.cache import minor_version
 from embstore.query.layer_data import stored_layers
+from embstore.query.notes import NOTHING_SELECTED
 from embstore.query.request import Selection, missing_words, stored_ids
 from embstore.storage import keys
 from embstore.storage.card import SpaceFilter, select_layers
@@ -105,11 +106,12 @@ def map_spaces(
         notes += word_notes
         n_before = len(rows)
         for found, did in _maps(catalog, request, store=True, force=force):
-            own = {"model": card.model, "did": did, **provenance.revision_of(card), **word_columns}
+            own = {"model": card.model, "did": did, **word_columns}
+            own |= {"revision": card.revision_name, "step": card.step}
             rows.append(own | _row_of(found))
             notes += _notes_on(found)
         if len(rows) == n_before:
-            notes.append(f"{request.space}: {provenance.NOTHING_SELECTED}: no map is made.")
+            notes.append(f"{request.space}: {NOTHING_SELECTED}: no map is made.")
     if not rows:
         raise _nothing_selected(requests)
     columns = selection.columns() | ({} if selection.words is None else {"words_missing": None})

@@ -41,6 +41,14 @@ class Query(NamedTuple):
         return [item for item in items if item.id in stored]
 
 
+def parse_query(text: str) -> Query:
+    """Return the query of a text; one that is more than a word in brackets is an occurrence."""
+    is_marked = text.count("[") == text.count("]") == 1 and not (
+        text.startswith("[") and text.endswith("]")
+    )
+    return Query(text, parse_marked(text) if is_marked else None)
+
+
 def parse_queries(
     texts: Iterable[str], marked: Iterable[str], example: str = "neighbours dog"
 ) -> list[Query]:
@@ -156,7 +164,7 @@ def ids_of_words(
 
         missing = [words[position] for position in np.flatnonzero(~is_stored).tolist()]
         note = missing_note(card, missing, f"of the {len(words)} words")
-        raise NotStoredError(f"{note} {remedy([], missing, card)}")
+        raise NotStoredError(f"{note} {remedy([], card)}")
     return ids[is_stored]
 
 
@@ -184,7 +192,7 @@ def _not_stored(
     """Return the error for a query that none of some spaces has, with the nearest stored texts and
     the remedy.
     """
-    from embstore.query.missing import build_command, embed_command
+    from embstore.query.missing import build_command
 
     shown = shortened(query.shown)
     units, spaces = {card.unit for card in cards}, [card.space for card in cards]
@@ -216,8 +224,7 @@ def _not_stored(
     else:
         now = "To encode it now, add embed=True"
     card = next(card for card in cards if card.imported is None)
-    is_short = query.marked is None and card.unit is not Unit.OCCURRENCE and shown == query.shown
-    keep = embed_command([], [shown], card) if is_short else build_command(["FILE"], card)
+    keep = build_command(["FILE"], card)
     how = f"{now}; to keep it: {keep}" if can_embed else f"Add it with: {keep}"
     return NotStoredError(f"{shown!r} is not in {', '.join(spaces)}.{nearest} {how}.")
 

@@ -23,7 +23,6 @@ from embstore.index import unit_vectors
 from embstore.metrics import LayerData
 from embstore.metrics.numerics.linear_algebra import Moments, one_thread
 from embstore.metrics.numerics.neighbours import TIED, are_equal, n_shared, nearest_in_plane
-from embstore.query.layer_data import neighbours_of
 from embstore.storage.maps import Ids, LayerMap, Positions
 
 _ROUNDING = 2.0**-22  # distance between unit vectors within which float32 does not tell them apart
@@ -184,8 +183,9 @@ def kept_of_some(data: LayerData, ids: Ids, positions: Positions, seed: int) -> 
     if len(ids) <= SAMPLE:
         return kept_of_all(data.dim, *data.neighbours(K + 1)[1:], positions)
     drawn = np.random.default_rng(seed).choice(ids, SAMPLE, replace=False, shuffle=False)
-    _, rows, near, cosines = neighbours_of(data, np.sort(drawn), K + 1)
-    return kept_of_all(data.dim, near, cosines, positions, rows)
+    items = np.sort(drawn)
+    near, cosines = data.neighbours_of(items, K + 1, ids)
+    return kept_of_all(data.dim, near, cosines, positions, np.searchsorted(ids, items))
 
 
 Report = Callable[[float], None]  # function that receives the finished share of a layer, in [0, 1]

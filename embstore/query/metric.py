@@ -1,191 +1,202 @@
-"""Compute a metric over spaces and layers, from stored answers or summaries if possible, else from
-the vectors.
+"""Compute a metric over spaces and layers: choose them, find or compute an answer for each, and
+put the answers into one table.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+import numpy as np
 
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.base.progress import task
 from embstore.base.space import Layer
-from embstore.base.table import Pivot, Table
+from embstore.base.table import Pivot, Table, table
 from embstore.metrics import Metric
 from embstore.metrics.explain import UNGROUPED, CacheLookup, CacheState
 from embstore.metrics.significance import versus_columns
-from embstore.query import provenance
+from embstore.query import notes, provenance
 from embstore.query.cache import Answers
-from embstore.query.common import (
-    OF_ITEMS,
-    baseline_notes,
-    difference_notes,
-    source_notes,
-    with_common,
-)
-from embstore.query.compute import compute_layers
-from embstore.query.request import Case, MetricRequest, missing_words
+from embstore.query.compute import Case, Measured, Scores, compute_layers
+from embstore.query.request import MetricRequest, missing_words
 from embstore.storage.answers import Answer
-from embstore.storage.card import Card, SpaceFilter, select_layers
+from embstore.storage.card import Card, select_layers
 from embstore.storage.catalog import Catalog
 
-if TYPE_CHECKING:
-    from embstore.query.differences import Place
-
-LayerAnswers = dict[Layer, Answer]
+Row = provenance.Row
+OF_ITEMS = ("summary", "vectors", "neighbours", "layers")
 
 
-def query(
-    catalog: Catalog,
-    request: MetricRequest,
-    spaces: SpaceFilter,
-    layers: str,
-    *,
-    cache: bool = True,
-) -> Table:
+def query(catalog: Catalog, request: MetricRequest, *, cache: bool = True) -> Table:
     """Compute a metric; return one row per space and layer, and per dataset or word if there are
     several.
     """
-    metric, versus = request.metric, request.parameters.get("versus")
-    cards, notes = _suitable_spaces(catalog, request, spaces)
-    if versus is not None:
-        from embstore.query.differences import (
-            differences,
-            with_versus,
-        )  # which other requests do not need
-
-        request, cards, layers = with_versus(catalog, request, cards, layers)
-    request = with_common(catalog, request, cards, layers)
-    answers = Answers(
-        catalog, request, use=cache and versus is None
-    )  # stored rows are without their units
-    if metric.needs == "layers":
+    request, cards, left_out = _chosen(catalog, request)
+    if request.metric.needs == "layers":
         from embstore.query.layer_pairs import compare  # which metrics of single layers do not need
 
-        return compare(catalog, request, cards, layers, answers, notes)
-    chosen, missing = select_layers(cards, layers)
+        found = compare(catalog, request, cards, Answers(catalog, request, use=cache))
+    else:
+        found = _measure(catalog, request, cards, cache=cache)
+    if request.metric.best:
+        mark_best(request.metric, request.metric.best, found.rows)
+    lacking = [*left_out, *found.lacking, *notes.lacking(request, found.rows)]
+    both = [*notes.measured(request, found.rows, found.drawn, found.more), *notes.together(lacking)]
+    return _tabulate(request, found, both)
+
+
+def _measure(
+    catalog: Catalog, request: MetricRequest, cards: Sequence[Card], *, cache: bool
+) -> Measured:
+    """Compute a metric of single layers."""
+    versus = request.parameters.get("versus")
+    # Stored rows are without the scores that are compared.
+    answers = Answers(catalog, request, use=cache and versus is None)
+    chosen, missing = select_layers(cards, request.layers)
     cards = [card for card in cards if card.space in chosen]
-    space_answers, left_out = _find_or_compute(catalog, request, cards, chosen, answers)
-    notes += [*missing, *left_out]
-    compared: dict[Place, dict[str, Any]] = {}
-    no_columns = {} if versus is None else dict.fromkeys(versus_columns(metric))
+    found, lacking = _find_or_compute(catalog, request, cards, chosen, answers)
+    cards = [card for card in cards if card.space in found]
+    compared: dict[tuple[str, Layer, int], Row] = {}
+    more: list[str] = []
     if versus is not None:
-        compared, versus_notes = differences(request, cards, space_answers)
-        notes += versus_notes
-    rows = []
+        from embstore.query.differences import differences
+
+        compared, more = differences(request, cards, found)
+    shared = provenance.settings(request)
+    no_columns = {} if versus is None else dict.fromkeys(versus_columns(request.metric))
+    measured = Measured([], [], [*missing, *lacking], more=tuple(more))
     across: dict[str, None] = {}
-    for card in (card for card in cards if card.space in space_answers):
+    for card in cards:
         word_columns, word_notes = missing_words(catalog, request.selection.words, card)
-        notes += word_notes
-        for layer in chosen[card.space]:
-            answer = space_answers[card.space][layer]
-            notes += [*answer.notes, *provenance.draw_notes(request, answer.rows)]
+        measured.lacking.extend(word_notes)
+        for layer, (answer, _) in found[card.space].items():
+            measured.lacking.extend(answer.notes)
+            measured.drawn.extend(notes.drawn(request, shared, answer.rows))
             across |= dict.fromkeys(answer.across)
-            rows += [
-                provenance.describe(card, layer)
-                | row
-                | provenance.provenance(request, row)
-                | word_columns
-                | compared.get((card.space, layer, number), no_columns)
-                for number, row in enumerate(answer.rows)
-            ]
-    notes += [
-        *source_notes(catalog, request),
-        *difference_notes(catalog, request, rows),
-        *baseline_notes(request),
-    ]
-    if metric.best:
-        notes += mark_best(metric, metric.best, rows)
-    return _tabulate(request, rows, tuple(across), notes)
+            named = provenance.describe(card, layer)
+            for number, row in enumerate(answer.rows):
+                difference = compared.get((card.space, layer, number), no_columns)
+                full = provenance.with_settings(request, shared, row)
+                measured.rows.append(named | full | word_columns | difference)
+    return measured._replace(across=tuple(across))
 
 
-def cache_state(
-    catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str
-) -> CacheState:
+def cache_state(catalog: Catalog, request: MetricRequest) -> CacheState:
     """Return which answers to a request are stored, without computing any; arguments and errors as
     :func:`query`.
     """
-    from embstore.query.layer_pairs import stored_pairs
-
-    cards, _ = _suitable_spaces(catalog, request, spaces)
-    request = with_common(catalog, request, cards, layers)
+    request, cards, _ = _chosen(catalog, request)
     answers = Answers(catalog, request)
     states: list[CacheLookup] = []
     if request.metric.needs == "layers":
-        states += stored_pairs(catalog, request, cards, layers, answers)
+        from embstore.query.layer_pairs import stored_pairs
+
+        states += stored_pairs(catalog, request, cards, answers)
     else:
-        chosen, _ = select_layers(cards, layers)
+        chosen, _ = select_layers(cards, request.layers)
         for card in cards:
-            stored = {
-                layer: answers.find(answers.question(card, layer))
-                for layer in chosen.get(card.space, ())
-            }
-            states += [
-                CacheLookup(card.space, None, (layer.name,), stored[layer] is not None)
-                for layer in stored
-            ]
-    may_need_none = request.metric.needs == "summary" and not request.selection.columns()
-    return CacheState(tuple(states), answers.uncached_reason, may_need_no_vectors=may_need_none)
+            for layer in chosen.get(card.space, ()):
+                is_stored = answers.find(answers.question(card, layer)) is not None
+                states.append(CacheLookup(card.space, None, (layer.name,), is_stored))
+    return CacheState(tuple(states), answers.uncached_reason)
 
 
-def _suitable_spaces(
-    catalog: Catalog, request: MetricRequest, spaces: SpaceFilter
-) -> tuple[list[Card], list[str]]:
-    """Return the cards of the spaces that a metric can be computed for, and notes on the spaces
-    left out.
+def _chosen(
+    catalog: Catalog, request: MetricRequest
+) -> tuple[MetricRequest, list[Card], list[str]]:
+    """Return the spaces that a metric can be computed for, with the request for their items, and
+    why others that were named are left out.
     """
-    cards, notes = _of_metric_units(request.metric, spaces.select(catalog.cards))
-    cards, without_column = _with_column(catalog, request, cards)
-    return cards, [*notes, *without_column]
+    cards = request.spaces.select(catalog.cards)
+    units = request.metric.units
+    if units and not any(card.unit in units for card in cards):
+        raise QueryError(
+            f"{request.metric.name} is about {' or '.join(units)} spaces, and none is among"
+            f" {', '.join(card.space for card in cards)}. Make one with: embstore build SOURCE"
+            f" --unit {units[0]}. {request.metric.elsewhere}".rstrip()
+        )
+    suitable = [card for card in cards if not units or card.unit in units]
+    left_out = [
+        f"{card.space} is left out: {request.metric.name} is about {' or '.join(units)} spaces."
+        for card in cards
+        if card not in suitable and card.space in request.spaces.spaces
+    ]
+    suitable, without_column = _with_columns(catalog, request, suitable)
+    if request.parameters.get("versus") is not None:
+        from embstore.query.differences import with_versus  # which other requests do not need
+
+        request, suitable = with_versus(catalog, request, suitable)
+    if request.common:
+        request = _over_common_items(catalog, request, suitable)
+    return request, suitable, [*left_out, *without_column]
 
 
-def _with_column(
+def _over_common_items(
+    catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
+) -> MetricRequest:
+    """Return the request for the items that all spaces with the layers have; raise QueryError if
+    there are none.
+    """
+    chosen, _ = select_layers(cards, request.layers)
+    names = [card.space for card in cards if card.space in chosen]
+    if (against := str(request.parameters.get("against"))) in catalog.cards:
+        names.append(against)
+    spaces = {space: catalog.ids(space) for space in names}
+    if not len(reduce(np.intersect1d, spaces.values())):
+        sizes = ", ".join(f"{space} ({len(ids):,})" for space, ids in spaces.items())
+        option = "versus" if request.parameters.get("versus") in catalog.cards else "common"
+        raise QueryError(
+            f"no item is in all of the spaces {sizes}. Choose spaces that have items in common,"
+            f" with `spaces` or `unit`, or leave out {option}."
+        )
+    return replace(request, selection=replace(request.selection, common=tuple(spaces)))
+
+
+_NEEDED_COLUMN = {"column": "column", "labels": "label"}  # by parameter
+
+
+def _with_columns(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
 ) -> tuple[list[Card], list[str]]:
-    """Return the cards of the spaces whose items have the requested columns, and a note for each of
-    the others.
-    """
+    """Return the spaces whose items have the requested columns, and why the others are left out."""
     metric, by = request.metric, request.selection.by
-    names = [] if by is None or not cards else by.names(catalog, cards)
     if by is not None and (reason := UNGROUPED.get(metric.needs)) is not None:
         raise UsageError(f"{metric.name} is of {reason}, not of groups of items: leave out `by`.")
-    needed = {
-        "column": ("column", "needs a column of the items. Name it with `column`"),
-        "labels": ("label", "needs a column with labels. Name it with `label`"),
-    }.get(metric.needs)
-    if metric.compares_groups and by is None:
-        raise _without_column(
-            catalog, cards, metric, "compares groups of occurrences, by a column. Name it with `by`"
-        )
-    if needed is not None and not request.parameters[needed[0]]:
-        raise _without_column(catalog, cards, metric, needed[1])
+    names = [] if by is None or not cards else by.names(catalog, cards)
+    needed = _NEEDED_COLUMN.get(metric.needs)
+    missing = "by" if metric.compares_groups and by is None else None
     if needed is not None:
-        names.append(request.parameters[needed[0]])
-    notes = []
-    for name in names:
-        from embstore.query.grouping import check_column
+        missing = missing or (None if request.parameters[needed] else needed)
+        names.append(request.parameters[needed])
+    if not names and missing is None:
+        return [*cards], []
+    from embstore.query.grouping import check_column, item_column_types
 
-        errors: dict[str, UnknownNameError] = {}
-        for card in cards:
-            try:
+    if missing is not None:
+        known = [name for card in cards for name in item_column_types(catalog, card.space)]
+        raise UsageError(
+            f"{metric.name} needs a column of the items: {missing}=NAME. Known:"
+            f" {', '.join(dict.fromkeys(known))}."
+        )
+    errors: dict[str, UnknownNameError] = {}
+    for card in cards:
+        try:
+            for name in names:
                 check_column(catalog, card.space, name)
-            except UnknownNameError as error:
-                errors[card.space] = error
-        if len(errors) == len(cards):
-            raise next(iter(errors.values()))
-        notes += [f"{space} is left out: its items have no column {name!r}." for space in errors]
-        cards = [card for card in cards if card.space not in errors]
-    return [*cards], notes
+        except UnknownNameError as error:
+            errors[card.space] = error
+    if errors and len(errors) == len(cards):
+        raise next(iter(errors.values()))
+    left_out = [
+        f"{space} is left out: {error}"
+        for space, error in errors.items()
+        if space in request.spaces.spaces
+    ]
+    return [card for card in cards if card.space not in errors], left_out
 
 
-def _without_column(
-    catalog: Catalog, cards: Sequence[Card], metric: Metric, why: str
-) -> UsageError:
-    """Return the error that a column must be named; it lists those that the items of some spaces
-    have.
-    """
-    from embstore.query.grouping import item_column_types
-
-    known = dict.fromkeys(name for card in cards for name in item_column_types(catalog, card.space))
-    return UsageError(f"{metric.name} {why}: {', '.join(known)}.")
+LayerAnswers = dict[Layer, tuple[Answer, Scores]]
 
 
 def _find_or_compute(
@@ -195,155 +206,163 @@ def _find_or_compute(
     layers: Mapping[str, Sequence[Layer]],
     answers: Answers,
 ) -> tuple[dict[str, LayerAnswers], list[str]]:
-    """Return space → layer → answer, from the store or else computed and stored now; and notes.
-
-    Spaces without all of the metric's inputs are left out with a note; if all are, QueryError is
-    raised.
+    """Return space → layer → answer, from the store or else computed and stored now; and why
+    spaces without all of the metric's inputs are left out.
     """
-    space_answers: dict[str, LayerAnswers] = {card.space: {} for card in cards}
+    found: dict[str, LayerAnswers] = {}
+    incomplete: list[Card] = []
     for card in cards:
-        for layer in layers[card.space]:
-            if (answer := answers.find(answers.question(card, layer))) is not None:
-                space_answers[card.space][layer] = answer
-    incomplete = [
-        card for card in cards if len(space_answers[card.space]) < len(layers[card.space])
-    ]
-    inputs, notes = _inputs(catalog, request, incomplete, n_known=len(cards) - len(incomplete))
-    if request.metric.needs == "pairs":
-        from embstore.query.inputs import check_all_used
-
-        used = {case.columns["dataset"] for space_cases in inputs.values() for case in space_cases}
-        used |= {
-            row["dataset"]
-            for each in space_answers.values()
-            for answer in each.values()
-            for row in answer.rows
+        stored = {
+            layer: answers.find(answers.question(card, layer)) for layer in layers[card.space]
         }
-        check_all_used(catalog, cards, request.parameters["dataset"], used)
+        found[card.space] = {
+            layer: (answer, ()) for layer, answer in stored.items() if answer is not None
+        }
+        if len(found[card.space]) < len(stored):
+            incomplete.append(card)
+    inputs, left_out = _inputs(catalog, request, cards, incomplete)
     for card in incomplete:
         if card.space not in inputs:
-            del space_answers[card.space]
+            del found[card.space]
             continue
-        layer_answers = space_answers[card.space]
-        missing = [layer for layer in layers[card.space] if layer not in layer_answers]
-        computed = compute_layers(
-            catalog, request, card, missing, inputs[card.space], answers.groups(card)
-        )
+        missing = [layer for layer in layers[card.space] if layer not in found[card.space]]
+        cases, groups = inputs[card.space], answers.groups(card)
         with task("compute", f"{request.metric.name} of {card.space}", len(missing)) as computing:
-            for layer, answer in computed:
+            for layer, answer, scores in compute_layers(
+                catalog, request, card, missing, cases, groups
+            ):
                 answers.store(answers.question(card, layer), answer)
-                layer_answers[layer] = answer
+                found[card.space][layer] = answer, scores
                 computing.finish((card.space, layer.id))
-    return space_answers, notes
+        found[card.space] = {layer: found[card.space][layer] for layer in layers[card.space]}
+    return found, left_out
 
 
 def _inputs(
-    catalog: Catalog, request: MetricRequest, cards: Sequence[Card], n_known: int
+    catalog: Catalog, request: MetricRequest, cards: Sequence[Card], incomplete: Sequence[Card]
 ) -> tuple[dict[str, list[Case]], list[str]]:
-    """Return space → sets of inputs of the metric, one or one per dataset; and a note for each
-    space without inputs.
+    """Return space → sets of inputs of the metric, one or one per dataset; and why spaces have
+    none.
+
+    Raises:
+        QueryError: No space has inputs.
     """
-    if request.metric.needs in OF_ITEMS or not cards:
-        return {card.space: [Case()] for card in cards}, []
-    from embstore.query.inputs import LOADERS  # which most metrics do not need
+    if request.metric.needs in OF_ITEMS:
+        return {card.space: [Case()] for card in incomplete}, []
+    from embstore.query.inputs import LOADERS, check_datasets  # which most metrics do not need
 
-    inputs, errors, notes = {}, [], []
-    for card in cards:
+    if request.metric.needs == "pairs":
+        check_datasets(catalog, cards, request.parameters["dataset"])
+    inputs: dict[str, list[Case]] = {}
+    errors: dict[str, QueryError] = {}
+    for card in incomplete:
         try:
-            inputs[card.space] = LOADERS[request.metric.needs](
-                request.metric, catalog, card, request.parameters
-            )
+            inputs[card.space] = LOADERS[request.metric.needs](catalog, request, card)
         except QueryError as error:
-            errors.append(error)
-            notes.append(f"{card.space} is left out: {error}")
-    if errors and not inputs and not n_known:
-        raise min(errors, key=lambda error: not isinstance(error, NotStoredError))
-    return inputs, notes
+            errors[card.space] = error
+    if errors and len(errors) == len(cards):
+        raise min(errors.values(), key=lambda error: not isinstance(error, NotStoredError))
+    return inputs, [
+        f"{space} is left out: {error}"
+        for space, error in errors.items()
+        if isinstance(error, NotStoredError) or space in request.spaces.spaces
+    ]
 
 
-def mark_best(metric: Metric, value: str, rows: Sequence[dict[str, Any]]) -> list[str]:
+def mark_best(metric: Metric, value: str, rows: Sequence[Row]) -> None:
     """Set the column ``best`` of each row: whether its layer has the highest value of its space
     (and dataset).
     """
-    keys = [column.name for column in metric.columns if column.is_key]
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    keys = ["space", *(column.name for column in metric.columns if column.is_key)]
+    best: dict[tuple[Any, ...], Row] = {}
     for row in rows:
         row["best"] = None if row[value] is None else False
-        if row[value] is not None:
-            groups.setdefault((row["space"], *(row[key] for key in keys)), []).append(row)
-    notes = []
-    for group, members in groups.items():
-        best = max(members, key=lambda row: row[value])
-        best["best"] = True
-        if len({row["layer"] for row in members}) > 1:
-            equal = [
-                row["layer_name"]
-                for row in members
-                if row is not best and row[value] == best[value]
-            ]
-            others = f", as high in {', '.join(equal)}" if equal else ""
-            found = f"layer {best['layer_name']} ({best[value]:.4f}{others})"
-            notes.append(f"{', '.join(group)}: {value} is highest in {found}.")
-    return notes
+        group = tuple(row[key] for key in keys)
+        if row[value] is not None and (group not in best or row[value] > best[group][value]):
+            best[group] = row
+    for row in best.values():
+        row["best"] = True
 
 
-def _of_metric_units(metric: Metric, cards: list[Card]) -> tuple[list[Card], list[str]]:
-    """Return the spaces of the units that a metric is defined for, and a note for each of the
-    others.
-    """
-    if not metric.units:
-        return cards, []
-    matching = [card for card in cards if card.unit in metric.units]
-    units = " or ".join(metric.units)
-    if not matching:
-        raise QueryError(
-            f"{metric.name} is about {units} spaces, and none is among"
-            f" {', '.join(card.space for card in cards)}. Make one with: embstore build SOURCE"
-            f" --unit {metric.units[0]}. {metric.elsewhere}".rstrip()
-        )
-    notes = [
-        f"{card.space} is left out: {metric.name} is about {units} spaces."
-        for card in cards
-        if card not in matching
-    ]
-    return matching, notes
-
-
-def _tabulate(
-    request: MetricRequest,
-    rows: list[dict[str, Any]],
-    across: tuple[str, ...],
-    notes: Sequence[str],
-) -> Table:
-    """Return the rows as a table that is printed with layers, groups and words down, spaces and
-    datasets across.
-    """
-    metric, by = request.metric, request.grouping
+def _tabulate(request: MetricRequest, found: Measured, both: Sequence[str]) -> Table:
+    """Return the rows as a table with its printed layout."""
+    metric, by, rows = request.metric, request.grouping, found.rows
+    group = () if by is None else ("group",)
     keys = tuple(column.name for column in metric.columns if column.is_key)
-    hidden = {
-        *keys,
-        *(column.name for column in metric.columns if not column.shown),
-        "best",
-    }  # printed as a star
-    shown = tuple(column.name for column in metric.columns if column.name not in hidden)
-    down = tuple(key for key in keys if key not in across)
-    # Columns without any value were not requested; if no column has one, the first is printed with
-    # dashes.
-    printed = (
-        tuple(name for name in shown if any(row[name] is not None for row in rows)) or shown[:1]
+    names = [column.name for column in metric.columns if not column.is_key]
+    is_of_pairs = metric.needs == "layers"
+    second = ("space_2", "revision_2", "step_2", "layer_2", "layer_name_2") if is_of_pairs else ()
+    return table(
+        rows,
+        columns=[
+            *provenance.columns_with_values([*provenance.SPACE_COLUMNS, *second], rows),
+            *group,
+            *keys,
+            "n",
+            *names,
+            "reason",
+            *provenance.settings(request),
+        ],
+        notes=both,
+        types={**provenance.REVISION_TYPES, **metric.types, **dict.fromkeys(group, "string")},
+        chart=metric.chart,
+        intervals={
+            column.name: (column.limits[0], column.limits[1])
+            for column in metric.columns
+            if column.limits
+        },
+        pivot=_pair_pivot(request, rows) if is_of_pairs else _layer_pivot(request, found),
     )
+
+
+def _layer_pivot(request: MetricRequest, found: Measured) -> Pivot:
+    """Return the layout with layers, groups and words down, spaces and datasets across."""
+    metric, by = request.metric, request.grouping
+    keys = [column.name for column in metric.columns if column.is_key]
+    printed = list(_printed(request, found.rows))
     if "difference" in printed:  # which leaves no room for other columns
         value = metric.best if metric.best in printed else printed[0]
-        printed = tuple(name for name in printed if name in (value, *versus_columns(metric)))
-    whole = provenance.whole_samples(request.selection, {row["space"] for row in rows}, notes)
-    counts = provenance.notes_of(metric, rows, [*request.selection.columns()], across, whole)
+        printed = [name for name in printed if name in (value, *versus_columns(metric))]
     group, head, n = ((), (), ()) if by is None else (("group",), (by.column,), ("n",))
-    pivot = Pivot(
+    down = tuple(key for key in keys if key not in found.across)
+    return Pivot(
         down=("layer_name", *group, *down),
-        across=("space", *across),
+        across=("space", *found.across),
         values=(*n, *printed),
         heads=("layer", *head, *down),
         order="layer",
         mark="best" if metric.best else None,
     )
-    return provenance.tabulate(request, rows, [*notes, *counts], pivot)
+
+
+def _printed(request: MetricRequest, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the printed columns: those with a value in some row, else the first."""
+    shown = [
+        column.name
+        for column in request.metric.columns
+        if column.shown and not column.is_key and column.name != "best"
+    ]
+    with_value = [name for name in shown if any(row[name] is not None for row in rows)]
+    yield from with_value or shown[:1]
+
+
+def _pair_pivot(request: MetricRequest, rows: Sequence[Row]) -> Pivot:
+    """Return the layout with layers down and layers across."""
+    by, similarity = request.selection.by, request.metric.similarity
+    if "text" in request.parameters:
+        name = "context" if any(row["context"] for row in rows) else "text"
+        across = ("space",) if len({row["space"] for row in rows}) > 1 else ()
+        if not request.parameters["text"]:
+            down = (*across, "change", "rank", name)
+            return Pivot(down, (), ("mean_overlap", "mean_turnover"))
+        names = (*across, name, "layer_name", "layer_name_2")
+        return Pivot(names, (), ("overlap", "turnover", "lost", "gained"))
+    shown = next(column.name for column in request.metric.columns if column.shown)
+    down = ("layer_name",) if len({row["space"] for row in rows}) == 1 else ("space", "layer_name")
+    heads = tuple("layer" if column == "layer_name" else column for column in down)
+    if by is not None:
+        down, heads = ("group", *down), (by.column, *heads)
+    if not request.parameters.get("permutations") or similarity is None:
+        return Pivot(down, across=("layer_name_2",), values=(shown,), heads=heads)
+    values = dict.fromkeys((shown, similarity.column, similarity.chance, "p", "calibrated"))
+    return Pivot((*down, "layer_name_2"), (), values=tuple(values), heads=(*heads, "layer_2"))

@@ -11,7 +11,6 @@ from embstore.base.space import Pooling, Unit, as_name, default_space_name
 from embstore.base.table import Table, table
 from embstore.base.text import Item, item_id, source_name
 from embstore.metrics.data import Ids, Words
-from embstore.query.request import STDIN
 from embstore.storage.card import Card, SpaceFilter
 from embstore.storage.catalog import Catalog
 
@@ -98,7 +97,8 @@ def _read(
     if own is None and units == {Unit.OCCURRENCE}:
         raise QueryError(
             "files are of words or sentences, and every space that matches is of occurrences. Say"
-            " where the targets are with `span` or `targets`, or choose other spaces."
+            " where the targets are with `span` or `targets`, or choose other spaces with `spaces`,"
+            " `unit` or `models`."
         )
     if own is not None and own not in units:
         raise QueryError(
@@ -124,9 +124,7 @@ def _read(
     return sides, opened.remarks
 
 
-_MAX_NAMED = 30
-_N_EXAMPLES = 5  # if a command lists all
-_MAX_IN_COMMAND = 50  # the 25 + 25 attribute words of ValNorm fit
+_MAX_NAMED = 5
 
 
 def find_missing(words: Sequence[Words], stored: Ids) -> tuple[str, ...]:
@@ -135,58 +133,26 @@ def find_missing(words: Sequence[Words], stored: Ids) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.texts[i] for each, positions in missing for i in positions))
 
 
-def missing_note(card: Card, missing: Sequence[str], total: str, source: str | None = None) -> str:
+def missing_note(card: Card, missing: Sequence[str], total: str) -> str:
     """Return a sentence with the number of texts missing from a space, and the first of them."""
-    if source in (None, STDIN) or len(missing) <= _N_EXAMPLES:
-        return f"{card.space} lacks {len(missing)} {total}: {quoted_list(missing)}."
-    command = shlex.join(["embstore", "datasets", "missing", str(source), "--space", card.space])
-    return (
-        f"{card.space} lacks {len(missing)} {total}: {quoted_list(missing, _N_EXAMPLES)} (all:"
-        f" {command})."
-    )
+    return f"{card.space} lacks {len(missing)} {total}: {quoted_list(missing)}."
 
 
-def quoted_list(texts: Sequence[str], max_named: int = _MAX_NAMED) -> str:
+def quoted_list(texts: Sequence[str]) -> str:
     """Return the first texts in quotes, separated by commas, and the number of the others."""
-    more = f" and {len(texts) - max_named} more" if len(texts) > max_named else ""
-    return ", ".join(map(repr, texts[:max_named])) + more
+    more = f" and {len(texts) - _MAX_NAMED} more" if len(texts) > _MAX_NAMED else ""
+    return ", ".join(map(repr, texts[:_MAX_NAMED])) + more
 
 
-def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
-    """Return the remedy for texts missing from a space, with the command that embeds them from
-    their sources.
-    """
+def remedy(sources: Sequence[str], card: Card) -> str:
+    """Return the remedy for texts missing from a space, with the command that embeds them."""
+    embed = f"Embed what is missing: {build_command(sources or ['FILE'], card)}; go"
     if card.imported is not None:
-        return (
-            f"The vectors of {card.space} were imported, so that none can be added: go on without"
-            " what is missing, missing='skip'; or choose other spaces."
-        )
-    return (
-        f"Embed what is missing: {embed_command(sources, missing, card)}; go on without it:"
-        " missing='skip'; or choose other spaces."
-    )
+        embed = f"The vectors of {card.space} were imported, so that none can be added: go"
+    return f"{embed} on without it: missing='skip'; or choose other spaces with `spaces`."
 
 
-def embed_command(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
-    """Return the command that embeds missing texts into a space, from their sources or else from
-    standard input.
-    """
-    from embstore.sources.datasets import find_dataset
-
-    is_spaced = any(
-        len(text.split()) > 1 for text in missing
-    )  # a build may take them for sentences
-    if sources or len(missing) > _MAX_IN_COMMAND or card.imported is not None:
-        is_of_dataset = sources and all(
-            find_dataset(source) for source in sources
-        )  # which declares its unit
-        return build_command(sources or ["FILE"], card, names_unit=is_spaced and not is_of_dataset)
-    return (
-        f"printf '%s\\n' {shlex.join(missing)} | {build_command(['-'], card, names_unit=is_spaced)}"
-    )
-
-
-def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = False) -> str:
+def build_command(sources: Sequence[str], card: Card) -> str:
     """Return the command that embeds sources into a space; one of imported vectors takes no
     more.
     """
@@ -202,7 +168,7 @@ def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = Fals
         else:
             parts += [str(file.path), "--column", ",".join(file.columns[:-1])]
     parts += ["--model", model_argument(card)]
-    if card.unit is not Unit.WORD or names_unit:
+    if card.unit is not Unit.WORD:
         parts += ["--unit", card.unit.value]
     if (
         card.unit is Unit.SENTENCE or card.pooling is not Pooling.LAST
@@ -219,7 +185,7 @@ def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = Fals
         ("--name", card.space, default_space_name(card.model, card.unit, card.pooling)),
     ):
         parts += [] if value == default else [option, str(value)]
-    return shlex.join(parts)
+    return f"{shlex.join(parts)}"
 
 
 def model_argument(card: Card) -> str:

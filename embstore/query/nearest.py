@@ -11,11 +11,10 @@ from embstore import index
 from embstore.base.arrays import Float64Array
 from embstore.base.errors import NotStoredError, check_known
 from embstore.base.space import Layer, same_spelling
-from embstore.base.text import parse_marked
 from embstore.index import IndexCard
 from embstore.index.exact_search import search_products
 from embstore.query.layer_data import StoredLayer, TransformedLayer
-from embstore.query.lookup import FoundQueries, Query
+from embstore.query.lookup import FoundQueries, Query, parse_query
 from embstore.query.provenance import describe
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
@@ -261,15 +260,7 @@ def parse_combination(positive: Iterable[str], negative: Iterable[str], method: 
     """
     name = same_spelling(method, METHODS)
     check_known("method", name, METHODS)
-    return Combination(tuple(map(_parse, positive)), tuple(map(_parse, negative)), name)
-
-
-def _parse(text: str) -> Query:
-    """Return the query of a text; one that is more than a word in brackets is an occurrence."""
-    is_marked = text.count("[") == text.count("]") == 1 and not (
-        text.startswith("[") and text.endswith("]")
-    )
-    return Query(text, parse_marked(text) if is_marked else None)
+    return Combination(tuple(map(parse_query, positive)), tuple(map(parse_query, negative)), name)
 
 
 def with_all_words(

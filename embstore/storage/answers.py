@@ -32,14 +32,11 @@ class Answer(NamedTuple):
         rows: Values of the columns, without the space and layer.
         notes: Remarks that belong to the result.
         across: Columns that a displayed table spreads horizontally.
-        from_sums: Whether it was computed from summaries alone, which is as fast as reading a
-            stored answer.
     """
 
     rows: tuple[dict[str, Any], ...]
     notes: tuple[str, ...] = ()
     across: tuple[str, ...] = ()
-    from_sums: bool = False
 
 
 def read_answer(root: Path, question: Question) -> Answer | None:

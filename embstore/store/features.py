@@ -2,7 +2,6 @@
 report.
 """
 
-import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
@@ -23,7 +22,6 @@ from embstore.store.opened import (
     SelectionOptions,
     SpaceFilters,
     as_filters,
-    as_int,
     as_layers,
     selection_of,
 )
@@ -225,17 +223,11 @@ class FeatureMethods(BuildMethods, LookupMethods):
             UsageError: The layers make no pairs, or a word occurs in several sentences.
             QueryError: There are fewer than k other items, or two spaces have no item in common.
         """
-        from embstore.drift.measure import DriftRequest
-        from embstore.drift.pipeline import drift
-        from embstore.query.lookup import parse_queries
-
-        wanted, sentences = as_names(texts), as_names(marked)
-        queries = tuple(parse_queries(wanted, sentences)) if wanted or sentences else ()
-        spaces, selection = as_filters(options, selection_of)
-        request = DriftRequest(queries, as_int(most), operator.index(k), pairs, against, selection)
-        return self._ask_table(
-            lambda catalog: drift(catalog, request, spaces, as_layers(layers), cache=cache)
-        )
+        requested = (*as_names(texts), *as_names(marked))
+        if requested and most is not None:
+            raise UsageError("give texts, or `most`, not both.")
+        parameters = {"text": requested, "most": most, "k": k, "pairs": pairs, "against": against}
+        return self.query("drift", layers=layers, cache=cache, **parameters, **options)
 
     def reproduce(
         self,

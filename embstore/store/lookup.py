@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from embstore.metrics import Metric
     from embstore.metrics.explain import CacheState, Explanation
     from embstore.query.lookup import Embed
-    from embstore.query.request import Selection, WordSource
+    from embstore.query.request import Selection
+    from embstore.query.words import WordSource
     from embstore.storage.views.users_sql import SqlResult
 
 
@@ -97,12 +98,10 @@ class LookupMethods(opened.OpenStore):
             UnknownNameError: A name is not known; lists the nearest.
             QueryError: Nothing matches, or the SQL cannot be answered.
         """
-        from embstore.metrics.declaration import CALLER
         from embstore.query.metric import query
 
-        request, spaces, layers = opened.metric_request(metric, **parameters)
-        cache = cache and request.metric.package != CALLER
-        return self._ask_table(lambda catalog: query(catalog, request, spaces, layers, cache=cache))
+        request = opened.metric_request(metric, **parameters)
+        return self._ask_table(lambda catalog: query(catalog, request, cache=cache))
 
     def cache_state(self, metric: "str | Metric", **options: Any) -> "CacheState":
         """Return which answers :meth:`query` would take from the store, and which it would compute.
@@ -111,8 +110,8 @@ class LookupMethods(opened.OpenStore):
         """
         from embstore.query.metric import cache_state
 
-        request, spaces, layers = opened.metric_request(metric, **options)
-        return self._ask(lambda catalog: cache_state(catalog, request, spaces, layers))
+        request = opened.metric_request(metric, **options)
+        return self._ask(lambda catalog: cache_state(catalog, request))
 
     def explain_query(
         self, metric: "str | Metric", *, cache: bool = True, **options: Any
@@ -345,7 +344,8 @@ class LookupMethods(opened.OpenStore):
         Raises:
             NotStoredError: Some of the words have no vector, and are not skipped; names them.
         """
-        from embstore.query.request import Selection, read_texts
+        from embstore.query.request import Selection
+        from embstore.query.words import read_texts
 
         if not isinstance(layer, int | str | np.integer):
             raise UsageError(

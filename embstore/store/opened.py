@@ -26,7 +26,8 @@ from embstore.store.result import Result
 if TYPE_CHECKING:
     from embstore.metrics import Metric
     from embstore.query.grouping import Bins
-    from embstore.query.request import MetricRequest, Selection, WordSource
+    from embstore.query.request import MetricRequest, Selection
+    from embstore.query.words import WordSource
 
 T = TypeVar("T")
 
@@ -194,7 +195,8 @@ def item_filter(
     memory: str | int | None = None,
 ) -> "Selection":
     """Return a selection of items, of which none are drawn."""
-    from embstore.query.request import Selection, word_list
+    from embstore.query.request import Selection
+    from embstore.query.words import word_list
 
     return Selection(where, limits=as_limits(timeout, memory), words=word_list(words, word))
 
@@ -225,36 +227,28 @@ def metric_request(
     bins: "Bins | None" = None,
     common: bool = False,
     **parameters: Any,
-) -> tuple["MetricRequest", SpaceFilter, str]:
-    """Return the request for a metric, the filter of its spaces, and its layers; ``Store.query``
-    has the arguments.
-    """
+) -> "MetricRequest":
+    """Return the request for a metric; ``Store.query`` has the arguments."""
     from embstore.metrics import as_metric
     from embstore.metrics.significance import check_needed
-    from embstore.query.request import MetricRequest, as_given
+    from embstore.query.request import MetricRequest
 
-    options, parameters = _divided(parameters, SelectionOptions)
-    metric, grouping = as_metric(metric), None
-    own = {parameter.name for parameter in metric.parameters}
-    for name, read in (
-        ("words", as_given),
-        ("word", as_names),
-    ):  # of a metric with such a parameter, that is meant
-        if name in own and (value := read(options.pop(name, None))):
-            parameters[name] = value
+    options, own = _divided(parameters, SelectionOptions)
+    metric = as_metric(metric)
+    for name in {"words", "word"} & {parameter.name for parameter in metric.parameters}:
+        if options.get(name) is not None:  # of a metric with such a parameter, that is meant
+            own[name] = options.pop(name)
+    grouping = None
     if by is not None or bins is not None:
         from embstore.query.grouping import parse_grouping
 
         grouping = parse_grouping(by if by is None else ",".join(as_names(by)), bins)
     spaces, selection = as_filters(options, selection_of)
     selection = replace(selection, transforms=as_names(transforms), by=grouping)
-    checked = metric.check(parameters)
+    checked = metric.check(own)
     check_needed(metric, checked)
-    return (
-        MetricRequest(metric.with_columns_for(checked), checked, selection, common),
-        spaces,
-        as_layers(layers),
-    )
+    columns = metric.with_columns_for(checked)
+    return MetricRequest(columns, checked, selection, spaces, as_layers(layers), common)
 
 
 def as_layers(layers: LayerSpec) -> str:

@@ -157,9 +157,9 @@ def test_knn_is_computed_anew_for_the_items_that_two_layers_have():
     rng = np.random.default_rng(1)
     codes = np.arange(40) % 2
     x = rng.normal(size=(40, 3)) + np.eye(2, 3)[codes]
-    whole = knn(Arrays(x), labels=labelled(codes), k=3).scores  # type: ignore[union-attr]
+    whole = knn(Arrays(x), labels=labelled(codes), k=3)["scores"]  # type: ignore[union-attr]
     kept = np.arange(5, 40)
-    some = knn(Arrays(x[5:], ids=kept), labels=labelled(codes).restricted(kept), k=3).scores  # type: ignore[union-attr]
+    some = knn(Arrays(x[5:], ids=kept), labels=labelled(codes).restricted(kept), k=3)["scores"]  # type: ignore[union-attr]
     restricted = whole.restricted(kept)
     assert restricted.value == some.value
     assert restricted.errors.tolist() == some.errors.tolist()
@@ -174,4 +174,4 @@ def test_probes_are_repeated_in_the_same_folds_of_each_layer():
     )
     assert once["accuracy"] != twice["accuracy"]
     found, moved = (probe(Arrays(y), labels=labelled(codes), control=False) for y in (x, x + 3))
-    assert compare_estimates(found.scores, moved.scores).p == 1, "standardised in each fold"  # type: ignore[union-attr]
+    assert compare_estimates(found["scores"], moved["scores"]).p == 1, "standardised in each fold"  # type: ignore[union-attr]

@@ -51,13 +51,13 @@ def computed(monkeypatch):
 def compared(monkeypatch):
     """The spaces that were compared."""
     seen: list[tuple[str, str]] = []
-    real = layer_pairs._Pair.compute
+    real = layer_pairs.LayerPairs.compute
 
     def spy(pair: Any, groups: Any) -> Any:
         seen.append((pair.side.name, pair.other.name))
         return real(pair, groups)
 
-    monkeypatch.setattr(layer_pairs._Pair, "compute", spy)
+    monkeypatch.setattr(layer_pairs.LayerPairs, "compute", spy)
     return seen
 
 
@@ -76,19 +76,11 @@ def test_stored_answers_are_the_computed_ones_and_need_no_vector(root):
     for path in stored(root):
         validate("answer", json.loads(path.read_bytes()))
     assert Store(root).verify().ok
-    for folder in ("vectors/", "items/", "sums/"):
+    for folder in ("vectors/", "items/"):
         for path in stored_files(root, folder):
             path.write_bytes(b"")
     for (metric, question), answer in zip(questions, answers, strict=True):
         assert content(ask(root, metric, **question)) == answer, (metric, question)
-
-
-def test_the_summaries_answers_are_not_kept(root):
-    for metric in ("anisotropy", "rogue-dims"):
-        ask(root, metric)
-    assert not stored(root)
-    ask(root, "anisotropy", variant="centred", spaces="toy.word.last")
-    assert len(stored(root)) == 4
 
 
 def test_one_layer_more_is_one_layer_to_compute(root, computed):
@@ -261,19 +253,6 @@ def test_a_dataset_that_is_lost_is_named(root):
         store.query("similarity", dataset="pairs", spaces="toy.word.last")
 
 
-def test_an_answer_is_not_kept_where_a_file_of_words_changed_meanwhile(root, monkeypatch, tmp_path):
-    (tmp_path / "x.txt").write_text("\n".join(SETS["x"]))
-    real = metric_query.compute_layers
-
-    def slow(*arguments: Any) -> Any:
-        (tmp_path / "x.txt").write_text("\n".join(WORDS[16:20]))
-        return real(*arguments)
-
-    monkeypatch.setattr(metric_query, "compute_layers", slow)
-    ask(root, "weat", **SETS | {"x": str(tmp_path / "x.txt")}, spaces="toy.word.last", layers=1)
-    assert not stored(root)
-
-
 def test_words_count_by_what_their_file_holds(root, computed, tmp_path):
     def again(**more: Any) -> list[Any]:
         given = {key: str(tmp_path / f"{key}.txt") for key in "xyab"} | more
@@ -295,26 +274,14 @@ def test_words_count_by_what_their_file_holds(root, computed, tmp_path):
     assert len(computed) == 3
 
 
-def test_words_that_come_from_no_file_are_not_kept(root, monkeypatch):
+def test_words_are_read_once_wherever_they_come_from(root, monkeypatch):
     from io import StringIO
 
     sets = {key: value for key, value in SETS.items() if key != "x"} | {"spaces": "toy.word.last"}
-    for words in (WORDS[:4], WORDS[16:20]):
-        monkeypatch.setattr(sys, "stdin", StringIO("\n".join(words)))
-        assert (
-            ask(root, "weat", x="-", **sets)["effect_size"]
-            == ask(root, "weat", x=words, **sets)["effect_size"]
-        )
-    assert len(stored(root)) == 2 * 4, "those of the lists"
-    state = Store(root).cache_state("weat", x="-", **sets)
-    assert (
-        str(state)
-        == "answers of this query are not stored: words are read from -, which is not a file"
-    )
-    assert state.to_dict()["refused"] == "words are read from -, which is not a file"
-    ask(root, "weat", x=iter(WORDS[:4]), **sets, cache=False)
-    ask(root, "weat", x=(word for word in WORDS[:4]), **{**sets, "layers": 1})
-    assert len(stored(root)) == 2 * 4, "what can be read once is read once"
+    monkeypatch.setattr(sys, "stdin", StringIO("\n".join(WORDS[:4])))
+    given = ask(root, "weat", x=WORDS[:4], **sets)["effect_size"]
+    assert ask(root, "weat", x="-", **sets)["effect_size"] == given
+    assert ask(root, "weat", x=iter(WORDS[:4]), **sets)["effect_size"] == given
 
 
 @pytest.mark.parametrize(
@@ -561,10 +528,6 @@ def test_which_answers_are_stored_is_told_before_they_are_asked_for(root, comput
     assert (
         str(store.cache_state("isoscore", spaces="toy.word.last", layers=1))
         == "the answer is stored"
-    )
-    assert (
-        str(store.cache_state("anisotropy", **question))
-        == "no answer is stored: answers from summaries are not"
     )
     pair = {"spaces": "toy.word.last", "against": "other.word.last"}
     assert (

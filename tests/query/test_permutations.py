@@ -18,7 +18,7 @@ from embstore.metrics.numerics.statistics import (
     permuted_products,
 )
 from embstore.query.compute import GroupLayer
-from embstore.query.layer_pairs import ShuffledLayer
+from embstore.query.permutations import ShuffledLayer
 
 
 def centred_gram(x: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """What each row says of the question: the metric's parameters, and the seed of what was drawn."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -74,12 +73,10 @@ def another(metric: str, parameter: Parameter) -> Any:
 
 
 def named_parameters(table: Table) -> set[tuple[str, str]]:
-    """Return the parameters and values that a note names, as in
-    ``metric: k = 5, distance = cosine``.
-    """
-    listed = [note.partition(": ")[2] for note in table.notes if re.match(r"[a-z-]+: \w+ = ", note)]
+    """Return the parameters and values that the first note names, as in ``n = 30; k = 5.``"""
+    parts = table.notes[0].removesuffix(".").split("; ")[1:] if table.notes else []
     return {
-        match for each in listed for match in re.findall(r"(\w+) = (.+?)(?=[,;] \w+ = |$)", each)
+        (name, value) for name, is_named, value in (p.partition(" = ") for p in parts) if is_named
     }
 
 

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, Self, TypeVar
 import numpy as np
 
 from embstore.base.arrays import Float64Array
-from embstore.metrics.declaration import Ids, Result, Scored
+from embstore.metrics.declaration import Ids, Result, with_scores
 from embstore.metrics.numerics import statistics
 
 # With fewer units, so few resamples are distinct that the ends of the interval lie on a coarse
@@ -79,19 +79,19 @@ class Scores:
             return f"{values} are all equal"
         return f"{gold} are all equal" if np.ptp(self.gold) == 0 else None
 
-    def with_interval(self, row: Result, resamples: int, seed: int, noun: str) -> Scored:
+    def with_interval(self, row: Result, resamples: int, seed: int, noun: str) -> Result:
         """Return the row of a rank correlation with its interval by the bootstrap, or the reason
         why there is none.
         """
         if resamples == 0:
-            return Scored(row | {"reason": "interval: not asked for (resamples 0)"}, self)
+            return with_scores(row | {"reason": "interval: not asked for (resamples 0)"}, self)
         if len(self.units) < MIN_INTERVAL_UNITS:
-            return Scored(
+            return with_scores(
                 row | {"reason": f"interval: fewer than {MIN_INTERVAL_UNITS} {noun}"}, self
             )
         resampled = self.resampled(resamples, seed)
         low, high = statistics.percentile_interval(resampled)
-        return Scored(
+        return with_scores(
             row | {"low": low, "high": high, "seed": seed}, replace(self, known=resampled)
         )
 

@@ -10,13 +10,14 @@ error of a difference is the difference of the errors.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 from embstore.base.arrays import Float64Array, Positions
-from embstore.metrics.declaration import Ids, NotComputable, Result, Scored
+from embstore.metrics.declaration import Ids, NotComputable, Result
 from embstore.metrics.numerics.differences import Difference
 from embstore.metrics.numerics.statistics import wilson_interval
 
@@ -110,10 +111,9 @@ def estimate_of(result: Result) -> Estimate:
     """Return the estimate that a row was made of; raise NotComputable with the row's reason if it
     has none.
     """
-    if not isinstance(result, Scored):
+    if "scores" not in result:
         raise NotComputable(str(result["reason"]))
-    estimate: Estimate = result.scores
-    return estimate
+    return cast("Estimate", result["scores"])
 
 
 def half_errors(

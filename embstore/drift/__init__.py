@@ -1,3 +1,0 @@
-"""Measure how the neighbourhoods of items change over layers, or between two spaces, in the
-original space.
-"""

@@ -1,0 +1,115 @@
+"""Write the two notes of a result: how its numbers were measured, and what they lack."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from embstore.base.table import show_parameter
+from embstore.query.provenance import is_drawn
+
+if TYPE_CHECKING:
+    from embstore.query.request import MetricRequest, Selection
+
+Row = Mapping[str, Any]
+
+NOTHING_SELECTED = "no item is selected"  # reason of a row without vectors
+_MAX_SENTENCES = 3
+
+
+def together(sentences: Iterable[str]) -> list[str]:
+    """Return sentences as one note, of many the first and the number of the others; none for
+    none.
+    """
+    distinct = [*dict.fromkeys(sentences)]
+    if not distinct:
+        return []
+    n_more = len(distinct) - _MAX_SENTENCES
+    more = [f"And {n_more} more." if n_more > 1 else distinct[-1]] if n_more > 0 else []
+    return [" ".join([*distinct[:_MAX_SENTENCES], *more])]
+
+
+def measured(
+    request: "MetricRequest", rows: Sequence[Row], drawn: Iterable[str], more: Iterable[str] = ()
+) -> list[str]:
+    """Return the note on how rows were measured: over how many items, with which parameters, and
+    what was drawn at random.
+    """
+    if not rows:
+        return []
+    parts = [_n_items(request, rows), *selected(request.selection), *_parameters(request, rows)]
+    return [f"{'; '.join([*parts, *dict.fromkeys(drawn), *more])}."]
+
+
+def drawn(request: "MetricRequest", shared: Row, rows: Iterable[Row]) -> Iterator[str]:
+    """Yield what the metric drew at random for rows that its function returned."""
+    describe = request.metric.drawn
+    for row in rows:
+        if is_drawn(request, row):
+            text = "drawn at random" if describe is None else describe({**shared, **row})
+            yield f"{text} (seed {request.selection.seed})"
+
+
+def selected(selection: "Selection") -> Iterator[str]:
+    """Yield how items were drawn, and how their vectors were transformed."""
+    if selection.sample is not None:
+        yield f"at most {selection.sample:,} items, drawn at random (seed {selection.seed})"
+    if selection.transforms:
+        yield f"after {' '.join(selection.transforms)}"
+
+
+def _n_items(request: "MetricRequest", rows: Sequence[Row]) -> str:
+    numbers = [row["n"] for row in rows]
+    text = f"n = {_range(numbers)}"
+    totals = [row["total"] for row in rows if row.get("total") is not None]
+    if totals and totals != numbers:
+        text += f" of {_range(totals)}"
+    spaces = {row["space"] for row in rows}
+    is_of_one_unit = len({row["unit"] for row in rows}) == 1
+    if len(spaces) > 1 and is_of_one_unit and min(numbers) < max(numbers) and not request.common:
+        text += " (common=True takes the items of all spaces alone)"
+    return text
+
+
+def _range(numbers: Sequence[int]) -> str:
+    return "–".join(f"{number:,}" for number in sorted({min(numbers), max(numbers)}))
+
+
+def _parameters(request: "MetricRequest", rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the parameters that differ from their defaults."""
+    for parameter in request.metric.row_parameters:
+        if parameter.only_with == ("versus", ()):  # which the note on versus names
+            continue
+        values = [row[parameter.name] for row in rows if row[parameter.name] is not None]
+        distinct = dict.fromkeys(
+            tuple(value) if isinstance(value, list) else value for value in values
+        )
+        if any(value != parameter.default for value in distinct):
+            texts = (str(v) if isinstance(v, float) else show_parameter(v) for v in distinct)
+            yield f"{parameter.name} = {' or '.join(texts)}"
+
+
+def lacking(request: "MetricRequest", rows: Sequence[Row]) -> Iterator[str]:
+    """Yield what rows lack: the reasons of missing values, and the counts of what was left out.
+
+    Each is named once, with the first row that it holds for, and the number of the others.
+    """
+    columns = [
+        column
+        for column in request.metric.columns
+        if column.name in ("n_zero", "n_duplicates", "n_tied") or column.name.endswith("_left_out")
+    ]
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["reason"]:
+            found.setdefault(str(row["reason"]), []).append(row)
+        for column in columns:
+            if row[column.name]:
+                text = f"{column.name} = {row[column.name]} ({column.help})"
+                found.setdefault(text, []).append(row)
+    keys = ["group", *(column.name for column in request.metric.columns if column.is_key)]
+    for text, members in found.items():
+        first = members[0]
+        names = [str(first[key]) for key in keys if first.get(key) is not None]
+        layers = [first[name] for name in ("layer_name", "layer_name_2") if name in first]
+        where = ", ".join([first["space"], *names, f"layer {' with '.join(layers)}"])
+        others = f" and {len(members) - 1} more rows" if len(members) > 1 else ""
+        yield f"{where}{others}: {text}."
