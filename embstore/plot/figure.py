@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,12 @@ class Picture(Figure):
                 raise UsageError(
                     f"{fname} cannot be written: {error.strerror}. Name another file."
                 ) from error
+
+    def _repr_png_(self) -> bytes:
+        """Return the figure for a notebook."""
+        written = BytesIO()
+        self.savefig(written, format="png")
+        return written.getvalue()
 
 
 def _metadata(kind: str, about: Mapping[str, str]) -> dict[str, Any]:
