@@ -14,7 +14,6 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
 
 from embstore.base.arrays import Float64Array, Positions
 from embstore.metrics.declaration import Ids, NotComputable, Result
@@ -67,6 +66,8 @@ class Estimate:
         nothing to predict, most sets of folds have nearly the same R² of 0, and their spread says
         little.
         """
+        from scipy.special import stdtrit  # slow to import
+
         error = max(self.standard_error(self.value), 2 / len(self.units))
         half = float(stdtrit(self.df, (1 + _LEVEL) / 2)) * error
         return self.value - half, min(1.0, self.value + half)
@@ -75,6 +76,8 @@ class Estimate:
         """Return the 95 % interval of a share: Wilson's (1927) of as many independent items as have
         this error.
         """
+        from scipy.special import stdtrit  # slow to import
+
         n = len(self.units)
         share = (n * self.value + 1) / (
             n + 2
@@ -88,6 +91,8 @@ def compare_estimates(first: Estimate, second: Estimate) -> Difference:
     """Test the difference of two numbers of the same items, with errors in the same parts, by
     Student's t.
     """
+    from scipy.special import stdtr, stdtrit  # slow to import
+
     difference = first.value - second.value
     paired = Estimate(
         first.units,
