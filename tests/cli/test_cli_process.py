@@ -197,7 +197,8 @@ def test_an_interrupt_while_the_program_starts_exits_with_130(made, tmp_path):
         )
         command = [sys.executable, "-c", code, str(moment), *_with_store(call, made)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-        assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "\nInterrupted.\n"), moment
+        assert done.returncode == 128 + signal.SIGINT, moment
+        assert done.stderr in ("", "\nInterrupted.\n"), moment  # Typer says nothing
 
 
 @pytest.mark.slow

@@ -214,7 +214,7 @@ def test_a_marked_word_is_found_in_its_sentence_and_a_word_of_one_sentence_needs
 
     assert len(made.store.neighbours("money", k=3)) == 3
     with pytest.raises(
-        UsageError, match=r"'bank' occurs in 2 sentences of toy\.occurrence\.last.*marked=\""
+        UsageError, match=r"'bank' occurs in 2 sentences of toy\.occurrence\.last.*marked='"
     ) as caught:
         made.store.neighbours("bank")
     assert "the [bank] of the river" in str(caught.value)
