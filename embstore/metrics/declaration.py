@@ -1,4 +1,4 @@
-"""Declare a metric: one frozen record from which options, help and schemas are generated."""
+"""The declaration of a metric: one frozen record from which options and help are made."""
 
 import inspect
 import math
@@ -221,14 +221,7 @@ class Parameter:
                 value = ",".join(map(str, numbers))
         if self.kind is tuple and isinstance(value, Iterable):
             value = (value,) if isinstance(value, str) else tuple(value)
-        members = value if self.kind is tuple and isinstance(value, tuple) else (value,)
-        strings = (
-            (str, os.PathLike, Iterable) if self.is_words else (str,)
-        )  # words may be given one by one
-        if self.kind in (str, tuple) and not all(isinstance(member, strings) for member in members):
-            expected = "a string" if self.kind is str else "a string or several strings"
-            raise UsageError(f"{self.name} must be {expected}, not {value!r}.")
-        return value
+        return same_spelling(value, self.choices) if isinstance(value, str) else value
 
     def check(self, value: Any) -> Any:
         """Return a valid value in its normal form, with the default for None.
@@ -240,27 +233,49 @@ class Parameter:
         if value is None or (type(value) is type(self.default) and value == self.default):
             return self.default
         value = self._plain(value)
-        if isinstance(value, str):
-            value = same_spelling(value, self.choices)
-        for choice in (value if self.kind is tuple else (value,)) if self.choices else ():
+        is_number = self.kind in (int, float)
+        members = value if self.kind is tuple and isinstance(value, tuple) else (value,)
+        expected, kinds = _EXPECTED[self.kind]
+        if self.is_words:  # which may be given one by one
+            kinds = (str, os.PathLike, Iterable)
+        if not all(isinstance(member, kinds) for member in members) or (
+            is_number and isinstance(value, bool)
+        ):
+            raise UsageError(f"{self.name} must be {expected}, not {value!r}.")
+        for choice in members if self.choices else ():
             check_known(self.name, str(choice), self.choices)
-        if self.kind is int and (not isinstance(value, int) or isinstance(value, bool)):
-            raise UsageError(f"{self.name} must be a whole number, not {value!r}.")
-        if self.kind is float and (not isinstance(value, int | float) or isinstance(value, bool)):
-            raise UsageError(f"{self.name} must be a number, not {value!r}.")
-        if self.kind is bool and not isinstance(value, bool):
-            raise UsageError(f"{self.name} must be True or False, not {value!r}.")
-        if isinstance(value, float) and not math.isfinite(value):
+        if not is_number:
+            return value
+        if not math.isfinite(value):
             raise UsageError(f"{self.name} must be a finite number, not {value}.")
-        if self.kind in (int, float):
-            if self.minimum is not None and value < self.minimum:
-                raise UsageError(f"{self.name} must be at least {self.minimum}, not {value}.")
-            if self.maximum is not None and value > self.maximum:
-                raise UsageError(f"{self.name} must be at most {self.maximum}, not {value}.")
-        try:
-            return float(value) if self.kind is float else value
-        except OverflowError as error:
-            raise UsageError(f"{self.name} must be a number that a float can hold.") from error
+        if self.minimum is not None and value < self.minimum:
+            raise UsageError(f"{self.name} must be at least {self.minimum}, not {value}.")
+        if self.maximum is not None and value > self.maximum:
+            raise UsageError(f"{self.name} must be at most {self.maximum}, not {value}.")
+        return self.kind(value)
+
+    def check_effect(self, values: Mapping[str, Any]) -> None:
+        """Raise UsageError if the parameter is given, and has no effect with the other values."""
+        value = values[self.name]
+        if self.only_with is None or value == self.default or self.has_effect(values):
+            return
+        other, allowed = self.only_with
+        if allowed == ((),):
+            raise UsageError(f"`{self.name}` has no effect with `{other}`: leave one of them out.")
+        needed = " or ".join(f"{other}={choice!r}" for choice in allowed) or f"`{other}`"
+        raise UsageError(
+            f"{self.name}={value!r} is of {needed}: add that, or leave {self.name} out."
+        )
+
+
+# What a value of each kind must be.
+_EXPECTED: dict[type, tuple[str, tuple[type, ...]]] = {
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+    bool: ("True or False", (bool,)),
+    str: ("a string", (str,)),
+    tuple: ("a string or several strings", (str,)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,21 +436,18 @@ class Metric:
         """Return the declaration with the columns that the result has for these values of the
         parameters.
         """
-        used = [
-            each
-            for each in self.parameters
-            if each.columns and parameters[each.name] != each.default
-        ]
-        recorded = {
-            p.name
-            for p in self.recorded
-            if p.only_with and p.only_with[0] in {each.name for each in used}
-        }
+        used = [p for p in self.parameters if p.columns and parameters[p.name] != p.default]
+        columns = (*self.columns, *(column for p in used for column in p.columns))
+        # Inputs that have an effect with one of these are columns too.
+        known, recorded = {column.name for column in columns}, {p.name for p in used}
         return replace(
             self,
-            columns=(*self.columns, *(column for each in used for column in each.columns)),
+            columns=columns,
             parameters=tuple(
-                replace(p, in_rows=True) if p.name in recorded else p for p in self.parameters
+                replace(p, in_rows=True)
+                if p.is_input and p.name not in known and (p.only_with or ("",))[0] in recorded
+                else p
+                for p in self.parameters
             ),
         )
 
@@ -444,32 +456,23 @@ class Metric:
         """Columns that a result has only with some parameter."""
         return tuple(column for parameter in self.parameters for column in parameter.columns)
 
-    @property
-    def recorded(self) -> tuple[Parameter, ...]:
-        """Inputs that are columns too where the parameter that they have an effect with has
-        columns.
-        """
-        others = {parameter.name for parameter in self.parameters if parameter.columns}
-        names = {column.name for column in self.optional}
-        inputs = [
-            p for p in self.parameters if p.is_input and p.only_with and p.only_with[0] in others
-        ]
-        return tuple(p for p in inputs if p.name not in names)
-
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Check the values of parameters, and return the values of all parameters, with defaults
         for missing ones.
 
         Raises:
             UnknownNameError: The metric has no such parameter or choice.
-            UsageError: A value has the wrong type or is out of range.
+            UsageError: A value has the wrong type, is out of range, or has no effect.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in values:
             if name not in known:
                 hint = f"For {PLURALS[name]} use {PLURALS[name]}=." if name in PLURALS else ""
                 raise UnknownNameError(f"parameter of {self.name}", name, known, hint)
-        return {name: known[name].check(values.get(name, known[name].default)) for name in known}
+        checked = {name: known[name].check(values.get(name)) for name in known}
+        for parameter in self.parameters:
+            parameter.check_effect(checked)
+        return checked
 
     @property
     def row_parameters(self) -> tuple[Parameter, ...]:

@@ -2,11 +2,8 @@
 similarities by chance.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from embstore.base.errors import UsageError
 from embstore.metrics.declaration import Column, Metric, Parameter
 
 VERSUS_COLUMNS = (
@@ -20,8 +17,8 @@ VERSUS_COLUMNS = (
         interval=("difference_low", "difference_high"),
         label="difference",
     ),
-    Column("difference_low", "number", "2.5 % quantile of the difference over the resamples"),
-    Column("difference_high", "number", "97.5 % quantile of the difference over the resamples"),
+    Column("difference_low", "number", "lower limit of the 95 % interval of the difference"),
+    Column("difference_high", "number", "upper limit of the 95 % interval of the difference"),
     Column(
         "p",
         "number",
@@ -29,9 +26,7 @@ VERSUS_COLUMNS = (
         0,
         1,
     ),
-    Column(
-        "p_holm", "number", "p, adjusted for the number of tests shown (Holm)", minimum=0, maximum=1
-    ),
+    Column("p_holm", "number", "p, adjusted for the number of tests shown (Holm)", 0, 1),
     Column(
         "best_share",
         "number",
@@ -77,14 +72,10 @@ VERSUS = (
 :mod:`embstore.query.differences`.
 """
 _BY_PARTS = {
-    "difference_low": "lower limit of the 95 % interval of the difference",
-    "difference_high": "upper limit of the 95 % interval of the difference",
     "p": "two-sided, of no difference from that layer, as if it had been named beforehand",
     "p_holm": (
         "p, adjusted for the tests shown (Holm); against the best layer for all pairs of layers"
     ),
-    "detectable": "difference that is found with a probability of .8",
-    "n_common": "items that all compared layers have",
 }
 VERSUS_BY_PARTS = replace(
     _VERSUS,
@@ -170,22 +161,3 @@ PERMUTATIONS = (
 """Parameters of metrics that are a similarity of two layers; see
 :mod:`embstore.query.layer_pairs`.
 """
-
-
-def check_needed(metric: Metric, values: Mapping[str, Any]) -> None:
-    """Raise UsageError if a parameter is given that has no effect with the values of the others."""
-    for parameter in metric.parameters:
-        if (
-            parameter.only_with is None
-            or values[parameter.name] == parameter.default
-            or parameter.has_effect(values)
-        ):
-            continue
-        other, allowed = parameter.only_with
-        name = parameter.name
-        if allowed == ((),):
-            raise UsageError(f"`{name}` has no effect with `{other}`: leave one of them out.")
-        needed = " or ".join(f"{other}={value!r}" for value in allowed) or f"`{other}`"
-        raise UsageError(
-            f"{name}={values[parameter.name]!r} is of {needed}: add that, or leave {name} out."
-        )

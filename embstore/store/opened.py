@@ -230,7 +230,6 @@ def metric_request(
 ) -> "MetricRequest":
     """Return the request for a metric; ``Store.query`` has the arguments."""
     from embstore.metrics import as_metric
-    from embstore.metrics.significance import check_needed
     from embstore.query.request import MetricRequest
 
     options, own = _divided(parameters, SelectionOptions)
@@ -246,7 +245,6 @@ def metric_request(
     spaces, selection = as_filters(options, selection_of)
     selection = replace(selection, transforms=as_names(transforms), by=grouping)
     checked = metric.check(own)
-    check_needed(metric, checked)
     columns = metric.with_columns_for(checked)
     return MetricRequest(columns, checked, selection, spaces, as_layers(layers), common)
 
