@@ -246,13 +246,17 @@ class Parameter:
             check_known(self.name, str(choice), self.choices)
         if not is_number:
             return value
-        if not math.isfinite(value):
+        try:
+            value = self.kind(value)
+        except OverflowError as error:
+            raise UsageError(f"{self.name} must be a number that a float can hold.") from error
+        if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"{self.name} must be a finite number, not {value}.")
         if self.minimum is not None and value < self.minimum:
             raise UsageError(f"{self.name} must be at least {self.minimum}, not {value}.")
         if self.maximum is not None and value > self.maximum:
             raise UsageError(f"{self.name} must be at most {self.maximum}, not {value}.")
-        return self.kind(value)
+        return value
 
     def check_effect(self, values: Mapping[str, Any]) -> None:
         """Raise UsageError if the parameter is given, and has no effect with the other values."""
