@@ -7,13 +7,12 @@ array.
 import hashlib
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from embstore.base.errors import SourceError, UsageError, check_known
@@ -30,7 +29,6 @@ from embstore.interop.vector_file import (
     file_of_rows,
     texts_of,
 )
-from embstore.sources.files import open_binary
 
 _PICKLED = (
     "holds pickled objects, which can run code when they are loaded. Save it as numbers"
@@ -38,47 +36,6 @@ _PICKLED = (
 )
 _TEXT_ARRAYS = ("texts", "words", "tokens", "keys", "vocab", "labels")
 _IN_MEMORY = "the array"
-
-
-@dataclass(frozen=True, slots=True)
-class RawArray:
-    """An array in the plain bytes of a file: one layer (n, dim), or all of them (layers, n,
-    dim).
-    """
-
-    path: Path
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]  # with its byte order
-    offset: int = 0  # of its first byte in the file
-    fortran: bool = False  # the first index varies fastest
-    is_bfloat16: bool = (
-        False  # its numbers are the upper halves of float32, and ``dtype`` is uint16
-    )
-
-    def mapped(self) -> NDArray[Any]:
-        """Return the array mapped into memory; its pages count as memory as long as the mapping is
-        referred to.
-        """
-        order: Literal["C", "F"] = "F" if self.fortran else "C"
-        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)
-
-    def rows(self, start: int, end: int) -> NDArray[Any]:
-        """Return the vectors of some rows, (end - start, dim) or (layers, end - start, dim)."""
-        try:
-            found = np.array(self.mapped()[..., start:end, :])
-        except ValueError as error:
-            raise SourceError(
-                f"{self.path} ends too early, or is damaged: {error}. Copy it again."
-            ) from error
-        return (found.astype(np.uint32) << 16).view(np.float32) if self.is_bfloat16 else found
-
-    def file(
-        self, format_name: str, texts: Callable[[], Texts], hashed: tuple[Path, ...]
-    ) -> VectorFile:
-        """Return it with its texts as a file of vectors."""
-        return file_of_rows(
-            str(self.path), format_name, self.shape, self.dtype, self.rows, texts, hashed=hashed
-        )
 
 
 def memory_file(
@@ -97,23 +54,36 @@ def open_npy(path: Path, options: ReadOptions) -> VectorFile:
     """Open a .npy file, whose texts are in the file of ``--texts``."""
     check_regular(path)
     texts, hashed = texts_of(path, options)
-    with open_binary(path, str(path)) as file:
-        array = _read_header(file, path)
-    if not array.dtype.hasobject:
-        return array.file("npy", texts, hashed)
-    if not options.allow_pickle:
-        raise SourceError(f"{path} {_PICKLED}")
-    with open_binary(path, str(path)) as file:
-        loaded = np.load(file, allow_pickle=True)
     try:
-        vectors = np.array([np.asarray(row, np.float64) for row in loaded])
+        array = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        if "Python objects" not in str(error):
+            raise SourceError(
+                f"{path} is not a .npy file, ends too early or is damaged: {error}. Save it again"
+                " with numpy.save."
+            ) from error
+        if not options.allow_pickle:
+            raise SourceError(f"{path} {_PICKLED}") from error
+        vectors = _plain(np.load(path, allow_pickle=True), path)
+        notes = (unpickled_note(path),)
+        return memory_file(str(path), "npy", vectors, texts, hashed=hashed, notes=notes)
+
+    def rows(start: int, end: int) -> NDArray[Any]:
+        # The pages of a mapping count as memory as long as there is a reference to it.
+        return np.array(np.load(path, mmap_mode="r")[..., start:end, :])
+
+    return file_of_rows(str(path), "npy", array.shape, array.dtype, rows, texts, hashed=hashed)
+
+
+def _plain(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Return an array of objects as one of numbers or strings."""
+    is_text = array.size and isinstance(array.flat[0], str)
+    try:
+        return np.array(array.tolist(), np.str_ if is_text else np.float64)
     except (ValueError, TypeError) as error:
         raise SourceError(
             f"{path}: its rows are not vectors of one length ({error}). Give one length."
         ) from error
-    return memory_file(
-        str(path), "npy", vectors, texts, hashed=hashed, notes=(unpickled_note(path),)
-    )
 
 
 def unpickled_note(path: Path) -> str:
@@ -132,70 +102,27 @@ def open_npy_folder(path: Path, options: ReadOptions) -> VectorFile:
 
 
 def open_npz(path: Path, options: ReadOptions) -> VectorFile:
-    """Open a .npz file; its texts are an array of strings in it, or in the file of ``--texts``.
-
-    An array that ``savez`` wrote without compression is read block by block, another one is
-    unpacked into memory.
+    """Open a .npz file, which is read into memory; its texts are an array of strings in it, or in
+    the file of ``--texts``.
     """
     check_regular(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    except zipfile.BadZipFile as error:
-        raise SourceError(
-            f"{path} is not a .npz file: {error}. Save it again with numpy.savez."
-        ) from error
-    chosen = _chosen_array(path, list(members), options.vector_column)
-    labels = next((name for name in _TEXT_ARRAYS if name in members), None)
-    array = _uncompressed(path, members[chosen])
-    own = None
-    if labels is not None and options.texts is None:
-        own = partial(array_texts, _load_member(path, labels, options.allow_pickle), str(path))
-    texts, hashed = texts_of(path, options, own)
-    if array is not None:
-        return array.file("npz", texts, hashed)
-    vectors = _load_member(path, chosen, options.allow_pickle)
+        with np.load(path, allow_pickle=options.allow_pickle) as archive:
+            names = list(archive.files)
+            chosen = _chosen_array(path, names, options.vector_column)
+            labels = next((name for name in _TEXT_ARRAYS if name in names), None)
+            is_needed = labels is not None and options.texts is None
+            found = {name: archive[name] for name in (chosen, *([labels] if is_needed else ()))}
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        cause = f"is not a .npz file, or damaged: {error}. Save it again with numpy.savez."
+        raise SourceError(f"{path} {_PICKLED if 'pickle' in str(error) else cause}") from error
+    vectors, *own = (
+        _plain(array, path) if array.dtype.hasobject else array for array in found.values()
+    )
+    texts, hashed = texts_of(
+        path, options, partial(array_texts, own[0], str(path)) if own else None
+    )
     return memory_file(str(path), "npz", vectors, texts, hashed=hashed)
-
-
-def _read_header(file: IO[bytes], path: Path) -> RawArray:
-    """Read the header of a .npy file at the position of an open file."""
-    try:
-        version = npy_format.read_magic(file)
-        read = (
-            npy_format.read_array_header_1_0
-            if version == (1, 0)
-            else npy_format.read_array_header_2_0
-        )
-        shape, fortran, dtype = read(file)
-    except (ValueError, EOFError) as error:
-        raise SourceError(
-            f"{path} is not a .npy file: {error}. Save it again with numpy.save."
-        ) from error
-    return RawArray(path, shape, dtype, file.tell(), fortran)
-
-
-def _load_member(path: Path, name: str, allow_pickle: bool) -> NDArray[Any]:
-    """Return an array of an archive."""
-    with open_binary(path, str(path)) as file:
-        try:
-            with np.load(file, allow_pickle=allow_pickle) as archive:
-                found: NDArray[Any] = archive[name]
-        except ValueError as error:
-            cause = (
-                _PICKLED if "allow_pickle" in str(error) else f"is damaged: {error}. Copy it again."
-            )
-            raise SourceError(f"{path} {cause}") from error
-    if not found.dtype.hasobject:
-        return found
-    try:
-        return np.array(
-            found.tolist(), dtype=np.str_ if isinstance(found.flat[0], str) else np.float64
-        )
-    except (ValueError, TypeError) as error:
-        raise SourceError(
-            f"{path}: {name} is not an array of numbers or strings ({error})."
-        ) from error
 
 
 def _chosen_array(path: Path, names: list[str], requested: str | None) -> str:
@@ -210,23 +137,6 @@ def _chosen_array(path: Path, names: list[str], requested: str | None) -> str:
             " vector_column='NAME'"
         )
     return others[0]
-
-
-def _uncompressed(path: Path, info: zipfile.ZipInfo) -> RawArray | None:
-    """Return an array that an archive stores uncompressed; None if it is compressed or pickled."""
-    if info.compress_type != zipfile.ZIP_STORED:
-        return None
-    with open_binary(path, str(path)) as file:
-        file.seek(
-            info.header_offset + 26
-        )  # the lengths of name and extra field in the member's own header
-        n_name, n_extra = (
-            int.from_bytes(file.read(2), "little"),
-            int.from_bytes(file.read(2), "little"),
-        )
-        file.seek(info.header_offset + 30 + n_name + n_extra)
-        array = _read_header(file, path)
-    return None if array.dtype.hasobject else array
 
 
 def array_file(texts: Sequence[str], array: NDArray[Any], unit: Unit) -> VectorFile:
