@@ -17,7 +17,6 @@ CALLS = [
     ("build spans.csv --span start,end --model mine=MODEL --dry-run", "build"),
     ("datasets --json", "datasets"),
     ("datasets fetch words", "fetch_datasets"),
-    ("datasets add rg65 pairs.csv", "add_dataset"),
     ("datasets store words:5", "store_datasets"),
     ("datasets missing words.txt --unit word", "missing"),
     ("query norms", "query"),
@@ -49,7 +48,7 @@ CALLS = [
     ("remove --space toy.word.last --dry-run", "remove"),
     ("remove --space toy.word.last --yes", "remove"),
 ]
-WITHOUT_STORE = ("datasets fetch", "datasets add", "datasets --json", "pull")
+WITHOUT_STORE = ("datasets fetch", "datasets --json", "pull")
 
 
 @pytest.fixture

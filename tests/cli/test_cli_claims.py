@@ -54,12 +54,8 @@ CEAT = "ceat -x river,sea -y town,road -a the, -b my,"
 AXIS = "axis --positive text1,text2 --negative text3,"
 REFUSED = {
     "similarity --dataset rg65 --versus 7": ["unknown layer '7'. Known: 0, 1, 2, all, top."],
-    "similarity --dataset rg65 --versus 0 --layer 0": [
-        "versus='0': there is nothing to compare it with."
-    ],
-    "similarity --dataset rg65 --versus best --layer 0": [
-        "versus='best': there is nothing to compare it with."
-    ],
+    "similarity --dataset rg65 --versus 0 --layer 0": ["there is nothing to compare it with."],
+    "similarity --dataset rg65 --versus best --layer 0": ["there is nothing to compare it with."],
     "similarity --dataset rg65 --versus toy.word.last": [
         "nothing to compare it with. Take more layers, or another sp"
     ],
@@ -74,7 +70,7 @@ REFUSED = {
     "cka --permutations 9 --block nope": [
         "unknown column of toy.word.last 'nope'. Known: text, const,"
     ],
-    "knn": ["knn needs a column with labels. Name it with `label`: text, "],
+    "knn": ["knn needs a column of the items: label=NAME. Known: text, "],
     "clusters --label freq": [
         "clusters needs classes, and 'freq' has numbers. Cut it: label_bins=4"
     ],
@@ -88,14 +84,14 @@ REFUSED = {
     "predictivity --group nope": ["unknown column of toy.word.last 'nope'"],
     "imbalance --distance manhattan": ["unknown distance 'manhattan'. Known: euclidean, cosine."],
     "intrinsic-dimension --estimator grid": ["Did you mean 'gride'?"],
-    "axis": ["axis needs words: positive='WORDS' and negative='WORDS'"],
+    "axis": ["axis needs positive='WORDS' and negative='WORDS'"],
     "axis --positive text1,zebra --negative text2,": [
         "lacks 1 of the 2 positive words: 'zebra'",
         "missing='skip'",
     ],
     f"{AXIS} --by pos": ["leave out `by`"],
     "correlate --column freq --value axis": [
-        "correlate needs words: positive='WORDS' and negative='WORDS'"
+        "correlate needs positive='WORDS' and negative='WORDS'"
     ],
     "correlate --column freq --positive text1,": [
         "`positive` is a pole of an axis: add value='axis', or leave it out."
@@ -104,12 +100,10 @@ REFUSED = {
         "ceat is about occurrence spaces, and none is among"
     ],
     "change --by pos": ["change is about occurrence spaces"],
-    "change @uses": [
-        "change compares groups of occurrences, by a column. Name it with `by`: text, same, year"
-    ],
+    "change @uses": ["change needs a column of the items: by=NAME. Known: text, same, year"],
     "change --by nope @uses": ["unknown column of toy.occurrence.last 'nope'"],
     "change --by year --word zebra @uses": ["'zebra' has no occurrence"],
-    "ceat @uses": ["ceat needs target words: x='WORDS' and y='WORDS'"],
+    "ceat @uses": ["ceat needs x='WORDS' and y='WORDS'"],
     "ceat -x river,sea -y town,zebra -a the, -b my, @uses": [
         "lacks 1 of the 2 words of Y: 'zebra'",
         "missing='skip'",
@@ -133,7 +127,6 @@ ANSWERED = {
     "predictivity --group one": ["fewer than 5 groups."],
     "imbalance -k 60": ["60 neighbours of 59 other items: take a smaller k."],
     "similarity --dataset rg65 --versus best @flat": ["fewer than two layers have a value that can be compared."],
-    "cka --permutations 5": ["5 permutations: p is 0.167 at least. Take 19 or more."],
     "cka @flat": ["layer 0: its vectors are all alike"],
     "cknna @flat": ["layer 0: its directions are all equal up to rounding."],
     "imbalance @flat": ["layer 0: its vectors are all equal up to rounding."],
@@ -142,12 +135,12 @@ ANSWERED = {
     "intrinsic-dimension --estimator gride --layer 0 @flat": ["fewer than three different vectors."],
     "axis --positive text1, --negative text1,": ["the two poles are the same."],
     "axis --positive text1,zebra --negative text2, --missing skip": [
-        "lacks 1 of the 2 positive words: 'zebra'.", "more than 20 % of the positive words are missing: WEFE gives no",
+        "lacks 1 of the 2 positive words: 'zebra'.",
     ],
     "change --by same @uses": ["fewer than two groups."],
     "change --by year --min-contexts 99 @uses": ["no word has 99 contexts in two groups."],
     "change --by year --min-contexts 99 --word bank @uses": ["fewer than 99 contexts in a group."],
-    "ceat -x river,sea -y town,zebra -a the, -b my, --missing skip @uses": ["more than 20 % of the words of Y are"],
+    "ceat -x river,sea -y town,zebra -a the, -b my, --missing skip @uses": ["lacks 1 of the 2 words of Y: 'zebra'."],
     "ceat -x river,sea -y river,sea -a the, -b the, @uses": ["'river', 'sea': in both X and Y."],
 }  # fmt: skip
 
@@ -181,8 +174,8 @@ def test_resamples_are_no_option_of_errors_from_parts(cli, stores):
 
 
 def test_spaces_are_called_otherwise_where_label_is_a_column(cli, stores, tmp_path):
-    called = ("--space-label", "toy.word.last=The toy")
-    assert "The toy" in run(cli, stores, "knn --label pos --format latex", *called).stdout
+    called = ("--space-label", "toy.word.last=Ours")
+    assert "Ours" in run(cli, stores, "knn --label pos --format latex", *called).stdout
     assert run(cli, stores, "knn --label pos", *called, "--json").stderr.startswith(
         "embstore: the label of a space is for"
     )
@@ -191,7 +184,7 @@ def test_spaces_are_called_otherwise_where_label_is_a_column(cli, stores, tmp_pa
         cli("plot", "knn", "--label", "pos", *called, "-o", picture, "--store", store).exit_code
         == 0
     )
-    assert "The toy" in picture.read_text("utf-8")
+    assert "Ours" in picture.read_text("utf-8")
 
 
 @pytest.mark.parametrize("call", ANSWERED)

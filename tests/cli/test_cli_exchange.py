@@ -58,12 +58,7 @@ def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, refusal, vector
         ("import", "missing.txt", "--name", "b"): "missing.txt does not exist",
         ("neighbours", "fish", "--embed"): "its vectors were imported",
         ("export", "out.xyz", "--space", "mine"): "unknown file type '.xyz'",
-        (
-            "export",
-            "out.npy",
-            "--space",
-            "mine",
-        ): "a folder, with ids and texts beside them: out --as npy",
+        ("export", "out.npy", "--space", "mine"): "a folder, with ids and texts beside them",
         ("export", "out.vec", "--space", "mina"): "unknown space 'mina'",
         (
             "export",
