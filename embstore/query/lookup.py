@@ -180,7 +180,7 @@ def missing_query_notes(
     ambiguous = [_ambiguous(query, space) for space in missing if query in space.ambiguous]
     if len(missing) < len(found) and (can_embed or not ambiguous):
         names = [space.card.space for space in missing if query not in space.ambiguous]
-        return [*ambiguous, *(f"{query.shown!r} is not in {name}." for name in names)]
+        return [*ambiguous, *([f"{query.shown!r} is not in {', '.join(names)}."] if names else [])]
     if ambiguous:
         raise UsageError(ambiguous[0])
     raise _not_stored(catalog, query, [space.card for space in found], can_embed=can_embed)

@@ -97,19 +97,18 @@ class LayerSearch:
             data = transformed or StoredLayer(self.catalog, card, layer, self.only)
             blocks = data.map_with_ids(lambda ids, block: (ids, block))
             ids, values = search_products(blocks, vectors, *combination.signed(queries), k)
-            near, notes = _pairs(ids[None], values[None]), ["3cosmul: answered by an exact scan."]
-            return [(*targets[0], near[0])], [] if self.exact else notes
+            return [(*targets[0], _pairs(ids[None], values[None])[0])], []
         if combination is not None:
             mean = combination.mean(queries, vectors)
             if mean is None:
                 problem = f"the vectors of {combination.shown!r} cancel out: no direction."
                 return [], [f"{card.space} layer {layer.name}: {problem}"]
             vectors = mean[None]
+        notes: list[str] = []
         if transformed is not None:
-            near, notes = _pairs(*scan(transformed, vectors, k)), []
+            near = _pairs(*scan(transformed, vectors, k))
         else:
-            left_out = targets[0][1] if len(targets) == 1 else set[int]()
-            ids, values, notes = self._search(card, layer, vectors, k, left_out)
+            ids, values, notes = self._search(card, layer, vectors, k)
             near = _pairs(ids, values)
         return [(*target, hits) for target, hits in zip(targets, near, strict=True)], notes
 
@@ -139,31 +138,27 @@ class LayerSearch:
         return kept, vectors[has_direction], notes
 
     def _search(
-        self, card: Card, layer: Layer, vectors: Vectors, k: int, left_out: set[int]
+        self, card: Card, layer: Layer, vectors: Vectors, k: int
     ) -> tuple[Ids, Float64Array, list[str]]:
         """Search stored vectors; return ids, also those that will be left out, cosines and
         notes.
         """
-        hits, notes = (
-            (None, []) if self.exact else self._search_graph(card, layer, vectors, k, left_out)
-        )
+        hits, notes = (None, []) if self.exact else self._search_graph(card, layer, vectors, k)
         if hits is None:
             stored = self.catalog.vectors(card.space, layer.id, self.only)
             hits = index.search_exact(stored.with_squares(), vectors, k)
         return *hits, notes
 
     def _search_graph(
-        self, card: Card, layer: Layer, vectors: Vectors, k: int, left_out: set[int]
+        self, card: Card, layer: Layer, vectors: Vectors, k: int
     ) -> tuple[tuple[Ids, Float64Array] | None, list[str]]:
         """Return what the graph of a layer finds, None if a scan is to answer; and notes."""
         where = f"{card.space} layer {layer.name}"
         file = self.catalog.index(card.space, layer.id)
         facts = None if file is None else IndexCard.from_entry(file.entry)
-        if file is None or facts is None or not facts.covers(self.catalog.items_of(card.space)):
-            state = "has no index" if file is None else "has an index of other items (it is behind)"
-            return None, [f"{where} {state}: answered by an exact scan."]
-        if facts.is_exact:  # a scan of the stored vectors takes no longer than one of the index
-            return None, []
+        is_current = facts is not None and facts.covers(self.catalog.items_of(card.space))
+        if file is None or facts is None or not is_current or facts.is_exact:
+            return None, []  # a scan of the vectors takes no longer than one of an exact index
         kept = (
             None
             if self.only is None
@@ -175,12 +170,7 @@ class LayerSearch:
             hits = graph.search(vectors, k, StoredLayer(self.catalog, card, layer).gather, members)
             if hits is not None:
                 return hits, [f"{where}: {_approximate(facts, filtered=kept is not None)}"]
-        n = 0 if kept is None else len(np.setdiff1d(kept, [*left_out]))
-        return None, (
-            [f"{where}: n = {n} after the filter: answered by an exact scan of just those."]
-            if n
-            else []
-        )
+        return None, []
 
 
 def scan(data: "LayerData", vectors: Vectors, k: int) -> tuple[Ids, Float64Array]:

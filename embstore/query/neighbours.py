@@ -16,6 +16,7 @@ from embstore.base.table import Pivot, Table, table
 from embstore.query.layer_data import TransformedLayer, stored_layers, transformed
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up_all, look_up_vectors
 from embstore.query.nearest import LayerSearch, Vectors, with_all_words
+from embstore.query.notes import together
 from embstore.query.provenance import (
     REVISION_COLUMNS,
     REVISION_TYPES,
@@ -60,8 +61,6 @@ def neighbours(
         raise UsageError(f"k must be at least 1, not {k}.")
     cards = _cards(catalog, queries, spaces)
     chosen, notes = select_layers(cards, layers)
-    if combination is None:
-        notes += _maybe_one_sentence(queries, cards, embed)
     if vectors is None:
         found, lookup_notes = look_up_all(catalog, cards, queries, chosen, embed)
         notes += lookup_notes
@@ -80,7 +79,6 @@ def neighbours(
     n_layers = {space.card.space: len(chosen[space.card.space]) for space in found if space.vectors}
     with task("search", ", ".join(n_layers), sum(n_layers.values())) as searching:
         rows, search_notes = _search_all(search, found, chosen, transforms, searching)
-    notes += search_notes
     if not rows:
         notes.append(
             f"{', '.join(space.card.space for space in found)}: there is no other item to compare"
@@ -99,7 +97,7 @@ def neighbours(
     return table(
         [row | texts[row["item_id"]] | columns | missing[row["space"]] for row in rows],
         columns=[*columns_with_values((*COLUMNS, search.value), rows), *columns],
-        notes=notes,
+        notes=[*together(search_notes), *together(notes)],
         types={**REVISION_TYPES, "context": "string"},
         pivot=Pivot(
             down, ("space", "layer_name"), values=(("context", "text"), search.value), joined=True
@@ -112,22 +110,6 @@ def _cards(catalog: Catalog, queries: Sequence[Query], spaces: SpaceFilter) -> l
     cards = spaces.select(catalog.cards)
     is_marked = all(query.marked for query in queries)
     return [card for card in cards if is_marked and card.unit is Unit.OCCURRENCE] or cards
-
-
-def _maybe_one_sentence(
-    queries: Sequence[Query], cards: Sequence[Card], embed: Embed | None
-) -> list[str]:
-    """Return a note if the queries are single words for a space of sentences: possibly one sentence
-    without quotes.
-    """
-    words = [query.shown for query in queries if query.marked is None]
-    is_doubtful = embed is not None and len(words) > 1 and not any(" " in word for word in words)
-    if not is_doubtful or not any(card.unit is Unit.SENTENCE for card in cards):
-        return []
-    return [
-        f"these are {len(words)} texts of one word each. If they are one sentence, quote it:"
-        f' "{" ".join(words)}".'
-    ]
 
 
 def _search_all(
@@ -153,11 +135,6 @@ def _search_all(
                     refused.append(f"{space.card.space} layer {layer.name}: {fitted}.")
                     continue
                 after = fitted
-                names = " ".join(step.name for step in transforms)
-                notes.append(
-                    f"{space.card.space}: n = {data.summary.n}, after {names}: answered by an exact"
-                    " scan."
-                )
                 notes += transform_notes
             layer_rows, layer_notes = search.rows(space, layer, after)
             rows += layer_rows
@@ -222,7 +199,7 @@ def cosines(
     return table(
         [row | columns for row in rows],
         columns=[*columns_with_values(COSINE_COLUMNS, rows), *columns],
-        notes=[*notes, *reasons],
+        notes=together([*notes, *reasons]),
         types={**REVISION_TYPES, "cosine": "number", "reason": "string"},
         chart=COSINE,
         pivot=Pivot(down, ("space",), ("cosine",), heads=("layer", *down[1:]), order="layer"),

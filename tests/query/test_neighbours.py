@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nearest import assert_same, hits, nearest
-from synthetic import Synthetic, index_space, synthetic_store
+from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.base.errors import DamagedError, NotStoredError, UsageError
@@ -114,24 +114,6 @@ def test_several_texts_spaces_and_layers_stand_side_by_side(make_store):
     ]
 
 
-@pytest.mark.parametrize("state", ["none", "behind"])
-def test_without_a_whole_index_an_exact_scan_answers_and_says_so(make_store, state):
-    first = make_store(n=15, index=state == "behind")
-    more = make_store(texts=["a", "b", "c"], index=False, seed=9)
-    found = first.store.neighbours("text1", layers="all", k=30)
-    assert len(found.notes) == 5
-    message = "has no index" if state == "none" else "has an index of other items (it is behind)"
-    assert all(message in note and "exact scan" in note for note in found.notes)
-    index_space(first.root, first.card)
-    indexed = first.store.neighbours("text1", layers="all", k=30)
-    assert indexed.notes == ()
-    assert_same(hits(found), hits(indexed))
-    texts, x = first.texts + more.texts, np.concatenate([first.layer(3), more.layer(3)])
-    assert_same(
-        hits(first.store.neighbours("text1", layers=3, k=30)), nearest(texts, x, "text1", 30)
-    )
-
-
 def test_equal_vectors_are_in_order_of_ids_and_the_item_itself_is_left_out(make_store):
     for index in (True, False):
         made = make_store(f"store-{index}", n=9, vectors=np.ones((5, 9, 8)), index=index)
@@ -213,9 +195,7 @@ def test_a_marked_word_is_found_in_its_sentence_and_a_word_of_one_sentence_needs
     assert {row["query"] for row in found} == {"the [bank] of the river"}
 
     assert len(made.store.neighbours("money", k=3)) == 3
-    with pytest.raises(
-        UsageError, match=r"'bank' occurs in 2 sentences of toy\.occurrence\.last.*marked='"
-    ) as caught:
+    with pytest.raises(UsageError) as caught:
         made.store.neighbours("bank")
     assert "the [bank] of the river" in str(caught.value)
     make_store(texts=["bank", "river", "money"])

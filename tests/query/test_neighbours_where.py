@@ -52,25 +52,6 @@ def test_only_what_the_filter_keeps_is_found(made, kind, digit, text, k):
     assert set(found["where"]) <= {where}
 
 
-@pytest.mark.parametrize(
-    ("kind", "note"),
-    [
-        ("flat", None),
-        (
-            "hnsw",
-            (
-                "toy.word.last layer 1: n = 24 after the filter: answered by an exact scan of just"
-                " those."
-            ),
-        ),
-        ("none", "toy.word.last layer 1 has no index: answered by an exact scan."),
-    ],
-)
-def test_a_scan_of_few_is_said(made, kind, note):
-    found = made[kind].store.neighbours("text5", layers=1, where="text LIKE '%7' OR text = 'text5'")
-    assert found.notes == (() if note is None else (note,))
-
-
 def test_a_graph_that_searches_many_says_that_its_recall_is_without_the_filter(made, monkeypatch):
     from embstore import index
 
