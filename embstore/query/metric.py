@@ -354,9 +354,10 @@ def _pair_pivot(request: MetricRequest, rows: Sequence[Row]) -> Pivot:
         across = ("space",) if len({row["space"] for row in rows}) > 1 else ()
         if not request.parameters["text"]:
             down = (*across, "change", "rank", name)
-            return Pivot(down, (), ("mean_overlap", "mean_turnover"))
+            return Pivot(down, (), ("mean_overlap", "mean_turnover"), (*down[:-1], "item"))
         names = (*across, name, "layer_name", "layer_name_2")
-        return Pivot(names, (), ("overlap", "turnover", "lost", "gained"))
+        heads = (*across, "item", "layer", "layer_2")
+        return Pivot(names, (), ("overlap", "turnover", "lost", "gained"), heads)
     shown = next(column.name for column in request.metric.columns if column.shown)
     down = ("layer_name",) if len({row["space"] for row in rows}) == 1 else ("space", "layer_name")
     heads = tuple("layer" if column == "layer_name" else column for column in down)

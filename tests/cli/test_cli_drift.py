@@ -23,7 +23,7 @@ def test_words_are_shown_pair_by_pair(cli, store):
         ["text7", "0", "1"],
         ["text7", "1", "2"],
     ]
-    assert "n = 30; lists of 3 drawn at random overlap by 0.1" in result.stderr
+    assert "n = 30; k = 3." in result.stderr
 
 
 def test_items_that_change_most_and_least_are_shown_with_their_means(cli, store):
@@ -38,7 +38,6 @@ def test_items_that_change_most_and_least_are_shown_with_their_means(cli, store)
     ]
     rows = json.loads(cli("drift", "--most", "2", "-k", "3", "--json").stdout)
     assert [f"{row['mean_overlap']:.4f}" for row in rows[::2]] == [line[3] for line in lines]
-    assert "ordered by the mean overlap" in result.stderr
 
 
 @pytest.mark.slow
@@ -61,7 +60,7 @@ def test_rows_in_json_are_those_in_parquet(cli, store):
 def test_mistakes_end_with_2_and_the_remedy(refusal, store):
     for arguments, text in (
         (("text",), "Nearest stored texts: 'text0'"),
-        (("text3", "--layer", "top"), "choose at least two of toy.word.last"),
+        (("text3", "--layer", "top"), "choose at least two"),
         (("--pairs", "adjacnt"), "adjacent"),
         (("--against", "toy.word.first"), "toy.word.last"),
         (("--text", "a bank"), "bracket"),
