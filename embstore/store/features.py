@@ -13,6 +13,7 @@ from embstore.base.errors import UsageError, check_known
 from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
+from embstore.base.text import parse_marked
 from embstore.storage.card import SpaceFilter
 from embstore.storage.catalog import Catalog
 from embstore.store.building import BuildMethods
@@ -223,6 +224,8 @@ class FeatureMethods(BuildMethods, LookupMethods):
             UsageError: The layers make no pairs, or a word occurs in several sentences.
             QueryError: There are fewer than k other items, or two spaces have no item in common.
         """
+        for sentence in as_names(marked):
+            parse_marked(sentence)  # which refuses one without brackets
         requested = (*as_names(texts), *as_names(marked))
         if requested and most is not None:
             raise UsageError("give texts, or `most`, not both.")
