@@ -76,6 +76,10 @@ def _opened(path: Path, framework: str = "np") -> Iterator[Any]:
     try:
         with safe_open(path, framework) as file:
             yield file
+    except ImportError as error:
+        raise UsageError(
+            f"{path} has bfloat16 numbers, which torch reads: pip install 'embstore[build]'"
+        ) from error
     except SafetensorError as error:
         raise SourceError(
             f"{path} is not safetensors, or damaged: {error}. Copy it again."

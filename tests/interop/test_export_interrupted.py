@@ -2,6 +2,7 @@
 then completes it.
 """
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -47,13 +48,13 @@ def test_an_exported_folder_is_flushed_before_its_name(name, tmp_path, monkeypat
     """After a loss of power a folder has all its files, or is not there."""
     root = synthetic_store(tmp_path / "store", n=30, index=False).root
     done: list[tuple[str, Path]] = []
-    for operation in ("sync", "sync_folder", "replace"):
-        real = getattr(disk, operation)
+    for module, operation in ((disk, "sync"), (disk, "sync_folder"), (os, "replace")):
+        real = getattr(module, operation)
         note = lambda *paths, kind=operation, real=real: (  # noqa: E731
             done.append((kind, paths[-1])),
             real(*paths),
         )
-        monkeypatch.setattr(disk, operation, note)
+        monkeypatch.setattr(module, operation, note)
     _export(root, tmp_path / "out", name)
     renamed = done.index(("replace", tmp_path / "out"))
     synced = {path.name for operation, path in done[:renamed] if operation == "sync"}
