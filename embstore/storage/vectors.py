@@ -204,17 +204,24 @@ class Shard:
         """Whether the file is mapped into memory."""
         return "_bytes" in self.__dict__
 
-    def _values(self, column: int, dtype: np.dtype[Any], n: int) -> NDArray[Any]:
-        """Return the n values of a column, which are the last bytes of its page."""
-        offset = self.file.entry["offsets"][column]
-        if offset + n * dtype.itemsize > len(self._bytes):
-            raise self.file.damage("the manifest says that it has values beyond its end")
-        return np.frombuffer(self._bytes, dtype, n, offset)
+    @cached_property
+    def _columns(self) -> tuple[Ids, NDArray[np.floating]]:
+        """Item ids (n,) and vectors (n, dim), as views; the vectors end where the footer begins."""
+        ids_start, start = self.file.entry["offsets"]
+        end = start + self.n * self.dim * self.dtype.itemsize
+        footer_bytes = int.from_bytes(self._bytes[-8:-4], "little")
+        if ids_start + 8 * self.n > start or end != len(self._bytes) - 8 - footer_bytes:
+            raise self.file.damage(
+                "its values are not where the manifest says, or of another shape or type"
+            )
+        ids = np.frombuffer(self._bytes, "<i8", self.n, ids_start)
+        vectors = np.frombuffer(self._bytes, self.dtype, self.n * self.dim, start)
+        return ids, vectors.reshape(self.n, self.dim)
 
     @cached_property
     def ids(self) -> Ids:
         """Item ids, int64 (n,), ascending."""
-        ids = self._values(0, np.dtype("<i8"), self.n).copy()  # aligned, as searches need them
+        ids: Ids = self._columns[0].copy()  # aligned, as searches need them
         is_range = not self.n or (ids[0], ids[-1]) == (self.first, self.last)
         if (
             not is_range
@@ -224,22 +231,12 @@ class Shard:
             raise self.file.damage("its item ids are not those in the manifest, ascending")
         return ids
 
-    @cached_property
-    def _vectors(self) -> NDArray[np.floating]:
-        values = self._values(1, self.dtype, self.n * self.dim)
-        footer_bytes = int.from_bytes(self._bytes[-8:-4], "little")
-        if self.file.entry["offsets"][1] + values.nbytes != len(self._bytes) - 8 - footer_bytes:
-            raise self.file.damage(
-                "its values do not end where its footer begins: their shape or type is another one"
-            )
-        return values.reshape(self.n, self.dim)
-
     def block(self, start: int) -> tuple[Ids, Block]:
         """Return the item ids (m,) and vectors, float32 (m, dim), of :data:`BLOCK_ROWS` rows from
         one on.
         """
         rows = slice(start, start + BLOCK_ROWS)
-        vectors = self._vectors[rows]
+        vectors = self._columns[1][rows]
         if vectors.dtype != np.float32 or not vectors.flags.aligned:
             vectors = vectors.astype(np.float32)
         if np.isnan(self.squares[start]):
@@ -259,7 +256,7 @@ class Shard:
 
     def rows(self, places: Ids) -> Block:
         """Return the vectors of some rows, float32 (m, dim)."""
-        vectors = self._vectors[places].astype(np.float32, copy=False)
+        vectors = self._columns[1][places].astype(np.float32, copy=False)
         self._check_finite(vectors)
         return vectors
 

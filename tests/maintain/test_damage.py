@@ -1,11 +1,8 @@
 """Damage that a question meets is named; it never answers."""
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from embstore.base.errors import DamagedError
-from embstore.storage.catalog import Catalog
 
 pytestmark = pytest.mark.fault
 
@@ -22,20 +19,6 @@ def test_a_lost_table_of_texts_filters_nothing(make_store):
     assert made.store.query("anisotropy", layers=1)["n"] == [30], (
         "without a filter no text is needed"
     )
-
-
-def test_an_altered_text_is_never_that_of_an_item(make_store):
-    made = make_store(n=30, index=False)
-    for path in (made.root / "items").glob("*.parquet"):
-        rows = pq.read_table(path)
-        texts = pa.array([f"{text}!" for text in rows["text"].to_pylist()])
-        place = rows.column_names.index("text")
-        pq.write_table(rows.set_column(place, rows.schema.field("text"), texts), path)
-    with pytest.raises(
-        DamagedError,
-        match=r"items.\w+\.parquet is damaged: its SHA-256 is not the one in the manifest",
-    ):
-        Catalog(made.root).items([made.items[0].id])
 
 
 @pytest.mark.parametrize("metric", ["anisotropy", "norms", "isoscore", "hubness", "cka"])
