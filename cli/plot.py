@@ -12,6 +12,7 @@ from embstore.base.errors import UsageError
 from . import maps
 from ._errors import say
 from ._options import (
+    TOP,
     NoCache,
     QuietMetric,
     StoreDir,
@@ -359,7 +360,7 @@ _plots.command("map", epilog=examples("how-to/maps.md", "embstore plot map -o ma
             *(
                 parameter.replace(
                     kind=parameter.KEYWORD_ONLY,
-                    default="top" if parameter.name == "layers" else parameter.default,
+                    default=TOP if parameter.name == "layers" else parameter.default,
                 )
                 for parameter in inspect.signature(maps.map).parameters.values()
                 if parameter.name not in _OUTPUT | {"ctx", "force", "stored"}

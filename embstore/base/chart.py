@@ -53,14 +53,5 @@ COSINE = Chart(
 )
 """Cosines: a panel for each pair of texts, a curve for each space."""
 
-DRIFT = Chart(
-    ("overlap", "turnover"),
-    title="Drift of neighbourhoods",
-    labels={"overlap": "shared neighbours", "turnover": "turnover of neighbours"},
-    ranges={"overlap": (0, 1), "turnover": (0, 2)},
-    settings=("k",),
-)
-"""Drift of items between adjacent layers: a panel for each space, a curve for each item."""
-
 MAP = Chart(("x",), title="Map", settings=("method",))
 """Items in the plane, at x and y: a panel for each layer of a space."""

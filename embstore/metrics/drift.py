@@ -64,8 +64,22 @@ class _Change(NamedTuple):
         Column("item_id", "integer", "id of the item", is_key=True),
         Column("text", "string", "its text"),
         Column("context", "string", "its sentence, with the word in brackets"),
-        Column("overlap", "number", "share of the k neighbours that it keeps", 0, 1),
-        Column("turnover", "number", "1 − cosine of its cosines with all neighbours", 0, 2),
+        Column(
+            "overlap",
+            "number",
+            "share of the k neighbours that it keeps",
+            0,
+            1,
+            label="shared neighbours",
+        ),
+        Column(
+            "turnover",
+            "number",
+            "1 − cosine of its cosines with all neighbours",
+            0,
+            2,
+            label="turnover of neighbours",
+        ),
         Column("mean_overlap", "number", "mean of overlap over the pairs of layers", 0, 1),
         Column("mean_turnover", "number", "mean of turnover over the pairs of layers", 0, 2),
         Column("lost", "array of strings", "neighbours of the first layer alone, nearest first"),
@@ -77,7 +91,7 @@ class _Change(NamedTuple):
     citation="overlap: Gonen et al. (2020); turnover: Hamilton, Leskovec & Jurafsky (2016)",
     references=("gonen2020", "hamilton2016"),
     needs="layers",
-    label="Drift",
+    label="Drift of neighbourhoods",
     options=(
         Parameter(
             "text",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
-from embstore.base.chart import COSINE, DRIFT, MAP, Chart
+from embstore.base.chart import COSINE, MAP, Chart
 from embstore.base.errors import UsageError, check_known
 from embstore.base.labels import labelled
 from embstore.base.messages import printable
@@ -170,7 +170,7 @@ def _plan(table: Table, chart: Chart) -> Plan:
     plan = Plan("curves", chart, rows, panels=chart.panels, settings=chart.settings)
     if chart == COSINE:
         return plan
-    if chart == DRIFT:
+    if {"layer_2", "text"} <= {*columns}:  # drift of items
         is_within = all(row.get("space_2") == row["space"] for row in rows)
         return replace(
             plan,
@@ -323,7 +323,8 @@ def _over_steps(plan: Plan) -> Plan:
         row["layer"] = f"layer {row['layer']}" if "layer" in varying else row["layer"]
         row[CURVE] = " · ".join(str(row[name]) for name in varying) or row[RUN]
     several_runs = len({row[RUN] for row in drawn}) > 1
-    others = [name for name in plan.chart.panels if name not in ("space", "layer_name")]
+    ignored = ("space", "space_2", "layer_name", "group")
+    others = [name for name in plan.panels if name not in ignored]
     return replace(
         plan,
         kind="curves",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore.base import disk
-from embstore.base.chart import COSINE, DRIFT
+from embstore.base.chart import COSINE
 from embstore.base.errors import UsageError
 from embstore.base.table import Table
 from embstore.metrics import Metric, all_metrics, get_metric
@@ -22,8 +22,6 @@ def read_result(path: str | Path, metric: str | None = None) -> Table:
     """
     path = Path(path)
     rows = _rows(path)
-    if metric in (None, "drift") and {*DRIFT.values, "mean_overlap", "text"} <= rows[0].keys():
-        return Table(tuple(rows[0]), tuple(rows), chart=DRIFT)
     if metric is None and _is_cosine(rows[0]):
         for name in COSINE.panels:
             _check(path, rows, name, str, "text", nullable=False)
@@ -43,8 +41,6 @@ def _metric(path: Path, row: Mapping[str, Any], name: str | None) -> Metric:
     """Return the metric that a row is of: the one of that name, else the one that has its
     columns.
     """
-    if name == "drift":
-        raise UsageError(f"{path} is no result of embstore drift.")
     if name is not None:
         declared = get_metric(name)
         if missing := _missing_columns(declared, row):

@@ -23,6 +23,8 @@ CALLS = [
     ("query norms --explain", "explain_query"),
     ("query norms --explain --no-cache", "explain_query"),
     ("plot norms --output norms.svg", "query"),
+    ("plot norms isoscore --output two.svg", "query"),
+    ("plot map --space toy.word.last --output map.svg", "map_items"),
     ("sql --tables", "sql_views"),
     ("report --output report.html", "report"),
     ("map --space toy.word.last", "map"),

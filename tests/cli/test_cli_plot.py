@@ -1,7 +1,10 @@
 """``embstore plot``: files, options, stored results, and what is refused."""
 
+from html import escape
+
 import pytest
 
+from embstore.base.messages import printable
 from embstore.metrics import METRICS
 
 SPACE = ("--space", "toy.word.last")
@@ -37,9 +40,32 @@ def test_a_stored_result_is_drawn_as_the_computed_one(cli, made, tmp_path, reque
     assert len({(tmp_path / f"{letter}.svg").read_bytes() for letter in "abc"}) == 1
 
 
+def test_metrics_stand_side_by_side(cli, made, tmp_path):
+    options = (*SPACE, "--store", made.root, "-k", "3", "-o", "a.svg")
+    done = cli("plot", "hubness", "norms", *options)
+    assert done.exit_code == 0, done.stderr
+    svg = (tmp_path / "a.svg").read_text()
+    for text in (">Hubness</text>", ">Norm</text>", "k:\u00a03"):
+        assert text in svg
+
+
+def test_a_map_is_drawn_at_the_stored_places(cli, made, tmp_path):
+    words = ("--layer", "0,1", "--sample", "5", *SPACE, "--store", made.root)
+    assert cli("plot", "map", *words, "-o", "a.svg").exit_code == 0
+    found = made.store.map_items(layers="0,1", sample=5, spaces="toy.word.last")
+    for layer in (0, 1):
+        ids, places = made.store.map_points("toy.word.last", layer, sample=5)
+        rows = [row for row in found if row["layer"] == layer]
+        assert [row["item_id"] for row in rows] == ids.tolist()
+        assert [[row["x"], row["y"]] for row in rows] == places.tolist()
+    svg = (tmp_path / "a.svg").read_text()
+    assert all(f">{escape(printable(text))}</text>" in svg for text in found["text"])
+
+
 @pytest.mark.parametrize(
     "words",
     [
+        ["anisotropy", "normss"],
         ["anisotropy", "-o", "absent/x.svg"],
         ["anisotropy", "-o", "x.gif"],
         ["anisotropy", "-o", "x.html"],

@@ -348,8 +348,7 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> dict[str, Table]:
     store = prepare(tmp_path_factory.mktemp("all") / "store").store
-    found = {name: store.query(name, **INPUTS.get(name, {})) for name in METRICS}
-    return found | {"drift": store.drift(["word1", "word2"], k=3, unit="word")}
+    return {name: store.query(name, **INPUTS.get(name, {})) for name in METRICS}
 
 
 @pytest.mark.slow

@@ -16,9 +16,7 @@ from figures import (
     rows_of,
     texts,
 )
-from results import result_of
 
-from embstore.base.chart import DRIFT
 from embstore.base.errors import UsageError
 
 STEPS = (0, 1, 2, 4, 512, 143_000)
@@ -97,15 +95,13 @@ def drift(**more: Any) -> list[dict[str, Any]]:
 
 def test_drift_has_a_curve_for_each_item():
     rows = drift()
-    figure = figure_of(result_of(rows, columns=list(rows[0]), chart=DRIFT))
+    figure = figure_of(metric_result("drift", rows))
     [ax] = figure.panels
     assert curves(ax) == {"dog": [(1, 0), (2, 0)], "bank": [(1, 0.1), (2, 0.1)]}
     assert ax.get_xlabel() == "layer, compared with the one before"
     assert "against" not in caption(figure)
     rows = drift(space_2=MODELS[1])
-    assert "MiniLM against GPT-2" in caption(
-        figure_of(result_of(rows, columns=list(rows[0]), chart=DRIFT))
-    )
+    assert "MiniLM against GPT-2" in caption(figure_of(metric_result("drift", rows)))
 
 
 def similarity(

@@ -59,6 +59,7 @@ CALLS: dict[str, list[Arguments]] = {
     "explain_query": [of("partition", spaces=SPACE, layers=0)],
     "info": [of()],
     "map": [of(spaces=SPACE, layers="0,1")],
+    "map_items": [of(spaces=SPACE, layers=0)],
     "map_points": [of(SPACE, 0)],
     "maps": [of()],
     "merge": [of("other", dry_run=True)],
