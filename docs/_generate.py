@@ -177,7 +177,9 @@ Inside `storage`:
 
 Libraries of one package:
 
-{"".join(f"* {contract['name']}.{chr(10)}" for contract in contracts[3:])}"""
+{"".join(f"* {contract['name']}.{chr(10)}" for contract in contracts[3:])}
+`--help`, `query`, `neighbours` and `info` never load torch. Optional dependencies are extras; what needs a missing
+one says which to install."""
 
 
 def every_file() -> str:
