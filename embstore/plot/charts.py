@@ -123,7 +123,7 @@ def _curve(
         ax.plot(x, column(name), color=colour, linestyle=style, marker=mark, linewidth=0.8)
     style = look.linestyle if line else ""
     ax.plot(x, y, color=colour, linestyle=style, marker=look.marker, label=label or "_")
-    marks = {"D": (plan.chart.best if plan.marks_best else None, 6.5), "o": (SAME, 8)}
+    marks = {"D": (plan.chart.best if plan.marks_best else None, 5), "o": (SAME, 8)}
     for mark, (flag, size) in marks.items():
         points = [(a, b) for a, b, row in zip(x, y, rows, strict=True) if flag and row.get(flag)]
         if points:
