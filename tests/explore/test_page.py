@@ -267,9 +267,7 @@ def test_a_metric_takes_transforms_with_several_numbers_and_names_its_fields(vis
     page.get_by_label("x", exact=True).wait_for()
     visit.expected = "422"
     page.get_by_role("button", name="Compute").click()
-    page.get_by_role("alert").filter(
-        has_text="weat needs target words: “x” and “y”, with commas"
-    ).wait_for()
+    page.get_by_role("alert").filter(has_text="weat needs x='WORDS' and y='WORDS'").wait_for()
 
 
 def test_the_occurrences_of_a_word_are_listed_with_their_sentences(visit):

@@ -185,8 +185,8 @@ def test_neighbours_are_those_of_their_command_to_the_last_digit(client, text):
 def test_messages_and_helps_name_the_fields_of_the_page(client):
     sets = {"x": "dog, nowhere", "y": "cat", "a": "word01, word02", "b": "word03, word04"}
     for name, parameters, message in (
-        ("weat", {}, "weat needs target words: “x” and “y”, with commas, as in rose,tulip"),
-        ("sc-weat", {}, "sc-weat needs target words: “word” or “words”, with commas"),
+        ("weat", {}, "weat needs x='WORDS' and y='WORDS': words with commas, as in rose,tulip"),
+        ("sc-weat", {}, "sc-weat needs words='WORDS'"),
         ("weat", sets, "go on without it: “missing”: skip; or choose other spaces with “Spaces”."),
     ):
         options = {"spaces": [SPACE]}
