@@ -187,7 +187,7 @@ def test_messages_and_helps_name_the_fields_of_the_page(client):
     for name, parameters, message in (
         ("weat", {}, "weat needs x='WORDS' and y='WORDS': words with commas, as in rose,tulip"),
         ("sc-weat", {}, "sc-weat needs words='WORDS'"),
-        ("weat", sets, "go on without it: “missing”: skip; or choose other spaces with “Spaces”."),
+        ("weat", sets, "go on without it: missing='skip'; or choose other spaces"),
     ):
         options = {"spaces": [SPACE]}
         error = client.post(
