@@ -189,10 +189,9 @@ def test_ties_between_blocks_go_to_the_lower_id(method, other, is_first):
 
 def test_missing_words_are_named_and_counted(made):
     found = made.store.query("analogies", layers=LAYER)
-    assert (
-        "toy.word.last lacks 2 of the 50 words of plurals: 'missing', 'missings'." in found.notes[0]
-    )
-    assert f"{found['n'][0]} of 60 questions can be used." in found.notes[0]
+    notes = " ".join(found.notes)
+    assert "lacks 2 of the 50 words of plurals: 'missing', 'missings'." in notes
+    assert f"{found['n'][0]} of 60" in notes
     with pytest.raises(NotStoredError, match="go on without it: missing="):
         made.store.query("analogies", layers=LAYER, missing="error")
 
@@ -220,13 +219,13 @@ def test_other_datasets_are_refused(tmp_path):
     made = synthetic_store(
         tmp_path / "store", texts=TEXTS, dim=16, vectors=vectors(TEXTS), index=False
     )
-    with pytest.raises(QueryError, match="embstore datasets add NAME FILE --kind analogies"):
+    with pytest.raises(QueryError, match="no dataset of analogies"):
         made.store.query("analogies")
     from datasets_written import write_pairs
 
     write_pairs(made, "pairs", texts=TEXTS[:10])
     with pytest.raises(
-        QueryError, match=r"'pairs' is a dataset of pairs .*, not a dataset of analogies"
+        QueryError, match=r"'pairs' is a dataset of pairs.*, not a dataset of analogies"
     ):
         made.store.query("analogies", dataset="pairs")
     write_analogies(

@@ -87,5 +87,5 @@ def test_a_store_names_the_items_and_correlates_them(make_store):
     held = made.store.query("correlate", column="valence", value="axis", **poles, layers="1")
     expected = spearmanr([by_text[f"text{number}"] for number in range(40)], range(40)).statistic
     assert held["spearman"] == [pytest.approx(expected)]
-    with pytest.raises(UsageError, match="axis needs words"):
+    with pytest.raises(UsageError, match="axis needs negative"):
         made.store.query("axis", positive="text1")

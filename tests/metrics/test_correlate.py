@@ -201,10 +201,10 @@ def test_the_interval_of_many_items_is_that_of_a_formula(monkeypatch):
 def test_columns_that_cannot_be_correlated(made, make_store):
     store = made[0].store
     for error, message, options in [
-        (UsageError, r"correlate needs a column of the items\. Name it with `column`: .*freq", {}),
+        (UsageError, r"correlate needs a column of the items.*freq", {}),
         (
             UsageError,
-            r"needs a column of numbers, and 'pos' has text\. Columns of numbers: freq, position",
+            r"needs a column of numbers, and 'pos' has .*freq, position",
             {"column": "pos"},
         ),
         (

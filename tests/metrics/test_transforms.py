@@ -316,7 +316,4 @@ def test_a_layer_that_cannot_be_transformed_says_why_in_its_row(tmp_path):
     )
     assert (second["isoscore"] > 0, second["reason"]) == (True, None)
     found = made.store.query("norms", transforms="whiten", top=1)
-    assert (
-        found.notes[0]
-        == "toy.word.last layer 0: whiten: 3 of 4 directions have no variance and become 0."
-    )
+    assert "layer 0: whiten: 3 of 4 directions have no variance" in " ".join(found.notes)
