@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from embstore import Store
-from embstore.metrics.labels import STRENGTHS
+from embstore.metrics.probe import STRENGTHS
 
 _LENGTHS = (
     ("short",) * 4 + ("middle",) * 2 + ("long",) * 2 + ("longest",)

@@ -28,7 +28,7 @@ from kept_columns import write_columns
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
-from embstore.metrics import labels
+from embstore.metrics import probe
 
 N_LAYERS, DIM, LEVEL = 7, 16, 0.05
 STRENGTH = 1e-2
@@ -123,7 +123,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     if not options.chosen:
-        labels._strength = lambda *_: STRENGTH
+        probe._strength = lambda *_: STRENGTH
     for metric in ("knn", "probe", "r2"):
         if options.only not in (None, metric):
             continue

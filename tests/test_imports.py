@@ -76,8 +76,21 @@ def test_no_file_is_too_long_to_be_read_at_once():
         for package in ("embstore", "cli", "schemas")
         for path in (ROOT / package).rglob("*.py")
     ]
-    lengths = {str(path): len(path.read_text("utf-8").splitlines()) for path in files}
-    assert [path for path, length in lengths.items() if length > 500] == []
+    assert [str(path) for path in files if _n_code_lines(path) > 500] == []
+
+
+def _n_code_lines(path):
+    """Count the lines of a file without blank lines, comments and docstrings."""
+    text = path.read_text("utf-8")
+    numbers = {
+        number
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.strip() and not line.lstrip().startswith("#")
+    }
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            numbers -= set(range(node.lineno, node.end_lineno + 1))
+    return len(numbers)
 
 
 def test_every_package_is_in_the_wheel():

@@ -38,7 +38,7 @@ __all__ = [
 # Files with metrics, in the order in which these are listed.
 _FAMILIES = (
     "geometry", "isotropy", "neighbourhood", "judgements", "correlate", "association", "ceat",
-    "axis", "labels", "contextuality", "change", "comparison", "drift", "arrangement",
+    "axis", "labels", "probe", "contextuality", "change", "comparison", "drift", "arrangement",
     "predictivity",
 )  # fmt: skip
 

@@ -230,7 +230,7 @@ def test_a_damaged_dataset_is_named_and_a_build_replaces_it_after_a_repair(make_
     ):
         path.write_bytes(damage)
         with pytest.raises(
-            DamagedError, match=rf"{path} is damaged: its SHA-256.*embstore repair. Build it again"
+            DamagedError, match=rf"{path} is damaged: .*embstore repair. Build it again"
         ):
             made.store.catalog.dataset("mine", Unit.WORD)
     assert made.store.catalog.datasets() == {"mine": "word pairs"}, "the manifest knows the kind"

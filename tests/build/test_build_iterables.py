@@ -111,13 +111,8 @@ def test_pairs_have_columns_and_spans(tmp_path, options):
         (SourceError, ["a", 3], {}, r"texts\[1\] is of type int, not a string"),
         (SourceError, np.array([1, 2]), {}, r"texts\[0\] is of type int64, not a string"),
         (SourceError, [()], {}, r"texts\[0\] is of type tuple, not a string"),
-        (
-            UsageError,
-            (text for text in "ab"),
-            {"columns": "text"},
-            "columns is about files, and texts",
-        ),
-        (UsageError, (text for text in "ab"), {"header": False}, "`header` is about files"),
+        (UsageError, (text for text in "ab"), {"columns": "text"}, "columns= is about files"),
+        (UsageError, (text for text in "ab"), {"header": False}, "header= is about files"),
         (SourceError, [("a", "b")], {}, r"texts\[0\] is a string with a str"),
         (
             SourceError,

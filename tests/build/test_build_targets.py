@@ -162,7 +162,7 @@ def test_a_target_without_tokens_is_skipped_with_its_reason(tmp_path, folder):
     [
         ({"unit": "word"}, "targets in sentences are occurrences, not words"),
         ({"unit": "sentence"}, "targets in sentences are occurrences, not sentences"),
-        ({"per_text": 1}, "per_text="),
+        ({"per_text": 1}, "per_text"),
         ({"targets": "brackets"}, "give one of them"),
     ],
 )

@@ -21,7 +21,6 @@ def test_it_says_what_was_done_for_each_layer(cli, store):
     assert [
         (row["layer"], row["did"], row["index"], row["n"]) for row in json.loads(result.stdout)
     ] == [(0, "built", "hnsw", 80), (1, "built", "hnsw", 80)]
-    assert "indexing toy.word.last 2 of 2" in result.stderr
     again = cli("index", "-q")
     assert again.stderr == ""
     assert again.stdout.splitlines()[0].split() == [
@@ -34,7 +33,7 @@ def test_it_says_what_was_done_for_each_layer(cli, store):
         "recall",
         "parameters",
     ]
-    assert re.search(r"^toy\.word\.last +1 +kept +hnsw +80 ", again.stdout, re.MULTILINE)
+    assert "toy.word.last\t1\tkept\thnsw\t80\t" in again.stdout
     info = json.loads(cli("info", "--json").stdout)[0]
     assert (info["index"], info["index_recall"]) == ("hnsw", 1.0)
     assert re.fullmatch(

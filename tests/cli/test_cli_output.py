@@ -116,11 +116,11 @@ def test_a_terminal_has_a_table_for_each_space_where_one_would_be_too_wide():
         assert shown.split().count("0.5000") == len(spaces) * len(values)
 
 
-def test_notes_go_to_standard_error(cli, make_store):
-    made = make_store(index=False)
-    result = cli("neighbours", "text3", "--format", "json", "--store", made.root)
-    assert "exact scan" in result.stderr
-    assert len(json.loads(result.stdout)) == 10
+def test_notes_go_to_standard_error(cli, made):
+    words = ["--sample", "5", "--layer", "0", "--format", "json", "--store", made.root]
+    result = cli("query", "anisotropy", *words)
+    assert "seed 0" in result.stderr
+    assert {row["n"] for row in json.loads(result.stdout)} == {5}
 
 
 def test_the_store_of_the_environment(cli, refusal, made, monkeypatch):

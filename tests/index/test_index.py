@@ -96,11 +96,6 @@ def test_an_index_is_extended_by_the_items_that_it_does_not_have(make_store, mad
     more = make_store(
         texts=["a", "b", "c"], dim=DIM, n_blocks=1, top_form=None, index=False, seed=5
     )
-    assert (
-        made.store.neighbours("a")
-        .notes[0]
-        .endswith("has an index of other items (it is behind): answered by an exact scan.")
-    )
     assert index(made, None) == ["extended", "extended"]
     assert [card.n for card in cards(made)] == [123, 123]
     for layer, path in zip(made.card.layers.ids, old, strict=True):
@@ -200,8 +195,6 @@ def test_a_flat_index_and_none_give_the_exact_answer(made):
     remove_indexes(made.root, made.space)
     scanned = made.store.neighbours("text5", k=7)
     assert [*map(dict, indexed)] == [*map(dict, scanned)]
-    assert indexed.notes == ()
-    assert scanned.notes == (f"{made.space} layer 1 has no index: answered by an exact scan.",)
     assert_same(hits(indexed), nearest(made.texts, made.layer(1), "text5", 7))
 
 

@@ -64,7 +64,7 @@ def test_the_least_that_would_do_does(n, dim, memory):
         UsageError, match=r"too little memory .* The least that would do is index_memory="
     ) as caught:
         choose("auto", n, dim, memory)
-    least, kind = str(caught.value).partition("index_memory=")[2].replace('"', "").split(" ")[:2]
+    least, kind = str(caught.value).partition("index_memory=")[2].replace("'", "").split(" ")[:2]
     assert choose(kind.strip("();"), n, dim, parse_memory(least)).kind == kind.strip("();")
 
 

@@ -8,7 +8,7 @@ from metric_data import Arrays, labelled
 from scipy import stats
 from sklearn.neighbors import KNeighborsClassifier
 
-from embstore.metrics.labels import knn, probe
+from embstore.metrics.labels import knn
 from embstore.metrics.numerics.estimates import (
     Estimate,
     compare_estimates,
@@ -16,6 +16,7 @@ from embstore.metrics.numerics.estimates import (
     half_errors,
 )
 from embstore.metrics.numerics.statistics import draw_folds, wilson_interval
+from embstore.metrics.probe import probe
 
 IDS = np.arange(60)
 

@@ -13,9 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from embstore.base.errors import UsageError
 from embstore.metrics import METRICS
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.labels import STRENGTHS, probe
 from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.predictivity import predictivity
+from embstore.metrics.probe import STRENGTHS, probe
 
 
 @pytest.fixture(scope="module")

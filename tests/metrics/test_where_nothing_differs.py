@@ -15,10 +15,11 @@ from scipy.stats import kstest
 
 from embstore.metrics.change import change
 from embstore.metrics.data import Contexts, ItemLabels
-from embstore.metrics.labels import knn, probe
+from embstore.metrics.labels import knn
 from embstore.metrics.numerics import statistics
 from embstore.metrics.numerics.differences import Scores, compare_resamples
 from embstore.metrics.numerics.statistics import calibrate, draw_permutations, permuted_products
+from embstore.metrics.probe import probe
 
 pytestmark = pytest.mark.slow
 

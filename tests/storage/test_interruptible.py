@@ -32,15 +32,15 @@ N_THREADS = 2
 
 @pytest.fixture
 def connection():
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)  # what Ctrl-C does
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with duckdb.connect() as opened:
         interruptible.execute(opened, f"SET enable_progress_bar = false; SET threads = {N_THREADS}")
         yield opened
-    signal.signal(signal.SIGALRM, before)
+    signal.signal(signal.SIGINT, before)
 
 
 def _interrupted(connection: duckdb.DuckDBPyConnection, sql: str, after: float) -> None:
-    signal.setitimer(signal.ITIMER_REAL, after or 1e-6)
+    threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT)).start()
     interruptible.rows(connection, sql)
     # The query was done before.
     wait_until(lambda: False, "the signal")

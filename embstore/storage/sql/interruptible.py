@@ -1,10 +1,15 @@
 """Run SQL so that an interrupt raises KeyboardInterrupt, and a time limit TimeoutError.
 
 DuckDB looks for signals while it executes a query, and reports an interrupt as an error of its own.
+A KeyboardInterrupt that a signal handler raises while DuckDB begins a query is lost, so that the
+query is interrupted as well.
 """
 
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from numpy.typing import NDArray
@@ -29,11 +34,13 @@ def run(
 
     limit = None if timeout is None else _TimeLimit(connection, timeout)
     try:
-        return query(connection)
-    except (duckdb.InterruptException, RuntimeError) as error:
+        with _interrupted_by_signals(connection):
+            return query(connection)
+    # While record batches are read, pyarrow raises the interrupt as an OSError.
+    except (duckdb.InterruptException, RuntimeError, OSError) as error:
         if limit is not None and limit.has_expired:
             raise TimeoutError(f"the query took longer than {timeout:g} s") from None
-        if isinstance(error, duckdb.InterruptException) or "Query interrupted" in str(error):
+        if isinstance(error, duckdb.InterruptException) or "nterrupted" in str(error):
             raise KeyboardInterrupt from None
         raise
     finally:
@@ -57,6 +64,33 @@ def columns(connection: Connection, sql: str, values: Any = None) -> dict[str, N
     """
     found = run(connection, lambda it: it.execute(sql, values).fetchnumpy())
     return cast("dict[str, NDArray[Any]]", found)
+
+
+@contextmanager
+def _interrupted_by_signals(connection: Connection) -> Iterator[None]:
+    """Interrupt the query of a connection, too, where a signal interrupts Python."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread handles signals
+        return
+    interrupts: list[_TimeLimit] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        interrupts.append(_TimeLimit(connection, 0))
+        handler = handlers.pop(signal.Signals(number))
+        signal.signal(number, handler)
+        handler(number, frame)
+
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in found.items() if callable(handler)}
+    for number in tuple(handlers):
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for interrupt in interrupts:
+            interrupt.end()
 
 
 class _TimeLimit:

@@ -1,0 +1,314 @@
+"""Measure by linear probes what a layer shows of a label of the items."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import numpy as np
+
+from embstore.base.arrays import Float64Array
+from embstore.base.installation import needing
+from embstore.metrics.data import ItemLabels
+from embstore.metrics.declaration import Column, Ids, LayerData, Result, with_scores
+from embstore.metrics.decorator import metric
+from embstore.metrics.inputs import GROUP, Option
+from embstore.metrics.labels import Codes, why_no_classes
+from embstore.metrics.numerics.estimates import Estimate, estimate_of, fold_estimate
+from embstore.metrics.numerics.statistics import draw_folds
+from embstore.metrics.predictivity import Regression
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Values of scikit-learn's C that are tried, the strongest regularisation first."""
+_INNER_FOLDS = 3
+_R2_INFLATION = 1.5
+"""Factor of the variance of R²: squared errors have longer tails than hits. By simulation of 60 to
+420 items.
+"""
+_MAX_ITERATIONS = 2000
+_PROBE_NULLS: Result = dict.fromkeys(
+    (
+        "accuracy",
+        "r2",
+        "low",
+        "high",
+        "macro_f1",
+        "majority",
+        "control_accuracy",
+        "selectivity",
+        "control",
+        "best",
+    )
+)
+
+
+def _describe_draws(row: Mapping[str, Any]) -> str:
+    """Return how the folds and the labels of the control were drawn."""
+    types = "the control task of Hewitt & Liang (2019): one random label for each word"
+    control = (
+        ""
+        if row["control"] is None
+        else f"; control: {types if row['control'] == 'types' else row['control']}"
+    )
+    groups = f", each {row['grouped_by']} in one of them" if row["grouped_by"] else ""
+    times = f"{row['repeats']} × " if row["repeats"] > 1 else ""
+    return f"{times}{row['folds']} folds drawn at random{groups}{control}"
+
+
+@metric(
+    columns=(
+        Column(
+            "accuracy",
+            "number",
+            "items of classes predicted rightly",
+            0,
+            1,
+            interval=("low", "high"),
+            baselines=("control_accuracy", "majority"),
+        ),
+        Column(
+            "r2",
+            "number",
+            "share of the variance of numbers that is predicted",
+            maximum=1,
+            interval=("low", "high"),
+            label="R²",
+        ),
+        Column("low", "number", "lower limit of the 95 % interval", maximum=1),
+        Column("high", "number", "upper limit of the 95 % interval", maximum=1),
+        Column(
+            "macro_f1",
+            "number",
+            "mean of the F1 scores of the classes",
+            minimum=0,
+            maximum=1,
+            shown=False,
+            label="macro F1",
+        ),
+        Column(
+            "majority",
+            "number",
+            "share of the largest class",
+            minimum=0,
+            maximum=1,
+            label="largest class",
+        ),
+        Column(
+            "control_accuracy",
+            "number",
+            "accuracy in the control task",
+            minimum=0,
+            maximum=1,
+            label="control task",
+        ),
+        Column("selectivity", "number", "accuracy minus control_accuracy", minimum=-1, maximum=1),
+        Column(
+            "control",
+            "string",
+            "labels of the control task: one for each type, or shuffled",
+            shown=False,
+        ),
+        Column("n_classes", "integer", "classes among the items", minimum=0, shown=False),
+        Column("n_groups", "integer", "groups that the folds are made of", minimum=0, shown=False),
+        Column("null_left_out", "integer", "items without a label", minimum=0, shown=False),
+        Column(
+            "grouped_by",
+            "string",
+            "column that the groups are the values of, or sentence",
+            shown=False,
+        ),
+    ),
+    formula=(
+        "share of items i with argmax_c w_c·z_i + b_c = c_i, fitted to the folds without i; z"
+        " standardised"
+    ),
+    citation=(
+        "Hewitt & Liang (2019), EMNLP (control task and selectivity); Alain & Bengio (2017),"
+        " ICLR workshop; interval: Nadeau & Bengio (2003), Machine Learning 52"
+    ),
+    references=("hewitt2019", "alain2017", "nadeau2003"),
+    needs="labels",
+    best="accuracy",
+    versus="parts",
+    options=(GROUP,),
+    label="Linear probe",
+    version=2,
+    drawn=_describe_draws,
+)
+def probe(
+    data: LayerData,
+    *,
+    labels: ItemLabels,
+    folds: Annotated[int, Option("Number of folds.", low=2)] = 5,
+    repeats: Annotated[int, Option("Number of times that the folds are drawn.", low=1)] = 5,
+    control: Annotated[
+        bool, Option("Run the control task, which takes as long as one repeat.")
+    ] = True,
+    seed: int = 0,
+) -> Result:
+    """How well a linear probe predicts a label from the vectors, on items it was not fitted to.
+
+    Linear only, by scikit-learn: multinomial logistic regression (solver newton-cg), C of 10⁻⁴ to 1
+    by the accuracy on three inner folds, components standardised on the fitted items. No group is
+    divided between folds: of occurrences no sentence is, by default, since its occurrences come
+    from one forward pass; give the lemma to see what carries over to other words. The control task
+    gives each type, the word of an occurrence, one random label: what a probe of this capacity
+    learns by heart. Items that are their own type get shuffled labels, and selectivity is then the
+    distance from chance; so it is where `group` keeps each type on one side, whose label cannot be
+    learnt. Columns of numbers are predicted by ridge regression, with the strength of generalised
+    cross-validation, and R² is of all folds together. The folds are drawn five times, and the
+    number is of all of them; folds share the items that they are fitted to, so that the interval is
+    Nadeau & Bengio's (2003) of repeated folds (of R² with 1.5 times their variance, which held in
+    simulations), and no smaller than that of independent items: repeats=1 is faster, and its
+    intervals are wide. Compare an untrained model, with `versus`: of accuracies, or of R².
+    """
+    ids, vectors = data.gather(labels.ids)
+    labels = labels.restricted(ids)
+    groups = (
+        np.arange(len(ids))
+        if labels.groups is None
+        else np.unique(labels.groups, return_inverse=True)[1]
+    )
+    n_groups = int(groups.max(initial=-1)) + 1
+    n_classes = None if labels.values is not None else len(np.unique(labels.codes))
+    row = _PROBE_NULLS | {
+        "n": len(ids),
+        "null_left_out": data.summary.n - len(ids),
+        "n_groups": n_groups,
+    }
+    row |= {"n_classes": n_classes, "seed": None}
+    if n_groups < max(folds, 2 * _INNER_FOLDS):
+        items = "items" if labels.groups is None else "groups of items"
+        return row | {"reason": f"fewer than {max(folds, 2 * _INNER_FOLDS)} {items}"}
+    if n_classes is not None and (why := why_no_classes(len(ids), n_classes)):
+        return row | {"reason": why}
+    if labels.values is not None and np.ptp(labels.values) == 0:
+        return row | {"reason": "the values of the column are all equal"}
+
+    def recomputed(some: Ids) -> Estimate:
+        result = probe(
+            data,
+            labels=labels.restricted(some),
+            folds=folds,
+            repeats=repeats,
+            control=False,
+            seed=seed,
+        )
+        return estimate_of(result)
+
+    x = vectors.astype(np.float64)
+    drawn = np.stack(
+        [
+            draw_folds(groups, folds, [seed, 4, repeat] if repeat else seed)
+            for repeat in range(repeats)
+        ]
+    )
+    row |= {"reason": None, "seed": seed}
+    if labels.values is not None:
+        errors, totals = np.stack([_ridge(x, labels.values, fold) for fold in drawn], axis=1)
+        estimate = fold_estimate(
+            ids, totals - errors, totals, drawn, recomputed, inflation=_R2_INFLATION
+        )
+        low, high = estimate.r2_interval()
+        return with_scores(row | {"r2": estimate.value, "low": low, "high": high}, estimate)
+    found = [_classify(x, labels.codes, fold, groups, seed) for fold in drawn]
+    from sklearn.metrics import f1_score  # which is installed, since a probe was fitted
+
+    are_right = (np.stack(found) == labels.codes).astype(np.float64)
+    estimate = fold_estimate(ids, are_right, np.ones_like(are_right), drawn, recomputed)
+    low, high = estimate.share_interval()
+    sizes = np.bincount(labels.codes)
+    macro_f1 = np.mean([f1_score(labels.codes, each, average="macro") for each in found])
+    row |= {
+        "accuracy": estimate.value,
+        "low": low,
+        "high": high,
+        "macro_f1": float(macro_f1),
+        "majority": float(sizes.max() / len(ids)),
+    }
+    if few := int(((sizes > 0) & (sizes < folds)).sum()):
+        row["reason"] = (
+            f"accuracy: {few} of {n_classes} classes have fewer items than there are folds"
+        )
+    if control:
+        codes, name = _control_labels(labels, seed)
+        by_chance = float((_classify(x, codes, drawn[0], groups, seed) == codes).mean())
+        row |= {
+            "control_accuracy": by_chance,
+            "selectivity": estimate.value - by_chance,
+            "control": name,
+        }
+    return with_scores(row, estimate)
+
+
+def _control_labels(labels: ItemLabels, seed: int) -> tuple[Codes, str]:
+    """Return random labels of the items, and how they were drawn."""
+    rng = np.random.default_rng([seed, 1])
+    if labels.types is None or len(np.unique(labels.types)) == len(labels.codes):
+        return rng.permutation(labels.codes), "shuffled labels"
+    types = np.unique(labels.types, return_inverse=True)[1]
+    return rng.choice(labels.codes, int(types.max()) + 1)[types], "types"
+
+
+def _classify(x: Float64Array, codes: Codes, fold: Codes, groups: Codes, seed: int) -> Codes:
+    """Return the class (n,) of each item as predicted from the folds that it is not in."""
+    found = np.empty_like(codes)
+    for number in range(int(fold.max()) + 1):
+        train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        shift, scale = x[train].mean(axis=0), x[train].std(axis=0)
+        scaled = (x - shift) / np.where(scale > 0, scale, 1)
+        strength = _strength(scaled[train], codes[train], groups[train], seed)
+        found[test] = _fitted(scaled[train], codes[train], strength).predict(scaled[test])
+    return found
+
+
+def _strength(x: Float64Array, codes: Codes, groups: Codes, seed: int) -> float:
+    """Return the value of C with the highest accuracy on inner folds, of equally good ones the
+    smallest.
+    """
+    inner = draw_folds(np.unique(groups, return_inverse=True)[1], _INNER_FOLDS, seed)
+    n_right = np.zeros(len(STRENGTHS))
+    for number in range(_INNER_FOLDS):
+        train, test = inner != number, inner == number
+        if not train.any() or not test.any():  # fewer groups than folds
+            continue
+        for at, strength in enumerate(STRENGTHS):
+            n_right[at] += (
+                _fitted(x[train], codes[train], strength).predict(x[test]) == codes[test]
+            ).sum()
+    return STRENGTHS[int(n_right.argmax())]
+
+
+def _fitted(x: Float64Array, codes: Codes, strength: float) -> Any:
+    """Return a fitted model; of a single class, one that always predicts it."""
+    with needing("probes need scikit-learn", "probe"):
+        from sklearn.dummy import DummyClassifier
+        from sklearn.linear_model import LogisticRegression
+    if (codes == codes[0]).all():
+        return DummyClassifier(strategy="most_frequent").fit(x, codes)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # of a weak penalty that does not converge, which loses, or of many classes
+        return LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS, solver="newton-cg").fit(
+            x, codes
+        )
+
+
+def _ridge(x: Float64Array, values: Float64Array, fold: Codes) -> tuple[Float64Array, Float64Array]:
+    """Return the squared errors of left-out items (n,), and those of the mean of the fitted ones.
+
+    By ridge regression as in :func:`.predictivity.predictivity`.
+    """
+    errors, totals = np.empty(len(x)), np.empty(len(x))
+    for number in range(int(fold.max()) + 1):
+        train, test = fold != number, fold == number
+        scale = x[train].std(axis=0)
+        scaled = x / np.where(scale > 0, scale, 1)
+        residuals, deviations = Regression.on(scaled[train]).residuals(
+            values[train, None], scaled[test], values[test, None]
+        )
+        errors[test], totals[test] = (
+            np.vecdot(residuals, residuals),
+            np.vecdot(deviations, deviations),
+        )
+    return errors, totals
