@@ -90,10 +90,10 @@ def differences(
     """
     columns: dict[Place, dict[str, Any]] = {}
     more_p: list[float] = []
-    notes: list[str] = []
+    notes: dict[str, None] = {}
     for scored, reference in _families(request, cards, answers):
         found = _compare(request, scored, reference)
-        notes.append(found.note)
+        notes[found.note] = None
         more_p += found.more_p
         columns |= found.columns
         if reference is not None and len({space for space, *_ in scored}) > 1:
@@ -102,7 +102,9 @@ def differences(
     adjusted = holm(np.array([*(columns[place]["p"] for place in tested), *more_p])).tolist()
     for place, p in zip(tested, adjusted[: len(tested)], strict=True):
         columns[place]["p_holm"] = p
-    return columns, notes
+    if more_p:
+        notes[f"p_holm over all {len(adjusted)} pairs, since the best was chosen among them"] = None
+    return columns, [*notes]
 
 
 def _families(
@@ -171,6 +173,7 @@ def _compare(
     estimates = [each for each in scores if isinstance(each, Estimate)]
     settings: dict[str, Any] = {"seed": seed}
     more_p: list[float] = []
+    how = "errors from parts of the units"
     if estimates:
         found = [compare_estimates(each, estimates[target]) for each in estimates]
         if reference is None:
@@ -179,6 +182,7 @@ def _compare(
             more_p = [each.p for each in pairs if each.p is not None]
     else:
         n_resamples = settings["differences"] = _n_resamples(request)
+        how = f"{n_resamples:,} resamples of the units"
         of_units = [each for each in scores if isinstance(each, Scores)]
         resampled = np.stack([each.resampled(n_resamples, seed) for each in of_units])
         found = compare_resamples(values, resampled, None if reference is None else target)
@@ -200,7 +204,10 @@ def _compare(
             }
         columns[place] = row
     space, layer, _ = places[target]
-    return _Compared(f"versus {space} layer {layer.name}, over {n:,} units", columns, more_p)
+    note = f"versus {space} layer {layer.name}, over {n:,} units in common, {how} (seed {seed})"
+    if not any(row.get("detectable") for row in columns.values()):
+        note += ", none of which differs"
+    return _Compared(note, columns, more_p)
 
 
 def _n_resamples(request: MetricRequest) -> int:

@@ -56,9 +56,10 @@ def info(catalog: Catalog) -> Table:
     ]
     columns = columns_with_values(INFO_COLUMNS, rows)
     empty = [space for space in catalog.cards if catalog.is_empty(space)]
+    remove = " ".join(f"--space {space}" for space in empty)
     notes = [
         f"{', '.join(empty)}: no items, since a build was stopped or a repair took the shards out."
-        " Run the same build again, or: embstore remove --space NAME"
+        f" Run the same build again, or: embstore remove {remove}"
     ]
     return table(rows, columns=columns, notes=notes if empty else (), shown=_SHOWN)
 

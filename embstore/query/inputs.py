@@ -33,6 +33,7 @@ from embstore.query.grouping import (
 )
 from embstore.query.missing import (
     build_command,
+    embed_command,
     find_missing,
     missing_note,
     model_argument,
@@ -74,6 +75,11 @@ def pairs(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]:
             errors.append(error)
     if not datasets and named:
         raise errors[0]
+    if not datasets and card.unit is Unit.OCCURRENCE:
+        raise QueryError(
+            "the store holds no dataset of pairs of occurrences. Give a file with two columns of"
+            " sentences, each with one word in brackets, and a number: dataset='pairs.csv'"
+        )
     if not datasets:
         name = "stsb" if card.unit is Unit.SENTENCE else "rg65"
         remedy = f"Embed one with: {build_command([name], card)}"
@@ -195,7 +201,7 @@ def _pairs(columns: Columns, name: str, card: Card, stored: Ids, if_missing: str
         n = len(np.union1d(left.ids, right.ids))
         text = missing_note(card, missing, f"of the {n} texts of {name}")
         if if_missing == "error":
-            raise NotStoredError(f"{text} {remedy([name], card)}")
+            raise NotStoredError(f"{text} {remedy([name], missing, card)}")
         n_used = int(_are_stored(dataset, stored).sum())
         note = (f"{text} {n_used} of {len(left.ids)} pairs can be used.",)
     return Case({"pairs": dataset}, {"dataset": name}, note)
@@ -265,7 +271,7 @@ def _analogies(catalog: Catalog, card: Card, name: str, values: Mapping[str, Any
     has_answer = np.logical_or.reduceat(has_word[loaded.answers], loaded.answer_starts[:-1])
     n_used = int((has_word[loaded.questions].all(axis=1) & has_answer).sum())
     if values.get("missing", "skip") == "error" and n_used < len(has_answer):
-        raise NotStoredError(f"{note} {remedy([name], card)}")
+        raise NotStoredError(f"{note} {remedy([name], missing, card)}")
     return Case(inputs, keys, (f"{note} {n_used:,} of {len(has_answer):,} questions can be used.",))
 
 
@@ -357,20 +363,21 @@ def _check_missing(
     none.
     """
     notes = [
-        missing_note(card, texts, f"of the {len(words.texts)} {words.name}")
-        for words, texts in missing
+        missing_note(card, texts, f"of the {len(each.texts)} {each.name}")
+        for each, texts in missing
     ]
-    sources = [words.source for words, _ in missing if words.source]
+    sources = [each.source for each, _ in missing if each.source]
     if len(sources) < len(missing):
         sources = []
+    words = list(dict.fromkeys(text for _, texts in missing for text in texts))
     n_missing = sum(len(texts) for _, texts in missing)
-    if n_missing == sum(len(words.texts) for words in request.sets.values()):
+    if n_missing == sum(len(each.texts) for each in request.sets.values()):
         raise QueryError(
             f"{card.space} holds none of the {n_missing} words of the sets. Embed them:"
-            f" {build_command(sources or ['FILE'], card)}; or choose other spaces with `spaces`."
+            f" {embed_command(sources, words, card)}; or choose other spaces with `spaces`."
         )
     if missing and request.parameters.get("missing", "error") == "error":
-        raise NotStoredError(" ".join([*notes, remedy(sources, card)]))
+        raise NotStoredError(" ".join([*notes, remedy(sources, words, card)]))
     return notes
 
 

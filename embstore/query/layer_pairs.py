@@ -68,10 +68,11 @@ class LayerPairs:
     @property
     def disjoint_reason(self) -> str | None:
         """Why the spaces have no item in common, with the remedy; None if they have any."""
-        if self.is_one_space or len(self.ids):
+        is_of_one_unit = self.card.unit is self.other.unit
+        if self.is_one_space or (is_of_one_unit and len(self.ids)):
             return None
         remedy = "Choose spaces of one unit, with `spaces` and `against`."
-        if self.card.unit is self.other.unit:
+        if is_of_one_unit:
             command = build_command(["SOURCE"], self.card)
             remedy = f"Embed the same texts in both, as with: {command}"
         return f"{self.name} have no item in common. {remedy}"
@@ -82,10 +83,20 @@ class LayerPairs:
         kept = selection.ids(self.catalog, [self.card, self.other])
         if kept is not None:
             ids = np.intersect1d(ids, kept, assume_unique=True)
-        drawn = selection.draw(ids)
-        if self.items is None:
-            return drawn
-        return np.union1d(drawn, np.intersect1d(self.items, self.ids))
+        return selection.draw(ids)
+
+    def with_items(self, ids: Ids) -> Ids:
+        """Return ids with those of the items that are measured one by one."""
+        return ids if self.items is None else np.union1d(ids, np.intersect1d(self.items, self.ids))
+
+    def _left_out(self) -> Iterator[str]:
+        """Yield how many items two spaces have in common, if one has others."""
+        counts = [self.catalog.count(card.space) for card in (self.card, self.other)]
+        if len(self.ids) < max(counts):
+            yield (
+                f"{self.name} have {len(self.ids):,} items in common, of {counts[0]:,} and"
+                f" {counts[1]:,}."
+            )
 
     def find(self, answers: Answers) -> tuple[Question | None, Answer | None]:
         """Return the question to the store and its stored answer; None if incomplete."""
@@ -101,8 +112,15 @@ class LayerPairs:
 
     def compute(self, groups: Groups | None) -> Answer:
         """Compute the answer for all pairs of layers, of all items or of each group."""
-        ids = self.selected() if groups is None else groups.ids
+        selected = self.selected() if groups is None else groups.ids
+        ids = self.with_items(selected)
         down, remarks = self._layers(self.card, self.layers, ids)
+        remarks = [*self._left_out(), *remarks]
+        if len(ids) > len(selected):
+            remarks.append(
+                f"{len(ids) - len(selected)} of the named items are not among the selected ones,"
+                " and are added to them."
+            )
         across: Layers | None = None
         if not self.is_one_space:
             across, more = self._layers(self.other, self.other_layers, ids)
@@ -166,11 +184,12 @@ class LayerPairs:
         """Yield the rows of an answer with the columns that name their two layers, and their
         settings.
         """
-        every = list(product(self.layers, self.other_layers))
-        pairs = cycle(every)  # again for each group
-        for (layer, layer_2), row in zip(pairs, answer.rows, strict=False):
+        pairs = cycle(product(self.layers, self.other_layers))  # again for each group
+        for row in answer.rows:
             if "pair" in row:
                 layer, layer_2 = self.layers[row["pair"][0]], self.other_layers[row["pair"][1]]
+            else:
+                layer, layer_2 = next(pairs)
             places = {"layer": (self.card, layer), "layer_2": (self.other, layer_2)}
             key, _, text = (row["reason"] or "").partition(": ")
             if key in places:  # of a layer that cannot be transformed
@@ -189,16 +208,18 @@ def compare(
     """Compute a metric of two layers for each pair of layers."""
     every, lacking = find_pairs(catalog, request, cards)
     if request.parameters.get("text"):
-        every, more = _with_items(catalog, request, every)
-        lacking += more
-    disjoint = [reason for pair in every if (reason := pair.disjoint_reason) is not None]
-    pairs = [pair for pair in every if pair.disjoint_reason is None]
-    if not pairs:
-        raise QueryError(" ".join([*disjoint, *lacking]))
+        every, without = _with_items(catalog, request, every)
+        lacking += without
     shared = provenance.settings(request)
-    measured = Measured([], [], [*lacking, *disjoint])
-    for pair in pairs:
+    measured = Measured([], [], lacking)
+    more: list[str] = []
+    for pair in every:
         question, answer = pair.find(answers)
+        if answer is None and (reason := pair.disjoint_reason) is not None:
+            measured.lacking.append(reason)
+            continue
+        if not pair.is_one_space:
+            more.append(f"{pair.card.space} down, {pair.other.space} across")
         if answer is None:
             n_read = len(pair.layers) + (0 if pair.is_one_space else len(pair.other_layers))
             with task("compute", f"{request.metric.name} of {pair.card.space}", n_read):
@@ -210,7 +231,25 @@ def compare(
         measured.lacking.extend([*answer.notes, *word_notes])
         measured.drawn.extend(notes.drawn(request, shared, answer.rows))
         measured.rows.extend(row | word_columns for row in pair.described(shared, answer))
-    return measured
+    if not measured.rows:
+        raise QueryError(" ".join(lacking))
+    return measured._replace(more=(*more, *shuffles(request, measured.rows)))
+
+
+def shuffles(request: MetricRequest, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield how the items were shuffled, and how many of them if that is not all."""
+    n_draws = request.parameters.get("permutations")
+    if not n_draws or all(row["p"] is None for row in rows):
+        return
+    counts = {row["n_shuffled"] for row in rows if row["n_shuffled"] not in (None, row["n"])}
+    of = f"the {' or '.join(map(str, sorted(counts)))}" if counts else "the"
+    left_out = ", without those that are zero in any layer" if counts else ""
+    blocks = {row["block"] for row in rows} - {None}
+    in_blocks = "".join(f" in blocks by {name}" for name in blocks)
+    yield (
+        f"p, at least {1 / (n_draws + 1):.2g}, from {n_draws:,} permutations of {of} items"
+        f"{left_out}{in_blocks} (seed {request.selection.seed})"
+    )
 
 
 def stored_pairs(

@@ -164,7 +164,7 @@ def ids_of_words(
 
         missing = [words[position] for position in np.flatnonzero(~is_stored).tolist()]
         note = missing_note(card, missing, f"of the {len(words)} words")
-        raise NotStoredError(f"{note} {remedy([], card)}")
+        raise NotStoredError(f"{note} {remedy([], missing, card)}")
     return ids[is_stored]
 
 

@@ -117,11 +117,9 @@ def _chosen(
             f" --unit {units[0]}. {request.metric.elsewhere}".rstrip()
         )
     suitable = [card for card in cards if not units or card.unit in units]
-    left_out = [
-        f"{card.space} is left out: {request.metric.name} is about {' or '.join(units)} spaces."
-        for card in cards
-        if card not in suitable and card.space in request.spaces.spaces
-    ]
+    reason = f"{request.metric.name} is about {' or '.join(units)} spaces."
+    reasons = {card.space: reason for card in cards if card not in suitable}
+    left_out = _left_out(request, cards, reasons)
     suitable, without_column = _with_columns(catalog, request, suitable)
     if request.parameters.get("versus") is not None:
         from embstore.query.differences import with_versus  # which other requests do not need
@@ -130,6 +128,25 @@ def _chosen(
     if request.common:
         request = _over_common_items(catalog, request, suitable)
     return request, suitable, [*left_out, *without_column]
+
+
+def _left_out(
+    request: MetricRequest, cards: Sequence[Card], reasons: Mapping[str, object]
+) -> list[str]:
+    """Return why spaces are left out, of those that were named and of models without another
+    space.
+    """
+    models = {card.model for card in cards if card.space not in reasons}
+    named = set(request.spaces.models)
+    return [
+        f"{card.space} is left out: {reasons[card.space]}"
+        for card in cards
+        if card.space in reasons
+        and (
+            card.space in request.spaces.spaces
+            or (card.model not in models and {card.model, card.checkpoint} & named)
+        )
+    ]
 
 
 def _over_common_items(
@@ -188,12 +205,8 @@ def _with_columns(
             errors[card.space] = error
     if errors and len(errors) == len(cards):
         raise next(iter(errors.values()))
-    left_out = [
-        f"{space} is left out: {error}"
-        for space, error in errors.items()
-        if space in request.spaces.spaces
-    ]
-    return [card for card in cards if card.space not in errors], left_out
+    kept = [card for card in cards if card.space not in errors]
+    return kept, _left_out(request, cards, errors)
 
 
 LayerAnswers = dict[Layer, tuple[Answer, Scores]]
@@ -262,11 +275,13 @@ def _inputs(
             errors[card.space] = error
     if errors and len(errors) == len(cards):
         raise min(errors.values(), key=lambda error: not isinstance(error, NotStoredError))
-    return inputs, [
+    of_named = _left_out(request, cards, errors)
+    of_words = [
         f"{space} is left out: {error}"
         for space, error in errors.items()
-        if isinstance(error, NotStoredError) or space in request.spaces.spaces
+        if isinstance(error, NotStoredError)
     ]
+    return inputs, [*dict.fromkeys([*of_named, *of_words])]
 
 
 def mark_best(metric: Metric, value: str, rows: Sequence[Row]) -> None:

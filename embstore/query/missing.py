@@ -125,6 +125,7 @@ def _read(
 
 
 _MAX_NAMED = 5
+_MAX_IN_COMMAND = 50  # the 25 + 25 attribute words of ValNorm fit
 
 
 def find_missing(words: Sequence[Words], stored: Ids) -> tuple[str, ...]:
@@ -144,15 +145,30 @@ def quoted_list(texts: Sequence[str]) -> str:
     return ", ".join(map(repr, texts[:_MAX_NAMED])) + more
 
 
-def remedy(sources: Sequence[str], card: Card) -> str:
+def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
     """Return the remedy for texts missing from a space, with the command that embeds them."""
-    embed = f"Embed what is missing: {build_command(sources or ['FILE'], card)}; go"
+    embed = f"Embed what is missing: {embed_command(sources, missing, card)}; go"
     if card.imported is not None:
         embed = f"The vectors of {card.space} were imported, so that none can be added: go"
     return f"{embed} on without it: missing='skip'; or choose other spaces with `spaces`."
 
 
-def build_command(sources: Sequence[str], card: Card) -> str:
+def embed_command(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
+    """Return the command that embeds missing texts into a space, from their sources or else from
+    standard input.
+    """
+    from embstore.sources.datasets import find_dataset
+
+    # Else a build may guess sentences; a dataset declares its unit.
+    names_unit = any(len(text.split()) > 1 for text in missing)
+    names_unit &= not sources or not all(map(find_dataset, sources))
+    if sources or len(missing) > _MAX_IN_COMMAND or card.imported is not None:
+        return build_command(sources or ["FILE"], card, names_unit=names_unit)
+    command = build_command(["-"], card, names_unit=names_unit)
+    return f"printf '%s\\n' {shlex.join(missing)} | {command}"
+
+
+def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = False) -> str:
     """Return the command that embeds sources into a space; one of imported vectors takes no
     more.
     """
@@ -168,7 +184,7 @@ def build_command(sources: Sequence[str], card: Card) -> str:
         else:
             parts += [str(file.path), "--column", ",".join(file.columns[:-1])]
     parts += ["--model", model_argument(card)]
-    if card.unit is not Unit.WORD:
+    if card.unit is not Unit.WORD or names_unit:
         parts += ["--unit", card.unit.value]
     if (
         card.unit is Unit.SENTENCE or card.pooling is not Pooling.LAST

@@ -167,8 +167,12 @@ class MetricRequest:
 
     @property
     def is_from_sums(self) -> bool:
-        """Whether the stored sums alone give the answer, as fast as a stored answer would."""
-        return self.metric.needs == "summary" and not self.selection.columns()
+        """Whether the stored sums alone give the answer, as fast as a stored answer would; with
+        parameters such as ``std``, all vectors are read.
+        """
+        if self.metric.needs != "summary" or self.selection.columns():
+            return False
+        return all(self.parameters[each.name] == each.default for each in self.metric.parameters)
 
 
 def check_seed(seed: int) -> None:

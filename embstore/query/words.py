@@ -120,6 +120,8 @@ def word_list(words: WordSource | None, single: str | Iterable[str] | None = ())
     named = [os.fspath(words), *single] if is_file(words) else list(texts)
     named = list(dict.fromkeys(named))
     more = f" and {len(named) - _MAX_SHOWN} more" if len(named) > _MAX_SHOWN else ""
+    if not texts:
+        raise UsageError("words: there is no word in the list. Give at least one.")
     return WordList.of(texts, words, ",".join(named[:_MAX_SHOWN]) + more)
 
 
