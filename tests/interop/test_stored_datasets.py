@@ -68,7 +68,7 @@ def test_a_missing_text_is_counted(store, tmp_path):
     owl = str(tmp_path / "owl.csv")
     found = store.query("similarity", dataset=owl)
     assert found["n"] == [20]
-    assert "20 of 21 pairs can be used" in found.notes[0]
+    assert "20 of 21 pairs can be used" in found.notes[1]
     assert [row["text"] for row in store.missing(owl)] == ["owl"]
     with pytest.raises(NotStoredError, match="were imported, so that none can be added"):
         store.query("similarity", dataset=owl, missing="error")

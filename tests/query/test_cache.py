@@ -54,7 +54,7 @@ def compared(monkeypatch):
     real = layer_pairs.LayerPairs.compute
 
     def spy(pair: Any, groups: Any) -> Any:
-        seen.append((pair.side.name, pair.other.name))
+        seen.append((pair.card.space, pair.other.space))
         return real(pair, groups)
 
     monkeypatch.setattr(layer_pairs.LayerPairs, "compute", spy)

@@ -322,7 +322,7 @@ def test_columns_and_intervals_that_cannot_be(make_store):
         with pytest.raises(error):
             made.store.query("norms", **options)
     for metric in ("similarity", "valnorm", "weat", "sc-weat"):
-        with pytest.raises(UsageError, match=r"not of groups of items: leave out by="):
+        with pytest.raises(UsageError, match=r"not of groups of items: leave out `by`"):
             made.store.query(metric, by="pos")
 
 

@@ -177,11 +177,11 @@ def test_lists_that_are_missing_or_empty(make_store, tmp_path):
     store = make_store(n=5, index=False).store
     none = store.query("norms", words=["nowhere"], layers=0)
     assert (none["n"], none["mean"], none["words_missing"]) == ([0], [None], [1])
-    with pytest.raises(UsageError, match=r"there is no word in the list \(words=\)"):
+    with pytest.raises(UsageError, match="words: there is no word in the list"):
         store.query("norms", words=[])
     with pytest.raises(SourceError, match=r"gone\.txt does not exist"):
         store.query("norms", words=tmp_path / "gone.txt")
-    with pytest.raises(UnknownNameError, match=r"after a single one too: text1,"):
+    with pytest.raises(UnknownNameError, match=r"put a comma after the word: text1,"):
         store.query("norms", words="text1")
 
 
