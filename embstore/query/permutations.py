@@ -24,6 +24,8 @@ Positions = NDArray[np.int64]
 
 _MATRIX_BYTES = 4 << 30
 _MIN_ORDERS = 20
+_MIN_ITEMS = 4  # of fewer no p is below .05
+_TOO_FEW = "too few items with a direction in all layers to shuffle"
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,10 @@ def calibrated(
     ):
         used, used_2 = (np.flatnonzero(pairs.any(axis=axis)).tolist() for axis in (1, 0))
         grid = np.ix_(used, used_2)
-        if np.isnan(scores[grid]).all():
-            continue
         is_kept = np.isin(ids, excluded, invert=True)
+        n_shuffled = int(is_kept.sum()) if is_over_max else None
+        if np.isnan(scores[pairs]).all() or is_kept.sum() < _MIN_ITEMS:
+            continue
         kept_blocks = None if blocks is None else np.unique(blocks[is_kept], return_inverse=True)[1]
         sides = [left[at] for at in used], [others[at] for at in used_2]
         observed, shuffled = _shuffled_similarities(
@@ -101,10 +104,11 @@ def calibrated(
         means = similarity.value_of(shuffled.mean(axis=0))
         part = np.stack([means, found.p, similarity.value_of(found.threshold), found.calibrated])
         values[:, pairs] = part[:, pairs[grid]]
-        n_shuffled = int(is_kept.sum()) if is_over_max else None
     for row, (mean, p, threshold, score) in zip(rows, values.reshape(4, -1).T, strict=True):
         has_value = row[similarity.column] is not None and np.isfinite(threshold)
+        reason = None if has_value else _TOO_FEW
         yield row | {
+            "reason": row["reason"] or reason,
             "permutations": parameters["permutations"],
             "over": parameters["over"],
             "n_shuffled": n_shuffled,

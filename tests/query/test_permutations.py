@@ -10,6 +10,7 @@ from kept_columns import write_columns
 from scipy import stats
 
 from embstore.base.errors import QueryError
+from embstore.metrics import METRICS
 from embstore.metrics.numerics.statistics import (
     calibrate,
     cyclic_products,
@@ -248,6 +249,26 @@ def test_a_constant_layer_has_no_p_and_takes_none_from_others(make_store, metric
         row["p"] for row in alone
     ]
     assert alone[1]["p"] > 0.05
+
+
+@pytest.mark.parametrize("over", ["pair", "max"])
+@pytest.mark.parametrize("value", [0, 1])
+@pytest.mark.parametrize("metric", [each.name for each in METRICS.values() if each.similarity])
+def test_a_layer_of_zero_or_equal_vectors_has_nulls_with_reasons(make_store, metric, value, over):
+    x = np.random.default_rng(0).normal(size=(3, 20, 4)).astype(np.float32)
+    x[0] = value
+    made = make_store(n=20, dim=4, n_blocks=2, top_form=None, vectors=x, index=False)
+    options = {"k": 4} if metric in ("overlap", "cknna") else {}
+    rows = made.store.query(metric, permutations=19, over=over, **options).rows
+    column = METRICS[metric].similarity.column
+    leaves_no_direction = value == 0 and over == "max" and metric in ("rsa", "overlap", "cknna")
+    for row in rows:
+        is_degenerate = 0 in (row["layer"], row["layer_2"])
+        assert (row[column] is None) == is_degenerate
+        assert (row["p"] is None) == (is_degenerate or leaves_no_direction)
+        assert (row["reason"] is None) == (row["p"] is not None)
+    if leaves_no_direction:
+        assert {row["n_shuffled"] for row in rows} == {0}
 
 
 @pytest.mark.parametrize("metric", ["rsa", "overlap", "cknna"])
