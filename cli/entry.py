@@ -13,12 +13,12 @@ _is_interrupted = False
 
 def run() -> None:
     """Run the command line."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # embstore compact >&-: no other file may get their numbers
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # what has no code
-    handle_signals()
     try:
+        handle_signals()
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, name) is None:  # >&-: no other file may get their numbers
+                setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # what has no code
         from .main import run as run_commands
 
         run_commands()

@@ -87,7 +87,7 @@ REFUSED = {
     "axis": ["axis needs positive='WORDS' and negative='WORDS'"],
     "axis --positive text1,zebra --negative text2,": [
         "lacks 1 of the 2 positive words: 'zebra'",
-        "missing='skip'",
+        "--missing skip",
     ],
     f"{AXIS} --by pos": ["leave out `by`"],
     "correlate --column freq --value axis": [
@@ -106,7 +106,7 @@ REFUSED = {
     "ceat @uses": ["ceat needs x='WORDS' and y='WORDS'"],
     "ceat -x river,sea -y town,zebra -a the, -b my, @uses": [
         "lacks 1 of the 2 words of Y: 'zebra'",
-        "missing='skip'",
+        "--missing skip",
     ],
     "axis --positive bank, --negative river, @uses": ["axis is about word or sentence spaces"],
 }
@@ -222,7 +222,7 @@ ASKED: dict[str, list[str]] = {
         "--seed 3",
         "--min-contexts 3",
     ],
-    f"{CEAT} --draws 50 @uses": ["--draws 60", "--seed 3", "missing='skip'"],
+    f"{CEAT} --draws 50 @uses": ["--draws 60", "--seed 3", "--missing skip"],
 }
 
 

@@ -141,8 +141,10 @@ print(Store(sys.argv[1]).sql("SELECT count(*) FROM items").fetchall()[0][0])
 def test_the_results_of_python_are_readable(make_store):
     made = make_store(n=20)
     found = made.store.query("norms", layers=0, sample=5)
-    assert f"{made.space}: n = 5, a random sample (seed 0)" in repr(found).splitlines()[-1]
-    assert f"<p>{made.space}: n = 5, a random sample (seed 0)" in found._repr_html_()
+    [note] = found.notes
+    assert "n = 5" in note and "seed 0" in note
+    assert note in repr(found).splitlines()[-1]
+    assert f"<p>{note}" in found._repr_html_()
     checked = made.store.verify()
     assert repr(checked) == f"{checked.store}: {checked.n_files} files, all sound."
     assert checked._repr_html_() == f"<p>{checked.store}: {checked.n_files} files, all sound.</p>"
