@@ -31,9 +31,10 @@ def claims(space: Workspace) -> list[Result]:
 
 def _versus(space: Workspace) -> list[Result]:
     path, _ = people_store(space)
+    file = str(space.root / "pairs.csv")
     contenders = {
-        "versus": query(path, "similarity", versus="best"),
-        "plain": query(path, "similarity"),
+        "versus": query(path, "similarity", dataset=file, versus="best"),
+        "plain": query(path, "similarity", dataset=file),
     }
     seconds = interleave(contenders, space.size.reads)
     what = "similarity of 3,500 pairs in 7 layers, --versus best, to without"

@@ -57,7 +57,8 @@ def emit(
             for row in table
         )
         table = replace(table, rows=tuple(rows))
-    for note in () if quiet else table.notes:
+    # LaTeX has the notes as comments.
+    for note in () if quiet or form is Format.LATEX else table.notes:
         say(note)
     for_terminal = output is None and sys.stdout.isatty()
     if form is Format.PARQUET:

@@ -219,8 +219,14 @@ class Parameter:
             numbers = [value] if isinstance(value, int) else value
             if numbers and all(type(number) in (int, float) for number in numbers):
                 value = ",".join(map(str, numbers))
+        if isinstance(value, os.PathLike) and not self.is_words:  # a dataset named by its file
+            value = os.fspath(value)
         if self.kind is tuple and isinstance(value, Iterable):
-            value = (value,) if isinstance(value, str) else tuple(value)
+            members = (value,) if isinstance(value, str) else value
+            value = tuple(
+                os.fspath(member) if isinstance(member, os.PathLike) else member
+                for member in members
+            )
         return same_spelling(value, self.choices) if isinstance(value, str) else value
 
     def check(self, value: Any) -> Any:

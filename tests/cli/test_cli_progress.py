@@ -142,7 +142,8 @@ def test_the_results_of_python_are_readable(make_store):
     made = make_store(n=20)
     found = made.store.query("norms", layers=0, sample=5)
     [note] = found.notes
-    assert "n = 5" in note and "seed 0" in note
+    assert "n = 5" in note
+    assert "seed 0" in note
     assert note in repr(found).splitlines()[-1]
     assert f"<p>{note}" in found._repr_html_()
     checked = made.store.verify()
