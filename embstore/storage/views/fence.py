@@ -120,10 +120,9 @@ def _as_subquery(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
     try:
         data = sql.encode()
         kinds = [statement.type for statement in connection.extract_statements(sql)]
-    except (
-        duckdb.Error,
-        ValueError,
-    ) as error:  # it is no Unicode text, or of a kind that has no name in Python
+    except duckdb.InterruptException:  # by a time limit, or Ctrl-C
+        raise
+    except (duckdb.Error, ValueError) as error:  # no Unicode text, or a kind unknown to Python
         raise QueryError(f"this SQL cannot be read: {connections.first_line(error)}") from error
     if kinds != [duckdb.StatementType.SELECT]:
         raise QueryError("a store is only read: give one SELECT statement.")
@@ -141,6 +140,8 @@ def _syntax_tree(connection: "duckdb.DuckDBPyConnection", sql: str) -> dict[str,
     try:
         [(text,)] = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
         tree: dict[str, Any] = json.loads(text)
+    except duckdb.InterruptException:  # by a time limit, or Ctrl-C
+        raise
     except (duckdb.Error, RecursionError) as error:
         raise QueryError(f"this SQL cannot be read: {connections.first_line(error)}") from error
     if tree["error"]:
