@@ -87,7 +87,7 @@ REFUSED = {
     "axis": ["axis needs positive='WORDS' and negative='WORDS'"],
     "axis --positive text1,zebra --negative text2,": [
         "lacks 1 of the 2 positive words: 'zebra'",
-        "--missing skip",
+        "missing='skip'",
     ],
     f"{AXIS} --by pos": ["leave out `by`"],
     "correlate --column freq --value axis": [
@@ -106,7 +106,7 @@ REFUSED = {
     "ceat @uses": ["ceat needs x='WORDS' and y='WORDS'"],
     "ceat -x river,sea -y town,zebra -a the, -b my, @uses": [
         "lacks 1 of the 2 words of Y: 'zebra'",
-        "--missing skip",
+        "missing='skip'",
     ],
     "axis --positive bank, --negative river, @uses": ["axis is about word or sentence spaces"],
 }
