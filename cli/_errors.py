@@ -19,7 +19,7 @@ from embstore import __version__
 from embstore.base.errors import EmbstoreError, system_reason
 from embstore.base.messages import printable
 
-from .entry import INTERRUPTED, is_interrupted
+from ._interrupts import INTERRUPTED, is_interrupted
 
 OK, NO, MISTAKE = 0, 1, 2
 

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,22 @@ def test_the_import_contracts_are_kept():
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "0 broken" in run.stdout
+
+
+def test_no_files_import_each_other_in_a_circle():
+    grimp = pytest.importorskip("grimp")
+    graph = grimp.build_graph(
+        "embstore", "embstore_cli", cache_dir=None, exclude_type_checking_imports=True
+    )
+    imported = {
+        module: {
+            other
+            for other in graph.find_modules_directly_imported_by(module)
+            if not module.startswith(f"{other}.")  # a package loads its files
+        }
+        for module in graph.modules
+    }
+    assert len(list(TopologicalSorter(imported).static_order())) == len(graph.modules)
 
 
 def loaded_by(statement: str) -> set[str]:
