@@ -118,12 +118,13 @@ def report(
     """
     info = store.info()
     if not len(info):
-        raise QueryError("the store has no space to report on. Fill it with: ⦃embstore build⦄")
+        raise QueryError("the store has no space to report on. Fill it with: embstore build")
     name = printable(store.path.name)
     sections = [_contents(store, info)]
     if reproduction is not None:
         sections.insert(0, _reproduction(reproduction, recipe, store, options or {}))
-    metrics = list(all_metrics()[0].values())
+    # Drift has a section of its own, of the items that change most.
+    metrics = [metric for metric in all_metrics()[0].values() if metric.name != "drift"]
     with task("report", name, len(metrics) + 1) as computing, sharing_neighbours():
         for metric in metrics:
             sections += _metric_sections(store, metric, info)

@@ -134,7 +134,7 @@ def test_a_space_with_fewer_layers_is_brought_up_to_date(made, make_store, tmp_p
         made.store.push(copy.path)
     with pytest.raises(SpaceMismatchError) as caught:
         copy.pull(made.root)
-    assert 'layers="0,3"' in str(caught.value)
+    assert "layers='0,3'" in str(caught.value)
     with pytest.raises(SpaceMismatchError) as caught:
         made.store.pull(copy.path)
     assert "up to date" not in str(caught.value), "the copy does not have the layers"
