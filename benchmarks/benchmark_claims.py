@@ -17,9 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from embstore import Store
 from embstore.metrics.probe import STRENGTHS
 
-_LENGTHS = (
-    ("short",) * 4 + ("middle",) * 2 + ("long",) * 2 + ("longest",)
-)  # of a word's number of characters
+# Of a word's number of characters.
+_LENGTHS = ("short",) * 4 + ("middle",) * 2 + ("long",) * 2 + ("longest",)
 
 
 def claims(space: Workspace) -> list[Result]:

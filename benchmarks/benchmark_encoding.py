@@ -29,9 +29,8 @@ def encoding(space: Workspace) -> list[Result]:
     source = f"words:{space.size.words}"
     items = words_of(source)
     words = [item.text for item in items]
-    from sentence_transformers import (
-        SentenceTransformer,
-    )  # both take seconds to load, which only this needs
+    # Both take seconds to load, which only this needs.
+    from sentence_transformers import SentenceTransformer
     from transformers import AutoModel, AutoTokenizer
 
     model = AutoModel.from_pretrained(checkpoint.folder, dtype=torch.float32).eval()

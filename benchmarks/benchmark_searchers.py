@@ -197,17 +197,15 @@ class LanceDB(Searcher):
 
     def search(self, queries: Vectors) -> Any:
         query = self._table.search(queries if len(queries) > 1 else queries[0])
-        query = (
-            query.distance_type("cosine").with_row_id(True).select(["_distance"]).limit(K)
-        )  # ids, as the others
+        # Ids, as the others.
+        query = query.distance_type("cosine").with_row_id(True).select(["_distance"]).limit(K)
         if self.setting is not None:
             query = query.ef(self.setting).refine_factor(3)
         return query.to_arrow()
 
     def rows(self, found: Any) -> Rows:
-        rows = (
-            found["_rowid"].to_numpy().astype(np.int64)
-        )  # positions, since the table was written as one fragment
+        # Positions, since the table was written as one fragment.
+        rows = found["_rowid"].to_numpy().astype(np.int64)
         if rows.max() >= self._n:
             raise AssertionError("LanceDB has split the table")
         if "query_index" in found.column_names:

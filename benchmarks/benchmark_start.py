@@ -80,9 +80,8 @@ def _process(command: Sequence[str], environment: Mapping[str, str]) -> Contende
 def _environment(root: Path) -> dict[str, str]:
     """Let every contender find compiled modules, as installed programs do."""
     environment = {**os.environ, "LLM_USER_PATH": str(root / "llm")}
-    if (
-        environment.pop("PYTHONDONTWRITEBYTECODE", None) is not None
-    ):  # there may be none beside the sources
+    # There may be none beside the sources.
+    if environment.pop("PYTHONDONTWRITEBYTECODE", None) is not None:
         environment["PYTHONPYCACHEPREFIX"] = str(root / "pycache")
     return environment
 

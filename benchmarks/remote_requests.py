@@ -78,9 +78,8 @@ def measure(n: int, endpoint: str, folder: Path) -> dict[str, tuple[int, int]]:
     os.environ["EMBSTORE_CACHE"] = str(folder / "cache")
     bucket = new_bucket(endpoint)
     items = [Item.whole(Unit.WORD, f"w{number}") for number in range(n)]
-    ids = np.sort(
-        np.array([item.id for item in items], np.int64)
-    )  # a build divides its items by id into shards
+    # A build divides its items by id into shards.
+    ids = np.sort(np.array([item.id for item in items], np.int64))
     vectors = ((ids[rows], block) for rows, block in blocks(n, LAYERS, DIM))
     write_synthetic(folder / "local", vectors, n, LAYERS, DIM, {item.id: item for item in items})
     Store(folder / "local").index(kind="flat", layers="top")

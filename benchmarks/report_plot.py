@@ -33,9 +33,8 @@ def plot(panels: Mapping[str, Mapping[str, Line]], ours: str) -> str:
     ]
     for place, (title, lines) in enumerate(panels.items()):
         parts.append(f'<g transform="translate({place % 2 * _WIDTH},{place // 2 * _HEIGHT})">')
-        names = sorted(
-            (compared if ours in lines else set(lines)) - {ours}
-        )  # the same colour in every comparison
+        # The same colour in every comparison.
+        names = sorted((compared if ours in lines else set(lines)) - {ours})
         colours = {name: _COLOURS[at % len(_COLOURS)] for at, name in enumerate(names)} | {
             ours: _OURS
         }
@@ -90,9 +89,8 @@ def _panel(
             f'<text x="{_WIDTH - _RIGHT + 8}" y="{labels[name] + 4:.1f}" fill="{colour}"'
             f"{' font-weight=' + chr(34) + 'bold' + chr(34) if name == ours else ''}>{escape(name)}</text>"
         )
-        if (
-            max(lines[name]) < x.most
-        ):  # the label stands at the panel's edge: say where its line ends
+        # The label stands at the panel's edge: say where its line ends.
+        if max(lines[name]) < x.most:
             left, top = points[-1]
             parts.append(
                 f'<line x1="{left:.1f}" y1="{top:.1f}" x2="{_WIDTH - _RIGHT + 5}"'

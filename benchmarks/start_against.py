@@ -111,9 +111,8 @@ def measure(
                     spent = cpu_seconds(
                         python, [part.replace("{store}", stores[python]) for part in arguments]
                     )
-                    seconds[python] += (
-                        [spent] if number else []
-                    )  # the first round compiles modules and fills caches
+                    # The first round compiles modules and fills caches.
+                    seconds[python] += [spent] if number else []
             if any(seconds.values()):
                 yield name, seconds[base], seconds[sys.executable]
 

@@ -165,9 +165,8 @@ def write(text: str, output: Path | None, *, is_data: bool = True) -> None:
     of the output.
     """
     if output is None and (not is_data or sys.stdout.isatty()):
-        sys.stdout.write(
-            text
-        )  # typer.echo takes ANSI escapes out of what is piped, and so alters texts
+        # Typer.echo takes ANSI escapes out of what is piped, and so alters texts.
+        sys.stdout.write(text)
     else:
         _write_bytes(text.encode(), output)
 
@@ -217,9 +216,8 @@ def csv_lines(
     """
     for row in chain([columns], rows):
         line = io.StringIO()
-        writer = csv.writer(
-            line, lineterminator="\r\n"
-        )  # only what is in it is quoted, and a lone \r must be
+        # Only what is in it is quoted, and a lone \r must be.
+        writer = csv.writer(line, lineterminator="\r\n")
         writer.writerow(_csv_cell(value, safe=safe, for_terminal=for_terminal) for value in row)
         yield line.getvalue().removesuffix("\r\n") + "\n"
 

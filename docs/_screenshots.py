@@ -149,10 +149,8 @@ def main() -> None:
     """Take the pictures of the store that is named, or of one that is built now."""
     if len(sys.argv) > 1:
         return take(Path(sys.argv[1]))
-    with (
-        tempfile.TemporaryDirectory() as work,
-        contextlib.chdir(work),
-    ):  # the pages show the path of the store
+    # The pages show the path of the store.
+    with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
         store = Path("words")
         for arguments in _SETUP:
             subprocess.run(

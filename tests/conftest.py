@@ -14,9 +14,8 @@ import clean_environment
 clean_environment.use_memory()
 # What the tests have started, as a browser, may write there for a moment after it was ended.
 HOME = tempfile.TemporaryDirectory(prefix="embstore-tests-", ignore_cleanup_errors=True)
-clean_environment.enter(
-    Path(HOME.name)
-)  # before huggingface_hub and torch are imported, which read variables once
+# Before huggingface_hub and torch are imported, which read variables once.
+clean_environment.enter(Path(HOME.name))
 
 import fault_figures  # noqa: E402
 import fuzzing  # noqa: E402
@@ -36,9 +35,8 @@ settings.register_profile(
 )
 settings.load_profile("untimed")
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # as in a job in the background, and in all that it starts
+# As in a job in the background, and in all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared"

@@ -23,9 +23,8 @@ from embstore.base.space import (
     without_revision,
 )
 
-GPT2 = Layers.of_model(
-    12, TopForm.NORMED
-)  # hidden_states[12] is after the final norm; raw is layer 13
+# Hidden_states[12] is after the final norm; raw is layer 13.
+GPT2 = Layers.of_model(12, TopForm.NORMED)
 CLIP = Layers.of_model(12, TopForm.RAW)  # before it; normed is layer 13
 BERT = Layers.of_model(12, None)  # no final norm
 PROJECTION = Layers.of_projection(12, TopForm.RAW)

@@ -56,9 +56,8 @@ def test_every_sum_is_the_brute_force_sum(x):
 
 
 def test_the_sums_of_many_chunks_are_those_of_the_whole():
-    x = (
-        np.random.default_rng(0).normal(3, 1, (5000, 96)).astype(np.float32)
-    )  # more than one chunk of 1 MiB
+    # More than one chunk of 1 MiB.
+    x = np.random.default_rng(0).normal(3, 1, (5000, 96)).astype(np.float32)
     wide = x.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1)
     summary = Summary.of(x)

@@ -146,9 +146,8 @@ def test_words_are_what_another_package_finds(sentence):
 @settings(deadline=None, max_examples=150)
 @given(st.text(_TELLING | _ASSIGNED, max_size=20))
 def test_no_mark_is_cut_off_and_no_letter_or_number_is_lost(sentence):
-    sentence = sentence.replace(
-        "\u200d", ""
-    )  # joins a pictograph that is a letter, such as ℹ, to a space
+    # Joins a pictograph that is a letter, such as ℹ, to a space.
+    sentence = sentence.replace("\u200d", "")
     spans = list(word_spans(sentence))
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
     for _, end in spans:

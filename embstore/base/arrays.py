@@ -54,9 +54,8 @@ def cosines_of(vectors: Vectors, query: Vectors) -> Float64Array:
     the same number. The root is of a product, so that the cosine of equal vectors is 1.
     """
     exponent = int(np.frexp(np.abs(query).max())[1])
-    wide = np.ldexp(
-        query.astype(np.float64), -exponent
-    )  # so that no square overflows; the digits stay the same
+    # So that no square overflows; the digits stay the same.
+    wide = np.ldexp(query.astype(np.float64), -exponent)
     cosines = np.empty(len(vectors))
     for part in slices(len(vectors), ROWS):
         block = vectors[part].astype(np.float64)
@@ -110,9 +109,8 @@ def distinct_rows(vectors: Vectors) -> tuple[Positions, Positions]:
         The position of the first copy of each of the m distinct rows, int64 (m,), ascending; and
         for each row, the index in that array of the distinct row that it equals, int64 (n,).
     """
-    rows = np.ascontiguousarray(
-        vectors + vectors.dtype.type(0)
-    )  # turns -0 into 0, so that they are equal as bytes
+    # Turns -0 into 0, so that they are equal as bytes.
+    rows = np.ascontiguousarray(vectors + vectors.dtype.type(0))
     if not rows.size:
         return np.arange(min(len(rows), 1)), np.zeros(len(rows), np.int64)
     row_bytes = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
@@ -151,9 +149,8 @@ def in_threads(
     calls = [*zip(*arguments, strict=True)]
     if len(calls) < 2:
         return [function(*values) for values in calls]
-    from concurrent.futures import (
-        ThreadPoolExecutor,
-    )  # loads logging, and what comes from summaries needs no threads
+    # Loads logging, and what comes from summaries needs no threads.
+    from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(n_threads) as pool:
         return list(pool.map(function, *zip(*calls, strict=True)))

@@ -33,9 +33,8 @@ def naming(path: Path | str) -> Iterator[None]:
 
 Entry = os.DirEntry[str]
 
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(
-    os, "O_NONBLOCK", 0
-)  # opening a named pipe would block
+# Opening a named pipe would block.
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def open_without_following(path: str, flags: int) -> int:
@@ -262,9 +261,8 @@ def files_below(folder: Path) -> list[Path]:
 
 def entries_below(folder: Path) -> Iterator[Entry]:
     """Yield the entries of a folder and of its subfolders."""
-    pending = [
-        iter(entries(folder))
-    ]  # not recursive: a received store may nest folders without limit
+    # Not recursive: a received store may nest folders without limit.
+    pending = [iter(entries(folder))]
     while pending:
         if (entry := next(pending[-1], None)) is None:
             pending.pop()

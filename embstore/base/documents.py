@@ -118,9 +118,8 @@ def check(document: dict[str, Any], kind: Kind) -> None:
         raise _invalid(
             error.instance_path, error.message.replace(_VALUE, _REPR.repr(error.instance))
         )
-    if (
-        kind != "manifest"
-    ):  # which may have 100,000 entries, whose integers are checked where they are read
+    # Which may have 100,000 entries, whose integers are checked where they are read.
+    if kind != "manifest":
         _check_integers(document, _schema(kind), ())
 
 

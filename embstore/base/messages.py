@@ -32,10 +32,8 @@ _LINES = "\u2028\u2029"
 _BIDI = "\u202a-\u202e\u2066-\u2069"  # they reorder the text that follows
 _SURROGATES = "\ud800-\udfff"  # UTF-8 has none
 _UNSAFE = f"{_CONTROLS}{_LINES}{_BIDI}{_SURROGATES}"
-_ALL, _ALL_BUT_LINE_FEEDS = (
-    f"[{_UNSAFE}]",
-    f"(?!\n)[{_UNSAFE}]",
-)  # compiled at first use: not every command needs them
+# Compiled at first use: not every command needs them.
+_ALL, _ALL_BUT_LINE_FEEDS = (f"[{_UNSAFE}]", f"(?!\n)[{_UNSAFE}]")
 
 
 def is_utf8(text: str) -> bool:

@@ -81,9 +81,8 @@ class Summary:
         totals, unit_square_total, squares = np.zeros((2, dim)), np.zeros(dim), np.empty(n)
         weights = np.ones((2, n))
         stop = 0
-        with np.errstate(
-            all="ignore"
-        ):  # values that are not finite, and what BLAS flags without cause
+        # Values that are not finite, and what BLAS flags without cause.
+        with np.errstate(all="ignore"):
             for x in in_float64(vectors):
                 rows = slice(stop, stop := stop + len(x))
                 norms = np.sqrt(np.vecdot(x, x, out=squares[rows]))

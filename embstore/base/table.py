@@ -268,9 +268,8 @@ class Table:
     def _keys_down(self, pivot: Pivot) -> list[tuple[Any, ...]]:
         """Return the distinct values of the columns ``down``, in the order of the printed rows."""
         keys = list(dict.fromkeys(_key(row, pivot.down) for row in self.rows))
-        if (
-            pivot.order is None
-        ):  # the rows of one query stay together, also those that only a later space has
+        # The rows of one query stay together, also those that only a later space has.
+        if pivot.order is None:
             place = {first: at for at, first in enumerate(dict.fromkeys(key[:1] for key in keys))}
             return sorted(keys, key=lambda key: place[key[:1]])
         rank = {

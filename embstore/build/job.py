@@ -56,9 +56,8 @@ class Options:
     """Options of a build."""
 
     unit: Unit = Unit.WORD
-    poolings: tuple[
-        Pooling, ...
-    ] = ()  # poolings, each giving one space; empty for the default of each checkpoint
+    # Poolings, each giving one space; empty for the default of each checkpoint.
+    poolings: tuple[Pooling, ...] = ()
     template: Template = field(default_factory=Template)
     layers: str = "all"  # selection of layers, in the notation of :meth:`Layers.select`
     dtype: str = "float32"
@@ -80,9 +79,8 @@ class Options:
     )
     allow_pickle: bool = False
     weights: Weights = field(default_factory=Weights)
-    worker: ShardSpec = field(
-        default_factory=ShardSpec
-    )  # share of the work that this build does: worker i of n
+    # Share of the work that this build does: worker i of n.
+    worker: ShardSpec = field(default_factory=ShardSpec)
     shard_bytes: int = (
         SHARD_BYTES  # approximate bytes of vectors in a shard: one layer of a batch of items
     )

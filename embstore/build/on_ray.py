@@ -66,9 +66,8 @@ class RangeOutcome(NamedTuple):
 
     job: int
     task: RangeTask
-    result: (
-        RangeResult | Exception | None
-    )  # an error ends the build; None if all died over its only item
+    # An error ends the build; None if all died over its only item.
+    result: RangeResult | Exception | None
 
 
 @dataclass(eq=False)
@@ -147,15 +146,13 @@ def _connected(address: str | None) -> Iterator[Any]:
 
     A connection that the process already has is used, and kept.
     """
-    os.environ.setdefault(
-        "RAY_USAGE_STATS_ENABLED", "0"
-    )  # a local instance would report to Ray's developers
+    # A local instance would report to Ray's developers.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning about it
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address != "local":
-        os.environ.setdefault(
-            "RAY_NUM_REDIS_GET_RETRIES", "1"
-        )  # attempts to connect, 40 s each; Ray makes 20 of them
+        # Attempts to connect, 40 s each; Ray makes 20 of them.
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
     with needing("on='ray' needs Ray", "ray"):
         import ray
     if ray.is_initialized():
@@ -250,9 +247,8 @@ class RangeQueue:
         self._ray, self._workers = ray, workers
         self._requirements = [ray.put(job.requirement) for job in jobs]
         self._new = (_Attempt(at, task) for at, job in enumerate(jobs) for task in job.tasks)
-        self._waiting: deque[_Attempt] = (
-            deque()
-        )  # those over which workers died, then the next new one
+        # Those over which workers died, then the next new one.
+        self._waiting: deque[_Attempt] = deque()
         self._calls: dict[Any, tuple[ClusterWorker, _Attempt | None]] = {}
 
     def outcomes(self) -> Iterator[RangeOutcome]:

@@ -112,9 +112,8 @@ def encode_ranges(
                 writer.cut()
         if isinstance(result, Encoded):
             is_missing, n, work = windows.done(result.item_ids)
-            for card, keep, writer in zip(
-                cards, is_missing, writers, strict=True
-            ):  # each gets what its space lacks
+            # Each gets what its space lacks.
+            for card, keep, writer in zip(cards, is_missing, writers, strict=True):
                 ids, vectors = result.item_ids, result.vectors[card.pooling]
                 writer.add(*((ids, vectors) if keep.all() else (ids[keep], vectors[:, keep])))
             lengths = Lengths(result.item_ids, result.item_lengths, is_missing)
@@ -145,9 +144,8 @@ class _Windows:
         # Of each item that is not encoded yet: its range, whether each space is missing it, bool
         # (spaces,), its work.
         self._items: dict[int, tuple[int, NDArray[np.bool_], float]] = {}
-        self._n_left: dict[
-            int, int
-        ] = {}  # range → number of these items; the last one may still get windows
+        # Range → number of these items; the last one may still get windows.
+        self._n_left: dict[int, int] = {}
         self._all_read = False
 
     def passages(self, tokenizer: Tokenizer, options: Options) -> Iterator[Iterator[Passage]]:
@@ -197,9 +195,8 @@ class Requirement:
     """What a worker must have in order to take part in the job of a checkpoint."""
 
     files: StoreFiles
-    sign: (
-        tuple[Path, bytes] | None
-    )  # file in the store's folder that its build has written, and its content
+    # File in the store's folder that its build has written, and its content.
+    sign: tuple[Path, bytes] | None
     checkpoint: str  # checkpoint, in a notation that is resolved to the same files on every machine
     fingerprint: Fingerprint
     versions: dict[str, str]

@@ -69,9 +69,8 @@ class SpaceReport:
     model: str
     embedded: int
     present: int  # number of items whose vectors were stored before
-    skipped: Counter[str] = field(
-        default_factory=Counter
-    )  # number of items without a vector, by reason
+    # Number of items without a vector, by reason.
+    skipped: Counter[str] = field(default_factory=Counter)
     truncated: int = 0  # number of items whose text was cut to the context length
     elsewhere: int = 0  # number of items left to the other workers
 
@@ -84,9 +83,8 @@ class BuildReport(Report):
     spaces: tuple[SpaceReport, ...]
     n_texts: int  # number of texts read from the sources, duplicates included
     n_items: int
-    blanks: Counter[
-        str
-    ]  # number of source rows without a text, or whose text gives no items, by reason
+    # Number of source rows without a text, or whose text gives no items, by reason.
+    blanks: Counter[str]
     n_tokens: int
     n_forward_passes: int
     n_bytes: int  # bytes of the shards and indexes written

@@ -304,9 +304,8 @@ def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run]) -> None:
     def take(outcome: RangeOutcome) -> None:
         run, group = pairs[outcome.job]
         with run.explained():
-            commit = committer.submit(
-                run.commit, group, outcome
-            )  # in another thread, which Ctrl-C does not interrupt
+            # In another thread, which Ctrl-C does not interrupt.
+            commit = committer.submit(run.commit, group, outcome)
             try:
                 commit.result()
             except KeyboardInterrupt:

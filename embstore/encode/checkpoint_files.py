@@ -134,9 +134,8 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
     if is_file(folder / ADAPTER_FILE) and not weight_files(folder):
         raise CheckpointError(_adapter_message(folder, where))
     if not is_file(folder / "config.json"):
-        found = sorted(
-            path.parent.name for path in folder.glob("*/config.json")
-        )  # as those of a training run
+        # As those of a training run.
+        found = sorted(path.parent.name for path in folder.glob("*/config.json"))
         more = " …" if len(found) > 3 else ""
         hint = (
             f" In it are {', '.join(found[:3])}{more}: choose some with revisions={found[0]!r}"

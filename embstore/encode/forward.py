@@ -88,18 +88,16 @@ class Encoder:
                 f"the model cannot be put on the device {str(target)!r}: {error}"
             ) from error
         self._contract = _probe(self._model, tokenizer)
-        if (
-            weights.dtype != "float32"
-        ):  # padding selects other kernels, whose 16-bit roundings differ
+        # Padding selects other kernels, whose 16-bit roundings differ.
+        if weights.dtype != "float32":
             self._contract = replace(self._contract, pads=False)
         self.layers = Layers.of_model(self._contract.n_blocks, self._contract.top_form)
         self.dim = self._contract.dim
         self.architecture = type(self._model).__name__
         self.device = str(self._model.device)
         self.versions = versions()
-        [self._reference] = tokenizer.texts(
-            _PROBE[1:]
-        )  # read before: tells a failing text from a failing model
+        # Read before: tells a failing text from a failing model.
+        [self._reference] = tokenizer.texts(_PROBE[1:])
 
     @cached_property
     def _head(self) -> Head:
@@ -248,9 +246,8 @@ _Pending = Future[list[records.Encoded | records.Skipped] | None]
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _MAX_MMAP_THRESHOLD = 32 << 20
 
-_STATES_BYTES = (
-    4 << 30
-)  # maximum size of the hidden states of all batches that run in parallel on a CPU
+# Maximum size of the hidden states of all batches that run in parallel on a CPU.
+_STATES_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -454,9 +451,8 @@ def run(
     """
     unread = iter(stream)
     most = _max_parallel(forward, batch_tokens)
-    first: list[
-        Texts | records.Skipped
-    ] = []  # up to as many batches, and what is skipped between them
+    # Up to as many batches, and what is skipped between them.
+    first: list[Texts | records.Skipped] = []
     n_first = 0
     while n_first < most and (member := next(unread, None)) is not None:
         first.append(member)
@@ -530,9 +526,8 @@ def _keep_freed_memory() -> None:
     in again, which took 15 percent of the time of MiniLM on 2 cores. The process then keeps the
     memory until it ends.
     """
-    with suppress(
-        TypeError, AttributeError
-    ):  # Windows has no library without a name, other systems no mallopt
+    # Windows has no library without a name, other systems no mallopt.
+    with suppress(TypeError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_THRESHOLD, _MAX_MMAP_THRESHOLD)
         mallopt(_TRIM_THRESHOLD, 2**31 - 1)

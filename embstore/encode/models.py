@@ -136,9 +136,8 @@ def _text_part(config: Any) -> TextPart | None:
     if config.is_encoder_decoder:
         if kind not in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
             return None
-        own = (
-            getattr(config, "encoder", None) or config
-        )  # the encoder of T5Gemma has a config of its own
+        # The encoder of T5Gemma has a config of its own.
+        own = getattr(config, "encoder", None) or config
         path = "encoder" if own.get_text_config() is own else "encoder.text_model"
         return TextPart("AutoModel", path, own.get_text_config(), config)
     if any(getattr(config, f"{mode}_config", None) is not None for mode in ("vision", "audio")):
@@ -278,9 +277,8 @@ def _trained(
     wide = _wide_tensors(checkpoint) if weights.dtype != "float32" and not distributed else None
     with quiet(), fenced(checkpoint) as view:
         try:
-            mapping = (
-                None if wide is None else getattr(cls, "_model_mapping", None)
-            )  # of an auto class
+            # Of an auto class.
+            mapping = None if wide is None else getattr(cls, "_model_mapping", None)
             model, info = (cls if mapping is None else mapping[type(part.loaded)]).from_pretrained(
                 view if wide is None else None,
                 state_dict=wide,
@@ -343,9 +341,8 @@ def _untrained(cls: Any, part: TextPart, checkpoint: Checkpoint, weights: Weight
     ``torch.manual_seed(seed)``.
     """
     torch = need("torch")
-    make = (
-        getattr(cls, "from_config", None) or cls._from_config
-    )  # of an auto class, and of a model's own
+    # Of an auto class, and of a model's own.
+    make = getattr(cls, "from_config", None) or cls._from_config
     with quiet(), fenced(checkpoint), torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights.untrained)
         try:
@@ -472,9 +469,8 @@ def _offline() -> Iterator[None]:
     ]
     with suppress(CheckpointError):  # some versions of transformers do not have the module
         kernels = need("transformers.integrations.hub_kernels")
-        name = (
-            "_kernels_enabled" if hasattr(kernels, "_kernels_enabled") else "_kernels_available"
-        )  # before 5.0
+        # Before 5.0.
+        name = "_kernels_enabled" if hasattr(kernels, "_kernels_enabled") else "_kernels_available"
         switches.append((kernels, name, False))
     previous = [(module, name, getattr(module, name, None)) for module, name, _ in switches]
     for module, name, value in switches:

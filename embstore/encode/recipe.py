@@ -252,9 +252,8 @@ def _siglip(folder: Path, name: str) -> Recipe | None:
     if config.get("model_type") not in _SIGLIP:
         return None
     text = config.get("text_config", config)
-    dim = _size(
-        text.get("hidden_size", 768), "hidden_size", name
-    )  # defaults of SiglipTextConfig and Siglip2TextConfig
+    # Defaults of SiglipTextConfig and Siglip2TextConfig.
+    dim = _size(text.get("hidden_size", 768), "hidden_size", name)
     length = _size(text.get("max_position_embeddings", 64), "max_position_embeddings", name)
     head = Module("head", dim, _size(text.get("projection_size") or dim, "projection_size", name))
     return Recipe(

@@ -29,9 +29,8 @@ class Head:
 
     recipe: Recipe
     output: int  # number of the layer with the output of the modules
-    functions: tuple[
-        Callable[["Tensor"], "Tensor"], ...
-    ]  # function of each module, from vectors (n, dim) to vectors
+    # Function of each module, from vectors (n, dim) to vectors.
+    functions: tuple[Callable[["Tensor"], "Tensor"], ...]
 
     @classmethod
     def load(

@@ -61,9 +61,8 @@ class Skipped:
 
     item_id: int
     reason: str
-    outcome: Literal[
-        "skipped", "truncated"
-    ]  # ``truncated`` items have the vector of the truncated text
+    # ``truncated`` items have the vector of the truncated text.
+    outcome: Literal["skipped", "truncated"]
 
 
 @dataclass(frozen=True, slots=True)

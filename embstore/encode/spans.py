@@ -181,9 +181,8 @@ def find_piece(
     previous: tuple[Piece, list[int], list[tuple[int, int]]] | None = None
     while n_chars <= min(max_chars, len(text)):
         piece = Piece(text[:n_chars], 0)
-        if (
-            from_end
-        ):  # from the first whitespace on, since a cut inside a word would change its tokens
+        # From the first whitespace on, since a cut inside a word would change its tokens.
+        if from_end:
             match = _SPACE.search(text, len(text) - n_chars, len(text) - n_chars // 2)
             piece = Piece(text[match.end() - 1 :], match.end() - 1) if match else Piece("", 0)
         if piece.text and (tokens := tokenise(piece.text)).overflowing:

@@ -17,14 +17,11 @@ from embstore.encode.spans import BLANKS, Piece, Text, add_items, find_piece, sh
 if TYPE_CHECKING:
     from embstore.encode.recipe import Recipe
 
-WINDOW, WINDOW_CHARS = (
-    16384,
-    16 << 20,
-)  # maximum number of passages, and of characters, per window, to bound memory use
+# Maximum number of passages, and of characters, per window, to bound memory use.
+WINDOW, WINDOW_CHARS = (16384, 16 << 20)
 
-_TOKENISED_CHARS = (
-    1 << 18
-)  # of the texts that are tokenised at a time: a tokenizer uses about 300 bytes for each
+# Of the texts that are tokenised at a time: a tokenizer uses about 300 bytes for each.
+_TOKENISED_CHARS = 1 << 18
 _MAX_WITHOUT_WORDS = (
     1000  # tokens of a tokenizer whose vocabulary is missing: special ones, of which NLLB has 207
 )

@@ -39,9 +39,8 @@ NOW = "pca"  # name of the map by principal components that is computed when it 
 
 _LARGEST = 65_535
 _N_NEAREST = 5
-_basis = lru_cache(maxsize=2)(
-    shared_basis
-)  # kept for further texts, as long as the store has the same catalog
+# Kept for further texts, as long as the store has the same catalog.
+_basis = lru_cache(maxsize=2)(shared_basis)
 
 Positions = NDArray[np.float32]
 Points = tuple[NDArray[np.int64], Positions]
@@ -56,9 +55,8 @@ class SpaceMap:
     layers: list[str]
     positions: Positions  # (layers, n, 2)
     method: str  # pca or tsne
-    kept: (
-        list[float | None] | None
-    )  # of each layer, as kept_now returns them; None if they were not measured
+    # Of each layer, as kept_now returns them; None if they were not measured.
+    kept: list[float | None] | None
 
 
 def find_map(store: Reading, space: str, name: str = "") -> SpaceMap:

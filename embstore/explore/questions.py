@@ -458,9 +458,8 @@ def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> dict[s
         [np.vecdot(*rows) for rows in zip(in_float64(below), in_float64(above), strict=True)]
     )
     norms = np.sqrt(square_norms(below) * square_norms(above))
-    cosines = np.divide(
-        dots, norms, out=np.full(len(dots), np.nan), where=norms > 0
-    )  # NaN where one is zero
+    # NaN where one is zero.
+    cosines = np.divide(dots, norms, out=np.full(len(dots), np.nan), where=norms > 0)
     return _numbers(
         f"1 − cosine of layers {names[at - 1]} and {names[at]}", 1 - cosines.clip(-1, 1)
     )

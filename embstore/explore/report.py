@@ -98,9 +98,8 @@ class Section(NamedTuple):
     cards: Mapping[str, Mapping[str, Any]] = {}  # name → fields, to be folded out
     intro: str = ""
     commands: Sequence[str] = ()
-    pictures: Sequence[
-        tuple[int, str]
-    ] = ()  # as SVG with its width in pixels, for the widest window first
+    # As SVG with its width in pixels, for the widest window first.
+    pictures: Sequence[tuple[int, str]] = ()
     problem: str = ""  # why there is no result
 
 

@@ -99,9 +99,8 @@ class Workers:
 async def _send(process: Process, data: bytes) -> None:
     assert process.stdin is not None
     process.stdin.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
-    with suppress(
-        ConnectionError
-    ):  # a process that has ended is found out by what it does not answer
+    # A process that has ended is found out by what it does not answer.
+    with suppress(ConnectionError):
         await process.stdin.drain()
 
 
@@ -126,9 +125,8 @@ def main() -> None:
     """Answer calls until the standard input ends. The first message is the store that they are
     about.
     """
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches all processes of a terminal; the server ends this one
+    # Ctrl-C reaches all processes of a terminal; the server ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     calls = sys.stdin.buffer

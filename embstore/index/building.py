@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 TARGET_RECALL = 0.99
 _Z_95 = 1.645  # standard errors: the 95th percentile of the normal distribution
 _MAX_QUERIES, _MIN_QUERIES, _ONE_IN = 1000, 100, 20
-_COMPARED_BYTES = (
-    8 << 20
-)  # size of the vectors that are compared with the queries at once, and of their cosines
+# Size of the vectors that are compared with the queries at once, and of their cosines.
+_COMPARED_BYTES = 8 << 20
 _NEIGHBOUR_BYTES = 32 << 20  # size of the exact neighbours of all queries
 _MIN_EF_SEARCH, _MAX_EF_SEARCH = 16, 4096
 

@@ -125,9 +125,8 @@ class Points:
         squares[inexact] = 0
         distances: Float64Array = np.sqrt(squares)
         errors = np.empty_like(distances)
-        errors[exact_rows] = (
-            sums[exact_rows] * bound / distances[exact_rows]
-        )  # error of the square / (2 × distance)
+        # Error of the square / (2 × distance).
+        errors[exact_rows] = sums[exact_rows] * bound / distances[exact_rows]
         distances[inexact], errors[inexact] = self.distances_by_differences(
             rows[inexact], columns[inexact]
         )
@@ -163,9 +162,8 @@ class Points:
         squares = np.empty((len(rows), len(columns)))
         for part in slices(len(columns), max(1, _CHUNK * 16 // max(1, self.dim))):
             right = self.centred(columns[part])
-            with np.errstate(
-                invalid="ignore"
-            ):  # some BLAS kernels read past a small matrix and raise it for nothing
+            # Some BLAS kernels read past a small matrix and raise it for nothing.
+            with np.errstate(invalid="ignore"):
                 squares[:, part] = left @ (-2 * right.T)
             squares[:, part] += np.vecdot(right, right)
         squares += np.vecdot(left, left)[:, None]

@@ -133,9 +133,8 @@ class _Nearest:
         self._queries, self._k = queries, k
         self._error = FLOAT32_ROUNDING * rounding_error_bound(queries.shape[1], np.float32)
         self._best = [(np.empty(0, np.int64), np.empty(0)) for _ in queries]
-        self._lowest = np.full(
-            len(queries), -np.inf
-        )  # cosine that the k nearest of each query have, or more
+        # Cosine that the k nearest of each query have, or more.
+        self._lowest = np.full(len(queries), -np.inf)
         self._pending: list[tuple[Positions, Ids, Vectors]] = []  # query, item and vector
         self._n_pending = 0
 
@@ -145,9 +144,8 @@ class _Nearest:
             kth_highest = np.partition(cosines, -self._k, axis=1)[:, -self._k]
             self._lowest = np.maximum(self._lowest, kth_highest - self._error)
         near = (cosines >= (self._lowest - self._error)[:, None]) & (cosines > -np.inf)
-        query, place = np.divmod(
-            np.flatnonzero(near), max(1, len(ids))
-        )  # np.nonzero takes far longer
+        # Np.nonzero takes far longer.
+        query, place = np.divmod(np.flatnonzero(near), max(1, len(ids)))
         if len(query):
             self._pending.append((query, ids[place], vectors[place]))
             self._n_pending += len(query)
@@ -235,9 +233,8 @@ def highest(ids: Ids, values: Float64Array, k: int) -> tuple[Ids, Float64Array]:
 
 def inner_products(units: Units, queries: Units) -> Units:
     """Return the float32 inner products (q, n) of unit vectors (n, dim) with queries (q, dim)."""
-    with np.errstate(
-        invalid="ignore"
-    ):  # some BLAS kernels read past a small matrix and raise the flag for nothing
+    # Some BLAS kernels read past a small matrix and raise the flag for nothing.
+    with np.errstate(invalid="ignore"):
         products: Units = queries @ units.T
     return products
 
@@ -349,9 +346,8 @@ def _candidates(
     vectors, and the score that an item must reach.
     """
     dim, lowest = bound
-    error = 2 * rounding_error_bound(
-        dim, np.float32
-    )  # once would do; the rest is for the errors in float64
+    # Once would do; the rest is for the errors in float64.
+    error = 2 * rounding_error_bound(dim, np.float32)
     cosines = products.astype(np.float64)
     low, high = (cosines - error).clip(-1, 1), (cosines + error).clip(-1, 1)
     below, above = (np.concatenate(pair) for pair in ((low, high), (high, low)))

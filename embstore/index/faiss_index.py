@@ -109,9 +109,8 @@ def reorder(index: "faiss.IndexIDMap") -> None:
     units = units_of(graph)
     order = similarity_order(units)
     graph.hnsw.permute_entries(faiss.swig_ptr(order))
-    for start in range(
-        0, graph.d, _COLUMNS
-    ):  # column by column, since FAISS would copy all vectors
+    # Column by column, since FAISS would copy all vectors.
+    for start in range(0, graph.d, _COLUMNS):
         columns = slice(start, start + _COLUMNS)
         units[:, columns] = units[order, columns]
     ids = ids_of(index)

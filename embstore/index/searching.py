@@ -145,9 +145,8 @@ def open_graph(file: StoredFile) -> Graph:
 
 def stored_ids(file: StoredFile) -> Ids:
     """Return the item ids in the file of an index, ascending."""
-    index = faiss_index.load(
-        file, IndexCard.from_entry(file.entry)
-    )  # referenced until its ids are copied
+    # Referenced until its ids are copied.
+    index = faiss_index.load(file, IndexCard.from_entry(file.entry))
     ids: Ids = np.sort(faiss_index.ids_of(index))
     return ids
 

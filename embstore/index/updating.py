@@ -151,9 +151,8 @@ def _run(files: StoreFiles, space: str, works: "Sequence[_Work]") -> list[Indexe
         task("index", space, len(works)) as indexing,
         ThreadPoolExecutor(_n_parallel(works)) as pool,
     ):
-        indexing.shares |= dict.fromkeys(
-            range(len(works)), 0.0
-        )  # no thread changes the size of this dictionary
+        # No thread changes the size of this dictionary.
+        indexing.shares |= dict.fromkeys(range(len(works)), 0.0)
 
         def run(number: int, work: _Work) -> Indexed:
             def advance(share: float) -> None:

@@ -159,9 +159,8 @@ class ExportRequest:
 
     dest: Path
     space: str | None  # None for the only one of the store
-    layers: (
-        str | None
-    )  # in the notation of Layers.select; None for all if the format has room, else the top layer
+    # In the notation of Layers.select; None for all if the format has room, else the top layer.
+    layers: str | None
     format: str | None  # None to find it by the suffix of ``dest``
     selection: Selection
     keep: tuple[str, ...] = ()  # columns of the items; ("all",) for all that are stored

@@ -154,9 +154,8 @@ def _parse_numbers(values: bytes, n: int) -> NDArray[np.float64] | None:
         return None
     if len(found) != n or found.null_count:
         return None
-    return np.concatenate(
-        [np.from_dlpack(chunk) for chunk in found.chunks]
-    )  # to_numpy would load pandas: 50 MB
+    # To_numpy would load pandas: 50 MB.
+    return np.concatenate([np.from_dlpack(chunk) for chunk in found.chunks])
 
 
 def _wrong_line(line: bytes, dim: int, place: str) -> SourceError:

@@ -84,9 +84,8 @@ def write_safetensors(file: Path, selected: Selected) -> None:
     room += -room % 8
     begins = {name: 8 + room + start for name, (start, _) in _places(entries).items()}
     offsets = {name: np.zeros(n + 1, np.int64) for name in names}
-    words = (
-        bytearray()
-    )  # of occurrences: their number of bytes, and so their place, is known at the end
+    # Of occurrences: their number of bytes, and so their place, is known at the end.
+    words = bytearray()
     with disk.writing(file) as stream:
         for rows in selected.rows():
             end = rows.start + len(rows.items)

@@ -87,9 +87,8 @@ class _Repair:
         self.actions: list[Action] = []
         self._added: dict[str, Entry] = {}
         self._removed: list[str] = []
-        self._damaged: list[
-            str
-        ] = []  # those of the removed files that were copied into the folder for them
+        # Those of the removed files that were copied into the folder for them.
+        self._damaged: list[str] = []
 
     def run(self) -> None:
         """Repair tables and spaces, commit that, and compute sums and indexes again."""

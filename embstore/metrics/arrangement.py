@@ -109,9 +109,8 @@ def _cosines(grid: Grid, ids: Ids) -> dict[Pair, float]:
         shift = vectors.mean(axis=0)
         vectors -= shift
         sides.append(LayerSums(shift, vectors.sum(axis=0), float(np.vdot(vectors, vectors))))
-        coordinates.append(
-            np.transpose(np.linalg.qr(vectors.T, mode="r"))
-        )  # in an orthonormal basis of the rows
+        # In an orthonormal basis of the rows.
+        coordinates.append(np.transpose(np.linalg.qr(vectors.T, mode="r")))
     return {
         (i, j): _cosine(
             coordinates[i].T @ coordinates[j], sides[i], sides[j], len(ids), is_same=i == j
@@ -398,9 +397,8 @@ def _rank_totals(
     is_unit, bound = distance == "cosine", rounding_error_bound(dim, np.float64)
     if is_unit:
         normalise_rows(points)
-    centred = points - np.median(
-        points, axis=0
-    )  # which, unlike the mean, is near most of them whatever the others
+    # Which, unlike the mean, is near most of them whatever the others.
+    centred = points - np.median(points, axis=0)
     lengths = np.sqrt(np.vecdot(centred, centred))
     totals = dict.fromkeys(neighbours, 0)
     positions = np.arange(n)
@@ -410,16 +408,14 @@ def _rank_totals(
         errors = bound * ((lengths[rows, None] + lengths + is_unit) ** 2)
         low, high = squares - errors, squares + errors
         at = np.arange(len(squares))
-        low[at, positions[rows]] = high[at, positions[rows]] = (
-            np.inf
-        )  # no item is its own neighbour
+        # No item is its own neighbour.
+        low[at, positions[rows]] = high[at, positions[rows]] = np.inf
         for source, lists in neighbours.items():
             for chosen in lists[rows].T:
                 least, most = low[at, chosen][:, None], high[at, chosen][:, None]
                 before = np.count_nonzero(high < least, axis=1)
-                for row in np.flatnonzero(
-                    np.count_nonzero(low <= most, axis=1) > before + 1
-                ):  # others are as near
+                # Others are as near.
+                for row in np.flatnonzero(np.count_nonzero(low <= most, axis=1) > before + 1):
                     others = np.flatnonzero((low[row] <= most[row]) & (high[row] >= least[row]))
                     before[row] += _n_before(
                         points, rows.start + row, chosen[row], others, is_unit=is_unit

@@ -258,9 +258,8 @@ def _test(
     groups of 2 or more.
     """
     n = len(units)
-    if (
-        2 * is_second.sum() > n
-    ):  # the distances are the same, and sums of the smaller group have the smaller errors
+    # The distances are the same, and sums of the smaller group have the smaller errors.
+    if 2 * is_second.sum() > n:
         is_second = ~is_second
     vectors = units - units.mean(axis=0)
     observed = _distances(vectors, is_second[None].astype(np.float64))

@@ -430,9 +430,8 @@ def _rank_covariances(
     centred: dict[int, Float64Array] = {}
     for number in {number for pair in pairs for number in pair}:
         distances = _distances(layers[number], ids, first, second)
-        errors = rounding_error_bound(layers[number].dim, np.float64) * (
-            1 + distances
-        )  # with those of unit vectors
+        # With those of unit vectors.
+        errors = rounding_error_bound(layers[number].dim, np.float64) * (1 + distances)
         centred[number] = ranks(distances, errors) - (len(first) + 1) / 2
     return {(i, j): float(centred[i] @ centred[j]) / len(first) for i, j in pairs}
 

@@ -202,9 +202,8 @@ def _cosines_to_mean(data: LayerData) -> ItemValues:
     if length <= 64 * rounding_error_bound(data.dim, np.float64) * summary.norm_total / max(
         summary.n, 1
     ):
-        raise NotComputable(
-            "the mean vector is zero, and has no direction", summary.n
-        )  # as after center
+        # As after center.
+        raise NotComputable("the mean vector is zero, and has no direction", summary.n)
     ids, values = cosines_with(data, mean / length)
     return ids, values, np.full(len(ids), cosine_error(data.dim))
 
@@ -258,9 +257,8 @@ class _Words:
 
     def __init__(self, contexts: Contexts, batch: NDArray[np.int64], dim: int) -> None:
         self._contexts = contexts
-        self._row_of_word = np.full(
-            len(contexts.names) + 1, -1
-        )  # the last is that of items of no word
+        # The last is that of items of no word.
+        self._row_of_word = np.full(len(contexts.names) + 1, -1)
         self._row_of_word[batch] = np.arange(len(batch))
         self.counts, self.totals = np.zeros(len(batch)), np.zeros((len(batch), dim))
 

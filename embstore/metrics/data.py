@@ -64,12 +64,10 @@ class Analogies:
     )
     spelled_groups: NDArray[np.int64]  # group of each of these items, int64 (r,)
     questions: NDArray[np.int64]  # positions of a, b and c in ``words``, int64 (q, 3)
-    answers: NDArray[
-        np.int64
-    ]  # positions in ``words`` of the right answers of all questions, int64 (m,)
-    answer_starts: NDArray[
-        np.int64
-    ]  # where those of each question begin in ``answers``, and m, int64 (q + 1,)
+    # Positions in ``words`` of the right answers of all questions, int64 (m,).
+    answers: NDArray[np.int64]
+    # Where those of each question begin in ``answers``, and m, int64 (q + 1,).
+    answer_starts: NDArray[np.int64]
     sections: NDArray[np.int64]  # number of the section of each question, int64 (q,)
     section_names: tuple[str, ...]  # names of the sections, by number
 

@@ -135,9 +135,8 @@ def intrinsic_dimension(
     total = float(log_ratios.sum())
     if total <= n * _ROUNDING:
         return result | {"reason": TOO_EQUAL}
-    kept = log_ratios[
-        : min(n - 1, n - math.ceil(n * discard - 1e-9))
-    ]  # n · discard may be rounded up
+    # N · discard may be rounded up.
+    kept = log_ratios[: min(n - 1, n - math.ceil(n * discard - 1e-9))]
     slope = _slope(kept, n)
     why_undefined = TOO_EQUAL if len(kept) else f"of {n} ratios, none is left"
     return result | {

@@ -286,9 +286,8 @@ def _fitted(x: Float64Array, codes: Codes, strength: float) -> Any:
     if (codes == codes[0]).all():
         return DummyClassifier(strategy="most_frequent").fit(x, codes)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of a weak penalty that does not converge, which loses, or of many classes
+        # Of a weak penalty that does not converge, which loses, or of many classes.
+        warnings.simplefilter("ignore")
         return LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS, solver="newton-cg").fit(
             x, codes
         )

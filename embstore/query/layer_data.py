@@ -158,9 +158,8 @@ class TransformedLayer(LayerMethods):
 
     layer: "LayerData"  # vectors before the transform
     transform: Callable[[Block], NDArray[np.float64]]
-    dims: NDArray[
-        np.int64
-    ]  # index in the stored vectors of each component of the transformed ones, int64 (dim,)
+    # Index in the stored vectors of each component of the transformed ones, int64 (dim,).
+    dims: NDArray[np.int64]
     known_summary: Summary | None = (
         None  # sums over the transformed vectors, if they are known; None to compute them
     )

@@ -73,9 +73,8 @@ class FoundQueries(NamedTuple):
     card: Card  # card of the space
     vectors: Mapping[Query, Mapping[int, NDArray[np.floating]]]
     stored: Mapping[Query, int]  # query → item id, for the queries that are stored in this space
-    ambiguous: Mapping[
-        Query, Sequence[Item]
-    ]  # query → items, for the queries that match several items
+    # Query → items, for the queries that match several items.
+    ambiguous: Mapping[Query, Sequence[Item]]
 
     def notes(self) -> list[str]:
         """Return a note for each text of several words that was encoded as one word of this

@@ -61,10 +61,8 @@ class SharedBasis:
         """
         dim = layers[0].dim
         pooled, centres = np.zeros((dim, dim)), []
-        with (
-            one_thread(),
-            np.errstate(invalid="ignore"),
-        ):  # some BLAS kernels raise the flag for nothing
+        # Some BLAS kernels raise the flag for nothing.
+        with one_thread(), np.errstate(invalid="ignore"):
             for data in layers:
                 found = Moments.empty(dim)
                 for part in data.map(_moments_of_units):
@@ -167,9 +165,8 @@ def kept_of_all(
     if n_all <= K + 1:
         few = f"n = {n_all}: the ten nearest items are all others"
         return Kept(None, 0, few if n_all else "no item is selected that has a direction")
-    if are_equal(
-        cosines[:, : K + 1].ravel(), dim
-    ):  # one neighbour more shows whether the choice of ten is arbitrary
+    # One neighbour more shows whether the choice of ten is arbitrary.
+    if are_equal(cosines[:, : K + 1].ravel(), dim):
         return Kept(None, 0, TIED)
     on_map = nearest_in_plane(positions, K, rows)
     shared = n_shared(*(np.sort(lists.astype(np.int32), axis=1) for lists in (near[:, :K], on_map)))
@@ -191,9 +188,8 @@ def kept_of_some(data: LayerData, ids: Ids, positions: Positions, seed: int) -> 
 Report = Callable[[float], None]  # function that receives the finished share of a layer, in [0, 1]
 
 PERPLEXITY = 30
-N_NEIGHBOURS = (
-    3 * PERPLEXITY
-)  # neighbours of each item that t-SNE attracts, as openTSNE chooses them
+# Neighbours of each item that t-SNE attracts, as openTSNE chooses them.
+N_NEIGHBOURS = 3 * PERPLEXITY
 LEAST_ITEMS = 4  # with fewer items the perplexity would be below 1
 
 FROM_COMPONENTS = ((250, 12), (125, 6), (125, 3), (125, 2), (250, 1))
@@ -314,9 +310,8 @@ class Method(NamedTuple):
     that do it.
     """
 
-    place: Callable[
-        [int, LayerMap | None, Report], Placed
-    ]  # of a layer's position, and the map of the layer below
+    # Of a layer's position, and the map of the layer below.
+    place: Callable[[int, LayerMap | None, Report], Placed]
     versions: dict[str, str]
 
 

@@ -186,9 +186,8 @@ def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = Fals
     parts += ["--model", model_argument(card)]
     if card.unit is not Unit.WORD or names_unit:
         parts += ["--unit", card.unit.value]
-    if (
-        card.unit is Unit.SENTENCE or card.pooling is not Pooling.LAST
-    ):  # the default depends on the unit
+    # The default depends on the unit.
+    if card.unit is Unit.SENTENCE or card.pooling is not Pooling.LAST:
         parts += ["--pooling", card.pooling.value]
     if card.prompt:
         parts += ["--prompt", "NAME"]  # the card has the text of the prompt alone

@@ -84,9 +84,8 @@ class LayerSearch:
         requested; and notes.
         """
         combination, card = self.combination, found.card
-        if len(queries) < (
-            1 if combination is None else len(combination.queries)
-        ):  # a note names zero vectors
+        # A note names zero vectors.
+        if len(queries) < (1 if combination is None else len(combination.queries)):
             return [], []
         stored = [{found.stored[query]} if query in found.stored else set() for query in queries]
         targets = [(query.shown, own) for query, own in zip(queries, stored, strict=True)]

@@ -195,9 +195,8 @@ def _matrices(
     """
     assert similarity.matrix is not None
     distinct = {id(layer): layer for layer in layers}
-    n_bytes = (
-        12 * len(distinct) * len(ids) ** 2
-    )  # the matrices in float32, and as they are multiplied
+    # The matrices in float32, and as they are multiplied.
+    n_bytes = 12 * len(distinct) * len(ids) ** 2
     if n_bytes > _MATRIX_BYTES:
         raise QueryError(
             f"permutations of {len(ids):,} items in {len(distinct)} layers need {n_bytes >> 30}"

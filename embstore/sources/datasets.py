@@ -79,10 +79,8 @@ _SCORE: dict[str, source.ValueType] = {"score": float}
 _POS: dict[str, source.ValueType] = {**_SCORE, "pos": str, "pos_2": str}
 _SIMVERB: dict[str, source.ValueType] = {**_SCORE, "pos": str, "relation": str}
 _STSB: dict[str, source.ValueType] = {**_SCORE, "genre": str, "file": str, "year": str, "id": str}
-_STSB_WOLFE: dict[str, source.ValueType] = {
-    **_STSB,
-    "score_text": str,
-}  # their code ranks the scores as strings
+# Their code ranks the scores as strings.
+_STSB_WOLFE: dict[str, source.ValueType] = {**_STSB, "score_text": str}
 _STSB_FILE = "sts-test.csv", "affe45928a66ee5a708531233c95b7dacbbdc57f974f002a3d32ea0180cf816a"
 _STSB_FIELDS = ("genre", "file", "year", "id", "score", "text", "text_2")
 _STSB_CITATION = (

@@ -231,9 +231,8 @@ class Targets:
         False  # whether it is in brackets within the text: ``the [bank] of the river``
     )
     column: str | None = None  # column of the target's text, which occurs once in the sentence
-    span: tuple[
-        str, ...
-    ] = ()  # columns of its start and end; or one column with both, as in ``4:8``
+    # Columns of its start and end; or one column with both, as in ``4:8``.
+    span: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, targets: str | None, span: str | Sequence[str]) -> "Targets | None":
@@ -382,9 +381,8 @@ def _offset(value: object, place: str) -> int:
         return int(float(value)) if "." in value else int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if (
-        isinstance(value, float) and value.is_integer()
-    ):  # how pandas writes the whole numbers of some columns
+    # How pandas writes the whole numbers of some columns.
+    if isinstance(value, float) and value.is_integer():
         return int(value)
     what = "missing" if value is None or value == "" else f"{value!r}, not a whole number"
     raise SourceError(f"{place}: the offset is {what}. {_UNITS}.")

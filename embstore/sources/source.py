@@ -43,9 +43,8 @@ class DatasetSpec:
     # Column → type of ``Row.values``; the first is the score of a pair, the value of a lexicon's
     # word or the section of a question.
     columns: Mapping[str, ValueType] = field(hash=False)
-    content: (
-        Callable[[int], Iterator[Row]] | DataFile
-    )  # a function that generates the first n rows, or a file
+    # A function that generates the first n rows, or a file.
+    content: Callable[[int], Iterator[Row]] | DataFile
     help: str
     scores: tuple[float, float] | None = None  # minimum and maximum of the first column
     licence: str = ""
@@ -203,9 +202,8 @@ def download(spec: DatasetSpec, file: DataFile) -> None:
     try:
         with requests.get(file.address, stream=True, timeout=TIMEOUT_SECONDS) as response:
             response.raise_for_status()
-            total = int(
-                response.headers.get("content-length", 0)
-            )  # of what is sent, which may be compressed
+            # Of what is sent, which may be compressed.
+            total = int(response.headers.get("content-length", 0))
             for chunk in response.iter_content(_CHUNK_BYTES):
                 data.write(chunk)
                 done = min(data.tell(), total or data.tell())

@@ -177,9 +177,8 @@ class StoreFiles:
         """
         with self._beginning:
             if self._known is None and self.find_manifest() is None:
-                self.commit(
-                    Change()
-                )  # so that files without a manifest are never those of a store that lost it
+                # So that files without a manifest are never those of a store that lost it.
+                self.commit(Change())
         self.objects.put(files)
         if not self.is_local:
             n_bytes = sum(map(os.path.getsize, files.values()))

@@ -158,9 +158,8 @@ def joined_items(
 
     The numbers of tokens of a space, if one is given, are the column ``n_tokens``.
     """
-    folded = sql.casefold().replace(
-        '""', '"'
-    )  # as a quoted name is written that has a quotation mark in it
+    # As a quoted name is written that has a quotation mark in it.
+    folded = sql.casefold().replace('""', '"')
     names = {"columns": [*stored], "built_in": [*BUILT_IN]}
     sources = {view: view for view in names}
     if (

@@ -179,9 +179,8 @@ def as_stored(
 def is_finite(vectors: NDArray[np.floating]) -> bool:
     """Return whether all components are finite."""
     values = vectors.reshape(-1)
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # the product of finite values is quick, and may overflow
+    # The product of finite values is quick, and may overflow.
+    with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(np.dot(values, values)) or np.isfinite(values).all())
 
 
@@ -299,9 +298,8 @@ class LayerVectors:
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
         """Yield ``function(item_ids, block)`` for every block that contains a selected item."""
-        from concurrent.futures import (
-            ThreadPoolExecutor,
-        )  # and logging, which reading a few vectors does not need
+        # And logging, which reading a few vectors does not need.
+        from concurrent.futures import ThreadPoolExecutor
 
         def work(shard: Shard, start: int) -> T | None:
             ids, block, _ = self._selected(shard, start)

@@ -133,9 +133,8 @@ class StoreWriter:
         self.files = StoreFiles.of_folder(place)
         self._worker = worker
         self._stack = ExitStack()
-        self._known: set[str] = (
-            set()
-        )  # shards that the store had when it was locked, and those committed since
+        # Shards that the store had when it was locked, and those committed since.
+        self._known: set[str] = set()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:

@@ -116,9 +116,8 @@ def test_the_same_columns_from_every_kind_of_file(build, tmp_path):
         found.append(_stored(tmp_path / "store"))
         report = build("t.csv", keep="all")  # the same values in files with and without types
         assert [column.n_new for column in report.columns] == [0, 0, 0, 0]
-        assert (
-            len(stored_files(tmp_path / "store", "columns/")) == 2
-        )  # the other one is of the numbers of tokens
+        # The other one is of the numbers of tokens.
+        assert len(stored_files(tmp_path / "store", "columns/")) == 2
     for other in found[1:]:
         pd.testing.assert_frame_equal(found[0][sorted(found[0])], other[sorted(other)])
     assert found[0]["n"].tolist() == [1, None, 3]
@@ -284,9 +283,8 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
         before.n_items,
         before.n_items,
     )
-    assert (
-        stored_files(tmp_path / "store", "columns/") == files
-    )  # the same numbers, without the model
+    # The same numbers, without the model.
+    assert stored_files(tmp_path / "store", "columns/") == files
     catalog = Catalog(tmp_path / "store")
     assert column_types(catalog, space)["n_tokens"] == "int64"
     items = catalog.items(catalog.ids(space).tolist())
@@ -330,9 +328,8 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
     stale = pa.table(
         [sorted(items), [99] * len(items)], schema=column_schema({column.name: "int64"})
     )
-    write_column_table(
-        catalog.files, stale
-    )  # as a space of that name may have left it in an older version
+    # As a space of that name may have left it in an older version.
+    write_column_table(catalog.files, stale)
     build("a.txt", columns=(), unit=unit, template=" {text}")
     assert stored_files(tmp_path / "store", "columns/") == files
 
@@ -423,10 +420,8 @@ def test_one_text_that_stands_for_missing_is_said_too(build, tmp_path):
         r"  1 cell is the text 'None' \(.*a\.csv:3\), which pandas takes for missing\. Leave a cell",
         note,
     )
-    assert _stored(tmp_path / "store")["freq"].tolist() == [
-        1,
-        None,
-    ]  # in a column of numbers it is missing
+    # In a column of numbers it is missing.
+    assert _stored(tmp_path / "store")["freq"].tolist() == [1, None]
 
 
 @pytest.mark.parametrize("name", ["t.jsonl", "t.parquet"])

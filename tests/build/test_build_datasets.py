@@ -271,9 +271,10 @@ def test_columns_have_the_types_that_are_published(make_store):
     write_dataset(made.files, "mine", "word pairs", Unit.WORD, pairs_of(made))
     document = json.loads((Path(__file__).parents[2] / "schemas/tables.json").read_text("utf-8"))
     columns = document["tables"]["datasets/<name>-<hash>.parquet"]["columns"]
+    # Of analogies.
     published = {
         name: column for name, column in columns.items() if not name.endswith(("_3", "_4"))
-    }  # of analogies
+    }
     schema = pq.read_schema(dataset_file(made))
     assert {name: str(schema.field(name).type) for name in published} == {
         name: column["type"] for name, column in published.items()

@@ -295,9 +295,8 @@ class TestEmbed:
             of_layer = [
                 [row for row in found if row["layer"] == layer] for found in (stored, embedded)
             ]
-            least = (
-                min(row["cosine"] for row in of_layer[0]) + 1e-5
-            )  # words that end alike are equally near at layer 0
+            # Words that end alike are equally near at layer 0.
+            least = min(row["cosine"] for row in of_layer[0]) + 1e-5
             near = [{row["item_id"] for row in rows if row["cosine"] > least} for rows in of_layer]
             assert near[0] == near[1]
 

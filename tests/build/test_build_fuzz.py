@@ -27,9 +27,8 @@ def build(tmp_path, checkpoint):
     def run(texts: list[str], unit: str) -> tuple[Store, BuildReport]:
         nonlocal n_stores
         n_stores += 1
-        texts[:] = [
-            json.loads(json.dumps(text)) for text in texts
-        ]  # which joins the halves of a surrogate pair
+        # Which joins the halves of a surrogate pair.
+        texts[:] = [json.loads(json.dumps(text)) for text in texts]
         source = tmp_path / "texts.jsonl"
         source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "ascii")
         store = Store(tmp_path / f"store-{n_stores}")

@@ -79,11 +79,8 @@ def test_targets_equal_what_minicons_extracts(tmp_path, folder, kind):
         warnings.simplefilter("ignore")
         cwe = pytest.importorskip("minicons.cwe", reason="minicons is not installed")
         extractor = cwe.CWE(str(folder(kind)))
-        rows = [
-            ROWS[1],
-            ROWS[2],
-            ("a New York bank", 2, 10),
-        ]  # of a word that recurs, minicons takes the last one
+        # Of a word that recurs, minicons takes the last one.
+        rows = [ROWS[1], ROWS[2], ("a New York bank", 2, 10)]
         hidden = extractor.extract_representation(
             [(text, (start, end)) for text, start, end in rows], layer="all"
         )

@@ -66,9 +66,8 @@ def test_a_mixed_source_is_refused_with_examples(build, source, tmp_path, n_sent
     assert not (tmp_path / "store").exists()
     *_, both, first, second = str(refused.value).splitlines()
     assert both == "Both: build a file of each:"
-    subprocess.run(
-        ["sh", "-ec", f"{first}\n{second}"], check=True, cwd=tmp_path
-    )  # the commands work as they are shown
+    # The commands work as they are shown.
+    subprocess.run(["sh", "-ec", f"{first}\n{second}"], check=True, cwd=tmp_path)
     parts = [line.partition("> ")[2] for line in (first, second)]
     assert [embedded(build(str(tmp_path / part))) for part in parts] == [
         {"sentence": n_sentences},

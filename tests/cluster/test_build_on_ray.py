@@ -98,11 +98,8 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster,
     def build_in(root: Path, connect: Callable[[StoreFiles], Cluster] | None = None) -> None:
         with observing(seen.append):
             report = build(root, sources, ["minilm"], options, connect)
-        assert [space.embedded for space in report.spaces] == [
-            90,
-            5,
-            19,
-        ]  # the recipe cuts long sentences
+        # The recipe cuts long sentences.
+        assert [space.embedded for space in report.spaces] == [90, 5, 19]
 
     build_in(tmp_path / "local")
     seen.clear()
@@ -195,9 +192,8 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
     held = cluster.faults / "hold after 1 ranges"
     ends_soon = f"for up to {HUNG_SECONDS:g} s (Ctrl-C again ends at once)"
     seen: list[Progress] = []
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a job in the background ignores it
+    # A job in the background ignores it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     ray.init(address=cluster.address, configure_logging=False, log_to_driver=False)
     try:
         others = [ray.remote(threading.Event).options(num_cpus=1).remote() for _ in range(2)]

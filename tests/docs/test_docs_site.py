@@ -70,9 +70,8 @@ def test_pages_are_accessible(site):
     ):
         for width, scheme in ((1200, "dark"), (400, "light")):
             page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-            page.route(
-                re.compile(f"^(?!{server.url})"), lambda route: route.abort()
-            )  # fonts, which are elsewhere
+            # Fonts, which are elsewhere.
+            page.route(re.compile(f"^(?!{server.url})"), lambda route: route.abort())
             for path in ("", "how-to/plot/", "how-to/sql/", "reference/metrics/"):
                 page.goto(f"{server.url}/{path}index.html")
                 assert violations(page) == [], (path, width, scheme)

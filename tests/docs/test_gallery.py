@@ -27,10 +27,8 @@ FILES = {
     "stsb": "sts-test.csv",
     "bellezza": "Bellezza_Lexicon.csv",
 }
-UNSTABLE = (
-    "clusters",
-    "probe",
-)  # where rounding may decide on a cluster or on the strength of a penalty
+# Where rounding may decide on a cluster or on the strength of a penalty.
+UNSTABLE = ("clusters", "probe")
 IDS = re.compile(r"#?\b[A-Za-z]\w*[0-9a-f]{10}\b")  # hashes of what they name
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
@@ -50,9 +48,8 @@ def test_the_commands_draw_the_pictures(start_folder, tmp_path):
         os.environ.pop("EMBSTORE_STORE", None)
         for name, file in FILES.items():
             Store.add_dataset(name, DATA / file)
-        _gallery.draw(
-            tmp_path / "drawn", lambda store: link_store(start_folder / "store", store)
-        )  # it has the words
+        # It has the words.
+        _gallery.draw(tmp_path / "drawn", lambda store: link_store(start_folder / "store", store))
     for metric in _gallery.PICTURES:
         drawn, shown = (
             folder / f"{metric}.svg" for folder in (tmp_path / "drawn", DOCS / "gallery")

@@ -393,9 +393,8 @@ else:
     done = subprocess.run(
         [sys.executable, "-c", program, module], capture_output=True, text=True, check=True
     )
-    assert ("IProgress not found" in done.stderr) == (
-        module == "tqdm.auto"
-    )  # which shows that there would be one
+    # Which shows that there would be one.
+    assert ("IProgress not found" in done.stderr) == (module == "tqdm.auto")
 
 
 CODES = (errno.EACCES, errno.EIO, errno.EMFILE, errno.ESTALE)

@@ -39,9 +39,8 @@ def forbidden(monkeypatch):
 
         return refuse
 
-    monkeypatch.setattr(
-        hub_kernels, "get_kernel", trap("get_kernel"), raising=False
-    )  # 4.57 imports it at need
+    # 4.57 imports it at need.
+    monkeypatch.setattr(hub_kernels, "get_kernel", trap("get_kernel"), raising=False)
     monkeypatch.setattr(
         transformers.modeling_utils, "lazy_import_flash_attention", trap("flash attention")
     )

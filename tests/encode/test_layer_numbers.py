@@ -101,9 +101,8 @@ def test_layers_are_what_the_blocks_read_and_give(tmp_path, model_type):
     vectors = encoded(encoder, TEXTS)
     for number, text in enumerate(TEXTS):
         states, last = read_and_given(folder, BLOCKS[model_type], text)
-        if (
-            encoder.layers.top_form is TopForm.NORMED
-        ):  # the last block's own output is the layer after it
+        # The last block's own output is the layer after it.
+        if encoder.layers.top_form is TopForm.NORMED:
             states = np.stack([*states[:-1], last, states[-1]])
         assert encoder.layers.n_blocks == 4
         assert worst(vectors[number], states[:, 1:-1].mean(axis=1)) <= 1e-4

@@ -40,7 +40,6 @@ def hub(monkeypatch):
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(
-            constants, "HF_HUB_DISABLE_XET", True
-        )  # the fake stores large files as LFS
+        # The fake stores large files as LFS.
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         yield hub

@@ -94,9 +94,8 @@ def test_what_a_client_asked_for_ends_when_it_leaves(own, name):
     wait_until(lambda: workers() - before, "a process")
     [process] = workers() - before
     connection.close()
-    wait_until(
-        lambda: has_ended(process), "its end"
-    )  # at the limit of time the SQL would end, and the process live on
+    # At the limit of time the SQL would end, and the process live on.
+    wait_until(lambda: has_ended(process), "its end")
 
 
 def test_45_conditions_without_end_keep_nobody_else_waiting(own):

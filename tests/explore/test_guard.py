@@ -36,12 +36,13 @@ FOREIGN = (
 ).split()
 ORIGINS = ("http://evil.example", "null", "https://{host}", "http://localhost:1")
 FILES = ("../app.py", "..%2fapp.py", "/etc/passwd", "..\\app.py", "main.js%00", "__init__.py")
+# É in UTF-8.
 ANSWERS = [
     *((403, path, {"Cookie": ""}) for path in CLOSED),
     *(
         (403, "/api/store", {"Cookie": f"{{name}}={token}"})
         for token in ("", "x" * 32, "Ã©", "a;b")
-    ),  # é in UTF-8
+    ),
     *((421, "/", {"Host": host}) for host in FOREIGN),
     *(
         (200, "/", {"Host": host})

@@ -240,9 +240,8 @@ def test_labels_do_not_collide_and_the_way_back_leads_to_the_view_as_it_was_left
     page = visit.open(q="dog")
     page.locator(".near-block li").first.wait_for()
     wait_for_map(page)
-    _, *others = boxes = page.evaluate(
-        "explorer.panels[0].labels"
-    )  # the first, of the searched text, is always there
+    # The first, of the searched text, is always there.
+    _, *others = boxes = page.evaluate("explorer.panels[0].labels")
     assert len(boxes) > 10
     for a, b in combinations(others, 2):
         assert a[2] < b[0] or a[0] > b[2] or a[3] < b[1] or a[1] > b[3]

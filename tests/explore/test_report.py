@@ -97,9 +97,8 @@ def test_the_same_store_gives_the_same_bytes(store, page):
 def test_of_many_items_metrics_take_a_sample_a_smaller_one_where_all_are_compared_and_the_map_has_each(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(
-        "embstore.explore.report._MOST_ITEMS", 200
-    )  # pictures and tables do not grow with the items
+    # Pictures and tables do not grow with the items.
+    monkeypatch.setattr("embstore.explore.report._MOST_ITEMS", 200)
     monkeypatch.setattr("embstore.explore.report._MOST_SEARCHED", 20)
     texts = [
         row.text for row in islice(open_source("words").rows(), 10_000) if isinstance(row, Row)

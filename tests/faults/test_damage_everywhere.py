@@ -84,9 +84,8 @@ def test_a_flipped_bit_or_a_cut(store, right, kind, tally):
         counts["faults"] += 1
         with damaged(path, after):
             named = [problem.file for problem in Store(store).verify().problems]
-            is_unread = (
-                kind == "map" and after in others
-            )  # a bit of its footer that nothing depends on
+            # A bit of its footer that nothing depends on.
+            is_unread = kind == "map" and after in others
             assert named == [path.resolve()] or (is_unread and not named)
             recorder, opened = ErrorRecorder(), Store(store)
             wrong = wrong_answers(opened, recorder)

@@ -199,9 +199,8 @@ def test_a_rough_search_that_errs_within_its_bound_changes_nothing(distance, rou
         sizes = (np.linalg.norm(q, axis=1)[:, None] + np.linalg.norm(b, axis=1)) ** 2
         products = q @ b.T - (b * b).sum(axis=1) / 2
         ranks = np.argsort(np.argsort(-products - (q * q).sum(axis=1)[:, None] / 2, axis=1), axis=1)
-        products += (
-            np.where(ranks <= 10, -0.99, 0.99) * rounding * sizes / 2
-        )  # all that is near seems far
+        # All that is near seems far.
+        products += np.where(ranks <= 10, -0.99, 0.99) * rounding * sizes / 2
         order = np.argsort(-products, axis=1)[:, :width]
         return np.take_along_axis(products, order, axis=1).astype(np.float32), order
 

@@ -78,9 +78,8 @@ def test_a_scan_is_the_definition_to_the_last_bit(
     seed, n, k, n_queries, n_distinct, block, pending, dtype
 ):
     rng = np.random.default_rng(seed)
-    distinct = (
-        rng.normal(size=(n_distinct, 48)).astype(np.float32) + 3
-    )  # many are near each other, and many are equal
+    # Many are near each other, and many are equal.
+    distinct = rng.normal(size=(n_distinct, 48)).astype(np.float32) + 3
     x = distinct[rng.integers(0, n_distinct, n)].astype(dtype)
     ids = rng.permutation(2**62 + np.arange(n))
     queries = x[rng.integers(0, n, n_queries)] + rng.choice([0, 1e-4])

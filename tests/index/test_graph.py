@@ -70,9 +70,8 @@ def test_scores_are_cosines(made, k):
 def test_a_filter_is_applied_inside_the_search(made, share):
     data = made.data
     keep = np.random.default_rng(1).random(N) < share
-    only = np.concatenate(
-        [data.ids[keep], [1, 2**62]]
-    )  # ids that the index does not hold do not matter
+    # Ids that the index does not hold do not matter.
+    only = np.concatenate([data.ids[keep], [1, 2**62]])
     found = data.search(made.file, data.queries, 10, only)
     assert {*found[0].ravel().tolist()} <= {*only.tolist()}
     assert recall(found[0], list(data.exact(data.queries, 10, keep))) >= 0.97

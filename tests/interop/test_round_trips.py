@@ -83,9 +83,8 @@ def test_the_card_beside_a_file_names_its_layer(tmp_path):
     card = store.catalog.cards["again"]
     assert (card.layers.names, card.imported["origin"]["space"]) == (("2",), made.space)
     assert_same_layer(store, made.space, "2", "again", "2")
-    store.add_vectors(
-        "other", ["a", "b"], np.eye(2, 4), index="none"
-    )  # another program has written over the file
+    # Another program has written over the file.
+    store.add_vectors("other", ["a", "b"], np.eye(2, 4), index="none")
     store.export(tmp_path / "plain.vec", "other")
     (tmp_path / "plain.vec").replace(dest)
     store.import_vectors(dest, "replaced", index="none")

@@ -80,9 +80,8 @@ def test_weat_is_that_of_loops_over_words_and_splits(seed, sizes, offset, dtype,
 def test_sc_weat_is_that_of_loops_over_words_and_splits(seed, n_a, n_b, ddof):
     vector = vectors(seed, n_a + n_b + 6)
     a, b, targets = sets_of(n_a, n_b, 6)
-    targets = words(
-        *targets.ids, *a.ids
-    )  # an attribute word as a target keeps its cosine of 1 with itself
+    # An attribute word as a target keeps its cosine of 1 with itself.
+    targets = words(*targets.ids, *a.ids)
     rows = sc_weat(Arrays(vector), words=targets, a=a, b=b, ddof=ddof)
     assert [row["word"] for row in rows] == list(targets.texts)
     for row, word in zip(rows, targets.ids, strict=True):
@@ -118,9 +117,8 @@ def test_valnorm_is_that_of_loops_and_scipy(dtype):
     for seed in range(5):
         vector = vectors(seed, 40, offset=seed, dtype=dtype)
         a, b, _ = sets_of(4, 5, 31)
-        lexicon = lexicon_of(
-            range(2, 40), seed
-        )  # two words of A are not in it, the other attribute words are
+        # Two words of A are not in it, the other attribute words are.
+        lexicon = lexicon_of(range(2, 40), seed)
         effects = []
         for word in lexicon.words.ids:
             cosines = [cosine(vector[word], vector[other]) for other in [*a.ids, *b.ids]]
@@ -149,9 +147,8 @@ def test_the_p_value_and_the_interval_of_r_are_scipys(n):
         row["effect_size"]
         for row in sc_weat(Arrays(vector), words=targets, a=a, b=b, permutations=0)
     ]
-    lexicon.value[:] = (
-        np.array(effects) + rng.normal(size=n) * np.std(effects) / 2
-    )  # a strong correlation as well
+    # A strong correlation as well.
+    lexicon.value[:] = np.array(effects) + rng.normal(size=n) * np.std(effects) / 2
     strong = valnorm(Arrays(vector), lexicon=lexicon, pleasant=a, unpleasant=b)
     right = stats.pearsonr(effects, lexicon.value)
     assert (strong["valnorm"], strong["p_value"]) == pytest.approx(
@@ -321,9 +318,8 @@ def test_associations_that_tie_in_whole_numbers_tie_in_weat():
     """
     a, b, x, y = sets_of(1, 1, 3, 3)
     targets = np.array([[3, 1, 2], [1, 2, 3], [2, 1, 3], [1, 3, 2], [2, 3, 1], [3, 2, 1]])
-    whole = [
-        int(v[0] - v[1]) for v in targets
-    ]  # cos with the first axis less that with the second, times √14
+    # Cos with the first axis less that with the second, times √14.
+    whole = [int(v[0] - v[1]) for v in targets]
     splits = [sum(split) for split in combinations(whole, 3)]
     p = sum(each >= sum(whole[:3]) for each in splits) / 20
     for turned in (np.eye(3), np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]):

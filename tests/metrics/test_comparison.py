@@ -247,9 +247,8 @@ def test_pairs_are_drawn_without_replacement():
     drawn = list(zip(*(part.tolist() for part in draw_pairs(30, 200, 0)), strict=True))
     assert len(drawn) == len(set(drawn)) == 200
     assert set(drawn) < set(everything)
-    tens = [
-        draw_pairs(5, 3, seed) for seed in range(2000)
-    ]  # each of the 10 pairs as often as the others
+    # Each of the 10 pairs as often as the others.
+    tens = [draw_pairs(5, 3, seed) for seed in range(2000)]
     counts = np.zeros((5, 5))
     for i, j in tens:
         np.add.at(counts, (i, j), 1)

@@ -1,5 +1,5 @@
-"""What holds for every metric: values or reasons, blocks in any order, invariances, zero vectors and
-transforms.
+"""What holds for every metric: values or reasons, blocks in any order, invariances, zero vectors
+and transforms.
 """
 
 import math

@@ -63,9 +63,8 @@ def test_the_reserved_options_are_those_that_all_metrics_have():
 
 
 def _declared(annotation: Any) -> set[str]:
-    option = annotation.__metadata__[
-        0
-    ]  # in an annotation, Typer takes the first flag for the default at first
+    # In an annotation, Typer takes the first flag for the default at first.
+    option = annotation.__metadata__[0]
     return {flag.lstrip("-").replace("-", "_") for flag in (option.default, *option.param_decls)}
 
 

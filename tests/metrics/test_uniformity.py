@@ -60,9 +60,8 @@ def test_uniformity_holds_no_more_vectors_than_it_may(make_store, monkeypatch, t
 
 def test_terms_that_vanish_in_float64_have_a_logarithm():
     x = np.array([[1.0, 0], [0, 1], [-1, 0]])
-    found = uniformity(Arrays(x), t=1e4)[
-        "uniformity"
-    ]  # two pairs at a squared distance of 2, one at 4
+    # Two pairs at a squared distance of 2, one at 4.
+    found = uniformity(Arrays(x), t=1e4)["uniformity"]
     assert found == pytest.approx(-2e4 + math.log(2 / 3), abs=1e-8)
 
 

@@ -66,9 +66,8 @@ def content(table: Table) -> tuple[Any, ...]:
 
 
 def test_stored_answers_are_the_computed_ones_and_need_no_vector(root):
-    questions = [
-        each for each in QUERIES if "by" not in each[1]
-    ]  # groups are found in the tables of items
+    # Groups are found in the tables of items.
+    questions = [each for each in QUERIES if "by" not in each[1]]
     answers = [content(ask(root, metric, **question)) for metric, question in questions]
     for (metric, question), answer in zip(questions, answers, strict=True):
         assert answer[0]

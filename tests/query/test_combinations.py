@@ -131,9 +131,8 @@ def test_an_index_gives_what_a_scan_gives(made, indexed, kind, where):
 @pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
 def test_ties_are_in_the_order_of_the_ids(tmp_path, method):
     x = np.random.default_rng(0).normal(size=(1, 10, 8)).astype(np.float32)
-    copies = np.concatenate(
-        [x, x[:, 3:6], 2 * x[:, 3:6]], axis=1
-    )  # of other lengths, and the same directions
+    # Of other lengths, and the same directions.
+    copies = np.concatenate([x, x[:, 3:6], 2 * x[:, 3:6]], axis=1)
     made = synthetic_store(tmp_path / "store", n=16, vectors=np.repeat(copies, 5, axis=0))
     found = made.store.neighbours(
         positive=["text0"], negative=["text1"], method=method, layers=0, k=16

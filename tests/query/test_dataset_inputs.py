@@ -368,9 +368,8 @@ def test_a_dataset_of_another_kind_is_refused(make_store):
                 made.store.query("similarity", dataset=datasets, **more)
     with pytest.raises(QueryError, match=r"^'stsb' is a dataset of pairs, not a lexicon"):
         made.store.query("valnorm", lexicon="stsb")
-    with pytest.raises(
-        QueryError, match=r"^'words' is a list of words, not a dataset of pairs"
-    ):  # nor is it stored
+    # Nor is it stored.
+    with pytest.raises(QueryError, match=r"^'words' is a list of words, not a dataset of pairs"):
         made.store.query("similarity", dataset="words")
     with pytest.raises(UnknownNameError, match=r"unknown dataset 'rg56'\. Did you mean 'rg65'\?"):
         made.store.query("similarity", dataset="rg56")

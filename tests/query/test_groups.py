@@ -114,9 +114,8 @@ def test_intervals_are_those_of_pandas(made, bins):
         edges = np.array(
             [float(edge) for edge in (bins.split(",") if isinstance(bins, str) else bins)]
         )
-    closed = np.append(
-        edges[:-1], np.nextafter(edges[-1], np.inf)
-    )  # pandas leaves the upper edge open
+    # Pandas leaves the upper edge open.
+    closed = np.append(edges[:-1], np.nextafter(edges[-1], np.inf))
     right = norms.groupby(pd.cut(frame["freq"], closed, right=False), observed=False).agg(
         ["mean", "size"]
     )
@@ -159,11 +158,8 @@ def test_each_value_is_in_its_interval_as_it_is_written(values, n_bins):
 
 def test_edges_are_rounded_between_values_alone():
     array = np.arange(3000.0)
-    names = [
-        "[0, 999.67)",
-        "[999.67, 1999.3)",
-        "[1999.3, 2999]",
-    ]  # 1999 is in the second, which [999.7, 1999) denies
+    # 1999 is in the second, which [999.7, 1999) denies.
+    names = ["[0, 999.67)", "[999.67, 1999.3)", "[1999.3, 2999]"]
     assert interval_names(quantile_edges(array, 3).tolist(), array) == names
     assert interval_names([0, 1999.3333, 2**53 + 2]) == [
         "[0, 1999.3333)",

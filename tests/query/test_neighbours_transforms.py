@@ -107,9 +107,8 @@ def test_a_transform_that_removes_everything_is_an_error_or_a_note(make_store):
 
 
 def test_an_item_that_becomes_zero_has_no_neighbours_and_is_none(make_store):
-    vectors = (
-        np.round(np.random.default_rng(0).normal(size=(5, 6, 8)) * 1024) / 1024
-    )  # exact in float32
+    # Exact in float32.
+    vectors = np.round(np.random.default_rng(0).normal(size=(5, 6, 8)) * 1024) / 1024
     vectors[:, 3:] = 1 - vectors[:, :3]
     vectors = np.concatenate([vectors, np.full((5, 1, 8), 0.5)], axis=1)  # the last is the mean
     made = make_store(n=7, vectors=vectors)

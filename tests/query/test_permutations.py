@@ -82,9 +82,8 @@ def test_the_shifts_of_a_cycle_are_permutations_that_are_all_computed_at_once(n)
     at_once = cyclic_products(left, right, *draw_cycle(n, n - 1, 5))
     for found, expected in zip(at_once, one_by_one, strict=True):
         assert found == pytest.approx(expected, abs=1e-6)
-    composed = orders[3][
-        orders[4]
-    ]  # the shifts are a group: one after the other is a third, or none
+    # The shifts are a group: one after the other is a third, or none.
+    composed = orders[3][orders[4]]
     assert any((composed == each).all() for each in (*orders, np.arange(n)))
 
 
@@ -215,9 +214,8 @@ def test_blocks_groups_and_what_cannot_be(make_store):
     assert query("cka", permutations=19, block="lemma")["p"] != query("cka", permutations=19)["p"]
     grouped = query("cka", permutations=19, by="pos")
     assert [row["n"] for row in grouped.rows] == [20] * 8
-    with pytest.raises(
-        QueryError, match="1 orders of 2 blocks"
-    ):  # an item without a value is a block
+    # An item without a value is a block.
+    with pytest.raises(QueryError, match="1 orders of 2 blocks"):
         query("cka", permutations=19, block="some")
     flat = make_store(
         "flat", n=8, dim=2, n_blocks=1, top_form=None, vectors=np.ones((2, 8, 2), np.float32)

@@ -1,5 +1,5 @@
-"""The reproduction of Wolfe & Caliskan (2022): its published numbers, the verdicts, and runs on real
-datasets with a tiny checkpoint, checked against scipy and plain loops.
+"""The reproduction of Wolfe & Caliskan (2022): its published numbers, the verdicts, and runs on
+real datasets with a tiny checkpoint, checked against scipy and plain loops.
 """
 
 import base64

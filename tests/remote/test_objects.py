@@ -43,9 +43,8 @@ def test_objects_are_written_listed_read_and_deleted(bucket, tmp_path):
         objects.get("folder/b", 4096)
     objects.download("folder/b", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == data
-    stored = bucket.client().head_object(
-        Bucket=bucket.name, Key="some/prefix/folder/a"
-    )  # a second client
+    # A second client.
+    stored = bucket.client().head_object(Bucket=bucket.name, Key="some/prefix/folder/a")
     [first, _] = objects.list("folder")
     assert (stored["ContentLength"], stored["LastModified"]) == (10, first.modified)
     objects.replace("other", b"changed")

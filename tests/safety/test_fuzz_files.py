@@ -147,11 +147,8 @@ def test_any_facts_of_a_shard(cases, tally):
     @tries(1500)
     @given(_NUMBERS, _NUMBERS, _NUMBERS, _NUMBERS)
     def run(n: int, first: int, ids_at: int, values_at: int) -> None:
-        n, ids_at, values_at = (
-            abs(n),
-            abs(ids_at),
-            abs(values_at),
-        )  # as the schema of a manifest has it
+        # As the schema of a manifest has it.
+        n, ids_at, values_at = (abs(n), abs(ids_at), abs(values_at))
         given_all = {"n": n, "first": first, "last": first + n, "offsets": [ids_at, values_at]}
         _, at = entry["offsets"]
         for facts in (

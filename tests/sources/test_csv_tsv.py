@@ -148,9 +148,8 @@ def test_what_csv_writes_comes_back(tmp_path_factory, rows):
         csv.writer(file).writerows([("left", "right"), *rows])
     source = open_source(str(path), columns=["left", "right"])
     wanted = [text for row in rows for text in row]
-    got = [
-        row.text if isinstance(row, Row) else row.reason for row in source.reader()
-    ]  # it may have no texts
+    # It may have no texts.
+    got = [row.text if isinstance(row, Row) else row.reason for row in source.reader()]
     assert got == [text if text.strip() else "empty value" for text in wanted]
 
 

@@ -252,6 +252,5 @@ def test_the_list_has_address_hash_and_reference():
     for name, each in LISTED.items():
         assert each["citation"]
         assert (name == "words") == (each["address"] is None) == (each["sha256"] is None)
-    assert (
-        len({each["sha256"] for each in LISTED.values()}) == len(LISTED) - 1
-    )  # the two readings of STS-B are of one
+    # The two readings of STS-B are of one.
+    assert len({each["sha256"] for each in LISTED.values()}) == len(LISTED) - 1

@@ -132,9 +132,8 @@ def interrupts(monkeypatch):
         return run(*query, **options)
 
     monkeypatch.setattr(interruptible, "run", counted)
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a job in the background ignores it
+    # A job in the background ignores it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield found
     signal.signal(signal.SIGINT, before)
 

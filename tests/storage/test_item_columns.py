@@ -62,11 +62,8 @@ def made(make_store):
     other = pa.schema([schema.field(0), ("rare", pa.bool_()), ("length", pa.float64())])
     for part in (schema, other):
         table = pa.Table.from_pylist(frame[part.names].to_dict("records"), part)
-        for rows in (
-            table.slice(0, 11),
-            table.slice(11),
-            table.slice(30),
-        ):  # some values are there twice
+        # Some values are there twice.
+        for rows in (table.slice(0, 11), table.slice(11), table.slice(30)):
             add_columns(made.files, rows)
     return made, frame
 

@@ -105,9 +105,8 @@ def test_the_edit_is_made_to_the_state_of_the_rival(files):
 
     def edit(base):
         seen.append(base.number)
-        if (
-            base.number == 1
-        ):  # a rival commits between the reading of the base and the creation of the next manifest
+        # A rival commits between the reading of the base and the creation of the next manifest.
+        if base.number == 1:
             rival.commit(Change(added(files, "of the rival")))
         return Change(added(files, "own"))
 

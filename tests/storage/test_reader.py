@@ -63,9 +63,8 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path):
 
 
 def test_it_is_shared_while_somebody_holds_it(monkeypatch):
-    monkeypatch.setattr(
-        connections, "_instances", WeakValueDictionary()
-    )  # as in a process that has no store open
+    # As in a process that has no store open.
+    monkeypatch.setattr(connections, "_instances", WeakValueDictionary())
     first = connections.open_shared()
     assert connections.open_shared() is first
     first.cursor().execute("CREATE TABLE kept AS SELECT 1 AS n")
@@ -88,9 +87,8 @@ def test_a_forked_process_shares_none_of_before():
     shared_connection = connections.open_shared()
     child = os.fork()
     if child == 0:
-        signal.alarm(
-            round(HUNG_SECONDS)
-        )  # one that waits for threads of its parent would wait for ever
+        # One that waits for threads of its parent would wait for ever.
+        signal.alarm(round(HUNG_SECONDS))
         other = connections.open_shared()
         found = other.cursor().execute("SELECT sum(range) FROM range(1000000)").fetchall()
         os._exit(0 if other is not shared_connection and found == [(499999500000,)] else 1)

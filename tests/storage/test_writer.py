@@ -162,9 +162,8 @@ def test_sums_that_are_lost_are_computed_anew(tmp_path):
     assert Catalog(root).summaries(CARD.space)[1].isclose(Summary.of(first.vectors[1]))
     with StoreWriter(root) as store:
         second.commit(store)
-        assert not files.manifest().keys_of(
-            keys.SUMS, CARD.space
-        )  # no sums of a part are taken for those of all
+        # No sums of a part are taken for those of all.
+        assert not files.manifest().keys_of(keys.SUMS, CARD.space)
         store.complete_sums([CARD])
     assert_stored(root, first, second)
 

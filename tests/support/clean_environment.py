@@ -54,15 +54,13 @@ def enter(home: Path) -> None:
         name for name in os.environ if name.startswith(_FOREIGN) and not name.startswith(_PASSING)
     ]:
         del os.environ[name]
-    os.environ.pop(
-        "PYTHONDONTWRITEBYTECODE", None
-    )  # without bytecode, each process that imports torch takes 6 s more
+    # Without bytecode, each process that imports torch takes 6 s more.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Does not exist: a test that needs datasets makes a folder of its own.
     os.environ.update(
         HOME=str(home),
         USERPROFILE=str(home),
-        EMBSTORE_DATA=str(
-            home / "no-datasets"
-        ),  # does not exist: a test that needs datasets makes a folder of its own
+        EMBSTORE_DATA=str(home / "no-datasets"),
         HF_HUB_OFFLINE="1",
         OMP_WAIT_POLICY="PASSIVE",  # tests share the cores with each other
     )

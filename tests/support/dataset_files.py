@@ -18,7 +18,8 @@ RG65 = b"cord;smile;0.02  \nnull;nan;3.5 \nNA;None;1.25"
 WORDSIM = b"FBI;investigation;8.31\ntiger;tiger;10.00\nmoney;bank;8.12\nmoney;bank;8.50"
 SIMLEX = b"old;new;1.58\nsly;strange;1.97\nsly;strange;2.07\ncord;old;0.5"
 SIMVERB = b"take\tremove\tV\t6.81\tSYNONYMS\nprotest\trelease\tV\t1.16\tNONE\n"
-# Quotes that are text: the first opens a value and closes two lines later. Commas, more fields, U+2028, no ASCII.
+# Quotes that are text: the first opens a value and closes two lines later. Commas, more fields,
+# U+2028, no ASCII.
 STSB_LINES = (
     "main-news\tMSRpar\t2012test\t0001\t3.750\tHe said, \"Go home.\"\tHe went, then.",
     "main-news\tMSRpar\t2012test\t0002\t1.0\t\"It works,\" he said.\tIt, works.",
@@ -43,7 +44,9 @@ FILES = {
 def look_alike(
     monkeypatch: pytest.MonkeyPatch, name: str, data: bytes | None = None, address: str = ""
 ) -> DatasetSpec:
-    """Put a small file in the place of a dataset's, in the table alone; at the address of a server, if one is given."""
+    """Put a small file in the place of a dataset's, in the table alone; at the address of a server,
+    if one is given.
+    """
     spec = DATASETS[name]
     content = spec.content
     assert isinstance(content, DataFile)

@@ -133,9 +133,8 @@ class Witness:
 
 
 def _is_inside(token: tuple[int, int], start: int, end: int) -> bool:
-    if (
-        token[0] == token[1]
-    ):  # RoBERTa trims blanks off its tokens: one by itself begins where it ends
+    # RoBERTa trims blanks off its tokens: one by itself begins where it ends.
+    if token[0] == token[1]:
         return start < token[0] <= end
     return bool(set(range(*token)) & set(range(start, end)))
 

@@ -124,10 +124,8 @@ def prepare(root: Path, **options: Any) -> Synthetic:
 def ask(root: Path, metric: str, **question: Any) -> Table:
     if metric == "valnorm":
         question = {"missing": "skip", "pleasant": WORDS[:3], "unpleasant": WORDS[3:6]} | question
-    if metric in (
-        "weat",
-        "sc-weat",
-    ):  # a space without any of the words is left out, and looked at each time
+    # A space without any of the words is left out, and looked at each time.
+    if metric in ("weat", "sc-weat"):
         question = {"unit": "word"} | question
     return Store(root).query(metric, **question)
 

@@ -89,9 +89,8 @@ class Visit:
 
     def _note(self, message: Any) -> None:
         is_expected = bool(self.expected) and self.expected in message.text.lower()
-        if (
-            not is_expected and "GPU stall due to ReadPixels" not in message.text
-        ):  # chromium about screenshots of WebGL
+        # Chromium about screenshots of WebGL.
+        if not is_expected and "GPU stall due to ReadPixels" not in message.text:
             self.problems.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
     def _let_out(self, route: Any) -> None:

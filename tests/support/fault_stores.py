@@ -146,9 +146,8 @@ def build_damaged(root: Path) -> None:
         for path in (root / key for key in named(root, "items/"))
         if b"lends" in path.read_bytes()
     ]
-    sentences.write_bytes(
-        sentences.read_bytes().replace(b"parquet-cpp", b"parquet-cpq")
-    )  # its texts are intact
+    # Its texts are intact.
+    sentences.write_bytes(sentences.read_bytes().replace(b"parquet-cpp", b"parquet-cpq"))
 
 
 def compact(root: Path) -> None:

@@ -31,9 +31,8 @@ model_loading fault_stores real_builds embstore.build.pipeline embstore.maintain
 embstore.interop.importing faiss duckdb pandas transformers.models.gpt2.modeling_gpt2
 transformers.tokenization_utils_fast embstore_cli.main
 """
-CONTEXT.set_forkserver_preload(
-    _MODULES.split()
-)  # what a command imports, loaded once; pyarrow loads pandas
+# What a command imports, loaded once; pyarrow loads pandas.
+CONTEXT.set_forkserver_preload(_MODULES.split())
 
 Command = Callable[[Path], object]
 

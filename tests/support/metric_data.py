@@ -176,9 +176,8 @@ def gram_hsic(x: np.ndarray, y: np.ndarray) -> float:
 def gram_cka(x: np.ndarray, y: np.ndarray, variant: str = "unbiased") -> float:
     hsic = {"unbiased": gram_hsic1, "biased": gram_hsic}[variant]
     wide = x.astype(np.float64), y.astype(np.float64)
-    wide = tuple(
-        x - x.mean(axis=0) for x in wide
-    )  # both are the same for shifted vectors, and keep more digits
+    # Both are the same for shifted vectors, and keep more digits.
+    wide = tuple(x - x.mean(axis=0) for x in wide)
     return hsic(*wide) / np.sqrt(hsic(wide[0], wide[0]) * hsic(wide[1], wide[1]))
 
 

@@ -12,6 +12,5 @@ import embstore.encode.forward  # noqa: F401
 with suppress(ImportError):  # of another version of transformers, which has no such table
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
-    get_checkpoint_conversion_mapping(
-        "bert"
-    )  # the first call compiles a thousand regular expressions
+    # The first call compiles a thousand regular expressions.
+    get_checkpoint_conversion_mapping("bert")

@@ -46,9 +46,8 @@ def moto_server() -> Iterator[str]:
     It writes one object at a time: moto by itself lets in others between the check of
     ``If-None-Match`` and the write.
     """
-    from moto.s3.responses import (
-        S3Response,
-    )  # slow to import, and other tests are collected with these
+    # Slow to import, and other tests are collected with these.
+    from moto.s3.responses import S3Response
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

@@ -33,9 +33,8 @@ class Scores:
 
     units: Ids  # number or item id of each, int64 (n,), ascending
     values: Float64Array  # of each unit, float64 (n,); NaN where it is undefined
-    statistic: Literal[
-        "mean", "pearson", "spearman"
-    ]  # mean of the values, or their correlation with gold
+    # Mean of the values, or their correlation with gold.
+    statistic: Literal["mean", "pearson", "spearman"]
     gold: Float64Array | None = (
         None  # what they are held against, float64 (n,), NaN where missing; None for a mean
     )
@@ -148,9 +147,8 @@ class Difference:
     value: float  # score of the layer minus that of the reference
     low: float | None  # lower limit of the 95 % interval of value; None without resamples
     high: float | None  # upper limit
-    p: (
-        float | None
-    )  # two-sided, of no difference, in (0, 1]; against the best layer one-sided, of being as good
+    # Two-sided, of no difference, in (0, 1]; against the best layer one-sided, of being as good.
+    p: float | None
     detectable: float | None  # difference that would have been found with a probability of .8
     best_share: float | None = (
         None  # share of the resamples in which the layer has the highest score of all

@@ -79,9 +79,8 @@ class Estimate:
         from scipy.special import stdtrit  # slow to import
 
         n = len(self.units)
-        share = (n * self.value + 1) / (
-            n + 2
-        )  # of a share of 1, errors say nothing of those that were not seen
+        # Of a share of 1, errors say nothing of those that were not seen.
+        share = (n * self.value + 1) / (n + 2)
         error = self.standard_error(self.value)
         n_effective = min(n, share * (1 - share) / error**2) if error else n
         return wilson_interval(self.value, n_effective, float(stdtrit(self.df, (1 + _LEVEL) / 2)))

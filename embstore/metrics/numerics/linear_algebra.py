@@ -53,9 +53,8 @@ def one_thread() -> Iterator[None]:
             # To find the libraries takes milliseconds, as much as a small decomposition: only after
             # an import.
             if _libraries is None or len(sys.modules) != _n_modules:
-                from threadpoolctl import (
-                    ThreadpoolController,
-                )  # slow to import, and not needed to read summaries
+                # Slow to import, and not needed to read summaries.
+                from threadpoolctl import ThreadpoolController
 
                 _libraries, _n_modules = ThreadpoolController(), len(sys.modules)
             _limit = _libraries.limit(limits=1, user_api="blas")

@@ -25,9 +25,8 @@ class Nearest(NamedTuple):
 
     ids: Ids  # ids of the items, int64 (n,), ascending
     positions: NDArray[np.integer]
-    are_tied: NDArray[
-        np.bool_
-    ]  # whether the next item is as near as the last of the k, so that ids decide, bool (n,)
+    # Whether the next item is as near as the last of the k, so that ids decide, bool (n,).
+    are_tied: NDArray[np.bool_]
     # whether all k + 1 nearest of all items are at one distance, so that the choice is arbitrary
     are_all_tied: bool
 

@@ -87,9 +87,8 @@ def permuted_products(
     ]
     for rows in firsts if is_half else ():
         rows[:, 1:] *= 2
-    seconds = np.empty(
-        (n, n, len(right)), np.float32
-    )  # what belongs to a pair of items lies together
+    # What belongs to a pair of items lies together.
+    seconds = np.empty((n, n, len(right)), np.float32)
     for row in range(n):
         np.stack([matrix[row] for matrix in right], axis=-1, out=seconds[row], casting="same_kind")
 

@@ -40,9 +40,8 @@ class Select(NamedTuple):
     """Statement that has passed the check."""
 
     sql: str  # statement as a subquery
-    views: frozenset[
-        str
-    ]  # names of the views that it reads; ``datasets.name`` for those in the schema of datasets
+    # Names of the views that it reads; ``datasets.name`` for those in the schema of datasets.
+    views: frozenset[str]
     lists_views: bool  # whether it lists or describes views
 
 

@@ -83,26 +83,21 @@ class UsersSql:
     reader: Reader  # reader that identifies damaged files of the store
     files: StoreFiles
     tables: Mapping[str, Sequence[StoredFile]]  # files of the views items, columns and skipped
-    shards: Mapping[
-        str, Mapping[int, Sequence[StoredFile]]
-    ]  # files of the view embeddings, by space and layer id
-    datasets: Mapping[
-        str, StoredFile
-    ]  # file of each dataset, which is the view ``datasets.<name>``
+    # Files of the view embeddings, by space and layer id.
+    shards: Mapping[str, Mapping[int, Sequence[StoredFile]]]
+    # File of each dataset, which is the view ``datasets.<name>``.
+    datasets: Mapping[str, StoredFile]
     cards: Sequence[Card]  # cards that are the rows of the view ``spaces``
     columns: ColumnTables  # tables of the view ``columns``
     # Functions that raise DamagedError if a file of a view was altered, by view; shards are not
     # checked.
     checks: Mapping[str, Callable[[], None]]
-    built_in: Callable[
-        [], object
-    ]  # function that returns the rows of the view ``built_in`` as an Arrow table
-    summaries: Callable[
-        [], object
-    ]  # function that returns the rows of the view ``summaries`` as an Arrow table
-    nearest_texts: Callable[
-        [str, Sequence[str]], list[str]
-    ]  # see :meth:`.catalog.Catalog.nearest_texts`
+    # Function that returns the rows of the view ``built_in`` as an Arrow table.
+    built_in: Callable[[], object]
+    # Function that returns the rows of the view ``summaries`` as an Arrow table.
+    summaries: Callable[[], object]
+    # See :meth:`.catalog.Catalog.nearest_texts`.
+    nearest_texts: Callable[[str, Sequence[str]], list[str]]
     _lock: Any = field(default_factory=RLock)  # guards the creation of the views
     _views: "Views | None" = None
 
