@@ -32,13 +32,13 @@ def run(
     """
     import duckdb
 
-    limit = None if timeout is None else _TimeLimit(connection, timeout)
+    limit = None if timeout is None else _Interrupts(connection, timeout)
     try:
         with _interrupted_by_signals(connection):
             return query(connection)
     # While record batches are read, pyarrow raises the interrupt as an OSError.
     except (duckdb.InterruptException, RuntimeError, OSError) as error:
-        if limit is not None and limit.has_expired:
+        if limit is not None and limit.have_begun:
             raise TimeoutError(f"the query took longer than {timeout:g} s") from None
         if isinstance(error, duckdb.InterruptException) or "nterrupted" in str(error):
             raise KeyboardInterrupt from None
@@ -72,10 +72,10 @@ def _interrupted_by_signals(connection: Connection) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread handles signals
         return
-    interrupts: list[_TimeLimit] = []
+    interrupts: list[_Interrupts] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
-        interrupts.append(_TimeLimit(connection, 0))
+        interrupts.append(_Interrupts(connection, 0))
         handler = handlers.pop(signal.Signals(number))
         signal.signal(number, handler)
         handler(number, frame)
@@ -93,8 +93,8 @@ def _interrupted_by_signals(connection: Connection) -> Iterator[None]:
             interrupt.end()
 
 
-class _TimeLimit:
-    """Thread that interrupts the query of a connection once its time is over.
+class _Interrupts:
+    """Thread that interrupts the query of a connection after some seconds, until the query ends.
 
     It does so again and again, since DuckDB ignores an interrupt before the query has begun.
     """
@@ -102,14 +102,14 @@ class _TimeLimit:
     def __init__(self, connection: Connection, seconds: float) -> None:
         self._connection, self._seconds = connection, seconds
         self._is_done = threading.Event()
-        self.has_expired = False
+        self.have_begun = False
         self._thread = threading.Thread(target=self._interrupt, name="embstore-sql", daemon=True)
         self._thread.start()
 
     def _interrupt(self) -> None:
         wait = self._seconds
         while not self._is_done.wait(wait):
-            self.has_expired = True
+            self.have_begun = True
             self._connection.interrupt()
             wait = _SECONDS_BETWEEN
 
