@@ -1,15 +1,17 @@
 """Run SQL so that an interrupt raises KeyboardInterrupt, and a time limit TimeoutError.
 
-DuckDB looks for signals while it executes a query, and reports an interrupt as an error of its own.
-A KeyboardInterrupt that a signal handler raises while DuckDB begins a query is lost, so that the
-query is interrupted as well.
+While DuckDB executes a query in the main thread, Python handles no signal, and DuckDB itself looks
+for signals only at some moments and may lose one. So queries of the main thread run in another
+thread, and the main thread waits in a way that signals interrupt.
 """
 
-import signal
+import math
+import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ T = TypeVar("T")
 Connection: TypeAlias = "duckdb.DuckDBPyConnection"
 
 _SECONDS_BETWEEN = 0.01
+_SECONDS_OF_WAIT = 0.1  # a signal that arrives just before a wait does not interrupt it
 
 
 def run(
@@ -32,20 +35,42 @@ def run(
     """
     import duckdb
 
-    limit = None if timeout is None else _Interrupts(connection, timeout)
+    has_begun, has_ended, is_interrupted = (threading.Event() for _ in range(3))
+
+    def work() -> T | None:
+        has_begun.set()
+        try:
+            return None if is_interrupted.is_set() else query(connection)
+        finally:
+            has_ended.set()
+
+    latest = math.inf if timeout is None else time.monotonic() + timeout
     try:
-        with _interrupted_by_signals(connection):
+        if timeout is None and threading.current_thread() is not threading.main_thread():
             return query(connection)
-    # While record batches are read, pyarrow raises the interrupt as an OSError.
-    except (duckdb.InterruptException, RuntimeError, OSError) as error:
-        if limit is not None and limit.have_begun:
-            raise TimeoutError(f"the query took longer than {timeout:g} s") from None
-        if isinstance(error, duckdb.InterruptException) or "nterrupted" in str(error):
-            raise KeyboardInterrupt from None
-        raise
+        result = _threads().submit(work)
+        while not has_ended.wait(max(0.0, min(_SECONDS_OF_WAIT, latest - time.monotonic()))):
+            if time.monotonic() >= latest:
+                raise TimeoutError(f"the query took longer than {timeout:g} s")
+        return cast("T", result.result())
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
     finally:
-        if limit is not None:
-            limit.end()
+        is_interrupted.set()
+        while has_begun.is_set() and not has_ended.is_set():
+            # Again and again: DuckDB ignores an interrupt before the query has begun.
+            connection.interrupt()
+            has_ended.wait(_SECONDS_BETWEEN)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Return the threads that run queries of the main thread, and those with a time limit."""
+    return ThreadPoolExecutor(64, "embstore-sql")
+
+
+if hasattr(os, "register_at_fork"):  # threads are not copied by a fork
+    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def execute(connection: Connection, sql: str, values: Any = None) -> None:
@@ -64,56 +89,3 @@ def columns(connection: Connection, sql: str, values: Any = None) -> dict[str, N
     """
     found = run(connection, lambda it: it.execute(sql, values).fetchnumpy())
     return cast("dict[str, NDArray[Any]]", found)
-
-
-@contextmanager
-def _interrupted_by_signals(connection: Connection) -> Iterator[None]:
-    """Interrupt the query of a connection, too, where a signal interrupts Python."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread handles signals
-        return
-    interrupts: list[_Interrupts] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        interrupts.append(_Interrupts(connection, 0))
-        handler = handlers.pop(signal.Signals(number))
-        signal.signal(number, handler)
-        handler(number, frame)
-
-    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    handlers = {number: handler for number, handler in found.items() if callable(handler)}
-    for number in tuple(handlers):
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for interrupt in interrupts:
-            interrupt.end()
-
-
-class _Interrupts:
-    """Thread that interrupts the query of a connection after some seconds, until the query ends.
-
-    It does so again and again, since DuckDB ignores an interrupt before the query has begun.
-    """
-
-    def __init__(self, connection: Connection, seconds: float) -> None:
-        self._connection, self._seconds = connection, seconds
-        self._is_done = threading.Event()
-        self.have_begun = False
-        self._thread = threading.Thread(target=self._interrupt, name="embstore-sql", daemon=True)
-        self._thread.start()
-
-    def _interrupt(self) -> None:
-        wait = self._seconds
-        while not self._is_done.wait(wait):
-            self.have_begun = True
-            self._connection.interrupt()
-            wait = _SECONDS_BETWEEN
-
-    def end(self) -> None:
-        """Let the query be; return once it is interrupted no more."""
-        self._is_done.set()
-        self._thread.join()
