@@ -2,6 +2,8 @@
 a run.
 
 python benchmarks/report.py docs/benchmarks.json        # written by run.py --json
+
+It needs the extra plot.
 """
 
 import argparse
@@ -12,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark_timing import Result
-from report_plot import Line, duration, plot
+from matplotlib.figure import Figure
+from report_plot import Line, draw, duration, svg_of
 
 ROOT = Path(__file__).parents[1]
 PAGE, PLOT = Path("docs/benchmarks.md"), Path("docs/growth.svg")
@@ -78,7 +81,7 @@ def points(document: Document) -> dict[str, dict[str, dict[int, float]]]:
     return costs
 
 
-def growth_plot(document: Document) -> str | None:
+def growth_plot(document: Document) -> Figure | None:
     """Return the plot of all costs that were measured at several sizes, or None where there are
     none.
     """
@@ -97,7 +100,7 @@ def growth_plot(document: Document) -> str | None:
         if "embstore" in grown.get(cost, {})
     }:
         panels["other costs of embstore"] = dict(own)
-    return plot(panels, "embstore") if panels else None
+    return draw(panels, "embstore") if panels else None
 
 
 def summary(document: Document) -> str:
@@ -190,7 +193,7 @@ def main() -> int:
         page = options.root / name
         page.write_text(renew(page.read_text("utf-8"), text, heading), "utf-8")
     if (drawn := growth_plot(document)) is not None:
-        (options.root / PLOT).write_text(drawn, "utf-8")
+        (options.root / PLOT).write_text(svg_of(drawn), "utf-8")
     return 0
 
 

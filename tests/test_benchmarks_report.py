@@ -2,13 +2,12 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from benchmark_timing import Point, Result
 from report import CHOSEN, PAGE, PLOT, ROOT, growth_plot, points, renew, section, summary
-from report_plot import plot
+from report_plot import draw, svg_of
 
 _FIGURES = ROOT / "docs" / "benchmarks.json"
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -70,20 +69,21 @@ def test_the_summary_has_the_chosen_lines_in_their_order():
     ]
 
 
-def test_the_plot_has_a_line_for_each_contender_higher_where_it_takes_longer():
+def test_the_plot_has_the_points_of_each_contender():
     lines = {"embstore": {1_000: 0.1, 1_000_000: 0.2}, "slow & old": {1_000: 1.0, 1_000_000: 300.0}}
-    root = ElementTree.fromstring(plot({"a panel": lines, "another": lines}, "embstore"))
-    drawn = root.findall(f".//{_SVG}polyline")
-    assert len(drawn) == 4
-    heights = [
-        [float(point.split(",")[1]) for point in line.attrib["points"].split()] for line in drawn
-    ]
-    slow, ours = heights[:2]  # ours is drawn last, on top
-    assert slow[0] > slow[1]
-    assert ours[0] > ours[1]
-    assert all(its < mine for its, mine in zip(slow, ours, strict=True))
-    texts = [text.text for text in root.iter(f"{_SVG}text")]
-    assert texts.count("embstore") == texts.count("slow & old") == 2
+    figure = draw({"a panel": lines, "another": lines}, "embstore")
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["a panel", "another"]
+    for ax in figure.axes:
+        drawn = {line.get_label(): line for line in ax.get_lines()}
+        for name, line in lines.items():
+            assert dict(zip(*drawn[name].get_data(), strict=True)) == line
+        assert drawn["embstore"].get_linewidth() > drawn["slow & old"].get_linewidth()
+    names = texts(svg_of(figure))
+    assert names.count("embstore") == names.count("slow & old") == 2
+
+
+def texts(svg: str) -> list[str | None]:
+    return [text.text for text in ElementTree.fromstring(svg).iter(f"{_SVG}text")]
 
 
 def test_the_summary_says_what_was_scaled():
@@ -103,4 +103,7 @@ def test_the_pages_show_the_figures_that_are_kept():
         assert renew(page, text, heading) == page
     assert summary(kept).count("\n|") == 2 + len(CHOSEN)
     assert points(kept)
-    assert Path(ROOT / PLOT).read_text("utf-8") == growth_plot(kept)
+    drawn = growth_plot(kept)
+    assert drawn is not None
+    # Places depend on the version of matplotlib.
+    assert texts((ROOT / PLOT).read_text("utf-8")) == texts(svg_of(drawn))

@@ -1,6 +1,7 @@
 """Compose a figure of one or several tables: panels, title, caption, labels or a legend."""
 
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -20,7 +21,14 @@ from embstore.base.messages import printable
 from embstore.base.table import Row, Table, show
 from embstore.plot import charts
 from embstore.plot.caption import caption, description, reasons
-from embstore.plot.look import looks_of, sequence, style_context, type_size
+from embstore.plot.look import (
+    looks_of,
+    quiet_about_glyphs,
+    sequence,
+    style_context,
+    type_size,
+    without_glyph,
+)
 from embstore.plot.options import PlotOptions, check_file
 from embstore.plot.plan import Plan, distinct, make_plan
 
@@ -64,7 +72,7 @@ class Picture(Figure):
             options.setdefault("format", Path(fname).suffix.lower().removeprefix("."))
         metadata = _metadata(options.get("format", "png"), self.about)
         options["metadata"] = metadata | options.get("metadata", {})
-        with matplotlib.rc_context(self.saved_with):
+        with matplotlib.rc_context(self.saved_with), quiet_about_glyphs():
             try:
                 super().savefig(fname, **options)
             except OSError as error:
@@ -95,7 +103,7 @@ def draw_figure(tables: Sequence[Table], options: PlotOptions) -> Picture:
     plans = [make_plan(table, options) for table in tables]
     n_columns = max(1, min(len(plans), int(options.width / _NARROWEST_TABLE)))
     width = options.width / n_columns
-    with style_context(options.style):
+    with style_context(options.style, _characters(plans, options)):
         figure = Picture(figsize=(options.width, 8), layout="constrained")
         titles = [plan.chart.title for plan in plans]
         title = (titles[0] if len(plans) == 1 else "") if options.title is None else options.title
@@ -126,6 +134,7 @@ def draw_figure(tables: Sequence[Table], options: PlotOptions) -> Picture:
             height += 0.0 if options.height else legend
             _place_texts(figure, height, heading, foot, legend)
         _as_text(figure)
+        notes += _note_on_glyphs(figure)
     figure.notes = tuple(dict.fromkeys(notes))
     about = " ".join(description(plan) for plan in plans)
     figure.about = {"title": printable(title or ", ".join(titles)), "description": about}
@@ -138,7 +147,7 @@ def draw_on(table: Table, options: PlotOptions, axes: Sequence[Axes]) -> None:
     panels = split(plan)
     if len(panels) != len(axes):
         raise UsageError(f"this figure has {len(panels)} panels: give as many Axes, or none.")
-    with style_context(options.style):
+    with style_context(options.style, _characters([plan], options)):
         for ax, (title, rows) in zip(axes, panels, strict=True):
             charts.draw_panel(ax, plan, rows, options)
             default = title or plan.chart.title
@@ -204,8 +213,12 @@ def _caption(plans: Sequence[Plan], options: PlotOptions) -> str:
 
 
 def _together(part: str) -> str:
-    """Return a part of a caption that is broken between lines only if it is long."""
-    return part if len(part) > _LONGEST_PART else part.replace(" ", "\u00a0")
+    """Return a part of a caption that is broken between lines only if it is long, and then not
+    within brackets.
+    """
+    if len(part) <= _LONGEST_PART:
+        return part.replace(" ", "\u00a0")
+    return re.sub(r"\(.{1,40}?\)", lambda found: found[0].replace(" ", "\u00a0"), part)
 
 
 def split(plan: Plan) -> Panels:
@@ -419,6 +432,27 @@ def _add_legend(figure: Figure, curves: dict[str, Any], bottom: float) -> float:
         handlelength=3,
     )
     return float(legend.get_window_extent().height) / figure.dpi
+
+
+def _characters(plans: Sequence[Plan], options: PlotOptions) -> set[str]:
+    """Return the characters of all texts that may be drawn."""
+    values = (value for plan in plans for row in plan.rows for value in row.values())
+    texts = [value for value in values if isinstance(value, str)]
+    given = (options.title, options.caption, options.x_label, options.y_label)
+    return set().union(*texts, *filter(None, given))
+
+
+def _note_on_glyphs(figure: Figure) -> list[str]:
+    """Return a note on the characters that are drawn as boxes, if there are any."""
+    texts: list[Any] = figure.findobj(Text)
+    missing = without_glyph(set().union(*(text.get_text() for text in texts)))
+    if not missing:
+        return []
+    named = " ".join(missing[:8]) + (" …" if missing[8:] else "")
+    return [
+        f"no font here has these characters, which are drawn as boxes: {named}. Install one that"
+        " has them, such as Noto Sans CJK."
+    ]
 
 
 def _as_text(artist: Any) -> None:

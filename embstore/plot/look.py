@@ -1,8 +1,9 @@
 """Styles of figures, and the colour, dashes and mark of each curve."""
 
+import warnings
 import zlib
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import matplotlib
 import matplotlib.style
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
 from embstore.base.errors import UsageError
 from embstore.base.labels import model_of
@@ -22,6 +23,12 @@ _DASHES: tuple[Any, ...] = (
     "-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (7, 2)), (0, (3, 1)), (0, (1, 2)),
 )  # fmt: skip
 N_PLACES = len(_MARKS)
+# for characters that the font of a style lacks; of these, those that are installed
+_FALLBACK_FONTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans", "Hiragino Sans", "PingFang SC",
+    "Apple SD Gothic Neo", "Yu Gothic", "Microsoft YaHei", "Malgun Gothic", "WenQuanYi Zen Hei",
+    "Arial Unicode MS", "Noto Emoji",
+)  # fmt: skip
 # gives MiniLM, the same untrained, GPT-2, CLIP, BERT, RoBERTa and Pythia different places
 _SALT = b"8599"
 
@@ -35,13 +42,44 @@ class Look:
     marker: str
 
 
-def style_context(style: str | None) -> AbstractContextManager[None]:
-    """Return the context of a style: one of ``STYLES``, a file, or None for the rcParams as set."""
-    if style is None:
-        return matplotlib.rc_context()
-    return matplotlib.style.context(
-        ["default", f"embstore.plot.{style}" if style in STYLES else style]
-    )
+@contextmanager
+def style_context(style: str | None, characters: Collection[str] = ()) -> Iterator[None]:
+    """Set a style within a ``with`` block: one of ``STYLES``, a file, or None for the rcParams as
+    set.
+
+    Fonts are added only for characters that the style's own lack: other figures are the same on
+    every machine.
+    """
+    with quiet_about_glyphs():
+        if style is None:
+            yield
+            return
+        named = f"embstore.plot.{style}" if style in STYLES else style
+        with matplotlib.style.context(["default", named]):
+            if without_glyph(characters):
+                installed = {font.name for font in fontManager.ttflist}
+                fallbacks = [name for name in _FALLBACK_FONTS if name in installed]
+                families = [*matplotlib.rcParams["font.family"], *fallbacks]
+                matplotlib.rcParams["font.family"] = families
+            yield
+
+
+@contextmanager
+def quiet_about_glyphs() -> Iterator[None]:
+    """Suppress matplotlib's warnings of missing glyphs, which a note of the figure replaces."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def without_glyph(characters: Collection[str]) -> list[str]:
+    """Return the printable characters that no font of the style has."""
+    fonts = [
+        get_font(findfont(FontProperties(family=[name])))
+        for name in matplotlib.rcParams["font.family"]
+    ]
+    printed = filter(str.isprintable, sorted(characters))
+    return [each for each in printed if not any(font.get_char_index(ord(each)) for font in fonts)]
 
 
 def type_size(name: str) -> float:

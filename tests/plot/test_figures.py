@@ -228,6 +228,32 @@ def test_texts_are_drawn_as_text(kind):
             assert rb"$\frac{1}{0}$" in data
 
 
+@pytest.mark.parametrize(
+    ("fallbacks", "text", "missing"),
+    [((), "猫 café", "猫"), (("STIXGeneral",), "ℊ", ""), ((), "ℊ", "ℊ")],
+)
+def test_characters_that_no_font_has_are_noted(monkeypatch, fallbacks, text, missing):
+    monkeypatch.setattr("embstore.plot.look._FALLBACK_FONTS", fallbacks)
+    figure = figure_of(result(rows_of()), title=text)
+    for kind in ("svg", "pdf", "png"):
+        assert saved(figure, kind)  # matplotlib's warning would be an error here
+    [*notes] = figure.notes
+    assert len(notes) == bool(missing)
+    assert all(f"boxes: {missing}." in note for note in notes)
+
+
+def test_a_caption_is_not_broken_within_brackets():
+    for width in range(60, 200, 7):
+        rows = rows_of(p_holm=lambda _, at: 0.5, versus="best", n_common=9)
+        figure = figure_of(result(rows), width=f"{width}mm")
+        figure.draw_without_rendering()
+        text = figure.texts[-1]
+        assert any(
+            "(adjusted p ≥ .05)" in line
+            for line in text._get_wrapped_text().replace("\u00a0", " ").splitlines()
+        )
+
+
 def test_one_is_told_what_is_not_drawn():
     outside = figure_of(result(rows_of(MODELS[:1])), range=(0, 0.15))
     assert outside.notes == ("2 of 4 values are outside the range and not drawn.",)
