@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ._interrupts import end, handle_signals
+from ._interrupts import end, handle_signals, is_interrupted
 
 
 def run() -> None:
@@ -19,3 +19,7 @@ def run() -> None:
         run_commands()
     except KeyboardInterrupt:
         end()
+    except Exception:
+        if is_interrupted():  # an interrupt while a class is made becomes a RuntimeError
+            end()
+        raise

@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from hanging import HUNG_SECONDS
@@ -34,9 +35,11 @@ _HASH = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'a', b'b', 2**31 - 1, 32
 def start(tmp_path):
     """Start a command that does some other work; Ctrl-C is ignored or not."""
 
-    def start(work: str, ctrl_c: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen[str]:
+    def start(
+        work: str = "", ctrl_c: signal.Handlers = signal.SIG_DFL, program: str = _PROGRAM
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM.format(work=work)],
+            [sys.executable, "-c", program.replace("{work}", work)],
             cwd=tmp_path,
             text=True,
             stdin=subprocess.PIPE,
@@ -110,6 +113,22 @@ _AT_EXIT = """
 def test_an_interrupt_shows_one_line_and_no_traceback(start, work):
     ended = _ended(start(work.format(ready=_READY, hung=_HUNG)), signal.SIGINT)
     assert ended == (130, "\nInterrupted.\n")
+
+
+def test_an_interrupt_of_an_import_shows_no_traceback(start):
+    """Before the command begins; Python makes a RuntimeError of one in ``__set_name__``."""
+    module = f"""
+    from embstore_cli import main
+    class Waiting:
+        def __set_name__(self, owner, name): {_READY}; {_HUNG}
+    def importing():
+        class Made: member = Waiting()
+    main.run = importing"""
+    program = _PROGRAM.replace("    {work}", "    pass").replace(
+        "from embstore_cli.entry", textwrap.dedent(module) + "\nfrom embstore_cli.entry"
+    )
+    process = start(program=program)
+    assert _ended(process, signal.SIGINT) == (130, "\nInterrupted.\n")
 
 
 def test_an_ignored_ctrl_c_stays_ignored(start):

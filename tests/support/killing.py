@@ -301,7 +301,11 @@ def _work_as_command(
         from embstore_cli import main
 
         main.run = lambda: exec(code, {})
-    run()
+    try:
+        run()
+    finally:  # from here on, an interrupt is not shown by Python but ends the fork with 1
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _count_given(n_given: Any) -> None:
