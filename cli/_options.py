@@ -22,6 +22,7 @@ Unit = Literal["word", "sentence", "occurrence"]
 Pooling = Literal["last", "first", "mean", "bos", "cls", "eos", "projection", "model", "imported"]
 
 SPACES, ITEMS, OUTPUT = "Spaces", "Layers and items", "Output"
+MODELS, COMPUTATION = "Models", "Computation"
 """Titles of the panels of a help text with options that many commands have."""
 
 DOCS = "https://embstore.github.io/embstore/latest/"
@@ -244,6 +245,36 @@ Transforms = Annotated[
         rich_help_panel=ITEMS,
     ),
 ]
+By = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--by",
+        metavar="COLUMNS",
+        help=(
+            "A row for each value of this column of the items (pos, position …), or of several:"
+            " genre,label."
+        ),
+        rich_help_panel=ITEMS,
+    ),
+]
+Bins = Annotated[
+    str | None,
+    typer.Option(
+        "--bins",
+        metavar="N|EDGES",
+        help=(
+            "With --by, for numbers: N intervals with equally many items, or the edges of"
+            " intervals, as in 0,10,100."
+        ),
+        rich_help_panel=ITEMS,
+    ),
+]
+Common = Annotated[
+    bool,
+    typer.Option(
+        "--common", help="Keep the items that all spaces of the query have.", rich_help_panel=ITEMS
+    ),
+]
 Marked = Annotated[
     list[str] | None,
     typer.Option(
@@ -256,25 +287,35 @@ Marked = Annotated[
 Embed = Annotated[
     bool,
     typer.Option(
-        "--embed", help="Encode a text that is not stored, by each space's own checkpoint."
+        "--embed",
+        help="Encode a text that is not stored, by each space's own checkpoint.",
+        rich_help_panel=MODELS,
     ),
 ]
 Download = Annotated[
     bool,
     typer.Option(
-        "--download", help="With --embed: download checkpoints that are not on this machine."
+        "--download",
+        help="With --embed: download checkpoints that are not on this machine.",
+        rich_help_panel=MODELS,
     ),
 ]
 AllowPickle = Annotated[
     bool,
     typer.Option(
-        "--allow-pickle", help="Load pickled weights if there are no others; these can run code."
+        "--allow-pickle",
+        help="Load pickled weights if there are no others; these can run code.",
+        rich_help_panel=MODELS,
     ),
 ]
 DeviceName = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="NAME", help="cpu, cuda, mps …", show_default="an accelerator if any"
+        "--device",
+        metavar="NAME",
+        help="cpu, cuda, mps …",
+        show_default="an accelerator if any",
+        rich_help_panel=COMPUTATION,
     ),
 ]
 IndexKind = Literal["auto", "flat", "hnsw", "none"]
@@ -285,10 +326,14 @@ IndexMemory = Annotated[
         metavar="SIZE",
         help="Memory limit for building an index, as in 8GB.",
         show_default="half of the machine's memory",
+        rich_help_panel=COMPUTATION,
     ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
+    bool,
+    typer.Option(
+        "--dry-run", help="Say what would be done, and write nothing.", rich_help_panel=OUTPUT
+    ),
 ]
 
 Form = Annotated[
@@ -344,6 +389,28 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=_QUIET, rich_help_pan
 QuietMetric = Annotated[  # -q may be a parameter of a metric
     bool, typer.Option("--quiet", help=_QUIET, rich_help_panel=OUTPUT)
 ]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="SPACE=TEXT",
+        help=(
+            "In a printed table: call a space so (repeatable); LaTeX has the labels of figures by"
+            " default."
+        ),
+        rich_help_panel=OUTPUT,
+    ),
+]
+SpaceLabels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--space-label",
+        metavar="SPACE=TEXT",
+        help="Call a space so (repeatable).",
+        rich_help_panel=OUTPUT,
+    ),
+]
+"""Labels of spaces where ``--label`` is a parameter of the metric."""
 NoCache = Annotated[
     bool,
     typer.Option(

@@ -8,8 +8,14 @@ import typer
 from ._errors import NO, explained
 from ._options import (
     ALL,
+    COMPUTATION,
+    MODELS,
     OUTPUT,
+    AllowPickle,
+    DeviceName,
+    DryRun,
     IndexKind,
+    IndexMemory,
     Quiet,
     StoreDir,
     StoreOptions,
@@ -27,8 +33,7 @@ _INTERRUPTED = (
     "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
 )
 
-_MODELS, _TEXTS, _VECTORS = "Models", "Texts", "Vectors"
-_COMPUTATION, _MACHINES = "Computation", "Several machines"
+_TEXTS, _VECTORS, _MACHINES = "Texts", "Vectors", "Several machines"
 Float = Literal["float32", "float16"]
 
 
@@ -73,7 +78,7 @@ def build(
                 " name=folder."
             ),
             show_default="gpt2, clip",
-            rich_help_panel=_MODELS,
+            rich_help_panel=MODELS,
             autocompletion=lambda: ["gpt2", "clip", "minilm"],
         ),
     ] = None,
@@ -87,14 +92,14 @@ def build(
                 " step0,step1000 (repeatable), a pattern such as 'step*', or all; each makes a"
                 " space of its own."
             ),
-            rich_help_panel=_MODELS,
+            rich_help_panel=MODELS,
         ),
     ] = None,
     weights_dtype: Annotated[
         Literal["float32", "bfloat16", "float16"],
         typer.Option(
             help="Type of the weights and of the computation; 16 bits take half the memory.",
-            rich_help_panel=_MODELS,
+            rich_help_panel=MODELS,
         ),
     ] = "float32",
     untrained: Annotated[
@@ -102,17 +107,10 @@ def build(
         typer.Option(
             metavar="SEED",
             help=("Take random weights, not the checkpoint's; the control for what training adds."),
-            rich_help_panel=_MODELS,
+            rich_help_panel=MODELS,
         ),
     ] = None,
-    allow_pickle: Annotated[
-        bool,
-        typer.Option(
-            "--allow-pickle",
-            help="Load pickled weights if there are no others; these can run code.",
-            rich_help_panel=_MODELS,
-        ),
-    ] = False,
+    allow_pickle: AllowPickle = False,
     columns: Annotated[
         list[str] | None,
         typer.Option(
@@ -268,19 +266,11 @@ def build(
             rich_help_panel=_VECTORS,
         ),
     ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="cpu, cuda, mps …",
-            show_default="an accelerator if any",
-            rich_help_panel=_COMPUTATION,
-        ),
-    ] = None,
+    device: DeviceName = None,
     device_map: Annotated[
         Literal["auto", "balanced", "sequential"] | None,
         typer.Option(
-            help="Spread a model over all devices, by accelerate.", rich_help_panel=_COMPUTATION
+            help="Spread a model over all devices, by accelerate.", rich_help_panel=COMPUTATION
         ),
     ] = None,
     batch_tokens: Annotated[
@@ -289,7 +279,7 @@ def build(
             metavar="N",
             help="Number of tokens in a batch.",
             show_default="what suits the device",
-            rich_help_panel=_COMPUTATION,
+            rich_help_panel=COMPUTATION,
         ),
     ] = None,
     shard: Annotated[
@@ -357,23 +347,10 @@ def build(
             rich_help_panel=OUTPUT,
         ),
     ] = "auto",
-    index_memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Memory limit for building an index, as in 8GB.",
-            show_default="half of the machine's memory",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    index_memory: IndexMemory = None,
     store: StoreDir = None,
     store_option: StoreOptions = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Say what would be done, and write nothing.", rich_help_panel=OUTPUT
-        ),
-    ] = False,
+    dry_run: DryRun = False,
     strict: Annotated[
         bool,
         typer.Option(

@@ -1,5 +1,6 @@
 """The command line: the group of all commands, each of which is loaded when it is called."""
 
+import re
 from importlib import import_module
 from typing import Any
 
@@ -28,7 +29,7 @@ COMMANDS = {
         "reproduce": ("papers", "Measure a paper's figures next to the published ones."),
     },
     "See": {
-        "plot": ("plot", "Draw a metric, drift, or a stored result."),
+        "plot": ("plot", "Draw metrics, drift, a map, or a stored result."),
         "map": ("maps", "Map items into the plane, layer by layer."),
         "explore": ("pages", "Explore a store in a browser: maps, neighbours, metrics."),
         "report": ("pages", "Write a report on a store, as one HTML file."),
@@ -87,7 +88,11 @@ def load(name: str) -> Any:
     """Return a command by its name."""
     [module] = [commands[name][0] for commands in COMMANDS.values() if name in commands]
     app = import_module(f".{module}", __package__).app
-    return typer.main.get_group(app).commands[name]
+    command = typer.main.get_group(app).commands[name]
+    for each in (command, *getattr(command, "commands", {}).values()):
+        # Typer wraps the first paragraph anew, and keeps the ends of lines in the others.
+        each.help = re.sub(r"(?<!\n)\n(?!\n)", " ", each.help or "")
+    return command
 
 
 app = typer.Typer(

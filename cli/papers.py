@@ -9,6 +9,7 @@ import typer
 
 from ._errors import NO, explained
 from ._options import (
+    MODELS,
     AllowPickle,
     AsCsv,
     AsJson,
@@ -54,6 +55,7 @@ def reproduce(
                 " numbers are those of the name."
             ),
             show_default="the paper's models",
+            rich_help_panel=MODELS,
         ),
     ] = None,
     sentences: Annotated[
@@ -67,7 +69,7 @@ def reproduce(
         bool,
         typer.Option("--quick", help="Only the small sets, and the first texts of the others."),
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="S", help="Seed of all draws.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="S", help="Random seed of all samples.")] = 0,
     device: DeviceName = None,
     allow_pickle: AllowPickle = False,
     dry_run: Annotated[

@@ -202,7 +202,7 @@ def drawing(
             tables = compute()
     else:
         raise UsageError(
-            "Name a metric, as in embstore plot anisotropy, or a stored result: --from result.json"
+            "name a metric, as in embstore plot anisotropy, or a stored result: --from result.json"
         )
     picture = draw(tables, options)
     notes = dict.fromkeys(note for table in tables for note in table.notes)
@@ -248,7 +248,7 @@ def _beside(
     beside: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[METRIC ...]",
+            metavar="METRIC",
             help="Metrics to draw beside it, with the same spaces and items.",
             show_default=False,
         ),
@@ -381,7 +381,7 @@ def _plot(ctx: typer.Context, **options: Any) -> None:
         drawing(None, **options)
     elif given_options(ctx, ()):
         raise UsageError(
-            f"Options stand after the metric: embstore plot {ctx.invoked_subcommand} --layer 0-6"
+            f"options stand after the metric: embstore plot {ctx.invoked_subcommand} --layer 0-6"
             " -o figure.svg"
         )
 

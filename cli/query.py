@@ -14,13 +14,16 @@ from embstore.base.labels import read_labels
 from ._errors import say
 from ._options import (
     ALL,
-    ITEMS,
     OUTPUT,
     AsCsv,
     AsJson,
+    Bins,
+    By,
+    Common,
     CsvSafe,
     Form,
     Format,
+    Labels,
     Layers,
     Memory,
     Models,
@@ -33,6 +36,7 @@ from ._options import (
     Revisions,
     Sample,
     Seed,
+    SpaceLabels,
     Spaces,
     StoreDir,
     StoreOptions,
@@ -52,29 +56,6 @@ from ._output import Output, json_text, write
 if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
 
-Labels = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--label",
-        metavar="SPACE=TEXT",
-        help=(
-            "In a printed table: call a space so (repeatable); LaTeX has the labels of figures by"
-            " default."
-        ),
-        rich_help_panel=OUTPUT,
-    ),
-]
-SpaceLabels = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--space-label",
-        metavar="SPACE=TEXT",
-        help="Call a space so (repeatable).",
-        rich_help_panel=OUTPUT,
-    ),
-]
-"""The labels of spaces where ``--label`` is a parameter of the metric."""
-
 
 def selection(
     *,
@@ -93,38 +74,9 @@ def selection(
     sample: Sample = None,
     seed: Seed = 0,
     transforms: Transforms = None,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--by",
-            metavar="COLUMNS",
-            help=(
-                "A row for each value of this column of the items (pos, position …), or of several:"
-                " genre,label."
-            ),
-            rich_help_panel=ITEMS,
-        ),
-    ] = None,
-    bins: Annotated[
-        str | None,
-        typer.Option(
-            "--bins",
-            metavar="N|EDGES",
-            help=(
-                "With --by, for numbers: N intervals, or their edges; N with equally many items, or"
-                " as in 0,10,100."
-            ),
-            rich_help_panel=ITEMS,
-        ),
-    ] = None,
-    common: Annotated[
-        bool,
-        typer.Option(
-            "--common",
-            help="Keep the items that all spaces of the query have.",
-            rich_help_panel=ITEMS,
-        ),
-    ] = False,
+    by: By = None,
+    bins: Bins = None,
+    common: Common = False,
     **parameters: Any,
 ) -> dict[str, Any]:
     """Return the options that choose spaces, layers and items as arguments of
@@ -327,7 +279,7 @@ class MetricGroup(TyperGroup):
         """Return the names of all metrics, and of the other commands."""
         from embstore.metrics import all_metrics
 
-        return [*self.commands, *all_metrics()[0]]
+        return [*dict.fromkeys([*self.commands, *all_metrics()[0]])]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command, of a metric with its help alone."""

@@ -79,13 +79,13 @@ def sql(
     ] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="How long it may take.", show_default="no limit"),
+        typer.Option(metavar="SECONDS", help="Time limit of the query.", show_default="no limit"),
     ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="What it may take, as in 2GB.",
+            help="Memory limit of the query, as in 2GB.",
             show_default="half of the machine's memory",
         ),
     ] = None,
@@ -153,7 +153,7 @@ def _text(query: str | None, file: Path | None) -> str:
         return query
     if file is None and query is None and sys.stdin.isatty():
         raise UsageError(
-            'Give a query, as in embstore sql "SELECT count(*) FROM items"; --tables lists the'
+            'give a query, as in embstore sql "SELECT count(*) FROM items"; --tables lists the'
             " views."
         )
     try:

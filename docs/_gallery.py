@@ -204,7 +204,7 @@ def draw(folder: Path, prepare: Callable[[Path], object] = lambda store: None) -
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work, chdir(work):
         prepare(Path("store"))
-        # In this process: to load torch and the renderer takes longer than to embed and to draw.
+        # In this process, since loading torch takes longer than embedding and drawing.
         for line in SETUP:
             program, *arguments = shlex.split(line.replace("\\\n", ""))
             if program != "embstore":

@@ -134,8 +134,8 @@ def test_an_import_of_vectors_loads_neither_pandas_nor_an_index(tmp_path):
 
 DOCUMENTED = {"_asdict", "_exit", "_fields", "_replace"}  # of named tuples, and of os
 DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-LEFT = {"_from_config", "_kernels_enabled", "_model_mapping", "_private"}
-"""Of transformers and Ray, which have no public way to what these do."""
+LEFT = {"_from_config", "_kernels_enabled", "_model_mapping"}
+"""Of transformers, which has no public way to what these do."""
 
 
 def test_no_private_attribute_of_a_library_is_used():

@@ -181,13 +181,10 @@ def _connected(address: str | None) -> Iterator[Any]:
             "leave out "
             "`ray_address` and RAY_ADDRESS to use this machine."
         ) from error
-    # Ray prints there what befalls workers, in lines of its own between those of the progress.
-    ray._private.worker._worker_logs_enabled = False
     try:
         yield ray
     finally:
         ray.shutdown()
-        ray._private.worker._worker_logs_enabled = True
 
 
 def _shares(ray: Any, options: ClusterOptions) -> tuple[int, dict[str, float]]:

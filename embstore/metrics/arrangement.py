@@ -189,7 +189,7 @@ def cknna(
     right: Sequence[LayerData] | None,
     ids: Ids,
     *,
-    k: Annotated[int, Option("Number of nearest neighbours.", low=2)] = 10,
+    k: Annotated[int, Option("Number of nearest neighbours.", minimum=2)] = 10,
 ) -> list[Result]:
     """How alike two layers arrange items that are near each other: CKA over mutual neighbours.
 
@@ -310,7 +310,9 @@ def imbalance(
     right: Sequence[LayerData] | None,
     ids: Ids,
     *,
-    k: Annotated[int, Option("Number of nearest neighbours whose ranks are averaged.", low=1)] = 1,
+    k: Annotated[
+        int, Option("Number of nearest neighbours whose ranks are averaged.", minimum=1)
+    ] = 1,
     distance: Annotated[
         Literal["euclidean", "cosine"], Option("euclidean, or cosine.")
     ] = "euclidean",

@@ -172,7 +172,7 @@ _Permutations = Annotated[
     int,
     Option(
         "Splits that are drawn where all are more than 100,000 (0: no p-value).",
-        low=0,
+        minimum=0,
         counts_draws=True,
     ),
 ]
@@ -235,7 +235,9 @@ def weat(
     ddof: Annotated[
         int,
         Option(
-            "Of the standard deviation over X ∪ Y: 1 as in the authors' code, or 0.", low=0, high=1
+            "Of the standard deviation over X ∪ Y: 1 as in the authors' code, or 0.",
+            minimum=0,
+            maximum=1,
         ),
     ] = 1,
     permutations: _Permutations = 10_000,
@@ -303,7 +305,10 @@ def sc_weat(
     b: AttributesB,
     missing: MissingWords = "error",
     ddof: Annotated[
-        int, Option("Of the standard deviation over A ∪ B: 0 as in the paper, or 1.", low=0, high=1)
+        int,
+        Option(
+            "Of the standard deviation over A ∪ B: 0 as in the paper, or 1.", minimum=0, maximum=1
+        ),
     ] = 0,
     permutations: _Permutations = 10_000,
     seed: int = 0,

@@ -128,9 +128,10 @@ def axis(
     negative: Annotated[Words, Option("Words of the negative pole, one a line or with commas.")],
     missing: MissingWords = "error",
     k: Annotated[
-        int, Option("Number of nearest items added to each word of a pole (SemAxis: 10).", low=0)
+        int,
+        Option("Number of nearest items added to each word of a pole (SemAxis: 10).", minimum=0),
     ] = 0,
-    top: Annotated[int, Option("Number of items at either end; 0 for all.", low=0)] = 10,
+    top: Annotated[int, Option("Number of items at either end; 0 for all.", minimum=0)] = 10,
 ) -> list[Result]:
     """Items on a semantic axis between two poles of words, such as good and bad.
 

@@ -116,7 +116,9 @@ def ceat(
         ),
     ],
     missing: MissingWords = "error",
-    draws: Annotated[int, Option("Number of draws of one occurrence of each word.", low=1)] = 1000,
+    draws: Annotated[
+        int, Option("Number of draws of one occurrence of each word.", minimum=1)
+    ] = 1000,
     seed: int = 0,
 ) -> Result:
     """Association of words over their contexts: the distribution of WEAT's effect size (CEAT).

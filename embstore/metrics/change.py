@@ -123,10 +123,10 @@ def change(
         ),
     ] = None,
     min_contexts: Annotated[
-        int, Option("Contexts of a word that each group must have.", low=2)
+        int, Option("Contexts of a word that each group must have.", minimum=2)
     ] = 5,
     permutations: Annotated[
-        int, Option("Number of shuffles of the groups (0: no p).", low=0, counts_draws=True)
+        int, Option("Number of shuffles of the groups (0: no p).", minimum=0, counts_draws=True)
     ] = 1000,
     seed: int = 0,
 ) -> list[Result]:

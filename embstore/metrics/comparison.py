@@ -286,7 +286,7 @@ def rsa(
         int,
         Option(
             "Number of pairs of items that spearman samples (`seed`).",
-            low=2,
+            minimum=2,
             counts_draws=True,
             only_with=("correlation", ("spearman",)),
         ),
@@ -495,7 +495,7 @@ def overlap(
     right: Sequence[LayerData] | None,
     ids: Ids,
     *,
-    k: Annotated[int, Option("Number of nearest neighbours.", low=1)] = 10,
+    k: Annotated[int, Option("Number of nearest neighbours.", minimum=1)] = 10,
 ) -> list[Result]:
     """Share of their k nearest neighbours that two layers have in common: mutual k-NN alignment.
 

@@ -148,7 +148,7 @@ def self_similarity(
     contexts: Contexts,
     word: _Word = (),
     per_word: _PerWord = False,
-    min_contexts: Annotated[int, Option("Leave out words with fewer contexts.", low=2)] = 5,
+    min_contexts: Annotated[int, Option("Leave out words with fewer contexts.", minimum=2)] = 5,
     adjusted: Annotated[
         bool,
         Option("Also subtract the layer's baseline: the mean cosine of all selected occurrences."),
@@ -231,7 +231,7 @@ def intra_sentence(
     per_sentence: Annotated[
         bool, Option("A row for every sentence that has enough words.")
     ] = False,
-    min_words: Annotated[int, Option("Leave out sentences with fewer words.", low=1)] = 2,
+    min_words: Annotated[int, Option("Leave out sentences with fewer words.", minimum=1)] = 2,
     adjusted: Annotated[
         bool,
         Option("Also subtract the layer's baseline: the mean cosine of all selected occurrences."),
@@ -337,7 +337,7 @@ def mev(
     ] = "uncentred",
     word: _Word = (),
     per_word: _PerWord = False,
-    min_contexts: Annotated[int, Option("Leave out words with fewer contexts.", low=1)] = 5,
+    min_contexts: Annotated[int, Option("Leave out words with fewer contexts.", minimum=1)] = 5,
     adjusted: Annotated[
         bool, Option("Also subtract the layer's baseline: the MEV of all selected occurrences.")
     ] = False,

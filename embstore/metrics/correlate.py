@@ -115,10 +115,11 @@ def correlate(
         Words | None, Option("Words of the negative pole, one a line or with commas.")
     ] = None,
     k: Annotated[
-        int, Option("Number of neighbours, for hubness.", low=1, only_with=("value", ("hubness",)))
+        int,
+        Option("Number of neighbours, for hubness.", minimum=1, only_with=("value", ("hubness",))),
     ] = 10,
     resamples: Annotated[
-        int, Option("Number of bootstrap resamples (0: no interval).", low=0, counts_draws=True)
+        int, Option("Number of bootstrap resamples (0: no interval).", minimum=0, counts_draws=True)
     ] = 1000,
     seed: int = 0,
 ) -> Result:

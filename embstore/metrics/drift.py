@@ -110,9 +110,9 @@ def drift(
     items: Ids | None = None,
     *,
     most: Annotated[
-        int | None, Option("Number of items that change most, and least.", low=1, in_rows=False)
+        int | None, Option("Number of items that change most, and least.", minimum=1, in_rows=False)
     ] = None,
-    k: Annotated[int, Option("Number of nearest neighbours.", low=1)] = 10,
+    k: Annotated[int, Option("Number of nearest neighbours.", minimum=1)] = 10,
     pairs: Annotated[
         Literal["adjacent", "all"], Option("Compare each layer with the next, or all with all.")
     ] = "adjacent",

@@ -226,7 +226,7 @@ def _deviations(
     version=2,
 )
 def rogue_dims(
-    data: LayerData, *, k: Annotated[int, Option("Number of dimensions to return.", low=1)] = 5
+    data: LayerData, *, k: Annotated[int, Option("Number of dimensions to return.", minimum=1)] = 5
 ) -> Result:
     """Dimensions that contribute most to the mean cosine.
 
@@ -298,7 +298,9 @@ _MIN_RESOLVED = 1e-4
 def norms(
     data: LayerData,
     *,
-    top: Annotated[int, Option("Number of components in the shares (0: no shares).", low=0)] = 5,
+    top: Annotated[
+        int, Option("Number of components in the shares (0: no shares).", minimum=0)
+    ] = 5,
 ) -> Result:
     """Vector lengths, and how few components make them.
 
@@ -395,7 +397,7 @@ def uniformity(
     *,
     t: Annotated[
         float,
-        Option("Sharpness of the Gaussian: the larger, the more near pairs count.", low=1e-06),
+        Option("Sharpness of the Gaussian: the larger, the more near pairs count.", minimum=1e-06),
     ] = 2.0,
 ) -> Result:
     """How evenly vectors are spread over the unit sphere.
@@ -509,7 +511,7 @@ def alignment(
     *,
     pairs: Pairs,
     missing: MissingPairs = "skip",
-    alpha: Annotated[float, Option("Exponent of the distance.", low=1e-06, high=1000)] = 2.0,
+    alpha: Annotated[float, Option("Exponent of the distance.", minimum=1e-06, maximum=1000)] = 2.0,
     min_score: Annotated[
         float, Option("Smallest score of pairs that count as equal in meaning.")
     ] = 4.0,

@@ -9,19 +9,15 @@ from embstore.metrics.declaration import Column, Need, Parameter
 class Option:
     """What the signature of a metric's function cannot say of a parameter.
 
-    ``k: Annotated[int, Option("Number of neighbours.", low=1)] = 10``
+    ``k: Annotated[int, Option("Number of neighbours.", minimum=1)] = 10``
 
     Args:
         help: Help text, one line.
-        low: Smallest valid number.
-        high: Largest valid number.
-        settings: Other attributes of :class:`Parameter`.
+        settings: Other attributes of :class:`Parameter`, such as ``minimum`` and ``maximum``.
     """
 
-    def __init__(
-        self, help: str, *, low: float | None = None, high: float | None = None, **settings: Any
-    ) -> None:
-        self.settings = {"help": help, "minimum": low, "maximum": high, **settings}
+    def __init__(self, help: str, **settings: Any) -> None:
+        self.settings = {"help": help, **settings}
 
 
 N_ZERO = Column(
@@ -51,9 +47,6 @@ AttributesA = Annotated[
 AttributesB = Annotated[
     Words,
     Option("Attribute words B, one a line or with commas; by default its 25 unpleasant words."),
-]
-Resamples = Annotated[
-    int, Option("Number of bootstrap resamples (0: no interval).", low=0, counts_draws=True)
 ]
 GROUP = Parameter(
     "group",

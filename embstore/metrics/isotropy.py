@@ -36,7 +36,9 @@ def isoscore(
     *,
     zeta: Annotated[
         float,
-        Option("Share of the identity in the covariance: above 0, IsoScore*.", low=0.0, high=1.0),
+        Option(
+            "Share of the identity in the covariance: above 0, IsoScore*.", minimum=0.0, maximum=1.0
+        ),
     ] = 0.0,
 ) -> Result:
     """IsoScore: how evenly the variance fills all dimensions.
@@ -240,7 +242,7 @@ def effective_rank(
 def spectrum(
     data: LayerData,
     *,
-    k: Annotated[int, Option("Number of components.", low=1)] = 10,
+    k: Annotated[int, Option("Number of components.", minimum=1)] = 10,
     variant: Annotated[
         Literal["centred", "uncentred"],
         Option("Components of the centred matrix (principal components), or of the uncentred one."),

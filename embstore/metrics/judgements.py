@@ -89,7 +89,7 @@ def similarity(
     pairs: Pairs,
     missing: MissingPairs = "skip",
     resamples: Annotated[
-        int, Option("Number of bootstrap resamples (0: no interval).", low=0, counts_draws=True)
+        int, Option("Number of bootstrap resamples (0: no interval).", minimum=0, counts_draws=True)
     ] = 1000,
     seed: int = 0,
 ) -> Result:

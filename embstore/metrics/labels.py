@@ -82,7 +82,7 @@ def knn(
     data: LayerData,
     *,
     labels: ItemLabels,
-    k: Annotated[int, Option("Number of nearest neighbours.", low=1)] = 10,
+    k: Annotated[int, Option("Number of nearest neighbours.", minimum=1)] = 10,
     seed: int = 0,
 ) -> Result:
     """Accuracy of a label taken from the nearest neighbours: what a layer shows of it untrained.
@@ -257,7 +257,9 @@ def clusters(
     data: LayerData,
     *,
     labels: ItemLabels,
-    runs: Annotated[int, Option("Number of runs of k-means, each from its own start.", low=1)] = 10,
+    runs: Annotated[
+        int, Option("Number of runs of k-means, each from its own start.", minimum=1)
+    ] = 10,
     seed: int = 0,
 ) -> Result:
     """Whether clusters of directions are the classes of a label: k-means, mutual information.

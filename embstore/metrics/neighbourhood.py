@@ -87,8 +87,8 @@ def intrinsic_dimension(
         float,
         Option(
             "Share of the largest ratios that least squares leaves out, of twonn.",
-            low=0,
-            high=0.9,
+            minimum=0,
+            maximum=0.9,
             only_with=("estimator", ("twonn",)),
         ),
     ] = 0.1,
@@ -96,7 +96,7 @@ def intrinsic_dimension(
         int | None,
         Option(
             "Number of neighbours, of gride (else 64) and mle (else 20).",
-            low=2,
+            minimum=2,
             only_with=("estimator", ("gride", "mle")),
         ),
     ] = None,
@@ -319,7 +319,7 @@ def levina_bickel(distances: Float64Array) -> Float64Array:
 def hubness(
     data: LayerData,
     *,
-    k: Annotated[int, Option("Number of neighbours of each item.", low=1)] = 10,
+    k: Annotated[int, Option("Number of neighbours of each item.", minimum=1)] = 10,
     distance: Annotated[Literal["cosine", "euclidean"], Option("cosine, or euclidean.")] = "cosine",
 ) -> Result:
     """How unevenly items are among each other's nearest neighbours.

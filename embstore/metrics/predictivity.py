@@ -84,7 +84,7 @@ def predictivity(
     ids: Ids,
     *,
     groups: Numbers | None = None,
-    folds: Annotated[int, Option("Number of folds.", low=2)] = 5,
+    folds: Annotated[int, Option("Number of folds.", minimum=2)] = 5,
     seed: int = 0,
 ) -> list[Result]:
     """How well one layer predicts another linearly: R² on items left out.

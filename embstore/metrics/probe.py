@@ -138,8 +138,8 @@ def probe(
     data: LayerData,
     *,
     labels: ItemLabels,
-    folds: Annotated[int, Option("Number of folds.", low=2)] = 5,
-    repeats: Annotated[int, Option("Number of times that the folds are drawn.", low=1)] = 5,
+    folds: Annotated[int, Option("Number of folds.", minimum=2)] = 5,
+    repeats: Annotated[int, Option("Number of times that the folds are drawn.", minimum=1)] = 5,
     control: Annotated[
         bool, Option("Run the control task, which takes as long as one repeat.")
     ] = True,

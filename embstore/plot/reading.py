@@ -70,6 +70,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}."
+            f" {_REMEDY}"
         ) from error
     try:
         rows = (

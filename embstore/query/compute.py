@@ -49,16 +49,16 @@ class Measured(NamedTuple):
 
     Attributes:
         drawn: What was drawn at random.
-        lacking: What spaces lack.
+        missing: Which inputs are missing, and which spaces and items are left out.
         across: Columns that a printed table spreads horizontally.
         more: Further remarks on how the rows were measured.
     """
 
-    rows: list[Row]
-    drawn: list[str]
-    lacking: list[str]
-    across: tuple[str, ...] = ()
-    more: tuple[str, ...] = ()
+    rows: Sequence[Row]
+    drawn: Sequence[str]
+    missing: Sequence[str]
+    across: Sequence[str] = ()
+    more: Sequence[str] = ()
 
 
 Scores = tuple[Any, ...]

@@ -206,17 +206,18 @@ def compare(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], answers: Answers
 ) -> Measured:
     """Compute a metric of two layers for each pair of layers."""
-    every, lacking = find_pairs(catalog, request, cards)
+    pairs, missing = find_pairs(catalog, request, cards)
     if request.parameters.get("text"):
-        every, without = _with_items(catalog, request, every)
-        lacking += without
+        pairs, missing_items = _with_items(catalog, request, pairs)
+        missing += missing_items
     shared = provenance.settings(request)
-    measured = Measured([], [], lacking)
+    rows: list[Row] = []
+    drawn: list[str] = []
     more: list[str] = []
-    for pair in every:
+    for pair in pairs:
         question, answer = pair.find(answers)
         if answer is None and (reason := pair.disjoint_reason) is not None:
-            measured.lacking.append(reason)
+            missing.append(reason)
             continue
         if not pair.is_one_space:
             more.append(f"{pair.card.space} down, {pair.other.space} across")
@@ -228,12 +229,12 @@ def compare(
         word_columns, word_notes = missing_words(
             catalog, request.selection.words, pair.card, pair.other
         )
-        measured.lacking.extend([*answer.notes, *word_notes])
-        measured.drawn.extend(notes.drawn(request, shared, answer.rows))
-        measured.rows.extend(row | word_columns for row in pair.described(shared, answer))
-    if not measured.rows:
-        raise QueryError(" ".join(lacking))
-    return measured._replace(more=(*more, *shuffles(request, measured.rows)))
+        missing += [*answer.notes, *word_notes]
+        drawn.extend(notes.drawn(request, shared, answer.rows))
+        rows.extend(row | word_columns for row in pair.described(shared, answer))
+    if not rows:
+        raise QueryError(" ".join(missing))
+    return Measured(rows, drawn, missing, more=[*more, *shuffles(request, rows)])
 
 
 def shuffles(request: MetricRequest, rows: Sequence[Row]) -> Iterator[str]:
@@ -271,7 +272,7 @@ def find_pairs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
 ) -> tuple[list[LayerPairs], list[str]]:
     """Return the pairs of spaces to compare, each space with itself or with that of ``against``;
-    and which layers spaces lack.
+    and which layers are missing.
     """
     name = request.parameters.get("against")
     check_known("space", name, catalog.cards)
@@ -300,11 +301,11 @@ def _with_items(
     catalog: Catalog, request: MetricRequest, pairs: Sequence[LayerPairs]
 ) -> tuple[list[LayerPairs], list[str]]:
     """Return the pairs of spaces that have the texts of a request, with the ids of their items; and
-    which texts others lack.
+    which texts are missing in others.
     """
     queries = [parse_query(text) for text in request.parameters["text"]]
     found = [look_up(catalog, pair.card, queries, pair.layers[:1], None) for pair in pairs]
-    lacking = [
+    missing = [
         note
         for query in queries
         for note in missing_query_notes(catalog, query, found, can_embed=False)
@@ -314,7 +315,7 @@ def _with_items(
         for pair, space in zip(pairs, found, strict=True)
         if space.stored
     ]
-    return with_items, lacking
+    return with_items, missing
 
 
 def _computable(layers: Layers) -> list[LayerData]:

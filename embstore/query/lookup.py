@@ -217,8 +217,8 @@ def _not_stored(
         )
     if query.marked is None and units == {Unit.OCCURRENCE}:
         now = (
-            "To encode it in a sentence now, mark it there: embed=True marked='a [word] in its"
-            " sentence'"
+            "To encode it in a sentence now, add embed=True, and mark it:"
+            " marked='a [word] in its sentence' (--text)"
         )
     else:
         now = "To encode it now, add embed=True"

@@ -36,14 +36,15 @@ def query(catalog: Catalog, request: MetricRequest, *, cache: bool = True) -> Ta
     if request.metric.needs == "layers":
         from embstore.query.layer_pairs import compare  # which metrics of single layers do not need
 
-        found = compare(catalog, request, cards, Answers(catalog, request, use=cache))
+        measured = compare(catalog, request, cards, Answers(catalog, request, use=cache))
     else:
-        found = _measure(catalog, request, cards, cache=cache)
+        measured = _measure(catalog, request, cards, cache=cache)
+    rows = measured.rows
     if request.metric.best:
-        mark_best(request.metric, request.metric.best, found.rows)
-    lacking = [*left_out, *found.lacking, *notes.lacking(request, found.rows)]
-    both = [*notes.measured(request, found.rows, found.drawn, found.more), *notes.together(lacking)]
-    return _tabulate(request, found, both)
+        mark_best(request.metric, request.metric.best, rows)
+    missing = [*left_out, *measured.missing, *notes.missing(request, rows)]
+    both = [*notes.measured(request, rows, measured.drawn, measured.more), *notes.joined(missing)]
+    return _tabulate(request, measured, both)
 
 
 def _measure(
@@ -55,7 +56,7 @@ def _measure(
     answers = Answers(catalog, request, use=cache and versus is None)
     chosen, missing = select_layers(cards, request.layers)
     cards = [card for card in cards if card.space in chosen]
-    found, lacking = _find_or_compute(catalog, request, cards, chosen, answers)
+    found, left_out = _find_or_compute(catalog, request, cards, chosen, answers)
     cards = [card for card in cards if card.space in found]
     compared: dict[tuple[str, Layer, int], Row] = {}
     more: list[str] = []
@@ -65,21 +66,23 @@ def _measure(
         compared, more = differences(request, cards, found)
     shared = provenance.settings(request)
     no_columns = {} if versus is None else dict.fromkeys(versus_columns(request.metric))
-    measured = Measured([], [], [*missing, *lacking], more=tuple(more))
+    rows: list[Row] = []
+    drawn: list[str] = []
+    missing = [*missing, *left_out]
     across: dict[str, None] = {}
     for card in cards:
         word_columns, word_notes = missing_words(catalog, request.selection.words, card)
-        measured.lacking.extend(word_notes)
+        missing += word_notes
         for layer, (answer, _) in found[card.space].items():
-            measured.lacking.extend(answer.notes)
-            measured.drawn.extend(notes.drawn(request, shared, answer.rows))
+            missing += answer.notes
+            drawn.extend(notes.drawn(request, shared, answer.rows))
             across |= dict.fromkeys(answer.across)
             named = provenance.describe(card, layer)
             for number, row in enumerate(answer.rows):
                 difference = compared.get((card.space, layer, number), no_columns)
                 full = provenance.with_settings(request, shared, row)
-                measured.rows.append(named | full | word_columns | difference)
-    return measured._replace(across=tuple(across))
+                rows.append(named | full | word_columns | difference)
+    return Measured(rows, drawn, missing, tuple(across), more)
 
 
 def cache_state(catalog: Catalog, request: MetricRequest) -> CacheState:
@@ -299,9 +302,9 @@ def mark_best(metric: Metric, value: str, rows: Sequence[Row]) -> None:
         row["best"] = True
 
 
-def _tabulate(request: MetricRequest, found: Measured, both: Sequence[str]) -> Table:
+def _tabulate(request: MetricRequest, measured: Measured, both: Sequence[str]) -> Table:
     """Return the rows as a table with its printed layout."""
-    metric, by, rows = request.metric, request.grouping, found.rows
+    metric, by, rows = request.metric, request.grouping, measured.rows
     group = () if by is None else ("group",)
     keys = tuple(column.name for column in metric.columns if column.is_key)
     names = [column.name for column in metric.columns if not column.is_key]
@@ -326,23 +329,23 @@ def _tabulate(request: MetricRequest, found: Measured, both: Sequence[str]) -> T
             for column in metric.columns
             if column.limits
         },
-        pivot=_pair_pivot(request, rows) if is_of_pairs else _layer_pivot(request, found),
+        pivot=_pair_pivot(request, rows) if is_of_pairs else _layer_pivot(request, measured),
     )
 
 
-def _layer_pivot(request: MetricRequest, found: Measured) -> Pivot:
+def _layer_pivot(request: MetricRequest, measured: Measured) -> Pivot:
     """Return the layout with layers, groups and words down, spaces and datasets across."""
     metric, by = request.metric, request.grouping
     keys = [column.name for column in metric.columns if column.is_key]
-    printed = list(_printed(request, found.rows))
+    printed = list(_printed(request, measured.rows))
     if "difference" in printed:  # which leaves no room for other columns
         value = metric.best if metric.best in printed else printed[0]
         printed = [name for name in printed if name in (value, *versus_columns(metric))]
     group, head, n = ((), (), ()) if by is None else (("group",), (by.column,), ("n",))
-    down = tuple(key for key in keys if key not in found.across)
+    down = tuple(key for key in keys if key not in measured.across)
     return Pivot(
         down=("layer_name", *group, *down),
-        across=("space", *found.across),
+        across=("space", *measured.across),
         values=(*n, *printed),
         heads=("layer", *head, *down),
         order="layer",

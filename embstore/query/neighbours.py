@@ -16,7 +16,7 @@ from embstore.base.table import Pivot, Table, table
 from embstore.query.layer_data import TransformedLayer, stored_layers, transformed
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up_all, look_up_vectors
 from embstore.query.nearest import LayerSearch, Vectors, with_all_words
-from embstore.query.notes import together
+from embstore.query.notes import joined
 from embstore.query.provenance import (
     REVISION_COLUMNS,
     REVISION_TYPES,
@@ -97,7 +97,7 @@ def neighbours(
     return table(
         [row | texts[row["item_id"]] | columns | missing[row["space"]] for row in rows],
         columns=[*columns_with_values((*COLUMNS, search.value), rows), *columns],
-        notes=[*together(search_notes), *together(notes)],
+        notes=[*joined(search_notes), *joined(notes)],
         types={**REVISION_TYPES, "context": "string"},
         pivot=Pivot(
             down, ("space", "layer_name"), values=(("context", "text"), search.value), joined=True
@@ -199,7 +199,7 @@ def cosines(
     return table(
         [row | columns for row in rows],
         columns=[*columns_with_values(COSINE_COLUMNS, rows), *columns],
-        notes=together([*notes, *reasons]),
+        notes=joined([*notes, *reasons]),
         types={**REVISION_TYPES, "cosine": "number", "reason": "string"},
         chart=COSINE,
         pivot=Pivot(down, ("space",), ("cosine",), heads=("layer", *down[1:]), order="layer"),

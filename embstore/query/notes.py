@@ -1,4 +1,4 @@
-"""Write the two notes of a result: how its numbers were measured, and what they lack."""
+"""Write the two notes of a result: how its numbers were measured, and what is missing."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ NOTHING_SELECTED = "no item is selected"  # reason of a row without vectors
 _MAX_SENTENCES = 3
 
 
-def together(sentences: Iterable[str]) -> list[str]:
+def joined(sentences: Iterable[str]) -> list[str]:
     """Return sentences as one note, of many the first and the number of the others; none for
     none.
     """
@@ -87,8 +87,8 @@ def _parameters(request: "MetricRequest", rows: Sequence[Row]) -> Iterator[str]:
             yield f"{parameter.name} = {' or '.join(texts)}"
 
 
-def lacking(request: "MetricRequest", rows: Sequence[Row]) -> Iterator[str]:
-    """Yield what rows lack: the reasons of missing values, and the counts of what was left out.
+def missing(request: "MetricRequest", rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the reasons of missing values in rows, and the counts of what was left out.
 
     Each is named once, with the first row that it holds for, and the number of the others.
     """

@@ -308,7 +308,9 @@ def is_garbage(manifest: Manifest, key: str, modified: float) -> bool:
 def no_store(place: str, *, is_url: bool = False) -> StoreError:
     """Return the error for a place where there is no store."""
     check = (
-        "Or check the URL and the endpoint." if is_url else "Or name another, as by EMBSTORE_STORE."
+        "Or check the URL and the endpoint."
+        if is_url
+        else "Or name the folder of another, as by EMBSTORE_STORE."
     )
     return StoreError(
         f"there is no store at {place}. Make one with: embstore build --store {place}. {check}"

@@ -82,7 +82,7 @@ KEY = Column("word", "string", "a word", is_key=True)
 def own_metric(
     data: Any,
     *,
-    k: Annotated[int, Option("How many.", low=1, high=9)] = 1,
+    k: Annotated[int, Option("How many.", minimum=1, maximum=9)] = 1,
     way: Annotated[Literal["a", "b"], Option("How.")] = "a",
     names: Annotated[tuple[str, ...], Option("Which.")] = (),
     share: Annotated[float | None, Option("How much.")] = None,
