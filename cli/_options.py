@@ -240,7 +240,8 @@ Transforms = Annotated[
         metavar="NAME",
         help=(
             "Transform the vectors first (repeatable, left to right); center, standardize, abtt:K,"
-            " abtt-original:K, drop:138,378 or whiten, fitted on the selected items."
+            " abtt-original:K, drop:138,378, whiten, normalize or clamp:0.95, fitted on the"
+            " selected items."
         ),
         rich_help_panel=ITEMS,
     ),

@@ -1,37 +1,49 @@
-"""Parse and fit transforms of the vectors of a layer. Each is affine, and so is a sequence of them.
+"""Parse and fit transforms of the vectors of a layer, each on the result of the one before.
 
-==================
-====================================================================================================
-center              x − μ standardize         (x − μ) / σ in each dimension, σ with divisor n
-(z-scores); a dimension without variance becomes 0 abtt:K              y − VVᵀy, y = x − μ, V the
-first K principal components (all-but-the-top: Mu & Viswanath, 2018) abtt-original:K     y − VVᵀx:
-the algorithm as published, which projects the uncentred vector; it differs from abtt by a
-                    constant vector
-drop:I,J            without the dimensions I, J …, by their numbers in the space
-whiten              V Λ^(−1/2) Vᵀ y: ZCA, the whitening with the smallest change (Kessy, Lewin &
-Strimmer, 2018), from
-                    the covariance with divisor n − 1; a direction without variance becomes 0.
-                    Cosines are those of PCA whitening (Su et al., 2021), which differs by a
-                    rotation. The relative error of a direction with the singular value σ is about
-                    1e-16 (σ₁/σ)²
-==================
-====================================================================================================
+center
+    x − μ
+standardize
+    (x − μ) / σ in each dimension, σ with divisor n (z-scores); a dimension without variance becomes
+    0
+abtt:K
+    y − VVᵀy, y = x − μ, V the first K principal components (all-but-the-top: Mu & Viswanath, 2018)
+abtt-original:K
+    y − VVᵀx: the algorithm as published, which projects the uncentred vector; it differs from abtt
+    by a constant vector
+drop:I,J
+    without the dimensions I, J …, by their numbers in the space
+whiten
+    V Λ^(−1/2) Vᵀ y: ZCA, the whitening with the smallest change (Kessy, Lewin & Strimmer, 2018),
+    from the covariance with divisor n − 1; a direction without variance becomes 0. Cosines are
+    those of PCA whitening (Su et al., 2021), which differs by a rotation. The relative error of a
+    direction with the singular value σ is about 1e-16 (σ₁/σ)²
+normalize
+    x / ‖x‖; a zero vector stays zero
+clamp:Q
+    each component limited to [−c, c], c the mean over the vectors of the Q-quantile of |x| within a
+    vector, interpolated linearly (Huh et al., 2024, whose program takes the quantile over all
+    layers of an item together)
 
-Dimensions keep their numbers in the space after every transform: ``abtt`` and ``whiten`` mix them,
-but do not rotate the axes.
+All but the last two are affine, and so is a sequence of them. Dimensions keep their numbers in the
+space after every transform: ``abtt`` and ``whiten`` mix them, but do not rotate the axes.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.errors import UsageError, check_known
 from embstore.base.space import same_spelling
-from embstore.base.summary import Float64Array
-from embstore.metrics.declaration import LayerData, NotComputable
+from embstore.base.summary import Float64Array, Summary
+from embstore.metrics.declaration import Block, LayerData, NotComputable
 from embstore.metrics.numerics import linear_algebra
+
+T = TypeVar("T")
 
 _COMPONENTS = "a number of components, as in {}:3"
 # The argument of each transform, for messages; None if it has none.
@@ -42,7 +54,10 @@ _ARGUMENTS = {
     "abtt-original": _COMPONENTS,
     "drop": "numbers of dimensions, as in {}:138,378",
     "whiten": None,
+    "normalize": None,
+    "clamp": "a quantile above 0, of at most 1, as in {}:0.95",
 }
+_NOT_AFFINE = ("normalize", "clamp")
 _NEEDS_SCATTER = ("standardize", "abtt", "abtt-original", "whiten")
 # Share of a component's size below which its spread may be rounding: vectors are stored in float32.
 _STORED_ROUNDING = 2.0**-22
@@ -56,6 +71,7 @@ class Step:
     name: str  # name with its argument, as in ``abtt:3``
     kind: str  # name without its argument
     numbers: tuple[int, ...] = ()  # argument: the number of components, or the dimensions
+    quantile: float = 1.0  # argument of ``clamp``
 
 
 def parse_transforms(names: Sequence[str]) -> tuple[Step, ...]:
@@ -89,6 +105,12 @@ def _parse(name: str) -> Step:
         if colon:
             raise UsageError(f"the transform {kind} takes no argument, and {name!r} gives it one.")
         return Step(kind, kind)
+    if kind == "clamp":
+        is_number = re.fullmatch(r"[01]?\.?[0-9]*", argument) and argument.strip(".")
+        quantile = float(argument) if is_number else 0.0
+        if not 0 < quantile <= 1:
+            raise UsageError(f"the transform {kind} needs {expected.format(kind)}, not {name!r}.")
+        return Step(f"{kind}:{quantile:g}", kind, quantile=quantile)
     parts = [part.strip() for part in argument.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts) or (
         len(parts) > 1 and kind != "drop"
@@ -305,13 +327,14 @@ class _Fitting:
 
     def drop(self, dims: NDArray[np.int64], name: str) -> None:
         """Drop dimensions, given their numbers in the space, ascending."""
-        dim = self._data.dim
-        if dims[-1] >= dim:
-            unknown = ", ".join(map(str, dims[dims >= dim]))
+        present = self._data.dims[self.affine.columns]
+        if not np.isin(dims, self._data.dims).all():
+            unknown = ", ".join(map(str, dims[~np.isin(dims, self._data.dims)]))
             raise NotComputable(
-                f"{name}: there is no dimension {unknown}; those of the vectors are 0 to {dim - 1}"
+                f"{name}: there is no dimension {unknown}; those of the vectors are 0 to"
+                f" {self._data.dims[-1]}"
             )
-        kept = np.flatnonzero(~np.isin(self.affine.columns, dims))
+        kept = np.flatnonzero(~np.isin(present, dims))
         if len(kept) == 0:
             raise NotComputable(f"{name} removes everything: the vectors have no other dimension")
         self._set_affine(self.affine.select(kept))
@@ -380,11 +403,84 @@ class _Fitting:
         self.affine = replace(self.affine, notes=(*self.affine.notes, note))
 
 
-def fit(data: LayerData, steps: Sequence[Step]) -> Affine:
+@dataclass(frozen=True, slots=True, eq=False)
+class Clamp:
+    """The map that limits each component of a vector to [−limit, limit]."""
+
+    limit: float
+
+    def __call__(self, block: Block) -> Float64Array:
+        """Apply the map to vectors (n, dim); return float64 (n, dim)."""
+        clamped: Float64Array = block.clip(-self.limit, self.limit, dtype=np.float64)
+        return clamped
+
+
+def normalize(block: Block) -> Float64Array:
+    """Return vectors (n, dim) scaled to unit length, float64 (n, dim); zero vectors stay zero."""
+    return linear_algebra.unit_rows(block)[0]
+
+
+Transform = Callable[[Block], Float64Array]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chain:
+    """Maps that are applied one after the other.
+
+    Attributes:
+        columns: Components of the first map's argument that those of the result are, int (dim,).
+        notes: Notes for the user.
+    """
+
+    parts: tuple[Transform, ...]
+    columns: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+
+    def __call__(self, block: Block) -> Float64Array:
+        """Apply the maps to vectors (n, components); return the result, float64 (n, dim)."""
+        for part in self.parts:
+            block = part(block)
+        return block.astype(np.float64, copy=False)
+
+    def then(self, part: Transform) -> "Chain":
+        """Return these maps followed by another."""
+        affine = part if isinstance(part, Affine) else None
+        return Chain(
+            (*self.parts, part),
+            self.columns if affine is None else self.columns[affine.columns],
+            self.notes if affine is None else (*self.notes, *affine.notes),
+        )
+
+
+@dataclass(frozen=True)
+class _After:
+    """A layer after the maps so far: those methods of :class:`LayerData` that a fit calls."""
+
+    data: LayerData
+    chain: Chain
+
+    @property
+    def dim(self) -> int:
+        return len(self.chain.columns)
+
+    @property
+    def dims(self) -> NDArray[np.int64]:
+        return self.data.dims[self.chain.columns]
+
+    @property
+    def summary(self) -> Summary:
+        return Summary.sum_of(self.map(Summary.of), self.dim)
+
+    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
+        return self.data.map(lambda block: function(self.chain(block)))
+
+
+def fit(data: LayerData, steps: Sequence[Step]) -> Chain:
     """Fit a sequence of transforms, each on the result of the one before.
 
-    ``center`` and ``drop`` need the summary alone; the others read the vectors once, and once more
-    after each ``abtt`` or ``whiten`` that is followed by another of them.
+    ``center`` and ``drop`` need the summary alone, and ``normalize`` nothing; the others read the
+    vectors once, and once more after each ``abtt`` or ``whiten`` that is followed by another of
+    them. What follows ``normalize`` or ``clamp`` reads the vectors again.
 
     Args:
         data: Vectors of a layer.
@@ -394,6 +490,41 @@ def fit(data: LayerData, steps: Sequence[Step]) -> Affine:
         NotComputable: There are no vectors, a transform would remove everything, or a dropped
             dimension does not exist.
     """
+    chain, seen = Chain((), np.arange(data.dim)), data
+
+    def run_of(numbered: tuple[int, Step]) -> int:
+        return numbered[0] if numbered[1].kind in _NOT_AFFINE else -1
+
+    for number, run in groupby(enumerate(steps), run_of):
+        if number < 0:
+            chain = chain.then(_fit_affine(seen, [step for _, step in run]))
+        elif steps[number].kind == "normalize":
+            chain = chain.then(normalize)
+        else:
+            chain = chain.then(_fit_clamp(seen, steps[number]))
+        seen = cast("LayerData", _After(data, chain))
+    return chain
+
+
+def _fit_clamp(data: LayerData, step: Step) -> Clamp:
+    """Return the clamp at the mean of the vectors' quantiles."""
+    n, total = 0, 0.0
+    for size, part in data.map(
+        lambda block: (
+            len(block),
+            np.quantile(np.abs(block, dtype=np.float64), step.quantile, axis=1).sum(),
+        )
+    ):
+        n, total = n + size, total + float(part)
+    if n == 0:
+        raise NotComputable("no vectors")
+    if total == 0:
+        raise NotComputable(f"{step.name} removes everything: that quantile is 0 in all vectors")
+    return Clamp(total / n)
+
+
+def _fit_affine(data: LayerData, steps: Sequence[Step]) -> Affine:
+    """Fit a sequence of affine transforms."""
     with linear_algebra.ignore_spurious_flags():
         fitting = _Fitting(data, needs_scatter=any(step.kind in _NEEDS_SCATTER for step in steps))
         for step in steps:

@@ -77,7 +77,7 @@ class LookupMethods(opened.OpenStore):
             seed: Random seed of the sample, and of what the metric draws; at least 0.
             transforms: Transforms of the vectors, applied left to right, each fitted on the
                 selected items: ``center``, ``standardize``, ``abtt:K``, ``abtt-original:K``,
-                ``drop:138,378``, ``whiten``.
+                ``drop:138,378``, ``whiten``, ``normalize``, ``clamp:0.95``.
             by: Column of the items whose values divide them into groups, each with rows of its own:
                 a column that a build stored (``keep``), a built-in one (``position``,
                 ``zipf_frequency`` …) or ``text``; or several with commas (``"genre,label"``), whose

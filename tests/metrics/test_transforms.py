@@ -39,6 +39,12 @@ def plain(x: np.ndarray, *names: str) -> np.ndarray:
         elif kind == "drop":
             kept = [place for place, dim in enumerate(dims) if str(dim) not in argument.split(",")]
             x, dims = x[:, kept], [dims[place] for place in kept]
+        elif kind == "normalize":
+            norms = np.linalg.norm(x, axis=1, keepdims=True)
+            x = np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
+        elif kind == "clamp":
+            limit = np.mean([np.quantile(np.abs(row), float(argument)) for row in x])
+            x = np.minimum(np.maximum(x, -limit), limit)
         else:
             used = values > 1e-6 * values[0]
             x = y @ (components[used].T / values[used]) @ components[used] * np.sqrt(len(x) - 1)
@@ -70,6 +76,8 @@ STEPS = (
     "drop:0",
     "drop:2,1",
     "whiten",
+    "normalize",
+    "clamp:0.9",
 )
 
 
@@ -234,6 +242,7 @@ def test_dimensions_and_directions_without_variance_become_zero_and_are_noted():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
+        (["drop:1", "normalize", "drop:0,6"], "drop:0,6: there is no dimension 6; those of the"),
         (["abtt:6"], "abtt:6 removes everything: the centred vectors have rank 6"),
         (
             ["abtt-original:600"],
@@ -251,6 +260,17 @@ def test_what_removes_everything_is_refused(names, message):
     x = np.random.default_rng(6).normal(size=(30, 6)) + 4
     with pytest.raises(NotComputable, match=message):
         fit(Arrays(x), parse_transforms(names))
+
+
+def test_zero_vectors_stay_zero_and_a_clamp_at_zero_is_refused():
+    x = 5 * np.eye(6)[:, :4]
+    assert_same(after(Arrays(x), "normalize"), plain(x, "normalize"))
+    assert not after(Arrays(x), "normalize")[4:].any()
+    with pytest.raises(NotComputable, match=r"clamp:0.5 removes everything: that quantile is 0"):
+        after(Arrays(x), "clamp:.5")
+    with pytest.raises(NotComputable, match="no vectors"):
+        after(Arrays(x[:0]), "clamp:0.5")
+    assert parse_transforms(["clamp:.950"])[0].name == "clamp:0.95"
 
 
 @pytest.mark.parametrize("name", ["standardize", "whiten", "abtt:0", "abtt:1", "abtt-original:1"])
@@ -278,6 +298,15 @@ def test_equal_vectors_have_nothing_left(name, n):
         "center:1",
         "whiten:2",
         "standardize:",
+        "normalize:2",
+        "clamp",
+        "clamp:",
+        "clamp:.",
+        "clamp:0",
+        "clamp:1.01",
+        "clamp:-0.5",
+        "clamp:nan",
+        "clamp:0.9,0.95",
     ],
 )
 def test_an_argument_that_is_none(name):

@@ -74,7 +74,7 @@ export function show(main, store) {
     h("form", { onsubmit: (event) => { event.preventDefault(); compute(); } }, field("Metric", metric),
       h("fieldset", { class: "plain" }, h("legend", {}, "Spaces (none: all)"), boxes.map((box) => h("label", { class: "inline" }, box, box.value))),
       field("Layers", layers), own, h("details", { open: Boolean(state.where || state.sample || state.transforms || state.by) }, h("summary", {}, "Which items"), field("Where", where, "SQL over the item columns"), field("Sample", sample, "Items drawn at random"),
-        field("Seed", seed), field("Transforms", transforms, "center, standardize, abtt:K, drop:1,2, whiten"),
+        field("Seed", seed), field("Transforms", transforms, "center, standardize, abtt:K, drop:1,2, whiten, normalize, clamp:0.95"),
         field("By", by, "A column of the items: a row for each of its values"), field("Bins", bins, "Intervals of a column of numbers: how many, or their edges")), run),
     h("div", {}, about, result))));
   declare().then(() => { if (state.parameters || location.hash.includes("metric=")) compute(); });
