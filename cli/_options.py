@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from embstore.store.opened import SpaceFilters
 
 Unit = Literal["word", "sentence", "occurrence"]
-Pooling = Literal["last", "first", "mean", "bos", "cls", "eos", "projection", "model", "imported"]
+Pooling = Literal[
+    "last", "first", "mean", "mean-all", "bos", "cls", "eos", "projection", "model", "imported"
+]  # fmt: skip
 
 SPACES, ITEMS, OUTPUT = "Spaces", "Layers and items", "Output"
 MODELS, COMPUTATION = "Models", "Computation"
@@ -137,8 +139,8 @@ OfPooling = Annotated[
         "--pooling",
         metavar="NAME",
         help=(
-            "Keep the spaces of this pooling: last, first, mean, bos, eos, projection, model or"
-            " imported."
+            "Keep the spaces of this pooling: last, first, mean, mean-all, bos, eos, projection,"
+            " model or imported."
         ),
         rich_help_panel=SPACES,
     ),

@@ -209,9 +209,9 @@ def build(
             "--pooling",
             metavar="NAME",
             help=(
-                "How tokens become one vector (repeatable): last, first, mean, bos, eos or"
-                " projection, all by one forward pass; model: the checkpoint's own recipe, as in"
-                " sentence-transformers."
+                "How tokens become one vector (repeatable): last, first, mean, mean-all (special"
+                " tokens too), bos, eos or projection, all by one forward pass; model: the"
+                " checkpoint's own recipe, as in sentence-transformers."
             ),
             show_default=(
                 "last; for sentences model if the checkpoint has a recipe, else eos if a causal"

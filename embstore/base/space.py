@@ -26,12 +26,14 @@ class Unit(StrEnum):
 class Pooling(StrEnum):
     """How the tokens of a span become one vector; ``imported`` of vectors that were made elsewhere.
 
-    ``model`` is the checkpoint's own recipe for a whole text.
+    ``mean`` is over the item's own tokens, ``mean-all`` over all tokens of the text that the model
+    reads, special ones included; ``model`` is the checkpoint's own recipe for a whole text.
     """
 
     LAST = "last"
     FIRST = "first"
     MEAN = "mean"
+    MEAN_ALL = "mean-all"
     BOS = "bos"
     EOS = "eos"
     PROJECTION = "projection"
@@ -46,7 +48,7 @@ class Pooling(StrEnum):
     @property
     def uses_span(self) -> bool:
         """Whether the vector comes from the tokens of the item's span, not from a special token of
-        the text.
+        the text, or from all of its tokens.
         """
         return self in (Pooling.LAST, Pooling.FIRST, Pooling.MEAN)
 

@@ -409,9 +409,8 @@ def pool_of(texts: Sequence[Text], width: int, pooling: Pooling, device: Any) ->
         for row, text in enumerate(texts)
         for tokens in text.tokens
     ]
-    return TokenPool.of(
-        chosen, width, ("mean" if pooling is Pooling.MEAN else "lasttoken",), device
-    )
+    is_mean = pooling in (Pooling.MEAN, Pooling.MEAN_ALL)
+    return TokenPool.of(chosen, width, ("mean" if is_mean else "lasttoken",), device)
 
 
 def _positions(text: Text, tokens: list[int], pooling: Pooling) -> list[int]:
@@ -421,6 +420,8 @@ def _positions(text: Text, tokens: list[int], pooling: Pooling) -> list[int]:
     match pooling:
         case Pooling.MEAN:
             return tokens
+        case Pooling.MEAN_ALL:
+            return [*range(len(text.ids))]
         case Pooling.FIRST:
             return tokens[:1]
         case Pooling.LAST:

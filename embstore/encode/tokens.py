@@ -119,7 +119,8 @@ class Tokenizer:
         if unit is Unit.OCCURRENCE:
             return spans
         begins, ends = self._special_tokens(template)
-        known = [*spans, *([Pooling.BOS] if begins else []), *([Pooling.EOS] if ends else [])]
+        of_text = ((Pooling.BOS, begins), (Pooling.EOS, ends))
+        known = [*spans, Pooling.MEAN_ALL, *(pooling for pooling, exists in of_text if exists)]
         if self.has_projection and ends and unit is Unit.SENTENCE:
             known.append(Pooling.PROJECTION)
         if self.recipe is not None:

@@ -53,8 +53,8 @@ class LookupMethods(opened.OpenStore):
             models: Checkpoints (short names or ids) whose spaces are used; by default all.
             spaces: Names of the spaces to use, such as ``gpt2.word.last``; by default all.
             unit: ``word``, ``sentence`` or ``occurrence``: use only spaces of this unit.
-            pooling: ``last``, ``first``, ``mean``, ``bos``, ``eos``, ``projection`` or ``model``:
-                use only spaces of this pooling.
+            pooling: ``last``, ``first``, ``mean``, ``mean-all``, ``bos``, ``eos``, ``projection``
+                or ``model``: use only spaces of this pooling.
             template: Template, such as ``This is {text}``: use only spaces of exactly this
                 template.
             revisions: Revisions of checkpoints, such as ``step1000``, whose spaces are used; by

@@ -259,6 +259,35 @@ def test_arguments_are_checked_at_the_call(tiny):
         )
 
 
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama"])
+def test_mean_all_is_the_mean_over_the_attention_mask_of_a_padded_batch(tiny, witness, name):
+    """As platonic-rep (extract_features.py) and information_flow pool: a batch, padded, and its
+    mask.
+    """
+    encoder, hf = tiny(name), witness(name)
+    members = items(Unit.SENTENCE)
+    found, skipped = run(encoder, passages(members, encoder), Pooling.MEAN_ALL)
+    hf.tokenizer.pad_token = hf.tokenizer.pad_token or hf.tokenizer.eos_token
+    inputs = hf.tokenizer(
+        [item.text for item in members], padding=True, padding_side="right", return_tensors="pt"
+    )
+    with torch.no_grad():
+        states = torch.stack(hf.model(**inputs, output_hidden_states=True).hidden_states)
+    mask = inputs["attention_mask"][None, :, :, None]
+    expected = ((states * mask).sum(2) / mask.sum(2)).numpy()
+    n_layers = len(expected)
+    assert len({*inputs["attention_mask"].sum(1).tolist()}) > 1  # the rows are padded
+    assert (not skipped, found.keys()) == (True, {item.id for item in members})
+    for number, item in enumerate(members):
+        assert worst(found[item.id][:n_layers], expected[:, number]) <= 1e-4
+    means, _ = run(encoder, passages(members, encoder), Pooling.MEAN)
+    has_special = sum(inputs.encodings[0].special_tokens_mask) > sum(
+        mark == 0 for mark in inputs.encodings[0].attention_mask
+    )
+    differences = [worst(found[item.id], means[item.id]) for item in members]
+    assert (min(differences) > 1e-3) == has_special
+
+
 @pytest.mark.parametrize(
     ("name", "pattern", "expected"),
     [

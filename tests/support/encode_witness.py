@@ -101,6 +101,8 @@ class Witness:
         ids = encoding["input_ids"][0].tolist()
         if pooling is Pooling.BOS:
             return states[:, 0]
+        if pooling is Pooling.MEAN_ALL:
+            return states.mean(axis=1)
         if pooling is Pooling.EOS:
             return states[:, ids.index(self.tokenizer.eos_token_id) if self.is_clip else -1]
         if marks is None:
