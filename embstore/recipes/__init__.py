@@ -1,3 +1,3 @@
-"""Reproduce papers from recipes. Each recipe is a TOML file in this folder, beside a JSON file of
+"""Reproduce papers. Each module is of one paper: its data are a TOML file, its numbers a JSON file.
 published numbers.
 """

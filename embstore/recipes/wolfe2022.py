@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embstore.base.errors import CheckpointError, QueryError, UsageError
-from embstore.base.progress import Progress, report_progress
+from embstore.base.progress import task
 from embstore.base.space import Pooling, Template, Unit
 from embstore.base.summary import Summary
 from embstore.base.table import ShownColumn, Table, table
@@ -78,28 +78,37 @@ class Reproduction:
         """
         check_seed(self.seed)
         paper, numbers = read_paper()
-        steps: dict[str, dict[str, Step]] = {}
+        steps: dict[tuple[str, str], Step] = {}
         for spec in dict.fromkeys(self.models or paper["models"]):
-            model, of_model = self._steps(spec, paper)
-            if model in steps:
+            of_model = self._steps(spec, paper)
+            if repeated := steps.keys() & of_model.keys():
+                [model, _] = min(repeated)
                 raise UsageError(
                     f"two of the models are called {model!r}. Rename one: NAME=FOLDER."
                 )
-            steps[model] = of_model
+            steps |= of_model
+        models = list(dict.fromkeys(model for model, _ in steps))
         measures = [
-            (measure, steps[model][space], steps[model][measure.get("padding", space)])
+            (measure, steps[model, space], steps[model, measure.get("padding", space)])
             for measure in paper["measures"]
-            for model in steps
+            for model in models
             for space in measure["spaces"]
-            if {space, measure.get("padding", space)} <= steps[model].keys()
+            if {(model, space), (model, measure.get("padding", space))} <= steps.keys()
         ]
-        builds = [
-            step for of_model in steps.values() for step in of_model.values() if not step.reason
-        ]
+        builds = [step for step in steps.values() if not step.reason]
         if dry_run:
-            return self._plan(builds, measures)
-        notes, rows, compared = [*paper["notes"]], list[Row](), list[Entry]()
-        if unknown := steps.keys() - {number["model"] for number in numbers}:
+            planned: list[Entry] = [
+                {**step.build, "step": "build", "sources": " ".join(step.build["sources"])}
+                for step in builds
+            ]
+            planned += [
+                {**measure, "step": "query", "name": step.build["name"]}
+                for measure, step, padding in measures
+                if self._reason(measure, step, padding) is None
+            ]
+            return table([{c: row.get(c) for c in PLANNED} for row in planned], columns=PLANNED)
+        notes, rows = [*paper["notes"]], list[Row]()
+        if unknown := {*models} - {number["model"] for number in numbers}:
             notes.append(f"nothing is published for {', '.join(sorted(unknown))}.")
         for step in builds:
             report = store.build(**step.build)
@@ -107,30 +116,24 @@ class Reproduction:
             notes += [
                 f"{step.build['name']}: {n} skipped: {why}" for why, n in skipped.most_common()
             ]
-        for n_done, (measure, step, padding) in enumerate(measures):
-            share = n_done / len(measures)
-            report_progress(Progress("measure", NAME, n_done, len(measures), share))
-            reason, values = self._reason(measure, step, padding), list[Value]()
-            try:
-                values = [] if reason else self._values(store, measure, step, padding)
-            except QueryError as error:
-                reason = str(error)
-            n, sample = max((value.n or 0 for value in values), default=0), measure.get("sample", 0)
-            if 0 < n < sample:
-                of = step.build["name"] + (
-                    f" with {measure['where']}" if "where" in measure else ""
-                )
-                notes.append(f"{of}: all {n} items are used, fewer than the {sample} of the paper.")
-            own = [number for number in numbers if _is_about(number, measure, step)]
-            compared += own
-            rows += compare(measure, step, reason or values, own)
-        report_progress(Progress("measure", NAME, len(measures), len(measures), 1.0))
-        others = [
-            number
-            for number in numbers
-            if number not in compared and (not self.models or number["model"] in steps)
-        ]
-        rows += _unmeasured(paper["unmeasured"], others, [*steps])
+        others = [number for number in numbers if not self.models or number["model"] in models]
+        with task("measure", NAME, len(measures)) as measuring:
+            for n_done, (measure, step, padding) in enumerate(measures):
+                values = self._values(store, measure, step, padding)
+                n, sample = max(value.n or 0 for value in values), measure.get("sample", 0)
+                if 0 < n < sample:
+                    where = f" with {measure['where']}" if "where" in measure else ""
+                    notes.append(
+                        f"{step.build['name']}{where}: all {n} items are used, fewer than the"
+                        f" {sample} of the paper."
+                    )
+                published = [number for number in numbers if _is_about(number, measure, step)]
+                others = [number for number in others if number not in published]
+                rows += compare(measure, step, values, published)
+                measuring.finish(n_done)
+        blank: Row = {**dict.fromkeys(COLUMNS), "verdict": NOT_MEASURED}
+        rows += [blank | entry for entry in paper["unmeasured"] if entry["model"] in models]
+        rows += [blank | _published(number) for number in others]
         counts = Counter(row["verdict"] for row in rows if row["relation"] is not None)
         n_unpublished = sum(row["verdict"] == "not published" for row in rows)
         notes.append(
@@ -141,43 +144,39 @@ class Reproduction:
         shown = [ShownColumn(column) for column in SHOWN]
         return table(rows, columns=COLUMNS, notes=notes, types=TYPES, shown=shown)
 
-    def _steps(self, spec: str, paper: Entry) -> tuple[str, dict[str, Step]]:
-        """Return the name of a model, and the builds of its spaces by their name in the paper."""
+    def _steps(self, spec: str, paper: Entry) -> dict[tuple[str, str], Step]:
+        """Return the builds of the spaces of a model, by its name and theirs in the paper."""
         checkpoint = resolve(spec, allow_pickle=self.allow_pickle)
         tokenizer = Tokenizer.load(checkpoint)
         has_marks = "" in (tokenizer.bos, tokenizer.eos)  # it adds them itself: {bos} is empty
-        sources = {source["name"]: source for source in paper["sources"]}
         steps = {}
         for space in paper["spaces"]:
             is_named = checkpoint.name in space.get("models", [checkpoint.name])
             if not is_named or (has_marks and space.get("only_bare")):
                 continue
-            build = self._build(checkpoint.name, space, sources[space["source"]]) | {"models": spec}
+            build = self._build(checkpoint.name, space, paper["sources"][space["source"]])
             reason, template = None, Template(build["template"])
             try:
                 tokenizer.template_strings(template)
                 tokenizer.check(Unit(space["unit"]), Pooling(space["pooling"]), template)
             except (CheckpointError, QueryError, UsageError) as error:
                 reason = str(error)
-            steps[space["name"]] = Step(checkpoint.name, space, build, reason)
-        return checkpoint.name, steps
+            key = checkpoint.name, space["name"]
+            steps[key] = Step(checkpoint.name, space, build | {"models": spec}, reason)
+        return steps
 
     def _build(self, model: str, space: Entry, source: Entry) -> Row:
         """Return the arguments of a build; with other texts (own, seed, quick), another name."""
-        texts, per_text, name = (
-            source["datasets"],
-            source.get("per_text"),
-            [NAME, model, space["name"]],
-        )
+        texts, per_text = source["datasets"], source.get("per_text")
+        name, limit = [NAME, model, space["name"]], None
         if self.quick:
-            texts = source.get("quick", texts)
+            texts, limit = source.get("quick", texts), source.get("quick_texts")
         if self.sentences is not None and source.get("replaceable"):
             file = Path(self.sentences)
-            texts, per_text = [self.sentences], source.get("own_per_text", per_text)
+            texts, per_text = [self.sentences], source.get("own_per_text")
             name.append(f"{re.sub('[^A-Za-z0-9_-]', '-', file.stem)}-{file_sha256(file)[:8]}")
         if per_text is not None and self.seed:
             name.append(f"seed{self.seed}")
-        limit = source.get("quick_texts") if self.quick else None
         if limit is not None:
             name.append("quick")
         return {
@@ -201,37 +200,27 @@ class Reproduction:
         return step.reason or padding.reason or ("left out by quick" if is_left_out else None)
 
     def _values(self, store: Any, measure: Entry, step: Step, padding: Step) -> list[Value]:
-        """Return the value of a measure at each layer."""
-        name, catalog, where = step.build["name"], store.catalog, measure.get("where")
+        """Return the value of a measure at each layer, or one with the reason why there is none."""
+        if reason := self._reason(measure, step, padding):
+            return [Value(reason=reason)]
+        space, catalog, sample = step.build["name"], store.catalog, measure.get("sample")
         if "padding" in measure:
-            drawn = _draws(catalog, name, measure["sample"], self.seed)
-            return self_similarity(catalog, [(name, drawn[0]), (padding.build["name"], drawn[1])])
-        if "items" in measure and step.build["limit"] is None:  # a space that is cut has no others
-            dataset = catalog.dataset(measure["items"], Unit(step.space["unit"]))
-            if "left" in measure:
-                return self_similarity(catalog, [(name, dataset["item_id"])])
-            ids = np.union1d(dataset["item_id"], dataset["item_id_2"]).tolist()
-            where = f"item_id IN ({', '.join(map(str, ids))})"
-        layers = f"0-{catalog.cards[name].layers.n_blocks}"
-        options = {"where": where, "sample": measure.get("sample"), "seed": self.seed}
+            words, ends = _draws(catalog, space, measure["sample"], self.seed)
+            return self_similarity(catalog, [(space, words), (padding.build["name"], ends)])
+        if "left_of" in measure:
+            dataset = catalog.dataset(measure["left_of"], Unit(step.space["unit"]))
+            return self_similarity(catalog, [(space, dataset["item_id"])])
+        layers = f"0-{catalog.cards[space].layers.n_blocks}"
+        options = {"where": measure.get("where"), "sample": sample, "seed": self.seed}
         options |= measure.get("parameters", {})
-        found = store.query(measure["metric"], spaces=name, layers=layers, **options)
-        column = measure["column"]
-        reasons = [None if row[column] is not None else row["reason"] for row in found]
-        return list(map(Value, found["layer"], found[column], found["n"], reasons))
-
-    def _plan(self, builds: Sequence[Step], measures: Sequence[tuple[Entry, Step, Step]]) -> Table:
-        """Return the builds and queries as rows."""
-        rows: list[Entry] = [
-            {**step.build, "step": "build", "sources": " ".join(step.build["sources"])}
-            for step in builds
+        try:
+            found = store.query(measure["metric"], spaces=space, layers=layers, **options)
+        except QueryError as error:
+            return [Value(reason=str(error))]
+        return [
+            Value(row["layer"], value, row["n"], row["reason"] if value is None else None)
+            for row, value in zip(found, found[measure["column"]], strict=True)
         ]
-        rows += [
-            {**measure, "step": "query", "name": step.build["name"]}
-            for measure, step, padding in measures
-            if self._reason(measure, step, padding) is None
-        ]
-        return table([{**dict.fromkeys(PLANNED), **row} for row in rows], columns=PLANNED)
 
 
 def read_paper() -> tuple[Entry, list[Entry]]:
@@ -282,15 +271,16 @@ def self_similarity(catalog: Catalog, drawn: Sequence[tuple[str, Ids]]) -> list[
     """Compute the mean pairwise cosine of drawn items of some spaces, layer by layer.
 
     (‖Σu‖² − n) / (n (n − 1)) over unit vectors u: eq. 1 of Wolfe & Caliskan (2022). Two copies of
-    an item are a pair of cosine 1: the draws are split into sets, whose sums are added.
+    an item are a pair of cosine 1.
     """
-    card, sets, values = catalog.cards[drawn[0][0]], list[tuple[str, Ids]](), list[Value]()
-    for space, ids in drawn:
-        distinct, counts = np.unique(ids, return_counts=True)
-        sets += [(space, distinct[counts > times]) for times in range(max(counts, default=0))]
+    card, values = catalog.cards[drawn[0][0]], list[Value]()
     for layer in card.layers.select(f"0-{card.layers.n_blocks}").members:
-        summaries = (catalog.vectors(space, layer.id, ids).summary for space, ids in sets)
-        total = sum(summaries, start=Summary.empty(card.dim))
+        total = Summary.empty(card.dim)
+        for space, ids in drawn:
+            distinct, copies = np.unique(ids, return_counts=True)
+            stored, vectors = catalog.vectors(space, layer.id, distinct).gather()
+            copies = copies[np.isin(distinct, stored)]
+            total += Summary.of(np.repeat(vectors, copies, axis=0))
         n = total.n - total.n_zero
         value = mean_pairwise_cosine(n, total.unit_total, total.unit_square_total)
         values.append(Value(layer.id, value, n, TOO_FEW if value is None else None))
@@ -298,26 +288,26 @@ def self_similarity(catalog: Catalog, drawn: Sequence[tuple[str, Ids]]) -> list[
 
 
 def compare(
-    measure: Entry, step: Step, found: Sequence[Value] | str, numbers: Sequence[Entry]
+    measure: Entry, step: Step, values: Sequence[Value], numbers: Sequence[Entry]
 ) -> Iterator[Row]:
     """Yield a row for each layer, and for each published number that is not of one of them."""
     variant = ", ".join(filter(None, (step.space["label"], measure.get("variant"))))
-    own = {"model": step.model, "figure": measure["figure"], "variant": variant}
-    row: Row = {**dict.fromkeys(COLUMNS), **own, "metric": measure["metric"]}
-    if isinstance(found, str):
+    row: Row = {**dict.fromkeys(COLUMNS), "model": step.model, "figure": measure["figure"]}
+    row |= {"variant": variant, "metric": measure["metric"]}
+    if values[0].layer is None:  # not measured
         for number in numbers or (None,):
-            yield _judged(row, measure, number, Value(reason=found))
+            yield _judged(row, measure, number, values[0])
         return
     row["space"] = step.build["name"]
-    for value in found:
+    for value in values:
         of_layer = [number for number in numbers if number["layers"] == value.layer]
         for number in of_layer or (None,):
             yield _judged(row, measure, number, value)
     for number in numbers:
         if number["layers"] in ("best", "all"):
-            yield _judged(row, measure, number, _over_layers(number, found))
-        elif number["layers"] not in [value.layer for value in found]:
-            layers = f"{found[0].layer} to {found[-1].layer}"
+            yield _judged(row, measure, number, _over_layers(number, values))
+        elif number["layers"] not in [value.layer for value in values]:
+            layers = f"{values[0].layer} to {values[-1].layer}"
             reason = f"{step.model} has no other layers than {layers}"
             yield _judged(row, measure, number, Value(reason=reason))
 
@@ -339,21 +329,18 @@ def _over_layers(number: Entry, values: Sequence[Value]) -> Value:
 def _judged(row: Row, measure: Entry, number: Entry | None, found: Value) -> Row:
     """Return the row of a value beside a published number, if there is one, with the verdict."""
     value = found.value
-    row = row | {"layer": found.layer, "measured": value, "n": found.n, "reason": found.reason}
+    measured = {"layer": found.layer, "measured": value, "n": found.n, "reason": found.reason}
     if number is None:
         layers = None if found.layer is None else str(found.layer)
-        return row | {
-            "layers": layers,
-            "verdict": NOT_MEASURED if value is None else "not published",
-        }
+        verdict = NOT_MEASURED if value is None else "not published"
+        return row | measured | {"layers": layers, "verdict": verdict}
     low, high = _band(number, measure)
-    is_strict = number["relation"] in ("<", ">")
-    inside = value is not None and (
-        (low is None or value > low or (value == low and not is_strict))
-        and (high is None or value < high or (value == high and not is_strict))
-    )
-    verdict = NOT_MEASURED if value is None else "hit" if inside else "miss"
-    return row | _published(number) | {"low": low, "high": high, "verdict": verdict}
+    row = row | _published(number) | measured | {"low": low, "high": high, "verdict": NOT_MEASURED}
+    if value is not None:
+        is_outside = (low is not None and value < low) or (high is not None and value > high)
+        is_equal = number["relation"] in ("<", ">") and value == number["value"]
+        row["verdict"] = "miss" if is_outside or is_equal else "hit"
+    return row
 
 
 def _band(number: Entry, measure: Entry) -> tuple[float | None, float | None]:
@@ -368,37 +355,15 @@ def _band(number: Entry, measure: Entry) -> tuple[float | None, float | None]:
 
 
 def _published(number: Entry) -> Row:
-    """Return the columns of a published number."""
+    """Return the columns of a published number, as it stands if nothing is compared with it."""
     layers = None if number["layers"] is None else str(number["layers"])
+    absent = f"{number['model']} is not among the models of this run"
     return {
+        "model": number["model"],
+        "figure": number["figure"],
         "layers": layers,
         "published": number["value"],
         "relation": number["relation"],
         "source": number["source"],
+        "reason": number.get("reason", absent),
     }
-
-
-def _unmeasured(
-    omitted: Sequence[Entry], numbers: Sequence[Entry], models: Sequence[str]
-) -> Iterator[Row]:
-    """Yield a row for each variant and published number that nothing is compared with."""
-    blank: Row = {**dict.fromkeys(COLUMNS), "verdict": NOT_MEASURED}
-    for entry in omitted:
-        for model in models if "variant" in entry else ():
-            if model in entry["models"]:
-                yield (
-                    blank
-                    | {"model": model, "figure": entry["figures"][0]}
-                    | {name: entry[name] for name in ("variant", "reason")}
-                )
-    for number in numbers:
-        model, figure = number["model"], number["figure"]
-        reasons = [
-            entry["reason"]
-            for entry in omitted
-            if "variant" not in entry
-            and figure in entry.get("figures", [figure])
-            and model in entry.get("models", [model])
-        ]
-        reason = reasons[0] if reasons else f"{model} is not among the models of this run"
-        yield blank | _published(number) | {"model": model, "figure": figure, "reason": reason}
