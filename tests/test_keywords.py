@@ -20,27 +20,35 @@ def store(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("call", "nearest"),
     [
-        lambda store: store.neighbours("dog", layer=1),
-        lambda store: store.neighbours("dog", nonsense=1),
-        lambda store: store.index(space="toy.word.last"),
-        lambda store: store.index(modles="toy"),
-        lambda store: store.build("words:9", model="toy"),
-        lambda store: store.remove(space="toy.word.last"),
-        lambda store: store.map(layer=1),
-        lambda store: store.export("x.vec", layer=1),
+        (lambda store: store.query("norms", laers=1), "layers"),
+        (lambda store: store.query("norms", tops=1), "top"),
+        (lambda store: store.cache_state("norms", layer=1), "layers"),
+        (lambda store: store.neighbours("dog", layer=1), "layers"),
+        (lambda store: store.neighbours("dog", kk=1), "k"),
+        (lambda store: store.cosine("dog", space="toy.word.last"), "spaces"),
+        (lambda store: store.missing("words", modle="toy"), "models"),
+        (lambda store: store.index(space="toy.word.last"), "spaces"),
+        (lambda store: store.map(layer=1), "layers"),
+        (lambda store: store.map_points("toy.word.last", 0, wher="1"), "where"),
+        (lambda store: store.maps(layer=1), "layers"),
+        (lambda store: store.export("x.vec", layer=1), "layers"),
+        (lambda store: store.query("norms").plot(styl="dark"), "style"),
     ],
 )
-def test_an_unknown_keyword_is_refused(store, call):
-    with pytest.raises(TypeError, match="unexpected keyword argument"):
+def test_an_unknown_keyword_is_answered_by_the_nearest(store, call, nearest):
+    with pytest.raises(UnknownNameError, match=f"Did you mean '{nearest}'"):
         call(store)
 
 
-def test_an_unknown_parameter_of_a_metric_names_the_argument(store):
-    for ask in (store.query, store.cache_state):
-        with pytest.raises(UnknownNameError, match="use layers="):
-            ask("norms", layer=1)
+def test_an_unknown_keyword_of_a_method_without_filters_is_refused_in_its_name(store):
+    for call, name in (
+        (lambda: store.build("words:9", model="toy"), "build"),
+        (lambda: store.remove(space="toy.word.last"), "remove"),
+    ):
+        with pytest.raises(TypeError, match=rf"^Store\.{name}\(\) got an unexpected keyword"):
+            call()
 
 
 @pytest.mark.parametrize("given", ["toy", ["toy"], ("toy",)])
@@ -53,6 +61,7 @@ def test_a_filter_takes_one_name_or_several(make_store, given):
 
 
 def test_a_store_is_pickled_by_its_public_name(store):
+    assert store.query("norms").rows
     again = pickle.loads(pickle.dumps(store))
     assert (type(again), repr(again)) == (Store, repr(store))
     assert f"{Store.__module__}.{Store.__qualname__}" == "embstore.store.Store"

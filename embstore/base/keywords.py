@@ -3,12 +3,6 @@
 from collections.abc import Iterable, Sequence
 
 Names = str | Sequence[str]
-PLURALS = {
-    "column": "columns", "layer": "layers", "model": "models", "pooling": "poolings",
-    "revision": "revisions", "source": "sources", "space": "spaces", "text": "texts",
-    "transform": "transforms",
-}  # fmt: skip
-"""Singular, as on the command line → plural, as in Python."""
 
 
 def as_names(names: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.chart import Chart
-from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError, check_known
-from embstore.base.keywords import PLURALS
+from embstore.base.errors import EmbstoreError, UsageError, check_known
 from embstore.base.space import Unit, same_spelling
 from embstore.base.summary import Summary
 
@@ -476,9 +475,7 @@ class Metric:
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in values:
-            if name not in known:
-                hint = f"For {PLURALS[name]} use {PLURALS[name]}=." if name in PLURALS else ""
-                raise UnknownNameError(f"parameter of {self.name}", name, known, hint)
+            check_known(f"parameter of {self.name}", name, known)
         checked = {name: known[name].check(values.get(name)) for name in known}
         for parameter in self.parameters:
             parameter.check_effect(checked)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from embstore.base.errors import check_known
 from embstore.base.installation import needing
 from embstore.base.table import Table
 from embstore.plot.options import STYLES, SUFFIXES, PlotOptions, check_file
@@ -36,6 +37,8 @@ def plot(table: Table, ax: Any = None, **options: Any) -> Any:
         **options: Options as in :class:`PlotOptions`; with ``ax``, the style is that of the
             rcParams unless one is given.
     """
+    for name in options:
+        check_known("option of plot", name, PlotOptions.__annotations__)
     if ax is None:
         panels = draw(table, PlotOptions(**options)).panels
     else:

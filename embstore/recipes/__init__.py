@@ -1,3 +1,3 @@
-"""Reproduce papers. Each module is of one paper: its data are a TOML file, its numbers a JSON file.
+"""Reproduce papers. Each has a module, a TOML file of its spaces and measures, and a JSON file of
 published numbers.
 """

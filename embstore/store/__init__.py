@@ -1,5 +1,7 @@
 """Store: the object that users and the command line work with."""
 
+from types import FunctionType
+
 from embstore.base.table import Table
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
 from embstore.store.features import FeatureMethods
@@ -23,3 +25,9 @@ class Store(MaintenanceMethods, InteropMethods, FeatureMethods):
         options: Options of the client for a store at a URL, such as
             ``{"endpoint": "https://…", "region": "…"}``; credentials come from the environment.
     """
+
+
+for _methods in Store.__mro__[1:-1]:
+    for _method in vars(_methods).values():
+        if isinstance(_method, FunctionType):  # errors name it so
+            _method.__qualname__ = f"Store.{_method.__name__}"

@@ -14,17 +14,16 @@ from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
 from embstore.base.text import parse_marked
-from embstore.storage.card import SpaceFilter
 from embstore.storage.catalog import Catalog
 from embstore.store.building import BuildMethods
 from embstore.store.lookup import LookupMethods
 from embstore.store.opened import (
     LayerSpec,
+    SampleOptions,
     SelectionOptions,
     SpaceFilters,
     as_filters,
     as_layers,
-    selection_of,
 )
 from embstore.store.result import Result
 
@@ -79,7 +78,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         """
         from embstore.query.layer_maps import map_spaces
 
-        spaces, selection = as_filters(options, selection_of)
+        spaces, selection = as_filters(self.map, options, SelectionOptions)
         with observing(progress):
             return self._ask_table(
                 lambda catalog: map_spaces(
@@ -94,7 +93,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         *,
         method: str = "pca",
         layers: LayerSpec = "all",
-        **items: Any,
+        **items: Unpack[SampleOptions],
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the map of one layer, from the store if it is there, else computed now.
 
@@ -117,7 +116,8 @@ class FeatureMethods(BuildMethods, LookupMethods):
         """
         from embstore.query.layer_maps import map_points
 
-        selection, together = selection_of(**items), as_layers(layers)
+        _, selection = as_filters(self.map_points, items, SampleOptions)
+        together = as_layers(layers)
         return self._ask(
             lambda catalog: map_points(catalog, space, str(layer), together, method, selection)
         )
@@ -144,7 +144,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         """
         from embstore.query.layer_maps import map_items
 
-        spaces, selection = as_filters(options, selection_of)
+        spaces, selection = as_filters(self.map_items, options, SelectionOptions)
         return self._ask_table(
             lambda catalog: map_items(catalog, spaces, as_layers(layers), method, selection)
         )
@@ -172,7 +172,8 @@ class FeatureMethods(BuildMethods, LookupMethods):
         """
         from embstore.query.layer_maps import stored_maps
 
-        spaces, chosen = SpaceFilter(**filters), None if layers is None else as_layers(layers)
+        spaces, _ = as_filters(self.maps, filters, SpaceFilters)
+        chosen = None if layers is None else as_layers(layers)
         return self._ask_table(lambda catalog: stored_maps(catalog, spaces, chosen, method))
 
     def drift(

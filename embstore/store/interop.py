@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from embstore.base.errors import UsageError
 from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.space import SPACE_NAME, Unit, parse_member
-from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_layers, item_filter
+from embstore.store.opened import ItemOptions, LayerSpec, OpenStore, as_bytes, as_filters, as_layers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -156,7 +156,7 @@ class InteropMethods(OpenStore):
         keep: Names = (),
         force: bool = False,
         progress: bool | Observer = False,
-        **items: Any,
+        **items: Unpack[ItemOptions],
     ) -> "ExportReport":
         """Write the vectors of a space to a file or folder in the format of another program.
 
@@ -190,7 +190,8 @@ class InteropMethods(OpenStore):
 
         from embstore.interop.exporting import ExportRequest, export
 
-        selection = replace(item_filter(**items), transforms=as_names(transforms))
+        _, selection = as_filters(self.export, items, ItemOptions)
+        selection = replace(selection, transforms=as_names(transforms))
         chosen = None if layers is None else as_layers(layers)
         request = ExportRequest(Path(dest), space, chosen, format, selection, as_names(keep), force)
         with observing(progress):

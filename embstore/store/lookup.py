@@ -242,7 +242,7 @@ class LookupMethods(opened.OpenStore):
 
         wanted = _wanted(texts, marked, positive, negative, method, vector)
         steps = Selection(transforms=as_names(transforms)).steps
-        spaces, candidates = opened.as_filters(filters, opened.item_filter)
+        spaces, candidates = opened.as_filters(self.neighbours, filters, opened.FilterOptions)
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
         return self._ask_table(
             lambda catalog: neighbours(
@@ -302,7 +302,8 @@ class LookupMethods(opened.OpenStore):
 
         queries = parse_queries(as_names(texts), as_names(marked), "cosine bank river")
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
-        steps, spaces = Selection(transforms=as_names(transforms)).steps, SpaceFilter(**filters)
+        steps = Selection(transforms=as_names(transforms)).steps
+        spaces, _ = opened.as_filters(self.cosine, filters, opened.SpaceFilters)
         return self._ask_table(
             lambda catalog: cosines(
                 catalog, queries, spaces, opened.as_layers(layers), embedder, steps
@@ -390,8 +391,9 @@ class LookupMethods(opened.OpenStore):
         from embstore.sources.rows import Targets
 
         of_files = Targets.parse(targets, span)
+        spaces, _ = opened.as_filters(self.missing, filters, opened.SpaceFilters)
         return self._ask_table(
-            lambda catalog: missing(catalog, as_names(sources), SpaceFilter(**filters), of_files)
+            lambda catalog: missing(catalog, as_names(sources), spaces, of_files)
         )
 
     def info(self) -> Result:

@@ -8,8 +8,14 @@ from embstore.base.errors import UsageError
 from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
-from embstore.storage.card import SpaceFilter
-from embstore.store.opened import LayerSpec, OpenStore, SpaceFilters, as_bytes, as_layers
+from embstore.store.opened import (
+    LayerSpec,
+    OpenStore,
+    SpaceFilters,
+    as_bytes,
+    as_filters,
+    as_layers,
+)
 
 if TYPE_CHECKING:
     from embstore.maintain.verify import Verification
@@ -58,8 +64,9 @@ class MaintenanceMethods(OpenStore):
         from embstore.maintain.upkeep import reindex
 
         choice = None if kind == "none" else Choice(kind, as_bytes(memory), recall, force)
+        spaces, _ = as_filters(self.index, filters, SpaceFilters)
         with self._writing() as files, observing(progress):
-            return reindex(files, SpaceFilter(**filters), as_layers(layers), choice)
+            return reindex(files, spaces, as_layers(layers), choice)
 
     def verify(self, *, deep: bool = False, quick: bool = False) -> "Verification":
         """Read every file, and check hashes, columns, finite values, ids and indexes against each

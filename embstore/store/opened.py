@@ -9,11 +9,18 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
+from inspect import signature
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
-from embstore.base.errors import DamagedError, MissingObjectError, UsageError
+from embstore.base.errors import (
+    DamagedError,
+    MissingObjectError,
+    UnknownNameError,
+    UsageError,
+    check_known,
+)
 from embstore.base.keywords import Names, as_names
 from embstore.base.table import Table
 from embstore.storage.cache import StoreFiles
@@ -67,6 +74,10 @@ class OpenStore:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url or str(self.path)!r})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy begins with, pickled or not: it reads the catalog itself."""
+        return {name: value for name, value in vars(self).items() if name != "catalog"}
+
     def remote_bytes(self) -> int:
         """Return the number of bytes of the files of a store at a URL; 0 for a folder.
 
@@ -100,7 +111,6 @@ class OpenStore:
             return self
         pinned = copy(self)
         pinned._is_pinned = True
-        pinned.refresh()
         return pinned
 
     def refresh(self) -> None:
@@ -157,8 +167,8 @@ class SpaceFilters(TypedDict, total=False):
     revisions: Names
 
 
-class FilterOptions(SpaceFilters, total=False):
-    """Filters of spaces and of items. :func:`item_filter` has the defaults of those of items."""
+class ItemOptions(TypedDict, total=False):
+    """Filters of items. :func:`selection_of` has their defaults."""
 
     where: str | None
     words: "WordSource | None"
@@ -167,13 +177,19 @@ class FilterOptions(SpaceFilters, total=False):
     memory: str | int | None
 
 
-class SelectionOptions(FilterOptions, total=False):
-    """Filters of spaces and of items, and a sample of those. :func:`selection_of` has the defaults
-    of the sample.
-    """
+class SampleOptions(ItemOptions, total=False):
+    """Filters of items, and a sample of those. :func:`selection_of` has their defaults."""
 
     sample: int | None
     seed: int
+
+
+class FilterOptions(SpaceFilters, ItemOptions, total=False):
+    """Filters of spaces and of items."""
+
+
+class SelectionOptions(SpaceFilters, SampleOptions, total=False):
+    """Filters of spaces and of items, and a sample of those."""
 
 
 class QueryOptions(SelectionOptions, total=False):
@@ -186,24 +202,27 @@ class QueryOptions(SelectionOptions, total=False):
     common: bool
 
 
-def item_filter(
+def selection_of(
     *,
     where: str | None = None,
     words: "WordSource | None" = None,
     word: Names = (),
     timeout: float | None = None,
     memory: str | int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
 ) -> "Selection":
-    """Return a selection of items, of which none are drawn."""
+    """Return a selection of items."""
     from embstore.query.request import Selection
     from embstore.query.words import word_list
 
-    return Selection(where, limits=as_limits(timeout, memory), words=word_list(words, word))
-
-
-def selection_of(*, sample: int | None = None, seed: int = 0, **items: Any) -> "Selection":
-    """Return a selection of items."""
-    return replace(item_filter(**items), sample=as_int(sample), seed=operator.index(seed))
+    return Selection(
+        where,
+        as_int(sample),
+        operator.index(seed),
+        limits=as_limits(timeout, memory),
+        words=word_list(words, word),
+    )
 
 
 def _divided(options: Mapping[str, Any], declared: type) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -212,10 +231,21 @@ def _divided(options: Mapping[str, Any], declared: type) -> tuple[dict[str, Any]
     return own, {name: value for name, value in options.items() if name not in own}
 
 
-def as_filters(options: Mapping[str, Any], of_items: Callable[..., T]) -> tuple[SpaceFilter, T]:
-    """Return the filter of spaces that options are, and what a function makes of those of items."""
-    of_spaces, others = _divided(options, SpaceFilters)
-    return SpaceFilter(**of_spaces), of_items(**others)
+def as_filters(
+    method: Callable[..., object], options: Mapping[str, Any], declared: type
+) -> "tuple[SpaceFilter, Selection]":
+    """Return the filters of spaces and of items that are further options of a method.
+
+    Raises:
+        UnknownNameError: The TypedDict does not declare an option; lists the nearest argument.
+    """
+    filters = declared.__annotations__
+    if unknown := [name for name in options if name not in filters]:
+        parameters = signature(method).parameters.values()
+        own = [option.name for option in parameters if option.kind is not option.VAR_KEYWORD]
+        raise UnknownNameError(f"argument of {method.__name__}", unknown[0], [*own, *filters])
+    of_spaces, of_items = _divided(options, SpaceFilters)
+    return SpaceFilter(**of_spaces), selection_of(**of_items)
 
 
 def metric_request(
@@ -242,7 +272,10 @@ def metric_request(
         from embstore.query.grouping import parse_grouping
 
         grouping = parse_grouping(by if by is None else ",".join(as_names(by)), bins)
-    spaces, selection = as_filters(options, selection_of)
+    known = [*(parameter.name for parameter in metric.parameters), *QueryOptions.__annotations__]
+    for name in own:
+        check_known(f"parameter of {metric.name}", name, known)
+    spaces, selection = as_filters(metric_request, options, SelectionOptions)
     selection = replace(selection, transforms=as_names(transforms), by=grouping)
     checked = metric.check(own)
     columns = metric.with_columns_for(checked)
