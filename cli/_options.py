@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from embstore.store import Store
     from embstore.store.opened import SpaceFilters
 
-Unit = Literal["word", "sentence", "occurrence"]
+Unit = Literal["word", "sentence", "occurrence", "token"]
 Pooling = Literal[
     "last", "first", "mean", "mean-all", "bos", "cls", "eos", "projection", "model", "imported"
 ]  # fmt: skip

@@ -183,9 +183,19 @@ def build(
     per_text: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Draw N occurrences from each sentence.", rich_help_panel=_TEXTS
+            metavar="N",
+            help="Draw N occurrences from each sentence, or tokens from each text.",
+            rich_help_panel=_TEXTS,
         ),
     ] = None,
+    special: Annotated[
+        bool,
+        typer.Option(
+            "--special",
+            help="With --unit token, take the model's own special tokens too.",
+            rich_help_panel=_TEXTS,
+        ),
+    ] = False,
     seed: Annotated[
         int, typer.Option(metavar="S", help="Random seed of --per-text.", rich_help_panel=_TEXTS)
     ] = 0,
@@ -193,8 +203,8 @@ def build(
         Unit | None,
         typer.Option(
             help=(
-                "What a vector stands for; occurrence: each word of each sentence, in its context."
-                " Each unit has a space of its own."
+                "What a vector stands for; occurrence: each word of each sentence, in its context;"
+                " token: each token of each text, in order. Each unit has a space of its own."
             ),
             show_default=(
                 "that of a dataset; of a file sentence if most of its texts have white space, word"
@@ -384,6 +394,7 @@ def build(
                 targets=targets,
                 limit=limit,
                 per_text=per_text,
+                special=special,
                 seed=seed,
                 name=name,
                 index=index,

@@ -7,10 +7,10 @@ from typing import Any
 from embstore.base.errors import UnknownNameError, UsageError
 
 _PARTS = re.compile(
-    r"(?P<model>.+?)\.(?P<unit>word|sentence|occurrence)\.(?P<pooling>[^.]+)(?:\.(?P<more>.+))?"
+    r"(?P<model>.+?)\.(?P<unit>word|sentence|occurrence|token)\.(?P<pooling>[^.]+)(?:\.(?P<more>.+))?"
 )
 _UNTRAINED = re.compile(r"(?P<model>.+?)-untrained-(?P<seed>\d+)(?P<more>.*)")
-_UNITS = {"word": "words", "sentence": "sentences", "occurrence": "occurrences"}
+_UNITS = {"word": "words", "sentence": "sentences", "occurrence": "occurrences", "token": "tokens"}
 _POOLINGS = {
     "last": "last token", "first": "first token", "mean": "mean of tokens",
     "mean-all": "mean of all tokens",

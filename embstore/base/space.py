@@ -16,11 +16,23 @@ SPACE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
 
 
 class Unit(StrEnum):
-    """What one vector represents: a word, a sentence, or an occurrence of a word in a sentence."""
+    """What one vector represents: a word, a sentence, an occurrence of a word in a sentence, or a
+    token of a text.
+    """
 
     WORD = "word"
     SENTENCE = "sentence"
     OCCURRENCE = "occurrence"
+    TOKEN = "token"
+
+    @property
+    def has_context(self) -> bool:
+        """Whether its items are parts of a text, which is their context."""
+        return self in IN_CONTEXT
+
+
+IN_CONTEXT = (Unit.OCCURRENCE, Unit.TOKEN)
+"""Units whose items are parts of a text."""
 
 
 class Pooling(StrEnum):
@@ -293,6 +305,11 @@ def check_pooling(unit: Unit, pooling: Pooling) -> None:
         raise QueryError(
             "pooling 'imported' is of vectors that were made elsewhere: embstore import. A"
             f" checkpoint has: {known}."
+        )
+    if unit is Unit.TOKEN and pooling is not Pooling.LAST:
+        raise QueryError(
+            f"pooling {pooling.value!r} is over several tokens, and an item of unit='token' is one"
+            " token, whose vector it has. Leave out `poolings`."
         )
     if unit is Unit.OCCURRENCE and not pooling.uses_span:
         known = ", ".join(p for p in Pooling if p.uses_span)

@@ -1,10 +1,11 @@
 """Define items, which get vectors, and passages, the strings that are given to the model.
 
-Words, sentences and occurrences differ only here. A passage is one string for the model, with the
-spans in it that become items; the code after that is the same for all units.
+Words, sentences, occurrences and tokens differ only here. A passage is one string for the model,
+with the spans in it that become items; the code after that is the same for all units.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -36,12 +37,18 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A word, a sentence, or an occurrence of a word in a sentence, which gets a vector."""
+    """A word, a sentence, an occurrence of a word in a sentence, or a token of a text, which gets a
+    vector.
+    """
 
     unit: Unit
-    text: str  # text of the item, exactly as in the source
-    context: str | None  # sentence of an occurrence; None for words and sentences
-    span: Span | None  # position of an occurrence in its sentence; None for words and sentences
+    # Text of the item, exactly as in the source; of a token, its string in the vocabulary.
+    text: str
+    # Sentence of an occurrence, text of a token; None for words and sentences.
+    context: str | None
+    # Characters of an occurrence or a token in its context, none for a special token; None for
+    # words and sentences.
+    span: Span | None
     id: int  # 63-bit hash of the other fields, the same on every machine
 
     @classmethod
@@ -59,25 +66,29 @@ class Item:
 
     @property
     def context_id(self) -> int | None:
-        """The id of an occurrence's sentence; None for words and sentences."""
+        """The id of an occurrence's or a token's context; None for words and sentences."""
         return None if self.context is None else item_id(Unit.SENTENCE, self.context)
 
     @property
     def shown(self) -> str:
-        """The text; for an occurrence, the sentence with the word in brackets, as
-        :func:`parse_marked` reads it.
+        """The text; for an occurrence or a token, the context with its characters in brackets, as
+        :func:`parse_marked` reads it; a special token, which has none, is in brackets itself.
         """
         if self.context is None or self.span is None:
             return self.text
-        return f"{self.context[: self.span.start]}[{self.text}]{self.context[self.span.end :]}"
+        start, end = self.span
+        characters = self.context[start:end] or self.text
+        return f"{self.context[:start]}[{characters}]{self.context[end:]}"
 
 
 class Passage(NamedTuple):
     """One string given to the model, with the spans that become items."""
 
     text: str  # string for the tokenizer, with the template applied
-    spans: tuple[Span, ...]  # positions of the items in the string
-    item_ids: tuple[int, ...]  # ids of the items, one per span
+    # Positions of the items in the string; of tokens, that of their context alone.
+    spans: tuple[Span, ...]
+    item_ids: tuple[int, ...]  # ids of the items, one per span; of tokens, of any number
+    context: str | None = None  # context of items that are tokens; None for other items
 
 
 def source_name(stem: str) -> str:
@@ -92,36 +103,42 @@ def sha256_of_words(words: Iterable[str]) -> str:
     ).hexdigest()
 
 
-def item_id(unit: Unit, text: str, context: str | None = None, span: Span | None = None) -> int:
+def item_id(
+    unit: Unit, text: str, context: str | None = None, span: Span | None = None, repeat: int = 0
+) -> int:
     """Compute the id of an item: the first 63 bits of the BLAKE2b hash of its length-prefixed
     fields.
 
     Lone surrogates are hashed as they are (``surrogatepass``), so that every Python string has an
-    id.
+    id. ``repeat`` is the number of equal tokens of the same characters before a token, as of one
+    character whose bytes are tokens; it is hashed unless it is 0.
     """
     fields = [unit.value, text]
     if context is not None and span is not None:
         fields += [context, _span_text(span)]
+    fields += [str(repeat)] if repeat else []
     return _first_63_bits(_hash(map(_length_prefixed, fields)))
 
 
-def _occurrence_ids(context: str, spans: Sequence[Span]) -> list[int]:
-    """Compute the ids of occurrences in one sentence; the sentence is hashed once per distinct
-    word.
+def items_in(unit: Unit, context: str, parts: Iterable[tuple[str, Span]]) -> list[Item]:
+    """Return the occurrences or tokens in a context, given their texts and spans, in order.
+
+    The context is hashed once per distinct text.
     """
-    sentence = _length_prefixed(context)
+    encoded = _length_prefixed(context)
     prefixes: dict[str, blake2b] = {}
-    ids = []
-    for span in spans:
-        text = context[span.start : span.end]
+    n_equal: Counter[tuple[str, Span]] = Counter()
+    items = []
+    for text, span in parts:
         if text not in prefixes:
-            prefixes[text] = _hash(
-                [_length_prefixed(Unit.OCCURRENCE.value), _length_prefixed(text), sentence]
-            )
+            prefixes[text] = _hash([_length_prefixed(unit.value), _length_prefixed(text), encoded])
         digest = prefixes[text].copy()
         digest.update(_length_prefixed(_span_text(span)))
-        ids.append(_first_63_bits(digest))
-    return ids
+        if repeat := n_equal[text, span]:
+            digest.update(_length_prefixed(str(repeat)))
+        n_equal[text, span] += 1
+        items.append(Item(unit, text, context, span, _first_63_bits(digest)))
+    return items
 
 
 def _hash(fields: Iterable[bytes]) -> blake2b:
@@ -192,24 +209,26 @@ def items_of(text: str, unit: Unit, *, per_text: int | None = None, seed: int = 
     Args:
         text: Word or sentence.
         unit: Unit of the items.
-        per_text: Number of occurrences to sample without replacement; None for all. The sample
-            depends only on the seed and the text, so it is the same in any order, on any machine
-            and in any later build.
+        per_text: Number of occurrences to sample, as :func:`sampled` does; None for all.
         seed: Random seed of the sample.
     """
     if unit is not Unit.OCCURRENCE:
         return [Item.whole(unit, text)]
-    spans = words_in(text)
-    items = [
-        Item(unit, text[span.start : span.end], text, span, item)
-        for span, item in zip(spans, _occurrence_ids(text, spans), strict=True)
-    ]
-    if per_text is not None and per_text < len(items):
-        sampled = {
-            item.id for item in sorted(items, key=lambda item: _sort_key(seed, item.id))[:per_text]
-        }
-        items = [item for item in items if item.id in sampled]
-    return items
+    words = ((text[span.start : span.end], span) for span in words_in(text))
+    items = items_in(unit, text, words)
+    chosen = sampled([item.id for item in items], per_text, seed)
+    return [item for item in items if item.id in chosen]
+
+
+def sampled(ids: Sequence[int], n: int | None, seed: int) -> set[int]:
+    """Return n of the ids of the items in a text, drawn without replacement; all of them for None.
+
+    The sample depends only on the seed and the text, so it is the same in any order, on any machine
+    and in any later build.
+    """
+    if n is None:
+        return set(ids)
+    return set(sorted(ids, key=lambda item: _sort_key(seed, item))[:n])
 
 
 def _sort_key(seed: int, item: int) -> bytes:
@@ -222,8 +241,8 @@ def _sort_key(seed: int, item: int) -> bytes:
 def passages_of(
     items: list[Item], template: Template, *, bos: str = "", eos: str = ""
 ) -> Iterator[Passage]:
-    """Yield the passages of items: one per word or sentence, and one per sentence of occurrences,
-    which share it.
+    """Yield the passages of items: one per word or sentence, and one per context of occurrences or
+    tokens, which share it.
 
     Args:
         items: Items to embed.
@@ -240,10 +259,14 @@ def passages_of(
             contexts.setdefault(item.context, []).append(item)
     for context, members in contexts.items():
         text, offset = template.render(context, bos=bos, eos=eos)
+        ids = tuple(member.id for member in members)
+        if members[0].unit is Unit.TOKEN:
+            yield Passage(text, (Span(offset, offset + len(context)),), ids, context)
+            continue
         spans = tuple(
             Span(offset + m.span.start, offset + m.span.end) for m in members if m.span is not None
         )
-        yield Passage(text, spans, tuple(member.id for member in members))
+        yield Passage(text, spans, ids)
 
 
 def parse_marked(text: str) -> Item:
@@ -349,12 +372,15 @@ def _patterns() -> tuple[Any, Any, Any]:
     )
 
 
-N_TOKENS = "n_tokens"
-"""Column of the number of tokens of an item, which depends on the space and is stored for each by
-itself.
+N_TOKENS, TOKEN_INDEX, IS_SPECIAL = "n_tokens", "token_index", "is_special"
+OF_SPACE = (N_TOKENS, TOKEN_INDEX, IS_SPECIAL)
+"""Columns of items whose values depend on the space, and are stored for each by itself: the number
+of tokens of an item; of a token its position in the model's input, and whether it is one of the
+model's own special tokens.
 """
+CONTEXT = "context"  # column of the context of an occurrence or a token
 
-_BUILT_IN = (N_TOKENS, "position", "zipf_frequency")
+_BUILT_IN = (*OF_SPACE, "position", "zipf_frequency")
 
 _RESERVED = frozenset(
     (
@@ -397,6 +423,6 @@ def name_problem(name: str) -> str | None:
         return f"a name has at most {_MAX_CHARS} characters"
     if not name.isprintable():
         return "a name has no control characters"
-    if name.lower() in _RESERVED or name.lower().startswith("n_tokens."):
+    if name.lower() in _RESERVED or name.lower().partition(".")[0] in OF_SPACE:
         return "the name is one of embstore's own"
     return None

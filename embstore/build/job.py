@@ -27,7 +27,7 @@ from embstore.base.space import (
 )
 from embstore.base.text import NOT_UNICODE, Item, Passage, passages_of, word_boundaries
 from embstore.build.report import reason_key
-from embstore.build.texts import Texts
+from embstore.build.texts import Texts, TokenReader
 from embstore.encode.checkpoint import (
     Checkpoint,
     Fingerprint,
@@ -289,6 +289,23 @@ def resolve_models(specs: Sequence[str], options: Options) -> list[Model]:
     return models
 
 
+def token_reader(model: Model, options: Options) -> TokenReader:
+    """Return what reads the tokens of texts as the model of a space does."""
+    return TokenReader(
+        space_name(model, options, Pooling.LAST),
+        model.tokenizer,
+        options.template,
+        options.long_for(Pooling.LAST),
+    )
+
+
+def space_name(model: Model, options: Options, pooling: Pooling) -> str:
+    """Return the name of the space of a checkpoint and a pooling."""
+    return options.name or default_space_name(
+        model.checkpoint.name, options.unit, pooling, model.space_revision
+    )
+
+
 def open_catalog(place: Path | StoreFiles) -> Catalog | None:
     """Open a store; return None if there is none yet."""
     files = StoreFiles.of_folder(place)
@@ -326,9 +343,7 @@ def plan_jobs(
         cards = []
         poolings, notes = choose_poolings(model, options, catalog)
         for pooling in poolings:
-            name = options.name or default_space_name(
-                model.checkpoint.name, options.unit, pooling, model.space_revision
-            )
+            name = space_name(model, options, pooling)
             stored = catalog.cards.get(name) if catalog and not catalog.is_empty(name) else None
             recipe = recipe_of(model, options) if pooling is Pooling.MODEL else None
             prompt = "" if recipe is None else recipe.prompt(options.prompt, model.checkpoint.name)
@@ -371,6 +386,8 @@ def _space_plan(
     Of those that an earlier build skipped, only the tokenizer says which would be skipped again, so
     that a build with nothing else missing does not load the weights.
     """
+    if options.unit is Unit.TOKEN:
+        missing.exclude_others(card.space)
     n_present, long, poolings = (
         missing.load_present(card.space),
         options.long_for(card.pooling),
@@ -504,9 +521,7 @@ def _default(
         return (pooling,), (f"{error} The default is {pooling.value}.",)
     if recipe is None:
         return (model.tokenizer.default_pooling(options.unit, options.template),), ()
-    name = options.name or default_space_name(
-        model.checkpoint.name, options.unit, Pooling.MODEL, model.space_revision
-    )
+    name = space_name(model, options, Pooling.MODEL)
     if (
         catalog is not None
         and not catalog.is_empty(name)

@@ -26,6 +26,7 @@ from embstore.build.job import (
     N_LOADED,
     Group,
     Job,
+    Model,
     Options,
     encode_windows,
     item_passages,
@@ -33,6 +34,7 @@ from embstore.build.job import (
     open_catalog,
     plan_build,
     resolve_models,
+    token_reader,
 )
 from embstore.build.report import BuildReport
 from embstore.build.run import (
@@ -41,6 +43,7 @@ from embstore.build.run import (
     Skips,
     encode_on_cluster,
     forget_token_counts,
+    store_places,
     store_token_counts,
 )
 from embstore.build.texts import Opened, Sources, Texts, read_texts
@@ -86,7 +89,7 @@ def build(
         files = StoreFiles.of_folder(place)
         cluster = None if connect is None else stack.enter_context(connect(files))
         store = stack.enter_context(StoreWriter(files, options.worker))
-        texts = _staged(stack, opened, files.root)
+        texts = _staged(stack, opened, files.root, models, options)
         plan = plan_build(open_catalog(files), texts, models, options)
         for job in (job for _, jobs in plan for job in jobs):
             for space in job.spaces:
@@ -104,6 +107,8 @@ def build(
                     if len(job.present):
                         item_texts.write(job.present)  # the text of a stored vector may be missing
                     forget_token_counts(job, files)
+                    if part.unit is Unit.TOKEN:
+                        store_places(job, files)
                 for rows in part.datasets:
                     write_dataset(files, rows.name, rows.kind, part.unit, rows.columns)
                 skips = Skips(part, jobs, files)
@@ -118,6 +123,8 @@ def build(
             if cluster is not None:
                 encode_on_cluster(cluster, runs)
         for run in runs:
+            if run.job.options.unit is Unit.TOKEN:
+                continue  # each is one
             counted = store_token_counts(run.job, files, run.lengths)
             columns += counted if options.reports_tokens else []
         store.complete_sums(space.card for run in runs for space in run.job.spaces)
@@ -160,9 +167,22 @@ def _report(
     )
 
 
-def _staged(stack: ExitStack, sources: Sequence[tuple[Unit, Sources]], folder: Path) -> list[Texts]:
+def _staged(
+    stack: ExitStack,
+    sources: Sequence[tuple[Unit, Sources]],
+    folder: Path,
+    models: Sequence[Model],
+    options: Options,
+) -> list[Texts]:
     """Read the sources of each unit, and stage their texts in a folder until the stack ends."""
-    return [read_texts(each, stack.enter_context(Staging(folder, unit))) for unit, each in sources]
+    return [
+        read_texts(
+            each,
+            stack.enter_context(Staging(folder, unit)),
+            [token_reader(model, options) for model in models] if unit is Unit.TOKEN else (),
+        )
+        for unit, each in sources
+    ]
 
 
 def estimate(
@@ -180,7 +200,7 @@ def estimate(
     files = StoreFiles.of_folder(place)
     catalog = open_catalog(files)
     with ExitStack() as stack:
-        texts = _staged(stack, opened, Path(gettempdir()))
+        texts = _staged(stack, opened, Path(gettempdir()), models, options)
         plan = plan_build(catalog, texts, models, options)
         columns = [column for part in texts for column in part.columns.write(files, dry_run=True)]
         counts = []

@@ -12,6 +12,7 @@ import numpy as np
 
 from embstore.base.errors import EmbstoreError, EncodeError, UsageError
 from embstore.base.progress import Progress, report_progress
+from embstore.base.text import IS_SPECIAL, N_TOKENS, TOKEN_INDEX
 from embstore.build.job import Group, Job, Model, SpacePlan, item_passages
 from embstore.build.on_ray import RangeOutcome
 from embstore.build.ranges import RangeResult, Step, encode_ranges, range_tasks
@@ -21,10 +22,11 @@ from embstore.encode.recipe_head import reader
 from embstore.encode.records import ModelFailsError, Skipped, TooLongError
 from embstore.index.updating import recall_notes, update_indexes
 from embstore.storage import keys
+from embstore.storage.arrow import to_numpy
 from embstore.storage.cache import StoreFiles
 from embstore.storage.column_tables import remove_columns
-from embstore.storage.item_columns import token_column
-from embstore.storage.staging.columns import StoredColumn, TokenColumn
+from embstore.storage.item_columns import space_columns
+from embstore.storage.staging.columns import SpaceColumn, StoredColumn
 from embstore.storage.staging.missing import SkipList, StoredTexts
 from embstore.storage.staging.staging import Ids
 from embstore.storage.vectors import InvalidVectorError
@@ -227,16 +229,26 @@ class Run(Counts):
 
 
 def forget_token_counts(job: Job, files: StoreFiles) -> None:
-    """Remove the numbers of tokens of spaces that have no vectors: those of a space of the same
-    name before.
+    """Remove the numbers of tokens, and other such columns, of spaces that have no vectors: those
+    of a space of the same name before.
     """
     if (manifest := files.find_manifest()) is None:
         return
     names = [space.card.space for space in job.spaces]
-    if empty := [
-        token_column(name) for name in names if not manifest.layers_of(keys.VECTORS, name)
-    ]:
-        remove_columns(files, empty)
+    empty = [name for name in names if not manifest.layers_of(keys.VECTORS, name)]
+    if empty:
+        remove_columns(files, [column for name in empty for column in space_columns(name)])
+
+
+def store_places(job: Job, files: StoreFiles) -> None:
+    """Store the columns of the tokens of a job, for each of its spaces: their positions, and
+    whether they are special.
+    """
+    for space in job.spaces:
+        places = job.missing.places(space.card.space, job.parts)
+        ids, positions, special = map(to_numpy, places.columns)
+        SpaceColumn(files, TOKEN_INDEX, space.card.space).write(ids, positions)
+        SpaceColumn(files, IS_SPECIAL, space.card.space, "bool").write(ids, special.astype(bool))
 
 
 def store_token_counts(
@@ -250,7 +262,7 @@ def store_token_counts(
     """
     columns = []
     for space in job.spaces:
-        column = TokenColumn(files, space.card.space)
+        column = SpaceColumn(files, N_TOKENS, space.card.space)
         present = job.missing.present([space.card.space], job.parts)
         uncounted = column.without_value(present)
         counts = [(np.empty(0, np.int64),) * 2, *encoded[space.card.space]]

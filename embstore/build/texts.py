@@ -11,9 +11,9 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from embstore.base.errors import SourceError, UsageError
+from embstore.base.errors import EncodeError, SourceError, UsageError, shortened
 from embstore.base.progress import Progress, report_progress
-from embstore.base.space import Unit
+from embstore.base.space import Template, Unit
 from embstore.base.table import ShownColumn, Table, table
 from embstore.base.text import (
     NO_WORD,
@@ -24,7 +24,12 @@ from embstore.base.text import (
     is_too_long,
     items_of,
     name_problem,
+    sampled,
 )
+from embstore.build.report import reason_key
+from embstore.encode.records import Long
+from embstore.encode.spans import Token
+from embstore.encode.tokens import Tokenizer
 from embstore.sources.datasets import get_datasets
 from embstore.sources.opening import STDIN, GivenTexts, open_source
 from embstore.sources.rows import NO_COLUMNS, Blank, Cell, Keep, Row, Targets
@@ -87,7 +92,8 @@ class Sources:
         # maximum number of texts to read; a dataset that exceeds it is not stored as a dataset
         None
     )
-    per_text: int | None = None  # number of occurrences to sample from each sentence; None for all
+    # Number of occurrences or tokens to sample from each text; None for all.
+    per_text: int | None = None
     seed: int = 0
     header: bool = True
     delimiter: str | None = None  # character that separates columns; None to detect it
@@ -98,6 +104,7 @@ class Sources:
         None  # texts that the caller gives, which are read after the named sources
     )
     opened: tuple[Opened, ...] = ()  # further sources
+    special: bool = False  # whether the special tokens of a model are items of the unit ``token``
 
     def __post_init__(self) -> None:
         if self.names.count(STDIN) > 1:
@@ -113,12 +120,16 @@ class Sources:
                 "`per_text` draws from all words of a sentence: leave it out with `span` and "
                 "`targets`."
             )
+        if self.special and self.unit is not Unit.TOKEN:
+            raise UsageError(
+                "`special` takes the model's special tokens as items: it needs unit='token'."
+            )
         if self.unit in (None, Unit.OCCURRENCE):
             return
-        if self.per_text is not None:
+        if self.per_text is not None and not self.unit.has_context:
             raise UsageError(
-                "per_text draws words from sentences: it needs the unit 'occurrence', not "
-                f"{self.unit.value!r}."
+                "per_text draws words or tokens from texts: it needs the unit 'occurrence' or "
+                f"'token', not {self.unit.value!r}."
             )
         if has_targets:
             raise UsageError(
@@ -158,9 +169,35 @@ class DatasetRows:
             self.columns.setdefault(key, []).append(value)
 
 
-def read_texts(sources: Sources, staging: Staging) -> "Texts":
-    """Read all sources, which are of one unit, and stage their distinct items."""
-    texts = Texts(sources, staging)
+@dataclass(frozen=True, slots=True)
+class TokenReader:
+    """Reads the tokens of texts as the model of a space does."""
+
+    space: str  # its name
+    tokenizer: Tokenizer
+    template: Template
+    long: Long
+
+    def tokens(self, text: str, origin: str) -> tuple[list[Token], str]:
+        """Return the tokens of a text, and why there are none; raise EncodeError for a text that
+        may not be too long.
+        """
+        found, cut = self.tokenizer.tokens(text, self.template, truncated=self.long == "truncate")
+        if cut and self.long == "error" and reason_key(cut) != cut:
+            raise EncodeError(
+                f"the text {shortened(text)!r} ({origin}) is too long: {cut}. Use long='skip' or"
+                " long='truncate'."
+            )
+        return found, "" if found else cut or "no tokens"
+
+
+def read_texts(
+    sources: Sources, staging: Staging, token_readers: Sequence[TokenReader] = ()
+) -> "Texts":
+    """Read all sources, which are of one unit, and stage their distinct items; tokens as some
+    readers give them.
+    """
+    texts = Texts(sources, staging, token_readers)
     named = [sources.open(name, sources.targets) for name in sources.names]
     named += [] if sources.given is None else [sources.given.open(sources.keep)]
     opened = [*sources.opened, *((source, source.rows()) for source in named)]
@@ -174,8 +211,11 @@ def read_texts(sources: Sources, staging: Staging) -> "Texts":
 class Texts:
     """The staged texts of the sources of one unit, which are read one by one."""
 
-    def __init__(self, sources: Sources, staging: Staging) -> None:
+    def __init__(
+        self, sources: Sources, staging: Staging, token_readers: Sequence[TokenReader]
+    ) -> None:
         self.unit, self._per_text, self._seed = staging.unit, sources.per_text, sources.seed
+        self._token_readers, self._special = token_readers, sources.special
         self._limit = sources.limit or float("inf")
         self.staging = staging
         self.columns = StagedColumns(staging)
@@ -225,7 +265,7 @@ class Texts:
             for text, span in zip(row.texts, row.spans or repeat(None), strict=False)
             if self.n_texts < self._limit
         ]
-        in_sentences = self.unit is Unit.OCCURRENCE
+        in_sentences = self.unit.has_context
         if not rows.kind:
             if row.values:
                 self._keep([item for ids in found for item in ids], row)
@@ -237,7 +277,7 @@ class Texts:
 
     def _skip(self, reason: str, origin: str) -> None:
         """Count a row without items, and stage it for the list of skipped texts."""
-        self.blanks[reason] += 1
+        self.blanks[reason_key(reason)] += 1
         self.staging.add_blank(reason, origin)
 
     def _add(self, text: str, origin: str, span: Span | None = None) -> list[int]:
@@ -245,6 +285,8 @@ class Texts:
         words of it.
         """
         self.n_texts += 1
+        if self.unit is Unit.TOKEN:
+            return self._add_tokens(text, origin)
         if self.unit is not Unit.OCCURRENCE:
             return [self.staging.add(text, origin)]
         if span is not None:
@@ -259,6 +301,25 @@ class Texts:
         else:
             self._skip(NO_WORD, origin)
         return [item.id for item in items]
+
+    def _add_tokens(self, text: str, origin: str) -> list[int]:
+        """Stage the tokens of a text as each model reads them, and return their distinct ids."""
+        found: dict[int, Item] = {}
+        for reader in self._token_readers:
+            tokens, reason = reader.tokens(text, origin)
+            tokens = [token for token in tokens if self._special or not token.is_special]
+            if not tokens:
+                self._skip(reason or "no tokens", origin)
+            chosen = sampled([token.item.id for token in tokens], self._per_text, self._seed)
+            for token in tokens:
+                if (item := token.item).id in chosen:
+                    found[item.id] = item
+                    self.staging.add_token(
+                        reader.space, item.id, token.position, is_special=token.is_special
+                    )
+        if found:
+            self.staging.add_occurrences(text, found.values(), origin)
+        return list(found)
 
     def _keep(self, ids: Sequence[int], row: Row) -> None:
         """Stage the values of a row for the items that it gives."""

@@ -256,8 +256,8 @@ class RecipeTokenizer(Tokenizer):
         return super().windows(map(self._prompted, passages), poolings=poolings, long=long)
 
     def _prompted(self, passage: Passage) -> Passage:
-        return Passage(
-            self._prompt + passage.text, shifted(passage.spans, len(self._prompt)), passage.item_ids
+        return passage._replace(
+            text=self._prompt + passage.text, spans=shifted(passage.spans, len(self._prompt))
         )
 
     def _with_items(

@@ -7,10 +7,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
-from embstore.base.space import Pooling
-from embstore.base.text import Passage, Span
+from embstore.base.space import Pooling, Unit
+from embstore.base.text import Item, Passage, Span, items_in
 from embstore.encode.records import Skipped
 
 BLANKS = ("▁", "Ġ")
@@ -85,6 +85,66 @@ def add_items(
             skipped.append(Skipped(item_id, cut, "truncated"))
         text.item_ids.append(item_id)
         text.tokens.append(positions)
+    return (text if text.item_ids else None), skipped
+
+
+class Token(NamedTuple):
+    """A token of a text, as an item."""
+
+    item: Item
+    position: int  # in the model's input, from 0
+    is_special: bool  # whether it is one of the model's own special tokens
+
+
+def token_items(passage: Passage, tokens: Any, special_ids: Collection[int]) -> list[Token]:
+    """Return the tokens of a passage whose items are tokens, in order, as items of its context.
+
+    Tokens of the template are none, except special ones. A special token has no characters: it is
+    at the beginning or the end of the context.
+
+    Args:
+        passage: Passage, or the part of it that was tokenised.
+        tokens: ``tokenizers.Encoding`` of its text.
+        special_ids: Ids of the model's special tokens.
+    """
+    [(start, end)] = passage.spans
+    context = passage.context or ""
+    found: list[tuple[int, bool, Span]] = []
+    n_own = 0
+    marks = zip(tokens.ids, tokens.offsets, tokens.special_tokens_mask, strict=True)
+    for index, (number, (first, last), is_added) in enumerate(marks):
+        is_inside = (first < end and last > start) or start <= first == last <= end
+        if is_inside and not is_added:
+            n_own += 1
+            found.append((index, False, Span(max(first, start) - start, min(last, end) - start)))
+        elif is_added or number in special_ids:
+            place = len(context) if n_own else 0
+            found.append((index, True, Span(place, place)))
+    strings = tokens.tokens
+    items = items_in(Unit.TOKEN, context, ((strings[index], span) for index, _, span in found))
+    return [
+        Token(item, index, is_special)
+        for item, (index, is_special, _) in zip(items, found, strict=True)
+    ]
+
+
+def add_tokens(
+    passage: Passage, text: Text, tokens: Any, cut: str, special_ids: Collection[int]
+) -> tuple[Text | None, list[Skipped]]:
+    """Add the items of a passage that are tokens to its tokenised text, as :func:`add_items`
+    does.
+    """
+    positions = {each.item.id: each.position for each in token_items(passage, tokens, special_ids)}
+    skipped = []
+    for item_id in passage.item_ids:
+        if item_id not in positions:
+            reason = f"beyond the cut: {cut}" if cut else "no such token in this text"
+            skipped.append(Skipped(item_id, reason, "skipped"))
+            continue
+        if cut:
+            skipped.append(Skipped(item_id, cut, "truncated"))
+        text.item_ids.append(item_id)
+        text.tokens.append([positions[item_id]])
     return (text if text.item_ids else None), skipped
 
 

@@ -6,13 +6,24 @@ from typing import TYPE_CHECKING, Any, Self
 
 from embstore.base.errors import CheckpointError, UsageError
 from embstore.base.space import Pooling, Template, Unit, check_pooling
-from embstore.base.text import NOT_UNICODE, Passage, is_unicode
+from embstore.base.text import NOT_UNICODE, Passage, Span, is_unicode
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.extra import first_sentence, need, quiet
 from embstore.encode.models import fenced, load_config, max_tokens, text_part
 from embstore.encode.recipe import read_recipe
 from embstore.encode.records import Long, Skipped, TooLongError
-from embstore.encode.spans import BLANKS, Piece, Text, add_items, find_piece, shifted, skip_all
+from embstore.encode.spans import (
+    BLANKS,
+    Piece,
+    Text,
+    Token,
+    add_items,
+    add_tokens,
+    find_piece,
+    shifted,
+    skip_all,
+    token_items,
+)
 
 if TYPE_CHECKING:
     from embstore.encode.recipe import Recipe
@@ -57,6 +68,7 @@ class Tokenizer:
         _keep_blanks(hf.backend_tokenizer)
         ids = {blank: hf.backend_tokenizer.token_to_id(blank) for blank in BLANKS}
         self._blanks = {number: blank for blank, number in ids.items() if number is not None}
+        self._special_ids = frozenset(hf.all_special_ids)
         self._has_type_ids = "token_type_ids" in hf.model_input_names
         self._begin, self._end = marks(hf)
         self.vocab_size: int = getattr(part.config, "vocab_size", None) or len(hf)
@@ -115,6 +127,8 @@ class Tokenizer:
 
     def poolings_of(self, unit: Unit, template: Template) -> tuple[Pooling, ...]:
         """Return the poolings that the checkpoint supports for a unit and a template."""
+        if unit is Unit.TOKEN:
+            return (Pooling.LAST,)
         spans = (Pooling.LAST, Pooling.FIRST, Pooling.MEAN)
         if unit is Unit.OCCURRENCE:
             return spans
@@ -130,9 +144,10 @@ class Tokenizer:
     def default_pooling(self, unit: Unit, template: Template) -> Pooling:
         """Return the default pooling of a unit and a template.
 
-        Words and occurrences: ``last``, the last sub-token. Sentences: ``eos`` if the model is
-        causal (only the last token depends on the whole sentence) and the tokenizer or the template
-        adds an end token; else ``mean``. The recipe of a checkpoint comes before these, see
+        Words and occurrences: ``last``, the last sub-token, or the token itself. Sentences:
+        ``eos`` if the model is causal (only the last token depends on the whole sentence) and the
+        tokenizer or the template adds an end token; else ``mean``. The recipe of a checkpoint comes
+        before these, see
         :func:`embstore.build.job.plan_jobs`.
         """
         if unit is not Unit.SENTENCE:
@@ -192,11 +207,38 @@ class Tokenizer:
                     texts += [] if text is None else [text]
             yield texts, skipped
 
+    def tokens(
+        self, text: str, template: Template, *, truncated: bool = False
+    ) -> tuple[list[Token], str]:
+        """Return the tokens of a text in a template, in order, and why there are none or not all;
+        "" if they are all.
+
+        A text longer than the context has none, or with ``truncated`` those that it holds.
+        """
+        bos, eos = self.template_strings(template)
+        string, offset = template.render(text, bos=bos, eos=eos)
+        if not is_unicode(string):
+            return [], NOT_UNICODE
+        passage = Passage(string, (Span(offset, offset + len(text)),), (), text)
+        [(part, tokens, cut)] = self._encodings([passage], "truncate" if truncated else "skip")
+        return ([] if tokens is None else token_items(part, tokens, self._special_ids)), cut
+
     def _group(
         self, passages: list[Passage], poolings: Collection[Pooling], long: Long
     ) -> Iterator[tuple[Text | None, list[Skipped]]]:
+        """Yield the text of each passage with its items, and the skipped or truncated items."""
+        for passage, tokens, cut in self._encodings(passages, long):
+            if tokens is None:
+                yield None, skip_all(passage, cut)
+            else:
+                yield self._with_items(passage, tokens, cut, poolings)
+
+    def _encodings(self, passages: list[Passage], long: Long) -> Iterator[tuple[Passage, Any, str]]:
         """Tokenise several short passages, or one of any length, of which only the necessary part
         is tokenised.
+
+        Yield each passage, or this part of it; its ``tokenizers.Encoding``, None if it is skipped;
+        and the reason why it is skipped or truncated, else "".
         """
         limit, from_end = self.max_tokens, self._hf.truncation_side == "left"
         if len(passages) == 1:
@@ -205,21 +247,21 @@ class Tokenizer:
             if isinstance(piece, int):
                 end = "last" if from_end else "first"
                 cut = f"its {end} {piece:,} characters do not fill {self.context}, {limit} tokens"
-                yield self._shorten(passage, None, f"{cut}, and no more are read", poolings, long)
+                yield self._shorten(passage, None, f"{cut}, and no more are read", long)
                 return
             if piece is not None:
                 cut = f"more than {limit} tokens, {self.context} holds {limit}"
-                yield self._shorten(passage, piece, cut, poolings, long)
+                yield self._shorten(passage, piece, cut, long)
                 return
         for passage, tokens in zip(
             passages, self._tokenise([p.text for p in passages]), strict=True
         ):
             n_tokens = len(tokens.ids)
             if limit is None or n_tokens <= limit:
-                yield self._with_items(passage, tokens, "", poolings)
+                yield self._known(passage, tokens, "")
             else:
                 cut = f"{n_tokens} tokens, {self.context} holds {limit}"
-                yield self._shorten(passage, Piece(passage.text, 0), cut, poolings, long)
+                yield self._shorten(passage, Piece(passage.text, 0), cut, long)
 
     def _truncated(self, text: str) -> Any:
         return self._tokenise([text], truncated=True)[0]
@@ -243,13 +285,8 @@ class Tokenizer:
         return tokens.type_ids if self._has_type_ids else None
 
     def _shorten(
-        self,
-        passage: Passage,
-        piece: Piece | None,
-        cut: str,
-        poolings: Collection[Pooling],
-        long: Long,
-    ) -> tuple[Text | None, list[Skipped]]:
+        self, passage: Passage, piece: Piece | None, cut: str, long: Long
+    ) -> tuple[Passage, Any, str]:
         """Skip or truncate a passage that is too long, according to ``long``; raise TooLongError
         for ``error``.
         """
@@ -260,21 +297,24 @@ class Tokenizer:
                 passage.item_ids[0],
             )
         if long == "skip" or piece is None:
-            return None, skip_all(passage, cut)
-        part = Passage(piece.text, shifted(passage.spans, -piece.start), passage.item_ids)
-        return self._with_items(part, self._truncated(piece.text), cut, poolings)
+            return passage, None, cut
+        part = passage._replace(text=piece.text, spans=shifted(passage.spans, -piece.start))
+        return self._known(part, self._truncated(piece.text), cut)
+
+    def _known(self, passage: Passage, tokens: Any, cut: str) -> tuple[Passage, Any, str]:
+        """Return a tokenised passage, which is skipped if the model lacks one of its tokens."""
+        if (highest := max(tokens.ids, default=0)) >= self.vocab_size:
+            return passage, None, f"the model has no token {highest}, which its tokenizer gives"
+        return passage, tokens, cut
 
     def _with_items(
         self, passage: Passage, tokens: Any, cut: str, poolings: Collection[Pooling]
     ) -> tuple[Text | None, list[Skipped]]:
         """Return the text of a passage with its items, and the skipped or truncated items."""
-        ids = tokens.ids
-        if ids and max(ids) >= self.vocab_size:
-            return None, skip_all(
-                passage, f"the model has no token {max(ids)}, which its tokenizer gives"
-            )
-        begin, end = self._ends(ids)
-        text = Text(ids, self._type_ids(tokens), [], [], begin, end)
+        begin, end = self._ends(tokens.ids)
+        text = Text(tokens.ids, self._type_ids(tokens), [], [], begin, end)
+        if passage.context is not None:
+            return add_tokens(passage, text, tokens, cut, self._special_ids)
         return add_items(passage, text, tokens, poolings, cut, self._blanks)
 
     def _special_tokens(self, template: Template) -> tuple[bool, bool]:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.space import Unit
 from embstore.storage.card import Card, SpaceFilter
 from embstore.storage.sql.connections import Limits
 
@@ -90,7 +89,7 @@ def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
     ).fetchnumpy()
     ids = np.asarray(rows["item_id"], np.int64)
     texts = [str(text) for text in rows["text"]]
-    if card.unit is not Unit.OCCURRENCE:
+    if not card.unit.has_context:
         return SpaceItems(ids, texts, n_stored, where)
     context_ids, context_of = np.unique(
         np.asarray(rows["context_id"], np.int64), return_inverse=True

@@ -26,7 +26,7 @@ from embstore.base.errors import (
 )
 from embstore.base.summary import in_float64
 from embstore.base.table import Table
-from embstore.base.text import N_TOKENS
+from embstore.base.text import OF_SPACE
 from embstore.explore.items import (
     MOST,
     SQL_LIMITS,
@@ -42,7 +42,7 @@ from embstore.index import unit_vectors
 from embstore.metrics import all_metrics, get_metric
 from embstore.query.words import SETS
 from embstore.storage.card import Card, SpaceFilter
-from embstore.storage.item_columns import is_token_column, joined_items
+from embstore.storage.item_columns import is_space_column, joined_items
 from embstore.storage.sql.connections import quote_name
 from embstore.storage.views.fence import check_expression
 
@@ -243,9 +243,9 @@ def overview(store: Reading) -> dict[str, Any]:
     store.refresh()
     catalog, info, metrics = store.catalog, store.info(), store.metrics()
     cards, names = catalog.cards, catalog.columns.names
-    columns = sorted(name for name in names if not is_token_column(name))
-    if len(columns) < len(names):  # numbers of tokens have one name in all spaces
-        columns.append(N_TOKENS)
+    columns = sorted(name for name in names if not is_space_column(name))
+    stored = {name.partition(".")[0] for name in names}
+    columns += [name for name in OF_SPACE if name in stored]  # of one name in all spaces
     samples = {space: MOST if store.catalog.count(space) > MOST else None for space in cards}
     distances = [
         column
@@ -470,8 +470,9 @@ def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[
         raise UsageError("give an SQL expression over the item columns, as in: length(text)")
     check_expression(column)  # else an error would be about the statement that it is part of
     unit = store.catalog.cards[space].unit.value
-    names = [*store.catalog.columns.types, N_TOKENS]
-    source, _ = joined_items(column, names[:-1], space)
+    stored = [*store.catalog.columns.types]
+    names = [*stored, *OF_SPACE]
+    source, _ = joined_items(column, stored, space)
     select = f"SELECT item_id, (\n{column}\n) AS value FROM {source} WHERE unit = '{unit}'"
     values = dict(store.sql(select, **asdict(SQL_LIMITS)).fetchall())
     if not values:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from embstore.base import disk
-from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.interop.exporting import Rows, Selected
 from embstore.interop.records import METADATA_KEY, record_text, write_card_file
@@ -70,7 +69,7 @@ def write_safetensors(file: Path, selected: Selected) -> None:
     occurrences.
     """
     n = selected.n
-    has_spans = selected.card.unit is Unit.OCCURRENCE
+    has_spans = selected.card.unit.has_context
     entries: _Entries = {
         f"layer_{layer.name}": (selected.dtype.name, (n, selected.dim)) for layer in selected.layers
     }

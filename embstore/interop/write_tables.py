@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from embstore.base import disk
 from embstore.base.errors import UsageError
-from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.interop.exporting import Selected
 from embstore.interop.records import METADATA_KEY, record_text, write_card_file
@@ -118,7 +117,7 @@ def item_fields(selected: Selected) -> list[pa.Field]:
     then the columns.
     """
     fields = [pa.field("item_id", pa.int64()), pa.field("text", pa.string())]
-    if selected.card.unit is Unit.OCCURRENCE:
+    if selected.card.unit.has_context:
         fields += [
             pa.field("context", pa.string()),
             pa.field("start", pa.int64()),
@@ -141,7 +140,7 @@ def item_columns(items: Sequence[Item], selected: Selected) -> list[pa.Array]:
         pa.array([item.id for item in items], pa.int64()),
         pa.array([item.text for item in items], pa.string()),
     ]
-    if selected.card.unit is Unit.OCCURRENCE:
+    if selected.card.unit.has_context:
         columns.append(pa.array([item.context for item in items], pa.string()))
         columns += [
             pa.array([item.span and item.span[end] for item in items], pa.int64()) for end in (0, 1)

@@ -29,7 +29,7 @@ from embstore.storage.compact import (
     plan_shards,
     plan_tables,
 )
-from embstore.storage.item_columns import ColumnTables, token_column
+from embstore.storage.item_columns import ColumnTables, space_columns
 from embstore.storage.lock import write_lock
 from embstore.storage.manifest import Change, Entry, Manifest
 from embstore.storage.maps import stored_maps
@@ -269,7 +269,8 @@ def _without(
     A later space of the same name must not have the numbers of tokens and the skipped texts of this
     one.
     """
-    change = without_columns(files, base, [*columns, *map(token_column, spaces)])
+    own = [column for space in spaces for column in space_columns(space)]
+    change = without_columns(files, base, [*columns, *own])
     added, removed = dict(change.added), [*change.removed]
     for file in files.files_of(base, base.keys_of(keys.SKIPPED)):
         with suppress(DamagedError):

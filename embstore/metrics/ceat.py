@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import Float64Array
-from embstore.base.space import Unit
+from embstore.base.space import IN_CONTEXT
 from embstore.metrics.data import Contexts, Words
 from embstore.metrics.declaration import Column, LayerData, Result
 from embstore.metrics.decorator import metric
@@ -90,7 +90,7 @@ _BATCH_VALUES = 1 << 22
     ),
     references=("guo2021", "dersimonian1986", "caliskan2017"),
     needs="word contexts",
-    units=(Unit.OCCURRENCE,),
+    units=IN_CONTEXT,
     label="CEAT",
     drawn_values=("median", "ces", "ces_association"),
     drawn=lambda row: f"{row['draws']:,} draws of one occurrence of each word",

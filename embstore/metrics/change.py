@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import Float64Array, Positions, cosine_error
 from embstore.base.errors import check_known
-from embstore.base.space import Unit
+from embstore.base.space import IN_CONTEXT
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Column, Ids, LayerData, Result
 from embstore.metrics.decorator import metric
@@ -93,7 +93,7 @@ _MAX_NAMED = 20
     ),
     references=("kutuzov2020", "liu2021"),
     needs="contexts",
-    units=(Unit.OCCURRENCE,),
+    units=IN_CONTEXT,
     label="Change of use",
     drawn_values=("apd_change", "prt", "apd", "within"),
     compares_groups=True,

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.space import Unit
+from embstore.base.space import IN_CONTEXT
 from embstore.base.summary import Float64Array
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Block, Column, LayerData, Parameter, Result
@@ -133,7 +133,7 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
     citation=_CITATION,
     references=("ethayarajh2019",),
     needs="contexts",
-    units=(Unit.OCCURRENCE,),
+    units=IN_CONTEXT,
     options=(_FOLD_CASE,),
     label="Self-similarity",
     drawn_values=("adjusted", "self_similarity", "baseline"),
@@ -200,7 +200,7 @@ def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
     citation=_CITATION,
     references=("ethayarajh2019",),
     needs="contexts",
-    units=(Unit.OCCURRENCE,),
+    units=IN_CONTEXT,
     options=(
         Parameter(
             "sentence_space",
@@ -315,7 +315,7 @@ def _cosines_with_mean(sums: GroupSums, _: Groups) -> Float64Array:
     citation=_CITATION,
     references=("ethayarajh2019",),
     needs="contexts",
-    units=(Unit.OCCURRENCE,),
+    units=IN_CONTEXT,
     options=(_FOLD_CASE,),
     label="Maximum explainable variance",
     drawn_values=("adjusted", "mev", "baseline"),

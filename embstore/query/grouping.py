@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
-from embstore.base.space import Unit
-from embstore.base.text import N_TOKENS
+from embstore.base.text import CONTEXT, N_TOKENS
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.item_columns import ColumnValues
@@ -305,12 +304,16 @@ def _n_items(n: int) -> str:
 
 
 TEXT = "text"  # column of the text of an item, which every store has
+_OF_ITEMS = (TEXT, CONTEXT)  # columns of the items themselves
 NUMBERS = ("int64", "float64")  # types of the columns of numbers
 
 
 def item_column_types(catalog: Catalog, space: str) -> dict[str, str]:
     """Return the type of each column of a space's items, by name."""
-    return {TEXT: "string"} | column_types(catalog, space)
+    own = {TEXT: "string"}
+    if catalog.cards[space].unit.has_context:
+        own[CONTEXT] = "string"
+    return own | column_types(catalog, space)
 
 
 def check_column(catalog: Catalog, space: str, name: str) -> None:
@@ -330,9 +333,10 @@ def read_column(catalog: Catalog, space: str, name: str, ids: Ids) -> ColumnValu
     are null.
     """
     check_column(catalog, space, name)
-    if name == TEXT and name not in column_types(catalog, space):
+    if name in _OF_ITEMS and name not in column_types(catalog, space):
         items = catalog.items(ids.tolist())
-        return ColumnValues.of(name, "string", [items[item].text for item in ids.tolist()])
+        values = [getattr(items[item], name) for item in ids.tolist()]
+        return ColumnValues.of(name, "string", values)
     column = column_values(catalog, space, [name], ids)[name]
     if column.kind != "float64":
         return column
@@ -353,7 +357,7 @@ def item_groups(
         found = read_column(catalog, card.space, column, ids)
         groups = np.unique(found.values, return_inverse=True)[1].astype(np.int64)
         groups[found.is_null] = groups.max(initial=0) + 1 + np.arange(found.is_null.sum())
-    elif card.unit is Unit.OCCURRENCE:
+    elif card.unit.has_context:
         stored, stored_groups, _ = group_occurrences(catalog, card.space, by)
         groups = stored_groups[np.searchsorted(stored, ids)]
     else:

@@ -7,7 +7,7 @@ from embstore.index import readable_card, shown_parameters
 from embstore.query.provenance import REVISION_COLUMNS, columns_with_values
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
-from embstore.storage.item_columns import BUILT_IN, TOKEN_MEANING, is_token_column
+from embstore.storage.item_columns import BUILT_IN, MEANINGS
 from embstore.storage.views.macros import MACROS
 
 INFO_COLUMNS = (
@@ -71,9 +71,8 @@ def columns(catalog: Catalog) -> Table:
     counts = catalog.columns.counts()
     rows = []
     for name, kind in catalog.columns.types.items():
-        meaning = (
-            TOKEN_MEANING.format(space=name.partition(".")[2]) if is_token_column(name) else None
-        )
+        of_space, _, space = name.partition(".")
+        meaning = MEANINGS[of_space].format(space) if of_space in MEANINGS else None
         rows.append(
             {
                 "column": name,

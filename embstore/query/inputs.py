@@ -329,7 +329,7 @@ def _word_sets(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the word sets of a request as inputs, with what a space lacks of them."""
     has_contexts = request.metric.needs == "word contexts"
-    if card.unit is Unit.OCCURRENCE and not has_contexts:
+    if card.unit.has_context and not has_contexts:
         raise QueryError(
             f"{card.space}: a word has many vectors there. Choose a space of words: unit='word'"
         )
@@ -396,7 +396,7 @@ def item_column(catalog: Catalog, request: MetricRequest, card: Card) -> list[Ca
     numbers = column.values[~column.is_null].astype(np.float64)
     inputs: dict[str, Any] = {"column": ItemColumn(ids[~column.is_null], numbers)}
     if values.get("value") == "self-similarity":
-        if card.unit is not Unit.OCCURRENCE:
+        if not card.unit.has_context:
             raise QueryError(
                 f"self-similarity is of the occurrences of a word, and {card.space} is a space of"
                 f" {card.unit}s. Choose another `value`, or a space of occurrences."
@@ -444,7 +444,7 @@ def item_labels(catalog: Catalog, request: MetricRequest, card: Card) -> list[Ca
         types = item_groups(catalog, card, labels.ids, None, "folded word")
         own = item_groups(catalog, card, labels.ids, values["group"])
         labels = replace(labels, groups=own, types=types)
-        usual = "sentence" if card.unit is Unit.OCCURRENCE else None
+        usual = "sentence" if card.unit.has_context else None
         columns["grouped_by"] = values["group"] or usual
     return [Case({"labels": labels}, columns)]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from embstore.base.errors import QueryError, check_known
 from embstore.base.progress import task
-from embstore.base.space import Layer, Unit
+from embstore.base.space import Layer
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.explain import CacheLookup
 from embstore.metrics.significance import PERMUTATION_COLUMNS
@@ -146,7 +146,7 @@ class LayerPairs:
         """Compute the metric's rows; if it is asked for, with what shuffled items give."""
         request, catalog, card = self.request, self.catalog, self.card
         parameters, arguments = request.parameters, dict(request.arguments)
-        usual = "sentence" if card.unit is Unit.OCCURRENCE else None
+        usual = "sentence" if card.unit.has_context else None
         columns: Row = {}
         if "group" in parameters:
             arguments["groups"] = item_groups(catalog, card, ids, parameters["group"])

@@ -30,11 +30,13 @@ class Query(NamedTuple):
         """Return the items of a space that match the query; several for a word that occurs in
         several sentences.
         """
-        if card.unit is not Unit.OCCURRENCE:
+        if not card.unit.has_context:
             return [] if self.marked else [Item.whole(card.unit, self.shown)]
-        if self.marked:
+        if self.marked and card.unit is Unit.OCCURRENCE:
             return [self.marked]
-        items = catalog.occurrences(self.shown)
+        if self.marked:
+            return catalog.tokens_at(card.space, self.marked)
+        items = catalog.occurrences(card.unit, self.shown)
         if len(items) < 2:
             return items
         stored = set(catalog.ids(card.space).tolist())
@@ -141,6 +143,11 @@ def items_of_texts(unit: Unit, texts: Sequence[str]) -> list[Item]:
     """
     if not texts:
         raise UsageError("there is no text in the list. Give at least one.")
+    if unit is Unit.TOKEN:
+        raise UsageError(
+            "a token is not given by its text: choose stored ones with `where`, as in"
+            " where=\"text = 'the'\"."
+        )
     return [
         parse_marked(text) if unit is Unit.OCCURRENCE else Item.whole(unit, text) for text in texts
     ]
@@ -195,7 +202,8 @@ def _not_stored(
 
     shown = shortened(query.shown)
     units, spaces = {card.unit for card in cards}, [card.space for card in cards]
-    if query.marked and Unit.OCCURRENCE not in units:
+    can_embed = can_embed and units != {Unit.TOKEN}
+    if query.marked and not any(unit.has_context for unit in units):
         return NotStoredError(
             f"{shown!r} marks a word in its sentence, and {', '.join(spaces)} has no words in"
             " sentences. Ask for the word by itself, or build such a space with unit='occurrence'."
@@ -203,8 +211,8 @@ def _not_stored(
     if query.marked is None:
         near = catalog.nearest_texts(query.shown, spaces)
     else:
-        of_occurrences = [card.space for card in cards if card.unit is Unit.OCCURRENCE]
-        near = [item.shown for item in catalog.nearest_occurrences(query.marked, of_occurrences)]
+        in_context = [card.space for card in cards if card.unit.has_context]
+        near = [item.shown for item in catalog.nearest_occurrences(query.marked, in_context)]
     nearest = (
         f" Nearest stored texts: {', '.join(repr(shortened(text)) for text in near)}."
         if near

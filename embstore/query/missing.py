@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embstore.base.errors import QueryError
-from embstore.base.space import Pooling, Unit, as_name, default_space_name
+from embstore.base.space import IN_CONTEXT, Pooling, Unit, as_name, default_space_name
 from embstore.base.table import Table, table
 from embstore.base.text import Item, item_id, source_name
 from embstore.metrics.data import Ids, Words
@@ -94,7 +94,12 @@ def _read(
 
     opened = open_source(source, targets=None if find_dataset(source) else targets)
     own = opened.dataset.unit if opened.dataset else None if targets is None else Unit.OCCURRENCE
-    if own is None and units == {Unit.OCCURRENCE}:
+    if own is None and units == {Unit.TOKEN}:
+        raise QueryError(
+            "which tokens a text has, only a build of it says, and every space that matches is of"
+            " tokens. Choose other spaces with `spaces`, `unit` or `models`."
+        )
+    if own is None and units <= {*IN_CONTEXT}:
         raise QueryError(
             "files are of words or sentences, and every space that matches is of occurrences. Say"
             " where the targets are with `span` or `targets`, or choose other spaces with `spaces`,"
@@ -119,7 +124,7 @@ def _read(
     texts = tuple(dict.fromkeys(text for row in rows for text in row.texts))
     sides = {
         unit: [Words(np.array([item_id(unit, text) for text in texts], np.int64), texts)]
-        for unit in (units - {Unit.OCCURRENCE} if own is None else {own})
+        for unit in (units - {*IN_CONTEXT} if own is None else {own})
     }
     return sides, opened.remarks
 

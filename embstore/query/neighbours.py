@@ -11,7 +11,7 @@ from embstore.base.arrays import cosines_of
 from embstore.base.chart import COSINE
 from embstore.base.errors import NotStoredError, QueryError, UsageError
 from embstore.base.progress import Task, task
-from embstore.base.space import Layer, Unit
+from embstore.base.space import Layer
 from embstore.base.table import Pivot, Table, table
 from embstore.query.layer_data import TransformedLayer, stored_layers, transformed
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up_all, look_up_vectors
@@ -109,7 +109,7 @@ def _cards(catalog: Catalog, queries: Sequence[Query], spaces: SpaceFilter) -> l
     """Return the spaces to look queries up in: of occurrences alone if all are marked."""
     cards = spaces.select(catalog.cards)
     is_marked = all(query.marked for query in queries)
-    return [card for card in cards if is_marked and card.unit is Unit.OCCURRENCE] or cards
+    return [card for card in cards if is_marked and card.unit.has_context] or cards
 
 
 def _search_all(

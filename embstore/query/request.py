@@ -12,7 +12,7 @@ import numpy as np
 from embstore.base.arrays import distinct
 from embstore.base.errors import UsageError
 from embstore.base.space import Unit
-from embstore.base.text import N_TOKENS, item_id, sha256_of_words
+from embstore.base.text import OF_SPACE, item_id, sha256_of_words
 from embstore.query.words import WordList, read_sets
 from embstore.storage.card import Card, SpaceFilter
 from embstore.storage.catalog import Catalog, Ids
@@ -63,14 +63,14 @@ class Selection:
         """Return the ids to keep, ascending, for some spaces, before a sample is drawn from them;
         None for all items.
 
-        Ids may be among them that a space does not have. Of a single space, ``n_tokens`` is a
-        column of ``where``; of items in common, that of each space.
+        Ids may be among them that a space does not have. Of a single space, columns that depend on
+        the space, as ``n_tokens``, are columns of ``where``; of items in common, those of each.
         """
         spaces = {card.space: card.unit for card in cards}
         kept: list[Ids] = []
         if self.where is not None:
             own: tuple[str | None, ...] = (next(iter(spaces)) if len(spaces) == 1 else None,)
-            if self.common and N_TOKENS in self.where:
+            if self.common and any(name in self.where for name in OF_SPACE):
                 own = self.common
             kept += [catalog.select(self.where, self.limits, space) for space in own]
         if self.words is not None:
@@ -81,7 +81,7 @@ class Selection:
 
     def check_texts(self, catalog: Catalog, card: Card) -> None:
         """Raise DamagedError if texts select items, and that of an item of a space is missing."""
-        if self.where is not None or (self.words is not None and card.unit is Unit.OCCURRENCE):
+        if self.where is not None or (self.words is not None and card.unit.has_context):
             catalog.check_texts(card.space)  # an item without a text would be left out silently
 
     def select(self, catalog: Catalog, space: str) -> Ids | None:
@@ -192,10 +192,10 @@ def stored_ids(catalog: Catalog, space: str, only: Ids | None = None) -> Ids:
 
 def ids_of_words(catalog: Catalog, unit: Unit, words: WordList) -> Ids:
     """Return the ids of the items of a unit that belong to the words of a list, stored or not."""
-    if unit is Unit.OCCURRENCE:
+    if unit.has_context:
         from embstore.storage.item_lookup import occurrences_of_words
 
-        return occurrences_of_words(catalog, words.texts)[0]
+        return occurrences_of_words(catalog, unit, words.texts)[0]
     return np.array([item_id(unit, text) for text in words.texts], np.int64)
 
 
@@ -223,10 +223,10 @@ def missing_words(
 def _missing_from(catalog: Catalog, card: Card, words: WordList) -> tuple[str, ...]:
     """Return the words of a list without an item in a space."""
     stored = catalog.ids(card.space)
-    if card.unit is Unit.OCCURRENCE:
+    if card.unit.has_context:
         from embstore.storage.item_lookup import occurrences_of_words
 
-        ids, positions = occurrences_of_words(catalog, words.texts)
+        ids, positions = occurrences_of_words(catalog, card.unit, words.texts)
         found = set(positions[np.isin(ids, stored, assume_unique=True)].tolist())
         return tuple(word for i, word in enumerate(words.texts) if i not in found)
     is_stored = np.isin(ids_of_words(catalog, card.unit, words), stored)

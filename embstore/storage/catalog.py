@@ -23,7 +23,7 @@ from embstore.storage.keys import Kind
 from embstore.storage.manifest import ItemSet
 from embstore.storage.sql.connections import NO_LIMITS, Limits
 from embstore.storage.sql.reader import FILES, Reader
-from embstore.storage.vectors import LayerVectors, Shard, read_items
+from embstore.storage.vectors import LayerVectors, Shard, is_among, read_items
 
 if TYPE_CHECKING:
     from embstore.storage.views.users_sql import SqlResult, UsersSql
@@ -230,10 +230,24 @@ class Catalog:
         """Return the texts of stored items with some ids (n,), in their order."""
         return self._tables.texts(ids)
 
-    def occurrences(self, text: str) -> list[Item]:
-        """Return the occurrences of a word, by ascending id."""
-        found = self._tables.occurrences(text)
+    def occurrences(self, unit: Unit, text: str) -> list[Item]:
+        """Return the occurrences of a word, or of a token, by ascending id."""
+        found = self._tables.occurrences(unit, text)
         return [found[item] for item in sorted(found)]
+
+    def tokens_at(self, space: str, marked: Item) -> list[Item]:
+        """Return the tokens of a space that have some of the characters of an occurrence, in
+        order.
+        """
+        context_id, span = marked.context_id, marked.span
+        if context_id is None or span is None:
+            return []
+        found = self._tables.tokens_at(context_id, span)
+        stored = self.ids(space)
+        return sorted(
+            (item for item in found.values() if is_among(np.array([item.id]), stored)[0]),
+            key=lambda item: (item.span, item.id),
+        )
 
     def nearest_texts(self, text: str, spaces: Iterable[str], n: int = 5) -> list[str]:
         """Return the n texts of these spaces with the most similar spelling (Damerau-Levenshtein,

@@ -17,8 +17,8 @@ from embstore.storage.item_columns import (
     COLUMN_FILES,
     ColumnTables,
     ColumnValues,
-    is_token_column,
-    token_column,
+    is_space_column,
+    space_columns,
 )
 from embstore.storage.manifest import Change, Entry, Manifest
 from embstore.storage.sql import connections
@@ -102,15 +102,15 @@ def new_columns(
         ours: Columns of this store.
         theirs: Columns of the other store.
         names: Folders or URLs of this store and the other one.
-        spaces: Spaces of which the numbers of tokens are taken.
+        spaces: Spaces whose own columns are taken, as the numbers of tokens.
         requested: Ids of the items of which values are taken, ascending; None for all.
     """
     here, there = names
-    counts = {*map(token_column, spaces)}
+    chosen = {column for space in spaces for column in space_columns(space)}
     kinds = {
         name: kind
         for name, kind in theirs.types.items()
-        if name in counts or not is_token_column(name)
+        if name in chosen or not is_space_column(name)
     }
     if not kinds:
         return

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.space import Unit
-from embstore.base.text import N_TOKENS, Item, word_spans
+from embstore.base.text import IS_SPECIAL, N_TOKENS, OF_SPACE, TOKEN_INDEX, Item, word_spans
 from embstore.storage.cache import StoredFile, fetch
 from embstore.storage.sql import connections
 from embstore.storage.sql.reader import Reader
@@ -134,20 +134,29 @@ def built_in_table(items: Mapping[int, Item]) -> Any:
     return pa.table({"item_id": pa.array(ids, pa.int64()), **arrays})
 
 
-def token_column(space: str) -> str:
-    """Return the name of the stored column with the number of tokens of the items of a space."""
-    return f"{N_TOKENS}.{space}"
+def space_column(name: str, space: str) -> str:
+    """Return the name of the stored column with the values of a column that depends on the
+    space.
+    """
+    return f"{name}.{space}"
 
 
-TOKEN_MEANING = (
-    "number of tokens of an item in {space}, without special tokens, template and prompt"
-)
-"""Meaning of a column of numbers of tokens, as a phrase."""
+def space_columns(space: str) -> dict[str, str]:
+    """Return the names of the stored columns that depend on a space: stored name → name."""
+    return {space_column(name, space): name for name in OF_SPACE}
 
 
-def is_token_column(name: str) -> bool:
-    """Return whether a stored column has the number of tokens of the items of a space."""
-    return name.startswith(f"{N_TOKENS}.")
+MEANINGS = {
+    N_TOKENS: "number of tokens of an item in {}, without special tokens, template and prompt",
+    TOKEN_INDEX: "position of a token in the input of the model of {}, from 0",
+    IS_SPECIAL: "whether a token is a special one of the model of {}",
+}
+"""Meanings of the columns that depend on the space, as phrases."""
+
+
+def is_space_column(name: str) -> bool:
+    """Return whether a stored column has values that depend on the space."""
+    return name.partition(".")[0] in OF_SPACE
 
 
 def joined_items(
@@ -156,21 +165,23 @@ def joined_items(
     """Return the SQL of a source of items for an expression over their columns, and the views that
     it reads.
 
-    The numbers of tokens of a space, if one is given, are the column ``n_tokens``.
+    The columns that depend on the space are those of the given one, as in ``n_tokens``.
     """
     # As a quoted name is written that has a quotation mark in it.
     folded = sql.casefold().replace('""', '"')
-    names = {"columns": [*stored], "built_in": [*BUILT_IN]}
+    stored_names = [*stored]
+    names = {"columns": [*stored_names], "built_in": [*BUILT_IN]}
     sources = {view: view for view in names}
-    if (
-        space is not None
-        and (counts := token_column(space)) in names["columns"]
-        and N_TOKENS in folded
-    ):
-        sources["columns"] = (
-            f"(SELECT *, {connections.quote_name(counts)} AS {N_TOKENS} FROM columns) AS columns"
+    own = {} if space is None else space_columns(space)
+    chosen = {
+        name: column for column, name in own.items() if column in stored_names and name in folded
+    }
+    if chosen:
+        aliases = ", ".join(
+            f"{connections.quote_name(column)} AS {name}" for name, column in chosen.items()
         )
-        names["columns"].append(N_TOKENS)
+        sources["columns"] = f"(SELECT *, {aliases} FROM columns) AS columns"
+        names["columns"] += chosen
     views = [view for view in names if any(_plain(name) in folded for name in names[view])]
     return " ".join(["items", *(f"LEFT JOIN {sources[view]} USING (item_id)" for view in views)]), [
         "items",
@@ -205,7 +216,7 @@ class ColumnTables:
     @property
     def has_kept(self) -> bool:
         """Whether some columns were kept from sources."""
-        return not all(map(is_token_column, self.names))
+        return not all(map(is_space_column, self.names))
 
     @cached_property
     def types(self) -> dict[str, str]:

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from embstore.base.errors import DamagedError, UnknownNameError
 from embstore.base.space import Unit
-from embstore.base.text import N_TOKENS, escaped
+from embstore.base.text import escaped
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.item_columns import (
     BUILT_IN,
     ColumnValues,
     computed,
-    is_token_column,
-    token_column,
+    is_space_column,
+    space_columns,
 )
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
@@ -34,9 +34,9 @@ def column_types(catalog: Catalog, space: str) -> dict[str, str]:
     """
     unit = catalog.cards[space].unit
     stored = catalog.columns.types
-    found = {name: kind for name, kind in stored.items() if not is_token_column(name)}
-    if (counts := token_column(space)) in stored:
-        found[N_TOKENS] = stored[counts]
+    found = {name: kind for name, kind in stored.items() if not is_space_column(name)}
+    own = space_columns(space).items()
+    found |= {name: stored[column] for column, name in own if column in stored}
     return found | {name: column.kind for name, column in BUILT_IN.items() if unit in column.units}
 
 
@@ -63,11 +63,8 @@ def column_values(
     """
     requested = tuple(chosen_columns(catalog, space, tuple(names)))
     built_in = [name for name in requested if name in BUILT_IN]
-    stored = {
-        token_column(space) if name == N_TOKENS else name: name
-        for name in requested
-        if name not in BUILT_IN
-    }
+    own = {name: column for column, name in space_columns(space).items()}
+    stored = {own.get(name, name): name for name in requested if name not in BUILT_IN}
     found = {
         stored[name]: replace(values, name=stored[name])
         for name, values in catalog.columns.values([*stored], ids).items()
@@ -94,17 +91,22 @@ _PLACES = """SELECT item_id, place FROM (SELECT item_id, {key} AS key FROM {file
 
 
 _OF_WORDS = f"""SELECT item_id, list_position($words, text) - 1 AS place FROM {FILES}
-               WHERE unit = 'occurrence' AND text IN (SELECT unnest($words))"""
+               WHERE unit = $unit AND text IN (SELECT unnest($words))"""
 
 
-def occurrences_of_words(catalog: Catalog, words: Sequence[str]) -> tuple[Ids, NDArray[np.int64]]:
-    """Find the occurrences of distinct words in all spaces.
+def occurrences_of_words(
+    catalog: Catalog, unit: Unit, words: Sequence[str]
+) -> tuple[Ids, NDArray[np.int64]]:
+    """Find the occurrences of distinct words, or of tokens, in all spaces.
 
     Returns:
         Item ids (n,), ascending, and the position in ``words`` of the word of each, int64 (n,).
     """
     columns = catalog.reader.columns(
-        _OF_WORDS, catalog.checked_item_tables(), words=[escaped(word) for word in words]
+        _OF_WORDS,
+        catalog.checked_item_tables(),
+        unit=unit.value,
+        words=[escaped(word) for word in words],
     )
     found, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
     return found, np.asarray(columns["place"], np.int64)[first]
@@ -113,7 +115,7 @@ def occurrences_of_words(catalog: Catalog, words: Sequence[str]) -> tuple[Ids, N
 def group_occurrences(
     catalog: Catalog, space: str, by: GroupBy, words: Sequence[str] = ()
 ) -> tuple[Ids, NDArray[np.int64], tuple[str, ...]]:
-    """Group the occurrences of a space by word or by sentence.
+    """Group the occurrences of a space by word or by sentence, or its tokens by string or text.
 
     Args:
         catalog: Catalog of the store.
@@ -129,7 +131,7 @@ def group_occurrences(
     catalog.check_texts(space)
     # Checks each table of items against the SHA-256 in its name.
     ids = np.intersect1d(
-        catalog.ids_of_unit(Unit.OCCURRENCE), catalog.ids(space), assume_unique=True
+        catalog.ids_of_unit(catalog.cards[space].unit), catalog.ids(space), assume_unique=True
     )
     if not (files := catalog.item_files):
         return ids, np.empty(0, np.int64), tuple(words)

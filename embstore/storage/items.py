@@ -22,6 +22,8 @@ from embstore.storage.sql.reader import FILES, Reader
 
 _MAX_LISTED = 1000  # number of items up to which their ids are listed in the SQL
 _MAX_CHARS = 1000  # maximum length of a text in a search by spelling, whose memory grows with it
+# Equal tokens of the same characters: a character may stand for 18 others of up to 4 bytes.
+_MAX_REPEATS = 128
 _MAX_LOADED_BYTES = 32 << 20  # size of the tables that are read into memory
 _COLUMNS = ("item_id", "unit", "text", "context_id", "start", "end")
 
@@ -81,10 +83,22 @@ class ItemTables:
         items = self.items(ids.tolist())
         return [items[item].text for item in ids.tolist()]
 
-    def occurrences(self, text: str) -> dict[int, Item]:
-        """Return the occurrences of a word, by id."""
+    def occurrences(self, unit: Unit, text: str) -> dict[int, Item]:
+        """Return the occurrences of a word, or of a token, by id."""
         self.check()  # an altered text would not be found
-        return self._items_where("unit = 'occurrence' AND text = $text", text=escaped(text))
+        return self._items_where(
+            "unit = $unit AND text = $text", unit=unit.value, text=escaped(text)
+        )
+
+    def tokens_at(self, context_id: int, span: Span) -> dict[int, Item]:
+        """Return the tokens that have some of the characters at a span of a context, by id."""
+        self.check()
+        return self._items_where(
+            """unit = 'token' AND context_id = $context AND start < $end AND "end" > $start""",
+            context=context_id,
+            start=span.start,
+            end=span.end,
+        )
 
     def nearest_texts(self, text: str, ids: Ids, n: int) -> list[str]:
         """Return the n texts of these items with the most similar spelling (Damerau-Levenshtein,
@@ -215,13 +229,15 @@ def has_its_id(row: Row) -> bool:
 
     Args:
         row: ``item_id``, ``unit``, ``text``, text of the sentence, ``start`` and ``end``; the last
-            three are None for items other than occurrences.
+            three are None for words and sentences.
     """
     item, unit, text, context, start, end = row
     if not all(map(isinstance, row, _ROW_TYPES)) or unit not in _UNITS:
         return False
     span = None if start is None or end is None else Span(start, end)
-    return (context is None) == (span is None) and item_id(_unit(unit), text, context, span) == item
+    n_repeats = _MAX_REPEATS if unit == Unit.TOKEN else 1
+    ids = (item_id(_unit(unit), text, context, span, repeat) for repeat in range(n_repeats))
+    return (context is None) == (span is None) and item in ids
 
 
 def _items(rows: Iterable[Row]) -> dict[int, Item]:

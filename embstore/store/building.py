@@ -192,6 +192,7 @@ class BuildMethods(OpenStore):
         targets: str | None = None,
         limit: int | None = None,
         per_text: int | None = None,
+        special: bool = False,
         seed: int = 0,
         name: str | None = None,
         index: str = "auto",
@@ -226,11 +227,11 @@ class BuildMethods(OpenStore):
             revisions: Revisions of each checkpoint on the hub (branches, tags, commits), or
                 subfolders of its folder, such as ``step1000`` or ``checkpoint-1000``, patterns of
                 such names (``"step*"``), or ``"all"``; each makes a space of its own, named by it.
-            unit: ``word``, ``sentence`` or ``occurrence`` (each word of each sentence, in its
-                context). By default the unit of a dataset, ``occurrence`` with ``span`` or
-                ``targets``; else, for each source, ``sentence`` if at least 90 % of its texts have
-                white space between words, and ``word`` if at most 10 % have some; others are
-                refused. Each unit makes a space of its own.
+            unit: ``word``, ``sentence``, ``occurrence`` (each word of each sentence, in its
+                context) or ``token`` (each token of each text). By default the unit of a dataset,
+                ``occurrence`` with ``span`` or ``targets``; else, for each source, ``sentence`` if
+                at least 90 % of its texts have white space between words, and ``word`` if at most
+                10 % have some; others are refused. Each unit makes a space of its own.
             poolings: ``last``, ``first``, ``mean``, ``mean-all`` (of all tokens, special ones too),
                 ``bos`` (or ``cls``), ``eos``, ``projection``, all from one forward pass; ``model``,
                 the checkpoint's own recipe as sentence-transformers reads it. By default ``last``;
@@ -266,7 +267,9 @@ class BuildMethods(OpenStore):
                 phrase that occurs once in the sentence.
             limit: Maximum number of texts of each unit; None for all. A part of a dataset is not
                 stored as a dataset.
-            per_text: Number of occurrences to draw from each sentence; None for all.
+            per_text: Number of occurrences to draw from each sentence, or of tokens from each text;
+                None for all.
+            special: Whether the model's own special tokens are items of the unit ``token`` too.
             seed: Random seed of that draw.
             name: Name of the space; by default ``model.unit.pooling``.
             index: Index of each layer: ``auto`` (exact for small layers or where memory is scarce,
@@ -364,6 +367,7 @@ class BuildMethods(OpenStore):
             delimiter,
             chosen,
             of_python,
+            special=special,
         )
         with observing(progress):
             self.fetch_datasets(missing_datasets(source_names))

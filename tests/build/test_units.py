@@ -115,7 +115,7 @@ def test_what_declares_its_unit_keeps_it(build, source, tmp_path):
     spans = [(text, {"start": 0, "end": 4}) for text in SENTENCES]
     assert embedded(build(texts=spans)) == {"occurrence": 20}
     assert embedded(build(source(*SENTENCES), unit="word")) == {"word": 20}
-    with pytest.raises(UsageError, match=r"needs the unit 'occurrence', not 'sentence'"):
+    with pytest.raises(UsageError, match=r"needs the unit 'occurrence' or 'token', not 'sentence'"):
         build(source(*SENTENCES), per_text=1)
 
 

@@ -292,7 +292,7 @@ def test_a_space_of_another_unit_is_refused_with_the_remedy(make_store, unit, me
         "mev": "query spectrum",
     }
     message = (
-        f"{metric} is about occurrence spaces.*build SOURCE --unit occurrence.*embstore"
+        f"{metric} is about occurrence or token spaces.*build SOURCE --unit occurrence.*embstore"
         f" .*{instead[metric]}"
     )
     with pytest.raises(QueryError, match=message):

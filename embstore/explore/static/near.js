@@ -30,7 +30,7 @@ export function nearSection(view) {
   // A sentence with one word in brackets, where a panel has occurrences.
   function asOccurrence(text) {
     const word = text.match(/\[([^[\]]+)\]/);
-    return word && spaces().some((space) => space.unit === "occurrence") ? { q: word[1], marked: text } : null;
+    return word && spaces().some((space) => ["occurrence", "token"].includes(space.unit)) ? { q: word[1], marked: text } : null;
   }
 
   const spaces = () => [...new Map(view.panels.map((panel) => [panel.host.spec.space, view.spaces.find((each) => each.space === panel.host.spec.space)])).values()];
@@ -57,12 +57,12 @@ export function nearSection(view) {
     });
   }
 
-  const searchedSpaces = () => spaces().filter((space) => (state.marked !== "") === (space.unit === "occurrence"));
+  const searchedSpaces = () => spaces().filter((space) => (state.marked !== "") === (["occurrence", "token"].includes(space.unit)));
 
   // What to do for a word of which no panel has a space, or several occurrences.
   function withoutSpace() {
     let hint = "Its sentences are listed once there is a map. Or give one, with brackets round the word: the [bank] of the river.";
-    if (!spaces().some((space) => space.unit === "occurrence")) hint = "The panels have no space for it.";
+    if (!spaces().some((space) => ["occurrence", "token"].includes(space.unit))) hint = "The panels have no space for it.";
     else if (view.panels.some((panel) => panel.map?.isOccurrence)) hint = "Choose one occurrence.";
     return h("p", { class: "muted" }, hint);
   }

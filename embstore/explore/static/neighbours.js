@@ -19,7 +19,7 @@ export function show(main, store) {
   const where = h("input", { type: "text", value: state.where, placeholder: "text LIKE 'a%'", onchange: () => set({ where: where.value }) });
   const embed = h("input", { type: "checkbox", checked: state.embed === "1", onchange: () => set({ embed: embed.checked ? "1" : "" }) });
   const result = h("div", { "aria-live": "polite" }, h("p", { class: "muted" }, "Give a text. In a space of occurrences, put brackets round one word of a sentence: the [bank] of the river."));
-  const isMarked = (text) => spaces.find((each) => each.space === space.value).unit === "occurrence" && /\[.+\]/.test(text);
+  const isMarked = (text) => ["occurrence", "token"].includes(spaces.find((each) => each.space === space.value).unit) && /\[.+\]/.test(text);
 
   function run() {
     const text = search.input.value.trim();

@@ -17,7 +17,7 @@ from embstore.base.errors import DamagedError, SourceError
 from embstore.storage import keys
 from embstore.storage.arrow import from_numpy
 from embstore.storage.cache import StoredFile, StoreFiles
-from embstore.storage.item_columns import COLUMN_FILES, ColumnTables, token_column
+from embstore.storage.item_columns import COLUMN_FILES, ColumnTables, space_column
 from embstore.storage.manifest import EMPTY, Change, Files, Manifest
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import Reader
@@ -352,14 +352,14 @@ class StagedColumns:
         return found
 
 
-class TokenColumn:
-    """The stored numbers of tokens of the items of a space.
+class SpaceColumn:
+    """A stored column of items whose values depend on the space, as the numbers of tokens.
 
     Values in a damaged table count as missing: the repair of the store removes it.
     """
 
-    def __init__(self, files: StoreFiles, space: str) -> None:
-        self.name = token_column(space)
+    def __init__(self, files: StoreFiles, name: str, space: str, kind: str = "int64") -> None:
+        self.name, self._kind = space_column(name, space), kind
         self._files = files
 
     def _tables(self, base: Manifest) -> ColumnTables:
@@ -368,28 +368,28 @@ class TokenColumn:
         sound = [
             file
             for file in tables
-            if file.entry["columns"].get(self.name) == "int64" and _is_sound(file)
+            if file.entry["columns"].get(self.name) == self._kind and _is_sound(file)
         ]
         return ColumnTables(Reader(self._files.root), sound)
 
     def without_value(self, ids: Ids, base: Manifest | None = None) -> Ids:
-        """Return those of some items (n,) without a number, in the same order."""
+        """Return those of some items (n,) without a value, in the same order."""
         tables = self._tables(self._files.manifest() if base is None else base)
         if not len(ids) or not tables.files:
             return ids
         return ids[tables.values([self.name], ids)[self.name].is_null]
 
-    def write(self, ids: Ids, n_tokens: NDArray[np.int64]) -> int:
-        """Commit the numbers of tokens (n,) of items, by ascending ids (n,), without one; return
-        how many were new.
+    def write(self, ids: Ids, given: NDArray[Any]) -> int:
+        """Commit the values (n,) of items, by ascending ids (n,), without one; return how many were
+        new.
         """
         is_new = np.zeros(len(ids), np.bool_)
 
         def new_values(base: Manifest) -> Change:
             nonlocal is_new
             is_new = np.isin(ids, self.without_value(ids, base))
-            values = [from_numpy(ids[is_new]), from_numpy(n_tokens[is_new])]
-            table = pa.table(values, schema=column_schema({self.name: "int64"}))
+            values = [from_numpy(ids[is_new]), from_numpy(given[is_new])]
+            table = pa.table(values, schema=column_schema({self.name: self._kind}))
             return Change(write_all(self._files, keys.COLUMNS, [table]))
 
         self._files.commit(new_values)

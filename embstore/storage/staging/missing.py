@@ -5,6 +5,7 @@ the store lacks.
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from embstore.base.sharding import KEYS, SPECIAL_TOKENS_CHARS, Parts, Range
 from embstore.base.text import NOT_UNICODE, Item
@@ -75,6 +76,25 @@ class MissingItems:
         reader = Reader(catalog.root, self.staging.connection)
         listed = reader.columns(_PREVIOUSLY_SKIPPED, catalog.skipped_files, space=space)
         yield from self.staging.batches(listed["item_id"], listed["key"])
+
+    def exclude_others(self, space: str) -> None:
+        """Exclude the tokens that the tokenizer of a space does not give from its missing items."""
+        self.staging.rows(
+            """INSERT INTO resolved SELECT $space, item_id, false FROM item
+               ANTI JOIN (SELECT item_id FROM token WHERE space = $space) USING (item_id)""",
+            space=space,
+        )
+
+    def places(self, space: str, parts: Parts) -> pa.Table:
+        """Return the places of the tokens of a space, in the parts of this build: item_id,
+        position and special, by ascending id.
+        """
+        return self.staging.table(
+            f"""SELECT item_id, any_value(position) AS position, any_value(special) AS special
+                FROM token SEMI JOIN (SELECT item_id FROM item WHERE {parts_condition(parts)})
+                USING (item_id) WHERE space = $space GROUP BY item_id ORDER BY item_id""",
+            space=space,
+        )
 
     def exclude(self, space: str, ids: Ids) -> None:
         """Exclude items that cannot be embedded in a space from its missing items."""

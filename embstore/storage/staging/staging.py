@@ -35,6 +35,7 @@ CREATE TABLE raw (ordinal BIGINT, item_id BIGINT, text VARCHAR, context_id BIGIN
                   origin VARCHAR, valid BOOLEAN, content UBIGINT);
 CREATE TABLE raw_sentence (ordinal BIGINT, item_id BIGINT, text VARCHAR, origin VARCHAR, content UBIGINT);
 CREATE TABLE blank (reason VARCHAR, origin VARCHAR);
+CREATE TABLE token (space VARCHAR, item_id BIGINT, position BIGINT, special BIGINT);
 """  # noqa: E501
 # The first row of each id is kept. The key of an item is its id; of an occurrence, the id of its
 # sentence.
@@ -95,7 +96,8 @@ class Staging:
     ordinal, item_id, text, context_id, start, end, origin, valid, content; by ascending key and
     id), ``sentence`` (item_id, text) for the contexts of occurrences, and ``blank`` (reason,
     origin). ``n_sentences`` counts contexts with repeats, ``n_chars`` the characters to encode,
-    each sentence once, and ``digest`` is a hash of the set of ids.
+    each sentence once, and ``digest`` is a hash of the set of ids. Of tokens, ``token`` (space,
+    item_id, position, special) has the spaces that they belong to, and their places there.
     """
 
     def __init__(self, folder: Path, unit: Unit, memory: int | None = None) -> None:
@@ -125,6 +127,9 @@ class Staging:
             f"*, {content(Unit.SENTENCE, *['NULL::BIGINT'] * 3)}",
         )
         self._blanks = Appender(self, "blank", {"reason": TEXT, "origin": TEXT})
+        self._tokens = Appender(
+            self, "token", {"space": TEXT, "item_id": INT, "position": INT, "special": INT}
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -146,7 +151,9 @@ class Staging:
         return new_id
 
     def add_occurrences(self, sentence: str, occurrences: Iterable[Item], origin: str) -> int:
-        """Stage some occurrences in a sentence of a source, and return the id of the sentence."""
+        """Stage some occurrences in a sentence of a source, or tokens of a text, and return the id
+        of the sentence.
+        """
         valid, context_id = is_unicode(sentence), item_id(Unit.SENTENCE, sentence)
         self._sentences.add(
             self.n_sentences, context_id, sentence if valid else escaped(sentence), origin
@@ -162,6 +169,10 @@ class Staging:
         if self._n_waiting_chars >= _BATCH_CHARS:
             self.flush()
         return context_id
+
+    def add_token(self, space: str, item_id: int, position: int, *, is_special: bool) -> None:
+        """Stage the place of a token in the input of the model of a space."""
+        self._tokens.add(space, item_id, position, int(is_special))
 
     def add_blank(self, reason: str, origin: str) -> None:
         """Stage a row of a source that gives no item."""
@@ -205,7 +216,7 @@ class Staging:
                 raise collision(
                     f"{text[:SHOWN]!r} ({origin})", f"{other[:SHOWN]!r} ({other_origin})"
                 )
-        occurrences = self.unit is Unit.OCCURRENCE
+        occurrences = self.unit.has_context
         self.rows(
             _DEDUPLICATE.format(
                 key="context_id" if occurrences else "item_id", first="" if is_distinct else _FIRST
