@@ -18,6 +18,7 @@ COMMANDS = {
     "Build": {
         "build": ("build", "Embed texts, every layer, and index them."),
         "import": ("vectors", "Import vectors that were made elsewhere."),
+        "pool": ("vectors", "Make words from their occurrences in contexts."),
         "datasets": ("datasets", "List, fetch, add and store datasets."),
     },
     "Ask": {

@@ -152,6 +152,68 @@ def import_(
 
 @app.command(
     epilog=examples(
+        "how-to/build.md",
+        "embstore build sentences.txt --unit occurrence --model minilm",
+        "embstore pool minilm.occurrence.last --min 5 --name minilm.pooled",
+        "embstore query similarity --space minilm.pooled",
+    )
+)
+def pool(
+    space: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPACE",
+            help="Space of occurrences, or of tokens.",
+            autocompletion=stored_spaces,
+        ),
+    ],
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the new space.", show_default=False)
+    ],
+    by: Annotated[
+        Literal["word", "context"],
+        typer.Option(
+            help="One vector for each word, as it is written, or for each text that items are in."
+        ),
+    ] = "word",
+    minimum: Annotated[
+        int, typer.Option("--min", metavar="N", help="Leave out what has fewer vectors.", min=1)
+    ] = 1,
+    how: Annotated[
+        Literal["mean", "first-pc"],
+        typer.Option(
+            "--as",
+            help=(
+                "The mean, or the first principal component of the vectors, not centred, towards"
+                " their mean."
+            ),
+        ),
+    ] = "mean",
+    index: Annotated[
+        IndexKind, typer.Option(help="An index of each layer, as in a build.")
+    ] = "auto",
+    index_memory: IndexMemory = None,
+    store: StoreDir = None,
+    store_option: StoreOptions = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make one vector for each word from those of its occurrences, as a space of its own.
+
+    With --by context, one for each text from those of its tokens or words. The space is like any
+    other, has the column n_pooled, and is made again by the same command once SPACE has changed.
+    """
+    with explained("Interrupted. The store is as it was."):
+        with show_progress(quiet):
+            report = open_store(store, store_option).pool(
+                space, name=name, by=by, min=minimum, how=how, index=index,
+                index_memory=index_memory,
+            )  # fmt: skip
+        if not quiet:
+            tell(report)
+
+
+@app.command(
+    epilog=examples(
         "how-to/vectors.md",
         "embstore export vectors.parquet --space gpt2.word.last --layer 0,6,top",
         "embstore export gpt2.vec --layer top --transform center",

@@ -373,10 +373,11 @@ def _patterns() -> tuple[Any, Any, Any]:
 
 
 N_TOKENS, TOKEN_INDEX, IS_SPECIAL = "n_tokens", "token_index", "is_special"
-OF_SPACE = (N_TOKENS, TOKEN_INDEX, IS_SPECIAL)
+N_POOLED = "n_pooled"
+OF_SPACE = (N_TOKENS, TOKEN_INDEX, IS_SPECIAL, N_POOLED)
 """Columns of items whose values depend on the space, and are stored for each by itself: the number
 of tokens of an item; of a token its position in the model's input, and whether it is one of the
-model's own special tokens.
+model's own special tokens; of an item of a pooled space the number of vectors behind it.
 """
 CONTEXT = "context"  # column of the context of an occurrence or a token
 

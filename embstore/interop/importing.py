@@ -7,13 +7,14 @@ whole: an import that was interrupted goes on after the last one.
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embstore.base import __version__, disk
 from embstore.base.errors import SourceError, StoreError, UsageError, check_known
@@ -31,10 +32,11 @@ from embstore.storage.cache import StoreFiles
 from embstore.storage.card import MAX_BLOCKS, Card, card_bytes
 from embstore.storage.catalog import Catalog
 from embstore.storage.keys import CARDS
+from embstore.storage.manifest import Change, Files, Manifest
 from embstore.storage.staging.missing import MissingItems, StoredTexts
 from embstore.storage.staging.staging import Staging
 from embstore.storage.vectors import SHARD_BYTES
-from embstore.storage.writer import StoreWriter
+from embstore.storage.writer import Batch, NewTexts, StoreWriter, write_batch
 
 DTYPES = ("float32", "float16")
 _ORIGIN = ("space", "checkpoint", "revision", "weights_sha256", "unit", "pooling", "template")
@@ -60,6 +62,14 @@ class ImportOptions:
         check_known("kind of index", self.index, KINDS)
 
 
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """What is committed together with the vectors of a space that is made anew."""
+
+    removal: Callable[[Manifest], Change]  # removes what the space was
+    columns: NewTexts  # writes columns of its items
+
+
 def import_vectors(
     place: Path | StoreFiles,
     files: Sequence[VectorFile],
@@ -67,20 +77,34 @@ def import_vectors(
     digest: str | None = None,
 ) -> ImportReport:
     """Import the vectors of some files into one space, and index them."""
-    began = time.perf_counter()
     _check_alike(files)
     stored_files = StoreFiles.of_folder(place)
-    root = stored_files.root
     _check_disk(stored_files, files, options)
     report_progress(Progress("hash", files[0].name))
     card = _imported_card(options, files, digest)
     _check_names(card, len(files))
+    return write_space(stored_files, files, card, options)
+
+
+def write_space(
+    stored_files: StoreFiles,
+    files: Sequence[VectorFile],
+    card: Card,
+    options: ImportOptions,
+    anew: Anew | None = None,
+) -> ImportReport:
+    """Write the vectors of some files into a space, and index them.
+
+    Items that the space has are left out, and each shard is committed when it is whole; unless the
+    space is made ``anew``: then all is committed at once, in place of what the space was.
+    """
+    began, root = time.perf_counter(), stored_files.root
     with ExitStack() as stack:
         stack.enter_context(_system_memory_pool())
         store = stack.enter_context(StoreWriter(stored_files))
         catalog = None if stored_files.find_manifest() is None else Catalog(stored_files)
         present = np.empty(0, np.int64)
-        if catalog is not None and not catalog.is_empty(card.space):
+        if anew is None and catalog is not None and not catalog.is_empty(card.space):
             catalog.cards[card.space].check_same_space(card)
             card, present = catalog.cards[card.space], catalog.ids(card.space)
         staging = stack.enter_context(Staging(root, options.unit, _staging_memory(files)))
@@ -89,7 +113,7 @@ def import_vectors(
         for file in files:
             stager.read(file)
         stager.finish()
-        missing = MissingItems(staging, catalog)
+        missing = MissingItems(staging, catalog if anew is None else None)
         n_present = missing.load_present(card.space)
         layer_bytes = card.dim * (2 if card.dtype == "float16" else 4)
         parts = Parts.plan(
@@ -101,7 +125,20 @@ def import_vectors(
         texts = StoredTexts(staging, stored_files)
         if n_present:
             texts.write(missing.present([card.space], parts))
-        n_bytes = _write(store, card, texts, missing, parts, spool)
+        batches = _batches(stored_files, card, missing, parts, spool)
+        n_bytes = 0
+        if anew is None:
+            for batch in batches:
+                store.commit([(batch, texts.missing)])
+                n_bytes += batch.n_bytes
+        else:
+
+            def new_tables(base: Manifest, ids: NDArray[np.int64]) -> Files:
+                return {**texts.missing(base, ids), **anew.columns(base, ids)}
+
+            made = [(batch, new_tables) for batch in batches]
+            store.commit(made, anew.removal)
+            n_bytes = sum(batch.n_bytes for batch, _ in made)
         store.complete_sums([card])
         indexes = update_indexes(stored_files, card, options.index, memory=options.index_memory)
     return ImportReport(
@@ -118,26 +155,20 @@ def import_vectors(
     )
 
 
-def _write(
-    store: StoreWriter,
-    card: Card,
-    texts: StoredTexts,
-    missing: MissingItems,
-    parts: Parts,
-    spool: Spool,
-) -> int:
-    """Write the missing items shard by shard, and return the bytes written."""
+def _batches(
+    files: StoreFiles, card: Card, missing: MissingItems, parts: Parts, spool: Spool
+) -> Iterator[Batch]:
+    """Write the missing items shard by shard, and yield each batch, which is not committed yet."""
     work = missing.work([card.space], parts)
-    n_done = n_bytes = 0
+    n_done = 0
     for keys, ids in work.shards():
         order = np.argsort(ids)
         keys, ids = keys[order], ids[order]
-        n_bytes += store.write_batch(card, ids, spool.read(keys, ids), texts.missing).n_bytes
+        yield write_batch(files, card, ids, spool.read(keys, ids))
         n_done += len(ids)
         report_progress(
             Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items))
         )
-    return n_bytes
 
 
 def _imported_card(options: ImportOptions, files: Sequence[VectorFile], digest: str | None) -> Card:

@@ -254,20 +254,19 @@ def remove(
             raise UsageError(f"name the space to remove ({known}), or the column of items.")
         actions = [*_removed_spaces(files, named, spaces), *_removed_columns(files, named, columns)]
         if not dry_run:
-            files.commit(lambda base: _without(files, base, spaces, columns))
+            files.commit(lambda base: without(files, base, spaces, columns))
             for path in (path for space in spaces for path in stored_maps(files.root, space)):
                 path.unlink(missing_ok=True)
             files.collect()
     return tabulate(actions, files.root, dry_run=dry_run)
 
 
-def _without(
-    files: StoreFiles, base: Manifest, spaces: Sequence[str], columns: Sequence[str]
+def without(
+    files: StoreFiles, base: Manifest, spaces: Sequence[str], columns: Sequence[str] = ()
 ) -> Change:
     """Return the change that removes spaces and columns; damaged tables stay as they are.
 
-    A later space of the same name must not have the numbers of tokens and the skipped texts of this
-    one.
+    A later space of the same name must not have the columns and the skipped texts of this one.
     """
     own = [column for space in spaces for column in space_columns(space)]
     change = without_columns(files, base, [*columns, *own])

@@ -18,6 +18,7 @@ from embstore.index.exact_search import unit_vectors, with_direction
 from embstore.storage import keys
 from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog
 from embstore.storage.check import Ids, Problem, StoreCheck, unexpected_entries
 from embstore.storage.vectors import LayerVectors
 
@@ -34,12 +35,14 @@ class Verification:
         n_files: Number of files checked.
         problems: Damaged, missing or unreadable files; empty for an intact store.
         is_quick: Whether only names and sizes were checked.
+        notes: Notes on spaces that are stale, of an intact store.
     """
 
     store: Path | str
     n_files: int
     problems: tuple[Problem, ...]
     is_quick: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -59,7 +62,7 @@ class Verification:
             else "all sound"
         )
         if self.ok:
-            return [f"{self.store}: {self.n_files} files, {sound}."]
+            return [f"{self.store}: {self.n_files} files, {sound}.", *self.notes]
         return [f"{self.store}: {len(self.problems)} problem(s) in {self.n_files} files."]
 
     def __repr__(self) -> str:
@@ -114,7 +117,8 @@ def verify(place: Path | StoreFiles, *, deep: bool = False, quick: bool = False)
             continue
         if not check.problems or not files.is_outdated(named):
             problems = (*foreign, *check.problems.values())
-            return Verification(store, len(named.files) + 1, problems, quick)
+            stale = () if problems or quick else tuple(Catalog(files).stale().values())
+            return Verification(store, len(named.files) + 1, problems, quick, stale)
         # Another process has replaced files: check again.
 
 

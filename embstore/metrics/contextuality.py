@@ -3,7 +3,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
@@ -17,11 +17,11 @@ from embstore.metrics.declaration import Block, Column, LayerData, Parameter, Re
 from embstore.metrics.decorator import metric
 from embstore.metrics.geometry import TOO_FEW, mean_pairwise_cosine
 from embstore.metrics.inputs import N_ZERO, Option
-from embstore.metrics.numerics import groups as group_module
 from embstore.metrics.numerics.groups import (
     Groups,
     GroupSums,
     GroupValues,
+    each_group,
     group_values,
     read_groups,
 )
@@ -406,26 +406,13 @@ def _explained_by_group(
     for members, n, n_zero in read_groups(data, contexts, _count_vectors):
         result.n[members] += n
         result.n_zero[members] += n_zero
-    max_rows = group_module.BATCH_BYTES // (8 * data.dim)
-    has_enough = result.n >= minimum
-    for batch in _batches(np.flatnonzero(has_enough & (result.n <= max_rows)), result.n, max_rows):
-        selected = _select(contexts, batch)
-        ids, block = data.gather(selected.ids)
-        members = selected.groups[np.searchsorted(selected.ids, ids)]
-        order = np.argsort(members, kind="stable")
-        first = np.flatnonzero(np.diff(members[order], prepend=-1))
-        for rows in np.split(order, first[1:]):
-            result.value[members[rows[0]]] = _explained(
-                block[rows].astype(np.float64), centred=centred
-            )
-    for group in np.flatnonzero(has_enough & (result.n > max_rows)).tolist():
-        total = Moments.empty(data.dim)
-        parts = read_groups(
-            data, _select(contexts, [group]), lambda _, x: Moments.of(x) if len(x) else None
+    groups = np.flatnonzero(result.n >= minimum)
+    for group, x in each_group(data, contexts, groups, result.n):
+        result.value[group] = (
+            _explained_by_moments(x, centred=centred)
+            if isinstance(x, Moments)
+            else _explained(x, centred=centred)
         )
-        for part in filter(None, parts):
-            total += part
-        result.value[group] = _explained_by_moments(total, centred=centred)
     return result
 
 
@@ -436,26 +423,6 @@ def _count_vectors(members: Groups, block: Block) -> tuple[Groups, Groups, Group
     first = np.flatnonzero(np.diff(members, prepend=-1))
     n = np.diff(first, append=len(members))
     return members[first], n, np.add.reduceat(~block.any(axis=1), first, dtype=np.int64)
-
-
-def _batches(members: Groups, n: Groups, max_rows: int) -> Iterator[Groups]:
-    """Split groups into batches with at most ``max_rows`` vectors each, given the number of vectors
-    of every group.
-    """
-    start, batch_rows = 0, 0
-    for stop, size in enumerate(n[members].tolist()):
-        if batch_rows + size > max_rows:
-            yield members[start:stop]
-            start, batch_rows = stop, 0
-        batch_rows += size
-    if len(members):
-        yield members[start:]
-
-
-def _select(contexts: Contexts, batch: Groups | Sequence[int]) -> Contexts:
-    """Return the contexts with the items of some groups only."""
-    rows = np.isin(contexts.groups, batch)
-    return Contexts(contexts.ids[rows], contexts.groups[rows], contexts.names)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

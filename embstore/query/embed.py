@@ -37,6 +37,11 @@ def embed_items(card: Card, items: Sequence[Item], trust: Trust = Trust()) -> ND
     """Encode items, one or more, in their order; return their vectors at all layers of the space
     (layers, n, dim).
     """
+    if card.pooled is not None:
+        raise CheckpointError(
+            f"{_short(items[0].shown)} cannot be encoded for {card.space}: its vectors were"
+            f" {card.made_otherwise}. Leave the space out, or ask that one."
+        )
     if card.imported is not None:
         raise CheckpointError(
             f"{_short(items[0].shown)} cannot be encoded for {card.space}: its vectors were"

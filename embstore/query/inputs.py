@@ -83,7 +83,7 @@ def pairs(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]:
     if not datasets:
         name = "stsb" if card.unit is Unit.SENTENCE else "rg65"
         remedy = f"Embed one with: {build_command([name], card)}"
-        if card.imported is not None:
+        if card.made_otherwise is not None:
             remedy = f"Store one with: embstore datasets store {name}"
         raise QueryError(
             f"the store holds no dataset of pairs for the unit {card.unit.value}. {remedy}"

@@ -218,9 +218,11 @@ def _not_stored(
         if near
         else ""
     )
-    if all(card.imported is not None for card in cards):
+    made = {card.space: card.made_otherwise for card in cards}
+    if all(made.values()):
+        how = " or ".join(dict.fromkeys(map(str, made.values())))
         return NotStoredError(
-            f"{shown!r} is not in {', '.join(spaces)}.{nearest} Their vectors were imported, so"
+            f"{shown!r} is not in {', '.join(spaces)}.{nearest} Their vectors were {how}, so"
             " that no text can be encoded for them."
         )
     if query.marked is None and units == {Unit.OCCURRENCE}:
@@ -230,7 +232,7 @@ def _not_stored(
         )
     else:
         now = "To encode it now, add embed=True"
-    card = next(card for card in cards if card.imported is None)
+    card = next(card for card in cards if made[card.space] is None)
     keep = build_command(["FILE"], card)
     how = f"{now}; to keep it: {keep}" if can_embed else f"Add it with: {keep}"
     return NotStoredError(f"{shown!r} is not in {', '.join(spaces)}.{nearest} {how}.")

@@ -153,8 +153,9 @@ def quoted_list(texts: Sequence[str]) -> str:
 def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
     """Return the remedy for texts missing from a space, with the command that embeds them."""
     embed = f"Embed what is missing: {embed_command(sources, missing, card)}; go"
-    if card.imported is not None:
-        embed = f"The vectors of {card.space} were imported, so that none can be added: go"
+    if card.made_otherwise is not None:
+        made = f"The vectors of {card.space} were {card.made_otherwise}"
+        embed = f"{made}, so that none can be added: go"
     return f"{embed} on without it: missing='skip'; or choose other spaces with `spaces`."
 
 
@@ -167,18 +168,18 @@ def embed_command(sources: Sequence[str], missing: Sequence[str], card: Card) ->
     # Else a build may guess sentences; a dataset declares its unit.
     names_unit = any(len(text.split()) > 1 for text in missing)
     names_unit &= not sources or not all(map(find_dataset, sources))
-    if sources or len(missing) > _MAX_IN_COMMAND or card.imported is not None:
+    if sources or len(missing) > _MAX_IN_COMMAND or card.made_otherwise is not None:
         return build_command(sources or ["FILE"], card, names_unit=names_unit)
     command = build_command(["-"], card, names_unit=names_unit)
     return f"printf '%s\\n' {shlex.join(missing)} | {command}"
 
 
 def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = False) -> str:
-    """Return the command that embeds sources into a space; one of imported vectors takes no
-    more.
+    """Return the command that embeds sources into a space; one of imported or pooled vectors takes
+    no more.
     """
-    if card.imported is not None:
-        return "embstore import FILE --name OTHER"
+    if card.made_otherwise is not None:
+        return card.pool_command or "embstore import FILE --name OTHER"
     from embstore.sources.own import find_file
 
     parts = ["embstore", "build"]

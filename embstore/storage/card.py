@@ -4,6 +4,7 @@ on.
 Spaces and layers are selected here by the names that a user gives.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,7 @@ MAX_BLOCKS = 4096
 # may differ, and so may the location of a checkpoint with the same files.
 _FINGERPRINT = ("weights_sha256", "tokenizer_sha256", "config_sha256")
 _WEIGHTS = ("weights_dtype", "untrained")
+_NESTED = ("recipe", "pooled")
 _IDENTITY = (
     "revision",
     *_FINGERPRINT,
@@ -93,6 +95,8 @@ class Card:
         recipe: Of pooling ``model``: what the checkpoint's own recipe does beside the model
             (pooling modes, modules with the SHA-256 of their weights, maximum length, lower case)
             and the text of the prompt. None otherwise.
+        pooled: Of vectors that were pooled from those of another space: ``space`` (its name),
+            ``by``, ``as`` and ``min``, and ``sha256``, a hash of its state then. None otherwise.
     """
 
     space: str
@@ -119,6 +123,24 @@ class Card:
     weights_dtype: str = "float32"
     untrained: int | None = None
     recipe: dict[str, Any] | None = None
+    pooled: dict[str, Any] | None = None
+
+    @property
+    def made_otherwise(self) -> str | None:
+        """How the vectors were made if the checkpoint does not make them of a text, so that none
+        can be added; else None.
+        """
+        if self.pooled is not None:
+            return f"pooled from {self.pooled['space']}"
+        return None if self.imported is None else "imported"
+
+    @property
+    def pool_command(self) -> str:
+        """Command that pools the vectors again; empty if they were not pooled."""
+        if (asked := self.pooled) is None:
+            return ""
+        options = f"--by {asked['by']} --min {asked['min']} --as {asked['as']}"
+        return f"embstore pool {asked['space']} {options} --name {self.space}"
 
     @property
     def prompt(self) -> str:
@@ -160,10 +182,11 @@ class Card:
         different = {
             name: (own[name], others[name]) for name in _IDENTITY if own[name] != others[name]
         }
-        own_recipe, other_recipe = self.recipe or {}, other.recipe or {}
-        for name in sorted({*own_recipe, *other_recipe}):
-            if own_recipe.get(name) != other_recipe.get(name):
-                different[f"recipe.{name}"] = (own_recipe.get(name), other_recipe.get(name))
+        for field in _NESTED:
+            mine, theirs = getattr(self, field) or {}, getattr(other, field) or {}
+            for name in sorted({*mine, *theirs}):
+                if mine.get(name) != theirs.get(name):
+                    different[f"{field}.{name}"] = (mine.get(name), theirs.get(name))
         if word_rule(self.word_boundaries) != word_rule(other.word_boundaries):
             different["word_boundaries"] = (own["word_boundaries"], others["word_boundaries"])
         if own["checkpoint"] != others["checkpoint"] and different.keys() & {*_FINGERPRINT}:
@@ -188,6 +211,14 @@ class Card:
             f"{name} is {_short(a)}, not {_short(b)}" for name, (a, b) in different.items()
         )
 
+    def state(self, items: Mapping[str, Any]) -> str:
+        """Return a hash of what the vectors of the space are, in any of its layers, given the facts
+        of its set of items.
+        """
+        own = {name: self._comparable[name] for name in _IDENTITY if name != "layers"}
+        facts = [own, self.recipe, self.pooled, items]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
     @property
     def _comparable(self) -> dict[str, Any]:
         """The card as a JSON document, with the fields that documents leave out if they have the
@@ -198,7 +229,7 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         """Return the card as a JSON document."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in ("revision_name", "imported", "untrained", "recipe"):
+        for name in ("revision_name", "imported", "untrained", *_NESTED):
             if values[name] is None:
                 del values[name]
         if self.weights_dtype == "float32":

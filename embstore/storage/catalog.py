@@ -188,6 +188,27 @@ class Catalog:
         if len(missing):
             raise self._tables.missing_text_error(int(missing[0]))
 
+    def state(self, space: str) -> str:
+        """Return a hash of what the vectors of a space are, whatever files and layers have them;
+        nothing is read.
+        """
+        return self.cards[space].state(self.items_of(space).facts)
+
+    def stale(self) -> dict[str, str]:
+        """Return a note for each space that was pooled from a stored one which has changed since,
+        by its name.
+        """
+        found = {}
+        for card in self.cards.values():
+            pooled = card.pooled or {"space": None}
+            parent = pooled["space"]
+            if parent in self.cards and self.state(parent) != pooled["sha256"]:
+                found[card.space] = (
+                    f"{card.space} is stale: {parent}, from which it was pooled, has changed since."
+                    f" Make it again: {card.pool_command}"
+                )
+        return found
+
     def space_hash(self, space: str) -> str:
         """Return a hash of the card and the vectors of a space, on which answers depend."""
         named = [*self.manifest.keys_of(keys.CARDS, space)]

@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.space import Unit
-from embstore.base.text import IS_SPECIAL, N_TOKENS, OF_SPACE, TOKEN_INDEX, Item, word_spans
+from embstore.base.text import (
+    IS_SPECIAL,
+    N_POOLED,
+    N_TOKENS,
+    OF_SPACE,
+    TOKEN_INDEX,
+    Item,
+    word_spans,
+)
 from embstore.storage.cache import StoredFile, fetch
 from embstore.storage.sql import connections
 from embstore.storage.sql.reader import Reader
@@ -150,6 +158,7 @@ MEANINGS = {
     N_TOKENS: "number of tokens of an item in {}, without special tokens, template and prompt",
     TOKEN_INDEX: "position of a token in the input of the model of {}, from 0",
     IS_SPECIAL: "whether a token is a special one of the model of {}",
+    N_POOLED: "number of vectors that the vector of an item in {} was pooled from",
 }
 """Meanings of the columns that depend on the space, as phrases."""
 

@@ -29,7 +29,7 @@ from embstore.storage.cache import StoreFiles, entry_of
 from embstore.storage.card import Card, card_bytes, read_card
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.lock import other_workers, write_lock
-from embstore.storage.manifest import Change, Files, ItemSet, Manifest
+from embstore.storage.manifest import Change, Files, ItemSet, Manifest, apply
 from embstore.storage.sums import Sums
 from embstore.storage.vectors import (
     LayerVectors,
@@ -192,8 +192,13 @@ class StoreWriter:
             return {}
         return write_card(self.files, card)
 
-    def commit(self, batches: Sequence[tuple[Batch, NewTexts]]) -> None:
-        """Commit batches, with the cards of their spaces and the texts of their items.
+    def commit(
+        self,
+        batches: Sequence[tuple[Batch, NewTexts]],
+        before: Callable[[Manifest], Change] | None = None,
+    ) -> None:
+        """Commit batches, with the cards of their spaces and the texts of their items, and in the
+        same commit a change before them, such as the removal of what they replace.
 
         Raises:
             StoreError: Another process has stored some of the items meanwhile.
@@ -202,8 +207,10 @@ class StoreWriter:
             return
 
         def change(base: Manifest) -> Change:
-            added: dict[str, Any] = {}
-            removed: list[str] = []
+            first = Change() if before is None else before(base)
+            base = base if before is None else apply(base, first)
+            added: dict[str, Any] = {**first.added}
+            removed: list[str] = [*first.removed]
             spaces: dict[str, list[Batch]] = {}
             for batch, new_texts in batches:
                 space = batch.card.space
@@ -282,14 +289,6 @@ class StoreWriter:
             or self._worker.total == 1
             or not other_workers(self.files, self._worker)
         )
-
-    def write_batch(
-        self, card: Card, ids: Ids, layers: Iterable[NDArray[np.float32]], new_texts: NewTexts
-    ) -> Batch:
-        """Write a batch in this thread, and commit it with the texts of its items."""
-        batch = write_batch(self.files, card, ids, layers)
-        self.commit([(batch, new_texts)])
-        return batch
 
     def space_writer(self, card: Card, new_texts: NewTexts) -> "SpaceWriter":
         """Return a writer of vectors into a space, which writes a batch at each call of ``cut``.

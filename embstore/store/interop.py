@@ -13,12 +13,21 @@ from embstore.base.errors import UsageError
 from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.space import SPACE_NAME, Unit, parse_member
-from embstore.store.opened import ItemOptions, LayerSpec, OpenStore, as_bytes, as_filters, as_layers
+from embstore.store.opened import (
+    ItemOptions,
+    LayerSpec,
+    OpenStore,
+    as_bytes,
+    as_filters,
+    as_int,
+    as_layers,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from embstore.interop.importing import ImportOptions
+    from embstore.interop.pooling import PoolReport
     from embstore.interop.records import ExportReport, ImportReport
 
 
@@ -143,6 +152,55 @@ class InteropMethods(OpenStore):
         file = array_file(texts, values, options.unit)
         with self._writing() as store_files, observing(progress):
             report = import_vectors(store_files, [file], options, array_digest(texts, values))
+        return report if self.url is None else replace(report, store=self.url)
+
+    def pool(
+        self,
+        space: str,
+        *,
+        name: str,
+        by: str = "word",
+        min: int = 1,
+        how: str = "mean",
+        index: str = "auto",
+        index_memory: str | int | None = None,
+        progress: bool | Observer = False,
+    ) -> "PoolReport":
+        """Pool the vectors of words in sentences, or of tokens, into one for each word or text, as
+        a space of their own, and index it.
+
+        The space is like any other: every query works on it. Its card names the space that it was
+        made from, and a hash of its state; once that has changed, ``info``, ``verify`` and queries
+        say so, and the same call makes the space again. The number of vectors behind an item is its
+        column ``n_pooled``. Memory does not grow with the number of vectors.
+
+        Args:
+            space: Name of a space of occurrences, or of tokens.
+            name: Name of the new space.
+            by: ``word``: one vector for each distinct text of an item, as it is written; or
+                ``context``: one for each text that the items are in.
+            min: Least number of vectors of a word or text; those with fewer are left out.
+            how: ``mean``: the mean of the vectors; or ``first-pc``: the first principal component
+                of the vectors as they are (not centred), of unit length, with a positive product
+                with their mean (Ethayarajh 2019, section 5). In float64.
+            index: Index of each layer, as in :meth:`build`.
+            index_memory: Memory limit for building an index, as in :meth:`build`.
+            progress: Whether to show progress bars, or a function that is called with the progress.
+
+        Returns:
+            Counts of the items, of the vectors that they were made from, and of what is left out.
+
+        Raises:
+            QueryError: The space is of words or sentences by themselves, or none has ``min``
+                vectors.
+            SpaceMismatchError: There is another space of this name, or one that was pooled in
+                another way.
+        """
+        from embstore.interop.pooling import PoolOptions, pool
+
+        options = PoolOptions(space, name, by, as_int(min) or 0, how, index, as_bytes(index_memory))
+        with self._writing() as store_files, observing(progress):
+            report = pool(store_files, options)
         return report if self.url is None else replace(report, store=self.url)
 
     def export(

@@ -147,8 +147,15 @@ class OpenStore:
                 self.refresh()
 
     def _ask_table(self, query: Callable[[Catalog], Table]) -> Result:
-        """Return the table that a query of the newest state returns."""
-        return Result.of(self._ask(query))
+        """Return the table that a query of the newest state returns, with a note on each space in
+        it that is stale.
+        """
+        found = self._ask(query)
+        if stale := self.catalog.stale():
+            named = {row.get(column) for row in found for column in ("space", "space_2")}
+            notes = [note for space, note in stale.items() if space in named]
+            found = replace(found, notes=(*found.notes, *notes))
+        return Result.of(found)
 
 
 LayerSpec = str | int | Sequence[int | str]

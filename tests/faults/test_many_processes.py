@@ -35,7 +35,7 @@ from embstore.base.sharding import ShardSpec
 from embstore.storage import manifest
 from embstore.storage.cache import StoreFiles
 from embstore.storage.lock import write_lock
-from embstore.storage.writer import StoreWriter
+from embstore.storage.writer import StoreWriter, write_batch
 
 pytestmark = pytest.mark.fault
 
@@ -168,9 +168,8 @@ def write(root: Path, reports: Path, space: str, first: int, rival: int) -> None
             vectors = np.stack([vectors_of(item.text) for item in items], axis=1)
             ids = np.array([item.id for item in items])
             try:
-                store.write_batch(
-                    card, ids, vectors, NewItems(store.files, {item.id: item for item in items})
-                )
+                texts_of = NewItems(store.files, {item.id: item for item in items})
+                store.commit([(write_batch(store.files, card, ids, vectors), texts_of)])
             except StoreError as error:
                 assert "of the same items" in str(error)  # noqa: PT017
             else:

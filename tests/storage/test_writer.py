@@ -40,7 +40,8 @@ class Made:
 
     def commit(self, store: StoreWriter, part: slice = slice(None)) -> None:
         texts = NewItems(store.files, {item.id: item for item in self.items})
-        store.write_batch(CARD, self.ids[part], self.vectors[:, part], texts)
+        batch = write_batch(store.files, CARD, self.ids[part], self.vectors[:, part])
+        store.commit([(batch, texts)])
 
 
 def assert_stored(root: Path, *expected: Made) -> None:
@@ -129,7 +130,7 @@ def test_a_text_of_two_spaces_is_stored_once(tmp_path):
             NewItems(store.files, {item.id: item for item in made.items}) for store in (own, rival)
         ]
         batch = write_batch(own.files, CARD, made.ids, made.vectors)
-        rival.write_batch(other, made.ids, made.vectors, texts[1])
+        rival.commit([(write_batch(rival.files, other, made.ids, made.vectors), texts[1])])
         own.commit([(batch, texts[0])])
     catalog = Catalog(tmp_path / "store")
     assert len(catalog.reader.rows("SELECT * FROM read_parquet($files)", catalog.item_files)) == 6
@@ -142,11 +143,10 @@ def test_another_space_of_the_name_is_refused(tmp_path):
         made.commit(store)
     before = StoreFiles.of_folder(tmp_path / "store").manifest().files
     other = synthetic_card(n_blocks=1, top_form=None, dim=4, weights="f")
-    with (
-        StoreWriter(tmp_path / "store") as store,
-        pytest.raises(SpaceMismatchError, match="weights_sha256"),
-    ):
-        store.write_batch(other, made.ids[:1], made.vectors[:, :1], lambda *_: {})
+    files = StoreFiles.of_folder(tmp_path / "store")
+    batch = write_batch(files, other, made.ids[:1], made.vectors[:, :1])
+    with StoreWriter(files) as store, pytest.raises(SpaceMismatchError, match="weights_sha256"):
+        store.commit([(batch, lambda *_: {})])
     assert StoreFiles.of_folder(tmp_path / "store").manifest().files == before
 
 

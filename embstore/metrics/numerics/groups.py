@@ -2,7 +2,7 @@
 memory.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from embstore.base.summary import Float64Array
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Block, Ids, LayerData
+from embstore.metrics.numerics.linear_algebra import Moments
 
 T = TypeVar("T")
 Groups = NDArray[np.int64]
@@ -84,6 +85,57 @@ def read_groups(
         yield sorted_by_group(*data.gather(contexts.ids))
     else:
         yield from data.map_with_ids(sorted_by_group)
+
+
+def each_group(
+    data: LayerData, contexts: Contexts, groups: Groups, n: Groups
+) -> Iterator[tuple[int, Float64Array | Moments]]:
+    """Yield the number of each of some groups with its vectors, float64 (n, dim), in the order of
+    their ids, or with the moments of a group whose vectors exceed ``BATCH_BYTES``.
+
+    Args:
+        data: Vectors of a layer.
+        contexts: Groups of items.
+        groups: Numbers of groups with at least one vector, ascending.
+        n: Number of vectors of every group, int64 (g,).
+    """
+    max_rows = BATCH_BYTES // (8 * data.dim)
+    for batch in _batches(groups[n[groups] <= max_rows], n, max_rows):
+        selected = select_groups(contexts, batch)
+        ids, block = data.gather(selected.ids)
+        members = selected.groups[np.searchsorted(selected.ids, ids)]
+        order = np.argsort(members, kind="stable")
+        first = np.flatnonzero(np.diff(members[order], prepend=-1))
+        for rows in np.split(order, first[1:]):
+            yield int(members[rows[0]]), block[rows].astype(np.float64)
+    for group in groups[n[groups] > max_rows].tolist():
+        total = Moments.empty(data.dim)
+        parts = read_groups(
+            data, select_groups(contexts, [group]), lambda _, x: Moments.of(x) if len(x) else None
+        )
+        for part in filter(None, parts):
+            total += part
+        yield group, total
+
+
+def _batches(members: Groups, n: Groups, max_rows: int) -> Iterator[Groups]:
+    """Split groups into batches with at most ``max_rows`` vectors each, given the number of vectors
+    of every group.
+    """
+    start, batch_rows = 0, 0
+    for stop, size in enumerate(n[members].tolist()):
+        if batch_rows + size > max_rows:
+            yield members[start:stop]
+            start, batch_rows = stop, 0
+        batch_rows += size
+    if len(members):
+        yield members[start:]
+
+
+def select_groups(contexts: Contexts, batch: Groups | Sequence[int]) -> Contexts:
+    """Return the contexts with the items of some groups only."""
+    rows = np.isin(contexts.groups, batch)
+    return Contexts(contexts.ids[rows], contexts.groups[rows], contexts.names)
 
 
 def group_values(
