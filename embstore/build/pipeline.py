@@ -132,6 +132,7 @@ def build(
             for run in runs:
                 run.index()
         for run in runs:
+            run.notes += run.first_token_notes()
             run.check_lost()
     notes = [*(note for run in runs for note in run.notes), *notes]
     return _report(files, texts, columns, runs, notes, began)

@@ -53,6 +53,7 @@ class Step(NamedTuple):
     lengths: Lengths | None = (
         None  # numbers of tokens of the items that a forward pass gave vectors; None for none
     )
+    n_first: int = 0  # number of items that are the first token of the model's input
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def encode_ranges(
                 ids, vectors = result.item_ids, result.vectors[card.pooling]
                 writer.add(*((ids, vectors) if keep.all() else (ids[keep], vectors[:, keep])))
             lengths = Lengths(result.item_ids, result.item_lengths, is_missing)
-            yield Step(n, work, result.n_tokens, lengths=lengths)
+            yield Step(n, work, result.n_tokens, lengths=lengths, n_first=result.n_first)
         else:
             is_missing, n, work = windows.done(
                 np.array([result.item_id]), finished=result.outcome == "skipped"

@@ -114,6 +114,7 @@ class Run(Counts):
         self._store, self._item_texts = store, item_texts
         self.model: Model = job.model
         self.notes: list[str] = []
+        self.n_first = self.n_encoded = 0  # items; of them that are the first token of the input
         self.lost: list[Item] = []  # over which workers of a cluster died again and again
         # Space name → ids and numbers of tokens of its new items, both (n,), in parts.
         self.lengths: dict[str, list[TokenCounts]] = {space: [] for space in self.spaces}
@@ -184,6 +185,8 @@ class Run(Counts):
             self.skips.add(step.skipped, step.spaces)
         if (lengths := step.lengths) is not None:
             self.n_forward_passes += 1
+            self.n_encoded += len(lengths.ids)
+            self.n_first += step.n_first
             for card, is_new in zip(group.cards, lengths.is_new, strict=True):
                 self.lengths[card.space].append((lengths.ids[is_new], lengths.n_tokens[is_new]))
         meter.advance(step.n, step.work, step.n_tokens)
@@ -203,6 +206,21 @@ class Run(Counts):
                     ) from error
                 self.n_bytes += sum(index.n_bytes for index in indexes)
                 self.notes += recall_notes(space.card, indexes)
+
+    def first_token_notes(self) -> list[str]:
+        """Return a note if a causal model gave vectors of the first token of its input."""
+        tokenizer = self.model.tokenizer
+        if not (self.n_first and tokenizer.causal):
+            return []
+        before = "Put words before it, as in template='This is {text}'"
+        if tokenizer.bos is not None:
+            before = "Put the special token before it: template='{bos}{text}'"
+        return [
+            f"{self.model.label}: {self.n_first:,} of {count(self.n_encoded, 'item')} are the "
+            "first token of the input, which this causal model reads with none before it. Trained "
+            "models attend to this position and keep its states nearly constant and large, so "
+            f"that such vectors tell little of their items. {before}."
+        ]
 
     @contextmanager
     def timed(self) -> Iterator[None]:

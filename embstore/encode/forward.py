@@ -294,9 +294,20 @@ class Forward:
         else:
             ids = np.array([item for text in texts for item in text.item_ids], dtype=np.int64)
             lengths = np.array([n for text in texts for n in text.item_lengths], dtype=np.int64)
-            return [records.Encoded(ids, vectors, sum(len(text.ids) for text in texts), lengths)]
+            n_tokens = sum(len(text.ids) for text in texts)
+            return [records.Encoded(ids, vectors, n_tokens, lengths, self._n_first(texts))]
         free_cached_memory(self.model.device)
         return None
+
+    def _n_first(self, texts: Texts) -> int:
+        """Count the items whose vector is the state of the first token, which is no special one."""
+        takes_first = Pooling.FIRST in self.poolings
+        return sum(
+            positions[0] == 0 and (takes_first or len(positions) == 1)
+            for text in texts
+            if text.begin is None and any(pooling.uses_span for pooling in self.poolings)
+            for positions in text.tokens
+        )
 
     def _encode_halves(
         self, texts: Texts, reason: str

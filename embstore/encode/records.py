@@ -47,12 +47,15 @@ class Encoded:
             requested layers; ``projection`` has one layer, of the projection's dimension.
         item_lengths: Number of tokens of each item itself, without special tokens, the template and
             the prompt, int64 (n,).
+        n_first: Number of items whose vector is the state of the first token of the input, at
+            position 0, which is no special token.
     """
 
     item_ids: NDArray[np.int64]  # ids of the items, int64 (n,), in no particular order: join by id
     vectors: dict[Pooling, NDArray[np.float32]]
     n_tokens: int  # number of tokens in the batch, without padding
     item_lengths: NDArray[np.int64]
+    n_first: int = 0
 
 
 @dataclass(frozen=True, slots=True)

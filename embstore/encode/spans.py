@@ -96,7 +96,14 @@ class Token(NamedTuple):
     is_special: bool  # whether it is one of the model's own special tokens
 
 
-def token_items(passage: Passage, tokens: Any, special_ids: Collection[int]) -> list[Token]:
+class Vocabulary(NamedTuple):
+    """What the ids of tokens stand for."""
+
+    token_of: Callable[[int], str]
+    special_ids: frozenset[int]  # of the model's own special tokens
+
+
+def token_items(passage: Passage, tokens: Any, vocabulary: Vocabulary) -> list[Token]:
     """Return the tokens of a passage whose items are tokens, in order, as items of its context.
 
     Tokens of the template are none, except special ones. A special token has no characters: it is
@@ -105,7 +112,7 @@ def token_items(passage: Passage, tokens: Any, special_ids: Collection[int]) -> 
     Args:
         passage: Passage, or the part of it that was tokenised.
         tokens: ``tokenizers.Encoding`` of its text.
-        special_ids: Ids of the model's special tokens.
+        vocabulary: Vocabulary of the tokenizer.
     """
     [(start, end)] = passage.spans
     context = passage.context or ""
@@ -117,11 +124,11 @@ def token_items(passage: Passage, tokens: Any, special_ids: Collection[int]) -> 
         if is_inside and not is_added:
             n_own += 1
             found.append((index, False, Span(max(first, start) - start, min(last, end) - start)))
-        elif is_added or number in special_ids:
+        elif is_added or number in vocabulary.special_ids:
             place = len(context) if n_own else 0
             found.append((index, True, Span(place, place)))
-    strings = tokens.tokens
-    items = items_in(Unit.TOKEN, context, ((strings[index], span) for index, _, span in found))
+    parts = ((vocabulary.token_of(tokens.ids[index]), span) for index, _, span in found)
+    items = items_in(Unit.TOKEN, context, parts)
     return [
         Token(item, index, is_special)
         for item, (index, is_special, _) in zip(items, found, strict=True)
@@ -129,12 +136,12 @@ def token_items(passage: Passage, tokens: Any, special_ids: Collection[int]) -> 
 
 
 def add_tokens(
-    passage: Passage, text: Text, tokens: Any, cut: str, special_ids: Collection[int]
+    passage: Passage, text: Text, tokens: Any, cut: str, vocabulary: Vocabulary
 ) -> tuple[Text | None, list[Skipped]]:
     """Add the items of a passage that are tokens to its tokenised text, as :func:`add_items`
     does.
     """
-    positions = {each.item.id: each.position for each in token_items(passage, tokens, special_ids)}
+    positions = {each.item.id: each.position for each in token_items(passage, tokens, vocabulary)}
     skipped = []
     for item_id in passage.item_ids:
         if item_id not in positions:

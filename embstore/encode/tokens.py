@@ -17,6 +17,7 @@ from embstore.encode.spans import (
     Piece,
     Text,
     Token,
+    Vocabulary,
     add_items,
     add_tokens,
     find_piece,
@@ -68,7 +69,9 @@ class Tokenizer:
         _keep_blanks(hf.backend_tokenizer)
         ids = {blank: hf.backend_tokenizer.token_to_id(blank) for blank in BLANKS}
         self._blanks = {number: blank for blank, number in ids.items() if number is not None}
-        self._special_ids = frozenset(hf.all_special_ids)
+        self._vocabulary = Vocabulary(
+            hf.backend_tokenizer.id_to_token, frozenset(hf.all_special_ids)
+        )
         self._has_type_ids = "token_type_ids" in hf.model_input_names
         self._begin, self._end = marks(hf)
         self.vocab_size: int = getattr(part.config, "vocab_size", None) or len(hf)
@@ -221,7 +224,7 @@ class Tokenizer:
             return [], NOT_UNICODE
         passage = Passage(string, (Span(offset, offset + len(text)),), (), text)
         [(part, tokens, cut)] = self._encodings([passage], "truncate" if truncated else "skip")
-        return ([] if tokens is None else token_items(part, tokens, self._special_ids)), cut
+        return ([] if tokens is None else token_items(part, tokens, self._vocabulary)), cut
 
     def _group(
         self, passages: list[Passage], poolings: Collection[Pooling], long: Long
@@ -314,7 +317,7 @@ class Tokenizer:
         begin, end = self._ends(tokens.ids)
         text = Text(tokens.ids, self._type_ids(tokens), [], [], begin, end)
         if passage.context is not None:
-            return add_tokens(passage, text, tokens, cut, self._special_ids)
+            return add_tokens(passage, text, tokens, cut, self._vocabulary)
         return add_items(passage, text, tokens, poolings, cut, self._blanks)
 
     def _special_tokens(self, template: Template) -> tuple[bool, bool]:
