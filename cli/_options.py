@@ -272,6 +272,18 @@ Bins = Annotated[
         rich_help_panel=ITEMS,
     ),
 ]
+Fit = Annotated[
+    str | None,
+    typer.Option(
+        "--fit",
+        metavar="all|group",
+        help=(
+            "With --by: fit transforms on all selected items, or on each group; with --average on"
+            " each group by default."
+        ),
+        rich_help_panel=ITEMS,
+    ),
+]
 Common = Annotated[
     bool,
     typer.Option(

@@ -21,6 +21,7 @@ from ._options import (
     By,
     Common,
     CsvSafe,
+    Fit,
     Form,
     Format,
     Labels,
@@ -76,6 +77,7 @@ def selection(
     transforms: Transforms = None,
     by: By = None,
     bins: Bins = None,
+    fit: Fit = None,
     common: Common = False,
     **parameters: Any,
 ) -> dict[str, Any]:
@@ -95,6 +97,7 @@ def selection(
         "transforms": transforms or (),
         "by": by,
         "bins": bins,
+        "fit": fit,
         "common": common,
         **parameters,
     }
@@ -198,7 +201,7 @@ def metric_command(
             parameter.replace(annotation=SpaceLabels) if parameter.name == "labels" else parameter
             for parameter in others
         ]
-    if not any(column.limits for column in metric.columns):
+    if not any(column.limits for column in (*metric.columns, *metric.optional)):
         others = [parameter for parameter in others if parameter.name != "intervals"]
 
     app = typer.Typer(add_completion=False)

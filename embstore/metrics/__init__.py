@@ -2,7 +2,7 @@
 
 Each is a function that :func:`metric` decorates, in the file of its family.
 
-geometry, isotropy, neighbourhood             of one layer
+geometry, isotropy, neighbourhood, tokens     of one layer
 judgements, association, ceat, axis           compared with human judgements
 correlate, labels                             with columns of the items
 contextuality, change                         of words in context
@@ -37,9 +37,9 @@ __all__ = [
 
 # Files with metrics, in the order in which these are listed.
 _FAMILIES = (
-    "geometry", "isotropy", "neighbourhood", "judgements", "correlate", "association", "ceat",
-    "axis", "labels", "probe", "contextuality", "change", "comparison", "drift", "arrangement",
-    "predictivity",
+    "geometry", "isotropy", "neighbourhood", "tokens", "judgements", "correlate", "association",
+    "ceat", "axis", "labels", "probe", "contextuality", "change", "comparison", "drift",
+    "arrangement", "predictivity",
 )  # fmt: skip
 
 

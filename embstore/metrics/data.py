@@ -51,6 +51,15 @@ class Contexts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TokenOrder:
+    """The texts that items are in, and their order there."""
+
+    ids: Ids  # item ids (n,), ascending
+    texts: NDArray[np.int64]  # id of the text of each item, int64 (n,)
+    ranks: NDArray[np.int64]  # ascends within a text from its first item to the last, int64 (n,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Analogies:
     """The questions of a dataset, a : b = c : ?, and the stored items that are one of their words.
 

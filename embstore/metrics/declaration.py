@@ -31,7 +31,7 @@ T = TypeVar("T")
 Need = Literal[
     "summary", "vectors", "neighbours", "pairs", "analogies", "lexicon", "word sets",
     "word contexts", "contexts",
-    "column", "labels", "layers",
+    "column", "labels", "layers", "order",
 ]  # fmt: skip
 """The input of a metric.
 
@@ -40,7 +40,7 @@ over the vectors. ``neighbours``: all vectors in memory, and a search. ``pairs``
 ``lexicon``, ``word sets``: a dataset's rows or lists of words. ``word contexts``: lists of words,
 with their occurrences. ``contexts``: the occurrences of each word or sentence. ``column``: a column
 of the items. ``labels``: a column of the items whose values are classes. ``layers``: all layers of
-one or two spaces.
+one or two spaces. ``order``: the texts that items are in, and their order there.
 """
 
 
@@ -454,7 +454,10 @@ class Metric:
             columns=columns,
             parameters=tuple(
                 replace(p, in_rows=True)
-                if p.is_input and p.name not in known and (p.only_with or ("",))[0] in recorded
+                if p.is_input
+                and not p.columns
+                and p.name not in known
+                and (p.only_with or ("",))[0] in recorded
                 else p
                 for p in self.parameters
             ),

@@ -9,7 +9,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from embstore.metrics.data import Words
 from embstore.metrics.declaration import WORDS, Column, Metric, Need, Parameter, Result
 from embstore.metrics.inputs import AGAINST, NEEDED_COLUMNS, NEEDED_PARAMETERS, Option
-from embstore.metrics.significance import PERMUTATIONS, VERSUS, VERSUS_BY_PARTS
+from embstore.metrics.significance import AVERAGE, PERMUTATIONS, VERSUS, VERSUS_BY_PARTS
+
+AVERAGED: tuple[Need, ...] = ("summary", "vectors", "neighbours", "order")
+"""Needs of the metrics of a set of vectors, which can be averaged over groups."""
 
 
 def metric(
@@ -54,6 +57,9 @@ def metric(
             parameters += [AGAINST, *(PERMUTATIONS if declared.get("similarity") else ())]
         if versus is not None:
             parameters += _versus(versus, best)
+        elif needs in AVERAGED:
+            taken = {parameter.name for parameter in parameters}
+            parameters += [each for each in AVERAGE if each.name not in taken]
         return Metric(
             name=name or function.__name__.replace("_", "-"),
             help=help,

@@ -23,6 +23,7 @@ NEEDS: dict[Need, str] = {
     "contexts": "the occurrences of each word, or of each sentence's words",
     "column": "a column of numbers of the items, and passes over the vectors",
     "labels": "a column of the items with classes, and the vectors of a layer in memory",
+    "order": "the vectors of a text in memory, in the order of its tokens",
     "layers": "two layers over the items that both have, of one space or of two",
 }
 UNGROUPED: dict[Need, str] = {

@@ -162,8 +162,8 @@ def participation_ratio(data: LayerData) -> Result:
     Raises:
         NotComputable: There are fewer than two vectors, or all are equal.
     """
-    total = linear_algebra.varying_moments(data)
-    return {"participation_ratio": _participation_of(total.scatter), "n": total.n, "reason": None}
+    n, matrix = spread(data, centred=True)
+    return {"participation_ratio": _participation_of(matrix), "n": n, "reason": None}
 
 
 @metric(
@@ -177,16 +177,20 @@ def participation_ratio(data: LayerData) -> Result:
         ),
     ),
     formula="exp(−Σ p ln p), p = σ / Σσ",
-    citation="Roy & Vetterli (2007), EUSIPCO; rankme: Garrido et al. (2023), ICML",
-    references=("roy2007", "garrido2023"),
+    citation=(
+        "Roy & Vetterli (2007), EUSIPCO; rankme: Garrido et al. (2023), ICML;"
+        " uncentred-eigenvalues: Wei et al. (2024), NeurIPS"
+    ),
+    references=("roy2007", "garrido2023", "wei2024"),
 )
 def effective_rank(
     data: LayerData,
     *,
     variant: Annotated[
-        Literal["uncentred", "centred", "eigenvalues", "rankme"],
+        Literal["uncentred", "centred", "eigenvalues", "uncentred-eigenvalues", "rankme"],
         Option(
-            "From the matrix itself, the centred matrix, the covariance's eigenvalues, or RankMe."
+            "From the matrix itself, the centred matrix, the covariance's eigenvalues, those of"
+            " Σ xxᵀ, or RankMe."
         ),
     ] = "uncentred",
 ) -> Result:
@@ -194,24 +198,24 @@ def effective_rank(
 
     uncentred is the original definition: singular values of the matrix as it is. centred subtracts
     the mean vector first; eigenvalues takes p from the covariance's eigenvalues, which are the
-    squares of those; rankme adds 1e-7 to each p of uncentred. The four differ: name the one you
-    report. Computed from the second moments in float64: singular values below about 1e-7 of the
-    largest cannot be told from rounding and count as zero.
+    squares of those; uncentred-eigenvalues from the squares of the singular values of the matrix as
+    it is, as the erank of Wei et al. (2024) does after center and normalize; rankme adds 1e-7 to
+    each p of uncentred. The five differ: name the one you report. Computed from the second moments
+    in float64: singular values below about 1e-7 of the largest cannot be told from rounding and
+    count as zero.
 
     Raises:
         NotComputable: There are fewer than two vectors, or all are equal (centred) or zero
             (uncentred).
     """
-    total, eigenvalues = _eigenvalues(data, centred=variant in ("centred", "eigenvalues"))
-    parts = eigenvalues if variant == "eigenvalues" else np.sqrt(eigenvalues)
-    shares = parts / parts.sum()
+    n, eigenvalues = _eigenvalues(data, centred=variant in ("centred", "eigenvalues"))
+    shares = eigenvalues if variant.endswith("eigenvalues") else np.sqrt(eigenvalues)
     if variant == "rankme":
-        shares = shares[: min(total.n, data.dim)] + _RANKME_CONSTANT
-    shares = shares[shares > 0]  # 0 ln 0 = 0
-    rank = float(np.exp(-(shares * np.log(shares)).sum()))
-    if variant != "rankme":
-        rank = max(1.0, rank)
-    return {"effective_rank": rank, "n": total.n, "reason": None}
+        shares = shares[: min(n, data.dim)] / shares.sum() + _RANKME_CONSTANT
+        rank = float(np.exp(-(shares * np.log(shares)).sum()))
+    else:
+        rank = float(np.exp(linear_algebra.entropy(shares)))
+    return {"effective_rank": rank, "n": n, "reason": None}
 
 
 @metric(
@@ -259,37 +263,51 @@ def spectrum(
             (uncentred).
     """
     centred = variant == "centred"
-    total, eigenvalues = _eigenvalues(data, centred=centred)
-    top = eigenvalues[: min(k, total.n)]
+    n, eigenvalues = _eigenvalues(data, centred=centred)
+    top = eigenvalues[: min(k, n)]
     shares = top / eigenvalues.sum()
     result: dict[str, Value] = {
         "top_share": min(1.0, float(shares.sum())),
         "shares": shares.tolist(),
-        "variances": (top / (total.n - 1 if centred else total.n)).tolist(),
+        "variances": (top / (n - 1 if centred else n)).tolist(),
     }
-    return result | {"k": len(top), "n": total.n, "reason": None}
+    return result | {"k": len(top), "n": n, "reason": None}
 
 
-def _eigenvalues(data: LayerData, *, centred: bool) -> tuple[linear_algebra.Moments, Float64Array]:
-    """Return the moments of a layer, and the squared singular values of its (centred) matrix,
-    descending, (dim,).
+def _eigenvalues(data: LayerData, *, centred: bool) -> tuple[int, Float64Array]:
+    """Return the number of vectors, and the squared singular values of their (centred) matrix,
+    descending, of which all but the first min(n, dim) may be left out.
     """
-    if centred:
-        total = linear_algebra.varying_moments(data)
-        return (
-            total,
-            linear_algebra.zero_insignificant(
-                linear_algebra.eigenvalues_of(total.scatter), total.n - 1
-            )[::-1],
-        )
-    total = linear_algebra.moments(data)
-    if total.n < 2:
+    n, matrix = spread(data, centred=centred)
+    eigenvalues = linear_algebra.eigenvalues_of(matrix)
+    return n, linear_algebra.zero_insignificant(eigenvalues, n - 1 if centred else n)[::-1]
+
+
+def spread(data: LayerData, *, centred: bool) -> tuple[int, Float64Array]:
+    """Return the number of vectors, and a matrix whose eigenvalues are the squared singular values
+    of their (centred) matrix X: XᵀX (dim, dim), or XXᵀ (n, n) if they are not more than dimensions.
+
+    Raises:
+        NotComputable: There are fewer than two vectors, or all are equal (centred) or zero.
+    """
+    x = linear_algebra.few_vectors(data)
+    if x is None:
+        if centred:
+            total = linear_algebra.varying_moments(data)
+            return total.n, total.scatter
+        total = linear_algebra.moments(data)
+        n, matrix, square_total = total.n, total.uncentred, total.square_total
+    else:
+        n, square_total = len(x), float(np.vecdot(x, x).sum())
+        if centred and n > 1:
+            x = x - x[0]  # equal vectors are exactly zero from here on
+            x -= x.mean(axis=0)
+        with linear_algebra.ignore_spurious_flags():
+            matrix = x @ x.T
+    if n < 2:
         raise NotComputable(linear_algebra.TOO_FEW)
-    if total.square_total == 0:
+    if centred and np.trace(matrix) <= linear_algebra.ROUNDING**2 * square_total:
+        raise NotComputable(linear_algebra.ALL_EQUAL)
+    if square_total == 0:
         raise NotComputable("all vectors are zero")
-    return (
-        total,
-        linear_algebra.zero_insignificant(linear_algebra.eigenvalues_of(total.uncentred), total.n)[
-            ::-1
-        ],
-    )
+    return n, matrix

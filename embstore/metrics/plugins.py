@@ -38,7 +38,7 @@ COLUMN_TYPES = (
 RESERVED_COLUMNS = frozenset((
     "store", "space", "model", "unit", "pooling", "template", "layer", "layer_name", "n", "reason",
     "where", "sample", "seed", "transform", "words", "words_sha256", "words_missing", "group", "by",
-    "bins", "common", "space_2", "layer_2", "layer_name_2", "revision", "step", "revision_2",
+    "bins", "fit", "common", "space_2", "layer_2", "layer_name_2", "revision", "step", "revision_2",
     "step_2",
 ))  # fmt: skip
 # Options of every metric on the command line, and their names in Store.query.
@@ -47,7 +47,7 @@ RESERVED_PARAMETERS = frozenset((
     "layer", "layers", "where", "timeout", "memory", "sample", "seed", "transform", "transforms",
     "store", "store_option", "format", "form", "json", "as_json", "csv", "as_csv", "output", "o",
     "csv_safe", "explain", "cache", "no_cache", "quiet",
-    "help", "h", "metric", "self", "data", "by", "bins", "common",
+    "help", "h", "metric", "self", "data", "by", "bins", "fit", "common",
 ))  # fmt: skip
 # Options of every metric that a metric may have itself, with a meaning of its own.
 OWN_PARAMETERS = frozenset(("word", "words"))

@@ -88,6 +88,55 @@ VERSUS_BY_PARTS = replace(
 """Parameter of metrics whose rows have an estimate, with errors in parts of the items."""
 
 
+LIMITS = ("low", "high")
+"""Columns of the limits of a mean's interval."""
+AVERAGE_COLUMNS = (
+    Column("group_std", "number", "standard deviation over the groups (divisor n − 1)", minimum=0),
+    Column("low", "number", "2.5 % quantile of the mean over the resamples of the groups"),
+    Column("high", "number", "97.5 % quantile of the mean over the resamples of the groups"),
+    Column(
+        "geometric_mean",
+        "number",
+        "exp of the mean logarithm over the groups; null unless all values are above 0",
+        minimum=0,
+        shown=False,
+    ),
+    Column("n_groups", "integer", "groups that have a value", minimum=0),
+    Column("n_undefined", "integer", "groups without a value", minimum=0, shown=False),
+)
+_WITH_AVERAGE = ("average", ())
+AVERAGE = (
+    Parameter(
+        "average",
+        False,
+        "Give one row a layer: the mean over the groups of `by`, such as texts, each counted once.",
+        is_input=True,
+        columns=AVERAGE_COLUMNS,
+    ),
+    Parameter(
+        "resamples",
+        1000,
+        "Number of bootstrap resamples of the groups (0: no interval).",
+        minimum=0,
+        counts_draws=True,
+        is_input=True,
+        only_with=_WITH_AVERAGE,
+    ),
+    replace(
+        _VERSUS,
+        help=(
+            "Test each mean against that of a layer of its space, of the same layer of another"
+            " space, or of the layer with the highest, over the same groups."
+        ),
+        only_with=_WITH_AVERAGE,
+    ),
+    VERSUS[1],
+)
+"""Parameters of metrics of a set of vectors, whose groups can be averaged; see
+:mod:`embstore.query.averages`.
+"""
+
+
 def versus_columns(metric: Metric) -> list[str]:
     """Return the names of the columns that the comparison with other rows adds."""
     [versus] = [parameter for parameter in metric.parameters if parameter.name == "versus"]

@@ -122,7 +122,7 @@ class Answers:
         catalog, request = self._catalog, self._request
         metric, selection = request.metric, request.selection
         is_random = selection.sample is not None or "seed" in request.arguments
-        is_random |= bool(request.parameters.get("permutations"))
+        is_random |= bool(request.parameters.get("permutations")) or request.is_averaged
         question = {
             "metric": {
                 "name": metric.name,
@@ -141,6 +141,7 @@ class Answers:
                 "where": selection.where,
                 "sample": selection.sample,
                 "transforms": list(selection.transforms),
+                **({"fit": "group"} if selection.fits_groups else {}),
                 **({} if selection.by is None else selection.by.columns()),
             },
         }

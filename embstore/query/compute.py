@@ -1,6 +1,7 @@
 """Compute a metric over the layers of one space, and over groups of its items."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from embstore.base.space import Layer
 from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable, rows_of
+from embstore.metrics.numerics.linear_algebra import one_thread
 from embstore.query.layer_data import (
     Block,
     LayerMethods,
@@ -26,6 +28,7 @@ from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
 
 if TYPE_CHECKING:
+    from embstore.metrics.transforms import Step
     from embstore.query.grouping import Group, Groups
 
 
@@ -89,11 +92,16 @@ def compute_layers(
     for layer, (data, layer_notes) in zip(layers, selected, strict=True):
         rows: list[Row] = []
         scores: list[Any] = []
-        for group, group_data in _divided(request, data, groups):
-            for case, columns in zip(cases, used, strict=True):
-                for row in _compute(catalog, request, group_data, case, layer, data):
-                    scores.append(row.pop("scores", None))
-                    rows.append(group | row | columns)
+        with one_thread() if groups is not None else nullcontext():
+            for group, group_data in _divided(request, data, groups):
+                for case, columns in zip(cases, used, strict=True):
+                    for row in _compute(catalog, request, group_data, case, layer, data):
+                        scores.append(row.pop("scores", None))
+                        rows.append(group | row | columns)
+        if request.is_averaged:
+            from embstore.query.averages import average  # which other requests do not need
+
+            rows, scores = average(request, rows)
         if "text" in request.metric.types:  # of items that rows name by their ids
             items = catalog.items([row["item_id"] for row in rows if row["item_id"] is not None])
             for row in rows:
@@ -108,9 +116,25 @@ def _divided(
     if groups is None:
         yield {}, data
         return
-    with_summary = request.metric.needs == "summary"
+    selection, with_summary = request.selection, request.metric.needs == "summary"
     for group, group_data in layers_of_groups(data, groups, with_summary=with_summary):
+        if selection.fits_groups and not isinstance(group_data, NotComputable):
+            group_data = _fitted(group_data, selection.steps)
         yield {"group": group.name}, group_data
+
+
+def _fitted(data: LayerData, steps: Sequence["Step"]) -> LayerData | NotComputable:
+    """Return the vectors of a group after transforms that are fitted on them; or why there are
+    none.
+    """
+    from embstore.metrics.transforms import fit
+
+    try:
+        transform = fit(data, steps)
+    except NotComputable as error:
+        return NotComputable(str(error), data.summary.n)
+    after = TransformedLayer(data, transform, data.dims[transform.columns])
+    return GroupLayer(*after.gather(), after.dims) if isinstance(data, GroupLayer) else after
 
 
 def _used(
@@ -143,9 +167,8 @@ def selected_layers(
     be, the reason.
     """
     selection.check_texts(catalog, card)
-    return (
-        transformed(data, selection.steps) for data in stored_layers(catalog, card, layers, only)
-    )
+    steps = () if selection.fits_groups else selection.steps
+    return (transformed(data, steps) for data in stored_layers(catalog, card, layers, only))
 
 
 def _compute(
@@ -223,7 +246,7 @@ class NoVectors:
 
 T = TypeVar("T")
 
-MEMORY_BYTES = 256 << 20  # memory up to which the vectors of all groups of a layer are read at once
+MEMORY_BYTES = 256 << 20  # memory up to which the vectors of several groups are read at once
 _BLOCK_BYTES = 8 << 20
 
 
@@ -254,25 +277,41 @@ def layers_of_groups(
 ) -> Iterator[tuple["Group", LayerData | NotComputable]]:
     """Yield each group with its vectors in a layer, or the reason why there are none.
 
-    The layer is read once if its vectors fit in ``MEMORY_BYTES``; else once for each group, and
-    once for their sums.
+    Groups are read together as far as their vectors fit in ``MEMORY_BYTES``; a larger one is read
+    block by block, and the sums of all of those once.
     """
     if isinstance(data, NotComputable):
         yield from ((group, NotComputable(str(data), len(group.ids))) for group in groups.members)
         return
-    if (
-        len(groups.ids) * data.dim * (8 if isinstance(data, TransformedLayer) else 4)
-        <= MEMORY_BYTES
-    ):
-        ids, vectors = data.gather()
-        for group in groups.members:
+    max_rows = MEMORY_BYTES // (data.dim * (8 if isinstance(data, TransformedLayer) else 4))
+    large = [group for group in groups.members if len(group.ids) > max_rows]
+    summaries = iter(_summaries(data, large) if with_summary else ())
+    for batch in _batches(groups.members, max_rows):
+        if len(batch[0].ids) > max_rows:
+            yield batch[0], restricted(data, batch[0].ids, next(summaries, None))
+            continue
+        is_all = len(batch) == len(groups.members)
+        ids, vectors = data.gather(
+            None if is_all else np.sort(np.concatenate([group.ids for group in batch]))
+        )
+        for group in batch:
             members = vectors[np.searchsorted(ids, group.ids)]
             members.flags.writeable = False
             yield group, GroupLayer(group.ids, members, data.dims)
-        return
-    summaries = _summaries(data, groups) if with_summary else [None] * len(groups.members)
-    for group, summary in zip(groups.members, summaries, strict=True):
-        yield group, restricted(data, group.ids, summary)
+
+
+def _batches(groups: Sequence["Group"], max_rows: int) -> Iterator[list["Group"]]:
+    """Yield successive groups with at most ``max_rows`` items together, or one that has more."""
+    batch: list[Group] = []
+    n = 0
+    for group in groups:
+        n += len(group.ids)
+        if batch and n > max_rows:
+            yield batch
+            batch, n = [], len(group.ids)
+        batch.append(group)
+    if batch:
+        yield batch
 
 
 def restricted(data: LayerData, ids: Ids | None, summary: Summary | None = None) -> LayerData:
@@ -285,15 +324,15 @@ def restricted(data: LayerData, ids: Ids | None, summary: Summary | None = None)
     return replace(data, only=ids, known_summary=summary)
 
 
-def _summaries(data: LayerData, groups: "Groups") -> list[Summary]:
+def _summaries(data: LayerData, groups: Sequence["Group"]) -> list[Summary]:
     """Return the sums over the vectors of each group, from one pass over the layer."""
-    ids = np.concatenate([group.ids for group in groups.members])
-    numbers = np.repeat(
-        np.arange(len(groups.members)), [len(group.ids) for group in groups.members]
-    )
+    if not groups:
+        return []
+    ids = np.concatenate([group.ids for group in groups])
+    numbers = np.repeat(np.arange(len(groups)), [len(group.ids) for group in groups])
     order = np.argsort(ids)
     ids, numbers = ids[order], numbers[order]
-    sums = [Summary.empty(data.dim) for _ in groups.members]
+    sums = [Summary.empty(data.dim) for _ in groups]
 
     def sum_block(block_ids: Ids, block: Block) -> list[tuple[int, Summary]]:
         places = np.searchsorted(ids, block_ids).clip(max=len(ids) - 1)
@@ -304,7 +343,7 @@ def _summaries(data: LayerData, groups: "Groups") -> list[Summary]:
             for number in np.unique(found[is_member]).tolist()
         ]
 
-    for parts in data.map_with_ids(sum_block) if len(ids) else ():
+    for parts in data.map_with_ids(sum_block):
         for number, part in parts:
             sums[number] = sums[number] + part
     return sums

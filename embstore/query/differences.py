@@ -40,7 +40,7 @@ def with_versus(
     both have.
     """
     versus = request.parameters["versus"]
-    if request.selection.by is not None:
+    if request.grouping is not None:
         raise UsageError("`versus` compares layers, not groups of items: leave out `by`.")
     if versus == BEST and request.metric.best is None:
         raise UsageError(f"{request.metric.name} has no best layer: name a layer in `versus`.")

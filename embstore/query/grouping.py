@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +32,15 @@ Numbers = NDArray[np.intp]
 class Grouping:
     """How items are divided into groups: by a column, or by the values of several, with commas
     between their names.
+
+    Attributes:
+        max_groups: Largest number of groups; None for any.
     """
 
     column: str
     n_bins: int | None = None
     edges: tuple[float, ...] = ()
+    max_groups: int | None = MAX_GROUPS
 
     @property
     def bins(self) -> str | None:
@@ -128,11 +131,8 @@ def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups
             "`bins` are intervals of one column: name one with `by`, or leave `bins` out."
         )
     if grouping.bins is None:
-        parts = [
-            _by_value(each.values[has_value], subject, is_numeric=each.kind in NUMBERS)
-            for each in found
-        ]
-        names, numbers = _combined(parts, subject)
+        parts = [_by_value(each, has_value, subject, grouping.max_groups) for each in found]
+        names, numbers = _combined(parts, subject, grouping.max_groups)
     elif column.kind in NUMBERS:
         names, numbers, notes = _by_interval(values.astype(np.float64), grouping, subject)
     else:
@@ -140,7 +140,13 @@ def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups
         raise UsageError(
             f"`bins` is for columns of numbers, and {grouping.column!r} has {kind}: leave it out."
         )
-    members = [Group(name, ids[has_value][numbers == number]) for number, name in enumerate(names)]
+    order = np.argsort(numbers, kind="stable")  # of ids, which ascend within a group
+    ends = np.searchsorted(numbers[order], np.arange(len(names) + 1))
+    sorted_ids = ids[has_value][order]
+    members = [
+        Group(name, sorted_ids[start:stop])
+        for name, (start, stop) in zip(names, pairwise(ends.tolist()), strict=True)
+    ]
     if not has_value.all():
         members.append(Group(None, ids[~has_value]))
         notes.append(
@@ -153,7 +159,7 @@ def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups
 
 
 def _combined(
-    parts: Sequence[tuple[list[str], Numbers]], subject: str
+    parts: Sequence[tuple[list[str], Numbers]], subject: str, max_groups: int | None
 ) -> tuple[list[str], Numbers]:
     """Return the combinations of the values of several columns that occur, and the number of that
     of each item.
@@ -163,9 +169,9 @@ def _combined(
     combinations, numbers = np.unique(
         np.stack([each for _, each in parts]), axis=1, return_inverse=True
     )
-    if combinations.shape[1] > MAX_GROUPS:
+    if max_groups is not None and combinations.shape[1] > max_groups:
         raise QueryError(
-            f"{subject} have {combinations.shape[1]:,} combinations, and {MAX_GROUPS:,} are the"
+            f"{subject} have {combinations.shape[1]:,} combinations, and {max_groups:,} are the"
             " most."
         )
     names = [
@@ -175,23 +181,31 @@ def _combined(
     return names, numbers.ravel()
 
 
-def _by_value(values: NDArray[Any], subject: str, *, is_numeric: bool) -> tuple[list[str], Numbers]:
-    """Return the distinct values as text, ascending, and the number of that of each item, (n,)."""
-    distinct, numbers = np.unique(values, return_inverse=True)
-    if len(distinct) > MAX_GROUPS:
+def _by_value(
+    column: ColumnValues, has_value: NDArray[np.bool_], subject: str, max_groups: int | None
+) -> tuple[list[str], Numbers]:
+    """Return the distinct values as text, ascending, and the number of that of each item that has
+    one, (n,).
+    """
+    values = column.values[has_value]
+    if column.kind == "string":  # sorted once each
+        known = sorted(set(values.tolist()))
+        places = {value: number for number, value in enumerate(known)}
+        numbers = np.array([places[value] for value in values.tolist()], np.intp)
+    else:
+        distinct, numbers = np.unique(values, return_inverse=True)
+        known = distinct.tolist()
+    if max_groups is not None and len(known) > max_groups:
         remedy = (
             "Cut it into intervals: bins=10"
-            if is_numeric
+            if column.kind in NUMBERS
             else "Keep some of the items: where='SQL'"
         )
         raise QueryError(
-            f"{subject} has {len(distinct):,} values, and {MAX_GROUPS:,} groups are the most."
-            f" {remedy}"
+            f"{subject} has {len(known):,} values, and {max_groups:,} groups are the most. {remedy}"
         )
-    texts = [
-        _shortest(value) if isinstance(value, float) else str(value) for value in distinct.tolist()
-    ]
-    return [text.lower() for text in texts] if distinct.dtype == bool else texts, numbers
+    texts = [_shortest(value) if isinstance(value, float) else str(value) for value in known]
+    return [text.lower() for text in texts] if column.kind == "bool" else texts, numbers
 
 
 def _by_interval(
@@ -304,7 +318,6 @@ def _n_items(n: int) -> str:
 
 
 TEXT = "text"  # column of the text of an item, which every store has
-_OF_ITEMS = (TEXT, CONTEXT)  # columns of the items themselves
 NUMBERS = ("int64", "float64")  # types of the columns of numbers
 
 
@@ -333,10 +346,13 @@ def read_column(catalog: Catalog, space: str, name: str, ids: Ids) -> ColumnValu
     are null.
     """
     check_column(catalog, space, name)
-    if name in _OF_ITEMS and name not in column_types(catalog, space):
+    if name == TEXT and name not in column_types(catalog, space):
         items = catalog.items(ids.tolist())
-        values = [getattr(items[item], name) for item in ids.tolist()]
-        return ColumnValues.of(name, "string", values)
+        return ColumnValues.of(name, "string", [items[item].text for item in ids.tolist()])
+    if name == CONTEXT and name not in column_types(catalog, space):
+        stored, numbers, names = group_occurrences(catalog, space, "sentence")
+        texts = np.array(names, np.object_)[numbers[np.searchsorted(stored, ids)]]
+        return ColumnValues(name, "string", texts, np.zeros(len(ids), np.bool_))
     column = column_values(catalog, space, [name], ids)[name]
     if column.kind != "float64":
         return column

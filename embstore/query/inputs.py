@@ -19,6 +19,7 @@ from embstore.metrics.data import (
     ItemLabels,
     Lexicon,
     Pairs,
+    TokenOrder,
     Words,
 )
 from embstore.query.compute import Case
@@ -44,7 +45,7 @@ from embstore.query.request import MetricRequest
 from embstore.query.words import WordList
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
-from embstore.storage.item_lookup import GroupBy, group_occurrences, spellings
+from embstore.storage.item_lookup import GroupBy, group_occurrences, spellings, token_order
 
 if TYPE_CHECKING:
     from embstore.sources.own import DatasetFile
@@ -472,6 +473,11 @@ def contexts(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]
     return [Case({"contexts": occurrences, **requested})]
 
 
+def order(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]:
+    """Return the input that says in which text items are, and where."""
+    return [Case({"order": TokenOrder(*token_order(catalog, card.space))})]
+
+
 def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
     """Return the card of a space of sentences; raise unless its vectors are comparable with those
     of ``card``.
@@ -522,6 +528,6 @@ Loader = Callable[[Catalog, MetricRequest, Card], list[Case]]
 LOADERS: Mapping[str, Loader] = {
     "pairs": pairs, "lexicon": lexicons, "analogies": analogies, "word sets": word_sets,
     "word contexts": word_sets,
-    "contexts": contexts, "column": item_column, "labels": item_labels,
+    "contexts": contexts, "order": order, "column": item_column, "labels": item_labels,
 }  # fmt: skip
 """What a metric needs → the function that returns its sets of inputs for a space."""

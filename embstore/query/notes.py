@@ -53,7 +53,8 @@ def selected(selection: "Selection") -> Iterator[str]:
     if selection.sample is not None:
         yield f"at most {selection.sample:,} items, drawn at random (seed {selection.seed})"
     if selection.transforms:
-        yield f"after {' '.join(selection.transforms)}"
+        within = ", fitted on each group" if selection.fits_groups else ""
+        yield f"after {' '.join(selection.transforms)}{within}"
 
 
 def _n_items(request: "MetricRequest", rows: Sequence[Row]) -> str:

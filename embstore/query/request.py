@@ -37,6 +37,7 @@ class Selection:
         by: Column that divides the items into groups, each with rows of its own; None for no
             groups.
         common: Spaces that must all have an item; none for no such condition.
+        fits_groups: Whether transforms are fitted on each group of ``by``, instead of on all.
     """
 
     where: str | None = None
@@ -47,6 +48,7 @@ class Selection:
     words: WordList | None = None
     by: "Grouping | None" = None
     common: tuple[str, ...] = ()
+    fits_groups: bool = False
     steps: tuple["Step", ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
@@ -125,6 +127,7 @@ class Selection:
         if self.sample is not None:
             columns |= {"sample": self.sample, "seed": self.seed}
         columns |= {"transform": " ".join(self.transforms)} if self.transforms else {}
+        columns |= {"fit": "group"} if self.transforms and self.fits_groups else {}
         return columns if self.by is None else columns | self.by.columns()
 
 
@@ -154,7 +157,13 @@ class MetricRequest:
     @property
     def grouping(self) -> "Grouping | None":
         """The groups of items that have rows of their own; None for none."""
-        return None if self.metric.compares_groups else self.selection.by
+        has_rows = not (self.metric.compares_groups or self.is_averaged)
+        return self.selection.by if has_rows else None
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether rows are means over groups."""
+        return bool(self.parameters.get("average"))
 
     @cached_property
     def arguments(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from embstore.base.errors import DamagedError, UnknownNameError
 from embstore.base.space import Unit
-from embstore.base.text import escaped
+from embstore.base.text import TOKEN_INDEX, escaped
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.item_columns import (
     BUILT_IN,
@@ -174,6 +174,32 @@ def group_occurrences(
     # copied together.
     found, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
     return found, np.asarray(columns["place"], np.int64)[first], names
+
+
+_ORDER = f"""SELECT item_id, any_value(context_id) AS text, any_value("start") AS place
+             FROM {FILES} SEMI JOIN wanted USING (item_id) GROUP BY item_id ORDER BY item_id"""
+
+
+def token_order(catalog: Catalog, space: str) -> tuple[Ids, NDArray[np.int64], NDArray[np.int64]]:
+    """Return the order of the items of a space in their texts.
+
+    Returns:
+        Item ids (n,), ascending; the id of the text that each is in, int64 (n,); and a number,
+        int64 (n,), which ascends within a text from its first item to the last: of tokens their
+        number in the text, of occurrences their first character.
+    """
+    catalog.check_texts(space)
+    with (
+        connections.connect(catalog.root) as connection,
+        connections.with_ids(connection, "wanted", catalog.ids(space)),
+    ):
+        columns = Reader(catalog.root, connection).columns(_ORDER, catalog.item_files)
+    ids, texts, places = (
+        np.asarray(columns[name], np.int64) for name in ("item_id", "text", "place")
+    )
+    if catalog.cards[space].unit is Unit.TOKEN:
+        places = column_values(catalog, space, [TOKEN_INDEX], ids)[TOKEN_INDEX].values
+    return ids, texts, places
 
 
 _LOWER = (

@@ -82,10 +82,14 @@ class LookupMethods(opened.OpenStore):
                 a column that a build stored (``keep``), a built-in one (``position``,
                 ``zipf_frequency`` …) or ``text``; or several with commas (``"genre,label"``), whose
                 combinations of values are the groups. Items without a value are a group too, the
-                last, whose name is None. Transforms are fitted on all groups together.
+                last, whose name is None. Of items in a text, ``context`` is that. With
+                ``average=True`` (metrics of a set of vectors) the result is the mean over the
+                groups, of which there may be any number, else 1,000.
             bins: For a column of numbers, the intervals that are the groups: their number, with
                 equally many items each (quantiles of the selected items), or ascending edges such
                 as ``[0, 10, 100]``. An interval has its lower edge, and the last one both.
+            fit: Whether transforms are fitted on ``all`` selected items or on each ``group``; None
+                for ``group`` with ``average=True``, else ``all``.
             common: Whether to keep only the items that all spaces of the query have, so that these
                 are measured over the same items (or pairs, or questions of them).
             **parameters: Parameters of the metric; :meth:`explain` lists them.

@@ -206,6 +206,7 @@ class QueryOptions(SelectionOptions, total=False):
     transforms: Names
     by: str | Sequence[str] | None
     bins: "Bins | None"
+    fit: str | None
     common: bool
 
 
@@ -262,6 +263,7 @@ def metric_request(
     transforms: Names = (),
     by: str | Sequence[str] | None = None,
     bins: "Bins | None" = None,
+    fit: str | None = None,
     common: bool = False,
     **parameters: Any,
 ) -> "MetricRequest":
@@ -285,8 +287,31 @@ def metric_request(
     spaces, selection = as_filters(metric_request, options, SelectionOptions)
     selection = replace(selection, transforms=as_names(transforms), by=grouping)
     checked = metric.check(own)
+    if _fits_groups(metric, selection, fit, is_averaged=bool(checked.get("average"))):
+        selection = replace(selection, fits_groups=True)
     columns = metric.with_columns_for(checked)
-    return MetricRequest(columns, checked, selection, spaces, as_layers(layers), common)
+    request = MetricRequest(columns, checked, selection, spaces, as_layers(layers), common)
+    if not request.is_averaged:
+        return request
+    from embstore.query.averages import averaged
+
+    return averaged(request)
+
+
+def _fits_groups(
+    metric: "Metric", selection: "Selection", fit: str | None, *, is_averaged: bool
+) -> bool:
+    """Return whether transforms are fitted on each group; raise UsageError if they cannot be."""
+    if fit is None:
+        return is_averaged
+    check_known("fit", fit, ("all", "group"))
+    if selection.by is None:
+        raise UsageError("fit is for groups of items: name their column, as in by='context'.")
+    if fit == "group" and not any(each.name == "average" for each in metric.parameters):
+        raise UsageError(
+            f"fit='group' is for metrics of a set of vectors, and {metric.name} is none."
+        )
+    return fit == "group"
 
 
 def as_layers(layers: LayerSpec) -> str:

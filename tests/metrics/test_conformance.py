@@ -12,7 +12,7 @@ from metric_data import Arrays, labelled, pairs_of, words
 from scipy.stats import ortho_group
 
 from embstore.metrics import METRICS, NotComputable, rows_of
-from embstore.metrics.data import Analogies, Contexts, ItemColumn, Lexicon, Words
+from embstore.metrics.data import Analogies, Contexts, ItemColumn, Lexicon, TokenOrder, Words
 from embstore.metrics.transforms import fit, parse_transforms
 from embstore.query.layer_data import TransformedLayer
 
@@ -54,6 +54,16 @@ CASES = [
     Case("effective-rank", "rotation scale shift", {"variant": "centred"}, "none one equal zero"),
     Case(
         "effective-rank", "rotation scale shift", {"variant": "eigenvalues"}, "none one equal zero"
+    ),
+    Case("effective-rank", "rotation scale", {"variant": "uncentred-eigenvalues"}, "none one zero"),
+    Case("prompt-entropy", "rotation scale", {}, "none one zero flat"),
+    Case("prompt-entropy", "rotation scale", {"normalization": "raw"}, "none one zero"),
+    Case("curvature", "rotation scale shift", {}, "none one two opposite equal zero lone"),
+    Case(
+        "curvature",
+        "rotation scale shift",
+        {"variant": "absolute"},
+        "none one two opposite equal zero lone",
     ),
     Case("participation-ratio", "rotation scale shift", {}, "none one equal zero"),
     Case("spectrum", "rotation shift", {"k": 3}, "none one equal zero"),
@@ -262,6 +272,7 @@ def inputs_of(metric: str, n: int) -> dict[str, Any]:
         "contexts": {"contexts": contexts},
         "column": {"column": ItemColumn(ids, np.cos(ids * ids)), "contexts": contexts},
         "labels": {"labels": labelled(ids % 2, 2)},
+        "order": {"order": TokenOrder(ids, 0 * ids, ids)},
     }
     by_name: dict[str, dict[str, Any]] = {
         "weat": sets,

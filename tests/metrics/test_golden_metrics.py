@@ -14,7 +14,7 @@ from synthetic import synthetic_store
 
 from embstore.index.exact_knn import neighbours_of_all
 from embstore.metrics import METRICS, rows_of
-from embstore.metrics.data import Contexts, ItemLabels, Pairs
+from embstore.metrics.data import Contexts, ItemLabels, Pairs, TokenOrder
 from embstore.metrics.transforms import fit, parse_transforms
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics.json").read_text("utf-8"))
@@ -158,7 +158,14 @@ def axis_scores() -> list[float]:
     return [row["score"] for row in sorted(rows, key=lambda row: row["item_id"])]
 
 
+IN_ORDER = TokenOrder(IDS, 0 * IDS, IDS)
 REQUESTS_ADDED: dict[str, Callable[[], Any]] = {
+    "prompt_entropy": of_metric("prompt-entropy", "prompt_entropy"),
+    "effective_rank_eig_uncentred": of_metric(
+        "effective-rank", "effective_rank", variant="uncentred-eigenvalues"
+    ),
+    "curvature": of_metric("curvature", "curvature", order=IN_ORDER),
+    "curvature_absolute": of_metric("curvature", "curvature", order=IN_ORDER, variant="absolute"),
     "procrustes_angular": compared("procrustes", "procrustes"),
     "linear_r2_in_sample": compared("predictivity", "r2_in_sample"),
     "information_imbalance": compared("imbalance", "imbalance"),

@@ -334,3 +334,58 @@ def test_edges_read_back():
     assert grouping is not None
     assert grouping.bins == "0,0.1,1e+06,inf"
     assert parse_grouping("x", grouping.bins) == grouping
+
+
+@pytest.fixture(scope="module")
+def occurrences(tmp_path_factory):
+    """A store of all words of some sentences in order, of one to many words."""
+    sentences = [*SENTENCES, "lone", "two words"]
+    return synthetic_store(
+        tmp_path_factory.mktemp("occurrences") / "store",
+        unit="occurrence",
+        texts=sentences,
+        dim=5,
+        n_blocks=2,
+        top_form=None,
+        index=False,
+    )
+
+
+def texts_of(made: Synthetic) -> dict[str, list[int]]:
+    """Return the rows of the items of each sentence, in its order."""
+    found: dict[str, list[int]] = {}
+    for row, item in enumerate(made.items):
+        found.setdefault(item.context, []).append(row)
+    return {
+        text: sorted(rows, key=lambda row: made.items[row].span.start)
+        for text, rows in found.items()
+    }
+
+
+def test_context_is_a_column_of_occurrences(occurrences):
+    texts = texts_of(occurrences)
+    found = occurrences.store.query("norms", by="context", layers=1)
+    assert found["group"] == sorted(texts)
+    norms = np.linalg.norm(occurrences.layer(1).astype(np.float64), axis=1)
+    assert found["n"] == [len(texts[text]) for text in sorted(texts)]
+    assert found["mean"] == pytest.approx([norms[texts[text]].mean() for text in sorted(texts)])
+
+
+def test_curvature_follows_the_words_of_each_sentence(occurrences):
+    texts = texts_of(occurrences)
+    found = occurrences.store.query("curvature", by="context", layers=2)
+    for row in found:
+        x = occurrences.layer(2)[texts[row["group"]]].astype(np.float64)
+        steps = np.diff(x, axis=0)
+        if len(x) < 3:
+            assert (row["curvature"], row["reason"]) == (None, "fewer than three tokens")
+            continue
+        units = steps / np.linalg.norm(steps, axis=1, keepdims=True)
+        angles = np.arccos((units[1:] * units[:-1]).sum(axis=1))
+        assert row["curvature"] == pytest.approx(angles.mean())
+    [whole] = occurrences.store.query("curvature", layers=2)
+    assert whole["reason"] == f"tokens of {len(texts)} texts: by='context' takes each by itself"
+    with pytest.raises(QueryError, match="unit token"):
+        synthetic_store(occurrences.root.parent / "words", n=9, index=False).store.query(
+            "curvature"
+        )

@@ -106,6 +106,12 @@ def zero_insignificant(eigenvalues: NDArray[np.floating], max_rank: int) -> Floa
     return kept
 
 
+def entropy(shares: Float64Array) -> float:
+    """Return −Σ p ln p of shares (n,), in nats, after a division by their sum; 0 ln 0 = 0."""
+    p = shares[shares > 0] / shares.sum()
+    return max(0.0, -float((p * np.log(p)).sum()))
+
+
 def unit_rows(vectors: Block) -> tuple[Float64Array, NDArray[np.bool_]]:
     """Normalise the rows (n, dim) to unit length in float64; also return which rows are zero (n,)
     and stay so.
@@ -169,6 +175,20 @@ class Moments:
     def square_total(self) -> float:
         """Σ‖x‖²."""
         return float(np.trace(self.scatter) + self.n * (self.mean @ self.mean))
+
+
+def few_vectors(data: LayerData) -> Float64Array | None:
+    """Return the vectors of a layer, float64 (n, dim), if they are not more than dimensions; else
+    None.
+    """
+    rows: list[Block] = [np.empty((0, data.dim))]
+    n = 0
+    for block in data.map(lambda block: block[: data.dim + 1].astype(np.float64)):
+        rows.append(block)
+        n += len(block)
+        if n > data.dim:
+            return None
+    return np.concatenate(rows)
 
 
 def moments(data: LayerData) -> Moments:

@@ -1,0 +1,145 @@
+"""Average a metric over the groups of a layer's items, such as texts: ``average``."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from embstore.base.errors import UsageError
+from embstore.base.space import Unit
+from embstore.base.text import item_id
+from embstore.metrics import Column
+from embstore.metrics.numerics.differences import MIN_INTERVAL_UNITS, Scores
+from embstore.metrics.numerics.statistics import percentile_interval
+from embstore.metrics.significance import AVERAGE_COLUMNS, LIMITS, VERSUS_COLUMNS
+from embstore.query.provenance import Row
+from embstore.query.request import MetricRequest
+
+_ADDED = {column.name for column in (*AVERAGE_COLUMNS, *VERSUS_COLUMNS)}
+
+
+def averaged(request: MetricRequest) -> MetricRequest:
+    """Return the request with the columns of averages: the metric's numbers, of which the first has
+    an interval, counts, and those of :data:`AVERAGE_COLUMNS`.
+
+    Raises:
+        UsageError: The request has no groups.
+    """
+    metric, by = request.metric, request.selection.by
+    if by is None:
+        raise UsageError(
+            "average is the mean over groups of items: name their column, as in by='context'."
+        )
+    limits = {name for column in metric.columns for name in column.interval}
+    numbers = [
+        column
+        for column in metric.columns
+        if column.type == "number" and column.name not in limits | _ADDED
+    ]
+    if not numbers:
+        raise UsageError(f"{metric.name} has no number to average.")
+    # Columns that a parameter adds are what was asked for.
+    value = max(numbers, key=lambda column: column in metric.optional)
+    kept = [
+        column if column.name in _ADDED else replace(column, interval=LIMITS * (column is value))
+        for column in metric.columns
+        if column in numbers or _is_count(column) or column.is_key or column.name in _ADDED
+    ]
+    best = value.name if request.parameters.get("versus") == "best" else None
+    if best is not None:
+        kept.append(Column("best", "boolean", f"whether mean {best} is the highest of the space"))
+    names = {column.name for column in kept}
+    metric = replace(
+        metric,
+        columns=tuple(kept),
+        best=best,
+        drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the groups",
+        drawn_values=tuple(name for name in metric.drawn_values if name in names),
+    )
+    return replace(
+        request,
+        metric=metric,
+        selection=replace(request.selection, by=replace(by, max_groups=None)),
+    )
+
+
+def _is_count(column: Column) -> bool:
+    return column.type == "integer" and column.name.startswith("n_")
+
+
+def average(request: MetricRequest, rows: Sequence[Row]) -> tuple[list[Row], list[Scores]]:
+    """Return a row for all groups, and the values of each; several if the metric has several rows,
+    such as scales.
+
+    Args:
+        request: Request, as :func:`averaged` returns it.
+        rows: Rows of the groups, with their names in ``group``.
+    """
+    keys = [column.name for column in request.metric.columns if column.is_key]
+    families: dict[tuple[Any, ...], dict[str | None, Row]] = {}
+    groups: dict[str | None, Row] = {}
+    for row in rows:
+        key = tuple(row.get(column) for column in keys)
+        if None not in key:
+            families.setdefault(key, {})[row["group"]] = row
+        groups[row["group"]] = row
+    if not families:
+        families[(None,) * len(keys)] = {}
+    means = []
+    for key, members in families.items():
+        named = dict(zip(keys, key, strict=True))
+        missing = "no " + ", ".join(f"{column} {value}" for column, value in named.items())
+        others = {
+            name: {"n": row["n"], "reason": row["reason"] or missing}
+            for name, row in groups.items()
+            if name not in members
+        }
+        means.append(_average(request, named, others | members))
+    return [row for row, _ in means], [scores for _, scores in means]
+
+
+def _average(
+    request: MetricRequest, keys: Row, members: dict[str | None, Row]
+) -> tuple[Row, Scores]:
+    """Return the row of the mean over groups, each counted once, and the value of each."""
+    metric, seed = request.metric, request.selection.seed
+    resamples = request.parameters["resamples"]
+    [value] = (column.name for column in metric.columns if column.interval == LIMITS)
+    used = [row for row in members.values() if row.get(value) is not None]
+    reasons = Counter(row["reason"] for row in members.values() if row.get(value) is None)
+    row: Row = dict.fromkeys(column.name for column in metric.columns) | keys
+    for column in metric.columns:
+        values = [each[column.name] for each in used if each.get(column.name) is not None]
+        if column.type == "number" and column.name not in _ADDED and values:
+            row[column.name] = float(np.mean(values))
+        elif _is_count(column) and column.name not in _ADDED:
+            row[column.name] = sum(values)
+    numbers = np.array([each[value] for each in used], np.float64)
+    notes = [f"{reason} ({count:,})" for reason, count in reasons.most_common()]
+    notes = [f"groups without a value: {', '.join(notes)}"] if notes else []
+    row |= {"n_groups": len(used), "n_undefined": len(members) - len(used), "seed": None}
+    row["n"] = sum(each["n"] for each in used or members.values())
+    if len(used) > 1:
+        row["group_std"] = float(numbers.std(ddof=1))
+    if used and numbers.min() > 0:
+        row["geometric_mean"] = float(np.exp(np.log(numbers).mean()))
+    scores = _scores(value, members)
+    if resamples and len(used) >= MIN_INTERVAL_UNITS:
+        usable = scores.restricted(scores.usable)
+        row["low"], row["high"] = percentile_interval(usable.resampled(resamples, seed))
+        row["seed"] = seed
+    elif resamples:
+        notes.append(f"interval: fewer than {MIN_INTERVAL_UNITS} groups")
+    return row | {"reason": "; ".join(notes) or None}, scores
+
+
+def _scores(value: str, members: dict[str | None, Row]) -> Scores:
+    """Return the value of each group, whose unit is the id of its name: the same in all spaces."""
+    ids = np.array([item_id(Unit.SENTENCE, str(name)) for name in members], np.int64)
+    values = np.array(
+        [np.nan if row.get(value) is None else row[value] for row in members.values()], np.float64
+    )
+    order = np.argsort(ids)
+    return Scores(ids[order], values[order], "mean")
