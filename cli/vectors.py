@@ -152,7 +152,7 @@ def import_(
 
 @app.command(
     epilog=examples(
-        "how-to/build.md",
+        "how-to/pool.md",
         "embstore build sentences.txt --unit occurrence --model minilm",
         "embstore pool minilm.occurrence.last --min 5 --name minilm.pooled",
         "embstore query similarity --space minilm.pooled",
