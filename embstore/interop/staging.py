@@ -18,7 +18,7 @@ from embstore.base import atomic, disk
 from embstore.base.errors import SourceError
 from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Unit
-from embstore.base.text import Item, is_unicode
+from embstore.base.text import Item, is_unicode, items_in
 from embstore.interop.vector_file import Block, Marked, VectorFile
 from embstore.storage.card import Card
 from embstore.storage.staging.staging import Staging
@@ -202,7 +202,7 @@ class Stager:
         ids, keys = [], []
         for number, given in enumerate(block.texts, block.first):
             place, text = file.place(number), _text(given)
-            if (unit is Unit.OCCURRENCE) != isinstance(given, Marked):
+            if unit.has_context != isinstance(given, Marked):
                 raise _wrong_unit(unit, file)
             if not text or text.isspace():
                 raise SourceError(
@@ -212,7 +212,7 @@ class Stager:
             if not is_unicode(text):
                 raise SourceError(f"{place}: the key {text[:_SHOWN]!r} is not valid Unicode.")
             if isinstance(given, Marked):
-                item = _occurrence(given, place)
+                item = _item(unit, given, place)
                 keys.append(self._staging.add_occurrences(given.context, [item], place))
                 ids.append(item.id)
             else:
@@ -225,12 +225,15 @@ def _text(given: str | Marked) -> str:
     return given.text if isinstance(given, Marked) else given
 
 
-def _occurrence(given: Marked, place: str) -> Item:
-    """Return the occurrence of a text in its sentence; raise SourceError if it is not at the
-    span.
+def _item(unit: Unit, given: Marked, place: str) -> Item:
+    """Return the occurrence of a text in its sentence, or a token; raise SourceError if it is not
+    at the span.
     """
     text, context, span = given
-    if not 0 <= span.start < span.end <= len(context) or context[span.start : span.end] != text:
+    # The text of a token need not be its characters, of which it may have none.
+    is_token = unit is Unit.TOKEN
+    is_inside = 0 <= span.start < span.end + is_token <= len(context) + is_token
+    if not is_inside or not (is_token or context[span.start : span.end] == text):
         raise SourceError(
             f"{place}: the characters {span.start} to {span.end} of its context are not"
             f" {text[:_SHOWN]!r}. Positions are counted from 0, in characters, without the last"
@@ -238,18 +241,19 @@ def _occurrence(given: Marked, place: str) -> Item:
         )
     if not is_unicode(context):
         raise SourceError(f"{place}: its context is not valid Unicode.")
-    return Item.occurrence(context, span)
+    [item] = items_in(unit, context, [(text, span)])
+    return item
 
 
 def _wrong_unit(unit: Unit, file: VectorFile) -> SourceError:
-    if unit is Unit.OCCURRENCE:
+    if unit.has_context:
         return SourceError(
-            f"{file.name} has no sentences of its words, and an occurrence is a word in its"
-            " sentence: columns context, start and end. Give them, or import words: unit='word'"
+            f"{file.name} has no sentences of its words, and an item of the unit {unit.value} is in"
+            " its context: columns context, start and end. Give them, or import words: unit='word'"
         )
     return SourceError(
         f"{file.name} has words in their sentences (columns context, start and end), which are not"
-        f" of the unit {unit.value}. Import them with unit='occurrence'."
+        f" of the unit {unit.value}. Import them with unit='occurrence' or 'token'."
     )
 
 
