@@ -14,6 +14,7 @@ from embstore.base.arrays import Float64Array, Positions, cosine_error, rounding
 from embstore.metrics.declaration import Block, Column, Ids, LayerData, Result, Similarity
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import N_TIED, N_ZERO, Option
+from embstore.metrics.numerics.canonical import svcca
 from embstore.metrics.numerics.layer_pairs import (
     CentredVectors,
     GramMatrix,
@@ -33,6 +34,7 @@ from embstore.metrics.numerics.statistics import ranks
 
 _ROUNDING = 1e-13  # share of the summed terms up to which their sum is rounding
 _MIN_CKA_ITEMS = {"unbiased": 4, "biased": 2}
+_SVCCA_KEPT = 0.99  # share of the variance
 _NO_VARIANCE = "its vectors are all alike, or all equally far from each other"
 WITHIN_ROUNDING = "the differences of its cosines are within rounding"
 _MIN_RSA_ITEMS = 3
@@ -60,9 +62,9 @@ _NULLS: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "chanc
     citation=(
         "Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et"
         " al. (2021), ICLR; chance: Kazi-Aoual et al. (1995), CSDA 20; Josse, Pagès &"
-        " Husson (2008), CSDA 53"
+        " Husson (2008), CSDA 53; svcca: Raghu et al. (2017), NeurIPS"
     ),
-    references=("kornblith2019", "song2012", "nguyen2021", "kazi1995", "josse2008"),
+    references=("kornblith2019", "song2012", "nguyen2021", "kazi1995", "josse2008", "raghu2017"),
     needs="layers",
     label="CKA",
     similarity=Similarity(
@@ -70,6 +72,7 @@ _NULLS: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "chanc
         matrix=lambda layer, ids, *, variant: unit_gram(
             read_vectors(layer, ids), hsic1_gram if variant == "unbiased" else biased_gram
         ),
+        has_matrix=lambda given: given["variant"] != "svcca",
         chance="chance",
     ),
     version=3,
@@ -80,8 +83,11 @@ def cka(
     ids: Ids,
     *,
     variant: Annotated[
-        Literal["unbiased", "biased"],
-        Option("unbiased, or biased: near 1 by itself where items are few."),
+        Literal["unbiased", "biased", "svcca"],
+        Option(
+            "unbiased, or biased: near 1 by itself where items are few; svcca: instead of CKA the"
+            " mean canonical correlation."
+        ),
     ] = "unbiased",
 ) -> list[Result]:
     """How alike two layers arrange the items: linear centred kernel alignment.
@@ -93,9 +99,16 @@ def cka(
     which for n = 100 items with independent Gaussian vectors of 768 dimensions in both layers is
     about .885: chance says how much of it items in random order have, exactly and without a draw,
     and chance_deviation how far it varies. Rotating a layer, or scaling it as a whole, changes
-    nothing; scaling single dimensions does.
+    nothing; scaling single dimensions does. svcca is another measure: the mean canonical
+    correlation of two layers, each reduced to its fewest principal components with 99 % of its
+    variance; it is near 1 where there are hardly more items than components, and its chance has no
+    closed form. ReSi's code means the same, but holds the share of the variance against .99 times
+    Σ‖x − x̄‖², so that it keeps one component where that sum is above 1.01.
     """
-    grid, n, min_items = Grid.of(left, right), len(ids), _MIN_CKA_ITEMS[variant]
+    grid, n = Grid.of(left, right), len(ids)
+    if variant == "svcca":
+        return _svcca_rows(grid, ids)
+    min_items = _MIN_CKA_ITEMS[variant]
     form, gram = (hsic1, hsic1_gram) if variant == "unbiased" else (biased_hsic, biased_gram)
     forms = (
         pair_forms(grid.layers, with_self_pairs(grid.pairs), ids, form, gram)
@@ -117,6 +130,21 @@ def cka(
             {"cka": value, "chance": mean, "chance_deviation": deviation, "n": n, "reason": reason}
         )
     return rows
+
+
+def _svcca_rows(grid: Grid, ids: Ids) -> list[Result]:
+    """Return the rows of SVCCA, in the columns of CKA."""
+    reasons = {
+        (i, j): grid.why_constant(i, j) if len(ids) >= 2 else "fewer than two items"
+        for i, j in product(grid.left, grid.right)
+    }
+    wanted = {(min(pair), max(pair)) for pair, reason in reasons.items() if reason is None}
+    found = svcca(grid.layers, sorted(wanted), ids, _SVCCA_KEPT)
+    none: Result = {"chance": None, "chance_deviation": None, "n": len(ids)}
+    return [
+        {"cka": found.get((min(pair), max(pair))), **none, "reason": reason}
+        for pair, reason in reasons.items()
+    ]
 
 
 def hsic1(sums: PairSums) -> float:

@@ -213,6 +213,7 @@ CASES = [
         "cka", "rotation scale shift", {}, "none one two three opposite equal zero lone orthogonal"
     ),
     Case("cka", "rotation scale shift", {"variant": "biased"}, "none one equal zero"),
+    Case("cka", "rotation scale shift", {"variant": "svcca"}, "none one equal zero"),
     Case(
         "rsa", "rotation lengths zeros", {}, "none one two opposite equal zero lone line orthogonal"
     ),
