@@ -102,7 +102,7 @@ def test_an_export_replaces_only_what_an_export_wrote(cli, vectors):
     assert Path("own/thesis.txt").read_text() == "mine"
 
 
-def test_word2vec_has_no_room_for_texts_with_spaces_or_several_layers(cli):
+def test_word2vec_has_no_room_for_texts_with_spaces_or_several_layers(cli, make_store):
     Path("texts.txt").write_text("a dog\na cat\n")
     np.save("a.npy", np.ones((2, 2, 3)))
     assert (
@@ -116,6 +116,8 @@ def test_word2vec_has_no_room_for_texts_with_spaces_or_several_layers(cli):
         "has room for one layer"
         in cli("export", "out.vec", "--space", "s", "--layer", "all").stderr
     )
+    root = str(make_store("o", texts=["bank"], unit="occurrence").root)
+    assert "several vectors" in cli("export", "out.vec", "--store", root).stderr
     assert not list(Path().glob("out*"))
 
 

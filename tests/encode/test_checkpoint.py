@@ -62,6 +62,14 @@ def test_a_folder(folder, monkeypatch):
     assert resolve(".").folder == folder
 
 
+def test_up_to_three_checkpoints_in_a_folder_are_named(tmp_path):
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").touch()
+    with pytest.raises(CheckpointError, match="In it are a, b, c: choose"):
+        resolve(str(tmp_path))
+
+
 def test_an_incomplete_folder(folder):
     for missing, message in (
         ("config.json", r"no config\.json"),

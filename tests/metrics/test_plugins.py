@@ -111,6 +111,7 @@ def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install, make_s
     )
     assert (code, json.loads(printed)) == (0, rows)
     assert run("query", "norm-quantile", "-q", "2", *store)[0] == 2
+    assert "not installed" not in run("cite", *store)[2]
     assert "\nPackage    my-metrics 0.1\n" in run("query", "norm-quantile", "--explain")[1]
     assert "norm-quantile" in run("query", "--help")[1]
     assert "Quantile of the vector lengths." in run("query", "norm-quantile", "--help")[1]

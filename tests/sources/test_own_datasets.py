@@ -46,6 +46,7 @@ def test_pairs_from_every_kind_of_table(tmp_path, suffix):
         ("a.csv", 'w1|w2|score\n"a|b"|c|1\n', "pairs", [("a|b", "c", 1)]),
         ("a.tsv", "word\tvalence\tarousal\nlove\t8\t6\n", "lexicon", [("love", 8, 6)]),
         ("a.csv", "# ratings\ndog,cat,3\n# more\nsea,shore,2\n", "pairs", [("dog", "cat", 3)]),
+        ("a.csv", "# by\nw1,w2,score\ngem,jewel,3.94\n", "pairs", [("gem", "jewel", 3.94)]),
         ("a.csv:2,1,3", "gem;jewel;3.94\ncord;smile;0.02\n", "pairs", [("jewel", "gem", 3.94)]),
     ],
 )
