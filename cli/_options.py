@@ -81,6 +81,19 @@ def known_datasets() -> list[str]:
     return sorted(known_datasets())
 
 
+def divided(values: list[str] | None) -> list[str] | None:
+    """Return the names of a repeatable option, which may stand in one value, with commas; the name
+    of a file stays whole.
+    """
+    if values is None:
+        return None
+    parts = [
+        [value] if Path(value).exists() else [name.strip() for name in value.split(",")]
+        for value in values
+    ]
+    return [name for names in parts for name in names if name] or values
+
+
 StoreDir = Annotated[
     list[str] | None,
     typer.Option(
@@ -105,8 +118,9 @@ Models = Annotated[
     typer.Option(
         "--model",
         metavar="NAME",
-        help="Keep the spaces of this checkpoint (repeatable).",
+        help="Keep the spaces of this checkpoint (repeatable, or with commas).",
         rich_help_panel=SPACES,
+        callback=divided,
         autocompletion=stored_models,
     ),
 ]
@@ -124,8 +138,9 @@ Spaces = Annotated[
     typer.Option(
         "--space",
         metavar="NAME",
-        help="Keep this space (repeatable).",
+        help="Keep this space (repeatable, or with commas).",
         rich_help_panel=SPACES,
+        callback=divided,
         autocompletion=stored_spaces,
     ),
 ]
@@ -193,7 +208,8 @@ Word = Annotated[
     typer.Option(
         "--word",
         metavar="WORD",
-        help="Keep the items of this word too (repeatable).",
+        help="Keep the items of this word too (repeatable, or with commas).",
+        callback=divided,
         rich_help_panel=ITEMS,
     ),
 ]

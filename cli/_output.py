@@ -273,9 +273,21 @@ def _tab_separated(table: "Table") -> str:
 
 
 def _for_terminal(table: "Table", width: int) -> str:
-    """Return the layout as tables that fit a width: if one does not, a table for each space."""
+    """Return the layout as tables that fit a width: one for each unit of the spaces across, and if
+    that is too wide, for each space, or for some of them.
+    """
     from rich.console import Console
 
+    if table.pivot and "space" in table.pivot.across:
+        units = dict.fromkeys(str(row.get("unit")) for row in table.rows)
+        if len(units) > 1:
+            parts = {
+                unit: replace(table, rows=tuple(r for r in table.rows if str(r["unit"]) == unit))
+                for unit in units
+            }
+            return "\n".join(
+                f"{unit}\n\n{_for_terminal(part, width)}" for unit, part in parts.items()
+            )
     header, lines = table.layout()
     columns = [
         [_shortened(printable(cell), 2 * width) for cell in column]
@@ -285,6 +297,9 @@ def _for_terminal(table: "Table", width: int) -> str:
     naming, values = columns[:n_naming], columns[n_naming:]
     together = len(table.pivot.values) if table.pivot and not table.pivot.joined else 1
     groups = [("", values)]
+    if together == 1 and _width(columns) > width:  # names of spaces on several lines
+        values = [[name.replace(".", ".\n"), *cells] for name, *cells in values]
+        groups = [("", values)]
     if together > 1 and _width(columns) > width:
         starts = range(0, len(values), together)
         groups = [_titled(values[start : start + together]) for start in starts]

@@ -274,6 +274,15 @@ def _agreed(planned: "Table") -> bool:
     )
 )
 def info(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL|SPACE",
+            help="Show this space, or the spaces of this checkpoint.",
+            autocompletion=stored_spaces,
+            show_default=False,
+        ),
+    ] = None,
     skipped: Annotated[
         bool, typer.Option("--skipped", help="List the texts without a vector, and why.")
     ] = False,
@@ -308,7 +317,13 @@ def info(
     opened = open_store(store, store_option)
     if skipped and columns:
         raise UsageError("--skipped and --columns are two lists: give one of them.")
-    table = opened.skipped() if skipped else opened.columns() if columns else opened.info()
+    table = (
+        opened.skipped()
+        if skipped
+        else opened.columns()
+        if columns
+        else opened.info(spaces=names or ())
+    )
     out.emit_actions(
         table.exact_sizes() if exact else table,
         nothing=(

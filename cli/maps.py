@@ -58,7 +58,7 @@ Most = Annotated[
         show_default="10",
     ),
 ]
-K = Annotated[int, typer.Option("-k", metavar="N", help="Number of neighbours.")]
+K = Annotated[int, typer.Option("-k", "--k", metavar="N", help="Number of neighbours.")]
 Pairs = Annotated[
     Literal["adjacent", "all"],
     typer.Option(help="Compare each layer with the next, or all with all."),

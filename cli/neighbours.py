@@ -67,7 +67,7 @@ def neighbours(
         Literal["3cosadd", "3cosmul"],
         typer.Option(help="How --positive and --negative words are combined."),
     ] = "3cosadd",
-    k: Annotated[int, typer.Option("-k", metavar="N", help="Number of neighbours.")] = 10,
+    k: Annotated[int, typer.Option("-k", "--k", metavar="N", help="Number of neighbours.")] = 10,
     exact: Annotated[
         bool, typer.Option("--exact", help="Scan the vectors, whatever indexes there are.")
     ] = False,

@@ -46,11 +46,13 @@ from ._options import (
     Where,
     Word,
     Words,
+    divided,
     escape,
     examples,
     filters,
     known_datasets,
     open_store,
+    stored_models,
 )
 from ._output import Output, json_text, write
 
@@ -106,6 +108,16 @@ def selection(
 def _query(
     metric: "Metric",
     *,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL|SPACE",
+            help="Keep the spaces of this checkpoint, or this space; as --model and --space.",
+            autocompletion=stored_models,
+            show_default=False,
+            hidden=True,  # Typer lists arguments above all options
+        ),
+    ] = None,
     intervals: Annotated[
         Literal["columns", "inline"] | None,
         typer.Option(
@@ -151,6 +163,7 @@ def _query(
         )
     read_labels(labels or ())
     opened = open_store(store, store_option)
+    selected["models"] = [*(selected["models"] or ()), *(names or ())]
     if explain:
         explanation = opened.explain_query(metric.name, cache=not no_cache, **selection(**selected))
         _write_explanation(explanation, out)
@@ -223,18 +236,21 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
     if kind is tuple:
         kind, default = list[str], list(default) or None
         if "repeat" not in text:
-            text = f"{text.rstrip('.')} (repeatable)."
+            text = f"{text.rstrip('.')} (repeatable, or with commas)."
 
     def completed() -> list[str]:
         is_dataset = parameter.name in ("dataset", "lexicon")
         return known_datasets() if is_dataset else [*parameter.choices]
 
+    flag = flag_of(parameter)
     option = typer.Option(
-        flag_of(parameter),
+        flag,
+        *([f"-{flag}"] if len(flag) == 2 else ()),
         help=escape(text),
         metavar=parameter.metavar or "|".join(parameter.choices) or None,
         min=parameter.minimum,
         max=parameter.maximum,
+        callback=divided if kind == list[str] else None,
         autocompletion=completed,
     )
     return inspect.Parameter(

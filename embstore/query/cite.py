@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import metadata, resources
+from pathlib import Path
 from typing import Any
 
 from embstore.base import __version__
-from embstore.base.errors import UnknownNameError
+from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.messages import printable
 from embstore.encode.checkpoint_files import SHORT_NAMES
 from embstore.metrics import METRICS, Metric, all_metrics
@@ -132,9 +133,10 @@ def _cite_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
     if name in SHORT_NAMES or _publication_keys(name):
         return _cite_checkpoint(name)
     spaces = [known for card in cards for known in (card.space, card.model, card.checkpoint)]
-    raise UnknownNameError(
-        "name", name, dict.fromkeys([SOFTWARE, *metrics, *known_datasets(), *spaces, *SHORT_NAMES])
-    )
+    known = dict.fromkeys([SOFTWARE, *metrics, *known_datasets(), *spaces, *SHORT_NAMES])
+    if Path(name).is_file():
+        raise UsageError(f"{name} is a file: name the metrics and the spaces of its results.")
+    raise UnknownNameError("name", name, known)
 
 
 def _cite_store(catalog: Catalog) -> Iterator[_References]:

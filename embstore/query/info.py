@@ -1,11 +1,12 @@
 """List the spaces and the skipped texts of a store, as tables."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import readable_card, shown_parameters
 from embstore.query.provenance import REVISION_COLUMNS, columns_with_values
-from embstore.storage.card import Card
+from embstore.storage.card import Card, SpaceFilter
 from embstore.storage.catalog import Catalog
 from embstore.storage.item_columns import BUILT_IN, MEANINGS
 from embstore.storage.views.macros import MACROS
@@ -27,13 +28,14 @@ COLUMN_COLUMNS = ("column", "type", "origin", "items", "meaning")
 SKIPPED_COLUMNS = ("space", "item_id", "text", "outcome", "reason", "origin")
 
 
-def info(catalog: Catalog) -> Table:
-    """List the spaces, one per row.
+def info(catalog: Catalog, names: Sequence[str] = ()) -> Table:
+    """List the spaces, one per row; with names, those of these models and these spaces.
 
     ``index`` is the kind of the indexes that cover all items (several with ``+``), ``behind`` or
     ``none``; ``index_recall`` is the lowest recall@10 of the layers; ``bytes`` is of card, shards,
     sums and indexes. Notes name spaces without items.
     """
+    cards = SpaceFilter(spaces=names).select(catalog.cards) if names else catalog.cards.values()
     rows = [
         {
             "space": card.space,
@@ -52,10 +54,10 @@ def info(catalog: Catalog) -> Table:
             "bytes": catalog.n_bytes(card.space),
             **_index(catalog, card),
         }
-        for card in catalog.cards.values()
+        for card in cards
     ]
     columns = columns_with_values(INFO_COLUMNS, rows)
-    empty = [space for space in catalog.cards if catalog.is_empty(space)]
+    empty = [card.space for card in cards if catalog.is_empty(card.space)]
     remove = " ".join(f"--space {space}" for space in empty)
     notes = [
         f"{', '.join(empty)}: no items, since a build was stopped or a repair took the shards out."

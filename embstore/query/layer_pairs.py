@@ -277,16 +277,19 @@ def find_pairs(
     name = request.parameters.get("against")
     check_known("space", name, catalog.cards)
     if name is None:
-        chosen, missing = select_layers(cards, request.layers)
+        chosen, missing = select_layers(cards, request.layers, request.spaces)
         others = {card.space: card for card in cards}
     else:
         against = catalog.cards[name]
         cards = [card for card in cards if card is not against] or [against]
         chosen, missing = select_layers(
-            [*cards, *([] if against in cards else [against])], request.layers
+            [*cards, *([] if against in cards else [against])], request.layers, request.spaces
         )
         if against.space not in chosen or not any(card.space in chosen for card in cards):
-            raise QueryError(f"there is nothing to compare: {' '.join(missing)}")
+            raise QueryError(
+                f"there is nothing to compare: {name} and the other spaces have no layer of"
+                f" {request.layers} in common."
+            )
         others = {card.space: against for card in cards}
     pairs = [
         LayerPairs(catalog, request, card, chosen[card.space], other, chosen[other.space])

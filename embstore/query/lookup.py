@@ -18,6 +18,7 @@ Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]
 """Function that encodes an item with the checkpoint of a space: layer id → vector, float32
 (dim,).
 """
+_SHOWN_SPACES = 3  # that an error names one by one
 
 
 class Query(NamedTuple):
@@ -177,7 +178,7 @@ def ids_of_words(
 def missing_query_notes(
     catalog: Catalog, query: Query, found: Sequence[FoundQueries], *, can_embed: bool = True
 ) -> list[str]:
-    """Return a note for each space that has no vector of a query, if another space has one.
+    """Return a note on the spaces that have no vector of a query, if another of their unit has one.
 
     Without ``can_embed`` no text can be encoded for what is asked, and a word in several sentences
     is an error.
@@ -185,8 +186,9 @@ def missing_query_notes(
     missing = [space for space in found if query not in space.vectors]
     ambiguous = [_ambiguous(query, space) for space in missing if query in space.ambiguous]
     if len(missing) < len(found) and (can_embed or not ambiguous):
-        names = [space.card.space for space in missing if query not in space.ambiguous]
-        return [*ambiguous, *([f"{query.shown!r} is not in {', '.join(names)}."] if names else [])]
+        units = {space.card.unit for space in found if query in space.vectors}
+        names = [space.card.space for space in missing if space.card.unit in units]
+        return [f"{query.shown!r} is not in {', '.join(names)}."] if names else []
     if ambiguous:
         raise UsageError(ambiguous[0])
     raise _not_stored(catalog, query, [space.card for space in found], can_embed=can_embed)
@@ -203,10 +205,18 @@ def _not_stored(
     shown = shortened(query.shown)
     units, spaces = {card.unit for card in cards}, [card.space for card in cards]
     can_embed = can_embed and units != {Unit.TOKEN}
+    where = f"any of the {len(spaces)} spaces" if len(spaces) > _SHOWN_SPACES else ", ".join(spaces)
+    if query.marked is None and (terms := _terms(query.shown)):
+        positive = [word for sign, word in terms if sign == "+"]
+        negative = [word for sign, word in terms if sign == "-"]
+        return NotStoredError(
+            f"{shown!r} is not a stored text. Words are combined by {positive=} and {negative=}, in"
+            " place of a text."
+        )
     if query.marked and not any(unit.has_context for unit in units):
         return NotStoredError(
-            f"{shown!r} marks a word in its sentence, and {', '.join(spaces)} has no words in"
-            " sentences. Ask for the word by itself, or build such a space with unit='occurrence'."
+            f"{shown!r} marks a word in its sentence, and there are none in {where}. Ask for the"
+            " word by itself, or build such a space with unit='occurrence'."
         )
     if query.marked is None:
         near = catalog.nearest_texts(query.shown, spaces)
@@ -222,7 +232,7 @@ def _not_stored(
     if all(made.values()):
         how = " or ".join(dict.fromkeys(map(str, made.values())))
         return NotStoredError(
-            f"{shown!r} is not in {', '.join(spaces)}.{nearest} Their vectors were {how}, so"
+            f"{shown!r} is not in {where}.{nearest} Their vectors were {how}, so"
             " that no text can be encoded for them."
         )
     if query.marked is None and units == {Unit.OCCURRENCE}:
@@ -232,10 +242,23 @@ def _not_stored(
         )
     else:
         now = "To encode it now, add embed=True"
-    card = next(card for card in cards if made[card.space] is None)
+    likely = Unit.SENTENCE if " " in query.shown else Unit.WORD
+    card = min(
+        (card for card in cards if made[card.space] is None),
+        key=lambda card: (card.untrained is not None, card.unit is not likely),
+    )
     keep = build_command(["FILE"], card)
     how = f"{now}; to keep it: {keep}" if can_embed else f"Add it with: {keep}"
-    return NotStoredError(f"{shown!r} is not in {', '.join(spaces)}.{nearest} {how}.")
+    return NotStoredError(f"{shown!r} is not in {where}.{nearest} {how}.")
+
+
+def _terms(text: str) -> list[tuple[str, str]]:
+    """Return the signs and words of a sum of words, such as king - man + woman; none of another
+    text.
+    """
+    signs_and_words = f"+ {text}".replace("−", "-").split()
+    terms = [*zip(signs_and_words[::2], signs_and_words[1::2], strict=False)]
+    return terms if len(terms) > 1 and all(sign in ("+", "-") for sign, _ in terms) else []
 
 
 def _ambiguous(query: Query, found: FoundQueries) -> str:

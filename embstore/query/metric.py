@@ -54,7 +54,7 @@ def _measure(
     versus = request.parameters.get("versus")
     # Stored rows are without the scores that are compared.
     answers = Answers(catalog, request, use=cache and versus is None)
-    chosen, missing = select_layers(cards, request.layers)
+    chosen, missing = select_layers(cards, request.layers, request.spaces)
     cards = [card for card in cards if card.space in chosen]
     found, left_out = _find_or_compute(catalog, request, cards, chosen, answers)
     cards = [card for card in cards if card.space in found]
@@ -140,14 +140,14 @@ def _left_out(
     space.
     """
     models = {card.model for card in cards if card.space not in reasons}
-    named = set(request.spaces.models)
+    named = {*request.spaces.models, *request.spaces.spaces}
     return [
         f"{card.space} is left out: {reasons[card.space]}"
         for card in cards
         if card.space in reasons
         and (
             card.space in request.spaces.spaces
-            or (card.model not in models and {card.model, card.checkpoint} & named)
+            or (card.model not in models and request.spaces.names(card) & named)
         )
     ]
 

@@ -60,7 +60,7 @@ def neighbours(
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}.")
     cards = _cards(catalog, queries, spaces)
-    chosen, notes = select_layers(cards, layers)
+    chosen, notes = select_layers(cards, layers, spaces)
     if vectors is None:
         found, lookup_notes = look_up_all(catalog, cards, queries, chosen, embed)
         notes += lookup_notes
@@ -175,7 +175,7 @@ def cosines(
     if len(queries) < 2:
         raise UsageError("give at least two different texts, as in: embstore cosine bank river")
     cards = _cards(catalog, queries, spaces)
-    chosen, notes = select_layers(cards, layers)
+    chosen, notes = select_layers(cards, layers, spaces)
     found, lookup_notes = look_up_all(catalog, cards, queries, chosen, embed)
     notes += lookup_notes
     rows: list[dict[str, Any]] = []

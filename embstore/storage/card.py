@@ -321,8 +321,8 @@ class SpaceFilter:
     """Filter of spaces; None or an empty value does not restrict.
 
     Attributes:
-        models: Short names or checkpoint ids, several or one.
-        spaces: Names of spaces, several or one.
+        models: Short names or checkpoint ids, several or one; the name of a space is that space.
+        spaces: Names of spaces, several or one; the name of a model is all of its spaces.
         unit: ``word``, ``sentence`` or ``occurrence``.
         pooling: Name of a pooling.
         template: Exact template.
@@ -354,8 +354,8 @@ class SpaceFilter:
         found = [
             card
             for card in cards.values()
-            if (not self.models or {card.model, card.checkpoint} & set(self.models))
-            and (not self.spaces or card.space in self.spaces)
+            if (not self.models or self.names(card) & {*self.models})
+            and (not self.spaces or self.names(card) & {*self.spaces})
             and unit in (None, card.unit)
             and pooling in (None, card.pooling)
             and self.template in (None, card.template.pattern)
@@ -374,16 +374,19 @@ class SpaceFilter:
             raise QueryError(f"no space matches {described}. The store holds: {', '.join(cards)}.")
         return found
 
+    @staticmethod
+    def names(card: Card) -> set[str]:
+        """Return the names that a space is chosen by."""
+        return {card.space, card.model, card.checkpoint}
+
     def _check_names(self, cards: Mapping[str, Card]) -> None:
         """Raise UnknownNameError if a space, model or revision of the filter does not exist."""
+        known = {name for card in cards.values() for name in self.names(card)}
         for space in self.spaces:
-            if space not in cards:
+            if space not in known:
                 raise UnknownNameError("space", space, cards)
-        models = dict.fromkeys(
-            name for card in cards.values() for name in (card.model, card.checkpoint)
-        )
         for model in self.models:
-            if model not in models:
+            if model not in known:
                 hint = f"To add it to the store: embstore build --model {model}"
                 raise UnknownNameError(
                     "model", model, dict.fromkeys(card.model for card in cards.values()), hint
@@ -399,7 +402,7 @@ class SpaceFilter:
 
 
 def select_layers(
-    cards: Sequence[Card], spec: str
+    cards: Sequence[Card], spec: str, spaces: SpaceFilter = SpaceFilter()
 ) -> tuple[dict[str, tuple[Layer, ...]], list[str]]:
     """Select layers of several spaces by one specification.
 
@@ -407,14 +410,14 @@ def select_layers(
 
     Returns:
         The layers of each space that has any of them, and notes: for each part of ``spec`` missing
-        in a space, and for each range that ends above all layers.
+        in a space that the filter names, and for each range that ends above all layers.
     """
     if not spec.strip():
         raise UsageError(
             "there is no layer in the selection (`layers`). Give at least one, such as top."
         )
     chosen: dict[str, set[Layer]] = {}
-    notes = []
+    notes, named = [], {*spaces.models, *spaces.spaces}
     for part in spec.split(","):
         missing: list[UnknownNameError] = []
         for card in cards:
@@ -422,10 +425,11 @@ def select_layers(
                 chosen.setdefault(card.space, set()).update(card.layers.select(part))
             except UnknownNameError as error:
                 missing.append(error)
-                notes.append(
-                    f"{card.space} has no layer {error.name!r} (it has"
-                    f" {', '.join(card.layers.names)})."
-                )
+                if spaces.names(card) & named:
+                    notes.append(
+                        f"{card.space} has no layer {error.name!r} (it has"
+                        f" {', '.join(card.layers.names)})."
+                    )
         if len(missing) == len(cards):
             known = dict.fromkeys(name for error in missing for name in error.known)
             in_order = sorted(

@@ -6,7 +6,7 @@ a column.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -168,34 +168,30 @@ def is_space_column(name: str) -> bool:
     return name.partition(".")[0] in OF_SPACE
 
 
-def joined_items(
-    sql: str, stored: Iterable[str], space: str | None = None
-) -> tuple[str, list[str]]:
+def joined_items(sql: str, stored: Container[str], space: str | None) -> tuple[str, list[str]]:
     """Return the SQL of a source of items for an expression over their columns, and the views that
     it reads.
 
     The columns that depend on the space are those of the given one, as in ``n_tokens``.
     """
-    # As a quoted name is written that has a quotation mark in it.
-    folded = sql.casefold().replace('""', '"')
-    stored_names = [*stored]
-    names = {"columns": [*stored_names], "built_in": [*BUILT_IN]}
-    sources = {view: view for view in names}
+    source, views = "items", ["items"]
     own = {} if space is None else space_columns(space)
-    chosen = {
-        name: column for column, name in own.items() if column in stored_names and name in folded
-    }
-    if chosen:
-        aliases = ", ".join(
-            f"{connections.quote_name(column)} AS {name}" for name, column in chosen.items()
-        )
-        sources["columns"] = f"(SELECT *, {aliases} FROM columns) AS columns"
-        names["columns"] += chosen
-    views = [view for view in names if any(_plain(name) in folded for name in names[view])]
-    return " ".join(["items", *(f"LEFT JOIN {sources[view]} USING (item_id)" for view in views)]), [
-        "items",
-        *views,
-    ]
+    aliases = ", ".join(
+        f"{connections.quote_name(column)} AS {name}"
+        for column, name in own.items()
+        if column in stored and mentions(sql, [name])
+    )
+    if aliases:
+        source = f"(SELECT *, {aliases} FROM items) AS items"
+    if mentions(sql, BUILT_IN):
+        source, views = f"{source} LEFT JOIN built_in USING (item_id)", [*views, "built_in"]
+    return source, views
+
+
+def mentions(sql: str, names: Iterable[str]) -> bool:
+    """Return whether an expression may contain one of these names, quoted or not."""
+    folded = _plain(sql)
+    return any(_plain(name) in folded for name in names)
 
 
 def _plain(name: str) -> str:
@@ -221,11 +217,6 @@ class ColumnTables:
     def names(self) -> frozenset[str]:
         """Names of the stored columns; no table is read."""
         return frozenset(name for file in self.files for name in file.entry["columns"])
-
-    @property
-    def has_kept(self) -> bool:
-        """Whether some columns were kept from sources."""
-        return not all(map(is_space_column, self.names))
 
     @cached_property
     def types(self) -> dict[str, str]:

@@ -313,7 +313,8 @@ def no_store(place: str, *, is_url: bool = False) -> StoreError:
         else "Or name the folder of another, as by EMBSTORE_STORE."
     )
     return StoreError(
-        f"there is no store at {place}. Make one with: embstore build --store {place}. {check}"
+        f"there is no store at {place}. Make one with: embstore build words --model"
+        f" minilm --store {place}. {check}"
     )
 
 

@@ -400,13 +400,13 @@ class LookupMethods(opened.OpenStore):
             lambda catalog: missing(catalog, as_names(sources), spaces, of_files)
         )
 
-    def info(self) -> Result:
-        """Return one row per space: its card, layers, numbers of items and shards, bytes and the
-        state of its index.
+    def info(self, *, spaces: Names = ()) -> Result:
+        """Return one row per space, by default of all: its card, layers, numbers of items and
+        shards, bytes and the state of its index.
         """
         from embstore.query.info import info
 
-        return self._ask_table(info)
+        return self._ask_table(lambda catalog: info(catalog, as_names(spaces)))
 
     def columns(self) -> Result:
         """Return one row per column of items: name, type, origin (stored or built-in), number of

@@ -71,6 +71,7 @@ def test_the_help_of_a_metric_is_made_from_its_declaration(name):
     metric = METRICS[name]
     own, _, rest = shown("query", name, "--help").partition("╭─ Spaces ")
     flags = [flag_of(parameter).partition("/")[0] for parameter in metric.parameters]
+    flags = [f"-{flag}" if len(flag) == 2 else flag for flag in flags]  # -k is --k as well
     listed = re.findall(r"^│ +(?:\* )? *(--?[\w-]+)", own, re.MULTILINE)
     assert listed == [*flags, "--help"]
     for option in ("--model", "--layer", "--where", "--transform", "--format", "--explain"):

@@ -23,7 +23,13 @@ from embstore.base.messages import printable
 from embstore.storage import tables as parquet_tables
 from embstore.storage.cache import StoredFile, StoreFiles, fetch
 from embstore.storage.card import Card
-from embstore.storage.item_columns import BUILT_IN, ColumnTables, joined_items
+from embstore.storage.item_columns import (
+    BUILT_IN,
+    ColumnTables,
+    is_space_column,
+    joined_items,
+    mentions,
+)
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.connections import Limits
 from embstore.storage.sql.reader import Reader, check_readable, named_file
@@ -109,14 +115,14 @@ class UsersSql:
         check_expression(where)
         names = self.columns.names
         source, readable = joined_items(where, names, space)
-        if "columns" in readable:
+        if has_columns := mentions(where, names):
             self.columns.check()
         views = self.views(limits)
         columns = (*_EMPTY["items"], *sorted(names), *BUILT_IN)
         session = Session(views, limits, columns=columns)
         sql = f"SELECT item_id FROM {source} WHERE (\n{where}\n)"
         checked = session.run(lambda connection: check(connection, sql, readable))
-        self._prepare(views, checked.views)
+        self._prepare(views, checked.views, has_columns=has_columns)
         try:
             found = session.run(
                 lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"]
@@ -140,8 +146,9 @@ class UsersSql:
             (f"EXPLAIN {match[1] or ''}", sql[match.end() :]) if match else ("", sql)
         )
         checked = session.run(lambda connection: check(connection, select, views.names, parameters))
-        self._check(checked.views)
-        self._prepare(views, checked.views, all_views=checked.lists_views)
+        has_columns = "items" in checked.views
+        self._check({*checked.views, *(("columns",) if has_columns else ())})
+        self._prepare(views, checked.views, has_columns=has_columns, all_views=checked.lists_views)
         statement = explaining + checked.sql
 
         def prepare(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
@@ -160,12 +167,14 @@ class UsersSql:
                 self._views = Views(self, limits.memory)
             return self._views
 
-    def _prepare(self, views: "Views", read: frozenset[str], *, all_views: bool = False) -> None:
+    def _prepare(
+        self, views: "Views", read: frozenset[str], *, has_columns: bool, all_views: bool = False
+    ) -> None:
         """Create the views that a statement reads, with the macros over them."""
         with self._lock:
-            views.create(read)
+            views.create(read, has_columns=has_columns)
             if all_views:
-                views.create(views.names - _COMPUTED)
+                views.create(views.names - _COMPUTED, has_columns=True)
                 views.create_placeholders()
             if read >= VIEWS:
                 views.create_macros()
@@ -181,6 +190,7 @@ class UsersSql:
                 parquet_tables.check(file)
 
 
+_WITH_COLUMNS = "items with columns"
 _COMPUTED = frozenset(("built_in", "summaries"))
 """Views that are computed when they are first read."""
 
@@ -215,14 +225,19 @@ class Views:
                 self.connection.execute(f"CREATE OR REPLACE MACRO {macro.definition}")
         self._created: set[str] = set()
 
-    def create(self, names: Collection[str]) -> None:
-        """Create views, unless they exist."""
+    def create(self, names: Collection[str], *, has_columns: bool = False) -> None:
+        """Create views, unless they exist; ``items`` has the columns of items once it needs them,
+        so that nothing else depends on their tables.
+        """
         for view in {*names} - self._created:
             if view in _COMPUTED:
                 self._compute(view)
             else:
                 self._create(view)
             self._created.add(view)
+        if has_columns and "items" in names and _WITH_COLUMNS not in self._created:
+            self._create("items", has_columns=True)
+            self._created.add(_WITH_COLUMNS)
 
     def create_placeholders(self) -> None:
         """Create the views that are computed without rows, unless they exist: to compute them may
@@ -246,21 +261,18 @@ class Views:
         self.connection.execute(f"CREATE OR REPLACE TABLE {view} AS FROM computed")
         self.connection.unregister("computed")
 
-    def _create(self, view: str) -> None:
+    def _create(self, view: str, *, has_columns: bool = False) -> None:
         """Create a view over its files."""
         files = self._files[view]
         fetch(files)
         if view == "embeddings":
             body = self._embeddings()
-        elif view == "columns" and files:
-            names = [connections.quote_name(name) for name in self.store.columns.types]
-            values = ", ".join(f"any_value({name}) AS {name}" for name in names)
-            body = (
-                f"SELECT item_id, {values} FROM {_parquet(files, ', union_by_name = true')} GROUP"
-                " BY item_id"
-            )
+        elif view == "columns":
+            body = self._columns()
         else:
             body = f"SELECT * FROM {_parquet(files)}" if files else ""
+            if has_columns and body and (columns := self._columns()):
+                body += f" LEFT JOIN ({columns}) USING (item_id)"
         name = ".".join(map(connections.quote_name, view.split(".", 1)))
         check_readable(files)
         try:
@@ -283,6 +295,14 @@ class Views:
             if files
         ]
         return " UNION ALL ".join(parts)
+
+    def _columns(self) -> str:
+        """Return the SELECT of the columns of items, a row an item; empty if none is stored."""
+        files = self._files["columns"]
+        names = [connections.quote_name(name) for name in self.store.columns.types]
+        values = ", ".join(f"any_value({name}) AS {name}" for name in names)
+        source = _parquet(files, ", union_by_name = true") if files else ""
+        return f"SELECT item_id, {values} FROM {source} GROUP BY item_id" if files else ""
 
     def _without_files(self, view: str) -> str:
         """Return a SELECT for a view that reads no files: one row per card for ``spaces``, no rows
@@ -328,12 +348,12 @@ class Views:
         ):
             files = self._files[view] if view else self.all_files
             return store.reader.query_error(error, files if file is None else [file])
-        missing = None if columns else re.search(r'Referenced column "(.+?)" not found', str(error))
-        if missing and (missing[1] in store.columns.types or missing[1] in BUILT_IN):
-            holder = "columns" if missing[1] in store.columns.types else "built_in"
+        if not columns and re.search("[Cc]olumn.* not found|have a column named", str(error)):
+            kept = [name for name in store.columns.types if not is_space_column(name)]
             return QueryError(
-                f"{missing[1]!r} is a column of the view {holder}, which this SQL does not read."
-                f" Write FROM items JOIN {holder} USING (item_id)."
+                f"this SQL cannot be answered: {connections.first_line(error)}. The view items has"
+                f" {', '.join([*_EMPTY['items'], *kept])} and n_tokens.SPACE; built_in has item_id,"
+                f" {', '.join(BUILT_IN)}. All views: embstore sql --tables."
             )
         return connections.user_error(error, columns)
 
