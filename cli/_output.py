@@ -285,8 +285,10 @@ def _for_terminal(table: "Table", width: int) -> str:
                 unit: replace(table, rows=tuple(r for r in table.rows if str(r["unit"]) == unit))
                 for unit in units
             }
+            names = {unit: dict.fromkeys(part["space"]) for unit, part in parts.items()}
+            titles = {unit: unit if len(of) > 1 else next(iter(of)) for unit, of in names.items()}
             return "\n".join(
-                f"{unit}\n\n{_for_terminal(part, width)}" for unit, part in parts.items()
+                f"{titles[unit]}\n\n{_for_terminal(part, width)}" for unit, part in parts.items()
             )
     header, lines = table.layout()
     columns = [

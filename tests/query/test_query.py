@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -224,7 +225,10 @@ def test_filters_choose_spaces(make_store):
             r"unknown layer '0\.\.2'.*normed\. Write ranges as 0-6, and several layers as 0,3,6\.",
         ),
         ({"models": "toy,toy"}, r"unknown model 'toy,toy'\. Did you mean 'toy'\? Known: toy\."),
-        ({"spaces": "toy"}, r"unknown space 'toy'\. Did you mean 'toy\.word\.last'"),
+        (
+            {"spaces": "toy.word.lst"},
+            r"unknown space 'toy\.word\.lst'\. Did you mean 'toy\.word\.last'",
+        ),
         ({"where": "tekst = 'a'"}, "unknown column 'tekst'. Did you mean 'text'"),
         ({"varient": "raw"}, "unknown parameter of anisotropy 'varient'. Did you mean 'variant'"),
     ],
@@ -253,8 +257,8 @@ def test_spaces_take_the_layers_that_they_have_and_notes_say_what_they_lack(make
     make_store(n=3, index=False, model="deep", n_blocks=12)
     store = make_store(n=3, index=False, model="flat", n_blocks=6, top_form=None).store
 
-    def layers(spec: str) -> tuple[dict[str, list[str]], str]:
-        found = store.query("anisotropy", layers=spec)
+    def layers(spec: str, named: Sequence[str] = ()) -> tuple[dict[str, list[str]], str]:
+        found = store.query("anisotropy", layers=spec, models=named)
         names: dict[str, list[str]] = {}
         for row in found:
             names.setdefault(row["model"], []).append(row["layer_name"])
@@ -262,10 +266,11 @@ def test_spaces_take_the_layers_that_they_have_and_notes_say_what_they_lack(make
 
     assert layers("top")[0] == {"deep": ["12"], "flat": ["6"]}
     assert layers("-1")[0] == {"deep": ["12"], "flat": ["6"]}
-    names, notes = layers("6,12")
+    assert "has no layer" not in layers("6,12")[1]  # nobody asked for that space
+    names, notes = layers("6,12", ["flat", "deep"])
     assert names == {"deep": ["6", "12"], "flat": ["6"]}
     assert "flat.word.last has no layer '12' (it has 0, 1, 2, 3, 4, 5, 6)." in notes
-    names, notes = layers("raw")
+    names, notes = layers("raw", ["flat.word.last", "deep"])
     assert names == {"deep": ["raw"]}
     assert "flat.word.last has no layer 'raw'" in notes
     names, notes = layers("5-9")
