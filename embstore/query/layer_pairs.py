@@ -286,9 +286,10 @@ def find_pairs(
             [*cards, *([] if against in cards else [against])], request.layers, request.spaces
         )
         if against.space not in chosen or not any(card.space in chosen for card in cards):
+            without = [card.space for card in (against, *cards) if card.space not in chosen]
             raise QueryError(
-                f"there is nothing to compare: {name} and the other spaces have no layer of"
-                f" {request.layers} in common."
+                f"there is nothing to compare: {', '.join(without)} has no layer"
+                f" {request.layers!r}."
             )
         others = {card.space: against for card in cards}
     pairs = [
