@@ -31,6 +31,11 @@ def test_a_step_that_takes_long_is_shown(cli, made, monkeypatch, message):
     assert message not in cli(*call, "--quiet").stderr + brief
 
 
+def test_no_blank_is_before_the_unit_of_bytes():
+    with progress._bar(Progress("fetch", "a", 1, 2)) as bar:
+        assert bar.unit == "B"
+
+
 def reported(run) -> list[Progress]:
     found: list[Progress] = []
     with observing(found.append):
