@@ -87,6 +87,14 @@ PICTURES = {
         " neighbours.",
         "intrinsic-dimension",
     ),
+    "prompt-entropy": Picture(
+        f"{OCCURRENCES} --by context --average --transform center --transform normalize",
+        "Entropy of the words of a caption, its mean over captions with an interval.",
+    ),
+    "curvature": Picture(
+        f"{OCCURRENCES} --by context --average",
+        "Mean angle between the steps from word to word, its mean over captions.",
+    ),
     "hubness": Picture(f"{WORDS} --sample 2000", "Skewness of the k-occurrence on a sample."),
     "uniformity": Picture(f"{WORDS} --sample 2000", "Uniformity on the unit sphere."),
     "alignment": Picture(

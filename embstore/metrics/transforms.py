@@ -394,9 +394,9 @@ class _Fitting:
         """
         error = np.zeros(affine.dim)
         if self._is_centred:
-            error = self._rms[affine.columns] * np.abs(affine.scale) + self._rms @ np.abs(
-                affine.mixing_matrix
-            )
+            error = self._rms[affine.columns] * np.abs(affine.scale)
+            if affine.left.shape[1]:
+                error = error + self._rms @ np.abs(affine.mixing_matrix)
         self.affine = replace(affine, rounding_error=linear_algebra.ROUNDING * error)
 
     def _add_note(self, note: str) -> None:
@@ -504,6 +504,23 @@ def fit(data: LayerData, steps: Sequence[Step]) -> Chain:
             chain = chain.then(_fit_clamp(seen, steps[number]))
         seen = cast("LayerData", _After(data, chain))
     return chain
+
+
+def transform_group(vectors: Block, steps: Sequence[Step]) -> Float64Array | None:
+    """Fit and apply transforms to few vectors (n, dim), n ≥ 1, without :func:`fit`, which takes
+    longer; None if they are not just ``center`` and ``normalize``.
+    """
+    x = vectors.astype(np.float64)
+    for step in steps:
+        if step.kind == "center":
+            square = float(np.vecdot(x, x).mean())
+            x -= x.mean(axis=0)
+            x[np.vecdot(x, x) <= linear_algebra.ROUNDING**2 * square] = 0.0
+        elif step.kind == "normalize":
+            x = normalize(x)
+        else:
+            return None
+    return x
 
 
 def _fit_clamp(data: LayerData, step: Step) -> Clamp:

@@ -116,10 +116,9 @@ def _divided(
     if groups is None:
         yield {}, data
         return
-    selection, with_summary = request.selection, request.metric.needs == "summary"
-    for group, group_data in layers_of_groups(data, groups, with_summary=with_summary):
-        if selection.fits_groups and not isinstance(group_data, NotComputable):
-            group_data = _fitted(group_data, selection.steps)
+    steps = request.selection.steps if request.selection.fits_groups else ()
+    with_summary = request.metric.needs == "summary" and not steps
+    for group, group_data in layers_of_groups(data, groups, steps, with_summary=with_summary):
         yield {"group": group.name}, group_data
 
 
@@ -127,8 +126,14 @@ def _fitted(data: LayerData, steps: Sequence["Step"]) -> LayerData | NotComputab
     """Return the vectors of a group after transforms that are fitted on them; or why there are
     none.
     """
-    from embstore.metrics.transforms import fit
+    if not steps:
+        return data
+    from embstore.metrics.transforms import fit, transform_group
 
+    if isinstance(data, GroupLayer) and len(data.ids):
+        vectors = transform_group(data.vectors, steps)
+        if vectors is not None:
+            return GroupLayer(data.ids, vectors, data.dims)
     try:
         transform = fit(data, steps)
     except NotComputable as error:
@@ -273,31 +278,45 @@ class GroupLayer(LayerMethods):
 
 
 def layers_of_groups(
-    data: LayerData | NotComputable, groups: "Groups", *, with_summary: bool = False
+    data: LayerData | NotComputable,
+    groups: "Groups",
+    steps: Sequence["Step"] = (),
+    *,
+    with_summary: bool = False,
 ) -> Iterator[tuple["Group", LayerData | NotComputable]]:
     """Yield each group with its vectors in a layer, or the reason why there are none.
 
     Groups are read together as far as their vectors fit in ``MEMORY_BYTES``; a larger one is read
     block by block, and the sums of all of those once.
+
+    Args:
+        data: Vectors of the layer.
+        groups: Groups of its items.
+        steps: Transforms that are fitted on each group.
+        with_summary: Whether the sums of large groups are needed.
     """
     if isinstance(data, NotComputable):
         yield from ((group, NotComputable(str(data), len(group.ids))) for group in groups.members)
         return
-    max_rows = MEMORY_BYTES // (data.dim * (8 if isinstance(data, TransformedLayer) else 4))
+    is_float64 = isinstance(data, TransformedLayer) or steps
+    max_rows = MEMORY_BYTES // (data.dim * (8 if is_float64 else 4))
     large = [group for group in groups.members if len(group.ids) > max_rows]
     summaries = iter(_summaries(data, large) if with_summary else ())
     for batch in _batches(groups.members, max_rows):
         if len(batch[0].ids) > max_rows:
-            yield batch[0], restricted(data, batch[0].ids, next(summaries, None))
+            large_data = restricted(data, batch[0].ids, next(summaries, None))
+            yield batch[0], _fitted(large_data, steps)
             continue
         is_all = len(batch) == len(groups.members)
         ids, vectors = data.gather(
             None if is_all else np.sort(np.concatenate([group.ids for group in batch]))
         )
-        for group in batch:
-            members = vectors[np.searchsorted(ids, group.ids)]
-            members.flags.writeable = False
-            yield group, GroupLayer(group.ids, members, data.dims)
+        vectors = vectors[np.searchsorted(ids, np.concatenate([group.ids for group in batch]))]
+        sizes = [len(group.ids) for group in batch]
+        vectors.flags.writeable = False
+        for group, end in zip(batch, np.cumsum(sizes).tolist(), strict=True):
+            members = vectors[end - len(group.ids) : end]
+            yield group, _fitted(GroupLayer(group.ids, members, data.dims), steps)
 
 
 def _batches(groups: Sequence["Group"], max_rows: int) -> Iterator[list["Group"]]:

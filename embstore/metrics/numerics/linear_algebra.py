@@ -181,14 +181,14 @@ def few_vectors(data: LayerData) -> Float64Array | None:
     """Return the vectors of a layer, float64 (n, dim), if they are not more than dimensions; else
     None.
     """
-    rows: list[Block] = [np.empty((0, data.dim))]
+    rows: list[Float64Array] = []
     n = 0
     for block in data.map(lambda block: block[: data.dim + 1].astype(np.float64)):
         rows.append(block)
         n += len(block)
         if n > data.dim:
             return None
-    return np.concatenate(rows)
+    return rows[0] if len(rows) == 1 else np.concatenate([np.empty((0, data.dim)), *rows])
 
 
 def moments(data: LayerData) -> Moments:
