@@ -1,7 +1,9 @@
 """Verify which hidden state of a model is which layer, by running it on two short texts."""
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from importlib.util import find_spec
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 LAYER_CHECK = 1  # version of the verification of the layers; recorded in each card
 
 _TOLERANCE = 1e-4
+_SHORTENED_TOLERANCE = 1e-6  # of the states of a model without its upper blocks
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Contract:
             it); None without a final norm.
         entry: Path of the first block if ``hidden_states`` begin with its output, so that layer 0
             is captured from its input; None if they begin with its input.
+        blocks: Path of the list of the blocks, in order; None if no list has them all.
+        captured: Numbers of the hidden states to keep; None for all.
     """
 
     n_blocks: int
@@ -35,6 +40,55 @@ class Contract:
     # whether padding leaves the states of the real tokens unchanged, to 1e-4 of their norm
     pads: bool
     entry: str | None = None
+    blocks: str | None = None
+    captured: tuple[int, ...] | None = None
+
+    def shortened(
+        self, model: Any, layers: Sequence[int], inputs: Mapping[str, "Tensor"]
+    ) -> tuple[Any, "Contract"]:
+        """Return a model that computes no more than some layers need, and its contract.
+
+        It keeps the states of these layers alone, where transformers can, and lacks the blocks
+        above the highest one, with its weights shared. Its states of ``inputs`` (1, t) are those of
+        the whole model, to 1e-6 of their norm; else the model itself is returned.
+        """
+        wanted = sorted({layer for layer in layers if layer <= self.n_blocks})
+        if self.entry is not None or not wanted or len(wanted) > self.n_blocks:
+            return model, self
+        contract = self
+        # From 5.24 on.
+        if find_spec("transformers.utils.output_capturing") and hasattr(
+            need("transformers.utils.output_capturing"), "selected_hidden_states"
+        ):
+            contract = replace(self, captured=tuple(wanted))
+        candidates: list[tuple[Any, Contract]] = [(model, contract)]
+        if self.blocks is not None and (top := max(layers)) < self.n_blocks:
+            # With one more block, the state is not that behind the last one, which may be changed.
+            candidates[:0] = [
+                (self._without_blocks(model, n), replace(contract, n_blocks=n, norm=None))
+                for n in (top, top + 1)
+            ]
+        expected, _ = self.forward(model, inputs)
+        for candidate in candidates:
+            with suppress(Exception):  # an architecture may raise anything without some blocks
+                states, _ = candidate[1].forward(candidate[0], inputs)
+                if all(
+                    _difference(states[layer], expected[layer]) <= _SHORTENED_TOLERANCE
+                    for layer in wanted
+                ):
+                    return candidate
+        return model, self
+
+    def _without_blocks(self, model: Any, n: int) -> Any:
+        """Return a copy of a model, which shares its weights, with the first n blocks and without
+        the final norm.
+        """
+        short = copy.deepcopy(model, {id(weight): weight for weight in model.parameters()})
+        assert self.blocks is not None
+        short.set_submodule(self.blocks, short.get_submodule(self.blocks)[:n])
+        if self.norm is not None:
+            short.set_submodule(self.norm, need("torch").nn.Identity())
+        return short
 
     def forward(
         self, model: Any, inputs: Mapping[str, "Tensor"]
@@ -43,7 +97,7 @@ class Contract:
         ``last_hidden_state`` (n, t, dim).
 
         The layers 0…L, each (n, t, dim), are followed by the top layer's other form if there is a
-        final norm.
+        final norm. States that are not to be kept may be empty.
         """
         norm_calls: list[tuple[Tensor, Tensor]] = []  # input and output of the final norm
         entries: list[Tensor] = []
@@ -64,8 +118,10 @@ class Contract:
             if self.entry is not None:
                 block = model.get_submodule(self.entry)
                 stack.callback(block.register_forward_pre_hook(enter, with_kwargs=True).remove)
-            outputs = model(**inputs, output_hidden_states=True, return_dict=True)
-        states = list(outputs.hidden_states)
+            kept = True if self.captured is None else list(self.captured)
+            outputs = model(**inputs, output_hidden_states=kept, return_dict=True)
+        last = outputs.last_hidden_state
+        states = [last[:0] if state is None else state for state in outputs.hidden_states]
         if entries:
             # The second-last state, the last block's output, is left out: it is the top layer's raw
             # form, added below.
@@ -74,7 +130,7 @@ class Contract:
             raw, normed = norm_calls[-1]
             states.append(raw if self.top_form is TopForm.NORMED else normed)
         device = model.device  # of the inputs; a distributed model has its blocks on several
-        return [state.to(device) for state in states], outputs.last_hidden_state.to(device)
+        return [state.to(device) for state in states], last.to(device)
 
 
 def verify(
@@ -110,13 +166,27 @@ def verify(
             model, name, "its top hidden state is neither the last block's nor the final norm's"
         )
     entry = None
-    if not any(_are_numbered_from_0(states, raw, calls) for calls in lists):
+    from_0 = [calls for calls in lists if _are_numbered_from_0(states, raw, calls)]
+    if not from_0:
         from_1 = [calls for calls in lists if _are_numbered_from_1(states, raw, calls)]
         if not from_1 or top_form is not TopForm.NORMED:
             raise _error(model, name, "its hidden states are not what its blocks read and give")
         entry = from_1[0][0].path
-    contract = Contract(n_blocks, states[0].shape[-1], top_form, norm, pads=True, entry=entry)
+    blocks = next(filter(None, (_list_of(model, calls) for calls in from_0)), None)
+    contract = Contract(
+        n_blocks, states[0].shape[-1], top_form, norm, pads=True, entry=entry, blocks=blocks
+    )
     return replace(contract, pads=_pads(contract, model, long, short, pad_id))
+
+
+def _list_of(model: Any, calls: Sequence["Call"]) -> str | None:
+    """Return the path of the list whose modules are called once each, in order; None if there is
+    none.
+    """
+    path = calls[0].path.rpartition(".")[0]
+    modules = model.get_submodule(path)
+    expected = [f"{path}.{i}" for i in range(len(modules))] if hasattr(modules, "insert") else []
+    return path if [call.path for call in calls] == expected else None
 
 
 def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -248,11 +318,16 @@ def _pads(
         rows[name] = torch.cat([row, torch.cat([short[name], filler], dim=1)])
     unpadded, _ = contract.forward(model, short)
     padded, _ = contract.forward(model, rows)
-    differences = [
-        (b[1, :t] - a[0]).norm(dim=-1) / a[0].norm(dim=-1).clamp_min(torch.finfo(a.dtype).tiny)
-        for a, b in zip(unpadded, padded, strict=True)
-    ]
-    return bool(torch.stack(differences).max() <= _TOLERANCE)
+    differences = [_difference(b[1, :t], a[0]) for a, b in zip(unpadded, padded, strict=True)]
+    return max(differences) <= _TOLERANCE
+
+
+def _difference(state: "Tensor", expected: "Tensor") -> float:
+    """Return the largest difference of the states of a token, relative to the norm of the expected
+    one.
+    """
+    scale = expected.norm(dim=-1).clamp_min(need("torch").finfo(expected.dtype).tiny)
+    return float(((state - expected).norm(dim=-1) / scale).max())
 
 
 def _error(model: Any, name: str, reason: str) -> CheckpointError:

@@ -98,6 +98,7 @@ class Encoder:
         self.versions = versions()
         # Read before: tells a failing text from a failing model.
         [self._reference] = tokenizer.texts(_PROBE[1:])
+        self._shortened: dict[tuple[int, ...], tuple[Any, Contract]] = {}
 
     @cached_property
     def _head(self) -> Head:
@@ -115,6 +116,17 @@ class Encoder:
             )
         output = self.layers.n_blocks + 2
         return Head.load(recipe, output, name, self._model, allow_pickle=self._allow_pickle)
+
+    def _for_layers(self, layers: tuple[int, ...]) -> tuple[Any, Contract]:
+        """Return the model and its contract without what some layers do not need."""
+        if hasattr(self._model, "hf_device_map"):  # distributed, as it is
+            return self._model, self._contract
+        if layers not in self._shortened:
+            texts, pad_id = self.tokenizer.texts(_PROBE[:1]), self.tokenizer.pad_id
+            with need("torch").inference_mode():
+                inputs = tensors(self._model, texts, pad_id=pad_id)
+                self._shortened[layers] = self._contract.shortened(self._model, layers, inputs)
+        return self._shortened[layers]
 
     def dim_of(self, pooling: Pooling) -> int:
         """Return the dimension of the vectors of a pooling."""
@@ -194,9 +206,12 @@ class Encoder:
         if set(poolings) != {Pooling.PROJECTION} and not set(chosen) <= set(known.ids):
             raise UsageError(f"{self.checkpoint.name!r} has the layers {known.ids}, not {chosen}.")
         budget = batch_tokens or records.default_batch_tokens(self.device)
+        model, contract = self._model, self._contract
+        if Pooling.PROJECTION not in poolings:
+            model, contract = self._for_layers(tuple(chosen))
         forward = Forward(
-            self._model,
-            self._contract,
+            model,
+            contract,
             self.tokenizer.pad_id,
             list(dict.fromkeys(poolings)),
             chosen,
