@@ -111,6 +111,7 @@ def _sentences(
     contenders = {
         "one": building(source, **options, layers="top"),
         "all": building(source, **options),
+        "low": building(source, **options, layers="0-2"),
         "bare": lambda: bare(model, inputs),
         "peer": timed(lambda: peer.encode(texts, show_progress_bar=False)),
     }
@@ -128,6 +129,7 @@ def _sentences(
             faster=True,
         ),
         compare("… all 7 layers, to the same", seconds["all"], seconds["peer"], faster=True),
+        compare("… layers 0 to 2, to all 7 layers", seconds["low"], seconds["all"], faster=True),
         compare(
             "… the bare forward passes, to the same: the limit",
             seconds["bare"],
