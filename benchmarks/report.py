@@ -30,7 +30,7 @@ CHOSEN = {
     (
         "encoding",
         "build of 8,000 words, MiniLM, 7 layers, written and indexed, to SentenceTransformer",
-    ): ("the same", "`SentenceTransformer.encode`, one layer"),
+    ): ("the same", "`SentenceTransformer.encode`, torch backend, one layer"),
     ("geometry", "anisotropy of 10,000 × 768, from the summaries, to scipy's pdist"): (
         "mean cosine over all pairs of 10,000 × 768",
         "scipy's `pdist`",

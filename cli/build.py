@@ -102,6 +102,14 @@ def build(
             rich_help_panel=MODELS,
         ),
     ] = "float32",
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|ID",
+            help="LoRA adapter of peft, a folder or hub id, to merge into the checkpoint.",
+            rich_help_panel=MODELS,
+        ),
+    ] = None,
     untrained: Annotated[
         int | None,
         typer.Option(
@@ -385,6 +393,7 @@ def build(
                 layers=",".join(layers),
                 dtype=dtype,
                 weights_dtype=weights_dtype,
+                adapter=adapter,
                 untrained=untrained,
                 columns=columns or (),
                 keep=split_names(keep),

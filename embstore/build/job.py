@@ -118,6 +118,8 @@ class Model:
             allow_pickle=options.allow_pickle,
             has_weights=options.weights.untrained is None,
         )
+        if (adapter := options.weights.adapter) is not None:
+            adapter.check_base(checkpoint)
         self.checkpoint: Checkpoint = replace(
             checkpoint, name=options.weights.name(checkpoint.name)
         )
@@ -412,13 +414,13 @@ def _card(
     """Return the card of a space, from the stored card if it is of the same files, else from the
     loaded model.
     """
-    checkpoint, hashes = model.checkpoint, model.fingerprint
+    checkpoint, hashes, adapter = model.checkpoint, model.fingerprint, options.weights.adapter
     recipe = model.recipe if pooling is Pooling.MODEL else None
     document = None if recipe is None else recipe.to_document(prompt)
     own = {Pooling.PROJECTION, Pooling.MODEL}  # each with layers of its own
     if (
         stored is not None
-        and stored.fingerprint == astuple(hashes)
+        and stored.fingerprint == (*astuple(hashes), adapter and adapter.sha256)
         and (stored.pooling is pooling or not {stored.pooling, pooling} & own)
         and stored.recipe == document
     ):
@@ -436,7 +438,7 @@ def _card(
             reader(encoder.tokenizer, [pooling]).max_tokens,
         )
         versions, layer_check = {"embstore": __version__, **encoder.versions}, encoder.layer_check
-    return Card(
+    card = Card(
         space=name,
         model=checkpoint.name,
         checkpoint=checkpoint.id,
@@ -460,6 +462,11 @@ def _card(
         weights_dtype=options.weights.dtype,
         untrained=options.weights.untrained,
         recipe=document,
+    )
+    if adapter is None:
+        return card
+    return replace(
+        card, adapter=adapter.id, adapter_revision=adapter.revision, adapter_sha256=adapter.sha256
     )
 
 

@@ -278,6 +278,8 @@ class RangeWorker:
             return f"{where} does not see the store {requirement.files.name}: put it in a folder that all nodes share."  # noqa: E501
         try:
             checkpoint, found = requirement.find()
+            if (adapter := requirement.weights.adapter) is not None:
+                adapter.on_this_machine()
         except (EmbstoreError, OSError) as error:
             return f"{where} does not have the checkpoint: {error}"
         if found != requirement.fingerprint:
@@ -326,6 +328,9 @@ class RangeWorker:
                 problem := self.problem(requirement)
             ) is not None:  # this process may be a restarted one, elsewhere
                 raise ClusterError(problem)
+            if (adapter := options.weights.adapter) is not None:
+                weights = replace(options.weights, adapter=adapter.on_this_machine())
+                options = replace(options, weights=weights)
             encoder = Model(requirement.checkpoint, options).encoder
             if encoder.untrained_sha256 not in (None, requirement.fingerprint.weights_sha256):
                 raise ClusterError(

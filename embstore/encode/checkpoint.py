@@ -326,6 +326,27 @@ def snapshot(
     return _download(spec, hub_id, revision, files) if files else folder
 
 
+def hub_id_of(spec: str) -> str | None:
+    """Return a string that can be a hub id with an optional ``@revision``; None for another."""
+    return spec if _HUB_ID.fullmatch(spec) else None
+
+
+def files_of_hub(
+    spec: str, hub_id: str, revision: str | None, files: list[str], *, download: bool
+) -> Path:
+    """Return the local snapshot folder of a hub repository with some files, of which it may lack
+    those that the hub does not have.
+    """
+    with suppress(OSError, ValueError):
+        hub = need("huggingface_hub")
+        folder = Path(hub.snapshot_download(hub_id, revision=revision, local_files_only=True))
+        if all(is_file(folder / name) for name in files):
+            return folder
+    if not download:
+        raise CheckpointUnavailableError(f"{hub_id!r} is not on this machine")
+    return _download(spec, hub_id, revision, files)
+
+
 def _below(subfolder: str, files: list[str]) -> list[str]:
     """Return the names of files in a subfolder of a repository, or in the repository itself if it
     is empty.

@@ -35,7 +35,7 @@ MODULES_FILE = (  # file of a checkpoint's own recipe, as sentence-transformers 
 )
 
 ADAPTER_FILE = "adapter_config.json"
-"""File of an adapter (LoRA and others of the package peft), which is not read but for a message."""
+"""File of the config of an adapter (LoRA and others of the package peft)."""
 
 _MAX_INDEX_BYTES = 64 << 20
 _MAX_BASE_CHARS = 200
@@ -180,24 +180,5 @@ def _adapter_message(folder: Path, where: str) -> str:
     return (
         f"{where} is an adapter ({ADAPTER_FILE}) without the model that it changes"
         + (f", {base!r} by its own account" if base != "BASE" else "")
-        + ". What it names is not downloaded unasked. Merge the two with the package peft, save"
-        " the result with the tokenizer of the model, and build with that folder:"
-        f" PeftModel.from_pretrained({_class_of(config)}.from_pretrained({base!r}),"
-        f" {str(folder)!r}).merge_and_unload().save_pretrained(FOLDER)."
-    )
-
-
-def _class_of(config: dict[str, Any]) -> str:
-    """Return the class of transformers that an adapter was trained on, whose weights it names, by
-    its config.
-    """
-    mapping = config.get("auto_mapping")
-    kind = mapping.get("base_model_class") if isinstance(mapping, dict) else None
-    if config.get("task_type") == "SEQ_2_SEQ_LM":
-        return "AutoModelForSeq2SeqLM"
-    is_bare = isinstance(kind, str) and kind.endswith("Model") and not kind.endswith("LMHeadModel")
-    return (
-        "AutoModel"
-        if is_bare or config.get("task_type") == "FEATURE_EXTRACTION"
-        else "AutoModelForCausalLM"
+        + f". Name that model, and the adapter beside it: models={base!r}, adapter={str(folder)!r}."
     )

@@ -3,8 +3,8 @@
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from importlib.util import find_spec
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from embstore.base.errors import CheckpointError

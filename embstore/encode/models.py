@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -233,16 +233,34 @@ def load_model(
     longer.
     """
     part = text_part(config, checkpoint.name)
+    if weights.adapter is not None:
+        part = _adapted(part, weights.adapter.trained_class(part.loaded))
     cls = getattr(need("transformers"), part.architecture)
     absent: list[str] = []
     if weights.untrained is not None:
         whole = _untrained(cls, part, checkpoint, weights)
     else:
         whole, absent = _trained(cls, part, checkpoint, weights, allow_pickle=allow_pickle)
+    if weights.adapter is not None:
+        with quiet(), fenced(checkpoint):
+            whole = weights.adapter.merge_into(whole, checkpoint)
     return (
-        _optimised(_part(whole, part.path, checkpoint), weights),
+        _optimised(_part(_body(whole, part), part.path, checkpoint), weights),
         part.has_projection and _PROJECTION not in absent,
     )
+
+
+def _adapted(part: TextPart, trained: str | None) -> TextPart:
+    """Return a part of a model with a head, of the class that an adapter was trained on."""
+    if trained is None or part.is_tower:
+        return part
+    is_encoder = part.architecture == "AutoModelForTextEncoding" and "Seq2Seq" in trained
+    return replace(part, architecture=trained, path="encoder" if is_encoder else part.path)
+
+
+def _body(whole: Any, part: TextPart) -> Any:
+    """Return a model without its head, if it is of a class that may have one."""
+    return whole if part.is_tower or part.architecture == "AutoModel" else whole.base_model
 
 
 def _part(whole: Any, path: str, checkpoint: Checkpoint) -> Any:
@@ -294,7 +312,10 @@ def _trained(
             )
         except Exception as error:  # transformers, safetensors and pickle raise their own kinds
             raise _load_error(checkpoint, "weights", error) from error
-    places = (f"{part.path}.", "shared.") if part.path else ("",)  # the rest is not used
+    body = _body(model, part)
+    inside = "" if body is model else f"{model.base_model_prefix}."
+    # the rest is not used
+    places = (f"{inside}{part.path}.", f"{inside}shared.") if part.path else (inside,)
     absent = sorted(
         name
         for name in info["missing_keys"]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from embstore.base.errors import EncodeError, UsageError, check_known
 from embstore.base.space import Pooling
+from embstore.encode.adapters import Adapter
 
 Long = Literal["skip", "truncate", "error"]  # treatment of a text longer than the model's context
 
@@ -116,11 +117,13 @@ class Weights:
         device_map: Distribution over the machine's devices by accelerate: ``auto``, ``balanced`` or
             ``sequential``; None for one device. It changes vectors by rounding only, and is not a
             part of a space's identity.
+        adapter: LoRA adapter that is merged into the weights; None for none.
     """
 
     dtype: str = "float32"
     untrained: int | None = None
     device_map: str | None = None
+    adapter: Adapter | None = None
 
     def __post_init__(self) -> None:
         check_known("dtype of weights", self.dtype, WEIGHT_DTYPES)
@@ -129,6 +132,11 @@ class Weights:
             raise UsageError(
                 "an untrained model is made on one device: leave out `device_map` or `untrained`."
             )
+        if self.adapter is not None and (self.untrained, self.device_map) != (None, None):
+            raise UsageError(
+                "an adapter is merged into a checkpoint's own weights, on one device: leave out"
+                " `adapter`, or both `untrained` and `device_map`."
+            )
         if self.untrained is not None and not 0 <= self.untrained < _SEEDS:
             raise UsageError(
                 f"the seed of an untrained model must be from 0 to {_SEEDS - 1}, not"
@@ -136,10 +144,12 @@ class Weights:
             )
 
     def name(self, checkpoint: str) -> str:
-        """Return the name of a checkpoint with these weights: ``gpt2``, or ``gpt2-untrained-7``."""
-        if self.untrained is None:
+        """Return the name of a checkpoint with these weights: ``gpt2``, ``gpt2-untrained-7``, or
+        ``gpt2-`` and the name of an adapter.
+        """
+        if self.untrained is None and self.adapter is None:
             return checkpoint
-        suffix = f"-untrained-{self.untrained}"
+        suffix = f"-{self.adapter.name}" if self.adapter else f"-untrained-{self.untrained}"
         return checkpoint.removesuffix(suffix) + suffix
 
 

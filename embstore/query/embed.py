@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from embstore.base.errors import CheckpointError, CheckpointUnavailableError, EncodeError
 from embstore.base.space import Pooling
 from embstore.base.text import Item, passages_of
+from embstore.encode.adapters import Adapter
 from embstore.encode.checkpoint import Checkpoint, fingerprint, resolve
 from embstore.encode.forward import Encoder
 from embstore.encode.recipe import read_recipe
@@ -48,9 +49,8 @@ def embed_items(card: Card, items: Sequence[Item], trust: Trust = Trust()) -> ND
             f" imported ({card.imported['format']}), and no checkpoint that makes them is known."
             " Leave the space out: name the others."
         )
-    encoder = _load(
-        _same_checkpoint(card, trust), trust, Weights(card.weights_dtype, card.untrained)
-    )
+    weights = Weights(card.weights_dtype, card.untrained, adapter=_adapter(card, trust))
+    encoder = _load(_same_checkpoint(card, trust), trust, weights)
     if encoder.untrained_sha256 not in (None, card.weights_sha256):
         made_by = ", ".join(
             f"{name} {version}" for name, version in card.versions.items() if name != "embstore"
@@ -89,6 +89,17 @@ def _short(text: str) -> str:
 def _load(checkpoint: Checkpoint, trust: Trust, weights: Weights) -> Encoder:
     """Load a checkpoint; the last four stay in memory."""
     return Encoder(checkpoint, allow_pickle=trust.allow_pickle, weights=weights)
+
+
+def _adapter(card: Card, trust: Trust) -> Adapter | None:
+    """Find the adapter of a card; raise CheckpointError unless its files have the hash in the
+    card.
+    """
+    if card.adapter is None or card.adapter_sha256 is None:
+        return None
+    folder = Path(card.adapter)
+    named = Adapter("", card.adapter, card.adapter_revision, folder, card.adapter_sha256)
+    return named.on_this_machine(download=trust.download)
 
 
 _hash = lru_cache(maxsize=4)(fingerprint)

@@ -203,6 +203,7 @@ def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = Fals
         ("--dtype", card.dtype, "float32"),
         ("--weights-dtype", card.weights_dtype, "float32"),
         ("--untrained", card.untrained, None),
+        ("--adapter", card.adapter, None),
         ("--name", card.space, default_space_name(card.model, card.unit, card.pooling)),
     ):
         parts += [] if value == default else [option, str(value)]

@@ -44,7 +44,7 @@ MAX_BLOCKS = 4096
 # Fields that must agree between builds that write into one space. Versions of libraries and dates
 # may differ, and so may the location of a checkpoint with the same files.
 _FINGERPRINT = ("weights_sha256", "tokenizer_sha256", "config_sha256")
-_WEIGHTS = ("weights_dtype", "untrained")
+_WEIGHTS = ("weights_dtype", "untrained", "adapter_sha256")
 _NESTED = ("recipe", "pooled")
 _IDENTITY = (
     "revision",
@@ -57,6 +57,8 @@ _IDENTITY = (
     "dim",
     "dtype",
 )
+_ADAPTER = ("adapter", "adapter_revision", "adapter_sha256")
+_OPTIONAL = ("revision_name", "imported", "untrained", *_ADAPTER, *_NESTED)
 _COMMIT_CHARS = 7  # of the shortest abbreviation of a commit
 _MAX_MESSAGE_CHARS = 300  # an error of a damaged card may quote any text in it
 _REMEDY = "Give the new space another name, or use another store."
@@ -92,6 +94,10 @@ class Card:
         weights_dtype: Type of the weights and of the computation: ``float32``, ``bfloat16`` or
             ``float16``.
         untrained: Random seed of an untrained model; None for the checkpoint's own weights.
+        adapter: Hub id or folder of the LoRA adapter that was merged into the weights; None for
+            none.
+        adapter_revision: Commit of the adapter on the hub; None for a local one.
+        adapter_sha256: SHA-256 of the adapter's files.
         recipe: Of pooling ``model``: what the checkpoint's own recipe does beside the model
             (pooling modes, modules with the SHA-256 of their weights, maximum length, lower case)
             and the text of the prompt. None otherwise.
@@ -122,6 +128,9 @@ class Card:
     imported: dict[str, Any] | None = None
     weights_dtype: str = "float32"
     untrained: int | None = None
+    adapter: str | None = None
+    adapter_revision: str | None = None
+    adapter_sha256: str | None = None
     recipe: dict[str, Any] | None = None
     pooled: dict[str, Any] | None = None
 
@@ -166,13 +175,18 @@ class Card:
 
     @property
     def checkpoint_at_revision(self) -> str:
-        """Checkpoint with its revision, or with the first digits of its weights' hash."""
-        return f"{self.checkpoint}@{(self.revision or 'sha256:' + self.weights_sha256)[:19]}"
+        """Checkpoint with its revision, or with the first digits of its weights' hash; and the
+        adapter with those of its own.
+        """
+        own = f"{self.checkpoint}@{(self.revision or 'sha256:' + self.weights_sha256)[:19]}"
+        if self.adapter is None:
+            return own
+        return f"{own} + {self.adapter}@sha256:{(self.adapter_sha256 or '')[:12]}"
 
     @property
     def fingerprint(self) -> tuple[str | None, ...]:
-        """Hashes of weights, tokenizer and configuration, which identify the checkpoint."""
-        return tuple(getattr(self, name) for name in _FINGERPRINT)
+        """Hashes of weights, tokenizer, configuration and adapter, which identify the model."""
+        return tuple(getattr(self, name) for name in (*_FINGERPRINT, "adapter_sha256"))
 
     def differences(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """Return the fields that differ and must agree for one space: field → (own value, value of
@@ -229,7 +243,7 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         """Return the card as a JSON document."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in ("revision_name", "imported", "untrained", *_NESTED):
+        for name in _OPTIONAL:
             if values[name] is None:
                 del values[name]
         if self.weights_dtype == "float32":

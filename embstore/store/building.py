@@ -182,6 +182,7 @@ class BuildMethods(OpenStore):
         layers: LayerSpec = "all",
         dtype: str = "float32",
         weights_dtype: str = "float32",
+        adapter: str | os.PathLike[str] | None = None,
         untrained: int | None = None,
         device_map: str | None = None,
         columns: Names = (),
@@ -246,6 +247,9 @@ class BuildMethods(OpenStore):
             dtype: Type of the stored vectors: ``float32`` or ``float16``.
             weights_dtype: Type of the weights and of the computation: ``float32``, ``bfloat16`` or
                 ``float16``; in 16 bits the weights take half the memory.
+            adapter: Folder or hub id (with an optional ``@revision``) of a LoRA adapter, saved by
+                peft, that is merged into the checkpoint's weights; its name is added to that of the
+                checkpoint, and its hash to the space's card.
             untrained: Random seed of an untrained model: the checkpoint's architecture and
                 tokenizer with random weights, the control for what training adds; None for the
                 checkpoint's own weights.
@@ -314,6 +318,7 @@ class BuildMethods(OpenStore):
         from embstore.build.job import Options
         from embstore.build.pipeline import build, estimate
         from embstore.build.texts import Sources
+        from embstore.encode.adapters import Adapter
         from embstore.encode.records import Weights
         from embstore.sources.datasets import missing_datasets
         from embstore.sources.opening import GivenTexts
@@ -336,7 +341,12 @@ class BuildMethods(OpenStore):
             revisions=parse_revisions(revisions),
             name=name,
             allow_pickle=allow_pickle,
-            weights=Weights(weights_dtype, as_int(untrained), device_map),
+            weights=Weights(
+                weights_dtype,
+                as_int(untrained),
+                device_map,
+                None if adapter is None else Adapter.find(os.fspath(adapter)),
+            ),
             worker=ShardSpec() if shard is None else ShardSpec.parse(shard),
             shard_bytes=SHARD_BYTES if shard_bytes is None else operator.index(shard_bytes),
             prompt=prompt,
