@@ -265,7 +265,11 @@ def build(
         ),
     ] = ALL,
     dtype: Annotated[
-        Float, typer.Option(help="Type of the stored vectors.", rich_help_panel=_VECTORS)
+        Float,
+        typer.Option(
+            help="Type of the stored vectors; float16 takes half the room.",
+            rich_help_panel=_VECTORS,
+        ),
     ] = "float32",
     long: Annotated[
         Literal["skip", "truncate", "error"] | None,
