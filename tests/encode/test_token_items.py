@@ -234,3 +234,21 @@ def test_a_build_says_that_items_are_the_first_token_of_a_decoder(tiny_folder, t
         index="none",
     )
     assert sum("gpt2: 1 of 2 items are the first token" in note for note in words.notes) == 1
+
+
+def test_tokens_are_exported_and_imported_with_their_places(tiny_folder, tmp_path):
+    store, _ = built(
+        tmp_path, {"roberta": tiny_folder("roberta")}, [TEXTS[0], TEXTS[3]], special=True
+    )
+    space = "roberta.token.last"
+    store.export(tmp_path / "tokens.parquet", space, layers="1", keep="token_index")
+    other = Store(tmp_path / "other")
+    other.import_vectors(tmp_path / "tokens.parquet", name="copy", unit="token")
+    ids, texts, vectors = store.vectors(space, "1")
+    copied_ids, copied_texts, copied = other.vectors(
+        "copy", other.catalog.cards["copy"].layers.names[0]
+    )
+    assert (ids == copied_ids).all()
+    assert texts == copied_texts
+    assert (vectors == copied).all()
+    assert not other.verify().problems

@@ -272,8 +272,8 @@ def test_occurrences_come_with_their_sentence(make_store):
     catalog = Catalog(made.root)
     assert catalog.items(made.ids.tolist()) == {item.id: item for item in made.items}
     wanted = [item for item in made.items if item.text == "bank"]
-    assert catalog.occurrences("bank") == sorted(wanted, key=lambda item: item.id)
-    assert catalog.occurrences("river bank") == []
+    assert catalog.occurrences(Unit.OCCURRENCE, "bank") == sorted(wanted, key=lambda item: item.id)
+    assert catalog.occurrences(Unit.OCCURRENCE, "river bank") == []
     assert {item.id for item in synthetic_items("sentence", ["a bank"])} <= set(
         catalog.item_ids().tolist()
     )
