@@ -22,7 +22,7 @@ from embstore.base.errors import UsageError
 from embstore.base.messages import printable
 from embstore.base.table import Row
 from embstore.plot.caption import BASELINE_STYLES
-from embstore.plot.look import Look, is_light, looks_of, sequence, type_size
+from embstore.plot.look import Look, is_light, looks_of, mark_colours, sequence, type_size
 from embstore.plot.options import PlotOptions
 from embstore.plot.plan import CURVE, SAME, Plan, layer_places
 
@@ -179,7 +179,7 @@ def _place_axis(ax: Axes, plan: Plan, places: Mapping[str, int], options: PlotOp
 
 def _strip(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
     items, n_items = strip_items(plan, rows)
-    layers, colours = layer_names(plan.rows), sequence(options)
+    layers, colours = layer_names(plan.rows), mark_colours(options)
     at = {item: line for line, item in enumerate(items)}
     for number, layer in enumerate(layers):
         drawn = [
@@ -223,7 +223,7 @@ def strip_items(plan: Plan, rows: Sequence[Row]) -> tuple[list[str], int]:
 
 
 def _bars(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> None:
-    layers, colours, n_bars = layer_names(rows), sequence(options), count_bars(plan)
+    layers, colours, n_bars = layer_names(rows), mark_colours(options), count_bars(plan)
     stacked = 0.0
     for row in rows:
         values = row[plan.value] or ()

@@ -23,8 +23,8 @@ from embstore.plot import charts
 from embstore.plot.caption import caption, description, reasons
 from embstore.plot.look import (
     looks_of,
+    mark_colours,
     quiet_about_glyphs,
-    sequence,
     style_context,
     type_size,
     without_glyph,
@@ -166,12 +166,18 @@ def draw_on(table: Table, options: PlotOptions, axes: Sequence[Axes]) -> None:
             _as_text(ax)
 
 
+def _wrapped(text: str) -> dict[str, Any]:
+    """Return the arguments of a text that matplotlib wraps: where it has two dollars that are not
+    escaped, it would be measured as TeX.
+    """
+    return {"s": text.replace("$", r"\$"), "wrap": True, "parse_math": True}
+
+
 def _text(figure: Figure, text: str, **style: Any) -> tuple[Text | None, float]:
     """Add a text as wide as the figure; return it and its height in inches."""
     if not text:
         return None, 0.0
-    written = figure.text(_MARGIN / figure.get_figwidth(), 0.5, text, wrap=True, **style)
-    written.set_parse_math(False)
+    written = figure.text(_MARGIN / figure.get_figwidth(), 0.5, **_wrapped(text), **style)
     return written, written.get_window_extent().height / figure.dpi + _MARGIN
 
 
@@ -330,7 +336,8 @@ def _say_why(part: Figure | SubFigure, plan: Plan) -> Axes:
     ax = part.subplots()
     why = reasons(plan) or ["no rows"]
     more = [f"… and {len(why) - 4} other reasons"] if len(why) > 4 else []
-    ax.text(0.02, 0.95, "\n".join(["No values to draw.", *why[:4], *more]), va="top", wrap=True)
+    lines = ["No values to draw.", *why[:4], *more]
+    ax.text(0.02, 0.95, **_wrapped("\n".join(lines)), va="top")
     ax.set(xticks=[], yticks=[])
     return ax
 
@@ -356,7 +363,7 @@ def _add_key(
         names = ranks or charts.layer_names(plan.rows)
         if len(names) < 2 or "layer_name" in plan.panels:
             return
-        scale, ticks = charts.discrete_scale(names, sequence(options))
+        scale, ticks = charts.discrete_scale(names, mark_colours(options))
         bar = figure.colorbar(scale, ax=axes, label="rank" if ranks else "layer", ticks=ticks,
                               shrink=min(1.0, 2.2 / height), anchor=(0, 1))  # fmt: skip
         bar.ax.set_yticklabels([charts.cut(names[tick], 16) for tick in ticks])
@@ -458,4 +465,4 @@ def _note_on_glyphs(figure: Figure) -> list[str]:
 def _as_text(artist: Any) -> None:
     """Draw all texts of a figure as they are, whatever they look like to TeX."""
     for text in artist.findobj(Text):
-        text.set_parse_math(False)
+        text.set_parse_math(text.get_wrap())

@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib
 import matplotlib.style
+import numpy as np
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
@@ -128,7 +129,8 @@ def looks_of(plan: Plan, options: PlotOptions) -> dict[str, Look]:
         if is_ordered:
             colour = matplotlib.rcParams["axes.edgecolor"]
             if name != NO_VALUE:
-                colour = _shade(ordered.index(name) / (len(ordered) - 1) if ordered[1:] else 0.5)
+                share = ordered.index(name) / (len(ordered) - 1) if ordered[1:] else 0.5
+                colour = mark_colours(options)(share)
         turn = place + place // N_PLACES
         looks[name] = Look(colour, _DASHES[turn % N_PLACES], _MARKS[turn % N_PLACES])
     return looks
@@ -141,12 +143,6 @@ def is_light(colour: Any) -> bool:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18
 
 
-def _shade(share: float) -> Any:
-    """Return a colour of the sequence that can be told from the background."""
-    low, high = (0.0, 0.88) if is_light(matplotlib.rcParams["figure.facecolor"]) else (0.2, 1.0)
-    return matplotlib.colormaps[matplotlib.rcParams["image.cmap"]](low + (high - low) * share)
-
-
 def sequence(options: PlotOptions) -> Colormap:
     """Return the colours of a scale."""
     if not options.colours:
@@ -154,3 +150,15 @@ def sequence(options: PlotOptions) -> Colormap:
     if len(options.colours) < 2:
         raise UsageError("a scale needs two or more colours, as in colours='#FFFFFF,#0072B2'.")
     return LinearSegmentedColormap.from_list("colours", options.colours)
+
+
+def mark_colours(options: PlotOptions) -> Colormap:
+    """Return the colours of a scale of curves, points or bars: of the style's those that can be
+    told from the background.
+    """
+    colours = sequence(options)
+    if options.colours:
+        return colours
+    is_on_light = is_light(matplotlib.rcParams["figure.facecolor"])
+    shares = np.linspace(0.0, 0.88, 256) if is_on_light else np.linspace(0.2, 1.0, 256)
+    return LinearSegmentedColormap.from_list("marks", colours(shares))

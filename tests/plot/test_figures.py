@@ -208,7 +208,7 @@ def test_words_stand_in_a_strip_highest_first(n_words, n_drawn):
     assert bool(figure.notes) == (n_words > n_drawn)
 
 
-HOSTILE = r"$\frac{1}{0}$ <b>&amp;</script> _^ \input{x} " + "\x1b[31m\n\u202e%"
+HOSTILE = r"$\frac{1}{0}$ $\frac{$ <b>&amp;</script> _^ \input{x} " + "\x1b[31m\n\u202e%"
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
